@@ -1,0 +1,1 @@
+//! The daemon's HTTP face, in the shape of Docker's API, and its client.

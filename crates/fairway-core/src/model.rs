@@ -1,0 +1,21 @@
+//! The words of container networking: identifiers, addresses, ports, and what users ask for.
+
+mod address;
+mod endpoint;
+mod host;
+mod id;
+mod network;
+mod port;
+mod sandbox;
+mod settings;
+
+pub use address::{MacAddress, ParseMacError};
+pub use endpoint::{Allocation, Endpoint, EndpointRequest};
+pub use host::{HostFacts, HostRoute};
+pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
+pub use network::{Driver, Network, Subnet};
+pub use port::{PortRange, Protocol, Publication, PublishRequest};
+pub use sandbox::{
+    Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
+};
+pub use settings::{AddressPool, Backend, Settings};

@@ -1,0 +1,106 @@
+//! Networks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::NetworkId;
+
+/// How a network is made of kernel objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A bridge on this host, one veth pair a sandbox.
+    Bridge,
+    /// The host's own namespace.
+    Host,
+    /// Nothing but loopback.
+    Null,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::Null => "null",
+        })
+    }
+}
+
+/// A pool of addresses that belongs to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The subnet, its host bits zero.
+    pub subnet: IpNet,
+    /// The gateway: the bridge's own address.
+    pub gateway: IpAddr,
+    /// Addresses are given automatically from here only.
+    pub ip_range: Option<IpNet>,
+    /// Addresses that are never given, by name.
+    pub auxiliary: BTreeMap<String, IpAddr>,
+    /// Whether the user named the subnet (then `--ip` is allowed, as in Docker).
+    pub chosen: bool,
+    /// Whether the user named the gateway.
+    pub gateway_chosen: bool,
+}
+
+/// A set of endpoints that may talk to one another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its identifier.
+    pub id: NetworkId,
+    /// Its name, unique on the host.
+    pub name: String,
+    /// Nanoseconds since 1970.
+    pub created: i64,
+    /// How it is made.
+    pub driver: Driver,
+    /// Whether it was there from the start (`bridge`, `host`, `none`).
+    pub predefined: bool,
+    /// The bridge's interface name; empty for `host` and `none`.
+    pub bridge: String,
+    /// Whether endpoints get IPv4 addresses.
+    pub enable_ipv4: bool,
+    /// Whether endpoints get IPv6 addresses.
+    pub enable_ipv6: bool,
+    /// At most one subnet of each family.
+    pub subnets: Vec<Subnet>,
+    /// No way out and no way in but from its own endpoints and the host.
+    pub internal: bool,
+    /// Whether what leaves it is masqueraded.
+    pub masquerade: bool,
+    /// The largest packet in bytes.
+    pub mtu: u32,
+    /// Where `--publish` without an address publishes; none means the daemon's default.
+    pub host_binding: Option<IpAddr>,
+    /// The driver options as they were given.
+    pub options: BTreeMap<String, String>,
+    /// The labels as they were given.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Network {
+    /// Its subnet of the family of `address`.
+    pub fn subnet_for(&self, address: IpAddr) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.subnet.addr().is_ipv4() == address.is_ipv4())
+    }
+
+    /// Its IPv4 subnet.
+    pub fn ipv4(&self) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.subnet.addr().is_ipv4())
+    }
+
+    /// Its IPv6 subnet.
+    pub fn ipv6(&self) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.subnet.addr().is_ipv6())
+    }
+
+    /// Whether it was made by a user, and so resolves names.
+    pub fn user_defined(&self) -> bool {
+        !self.predefined
+    }
+}

@@ -1,0 +1,116 @@
+//! Ports, protocols and publications.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A transport protocol whose ports can be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+}
+
+impl Protocol {
+    /// The number of the protocol in the IP header (IANA).
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// A run of ports: `first` and the `count - 1` after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PortRange {
+    /// The first port; never 0.
+    pub first: u16,
+    /// The last port; never below `first`.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// A range of one port.
+    pub const fn single(port: u16) -> Self {
+        Self { first: port, last: port }
+    }
+
+    /// How many ports there are.
+    pub const fn len(self) -> usize {
+        (self.last - self.first) as usize + 1
+    }
+
+    /// A range is never empty; here because `len` is.
+    pub const fn is_empty(self) -> bool {
+        false
+    }
+
+    /// Whether `port` is one of them.
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
+    /// The ports, in order.
+    pub fn iter(self) -> impl Iterator<Item = u16> {
+        self.first..=self.last
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// What `--publish` asks for: `[address:][host ports:]container ports[/protocol]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PublishRequest {
+    /// The host address to publish on; none means the network's or the daemon's default.
+    pub host_address: Option<IpAddr>,
+    /// The host ports; none means any free ones. When it is longer than a container range of one
+    /// port, any free port of it.
+    pub host_ports: Option<PortRange>,
+    /// The ports in the sandbox.
+    pub container_ports: PortRange,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// One run of published ports, decided: host port `host_ports.first + n` leads to
+/// `container_port + n` of the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Publication {
+    /// The host address; unspecified (0.0.0.0 or ::) means each address of that family.
+    pub host_address: IpAddr,
+    /// The host ports.
+    pub host_ports: PortRange,
+    /// The port in the sandbox that the first host port leads to.
+    pub container_port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl Publication {
+    /// Each host port with the container port that it leads to.
+    pub fn pairs(&self) -> impl Iterator<Item = (u16, u16)> {
+        self.host_ports.iter().zip(self.container_port..=u16::MAX)
+    }
+}

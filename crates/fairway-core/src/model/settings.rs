@@ -1,0 +1,80 @@
+//! The daemon's settings that decide what follows from a World.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+
+/// What programs a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// nf_tables, by netlink.
+    Nftables,
+    /// Nothing: the proxy carries what it can.
+    None,
+}
+
+/// A range that subnets of `size` bits are cut from when a network names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressPool {
+    /// The whole range.
+    pub base: IpNet,
+    /// The prefix length of each subnet.
+    pub size: u8,
+}
+
+/// The daemon's flags, by dockerd's names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What programs the firewall (`--iptables=false`: none).
+    pub backend: Backend,
+    /// `--userland-proxy`.
+    pub userland_proxy: bool,
+    /// `--ip-forward`: switch forwarding on if it is off.
+    pub ip_forward: bool,
+    /// `--ip-masq`.
+    pub masquerade: bool,
+    /// `--bip`: address and subnet of the default bridge.
+    pub bridge_address: Option<Ipv4Net>,
+    /// `--fixed-cidr`: where the default bridge's addresses are given from.
+    pub fixed_cidr: Option<Ipv4Net>,
+    /// `--default-gateway`: that of the default bridge's sandboxes.
+    pub default_gateway: Option<Ipv4Addr>,
+    /// `--default-address-pool`; none means Docker's.
+    pub address_pools: Vec<AddressPool>,
+    /// `--mtu`; none means that of the default route's interface.
+    pub mtu: Option<u32>,
+    /// `--ip`: where `--publish` without an address publishes.
+    pub publish_address: IpAddr,
+    /// `--dns`.
+    pub dns: Vec<IpAddr>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-opt`.
+    pub dns_options: Vec<String>,
+    /// The user that the relay runs as, so that the firewall can tell its traffic; none where it
+    /// cannot change its user.
+    pub relay_user: Option<u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Nftables,
+            userland_proxy: true,
+            ip_forward: true,
+            masquerade: true,
+            bridge_address: None,
+            fixed_cidr: None,
+            default_gateway: None,
+            address_pools: Vec::new(),
+            mtu: None,
+            publish_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            relay_user: None,
+        }
+    }
+}

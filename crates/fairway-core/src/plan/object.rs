@@ -1,0 +1,189 @@
+//! The objects that a Plan is made of, and who owns them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{EndpointId, MacAddress, Namespace, NetworkId, Protocol, SandboxId};
+use crate::names::{NameRecord, NameView};
+use crate::policy::RulesetSwitches;
+
+/// Who an object belongs to. When the owner changes, its fragment is made anew, and no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Owner {
+    /// What exists once: tables, fixed rules, sysctls.
+    Host,
+    /// A network.
+    Network(NetworkId),
+    /// A sandbox: its files, its resolver, its default routes.
+    Sandbox(SandboxId),
+    /// An endpoint: its link, its guard elements, its names.
+    Endpoint(EndpointId),
+    /// The published ports of a sandbox.
+    Publications(SandboxId),
+}
+
+/// A bridge of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeLink {
+    /// Its interface name.
+    pub name: String,
+    /// The network, written into the link's alias as our mark.
+    pub network: NetworkId,
+    /// Its address; explicit, for otherwise the kernel changes it when ports join.
+    pub mac: MacAddress,
+    /// The largest packet in bytes.
+    pub mtu: u32,
+    /// The gateway addresses with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// Whether 127.0.0.0/8 may be a destination on it (`route_localnet`), which host loopback
+    /// needs when ports are published without a proxy.
+    pub route_localnet: bool,
+    /// Whether IPv6 is on for it.
+    pub ipv6: bool,
+}
+
+/// A veth pair: one end is a port of a bridge, the other the sandbox's interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VethLink {
+    /// The end on the host.
+    pub host_interface: String,
+    /// The endpoint, written into the host end's alias as our mark.
+    pub endpoint: EndpointId,
+    /// The bridge.
+    pub bridge: String,
+    /// The sandbox's namespace.
+    pub namespace: Namespace,
+    /// The end in the sandbox (`eth0`).
+    pub interface: String,
+    /// The address of the end in the sandbox.
+    pub mac: MacAddress,
+    /// The largest packet in bytes.
+    pub mtu: u32,
+    /// The addresses in the sandbox with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// Whether the bridge may send a frame back where it came from.
+    pub hairpin: bool,
+}
+
+/// The default routes in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InsideRoutes {
+    /// The sandbox's namespace.
+    pub namespace: Namespace,
+    /// The IPv4 gateway and the interface in the sandbox.
+    pub ipv4: Option<(Ipv4Addr, String)>,
+    /// The IPv6 gateway and the interface in the sandbox.
+    pub ipv6: Option<(Ipv6Addr, String)>,
+}
+
+/// What an element of a map leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ElementValue {
+    /// Nothing: an element of a set.
+    None,
+    /// An address and port to rewrite to.
+    Target(SocketAddr),
+}
+
+/// An element of one of our sets or maps, by the raw bytes of its key (each part padded to four
+/// bytes, in network order unless the part is a host-order type).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetElement {
+    /// What it leads to.
+    pub value: ElementValue,
+    /// What `nft list` shows beside it; may be empty.
+    pub comment: String,
+}
+
+/// What a bound port is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SocketUse {
+    /// The relay accepts there and carries bytes to this address.
+    Proxy(SocketAddr),
+    /// Bound and not listening, so that no other program gets the port.
+    Hold,
+}
+
+/// A port of the host that is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortSocket {
+    /// Whose publication it is.
+    pub sandbox: SandboxId,
+    /// What it is for.
+    pub purpose: SocketUse,
+}
+
+/// A file that a sandbox sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FileName {
+    /// `/etc/resolv.conf`.
+    ResolvConf,
+    /// `/etc/hosts`.
+    Hosts,
+    /// `/etc/hostname`.
+    Hostname,
+}
+
+/// What tells objects apart. Two fragments never hold the same key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Key {
+    /// The fixed part of the ruleset: tables, chains, rules, set declarations.
+    Ruleset,
+    /// A sysctl of the host, by its path under `/proc/sys`.
+    Sysctl(String),
+    /// A bridge, by interface name.
+    Bridge(String),
+    /// A veth pair, by the name of the host's end.
+    Veth(String),
+    /// The loopback interface and resolver rewrite in a sandbox's namespace.
+    Inside(SandboxId),
+    /// The default routes in a sandbox.
+    Routes(SandboxId),
+    /// An element: set and raw key.
+    Element(String, Vec<u8>),
+    /// A port of the host.
+    Socket(Protocol, SocketAddr),
+    /// A file of a sandbox.
+    File(SandboxId, FileName),
+    /// The names of an endpoint.
+    Names(EndpointId),
+    /// What a sandbox can see of names.
+    View(SandboxId),
+    /// The host's name servers, as the relay knows them.
+    HostServers,
+}
+
+/// What an object is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Object {
+    /// The fixed part of the ruleset follows from these switches alone.
+    Ruleset(RulesetSwitches),
+    /// The value a sysctl has.
+    Sysctl(String),
+    /// A bridge.
+    Bridge(BridgeLink),
+    /// A veth pair.
+    Veth(VethLink),
+    /// A namespace in which loopback is up; with a resolver at 127.0.0.11 if so.
+    Inside(Namespace, bool),
+    /// Default routes.
+    Routes(InsideRoutes),
+    /// An element of a set or map.
+    Element(SetElement),
+    /// A port.
+    Socket(PortSocket),
+    /// The contents of a file.
+    File(String),
+    /// Names.
+    Names(NameRecord),
+    /// A view of names.
+    View(NameView),
+    /// Servers.
+    HostServers(Vec<IpAddr>),
+}
+
+/// The objects of one owner.
+pub type Fragment = BTreeMap<Key, Object>;

@@ -1,0 +1,20 @@
+//! What is allowed and translated, in words, and the ruleset that follows.
+
+use serde::{Deserialize, Serialize};
+
+/// The switches from which the fixed part of the ruleset follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesetSwitches {
+    /// Published ports asked for by sandboxes and on loopback are left to the proxy.
+    pub userland_proxy: bool,
+    /// Bridged IPv4 packets meet the IP hooks.
+    pub bridge_netfilter_ipv4: bool,
+    /// Bridged IPv6 packets meet the IP hooks.
+    pub bridge_netfilter_ipv6: bool,
+    /// We switched IPv4 forwarding on, so flows that touch none of our bridges are not forwarded.
+    pub guard_forward_ipv4: bool,
+    /// The same for IPv6.
+    pub guard_forward_ipv6: bool,
+    /// The relay's user, which may open connections to our networks and to name servers only.
+    pub relay_user: Option<u32>,
+}

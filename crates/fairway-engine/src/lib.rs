@@ -1,0 +1,1 @@
+//! Fairway's engine: transaction, plan, reconcile.

@@ -1,0 +1,1 @@
+//! Everything of Fairway that speaks to Linux.

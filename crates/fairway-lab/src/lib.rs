@@ -1,0 +1,1 @@
+//! Labs: throw-away sets of network namespaces that play hosts on LANs.

@@ -1,0 +1,1 @@
+//! The data process of Fairway: answers names and carries proxied bytes.

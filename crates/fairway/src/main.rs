@@ -1,0 +1,2 @@
+//! The `fairway` program.
+fn main() {}
