@@ -5,7 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod draw;
+pub mod ipam;
 pub mod model;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod ruleset;
+pub mod world;
+
+pub use draw::Draw;

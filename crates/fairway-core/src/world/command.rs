@@ -1,0 +1,133 @@
+//! What can be asked of a World.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::model::{
+    EndpointRequest, HostFacts, Namespace, ProcessIdentity, SandboxKind, SandboxOptions, Settings,
+};
+
+/// One subnet of a network that is to be created: Docker's `IPAM.Config` entry, as text was parsed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SubnetRequest {
+    /// `--subnet`, host bits included; an unspecified address (`0.0.0.0/24`) asks for any subnet of
+    /// that size.
+    pub subnet: Option<IpNet>,
+    /// `--gateway`.
+    pub gateway: Option<IpAddr>,
+    /// `--ip-range`.
+    pub ip_range: Option<IpNet>,
+    /// `--aux-address`.
+    pub auxiliary: BTreeMap<String, IpAddr>,
+}
+
+/// A network that is to be created.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CreateNetwork {
+    /// Its name.
+    pub name: String,
+    /// Its driver's name; empty means `bridge`.
+    pub driver: String,
+    /// `--subnet` and what belongs to it; empty means that the engine chooses.
+    pub subnets: Vec<SubnetRequest>,
+    /// `--ipv4`; none means yes.
+    pub enable_ipv4: Option<bool>,
+    /// `--ipv6`; none means no, unless a subnet says so.
+    pub enable_ipv6: Option<bool>,
+    /// `--internal`.
+    pub internal: bool,
+    /// `--opt`.
+    pub options: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The network that a sandbox is created for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkChoice {
+    /// Networks by name or id, each with what is asked there; an empty list means `bridge`.
+    Networks(Vec<(String, EndpointRequest)>),
+    /// `host`.
+    Host,
+    /// `none`.
+    None,
+    /// `container:NAME`.
+    Container(String),
+}
+
+/// A sandbox that is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateSandbox {
+    /// Its name; none means that one is made up.
+    pub name: Option<String>,
+    /// Who keeps its namespace.
+    pub kind: SandboxKind,
+    /// Its networks.
+    pub network: NetworkChoice,
+    /// Everything else.
+    pub options: SandboxOptions,
+}
+
+/// What can be asked of a World. Networks and sandboxes are named by full id, full name, or a
+/// prefix of the id that only one has, in this order, as in Docker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// The daemon started, its settings changed, or something that was observed did. The first one
+    /// makes the networks that exist from the start.
+    Configure {
+        /// The settings in force from now on.
+        settings: Box<Settings>,
+        /// The host as it is.
+        host: Box<HostFacts>,
+    },
+    /// Make a network.
+    CreateNetwork(CreateNetwork),
+    /// Remove a network that no endpoint is on.
+    RemoveNetwork {
+        /// Which.
+        network: String,
+    },
+    /// Make a sandbox, not yet started.
+    CreateSandbox(Box<CreateSandbox>),
+    /// The sandbox's namespace exists: allocate, publish, connect.
+    StartSandbox {
+        /// Which.
+        sandbox: String,
+        /// The process that keeps it.
+        process: Option<ProcessIdentity>,
+        /// The namespace; none in host mode.
+        namespace: Option<Namespace>,
+        /// Host ports that turned out to be held by others, so that a random one is chosen anew.
+        avoid: Vec<u16>,
+    },
+    /// The sandbox's process ended, or its namespace went.
+    StopSandbox {
+        /// Which.
+        sandbox: String,
+        /// The exit code.
+        code: i32,
+    },
+    /// Forget a sandbox that does not run.
+    RemoveSandbox {
+        /// Which.
+        sandbox: String,
+    },
+    /// Put a sandbox on one more network.
+    Connect {
+        /// Which network.
+        network: String,
+        /// Which sandbox.
+        sandbox: String,
+        /// What is asked there.
+        request: EndpointRequest,
+    },
+    /// Take a sandbox off a network.
+    Disconnect {
+        /// Which network.
+        network: String,
+        /// Which sandbox.
+        sandbox: String,
+    },
+}

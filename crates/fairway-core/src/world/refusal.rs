@@ -1,0 +1,155 @@
+//! Why a World refuses a command.
+
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use crate::ipam::IpamError;
+use crate::model::{PortRange, Protocol};
+
+/// What kind of refusal it is: decides the HTTP status and the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The request makes no sense (400).
+    Invalid,
+    /// It is not allowed (403).
+    Forbidden,
+    /// What it names does not exist (404).
+    NotFound,
+    /// Something else has what it wants (409).
+    Conflict,
+}
+
+/// Why a World refuses a command. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the message of each says what its fields are")]
+pub enum Refusal {
+    #[error("network {0} not found")]
+    NoSuchNetwork(String),
+    #[error("No such container: {0}")]
+    NoSuchSandbox(String),
+    #[error("network {reference} is ambiguous ({count} matches found on ID prefix)")]
+    AmbiguousNetwork { reference: String, count: usize },
+    #[error("container {reference} is ambiguous ({count} matches found on ID prefix)")]
+    AmbiguousSandbox { reference: String, count: usize },
+    #[error("network with name {0} already exists")]
+    NetworkExists(String),
+    #[error("{0:?} is not a name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, up to 128 characters")]
+    InvalidName(String),
+    #[error("operation is not permitted on predefined {0} network")]
+    PredefinedName(String),
+    #[error("{0} is a pre-defined network and cannot be removed")]
+    PredefinedNetwork(String),
+    #[error("only one instance of \"{0}\" network is allowed")]
+    SingleInstance(String),
+    #[error("plugin {0:?} not found: the driver can be bridge")]
+    NoSuchDriver(String),
+    #[error("invalid option {name}={value}: {reason}")]
+    InvalidOption { name: String, value: String, reason: String },
+    #[error("bridge name {name} is taken by network {holder}: choose another com.docker.network.bridge.name")]
+    BridgeTaken { name: String, holder: String },
+    #[error("at least one of IPv4 or IPv6 must be enabled")]
+    NoFamily,
+    #[error(
+        "error while removing network: network {network} has active endpoints ({endpoints}): disconnect them first"
+    )]
+    ActiveEndpoints { network: String, endpoints: String },
+    #[error(transparent)]
+    Ipam(#[from] IpamError),
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    SandboxExists { name: String, holder: String },
+    #[error("endpoint with name {sandbox} already exists in network {network}")]
+    AlreadyConnected { sandbox: String, network: String },
+    #[error("container {sandbox} is not connected to network {network}")]
+    NotConnected { sandbox: String, network: String },
+    #[error("container {0} is already running: stop it first")]
+    AlreadyRunning(String),
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    #[error("cannot remove container {0}: it is running: stop it first, or force the removal")]
+    RemoveRunning(String),
+    #[error(
+        "container sharing network namespace with another container or host cannot be connected to any other network"
+    )]
+    SharedNamespace,
+    #[error(
+        "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+    )]
+    NoneMode,
+    #[error("container cannot be disconnected from host network or connected to host network")]
+    HostMode,
+    #[error(
+        "invalid endpoint settings: user-specified IP address is supported on user-defined networks only: {0} is not one"
+    )]
+    AddressOnDefault(String),
+    #[error(
+        "invalid endpoint settings: network-scoped aliases are only supported for user-defined networks: {0} is not one"
+    )]
+    AliasOnDefault(String),
+    #[error(
+        "user specified IP address is supported only when connecting to networks with user configured subnets: create {0} with --subnet"
+    )]
+    AddressWithoutSubnet(String),
+    #[error(
+        "invalid endpoint settings: no configured subnet of network {network} contains IP address {address}"
+    )]
+    AddressOutside { address: IpAddr, network: String },
+    #[error("Address already in use: {address} on network {network} is {holder}")]
+    AddressInUse { address: IpAddr, network: String, holder: String },
+    #[error("MAC address {mac} is already in use by container {holder}")]
+    MacInUse { mac: String, holder: String },
+    #[error(
+        "Bind for {address}:{port} failed: port is already allocated: container {holder} publishes {port}/{protocol}"
+    )]
+    PortInUse { address: IpAddr, port: u16, protocol: Protocol, holder: String },
+    #[error("all {protocol} host ports of {range} are in use")]
+    NoFreePort { range: PortRange, protocol: Protocol },
+    #[error("conflicting options: {option} and the {mode} type network mode")]
+    ConflictingOptions { option: &'static str, mode: &'static str },
+    #[error("links are only supported for user-defined networks")]
+    LinkOnHost,
+    #[error("could not get container for {target}: No such container: {target}")]
+    LinkTarget { target: String },
+    #[error("cannot join network of a non running container: {0}")]
+    JoinStopped(String),
+    #[error("interface name {interface} is already used in container {sandbox}")]
+    InterfaceTaken { interface: String, sandbox: String },
+    #[error("--bip {wanted} does not fit running containers: {sandbox} has {address}: stop it first")]
+    BridgeAddressInUse { wanted: String, sandbox: String, address: IpAddr },
+}
+
+impl Refusal {
+    /// What kind of refusal it is.
+    pub fn kind(&self) -> RefusalKind {
+        use RefusalKind::{Conflict, Forbidden, Invalid, NotFound};
+        match self {
+            Self::NoSuchNetwork(_)
+            | Self::NoSuchSandbox(_)
+            | Self::LinkTarget { .. }
+            | Self::NoSuchDriver(_) => NotFound,
+            Self::NetworkExists(_)
+            | Self::SandboxExists { .. }
+            | Self::AlreadyRunning(_)
+            | Self::NotRunning(_)
+            | Self::RemoveRunning(_)
+            | Self::JoinStopped(_)
+            | Self::BridgeTaken { .. }
+            | Self::InterfaceTaken { .. }
+            | Self::BridgeAddressInUse { .. }
+            | Self::MacInUse { .. } => Conflict,
+            Self::PredefinedName(_)
+            | Self::PredefinedNetwork(_)
+            | Self::SingleInstance(_)
+            | Self::ActiveEndpoints { .. }
+            | Self::AddressInUse { .. }
+            | Self::PortInUse { .. }
+            | Self::NoFreePort { .. }
+            | Self::AlreadyConnected { .. }
+            | Self::NotConnected { .. } => Forbidden,
+            Self::Ipam(error) => error.kind(),
+            _ => Invalid,
+        }
+    }
+}
