@@ -1,0 +1,129 @@
+//! Calls that `rustix` has no safe form of: the one place with `unsafe` in it.
+
+#![allow(unsafe_code)]
+
+pub mod packet;
+pub mod spawn;
+
+use std::mem::{size_of, size_of_val};
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::Errno;
+use rustix::thread::UnshareFlags;
+
+/// What a netlink socket can be told, by the names of `<linux/netlink.h>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetlinkOption {
+    /// Answers say what was wrong, in words and by offset (`NETLINK_EXT_ACK`).
+    ExtendedAck,
+    /// Answers do not carry a copy of the request (`NETLINK_CAP_ACK`).
+    CapAck,
+    /// Headers of dump requests are checked and used as filters (`NETLINK_GET_STRICT_CHK`).
+    StrictCheck,
+    /// Notifications of all namespaces that have an id here are heard (`NETLINK_LISTEN_ALL_NSID`).
+    ListenAllNamespaces,
+    /// An overflow is not reported (`NETLINK_NO_ENOBUFS`).
+    NoOverflowReport,
+}
+
+/// Takes the calling thread out of the namespaces that it shares, into new ones.
+///
+/// # Errors
+/// As unshare(2); `EINVAL` for `CLONE_FILES`, which would part the thread from the descriptors
+/// that others hold for it.
+pub fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+    if flags.contains(UnshareFlags::FILES) {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: the one hazard of unshare is a descriptor table of one's own (CLONE_FILES), under
+    // which a descriptor that another thread sent means something else; it is refused above.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Switches an option of a netlink socket on.
+///
+/// # Errors
+/// As setsockopt(2); `ENOPROTOOPT` where the kernel does not know the option, `EPERM` for
+/// [`NetlinkOption::ListenAllNamespaces`] without `CAP_NET_BROADCAST`.
+pub fn enable_netlink_option(socket: impl AsFd, option: NetlinkOption) -> Result<(), Errno> {
+    let name = match option {
+        NetlinkOption::ExtendedAck => libc::NETLINK_EXT_ACK,
+        NetlinkOption::CapAck => libc::NETLINK_CAP_ACK,
+        NetlinkOption::StrictCheck => libc::NETLINK_GET_STRICT_CHK,
+        NetlinkOption::ListenAllNamespaces => libc::NETLINK_LISTEN_ALL_NSID,
+        NetlinkOption::NoOverflowReport => libc::NETLINK_NO_ENOBUFS,
+    };
+    set_socket_option(socket, libc::SOL_NETLINK, name, 1)
+}
+
+/// Makes a netlink socket hear a multicast group, by its number (not its bit).
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn join_netlink_group(socket: impl AsFd, group: u32) -> Result<(), Errno> {
+    let group = i32::try_from(group).map_err(|_| Errno::INVAL)?;
+    set_socket_option(socket, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group)
+}
+
+fn set_socket_option(socket: impl AsFd, level: i32, name: i32, value: i32) -> Result<(), Errno> {
+    // SAFETY: the pointer leads to a live i32 and the length is its length; the kernel only reads.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Sends a whole Ethernet frame, its header included, out of an interface.
+///
+/// `socket` is of family `AF_PACKET` and type `SOCK_RAW`; see packet(7).
+///
+/// # Errors
+/// As sendto(2): `ENXIO` when no interface has the index, `ENETDOWN` when it is down.
+pub fn send_frame(socket: impl AsFd, interface: u32, frame: &[u8]) -> Result<(), Errno> {
+    // SAFETY: all-zero bytes are a valid sockaddr_ll, which is integers and an array of them.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = i32::try_from(interface).map_err(|_| Errno::NXIO)?;
+    if let Some(kind) = frame.get(12..14) {
+        address.sll_protocol = u16::from_ne_bytes([kind[0], kind[1]]);
+    }
+    // SAFETY: both pointers lead to live memory of the length given; the kernel only reads.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_fd().as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    if sent >= 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_table_of_its_own_is_refused() {
+        assert_eq!(unshare(UnshareFlags::FILES | UnshareFlags::NEWNET), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn options_are_refused_by_other_sockets() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(enable_netlink_option(&one, NetlinkOption::ExtendedAck).is_err());
+        assert!(join_netlink_group(&one, 1).is_err());
+    }
+}
