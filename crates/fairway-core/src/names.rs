@@ -1,4 +1,12 @@
 //! Who answers to which name, and for whom.
+//!
+//! The rules are those of Docker's resolver for user-defined networks, with two betterments:
+//! several holders of a name answer in the order in which they joined, and all networks that the
+//! asking sandbox is on count.
+
+mod table;
+
+pub use table::{Answer, NameTable, QuestionKind};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

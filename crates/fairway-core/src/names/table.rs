@@ -1,0 +1,306 @@
+//! The table of all names, and the answer to one question.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{NameRecord, NameView, Upstreams};
+use crate::model::{EndpointId, NetworkId, SandboxId};
+
+/// What is asked about a name: those record types (RFC 1035, RFC 3596) that we answer ourselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QuestionKind {
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// The name of an address; the question then is a name below `in-addr.arpa` or `ip6.arpa`.
+    Ptr,
+    /// Mail exchangers, which our names never have.
+    Mx,
+    /// Anything else.
+    Other,
+}
+
+/// The answer to one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<'table> {
+    /// These addresses, of the family that was asked for: those that joined first, first.
+    Addresses(Vec<IpAddr>),
+    /// These names, without the final dot.
+    Names(Vec<String>),
+    /// The name is known and has nothing of this kind.
+    Nothing,
+    /// Not ours to answer: ask these.
+    Forward(&'table Upstreams),
+    /// Not ours to answer, and this sandbox may ask nobody else.
+    Unreachable,
+}
+
+/// An endpoint as the holder of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Holder {
+    order: u64,
+    endpoint: EndpointId,
+    /// The name is that of the sandbox, not an alias.
+    primary: bool,
+    ipv4: Option<Ipv4Addr>,
+    ipv6: Option<Ipv6Addr>,
+}
+
+/// The names of one network.
+#[derive(Debug, Clone, Default)]
+struct NetworkNames {
+    /// The network's name in lower case, with a dot before it.
+    suffix: String,
+    /// How many endpoints have names here.
+    members: usize,
+    holders: HashMap<String, Vec<Holder>>,
+    by_address: HashMap<IpAddr, Vec<EndpointId>>,
+}
+
+/// A view with its names in lower case.
+#[derive(Debug, Clone)]
+struct View {
+    view: NameView,
+    /// Network, alias, name of the other sandbox.
+    links: Vec<(NetworkId, String, String)>,
+}
+
+/// The names of all networks and what each sandbox can see of them.
+///
+/// The cost of an answer grows with the networks and links of the asking sandbox and with the
+/// holders of the name, and with nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct NameTable {
+    records: HashMap<EndpointId, NameRecord>,
+    networks: HashMap<NetworkId, NetworkNames>,
+    views: HashMap<SandboxId, View>,
+}
+
+impl NameTable {
+    /// Makes a table without names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the names of an endpoint, in place of those that it had.
+    pub fn insert(&mut self, record: NameRecord) {
+        self.remove(record.endpoint);
+        let network = self.networks.entry(record.network).or_default();
+        network.add(&record);
+        self.records.insert(record.endpoint, record);
+    }
+
+    /// Forgets the names of an endpoint; `None` when it had none.
+    pub fn remove(&mut self, endpoint: EndpointId) -> Option<NameRecord> {
+        let record = self.records.remove(&endpoint)?;
+        if let Some(network) = self.networks.get_mut(&record.network) {
+            network.forget(&record);
+            if network.members == 0 {
+                self.networks.remove(&record.network);
+            }
+        }
+        Some(record)
+    }
+
+    /// Sets what a sandbox can see.
+    pub fn set_view(&mut self, view: NameView) {
+        let links = view
+            .links
+            .iter()
+            .map(|(network, alias, target)| (*network, folded(alias), folded(target)))
+            .collect();
+        self.views.insert(view.sandbox, View { view, links });
+    }
+
+    /// Forgets what a sandbox can see; it then gets no answers at all.
+    pub fn remove_view(&mut self, sandbox: SandboxId) -> Option<NameView> {
+        self.views.remove(&sandbox).map(|view| view.view)
+    }
+
+    /// The names of an endpoint.
+    pub fn record(&self, endpoint: EndpointId) -> Option<&NameRecord> {
+        self.records.get(&endpoint)
+    }
+
+    /// What a sandbox can see.
+    pub fn view(&self, sandbox: SandboxId) -> Option<&NameView> {
+        self.views.get(&sandbox).map(|view| &view.view)
+    }
+
+    /// All records, in no order.
+    pub fn records(&self) -> impl Iterator<Item = &NameRecord> {
+        self.records.values()
+    }
+
+    /// All views, in no order.
+    pub fn views(&self) -> impl Iterator<Item = &NameView> {
+        self.views.values().map(|view| &view.view)
+    }
+
+    /// Answers the question of a sandbox.
+    ///
+    /// `name` is in lower case, its labels joined by dots, without a final dot.
+    pub fn answer(&self, sandbox: SandboxId, name: &str, kind: QuestionKind) -> Answer<'_> {
+        let Some(view) = self.views.get(&sandbox) else { return Answer::Unreachable };
+        let ours = match kind {
+            QuestionKind::Ptr => self.reverse(&view.view, name),
+            QuestionKind::A | QuestionKind::Aaaa | QuestionKind::Mx => self.forward(view, name, kind),
+            QuestionKind::Other => None,
+        };
+        ours.unwrap_or(match &view.view.upstreams {
+            Upstreams::Nowhere => Answer::Unreachable,
+            upstreams => Answer::Forward(upstreams),
+        })
+    }
+
+    fn forward(&self, view: &View, name: &str, kind: QuestionKind) -> Option<Answer<'static>> {
+        let holders = self.linked(view, name).or_else(|| self.shared(view, name))?;
+        let addresses: Vec<IpAddr> = holders
+            .iter()
+            .filter_map(|holder| match kind {
+                QuestionKind::A => holder.ipv4.map(IpAddr::V4),
+                QuestionKind::Aaaa => holder.ipv6.map(IpAddr::V6),
+                _ => None,
+            })
+            .collect();
+        Some(if addresses.is_empty() { Answer::Nothing } else { Answer::Addresses(addresses) })
+    }
+
+    /// The holders by way of the sandbox's own links, which go before everybody's names.
+    fn linked(&self, view: &View, name: &str) -> Option<Vec<&Holder>> {
+        let mut found = Vec::new();
+        for (network, alias, target) in &view.links {
+            if !view.view.networks.contains(network) {
+                continue;
+            }
+            let Some(names) = self.networks.get(network) else { continue };
+            if name != alias && name.strip_suffix(names.suffix.as_str()) != Some(alias) {
+                continue;
+            }
+            // Only the sandbox of that name: somebody else's alias must not catch the link.
+            found.extend(names.holders.get(target).into_iter().flatten().filter(|holder| holder.primary));
+        }
+        in_order(found)
+    }
+
+    /// The holders on the networks that the sandbox is on.
+    fn shared(&self, view: &View, name: &str) -> Option<Vec<&Holder>> {
+        let mut found = Vec::new();
+        for network in &view.view.networks {
+            let Some(names) = self.networks.get(network) else { continue };
+            found.extend(names.holders.get(name).into_iter().flatten());
+            if let Some(first) = name.strip_suffix(names.suffix.as_str()) {
+                found.extend(names.holders.get(first).into_iter().flatten());
+            }
+        }
+        in_order(found)
+    }
+
+    fn reverse(&self, view: &NameView, name: &str) -> Option<Answer<'static>> {
+        let address = reverse_address(name)?;
+        let names: Vec<String> = view
+            .networks
+            .iter()
+            .filter_map(|network| self.networks.get(network)?.by_address.get(&address))
+            .flatten()
+            .filter_map(|endpoint| {
+                let record = self.records.get(endpoint)?;
+                Some(format!("{}.{}", record.names.first()?, record.network_name))
+            })
+            .collect();
+        if names.is_empty() { None } else { Some(Answer::Names(names)) }
+    }
+}
+
+impl NetworkNames {
+    fn add(&mut self, record: &NameRecord) {
+        self.members += 1;
+        self.suffix = format!(".{}", folded(&record.network_name));
+        for (place, name) in record.names.iter().enumerate() {
+            let holders = self.holders.entry(folded(name)).or_default();
+            // A sandbox may have its own name as an alias too; the first place counts.
+            if holders.iter().any(|holder| holder.endpoint == record.endpoint) {
+                continue;
+            }
+            let at = holders.partition_point(|holder| holder.order <= record.order);
+            let holder = Holder {
+                order: record.order,
+                endpoint: record.endpoint,
+                primary: place == 0,
+                ipv4: record.ipv4,
+                ipv6: record.ipv6,
+            };
+            holders.insert(at, holder);
+        }
+        for address in addresses(record) {
+            self.by_address.entry(address).or_default().push(record.endpoint);
+        }
+    }
+
+    fn forget(&mut self, record: &NameRecord) {
+        self.members -= 1;
+        for name in &record.names {
+            let name = folded(name);
+            if let Some(holders) = self.holders.get_mut(&name) {
+                holders.retain(|holder| holder.endpoint != record.endpoint);
+                if holders.is_empty() {
+                    self.holders.remove(&name);
+                }
+            }
+        }
+        for address in addresses(record) {
+            if let Some(endpoints) = self.by_address.get_mut(&address) {
+                endpoints.retain(|endpoint| *endpoint != record.endpoint);
+                if endpoints.is_empty() {
+                    self.by_address.remove(&address);
+                }
+            }
+        }
+    }
+}
+
+fn addresses(record: &NameRecord) -> impl Iterator<Item = IpAddr> {
+    record.ipv4.map(IpAddr::V4).into_iter().chain(record.ipv6.map(IpAddr::V6))
+}
+
+/// Names are compared without ASCII case (RFC 4343) and without the final dot.
+fn folded(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// Sorts by the order of joining and keeps each endpoint once; `None` when there is none.
+fn in_order(mut holders: Vec<&Holder>) -> Option<Vec<&Holder>> {
+    if holders.len() > 1 {
+        holders.sort_by_key(|holder| (holder.order, holder.endpoint));
+        holders.dedup_by_key(|holder| holder.endpoint);
+    }
+    if holders.is_empty() { None } else { Some(holders) }
+}
+
+/// The address in a name such as `2.0.17.172.in-addr.arpa` (RFC 1035 section 3.5) or one of 32
+/// nibbles below `ip6.arpa` (RFC 3596 section 2.5).
+fn reverse_address(name: &str) -> Option<IpAddr> {
+    if let Some(parts) = name.strip_suffix(".in-addr.arpa") {
+        let mut octets = [0; 4];
+        let mut labels = parts.split('.');
+        for octet in octets.iter_mut().rev() {
+            *octet = labels.next()?.parse().ok()?;
+        }
+        return labels.next().is_none().then(|| IpAddr::V4(Ipv4Addr::from(octets)));
+    }
+    let parts = name.strip_suffix(".ip6.arpa")?;
+    let mut bits: u128 = 0;
+    let mut labels = parts.split('.');
+    for shift in (0..128).step_by(4) {
+        let label = labels.next()?;
+        if label.len() != 1 {
+            return None;
+        }
+        bits |= u128::from(u8::from_str_radix(label, 16).ok()?) << shift;
+    }
+    labels.next().is_none().then(|| IpAddr::V6(Ipv6Addr::from(bits)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn network(n: u8) -> NetworkId {
+    NetworkId::new([n; 32])
+}
+
+fn endpoint(n: u8) -> EndpointId {
+    EndpointId::new([n; 32])
+}
+
+fn sandbox(n: u8) -> SandboxId {
+    SandboxId::new([n; 32])
+}
+
+fn record(n: u8, on: u8, network_name: &str, names: &[&str]) -> NameRecord {
+    NameRecord {
+        endpoint: endpoint(n),
+        network: network(on),
+        network_name: network_name.to_owned(),
+        order: u64::from(n),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ipv4: Some(Ipv4Addr::new(172, 18, on, n)),
+        ipv6: None,
+    }
+}
+
+fn view(n: u8, networks: &[u8], upstreams: Upstreams) -> NameView {
+    NameView {
+        sandbox: sandbox(n),
+        networks: networks.iter().map(|n| network(*n)).collect(),
+        links: Vec::new(),
+        upstreams,
+    }
+}
+
+fn v4(on: u8, n: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(172, 18, on, n))
+}
+
+/// Networks 1 (`app`) and 2 (`Data.Net`); sandbox 1 is on the first, 2 on both.
+fn table() -> NameTable {
+    let mut table = NameTable::new();
+    table.insert(record(1, 1, "app", &["Web", "0123456789ab", "www"]));
+    table.insert(record(3, 1, "app", &["second", "www", "my.db"]));
+    table.insert(record(2, 1, "app", &["first", "www"]));
+    table.insert(record(4, 2, "Data.Net", &["db", "www"]));
+    table.set_view(view(1, &[1], Upstreams::Host));
+    table.set_view(view(2, &[1, 2], Upstreams::Nowhere));
+    table
+}
+
+const A: QuestionKind = QuestionKind::A;
+
+#[test]
+fn names_of_shared_networks_only() {
+    let table = table();
+    assert_eq!(table.answer(sandbox(1), "web", A), Answer::Addresses(vec![v4(1, 1)]));
+    assert_eq!(table.answer(sandbox(1), "0123456789ab", A), Answer::Addresses(vec![v4(1, 1)]));
+    assert_eq!(table.answer(sandbox(1), "db", A), Answer::Forward(&Upstreams::Host));
+    assert_eq!(table.answer(sandbox(1), "db.data.net", A), Answer::Forward(&Upstreams::Host));
+    assert_eq!(table.answer(sandbox(2), "db", A), Answer::Addresses(vec![v4(2, 4)]));
+    assert_eq!(table.answer(sandbox(9), "web", A), Answer::Unreachable);
+}
+
+#[test]
+fn all_holders_answer_those_that_joined_first_first() {
+    let mut table = table();
+    let three = vec![v4(1, 1), v4(1, 2), v4(1, 3)];
+    assert_eq!(table.answer(sandbox(1), "www", A), Answer::Addresses(three));
+    let four = vec![v4(1, 1), v4(1, 2), v4(1, 3), v4(2, 4)];
+    assert_eq!(table.answer(sandbox(2), "www", A), Answer::Addresses(four));
+    table.remove(endpoint(2));
+    assert_eq!(table.answer(sandbox(1), "www", A), Answer::Addresses(vec![v4(1, 1), v4(1, 3)]));
+}
+
+#[test]
+fn names_and_networks_may_contain_dots() {
+    let table = table();
+    assert_eq!(table.answer(sandbox(1), "web.app", A), Answer::Addresses(vec![v4(1, 1)]));
+    assert_eq!(table.answer(sandbox(1), "my.db", A), Answer::Addresses(vec![v4(1, 3)]));
+    assert_eq!(table.answer(sandbox(1), "my.db.app", A), Answer::Addresses(vec![v4(1, 3)]));
+    assert_eq!(table.answer(sandbox(2), "db.data.net", A), Answer::Addresses(vec![v4(2, 4)]));
+    assert_eq!(table.answer(sandbox(1), "web.app.app", A), Answer::Forward(&Upstreams::Host));
+}
+
+#[test]
+fn a_known_name_without_such_a_record_is_empty_and_other_kinds_are_forwarded() {
+    let table = table();
+    assert_eq!(table.answer(sandbox(1), "web", QuestionKind::Aaaa), Answer::Nothing);
+    assert_eq!(table.answer(sandbox(1), "web", QuestionKind::Mx), Answer::Nothing);
+    assert_eq!(table.answer(sandbox(1), "example.org", QuestionKind::Mx), Answer::Forward(&Upstreams::Host));
+    assert_eq!(table.answer(sandbox(1), "web", QuestionKind::Other), Answer::Forward(&Upstreams::Host));
+    assert_eq!(table.answer(sandbox(2), "web", QuestionKind::Other), Answer::Unreachable);
+}
+
+#[test]
+fn internal_sandboxes_ask_nobody() {
+    let table = table();
+    assert_eq!(table.answer(sandbox(2), "example.org", A), Answer::Unreachable);
+    assert_eq!(table.answer(sandbox(2), "1.1.1.10.in-addr.arpa", QuestionKind::Ptr), Answer::Unreachable);
+}
+
+#[test]
+fn links_go_first_and_may_point_to_what_comes_later() {
+    let mut table = table();
+    let mut linked = view(1, &[1], Upstreams::Host);
+    linked.links.push((network(1), "WWW".to_owned(), "Target".to_owned()));
+    table.set_view(linked);
+    let three = vec![v4(1, 1), v4(1, 2), v4(1, 3)];
+    assert_eq!(table.answer(sandbox(1), "www", A), Answer::Addresses(three));
+    table.insert(record(7, 1, "app", &["liar", "target"]));
+    assert_ne!(table.answer(sandbox(1), "www", A), Answer::Addresses(vec![v4(1, 7)]));
+    table.insert(record(8, 1, "app", &["target"]));
+    assert_eq!(table.answer(sandbox(1), "www", A), Answer::Addresses(vec![v4(1, 8)]));
+    assert_eq!(table.answer(sandbox(1), "www.app", A), Answer::Addresses(vec![v4(1, 8)]));
+    assert_eq!(table.answer(sandbox(1), "www", QuestionKind::Aaaa), Answer::Nothing);
+    // Nobody else sees the alias as the link has it.
+    let Answer::Addresses(others) = table.answer(sandbox(2), "www", A) else { panic!("others know www") };
+    assert!(!others.contains(&v4(1, 8)));
+}
+
+#[test]
+fn a_link_on_a_network_that_was_left_is_void() {
+    let mut table = table();
+    let mut linked = view(1, &[1], Upstreams::Host);
+    linked.links.push((network(2), "store".to_owned(), "db".to_owned()));
+    table.set_view(linked.clone());
+    assert_eq!(table.answer(sandbox(1), "store", A), Answer::Forward(&Upstreams::Host));
+    linked.networks.push(network(2));
+    table.set_view(linked);
+    assert_eq!(table.answer(sandbox(1), "store", A), Answer::Addresses(vec![v4(2, 4)]));
+}
+
+#[test]
+fn addresses_have_names() {
+    let mut table = table();
+    let mut both = record(5, 1, "app", &["six"]);
+    both.ipv6 = Some("fd00::5".parse().unwrap());
+    table.insert(both);
+    let ptr = |sandbox, name: &str| table.answer(sandbox, name, QuestionKind::Ptr);
+    assert_eq!(ptr(sandbox(1), "1.1.18.172.in-addr.arpa"), Answer::Names(vec!["Web.app".to_owned()]));
+    let nibbles = format!("5.{}0.0.d.f.ip6.arpa", "0.".repeat(27));
+    assert_eq!(ptr(sandbox(1), &nibbles), Answer::Names(vec!["six.app".to_owned()]));
+    assert_eq!(ptr(sandbox(1), "4.2.18.172.in-addr.arpa"), Answer::Forward(&Upstreams::Host));
+    assert_eq!(ptr(sandbox(1), "web"), Answer::Forward(&Upstreams::Host));
+}
+
+#[test]
+fn a_new_record_takes_the_place_of_the_old() {
+    let mut table = table();
+    let mut moved = record(1, 1, "app", &["renamed"]);
+    moved.ipv4 = Some(Ipv4Addr::new(172, 18, 1, 99));
+    table.insert(moved);
+    assert_eq!(table.answer(sandbox(1), "web", A), Answer::Forward(&Upstreams::Host));
+    assert_eq!(table.answer(sandbox(1), "renamed", A), Answer::Addresses(vec![v4(1, 99)]));
+    assert_eq!(
+        table.answer(sandbox(1), "1.1.18.172.in-addr.arpa", QuestionKind::Ptr),
+        Answer::Forward(&Upstreams::Host)
+    );
+}
+
+proptest! {
+    /// Whatever came and went, the answers are those of a table that was made anew.
+    #[test]
+    fn no_trace_of_what_left(
+        steps in prop::collection::vec((0u8..6, 1u8..3, prop::collection::vec("[abAB]{1,2}", 1..4), any::<bool>()), 0..40)
+    ) {
+        let mut table = NameTable::new();
+        let mut kept: HashMap<u8, NameRecord> = HashMap::new();
+        for (n, on, names, stays) in &steps {
+            if *stays {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let record = record(*n, *on, if *on == 1 { "one" } else { "two" }, &names);
+                kept.insert(*n, record.clone());
+                table.insert(record);
+            } else {
+                prop_assert_eq!(table.remove(endpoint(*n)), kept.remove(n));
+            }
+        }
+        let mut fresh = NameTable::new();
+        kept.into_values().for_each(|record| fresh.insert(record));
+        for table in [&mut table, &mut fresh] {
+            table.set_view(view(1, &[1, 2], Upstreams::Host));
+        }
+        for name in ["a", "b", "ab", "aa.one", "b.two", "ba"] {
+            prop_assert_eq!(table.answer(sandbox(1), name, A), fresh.answer(sandbox(1), name, A));
+        }
+        for n in 0..6 {
+            let name = format!("{n}.1.18.172.in-addr.arpa");
+            let kind = QuestionKind::Ptr;
+            prop_assert_eq!(table.answer(sandbox(1), &name, kind), fresh.answer(sandbox(1), &name, kind));
+        }
+        prop_assert_eq!(table.networks.len(), fresh.networks.len());
+    }
+}
