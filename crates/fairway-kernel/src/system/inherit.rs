@@ -1,0 +1,79 @@
+//! What a program that is executed takes over from this one: signals that wait, and open files.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::last_errno;
+
+/// Keeps the given signals from acting on the calling thread, and returns a descriptor from which
+/// they are read instead, each as a `struct signalfd_siginfo` (signalfd(2)).
+///
+/// Other threads of the process are not affected: call it where there are none. A program that
+/// the thread starts afterwards inherits that they are kept.
+///
+/// # Errors
+/// As signalfd(2); `EINVAL` for a number that is no signal.
+pub fn hold_signals(signals: &[i32]) -> Result<OwnedFd, Errno> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset makes the set a valid one; everything after works on that set, which is
+    // alive for all of it, and signalfd returns a descriptor that nobody else owns.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            if libc::sigaddset(set.as_mut_ptr(), *signal) != 0 {
+                return Err(Errno::INVAL);
+            }
+        }
+        let refused = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+        if refused != 0 {
+            return Err(Errno::from_raw_os_error(refused));
+        }
+        let descriptor = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if descriptor < 0 { Err(last_errno()) } else { Ok(OwnedFd::from_raw_fd(descriptor)) }
+    }
+}
+
+/// Marks every open file from descriptor `first` on to be closed when a program is executed, also
+/// those that this program was started with and knows nothing of.
+///
+/// # Errors
+/// As close_range(2): `EINVAL` before Linux 5.11.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed now, so no descriptor in use goes away.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_held_signal_is_read_instead() {
+        let held = hold_signals(&[libc::SIGUSR2]).unwrap();
+        let mut record = [0_u8; 128];
+        assert_eq!(rustix::io::read(&held, &mut record), Err(Errno::AGAIN));
+        let thread = rustix::thread::gettid();
+        // SAFETY: tgkill only sends a signal, which this thread holds.
+        let sent = unsafe {
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), thread.as_raw_nonzero().get(), libc::SIGUSR2)
+        };
+        assert_eq!(sent, 0);
+        assert_eq!(rustix::io::read(&held, &mut record), Ok(128));
+        assert_eq!(record[..4], libc::SIGUSR2.to_ne_bytes());
+        assert!(hold_signals(&[999]).is_err());
+    }
+
+    #[test]
+    fn files_are_marked() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        rustix::io::fcntl_setfd(&one, rustix::io::FdFlags::empty()).unwrap();
+        close_on_exec_from(3).unwrap();
+        assert!(rustix::io::fcntl_getfd(one.as_fd()).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+    }
+}
