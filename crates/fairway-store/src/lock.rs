@@ -1,0 +1,80 @@
+//! The lock in front of the store: redb refuses a second process at once, this waits for it.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::StoreError;
+
+/// The store is looked at again after this long. flock(2) has no timeout, and a thread blocked in
+/// it could not be called back.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// An exclusive flock(2) on `<store>.lock`, which holds the process id of its holder. The kernel
+/// lets go of it when the process dies; the file itself stays, for removing it would let two
+/// processes lock two files of the same name.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the store at `store`, waiting up to `wait` for whoever has it.
+    pub(crate) fn take(store: &Path, wait: Duration) -> Result<Self, StoreError> {
+        let path = beside(store, ".lock");
+        let error = |source| StoreError::io("lock the store by", &path, source);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(error)?;
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(source)) => return Err(error(source)),
+                Err(TryLockError::WouldBlock) if start.elapsed() >= wait => {
+                    return Err(StoreError::Locked {
+                        path: store.to_owned(),
+                        holder: holder(&mut file),
+                        waited: wait,
+                    });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    thread::sleep(RETRY.min(wait.saturating_sub(start.elapsed())));
+                }
+            }
+        }
+        file.set_len(0).map_err(error)?;
+        file.rewind().map_err(error)?;
+        writeln!(file, "{}", std::process::id()).map_err(error)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// The path of a file that belongs to the store and lies beside it.
+pub(crate) fn beside(store: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(store);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Who the lock file says has the lock.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    if file.rewind().and_then(|()| file.read_to_string(&mut text)).is_err() || text.trim().is_empty() {
+        return "another process".to_owned();
+    }
+    let pid = text.trim();
+    match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) => format!("process {pid} ({})", name.trim()),
+        Err(_) => format!("process {pid}"),
+    }
+}
