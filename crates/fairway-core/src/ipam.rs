@@ -1,20 +1,22 @@
 //! Which subnet a network gets, and which address an endpoint.
+//!
+//! [`subnets`] decides for a network that is created, [`default_bridge`] for the one that exists
+//! from the start, [`choose`] cuts a subnet from the pools where the user named none, and an
+//! [`AddressSet`] finds the lowest free address within one. Everything is refused before anything
+//! has changed.
 
-use thiserror::Error;
+mod blocker;
+mod bridge;
+mod choose;
+mod error;
+mod matching;
+mod set;
+mod span;
+mod subnet;
 
-use crate::world::RefusalKind;
-
-/// Why no subnet or address can be given.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum IpamError {
-    /// Each pool meets something.
-    #[error("all predefined address pools have been fully subnetted: {0}")]
-    Exhausted(String),
-}
-
-impl IpamError {
-    /// What kind of refusal it is.
-    pub fn kind(&self) -> RefusalKind {
-        RefusalKind::Forbidden
-    }
-}
+pub use bridge::{DEFAULT_GATEWAY_KEY, default_bridge};
+pub use choose::choose;
+pub use error::IpamError;
+pub use matching::match_subnets;
+pub use set::AddressSet;
+pub use subnet::subnets;

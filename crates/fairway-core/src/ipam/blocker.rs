@@ -1,0 +1,93 @@
+//! What stands in the way of a pool.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::span::Span;
+use crate::model::{HostFacts, HostRoute};
+
+/// Who has addresses that a new subnet must not meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder<'a> {
+    Network(&'a str, IpNet),
+    Address(&'a HostRoute),
+    Route(&'a HostRoute),
+    Nameserver(IpAddr),
+}
+
+impl fmt::Display for Holder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(name, subnet) => write!(f, "network {name} ({subnet})"),
+            Self::Address(address) => write!(f, "address {address}", address = Shown(address)),
+            Self::Route(route) => write!(f, "route {route}", route = Shown(route)),
+            Self::Nameserver(address) => write!(f, "nameserver {address}"),
+        }
+    }
+}
+
+/// A destination with its interface, if it has one.
+struct Shown<'a>(&'a HostRoute);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostRoute { destination, interface } = self.0;
+        if interface.is_empty() {
+            write!(f, "{destination}")
+        } else {
+            write!(f, "{destination} of {interface}")
+        }
+    }
+}
+
+/// Everything of one family that a new subnet must not meet, searchable in O(log n).
+pub(super) struct Blockers<'a> {
+    /// By first address.
+    sorted: Vec<(Span, Holder<'a>)>,
+    /// For each place in `sorted`, where up to and with it the highest last address is.
+    reach: Vec<usize>,
+}
+
+impl<'a> Blockers<'a> {
+    pub fn new(host: &'a HostFacts, taken: &'a [(IpNet, String)], v6: bool) -> Self {
+        let networks = taken.iter().map(|(subnet, name)| (*subnet, Holder::Network(name, *subnet)));
+        let addresses = host.addresses.iter().map(|held| (held.destination, Holder::Address(held)));
+        let nameservers =
+            host.nameservers.iter().map(|&address| (address.into(), Holder::Nameserver(address)));
+        // A default route leads everywhere and so takes nothing.
+        let routes = host
+            .routes
+            .iter()
+            .filter(|route| route.destination.prefix_len() > 0)
+            .map(|route| (route.destination, Holder::Route(route)));
+        let mut sorted: Vec<_> = networks
+            .chain(routes)
+            .chain(addresses)
+            .chain(nameservers)
+            .filter(|(subnet, _)| subnet.addr().is_ipv6() == v6)
+            .map(|(subnet, holder)| (Span::of(subnet), holder))
+            .collect();
+        sorted.sort_by_key(|(span, _)| span.first);
+        let reach = sorted
+            .iter()
+            .enumerate()
+            .scan(0, |farthest: &mut usize, (index, (span, _))| {
+                if span.last > sorted[*farthest].0.last {
+                    *farthest = index;
+                }
+                Some(*farthest)
+            })
+            .collect();
+        Self { sorted, reach }
+    }
+
+    /// What a run of addresses meets; of several the one that ends last.
+    pub fn meeting(&self, span: Span) -> Option<(Span, Holder<'a>)> {
+        let before = self.sorted.partition_point(|(blocker, _)| blocker.first <= span.last);
+        let farthest = *self.reach.get(before.checked_sub(1)?)?;
+        let found = *self.sorted.get(farthest)?;
+        (found.0.last >= span.first).then_some(found)
+    }
+}

@@ -1,0 +1,89 @@
+//! Which gateway, range and auxiliary address belongs to which subnet.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use super::IpamError;
+use super::span::overlap;
+use crate::world::SubnetRequest;
+
+/// Brings together the values of `--subnet`, `--gateway`, `--ip-range` and `--aux-address`
+/// (`name=address`), which may be given in any order and of both families: each goes to the subnet
+/// that contains it, as the docker client does. Whether the result makes sense otherwise is
+/// [`subnets`](super::subnets)' business.
+///
+/// # Errors
+/// A text that cannot be read, one that no subnet contains, two of a kind for one subnet, and
+/// subnets that overlap, with the docker client's words.
+pub fn match_subnets(
+    subnets: &[String],
+    gateways: &[String],
+    ranges: &[String],
+    auxiliary: &[String],
+) -> Result<Vec<SubnetRequest>, IpamError> {
+    if subnets.is_empty() && !(gateways.is_empty() && ranges.is_empty()) {
+        return Err(IpamError::MoreThanSubnets);
+    }
+    let mut matched: Vec<(IpNet, SubnetRequest)> = Vec::new();
+    for text in subnets {
+        let subnet: IpNet = read("subnet", text, "an address and a prefix length (10.1.0.0/24)")?;
+        let unsized_address = subnet.addr().is_unspecified();
+        if let Some(&(first, _)) =
+            matched.iter().find(|(other, _)| !unsized_address && overlap(*other, subnet))
+        {
+            return Err(IpamError::SubnetsOverlap { first, second: subnet });
+        }
+        matched.push((subnet, SubnetRequest { subnet: Some(subnet), ..SubnetRequest::default() }));
+    }
+    for text in ranges {
+        let range: IpNet = read("ip-range", text, "an address and a prefix length (10.1.0.128/25)")?;
+        let (subnet, request) = find("range", text, &mut matched, |subnet| subnet.contains(&range))?;
+        if let Some(first) = request.ip_range.filter(|first| *first != range) {
+            return Err(multiple("ranges", first.to_string(), range.to_string(), subnet));
+        }
+        request.ip_range = Some(range);
+    }
+    for text in gateways {
+        let gateway: IpAddr = read("gateway", text, "an IP address")?;
+        let (subnet, request) = find("gateway", text, &mut matched, |subnet| subnet.contains(&gateway))?;
+        if let Some(first) = request.gateway.filter(|first| *first != gateway) {
+            return Err(multiple("gateways", first.to_string(), gateway.to_string(), subnet));
+        }
+        request.gateway = Some(gateway);
+    }
+    for text in auxiliary {
+        let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+        let Some((name, value)) = pair else {
+            let expected = "name=address";
+            return Err(IpamError::Unreadable { what: "aux-address", text: text.clone(), expected });
+        };
+        let address: IpAddr = read("aux-address", value, "an IP address")?;
+        let (_, request) = find("aux-address", value, &mut matched, |subnet| subnet.contains(&address))?;
+        request.auxiliary.insert(name.to_owned(), address);
+    }
+    Ok(matched.into_iter().map(|(_, request)| request).collect())
+}
+
+fn read<T: FromStr>(what: &'static str, text: &str, expected: &'static str) -> Result<T, IpamError> {
+    text.parse().map_err(|_| IpamError::Unreadable { what, text: text.to_owned(), expected })
+}
+
+fn multiple(what: &'static str, first: String, second: String, subnet: IpNet) -> IpamError {
+    IpamError::Multiple { what, first, second, subnet }
+}
+
+/// The request whose subnet fits.
+fn find<'a>(
+    what: &'static str,
+    value: &str,
+    matched: &'a mut [(IpNet, SubnetRequest)],
+    fits: impl Fn(&IpNet) -> bool,
+) -> Result<(IpNet, &'a mut SubnetRequest), IpamError> {
+    matched
+        .iter_mut()
+        .find(|(subnet, _)| fits(subnet))
+        .map(|(subnet, request)| (*subnet, request))
+        .ok_or_else(|| IpamError::NoMatch { what, value: value.to_owned() })
+}

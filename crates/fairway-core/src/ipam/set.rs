@@ -1,0 +1,101 @@
+//! The addresses in use.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::span::{Span, address, key};
+
+/// The addresses in use within a subnet. Neighbours are merged into runs, so that finding the
+/// lowest free address takes O(log n) however many are in use, and a /64 costs no more than a /24.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AddressSet {
+    /// First to last of each run; between two runs at least one address is free.
+    runs: BTreeMap<u128, u128>,
+    count: usize,
+}
+
+impl AddressSet {
+    /// A set with no address in use.
+    pub const fn new() -> Self {
+        Self { runs: BTreeMap::new(), count: 0 }
+    }
+
+    /// Marks an address as in use; false if it was already.
+    pub fn take(&mut self, address: IpAddr) -> bool {
+        let key = key(address);
+        if self.run_of(key).is_some() {
+            return false;
+        }
+        let first = key.checked_sub(1).and_then(|below| self.run_of(below)).map_or(key, |run| run.first);
+        let last = key.checked_add(1).and_then(|above| self.runs.remove(&above)).unwrap_or(key);
+        self.runs.insert(first, last);
+        self.count += 1;
+        true
+    }
+
+    /// Marks an address as free; false if it was already.
+    pub fn release(&mut self, address: IpAddr) -> bool {
+        let key = key(address);
+        let Some(run) = self.run_of(key) else { return false };
+        if run.first == key {
+            self.runs.remove(&key);
+        } else {
+            self.runs.insert(run.first, key - 1);
+        }
+        if run.last != key {
+            self.runs.insert(key + 1, run.last);
+        }
+        self.count -= 1;
+        true
+    }
+
+    /// Whether an address is in use.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.run_of(key(address)).is_some()
+    }
+
+    /// How many addresses are in use.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The lowest free address of `range` that an interface in `subnet` can have: in IPv4 never
+    /// the network's own and the broadcast address, but both of a /31 (RFC 3021); in IPv6 never
+    /// the subnet-router anycast address (RFC 4291), but both of a /127 (RFC 6164). None if all
+    /// are in use, or `range` lies outside `subnet`.
+    pub fn first_free(&self, range: IpNet, subnet: IpNet) -> Option<IpAddr> {
+        if range.addr().is_ipv4() != subnet.addr().is_ipv4() {
+            return None;
+        }
+        let wanted = Span::of(range).intersection(Span::usable(subnet))?;
+        let free = match self.run_of(wanted.first) {
+            Some(run) => run.last.checked_add(1)?,
+            None => wanted.first,
+        };
+        wanted.contains(free).then(|| address(free))
+    }
+
+    /// The run that a place lies in.
+    fn run_of(&self, key: u128) -> Option<Span> {
+        let (&first, &last) = self.runs.range(..=key).next_back()?;
+        (key <= last).then_some(Span { first, last })
+    }
+}
+
+impl FromIterator<IpAddr> for AddressSet {
+    fn from_iter<T: IntoIterator<Item = IpAddr>>(addresses: T) -> Self {
+        let mut set = Self::new();
+        set.extend(addresses);
+        set
+    }
+}
+
+impl Extend<IpAddr> for AddressSet {
+    fn extend<T: IntoIterator<Item = IpAddr>>(&mut self, addresses: T) {
+        for address in addresses {
+            self.take(address);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The subnets of a network that is created.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::span::{Span, address, key, overlap, reserved_for};
+use super::{IpamError, choose};
+use crate::Draw;
+use crate::model::{HostFacts, Settings, Subnet};
+use crate::world::SubnetRequest;
+
+/// Decides the subnets of a network: those that were asked for, checked, and one from the pools
+/// for each enabled family that none was asked for; IPv4 first.
+///
+/// A subnet of an unspecified address (`0.0.0.0/24`, `::/64`) and a request without a subnet ask
+/// for any one of that size. A subnet that the user names may meet routes of the host, as in
+/// Docker: the user knows what it is for. `taken` are the subnets of other networks with the names
+/// of these.
+///
+/// # Errors
+/// Says what is wrong with which part of the request; see [`IpamError`].
+#[allow(clippy::too_many_arguments, reason = "a pure decision takes all it depends on")]
+pub fn subnets(
+    network: &str,
+    requests: &[SubnetRequest],
+    enable_ipv4: bool,
+    enable_ipv6: bool,
+    settings: &Settings,
+    host: &HostFacts,
+    taken: &[(IpNet, String)],
+    draw: &mut Draw,
+) -> Result<Vec<Subnet>, IpamError> {
+    let mut by_family: [Option<&SubnetRequest>; 2] = [None, None];
+    for request in requests {
+        let v6 = request.subnet.map_or(!enable_ipv4, |subnet| subnet.addr().is_ipv6());
+        if let (Some(subnet), false) = (request.subnet, if v6 { enable_ipv6 } else { enable_ipv4 }) {
+            let network = network.to_owned();
+            let (family, way_out) = if v6 { ("IPv6", "add --ipv6") } else { ("IPv4", "drop --ipv4=false") };
+            return Err(IpamError::FamilyDisabled { subnet, family, network, way_out });
+        }
+        let place = &mut by_family[usize::from(v6)];
+        if let Some(first) = place {
+            let shown = |request: &SubnetRequest| {
+                request.subnet.map_or_else(|| "of any size".to_owned(), |subnet| subnet.to_string())
+            };
+            return Err(IpamError::SecondOfFamily {
+                subnet: shown(request),
+                first: shown(first),
+                family: if v6 { "IPv6" } else { "IPv4" },
+                network: network.to_owned(),
+            });
+        }
+        *place = Some(request);
+    }
+    let any = SubnetRequest::default();
+    let mut subnets = Vec::new();
+    for (v6, enabled, request) in [(false, enable_ipv4, by_family[0]), (true, enable_ipv6, by_family[1])] {
+        if !enabled {
+            continue;
+        }
+        let request = request.unwrap_or(&any);
+        let size = request.subnet.filter(|subnet| subnet.addr().is_unspecified());
+        subnets.push(match request.subnet {
+            Some(subnet) if size.is_none() => {
+                check_subnet(subnet)?;
+                check_overlap(subnet, taken)?;
+                complete(subnet, true, request)?
+            }
+            _ => {
+                needs_no_subnet(request)?;
+                let size = size.map(|subnet| subnet.prefix_len());
+                complete(choose(settings, host, taken, v6, size, draw)?, false, request)?
+            }
+        });
+    }
+    Ok(subnets)
+}
+
+/// Whether endpoints can live in a subnet that a user names.
+pub(super) fn check_subnet(subnet: IpNet) -> Result<(), IpamError> {
+    check_host_bits("subnet", subnet)?;
+    if let Some(reason) = reserved_for(subnet) {
+        return Err(IpamError::Reserved { subnet, reason });
+    }
+    if subnet.prefix_len() == subnet.max_prefix_len() {
+        return Err(IpamError::TooSmall { subnet });
+    }
+    Ok(())
+}
+
+/// Whether a subnet meets one of another network.
+pub(super) fn check_overlap(subnet: IpNet, taken: &[(IpNet, String)]) -> Result<(), IpamError> {
+    match taken.iter().find(|(held, _)| overlap(*held, subnet)) {
+        Some((held, holder)) => Err(IpamError::Overlap { subnet, held: *held, holder: holder.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn check_host_bits(what: &'static str, given: IpNet) -> Result<(), IpamError> {
+    let expected = given.trunc();
+    if given == expected { Ok(()) } else { Err(IpamError::HostBits { what, given, expected }) }
+}
+
+/// What lies in a subnet cannot be named before the subnet is known.
+fn needs_no_subnet(request: &SubnetRequest) -> Result<(), IpamError> {
+    let gateway = request.gateway.map(|gateway| ("gateway", gateway.to_string()));
+    let range = request.ip_range.map(|range| ("ip-range", range.to_string()));
+    let auxiliary =
+        request.auxiliary.iter().next().map(|(name, value)| ("auxiliary address", format!("{name}={value}")));
+    match gateway.or(range).or(auxiliary) {
+        Some((what, value)) => Err(IpamError::NeedsSubnet { what, value }),
+        None => Ok(()),
+    }
+}
+
+/// Checks what was asked within a subnet, and decides the gateway.
+fn complete(subnet: IpNet, chosen: bool, request: &SubnetRequest) -> Result<Subnet, IpamError> {
+    if let Some(range) = request.ip_range {
+        check_host_bits("ip-range", range)?;
+        if !subnet.contains(&range) {
+            return Err(IpamError::Outside { what: "ip-range", value: range.to_string(), subnet });
+        }
+    }
+    if let Some(gateway) = request.gateway {
+        check_address("gateway", gateway, subnet)?;
+    }
+    let mut held: Vec<(IpAddr, &str)> =
+        request.gateway.map(|gateway| (gateway, "the gateway")).into_iter().collect();
+    for (name, &address) in &request.auxiliary {
+        check_address("auxiliary address", address, subnet)?;
+        if let Some((_, holder)) = held.iter().find(|(other, _)| *other == address) {
+            let (name, holder) = (name.clone(), (*holder).to_owned());
+            return Err(IpamError::AuxiliaryInUse { name, address, holder });
+        }
+        held.push((address, name));
+    }
+    let gateway = match request.gateway {
+        Some(gateway) => gateway,
+        None => first_except(subnet, held.iter().map(|(address, _)| *address))?,
+    };
+    Ok(Subnet {
+        subnet,
+        gateway,
+        ip_range: request.ip_range,
+        auxiliary: request.auxiliary.clone(),
+        chosen,
+        gateway_chosen: request.gateway.is_some(),
+    })
+}
+
+/// The lowest usable address of a subnet that is none of `except`.
+pub(super) fn first_except(subnet: IpNet, except: impl Iterator<Item = IpAddr>) -> Result<IpAddr, IpamError> {
+    let usable = Span::usable(subnet);
+    let except: std::collections::BTreeSet<u128> = except.map(key).collect();
+    let mut lowest = usable.first;
+    for taken in except.range(usable.first..=usable.last) {
+        if *taken != lowest {
+            break;
+        }
+        lowest = lowest.saturating_add(1);
+    }
+    if usable.contains(lowest) { Ok(address(lowest)) } else { Err(IpamError::NoGateway { subnet }) }
+}
+
+/// Whether an interface in a subnet can have an address.
+pub(super) fn check_address(what: &'static str, address: IpAddr, subnet: IpNet) -> Result<(), IpamError> {
+    if !subnet.contains(&address) {
+        return Err(IpamError::Outside { what, value: address.to_string(), subnet });
+    }
+    if Span::usable(subnet).contains(key(address)) {
+        return Ok(());
+    }
+    let role = match address {
+        IpAddr::V6(_) => "subnet-router anycast",
+        IpAddr::V4(_) if address == subnet.network() => "network's own",
+        IpAddr::V4(_) => "broadcast",
+    };
+    Err(IpamError::NotForHosts { what, address, role, subnet: subnet.trunc() })
+}
