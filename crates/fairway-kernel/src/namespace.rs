@@ -1,0 +1,192 @@
+//! Network namespaces: which one a path leads to, work inside one, and named ones.
+
+mod named;
+mod workers;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use fairway_core::model::Namespace;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use thiserror::Error;
+
+pub use named::{NAMED_DIRECTORY, create_named, remove_named};
+pub use workers::Workers;
+
+/// `/proc/thread-self` and not `/proc/self`: each thread can be in a namespace of its own.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// Why a namespace cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The path cannot be opened.
+    #[error("cannot open the network namespace {path}: {errno}")]
+    Open {
+        /// Where it should be.
+        path: String,
+        /// The reason; `ENOENT` when it is gone.
+        errno: Errno,
+    },
+    /// The path leads to something else.
+    #[error("{path} is not a network namespace: give a bind mount of one or /proc/PID/ns/net")]
+    NotNetwork {
+        /// The path.
+        path: String,
+    },
+    /// The path leads to another namespace than it did.
+    #[error(
+        "{path} is now another network namespace (inode {found}, was {expected}); the former one was replaced"
+    )]
+    Replaced {
+        /// The path.
+        path: String,
+        /// The inode that was known.
+        expected: u64,
+        /// The inode that is there.
+        found: u64,
+    },
+    /// The kernel lets no thread in.
+    #[error("cannot enter the network namespace {path}: {errno}")]
+    Enter {
+        /// The path.
+        path: String,
+        /// The reason; `EPERM` without `CAP_SYS_ADMIN` over it.
+        errno: Errno,
+    },
+    /// No thread could be started.
+    #[error("cannot start a thread to enter a network namespace: {0}")]
+    Thread(Errno),
+    /// A name that cannot be a file's.
+    #[error(
+        "invalid namespace name {0:?}: it must not be empty, \".\", \"..\", longer than 255 bytes or contain \"/\""
+    )]
+    Name(String),
+    /// The name is in use.
+    #[error("a network namespace named {name:?} already exists at {path}")]
+    Exists {
+        /// The name.
+        name: String,
+        /// Its path.
+        path: String,
+    },
+    /// A named namespace cannot be made or removed.
+    #[error("cannot {action} {path}: {errno}")]
+    Mount {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// The reason.
+        errno: Errno,
+    },
+}
+
+/// An open namespace. It lives while this is open.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    descriptor: Arc<OwnedFd>,
+    namespace: Namespace,
+}
+
+impl Handle {
+    /// Which one it is.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Opens the network namespace at `path`, whichever it is now.
+///
+/// # Errors
+/// [`Error::Open`], [`Error::NotNetwork`].
+pub fn open_path(path: &str) -> Result<Handle, Error> {
+    let handle = open_any(path)?;
+    // The descriptor's own link tells the kind, without the ioctl: "net:[4026531840]".
+    let link = format!("/proc/thread-self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&handle.descriptor));
+    let kind = rustix::fs::readlink(link, Vec::new())
+        .map_err(|errno| Error::Open { path: path.to_owned(), errno })?;
+    if !kind.as_bytes().starts_with(b"net:[") && !is_mounted_network(&handle, path)? {
+        return Err(Error::NotNetwork { path: path.to_owned() });
+    }
+    Ok(handle)
+}
+
+/// A bind mount's link is its path; whether it is a network namespace is asked of setns(2), on a
+/// thread that ends with the answer.
+fn is_mounted_network(handle: &Handle, path: &str) -> Result<bool, Error> {
+    const NSFS_MAGIC: u64 = 0x6e73_6673;
+    let status = rustix::fs::fstatfs(handle).map_err(|errno| Error::Open { path: path.to_owned(), errno })?;
+    if u64::try_from(status.f_type) != Ok(NSFS_MAGIC) {
+        return Ok(false);
+    }
+    let entered = std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .spawn_scoped(scope, || enter(handle.as_fd()))
+            .map_err(|error| Error::Thread(thread_errno(&error)))
+            .map(|thread| thread.join().unwrap_or(Err(Errno::CANCELED)))
+    })?;
+    Ok(entered != Err(Errno::INVAL))
+}
+
+/// Opens a namespace that is known, and makes sure that it is still the one.
+///
+/// # Errors
+/// [`Error::Open`], [`Error::Replaced`].
+pub fn open(namespace: &Namespace) -> Result<Handle, Error> {
+    let handle = open_any(&namespace.path)?;
+    let found = handle.namespace();
+    if (found.device, found.inode) != (namespace.device, namespace.inode) {
+        return Err(Error::Replaced {
+            path: namespace.path.clone(),
+            expected: namespace.inode,
+            found: found.inode,
+        });
+    }
+    Ok(handle)
+}
+
+/// Which network namespace a path leads to now.
+///
+/// # Errors
+/// As [`open_path`].
+pub fn identity(path: &str) -> Result<Namespace, Error> {
+    open_path(path).map(|handle| handle.namespace)
+}
+
+/// The network namespace of the calling thread.
+///
+/// # Errors
+/// [`Error::Open`] where `/proc` is not mounted.
+pub fn own() -> Result<Handle, Error> {
+    open_any(OWN)
+}
+
+fn open_any(path: &str) -> Result<Handle, Error> {
+    let error = |errno| Error::Open { path: path.to_owned(), errno };
+    let descriptor =
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+            .map_err(error)?;
+    let status = rustix::fs::fstat(&descriptor).map_err(error)?;
+    Ok(Handle {
+        descriptor: Arc::new(descriptor),
+        namespace: Namespace { path: path.to_owned(), device: status.st_dev, inode: status.st_ino },
+    })
+}
+
+fn enter(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::thread::move_into_link_name_space(namespace, Some(rustix::thread::LinkNameSpaceType::Network))
+}
+
+fn thread_errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::AGAIN)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Processes, told apart by number and start: numbers are used again.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use fairway_core::model::ProcessIdentity;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+use thiserror::Error;
+
+/// Why a process cannot be watched or signalled.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// There is no such process, or it has ended.
+    #[error("no process {0} is running")]
+    Gone(u32),
+    /// The number belongs to another process now.
+    #[error("process {pid} is now another one: it started at tick {found}, not {expected}")]
+    Replaced {
+        /// The number.
+        pid: u32,
+        /// The start that was known, in clock ticks since boot.
+        expected: u64,
+        /// The start of the one that is there.
+        found: u64,
+    },
+    /// `/proc/PID/stat` cannot be read or understood.
+    #[error("cannot read /proc/{pid}/stat: {errno}")]
+    Stat {
+        /// The number.
+        pid: u32,
+        /// The reason.
+        errno: Errno,
+    },
+    /// The kernel refuses.
+    #[error("cannot {action} process {pid}: {errno}")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// On which process.
+        pid: u32,
+        /// The reason.
+        errno: Errno,
+    },
+}
+
+/// The identity of the process that has the number now.
+///
+/// # Errors
+/// [`Error::Gone`], also for one that has ended and is only waited for; [`Error::Stat`].
+pub fn identity(pid: u32) -> Result<ProcessIdentity, Error> {
+    let text =
+        std::fs::read(format!("/proc/{pid}/stat")).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::SRCH) => Error::Gone(pid),
+            other => Error::Stat { pid, errno: other.unwrap_or(Errno::IO) },
+        })?;
+    let (state, start_time) = parse_stat(&text).ok_or(Error::Stat { pid, errno: Errno::ILSEQ })?;
+    match state {
+        b'Z' | b'X' => Err(Error::Gone(pid)),
+        _ => Ok(ProcessIdentity { pid, start_time }),
+    }
+}
+
+/// Whether the process still runs.
+pub fn running(process: ProcessIdentity) -> bool {
+    identity(process.pid) == Ok(process)
+}
+
+/// State (field 3) and start time (field 22) of proc(5)'s `/proc/PID/stat`. The second field is
+/// the program's name in brackets, and may itself hold brackets and spaces.
+fn parse_stat(text: &[u8]) -> Option<(u8, u64)> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// A process that is held by a descriptor: it can be watched and signalled, never mistaken.
+#[derive(Debug)]
+pub struct Process {
+    descriptor: OwnedFd,
+    identity: ProcessIdentity,
+}
+
+impl Process {
+    /// Opens the very process.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], [`Error::Replaced`], [`Error::Refused`].
+    pub fn open(process: ProcessIdentity) -> Result<Self, Error> {
+        let pid = process.pid;
+        let descriptor =
+            rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty()).map_err(refused("open", pid))?;
+        // Read after opening: if the number still means this process, so does the descriptor.
+        let found = identity(pid)?;
+        if found != process {
+            return Err(Error::Replaced { pid, expected: process.start_time, found: found.start_time });
+        }
+        Ok(Self { descriptor, identity: process })
+    }
+
+    /// Which one it is.
+    pub fn identity(&self) -> ProcessIdentity {
+        self.identity
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], [`Error::Refused`].
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        rustix::process::pidfd_send_signal(&self.descriptor, signal)
+            .map_err(refused("signal", self.identity.pid))
+    }
+
+    /// Ends it at once (`SIGKILL`). One that has ended is fine.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn kill(&self) -> Result<(), Error> {
+        match self.signal(Signal::KILL) {
+            Err(Error::Gone(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Whether it has ended, waiting for that no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn wait(&self, timeout: std::time::Duration) -> Result<bool, Error> {
+        let timeout = Timespec::try_from(timeout).map_err(|_| Error::Refused {
+            action: "wait that long for",
+            pid: self.identity.pid,
+            errno: Errno::INVAL,
+        })?;
+        let mut descriptors = [PollFd::new(&self.descriptor, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut descriptors, Some(&timeout)))
+            .map(|ready| ready > 0)
+            .map_err(refused("wait for", self.identity.pid))
+    }
+}
+
+impl AsFd for Process {
+    /// A descriptor that is readable once the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+fn pid_of(pid: u32) -> Result<Pid, Error> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Error::Gone(pid))
+}
+
+fn refused(action: &'static str, pid: u32) -> impl Fn(Errno) -> Error {
+    move |errno| match errno {
+        Errno::SRCH => Error::Gone(pid),
+        errno => Error::Refused { action, pid, errno },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A process that lives until its input is closed.
+    fn child() -> Child {
+        Command::new("/proc/self/exe")
+            .args(["--exact", "process::tests::reads_until_the_end", "--include-ignored"])
+            .env("FAIRWAY_TEST_CHILD", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    #[ignore = "the body of the child processes of the other tests"]
+    fn reads_until_the_end() {
+        if std::env::var_os("FAIRWAY_TEST_CHILD").is_some() {
+            std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+        }
+    }
+
+    #[test]
+    fn names_with_brackets_do_not_confuse_the_reader() {
+        let text = b"7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9";
+        assert_eq!(parse_stat(text), Some((b'S', 4711)));
+        assert_eq!(parse_stat(b"7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_process_is_watched_killed_and_then_gone() {
+        let mut child = child();
+        let known = identity(child.id()).unwrap();
+        assert!(running(known));
+        let process = Process::open(known).unwrap();
+        assert_eq!(process.wait(Duration::ZERO), Ok(false));
+        process.kill().unwrap();
+        assert_eq!(process.wait(Duration::from_secs(10)), Ok(true));
+        // Not yet waited for, and gone all the same.
+        assert!(!running(known));
+        assert_eq!(identity(known.pid), Err(Error::Gone(known.pid)));
+        child.wait().unwrap();
+        assert_eq!(process.signal(Signal::TERM), Err(Error::Gone(known.pid)));
+        assert_eq!(process.kill(), Ok(()));
+        assert_eq!(Process::open(known).unwrap_err(), Error::Gone(known.pid));
+    }
+
+    #[test]
+    fn another_process_with_the_number_is_not_mistaken() {
+        let mut known = identity(std::process::id()).unwrap();
+        known.start_time += 1;
+        assert!(!running(known));
+        assert!(matches!(Process::open(known), Err(Error::Replaced { .. })));
+    }
+
+    #[test]
+    fn numbers_that_no_process_has_are_refused() {
+        for pid in [0, u32::MAX] {
+            let process = ProcessIdentity { pid, start_time: 1 };
+            assert_eq!(Process::open(process).unwrap_err(), Error::Gone(pid));
+        }
+    }
+}
