@@ -5,6 +5,7 @@ mod endpoint;
 mod host;
 mod id;
 mod network;
+pub mod parse;
 mod port;
 mod sandbox;
 mod settings;
