@@ -1,1 +1,128 @@
-//! nf_tables as values.
+//! nf_tables as a value, at the level of the kernel's own expressions.
+//!
+//! One vocabulary serves three readers: the encoder that programs the kernel, the decoder that reads
+//! our own and other people's tables, and the packet walker that interprets them. What a number means
+//! is in `include/uapi/linux/netfilter/nf_tables.h`.
+
+mod build;
+mod chain;
+mod datatype;
+mod display;
+mod element;
+mod expression;
+mod keys;
+mod numbered;
+mod register;
+pub mod resolver;
+mod set;
+
+pub use build::{CtState, KeyBuilder, Load, RuleBuilder, key, rule};
+pub use chain::{Base, Chain, ChainKind, Hook, Policy, Rule, Verdict, priority};
+pub use datatype::Datatype;
+pub use element::{Count, Element, ElementData};
+pub use expression::{Checksum, Expression, LimitRate, LookupResult, NatKind, Reject};
+pub use keys::{
+    ByteOrder, Comparison, CtDirection, CtKey, ExtensionKind, FibFlags, FibResult, MetaKey, NatFlags,
+    PayloadBase,
+};
+pub use register::{Register, RegisterRange};
+pub use set::{Set, SetData, SetFlags};
+
+use numbered::numbered;
+
+numbered! {
+    /// The kind of packets that a table sees (`NFPROTO_*` in `linux/netfilter.h`).
+    pub enum Family: u8 {
+        /// IPv4 and IPv6.
+        Inet = 1, "inet";
+        /// IPv4.
+        Ip = 2, "ip";
+        /// ARP.
+        Arp = 3, "arp";
+        /// One network interface.
+        Netdev = 5, "netdev";
+        /// Frames that pass a bridge.
+        Bridge = 7, "bridge";
+        /// IPv6.
+        Ip6 = 10, "ip6";
+    }
+}
+
+/// What a table is, beside what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TableFlags {
+    /// Its chains are not registered.
+    pub dormant: bool,
+    /// Only the socket that made it can change it (Linux 5.12).
+    pub owner: bool,
+    /// It stays when its owner goes, and the next socket that asks for both flags adopts it
+    /// (Linux 6.9).
+    pub persist: bool,
+}
+
+impl TableFlags {
+    /// Changed by one socket only, and there when that socket is gone.
+    pub const OWNED: Self = Self { dormant: false, owner: true, persist: true };
+}
+
+/// A table: sets and chains that live and die together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The packets it sees.
+    pub family: Family,
+    /// Unique within its family.
+    pub name: String,
+    /// Ownership.
+    pub flags: TableFlags,
+    /// Its sets and maps.
+    pub sets: Vec<Set>,
+    /// Its chains.
+    pub chains: Vec<Chain>,
+}
+
+impl Table {
+    /// An empty table without an owner.
+    pub fn new(family: Family, name: impl Into<String>) -> Self {
+        Self { family, name: name.into(), flags: TableFlags::default(), sets: Vec::new(), chains: Vec::new() }
+    }
+
+    /// The set of that name.
+    pub fn set(&self, name: &str) -> Option<&Set> {
+        self.sets.iter().find(|set| set.name == name)
+    }
+
+    /// The chain of that name.
+    pub fn chain(&self, name: &str) -> Option<&Chain> {
+        self.chains.iter().find(|chain| chain.name == name)
+    }
+
+    /// The same table as it was before any packet: counters at zero, elements in the order of
+    /// their keys. Two tables that do the same compare equal after this.
+    pub fn at_rest(mut self) -> Self {
+        for set in &mut self.sets {
+            for element in &mut set.elements {
+                if let Some(count) = &mut element.count {
+                    *count = Count::default();
+                }
+                element.expires = None;
+            }
+            set.elements.sort();
+        }
+        for expression in
+            self.chains.iter_mut().flat_map(|chain| &mut chain.rules).flat_map(|r| &mut r.expressions)
+        {
+            if let Expression::Counter(count) = expression {
+                *count = Count::default();
+            }
+        }
+        self
+    }
+
+    /// The rule as `nft` would print it, its comment included.
+    pub fn rule_text(&self, rule: &Rule) -> String {
+        display::rule_text(self, rule)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The kernel's expressions.
+
+use super::{
+    ByteOrder, Comparison, Count, CtDirection, CtKey, ExtensionKind, Family, FibFlags, FibResult, MetaKey,
+    NatFlags, PayloadBase, Register, RegisterRange, Verdict,
+};
+
+/// Which checksums are mended after bytes of a packet were replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Checksum {
+    /// None.
+    None,
+    /// The internet checksum (RFC 1071) at an offset from the same base.
+    Internet {
+        /// The offset, in bytes.
+        offset: u32,
+        /// Whether the replaced bytes are also part of the transport's pseudo header.
+        pseudo_header: bool,
+    },
+    /// The CRC of SCTP.
+    Sctp,
+}
+
+/// What is translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NatKind {
+    /// The source.
+    Source,
+    /// The destination.
+    Destination,
+}
+
+/// How a refused packet is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reject {
+    /// With an ICMP or ICMPv6 "unreachable" of that code.
+    Unreachable(u8),
+    /// With a TCP reset.
+    TcpReset,
+    /// With an "unreachable" of the packet's family (`NFT_REJECT_ICMPX_*`).
+    AnyUnreachable(u8),
+}
+
+/// How much passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LimitRate {
+    /// So much
+    pub amount: u64,
+    /// in so many seconds,
+    pub seconds: u64,
+    /// and so much more at once.
+    pub burst: u32,
+    /// Whether bytes are meant, and not packets.
+    pub bytes: bool,
+    /// Whether what exceeds it matches, and not what keeps it.
+    pub inverted: bool,
+}
+
+/// What a lookup does when it finds the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LookupResult {
+    /// It matches.
+    Match,
+    /// It does not match; it matches when the key is absent.
+    NoMatch,
+    /// It matches and leaves the element's value.
+    Value(Register),
+    /// It follows the element's verdict.
+    Verdict,
+}
+
+/// One step of a rule: it matches or not, and may leave or use values in registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expression {
+    /// Loads a fact about the packet.
+    Meta {
+        /// The fact.
+        key: MetaKey,
+        /// Where to.
+        to: Register,
+    },
+    /// Changes a fact about the packet.
+    MetaSet {
+        /// The fact.
+        key: MetaKey,
+        /// Where the new value is.
+        from: Register,
+    },
+    /// Loads bytes of the packet; a packet that is too short does not match.
+    Payload {
+        /// Where the offset counts from.
+        base: PayloadBase,
+        /// The first byte.
+        offset: u32,
+        /// How many.
+        length: u32,
+        /// Where to.
+        to: Register,
+    },
+    /// Replaces bytes of the packet.
+    PayloadSet {
+        /// Where the new bytes are.
+        from: Register,
+        /// Where the offset counts from.
+        base: PayloadBase,
+        /// The first byte.
+        offset: u32,
+        /// How many.
+        length: u32,
+        /// What is mended.
+        checksum: Checksum,
+    },
+    /// Loads an option or extension header, or whether there is one.
+    Extension {
+        /// Where it is looked for.
+        kind: ExtensionKind,
+        /// The option's or header's number.
+        number: u8,
+        /// The first byte within it.
+        offset: u32,
+        /// How many.
+        length: u32,
+        /// Whether only its presence is asked for.
+        present: bool,
+        /// Where to.
+        to: Register,
+    },
+    /// Matches if a value compares so.
+    Compare {
+        /// Where the value is.
+        from: Register,
+        /// How.
+        operator: Comparison,
+        /// With what; only so many bytes are compared.
+        value: Vec<u8>,
+    },
+    /// Matches if a value is between two others, both included.
+    Range {
+        /// Where the value is.
+        from: Register,
+        /// Whether it matches what is outside instead.
+        inverted: bool,
+        /// The least.
+        first: Vec<u8>,
+        /// The greatest.
+        last: Vec<u8>,
+    },
+    /// `to = (from & mask) ^ xor`.
+    Bitwise {
+        /// Where the value is.
+        from: Register,
+        /// Where to.
+        to: Register,
+        /// The bits that stay.
+        mask: Vec<u8>,
+        /// The bits that are turned; as long as `mask`.
+        xor: Vec<u8>,
+    },
+    /// Turns the bytes of each number of a value.
+    Byteorder {
+        /// Where the value is.
+        from: Register,
+        /// Where to.
+        to: Register,
+        /// Which way.
+        order: ByteOrder,
+        /// The length of the value in bytes.
+        length: u32,
+        /// The length of a number: 2, 4 or 8.
+        size: u32,
+    },
+    /// Looks a key up in a set or map.
+    Lookup {
+        /// The set.
+        set: String,
+        /// Where the key is.
+        from: Register,
+        /// What for.
+        result: LookupResult,
+    },
+    /// Loads a constant.
+    Immediate {
+        /// Where to.
+        to: Register,
+        /// The constant.
+        value: Vec<u8>,
+    },
+    /// Says where the packet goes.
+    Verdict(Verdict),
+    /// Loads what conntrack knows; a flow that it does not know matches only a state.
+    Ct {
+        /// The fact.
+        key: CtKey,
+        /// Whose.
+        direction: Option<CtDirection>,
+        /// Where to.
+        to: Register,
+    },
+    /// Changes what conntrack knows.
+    CtSet {
+        /// The fact.
+        key: CtKey,
+        /// Whose.
+        direction: Option<CtDirection>,
+        /// Where the new value is.
+        from: Register,
+    },
+    /// Looks into the routing tables.
+    Fib {
+        /// What is wanted.
+        result: FibResult,
+        /// What is asked.
+        flags: FibFlags,
+        /// Where to.
+        to: Register,
+    },
+    /// Translates the flow, and accepts.
+    Nat {
+        /// What.
+        kind: NatKind,
+        /// Of which family the address is.
+        family: Family,
+        /// The new address.
+        address: Option<RegisterRange>,
+        /// The new port.
+        port: Option<RegisterRange>,
+        /// How it chooses.
+        flags: NatFlags,
+    },
+    /// Translates the source to the address of the interface the packet leaves by, and accepts.
+    Masquerade {
+        /// The new port.
+        port: Option<RegisterRange>,
+        /// How it chooses.
+        flags: NatFlags,
+    },
+    /// Translates the destination to this host, and accepts.
+    Redirect {
+        /// The new port.
+        port: Option<RegisterRange>,
+        /// How it chooses.
+        flags: NatFlags,
+    },
+    /// Counts.
+    Counter(Count),
+    /// Drops and answers.
+    Reject(Reject),
+    /// Matches as long as not too much passed.
+    Limit(LimitRate),
+    /// Keeps conntrack from this packet.
+    Notrack,
+    /// What is not known here; the kernel's name for it and its attributes as they came.
+    Unknown {
+        /// The kernel's name for it.
+        name: String,
+        /// Its attributes.
+        attributes: Vec<u8>,
+    },
+}
