@@ -15,7 +15,7 @@ use super::ParseMacError;
 use crate::world::RefusalKind;
 
 pub use host::{HOST_GATEWAY, add_host, address, dns_option, dns_search, dns_server, ipv4, ipv6, link, mac};
-pub use name::{alias, hostname, interface, is_alias, is_hostname, is_interface_name, is_name, name};
+pub use name::{alias, hostname, interface_name, is_alias, is_hostname, is_interface_name, is_name, name};
 pub use option::{address_pool, driver_option, label, option};
 pub use port::{expose, publish};
 

@@ -74,7 +74,7 @@ pub fn is_interface_name(text: &str) -> bool {
 ///
 /// # Errors
 /// [`ParseError::Interface`] if [`is_interface_name`] says no.
-pub fn interface(text: &str) -> Result<String, ParseError> {
+pub fn interface_name(text: &str) -> Result<String, ParseError> {
     if is_interface_name(text) { Ok(text.to_owned()) } else { Err(ParseError::Interface(text.to_owned())) }
 }
 
