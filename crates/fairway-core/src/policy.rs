@@ -1,4 +1,13 @@
 //! What is allowed and translated, in words, and the ruleset that follows.
+//!
+//! A few rules are fixed; what comes and goes is elements of the sets and maps named here. So the
+//! cost of a change, and of a packet, does not grow with what exists.
+
+mod element;
+mod rules;
+
+pub use element::{ElementKey, SETS, SetName, family_of};
+pub use rules::{BRIDGE_TABLE, TABLE, ruleset};
 
 use serde::{Deserialize, Serialize};
 

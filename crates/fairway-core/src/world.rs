@@ -1,7 +1,135 @@
 //! The World: what users asked for, and what was decided for them.
+//!
+//! A command is checked as a whole before anything changes; then either the World has changed and
+//! the [`Change`] says which records and which owners did, or the [`Refusal`] says why not.
 
 mod command;
+mod configure;
+mod endpoint;
+#[cfg(test)]
+pub(crate) mod history;
+mod index;
+mod lookup;
+mod network;
+mod publication;
+mod record;
 mod refusal;
+mod sandbox;
+mod sandbox_name;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice, SubnetRequest};
+pub use endpoint::HOST_INTERFACE_PREFIX;
+pub use record::{Journal, Record, RecordKey};
 pub use refusal::{Refusal, RefusalKind};
+
+use crate::Draw;
+use crate::model::{Endpoint, EndpointId, HostFacts, Network, NetworkId, Sandbox, SandboxId, Settings};
+use crate::plan::Owner;
+use index::Index;
+
+/// What users asked for, and what was decided for them and must not change by itself.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    settings: Settings,
+    host: HostFacts,
+    journal: Journal,
+    networks: BTreeMap<NetworkId, Network>,
+    sandboxes: BTreeMap<SandboxId, Sandbox>,
+    endpoints: BTreeMap<EndpointId, Endpoint>,
+    index: Index,
+}
+
+/// What a command did to a World.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The records that are new, other or gone.
+    pub records: BTreeSet<RecordKey>,
+    /// The owners whose fragments may be other than before.
+    pub owners: BTreeSet<Owner>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// The network that the command was about.
+    pub network: Option<NetworkId>,
+    /// The sandbox that the command was about.
+    pub sandbox: Option<SandboxId>,
+}
+
+impl Change {
+    fn record(&mut self, key: RecordKey) -> &mut Self {
+        self.records.insert(key);
+        self
+    }
+
+    fn owner(&mut self, owner: Owner) -> &mut Self {
+        self.owners.insert(owner);
+        self
+    }
+}
+
+impl World {
+    /// Applies a command. `now` is in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// The reason why the command is refused; the World is then as it was.
+    pub fn apply(&mut self, command: Command, now: i64, draw: &mut Draw) -> Result<Change, Refusal> {
+        match command {
+            Command::Configure { settings, host } => self.configure(*settings, *host, now, draw),
+            Command::CreateNetwork(request) => self.create_network(request, now, draw),
+            Command::RemoveNetwork { network } => self.remove_network(&network),
+            Command::CreateSandbox(request) => self.create_sandbox(*request, now, draw),
+            Command::StartSandbox { sandbox, process, namespace, avoid } => {
+                self.start_sandbox(&sandbox, process, namespace, &avoid, now, draw)
+            }
+            Command::StopSandbox { sandbox, code } => self.stop_sandbox(&sandbox, code, now),
+            Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox),
+            Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, draw),
+            Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox),
+        }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The host as it was last observed.
+    pub fn host(&self) -> &HostFacts {
+        &self.host
+    }
+
+    /// What exists once and is remembered.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn put_network(&mut self, network: Network) {
+        self.index.add_network(&network);
+        self.networks.insert(network.id, network);
+    }
+
+    fn put_sandbox(&mut self, sandbox: Sandbox) {
+        if let Some(old) = self.sandboxes.get(&sandbox.id) {
+            old.publications.iter().for_each(|publication| self.index.release(publication, old.id));
+        }
+        self.index.add_sandbox(&sandbox);
+        self.sandboxes.insert(sandbox.id, sandbox);
+    }
+
+    fn put_endpoint(&mut self, endpoint: Endpoint) {
+        if let Some(old) = self.endpoints.get(&endpoint.id) {
+            self.index.remove_endpoint(old);
+        }
+        self.index.add_endpoint(&endpoint);
+        self.endpoints.insert(endpoint.id, endpoint);
+    }
+
+    fn drop_endpoint(&mut self, id: EndpointId) {
+        if let Some(endpoint) = self.endpoints.remove(&id) {
+            self.index.remove_endpoint(&endpoint);
+        }
+    }
+}

@@ -71,10 +71,10 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// No way out and no way in but from its own endpoints and the host.
     pub internal: bool,
-    /// Whether what leaves it is masqueraded.
-    pub masquerade: bool,
-    /// The largest packet in bytes.
-    pub mtu: u32,
+    /// Whether what leaves it is masqueraded; none means as the daemon says (`--ip-masq`).
+    pub masquerade: Option<bool>,
+    /// The largest packet in bytes; none means as the daemon says (`--mtu`).
+    pub mtu: Option<u32>,
     /// Where `--publish` without an address publishes; none means the daemon's default.
     pub host_binding: Option<IpAddr>,
     /// The driver options as they were given.

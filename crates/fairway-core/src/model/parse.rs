@@ -78,3 +78,6 @@ impl ParseError {
         RefusalKind::Invalid
     }
 }
+
+#[cfg(test)]
+mod tests;

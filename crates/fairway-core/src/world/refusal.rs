@@ -89,10 +89,6 @@ pub enum Refusal {
     )]
     AliasOnDefault(String),
     #[error(
-        "user specified IP address is supported only when connecting to networks with user configured subnets: create {0} with --subnet"
-    )]
-    AddressWithoutSubnet(String),
-    #[error(
         "invalid endpoint settings: no configured subnet of network {network} contains IP address {address}"
     )]
     AddressOutside { address: IpAddr, network: String },

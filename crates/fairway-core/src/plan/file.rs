@@ -1,0 +1,102 @@
+//! The files that a sandbox sees: resolv.conf, hosts and hostname.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use crate::model::{NetworkMode, Sandbox};
+use crate::world::World;
+
+/// Where a sandbox's resolver answers; Docker's address.
+pub const RESOLVER_ADDRESS: &str = "127.0.0.11";
+
+/// Servers for a sandbox without a resolver of ours when the host has only loopback servers, which
+/// it could not reach; Docker's choice.
+const FALLBACK_SERVERS: [IpAddr; 2] =
+    [IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4))];
+
+const HOSTS_HEADER: &str = "127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+
+/// The first list that is not empty.
+fn first_of<'a, T>(lists: [&'a [T]; 3]) -> &'a [T] {
+    lists.into_iter().find(|list| !list.is_empty()).unwrap_or(&[])
+}
+
+/// The servers that a sandbox's questions go to when we do not answer them: its own, the daemon's,
+/// or none of these, which means the host's.
+pub fn chosen_servers<'a>(world: &'a World, sandbox: &'a Sandbox) -> &'a [IpAddr] {
+    first_of([&sandbox.options.dns, &world.settings().dns, &[]])
+}
+
+/// The contents of `/etc/resolv.conf`.
+pub fn resolv_conf(world: &World, sandbox: &Sandbox) -> String {
+    let (host, settings, options) = (world.host(), world.settings(), &sandbox.options);
+    let mut text = String::new();
+    let search = first_of([&options.dns_search, &settings.dns_search, &host.search]);
+    if search.iter().all(|domain| domain != ".") && !search.is_empty() {
+        let _ = writeln!(text, "search {}", search.join(" "));
+    }
+    let mut flags = first_of([&options.dns_options, &settings.dns_options, &host.resolver_options]).to_vec();
+    if sandbox.resolver {
+        let _ = writeln!(text, "nameserver {RESOLVER_ADDRESS}");
+        if !flags.iter().any(|flag| flag.starts_with("ndots:")) {
+            flags.push("ndots:0".to_owned());
+        }
+    } else {
+        for server in plain_servers(world, sandbox) {
+            let _ = writeln!(text, "nameserver {server}");
+        }
+    }
+    if !flags.is_empty() {
+        let _ = writeln!(text, "options {}", flags.join(" "));
+    }
+    text
+}
+
+/// The servers of a sandbox without a resolver of ours.
+fn plain_servers(world: &World, sandbox: &Sandbox) -> Vec<IpAddr> {
+    let chosen = chosen_servers(world, sandbox);
+    if !chosen.is_empty() {
+        return chosen.to_vec();
+    }
+    let reachable = |address: &&IpAddr| !address.is_loopback();
+    let servers: Vec<_> = world.host().nameservers.iter().filter(reachable).copied().collect();
+    if servers.is_empty() && sandbox.mode == NetworkMode::Private {
+        FALLBACK_SERVERS.to_vec()
+    } else {
+        servers
+    }
+}
+
+/// The address that `host-gateway` stands for: that of the sandbox's gateway, else of the default
+/// bridge, as in Docker.
+fn host_gateway(world: &World) -> Option<IpAddr> {
+    world.find_network("bridge").ok()?.ipv4().map(|subnet| subnet.gateway)
+}
+
+/// The contents of `/etc/hosts`.
+pub fn hosts(world: &World, sandbox: &Sandbox) -> String {
+    let mut text = HOSTS_HEADER.to_owned();
+    for (name, address) in &sandbox.options.extra_hosts {
+        if let Some(address) = address.or_else(|| host_gateway(world)) {
+            let _ = writeln!(text, "{address}\t{name}");
+        }
+    }
+    let hostname = sandbox.hostname();
+    for endpoint in world.endpoints_of_sandbox(sandbox.id) {
+        for address in endpoint.allocation.iter().flat_map(|allocation| allocation.addresses()) {
+            let _ = writeln!(text, "{address}\t{hostname}");
+        }
+    }
+    text
+}
+
+/// The contents of `/etc/hostname`.
+pub fn hostname(sandbox: &Sandbox) -> String {
+    format!("{}\n", sandbox.hostname())
+}

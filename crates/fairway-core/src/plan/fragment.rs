@@ -1,0 +1,316 @@
+//! What follows from a World for one owner.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::file;
+use super::object::{
+    BridgeLink, ElementValue, FileName, Fragment, InsideRoutes, Key, Object, Owner, PortSocket, SetElement,
+    SocketUse, VethLink,
+};
+use crate::ipam::DEFAULT_GATEWAY_KEY;
+use crate::model::{
+    Allocation, Backend, Driver, Endpoint, EndpointId, MacAddress, Network, NetworkId, NetworkMode,
+    Publication, Sandbox, SandboxId,
+};
+use crate::names::{NameRecord, NameView, Upstreams};
+use crate::policy::{ElementKey, RulesetSwitches};
+use crate::world::World;
+
+const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
+const IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+
+impl World {
+    /// Every owner that may have a fragment.
+    pub fn owners(&self) -> Vec<Owner> {
+        let mut owners = vec![Owner::Host];
+        owners.extend(self.networks().map(|network| Owner::Network(network.id)));
+        for sandbox in self.sandboxes() {
+            owners.extend([Owner::Sandbox(sandbox.id), Owner::Publications(sandbox.id)]);
+        }
+        owners.extend(self.endpoints().map(|endpoint| Owner::Endpoint(endpoint.id)));
+        owners
+    }
+}
+
+/// The objects of one owner; none when it is gone or does not run.
+pub fn fragment(world: &World, owner: Owner) -> Fragment {
+    let mut maker = Maker { world, objects: Fragment::new() };
+    // An owner that is gone has no objects: that is how things are removed.
+    let _gone = match owner {
+        Owner::Host => Some(maker.host()),
+        Owner::Network(id) => maker.network(id),
+        Owner::Sandbox(id) => maker.sandbox(id),
+        Owner::Endpoint(id) => maker.endpoint(id),
+        Owner::Publications(id) => maker.publications(id),
+    };
+    maker.objects
+}
+
+/// The hardware address of a bridge: explicit, for the kernel would change it when ports join, and
+/// the same whenever the bridge is made anew.
+fn bridge_mac(network: &Network) -> MacAddress {
+    let [a, b, c, d, e, f, ..] = *network.id.bytes();
+    MacAddress::from_random([a, b, c, d, e, f])
+}
+
+/// The fragment in the making. Functions return none as soon as they find that there is nothing
+/// (more) to say.
+struct Maker<'a> {
+    world: &'a World,
+    objects: Fragment,
+}
+
+impl Maker<'_> {
+    fn add(&mut self, key: Key, object: Object) {
+        self.objects.insert(key, object);
+    }
+
+    /// Whether there is a firewall to put elements into.
+    fn filtered(&self) -> bool {
+        self.world.settings().backend == Backend::Nftables
+    }
+
+    fn element(&mut self, key: ElementKey, value: ElementValue, comment: &str) {
+        if self.filtered() {
+            let element = SetElement { value, comment: comment.to_owned() };
+            self.add(Key::Element(key.set, key.bytes), Object::Element(element));
+        }
+    }
+
+    fn member(&mut self, key: ElementKey) {
+        self.element(key, ElementValue::None, "");
+    }
+
+    fn host(&mut self) {
+        let (settings, host, journal) = (self.world.settings(), self.world.host(), self.world.journal());
+        if journal.switched_forwarding_ipv4 {
+            self.add(Key::Sysctl(IPV4_FORWARDING.to_owned()), Object::Sysctl("1".to_owned()));
+        }
+        if journal.switched_forwarding_ipv6 {
+            self.add(Key::Sysctl(IPV6_FORWARDING.to_owned()), Object::Sysctl("1".to_owned()));
+        }
+        self.add(Key::HostServers, Object::HostServers(host.nameservers.clone()));
+        if self.filtered() {
+            let switches = RulesetSwitches {
+                userland_proxy: settings.userland_proxy,
+                bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
+                bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
+                guard_forward_ipv4: journal.switched_forwarding_ipv4,
+                guard_forward_ipv6: journal.switched_forwarding_ipv6,
+                relay_user: settings.relay_user,
+            };
+            self.add(Key::Ruleset, Object::Ruleset(switches));
+        }
+    }
+
+    fn network(&mut self, id: NetworkId) -> Option<()> {
+        let network = self.world.network(id).filter(|network| network.driver == Driver::Bridge)?;
+        let settings = self.world.settings();
+        let addresses = network.subnets.iter();
+        let addresses = addresses.filter_map(|s| IpNet::new(s.gateway, s.subnet.prefix_len()).ok());
+        let bridge = BridgeLink {
+            name: network.bridge.clone(),
+            network: id,
+            mac: bridge_mac(network),
+            mtu: self.world.mtu(network),
+            addresses: addresses.collect(),
+            route_localnet: self.filtered() && !settings.userland_proxy && network.enable_ipv4,
+            ipv6: network.enable_ipv6,
+        };
+        self.member(ElementKey::bridge(&bridge.name));
+        self.member(ElementKey::same(&bridge.name));
+        if network.internal {
+            self.member(ElementKey::internal(&bridge.name));
+        }
+        if self.world.masqueraded(network) {
+            self.member(ElementKey::masquerade(&bridge.name));
+        }
+        self.member(ElementKey::owned_mac(bridge.mac));
+        for subnet in &network.subnets {
+            self.member(ElementKey::owned(subnet.gateway));
+        }
+        self.add(Key::Bridge(bridge.name.clone()), Object::Bridge(bridge));
+        Some(())
+    }
+
+    fn sandbox(&mut self, id: SandboxId) -> Option<()> {
+        let sandbox = self.world.sandbox(id).filter(|sandbox| sandbox.running())?;
+        if !matches!(sandbox.mode, NetworkMode::Private | NetworkMode::None) {
+            return None;
+        }
+        self.files(sandbox);
+        let namespace = sandbox.namespace()?;
+        self.add(Key::Inside(id), Object::Inside(namespace.clone(), sandbox.resolver));
+        let routes = InsideRoutes {
+            namespace: namespace.clone(),
+            ipv4: self.gateway(id, true).and_then(|(address, interface)| match address {
+                IpAddr::V4(address) => Some((address, interface)),
+                IpAddr::V6(_) => None,
+            }),
+            ipv6: self.gateway(id, false).and_then(|(address, interface)| match address {
+                IpAddr::V6(address) => Some((address, interface)),
+                IpAddr::V4(_) => None,
+            }),
+        };
+        self.add(Key::Routes(id), Object::Routes(routes));
+        if sandbox.resolver {
+            self.add(Key::View(id), Object::View(self.view(sandbox)));
+        }
+        Some(())
+    }
+
+    fn files(&mut self, sandbox: &Sandbox) {
+        let files = [
+            (FileName::ResolvConf, file::resolv_conf(self.world, sandbox)),
+            (FileName::Hosts, file::hosts(self.world, sandbox)),
+            (FileName::Hostname, file::hostname(sandbox)),
+        ];
+        for (name, contents) in files {
+            self.add(Key::File(sandbox.id, name), Object::File(contents));
+        }
+    }
+
+    /// The gateway of a sandbox and the interface that it is reached by.
+    fn gateway(&self, sandbox: SandboxId, ipv4: bool) -> Option<(IpAddr, String)> {
+        let endpoint = self.world.gateway_endpoint(sandbox, ipv4)?;
+        let network = self.world.network(endpoint.network)?;
+        let subnet = if ipv4 { network.ipv4() } else { network.ipv6() }?;
+        let chosen = subnet.auxiliary.get(DEFAULT_GATEWAY_KEY).filter(|_| network.predefined);
+        let gateway = chosen.copied().unwrap_or(subnet.gateway);
+        Some((gateway, endpoint.allocation.as_ref()?.interface.clone()))
+    }
+
+    fn view(&self, sandbox: &Sandbox) -> NameView {
+        let endpoints = self.world.endpoints_of_sandbox(sandbox.id);
+        let mut view = NameView {
+            sandbox: sandbox.id,
+            networks: Vec::new(),
+            links: Vec::new(),
+            upstreams: Upstreams::Nowhere,
+        };
+        let mut way_out = false;
+        for endpoint in endpoints {
+            let Some(network) = self.world.network(endpoint.network) else { continue };
+            way_out |= !network.internal;
+            if network.user_defined() {
+                view.networks.push(network.id);
+                let links = endpoint.request.links.iter();
+                view.links.extend(links.map(|(target, alias)| (network.id, alias.clone(), target.clone())));
+            }
+        }
+        let chosen = file::chosen_servers(self.world, sandbox);
+        view.upstreams = match (chosen, way_out) {
+            ([], true) => Upstreams::Host,
+            ([], false) => Upstreams::Nowhere,
+            (servers, _) => Upstreams::Servers(servers.to_vec()),
+        };
+        view
+    }
+
+    fn endpoint(&mut self, id: EndpointId) -> Option<()> {
+        let endpoint = self.world.endpoint(id)?;
+        let network = self.world.network(endpoint.network)?;
+        let sandbox = self.world.sandbox(endpoint.sandbox)?;
+        let (allocation, namespace) = (endpoint.allocation.as_ref()?, sandbox.namespace()?);
+        let addresses = allocation.addresses().filter_map(|address| {
+            let subnet = network.subnet_for(address)?;
+            IpNet::new(address, subnet.subnet.prefix_len()).ok()
+        });
+        let link = VethLink {
+            host_interface: allocation.host_interface.clone(),
+            endpoint: id,
+            bridge: network.bridge.clone(),
+            namespace: namespace.clone(),
+            interface: allocation.interface.clone(),
+            mac: allocation.mac,
+            mtu: self.world.mtu(network),
+            addresses: addresses.collect(),
+            hairpin: self.filtered() && !self.world.settings().userland_proxy,
+        };
+        self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
+        self.guard(allocation);
+        if network.user_defined() {
+            let record = name_record(endpoint, network, sandbox, allocation);
+            self.add(Key::Names(id), Object::Names(record));
+        }
+        Some(())
+    }
+
+    /// The elements that keep others from using this endpoint's addresses.
+    fn guard(&mut self, allocation: &Allocation) {
+        let port = &allocation.host_interface;
+        self.member(ElementKey::owned_mac(allocation.mac));
+        self.member(ElementKey::own_mac(port, allocation.mac));
+        for address in allocation.addresses() {
+            self.member(ElementKey::owned(address));
+            self.member(ElementKey::own(port, address));
+        }
+    }
+
+    fn publications(&mut self, id: SandboxId) -> Option<()> {
+        let sandbox = self.world.sandbox(id).filter(|sandbox| !sandbox.publications.is_empty())?;
+        for ipv4 in [true, false] {
+            let published = |p: &&Publication| p.host_address.is_ipv4() == ipv4;
+            let mut publications = sandbox.publications.iter().filter(published).peekable();
+            let direct = self.world.publication_target(id, ipv4).map(|(_, address)| address);
+            let other = self.world.publication_target(id, !ipv4).map(|(_, address)| address);
+            if let (Some(target), Some(_)) = (direct, publications.peek()) {
+                self.member(ElementKey::hairpin(target));
+            }
+            for publication in publications {
+                self.publish(sandbox, publication, direct, other);
+            }
+        }
+        Some(())
+    }
+
+    /// One run of ports. `direct` is the target in the family of the host address, `other` the one
+    /// in the other family, which only the proxy can reach.
+    fn publish(
+        &mut self,
+        sandbox: &Sandbox,
+        publication: &Publication,
+        direct: Option<IpAddr>,
+        other: Option<IpAddr>,
+    ) {
+        let proxy = self.world.settings().userland_proxy;
+        let Some(target) = direct.or(other.filter(|_| proxy)) else { return };
+        for (host_port, container_port) in publication.pairs() {
+            let at = SocketAddr::new(publication.host_address, host_port);
+            let to = SocketAddr::new(target, container_port);
+            let purpose = if proxy { SocketUse::Proxy(to) } else { SocketUse::Hold };
+            let socket = PortSocket { sandbox: sandbox.id, purpose };
+            self.add(Key::Socket(publication.protocol, at), Object::Socket(socket));
+            if direct.is_some() {
+                let key = ElementKey::published(publication.protocol, at);
+                self.element(key, ElementValue::Target(to), &sandbox.name);
+            }
+        }
+    }
+}
+
+fn name_record(
+    endpoint: &Endpoint,
+    network: &Network,
+    sandbox: &Sandbox,
+    allocation: &Allocation,
+) -> NameRecord {
+    let mut names = Vec::with_capacity(3 + endpoint.request.aliases.len());
+    let own = [sandbox.name.clone(), sandbox.id.short(), sandbox.hostname()];
+    for name in own.into_iter().chain(endpoint.request.aliases.iter().cloned()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    NameRecord {
+        endpoint: endpoint.id,
+        network: network.id,
+        network_name: network.name.clone(),
+        order: endpoint.order,
+        names,
+        ipv4: allocation.ipv4,
+        ipv6: allocation.ipv6,
+    }
+}

@@ -1,0 +1,198 @@
+//! The sets and maps whose elements come and go, and how their keys are laid out.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::model::{MacAddress, Protocol};
+
+/// The length of an interface name in a key: IFNAMSIZ, linux/if.h.
+const INTERFACE_NAME_LENGTH: usize = 16;
+
+/// Our sets and maps by name. The names are what operators see in `nft list ruleset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SetName {
+    /// Our bridges.
+    Bridges,
+    /// Pairs of bridges whose sandboxes may talk to one another: each bridge with itself.
+    Same,
+    /// Bridges of internal networks.
+    Internal,
+    /// Bridges whose sandboxes' packets leave with the host's address.
+    Masquerade,
+    /// Published on each IPv4 address: (protocol, port) to address and port.
+    Ports4,
+    /// Published on one IPv4 address: (protocol, address, port) to address and port.
+    Ports4At,
+    /// As `Ports4`, for IPv6.
+    Ports6,
+    /// As `Ports4At`, for IPv6.
+    Ports6At,
+    /// Sandboxes that may reach their own published ports: their IPv4 address twice.
+    Hairpin4,
+    /// As `Hairpin4`, for IPv6.
+    Hairpin6,
+    /// Hardware addresses that belong to an endpoint or a bridge.
+    OwnedMacs,
+    /// Which port of a bridge has which hardware address.
+    OwnMacs,
+    /// IPv4 addresses that belong to an endpoint or a bridge.
+    Owned4,
+    /// Which port of a bridge has which IPv4 address.
+    Own4,
+    /// As `Owned4`, for IPv6.
+    Owned6,
+    /// As `Own4`, for IPv6.
+    Own6,
+}
+
+/// All of them.
+pub const SETS: [SetName; 16] = [
+    SetName::Bridges,
+    SetName::Same,
+    SetName::Internal,
+    SetName::Masquerade,
+    SetName::Ports4,
+    SetName::Ports4At,
+    SetName::Ports6,
+    SetName::Ports6At,
+    SetName::Hairpin4,
+    SetName::Hairpin6,
+    SetName::OwnedMacs,
+    SetName::OwnMacs,
+    SetName::Owned4,
+    SetName::Own4,
+    SetName::Owned6,
+    SetName::Own6,
+];
+
+impl SetName {
+    /// Its name in the kernel.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Bridges => "bridges",
+            Self::Same => "same_network",
+            Self::Internal => "internal",
+            Self::Masquerade => "masqueraded",
+            Self::Ports4 => "ports4",
+            Self::Ports4At => "ports4_at",
+            Self::Ports6 => "ports6",
+            Self::Ports6At => "ports6_at",
+            Self::Hairpin4 => "hairpin4",
+            Self::Hairpin6 => "hairpin6",
+            Self::OwnedMacs => "owned_macs",
+            Self::OwnMacs => "own_macs",
+            Self::Owned4 => "owned4",
+            Self::Own4 => "own4",
+            Self::Owned6 => "owned6",
+            Self::Own6 => "own6",
+        }
+    }
+}
+
+/// Whether the set of this name is in the table of the bridge family (else in that of inet).
+pub fn family_of(set: &str) -> crate::ruleset::Family {
+    match set {
+        "owned_macs" | "own_macs" | "owned4" | "own4" | "owned6" | "own6" => crate::ruleset::Family::Bridge,
+        _ => crate::ruleset::Family::Inet,
+    }
+}
+
+/// Where an element is: its set and its key, each part of the key padded to the four bytes of a
+/// register, as nf_tables lays out concatenations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElementKey {
+    /// The set's name.
+    pub set: String,
+    /// The raw key.
+    pub bytes: Vec<u8>,
+}
+
+fn interface(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(INTERFACE_NAME_LENGTH, 0);
+    bytes
+}
+
+fn address(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+impl ElementKey {
+    fn new(set: SetName, parts: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self { set: set.text().to_owned(), bytes: parts.into_iter().flat_map(padded).collect() }
+    }
+
+    /// A key of one part is not padded: its set is no concatenation.
+    fn plain(set: SetName, bytes: Vec<u8>) -> Self {
+        Self { set: set.text().to_owned(), bytes }
+    }
+
+    /// In [`SetName::Bridges`].
+    pub fn bridge(name: &str) -> Self {
+        Self::plain(SetName::Bridges, interface(name))
+    }
+
+    /// In [`SetName::Same`].
+    pub fn same(bridge: &str) -> Self {
+        Self::new(SetName::Same, [interface(bridge), interface(bridge)])
+    }
+
+    /// In [`SetName::Internal`].
+    pub fn internal(bridge: &str) -> Self {
+        Self::plain(SetName::Internal, interface(bridge))
+    }
+
+    /// In [`SetName::Masquerade`].
+    pub fn masquerade(bridge: &str) -> Self {
+        Self::plain(SetName::Masquerade, interface(bridge))
+    }
+
+    /// In the map that publishes a port of `at`.
+    pub fn published(protocol: Protocol, at: SocketAddr) -> Self {
+        let (protocol, port) = (vec![protocol.number()], at.port().to_be_bytes().to_vec());
+        let (everywhere, there) = match at {
+            SocketAddr::V4(_) => (SetName::Ports4, SetName::Ports4At),
+            SocketAddr::V6(_) => (SetName::Ports6, SetName::Ports6At),
+        };
+        if at.ip().is_unspecified() {
+            Self::new(everywhere, [protocol, port])
+        } else {
+            Self::new(there, [protocol, address(at.ip()), port])
+        }
+    }
+
+    /// In [`SetName::Hairpin4`] or [`SetName::Hairpin6`].
+    pub fn hairpin(of: IpAddr) -> Self {
+        let set = if of.is_ipv4() { SetName::Hairpin4 } else { SetName::Hairpin6 };
+        Self::new(set, [address(of), address(of)])
+    }
+
+    /// In [`SetName::OwnedMacs`].
+    pub fn owned_mac(mac: MacAddress) -> Self {
+        Self::plain(SetName::OwnedMacs, mac.0.to_vec())
+    }
+
+    /// In [`SetName::OwnMacs`].
+    pub fn own_mac(port: &str, mac: MacAddress) -> Self {
+        Self::new(SetName::OwnMacs, [interface(port), mac.0.to_vec()])
+    }
+
+    /// In [`SetName::Owned4`] or [`SetName::Owned6`].
+    pub fn owned(of: IpAddr) -> Self {
+        let set = if of.is_ipv4() { SetName::Owned4 } else { SetName::Owned6 };
+        Self::plain(set, address(of))
+    }
+
+    /// In [`SetName::Own4`] or [`SetName::Own6`].
+    pub fn own(port: &str, of: IpAddr) -> Self {
+        let set = if of.is_ipv4() { SetName::Own4 } else { SetName::Own6 };
+        Self::new(set, [interface(port), address(of)])
+    }
+}

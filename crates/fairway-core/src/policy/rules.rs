@@ -1,0 +1,267 @@
+//! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
+
+use super::{RulesetSwitches, SETS, SetName, family_of};
+use crate::model::Protocol;
+use crate::ruleset::{
+    Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
+    TableFlags, priority, rule,
+};
+use crate::world::HOST_INTERFACE_PREFIX;
+
+/// Our table of the inet family: what the host routes, translates and delivers.
+pub const TABLE: &str = "fairway";
+/// Our table of the bridge family: what passes between the ports of a bridge.
+pub const BRIDGE_TABLE: &str = "fairway";
+
+/// Before any other table of the bridge family sees a frame.
+const GUARD_PRIORITY: i32 = -400;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// Neighbour advertisement, RFC 4861 4.4.
+const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const LOOPBACK_IPV4: [u8; 1] = [127];
+const DNS: u16 = 53;
+
+const SAME: [Load; 2] = [Load::INPUT_NAME, Load::OUTPUT_NAME];
+const ESTABLISHED: [CtState; 2] = [CtState::Established, CtState::Related];
+
+/// The tables that follow from the switches, with empty sets.
+pub fn ruleset(switches: &RulesetSwitches) -> [Table; 2] {
+    let mut inet = Table::new(Family::Inet, TABLE);
+    let mut bridge = Table::new(Family::Bridge, BRIDGE_TABLE);
+    for table in [&mut inet, &mut bridge] {
+        table.flags = TableFlags::OWNED;
+        table.sets =
+            SETS.into_iter().filter(|set| family_of(set.text()) == table.family).map(declare).collect();
+    }
+    inet.chains = vec![
+        raw(),
+        prerouting(switches),
+        output(switches),
+        publish(),
+        forward(switches),
+        into_network(),
+        out_of_network(),
+        postrouting(switches),
+    ];
+    if let Some(user) = switches.relay_user {
+        inet.chains.extend(relay(user));
+    }
+    bridge.chains = vec![guard()];
+    [inet, bridge]
+}
+
+/// A name as the kernel compares it: padded to IFNAMSIZ.
+fn sixteen(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(16, 0);
+    bytes
+}
+
+fn declare(set: SetName) -> Set {
+    use Datatype::{EtherAddress, InetProtocol, InetService, InterfaceName, Ipv4Address, Ipv6Address};
+    let name = set.text();
+    match set {
+        SetName::Bridges | SetName::Internal | SetName::Masquerade => Set::new(name, [InterfaceName]),
+        SetName::Same => Set::new(name, [InterfaceName, InterfaceName]),
+        SetName::Ports4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]).counted(),
+        SetName::Ports4At => {
+            Set::map(name, [InetProtocol, Ipv4Address, InetService], [Ipv4Address, InetService]).counted()
+        }
+        SetName::Ports6 => Set::map(name, [InetProtocol, InetService], [Ipv6Address, InetService]).counted(),
+        SetName::Ports6At => {
+            Set::map(name, [InetProtocol, Ipv6Address, InetService], [Ipv6Address, InetService]).counted()
+        }
+        SetName::Hairpin4 => Set::new(name, [Ipv4Address, Ipv4Address]),
+        SetName::Hairpin6 => Set::new(name, [Ipv6Address, Ipv6Address]),
+        SetName::OwnedMacs => Set::new(name, [EtherAddress]),
+        SetName::OwnMacs => Set::new(name, [InterfaceName, EtherAddress]),
+        SetName::Owned4 => Set::new(name, [Ipv4Address]),
+        SetName::Own4 => Set::new(name, [InterfaceName, Ipv4Address]),
+        SetName::Owned6 => Set::new(name, [Ipv6Address]),
+        SetName::Own6 => Set::new(name, [InterfaceName, Ipv6Address]),
+    }
+}
+
+/// To 127.0.0.0/8. Only the first byte is compared, which is all that the prefix asks.
+fn to_loopback4() -> RuleBuilder {
+    let first_byte = Load::Payload(PayloadBase::Network, 16, 1);
+    rule().family(Family::Ip).is(first_byte, LOOPBACK_IPV4)
+}
+
+/// What no packet from a wire or a sandbox may do: ask for the host's own loopback addresses, which
+/// `route_localnet` would allow.
+fn raw() -> Chain {
+    let not_from_host = to_loopback4()
+        .is_not(Load::INPUT_NAME, sixteen("lo"))
+        .counter()
+        .drop()
+        .comment("loopback addresses are the host's own");
+    Chain::base("raw-prerouting", ChainKind::Filter, Hook::Prerouting, priority::RAW).with([not_from_host])
+}
+
+/// Published ports, asked for by somebody else than the host.
+fn prerouting(switches: &RulesetSwitches) -> Chain {
+    let chain = Chain::base("nat-prerouting", ChainKind::Nat, Hook::Prerouting, priority::DESTINATION_NAT);
+    let proxied = rule().is_in(&[Load::INPUT_NAME], SetName::Bridges.text()).go_back();
+    let chain = match switches.userland_proxy {
+        true => chain.with([proxied.comment("sandboxes are answered by the proxy")]),
+        false => chain,
+    };
+    chain.with([rule().to_local().jump("publish")])
+}
+
+/// Published ports, asked for by the host itself.
+fn output(switches: &RulesetSwitches) -> Chain {
+    let chain = Chain::base("nat-output", ChainKind::Nat, Hook::Output, priority::DESTINATION_NAT);
+    let loopback6 = rule()
+        .family(Family::Ip6)
+        .is(Load::IP6_DESTINATION, std::net::Ipv6Addr::LOCALHOST.octets())
+        .go_back()
+        .comment("IPv6 has no route_localnet");
+    let chain = match switches.userland_proxy {
+        true => chain.with([to_loopback4().go_back().comment("loopback is answered by the proxy")]),
+        false => chain,
+    };
+    chain.with([loopback6, rule().to_local().jump("publish")])
+}
+
+fn publish() -> Chain {
+    use Load as L;
+    let families = [
+        (Family::Ip, L::IP_DESTINATION, SetName::Ports4At, SetName::Ports4),
+        (Family::Ip6, L::IP6_DESTINATION, SetName::Ports6At, SetName::Ports6),
+    ];
+    families.into_iter().fold(Chain::regular("publish"), |chain, (family, address, at, everywhere)| {
+        chain.with([
+            rule().family(family).dnat_by(family, &[L::TRANSPORT, address, L::DESTINATION_PORT], at.text()),
+            rule().family(family).dnat_by(family, &[L::TRANSPORT, L::DESTINATION_PORT], everywhere.text()),
+        ])
+    })
+}
+
+fn forward(switches: &RulesetSwitches) -> Chain {
+    let chain = Chain::base("forward", ChainKind::Filter, Hook::Forward, priority::FILTER).with([
+        rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text()).goto("into-network"),
+        rule().is_in(&[Load::INPUT_NAME], SetName::Bridges.text()).goto("out-of-network"),
+    ]);
+    let families = [
+        (switches.guard_forward_ipv4, switches.bridge_netfilter_ipv4, Family::Ip),
+        (switches.guard_forward_ipv6, switches.bridge_netfilter_ipv6, Family::Ip6),
+    ];
+    families.into_iter().filter(|(guard, ..)| *guard).fold(chain, |chain, (_, bridged, family)| {
+        let kind = |key| Load::Meta(key);
+        let bridge = || sixteen("bridge");
+        let within = rule()
+            .family(family)
+            .is(kind(MetaKey::InputKind), bridge())
+            .is(kind(MetaKey::OutputKind), bridge())
+            .accept()
+            .comment("bridged, not routed");
+        let chain = if bridged { chain.with([within]) } else { chain };
+        chain.with([rule()
+            .family(family)
+            .counter()
+            .drop()
+            .comment("forwarding is on for our networks alone")])
+    })
+}
+
+/// What may enter a network: answers, its own members, and what was translated to a published port.
+fn into_network() -> Chain {
+    Chain::regular("into-network").with([
+        rule().ct_state_any(&ESTABLISHED).accept(),
+        rule().is_in(&SAME, SetName::Same.text()).accept().comment("same network"),
+        rule().is_in(&[Load::INPUT_NAME], SetName::Internal.text()).counter().drop().comment("internal"),
+        rule().ct_status_dnat().accept().comment("published"),
+        rule().counter().drop().comment("not published"),
+    ])
+}
+
+/// What may leave a network, for somewhere that is none of ours.
+fn out_of_network() -> Chain {
+    Chain::regular("out-of-network").with([
+        rule().ct_state_any(&ESTABLISHED).accept(),
+        rule().is_in(&[Load::INPUT_NAME], SetName::Internal.text()).counter().drop().comment("internal"),
+        rule()
+            .ct_state_any(&[CtState::Invalid])
+            .is_in(&[Load::INPUT_NAME], SetName::Masquerade.text())
+            .counter()
+            .drop()
+            .comment("would leave untranslated"),
+        rule().accept(),
+    ])
+}
+
+fn postrouting(switches: &RulesetSwitches) -> Chain {
+    let mut rules = Vec::new();
+    if !switches.userland_proxy {
+        let to_bridge = || rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text());
+        rules.push(to_bridge().from_local().masquerade().comment("from the host"));
+        let hairpin = [
+            (Family::Ip, [Load::IP_SOURCE, Load::IP_DESTINATION], SetName::Hairpin4),
+            (Family::Ip6, [Load::IP6_SOURCE, Load::IP6_DESTINATION], SetName::Hairpin6),
+        ];
+        for (family, key, set) in hairpin {
+            rules.push(rule().family(family).is_in(&key, set.text()).masquerade().comment("to its own port"));
+        }
+        let unseen =
+            [(switches.bridge_netfilter_ipv4, Family::Ip), (switches.bridge_netfilter_ipv6, Family::Ip6)];
+        for (_, family) in unseen.into_iter().filter(|(seen, _)| !*seen) {
+            let neighbour = rule().family(family).ct_status_dnat().is_in(&SAME, SetName::Same.text());
+            rules.push(neighbour.masquerade().comment("the answer would pass the bridge untranslated"));
+        }
+    }
+    rules.push(
+        rule()
+            .is_in(&[Load::INPUT_NAME], SetName::Masquerade.text())
+            .is_not_in(&SAME, SetName::Same.text())
+            .masquerade()
+            .comment("outbound"),
+    );
+    Chain::base("nat-postrouting", ChainKind::Nat, Hook::Postrouting, priority::SOURCE_NAT).with(rules)
+}
+
+/// The relay reads what strangers send: should it be taken over, it may still only speak to our
+/// networks and ask name servers.
+fn relay(user: u32) -> [Chain; 2] {
+    let entry = Chain::base("relay-output", ChainKind::Filter, Hook::Output, priority::FILTER)
+        .with([rule().socket_user(user).goto("relay")]);
+    let to_dns = |protocol| rule().to_port(protocol, DNS).accept();
+    let rules = Chain::regular("relay").with([
+        rule().ct_state_any(&ESTABLISHED).accept(),
+        rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text()).accept(),
+        to_dns(Protocol::Udp),
+        to_dns(Protocol::Tcp),
+        rule().counter().drop().comment("the relay has no business there"),
+    ]);
+    [entry, rules]
+}
+
+/// A sandbox may not use an address that belongs to another endpoint or to the gateway.
+fn guard() -> Chain {
+    use Load as L;
+    let ours = rule().is_not(L::INPUT_NAME, HOST_INTERFACE_PREFIX.as_bytes().to_vec()).accept();
+    let claims = |rule: RuleBuilder, claim: Load, owned: SetName, own: SetName, what: &str| {
+        rule.is_in(&[claim], owned.text())
+            .is_not_in(&[L::INPUT_NAME, claim], own.text())
+            .counter()
+            .drop()
+            .comment(what)
+    };
+    let (macs, own_macs) = (SetName::OwnedMacs, SetName::OwnMacs);
+    let (ipv4, arp) = (|| rule().ether_type(ETHERTYPE_IPV4), || rule().ether_type(ETHERTYPE_ARP));
+    let ipv6 = || rule().ether_type(ETHERTYPE_IPV6);
+    let advertisement = ipv6().icmpv6().is(L::ICMPV6_TYPE, [ICMPV6_NEIGHBOUR_ADVERTISEMENT]);
+    Chain::base("guard", ChainKind::Filter, Hook::Prerouting, GUARD_PRIORITY).with([
+        ours.comment("no port of a sandbox"),
+        claims(rule(), L::ETHER_SOURCE, macs, own_macs, "another's MAC"),
+        claims(ipv4(), L::IP_SOURCE, SetName::Owned4, SetName::Own4, "another's address"),
+        claims(arp(), L::ARP_SENDER_ETHER, macs, own_macs, "another's MAC by ARP"),
+        claims(arp(), L::ARP_SENDER_IP, SetName::Owned4, SetName::Own4, "another's address by ARP"),
+        claims(ipv6(), L::IP6_SOURCE, SetName::Owned6, SetName::Own6, "another's IPv6 address"),
+        claims(advertisement, L::ND_TARGET, SetName::Owned6, SetName::Own6, "another's address by ND"),
+    ])
+}

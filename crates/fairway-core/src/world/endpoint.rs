@@ -1,0 +1,280 @@
+//! Joining and leaving networks, and what an endpoint is given.
+
+use std::net::IpAddr;
+
+use super::{Change, RecordKey, Refusal, World};
+use crate::Draw;
+use crate::model::{
+    Allocation, Driver, Endpoint, EndpointRequest, MacAddress, Network, NetworkId, NetworkMode, Sandbox,
+    SandboxId, Subnet,
+};
+use crate::plan::Owner;
+
+/// Interfaces on the host that are ends of our veth pairs begin with this; the firewall's guard
+/// looks at no others.
+pub const HOST_INTERFACE_PREFIX: &str = "fw";
+
+/// How many digits of the endpoint's id follow the prefix: names have at most 15 bytes.
+const HOST_INTERFACE_DIGITS: usize = 12;
+
+const INTERFACE_OPTION: &str = "com.docker.network.endpoint.ifname";
+
+impl World {
+    fn holder_name(&self, network: &Network, address: IpAddr) -> String {
+        let endpoint = self.index.holders.get(&(network.id, address)).and_then(|id| self.endpoints.get(id));
+        let sandbox = endpoint.and_then(|endpoint| self.sandboxes.get(&endpoint.sandbox));
+        if let Some(sandbox) = sandbox {
+            return format!("that of container {}", sandbox.name);
+        }
+        let subnet = network.subnet_for(address);
+        if subnet.is_some_and(|subnet| subnet.gateway == address) {
+            return "the gateway".to_owned();
+        }
+        let auxiliary = subnet.and_then(|subnet| subnet.auxiliary.iter().find(|(_, aux)| **aux == address));
+        match auxiliary {
+            Some((name, _)) => format!("the auxiliary address {name}"),
+            None => "reserved (the first or last of its subnet)".to_owned(),
+        }
+    }
+
+    /// Checks an address that a user asks for.
+    fn check_address(&self, network: &Network, address: IpAddr) -> Result<(), Refusal> {
+        let outside = || Refusal::AddressOutside { address, network: network.name.clone() };
+        let subnet = network.subnet_for(address).ok_or_else(outside)?;
+        if !subnet.subnet.contains(&address) {
+            return Err(outside());
+        }
+        let held = self.index.addresses.get(&network.id).is_some_and(|set| set.contains(address));
+        if held || !usable(subnet, address) {
+            let holder = self.holder_name(network, address);
+            return Err(Refusal::AddressInUse { address, network: network.name.clone(), holder });
+        }
+        Ok(())
+    }
+
+    /// Checks what is asked of an endpoint that is to be on `network`.
+    pub(super) fn check_request(&self, network: &Network, request: &EndpointRequest) -> Result<(), Refusal> {
+        let addresses = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
+        if !network.user_defined() {
+            if addresses.iter().any(Option::is_some) {
+                return Err(Refusal::AddressOnDefault(network.name.clone()));
+            }
+            if !request.aliases.is_empty() {
+                return Err(Refusal::AliasOnDefault(network.name.clone()));
+            }
+            if let Some((target, _)) =
+                request.links.iter().find(|(target, _)| self.find_sandbox(target).is_err())
+            {
+                return Err(Refusal::LinkTarget { target: target.clone() });
+            }
+        }
+        if let Some(interface) = request.driver_options.get(INTERFACE_OPTION) {
+            crate::model::parse::interface_name(interface).map_err(|error| Refusal::InvalidOption {
+                name: INTERFACE_OPTION.to_owned(),
+                value: interface.clone(),
+                reason: error.to_string(),
+            })?;
+        }
+        addresses.into_iter().flatten().try_for_each(|address| self.check_address(network, address))
+    }
+
+    /// A new endpoint, not yet given anything.
+    pub(super) fn new_endpoint(
+        &mut self,
+        network: NetworkId,
+        sandbox: SandboxId,
+        request: EndpointRequest,
+        draw: &mut Draw,
+    ) -> Endpoint {
+        let order = self.journal.next_order;
+        self.journal.next_order += 1;
+        Endpoint { id: draw.endpoint_id(), network, sandbox, order, request, allocation: None }
+    }
+
+    /// The name of the next interface in a sandbox: as asked, or the lowest free `eth` number.
+    fn interface_for(&self, endpoint: &Endpoint) -> Result<String, Refusal> {
+        let others = self.endpoints_of_sandbox(endpoint.sandbox);
+        let used: Vec<_> = others
+            .into_iter()
+            .filter(|other| other.id != endpoint.id)
+            .filter_map(|other| other.allocation.as_ref())
+            .map(|allocation| allocation.interface.as_str())
+            .collect();
+        match endpoint.request.driver_options.get(INTERFACE_OPTION) {
+            Some(asked) if used.contains(&asked.as_str()) => Err(Refusal::InterfaceTaken {
+                interface: asked.clone(),
+                sandbox: self.sandboxes.get(&endpoint.sandbox).map(|s| s.name.clone()).unwrap_or_default(),
+            }),
+            Some(asked) => Ok(asked.clone()),
+            None => {
+                let free = (0..).map(|n: u32| format!("eth{n}")).find(|name| !used.contains(&name.as_str()));
+                Ok(free.unwrap_or_default())
+            }
+        }
+    }
+
+    fn free_address(&self, network: &Network, subnet: &Subnet) -> Result<IpAddr, Refusal> {
+        let range = subnet.ip_range.unwrap_or(subnet.subnet);
+        let addresses = self.index.addresses.get(&network.id);
+        let free = addresses.and_then(|addresses| addresses.first_free(range, subnet.subnet));
+        free.ok_or_else(|| {
+            Refusal::Ipam(crate::ipam::IpamError::Full { network: network.name.clone(), range })
+        })
+    }
+
+    fn mac_for(
+        &self,
+        endpoint: &Endpoint,
+        ipv4: Option<IpAddr>,
+        draw: &mut Draw,
+    ) -> Result<MacAddress, Refusal> {
+        let holder = |mac: MacAddress| self.index.macs.get(&mac).filter(|id| **id != endpoint.id);
+        if let Some(asked) = endpoint.request.mac {
+            let holder = holder(asked).and_then(|id| self.endpoints.get(id));
+            let sandbox = holder.and_then(|holder| self.sandboxes.get(&holder.sandbox));
+            return match sandbox {
+                Some(sandbox) => {
+                    Err(Refusal::MacInUse { mac: asked.to_string(), holder: sandbox.name.clone() })
+                }
+                None => Ok(asked),
+            };
+        }
+        let derived = ipv4.and_then(|address| match address {
+            IpAddr::V4(address) => Some(MacAddress::from_ipv4(address)),
+            IpAddr::V6(_) => None,
+        });
+        if let Some(mac) = derived.filter(|mac| holder(*mac).is_none()) {
+            return Ok(mac);
+        }
+        loop {
+            let [a, b, c, d, e, f, ..] = draw.bytes();
+            let mac = MacAddress::from_random([a, b, c, d, e, f]);
+            if holder(mac).is_none() {
+                return Ok(mac);
+            }
+        }
+    }
+
+    /// Decides what an endpoint gets when its sandbox starts.
+    pub(super) fn allocate(&self, endpoint: &Endpoint, draw: &mut Draw) -> Result<Allocation, Refusal> {
+        let network = self
+            .networks
+            .get(&endpoint.network)
+            .ok_or_else(|| Refusal::NoSuchNetwork(endpoint.network.to_string()))?;
+        let given = |asked: Option<IpAddr>, subnet: Option<&Subnet>| match (asked, subnet) {
+            (Some(asked), Some(_)) => Ok(Some(asked)),
+            (None, Some(subnet)) => self.free_address(network, subnet).map(Some),
+            (_, None) => Ok(None),
+        };
+        let ipv4 = given(endpoint.request.ipv4.map(IpAddr::V4), network.ipv4())?;
+        let ipv6 = given(endpoint.request.ipv6.map(IpAddr::V6), network.ipv6())?;
+        let mac = self.mac_for(endpoint, ipv4, draw)?;
+        let digits = &endpoint.id.to_string()[..HOST_INTERFACE_DIGITS];
+        Ok(Allocation {
+            ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
+            ipv6: ipv6.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
+            mac,
+            interface: self.interface_for(endpoint)?,
+            host_interface: format!("{HOST_INTERFACE_PREFIX}{digits}"),
+        })
+    }
+
+    fn check_may_connect(&self, sandbox: &Sandbox, network: &Network) -> Result<(), Refusal> {
+        match (&sandbox.mode, network.driver) {
+            (_, Driver::Host) => Err(Refusal::HostMode),
+            (NetworkMode::Host | NetworkMode::Shared(_), _) => Err(Refusal::SharedNamespace),
+            (NetworkMode::None, _) | (_, Driver::Null) => Err(Refusal::NoneMode),
+            (NetworkMode::Private, Driver::Bridge) => Ok(()),
+        }
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        network: &str,
+        sandbox: &str,
+        request: EndpointRequest,
+        draw: &mut Draw,
+    ) -> Result<Change, Refusal> {
+        let sandbox = self.find_sandbox(sandbox)?.clone();
+        let network = self.find_network(network)?.clone();
+        self.check_may_connect(&sandbox, &network)?;
+        if self.endpoint_on(sandbox.id, network.id).is_some() {
+            return Err(Refusal::AlreadyConnected { sandbox: sandbox.name, network: network.name });
+        }
+        self.check_request(&network, &request)?;
+        let order_before = self.journal.next_order;
+        let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, draw);
+        let joined = match sandbox.running() {
+            true => self.allocate(&endpoint, draw).map(Some),
+            false => Ok(None),
+        };
+        let published = joined.and_then(|allocation| {
+            endpoint.allocation = allocation;
+            self.put_endpoint(endpoint.clone());
+            self.publications_after_join(&sandbox, draw).inspect_err(|_| self.drop_endpoint(endpoint.id))
+        });
+        let (publications, warnings) = published.inspect_err(|_| self.journal.next_order = order_before)?;
+        let mut change = Change { warnings, ..Change::default() };
+        change.record(RecordKey::Endpoint(endpoint.id)).record(RecordKey::Journal);
+        change.owner(Owner::Endpoint(endpoint.id));
+        let updated = Sandbox {
+            publications,
+            resolver: sandbox.resolver || (sandbox.running() && network.user_defined()),
+            ..sandbox.clone()
+        };
+        self.touch_sandbox(updated, &mut change);
+        change.network = Some(network.id);
+        Ok(change)
+    }
+
+    /// The publications of a sandbox that has just joined a network: decided now if it had none
+    /// because it had no way out before.
+    fn publications_after_join(
+        &self,
+        sandbox: &Sandbox,
+        draw: &mut Draw,
+    ) -> Result<(Vec<crate::model::Publication>, Vec<String>), Refusal> {
+        if sandbox.running() && sandbox.publications.is_empty() {
+            self.decide_publications(sandbox, &[], draw)
+        } else {
+            Ok((sandbox.publications.clone(), Vec::new()))
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, network: &str, sandbox: &str) -> Result<Change, Refusal> {
+        let sandbox = self.find_sandbox(sandbox)?.clone();
+        let network = self.find_network(network)?.clone();
+        match (&sandbox.mode, network.driver) {
+            (_, Driver::Host) => return Err(Refusal::HostMode),
+            (NetworkMode::None, Driver::Null) => {
+                let mut change = Change { network: Some(network.id), ..Change::default() };
+                self.touch_sandbox(Sandbox { mode: NetworkMode::Private, ..sandbox }, &mut change);
+                return Ok(change);
+            }
+            _ => {}
+        }
+        let Some(endpoint) = self.endpoint_on(sandbox.id, network.id).map(|endpoint| endpoint.id) else {
+            return Err(Refusal::NotConnected { sandbox: sandbox.name, network: network.name });
+        };
+        self.drop_endpoint(endpoint);
+        let mut change = Change { network: Some(network.id), ..Change::default() };
+        change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
+        self.touch_sandbox(sandbox, &mut change);
+        Ok(change)
+    }
+
+    /// Stores a sandbox and says that all that depends on its endpoints may be other than before.
+    pub(super) fn touch_sandbox(&mut self, sandbox: Sandbox, change: &mut Change) {
+        let id = sandbox.id;
+        self.put_sandbox(sandbox);
+        change.record(RecordKey::Sandbox(id));
+        change.owner(Owner::Sandbox(id)).owner(Owner::Publications(id));
+        change.sandbox = Some(id);
+    }
+}
+
+/// Whether an endpoint can have this address of a subnet.
+fn usable(subnet: &Subnet, address: IpAddr) -> bool {
+    let only = ipnet::IpNet::from(address);
+    crate::ipam::AddressSet::default().first_free(only, subnet.subnet) == Some(address)
+}

@@ -1,0 +1,189 @@
+//! Random histories of commands, for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
+
+use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
+use super::SubnetRequest;
+use crate::Draw;
+use crate::model::{
+    EndpointRequest, HostFacts, Namespace, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,
+    SandboxOptions, Settings,
+};
+
+/// One thing that a user does; small numbers name networks and sandboxes, so that they meet often.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Network { name: u8, ipv6: bool, internal: bool, subnet: Option<u8> },
+    RemoveNetwork(u8),
+    Sandbox { name: u8, networks: Vec<(u8, Option<u8>)>, ports: Vec<(Option<u8>, bool)>, kind: u8 },
+    Start(u8),
+    Stop(u8),
+    Remove(u8),
+    Connect { network: u8, sandbox: u8, address: Option<u8>, priority: i8 },
+    Disconnect { network: u8, sandbox: u8 },
+    Settings { proxy: bool, firewall: bool, masquerade: bool, forward: bool, bridged: bool },
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    let small = || 0..5_u8;
+    prop_oneof![
+        2 => (small(), any::<bool>(), prop::bool::weighted(0.2), prop::option::of(0..4_u8)).prop_map(
+            |(name, ipv6, internal, subnet)| Step::Network { name, ipv6, internal, subnet }
+        ),
+        1 => small().prop_map(Step::RemoveNetwork),
+        3 => (
+            small(),
+            prop::collection::vec((small(), prop::option::of(0..8_u8)), 0..3),
+            prop::collection::vec((prop::option::of(0..6_u8), any::<bool>()), 0..3),
+            0..4_u8,
+        ).prop_map(|(name, networks, ports, kind)| Step::Sandbox { name, networks, ports, kind }),
+        4 => small().prop_map(Step::Start),
+        2 => small().prop_map(Step::Stop),
+        1 => small().prop_map(Step::Remove),
+        3 => (small(), small(), prop::option::of(0..8_u8), -1..2_i8).prop_map(
+            |(network, sandbox, address, priority)| Step::Connect { network, sandbox, address, priority }
+        ),
+        2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
+        1 => (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+            |(proxy, firewall, masquerade, forward, bridged)| Step::Settings {
+                proxy, firewall, masquerade, forward, bridged
+            }
+        ),
+    ]
+}
+
+/// The network that a number stands for; the last one is the default bridge.
+fn network_name(number: u8) -> String {
+    if number == 4 { "bridge".to_owned() } else { format!("net{number}") }
+}
+
+fn sandbox_name(number: u8) -> String {
+    format!("box{number}")
+}
+
+fn endpoint(subnet: u8, address: Option<u8>) -> EndpointRequest {
+    let ipv4 = address.map(|last| Ipv4Addr::new(10, subnet, 0, last));
+    let aliases = if subnet == 4 { Vec::new() } else { vec![format!("alias{}", subnet % 2)] };
+    EndpointRequest { ipv4, aliases, ..EndpointRequest::default() }
+}
+
+/// A World under test with what a store would hold of it.
+pub struct World {
+    world: super::World,
+    settings: Settings,
+    host: HostFacts,
+    records: BTreeMap<RecordKey, Record>,
+}
+
+impl World {
+    pub fn new(draw: &mut Draw) -> Self {
+        let host = HostFacts { mtu: Some(1500), ..HostFacts::default() };
+        let mut new = Self {
+            world: super::World::default(),
+            settings: Settings::default(),
+            host,
+            records: BTreeMap::new(),
+        };
+        let change = new.world.apply(new.configure(), 0, draw).expect("an empty host has room");
+        new.remember(&change.records);
+        new
+    }
+
+    pub fn world(&self) -> &super::World {
+        &self.world
+    }
+
+    pub fn configure(&self) -> Command {
+        Command::Configure { settings: Box::new(self.settings.clone()), host: Box::new(self.host.clone()) }
+    }
+
+    pub fn remember(&mut self, keys: &BTreeSet<RecordKey>) {
+        for key in keys {
+            match self.world.record(*key) {
+                Some(record) => self.records.insert(*key, record),
+                None => self.records.remove(key),
+            };
+        }
+    }
+
+    /// The World as it is read back from its records.
+    pub fn reborn(&self) -> super::World {
+        super::World::from_records(self.records.values().cloned())
+    }
+
+    pub fn take(&mut self, step: &Step, draw: &mut Draw) -> Result<Change, Refusal> {
+        let command = self.command(step);
+        self.world.apply(command, 1, draw)
+    }
+
+    fn command(&mut self, step: &Step) -> Command {
+        match step.clone() {
+            Step::Network { name, ipv6, internal, subnet } => {
+                let chosen = |n: u8| SubnetRequest {
+                    subnet: format!("10.{n}.0.0/24").parse().ok(),
+                    ..SubnetRequest::default()
+                };
+                Command::CreateNetwork(CreateNetwork {
+                    name: network_name(name),
+                    enable_ipv6: Some(ipv6),
+                    internal,
+                    subnets: subnet.map(chosen).into_iter().collect(),
+                    ..CreateNetwork::default()
+                })
+            }
+            Step::RemoveNetwork(name) => Command::RemoveNetwork { network: network_name(name) },
+            Step::Sandbox { name, networks, ports, kind } => {
+                let publish = |(host, udp): (Option<u8>, bool)| PublishRequest {
+                    host_address: host.filter(|port| port % 3 == 0).map(|_| IpAddr::from([127, 0, 0, 1])),
+                    host_ports: host.map(|port| PortRange::single(8000 + u16::from(port))),
+                    container_ports: PortRange::single(80),
+                    protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
+                };
+                let asked = networks.into_iter().map(|(n, address)| (network_name(n), endpoint(n, address)));
+                Command::CreateSandbox(Box::new(CreateSandbox {
+                    name: Some(sandbox_name(name)),
+                    kind: if kind == 0 { SandboxKind::Attached } else { SandboxKind::Run },
+                    network: match kind {
+                        2 => NetworkChoice::None,
+                        _ => NetworkChoice::Networks(asked.collect()),
+                    },
+                    options: SandboxOptions {
+                        publish: ports.into_iter().map(publish).collect(),
+                        ..SandboxOptions::default()
+                    },
+                }))
+            }
+            Step::Start(name) => Command::StartSandbox {
+                sandbox: sandbox_name(name),
+                process: Some(ProcessIdentity { pid: 100, start_time: 1 }),
+                namespace: Some(Namespace { path: "/proc/100/ns/net".to_owned(), device: 4, inode: 9 }),
+                avoid: Vec::new(),
+            },
+            Step::Stop(name) => Command::StopSandbox { sandbox: sandbox_name(name), code: 0 },
+            Step::Remove(name) => Command::RemoveSandbox { sandbox: sandbox_name(name) },
+            Step::Connect { network, sandbox, address, priority } => Command::Connect {
+                network: network_name(network),
+                sandbox: sandbox_name(sandbox),
+                request: EndpointRequest {
+                    gateway_priority: i32::from(priority),
+                    ..endpoint(network, address)
+                },
+            },
+            Step::Disconnect { network, sandbox } => {
+                Command::Disconnect { network: network_name(network), sandbox: sandbox_name(sandbox) }
+            }
+            Step::Settings { proxy, firewall, masquerade, forward, bridged } => {
+                self.settings.userland_proxy = proxy;
+                self.settings.backend =
+                    if firewall { crate::model::Backend::Nftables } else { crate::model::Backend::None };
+                self.settings.masquerade = masquerade;
+                self.settings.ip_forward = forward;
+                self.host.bridge_netfilter_ipv4 = bridged;
+                self.configure()
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What can be derived from a World and is asked often.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use super::World;
+use crate::ipam::AddressSet;
+use crate::model::{
+    Endpoint, EndpointId, MacAddress, Network, NetworkId, Protocol, Publication, Sandbox, SandboxId,
+};
+
+/// Look-ups that do not grow with what exists.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    pub network_names: HashMap<String, NetworkId>,
+    pub sandbox_names: HashMap<String, SandboxId>,
+    pub by_network: HashMap<NetworkId, BTreeSet<EndpointId>>,
+    pub by_sandbox: HashMap<SandboxId, BTreeSet<EndpointId>>,
+    /// Each address of a network that is given or reserved; the gateway and auxiliary ones too.
+    pub addresses: HashMap<NetworkId, AddressSet>,
+    pub holders: HashMap<(NetworkId, IpAddr), EndpointId>,
+    pub macs: HashMap<MacAddress, EndpointId>,
+    pub ports: BTreeMap<(Protocol, u16), Vec<(IpAddr, SandboxId)>>,
+}
+
+impl Index {
+    /// Derives the whole index.
+    pub fn of(world: &World) -> Self {
+        let mut index = Self::default();
+        world.networks.values().for_each(|network| index.add_network(network));
+        world.sandboxes.values().for_each(|sandbox| index.add_sandbox(sandbox));
+        world.endpoints.values().for_each(|endpoint| index.add_endpoint(endpoint));
+        index
+    }
+
+    pub fn add_network(&mut self, network: &Network) {
+        self.network_names.insert(network.name.clone(), network.id);
+        let addresses = self.addresses.entry(network.id).or_default();
+        for subnet in &network.subnets {
+            addresses.take(subnet.gateway);
+            subnet.auxiliary.values().for_each(|address| {
+                addresses.take(*address);
+            });
+        }
+    }
+
+    pub fn remove_network(&mut self, network: &Network) {
+        self.network_names.remove(&network.name);
+        self.addresses.remove(&network.id);
+        self.by_network.remove(&network.id);
+    }
+
+    pub fn add_sandbox(&mut self, sandbox: &Sandbox) {
+        self.sandbox_names.insert(sandbox.name.clone(), sandbox.id);
+        sandbox.publications.iter().for_each(|publication| self.claim(publication, sandbox.id));
+    }
+
+    pub fn remove_sandbox(&mut self, sandbox: &Sandbox) {
+        self.sandbox_names.remove(&sandbox.name);
+        self.by_sandbox.remove(&sandbox.id);
+        sandbox.publications.iter().for_each(|publication| self.release(publication, sandbox.id));
+    }
+
+    pub fn claim(&mut self, publication: &Publication, sandbox: SandboxId) {
+        for port in publication.host_ports.iter() {
+            self.ports
+                .entry((publication.protocol, port))
+                .or_default()
+                .push((publication.host_address, sandbox));
+        }
+    }
+
+    pub fn release(&mut self, publication: &Publication, sandbox: SandboxId) {
+        for port in publication.host_ports.iter() {
+            let key = (publication.protocol, port);
+            if let Some(claims) = self.ports.get_mut(&key) {
+                claims.retain(|claim| *claim != (publication.host_address, sandbox));
+                if claims.is_empty() {
+                    self.ports.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Who holds `port` in the way of `address`. An unspecified address stands for every address of
+    /// its family, and so stands in the way of each, and each in its.
+    pub fn port_holder(&self, protocol: Protocol, port: u16, address: IpAddr) -> Option<SandboxId> {
+        let claims = self.ports.get(&(protocol, port))?;
+        let meets = |other: IpAddr| {
+            other.is_ipv4() == address.is_ipv4()
+                && (other == address || other.is_unspecified() || address.is_unspecified())
+        };
+        claims.iter().find(|(other, _)| meets(*other)).map(|(_, sandbox)| *sandbox)
+    }
+
+    /// The addresses that an endpoint holds: those it has, and those it asked for and will have
+    /// again.
+    fn held(endpoint: &Endpoint) -> BTreeSet<IpAddr> {
+        let requested = [endpoint.request.ipv4.map(IpAddr::V4), endpoint.request.ipv6.map(IpAddr::V6)];
+        let given = endpoint.allocation.iter().flat_map(|allocation| allocation.addresses());
+        requested.into_iter().flatten().chain(given).collect()
+    }
+
+    pub fn add_endpoint(&mut self, endpoint: &Endpoint) {
+        self.by_network.entry(endpoint.network).or_default().insert(endpoint.id);
+        self.by_sandbox.entry(endpoint.sandbox).or_default().insert(endpoint.id);
+        let addresses = self.addresses.entry(endpoint.network).or_default();
+        for address in Self::held(endpoint) {
+            addresses.take(address);
+            self.holders.insert((endpoint.network, address), endpoint.id);
+        }
+        if let Some(allocation) = &endpoint.allocation {
+            self.macs.insert(allocation.mac, endpoint.id);
+        }
+    }
+
+    pub fn remove_endpoint(&mut self, endpoint: &Endpoint) {
+        if let Some(endpoints) = self.by_network.get_mut(&endpoint.network) {
+            endpoints.remove(&endpoint.id);
+        }
+        if let Some(endpoints) = self.by_sandbox.get_mut(&endpoint.sandbox) {
+            endpoints.remove(&endpoint.id);
+        }
+        if let Some(addresses) = self.addresses.get_mut(&endpoint.network) {
+            for address in Self::held(endpoint) {
+                addresses.release(address);
+                self.holders.remove(&(endpoint.network, address));
+            }
+        }
+        if let Some(allocation) = &endpoint.allocation {
+            self.macs.remove(&allocation.mac);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Making and removing networks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Change, CreateNetwork, RecordKey, Refusal, World};
+use crate::Draw;
+use crate::ipam;
+use crate::model::parse::{interface_name, name};
+use crate::model::{Driver, Network, NetworkId};
+use crate::plan::Owner;
+
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+const MTU: &str = "com.docker.network.driver.mtu";
+
+/// The smallest packet that IPv4 must carry whole (RFC 791), and the largest that IP can.
+const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_535;
+
+/// What the driver options say.
+#[derive(Debug, Default)]
+struct BridgeOptions {
+    bridge: Option<String>,
+    masquerade: Option<bool>,
+    host_binding: Option<IpAddr>,
+    mtu: Option<u32>,
+}
+
+impl BridgeOptions {
+    fn parse(options: &BTreeMap<String, String>) -> Result<Self, Refusal> {
+        let mut parsed = Self::default();
+        for (name, value) in options {
+            let invalid = |reason: &str| Refusal::InvalidOption {
+                name: name.clone(),
+                value: value.clone(),
+                reason: reason.to_owned(),
+            };
+            match name.as_str() {
+                BRIDGE_NAME => {
+                    interface_name(value).map_err(|error| invalid(&error.to_string()))?;
+                    parsed.bridge = Some(value.clone());
+                }
+                MASQUERADE => {
+                    let flag = value.parse().map_err(|_| invalid("true or false is expected"))?;
+                    parsed.masquerade = Some(flag);
+                }
+                HOST_BINDING => {
+                    let address = value.parse().map_err(|_| invalid("an IP address is expected"))?;
+                    parsed.host_binding = Some(address);
+                }
+                MTU => {
+                    let mtu = value.parse().ok().filter(|mtu| MTU_RANGE.contains(mtu));
+                    parsed.mtu = Some(mtu.ok_or_else(|| invalid("68 to 65535 bytes are possible"))?);
+                }
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+impl World {
+    /// Each subnet in use with the name of the network that has it.
+    pub(super) fn taken_subnets(&self) -> Vec<(IpNet, String)> {
+        let of = |network: &Network| {
+            let name = network.name.clone();
+            network.subnets.iter().map(move |subnet| (subnet.subnet, name.clone())).collect::<Vec<_>>()
+        };
+        self.networks.values().flat_map(of).collect()
+    }
+
+    fn check_network_name(&self, request: &CreateNetwork) -> Result<Driver, Refusal> {
+        if matches!(request.name.as_str(), "bridge" | "host" | "none" | "default") {
+            return Err(Refusal::PredefinedName(request.name.clone()));
+        }
+        name(&request.name).map_err(|_| Refusal::InvalidName(request.name.clone()))?;
+        let driver = match request.driver.as_str() {
+            "" | "bridge" | "default" => Driver::Bridge,
+            "host" | "null" => return Err(Refusal::SingleInstance(request.driver.clone())),
+            other => return Err(Refusal::NoSuchDriver(other.to_owned())),
+        };
+        if self.index.network_names.contains_key(&request.name) {
+            return Err(Refusal::NetworkExists(request.name.clone()));
+        }
+        Ok(driver)
+    }
+
+    fn bridge_name(&self, chosen: Option<String>, id: NetworkId) -> Result<String, Refusal> {
+        let bridge = chosen.unwrap_or_else(|| format!("br-{}", id.short()));
+        match self.networks.values().find(|network| network.bridge == bridge) {
+            Some(holder) => Err(Refusal::BridgeTaken { name: bridge, holder: holder.name.clone() }),
+            None => Ok(bridge),
+        }
+    }
+
+    pub(super) fn create_network(
+        &mut self,
+        request: CreateNetwork,
+        now: i64,
+        draw: &mut Draw,
+    ) -> Result<Change, Refusal> {
+        let driver = self.check_network_name(&request)?;
+        let options = BridgeOptions::parse(&request.options)?;
+        let asks_ipv6 = request.subnets.iter().any(|s| s.subnet.is_some_and(|s| s.addr().is_ipv6()));
+        let enable_ipv4 = request.enable_ipv4.unwrap_or(true);
+        let enable_ipv6 = request.enable_ipv6.unwrap_or(asks_ipv6);
+        if !enable_ipv4 && !enable_ipv6 {
+            return Err(Refusal::NoFamily);
+        }
+        let id = draw.network_id();
+        let bridge = self.bridge_name(options.bridge, id)?;
+        let subnets = ipam::subnets(
+            &request.name,
+            &request.subnets,
+            enable_ipv4,
+            enable_ipv6,
+            &self.settings,
+            &self.host,
+            &self.taken_subnets(),
+            draw,
+        )?;
+        let mut change = Change { network: Some(id), ..Change::default() };
+        change.record(RecordKey::Network(id)).owner(Owner::Network(id));
+        self.put_network(Network {
+            id,
+            name: request.name,
+            created: now,
+            driver,
+            predefined: false,
+            bridge,
+            enable_ipv4,
+            enable_ipv6,
+            subnets,
+            internal: request.internal,
+            masquerade: options.masquerade,
+            mtu: options.mtu,
+            host_binding: options.host_binding,
+            options: request.options,
+            labels: request.labels,
+        });
+        self.switch_forwarding(&mut change);
+        Ok(change)
+    }
+
+    pub(super) fn remove_network(&mut self, reference: &str) -> Result<Change, Refusal> {
+        let network = self.find_network(reference)?;
+        if network.predefined {
+            return Err(Refusal::PredefinedNetwork(network.name.clone()));
+        }
+        let (id, name) = (network.id, network.name.clone());
+        let running = self.endpoints_of_network(id).filter(|endpoint| endpoint.allocation.is_some());
+        let names: Vec<_> = running
+            .filter_map(|endpoint| self.sandboxes.get(&endpoint.sandbox).map(|s| (endpoint, s)))
+            .map(|(endpoint, sandbox)| format!("name:{:?} id:\"{}\"", sandbox.name, endpoint.id.short()))
+            .collect();
+        if !names.is_empty() {
+            return Err(Refusal::ActiveEndpoints { network: name, endpoints: names.join(", ") });
+        }
+        let mut change = Change { network: Some(id), ..Change::default() };
+        change.record(RecordKey::Network(id)).owner(Owner::Network(id));
+        let stopped: Vec<_> = self.endpoints_of_network(id).map(|e| (e.id, e.sandbox)).collect();
+        for (endpoint, sandbox) in stopped {
+            self.drop_endpoint(endpoint);
+            change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
+            change.owner(Owner::Sandbox(sandbox)).owner(Owner::Publications(sandbox));
+        }
+        if let Some(network) = self.networks.remove(&id) {
+            self.index.remove_network(&network);
+        }
+        Ok(change)
+    }
+}

@@ -1,0 +1,179 @@
+//! Which host ports a sandbox's publications get.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Refusal, World};
+use crate::Draw;
+use crate::model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
+
+/// Where random host ports come from when the host does not say: the range that IANA leaves for
+/// it (RFC 6335, 6).
+const EPHEMERAL_PORTS: (u16, u16) = (49_153, 65_535);
+
+impl World {
+    /// The addresses that a request publishes on. No address, and none set for the network or the
+    /// daemon, means all of both families.
+    fn host_addresses(&self, sandbox: &Sandbox, request: &PublishRequest) -> Vec<IpAddr> {
+        let network = [true, false].into_iter().find_map(|ipv4| self.gateway_endpoint(sandbox.id, ipv4));
+        let binding = network
+            .and_then(|endpoint| self.networks.get(&endpoint.network))
+            .and_then(|network| network.host_binding);
+        match request.host_address.or(binding).unwrap_or(self.settings.publish_address) {
+            address if address.is_unspecified() && request.host_address.is_none() => {
+                vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+            }
+            address => vec![address],
+        }
+    }
+
+    /// The requests of a sandbox, those of `--publish-all` included, split so that each can be
+    /// decided by itself.
+    fn publish_requests(sandbox: &Sandbox) -> Vec<PublishRequest> {
+        let mut requests = sandbox.options.publish.clone();
+        if sandbox.options.publish_all {
+            let asked = |port, protocol| {
+                let same = |request: &PublishRequest| {
+                    request.protocol == protocol && request.container_ports.contains(port)
+                };
+                sandbox.options.publish.iter().any(same)
+            };
+            for (port, protocol) in &sandbox.options.exposed {
+                if !asked(*port, *protocol) {
+                    requests.push(PublishRequest {
+                        host_address: None,
+                        host_ports: None,
+                        container_ports: PortRange::single(*port),
+                        protocol: *protocol,
+                    });
+                }
+            }
+        }
+        requests
+    }
+
+    /// Decides the host ports of a sandbox that is about to run, and says what the user should
+    /// know. Ports in `avoid` are held by other programs.
+    pub(super) fn decide_publications(
+        &self,
+        sandbox: &Sandbox,
+        avoid: &[u16],
+        draw: &mut Draw,
+    ) -> Result<(Vec<Publication>, Vec<String>), Refusal> {
+        let requests = Self::publish_requests(sandbox);
+        if requests.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        if [true, false].into_iter().all(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_none()) {
+            let reason = if self.endpoints_of_sandbox(sandbox.id).is_empty() {
+                "it is on no network"
+            } else {
+                "it is on internal networks only"
+            };
+            let warning = format!("Published ports of {} are discarded: {reason}", sandbox.name);
+            return Ok((Vec::new(), vec![warning]));
+        }
+        let mut choice = Choice { world: self, sandbox, avoid, decided: Vec::new() };
+        for request in requests {
+            choice.decide(&request, draw)?;
+        }
+        let warnings = (!self.settings.userland_proxy && self.settings.backend == crate::model::Backend::None)
+            .then(|| {
+                format!(
+                    "Published ports of {} are held but not forwarded: the daemon runs with --iptables=false and --userland-proxy=false",
+                    sandbox.name
+                )
+            });
+        Ok((choice.decided, warnings.into_iter().collect()))
+    }
+}
+
+/// Publications in the making.
+struct Choice<'a> {
+    world: &'a World,
+    sandbox: &'a Sandbox,
+    avoid: &'a [u16],
+    decided: Vec<Publication>,
+}
+
+impl Choice<'_> {
+    /// Who stands in the way of a port: another sandbox, or this one's earlier requests.
+    fn holder(&self, protocol: Protocol, port: u16, address: IpAddr) -> Option<String> {
+        let own = self.decided.iter().any(|publication| {
+            let other = publication.host_address;
+            publication.protocol == protocol
+                && publication.host_ports.contains(port)
+                && other.is_ipv4() == address.is_ipv4()
+                && (other == address || other.is_unspecified() || address.is_unspecified())
+        });
+        if own {
+            return Some(self.sandbox.name.clone());
+        }
+        let other = self.world.index.port_holder(protocol, port, address)?;
+        let other = self.world.sandboxes.get(&other).filter(|other| other.id != self.sandbox.id)?;
+        Some(other.name.clone())
+    }
+
+    fn free(&self, protocol: Protocol, port: u16, addresses: &[IpAddr]) -> bool {
+        !self.avoid.contains(&port)
+            && addresses.iter().all(|address| self.holder(protocol, port, *address).is_none())
+    }
+
+    fn add(&mut self, request: &PublishRequest, host: PortRange, container: u16, addresses: &[IpAddr]) {
+        self.decided.extend(addresses.iter().map(|address| Publication {
+            host_address: *address,
+            host_ports: host,
+            container_port: container,
+            protocol: request.protocol,
+        }));
+    }
+
+    /// Finds `count` free ports in a row within `range`, starting at a random place.
+    fn free_run(
+        &self,
+        request: &PublishRequest,
+        addresses: &[IpAddr],
+        range: PortRange,
+        count: usize,
+        start: u64,
+    ) -> Result<PortRange, Refusal> {
+        let starts = (range.len() + 1).saturating_sub(count) as u64;
+        for step in 0..starts {
+            let offset = u16::try_from((start + step) % starts).unwrap_or(0);
+            let first = range.first + offset;
+            let run = PortRange { first, last: first + u16::try_from(count - 1).unwrap_or(0) };
+            if run.iter().all(|port| self.free(request.protocol, port, addresses)) {
+                return Ok(run);
+            }
+        }
+        Err(Refusal::NoFreePort { range, protocol: request.protocol })
+    }
+
+    fn decide(&mut self, request: &PublishRequest, draw: &mut Draw) -> Result<(), Refusal> {
+        let addresses = self.world.host_addresses(self.sandbox, request);
+        let count = request.container_ports.len();
+        let host = match request.host_ports {
+            Some(range) if range.len() == count => {
+                self.check_exact(request.protocol, range, &addresses)?;
+                range
+            }
+            Some(range) => self.free_run(request, &addresses, range, count, 0)?,
+            None => {
+                let (first, last) = self.world.host.ephemeral_ports.unwrap_or(EPHEMERAL_PORTS);
+                self.free_run(request, &addresses, PortRange { first, last }, count, draw.next() >> 16)?
+            }
+        };
+        self.add(request, host, request.container_ports.first, &addresses);
+        Ok(())
+    }
+
+    fn check_exact(&self, protocol: Protocol, range: PortRange, addresses: &[IpAddr]) -> Result<(), Refusal> {
+        for port in range.iter() {
+            for address in addresses {
+                if let Some(holder) = self.holder(protocol, port, *address) {
+                    return Err(Refusal::PortInUse { address: *address, port, protocol, holder });
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! Making, starting, stopping and removing sandboxes.
+
+use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World};
+use crate::Draw;
+use crate::model::{
+    Driver, Endpoint, EndpointRequest, Namespace, NetworkId, NetworkMode, ProcessIdentity, Sandbox,
+    SandboxId, SandboxKind, SandboxOptions, SandboxState,
+};
+use crate::plan::Owner;
+
+/// What a choice of networks comes to.
+struct Choice {
+    mode: NetworkMode,
+    endpoints: Vec<(NetworkId, EndpointRequest)>,
+    warnings: Vec<String>,
+}
+
+/// Refuses options that the namespace of another sandbox leaves no room for.
+fn check_shared(options: &SandboxOptions) -> Result<(), Refusal> {
+    let conflicts = [
+        (!options.publish.is_empty() || options.publish_all, "port publishing"),
+        (!options.hostname.is_empty(), "hostname"),
+        (!options.dns.is_empty() || !options.dns_search.is_empty(), "dns"),
+        (!options.extra_hosts.is_empty(), "custom host-to-IP mapping"),
+        (!options.exposed.is_empty(), "port exposing"),
+    ];
+    match conflicts.into_iter().find(|(present, _)| *present) {
+        Some((_, option)) => Err(Refusal::ConflictingOptions { option, mode: "container" }),
+        None => Ok(()),
+    }
+}
+
+impl World {
+    fn choose(&self, request: &CreateSandbox) -> Result<Choice, Refusal> {
+        let plain = |mode| Choice { mode, endpoints: Vec::new(), warnings: Vec::new() };
+        let asked = match &request.network {
+            NetworkChoice::Networks(asked) => asked,
+            NetworkChoice::Host => {
+                let publishes = !request.options.publish.is_empty() || request.options.publish_all;
+                let warning = "Published ports are discarded when using host network mode".to_owned();
+                return Ok(Choice {
+                    warnings: publishes.then_some(warning).into_iter().collect(),
+                    ..plain(NetworkMode::Host)
+                });
+            }
+            NetworkChoice::None => return Ok(plain(NetworkMode::None)),
+            NetworkChoice::Container(target) => {
+                check_shared(&request.options)?;
+                let target = self.find_sandbox(target)?;
+                return Ok(plain(match &target.mode {
+                    NetworkMode::Private | NetworkMode::None => NetworkMode::Shared(target.id),
+                    other => other.clone(),
+                }));
+            }
+        };
+        let default = [("bridge".to_owned(), EndpointRequest::default())];
+        let asked = if asked.is_empty() { default.as_slice() } else { asked.as_slice() };
+        let mut choice = plain(NetworkMode::Private);
+        for (reference, endpoint) in asked {
+            let network = self.find_network(reference)?;
+            match network.driver {
+                Driver::Bridge => {}
+                Driver::Host => return Err(Refusal::HostMode),
+                Driver::Null => return Err(Refusal::NoneMode),
+            }
+            if choice.endpoints.iter().any(|(id, _)| *id == network.id) {
+                let sandbox = request.name.clone().unwrap_or_default();
+                return Err(Refusal::AlreadyConnected { sandbox, network: network.name.clone() });
+            }
+            self.check_request(network, endpoint)?;
+            choice.endpoints.push((network.id, endpoint.clone()));
+        }
+        Ok(choice)
+    }
+
+    fn sandbox_name_for(&self, asked: Option<&str>, draw: &mut Draw) -> Result<String, Refusal> {
+        let Some(asked) = asked else {
+            return Ok(super::sandbox_name::make_up(draw, |name| {
+                self.index.sandbox_names.contains_key(name)
+            }));
+        };
+        crate::model::parse::name(asked).map_err(|_| Refusal::InvalidName(asked.to_owned()))?;
+        match self.index.sandbox_names.get(asked) {
+            Some(holder) => {
+                Err(Refusal::SandboxExists { name: asked.to_owned(), holder: holder.to_string() })
+            }
+            None => Ok(asked.to_owned()),
+        }
+    }
+
+    pub(super) fn create_sandbox(
+        &mut self,
+        request: CreateSandbox,
+        now: i64,
+        draw: &mut Draw,
+    ) -> Result<Change, Refusal> {
+        let name = self.sandbox_name_for(request.name.as_deref(), draw)?;
+        let choice = self.choose(&request)?;
+        let sandbox = Sandbox {
+            id: draw.sandbox_id(),
+            name,
+            created: now,
+            kind: request.kind,
+            mode: choice.mode,
+            options: request.options,
+            state: SandboxState::Created,
+            publications: Vec::new(),
+            resolver: false,
+        };
+        let id = sandbox.id;
+        let mut change = Change { warnings: choice.warnings, ..Change::default() };
+        self.touch_sandbox(sandbox, &mut change);
+        for (network, request) in choice.endpoints {
+            let endpoint = self.new_endpoint(network, id, request, draw);
+            change.record(RecordKey::Endpoint(endpoint.id)).record(RecordKey::Journal);
+            change.owner(Owner::Endpoint(endpoint.id));
+            self.put_endpoint(endpoint);
+        }
+        Ok(change)
+    }
+
+    fn check_may_start(&self, sandbox: &Sandbox) -> Result<(), Refusal> {
+        if sandbox.running() {
+            return Err(Refusal::AlreadyRunning(sandbox.name.clone()));
+        }
+        match &sandbox.mode {
+            NetworkMode::Shared(target) => match self.sandboxes.get(target) {
+                Some(target) if target.running() => Ok(()),
+                Some(target) => Err(Refusal::JoinStopped(target.name.clone())),
+                None => Err(Refusal::NoSuchSandbox(target.to_string())),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn start_sandbox(
+        &mut self,
+        reference: &str,
+        process: Option<ProcessIdentity>,
+        namespace: Option<Namespace>,
+        avoid: &[u16],
+        now: i64,
+        draw: &mut Draw,
+    ) -> Result<Change, Refusal> {
+        let mut sandbox = self.find_sandbox(reference)?.clone();
+        self.check_may_start(&sandbox)?;
+        let before: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
+        let started = self.allocate_all(&before, draw).and_then(|()| {
+            sandbox.state = SandboxState::Running { process, namespace, since: now };
+            self.decide_publications(&sandbox, avoid, draw)
+        });
+        let (publications, warnings) = match started {
+            Ok(started) => started,
+            Err(refusal) => {
+                before.into_iter().for_each(|endpoint| self.put_endpoint(endpoint));
+                return Err(refusal);
+            }
+        };
+        sandbox.publications = publications;
+        sandbox.resolver |= before
+            .iter()
+            .filter_map(|endpoint| self.networks.get(&endpoint.network))
+            .any(|network| network.user_defined());
+        let mut change = Change { warnings, ..Change::default() };
+        for endpoint in before {
+            change.record(RecordKey::Endpoint(endpoint.id)).owner(Owner::Endpoint(endpoint.id));
+        }
+        self.touch_sandbox(sandbox, &mut change);
+        Ok(change)
+    }
+
+    fn allocate_all(&mut self, endpoints: &[Endpoint], draw: &mut Draw) -> Result<(), Refusal> {
+        for endpoint in endpoints {
+            let allocation = Some(self.allocate(endpoint, draw)?);
+            self.put_endpoint(Endpoint { allocation, ..endpoint.clone() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop_sandbox(&mut self, reference: &str, code: i32, now: i64) -> Result<Change, Refusal> {
+        let sandbox = self.find_sandbox(reference)?.clone();
+        if !sandbox.running() {
+            return Err(Refusal::NotRunning(sandbox.name));
+        }
+        if sandbox.kind != SandboxKind::Run || sandbox.options.auto_remove {
+            return Ok(self.forget_sandbox(sandbox.id));
+        }
+        let mut change = Change::default();
+        let endpoints: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
+        for endpoint in endpoints {
+            change.record(RecordKey::Endpoint(endpoint.id)).owner(Owner::Endpoint(endpoint.id));
+            self.put_endpoint(Endpoint { allocation: None, ..endpoint });
+        }
+        let state = SandboxState::Exited { code, at: now };
+        let stopped = Sandbox { state, publications: Vec::new(), resolver: false, ..sandbox };
+        self.touch_sandbox(stopped, &mut change);
+        Ok(change)
+    }
+
+    pub(super) fn remove_sandbox(&mut self, reference: &str) -> Result<Change, Refusal> {
+        let sandbox = self.find_sandbox(reference)?;
+        if sandbox.running() {
+            return Err(Refusal::RemoveRunning(sandbox.name.clone()));
+        }
+        Ok(self.forget_sandbox(sandbox.id))
+    }
+
+    /// Removes a sandbox and its endpoints, whatever its state.
+    fn forget_sandbox(&mut self, id: SandboxId) -> Change {
+        let mut change = Change { sandbox: Some(id), ..Change::default() };
+        let endpoints: Vec<_> =
+            self.endpoints_of_sandbox(id).into_iter().map(|endpoint| endpoint.id).collect();
+        for endpoint in endpoints {
+            self.drop_endpoint(endpoint);
+            change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
+        }
+        if let Some(sandbox) = self.sandboxes.remove(&id) {
+            self.index.remove_sandbox(&sandbox);
+        }
+        change.record(RecordKey::Sandbox(id));
+        change.owner(Owner::Sandbox(id)).owner(Owner::Publications(id));
+        change
+    }
+}

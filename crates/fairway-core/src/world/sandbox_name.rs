@@ -1,0 +1,60 @@
+//! Names for sandboxes that were given none.
+
+use crate::Draw;
+
+const QUALITIES: [&str; 32] = [
+    "able", "brisk", "calm", "daring", "eager", "fair", "gentle", "hardy", "idle", "jolly", "keen", "lively",
+    "merry", "nimble", "open", "plucky", "quiet", "ready", "steady", "tidy", "upright", "vivid", "wary",
+    "young", "zesty", "bright", "clever", "deft", "frank", "lucid", "proud", "swift",
+];
+
+const SIGHTS: [&str; 32] = [
+    "anchor",
+    "beacon",
+    "buoy",
+    "channel",
+    "compass",
+    "cutter",
+    "delta",
+    "dock",
+    "estuary",
+    "ferry",
+    "fjord",
+    "galley",
+    "gull",
+    "harbour",
+    "hawser",
+    "islet",
+    "jetty",
+    "keel",
+    "lagoon",
+    "lighthouse",
+    "marina",
+    "mooring",
+    "pier",
+    "pilot",
+    "quay",
+    "rudder",
+    "sail",
+    "shoal",
+    "skiff",
+    "sound",
+    "tide",
+    "wharf",
+];
+
+/// Makes up a name that `taken` does not know, two words long, with a number behind it when luck
+/// runs out.
+pub fn make_up(draw: &mut Draw, taken: impl Fn(&str) -> bool) -> String {
+    let mut pick = |words: &[&'static str; 32]| words[draw.below(32) as usize];
+    let mut name = format!("{}_{}", pick(&QUALITIES), pick(&SIGHTS));
+    if taken(&name) {
+        let plain = name.clone();
+        let mut number = 2_u64;
+        while taken(&name) {
+            name = format!("{plain}{number}");
+            number += 1 + draw.below(number);
+        }
+    }
+    name
+}
