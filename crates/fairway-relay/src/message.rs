@@ -1,0 +1,176 @@
+//! What the daemon and the relay say to one another, and how it travels.
+//!
+//! One packet of a SOCK_SEQPACKET socket is one message in JSON, so that a daemon and a relay of
+//! different versions can read one another, with the sockets of its records as SCM_RIGHTS, in the
+//! order of the records. The daemon asks, the relay answers; there is one question at a time.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::table::{Hello, Record, RecordKey, Refusal};
+
+/// The longest message in bytes; well below the default send buffer (212,992), which a packet
+/// must fit into.
+pub(crate) const MAX_BYTES: usize = 128 * 1024;
+
+/// The most sockets that one packet can carry (SCM_MAX_FD, linux/include/net/scm.h).
+pub(crate) const MAX_SOCKETS: usize = 253;
+
+/// Room for the sockets of one packet.
+const ANCILLARY: usize = rustix::cmsg_space!(ScmRights(MAX_SOCKETS));
+
+/// A message that cannot be read or does not fit.
+#[derive(Debug, Error)]
+pub enum MessageError {
+    /// The socket failed.
+    #[error("the connection between daemon and relay failed: {0}")]
+    Socket(#[from] Errno),
+    /// The other side is gone.
+    #[error("the other side closed the connection between daemon and relay")]
+    Closed,
+    /// Text that is no message.
+    #[error("a message between daemon and relay cannot be read: {0}")]
+    Text(#[from] serde_json::Error),
+    /// Longer than a packet may be, or with more sockets.
+    #[error("a message between daemon and relay was cut off: at most {MAX_BYTES} bytes and {MAX_SOCKETS} sockets fit into one")]
+    Truncated,
+}
+
+/// A change as it travels; the sockets are beside it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum SentChange {
+    /// Insert this record with so many sockets.
+    Insert(Record, usize),
+    /// Remove the record with this key.
+    Remove(RecordKey),
+}
+
+/// What the daemon asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Who are you?
+    Hello,
+    /// Change the table, once the last part of the batch is here.
+    Change {
+        /// The changes of this part.
+        changes: Vec<SentChange>,
+        /// Whether this is the last part.
+        last: bool,
+    },
+    /// Say what is in the table.
+    Describe {
+        /// Whether to send duplicates of all sockets too.
+        sockets: bool,
+    },
+    /// Send everything to whoever asks, accept nothing from now on, and end with the last
+    /// connection or after so many milliseconds.
+    HandOver {
+        /// Milliseconds.
+        limit: u64,
+    },
+}
+
+/// What the relay answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Response {
+    /// To `Hello`.
+    Hello(Hello),
+    /// To the last part of a change.
+    Changed(Vec<Refusal>),
+    /// To `Describe` and `HandOver`.
+    Records {
+        /// Records with the number of their sockets in this packet.
+        records: Vec<(Record, usize)>,
+        /// Whether these are the last.
+        last: bool,
+    },
+}
+
+/// Sends one packet; `WOULDBLOCK` when the socket does not block and is full.
+pub(crate) fn send(to: impl AsFd, bytes: &[u8], sockets: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); ANCILLARY];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !sockets.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(sockets)) {
+        return Err(Errno::TOOBIG);
+    }
+    loop {
+        match rustix::net::sendmsg(&to, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+/// Receives one packet: how many bytes of `buffer` it filled, and its sockets.
+pub(crate) fn receive(from: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), MessageError> {
+    let mut space = [MaybeUninit::uninit(); ANCILLARY];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut parts = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(&from, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(received) => break received,
+        }
+    };
+    let mut sockets = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = message {
+            sockets.extend(more);
+        }
+    }
+    if received.bytes == 0 {
+        return Err(MessageError::Closed);
+    }
+    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(MessageError::Truncated);
+    }
+    Ok((received.bytes, sockets))
+}
+
+/// Cuts `items` into runs that fit into packets, and calls `emit` with each run's text.
+///
+/// `sockets` says how many sockets an item brings; `text` writes a run, knowing if it is the last.
+/// There is at least one run.
+pub(crate) fn packets<T>(
+    items: &[T],
+    sockets: impl Fn(&T) -> usize,
+    text: impl Fn(&[T], bool) -> Result<Vec<u8>, serde_json::Error>,
+    mut emit: impl FnMut(&[T], Vec<u8>) -> Result<(), MessageError>,
+) -> Result<(), MessageError> {
+    let mut rest = items;
+    loop {
+        let mut carried = 0;
+        let fitting = rest.iter().take_while(|item| {
+            carried += sockets(item);
+            carried <= MAX_SOCKETS
+        });
+        let mut count = fitting.count().min(512);
+        let bytes = loop {
+            let bytes = text(&rest[..count], count == rest.len())?;
+            if bytes.len() <= MAX_BYTES {
+                break bytes;
+            }
+            if count <= 1 {
+                return Err(MessageError::Truncated);
+            }
+            count /= 2;
+        };
+        let (run, after) = rest.split_at(count);
+        emit(run, bytes)?;
+        rest = after;
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
+}

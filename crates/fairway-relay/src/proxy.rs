@@ -1,0 +1,215 @@
+//! Published ports in user space: what comes in at a port of the host goes on to a sandbox.
+
+mod datagram;
+mod half;
+mod pipes;
+mod tcp;
+mod udp;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use fairway_core::model::Protocol;
+use fairway_core::plan::SocketUse;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+
+use crate::poll::{Kind, Poller, Token};
+use crate::slab::Place;
+use crate::table::Record;
+
+pub(crate) use tcp::Tcp;
+pub(crate) use udp::Udp;
+
+/// The proxy's limits.
+#[derive(Debug, Clone)]
+pub struct ProxyLimits {
+    /// How long a sandbox may take to accept a connection.
+    pub connect_timeout: Duration,
+    /// The most TCP connections at a time; those beyond wait in the backlog of their port.
+    pub connections: usize,
+    /// How long a UDP client keeps its flow without a packet; Docker's is 90 s.
+    pub flow_idle: Duration,
+    /// The most UDP flows of one port; the one that was silent longest makes room.
+    pub flows_per_port: usize,
+    /// The most UDP flows in all.
+    pub flows: usize,
+    /// The most pipes that hold bytes at a time; beyond, bytes are copied.
+    pub pipes: usize,
+}
+
+impl Default for ProxyLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(20),
+            connections: 100_000,
+            flow_idle: Duration::from_secs(90),
+            flows_per_port: 4_096,
+            flows: 65_536,
+            pipes: 128,
+        }
+    }
+}
+
+/// What a port's socket is used for.
+#[derive(Debug)]
+enum Use {
+    /// Kept, so that nobody else gets the port.
+    Hold(OwnedFd),
+    /// A listener among the TCP ones.
+    Tcp(Place),
+    /// A socket among the UDP ones.
+    Udp(Place),
+}
+
+/// All ports, by protocol and address.
+pub(crate) struct Proxy {
+    ports: HashMap<(Protocol, SocketAddr), Use>,
+    tcp: Tcp,
+    udp: Udp,
+}
+
+impl Proxy {
+    /// Makes a proxy without ports.
+    pub fn new(limits: &ProxyLimits) -> Self {
+        Self { ports: HashMap::new(), tcp: Tcp::new(limits), udp: Udp::new(limits) }
+    }
+
+    /// Uses a port's socket in this way; without `socket` that which it has.
+    pub fn insert(
+        &mut self,
+        poller: &Poller,
+        port: (Protocol, SocketAddr),
+        purpose: &SocketUse,
+        socket: Option<OwnedFd>,
+    ) -> Result<(), PortError> {
+        // Only the target changes: connections and the socket stay.
+        if socket.is_none()
+            && let (Some(existing), SocketUse::Proxy(target)) = (self.ports.get(&port), purpose)
+        {
+            match existing {
+                Use::Tcp(place) => {
+                    self.tcp.retarget(*place, *target);
+                    return Ok(());
+                }
+                Use::Udp(place) => {
+                    self.udp.retarget(*place, *target);
+                    return Ok(());
+                }
+                Use::Hold(_) => {}
+            }
+        }
+        let socket = match socket {
+            Some(socket) => socket,
+            None => self.socket(port).ok_or(PortError::NoSocket)?.try_clone_to_owned()?,
+        };
+        let used = match (purpose, port.0) {
+            (SocketUse::Hold, _) => Use::Hold(socket),
+            (SocketUse::Proxy(target), Protocol::Tcp) => Use::Tcp(self.tcp.listen(poller, socket, *target)?),
+            (SocketUse::Proxy(target), Protocol::Udp) => Use::Udp(self.udp.listen(poller, socket, *target)?),
+        };
+        match (self.ports.insert(port, used), self.ports.get(&port)) {
+            // A new socket for the same port: what is established goes on.
+            (Some(Use::Tcp(old)), Some(Use::Tcp(new))) => self.tcp.replace(poller, old, *new),
+            (Some(old), _) => self.close(poller, old),
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Closes a port's socket and resets its connections; whether there was one.
+    pub fn remove(&mut self, poller: &Poller, port: (Protocol, SocketAddr)) -> bool {
+        self.ports.remove(&port).map(|used| self.close(poller, used)).is_some()
+    }
+
+    fn close(&mut self, poller: &Poller, used: Use) {
+        match used {
+            Use::Hold(_) => {}
+            Use::Tcp(place) => self.tcp.close(poller, place, true),
+            Use::Udp(place) => self.udp.close(poller, place),
+        }
+    }
+
+    /// A port's socket.
+    pub fn socket(&self, port: (Protocol, SocketAddr)) -> Option<std::os::fd::BorrowedFd<'_>> {
+        match self.ports.get(&port)? {
+            Use::Hold(socket) => Some(socket.as_fd()),
+            Use::Tcp(place) => self.tcp.listener(*place),
+            Use::Udp(place) => self.udp.listener(*place),
+        }
+    }
+
+    /// All ports, as they were asked for.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        self.ports.iter().map(|((protocol, address), used)| {
+            let target = match used {
+                Use::Hold(_) => None,
+                Use::Tcp(place) => self.tcp.target(*place),
+                Use::Udp(place) => self.udp.target(*place),
+            };
+            let purpose = target.map_or(SocketUse::Hold, SocketUse::Proxy);
+            Record::Port { protocol: *protocol, address: *address, purpose }
+        })
+    }
+
+    /// Handles an event of one of the proxy's sockets.
+    pub fn ready(&mut self, poller: &Poller, token: Token, flags: EventFlags, now: Instant) {
+        let Token(kind, place) = token;
+        match kind {
+            Kind::TcpListener => self.tcp.accept(poller, place, now),
+            Kind::TcpClient | Kind::TcpUpstream => {
+                self.tcp.ready(poller, place, kind == Kind::TcpClient, flags);
+            }
+            Kind::UdpListener => self.udp.from_clients(poller, place, now),
+            Kind::UdpFlow => self.udp.from_sandbox(place, now),
+            _ => {}
+        }
+    }
+
+    /// Goes on with connections that had more to carry than one turn allows, and ends what took
+    /// too long.
+    pub fn turn(&mut self, poller: &Poller, now: Instant) {
+        self.tcp.turn(poller, now);
+        self.udp.expire(now);
+    }
+
+    /// When `turn` wants to be called next.
+    pub fn deadline(&self, now: Instant) -> Option<Duration> {
+        [self.tcp.deadline(now), self.udp.deadline(now)].into_iter().flatten().min()
+    }
+
+    /// How many TCP connections there are.
+    pub fn connections(&self) -> usize {
+        self.tcp.connections()
+    }
+
+    /// Closes all ports; TCP connections go on.
+    pub fn drain(&mut self, poller: &Poller) {
+        for (_, used) in self.ports.drain() {
+            match used {
+                Use::Hold(_) => {}
+                Use::Tcp(place) => self.tcp.close(poller, place, false),
+                Use::Udp(place) => self.udp.close(poller, place),
+            }
+        }
+    }
+}
+
+/// Why a port could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PortError {
+    /// Neither a new socket nor an old one.
+    #[error("no socket came with it, and none is there to keep; send one")]
+    NoSocket,
+    /// The kernel refused.
+    #[error("the kernel refused its socket: {0}; send one that is bound and, for TCP, listens")]
+    Kernel(#[from] Errno),
+    /// The kernel refused.
+    #[error("its socket cannot be duplicated: {0}")]
+    Duplicate(#[from] std::io::Error),
+}
+
+#[cfg(test)]
+mod tests;

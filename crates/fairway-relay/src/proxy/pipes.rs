@@ -1,0 +1,61 @@
+//! Pipes to splice through, held only while bytes wait in them.
+//!
+//! A user without capabilities has 16,384 pipe pages in all (pipe-user-pages-soft in
+//! proc_sys_fs(5)), and each pipe is two descriptors: hence a pool.
+
+use std::os::fd::OwnedFd;
+
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+/// The size of a pipe in bytes: 64 pages, so that 128 pipes are half of what a user has.
+const PIPE_BYTES: usize = 256 * 1024;
+
+/// A pipe.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    /// Where bytes come out.
+    pub reader: OwnedFd,
+    /// Where bytes go in.
+    pub writer: OwnedFd,
+}
+
+/// A pool of pipes.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    idle: Vec<Pipe>,
+    made: usize,
+    limit: usize,
+}
+
+impl Pipes {
+    /// A pool that makes at most `limit` pipes.
+    pub fn new(limit: usize) -> Self {
+        Self { idle: Vec::new(), made: 0, limit }
+    }
+
+    /// An empty pipe, if one can be had.
+    pub fn take(&mut self) -> Option<Pipe> {
+        if let Some(pipe) = self.idle.pop() {
+            return Some(pipe);
+        }
+        if self.made >= self.limit {
+            return None;
+        }
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        // A smaller one does as well, more slowly.
+        let _ = fcntl_setpipe_size(&writer, PIPE_BYTES);
+        self.made += 1;
+        Some(Pipe { reader, writer })
+    }
+
+    /// Gives an empty pipe back.
+    pub fn give(&mut self, pipe: Pipe) {
+        self.idle.push(pipe);
+    }
+
+    /// Throws a pipe away that has bytes in it.
+    pub fn lose(&mut self, pipe: Pipe) {
+        drop(pipe);
+        self.made -= 1;
+    }
+}

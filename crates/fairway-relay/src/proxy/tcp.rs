@@ -1,0 +1,356 @@
+//! TCP: each connection that a port accepts is carried to the sandbox over a second one.
+
+use std::collections::{HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+use super::ProxyLimits;
+use super::half::{COPY_BYTES, Half, Progress, Side};
+use super::pipes::Pipes;
+use crate::poll::{EDGES, Kind, Poller, READ, Token};
+use crate::slab::{Place, Slab};
+
+/// How many connections one port accepts before others have their turn.
+const ACCEPTS: usize = 64;
+
+/// How long accepting rests when descriptors or memory have run out and no connection ends.
+const REST: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+struct Listener {
+    socket: OwnedFd,
+    target: SocketAddr,
+    connections: HashSet<Place>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    listener: Place,
+    client: Side,
+    upstream: Side,
+    to_upstream: Half,
+    to_client: Half,
+    connected: bool,
+    /// It is in the list of those that have more to carry.
+    again: bool,
+}
+
+/// All TCP ports and their connections.
+pub(crate) struct Tcp {
+    listeners: Slab<Listener>,
+    connections: Slab<Connection>,
+    pipes: Pipes,
+    buffer: Box<[u8; COPY_BYTES]>,
+    /// Those that had their turn and have more.
+    again: Vec<Place>,
+    /// By when those that connect must have done so, soonest first.
+    connecting: VecDeque<(Instant, Place)>,
+    /// Ports that do not accept until there is room.
+    resting: Vec<Place>,
+    rest_until: Option<Instant>,
+    connect_timeout: Duration,
+    limit: usize,
+}
+
+impl Tcp {
+    /// Makes a proxy without ports.
+    pub fn new(limits: &ProxyLimits) -> Self {
+        Self {
+            listeners: Slab::default(),
+            connections: Slab::default(),
+            pipes: Pipes::new(limits.pipes),
+            buffer: Box::new([0; COPY_BYTES]),
+            again: Vec::new(),
+            connecting: VecDeque::new(),
+            resting: Vec::new(),
+            rest_until: None,
+            connect_timeout: limits.connect_timeout,
+            limit: limits.connections,
+        }
+    }
+
+    /// Accepts at a socket that listens, and carries to `target`.
+    pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<Place, Errno> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        // Accepted sockets inherit both: no delays, and a client that vanished is noticed.
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        sockopt::set_socket_keepalive(&socket, true)?;
+        let place = self.listeners.insert(Listener { socket, target, connections: HashSet::new() });
+        if let Some(listener) = self.listeners.get(place)
+            && let Err(errno) = poller.add(&listener.socket, Token(Kind::TcpListener, place), READ)
+        {
+            self.listeners.remove(place);
+            return Err(errno);
+        }
+        Ok(place)
+    }
+
+    /// Carries connections from now on to another address; those that are established go on.
+    pub fn retarget(&mut self, place: Place, target: SocketAddr) {
+        if let Some(listener) = self.listeners.get_mut(place) {
+            listener.target = target;
+        }
+    }
+
+    /// Closes the old listener of a port whose connections now belong to the new one.
+    pub fn replace(&mut self, poller: &Poller, old: Place, new: Place) {
+        let Some(listener) = self.listeners.remove(old) else { return };
+        poller.remove(&listener.socket);
+        for place in &listener.connections {
+            if let Some(connection) = self.connections.get_mut(*place) {
+                connection.listener = new;
+            }
+        }
+        if let Some(successor) = self.listeners.get_mut(new) {
+            successor.connections.extend(listener.connections);
+        }
+    }
+
+    /// Stops accepting, and resets the port's connections if told to.
+    pub fn close(&mut self, poller: &Poller, place: Place, reset: bool) {
+        let Some(listener) = self.listeners.remove(place) else { return };
+        poller.remove(&listener.socket);
+        if reset {
+            for connection in listener.connections {
+                self.reset(connection);
+            }
+        }
+    }
+
+    /// The listening socket.
+    pub fn listener(&self, place: Place) -> Option<BorrowedFd<'_>> {
+        self.listeners.get(place).map(|listener| listener.socket.as_fd())
+    }
+
+    /// Where a port leads to.
+    pub fn target(&self, place: Place) -> Option<SocketAddr> {
+        self.listeners.get(place).map(|listener| listener.target)
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Accepts what waits at a port.
+    pub fn accept(&mut self, poller: &Poller, place: Place, now: Instant) {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = self.listeners.get(place) else { return };
+            if self.connections.len() >= self.limit {
+                return self.rest(poller, place, now);
+            }
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            match rustix::net::accept_with(&listener.socket, flags) {
+                Ok(client) => {
+                    let target = listener.target;
+                    if let Err(errno) = self.connect(poller, place, client, target, now)
+                        && exhausted(errno)
+                    {
+                        return self.rest(poller, place, now);
+                    }
+                }
+                Err(errno) if exhausted(errno) => return self.rest(poller, place, now),
+                // The client left before it was accepted (accept(2)); the next may be there.
+                Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Stops listening to a port for a while; its backlog fills meanwhile.
+    fn rest(&mut self, poller: &Poller, place: Place, now: Instant) {
+        if let Some(listener) = self.listeners.get(place)
+            && poller
+                .modify(&listener.socket, Token(Kind::TcpListener, place), EventFlags::empty())
+                .is_ok()
+        {
+            self.resting.push(place);
+            self.rest_until = Some(now + REST);
+        }
+    }
+
+    fn wake(&mut self, poller: &Poller) {
+        self.rest_until = None;
+        for place in std::mem::take(&mut self.resting) {
+            if let Some(listener) = self.listeners.get(place) {
+                // It can only fail for want of memory; the socket is watched already.
+                let _ = poller.modify(&listener.socket, Token(Kind::TcpListener, place), READ);
+            }
+        }
+    }
+
+    /// Begins to connect a client to the sandbox. On failure the client is reset.
+    fn connect(
+        &mut self,
+        poller: &Poller,
+        listener: Place,
+        client: OwnedFd,
+        target: SocketAddr,
+        now: Instant,
+    ) -> Result<(), Errno> {
+        let upstream = match dial(target) {
+            Ok(upstream) => upstream,
+            Err(errno) => {
+                abort(&client);
+                return Err(errno);
+            }
+        };
+        let place = self.connections.insert(Connection {
+            listener,
+            client: Side::new(client),
+            upstream: Side::new(upstream),
+            to_upstream: Half::default(),
+            to_client: Half::default(),
+            connected: false,
+            again: false,
+        });
+        let Some(connection) = self.connections.get(place) else { return Ok(()) };
+        if let Some(listener) = self.listeners.get_mut(listener) {
+            listener.connections.insert(place);
+        }
+        let watched = poller
+            .add(&connection.upstream.socket, Token(Kind::TcpUpstream, place), EDGES)
+            .and_then(|()| poller.add(&connection.client.socket, Token(Kind::TcpClient, place), EDGES));
+        if watched.is_err() {
+            self.reset(place);
+            return watched;
+        }
+        self.connecting.push_back((now + self.connect_timeout, place));
+        Ok(())
+    }
+
+    /// Handles an event of one end of a connection.
+    pub fn ready(&mut self, poller: &Poller, place: Place, of_client: bool, flags: EventFlags) {
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        let side = if of_client { &mut connection.client } else { &mut connection.upstream };
+        side.note(flags);
+        if !connection.connected {
+            if flags.contains(EventFlags::ERR) {
+                return self.end(poller, place, true);
+            }
+            if of_client || !flags.contains(EventFlags::OUT) {
+                return;
+            }
+            connection.connected = true;
+        }
+        self.carry(poller, place);
+    }
+
+    /// Carries bytes both ways.
+    fn carry(&mut self, poller: &Poller, place: Place) {
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        let Connection { client, upstream, to_upstream, to_client, .. } = connection;
+        let there = to_upstream.carry(client, upstream, &mut self.pipes, &mut self.buffer);
+        let back = to_client.carry(upstream, client, &mut self.pipes, &mut self.buffer);
+        match (there, back) {
+            (Ok(_), Ok(_)) if to_upstream.closed && to_client.closed => self.end(poller, place, false),
+            (Ok(Progress::Waits), Ok(Progress::Waits)) => {}
+            (Ok(_), Ok(_)) => {
+                if !connection.again {
+                    connection.again = true;
+                    self.again.push(place);
+                }
+            }
+            _ => self.end(poller, place, true),
+        }
+    }
+
+    fn end(&mut self, poller: &Poller, place: Place, reset: bool) {
+        if reset {
+            self.reset(place);
+        } else {
+            self.forget(place);
+        }
+        if !self.resting.is_empty() {
+            self.wake(poller);
+        }
+    }
+
+    /// Ends a connection so that both peers learn of it as an error.
+    fn reset(&mut self, place: Place) {
+        if let Some(connection) = self.forget(place) {
+            abort(&connection.client.socket);
+            abort(&connection.upstream.socket);
+        }
+    }
+
+    fn forget(&mut self, place: Place) -> Option<Ends> {
+        let connection = self.connections.remove(place)?;
+        if let Some(listener) = self.listeners.get_mut(connection.listener) {
+            listener.connections.remove(&place);
+            if listener.connections.is_empty() {
+                listener.connections = HashSet::new();
+            }
+        }
+        connection.to_upstream.discard(&mut self.pipes);
+        connection.to_client.discard(&mut self.pipes);
+        Some(Ends { client: connection.client, upstream: connection.upstream })
+    }
+
+    /// Gives those their turn that have more to carry, and ends what took too long.
+    pub fn turn(&mut self, poller: &Poller, now: Instant) {
+        for place in std::mem::take(&mut self.again) {
+            if let Some(connection) = self.connections.get_mut(place) {
+                connection.again = false;
+                self.carry(poller, place);
+            }
+        }
+        while let Some((deadline, place)) = self.connecting.front().copied() {
+            let waits = self.connections.get(place).is_some_and(|connection| !connection.connected);
+            if waits && deadline > now {
+                break;
+            }
+            self.connecting.pop_front();
+            if waits {
+                self.end(poller, place, true);
+            }
+        }
+        if self.rest_until.is_some_and(|until| until <= now) {
+            self.wake(poller);
+        }
+    }
+
+    /// When `turn` wants to be called next.
+    pub fn deadline(&self, now: Instant) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let connecting = self.connecting.front().map(|(deadline, _)| *deadline);
+        [connecting, self.rest_until].into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
+    }
+}
+
+/// The sockets of a connection that is over.
+struct Ends {
+    client: Side,
+    upstream: Side,
+}
+
+/// Begins to connect; the outcome is told by epoll.
+fn dial(target: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    match rustix::net::connect(&socket, &target) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Makes closing a socket send a reset instead of an end.
+fn abort(socket: &OwnedFd) {
+    // Should it fail, the peer sees an end, which is worse but no hang.
+    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+/// Whether it is we who lack something, so that trying again at once is of no use.
+fn exhausted(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+}
