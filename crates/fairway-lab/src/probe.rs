@@ -1,0 +1,26 @@
+//! Traffic: servers that tell whom they saw, clients that tell what became of them, and long transfers.
+
+mod client;
+mod datagram;
+mod outcome;
+mod server;
+mod socket;
+mod transfer;
+
+pub use client::{Question, ask};
+pub use datagram::{DatagramFlow, ask_datagram};
+pub use outcome::{Outcome, Reply};
+pub use server::{Server, serve_datagrams, serve_echo, serve_tcp};
+pub use transfer::{Fault, Transfer, TransferReport};
+
+use std::net::SocketAddr;
+
+use crate::error::LabError;
+
+fn socket_address(text: &str) -> Result<SocketAddr, LabError> {
+    text.parse().map_err(|_| LabError::Address {
+        text: text.to_owned(),
+        wanted: "an address and a port",
+        example: "10.10.50.99:80 or [fd00::2]:80",
+    })
+}
