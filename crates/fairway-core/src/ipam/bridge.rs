@@ -78,3 +78,6 @@ pub fn default_bridge(
 fn flag(flag: &'static str, value: String, error: IpamError) -> IpamError {
     IpamError::Flag { flag, value, reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

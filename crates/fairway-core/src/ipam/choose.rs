@@ -140,7 +140,10 @@ fn describe(holders: &[Holder<'_>]) -> String {
     if let Some(more) = holders.len().checked_sub(NAMED_HOLDERS).filter(|&more| more > 0) {
         texts.push(format!("{more} more"));
     }
-    format!("by {}", texts.join(" and "))
+    match texts.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("by {} and {last}", others.join(", ")),
+        _ => format!("by {}", texts.concat()),
+    }
 }
 
 /// What became of each pool; neighbours with the same fate share a clause.
@@ -169,3 +172,6 @@ impl Report {
         clauses.join("; ")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,3 +87,6 @@ fn find<'a>(
         .map(|(subnet, request)| (*subnet, request))
         .ok_or_else(|| IpamError::NoMatch { what, value: value.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,6 @@ impl Extend<IpAddr> for AddressSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

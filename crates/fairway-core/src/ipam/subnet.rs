@@ -178,3 +178,6 @@ pub(super) fn check_address(what: &'static str, address: IpAddr, subnet: IpNet) 
     };
     Err(IpamError::NotForHosts { what, address, role, subnet: subnet.trunc() })
 }
+
+#[cfg(test)]
+mod tests;
