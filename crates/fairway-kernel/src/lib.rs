@@ -3,6 +3,7 @@
 pub mod namespace;
 pub mod netlink;
 pub mod process;
+pub mod route;
 pub mod sysctl;
 pub mod system;
 

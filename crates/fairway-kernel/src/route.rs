@@ -1,0 +1,166 @@
+//! Links, addresses and routes, by rtnetlink(7): those of Plans made real, and what is there.
+
+mod bridge;
+mod inside;
+mod message;
+mod observe;
+mod retire;
+mod veth;
+
+use std::net::IpAddr;
+
+use fairway_core::model::{EndpointId, NetworkId};
+use rustix::io::Errno;
+use thiserror::Error;
+
+pub use inside::{InsideState, InsideWork, observe_inside};
+pub use observe::{Address, DefaultRoute, Link, RouteEntry};
+pub use retire::{CHUNK, Doomed, Retired};
+pub use veth::VethPair;
+
+use crate::netlink::{self, Protocol, Socket};
+use crate::{namespace, sysctl};
+
+/// Why links, addresses or routes are not as they should be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// A netlink exchange failed.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// A namespace cannot be used.
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
+    /// A setting cannot be set.
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::Error),
+    /// The name belongs to a link that is not ours, or to another of ours.
+    #[error(
+        "the interface {name} already exists and is not Fairway's ({what}); rename or delete it, or choose another name"
+    )]
+    Foreign {
+        /// The interface's name.
+        name: String,
+        /// What it is.
+        what: String,
+    },
+    /// The sandbox has an interface of that name.
+    #[error("the sandbox at {namespace} already has an interface {name}; rename or delete it there")]
+    InterfaceTaken {
+        /// The interface's name.
+        name: String,
+        /// The path of the sandbox's namespace.
+        namespace: String,
+    },
+    /// There is no such interface.
+    #[error("there is no interface {name}: {errno}")]
+    NoInterface {
+        /// The interface's name.
+        name: String,
+        /// The reason; `ENODEV` where there is none.
+        errno: Errno,
+    },
+    /// The interface in the sandbox is not the other end of the pair.
+    #[error("the interface {name} in the sandbox is gone or is another one")]
+    NotInside {
+        /// The interface's name.
+        name: String,
+    },
+    /// The kernel left something out of its answer.
+    #[error("the kernel did not describe the interface {0}")]
+    Undescribed(String),
+}
+
+impl Error {
+    /// The kernel's error number, where there is one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Netlink(error) => error.errno(),
+            Self::NoInterface { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+}
+
+/// Our mark: the alias of a link (`IFLA_IFALIAS`), shown by `ip link`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mark {
+    /// A bridge.
+    Network(NetworkId),
+    /// The host's end of a veth pair.
+    Endpoint(EndpointId),
+}
+
+impl Mark {
+    /// Reads an alias; none if it is not a mark of ours.
+    pub fn parse(alias: &str) -> Option<Self> {
+        let (kind, id) = alias.strip_prefix("fairway:")?.split_once(':')?;
+        match kind {
+            "network" => id.parse().ok().map(Self::Network),
+            "endpoint" => id.parse().ok().map(Self::Endpoint),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Network(id) => write!(f, "fairway:network:{id}"),
+            Self::Endpoint(id) => write!(f, "fairway:endpoint:{id}"),
+        }
+    }
+}
+
+/// The links of one namespace, through a socket that was opened there.
+///
+/// It is meant for one thread at a time; the kernel works one change after another anyway.
+#[derive(Debug)]
+pub struct Links {
+    socket: Socket,
+    /// Whether the kernel has IPv6 at all: without it, its attributes are refused.
+    ipv6: bool,
+}
+
+impl Links {
+    /// Opens a socket in the namespace of the calling thread, and keeps that namespace alive.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn open() -> Result<Self, Error> {
+        let ipv6 = rustix::fs::access("/proc/sys/net/ipv6", rustix::fs::Access::EXISTS).is_ok();
+        Ok(Self { socket: Socket::open(Protocol::Route)?, ipv6 })
+    }
+
+    /// The index of the interface of that name.
+    ///
+    /// # Errors
+    /// [`Error::NoInterface`].
+    pub fn index(&self, name: &str) -> Result<u32, Error> {
+        rustix::net::netdevice::name_to_index(&self.socket, name)
+            .map_err(|errno| Error::NoInterface { name: name.to_owned(), errno })
+    }
+}
+
+/// Whether a refusal means that the thing is gone already.
+fn is_gone(refusal: &netlink::Refusal) -> bool {
+    matches!(refusal.errno, Errno::NODEV | Errno::NOENT | Errno::SRCH | Errno::ADDRNOTAVAIL | Errno::NXIO)
+}
+
+/// The first refusal that does not mean that.
+fn unless_gone(outcome: netlink::Outcome) -> Result<Vec<netlink::Message>, Error> {
+    match outcome.refusals.into_iter().find(|refusal| !is_gone(refusal)) {
+        Some(refusal) => Err(netlink::Error::Refused(refusal).into()),
+        None => Ok(outcome.replies),
+    }
+}
+
+/// A directly connected IPv4 subnet's broadcast address, where it has one (RFC 3021: /31 has none).
+fn broadcast(address: ipnet::IpNet) -> Option<IpAddr> {
+    match address {
+        ipnet::IpNet::V4(net) if net.prefix_len() < 31 => Some(net.broadcast().into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

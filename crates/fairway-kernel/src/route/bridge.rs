@@ -1,0 +1,130 @@
+//! Bridges.
+
+use fairway_core::plan::BridgeLink;
+use ipnet::IpNet;
+use rustix::io::Errno;
+
+use super::message::{CREATE_NEW, add_address, delete_address, get_link, ifinfo};
+use super::{Error, Link, Links, Mark};
+use crate::netlink::{self, Batch};
+use crate::sysctl;
+
+impl Links {
+    /// Makes a bridge as planned, or makes ours of that name so, and returns it. It is up at the
+    /// end; before that it has no IPv6 but what was asked for and hears no router advertisements.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if the name belongs to something else; [`Error::Netlink`],
+    /// [`Error::Sysctl`].
+    pub fn apply_bridge(&self, bridge: &BridgeLink) -> Result<Link, Error> {
+        let name = &bridge.name;
+        let mark = Mark::Network(bridge.network);
+        let link = self.create_or_find(name, "bridge", |batch| {
+            batch
+                .message(libc::RTM_NEWLINK, CREATE_NEW, format!("create the bridge {name}"))
+                .raw(&ifinfo(0, None))
+                .text(libc::IFLA_IFNAME, name)
+                .attribute(libc::IFLA_ADDRESS, &bridge.mac.0)
+                .u32(libc::IFLA_MTU, bridge.mtu)
+                .u32(libc::IFLA_GROUP, super::veth::BIRTH_GROUP)
+                .nest(libc::IFLA_LINKINFO, |info| {
+                    info.text(libc::IFLA_INFO_KIND, "bridge");
+                });
+        })?;
+        claim(&link, "bridge", mark)?;
+        let mut batch = Batch::new();
+        batch
+            .message(libc::RTM_NEWLINK, 0, format!("set up the bridge {name}"))
+            .raw(&ifinfo(link.index, None))
+            .attribute(libc::IFLA_ADDRESS, &bridge.mac.0)
+            .u32(libc::IFLA_MTU, bridge.mtu)
+            .u32(libc::IFLA_GROUP, 0)
+            .text(libc::IFLA_IFALIAS, &mark.to_string());
+        self.socket.transact(&mut batch)?;
+
+        sysctl::write(
+            &format!("net/ipv4/conf/{name}/route_localnet"),
+            if bridge.route_localnet { "1" } else { "0" },
+        )?;
+        if self.ipv6 {
+            sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+            let disabled = if bridge.ipv6 { "0" } else { "1" };
+            sysctl::write(&format!("net/ipv6/conf/{name}/disable_ipv6"), disabled)?;
+        }
+
+        let mut batch = Batch::new();
+        self.correct_addresses(&mut batch, link.index, name, &bridge.addresses)?;
+        batch
+            .message(libc::RTM_NEWLINK, 0, format!("switch the bridge {name} on"))
+            .raw(&ifinfo(link.index, Some(true)));
+        get_link(&mut batch, name);
+        let replies = self.socket.transact(&mut batch)?;
+        replies.iter().find_map(Link::parse).ok_or_else(|| Error::Undescribed(name.clone()))
+    }
+
+    /// Sends what makes a link and asks for the link of that name; that it exists already is no
+    /// error here.
+    pub(super) fn create_or_find(
+        &self,
+        name: &str,
+        kind: &str,
+        create: impl FnOnce(&mut Batch),
+    ) -> Result<Link, Error> {
+        let mut batch = Batch::new();
+        create(&mut batch);
+        get_link(&mut batch, name);
+        let outcome = self.socket.transact_each(&mut batch)?;
+        let found = outcome.replies.iter().find_map(Link::parse);
+        match (outcome.refusals.into_iter().next(), found) {
+            (None, Some(link)) => Ok(link),
+            (None, None) => Err(Error::Undescribed(name.to_owned())),
+            (Some(refusal), Some(link)) if refusal.index == 0 && refusal.errno == Errno::EXIST => {
+                tracing::debug!(name, kind, "the link exists already");
+                Ok(link)
+            }
+            (Some(refusal), _) => Err(netlink::Error::Refused(refusal).into()),
+        }
+    }
+
+    /// Adds to `batch` what makes the addresses of an interface exactly `wanted`. Link-local ones
+    /// that the kernel gives are left alone.
+    pub(super) fn correct_addresses(
+        &self,
+        batch: &mut Batch,
+        index: u32,
+        interface: &str,
+        wanted: &[IpNet],
+    ) -> Result<(), Error> {
+        let present = self.addresses(index)?;
+        for extra in present.iter().filter(|found| {
+            found.interface == index
+                && found.scope == libc::RT_SCOPE_UNIVERSE
+                && !wanted.contains(&found.address)
+        }) {
+            delete_address(batch, index, interface, extra.address);
+        }
+        for missing in wanted.iter().filter(|address| {
+            !present.iter().any(|found| found.interface == index && found.address == **address)
+        }) {
+            add_address(batch, index, interface, *missing);
+        }
+        Ok(())
+    }
+}
+
+/// Makes sure that a link is the one we mean: of our mark, or just made by us and not yet marked.
+pub(super) fn claim(link: &Link, kind: &str, mark: Mark) -> Result<(), Error> {
+    let ours = match &link.alias {
+        Some(_) => link.mark() == Some(mark),
+        None => link.group == super::veth::BIRTH_GROUP,
+    };
+    if ours && link.kind.as_deref() == Some(kind) {
+        return Ok(());
+    }
+    let kind = link.kind.as_deref().unwrap_or("hardware");
+    let what = match &link.alias {
+        Some(alias) => format!("a {kind} link with the alias {alias:?}"),
+        None => format!("a {kind} link"),
+    };
+    Err(Error::Foreign { name: link.name.clone(), what })
+}

@@ -1,0 +1,191 @@
+//! The inside of a sandbox: its ends of veth pairs, its loopback interface, its default routes.
+
+use std::net::IpAddr;
+
+use fairway_core::plan::{InsideRoutes, VethLink};
+use rustix::io::Errno;
+
+use super::message::{add_address, delete_any_default_route, get_link_by_index, ifinfo, set_default_route};
+use super::{Address, DefaultRoute, Error, Link, Links, VethPair, is_gone, unless_gone};
+use crate::namespace::{Handle, Workers};
+use crate::netlink::{self, Batch};
+use crate::sysctl;
+
+/// The index of the loopback interface: the first link of every namespace.
+const LOOPBACK: u32 = 1;
+
+/// What one visit to a sandbox makes so.
+#[derive(Debug, Clone, Default)]
+pub struct InsideWork {
+    /// Switch loopback on.
+    pub loopback: bool,
+    /// Give these ends their addresses and switch them on.
+    pub pairs: Vec<(VethLink, VethPair)>,
+    /// Then make the default routes these, and no others of a family.
+    pub routes: Option<InsideRoutes>,
+}
+
+/// The inside of a sandbox as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InsideState {
+    /// Its links.
+    pub links: Vec<Link>,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+    /// Its default routes.
+    pub default_routes: Vec<DefaultRoute>,
+}
+
+impl InsideWork {
+    /// Does the work in `namespace`, on a thread of `workers`. Nothing of it stays open there.
+    ///
+    /// # Errors
+    /// [`Error::Namespace`]; else as [`Links::apply_inside`].
+    pub fn run(self, workers: &Workers, namespace: &Handle) -> Result<(), Error> {
+        workers.run(namespace, move || Links::open()?.apply_inside(&self))?
+    }
+}
+
+/// Observes the inside of a sandbox.
+///
+/// # Errors
+/// [`Error::Namespace`], [`Error::Netlink`].
+pub fn observe_inside(workers: &Workers, namespace: &Handle) -> Result<InsideState, Error> {
+    workers.run(namespace, || {
+        let links = Links::open()?;
+        Ok(InsideState {
+            links: links.all()?,
+            addresses: links.addresses(0)?,
+            default_routes: links.default_routes()?,
+        })
+    })?
+}
+
+impl Links {
+    /// Does `work` in the namespace of the socket, which has to be the calling thread's.
+    ///
+    /// # Errors
+    /// [`Error::NotInside`] when an end is not here, [`Error::NoInterface`] for a default route
+    /// by an interface that is not, [`Error::Netlink`], [`Error::Sysctl`].
+    pub fn apply_inside(&self, work: &InsideWork) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        if work.loopback {
+            batch.message(libc::RTM_NEWLINK, 0, "switch loopback on").raw(&ifinfo(LOOPBACK, Some(true)));
+        }
+        for (veth, pair) in &work.pairs {
+            self.fill_end(&mut batch, veth, pair)?;
+        }
+        if let Some(routes) = &work.routes {
+            self.default_routes_of(&mut batch, routes)?;
+        }
+        let refused = self.socket.transact_each(&mut batch)?.refusals;
+        // That there is no default route to remove is what removing one is for.
+        let optional = |refusal: &netlink::Refusal| {
+            refusal.label.starts_with(super::message::REMOVE_DEFAULT_ROUTE) && is_gone(refusal)
+        };
+        match refused.into_iter().find(|refusal| !optional(refusal)) {
+            Some(refusal) => Err(netlink::Error::Refused(refusal).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn fill_end(&self, batch: &mut Batch, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
+        let name = &veth.interface;
+        if !pair.fresh {
+            self.confirm_end(veth, pair)?;
+        }
+        if self.ipv6 {
+            let ipv6 = veth.addresses.iter().any(|address| address.addr().is_ipv6());
+            let disable = format!("net/ipv6/conf/{name}/disable_ipv6");
+            if ipv6 {
+                // The gateway is known; a neighbour's router advertisement shall not move it.
+                sysctl::set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+                sysctl::write(&disable, "0")?;
+            } else {
+                sysctl::set(&disable, "1")?;
+            }
+        }
+        if pair.fresh {
+            veth.addresses.iter().for_each(|address| add_address(batch, pair.inside, name, *address));
+        } else {
+            self.correct_addresses(batch, pair.inside, name, &veth.addresses)?;
+        }
+        let mut message = batch.message(libc::RTM_NEWLINK, 0, format!("switch {name} on"));
+        message.raw(&ifinfo(pair.inside, Some(true)));
+        if !pair.fresh {
+            message.attribute(libc::IFLA_ADDRESS, &veth.mac.0).u32(libc::IFLA_MTU, veth.mtu);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the end of a pair that was there before is here and bears its name.
+    fn confirm_end(&self, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        get_link_by_index(&mut batch, pair.inside);
+        let replies = unless_gone(self.socket.transact_each(&mut batch)?)?;
+        let end = replies.iter().find_map(Link::parse).filter(|link| {
+            link.name == veth.interface
+                && link.kind.as_deref() == Some("veth")
+                && link.peer == Some(pair.host)
+        });
+        end.map(drop).ok_or_else(|| Error::NotInside { name: veth.interface.clone() })
+    }
+
+    fn default_routes_of(&self, batch: &mut Batch, routes: &InsideRoutes) -> Result<(), Error> {
+        let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));
+        let ipv6 = routes.ipv6.as_ref().map(|(gateway, name)| (IpAddr::V6(*gateway), name));
+        for (wanted, family) in [(ipv4, libc::AF_INET), (ipv6, libc::AF_INET6)] {
+            match wanted {
+                Some((gateway, name)) => set_default_route(batch, gateway, self.index(name)?, name),
+                None if family == libc::AF_INET6 && !self.ipv6 => {}
+                None => delete_any_default_route(batch, family as u8),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a pair as planned and fills its inside in one go, with default routes if given. A
+    /// pair of ours whose other end has left the sandbox is made anew.
+    ///
+    /// # Errors
+    /// As [`Links::apply_veth`] and [`Links::apply_inside`].
+    pub fn attach(
+        &self,
+        workers: &Workers,
+        namespace: &Handle,
+        veth: &VethLink,
+        loopback: bool,
+        routes: Option<&InsideRoutes>,
+    ) -> Result<VethPair, Error> {
+        let visit = |pair: &VethPair| {
+            let pairs = vec![(veth.clone(), pair.clone())];
+            InsideWork { loopback, pairs, routes: routes.cloned() }.run(workers, namespace)
+        };
+        let pair = self.apply_veth(veth, namespace)?;
+        match visit(&pair) {
+            Err(Error::NotInside { .. }) if !pair.fresh => {
+                tracing::info!(interface = veth.host_interface, "the other end has left the sandbox");
+                self.delete(pair.host, &veth.host_interface)?;
+                let pair = self.apply_veth(veth, namespace)?;
+                visit(&pair)?;
+                Ok(pair)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(pair),
+        }
+    }
+
+    /// Deletes one link, and its other end if it is a veth. One that is gone is fine.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn delete(&self, index: u32, name: &str) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        batch.message(libc::RTM_DELLINK, 0, format!("delete the interface {name}")).raw(&ifinfo(index, None));
+        match self.socket.transact(&mut batch) {
+            Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The messages of rtnetlink, from `<linux/rtnetlink.h>`, `<linux/if_link.h>`, `<linux/if_addr.h>`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::broadcast;
+use crate::netlink::{Batch, MessageBuilder};
+
+pub const IFINFO_LENGTH: usize = 16;
+pub const IFADDR_LENGTH: usize = 8;
+pub const RTMSG_LENGTH: usize = 12;
+
+/// Creating, an error if it exists.
+pub const CREATE_NEW: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+/// Creating or making what exists so.
+pub const CREATE_OR_REPLACE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
+pub const DUMP: u16 = libc::NLM_F_DUMP as u16;
+
+/// `VETH_INFO_PEER` of `<linux/veth.h>`.
+pub const VETH_INFO_PEER: u16 = 1;
+/// `IFLA_BRPORT_MODE`: hairpin.
+pub const IFLA_BRPORT_MODE: u16 = 4;
+/// `IFLA_INET6_ADDR_GEN_MODE` and its value for no link-local address.
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+/// `RTEXT_FILTER_SKIP_STATS`: counters are half of an answer and nobody reads them.
+const SKIP_STATS: u32 = 1 << 3;
+
+const IFF_UP: u32 = libc::IFF_UP as u32;
+
+/// `struct ifinfomsg`; `up` none leaves the flags alone.
+pub fn ifinfo(index: u32, up: Option<bool>) -> [u8; IFINFO_LENGTH] {
+    let mut header = [0; IFINFO_LENGTH];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    if let Some(up) = up {
+        header[8..12].copy_from_slice(&(if up { IFF_UP } else { 0 }).to_ne_bytes());
+        header[12..16].copy_from_slice(&IFF_UP.to_ne_bytes());
+    }
+    header
+}
+
+/// Asks for one link by name.
+pub fn get_link(batch: &mut Batch, name: &str) {
+    batch
+        .message(libc::RTM_GETLINK, 0, format!("read the interface {name}"))
+        .raw(&ifinfo(0, None))
+        .u32(libc::IFLA_EXT_MASK, SKIP_STATS)
+        .text(libc::IFLA_IFNAME, name);
+}
+
+/// Asks for one link by index.
+pub fn get_link_by_index(batch: &mut Batch, index: u32) {
+    batch
+        .message(libc::RTM_GETLINK, 0, format!("read the interface with index {index}"))
+        .raw(&ifinfo(index, None))
+        .u32(libc::IFLA_EXT_MASK, SKIP_STATS);
+}
+
+/// Asks for all links.
+pub fn dump_links() -> Batch {
+    let mut batch = Batch::new();
+    batch
+        .message(libc::RTM_GETLINK, DUMP, "the list of interfaces")
+        .raw(&ifinfo(0, None))
+        .u32(libc::IFLA_EXT_MASK, SKIP_STATS);
+    batch
+}
+
+/// No link-local IPv6 address for this link.
+pub fn no_link_local(message: &mut MessageBuilder<'_>) {
+    message.nest(libc::IFLA_AF_SPEC, |families| {
+        families.nest(libc::AF_INET6 as u16, |ipv6| {
+            ipv6.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+        });
+    });
+}
+
+/// `struct ifaddrmsg`.
+fn ifaddr(family: u8, prefix: u8, flags: u8, index: u32) -> [u8; IFADDR_LENGTH] {
+    let [a, b, c, d] = index.to_ne_bytes();
+    // Scope 0 is global.
+    [family, prefix, flags, 0, a, b, c, d]
+}
+
+/// Asks for the addresses of one interface, or of all with index 0.
+pub fn dump_addresses(index: u32) -> Batch {
+    let mut batch = Batch::new();
+    batch.message(libc::RTM_GETADDR, DUMP, "the list of addresses").raw(&ifaddr(0, 0, 0, index));
+    batch
+}
+
+/// Adds an address, at once usable: nobody else can have it, so it is not probed for (RFC 4862).
+pub fn add_address(batch: &mut Batch, index: u32, interface: &str, address: IpNet) {
+    let flags = if address.addr().is_ipv6() { libc::IFA_F_NODAD as u8 } else { 0 };
+    let mut message = batch.message(
+        libc::RTM_NEWADDR,
+        CREATE_OR_REPLACE,
+        format!("add the address {address} to {interface}"),
+    );
+    message
+        .raw(&ifaddr(family(address.addr()), address.prefix_len(), flags, index))
+        .address(libc::IFA_LOCAL, address.addr())
+        .address(libc::IFA_ADDRESS, address.addr());
+    if let Some(broadcast) = broadcast(address) {
+        message.address(libc::IFA_BROADCAST, broadcast);
+    }
+}
+
+/// Removes an address.
+pub fn delete_address(batch: &mut Batch, index: u32, interface: &str, address: IpNet) {
+    batch
+        .message(libc::RTM_DELADDR, 0, format!("remove the address {address} from {interface}"))
+        .raw(&ifaddr(family(address.addr()), address.prefix_len(), 0, index))
+        .address(libc::IFA_LOCAL, address.addr());
+}
+
+/// Asks for the routes of a family in all tables.
+pub fn dump_routes(family: u8) -> Batch {
+    let mut batch = Batch::new();
+    let mut header = [0; RTMSG_LENGTH];
+    header[0] = family;
+    batch.message(libc::RTM_GETROUTE, DUMP, "the list of routes").raw(&header);
+    batch
+}
+
+/// `struct rtmsg` of a default route in the main table.
+fn default_route(family: u8) -> [u8; RTMSG_LENGTH] {
+    let mut header = [0; RTMSG_LENGTH];
+    header[0] = family;
+    header[4] = libc::RT_TABLE_MAIN;
+    header[5] = RTPROT_BOOT;
+    header[6] = libc::RT_SCOPE_UNIVERSE;
+    header[7] = libc::RTN_UNICAST;
+    header
+}
+
+/// What ip-route(8) gives routes that it is not told otherwise of.
+const RTPROT_BOOT: u8 = 3;
+
+/// Makes the default route of the gateway's family lead to it.
+pub fn set_default_route(batch: &mut Batch, gateway: IpAddr, index: u32, interface: &str) {
+    batch
+        .message(
+            libc::RTM_NEWROUTE,
+            CREATE_OR_REPLACE,
+            format!("set the default route by {gateway} on {interface}"),
+        )
+        .raw(&default_route(family(gateway)))
+        .address(libc::RTA_GATEWAY, gateway)
+        .u32(libc::RTA_OIF, index);
+}
+
+/// How the labels of [`delete_any_default_route`] begin.
+pub const REMOVE_DEFAULT_ROUTE: &str = "remove the default route";
+
+/// Removes the default route that [`set_default_route`] made, whichever it leads to.
+pub fn delete_any_default_route(batch: &mut Batch, family: u8) {
+    batch.message(libc::RTM_DELROUTE, 0, REMOVE_DEFAULT_ROUTE).raw(&default_route(family));
+}
+
+/// The number of an address family.
+pub fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => libc::AF_INET as u8,
+        IpAddr::V6(_) => libc::AF_INET6 as u8,
+    }
+}

@@ -1,0 +1,268 @@
+//! What is there: links, addresses and routes as plain values.
+
+use std::net::IpAddr;
+
+use fairway_core::model::MacAddress;
+use ipnet::IpNet;
+
+use super::message::{
+    IFADDR_LENGTH, IFINFO_LENGTH, IFLA_BRPORT_MODE, RTMSG_LENGTH, dump_addresses, dump_links, dump_routes,
+    get_link,
+};
+use super::{Error, Links, Mark, unless_gone};
+use crate::netlink::{Attributes, Batch, Message};
+
+/// A link as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its index in its namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its driver (`veth`, `bridge`); none for hardware and loopback.
+    pub kind: Option<String>,
+    /// Its Ethernet address, where it has one.
+    pub mac: Option<MacAddress>,
+    /// The largest packet in bytes.
+    pub mtu: u32,
+    /// Whether it is switched on (`IFF_UP`).
+    pub up: bool,
+    /// Whether it is a loopback interface.
+    pub loopback: bool,
+    /// The index of the bridge that it is a port of.
+    pub master: Option<u32>,
+    /// Whether frames may go back where they came from; none if it is no bridge port.
+    pub hairpin: Option<bool>,
+    /// Its alias.
+    pub alias: Option<String>,
+    /// Its link group.
+    pub group: u32,
+    /// The index of the other end of a veth pair, in that end's namespace.
+    pub peer: Option<u32>,
+    /// This namespace's number for that namespace; none if it is the same.
+    pub peer_namespace: Option<i32>,
+}
+
+impl Link {
+    /// Our mark on it.
+    pub fn mark(&self) -> Option<Mark> {
+        self.alias.as_deref().and_then(Mark::parse)
+    }
+
+    /// Reads `RTM_NEWLINK` and `RTM_DELLINK`.
+    pub(crate) fn parse(message: &Message) -> Option<Self> {
+        let header: &[u8; IFINFO_LENGTH] = message.payload.first_chunk()?;
+        let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
+        let mut link = Self {
+            index: u32::from_ne_bytes([header[4], header[5], header[6], header[7]]),
+            name: String::new(),
+            kind: None,
+            mac: None,
+            mtu: 0,
+            up: flags & libc::IFF_UP as u32 != 0,
+            loopback: flags & libc::IFF_LOOPBACK as u32 != 0,
+            master: None,
+            hairpin: None,
+            alias: None,
+            group: 0,
+            peer: None,
+            peer_namespace: None,
+        };
+        for attribute in message.attributes(IFINFO_LENGTH) {
+            match attribute.kind {
+                libc::IFLA_IFNAME => link.name = attribute.text()?.to_owned(),
+                libc::IFLA_ADDRESS => link.mac = attribute.value.try_into().ok().map(MacAddress),
+                libc::IFLA_MTU => link.mtu = attribute.u32()?,
+                libc::IFLA_MASTER => link.master = attribute.u32(),
+                libc::IFLA_IFALIAS => link.alias = attribute.text().map(str::to_owned),
+                libc::IFLA_GROUP => link.group = attribute.u32()?,
+                libc::IFLA_LINK => link.peer = attribute.u32(),
+                libc::IFLA_LINK_NETNSID => link.peer_namespace = attribute.i32(),
+                libc::IFLA_LINKINFO => link.read_info(attribute.nested()),
+                _ => {}
+            }
+        }
+        Some(link)
+    }
+
+    fn read_info(&mut self, info: Attributes<'_>) {
+        self.kind = info.find(libc::IFLA_INFO_KIND).and_then(|kind| kind.text()).map(str::to_owned);
+        let slave = info.find(libc::IFLA_INFO_SLAVE_KIND).and_then(|kind| kind.text());
+        if slave == Some("bridge") {
+            let mode = info.nested(libc::IFLA_INFO_SLAVE_DATA).find(IFLA_BRPORT_MODE);
+            self.hairpin = mode.and_then(|mode| mode.u8()).map(|mode| mode != 0);
+        }
+    }
+}
+
+/// An address as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The index of its interface.
+    pub interface: u32,
+    /// The address with its prefix length.
+    pub address: IpNet,
+    /// `RT_SCOPE_UNIVERSE` (0) for global ones; link-local and host-only ones are higher.
+    pub scope: u8,
+    /// `IFA_F_*` flags.
+    pub flags: u32,
+}
+
+impl Address {
+    /// Reads `RTM_NEWADDR` and `RTM_DELADDR`.
+    pub(crate) fn parse(message: &Message) -> Option<Self> {
+        let [_, prefix, flags, scope, a, b, c, d]: [u8; IFADDR_LENGTH] = *message.payload.first_chunk()?;
+        let attributes = message.attributes(IFADDR_LENGTH);
+        // Of a point-to-point address IFA_ADDRESS is the other side; IPv6 may leave IFA_LOCAL out.
+        let address = attributes.find(libc::IFA_LOCAL).or_else(|| attributes.find(libc::IFA_ADDRESS))?;
+        Some(Self {
+            interface: u32::from_ne_bytes([a, b, c, d]),
+            address: IpNet::new(address.address()?, prefix).ok()?,
+            scope,
+            flags: attributes.find(libc::IFA_FLAGS).and_then(|f| f.u32()).unwrap_or(flags.into()),
+        })
+    }
+}
+
+/// A route as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteEntry {
+    /// Where it leads; a prefix of length 0 for default routes.
+    pub destination: IpNet,
+    /// The next hop.
+    pub gateway: Option<IpAddr>,
+    /// The index of the interface that it leaves by; 0 for one without, such as a blackhole.
+    /// Of several next hops it is the first one's.
+    pub interface: u32,
+    /// Lower ones are preferred.
+    pub metric: u32,
+    /// The routing table; 254 is the main one.
+    pub table: u32,
+    /// `RTN_*`: 1 is unicast, 2 local.
+    pub kind: u8,
+    /// `RTPROT_*`: 2 is the kernel itself.
+    pub protocol: u8,
+}
+
+/// A default route in the main table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// The next hop; none for an interface without neighbours.
+    pub gateway: Option<IpAddr>,
+    /// The index of the interface.
+    pub interface: u32,
+    /// Lower ones are preferred.
+    pub metric: u32,
+    /// Whether it is IPv6.
+    pub ipv6: bool,
+}
+
+impl RouteEntry {
+    /// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`; none for cached and multicast ones.
+    pub(crate) fn parse(message: &Message) -> Option<Self> {
+        let header: &[u8; RTMSG_LENGTH] = message.payload.first_chunk()?;
+        let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
+        /// `RTM_F_CLONED`: made for one destination.
+        const CLONED: u32 = 0x200;
+        let any = match i32::from(header[0]) {
+            libc::AF_INET => IpAddr::from([0; 4]),
+            libc::AF_INET6 => IpAddr::from([0; 16]),
+            _ => return None,
+        };
+        if flags & CLONED != 0 {
+            return None;
+        }
+        let attributes = message.attributes(RTMSG_LENGTH);
+        let destination = attributes.find(libc::RTA_DST).and_then(|found| found.address()).unwrap_or(any);
+        // struct rtnexthop: length, flags, hops, index; then attributes.
+        let hop = attributes.find(libc::RTA_MULTIPATH).map_or(&[][..], |found| found.value);
+        let inner = Attributes::new(hop.get(8..).unwrap_or_default());
+        let hop_interface = hop.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+        Some(Self {
+            destination: IpNet::new(destination, header[1]).ok()?,
+            gateway: attributes
+                .find(libc::RTA_GATEWAY)
+                .or_else(|| inner.find(libc::RTA_GATEWAY))
+                .and_then(|found| found.address()),
+            interface: attributes
+                .find(libc::RTA_OIF)
+                .and_then(|found| found.u32())
+                .or(hop_interface)
+                .unwrap_or(0),
+            metric: attributes.find(libc::RTA_PRIORITY).and_then(|found| found.u32()).unwrap_or(0),
+            table: attributes.find(libc::RTA_TABLE).and_then(|found| found.u32()).unwrap_or(header[4].into()),
+            kind: header[7],
+            protocol: header[5],
+        })
+    }
+}
+
+impl Links {
+    /// All links of the namespace.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn all(&self) -> Result<Vec<Link>, Error> {
+        Ok(self.socket.dump(&mut dump_links())?.iter().filter_map(Link::parse).collect())
+    }
+
+    /// The link of that name, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn find(&self, name: &str) -> Result<Option<Link>, Error> {
+        let mut batch = Batch::new();
+        get_link(&mut batch, name);
+        let replies = unless_gone(self.socket.transact_each(&mut batch)?)?;
+        Ok(replies.iter().find_map(Link::parse))
+    }
+
+    /// The addresses of one interface, or of all with index 0.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn addresses(&self, index: u32) -> Result<Vec<Address>, Error> {
+        match self.socket.dump(&mut dump_addresses(index)) {
+            Ok(replies) => Ok(replies.iter().filter_map(Address::parse).collect()),
+            // The interface has gone, and its addresses with it.
+            Err(error) if error.errno() == Some(rustix::io::Errno::NODEV) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All routes of both families, in all tables.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn routes(&self) -> Result<Vec<RouteEntry>, Error> {
+        let mut routes = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            if family == libc::AF_INET6 && !self.ipv6 {
+                continue;
+            }
+            let replies = self.socket.dump(&mut dump_routes(family as u8))?;
+            routes.extend(replies.iter().filter_map(RouteEntry::parse));
+        }
+        Ok(routes)
+    }
+
+    /// The default routes of both families in the main table.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn default_routes(&self) -> Result<Vec<DefaultRoute>, Error> {
+        let defaults = self.routes()?.into_iter().filter(|route| {
+            route.destination.prefix_len() == 0
+                && route.table == u32::from(libc::RT_TABLE_MAIN)
+                && route.kind == libc::RTN_UNICAST
+        });
+        Ok(defaults
+            .map(|route| DefaultRoute {
+                gateway: route.gateway,
+                interface: route.interface,
+                metric: route.metric,
+                ipv6: route.destination.addr().is_ipv6(),
+            })
+            .collect())
+    }
+}

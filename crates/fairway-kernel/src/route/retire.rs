@@ -1,0 +1,91 @@
+//! Deleting many links at once: each waits for the kernel's readers, a group waits once.
+
+use super::message::{get_link_by_index, ifinfo};
+use super::{Error, Link, Links, Mark, is_gone, unless_gone};
+use crate::netlink::{self, Batch};
+
+/// How many links die at a time. The kernel lets nobody else change a link meanwhile.
+pub const CHUNK: usize = 24;
+
+/// A link that has to go, by exact identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doomed {
+    /// Its index.
+    pub index: u32,
+    /// Our mark on it; a link without this very mark is left alone.
+    pub mark: Mark,
+}
+
+/// What became of links that had to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// Those that were deleted now.
+    pub deleted: Vec<Doomed>,
+    /// Those whose index nobody or somebody else has: they were gone already.
+    pub absent: Vec<Doomed>,
+}
+
+impl Links {
+    /// Deletes links of ours, [`CHUNK`] at a time, and lets others in between.
+    ///
+    /// `group` is the link group that the dying ones are gathered in. Whatever else is in that
+    /// group dies too, so it must be random; it is looked at once more before each deletion.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`]; [`Error::Foreign`] if somebody else's link is in the group.
+    pub fn retire(&self, doomed: &[Doomed], group: u32) -> Result<Retired, Error> {
+        let mut retired = Retired::default();
+        for chunk in doomed.chunks(CHUNK) {
+            let (present, absent) = self.part(chunk)?;
+            self.delete_group(&present, group)?;
+            retired.deleted.extend(present);
+            retired.absent.extend(absent);
+        }
+        Ok(retired)
+    }
+
+    /// Parts those that are there and ours from the others.
+    fn part(&self, doomed: &[Doomed]) -> Result<(Vec<Doomed>, Vec<Doomed>), Error> {
+        let mut batch = Batch::new();
+        doomed.iter().for_each(|link| get_link_by_index(&mut batch, link.index));
+        let replies = unless_gone(self.socket.transact_each(&mut batch)?)?;
+        let links: Vec<_> = replies.iter().filter_map(Link::parse).collect();
+        Ok(doomed.iter().copied().partition(|doomed| {
+            links.iter().any(|link| link.index == doomed.index && link.mark() == Some(doomed.mark))
+        }))
+    }
+
+    fn delete_group(&self, doomed: &[Doomed], group: u32) -> Result<(), Error> {
+        if let [only] = doomed {
+            return self.delete(only.index, &only.mark.to_string());
+        }
+        if doomed.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for link in doomed {
+            batch
+                .message(libc::RTM_SETLINK, 0, format!("gather {} to be deleted", link.mark))
+                .raw(&ifinfo(link.index, None))
+                .u32(libc::IFLA_GROUP, group);
+        }
+        unless_gone(self.socket.transact_each(&mut batch)?)?;
+        let strangers = self.all()?.into_iter().find(|link| {
+            link.group == group
+                && !doomed.iter().any(|ours| ours.index == link.index && link.mark() == Some(ours.mark))
+        });
+        if let Some(link) = strangers {
+            return Err(Error::Foreign { name: link.name, what: format!("a link in the group {group}") });
+        }
+        let mut batch = Batch::new();
+        batch
+            .message(libc::RTM_DELLINK, 0, "delete a group of interfaces")
+            .raw(&ifinfo(0, None))
+            .u32(libc::IFLA_GROUP, group);
+        let outcome = self.socket.transact_each(&mut batch)?;
+        match outcome.refusals.into_iter().find(|refusal| !is_gone(refusal)) {
+            Some(refusal) => Err(netlink::Error::Refused(refusal).into()),
+            None => Ok(()),
+        }
+    }
+}

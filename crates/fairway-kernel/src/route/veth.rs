@@ -1,0 +1,157 @@
+//! Veth pairs: one end a port of a bridge, the other in a sandbox.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use fairway_core::plan::VethLink;
+use rustix::io::Errno;
+
+use super::bridge::claim;
+use super::message::{CREATE_NEW, IFLA_BRPORT_MODE, VETH_INFO_PEER, get_link, ifinfo, no_link_local};
+use super::{Error, Link, Links, Mark};
+use crate::namespace::Handle;
+use crate::netlink::{self, Batch};
+
+/// The link group of links between their creation and the moment they get their mark: the kernel
+/// takes a group with the creation, an alias only afterwards. It spells "FWAY".
+pub(super) const BIRTH_GROUP: u32 = 0x4657_4159;
+
+/// A veth pair that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VethPair {
+    /// The index of the host's end.
+    pub host: u32,
+    /// The index of the sandbox's end, there.
+    pub inside: u32,
+    /// Whether it was made now; if not, its inside may differ from the plan.
+    pub fresh: bool,
+}
+
+impl Links {
+    /// Makes a veth pair: the pair, its bridge port and its place in the sandbox in one message,
+    /// then mark, hairpin and up on the host's end. The sandbox's end stays down and bare:
+    /// [`super::Inside::apply`] does the rest, there.
+    ///
+    /// `namespace` is `veth.namespace`, open.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`], [`Error::InterfaceTaken`], [`Error::NoInterface`] without the bridge,
+    /// [`Error::Netlink`]; `EXFULL` when the bridge has its 1,023 ports.
+    pub fn apply_veth(&self, veth: &VethLink, namespace: &Handle) -> Result<VethPair, Error> {
+        let name = &veth.host_interface;
+        let mark = Mark::Endpoint(veth.endpoint);
+        let bridge = self.index(&veth.bridge)?;
+
+        let mut batch = Batch::new();
+        create_pair(&mut batch, veth, bridge, namespace);
+        get_link(&mut batch, name);
+        let outcome = self.socket.transact_each(&mut batch)?;
+        let found = outcome.replies.iter().find_map(Link::parse);
+        let fresh = outcome.refusals.is_empty();
+        if let Some(refusal) = outcome.refusals.into_iter().find(|refusal| refusal.index == 0) {
+            if refusal.errno != Errno::EXIST {
+                // The kernel enslaves last: a bridge that refuses leaves the pair behind.
+                self.delete_unmarked(found.as_ref())?;
+                return Err(netlink::Error::Refused(refusal).into());
+            }
+            if found.is_none() {
+                return Err(Error::InterfaceTaken {
+                    name: veth.interface.clone(),
+                    namespace: veth.namespace.path.clone(),
+                });
+            }
+        }
+        let link = found.ok_or_else(|| Error::Undescribed(name.clone()))?;
+        claim(&link, "veth", mark)?;
+        let inside = link.peer.ok_or_else(|| Error::Undescribed(name.clone()))?;
+
+        let mut batch = Batch::new();
+        if link.master != Some(bridge) {
+            batch
+                .message(libc::RTM_NEWLINK, 0, format!("make {name} a port of {}", veth.bridge))
+                .raw(&ifinfo(link.index, None))
+                .u32(libc::IFLA_MASTER, bridge);
+        }
+        self.finish_host_end(&mut batch, veth, link.index, mark);
+        match self.socket.transact(&mut batch) {
+            Ok(_) => Ok(VethPair { host: link.index, inside, fresh }),
+            Err(error) => {
+                if fresh {
+                    self.delete_unmarked(Some(&link))?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Switches hairpin of a bridge port on or off.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`]; `ENODEV` when it is gone.
+    pub fn set_hairpin(&self, index: u32, interface: &str, hairpin: bool) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        let mut message = batch.message(libc::RTM_NEWLINK, 0, format!("set the hairpin mode of {interface}"));
+        message.raw(&ifinfo(index, None));
+        port_mode(&mut message, hairpin);
+        drop(message);
+        self.socket.transact(&mut batch)?;
+        Ok(())
+    }
+
+    fn finish_host_end(&self, batch: &mut Batch, veth: &VethLink, index: u32, mark: Mark) {
+        let label = format!("set up the bridge port {}", veth.host_interface);
+        let mut message = batch.message(libc::RTM_NEWLINK, 0, label);
+        message
+            .raw(&ifinfo(index, Some(true)))
+            .text(libc::IFLA_IFALIAS, &mark.to_string())
+            .u32(libc::IFLA_MTU, veth.mtu)
+            .u32(libc::IFLA_GROUP, 0);
+        port_mode(&mut message, veth.hairpin);
+        if self.ipv6 {
+            no_link_local(&mut message);
+        }
+    }
+
+    fn delete_unmarked(&self, link: Option<&Link>) -> Result<(), Error> {
+        let Some(link) = link.filter(|link| link.group == BIRTH_GROUP) else { return Ok(()) };
+        let mut batch = Batch::new();
+        batch
+            .message(libc::RTM_DELLINK, 0, format!("delete the interface {}", link.name))
+            .raw(&ifinfo(link.index, None));
+        super::unless_gone(self.socket.transact_each(&mut batch)?).map(drop)
+    }
+}
+
+fn create_pair(batch: &mut Batch, veth: &VethLink, bridge: u32, namespace: &Handle) {
+    // The descriptor's number is all that the kernel is told; it is open until the answer.
+    let descriptor = namespace.as_fd().as_raw_fd().cast_unsigned();
+    batch
+        .message(
+            libc::RTM_NEWLINK,
+            CREATE_NEW,
+            format!("create {} with {} in the sandbox", veth.host_interface, veth.interface),
+        )
+        .raw(&ifinfo(0, None))
+        .text(libc::IFLA_IFNAME, &veth.host_interface)
+        .u32(libc::IFLA_MTU, veth.mtu)
+        .u32(libc::IFLA_MASTER, bridge)
+        .u32(libc::IFLA_GROUP, BIRTH_GROUP)
+        .nest(libc::IFLA_LINKINFO, |info| {
+            info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
+                data.nest(VETH_INFO_PEER, |peer| {
+                    peer.raw(&ifinfo(0, None))
+                        .text(libc::IFLA_IFNAME, &veth.interface)
+                        .attribute(libc::IFLA_ADDRESS, &veth.mac.0)
+                        .u32(libc::IFLA_MTU, veth.mtu)
+                        .u32(libc::IFLA_NET_NS_FD, descriptor);
+                });
+            });
+        });
+}
+
+fn port_mode(message: &mut crate::netlink::MessageBuilder<'_>, hairpin: bool) {
+    message.nest(libc::IFLA_LINKINFO, |info| {
+        info.text(libc::IFLA_INFO_SLAVE_KIND, "bridge").nest(libc::IFLA_INFO_SLAVE_DATA, |data| {
+            data.u8(IFLA_BRPORT_MODE, u8::from(hairpin));
+        });
+    });
+}
