@@ -3,6 +3,7 @@
 //! It is a union of fragments, each with an owner. After a command only the fragments of the owners
 //! that it touched are made anew; the result is the same as making all of them.
 
+mod difference;
 mod file;
 mod fragment;
 mod object;
@@ -11,6 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use difference::Difference;
 pub use fragment::fragment;
 pub use object::{
     BridgeLink, ElementValue, FileName, Fragment, InsideRoutes, Key, Object, Owner, PortSocket, SetElement,

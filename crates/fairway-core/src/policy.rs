@@ -6,7 +6,7 @@
 mod element;
 mod rules;
 
-pub use element::{ElementKey, SETS, SetName, family_of};
+pub use element::{ElementKey, SETS, SetName};
 pub use rules::{BRIDGE_TABLE, TABLE, ruleset};
 
 use serde::{Deserialize, Serialize};

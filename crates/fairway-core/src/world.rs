@@ -27,9 +27,14 @@ pub use record::{Journal, Record, RecordKey};
 pub use refusal::{Refusal, RefusalKind};
 
 use crate::Draw;
-use crate::model::{Endpoint, EndpointId, HostFacts, Network, NetworkId, Sandbox, SandboxId, Settings};
+use crate::model::{
+    Endpoint, EndpointId, HostFacts, Network, NetworkId, Sandbox, SandboxId, SandboxState, Settings,
+};
 use crate::plan::Owner;
 use index::Index;
+
+/// The exit code of a sandbox whose end nobody saw.
+pub const UNKNOWN_EXIT_CODE: i32 = 255;
 
 /// What users asked for, and what was decided for them and must not change by itself.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +89,10 @@ impl World {
             Command::StartSandbox { sandbox, process, namespace, avoid } => {
                 self.start_sandbox(&sandbox, process, namespace, &avoid, now, draw)
             }
-            Command::StopSandbox { sandbox, code } => self.stop_sandbox(&sandbox, code, now),
+            Command::StopSandbox { sandbox, code } => {
+                self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: now })
+            }
+            Command::AbandonStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created),
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox),
             Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, draw),
             Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox),

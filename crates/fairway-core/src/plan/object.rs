@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{EndpointId, MacAddress, Namespace, NetworkId, Protocol, SandboxId};
 use crate::names::{NameRecord, NameView};
-use crate::policy::RulesetSwitches;
+use crate::policy::{RulesetSwitches, SetName};
 
 /// Who an object belongs to. When the owner changes, its fragment is made anew, and no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,7 +143,7 @@ pub enum Key {
     /// The default routes in a sandbox.
     Routes(SandboxId),
     /// An element: set and raw key.
-    Element(String, Vec<u8>),
+    Element(SetName, Vec<u8>),
     /// A port of the host.
     Socket(Protocol, SocketAddr),
     /// A file of a sandbox.

@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{MacAddress, Protocol};
+use crate::ruleset::Family;
 
 /// The length of an interface name in a key: IFNAMSIZ, linux/if.h.
 const INTERFACE_NAME_LENGTH: usize = 16;
 
 /// Our sets and maps by name. The names are what operators see in `nft list ruleset`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SetName {
     /// Our bridges.
     Bridges,
@@ -86,13 +89,15 @@ impl SetName {
             Self::Own6 => "own6",
         }
     }
-}
 
-/// Whether the set of this name is in the table of the bridge family (else in that of inet).
-pub fn family_of(set: &str) -> crate::ruleset::Family {
-    match set {
-        "owned_macs" | "own_macs" | "owned4" | "own4" | "owned6" | "own6" => crate::ruleset::Family::Bridge,
-        _ => crate::ruleset::Family::Inet,
+    /// The family of the table that it is in.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::OwnedMacs | Self::OwnMacs | Self::Owned4 | Self::Own4 | Self::Owned6 | Self::Own6 => {
+                Family::Bridge
+            }
+            _ => Family::Inet,
+        }
     }
 }
 
@@ -100,8 +105,8 @@ pub fn family_of(set: &str) -> crate::ruleset::Family {
 /// register, as nf_tables lays out concatenations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElementKey {
-    /// The set's name.
-    pub set: String,
+    /// The set.
+    pub set: SetName,
     /// The raw key.
     pub bytes: Vec<u8>,
 }
@@ -126,12 +131,12 @@ fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
 
 impl ElementKey {
     fn new(set: SetName, parts: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self { set: set.text().to_owned(), bytes: parts.into_iter().flat_map(padded).collect() }
+        Self { set, bytes: parts.into_iter().flat_map(padded).collect() }
     }
 
     /// A key of one part is not padded: its set is no concatenation.
     fn plain(set: SetName, bytes: Vec<u8>) -> Self {
-        Self { set: set.text().to_owned(), bytes }
+        Self { set, bytes }
     }
 
     /// In [`SetName::Bridges`].

@@ -1,6 +1,6 @@
 //! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
 
-use super::{RulesetSwitches, SETS, SetName, family_of};
+use super::{RulesetSwitches, SETS, SetName};
 use crate::model::Protocol;
 use crate::ruleset::{
     Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
@@ -33,8 +33,7 @@ pub fn ruleset(switches: &RulesetSwitches) -> [Table; 2] {
     let mut bridge = Table::new(Family::Bridge, BRIDGE_TABLE);
     for table in [&mut inet, &mut bridge] {
         table.flags = TableFlags::OWNED;
-        table.sets =
-            SETS.into_iter().filter(|set| family_of(set.text()) == table.family).map(declare).collect();
+        table.sets = SETS.into_iter().filter(|set| set.family() == table.family).map(declare).collect();
     }
     inet.chains = vec![
         raw(),

@@ -109,6 +109,11 @@ pub enum Command {
         /// The exit code.
         code: i32,
     },
+    /// A start could not be carried out: as if it had never been asked for.
+    AbandonStart {
+        /// Which.
+        sandbox: String,
+    },
     /// Forget a sandbox that does not run.
     RemoveSandbox {
         /// Which.

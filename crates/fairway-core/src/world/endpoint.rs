@@ -14,7 +14,7 @@ use crate::plan::Owner;
 /// looks at no others.
 pub const HOST_INTERFACE_PREFIX: &str = "fw";
 
-/// How many digits of the endpoint's id follow the prefix: names have at most 15 bytes.
+/// How many random digits follow the prefix: names have at most 15 bytes.
 const HOST_INTERFACE_DIGITS: usize = 12;
 
 const INTERFACE_OPTION: &str = "com.docker.network.endpoint.ifname";
@@ -169,7 +169,8 @@ impl World {
         let ipv4 = given(endpoint.request.ipv4.map(IpAddr::V4), network.ipv4())?;
         let ipv6 = given(endpoint.request.ipv6.map(IpAddr::V6), network.ipv6())?;
         let mac = self.mac_for(endpoint, ipv4, draw)?;
-        let digits = &endpoint.id.to_string()[..HOST_INTERFACE_DIGITS];
+        // Drawn anew at each start: the link of the last one may still be leaving.
+        let digits = &draw.endpoint_id().to_string()[..HOST_INTERFACE_DIGITS];
         Ok(Allocation {
             ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
             ipv6: ipv6.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
-use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
 use super::SubnetRequest;
+use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
 use crate::Draw;
 use crate::model::{
     EndpointRequest, HostFacts, Namespace, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,

@@ -177,21 +177,26 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn stop_sandbox(&mut self, reference: &str, code: i32, now: i64) -> Result<Change, Refusal> {
+    pub(super) fn stop_sandbox(&mut self, reference: &str, state: SandboxState) -> Result<Change, Refusal> {
         let sandbox = self.find_sandbox(reference)?.clone();
-        if !sandbox.running() {
-            return Err(Refusal::NotRunning(sandbox.name));
+        let mut change = Change::default();
+        match sandbox.state {
+            SandboxState::Running { .. } => {}
+            // Its end was noticed before whoever waited for it could tell the code.
+            SandboxState::Exited { code: super::UNKNOWN_EXIT_CODE, .. } => {
+                self.touch_sandbox(Sandbox { state, ..sandbox }, &mut change);
+                return Ok(change);
+            }
+            _ => return Err(Refusal::NotRunning(sandbox.name)),
         }
         if sandbox.kind != SandboxKind::Run || sandbox.options.auto_remove {
             return Ok(self.forget_sandbox(sandbox.id));
         }
-        let mut change = Change::default();
         let endpoints: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
         for endpoint in endpoints {
             change.record(RecordKey::Endpoint(endpoint.id)).owner(Owner::Endpoint(endpoint.id));
             self.put_endpoint(Endpoint { allocation: None, ..endpoint });
         }
-        let state = SandboxState::Exited { code, at: now };
         let stopped = Sandbox { state, publications: Vec::new(), resolver: false, ..sandbox };
         self.touch_sandbox(stopped, &mut change);
         Ok(change)

@@ -104,8 +104,16 @@ fn an_address_asked_for_is_kept_while_the_sandbox_is_stopped() {
     let (mut world, mut draw) = world();
     let d = &mut draw;
     let first = fixed([10, 1, 0, 2]);
-    run(&mut world, d, [network("app", Some("10.1.0.0/24")), sandbox("a", &[("app", first)], Default::default())]);
-    run(&mut world, d, [sandbox("b", &[("app", EndpointRequest::default())], Default::default()), start("b")]);
+    run(
+        &mut world,
+        d,
+        [network("app", Some("10.1.0.0/24")), sandbox("a", &[("app", first)], Default::default())],
+    );
+    run(
+        &mut world,
+        d,
+        [sandbox("b", &[("app", EndpointRequest::default())], Default::default()), start("b")],
+    );
     assert_eq!(addresses(&world, "b"), [IpAddr::from([10, 1, 0, 3])], "10.1.0.2 is reserved");
     let text = refused(&mut world, d, sandbox("c", &[("app", fixed([10, 1, 0, 2]))], Default::default()));
     assert_eq!(text, "Address already in use: 10.1.0.2 on network app is that of container a");
@@ -167,8 +175,7 @@ fn published_ports_and_default_route_follow_the_gateway_endpoint() {
 fn an_internal_network_publishes_nothing_and_says_so() {
     let (mut world, mut draw) = world();
     let d = &mut draw;
-    let internal =
-        CreateNetwork { name: "in".to_owned(), internal: true, ..CreateNetwork::default() };
+    let internal = CreateNetwork { name: "in".to_owned(), internal: true, ..CreateNetwork::default() };
     run(&mut world, d, [Command::CreateNetwork(internal)]);
     run(&mut world, d, [sandbox("a", &[("in", Default::default())], publish(Some(80), 80))]);
     let change = world.apply(start("a"), 1, d).unwrap();
@@ -187,8 +194,7 @@ fn a_default_bridge_that_no_longer_fits_is_refused_by_name() {
     let (mut world, mut draw) = world();
     let d = &mut draw;
     run(&mut world, d, [sandbox("a", &[], Default::default()), start("a")]);
-    let settings =
-        Settings { bridge_address: "10.9.0.1/24".parse().ok(), ..Settings::default() };
+    let settings = Settings { bridge_address: "10.9.0.1/24".parse().ok(), ..Settings::default() };
     let configure = Command::Configure { settings: Box::new(settings), host: Box::default() };
     assert_eq!(
         refused(&mut world, d, configure.clone()),
@@ -225,14 +231,26 @@ fn refusals_name_the_thing_and_the_reason() {
     let cases = [
         (network("app", None), "network with name app already exists"),
         (network("bridge", None), "operation is not permitted on predefined bridge network"),
-        (Command::RemoveNetwork { network: "bridge".to_owned() }, "bridge is a pre-defined network and cannot be removed"),
+        (
+            Command::RemoveNetwork { network: "bridge".to_owned() },
+            "bridge is a pre-defined network and cannot be removed",
+        ),
         (Command::RemoveNetwork { network: "nosuch".to_owned() }, "network nosuch not found"),
         (connect("nosuch", "c1", Default::default()), "network nosuch not found"),
         (connect("app", "nosuchc", Default::default()), "No such container: nosuchc"),
         (connect("app", "c1", Default::default()), "endpoint with name c1 already exists in network app"),
-        (connect("host", "c1", Default::default()), "container cannot be disconnected from host network or connected to host network"),
-        (connect("none", "c1", Default::default()), "container cannot be connected to multiple networks with one of the networks in private (none) mode"),
-        (connect("bridge", "c1", alias), "invalid endpoint settings: network-scoped aliases are only supported for user-defined networks: bridge is not one"),
+        (
+            connect("host", "c1", Default::default()),
+            "container cannot be disconnected from host network or connected to host network",
+        ),
+        (
+            connect("none", "c1", Default::default()),
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        ),
+        (
+            connect("bridge", "c1", alias),
+            "invalid endpoint settings: network-scoped aliases are only supported for user-defined networks: bridge is not one",
+        ),
         (
             connect("bridge", "c1", fixed([172, 17, 0, 99])),
             "invalid endpoint settings: user-specified IP address is supported on user-defined networks only: bridge is not one",

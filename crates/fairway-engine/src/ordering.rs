@@ -1,0 +1,170 @@
+//! Who has to wait for whom, so that changes of the same object happen in the order in which they
+//! were decided, and all others side by side.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use fairway_core::plan::Key;
+
+/// Set once the work of a turn is done.
+#[derive(Debug, Default)]
+struct Done {
+    done: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Done {
+    fn wait(&self) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*done {
+            done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn set(&self) {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Who uses an object: the last one to change it, and those that relied on it since.
+#[derive(Debug, Default)]
+struct Users {
+    changer: Option<Arc<Done>>,
+    readers: Vec<Arc<Done>>,
+}
+
+/// The users of all objects, by a hash of the object's key. Two keys that share a hash make somebody
+/// wait who need not; nothing worse.
+#[derive(Debug, Default)]
+pub struct Ordering {
+    users: HashMap<u64, Users>,
+}
+
+/// A place in the order. Work begins with [`Turn::wait`], and ends when the turn is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    done: Arc<Done>,
+    before: Vec<Arc<Done>>,
+}
+
+fn hash(key: &Key) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Ordering {
+    /// Takes a place behind all who came before and change what is relied upon, or change or rely
+    /// on what is changed.
+    pub fn turn<'a>(
+        &mut self,
+        changed: impl IntoIterator<Item = &'a Key>,
+        relied_upon: impl IntoIterator<Item = &'a Key>,
+    ) -> Turn {
+        let done = Arc::new(Done::default());
+        let mut before: Vec<Arc<Done>> = Vec::new();
+        let mut after = |other: &Arc<Done>| {
+            let known = before.iter().any(|known| Arc::ptr_eq(known, other));
+            if !known && !Arc::ptr_eq(other, &done) {
+                before.push(Arc::clone(other));
+            }
+        };
+        for key in changed {
+            let users = self.users.entry(hash(key)).or_default();
+            users.changer.iter().chain(&users.readers).for_each(&mut after);
+            users.changer = Some(Arc::clone(&done));
+            users.readers.clear();
+        }
+        for key in relied_upon {
+            let users = self.users.entry(hash(key)).or_default();
+            users.changer.iter().for_each(&mut after);
+            users.readers.retain(|reader| Arc::strong_count(reader) > 1);
+            users.readers.push(Arc::clone(&done));
+        }
+        Turn { done, before }
+    }
+
+    /// Forgets users whose work is done.
+    pub fn tidy(&mut self) {
+        // A turn that has not ended holds its own mark, beside the one here.
+        let ended = |done: &Arc<Done>| *done.done.lock().unwrap_or_else(PoisonError::into_inner);
+        self.users.retain(|_, users| {
+            users.changer.take_if(|changer| ended(changer));
+            users.readers.retain(|reader| !ended(reader));
+            users.changer.is_some() || !users.readers.is_empty()
+        });
+    }
+
+    /// How many objects have users.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+}
+
+impl Turn {
+    /// Waits until everybody before is done.
+    pub fn wait(&mut self) {
+        self.before.drain(..).for_each(|before| before.wait());
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.done.set();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering as Memory};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key::Bridge(name.to_owned())
+    }
+
+    #[test]
+    fn changes_of_one_object_happen_in_order() {
+        let (mut ordering, x) = (Ordering::default(), key("x"));
+        let (mut first, mut second) = (ordering.turn([&x], []), ordering.turn([&x], []));
+        let reached = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                second.wait();
+                assert_eq!(reached.load(Memory::SeqCst), 1);
+            });
+            first.wait();
+            std::thread::sleep(Duration::from_millis(20));
+            reached.store(1, Memory::SeqCst);
+            drop(first);
+        });
+    }
+
+    #[test]
+    fn those_who_only_rely_do_not_wait_for_each_other() {
+        let (mut ordering, x) = (Ordering::default(), key("x"));
+        let (mut first, mut second) = (ordering.turn([], [&x]), ordering.turn([], [&x]));
+        second.wait();
+        first.wait();
+        let mut changer = ordering.turn([&x], []);
+        assert_eq!(changer.before.len(), 2);
+        drop((first, second));
+        changer.wait();
+    }
+
+    #[test]
+    fn what_is_done_is_forgotten() {
+        let (mut ordering, x) = (Ordering::default(), key("x"));
+        let turn = ordering.turn([&x], []);
+        ordering.tidy();
+        assert_eq!(ordering.len(), 1);
+        drop(turn);
+        ordering.tidy();
+        assert_eq!(ordering.len(), 0);
+    }
+}

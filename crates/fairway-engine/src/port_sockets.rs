@@ -1,0 +1,180 @@
+//! The ports of the host that are ours: bound now, for only the kernel knows whether they are free.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fairway_core::model::Protocol;
+use fairway_core::plan::{Key, SocketUse};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use thiserror::Error;
+
+/// The kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A port that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("failed to bind host port {address}/{protocol}: {reason}")]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Of which protocol.
+    pub protocol: Protocol,
+    /// What the kernel said, and what to do about it.
+    pub reason: BindReason,
+}
+
+/// Why a port cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BindReason {
+    /// Another program has it.
+    #[error("address already in use by another program on the host: stop it, or publish another port")]
+    InUse,
+    /// The host has no such address.
+    #[error("cannot assign requested address: no interface of the host has it")]
+    NoSuchAddress,
+    /// Anything else.
+    #[error("{0}")]
+    Other(Errno),
+}
+
+impl From<Errno> for BindReason {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::ADDRINUSE => Self::InUse,
+            Errno::ADDRNOTAVAIL => Self::NoSuchAddress,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Binds a port of the namespace that the calling thread is in. One that the relay is to carry
+/// listens; one that is only held does not, and so refuses by itself.
+pub fn bind(protocol: Protocol, address: SocketAddr, listens: bool) -> Result<OwnedFd, BindError> {
+    bind_socket(protocol, address, listens).map_err(|errno| BindError {
+        address,
+        protocol,
+        reason: errno.into(),
+    })
+}
+
+fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, kind, flags, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if protocol == Protocol::Tcp {
+        // Connections of a former listener that are still in TIME_WAIT must not stand in the way;
+        // afterwards the option is off, for with it another program could bind the port too.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    if protocol == Protocol::Tcp {
+        sockopt::set_socket_reuseaddr(&socket, false)?;
+        if listens {
+            rustix::net::listen(&socket, BACKLOG)?;
+        }
+    }
+    Ok(socket)
+}
+
+/// The sockets that we hold, by what they are bound to.
+#[derive(Debug, Default)]
+pub struct PortSockets {
+    held: Mutex<HashMap<(Protocol, SocketAddr), Arc<OwnedFd>>>,
+}
+
+impl PortSockets {
+    /// The socket that is bound there.
+    pub fn get(&self, protocol: Protocol, address: SocketAddr) -> Option<Arc<OwnedFd>> {
+        self.lock().get(&(protocol, address)).cloned()
+    }
+
+    /// Takes a socket that is bound already.
+    pub fn insert(&self, protocol: Protocol, address: SocketAddr, socket: Arc<OwnedFd>) {
+        self.lock().insert((protocol, address), socket);
+    }
+
+    /// Lets a port go.
+    pub fn remove(&self, protocol: Protocol, address: SocketAddr) {
+        self.lock().remove(&(protocol, address));
+    }
+
+    /// The keys of all ports that are held.
+    pub fn keys(&self) -> Vec<Key> {
+        self.lock().keys().map(|(protocol, address)| Key::Socket(*protocol, *address)).collect()
+    }
+
+    /// Binds the ports of `wanted` that are not held yet, all or none.
+    pub fn bind_all<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (Protocol, SocketAddr, &'a SocketUse)>,
+    ) -> Result<(), BindError> {
+        let mut bound = Vec::new();
+        for (protocol, address, purpose) in wanted {
+            if !self.lock().contains_key(&(protocol, address)) {
+                let listens = matches!(purpose, SocketUse::Proxy(_));
+                bound.push(((protocol, address), Arc::new(bind(protocol, address, listens)?)));
+            }
+        }
+        self.lock().extend(bound);
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Protocol, SocketAddr), Arc<OwnedFd>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any_port() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    #[test]
+    fn a_port_is_had_once() {
+        let first = bind(Protocol::Tcp, any_port(), true).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&first).unwrap()).unwrap();
+        let error = bind(Protocol::Tcp, address, true).unwrap_err();
+        assert_eq!(error.reason, BindReason::InUse);
+        assert!(error.to_string().starts_with(&format!("failed to bind host port {address}/tcp: address already in use")));
+    }
+
+    #[test]
+    fn a_held_port_refuses_and_keeps_others_out() {
+        let held = bind(Protocol::Tcp, any_port(), false).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&held).unwrap()).unwrap();
+        let refused = std::net::TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        assert!(bind(Protocol::Tcp, address, true).is_err());
+    }
+
+    #[test]
+    fn an_address_that_the_host_lacks_is_named() {
+        let error = bind(Protocol::Udp, "192.0.2.1:53".parse().unwrap(), false).unwrap_err();
+        assert_eq!(error.reason, BindReason::NoSuchAddress);
+    }
+
+    #[test]
+    fn several_ports_are_bound_all_or_none() {
+        let taken = bind(Protocol::Udp, any_port(), false).unwrap();
+        let taken = SocketAddr::try_from(rustix::net::getsockname(&taken).unwrap()).unwrap();
+        let ports = PortSockets::default();
+        let wanted = [(Protocol::Udp, any_port(), &SocketUse::Hold), (Protocol::Udp, taken, &SocketUse::Hold)];
+        // The taken one is free again by now; take it once more for the length of the test.
+        let _taken = bind(Protocol::Udp, taken, false).unwrap();
+        assert!(ports.bind_all(wanted).is_err());
+        assert!(ports.keys().is_empty());
+    }
+}

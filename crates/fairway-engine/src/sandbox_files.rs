@@ -1,0 +1,127 @@
+//! The files that sandboxes see, in a directory for each under the exec root.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use fairway_core::model::SandboxId;
+use fairway_core::plan::FileName;
+use thiserror::Error;
+
+/// A file of a sandbox that cannot be read or written.
+#[derive(Debug, Error)]
+#[error("cannot {action} {path}: {source}")]
+pub struct FileError {
+    /// What was tried.
+    pub action: &'static str,
+    /// On which file.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Where the files of all sandboxes are.
+#[derive(Debug, Clone)]
+pub struct SandboxFiles {
+    root: PathBuf,
+}
+
+impl SandboxFiles {
+    /// The files under `exec_root`.
+    pub fn under(exec_root: &Path) -> Self {
+        Self { root: exec_root.join("sandboxes") }
+    }
+
+    /// The directory of one sandbox.
+    pub fn directory(&self, sandbox: SandboxId) -> PathBuf {
+        self.root.join(sandbox.to_string())
+    }
+
+    /// The path of a file.
+    pub fn path(&self, sandbox: SandboxId, name: FileName) -> PathBuf {
+        self.directory(sandbox).join(match name {
+            FileName::ResolvConf => "resolv.conf",
+            FileName::Hosts => "hosts",
+            FileName::Hostname => "hostname",
+        })
+    }
+
+    /// What a file contains; none when it is not there.
+    pub fn read(&self, sandbox: SandboxId, name: FileName) -> Option<String> {
+        std::fs::read_to_string(self.path(sandbox, name)).ok()
+    }
+
+    /// Writes a file. An existing one is rewritten in place, for a sandbox has its inode mounted and
+    /// would not see another.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn write(&self, sandbox: SandboxId, name: FileName, contents: &str) -> Result<(), FileError> {
+        let path = self.path(sandbox, name);
+        let error = |action| {
+            let path = path.clone();
+            move |source| FileError { action, path, source }
+        };
+        let open = || std::fs::File::options().write(true).create(true).truncate(true).open(&path);
+        let mut file = match open() {
+            Err(failure) if failure.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(self.directory(sandbox)).map_err(error("create the directory of"))?;
+                open()
+            }
+            opened => opened,
+        }
+        .map_err(error("open"))?;
+        file.write_all(contents.as_bytes()).map_err(error("write"))
+    }
+
+    /// Removes a file; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remove(&self, sandbox: SandboxId, name: FileName) -> Result<(), FileError> {
+        let path = self.path(sandbox, name);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(FileError { action: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The sandboxes that have a directory.
+    pub fn sandboxes(&self) -> Vec<SandboxId> {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    /// Removes the directory of a sandbox that is forgotten, with all that is in it.
+    pub fn forget(&self, sandbox: SandboxId) {
+        // What cannot be removed now is removed at the next start.
+        let _ = std::fs::remove_dir_all(self.directory(sandbox));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_keeps_its_inode() {
+        let root = tempfile::tempdir().unwrap();
+        let files = SandboxFiles::under(root.path());
+        let id = SandboxId::new([7; 32]);
+        assert_eq!(files.read(id, FileName::Hosts), None);
+        files.write(id, FileName::Hosts, "a longer first text\n").unwrap();
+        let inode = std::fs::metadata(files.path(id, FileName::Hosts)).unwrap().ino();
+        files.write(id, FileName::Hosts, "short\n").unwrap();
+        assert_eq!(files.read(id, FileName::Hosts).unwrap(), "short\n");
+        assert_eq!(std::fs::metadata(files.path(id, FileName::Hosts)).unwrap().ino(), inode);
+        assert_eq!(files.sandboxes(), [id]);
+        files.remove(id, FileName::Hosts).unwrap();
+        files.remove(id, FileName::Hosts).unwrap();
+        files.forget(id);
+        assert!(files.sandboxes().is_empty());
+    }
+}
