@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -63,7 +63,7 @@ impl Lab {
                 .trying(|| format!("start a thread for {name}"))?;
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
-        Ok(Host { place })
+        Ok(Host { place, cables: Arc::default() })
     }
 
     /// Adds a LAN: a switch that hosts can be plugged into.
@@ -105,7 +105,8 @@ impl Lan {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let namespace = host.network().as_raw_fd().unsigned_abs();
         let far = FarEnd { name: &interface, mac: mac(number), namespace };
-        self.switches.run_in(|| Wire::open()?.add_cable(&format!("port{number}"), &self.name, far))??;
+        let port = format!("port{number}");
+        self.switches.run_in(|| Wire::open()?.add_cable(&port, &self.name, far))??;
         host.run_in(|| {
             // A link-local address that is still being tried cannot be used for a second.
             write_sysctl(&format!("net.ipv6.conf.{interface}.accept_dad"), "0")?;
@@ -113,6 +114,9 @@ impl Lan {
             wire.set_up(&interface)?;
             addresses.iter().try_for_each(|address| wire.add_address(&interface, *address))
         })??;
+        let cable = Cable { interface: interface.clone(), switches: self.switches.clone(), port };
+        cable.wait_until_running(host)?;
+        host.cables.lock().unwrap_or_else(PoisonError::into_inner).push(cable);
         Ok(interface)
     }
 
@@ -133,6 +137,22 @@ impl Lan {
 #[derive(Clone, Debug)]
 pub struct Host {
     place: Place,
+    cables: Arc<Mutex<Vec<Cable>>>,
+}
+
+/// What an interface of a host is plugged into.
+#[derive(Debug)]
+struct Cable {
+    interface: String,
+    switches: Place,
+    port: String,
+}
+
+impl Cable {
+    fn wait_until_running(&self, host: &Place) -> Result<(), LabError> {
+        host.run_in(|| Wire::open()?.wait_until_running(&self.interface))??;
+        self.switches.run_in(|| Wire::open()?.wait_until_running(&self.port))?
+    }
 }
 
 impl Deref for Host {
@@ -168,15 +188,18 @@ impl Host {
         self.run_in(|| Wire::open()?.add_address(interface, address))?
     }
 
-    /// Sets an interface up or down.
+    /// Sets an interface up or down. One that is plugged into a LAN carries frames when this returns.
     ///
     /// # Errors
-    /// When there is no such interface.
+    /// When there is no such interface, or it gets no carrier in three seconds.
     pub fn set_link(&self, interface: &str, up: bool) -> Result<(), LabError> {
         self.run_in(|| {
             let wire = Wire::open()?;
             if up { wire.set_up(interface) } else { wire.set_down(interface) }
-        })?
+        })??;
+        let cables = self.cables.lock().unwrap_or_else(PoisonError::into_inner);
+        let cable = cables.iter().find(|cable| up && cable.interface == interface);
+        cable.map_or(Ok(()), |cable| cable.wait_until_running(self))
     }
 
     /// Sets a sysctl of this host's network, by its dotted name.

@@ -1,6 +1,8 @@
 //! Links, addresses and routes of a lab, by rtnetlink(7).
 
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use fairway_kernel::netlink::{Batch, MessageBuilder, Protocol, Socket};
 use ipnet::IpNet;
@@ -17,6 +19,16 @@ const BRIDGE_MULTICAST_SNOOPING: u16 = 23;
 const VETH_PEER: u16 = 1;
 /// `IFA_F_NODAD`: the address is used at once, without asking whether a neighbour has it.
 const NO_DUPLICATE_DETECTION: u32 = 0x02;
+
+/// `RTEXT_FILTER_SKIP_STATS` of `<linux/rtnetlink.h>`.
+const SKIP_STATISTICS: u32 = 1 << 3;
+/// `IF_OPER_UP` of `<linux/if.h>`.
+const OPERATION_UP: u8 = 6;
+/// `IFLA_BRPORT_STATE` of `<linux/if_link.h>`, and `BR_STATE_FORWARDING` of `<linux/if_bridge.h>`.
+const PORT_STATE: u16 = 1;
+const PORT_FORWARDING: u8 = 3;
+/// How long a cable may take to carry frames.
+const CARRIER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The kernel's links, addresses and routes in the namespace of the thread that opened it.
 pub(crate) struct Wire {
@@ -55,7 +67,7 @@ impl Wire {
             .nest(libc::IFLA_LINKINFO, |info| {
                 info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
                     data.nest(VETH_PEER, |peer| {
-                        peer.raw(&link_header(0, 0))
+                        peer.raw(&link_header(0, 0, UP))
                             .text(libc::IFLA_IFNAME, far.name)
                             .attribute(libc::IFLA_ADDRESS, &far.mac)
                             .u32(libc::IFLA_NET_NS_FD, far.namespace);
@@ -71,6 +83,39 @@ impl Wire {
         let mut batch = Batch::new();
         link(&mut batch, 0, index(interface)?, UP);
         self.send(batch, || format!("set {interface} up"))
+    }
+
+    /// Waits until an interface carries frames. The kernel tells the queues of a link and the bridge of its carrier
+    /// by a deferred work that may come up to a second later (linkwatch); until then frames are dropped.
+    pub(crate) fn wait_until_running(&self, interface: &str) -> Result<(), LabError> {
+        let deadline = Instant::now() + CARRIER_PATIENCE;
+        while !self.is_running(interface)? {
+            if Instant::now() >= deadline {
+                return Err(ErrorKind::TimedOut).trying(|| format!("see the carrier of {interface}"));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+
+    fn is_running(&self, interface: &str) -> Result<bool, LabError> {
+        let mut batch = Batch::new();
+        batch
+            .message(libc::RTM_GETLINK, 0, "the link")
+            .raw(&link_header(index(interface)?, 0, 0))
+            .u32(libc::IFLA_EXT_MASK, SKIP_STATISTICS);
+        let action = || format!("observe {interface}");
+        let answers = self
+            .socket
+            .transact(&mut batch)
+            .map_err(|source| LabError::Netlink { action: action(), source })?;
+        Ok(answers.iter().any(|answer| {
+            let link = answer.attributes(size_of::<libc::ifinfomsg>());
+            let up = link.find(libc::IFLA_OPERSTATE).and_then(|state| state.u8()) == Some(OPERATION_UP);
+            let port = link.nested(libc::IFLA_LINKINFO).nested(libc::IFLA_INFO_SLAVE_DATA);
+            let blocked = port.find(PORT_STATE).is_some_and(|state| state.u8() != Some(PORT_FORWARDING));
+            up && !blocked
+        }))
     }
 
     /// Sets an interface down.
@@ -95,7 +140,11 @@ impl Wire {
             message.u32(libc::IFA_FLAGS, NO_DUPLICATE_DETECTION);
         }
         drop(message);
-        self.send(batch, || format!("give {interface} the address {address}"))
+        self.send(batch, || format!("give {interface} the address {address}"))?;
+        match address.addr() {
+            IpAddr::V4(_) => Ok(()),
+            IpAddr::V6(address) => wait_until_found(interface, address),
+        }
     }
 
     /// Routes a destination by way of a gateway, in place of the route that may be there.
@@ -132,6 +181,29 @@ impl Wire {
     }
 }
 
+/// Waits until neighbours can find an IPv6 address: the kernel joins its solicited-node group (RFC 4291, 2.7.1) by a
+/// deferred work, and who asked before asks again only after a second.
+fn wait_until_found(interface: &str, address: Ipv6Addr) -> Result<(), LabError> {
+    let [.., a, b, c] = address.octets();
+    let group = format!("ff0200000000000000000001ff{a:02x}{b:02x}{c:02x}");
+    let path = "/proc/thread-self/net/igmp6";
+    let deadline = Instant::now() + CARRIER_PATIENCE;
+    loop {
+        let groups = std::fs::read_to_string(path).trying(|| format!("read {path}"))?;
+        let joined = groups.lines().any(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            fields.next() == Some(interface) && fields.next() == Some(group.as_str())
+        });
+        if joined {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(ErrorKind::TimedOut).trying(|| format!("make {address} known on {interface}"));
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
 /// The end of a cable that is put into another namespace.
 pub(crate) struct FarEnd<'a> {
     pub(crate) name: &'a str,
@@ -149,16 +221,16 @@ pub(crate) fn index(interface: &str) -> Result<u32, LabError> {
 
 fn link(batch: &mut Batch, flags: u16, index: u32, set: u32) -> MessageBuilder<'_> {
     let mut message = batch.message(libc::RTM_NEWLINK, flags, "the link");
-    message.raw(&link_header(index, set));
+    message.raw(&link_header(index, set, UP));
     message
 }
 
-/// `struct ifinfomsg`: up or down is what changes, the other flags are left alone.
-fn link_header(index: u32, flags: u32) -> [u8; 16] {
+/// `struct ifinfomsg`, with the flags and which of them are meant.
+fn link_header(index: u32, flags: u32, mask: u32) -> [u8; 16] {
     let mut header = [0; 16];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
-    header[12..16].copy_from_slice(&UP.to_ne_bytes());
+    header[12..16].copy_from_slice(&mask.to_ne_bytes());
     header
 }
 

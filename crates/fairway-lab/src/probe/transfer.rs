@@ -28,7 +28,7 @@ pub enum Fault {
         /// How many bytes had come back right before it.
         at: u64,
     },
-    /// The far end closed before all bytes had come back.
+    /// The far end closed before this one did, or before all bytes had come back.
     Lost,
     /// Nothing came for ten seconds.
     Stalled,
@@ -59,6 +59,7 @@ struct Shared {
     sent: AtomicU64,
     returned: AtomicU64,
     enough: AtomicBool,
+    half_closed: AtomicBool,
 }
 
 impl Transfer {
@@ -140,6 +141,7 @@ fn send(stream: &mut TcpStream, shared: &Shared) -> Result<(), Fault> {
         stream.write_all(&chunk).map_err(|error| fault(&error))?;
         thread::sleep(PACE);
     }
+    shared.half_closed.store(true, Ordering::Release);
     stream.shutdown(Shutdown::Write).map_err(|error| fault(&error))
 }
 
@@ -149,8 +151,11 @@ fn check(stream: &mut TcpStream, shared: &Shared) -> Result<(), Fault> {
     loop {
         let at = shared.returned.load(Ordering::Acquire);
         let length = match stream.read(&mut buffer) {
-            Ok(0) if at == shared.sent.load(Ordering::Acquire) => return Ok(()),
-            Ok(0) => return Err(Fault::Lost),
+            Ok(0) => {
+                let over = shared.half_closed.load(Ordering::Acquire);
+                let whole = over && at == shared.sent.load(Ordering::Acquire);
+                return if whole { Ok(()) } else { Err(Fault::Lost) };
+            }
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(fault(&error)),
