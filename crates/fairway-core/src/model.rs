@@ -7,6 +7,7 @@ mod id;
 mod network;
 pub mod parse;
 mod port;
+mod resolv_conf;
 mod sandbox;
 mod settings;
 
@@ -16,6 +17,7 @@ pub use host::{HostFacts, HostRoute};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
 pub use network::{Driver, Network, Subnet};
 pub use port::{PortRange, Protocol, Publication, PublishRequest};
+pub use resolv_conf::ResolvConf;
 pub use sandbox::{
     Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
 };
