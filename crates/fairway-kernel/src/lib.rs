@@ -1,5 +1,9 @@
 //! Everything of Fairway that speaks to Linux.
 
+pub mod announce;
+pub mod conntrack;
+pub mod host_facts;
+pub mod monitor;
 pub mod namespace;
 pub mod netlink;
 pub mod process;

@@ -206,9 +206,22 @@ impl Socket {
     /// [`Error::Unsteady`] when it changes again and again; [`Error::Refused`]; else when the
     /// exchange itself fails.
     pub fn dump(&self, request: &mut Batch) -> Result<Vec<Message>, Error> {
+        self.dump_map(request, |kind, payload| Some(Message { kind, flags: 0, payload: payload.to_vec() }))
+    }
+
+    /// As [`Self::dump`], and keeps of each part, given as its type and what follows the netlink
+    /// header, what `take` makes of it: for dumps that are too large to keep.
+    ///
+    /// # Errors
+    /// As [`Self::dump`].
+    pub fn dump_map<T>(
+        &self,
+        request: &mut Batch,
+        mut take: impl FnMut(u16, &[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
         for _ in 0..DUMP_ATTEMPTS {
             let first = self.send(request)?;
-            let mut replies = Vec::new();
+            let mut parts = Vec::new();
             let mut interrupted = false;
             while !self.receive(RecvFlags::empty(), |header, body| {
                 if header.sequence != first {
@@ -228,14 +241,14 @@ impl Socket {
                         }
                         None => Ok(true),
                     },
-                    _ => {
-                        replies.push(header.message(body));
+                    kind => {
+                        parts.extend(take(kind, body));
                         Ok(false)
                     }
                 }
             })? {}
             if !interrupted {
-                return Ok(replies);
+                return Ok(parts);
             }
         }
         Err(Error::Unsteady { label: request.label(0).to_owned(), attempts: DUMP_ATTEMPTS })

@@ -1,0 +1,150 @@
+//! Telling neighbours which MAC an address has now: gratuitous ARP and unsolicited neighbour
+//! advertisements.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use fairway_core::model::MacAddress;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use thiserror::Error;
+
+use crate::namespace::{self, Handle, Workers};
+use crate::system;
+
+/// Why neighbours could not be told.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The namespace cannot be entered.
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
+    /// No packet socket could be made.
+    #[error("cannot open a packet socket: {0}")]
+    Open(Errno),
+    /// The frame could not be sent.
+    #[error("cannot announce {address} on the interface with index {interface}: {errno}")]
+    Send {
+        /// What was to be announced.
+        address: IpAddr,
+        /// Where.
+        interface: u32,
+        /// The reason; `ENETDOWN` when it is down, `ENXIO` when it is gone.
+        errno: Errno,
+    },
+}
+
+const BROADCAST: [u8; 6] = [0xff; 6];
+const ETHERNET_ARP: [u8; 2] = [0x08, 0x06];
+const ETHERNET_IPV6: [u8; 2] = [0x86, 0xdd];
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// RFC 2464, section 7: 33:33 and the last four bytes of the group.
+const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+const ICMPV6: u8 = 58;
+
+/// Announces addresses on an interface of the calling thread's namespace. The socket is closed
+/// again, since it would keep the namespace alive.
+///
+/// # Errors
+/// [`Error::Open`] without `CAP_NET_RAW`, [`Error::Send`].
+pub fn announce(interface: u32, mac: MacAddress, addresses: &[IpAddr]) -> Result<(), Error> {
+    // With protocol 0 it receives nothing.
+    let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .map_err(Error::Open)?;
+    for &address in addresses {
+        let sent = match address {
+            IpAddr::V4(ipv4) => system::send_frame(&socket, interface, &gratuitous_arp(mac, ipv4)),
+            IpAddr::V6(ipv6) => system::send_frame(&socket, interface, &neighbour_advertisement(mac, ipv6)),
+        };
+        sent.map_err(|errno| Error::Send { address, interface, errno })?;
+    }
+    Ok(())
+}
+
+/// As [`announce`], from inside a sandbox.
+///
+/// # Errors
+/// As [`announce`], and [`Error::Namespace`].
+pub fn announce_inside(
+    workers: &Workers,
+    namespace: &Handle,
+    interface: u32,
+    mac: MacAddress,
+    addresses: Vec<IpAddr>,
+) -> Result<(), Error> {
+    workers.run(namespace, move || announce(interface, mac, &addresses))?
+}
+
+/// An ARP request for one's own address (RFC 5227, section 3: requests are what everybody takes
+/// notice of), in an Ethernet frame (RFC 826).
+pub fn gratuitous_arp(mac: MacAddress, address: Ipv4Addr) -> [u8; 42] {
+    let mut frame = [0; 42];
+    frame[..6].copy_from_slice(&BROADCAST);
+    frame[6..12].copy_from_slice(&mac.0);
+    frame[12..14].copy_from_slice(&ETHERNET_ARP);
+    // Ethernet, IPv4, address lengths 6 and 4, request.
+    frame[14..22].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+    frame[22..28].copy_from_slice(&mac.0);
+    frame[28..32].copy_from_slice(&address.octets());
+    // The target's hardware address is not known in a request: zeroes.
+    frame[38..42].copy_from_slice(&address.octets());
+    frame
+}
+
+/// An unsolicited neighbour advertisement to all nodes, which overrides what they know (RFC 4861,
+/// sections 4.4 and 7.2.6).
+pub fn neighbour_advertisement(mac: MacAddress, address: Ipv6Addr) -> [u8; 86] {
+    let mut frame = [0; 86];
+    frame[..6].copy_from_slice(&ALL_NODES_MAC);
+    frame[6..12].copy_from_slice(&mac.0);
+    frame[12..14].copy_from_slice(&ETHERNET_IPV6);
+    frame[14] = 6 << 4;
+    frame[19] = 32;
+    frame[20] = ICMPV6;
+    // The hop limit proves that it comes from this link.
+    frame[21] = 255;
+    frame[22..38].copy_from_slice(&address.octets());
+    frame[38..54].copy_from_slice(&ALL_NODES.octets());
+    // Type 136, code 0; flags: not a router, not solicited, override.
+    frame[54] = 136;
+    frame[58] = 0x20;
+    frame[62..78].copy_from_slice(&address.octets());
+    // Option: target link-layer address, of one unit of eight bytes.
+    frame[78..80].copy_from_slice(&[2, 1]);
+    frame[80..86].copy_from_slice(&mac.0);
+    let checksum = checksum(&frame);
+    frame[56..58].copy_from_slice(&checksum.to_be_bytes());
+    frame
+}
+
+/// The checksum of RFC 1071 over the pseudo-header of RFC 8200, section 8.1, and the message.
+fn checksum(frame: &[u8; 86]) -> u16 {
+    let words = frame[22..].chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let mut sum: u32 = words.sum::<u32>() + 32 + u32::from(ICMPV6);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arp_request_for_the_own_address() {
+        let frame = gratuitous_arp(MacAddress([2, 1, 2, 3, 4, 5]), Ipv4Addr::new(10, 0, 0, 2));
+        let expected = "ffffffffffff020102030405080600010800060400010201020304050a0000020000000000000a000002";
+        let text: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_advertisement_whose_checksum_holds() {
+        let address: Ipv6Addr = "fd00::2".parse().unwrap();
+        let frame = neighbour_advertisement(MacAddress([2, 1, 2, 3, 4, 5]), address);
+        assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!((frame[20], frame[21], frame[54], frame[58]), (58, 255, 136, 0x20));
+        assert_eq!(frame[62..78], address.octets());
+        // Over a message that holds its own checksum the sum is all ones, which is zero here.
+        assert_eq!(checksum(&frame), 0);
+    }
+}

@@ -1,0 +1,215 @@
+//! Connection tracking: flows that the kernel remembers, and forgetting them.
+//!
+//! A flow keeps the rewrite that its first packet got. When the address behind a published port
+//! changes, packets of old UDP flows would still go to the old one until they fall silent; so the
+//! flows are deleted and the next packet is looked at anew. The format is that of
+//! `<linux/netfilter/nfnetlink_conntrack.h>`.
+
+use std::net::IpAddr;
+
+use fairway_core::model::Protocol;
+use rustix::io::Errno;
+
+use crate::netlink::{self, Attributes, Batch, Error, Socket};
+
+/// Length of `struct nfgenmsg`.
+const HEADER: usize = 4;
+const GET: u16 = ((libc::NFNL_SUBSYS_CTNETLINK as u16) << 8) | 1;
+const DELETE: u16 = ((libc::NFNL_SUBSYS_CTNETLINK as u16) << 8) | 2;
+const TUPLE_ORIGINAL: u16 = 1;
+const TUPLE_REPLY: u16 = 2;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTOCOL: u16 = 2;
+const TUPLE_ZONE: u16 = 3;
+const IPV4_SOURCE: u16 = 1;
+const IPV4_DESTINATION: u16 = 2;
+const IPV6_SOURCE: u16 = 3;
+const IPV6_DESTINATION: u16 = 4;
+const PROTOCOL_NUMBER: u16 = 1;
+const SOURCE_PORT: u16 = 2;
+const DESTINATION_PORT: u16 = 3;
+/// How many deletions are sent at once: each refusal takes room in the receive buffer.
+const CHUNK: usize = 256;
+
+/// One direction of a flow. Ports are zero for protocols without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuple {
+    /// Who sends.
+    pub source: IpAddr,
+    /// To whom.
+    pub destination: IpAddr,
+    /// The IP protocol's number.
+    pub protocol: u8,
+    /// The sender's port.
+    pub source_port: u16,
+    /// The receiver's port.
+    pub destination_port: u16,
+}
+
+/// A flow that the kernel remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// As its first packet was before any rewrite.
+    pub original: Tuple,
+    /// As answers are expected.
+    pub reply: Tuple,
+    /// The kernel's number for it.
+    pub id: u32,
+    /// Its zone; zero unless somebody uses zones.
+    pub zone: u16,
+    /// Whether the zone is part of the original tuple only (`CTA_TUPLE_ZONE`).
+    zone_of_original: bool,
+}
+
+/// Which flows are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selector {
+    /// Those that were sent to a port, at one address of ours or at any.
+    OriginalDestination {
+        /// The address; none means any.
+        address: Option<IpAddr>,
+        /// The port.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
+    /// Those that have an address at any end, before or after rewriting.
+    Address(IpAddr),
+}
+
+impl Selector {
+    /// Whether it means this flow.
+    pub fn matches(&self, flow: &Flow) -> bool {
+        match *self {
+            Self::OriginalDestination { address, port, protocol } => {
+                flow.original.destination_port == port
+                    && flow.original.protocol == number(protocol)
+                    && address.is_none_or(|address| address == flow.original.destination)
+            }
+            Self::Address(address) => [flow.original, flow.reply]
+                .iter()
+                .any(|tuple| tuple.source == address || tuple.destination == address),
+        }
+    }
+}
+
+fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => libc::IPPROTO_TCP as u8,
+        Protocol::Udp => libc::IPPROTO_UDP as u8,
+    }
+}
+
+/// The flows of one namespace.
+#[derive(Debug)]
+pub struct Conntrack {
+    socket: Socket,
+}
+
+impl Conntrack {
+    /// Opens a socket in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Open`].
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { socket: Socket::open(netlink::Protocol::Netfilter)? })
+    }
+
+    /// The flows that any of the selectors means, IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the kernel has no `nf_conntrack_netlink`.
+    pub fn flows(&self, selectors: &[Selector]) -> Result<Vec<Flow>, Error> {
+        let mut request = Batch::new();
+        // AF_UNSPEC: all families.
+        request.message(GET, libc::NLM_F_DUMP as u16, "the list of tracked flows").raw(&[0; HEADER]);
+        self.socket.dump_map(&mut request, |_, payload| {
+            parse(payload).filter(|flow| selectors.iter().any(|selector| selector.matches(flow)))
+        })
+    }
+
+    /// Forgets the flows that any of the selectors means, and returns how many there were.
+    ///
+    /// # Errors
+    /// As [`Self::flows`].
+    pub fn delete(&self, selectors: &[Selector]) -> Result<usize, Error> {
+        if selectors.is_empty() {
+            return Ok(0);
+        }
+        let flows = self.flows(selectors)?;
+        let mut deleted = 0;
+        for chunk in flows.chunks(CHUNK) {
+            let mut batch = Batch::new();
+            chunk.iter().for_each(|flow| forget(&mut batch, flow));
+            let refusals = self.socket.transact_each(&mut batch)?.refusals;
+            deleted += chunk.len() - refusals.len();
+            // One that ended meanwhile is gone as well.
+            if let Some(refusal) = refusals.into_iter().find(|refusal| refusal.errno != Errno::NOENT) {
+                return Err(Error::Refused(refusal));
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+fn forget(batch: &mut Batch, flow: &Flow) {
+    let tuple = flow.original;
+    let family = if tuple.source.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 } as u8;
+    let mut message = batch.message(DELETE, 0, "forget a tracked flow");
+    message.raw(&[family, 0, 0, 0]);
+    message.nest(TUPLE_ORIGINAL, |attributes| {
+        attributes.nest(TUPLE_IP, |ip| {
+            let ipv4 = tuple.source.is_ipv4();
+            ip.address(if ipv4 { IPV4_SOURCE } else { IPV6_SOURCE }, tuple.source)
+                .address(if ipv4 { IPV4_DESTINATION } else { IPV6_DESTINATION }, tuple.destination);
+        });
+        attributes.nest(TUPLE_PROTOCOL, |protocol| {
+            protocol
+                .u8(PROTOCOL_NUMBER, tuple.protocol)
+                .be16(SOURCE_PORT, tuple.source_port)
+                .be16(DESTINATION_PORT, tuple.destination_port);
+        });
+        if flow.zone_of_original {
+            attributes.be16(TUPLE_ZONE, flow.zone);
+        }
+    });
+    if flow.zone != 0 && !flow.zone_of_original {
+        message.be16(ZONE, flow.zone);
+    }
+    // The number, so that a flow which took its place meanwhile stays.
+    message.be32(ID, flow.id);
+}
+
+fn parse(payload: &[u8]) -> Option<Flow> {
+    let attributes = Attributes::new(payload.get(HEADER..)?);
+    let original = attributes.nested(TUPLE_ORIGINAL);
+    let own_zone = original.find(TUPLE_ZONE).and_then(|zone| zone.be16());
+    let zone = attributes.find(ZONE).and_then(|zone| zone.be16());
+    Some(Flow {
+        original: tuple(original)?,
+        reply: tuple(attributes.nested(TUPLE_REPLY))?,
+        id: attributes.find(ID)?.be32()?,
+        zone: zone.or(own_zone).unwrap_or(0),
+        zone_of_original: zone.is_none() && own_zone.is_some(),
+    })
+}
+
+/// Reads a tuple; none for protocols that have no ports but other things, such as ICMP: their
+/// flows are looked at by nobody here and end soon.
+fn tuple(attributes: Attributes<'_>) -> Option<Tuple> {
+    let ip = attributes.nested(TUPLE_IP);
+    let address = |ipv4, ipv6| ip.find(ipv4).or_else(|| ip.find(ipv6))?.address();
+    let protocol = attributes.nested(TUPLE_PROTOCOL);
+    Some(Tuple {
+        source: address(IPV4_SOURCE, IPV6_SOURCE)?,
+        destination: address(IPV4_DESTINATION, IPV6_DESTINATION)?,
+        protocol: protocol.find(PROTOCOL_NUMBER)?.u8()?,
+        source_port: protocol.find(SOURCE_PORT)?.be16()?,
+        destination_port: protocol.find(DESTINATION_PORT)?.be16()?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! What decisions need to know of the host.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use fairway_core::model::{HostFacts, HostRoute, ResolvConf};
+use thiserror::Error;
+
+use crate::route::{Link, Links, RouteEntry};
+use crate::{route, sysctl};
+
+/// Where the resolver's configuration is.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where systemd-resolved keeps the servers that it asks itself.
+const SYSTEMD_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
+/// The server that systemd-resolved is, and that resolv.conf then names alone.
+const SYSTEMD_STUB: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53));
+/// `RT_TABLE_LOCAL`: the host's own addresses, which are looked at as addresses.
+const LOCAL_TABLE: u32 = 255;
+
+/// Why the host cannot be observed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Links, addresses or routes cannot be read.
+    #[error(transparent)]
+    Route(#[from] route::Error),
+    /// A setting cannot be read.
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::Error),
+    /// The resolver's configuration cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    ResolvConf {
+        /// Which file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+}
+
+/// Observes the host: the namespace of `links`, which has to be the calling thread's too, and the
+/// files that the process sees. Links for which `ours` is true are left out, with their addresses
+/// and routes.
+///
+/// # Errors
+/// [`Error`]; a missing resolv.conf is none, nor are settings that the kernel does not have.
+pub fn observe(links: &Links, ours: impl Fn(&Link) -> bool) -> Result<HostFacts, Error> {
+    observe_with(links, ours, Path::new(RESOLV_CONF))
+}
+
+/// As [`observe`], with another path of resolv.conf.
+///
+/// # Errors
+/// As [`observe`].
+pub fn observe_with(
+    links: &Links,
+    ours: impl Fn(&Link) -> bool,
+    resolv_conf: &Path,
+) -> Result<HostFacts, Error> {
+    let all = links.all()?;
+    let (own, others): (Vec<Link>, Vec<Link>) = all.into_iter().partition(|link| ours(link));
+    let routes: Vec<_> = links
+        .routes()?
+        .into_iter()
+        .filter(|route| own.iter().all(|link| link.index != route.interface))
+        .collect();
+    let name = |index: u32| {
+        others.iter().find(|link| link.index == index).map_or(String::new(), |link| link.name.clone())
+    };
+    let addresses = links
+        .addresses(0)?
+        .into_iter()
+        .filter(|address| others.iter().any(|link| link.index == address.interface))
+        .map(|found| HostRoute { destination: found.address, interface: name(found.interface) })
+        .collect();
+    let resolver = read_resolv_conf(resolv_conf)?;
+    Ok(HostFacts {
+        mtu: default_mtu(&routes, &others),
+        addresses,
+        routes: routes
+            .iter()
+            .filter(|route| leads_somewhere(route))
+            .map(|route| HostRoute {
+                destination: route.destination.trunc(),
+                interface: name(route.interface),
+            })
+            .collect(),
+        nameservers: resolver.nameservers,
+        search: resolver.search,
+        resolver_options: resolver.options,
+        bridge_netfilter_ipv4: switch("net/bridge/bridge-nf-call-iptables")?,
+        bridge_netfilter_ipv6: switch("net/bridge/bridge-nf-call-ip6tables")?,
+        ephemeral_ports: optional("net/ipv4/ip_local_port_range")?.as_deref().and_then(port_range),
+        forwarding: (switch("net/ipv4/ip_forward")?, switch("net/ipv6/conf/all/forwarding")?),
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    })
+}
+
+/// Reads the resolver's configuration. Where it names nothing but systemd-resolved's stub, the
+/// servers are those that systemd-resolved asks, as in Docker. A file that is not there says
+/// nothing.
+///
+/// # Errors
+/// [`Error::ResolvConf`].
+pub fn read_resolv_conf(path: &Path) -> Result<ResolvConf, Error> {
+    let found = read_one(path)?;
+    if path == Path::new(RESOLV_CONF) && found.nameservers == [SYSTEMD_STUB] {
+        let behind = read_one(Path::new(SYSTEMD_RESOLV_CONF))?;
+        if !behind.nameservers.is_empty() {
+            return Ok(behind);
+        }
+    }
+    Ok(found)
+}
+
+fn read_one(path: &Path) -> Result<ResolvConf, Error> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(ResolvConf::parse(&String::from_utf8_lossy(&text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ResolvConf::default()),
+        Err(source) => Err(Error::ResolvConf { path: path.to_owned(), source }),
+    }
+}
+
+/// Whether a route is one that pools must not meet: not a default route, not the host's own
+/// address, broadcast or multicast, not link-local.
+fn leads_somewhere(route: &RouteEntry) -> bool {
+    let special = match route.destination.addr() {
+        IpAddr::V4(address) => address.is_link_local() || address.is_multicast(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_multicast(),
+    };
+    // Beyond unicast: blackhole, unreachable, prohibit, which forbid what a pool would need.
+    let kind = [libc::RTN_UNICAST, libc::RTN_BLACKHOLE, libc::RTN_UNREACHABLE, libc::RTN_PROHIBIT]
+        .contains(&route.kind);
+    kind && !special && route.destination.prefix_len() > 0 && route.table != LOCAL_TABLE
+}
+
+/// The MTU of the best default route's interface, IPv4 first.
+fn default_mtu(routes: &[RouteEntry], links: &[Link]) -> Option<u32> {
+    let best = routes
+        .iter()
+        .filter(|route| route.destination.prefix_len() == 0 && route.kind == libc::RTN_UNICAST)
+        .filter(|route| route.table == u32::from(libc::RT_TABLE_MAIN))
+        .min_by_key(|route| (route.destination.addr().is_ipv6(), route.metric))?;
+    links.iter().find(|link| link.index == best.interface).map(|link| link.mtu)
+}
+
+fn port_range(text: &str) -> Option<(u16, u16)> {
+    let mut parts = text.split_ascii_whitespace().map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+fn switch(path: &str) -> Result<bool, Error> {
+    Ok(optional(path)?.is_some_and(|value| value != "0"))
+}
+
+fn optional(path: &str) -> Result<Option<String>, Error> {
+    match sysctl::read(path) {
+        Ok(value) => Ok(Some(value)),
+        Err(sysctl::Error::Missing(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
