@@ -1,0 +1,7 @@
+//! Docker's JSON, as commands. Pure: what it says is checked as far as it can be without a World.
+
+mod container;
+mod network;
+
+pub use container::{container, namespace};
+pub use network::{endpoint, network};

@@ -1,0 +1,213 @@
+//! Sandboxes.
+
+use std::net::IpAddr;
+
+use fairway_core::model::parse::{self, ParseError};
+use fairway_core::model::{EndpointRequest, PortRange, PublishRequest, SandboxKind, SandboxOptions};
+use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
+
+use super::endpoint;
+use crate::control::{Failure, FailureKind, NamespaceReference};
+use crate::types::{ContainerCreate, EndpointSettings, PortMap};
+
+impl From<ParseError> for Failure {
+    fn from(error: ParseError) -> Self {
+        Failure::new(FailureKind::Invalid, error.to_string())
+    }
+}
+
+/// The sandbox that a request asks for. An empty name is made up later.
+///
+/// # Errors
+/// Says what cannot be read, or cannot be together.
+pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Result<CreateSandbox, Failure> {
+    let host = request.host_config;
+    let mut networks = request.networking_config.endpoints_config;
+    let links = host.links;
+    let network = choose(&host.network_mode, &mut networks, |first| {
+        if first.mac_address.is_empty() {
+            first.mac_address = request.mac_address;
+        }
+        if !links.is_empty() {
+            first.links.get_or_insert_default().extend(links);
+        }
+    })?;
+    let exposed: Vec<_> = each(request.exposed_ports.into_keys(), parse::expose)?;
+    let mut command = request.entrypoint;
+    command.extend(request.cmd);
+    let options = SandboxOptions {
+        hostname: match request.hostname.as_str() {
+            "" => String::new(),
+            text => parse::hostname(text)?,
+        },
+        dns: each(host.dns, parse::dns_server)?,
+        dns_search: each(host.dns_search, parse::dns_search)?,
+        dns_options: each(host.dns_options, parse::dns_option)?,
+        extra_hosts: each(host.extra_hosts, parse::add_host)?,
+        exposed: exposed.into_iter().flatten().collect(),
+        publish: publications(host.port_bindings)?,
+        publish_all: host.publish_all_ports,
+        auto_remove: host.auto_remove,
+        command,
+        environment: request.env,
+        capabilities_added: host.cap_add,
+        capabilities_dropped: host.cap_drop,
+        privileged: host.privileged,
+        labels: request.labels,
+    };
+    let name = name.strip_prefix('/').unwrap_or(name);
+    Ok(CreateSandbox { name: (!name.is_empty()).then(|| name.to_owned()), kind, network, options })
+}
+
+fn each<T>(
+    texts: impl IntoIterator<Item = String>,
+    read: impl Fn(&str) -> Result<T, ParseError>,
+) -> Result<Vec<T>, ParseError> {
+    texts.into_iter().map(|text| read(&text)).collect()
+}
+
+/// The networks of a request: that of the mode first, then the others in their order. `first` is
+/// shown the settings of the first one.
+fn choose(
+    mode: &str,
+    networks: &mut Vec<(String, EndpointSettings)>,
+    first: impl FnOnce(&mut EndpointSettings),
+) -> Result<NetworkChoice, Failure> {
+    // Docker's names for the default bridge.
+    let name =
+        |text: &str| if matches!(text, "" | "default") { "bridge".to_owned() } else { text.to_owned() };
+    for (reference, _) in networks.iter_mut() {
+        *reference = name(reference);
+    }
+    let choice = match mode {
+        "host" => NetworkChoice::Host,
+        "none" => NetworkChoice::None,
+        _ => match mode.strip_prefix("container:") {
+            Some("") => return Err(Failure::invalid("invalid container format container:<name|id>")),
+            Some(target) => NetworkChoice::Container(target.to_owned()),
+            None => {
+                let mode_given = !matches!(mode, "" | "default") || networks.is_empty();
+                let mode = name(mode);
+                match networks.iter().position(|(reference, _)| *reference == mode) {
+                    Some(place) => networks[..=place].rotate_right(1),
+                    None if mode_given => networks.insert(0, (mode, EndpointSettings::default())),
+                    None => {}
+                }
+                if let Some((_, settings)) = networks.first_mut() {
+                    first(settings);
+                }
+                let asked = networks.drain(..).map(|(network, settings)| Ok((network, endpoint(settings)?)));
+                return Ok(NetworkChoice::Networks(asked.collect::<Result<_, Failure>>()?));
+            }
+        },
+    };
+    // What there is no network for must not be asked for. Docker's client names the mode itself
+    // among the networks all the same.
+    let mut own = EndpointSettings::default();
+    first(&mut own);
+    for (reference, settings) in networks.drain(..) {
+        if reference != mode {
+            return Err(match choice {
+                NetworkChoice::None => Refusal::NoneMode.into(),
+                _ => Refusal::SharedNamespace.into(),
+            });
+        }
+        own = settings;
+    }
+    refuse_settings(&choice, &endpoint(own)?)?;
+    Ok(choice)
+}
+
+/// Refuses what is asked of an endpoint where there is none.
+fn refuse_settings(choice: &NetworkChoice, asked: &EndpointRequest) -> Result<(), Failure> {
+    let mode = match choice {
+        NetworkChoice::Host => "host",
+        NetworkChoice::None => "none",
+        _ => "container",
+    };
+    if asked.ipv4.is_some() || asked.ipv6.is_some() {
+        return Err(Refusal::AddressOnDefault(mode.to_owned()).into());
+    }
+    if !asked.links.is_empty() {
+        return Err(Refusal::LinkOnHost.into());
+    }
+    if !asked.aliases.is_empty() {
+        return Err(Refusal::AliasOnDefault(mode.to_owned()).into());
+    }
+    if asked.mac.is_some() {
+        return Err(Refusal::ConflictingOptions { option: "mac-address", mode }.into());
+    }
+    Ok(())
+}
+
+/// `PortBindings`, with runs of ports joined to ranges again: Docker's client writes 1,000 bindings
+/// for `-p 8000-8999:8000-8999`.
+fn publications(bindings: PortMap) -> Result<Vec<PublishRequest>, Failure> {
+    let mut requests = Vec::new();
+    for (port, bindings) in bindings {
+        // Exposed, not published.
+        for binding in bindings.unwrap_or_default() {
+            let host = match binding.host_ip.parse() {
+                Ok(IpAddr::V6(address)) => format!("[{address}]:"),
+                Ok(IpAddr::V4(address)) => format!("{address}:"),
+                Err(_) if binding.host_ip.is_empty() => String::new(),
+                Err(_) => {
+                    return Err(Failure::invalid(format!(
+                        "invalid IP address: {}: an address such as 10.1.2.3 or fd00::3 is expected as HostIp",
+                        binding.host_ip
+                    )));
+                }
+            };
+            let text = match (host.is_empty(), binding.host_port.as_str()) {
+                (true, "") => port.clone(),
+                (_, host_port) => format!("{host}{host_port}:{port}"),
+            };
+            requests.extend(parse::publish(&text)?);
+        }
+    }
+    // By what a run has in common, then by its ports.
+    requests.sort_by_key(|it| (it.protocol, it.host_address, it.container_ports, it.host_ports));
+    requests.dedup();
+    let mut joined: Vec<PublishRequest> = Vec::new();
+    for request in requests {
+        match joined.last_mut() {
+            Some(last) if follows(last, &request) => {
+                last.container_ports.last = request.container_ports.last;
+                last.host_ports = match (last.host_ports, request.host_ports) {
+                    (Some(run), Some(next)) => Some(PortRange { first: run.first, last: next.last }),
+                    _ => None,
+                };
+            }
+            _ => joined.push(request),
+        }
+    }
+    Ok(joined)
+}
+
+/// Whether a request goes on where another ends, port for port.
+fn follows(last: &PublishRequest, next: &PublishRequest) -> bool {
+    let (Some(run), Some(ports)) = (last.host_ports, next.host_ports) else { return false };
+    let adjoins = |a: PortRange, b: PortRange| a.last.checked_add(1) == Some(b.first);
+    last.protocol == next.protocol
+        && last.host_address == next.host_address
+        && run.len() == last.container_ports.len()
+        && ports.len() == next.container_ports.len()
+        && adjoins(last.container_ports, next.container_ports)
+        && adjoins(run, ports)
+}
+
+/// How a request names a namespace.
+///
+/// # Errors
+/// It names none, or two.
+pub fn namespace(pid: u32, path: String) -> Result<NamespaceReference, Failure> {
+    match (pid, path.is_empty()) {
+        (0, false) => Ok(NamespaceReference::Path(path)),
+        (1.., true) => Ok(NamespaceReference::Pid(pid)),
+        (0, true) => Err(Failure::invalid("no namespace given: Pid or Path is expected")),
+        (1.., false) => Err(Failure::invalid("two namespaces given: either Pid or Path is expected")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

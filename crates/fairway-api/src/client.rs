@@ -1,0 +1,358 @@
+//! The command line's end: one connection, one request at a time, without a runtime.
+
+mod connection;
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::filter::Filters;
+use crate::types::{
+    AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
+    ContainerSummary, Created, DetachRequest, DisconnectRequest, ErrorMessage, Exited, Info, NetworkCreate,
+    NetworkInspect, NetworksDeleted, Version, WaitReply,
+};
+use connection::{Connection, Response};
+
+/// Why a request brought no answer, or a refusal.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The address is not one of a unix socket.
+    #[error("invalid daemon address {0:?}: one such as unix:///run/fairway.sock is expected")]
+    Address(String),
+    /// Nobody listens.
+    #[error(
+        "cannot connect to the Fairway daemon at {address}: is it running? start it with: fairway daemon"
+    )]
+    NotRunning {
+        /// Where it was looked for.
+        address: String,
+        /// What connect(2) says.
+        #[source]
+        source: io::Error,
+    },
+    /// The socket's mode forbids it.
+    #[error(
+        "permission denied at the Fairway daemon's socket {address}: run this as root, or as a member of the socket's group"
+    )]
+    Denied {
+        /// The socket.
+        address: String,
+    },
+    /// The daemon refused: its own words.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Why.
+        message: String,
+    },
+    /// The connection ended within a request.
+    #[error("lost the Fairway daemon at {address} before it answered: see its log")]
+    Lost {
+        /// The socket.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The answer is not what this client understands.
+    #[error("cannot understand the answer of the daemon at {address}: {reason}: is it of another version?")]
+    Malformed {
+        /// The socket.
+        address: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A client of the daemon. The connection is made by the first request and kept.
+#[derive(Debug)]
+pub struct Client {
+    address: String,
+    path: PathBuf,
+    connection: Option<Connection>,
+}
+
+impl Client {
+    /// A client for an address such as `unix:///run/fairway.sock`. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`].
+    pub fn new(address: &str) -> Result<Self, ClientError> {
+        match address.strip_prefix("unix://") {
+            Some(path) if path.starts_with('/') => {
+                Ok(Self { address: address.to_owned(), path: path.into(), connection: None })
+            }
+            _ => Err(ClientError::Address(address.to_owned())),
+        }
+    }
+
+    /// `GET /_ping`: whether the daemon answers.
+    ///
+    /// # Errors
+    /// As of every method here: the daemon is not there, or refuses.
+    pub fn ping(&mut self) -> Result<(), ClientError> {
+        self.send("GET", "/_ping", None).map(drop)
+    }
+
+    /// `GET /version`.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn version(&mut self) -> Result<Version, ClientError> {
+        self.get("/version")
+    }
+
+    /// `GET /info`.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn info(&mut self) -> Result<Info, ClientError> {
+        self.get("/info")
+    }
+
+    /// The networks that pass the filters.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn networks(&mut self, filters: &Filters) -> Result<Vec<NetworkInspect>, ClientError> {
+        self.get(&format!("/networks?filters={}", encode(&filters.text())))
+    }
+
+    /// A network by name or id.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn network(&mut self, network: &str) -> Result<NetworkInspect, ClientError> {
+        self.get(&format!("/networks/{}", encode(network)))
+    }
+
+    /// Makes a network.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn create_network(&mut self, request: &NetworkCreate) -> Result<Created, ClientError> {
+        self.post("/networks/create", request)
+    }
+
+    /// Removes a network.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn remove_network(&mut self, network: &str) -> Result<(), ClientError> {
+        self.send("DELETE", &format!("/networks/{}", encode(network)), None).map(drop)
+    }
+
+    /// Removes the networks that nobody uses.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn prune_networks(&mut self, filters: &Filters) -> Result<NetworksDeleted, ClientError> {
+        let response =
+            self.send("POST", &format!("/networks/prune?filters={}", encode(&filters.text())), None)?;
+        self.read(&response)
+    }
+
+    /// Puts a sandbox on a network.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn connect(&mut self, network: &str, request: &ConnectRequest) -> Result<(), ClientError> {
+        self.tell(&format!("/networks/{}/connect", encode(network)), request)
+    }
+
+    /// Takes a sandbox off a network.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn disconnect(&mut self, network: &str, request: &DisconnectRequest) -> Result<(), ClientError> {
+        self.tell(&format!("/networks/{}/disconnect", encode(network)), request)
+    }
+
+    /// The sandboxes that pass the filters: those that run, or all.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn containers(&mut self, all: bool, filters: &Filters) -> Result<Vec<ContainerSummary>, ClientError> {
+        self.get(&format!("/containers/json?all={}&filters={}", u8::from(all), encode(&filters.text())))
+    }
+
+    /// A sandbox by name or id.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn container(&mut self, container: &str) -> Result<ContainerInspect, ClientError> {
+        self.get(&format!("/containers/{}/json", encode(container)))
+    }
+
+    /// Makes a sandbox, not yet started; an empty name is made up.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn create_container(
+        &mut self,
+        name: &str,
+        request: &ContainerCreate,
+    ) -> Result<Created, ClientError> {
+        self.post(&format!("/containers/create?name={}", encode(name)), request)
+    }
+
+    /// Starts a sandbox in the namespace that the caller made for it.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn attach_namespace(
+        &mut self,
+        container: &str,
+        request: &AttachNamespace,
+    ) -> Result<ContainerInspect, ClientError> {
+        self.post(&format!("/containers/{}/attach-namespace", encode(container)), request)
+    }
+
+    /// Says that the process of a sandbox ended.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn exited(&mut self, container: &str, code: i32) -> Result<(), ClientError> {
+        self.tell(&format!("/containers/{}/exited", encode(container)), &Exited { code })
+    }
+
+    /// Waits for a sandbox to stop, and brings its exit code. The condition is `not-running`,
+    /// `next-exit` or `removed`.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn wait(&mut self, container: &str, condition: &str) -> Result<i32, ClientError> {
+        let path = format!("/containers/{}/wait?condition={}", encode(container), encode(condition));
+        let response = self.send("POST", &path, None)?;
+        self.read::<WaitReply>(&response).map(|reply| reply.status_code)
+    }
+
+    /// Stops a sandbox: with its signal, and after `timeout` seconds with SIGKILL.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn stop(
+        &mut self,
+        container: &str,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<(), ClientError> {
+        let mut path =
+            format!("/containers/{}/stop?signal={}", encode(container), encode(signal.unwrap_or("")));
+        if let Some(seconds) = timeout {
+            path.push_str(&format!("&t={seconds}"));
+        }
+        self.send("POST", &path, None).map(drop)
+    }
+
+    /// Sends a signal to the process of a sandbox.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn kill(&mut self, container: &str, signal: &str) -> Result<(), ClientError> {
+        let path = format!("/containers/{}/kill?signal={}", encode(container), encode(signal));
+        self.send("POST", &path, None).map(drop)
+    }
+
+    /// Forgets a sandbox; one that runs is killed first if `force` says so.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn remove_container(&mut self, container: &str, force: bool) -> Result<(), ClientError> {
+        let path = format!("/containers/{}?force={}", encode(container), u8::from(force));
+        self.send("DELETE", &path, None).map(drop)
+    }
+
+    /// Makes a sandbox of a namespace that exists.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn attach(&mut self, request: &AttachRequest) -> Result<Attached, ClientError> {
+        self.post("/fairway/attach", request)
+    }
+
+    /// Takes a sandbox off its networks and forgets it; its namespace stays.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn detach(&mut self, container: &str) -> Result<(), ClientError> {
+        self.tell("/fairway/detach", &DetachRequest { container: container.to_owned() })
+    }
+
+    fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
+        let response = self.send("GET", path, None)?;
+        self.read(&response)
+    }
+
+    fn post<T: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let text = self.text(body)?;
+        let response = self.send("POST", path, Some(&text))?;
+        self.read(&response)
+    }
+
+    fn tell(&mut self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
+        let text = self.text(body)?;
+        self.send("POST", path, Some(&text)).map(drop)
+    }
+
+    fn text(&self, body: &impl Serialize) -> Result<Vec<u8>, ClientError> {
+        serde_json::to_vec(body).map_err(|error| self.malformed(error))
+    }
+
+    fn read<T: DeserializeOwned>(&self, response: &Response) -> Result<T, ClientError> {
+        serde_json::from_slice(&response.body).map_err(|error| self.malformed(error))
+    }
+
+    fn malformed(&self, reason: impl ToString) -> ClientError {
+        ClientError::Malformed { address: self.address.clone(), reason: reason.to_string() }
+    }
+
+    /// Sends a request and brings its answer, unless that is a refusal.
+    fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response, ClientError> {
+        let kept = self.connection.take().filter(Connection::idle);
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => Connection::open(&self.path).map_err(|source| match source.kind() {
+                io::ErrorKind::PermissionDenied => ClientError::Denied { address: self.address.clone() },
+                _ => ClientError::NotRunning { address: self.address.clone(), source },
+            })?,
+        };
+        let response = connection.request(method, path, body).map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidData => self.malformed(source),
+            _ => ClientError::Lost { address: self.address.clone(), source },
+        })?;
+        if response.keep {
+            self.connection = Some(connection);
+        }
+        if response.status < 400 {
+            return Ok(response);
+        }
+        let message = match serde_json::from_slice::<ErrorMessage>(&response.body) {
+            Ok(error) if !error.message.is_empty() => error.message,
+            _ => format!("the daemon refused with status {}", response.status),
+        };
+        Err(ClientError::Refused { status: response.status, message })
+    }
+}
+
+/// Percent-encodes all that is not unreserved (RFC 3986, section 2.3).
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What the server needs of the engine.
+
+use std::time::Duration;
+
+use fairway_core::model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
+use fairway_core::world::{Command, CreateSandbox, Refusal, RefusalKind, World};
+use thiserror::Error;
+
+/// What an accepted command came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The network that it was about.
+    pub network: Option<NetworkId>,
+    /// The sandbox that it was about.
+    pub sandbox: Option<SandboxId>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Which HTTP status a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// 400.
+    Invalid,
+    /// 403.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 409.
+    Conflict,
+    /// 500.
+    Internal,
+    /// 503: later it may work.
+    Unavailable,
+}
+
+/// Why something was not done, in words for the user.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// The words.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of a kind, in words.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// A request that makes no sense.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Invalid, message)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal.kind() {
+            RefusalKind::Invalid => FailureKind::Invalid,
+            RefusalKind::Forbidden => FailureKind::Forbidden,
+            RefusalKind::NotFound => FailureKind::NotFound,
+            RefusalKind::Conflict => FailureKind::Conflict,
+        };
+        Self::new(kind, refusal.to_string())
+    }
+}
+
+/// How a client names a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamespaceReference {
+    /// By a process in it.
+    Pid(u32),
+    /// By a path, such as a bind mount's.
+    Path(String),
+}
+
+/// A namespace that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The process that keeps it, when it was named by one.
+    pub process: Option<ProcessIdentity>,
+    /// The namespace; none when it is the host's own.
+    pub namespace: Option<Namespace>,
+}
+
+/// Where a sandbox's files are on the host; empty for those that it does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SandboxFiles {
+    /// Its resolv.conf.
+    pub resolv_conf: String,
+    /// Its hosts file.
+    pub hosts: String,
+    /// Its hostname file.
+    pub hostname: String,
+    /// What its process wrote, when it runs detached.
+    pub log: String,
+}
+
+/// The daemon and the machine, for `/version` and `/info`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Fairway's version.
+    pub version: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The machine's architecture, as uname(2) has it.
+    pub architecture: String,
+    /// `--data-root`.
+    pub data_root: String,
+    /// What the user should know of the host.
+    pub warnings: Vec<String>,
+}
+
+/// What the server needs of the engine. All but [`Control::on_exit`] may block.
+pub trait Control: Send + Sync + 'static {
+    /// Has a command done: when this returns, the kernel is as the World says.
+    ///
+    /// # Errors
+    /// Why it was refused, or could not be done; the World is then as it was.
+    fn execute(&self, command: Command) -> Result<Applied, Failure>;
+
+    /// Lets `look` see the World, which does not change meanwhile; so it shall be quick.
+    fn read(&self, look: &mut dyn FnMut(&World));
+
+    /// Finds a namespace, and the process that it was named by.
+    ///
+    /// # Errors
+    /// There is no such process or namespace.
+    fn locate(&self, reference: &NamespaceReference) -> Result<Located, Failure>;
+
+    /// Ends the process of a running sandbox: with `signal`, or its default SIGTERM, and after
+    /// `timeout`, or 10 seconds, with SIGKILL. Returns when it has stopped. One without a process is
+    /// stopped by taking its endpoints.
+    ///
+    /// # Errors
+    /// There is no such sandbox or signal, or the process does not end.
+    fn stop(&self, sandbox: &str, signal: Option<&str>, timeout: Option<Duration>) -> Result<(), Failure>;
+
+    /// Sends a signal, by name or number, to the process of a running sandbox.
+    ///
+    /// # Errors
+    /// There is no such sandbox, process or signal.
+    fn kill(&self, sandbox: &str, signal: &str) -> Result<(), Failure>;
+
+    /// Whoever started a sandbox's process saw it end.
+    ///
+    /// # Errors
+    /// Those of [`Control::execute`].
+    fn exited(&self, sandbox: &str, code: i32) -> Result<Applied, Failure> {
+        self.execute(Command::StopSandbox { sandbox: sandbox.to_owned(), code })
+    }
+
+    /// Calls `tell` with the exit code when the sandbox stops next; never if it is removed before.
+    /// Returns at once.
+    fn on_exit(&self, sandbox: SandboxId, tell: Box<dyn FnOnce(i32) + Send>);
+
+    /// Where a sandbox's files are.
+    fn files(&self, sandbox: SandboxId) -> SandboxFiles;
+
+    /// The daemon and the machine.
+    fn about(&self) -> About;
+
+    /// Nanoseconds since 1970.
+    fn now(&self) -> i64;
+
+    /// Makes a sandbox and starts it in a namespace that exists. One that can do both in one
+    /// transaction should.
+    ///
+    /// # Errors
+    /// Those of [`Control::execute`]; no sandbox is left then.
+    fn attach(&self, create: CreateSandbox, located: Located) -> Result<Applied, Failure> {
+        let created = self.execute(Command::CreateSandbox(Box::new(create)))?;
+        let sandbox = created.sandbox.map(|id| id.to_string()).unwrap_or_default();
+        let start = Command::StartSandbox {
+            sandbox: sandbox.clone(),
+            process: located.process,
+            namespace: located.namespace,
+            avoid: Vec::new(),
+        };
+        match self.execute(start) {
+            Ok(mut started) => {
+                started.warnings.splice(0..0, created.warnings);
+                started.sandbox = created.sandbox;
+                Ok(started)
+            }
+            Err(failure) => {
+                self.execute(Command::RemoveSandbox { sandbox })?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Stops and removes a sandbox whose namespace somebody else keeps. One that can do both in one
+    /// transaction should.
+    ///
+    /// # Errors
+    /// Those of [`Control::execute`], and one that Fairway runs itself is refused.
+    fn detach(&self, sandbox: &str) -> Result<(), Failure> {
+        let mut found = Err(Failure::new(FailureKind::Internal, "the World cannot be read"));
+        self.read(&mut |world| {
+            found = world
+                .find_sandbox(sandbox)
+                .map(|it| (it.id, it.kind.clone(), it.running()))
+                .map_err(Failure::from);
+        });
+        let (id, kind, running) = found?;
+        if kind == SandboxKind::Run && running {
+            return Err(Failure::new(
+                FailureKind::Conflict,
+                format!("container {sandbox} runs a process of its own: stop it instead of detaching it"),
+            ));
+        }
+        if running {
+            self.execute(Command::StopSandbox { sandbox: id.to_string(), code: 0 })?;
+        }
+        self.execute(Command::RemoveSandbox { sandbox: id.to_string() }).map(drop)
+    }
+}

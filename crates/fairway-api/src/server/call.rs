@@ -1,0 +1,104 @@
+//! What a request says beside its route.
+
+use std::collections::BTreeMap;
+
+use hyper::body::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::control::Failure;
+use crate::filter::{Filters, InvalidFilter};
+
+/// A request's query and body.
+#[derive(Debug)]
+pub(super) struct Call {
+    query: BTreeMap<String, String>,
+    body: Bytes,
+}
+
+impl From<InvalidFilter> for Failure {
+    fn from(error: InvalidFilter) -> Self {
+        Failure::invalid(error.to_string())
+    }
+}
+
+impl Call {
+    pub(super) fn new(query: &str, body: Bytes) -> Self {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name, true), decode(value, true))
+        });
+        Self { query: pairs.collect(), body }
+    }
+
+    /// A parameter of the query; empty when it is not there.
+    pub(super) fn parameter(&self, name: &str) -> &str {
+        self.query.get(name).map_or("", String::as_str)
+    }
+
+    /// A parameter that is on unless it is one of Docker's words for off.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        !matches!(
+            self.parameter(name).trim().to_ascii_lowercase().as_str(),
+            "" | "0" | "no" | "false" | "none"
+        )
+    }
+
+    pub(super) fn filters(&self) -> Result<Filters, Failure> {
+        Ok(Filters::parse(self.parameter("filters"))?)
+    }
+
+    /// The body, read as JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        if self.body.is_empty() {
+            return Err(Failure::invalid("invalid JSON: got EOF while reading request body"));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
+    }
+}
+
+/// Undoes percent-encoding (RFC 3986, section 2.1), and `+` for a space in queries.
+pub(super) fn decode(text: &str, query: bool) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let code = match (first, tail) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        rest = match code {
+            Some((high, low)) => {
+                bytes.push(high << 4 | low);
+                &tail[2..]
+            }
+            None => {
+                bytes.push(if query && *first == b'+' { b' ' } else { *first });
+                tail
+            }
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_codes_are_undone_and_nothing_else() {
+        assert_eq!(decode("a%2Fb%20c+d", true), "a/b c d");
+        assert_eq!(decode("a+b", false), "a+b");
+        assert_eq!(decode("%c3%a9%", true), "é%");
+        assert_eq!(decode("%zz%2", true), "%zz%2");
+    }
+
+    #[test]
+    fn flags_are_dockers() {
+        let call = Call::new("a=1&b=0&c=false&d=True&e&f=no", Bytes::new());
+        let on: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].into_iter().filter(|it| call.flag(it)).collect();
+        assert_eq!(on, ["a", "d"]);
+    }
+}

@@ -1,0 +1,91 @@
+//! What Docker has no words for: namespaces that somebody else made.
+
+use fairway_core::model::{NetworkMode, SandboxKind};
+use fairway_core::world::{Command, NetworkChoice};
+use hyper::StatusCode;
+
+use super::call::Call;
+use super::reply::Reply;
+use super::{container, look};
+use crate::control::{Control, Failure, FailureKind, Located, NamespaceReference};
+use crate::types::{AttachNamespace, AttachRequest, DetachRequest, Exited};
+use crate::{ask, show};
+
+pub(super) fn attach_namespace(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+    let request: AttachNamespace = call.json()?;
+    let reference = ask::namespace(request.pid, request.path)?;
+    let (id, host) = look(control, |world| {
+        let sandbox = world.find_sandbox(id)?;
+        Ok((sandbox.id.to_string(), sandbox.mode == NetworkMode::Host))
+    })?;
+    let located = locate(control, &reference, host)?;
+    control.execute(Command::StartSandbox {
+        sandbox: id.clone(),
+        process: located.process,
+        namespace: located.namespace,
+        avoid: Vec::new(),
+    })?;
+    container::inspect(control, &id)
+}
+
+/// Finds the namespace; one in host mode has none of its own, any other must.
+fn locate(control: &dyn Control, reference: &NamespaceReference, host: bool) -> Result<Located, Failure> {
+    let located = control.locate(reference)?;
+    if host {
+        return Ok(Located { namespace: None, ..located });
+    }
+    if located.namespace.is_none() {
+        let what = match reference {
+            NamespaceReference::Pid(pid) => format!("process {pid} is in"),
+            NamespaceReference::Path(path) => format!("{path} is"),
+        };
+        return Err(Failure::invalid(format!(
+            "{what} the host's own network namespace: give it one of its own (unshare -n, ip netns add), or use the host network"
+        )));
+    }
+    Ok(located)
+}
+
+pub(super) fn exited(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+    let request: Exited = call.json()?;
+    let (id, auto_remove) = look(control, |world| {
+        let sandbox = world.find_sandbox(id)?;
+        Ok((sandbox.id.to_string(), sandbox.options.auto_remove))
+    })?;
+    control.exited(&id, request.code)?;
+    if auto_remove {
+        match control.execute(Command::RemoveSandbox { sandbox: id }) {
+            // Somebody was faster.
+            Err(failure) if failure.kind == FailureKind::NotFound => {}
+            result => drop(result?),
+        }
+    }
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) fn attach(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let request: AttachRequest = call.json()?;
+    let kind = match request.kind.as_str() {
+        "" | "attached" => SandboxKind::Attached,
+        "created" => SandboxKind::Created,
+        other => {
+            return Err(Failure::invalid(format!("invalid kind {other:?}: it can be attached or created")));
+        }
+    };
+    let reference = ask::namespace(request.pid, request.path)?;
+    let create = ask::container(&request.name, kind, request.container)?;
+    let located = locate(control, &reference, create.network == NetworkChoice::Host)?;
+    let applied = control.attach(create, located)?;
+    let id = applied.sandbox.ok_or_else(|| Failure::new(FailureKind::Internal, "attached no sandbox"))?;
+    let files = control.files(id);
+    Reply::created(&look(control, |world| {
+        let sandbox = world.find_sandbox(&id.to_string())?;
+        Ok(show::attached(world, sandbox, files.clone(), applied.warnings.clone()))
+    })?)
+}
+
+pub(super) fn detach(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let request: DetachRequest = call.json()?;
+    control.detach(&request.container)?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}

@@ -1,0 +1,115 @@
+//! `/networks`.
+
+use fairway_core::model::NetworkId;
+use fairway_core::world::Command;
+use hyper::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+
+use super::call::Call;
+use super::look;
+use super::reply::Reply;
+use crate::control::{Control, Failure, FailureKind};
+use crate::filter::{Filters, InvalidFilter};
+use crate::types::{ConnectRequest, Created, DisconnectRequest, NetworkCreate, NetworksDeleted};
+use crate::{ask, show};
+
+pub(super) fn list(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let filters = call.filters()?;
+    Reply::json(&look(control, |world| Ok(show::list_networks(world, &filters)?))?)
+}
+
+pub(super) fn inspect(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
+    Reply::json(&look(control, |world| Ok(show::inspect_network(world, world.find_network(id)?)))?)
+}
+
+pub(super) fn create(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let (create, mut warnings) = ask::network(call.json::<NetworkCreate>()?)?;
+    let applied = control.execute(Command::CreateNetwork(create))?;
+    warnings.extend(applied.warnings);
+    Reply::created(&Created {
+        id: applied.network.map(|id| id.to_string()).unwrap_or_default(),
+        warning: Some(warnings.join("\n")),
+        warnings: None,
+    })
+}
+
+pub(super) fn connect(control: &dyn Control, network: String, call: &Call) -> Result<Reply, Failure> {
+    let request: ConnectRequest = call.json()?;
+    let endpoint = ask::endpoint(request.endpoint_config.unwrap_or_default())?;
+    control.execute(Command::Connect { network, sandbox: request.container, request: endpoint })?;
+    Ok(Reply::empty(StatusCode::OK))
+}
+
+pub(super) fn disconnect(control: &dyn Control, network: String, call: &Call) -> Result<Reply, Failure> {
+    let request: DisconnectRequest = call.json()?;
+    control.execute(Command::Disconnect { network, sandbox: request.container })?;
+    Ok(Reply::empty(StatusCode::OK))
+}
+
+pub(super) fn remove(control: &dyn Control, network: String) -> Result<Reply, Failure> {
+    control.execute(Command::RemoveNetwork { network })?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) fn prune(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let filters = call.filters()?;
+    filters.check(&["until", "label", "label!"])?;
+    let until = until(&filters, control.now())?;
+    let unused: Vec<(NetworkId, String)> = look(control, |world| {
+        let meant = world.networks().filter(|network| {
+            network.user_defined()
+                && network.created < until
+                && filters.labels(&network.labels)
+                && filters.without_labels(&network.labels)
+        });
+        Ok(meant.map(|network| (network.id, network.name.clone())).collect())
+    })?;
+    let mut deleted = Vec::new();
+    for (id, name) in unused {
+        match control.execute(Command::RemoveNetwork { network: id.to_string() }) {
+            Ok(_) => deleted.push(name),
+            // In use, or gone already.
+            Err(failure) if matches!(failure.kind, FailureKind::Forbidden | FailureKind::NotFound) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Reply::json(&NetworksDeleted { networks_deleted: (!deleted.is_empty()).then_some(deleted) })
+}
+
+/// The instant before which networks were made that are meant: a time as RFC 3339 or in seconds
+/// since 1970, or a length of time (`24h`) before `now`; in nanoseconds since 1970.
+fn until(filters: &Filters, now: i64) -> Result<i64, Failure> {
+    let values = filters.values("until");
+    let text = match values.as_slice() {
+        [] => return Ok(i64::MAX),
+        [text] => *text,
+        _ => return Err(Failure::invalid("more than one until filter specified")),
+    };
+    let seconds = text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
+    let time = || text.parse::<Timestamp>().ok().and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+    let length = || {
+        let length = text.parse::<SignedDuration>().ok()?;
+        now.checked_sub(i64::try_from(length.as_nanos()).ok()?)
+    };
+    seconds
+        .or_else(time)
+        .or_else(length)
+        .ok_or_else(|| InvalidFilter::Value { name: "until".to_owned(), value: text.to_owned() }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn until_is_a_time_or_a_length_of_time() {
+        let now = 1_795_312_963_000_000_000;
+        let read = |text| until(&Filters::default().with("until", text), now);
+        assert_eq!(read("10m"), Ok(now - 600_000_000_000));
+        assert_eq!(read("1h30m"), Ok(now - 5_400_000_000_000));
+        assert_eq!(read("1795312000"), Ok(1_795_312_000_000_000_000));
+        assert_eq!(read("2026-11-22T02:02:43Z"), Ok(now));
+        assert_eq!(read("soon").unwrap_err().message, "invalid filter 'until=soon'");
+        assert_eq!(until(&Filters::default(), now), Ok(i64::MAX));
+    }
+}

@@ -1,0 +1,127 @@
+//! Replies.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::API_VERSION;
+use crate::control::{Failure, FailureKind};
+use crate::types::ErrorMessage;
+
+type Later = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
+
+/// A status and a body.
+pub(super) struct Reply {
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    body: ReplyBody,
+}
+
+/// A body that is there, or one that comes while the head is already on its way.
+pub(super) enum ReplyBody {
+    Now(Option<Bytes>),
+    Later(Later),
+}
+
+impl Reply {
+    /// 200 and JSON.
+    pub(super) fn json<T: Serialize>(value: &T) -> Result<Self, Failure> {
+        Self::with_status(StatusCode::OK, value)
+    }
+
+    /// 201 and JSON.
+    pub(super) fn created<T: Serialize>(value: &T) -> Result<Self, Failure> {
+        Self::with_status(StatusCode::CREATED, value)
+    }
+
+    fn with_status<T: Serialize>(status: StatusCode, value: &T) -> Result<Self, Failure> {
+        let text = serde_json::to_vec(value).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("cannot write the reply: {error}"))
+        })?;
+        Ok(Self { status, content_type: Some("application/json"), body: ReplyBody::Now(Some(text.into())) })
+    }
+
+    /// A status alone.
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self { status, content_type: None, body: ReplyBody::Now(None) }
+    }
+
+    /// 200 and a plain text.
+    pub(super) fn text(text: &'static str) -> Self {
+        let body = ReplyBody::Now(Some(Bytes::from_static(text.as_bytes())));
+        Self { status: StatusCode::OK, content_type: Some("text/plain; charset=utf-8"), body }
+    }
+
+    /// 200 at once, and JSON when it is there.
+    pub(super) fn later(body: impl Future<Output = Option<Bytes>> + Send + 'static) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: Some("application/json"),
+            body: ReplyBody::Later(Box::pin(body)),
+        }
+    }
+
+    /// The reason why something was not done.
+    pub(super) fn refusal(failure: &Failure) -> Self {
+        let status = match failure.kind {
+            FailureKind::Invalid => StatusCode::BAD_REQUEST,
+            FailureKind::Forbidden => StatusCode::FORBIDDEN,
+            FailureKind::NotFound => StatusCode::NOT_FOUND,
+            FailureKind::Conflict => StatusCode::CONFLICT,
+            FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::with_status(status, &ErrorMessage { message: failure.message.clone() })
+            .unwrap_or_else(|_| Self::empty(status))
+    }
+
+    pub(super) fn into_response(self) -> Response<ReplyBody> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(HeaderName::from_static("api-version"), HeaderValue::from_static(API_VERSION));
+        headers.insert(HeaderName::from_static("docker-experimental"), HeaderValue::from_static("false"));
+        headers.insert(HeaderName::from_static("ostype"), HeaderValue::from_static("linux"));
+        headers.insert(HeaderName::from_static("server"), HeaderValue::from_static("Fairway (linux)"));
+        if let Some(content_type) = self.content_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        response
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let bytes = match &mut *self {
+            Self::Now(bytes) => bytes.take(),
+            Self::Later(later) => {
+                let Poll::Ready(bytes) = later.as_mut().poll(context) else { return Poll::Pending };
+                *self = Self::Now(None);
+                bytes
+            }
+        };
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Now(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Now(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64)),
+            Self::Later(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Which request is meant by a method and a path.
+
+use hyper::Method;
+
+use super::call::decode;
+use super::{API_VERSION, MINIMUM_API_VERSION};
+use crate::control::{Failure, FailureKind};
+
+/// What can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Whether the server is there.
+    Ping,
+    /// The exit code of a container, when there is one.
+    Wait(String),
+    /// What the engine is asked for, and may block.
+    Task(Task),
+}
+
+/// What the engine is asked for; the text is the name or id in the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Task {
+    Version,
+    Info,
+    Networks,
+    Network(String),
+    NetworkCreate,
+    NetworkConnect(String),
+    NetworkDisconnect(String),
+    NetworkRemove(String),
+    NetworksPrune,
+    Containers,
+    Container(String),
+    ContainerCreate,
+    ContainerRemove(String),
+    ContainerStop(String),
+    ContainerKill(String),
+    ContainerExited(String),
+    AttachNamespace(String),
+    Attach,
+    Detach,
+}
+
+impl Route {
+    /// Finds the route. The version in front is optional.
+    pub(super) fn of(method: &Method, path: &str) -> Result<Self, Failure> {
+        let mut parts: Vec<String> =
+            path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
+        if let Some(version) = parts.first().and_then(|part| version(part)) {
+            check_version(version)?;
+            parts.remove(0);
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let own = |id: &&str| (*id).to_owned();
+        Ok(Self::Task(match (method.as_str(), parts.as_slice()) {
+            ("GET" | "HEAD", ["_ping"]) => return Ok(Self::Ping),
+            ("GET", ["version"]) => Task::Version,
+            ("GET", ["info"]) => Task::Info,
+            ("GET", ["networks"]) => Task::Networks,
+            ("POST", ["networks", "create"]) => Task::NetworkCreate,
+            ("POST", ["networks", "prune"]) => Task::NetworksPrune,
+            ("GET", ["networks", id]) => Task::Network(own(id)),
+            ("DELETE", ["networks", id]) => Task::NetworkRemove(own(id)),
+            ("POST", ["networks", id, "connect"]) => Task::NetworkConnect(own(id)),
+            ("POST", ["networks", id, "disconnect"]) => Task::NetworkDisconnect(own(id)),
+            ("GET", ["containers", "json"]) => Task::Containers,
+            ("POST", ["containers", "create"]) => Task::ContainerCreate,
+            ("GET", ["containers", id, "json"]) => Task::Container(own(id)),
+            ("DELETE", ["containers", id]) => Task::ContainerRemove(own(id)),
+            ("POST", ["containers", id, "stop"]) => Task::ContainerStop(own(id)),
+            ("POST", ["containers", id, "kill"]) => Task::ContainerKill(own(id)),
+            ("POST", ["containers", id, "wait"]) => return Ok(Self::Wait(own(id))),
+            ("POST", ["containers", id, "exited"]) => Task::ContainerExited(own(id)),
+            ("POST", ["containers", id, "attach-namespace"]) => Task::AttachNamespace(own(id)),
+            ("POST", ["fairway", "attach"]) => Task::Attach,
+            ("POST", ["fairway", "detach"]) => Task::Detach,
+            _ => return Err(Failure::new(FailureKind::NotFound, "page not found")),
+        }))
+    }
+}
+
+/// A version as the first part of a path: `v1.47`.
+fn version(part: &str) -> Option<(u32, u32)> {
+    let (major, minor) = part.strip_prefix('v')?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn check_version(asked: (u32, u32)) -> Result<(), Failure> {
+    let known = |text: &str| version(&format!("v{text}")).unwrap_or_default();
+    let (major, minor) = asked;
+    if asked < known(MINIMUM_API_VERSION) {
+        return Err(Failure::invalid(format!(
+            "client version {major}.{minor} is too old. Minimum supported API version is {MINIMUM_API_VERSION}, please upgrade your client to a newer version"
+        )));
+    }
+    if asked > known(API_VERSION) {
+        return Err(Failure::invalid(format!(
+            "client version {major}.{minor} is too new. Maximum supported API version is {API_VERSION}"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_and_a_slash_at_the_end_may_be_left_out() {
+        for path in ["/networks", "/networks/", "/v1.47/networks", "/v1.24/networks/"] {
+            assert_eq!(Route::of(&Method::GET, path), Ok(Route::Task(Task::Networks)), "{path}");
+        }
+        assert_eq!(
+            Route::of(&Method::GET, "/v1.40/networks/a%20b"),
+            Ok(Route::Task(Task::Network("a b".into())))
+        );
+    }
+
+    #[test]
+    fn other_versions_are_refused_with_those_that_are_known() {
+        let message = |path| Route::of(&Method::GET, path).unwrap_err().message;
+        assert_eq!(
+            message("/v1.99/info"),
+            "client version 1.99 is too new. Maximum supported API version is 1.47"
+        );
+        assert!(message("/v1.9/info").starts_with("client version 1.9 is too old."));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_found() {
+        for (method, path) in [(Method::GET, "/images/json"), (Method::PUT, "/networks"), (Method::GET, "/")]
+        {
+            let failure = Route::of(&method, path).unwrap_err();
+            assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::NotFound, "page not found"));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! A World, in Docker's JSON. Pure: the clock and the files' places come in as arguments.
+
+mod container;
+mod network;
+mod port;
+mod time;
+
+pub use container::{attached, inspect_container, list_containers};
+pub use network::{inspect_network, list_networks};

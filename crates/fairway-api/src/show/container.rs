@@ -1,0 +1,215 @@
+//! Sandboxes as Docker's containers.
+
+use std::collections::BTreeMap;
+
+use fairway_core::model::{NetworkMode, Sandbox, SandboxKind, SandboxState};
+use fairway_core::world::World;
+
+use super::network::endpoint_settings;
+use super::port;
+use super::time::{human, rfc3339};
+use crate::control::SandboxFiles;
+use crate::filter::{Filters, InvalidFilter};
+use crate::types::{
+    Attached, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, EndpointSettings,
+    HostConfig, NetworkSettings, SummaryHostConfig, SummaryNetworks,
+};
+
+/// What Docker calls the states; ours are the first three.
+const STATES: [&str; 7] = ["created", "running", "exited", "paused", "restarting", "removing", "dead"];
+
+/// The sandboxes that pass the filters `exited`, `id`, `label`, `name`, `network` and `status`, the
+/// newest first. Without `all` and a filter of states: those that run. `now` is in nanoseconds
+/// since 1970.
+///
+/// # Errors
+/// A filter is none of these, or has a value that it cannot have.
+pub fn list_containers(
+    world: &World,
+    all: bool,
+    filters: &Filters,
+    now: i64,
+) -> Result<Vec<ContainerSummary>, InvalidFilter> {
+    filters.check(&["exited", "id", "label", "name", "network", "status"])?;
+    filters.one_of("status", &STATES)?;
+    filters.numbers("exited")?;
+    let all = all || filters.has("status") || filters.has("exited");
+    let passes = |sandbox: &&Sandbox| {
+        let code = match sandbox.state {
+            SandboxState::Exited { code, .. } => code.to_string(),
+            _ => String::new(),
+        };
+        (all || sandbox.running())
+            && filters.contains("id", &sandbox.id.to_string())
+            && (filters.contains("name", &sandbox.name)
+                || filters.contains("name", &format!("/{}", sandbox.name)))
+            && filters.labels(&sandbox.options.labels)
+            && filters.equals("status", status(sandbox))
+            && filters.equals("exited", &code)
+            && (!filters.has("network") || on_network(world, sandbox, filters))
+    };
+    let mut found: Vec<&Sandbox> = world.sandboxes().filter(passes).collect();
+    found.sort_by_key(|sandbox| (std::cmp::Reverse(sandbox.created), sandbox.id));
+    Ok(found.into_iter().map(|sandbox| summarize(world, sandbox, now)).collect())
+}
+
+/// Whether a sandbox is on one of the networks that the filter names, in whole or by a part of the id.
+fn on_network(world: &World, sandbox: &Sandbox, filters: &Filters) -> bool {
+    let mode = network_mode(world, sandbox);
+    let endpoints = world.endpoints_of_sandbox(sandbox.id);
+    let mut networks = endpoints.iter().filter_map(|endpoint| world.network(endpoint.network));
+    filters.equals("network", &mode)
+        || networks.any(|network| {
+            filters.equals("network", &network.name) || filters.starts("network", &network.id.to_string())
+        })
+}
+
+fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> ContainerSummary {
+    ContainerSummary {
+        id: sandbox.id.to_string(),
+        names: vec![format!("/{}", sandbox.name)],
+        command: sandbox.options.command.join(" "),
+        created: sandbox.created / 1_000_000_000,
+        ports: port::summary(sandbox),
+        labels: sandbox.options.labels.clone(),
+        state: status(sandbox).to_owned(),
+        status: match &sandbox.state {
+            SandboxState::Created => "Created".to_owned(),
+            SandboxState::Running { since, .. } => format!("Up {}", human(now - since)),
+            SandboxState::Exited { code, at } => format!("Exited ({code}) {} ago", human(now - at)),
+        },
+        host_config: SummaryHostConfig { network_mode: network_mode(world, sandbox) },
+        network_settings: SummaryNetworks { networks: networks(world, sandbox) },
+        ..ContainerSummary::default()
+    }
+}
+
+/// A sandbox with all that was asked and given.
+pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) -> ContainerInspect {
+    let options = &sandbox.options;
+    ContainerInspect {
+        id: sandbox.id.to_string(),
+        created: rfc3339(Some(sandbox.created)),
+        path: options.command.first().cloned().unwrap_or_default(),
+        args: options.command.iter().skip(1).cloned().collect(),
+        state: state(sandbox),
+        resolv_conf_path: files.resolv_conf,
+        hostname_path: files.hostname,
+        hosts_path: files.hosts,
+        log_path: files.log,
+        name: format!("/{}", sandbox.name),
+        platform: "linux".to_owned(),
+        kind: match sandbox.kind {
+            SandboxKind::Run => "run",
+            SandboxKind::Attached => "attached",
+            SandboxKind::Created => "created",
+        }
+        .to_owned(),
+        host_config: host_config(world, sandbox),
+        config: ContainerConfig {
+            hostname: sandbox.hostname(),
+            exposed_ports: port::exposed(sandbox),
+            env: options.environment.clone(),
+            cmd: options.command.clone(),
+            labels: options.labels.clone(),
+        },
+        network_settings: NetworkSettings {
+            sandbox_id: sandbox.id.to_string(),
+            sandbox_key: namespace_path(world, sandbox),
+            ports: port::published(sandbox),
+            networks: networks(world, sandbox),
+        },
+        ..ContainerInspect::default()
+    }
+}
+
+/// A sandbox that was attached just now.
+pub fn attached(world: &World, sandbox: &Sandbox, files: SandboxFiles, warnings: Vec<String>) -> Attached {
+    Attached {
+        id: sandbox.id.to_string(),
+        name: sandbox.name.clone(),
+        warnings,
+        networks: networks(world, sandbox),
+        ports: port::published(sandbox),
+        resolv_conf_path: files.resolv_conf,
+        hosts_path: files.hosts,
+        hostname_path: files.hostname,
+    }
+}
+
+fn status(sandbox: &Sandbox) -> &'static str {
+    match sandbox.state {
+        SandboxState::Created => "created",
+        SandboxState::Running { .. } => "running",
+        SandboxState::Exited { .. } => "exited",
+    }
+}
+
+fn state(sandbox: &Sandbox) -> ContainerState {
+    let (started, finished, code) = match &sandbox.state {
+        SandboxState::Created => (None, None, 0),
+        SandboxState::Running { since, .. } => (Some(*since), None, 0),
+        SandboxState::Exited { code, at } => (None, Some(*at), *code),
+    };
+    ContainerState {
+        status: status(sandbox).to_owned(),
+        running: sandbox.running(),
+        pid: sandbox.process().map_or(0, |process| process.pid),
+        exit_code: code,
+        started_at: rfc3339(started),
+        finished_at: rfc3339(finished),
+        ..ContainerState::default()
+    }
+}
+
+/// In the terms of `--network`: a sandbox of its own is on its first one.
+fn network_mode(world: &World, sandbox: &Sandbox) -> String {
+    match &sandbox.mode {
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Shared(other) => format!("container:{other}"),
+        NetworkMode::Private => {
+            let endpoints = world.endpoints_of_sandbox(sandbox.id);
+            let first = endpoints.first().and_then(|endpoint| world.network(endpoint.network));
+            first.map_or_else(|| "none".to_owned(), |network| network.name.clone())
+        }
+    }
+}
+
+fn networks(world: &World, sandbox: &Sandbox) -> BTreeMap<String, EndpointSettings> {
+    let endpoints = world.endpoints_of_sandbox(sandbox.id);
+    endpoints
+        .into_iter()
+        .filter_map(|endpoint| {
+            let network = world.network(endpoint.network)?;
+            Some((network.name.clone(), endpoint_settings(world, endpoint)))
+        })
+        .collect()
+}
+
+fn namespace_path(world: &World, sandbox: &Sandbox) -> String {
+    let owner = world.namespace_owner(sandbox);
+    owner.and_then(Sandbox::namespace).map(|namespace| namespace.path.clone()).unwrap_or_default()
+}
+
+fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
+    let options = &sandbox.options;
+    let extra_hosts = options.extra_hosts.iter().map(|(name, address)| match address {
+        Some(address) => format!("{name}:{address}"),
+        None => format!("{name}:host-gateway"),
+    });
+    HostConfig {
+        network_mode: network_mode(world, sandbox),
+        port_bindings: port::bindings(&options.publish),
+        publish_all_ports: options.publish_all,
+        auto_remove: options.auto_remove,
+        dns: options.dns.iter().map(ToString::to_string).collect(),
+        dns_options: options.dns_options.clone(),
+        dns_search: options.dns_search.clone(),
+        extra_hosts: extra_hosts.collect(),
+        links: Vec::new(),
+        cap_add: options.capabilities_added.clone(),
+        cap_drop: options.capabilities_dropped.clone(),
+        privileged: options.privileged,
+    }
+}

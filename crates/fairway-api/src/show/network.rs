@@ -1,0 +1,192 @@
+//! Networks and endpoints.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use fairway_core::model::{Endpoint, Network, Subnet};
+use fairway_core::world::World;
+use ipnet::IpNet;
+
+use super::time::rfc3339;
+use crate::filter::{Filters, InvalidFilter};
+use crate::types::{
+    ConfigReference, EndpointIpam, EndpointSettings, Ipam, IpamConfig, IpamStatus, NetworkContainer,
+    NetworkInspect, NetworkStatus, SubnetStatus,
+};
+
+/// The networks that pass the filters `dangling`, `driver`, `id`, `label`, `name`, `scope` and
+/// `type`, without their containers and status.
+///
+/// # Errors
+/// A filter is none of these, or has a value that it cannot have.
+pub fn list_networks(world: &World, filters: &Filters) -> Result<Vec<NetworkInspect>, InvalidFilter> {
+    filters.check(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
+    let dangling = filters.flag("dangling")?;
+    filters.one_of("type", &["custom", "builtin"])?;
+    let passes = |network: &&Network| {
+        let in_use = world.endpoints_of_network(network.id).next().is_some();
+        filters.contains("id", &network.id.to_string())
+            && filters.contains("name", &network.name)
+            && filters.equals("driver", &network.driver.to_string())
+            && filters.equals("scope", "local")
+            && filters.equals("type", if network.predefined { "builtin" } else { "custom" })
+            && filters.labels(&network.labels)
+            && dangling.is_none_or(|dangling| dangling == (!in_use && !network.predefined))
+    };
+    Ok(world.networks().filter(passes).map(describe).collect())
+}
+
+/// A network with its running sandboxes and how full it is.
+pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
+    let containers = world
+        .endpoints_of_network(network.id)
+        .filter_map(|endpoint| {
+            let (sandbox, given) = (world.sandbox(endpoint.sandbox)?, endpoint.allocation.as_ref()?);
+            let container = NetworkContainer {
+                name: sandbox.name.clone(),
+                endpoint_id: endpoint.id.to_string(),
+                mac_address: given.mac.to_string(),
+                ipv4_address: with_length(network, given.ipv4.map(IpAddr::V4)),
+                ipv6_address: with_length(network, given.ipv6.map(IpAddr::V6)),
+            };
+            Some((sandbox.id.to_string(), container))
+        })
+        .collect();
+    let subnets = network
+        .subnets
+        .iter()
+        .map(|subnet| (subnet.subnet.to_string(), fullness(subnet, world.endpoints_of_network(network.id))));
+    NetworkInspect {
+        containers,
+        status: Some(NetworkStatus { ipam: IpamStatus { subnets: subnets.collect() } }),
+        ..describe(network)
+    }
+}
+
+fn describe(network: &Network) -> NetworkInspect {
+    let config = |subnet: &Subnet| IpamConfig {
+        subnet: subnet.subnet.to_string(),
+        ip_range: text(subnet.ip_range),
+        gateway: subnet.gateway.to_string(),
+        auxiliary_addresses: subnet
+            .auxiliary
+            .iter()
+            .map(|(name, address)| (name.clone(), address.to_string()))
+            .collect(),
+    };
+    NetworkInspect {
+        name: network.name.clone(),
+        id: network.id.to_string(),
+        created: rfc3339(Some(network.created)),
+        scope: "local".to_owned(),
+        driver: network.driver.to_string(),
+        enable_ipv4: network.enable_ipv4,
+        enable_ipv6: network.enable_ipv6,
+        ipam: Ipam {
+            driver: "default".to_owned(),
+            config: network.subnets.iter().map(config).collect(),
+            ..Ipam::default()
+        },
+        internal: network.internal,
+        config_from: ConfigReference::default(),
+        options: network.options.clone(),
+        labels: network.labels.clone(),
+        ..NetworkInspect::default()
+    }
+}
+
+fn text<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn with_length(network: &Network, address: Option<IpAddr>) -> String {
+    address
+        .and_then(|address| {
+            let subnet = network.subnet_for(address)?;
+            Some(format!("{address}/{}", subnet.subnet.prefix_len()))
+        })
+        .unwrap_or_default()
+}
+
+/// Counts as Docker 29 does: what no endpoint can have (the first address; for IPv4 the last too),
+/// the gateway, auxiliary addresses and endpoints are in use; what is left of the range that
+/// addresses are given from is available.
+fn fullness<'a>(subnet: &Subnet, endpoints: impl Iterator<Item = &'a Endpoint>) -> SubnetStatus {
+    let mut used: BTreeSet<IpAddr> = subnet.auxiliary.values().copied().collect();
+    used.insert(subnet.gateway);
+    match subnet.subnet {
+        IpNet::V4(net) if net.prefix_len() < 31 => {
+            used.insert(net.network().into());
+            used.insert(net.broadcast().into());
+        }
+        IpNet::V6(net) if net.prefix_len() < 127 => {
+            used.insert(net.network().into());
+        }
+        _ => {}
+    }
+    let given = endpoints.filter_map(|endpoint| endpoint.allocation.as_ref()).flat_map(|it| it.addresses());
+    used.extend(given.filter(|address| subnet.subnet.contains(address)));
+    let range = subnet.ip_range.unwrap_or(subnet.subnet);
+    let taken = used.iter().filter(|address| range.contains(*address)).count() as u64;
+    let host_bits = u32::from(range.max_prefix_len() - range.prefix_len());
+    let size = 1_u64.checked_shl(host_bits).unwrap_or(u64::MAX);
+    SubnetStatus { in_use: used.len() as u64, available: size.saturating_sub(taken) }
+}
+
+/// An endpoint: what was asked and what was given.
+pub(super) fn endpoint_settings(world: &World, endpoint: &Endpoint) -> EndpointSettings {
+    let request = &endpoint.request;
+    let asked_address = request.ipv4.is_some() || request.ipv6.is_some();
+    let mut settings = EndpointSettings {
+        ipam_config: asked_address.then(|| EndpointIpam {
+            ipv4_address: text(request.ipv4),
+            ipv6_address: text(request.ipv6),
+            link_local_ips: Vec::new(),
+        }),
+        links: some_unless_empty(request.links.iter().map(|(name, alias)| format!("{name}:{alias}"))),
+        aliases: some_unless_empty(request.aliases.iter().cloned()),
+        mac_address: text(request.mac),
+        driver_opts: (!request.driver_options.is_empty()).then(|| request.driver_options.clone()),
+        gw_priority: request.gateway_priority,
+        network_id: endpoint.network.to_string(),
+        dns_names: dns_names(world, endpoint),
+        ..EndpointSettings::default()
+    };
+    let (Some(given), Some(network)) = (&endpoint.allocation, world.network(endpoint.network)) else {
+        return settings;
+    };
+    settings.endpoint_id = endpoint.id.to_string();
+    settings.mac_address = given.mac.to_string();
+    // Internal networks have no way out, and so no gateway to show.
+    let gateway = |subnet: &Subnet| if network.internal { String::new() } else { subnet.gateway.to_string() };
+    if let (Some(address), Some(subnet)) = (given.ipv4, network.ipv4()) {
+        settings.ip_address = address.to_string();
+        settings.ip_prefix_len = subnet.subnet.prefix_len();
+        settings.gateway = gateway(subnet);
+    }
+    if let (Some(address), Some(subnet)) = (given.ipv6, network.ipv6()) {
+        settings.global_ipv6_address = address.to_string();
+        settings.global_ipv6_prefix_len = subnet.subnet.prefix_len();
+        settings.ipv6_gateway = gateway(subnet);
+    }
+    settings
+}
+
+fn some_unless_empty(values: impl Iterator<Item = String>) -> Option<Vec<String>> {
+    let values: Vec<_> = values.collect();
+    (!values.is_empty()).then_some(values)
+}
+
+/// The sandbox's name, its aliases, its short id, its host name: each once.
+fn dns_names(world: &World, endpoint: &Endpoint) -> Option<Vec<String>> {
+    let sandbox = world.sandbox(endpoint.sandbox)?;
+    world.network(endpoint.network).filter(|network| network.user_defined())?;
+    let mut names = vec![sandbox.name.clone()];
+    let others = endpoint.request.aliases.iter().cloned().chain([sandbox.id.short(), sandbox.hostname()]);
+    for name in others {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Some(names)
+}

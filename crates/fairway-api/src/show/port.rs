@@ -1,0 +1,84 @@
+//! Ports, as Docker writes them: one by one, even where they were asked for as a range.
+
+use std::collections::BTreeMap;
+
+use fairway_core::model::{PortRange, PublishRequest, Sandbox};
+
+use crate::types::{PortBinding, PortMap, PortSummary};
+
+/// What was asked with `--publish`.
+pub(super) fn bindings(requests: &[PublishRequest]) -> PortMap {
+    let mut map = PortMap::new();
+    for request in requests {
+        let ports = request.container_ports;
+        for (offset, port) in ports.iter().enumerate() {
+            let host_port = match request.host_ports {
+                None => String::new(),
+                // A range for one port: any free one of it.
+                Some(range) if ports.len() == 1 => range.to_string(),
+                Some(PortRange { first, .. }) => (usize::from(first) + offset).to_string(),
+            };
+            let host_ip = request.host_address.map(|address| address.to_string()).unwrap_or_default();
+            let binding = PortBinding { host_ip, host_port };
+            let key = format!("{port}/{}", request.protocol);
+            map.entry(key).or_default().get_or_insert_default().push(binding);
+        }
+    }
+    map
+}
+
+/// What is published and exposed now.
+pub(super) fn published(sandbox: &Sandbox) -> PortMap {
+    let mut map = PortMap::new();
+    if !sandbox.running() {
+        return map;
+    }
+    for (port, protocol) in &sandbox.options.exposed {
+        map.insert(format!("{port}/{protocol}"), None);
+    }
+    for publication in &sandbox.publications {
+        for (host_port, port) in publication.pairs() {
+            let binding = PortBinding {
+                host_ip: publication.host_address.to_string(),
+                host_port: host_port.to_string(),
+            };
+            let key = format!("{port}/{}", publication.protocol);
+            map.entry(key).or_default().get_or_insert_default().push(binding);
+        }
+    }
+    map
+}
+
+/// The same, as a list.
+pub(super) fn summary(sandbox: &Sandbox) -> Vec<PortSummary> {
+    let mut ports = Vec::new();
+    if !sandbox.running() {
+        return ports;
+    }
+    for publication in &sandbox.publications {
+        ports.extend(publication.pairs().map(|(public_port, private_port)| PortSummary {
+            ip: publication.host_address.to_string(),
+            private_port,
+            public_port,
+            kind: publication.protocol.to_string(),
+        }));
+    }
+    let published = published(sandbox);
+    for (port, protocol) in &sandbox.options.exposed {
+        if published.get(&format!("{port}/{protocol}")).is_some_and(Option::is_none) {
+            ports.push(PortSummary {
+                private_port: *port,
+                kind: protocol.to_string(),
+                ..PortSummary::default()
+            });
+        }
+    }
+    ports.sort();
+    ports
+}
+
+/// What was asked with `--expose`, in the shape of a set in JSON.
+pub(super) fn exposed(sandbox: &Sandbox) -> BTreeMap<String, BTreeMap<String, String>> {
+    let ports = sandbox.options.exposed.iter();
+    ports.map(|(port, protocol)| (format!("{port}/{protocol}"), BTreeMap::new())).collect()
+}

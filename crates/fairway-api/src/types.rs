@@ -1,0 +1,29 @@
+//! The JSON texts of the API: Docker's, field for field, and a few of our own.
+//!
+//! Docker's own programs write `null` for an empty list or map, and leave fields out at will; what
+//! is read here takes both for empty. Fields that Fairway has no use for are neither read nor
+//! written.
+
+#![allow(missing_docs, reason = "fields are Docker's of the same names, unless their docs say more")]
+
+mod container;
+mod create;
+mod fairway;
+mod json;
+mod network;
+mod system;
+
+pub use container::{
+    ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, HostConfig, NetworkSettings,
+    PortBinding, PortSummary, SummaryHostConfig, SummaryNetworks,
+};
+pub use create::{ContainerCreate, NetworkingConfig};
+pub use fairway::{AttachNamespace, AttachRequest, Attached, DetachRequest, Exited};
+pub use network::{
+    ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,
+    IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkStatus, SubnetStatus,
+};
+pub use system::{Created, ErrorMessage, FirewallBackend, Info, NetworksDeleted, Version, WaitReply};
+
+/// Ports of a sandbox (`80/tcp`) and where each is published; `None` where it only is exposed.
+pub type PortMap = std::collections::BTreeMap<String, Option<Vec<PortBinding>>>;

@@ -1,0 +1,187 @@
+//! Sandboxes, shown as Docker shows containers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::json::or_empty;
+use super::{EndpointSettings, PortMap};
+
+/// `GET /containers/{id}/json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerInspect {
+    pub id: String,
+    /// RFC 3339, in nanoseconds.
+    pub created: String,
+    /// The command's first word.
+    pub path: String,
+    /// The others.
+    pub args: Vec<String>,
+    pub state: ContainerState,
+    pub image: String,
+    pub resolv_conf_path: String,
+    pub hostname_path: String,
+    pub hosts_path: String,
+    pub log_path: String,
+    /// With Docker's leading slash.
+    pub name: String,
+    pub restart_count: u32,
+    pub platform: String,
+    /// Ours: who keeps the namespace: `run`, `attached` or `created`.
+    pub kind: String,
+    pub host_config: HostConfig,
+    pub config: ContainerConfig,
+    pub network_settings: NetworkSettings,
+}
+
+/// Where a sandbox is in its life.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerState {
+    /// `created`, `running` or `exited`.
+    pub status: String,
+    pub running: bool,
+    pub paused: bool,
+    pub restarting: bool,
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    pub dead: bool,
+    /// 0 when no process keeps it.
+    pub pid: u32,
+    pub exit_code: i32,
+    pub error: String,
+    /// While it runs; else Go's zero time.
+    pub started_at: String,
+    /// After it exited; else Go's zero time.
+    pub finished_at: String,
+}
+
+/// What concerns the host, as it was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostConfig {
+    /// `bridge`, `host`, `none`, `container:NAME` or a network.
+    pub network_mode: String,
+    #[serde(deserialize_with = "or_empty")]
+    pub port_bindings: PortMap,
+    pub publish_all_ports: bool,
+    pub auto_remove: bool,
+    #[serde(deserialize_with = "or_empty")]
+    pub dns: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    pub dns_options: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    pub dns_search: Vec<String>,
+    /// Each `name:address`.
+    #[serde(deserialize_with = "or_empty")]
+    pub extra_hosts: Vec<String>,
+    /// Those of the first network, each `name:alias`.
+    #[serde(deserialize_with = "or_empty")]
+    pub links: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    pub cap_add: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    pub cap_drop: Vec<String>,
+    pub privileged: bool,
+}
+
+/// Where one port is published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PortBinding {
+    /// Empty: the default address.
+    pub host_ip: String,
+    /// A port, a range of which one is taken, or empty for any.
+    pub host_port: String,
+}
+
+/// What concerns the process, as it was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerConfig {
+    pub hostname: String,
+    #[serde(deserialize_with = "or_empty")]
+    pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(deserialize_with = "or_empty")]
+    pub env: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    pub cmd: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a sandbox was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkSettings {
+    #[serde(rename = "SandboxID")]
+    pub sandbox_id: String,
+    /// The path of its namespace.
+    pub sandbox_key: String,
+    /// What is published and exposed now; empty while it does not run.
+    #[serde(deserialize_with = "or_empty")]
+    pub ports: PortMap,
+    /// By the networks' names.
+    #[serde(deserialize_with = "or_empty")]
+    pub networks: BTreeMap<String, EndpointSettings>,
+}
+
+/// One sandbox of `GET /containers/json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerSummary {
+    pub id: String,
+    /// With Docker's leading slash.
+    pub names: Vec<String>,
+    pub image: String,
+    #[serde(rename = "ImageID")]
+    pub image_id: String,
+    pub command: String,
+    /// Seconds since 1970.
+    pub created: i64,
+    pub ports: Vec<PortSummary>,
+    #[serde(deserialize_with = "or_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// `created`, `running` or `exited`.
+    pub state: String,
+    /// For people: `Up 5 minutes`.
+    pub status: String,
+    pub host_config: SummaryHostConfig,
+    pub network_settings: SummaryNetworks,
+}
+
+/// One port of a sandbox in a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortSummary {
+    #[serde(rename = "IP", skip_serializing_if = "String::is_empty")]
+    pub ip: String,
+    #[serde(rename = "PrivatePort")]
+    pub private_port: u16,
+    /// 0, and left out, when it only is exposed.
+    #[serde(rename = "PublicPort", skip_serializing_if = "is_zero")]
+    pub public_port: u16,
+    /// The protocol.
+    #[serde(rename = "Type")]
+    pub kind: String,
+}
+
+fn is_zero(port: &u16) -> bool {
+    *port == 0
+}
+
+/// The part of [`HostConfig`] that is listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SummaryHostConfig {
+    pub network_mode: String,
+}
+
+/// The part of [`NetworkSettings`] that is listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SummaryNetworks {
+    #[serde(deserialize_with = "or_empty")]
+    pub networks: BTreeMap<String, EndpointSettings>,
+}

@@ -1,0 +1,70 @@
+//! What Docker has no words for: namespaces that somebody else made.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::json::or_empty;
+use super::{ContainerCreate, EndpointSettings, PortMap};
+
+/// `POST /containers/{id}/attach-namespace`: the process of a sandbox that was created is there.
+/// One of the two is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AttachNamespace {
+    /// A process in the namespace, which ends with it; 0 for none.
+    pub pid: u32,
+    /// The path of the namespace; empty for none.
+    pub path: String,
+}
+
+/// `POST /fairway/attach`: create and start in one request, for a namespace that exists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AttachRequest {
+    /// Empty: one is made up.
+    pub name: String,
+    /// A process in the namespace; 0 for none.
+    pub pid: u32,
+    /// The path of the namespace; empty for none.
+    pub path: String,
+    /// Who keeps the namespace: `attached` (the default) or `created`.
+    pub kind: String,
+    /// Networks, ports and names.
+    #[serde(deserialize_with = "or_empty")]
+    pub container: ContainerCreate,
+}
+
+/// The reply to [`AttachRequest`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Attached {
+    pub id: String,
+    /// Without a slash.
+    pub name: String,
+    #[serde(deserialize_with = "or_empty")]
+    pub warnings: Vec<String>,
+    /// By the networks' names.
+    #[serde(deserialize_with = "or_empty")]
+    pub networks: BTreeMap<String, EndpointSettings>,
+    #[serde(deserialize_with = "or_empty")]
+    pub ports: PortMap,
+    pub resolv_conf_path: String,
+    pub hosts_path: String,
+    pub hostname_path: String,
+}
+
+/// `POST /fairway/detach`: the opposite of attach: the sandbox is gone, its namespace stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DetachRequest {
+    /// Its name or id.
+    pub container: String,
+}
+
+/// `POST /containers/{id}/exited`: its process ended, says who saw it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Exited {
+    pub code: i32,
+}
