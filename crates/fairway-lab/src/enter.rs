@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use fairway_kernel::system::spawn::{SpawnError, Users, spawn_in_new_namespaces};
+use fairway_kernel::system::spawn::{Users, spawn_in_new_namespaces};
 
 use crate::error::{LabError, Trying};
-use crate::forbidden::{Switches, cause};
+use crate::forbidden::{Switches, explain};
 use crate::lab::{Lab, SCRATCH};
 
 /// Tells a process that it is a lab's; its value is the identity of the network namespace outside.
@@ -87,13 +87,6 @@ pub fn enter(command: &mut Command) -> Result<Child, LabError> {
     let users = if single { Users::OnlyRoot } else { Users::allowed() };
     command.env(MARK, own_network_namespace()?).env("TMPDIR", SCRATCH);
     spawn_in_new_namespaces(command, users).map_err(|error| explain(error, &Switches::read()))
-}
-
-fn explain(error: SpawnError, switches: &Switches) -> LabError {
-    match cause(&error, switches) {
-        Some(cause) => LabError::Forbidden { cause, source: error },
-        None => LabError::Spawn(error),
-    }
 }
 
 /// Whether this is the process that [`enter`] started. The environment alone would not prove it, and a lab built

@@ -16,7 +16,7 @@ pub enum LabError {
         /// Who forbids it, and the way out.
         cause: Cause,
         /// What the kernel answered.
-        source: SpawnError,
+        source: io::Error,
     },
     /// The lab's process could not be started.
     #[error("cannot start the lab's process: {0}")]

@@ -5,6 +5,8 @@ use std::io;
 
 use fairway_kernel::system::spawn::SpawnError;
 
+use crate::error::LabError;
+
 /// Who forbids user namespaces to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -91,10 +93,14 @@ impl Switches {
     }
 }
 
-/// Who is behind the kernel's refusal; none if it is no matter of permission.
-pub(crate) fn cause(error: &SpawnError, switches: &Switches) -> Option<Cause> {
-    let (SpawnError::Unshare(answer) | SpawnError::MapUsers(answer)) = error else { return None };
-    Some(refusal(answer, switches))
+/// Names who is behind it when the kernel refuses the namespaces.
+pub(crate) fn explain(error: SpawnError, switches: &Switches) -> LabError {
+    match error {
+        SpawnError::Unshare(source) | SpawnError::MapUsers(source) => {
+            LabError::Forbidden { cause: refusal(&source, switches), source }
+        }
+        other => LabError::Spawn(other),
+    }
 }
 
 fn refusal(answer: &io::Error, switches: &Switches) -> Cause {
@@ -120,8 +126,8 @@ fn refusal(answer: &io::Error, switches: &Switches) -> Cause {
 mod tests {
     use super::*;
 
-    fn unshare(errno: i32) -> SpawnError {
-        SpawnError::Unshare(io::Error::from_raw_os_error(errno))
+    fn asked(errno: i32, switches: &Switches) -> Cause {
+        refusal(&io::Error::from_raw_os_error(errno), switches)
     }
 
     #[test]
@@ -130,20 +136,21 @@ mod tests {
         let debian = Switches { unprivileged_clone: Some(0), ..open };
         let ubuntu = Switches { apparmor_restricts: Some(1), seccomp: Some(0), ..open };
         let container = Switches { seccomp: Some(2), ..open };
-        assert_eq!(cause(&unshare(libc::EPERM), &debian), Some(Cause::UnprivilegedClone));
-        assert_eq!(cause(&unshare(libc::EPERM), &container), Some(Cause::Seccomp));
-        assert_eq!(cause(&unshare(libc::EPERM), &open), Some(Cause::Unknown));
-        assert_eq!(cause(&unshare(libc::ENOSPC), &open), Some(Cause::Limit { limit: Some(100) }));
-        assert_eq!(cause(&unshare(libc::EINVAL), &Switches::default()), Some(Cause::NotBuilt));
-        // Ubuntu lets the namespace be made and takes its rights: the map is what fails.
-        let map = SpawnError::MapUsers(io::Error::from_raw_os_error(libc::EPERM));
-        assert_eq!(cause(&map, &ubuntu), Some(Cause::AppArmor));
+        assert_eq!(asked(libc::EPERM, &debian), Cause::UnprivilegedClone);
+        assert_eq!(asked(libc::EPERM, &container), Cause::Seccomp);
+        assert_eq!(asked(libc::EPERM, &open), Cause::Unknown);
+        assert_eq!(asked(libc::EACCES, &ubuntu), Cause::AppArmor);
+        assert_eq!(asked(libc::ENOSPC, &open), Cause::Limit { limit: Some(100) });
+        assert_eq!(asked(libc::EINVAL, &Switches::default()), Cause::NotBuilt);
     }
 
     #[test]
-    fn a_missing_program_is_not_forbidden() {
+    fn only_refused_namespaces_count_as_forbidden() {
+        // Ubuntu lets the namespace be made and takes its rights: the map is what fails.
+        let map = SpawnError::MapUsers(io::Error::from_raw_os_error(libc::EPERM));
+        assert!(matches!(explain(map, &Switches::default()), LabError::Forbidden { .. }));
         let missing = SpawnError::Program(io::Error::from_raw_os_error(libc::ENOENT));
-        assert_eq!(cause(&missing, &Switches::default()), None);
+        assert!(matches!(explain(missing, &Switches::default()), LabError::Spawn(_)));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use fairway_kernel::system;

@@ -3,11 +3,13 @@
 mod enter;
 mod error;
 mod forbidden;
+pub mod frame;
 mod lab;
 mod mounts;
 mod place;
 mod probe;
 mod process;
+mod tap;
 mod wire;
 
 pub use enter::{enter, is_inside, main, run};
@@ -20,3 +22,4 @@ pub use probe::{
     serve_datagrams, serve_echo, serve_tcp,
 };
 pub use process::Process;
+pub use tap::{Capture, FrameSender};

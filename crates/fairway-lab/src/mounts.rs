@@ -27,9 +27,8 @@ pub(crate) fn make_lab() -> Result<(), LabError> {
         .trying(|| "part the lab's mounts from the machine's".to_owned())?;
     let hardened = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     match mount("proc", "/proc", "proc", hardened, None) {
-        Err(rustix::io::Errno::PERM) => {
-            let source = fairway_kernel::system::spawn::SpawnError::Processes(rustix::io::Errno::PERM.into());
-            return Err(LabError::Forbidden { cause: Cause::MaskedProc, source });
+        Err(errno @ rustix::io::Errno::PERM) => {
+            return Err(LabError::Forbidden { cause: Cause::MaskedProc, source: errno.into() });
         }
         mounted => mounted.trying(|| "mount a /proc for the lab".to_owned())?,
     }

@@ -4,12 +4,14 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use fairway_kernel::netlink::{Batch, MessageBuilder, Protocol, Socket};
+use fairway_kernel::netlink::{Batch, Message, MessageBuilder, Protocol, Socket};
 use ipnet::IpNet;
 use rustix::net::{AddressFamily, SocketType};
 
 use crate::error::{LabError, Trying};
 
+/// Length of `struct ifinfomsg`.
+const LINK_HEADER: usize = size_of::<libc::ifinfomsg>();
 const CREATE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 const REPLACE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 const UP: u32 = libc::IFF_UP as u32;
@@ -98,24 +100,33 @@ impl Wire {
         Ok(())
     }
 
+    /// The MAC address of an interface.
+    pub(crate) fn mac(&self, interface: &str) -> Result<[u8; 6], LabError> {
+        let answers = self.observe(interface)?;
+        let mac = answers.iter().find_map(|answer| {
+            answer.attributes(LINK_HEADER).find(libc::IFLA_ADDRESS)?.value.try_into().ok()
+        });
+        mac.ok_or(ErrorKind::NotFound).trying(|| format!("read the MAC address of {interface}"))
+    }
+
     fn is_running(&self, interface: &str) -> Result<bool, LabError> {
-        let mut batch = Batch::new();
-        batch
-            .message(libc::RTM_GETLINK, 0, "the link")
-            .raw(&link_header(index(interface)?, 0, 0))
-            .u32(libc::IFLA_EXT_MASK, SKIP_STATISTICS);
-        let action = || format!("observe {interface}");
-        let answers = self
-            .socket
-            .transact(&mut batch)
-            .map_err(|source| LabError::Netlink { action: action(), source })?;
-        Ok(answers.iter().any(|answer| {
-            let link = answer.attributes(size_of::<libc::ifinfomsg>());
+        Ok(self.observe(interface)?.iter().any(|answer| {
+            let link = answer.attributes(LINK_HEADER);
             let up = link.find(libc::IFLA_OPERSTATE).and_then(|state| state.u8()) == Some(OPERATION_UP);
             let port = link.nested(libc::IFLA_LINKINFO).nested(libc::IFLA_INFO_SLAVE_DATA);
             let blocked = port.find(PORT_STATE).is_some_and(|state| state.u8() != Some(PORT_FORWARDING));
             up && !blocked
         }))
+    }
+
+    fn observe(&self, interface: &str) -> Result<Vec<Message>, LabError> {
+        let mut batch = Batch::new();
+        batch
+            .message(libc::RTM_GETLINK, 0, "the link")
+            .raw(&link_header(index(interface)?, 0, 0))
+            .u32(libc::IFLA_EXT_MASK, SKIP_STATISTICS);
+        let answers = self.socket.transact(&mut batch);
+        answers.map_err(|source| LabError::Netlink { action: format!("observe {interface}"), source })
     }
 
     /// Sets an interface down.
@@ -226,8 +237,8 @@ fn link(batch: &mut Batch, flags: u16, index: u32, set: u32) -> MessageBuilder<'
 }
 
 /// `struct ifinfomsg`, with the flags and which of them are meant.
-fn link_header(index: u32, flags: u32, mask: u32) -> [u8; 16] {
-    let mut header = [0; 16];
+fn link_header(index: u32, flags: u32, mask: u32) -> [u8; LINK_HEADER] {
+    let mut header = [0; LINK_HEADER];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..16].copy_from_slice(&mask.to_ne_bytes());
