@@ -1,0 +1,485 @@
+//! Names: a resolver in each sandbox, which answers what the table knows and asks name servers
+//! for the rest.
+
+mod cache;
+mod client;
+mod forward;
+mod respond;
+mod servers;
+mod wire;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use fairway_core::model::SandboxId;
+use fairway_core::names::{Answer, NameTable, QuestionKind, Upstreams};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+
+use crate::poll::{EDGES, Kind, Poller, READ, Token};
+use crate::slab::{Place, Slab};
+use client::Client;
+use forward::{Asker, Forwarder, Outcome};
+use wire::{Query, Unfit, code, kind};
+
+/// How many questions one socket answers before others have their turn.
+const QUESTIONS: usize = 64;
+
+/// How long accepting rests when descriptors or memory have run out.
+const REST: Duration = Duration::from_millis(100);
+
+/// The resolvers' limits.
+#[derive(Debug, Clone)]
+pub struct ResolverLimits {
+    /// How long a name server may take before the next is asked.
+    pub upstream_timeout: Duration,
+    /// The port of name servers.
+    pub upstream_port: u16,
+    /// How many questions of each sandbox may wait for name servers whatever others do.
+    pub in_flight_reserved: usize,
+    /// How many questions of one sandbox may wait for name servers.
+    pub in_flight_per_sandbox: usize,
+    /// How many questions may wait in all, but for those reserved.
+    pub in_flight: usize,
+    /// The most TCP clients of one sandbox.
+    pub clients_per_sandbox: usize,
+    /// How long a TCP client may be silent (RFC 7766 section 6.2.3).
+    pub client_idle: Duration,
+}
+
+impl Default for ResolverLimits {
+    fn default() -> Self {
+        Self {
+            upstream_timeout: Duration::from_secs(2),
+            upstream_port: 53,
+            in_flight_reserved: 16,
+            in_flight_per_sandbox: 256,
+            in_flight: 4_096,
+            clients_per_sandbox: 64,
+            client_idle: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The resolver in one sandbox.
+#[derive(Debug)]
+struct Resolver {
+    sandbox: SandboxId,
+    udp: OwnedFd,
+    tcp: OwnedFd,
+    in_flight: usize,
+    clients: HashSet<Place>,
+}
+
+/// All resolvers and what they know.
+pub(crate) struct Resolvers {
+    /// The names.
+    pub names: NameTable,
+    host_servers: Vec<IpAddr>,
+    by_sandbox: HashMap<SandboxId, Place>,
+    resolvers: Slab<Resolver>,
+    clients: Slab<Client>,
+    /// TCP clients and when they were last known to ask, oldest first.
+    silent: VecDeque<(Instant, Place)>,
+    /// TCP clients that had their turn and ask more.
+    again: Vec<Place>,
+    /// Resolvers that do not accept until there are descriptors.
+    resting: Vec<Place>,
+    rest_until: Option<Instant>,
+    forwarder: Forwarder,
+    limits: ResolverLimits,
+    text: String,
+    out: Vec<u8>,
+    buffer: Vec<u8>,
+    draining: bool,
+}
+
+impl Resolvers {
+    /// Makes resolvers that know nothing.
+    pub fn new(limits: ResolverLimits) -> Self {
+        Self {
+            names: NameTable::new(),
+            host_servers: Vec::new(),
+            by_sandbox: HashMap::new(),
+            resolvers: Slab::default(),
+            clients: Slab::default(),
+            silent: VecDeque::new(),
+            again: Vec::new(),
+            resting: Vec::new(),
+            rest_until: None,
+            forwarder: Forwarder::new(limits.upstream_port, limits.upstream_timeout),
+            limits,
+            text: String::new(),
+            out: Vec::new(),
+            buffer: vec![0; 65_536],
+            draining: false,
+        }
+    }
+
+    /// Answers at these sockets, in place of those that the sandbox's resolver had.
+    pub fn insert(
+        &mut self,
+        poller: &Poller,
+        sandbox: SandboxId,
+        udp: OwnedFd,
+        tcp: OwnedFd,
+    ) -> Result<(), Errno> {
+        rustix::io::ioctl_fionbio(&udp, true)?;
+        rustix::io::ioctl_fionbio(&tcp, true)?;
+        let resolver = Resolver { sandbox, udp, tcp, in_flight: 0, clients: HashSet::new() };
+        let place = self.resolvers.insert(resolver);
+        if let Some(resolver) = self.resolvers.get(place) {
+            let watched = poller
+                .add(&resolver.udp, Token(Kind::ResolverUdp, place), READ)
+                .and_then(|()| poller.add(&resolver.tcp, Token(Kind::ResolverTcp, place), READ));
+            if watched.is_err() {
+                self.close(poller, place);
+                return watched;
+            }
+        }
+        if let Some(old) = self.by_sandbox.insert(sandbox, place) {
+            self.close(poller, old);
+        }
+        Ok(())
+    }
+
+    /// Closes the sockets of a sandbox's resolver, which otherwise keep its namespace alive;
+    /// whether there were any.
+    pub fn remove(&mut self, poller: &Poller, sandbox: SandboxId) -> bool {
+        self.by_sandbox.remove(&sandbox).map(|place| self.close(poller, place)).is_some()
+    }
+
+    fn close(&mut self, poller: &Poller, place: Place) {
+        let Some(resolver) = self.resolvers.remove(place) else { return };
+        poller.remove(&resolver.udp);
+        poller.remove(&resolver.tcp);
+        for client in resolver.clients {
+            self.clients.remove(client);
+        }
+        if resolver.in_flight > 0 {
+            self.forwarder.forget(place);
+        }
+    }
+
+    /// The sockets of a sandbox's resolver: UDP, TCP.
+    pub fn sockets(&self, sandbox: SandboxId) -> Option<[BorrowedFd<'_>; 2]> {
+        let resolver = self.resolvers.get(*self.by_sandbox.get(&sandbox)?)?;
+        Some([resolver.udp.as_fd(), resolver.tcp.as_fd()])
+    }
+
+    /// The sandboxes that have a resolver.
+    pub fn sandboxes(&self) -> impl Iterator<Item = SandboxId> {
+        self.by_sandbox.keys().copied()
+    }
+
+    /// The host's name servers.
+    pub fn host_servers(&self) -> &[IpAddr] {
+        &self.host_servers
+    }
+
+    /// Sets the host's name servers; what the old ones said is forgotten.
+    pub fn set_host_servers(&mut self, servers: Vec<IpAddr>) {
+        if servers != self.host_servers {
+            self.host_servers = servers;
+            self.forwarder.clear();
+        }
+    }
+
+    /// How many questions wait for name servers.
+    pub fn in_flight(&self) -> usize {
+        self.forwarder.len()
+    }
+
+    /// Handles an event of one of the resolvers' sockets.
+    pub fn ready(&mut self, poller: &Poller, token: Token, flags: EventFlags, now: Instant) {
+        let Token(kind, place) = token;
+        match kind {
+            Kind::ResolverUdp => self.datagrams(poller, place, now),
+            Kind::ResolverTcp => self.accept(poller, place, now),
+            Kind::ResolverClient => {
+                if let Some(client) = self.clients.get_mut(place) {
+                    client.note(flags);
+                    self.serve(poller, place, now);
+                }
+            }
+            Kind::Upstream => {
+                let outcome = self.forwarder.ready(poller, place, flags, now);
+                self.settle(poller, outcome, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn datagrams(&mut self, poller: &Poller, place: Place, now: Instant) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..QUESTIONS {
+            let Some(resolver) = self.resolvers.get(place) else { break };
+            let (length, from) = match rustix::net::recvfrom(&resolver.udp, &mut buffer[..], RecvFlags::empty())
+            {
+                Ok((_, length, Some(from))) => (length.min(buffer.len()), from),
+                Ok((_, _, None)) => continue,
+                Err(Errno::AGAIN) => break,
+                // An ICMP error of an earlier answer.
+                Err(_) => continue,
+            };
+            let Ok(from) = SocketAddr::try_from(from) else { continue };
+            self.answer(poller, place, Asker::Udp(from), &buffer[..length], now);
+            if let Some(resolver) = self.resolvers.get(place)
+                && !self.out.is_empty()
+            {
+                // An asker that does not take its answer asks again.
+                let _ = rustix::net::sendto(&resolver.udp, &self.out, SendFlags::NOSIGNAL, &from);
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Answers a question into `out`, which stays empty if there is nothing to say yet.
+    fn answer(&mut self, poller: &Poller, place: Place, asker: Asker, packet: &[u8], now: Instant) {
+        self.out.clear();
+        let Some(resolver) = self.resolvers.get(place) else { return };
+        let query = match wire::query(packet, &mut self.text) {
+            Ok(query) => query,
+            Err(Unfit::Silent) => return,
+            Err(Unfit::Code(code)) => return respond::unreadable(&mut self.out, packet, code),
+        };
+        if query.edns.is_some() && wire::edns_version(packet, &query) > 0 {
+            return respond::only_code(&mut self.out, packet, &query, code::BAD_VERSION);
+        }
+        let kind = if query.class == wire::INTERNET { question_kind(query.kind) } else { QuestionKind::Other };
+        let limit = limit(asker, &query);
+        match self.names.answer(resolver.sandbox, &self.text, kind) {
+            Answer::Addresses(all) => respond::addresses(&mut self.out, packet, &query, limit, &all),
+            Answer::Names(all) => respond::names(&mut self.out, packet, &query, limit, &all),
+            Answer::Nothing => respond::only_code(&mut self.out, packet, &query, code::NO_ERROR),
+            Answer::Unreachable => respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE),
+            Answer::Forward(upstreams) => {
+                let servers = match upstreams {
+                    Upstreams::Host => &self.host_servers,
+                    Upstreams::Servers(servers) => servers,
+                    Upstreams::Nowhere => &Vec::new(),
+                };
+                let key = Forwarder::key(packet, &query, servers);
+                if let Some((bytes, reply, age)) = self.forwarder.cache.find(&key, now) {
+                    return respond::relayed(&mut self.out, packet, &query, limit, (bytes, reply), age);
+                }
+                let in_flight = resolver.in_flight;
+                if in_flight >= self.limits.in_flight_reserved
+                    && (in_flight >= self.limits.in_flight_per_sandbox
+                        || self.forwarder.len() >= self.limits.in_flight)
+                {
+                    return respond::only_code(&mut self.out, packet, &query, code::REFUSED);
+                }
+                if !self.forwarder.ask(poller, place, asker, packet, query, key, servers, now) {
+                    return respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE);
+                }
+                if let Some(resolver) = self.resolvers.get_mut(place) {
+                    resolver.in_flight += 1;
+                }
+                if let Asker::Tcp(client) = asker
+                    && let Some(client) = self.clients.get_mut(client)
+                {
+                    client.in_flight += 1;
+                }
+            }
+        }
+    }
+
+    /// Tells an asker what name servers said.
+    fn settle(&mut self, poller: &Poller, outcome: Outcome, now: Instant) {
+        let pending = match outcome {
+            Outcome::Waits => return,
+            Outcome::Answered(pending, bytes, reply) => {
+                let limit = limit(pending.asker, &pending.query);
+                respond::relayed(&mut self.out, &pending.packet, &pending.query, limit, (&bytes, &reply), 0);
+                pending
+            }
+            Outcome::Failed(pending) => {
+                respond::only_code(&mut self.out, &pending.packet, &pending.query, code::SERVER_FAILURE);
+                pending
+            }
+        };
+        let Some(resolver) = self.resolvers.get_mut(pending.resolver) else { return };
+        resolver.in_flight = resolver.in_flight.saturating_sub(1);
+        match pending.asker {
+            Asker::Udp(to) => {
+                // An asker that does not take its answer asks again.
+                let _ = rustix::net::sendto(&resolver.udp, &self.out, SendFlags::NOSIGNAL, &to);
+            }
+            Asker::Tcp(place) => {
+                if let Some(client) = self.clients.get_mut(place) {
+                    client.in_flight = client.in_flight.saturating_sub(1);
+                    client.answer(&self.out);
+                    self.serve(poller, place, now);
+                }
+            }
+        }
+        if self.draining {
+            self.drain(poller);
+        }
+    }
+
+    fn accept(&mut self, poller: &Poller, place: Place, now: Instant) {
+        for _ in 0..QUESTIONS {
+            let Some(resolver) = self.resolvers.get_mut(place) else { return };
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = match rustix::net::accept_with(&resolver.tcp, flags) {
+                Ok(socket) => socket,
+                Err(Errno::CONNABORTED | Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return,
+                Err(_) => return self.rest(poller, place, now),
+            };
+            if resolver.clients.len() >= self.limits.clients_per_sandbox {
+                continue;
+            }
+            let client = self.clients.insert(Client::new(place, socket, now));
+            resolver.clients.insert(client);
+            self.silent.push_back((now, client));
+            if let Some(added) = self.clients.get(client)
+                && poller.add(&added.socket, Token(Kind::ResolverClient, client), EDGES).is_err()
+            {
+                self.hang_up(client);
+            }
+        }
+    }
+
+    /// Accepts no TCP clients of one sandbox for a while, for want of descriptors or memory.
+    fn rest(&mut self, poller: &Poller, place: Place, now: Instant) {
+        if let Some(resolver) = self.resolvers.get(place)
+            && poller
+                .modify(&resolver.tcp, Token(Kind::ResolverTcp, place), EventFlags::empty())
+                .is_ok()
+        {
+            self.resting.push(place);
+            self.rest_until = Some(now + REST);
+        }
+    }
+
+    fn hang_up(&mut self, place: Place) {
+        if let Some(client) = self.clients.remove(place)
+            && let Some(resolver) = self.resolvers.get_mut(client.resolver)
+        {
+            resolver.clients.remove(&place);
+        }
+    }
+
+    /// Sends a TCP client its answers and reads its questions, as far as both go.
+    fn serve(&mut self, poller: &Poller, place: Place, now: Instant) {
+        for _ in 0..QUESTIONS {
+            let Some(client) = self.clients.get_mut(place) else { return };
+            if client.flush().is_err() || client.is_done() {
+                return self.hang_up(place);
+            }
+            if !client.may_ask() {
+                return;
+            }
+            client.used = now;
+            let resolver = client.resolver;
+            if let Some(question) = client.question() {
+                self.answer(poller, resolver, Asker::Tcp(place), &question, now);
+                if let Some(client) = self.clients.get_mut(place)
+                    && !self.out.is_empty()
+                {
+                    client.answer(&self.out);
+                }
+                continue;
+            }
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let filled = client.fill(&mut buffer);
+            self.buffer = buffer;
+            match filled {
+                Ok(true) => {}
+                Ok(false) if client.is_done() => return self.hang_up(place),
+                Ok(false) => return,
+                Err(_) => return self.hang_up(place),
+            }
+        }
+        self.again.push(place);
+    }
+
+    /// Goes on with TCP clients that ask more than one turn allows, and ends what took too long.
+    pub fn turn(&mut self, poller: &Poller, now: Instant) {
+        for place in std::mem::take(&mut self.again) {
+            self.serve(poller, place, now);
+        }
+        if self.rest_until.is_some_and(|until| until <= now) {
+            self.rest_until = None;
+            for place in std::mem::take(&mut self.resting) {
+                if let Some(resolver) = self.resolvers.get(place) {
+                    // It can only fail for want of memory; the socket is watched already.
+                    let _ = poller.modify(&resolver.tcp, Token(Kind::ResolverTcp, place), READ);
+                }
+            }
+        }
+        while let Some(outcome) = self.forwarder.expire(poller, now) {
+            self.settle(poller, outcome, now);
+        }
+        while let Some((seen, place)) = self.silent.front().copied() {
+            if seen + self.limits.client_idle > now {
+                return;
+            }
+            self.silent.pop_front();
+            match self.clients.get(place) {
+                Some(client) if client.used > seen || client.in_flight > 0 => {
+                    let used = if client.in_flight > 0 { now } else { client.used };
+                    self.silent.push_back((used, place));
+                }
+                Some(_) => self.hang_up(place),
+                None => {}
+            }
+        }
+    }
+
+    /// When `turn` wants to be called next.
+    pub fn deadline(&self, now: Instant) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let rest = self.rest_until.map(|at| at.saturating_duration_since(now));
+        let silent = self
+            .silent
+            .front()
+            .map(|(seen, _)| (*seen + self.limits.client_idle).saturating_duration_since(now));
+        [rest, silent, self.forwarder.deadline(now)].into_iter().flatten().min()
+    }
+
+    /// Takes no more questions, and closes each resolver once its last one is answered.
+    pub fn drain(&mut self, poller: &Poller) {
+        self.draining = true;
+        let all: Vec<(Place, bool)> =
+            self.resolvers.iter().map(|(place, resolver)| (place, resolver.in_flight == 0)).collect();
+        for (place, is_done) in all {
+            if is_done {
+                self.close(poller, place);
+            } else if let Some(resolver) = self.resolvers.get(place) {
+                poller.remove(&resolver.udp);
+                poller.remove(&resolver.tcp);
+            }
+        }
+        self.by_sandbox.clear();
+    }
+}
+
+/// The longest answer that this asker takes.
+fn limit(asker: Asker, query: &Query) -> usize {
+    match asker {
+        Asker::Udp(_) => respond::udp_limit(query),
+        Asker::Tcp(_) => respond::LONGEST_TCP,
+    }
+}
+
+fn question_kind(number: u16) -> QuestionKind {
+    match number {
+        kind::A => QuestionKind::A,
+        kind::AAAA => QuestionKind::Aaaa,
+        kind::PTR => QuestionKind::Ptr,
+        kind::MX => QuestionKind::Mx,
+        _ => QuestionKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The relay itself: one thread, one loop, one table.
+
+mod control;
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
+
+use crate::confine::{self, Confinement, User};
+use crate::poll::{Kind, Poller, Token};
+use crate::proxy::{Proxy, ProxyLimits};
+use crate::resolver::{ResolverLimits, Resolvers};
+use control::Control;
+
+/// Why the relay cannot go on.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// The kernel does not give what the loop needs.
+    #[error("the relay cannot watch its sockets: {0}")]
+    Poll(#[source] Errno),
+    /// The control socket cannot be used.
+    #[error("the relay's control socket is of no use: {0}; give it a SOCK_SEQPACKET socket that listens")]
+    Control(#[source] Errno),
+}
+
+/// How the relay runs.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration {
+    /// The user and group to become, if the process may.
+    pub user: Option<User>,
+    /// Leave out every confinement; for tests that look into the process.
+    pub unconfined: bool,
+    /// The proxy's limits.
+    pub proxy: ProxyLimits,
+    /// The resolvers' limits.
+    pub resolver: ResolverLimits,
+}
+
+/// Runs the relay: serves whichever daemon connected last to `control`, and everybody else.
+///
+/// `control` is a unix socket of type SOCK_SEQPACKET that listens; whoever can connect to it
+/// commands the relay. Returns when the relay was told to hand over and the last connection
+/// ended, or on an error that leaves nothing to be done. Meant for a process of its own with one
+/// thread: the confinement is that of the calling thread and stays.
+pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerError> {
+    let descriptors = raise_descriptor_limit();
+    let confinement = if configuration.unconfined {
+        Confinement::default()
+    } else {
+        confine::confine(configuration.user)
+    };
+    for (part, reason) in &confinement.missing {
+        tracing::warn!(part, reason, "the relay is less confined than it could be");
+    }
+    let mut proxy = configuration.proxy;
+    // Each connection is two descriptors. Names must be answered when ports are swamped.
+    proxy.connections = proxy.connections.min(descriptors / 5 * 2 / 2);
+    proxy.flows = proxy.flows.min(descriptors / 5);
+    proxy.pipes = proxy.pipes.min(descriptors / 20);
+    Relay {
+        poller: Poller::new().map_err(ServerError::Poll)?,
+        control: Control::new(control, confinement),
+        proxy: Proxy::new(&proxy),
+        resolvers: Resolvers::new(configuration.resolver),
+        ends: None,
+    }
+    .serve()
+}
+
+/// Raises the limit of open files as far as it goes, and returns it.
+fn raise_descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    current.and_then(|current| usize::try_from(current).ok()).unwrap_or(usize::MAX / 8)
+}
+
+/// Everything that the relay is.
+struct Relay {
+    poller: Poller,
+    control: Control,
+    proxy: Proxy,
+    resolvers: Resolvers,
+    /// By when it ends, once it has handed over.
+    ends: Option<Instant>,
+}
+
+impl Relay {
+    fn serve(mut self) -> Result<(), ServerError> {
+        self.control.watch(&self.poller).map_err(ServerError::Control)?;
+        let mut ready = Vec::new();
+        loop {
+            let timeout = self.deadline(Instant::now());
+            self.poller.wait(timeout, &mut ready).map_err(ServerError::Poll)?;
+            let now = Instant::now();
+            for (token, flags) in ready.iter().copied() {
+                match token {
+                    Token(Kind::ControlListener | Kind::Daemon, _) => self.command(token, flags, now),
+                    Token(
+                        Kind::ResolverUdp | Kind::ResolverTcp | Kind::ResolverClient | Kind::Upstream,
+                        _,
+                    ) => self.resolvers.ready(&self.poller, token, flags, now),
+                    _ => self.proxy.ready(&self.poller, token, flags, now),
+                }
+            }
+            self.proxy.turn(&self.poller, now);
+            self.resolvers.turn(&self.poller, now);
+            if let Some(ends) = self.ends
+                && (ends <= now || self.is_idle())
+                && self.control.is_quiet()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.proxy.connections() == 0 && self.resolvers.in_flight() == 0
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Duration> {
+        let ends = self.ends.map(|at| {
+            // Short, for the last connection may end without an event of its own to follow.
+            at.saturating_duration_since(now).min(Duration::from_millis(50))
+        });
+        [self.proxy.deadline(now), self.resolvers.deadline(now), ends].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

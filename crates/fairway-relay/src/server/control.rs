@@ -1,0 +1,303 @@
+//! What a daemon asks of the relay, and what it is answered.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use fairway_core::model::{Protocol, SandboxId};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use std::net::SocketAddr;
+
+use super::Relay;
+use crate::confine::Confinement;
+use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChange};
+use crate::poll::{Kind, Poller, READ, Token};
+use crate::slab::Place;
+use crate::table::{Hello, Record, RecordKey, Refusal};
+
+/// The place of sockets of which there is one.
+const ONLY: Place = Place { slot: 0, generation: 0 };
+
+/// How many messages of the daemon are read before others have their turn.
+const MESSAGES: usize = 16;
+
+/// Whose sockets go along with an answer.
+#[derive(Debug, Clone, Copy)]
+enum Along {
+    Port(Protocol, SocketAddr),
+    Resolver(SandboxId),
+}
+
+/// An answer that waits to be sent.
+struct Answer {
+    bytes: Vec<u8>,
+    sockets: Vec<OwnedFd>,
+}
+
+/// The daemon's connection.
+struct Daemon {
+    socket: OwnedFd,
+    /// Tells this connection's events from those of earlier ones.
+    place: Place,
+    /// The parts of a batch that is not complete yet.
+    batch: Vec<(SentChange, Vec<OwnedFd>)>,
+    answers: VecDeque<Answer>,
+}
+
+/// Where daemons connect, and the one that did last.
+pub(super) struct Control {
+    listener: Option<OwnedFd>,
+    daemon: Option<Daemon>,
+    connections: u32,
+    confinement: Confinement,
+    buffer: Vec<u8>,
+}
+
+impl Control {
+    pub(super) fn new(listener: OwnedFd, confinement: Confinement) -> Self {
+        Self { listener: Some(listener), daemon: None, connections: 0, confinement, buffer: vec![0; MAX_BYTES] }
+    }
+
+    pub(super) fn watch(&self, poller: &Poller) -> Result<(), Errno> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        rustix::io::ioctl_fionbio(listener, true)?;
+        poller.add(listener, Token(Kind::ControlListener, ONLY), READ)
+    }
+
+    /// Whether the daemon has been told everything.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.daemon.as_ref().is_none_or(|daemon| daemon.answers.is_empty())
+    }
+
+    /// Takes a new daemon in place of the old one.
+    fn accept(&mut self, poller: &Poller) {
+        let Some(listener) = &self.listener else { return };
+        let Ok(socket) = rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+        else {
+            return;
+        };
+        self.connections = (self.connections + 1) & 0xff_ffff;
+        let place = Place { slot: 0, generation: self.connections };
+        if poller.add(&socket, Token(Kind::Daemon, place), READ).is_ok() {
+            self.daemon = Some(Daemon { socket, place, batch: Vec::new(), answers: VecDeque::new() });
+        }
+    }
+
+    fn answer(&mut self, answers: Vec<Answer>) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.answers.extend(answers);
+        }
+    }
+
+    /// Sends what waits; `false` when the daemon is gone.
+    fn flush(&mut self, poller: &Poller) -> bool {
+        let Some(daemon) = &mut self.daemon else { return true };
+        while let Some(answer) = daemon.answers.front() {
+            let sockets: Vec<BorrowedFd<'_>> = answer.sockets.iter().map(AsFd::as_fd).collect();
+            match message::send(&daemon.socket, &answer.bytes, &sockets) {
+                Ok(()) => drop(daemon.answers.pop_front()),
+                // TOOMANYREFS: so many sockets are on their way that the daemon must read first.
+                Err(Errno::AGAIN | Errno::TOOMANYREFS) => break,
+                Err(_) => return false,
+            }
+        }
+        let interest = if daemon.answers.is_empty() { READ } else { READ | EventFlags::OUT };
+        poller.modify(&daemon.socket, Token(Kind::Daemon, daemon.place), interest).is_ok()
+    }
+}
+
+impl Relay {
+    /// Handles an event of the control sockets.
+    pub(super) fn command(&mut self, token: Token, _flags: EventFlags, now: Instant) {
+        match token {
+            Token(Kind::ControlListener, _) => self.control.accept(&self.poller),
+            Token(_, place) => {
+                if self.control.daemon.as_ref().is_some_and(|daemon| daemon.place == place)
+                    && (self.read(now).is_err() || !self.control.flush(&self.poller))
+                {
+                    // What it asked for stays in force: a new daemon will come.
+                    self.control.daemon = None;
+                }
+            }
+        }
+    }
+
+    /// Reads and obeys what the daemon sent.
+    fn read(&mut self, now: Instant) -> Result<(), MessageError> {
+        for _ in 0..MESSAGES {
+            let Control { daemon: Some(daemon), buffer, .. } = &mut self.control else { return Ok(()) };
+            let (length, sockets) = match message::receive(&daemon.socket, buffer) {
+                Err(MessageError::Socket(Errno::AGAIN)) => return Ok(()),
+                other => other?,
+            };
+            let request = serde_json::from_slice(&buffer[..length])?;
+            let answers = self.obey(request, sockets, now)?;
+            self.control.answer(answers);
+        }
+        Ok(())
+    }
+
+    fn obey(
+        &mut self,
+        request: Request,
+        sockets: Vec<OwnedFd>,
+        now: Instant,
+    ) -> Result<Vec<Answer>, MessageError> {
+        match request {
+            Request::Hello => {
+                let hello = Hello {
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    pid: std::process::id(),
+                    confinement: self.control.confinement.in_force.clone(),
+                    missing: self.control.confinement.missing.clone(),
+                };
+                Ok(vec![answer(&Response::Hello(hello))?])
+            }
+            Request::Change { changes, last } => {
+                let Some(daemon) = &mut self.control.daemon else { return Ok(Vec::new()) };
+                let mut sockets = sockets.into_iter();
+                for change in changes {
+                    let count = if let SentChange::Insert(_, count) = &change { *count } else { 0 };
+                    daemon.batch.push((change, sockets.by_ref().take(count).collect()));
+                }
+                if !last {
+                    return Ok(Vec::new());
+                }
+                let batch = std::mem::take(&mut daemon.batch);
+                let refusals = batch.into_iter().filter_map(|(change, sockets)| self.change(change, sockets));
+                Ok(vec![answer(&Response::Changed(refusals.collect()))?])
+            }
+            Request::Describe { sockets } => self.describe(sockets),
+            Request::HandOver { limit } => {
+                let answers = self.describe(true)?;
+                self.proxy.drain(&self.poller);
+                self.resolvers.drain(&self.poller);
+                if let Some(listener) = self.control.listener.take() {
+                    self.poller.remove(&listener);
+                }
+                let longest = Duration::from_secs(365 * 86_400);
+                self.ends = Some(now + Duration::from_millis(limit).min(longest));
+                Ok(answers)
+            }
+        }
+    }
+
+    fn change(&mut self, change: SentChange, sockets: Vec<OwnedFd>) -> Option<Refusal> {
+        match change {
+            SentChange::Insert(record, _) => {
+                let key = record.key();
+                self.insert(record, sockets).err().map(|reason| Refusal { key, reason })
+            }
+            SentChange::Remove(key) => {
+                self.remove(&key);
+                None
+            }
+        }
+    }
+
+    fn insert(&mut self, record: Record, mut sockets: Vec<OwnedFd>) -> Result<(), String> {
+        if !sockets.is_empty() && sockets.len() != record.sockets() {
+            let (came, needed) = (sockets.len(), record.sockets());
+            return Err(format!("{came} sockets came with it and {needed} are needed"));
+        }
+        match record {
+            Record::Port { protocol, address, purpose } => self
+                .proxy
+                .insert(&self.poller, (protocol, address), &purpose, sockets.pop())
+                .map_err(|error| error.to_string()),
+            Record::Resolver(sandbox) => match (sockets.pop(), sockets.pop()) {
+                (Some(tcp), Some(udp)) => {
+                    self.resolvers.insert(&self.poller, sandbox, udp, tcp).map_err(|errno| {
+                        format!("the kernel refused its sockets: {errno}; send UDP, bound, and TCP, listening")
+                    })
+                }
+                _ if self.resolvers.sockets(sandbox).is_some() => Ok(()),
+                _ => Err("no sockets came with it, and none are there to keep; send them".to_owned()),
+            },
+            Record::Names(record) => {
+                self.resolvers.names.insert(record);
+                Ok(())
+            }
+            Record::View(view) => {
+                self.resolvers.names.set_view(view);
+                Ok(())
+            }
+            Record::HostServers(servers) => {
+                self.resolvers.set_host_servers(servers);
+                Ok(())
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &RecordKey) {
+        match key {
+            RecordKey::Port(protocol, address) => {
+                self.proxy.remove(&self.poller, (*protocol, *address));
+            }
+            RecordKey::Resolver(sandbox) => {
+                self.resolvers.remove(&self.poller, *sandbox);
+            }
+            RecordKey::Names(endpoint) => {
+                self.resolvers.names.remove(*endpoint);
+            }
+            RecordKey::View(sandbox) => {
+                self.resolvers.names.remove_view(*sandbox);
+            }
+            RecordKey::HostServers => self.resolvers.set_host_servers(Vec::new()),
+        }
+    }
+
+    /// Everything in the table, with duplicates of the sockets if they are wanted.
+    fn describe(&self, with_sockets: bool) -> Result<Vec<Answer>, MessageError> {
+        let ports = self.proxy.records().map(|record| match record {
+            Record::Port { protocol, address, .. } => (record, Some(Along::Port(protocol, address))),
+            record => (record, None),
+        });
+        let resolvers = self
+            .resolvers
+            .sandboxes()
+            .map(|sandbox| (Record::Resolver(sandbox), Some(Along::Resolver(sandbox))));
+        let names = self.resolvers.names.records().cloned().map(Record::Names);
+        let views = self.resolvers.names.views().cloned().map(Record::View);
+        let servers = Record::HostServers(self.resolvers.host_servers().to_vec());
+        let plain = names.chain(views).chain([servers]).map(|record| (record, None));
+        let all: Vec<(Record, Option<Along>)> = ports.chain(resolvers).chain(plain).collect();
+
+        let count = |(record, _): &(Record, Option<Along>)| if with_sockets { record.sockets() } else { 0 };
+        let text = |run: &[(Record, Option<Along>)], last| {
+            let records = run.iter().map(|item| (item.0.clone(), count(item))).collect();
+            serde_json::to_vec(&Response::Records { records, last })
+        };
+        let mut answers = Vec::new();
+        message::packets(&all, count, text, |run, bytes| {
+            let mut sockets = Vec::new();
+            if with_sockets {
+                for along in run.iter().filter_map(|(_, along)| *along) {
+                    self.duplicate(along, &mut sockets)?;
+                }
+            }
+            answers.push(Answer { bytes, sockets });
+            Ok(())
+        })?;
+        Ok(answers)
+    }
+
+    fn duplicate(&self, along: Along, into: &mut Vec<OwnedFd>) -> Result<(), Errno> {
+        let mut add = |socket: BorrowedFd<'_>| -> Result<(), Errno> {
+            into.push(rustix::io::fcntl_dupfd_cloexec(socket, 0)?);
+            Ok(())
+        };
+        match along {
+            Along::Port(protocol, address) => add(self.proxy.socket((protocol, address)).ok_or(Errno::BADF)?),
+            Along::Resolver(sandbox) => {
+                self.resolvers.sockets(sandbox).ok_or(Errno::BADF)?.into_iter().try_for_each(add)
+            }
+        }
+    }
+}
+
+fn answer(response: &Response) -> Result<Answer, MessageError> {
+    Ok(Answer { bytes: serde_json::to_vec(response)?, sockets: Vec::new() })
+}
