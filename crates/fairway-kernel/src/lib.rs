@@ -10,6 +10,7 @@ pub mod process;
 pub mod route;
 pub mod sysctl;
 pub mod system;
+pub mod watch;
 
 #[cfg(test)]
 mod testing;
