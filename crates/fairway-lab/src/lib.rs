@@ -1,5 +1,6 @@
 //! Labs: throw-away sets of network namespaces that play hosts on LANs.
 
+pub mod dns;
 mod enter;
 mod error;
 mod forbidden;

@@ -11,13 +11,14 @@ pub use client::{Question, ask};
 pub use datagram::{DatagramFlow, ask_datagram};
 pub use outcome::{Outcome, Reply};
 pub use server::{Server, serve_datagrams, serve_echo, serve_tcp};
+pub(crate) use socket::{connect_tcp, connect_udp};
 pub use transfer::{Fault, Transfer, TransferReport};
 
 use std::net::SocketAddr;
 
 use crate::error::LabError;
 
-fn socket_address(text: &str) -> Result<SocketAddr, LabError> {
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, LabError> {
     text.parse().map_err(|_| LabError::Address {
         text: text.to_owned(),
         wanted: "an address and a port",

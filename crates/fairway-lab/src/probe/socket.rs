@@ -55,7 +55,7 @@ pub(super) fn wait(
 }
 
 /// Connects by TCP within a time, from an address if one is given.
-pub(super) fn connect_tcp(
+pub(crate) fn connect_tcp(
     target: SocketAddr,
     source: Option<SocketAddr>,
     deadline: Instant,
@@ -79,7 +79,7 @@ pub(super) fn connect_tcp(
 }
 
 /// A UDP socket that only hears and asks this target, by way of an address if one is given.
-pub(super) fn connect_udp(target: SocketAddr, source: Option<SocketAddr>) -> io::Result<UdpSocket> {
+pub(crate) fn connect_udp(target: SocketAddr, source: Option<SocketAddr>) -> io::Result<UdpSocket> {
     let socket = open(target, SocketType::DGRAM)?;
     if let Some(source) = source {
         bind(&socket, &source)?;
