@@ -1,0 +1,3 @@
+//! What the `fairway` program is made of, so that its tests can use it too.
+
+pub mod process;

@@ -1,0 +1,113 @@
+//! The processes of sandboxes: how `fairway run`, `start`, `exec`, `logs` and `stop` start, enter,
+//! record and end them. Nothing in here knows of the daemon.
+//!
+//! A process is started in two phases, because its network must be there before its command is:
+//! [`launch`] makes a process in new namespaces, which waits; whoever called reads its
+//! [`identity`](Launched::identity) and [`namespace`](Launched::namespace), has the namespace
+//! connected, and then [releases](Launched::release) the process, which becomes the command, or
+//! drops it, which ends it. It ends too when its starter does before the release. [`detach`] does
+//! the same through a supervisor, a process that outlives its starter, and the daemon too.
+//!
+//! Between fork and exec this program runs itself again as a *stage* ([`stage`]), so that all of
+//! it is ordinary single-threaded code instead of what may be done after a fork:
+//!
+//! ```text
+//! fairway run ----------------------------- sandbox-init, then the command (pid 1 of its own)
+//! fairway run -d ---- sandbox-supervise --- sandbox-init, then the command
+//! fairway exec ---------------------------- sandbox-enter, then the command
+//! ```
+//!
+//! As in Docker, the command itself is process 1 of its namespace: it is not ended by a signal
+//! that it has no handler for, SIGKILL apart.
+
+mod capability;
+mod channel;
+mod enter;
+mod environment;
+mod failure;
+mod identity;
+mod init;
+mod launch;
+mod log;
+mod mounts;
+mod program;
+mod running;
+mod supervisor;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use capability::{CapabilitySet, UnknownCapability};
+pub use enter::{Entry, enter};
+pub use environment::{environment, home};
+pub use failure::{Failure, LaunchError};
+pub use identity::{SignalError, Stopped, identify, send_signal, stop};
+pub use launch::{Launched, launch};
+pub use log::{LogError, LogOptions, print_log};
+pub use running::Running;
+pub use supervisor::{Detached, Ending, Order, detach};
+
+/// The network namespace of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkNamespace {
+    /// A new one, in which even loopback is down.
+    New,
+    /// That of the caller: `--network host`.
+    Caller,
+    /// The one that a path names: `--network container:NAME`.
+    Join(PathBuf),
+}
+
+/// Everything about a process that is known before its namespaces are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// In which network namespace.
+    pub network: NetworkNamespace,
+    /// The host name of its UTS namespace.
+    pub hostname: String,
+    /// What it may do: see [`CapabilitySet::choose`].
+    pub capabilities: CapabilitySet,
+    /// Whether `/proc/sys`, `/sys` and what is masked for others is there and can be written.
+    pub privileged: bool,
+    /// Its environment, complete: see [`environment`].
+    pub environment: Vec<(String, String)>,
+    /// Its working directory.
+    pub directory: PathBuf,
+    /// The command and its arguments; the command is looked for in the `PATH` of the environment.
+    pub command: Vec<String>,
+    /// Directories and files that it must not see, such as the one with the daemon's socket. To
+    /// hide a *file* holds only until somebody removes it and makes it anew, as a daemon does with
+    /// its socket when it starts: the kernel then takes away what was mounted on it. So let the
+    /// socket be in a directory of its own and hide that.
+    pub hidden: Vec<PathBuf>,
+}
+
+/// The files that a process sees in `/etc`, known once its network is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// What is to be `/etc/resolv.conf`; none leaves the host's.
+    pub resolv_conf: Option<PathBuf>,
+    /// What is to be `/etc/hosts`; none leaves the host's.
+    pub hosts: Option<PathBuf>,
+    /// What is to be `/etc/hostname`; none leaves the host's.
+    pub hostname: Option<PathBuf>,
+}
+
+/// Runs the stage that this program was started as, if it was started as one, and returns the exit
+/// code that it ends with. To be called first in `main`, before there is any other thread.
+///
+/// `arguments` are those of the program, its name included. `report` is told, in a supervisor,
+/// how the process ended: see [`Order::context`].
+pub fn stage(
+    mut arguments: impl Iterator<Item = OsString>,
+    report: impl FnOnce(&str, Ending),
+) -> Option<i32> {
+    match arguments.nth(1)?.to_str()? {
+        init::STAGE => Some(init::main()),
+        enter::STAGE => Some(enter::main()),
+        supervisor::STAGE => Some(supervisor::main(report)),
+        _ => None,
+    }
+}

@@ -1,0 +1,249 @@
+//! Reading a log: `fairway logs`.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock, inotify};
+use rustix::io::Errno;
+
+use super::{Line, Stream};
+
+/// How a log is to be printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// `--follow`: goes on while there is a writer.
+    pub follow: bool,
+    /// `--tail`: how many of the lines that are there; all when none is given.
+    pub tail: Option<usize>,
+    /// `--timestamps`: each line begins with its time.
+    pub timestamps: bool,
+}
+
+/// Why a log could not be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// There is no log.
+    #[error("there is no log at {path}: only what runs detached (run -d, start) has one")]
+    Absent {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read the log {path}: {source}")]
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is not as this program writes them.
+    #[error("line {number} of the log {path} is damaged: {source}")]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// Which line, from 1.
+        number: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// It cannot be printed, perhaps because nobody reads any more.
+    #[error("cannot print the log: {0}")]
+    Output(io::Error),
+}
+
+/// Prints a log, what the command wrote to its standard error to `err` and all else to `out`.
+///
+/// # Errors
+/// That there is none, or that it cannot be read or printed.
+pub fn print_log(
+    path: &Path,
+    options: &LogOptions,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Result<(), LogError> {
+    let unreadable = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => LogError::Absent { path: path.to_owned() },
+        _ => LogError::Unreadable { path: path.to_owned(), source },
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let writer = file.try_clone().map_err(unreadable)?;
+    // Watched from before the first line is read, so that none is missed.
+    let watch = if options.follow { Some(watch(path).map_err(unreadable)?) } else { None };
+    let mut reader = LineReader { path, reader: BufReader::new(file), partial: Vec::new(), number: 0 };
+
+    let mut last = VecDeque::new();
+    while let Some(line) = reader.next()? {
+        match options.tail {
+            None => print(&line, options, out, err)?,
+            Some(0) => {}
+            Some(most) => {
+                if last.len() == most {
+                    last.pop_front();
+                }
+                last.push_back(line);
+            }
+        }
+    }
+    for line in &last {
+        print(line, options, out, err)?;
+    }
+    let Some(watch) = watch else { return flush(out, err) };
+    loop {
+        flush(out, err)?;
+        let over = no_writer(&writer).map_err(unreadable)?;
+        while let Some(line) = reader.next()? {
+            print(&line, options, out, err)?;
+        }
+        if over {
+            return flush(out, err);
+        }
+        wait(&watch).map_err(|errno| unreadable(errno.into()))?;
+    }
+}
+
+struct LineReader<'a> {
+    path: &'a Path,
+    reader: BufReader<File>,
+    partial: Vec<u8>,
+    number: usize,
+}
+
+impl LineReader<'_> {
+    /// The next whole line; none when there is not yet one.
+    fn next(&mut self) -> Result<Option<Line>, LogError> {
+        self.reader
+            .read_until(b'\n', &mut self.partial)
+            .map_err(|source| LogError::Unreadable { path: self.path.to_owned(), source })?;
+        if self.partial.last() != Some(&b'\n') {
+            return Ok(None);
+        }
+        self.number += 1;
+        let line = serde_json::from_slice(&self.partial).map_err(|source| LogError::Damaged {
+            path: self.path.to_owned(),
+            number: self.number,
+            source,
+        })?;
+        self.partial.clear();
+        Ok(Some(line))
+    }
+}
+
+fn print(
+    line: &Line,
+    options: &LogOptions,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Result<(), LogError> {
+    let time = if options.timestamps { format!("{} ", line.time) } else { String::new() };
+    match line.stream {
+        Stream::Stdout => write!(out, "{time}{}", line.log),
+        Stream::Stderr => write!(err, "{time}{}", line.log),
+    }
+    .map_err(LogError::Output)
+}
+
+fn flush(out: &mut impl Write, err: &mut impl Write) -> Result<(), LogError> {
+    out.flush().and_then(|()| err.flush()).map_err(LogError::Output)
+}
+
+fn watch(path: &Path) -> io::Result<OwnedFd> {
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CLOSE_WRITE)?;
+    Ok(watch)
+}
+
+/// Whether nobody writes the log: a writer holds it locked.
+fn no_writer(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            flock(file, FlockOperation::Unlock)?;
+            Ok(true)
+        }
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Waits for a change. The kernel tells of a writer that was killed before it frees the lock
+/// (`__fput`): hence the second look after a while.
+fn wait(watch: &OwnedFd) -> Result<(), Errno> {
+    let a_while = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let mut watched = [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut watched, Some(&a_while)))?;
+    let mut events = [0_u8; 4096];
+    loop {
+        match rustix::io::read(watch, &mut events) {
+            Err(Errno::AGAIN) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Log;
+    use super::*;
+
+    fn shown(path: &Path, options: &LogOptions) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        print_log(path, options, &mut out, &mut err).unwrap();
+        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    fn written(text: &[(Stream, &str)]) -> (tempfile::TempDir, PathBuf, Log) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = Log::open(&path).unwrap();
+        for (stream, text) in text {
+            log.write(*stream, text.as_bytes()).unwrap();
+        }
+        (directory, path, log)
+    }
+
+    #[test]
+    fn streams_are_kept_apart_and_the_tail_counts_both() {
+        let (_directory, path, log) =
+            written(&[(Stream::Stdout, "one\ntwo\n"), (Stream::Stderr, "bad\n"), (Stream::Stdout, "end")]);
+        log.finish().unwrap();
+        assert_eq!(shown(&path, &LogOptions::default()), ("one\ntwo\nend".into(), "bad\n".into()));
+        let tail = |tail| shown(&path, &LogOptions { tail: Some(tail), ..LogOptions::default() });
+        assert_eq!(tail(3), ("two\nend".into(), "bad\n".into()));
+        assert_eq!(tail(0), (String::new(), String::new()));
+        assert_eq!(tail(9).0, "one\ntwo\nend");
+        let (out, _) = shown(&path, &LogOptions { timestamps: true, ..LogOptions::default() });
+        let (time, text) = out.lines().next().unwrap().split_once(' ').unwrap();
+        assert_eq!((time.len(), text), (30, "one"));
+    }
+
+    #[test]
+    fn following_ends_with_the_writer_and_misses_nothing() {
+        let (_directory, path, mut log) = written(&[(Stream::Stdout, "before\n")]);
+        let (reader, mut pipe) = io::pipe().unwrap();
+        let follower = std::thread::spawn(move || {
+            print_log(&path, &LogOptions { follow: true, ..LogOptions::default() }, &mut pipe, &mut io::sink())
+        });
+        let mut lines = BufReader::new(reader).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "before");
+        log.write(Stream::Stdout, b"during\nlast").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "during");
+        log.finish().unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "last");
+        assert!(lines.next().is_none());
+        follower.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_to_be_so() {
+        let path = Path::new("/nonexistent/log");
+        let told = print_log(path, &LogOptions::default(), &mut io::sink(), &mut io::sink());
+        assert_eq!(
+            told.unwrap_err().to_string(),
+            "there is no log at /nonexistent/log: only what runs detached (run -d, start) has one"
+        );
+    }
+}

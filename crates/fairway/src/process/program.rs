@@ -1,0 +1,98 @@
+//! Which file a command means, and becoming it.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::Access;
+
+use super::Failure;
+
+/// Replaces this program by the command, in its working directory; returns only when it cannot.
+///
+/// # Errors
+/// What Docker tells by 126 and 127.
+pub(super) fn become_command(
+    command: &[String],
+    environment: &[(String, String)],
+    directory: &Path,
+) -> Result<Infallible, Failure> {
+    let name = command.first().ok_or(Failure::NoCommand)?;
+    std::env::set_current_dir(directory).map_err(|error| Failure::CannotInvoke {
+        command: name.clone(),
+        reason: format!("its working directory {} cannot be entered: {error}", directory.display()),
+    })?;
+    let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
+    let file = find(name, path)?;
+    let error = Command::new(&file)
+        .arg0(name)
+        .args(&command[1..])
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .exec();
+    Err(match error.kind() {
+        io::ErrorKind::NotFound => Failure::NotFound {
+            command: name.clone(),
+            place: format!("is there, or the interpreter that {} names is missing", file.display()),
+        },
+        _ => Failure::CannotInvoke { command: name.clone(), reason: error.to_string() },
+    })
+}
+
+/// A name with a slash is a path; any other is looked for in each directory of `path`, of which an
+/// empty one means the working directory (POSIX, 8.3).
+fn find(name: &str, path: &str) -> Result<PathBuf, Failure> {
+    let not_found = |place: &str| Failure::NotFound { command: name.to_owned(), place: place.to_owned() };
+    if name.contains('/') {
+        return Ok(PathBuf::from(name));
+    }
+    if name.is_empty() {
+        return Err(not_found("can be"));
+    }
+    let mut refusal = not_found("is in a directory of PATH");
+    for directory in path.split(':') {
+        let file = Path::new(if directory.is_empty() { "." } else { directory }).join(name);
+        if !file.is_file() {
+            continue;
+        }
+        match rustix::fs::access(&file, Access::EXEC_OK) {
+            Ok(()) => return Ok(file),
+            Err(errno) => {
+                let reason = format!("{}: {}", file.display(), io::Error::from(errno));
+                refusal = Failure::CannotInvoke { command: name.to_owned(), reason };
+            }
+        }
+    }
+    Err(refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_first_that_can_be_executed_is_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let [none, plain, good] = ["none", "plain", "good"].map(|name| directory.path().join(name));
+        for (place, mode) in [(&plain, 0o644), (&good, 0o755)] {
+            fs::create_dir(place).unwrap();
+            fs::write(place.join("tool"), "").unwrap();
+            fs::set_permissions(place.join("tool"), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir(plain.join("directory")).unwrap();
+        let path = |places: &[&PathBuf]| {
+            places.iter().map(|place| place.to_str().unwrap()).collect::<Vec<_>>().join(":")
+        };
+        assert_eq!(find("tool", &path(&[&none, &plain, &good])), Ok(good.join("tool")));
+        assert_eq!(find("tool", &path(&[&none, &plain])).unwrap_err().exit_code(), 126);
+        assert_eq!(find("tool", &path(&[&none])).unwrap_err().exit_code(), 127);
+        assert_eq!(find("directory", &path(&[&plain])).unwrap_err().exit_code(), 127);
+        assert_eq!(find("", &path(&[&good])).unwrap_err().exit_code(), 127);
+        assert_eq!(find("./tool", ""), Ok(PathBuf::from("./tool")));
+    }
+}

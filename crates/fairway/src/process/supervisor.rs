@@ -1,0 +1,267 @@
+//! The process that holds a detached command: it outlives whoever started it, keeps the log, and
+//! tells how the command ended.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+use fairway_core::model::{Namespace, ProcessIdentity};
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use super::channel::Channel;
+use super::init::{stray, take_input};
+use super::launch::{self, Output, spawn_stage, start};
+use super::log::{Log, Stream};
+use super::{Failure, Files, Launch, LaunchError, Running};
+
+/// How this program is told to be this stage.
+pub(super) const STAGE: &str = "sandbox-supervise";
+
+/// What a supervisor is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// What to start.
+    pub launch: Launch,
+    /// The file to add its output to.
+    pub log: PathBuf,
+    /// The file that is to say how it ended, see [`Ending::read`]. One that is there is removed.
+    pub record: PathBuf,
+    /// Handed to the `report` of [`super::stage`]: which sandbox it is, and whom to tell.
+    pub context: String,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Which process it was.
+    pub process: ProcessIdentity,
+    /// Its exit code, or 128 and the number of the signal that ended it.
+    pub code: i32,
+    /// When, in nanoseconds since 1970.
+    pub at: i64,
+}
+
+impl Ending {
+    /// What the record file of an [`Order`] says, if it is about this process: for who was not
+    /// there to be told.
+    pub fn read(record: &Path, process: ProcessIdentity) -> Option<Self> {
+        let text = fs::read(record).ok()?;
+        serde_json::from_slice(&text).ok().filter(|ending: &Self| ending.process == process)
+    }
+
+    fn write(&self, record: &Path) -> io::Result<()> {
+        let draft = record.with_extension("draft");
+        fs::write(&draft, serde_json::to_vec(self)?)?;
+        fs::rename(draft, record)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Reply {
+    Ready(ProcessIdentity),
+    Started { notes: Vec<String> },
+    Failed(Failure),
+}
+
+/// A process under a supervisor, which waits for [`Detached::release`] and is killed when this is
+/// dropped or its starter ends.
+#[derive(Debug)]
+pub struct Detached {
+    /// None once the supervisor is on its own.
+    held: Option<(Channel, Child)>,
+    identity: ProcessIdentity,
+}
+
+/// Starts a supervisor, and under it a process without terminal or input. Returns when its
+/// namespaces are there.
+///
+/// # Errors
+/// As [`super::launch`], and when the log cannot be written. Nothing is left behind.
+pub fn detach(order: &Order) -> Result<Detached, LaunchError> {
+    let stage_error = |source| LaunchError::Stage { stage: STAGE, source };
+    let (mut channel, end) = Channel::pair().map_err(stage_error)?;
+    let supervisor = spawn_stage(STAGE, end, Output::Nowhere).map_err(stage_error)?;
+    let sent = channel.send(order);
+    let unread = ProcessIdentity { pid: 0, start_time: 0 };
+    let mut detached = Detached { held: Some((channel, supervisor)), identity: unread };
+    match detached.hear()? {
+        Reply::Ready(identity) => detached.identity = identity,
+        Reply::Failed(failure) => return Err(failure.into()),
+        Reply::Started { .. } => return Err(silent()),
+    }
+    sent.map(|()| detached).map_err(|source| LaunchError::Channel { stage: STAGE, source })
+}
+
+fn silent() -> LaunchError {
+    LaunchError::Ended { ending: "its supervisor did not say how".to_owned() }
+}
+
+impl Detached {
+    /// Which process it is: the command, not its supervisor.
+    pub fn identity(&self) -> ProcessIdentity {
+        self.identity
+    }
+
+    /// Its network namespace, by the path `/proc/PID/ns/net`.
+    ///
+    /// # Errors
+    /// As stat(2): the process has ended.
+    pub fn namespace(&self) -> Result<Namespace, LaunchError> {
+        launch::namespace(self.identity)
+    }
+
+    /// Lets the process become its command, and returns when it has: from here on the supervisor
+    /// is on its own. The notes that are returned say what the command has to live without.
+    ///
+    /// # Errors
+    /// As [`super::Launched::release`].
+    pub fn release(mut self, files: &Files) -> Result<Vec<String>, LaunchError> {
+        let sent = match &mut self.held {
+            Some((channel, _)) => channel.send(files),
+            None => Ok(()),
+        };
+        match self.hear()? {
+            Reply::Started { notes } => {
+                self.held = None;
+                Ok(notes)
+            }
+            Reply::Failed(failure) => Err(failure.into()),
+            Reply::Ready(_) => {
+                sent.map_err(|source| LaunchError::Channel { stage: STAGE, source })?;
+                Err(silent())
+            }
+        }
+    }
+
+    fn hear(&mut self) -> Result<Reply, LaunchError> {
+        let Some((channel, _)) = &mut self.held else { return Err(silent()) };
+        match channel.receive() {
+            Ok(reply) => reply.ok_or_else(silent),
+            Err(source) => Err(LaunchError::Channel { stage: STAGE, source }),
+        }
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        if let Some((channel, mut supervisor)) = self.held.take() {
+            drop(channel);
+            // It ends by itself, after the process that it holds.
+            let _ = supervisor.wait();
+        }
+    }
+}
+
+/// Runs the stage and returns the code to exit with.
+pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
+    let mut channel = match Channel::of_stage() {
+        Ok(channel) => channel,
+        Err(error) => return stray(&error.to_string()),
+    };
+    let order: Order = match channel.receive() {
+        Ok(Some(order)) => order,
+        Ok(None) => return 125,
+        Err(_) => return stray("its standard input is not a socket of fairway's"),
+    };
+    let (running, log) = match begin(&mut channel, &order) {
+        Ok(Some(begun)) => begun,
+        Ok(None) => return 125,
+        Err(failure) => {
+            let code = failure.exit_code();
+            // Nobody is left to hear it when the starter has gone.
+            let _ = channel.send(&Reply::Failed(failure));
+            return code;
+        }
+    };
+    drop(channel);
+    let Order { launch, record, context, .. } = order;
+    drop(launch);
+    let process = running.identity();
+    let code = follow(running, log).unwrap_or(255);
+    let at = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    let ending = Ending { process, code, at };
+    // Whoever is told needs no record; who is not told and finds none will know that it ended.
+    let _ = ending.write(&record);
+    report(&context, ending);
+    0
+}
+
+/// Starts the command; none when the starter ended before it said to go on.
+fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Log)>, Failure> {
+    let refused = |step: &str, error: io::Error| Failure::step(step, error);
+    rustix::process::setsid().map_err(|errno| refused("make a session", errno.into()))?;
+    std::env::set_current_dir("/").map_err(|error| refused("enter /", error))?;
+    take_input(File::open("/dev/null").map_err(|error| refused("open /dev/null", error))?)?;
+    let log = Log::open(&order.log)
+        .map_err(|error| refused(&format!("write the log {}", order.log.display()), error))?;
+    match fs::remove_file(&order.record) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(refused(&format!("remove the old record {}", order.record.display()), error));
+        }
+        _ => {}
+    }
+    let launched = start(&order.launch, Output::Piped).map_err(as_failure)?;
+    channel.send(&Reply::Ready(launched.identity())).map_err(|error| refused("tell of the process", error))?;
+    let files: Option<Files> =
+        channel.receive().map_err(|error| refused("read which files to use", error))?;
+    let Some(files) = files else { return Ok(None) };
+    let running = launched.release(&files).map_err(as_failure)?;
+    // Whoever waited for this may have gone; the command runs all the same.
+    let _ = channel.send(&Reply::Started { notes: running.notes().to_vec() });
+    Ok(Some((running, log)))
+}
+
+fn as_failure(error: LaunchError) -> Failure {
+    match error {
+        LaunchError::Failed(failure) => failure,
+        other => Failure::step("start the process", other),
+    }
+}
+
+/// Writes the log until the command has ended, and returns its exit code.
+fn follow(mut running: Running, mut log: Log) -> io::Result<i32> {
+    let (mut out, mut err) = running.take_output().unzip();
+    if let (Some(out), Some(err)) = (&out, &err) {
+        nonblocking(out)?;
+        nonblocking(err)?;
+    }
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        // Looked at first: what the command wrote before it ended is then in the pipes, and
+        // nobody of its pid namespace is left to write more (pid_namespaces(7)).
+        let code = running.turn()?;
+        drain(&mut out, Stream::Stdout, &mut log, &mut buffer);
+        drain(&mut err, Stream::Stderr, &mut log, &mut buffer);
+        if let Some(code) = code {
+            // What a full disk refuses is lost; the exit code is not.
+            let _ = log.finish();
+            return Ok(code);
+        }
+        let mut watched = vec![PollFd::new(&running, PollFlags::IN)];
+        watched.extend(out.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        watched.extend(err.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        rustix::io::retry_on_intr(|| poll(&mut watched, None))?;
+    }
+}
+
+fn nonblocking(pipe: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?)
+}
+
+/// Moves what is in a pipe to the log, and forgets the pipe at its end.
+fn drain<P: Read>(pipe: &mut Option<P>, stream: Stream, log: &mut Log, buffer: &mut [u8]) {
+    while let Some(reader) = pipe {
+        match reader.read(buffer) {
+            // What a full disk refuses is lost: the command must not be held up by it.
+            Ok(length) if length > 0 => drop(log.write(stream, &buffer[..length])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => *pipe = None,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Small programs that the cases start in sandboxes and beside them.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use fairway::process::{Files, Order, detach, launch};
+use fairway_kernel::system::inherit::hold_signals;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::room;
+
+/// Runs the probe that the arguments name.
+pub fn run(arguments: &[&str]) -> ExitCode {
+    match *arguments {
+        ["signals", ready] => signals(ready),
+        ["blocked", told] => blocked(told),
+        ["starter", order] => starter(order),
+        ["terminal", ready, result] => terminal(ready, result),
+        _ => ExitCode::from(99),
+    }
+}
+
+/// Says that it is ready, waits for a signal, and ends with its number; with 100 if it came twice.
+fn signals(ready: &str) -> ExitCode {
+    let held = hold_signals(&[1, 2, 10, 12, 15, 28]).unwrap();
+    fs::write(ready, "").unwrap();
+    let mut record = [0; 128];
+    let mut watched = [PollFd::from_borrowed_fd(held.as_fd(), PollFlags::IN)];
+    let a_while = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    poll(&mut watched, Some(&Timespec { tv_sec: 20, tv_nsec: 0 })).unwrap();
+    rustix::io::read(&held, &mut record).unwrap();
+    // A second one of the same number would have been passed on by now.
+    if poll(&mut watched, Some(&a_while)).unwrap() > 0 {
+        return ExitCode::from(100);
+    }
+    ExitCode::from(record[0])
+}
+
+/// Starts a process and never lets it go on.
+fn blocked(told: &str) -> ExitCode {
+    let launched = launch(&room::shell("exit 0")).unwrap();
+    let identity = launched.identity();
+    fs::write(format!("{told}.draft"), serde_json::to_vec(&identity).unwrap()).unwrap();
+    fs::rename(format!("{told}.draft"), told).unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Starts what it is ordered to, detached, and ends at once.
+fn starter(order: &str) -> ExitCode {
+    let order: Order = serde_json::from_slice(&fs::read(order).unwrap()).unwrap();
+    match detach(&order).and_then(|detached| detached.release(&Files::default())) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Becomes the leader of a session with its standard input as the terminal, runs a `signals` probe
+/// in a sandbox there, and writes down how that ended.
+fn terminal(ready: &str, result: &str) -> ExitCode {
+    rustix::process::setsid().unwrap();
+    rustix::process::ioctl_tiocsctty(std::io::stdin()).unwrap();
+    let code = room::code(&room::probe(&["signals", ready]));
+    let foreground = rustix::termios::tcgetpgrp(std::io::stdin()).unwrap() == rustix::process::getpgrp();
+    fs::write(format!("{result}.draft"), format!("{code} {foreground}")).unwrap();
+    fs::rename(format!("{result}.draft"), result).unwrap();
+    ExitCode::SUCCESS
+}
