@@ -6,6 +6,7 @@ mod error;
 mod forbidden;
 pub mod frame;
 mod lab;
+pub mod leftovers;
 mod mounts;
 mod place;
 mod probe;
