@@ -6,6 +6,7 @@ pub mod host_facts;
 pub mod monitor;
 pub mod namespace;
 pub mod netlink;
+pub mod nftables;
 pub mod process;
 pub mod route;
 pub mod sysctl;

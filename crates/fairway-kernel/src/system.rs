@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod filter;
 pub mod inherit;
 pub mod packet;
 pub mod spawn;

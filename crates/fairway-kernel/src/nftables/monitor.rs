@@ -1,0 +1,99 @@
+//! Hearing of changes that others make.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use fairway_core::ruleset::Family;
+
+use super::numbers::{self as n, message};
+use super::{Error, decode, reader};
+use crate::netlink::{self, Protocol, Socket};
+use crate::system;
+
+/// Holds what the tools of others change at once; more is told as [`Noticed::TooMuch`].
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// A table that somebody else changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// Its family.
+    pub family: Family,
+    /// Its name.
+    pub table: String,
+    /// The program that did it, as far as the kernel tells.
+    pub program: Option<String>,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Noticed {
+    /// These tables were changed, or none.
+    Changes(BTreeSet<Change>),
+    /// More than the socket could hold: anything may have changed.
+    TooMuch,
+}
+
+/// A socket that hears when tables of one network namespace are changed. Its descriptor becomes
+/// readable then.
+#[derive(Debug)]
+pub struct Monitor {
+    socket: Socket,
+}
+
+impl Monitor {
+    /// Listens in the namespace of the calling thread, to all but the changes that the writer with
+    /// this port makes ([`super::Writer::port`]): the kernel leaves them out, so that they neither
+    /// wake us nor fill the buffer.
+    ///
+    /// # Errors
+    /// If no such socket can be made.
+    pub fn open(but: Option<u32>) -> Result<Self, Error> {
+        let socket = Socket::open(Protocol::Netfilter)?;
+        socket.grow_receive_buffer(RECEIVE_BUFFER)?;
+        if let Some(port) = but {
+            system::filter::ignore_netlink_sender(&socket, port).map_err(netlink::Error::Open)?;
+        }
+        socket.join(n::GROUP)?;
+        Ok(Self { socket })
+    }
+
+    /// What was changed since the last call. Does not wait.
+    ///
+    /// # Errors
+    /// If the socket cannot be read.
+    pub fn drain(&self) -> Result<Noticed, Error> {
+        let messages = match self.socket.notifications() {
+            Ok(messages) => messages,
+            Err(netlink::Error::Overrun) => return Ok(Noticed::TooMuch),
+            Err(error) => return Err(error.into()),
+        };
+        let mut changes = BTreeSet::new();
+        let mut pending = BTreeSet::new();
+        for heard in messages.iter().filter(|heard| heard.kind >> 8 == n::SUBSYSTEM) {
+            let attributes = reader::attributes(heard);
+            if heard.kind & 0xff == message::NEW_GENERATION {
+                // The end of a transaction, and who made it.
+                let program = decode::text(attributes, n::generation::PROCESS_NAME);
+                changes.extend(
+                    std::mem::take(&mut pending)
+                        .into_iter()
+                        .map(|change: Change| Change { program: program.clone(), ..change }),
+                );
+                continue;
+            }
+            let family = heard.payload.first().copied().and_then(Family::from_number);
+            // The first attribute of every kind of object is the name of its table.
+            if let (Some(family), Some(table)) = (family, decode::text(attributes, n::table::NAME)) {
+                pending.insert(Change { family, table, program: None });
+            }
+        }
+        changes.extend(pending);
+        Ok(Noticed::Changes(changes))
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

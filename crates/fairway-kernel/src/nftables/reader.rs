@@ -1,0 +1,186 @@
+//! Reading the kernel's tables.
+
+use fairway_core::ruleset::{Chain, Element, Family, Rule, Set, Table, TableFlags};
+
+use super::numbers::{self as n, message};
+use super::{Error, decode, transaction};
+use crate::netlink::{Attributes, Batch, Message, MessageBuilder, Protocol, Socket};
+
+const DUMP: u16 = libc::NLM_F_DUMP as u16;
+/// How often a table is read again when the rules of the namespace change meanwhile.
+const ATTEMPTS: u32 = 16;
+
+/// A table that is there, without what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The packets it sees.
+    pub family: Family,
+    /// Its name.
+    pub name: String,
+    /// Ownership.
+    pub flags: TableFlags,
+    /// The netlink port of the socket that owns it, while there is one.
+    pub owner: Option<u32>,
+}
+
+/// A socket that reads the tables of one network namespace.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) socket: Socket,
+}
+
+impl Reader {
+    /// Opens a reader in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// If no socket can be made.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { socket: Socket::open(Protocol::Netfilter)? })
+    }
+
+    /// A number that changes with every transaction in the namespace, whoever makes it.
+    ///
+    /// # Errors
+    /// If the exchange fails.
+    pub fn generation(&self) -> Result<u32, Error> {
+        let mut batch = Batch::new();
+        transaction::begin(&mut batch, message::GET_GENERATION, 0, 0, "the generation of nf_tables".into());
+        let replies = self.socket.transact(&mut batch)?;
+        let id = replies.first().and_then(|reply| attributes(reply).find(n::generation::ID)?.be32());
+        id.ok_or(Error::Netlink(crate::netlink::Error::Malformed("it tells no generation")))
+    }
+
+    /// All tables of the families that are known here.
+    ///
+    /// # Errors
+    /// If the exchange fails.
+    pub fn tables(&self) -> Result<Vec<Listed>, Error> {
+        let replies = self.dump(message::GET_TABLE, 0, "tables", |_| {})?;
+        Ok(replies.iter().filter_map(listed).collect())
+    }
+
+    /// A table with all that it holds, each set's elements in the order of their keys; none if
+    /// there is no such table.
+    ///
+    /// # Errors
+    /// [`Error::Unsteady`] if the rules change again and again meanwhile, or if the exchange fails.
+    pub fn table(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
+        for _ in 0..ATTEMPTS {
+            let before = self.generation()?;
+            match self.read_table(family, name) {
+                // A set or chain can vanish between two requests.
+                Err(error) if error.is_absent() => {}
+                Err(error) => return Err(error),
+                Ok(table) if self.generation()? == before => return Ok(table),
+                Ok(_) => {}
+            }
+        }
+        Err(Error::Unsteady { table: format!("{family} {name}"), attempts: ATTEMPTS })
+    }
+
+    fn read_table(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
+        let Some(listed) = self.listed(family, name)? else { return Ok(None) };
+        let mut table = Table { flags: listed.flags, ..Table::new(family, name) };
+        table.chains = self.chains(family, name)?;
+        for (chain, _, rule) in self.all_rules(family, name, None)? {
+            if let Some(chain) = table.chains.iter_mut().find(|known| known.name == chain) {
+                chain.rules.push(rule);
+            }
+        }
+        let sets = self.dump(message::GET_SET, family.number(), "sets", |request| {
+            request.text(n::set::TABLE, name);
+        })?;
+        table.sets = sets.iter().filter_map(|reply| decode::set(attributes(reply))).collect();
+        for set in &mut table.sets {
+            set.elements = self.elements(family, name, set)?;
+        }
+        Ok(Some(table))
+    }
+
+    /// A table without what it holds; none if there is no such table.
+    ///
+    /// # Errors
+    /// If the exchange fails.
+    pub fn listed(&self, family: Family, name: &str) -> Result<Option<Listed>, Error> {
+        let mut batch = Batch::new();
+        let label = format!("table {family} {name}");
+        transaction::begin(&mut batch, message::GET_TABLE, 0, family.number(), label)
+            .text(n::table::NAME, name);
+        match self.socket.transact(&mut batch) {
+            Ok(replies) => Ok(replies.iter().find_map(listed)),
+            Err(error) if error.errno() == Some(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn chains(&self, family: Family, table: &str) -> Result<Vec<Chain>, Error> {
+        let replies = self.dump(message::GET_CHAIN, family.number(), "chains", |_| {})?;
+        let own = replies
+            .iter()
+            .map(attributes)
+            .filter(|chain| decode::text(*chain, n::chain::TABLE).as_deref() == Some(table));
+        Ok(own.filter_map(|chain| decode::chain(family, chain)).collect())
+    }
+
+    /// The rules of a chain with the handles by which they can be removed.
+    ///
+    /// # Errors
+    /// If there is no such chain, or if the exchange fails.
+    pub fn rules(&self, family: Family, table: &str, chain: &str) -> Result<Vec<(u64, Rule)>, Error> {
+        let rules = self.all_rules(family, table, Some(chain))?;
+        Ok(rules.into_iter().map(|(_, handle, rule)| (handle, rule)).collect())
+    }
+
+    fn all_rules(
+        &self,
+        family: Family,
+        table: &str,
+        chain: Option<&str>,
+    ) -> Result<Vec<(String, u64, Rule)>, Error> {
+        let replies = self.dump(message::GET_RULE, family.number(), "rules", |request| {
+            request.text(n::rule::TABLE, table);
+            if let Some(chain) = chain {
+                request.text(n::rule::CHAIN, chain);
+            }
+        })?;
+        Ok(replies.iter().filter_map(|reply| decode::rule(attributes(reply))).collect())
+    }
+
+    /// The elements of a set, in the order of their keys, with their counters.
+    ///
+    /// # Errors
+    /// If there is no such set ([`Error::is_absent`]), or if the exchange fails.
+    pub fn elements(&self, family: Family, table: &str, set: &Set) -> Result<Vec<Element>, Error> {
+        let replies = self.dump(message::GET_ELEMENTS, family.number(), "elements", |request| {
+            request.text(n::element::LIST_TABLE, table).text(n::element::LIST_SET, &set.name);
+        })?;
+        Ok(decode::elements(set, replies.iter().map(attributes)))
+    }
+
+    fn dump(
+        &self,
+        kind: u16,
+        family: u8,
+        what: &str,
+        fill: impl FnOnce(&mut MessageBuilder<'_>),
+    ) -> Result<Vec<Message>, Error> {
+        let mut batch = Batch::new();
+        fill(&mut transaction::begin(&mut batch, kind, DUMP, family, format!("the list of {what}")));
+        Ok(self.socket.dump(&mut batch)?)
+    }
+}
+
+/// The attributes of a message of nf_tables.
+pub(super) fn attributes(message: &Message) -> Attributes<'_> {
+    message.attributes(n::HEADER_LENGTH)
+}
+
+fn listed(reply: &Message) -> Option<Listed> {
+    let found = attributes(reply);
+    Some(Listed {
+        family: Family::from_number(*reply.payload.first()?)?,
+        name: decode::text(found, n::table::NAME)?,
+        flags: decode::table_flags(found),
+        owner: found.find(n::table::OWNER).and_then(|owner| owner.be32()),
+    })
+}

@@ -1,0 +1,339 @@
+//! One change of the kernel's tables: done as a whole or not at all.
+
+use std::ops::Range;
+
+use fairway_core::ruleset::{Chain, Datatype, Element, Family, Rule, Set, Table};
+
+use super::numbers::{self as n, message};
+use super::{Error, decode, encode};
+use crate::netlink::{Attributes, Batch, MessageBuilder, Refusal};
+
+const CREATE: u16 = libc::NLM_F_CREATE as u16;
+const APPEND: u16 = libc::NLM_F_APPEND as u16;
+/// Lists of elements are cut before they meet the limit of an attribute, 65,535 bytes. An element
+/// has at most some 600.
+const LIST_LENGTH: usize = 60_000;
+/// Length of a message that frames a batch.
+const FRAME_LENGTH: usize = crate::netlink::HEADER_LENGTH + n::HEADER_LENGTH;
+
+/// Which elements a message lists, to name the one that is refused.
+#[derive(Debug, Clone)]
+struct Listing {
+    index: usize,
+    set: String,
+    key: Vec<Datatype>,
+}
+
+/// Changes of tables in the order in which they are made.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    pub(super) batch: Batch,
+    listings: Vec<Listing>,
+    /// New sets of a batch are told apart by number.
+    sets: u32,
+}
+
+impl Default for Transaction {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A message of nf_tables. Labels name what it is about.
+pub(super) fn begin(
+    batch: &mut Batch,
+    kind: u16,
+    flags: u16,
+    family: u8,
+    label: String,
+) -> MessageBuilder<'_> {
+    let mut message = batch.message(n::SUBSYSTEM << 8 | kind, flags, label);
+    message.raw(&[family, 0, 0, 0]);
+    message
+}
+
+fn frame(batch: &mut Batch, kind: u16) {
+    let [high, low] = n::SUBSYSTEM.to_be_bytes();
+    batch.message(kind, 0, "the transaction").raw(&[0, 0, high, low]);
+}
+
+impl Transaction {
+    /// A transaction that changes nothing.
+    pub fn new() -> Self {
+        let mut batch = Batch::new();
+        frame(&mut batch, n::BATCH_BEGIN);
+        Self { batch, listings: Vec::new(), sets: 0 }
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.batch.len() <= 1
+    }
+
+    /// How many bytes are sent for it; to be compared with [`super::Writer::limit`].
+    pub fn size(&self) -> usize {
+        self.batch.bytes().len() + FRAME_LENGTH
+    }
+
+    fn message(&mut self, kind: u16, flags: u16, family: Family, label: String) -> MessageBuilder<'_> {
+        begin(&mut self.batch, kind, flags, family.number(), label)
+    }
+
+    /// Makes a table if it is not there, or takes it over if its owner is gone. What it holds is
+    /// neither made nor changed.
+    pub fn add_table(&mut self, table: &Table) -> &mut Self {
+        let label = format!("table {} {}", table.family, table.name);
+        let mut message = self.message(message::NEW_TABLE, CREATE, table.family, label);
+        message.text(n::table::NAME, &table.name);
+        encode::table_flags(&mut message, table.flags);
+        drop(message);
+        self
+    }
+
+    /// Makes a table with all that it holds.
+    pub fn create(&mut self, table: &Table) -> &mut Self {
+        self.replace(&Table::new(table.family, table.name.clone()), table)
+    }
+
+    /// Turns what is there, as it was read, into what should be there: chains and rules are those
+    /// of `new`, and so are sets that are new or are declared otherwise. A set that stays keeps
+    /// its elements, and its counters.
+    pub fn replace(&mut self, old: &Table, new: &Table) -> &mut Self {
+        self.add_table(new);
+        if old.chains.iter().any(|chain| !chain.rules.is_empty()) {
+            let label = format!("the rules of table {} {}", old.family, old.name);
+            self.message(message::DELETE_RULE, 0, old.family, label).text(n::rule::TABLE, &old.name);
+        }
+        let stays = |set: &Set| {
+            !set.flags.anonymous && old.set(&set.name).is_some_and(|before| same_declaration(before, set))
+        };
+        for set in old.sets.iter().filter(|set| !set.flags.anonymous) {
+            if !new.set(&set.name).is_some_and(&stays) {
+                self.delete_set(old, &set.name);
+            }
+        }
+        for chain in &old.chains {
+            if !new.chain(&chain.name).is_some_and(|after| same_hook(chain, after)) {
+                self.delete_chain(old, &chain.name);
+            }
+        }
+        for chain in &new.chains {
+            self.add_chain(new, chain);
+        }
+        for set in new.sets.iter().filter(|set| !stays(set)) {
+            self.add_set(new, set);
+        }
+        for chain in &new.chains {
+            for (position, rule) in chain.rules.iter().enumerate() {
+                let label = format!("rule {} of chain {}", position + 1, chain.name);
+                self.put_rule(new, &chain.name, rule, APPEND, label);
+            }
+        }
+        self
+    }
+
+    /// Removes a table with all that it holds.
+    pub fn delete_table(&mut self, family: Family, name: &str) -> &mut Self {
+        let label = format!("table {family} {name}");
+        self.message(message::DELETE_TABLE, 0, family, label).text(n::table::NAME, name);
+        self
+    }
+
+    /// Removes a table with all that it holds, if it is there.
+    pub fn destroy_table(&mut self, family: Family, name: &str) -> &mut Self {
+        let label = format!("table {family} {name}");
+        self.message(message::DESTROY_TABLE, 0, family, label).text(n::table::NAME, name);
+        self
+    }
+
+    /// Makes a chain without its rules, or sets the policy of one that is there.
+    pub fn add_chain(&mut self, table: &Table, chain: &Chain) -> &mut Self {
+        let label = format!("chain {}", chain.name);
+        let mut message = self.message(message::NEW_CHAIN, CREATE, table.family, label);
+        encode::chain(&mut message, table, chain);
+        drop(message);
+        self
+    }
+
+    /// Removes a chain.
+    pub fn delete_chain(&mut self, table: &Table, chain: &str) -> &mut Self {
+        let label = format!("chain {chain}");
+        let mut message = self.message(message::DELETE_CHAIN, 0, table.family, label);
+        message.text(n::chain::TABLE, &table.name).text(n::chain::NAME, chain);
+        drop(message);
+        self
+    }
+
+    /// Puts a rule behind those of a chain.
+    pub fn append_rule(&mut self, table: &Table, chain: &str, rule: &Rule) -> &mut Self {
+        self.put_rule(table, chain, rule, APPEND, format!("a rule for chain {chain}"))
+    }
+
+    /// Puts a rule before those of a chain.
+    pub fn insert_rule(&mut self, table: &Table, chain: &str, rule: &Rule) -> &mut Self {
+        self.put_rule(table, chain, rule, 0, format!("a rule for chain {chain}"))
+    }
+
+    fn put_rule(&mut self, table: &Table, chain: &str, rule: &Rule, flags: u16, label: String) -> &mut Self {
+        let mut message = self.message(message::NEW_RULE, CREATE | flags, table.family, label);
+        encode::rule(&mut message, &table.name, chain, rule);
+        drop(message);
+        self
+    }
+
+    /// Removes the rule that [`super::Reader::rules`] found under a handle.
+    pub fn delete_rule(&mut self, table: &Table, chain: &str, handle: u64) -> &mut Self {
+        let label = format!("the rule with handle {handle} of chain {chain}");
+        let mut message = self.message(message::DELETE_RULE, 0, table.family, label);
+        message.text(n::rule::TABLE, &table.name).text(n::rule::CHAIN, chain).be64(n::rule::HANDLE, handle);
+        drop(message);
+        self
+    }
+
+    /// Makes a set with its elements.
+    pub fn add_set(&mut self, table: &Table, set: &Set) -> &mut Self {
+        self.sets += 1;
+        let id = self.sets;
+        let label = format!("set {}", set.name);
+        let mut message = self.message(message::NEW_SET, CREATE, table.family, label);
+        encode::set(&mut message, &table.name, set, id);
+        drop(message);
+        self.add_elements(table, set, &set.elements)
+    }
+
+    /// Removes a set with its elements.
+    pub fn delete_set(&mut self, table: &Table, set: &str) -> &mut Self {
+        let mut message = self.message(message::DELETE_SET, 0, table.family, format!("set {set}"));
+        message.text(n::set::TABLE, &table.name).text(n::set::NAME, set);
+        drop(message);
+        self
+    }
+
+    /// Removes all elements of a set.
+    pub fn flush_set(&mut self, table: &Table, set: &str) -> &mut Self {
+        let label = format!("the elements of set {set}");
+        let mut message = self.message(message::DELETE_ELEMENTS, 0, table.family, label);
+        message.text(n::element::LIST_TABLE, &table.name).text(n::element::LIST_SET, set);
+        drop(message);
+        self
+    }
+
+    /// Adds elements to a set. One that is there with the same value is left as it is; one that is
+    /// there with another value is refused ([`Error::is_present`]).
+    pub fn add_elements<'a>(
+        &mut self,
+        table: &Table,
+        set: &Set,
+        elements: impl IntoIterator<Item = &'a Element>,
+    ) -> &mut Self {
+        self.list(message::NEW_ELEMENTS, CREATE, table, set, elements)
+    }
+
+    /// Removes elements from a set. One that is not there is refused ([`Error::is_absent`]).
+    pub fn delete_elements<'a>(
+        &mut self,
+        table: &Table,
+        set: &Set,
+        elements: impl IntoIterator<Item = &'a Element>,
+    ) -> &mut Self {
+        self.list(message::DELETE_ELEMENTS, 0, table, set, elements)
+    }
+
+    /// Removes elements from a set, those of them that are there.
+    pub fn destroy_elements<'a>(
+        &mut self,
+        table: &Table,
+        set: &Set,
+        elements: impl IntoIterator<Item = &'a Element>,
+    ) -> &mut Self {
+        self.list(message::DESTROY_ELEMENTS, 0, table, set, elements)
+    }
+
+    fn list<'a>(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        table: &Table,
+        set: &Set,
+        elements: impl IntoIterator<Item = &'a Element>,
+    ) -> &mut Self {
+        let mut elements = elements.into_iter().peekable();
+        while elements.peek().is_some() {
+            let index = self.batch.len();
+            self.listings.push(Listing { index, set: set.name.clone(), key: set.key.clone() });
+            let label = format!("elements of set {}", set.name);
+            let mut message = self.message(kind, flags, table.family, label);
+            message.text(n::element::LIST_TABLE, &table.name).text(n::element::LIST_SET, &set.name);
+            message.nest(n::element::LIST_ELEMENTS, |list| {
+                for element in elements.by_ref() {
+                    encode::element(list, set, element);
+                    if list.size() > LIST_LENGTH {
+                        break;
+                    }
+                }
+            });
+        }
+        self
+    }
+
+    /// Puts other messages in the place of the present ones, where each was one of them: `origins`
+    /// are their former positions.
+    pub(super) fn rebuild(&mut self, batch: Batch, origins: &[usize]) {
+        self.batch = batch;
+        self.listings.retain_mut(|listing| {
+            let position = origins.iter().position(|origin| *origin == listing.index);
+            listing.index = position.unwrap_or_default();
+            position.is_some()
+        });
+    }
+
+    /// The messages as they are sent.
+    pub(super) fn finish(&mut self) -> &mut Batch {
+        frame(&mut self.batch, n::BATCH_END);
+        &mut self.batch
+    }
+
+    /// Names what was refused: of a list, the element.
+    pub(super) fn explain(&self, refusal: Refusal) -> Error {
+        let what = self.element_of(&refusal).unwrap_or(refusal.label);
+        Error::Refused { what, errno: refusal.errno, message: refusal.message }
+    }
+
+    fn element_of(&self, refusal: &Refusal) -> Option<String> {
+        let listing = self.listings.iter().find(|listing| listing.index == refusal.index)?;
+        let message = &self.batch.bytes()[messages(self.batch.bytes()).nth(refusal.index)?];
+        let mut attributes = Attributes::new(message.get(refusal.offset? as usize..)?);
+        let key = decode::key_of_entry(attributes.next()?.nested())?;
+        Some(format!("element {} of set {}", Datatype::text_of(&listing.key, &key), listing.set))
+    }
+}
+
+/// Where each message of a batch is.
+pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let length = bytes.get(start..)?.first_chunk().map(|length| u32::from_ne_bytes(*length))? as usize;
+        let own = start..start + length;
+        start += crate::netlink::align(length);
+        Some(own)
+    })
+}
+
+fn same_declaration(one: &Set, other: &Set) -> bool {
+    let declaration = |set: &Set| Set { elements: Vec::new(), ..set.clone() };
+    declaration(one) == declaration(other)
+}
+
+/// Whether a chain can stay: only its policy can be changed.
+fn same_hook(one: &Chain, other: &Chain) -> bool {
+    match (&one.base, &other.base) {
+        (None, None) => true,
+        (Some(one), Some(other)) => {
+            one.kind == other.kind
+                && one.hook == other.hook
+                && one.priority == other.priority
+                && one.devices == other.devices
+        }
+        _ => false,
+    }
+}
