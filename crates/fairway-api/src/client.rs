@@ -353,6 +353,3 @@ fn encode(text: &str) -> String {
     }
     encoded
 }
-
-#[cfg(test)]
-mod tests;

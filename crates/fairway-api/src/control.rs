@@ -153,8 +153,8 @@ pub trait Control: Send + Sync + 'static {
         self.execute(Command::StopSandbox { sandbox: sandbox.to_owned(), code })
     }
 
-    /// Calls `tell` with the exit code when the sandbox stops next; never if it is removed before.
-    /// Returns at once.
+    /// Calls `tell` with the exit code when the sandbox stops next, also when the World forgets it
+    /// by that; never if it is removed without having run. Returns at once.
     fn on_exit(&self, sandbox: SandboxId, tell: Box<dyn FnOnce(i32) + Send>);
 
     /// Where a sandbox's files are.
@@ -199,7 +199,8 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// Those of [`Control::execute`], and one that Fairway runs itself is refused.
     fn detach(&self, sandbox: &str) -> Result<(), Failure> {
-        let mut found = Err(Failure::new(FailureKind::Internal, "the World cannot be read"));
+        let mut found =
+            Err(Failure::new(FailureKind::Unavailable, "the World cannot be read now: try again"));
         self.read(&mut |world| {
             found = world
                 .find_sandbox(sandbox)
@@ -207,15 +208,20 @@ pub trait Control: Send + Sync + 'static {
                 .map_err(Failure::from);
         });
         let (id, kind, running) = found?;
-        if kind == SandboxKind::Run && running {
+        if kind == SandboxKind::Run {
             return Err(Failure::new(
                 FailureKind::Conflict,
-                format!("container {sandbox} runs a process of its own: stop it instead of detaching it"),
+                format!("container {sandbox} was run, not attached: stop and remove it instead"),
             ));
         }
+        let sandbox = id.to_string();
         if running {
-            self.execute(Command::StopSandbox { sandbox: id.to_string(), code: 0 })?;
+            self.execute(Command::StopSandbox { sandbox: sandbox.clone(), code: 0 })?;
         }
-        self.execute(Command::RemoveSandbox { sandbox: id.to_string() }).map(drop)
+        match self.execute(Command::RemoveSandbox { sandbox }) {
+            // The World forgets one that was attached when it stops.
+            Err(failure) if running && failure.kind == FailureKind::NotFound => Ok(()),
+            result => result.map(drop),
+        }
     }
 }

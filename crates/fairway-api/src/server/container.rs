@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairway_core::model::{SandboxKind, SandboxState};
-use fairway_core::world::Command;
+use fairway_core::world::{Command, Refusal};
 use hyper::StatusCode;
 use hyper::body::Bytes;
 
@@ -49,7 +49,7 @@ pub(super) fn remove(control: &dyn Control, id: &str, call: &Call) -> Result<Rep
         control.stop(&id, Some("SIGKILL"), Some(Duration::ZERO))?;
     }
     match control.execute(Command::RemoveSandbox { sandbox: id }) {
-        // One that was run with `--rm` goes by itself when it is stopped.
+        // The World forgets one that was attached, or run with `--rm`, when it stops.
         Err(failure) if forced && failure.kind == FailureKind::NotFound => {}
         result => drop(result?),
     }
@@ -107,18 +107,22 @@ pub(super) fn exit_code_or_watch(
     next: bool,
     tell: Box<dyn FnOnce(i32) + Send>,
 ) -> Result<Option<i32>, Failure> {
-    let id = look(control, |world| Ok(world.find_sandbox(id)?.id))?;
-    // Watched before it is looked at, so that an exit between the two is not missed.
+    let (id, was_running) = look(control, |world| {
+        let sandbox = world.find_sandbox(id)?;
+        Ok((sandbox.id, sandbox.running()))
+    })?;
+    // Watched before it is looked at again, so that an exit between the two is not missed.
     control.on_exit(id, tell);
     if next {
         return Ok(None);
     }
-    look(control, |world| {
-        Ok(match world.find_sandbox(&id.to_string())?.state {
-            SandboxState::Running { .. } => None,
-            SandboxState::Exited { code, .. } => Some(code),
-            SandboxState::Created => Some(0),
-        })
+    look(control, |world| match world.sandbox(id).map(|sandbox| &sandbox.state) {
+        Some(SandboxState::Exited { code, .. }) => Ok(Some(*code)),
+        Some(SandboxState::Created) => Ok(Some(0)),
+        Some(_) => Ok(None),
+        // It exited and was forgotten by that.
+        None if was_running => Ok(None),
+        None => Err(Refusal::NoSuchSandbox(id.to_string()).into()),
     })
 }
 

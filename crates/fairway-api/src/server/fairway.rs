@@ -48,18 +48,7 @@ fn locate(control: &dyn Control, reference: &NamespaceReference, host: bool) -> 
 
 pub(super) fn exited(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
     let request: Exited = call.json()?;
-    let (id, auto_remove) = look(control, |world| {
-        let sandbox = world.find_sandbox(id)?;
-        Ok((sandbox.id.to_string(), sandbox.options.auto_remove))
-    })?;
-    control.exited(&id, request.code)?;
-    if auto_remove {
-        match control.execute(Command::RemoveSandbox { sandbox: id }) {
-            // Somebody was faster.
-            Err(failure) if failure.kind == FailureKind::NotFound => {}
-            result => drop(result?),
-        }
-    }
+    control.exited(id, request.code)?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 

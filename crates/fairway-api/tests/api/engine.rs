@@ -1,0 +1,166 @@
+//! An engine of a World alone: it decides, and touches nothing.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fairway_api::{
+    About, Applied, Client, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles, serve,
+};
+use fairway_core::Draw;
+use fairway_core::model::{HostFacts, Namespace, ProcessIdentity, SandboxId, Settings};
+use fairway_core::world::{Command, World};
+use tokio::sync::oneshot;
+
+use crate::small_world::NOW;
+
+type Told = Box<dyn FnOnce(i32) + Send>;
+
+pub struct PaperEngine {
+    world: RwLock<World>,
+    draw: Mutex<Draw>,
+    watchers: Mutex<BTreeMap<SandboxId, Vec<Told>>>,
+    /// Signals sent, with the sandbox's name.
+    pub signals: Mutex<Vec<String>>,
+}
+
+impl PaperEngine {
+    pub fn new() -> Self {
+        let engine = Self {
+            world: RwLock::default(),
+            draw: Mutex::new(Draw::new(1)),
+            watchers: Mutex::default(),
+            signals: Mutex::default(),
+        };
+        let host = HostFacts { ephemeral_ports: Some((32768, 60999)), ..HostFacts::default() };
+        engine
+            .execute(Command::Configure { settings: Box::new(Settings::default()), host: Box::new(host) })
+            .unwrap();
+        engine
+    }
+
+    fn name(&self, sandbox: &str) -> Result<String, Failure> {
+        Ok(self.world.read().unwrap().find_sandbox(sandbox)?.name.clone())
+    }
+}
+
+impl Control for PaperEngine {
+    fn execute(&self, command: Command) -> Result<Applied, Failure> {
+        let stopped = match &command {
+            Command::StopSandbox { sandbox, code } => {
+                Some((self.world.read().unwrap().find_sandbox(sandbox)?.id, *code))
+            }
+            _ => None,
+        };
+        let change = self.world.write().unwrap().apply(command, NOW, &mut self.draw.lock().unwrap())?;
+        if let Some((id, code)) = stopped {
+            let told = self.watchers.lock().unwrap().remove(&id);
+            told.into_iter().flatten().for_each(|tell| tell(code));
+        }
+        Ok(Applied { network: change.network, sandbox: change.sandbox, warnings: change.warnings })
+    }
+
+    fn read(&self, look: &mut dyn FnMut(&World)) {
+        look(&self.world.read().unwrap());
+    }
+
+    fn locate(&self, reference: &NamespaceReference) -> Result<Located, Failure> {
+        let namespace = |path: String, inode| Some(Namespace { path, device: 4, inode });
+        match reference {
+            // As in life: process 1 is in the host's namespace.
+            NamespaceReference::Pid(1) => Ok(Located { process: None, namespace: None }),
+            NamespaceReference::Pid(pid) => Ok(Located {
+                process: Some(ProcessIdentity { pid: *pid, start_time: 1 }),
+                namespace: namespace(format!("/proc/{pid}/ns/net"), (*pid).into()),
+            }),
+            NamespaceReference::Path(path) if path.contains("nosuch") => {
+                Err(Failure::new(FailureKind::NotFound, format!("no namespace at {path}")))
+            }
+            NamespaceReference::Path(path) => {
+                Ok(Located { process: None, namespace: namespace(path.clone(), 99) })
+            }
+        }
+    }
+
+    fn stop(&self, sandbox: &str, signal: Option<&str>, timeout: Option<Duration>) -> Result<(), Failure> {
+        let name = self.name(sandbox)?;
+        self.signals.lock().unwrap().push(format!("stop {name} {signal:?} {timeout:?}"));
+        self.execute(Command::StopSandbox { sandbox: name, code: 143 }).map(drop)
+    }
+
+    fn kill(&self, sandbox: &str, signal: &str) -> Result<(), Failure> {
+        let name = self.name(sandbox)?;
+        if signal == "PANIC" {
+            panic!("as the test asked for");
+        }
+        self.signals.lock().unwrap().push(format!("kill {name} {signal}"));
+        Ok(())
+    }
+
+    fn on_exit(&self, sandbox: SandboxId, tell: Told) {
+        self.watchers.lock().unwrap().entry(sandbox).or_default().push(tell);
+    }
+
+    fn files(&self, sandbox: SandboxId) -> SandboxFiles {
+        SandboxFiles { hosts: format!("/files/{}/hosts", sandbox.short()), ..SandboxFiles::default() }
+    }
+
+    fn about(&self) -> About {
+        About { version: "0.1.0".into(), kernel: "6.18".into(), ..About::default() }
+    }
+
+    fn now(&self) -> i64 {
+        NOW
+    }
+}
+
+/// A server that is stopped, and must end, with the value.
+pub struct RunningServer {
+    pub engine: Arc<PaperEngine>,
+    pub address: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+    _directory: tempfile::TempDir,
+}
+
+impl RunningServer {
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fairway.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let engine = Arc::new(PaperEngine::new());
+        let (stop, stopped) = oneshot::channel();
+        let control: Arc<dyn Control> = engine.clone();
+        let thread = std::thread::spawn(move || {
+            serve(listener, control, async {
+                stopped.await.ok();
+            })
+        });
+        Self {
+            engine,
+            address: format!("unix://{}", path.display()),
+            stop: Some(stop),
+            thread: Some(thread),
+            _directory: directory,
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.address).unwrap()
+    }
+
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

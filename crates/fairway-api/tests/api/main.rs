@@ -1,0 +1,8 @@
+//! The API from the outside: golden texts, and server and client over a socket.
+
+#![allow(clippy::unwrap_used, reason = "all of it is tests")]
+
+mod engine;
+mod golden;
+mod server;
+mod small_world;
