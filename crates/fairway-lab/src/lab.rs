@@ -75,6 +75,17 @@ impl Lab {
         Ok(Lan { name: name.to_owned(), switches: Place::here()?, numbers: Arc::clone(&self.numbers) })
     }
 
+    /// Whether there are other users than root here, to whom a process can change: not so without real root, for
+    /// then the kernel lets nobody in but the one who started it (user_namespaces(7)).
+    ///
+    /// # Errors
+    /// When /proc does not tell.
+    pub fn has_other_users(&self) -> Result<bool, LabError> {
+        let path = "/proc/self/uid_map";
+        let map = std::fs::read_to_string(path).trying(|| format!("read {path}"))?;
+        Ok(map.lines().count() > 1 || !map.trim_end().ends_with(" 1"))
+    }
+
     /// The directory that the lab and all its hosts see.
     #[must_use]
     pub fn scratch(&self) -> &'static Path {

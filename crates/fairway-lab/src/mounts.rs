@@ -3,15 +3,14 @@
 //! All of the machine's files are there, but what a daemon writes lands in memory: /run, /var/lib and /etc of a
 //! host are its own. The lab's scratch directory is the same for the lab and all its hosts.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 
 use crate::error::{LabError, Trying};
 use crate::forbidden::Cause;
@@ -32,25 +31,20 @@ pub(crate) fn make_lab() -> Result<(), LabError> {
         }
         mounted => mounted.trying(|| "mount a /proc for the lab".to_owned())?,
     }
-    mount_memory("/run")?;
+    cover("/run", &kept())?;
     create_directory(SCRATCH)
 }
 
 /// Makes the file system of a host, for the calling thread, which is alone in its mount namespace.
 pub(crate) fn make_host(name: &str) -> Result<(), LabError> {
-    // A mount can only be shown a second time in the namespace that it was opened in: so now, not by the lab.
-    let scratch =
-        rustix::fs::open(SCRATCH, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .trying(|| format!("open {SCRATCH}"))?;
     // Where a part of /sys is covered no new one may be mounted, and the lab's is good enough: what a host's
     // programs look up in it, its links, they can ask the kernel for.
     let _ =
         mount("sysfs", "/sys", "sysfs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None);
-    mount_memory("/run")?;
-    create_directory(SCRATCH)?;
-    mount_bind(format!("/proc/thread-self/fd/{}", scratch.as_raw_fd()), SCRATCH)
-        .trying(|| format!("show {SCRATCH} in {name}"))?;
-    mount_memory("/var/lib")?;
+    let mut keep = kept();
+    keep.push(PathBuf::from(SCRATCH));
+    cover("/run", &keep)?;
+    cover("/var/lib", &keep)?;
     make_etc(name)
 }
 
@@ -87,6 +81,37 @@ fn own_file(path: &str, content: &str) -> Result<(), LabError> {
 
 fn is_empty_directory(path: &Path) -> bool {
     fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// The program itself and what it was built from must stay to be seen, wherever a build server keeps them.
+fn kept() -> Vec<PathBuf> {
+    [std::env::current_exe(), std::env::current_dir()].into_iter().flatten().collect()
+}
+
+/// Puts an empty file system over a directory, in which only those entries are still shown that lead to `keep`.
+fn cover(directory: &str, keep: &[PathBuf]) -> Result<(), LabError> {
+    let first = |path: &PathBuf| {
+        let below = path.strip_prefix(directory).ok()?.components().next()?;
+        Some(Path::new(directory).join(below))
+    };
+    let entries: BTreeSet<PathBuf> = keep.iter().filter_map(first).filter(|entry| entry.is_dir()).collect();
+    // Opened before they are covered, and in this mount namespace: no other's may be shown a second time.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = entries
+        .into_iter()
+        .map(|entry| {
+            let directory = rustix::fs::open(&entry, flags, Mode::empty())
+                .trying(|| format!("open {}", entry.display()))?;
+            Ok((entry, directory))
+        })
+        .collect::<Result<Vec<_>, LabError>>()?;
+    mount_memory(directory)?;
+    for (entry, old) in opened {
+        fs::create_dir(&entry).trying(|| format!("create {}", entry.display()))?;
+        mount_bind_recursive(format!("/proc/thread-self/fd/{}", old.as_raw_fd()), &entry)
+            .trying(|| format!("show {} in {directory}", entry.display()))?;
+    }
+    Ok(())
 }
 
 fn mount_memory(path: &str) -> Result<(), LabError> {

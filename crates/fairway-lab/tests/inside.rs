@@ -2,16 +2,51 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
 use fairway_lab::SCRATCH;
 use rustix::process::Signal;
 
-fn shell(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]);
+/// This program, to run but one of the ignored tests, which are programs for the others.
+fn again(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--ignored", "--nocapture"]);
     command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+#[ignore = "a program"]
+fn sleeper() {
+    std::thread::sleep(Duration::from_secs(1000));
+}
+
+#[test]
+#[ignore = "a program"]
+fn short_sleeper() {
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+/// Leaves a process behind and tells its pid.
+#[test]
+#[ignore = "a program"]
+fn leaver() {
+    let orphan = again("short_sleeper").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    println!("left {}.", orphan.id());
+}
+
+/// Tells who the host is and what it holds.
+#[test]
+#[ignore = "a program"]
+fn teller() {
+    println!("named {}.", rustix::system::uname().nodename().to_string_lossy());
+    for path in std::env::var("TELL").unwrap().split(':') {
+        println!("{path} holds {:?}.", fs::read_to_string(path).unwrap());
+    }
 }
 
 #[test]
@@ -35,14 +70,16 @@ fn what_a_host_writes_is_its_own() {
                 fs::write(path, "mine").unwrap();
             })
             .unwrap();
-            let seen = one.run(&mut shell(&format!("cat {}", path.display()))).unwrap();
-            assert_eq!(seen.stdout, b"mine");
+            let seen = text(&one.run(again("teller").env("TELL", path)).unwrap());
+            assert!(seen.contains(&format!("{} holds \"mine\".", path.display())), "{seen}");
             assert!(!other.run_in(|| path.exists()).unwrap());
             assert!(!path.exists());
         }
-        let script = "uname -n; cat /etc/hostname /etc/resolv.conf; grep one /etc/hosts";
-        let told = one.run(&mut shell(script)).unwrap();
-        assert_eq!(String::from_utf8_lossy(&told.stdout), "one\none\n127.0.1.1\tone\n");
+        let told = text(&one.run(again("teller").env("TELL", "/etc/hostname:/etc/resolv.conf")).unwrap());
+        for line in ["named one.", "/etc/hostname holds \"one\\n\".", "/etc/resolv.conf holds \"\"."] {
+            assert!(told.contains(line), "{told}");
+        }
+        assert!(one.run_in(|| fs::read_to_string("/etc/hosts").unwrap()).unwrap().contains("\tone\n"));
         one.run_in(|| fs::write("/etc/resolv.conf", "nameserver 10.0.0.53\n").unwrap()).unwrap();
         assert_eq!(other.run_in(|| fs::read_to_string("/etc/resolv.conf").unwrap()).unwrap(), "");
         // The machine's own files are still to be read.
@@ -63,14 +100,17 @@ fn the_scratch_directory_is_shared() {
 }
 
 #[test]
-fn sysctls_of_the_network_can_be_written_by_programs_too() {
+fn a_host_has_the_sysctls_and_links_of_its_own_network() {
     fairway_lab::run(|lab| {
-        let host = lab.host("host").unwrap();
-        let script = "echo 1 > /proc/sys/net/ipv4/ip_forward; cat /proc/sys/net/ipv4/ip_forward";
-        assert_eq!(host.run(&mut shell(script)).unwrap().stdout, b"1\n");
+        let (host, other) = (lab.host("host").unwrap(), lab.host("other").unwrap());
+        let path = "/proc/sys/net/ipv4/ip_forward";
+        host.run_in(|| fs::write(path, "1").unwrap()).unwrap();
+        let told = text(&host.run(again("teller").env("TELL", path)).unwrap());
+        assert!(told.contains("holds \"1\\n\"."), "{told}");
         assert_eq!(host.sysctl("net.ipv4.ip_forward").unwrap(), "1");
-        let links = host.run(&mut shell("ls /sys/class/net")).unwrap().stdout;
-        assert_eq!(String::from_utf8_lossy(&links).trim(), "lo");
+        assert_eq!(other.sysctl("net.ipv4.ip_forward").unwrap(), "0");
+        let links = host.run_in(|| fs::read_dir("/sys/class/net").unwrap().count()).unwrap();
+        assert_eq!(links, 1);
         host.set_bridge_netfilter(false).unwrap();
         if host.has_bridge_netfilter().unwrap() {
             host.set_bridge_netfilter(true).unwrap();
@@ -85,7 +125,7 @@ fn sysctls_of_the_network_can_be_written_by_programs_too() {
 fn a_program_ends_with_its_handle() {
     fairway_lab::run(|lab| {
         let host = lab.host("host").unwrap();
-        let mut sleeper = host.spawn(Command::new("sleep").arg("1000")).unwrap();
+        let mut sleeper = host.spawn(&mut again("sleeper")).unwrap();
         let path = format!("/proc/{}", sleeper.id());
         assert!(Path::new(&path).exists());
         assert_eq!(sleeper.wait_within(Duration::from_millis(10)).unwrap(), None);
@@ -93,7 +133,7 @@ fn a_program_ends_with_its_handle() {
         let status = sleeper.wait_within(Duration::from_secs(5)).unwrap().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(Signal::TERM.as_raw()));
 
-        let sleeper = host.spawn(Command::new("sleep").arg("1000")).unwrap();
+        let sleeper = host.spawn(&mut again("sleeper")).unwrap();
         let path = format!("/proc/{}", sleeper.id());
         drop(sleeper);
         assert!(!Path::new(&path).exists());
@@ -105,9 +145,9 @@ fn a_program_ends_with_its_handle() {
 fn an_orphan_that_ends_does_not_stay_as_a_zombie() {
     fairway_lab::run(|lab| {
         let host = lab.host("host").unwrap();
-        let mut command = shell("sleep 0.05 & echo $!");
-        let orphan = host.run(command.stdout(Stdio::piped()).stderr(Stdio::null())).unwrap().stdout;
-        let path = format!("/proc/{}", String::from_utf8_lossy(&orphan).trim());
+        let told = text(&host.run(&mut again("leaver")).unwrap());
+        let orphan = told.split_once("left ").unwrap().1.split_once('.').unwrap().0;
+        let path = format!("/proc/{orphan}");
         let gone = (0..1000).any(|_| {
             std::thread::sleep(Duration::from_millis(5));
             !Path::new(&path).exists()
@@ -121,13 +161,42 @@ fn labs_stand_side_by_side() {
     // The tests of this file do so anyway; here, one lab stands within another as well.
     fairway_lab::run(|lab| {
         let host = lab.host("host").unwrap();
-        let own = std::env::current_exe().unwrap();
-        let mut command = Command::new(own);
-        command.args(["the_scratch_directory_is_shared", "--exact"]);
-        let output = host.run(&mut command).unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = host.run(command.args(["the_scratch_directory_is_shared", "--exact"])).unwrap();
+        assert!(output.status.success() && text(&output).contains("1 passed"), "{}", text(&output));
     });
+}
+
+#[test]
+fn where_user_namespaces_are_forbidden_a_test_fails_and_names_the_way_out() {
+    fairway_lab::run(|lab| {
+        let host = lab.host("host").unwrap();
+        // The limit of the lab's own user namespace, not of the machine.
+        fs::write("/proc/sys/user/max_user_namespaces", "0").unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["the_scratch_directory_is_shared", "--exact", "--nocapture"]);
+        let output = host.run(&mut command).unwrap();
+        assert_eq!(output.status.code(), Some(101));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("set `sysctl user.max_user_namespaces=10000`"), "{told}");
+    });
+}
+
+#[test]
+#[ignore = "a program"]
+fn counter_of_users() {
+    fairway_lab::run(|lab| println!("other users: {}.", lab.has_other_users().unwrap()));
+}
+
+#[test]
+fn a_lab_has_the_users_that_it_may_have() {
+    let single = text(&again("counter_of_users").env("FAIRWAY_LAB_SINGLE_USER", "1").output().unwrap());
+    assert!(single.contains("other users: false."), "{single}");
+    if std::env::var_os("FAIRWAY_LAB_SINGLE_USER").is_none() {
+        let all = text(&again("counter_of_users").output().unwrap());
+        let expected = rustix::process::geteuid().is_root();
+        assert!(all.contains(&format!("other users: {expected}.")), "{all}");
+    }
 }
 
 #[test]
@@ -162,8 +231,6 @@ fn program() {
 
 #[test]
 fn a_program_executes_itself_inside_and_returns_its_status() {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["program", "--exact", "--ignored"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    let output = again("program").output().unwrap();
+    assert!(output.status.success() && text(&output).contains("1 passed"), "{}", text(&output));
 }

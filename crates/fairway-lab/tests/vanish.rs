@@ -21,16 +21,34 @@ fn victim() {
         let _server = serve_tcp(&host, "0.0.0.0:80").unwrap();
         ask(&host, "10.0.0.1:80").unwrap();
         // One that is a child of this process, and one that has left it and its session.
-        let _child = host.spawn(Command::new("sleep").arg("1000")).unwrap();
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "setsid sleep 1000 >/dev/null 2>&1 &"]);
-        assert!(host.run(&mut shell).unwrap().status.success());
+        let _child = host.spawn(&mut again("sleeper")).unwrap();
+        assert!(host.run(&mut again("leaver")).unwrap().status.success());
         println!("ready {}", own_namespace());
         if std::env::var_os("FAIRWAY_LAB_VICTIM_PANICS").is_some() {
             panic!("as asked");
         }
         std::thread::sleep(Duration::from_secs(1000));
     });
+}
+
+#[test]
+#[ignore = "the victim runs it"]
+fn sleeper() {
+    std::thread::sleep(Duration::from_secs(1000));
+}
+
+#[test]
+#[ignore = "the victim runs it"]
+fn leaver() {
+    rustix::process::setsid().unwrap();
+    again("sleeper").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+}
+
+/// This program, to run but one of the ignored tests.
+fn again(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--ignored", "--nocapture"]);
+    command
 }
 
 struct Victim {
@@ -43,8 +61,8 @@ impl Victim {
     fn start(panics: bool) -> Victim {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["victim", "--exact", "--ignored", "--nocapture"]).env(MARK, &mark).process_group(0);
+        let mut command = again("victim");
+        command.env(MARK, &mark).process_group(0);
         if panics {
             command.env("FAIRWAY_LAB_VICTIM_PANICS", "1");
         }

@@ -324,21 +324,39 @@ mod tests {
         assert_eq!(identity_map("0 1000 1\n1 100000 65536\n"), "0 0 1\n1 1 65536\n");
     }
 
+    /// This program, to run but one of the ignored tests.
+    fn again(test: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([&format!("system::spawn::tests::{test}"), "--exact", "--ignored"]);
+        command
+    }
+
+    #[test]
+    #[ignore = "a program"]
+    fn teller() {
+        assert_eq!(std::process::id(), 2);
+        assert!(rustix::process::geteuid().is_root());
+        std::process::exit(42);
+    }
+
+    #[test]
+    #[ignore = "a program"]
+    fn dier() {
+        rustix::process::kill_process(rustix::process::getpid(), Signal::TERM).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(10));
+    }
+
     #[test]
     fn the_program_is_root_and_the_second_process_and_its_status_comes_back() {
         for users in [Users::OnlyRoot, Users::allowed()] {
-            let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", "test $$ = 2 && test $(id -u) = 0 && exit 42"]);
-            let status = spawn_in_new_namespaces(&mut shell, users).unwrap().wait().unwrap();
+            let status = spawn_in_new_namespaces(&mut again("teller"), users).unwrap().wait().unwrap();
             assert_eq!(status.code(), Some(42), "{users:?}");
         }
     }
 
     #[test]
     fn a_program_ended_by_a_signal_is_told() {
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "kill -TERM $$"]);
-        let status = spawn_in_new_namespaces(&mut shell, Users::OnlyRoot).unwrap().wait().unwrap();
+        let status = spawn_in_new_namespaces(&mut again("dier"), Users::OnlyRoot).unwrap().wait().unwrap();
         assert_eq!(status.code(), Some(128 + libc::SIGTERM));
     }
 
