@@ -232,7 +232,10 @@ impl Datatype {
                 [0, 2] => "reply".into(),
                 _ => hexadecimal(bytes),
             },
-            Self::Boolean => word(bytes, &[(0, "missing"), (1, "exists")]),
+            Self::Boolean => if bytes.iter().all(|byte| *byte == 0) { "missing" } else { "exists" }.into(),
+            Self::Other { number: 4, .. } if (1..=4).contains(&bytes.len()) => {
+                bytes.iter().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)).to_string()
+            }
             Self::InetService => match <[u8; 2]>::try_from(bytes) {
                 Ok(port) => u16::from_be_bytes(port).to_string(),
                 Err(_) => hexadecimal(bytes),

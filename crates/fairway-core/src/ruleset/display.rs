@@ -5,7 +5,7 @@ mod rule;
 
 use std::fmt;
 
-use super::{Base, Datatype, Element, ElementData, Family, Rule, Set, SetData, Table};
+use super::{Base, Datatype, Element, ElementData, Family, Hook, Rule, Set, SetData, Table};
 
 /// A rule as `nft` would print it.
 pub(super) fn rule_text(table: &Table, rule: &Rule) -> String {
@@ -61,24 +61,24 @@ fn write_base(f: &mut fmt::Formatter<'_>, base: &Base, family: Family) -> fmt::R
         [device] => write!(f, " device \"{device}\"")?,
         devices => write!(f, " devices = {{ {} }}", devices.join(", "))?,
     }
-    writeln!(f, " priority {}; policy {};", priority_text(base.priority, family), base.policy)
+    writeln!(f, " priority {}; policy {};", priority_text(base, family), base.policy)
 }
 
-/// The names that `nft` has for priorities.
-fn priority_text(priority: i32, family: Family) -> String {
-    let word = match (family, priority) {
-        (Family::Bridge, -300) => "dstnat",
-        (Family::Bridge, -200) => "filter",
-        (Family::Bridge, 100) => "out",
-        (Family::Bridge, 300) => "srcnat",
-        (Family::Bridge, _) => return priority.to_string(),
-        (_, -300) => "raw",
-        (_, -150) => "mangle",
-        (_, -100) => "dstnat",
-        (_, 0) => "filter",
-        (_, 50) => "security",
-        (_, 100) => "srcnat",
-        _ => return priority.to_string(),
+/// The names that `nft` has for priorities; some it knows at one hook only.
+fn priority_text(base: &Base, family: Family) -> String {
+    let word = match (family, base.hook, base.priority) {
+        (Family::Bridge, Hook::Prerouting, -300) => "dstnat",
+        (Family::Bridge, _, -200) => "filter",
+        (Family::Bridge, Hook::Output, 100) => "out",
+        (Family::Bridge, Hook::Postrouting, 300) => "srcnat",
+        (Family::Bridge, ..) => return base.priority.to_string(),
+        (_, _, -300) => "raw",
+        (_, _, -150) => "mangle",
+        (_, Hook::Prerouting, -100) => "dstnat",
+        (_, _, 0) => "filter",
+        (_, _, 50) => "security",
+        (_, Hook::Postrouting, 100) => "srcnat",
+        _ => return base.priority.to_string(),
     };
     word.to_owned()
 }

@@ -164,11 +164,85 @@ fn the_resolver_table_rewrites_both_ways() {
     	}
 
     	chain answers {
-    		type filter hook output priority srcnat; policy accept;
+    		type filter hook output priority 100; policy accept;
     		ip saddr 127.0.0.11 udp sport 40053 udp sport set 53
     		ip saddr 127.0.0.11 tcp sport 40054 tcp sport set 53
     	}
     }
+    "#);
+}
+
+#[test]
+fn what_others_write_reads_like_nft_too() {
+    let mut table = Table::new(Family::Inet, "others");
+    let (register, next) = (Register::FIRST, Register::at(4).unwrap());
+    let compare =
+        |operator, value: &[u8]| Expression::Compare { from: register, operator, value: value.to_vec() };
+    let port = || {
+        rule().transport(Protocol::Tcp).compare(Load::DESTINATION_PORT, Comparison::GreaterOrEqual, [0, 10])
+    };
+    let rules: [Rule; 7] = [
+        port().compare(Load::DESTINATION_PORT, Comparison::LessOrEqual, [0, 20]).accept().into(),
+        rule()
+            .expression(Expression::Meta { key: MetaKey::Length, to: register })
+            .expression(Expression::Byteorder {
+                from: register,
+                to: register,
+                order: ByteOrder::HostToNetwork,
+                length: 4,
+                size: 4,
+            })
+            .expression(compare(Comparison::Greater, &[0, 0, 0, 100]))
+            .drop()
+            .into(),
+        rule()
+            .expression(Expression::Fib {
+                result: FibResult::Interface,
+                flags: FibFlags(FibFlags::SOURCE.0 | FibFlags::INPUT.0 | FibFlags::PRESENT.0),
+                to: register,
+            })
+            .expression(compare(Comparison::Equal, &[0; 4]))
+            .drop()
+            .into(),
+        rule()
+            .expression(Expression::Immediate { to: register, value: vec![0xfd; 16] })
+            .expression(Expression::Immediate { to: next, value: vec![0, 80] })
+            .expression(Expression::Nat {
+                kind: NatKind::Destination,
+                family: Family::Ip6,
+                address: Some(register.into()),
+                port: Some(next.into()),
+                flags: NatFlags::PERSISTENT,
+            })
+            .into(),
+        rule()
+            .has_any_bit(Load::Meta(MetaKey::Mark), 255u32.to_ne_bytes())
+            .is_in(&[Load::TRANSPORT], "some")
+            .into(),
+        rule().expression(Expression::Unknown { name: "quota".into(), attributes: Vec::new() }).into(),
+        rule()
+            .expression(Expression::Limit(LimitRate {
+                amount: 10,
+                seconds: 60,
+                burst: 5,
+                bytes: false,
+                inverted: true,
+            }))
+            .expression(Expression::Reject(Reject::TcpReset))
+            .into(),
+    ];
+    let mut some = Set::new("some", [Datatype::InetProtocol]).with([Element::new([6]), Element::new([17])]);
+    some.flags.anonymous = true;
+    table.sets.push(some);
+    let text: Vec<String> = rules.iter().map(|rule| table.rule_text(rule)).collect();
+    insta::assert_snapshot!(text.join("\n"), @r#"
+    tcp dport 10-20 accept
+    meta length > 100 drop
+    fib saddr . iif oif missing drop
+    dnat ip6 to [fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:80 persistent
+    meta mark & 0x000000ff != 0x00000000 meta l4proto { tcp, udp }
+    [quota]
+    limit rate over 10/minute reject with tcp reset
     "#);
 }
 

@@ -96,7 +96,7 @@ pub(super) fn field(protocols: Protocols, base: PayloadBase, offset: u32, length
         Some(row) => Field { name: row.3.to_owned(), datatype: row.4, implies_network, implies_transport },
         None => Field {
             name: format!("@{base},{},{}", offset * 8, length * 8),
-            datatype: Datatype::Other { number: 4, length: length as u8 },
+            datatype: Datatype::Bytes,
             implies_network: false,
             implies_transport: false,
         },

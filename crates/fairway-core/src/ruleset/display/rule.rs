@@ -100,7 +100,9 @@ impl Reader<'_> {
             }
             Expression::Bitwise { from, to, mask, xor } => self.mask(*from, *to, mask, xor),
             Expression::Byteorder { from, to, .. } => {
-                self.held[usize::from(to.slot())] = self.held[usize::from(from.slot())].clone();
+                // It is compared in network order then, so that less and greater mean what they say.
+                let (name, datatype) = self.named(*from);
+                self.name(*to, name, Datatype::Other { number: 4, length: datatype.length() as u8 });
             }
             Expression::Lookup { set, from, result } => self.look_up(set, *from, *result),
             Expression::Immediate { to, value } => {
@@ -183,7 +185,7 @@ impl Reader<'_> {
     }
 
     fn compare(&mut self, from: Register, operator: super::super::Comparison, value: &[u8]) {
-        use super::super::Comparison::{Equal, NotEqual};
+        use super::super::Comparison::{Equal, LessOrEqual, NotEqual};
         let (name, datatype) = self.named(from);
         let mask = match &self.held[usize::from(from.slot())] {
             Some(Held::Named { mask, .. }) => mask.clone(),
@@ -207,6 +209,14 @@ impl Reader<'_> {
             }
             None => format!("{name} {sign}{}", datatype.text(value)),
         };
+        if operator == LessOrEqual
+            && let Some(before) = self.statements.last_mut()
+            && let Some(least) = before.text.strip_prefix(&format!("{name} >= "))
+            && let Some(greatest) = text.strip_prefix(&format!("{name} <= "))
+        {
+            before.text = format!("{name} {least}-{greatest}");
+            return;
+        }
         self.say(text);
         if operator == Equal {
             self.learn(&name, value);
@@ -300,7 +310,14 @@ impl Reader<'_> {
         }
         let mut text = String::from(" to ");
         if let Some((address, datatype)) = address {
-            text.push_str(&self.value(address.first, datatype));
+            let first = self.value(address.first, datatype);
+            // Colons of the address and that of the port have to be told apart.
+            let is_constant = matches!(self.held[usize::from(address.first.slot())], Some(Held::Constant(_)));
+            if is_constant && port.is_some() && datatype == Datatype::Ipv6Address {
+                text.push_str(&format!("[{first}]"));
+            } else {
+                text.push_str(&first);
+            }
             if address.last != address.first {
                 text.push_str(&format!("-{}", self.value(address.last, datatype)));
             }
@@ -370,7 +387,8 @@ fn limit_text(limit: LimitRate) -> String {
     };
     let what = if limit.bytes { " bytes" } else { "" };
     let burst = match (limit.burst, limit.bytes) {
-        (0, _) => String::new(),
+        // What the kernel has by itself.
+        (0, _) | (5, false) => String::new(),
         (burst, true) => format!(" burst {burst} bytes"),
         (burst, false) => format!(" burst {burst} packets"),
     };

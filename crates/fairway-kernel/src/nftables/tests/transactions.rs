@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use fairway_core::policy::{RulesetSwitches, ruleset};
 use fairway_core::ruleset::{Datatype, ElementData, Family, Load, Policy, Set, Table, resolver, rule};
 use rustix::io::Errno;
 
@@ -37,6 +38,36 @@ fn tables_are_read_as_they_were_written() {
         for table in [firewall(), guard(), resolver::resolver_table(40053, 40054)] {
             let writer = created(&table);
             pretty_eq(&read(&writer, &table), &expected(table));
+        }
+    });
+}
+
+#[test]
+fn the_firewall_is_read_as_it_was_written_whatever_the_switches() {
+    let switches = |bits: u8| RulesetSwitches {
+        userland_proxy: bits & 1 != 0,
+        bridge_netfilter_ipv4: bits & 2 != 0,
+        bridge_netfilter_ipv6: bits & 4 != 0,
+        guard_forward_ipv4: bits & 8 != 0,
+        guard_forward_ipv6: bits & 16 != 0,
+        relay_user: (bits & 32 != 0).then_some(4711),
+    };
+    in_new_namespace(|| {
+        let mut writer = Writer::open().unwrap();
+        let mut before = ruleset(&switches(0)).map(|table| Table::new(table.family, table.name));
+        for bits in 0..64 {
+            let tables = ruleset(&switches(bits));
+            let mut transaction = Transaction::new();
+            for (old, new) in before.iter().zip(&tables) {
+                transaction.replace(old, new);
+            }
+            writer.commit(transaction).unwrap();
+            before = tables.clone().map(|table| read(&writer, &table));
+            for (mut found, mut wanted) in before.clone().into_iter().zip(tables) {
+                found.chains.sort_by(|one, other| one.name.cmp(&other.name));
+                wanted.chains.sort_by(|one, other| one.name.cmp(&other.name));
+                pretty_eq(&found, &wanted);
+            }
         }
     });
 }
