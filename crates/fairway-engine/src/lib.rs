@@ -1,1 +1,34 @@
 //! Fairway's engine: transaction, plan, reconcile.
+//!
+//! A command changes the World, which is made durable, and then the kernel, the relay and the
+//! sandboxes' files are made to follow it. What somebody else changes is noticed and mended. The
+//! engine is a library: the daemon keeps one, a short-lived command can open one.
+
+#![forbid(unsafe_code)]
+
+mod apply;
+mod drift;
+mod engine;
+mod error;
+mod execute;
+mod firewall;
+mod flows;
+mod heal;
+mod inside;
+mod named;
+mod observe;
+mod ordering;
+mod port_sockets;
+mod relay_link;
+mod resolvers;
+mod sandbox_files;
+mod sweeper;
+mod visit;
+mod watcher;
+
+pub(crate) use engine::State;
+pub use engine::{Engine, Options};
+pub use error::{ApplyError, EngineError};
+pub use port_sockets::{BindError, BindReason};
+pub use relay_link::StartRelay;
+pub use sandbox_files::FileError;

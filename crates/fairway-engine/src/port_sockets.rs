@@ -148,7 +148,11 @@ mod tests {
         let address = SocketAddr::try_from(rustix::net::getsockname(&first).unwrap()).unwrap();
         let error = bind(Protocol::Tcp, address, true).unwrap_err();
         assert_eq!(error.reason, BindReason::InUse);
-        assert!(error.to_string().starts_with(&format!("failed to bind host port {address}/tcp: address already in use")));
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("failed to bind host port {address}/tcp: address already in use"))
+        );
     }
 
     #[test]
@@ -171,7 +175,8 @@ mod tests {
         let taken = bind(Protocol::Udp, any_port(), false).unwrap();
         let taken = SocketAddr::try_from(rustix::net::getsockname(&taken).unwrap()).unwrap();
         let ports = PortSockets::default();
-        let wanted = [(Protocol::Udp, any_port(), &SocketUse::Hold), (Protocol::Udp, taken, &SocketUse::Hold)];
+        let wanted =
+            [(Protocol::Udp, any_port(), &SocketUse::Hold), (Protocol::Udp, taken, &SocketUse::Hold)];
         // The taken one is free again by now; take it once more for the length of the test.
         let _taken = bind(Protocol::Udp, taken, false).unwrap();
         assert!(ports.bind_all(wanted).is_err());

@@ -1,0 +1,229 @@
+//! Making the kernel, the relay and the files follow a difference, phase by phase.
+//!
+//! The order lets no window open: the firewall first, in one transaction; then links, which are
+//! guarded from their first frame; then the insides of sandboxes, files, names and listeners; last
+//! what left. Each step may be done twice.
+
+use std::sync::Arc;
+
+use fairway_core::plan::{Difference, Key, Object};
+use fairway_kernel::route::Mark;
+use fairway_kernel::sysctl;
+use fairway_relay::table::Change as RelayChange;
+use fairway_relay::table::{Record, RecordKey};
+
+use crate::visit::Visit;
+use crate::{ApplyError, Engine};
+
+impl Engine {
+    /// Makes everything follow `difference`. Goes on past errors of what leaves and returns the
+    /// first one.
+    ///
+    /// # Errors
+    /// What could not be made.
+    pub(crate) fn apply(&self, difference: &Difference) -> Result<(), ApplyError> {
+        if difference.is_empty() {
+            return Ok(());
+        }
+        self.firewall.apply(difference)?;
+        self.apply_sysctls(difference)?;
+        self.apply_bridges(difference)?;
+        let resolvers = self.visit_sandboxes(difference)?;
+        self.apply_files(difference)?;
+        self.apply_relay(difference, resolvers)?;
+        self.flows.forget(difference);
+        self.retire(difference)
+    }
+
+    fn apply_sysctls(&self, difference: &Difference) -> Result<(), ApplyError> {
+        for (key, object) in difference.wanted() {
+            if let (Key::Sysctl(path), Object::Sysctl(value)) = (key, object) {
+                if path == IPV6_FORWARDING {
+                    keep_router_advertisements();
+                }
+                if sysctl::write(path, value)? != sysctl::Change::Unchanged {
+                    tracing::info!(sysctl = path, value, "switched on");
+                }
+            }
+        }
+        for (key, _) in &difference.gone {
+            if let Key::Sysctl(path) = key {
+                sysctl::set(path, "0")?;
+                tracing::info!(sysctl = path, value = "0", "given back as it was found");
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_bridges(&self, difference: &Difference) -> Result<(), ApplyError> {
+        for (_, object) in difference.wanted() {
+            if let Object::Bridge(bridge) = object {
+                self.links(|links| links.apply_bridge(bridge))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes into each sandbox that has something new inside, once. Returns what the relay is to
+    /// know of resolvers that were made.
+    fn visit_sandboxes(&self, difference: &Difference) -> Result<Vec<RelayChange>, ApplyError> {
+        let mut changes = Vec::new();
+        for visit in Visit::all(difference) {
+            changes.extend(self.visit(visit)?);
+        }
+        Ok(changes)
+    }
+
+    fn apply_files(&self, difference: &Difference) -> Result<(), ApplyError> {
+        for (key, object) in difference.wanted() {
+            if let (Key::File(sandbox, name), Object::File(contents)) = (key, object) {
+                self.files.write(*sandbox, *name, contents)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_relay(&self, difference: &Difference, resolvers: Vec<RelayChange>) -> Result<(), ApplyError> {
+        let mut changes: Vec<RelayChange> = difference
+            .gone
+            .iter()
+            .filter_map(|(key, object)| relay_key(key, object))
+            .map(RelayChange::Remove)
+            .collect();
+        let closed = difference.other.iter().filter(|(_, (_, new))| matches!(new, Object::Inside(_, false)));
+        changes.extend(closed.filter_map(|(key, (old, _))| relay_key(key, old)).map(RelayChange::Remove));
+        changes.extend(resolvers);
+        for (key, object) in difference.wanted() {
+            if let Some(record) = relay_record(key, object) {
+                let sockets = match &record {
+                    Record::Port { protocol, address, .. } => {
+                        self.ports.get(*protocol, *address).into_iter().collect()
+                    }
+                    _ => Vec::new(),
+                };
+                changes.push(RelayChange::Insert { record, sockets });
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for change in &changes {
+            if let RelayChange::Remove(RecordKey::Resolver(sandbox)) = change {
+                self.resolvers.forget(*sandbox);
+            }
+        }
+        self.relay_apply(changes)
+    }
+
+    /// Lets go of what left. A link that is leaving is out of sight when this returns; the kernel
+    /// may take a while longer to forget it.
+    fn retire(&self, difference: &Difference) -> Result<(), ApplyError> {
+        let mut leaving = Vec::new();
+        for (key, object) in &difference.gone {
+            match (key, object) {
+                (Key::Socket(protocol, address), _) => self.ports.remove(*protocol, *address),
+                (Key::File(sandbox, name), _) => {
+                    if let Err(error) = self.files.remove(*sandbox, *name) {
+                        tracing::warn!(%error, "left behind");
+                    }
+                }
+                (_, Object::Veth(link)) => {
+                    leaving.push((link.host_interface.clone(), Mark::Endpoint(link.endpoint)))
+                }
+                (_, Object::Bridge(bridge)) => {
+                    leaving.push((bridge.name.clone(), Mark::Network(bridge.network)))
+                }
+                _ => {}
+            }
+        }
+        for (_, (old, new)) in &difference.other {
+            if let (Object::Bridge(old), Object::Bridge(new)) = (old, new)
+                && old.name != new.name
+            {
+                leaving.push((old.name.clone(), Mark::Network(old.network)));
+            }
+        }
+        self.sweeper.sweep(leaving);
+        Ok(())
+    }
+
+    /// Sends changes to the relay; one that is gone is started anew with all that it has to know.
+    pub(crate) fn relay_apply(&self, changes: Vec<RelayChange>) -> Result<(), ApplyError> {
+        match self.relay.apply(changes) {
+            Err(fairway_relay::client::ClientError::Connection(reason)) => {
+                tracing::warn!(%reason, "the relay is gone; starting another one");
+                self.restart_relay()
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Starts another relay and tells it everything.
+    pub(crate) fn restart_relay(&self) -> Result<(), ApplyError> {
+        self.relay.restart()?;
+        let changes = {
+            let state = self.state();
+            let objects = state.plan.values().flatten();
+            let mut changes: Vec<RelayChange> = Vec::new();
+            for (key, object) in objects {
+                let Some(record) = relay_record(key, object) else { continue };
+                let sockets: Vec<_> = match &record {
+                    Record::Port { protocol, address, .. } => {
+                        self.ports.get(*protocol, *address).into_iter().collect()
+                    }
+                    _ => Vec::new(),
+                };
+                // A port whose socket is not there yet is about to be told by whoever binds it.
+                if sockets.len() == record.sockets() {
+                    changes.push(RelayChange::Insert { record, sockets });
+                }
+            }
+            changes
+        };
+        let resolvers = self.resolvers.all().into_iter().map(|(sandbox, sockets)| RelayChange::Insert {
+            record: Record::Resolver(sandbox),
+            sockets: sockets.iter().map(Arc::clone).collect(),
+        });
+        let changes = changes.into_iter().chain(resolvers).collect();
+        Ok(self.relay.apply(changes)?)
+    }
+}
+
+const IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+
+/// A host that forwards IPv6 ignores router advertisements, and would lose its own default route,
+/// unless `accept_ra` is 2 (kernel documentation, ip-sysctl).
+fn keep_router_advertisements() {
+    let interfaces = std::fs::read_dir("/proc/sys/net/ipv6/conf").into_iter().flatten().flatten();
+    for interface in interfaces {
+        let name = interface.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let path = format!("net/ipv6/conf/{name}/accept_ra");
+        if sysctl::read(&path).is_ok_and(|value| value == "1")
+            && let Err(error) = sysctl::set(&path, "2")
+        {
+            tracing::warn!(%error, "the host may lose its IPv6 default route");
+        }
+    }
+}
+
+/// What the relay has for an object.
+pub(crate) fn relay_record(key: &Key, object: &Object) -> Option<Record> {
+    match (key, object) {
+        (Key::Socket(protocol, address), Object::Socket(socket)) => {
+            Some(Record::Port { protocol: *protocol, address: *address, purpose: socket.purpose.clone() })
+        }
+        (_, Object::Names(names)) => Some(Record::Names(names.clone())),
+        (_, Object::View(view)) => Some(Record::View(view.clone())),
+        (_, Object::HostServers(servers)) => Some(Record::HostServers(servers.clone())),
+        _ => None,
+    }
+}
+
+/// The key of what the relay has for an object.
+fn relay_key(key: &Key, object: &Object) -> Option<RecordKey> {
+    match (key, object) {
+        (Key::Inside(sandbox), Object::Inside(_, true)) => Some(RecordKey::Resolver(*sandbox)),
+        _ => relay_record(key, object).map(|record| record.key()),
+    }
+}

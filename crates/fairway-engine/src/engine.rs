@@ -1,0 +1,270 @@
+//! The engine: what it holds, and how it starts.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fairway_core::Draw;
+use fairway_core::model::{HostFacts, SandboxId, SandboxState, Settings};
+use fairway_core::plan::{FileName, Plan, plan};
+use fairway_core::world::{Command, Record, UNKNOWN_EXIT_CODE, World};
+use fairway_kernel::announce::Announcer;
+use fairway_kernel::namespace::Workers;
+use fairway_kernel::route::Links;
+use fairway_kernel::{host_facts, namespace, process};
+use fairway_relay::table::{Held, Record as RelayRecord};
+use fairway_store::{Store, StoreError};
+
+use crate::firewall::Firewall;
+use crate::flows::Flows;
+use crate::ordering::Ordering;
+use crate::port_sockets::PortSockets;
+use crate::relay_link::{RelayLink, StartRelay};
+use crate::resolvers::Resolvers;
+use crate::sandbox_files::SandboxFiles;
+use crate::sweeper::Sweeper;
+use crate::watcher::Ends;
+use crate::{ApplyError, EngineError, named};
+
+/// How long to wait for another process that has the store open.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+/// How many threads for work inside sandboxes are kept.
+const NAMESPACE_THREADS: usize = 8;
+const STORE_FILE: &str = "world.redb";
+const RELAY_SOCKET: &str = "relay.sock";
+
+/// What an engine is opened with.
+pub struct Options {
+    /// Where what is durable is kept.
+    pub data_root: PathBuf,
+    /// Where what belongs to this boot is kept.
+    pub exec_root: PathBuf,
+    /// The settings in force.
+    pub settings: Settings,
+    /// Runs a relay on a listening socket.
+    pub start_relay: StartRelay,
+}
+
+/// What changes with every command.
+pub(crate) struct State {
+    pub world: World,
+    pub plan: Plan,
+    pub draw: Draw,
+    pub ordering: Ordering,
+    /// When the ordering has grown so far it is tidied.
+    pub tidy_at: usize,
+}
+
+/// Networks, sandboxes and published ports of one host, kept as they were asked for.
+pub struct Engine {
+    state: Mutex<State>,
+    /// Commands share it; healing, which compares all with all, has it alone.
+    pub(crate) calm: RwLock<()>,
+    pub(crate) store: Store,
+    pub(crate) firewall: Firewall,
+    pub(crate) workers: Workers,
+    pub(crate) ports: PortSockets,
+    pub(crate) resolvers: Resolvers,
+    pub(crate) relay: RelayLink,
+    pub(crate) sweeper: Sweeper,
+    pub(crate) announcer: Announcer,
+    pub(crate) flows: Flows,
+    pub(crate) ends: Ends,
+    pub(crate) files: SandboxFiles,
+    links: Mutex<Vec<Links>>,
+}
+
+fn create_directory(path: &Path) -> Result<(), EngineError> {
+    std::fs::create_dir_all(path).map_err(|source| EngineError::Directory { path: path.to_owned(), source })
+}
+
+/// Reads the World back.
+fn load(store: &Store, path: &Path) -> Result<World, EngineError> {
+    let mut records = Vec::new();
+    for (key, bytes) in store.load()? {
+        let record: Record = serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
+            key,
+            path: path.to_owned(),
+            source,
+        })?;
+        records.push(record);
+    }
+    Ok(World::from_records(records))
+}
+
+/// Observes the host, without what is ours.
+pub(crate) fn observe_host() -> Result<HostFacts, EngineError> {
+    let links = Links::open().map_err(ApplyError::from)?;
+    host_facts::observe(&links, |link| link.mark().is_some())
+        .map_err(|error| EngineError::Observe(Box::new(error)))
+}
+
+fn seed() -> u64 {
+    // Without randomness from the kernel, identifiers are as good as the clock.
+    getrandom::u64().unwrap_or_else(|_| now() as u64)
+}
+
+/// Nanoseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl Engine {
+    /// Opens the engine: reads the World, finds or starts the relay, and makes everything follow.
+    /// Sandboxes that ended meanwhile are gone when it returns.
+    ///
+    /// # Errors
+    /// Settings that do not fit what runs, a store that cannot be read, a kernel that lacks what is
+    /// needed. What runs is left as it is then.
+    pub fn open(options: Options) -> Result<Arc<Self>, EngineError> {
+        create_directory(&options.data_root)?;
+        create_directory(&options.exec_root)?;
+        let path = options.data_root.join(STORE_FILE);
+        let store = Store::open(&path, STORE_PATIENCE)?;
+        let mut world = load(&store, &path)?;
+        let mut draw = Draw::new(seed());
+        let before = world.journal().clone();
+        let configure =
+            Command::Configure { settings: Box::new(options.settings), host: Box::new(observe_host()?) };
+        world.apply(configure, now(), &mut draw)?;
+        for sandbox in ended(&world) {
+            tracing::info!(sandbox = %sandbox.short(), "ended while nobody watched");
+            let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code: UNKNOWN_EXIT_CODE };
+            world.apply(stop, now(), &mut draw)?;
+        }
+        save_all(&store, &world)?;
+
+        let firewall = Firewall::open().map_err(ApplyError::from)?;
+        let (relay, held) =
+            RelayLink::find_or_start(options.exec_root.join(RELAY_SOCKET), options.start_relay)?;
+        let (ports, resolvers) = (PortSockets::default(), Resolvers::default());
+        let known = take_over(held, &ports, &resolvers);
+        let plan = plan(&world);
+        let engine = Arc::new(Self {
+            state: Mutex::new(State { world, plan, draw, ordering: Ordering::default(), tidy_at: 1024 }),
+            calm: RwLock::new(()),
+            store,
+            firewall,
+            workers: Workers::new(NAMESPACE_THREADS).map_err(ApplyError::from)?,
+            ports,
+            resolvers,
+            relay,
+            sweeper: Sweeper::start(Draw::new(seed()))?,
+            announcer: Announcer::open().map_err(ApplyError::from)?,
+            flows: Flows::start()?,
+            ends: Ends::new()?,
+            files: SandboxFiles::under(&options.exec_root),
+            links: Mutex::default(),
+        });
+        engine.settle(&before, known)?;
+        crate::watcher::start(&engine)?;
+        Ok(engine)
+    }
+
+    /// Reads the World.
+    pub fn read<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&self.state().world)
+    }
+
+    /// Where a sandbox finds one of its files.
+    pub fn file(&self, sandbox: SandboxId, name: FileName) -> PathBuf {
+        self.files.path(sandbox, name)
+    }
+
+    /// What is and is not in force of the relay's confinement.
+    pub fn relay(&self) -> fairway_relay::table::Hello {
+        self.relay.hello()
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked left a World that is whole: commands are checked before they
+        // change it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        now()
+    }
+
+    /// Works with a socket for links in the host's namespace; they are kept for the next one.
+    pub(crate) fn links<T>(
+        &self,
+        work: impl FnOnce(&Links) -> Result<T, fairway_kernel::route::Error>,
+    ) -> Result<T, ApplyError> {
+        let kept = self.links.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let links = match kept {
+            Some(links) => links,
+            None => Links::open()?,
+        };
+        let outcome = work(&links)?;
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).push(links);
+        Ok(outcome)
+    }
+
+    /// Forgets the files of sandboxes that are no longer in the World.
+    pub(crate) fn tidy_files(&self) {
+        let gone: Vec<_> = {
+            let state = self.state();
+            self.files.sandboxes().into_iter().filter(|id| state.world.sandbox(*id).is_none()).collect()
+        };
+        gone.into_iter().for_each(|id| self.files.forget(id));
+        named::tidy();
+    }
+}
+
+/// The sandboxes whose process or namespace is not there any more.
+fn ended(world: &World) -> Vec<SandboxId> {
+    let gone = |state: &SandboxState| match state {
+        SandboxState::Running { process, namespace, .. } => {
+            process.is_some_and(|process| !process::running(process))
+                || namespace.as_ref().is_some_and(|namespace| namespace::open(namespace).is_err())
+        }
+        _ => false,
+    };
+    world.sandboxes().filter(|sandbox| gone(&sandbox.state)).map(|sandbox| sandbox.id).collect()
+}
+
+/// Makes the whole World durable as it is now; what the store has and the World has not goes.
+fn save_all(store: &Store, world: &World) -> Result<(), StoreError> {
+    use fairway_core::world::RecordKey;
+    let keys = std::iter::once(RecordKey::Journal)
+        .chain(world.networks().map(|network| RecordKey::Network(network.id)))
+        .chain(world.sandboxes().map(|sandbox| RecordKey::Sandbox(sandbox.id)))
+        .chain(world.endpoints().map(|endpoint| RecordKey::Endpoint(endpoint.id)));
+    let mut change = fairway_store::Change::default();
+    for key in keys {
+        if let Some(record) = world.record(key) {
+            change.put.push((key.text(), crate::execute::encode(&record)));
+        }
+    }
+    let kept: std::collections::BTreeSet<&str> = change.put.iter().map(|(key, _)| key.as_str()).collect();
+    let stored = store.load()?;
+    let gone = stored.iter().filter(|(key, _)| !kept.contains(key.as_str())).map(|(key, _)| key.clone());
+    let gone: Vec<String> = gone.collect();
+    let same: std::collections::BTreeSet<(String, Vec<u8>)> = stored.into_iter().collect();
+    change.put.retain(|record| !same.contains(record));
+    change.delete = gone;
+    store.commit(change)
+}
+
+/// Takes the sockets that the relay kept, and returns what it knows.
+fn take_over(held: Vec<Held>, ports: &PortSockets, resolvers: &Resolvers) -> Vec<RelayRecord> {
+    let mut known = Vec::with_capacity(held.len());
+    for Held { record, sockets } in held {
+        let mut sockets: Vec<Arc<OwnedFd>> = sockets.into_iter().map(Arc::new).collect();
+        match (&record, sockets.len()) {
+            (RelayRecord::Port { protocol, address, .. }, 1) => {
+                ports.insert(*protocol, *address, sockets.remove(0));
+            }
+            (RelayRecord::Resolver(sandbox), 2) => {
+                let tcp = sockets.remove(1);
+                resolvers.keep(*sandbox, [sockets.remove(0), tcp]);
+            }
+            _ => {}
+        }
+        known.push(record);
+    }
+    known
+}

@@ -1,0 +1,94 @@
+//! Flows that the kernel remembers of what is no more.
+//!
+//! A UDP client keeps its flow alive by asking, so it would be answered by nobody for as long as
+//! conntrack translates to an address that has changed. And who gets an address must not inherit
+//! the flows of the one before.
+
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+
+use fairway_core::model::Protocol;
+use fairway_core::plan::{Difference, Key, Object};
+use fairway_kernel::conntrack::{Conntrack, Selector};
+
+use crate::{ApplyError, EngineError};
+
+/// What is to be forgotten, and whom to tell.
+struct Request {
+    selectors: Vec<Selector>,
+    done: SyncSender<()>,
+}
+
+/// Makes the kernel forget flows; those of several changes in one go, for each takes a look at all
+/// flows.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    queue: Sender<Request>,
+}
+
+impl Flows {
+    /// Starts it in the namespace of the calling thread.
+    pub fn start() -> Result<Self, EngineError> {
+        let conntrack = Conntrack::open().map_err(|error| EngineError::Apply(ApplyError::from(error)))?;
+        let (queue, requests) = channel();
+        std::thread::Builder::new()
+            .name("flows".to_owned())
+            .spawn(move || run(&conntrack, &requests))
+            .map_err(EngineError::Thread)?;
+        Ok(Self { queue })
+    }
+
+    /// Forgets the flows that a difference makes stale; returns when they are.
+    pub fn forget(&self, difference: &Difference) {
+        let selectors = stale(difference);
+        if selectors.is_empty() {
+            return;
+        }
+        let (done, finished) = sync_channel(1);
+        if self.queue.send(Request { selectors, done }).is_ok() {
+            // If the thread has ended there is nobody to wait for.
+            let _ = finished.recv();
+        }
+    }
+}
+
+/// The flows of addresses that were let go, and of UDP ports that lead elsewhere now. Flows of TCP
+/// ports end by themselves: their other end is gone, and says so.
+fn stale(difference: &Difference) -> Vec<Selector> {
+    let mut selectors = Vec::new();
+    for object in difference.gone.values() {
+        if let Object::Veth(link) = object {
+            selectors.extend(link.addresses.iter().map(|address| Selector::Address(address.addr())));
+        }
+    }
+    for key in difference.keys() {
+        if let Key::Socket(Protocol::Udp, address) = key {
+            let specific = Some(address.ip()).filter(|address: &IpAddr| !address.is_unspecified());
+            let selector = Selector::OriginalDestination {
+                address: specific,
+                port: address.port(),
+                protocol: Protocol::Udp,
+            };
+            if !selectors.contains(&selector) {
+                selectors.push(selector);
+            }
+        }
+    }
+    selectors
+}
+
+fn run(conntrack: &Conntrack, requests: &Receiver<Request>) {
+    while let Ok(first) = requests.recv() {
+        let all: Vec<Request> = std::iter::once(first).chain(requests.try_iter()).collect();
+        let selectors: Vec<Selector> = all.iter().flat_map(|request| request.selectors.clone()).collect();
+        match conntrack.delete(&selectors) {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "flows forgotten"),
+            Err(error) => tracing::warn!(%error, "stale flows may live on"),
+        }
+        for request in all {
+            // Whoever asked may have given up.
+            let _ = request.done.send(());
+        }
+    }
+}

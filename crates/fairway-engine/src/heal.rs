@@ -1,0 +1,147 @@
+//! Making everything follow again: at the start, and after somebody else changed something.
+
+use std::sync::PoisonError;
+
+use fairway_core::plan::{Difference, Fragment, Key, Object};
+use fairway_core::world::Journal;
+use fairway_kernel::sysctl;
+use fairway_relay::table::Record;
+
+use crate::observe::Depth;
+use crate::{ApplyError, Engine, EngineError};
+
+impl Engine {
+    /// All objects of the Plan.
+    fn wanted(&self) -> Fragment {
+        self.state().plan.values().flatten().map(|(key, object)| (key.clone(), object.clone())).collect()
+    }
+
+    /// Makes everything follow after a start, whatever the last daemon left.
+    pub(crate) fn settle(&self, before: &Journal, known: Vec<Record>) -> Result<(), EngineError> {
+        let wanted = self.wanted();
+        let mut found = self.observe(&wanted, &Depth::All(&known))?;
+        // What the last daemon switched on and this one does not want is given back.
+        let switched = [
+            (before.switched_forwarding_ipv4, "net/ipv4/ip_forward"),
+            (before.switched_forwarding_ipv6, "net/ipv6/conf/all/forwarding"),
+        ];
+        for (_, path) in switched.into_iter().filter(|(switched, _)| *switched) {
+            let key = Key::Sysctl(path.to_owned());
+            if !wanted.contains_key(&key)
+                && let Ok(value) = sysctl::read(path)
+            {
+                found.insert(key, Object::Sysctl(value));
+            }
+        }
+        let difference = Difference::between(found, wanted);
+        self.apply_stubbornly(difference)?;
+        for (id, process, namespace) in self.running() {
+            self.ends.watch(id, process, namespace.as_ref());
+        }
+        self.tidy_files();
+        Ok(())
+    }
+
+    /// Looks whether everything is as it should be, and mends what is not.
+    pub(crate) fn heal(&self) -> Result<(), EngineError> {
+        let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.wanted();
+        let found = self.observe(&wanted, &Depth::Host)?;
+        let difference = Difference::between(found, wanted);
+        if difference.is_empty() {
+            return Ok(());
+        }
+        crate::drift::report(&difference);
+        self.apply_stubbornly(difference)
+    }
+
+    /// Applies a difference, leaving out whatever cannot be made, so that one bad object does not
+    /// keep the others from being right. What was left out is tried again later.
+    fn apply_stubbornly(&self, mut difference: Difference) -> Result<(), EngineError> {
+        self.bind_what_is_free(&mut difference);
+        let Err(error) = self.apply(&difference) else { return Ok(()) };
+        tracing::warn!(%error, "not all could be made at once; going on one by one");
+        // The firewall comes first and is all or nothing: without it nothing may be opened.
+        self.firewall.apply(&difference).map_err(ApplyError::from)?;
+        for part in parts(difference) {
+            if let Err(error) = self.apply(&part) {
+                tracing::error!(%error, "cannot be made; it is tried again");
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds the ports that are wanted. One that another program took while nobody held it is left
+    /// out, and said so.
+    fn bind_what_is_free(&self, difference: &mut Difference) {
+        let mut taken = Vec::new();
+        for (protocol, address, purpose) in crate::execute::sockets(difference) {
+            if let Err(error) = self.ports.bind_all([(protocol, address, purpose)]) {
+                tracing::error!(%error, "a published port is lost until it is free again");
+                taken.push(Key::Socket(protocol, address));
+            }
+        }
+        for key in taken {
+            difference.new.remove(&key);
+            difference.other.remove(&key);
+        }
+    }
+
+    pub(crate) fn running(
+        &self,
+    ) -> Vec<(
+        fairway_core::model::SandboxId,
+        Option<fairway_core::model::ProcessIdentity>,
+        Option<fairway_core::model::Namespace>,
+    )> {
+        self.read(|world| {
+            world
+                .sandboxes()
+                .filter(|sandbox| sandbox.running())
+                .map(|sandbox| (sandbox.id, sandbox.process(), sandbox.namespace().cloned()))
+                .collect()
+        })
+    }
+}
+
+/// A difference in parts that can fail by themselves: one for each namespace, one for each other
+/// object. Elements of the firewall are left out; they were applied before.
+fn parts(difference: Difference) -> Vec<Difference> {
+    let mut parts: Vec<Difference> = Vec::new();
+    let mut bridges = Vec::new();
+    let mut sandboxes = std::collections::BTreeMap::<u64, Difference>::new();
+    let whose = |object: &Object| match object {
+        Object::Veth(link) => Some(link.namespace.inode),
+        Object::Inside(namespace, _) => Some(namespace.inode),
+        Object::Routes(routes) => Some(routes.namespace.inode),
+        _ => None,
+    };
+    for (key, object) in difference.new {
+        let part = |key, object| Difference { new: [(key, object)].into(), ..Difference::default() };
+        match (whose(&object), &object) {
+            (_, Object::Element(_) | Object::Ruleset(_)) => {}
+            (Some(inode), _) => {
+                sandboxes.entry(inode).or_default().new.insert(key, object);
+            }
+            (None, Object::Bridge(_) | Object::Sysctl(_)) => bridges.push(part(key, object)),
+            (None, _) => parts.push(part(key, object)),
+        }
+    }
+    for (key, (old, new)) in difference.other {
+        match (whose(&new), &new) {
+            (_, Object::Element(_) | Object::Ruleset(_)) => {}
+            (Some(inode), _) => {
+                sandboxes.entry(inode).or_default().other.insert(key, (old, new));
+            }
+            (None, _) => {
+                parts.push(Difference { other: [(key, (old, new))].into(), ..Difference::default() });
+            }
+        }
+    }
+    let gone = difference
+        .gone
+        .into_iter()
+        .filter(|(_, object)| !matches!(object, Object::Element(_) | Object::Ruleset(_)));
+    let gone = Difference { gone: gone.collect(), ..Difference::default() };
+    bridges.into_iter().chain(sandboxes.into_values()).chain(parts).chain([gone]).collect()
+}

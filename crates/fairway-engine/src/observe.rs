@@ -1,0 +1,300 @@
+//! What of a Plan is there.
+//!
+//! An object that is there as wanted is observed as it is wanted. One that is there and is not
+//! wanted is observed as it is. One that is there and is other than wanted is not observed at all:
+//! making it again makes it right, for each step may be done twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fairway_core::model::{Namespace, SandboxId};
+use fairway_core::plan::{BridgeLink, Fragment, Key, Object, PortSocket, SocketUse, VethLink};
+use fairway_core::policy::RulesetSwitches;
+use fairway_kernel::route::{Address, InsideState, Link, Mark, observe_inside};
+use fairway_kernel::{namespace, sysctl};
+use fairway_relay::table::Record;
+
+use crate::apply::relay_record;
+use crate::{ApplyError, Engine};
+
+/// How closely to look.
+pub(crate) enum Depth<'a> {
+    /// At what the host can see. What the relay was told and what is inside sandboxes is taken as
+    /// it was left.
+    Host,
+    /// At everything, as after a crash; with what the relay says that it knows.
+    All(&'a [Record]),
+}
+
+/// Where an observation puts what it finds.
+struct Observation<'a> {
+    wanted: &'a Fragment,
+    found: Fragment,
+}
+
+impl Observation<'_> {
+    /// A wanted object is there as wanted.
+    fn as_wanted(&mut self, key: &Key) {
+        if let Some(object) = self.wanted.get(key) {
+            self.found.insert(key.clone(), object.clone());
+        }
+    }
+
+    /// An object is there that nobody wants.
+    fn unwanted(&mut self, key: Key, object: Object) {
+        if !self.wanted.contains_key(&key) {
+            self.found.insert(key, object);
+        }
+    }
+}
+
+impl Engine {
+    /// Observes what of `wanted` is there, and what of ours is there beside it.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub(crate) fn observe(&self, wanted: &Fragment, depth: &Depth<'_>) -> Result<Fragment, ApplyError> {
+        let mut observation = Observation { wanted, found: Fragment::new() };
+        let switches = wanted.get(&Key::Ruleset).and_then(|object| match object {
+            Object::Ruleset(switches) => Some(switches),
+            _ => None,
+        });
+        observation.found = self.observe_firewall(switches)?;
+        observe_sysctls(&mut observation);
+        self.observe_links(&mut observation)?;
+        self.observe_files(&mut observation);
+        self.observe_sockets(&mut observation);
+        match depth {
+            Depth::Host => observe_as_left(&mut observation, self),
+            Depth::All(known) => self.observe_all(&mut observation, known),
+        }
+        Ok(observation.found)
+    }
+
+    fn observe_firewall(&self, switches: Option<&RulesetSwitches>) -> Result<Fragment, ApplyError> {
+        let found = self.firewall.observe(switches)?;
+        // Without a ruleset that is wanted its elements go with it.
+        let ruleset_goes = switches.is_none() && found.contains_key(&Key::Ruleset);
+        Ok(match ruleset_goes {
+            true => found.into_iter().filter(|(key, _)| *key == Key::Ruleset).collect(),
+            false => found,
+        })
+    }
+
+    fn observe_links(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
+        let (links, addresses) = self.links(|links| Ok((links.all()?, links.addresses(0)?)))?;
+        let bridges: BTreeMap<u32, &str> =
+            links.iter().map(|link| (link.index, link.name.as_str())).collect();
+        for link in &links {
+            match link.mark() {
+                Some(Mark::Network(network)) => {
+                    let key = Key::Bridge(link.name.clone());
+                    match observation.wanted.get(&key) {
+                        Some(Object::Bridge(wanted)) if is_bridge(wanted, link, &addresses) => {
+                            observation.as_wanted(&key);
+                        }
+                        _ => {
+                            let object = Object::Bridge(BridgeLink {
+                                name: link.name.clone(),
+                                network,
+                                mac: fairway_core::model::MacAddress([0; 6]),
+                                mtu: 0,
+                                addresses: Vec::new(),
+                                route_localnet: false,
+                                ipv6: false,
+                            });
+                            observation.unwanted(key, object);
+                        }
+                    }
+                }
+                Some(Mark::Endpoint(endpoint)) => {
+                    let key = Key::Veth(link.name.clone());
+                    let master = link.master.and_then(|index| bridges.get(&index)).copied();
+                    match observation.wanted.get(&key) {
+                        Some(Object::Veth(wanted)) if is_veth(wanted, link, master) => {
+                            observation.as_wanted(&key);
+                        }
+                        _ => {
+                            let object = Object::Veth(VethLink {
+                                host_interface: link.name.clone(),
+                                endpoint,
+                                bridge: String::new(),
+                                namespace: Namespace { path: String::new(), device: 0, inode: 0 },
+                                interface: String::new(),
+                                mac: fairway_core::model::MacAddress([0; 6]),
+                                mtu: 0,
+                                addresses: Vec::new(),
+                                hairpin: false,
+                            });
+                            observation.unwanted(key, object);
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn observe_files(&self, observation: &mut Observation<'_>) {
+        for (key, object) in observation.wanted {
+            if let (Key::File(sandbox, name), Object::File(contents)) = (key, object)
+                && self.files.read(*sandbox, *name).as_ref() == Some(contents)
+            {
+                observation.as_wanted(key);
+            }
+        }
+    }
+
+    /// The ports that are held and not wanted; whether the others are as wanted depends on what the
+    /// relay does with them.
+    fn observe_sockets(&self, observation: &mut Observation<'_>) {
+        for key in self.ports.keys() {
+            let nobody = SandboxId::new([0; 32]);
+            let object = Object::Socket(PortSocket { sandbox: nobody, purpose: SocketUse::Hold });
+            observation.unwanted(key, object);
+        }
+    }
+
+    fn observe_all(&self, observation: &mut Observation<'_>, known: &[Record]) {
+        let known: BTreeMap<_, _> = known.iter().map(|record| (record.key(), record)).collect();
+        let mut told = BTreeSet::new();
+        for (key, object) in observation.wanted {
+            if let Some(record) = relay_record(key, object) {
+                told.insert(record.key());
+                if known.get(&record.key()) == Some(&&record) {
+                    observation.as_wanted(key);
+                }
+            }
+        }
+        for record in known.values().filter(|record| !told.contains(&record.key())) {
+            match record {
+                Record::Names(names) => {
+                    observation.unwanted(Key::Names(names.endpoint), Object::Names((*names).clone()));
+                }
+                Record::View(view) => {
+                    observation.unwanted(Key::View(view.sandbox), Object::View((*view).clone()));
+                }
+                Record::Resolver(sandbox) => {
+                    let nowhere = Namespace { path: String::new(), device: 0, inode: 0 };
+                    observation.unwanted(Key::Inside(*sandbox), Object::Inside(nowhere, true));
+                }
+                Record::Port { .. } | Record::HostServers(_) => {}
+            }
+        }
+        for (sandbox, namespace, resolver) in insides(observation.wanted) {
+            let inside = namespace::open(&namespace)
+                .map_err(ApplyError::from)
+                .and_then(|handle| Ok(observe_inside(&self.workers, &handle)?));
+            match inside {
+                Ok(inside) => {
+                    self.observe_sandbox(observation, sandbox, &namespace, resolver, &inside);
+                }
+                Err(error) => tracing::warn!(%error, "a sandbox cannot be looked into"),
+            }
+        }
+    }
+
+    /// Compares the inside of one sandbox with what is wanted there.
+    fn observe_sandbox(
+        &self,
+        observation: &mut Observation<'_>,
+        sandbox: SandboxId,
+        namespace: &Namespace,
+        resolver: bool,
+        inside: &InsideState,
+    ) {
+        let loopback = inside.links.iter().any(|link| link.index == 1 && link.up);
+        if loopback && resolver == self.resolvers.has(sandbox) {
+            observation.as_wanted(&Key::Inside(sandbox));
+        }
+        let links = observation.wanted.iter().filter_map(|(key, object)| match object {
+            Object::Veth(link) if link.namespace == *namespace => Some((key.clone(), link)),
+            _ => None,
+        });
+        for (key, link) in links.collect::<Vec<_>>() {
+            if !crate::inside::differences(link, inside).is_empty() {
+                observation.found.remove(&key);
+            }
+        }
+        let routes = Key::Routes(sandbox);
+        if let Some(Object::Routes(wanted)) = observation.wanted.get(&routes)
+            && crate::inside::has_routes(wanted, inside)
+        {
+            observation.as_wanted(&routes);
+        }
+    }
+}
+
+/// Each sandbox with a namespace of ours, and whether it has a resolver.
+fn insides(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
+    let inside = |(key, object): (&Key, &Object)| match (key, object) {
+        (Key::Inside(sandbox), Object::Inside(namespace, resolver)) => {
+            Some((*sandbox, namespace.clone(), *resolver))
+        }
+        _ => None,
+    };
+    wanted.iter().filter_map(inside).collect()
+}
+
+fn observe_sysctls(observation: &mut Observation<'_>) {
+    for (key, object) in observation.wanted {
+        if let (Key::Sysctl(path), Object::Sysctl(value)) = (key, object)
+            && sysctl::read(path).as_ref() == Ok(value)
+        {
+            observation.as_wanted(key);
+        }
+    }
+}
+
+/// What the host cannot see is taken to be as it was left, unless a link of the sandbox is gone:
+/// its default routes went with it.
+fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
+    let missing: BTreeSet<u64> = observation
+        .wanted
+        .iter()
+        .filter(|(key, _)| !observation.found.contains_key(*key))
+        .filter_map(|(_, object)| match object {
+            Object::Veth(link) => Some(link.namespace.inode),
+            _ => None,
+        })
+        .collect();
+    for (key, object) in observation.wanted {
+        let left = match (key, object) {
+            (Key::Routes(_), Object::Routes(routes)) => !missing.contains(&routes.namespace.inode),
+            (Key::Socket(protocol, address), _) => engine.ports.get(*protocol, *address).is_some(),
+            (Key::Inside(sandbox), Object::Inside(_, resolver)) => {
+                *resolver == engine.resolvers.has(*sandbox)
+            }
+            (Key::Names(_) | Key::View(_) | Key::HostServers, _) => true,
+            _ => false,
+        };
+        if left {
+            observation.as_wanted(key);
+        }
+    }
+}
+
+fn is_bridge(wanted: &BridgeLink, link: &Link, addresses: &[Address]) -> bool {
+    let setting = |family: &str, name: &str, value: bool| {
+        let path = format!("net/{family}/conf/{}/{name}", wanted.name);
+        sysctl::read(&path).map_or(true, |found| found == if value { "1" } else { "0" })
+    };
+    let own: Vec<_> =
+        addresses.iter().filter(|address| address.interface == link.index && address.scope == 0).collect();
+    link.mark() == Some(Mark::Network(wanted.network))
+        && link.up
+        && link.mac == Some(wanted.mac)
+        && link.mtu == wanted.mtu
+        && own.len() == wanted.addresses.len()
+        && own.iter().all(|address| wanted.addresses.contains(&address.address))
+        && setting("ipv4", "route_localnet", wanted.route_localnet)
+        && setting("ipv6", "disable_ipv6", !wanted.ipv6)
+}
+
+fn is_veth(wanted: &VethLink, link: &Link, master: Option<&str>) -> bool {
+    link.mark() == Some(Mark::Endpoint(wanted.endpoint))
+        && link.up
+        && link.mtu == wanted.mtu
+        && link.hairpin == Some(wanted.hairpin)
+        && master == Some(wanted.bridge.as_str())
+}

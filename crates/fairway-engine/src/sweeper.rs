@@ -1,0 +1,81 @@
+//! Links that are leaving.
+//!
+//! Deleting a veth pair waits for every reader of the network stack: 15 to 30 ms. Links that leave at the
+//! same time are deleted as one group, and whoever asked waits only until they are out of sight,
+//! which is when the kernel has taken their names.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use fairway_core::Draw;
+use fairway_kernel::route::{CHUNK, Doomed, Links, Mark};
+
+/// How long to wait for a link to be out of sight. A deletion in the middle of many takes a while.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_LOOK: Duration = Duration::from_micros(200);
+
+/// Deletes links in the background.
+#[derive(Debug)]
+pub(crate) struct Sweeper {
+    queue: Sender<Vec<Doomed>>,
+    sight: std::sync::Mutex<Links>,
+}
+
+impl Sweeper {
+    /// Starts it in the namespace of the calling thread.
+    pub fn start(mut draw: Draw) -> Result<Self, crate::EngineError> {
+        let links = Links::open().map_err(crate::ApplyError::from)?;
+        let sight = std::sync::Mutex::new(Links::open().map_err(crate::ApplyError::from)?);
+        let (queue, doomed) = channel();
+        std::thread::Builder::new()
+            .name("sweeper".to_owned())
+            .spawn(move || run(&links, &doomed, &mut draw))
+            .map_err(crate::EngineError::Thread)?;
+        Ok(Self { queue, sight })
+    }
+
+    /// Deletes links that bear these marks, and returns when they are out of sight.
+    pub fn sweep(&self, leaving: Vec<(String, Mark)>) {
+        let doomed: Vec<_> = leaving
+            .into_iter()
+            .filter_map(|(name, mark)| Some((Doomed { index: self.index(&name)?, mark }, name)))
+            .collect();
+        if doomed.is_empty() {
+            return;
+        }
+        if self.queue.send(doomed.iter().map(|(doomed, _)| *doomed).collect()).is_err() {
+            return;
+        }
+        let (since, mut pause) = (Instant::now(), FIRST_LOOK);
+        for (doomed, name) in doomed {
+            while self.index(&name) == Some(doomed.index) && since.elapsed() < PATIENCE {
+                std::thread::sleep(pause);
+                pause = (pause * 5 / 4).min(Duration::from_millis(5));
+            }
+        }
+    }
+
+    fn index(&self, name: &str) -> Option<u32> {
+        self.sight.lock().unwrap_or_else(std::sync::PoisonError::into_inner).index(name).ok()
+    }
+}
+
+fn run(links: &Links, queue: &Receiver<Vec<Doomed>>, draw: &mut Draw) {
+    let mut waiting: Vec<Doomed> = Vec::new();
+    loop {
+        if waiting.is_empty() {
+            match queue.recv() {
+                Ok(doomed) => waiting.extend(doomed),
+                Err(_) => return,
+            }
+        }
+        waiting.extend(queue.try_iter().flatten());
+        let rest = waiting.split_off(waiting.len().min(CHUNK));
+        // The high bits keep clear of the small numbers that people give to groups.
+        let group = 0x8000_0000 | (draw.below(1 << 31) as u32);
+        if let Err(error) = links.retire(&waiting, group) {
+            tracing::warn!(%error, "links are left behind; they are swept later");
+        }
+        waiting = rest;
+    }
+}

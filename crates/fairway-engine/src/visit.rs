@@ -1,0 +1,210 @@
+//! What is done inside a sandbox's namespace, in one visit.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use fairway_core::model::{Namespace, Protocol, SandboxId};
+use fairway_core::plan::{Difference, InsideRoutes, Key, Object, VethLink};
+use fairway_core::ruleset::Family;
+use fairway_core::ruleset::resolver::{ADDRESS, TABLE, resolver_table};
+use fairway_kernel::namespace::{self, Handle};
+use fairway_kernel::nftables::{Transaction, Writer};
+use fairway_kernel::route::{self, InsideWork, Links, VethPair};
+use fairway_relay::table::{Change as RelayChange, Record};
+
+use crate::port_sockets::bind;
+use crate::{ApplyError, Engine};
+
+/// The sockets of a sandbox's resolver: UDP and TCP.
+pub(crate) type ResolverSockets = [Arc<OwnedFd>; 2];
+
+/// What is to be done inside one sandbox.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    namespace: Namespace,
+    /// Links to make, each with an end inside.
+    links: Vec<VethLink>,
+    routes: Option<InsideRoutes>,
+    /// Loopback is to be switched on.
+    loopback: bool,
+    /// A resolver is to listen (true), or its rewriting is to be removed.
+    resolver: Option<(SandboxId, bool)>,
+}
+
+impl Visit {
+    /// The visits that a difference asks for, one for each namespace.
+    pub(crate) fn all(difference: &Difference) -> Vec<Self> {
+        let mut visits: BTreeMap<(u64, u64), Self> = BTreeMap::new();
+        for (key, object) in difference.wanted() {
+            let fresh = difference.new.contains_key(key);
+            match (key, object) {
+                (_, Object::Veth(link)) => visit(&mut visits, &link.namespace).links.push(link.clone()),
+                (_, Object::Routes(routes)) => {
+                    let nothing = fresh && routes.ipv4.is_none() && routes.ipv6.is_none();
+                    if !nothing {
+                        visit(&mut visits, &routes.namespace).routes = Some(routes.clone());
+                    }
+                }
+                (Key::Inside(sandbox), Object::Inside(namespace, resolver)) => {
+                    let visit = visit(&mut visits, namespace);
+                    visit.loopback = true;
+                    if *resolver || !fresh {
+                        visit.resolver = Some((*sandbox, *resolver));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (key, object) in &difference.gone {
+            if let (Key::Inside(sandbox), Object::Inside(namespace, true)) = (key, object) {
+                visit(&mut visits, namespace).resolver = Some((*sandbox, false));
+            }
+        }
+        visits.into_values().collect()
+    }
+
+    /// Whether something has to be made, so that a namespace that is gone is an error.
+    fn makes_something(&self) -> bool {
+        !self.links.is_empty() || self.routes.is_some() || self.loopback
+    }
+}
+
+fn visit<'a>(visits: &'a mut BTreeMap<(u64, u64), Visit>, namespace: &Namespace) -> &'a mut Visit {
+    visits.entry((namespace.device, namespace.inode)).or_insert_with(|| Visit {
+        namespace: namespace.clone(),
+        links: Vec::new(),
+        routes: None,
+        loopback: false,
+        resolver: None,
+    })
+}
+
+/// Why the inside is not as planned.
+enum Inside {
+    Route(route::Error),
+    Other(ApplyError),
+}
+
+impl Engine {
+    /// Makes links and goes inside once. Returns what the relay is to know.
+    pub(crate) fn visit(&self, visit: Visit) -> Result<Vec<RelayChange>, ApplyError> {
+        let handle = match namespace::open(&visit.namespace) {
+            Ok(handle) => handle,
+            Err(error) if visit.makes_something() => return Err(error.into()),
+            Err(_) => return Ok(Vec::new()),
+        };
+        let mut pairs = self.make_pairs(&visit.links, &handle)?;
+        let (resolver, sockets) = loop {
+            match self.go_inside(&visit, &handle, pairs.clone()) {
+                Ok(sockets) => break (visit.resolver, sockets),
+                Err(Inside::Route(route::Error::NotInside { .. }))
+                    if pairs.iter().any(|(_, pair)| !pair.fresh) =>
+                {
+                    for (link, pair) in pairs.iter().filter(|(_, pair)| !pair.fresh) {
+                        tracing::info!(interface = link.host_interface, "the other end has left the sandbox");
+                        self.links(|links| links.delete(pair.host, &link.host_interface))?;
+                    }
+                    pairs = self.make_pairs(&visit.links, &handle)?;
+                }
+                Err(Inside::Route(error)) => {
+                    self.delete_fresh(&pairs);
+                    return Err(error.into());
+                }
+                Err(Inside::Other(error)) => {
+                    self.delete_fresh(&pairs);
+                    return Err(error);
+                }
+            }
+        };
+        self.announce(&pairs);
+        let Some((sandbox, true)) = resolver else { return Ok(Vec::new()) };
+        let Some(sockets) = sockets else { return Ok(Vec::new()) };
+        self.resolvers.keep(sandbox, sockets.clone());
+        Ok(vec![RelayChange::Insert { record: Record::Resolver(sandbox), sockets: sockets.to_vec() }])
+    }
+
+    /// Makes new ends carry frames at once, and tells their neighbours which hardware address their
+    /// addresses have now.
+    fn announce(&self, pairs: &[(VethLink, VethPair)]) {
+        for (link, pair) in pairs {
+            if let Err(error) = self.links(|links| links.settle(link, pair)) {
+                tracing::debug!(%error, interface = link.host_interface, "its first frames may be lost");
+            }
+            let addresses: Vec<_> = link.addresses.iter().map(|address| address.addr()).collect();
+            let told = self
+                .links(|links| links.index(&link.bridge))
+                .map(|bridge| self.announcer.announce(bridge, link.mac, &addresses));
+            if let Ok(Err(error)) = told {
+                tracing::debug!(%error, "neighbours learn the address when they ask");
+            }
+        }
+    }
+
+    fn make_pairs(
+        &self,
+        wanted: &[VethLink],
+        handle: &Handle,
+    ) -> Result<Vec<(VethLink, VethPair)>, ApplyError> {
+        let mut pairs: Vec<(VethLink, VethPair)> = Vec::with_capacity(wanted.len());
+        for link in wanted {
+            match self.links(|links| links.apply_veth(link, handle)) {
+                Ok(pair) => pairs.push((link.clone(), pair)),
+                Err(error) => {
+                    self.delete_fresh(&pairs);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(pairs)
+    }
+
+    fn delete_fresh(&self, pairs: &[(VethLink, VethPair)]) {
+        for (link, pair) in pairs.iter().filter(|(_, pair)| pair.fresh) {
+            if let Err(error) = self.links(|links| links.delete(pair.host, &link.host_interface)) {
+                tracing::warn!(%error, interface = link.host_interface, "left behind; it is swept later");
+            }
+        }
+    }
+
+    fn go_inside(
+        &self,
+        visit: &Visit,
+        handle: &Handle,
+        pairs: Vec<(VethLink, VethPair)>,
+    ) -> Result<Option<ResolverSockets>, Inside> {
+        let resolver = visit.resolver.map(|(_, wanted)| wanted);
+        let work = InsideWork { loopback: visit.loopback, pairs, routes: visit.routes.clone() };
+        let inside = move || -> Result<Option<ResolverSockets>, Inside> {
+            let links = Links::open().map_err(Inside::Route)?;
+            links.apply_inside(&work).map_err(Inside::Route)?;
+            let sockets = resolver.map(rewrite_questions).transpose().map_err(Inside::Other)?.flatten();
+            Ok(sockets)
+        };
+        self.workers.run(handle, inside).map_err(|error| Inside::Other(error.into()))?
+    }
+}
+
+/// Makes the resolver of the namespace that the calling thread is in listen, with the table that
+/// leads port 53 to it; or removes that table.
+fn rewrite_questions(wanted: bool) -> Result<Option<ResolverSockets>, ApplyError> {
+    let mut writer = Writer::open()?;
+    let mut transaction = Transaction::new();
+    transaction.destroy_table(Family::Ip, TABLE);
+    if !wanted {
+        writer.commit(transaction)?;
+        return Ok(None);
+    }
+    let any_port = SocketAddr::from((ADDRESS, 0));
+    let sockets =
+        [Arc::new(bind(Protocol::Udp, any_port, true)?), Arc::new(bind(Protocol::Tcp, any_port, true)?)];
+    let port = |socket: &OwnedFd| -> Result<u16, ApplyError> {
+        let address = rustix::net::getsockname(socket).and_then(SocketAddr::try_from);
+        Ok(address.map_err(|errno| ApplyError::Resolver(io::Error::from(errno)))?.port())
+    };
+    transaction.create(&resolver_table(port(&sockets[0])?, port(&sockets[1])?));
+    writer.commit(transaction)?;
+    Ok(Some(sockets))
+}

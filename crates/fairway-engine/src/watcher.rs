@@ -1,0 +1,244 @@
+//! Noticing: sandboxes that end, links and tables that others change, settings that nobody tells of.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use fairway_core::model::{Namespace, ProcessIdentity, SandboxId};
+use fairway_core::plan::{Key, Object, Owner};
+use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
+use fairway_kernel::monitor::{Event, Monitor};
+use fairway_kernel::nftables::{self, Noticed};
+use fairway_kernel::route::{Link, Mark};
+use fairway_kernel::watch::{self, Watch};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{ApplyError, Engine, EngineError};
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// How often settings are looked at that the kernel does not tell of (DESIGN: no notification for
+/// most sysctls), and whether the relay answers.
+const GLANCE: Duration = Duration::from_millis(500);
+/// Somebody who changes one thing often changes the next right after it.
+const SETTLING: Duration = Duration::from_millis(20);
+
+/// Watches for the end of sandboxes.
+pub(crate) struct Ends {
+    watch: Watch<SandboxId>,
+    /// Set when something is to be mended.
+    heal: AtomicBool,
+}
+
+impl Ends {
+    pub fn new() -> Result<Self, EngineError> {
+        let watch = Watch::new().map_err(|error| EngineError::Observe(Box::new(error)))?;
+        Ok(Self { watch, heal: AtomicBool::new(false) })
+    }
+
+    /// Watches a sandbox until it ends. One that has ended already is noticed at once.
+    pub fn watch(&self, id: SandboxId, process: Option<ProcessIdentity>, namespace: Option<&Namespace>) {
+        self.watch.forget(&id);
+        let watched = match (process, namespace) {
+            (Some(process), _) => self.watch.process(id, process),
+            (None, Some(namespace)) => self.watch.namespace(id, namespace),
+            (None, None) => Ok(()),
+        };
+        if let Err(reason) = watched {
+            tracing::debug!(%reason, sandbox = %id.short(), "it has ended already");
+            self.heal.store(true, Ordering::Release);
+            self.watch.waker().wake();
+        }
+    }
+
+    /// Watches a sandbox no longer.
+    pub fn forget(&self, id: SandboxId) {
+        self.watch.forget(&id);
+    }
+}
+
+/// Starts the threads that notice. They end when the engine does.
+pub(crate) fn start(engine: &Arc<Engine>) -> Result<(), EngineError> {
+    if let Err(error) = engine.ends.watch.file(Path::new(RESOLV_CONF)) {
+        tracing::warn!(%error, "changes of the host's name servers are not followed");
+    }
+    let links = Monitor::open().map_err(|error| EngineError::Apply(ApplyError::Route(error.into())))?;
+    let tables = nftables::Monitor::open(Some(engine.firewall.port())).map_err(ApplyError::from)?;
+    let weak = Arc::downgrade(engine);
+    let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+    thread("monitor").spawn(move || listen(&weak, &links, &tables)).map_err(EngineError::Thread)?;
+    let weak = Arc::downgrade(engine);
+    thread("watcher").spawn(move || attend(&weak)).map_err(EngineError::Thread)?;
+    Ok(())
+}
+
+impl Engine {
+    /// Has everything looked at as soon as possible.
+    pub(crate) fn heal_soon(&self) {
+        self.ends.heal.store(true, Ordering::Release);
+        self.ends.watch.waker().wake();
+    }
+
+    /// Whether an event tells of something of ours that somebody else changed. Our own changes are
+    /// decided before they are made, so that they never look so.
+    fn is_drift(&self, event: &Event) -> bool {
+        let planned = |link: &Link| {
+            let (owner, key) = match link.mark() {
+                Some(Mark::Network(id)) => (Owner::Network(id), Key::Bridge(link.name.clone())),
+                Some(Mark::Endpoint(id)) => (Owner::Endpoint(id), Key::Veth(link.name.clone())),
+                None => return false,
+            };
+            self.state().plan.get(&owner).is_some_and(|fragment| fragment.contains_key(&key))
+        };
+        match event {
+            Event::LinkGone(link) | Event::PortLeft(link) => planned(link),
+            Event::Link(link) => !link.up && planned(link),
+            Event::AddressGone(gone) => self.read(|world| {
+                let mut subnets = world.networks().flat_map(|network| &network.subnets);
+                subnets.any(|subnet| subnet.gateway == gone.address.addr())
+            }),
+            Event::Lost => true,
+            _ => false,
+        }
+    }
+
+    /// Looks at what the kernel does not tell of.
+    fn glance(&self) {
+        if !self.relay.answers() {
+            tracing::warn!("the relay has ended; starting another one");
+            if let Err(error) = self.restart_relay() {
+                tracing::error!(%error, "there is no relay; it is tried again");
+            }
+        }
+        if self.sysctls_differ() {
+            self.heal_soon();
+        }
+        self.follow_host();
+    }
+
+    fn sysctls_differ(&self) -> bool {
+        let wanted: Vec<(String, String)> = {
+            let state = self.state();
+            let mut wanted = Vec::new();
+            for (key, object) in state.plan.values().flatten() {
+                match (key, object) {
+                    (Key::Sysctl(path), Object::Sysctl(value)) => wanted.push((path.clone(), value.clone())),
+                    (_, Object::Bridge(bridge)) => {
+                        let path = format!("net/ipv4/conf/{}/route_localnet", bridge.name);
+                        wanted.push((path, u8::from(bridge.route_localnet).to_string()));
+                    }
+                    _ => {}
+                }
+            }
+            wanted
+        };
+        wanted
+            .iter()
+            .any(|(path, value)| fairway_kernel::sysctl::read(path).is_ok_and(|found| found != *value))
+    }
+
+    /// Takes over what changed on the host: its name servers, its MTU, what meets the bridges.
+    fn follow_host(&self) {
+        let observed = match crate::engine::observe_host() {
+            Ok(observed) => observed,
+            Err(error) => return tracing::warn!(%error, "the host cannot be observed"),
+        };
+        let (settings, known) = self.read(|world| (world.settings().clone(), world.host().clone()));
+        if known == observed {
+            return;
+        }
+        let configure = Command::Configure { settings: Box::new(settings), host: Box::new(observed) };
+        if let Err(error) = self.execute(configure) {
+            tracing::warn!(%error, "the host has changed, and it cannot be followed");
+        }
+    }
+
+    /// Takes a sandbox away that has ended.
+    fn end(&self, id: SandboxId) {
+        let stop = Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE };
+        match self.execute(stop) {
+            Ok(_) => {
+                tracing::info!(sandbox = %id.short(), "ended");
+                crate::named::tidy();
+            }
+            // Whoever waited for it was faster.
+            Err(EngineError::Refused(reason)) => tracing::debug!(%reason, "stopped already"),
+            Err(error) => tracing::error!(%error, sandbox = %id.short(), "cannot be stopped"),
+        }
+    }
+
+    /// Finds sandboxes that have ended without anybody noticing.
+    fn look_for_ends(&self) {
+        for (id, process, namespace) in self.running() {
+            let gone = process.is_some_and(|process| !fairway_kernel::process::running(process))
+                || namespace.is_some_and(|namespace| fairway_kernel::namespace::open(&namespace).is_err());
+            if gone {
+                self.end(id);
+            }
+        }
+    }
+}
+
+/// Hears of links, addresses and tables that change.
+fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    loop {
+        let mut descriptors = [PollFd::new(links, PollFlags::IN), PollFd::new(tables, PollFlags::IN)];
+        // An interrupted wait finds nothing ready, which is what the next look finds too.
+        let _ = poll(&mut descriptors, Some(&patience));
+        let Some(engine) = engine.upgrade() else { return };
+        let drifted = match links.events() {
+            Ok(events) => events.iter().any(|event| engine.is_drift(event)),
+            Err(error) => {
+                tracing::warn!(%error, "changes of links may go unnoticed");
+                true
+            }
+        };
+        let others = match tables.drain() {
+            Ok(Noticed::Changes(changes)) => {
+                changes.iter().any(|change| change.table == fairway_core::policy::TABLE)
+            }
+            Ok(Noticed::TooMuch) => true,
+            Err(error) => {
+                tracing::warn!(%error, "changes of tables may go unnoticed");
+                true
+            }
+        };
+        if drifted || others {
+            engine.heal_soon();
+        }
+    }
+}
+
+/// Attends to what is noticed, one thing after the other.
+fn attend(engine: &Weak<Engine>) {
+    let mut glanced = Instant::now();
+    loop {
+        let Some(strong) = engine.upgrade() else { return };
+        let rest = GLANCE.saturating_sub(glanced.elapsed());
+        let events = strong.ends.watch.wait(Some(rest)).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the end of sandboxes may be noticed late");
+            std::thread::sleep(GLANCE);
+            Vec::new()
+        });
+        for event in events {
+            match event {
+                watch::Event::ProcessEnded(id) | watch::Event::NamespaceGone(id) => strong.end(id),
+                watch::Event::FileChanged(_) => strong.follow_host(),
+                watch::Event::Woken => {}
+            }
+        }
+        if strong.ends.heal.swap(false, Ordering::AcqRel) {
+            std::thread::sleep(SETTLING);
+            strong.look_for_ends();
+            if let Err(error) = strong.heal() {
+                tracing::error!(%error, "not everything could be mended; it is tried again");
+                strong.ends.heal.store(true, Ordering::Release);
+            }
+        }
+        if glanced.elapsed() >= GLANCE {
+            strong.glance();
+            glanced = Instant::now();
+        }
+    }
+}
