@@ -2,21 +2,18 @@
 //! advertisements.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 
 use fairway_core::model::MacAddress;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use thiserror::Error;
 
-use crate::namespace::{self, Handle, Workers};
 use crate::system;
 
 /// Why neighbours could not be told.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
-    /// The namespace cannot be entered.
-    #[error(transparent)]
-    Namespace(#[from] namespace::Error),
     /// No packet socket could be made.
     #[error("cannot open a packet socket: {0}")]
     Open(Errno),
@@ -40,37 +37,45 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const ICMPV6: u8 = 58;
 
-/// Announces addresses on an interface of the calling thread's namespace. The socket is closed
-/// again, since it would keep the namespace alive.
+/// Sends announcements out of the interfaces of one namespace.
 ///
-/// # Errors
-/// [`Error::Open`] without `CAP_NET_RAW`, [`Error::Send`].
-pub fn announce(interface: u32, mac: MacAddress, addresses: &[IpAddr]) -> Result<(), Error> {
-    // With protocol 0 it receives nothing.
-    let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)
-        .map_err(Error::Open)?;
-    for &address in addresses {
-        let sent = match address {
-            IpAddr::V4(ipv4) => system::send_frame(&socket, interface, &gratuitous_arp(mac, ipv4)),
-            IpAddr::V6(ipv6) => system::send_frame(&socket, interface, &neighbour_advertisement(mac, ipv6)),
-        };
-        sent.map_err(|errno| Error::Send { address, interface, errno })?;
-    }
-    Ok(())
+/// To be kept: closing a packet socket waits until the kernel's readers are done (13 ms and more),
+/// and one that is open in a sandbox keeps the sandbox's namespace. So announcements of sandboxes
+/// are sent from the host, out of their bridge, which passes them to all its ports; only what the
+/// host itself knows is not corrected by that ([`crate::route::Links::settle`] does).
+#[derive(Debug)]
+pub struct Announcer {
+    socket: OwnedFd,
 }
 
-/// As [`announce`], from inside a sandbox.
-///
-/// # Errors
-/// As [`announce`], and [`Error::Namespace`].
-pub fn announce_inside(
-    workers: &Workers,
-    namespace: &Handle,
-    interface: u32,
-    mac: MacAddress,
-    addresses: Vec<IpAddr>,
-) -> Result<(), Error> {
-    workers.run(namespace, move || announce(interface, mac, &addresses))?
+impl Announcer {
+    /// Opens a packet socket in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Open`] without `CAP_NET_RAW`.
+    pub fn open() -> Result<Self, Error> {
+        // With protocol 0 it receives nothing.
+        rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)
+            .map(|socket| Self { socket })
+            .map_err(Error::Open)
+    }
+
+    /// Says on an interface that each address is at `mac`.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn announce(&self, interface: u32, mac: MacAddress, addresses: &[IpAddr]) -> Result<(), Error> {
+        for &address in addresses {
+            let sent = match address {
+                IpAddr::V4(ipv4) => system::send_frame(&self.socket, interface, &gratuitous_arp(mac, ipv4)),
+                IpAddr::V6(ipv6) => {
+                    system::send_frame(&self.socket, interface, &neighbour_advertisement(mac, ipv6))
+                }
+            };
+            sent.map_err(|errno| Error::Send { address, interface, errno })?;
+        }
+        Ok(())
+    }
 }
 
 /// An ARP request for one's own address (RFC 5227, section 3: requests are what everybody takes
@@ -126,25 +131,4 @@ fn checksum(frame: &[u8; 86]) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_arp_request_for_the_own_address() {
-        let frame = gratuitous_arp(MacAddress([2, 1, 2, 3, 4, 5]), Ipv4Addr::new(10, 0, 0, 2));
-        let expected = "ffffffffffff020102030405080600010800060400010201020304050a0000020000000000000a000002";
-        let text: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn an_advertisement_whose_checksum_holds() {
-        let address: Ipv6Addr = "fd00::2".parse().unwrap();
-        let frame = neighbour_advertisement(MacAddress([2, 1, 2, 3, 4, 5]), address);
-        assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 1]);
-        assert_eq!((frame[20], frame[21], frame[54], frame[58]), (58, 255, 136, 0x20));
-        assert_eq!(frame[62..78], address.octets());
-        // Over a message that holds its own checksum the sum is all ones, which is zero here.
-        assert_eq!(checksum(&frame), 0);
-    }
-}
+mod tests;

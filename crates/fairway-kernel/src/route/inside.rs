@@ -148,7 +148,7 @@ impl Links {
     /// pair of ours whose other end has left the sandbox is made anew.
     ///
     /// # Errors
-    /// As [`Links::apply_veth`] and [`Links::apply_inside`].
+    /// As [`Links::apply_veth`], [`Links::apply_inside`] and [`Links::settle`].
     pub fn attach(
         &self,
         workers: &Workers,
@@ -161,18 +161,18 @@ impl Links {
             let pairs = vec![(veth.clone(), pair.clone())];
             InsideWork { loopback, pairs, routes: routes.cloned() }.run(workers, namespace)
         };
-        let pair = self.apply_veth(veth, namespace)?;
+        let mut pair = self.apply_veth(veth, namespace)?;
         match visit(&pair) {
             Err(Error::NotInside { .. }) if !pair.fresh => {
                 tracing::info!(interface = veth.host_interface, "the other end has left the sandbox");
                 self.delete(pair.host, &veth.host_interface)?;
-                let pair = self.apply_veth(veth, namespace)?;
+                pair = self.apply_veth(veth, namespace)?;
                 visit(&pair)?;
-                Ok(pair)
             }
-            Err(error) => Err(error),
-            Ok(()) => Ok(pair),
+            result => result?,
         }
+        self.settle(veth, &pair)?;
+        Ok(pair)
     }
 
     /// Deletes one link, and its other end if it is a veth. One that is gone is fine.

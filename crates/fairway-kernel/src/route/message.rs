@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use fairway_core::model::MacAddress;
 use ipnet::IpNet;
 
 use super::broadcast;
@@ -157,6 +158,38 @@ pub const REMOVE_DEFAULT_ROUTE: &str = "remove the default route";
 /// Removes the default route that [`set_default_route`] made, whichever it leads to.
 pub fn delete_any_default_route(batch: &mut Batch, family: u8) {
     batch.message(libc::RTM_DELROUTE, 0, REMOVE_DEFAULT_ROUTE).raw(&default_route(family));
+}
+
+/// `struct ndmsg`.
+fn neighbour(family: u8, index: u32, state: u16, flags: u8) -> [u8; 12] {
+    let [a, b, c, d] = index.to_ne_bytes();
+    let [low, high] = state.to_ne_bytes();
+    [family, 0, 0, 0, a, b, c, d, low, high, flags, 0]
+}
+
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const NUD_REACHABLE: u16 = 2;
+const NUD_STALE: u16 = 4;
+/// The entry is the bridge's, not the port's own.
+const NTF_MASTER: u8 = 4;
+
+/// Tells a bridge behind which port a MAC is, as if it had heard from it.
+pub fn learn(batch: &mut Batch, port: u32, mac: MacAddress) {
+    batch
+        .message(libc::RTM_NEWNEIGH, CREATE_OR_REPLACE, format!("learn the MAC {mac}"))
+        .raw(&neighbour(libc::AF_BRIDGE as u8, port, NUD_REACHABLE, NTF_MASTER))
+        .attribute(NDA_LLADDR, &mac.0);
+}
+
+/// Corrects what is known of a neighbour, if anything is: an entry for every sandbox would fill
+/// the table (`net.ipv4.neigh.default.gc_thresh3`).
+pub fn correct_neighbour(batch: &mut Batch, index: u32, address: IpAddr, mac: MacAddress) {
+    batch
+        .message(libc::RTM_NEWNEIGH, libc::NLM_F_REPLACE as u16, format!("correct the neighbour {address}"))
+        .raw(&neighbour(family(address), index, NUD_STALE, 0))
+        .address(NDA_DST, address)
+        .attribute(NDA_LLADDR, &mac.0);
 }
 
 /// The number of an address family.

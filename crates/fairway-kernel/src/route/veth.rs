@@ -6,7 +6,10 @@ use fairway_core::plan::VethLink;
 use rustix::io::Errno;
 
 use super::bridge::claim;
-use super::message::{CREATE_NEW, IFLA_BRPORT_MODE, VETH_INFO_PEER, get_link, ifinfo, no_link_local};
+use super::message::{
+    CREATE_NEW, IFLA_BRPORT_MODE, VETH_INFO_PEER, correct_neighbour, get_link, get_link_by_index, ifinfo,
+    learn, no_link_local,
+};
 use super::{Error, Link, Links, Mark};
 use crate::namespace::Handle;
 use crate::netlink::{self, Batch};
@@ -80,6 +83,34 @@ impl Links {
                 }
                 Err(error.into())
             }
+        }
+    }
+
+    /// Makes a pair whose inside is up carry frames now, and makes the host know where it is.
+    ///
+    /// The kernel tells a bridge that a port has carrier by a work queue (linkwatch), and drops
+    /// the port's frames until then: a lost ARP request costs a second. Being asked about the
+    /// link, it does so at once (since 6.8). What the host and its bridge remember of the MAC
+    /// behind a former port, or of the addresses at a former MAC, is corrected.
+    ///
+    /// # Errors
+    /// [`Error::NoInterface`] without the bridge, [`Error::Netlink`].
+    pub fn settle(&self, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
+        let bridge = self.index(&veth.bridge)?;
+        let mut batch = Batch::new();
+        get_link_by_index(&mut batch, pair.host);
+        learn(&mut batch, pair.host, veth.mac);
+        for address in &veth.addresses {
+            correct_neighbour(&mut batch, bridge, address.addr(), veth.mac);
+        }
+        let mut outcome = self.socket.transact_each(&mut batch)?;
+        // No such neighbour, or a port that does not learn yet: then there is nothing to correct.
+        outcome.refusals.retain(|refusal| {
+            refusal.index == 0 || !matches!(refusal.errno, Errno::NOENT | Errno::PERM | Errno::AFNOSUPPORT)
+        });
+        match outcome.refusals.into_iter().next() {
+            Some(refusal) => Err(netlink::Error::Refused(refusal).into()),
+            None => Ok(()),
         }
     }
 
