@@ -21,6 +21,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     system::unshare(UnshareFlags::NEWNET)?;
+    println!("largest transaction: {} bytes", Writer::open()?.limit());
     let [table, _] = ruleset(&RulesetSwitches::default());
     for present in [0, 10_000] {
         let mut writer = Writer::open()?;

@@ -97,8 +97,13 @@ impl Transaction {
 
     /// Turns what is there, as it was read, into what should be there: chains and rules are those
     /// of `new`, and so are sets that are new or are declared otherwise. A set that stays keeps
-    /// its elements, and its counters.
+    /// its elements, and its counters. Ownership cannot be changed: a table that was made with
+    /// other flags is made anew, with the elements of the sets that stay but without their counts.
     pub fn replace(&mut self, old: &Table, new: &Table) -> &mut Self {
+        let is_there = !old.sets.is_empty() || !old.chains.is_empty();
+        if is_there && old.flags != new.flags {
+            return self.remake(old, new);
+        }
         self.add_table(new);
         if old.chains.iter().any(|chain| !chain.rules.is_empty()) {
             let label = format!("the rules of table {} {}", old.family, old.name);
@@ -130,6 +135,16 @@ impl Transaction {
             }
         }
         self
+    }
+
+    fn remake(&mut self, old: &Table, new: &Table) -> &mut Self {
+        let mut new = new.clone();
+        for set in &mut new.sets {
+            if let Some(before) = old.set(&set.name).filter(|before| same_declaration(before, set)) {
+                set.elements.clone_from(&before.elements);
+            }
+        }
+        self.delete_table(old.family, &old.name).create(&new)
     }
 
     /// Removes a table with all that it holds.

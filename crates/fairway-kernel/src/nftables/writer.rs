@@ -2,6 +2,7 @@
 
 mod absent;
 
+use fairway_core::ruleset::{Family, Table, TableFlags};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 
@@ -55,6 +56,28 @@ impl Writer {
     /// The port of the socket: the owner of the tables that it made.
     pub const fn port(&self) -> u32 {
         self.port
+    }
+
+    /// The flags to make our tables with: [`TableFlags::OWNED`] where the kernel can (Linux 6.9),
+    /// else none, for a table that is owned and does not persist would go when we go.
+    ///
+    /// # Errors
+    /// If nf_tables cannot be changed at all.
+    pub fn best_flags(&self) -> Result<TableFlags, Error> {
+        // The second message is always refused, so that the first has no effect.
+        let probe = Table { flags: TableFlags::OWNED, ..Table::new(Family::Inet, "fairway-probe") };
+        let mut transaction = Transaction::new();
+        transaction.add_table(&probe).delete_table(Family::Inet, "fairway-absent");
+        let outcome = self.reader.socket.transact_each(transaction.finish())?;
+        let mut flags = TableFlags::OWNED;
+        for refusal in outcome.refusals {
+            match refusal.errno {
+                Errno::NOENT => {}
+                Errno::OPNOTSUPP | Errno::INVAL => flags = TableFlags::default(),
+                _ => return Err(transaction.explain(refusal)),
+            }
+        }
+        Ok(flags)
     }
 
     /// Makes a change, as a whole or not at all.

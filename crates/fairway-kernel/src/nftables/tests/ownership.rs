@@ -156,6 +156,34 @@ fn adopting_and_replacing_is_one_transaction() {
 }
 
 #[test]
+fn a_table_of_nobody_becomes_ours_with_the_elements_that_it_had() {
+    in_new_namespace(|| {
+        let mut writer = Writer::open().unwrap();
+        assert_eq!(writer.best_flags().unwrap(), TableFlags::OWNED, "Linux 6.9 or later is expected");
+        assert_eq!(writer.reader().tables().unwrap(), [], "asking had an effect");
+        let ports = firewall().sets.swap_remove(0);
+        attempt(&mut writer, |change| {
+            change.create(&firewall()).add_elements(&firewall(), &ports, &[published(81)]);
+        })
+        .unwrap();
+        // The kernel does not let a table change hands that was not made to.
+        let refused = attempt(&mut writer, |change| {
+            change.add_table(&owned());
+        });
+        assert_eq!(refused.unwrap_err().errno(), Some(Errno::OPNOTSUPP));
+
+        let old = writer.reader().table(Family::Inet, "fairway").unwrap().unwrap();
+        attempt(&mut writer, |change| {
+            change.replace(&old, &owned());
+        })
+        .unwrap();
+        let seen = writer.reader().table(Family::Inet, "fairway").unwrap().unwrap();
+        assert_eq!(seen.flags, TableFlags::OWNED);
+        assert_eq!(seen.at_rest(), Table { flags: TableFlags::OWNED, ..old }.at_rest());
+    });
+}
+
+#[test]
 fn an_orphan_is_anybodys_until_it_is_adopted() {
     in_new_namespace(|| {
         let table = owned();

@@ -322,6 +322,28 @@ fn changes_of_others_are_heard_and_our_own_are_not() {
 }
 
 #[test]
+fn more_changes_than_can_be_heard_are_told_as_such() {
+    in_new_namespace(|| {
+        let monitor = Monitor::open(None).unwrap();
+        let table = firewall();
+        let mut writer = created(&table);
+        let many: Vec<_> = (1..=60_000).map(published).collect();
+        for part in many.chunks(1000) {
+            let mut transaction = Transaction::new();
+            transaction.add_elements(&table, table.set("ports").unwrap(), part);
+            writer.commit(transaction).unwrap();
+        }
+        assert_eq!(monitor.drain().unwrap(), Noticed::TooMuch);
+        while monitor.drain().unwrap() != Noticed::Changes(BTreeSet::new()) {}
+        let mut transaction = Transaction::new();
+        transaction.flush_set(&table, "bridges");
+        writer.commit(transaction).unwrap();
+        let Noticed::Changes(changes) = monitor.drain().unwrap() else { panic!("too much again") };
+        assert_eq!(changes.len(), 1);
+    });
+}
+
+#[test]
 fn a_reader_sees_what_a_writer_wrote() {
     in_new_namespace(|| {
         let table = guard();
