@@ -32,7 +32,9 @@ pub enum ClientError {
     #[error("the relay refused {}: {}", .0.first().map(|r| r.key.to_string()).unwrap_or_default(), .0.first().map(|r| r.reason.as_str()).unwrap_or_default())]
     Refused(Vec<Refusal>),
     /// The relay answered something else than what was asked.
-    #[error("the relay answered another question than was asked: its version is too different; hand over to a new one")]
+    #[error(
+        "the relay answered another question than was asked: its version is too different; hand over to a new one"
+    )]
     Confused,
 }
 
@@ -136,7 +138,8 @@ impl Line {
 
     fn answer(&mut self) -> Result<(Response, Vec<OwnedFd>), ClientError> {
         let (length, sockets) = message::receive(&self.socket, &mut self.buffer).map_err(broken)?;
-        let response = serde_json::from_slice(&self.buffer[..length]).map_err(|error| broken(error.into()))?;
+        let response =
+            serde_json::from_slice(&self.buffer[..length]).map_err(|error| broken(error.into()))?;
         Ok((response, sockets))
     }
 
@@ -148,10 +151,9 @@ impl Line {
             let Response::Records { records, last } = response else { return Err(ClientError::Confused) };
             let mut sockets = sockets.into_iter();
             all.extend(
-                records.into_iter().map(|(record, count)| Held {
-                    record,
-                    sockets: sockets.by_ref().take(count).collect(),
-                }),
+                records
+                    .into_iter()
+                    .map(|(record, count)| Held { record, sockets: sockets.by_ref().take(count).collect() }),
             );
             if last {
                 return Ok(all);
@@ -178,10 +180,16 @@ impl Line {
             let changes = run.iter().map(|change| sent(change)).collect();
             serde_json::to_vec(&Request::Change { changes, last })
         };
-        message::packets(&changes, |change| sockets(change).len(), text, |run, bytes| {
-            let sockets: Vec<_> = run.iter().flat_map(|change| sockets(change)).map(|fd| fd.as_fd()).collect();
-            Ok(message::send(&self.socket, &bytes, &sockets)?)
-        })
+        message::packets(
+            &changes,
+            |change| sockets(change).len(),
+            text,
+            |run, bytes| {
+                let sockets: Vec<_> =
+                    run.iter().flat_map(|change| sockets(change)).map(|fd| fd.as_fd()).collect();
+                Ok(message::send(&self.socket, &bytes, &sockets)?)
+            },
+        )
         .map_err(broken)?;
         match self.answer()?.0 {
             Response::Changed(refusals) => Ok(refusals),

@@ -19,5 +19,7 @@ pub mod resolver;
 pub mod server;
 mod slab;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use message::MessageError;

@@ -41,7 +41,9 @@ pub enum MessageError {
     #[error("a message between daemon and relay cannot be read: {0}")]
     Text(#[from] serde_json::Error),
     /// Longer than a packet may be, or with more sockets.
-    #[error("a message between daemon and relay was cut off: at most {MAX_BYTES} bytes and {MAX_SOCKETS} sockets fit into one")]
+    #[error(
+        "a message between daemon and relay was cut off: at most {MAX_BYTES} bytes and {MAX_SOCKETS} sockets fit into one"
+    )]
     Truncated,
 }
 

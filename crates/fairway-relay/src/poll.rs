@@ -121,9 +121,8 @@ impl Poller {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
-        ready.extend(
-            self.events.iter().filter_map(|event| Some((Token::of(event.data.u64())?, event.flags))),
-        );
+        ready
+            .extend(self.events.iter().filter_map(|event| Some((Token::of(event.data.u64())?, event.flags))));
         Ok(())
     }
 }

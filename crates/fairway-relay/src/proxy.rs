@@ -162,8 +162,8 @@ impl Proxy {
             Kind::TcpClient | Kind::TcpUpstream => {
                 self.tcp.ready(poller, place, kind == Kind::TcpClient, flags);
             }
-            Kind::UdpListener => self.udp.from_clients(poller, place, now),
-            Kind::UdpFlow => self.udp.from_sandbox(place, now),
+            Kind::UdpListener => self.udp.carry_in(poller, place, now),
+            Kind::UdpFlow => self.udp.carry_back(place, now),
             _ => {}
         }
     }

@@ -217,14 +217,14 @@ impl Resolvers {
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..QUESTIONS {
             let Some(resolver) = self.resolvers.get(place) else { break };
-            let (length, from) = match rustix::net::recvfrom(&resolver.udp, &mut buffer[..], RecvFlags::empty())
-            {
-                Ok((_, length, Some(from))) => (length.min(buffer.len()), from),
-                Ok((_, _, None)) => continue,
-                Err(Errno::AGAIN) => break,
-                // An ICMP error of an earlier answer.
-                Err(_) => continue,
-            };
+            let (length, from) =
+                match rustix::net::recvfrom(&resolver.udp, &mut buffer[..], RecvFlags::empty()) {
+                    Ok((_, length, Some(from))) => (length.min(buffer.len()), from),
+                    Ok((_, _, None)) => continue,
+                    Err(Errno::AGAIN) => break,
+                    // An ICMP error of an earlier answer.
+                    Err(_) => continue,
+                };
             let Ok(from) = SocketAddr::try_from(from) else { continue };
             self.answer(poller, place, Asker::Udp(from), &buffer[..length], now);
             if let Some(resolver) = self.resolvers.get(place)
@@ -249,7 +249,8 @@ impl Resolvers {
         if query.edns.is_some() && wire::edns_version(packet, &query) > 0 {
             return respond::only_code(&mut self.out, packet, &query, code::BAD_VERSION);
         }
-        let kind = if query.class == wire::INTERNET { question_kind(query.kind) } else { QuestionKind::Other };
+        let kind =
+            if query.class == wire::INTERNET { question_kind(query.kind) } else { QuestionKind::Other };
         let limit = limit(asker, &query);
         match self.names.answer(resolver.sandbox, &self.text, kind) {
             Answer::Addresses(all) => respond::addresses(&mut self.out, packet, &query, limit, &all),
@@ -349,9 +350,7 @@ impl Resolvers {
     /// Accepts no TCP clients of one sandbox for a while, for want of descriptors or memory.
     fn rest(&mut self, poller: &Poller, place: Place, now: Instant) {
         if let Some(resolver) = self.resolvers.get(place)
-            && poller
-                .modify(&resolver.tcp, Token(Kind::ResolverTcp, place), EventFlags::empty())
-                .is_ok()
+            && poller.modify(&resolver.tcp, Token(Kind::ResolverTcp, place), EventFlags::empty()).is_ok()
         {
             self.resting.push(place);
             self.rest_until = Some(now + REST);

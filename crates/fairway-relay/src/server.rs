@@ -47,11 +47,8 @@ pub struct Configuration {
 /// thread: the confinement is that of the calling thread and stays.
 pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerError> {
     let descriptors = raise_descriptor_limit();
-    let confinement = if configuration.unconfined {
-        Confinement::default()
-    } else {
-        confine::confine(configuration.user)
-    };
+    let confinement =
+        if configuration.unconfined { Confinement::default() } else { confine::confine(configuration.user) };
     for (part, reason) in &confinement.missing {
         tracing::warn!(part, reason, "the relay is less confined than it could be");
     }

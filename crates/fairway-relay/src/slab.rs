@@ -1,7 +1,7 @@
 //! Values by small number, each number with the generation of its use.
 
 /// Where a value is. A place that was given back and used again is another place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
     /// The number of the slot.
     pub slot: u32,

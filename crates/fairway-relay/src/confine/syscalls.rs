@@ -85,8 +85,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         rules.insert(call, vec![SeccompRule::new(vec![masked(2, libc::PROT_EXEC as u64, 0)?])?]);
     }
 
-    let commands =
-        [libc::F_GETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC, libc::F_SETPIPE_SZ];
+    let commands = [libc::F_GETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC, libc::F_SETPIPE_SZ];
     let commands: Result<Vec<_>, _> =
         commands.into_iter().map(|command| SeccompRule::new(vec![is(1, command as u64)?])).collect();
     rules.insert(libc::SYS_fcntl, commands?);

@@ -54,12 +54,12 @@ pub(crate) fn tell_address(socket: &impl AsFd) -> Result<(), Errno> {
 pub(crate) fn receive(
     socket: &impl AsFd,
     buffer: &mut [u8],
-    ancillary: &mut Vec<u8>,
+    ancillary: &mut [u8],
 ) -> Result<Option<Received>, Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let raw = socket.as_fd().as_raw_fd();
-    let received = recvmsg::<SockaddrStorage>(raw, &mut parts, Some(ancillary), MsgFlags::empty())
-        .map_err(kernel)?;
+    let received =
+        recvmsg::<SockaddrStorage>(raw, &mut parts, Some(ancillary), MsgFlags::empty()).map_err(kernel)?;
     let mut asked = None;
     for message in received.cmsgs().map_err(kernel)? {
         match message {

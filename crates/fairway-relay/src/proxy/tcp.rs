@@ -165,9 +165,7 @@ impl Tcp {
     /// Stops listening to a port for a while; its backlog fills meanwhile.
     fn rest(&mut self, poller: &Poller, place: Place, now: Instant) {
         if let Some(listener) = self.listeners.get(place)
-            && poller
-                .modify(&listener.socket, Token(Kind::TcpListener, place), EventFlags::empty())
-                .is_ok()
+            && poller.modify(&listener.socket, Token(Kind::TcpListener, place), EventFlags::empty()).is_ok()
         {
             self.resting.push(place);
             self.rest_until = Some(now + REST);

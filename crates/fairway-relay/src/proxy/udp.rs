@@ -1,7 +1,8 @@
 //! UDP: each client of a port has a flow, a socket of its own towards the sandbox, so that
 //! answers find back, and leave from the very address that the client asked.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -29,8 +30,8 @@ struct Listener {
     target: SocketAddr,
     flows: HashMap<(SocketAddr, IpAddr), Place>,
     /// Flows and when they were last known to be in use; oldest first. A flow that was used
-    /// since goes to the back when its turn comes.
-    silent: VecDeque<(Instant, Place)>,
+    /// since goes back to its place when its turn comes.
+    silent: BinaryHeap<Reverse<(Instant, Place)>>,
 }
 
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl Udp {
     pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<Place, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         datagram::tell_address(&socket)?;
-        let listener = Listener { socket, target, flows: HashMap::new(), silent: VecDeque::new() };
+        let listener = Listener { socket, target, flows: HashMap::new(), silent: BinaryHeap::new() };
         let place = self.listeners.insert(listener);
         if let Some(listener) = self.listeners.get(place)
             && let Err(errno) = poller.add(&listener.socket, Token(Kind::UdpListener, place), READ)
@@ -93,7 +94,7 @@ impl Udp {
             return;
         }
         listener.target = target;
-        listener.silent = VecDeque::new();
+        listener.silent = BinaryHeap::new();
         for flow in std::mem::take(&mut listener.flows).into_values() {
             self.flows.remove(flow);
         }
@@ -119,13 +120,13 @@ impl Udp {
     }
 
     /// Carries what clients sent to a port.
-    pub fn from_clients(&mut self, poller: &Poller, place: Place, now: Instant) {
+    pub fn carry_in(&mut self, poller: &Poller, place: Place, now: Instant) {
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..DATAGRAMS {
             let Some(listener) = self.listeners.get(place) else { break };
             match datagram::receive(&listener.socket, &mut buffer, &mut self.ancillary) {
                 Ok(Some(Received { length, client, asked })) => {
-                    self.to_sandbox(poller, place, client, asked, &buffer[..length], now);
+                    self.pass_on(poller, place, client, asked, &buffer[..length], now);
                 }
                 // A datagram whose sender or destination is not told cannot be answered.
                 Ok(None) => {}
@@ -137,7 +138,7 @@ impl Udp {
         self.buffer = buffer;
     }
 
-    fn to_sandbox(
+    fn pass_on(
         &mut self,
         poller: &Poller,
         place: Place,
@@ -193,7 +194,7 @@ impl Udp {
             return Err(errno);
         }
         listener.flows.insert((client, asked.address), flow);
-        listener.silent.push_back((now, flow));
+        listener.silent.push(Reverse((now, flow)));
         self.sweep.get_or_insert(now + self.idle);
         Ok(flow)
     }
@@ -201,9 +202,9 @@ impl Udp {
     /// Ends the flow of a port that was silent longest.
     fn evict(&mut self, place: Place) {
         let Some(listener) = self.listeners.get_mut(place) else { return };
-        while let Some((seen, flow)) = listener.silent.pop_front() {
+        while let Some(Reverse((seen, flow))) = listener.silent.pop() {
             match self.flows.get(flow) {
-                Some(used) if used.used > seen => listener.silent.push_back((used.used, flow)),
+                Some(used) if used.used > seen => listener.silent.push(Reverse((used.used, flow))),
                 Some(used) => {
                     listener.flows.remove(&(used.client, used.asked.address));
                     self.flows.remove(flow);
@@ -215,7 +216,7 @@ impl Udp {
     }
 
     /// Carries what the sandbox answered to the flow's client.
-    pub fn from_sandbox(&mut self, place: Place, now: Instant) {
+    pub fn carry_back(&mut self, place: Place, now: Instant) {
         let Some(flow) = self.flows.get_mut(place) else { return };
         let Some(listener) = self.listeners.get(flow.listener) else { return };
         for _ in 0..DATAGRAMS {
@@ -243,14 +244,14 @@ impl Udp {
         let mut next: Option<Instant> = None;
         for place in places {
             let Some(listener) = self.listeners.get_mut(place) else { continue };
-            while let Some((seen, flow)) = listener.silent.front().copied() {
+            while let Some(Reverse((seen, flow))) = listener.silent.peek().copied() {
                 if seen + self.idle > now {
                     next = Some(next.map_or(seen + self.idle, |next| next.min(seen + self.idle)));
                     break;
                 }
-                listener.silent.pop_front();
+                listener.silent.pop();
                 match self.flows.get(flow) {
-                    Some(used) if used.used > seen => listener.silent.push_back((used.used, flow)),
+                    Some(used) if used.used > seen => listener.silent.push(Reverse((used.used, flow))),
                     Some(used) => {
                         listener.flows.remove(&(used.client, used.asked.address));
                         self.flows.remove(flow);

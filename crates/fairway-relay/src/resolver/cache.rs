@@ -96,7 +96,10 @@ mod tests {
         cache.store(b"short", b"bytes", reply(Some(10), 5), now);
         cache.store(b"long", b"bytes", reply(Some(1_000_000), 5), now);
         cache.store(b"never", b"bytes", reply(None, 5), now);
-        assert_eq!(cache.find(b"short", later(9)).map(|(bytes, _, age)| (bytes, age)), Some((&b"bytes"[..], 9)));
+        assert_eq!(
+            cache.find(b"short", later(9)).map(|(bytes, _, age)| (bytes, age)),
+            Some((&b"bytes"[..], 9))
+        );
         assert!(cache.find(b"short", later(10)).is_none());
         assert!(cache.find(b"long", later(299)).is_some());
         assert!(cache.find(b"long", later(300)).is_none());
@@ -109,7 +112,12 @@ mod tests {
         let now = Instant::now();
         let large = vec![0; 60_000];
         for n in 0u32..1_000 {
-            cache.store(&n.to_be_bytes(), &large, reply(Some(60), large.len()), now + Duration::from_millis(n.into()));
+            cache.store(
+                &n.to_be_bytes(),
+                &large,
+                reply(Some(60), large.len()),
+                now + Duration::from_millis(n.into()),
+            );
         }
         assert!(cache.bytes <= BYTES);
         assert!(cache.find(&999u32.to_be_bytes(), now).is_some());

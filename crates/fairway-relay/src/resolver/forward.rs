@@ -212,7 +212,11 @@ impl Forwarder {
     /// Handles an event of a name server's socket.
     pub fn ready(&mut self, poller: &Poller, place: Place, flags: EventFlags, now: Instant) -> Outcome {
         let Some(pending) = self.pending.get_mut(place) else { return Outcome::Waits };
-        if pending.stream.is_some() { self.stream(poller, place, flags, now) } else { self.datagrams(poller, place, now) }
+        if pending.stream.is_some() {
+            self.stream(poller, place, flags, now)
+        } else {
+            self.datagrams(poller, place, now)
+        }
     }
 
     fn datagrams(&mut self, poller: &Poller, place: Place, now: Instant) -> Outcome {

@@ -70,7 +70,13 @@ fn edns(out: &mut Vec<u8>, query: &Query, code: u16) {
 }
 
 /// Begins an answer: header and question, for `write` to add records.
-fn answer(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: usize, write: impl FnOnce(&mut Writer<'_>)) {
+fn answer(
+    out: &mut Vec<u8>,
+    packet: &[u8],
+    query: &Query,
+    limit: usize,
+    write: impl FnOnce(&mut Writer<'_>),
+) {
     out.clear();
     out.extend_from_slice(&packet[..query.end]);
     let reserved = if query.edns.is_some() { 11 } else { 0 };
@@ -160,7 +166,8 @@ pub(crate) fn relayed(
         if age > 0 {
             for at in reply.ttls.iter().map(|at| usize::from(*at)) {
                 if let Some(place) = out.get_mut(at..at + 4) {
-                    let left = u32::from_be_bytes([place[0], place[1], place[2], place[3]]).saturating_sub(age);
+                    let left =
+                        u32::from_be_bytes([place[0], place[1], place[2], place[3]]).saturating_sub(age);
                     place.copy_from_slice(&left.to_be_bytes());
                 }
             }

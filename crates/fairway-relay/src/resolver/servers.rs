@@ -24,9 +24,8 @@ impl Servers {
     /// The servers to ask, in this order.
     pub fn order(&mut self, configured: &[IpAddr], now: Instant) -> Vec<IpAddr> {
         let usable = configured.iter().copied().filter(|server| *server != OURS && !server.is_unspecified());
-        let (mut good, mut bad): (Vec<_>, Vec<_>) = usable
-            .take(MOST)
-            .partition(|server| self.avoided.get(server).is_none_or(|until| *until <= now));
+        let (mut good, mut bad): (Vec<_>, Vec<_>) =
+            usable.take(MOST).partition(|server| self.avoided.get(server).is_none_or(|until| *until <= now));
         // The first question after a while tries a failed server again, alone: until it has an
         // answer, all others still avoid it.
         if let Some(first) = good.first()

@@ -1,1 +1,443 @@
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use fairway_core::names::Upstreams;
+use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, SOA, TXT};
+use hickory_proto::rr::{Name, RData, Record as DnsRecord, RecordType};
+
+use super::ResolverLimits;
+use crate::proxy::ProxyLimits;
+use crate::table::{Change, Record};
+use crate::testing::{SOON, TestRelay, names, resolver_sockets};
+
+fn question(name: &str, kind: RecordType) -> Message {
+    let mut message = Message::query();
+    message.metadata.id = 77;
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    message
+}
+
+fn ask(resolver: SocketAddr, message: &Message) -> Message {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.send_to(&message.to_vec().unwrap(), resolver).unwrap();
+    let mut buffer = [0; 65_536];
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    assert_eq!(from, resolver);
+    let answer = Message::from_vec(&buffer[..length]).unwrap();
+    assert_eq!(answer.metadata.id, message.metadata.id);
+    assert_eq!(answer.metadata.message_type, MessageType::Response);
+    assert_eq!(answer.queries, message.queries);
+    answer
+}
+
+fn addresses(answer: &Message) -> Vec<IpAddr> {
+    let mut all = Vec::new();
+    for record in &answer.answers {
+        match &record.data {
+            RData::A(address) => all.push(IpAddr::V4(address.0)),
+            RData::AAAA(address) => all.push(IpAddr::V6(address.0)),
+            _ => {}
+        }
+    }
+    all
+}
+
+fn code(answer: &Message) -> ResponseCode {
+    answer.metadata.response_code
+}
+
+fn v4(n: u16) -> IpAddr {
+    let [high, low] = n.to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(10, 1, high, low))
+}
+
+fn insert_names(relay: &TestRelay, all: impl Iterator<Item = (u16, &'static [&'static str])>) {
+    let changes = all
+        .map(|(n, own)| Change::Insert { record: Record::Names(names(n, own, v4(n))), sockets: Vec::new() });
+    relay.client.apply(changes.collect()).unwrap();
+}
+
+fn read_tcp(stream: &mut TcpStream) -> Message {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut bytes).unwrap();
+    Message::from_vec(&bytes).unwrap()
+}
+
+fn write_tcp(stream: &mut TcpStream, message: &Message) {
+    let bytes = message.to_vec().unwrap();
+    let mut framed = (bytes.len() as u16).to_be_bytes().to_vec();
+    framed.extend_from_slice(&bytes);
+    stream.write_all(&framed).unwrap();
+}
+
+/// What a name server does with a question.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Answers,
+    Fails,
+    Silent,
+    /// Over UDP only the head, over TCP sixty answers.
+    Cuts,
+    NoSuchName,
+    /// First another question's answer and another id's, then the right one.
+    Lies,
+}
+
+/// A name server at 127.0.0.`n` that counts what it is asked.
+struct NameServer {
+    address: IpAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+fn respond(manner: Manner, query: &Message, tcp: bool) -> Vec<Vec<u8>> {
+    let mut answer = Message::response(query.metadata.id, query.metadata.op_code);
+    answer.metadata.recursion_available = true;
+    answer.add_query(query.queries[0].clone());
+    let name = query.queries[0].name().clone();
+    let record = |last| DnsRecord::from_rdata(name.clone(), 60, RData::A(A::new(192, 0, 2, last)));
+    match manner {
+        Manner::Silent => return Vec::new(),
+        Manner::Fails => answer.metadata.response_code = ResponseCode::ServFail,
+        Manner::Cuts if !tcp => answer.metadata.truncation = true,
+        Manner::Cuts => drop(answer.add_answers((0..60).map(record))),
+        Manner::Answers if query.queries[0].query_type() == RecordType::TXT => {
+            let text = RData::TXT(TXT::new(vec!["x".repeat(200); 5]));
+            answer.add_answer(DnsRecord::from_rdata(name.clone(), 60, text));
+        }
+        Manner::Answers => drop(answer.add_answer(record(1))),
+        Manner::NoSuchName => {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+            let soa = SOA::new(Name::root(), Name::root(), 1, 2, 3, 4, 20);
+            answer.add_authority(DnsRecord::from_rdata(Name::root(), 60, RData::SOA(soa)));
+        }
+        Manner::Lies => {
+            let mut guessed = answer.clone();
+            guessed.metadata.id = query.metadata.id.wrapping_add(1);
+            guessed.add_answer(record(66));
+            let mut other = answer.clone();
+            other.queries = vec![Query::query(Name::from_ascii("evil.org.").unwrap(), RecordType::A)];
+            other.add_answer(record(66));
+            answer.add_answer(record(1));
+            return [guessed, other, answer].iter().map(|answer| answer.to_vec().unwrap()).collect();
+        }
+    }
+    vec![answer.to_vec().unwrap()]
+}
+
+/// Name servers at one port of 127.0.0.1, .2, ...
+fn name_servers(manners: &[Manner]) -> (u16, Vec<NameServer>) {
+    let (port, sockets) = 'port: loop {
+        let (first, first_tcp) = resolver_sockets();
+        let port = first.local_addr().unwrap().port();
+        let mut sockets = vec![(first, first_tcp)];
+        for n in 1..manners.len() as u8 {
+            let address = SocketAddr::from(([127, 0, 0, 1 + n], port));
+            match (UdpSocket::bind(address), TcpListener::bind(address)) {
+                (Ok(udp), Ok(tcp)) => sockets.push((udp, tcp)),
+                _ => continue 'port,
+            }
+        }
+        break (port, sockets);
+    };
+    let servers = sockets.into_iter().zip(manners).map(|((udp, tcp), manner)| {
+        let manner = *manner;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let address = udp.local_addr().unwrap().ip();
+        let counter = Arc::clone(&asked);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok((length, from)) = udp.recv_from(&mut buffer) {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let query = Message::from_vec(&buffer[..length]).unwrap();
+                for answer in respond(manner, &query, false) {
+                    udp.send_to(&answer, from).unwrap();
+                }
+            }
+        });
+        thread::spawn(move || {
+            for stream in tcp.incoming() {
+                let mut stream = stream.unwrap();
+                let query = read_tcp(&mut stream);
+                for answer in respond(manner, &query, true) {
+                    write_tcp(&mut stream, &Message::from_vec(&answer).unwrap());
+                }
+            }
+        });
+        NameServer { address, asked }
+    });
+    (port, servers.collect())
+}
+
+/// A relay with a resolver in sandbox 1 that asks such servers.
+fn forwarding(
+    manners: &[Manner],
+    change: impl FnOnce(&mut ResolverLimits),
+) -> (TestRelay, SocketAddr, Vec<NameServer>) {
+    let (port, servers) = name_servers(manners);
+    let mut limits = ResolverLimits {
+        upstream_port: port,
+        upstream_timeout: Duration::from_millis(500),
+        ..ResolverLimits::default()
+    };
+    change(&mut limits);
+    let relay = TestRelay::with(ProxyLimits::default(), limits);
+    let all = servers.iter().map(|server| server.address).collect();
+    let resolver = relay.resolver(1, Upstreams::Servers(all));
+    (relay, resolver, servers)
+}
+
+const EXAMPLE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+#[test]
+fn names_are_answered_as_the_table_says() {
+    let relay = TestRelay::start();
+    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    insert_names(&relay, [(1, &["Web", "www"][..]), (2, &["db", "www"][..])].into_iter());
+    let answer = ask(resolver, &question("wEb.", RecordType::A));
+    assert_eq!(addresses(&answer), [v4(1)]);
+    assert_eq!(answer.answers[0].ttl, 1);
+    assert!(answer.metadata.recursion_available && answer.metadata.recursion_desired);
+    assert_eq!(addresses(&ask(resolver, &question("www.app.", RecordType::A))), [v4(1), v4(2)]);
+    for kind in [RecordType::AAAA, RecordType::MX] {
+        let nothing = ask(resolver, &question("web.", kind));
+        assert_eq!((code(&nothing), nothing.answers.len()), (ResponseCode::NoError, 0));
+    }
+    let pointer = ask(resolver, &question("1.0.1.10.in-addr.arpa.", RecordType::PTR));
+    assert_eq!(pointer.answers[0].data.to_string(), "Web.app.");
+    let started = Instant::now();
+    assert_eq!(code(&ask(resolver, &question("example.org.", RecordType::A))), ResponseCode::ServFail);
+    assert!(started.elapsed() < Duration::from_secs(1), "nobody is asked, so nobody is waited for");
+}
+
+#[test]
+fn a_name_that_left_is_gone_at_once() {
+    let relay = TestRelay::start();
+    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    insert_names(&relay, [(1, &["a"][..])].into_iter());
+    let record = Record::Names(names(1, &["a"], v4(1)));
+    assert_eq!(addresses(&ask(resolver, &question("a.", RecordType::A))), [v4(1)]);
+    relay.remove(record.key());
+    assert_eq!(code(&ask(resolver, &question("a.", RecordType::A))), ResponseCode::ServFail);
+}
+
+#[test]
+fn long_answers_are_cut_to_what_the_asker_takes_and_whole_over_tcp() {
+    let relay = TestRelay::start();
+    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    insert_names(&relay, (0..100).map(|n| (n, &["many"][..])));
+    let mut query = question("many.", RecordType::A);
+    let plain = ask(resolver, &query);
+    assert!(plain.metadata.truncation && plain.answers.len() < 40);
+    assert_eq!(addresses(&plain)[0], v4(0));
+    let mut stream = TcpStream::connect(resolver).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write_tcp(&mut stream, &query);
+    let whole = read_tcp(&mut stream);
+    assert!(!whole.metadata.truncation);
+    assert_eq!(addresses(&whole), (0..100).map(v4).collect::<Vec<_>>());
+    let mut edns = Edns::new();
+    edns.set_max_payload(4_096);
+    query.set_edns(edns);
+    let large = ask(resolver, &query);
+    assert!(!large.metadata.truncation && large.edns.is_some());
+    assert_eq!(large.answers.len(), 100);
+}
+
+#[test]
+fn many_questions_over_one_tcp_connection() {
+    let relay = TestRelay::start();
+    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    insert_names(&relay, [(1, &["a"][..])].into_iter());
+    let mut stream = TcpStream::connect(resolver).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let asking = thread::spawn(move || {
+        for id in 0..2_000 {
+            let mut query = question("a.", RecordType::A);
+            query.metadata.id = id;
+            write_tcp(&mut writer, &query);
+        }
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    for id in 0..2_000 {
+        let answer = read_tcp(&mut stream);
+        assert_eq!((answer.metadata.id, addresses(&answer)), (id, vec![v4(1)]));
+    }
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    asking.join().unwrap();
+}
+
+#[test]
+fn a_silent_tcp_client_is_hung_up_on() {
+    let limits = ResolverLimits { client_idle: Duration::from_millis(200), ..ResolverLimits::default() };
+    let relay = TestRelay::with(ProxyLimits::default(), limits);
+    let mut stream = TcpStream::connect(relay.resolver(1, Upstreams::Nowhere)).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(&[0]).unwrap();
+    assert!(matches!(stream.read(&mut [0]), Ok(0)));
+}
+
+#[test]
+fn other_names_are_asked_for_and_remembered() {
+    let (_relay, resolver, servers) = forwarding(&[Manner::Answers], |_| {});
+    for name in ["example.org.", "Example.ORG."] {
+        assert_eq!(addresses(&ask(resolver, &question(name, RecordType::A))), [EXAMPLE]);
+    }
+    assert_eq!(servers[0].asked.load(Ordering::SeqCst), 1);
+    assert_eq!(addresses(&ask(resolver, &question("other.org.", RecordType::A))), [EXAMPLE]);
+    assert_eq!(servers[0].asked.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn what_does_not_exist_is_remembered_too() {
+    let (_relay, resolver, servers) = forwarding(&[Manner::NoSuchName], |_| {});
+    for _ in 0..3 {
+        let answer = ask(resolver, &question("nowhere.org.", RecordType::A));
+        assert_eq!(code(&answer), ResponseCode::NXDomain);
+    }
+    assert_eq!(servers[0].asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_next_server_answers_when_one_does_not() {
+    for first in [Manner::Silent, Manner::Fails] {
+        let (_relay, resolver, servers) = forwarding(&[first, Manner::Answers], |_| {});
+        assert_eq!(addresses(&ask(resolver, &question("a.org.", RecordType::A))), [EXAMPLE]);
+        // And from then on it is asked first.
+        for name in ["b.org.", "c.org.", "d.org."] {
+            assert_eq!(addresses(&ask(resolver, &question(name, RecordType::A))), [EXAMPLE]);
+        }
+        assert_eq!(servers[0].asked.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn no_server_answers() {
+    let (_relay, resolver, servers) = forwarding(&[Manner::Silent, Manner::Fails], |_| {});
+    assert_eq!(code(&ask(resolver, &question("a.org.", RecordType::A))), ResponseCode::ServFail);
+    assert!(servers.iter().all(|server| server.asked.load(Ordering::SeqCst) == 1));
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_passed_over_at_once() {
+    let (port, servers) = name_servers(&[Manner::Answers]);
+    let limits = ResolverLimits { upstream_port: port, ..ResolverLimits::default() };
+    let relay = TestRelay::with(ProxyLimits::default(), limits);
+    let nobody = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
+    let resolver = relay.resolver(1, Upstreams::Servers(vec![nobody, servers[0].address]));
+    let started = Instant::now();
+    assert_eq!(addresses(&ask(resolver, &question("a.org.", RecordType::A))), [EXAMPLE]);
+    assert!(started.elapsed() < Duration::from_secs(1), "the kernel says that nobody is there");
+}
+
+#[test]
+fn the_hosts_servers_are_followed() {
+    let (port, servers) = name_servers(&[Manner::NoSuchName, Manner::Answers]);
+    let limits = ResolverLimits { upstream_port: port, ..ResolverLimits::default() };
+    let relay = TestRelay::with(ProxyLimits::default(), limits);
+    let resolver = relay.resolver(1, Upstreams::Host);
+    let query = question("a.org.", RecordType::A);
+    assert_eq!(code(&ask(resolver, &query)), ResponseCode::ServFail);
+    relay.insert(Record::HostServers(vec![servers[0].address]), Vec::new());
+    assert_eq!(code(&ask(resolver, &query)), ResponseCode::NXDomain);
+    relay.insert(Record::HostServers(vec![servers[1].address]), Vec::new());
+    assert_eq!(addresses(&ask(resolver, &query)), [EXAMPLE]);
+}
+
+#[test]
+fn lies_are_not_believed() {
+    let (_relay, resolver, _) = forwarding(&[Manner::Lies], |_| {});
+    assert_eq!(addresses(&ask(resolver, &question("a.org.", RecordType::A))), [EXAMPLE]);
+}
+
+#[test]
+fn what_a_server_cut_is_cut_over_udp_and_whole_over_tcp() {
+    let (_relay, resolver, _) = forwarding(&[Manner::Cuts], |_| {});
+    let query = question("long.org.", RecordType::A);
+    assert!(ask(resolver, &query).metadata.truncation);
+    let mut stream = TcpStream::connect(resolver).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write_tcp(&mut stream, &query);
+    assert_eq!(read_tcp(&mut stream).answers.len(), 60);
+    // Remembered now, and still too long for UDP without EDNS.
+    let again = ask(resolver, &query);
+    assert!(again.metadata.truncation && again.answers.is_empty());
+}
+
+#[test]
+fn a_servers_long_answer_is_cut_to_what_the_asker_takes() {
+    let (_relay, resolver, _) = forwarding(&[Manner::Answers], |_| {});
+    let query = question("text.org.", RecordType::TXT);
+    let answer = ask(resolver, &query);
+    assert!(answer.metadata.truncation && answer.answers.is_empty());
+    let mut large = query.clone();
+    large.set_edns({
+        let mut edns = Edns::new();
+        edns.set_max_payload(4_096);
+        edns
+    });
+    assert_eq!(ask(resolver, &large).answers.len(), 1);
+}
+
+#[test]
+fn one_sandbox_cannot_starve_another() {
+    let (port, servers) = name_servers(&[Manner::Silent, Manner::Answers]);
+    let limits = ResolverLimits {
+        upstream_port: port,
+        upstream_timeout: SOON,
+        in_flight: 8,
+        in_flight_per_sandbox: 8,
+        in_flight_reserved: 2,
+        ..ResolverLimits::default()
+    };
+    let relay = TestRelay::with(ProxyLimits::default(), limits);
+    let greedy = relay.resolver(1, Upstreams::Servers(vec![servers[0].address]));
+    let modest = relay.resolver(2, Upstreams::Servers(vec![servers[1].address]));
+    let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
+    flood.set_read_timeout(Some(SOON)).unwrap();
+    for n in 0..50 {
+        let query = question(&format!("n{n}.org."), RecordType::A);
+        flood.send_to(&query.to_vec().unwrap(), greedy).unwrap();
+    }
+    // What is over the limit is refused at once; the rest waits.
+    let mut buffer = [0; 512];
+    for _ in 8..50 {
+        let length = flood.recv(&mut buffer).unwrap();
+        assert_eq!(code(&Message::from_vec(&buffer[..length]).unwrap()), ResponseCode::Refused);
+    }
+    assert_eq!(addresses(&ask(modest, &question("a.org.", RecordType::A))), [EXAMPLE]);
+    // Names of our own are not counted.
+    insert_names(&relay, [(1, &["own"][..])].into_iter());
+    assert_eq!(addresses(&ask(greedy, &question("own.", RecordType::A))), [v4(1)]);
+}
+
+#[test]
+fn garbage_at_the_socket_harms_nobody() {
+    let relay = TestRelay::start();
+    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    insert_names(&relay, [(1, &["a"][..])].into_iter());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut noise = 0x2545_f491_4f6c_dd1du64;
+    for _ in 0..2_000 {
+        let bytes: Vec<u8> = (0..noise % 100)
+            .map(|_| {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                noise as u8
+            })
+            .collect();
+        noise = noise.wrapping_add(1);
+        let _ = socket.send_to(&bytes, resolver);
+    }
+    assert_eq!(addresses(&ask(resolver, &question("a.", RecordType::A))), [v4(1)]);
+}

@@ -57,7 +57,13 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(listener: OwnedFd, confinement: Confinement) -> Self {
-        Self { listener: Some(listener), daemon: None, connections: 0, confinement, buffer: vec![0; MAX_BYTES] }
+        Self {
+            listener: Some(listener),
+            daemon: None,
+            connections: 0,
+            confinement,
+            buffer: vec![0; MAX_BYTES],
+        }
     }
 
     pub(super) fn watch(&self, poller: &Poller) -> Result<(), Errno> {
@@ -210,7 +216,9 @@ impl Relay {
             Record::Resolver(sandbox) => match (sockets.pop(), sockets.pop()) {
                 (Some(tcp), Some(udp)) => {
                     self.resolvers.insert(&self.poller, sandbox, udp, tcp).map_err(|errno| {
-                        format!("the kernel refused its sockets: {errno}; send UDP, bound, and TCP, listening")
+                        format!(
+                            "the kernel refused its sockets: {errno}; send UDP, bound, and TCP, listening"
+                        )
                     })
                 }
                 _ if self.resolvers.sockets(sandbox).is_some() => Ok(()),
@@ -290,7 +298,9 @@ impl Relay {
             Ok(())
         };
         match along {
-            Along::Port(protocol, address) => add(self.proxy.socket((protocol, address)).ok_or(Errno::BADF)?),
+            Along::Port(protocol, address) => {
+                add(self.proxy.socket((protocol, address)).ok_or(Errno::BADF)?)
+            }
             Along::Resolver(sandbox) => {
                 self.resolvers.sockets(sandbox).ok_or(Errno::BADF)?.into_iter().try_for_each(add)
             }

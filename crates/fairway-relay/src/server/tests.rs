@@ -1,1 +1,250 @@
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use fairway_core::model::Protocol;
+use fairway_core::names::Upstreams;
+use fairway_core::plan::SocketUse;
+
+use crate::client::{ClientError, RelayClient};
+use crate::table::{Change, Held, Record, RecordKey};
+use crate::testing::{SOON, TestRelay, control_listener, names, port, resolver_sockets, sandbox, view};
+
+fn listener() -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    (listener.local_addr().unwrap(), listener)
+}
+
+/// Some records of each kind, and how many.
+fn fill(relay: &TestRelay) -> usize {
+    let (target, _) = listener();
+    relay.tcp(target);
+    relay.udp_at("127.0.0.1:0", target);
+    relay.resolver(1, Upstreams::Host);
+    let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    relay.insert(Record::Names(names(1, &["web"], address)), Vec::new());
+    relay.insert(Record::HostServers(vec![address]), Vec::new());
+    6
+}
+
+fn sorted(mut records: Vec<Record>) -> Vec<Record> {
+    records.sort_by_key(Record::key);
+    records
+}
+
+#[test]
+fn a_relay_says_what_it_is() {
+    let relay = TestRelay::start();
+    assert_eq!(relay.client.hello().pid, std::process::id());
+    assert_eq!(relay.client.hello().version, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn a_new_daemon_takes_over_and_finds_everything() {
+    let relay = TestRelay::start();
+    let count = fill(&relay);
+    let before = sorted(relay.client.describe().unwrap());
+    assert_eq!(before.len(), count);
+    let second = RelayClient::connect(&relay.path).unwrap();
+    assert!(matches!(relay.client.describe(), Err(ClientError::Connection(_))));
+    assert_eq!(sorted(second.describe().unwrap()), before);
+    let held = second.recover().unwrap();
+    for Held { record, sockets } in &held {
+        assert_eq!(sockets.len(), record.sockets(), "{record:?}");
+        if let Record::Port { address, .. } = record {
+            let found = rustix::net::getsockname(&sockets[0]).unwrap();
+            assert_eq!(SocketAddr::try_from(found).unwrap(), *address);
+        }
+    }
+    assert_eq!(sorted(held.into_iter().map(|held| held.record).collect()), before);
+}
+
+#[test]
+fn a_daemon_that_died_in_the_middle_of_a_batch_changed_nothing() {
+    let relay = TestRelay::start();
+    let before = relay.client.describe().unwrap();
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(&relay.path).unwrap()).unwrap();
+    let part = br#"{"Change":{"changes":[{"Insert":[{"HostServers":["10.9.9.9"]},0]}],"last":false}}"#;
+    crate::message::send(&socket, part, &[]).unwrap();
+    drop(socket);
+    let again = RelayClient::connect(&relay.path).unwrap();
+    assert_eq!(again.describe().unwrap(), before);
+}
+
+#[test]
+fn nonsense_ends_the_daemon_and_not_the_relay() {
+    let relay = TestRelay::start();
+    fill(&relay);
+    let before = sorted(relay.client.describe().unwrap());
+    for nonsense in [&b"{"[..], b"\xff\xfe", b"{\"Unknown\":1}", &[b'['; 70_000]] {
+        let socket = rustix::net::socket_with(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::SEQPACKET,
+            rustix::net::SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(&relay.path).unwrap()).unwrap();
+        crate::message::send(&socket, nonsense, &[]).unwrap();
+        let answer = crate::message::receive(&socket, &mut [0; 100]);
+        assert!(answer.is_err(), "{answer:?}");
+    }
+    let again = RelayClient::connect(&relay.path).unwrap();
+    assert_eq!(sorted(again.describe().unwrap()), before);
+}
+
+#[test]
+fn two_thousand_listeners_in_one_batch() {
+    let relay = TestRelay::start();
+    let target = SocketAddr::from(([127, 0, 0, 1], 9));
+    let mut changes = Vec::new();
+    let mut addresses = Vec::new();
+    for _ in 0..2_000 {
+        let (address, listener) = listener();
+        addresses.push(address);
+        let sockets = vec![Arc::new(listener.into())];
+        changes.push(Change::Insert { record: port(Protocol::Tcp, address, target), sockets });
+    }
+    relay.client.apply(changes).unwrap();
+    assert_eq!(relay.client.describe().unwrap().len(), 2_001);
+    assert_eq!(relay.client.recover().unwrap().iter().map(|held| held.sockets.len()).sum::<usize>(), 2_000);
+    let removals = addresses.iter().map(|address| Change::Remove(RecordKey::Port(Protocol::Tcp, *address)));
+    relay.client.apply(removals.collect()).unwrap();
+    assert_eq!(relay.client.describe().unwrap().len(), 1);
+    for address in addresses {
+        TcpListener::bind(address).unwrap();
+    }
+}
+
+#[test]
+fn what_is_refused_is_named_and_the_rest_is_in_force() {
+    let relay = TestRelay::start();
+    let target = SocketAddr::from(([127, 0, 0, 1], 9));
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let good = Record::HostServers(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    let changes = vec![
+        Change::Insert { record: port(Protocol::Tcp, nowhere, target), sockets: Vec::new() },
+        Change::Insert { record: Record::Resolver(sandbox(1)), sockets: Vec::new() },
+        Change::Insert { record: good.clone(), sockets: Vec::new() },
+        Change::Remove(RecordKey::View(sandbox(7))),
+    ];
+    let Err(ClientError::Refused(refusals)) = relay.client.apply(changes) else { panic!("nothing refused") };
+    let keys: Vec<_> = refusals.into_iter().map(|refusal| refusal.key).collect();
+    assert_eq!(keys, [RecordKey::Port(Protocol::Tcp, nowhere), RecordKey::Resolver(sandbox(1))]);
+    assert_eq!(relay.client.describe().unwrap(), [good]);
+}
+
+#[test]
+fn many_threads_change_at_once_and_each_learns_its_own_outcome() {
+    let relay = TestRelay::start();
+    thread::scope(|scope| {
+        for n in 0..16u16 {
+            let client = &relay.client;
+            scope.spawn(move || {
+                for step in 0..20u16 {
+                    let address = IpAddr::V4(Ipv4Addr::new(10, 0, n as u8, step as u8));
+                    let record = Record::Names(names(n * 100 + step, &["same"], address));
+                    let key = record.key();
+                    client.apply(vec![Change::Insert { record, sockets: Vec::new() }]).unwrap();
+                    if step % 2 == 1 {
+                        client.apply(vec![Change::Remove(key)]).unwrap();
+                    }
+                    let missing = SocketAddr::from(([127, 0, 0, 1], 1 + n));
+                    let bad = port(Protocol::Tcp, missing, missing);
+                    let outcome = client.apply(vec![Change::Insert { record: bad, sockets: Vec::new() }]);
+                    let Err(ClientError::Refused(refusals)) = outcome else { panic!("{outcome:?}") };
+                    assert_eq!(refusals.len(), 1);
+                    assert_eq!(refusals[0].key, RecordKey::Port(Protocol::Tcp, missing));
+                }
+            });
+        }
+    });
+    assert_eq!(relay.client.describe().unwrap().len(), 16 * 10 + 1);
+}
+
+#[test]
+fn a_removed_resolver_has_let_go_of_its_sockets() {
+    let relay = TestRelay::start();
+    let address = relay.resolver(1, Upstreams::Nowhere);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    relay.remove(RecordKey::Resolver(sandbox(1)));
+    UdpSocket::bind(address).unwrap();
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+#[test]
+fn a_relay_that_handed_over_finishes_its_connections_and_ends() {
+    let relay = TestRelay::start();
+    let (target, server) = listener();
+    let address = relay.tcp(target);
+    let (udp, tcp) = resolver_sockets();
+    relay.insert(Record::View(view(1, Upstreams::Nowhere)), Vec::new());
+    relay.insert(Record::Resolver(sandbox(1)), vec![udp.into(), tcp.into()]);
+    let mut client = TcpStream::connect(address).unwrap();
+    let (mut old_side, _) = server.accept().unwrap();
+
+    let held = relay.client.hand_over(SOON * 6).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("next.sock");
+    let control = control_listener(&path);
+    thread::spawn(move || {
+        super::run(control, super::Configuration { unconfined: true, ..Default::default() })
+    });
+    let next = RelayClient::connect(&path).unwrap();
+    let changes = held.into_iter().map(|Held { record, sockets }| Change::Insert {
+        record,
+        sockets: sockets.into_iter().map(Arc::new).collect(),
+    });
+    next.apply(changes.collect()).unwrap();
+
+    let mut second = TcpStream::connect(address).unwrap();
+    let (mut new_side, _) = server.accept().unwrap();
+    for (client, server) in [(&mut client, &mut old_side), (&mut second, &mut new_side)] {
+        client.set_read_timeout(Some(SOON)).unwrap();
+        server.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    thread::sleep(Duration::from_millis(200));
+    assert!(!relay.thread.is_finished(), "a connection is still open");
+    drop((client, old_side));
+    relay.thread.join().unwrap().unwrap();
+    new_side.write_all(b"y").unwrap();
+    second.read_exact(&mut [0]).unwrap();
+}
+
+#[test]
+fn a_hand_over_ends_when_its_time_is_up() {
+    let relay = TestRelay::start();
+    let (target, server) = listener();
+    let mut client = TcpStream::connect(relay.tcp(target)).unwrap();
+    let _open = server.accept().unwrap();
+    relay.client.hand_over(Duration::from_millis(100)).unwrap();
+    relay.thread.join().unwrap().unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    assert!(matches!(client.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+#[test]
+fn a_held_port_survives_the_daemon() {
+    let relay = TestRelay::start();
+    let (address, socket) = listener();
+    let record = Record::Port { protocol: Protocol::Tcp, address, purpose: SocketUse::Hold };
+    relay.insert(record, vec![socket.into()]);
+    let TestRelay { client, path, .. } = &relay;
+    let _ = client;
+    let second = RelayClient::connect(path).unwrap();
+    assert_eq!(TcpListener::bind(address).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    second.apply(vec![Change::Remove(RecordKey::Port(Protocol::Tcp, address))]).unwrap();
+    TcpListener::bind(address).unwrap();
+}

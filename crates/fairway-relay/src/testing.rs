@@ -1,0 +1,128 @@
+//! A relay in a thread, for tests: unconfined, for what is tested is what it does.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fairway_core::model::{EndpointId, NetworkId, Protocol, SandboxId};
+use fairway_core::names::{NameRecord, NameView, Upstreams};
+use fairway_core::plan::SocketUse;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::client::RelayClient;
+use crate::proxy::ProxyLimits;
+use crate::resolver::ResolverLimits;
+use crate::server::{self, Configuration, ServerError};
+use crate::table::{Change, Record, RecordKey};
+
+/// Longer than anything takes that works.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+pub(crate) struct TestRelay {
+    pub client: RelayClient,
+    pub path: PathBuf,
+    pub thread: JoinHandle<Result<(), ServerError>>,
+    _directory: tempfile::TempDir,
+}
+
+pub(crate) fn control_listener(path: &std::path::Path) -> OwnedFd {
+    let listener =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .unwrap();
+    rustix::net::bind(&listener, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    rustix::net::listen(&listener, 8).unwrap();
+    listener
+}
+
+impl TestRelay {
+    pub fn start() -> Self {
+        Self::with(ProxyLimits::default(), ResolverLimits::default())
+    }
+
+    pub fn with(proxy: ProxyLimits, resolver: ResolverLimits) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.sock");
+        let listener = control_listener(&path);
+        let configuration = Configuration { user: None, unconfined: true, proxy, resolver };
+        let thread = std::thread::spawn(move || server::run(listener, configuration));
+        let client = RelayClient::connect(&path).unwrap();
+        Self { client, path, thread, _directory: directory }
+    }
+
+    /// Publishes a port of loopback that leads to `target`.
+    pub fn tcp(&self, target: SocketAddr) -> SocketAddr {
+        self.tcp_at("127.0.0.1:0", target)
+    }
+
+    pub fn tcp_at(&self, address: &str, target: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        self.insert(port(Protocol::Tcp, address, target), vec![listener.into()]);
+        address
+    }
+
+    pub fn udp_at(&self, address: &str, target: SocketAddr) -> SocketAddr {
+        let socket = UdpSocket::bind(address).unwrap();
+        let address = socket.local_addr().unwrap();
+        self.insert(port(Protocol::Udp, address, target), vec![socket.into()]);
+        address
+    }
+
+    pub fn insert(&self, record: Record, sockets: Vec<OwnedFd>) {
+        let sockets = sockets.into_iter().map(Arc::new).collect();
+        self.client.apply(vec![Change::Insert { record, sockets }]).unwrap();
+    }
+
+    pub fn remove(&self, key: RecordKey) {
+        self.client.apply(vec![Change::Remove(key)]).unwrap();
+    }
+
+    /// Gives a sandbox a resolver on loopback, on network 1, and returns its address.
+    pub fn resolver(&self, n: u8, upstreams: Upstreams) -> SocketAddr {
+        let (udp, tcp) = resolver_sockets();
+        let address = udp.local_addr().unwrap();
+        self.insert(Record::View(view(n, upstreams)), Vec::new());
+        self.insert(Record::Resolver(sandbox(n)), vec![udp.into(), tcp.into()]);
+        address
+    }
+}
+
+pub(crate) fn port(protocol: Protocol, address: SocketAddr, target: SocketAddr) -> Record {
+    Record::Port { protocol, address, purpose: SocketUse::Proxy(target) }
+}
+
+/// A UDP socket and a TCP listener at the same port.
+pub(crate) fn resolver_sockets() -> (UdpSocket, TcpListener) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+            return (udp, tcp);
+        }
+    }
+}
+
+pub(crate) fn sandbox(n: u8) -> SandboxId {
+    SandboxId::new([n; 32])
+}
+
+pub(crate) fn view(n: u8, upstreams: Upstreams) -> NameView {
+    NameView { sandbox: sandbox(n), networks: vec![NetworkId::new([1; 32])], links: Vec::new(), upstreams }
+}
+
+/// The names of an endpoint on network 1, `app`.
+pub(crate) fn names(n: u16, names: &[&str], address: IpAddr) -> NameRecord {
+    let mut id = [0; 32];
+    id[..2].copy_from_slice(&n.to_be_bytes());
+    NameRecord {
+        endpoint: EndpointId::new(id),
+        network: NetworkId::new([1; 32]),
+        network_name: "app".to_owned(),
+        order: u64::from(n),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ipv4: if let IpAddr::V4(address) = address { Some(address) } else { None },
+        ipv6: if let IpAddr::V6(address) = address { Some(address) } else { None },
+    }
+}
