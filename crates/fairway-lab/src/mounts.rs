@@ -73,7 +73,7 @@ fn make_etc(name: &str) -> Result<(), LabError> {
 fn own_file(path: &str, content: &str) -> Result<(), LabError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).trying(|| format!("replace {path}"));
+            Err(error).trying(|| format!("replace {path}"))
         }
         _ => fs::write(path, content).trying(|| format!("write {path}")),
     }

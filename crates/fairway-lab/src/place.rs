@@ -25,7 +25,7 @@ pub struct Place {
 struct Inner {
     name: String,
     network: File,
-    file_system: Option<FileSystem>,
+    file_system: Option<Arc<FileSystem>>,
 }
 
 struct FileSystem {
@@ -45,6 +45,18 @@ impl Place {
         Ok(Place { inner: Arc::new(Inner { name: path.display().to_string(), network, file_system: None }) })
     }
 
+    /// The network namespace at a path as this place sees it, such as `/run/netns/NAME` of a host. Programs and
+    /// closures see this place's file system there: it is a sandbox of this host.
+    ///
+    /// # Errors
+    /// When the path cannot be opened.
+    pub fn sandbox(&self, path: impl AsRef<Path>) -> Result<Place, LabError> {
+        let path = path.as_ref();
+        let network = self.run_in(|| open(path))??;
+        let name = format!("{}:{}", self.name(), path.display());
+        Ok(Place { inner: Arc::new(Inner { name, network, file_system: self.inner.file_system.clone() }) })
+    }
+
     /// The network namespace of the calling thread.
     ///
     /// # Errors
@@ -58,7 +70,7 @@ impl Place {
         let mounts = open(Path::new("/proc/thread-self/ns/mnt"))?;
         let host_name = open(Path::new("/proc/thread-self/ns/uts"))?;
         let network = open(Path::new("/proc/thread-self/ns/net"))?;
-        let file_system = Some(FileSystem { mounts, host_name });
+        let file_system = Some(Arc::new(FileSystem { mounts, host_name }));
         Ok(Place { inner: Arc::new(Inner { name: name.to_owned(), network, file_system }) })
     }
 
@@ -151,7 +163,7 @@ impl Place {
     /// Moves the calling thread here, for good.
     fn go(&self) -> Result<(), LabError> {
         let entering = |kind: &'static str| move || format!("enter the {kind} namespace of {}", self.name());
-        if let Some(FileSystem { mounts, host_name }) = &self.inner.file_system {
+        if let Some(FileSystem { mounts, host_name }) = self.inner.file_system.as_deref() {
             // Threads share root and working directory, and a thread that does may not change its mounts.
             let directory = std::env::current_dir().ok();
             system::unshare(UnshareFlags::FS).trying(entering("mount"))?;

@@ -1,5 +1,7 @@
 //! Forged frames arrive, are believed where nothing forbids it, and captures see them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::time::Duration;
 
 use fairway_lab::frame::{self, ArpOperation, BROADCAST, Content, Ethernet};

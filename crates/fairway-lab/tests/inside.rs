@@ -1,5 +1,7 @@
 //! What a lab and its hosts are made of.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
@@ -34,6 +36,7 @@ fn short_sleeper() {
 /// Leaves a process behind and tells its pid.
 #[test]
 #[ignore = "a program"]
+#[expect(clippy::zombie_processes, reason = "it is to be orphaned")]
 fn leaver() {
     let orphan = again("short_sleeper").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     println!("left {}.", orphan.id());

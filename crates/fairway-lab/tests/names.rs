@@ -1,5 +1,7 @@
 //! The DNS client against a server that says what it is told to say.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::io::{Read, Write};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Who reaches whom in a lab, and what the probes call it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -174,7 +176,29 @@ fn a_place_is_also_a_path_to_a_namespace() {
 }
 
 #[test]
-#[ignore = "the test above runs it"]
+fn a_sandbox_of_a_host_has_its_own_network_and_the_hosts_files() {
+    fairway_lab::run(|lab| {
+        let (_, right) = pair(lab);
+        right
+            .run_in(|| {
+                // As `ip netns add` does: a namespace held by a bind mount that only this host sees.
+                std::fs::create_dir_all("/run/netns").unwrap();
+                std::fs::write("/run/netns/web", "").unwrap();
+                let unshared = fairway_kernel::system::unshare(rustix::thread::UnshareFlags::NEWNET);
+                unshared.unwrap();
+                rustix::mount::mount_bind("/proc/thread-self/ns/net", "/run/netns/web").unwrap();
+            })
+            .unwrap();
+        assert!(Place::from_path("/run/netns/web").is_err());
+        let web = right.sandbox("/run/netns/web").unwrap();
+        assert_eq!(web.run_in(|| std::fs::read_to_string("/etc/hostname").unwrap()).unwrap(), "right\n");
+        let own = Place::from_path(format!("/proc/{}/ns/net", std::process::id())).unwrap();
+        assert!(own.mac("eth0").is_err() && web.mac("eth0").is_err() && right.mac("eth0").is_ok());
+    });
+}
+
+#[test]
+#[ignore = "the test before runs it"]
 fn sleeper() {
     std::thread::sleep(Duration::from_secs(1000));
 }
