@@ -99,6 +99,8 @@ impl Links {
         let bridge = self.index(&veth.bridge)?;
         let mut batch = Batch::new();
         get_link_by_index(&mut batch, pair.host);
+        // With its first port the bridge itself gets carrier.
+        get_link_by_index(&mut batch, bridge);
         learn(&mut batch, pair.host, veth.mac);
         for address in &veth.addresses {
             correct_neighbour(&mut batch, bridge, address.addr(), veth.mac);
@@ -106,7 +108,7 @@ impl Links {
         let mut outcome = self.socket.transact_each(&mut batch)?;
         // No such neighbour, or a port that does not learn yet: then there is nothing to correct.
         outcome.refusals.retain(|refusal| {
-            refusal.index == 0 || !matches!(refusal.errno, Errno::NOENT | Errno::PERM | Errno::AFNOSUPPORT)
+            refusal.index < 2 || !matches!(refusal.errno, Errno::NOENT | Errno::PERM | Errno::AFNOSUPPORT)
         });
         match outcome.refusals.into_iter().next() {
             Some(refusal) => Err(netlink::Error::Refused(refusal).into()),
