@@ -89,6 +89,22 @@ impl World {
             Command::StartSandbox { sandbox, process, namespace, avoid } => {
                 self.start_sandbox(&sandbox, process, namespace, &avoid, now, draw)
             }
+            Command::Attach { create, process, namespace, avoid } => {
+                let mut change = self.create_sandbox(*create, now, draw)?;
+                let id = change.sandbox.map(|id| id.to_string()).unwrap_or_default();
+                match self.start_sandbox(&id, process, namespace, &avoid, now, draw) {
+                    Ok(started) => {
+                        change.records.extend(started.records);
+                        change.owners.extend(started.owners);
+                        change.warnings.extend(started.warnings);
+                        Ok(change)
+                    }
+                    Err(refusal) => {
+                        self.remove_sandbox(&id)?;
+                        Err(refusal)
+                    }
+                }
+            }
             Command::StopSandbox { sandbox, code } => {
                 self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: now })
             }

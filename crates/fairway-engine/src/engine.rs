@@ -16,6 +16,7 @@ use fairway_kernel::{host_facts, namespace, process};
 use fairway_relay::table::{Held, Record as RelayRecord};
 use fairway_store::{Store, StoreError};
 
+use crate::exits::Exits;
 use crate::firewall::Firewall;
 use crate::flows::Flows;
 use crate::ordering::Ordering;
@@ -71,6 +72,7 @@ pub struct Engine {
     pub(crate) announcer: Announcer,
     pub(crate) flows: Flows,
     pub(crate) ends: Ends,
+    pub(crate) exits: Exits,
     pub(crate) files: SandboxFiles,
     links: Mutex<Vec<Links>>,
 }
@@ -155,7 +157,8 @@ impl Engine {
             announcer: Announcer::open().map_err(ApplyError::from)?,
             flows: Flows::start()?,
             ends: Ends::new()?,
-            files: SandboxFiles::under(&options.exec_root),
+            exits: Exits::default(),
+            files: SandboxFiles::under(&options.exec_root, &options.data_root),
             links: Mutex::default(),
         });
         engine.settle(&before, known)?;
@@ -166,6 +169,16 @@ impl Engine {
     /// Reads the World.
     pub fn read<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.state().world)
+    }
+
+    /// Where what a sandbox's process writes is kept.
+    pub fn log(&self, sandbox: SandboxId) -> PathBuf {
+        self.files.log(sandbox)
+    }
+
+    /// Calls `listener` with the exit code when the sandbox stops next.
+    pub fn on_exit(&self, sandbox: SandboxId, listener: Box<dyn FnOnce(i32) + Send>) {
+        self.exits.listen(sandbox, listener);
     }
 
     /// Where a sandbox finds one of its files.

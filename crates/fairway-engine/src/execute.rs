@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fairway_core::model::{Protocol, SandboxState};
+use fairway_core::model::{PortRange, Protocol, PublishRequest, SandboxId, SandboxKind, SandboxState};
 use fairway_core::plan::{Difference, Fragment, Key, Object, Owner, SocketUse, refresh};
 use fairway_core::world::{Change, Command};
 
@@ -19,7 +19,18 @@ pub(crate) struct Decision {
     pub difference: Difference,
     turn: Turn,
     /// What takes it back.
-    undo: Option<Command>,
+    undo: Option<Undo>,
+    /// The exit code of the sandbox that it stops.
+    exit_code: Option<i32>,
+}
+
+/// What takes a command back, as soon as the sandbox that it was about is known.
+enum Undo {
+    Command(Command),
+    /// A start that could not be carried out.
+    AbandonStart,
+    /// A sandbox that was made and started at once.
+    Detach,
 }
 
 /// The objects that others rely upon: a veth pair needs its bridge.
@@ -62,6 +73,10 @@ impl Engine {
                     avoid,
                 })
             }
+            Command::Attach { create, process, namespace, avoid } => self.start(avoid, |avoid| {
+                let (create, namespace) = (create.clone(), namespace.clone());
+                Command::Attach { create, process, namespace, avoid }
+            }),
             command => {
                 let decision = self.decide(command)?;
                 self.carry_out(decision)
@@ -77,11 +92,10 @@ impl Engine {
     ) -> Result<Change, EngineError> {
         loop {
             let decision = self.decide(command(avoid.clone()))?;
-            let sandbox = decision.change.sandbox;
+            let requests = self.publish_requests(decision.change.sandbox);
             match self.carry_out(decision) {
                 Err(EngineError::Bind(BindError { address, protocol, reason: BindReason::InUse }))
-                    if avoid.len() < PORT_ATTEMPTS
-                        && self.is_random_port(sandbox, protocol, address.port()) =>
+                    if avoid.len() < PORT_ATTEMPTS && is_random(&requests, protocol, address.port()) =>
                 {
                     avoid.push(address.port());
                 }
@@ -90,29 +104,20 @@ impl Engine {
         }
     }
 
-    /// Whether a sandbox left it to us to choose this port.
-    fn is_random_port(
-        &self,
-        sandbox: Option<fairway_core::model::SandboxId>,
-        protocol: Protocol,
-        port: u16,
-    ) -> bool {
+    fn publish_requests(&self, sandbox: Option<SandboxId>) -> Vec<PublishRequest> {
         self.read(|world| {
             let sandbox = sandbox.and_then(|id| world.sandbox(id));
-            sandbox.is_some_and(|sandbox| {
-                !sandbox.options.publish.iter().any(|request| {
-                    let exact = |range: &fairway_core::model::PortRange| {
-                        range.len() == request.container_ports.len() && range.contains(port)
-                    };
-                    request.protocol == protocol && request.host_ports.as_ref().is_some_and(exact)
-                })
-            })
+            sandbox.map(|sandbox| sandbox.options.publish.clone()).unwrap_or_default()
         })
     }
 
     /// Asks the World, and finds what has to be done.
     pub(crate) fn decide(&self, command: Command) -> Result<Decision, EngineError> {
         let undo = undo_of(&command);
+        let exit_code = match &command {
+            Command::StopSandbox { code, .. } => Some(*code),
+            _ => None,
+        };
         let mut guard = self.state();
         let state = &mut *guard;
         let change = state.world.apply(command, self.now(), &mut state.draw)?;
@@ -123,7 +128,7 @@ impl Engine {
             state.ordering.tidy();
             state.tidy_at = 1024 + 2 * state.ordering.len();
         }
-        Ok(Decision { change, difference, turn, undo })
+        Ok(Decision { change, difference, turn, undo, exit_code })
     }
 
     /// Does what was decided: binds ports, makes the change durable, makes the kernel follow.
@@ -135,11 +140,12 @@ impl Engine {
             .map_err(EngineError::from)
             .and_then(|()| self.make_durable(&decision.change))
             .and_then(|()| self.apply(&decision.difference).map_err(EngineError::from));
-        let Decision { change, turn, undo, .. } = decision;
+        let Decision { change, turn, undo, exit_code, .. } = decision;
         drop(turn);
-        match (done, undo) {
+        match (done, undo.and_then(|undo| undo.command(&change))) {
             (Ok(()), _) => {
                 self.watch_sandbox(&change);
+                self.tell_exit(&change, exit_code);
                 Ok(change)
             }
             (Err(error), Some(undo)) => {
@@ -150,6 +156,7 @@ impl Engine {
                 tracing::error!(%error, "a change could not be carried out as planned; it is tried again");
                 self.heal_soon();
                 self.watch_sandbox(&change);
+                self.tell_exit(&change, exit_code);
                 Ok(change)
             }
         }
@@ -186,21 +193,38 @@ impl Engine {
         Ok(ticket.wait()?)
     }
 
+    /// Tells whoever waits for the end of a sandbox.
+    fn tell_exit(&self, change: &Change, code: Option<i32>) {
+        if let (Some(sandbox), Some(code)) = (change.sandbox, code) {
+            self.exits.tell(sandbox, code);
+        }
+    }
+
     /// Starts or stops watching for the end of the sandbox that a change was about.
     fn watch_sandbox(&self, change: &Change) {
         let Some(id) = change.sandbox else { return };
         let running = self.read(|world| {
             world.sandbox(id).and_then(|sandbox| match &sandbox.state {
-                SandboxState::Running { process, namespace, .. } => Some((*process, namespace.clone())),
+                SandboxState::Running { process, namespace, .. } => {
+                    let named = (sandbox.kind == SandboxKind::Created).then(|| sandbox.name.clone());
+                    Some((*process, namespace.clone(), named))
+                }
                 _ => None,
             })
         });
         match running {
-            Some((process, namespace)) => self.ends.watch(id, process, namespace.as_ref()),
+            Some((process, namespace, named)) => {
+                self.ends.watch(id, process, namespace.as_ref());
+                let published = named.map(|name| crate::named::publish(&name, id, &self.files));
+                if let Some(Err(error)) = published {
+                    tracing::warn!(%error, "`ip netns exec` will show the host's own files");
+                }
+            }
             None => {
                 self.ends.forget(id);
                 if self.read(|world| world.sandbox(id).is_none()) {
                     self.files.forget(id);
+                    crate::named::tidy();
                 }
             }
         }
@@ -234,13 +258,38 @@ pub(crate) fn encode(record: &fairway_core::world::Record) -> Vec<u8> {
 
 /// What takes a command back, where that can be said before it is carried out. What only makes
 /// things fewer is not taken back: it is finished later.
-fn undo_of(command: &Command) -> Option<Command> {
+fn undo_of(command: &Command) -> Option<Undo> {
     match command {
-        Command::StartSandbox { sandbox, .. } => Some(Command::AbandonStart { sandbox: sandbox.clone() }),
+        Command::StartSandbox { .. } => Some(Undo::AbandonStart),
+        Command::Attach { .. } => Some(Undo::Detach),
         Command::Connect { network, sandbox, .. } => {
-            Some(Command::Disconnect { network: network.clone(), sandbox: sandbox.clone() })
+            Some(Undo::Command(Command::Disconnect { network: network.clone(), sandbox: sandbox.clone() }))
         }
-        Command::CreateNetwork(request) => Some(Command::RemoveNetwork { network: request.name.clone() }),
+        Command::CreateNetwork(request) => {
+            Some(Undo::Command(Command::RemoveNetwork { network: request.name.clone() }))
+        }
         _ => None,
     }
+}
+
+impl Undo {
+    fn command(self, change: &Change) -> Option<Command> {
+        let sandbox = change.sandbox.map(|id| id.to_string());
+        match self {
+            Self::Command(command) => Some(command),
+            Self::AbandonStart => sandbox.map(|sandbox| Command::AbandonStart { sandbox }),
+            // One that is attached is forgotten when it stops.
+            Self::Detach => sandbox.map(|sandbox| Command::StopSandbox { sandbox, code: 0 }),
+        }
+    }
+}
+
+/// Whether it was left to us to choose this port.
+fn is_random(requests: &[PublishRequest], protocol: Protocol, port: u16) -> bool {
+    let exact = |range: &PortRange, request: &PublishRequest| {
+        range.len() == request.container_ports.len() && range.contains(port)
+    };
+    !requests.iter().any(|request| {
+        request.protocol == protocol && request.host_ports.as_ref().is_some_and(|range| exact(range, request))
+    })
 }

@@ -1,5 +1,6 @@
 //! The files that sandboxes see, in a directory for each under the exec root.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -24,12 +25,18 @@ pub struct FileError {
 #[derive(Debug, Clone)]
 pub struct SandboxFiles {
     root: PathBuf,
+    logs: PathBuf,
 }
 
 impl SandboxFiles {
-    /// The files under `exec_root`.
-    pub fn under(exec_root: &Path) -> Self {
-        Self { root: exec_root.join("sandboxes") }
+    /// The files under `exec_root`, which is empty after a boot, and the logs under `data_root`.
+    pub fn under(exec_root: &Path, data_root: &Path) -> Self {
+        Self { root: exec_root.join("sandboxes"), logs: data_root.join("logs") }
+    }
+
+    /// The log of one sandbox.
+    pub fn log(&self, sandbox: SandboxId) -> PathBuf {
+        self.logs.join(format!("{sandbox}.log"))
     }
 
     /// The directory of one sandbox.
@@ -88,16 +95,18 @@ impl SandboxFiles {
         }
     }
 
-    /// The sandboxes that have a directory.
-    pub fn sandboxes(&self) -> Vec<SandboxId> {
-        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    /// The sandboxes that have a directory or a log.
+    pub fn sandboxes(&self) -> BTreeSet<SandboxId> {
+        let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+        let id = |name: std::ffi::OsString| name.to_str()?.trim_end_matches(".log").parse().ok();
+        entries(&self.root).chain(entries(&self.logs)).filter_map(|entry| id(entry.file_name())).collect()
     }
 
     /// Removes the directory of a sandbox that is forgotten, with all that is in it.
     pub fn forget(&self, sandbox: SandboxId) {
         // What cannot be removed now is removed at the next start.
         let _ = std::fs::remove_dir_all(self.directory(sandbox));
+        let _ = std::fs::remove_file(self.log(sandbox));
     }
 }
 
@@ -110,7 +119,7 @@ mod tests {
     #[test]
     fn a_file_keeps_its_inode() {
         let root = tempfile::tempdir().unwrap();
-        let files = SandboxFiles::under(root.path());
+        let files = SandboxFiles::under(root.path(), root.path());
         let id = SandboxId::new([7; 32]);
         assert_eq!(files.read(id, FileName::Hosts), None);
         files.write(id, FileName::Hosts, "a longer first text\n").unwrap();
@@ -118,7 +127,7 @@ mod tests {
         files.write(id, FileName::Hosts, "short\n").unwrap();
         assert_eq!(files.read(id, FileName::Hosts).unwrap(), "short\n");
         assert_eq!(std::fs::metadata(files.path(id, FileName::Hosts)).unwrap().ino(), inode);
-        assert_eq!(files.sandboxes(), [id]);
+        assert_eq!(files.sandboxes(), [id].into());
         files.remove(id, FileName::Hosts).unwrap();
         files.remove(id, FileName::Hosts).unwrap();
         files.forget(id);

@@ -20,6 +20,9 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How often settings are looked at that the kernel does not tell of (DESIGN: no notification for
 /// most sysctls), and whether the relay answers.
 const GLANCE: Duration = Duration::from_millis(500);
+/// How long whoever started a process may take to tell how it ended, before it counts as ended with
+/// a code that nobody knows.
+const GRACE: Duration = Duration::from_millis(150);
 /// Somebody who changes one thing often changes the next right after it.
 const SETTLING: Duration = Duration::from_millis(20);
 
@@ -213,9 +216,16 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
 /// Attends to what is noticed, one thing after the other.
 fn attend(engine: &Weak<Engine>) {
     let mut glanced = Instant::now();
+    let mut ending: Vec<(SandboxId, Instant)> = Vec::new();
     loop {
         let Some(strong) = engine.upgrade() else { return };
-        let rest = GLANCE.saturating_sub(glanced.elapsed());
+        let (due, early) = ending.into_iter().partition(|(_, since)| since.elapsed() >= GRACE);
+        ending = early;
+        let due: Vec<(SandboxId, Instant)> = due;
+        due.into_iter().for_each(|(id, _)| strong.end(id));
+        let glance = GLANCE.saturating_sub(glanced.elapsed());
+        let grace = ending.first().map_or(GLANCE, |(_, since)| GRACE.saturating_sub(since.elapsed()));
+        let rest = glance.min(grace);
         let events = strong.ends.watch.wait(Some(rest)).unwrap_or_else(|error| {
             tracing::warn!(%error, "the end of sandboxes may be noticed late");
             std::thread::sleep(GLANCE);
@@ -223,7 +233,9 @@ fn attend(engine: &Weak<Engine>) {
         });
         for event in events {
             match event {
-                watch::Event::ProcessEnded(id) | watch::Event::NamespaceGone(id) => strong.end(id),
+                watch::Event::ProcessEnded(id) | watch::Event::NamespaceGone(id) => {
+                    ending.push((id, Instant::now()));
+                }
                 watch::Event::FileChanged(_) => strong.follow_host(),
                 watch::Event::Woken => {}
             }

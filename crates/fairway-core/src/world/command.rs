@@ -72,7 +72,7 @@ pub struct CreateSandbox {
 
 /// What can be asked of a World. Networks and sandboxes are named by full id, full name, or a
 /// prefix of the id that only one has, in this order, as in Docker.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// The daemon started, its settings changed, or something that was observed did. The first one
     /// makes the networks that exist from the start.
@@ -100,6 +100,17 @@ pub enum Command {
         /// The namespace; none in host mode.
         namespace: Option<Namespace>,
         /// Host ports that turned out to be held by others, so that a random one is chosen anew.
+        avoid: Vec<u16>,
+    },
+    /// Make a sandbox and start it in a namespace that exists, as one change.
+    Attach {
+        /// What to make.
+        create: Box<CreateSandbox>,
+        /// The process that keeps the namespace.
+        process: Option<ProcessIdentity>,
+        /// The namespace.
+        namespace: Option<Namespace>,
+        /// As in `StartSandbox`.
         avoid: Vec<u16>,
     },
     /// The sandbox's process ended, or its namespace went.

@@ -51,6 +51,7 @@ impl World {
                 settings.bridge_address = ipnet::Ipv4Net::new(gateway, subnet.prefix_len()).ok();
                 let mut subnet = ipam::default_bridge(&settings, host, &taken, draw)?;
                 subnet.chosen = false;
+                subnet.gateway_chosen = old.gateway_chosen;
                 return Ok(subnet);
             }
         }

@@ -143,7 +143,7 @@ impl World {
                     protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
                 };
                 let asked = networks.into_iter().map(|(n, address)| (network_name(n), endpoint(n, address)));
-                Command::CreateSandbox(Box::new(CreateSandbox {
+                let create = Box::new(CreateSandbox {
                     name: Some(sandbox_name(name)),
                     kind: if kind == 0 { SandboxKind::Attached } else { SandboxKind::Run },
                     network: match kind {
@@ -154,7 +154,14 @@ impl World {
                         publish: ports.into_iter().map(publish).collect(),
                         ..SandboxOptions::default()
                     },
-                }))
+                });
+                if kind == 0 {
+                    let namespace = Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 8 };
+                    let (process, avoid) = (None, Vec::new());
+                    Command::Attach { create, process, namespace: Some(namespace), avoid }
+                } else {
+                    Command::CreateSandbox(create)
+                }
             }
             Step::Start(name) => Command::StartSandbox {
                 sandbox: sandbox_name(name),

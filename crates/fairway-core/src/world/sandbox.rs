@@ -189,7 +189,8 @@ impl World {
             }
             _ => return Err(Refusal::NotRunning(sandbox.name)),
         }
-        if sandbox.kind != SandboxKind::Run || sandbox.options.auto_remove {
+        let ended = matches!(state, SandboxState::Exited { .. });
+        if ended && (sandbox.kind != SandboxKind::Run || sandbox.options.auto_remove) {
             return Ok(self.forget_sandbox(sandbox.id));
         }
         let endpoints: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
