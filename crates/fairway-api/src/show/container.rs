@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fairway_core::model::{NetworkMode, Sandbox, SandboxKind, SandboxState};
 use fairway_core::world::World;
 
-use super::network::endpoint_settings;
+use super::network::{endpoint_settings, mode_network};
 use super::port;
 use super::time::{human, rfc3339};
 use crate::control::SandboxFiles;
@@ -177,14 +177,16 @@ fn network_mode(world: &World, sandbox: &Sandbox) -> String {
 }
 
 fn networks(world: &World, sandbox: &Sandbox) -> BTreeMap<String, EndpointSettings> {
+    let by_mode = mode_network(world, sandbox).map(|network| {
+        let settings = EndpointSettings { network_id: network.id.to_string(), ..EndpointSettings::default() };
+        (network.name.clone(), settings)
+    });
     let endpoints = world.endpoints_of_sandbox(sandbox.id);
-    endpoints
-        .into_iter()
-        .filter_map(|endpoint| {
-            let network = world.network(endpoint.network)?;
-            Some((network.name.clone(), endpoint_settings(world, endpoint)))
-        })
-        .collect()
+    let with_endpoint = endpoints.into_iter().filter_map(|endpoint| {
+        let network = world.network(endpoint.network)?;
+        Some((network.name.clone(), endpoint_settings(world, endpoint)))
+    });
+    by_mode.into_iter().chain(with_endpoint).collect()
 }
 
 fn namespace_path(world: &World, sandbox: &Sandbox) -> String {

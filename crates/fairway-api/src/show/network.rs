@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use fairway_core::model::{Endpoint, Network, Subnet};
+use fairway_core::model::{Driver, Endpoint, Network, NetworkMode, Sandbox, Subnet};
 use fairway_core::world::World;
 use ipnet::IpNet;
 
@@ -24,7 +24,7 @@ pub fn list_networks(world: &World, filters: &Filters) -> Result<Vec<NetworkInsp
     let dangling = filters.flag("dangling")?;
     filters.one_of("type", &["custom", "builtin"])?;
     let passes = |network: &&Network| {
-        let in_use = world.endpoints_of_network(network.id).next().is_some();
+        let in_use = world.endpoints_of_network(network.id).any(|endpoint| endpoint.allocation.is_some());
         filters.contains("id", &network.id.to_string())
             && filters.contains("name", &network.name)
             && filters.equals("driver", &network.driver.to_string())
@@ -38,20 +38,27 @@ pub fn list_networks(world: &World, filters: &Filters) -> Result<Vec<NetworkInsp
 
 /// A network with its running sandboxes and how full it is.
 pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
-    let containers = world
-        .endpoints_of_network(network.id)
-        .filter_map(|endpoint| {
-            let (sandbox, given) = (world.sandbox(endpoint.sandbox)?, endpoint.allocation.as_ref()?);
-            let container = NetworkContainer {
-                name: sandbox.name.clone(),
-                endpoint_id: endpoint.id.to_string(),
-                mac_address: given.mac.to_string(),
-                ipv4_address: with_length(network, given.ipv4.map(IpAddr::V4)),
-                ipv6_address: with_length(network, given.ipv6.map(IpAddr::V6)),
-            };
-            Some((sandbox.id.to_string(), container))
-        })
-        .collect();
+    let with_endpoint = world.endpoints_of_network(network.id).filter_map(|endpoint| {
+        let (sandbox, given) = (world.sandbox(endpoint.sandbox)?, endpoint.allocation.as_ref()?);
+        let container = NetworkContainer {
+            name: sandbox.name.clone(),
+            endpoint_id: endpoint.id.to_string(),
+            mac_address: given.mac.to_string(),
+            ipv4_address: with_length(network, given.ipv4.map(IpAddr::V4)),
+            ipv6_address: with_length(network, given.ipv6.map(IpAddr::V6)),
+        };
+        Some((sandbox.id.to_string(), container))
+    });
+    // `host` and `none` have no endpoints; Docker lists those that run in them all the same.
+    let without = world.sandboxes().filter(|sandbox| {
+        sandbox.running() && mode_network(world, sandbox).is_some_and(|it| it.id == network.id)
+    });
+    let without = without.map(|sandbox| {
+        let name = sandbox.name.clone();
+        (sandbox.id.to_string(), NetworkContainer { name, ..NetworkContainer::default() })
+    });
+    let containers =
+        if network.driver == Driver::Bridge { with_endpoint.collect() } else { without.collect() };
     let subnets = network
         .subnets
         .iter()
@@ -61,6 +68,16 @@ pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
         status: Some(NetworkStatus { ipam: IpamStatus { subnets: subnets.collect() } }),
         ..describe(network)
     }
+}
+
+/// The network that a sandbox is on by its mode, without an endpoint: `host` or `none`.
+pub(super) fn mode_network<'a>(world: &'a World, sandbox: &Sandbox) -> Option<&'a Network> {
+    let driver = match sandbox.mode {
+        NetworkMode::Host => Driver::Host,
+        NetworkMode::None => Driver::Null,
+        NetworkMode::Private | NetworkMode::Shared(_) => return None,
+    };
+    world.networks().find(|network| network.driver == driver)
 }
 
 fn describe(network: &Network) -> NetworkInspect {

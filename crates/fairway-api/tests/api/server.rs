@@ -196,6 +196,35 @@ fn a_sandbox_lives_from_create_to_remove() {
 }
 
 #[test]
+fn one_in_the_hosts_namespace_is_shown_on_the_network_host() {
+    let server = RunningServer::start();
+    let mut client = server.client();
+    let attached = client.attach(&attach("job", 1, on("host"))).unwrap();
+    assert_eq!(attached.networks.keys().collect::<Vec<_>>(), ["host"]);
+    assert_eq!(client.container("job").unwrap().network_settings.sandbox_key, "");
+    let containers = client.network("host").unwrap().containers;
+    assert_eq!(containers.values().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["job"]);
+    assert!(client.network("none").unwrap().containers.is_empty());
+}
+
+#[test]
+fn what_is_too_large_is_refused() {
+    let server = RunningServer::start();
+    let mut create = network("web", "172.20.0.0/24");
+    create.labels.insert("large".into(), "x".repeat(9 << 20));
+    // The server may hang up before it has read all of it.
+    match server.client().create_network(&create).unwrap_err() {
+        ClientError::Refused { status, message } => {
+            assert_eq!(status, 400);
+            assert!(message.starts_with("cannot read the request"), "{message}");
+        }
+        ClientError::Lost { .. } => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(refusal(server.client().network("web")).0, 404);
+}
+
+#[test]
 fn a_forced_removal_kills_first() {
     let server = RunningServer::start();
     let mut client = server.client();
