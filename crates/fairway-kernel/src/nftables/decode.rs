@@ -161,8 +161,7 @@ fn element(attributes: Attributes<'_>) -> (Element, bool) {
     (element, ends)
 }
 
-/// The keys in a message that lists elements, with the offset of each entry from the start of the
-/// attributes.
+/// The key of an entry in a list of elements.
 pub fn key_of_entry(entry: Attributes<'_>) -> Option<Vec<u8>> {
     bytes(entry, n::element::KEY)
 }
