@@ -115,7 +115,9 @@ impl Wire {
             let up = link.find(libc::IFLA_OPERSTATE).and_then(|state| state.u8()) == Some(OPERATION_UP);
             let port = link.nested(libc::IFLA_LINKINFO).nested(libc::IFLA_INFO_SLAVE_DATA);
             let blocked = port.find(PORT_STATE).is_some_and(|state| state.u8() != Some(PORT_FORWARDING));
-            up && !blocked
+            // Until the carrier is dealt with, what is sent is dropped by the queue of that name.
+            let queue = link.find(libc::IFLA_QDISC).and_then(|name| name.text());
+            up && !blocked && queue != Some("noop")
         }))
     }
 

@@ -5,9 +5,20 @@
 use std::time::Duration;
 
 use fairway_lab::frame::{self, ArpOperation, BROADCAST, Content, Ethernet};
-use fairway_lab::{Capture, FrameSender, Host, Lab, Outcome, ask, serve_datagrams, serve_tcp};
+use fairway_lab::{Capture, FrameSender, Host, Lab, Outcome, Question, ask, serve_datagrams, serve_tcp};
 
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Tells a lie until the friend believes it and loses its way to the victim. It may take more than one: a frame is
+/// worked off after it was sent, and what the friend has learnt just now stands for a moment.
+fn lie_until_lost(liar: &FrameSender, lie: &[u8], friend: &Host, target: &str) {
+    let question = Question::to(target).unwrap().within(Duration::from_millis(500));
+    let lost = (0..20).any(|_| {
+        liar.send(lie).unwrap();
+        question.tcp(friend).unwrap() == Outcome::TimedOut
+    });
+    assert!(lost, "{target} is still answered");
+}
 
 /// A thief, a victim and a friend on one LAN.
 fn stage(lab: &Lab) -> [Host; 3] {
@@ -57,12 +68,11 @@ fn a_forged_arp_reply_takes_an_address_over() {
         let ethernet = Ethernet { source: own, destination: friend.mac("eth0").unwrap() };
         let (claimed, told) = ("10.0.0.2".parse().unwrap(), "10.0.0.3".parse().unwrap());
         let lie = frame::arp(ethernet, ArpOperation::Reply, own, claimed, ethernet.destination, told);
-        FrameSender::open(&thief, "eth0").unwrap().send(&lie).unwrap();
         let stolen = Capture::start(&thief, "eth0", move |bytes| {
             frame::read(bytes).is_some_and(|seen| seen.content.ports().is_some_and(|(_, port)| port == 80))
         })
         .unwrap();
-        assert_eq!(ask(&friend, "10.0.0.2:80").unwrap(), Outcome::TimedOut);
+        lie_until_lost(&FrameSender::open(&thief, "eth0").unwrap(), &lie, &friend, "10.0.0.2:80");
         assert!(!stolen.frames().is_empty());
     });
 }
@@ -77,8 +87,7 @@ fn a_forged_neighbour_advertisement_takes_an_address_over() {
         let ethernet = Ethernet { source: own, destination: friend.mac("eth0").unwrap() };
         let (claimed, told) = ("fd00::2".parse().unwrap(), "fd00::3".parse().unwrap());
         let lie = frame::neighbour_advertisement(ethernet, claimed, told, claimed, own).unwrap();
-        FrameSender::open(&thief, "eth0").unwrap().send(&lie).unwrap();
-        assert_eq!(ask(&friend, "[fd00::2]:80").unwrap(), Outcome::TimedOut);
+        lie_until_lost(&FrameSender::open(&thief, "eth0").unwrap(), &lie, &friend, "[fd00::2]:80");
     });
 }
 

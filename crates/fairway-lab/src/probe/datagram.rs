@@ -15,7 +15,7 @@ use crate::place::Place;
 /// Tells late answers from the one that is awaited.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
-/// Asks a UDP server from a place, from a new port, within a second.
+/// Asks a UDP server from a place, from a new port, within a second and a half.
 ///
 /// # Errors
 /// When `target` is not an address and port, or the place cannot be entered.
