@@ -12,7 +12,7 @@ pub use rules::{BRIDGE_TABLE, TABLE, ruleset};
 use serde::{Deserialize, Serialize};
 
 /// The switches from which the fixed part of the ruleset follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RulesetSwitches {
     /// Published ports asked for by sandboxes and on loopback are left to the proxy.
     pub userland_proxy: bool,
@@ -26,4 +26,17 @@ pub struct RulesetSwitches {
     pub guard_forward_ipv6: bool,
     /// The relay's user, which may open connections to our networks and to name servers only.
     pub relay_user: Option<u32>,
+}
+
+impl RulesetSwitches {
+    /// What stands for a ruleset that follows from no switches: no daemon asks for a relay that is
+    /// root (user 0).
+    pub const UNKNOWN: Self = Self {
+        userland_proxy: false,
+        bridge_netfilter_ipv4: false,
+        bridge_netfilter_ipv6: false,
+        guard_forward_ipv4: false,
+        guard_forward_ipv6: false,
+        relay_user: Some(0),
+    };
 }

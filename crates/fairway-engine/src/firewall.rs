@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fairway_core::plan::{Difference, ElementValue, Fragment, Key, Object, SetElement};
 use fairway_core::policy::{BRIDGE_TABLE, RulesetSwitches, SETS, SetName, TABLE, ruleset};
-use fairway_core::ruleset::{Element, ElementData, Family, Set, Table};
+use fairway_core::ruleset::{Element, ElementData, Family, Set, Table, TableFlags};
 use fairway_kernel::nftables::{Error, Reader, Transaction, Writer};
 
 /// How many elements go into one transaction when there are too many for one.
@@ -18,6 +18,8 @@ const TABLES: [(Family, &str); 2] = [(Family::Inet, TABLE), (Family::Bridge, BRI
 #[derive(Debug)]
 pub struct Firewall {
     writer: Mutex<Writer>,
+    /// Owned by us, where the kernel knows ownership.
+    flags: TableFlags,
     /// Our tables with their sets and no chains: how elements are laid out.
     layout: [Table; 2],
 }
@@ -75,7 +77,9 @@ impl Firewall {
             table.chains.clear();
             table
         });
-        Ok(Self { writer: Mutex::new(Writer::open()?), layout })
+        let writer = Writer::open()?;
+        let flags = writer.best_flags()?;
+        Ok(Self { writer: Mutex::new(writer), flags, layout })
     }
 
     /// The netlink port of the writer, whose changes are ours.
@@ -111,9 +115,9 @@ impl Firewall {
         let mut writer = self.lock();
         if let Some(switches) = switches {
             let reader = Reader::open()?;
-            for new in ruleset(switches) {
+            for mut new in ruleset(switches) {
+                new.flags = self.flags;
                 let old = reader.table(new.family, &new.name)?;
-                transaction.add_table(&new);
                 let empty = Table::new(new.family, new.name.clone());
                 transaction.replace(old.as_ref().unwrap_or(&empty), &new);
             }
@@ -207,8 +211,9 @@ impl Firewall {
             }
         }
         let same = switches.is_some_and(|switches| {
+            let wanted = ruleset(switches).map(|table| Table { flags: self.flags, ..fixed_part(table) });
             let fixed: Vec<Table> = found.into_iter().map(fixed_part).collect();
-            fixed == ruleset(switches).map(fixed_part)
+            fixed == wanted
         });
         let switches = if same { switches.copied() } else { None };
         // A ruleset that is there but other than wanted is told by switches that nobody asks for.
@@ -217,12 +222,10 @@ impl Firewall {
     }
 }
 
-/// A table without elements and counts, its sets by name: what does not come and go.
-fn fixed_part(table: Table) -> Table {
-    let mut table = table.at_rest();
+/// A table without elements and counts: what does not come and go.
+fn fixed_part(mut table: Table) -> Table {
     for set in &mut table.sets {
         set.elements.clear();
     }
-    table.sets.sort_by(|a, b| a.name.cmp(&b.name));
-    table
+    table.at_rest()
 }

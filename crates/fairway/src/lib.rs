@@ -1,3 +1,5 @@
 //! What the `fairway` program is made of, so that its tests can use it too.
 
+pub mod daemon;
 pub mod process;
+pub mod relay;

@@ -65,13 +65,13 @@ fn declare(set: SetName) -> Set {
     match set {
         SetName::Bridges | SetName::Internal | SetName::Masquerade => Set::new(name, [InterfaceName]),
         SetName::Same => Set::new(name, [InterfaceName, InterfaceName]),
-        SetName::Ports4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]).counted(),
+        SetName::Ports4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]),
         SetName::Ports4At => {
-            Set::map(name, [InetProtocol, Ipv4Address, InetService], [Ipv4Address, InetService]).counted()
+            Set::map(name, [InetProtocol, Ipv4Address, InetService], [Ipv4Address, InetService])
         }
-        SetName::Ports6 => Set::map(name, [InetProtocol, InetService], [Ipv6Address, InetService]).counted(),
+        SetName::Ports6 => Set::map(name, [InetProtocol, InetService], [Ipv6Address, InetService]),
         SetName::Ports6At => {
-            Set::map(name, [InetProtocol, Ipv6Address, InetService], [Ipv6Address, InetService]).counted()
+            Set::map(name, [InetProtocol, Ipv6Address, InetService], [Ipv6Address, InetService])
         }
         SetName::Hairpin4 => Set::new(name, [Ipv4Address, Ipv4Address]),
         SetName::Hairpin6 => Set::new(name, [Ipv6Address, Ipv6Address]),

@@ -1,0 +1,98 @@
+//! `fairway daemon`: the engine behind a socket.
+
+mod arguments;
+mod control;
+mod listen;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fairway_engine::{Engine, EngineError, Options};
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use arguments::{ConfigurationError, DaemonArguments};
+use control::EngineControl;
+
+use crate::relay;
+
+/// Why the daemon does not run.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// Flags or the configuration file make no sense.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// The engine does not start.
+    #[error("failed to start daemon: {0}")]
+    Engine(#[from] EngineError),
+    /// Another daemon runs, or a file stands in the way.
+    #[error("{0}")]
+    Listen(#[from] listen::ListenError),
+    /// The pid file cannot be written.
+    #[error("cannot write the pid file {path}: {source}")]
+    PidFile {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server fails.
+    #[error("cannot serve: {0}")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Runs the daemon until it is told to end. What it made stays: networks, published ports, names.
+///
+/// # Errors
+/// It cannot start.
+pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
+    let configuration = arguments.configuration()?;
+    let socket = listen::listen(&configuration.socket)?;
+    let user = configuration.settings.relay_user;
+    let engine = Engine::open(Options {
+        data_root: configuration.data_root.clone(),
+        exec_root: configuration.exec_root.clone(),
+        settings: configuration.settings,
+        start_relay: Box::new(move |control| relay::start(control, user)),
+    })?;
+    say_what_is_missing(&engine);
+    if let Some(path) = &configuration.pid_file {
+        write_pid(path)?;
+    }
+    let control = Arc::new(EngineControl::new(engine, &configuration.data_root));
+    tracing::info!(socket = %configuration.socket.display(), "ready");
+    fairway_api::serve(socket, control, told_to_end()).map_err(DaemonError::Serve)?;
+    if let Some(path) = &configuration.pid_file {
+        // It is ours; that it is gone already harms nobody.
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("ended; networks, published ports and names stay");
+    Ok(())
+}
+
+fn say_what_is_missing(engine: &Engine) {
+    let relay = engine.relay();
+    tracing::debug!(confinement = ?relay.confinement, "the relay is confined");
+    for (part, reason) in relay.missing {
+        tracing::warn!(part, reason, "the relay goes without a part of its confinement");
+    }
+}
+
+fn write_pid(path: &Path) -> Result<(), DaemonError> {
+    std::fs::write(path, format!("{}\n", std::process::id()))
+        .map_err(|source| DaemonError::PidFile { path: path.display().to_string(), source })
+}
+
+/// Resolves when the daemon is asked to end.
+async fn told_to_end() {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
+    let [Ok(mut terminate), Ok(mut interrupt)] = kinds.map(signal) else {
+        // Without handlers the signals end the process by themselves, which is as good.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

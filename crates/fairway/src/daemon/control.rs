@@ -1,0 +1,148 @@
+//! The engine, as the API asks for it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
+use fairway_core::model::{NetworkMode, SandboxId};
+use fairway_core::plan::FileName;
+use fairway_core::world::{Change, Command, CreateSandbox, RefusalKind, World};
+use fairway_engine::{Engine, EngineError};
+use fairway_kernel::{namespace, process};
+use rustix::process::Signal;
+
+/// How long a process has to end by itself; Docker's.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The engine, as the API asks for it.
+pub struct EngineControl {
+    engine: Arc<Engine>,
+    data_root: String,
+}
+
+impl EngineControl {
+    /// Serves an engine.
+    pub fn new(engine: Arc<Engine>, data_root: &Path) -> Self {
+        Self { engine, data_root: data_root.display().to_string() }
+    }
+}
+
+fn failure(error: EngineError) -> Failure {
+    let kind = match error.kind() {
+        Some(RefusalKind::Invalid) => FailureKind::Invalid,
+        Some(RefusalKind::Forbidden) => FailureKind::Forbidden,
+        Some(RefusalKind::NotFound) => FailureKind::NotFound,
+        Some(RefusalKind::Conflict) => FailureKind::Conflict,
+        None => FailureKind::Internal,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+fn applied(change: Change) -> Applied {
+    Applied { network: change.network, sandbox: change.sandbox, warnings: change.warnings }
+}
+
+/// A signal by name, with or without `SIG`, or by number.
+fn signal(text: &str) -> Result<Signal, Failure> {
+    let upper = text.to_ascii_uppercase();
+    let number = match upper.strip_prefix("SIG").unwrap_or(&upper) {
+        "HUP" => Some(Signal::HUP),
+        "INT" => Some(Signal::INT),
+        "QUIT" => Some(Signal::QUIT),
+        "ABRT" => Some(Signal::ABORT),
+        "KILL" => Some(Signal::KILL),
+        "USR1" => Some(Signal::USR1),
+        "USR2" => Some(Signal::USR2),
+        "PIPE" => Some(Signal::PIPE),
+        "ALRM" => Some(Signal::ALARM),
+        "TERM" => Some(Signal::TERM),
+        "CHLD" => Some(Signal::CHILD),
+        "CONT" => Some(Signal::CONT),
+        "STOP" => Some(Signal::STOP),
+        "TSTP" => Some(Signal::TSTP),
+        "WINCH" => Some(Signal::WINCH),
+        other => other.parse().ok().and_then(Signal::from_named_raw),
+    };
+    number.ok_or_else(|| Failure::invalid(format!("invalid signal: {text}")))
+}
+
+impl Control for EngineControl {
+    fn execute(&self, command: Command) -> Result<Applied, Failure> {
+        self.engine.execute(command).map(applied).map_err(failure)
+    }
+
+    fn read(&self, look: &mut dyn FnMut(&World)) {
+        self.engine.read(look);
+    }
+
+    fn locate(&self, reference: &NamespaceReference) -> Result<Located, Failure> {
+        let (path, process) = match reference {
+            NamespaceReference::Pid(pid) => {
+                let process = process::identity(*pid).map_err(|error| failure(error.into()))?;
+                (format!("/proc/{pid}/ns/net"), Some(process))
+            }
+            NamespaceReference::Path(path) => (path.clone(), None),
+        };
+        let found = namespace::identity(&path).map_err(|error| failure(error.into()))?;
+        let own = namespace::own().map_err(|error| failure(error.into()))?;
+        let host = own.namespace();
+        let is_host = (found.device, found.inode) == (host.device, host.inode);
+        Ok(Located { process, namespace: (!is_host).then_some(found) })
+    }
+
+    fn stop(&self, sandbox: &str, name: Option<&str>, timeout: Option<Duration>) -> Result<(), Failure> {
+        let signal = name.map_or(Ok(Signal::TERM), signal)?;
+        self.engine.stop(sandbox, signal, timeout.unwrap_or(STOP_TIMEOUT)).map_err(failure)
+    }
+
+    fn kill(&self, sandbox: &str, name: &str) -> Result<(), Failure> {
+        self.engine.kill(sandbox, signal(name)?).map_err(failure)
+    }
+
+    fn on_exit(&self, sandbox: SandboxId, tell: Box<dyn FnOnce(i32) + Send>) {
+        self.engine.on_exit(sandbox, tell);
+    }
+
+    fn files(&self, sandbox: SandboxId) -> SandboxFiles {
+        let log = self.engine.log(sandbox).display().to_string();
+        let owner = self.engine.read(|world| {
+            let sandbox = world.sandbox(sandbox)?;
+            let owner = world.namespace_owner(sandbox)?;
+            (owner.mode != NetworkMode::Host).then_some(owner.id)
+        });
+        let Some(owner) = owner else { return SandboxFiles { log, ..SandboxFiles::default() } };
+        let path = |name| self.engine.file(owner, name).display().to_string();
+        SandboxFiles {
+            resolv_conf: path(FileName::ResolvConf),
+            hosts: path(FileName::Hosts),
+            hostname: path(FileName::Hostname),
+            log,
+        }
+    }
+
+    fn about(&self) -> About {
+        let uname = rustix::system::uname();
+        About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: uname.release().to_string_lossy().into_owned(),
+            architecture: uname.machine().to_string_lossy().into_owned(),
+            data_root: self.data_root.clone(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    fn attach(&self, create: CreateSandbox, located: Located) -> Result<Applied, Failure> {
+        self.execute(Command::Attach {
+            create: Box::new(create),
+            process: located.process,
+            namespace: located.namespace,
+            avoid: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! The relay, as a process of its own: how the daemon starts it, and what it then runs.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use fairway_relay::confine::User;
+use fairway_relay::server::{Configuration, run};
+
+/// The hidden subcommand that runs a relay.
+pub const SUBCOMMAND: &str = "relay";
+
+/// Starts a relay that serves `control`, and that outlives this process: it has the socket as its
+/// standard input, and a process group of its own. Its log goes where ours goes.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn start(control: OwnedFd, user: Option<u32>) -> io::Result<()> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(SUBCOMMAND).stdin(Stdio::from(control)).stdout(Stdio::null()).process_group(0);
+    if let Some(user) = user {
+        command.arg(user.to_string());
+    }
+    let mut child = command.spawn()?;
+    // It is nobody's business when it ends but that of whoever talks to it; but it must not be left
+    // a zombie.
+    std::thread::Builder::new().name("relay-reaper".to_owned()).spawn(move || drop(child.wait()))?;
+    Ok(())
+}
+
+/// Runs the relay on the socket that is the standard input.
+///
+/// # Errors
+/// The socket is of no use.
+pub fn main(user: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
+    let control = io::stdin().as_fd().try_clone_to_owned()?;
+    let user = user.map(str::parse::<u32>).transpose()?.map(|number| User { user: number, group: number });
+    run(control, Configuration { user, ..Configuration::default() })?;
+    Ok(())
+}
