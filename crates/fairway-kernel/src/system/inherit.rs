@@ -35,6 +35,30 @@ pub fn hold_signals(signals: &[i32]) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Lets these signals act as they do when nobody has said anything about them: away with handlers,
+/// and with an inherited wish to ignore them. Numbers that are no signal, and those that cannot be
+/// changed, are passed over.
+pub fn default_signals(signals: impl IntoIterator<Item = i32>) {
+    for signal in signals {
+        // SAFETY: SIG_DFL runs no code of ours; a number that is refused changes nothing.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Lets every signal act on the calling thread again.
+///
+/// # Errors
+/// As sigprocmask(2).
+pub fn free_signals() -> Result<(), Errno> {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset makes the set a valid one before it is read.
+    let refused = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+    };
+    if refused == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(refused)) }
+}
+
 /// Marks every open file from descriptor `first` on to be closed when a program is executed, also
 /// those that this program was started with and knows nothing of.
 ///
@@ -42,8 +66,7 @@ pub fn hold_signals(signals: &[i32]) -> Result<OwnedFd, Errno> {
 /// As close_range(2): `EINVAL` before Linux 5.11.
 pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed now, so no descriptor in use goes away.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
@@ -67,6 +90,18 @@ mod tests {
         assert_eq!(rustix::io::read(&held, &mut record), Ok(128));
         assert_eq!(record[..4], libc::SIGUSR2.to_ne_bytes());
         assert!(hold_signals(&[999]).is_err());
+    }
+
+    #[test]
+    fn signals_are_freed() {
+        let blocked = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim().to_owned()
+        };
+        let _held = hold_signals(&[libc::SIGUSR1]).unwrap();
+        assert_eq!(blocked(), "0000000000000200");
+        free_signals().unwrap();
+        assert_eq!(blocked(), "0000000000000000");
     }
 
     #[test]

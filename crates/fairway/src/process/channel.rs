@@ -45,11 +45,7 @@ impl Channel {
     }
 
     /// Sends a message and open files.
-    pub(super) fn send_with(
-        &mut self,
-        message: &impl Serialize,
-        files: &[BorrowedFd<'_>],
-    ) -> io::Result<()> {
+    pub(super) fn send_with(&mut self, message: &impl Serialize, files: &[BorrowedFd<'_>]) -> io::Result<()> {
         let text = serde_json::to_vec(message)?;
         let length = u32::try_from(text.len())
             .ok()
@@ -61,8 +57,7 @@ impl Channel {
         if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(files)) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many files for one message"));
         }
-        let sent =
-            sendmsg(&self.stream, &[IoSlice::new(&header)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        let sent = sendmsg(&self.stream, &[IoSlice::new(&header)], &mut ancillary, SendFlags::NOSIGNAL)?;
         self.stream.write_all(&header[sent..])?;
         self.stream.write_all(&text)
     }

@@ -47,9 +47,9 @@ struct Request {
 /// # Errors
 /// That the process has ended, or is another one than was meant; or as [`Launched::release`].
 pub fn enter(target: ProcessIdentity, entry: &Entry) -> Result<Running, LaunchError> {
-    let unreadable = |source| LaunchError::Unreadable { path: format!("/proc/{}", target.pid).into(), source };
-    let process =
-        identity::open(target).map_err(unreadable)?.ok_or(LaunchError::Gone { pid: target.pid })?;
+    let unreadable =
+        |source| LaunchError::Unreadable { path: format!("/proc/{}", target.pid).into(), source };
+    let process = identity::open(target).map_err(unreadable)?.ok_or(LaunchError::Gone { pid: target.pid })?;
     let pids = differs(target.pid, "pid").map_err(unreadable)?;
     let mut namespaces = ThreadNameSpaceType::empty();
     for (name, namespace) in [

@@ -12,10 +12,8 @@ pub fn environment(
     terminal: Option<&str>,
     asked: &[String],
 ) -> Vec<(String, String)> {
-    let mut variables = vec![
-        ("PATH".to_owned(), PATH.to_owned()),
-        ("HOSTNAME".to_owned(), hostname.to_owned()),
-    ];
+    let mut variables =
+        vec![("PATH".to_owned(), PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())];
     if let Some(terminal) = terminal {
         variables.push(("TERM".to_owned(), terminal.to_owned()));
     }

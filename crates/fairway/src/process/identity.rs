@@ -52,8 +52,9 @@ pub enum Stopped {
 /// As reading `/proc/PID/stat`; `NotFound` when there is none.
 pub fn identify(pid: u32) -> io::Result<ProcessIdentity> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let start_time = start_time(&text)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat: no start time")))?;
+    let start_time = start_time(&text).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat: no start time"))
+    })?;
     Ok(ProcessIdentity { pid, start_time })
 }
 

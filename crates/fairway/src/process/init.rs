@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use fairway_kernel::system::{self, inherit};
 use rustix::fs::Mode;
 use rustix::thread::{
-    CapabilitySets, LinkNameSpaceType, UnshareFlags, clear_ambient_capability_set,
-    move_into_link_name_space, remove_capability_from_bounding_set, set_capabilities,
+    CapabilitySets, LinkNameSpaceType, UnshareFlags, clear_ambient_capability_set, move_into_link_name_space,
+    remove_capability_from_bounding_set, set_capabilities,
 };
 use serde::{Deserialize, Serialize};
 
@@ -115,13 +115,16 @@ fn namespaces(launch: &Launch) -> Result<(), Failure> {
     system::unshare(new).map_err(|errno| Failure::step("make namespaces", io::Error::from(errno)))
 }
 
-/// Leaves the command these capabilities and nothing that this program has open.
+/// Leaves the command these capabilities and nothing else of this program's: no open files, and
+/// signals as in a process that was started by nobody in particular.
 ///
 /// The command is executed by root, so it gets what is in the bounding set (capabilities(7),
 /// "Capabilities and execution of programs by root").
 pub(super) fn confine(capabilities: CapabilitySet) -> Result<(), Failure> {
     let refused = |step: &str, errno| Failure::step(step, io::Error::from(errno));
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    inherit::default_signals(1..=64);
+    inherit::free_signals().map_err(|errno| refused("free the signals", errno))?;
     // Before Linux 5.11 the files that our caller left open to us stay open, as its own affair.
     let _ = inherit::close_on_exec_from(3);
     let mut kept = rustix::thread::CapabilitySet::empty();

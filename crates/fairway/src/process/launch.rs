@@ -52,7 +52,8 @@ pub(super) fn start(launch: &Launch, output: Output) -> Result<Launched, LaunchE
     let files: &[OwnedFd] = &[];
     let new_pids = || system::unshare(UnshareFlags::NEWPID);
     // Detached, there is nobody to type anything.
-    let nothing = fs::File::open("/dev/null").map_err(|source| LaunchError::Stage { stage: init::STAGE, source })?;
+    let nothing =
+        fs::File::open("/dev/null").map_err(|source| LaunchError::Stage { stage: init::STAGE, source })?;
     let input = io::stdin();
     let input = if output == Output::Piped { nothing.as_fd() } else { input.as_fd() };
     Launched::begin(init::STAGE, launch, input, files, output, new_pids)
@@ -95,7 +96,9 @@ impl Launched {
         // If it cannot be sent, the stage has ended, and its last words say why.
         let sent = launched.channel.send_with(message, &descriptors);
         match launched.hear()? {
-            Some(Report::Ready) => sent.map(|()| launched).map_err(|source| LaunchError::Channel { stage, source }),
+            Some(Report::Ready) => {
+                sent.map(|()| launched).map_err(|source| LaunchError::Channel { stage, source })
+            }
             Some(Report::Failed(failure)) => Err(failure.into()),
             Some(Report::Starting { .. }) | None => Err(launched.ended()),
         }
@@ -148,7 +151,8 @@ impl Launched {
     /// The process has closed the channel without a word: it is ending.
     fn ended(&mut self) -> LaunchError {
         let status = self.pid.take().and_then(|pid| waitpid(Some(pid), WaitOptions::empty()).ok().flatten());
-        let ending = status.map_or_else(|| "nobody saw how".to_owned(), |(_, status)| running::describe(status));
+        let ending =
+            status.map_or_else(|| "nobody saw how".to_owned(), |(_, status)| running::describe(status));
         LaunchError::Ended { ending }
     }
 }

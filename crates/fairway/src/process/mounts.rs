@@ -51,13 +51,12 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(
     // low ports and ping need no capability. Without a mapping for all groups the second is refused.
     let proc = note("the host's /proc stays in sight", fresh("proc", "/proc", INERT, c""));
     if launch.network == NetworkNamespace::New {
-        for (switch, value) in
-            [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")]
-        {
+        for (switch, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
             let _ = fs::write(format!("/proc/sys/net/ipv4/{switch}"), value);
         }
     }
-    let cgroups = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == CGROUP2_MAGIC);
+    let cgroups =
+        rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == CGROUP2_MAGIC);
     let access = if launch.privileged { MountFlags::empty() } else { MountFlags::RDONLY };
     let sys = note("the host's /sys stays in sight", fresh("sysfs", "/sys", INERT | access, c""));
     if sys && cgroups {
@@ -116,9 +115,8 @@ pub(super) fn personal_files(
         })?;
     }
     for path in hidden {
-        mask(path).map_err(|errno| {
-            Failure::step(format!("hide {}", path.display()), io::Error::from(errno))
-        })?;
+        mask(path)
+            .map_err(|errno| Failure::step(format!("hide {}", path.display()), io::Error::from(errno)))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdout};
 
 use fairway_core::model::ProcessIdentity;
-use fairway_kernel::system::inherit::hold_signals;
+use fairway_kernel::system::inherit::{default_signals, hold_signals};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
@@ -45,7 +45,10 @@ pub(super) struct Signals(OwnedFd);
 
 impl Signals {
     pub(super) fn hold() -> io::Result<Self> {
-        let numbers: Vec<i32> = PASSED_ON.iter().chain([&Signal::CHILD]).map(|signal| signal.as_raw()).collect();
+        let numbers: Vec<i32> =
+            PASSED_ON.iter().chain([&Signal::CHILD]).map(|signal| signal.as_raw()).collect();
+        // Who ignores it, as may be inherited, is not told how a child ended (wait(2), notes).
+        default_signals([Signal::CHILD.as_raw()]);
         Ok(Self(hold_signals(&numbers)?))
     }
 
@@ -86,8 +89,8 @@ impl Running {
         output: Option<(ChildStdout, ChildStderr)>,
         notes: Vec<String>,
     ) -> Self {
-        let foreground =
-            at_terminal() && streams().iter().any(|stream| rustix::termios::tcgetpgrp(stream) == Ok(getpgrp()));
+        let foreground = at_terminal()
+            && streams().iter().any(|stream| rustix::termios::tcgetpgrp(stream) == Ok(getpgrp()));
         Self { pid, identity, signals, output, notes, foreground }
     }
 
@@ -144,7 +147,8 @@ impl Running {
                 continue;
             }
             self.reclaim_terminal();
-            let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+            let code =
+                status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
             return Ok(Some(code.unwrap_or(255)));
         }
     }

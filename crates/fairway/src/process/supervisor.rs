@@ -206,7 +206,9 @@ fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Log)>,
         _ => {}
     }
     let launched = start(&order.launch, Output::Piped).map_err(as_failure)?;
-    channel.send(&Reply::Ready(launched.identity())).map_err(|error| refused("tell of the process", error))?;
+    channel
+        .send(&Reply::Ready(launched.identity()))
+        .map_err(|error| refused("tell of the process", error))?;
     let files: Option<Files> =
         channel.receive().map_err(|error| refused("read which files to use", error))?;
     let Some(files) = files else { return Ok(None) };

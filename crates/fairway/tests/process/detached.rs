@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use fairway::process::{Ending, Files, Launch, LogOptions, Order, Stopped, detach, identify, print_log, stop};
+use fairway::process::{
+    Ending, Files, Launch, LogOptions, Order, Stopped, detach, identify, print_log, stop,
+};
 
 use super::room::{WORK, place, probe, shell, until};
 use super::{Case, PROBE, text, this_program};

@@ -6,6 +6,9 @@
 //! and this is a program without the usual harness. `cargo test --test process -- NAME` runs the
 //! cases whose names contain NAME.
 
+// Clippy takes no program without the usual harness for a test.
+#![allow(clippy::unwrap_used)]
+
 mod detached;
 mod entered;
 mod foreground;

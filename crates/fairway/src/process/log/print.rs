@@ -225,7 +225,12 @@ mod tests {
         let (_directory, path, mut log) = written(&[(Stream::Stdout, "before\n")]);
         let (reader, mut pipe) = io::pipe().unwrap();
         let follower = std::thread::spawn(move || {
-            print_log(&path, &LogOptions { follow: true, ..LogOptions::default() }, &mut pipe, &mut io::sink())
+            print_log(
+                &path,
+                &LogOptions { follow: true, ..LogOptions::default() },
+                &mut pipe,
+                &mut io::sink(),
+            )
         });
         let mut lines = BufReader::new(reader).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "before");
