@@ -209,9 +209,9 @@ fn sockets(change: &Change) -> &[Arc<OwnedFd>] {
     }
 }
 
-fn sent(change: &Change) -> SentChange {
+fn sent(change: &Change) -> SentChange<&Record> {
     match change {
-        Change::Insert { record, sockets } => SentChange::Insert(record.clone(), sockets.len()),
+        Change::Insert { record, sockets } => SentChange::Insert(record, sockets.len()),
         Change::Remove(key) => SentChange::Remove(key.clone()),
     }
 }

@@ -47,24 +47,25 @@ pub enum MessageError {
     Truncated,
 }
 
-/// A change as it travels; the sockets are beside it.
+/// A change as it travels; the sockets are beside it. Records are sent from where they are, and
+/// owned by whoever receives them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum SentChange {
+pub(crate) enum SentChange<R = Record> {
     /// Insert this record with so many sockets.
-    Insert(Record, usize),
+    Insert(R, usize),
     /// Remove the record with this key.
     Remove(RecordKey),
 }
 
 /// What the daemon asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Request {
+pub(crate) enum Request<R = Record> {
     /// Who are you?
     Hello,
     /// Change the table, once the last part of the batch is here.
     Change {
         /// The changes of this part.
-        changes: Vec<SentChange>,
+        changes: Vec<SentChange<R>>,
         /// Whether this is the last part.
         last: bool,
     },
@@ -83,7 +84,7 @@ pub(crate) enum Request {
 
 /// What the relay answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Response {
+pub(crate) enum Response<R = Record> {
     /// To `Hello`.
     Hello(Hello),
     /// To the last part of a change.
@@ -91,7 +92,7 @@ pub(crate) enum Response {
     /// To `Describe` and `HandOver`.
     Records {
         /// Records with the number of their sockets in this packet.
-        records: Vec<(Record, usize)>,
+        records: Vec<(R, usize)>,
         /// Whether these are the last.
         last: bool,
     },
@@ -151,13 +152,14 @@ pub(crate) fn packets<T>(
     mut emit: impl FnMut(&[T], Vec<u8>) -> Result<(), MessageError>,
 ) -> Result<(), MessageError> {
     let mut rest = items;
+    let mut guess = 256;
     loop {
         let mut carried = 0;
         let fitting = rest.iter().take_while(|item| {
             carried += sockets(item);
             carried <= MAX_SOCKETS
         });
-        let mut count = fitting.count().min(512);
+        let mut count = fitting.take(guess).count();
         let bytes = loop {
             let bytes = text(&rest[..count], count == rest.len())?;
             if bytes.len() <= MAX_BYTES {
@@ -168,6 +170,8 @@ pub(crate) fn packets<T>(
             }
             count /= 2;
         };
+        // The next run is likely to be of the same kind: fill most of a packet with it.
+        guess = (count * (MAX_BYTES / 4 * 3) / bytes.len().max(1)).clamp(1, 4_096);
         let (run, after) = rest.split_at(count);
         emit(run, bytes)?;
         rest = after;

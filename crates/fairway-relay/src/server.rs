@@ -3,9 +3,12 @@
 mod control;
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
@@ -21,6 +24,15 @@ pub enum ServerError {
     /// The kernel does not give what the loop needs.
     #[error("the relay cannot watch its sockets: {0}")]
     Poll(#[source] Errno),
+    /// The control socket cannot be made.
+    #[error("cannot listen at {path}: {errno}")]
+    Listen {
+        /// Where it was to be.
+        path: String,
+        /// What the kernel said.
+        #[source]
+        errno: Errno,
+    },
     /// The control socket cannot be used.
     #[error("the relay's control socket is of no use: {0}; give it a SOCK_SEQPACKET socket that listens")]
     Control(#[source] Errno),
@@ -37,6 +49,24 @@ pub struct Configuration {
     pub proxy: ProxyLimits,
     /// The resolvers' limits.
     pub resolver: ResolverLimits,
+}
+
+/// Makes the socket to [`run`] with, at `path`; only the caller's user can connect to it.
+///
+/// # Errors
+/// When something is at `path` already: whoever starts a relay has found out before that none
+/// answers there, and removed it.
+pub fn listen(path: &Path) -> Result<OwnedFd, ServerError> {
+    let listen = || {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        // The file gets the mode that the socket had before it was bound (unix_bind, net/unix).
+        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        rustix::net::listen(&socket, 8)?;
+        Ok(socket)
+    };
+    listen().map_err(|errno| ServerError::Listen { path: path.display().to_string(), errno })
 }
 
 /// Runs the relay: serves whichever daemon connected last to `control`, and everybody else.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use fairway_core::model::{EndpointId, NetworkId, Protocol, SandboxId};
 use fairway_core::names::{NameRecord, NameView, Upstreams};
 use fairway_core::plan::SocketUse;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::client::RelayClient;
 use crate::proxy::ProxyLimits;
@@ -28,15 +27,6 @@ pub(crate) struct TestRelay {
     _directory: tempfile::TempDir,
 }
 
-pub(crate) fn control_listener(path: &std::path::Path) -> OwnedFd {
-    let listener =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .unwrap();
-    rustix::net::bind(&listener, &SocketAddrUnix::new(path).unwrap()).unwrap();
-    rustix::net::listen(&listener, 8).unwrap();
-    listener
-}
-
 impl TestRelay {
     pub fn start() -> Self {
         Self::with(ProxyLimits::default(), ResolverLimits::default())
@@ -45,7 +35,7 @@ impl TestRelay {
     pub fn with(proxy: ProxyLimits, resolver: ResolverLimits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("relay.sock");
-        let listener = control_listener(&path);
+        let listener = server::listen(&path).unwrap();
         let configuration = Configuration { user: None, unconfined: true, proxy, resolver };
         let thread = std::thread::spawn(move || server::run(listener, configuration));
         let client = RelayClient::connect(&path).unwrap();

@@ -80,12 +80,15 @@ pub(crate) enum Progress {
 
 impl Half {
     /// Carries bytes until a side says wait, or the turn is over. An error ends the connection.
+    /// `last` says that the other direction is over, so that the end need not be told apart from
+    /// the end of the connection, which follows.
     pub fn carry(
         &mut self,
         from: &mut Side,
         to: &mut Side,
         pipes: &mut Pipes,
         buffer: &mut [u8; COPY_BYTES],
+        last: bool,
     ) -> Result<Progress, Errno> {
         let mut carried = 0;
         loop {
@@ -95,7 +98,9 @@ impl Half {
             if self.finished {
                 if !self.closed {
                     self.closed = true;
-                    rustix::net::shutdown(&to.socket, Shutdown::Write)?;
+                    if !last {
+                        rustix::net::shutdown(&to.socket, Shutdown::Write)?;
+                    }
                 }
                 return Ok(Progress::Waits);
             }

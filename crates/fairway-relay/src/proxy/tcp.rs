@@ -243,8 +243,8 @@ impl Tcp {
     fn carry(&mut self, poller: &Poller, place: Place) {
         let Some(connection) = self.connections.get_mut(place) else { return };
         let Connection { client, upstream, to_upstream, to_client, .. } = connection;
-        let there = to_upstream.carry(client, upstream, &mut self.pipes, &mut self.buffer);
-        let back = to_client.carry(upstream, client, &mut self.pipes, &mut self.buffer);
+        let there = to_upstream.carry(client, upstream, &mut self.pipes, &mut self.buffer, to_client.closed);
+        let back = to_client.carry(upstream, client, &mut self.pipes, &mut self.buffer, to_upstream.closed);
         match (there, back) {
             (Ok(_), Ok(_)) if to_upstream.closed && to_client.closed => self.end(poller, place, false),
             (Ok(Progress::Waits), Ok(Progress::Waits)) => {}
@@ -329,13 +329,13 @@ struct Ends {
     upstream: Side,
 }
 
-/// Begins to connect; the outcome is told by epoll.
+/// Begins to connect; the outcome is told by epoll. There is no keepalive on this side: a sandbox
+/// does not vanish unseen, its port is removed with it.
 fn dial(target: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
     match rustix::net::connect(&socket, &target) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(errno) => Err(errno),

@@ -53,6 +53,8 @@ pub(super) struct Control {
     connections: u32,
     confinement: Confinement,
     buffer: Vec<u8>,
+    /// Given up when descriptors have run out, so that a daemon can connect even then.
+    spare: Option<OwnedFd>,
 }
 
 impl Control {
@@ -63,12 +65,14 @@ impl Control {
             connections: 0,
             confinement,
             buffer: vec![0; MAX_BYTES],
+            spare: None,
         }
     }
 
-    pub(super) fn watch(&self, poller: &Poller) -> Result<(), Errno> {
+    pub(super) fn watch(&mut self, poller: &Poller) -> Result<(), Errno> {
         let Some(listener) = &self.listener else { return Ok(()) };
         rustix::io::ioctl_fionbio(listener, true)?;
+        self.spare = rustix::io::fcntl_dupfd_cloexec(listener, 0).ok();
         poller.add(listener, Token(Kind::ControlListener, ONLY), READ)
     }
 
@@ -80,10 +84,17 @@ impl Control {
     /// Takes a new daemon in place of the old one.
     fn accept(&mut self, poller: &Poller) {
         let Some(listener) = &self.listener else { return };
-        let Ok(socket) = rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
-        else {
-            return;
-        };
+        let accept = || rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        let mut accepted = accept();
+        if let Err(Errno::MFILE | Errno::NFILE) = accepted {
+            // The old daemon's descriptor goes too: the new one takes its place in any case.
+            (self.spare, self.daemon) = (None, None);
+            accepted = accept();
+        }
+        if self.spare.is_none() {
+            self.spare = rustix::io::fcntl_dupfd_cloexec(listener, 0).ok();
+        }
+        let Ok(socket) = accepted else { return };
         self.connections = (self.connections + 1) & 0xff_ffff;
         let place = Place { slot: 0, generation: self.connections };
         if poller.add(&socket, Token(Kind::Daemon, place), READ).is_ok() {
@@ -182,6 +193,7 @@ impl Relay {
                 self.resolvers.drain(&self.poller);
                 if let Some(listener) = self.control.listener.take() {
                     self.poller.remove(&listener);
+                    self.control.spare = None;
                 }
                 let longest = Duration::from_secs(365 * 86_400);
                 self.ends = Some(now + Duration::from_millis(limit).min(longest));
@@ -275,7 +287,7 @@ impl Relay {
 
         let count = |(record, _): &(Record, Option<Along>)| if with_sockets { record.sockets() } else { 0 };
         let text = |run: &[(Record, Option<Along>)], last| {
-            let records = run.iter().map(|item| (item.0.clone(), count(item))).collect();
+            let records = run.iter().map(|item| (&item.0, count(item))).collect();
             serde_json::to_vec(&Response::Records { records, last })
         };
         let mut answers = Vec::new();

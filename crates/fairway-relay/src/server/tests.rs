@@ -10,7 +10,7 @@ use fairway_core::plan::SocketUse;
 
 use crate::client::{ClientError, RelayClient};
 use crate::table::{Change, Held, Record, RecordKey};
-use crate::testing::{SOON, TestRelay, control_listener, names, port, resolver_sockets, sandbox, view};
+use crate::testing::{SOON, TestRelay, names, port, resolver_sockets, sandbox, view};
 
 fn listener() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -39,6 +39,16 @@ fn a_relay_says_what_it_is() {
     let relay = TestRelay::start();
     assert_eq!(relay.client.hello().pid, std::process::id());
     assert_eq!(relay.client.hello().version, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn the_control_socket_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let relay = TestRelay::start();
+    let mode = std::fs::metadata(&relay.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let error = super::listen(&relay.path).unwrap_err();
+    assert!(error.to_string().contains("cannot listen at"), "{error}");
 }
 
 #[test]
@@ -197,7 +207,7 @@ fn a_relay_that_handed_over_finishes_its_connections_and_ends() {
     let held = relay.client.hand_over(SOON * 6).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("next.sock");
-    let control = control_listener(&path);
+    let control = super::listen(&path).unwrap();
     thread::spawn(move || {
         super::run(control, super::Configuration { unconfined: true, ..Default::default() })
     });

@@ -1,0 +1,134 @@
+//! Resolvers over TCP: accepting clients, taking turns with them, and hanging up.
+
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use super::client::Client;
+use super::forward::Asker;
+use super::{QUESTIONS, Resolvers};
+use crate::poll::{EDGES, Kind, Poller, READ, Token};
+use crate::slab::Place;
+
+/// How long accepting rests when descriptors or memory have run out.
+const REST: Duration = Duration::from_millis(100);
+
+impl Resolvers {
+    /// Accepts what waits at a resolver.
+    pub(super) fn accept(&mut self, poller: &Poller, place: Place, now: Instant) {
+        for _ in 0..QUESTIONS {
+            let Some(resolver) = self.resolvers.get_mut(place) else { return };
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = match rustix::net::accept_with(&resolver.tcp, flags) {
+                Ok(socket) => socket,
+                Err(Errno::CONNABORTED | Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return,
+                Err(_) => return self.rest(poller, place, now),
+            };
+            if resolver.clients.len() >= self.limits.clients_per_sandbox {
+                continue;
+            }
+            let client = self.clients.insert(Client::new(place, socket, now));
+            resolver.clients.insert(client);
+            self.silent.push_back((now, client));
+            if let Some(added) = self.clients.get(client)
+                && poller.add(&added.socket, Token(Kind::ResolverClient, client), EDGES).is_err()
+            {
+                self.hang_up(client);
+            }
+        }
+    }
+
+    /// Accepts no TCP clients of one sandbox for a while, for want of descriptors or memory.
+    fn rest(&mut self, poller: &Poller, place: Place, now: Instant) {
+        if let Some(resolver) = self.resolvers.get(place)
+            && poller.modify(&resolver.tcp, Token(Kind::ResolverTcp, place), EventFlags::empty()).is_ok()
+        {
+            self.resting.push(place);
+            self.rest_until = Some(now + REST);
+        }
+    }
+
+    fn hang_up(&mut self, place: Place) {
+        if let Some(client) = self.clients.remove(place)
+            && let Some(resolver) = self.resolvers.get_mut(client.resolver)
+        {
+            resolver.clients.remove(&place);
+        }
+    }
+
+    /// Sends a TCP client its answers and reads its questions, as far as both go.
+    pub(super) fn serve(&mut self, poller: &Poller, place: Place, now: Instant) {
+        for _ in 0..QUESTIONS {
+            let Some(client) = self.clients.get_mut(place) else { return };
+            if client.flush().is_err() || client.is_done() {
+                return self.hang_up(place);
+            }
+            if !client.may_ask() {
+                return;
+            }
+            client.used = now;
+            let resolver = client.resolver;
+            if let Some(question) = client.question() {
+                self.answer(poller, resolver, Asker::Tcp(place), &question, now);
+                if let Some(client) = self.clients.get_mut(place)
+                    && !self.out.is_empty()
+                {
+                    client.answer(&self.out);
+                }
+                continue;
+            }
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let filled = client.fill(&mut buffer);
+            self.buffer = buffer;
+            match filled {
+                Ok(true) => {}
+                Ok(false) if client.is_done() => return self.hang_up(place),
+                Ok(false) => return,
+                Err(_) => return self.hang_up(place),
+            }
+        }
+        self.again.push(place);
+    }
+
+    /// Goes on with clients that ask more than one turn allows, and ends those that are silent.
+    pub(super) fn turn_clients(&mut self, poller: &Poller, now: Instant) {
+        for place in std::mem::take(&mut self.again) {
+            self.serve(poller, place, now);
+        }
+        if self.rest_until.is_some_and(|until| until <= now) {
+            self.rest_until = None;
+            for place in std::mem::take(&mut self.resting) {
+                if let Some(resolver) = self.resolvers.get(place) {
+                    // It can only fail for want of memory; the socket is watched already.
+                    let _ = poller.modify(&resolver.tcp, Token(Kind::ResolverTcp, place), READ);
+                }
+            }
+        }
+        while let Some((seen, place)) = self.silent.front().copied() {
+            if seen + self.limits.client_idle > now {
+                return;
+            }
+            self.silent.pop_front();
+            match self.clients.get(place) {
+                Some(client) if client.used > seen || client.in_flight > 0 => {
+                    let used = if client.in_flight > 0 { now } else { client.used };
+                    self.silent.push_back((used, place));
+                }
+                Some(_) => self.hang_up(place),
+                None => {}
+            }
+        }
+    }
+
+    /// When `turn_clients` wants to be called next.
+    pub(super) fn client_deadline(&self, now: Instant) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let silent = self.silent.front().map(|(seen, _)| *seen + self.limits.client_idle);
+        [silent, self.rest_until].into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
+    }
+}
