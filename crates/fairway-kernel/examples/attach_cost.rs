@@ -1,5 +1,5 @@
 //! What attaching and detaching cost the kernel: `cargo run --release -p fairway-kernel --example
-//! attach_cost`, as root or under `unshare -Urnm`. Everything is in namespaces of its own.
+//! attach_cost [-- --ipv6]`, as root or under `unshare -Urnm`. Everything is in namespaces of its own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const PORTS: u16 = 900;
 
 fn main() -> Result<(), Failure> {
+    let ipv6 = std::env::args().any(|argument| argument == "--ipv6");
     system::unshare(UnshareFlags::NEWNET)?;
     let workers = Workers::new(4)?;
     let links = Links::open()?;
@@ -27,9 +28,13 @@ fn main() -> Result<(), Failure> {
         network: NetworkId::new([1; 32]),
         mac: MacAddress([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
-        addresses: vec!["10.0.0.1/16".parse()?, "fd00::1/64".parse()?],
+        addresses: if ipv6 {
+            vec!["10.0.0.1/16".parse()?, "fd00::1/64".parse()?]
+        } else {
+            vec!["10.0.0.1/16".parse()?]
+        },
         route_localnet: false,
-        ipv6: true,
+        ipv6,
     })?;
     let target = new_namespace()?;
     let rounds = (0..500).map(|_| timed(|| workers.run(&target, || ()))).collect::<Result<Vec<_>, _>>()?;
@@ -46,11 +51,12 @@ fn main() -> Result<(), Failure> {
         (vec![], vec![], vec![], vec![], vec![]);
     for number in 1..=PORTS {
         let namespace = new_namespace()?;
-        let veth = veth(number, &namespace);
+        let mut veth = veth(number, &namespace);
+        veth.addresses.retain(|net| ipv6 || net.addr().is_ipv4());
         let routes = InsideRoutes {
             namespace: namespace.namespace().clone(),
             ipv4: Some((Ipv4Addr::new(10, 0, 0, 1), "eth0".into())),
-            ipv6: Some(("fd00::1".parse()?, "eth0".into())),
+            ipv6: if ipv6 { Some(("fd00::1".parse()?, "eth0".into())) } else { None },
         };
         let begun = Instant::now();
         let pair = links.apply_veth(&veth, &namespace)?;
@@ -81,6 +87,9 @@ fn main() -> Result<(), Failure> {
         report(&format!("{name}, ports 850 to 900"), times[850..].to_vec());
     }
     report("observe all links", vec![timed(|| links.all())?]);
+    let off: Result<Vec<_>, _> =
+        sandboxes[..100].iter().map(|(_, doomed)| timed(|| links.switch_off(doomed.index, "port"))).collect();
+    report("switch a port off", off?);
     for count in [1, 8, 24, 24, 32, 32] {
         let doomed: Vec<_> = sandboxes.drain(..count).map(|(_, doomed)| doomed).collect();
         report(&format!("delete {count}"), vec![timed(|| links.retire(&doomed, 0x1234_5678))?]);
@@ -131,5 +140,5 @@ fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let p50 = times[times.len() / 2];
     let p99 = times[(times.len() * 99 / 100).min(times.len() - 1)];
-    println!("{what:55} p50 {p50:>10.1?}   p99 {p99:>10.1?}");
+    println!("{what:50} least {:>9.1?}   p50 {p50:>10.1?}   p99 {p99:>10.1?}", times[0]);
 }

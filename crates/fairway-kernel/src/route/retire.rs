@@ -44,6 +44,18 @@ impl Links {
         Ok(retired)
     }
 
+    /// Switches a bridge port off: no frame passes it any more, and its bridge forgets what it
+    /// learned there. That takes 1 ms where deleting takes 20, so a pair whose sandbox is going
+    /// can wait, off, to be deleted with others. One that is gone is fine.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn switch_off(&self, index: u32, name: &str) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        batch.message(libc::RTM_SETLINK, 0, format!("switch {name} off")).raw(&ifinfo(index, Some(false)));
+        unless_gone(self.socket.transact_each(&mut batch)?).map(drop)
+    }
+
     /// Parts those that are there and ours from the others.
     fn part(&self, doomed: &[Doomed]) -> Result<(Vec<Doomed>, Vec<Doomed>), Error> {
         let mut batch = Batch::new();

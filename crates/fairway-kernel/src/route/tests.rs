@@ -369,3 +369,19 @@ fn a_stranger_in_the_group_saves_the_group() {
         assert!(host.links.find("other").unwrap().is_some());
     });
 }
+
+#[test]
+fn a_port_that_is_switched_off_waits_to_be_deleted() {
+    in_host(|host| {
+        host.links.apply_bridge(&bridge()).unwrap();
+        let pair = host.attach(&host.veth(1), None).unwrap();
+        host.links.switch_off(pair.host, "fw1").unwrap();
+        let link = host.links.find("fw1").unwrap().unwrap();
+        assert_eq!((link.up, link.mark()), (false, Some(Mark::Endpoint(host.veth(1).endpoint))));
+        // Attaching again brings it back as it was.
+        assert_eq!(host.attach(&host.veth(1), None).unwrap().host, pair.host);
+        assert!(host.links.find("fw1").unwrap().unwrap().up);
+        host.links.delete(pair.host, "fw1").unwrap();
+        assert_eq!(host.links.switch_off(pair.host, "fw1"), Ok(()));
+    });
+}
