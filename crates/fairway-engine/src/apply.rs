@@ -46,7 +46,7 @@ impl Engine {
                 }
             }
         }
-        for (key, _) in &difference.gone {
+        for key in difference.gone.keys() {
             if let Key::Sysctl(path) = key {
                 sysctl::set(path, "0")?;
                 tracing::info!(sysctl = path, value = "0", "given back as it was found");
@@ -136,7 +136,7 @@ impl Engine {
                 _ => {}
             }
         }
-        for (_, (old, new)) in &difference.other {
+        for (old, new) in difference.other.values() {
             if let (Object::Bridge(old), Object::Bridge(new)) = (old, new)
                 && old.name != new.name
             {

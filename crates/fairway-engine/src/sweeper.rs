@@ -1,10 +1,11 @@
 //! Links that are leaving.
 //!
 //! Deleting a veth pair waits for every reader of the network stack: 15 to 30 ms. Links that leave at the
-//! same time are deleted as one group, and whoever asked waits only until they are out of sight,
-//! which is when the kernel has taken their names.
+//! same time are deleted as one group. Whoever asked sees them switched off at once, and waits only
+//! until they are out of sight, which is when the kernel has taken their names: early in a deletion.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fairway_core::Draw;
@@ -18,14 +19,14 @@ const FIRST_LOOK: Duration = Duration::from_micros(200);
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     queue: Sender<Vec<Doomed>>,
-    sight: std::sync::Mutex<Links>,
+    sight: Mutex<Links>,
 }
 
 impl Sweeper {
     /// Starts it in the namespace of the calling thread.
     pub fn start(mut draw: Draw) -> Result<Self, crate::EngineError> {
         let links = Links::open().map_err(crate::ApplyError::from)?;
-        let sight = std::sync::Mutex::new(Links::open().map_err(crate::ApplyError::from)?);
+        let sight = Mutex::new(Links::open().map_err(crate::ApplyError::from)?);
         let (queue, doomed) = channel();
         std::thread::Builder::new()
             .name("sweeper".to_owned())
@@ -43,6 +44,12 @@ impl Sweeper {
         if doomed.is_empty() {
             return;
         }
+        for (doomed, name) in &doomed {
+            let off = self.sight().switch_off(doomed.index, name);
+            if let Err(error) = off {
+                tracing::debug!(%error, interface = name, "it is deleted as it is");
+            }
+        }
         if self.queue.send(doomed.iter().map(|(doomed, _)| *doomed).collect()).is_err() {
             return;
         }
@@ -56,7 +63,11 @@ impl Sweeper {
     }
 
     fn index(&self, name: &str) -> Option<u32> {
-        self.sight.lock().unwrap_or_else(std::sync::PoisonError::into_inner).index(name).ok()
+        self.sight().index(name).ok()
+    }
+
+    fn sight(&self) -> MutexGuard<'_, Links> {
+        self.sight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

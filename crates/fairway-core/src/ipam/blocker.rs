@@ -56,11 +56,12 @@ impl<'a> Blockers<'a> {
         let addresses = host.addresses.iter().map(|held| (held.destination, Holder::Address(held)));
         let nameservers =
             host.nameservers.iter().map(|&address| (address.into(), Holder::Nameserver(address)));
-        // A default route leads everywhere and so takes nothing.
+        // A default route leads everywhere and so takes nothing; nor do the two halves of
+        // everything (0.0.0.0/1 and 128.0.0.0/1) that VPN clients put in front of one.
         let routes = host
             .routes
             .iter()
-            .filter(|route| route.destination.prefix_len() > 0)
+            .filter(|route| route.destination.prefix_len() > 1)
             .map(|route| (route.destination, Holder::Route(route)));
         let mut sorted: Vec<_> = networks
             .chain(routes)

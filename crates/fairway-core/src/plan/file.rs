@@ -23,7 +23,7 @@ ff02::2\tip6-allrouters
 ";
 
 /// The first list that is not empty.
-fn first_of<'a, T>(lists: [&'a [T]; 3]) -> &'a [T] {
+fn first_of<T>(lists: [&[T]; 3]) -> &[T] {
     lists.into_iter().find(|list| !list.is_empty()).unwrap_or(&[])
 }
 

@@ -39,7 +39,7 @@ pub fn fragment(world: &World, owner: Owner) -> Fragment {
     let mut maker = Maker { world, objects: Fragment::new() };
     // An owner that is gone has no objects: that is how things are removed.
     let _gone = match owner {
-        Owner::Host => Some(maker.host()),
+        Owner::Host => maker.host(),
         Owner::Network(id) => maker.network(id),
         Owner::Sandbox(id) => maker.sandbox(id),
         Owner::Endpoint(id) => maker.endpoint(id),
@@ -83,7 +83,7 @@ impl Maker<'_> {
         self.element(key, ElementValue::None, "");
     }
 
-    fn host(&mut self) {
+    fn host(&mut self) -> Option<()> {
         let (settings, host, journal) = (self.world.settings(), self.world.host(), self.world.journal());
         if journal.switched_forwarding_ipv4 {
             self.add(Key::Sysctl(IPV4_FORWARDING.to_owned()), Object::Sysctl("1".to_owned()));
@@ -103,6 +103,7 @@ impl Maker<'_> {
             };
             self.add(Key::Ruleset, Object::Ruleset(switches));
         }
+        Some(())
     }
 
     fn network(&mut self, id: NetworkId) -> Option<()> {
