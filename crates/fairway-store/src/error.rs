@@ -59,7 +59,7 @@ pub enum StoreError {
         path: PathBuf,
         /// Why it was refused.
         #[source]
-        source: Arc<redb::Error>,
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
 }
 

@@ -1,24 +1,14 @@
 //! The store itself, and how changes share transactions.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
+use thiserror::Error;
 
 use crate::StoreError;
-use crate::lock::{Lock, beside};
-
-/// The format that this program writes.
-const FORMAT: u64 = 1;
-/// What redb keeps in memory of the file. A World of a thousand sandboxes is a few megabytes.
-const CACHE_BYTES: usize = 16 << 20;
-
-const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
-const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
-const FORMAT_KEY: &str = "format";
+use crate::disk::{Disk, WriteError};
+use crate::lock::Lock;
 
 /// What becomes durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +41,8 @@ struct Shared {
     /// Told each time that `Queue::durable` grew or a commit failed.
     settled: Condvar,
     // Declared before the lock, so that it is closed before the lock is let go.
-    database: Database,
+    /// Taken by the one that commits, and by readers.
+    disk: Mutex<Disk>,
     _lock: Lock,
 }
 
@@ -70,8 +61,8 @@ struct Queue {
 }
 
 impl Store {
-    /// Opens the store at `path`, or makes an empty one there (mode 0600, with `<path>.lock` beside
-    /// it). Waits up to `wait` for another process that has it open.
+    /// Opens the store at `path`, or makes an empty one there (mode 0600, with
+    /// `<path>.journal` and `<path>.lock` beside it). Waits up to `wait` for another process that has it open.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when the other process keeps it, [`StoreError::Newer`] and
@@ -80,17 +71,13 @@ impl Store {
     pub fn open(path: impl AsRef<Path>, wait: Duration) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let lock = Lock::take(path, wait)?;
-        if !path.try_exists().map_err(|source| StoreError::io("open the store", path, source))? {
-            create(path)?;
-        }
-        let database = open_database(path)?;
-        check_format(path, &database)?;
+        let disk = Disk::open(path)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.to_owned(),
                 queue: Mutex::default(),
                 settled: Condvar::new(),
-                database,
+                disk: Mutex::new(disk),
                 _lock: lock,
             }),
         })
@@ -101,7 +88,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] and [`StoreError::Io`].
     pub fn load(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        read_records(&self.shared.database).map_err(|error| StoreError::reading(&self.shared.path, error))
+        let disk = self.shared.disk();
+        disk.read().map_err(|error| StoreError::reading(&self.shared.path, error))
     }
 
     /// Gives a change its place after all that were submitted before. Returns at once; to be called
@@ -148,6 +136,10 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until change `number` is durable. Whoever finds nobody committing commits all that
     /// waits, for the others too: a lone change costs no change of threads.
     fn settle(&self, number: u64) -> Result<(), StoreError> {
@@ -167,102 +159,43 @@ impl Shared {
             let changes = std::mem::take(&mut queue.waiting);
             let last = queue.submitted;
             drop(queue);
-            let result = write_changes(&self.database, &changes);
+            let outcome = Outcome { shared: self, last, error: Some(Arc::new(Interrupted)) };
+            outcome.settle(self.disk().write(changes));
             queue = self.queue();
-            queue.committing = false;
-            match result {
-                Ok(()) => queue.durable = last,
-                Err(source) => {
-                    queue.failed =
-                        Some(StoreError::Write { path: self.path.clone(), source: Arc::new(source) });
-                }
-            }
-            self.settled.notify_all();
         }
     }
 }
 
-/// Makes an empty store under another name and moves it into place, so that a crash leaves either
-/// none or a whole one.
-fn create(path: &Path) -> Result<(), StoreError> {
-    let draft = beside(path, ".new");
-    let error = |source| StoreError::io("make the store", path, source);
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(error)?;
-    let database = Database::builder().create(&draft).map_err(|error| StoreError::reading(&draft, error))?;
-    write_format(&database, FORMAT).map_err(|error| StoreError::reading(&draft, error))?;
-    drop(database);
-    fs::rename(&draft, path).map_err(error)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new("."))).and_then(|it| it.sync_all()).map_err(error)
+/// Tells those that wait how a commit ended, also if that was by a panic: they would wait for ever.
+struct Outcome<'a> {
+    shared: &'a Shared,
+    last: u64,
+    error: Option<WriteError>,
 }
 
-/// Opens the file and checks all of it: a damaged page is found now, not when it is met.
-fn open_database(path: &Path) -> Result<Database, StoreError> {
-    Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .set_check_integrity_on_open(true)
-        .open(path)
-        .map_err(|error| StoreError::reading(path, error))
-}
+/// The thread that committed panicked.
+#[derive(Debug, Error)]
+#[error("the thread that wrote it failed: the log says where")]
+struct Interrupted;
 
-fn check_format(path: &Path, database: &Database) -> Result<(), StoreError> {
-    match read_format(database).map_err(|error| StoreError::reading(path, error))? {
-        Some(found) if found > FORMAT => {
-            Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT })
-        }
-        Some(_) => Ok(()),
-        None => Err(StoreError::Damaged {
-            path: path.to_owned(),
-            reason: "it does not say its format".to_owned(),
-        }),
+impl Outcome<'_> {
+    fn settle(mut self, result: Result<(), WriteError>) {
+        self.error = result.err();
     }
 }
 
-fn read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
-    let transaction = database.begin_read()?;
-    if !transaction.list_tables()?.any(|table| table.name() == ABOUT.name()) {
-        return Ok(None);
-    }
-    Ok(transaction.open_table(ABOUT)?.get(FORMAT_KEY)?.map(|format| format.value()))
-}
-
-fn write_format(database: &Database, format: u64) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    transaction.open_table(ABOUT)?.insert(FORMAT_KEY, format)?;
-    transaction.open_table(RECORDS)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-fn read_records(database: &Database) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-    let table = database.begin_read()?.open_table(RECORDS)?;
-    table
-        .iter()?
-        .map(|entry| {
-            let (key, value) = entry?;
-            Ok((key.value().to_owned(), value.value().to_owned()))
-        })
-        .collect()
-}
-
-/// Writes changes in order, as one transaction, synced. redb's defaults are what is fastest here:
-/// one sync per commit (pages carry checksums, so a torn commit is seen and rolled back), against
-/// two with two-phase commits, and more pages with quick repair.
-fn write_changes(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    {
-        let mut records = transaction.open_table(RECORDS)?;
-        for change in changes {
-            for key in &change.delete {
-                records.remove(key.as_str())?;
-            }
-            for (key, value) in &change.put {
-                records.insert(key.as_str(), value.as_slice())?;
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        queue.committing = false;
+        match self.error.take() {
+            None => queue.durable = self.last,
+            Some(source) => {
+                queue.failed = Some(StoreError::Write { path: self.shared.path.clone(), source });
             }
         }
+        self.shared.settled.notify_all();
     }
-    transaction.commit()?;
-    Ok(())
 }
 
 #[cfg(test)]

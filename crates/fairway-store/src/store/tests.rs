@@ -4,7 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread;
 
+use std::fs;
+
+use redb::Database;
+
 use super::*;
+use crate::disk::{FORMAT, write_format};
+use crate::journal::CAPACITY;
 
 const NO_WAIT: Duration = Duration::ZERO;
 /// Names the store that the test's own child process writes to.
@@ -137,6 +143,8 @@ fn damage_is_found_when_opened_and_the_file_is_named() {
     let path = directory.path().join("world");
     let store = Store::open(&path, NO_WAIT).unwrap();
     store.commit(put("network/a", &[0x5a; 3000])).unwrap();
+    // More than the journal holds: all of it goes to the database.
+    store.commit(put("network/b", &[0x5b; CAPACITY])).unwrap();
     drop(store);
     let whole = fs::read(&path).unwrap();
     let mut flipped = whole.clone();
@@ -153,6 +161,51 @@ fn damage_is_found_when_opened_and_the_file_is_named() {
         let error = Store::open(&path, NO_WAIT).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{what}: {error:?}");
         assert!(error.to_string().contains(&path.display().to_string()), "{what}: {error}");
+    }
+}
+
+#[test]
+fn damage_of_the_journal_is_found_too() {
+    let directory = directory();
+    let path = directory.path().join("world");
+    let journal = directory.path().join("world.journal");
+    let store = Store::open(&path, NO_WAIT).unwrap();
+    store.commit(put("network/a", b"1")).unwrap();
+    store.commit(put("network/b", b"2")).unwrap();
+    drop(store);
+    let whole = fs::read(&journal).unwrap();
+    let mut flipped = whole.clone();
+    flipped[20] ^= 1;
+    fs::write(&journal, flipped).unwrap();
+    let error = Store::open(&path, NO_WAIT).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+    fs::remove_file(&journal).unwrap();
+    let error = Store::open(&path, NO_WAIT).unwrap_err();
+    assert!(error.to_string().contains("journal beside it is missing"), "{error}");
+    fs::write(&journal, whole).unwrap();
+    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap().len(), 2);
+}
+
+#[test]
+fn records_outlive_many_rounds_of_the_journal() {
+    let directory = directory();
+    let path = directory.path().join("world");
+    let mut expected = std::collections::BTreeMap::new();
+    for round in 0..4_u8 {
+        let store = Store::open(&path, NO_WAIT).unwrap();
+        for step in 0..30_u8 {
+            let (key, value) = (format!("sandbox/{}", step % 7), vec![round ^ step; 100_000]);
+            store.commit(put(&key, &value)).unwrap();
+            expected.insert(key, value);
+            if step % 5 == 0 {
+                store.commit(delete(&format!("sandbox/{}", step % 3))).unwrap();
+                expected.remove(&format!("sandbox/{}", step % 3));
+            }
+        }
+        assert_eq!(store.load().unwrap(), Vec::from_iter(expected.clone()));
+        drop(store);
+        let store = Store::open(&path, NO_WAIT).unwrap();
+        assert_eq!(store.load().unwrap(), Vec::from_iter(expected.clone()));
     }
 }
 
@@ -178,7 +231,7 @@ fn commit_until_killed() {
                     let (number, ticket) = {
                         let mut next = next.lock().unwrap();
                         *next += 1;
-                        (*next, store.submit(put(&format!("{next:08}"), &[7; 500])))
+                        (*next, store.submit(put(&format!("{next:08}"), &[7; 20_000])))
                     };
                     ticket.wait().unwrap();
                     println!("acknowledged {number}");
@@ -208,15 +261,15 @@ fn killed_at_any_instant_a_prefix_with_all_that_was_acknowledged_remains() {
             }
             acknowledged.len()
         };
-        // Some acknowledgements, then an instant that differs from round to round.
-        while lines.next().is_some_and(|line| note(line) < 20) {}
+        // More than one round of the journal, then an instant that differs.
+        while lines.next().is_some_and(|line| note(line) < 70 + 10 * round as usize) {}
         thread::sleep(Duration::from_micros(400 * round));
         child.kill().unwrap();
         child.wait().unwrap();
         for line in lines {
             note(line);
         }
-        assert!(acknowledged.len() >= 20, "the child did not get far");
+        assert!(acknowledged.len() >= 70, "the child did not get far");
 
         let records = Store::open(&path, NO_WAIT).unwrap().load().unwrap();
         let present: BTreeSet<u64> = records.iter().map(|(key, _)| key.parse().unwrap()).collect();
