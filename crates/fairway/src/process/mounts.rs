@@ -57,11 +57,9 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(
     }
     let cgroups =
         rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == CGROUP2_MAGIC);
-    let access = if launch.privileged { MountFlags::empty() } else { MountFlags::RDONLY };
-    let sys = note("the host's /sys stays in sight", fresh("sysfs", "/sys", INERT | access, c""));
-    if sys && cgroups {
-        note("there is no /sys/fs/cgroup", fresh("cgroup2", "/sys/fs/cgroup", INERT | access, c""));
-    }
+    let sys = note("the host's /sys stays in sight", fresh("sysfs", "/sys", INERT, c""));
+    let cgroups =
+        sys && cgroups && note("there is no /sys/fs/cgroup", fresh("cgroup2", "/sys/fs/cgroup", INERT, c""));
     if Path::new("/dev/mqueue").is_dir() {
         note("/dev/mqueue is the host's", fresh("mqueue", "/dev/mqueue", INERT, c""));
     }
@@ -73,8 +71,15 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(
         for path in MASKED.iter().filter(|path| if path.starts_with("/proc") { proc } else { sys }) {
             note(&format!("{path} is in sight"), mask(Path::new(path)));
         }
-        for path in READ_ONLY.iter().filter(|_| proc) {
-            note(&format!("{path} can be written"), read_only(path));
+        for path in READ_ONLY.into_iter().filter(|path| proc && Path::new(path).exists()) {
+            note(&format!("{path} can be written"), mount_bind(path, path).and_then(|()| read_only(path)));
+        }
+        // Not at once when it is mounted: where the file system is mounted elsewhere, as that of
+        // the host's network namespace is, the kernel refuses to have it both ways (EBUSY).
+        for (path, there) in [("/sys", sys), ("/sys/fs/cgroup", cgroups)] {
+            if there {
+                note(&format!("{path} can be written"), read_only(path));
+            }
         }
     }
     Ok(())
@@ -136,11 +141,8 @@ fn mask(path: &Path) -> rustix::io::Result<()> {
     }
 }
 
+/// Makes the mount at this path, one of those with [`INERT`], read only.
 fn read_only(path: &str) -> rustix::io::Result<()> {
-    if !Path::new(path).exists() {
-        return Ok(());
-    }
-    mount_bind(path, path)?;
     mount_remount(path, MountFlags::BIND | MountFlags::RDONLY | INERT, c"")
 }
 

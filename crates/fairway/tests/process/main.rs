@@ -26,6 +26,8 @@ type Case = (&'static str, fn());
 
 /// A program that is started beside a case, or by it as a sandbox's command.
 const PROBE: &str = "--probe";
+/// In the environment of each case, and of no sandbox.
+const MARK: &str = "FAIRWAY_TEST_OF_PROCESSES";
 /// This program, to run one case.
 const CASE: &str = "--case";
 
@@ -90,7 +92,12 @@ fn this_program() -> Command {
 
 fn case(name: &str) -> Command {
     let mut command = this_program();
-    command.args([CASE, name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args([CASE, name])
+        .env(MARK, "")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     command
 }
 

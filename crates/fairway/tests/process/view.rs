@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use fairway::process::{CapabilitySet, Files, Launch, environment, launch};
+use fairway::process::{CapabilitySet, Files, Launch, NetworkNamespace, environment, launch};
 use rustix::mount::{MountFlags, mount};
 
-use super::Case;
 use super::room::{WORK, code_with, file, place, printed, printed_with, shell};
+use super::{Case, MARK};
 
 pub const CASES: &[Case] = &[
     ("it_is_process_1_of_its_own_host", it_is_process_1_of_its_own_host),
@@ -40,9 +40,8 @@ fn the_environment_is_its_own() {
         let plain = line.replace('\'', "\"");
         assert!(found.contains(line) || found.contains(&plain), "{line} is not in {found}");
     }
-    // What cargo sets for tests did not come along.
-    assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")));
-    assert!(!found.contains("CARGO"), "{found}");
+    assert!(std::env::var(MARK).is_ok());
+    assert!(!found.contains(MARK), "the caller's environment came along: {found}");
     assert!(found.ends_with("\n/etc"), "{found}");
 }
 
@@ -200,7 +199,14 @@ fn shared_memory_is_its_own() {
 }
 
 fn nothing_is_refused_by_the_kernel() {
-    let running = launch(&shell("exit 0")).unwrap().release(&Files::default()).unwrap();
-    assert_eq!(running.notes(), [""; 0]);
-    assert_eq!(running.wait_forwarding_signals().unwrap(), 0);
+    let holder = launch(&shell("exit 0")).unwrap();
+    let path = holder.namespace().unwrap().path.into();
+    for network in [NetworkNamespace::New, NetworkNamespace::Caller, NetworkNamespace::Join(path)] {
+        for privileged in [false, true] {
+            let launched = Launch { network: network.clone(), privileged, ..shell("exit 0") };
+            let running = launch(&launched).unwrap().release(&Files::default()).unwrap();
+            assert_eq!(running.notes(), [""; 0], "{network:?}");
+            assert_eq!(running.wait_forwarding_signals().unwrap(), 0);
+        }
+    }
 }
