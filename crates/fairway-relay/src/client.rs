@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use thiserror::Error;
 
 use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChange};
@@ -37,6 +38,10 @@ pub enum ClientError {
     )]
     Confused,
 }
+
+/// How long the relay may take to answer; it never takes more than a moment, but for a large table
+/// on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a caller waits for: its changes, then their outcome.
 type Slot = Mutex<Option<Result<(), ClientError>>>;
@@ -82,6 +87,10 @@ impl RelayClient {
 
     /// Talks to the relay over a connected SOCK_SEQPACKET socket that blocks.
     pub fn over(socket: OwnedFd) -> Result<Self, ClientError> {
+        for direction in [Timeout::Recv, Timeout::Send] {
+            sockopt::set_socket_timeout(&socket, direction, Some(PATIENCE))
+                .map_err(|errno| ClientError::Connection(Arc::new(errno.into())))?;
+        }
         let mut line = Line { socket, buffer: vec![0; MAX_BYTES] };
         line.ask(&Request::Hello)?;
         let Response::Hello(hello) = line.answer()?.0 else { return Err(ClientError::Confused) };
@@ -131,15 +140,24 @@ impl RelayClient {
 }
 
 impl Line {
+    /// Gives the connection up: an answer that comes late would be taken for that to another
+    /// question.
+    fn broken(&self, error: MessageError) -> ClientError {
+        // It fails only if the connection is down already.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        ClientError::Connection(Arc::new(error))
+    }
+
     fn ask(&mut self, request: &Request) -> Result<(), ClientError> {
-        let bytes = serde_json::to_vec(request).map_err(|error| broken(error.into()))?;
-        message::send(&self.socket, &bytes, &[]).map_err(|errno| broken(errno.into()))
+        let bytes = serde_json::to_vec(request).map_err(|error| self.broken(error.into()))?;
+        message::send(&self.socket, &bytes, &[]).map_err(|errno| self.broken(errno.into()))
     }
 
     fn answer(&mut self) -> Result<(Response, Vec<OwnedFd>), ClientError> {
-        let (length, sockets) = message::receive(&self.socket, &mut self.buffer).map_err(broken)?;
+        let (length, sockets) =
+            message::receive(&self.socket, &mut self.buffer).map_err(|error| self.broken(error))?;
         let response =
-            serde_json::from_slice(&self.buffer[..length]).map_err(|error| broken(error.into()))?;
+            serde_json::from_slice(&self.buffer[..length]).map_err(|error| self.broken(error.into()))?;
         Ok((response, sockets))
     }
 
@@ -190,16 +208,12 @@ impl Line {
                 Ok(message::send(&self.socket, &bytes, &sockets)?)
             },
         )
-        .map_err(broken)?;
+        .map_err(|error| self.broken(error))?;
         match self.answer()?.0 {
             Response::Changed(refusals) => Ok(refusals),
             _ => Err(ClientError::Confused),
         }
     }
-}
-
-fn broken(error: MessageError) -> ClientError {
-    ClientError::Connection(Arc::new(error))
 }
 
 fn sockets(change: &Change) -> &[Arc<OwnedFd>] {

@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-use crate::confine::{self, Confinement, User};
+use crate::confine::{self, User};
 use crate::poll::{Kind, Poller, Token};
 use crate::proxy::{Proxy, ProxyLimits};
 use crate::resolver::{ResolverLimits, Resolvers};
@@ -43,8 +43,6 @@ pub enum ServerError {
 pub struct Configuration {
     /// The user and group to become, if the process may.
     pub user: Option<User>,
-    /// Leave out every confinement; for tests that look into the process.
-    pub unconfined: bool,
     /// The proxy's limits.
     pub proxy: ProxyLimits,
     /// The resolvers' limits.
@@ -77,8 +75,7 @@ pub fn listen(path: &Path) -> Result<OwnedFd, ServerError> {
 /// thread: the confinement is that of the calling thread and stays.
 pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerError> {
     let descriptors = raise_descriptor_limit();
-    let confinement =
-        if configuration.unconfined { Confinement::default() } else { confine::confine(configuration.user) };
+    let confinement = confine::confine(configuration.user);
     for (part, reason) in &confinement.missing {
         tracing::warn!(part, reason, "the relay is less confined than it could be");
     }

@@ -1,4 +1,4 @@
-//! A relay in a thread, for tests: unconfined, for what is tested is what it does.
+//! A relay in a thread, for tests; confined as the real one, but for the change of user.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -36,7 +36,7 @@ impl TestRelay {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("relay.sock");
         let listener = server::listen(&path).unwrap();
-        let configuration = Configuration { user: None, unconfined: true, proxy, resolver };
+        let configuration = Configuration { user: None, proxy, resolver };
         let thread = std::thread::spawn(move || server::run(listener, configuration));
         let client = RelayClient::connect(&path).unwrap();
         Self { client, path, thread, _directory: directory }

@@ -39,6 +39,8 @@ fn a_relay_says_what_it_is() {
     let relay = TestRelay::start();
     assert_eq!(relay.client.hello().pid, std::process::id());
     assert_eq!(relay.client.hello().version, env!("CARGO_PKG_VERSION"));
+    assert!(relay.client.hello().confinement.contains(&"seccomp".to_owned()));
+    assert_eq!(relay.client.hello().missing[0].0, "user");
 }
 
 #[test]
@@ -208,9 +210,7 @@ fn a_relay_that_handed_over_finishes_its_connections_and_ends() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("next.sock");
     let control = super::listen(&path).unwrap();
-    thread::spawn(move || {
-        super::run(control, super::Configuration { unconfined: true, ..Default::default() })
-    });
+    thread::spawn(move || super::run(control, super::Configuration::default()));
     let next = RelayClient::connect(&path).unwrap();
     let changes = held.into_iter().map(|Held { record, sockets }| Change::Insert {
         record,
