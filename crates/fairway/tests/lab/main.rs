@@ -1,0 +1,8 @@
+//! Fairway from the outside: the real daemon on a host of a lab, asked over its socket, and traffic that tells what
+//! came of it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod daemon;
+mod harness;
+mod matrix;

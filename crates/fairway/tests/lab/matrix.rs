@@ -1,0 +1,170 @@
+//! Every path between host, LAN and sandboxes, against what was measured with Docker (`../data/docker-matrix.tsv`).
+//!
+//! The stage of the table: d1 and d2 on the default bridge, d1 publishes 8080; u1 and u2 on a network, u1 publishes
+//! 8081; o1 on another network; the host listens on 8082, the LAN host on 80, every sandbox on 80.
+
+use std::fmt::Write;
+use std::thread;
+
+use fairway_lab::{Lab, Outcome, Place, Question, Server, serve_tcp};
+
+use crate::harness::{HOST, Sandbox, Stage};
+
+const TABLE: &str = include_str!("../data/docker-matrix.tsv");
+
+/// How the daemon and the host are set.
+#[derive(Clone, Copy)]
+struct Mode {
+    iptables: bool,
+    proxy: bool,
+    bridge_netfilter: bool,
+}
+
+/// A row: who asks whom, and what became of it.
+struct Row {
+    group: &'static str,
+    path: &'static str,
+    target: String,
+    expected: String,
+}
+
+/// The rows of a mode, with Fairway's answer where it differs.
+fn rows(mode: Mode) -> Vec<Row> {
+    let (iptables, proxy) = (mode.iptables.to_string(), mode.proxy.to_string());
+    let lines = TABLE.lines().filter(|line| !line.starts_with('#')).skip(1);
+    let rows = lines.filter_map(|line| {
+        let fields: Vec<&'static str> = line.split('\t').collect();
+        let &[its_iptables, its_proxy, group, path, address, port, outcome, source] = &fields[..] else {
+            panic!("a row of {} fields: {line}", fields.len());
+        };
+        if (its_iptables, its_proxy) != (&iptables[..], &proxy[..]) {
+            return None;
+        }
+        let measured = format!("{outcome} {source}").trim_end().to_owned();
+        let expected = differs(mode, group, path).unwrap_or(measured);
+        Some(Row { group, path, target: format!("{address}:{port}"), expected })
+    });
+    rows.collect()
+}
+
+/// Where Fairway differs on purpose.
+fn differs(mode: Mode, group: &str, path: &str) -> Option<String> {
+    if path.ends_with("no route") {
+        // The LAN host of the lab has no other way out, so that its own kernel answers.
+        return Some("unreachable".to_owned());
+    }
+    let published = path.ends_with(":pub") || path.ends_with("gw pub");
+    if !mode.iptables && !mode.proxy && published {
+        // Docker holds the port and never answers.
+        return Some("refused".to_owned());
+    }
+    if mode.iptables && !mode.proxy && !mode.bridge_netfilter && path.starts_with("samenet->") && published {
+        // Docker does not answer.
+        let gateway = if group == "DFL" { "172.17.0.1" } else { "172.18.0.1" };
+        return Some(format!("answered {gateway}"));
+    }
+    None
+}
+
+struct Players {
+    stage: Stage,
+    d1: Sandbox,
+    d2: Sandbox,
+    u1: Sandbox,
+    u2: Sandbox,
+    o1: Sandbox,
+    _servers: Vec<Server>,
+}
+
+impl Players {
+    fn new(lab: &Lab, mode: Mode) -> Players {
+        let mut stage = Stage::before_daemon(lab);
+        stage.host.set_bridge_netfilter(mode.bridge_netfilter).unwrap();
+        stage.daemon.launch(&[
+            &format!("--iptables={}", mode.iptables),
+            &format!("--userland-proxy={}", mode.proxy),
+        ]);
+        stage.daemon.wait_until_ready();
+        stage.network("usr");
+        stage.network("other");
+        let d1 = stage.sandbox("d1", &["bridge"], &["8080:80"]);
+        let d2 = stage.sandbox("d2", &["bridge"], &[]);
+        let u1 = stage.sandbox("u1", &["usr"], &["8081:80"]);
+        let u2 = stage.sandbox("u2", &["usr"], &[]);
+        let o1 = stage.sandbox("o1", &["other"], &[]);
+        let mut servers: Vec<Server> =
+            [&d1, &d2, &u1, &u2, &o1].map(|it| serve_tcp(it, "[::]:80").unwrap()).into();
+        servers.push(serve_tcp(&stage.host, "0.0.0.0:8082").unwrap());
+        servers.push(serve_tcp(&stage.lan, "0.0.0.0:80").unwrap());
+        Players { stage, d1, d2, u1, u2, o1, _servers: servers }
+    }
+
+    /// Where the question of a row is asked.
+    fn asker(&self, row: &Row) -> &Place {
+        let usr = row.group == "USR";
+        match row.path.split("->").next().unwrap_or_default() {
+            "host" => &self.stage.host,
+            "lan" => &self.stage.lan,
+            "self" if usr => &self.u1,
+            "self" => &self.d1,
+            "samenet" if usr => &self.u2,
+            "samenet" => &self.d2,
+            "othernet" => &self.o1,
+            "usrnet" | "usr" => &self.u2,
+            "dflnet" | "dfl" => &self.d2,
+            other => panic!("who is {other}?"),
+        }
+    }
+
+    /// Asks all at once and returns a line for each row that is not as expected.
+    fn wrong<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> String {
+        let seen: Vec<(&Row, Outcome)> = thread::scope(|scope| {
+            let asked = rows.map(|row| {
+                let place = self.asker(row);
+                (row, scope.spawn(move || Question::to(&row.target).unwrap().tcp(place).unwrap()))
+            });
+            let asked: Vec<_> = asked.collect();
+            asked.into_iter().map(|(row, thread)| (row, thread.join().unwrap())).collect()
+        });
+        let mut table = String::new();
+        for (row, seen) in seen.iter().filter(|(row, seen)| row.expected != seen.to_string()) {
+            let Row { group, path, target, expected } = row;
+            writeln!(table, "{group:8} {path:30} {target:18} {expected:24} {seen}").unwrap();
+        }
+        table
+    }
+}
+
+/// Asks all rows of a mode.
+fn check(lab: &Lab, mode: Mode) {
+    let rows = rows(mode);
+    assert_eq!(rows.len(), 50, "rows of the table in this mode");
+    let players = Players::new(lab, mode);
+    let with_route = |row: &&Row| row.group == "DIRECT" || row.path.ends_with("(back route)");
+    let mut wrong = players.wrong(rows.iter().filter(|row| !with_route(row)));
+    players.stage.lan.route("172.16.0.0/12", HOST).unwrap();
+    wrong += &players.wrong(rows.iter().filter(with_route));
+    assert!(wrong.is_empty(), "\nwho      path{:27}target{:13}expected{:17}seen\n{wrong}", "", "", "");
+}
+
+macro_rules! modes {
+    ($($name:ident: $iptables:literal $proxy:literal $bridge_netfilter:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            let mode = Mode { iptables: $iptables, proxy: $proxy, bridge_netfilter: $bridge_netfilter };
+            fairway_lab::run(|lab| check(lab, mode));
+        }
+    )*};
+}
+
+modes! {
+    //                                               iptables proxy br_netfilter
+    with_the_proxy:                                  true     true  true;
+    with_the_proxy_and_bridges_unseen:               true     true  false;
+    without_the_proxy:                               true     false true;
+    without_the_proxy_and_bridges_unseen:            true     false false;
+    by_the_proxy_alone:                              false    true  true;
+    by_the_proxy_alone_and_bridges_unseen:           false    true  false;
+    without_any_help:                                false    false true;
+    without_any_help_and_bridges_unseen:             false    false false;
+}
