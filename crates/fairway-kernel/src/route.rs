@@ -8,6 +8,7 @@ mod retire;
 mod veth;
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use fairway_core::model::{EndpointId, NetworkId};
 use rustix::io::Errno;
@@ -111,6 +112,10 @@ impl std::fmt::Display for Mark {
     }
 }
 
+/// The same for all namespaces, so asked once: looking into `/proc/sys` of each is dear.
+static KERNEL_HAS_IPV6: LazyLock<bool> =
+    LazyLock::new(|| rustix::fs::access("/proc/sys/net/ipv6", rustix::fs::Access::EXISTS).is_ok());
+
 /// The links of one namespace, through a socket that was opened there.
 ///
 /// It is meant for one thread at a time; the kernel works one change after another anyway.
@@ -127,8 +132,7 @@ impl Links {
     /// # Errors
     /// [`Error::Netlink`].
     pub fn open() -> Result<Self, Error> {
-        let ipv6 = rustix::fs::access("/proc/sys/net/ipv6", rustix::fs::Access::EXISTS).is_ok();
-        Ok(Self { socket: Socket::open(Protocol::Route)?, ipv6 })
+        Ok(Self { socket: Socket::open(Protocol::Route)?, ipv6: *KERNEL_HAS_IPV6 })
     }
 
     /// The index of the interface of that name.

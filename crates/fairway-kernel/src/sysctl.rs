@@ -1,8 +1,13 @@
 //! Kernel settings under `/proc/sys`. Those of the network are the calling thread's namespace's.
 
-use rustix::fs::{Mode, OFlags};
+mod tree;
+
+use rustix::fd::BorrowedFd;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use thiserror::Error;
+
+pub use tree::Tree;
 
 /// Why a setting could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -42,21 +47,14 @@ pub enum Change {
     From(String),
 }
 
+const ROOT: &str = "/proc/sys";
+
 /// Reads a setting, without the final line break. Values of several parts have tabs between them.
 ///
 /// # Errors
 /// [`Error::Path`], [`Error::Missing`], [`Error::Read`].
 pub fn read(path: &str) -> Result<String, Error> {
-    let full = full_path(path)?;
-    let error = |errno| match errno {
-        Errno::NOENT => Error::Missing(path.to_owned()),
-        errno => Error::Read { path: path.to_owned(), errno },
-    };
-    let file = rustix::fs::open(full, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(error)?;
-    // Settings of the network are at most a page long, and read whole at once.
-    let mut buffer = [0; 4096];
-    let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer)).map_err(error)?;
-    Ok(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned())
+    read_at(CWD, ROOT, checked(path)?)
 }
 
 /// Sets a setting, unless it has the value.
@@ -77,20 +75,37 @@ pub fn write(path: &str, value: &str) -> Result<Change, Error> {
 /// # Errors
 /// [`Error::Path`], [`Error::Missing`], [`Error::Write`].
 pub fn set(path: &str, value: &str) -> Result<(), Error> {
-    let full = full_path(path)?;
+    set_at(CWD, ROOT, checked(path)?, value)
+}
+
+fn read_at(root: BorrowedFd<'_>, prefix: &str, path: &str) -> Result<String, Error> {
+    let error = |errno| match errno {
+        Errno::NOENT => Error::Missing(path.to_owned()),
+        errno => Error::Read { path: path.to_owned(), errno },
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(root, format!("{prefix}/{path}"), flags, Mode::empty()).map_err(error)?;
+    // Settings of the network are at most a page long, and read whole at once.
+    let mut buffer = [0; 4096];
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer)).map_err(error)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned())
+}
+
+fn set_at(root: BorrowedFd<'_>, prefix: &str, path: &str, value: &str) -> Result<(), Error> {
     let error = |errno| match errno {
         Errno::NOENT => Error::Missing(path.to_owned()),
         errno => Error::Write { path: path.to_owned(), value: value.to_owned(), errno },
     };
-    let file = rustix::fs::open(full, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(error)?;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(root, format!("{prefix}/{path}"), flags, Mode::empty()).map_err(error)?;
     rustix::io::retry_on_intr(|| rustix::io::write(&file, value.as_bytes())).map(drop).map_err(error)
 }
 
-fn full_path(path: &str) -> Result<String, Error> {
+fn checked(path: &str) -> Result<&str, Error> {
     if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") || path.contains('\0') {
         return Err(Error::Path(path.to_owned()));
     }
-    Ok(format!("/proc/sys/{path}"))
+    Ok(path)
 }
 
 #[cfg(test)]

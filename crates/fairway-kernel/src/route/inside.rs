@@ -1,6 +1,7 @@
 //! The inside of a sandbox: its ends of veth pairs, its loopback interface, its default routes.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use fairway_core::plan::{InsideRoutes, VethLink};
 use rustix::io::Errno;
@@ -9,10 +10,13 @@ use super::message::{add_address, delete_any_default_route, get_link_by_index, i
 use super::{Address, DefaultRoute, Error, Link, Links, VethPair, is_gone, unless_gone};
 use crate::namespace::{Handle, Workers};
 use crate::netlink::{self, Batch};
-use crate::sysctl;
+use crate::sysctl::Tree;
 
 /// The index of the loopback interface: the first link of every namespace.
 const LOOPBACK: u32 = 1;
+
+/// One for all sandboxes: it is there so that many of them cost no more than one.
+static SYSCTLS: LazyLock<Tree> = LazyLock::new(Tree::default);
 
 /// What one visit to a sandbox makes so.
 #[derive(Debug, Clone, Default)]
@@ -99,10 +103,10 @@ impl Links {
             let disable = format!("net/ipv6/conf/{name}/disable_ipv6");
             if ipv6 {
                 // The gateway is known; a neighbour's router advertisement shall not move it.
-                sysctl::set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-                sysctl::write(&disable, "0")?;
+                SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+                SYSCTLS.write(&disable, "0")?;
             } else {
-                sysctl::set(&disable, "1")?;
+                SYSCTLS.set(&disable, "1")?;
             }
         }
         if pair.fresh {
