@@ -44,6 +44,8 @@ struct Daemon {
     /// The parts of a batch that is not complete yet.
     batch: Vec<(SentChange, Vec<OwnedFd>)>,
     answers: VecDeque<Answer>,
+    /// It did not take all answers, so we wait until it can.
+    blocked: bool,
 }
 
 /// Where daemons connect, and the one that did last.
@@ -98,7 +100,8 @@ impl Control {
         self.connections = (self.connections + 1) & 0xff_ffff;
         let place = Place { slot: 0, generation: self.connections };
         if poller.add(&socket, Token(Kind::Daemon, place), READ).is_ok() {
-            self.daemon = Some(Daemon { socket, place, batch: Vec::new(), answers: VecDeque::new() });
+            self.daemon =
+                Some(Daemon { socket, place, batch: Vec::new(), answers: VecDeque::new(), blocked: false });
         }
     }
 
@@ -120,7 +123,12 @@ impl Control {
                 Err(_) => return false,
             }
         }
-        let interest = if daemon.answers.is_empty() { READ } else { READ | EventFlags::OUT };
+        let blocked = !daemon.answers.is_empty();
+        if blocked == daemon.blocked {
+            return true;
+        }
+        daemon.blocked = blocked;
+        let interest = if blocked { READ | EventFlags::OUT } else { READ };
         poller.modify(&daemon.socket, Token(Kind::Daemon, daemon.place), interest).is_ok()
     }
 }
