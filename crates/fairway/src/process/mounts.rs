@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount,
 };
@@ -34,9 +35,8 @@ const INERT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Moun
 /// `f_type` of a cgroup2 file system, `linux/magic.h`.
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
-/// Makes the calling process's new mount namespace its own. What the kernel refuses and a sandbox
-/// can live without (in a user namespace inside a container, fresh `/proc` and `/sys` may be) is
-/// told in `notes`; what would show it more than it should see, fails.
+/// Makes the calling process's new mount namespace its own. What the kernel refuses of it (in a
+/// user namespace inside a container, that may be fresh `/proc` and `/sys`) is told in `notes`.
 pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(), Failure> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(|errno| Failure::step("make the mounts private", io::Error::from(errno)))?;
@@ -47,9 +47,9 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(
             false
         }
     };
+    note("the host's /proc stays in sight", fresh("proc", "/proc", INERT, c""));
     // The switches of a new network namespace are set while they can be: Docker's choice, by which
     // low ports and ping need no capability. Without a mapping for all groups the second is refused.
-    let proc = note("the host's /proc stays in sight", fresh("proc", "/proc", INERT, c""));
     if launch.network == NetworkNamespace::New {
         for (switch, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
             let _ = fs::write(format!("/proc/sys/net/ipv4/{switch}"), value);
@@ -57,9 +57,11 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(
     }
     let cgroups =
         rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == CGROUP2_MAGIC);
-    let sys = note("the host's /sys stays in sight", fresh("sysfs", "/sys", INERT, c""));
-    let cgroups =
-        sys && cgroups && note("there is no /sys/fs/cgroup", fresh("cgroup2", "/sys/fs/cgroup", INERT, c""));
+    let access = if launch.privileged { MountFlags::empty() } else { MountFlags::RDONLY };
+    let sys = note("the host's /sys stays in sight", fresh_sys(INERT | access));
+    if sys && cgroups {
+        note("there is no /sys/fs/cgroup", fresh("cgroup2", "/sys/fs/cgroup", INERT | access, c""));
+    }
     if Path::new("/dev/mqueue").is_dir() {
         note("/dev/mqueue is the host's", fresh("mqueue", "/dev/mqueue", INERT, c""));
     }
@@ -68,18 +70,11 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(
         note("/dev/shm is shared with the host", fresh("tmpfs", "/dev/shm", INERT, options));
     }
     if !launch.privileged {
-        for path in MASKED.iter().filter(|path| if path.starts_with("/proc") { proc } else { sys }) {
+        for path in MASKED {
             note(&format!("{path} is in sight"), mask(Path::new(path)));
         }
-        for path in READ_ONLY.into_iter().filter(|path| proc && Path::new(path).exists()) {
-            note(&format!("{path} can be written"), mount_bind(path, path).and_then(|()| read_only(path)));
-        }
-        // Not at once when it is mounted: where the file system is mounted elsewhere, as that of
-        // the host's network namespace is, the kernel refuses to have it both ways (EBUSY).
-        for (path, there) in [("/sys", sys), ("/sys/fs/cgroup", cgroups)] {
-            if there {
-                note(&format!("{path} can be written"), read_only(path));
-            }
+        for path in READ_ONLY.into_iter().filter(|path| Path::new(path).exists()) {
+            note(&format!("{path} can be written"), over_itself(path, INERT | MountFlags::RDONLY));
         }
     }
     Ok(())
@@ -141,9 +136,20 @@ fn mask(path: &Path) -> rustix::io::Result<()> {
     }
 }
 
-/// Makes the mount at this path, one of those with [`INERT`], read only.
-fn read_only(path: &str) -> rustix::io::Result<()> {
-    mount_remount(path, MountFlags::BIND | MountFlags::RDONLY | INERT, c"")
+/// The tree of the network namespace that this process is in, without what the host has mounted
+/// in it. Where that is the host's own, the kernel refuses the same tree twice in one place
+/// (EBUSY), but not a bind of it.
+fn fresh_sys(flags: MountFlags) -> rustix::io::Result<()> {
+    match fresh("sysfs", "/sys", flags, c"") {
+        Err(Errno::BUSY) => over_itself("/sys", flags),
+        result => result,
+    }
+}
+
+/// Mounts what is at a path, and nothing mounted below it, over itself with other flags.
+fn over_itself(path: &str, flags: MountFlags) -> rustix::io::Result<()> {
+    mount_bind(path, path)?;
+    mount_remount(path, MountFlags::BIND | flags, c"")
 }
 
 /// Makes empty files where the host has none to mount on, without touching the host: `/etc`
