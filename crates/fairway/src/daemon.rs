@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fairway_engine::{Engine, EngineError, Options};
+use fairway_kernel::system::inherit::close_on_exec_from;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,6 +17,11 @@ pub use arguments::{ConfigurationError, DaemonArguments};
 use control::EngineControl;
 
 use crate::relay;
+
+/// The first descriptor that is not a standard one.
+const FIRST_INHERITED: u32 = 3;
+/// Enough for 100,000 published ports of two families.
+const DESCRIPTORS: u64 = 1 << 18;
 
 /// Why the daemon does not run.
 #[derive(Debug, Error)]
@@ -48,6 +55,10 @@ pub enum DaemonError {
 /// It cannot start.
 pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     let configuration = arguments.configuration()?;
+    raise_descriptor_limit();
+    if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
+        tracing::debug!(%error, "the relay may keep files open that were open here");
+    }
     let socket = listen::listen(&configuration.socket)?;
     let user = configuration.settings.relay_user;
     let engine = Engine::open(Options {
@@ -69,6 +80,18 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     }
     tracing::info!("ended; networks, published ports and names stay");
     Ok(())
+}
+
+/// Allows as many descriptors as can be had, for us and the relay: each published port takes one for
+/// each family, in both.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Some(limit.maximum.map_or(DESCRIPTORS, |hard| hard.max(DESCRIPTORS)));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: wanted });
+    // Without the right to raise the hard limit it is what there is.
+    if raised.or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })).is_err() {
+        tracing::warn!(?limit, "few ports can be published at once");
+    }
 }
 
 fn say_what_is_missing(engine: &Engine) {

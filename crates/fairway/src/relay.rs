@@ -35,6 +35,8 @@ pub fn start(control: OwnedFd, user: Option<u32>) -> io::Result<()> {
 /// The socket is of no use.
 pub fn main(user: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
     let control = io::stdin().as_fd().try_clone_to_owned()?;
+    // Else the socket would stay open when it is handed over to another relay.
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     let user = user.map(str::parse::<u32>).transpose()?.map(|number| User { user: number, group: number });
     run(control, Configuration { user, ..Configuration::default() })?;
     Ok(())
