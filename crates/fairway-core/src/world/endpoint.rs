@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{Change, RecordKey, Refusal, World};
 use crate::Draw;
+use crate::model::parse;
 use crate::model::{
     Allocation, Driver, Endpoint, EndpointRequest, MacAddress, Network, NetworkId, NetworkMode, Sandbox,
     SandboxId, Subnet,
@@ -68,8 +69,10 @@ impl World {
                 return Err(Refusal::LinkTarget { target: target.clone() });
             }
         }
+        let links = request.links.iter().map(|(_, alias)| alias);
+        request.aliases.iter().chain(links).try_for_each(|alias| parse::alias(alias).map(drop))?;
         if let Some(interface) = request.driver_options.get(INTERFACE_OPTION) {
-            crate::model::parse::interface_name(interface).map_err(|error| Refusal::InvalidOption {
+            parse::interface_name(interface).map_err(|error| Refusal::InvalidOption {
                 name: INTERFACE_OPTION.to_owned(),
                 value: interface.clone(),
                 reason: error.to_string(),

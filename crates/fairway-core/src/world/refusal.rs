@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use crate::ipam::IpamError;
+use crate::model::parse::ParseError;
 use crate::model::{PortRange, Protocol};
 
 /// What kind of refusal it is: decides the HTTP status and the exit code.
@@ -56,6 +57,10 @@ pub enum Refusal {
     ActiveEndpoints { network: String, endpoints: String },
     #[error(transparent)]
     Ipam(#[from] IpamError),
+    #[error(transparent)]
+    Text(#[from] ParseError),
+    #[error("invalid port range {first}-{last}: ports go from 1 to 65535, the lower one first")]
+    InvalidPorts { first: u16, last: u16 },
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
     )]

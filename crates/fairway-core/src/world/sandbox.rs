@@ -2,9 +2,10 @@
 
 use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World};
 use crate::Draw;
+use crate::model::parse;
 use crate::model::{
-    Driver, Endpoint, EndpointRequest, Namespace, NetworkId, NetworkMode, ProcessIdentity, Sandbox,
-    SandboxId, SandboxKind, SandboxOptions, SandboxState,
+    Driver, Endpoint, EndpointRequest, Namespace, NetworkId, NetworkMode, ProcessIdentity, PublishRequest,
+    Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
 };
 use crate::plan::Owner;
 
@@ -28,6 +29,24 @@ fn check_shared(options: &SandboxOptions) -> Result<(), Refusal> {
         Some((_, option)) => Err(Refusal::ConflictingOptions { option, mode: "container" }),
         None => Ok(()),
     }
+}
+
+/// Checks whatever ends up in a sandbox's files or in its ports, whoever read it: a word there must
+/// not become a line.
+fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
+    if !options.hostname.is_empty() {
+        parse::hostname(&options.hostname)?;
+    }
+    options.dns_search.iter().try_for_each(|text| parse::dns_search(text).map(drop))?;
+    options.dns_options.iter().try_for_each(|text| parse::dns_option(text).map(drop))?;
+    options.extra_hosts.iter().try_for_each(|(name, _)| parse::alias(name).map(drop))?;
+    let ranges = |request: &PublishRequest| [Some(request.container_ports), request.host_ports];
+    for range in options.publish.iter().flat_map(ranges).flatten() {
+        if range.first == 0 || range.last < range.first {
+            return Err(Refusal::InvalidPorts { first: range.first, last: range.last });
+        }
+    }
+    Ok(())
 }
 
 impl World {
@@ -95,6 +114,7 @@ impl World {
         draw: &mut Draw,
     ) -> Result<Change, Refusal> {
         let name = self.sandbox_name_for(request.name.as_deref(), draw)?;
+        check_options(&request.options)?;
         let choice = self.choose(&request)?;
         let sandbox = Sandbox {
             id: draw.sandbox_id(),

@@ -272,3 +272,21 @@ fn refusals_name_the_thing_and_the_reason() {
         assert_eq!(refused(&mut world, d, command), expected);
     }
 }
+
+#[test]
+fn a_word_for_a_file_does_not_become_a_line() {
+    let (mut world, mut draw) = world();
+    let bad = "x\n10.0.0.1 trusted".to_owned();
+    let options = [
+        SandboxOptions { hostname: bad.clone(), ..Default::default() },
+        SandboxOptions { dns_search: vec![bad.clone()], ..Default::default() },
+        SandboxOptions { dns_options: vec![bad.clone()], ..Default::default() },
+        SandboxOptions { extra_hosts: vec![(bad.clone(), None)], ..Default::default() },
+    ];
+    for options in options {
+        refused(&mut world, &mut draw, sandbox("a", &[], options));
+    }
+    run(&mut world, &mut draw, [network("app", None)]);
+    let alias = EndpointRequest { aliases: vec![bad], ..Default::default() };
+    refused(&mut world, &mut draw, sandbox("a", &[("app", alias)], Default::default()));
+}
