@@ -43,7 +43,7 @@ impl Daemon {
     pub fn launch(&mut self, flags: &[&str]) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
-        command.args(["-H", &self.socket, "daemon"]).args(flags);
+        command.args(["-H", &self.socket, "daemon"]).args(flags).env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(File::from(log));
         self.process = Some(self.host.spawn(&mut command).unwrap());
     }
@@ -52,7 +52,8 @@ impl Daemon {
     pub fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.client().ping().is_err() {
-            let ended = self.process.as_mut().and_then(|it| it.wait_within(Duration::from_millis(3)).unwrap());
+            let ended =
+                self.process.as_mut().and_then(|it| it.wait_within(Duration::from_millis(3)).unwrap());
             assert!(ended.is_none(), "the daemon ended: {ended:?}");
             assert!(Instant::now() < deadline, "the daemon does not answer");
         }

@@ -139,10 +139,7 @@ impl Stage {
     pub fn remove_namespace(&self, sandbox: Sandbox) {
         let path = sandbox.path.clone();
         drop(sandbox);
-        self.host
-            .run_in(|| namespace::remove_named(&namespace::identity(&path).unwrap()))
-            .unwrap()
-            .unwrap();
+        self.host.run_in(|| namespace::remove_named(&namespace::identity(&path).unwrap())).unwrap().unwrap();
     }
 }
 

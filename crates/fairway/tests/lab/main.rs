@@ -6,3 +6,4 @@
 mod daemon;
 mod harness;
 mod matrix;
+mod publish;

@@ -80,10 +80,9 @@ impl Players {
     fn new(lab: &Lab, mode: Mode) -> Players {
         let mut stage = Stage::before_daemon(lab);
         stage.host.set_bridge_netfilter(mode.bridge_netfilter).unwrap();
-        stage.daemon.launch(&[
-            &format!("--iptables={}", mode.iptables),
-            &format!("--userland-proxy={}", mode.proxy),
-        ]);
+        stage
+            .daemon
+            .launch(&[&format!("--iptables={}", mode.iptables), &format!("--userland-proxy={}", mode.proxy)]);
         stage.daemon.wait_until_ready();
         stage.network("usr");
         stage.network("other");
