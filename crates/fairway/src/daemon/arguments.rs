@@ -15,7 +15,6 @@ use thiserror::Error;
 /// conventions of systemd (60578 to 61183), so that the firewall can tell its traffic.
 const RELAY_USER: u32 = 61_137;
 
-const DEFAULT_SOCKET: &str = "/run/fairway.sock";
 const DEFAULT_CONFIGURATION: &str = "/etc/fairway/daemon.json";
 
 /// Why the daemon's configuration makes no sense.
@@ -176,7 +175,7 @@ impl DaemonArguments {
         let file = read(&path, required)?;
         let all = self.merged(file, &path)?;
         let socket = all.socket.or_else(|| all.hosts.and_then(|hosts| hosts.into_iter().next()));
-        let socket = socket.unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));
+        let socket = socket.unwrap_or_else(|| format!("unix://{}", super::listen::DEFAULT));
         let path = socket.strip_prefix("unix://").filter(|path| !path.is_empty()).ok_or_else(|| {
             ConfigurationError::Value {
                 name: "host",

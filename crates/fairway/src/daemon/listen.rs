@@ -27,23 +27,50 @@ pub enum ListenError {
     },
 }
 
-/// Makes the socket, in place of one that nobody answers at any more.
+/// Where clients look when they are told nothing.
+pub const DEFAULT: &str = "/run/fairway.sock";
+
+/// The name of the socket itself, in the exec root, when it is the default one; that is a link to it
+/// then. So the exec root can be hidden from sandboxes as a whole, once: a socket that is hidden by
+/// itself would be seen again when the daemon makes it anew.
+const SOCKET: &str = "api.sock";
+
+/// Makes the socket, in place of one that nobody answers at any more. One that a user names is made
+/// where they say.
 ///
 /// # Errors
 /// Another daemon has it, or the system refuses.
-pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
+pub fn listen(path: &Path, exec_root: &Path) -> Result<UnixListener, ListenError> {
+    let socket = if path == Path::new(DEFAULT) { exec_root.join(SOCKET) } else { path.to_owned() };
     if UnixStream::connect(path).is_ok() {
         return Err(ListenError::Taken(path.to_owned()));
     }
-    let refused = |source| ListenError::Refused { path: path.to_owned(), source };
+    let listener = bind(&socket).map_err(|source| ListenError::Refused { path: socket.clone(), source })?;
+    if path != socket {
+        lead(path, &socket).map_err(|source| ListenError::Refused { path: path.to_owned(), source })?;
+    }
+    Ok(listener)
+}
+
+fn bind(socket: &Path) -> io::Result<UnixListener> {
+    make_room(socket)?;
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(MODE))?;
+    Ok(listener)
+}
+
+fn lead(path: &Path, socket: &Path) -> io::Result<()> {
+    make_room(path)?;
+    std::os::unix::fs::symlink(std::path::absolute(socket)?, path)
+}
+
+/// Makes the directory, and removes a socket or link that a former daemon left.
+fn make_room(path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(refused)?;
+        std::fs::create_dir_all(directory)?;
     }
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(error)),
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    let listener = UnixListener::bind(path).map_err(refused)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(refused)?;
-    Ok(listener)
 }
