@@ -50,6 +50,7 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
         auto_remove: host.auto_remove,
         command,
         environment: request.env,
+        directory: request.working_dir,
         capabilities_added: host.cap_add,
         capabilities_dropped: host.cap_drop,
         privileged: host.privileged,

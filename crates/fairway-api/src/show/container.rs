@@ -111,6 +111,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
             exposed_ports: port::exposed(sandbox),
             env: options.environment.clone(),
             cmd: options.command.clone(),
+            working_dir: options.directory.clone(),
             labels: options.labels.clone(),
         },
         network_settings: NetworkSettings {

@@ -7,7 +7,7 @@ use fairway_core::model::{PortRange, PublishRequest, Sandbox};
 use crate::types::{PortBinding, PortMap, PortSummary};
 
 /// What was asked with `--publish`.
-pub(super) fn bindings(requests: &[PublishRequest]) -> PortMap {
+pub fn bindings(requests: &[PublishRequest]) -> PortMap {
     let mut map = PortMap::new();
     for request in requests {
         let ports = request.container_ports;

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Nanoseconds since 1970 as RFC 3339; none is Go's zero time.
-pub(super) fn rfc3339(nanoseconds: Option<i64>) -> String {
+pub fn rfc3339(nanoseconds: Option<i64>) -> String {
     nanoseconds
         .and_then(|nanoseconds| Timestamp::from_nanosecond(nanoseconds.into()).ok())
         .map_or_else(|| NEVER.to_owned(), |time| time.to_string())
 }
 
 /// A length of time in the words of `docker ps`: the largest unit only.
-pub(super) fn human(nanoseconds: i64) -> String {
+pub fn human(nanoseconds: i64) -> String {
     let seconds = nanoseconds.max(0) / 1_000_000_000;
     let minutes = seconds / 60;
     // Hours are rounded, as Docker does: 90 minutes are "2 hours".

@@ -107,6 +107,7 @@ pub struct ContainerConfig {
     pub env: Vec<String>,
     #[serde(deserialize_with = "or_empty")]
     pub cmd: Vec<String>,
+    pub working_dir: String,
     #[serde(deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
 }

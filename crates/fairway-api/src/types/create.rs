@@ -22,6 +22,8 @@ pub struct ContainerCreate {
     pub entrypoint: Vec<String>,
     #[serde(deserialize_with = "or_empty")]
     pub cmd: Vec<String>,
+    /// Where the command starts; empty: `/`.
+    pub working_dir: String,
     #[serde(deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
     /// That of the first network, where its own settings name none.

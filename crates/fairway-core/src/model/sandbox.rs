@@ -54,7 +54,7 @@ pub enum NetworkMode {
 }
 
 /// What a sandbox was created with. The engine does not interpret `command`, `environment`,
-/// `labels` and the capabilities: they are kept for whoever starts the process again.
+/// `directory`, `labels` and the capabilities: they are kept for whoever starts the process again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxOptions {
     /// `--hostname`; the short id when empty.
@@ -79,6 +79,9 @@ pub struct SandboxOptions {
     pub command: Vec<String>,
     /// `--env`, each `NAME=VALUE`.
     pub environment: Vec<String>,
+    /// `--workdir`; `/` when empty.
+    #[serde(default)]
+    pub directory: String,
     /// `--cap-add`.
     pub capabilities_added: Vec<String>,
     /// `--cap-drop`.

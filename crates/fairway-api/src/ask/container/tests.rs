@@ -148,7 +148,7 @@ fn what_cannot_be_read_is_refused() {
 
 #[test]
 fn everything_else_is_carried_over() {
-    let json = r#"{"Hostname":"h","Entrypoint":["sh","-c"],"Cmd":["x"],"Env":["A=b"],"Labels":{"l":"1"},
+    let json = r#"{"Hostname":"h","Entrypoint":["sh","-c"],"Cmd":["x"],"WorkingDir":"/srv","Env":["A=b"],"Labels":{"l":"1"},
         "ExposedPorts":{"80/tcp":{},"53/udp":{}},"MacAddress":"02:42:ac:14:00:07","Image":"ignored",
         "HostConfig":{"Dns":["10.0.0.53"],"DnsSearch":["example.org"],"DnsOptions":["ndots:2"],
         "ExtraHosts":["gw:host-gateway"],"CapAdd":["NET_ADMIN"],"CapDrop":["MKNOD"],"Privileged":true,
@@ -170,6 +170,7 @@ fn everything_else_is_carried_over() {
         auto_remove: true,
         command: vec!["sh".into(), "-c".into(), "x".into()],
         environment: vec!["A=b".into()],
+        directory: "/srv".into(),
         capabilities_added: vec!["NET_ADMIN".into()],
         capabilities_dropped: vec!["MKNOD".into()],
         privileged: true,
