@@ -1,5 +1,6 @@
 //! What the `fairway` program is made of, so that its tests can use it too.
 
+pub mod command;
 pub mod daemon;
 pub mod process;
 pub mod relay;

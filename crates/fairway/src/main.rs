@@ -2,30 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use fairway::daemon::{self, DaemonArguments};
-use fairway::relay;
-
-#[derive(Parser)]
-struct Arguments {
-    #[arg(short = 'H', long, global = true, env = "FAIRWAY_HOST")]
-    host: Option<String>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the daemon
-    Daemon(DaemonArguments),
-}
+use fairway::{command, process, relay};
 
 fn main() -> ExitCode {
-    if let Some(code) = fairway::process::stage(std::env::args_os(), |_, _| {}) {
-        return ExitCode::from(code as u8);
+    // First, while there is one thread only: what this program was started by itself as.
+    if let Some(code) = process::stage(std::env::args_os(), command::report) {
+        return exit(code);
     }
-    if std::env::args().nth(1).as_deref() == Some(relay::SUBCOMMAND) {
-        return match relay::main(std::env::args().nth(2).as_deref()) {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(relay::SUBCOMMAND) {
+        return match relay::main(arguments.next().as_deref()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("fairway: {error}");
@@ -33,19 +19,10 @@ fn main() -> ExitCode {
             }
         };
     }
-    let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("info").init();
-    let outcome = match arguments.command {
-        Command::Daemon(mut daemon) => {
-            daemon.socket = arguments.host;
-            daemon::main(daemon)
-        }
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fairway: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit(command::main(std::env::args_os()))
+}
+
+/// The kernel keeps eight bits of an exit code.
+fn exit(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(125))
 }

@@ -1,0 +1,210 @@
+//! The command line: Docker's commands, flags, texts and exit codes wherever Docker has them.
+//!
+//! A command reads its options, asks the daemon over its socket, and prints; it needs no runtime,
+//! so that it starts within milliseconds. Each option is defined once: what several commands take
+//! is in [`options`].
+
+mod attach;
+mod completion;
+mod error;
+mod exec;
+mod inspect;
+mod lifecycle;
+mod list;
+mod logs;
+mod network;
+mod options;
+mod port;
+mod print;
+mod process_options;
+mod run;
+mod sandbox;
+mod session;
+mod start;
+mod system;
+mod template;
+mod usage;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::builder::styling::Styles;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::daemon::{self, DaemonArguments};
+use error::CommandError;
+use session::Session;
+pub use session::report;
+
+/// Where the daemon listens unless told otherwise.
+const DEFAULT_HOST: &str = "unix:///run/fairway.sock";
+
+/// Container networking as one program.
+#[derive(Debug, Parser)]
+#[command(name = "fairway", version, about, styles = Styles::plain(), subcommand_required = true)]
+struct Arguments {
+    /// Daemon socket to connect to, or to listen at [default: unix:///run/fairway.sock]
+    #[arg(
+        short = 'H',
+        long,
+        global = true,
+        env = "FAIRWAY_HOST",
+        hide_env_values = true,
+        value_name = "SOCKET"
+    )]
+    host: Option<String>,
+    /// Enable debug mode
+    #[arg(short = 'D', long, global = true)]
+    debug: bool,
+    /// Set the logging level
+    #[arg(short = 'l', long, value_enum, value_name = "LEVEL")]
+    log_level: Option<Level>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+    /// Docker's name for what ends the program; here the same as error
+    Fatal,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a command in a new sandbox
+    Run(Box<run::RunOptions>),
+    /// Run a command in a running sandbox
+    Exec(exec::ExecOptions),
+    /// List sandboxes
+    Ps(list::ListSandboxes),
+    /// Show sandboxes and networks in detail
+    Inspect(inspect::InspectOptions),
+    /// List published ports of a sandbox
+    Port(port::PortOptions),
+    /// Print what a detached sandbox wrote
+    Logs(logs::LogsOptions),
+    /// Start stopped sandboxes
+    Start(start::StartOptions),
+    /// Stop running sandboxes
+    Stop(lifecycle::StopOptions),
+    /// Restart sandboxes
+    Restart(lifecycle::RestartOptions),
+    /// Send a signal to sandboxes
+    Kill(lifecycle::KillOptions),
+    /// Remove sandboxes
+    Rm(lifecycle::RemoveOptions),
+    /// Wait until sandboxes stop, then print their exit codes
+    Wait(lifecycle::WaitOptions),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
+    /// Put a namespace that exists on networks
+    Attach(Box<attach::AttachOptions>),
+    /// Take attached namespaces off their networks
+    Detach(attach::DetachOptions),
+    /// Manage sandboxes that `ip netns exec` enters
+    #[command(subcommand)]
+    Sandbox(sandbox::SandboxCommand),
+    /// Run the daemon
+    Daemon(Box<DaemonCommand>),
+    /// Show versions
+    Version(system::VersionOptions),
+    /// Show what the daemon says of itself and of the host
+    Info(system::InfoOptions),
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completion(completion::CompletionOptions),
+}
+
+#[derive(Debug, Args)]
+struct DaemonCommand {
+    /// Set the logging level
+    #[arg(short = 'l', long, value_enum, value_name = "LEVEL")]
+    log_level: Option<Level>,
+    #[command(flatten)]
+    arguments: DaemonArguments,
+}
+
+/// Runs the command that the arguments, the program's name among them, ask for, and returns the
+/// exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = match Arguments::try_parse_from(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage::tell(&error, &arguments),
+    };
+    let launches = matches!(parsed.verb, Verb::Run(_));
+    let named = launches || matches!(parsed.verb, Verb::Daemon(_));
+    match parsed.act() {
+        Ok(code) => code,
+        Err(error) if error.unheard() => 0,
+        Err(error) => {
+            let mut text = error.to_string();
+            if named {
+                text.insert_str(0, "fairway: ");
+            }
+            if launches && error.misuse() {
+                text.push_str("\nSee 'fairway run --help'.");
+            }
+            // That nobody reads it changes nothing.
+            let _ = writeln!(io::stderr(), "{text}");
+            if launches { error.launch_code() } else { error.plain_code() }
+        }
+    }
+}
+
+impl Arguments {
+    fn act(self) -> Result<i32, CommandError> {
+        let Self { host, debug, log_level, verb } = self;
+        if !matches!(verb, Verb::Daemon(_)) {
+            log(debug, log_level);
+        }
+        let session = || Session::open(host.as_deref().unwrap_or(DEFAULT_HOST));
+        match verb {
+            Verb::Run(options) => options.run(&mut session()?),
+            Verb::Exec(options) => options.run(&mut session()?.client),
+            Verb::Ps(options) => options.run(&mut session()?.client),
+            Verb::Inspect(options) => options.run(&mut session()?.client),
+            Verb::Port(options) => options.run(&mut session()?.client),
+            Verb::Logs(options) => options.run(&mut session()?.client),
+            Verb::Start(options) => options.run(&mut session()?),
+            Verb::Stop(options) => options.run(&mut session()?.client),
+            Verb::Restart(options) => options.run(&mut session()?),
+            Verb::Kill(options) => options.run(&mut session()?.client),
+            Verb::Rm(options) => options.run(&mut session()?.client),
+            Verb::Wait(options) => options.run(&mut session()?.client),
+            Verb::Network(command) => command.run(&mut session()?.client),
+            Verb::Attach(options) => options.run(&mut session()?.client),
+            Verb::Detach(options) => options.run(&mut session()?.client),
+            Verb::Sandbox(command) => command.run(&mut session()?.client),
+            Verb::Version(options) => options.run(&mut session()?.client),
+            Verb::Info(options) => options.run(&mut session()?.client),
+            Verb::Completion(options) => options.run(),
+            Verb::Daemon(command) => {
+                let DaemonCommand { log_level: own, mut arguments } = *command;
+                log(debug, Some(own.or(log_level).unwrap_or(Level::Info)));
+                arguments.socket = host;
+                daemon::main(arguments)?;
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// Has what the libraries log written to the standard error, if that is wanted.
+fn log(debug: bool, level: Option<Level>) {
+    let filter = match level {
+        _ if debug => "debug",
+        None => return,
+        Some(Level::Debug) => "debug",
+        Some(Level::Info) => "info",
+        Some(Level::Warn) => "warn",
+        Some(Level::Error | Level::Fatal) => "error",
+    };
+    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
+}

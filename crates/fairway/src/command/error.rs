@@ -1,0 +1,134 @@
+//! Why a command failed, in Docker's words where Docker has them, and with its exit codes.
+
+use std::io;
+
+use fairway_api::ClientError;
+use fairway_core::ipam::IpamError;
+use fairway_core::model::parse::ParseError;
+use fairway_kernel::namespace;
+use thiserror::Error;
+
+use super::template::{TemplateError, Unshowable};
+use crate::daemon::DaemonError;
+use crate::process::{LaunchError, LogError, UnknownCapability};
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the message of each says what its fields are")]
+pub(super) enum CommandError {
+    #[error("Error response from daemon: {message}")]
+    Refused { status: u16, message: String },
+    #[error(transparent)]
+    Client(ClientError),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    #[error(transparent)]
+    Pool(#[from] IpamError),
+    #[error(transparent)]
+    Capability(#[from] UnknownCapability),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    Unshowable(#[from] Unshowable),
+    #[error("cannot print: {0}")]
+    Print(#[source] io::Error),
+    #[error("Error: No such {kind}: {name}")]
+    NotFound { kind: &'static str, name: String },
+    #[error("invalid filter {0:?}: name=value is expected, as in name=web")]
+    Filter(String),
+    #[error("conflicting options: cannot specify both {first} and {second}")]
+    Conflict { first: &'static str, second: &'static str },
+    #[error("conflicting options: {0}")]
+    NetworkConflict(String),
+    #[error("cannot read the environment file {path}: {source}")]
+    EnvironmentFile { path: String, source: io::Error },
+    #[error("poorly formatted environment: {text:?} in {path}: {reason}")]
+    Environment { text: String, path: String, reason: &'static str },
+    #[error("Error: No public port '{port}' published for {name}")]
+    NotPublished { port: String, name: String },
+    #[error("Error response from daemon: Container {0} is not running: start it first")]
+    NotRunning(String),
+    #[error(
+        "container {0} has no process: enter its namespace with ip netns exec, or with nsenter --net={1}"
+    )]
+    NoProcess(String, String),
+    #[error(
+        "container {name} was {kind}, not run: Fairway cannot start it: attach it again in a namespace that exists"
+    )]
+    NotStartable { name: String, kind: String },
+    #[error("container {0} was run, not made by fairway sandbox create: use fairway rm")]
+    NotCreated(String),
+    #[error("cannot join network of a non running container: {0}: start it first")]
+    TargetNotRunning(String),
+    #[error("you cannot start and attach multiple containers at once")]
+    AttachSeveral,
+    #[error("cannot wait for the command: {0}")]
+    Wait(#[source] io::Error),
+    #[error("the daemon does not say where the log of {0} is: is it of another version?")]
+    NoLog(String),
+    #[error("cannot make the directory {path} for logs: {source}")]
+    LogDirectory { path: String, source: io::Error },
+}
+
+impl From<ClientError> for CommandError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused { status, message } => Self::Refused { status, message },
+            other => Self::Client(other),
+        }
+    }
+}
+
+impl CommandError {
+    /// Whether the daemon does not know what was named.
+    pub(super) fn not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. } | Self::NotFound { .. })
+    }
+
+    /// Whether it is the request that makes no sense, as far as this program can tell alone: then
+    /// Docker points to the help.
+    pub(super) fn misuse(&self) -> bool {
+        matches!(
+            self,
+            Self::Parse(_)
+                | Self::Capability(_)
+                | Self::Conflict { .. }
+                | Self::NetworkConflict(_)
+                | Self::EnvironmentFile { .. }
+                | Self::Environment { .. }
+        )
+    }
+
+    /// Whether nobody reads what is printed any more, which is no failure.
+    pub(super) fn unheard(&self) -> bool {
+        let error = match self {
+            Self::Print(error) | Self::Log(LogError::Output(error)) => error,
+            _ => return false,
+        };
+        error.kind() == io::ErrorKind::BrokenPipe
+    }
+
+    /// The exit code of all other commands.
+    pub(super) fn plain_code(&self) -> i32 {
+        match self {
+            Self::Launch(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+
+    /// The exit code where a command was to be run: 125, or what tells why it could not be.
+    pub(super) fn launch_code(&self) -> i32 {
+        match self {
+            Self::Launch(error) => error.exit_code(),
+            _ => 125,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `fairway stop`, `restart`, `kill`, `rm` and `wait`.
+
+use clap::Args;
+use fairway_api::Client;
+
+use super::error::CommandError;
+use super::print::{each, print_line};
+use super::session::Session;
+use super::start::start;
+
+/// How to end a process.
+#[derive(Debug, Args)]
+struct Ending {
+    /// Signal to send
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
+    /// Seconds to wait before killing; negative: for ever [default: 10]
+    #[arg(
+        short = 't',
+        long = "timeout",
+        visible_alias = "time",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    timeout: Option<i64>,
+}
+
+/// Which sandboxes to stop, and how.
+#[derive(Debug, Args)]
+pub(super) struct StopOptions {
+    #[command(flatten)]
+    ending: Ending,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Which sandboxes to stop and start again, and how.
+#[derive(Debug, Args)]
+pub(super) struct RestartOptions {
+    #[command(flatten)]
+    ending: Ending,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Which sandboxes to send which signal.
+#[derive(Debug, Args)]
+pub(super) struct KillOptions {
+    /// Signal to send
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: String,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Which sandboxes to remove.
+#[derive(Debug, Args)]
+pub(super) struct RemoveOptions {
+    /// Kill those that run
+    #[arg(short, long)]
+    force: bool,
+    /// Accepted for docker's sake: there are no volumes
+    #[arg(short, long, hide = true)]
+    volumes: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Which sandboxes to wait for.
+#[derive(Debug, Args)]
+pub(super) struct WaitOptions {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Ending {
+    fn stop(&self, client: &mut Client, name: &str) -> Result<(), CommandError> {
+        Ok(client.stop(name, self.signal.as_deref(), self.timeout)?)
+    }
+}
+
+impl StopOptions {
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        each(&self.containers, |name| self.ending.stop(client, name).and_then(|()| print_line(name)))
+    }
+}
+
+impl RestartOptions {
+    pub(super) fn run(&self, session: &mut Session) -> Result<i32, CommandError> {
+        each(&self.containers, |name| {
+            let known = session.client.container(name)?;
+            if known.kind != "run" {
+                return Err(CommandError::NotStartable { name: name.to_owned(), kind: known.kind });
+            }
+            self.ending.stop(&mut session.client, name)?;
+            start(session, name)?;
+            print_line(name)
+        })
+    }
+}
+
+impl KillOptions {
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        each(&self.containers, |name| {
+            client.kill(name, &self.signal)?;
+            print_line(name)
+        })
+    }
+}
+
+impl RemoveOptions {
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        each(&self.containers, |name| {
+            match client.remove_container(name, self.force).map_err(CommandError::from) {
+                Err(error) if error.not_found() => match self.force {
+                    true => Ok(()),
+                    false => Err(CommandError::NotFound { kind: "container", name: name.to_owned() }),
+                },
+                outcome => outcome.and_then(|()| print_line(name)),
+            }
+        })
+    }
+}
+
+impl WaitOptions {
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        each(&self.containers, |name| {
+            let code = client.wait(name, "not-running")?;
+            print_line(&code.to_string())
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! `fairway network create`.
+
+use clap::Args;
+use fairway_api::Client;
+use fairway_api::types::{Ipam, IpamConfig, NetworkCreate};
+use fairway_core::ipam::match_subnets;
+use fairway_core::model::parse;
+use fairway_core::world::SubnetRequest;
+
+use crate::command::error::CommandError;
+use crate::command::print::{print_line, warn};
+
+/// The network that is wanted.
+#[derive(Debug, Args)]
+pub(in crate::command) struct CreateOptions {
+    /// Driver to manage the network
+    #[arg(short, long, default_value = "bridge")]
+    driver: String,
+    /// Subnet in CIDR format, such as 172.28.0.0/16; one of each family
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    subnet: Vec<String>,
+    /// Gateway of a subnet; may be repeated
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    gateway: Vec<String>,
+    /// Part of a subnet that addresses are given from; may be repeated
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    ip_range: Vec<String>,
+    /// Address that is never given (name=address); may be repeated
+    #[arg(long, value_name = "NAME=ADDRESS", value_delimiter = ',')]
+    aux_address: Vec<String>,
+    /// Restrict external access to the network
+    #[arg(long)]
+    internal: bool,
+    /// Enable or disable IPv4 address assignment
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ipv4: Option<bool>,
+    /// Enable or disable IPv6 address assignment
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ipv6: Option<bool>,
+    /// Option for the driver (key=value); may be repeated
+    #[arg(short, long, value_name = "OPTION", value_parser = parse::option)]
+    opt: Vec<(String, String)>,
+    /// Metadata (key=value); may be repeated
+    #[arg(long, value_name = "LABEL", value_parser = parse::label)]
+    label: Vec<(String, String)>,
+    /// Accepted for docker's sake: any sandbox can join any network
+    #[arg(long)]
+    attachable: bool,
+    /// Name
+    #[arg(value_name = "NETWORK")]
+    name: String,
+}
+
+impl CreateOptions {
+    pub(super) fn run(self, client: &mut Client) -> Result<i32, CommandError> {
+        let created = client.create_network(&self.request()?)?;
+        created.warning.iter().flat_map(|text| text.lines()).for_each(warn);
+        print_line(&created.id)?;
+        Ok(0)
+    }
+
+    fn request(self) -> Result<NetworkCreate, CommandError> {
+        let subnets = match_subnets(&self.subnet, &self.gateway, &self.ip_range, &self.aux_address)?;
+        Ok(NetworkCreate {
+            name: self.name,
+            driver: self.driver,
+            internal: self.internal,
+            attachable: self.attachable,
+            ipam: Some(Ipam {
+                driver: "default".to_owned(),
+                config: subnets.into_iter().map(config).collect(),
+                ..Ipam::default()
+            }),
+            enable_ipv4: self.ipv4,
+            enable_ipv6: self.ipv6,
+            options: self.opt.into_iter().collect(),
+            labels: self.label.into_iter().collect(),
+            ..NetworkCreate::default()
+        })
+    }
+}
+
+fn config(subnet: SubnetRequest) -> IpamConfig {
+    let text = |value: Option<String>| value.unwrap_or_default();
+    IpamConfig {
+        subnet: text(subnet.subnet.map(|it| it.to_string())),
+        ip_range: text(subnet.ip_range.map(|it| it.to_string())),
+        gateway: text(subnet.gateway.map(|it| it.to_string())),
+        auxiliary_addresses: subnet
+            .auxiliary
+            .into_iter()
+            .map(|(name, address)| (name, address.to_string()))
+            .collect(),
+    }
+}

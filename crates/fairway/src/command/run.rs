@@ -1,0 +1,70 @@
+//! `fairway run`.
+
+use clap::{ArgAction, Args};
+use fairway_core::model::parse;
+
+use super::error::CommandError;
+use super::options::SandboxOptions;
+use super::print::{print_line, warn};
+use super::process_options::ProcessOptions;
+use super::session::Session;
+use crate::process::CapabilitySet;
+
+/// What is to be run, and where.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true, override_usage = "fairway run [OPTIONS] [--] COMMAND [ARGUMENT]...")]
+pub(super) struct RunOptions {
+    /// Run the command in the background and print the id of its sandbox
+    #[arg(short, long)]
+    detach: bool,
+    /// Remove the sandbox when the command ends
+    #[arg(long)]
+    rm: bool,
+    /// Name of the sandbox [default: one is made up]
+    #[arg(long, value_name = "NAME", value_parser = parse::name)]
+    name: Option<String>,
+    #[command(flatten)]
+    sandbox: SandboxOptions,
+    #[command(flatten)]
+    process: ProcessOptions,
+    /// Add capabilities, such as NET_ADMIN, or ALL; may be repeated
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', help_heading = "Process")]
+    cap_add: Vec<String>,
+    /// Drop capabilities, such as NET_RAW, or ALL; may be repeated
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', help_heading = "Process")]
+    cap_drop: Vec<String>,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl RunOptions {
+    /// Does it; the exit code is that of the command, unless it is detached.
+    pub(super) fn run(self, session: &mut Session) -> Result<i32, CommandError> {
+        CapabilitySet::choose(self.process.privileged, &self.cap_add, &self.cap_drop)?;
+        let mut request = self.sandbox.request()?;
+        request.env = self.process.environment()?;
+        request.working_dir = self.process.workdir.unwrap_or_default();
+        request.cmd = self.command;
+        request.host_config.auto_remove = self.rm;
+        request.host_config.cap_add = self.cap_add;
+        request.host_config.cap_drop = self.cap_drop;
+        request.host_config.privileged = self.process.privileged;
+
+        let created = session.client.create_container(self.name.as_deref().unwrap_or_default(), &request)?;
+        created.warnings.iter().flatten().for_each(|text| warn(text));
+        let outcome = match self.detach {
+            true => session.detached(&created.id).and_then(|()| print_line(&created.id)).map(|()| 0),
+            false => session.foreground(&created.id),
+        };
+        if outcome.is_err() && self.rm {
+            // As in Docker, one without `--rm` stays, to be looked at. If the daemon is gone, or has
+            // forgotten it already, there is nothing to add to the failure.
+            let _ = session.client.remove_container(&created.id, true);
+        }
+        outcome
+    }
+}

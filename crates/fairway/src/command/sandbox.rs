@@ -1,0 +1,88 @@
+//! `fairway sandbox`: namespaces that Fairway makes and `ip netns exec` enters.
+
+use clap::{ArgAction, Args, Subcommand};
+use fairway_api::Client;
+use fairway_api::types::AttachRequest;
+use fairway_core::model::parse;
+use fairway_kernel::namespace;
+
+use super::error::CommandError;
+use super::list::{created, show_all};
+use super::options::SandboxOptions;
+use super::print::{ListOptions, each, print_line, warn};
+
+/// What can be done with such sandboxes.
+#[derive(Debug, Subcommand)]
+pub(super) enum SandboxCommand {
+    /// Make a namespace that 'ip netns exec NAME' enters, and put it on networks
+    Create(Box<CreateSandbox>),
+    /// List those that were made so
+    Ls(ListOptions),
+    /// Remove them with their namespaces
+    Rm(RemoveSandboxes),
+}
+
+/// The sandbox that is wanted.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct CreateSandbox {
+    #[command(flatten)]
+    sandbox: SandboxOptions,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Name of the sandbox and of its namespace
+    #[arg(value_parser = parse::name)]
+    name: String,
+}
+
+/// What is to go.
+#[derive(Debug, Args)]
+pub(super) struct RemoveSandboxes {
+    /// Names or ids
+    #[arg(required = true, value_name = "SANDBOX")]
+    sandboxes: Vec<String>,
+}
+
+impl SandboxCommand {
+    pub(super) fn run(self, client: &mut Client) -> Result<i32, CommandError> {
+        match self {
+            Self::Create(options) => {
+                let (name, container) = (options.name, options.sandbox.request()?);
+                // Before anything is made, whether anybody is there to ask.
+                client.ping()?;
+                let made = namespace::create_named(&name)?;
+                let (path, kind) = (made.path.clone(), "created".to_owned());
+                match client.attach(&AttachRequest { name, pid: 0, path, kind, container }) {
+                    Ok(attached) => {
+                        attached.warnings.iter().for_each(|text| warn(text));
+                        print_line(&attached.id)?;
+                        Ok(0)
+                    }
+                    Err(error) => {
+                        namespace::remove_named(&made)?;
+                        Err(error.into())
+                    }
+                }
+            }
+            Self::Ls(options) => {
+                let found = created(client)?;
+                show_all(client, &found, &options)
+            }
+            Self::Rm(options) => each(&options.sandboxes, |name| {
+                let known = client.container(name)?;
+                if known.kind != "created" {
+                    return Err(CommandError::NotCreated(name.to_owned()));
+                }
+                let path = known.network_settings.sandbox_key;
+                // None when it is gone already.
+                let made = namespace::identity(&path).ok();
+                client.detach(name)?;
+                if let Some(made) = made {
+                    namespace::remove_named(&made)?;
+                }
+                print_line(name)
+            }),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A connection to the daemon, and starting the processes of sandboxes that it knows.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use fairway_api::Client;
+use fairway_api::types::{AttachNamespace, ContainerInspect};
+use serde::{Deserialize, Serialize};
+
+use super::error::CommandError;
+use super::print::warn;
+use crate::process::{
+    self, CapabilitySet, Ending, Files, Launch, LaunchError, NetworkNamespace, Order, environment, home,
+};
+
+/// A connection to a daemon, and where that is.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client: Client,
+    host: String,
+}
+
+/// What a supervisor keeps of whom to tell how its command ended.
+#[derive(Debug, Serialize, Deserialize)]
+struct Context {
+    host: String,
+    sandbox: String,
+}
+
+/// Tells the daemon how a detached command ended; for [`process::stage`].
+pub fn report(context: &str, ending: Ending) {
+    let Ok(Context { host, sandbox }) = serde_json::from_str(context) else { return };
+    if let Ok(mut client) = Client::new(&host) {
+        // A daemon that does not run reads the record of the supervisor when it starts.
+        let _ = client.exited(&sandbox, ending.code);
+    }
+}
+
+impl Session {
+    /// A connection to the daemon at this address; it is made by the first request.
+    pub(super) fn open(host: &str) -> Result<Self, CommandError> {
+        Ok(Self { client: Client::new(host)?, host: host.to_owned() })
+    }
+
+    /// Starts the process of a sandbox with this program's streams, and waits for its end. Returns
+    /// its exit code.
+    pub(super) fn foreground(&mut self, sandbox: &str) -> Result<i32, CommandError> {
+        let known = self.client.container(sandbox)?;
+        let terminal = [io::stdin().is_terminal(), io::stdout().is_terminal()].contains(&true);
+        let launch = self.launch(&known, terminal)?;
+        let launched = process::launch(&launch)?;
+        let pid = launched.identity().pid;
+        let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
+        let running = match launched.release(&files(&given)) {
+            Ok(running) => running,
+            Err(error) => return Err(self.unreleased(&known.id, error)),
+        };
+        running.notes().iter().for_each(|note| tracing::warn!("{note}"));
+        let code = running.wait_forwarding_signals().map_err(CommandError::Wait)?;
+        self.tell_exit(&known.id, code);
+        Ok(code)
+    }
+
+    /// Starts the process of a sandbox under a supervisor, and returns when it runs.
+    pub(super) fn detached(&mut self, sandbox: &str) -> Result<(), CommandError> {
+        let known = self.client.container(sandbox)?;
+        let launch = self.launch(&known, false)?;
+        let log = log_path(&known)?;
+        if let Some(directory) = log.parent() {
+            fs::create_dir_all(directory).map_err(|source| CommandError::LogDirectory {
+                path: directory.display().to_string(),
+                source,
+            })?;
+        }
+        let context = Context { host: self.host.clone(), sandbox: known.id.clone() };
+        let order = Order {
+            launch,
+            record: log.with_extension("exit"),
+            log,
+            context: serde_json::to_string(&context).unwrap_or_default(),
+        };
+        let detached = process::detach(&order)?;
+        let pid = detached.identity().pid;
+        let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
+        match detached.release(&files(&given)) {
+            Ok(notes) => notes.iter().for_each(|note| tracing::warn!("{note}")),
+            Err(error) => return Err(self.unreleased(&known.id, error)),
+        }
+        Ok(())
+    }
+
+    /// The process was connected, but did not become its command: it is over.
+    fn unreleased(&mut self, sandbox: &str, error: LaunchError) -> CommandError {
+        self.tell_exit(sandbox, error.exit_code());
+        error.into()
+    }
+
+    fn tell_exit(&mut self, sandbox: &str, code: i32) {
+        match self.client.exited(sandbox, code).map_err(CommandError::from) {
+            // The daemon may have noticed by itself, and forgotten a sandbox run with `--rm`.
+            Err(error) if !error.not_found() => {
+                warn(&format!("the daemon was not told that {sandbox} ended with exit code {code}: {error}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// How the process of a sandbox is to be started.
+    fn launch(&mut self, known: &ContainerInspect, terminal: bool) -> Result<Launch, CommandError> {
+        let mode = known.host_config.network_mode.as_str();
+        let mut hostname = known.config.hostname.clone();
+        let network = match mode.strip_prefix("container:") {
+            Some(target) => {
+                let target = self.client.container(target)?;
+                let name = target.name.trim_start_matches('/').to_owned();
+                if !target.state.running {
+                    return Err(CommandError::TargetNotRunning(name));
+                }
+                hostname = target.config.hostname;
+                match target.network_settings.sandbox_key {
+                    path if path.is_empty() => NetworkNamespace::Caller,
+                    path => NetworkNamespace::Join(path.into()),
+                }
+            }
+            None if mode == "host" => {
+                // As in Docker: the host's own name unless another was asked for.
+                if known.id.starts_with(&hostname) {
+                    hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+                }
+                NetworkNamespace::Caller
+            }
+            None => NetworkNamespace::New,
+        };
+        let directory = match known.config.working_dir.as_str() {
+            "" => "/",
+            directory => directory,
+        };
+        Ok(Launch {
+            network,
+            capabilities: capabilities(known)?,
+            privileged: known.host_config.privileged,
+            environment: surroundings(&hostname, terminal, &known.config.env),
+            hostname,
+            directory: directory.into(),
+            command: known.config.cmd.clone(),
+            hidden: self.hidden(known),
+        })
+    }
+
+    /// What no sandbox may see: the daemon's socket, and the directory with all sandboxes' files, in
+    /// which a socket stays out of sight also when a new daemon makes it anew.
+    fn hidden(&self, known: &ContainerInspect) -> Vec<PathBuf> {
+        let socket = Path::new(self.host.strip_prefix("unix://").unwrap_or_default());
+        let mut hidden = vec![fs::canonicalize(socket).unwrap_or_else(|_| socket.to_owned())];
+        // EXEC_ROOT/sandboxes/ID/resolv.conf
+        let exec_root = Path::new(&known.resolv_conf_path).ancestors().nth(3);
+        hidden.extend(exec_root.filter(|root| root.parent().is_some()).map(Path::to_owned));
+        hidden
+    }
+}
+
+/// What a sandbox's processes may do.
+pub(super) fn capabilities(known: &ContainerInspect) -> Result<CapabilitySet, CommandError> {
+    let host = &known.host_config;
+    Ok(CapabilitySet::choose(host.privileged, &host.cap_add, &host.cap_drop)?)
+}
+
+/// The environment of a command that this user starts.
+pub(super) fn surroundings(hostname: &str, terminal: bool, asked: &[String]) -> Vec<(String, String)> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let home = home(&passwd, rustix::process::geteuid().as_raw());
+    let kind = terminal.then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()));
+    environment(hostname, &home, kind.as_deref(), asked)
+}
+
+/// Where a sandbox's detached command is recorded.
+pub(super) fn log_path(known: &ContainerInspect) -> Result<PathBuf, CommandError> {
+    match known.log_path.as_str() {
+        "" => Err(CommandError::NoLog(known.name.trim_start_matches('/').to_owned())),
+        path => Ok(path.into()),
+    }
+}
+
+fn in_process(pid: u32) -> AttachNamespace {
+    AttachNamespace { pid, path: String::new() }
+}
+
+fn files(given: &ContainerInspect) -> Files {
+    let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+    Files {
+        resolv_conf: path(&given.resolv_conf_path),
+        hosts: path(&given.hosts_path),
+        hostname: path(&given.hostname_path),
+    }
+}
