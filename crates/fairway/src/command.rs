@@ -27,11 +27,13 @@ mod usage;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::daemon::{self, DaemonArguments};
+use crate::demo;
 use error::CommandError;
 use session::Session;
 pub use session::report;
@@ -112,6 +114,8 @@ enum Verb {
     Sandbox(sandbox::SandboxCommand),
     /// Run the daemon
     Daemon(Box<DaemonCommand>),
+    /// Show what Fairway does, in a lab that vanishes
+    Demo,
     /// Show versions
     Version(system::VersionOptions),
     /// Show what the daemon says of itself and of the host
@@ -130,35 +134,47 @@ struct DaemonCommand {
     arguments: DaemonArguments,
 }
 
-/// Runs the command that the arguments, the program's name among them, ask for, and returns the
-/// exit code.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
+/// Runs the command that the arguments, the program's name among them, ask for.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return usage::tell(&error, &arguments),
+        Err(error) => return exit(usage::tell(&error, &arguments)),
     };
-    let launches = matches!(parsed.verb, Verb::Run(_));
-    let named = launches || matches!(parsed.verb, Verb::Daemon(_));
-    match parsed.act() {
-        Ok(code) => code,
-        Err(error) if error.unheard() => 0,
-        Err(error) => {
-            let mut text = error.to_string();
-            if named {
-                text.insert_str(0, "fairway: ");
-            }
-            if launches && error.misuse() {
-                text.push_str("\nSee 'fairway run --help'.");
-            }
-            // That nobody reads it changes nothing.
-            let _ = writeln!(io::stderr(), "{text}");
-            if launches { error.launch_code() } else { error.plain_code() }
-        }
+    match parsed.verb {
+        Verb::Demo => demo::main(),
+        _ => exit(parsed.told()),
     }
 }
 
+/// The kernel keeps eight bits of an exit code.
+fn exit(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(125))
+}
+
 impl Arguments {
+    /// Does what is asked, tells why if it cannot be done, and returns the exit code.
+    fn told(self) -> i32 {
+        let launches = matches!(self.verb, Verb::Run(_));
+        let named = launches || matches!(self.verb, Verb::Daemon(_));
+        match self.act() {
+            Ok(code) => code,
+            Err(error) if error.unheard() => 0,
+            Err(error) => {
+                let mut text = error.to_string();
+                if named {
+                    text.insert_str(0, "fairway: ");
+                }
+                if launches && error.misuse() {
+                    text.push_str("\nSee 'fairway run --help'.");
+                }
+                // That nobody reads it changes nothing.
+                let _ = writeln!(io::stderr(), "{text}");
+                if launches { error.launch_code() } else { error.plain_code() }
+            }
+        }
+    }
+
     fn act(self) -> Result<i32, CommandError> {
         let Self { host, debug, log_level, verb } = self;
         if !matches!(verb, Verb::Daemon(_)) {
@@ -185,6 +201,8 @@ impl Arguments {
             Verb::Version(options) => options.run(&mut session()?.client),
             Verb::Info(options) => options.run(&mut session()?.client),
             Verb::Completion(options) => options.run(),
+            // It has no daemon to ask, and is run without this.
+            Verb::Demo => Ok(0),
             Verb::Daemon(command) => {
                 let DaemonCommand { log_level: own, mut arguments } = *command;
                 log(debug, Some(own.or(log_level).unwrap_or(Level::Info)));

@@ -2,5 +2,6 @@
 
 pub mod command;
 pub mod daemon;
+pub mod demo;
 pub mod process;
 pub mod relay;

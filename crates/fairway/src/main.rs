@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 
-use fairway::{command, process, relay};
+use fairway::{command, demo, process, relay};
 
 fn main() -> ExitCode {
     // First, while there is one thread only: what this program was started by itself as.
     if let Some(code) = process::stage(std::env::args_os(), command::report) {
-        return exit(code);
+        return ExitCode::from(u8::try_from(code).unwrap_or(125));
+    }
+    if let Some(code) = demo::stage(std::env::args_os()) {
+        return code;
     }
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(relay::SUBCOMMAND) {
@@ -19,10 +22,5 @@ fn main() -> ExitCode {
             }
         };
     }
-    exit(command::main(std::env::args_os()))
-}
-
-/// The kernel keeps eight bits of an exit code.
-fn exit(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code).unwrap_or(125))
+    command::main(std::env::args_os())
 }
