@@ -6,14 +6,16 @@
 
 use std::sync::Arc;
 
-use fairway_core::plan::{Difference, Key, Object};
+use fairway_core::plan::{Difference, Key, Object, SocketUse};
 use fairway_kernel::route::Mark;
 use fairway_kernel::sysctl;
 use fairway_relay::table::Change as RelayChange;
 use fairway_relay::table::{Record, RecordKey};
 
+use crate::boundary::boundary;
+use crate::port_sockets::set_listening;
 use crate::visit::Visit;
-use crate::{ApplyError, Engine};
+use crate::{ApplyError, BindError, Engine};
 
 impl Engine {
     /// Makes everything follow `difference`. Goes on past errors of what leaves and returns the
@@ -26,13 +28,22 @@ impl Engine {
             return Ok(());
         }
         self.firewall.apply(difference)?;
+        boundary("firewall");
         self.apply_sysctls(difference)?;
+        boundary("sysctls");
         self.apply_bridges(difference)?;
+        boundary("bridges");
         let resolvers = self.visit_sandboxes(difference)?;
+        boundary("insides");
         self.apply_files(difference)?;
+        boundary("files");
         self.apply_relay(difference, resolvers)?;
+        boundary("relay");
         self.flows.forget(difference);
-        self.retire(difference)
+        boundary("flows");
+        self.retire(difference)?;
+        boundary("retired");
+        Ok(())
     }
 
     fn apply_sysctls(&self, difference: &Difference) -> Result<(), ApplyError> {
@@ -44,12 +55,6 @@ impl Engine {
                 if sysctl::write(path, value)? != sysctl::Change::Unchanged {
                     tracing::info!(sysctl = path, value, "switched on");
                 }
-            }
-        }
-        for key in difference.gone.keys() {
-            if let Key::Sysctl(path) = key {
-                sysctl::set(path, "0")?;
-                tracing::info!(sysctl = path, value = "0", "given back as it was found");
             }
         }
         Ok(())
@@ -107,12 +112,31 @@ impl Engine {
         if changes.is_empty() {
             return Ok(());
         }
+        self.listen(difference, true)?;
         for change in &changes {
             if let RelayChange::Remove(RecordKey::Resolver(sandbox)) = change {
                 self.resolvers.forget(*sandbox);
             }
         }
-        self.relay_apply(changes)
+        self.relay_apply(changes)?;
+        self.listen(difference, false)
+    }
+
+    /// Makes the ports that the relay is to carry listen, or those listen no more that are only held
+    /// from now on: a port that listens and that nobody accepts at would keep clients waiting.
+    fn listen(&self, difference: &Difference, carried: bool) -> Result<(), ApplyError> {
+        for (protocol, address, purpose) in crate::execute::sockets(difference) {
+            if matches!(purpose, SocketUse::Proxy(_)) == carried
+                && let Some(socket) = self.ports.get(protocol, address)
+            {
+                set_listening(&socket, protocol, carried).map_err(|errno| BindError {
+                    address,
+                    protocol,
+                    reason: errno.into(),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets go of what left. A link that is leaving is out of sight when this returns; the kernel
@@ -160,7 +184,13 @@ impl Engine {
 
     /// Starts another relay and tells it everything.
     pub(crate) fn restart_relay(&self) -> Result<(), ApplyError> {
-        self.relay.restart()?;
+        // The Plan is looked at while nobody else talks to the relay: whoever changes it meanwhile
+        // tells the new one afterwards.
+        self.relay.restart(|| self.told())
+    }
+
+    /// All that a relay is to know.
+    fn told(&self) -> Vec<RelayChange> {
         let changes = {
             let state = self.state();
             let objects = state.plan.values().flatten();
@@ -184,8 +214,7 @@ impl Engine {
             record: Record::Resolver(sandbox),
             sockets: sockets.iter().map(Arc::clone).collect(),
         });
-        let changes = changes.into_iter().chain(resolvers).collect();
-        Ok(self.relay.apply(changes)?)
+        changes.into_iter().chain(resolvers).collect()
     }
 }
 

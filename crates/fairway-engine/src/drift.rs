@@ -1,5 +1,6 @@
 //! Drift, in words for the log.
 
+use fairway_core::model::HostFacts;
 use fairway_core::plan::{Difference, Key};
 use fairway_core::policy::SetName;
 
@@ -37,4 +38,22 @@ pub(crate) fn report(difference: &Difference) {
     for (line, count) in lines {
         tracing::warn!(count, "drift: {line}; mended");
     }
+}
+
+/// Says what of the host is other than it was; forwarding, which we may have switched ourselves, is
+/// told where it is mended.
+pub(crate) fn of_host(before: &HostFacts, now: &HostFacts) -> Vec<&'static str> {
+    let nf = |facts: &HostFacts| (facts.bridge_netfilter_ipv4, facts.bridge_netfilter_ipv6);
+    let resolver =
+        |facts: &HostFacts| (facts.nameservers.clone(), facts.search.clone(), facts.resolver_options.clone());
+    let changes = [
+        (before.mtu != now.mtu, "the MTU of its default route"),
+        (before.addresses != now.addresses, "its addresses"),
+        (before.routes != now.routes, "its routes"),
+        (resolver(before) != resolver(now), "its resolv.conf"),
+        (nf(before) != nf(now), "whether bridged packets meet the firewall (bridge-nf-call)"),
+        (before.ephemeral_ports != now.ephemeral_ports, "its ephemeral ports"),
+        (before.hostname != now.hostname, "its name"),
+    ];
+    changes.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect()
 }

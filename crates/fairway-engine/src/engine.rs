@@ -6,26 +6,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairway_core::Draw;
-use fairway_core::model::{HostFacts, SandboxId, SandboxState, Settings};
-use fairway_core::plan::{FileName, Plan, plan};
-use fairway_core::world::{Command, Record, UNKNOWN_EXIT_CODE, World};
+use fairway_core::model::{HostFacts, Protocol, SandboxId, Settings};
+use fairway_core::plan::{FileName, Plan, SocketUse, plan};
+use fairway_core::world::{Command, Journal, Record, UNKNOWN_EXIT_CODE, World};
 use fairway_kernel::announce::Announcer;
 use fairway_kernel::namespace::Workers;
 use fairway_kernel::route::Links;
-use fairway_kernel::{host_facts, namespace, process};
+use fairway_kernel::{host_facts, sysctl};
 use fairway_relay::table::{Held, Record as RelayRecord};
 use fairway_store::{Store, StoreError};
 
+use crate::boundary::{boundary, started};
+use crate::ended::ended;
 use crate::exits::Exits;
 use crate::firewall::Firewall;
 use crate::flows::Flows;
 use crate::ordering::Ordering;
-use crate::port_sockets::PortSockets;
+use crate::port_sockets::{PortSockets, set_listening};
 use crate::relay_link::{RelayLink, StartRelay};
 use crate::resolvers::Resolvers;
 use crate::sandbox_files::SandboxFiles;
 use crate::sweeper::Sweeper;
-use crate::watcher::Ends;
+use crate::watcher::{Ends, Monitors};
 use crate::{ApplyError, EngineError, named};
 
 /// How long to wait for another process that has the store open.
@@ -136,11 +138,16 @@ impl Engine {
             let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code: UNKNOWN_EXIT_CODE };
             world.apply(stop, now(), &mut draw)?;
         }
+        give_forwarding_back(&before, world.journal())?;
+        boundary("given back");
         save_all(&store, &world)?;
+        boundary("durable");
 
         let firewall = Firewall::open().map_err(ApplyError::from)?;
+        let monitors = Monitors::open(&firewall)?;
         let (relay, held) =
             RelayLink::find_or_start(options.exec_root.join(RELAY_SOCKET), options.start_relay)?;
+        boundary("relay");
         let (ports, resolvers) = (PortSockets::default(), Resolvers::default());
         let known = take_over(held, &ports, &resolvers);
         let plan = plan(&world);
@@ -161,8 +168,9 @@ impl Engine {
             files: SandboxFiles::under(&options.exec_root, &options.data_root),
             links: Mutex::default(),
         });
-        engine.settle(&before, known)?;
-        crate::watcher::start(&engine)?;
+        engine.settle(known)?;
+        crate::watcher::start(&engine, monitors)?;
+        started();
         Ok(engine)
     }
 
@@ -227,16 +235,18 @@ impl Engine {
     }
 }
 
-/// The sandboxes whose process or namespace is not there any more.
-fn ended(world: &World) -> Vec<SandboxId> {
-    let gone = |state: &SandboxState| match state {
-        SandboxState::Running { process, namespace, .. } => {
-            process.is_some_and(|process| !process::running(process))
-                || namespace.as_ref().is_some_and(|namespace| namespace::open(namespace).is_err())
-        }
-        _ => false,
-    };
-    world.sandboxes().filter(|sandbox| gone(&sandbox.state)).map(|sandbox| sandbox.id).collect()
+/// Gives forwarding back where the last daemon switched it on and this one does not want it. Before
+/// that is durable: killed in between, the next one does it again.
+fn give_forwarding_back(before: &Journal, after: &Journal) -> Result<(), ApplyError> {
+    let switched = [
+        (before.switched_forwarding_ipv4, after.switched_forwarding_ipv4, "net/ipv4/ip_forward"),
+        (before.switched_forwarding_ipv6, after.switched_forwarding_ipv6, "net/ipv6/conf/all/forwarding"),
+    ];
+    for (_, _, path) in switched.into_iter().filter(|(before, after, _)| *before && !after) {
+        sysctl::set(path, "0")?;
+        tracing::info!(sysctl = path, value = "0", "given back as it was found");
+    }
+    Ok(())
 }
 
 /// Makes the whole World durable as it is now; what the store has and the World has not goes.
@@ -268,7 +278,13 @@ fn take_over(held: Vec<Held>, ports: &PortSockets, resolvers: &Resolvers) -> Vec
     for Held { record, sockets } in held {
         let mut sockets: Vec<Arc<OwnedFd>> = sockets.into_iter().map(Arc::new).collect();
         match (&record, sockets.len()) {
-            (RelayRecord::Port { protocol, address, .. }, 1) => {
+            (RelayRecord::Port { protocol, address, purpose }, 1) => {
+                // The last daemon may have died between telling the relay and this.
+                if let (SocketUse::Hold, Protocol::Tcp) = (purpose, protocol)
+                    && let Err(errno) = set_listening(&sockets[0], *protocol, false)
+                {
+                    tracing::warn!(%address, %errno, "it goes on listening");
+                }
                 ports.insert(*protocol, *address, sockets.remove(0));
             }
             (RelayRecord::Resolver(sandbox), 2) => {

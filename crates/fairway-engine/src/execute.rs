@@ -6,6 +6,7 @@ use fairway_core::model::{PortRange, Protocol, PublishRequest, SandboxId, Sandbo
 use fairway_core::plan::{Difference, Fragment, Key, Object, Owner, SocketUse, refresh};
 use fairway_core::world::{Change, Command};
 
+use crate::boundary::boundary;
 use crate::ordering::Turn;
 use crate::port_sockets::{BindError, BindReason};
 use crate::{Engine, EngineError};
@@ -134,12 +135,7 @@ impl Engine {
     /// Does what was decided: binds ports, makes the change durable, makes the kernel follow.
     pub(crate) fn carry_out(&self, mut decision: Decision) -> Result<Change, EngineError> {
         decision.turn.wait();
-        let done = self
-            .ports
-            .bind_all(sockets(&decision.difference))
-            .map_err(EngineError::from)
-            .and_then(|()| self.make_durable(&decision.change))
-            .and_then(|()| self.apply(&decision.difference).map_err(EngineError::from));
+        let done = self.follow_through(&decision);
         let Decision { change, turn, undo, exit_code, .. } = decision;
         drop(turn);
         match (done, undo.and_then(|undo| undo.command(&change))) {
@@ -160,6 +156,14 @@ impl Engine {
                 Ok(change)
             }
         }
+    }
+
+    fn follow_through(&self, decision: &Decision) -> Result<(), EngineError> {
+        self.ports.bind_all(sockets(&decision.difference))?;
+        boundary("bound");
+        self.make_durable(&decision.change)?;
+        boundary("durable");
+        Ok(self.apply(&decision.difference)?)
     }
 
     /// Commits a smaller World and reconciles to it.

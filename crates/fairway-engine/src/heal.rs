@@ -3,8 +3,6 @@
 use std::sync::PoisonError;
 
 use fairway_core::plan::{Difference, Fragment, Key, Object};
-use fairway_core::world::Journal;
-use fairway_kernel::sysctl;
 use fairway_relay::table::Record;
 
 use crate::observe::Depth;
@@ -17,22 +15,9 @@ impl Engine {
     }
 
     /// Makes everything follow after a start, whatever the last daemon left.
-    pub(crate) fn settle(&self, before: &Journal, known: Vec<Record>) -> Result<(), EngineError> {
+    pub(crate) fn settle(&self, known: Vec<Record>) -> Result<(), EngineError> {
         let wanted = self.wanted();
-        let mut found = self.observe(&wanted, &Depth::All(&known))?;
-        // What the last daemon switched on and this one does not want is given back.
-        let switched = [
-            (before.switched_forwarding_ipv4, "net/ipv4/ip_forward"),
-            (before.switched_forwarding_ipv6, "net/ipv6/conf/all/forwarding"),
-        ];
-        for (_, path) in switched.into_iter().filter(|(switched, _)| *switched) {
-            let key = Key::Sysctl(path.to_owned());
-            if !wanted.contains_key(&key)
-                && let Ok(value) = sysctl::read(path)
-            {
-                found.insert(key, Object::Sysctl(value));
-            }
-        }
+        let found = self.observe(&wanted, &Depth::All(&known))?;
         let difference = Difference::between(found, wanted);
         self.apply_stubbornly(difference)?;
         for (id, process, namespace) in self.running() {
@@ -47,7 +32,10 @@ impl Engine {
         let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);
         let wanted = self.wanted();
         let found = self.observe(&wanted, &Depth::Host)?;
-        let difference = Difference::between(found, wanted);
+        let mut difference = Difference::between(found, wanted);
+        if !difference.is_empty() {
+            self.leave_out_ended(&mut difference);
+        }
         if difference.is_empty() {
             return Ok(());
         }
@@ -66,6 +54,7 @@ impl Engine {
         for part in parts(difference) {
             if let Err(error) = self.apply(&part) {
                 tracing::error!(%error, "cannot be made; it is tried again");
+                self.ends.try_again();
             }
         }
         Ok(())
@@ -79,6 +68,7 @@ impl Engine {
             if let Err(error) = self.ports.bind_all([(protocol, address, purpose)]) {
                 tracing::error!(%error, "a published port is lost until it is free again");
                 taken.push(Key::Socket(protocol, address));
+                self.ends.try_again();
             }
         }
         for key in taken {

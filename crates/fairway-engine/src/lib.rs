@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod boundary;
 mod drift;
+mod ended;
 mod engine;
 mod error;
 mod execute;
@@ -22,6 +24,7 @@ mod ordering;
 mod port_sockets;
 mod relay_link;
 mod resolvers;
+mod rounds;
 mod sandbox_files;
 mod stop;
 mod sweeper;

@@ -136,11 +136,11 @@ impl Engine {
     }
 
     fn observe_files(&self, observation: &mut Observation<'_>) {
-        for (key, object) in observation.wanted {
-            if let (Key::File(sandbox, name), Object::File(contents)) = (key, object)
-                && self.files.read(*sandbox, *name).as_ref() == Some(contents)
-            {
-                observation.as_wanted(key);
+        for (sandbox, name, contents) in self.files.all() {
+            let (key, object) = (Key::File(sandbox, name), Object::File(contents));
+            match observation.wanted.get(&key) == Some(&object) {
+                true => observation.as_wanted(&key),
+                false => observation.unwanted(key, object),
             }
         }
     }
@@ -204,7 +204,11 @@ impl Engine {
         inside: &InsideState,
     ) {
         let loopback = inside.links.iter().any(|link| link.index == 1 && link.up);
-        if loopback && resolver == self.resolvers.has(sandbox) {
+        let has_resolver = self.resolvers.has(sandbox);
+        if resolver != has_resolver {
+            let object = Object::Inside(namespace.clone(), has_resolver);
+            observation.found.insert(Key::Inside(sandbox), object);
+        } else if loopback {
             observation.as_wanted(&Key::Inside(sandbox));
         }
         let links = observation.wanted.iter().filter_map(|(key, object)| match object {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fairway_core::model::Protocol;
 use fairway_core::plan::{Key, SocketUse};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use thiserror::Error;
 
 /// The kernel caps it at `net.core.somaxconn`.
@@ -84,6 +84,19 @@ fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result
         }
     }
     Ok(socket)
+}
+
+/// Makes a TCP port that is bound listen, or listen no more: it stays bound, and refuses by itself
+/// (tcp(7) does not say so; the kernel's `inet_shutdown` disconnects a listener, and leaves a port
+/// that was bound explicitly).
+pub fn set_listening(socket: &OwnedFd, protocol: Protocol, listens: bool) -> Result<(), Errno> {
+    if protocol != Protocol::Tcp || sockopt::socket_acceptconn(socket)? == listens {
+        return Ok(());
+    }
+    match listens {
+        true => rustix::net::listen(socket, BACKLOG),
+        false => rustix::net::shutdown(socket, Shutdown::Read),
+    }
 }
 
 /// The sockets that we hold, by what they are bound to.
@@ -165,6 +178,22 @@ mod tests {
     }
 
     #[test]
+    fn a_port_can_stop_listening_and_start_again() {
+        let found = bind(Protocol::Tcp, SocketAddr::from(([127, 9, 9, 9], 0)), false).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&found).unwrap()).unwrap();
+        drop(found);
+        // Only a port that was asked for by number stays bound.
+        let socket = bind(Protocol::Tcp, address, true).unwrap();
+        let connect = || std::net::TcpStream::connect(address).map(drop).map_err(|error| error.kind());
+        assert_eq!(connect(), Ok(()));
+        set_listening(&socket, Protocol::Tcp, false).unwrap();
+        assert_eq!(connect(), Err(std::io::ErrorKind::ConnectionRefused));
+        assert_eq!(bind(Protocol::Tcp, address, true).unwrap_err().reason, BindReason::InUse);
+        set_listening(&socket, Protocol::Tcp, true).unwrap();
+        assert_eq!(connect(), Ok(()));
+    }
+
+    #[test]
     fn an_address_that_the_host_lacks_is_named() {
         let error = bind(Protocol::Udp, "192.0.2.1:53".parse().unwrap(), false).unwrap_err();
         assert_eq!(error.reason, BindReason::NoSuchAddress);
@@ -172,13 +201,11 @@ mod tests {
 
     #[test]
     fn several_ports_are_bound_all_or_none() {
-        let taken = bind(Protocol::Udp, any_port(), false).unwrap();
-        let taken = SocketAddr::try_from(rustix::net::getsockname(&taken).unwrap()).unwrap();
+        let holder = bind(Protocol::Udp, any_port(), false).unwrap();
+        let taken = SocketAddr::try_from(rustix::net::getsockname(&holder).unwrap()).unwrap();
         let ports = PortSockets::default();
         let wanted =
             [(Protocol::Udp, any_port(), &SocketUse::Hold), (Protocol::Udp, taken, &SocketUse::Hold)];
-        // The taken one is free again by now; take it once more for the length of the test.
-        let _taken = bind(Protocol::Udp, taken, false).unwrap();
         assert!(ports.bind_all(wanted).is_err());
         assert!(ports.keys().is_empty());
     }

@@ -51,14 +51,15 @@ impl RelayLink {
         self.client().apply(Vec::new()).is_ok()
     }
 
-    /// Replaces a relay that does not answer. It knows nothing at first.
-    pub fn restart(&self) -> Result<(), ApplyError> {
+    /// Replaces a relay that does not answer, and tells the new one what `told` says. Everybody else
+    /// waits until it knows.
+    pub fn restart(&self, told: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
         let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have been faster.
         if client.apply(Vec::new()).is_err() {
             *client = Arc::new(start_at(&self.path, &self.start)?);
         }
-        Ok(())
+        Ok(client.apply(told())?)
     }
 
     fn client(&self) -> Arc<RelayClient> {

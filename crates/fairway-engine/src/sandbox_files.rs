@@ -81,6 +81,15 @@ impl SandboxFiles {
         file.write_all(contents.as_bytes()).map_err(error("write"))
     }
 
+    /// Every file that is there, with what it contains.
+    pub fn all(&self) -> Vec<(SandboxId, FileName, String)> {
+        const NAMES: [FileName; 3] = [FileName::ResolvConf, FileName::Hosts, FileName::Hostname];
+        let directories = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let sandboxes = directories.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let files = sandboxes.flat_map(|id| NAMES.map(|name| (id, name)));
+        files.filter_map(|(id, name)| Some((id, name, self.read(id, name)?))).collect()
+    }
+
     /// Removes a file; one that is gone already is fine.
     ///
     /// # Errors
@@ -128,6 +137,7 @@ mod tests {
         assert_eq!(files.read(id, FileName::Hosts).unwrap(), "short\n");
         assert_eq!(std::fs::metadata(files.path(id, FileName::Hosts)).unwrap().ino(), inode);
         assert_eq!(files.sandboxes(), [id].into());
+        assert_eq!(files.all(), [(id, FileName::Hosts, "short\n".to_owned())]);
         files.remove(id, FileName::Hosts).unwrap();
         files.remove(id, FileName::Hosts).unwrap();
         files.forget(id);

@@ -15,6 +15,7 @@ use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_kernel::route::{self, InsideWork, Links, VethPair};
 use fairway_relay::table::{Change as RelayChange, Record};
 
+use crate::boundary::boundary;
 use crate::port_sockets::bind;
 use crate::{ApplyError, Engine};
 
@@ -97,6 +98,7 @@ impl Engine {
             Err(_) => return Ok(Vec::new()),
         };
         let mut pairs = self.make_pairs(&visit.links, &handle)?;
+        boundary("links");
         let (resolver, sockets) = loop {
             match self.go_inside(&visit, &handle, pairs.clone()) {
                 Ok(sockets) => break (visit.resolver, sockets),
@@ -119,6 +121,7 @@ impl Engine {
                 }
             }
         };
+        boundary("inside");
         self.announce(&pairs);
         let Some((sandbox, true)) = resolver else { return Ok(Vec::new()) };
         let Some(sockets) = sockets else { return Ok(Vec::new()) };

@@ -1,5 +1,6 @@
 //! Noticing: sandboxes that end, links and tables that others change, settings that nobody tells of.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -14,6 +15,8 @@ use fairway_kernel::route::{Link, Mark};
 use fairway_kernel::watch::{self, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::firewall::Firewall;
+use crate::rounds::Rounds;
 use crate::{ApplyError, Engine, EngineError};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -23,6 +26,8 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// How long whoever started a process may take to tell how it ended, before it counts as ended with
 /// a code that nobody knows.
 const GRACE: Duration = Duration::from_millis(150);
+/// How often what could not be made is tried again: a port that another program has, for example.
+const ANOTHER_TRY: Duration = Duration::from_secs(5);
 /// Somebody who changes one thing often changes the next right after it.
 const SETTLING: Duration = Duration::from_millis(20);
 
@@ -31,12 +36,14 @@ pub(crate) struct Ends {
     watch: Watch<SandboxId>,
     /// Set when something is to be mended.
     heal: AtomicBool,
+    /// Set when something could not be made.
+    unfinished: AtomicBool,
 }
 
 impl Ends {
     pub fn new() -> Result<Self, EngineError> {
         let watch = Watch::new().map_err(|error| EngineError::Observe(Box::new(error)))?;
-        Ok(Self { watch, heal: AtomicBool::new(false) })
+        Ok(Self { watch, heal: AtomicBool::new(false), unfinished: AtomicBool::new(false) })
     }
 
     /// Watches a sandbox until it ends. One that has ended already is noticed at once.
@@ -54,22 +61,42 @@ impl Ends {
         }
     }
 
+    /// Has what could not be made tried again later.
+    pub fn try_again(&self) {
+        self.unfinished.store(true, Ordering::Release);
+    }
+
     /// Watches a sandbox no longer.
     pub fn forget(&self, id: SandboxId) {
         self.watch.forget(&id);
     }
 }
 
+/// What tells of changes, from the moment that it is opened.
+pub(crate) struct Monitors {
+    links: Monitor,
+    tables: nftables::Monitor,
+}
+
+impl Monitors {
+    /// Opens them in the namespace of the calling thread.
+    pub fn open(firewall: &Firewall) -> Result<Self, EngineError> {
+        let links = Monitor::open().map_err(|error| EngineError::Apply(ApplyError::Route(error.into())))?;
+        let tables = nftables::Monitor::open(Some(firewall.port())).map_err(ApplyError::from)?;
+        Ok(Self { links, tables })
+    }
+}
+
 /// Starts the threads that notice. They end when the engine does.
-pub(crate) fn start(engine: &Arc<Engine>) -> Result<(), EngineError> {
+pub(crate) fn start(engine: &Arc<Engine>, monitors: Monitors) -> Result<(), EngineError> {
     if let Err(error) = engine.ends.watch.file(Path::new(RESOLV_CONF)) {
         tracing::warn!(%error, "changes of the host's name servers are not followed");
     }
-    let links = Monitor::open().map_err(|error| EngineError::Apply(ApplyError::Route(error.into())))?;
-    let tables = nftables::Monitor::open(Some(engine.firewall.port())).map_err(ApplyError::from)?;
     let weak = Arc::downgrade(engine);
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    thread("monitor").spawn(move || listen(&weak, &links, &tables)).map_err(EngineError::Thread)?;
+    thread("monitor")
+        .spawn(move || listen(&weak, &monitors.links, &monitors.tables))
+        .map_err(EngineError::Thread)?;
     let weak = Arc::downgrade(engine);
     thread("watcher").spawn(move || attend(&weak)).map_err(EngineError::Thread)?;
     Ok(())
@@ -95,13 +122,34 @@ impl Engine {
         };
         match event {
             Event::LinkGone(link) | Event::PortLeft(link) => planned(link),
-            Event::Link(link) => !link.up && planned(link),
+            Event::Link(link) => self.is_changed(link),
             Event::AddressGone(gone) => self.read(|world| {
                 let mut subnets = world.networks().flat_map(|network| &network.subnets);
                 subnets.any(|subnet| subnet.gateway == gone.address.addr())
             }),
             Event::Lost => true,
             _ => false,
+        }
+    }
+
+    /// Whether a link of ours is other than planned, as far as the event tells.
+    fn is_changed(&self, link: &Link) -> bool {
+        let state = self.state();
+        let object = |owner, key| state.plan.get(&owner).and_then(|fragment| fragment.get(&key));
+        match link.mark() {
+            Some(Mark::Network(id)) => match object(Owner::Network(id), Key::Bridge(link.name.clone())) {
+                Some(Object::Bridge(bridge)) => {
+                    !link.up || link.mtu != bridge.mtu || link.mac != Some(bridge.mac)
+                }
+                _ => false,
+            },
+            Some(Mark::Endpoint(id)) => match object(Owner::Endpoint(id), Key::Veth(link.name.clone())) {
+                Some(Object::Veth(veth)) => {
+                    !link.up || link.mtu != veth.mtu || link.hairpin != Some(veth.hairpin)
+                }
+                _ => false,
+            },
+            None => false,
         }
     }
 
@@ -129,6 +177,8 @@ impl Engine {
                     (_, Object::Bridge(bridge)) => {
                         let path = format!("net/ipv4/conf/{}/route_localnet", bridge.name);
                         wanted.push((path, u8::from(bridge.route_localnet).to_string()));
+                        let path = format!("net/ipv6/conf/{}/disable_ipv6", bridge.name);
+                        wanted.push((path, u8::from(!bridge.ipv6).to_string()));
                     }
                     _ => {}
                 }
@@ -150,14 +200,20 @@ impl Engine {
         if known == observed {
             return;
         }
+        for what in crate::drift::of_host(&known, &observed) {
+            tracing::info!("the host has changed: {what}; followed");
+        }
         let configure = Command::Configure { settings: Box::new(settings), host: Box::new(observed) };
         if let Err(error) = self.execute(configure) {
             tracing::warn!(%error, "the host has changed, and it cannot be followed");
         }
     }
 
-    /// Takes a sandbox away that has ended.
+    /// Takes a sandbox away that has ended, unless somebody else did; it may even run again.
     fn end(&self, id: SandboxId) {
+        if !self.has_ended(id) {
+            return;
+        }
         let stop = Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE };
         match self.execute(stop) {
             Ok(_) => {
@@ -167,17 +223,6 @@ impl Engine {
             // Whoever waited for it was faster.
             Err(EngineError::Refused(reason)) => tracing::debug!(%reason, "stopped already"),
             Err(error) => tracing::error!(%error, sandbox = %id.short(), "cannot be stopped"),
-        }
-    }
-
-    /// Finds sandboxes that have ended without anybody noticing.
-    fn look_for_ends(&self) {
-        for (id, process, namespace) in self.running() {
-            let gone = process.is_some_and(|process| !fairway_kernel::process::running(process))
-                || namespace.is_some_and(|namespace| fairway_kernel::namespace::open(&namespace).is_err());
-            if gone {
-                self.end(id);
-            }
         }
     }
 }
@@ -215,16 +260,16 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
 
 /// Attends to what is noticed, one thing after the other.
 fn attend(engine: &Weak<Engine>) {
-    let mut glanced = Instant::now();
-    let mut ending: Vec<(SandboxId, Instant)> = Vec::new();
+    let (mut glanced, mut tried) = (Instant::now(), Instant::now());
+    let mut rounds = Rounds::default();
+    let mut ending: HashMap<SandboxId, Instant> = HashMap::new();
     loop {
         let Some(strong) = engine.upgrade() else { return };
-        let (due, early) = ending.into_iter().partition(|(_, since)| since.elapsed() >= GRACE);
-        ending = early;
-        let due: Vec<(SandboxId, Instant)> = due;
-        due.into_iter().for_each(|(id, _)| strong.end(id));
+        let due: Vec<SandboxId> =
+            ending.extract_if(|_, since| since.elapsed() >= GRACE).map(|(id, _)| id).collect();
+        due.into_iter().for_each(|id| strong.end(id));
         let glance = GLANCE.saturating_sub(glanced.elapsed());
-        let grace = ending.first().map_or(GLANCE, |(_, since)| GRACE.saturating_sub(since.elapsed()));
+        let grace = ending.values().min().map_or(GLANCE, |since| GRACE.saturating_sub(since.elapsed()));
         let rest = glance.min(grace);
         let events = strong.ends.watch.wait(Some(rest)).unwrap_or_else(|error| {
             tracing::warn!(%error, "the end of sandboxes may be noticed late");
@@ -234,7 +279,7 @@ fn attend(engine: &Weak<Engine>) {
         for event in events {
             match event {
                 watch::Event::ProcessEnded(id) | watch::Event::NamespaceGone(id) => {
-                    ending.push((id, Instant::now()));
+                    ending.entry(id).or_insert_with(Instant::now);
                 }
                 watch::Event::FileChanged(_) => strong.follow_host(),
                 watch::Event::Woken => {}
@@ -242,15 +287,24 @@ fn attend(engine: &Weak<Engine>) {
         }
         if strong.ends.heal.swap(false, Ordering::AcqRel) {
             std::thread::sleep(SETTLING);
-            strong.look_for_ends();
+            for id in strong.ended() {
+                ending.entry(id).or_insert_with(Instant::now);
+            }
             if let Err(error) = strong.heal() {
                 tracing::error!(%error, "not everything could be mended; it is tried again");
-                strong.ends.heal.store(true, Ordering::Release);
+                strong.ends.try_again();
             }
         }
         if glanced.elapsed() >= GLANCE {
             strong.glance();
+            rounds.go_on(&strong);
             glanced = Instant::now();
+        }
+        if tried.elapsed() >= ANOTHER_TRY {
+            if strong.ends.unfinished.swap(false, Ordering::AcqRel) {
+                strong.ends.heal.store(true, Ordering::Release);
+            }
+            tried = Instant::now();
         }
     }
 }

@@ -113,6 +113,8 @@ impl Proxy {
         match (self.ports.insert(port, used), self.ports.get(&port)) {
             // A new socket for the same port: what is established goes on.
             (Some(Use::Tcp(old)), Some(Use::Tcp(new))) => self.tcp.replace(poller, old, *new),
+            // Nobody new is accepted; what is established goes on here as well.
+            (Some(Use::Tcp(old)), Some(Use::Hold(_))) => self.tcp.close(poller, old, false),
             (Some(old), _) => self.close(poller, old),
             (None, _) => {}
         }

@@ -251,8 +251,11 @@ fn a_held_port_is_held_and_can_be_carried_later() {
     assert_eq!(TcpListener::bind(address).unwrap_err().kind(), ErrorKind::AddrInUse);
     assert!(relay.client.describe().unwrap().contains(&held));
     relay.insert(port(Protocol::Tcp, address, echo(3)), Vec::new());
-    assert_eq!(read_byte(&mut connect(address)).unwrap(), 3);
+    let mut carried = connect(address);
+    assert_eq!(read_byte(&mut carried).unwrap(), 3);
     relay.insert(held, Vec::new());
+    carried.write_all(&[8]).unwrap();
+    assert_eq!(read_byte(&mut carried).unwrap(), 8, "what is established goes on");
     relay.remove(RecordKey::Port(Protocol::Tcp, address));
     TcpListener::bind(address).unwrap();
 }

@@ -1,0 +1,113 @@
+//! Looking into sandboxes, one after the other: what is done inside is told, not undone.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+
+use fairway_core::model::{Namespace, SandboxId};
+use fairway_core::plan::{InsideRoutes, Key, Object, Owner, VethLink};
+use fairway_kernel::namespace;
+use fairway_kernel::route::{InsideState, observe_inside};
+
+use crate::{Engine, inside};
+
+/// In how many turns all sandboxes are looked into, as long as they are not too many.
+const TURNS: usize = 5;
+/// How many are looked into in one turn at most: each look takes a fifth of a millisecond.
+const MOST: usize = 20;
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    /// The sandbox that was looked into last.
+    last: Option<SandboxId>,
+    /// What was told of sandboxes that are not as they were made.
+    told: HashMap<SandboxId, Vec<String>>,
+}
+
+/// What is to be inside one sandbox.
+struct Wanted {
+    namespace: Namespace,
+    links: Vec<VethLink>,
+    routes: Option<InsideRoutes>,
+}
+
+impl Wanted {
+    fn differences(&self, found: &InsideState) -> Vec<String> {
+        let links = self.links.iter().flat_map(|link| inside::differences(link, found));
+        let mut differences: Vec<String> = links.collect();
+        if self.routes.as_ref().is_some_and(|routes| !inside::has_routes(routes, found)) {
+            differences.push("the default routes are others".to_owned());
+        }
+        differences
+    }
+}
+
+impl Rounds {
+    /// Looks into the next few sandboxes.
+    pub fn go_on(&mut self, engine: &Engine) {
+        let mut all: Vec<SandboxId> = engine.read(|world| {
+            world.sandboxes().filter(|sandbox| sandbox.running()).map(|sandbox| sandbox.id).collect()
+        });
+        all.sort_unstable();
+        self.told.retain(|id, _| all.binary_search(id).is_ok());
+        let next = self.last.map_or(0, |last| all.partition_point(|id| *id <= last));
+        let few = all.len().div_ceil(TURNS).min(MOST);
+        for id in all.iter().cycle().skip(next).take(few) {
+            self.look_into(engine, *id);
+            self.last = Some(*id);
+        }
+    }
+
+    fn look_into(&mut self, engine: &Engine, id: SandboxId) {
+        let known = self.told.get(&id).cloned().unwrap_or_default();
+        let Some(found) = engine.differences_inside(id) else { return };
+        if found == known {
+            return;
+        }
+        // Perhaps it is being changed by us: then it is as wanted as soon as nobody works on it.
+        let found = {
+            let _alone = engine.calm.write().unwrap_or_else(PoisonError::into_inner);
+            engine.differences_inside(id)
+        };
+        match found {
+            Some(found) if found.is_empty() && !known.is_empty() => {
+                self.told.remove(&id);
+                tracing::info!(sandbox = %id.short(), "its inside is again as it was made");
+            }
+            Some(found) if found != known => {
+                let what = found.join(", ");
+                tracing::warn!(sandbox = %id.short(), "changed inside the sandbox, and left so: {what}");
+                self.told.insert(id, found);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Engine {
+    /// What inside a sandbox is other than it was made, in words; none if it cannot be known, or has
+    /// no inside of ours.
+    fn differences_inside(&self, id: SandboxId) -> Option<Vec<String>> {
+        let wanted = self.wanted_inside(id)?;
+        let handle = namespace::open(&wanted.namespace).ok()?;
+        let found = observe_inside(&self.workers, &handle).ok()?;
+        Some(wanted.differences(&found))
+    }
+
+    fn wanted_inside(&self, id: SandboxId) -> Option<Wanted> {
+        let state = self.state();
+        let fragment = state.plan.get(&Owner::Sandbox(id))?;
+        let Some(Object::Inside(namespace, _)) = fragment.get(&Key::Inside(id)) else { return None };
+        let routes = match fragment.get(&Key::Routes(id)) {
+            Some(Object::Routes(routes)) => Some(routes.clone()),
+            _ => None,
+        };
+        let endpoints = state.world.endpoints_of_sandbox(id).into_iter();
+        let fragments = endpoints.filter_map(|endpoint| state.plan.get(&Owner::Endpoint(endpoint.id)));
+        let links = fragments.flat_map(|fragment| fragment.values()).filter_map(|object| match object {
+            Object::Veth(link) => Some(link.clone()),
+            _ => None,
+        });
+        Some(Wanted { namespace: namespace.clone(), links: links.collect(), routes })
+    }
+}
