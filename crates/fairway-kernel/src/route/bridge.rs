@@ -11,7 +11,8 @@ use crate::sysctl;
 
 impl Links {
     /// Makes a bridge as planned, or makes ours of that name so, and returns it. It is up at the
-    /// end; before that it has no IPv6 but what was asked for and hears no router advertisements.
+    /// end; before that it has no IPv6 but what was asked for and hears no router advertisements. Its addresses are
+    /// usable at once.
     ///
     /// # Errors
     /// [`Error::Foreign`] if the name belongs to something else; [`Error::Netlink`],
@@ -48,6 +49,9 @@ impl Links {
         )?;
         if self.ipv6 {
             sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+            // While the link-local address, which follows from our MAC address, was still being tried for a
+            // second, what the host forwards would be lost: neighbours are asked with it.
+            sysctl::write(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
             let disabled = if bridge.ipv6 { "0" } else { "1" };
             sysctl::write(&format!("net/ipv6/conf/{name}/disable_ipv6"), disabled)?;
         }

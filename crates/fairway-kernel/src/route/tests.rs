@@ -117,6 +117,7 @@ fn a_bridge_is_as_planned_and_applying_it_again_changes_nothing() {
         assert_eq!(addresses_of(&addresses, made.index), ["10.0.0.1/24", "fd00::1/64"]);
         assert_eq!(sysctl::read("net/ipv4/conf/fairway0/route_localnet").unwrap(), "1");
         assert_eq!(sysctl::read("net/ipv6/conf/fairway0/accept_ra").unwrap(), "0");
+        assert_eq!(sysctl::read("net/ipv6/conf/fairway0/accept_dad").unwrap(), "0");
         assert_eq!(host.links.apply_bridge(&plan).unwrap(), made);
         assert_eq!(host.links.all().unwrap().len(), 2);
     });
