@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod daemon;
+mod deny;
 mod harness;
 mod matrix;
+mod ping;
 mod publish;
