@@ -19,6 +19,8 @@ const GUARD_PRIORITY: i32 = -400;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// The tags of IEEE 802.1Q and 802.1ad.
+const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
 /// Neighbour advertisement, RFC 4861 4.4.
 const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const LOOPBACK_IPV4: [u8; 1] = [127];
@@ -251,11 +253,16 @@ fn guard() -> Chain {
             .comment(what)
     };
     let (macs, own_macs) = (SetName::OwnedMacs, SetName::OwnMacs);
-    let (ipv4, arp) = (|| rule().ether_type(ETHERTYPE_IPV4), || rule().ether_type(ETHERTYPE_ARP));
-    let ipv6 = || rule().ether_type(ETHERTYPE_IPV6);
+    // What is behind the first tag, as the receiver will see it: to one with priority alone (VLAN 0) it is
+    // as if there were none. The EtherType in the frame would be that of the tag.
+    let carries = |kind: u16| rule().is(L::Meta(MetaKey::Protocol), kind.to_be_bytes());
+    let (ipv4, arp) = (|| carries(ETHERTYPE_IPV4), || carries(ETHERTYPE_ARP));
+    let ipv6 = || carries(ETHERTYPE_IPV6);
     let advertisement = ipv6().icmpv6().is(L::ICMPV6_TYPE, [ICMPV6_NEIGHBOUR_ADVERTISEMENT]);
     Chain::base("guard", ChainKind::Filter, Hook::Prerouting, GUARD_PRIORITY).with([
         ours.comment("no port of a sandbox"),
+        carries(ETHERTYPES_VLAN[0]).counter().drop().comment("a tag behind a tag hides what follows"),
+        carries(ETHERTYPES_VLAN[1]).counter().drop().comment("a tag behind a tag hides what follows"),
         claims(rule(), L::ETHER_SOURCE, macs, own_macs, "another's MAC"),
         claims(ipv4(), L::IP_SOURCE, SetName::Owned4, SetName::Own4, "another's address"),
         claims(arp(), L::ARP_SENDER_ETHER, macs, own_macs, "another's MAC by ARP"),
