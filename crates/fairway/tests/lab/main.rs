@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod crash;
 mod daemon;
 mod deny;
 mod harness;
+mod kernel_state;
 mod matrix;
 mod ping;
 mod publish;
+mod spoof;
