@@ -41,9 +41,14 @@ impl Daemon {
 
     /// Starts the process and does not wait for it.
     pub fn launch(&mut self, flags: &[&str]) {
+        self.launch_with(flags, &[]);
+    }
+
+    /// Starts the process with these environment variables, and does not wait for it.
+    pub fn launch_with(&mut self, flags: &[&str], variables: &[(&str, &str)]) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
-        command.args(["-H", &self.socket, "daemon"]).args(flags).env("NO_COLOR", "1");
+        command.args(["-H", &self.socket, "daemon"]).args(flags).env("NO_COLOR", "1").envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(File::from(log));
         self.process = Some(self.host.spawn(&mut command).unwrap());
     }
