@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fairway_core::model::{SandboxId, SandboxKind};
+use fairway_core::plan::{FileName, Key};
 use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
 use fairway_kernel::process::{self, Process};
 use rustix::process::Signal;
@@ -39,9 +40,19 @@ impl Engine {
         }
         self.await_report(id);
         match self.execute(stop()) {
-            Err(EngineError::Refused(_)) => Ok(()),
+            Err(EngineError::Refused(_)) => {
+                self.await_changes(id);
+                Ok(())
+            }
             outcome => outcome.map(drop),
         }
+    }
+
+    /// Waits until what was decided about a sandbox has been carried out.
+    fn await_changes(&self, id: SandboxId) {
+        let touched = [Key::Inside(id), Key::File(id, FileName::Hosts)];
+        let mut turn = self.state().ordering.turn([], &touched);
+        turn.wait();
     }
 
     /// Waits for whoever started the process to tell how it ended.

@@ -167,7 +167,7 @@ impl Demo {
         if output.status.success() { Ok(()) } else { Err(text.into_owned().into()) }
     }
 
-    /// Runs a sandbox that answers on port 80.
+    /// Runs a sandbox that answers on port 80, and waits until it does.
     fn serve(&self, name: &str, options: &[&str]) -> Result<(), Failure> {
         let program = self.program.display().to_string();
         let shown = ["run", "-d", "--name", name].iter().chain(options).copied().collect::<Vec<_>>().join(" ");
@@ -176,10 +176,17 @@ impl Demo {
         arguments.extend(options);
         arguments.extend(["--", &program, visitor::SERVE, "80"]);
         let output = self.host.run(self.command(&arguments).stdin(Stdio::null()))?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
+        let deadline = Instant::now() + PATIENCE;
+        while self.host.run_in(|| visitor::ask("172.18.0.2:80"))? == visitor::REFUSED {
+            if Instant::now() > deadline {
+                return Err("the server in the sandbox does not answer".into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Asks from a sandbox that exists for that alone.

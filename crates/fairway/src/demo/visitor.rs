@@ -12,6 +12,9 @@ pub const SERVE: &str = "demo-server";
 /// The hidden subcommand that asks such a server.
 pub const ASK: &str = "demo-client";
 
+/// The answer of a port that nobody listens at.
+pub const REFUSED: &str = "refused";
+
 const LOST: Duration = Duration::from_millis(1500);
 
 /// Runs the part of the demo that this program was started as, if it was.
@@ -53,7 +56,7 @@ pub fn ask(target: &str) -> String {
     });
     match answer {
         Ok(source) => format!("answered; it saw {}", source.trim()),
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => REFUSED.to_owned(),
         Err(_) => "no answer".to_owned(),
     }
 }
