@@ -26,7 +26,7 @@ mod template;
 mod usage;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::builder::styling::Styles;
@@ -72,7 +72,7 @@ enum Level {
     Info,
     Warn,
     Error,
-    /// Docker's name for what ends the program; here the same as error
+    // Docker's name for what ends the program; here the same as `Error`.
     Fatal,
 }
 
@@ -224,5 +224,9 @@ fn log(debug: bool, level: Option<Level>) {
         Some(Level::Warn) => "warn",
         Some(Level::Error | Level::Fatal) => "error",
     };
-    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(filter)
+        .init();
 }

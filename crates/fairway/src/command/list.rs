@@ -108,8 +108,11 @@ fn row(summary: &ContainerSummary, now: i64, whole: bool) -> Value {
     ])
 }
 
-/// A command in quotes, shortened unless all of it is wanted.
+/// A command in quotes, shortened unless all of it is wanted; nothing where there is none.
 fn command(text: &str, whole: bool) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     if whole || text.chars().count() <= COMMAND_WIDTH {
         return format!("{text:?}");
     }
@@ -123,6 +126,7 @@ mod tests {
 
     #[test]
     fn commands_are_quoted_and_shortened() {
+        assert_eq!(command("", false), "");
         assert_eq!(command("sleep 1000", false), "\"sleep 1000\"");
         assert_eq!(command("python3 -m http.server 80", false), "\"python3 -m http.ser…\"");
         assert_eq!(command("python3 -m http.server 80", true), "\"python3 -m http.server 80\"");

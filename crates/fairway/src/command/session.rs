@@ -26,14 +26,18 @@ pub(super) struct Session {
 struct Context {
     host: String,
     sandbox: String,
+    record: PathBuf,
 }
 
 /// Tells the daemon how a detached command ended; for [`process::stage`].
 pub fn report(context: &str, ending: Ending) {
-    let Ok(Context { host, sandbox }) = serde_json::from_str(context) else { return };
-    if let Ok(mut client) = Client::new(&host) {
-        // A daemon that does not run reads the record of the supervisor when it starts.
-        let _ = client.exited(&sandbox, ending.code);
+    let Ok(Context { host, sandbox, record }) = serde_json::from_str(context) else { return };
+    let Ok(mut client) = Client::new(&host) else { return };
+    match client.exited(&sandbox, ending.code).map_err(CommandError::from) {
+        // A daemon that does not run reads the record when it starts.
+        Err(error) if !error.not_found() => {}
+        // Else nobody needs it, and nobody may know that it is there. One that is gone is fine.
+        _ => drop(fs::remove_file(record)),
     }
 }
 
@@ -57,8 +61,14 @@ impl Session {
             Err(error) => return Err(self.unreleased(&known.id, error)),
         };
         running.notes().iter().for_each(|note| tracing::warn!("{note}"));
+        let process = running.identity();
         let code = running.wait_forwarding_signals().map_err(CommandError::Wait)?;
-        self.tell_exit(&known.id, code);
+        if let Err(error) = self.tell_exit(&known.id, code) {
+            warn(&format!("the daemon was not told that {sandbox} ended: {error}"));
+            let at = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+            // For the next daemon. Without it that knows only that the command ended.
+            let _ = Ending { process, code, at }.write(&record_path(&log_path(&known)?));
+        }
         Ok(code)
     }
 
@@ -73,13 +83,10 @@ impl Session {
                 source,
             })?;
         }
-        let context = Context { host: self.host.clone(), sandbox: known.id.clone() };
-        let order = Order {
-            launch,
-            record: log.with_extension("exit"),
-            log,
-            context: serde_json::to_string(&context).unwrap_or_default(),
-        };
+        let (host, sandbox, record) = (self.host.clone(), known.id.clone(), record_path(&log));
+        let context = Context { host, sandbox, record: record.clone() };
+        let order =
+            Order { launch, record, log, context: serde_json::to_string(&context).unwrap_or_default() };
         let detached = process::detach(&order)?;
         let pid = detached.identity().pid;
         let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
@@ -92,17 +99,16 @@ impl Session {
 
     /// The process was connected, but did not become its command: it is over.
     fn unreleased(&mut self, sandbox: &str, error: LaunchError) -> CommandError {
-        self.tell_exit(sandbox, error.exit_code());
+        // A daemon that is not told notices by itself; the failure is what the user needs to know.
+        let _ = self.tell_exit(sandbox, error.exit_code());
         error.into()
     }
 
-    fn tell_exit(&mut self, sandbox: &str, code: i32) {
+    fn tell_exit(&mut self, sandbox: &str, code: i32) -> Result<(), CommandError> {
         match self.client.exited(sandbox, code).map_err(CommandError::from) {
             // The daemon may have noticed by itself, and forgotten a sandbox run with `--rm`.
-            Err(error) if !error.not_found() => {
-                warn(&format!("the daemon was not told that {sandbox} ended with exit code {code}: {error}"));
-            }
-            _ => {}
+            Err(error) if error.not_found() => Ok(()),
+            told => told,
         }
     }
 
@@ -148,14 +154,25 @@ impl Session {
         })
     }
 
-    /// What no sandbox may see: the daemon's socket, and the directory with all sandboxes' files, in
-    /// which a socket stays out of sight also when a new daemon makes it anew.
+    /// What no sandbox may see: the daemon's socket, and the directory with the relay's and with all
+    /// sandboxes' files, in which a socket stays out of sight also when a new daemon makes it anew.
     fn hidden(&self, known: &ContainerInspect) -> Vec<PathBuf> {
-        let socket = Path::new(self.host.strip_prefix("unix://").unwrap_or_default());
-        let mut hidden = vec![fs::canonicalize(socket).unwrap_or_else(|_| socket.to_owned())];
+        let named = Path::new(self.host.strip_prefix("unix://").unwrap_or_default());
+        let socket = fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
+        // The default socket is a link to one in that directory.
+        let by_link = named.is_symlink().then(|| socket.parent()).flatten();
         // EXEC_ROOT/sandboxes/ID/resolv.conf
-        let exec_root = Path::new(&known.resolv_conf_path).ancestors().nth(3);
-        hidden.extend(exec_root.filter(|root| root.parent().is_some()).map(Path::to_owned));
+        let by_file = Path::new(&known.resolv_conf_path).ancestors().nth(3);
+        let mut hidden: Vec<PathBuf> = [by_link, by_file]
+            .into_iter()
+            .flatten()
+            .filter(|it| it.parent().is_some())
+            .map(Path::to_owned)
+            .collect();
+        hidden.dedup();
+        if !hidden.iter().any(|directory| socket.starts_with(directory)) {
+            hidden.push(socket);
+        }
         hidden
     }
 }
@@ -180,6 +197,11 @@ pub(super) fn log_path(known: &ContainerInspect) -> Result<PathBuf, CommandError
         "" => Err(CommandError::NoLog(known.name.trim_start_matches('/').to_owned())),
         path => Ok(path.into()),
     }
+}
+
+/// Where it is written how a sandbox's command ended when the daemon could not be told.
+fn record_path(log: &Path) -> PathBuf {
+    log.with_extension("exit")
 }
 
 fn in_process(pid: u32) -> AttachNamespace {

@@ -54,7 +54,11 @@ impl Ending {
         serde_json::from_slice(&text).ok().filter(|ending: &Self| ending.process == process)
     }
 
-    fn write(&self, record: &Path) -> io::Result<()> {
+    /// Writes it down, so that [`Ending::read`] finds it.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn write(&self, record: &Path) -> io::Result<()> {
         let draft = record.with_extension("draft");
         fs::write(&draft, serde_json::to_vec(self)?)?;
         fs::rename(draft, record)
