@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -27,6 +28,9 @@ pub enum ListenError {
     },
 }
 
+/// How long a daemon that was killed may take to be gone.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// Where clients look when they are told nothing.
 pub const DEFAULT: &str = "/run/fairway.sock";
 
@@ -42,8 +46,12 @@ const SOCKET: &str = "api.sock";
 /// Another daemon has it, or the system refuses.
 pub fn listen(path: &Path, exec_root: &Path) -> Result<UnixListener, ListenError> {
     let socket = if path == Path::new(DEFAULT) { exec_root.join(SOCKET) } else { path.to_owned() };
-    if UnixStream::connect(path).is_ok() {
-        return Err(ListenError::Taken(path.to_owned()));
+    let since = Instant::now();
+    while UnixStream::connect(path).is_ok() {
+        if since.elapsed() > LEAVING {
+            return Err(ListenError::Taken(path.to_owned()));
+        }
+        std::thread::sleep(LEAVING / 100);
     }
     let listener = bind(&socket).map_err(|source| ListenError::Refused { path: socket.clone(), source })?;
     if path != socket {
