@@ -72,16 +72,12 @@ fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     if protocol == Protocol::Tcp {
-        // Connections of a former listener that are still in TIME_WAIT must not stand in the way;
-        // afterwards the option is off, for with it another program could bind the port too.
+        // Connections of a former listener that are still in TIME_WAIT must not stand in the way.
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
     if protocol == Protocol::Tcp {
-        sockopt::set_socket_reuseaddr(&socket, false)?;
-        if listens {
-            rustix::net::listen(&socket, BACKLOG)?;
-        }
+        listen(&socket, listens)?;
     }
     Ok(socket)
 }
@@ -93,10 +89,18 @@ pub fn set_listening(socket: &OwnedFd, protocol: Protocol, listens: bool) -> Res
     if protocol != Protocol::Tcp || sockopt::socket_acceptconn(socket)? == listens {
         return Ok(());
     }
-    match listens {
-        true => rustix::net::listen(socket, BACKLOG),
-        false => rustix::net::shutdown(socket, Shutdown::Read),
+    if !listens {
+        rustix::net::shutdown(socket, Shutdown::Read)?;
     }
+    listen(socket, listens)
+}
+
+/// Makes a bound socket listen, or keeps others from its port if it does not: with SO_REUSEADDR another
+/// program could bind a port that nobody listens at. A listener keeps the option, which its connections
+/// inherit: else those in TIME_WAIT would hold the port when the listener is gone.
+fn listen(socket: &OwnedFd, listens: bool) -> Result<(), Errno> {
+    sockopt::set_socket_reuseaddr(socket, listens)?;
+    if listens { rustix::net::listen(socket, BACKLOG) } else { Ok(()) }
 }
 
 /// The sockets that we hold, by what they are bound to.
@@ -166,6 +170,21 @@ mod tests {
                 .to_string()
                 .starts_with(&format!("failed to bind host port {address}/tcp: address already in use"))
         );
+    }
+
+    #[test]
+    fn a_port_is_had_again_while_its_connections_linger() {
+        let first = bind(Protocol::Tcp, any_port(), true).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&first).unwrap()).unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let mut accepted = rustix::net::accept(&first);
+        while accepted == Err(Errno::AGAIN) {
+            accepted = rustix::net::accept(&first);
+        }
+        // Who closes first is in TIME_WAIT: our side.
+        drop(accepted.unwrap());
+        drop((client, first));
+        bind(Protocol::Tcp, address, true).unwrap();
     }
 
     #[test]
