@@ -52,11 +52,12 @@ struct Arguments {
         global = true,
         env = "FAIRWAY_HOST",
         hide_env_values = true,
-        value_name = "SOCKET"
+        value_name = "SOCKET",
+        help_heading = "Global options"
     )]
     host: Option<String>,
     /// Enable debug mode
-    #[arg(short = 'D', long, global = true)]
+    #[arg(short = 'D', long, global = true, help_heading = "Global options")]
     debug: bool,
     /// Set the logging level
     #[arg(short = 'l', long, value_enum, value_name = "LEVEL")]

@@ -1,0 +1,29 @@
+//! The command line as its users meet it: the program is run, and what it prints and returns is
+//! looked at. What needs a daemon gets one that answers by rote.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+
+mod help;
+mod refusals;
+mod rote;
+mod shown;
+
+use std::process::{Command, Output, Stdio};
+
+/// Where no daemon listens.
+const NOBODY: &str = "unix:///nonexistent/fairway.sock";
+
+/// The program, with words that stand for what it is told.
+fn fairway(host: &str, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fairway"))
+        .args(words)
+        .env("FAIRWAY_HOST", host)
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}

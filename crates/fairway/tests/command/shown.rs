@@ -1,0 +1,227 @@
+//! What commands show of a daemon's answers, and what they ask it.
+
+use fairway_api::types::{
+    ContainerInspect, ContainerSummary, NetworkInspect, NetworksDeleted, PortBinding, PortSummary,
+};
+
+use super::rote::{Answer, Rote};
+use super::{fairway, text};
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+fn refusal(message: &str) -> String {
+    format!(r#"{{"message":{message:?}}}"#)
+}
+
+fn network(name: &str, id: &str, driver: &str) -> NetworkInspect {
+    NetworkInspect {
+        name: name.to_owned(),
+        id: id.repeat(64),
+        driver: driver.to_owned(),
+        scope: "local".to_owned(),
+        ..NetworkInspect::default()
+    }
+}
+
+/// The output, the errors and the exit code, as a person would want to read them.
+fn told(rote: &Rote, words: &[&str]) -> String {
+    let output = fairway(&rote.host, words);
+    let mut told = text(&output.stdout);
+    for line in text(&output.stderr).lines() {
+        told.push_str(&format!("! {line}\n"));
+    }
+    told + &format!("= {}", output.status.code().unwrap())
+}
+
+#[test]
+fn networks_are_listed_by_name() {
+    let networks =
+        vec![network("none", "c", "null"), network("app", "b", "bridge"), network("bridge", "a", "bridge")];
+    let rote = Rote::new(vec![("GET /networks?", 200, json(&networks))]);
+    insta::assert_snapshot!(told(&rote, &["network", "ls"]), @"
+    NETWORK ID     NAME      DRIVER    SCOPE
+    bbbbbbbbbbbb   app       bridge    local
+    aaaaaaaaaaaa   bridge    bridge    local
+    cccccccccccc   none      null      local
+    = 0
+    ");
+    insta::assert_snapshot!(told(&rote, &["network", "ls", "--format", "{{.Name}} {{.ID}}"]), @"
+    app bbbbbbbbbbbb
+    bridge aaaaaaaaaaaa
+    none cccccccccccc
+    = 0
+    ");
+    told(&rote, &["network", "ls", "-q", "-f", "driver=bridge", "--filter", "label=a=b"]);
+    // {"driver":["bridge"],"label":["a=b"]}
+    let asked =
+        "GET /networks?filters=%7B%22driver%22%3A%5B%22bridge%22%5D%2C%22label%22%3A%5B%22a%3Db%22%5D%7D";
+    assert_eq!(rote.asked().last().unwrap(), asked);
+}
+
+#[test]
+fn what_is_not_there_is_told_after_what_is() {
+    let rote = Rote::new(vec![
+        ("GET /networks/app", 200, json(&network("app", "b", "bridge"))),
+        ("GET /", 404, refusal("no")),
+    ]);
+    insta::assert_snapshot!(told(&rote, &["network", "inspect", "nosuch"]), @"
+    []
+    ! Error: No such network: nosuch
+    = 1
+    ");
+    insta::assert_snapshot!(told(&rote, &["inspect", "nosuch", "app", "-f", "{{.Name}} {{.Driver}}"]), @"
+    app bridge
+    ! Error: No such object: nosuch
+    = 1
+    ");
+    insta::assert_snapshot!(told(&rote, &["inspect", "--type", "container", "app"]), @"
+    []
+    ! Error: No such container: app
+    = 1
+    ");
+    let whole = told(&rote, &["network", "inspect", "app"]);
+    assert!(whole.starts_with("[\n    {\n        \"Name\": \"app\",\n"), "{whole}");
+}
+
+#[test]
+fn each_of_several_is_removed_or_told_of() {
+    let answers: Vec<Answer> = vec![
+        ("DELETE /networks/app", 204, String::new()),
+        ("DELETE /networks/bridge", 403, refusal("bridge is a pre-defined network and cannot be removed")),
+        ("DELETE /", 404, refusal("no")),
+    ];
+    let rote = Rote::new(answers);
+    insta::assert_snapshot!(told(&rote, &["network", "rm", "nosuch", "bridge", "app"]), @"
+    app
+    ! Error: No such network: nosuch
+    ! Error response from daemon: bridge is a pre-defined network and cannot be removed
+    = 1
+    ");
+    insta::assert_snapshot!(told(&rote, &["network", "rm", "-f", "nosuch"]), @"= 0");
+    insta::assert_snapshot!(told(&rote, &["rm", "nosuch"]), @"
+    ! Error: No such container: nosuch
+    = 1
+    ");
+}
+
+#[test]
+fn pruning_asks_first() {
+    let deleted = NetworksDeleted { networks_deleted: Some(vec!["app".to_owned(), "db".to_owned()]) };
+    let rote = Rote::new(vec![("POST /networks/prune", 200, json(&deleted))]);
+    insta::assert_snapshot!(told(&rote, &["network", "prune"]), @"
+    WARNING! This will remove all custom networks not used by at least one container.
+    Are you sure you want to continue? [y/N] 
+    = 0
+    ");
+    assert_eq!(rote.asked(), [""; 0]);
+    insta::assert_snapshot!(told(&rote, &["network", "prune", "-f"]), @"
+    Deleted Networks:
+    app
+    db
+
+    = 0
+    ");
+}
+
+#[test]
+fn sandboxes_are_listed_with_their_ports() {
+    let port = |ip: &str, public_port| PortSummary {
+        ip: ip.to_owned(),
+        private_port: 80,
+        public_port,
+        kind: "tcp".to_owned(),
+    };
+    let web = ContainerSummary {
+        id: "ab".repeat(32),
+        names: vec!["/web".to_owned()],
+        command: "python3 -m http.server 80".to_owned(),
+        created: 0,
+        status: "Up 5 minutes".to_owned(),
+        ports: vec![port("0.0.0.0", 8080), port("::", 8080)],
+        ..ContainerSummary::default()
+    };
+    let info = r#"{"Warnings":["published ports are not forwarded: --iptables=false","something else"]}"#;
+    let rote = Rote::new(vec![
+        ("GET /containers/json?all=0", 200, json(&vec![web.clone()])),
+        ("GET /containers/json?all=1", 200, json(&[ContainerSummary { ports: Vec::new(), ..web }])),
+        ("GET /info", 200, info.to_owned()),
+    ]);
+    let format = "table {{.ID}}\\t{{.Command}}\\t{{.Status}}\\t{{.Ports}}\\t{{.Names}}";
+    insta::assert_snapshot!(told(&rote, &["ps", "--format", format]), @r#"
+    CONTAINER ID   COMMAND                  STATUS         PORTS                                     NAMES
+    abababababab   "python3 -m http.ser…"   Up 5 minutes   0.0.0.0:8080->80/tcp, [::]:8080->80/tcp   web
+    ! WARNING: published ports are not forwarded: --iptables=false
+    = 0
+    "#);
+    insta::assert_snapshot!(told(&rote, &["ps", "-aq"]), @"
+    abababababab
+    = 0
+    ");
+}
+
+#[test]
+fn a_port_that_is_not_published_is_a_failure() {
+    let mut web = ContainerInspect::default();
+    let binding = PortBinding { host_ip: "::".to_owned(), host_port: "8080".to_owned() };
+    web.network_settings.ports = [("80/tcp".to_owned(), Some(vec![binding]))].into();
+    let rote = Rote::new(vec![("GET /containers/web/json", 200, json(&web))]);
+    insta::assert_snapshot!(told(&rote, &["port", "web"]), @"
+    80/tcp -> [::]:8080
+    = 0
+    ");
+    insta::assert_snapshot!(told(&rote, &["port", "web", "53/udp"]), @"
+    ! Error: No public port '53/udp' published for web
+    = 1
+    ");
+    insta::assert_snapshot!(told(&rote, &["exec", "web", "true"]), @"
+    ! Error response from daemon: Container web is not running: start it first
+    = 1
+    ");
+}
+
+#[test]
+fn what_is_created_is_asked_for_in_dockers_json() {
+    let rote = Rote::new(vec![
+        ("POST /networks/create", 201, r#"{"Id":"abc","Warning":"mind this"}"#.to_owned()),
+        ("POST /networks/app/connect", 200, String::new()),
+        ("POST /containers/create", 409, refusal("Conflict. The container name is in use")),
+    ]);
+    let words = "network create --subnet 10.1.0.0/24 --gateway 10.1.0.9 --ip-range 10.1.0.128/25 --aux-address a=10.1.0.5 \
+                 --ipv4=false --ipv6 --internal -o mtu=1400 --label x=y app";
+    insta::assert_snapshot!(told(&rote, &words.split_whitespace().collect::<Vec<_>>()), @"
+    abc
+    ! WARNING: mind this
+    = 0
+    ");
+    told(
+        &rote,
+        &["network", "connect", "--ip", "10.1.0.7", "--alias", "db", "--gw-priority", "-3", "app", "web"],
+    );
+    let words =
+        ["run", "--name", "web", "--rm", "-p", "8080:80", "-e", "A=b", "sh", "-c", "true", "--", "-x"];
+    insta::assert_snapshot!(told(&rote, &words), @"
+    ! fairway: Error response from daemon: Conflict. The container name is in use
+    = 125
+    ");
+    let bodies: Vec<serde_json::Value> = rote
+        .asked()
+        .iter()
+        .map(|asked| serde_json::from_str(asked.splitn(3, ' ').nth(2).unwrap()).unwrap())
+        .collect();
+    let [network, endpoint, container] = bodies.try_into().unwrap();
+    assert_eq!(
+        network["IPAM"]["Config"],
+        serde_json::json!([{"Subnet": "10.1.0.0/24", "IPRange": "10.1.0.128/25", "Gateway": "10.1.0.9",
+            "AuxiliaryAddresses": {"a": "10.1.0.5"}}])
+    );
+    assert_eq!((&network["EnableIPv4"], &network["EnableIPv6"]), (&false.into(), &true.into()));
+    assert_eq!((&network["Internal"], &network["Options"]["mtu"]), (&true.into(), &"1400".into()));
+    let endpoint = &endpoint["EndpointConfig"];
+    assert_eq!(endpoint["IPAMConfig"], serde_json::json!({"IPv4Address": "10.1.0.7"}));
+    assert_eq!((&endpoint["Aliases"][0], &endpoint["GwPriority"]), (&"db".into(), &(-3).into()));
+    assert_eq!(container["Cmd"], serde_json::json!(["sh", "-c", "true", "--", "-x"]));
+    assert_eq!(container["Env"], serde_json::json!(["A=b"]));
+    assert_eq!(container["HostConfig"]["AutoRemove"], true);
+}
