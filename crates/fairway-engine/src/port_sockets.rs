@@ -178,7 +178,7 @@ mod tests {
         let address = SocketAddr::try_from(rustix::net::getsockname(&first).unwrap()).unwrap();
         let client = std::net::TcpStream::connect(address).unwrap();
         let mut accepted = rustix::net::accept(&first);
-        while accepted == Err(Errno::AGAIN) {
+        while matches!(accepted, Err(Errno::AGAIN)) {
             accepted = rustix::net::accept(&first);
         }
         // Who closes first is in TIME_WAIT: our side.
