@@ -9,6 +9,8 @@ mod deny;
 mod harness;
 mod kernel_state;
 mod matrix;
+mod names;
 mod ping;
 mod publish;
 mod spoof;
+mod upstream;

@@ -1,0 +1,65 @@
+//! A name server that is not ours: it gives one address for every name, and counts the questions.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fairway_lab::Place;
+
+/// A running server; it ends with the lab.
+pub struct Upstream {
+    asked: Arc<AtomicUsize>,
+}
+
+impl Upstream {
+    /// Listens at an address of a place, by UDP and TCP.
+    pub fn start(place: &Place, at: &str, everything_is: Ipv4Addr) -> Upstream {
+        let (udp, tcp) = place
+            .run_in(|| (UdpSocket::bind((at, 53)).unwrap(), TcpListener::bind((at, 53)).unwrap()))
+            .unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
+                count.fetch_add(1, Ordering::SeqCst);
+                // The one who asked may be gone.
+                let _ = udp.send_to(&answer(&buffer[..length], everything_is), peer);
+            }
+        });
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in tcp.incoming() {
+                let mut stream = stream.unwrap();
+                let mut length = [0; 2];
+                let Ok(()) = stream.read_exact(&mut length) else { continue };
+                let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+                let Ok(()) = stream.read_exact(&mut question) else { continue };
+                count.fetch_add(1, Ordering::SeqCst);
+                let answer = answer(&question, everything_is);
+                let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+                let _ = stream.write_all(&[&length[..], &answer].concat());
+            }
+        });
+        Upstream { asked }
+    }
+
+    /// How many questions came so far.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// The question with one A record of a lifetime of zero after it (RFC 1035, 4.1).
+fn answer(question: &[u8], address: Ipv4Addr) -> Vec<u8> {
+    let name_length = question[12..].iter().position(|byte| *byte == 0).unwrap();
+    let mut answer = question[..12 + name_length + 5].to_vec();
+    // A response, recursion available, no error; one question, one answer, nothing else.
+    answer[2] |= 0x80;
+    answer[3] = 0x80;
+    answer[4..12].copy_from_slice(&[0, 1, 0, 1, 0, 0, 0, 0]);
+    answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+    answer.extend_from_slice(&address.octets());
+    answer
+}
