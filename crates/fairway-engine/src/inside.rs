@@ -19,6 +19,9 @@ pub(crate) fn differences(wanted: &VethLink, inside: &InsideState) -> Vec<String
     if link.mac != Some(wanted.mac) {
         found.push(format!("{name} has another MAC address than {}", wanted.mac));
     }
+    if link.mtu != wanted.mtu {
+        found.push(format!("{name} has the MTU {}", link.mtu));
+    }
     for address in &wanted.addresses {
         let has =
             inside.addresses.iter().any(|found| found.interface == link.index && found.address == *address);

@@ -175,8 +175,11 @@ impl Engine {
                     observation.unwanted(Key::View(view.sandbox), Object::View((*view).clone()));
                 }
                 Record::Resolver(sandbox) => {
+                    // The World has forgotten where it was; its sockets have not.
+                    let handle = self.resolvers.namespace(*sandbox);
                     let nowhere = Namespace { path: String::new(), device: 0, inode: 0 };
-                    observation.unwanted(Key::Inside(*sandbox), Object::Inside(nowhere, true));
+                    let namespace = handle.map_or(nowhere, |handle| handle.namespace().clone());
+                    observation.unwanted(Key::Inside(*sandbox), Object::Inside(namespace, true));
                 }
                 Record::Port { .. } | Record::HostServers(_) => {}
             }

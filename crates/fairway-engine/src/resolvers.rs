@@ -3,9 +3,11 @@
 //! namespace alive.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fairway_core::model::SandboxId;
+use fairway_kernel::namespace::{self, Handle};
 
 use crate::visit::ResolverSockets;
 
@@ -27,6 +29,12 @@ impl Resolvers {
     /// All of them.
     pub fn all(&self) -> Vec<(SandboxId, ResolverSockets)> {
         self.lock().iter().map(|(sandbox, sockets)| (*sandbox, sockets.clone())).collect()
+    }
+
+    /// The namespace of a sandbox that has a resolver, wherever it is by now.
+    pub fn namespace(&self, sandbox: SandboxId) -> Option<Handle> {
+        let socket = self.lock().get(&sandbox).map(|[udp, _]| Arc::clone(udp))?;
+        namespace::of_socket(socket.as_fd()).ok()
     }
 
     /// Whether the sockets of a sandbox are here.

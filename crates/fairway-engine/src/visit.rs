@@ -61,7 +61,7 @@ impl Visit {
         }
         for (key, object) in &difference.gone {
             if let (Key::Inside(sandbox), Object::Inside(namespace, true)) = (key, object) {
-                visit(&mut visits, namespace).resolver = Some((*sandbox, false));
+                visit(&mut visits, namespace).resolver.get_or_insert((*sandbox, false));
             }
         }
         visits.into_values().collect()
@@ -95,7 +95,11 @@ impl Engine {
         let handle = match namespace::open(&visit.namespace) {
             Ok(handle) => handle,
             Err(error) if visit.makes_something() => return Err(error.into()),
-            Err(_) => return Ok(Vec::new()),
+            // Its path is gone; the namespace itself may live on.
+            Err(_) => match visit.resolver.and_then(|(sandbox, _)| self.resolvers.namespace(sandbox)) {
+                Some(handle) => handle,
+                None => return Ok(Vec::new()),
+            },
         };
         let mut pairs = self.make_pairs(&visit.links, &handle)?;
         boundary("links");

@@ -168,6 +168,20 @@ pub fn own() -> Result<Handle, Error> {
     open_any(OWN)
 }
 
+/// The network namespace that a socket belongs to. It has no path.
+///
+/// # Errors
+/// [`Error::Open`] when it is no socket, or without rights over its namespace.
+pub fn of_socket(socket: BorrowedFd<'_>) -> Result<Handle, Error> {
+    let error = |errno| Error::Open { path: "the namespace of a socket".to_owned(), errno };
+    let descriptor = crate::system::socket_namespace(socket).map_err(error)?;
+    let status = rustix::fs::fstat(&descriptor).map_err(error)?;
+    Ok(Handle {
+        descriptor: Arc::new(descriptor),
+        namespace: Namespace { path: String::new(), device: status.st_dev, inode: status.st_ino },
+    })
+}
+
 fn open_any(path: &str) -> Result<Handle, Error> {
     let error = |errno| Error::Open { path: path.to_owned(), errno };
     let descriptor =

@@ -8,7 +8,7 @@ pub mod packet;
 pub mod spawn;
 
 use std::mem::{size_of, size_of_val};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::thread::UnshareFlags;
@@ -79,6 +79,22 @@ fn set_socket_option(socket: impl AsFd, level: i32, name: i32, value: i32) -> Re
         )
     };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Opens the network namespace that a socket belongs to.
+///
+/// # Errors
+/// As ioctl(2); `EPERM` without `CAP_NET_ADMIN` over that namespace, `ENOTTY` for other files.
+pub fn socket_namespace(socket: impl AsFd) -> Result<OwnedFd, Errno> {
+    // <linux/sockios.h>
+    const SIOCGSKNS: libc::Ioctl = 0x894C;
+    // SAFETY: the request takes no argument that the kernel would read or write.
+    let descriptor = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCGSKNS) };
+    if descriptor < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// Sends a whole Ethernet frame, its header included, out of an interface.

@@ -100,3 +100,15 @@ fn names_that_are_no_file_names_are_refused() {
         assert_eq!(create_named(name), Err(Error::Name(name.to_owned())));
     }
 }
+
+#[test]
+fn a_socket_tells_its_namespace() {
+    let socket = |()| std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let (there, identity) = in_new_namespace(|| (socket(()), own().unwrap().namespace().clone()));
+    let (here, there) = (of_socket(socket(()).as_fd()).unwrap(), of_socket(there.as_fd()).unwrap());
+    assert_eq!((there.namespace().device, there.namespace().inode), (identity.device, identity.inode));
+    assert_eq!(here.namespace().inode, own().unwrap().namespace().inode);
+    assert_ne!(here.namespace().inode, identity.inode);
+    let file = std::fs::File::open("/proc/self/status").unwrap();
+    assert!(of_socket(file.as_fd()).is_err());
+}
