@@ -213,12 +213,13 @@ impl Client {
         self.post(&format!("/containers/{}/attach-namespace", encode(container)), request)
     }
 
-    /// Says that the process of a sandbox ended.
+    /// Says that the process of a sandbox ended. If the sandbox has another one by now, nothing is
+    /// done.
     ///
     /// # Errors
     /// See [`Client::ping`].
-    pub fn exited(&mut self, container: &str, code: i32) -> Result<(), ClientError> {
-        self.tell(&format!("/containers/{}/exited", encode(container)), &Exited { code })
+    pub fn exited(&mut self, container: &str, pid: u32, code: i32) -> Result<(), ClientError> {
+        self.tell(&format!("/containers/{}/exited", encode(container)), &Exited { code, pid })
     }
 
     /// Waits for a sandbox to stop, and brings its exit code. The condition is `not-running`,

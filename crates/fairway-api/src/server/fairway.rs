@@ -48,7 +48,11 @@ fn locate(control: &dyn Control, reference: &NamespaceReference, host: bool) -> 
 
 pub(super) fn exited(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
     let request: Exited = call.json()?;
-    control.exited(id, request.code)?;
+    let process = look(control, |world| Ok(world.find_sandbox(id)?.process()))?;
+    // Who tells late tells of a process that another one has followed already.
+    if request.pid == 0 || process.is_none_or(|process| process.pid == request.pid) {
+        control.exited(id, request.code)?;
+    }
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 

@@ -67,4 +67,6 @@ pub struct DetachRequest {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Exited {
     pub code: i32,
+    /// Which process; 0: the one that the sandbox has. Of one that it had before nothing is taken.
+    pub pid: u32,
 }

@@ -252,7 +252,7 @@ fn a_wait_is_answered_when_the_sandbox_exits() {
         let mut head = [0; 15];
         stream.read_exact(&mut head).unwrap();
         assert_eq!(&head, b"HTTP/1.1 200 OK");
-        client.exited("job", 42).unwrap();
+        client.exited("job", 5, 42).unwrap();
         let mut rest = String::new();
         stream.read_to_string(&mut rest).unwrap();
         assert!(rest.contains(r#"{"StatusCode":42}"#), "{rest}");
@@ -263,6 +263,18 @@ fn a_wait_is_answered_when_the_sandbox_exits() {
 }
 
 #[test]
+fn who_tells_late_of_an_exit_does_not_stop_what_runs_now() {
+    let server = RunningServer::start();
+    let mut client = server.client();
+    client.create_container("job", &on("bridge")).unwrap();
+    client.attach_namespace("job", &AttachNamespace { pid: 5, path: String::new() }).unwrap();
+    client.exited("job", 4, 137).unwrap();
+    assert!(client.container("job").unwrap().state.running);
+    client.exited("job", 0, 7).unwrap();
+    assert_eq!(client.container("job").unwrap().state.exit_code, 7);
+}
+
+#[test]
 fn one_that_removes_itself_is_gone_when_it_exited() {
     let server = RunningServer::start();
     let mut client = server.client();
@@ -270,7 +282,7 @@ fn one_that_removes_itself_is_gone_when_it_exited() {
     create.host_config.auto_remove = true;
     client.create_container("job", &create).unwrap();
     client.attach_namespace("job", &AttachNamespace { pid: 5, path: String::new() }).unwrap();
-    client.exited("job", 0).unwrap();
+    client.exited("job", 5, 0).unwrap();
     assert_eq!(refusal(client.container("job")).0, 404);
 }
 

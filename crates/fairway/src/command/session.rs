@@ -33,7 +33,7 @@ struct Context {
 pub fn report(context: &str, ending: Ending) {
     let Ok(Context { host, sandbox, record }) = serde_json::from_str(context) else { return };
     let Ok(mut client) = Client::new(&host) else { return };
-    match client.exited(&sandbox, ending.code).map_err(CommandError::from) {
+    match client.exited(&sandbox, ending.process.pid, ending.code).map_err(CommandError::from) {
         // A daemon that does not run reads the record when it starts.
         Err(error) if !error.not_found() => {}
         // Else nobody needs it, and nobody may know that it is there. One that is gone is fine.
@@ -58,12 +58,12 @@ impl Session {
         let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
         let running = match launched.release(&files(&given)) {
             Ok(running) => running,
-            Err(error) => return Err(self.unreleased(&known.id, error)),
+            Err(error) => return Err(self.unreleased(&known.id, pid, error)),
         };
         running.notes().iter().for_each(|note| tracing::warn!("{note}"));
         let process = running.identity();
         let code = running.wait_forwarding_signals().map_err(CommandError::Wait)?;
-        if let Err(error) = self.tell_exit(&known.id, code) {
+        if let Err(error) = self.tell_exit(&known.id, pid, code) {
             warn(&format!("the daemon was not told that {sandbox} ended: {error}"));
             let at = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
             // For the next daemon. Without it that knows only that the command ended.
@@ -92,20 +92,20 @@ impl Session {
         let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
         match detached.release(&files(&given)) {
             Ok(notes) => notes.iter().for_each(|note| tracing::warn!("{note}")),
-            Err(error) => return Err(self.unreleased(&known.id, error)),
+            Err(error) => return Err(self.unreleased(&known.id, pid, error)),
         }
         Ok(())
     }
 
     /// The process was connected, but did not become its command: it is over.
-    fn unreleased(&mut self, sandbox: &str, error: LaunchError) -> CommandError {
+    fn unreleased(&mut self, sandbox: &str, pid: u32, error: LaunchError) -> CommandError {
         // A daemon that is not told notices by itself; the failure is what the user needs to know.
-        let _ = self.tell_exit(sandbox, error.exit_code());
+        let _ = self.tell_exit(sandbox, pid, error.exit_code());
         error.into()
     }
 
-    fn tell_exit(&mut self, sandbox: &str, code: i32) -> Result<(), CommandError> {
-        match self.client.exited(sandbox, code).map_err(CommandError::from) {
+    fn tell_exit(&mut self, sandbox: &str, pid: u32, code: i32) -> Result<(), CommandError> {
+        match self.client.exited(sandbox, pid, code).map_err(CommandError::from) {
             // The daemon may have noticed by itself, and forgotten a sandbox run with `--rm`.
             Err(error) if error.not_found() => Ok(()),
             told => told,
