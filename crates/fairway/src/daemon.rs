@@ -59,7 +59,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
         tracing::debug!(%error, "the relay may keep files open that were open here");
     }
-    let socket = listen::listen(&configuration.socket)?;
+    let socket = listen::listen(&configuration.socket, &configuration.exec_root)?;
     let user = configuration.settings.relay_user;
     let engine = Engine::open(Options {
         data_root: configuration.data_root.clone(),
