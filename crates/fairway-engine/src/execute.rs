@@ -64,6 +64,10 @@ impl Engine {
     /// # Errors
     /// The World's refusal, or what stood in the way; nothing is left of the attempt.
     pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
+        if matches!(command, Command::CreateNetwork(_)) {
+            // Its subnet must not meet a route that the host has had for a moment only.
+            self.follow_host();
+        }
         let _calm = self.calm.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match command {
             Command::StartSandbox { sandbox, process, namespace, avoid } => {

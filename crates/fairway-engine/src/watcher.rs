@@ -191,7 +191,7 @@ impl Engine {
     }
 
     /// Takes over what changed on the host: its name servers, its MTU, what meets the bridges.
-    fn follow_host(&self) {
+    pub(crate) fn follow_host(&self) {
         let observed = match crate::engine::observe_host() {
             Ok(observed) => observed,
             Err(error) => return tracing::warn!(%error, "the host cannot be observed"),
