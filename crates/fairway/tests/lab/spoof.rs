@@ -6,7 +6,7 @@ use std::time::Duration;
 use fairway_lab::frame::{self, ArpOperation, BROADCAST, Ethernet, Mac};
 use fairway_lab::{Capture, FrameSender, Lab, Place, Question, Server, serve_tcp};
 
-use crate::harness::{Sandbox, Stage};
+use crate::harness::{Sandbox, Stage, eventually};
 
 /// A network with an attacker, its victim, and a friend of the victim whom the attacker lies to.
 struct Scene {
@@ -222,7 +222,7 @@ fn the_host_takes_no_sandbox_for_its_router() {
     fairway_lab::run(|lab| {
         let scene = Scene::new(lab, &[]);
         let routes = || {
-            let read = || std::fs::read_to_string("/proc/net/ipv6_route").unwrap();
+            let read = || std::fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap();
             [&*scene.stage.host, &*scene.friend].map(|place| place.run_in(read).unwrap())
         };
         let defaults = |routes: [String; 2]| {
@@ -247,9 +247,17 @@ fn the_host_takes_no_sandbox_for_its_router() {
         bytes[18..20].copy_from_slice(&length.to_be_bytes());
         let sum = checksum6(&bytes[14..]);
         bytes[message + 2..message + 4].copy_from_slice(&sum.to_be_bytes());
-        FrameSender::open(&scene.attacker, "eth0").unwrap().send(&bytes).unwrap();
+        let sender = FrameSender::open(&scene.attacker, "eth0").unwrap();
+        sender.send(&bytes).unwrap();
         scene.arrived(&[]);
         assert_eq!(defaults(routes()), before);
+        // One that listens would believe it.
+        let listen = || std::fs::write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "1").unwrap();
+        scene.friend.run_in(listen).unwrap();
+        sender.send(&bytes).unwrap();
+        eventually("the advertisement is well made", Duration::from_secs(2), || {
+            defaults(routes())[1] == before[1] + 1
+        });
     });
 }
 
