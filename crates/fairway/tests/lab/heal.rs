@@ -1,0 +1,231 @@
+//! What somebody else changes is mended and told; what a sandbox changes inside is told and left.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use fairway_core::ruleset::{Family, Table};
+use fairway_kernel::nftables::{Reader, Transaction, Writer};
+use fairway_kernel::sysctl;
+use fairway_lab::{Lab, Outcome, Place, Transfer, ask, serve_echo, serve_tcp};
+
+use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
+use crate::kernel_state::{assert_same, destroy, observe};
+use crate::meddle;
+
+/// How long mending may take. It is to be a second; the rest is for a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(3);
+/// How long a look into one sandbox after the other may take.
+const A_ROUND: Duration = Duration::from_secs(10);
+
+/// A network with a sandbox that publishes 8080.
+fn stage(lab: &Lab) -> (Stage, Sandbox) {
+    let stage = Stage::new(lab, &[]);
+    stage.network("web");
+    let sandbox = stage.sandbox("p", &["web"], &["8080:80"]);
+    (stage, sandbox)
+}
+
+fn reaches_port(from: &Place) -> Outcome {
+    ask(from, &format!("{HOST}:8080")).unwrap()
+}
+
+#[test]
+fn a_flushed_ruleset_cuts_nothing() {
+    fairway_lab::run(|lab| {
+        let (stage, sandbox) = stage(lab);
+        let _server = serve_echo(&sandbox, "0.0.0.0:80").unwrap();
+        let transfer = Transfer::start(&stage.lan, &format!("{HOST}:8080")).unwrap();
+        assert!(transfer.moves_on(1 << 20, Duration::from_secs(5)));
+        let before = observe(&stage, &[]);
+        for _ in 0..10 {
+            stage
+                .host
+                .run_in(|| {
+                    let mut strangers = Transaction::new();
+                    strangers.add_table(&Table::new(Family::Ip, "stranger"));
+                    Writer::open().unwrap().commit(strangers).unwrap();
+                    meddle::flush_ruleset();
+                    assert_eq!(
+                        Reader::open().unwrap().table(Family::Ip, "stranger"),
+                        Ok(None),
+                        "it is flushed"
+                    );
+                })
+                .unwrap();
+            assert!(transfer.moves_on(1 << 18, Duration::from_secs(5)));
+        }
+        let report = transfer.finish();
+        assert_eq!((report.fault, report.sent), (None, report.returned));
+        eventually("the tables are there", SOON, || observe(&stage, &[]) == before);
+    });
+}
+
+#[test]
+fn tables_that_went_while_nobody_owned_them_come_back() {
+    fairway_lab::run(|lab| {
+        let (mut stage, sandbox) = stage(lab);
+        let _server = serve_tcp(&sandbox, "0.0.0.0:80").unwrap();
+        let before = observe(&stage, &[("p", &sandbox)]);
+        stage.daemon.kill9();
+        stage.host.run_in(|| destroy(&[(Family::Inet, "fairway"), (Family::Bridge, "fairway")])).unwrap();
+        stage.daemon.launch(&[]);
+        stage.daemon.wait_until_ready();
+        assert_same("after a start", &observe(&stage, &[("p", &sandbox)]), &before);
+        assert_eq!(reaches_port(&stage.lan), Outcome::answered(LAN));
+    });
+}
+
+/// Something that is done to the host, and what the log says of it.
+struct Meddling {
+    what: &'static str,
+    told: String,
+    meddle: Box<dyn Fn() + Send + Sync>,
+}
+
+fn meddling(what: &'static str, told: &str, meddle: impl Fn() + Send + Sync + 'static) -> Meddling {
+    Meddling { what, told: told.to_owned(), meddle: Box::new(meddle) }
+}
+
+#[test]
+fn what_others_change_is_mended_and_told() {
+    fairway_lab::run(|lab| {
+        let (stage, sandbox) = stage(lab);
+        let _server = serve_tcp(&sandbox, "0.0.0.0:80").unwrap();
+        let gateway = stage.client().network("web").unwrap().ipam.config[0].gateway.parse().unwrap();
+        let (bridge, port) =
+            stage.host.run_in(|| (meddle::bridge_with(gateway), meddle::port_of(&sandbox, "eth0"))).unwrap();
+        let (of_bridge, of_port) = (format!("the bridge {bridge}"), format!("the interface {port}"));
+        let with = |name: &String, change: fn(&str)| {
+            let name = name.clone();
+            move || change(&name)
+        };
+        let address = ipnet::IpNet::new(gateway, 16).unwrap();
+        let name = bridge.clone();
+        let localnet = format!("net/ipv4/conf/{bridge}/route_localnet");
+        let all = [
+            meddling("a port is deleted", &of_port, with(&port, meddle::delete_link)),
+            meddling("the bridge is deleted", &of_bridge, with(&bridge, meddle::delete_link)),
+            meddling("the bridge loses its address", &of_bridge, move || {
+                meddle::remove_address(&name, address)
+            }),
+            meddling("the bridge is down", &of_bridge, with(&bridge, meddle::set_down)),
+            meddling("the port is down", &of_port, with(&port, meddle::set_down)),
+            meddling("the port leaves", &of_port, with(&port, meddle::take_from_bridge)),
+            meddling("the port gets another MTU", &of_port, with(&port, |name| meddle::set_mtu(name, 1300))),
+            meddling(
+                "the bridge gets another MTU",
+                &of_bridge,
+                with(&bridge, |name| meddle::set_mtu(name, 1300)),
+            ),
+            meddling("forwarding is off", "the sysctl net/ipv4/ip_forward", || {
+                sysctl::set("net/ipv4/ip_forward", "0").unwrap();
+            }),
+            meddling("127.0.0.0/8 is let in", &of_bridge, move || sysctl::set(&localnet, "1").unwrap()),
+        ];
+        stage.host.set_sysctl("net.ipv4.ip_forward", "0").unwrap();
+        eventually("forwarding is ours", SOON, || stage.host.sysctl("net.ipv4.ip_forward").unwrap() == "1");
+        let wanted = observe(&stage, &[("p", &sandbox)]);
+        for Meddling { what, told, meddle } in all {
+            let logged = stage.daemon.log().len();
+            stage.host.run_in(&*meddle).unwrap();
+            mended(&stage, &sandbox, what, &wanted);
+            let log = stage.daemon.log().split_off(logged);
+            assert!(log.contains(&format!("drift: {told} was ")), "{what}: {told} is not told of in\n{log}");
+            assert_eq!(reaches_port(&stage.lan), Outcome::answered(LAN), "{what}");
+        }
+    });
+}
+
+fn mended(stage: &Stage, sandbox: &Place, what: &str, wanted: &BTreeSet<String>) {
+    let since = Instant::now();
+    while observe(stage, &[("p", sandbox)]) != *wanted {
+        if since.elapsed() > SOON {
+            assert_same(what, &observe(stage, &[("p", sandbox)]), wanted);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    println!("{what}: mended in {:?}", since.elapsed());
+}
+
+#[test]
+fn it_is_followed_whether_bridged_packets_meet_the_firewall() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        assert!(stage.host.has_bridge_netfilter().unwrap(), "load br_netfilter");
+        stage.host.set_bridge_netfilter(false).unwrap();
+        stage.daemon.launch(&["--userland-proxy=false"]);
+        stage.daemon.wait_until_ready();
+        let without = observe(&stage, &[]);
+        let mut seen = vec![without.clone()];
+        for on in [true, false] {
+            let logged = stage.daemon.log().len();
+            stage.host.set_bridge_netfilter(on).unwrap();
+            let last = seen.last().cloned().unwrap();
+            eventually("the ruleset is another", SOON, || observe(&stage, &[]) != last);
+            seen.push(observe(&stage, &[]));
+            assert!(stage.daemon.log().split_off(logged).contains("whether bridged packets meet"));
+        }
+        assert_same("off again", seen.last().unwrap(), &without);
+    });
+}
+
+#[test]
+fn what_a_sandbox_does_inside_is_told_and_left() {
+    fairway_lab::run(|lab| {
+        let (stage, sandbox) = stage(lab);
+        let address = sandbox.address("web");
+        let told = |words: &str| {
+            eventually(words, A_ROUND, || {
+                let log = stage.daemon.log();
+                log.lines().any(|line| line.contains("left so") && line.contains(words))
+            });
+        };
+        sandbox.run_in(meddle::remove_default_route).unwrap();
+        told("the default routes are others");
+        sandbox.run_in(|| meddle::remove_address("eth0", ipnet::IpNet::new(address, 16).unwrap())).unwrap();
+        told(&format!("eth0 has lost {address}/16"));
+        sandbox.run_in(|| meddle::set_down("eth0")).unwrap();
+        told("eth0 is down");
+        assert!(!sandbox.run_in(|| meddle::link("eth0").up).unwrap(), "it is left");
+        let told = stage.daemon.log().matches("left so").count();
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(stage.daemon.log().matches("left so").count(), told, "each is told once");
+    });
+}
+
+#[test]
+fn our_own_work_is_no_drift() {
+    fairway_lab::run(|lab| {
+        let (stage, _sandbox) = stage(lab);
+        let before = observe(&stage, &[]);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let stage = &stage;
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        let name = format!("s{worker}");
+                        let sandbox = stage.attach(&name, request(&["web"], &["80"])).unwrap();
+                        match round % 10 {
+                            // Its namespace goes, and it with it.
+                            0 => {
+                                stage.remove_namespace(sandbox);
+                                eventually("it is gone", A_ROUND, || {
+                                    stage.client().container(&name).is_err()
+                                });
+                            }
+                            _ => stage.client().detach(&name).unwrap(),
+                        }
+                    }
+                });
+            }
+        });
+        std::thread::sleep(Duration::from_secs(1));
+        let log = stage.daemon.log();
+        let wrong: Vec<&str> = log
+            .lines()
+            .filter(|line| ["drift", "left so", "ERROR"].iter().any(|word| line.contains(word)))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert_same("afterwards", &observe(&stage, &[]), &before);
+    });
+}

@@ -1,0 +1,170 @@
+//! Sandboxes that end, and many that come and go at once.
+
+use std::net::TcpListener;
+use std::sync::Barrier;
+use std::time::Duration;
+
+use fairway_api::types::AttachNamespace;
+use fairway_lab::dns::{Kind, look_up};
+use fairway_lab::{Lab, Place};
+
+use crate::harness::{Sandbox, Stage, eventually, request};
+use crate::kernel_state::{assert_same, observe};
+use crate::meddle;
+
+/// How soon the endpoints of what has ended are gone.
+const SOON: Duration = Duration::from_secs(2);
+const RESOLVER: &str = "127.0.0.11:53";
+
+/// A network with a neighbour who asks for names.
+fn stage(lab: &Lab) -> (Stage, Sandbox) {
+    let stage = Stage::new(lab, &[]);
+    stage.network("web");
+    let neighbour = stage.sandbox("neighbour", &["web"], &[]);
+    (stage, neighbour)
+}
+
+fn is_known(place: &Place, name: &str) -> bool {
+    !look_up(place, RESOLVER, name, Kind::A).unwrap().unwrap().is_empty()
+}
+
+fn is_free(stage: &Stage, port: u16) -> bool {
+    stage.host.run_in(|| TcpListener::bind(("0.0.0.0", port)).is_ok()).unwrap()
+}
+
+#[test]
+fn who_ends_takes_everything_along() {
+    fairway_lab::run(|lab| {
+        let (stage, neighbour) = stage(lab);
+        let before = observe(&stage, &[]);
+        let (sandbox, process) = stage.attach_process("p", request(&["web"], &["8080:80"])).unwrap();
+        assert!(is_known(&neighbour, "p") && !is_free(&stage, 8080));
+        // The test must not be the one that keeps the namespace.
+        drop(sandbox);
+        drop(process);
+        eventually("all of it is gone", SOON, || observe(&stage, &[]) == before);
+        assert!(!is_known(&neighbour, "p") && is_free(&stage, 8080));
+        assert!(stage.client().container("p").is_err());
+        assert!(!stage.daemon.log().contains("drift"), "it is not taken for somebody's meddling");
+    });
+}
+
+#[test]
+fn a_namespace_whose_name_is_removed_is_gone() {
+    fairway_lab::run(|lab| {
+        let (stage, neighbour) = stage(lab);
+        let before = observe(&stage, &[]);
+        let sandbox = stage.sandbox("p", &["web"], &["8080:80"]);
+        stage.host.run_in(|| meddle::thread_into(&sandbox.path, "alive")).unwrap();
+        assert!(is_known(&neighbour, "p") && is_known(&sandbox, "neighbour"));
+        stage.remove_namespace(sandbox);
+        eventually("nothing keeps the namespace", SOON, || {
+            !stage.host.run_in(|| meddle::has_link("alive")).unwrap()
+        });
+        eventually("all of it is gone", SOON, || observe(&stage, &[]) == before);
+        assert!(!is_known(&neighbour, "p") && is_free(&stage, 8080));
+    });
+}
+
+#[test]
+fn a_detached_namespace_belongs_to_its_owner_alone() {
+    fairway_lab::run(|lab| {
+        let (stage, neighbour) = stage(lab);
+        let before = observe(&stage, &[]);
+        let sandbox = stage.sandbox("p", &["web"], &["8080:80"]);
+        assert!(is_known(&neighbour, "p") && is_known(&sandbox, "neighbour"));
+        stage.client().detach("p").unwrap();
+        assert_same("when the reply comes", &observe(&stage, &[]), &before);
+        assert!(!is_known(&neighbour, "p") && is_free(&stage, 8080));
+        assert!(!sandbox.run_in(|| meddle::has_link("eth0")).unwrap(), "its interface is gone");
+        stage.host.run_in(|| meddle::thread_into(&sandbox.path, "alive")).unwrap();
+        stage.remove_namespace(sandbox);
+        eventually("nothing keeps the namespace", SOON, || {
+            !stage.host.run_in(|| meddle::has_link("alive")).unwrap()
+        });
+    });
+}
+
+#[test]
+fn a_hundred_come_and_go_at_once() {
+    const MANY: usize = 100;
+    fairway_lab::run(|lab| {
+        let (stage, _neighbour) = stage(lab);
+        let before = observe(&stage, &[]);
+        let barrier = Barrier::new(MANY);
+        std::thread::scope(|scope| {
+            for number in 0..MANY {
+                let (stage, barrier) = (&stage, &barrier);
+                scope.spawn(move || {
+                    let name = format!("s{number}");
+                    // The first one makes the namespace, the second one is one of a hundred.
+                    stage.attach(&name, request(&[], &[])).unwrap();
+                    stage.client().detach(&name).unwrap();
+                    barrier.wait();
+                    let sandbox = stage.attach(&name, request(&["web"], &["80", "53/udp"])).unwrap();
+                    assert!(!is_free(stage, sandbox.host_port("80/tcp")));
+                    barrier.wait();
+                    stage.client().detach(&name).unwrap();
+                    assert!(!sandbox.run_in(|| meddle::has_link("eth0")).unwrap());
+                });
+            }
+        });
+        assert_same("afterwards", &observe(&stage, &[]), &before);
+        assert!(!stage.daemon.log().contains("drift"));
+    });
+}
+
+#[test]
+fn a_restart_right_after_the_end_is_not_mistaken_for_it() {
+    fairway_lab::run(|lab| {
+        let (stage, neighbour) = stage(lab);
+        let mut client = stage.client();
+        client.create_container("again", &request(&["web"], &[])).unwrap();
+        for _ in 0..3 {
+            // A namespace with a process comes from a sandbox of its own.
+            let (helper, process) = stage.attach_process("helper", request(&["none"], &[])).unwrap();
+            client.detach("helper").unwrap();
+            drop(helper);
+            let start = AttachNamespace { pid: process.id(), ..Default::default() };
+            client.attach_namespace("again", &start).unwrap();
+            let pid = process.id();
+            drop(process);
+            // Whoever started it tells, and starts it again before the daemon has noticed by itself.
+            client.exited("again", pid, 3).unwrap();
+            let (helper, process) = stage.attach_process("helper", request(&["none"], &[])).unwrap();
+            client.detach("helper").unwrap();
+            drop(helper);
+            let start = AttachNamespace { pid: process.id(), ..Default::default() };
+            client.attach_namespace("again", &start).unwrap();
+            std::thread::sleep(Duration::from_millis(400));
+            assert!(client.container("again").unwrap().state.running, "it runs");
+            assert!(is_known(&neighbour, "again"));
+            let pid = process.id();
+            drop(process);
+            client.exited("again", pid, 4).unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_exit_code_is_not_lost_to_a_link_that_goes_first() {
+    fairway_lab::run(|lab| {
+        let (stage, _neighbour) = stage(lab);
+        let mut client = stage.client();
+        client.create_container("code", &request(&["web"], &[])).unwrap();
+        for code in [5, 6, 7] {
+            let (helper, process) = stage.attach_process("helper", request(&["none"], &[])).unwrap();
+            client.detach("helper").unwrap();
+            drop(helper);
+            let start = AttachNamespace { pid: process.id(), ..Default::default() };
+            client.attach_namespace("code", &start).unwrap();
+            let pid = process.id();
+            drop(process);
+            // The link goes with the namespace, and tells the daemon before anybody else does.
+            std::thread::sleep(Duration::from_millis(80));
+            client.exited("code", pid, code).unwrap();
+            let state = client.container("code").unwrap().state;
+            assert_eq!((state.running, state.exit_code), (false, code.into()));
+        }
+    });
+}
