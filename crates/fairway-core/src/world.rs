@@ -90,6 +90,7 @@ impl World {
                 self.start_sandbox(&sandbox, process, namespace, &avoid, now, draw)
             }
             Command::Attach { create, process, namespace, avoid } => {
+                let journal = self.journal.clone();
                 let mut change = self.create_sandbox(*create, now, draw)?;
                 let id = change.sandbox.map(|id| id.to_string()).unwrap_or_default();
                 match self.start_sandbox(&id, process, namespace, &avoid, now, draw) {
@@ -101,6 +102,7 @@ impl World {
                     }
                     Err(refusal) => {
                         self.remove_sandbox(&id)?;
+                        self.journal = journal;
                         Err(refusal)
                     }
                 }
