@@ -20,14 +20,6 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the daemon on a host with these flags, and waits until it answers.
-    pub fn start(host: &Host, flags: &[&str]) -> Daemon {
-        let mut daemon = Daemon::stopped(host);
-        daemon.launch(flags);
-        daemon.wait_until_ready();
-        daemon
-    }
-
     /// A daemon that has not been started.
     pub fn stopped(host: &Host) -> Daemon {
         let name = host.name();
@@ -48,7 +40,11 @@ impl Daemon {
     pub fn launch_with(&mut self, flags: &[&str], variables: &[(&str, &str)]) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
-        command.args(["-H", &self.socket, "daemon"]).args(flags).env("NO_COLOR", "1").envs(variables.iter().copied());
+        command
+            .args(["-H", &self.socket, "daemon"])
+            .args(flags)
+            .env("NO_COLOR", "1")
+            .envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(File::from(log));
         self.process = Some(self.host.spawn(&mut command).unwrap());
     }

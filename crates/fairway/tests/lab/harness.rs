@@ -11,7 +11,7 @@ use fairway_api::types::{
 };
 use fairway_api::{Client, ClientError};
 use fairway_kernel::namespace;
-use fairway_lab::{Host, Lab, Lan, Place, Process};
+use fairway_lab::{Host, Lab, Place, Process};
 
 use crate::daemon::Daemon;
 
@@ -30,8 +30,6 @@ pub struct Stage {
     pub host: Host,
     /// The neighbour, 10.10.50.1 and fd50::1.
     pub lan: Host,
-    /// What both are plugged into.
-    pub wire: Lan,
     /// The daemon.
     pub daemon: Daemon,
 }
@@ -54,7 +52,7 @@ impl Stage {
         host.route("default", LAN).unwrap();
         host.route("default", LAN6).unwrap();
         let daemon = Daemon::stopped(&host);
-        Stage { host, lan, wire, daemon }
+        Stage { host, lan, daemon }
     }
 
     /// A client of the daemon.
@@ -161,11 +159,6 @@ impl Deref for Sandbox {
 }
 
 impl Sandbox {
-    /// Its name.
-    pub fn label(&self) -> &str {
-        &self.attached.name
-    }
-
     /// Its IPv4 address on a network, as it was when it was attached.
     pub fn address(&self, network: &str) -> IpAddr {
         self.attached.networks[network].ip_address.parse().unwrap()

@@ -94,6 +94,12 @@ fn ranges_and_host_addresses_are_kept_to() {
                 assert_eq!(reached(place, target), expected, "{name} to {target}, proxy {with_proxy}");
             }
         }
+        // What is published stays so without a daemon.
+        assert!(stage.daemon.stop().success());
+        for (place, target) in [(&*stage.lan, "10.10.50.99:8000"), (&*neighbour, "10.10.50.99:9001")] {
+            let seen = ask(place, target).unwrap();
+            assert!(matches!(seen, Outcome::Answered { .. }), "{} to {target}: {seen}", place.name());
+        }
     });
 }
 
