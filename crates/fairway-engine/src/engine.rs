@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairway_core::Draw;
-use fairway_core::model::{HostFacts, Protocol, SandboxId, Settings};
+use fairway_core::model::{HostFacts, ProcessIdentity, Protocol, SandboxId, Settings};
 use fairway_core::plan::{FileName, Plan, SocketUse, plan};
 use fairway_core::world::{Command, Journal, Record, UNKNOWN_EXIT_CODE, World};
 use fairway_kernel::announce::Announcer;
@@ -47,7 +47,13 @@ pub struct Options {
     pub settings: Settings,
     /// Runs a relay on a listening socket.
     pub start_relay: StartRelay,
+    /// How a process ended while no daemon ran, if whoever started it wrote it down beside the
+    /// sandbox's log, whose path it is given.
+    pub exit_record: ExitRecord,
 }
+
+/// Reads how a process ended; given by the program, for it knows what its supervisors write.
+pub type ExitRecord = Box<dyn Fn(&Path, ProcessIdentity) -> Option<i32> + Send + Sync>;
 
 /// What changes with every command.
 pub(crate) struct State {
@@ -130,12 +136,16 @@ impl Engine {
         let mut world = load(&store, &path)?;
         let mut draw = Draw::new(seed());
         let before = world.journal().clone();
+        let files = SandboxFiles::under(&options.exec_root, &options.data_root);
         let configure =
             Command::Configure { settings: Box::new(options.settings), host: Box::new(observe_host()?) };
         world.apply(configure, now(), &mut draw)?;
         for sandbox in ended(&world) {
             tracing::info!(sandbox = %sandbox.short(), "ended while nobody watched");
-            let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code: UNKNOWN_EXIT_CODE };
+            let process = world.sandbox(sandbox).and_then(|sandbox| sandbox.process());
+            let recorded = process.and_then(|process| (options.exit_record)(&files.log(sandbox), process));
+            let code = recorded.unwrap_or(UNKNOWN_EXIT_CODE);
+            let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code };
             world.apply(stop, now(), &mut draw)?;
         }
         give_forwarding_back(&before, world.journal())?;
@@ -165,7 +175,7 @@ impl Engine {
             flows: Flows::start()?,
             ends: Ends::new()?,
             exits: Exits::default(),
-            files: SandboxFiles::under(&options.exec_root, &options.data_root),
+            files,
             links: Mutex::default(),
         });
         engine.settle(known)?;

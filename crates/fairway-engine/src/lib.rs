@@ -32,7 +32,7 @@ mod visit;
 mod watcher;
 
 pub(crate) use engine::State;
-pub use engine::{Engine, Options};
+pub use engine::{Engine, ExitRecord, Options};
 pub use error::{ApplyError, EngineError};
 pub use port_sockets::{BindError, BindReason};
 pub use relay_link::StartRelay;

@@ -104,18 +104,20 @@ impl SandboxFiles {
         }
     }
 
-    /// The sandboxes that have a directory or a log.
+    /// The sandboxes that have a directory, a log, or a record of their end.
     pub fn sandboxes(&self) -> BTreeSet<SandboxId> {
         let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
-        let id = |name: std::ffi::OsString| name.to_str()?.trim_end_matches(".log").parse().ok();
+        let id = |name: std::ffi::OsString| name.to_str()?.split('.').next()?.parse().ok();
         entries(&self.root).chain(entries(&self.logs)).filter_map(|entry| id(entry.file_name())).collect()
     }
 
-    /// Removes the directory of a sandbox that is forgotten, with all that is in it.
+    /// Removes the directory of a sandbox that is forgotten, with all that is in it, its log, and what
+    /// was written down of its end.
     pub fn forget(&self, sandbox: SandboxId) {
         // What cannot be removed now is removed at the next start.
         let _ = std::fs::remove_dir_all(self.directory(sandbox));
         let _ = std::fs::remove_file(self.log(sandbox));
+        let _ = std::fs::remove_file(self.log(sandbox).with_extension("exit"));
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use arguments::{ConfigurationError, DaemonArguments};
 use control::EngineControl;
 
+use crate::process::Ending;
 use crate::relay;
 
 /// The first descriptor that is not a standard one.
@@ -66,6 +67,9 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         exec_root: configuration.exec_root.clone(),
         settings: configuration.settings,
         start_relay: Box::new(move |control| relay::start(control, user)),
+        exit_record: Box::new(|log, process| {
+            Ending::read(&log.with_extension("exit"), process).map(|ending| ending.code)
+        }),
     })?;
     say_what_is_missing(&engine);
     if let Some(path) = &configuration.pid_file {

@@ -69,7 +69,9 @@ impl Demo {
     }
 
     fn play(&mut self) -> Result<(), Failure> {
-        say(&format!("  host  {HOST_ADDRESS}\n  lan   {LAN_ADDRESS}, the host's neighbour and default gateway"));
+        say(&format!(
+            "  host  {HOST_ADDRESS}\n  lan   {LAN_ADDRESS}, the host's neighbour and default gateway"
+        ));
         self.networks()?;
         self.published()?;
         self.names()?;
@@ -170,7 +172,8 @@ impl Demo {
     /// Runs a sandbox that answers on port 80, and waits until it does.
     fn serve(&self, name: &str, options: &[&str]) -> Result<(), Failure> {
         let program = self.program.display().to_string();
-        let shown = ["run", "-d", "--name", name].iter().chain(options).copied().collect::<Vec<_>>().join(" ");
+        let shown =
+            ["run", "-d", "--name", name].iter().chain(options).copied().collect::<Vec<_>>().join(" ");
         say(&format!("$ fairway {shown} -- (a server that says which address it sees)"));
         let mut arguments = vec!["run", "-d", "--name", name];
         arguments.extend(options);

@@ -22,8 +22,18 @@ const LINE_LIMIT: usize = 500;
 
 /// What the core must not know: I/O, clocks, the environment, other threads.
 const FOREIGN_TO_CORE: [&str; 12] = [
-    "tokio", "rustix", "libc::", "SystemTime", "Instant", "std::fs", "std::env", "std::process", "std::thread",
-    "TcpStream", "UdpSocket", "getrandom",
+    "tokio",
+    "rustix",
+    "libc::",
+    "SystemTime",
+    "Instant",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "TcpStream",
+    "UdpSocket",
+    "getrandom",
 ];
 
 /// The one place for unsafe code.
@@ -74,7 +84,10 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.contains("/tests/") || path.contains("/benches/") || path.ends_with("tests.rs") || path.ends_with("testing.rs")
+    path.contains("/tests/")
+        || path.contains("/benches/")
+        || path.ends_with("tests.rs")
+        || path.ends_with("testing.rs")
 }
 
 /// Fails with every offence at once.
@@ -91,8 +104,10 @@ fn arrows_point_from_user_to_used() {
         let manifest = std::fs::read_to_string(entry.path().join("Cargo.toml")).unwrap();
         let used = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
         let used = used.lines().filter_map(|line| line.strip_prefix("fairway-")?.split(['.', ' ']).next());
-        let allowed = allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no place in the house"));
-        offences.extend(used.filter(|used| !allowed.contains(used)).map(|used| format!("{name} uses {used}")));
+        let allowed =
+            allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no place in the house"));
+        offences
+            .extend(used.filter(|used| !allowed.contains(used)).map(|used| format!("{name} uses {used}")));
     }
     assert_none("these arrows are not in the house's plan", offences);
 }
@@ -167,7 +182,11 @@ fn failures_are_values() {
     let mut offences = Vec::new();
     for (path, text) in sources() {
         // Labs are made for tests and the demo: there a failure is the end.
-        if is_test(&path) || !path.contains("/src/") || path.contains("fairway-lab") || path.ends_with("history.rs") {
+        if is_test(&path)
+            || !path.contains("/src/")
+            || path.contains("fairway-lab")
+            || path.ends_with("history.rs")
+        {
             continue;
         }
         for (number, line) in code(&text) {

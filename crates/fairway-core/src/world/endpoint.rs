@@ -199,8 +199,8 @@ impl World {
         request: EndpointRequest,
         draw: &mut Draw,
     ) -> Result<Change, Refusal> {
-        let sandbox = self.find_sandbox(sandbox)?.clone();
         let network = self.find_network(network)?.clone();
+        let sandbox = self.find_sandbox(sandbox)?.clone();
         self.check_may_connect(&sandbox, &network)?;
         if self.endpoint_on(sandbox.id, network.id).is_some() {
             return Err(Refusal::AlreadyConnected { sandbox: sandbox.name, network: network.name });
@@ -246,8 +246,8 @@ impl World {
     }
 
     pub(super) fn disconnect(&mut self, network: &str, sandbox: &str) -> Result<Change, Refusal> {
-        let sandbox = self.find_sandbox(sandbox)?.clone();
         let network = self.find_network(network)?.clone();
+        let sandbox = self.find_sandbox(sandbox)?.clone();
         match (&sandbox.mode, network.driver) {
             (_, Driver::Host) => return Err(Refusal::HostMode),
             (NetworkMode::None, Driver::Null) => {

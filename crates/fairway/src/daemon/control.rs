@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
-use fairway_core::model::{NetworkMode, SandboxId};
+use fairway_core::model::{Backend, NetworkMode, SandboxId, Settings};
 use fairway_core::plan::FileName;
 use fairway_core::world::{Change, Command, CreateSandbox, RefusalKind, World};
 use fairway_engine::{Engine, EngineError};
@@ -65,6 +65,13 @@ fn signal(text: &str) -> Result<Signal, Failure> {
         other => other.parse().ok().and_then(Signal::from_named_raw),
     };
     number.ok_or_else(|| Failure::invalid(format!("invalid signal: {text}")))
+}
+
+/// What users should know of the settings in force.
+fn warnings(settings: &Settings) -> Vec<String> {
+    let held = settings.backend == Backend::None && !settings.userland_proxy;
+    let text = "published ports are held but not forwarded: the daemon runs with --iptables=false and --userland-proxy=false";
+    held.then(|| text.to_owned()).into_iter().collect()
 }
 
 impl Control for EngineControl {
@@ -128,7 +135,7 @@ impl Control for EngineControl {
             kernel: uname.release().to_string_lossy().into_owned(),
             architecture: uname.machine().to_string_lossy().into_owned(),
             data_root: self.data_root.clone(),
-            warnings: Vec::new(),
+            warnings: self.engine.read(|world| warnings(world.settings())),
         }
     }
 
