@@ -73,7 +73,8 @@ pub fn kill_relay() {
     eventually("the relay is gone", Duration::from_secs(5), || relay_pid() != Some(pid));
 }
 
-fn wipe_host() {
+/// Removes what a boot would remove, and gives forwarding back.
+pub fn wipe_host() {
     destroy(&TABLES);
     let links = Links::open().unwrap();
     for link in links.all().unwrap().iter().filter(|link| link.mark().is_some()) {

@@ -6,6 +6,7 @@
 mod crash;
 mod daemon;
 mod deny;
+mod durable;
 mod harness;
 mod heal;
 mod ipv6;
