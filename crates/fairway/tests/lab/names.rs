@@ -311,3 +311,23 @@ fn files_say_what_is_so() {
         assert!(!has(&own), "{}", hosts());
     });
 }
+
+#[test]
+fn long_answers_are_cut_for_datagrams_and_whole_otherwise() {
+    fairway_lab::run(|lab| {
+        let (stage, _upstream) = stage(lab);
+        stage.network("app");
+        let asker = stage.sandbox("asker", &["app"], &[]);
+        let holders: Vec<_> =
+            (0..40).map(|number| with_alias(&stage, &format!("holder{number}"), "app", "pool")).collect();
+        let all: Vec<_> = holders.iter().map(|holder| holder.address("app")).collect();
+        let answer = |by| ask_resolver(&asker, "pool", Kind::A, by);
+        let cut = answer(Transport::Udp);
+        assert!(cut.truncated && cut.size <= 512, "{cut:?}");
+        for by in [Transport::Edns, Transport::Tcp] {
+            let whole = answer(by);
+            assert!(!whole.truncated);
+            assert_eq!(whole.addresses(), all, "{by:?}");
+        }
+    });
+}

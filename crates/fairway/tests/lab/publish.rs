@@ -28,31 +28,34 @@ fn datagrams_are_answered_from_the_address_that_was_asked() {
         let neighbour = stage.sandbox("neighbour", &["bridge"], &[]);
         let other = stage.sandbox("other", &["other"], &[]);
         let _listening = serve_datagrams(&server, "0.0.0.0:53").unwrap();
-        for with_proxy in [true, false] {
-            stage.daemon.restart(&[&proxy(with_proxy)]);
+        // With it, a neighbour would be seen as itself where there is no proxy.
+        stage.host.set_bridge_netfilter(false).unwrap();
+        for flag in ["--userland-proxy=true", "--userland-proxy=false", "--iptables=false"] {
+            stage.daemon.restart(&[flag]);
+            let (proxy, firewall) = (flag != "--userland-proxy=false", flag != "--iptables=false");
             // A probe takes answers only from the address that it asked.
-            let (host, lan) = (&*stage.host, &*stage.lan);
+            let (host, lan, gateway) = (&*stage.host, &*stage.lan, "172.17.0.1");
+            let of_lan = if firewall { LAN } else { gateway };
             for (place, target, source) in [
-                (lan, HOST, LAN),
-                (lan, "10.10.50.98", LAN),
-                (host, "127.0.0.1", "172.17.0.1"),
-                (host, "127.8.8.8", "172.17.0.1"),
-                (host, "172.17.0.1", "172.17.0.1"),
-                (host, HOST, if with_proxy { HOST } else { "172.17.0.1" }),
-                (&*server, HOST, "172.17.0.1"),
-                (&*server, "172.17.0.1", "172.17.0.1"),
-                (&*other, HOST, "172.17.0.1"),
-                (&*other, "10.10.50.98", "172.17.0.1"),
-                (&*other, "172.18.0.1", "172.17.0.1"),
-                (&*neighbour, "10.10.50.98", if with_proxy { "172.17.0.1" } else { "172.17.0.3" }),
+                (lan, HOST, of_lan),
+                (lan, "10.10.50.98", of_lan),
+                (host, "127.0.0.1", gateway),
+                (host, "127.8.8.8", gateway),
+                (host, gateway, gateway),
+                (host, HOST, if proxy && firewall { HOST } else { gateway }),
+                (&*server, HOST, gateway),
+                (&*server, gateway, gateway),
+                (&*other, HOST, gateway),
+                (&*other, "10.10.50.98", gateway),
+                (&*other, "172.18.0.1", gateway),
+                (&*neighbour, "10.10.50.98", gateway),
             ] {
                 let seen = ask_datagram(place, &format!("{target}:5300")).unwrap();
-                let name = place.name();
-                assert_eq!(seen, Outcome::answered(source), "{name} to {target}, proxy {with_proxy}");
+                assert_eq!(seen, Outcome::answered(source), "{} to {target}, {flag}", place.name());
             }
             let seen = ask_datagram(host, "[::1]:5300").unwrap();
-            let expected = if with_proxy { Outcome::answered("172.17.0.1") } else { Outcome::Refused };
-            assert_eq!(seen, expected, "loopback by IPv6, proxy {with_proxy}");
+            let expected = if proxy { Outcome::answered(gateway) } else { Outcome::Refused };
+            assert_eq!(seen, expected, "loopback by IPv6, {flag}");
         }
     });
 }
@@ -205,6 +208,28 @@ fn each_direction_of_a_proxied_connection_ends_by_itself() {
         assert!(!matches!(&end, Ok(1..)), "{end:?}");
         let waiting = end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
         assert!(!waiting, "the client was left waiting");
+    });
+}
+
+#[test]
+fn a_reader_that_is_slow_slows_its_writer_down() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let server = stage.sandbox("server", &["bridge"], &["8080:80"]);
+        let listener = server.run_in(|| TcpListener::bind("0.0.0.0:80").unwrap()).unwrap();
+        let mut client = stage.host.run_in(|| TcpStream::connect("127.0.0.1:8080").unwrap()).unwrap();
+        let (mut served, _) = listener.accept().unwrap();
+        client.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let chunk = vec![7; 1 << 20];
+        let mut written = 0;
+        while let Ok(length) = client.write(&chunk) {
+            written += length;
+            assert!(written < 100 << 20, "nobody reads, and it takes and takes");
+        }
+        drop(client);
+        let mut read = Vec::new();
+        served.read_to_end(&mut read).unwrap();
+        assert_eq!(read.len(), written, "all that was taken arrives");
     });
 }
 
