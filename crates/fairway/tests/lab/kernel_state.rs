@@ -69,8 +69,13 @@ pub fn relay_pid() -> Option<u32> {
 /// Kills the relay, as nothing can prevent, and waits until it is gone.
 pub fn kill_relay() {
     let Some(pid) = relay_pid() else { return };
-    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    kill(pid);
     eventually("the relay is gone", Duration::from_secs(5), || relay_pid() != Some(pid));
+}
+
+/// Kills a process, as nothing can prevent.
+pub fn kill(pid: u32) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
 }
 
 /// Removes what a boot would remove, and gives forwarding back.
@@ -190,7 +195,10 @@ fn files(path: &Path, lines: &mut BTreeSet<String>) {
         let path = entry.path();
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
-            lines.insert(format!("directory {}", path.display()));
+            // That of all sandboxes comes with the first and stays.
+            if !path.ends_with("sandboxes") {
+                lines.insert(format!("directory {}", path.display()));
+            }
             files(&path, lines);
         } else if kind.is_symlink() {
             lines.insert(format!("link {} to {:?}", path.display(), fs::read_link(&path).unwrap()));
