@@ -48,6 +48,10 @@ pub(crate) fn make_host(name: &str) -> Result<(), LabError> {
     make_etc(name)
 }
 
+/// What of /etc programs write in, and a host must not write in the machine's: the files of named
+/// namespaces, and our own.
+const OWN_DIRECTORIES: [&str; 2] = ["netns", "fairway"];
+
 /// An /etc that can be written: each entry is a link to the machine's, but for those that tell who a host is.
 fn make_etc(name: &str) -> Result<(), LabError> {
     let old = OLD_ETC.iter().map(Path::new).find(|path| is_empty_directory(path)).map_or_else(
@@ -61,6 +65,9 @@ fn make_etc(name: &str) -> Result<(), LabError> {
     mount_memory("/etc")?;
     for entry in fs::read_dir(&old).trying(|| format!("read {}", old.display()))? {
         let entry = entry.trying(|| format!("read {}", old.display()))?;
+        if OWN_DIRECTORIES.iter().any(|own| entry.file_name() == *own) {
+            continue;
+        }
         let (path, shown) = (entry.path(), Path::new("/etc").join(entry.file_name()));
         let target = fs::read_link(&path).unwrap_or(path);
         symlink(&target, &shown).trying(|| format!("link {} to {}", shown.display(), target.display()))?;
