@@ -104,6 +104,7 @@ impl Engine {
                 {
                     avoid.push(address.port());
                 }
+                Err(EngineError::Bind(error)) => return Err(EngineError::Bind(error.named())),
                 outcome => return outcome,
             }
         }

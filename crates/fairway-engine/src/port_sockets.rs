@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fairway_core::model::Protocol;
 use fairway_core::plan::{Key, SocketUse};
+use fairway_kernel::port_holder::{self, PortHolder};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use thiserror::Error;
@@ -32,12 +33,27 @@ pub enum BindReason {
     /// Another program has it.
     #[error("address already in use by another program on the host: stop it, or publish another port")]
     InUse,
+    /// A program that is known has it.
+    #[error("address already in use by {0}: stop it, or publish another port")]
+    InUseBy(PortHolder),
     /// The host has no such address.
     #[error("cannot assign requested address: no interface of the host has it")]
     NoSuchAddress,
     /// Anything else.
     #[error("{0}")]
     Other(Errno),
+}
+
+impl BindError {
+    /// With the name of who has the port, if that can be found out.
+    pub(crate) fn named(mut self) -> Self {
+        if self.reason == BindReason::InUse
+            && let Some(holder) = port_holder::find(self.protocol, self.address)
+        {
+            self.reason = BindReason::InUseBy(holder);
+        }
+        self
+    }
 }
 
 impl From<Errno> for BindReason {

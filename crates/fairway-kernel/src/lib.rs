@@ -7,6 +7,7 @@ pub mod monitor;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;
+pub mod port_holder;
 pub mod process;
 pub mod route;
 pub mod sysctl;
