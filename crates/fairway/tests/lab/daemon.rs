@@ -1,6 +1,6 @@
 //! The real daemon, as a process of a host.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ impl Daemon {
             .args(flags)
             .env("NO_COLOR", "1")
             .envs(variables.iter().copied());
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(File::from(log));
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(self.host.spawn(&mut command).unwrap());
     }
 

@@ -138,6 +138,7 @@ fn ports_that_others_have_are_refused_before_anything_changes() {
         stage.network("app");
         let _first = stage.sandbox("first", &["app"], &["8080:80", "127.0.0.1:5353:53/udp"]);
         let host = stage.host.clone();
+        let holder = format!("(process {})", std::process::id());
         let _tcp = host.run_in(|| TcpListener::bind("127.0.0.1:9999").unwrap()).unwrap();
         let _udp = host.run_in(|| UdpSocket::bind("0.0.0.0:9998").unwrap()).unwrap();
         for with_proxy in [true, false] {
@@ -146,8 +147,8 @@ fn ports_that_others_have_are_refused_before_anything_changes() {
                 (["81:81", "8080:80"], &["8080", "first"][..]),
                 (["81:81", "10.10.50.99:8080:80"], &["8080", "first"]),
                 (["81:81", "0.0.0.0:5353:53/udp"], &["5353", "first"]),
-                (["81:81", "9999:80"], &["9999", "address already in use"]),
-                (["81:81", "9998:80/udp"], &["9998", "address already in use"]),
+                (["81:81", "9999:80"], &["9999", "address already in use", &holder]),
+                (["81:81", "9998:80/udp"], &["9998", "address already in use", &holder]),
                 (["81:81", "10.1.1.1:80:80"], &["10.1.1.1:80", "address"]),
             ] {
                 let message = refusal(stage.attach("second", request(&["app"], &publish)));
