@@ -129,6 +129,7 @@ impl Engine {
     /// Settings that do not fit what runs, a store that cannot be read, a kernel that lacks what is
     /// needed. What runs is left as it is then.
     pub fn open(options: Options) -> Result<Arc<Self>, EngineError> {
+        crate::requirements::check()?;
         create_directory(&options.data_root)?;
         create_directory(&options.exec_root)?;
         let path = options.data_root.join(STORE_FILE);

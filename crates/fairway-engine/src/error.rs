@@ -57,6 +57,14 @@ pub enum EngineError {
     /// The host cannot be observed.
     #[error("cannot observe the host: {0}")]
     Observe(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The kernel lacks something.
+    #[error("the kernel lacks {what}, which Fairway needs: {reason}")]
+    Kernel {
+        /// What it lacks.
+        what: &'static str,
+        /// What it answered when it was tried.
+        reason: String,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),

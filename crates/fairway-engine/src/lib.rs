@@ -23,6 +23,7 @@ mod observe;
 mod ordering;
 mod port_sockets;
 mod relay_link;
+mod requirements;
 mod resolvers;
 mod rounds;
 mod sandbox_files;
