@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use arguments::{ConfigurationError, DaemonArguments};
+pub use arguments::{ConfigurationError, DaemonArguments, EXEC_ROOT};
 use control::EngineControl;
 
 use crate::process::Ending;

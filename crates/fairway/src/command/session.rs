@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::CommandError;
 use super::print::warn;
+use crate::daemon::EXEC_ROOT;
 use crate::process::{
     self, CapabilitySet, Ending, Files, Launch, LaunchError, NetworkNamespace, Order, environment, home,
 };
@@ -163,12 +164,15 @@ impl Session {
         let by_link = named.is_symlink().then(|| socket.parent()).flatten();
         // EXEC_ROOT/sandboxes/ID/resolv.conf
         let by_file = Path::new(&known.resolv_conf_path).ancestors().nth(3);
-        let mut hidden: Vec<PathBuf> = [by_link, by_file]
+        // In host mode there are no files of its own to tell the directory.
+        let by_default = Some(Path::new(EXEC_ROOT)).filter(|it| it.is_dir());
+        let mut hidden: Vec<PathBuf> = [by_link, by_file, by_default]
             .into_iter()
             .flatten()
             .filter(|it| it.parent().is_some())
             .map(Path::to_owned)
             .collect();
+        hidden.sort();
         hidden.dedup();
         if !hidden.iter().any(|directory| socket.starts_with(directory)) {
             hidden.push(socket);

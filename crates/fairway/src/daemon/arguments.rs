@@ -15,6 +15,8 @@ use thiserror::Error;
 /// conventions of systemd (60578 to 61183), so that the firewall can tell its traffic.
 const RELAY_USER: u32 = 61_137;
 
+/// Where what belongs to this boot is kept, unless the daemon is told otherwise.
+pub const EXEC_ROOT: &str = "/run/fairway";
 const DEFAULT_CONFIGURATION: &str = "/etc/fairway/daemon.json";
 
 /// Why the daemon's configuration makes no sense.
@@ -188,7 +190,7 @@ impl DaemonArguments {
         Ok(Configuration {
             socket: PathBuf::from(path),
             data_root: all.data_root.unwrap_or_else(|| PathBuf::from("/var/lib/fairway")),
-            exec_root: all.exec_root.unwrap_or_else(|| PathBuf::from("/run/fairway")),
+            exec_root: all.exec_root.unwrap_or_else(|| PathBuf::from(EXEC_ROOT)),
             pid_file: all.pidfile,
             settings: Settings {
                 backend: if all.iptables.unwrap_or(true) { Backend::Nftables } else { Backend::None },
