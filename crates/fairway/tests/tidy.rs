@@ -178,7 +178,7 @@ fn public_items_have_docs() {
 
 #[test]
 fn failures_are_values() {
-    let words = [".unwrap()", ".expect(", "panic!(", "unimplemented!", "todo!("];
+    let words = [".unwrap()", ".expect(", "panic!(", concat!("unimplement", "ed!"), concat!("to", "do!(")];
     let mut offences = Vec::new();
     for (path, text) in sources() {
         // Labs are made for tests and the demo: there a failure is the end.
