@@ -13,7 +13,7 @@ use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
-use super::init::{Report, confine, stray, take_input, tell};
+use super::init::{Report, confine, run_stage, take_input, tell};
 use super::launch::{Launched, Output};
 use super::program::become_command;
 use super::{CapabilitySet, Failure, Files, LaunchError, Running, identity};
@@ -83,15 +83,7 @@ fn differs(pid: u32, kind: &str) -> io::Result<bool> {
 
 /// Runs the stage and returns the code to exit with when it did not become the command.
 pub(super) fn main() -> i32 {
-    let mut channel = match Channel::of_stage() {
-        Ok(channel) => channel,
-        Err(error) => return stray(&error.to_string()),
-    };
-    let Err(failure) = run(&mut channel);
-    let code = failure.exit_code();
-    // Nobody is left to hear it when the starter has gone.
-    let _ = channel.send(&Report::Failed(failure));
-    code
+    run_stage(run)
 }
 
 fn run(channel: &mut Channel) -> Result<Infallible, Failure> {

@@ -37,6 +37,11 @@ pub(super) enum Report {
 
 /// Runs the stage and returns the code to exit with when it did not become the command.
 pub(super) fn main() -> i32 {
+    run_stage(run)
+}
+
+/// Runs a stage that becomes the command, and tells its starter if it cannot.
+pub(super) fn run_stage(run: impl FnOnce(&mut Channel) -> Result<Infallible, Failure>) -> i32 {
     let mut channel = match Channel::of_stage() {
         Ok(channel) => channel,
         Err(error) => return stray(&error.to_string()),
