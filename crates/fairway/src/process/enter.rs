@@ -13,7 +13,7 @@ use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
-use super::init::{Report, confine, run_stage, take_input, tell};
+use super::init::{Report, confine, run_stage, stray, take_input, tell};
 use super::launch::{Launched, Output};
 use super::program::become_command;
 use super::{CapabilitySet, Failure, Files, LaunchError, Running, identity};
