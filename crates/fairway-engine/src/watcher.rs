@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{Namespace, ProcessIdentity, SandboxId};
+use fairway_core::model::{Namespace, ProcessIdentity, SandboxId, SandboxKind};
 use fairway_core::plan::{Key, Object, Owner};
 use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
 use fairway_kernel::monitor::{Event, Monitor};
@@ -24,10 +24,12 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// most sysctls), and whether the relay answers.
 const GLANCE: Duration = Duration::from_millis(500);
 /// How long whoever started a process may take to tell how it ended, before it counts as ended with
-/// a code that nobody knows.
-const GRACE: Duration = Duration::from_millis(150);
+/// a code that nobody knows. Endpoints have to be gone within two seconds.
+const GRACE: Duration = Duration::from_millis(600);
 /// How often what could not be made is tried again: a port that another program has, for example.
 const ANOTHER_TRY: Duration = Duration::from_secs(5);
+/// How many sandboxes that have ended are taken away at the same time.
+const SIDE_BY_SIDE: usize = 8;
 /// Somebody who changes one thing often changes the next right after it.
 const SETTLING: Duration = Duration::from_millis(20);
 
@@ -209,6 +211,22 @@ impl Engine {
         }
     }
 
+    /// How long a sandbox that has ended is kept for somebody to tell how: of what others started
+    /// nobody will.
+    fn grace(&self, id: SandboxId) -> Duration {
+        let ours = self.read(|world| world.sandbox(id).is_some_and(|it| it.kind == SandboxKind::Run));
+        if ours { GRACE } else { Duration::ZERO }
+    }
+
+    /// Takes sandboxes away that have ended; many of them side by side, as clients would.
+    fn end_all(&self, due: &[SandboxId]) {
+        std::thread::scope(|scope| {
+            for few in due.chunks(due.len().div_ceil(SIDE_BY_SIDE).max(1)) {
+                scope.spawn(|| few.iter().for_each(|id| self.end(*id)));
+            }
+        });
+    }
+
     /// Takes a sandbox away that has ended, unless somebody else did; it may even run again.
     fn end(&self, id: SandboxId) {
         if !self.has_ended(id) {
@@ -265,11 +283,11 @@ fn attend(engine: &Weak<Engine>) {
     let mut ending: HashMap<SandboxId, Instant> = HashMap::new();
     loop {
         let Some(strong) = engine.upgrade() else { return };
-        let due: Vec<SandboxId> =
-            ending.extract_if(|_, since| since.elapsed() >= GRACE).map(|(id, _)| id).collect();
-        due.into_iter().for_each(|id| strong.end(id));
+        let now = Instant::now();
+        let due: Vec<SandboxId> = ending.extract_if(|_, due| *due <= now).map(|(id, _)| id).collect();
+        strong.end_all(&due);
         let glance = GLANCE.saturating_sub(glanced.elapsed());
-        let grace = ending.values().min().map_or(GLANCE, |since| GRACE.saturating_sub(since.elapsed()));
+        let grace = ending.values().min().map_or(GLANCE, |due| due.saturating_duration_since(now));
         let rest = glance.min(grace);
         let events = strong.ends.watch.wait(Some(rest)).unwrap_or_else(|error| {
             tracing::warn!(%error, "the end of sandboxes may be noticed late");
@@ -279,7 +297,7 @@ fn attend(engine: &Weak<Engine>) {
         for event in events {
             match event {
                 watch::Event::ProcessEnded(id) | watch::Event::NamespaceGone(id) => {
-                    ending.entry(id).or_insert_with(Instant::now);
+                    ending.insert(id, Instant::now() + strong.grace(id));
                 }
                 watch::Event::FileChanged(_) => strong.follow_host(),
                 watch::Event::Woken => {}
@@ -288,7 +306,7 @@ fn attend(engine: &Weak<Engine>) {
         if strong.ends.heal.swap(false, Ordering::AcqRel) {
             std::thread::sleep(SETTLING);
             for id in strong.ended() {
-                ending.entry(id).or_insert_with(Instant::now);
+                ending.entry(id).or_insert_with(|| Instant::now() + strong.grace(id));
             }
             if let Err(error) = strong.heal() {
                 tracing::error!(%error, "not everything could be mended; it is tried again");

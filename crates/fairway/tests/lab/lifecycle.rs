@@ -115,12 +115,28 @@ fn a_hundred_come_and_go_at_once() {
 }
 
 #[test]
+fn many_that_end_at_once_are_gone_as_soon() {
+    fairway_lab::run(|lab| {
+        let (stage, _neighbour) = stage(lab);
+        let before = observe(&stage, &[]);
+        let attach =
+            |number| stage.attach_process(&format!("s{number}"), request(&["web"], &["80"])).unwrap();
+        let (sandboxes, processes): (Vec<_>, Vec<_>) = (0..40).map(attach).unzip();
+        drop(sandboxes);
+        drop(processes);
+        // Two seconds, and what ending the processes took.
+        eventually("all of them are gone", 2 * SOON, || observe(&stage, &[]) == before);
+        assert!(!stage.daemon.log().contains("drift"));
+    });
+}
+
+#[test]
 fn a_restart_right_after_the_end_is_not_mistaken_for_it() {
     fairway_lab::run(|lab| {
         let (stage, neighbour) = stage(lab);
         let mut client = stage.client();
         client.create_container("again", &request(&["web"], &[])).unwrap();
-        for _ in 0..3 {
+        for _ in 0..2 {
             // A namespace with a process comes from a sandbox of its own.
             let (helper, process) = stage.attach_process("helper", request(&["none"], &[])).unwrap();
             client.detach("helper").unwrap();
@@ -136,7 +152,7 @@ fn a_restart_right_after_the_end_is_not_mistaken_for_it() {
             drop(helper);
             let start = AttachNamespace { pid: process.id(), ..Default::default() };
             client.attach_namespace("again", &start).unwrap();
-            std::thread::sleep(Duration::from_millis(400));
+            std::thread::sleep(Duration::from_millis(1000));
             assert!(client.container("again").unwrap().state.running, "it runs");
             assert!(is_known(&neighbour, "again"));
             let pid = process.id();
@@ -151,20 +167,31 @@ fn an_exit_code_is_not_lost_to_a_link_that_goes_first() {
     fairway_lab::run(|lab| {
         let (stage, _neighbour) = stage(lab);
         let mut client = stage.client();
-        client.create_container("code", &request(&["web"], &[])).unwrap();
+        client.create_container("code", &request(&["bridge"], &[])).unwrap();
         for code in [5, 6, 7] {
             let (helper, process) = stage.attach_process("helper", request(&["none"], &[])).unwrap();
             client.detach("helper").unwrap();
             drop(helper);
             let start = AttachNamespace { pid: process.id(), ..Default::default() };
             client.attach_namespace("code", &start).unwrap();
+            let inside = stage.host.sandbox(format!("/proc/{}/ns/net", process.id())).unwrap();
+            let link = stage.host.run_in(|| meddle::port_of(&inside, "eth0")).unwrap();
+            drop(inside);
+            let mut waiting = stage.client();
+            let waiter = std::thread::spawn(move || waiting.wait("code", "next-exit").unwrap());
+            std::thread::sleep(Duration::from_millis(50));
             let pid = process.id();
             drop(process);
-            // The link goes with the namespace, and tells the daemon before anybody else does.
-            std::thread::sleep(Duration::from_millis(80));
+            // Nothing but the process keeps a namespace without a resolver: its link goes with it, and tells the
+            // daemon before anybody else does.
+            let gone = || !stage.host.run_in(|| meddle::has_link(&link)).unwrap();
+            eventually("the link is gone", SOON, gone);
+            std::thread::sleep(Duration::from_millis(30));
             client.exited("code", pid, code).unwrap();
             let state = client.container("code").unwrap().state;
+            assert_eq!(waiter.join().unwrap(), code, "whoever waits is told");
             assert_eq!((state.running, state.exit_code), (false, code.into()));
         }
+        assert!(!stage.daemon.log().contains("drift"), "it is not taken for somebody's meddling");
     });
 }

@@ -55,12 +55,6 @@ pub fn set_down(name: &str) {
     send(Protocol::Route, batch);
 }
 
-/// `ip link set NAME up`.
-pub fn set_up(name: &str) {
-    let mut batch = Batch::new();
-    batch.message(NEW_LINK, 0, "up").raw(&header(link(name).index, IFF_UP, IFF_UP));
-    send(Protocol::Route, batch);
-}
 
 /// `ip link set NAME nomaster`.
 pub fn take_from_bridge(name: &str) {
