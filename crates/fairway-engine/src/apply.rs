@@ -39,9 +39,9 @@ impl Engine {
         boundary("files");
         self.apply_relay(difference, resolvers)?;
         boundary("relay");
-        self.flows.forget(difference);
+        let retired = self.flows.forget_while(difference, || self.retire(difference));
         boundary("flows");
-        self.retire(difference)?;
+        retired?;
         boundary("retired");
         Ok(())
     }

@@ -9,13 +9,13 @@ use fairway_core::Draw;
 use fairway_core::model::{HostFacts, ProcessIdentity, Protocol, SandboxId, Settings};
 use fairway_core::plan::{FileName, Plan, SocketUse, plan};
 use fairway_core::world::{Command, Journal, Record, UNKNOWN_EXIT_CODE, World};
-use fairway_kernel::announce::Announcer;
 use fairway_kernel::namespace::Workers;
 use fairway_kernel::route::Links;
 use fairway_kernel::{host_facts, sysctl};
 use fairway_relay::table::{Held, Record as RelayRecord};
 use fairway_store::{Store, StoreError};
 
+use crate::announcements::Announcements;
 use crate::boundary::{boundary, started};
 use crate::ended::ended;
 use crate::exits::Exits;
@@ -77,7 +77,7 @@ pub struct Engine {
     pub(crate) resolvers: Resolvers,
     pub(crate) relay: RelayLink,
     pub(crate) sweeper: Sweeper,
-    pub(crate) announcer: Announcer,
+    pub(crate) announcements: Announcements,
     pub(crate) flows: Flows,
     pub(crate) ends: Ends,
     pub(crate) exits: Exits,
@@ -172,7 +172,7 @@ impl Engine {
             resolvers,
             relay,
             sweeper: Sweeper::start(Draw::new(seed()))?,
-            announcer: Announcer::open().map_err(ApplyError::from)?,
+            announcements: Announcements::start()?,
             flows: Flows::start()?,
             ends: Ends::new()?,
             exits: Exits::default(),

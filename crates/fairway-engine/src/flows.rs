@@ -38,17 +38,21 @@ impl Flows {
         Ok(Self { queue })
     }
 
-    /// Forgets the flows that a difference makes stale; returns when they are.
-    pub fn forget(&self, difference: &Difference) {
+    /// Forgets the flows that a difference makes stale, and meanwhile does something else; returns
+    /// when both are done.
+    pub fn forget_while<T>(&self, difference: &Difference, work: impl FnOnce() -> T) -> T {
         let selectors = stale(difference);
         if selectors.is_empty() {
-            return;
+            return work();
         }
         let (done, finished) = sync_channel(1);
-        if self.queue.send(Request { selectors, done }).is_ok() {
+        let asked = self.queue.send(Request { selectors, done }).is_ok();
+        let worked = work();
+        if asked {
             // If the thread has ended there is nobody to wait for.
             let _ = finished.recv();
         }
+        worked
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod announcements;
 mod apply;
 mod boundary;
 mod drift;

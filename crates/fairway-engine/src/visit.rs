@@ -141,11 +141,9 @@ impl Engine {
                 tracing::debug!(%error, interface = link.host_interface, "its first frames may be lost");
             }
             let addresses: Vec<_> = link.addresses.iter().map(|address| address.addr()).collect();
-            let told = self
-                .links(|links| links.index(&link.bridge))
-                .map(|bridge| self.announcer.announce(bridge, link.mac, &addresses));
-            if let Ok(Err(error)) = told {
-                tracing::debug!(%error, "neighbours learn the address when they ask");
+            match self.links(|links| links.index(&link.bridge)) {
+                Ok(bridge) => self.announcements.send(bridge, link.mac, addresses),
+                Err(error) => tracing::debug!(%error, "neighbours learn the address when they ask"),
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use fairway_core::model::{Namespace, ProcessIdentity, SandboxId, SandboxKind};
 use fairway_core::plan::{Key, Object, Owner};
 use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
+use fairway_kernel::host_facts;
 use fairway_kernel::monitor::{Event, Monitor};
 use fairway_kernel::nftables::{self, Noticed};
 use fairway_kernel::route::{Link, Mark};
@@ -40,12 +41,19 @@ pub(crate) struct Ends {
     heal: AtomicBool,
     /// Set when something could not be made.
     unfinished: AtomicBool,
+    /// Set when links, addresses or routes of others on the host may have changed.
+    host: AtomicBool,
 }
 
 impl Ends {
     pub fn new() -> Result<Self, EngineError> {
         let watch = Watch::new().map_err(|error| EngineError::Observe(Box::new(error)))?;
-        Ok(Self { watch, heal: AtomicBool::new(false), unfinished: AtomicBool::new(false) })
+        Ok(Self {
+            watch,
+            heal: AtomicBool::new(false),
+            unfinished: AtomicBool::new(false),
+            host: AtomicBool::new(false),
+        })
     }
 
     /// Watches a sandbox until it ends. One that has ended already is noticed at once.
@@ -166,14 +174,29 @@ impl Engine {
         if self.sysctls_differ() {
             self.heal_soon();
         }
-        self.follow_host();
+        if self.ends.host.swap(false, Ordering::AcqRel) || self.host_settings_differ() {
+            self.follow_host();
+        }
+    }
+
+    /// Whether the host is other than known in what the kernel does not tell of. To list its links
+    /// and routes each time would hold up everybody on a host with many.
+    fn host_settings_differ(&self) -> bool {
+        let known = self.read(|world| world.host().clone());
+        let mut observed = known.clone();
+        // That it cannot be observed is said by who follows.
+        let seen = host_facts::observe_settings(&mut observed, Path::new(RESOLV_CONF));
+        seen.is_err() || observed != known
     }
 
     fn sysctls_differ(&self) -> bool {
         let wanted: Vec<(String, String)> = {
             let state = self.state();
             let mut wanted = Vec::new();
-            for (key, object) in state.plan.values().flatten() {
+            // In the order of owners, the host and the networks come before all others.
+            let watched = |owner: &Owner| matches!(owner, Owner::Host | Owner::Network(_));
+            let fragments = state.plan.iter().take_while(|(owner, _)| watched(owner));
+            for (key, object) in fragments.flat_map(|(_, fragment)| fragment) {
                 match (key, object) {
                     (Key::Sysctl(path), Object::Sysctl(value)) => wanted.push((path.clone(), value.clone())),
                     (_, Object::Bridge(bridge)) => {
@@ -254,9 +277,15 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
         let _ = poll(&mut descriptors, Some(&patience));
         let Some(engine) = engine.upgrade() else { return };
         let drifted = match links.events() {
-            Ok(events) => events.iter().any(|event| engine.is_drift(event)),
+            Ok(events) => {
+                if events.iter().any(host_facts::concerns) {
+                    engine.ends.host.store(true, Ordering::Release);
+                }
+                events.iter().any(|event| engine.is_drift(event))
+            }
             Err(error) => {
                 tracing::warn!(%error, "changes of links may go unnoticed");
+                engine.ends.host.store(true, Ordering::Release);
                 true
             }
         };

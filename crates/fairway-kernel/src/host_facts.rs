@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fairway_core::model::{HostFacts, HostRoute, ResolvConf};
 use thiserror::Error;
 
+use crate::monitor::Event;
 use crate::route::{Link, Links, RouteEntry};
 use crate::{route, sysctl};
 
@@ -72,8 +73,7 @@ pub fn observe_with(
         .filter(|address| others.iter().any(|link| link.index == address.interface))
         .map(|found| HostRoute { destination: found.address, interface: name(found.interface) })
         .collect();
-    let resolver = read_resolv_conf(resolv_conf)?;
-    Ok(HostFacts {
+    let mut facts = HostFacts {
         mtu: default_mtu(&routes, &others),
         addresses,
         routes: routes
@@ -84,15 +84,39 @@ pub fn observe_with(
                 interface: name(route.interface),
             })
             .collect(),
-        nameservers: resolver.nameservers,
-        search: resolver.search,
-        resolver_options: resolver.options,
-        bridge_netfilter_ipv4: switch("net/bridge/bridge-nf-call-iptables")?,
-        bridge_netfilter_ipv6: switch("net/bridge/bridge-nf-call-ip6tables")?,
-        ephemeral_ports: optional("net/ipv4/ip_local_port_range")?.as_deref().and_then(port_range),
-        forwarding: (switch("net/ipv4/ip_forward")?, switch("net/ipv6/conf/all/forwarding")?),
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-    })
+        ..HostFacts::default()
+    };
+    observe_settings(&mut facts, resolv_conf)?;
+    Ok(facts)
+}
+
+/// Observes anew what the kernel does not tell of, settings and resolv.conf, and leaves links,
+/// addresses and routes as they were. It costs the same whatever exists.
+///
+/// # Errors
+/// As [`observe`].
+pub fn observe_settings(facts: &mut HostFacts, resolv_conf: &Path) -> Result<(), Error> {
+    let resolver = read_resolv_conf(resolv_conf)?;
+    facts.nameservers = resolver.nameservers;
+    facts.search = resolver.search;
+    facts.resolver_options = resolver.options;
+    facts.bridge_netfilter_ipv4 = switch("net/bridge/bridge-nf-call-iptables")?;
+    facts.bridge_netfilter_ipv6 = switch("net/bridge/bridge-nf-call-ip6tables")?;
+    facts.ephemeral_ports = optional("net/ipv4/ip_local_port_range")?.as_deref().and_then(port_range);
+    facts.forwarding = (switch("net/ipv4/ip_forward")?, switch("net/ipv6/conf/all/forwarding")?);
+    facts.hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(())
+}
+
+/// Whether an event may tell of something that [`observe`] brings: links of others, and addresses
+/// and routes whoever's they are.
+pub fn concerns(event: &Event) -> bool {
+    match event {
+        Event::Link(link) | Event::LinkGone(link) => link.mark().is_none() && !link.is_being_born(),
+        Event::Address(_) | Event::AddressGone(_) | Event::Lost => true,
+        Event::Route(route) | Event::RouteGone(route) => route.table != LOCAL_TABLE,
+        Event::PortLeft(_) => false,
+    }
 }
 
 /// Reads the resolver's configuration. Where it names nothing but systemd-resolved's stub, the

@@ -65,6 +65,7 @@ fn udp(port: u16, address: Option<&str>) -> Selector {
 fn flows_are_found_by_what_they_were_sent_to_and_forgotten() {
     in_tracked(|| {
         let conntrack = Conntrack::open().unwrap();
+        assert_eq!(conntrack.count(), Ok(0));
         let _receivers: Vec<_> = ["127.0.0.1:53", "127.0.0.2:53", "127.0.0.1:54", "[::1]:53"]
             .map(|address| UdpSocket::bind(address).unwrap())
             .into();
@@ -74,6 +75,7 @@ fn flows_are_found_by_what_they_were_sent_to_and_forgotten() {
             send("127.0.0.1:4003", "127.0.0.1:54"),
             send("[::1]:4004", "[::1]:53"),
         ];
+        assert_eq!(conntrack.count(), Ok(4));
         let flows = conntrack.flows(&[udp(53, None)]).unwrap();
         let mut ports: Vec<_> = flows.iter().map(|flow| flow.original.source_port).collect();
         ports.sort();

@@ -49,6 +49,11 @@ impl Link {
         self.alias.as_deref().and_then(Mark::parse)
     }
 
+    /// Whether it is a veth pair of ours that has not got its mark yet.
+    pub fn is_being_born(&self) -> bool {
+        self.group == super::veth::BIRTH_GROUP
+    }
+
     /// Reads `RTM_NEWLINK` and `RTM_DELLINK`.
     pub(crate) fn parse(message: &Message) -> Option<Self> {
         let header: &[u8; IFINFO_LENGTH] = message.payload.first_chunk()?;
