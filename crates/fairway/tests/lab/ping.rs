@@ -15,7 +15,7 @@ const ECHO: (u8, u8) = (8, 0);
 const ECHO6: (u8, u8) = (128, 129);
 const IDENTIFIER: [u8; 2] = [0xfa, 0x11];
 
-/// Whether an address answers an echo request from a place within a second.
+/// Whether an address answers an echo request from a place within a second and a half: a neighbour that was not heard is asked again after one.
 pub fn ping(place: &Place, target: IpAddr) -> bool {
     place.run_in(|| echoed(target).unwrap_or(false)).unwrap()
 }
@@ -35,7 +35,7 @@ fn echoed(target: IpAddr) -> rustix::io::Result<bool> {
         message[2..4].copy_from_slice(&sum);
     }
     send(&socket, &message, SendFlags::empty())?;
-    let deadline = Instant::now() + Duration::from_secs(1);
+    let deadline = Instant::now() + Duration::from_millis(1500);
     let mut buffer = [0; 256];
     while Instant::now() < deadline {
         let Ok((length, _)) = recv(&socket, &mut buffer[..], RecvFlags::empty()) else { continue };
