@@ -153,6 +153,8 @@ impl Engine {
                 self.take_back(undo, &error);
                 Err(error)
             }
+            // What is not durable must not be called done. The next daemon starts from what is.
+            (Err(error @ EngineError::Store(_)), None) => Err(error),
             (Err(error), None) => {
                 tracing::error!(%error, "a change could not be carried out as planned; it is tried again");
                 self.heal_soon();
