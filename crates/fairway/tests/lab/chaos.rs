@@ -64,10 +64,11 @@ fn a_daemon_that_is_killed_in_the_middle_of_many_requests() {
             std::thread::scope(|scope| {
                 for (name, _) in &places {
                     let (stage, enough) = (&stage, &enough);
-                    scope.spawn(move || match come_and_go(stage, name, enough) {
-                        Err(error @ ClientError::Refused { .. }) => panic!("{name}: {error}"),
-                        // The daemon is dead.
-                        Ok(()) | Err(_) => {}
+                    scope.spawn(move || {
+                        // Any other error says that the daemon is dead.
+                        if let Err(error @ ClientError::Refused { .. }) = come_and_go(stage, name, enough) {
+                            panic!("{name}: {error}");
+                        }
                     });
                 }
                 std::thread::sleep(Duration::from_millis(40 + 17 * round));

@@ -196,11 +196,11 @@ fn who_died_while_nobody_watched_is_gone() {
         for name in ["q", "n"] {
             assert!(stage.client().container(name).is_err(), "{name} is gone");
         }
-        assert_same("they are gone", &observe(&stage, &[("p", &p), ("neighbour", &neighbour)]), &before);
-        assert!(stage.host.run_in(|| TcpListener::bind("0.0.0.0:8085").is_ok()).unwrap());
         eventually("nothing keeps the namespace", PATIENCE, || {
             !stage.host.run_in(|| meddle::has_link("alive")).unwrap()
         });
+        assert_same("they are gone", &observe(&stage, &[("p", &p), ("neighbour", &neighbour)]), &before);
+        assert!(stage.host.run_in(|| TcpListener::bind("0.0.0.0:8085").is_ok()).unwrap());
     });
 }
 

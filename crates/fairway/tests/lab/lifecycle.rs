@@ -190,7 +190,7 @@ fn an_exit_code_is_not_lost_to_a_link_that_goes_first() {
             client.exited("code", pid, code).unwrap();
             let state = client.container("code").unwrap().state;
             assert_eq!(waiter.join().unwrap(), code, "whoever waits is told");
-            assert_eq!((state.running, state.exit_code), (false, code.into()));
+            assert_eq!((state.running, state.exit_code), (false, code));
         }
         assert!(!stage.daemon.log().contains("drift"), "it is not taken for somebody's meddling");
     });

@@ -55,7 +55,6 @@ pub fn set_down(name: &str) {
     send(Protocol::Route, batch);
 }
 
-
 /// `ip link set NAME nomaster`.
 pub fn take_from_bridge(name: &str) {
     let mut batch = Batch::new();
