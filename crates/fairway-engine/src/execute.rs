@@ -214,6 +214,8 @@ impl Engine {
     /// Starts or stops watching for the end of the sandbox that a change was about.
     fn watch_sandbox(&self, change: &Change) {
         let Some(id) = change.sandbox else { return };
+        // Between looking and doing nobody else may do what follows from a later look.
+        let _alone = self.ends.alone();
         let running = self.read(|world| {
             world.sandbox(id).and_then(|sandbox| match &sandbox.state {
                 SandboxState::Running { process, namespace, .. } => {

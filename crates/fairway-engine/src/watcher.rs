@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use fairway_core::model::{Namespace, ProcessIdentity, SandboxId, SandboxKind};
@@ -43,6 +43,7 @@ pub(crate) struct Ends {
     unfinished: AtomicBool,
     /// Set when links, addresses or routes of others on the host may have changed.
     host: AtomicBool,
+    alone: Mutex<()>,
 }
 
 impl Ends {
@@ -53,6 +54,7 @@ impl Ends {
             heal: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
             host: AtomicBool::new(false),
+            alone: Mutex::default(),
         })
     }
 
@@ -69,6 +71,11 @@ impl Ends {
             self.heal.store(true, Ordering::Release);
             self.watch.waker().wake();
         }
+    }
+
+    /// Keeps others from beginning or ending to watch while one finds out which of the two it is to be.
+    pub fn alone(&self) -> MutexGuard<'_, ()> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has what could not be made tried again later.

@@ -233,6 +233,26 @@ fn a_killed_relay_loses_no_one_who_waits() {
 }
 
 #[test]
+fn a_port_that_was_lost_comes_back_when_it_is_free() {
+    fairway_lab::run(|lab| {
+        let Scene { mut stage, p, .. } = Scene::new(lab);
+        let _server = serve_tcp(&p, "0.0.0.0:81").unwrap();
+        let before = observe(&stage, &[]);
+        stage.daemon.kill9();
+        kill_relay();
+        let thief = stage.host.run_in(|| TcpListener::bind("0.0.0.0:8081").unwrap()).unwrap();
+        stage.daemon.launch(&[]);
+        stage.daemon.wait_until_ready();
+        let log = stage.daemon.log();
+        let told = log.lines().rfind(|line| line.contains("lost until it is free")).expect("it is told");
+        assert!(told.contains("0.0.0.0:8081"), "{told}");
+        drop(thief);
+        eventually("it is ours again", PATIENCE, || observe(&stage, &[]) == before);
+        assert!(matches!(ask(&stage.host, "127.0.0.1:8081").unwrap(), Outcome::Answered { .. }));
+    });
+}
+
+#[test]
 fn forwarding_is_given_back_only_where_it_was_taken() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::before_daemon(lab);
