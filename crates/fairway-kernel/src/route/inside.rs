@@ -1,12 +1,16 @@
 //! The inside of a sandbox: its ends of veth pairs, its loopback interface, its default routes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use fairway_core::plan::{InsideRoutes, VethLink};
 use rustix::io::Errno;
 
-use super::message::{add_address, delete_any_default_route, get_link_by_index, ifinfo, set_default_route};
+use super::message::{
+    add_address, delete_any_default_route, get_link_by_index, get_route6, ifinfo, is_local_route,
+    set_default_route,
+};
 use super::{Address, DefaultRoute, Error, Link, Links, VethPair, is_gone, unless_gone};
 use crate::namespace::{Handle, Workers};
 use crate::netlink::{self, Batch};
@@ -14,6 +18,11 @@ use crate::sysctl::Tree;
 
 /// The index of the loopback interface: the first link of every namespace.
 const LOOPBACK: u32 = 1;
+
+/// How long new IPv6 addresses are waited for, and the pause between looks: it is a fraction of a millisecond, unless
+/// the machine is busy.
+const LOCAL_WITHIN: Duration = Duration::from_millis(200);
+const LOCAL_PAUSE: Duration = Duration::from_micros(100);
 
 /// One for all sandboxes: it is there so that many of them cost no more than one.
 static SYSCTLS: LazyLock<Tree> = LazyLock::new(Tree::default);
@@ -89,7 +98,38 @@ impl Links {
         };
         match refused.into_iter().find(|refusal| !optional(refusal)) {
             Some(refusal) => Err(netlink::Error::Refused(refusal).into()),
-            None => Ok(()),
+            None => self.wait_until_local(work),
+        }
+    }
+
+    /// Waits until the namespace takes packets to the new IPv6 addresses for its own. The kernel leaves that to a
+    /// work queue, also for addresses that are not tried first (addrconf_dad_start), and until then it drops the
+    /// answer of the gateway: the next one comes after a second.
+    fn wait_until_local(&self, work: &InsideWork) -> Result<(), Error> {
+        let fresh = work.pairs.iter().filter(|(_, pair)| pair.fresh);
+        let addresses: Vec<Ipv6Addr> = fresh
+            .flat_map(|(veth, _)| &veth.addresses)
+            .filter_map(|address| match address.addr() {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            })
+            .collect();
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + LOCAL_WITHIN;
+        loop {
+            let mut batch = Batch::new();
+            addresses.iter().for_each(|address| get_route6(&mut batch, *address));
+            let replies = self.socket.transact_each(&mut batch)?.replies;
+            if replies.iter().filter(|reply| is_local_route(reply)).count() == addresses.len() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                tracing::debug!("new IPv6 addresses are not in use yet; first packets may be lost");
+                return Ok(());
+            }
+            std::thread::sleep(LOCAL_PAUSE);
         }
     }
 

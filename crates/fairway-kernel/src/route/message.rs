@@ -1,12 +1,12 @@
 //! The messages of rtnetlink, from `<linux/rtnetlink.h>`, `<linux/if_link.h>`, `<linux/if_addr.h>`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use fairway_core::model::MacAddress;
 use ipnet::IpNet;
 
 use super::broadcast;
-use crate::netlink::{Batch, MessageBuilder};
+use crate::netlink::{Batch, Message, MessageBuilder};
 
 pub const IFINFO_LENGTH: usize = 16;
 pub const IFADDR_LENGTH: usize = 8;
@@ -123,6 +123,22 @@ pub fn dump_routes(family: u8) -> Batch {
     header[0] = family;
     batch.message(libc::RTM_GETROUTE, DUMP, "the list of routes").raw(&header);
     batch
+}
+
+/// Asks which way a packet to an IPv6 address would take.
+pub fn get_route6(batch: &mut Batch, destination: Ipv6Addr) {
+    let mut header = [0; RTMSG_LENGTH];
+    header[0] = libc::AF_INET6 as u8;
+    header[1] = 128;
+    batch
+        .message(libc::RTM_GETROUTE, 0, format!("find the route to {destination}"))
+        .raw(&header)
+        .address(libc::RTA_DST, destination.into());
+}
+
+/// Whether an answer to [`get_route6`] says that the address is one of the namespace's own.
+pub fn is_local_route(reply: &Message) -> bool {
+    reply.kind == libc::RTM_NEWROUTE && reply.payload.get(7) == Some(&libc::RTN_LOCAL)
 }
 
 /// `struct rtmsg` of a default route in the main table.
