@@ -196,7 +196,8 @@ impl PruneNetworks {
         if !self.force && !confirmed()? {
             return Ok(0);
         }
-        let deleted = client.prune_networks(&filters)?.networks_deleted.unwrap_or_default();
+        let mut deleted = client.prune_networks(&filters)?.networks_deleted.unwrap_or_default();
+        deleted.sort();
         if !deleted.is_empty() {
             print(&format!("Deleted Networks:\n{}\n\n", deleted.join("\n")))?;
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod chaos;
+mod cli;
 mod crash;
 mod daemon;
 mod deny;
