@@ -92,8 +92,11 @@ fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
-    if protocol == Protocol::Tcp {
-        listen(&socket, listens)?;
+    match (protocol, listens) {
+        // It has the option already.
+        (Protocol::Tcp, true) => rustix::net::listen(&socket, BACKLOG)?,
+        (Protocol::Tcp, false) => listen(&socket, false)?,
+        (Protocol::Udp, _) => {}
     }
     Ok(socket)
 }
@@ -117,6 +120,19 @@ pub fn set_listening(socket: &OwnedFd, protocol: Protocol, listens: bool) -> Res
 fn listen(socket: &OwnedFd, listens: bool) -> Result<(), Errno> {
     sockopt::set_socket_reuseaddr(socket, listens)?;
     if listens { rustix::net::listen(socket, BACKLOG) } else { Ok(()) }
+}
+
+/// As many ports as are worth a second thread: about a millisecond's.
+const SHARED_FROM: usize = 256;
+
+/// A port that was bound now.
+type Bound = ((Protocol, SocketAddr), Arc<OwnedFd>);
+
+fn bind_each(wanted: &[(Protocol, SocketAddr, bool)]) -> Result<Vec<Bound>, BindError> {
+    let one = |&(protocol, address, listens): &(Protocol, SocketAddr, bool)| {
+        Ok(((protocol, address), Arc::new(bind(protocol, address, listens)?)))
+    };
+    wanted.iter().map(one).collect()
 }
 
 /// The sockets that we hold, by what they are bound to.
@@ -151,14 +167,26 @@ impl PortSockets {
         &self,
         wanted: impl IntoIterator<Item = (Protocol, SocketAddr, &'a SocketUse)>,
     ) -> Result<(), BindError> {
-        let mut bound = Vec::new();
-        for (protocol, address, purpose) in wanted {
-            if !self.lock().contains_key(&(protocol, address)) {
-                let listens = matches!(purpose, SocketUse::Proxy(_));
-                bound.push(((protocol, address), Arc::new(bind(protocol, address, listens)?)));
-            }
-        }
-        self.lock().extend(bound);
+        let missing: Vec<(Protocol, SocketAddr, bool)> = {
+            let held = self.lock();
+            let missing =
+                wanted.into_iter().filter(|(protocol, at, _)| !held.contains_key(&(*protocol, *at)));
+            missing
+                .map(|(protocol, at, purpose)| (protocol, at, matches!(purpose, SocketUse::Proxy(_))))
+                .collect()
+        };
+        let (first, second) = missing.split_at(missing.len() / 2);
+        let bound = if missing.len() < SHARED_FROM {
+            vec![bind_each(&missing)]
+        } else {
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| bind_each(second));
+                let own = bind_each(first);
+                vec![own, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
+            })
+        };
+        let bound = bound.into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.lock().extend(bound.into_iter().flatten());
         Ok(())
     }
 

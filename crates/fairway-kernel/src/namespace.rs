@@ -11,6 +11,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::system;
+
 pub use named::{NAMED_DIRECTORY, create_named, remove_named};
 pub use workers::Workers;
 
@@ -108,31 +110,17 @@ impl AsFd for Handle {
 /// [`Error::Open`], [`Error::NotNetwork`].
 pub fn open_path(path: &str) -> Result<Handle, Error> {
     let handle = open_any(path)?;
-    // The descriptor's own link tells the kind, without the ioctl: "net:[4026531840]".
-    let link = format!("/proc/thread-self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&handle.descriptor));
-    let kind = rustix::fs::readlink(link, Vec::new())
-        .map_err(|errno| Error::Open { path: path.to_owned(), errno })?;
-    if !kind.as_bytes().starts_with(b"net:[") && !is_mounted_network(&handle, path)? {
+    if !is_network(&handle).map_err(|errno| Error::Open { path: path.to_owned(), errno })? {
         return Err(Error::NotNetwork { path: path.to_owned() });
     }
     Ok(handle)
 }
 
-/// A bind mount's link is its path; whether it is a network namespace is asked of setns(2), on a
-/// thread that ends with the answer.
-fn is_mounted_network(handle: &Handle, path: &str) -> Result<bool, Error> {
+fn is_network(handle: &Handle) -> Result<bool, Errno> {
     const NSFS_MAGIC: u64 = 0x6e73_6673;
-    let status = rustix::fs::fstatfs(handle).map_err(|errno| Error::Open { path: path.to_owned(), errno })?;
-    if u64::try_from(status.f_type) != Ok(NSFS_MAGIC) {
-        return Ok(false);
-    }
-    let entered = std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .spawn_scoped(scope, || enter(handle.as_fd()))
-            .map_err(|error| Error::Thread(thread_errno(&error)))
-            .map(|thread| thread.join().unwrap_or(Err(Errno::CANCELED)))
-    })?;
-    Ok(entered != Err(Errno::INVAL))
+    // First, for to something else, a device say, the request may mean anything.
+    let status = rustix::fs::fstatfs(handle)?;
+    Ok(u64::try_from(status.f_type) == Ok(NSFS_MAGIC) && system::is_network_namespace(handle)?)
 }
 
 /// Opens a namespace that is known, and makes sure that it is still the one.

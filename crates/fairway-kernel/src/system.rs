@@ -97,6 +97,18 @@ pub fn socket_namespace(socket: impl AsFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// Whether a file of nsfs, which holds namespaces, is a network namespace.
+///
+/// # Errors
+/// As ioctl(2); `ENOTTY` for other files.
+pub fn is_network_namespace(file: impl AsFd) -> Result<bool, Errno> {
+    // <linux/nsfs.h>
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: the request takes no argument that the kernel would read or write.
+    let kind = unsafe { libc::ioctl(file.as_fd().as_raw_fd(), NS_GET_NSTYPE) };
+    if kind < 0 { Err(last_errno()) } else { Ok(kind == libc::CLONE_NEWNET) }
+}
+
 /// Sends a whole Ethernet frame, its header included, out of an interface.
 ///
 /// `socket` is of family `AF_PACKET` and type `SOCK_RAW`; see packet(7).
