@@ -83,6 +83,10 @@ pub fn measure(lab: &Lab) -> Result<(), Failure> {
                 client.attach(&request(name, network, port, 1)).map(drop)
             })?;
             row(format!("attach {count}, network {network}"), count, &attached);
+            let held = stage.holdings()?;
+            if held.links < before.links + count || held.daemon_sockets < before.daemon_sockets + count {
+                return Err(format!("not all are attached: {held:?}, and {before:?} before").into());
+            }
             std::thread::sleep(Duration::from_millis(500));
             let detached = at_once(&stage, names, |client, _, name| client.detach(name))?;
             row(format!("detach {count}, network {network}"), count, &detached);
