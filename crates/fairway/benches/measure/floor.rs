@@ -86,7 +86,7 @@ impl Sandbox {
 "
         );
         if ports > 0 {
-            let _ = write!(text, "{verb} element inet floor hairpin4 {{ {address} . {address} }}\n");
+            let _ = writeln!(text, "{verb} element inet floor hairpin4 {{ {address} . {address} }}");
             let _ = write!(text, "{verb} element inet floor ports4 {{ ");
             for offset in 0..ports {
                 let _ = write!(text, "tcp . {} : {address} . {}, ", 40_000 + offset, 1000 + offset);
