@@ -39,7 +39,7 @@ impl Sweeper {
     pub fn sweep(&self, leaving: Vec<(String, Mark)>) {
         let doomed: Vec<_> = leaving
             .into_iter()
-            .filter_map(|(name, mark)| Some((Doomed { index: self.index(&name)?, mark }, name)))
+            .filter_map(|(name, mark)| Some((Doomed { index: self.owned(&name, mark)?, mark }, name)))
             .collect();
         if doomed.is_empty() {
             return;
@@ -58,6 +58,19 @@ impl Sweeper {
             while self.index(&name) == Some(doomed.index) && since.elapsed() < PATIENCE {
                 std::thread::sleep(pause);
                 pause = (pause * 5 / 4).min(Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// The index of the link of that name, if it is ours.
+    fn owned(&self, name: &str, mark: Mark) -> Option<u32> {
+        match mark {
+            // The name was drawn at random: nobody else has it, and looking would wait for the kernel's lock.
+            Mark::Endpoint(_) => self.index(name),
+            // The name may be a user's choice, and that of somebody's link: why the network was not made.
+            Mark::Network(_) => {
+                let link = self.sight().find(name).ok().flatten()?;
+                (link.mark() == Some(mark)).then_some(link.index)
             }
         }
     }
