@@ -53,6 +53,17 @@ impl World {
         Ok(())
     }
 
+    /// Checks a link on the default network, which is to somebody on it.
+    fn check_link(&self, network: &Network, target: &str) -> Result<(), Refusal> {
+        let unknown = |_| Refusal::LinkTarget { target: target.to_owned() };
+        let linked = self.find_sandbox(target).map_err(unknown)?;
+        let endpoints = self.endpoints_of_sandbox(linked.id);
+        match endpoints.iter().any(|endpoint| endpoint.network == network.id) {
+            true => Ok(()),
+            false => Err(Refusal::LinkOutside { target: linked.name.clone(), network: network.name.clone() }),
+        }
+    }
+
     /// Checks what is asked of an endpoint that is to be on `network`.
     pub(super) fn check_request(&self, network: &Network, request: &EndpointRequest) -> Result<(), Refusal> {
         let addresses = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
@@ -63,11 +74,7 @@ impl World {
             if !request.aliases.is_empty() {
                 return Err(Refusal::AliasOnDefault(network.name.clone()));
             }
-            if let Some((target, _)) =
-                request.links.iter().find(|(target, _)| self.find_sandbox(target).is_err())
-            {
-                return Err(Refusal::LinkTarget { target: target.clone() });
-            }
+            request.links.iter().try_for_each(|(target, _)| self.check_link(network, target))?;
         }
         let links = request.links.iter().map(|(_, alias)| alias);
         request.aliases.iter().chain(links).try_for_each(|alias| parse::alias(alias).map(drop))?;

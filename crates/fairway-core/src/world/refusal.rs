@@ -113,6 +113,10 @@ pub enum Refusal {
     LinkOnHost,
     #[error("could not get container for {target}: No such container: {target}")]
     LinkTarget { target: String },
+    #[error(
+        "Cannot link to /{target}, as it does not belong to the default network: connect it to {network}, or both to a network of your own"
+    )]
+    LinkOutside { target: String, network: String },
     #[error("cannot join network of a non running container: {0}")]
     JoinStopped(String),
     #[error("interface name {interface} is already used in container {sandbox}")]
