@@ -45,7 +45,9 @@ pub enum Error {
         what: String,
     },
     /// The sandbox has an interface of that name.
-    #[error("the sandbox at {namespace} already has an interface {name}; rename or delete it there")]
+    #[error(
+        "the sandbox at {namespace} already has an interface {name}: detach the container that has it, or rename or delete it there"
+    )]
     InterfaceTaken {
         /// The interface's name.
         name: String,

@@ -64,8 +64,8 @@ pub(super) enum CommandError {
         "container {name} was {kind}, not run: Fairway cannot start it: attach it again in a namespace that exists"
     )]
     NotStartable { name: String, kind: String },
-    #[error("container {0} was run, not made by fairway sandbox create: use fairway rm")]
-    NotCreated(String),
+    #[error("container {name} was {kind}, not made by fairway sandbox create: use fairway {}", remover(kind))]
+    NotCreated { name: String, kind: String },
     #[error("cannot join network of a non running container: {0}: start it first")]
     TargetNotRunning(String),
     #[error("you cannot start and attach multiple containers at once")]
@@ -85,6 +85,11 @@ impl From<ClientError> for CommandError {
             other => Self::Client(other),
         }
     }
+}
+
+/// What takes a sandbox away that came to be this way.
+fn remover(kind: &str) -> &'static str {
+    if kind == "attached" { "detach" } else { "rm" }
 }
 
 impl CommandError {

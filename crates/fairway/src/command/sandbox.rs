@@ -72,7 +72,7 @@ impl SandboxCommand {
             Self::Rm(options) => each(&options.sandboxes, |name| {
                 let known = client.container(name)?;
                 if known.kind != "created" {
-                    return Err(CommandError::NotCreated(name.to_owned()));
+                    return Err(CommandError::NotCreated { name: name.to_owned(), kind: known.kind });
                 }
                 let path = known.network_settings.sandbox_key;
                 // None when it is gone already.
