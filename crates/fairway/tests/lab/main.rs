@@ -20,5 +20,6 @@ mod names;
 mod networks;
 mod ping;
 mod publish;
+mod refusals;
 mod spoof;
 mod upstream;
