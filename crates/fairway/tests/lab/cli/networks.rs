@@ -22,6 +22,10 @@ fn the_modes_of_networks() {
         assert_eq!(scripted(&stage, "run --rm --network host --", &name), "host");
 
         printed(&stage, "network create app");
+        stay(&stage, "--name hermit --network none");
+        printed(&stage, "network disconnect none hermit");
+        printed(&stage, "network connect app hermit");
+        assert_eq!(scripted(&stage, "exec hermit", links), "eth0\nlo", "none is left for another one");
         stay(&stage, "--name first --hostname shared --network app -P --expose 80 --expose 90-91/udp");
         let shared = format!("{links}; {name}");
         assert_eq!(scripted(&stage, "run --rm --network container:first --", &shared), "eth0\nlo\nshared");
