@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use fairway_core::model::{PortRange, Protocol, PublishRequest, SandboxId, SandboxKind, SandboxState};
 use fairway_core::plan::{Difference, Fragment, Key, Object, Owner, SocketUse, refresh};
 use fairway_core::world::{Change, Command};
+use fairway_kernel::route::Links;
 
 use crate::boundary::boundary;
 use crate::ordering::Turn;
 use crate::port_sockets::{BindError, BindReason};
-use crate::{Engine, EngineError};
+use crate::{ApplyError, Engine, EngineError};
 
 /// How often a start is tried with other random ports before it is given up.
 const PORT_ATTEMPTS: usize = 64;
@@ -167,6 +168,7 @@ impl Engine {
 
     fn follow_through(&self, decision: &Decision) -> Result<(), EngineError> {
         self.ports.bind_all(sockets(&decision.difference))?;
+        bridges_can_be_named(&decision.difference)?;
         boundary("bound");
         self.make_durable(&decision.change)?;
         boundary("durable");
@@ -262,6 +264,16 @@ impl crate::State {
         }
         Difference::between(before, after)
     }
+}
+
+/// Only the kernel knows whether a link of somebody else has the name of a new bridge.
+fn bridges_can_be_named(difference: &Difference) -> Result<(), ApplyError> {
+    for object in difference.new.values() {
+        if let Object::Bridge(bridge) = object {
+            Links::open()?.check_name(&bridge.name)?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn encode(record: &fairway_core::world::Record) -> Vec<u8> {

@@ -66,6 +66,17 @@ impl Links {
         replies.iter().find_map(Link::parse).ok_or_else(|| Error::Undescribed(name.clone()))
     }
 
+    /// Makes sure that no link of somebody else has a name. One of ours that has it may be leaving.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`], [`Error::Netlink`].
+    pub fn check_name(&self, name: &str) -> Result<(), Error> {
+        match self.find(name)? {
+            Some(link) if link.mark().is_none() && !link.is_being_born() => Err(foreign(&link)),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends what makes a link and asks for the link of that name; that it exists already is no
     /// error here.
     pub(super) fn create_or_find(
@@ -125,10 +136,14 @@ pub(super) fn claim(link: &Link, kind: &str, mark: Mark) -> Result<(), Error> {
     if ours && link.kind.as_deref() == Some(kind) {
         return Ok(());
     }
+    Err(foreign(link))
+}
+
+fn foreign(link: &Link) -> Error {
     let kind = link.kind.as_deref().unwrap_or("hardware");
     let what = match &link.alias {
         Some(alias) => format!("a {kind} link with the alias {alias:?}"),
         None => format!("a {kind} link"),
     };
-    Err(Error::Foreign { name: link.name.clone(), what })
+    Error::Foreign { name: link.name.clone(), what }
 }
