@@ -3,5 +3,5 @@
 mod container;
 mod network;
 
-pub use container::{container, namespace};
+pub use container::{container, namespace, publications, unpublications};
 pub use network::{endpoint, network};

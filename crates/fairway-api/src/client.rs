@@ -13,7 +13,7 @@ use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
     ContainerSummary, Created, DetachRequest, DisconnectRequest, ErrorMessage, Exited, Info, NetworkCreate,
-    NetworkInspect, NetworksDeleted, Version, WaitReply,
+    NetworkInspect, NetworksDeleted, PortMap, PublishPorts, PublishedPorts, Version, WaitReply,
 };
 use connection::{Connection, Response};
 
@@ -283,6 +283,24 @@ impl Client {
     /// See [`Client::ping`].
     pub fn detach(&mut self, container: &str) -> Result<(), ClientError> {
         self.tell("/fairway/detach", &DetachRequest { container: container.to_owned() })
+    }
+
+    /// Publishes ports of a sandbox beside those that it has, also while it runs.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn publish(&mut self, container: &str, ports: PortMap) -> Result<PublishedPorts, ClientError> {
+        let request = PublishPorts { port_bindings: ports };
+        self.post(&format!("/containers/{}/publish", encode(container)), &request)
+    }
+
+    /// Publishes ports of a sandbox no more, also while it runs.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn unpublish(&mut self, container: &str, ports: PortMap) -> Result<PublishedPorts, ClientError> {
+        let request = PublishPorts { port_bindings: ports };
+        self.post(&format!("/containers/{}/unpublish", encode(container)), &request)
     }
 
     fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {

@@ -216,6 +216,8 @@ fn perform(control: &dyn Control, task: Task, call: &Call) -> Result<Reply, Fail
         Task::ContainerKill(id) => container::kill(control, &id, call),
         Task::ContainerExited(id) => fairway::exited(control, &id, call),
         Task::AttachNamespace(id) => fairway::attach_namespace(control, &id, call),
+        Task::Publish(id) => fairway::publish(control, &id, call),
+        Task::Unpublish(id) => fairway::unpublish(control, &id, call),
         Task::Attach => fairway::attach(control, call),
         Task::Detach => fairway::detach(control, call),
     }

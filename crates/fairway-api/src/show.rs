@@ -7,5 +7,5 @@ mod time;
 
 pub use container::{attached, inspect_container, list_containers};
 pub use network::{inspect_network, list_networks};
-pub use port::bindings as port_bindings;
+pub use port::{bindings as port_bindings, published, unpublish_bindings};
 pub use time::{human, rfc3339};

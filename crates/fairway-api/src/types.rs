@@ -18,7 +18,9 @@ pub use container::{
     PortBinding, PortSummary, SummaryHostConfig, SummaryNetworks,
 };
 pub use create::{ContainerCreate, NetworkingConfig};
-pub use fairway::{AttachNamespace, AttachRequest, Attached, DetachRequest, Exited};
+pub use fairway::{
+    AttachNamespace, AttachRequest, Attached, DetachRequest, Exited, PublishPorts, PublishedPorts,
+};
 pub use network::{
     ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,
     IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkStatus, SubnetStatus,

@@ -16,7 +16,7 @@ pub use endpoint::{Allocation, Endpoint, EndpointRequest};
 pub use host::{HostFacts, HostRoute};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
 pub use network::{Driver, Network, Subnet};
-pub use port::{PortRange, Protocol, Publication, PublishRequest};
+pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
 pub use resolv_conf::ResolvConf;
 pub use sandbox::{
     Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,

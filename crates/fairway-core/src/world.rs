@@ -14,6 +14,7 @@ mod network;
 mod publication;
 mod record;
 mod refusal;
+mod republish;
 mod sandbox;
 mod sandbox_name;
 #[cfg(test)]
@@ -28,7 +29,8 @@ pub use refusal::{Refusal, RefusalKind};
 
 use crate::Draw;
 use crate::model::{
-    Endpoint, EndpointId, HostFacts, Network, NetworkId, Sandbox, SandboxId, SandboxState, Settings,
+    Endpoint, EndpointId, HostFacts, Network, NetworkId, Publication, Sandbox, SandboxId, SandboxState,
+    Settings,
 };
 use crate::plan::Owner;
 use index::Index;
@@ -61,6 +63,8 @@ pub struct Change {
     pub network: Option<NetworkId>,
     /// The sandbox that the command was about.
     pub sandbox: Option<SandboxId>,
+    /// What `Publish` added to what is published now.
+    pub published: Vec<Publication>,
 }
 
 impl Change {
@@ -112,6 +116,8 @@ impl World {
             }
             Command::AbandonStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created),
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox),
+            Command::Publish { sandbox, requests, avoid } => self.publish(&sandbox, requests, &avoid, draw),
+            Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests),
             Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, draw),
             Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox),
         }

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use fairway_core::model::{PortRange, Protocol, PublishRequest, SandboxId, SandboxKind, SandboxState};
+use fairway_core::model::{
+    PortRange, Protocol, Publication, PublishRequest, SandboxId, SandboxKind, SandboxState, UnpublishRequest,
+};
 use fairway_core::plan::{Difference, Fragment, Key, Object, Owner, SocketUse, refresh};
 use fairway_core::world::{Change, Command};
 use fairway_kernel::route::Links;
@@ -33,6 +35,8 @@ enum Undo {
     AbandonStart,
     /// A sandbox that was made and started at once.
     Detach,
+    /// Ports that were published of one that runs.
+    Unpublish,
 }
 
 /// The objects that others rely upon: a veth pair needs its bridge.
@@ -72,16 +76,20 @@ impl Engine {
         let _calm = self.calm.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match command {
             Command::StartSandbox { sandbox, process, namespace, avoid } => {
-                self.start(avoid, |avoid| Command::StartSandbox {
+                self.with_free_ports(avoid, |avoid| Command::StartSandbox {
                     sandbox: sandbox.clone(),
                     process,
                     namespace: namespace.clone(),
                     avoid,
                 })
             }
-            Command::Attach { create, process, namespace, avoid } => self.start(avoid, |avoid| {
+            Command::Attach { create, process, namespace, avoid } => self.with_free_ports(avoid, |avoid| {
                 let (create, namespace) = (create.clone(), namespace.clone());
                 Command::Attach { create, process, namespace, avoid }
+            }),
+            Command::Publish { sandbox, requests, avoid } => self.with_free_ports(avoid, |avoid| {
+                let (sandbox, requests) = (sandbox.clone(), requests.clone());
+                Command::Publish { sandbox, requests, avoid }
             }),
             command => {
                 let decision = self.decide(command)?;
@@ -90,8 +98,9 @@ impl Engine {
         }
     }
 
-    /// Starts a sandbox, with other random ports for as long as other programs have them.
-    fn start(
+    /// Carries out a command that publishes, with other random ports for as long as other programs
+    /// have them.
+    fn with_free_ports(
         &self,
         mut avoid: Vec<u16>,
         command: impl Fn(Vec<u16>) -> Command,
@@ -287,6 +296,7 @@ fn undo_of(command: &Command) -> Option<Undo> {
     match command {
         Command::StartSandbox { .. } => Some(Undo::AbandonStart),
         Command::Attach { .. } => Some(Undo::Detach),
+        Command::Publish { .. } => Some(Undo::Unpublish),
         Command::Connect { network, sandbox, .. } => {
             Some(Undo::Command(Command::Disconnect { network: network.clone(), sandbox: sandbox.clone() }))
         }
@@ -305,7 +315,22 @@ impl Undo {
             Self::AbandonStart => sandbox.map(|sandbox| Command::AbandonStart { sandbox }),
             // One that is attached is forgotten when it stops.
             Self::Detach => sandbox.map(|sandbox| Command::StopSandbox { sandbox, code: 0 }),
+            Self::Unpublish => sandbox.map(|sandbox| Command::Unpublish {
+                sandbox,
+                requests: change.published.iter().map(exactly).collect(),
+            }),
         }
+    }
+}
+
+/// What takes one publication back and no other.
+fn exactly(publication: &Publication) -> UnpublishRequest {
+    let Publication { host_address, host_ports, .. } = *publication;
+    UnpublishRequest {
+        host_address: Some(host_address),
+        host_ports: Some(host_ports),
+        container_ports: None,
+        protocol: publication.protocol,
     }
 }
 

@@ -4,6 +4,7 @@
 //! conntrack translates to an address that has changed. And who gets an address must not inherit
 //! the flows of the one before.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
@@ -15,7 +16,7 @@ use crate::{ApplyError, EngineError};
 
 /// What is to be forgotten, and whom to tell.
 struct Request {
-    selectors: Vec<Selector>,
+    selectors: HashSet<Selector>,
     done: SyncSender<()>,
 }
 
@@ -56,26 +57,27 @@ impl Flows {
     }
 }
 
-/// The flows of addresses that were let go, and of UDP ports that lead elsewhere now. Flows of TCP
-/// ports end by themselves: their other end is gone, and says so.
-fn stale(difference: &Difference) -> Vec<Selector> {
-    let mut selectors = Vec::new();
+/// The flows of addresses that were let go, of UDP ports that lead elsewhere now, and of TCP ports
+/// that are published no more: what was translated would go on for as long as both ends live, though
+/// the port was taken from them. Where the proxy carries them it cuts them itself.
+fn stale(difference: &Difference) -> HashSet<Selector> {
+    let mut selectors = HashSet::new();
     for object in difference.gone.values() {
         if let Object::Veth(link) = object {
             selectors.extend(link.addresses.iter().map(|address| Selector::Address(address.addr())));
         }
     }
+    let specific = |address: IpAddr| Some(address).filter(|address| !address.is_unspecified());
     for key in difference.keys() {
-        if let Key::Socket(Protocol::Udp, address) = key {
-            let specific = Some(address.ip()).filter(|address: &IpAddr| !address.is_unspecified());
-            let selector = Selector::OriginalDestination {
-                address: specific,
-                port: address.port(),
-                protocol: Protocol::Udp,
-            };
-            if !selectors.contains(&selector) {
-                selectors.push(selector);
-            }
+        if let Key::Socket(protocol @ Protocol::Udp, at) = key {
+            let (address, port, protocol) = (specific(at.ip()), at.port(), *protocol);
+            selectors.insert(Selector::OriginalDestination { address, port, protocol });
+        }
+    }
+    for key in difference.gone.keys() {
+        if let Key::Socket(protocol @ Protocol::Tcp, at) = key {
+            let (address, port, protocol) = (specific(at.ip()), at.port(), *protocol);
+            selectors.insert(Selector::Translated { address, port, protocol });
         }
     }
     selectors
@@ -84,7 +86,7 @@ fn stale(difference: &Difference) -> Vec<Selector> {
 fn run(conntrack: &Conntrack, requests: &Receiver<Request>) {
     while let Ok(first) = requests.recv() {
         let all: Vec<Request> = std::iter::once(first).chain(requests.try_iter()).collect();
-        let selectors: Vec<Selector> = all.iter().flat_map(|request| request.selectors.clone()).collect();
+        let selectors: HashSet<Selector> = all.iter().flat_map(|request| request.selectors.clone()).collect();
         match conntrack.delete(&selectors) {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "flows forgotten"),

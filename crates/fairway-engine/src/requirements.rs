@@ -1,5 +1,7 @@
 //! Whether the kernel has what is needed: tried, in a network namespace that is gone afterwards.
 
+use std::collections::HashSet;
+
 use fairway_core::model::{EndpointId, MacAddress, NetworkId};
 use fairway_core::plan::{BridgeLink, VethLink};
 use fairway_core::policy::{RulesetSwitches, ruleset};
@@ -54,7 +56,7 @@ fn try_all() -> Result<(), EngineError> {
         )
     })?;
     Conntrack::open()
-        .and_then(|conntrack| conntrack.flows(&[]))
+        .and_then(|conntrack| conntrack.flows(&HashSet::new()))
         .map_err(|error| lacks("connection tracking by netlink (CONFIG_NF_CT_NETLINK)", error))?;
     Ok(())
 }

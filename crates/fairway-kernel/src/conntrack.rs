@@ -5,6 +5,7 @@
 //! flows are deleted and the next packet is looked at anew. The format is that of
 //! `<linux/netfilter/nfnetlink_conntrack.h>`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use fairway_core::model::Protocol;
@@ -68,10 +69,20 @@ pub struct Flow {
 }
 
 /// Which flows are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Selector {
     /// Those that were sent to a port, at one address of ours or at any.
     OriginalDestination {
+        /// The address; none means any.
+        address: Option<IpAddr>,
+        /// The port.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
+    /// Of these, those that are answered by somebody else, for they were translated. A flow through
+    /// this host to the same port of another one is none of them.
+    Translated {
         /// The address; none means any.
         address: Option<IpAddr>,
         /// The port.
@@ -84,18 +95,19 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// Whether it means this flow.
-    pub fn matches(&self, flow: &Flow) -> bool {
-        match *self {
-            Self::OriginalDestination { address, port, protocol } => {
-                flow.original.destination_port == port
-                    && flow.original.protocol == number(protocol)
-                    && address.is_none_or(|address| address == flow.original.destination)
-            }
-            Self::Address(address) => [flow.original, flow.reply]
-                .iter()
-                .any(|tuple| tuple.source == address || tuple.destination == address),
-        }
+    /// Each selector that means a flow: few, so that many need not be tried.
+    fn of(flow: &Flow) -> impl Iterator<Item = Self> {
+        let Tuple { destination, destination_port: port, protocol, .. } = flow.original;
+        let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|it| number(*it) == protocol);
+        let translated = destination != flow.reply.source;
+        let sent = protocol.into_iter().flat_map(move |protocol| {
+            [None, Some(destination)].into_iter().flat_map(move |address| {
+                let plain = Self::OriginalDestination { address, port, protocol };
+                [Some(plain), translated.then_some(Self::Translated { address, port, protocol })]
+            })
+        });
+        let ends = [flow.original, flow.reply].map(|tuple| [tuple.source, tuple.destination]);
+        sent.flatten().chain(ends.into_iter().flatten().map(Self::Address))
     }
 }
 
@@ -125,12 +137,12 @@ impl Conntrack {
     ///
     /// # Errors
     /// [`Error::Refused`] where the kernel has no `nf_conntrack_netlink`.
-    pub fn flows(&self, selectors: &[Selector]) -> Result<Vec<Flow>, Error> {
+    pub fn flows(&self, selectors: &HashSet<Selector>) -> Result<Vec<Flow>, Error> {
         let mut request = Batch::new();
         // AF_UNSPEC: all families.
         request.message(GET, libc::NLM_F_DUMP as u16, "the list of tracked flows").raw(&[0; HEADER]);
         self.socket.dump_map(&mut request, |_, payload| {
-            parse(payload).filter(|flow| selectors.iter().any(|selector| selector.matches(flow)))
+            parse(payload).filter(|flow| Selector::of(flow).any(|selector| selectors.contains(&selector)))
         })
     }
 
@@ -151,7 +163,7 @@ impl Conntrack {
     ///
     /// # Errors
     /// As [`Self::flows`].
-    pub fn delete(&self, selectors: &[Selector]) -> Result<usize, Error> {
+    pub fn delete(&self, selectors: &HashSet<Selector>) -> Result<usize, Error> {
         if selectors.is_empty() || self.count()? == 0 {
             return Ok(0);
         }

@@ -17,6 +17,7 @@ mod options;
 mod port;
 mod print;
 mod process_options;
+mod republish;
 mod run;
 mod sandbox;
 mod session;
@@ -89,6 +90,10 @@ enum Verb {
     Inspect(inspect::InspectOptions),
     /// List published ports of a sandbox
     Port(port::PortOptions),
+    /// Publish more ports of a sandbox, while it runs
+    Publish(republish::PublishOptions),
+    /// Publish ports of a sandbox no more, while it runs
+    Unpublish(republish::UnpublishOptions),
     /// Print what a detached sandbox wrote
     Logs(logs::LogsOptions),
     /// Start stopped sandboxes
@@ -188,6 +193,8 @@ impl Arguments {
             Verb::Ps(options) => options.run(&mut session()?.client),
             Verb::Inspect(options) => options.run(&mut session()?.client),
             Verb::Port(options) => options.run(&mut session()?.client),
+            Verb::Publish(options) => options.run(&mut session()?.client),
+            Verb::Unpublish(options) => options.run(&mut session()?.client),
             Verb::Logs(options) => options.run(&mut session()?.client),
             Verb::Start(options) => options.run(&mut session()?),
             Verb::Stop(options) => options.run(&mut session()?.client),

@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 
 use fairway_core::model::parse::{self, ParseError};
-use fairway_core::model::{EndpointRequest, PortRange, PublishRequest, SandboxKind, SandboxOptions};
+use fairway_core::model::{
+    EndpointRequest, PortRange, PublishRequest, SandboxKind, SandboxOptions, UnpublishRequest,
+};
 use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
 
 use super::endpoint;
 use crate::control::{Failure, FailureKind, NamespaceReference};
-use crate::types::{ContainerCreate, EndpointSettings, PortMap};
+use crate::types::{ContainerCreate, EndpointSettings, PortBinding, PortMap};
 
 impl From<ParseError> for Failure {
     fn from(error: ParseError) -> Self {
@@ -143,22 +145,15 @@ fn refuse_settings(choice: &NetworkChoice, asked: &EndpointRequest) -> Result<()
 
 /// `PortBindings`, with runs of ports joined to ranges again: Docker's client writes 1,000 bindings
 /// for `-p 8000-8999:8000-8999`.
-fn publications(bindings: PortMap) -> Result<Vec<PublishRequest>, Failure> {
+///
+/// # Errors
+/// Names what cannot be read.
+pub fn publications(bindings: PortMap) -> Result<Vec<PublishRequest>, Failure> {
     let mut requests = Vec::new();
     for (port, bindings) in bindings {
         // Exposed, not published.
         for binding in bindings.unwrap_or_default() {
-            let host = match binding.host_ip.parse() {
-                Ok(IpAddr::V6(address)) => format!("[{address}]:"),
-                Ok(IpAddr::V4(address)) => format!("{address}:"),
-                Err(_) if binding.host_ip.is_empty() => String::new(),
-                Err(_) => {
-                    return Err(Failure::invalid(format!(
-                        "invalid IP address: {}: an address such as 10.1.2.3 or fd00::3 is expected as HostIp",
-                        binding.host_ip
-                    )));
-                }
-            };
+            let host = host_part(&binding)?;
             let text = match (host.is_empty(), binding.host_port.as_str()) {
                 (true, "") => port.clone(),
                 (_, host_port) => format!("{host}{host_port}:{port}"),
@@ -183,6 +178,39 @@ fn publications(bindings: PortMap) -> Result<Vec<PublishRequest>, Failure> {
         }
     }
     Ok(joined)
+}
+
+/// The address of a binding as `--publish` has it, with a colon; nothing if none is given.
+fn host_part(binding: &PortBinding) -> Result<String, Failure> {
+    match binding.host_ip.parse() {
+        Ok(IpAddr::V6(address)) => Ok(format!("[{address}]:")),
+        Ok(IpAddr::V4(address)) => Ok(format!("{address}:")),
+        Err(_) if binding.host_ip.is_empty() => Ok(String::new()),
+        Err(_) => Err(Failure::invalid(format!(
+            "invalid IP address: {}: an address such as 10.1.2.3 or fd00::3 is expected as HostIp",
+            binding.host_ip
+        ))),
+    }
+}
+
+/// What is to be published no more: `PortBindings` as [`PublishPorts`](crate::types::PublishPorts)
+/// has them.
+///
+/// # Errors
+/// Names what cannot be read.
+pub fn unpublications(bindings: PortMap) -> Result<Vec<UnpublishRequest>, Failure> {
+    let mut requests = Vec::new();
+    for (port, bindings) in bindings {
+        let (ports, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+        let container = if ports.is_empty() { String::new() } else { format!(":{ports}") };
+        let whichever = || vec![PortBinding::default()];
+        for binding in bindings.filter(|bindings| !bindings.is_empty()).unwrap_or_else(whichever) {
+            let host = if binding.host_port.is_empty() { "0" } else { &binding.host_port };
+            let text = format!("{}{host}{container}/{protocol}", host_part(&binding)?);
+            requests.push(parse::unpublish(&text)?);
+        }
+    }
+    Ok(requests)
 }
 
 /// Whether a request goes on where another ends, port for port.

@@ -1,4 +1,4 @@
-//! What Docker has no words for: namespaces that somebody else made.
+//! What Docker has no words for: namespaces that somebody else made, and publications that change.
 
 use fairway_core::model::{NetworkMode, SandboxKind};
 use fairway_core::world::{Command, NetworkChoice};
@@ -8,7 +8,7 @@ use super::call::Call;
 use super::reply::Reply;
 use super::{container, look};
 use crate::control::{Control, Failure, FailureKind, Located, NamespaceReference};
-use crate::types::{AttachNamespace, AttachRequest, DetachRequest, Exited};
+use crate::types::{AttachNamespace, AttachRequest, DetachRequest, Exited, PublishPorts, PublishedPorts};
 use crate::{ask, show};
 
 pub(super) fn attach_namespace(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
@@ -74,6 +74,42 @@ pub(super) fn attach(control: &dyn Control, call: &Call) -> Result<Reply, Failur
     Reply::created(&look(control, |world| {
         let sandbox = world.find_sandbox(&id.to_string())?;
         Ok(show::attached(world, sandbox, files.clone(), applied.warnings.clone()))
+    })?)
+}
+
+pub(super) fn publish(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+    let requests = ask::publications(call.json::<PublishPorts>()?.port_bindings)?;
+    refuse_nothing(requests.len())?;
+    republish(control, id, |sandbox| Command::Publish { sandbox, requests, avoid: Vec::new() })
+}
+
+pub(super) fn unpublish(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+    let requests = ask::unpublications(call.json::<PublishPorts>()?.port_bindings)?;
+    refuse_nothing(requests.len())?;
+    republish(control, id, |sandbox| Command::Unpublish { sandbox, requests })
+}
+
+fn refuse_nothing(count: usize) -> Result<(), Failure> {
+    match count {
+        0 => Err(Failure::invalid(
+            "no port given: one such as {\"80/tcp\": [{\"HostPort\": \"8080\"}]} is expected as PortBindings",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn republish(
+    control: &dyn Control,
+    id: &str,
+    command: impl FnOnce(String) -> Command,
+) -> Result<Reply, Failure> {
+    // The reply is of the one that was meant, whatever has its name by then.
+    let id = look(control, |world| Ok(world.find_sandbox(id)?.id.to_string()))?;
+    let warnings = control.execute(command(id.clone()))?.warnings;
+    Reply::json(&look(control, |world| {
+        let mut ports = show::published(world.find_sandbox(&id)?);
+        ports.retain(|_, bindings| bindings.is_some());
+        Ok(PublishedPorts { ports, warnings: warnings.clone() })
     })?)
 }
 

@@ -37,6 +37,8 @@ pub(super) enum Task {
     ContainerKill(String),
     ContainerExited(String),
     AttachNamespace(String),
+    Publish(String),
+    Unpublish(String),
     Attach,
     Detach,
 }
@@ -72,6 +74,8 @@ impl Route {
             ("POST", ["containers", id, "wait"]) => return Ok(Self::Wait(own(id))),
             ("POST", ["containers", id, "exited"]) => Task::ContainerExited(own(id)),
             ("POST", ["containers", id, "attach-namespace"]) => Task::AttachNamespace(own(id)),
+            ("POST", ["containers", id, "publish"]) => Task::Publish(own(id)),
+            ("POST", ["containers", id, "unpublish"]) => Task::Unpublish(own(id)),
             ("POST", ["fairway", "attach"]) => Task::Attach,
             ("POST", ["fairway", "detach"]) => Task::Detach,
             _ => return Err(Failure::new(FailureKind::NotFound, "page not found")),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::model::{PortRange, PublishRequest, Sandbox};
+use fairway_core::model::{PortRange, PublishRequest, Sandbox, UnpublishRequest};
 
 use crate::types::{PortBinding, PortMap, PortSummary};
 
@@ -27,8 +27,21 @@ pub fn bindings(requests: &[PublishRequest]) -> PortMap {
     map
 }
 
+/// What is to be published no more, ranges as they are.
+pub fn unpublish_bindings(requests: &[UnpublishRequest]) -> PortMap {
+    let mut map = PortMap::new();
+    for request in requests {
+        let text = |range: Option<PortRange>| range.map(|range| range.to_string()).unwrap_or_default();
+        let host_ip = request.host_address.map(|address| address.to_string()).unwrap_or_default();
+        let binding = PortBinding { host_ip, host_port: text(request.host_ports) };
+        let key = format!("{}/{}", text(request.container_ports), request.protocol);
+        map.entry(key).or_default().get_or_insert_default().push(binding);
+    }
+    map
+}
+
 /// What is published and exposed now.
-pub(super) fn published(sandbox: &Sandbox) -> PortMap {
+pub fn published(sandbox: &Sandbox) -> PortMap {
     let mut map = PortMap::new();
     if !sandbox.running() {
         return map;

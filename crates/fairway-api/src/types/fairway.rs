@@ -54,6 +54,29 @@ pub struct Attached {
     pub hostname_path: String,
 }
 
+/// `POST /containers/{id}/publish` and `/unpublish`: publications that change while the sandbox
+/// exists.
+///
+/// To publish no more, whatever is left out means whichever: `{"/tcp": [{"HostPort": "8081"}]}` where it
+/// leads, `{"80/tcp": null}` from where. Here both ports may be ranges.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PublishPorts {
+    #[serde(deserialize_with = "or_empty")]
+    pub port_bindings: PortMap,
+}
+
+/// The reply to [`PublishPorts`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PublishedPorts {
+    /// All that is published of the sandbox now; nothing while it does not run.
+    #[serde(deserialize_with = "or_empty")]
+    pub ports: PortMap,
+    #[serde(deserialize_with = "or_empty")]
+    pub warnings: Vec<String>,
+}
+
 /// `POST /fairway/detach`: the opposite of attach: the sandbox is gone, its namespace stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -141,6 +141,37 @@ fn an_attach_brings_addresses_ports_and_files() {
 }
 
 #[test]
+fn ports_are_published_and_unpublished_of_what_runs() {
+    let server = RunningServer::start();
+    let mut client = server.client();
+    client.attach(&attach("front", 4711, on("bridge"))).unwrap();
+    let at = |host_ip: &str, host_port: &str| {
+        Some(vec![PortBinding { host_ip: host_ip.into(), host_port: host_port.into() }])
+    };
+    let map = |port: &str, bindings| BTreeMap::from([(port.to_owned(), bindings)]);
+    let reply = client.publish("front", map("80/tcp", at("127.0.0.1", "8080"))).unwrap();
+    assert_eq!(reply.ports, map("80/tcp", at("127.0.0.1", "8080")));
+    let reply = client.publish("front", map("53-54/udp", at("127.0.0.1", "5300-5301"))).unwrap();
+    assert_eq!(reply.ports.keys().collect::<Vec<_>>(), ["53/udp", "54/udp", "80/tcp"]);
+    assert_eq!(client.container("front").unwrap().network_settings.ports, reply.ports);
+    // Whatever leads to a port, or wherever a host port leads to.
+    assert_eq!(client.unpublish("front", map("53/udp", None)).unwrap().ports.len(), 2);
+    assert_eq!(client.unpublish("front", map("/udp", at("", "5301"))).unwrap().ports.len(), 1);
+    let (status, message) = refusal(client.unpublish("front", map("/tcp", at("", "9"))));
+    assert_eq!(
+        (status, message.as_str()),
+        (404, "No public port '9/tcp' published for front: it publishes 127.0.0.1:8080->80/tcp")
+    );
+    let taken = refusal(client.publish("front", map("1/tcp", at("", "8080"))));
+    assert!(taken.1.contains("container front publishes 8080/tcp"), "{taken:?}");
+    for nothing in [client.publish("front", BTreeMap::new()), client.unpublish("front", BTreeMap::new())] {
+        assert_eq!(refusal(nothing).0, 400);
+    }
+    assert_eq!(refusal(client.unpublish("front", map("x/tcp", None))).0, 400);
+    assert_eq!(refusal(client.publish("nobody", map("1/tcp", None))).0, 400, "exposed is not published");
+}
+
+#[test]
 fn namespaces_that_cannot_be_meant_are_refused() {
     let server = RunningServer::start();
     let mut client = server.client();

@@ -17,7 +17,7 @@ use crate::world::RefusalKind;
 pub use host::{HOST_GATEWAY, add_host, address, dns_option, dns_search, dns_server, ipv4, ipv6, link, mac};
 pub use name::{alias, hostname, interface_name, is_alias, is_hostname, is_interface_name, is_name, name};
 pub use option::{address_pool, driver_option, label, option};
-pub use port::{expose, publish};
+pub use port::{expose, publish, unpublish};
 
 /// A text that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

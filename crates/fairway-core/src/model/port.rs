@@ -94,6 +94,65 @@ pub struct PublishRequest {
     pub protocol: Protocol,
 }
 
+/// Which publications `unpublish` means: those that agree with all that is given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UnpublishRequest {
+    /// The host address; none means whichever.
+    pub host_address: Option<IpAddr>,
+    /// The host ports; none means whichever.
+    pub host_ports: Option<PortRange>,
+    /// The ports in the sandbox; none means whichever. Of two ranges of one length the first
+    /// belongs to the first, and so on.
+    pub container_ports: Option<PortRange>,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl UnpublishRequest {
+    /// Whether it means the publication of one port. A port that is chosen at the next start has no
+    /// host port, and nobody names it by one.
+    pub fn means(
+        &self,
+        protocol: Protocol,
+        address: IpAddr,
+        host_port: Option<u16>,
+        container_port: u16,
+    ) -> bool {
+        let host = self.host_ports.is_none_or(|range| host_port.is_some_and(|port| range.contains(port)));
+        let container = self.container_ports.is_none_or(|range| range.contains(container_port));
+        let paired = match (self.host_ports, self.container_ports, host_port) {
+            (Some(hosts), Some(ports), Some(host_port))
+                if host && container && hosts.len() == ports.len() =>
+            {
+                host_port - hosts.first == container_port - ports.first
+            }
+            _ => true,
+        };
+        self.protocol == protocol
+            && self.host_address.is_none_or(|other| other == address)
+            && host
+            && container
+            && paired
+    }
+}
+
+impl fmt::Display for UnpublishRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host_address {
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
+            Some(address) => write!(f, "{address}:")?,
+            None => {}
+        }
+        match (self.host_ports, self.container_ports) {
+            (Some(host), None) => write!(f, "{host}")?,
+            (Some(host), Some(container)) => write!(f, "{host}:{container}")?,
+            (None, Some(container)) => write!(f, "0:{container}")?,
+            (None, None) => write!(f, "0")?,
+        }
+        write!(f, "/{}", self.protocol)
+    }
+}
+
 /// One run of published ports, decided: host port `host_ports.first + n` leads to
 /// `container_port + n` of the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::model::{
-    EndpointRequest, HostFacts, Namespace, ProcessIdentity, SandboxKind, SandboxOptions, Settings,
+    EndpointRequest, HostFacts, Namespace, ProcessIdentity, PublishRequest, SandboxKind, SandboxOptions,
+    Settings, UnpublishRequest,
 };
 
 /// One subnet of a network that is to be created: Docker's `IPAM.Config` entry, as text was parsed.
@@ -129,6 +130,22 @@ pub enum Command {
     RemoveSandbox {
         /// Which.
         sandbox: String,
+    },
+    /// Publish more ports of a sandbox: now if it runs, and at each start from now on.
+    Publish {
+        /// Which.
+        sandbox: String,
+        /// The ports.
+        requests: Vec<PublishRequest>,
+        /// As in `StartSandbox`.
+        avoid: Vec<u16>,
+    },
+    /// Publish some ports of a sandbox no more: neither now nor at its next start.
+    Unpublish {
+        /// Which.
+        sandbox: String,
+        /// The ports; each must mean some that are published.
+        requests: Vec<UnpublishRequest>,
     },
     /// Put a sandbox on one more network.
     Connect {

@@ -10,7 +10,7 @@ use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record
 use crate::Draw;
 use crate::model::{
     EndpointRequest, HostFacts, Namespace, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,
-    SandboxOptions, Settings,
+    SandboxOptions, Settings, UnpublishRequest,
 };
 
 /// One thing that a user does; small numbers name networks and sandboxes, so that they meet often.
@@ -24,6 +24,8 @@ pub enum Step {
     Remove(u8),
     Connect { network: u8, sandbox: u8, address: Option<u8>, priority: i8 },
     Disconnect { network: u8, sandbox: u8 },
+    Publish { sandbox: u8, ports: Vec<(Option<u8>, bool)>, wide: bool },
+    Unpublish { sandbox: u8, host: Option<u8>, container: Option<u8>, udp: bool, loopback: bool },
     Settings { proxy: bool, firewall: bool, masquerade: bool, forward: bool, bridged: bool },
 }
 
@@ -46,6 +48,17 @@ pub fn step() -> impl Strategy<Value = Step> {
         3 => (small(), small(), prop::option::of(0..8_u8), -1..2_i8).prop_map(
             |(network, sandbox, address, priority)| Step::Connect { network, sandbox, address, priority }
         ),
+        3 => (
+            small(), prop::collection::vec((prop::option::of(0..6_u8), any::<bool>()), 1..3), any::<bool>(),
+        )
+            .prop_map(|(sandbox, ports, wide)| Step::Publish { sandbox, ports, wide }),
+        3 => (
+            small(), prop::option::of(0..8_u8), prop::option::of(0..3_u8), any::<bool>(),
+            prop::bool::weighted(0.2),
+        )
+            .prop_map(|(sandbox, host, container, udp, loopback)| Step::Unpublish {
+                sandbox, host, container, udp, loopback
+            }),
         2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
         1 => (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
             |(proxy, firewall, masquerade, forward, bridged)| Step::Settings {
@@ -68,6 +81,21 @@ fn endpoint(subnet: u8, address: Option<u8>) -> EndpointRequest {
     let ipv4 = address.map(|last| Ipv4Addr::new(10, subnet, 0, last));
     let aliases = if subnet == 4 { Vec::new() } else { vec![format!("alias{}", subnet % 2)] };
     EndpointRequest { ipv4, aliases, ..EndpointRequest::default() }
+}
+
+fn protocol(udp: bool) -> Protocol {
+    if udp { Protocol::Udp } else { Protocol::Tcp }
+}
+
+/// One port, or three in a row.
+fn publish((host, udp): (Option<u8>, bool), wide: bool) -> PublishRequest {
+    let range = |first| PortRange { first, last: first + if wide { 2 } else { 0 } };
+    PublishRequest {
+        host_address: host.filter(|port| port % 3 == 0).map(|_| IpAddr::from([127, 0, 0, 1])),
+        host_ports: host.map(|port| range(8000 + u16::from(port))),
+        container_ports: range(80),
+        protocol: protocol(udp),
+    }
 }
 
 /// A World under test with what a store would hold of it.
@@ -136,12 +164,6 @@ impl World {
             }
             Step::RemoveNetwork(name) => Command::RemoveNetwork { network: network_name(name) },
             Step::Sandbox { name, networks, ports, kind } => {
-                let publish = |(host, udp): (Option<u8>, bool)| PublishRequest {
-                    host_address: host.filter(|port| port % 3 == 0).map(|_| IpAddr::from([127, 0, 0, 1])),
-                    host_ports: host.map(|port| PortRange::single(8000 + u16::from(port))),
-                    container_ports: PortRange::single(80),
-                    protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
-                };
                 let asked = networks.into_iter().map(|(n, address)| (network_name(n), endpoint(n, address)));
                 let create = Box::new(CreateSandbox {
                     name: Some(sandbox_name(name)),
@@ -151,7 +173,7 @@ impl World {
                         _ => NetworkChoice::Networks(asked.collect()),
                     },
                     options: SandboxOptions {
-                        publish: ports.into_iter().map(publish).collect(),
+                        publish: ports.into_iter().map(|port| publish(port, false)).collect(),
                         ..SandboxOptions::default()
                     },
                 });
@@ -182,6 +204,20 @@ impl World {
             Step::Disconnect { network, sandbox } => {
                 Command::Disconnect { network: network_name(network), sandbox: sandbox_name(sandbox) }
             }
+            Step::Publish { sandbox, ports, wide } => Command::Publish {
+                sandbox: sandbox_name(sandbox),
+                requests: ports.into_iter().map(|port| publish(port, wide)).collect(),
+                avoid: Vec::new(),
+            },
+            Step::Unpublish { sandbox, host, container, udp, loopback } => Command::Unpublish {
+                sandbox: sandbox_name(sandbox),
+                requests: vec![UnpublishRequest {
+                    host_address: loopback.then(|| IpAddr::from([127, 0, 0, 1])),
+                    host_ports: host.map(|port| PortRange::single(8000 + u16::from(port))),
+                    container_ports: container.map(|port| PortRange::single(80 + u16::from(port))),
+                    protocol: protocol(udp),
+                }],
+            },
             Step::Settings { proxy, firewall, masquerade, forward, bridged } => {
                 self.settings.userland_proxy = proxy;
                 self.settings.backend =

@@ -13,7 +13,7 @@ const EPHEMERAL_PORTS: (u16, u16) = (49_153, 65_535);
 impl World {
     /// The addresses that a request publishes on. No address, and none set for the network or the
     /// daemon, means all of both families.
-    fn host_addresses(&self, sandbox: &Sandbox, request: &PublishRequest) -> Vec<IpAddr> {
+    pub(super) fn host_addresses(&self, sandbox: &Sandbox, request: &PublishRequest) -> Vec<IpAddr> {
         let network = [true, false].into_iter().find_map(|ipv4| self.gateway_endpoint(sandbox.id, ipv4));
         let binding = network
             .and_then(|endpoint| self.networks.get(&endpoint.network))
@@ -28,7 +28,7 @@ impl World {
 
     /// The requests of a sandbox, those of `--publish-all` included, split so that each can be
     /// decided by itself.
-    fn publish_requests(sandbox: &Sandbox) -> Vec<PublishRequest> {
+    pub(super) fn publish_requests(sandbox: &Sandbox) -> Vec<PublishRequest> {
         let mut requests = sandbox.options.publish.clone();
         if sandbox.options.publish_all {
             let asked = |port, protocol| {
@@ -63,27 +63,51 @@ impl World {
         if requests.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        if [true, false].into_iter().all(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_none()) {
-            let reason = if self.endpoints_of_sandbox(sandbox.id).is_empty() {
-                "it is on no network"
-            } else {
-                "it is on internal networks only"
-            };
-            let warning = format!("Published ports of {} are discarded: {reason}", sandbox.name);
+        if let Some(warning) = self.no_way_out(sandbox) {
             return Ok((Vec::new(), vec![warning]));
         }
-        let mut choice = Choice { world: self, sandbox, avoid, decided: Vec::new() };
-        for request in requests {
-            choice.decide(&request, draw)?;
+        let publications = self.decide_further(sandbox, Vec::new(), &requests, avoid, draw)?;
+        Ok((publications, self.not_forwarded(sandbox).into_iter().collect()))
+    }
+
+    /// What to say of a sandbox whose ports nobody would reach, for it has no way out.
+    pub(super) fn no_way_out(&self, sandbox: &Sandbox) -> Option<String> {
+        if [true, false].into_iter().any(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_some()) {
+            return None;
         }
-        let warnings = (!self.settings.userland_proxy && self.settings.backend == crate::model::Backend::None)
+        let reason = if self.endpoints_of_sandbox(sandbox.id).is_empty() {
+            "it is on no network"
+        } else {
+            "it is on internal networks only"
+        };
+        Some(format!("Published ports of {} are discarded: {reason}", sandbox.name))
+    }
+
+    /// Decides the host ports of `requests` beside those that are `decided`, which stay in front.
+    pub(super) fn decide_further(
+        &self,
+        sandbox: &Sandbox,
+        decided: Vec<Publication>,
+        requests: &[PublishRequest],
+        avoid: &[u16],
+        draw: &mut Draw,
+    ) -> Result<Vec<Publication>, Refusal> {
+        let mut choice = Choice { world: self, sandbox, avoid, decided };
+        for request in requests {
+            choice.decide(request, draw)?;
+        }
+        Ok(choice.decided)
+    }
+
+    /// What to say where nothing forwards.
+    pub(super) fn not_forwarded(&self, sandbox: &Sandbox) -> Option<String> {
+        (!self.settings.userland_proxy && self.settings.backend == crate::model::Backend::None)
             .then(|| {
                 format!(
                     "Published ports of {} are held but not forwarded: the daemon runs with --iptables=false and --userland-proxy=false",
                     sandbox.name
                 )
-            });
-        Ok((choice.decided, warnings.into_iter().collect()))
+            })
     }
 }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::ipam::IpamError;
 use crate::model::parse::ParseError;
-use crate::model::{PortRange, Protocol};
+use crate::model::{PortRange, Protocol, UnpublishRequest};
 
 /// What kind of refusal it is: decides the HTTP status and the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,16 @@ pub enum Refusal {
         "Bind for {address}:{port} failed: port is already allocated: container {holder} publishes {port}/{protocol}"
     )]
     PortInUse { address: IpAddr, port: u16, protocol: Protocol, holder: String },
+    #[error("No public port '{request}' published for {sandbox}: {published}")]
+    NotPublished { request: UnpublishRequest, sandbox: String, published: String },
+    #[error(
+        "cannot publish ports of container {0}: it uses the host's own network: what it listens at is reached without"
+    )]
+    PublishOnHost(String),
+    #[error(
+        "cannot publish ports of container {sandbox}: it shares the network of container {holder}: publish them there"
+    )]
+    PublishShared { sandbox: String, holder: String },
     #[error("all {protocol} host ports of {range} are in use")]
     NoFreePort { range: PortRange, protocol: Protocol },
     #[error("conflicting options: {option} and the {mode} type network mode")]
@@ -133,6 +143,7 @@ impl Refusal {
             Self::NoSuchNetwork(_)
             | Self::NoSuchSandbox(_)
             | Self::LinkTarget { .. }
+            | Self::NotPublished { .. }
             | Self::NoSuchDriver(_) => NotFound,
             Self::NetworkExists(_)
             | Self::SandboxExists { .. }
@@ -142,6 +153,8 @@ impl Refusal {
             | Self::JoinStopped(_)
             | Self::BridgeTaken { .. }
             | Self::InterfaceTaken { .. }
+            | Self::PublishOnHost(_)
+            | Self::PublishShared { .. }
             | Self::BridgeAddressInUse { .. }
             | Self::MacInUse { .. } => Conflict,
             Self::PredefinedName(_)

@@ -40,8 +40,13 @@ fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
     options.dns_search.iter().try_for_each(|text| parse::dns_search(text).map(drop))?;
     options.dns_options.iter().try_for_each(|text| parse::dns_option(text).map(drop))?;
     options.extra_hosts.iter().try_for_each(|(name, _)| parse::alias(name).map(drop))?;
+    check_ports(&options.publish)
+}
+
+/// Checks the ports of requests, whoever read them.
+pub(super) fn check_ports(requests: &[PublishRequest]) -> Result<(), Refusal> {
     let ranges = |request: &PublishRequest| [Some(request.container_ports), request.host_ports];
-    for range in options.publish.iter().flat_map(ranges).flatten() {
+    for range in requests.iter().flat_map(ranges).flatten() {
         if range.first == 0 || range.last < range.first {
             return Err(Refusal::InvalidPorts { first: range.first, last: range.last });
         }

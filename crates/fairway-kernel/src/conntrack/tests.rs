@@ -76,19 +76,19 @@ fn flows_are_found_by_what_they_were_sent_to_and_forgotten() {
             send("[::1]:4004", "[::1]:53"),
         ];
         assert_eq!(conntrack.count(), Ok(4));
-        let flows = conntrack.flows(&[udp(53, None)]).unwrap();
+        let flows = conntrack.flows(&HashSet::from([udp(53, None)])).unwrap();
         let mut ports: Vec<_> = flows.iter().map(|flow| flow.original.source_port).collect();
         ports.sort();
         assert_eq!(ports, [4001, 4002, 4004]);
         assert!(flows.iter().all(|flow| flow.reply.source_port == 53));
 
-        assert_eq!(conntrack.delete(&[udp(53, Some("127.0.0.2"))]), Ok(1));
-        assert_eq!(conntrack.flows(&[udp(53, None)]).unwrap().len(), 2);
-        assert_eq!(conntrack.delete(&[udp(53, None)]), Ok(2));
-        assert_eq!(conntrack.delete(&[udp(53, None)]), Ok(0));
-        assert_eq!(conntrack.flows(&[udp(54, None)]).unwrap().len(), 1);
+        assert_eq!(conntrack.delete(&HashSet::from([udp(53, Some("127.0.0.2"))])), Ok(1));
+        assert_eq!(conntrack.flows(&HashSet::from([udp(53, None)])).unwrap().len(), 2);
+        assert_eq!(conntrack.delete(&HashSet::from([udp(53, None)])), Ok(2));
+        assert_eq!(conntrack.delete(&HashSet::from([udp(53, None)])), Ok(0));
+        assert_eq!(conntrack.flows(&HashSet::from([udp(54, None)])).unwrap().len(), 1);
         let tcp = Selector::OriginalDestination { address: None, port: 54, protocol: Protocol::Tcp };
-        assert_eq!(conntrack.delete(&[tcp]), Ok(0));
+        assert_eq!(conntrack.delete(&HashSet::from([tcp])), Ok(0));
     });
 }
 
@@ -98,10 +98,39 @@ fn flows_are_forgotten_by_any_end() {
         let conntrack = Conntrack::open().unwrap();
         let _receiver = UdpSocket::bind("127.0.0.2:53").unwrap();
         let _senders = [send("127.0.0.3:4001", "127.0.0.2:53"), send("127.0.0.4:4002", "127.0.0.2:53")];
-        let by = |address: &str| [Selector::Address(address.parse().unwrap())];
+        let by = |address: &str| HashSet::from([Selector::Address(address.parse().unwrap())]);
         assert_eq!(conntrack.flows(&by("127.0.0.2")).unwrap().len(), 2);
         assert_eq!(conntrack.delete(&by("127.0.0.3")), Ok(1));
         assert_eq!(conntrack.delete(&by("::1")), Ok(0));
         assert_eq!(conntrack.delete(&by("127.0.0.2")), Ok(1));
     });
+}
+
+#[test]
+fn of_the_flows_to_a_port_those_are_told_apart_that_were_translated() {
+    let tuple = |source: &str, destination: &str, source_port, destination_port| Tuple {
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        protocol: number(Protocol::Tcp),
+        source_port,
+        destination_port,
+    };
+    let flow = |original, reply| Flow { original, reply, id: 1, zone: 0, zone_of_original: false };
+    let to = |address: Option<&str>, port| Selector::Translated {
+        address: address.map(|address| address.parse().unwrap()),
+        port,
+        protocol: Protocol::Tcp,
+    };
+    let means = |selector, flow: &Flow| Selector::of(flow).any(|each| each == selector);
+    // To our address and port, answered by a sandbox.
+    let published =
+        flow(tuple("10.10.50.1", "10.10.50.99", 4000, 8080), tuple("172.17.0.2", "10.10.50.1", 80, 4000));
+    assert!(means(to(None, 8080), &published) && means(to(Some("10.10.50.99"), 8080), &published));
+    assert!(!means(to(None, 80), &published) && !means(to(Some("10.10.50.1"), 8080), &published));
+    // From a sandbox to that port of somebody else: only the source was rewritten.
+    let outbound =
+        flow(tuple("172.17.0.2", "192.0.2.1", 4000, 8080), tuple("192.0.2.1", "10.10.50.99", 8080, 4000));
+    assert!(!means(to(None, 8080), &outbound));
+    let plain = Selector::OriginalDestination { address: None, port: 8080, protocol: Protocol::Tcp };
+    assert!(means(plain, &outbound));
 }

@@ -14,7 +14,8 @@ use fairway_core::model::{MacAddress, Protocol};
 use super::error::CommandError;
 use super::network::{addresses, given};
 use attachment::Attachment;
-use published::{Exposed, Published};
+use published::Exposed;
+pub(super) use published::Published;
 
 /// Which networks a sandbox is on, what ports of it are published, and its names.
 #[derive(Debug, Clone, Default, Args)]

@@ -45,7 +45,8 @@ fn one(ports: &PortMap, port: &str) -> Option<String> {
     Some(bindings.iter().map(|it| format!("{}\n", joined(&it.host_ip, &it.host_port))).collect())
 }
 
-fn all(ports: &PortMap) -> String {
+/// Each port and where it is published, a line each.
+pub(super) fn all(ports: &PortMap) -> String {
     let mut sorted: Vec<_> = ports.iter().filter_map(|(port, it)| Some((port, it.as_ref()?))).collect();
     let number = |port: &str| port.split('/').next().and_then(|it| it.parse::<u16>().ok());
     sorted.sort_by_key(|(port, _)| (number(port), (*port).clone()));

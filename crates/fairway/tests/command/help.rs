@@ -29,6 +29,11 @@ fn of_network_connect() {
 }
 
 #[test]
+fn of_publish_and_unpublish() {
+    insta::assert_snapshot!(["publish", "unpublish"].map(|verb| help(&[verb, "--help"])).join("\n---\n"));
+}
+
+#[test]
 fn of_attach() {
     insta::assert_snapshot!(help(&["attach", "--help"]));
 }

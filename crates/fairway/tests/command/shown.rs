@@ -225,3 +225,25 @@ fn what_is_created_is_asked_for_in_dockers_json() {
     assert_eq!(container["Env"], serde_json::json!(["A=b"]));
     assert_eq!(container["HostConfig"]["AutoRemove"], true);
 }
+
+#[test]
+fn ports_that_come_and_go_are_asked_for_and_what_is_left_is_shown() {
+    let left = r#"{"Ports":{"81/tcp":[{"HostIp":"0.0.0.0","HostPort":"8081"}]},"Warnings":["so it is"]}"#;
+    let rote = Rote::new(vec![("POST", 200, left.to_owned())]);
+    for (words, asked) in [
+        (
+            &["publish", "web", "8081:81", "127.0.0.1:5300:53/udp"][..],
+            r#"POST /containers/web/publish {"PortBindings":{"53/udp":[{"HostIp":"127.0.0.1","HostPort":"5300"}],"81/tcp":[{"HostIp":"","HostPort":"8081"}]}}"#,
+        ),
+        (
+            &["unpublish", "web", "8080", "[::1]:9000-9001:90-91/udp", "0:80"],
+            r#"POST /containers/web/unpublish {"PortBindings":{"/tcp":[{"HostIp":"","HostPort":"8080"}],"80/tcp":[{"HostIp":"","HostPort":""}],"90-91/udp":[{"HostIp":"::1","HostPort":"9000-9001"}]}}"#,
+        ),
+    ] {
+        let output = fairway(&rote.host, words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "81/tcp -> 0.0.0.0:8081\n");
+        assert_eq!(text(&output.stderr), "WARNING: so it is\n");
+        assert_eq!(rote.asked().last().map(String::as_str), Some(asked));
+    }
+}

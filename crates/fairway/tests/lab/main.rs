@@ -21,5 +21,6 @@ mod networks;
 mod ping;
 mod publish;
 mod refusals;
+mod republish;
 mod spoof;
 mod upstream;

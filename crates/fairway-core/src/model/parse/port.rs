@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::ParseError;
-use crate::model::{PortRange, Protocol, PublishRequest};
+use crate::model::{PortRange, Protocol, PublishRequest, UnpublishRequest};
 
 /// Reads `--publish`: `[[address:][host ports]:]container ports[/protocol]`.
 ///
@@ -38,6 +38,44 @@ pub fn publish(text: &str) -> Result<Vec<PublishRequest>, ParseError> {
         return Err(ParseError::Ranges { container: container.to_owned(), host: host.to_owned() });
     }
     Ok(vec![PublishRequest { host_address, host_ports, container_ports, protocol }])
+}
+
+/// Reads what `unpublish` takes: `[address:]host ports[:container ports][/protocol]`. A host port of
+/// 0, or none before the colon, is whichever.
+///
+/// # Errors
+/// Says which part cannot be read.
+pub fn unpublish(text: &str) -> Result<UnpublishRequest, ParseError> {
+    let (ports, protocol) = split_protocol(text)?;
+    // An address, with brackets or dots, is not a port.
+    let (address, ports) = match ports.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+        Some((address, rest)) => (format!("[{address}]"), rest),
+        None => match ports.split_once(':') {
+            Some((address, rest)) if address.contains('.') => (address.to_owned(), rest),
+            _ => (String::new(), ports),
+        },
+    };
+    let host_address = host_address(&address)?;
+    let (host, container) = match ports.split_once(':') {
+        Some((host, container)) => (host, Some(container)),
+        None => (ports, None),
+    };
+    let host_ports = match (host, container) {
+        ("" | "0", Some(_)) => None,
+        _ => Some(range(host).ok_or_else(|| ParseError::HostPort(host.to_owned()))?),
+    };
+    let container_ports = match container {
+        Some(text) => Some(range(text).ok_or_else(|| ParseError::ContainerPort(text.to_owned()))?),
+        None => None,
+    };
+    if let (Some(host_ports), Some(container_ports)) = (host_ports, container_ports)
+        && container_ports.len() != 1
+        && host_ports.len() != container_ports.len()
+    {
+        let (container, host) = (container_ports.to_string(), host.to_owned());
+        return Err(ParseError::Ranges { container, host });
+    }
+    Ok(UnpublishRequest { host_address, host_ports, container_ports, protocol })
 }
 
 /// Reads `--expose`: `ports[/protocol]`; a range is each of its ports.

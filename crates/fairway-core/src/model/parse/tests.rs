@@ -49,6 +49,29 @@ fn what_is_published() {
 }
 
 #[test]
+fn what_is_to_be_published_no_more() {
+    for (text, shown) in [
+        ("8081", "8081/tcp"),
+        ("8081/UDP", "8081/udp"),
+        ("8081:80", "8081:80/tcp"),
+        ("8000-8002:80-82/udp", "8000-8002:80-82/udp"),
+        ("8000-8002:80", "8000-8002:80/tcp"),
+        ("127.0.0.1:8081", "127.0.0.1:8081/tcp"),
+        ("127.0.0.1:8081:80", "127.0.0.1:8081:80/tcp"),
+        ("[::1]:8081", "[::1]:8081/tcp"),
+        ("0:80", "0:80/tcp"),
+        (":80", "0:80/tcp"),
+    ] {
+        let request = unpublish(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(request.to_string(), shown, "{text}");
+        assert_eq!(unpublish(&request.to_string()), Ok(request), "{text} reads back");
+    }
+    for text in ["", "0", "80:", "x", "8081:80:1", "1-2:80-82", "8081/sctp", "[::1]", "1.2.3:80", "70000"] {
+        assert!(unpublish(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_published_is_refused_in_dockers_words() {
     let table = [
         ("", "no port specified: <empty>"),

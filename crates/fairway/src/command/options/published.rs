@@ -7,7 +7,7 @@ use fairway_core::model::{Protocol, PublishRequest};
 
 /// What one `--publish` asks for.
 #[derive(Debug, Clone)]
-pub(super) struct Published(pub(super) Vec<PublishRequest>);
+pub(in crate::command) struct Published(pub(in crate::command) Vec<PublishRequest>);
 
 impl FromStr for Published {
     type Err = ParseError;

@@ -1,0 +1,300 @@
+//! What is published of a sandbox that exists already.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use crate::Draw;
+use crate::model::parse;
+use crate::model::{
+    EndpointRequest, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
+    UnpublishRequest,
+};
+use crate::world::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
+
+struct Room {
+    world: World,
+    draw: Draw,
+}
+
+impl Room {
+    fn new() -> Self {
+        let mut room = Self { world: World::default(), draw: Draw::new(1) };
+        room.apply(Command::Configure { settings: Box::default(), host: Box::default() }).unwrap();
+        room
+    }
+
+    fn apply(&mut self, command: Command) -> Result<Change, String> {
+        self.world.apply(command, 1, &mut self.draw).map_err(|refusal| refusal.to_string())
+    }
+
+    fn create(&mut self, name: &str, network: NetworkChoice, options: SandboxOptions) {
+        let name = Some(name.to_owned());
+        let create = CreateSandbox { name, kind: SandboxKind::Run, network, options };
+        self.apply(Command::CreateSandbox(Box::new(create))).unwrap();
+    }
+
+    fn start(&mut self, name: &str) {
+        let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
+        let sandbox = name.to_owned();
+        self.apply(Command::StartSandbox { sandbox, process: None, namespace, avoid: Vec::new() }).unwrap();
+    }
+
+    fn stop(&mut self, name: &str) {
+        self.apply(Command::StopSandbox { sandbox: name.to_owned(), code: 0 }).unwrap();
+    }
+
+    fn runs(&mut self, name: &str, publish: &[&str]) {
+        self.create(name, NetworkChoice::Networks(Vec::new()), options(publish));
+        self.start(name);
+    }
+
+    fn publish(&mut self, name: &str, ports: &[&str]) -> Result<Change, String> {
+        let (sandbox, requests) = (name.to_owned(), options(ports).publish);
+        self.apply(Command::Publish { sandbox, requests, avoid: Vec::new() })
+    }
+
+    fn unpublish(&mut self, name: &str, ports: &[&str]) -> Result<Change, String> {
+        let requests = ports.iter().map(|text| parse::unpublish(text).unwrap()).collect();
+        self.apply(Command::Unpublish { sandbox: name.to_owned(), requests })
+    }
+
+    /// Each published port: `0.0.0.0:8080->80/tcp`.
+    fn published(&self, name: &str) -> BTreeSet<String> {
+        let publications = &self.world.find_sandbox(name).unwrap().publications;
+        let texts = publications.iter().flat_map(|publication| {
+            let (address, protocol) = (publication.host_address, publication.protocol);
+            publication.pairs().map(move |(host, port)| format!("{address}:{host}->{port}/{protocol}"))
+        });
+        let texts: Vec<String> = texts.collect();
+        let set: BTreeSet<String> = texts.iter().cloned().collect();
+        assert_eq!(set.len(), texts.len(), "nothing is published twice: {texts:?}");
+        set
+    }
+
+    fn published_after_restart(&mut self, name: &str) -> BTreeSet<String> {
+        self.stop(name);
+        assert!(self.published(name).is_empty());
+        self.start(name);
+        self.published(name)
+    }
+}
+
+fn options(publish: &[&str]) -> SandboxOptions {
+    let publish = publish.iter().flat_map(|text| parse::publish(text).unwrap()).collect();
+    SandboxOptions { publish, ..SandboxOptions::default() }
+}
+
+fn set(texts: &[&str]) -> BTreeSet<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn a_port_comes_and_goes_and_both_outlast_a_restart() {
+    let mut room = Room::new();
+    room.runs("web", &["8080:80"]);
+    let change = room.publish("web", &["127.0.0.1:8081:81", "53:53/udp"]).unwrap();
+    assert_eq!(change.published.len(), 3, "what was there before is not among them");
+    let all = set(&[
+        "0.0.0.0:8080->80/tcp",
+        ":::8080->80/tcp",
+        "127.0.0.1:8081->81/tcp",
+        "0.0.0.0:53->53/udp",
+        ":::53->53/udp",
+    ]);
+    assert_eq!(room.published("web"), all);
+    assert_eq!(room.published_after_restart("web"), all);
+    room.unpublish("web", &["8080", "53:53/udp"]).unwrap();
+    let left = set(&["127.0.0.1:8081->81/tcp"]);
+    assert_eq!(room.published("web"), left);
+    assert_eq!(room.published_after_restart("web"), left);
+    // Others may have it now.
+    room.runs("other", &["8080:80"]);
+}
+
+#[test]
+fn of_a_range_and_of_two_families_a_part_can_go() {
+    let mut room = Room::new();
+    room.runs("web", &["8000-8003:80-83"]);
+    room.unpublish("web", &["8001-8002", "0.0.0.0:8003"]).unwrap();
+    let left = set(&["0.0.0.0:8000->80/tcp", ":::8000->80/tcp", ":::8003->83/tcp"]);
+    assert_eq!(room.published("web"), left);
+    assert_eq!(room.published_after_restart("web"), left);
+}
+
+#[test]
+fn a_random_port_is_named_by_what_it_became_or_by_where_it_leads() {
+    let mut room = Room::new();
+    room.runs("web", &["80", "80", "81"]);
+    let port = room.world.find_sandbox("web").unwrap().publications[0].host_ports.first;
+    room.unpublish("web", &[&port.to_string()]).unwrap();
+    assert_eq!(room.published("web").len(), 4);
+    room.unpublish("web", &["0:80"]).unwrap();
+    let left = room.published("web");
+    assert!(left.len() == 2 && left.iter().all(|text| text.ends_with("->81/tcp")), "{left:?}");
+    assert_eq!(room.published_after_restart("web").len(), 2);
+    room.stop("web");
+    room.unpublish("web", &["0:81"]).unwrap();
+    room.start("web");
+    assert!(room.published("web").is_empty());
+}
+
+#[test]
+fn what_publish_all_stands_for_can_go_one_by_one() {
+    let mut room = Room::new();
+    let exposed = [80, 81].map(|port| (port, Protocol::Tcp)).into();
+    let options = SandboxOptions { publish_all: true, exposed, ..SandboxOptions::default() };
+    room.create("web", NetworkChoice::Networks(Vec::new()), options);
+    room.start("web");
+    room.publish("web", &["8080:80"]).unwrap();
+    assert_eq!(room.published("web").len(), 6);
+    room.unpublish("web", &["0:81"]).unwrap();
+    assert_eq!(room.published("web").len(), 4);
+    let after = room.published_after_restart("web");
+    assert!(after.len() == 4 && after.contains("0.0.0.0:8080->80/tcp"), "{after:?}");
+}
+
+#[test]
+fn a_stopped_sandbox_has_it_from_its_next_start() {
+    let mut room = Room::new();
+    room.runs("web", &["8080:80"]);
+    room.stop("web");
+    room.publish("web", &["8081:81"]).unwrap();
+    room.unpublish("web", &["[::]:8080"]).unwrap();
+    let text = room.publish("web", &["127.0.0.1:8081:1"]).unwrap_err();
+    assert_eq!(
+        text,
+        "Bind for 127.0.0.1:8081 failed: port is already allocated: container web publishes 8081/tcp"
+    );
+    assert!(room.published("web").is_empty());
+    room.start("web");
+    assert_eq!(
+        room.published("web"),
+        set(&["0.0.0.0:8080->80/tcp", "0.0.0.0:8081->81/tcp", ":::8081->81/tcp"])
+    );
+}
+
+#[test]
+fn without_a_way_out_it_is_said_and_kept_for_later() {
+    let mut room = Room::new();
+    let inside = CreateNetwork { name: "in".to_owned(), internal: true, ..CreateNetwork::default() };
+    room.apply(Command::CreateNetwork(inside)).unwrap();
+    let networks = vec![("in".to_owned(), EndpointRequest::default())];
+    room.create("web", NetworkChoice::Networks(networks), SandboxOptions::default());
+    room.start("web");
+    let warnings = room.publish("web", &["8080:80"]).unwrap().warnings;
+    assert_eq!(warnings, ["Published ports of web are discarded: it is on internal networks only"]);
+    assert!(room.published("web").is_empty());
+    let (network, sandbox) = ("bridge".to_owned(), "web".to_owned());
+    room.apply(Command::Connect { network, sandbox, request: EndpointRequest::default() }).unwrap();
+    assert_eq!(room.published("web").len(), 2);
+}
+
+#[test]
+fn refusals_name_who_stands_in_the_way_and_what_there_is() {
+    let mut room = Room::new();
+    room.runs("web", &["8080:80", "127.0.0.1:9000-9002:90-92/udp"]);
+    room.runs("other", &["7070:70"]);
+    room.create("of_host", NetworkChoice::Host, SandboxOptions::default());
+    room.create("guest", NetworkChoice::Container("web".to_owned()), SandboxOptions::default());
+    let before = room.world.clone();
+    let held = "failed: port is already allocated: container";
+    for (outcome, text) in [
+        (
+            room.publish("web", &["1:1", "7070:1"]),
+            format!("Bind for 0.0.0.0:7070 {held} other publishes 7070/tcp"),
+        ),
+        (room.publish("web", &["8080:1"]), format!("Bind for 0.0.0.0:8080 {held} web publishes 8080/tcp")),
+        (
+            room.publish("of_host", &["1:1"]),
+            "cannot publish ports of container of_host: it uses the host's own network: what it listens at is reached without".to_owned(),
+        ),
+        (
+            room.publish("guest", &["1:1"]),
+            "cannot publish ports of container guest: it shares the network of container web: publish them there".to_owned(),
+        ),
+        (
+            room.unpublish("web", &["8080", "8081:80"]),
+            "No public port '8081:80/tcp' published for web: it publishes 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 127.0.0.1:9000-9002->90-92/udp".to_owned(),
+        ),
+        (room.unpublish("other", &["7070:80"]), "No public port '7070:80/tcp' published for other: it publishes 0.0.0.0:7070->70/tcp, [::]:7070->70/tcp".to_owned()),
+        (room.unpublish("nobody", &["1"]), "No such container: nobody".to_owned()),
+        (
+            room.apply(Command::Publish {
+                sandbox: "web".to_owned(),
+                requests: vec![PublishRequest {
+                    host_address: None,
+                    host_ports: None,
+                    container_ports: PortRange { first: 0, last: 0 },
+                    protocol: Protocol::Tcp,
+                }],
+                avoid: Vec::new(),
+            }),
+            "invalid port range 0-0: ports go from 1 to 65535, the lower one first".to_owned(),
+        ),
+    ] {
+        assert_eq!(outcome.unwrap_err(), text);
+    }
+    assert!(before.sandboxes().eq(room.world.sandboxes()), "a refusal changes nothing");
+}
+
+#[test]
+fn a_free_port_is_chosen_beside_those_that_others_have() {
+    let mut room = Room::new();
+    room.runs("web", &["8000:80"]);
+    let requests = parse::publish("8000-8002:80").unwrap();
+    let command = |avoid| Command::Publish { sandbox: "web".to_owned(), requests: requests.clone(), avoid };
+    let change = room.apply(command(vec![8001])).unwrap();
+    assert_eq!(change.published[0].host_ports, PortRange::single(8002));
+    let text = room.apply(command(vec![8001])).unwrap_err();
+    assert_eq!(text, "all tcp host ports of 8000-8002 are in use");
+}
+
+#[test]
+fn ten_thousand_ports_are_one_run_and_lose_one_from_their_middle() {
+    let mut room = Room::new();
+    room.runs("web", &[]);
+    room.publish("web", &["20000-29999:20000-29999"]).unwrap();
+    room.unpublish("web", &["25000"]).unwrap();
+    let publications = &room.world.find_sandbox("web").unwrap().publications;
+    assert_eq!(publications.len(), 4);
+    assert_eq!(room.published_after_restart("web").len(), 2 * 9999);
+}
+
+fn changes() -> impl Strategy<Value = Vec<(bool, u8, u16, u16, u16)>> {
+    prop::collection::vec((any::<bool>(), 0..4_u8, 8000..8006_u16, 0..4_u16, 0..3_u16), 1..12)
+}
+
+proptest! {
+    /// Whatever came and went, a restart finds what was there before it.
+    #[test]
+    fn a_restart_changes_nothing_of_what_is_published(steps in changes()) {
+        let mut room = Room::new();
+        room.runs("web", &["8002-8003:2-3"]);
+        for (add, address, first, more, shift) in steps {
+            let host_address: Option<IpAddr> = match address {
+                0 => Some(IpAddr::from([127, 0, 0, 1])),
+                1 => Some("::".parse().expect("an address")),
+                _ => None,
+            };
+            let host = PortRange { first, last: first + more };
+            let container = PortRange { first: first - 8000 + shift, last: first - 8000 + shift + more };
+            let (sandbox, protocol) = ("web".to_owned(), Protocol::Tcp);
+            let command = if add {
+                let request =
+                    PublishRequest { host_address, host_ports: Some(host), container_ports: container, protocol };
+                Command::Publish { sandbox, requests: vec![request], avoid: Vec::new() }
+            } else {
+                let container_ports = Some(container).filter(|_| shift > 0);
+                let request =
+                    UnpublishRequest { host_address, host_ports: Some(host), container_ports, protocol };
+                Command::Unpublish { sandbox, requests: vec![request] }
+            };
+            // It may be refused: then it changes nothing.
+            drop(room.apply(command));
+            let now = room.published("web");
+            prop_assert_eq!(room.published_after_restart("web"), now);
+        }
+    }
+}

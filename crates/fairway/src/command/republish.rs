@@ -1,0 +1,51 @@
+//! `fairway publish` and `unpublish`: what Docker can only set when it creates.
+
+use clap::Args;
+use fairway_api::types::PublishedPorts;
+use fairway_api::{Client, show};
+use fairway_core::model::UnpublishRequest;
+use fairway_core::model::parse;
+
+use super::error::CommandError;
+use super::options::Published;
+use super::port;
+use super::print::{print, warn};
+
+/// Which ports to publish.
+#[derive(Debug, Args)]
+pub(super) struct PublishOptions {
+    /// Sandbox, running or not
+    container: String,
+    /// Ports ([ADDRESS:][HOSTPORT:]PORT[/tcp|/udp], also ranges)
+    #[arg(required = true, value_name = "PORT")]
+    ports: Vec<Published>,
+}
+
+/// Which ports to publish no more.
+#[derive(Debug, Args)]
+pub(super) struct UnpublishOptions {
+    /// Sandbox, running or not
+    container: String,
+    /// Ports ([ADDRESS:]HOSTPORT[:PORT][/tcp|/udp], also ranges; HOSTPORT 0: whichever leads to PORT)
+    #[arg(required = true, value_name = "HOSTPORT", value_parser = parse::unpublish)]
+    ports: Vec<UnpublishRequest>,
+}
+
+impl PublishOptions {
+    pub(super) fn run(self, client: &mut Client) -> Result<i32, CommandError> {
+        let requests: Vec<_> = self.ports.into_iter().flat_map(|it| it.0).collect();
+        tell(&client.publish(&self.container, show::port_bindings(&requests))?)
+    }
+}
+
+impl UnpublishOptions {
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        tell(&client.unpublish(&self.container, show::unpublish_bindings(&self.ports))?)
+    }
+}
+
+fn tell(published: &PublishedPorts) -> Result<i32, CommandError> {
+    published.warnings.iter().for_each(|text| warn(text));
+    print(&port::all(&published.ports))?;
+    Ok(0)
+}
