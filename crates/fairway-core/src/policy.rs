@@ -4,6 +4,7 @@
 //! cost of a change, and of a packet, does not grow with what exists.
 
 mod element;
+mod isolation;
 mod rules;
 
 pub use element::{ElementKey, SETS, SetName};

@@ -9,6 +9,7 @@ mod endpoint;
 #[cfg(test)]
 pub(crate) mod history;
 mod index;
+mod link;
 mod lookup;
 mod network;
 mod publication;
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice, SubnetRequest};
 pub use endpoint::HOST_INTERFACE_PREFIX;
+pub use link::Link;
 pub use record::{Journal, Record, RecordKey};
 pub use refusal::{Refusal, RefusalKind};
 

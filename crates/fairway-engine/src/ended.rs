@@ -48,7 +48,7 @@ impl Engine {
         for id in ended {
             let endpoints = state.world.endpoints_of_sandbox(id);
             let owners = endpoints.into_iter().map(|endpoint| Owner::Endpoint(endpoint.id));
-            let owners = owners.chain([Owner::Sandbox(id), Owner::Publications(id)]);
+            let owners = owners.chain([Owner::Sandbox(id), Owner::Publications(id), Owner::Links(id)]);
             for key in owners.filter_map(|owner| state.plan.get(&owner)).flat_map(|fragment| fragment.keys())
             {
                 difference.gone.remove(key);

@@ -110,6 +110,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
             hostname: sandbox.hostname(),
             exposed_ports: port::exposed(sandbox),
             env: options.environment.clone(),
+            link_env: world.link_environment(sandbox),
             cmd: options.command.clone(),
             working_dir: options.directory.clone(),
             labels: options.labels.clone(),
@@ -195,6 +196,16 @@ fn namespace_path(world: &World, sandbox: &Sandbox) -> String {
     owner.and_then(Sandbox::namespace).map(|namespace| namespace.path.clone()).unwrap_or_default()
 }
 
+/// Links of the default bridge, as Docker has them: `/TARGET:/SOURCE/ALIAS`.
+fn links(world: &World, sandbox: &Sandbox) -> Vec<String> {
+    let asked = world.default_endpoint(sandbox.id).into_iter().flat_map(|endpoint| &endpoint.request.links);
+    let shown = asked.filter_map(|(target, alias)| {
+        let target = world.sandbox(target.parse().ok()?)?;
+        Some(format!("/{}:/{}/{alias}", target.name, sandbox.name))
+    });
+    shown.collect()
+}
+
 fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
     let options = &sandbox.options;
     let extra_hosts = options.extra_hosts.iter().map(|(name, address)| match address {
@@ -210,7 +221,7 @@ fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
         dns_options: options.dns_options.clone(),
         dns_search: options.dns_search.clone(),
         extra_hosts: extra_hosts.collect(),
-        links: Vec::new(),
+        links: links(world, sandbox),
         cap_add: options.capabilities_added.clone(),
         cap_drop: options.capabilities_dropped.clone(),
         privileged: options.privileged,

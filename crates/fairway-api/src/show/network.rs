@@ -154,13 +154,16 @@ fn fullness<'a>(subnet: &Subnet, endpoints: impl Iterator<Item = &'a Endpoint>) 
 pub(super) fn endpoint_settings(world: &World, endpoint: &Endpoint) -> EndpointSettings {
     let request = &endpoint.request;
     let asked_address = request.ipv4.is_some() || request.ipv6.is_some();
+    // Those of the default bridge are shown with the sandbox, as in Docker.
+    let named = world.network(endpoint.network).is_some_and(Network::user_defined);
+    let links = request.links.iter().filter(|_| named).map(|(name, alias)| format!("{name}:{alias}"));
     let mut settings = EndpointSettings {
         ipam_config: asked_address.then(|| EndpointIpam {
             ipv4_address: text(request.ipv4),
             ipv6_address: text(request.ipv6),
             link_local_ips: Vec::new(),
         }),
-        links: some_unless_empty(request.links.iter().map(|(name, alias)| format!("{name}:{alias}"))),
+        links: some_unless_empty(links),
         aliases: some_unless_empty(request.aliases.iter().cloned()),
         mac_address: text(request.mac),
         driver_opts: (!request.driver_options.is_empty()).then(|| request.driver_options.clone()),

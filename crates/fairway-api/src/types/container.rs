@@ -105,6 +105,9 @@ pub struct ContainerConfig {
     pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(deserialize_with = "or_empty")]
     pub env: Vec<String>,
+    /// What its links tell its commands: Docker has it without showing it.
+    #[serde(deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
+    pub link_env: Vec<String>,
     #[serde(deserialize_with = "or_empty")]
     pub cmd: Vec<String>,
     pub working_dir: String,

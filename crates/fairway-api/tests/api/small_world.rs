@@ -35,6 +35,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         subnets: subnets.iter().map(subnet).collect(),
         internal: false,
         masquerade: None,
+        icc: None,
         mtu: None,
         host_binding: None,
         options: BTreeMap::new(),

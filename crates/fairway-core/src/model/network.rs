@@ -73,6 +73,10 @@ pub struct Network {
     pub internal: bool,
     /// Whether what leaves it is masqueraded; none means as the daemon says (`--ip-masq`).
     pub masquerade: Option<bool>,
+    /// Whether its endpoints may talk to one another (`enable_icc`); none means yes. The default
+    /// bridge does as the daemon says (`--icc`).
+    #[serde(default)]
+    pub icc: Option<bool>,
     /// The largest packet in bytes; none means as the daemon says (`--mtu`).
     pub mtu: Option<u32>,
     /// Where `--publish` without an address publishes; none means the daemon's default.

@@ -35,6 +35,8 @@ pub struct Settings {
     pub ip_forward: bool,
     /// `--ip-masq`.
     pub masquerade: bool,
+    /// `--icc`: sandboxes on the default bridge may talk to one another.
+    pub icc: bool,
     /// `--bip`: address and subnet of the default bridge.
     pub bridge_address: Option<Ipv4Net>,
     /// `--fixed-cidr`: where the default bridge's addresses are given from.
@@ -65,6 +67,7 @@ impl Default for Settings {
             userland_proxy: true,
             ip_forward: true,
             masquerade: true,
+            icc: true,
             bridge_address: None,
             fixed_cidr: None,
             default_gateway: None,

@@ -87,6 +87,17 @@ pub fn hosts(world: &World, sandbox: &Sandbox) -> String {
             let _ = writeln!(text, "{address}\t{name}");
         }
     }
+    for link in world.links(sandbox.id) {
+        let mut names = vec![link.alias.to_owned()];
+        for name in [link.target.hostname(), link.target.name.clone()] {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        for address in link.given.addresses() {
+            let _ = writeln!(text, "{address}\t{}", names.join(" "));
+        }
+    }
     let hostname = sandbox.hostname();
     for endpoint in world.endpoints_of_sandbox(sandbox.id) {
         for address in endpoint.allocation.iter().flat_map(|allocation| allocation.addresses()) {

@@ -27,7 +27,8 @@ impl World {
         let mut owners = vec![Owner::Host];
         owners.extend(self.networks().map(|network| Owner::Network(network.id)));
         for sandbox in self.sandboxes() {
-            owners.extend([Owner::Sandbox(sandbox.id), Owner::Publications(sandbox.id)]);
+            let id = sandbox.id;
+            owners.extend([Owner::Sandbox(id), Owner::Publications(id), Owner::Links(id)]);
         }
         owners.extend(self.endpoints().map(|endpoint| Owner::Endpoint(endpoint.id)));
         owners
@@ -44,6 +45,7 @@ pub fn fragment(world: &World, owner: Owner) -> Fragment {
         Owner::Sandbox(id) => maker.sandbox(id),
         Owner::Endpoint(id) => maker.endpoint(id),
         Owner::Publications(id) => maker.publications(id),
+        Owner::Links(id) => maker.links(id),
     };
     maker.objects
 }
@@ -122,6 +124,9 @@ impl Maker<'_> {
         };
         self.member(ElementKey::bridge(&bridge.name));
         self.member(ElementKey::same(&bridge.name));
+        if !self.world.icc(network) {
+            self.member(ElementKey::isolated(&bridge.name));
+        }
         if network.internal {
             self.member(ElementKey::internal(&bridge.name));
         }
@@ -232,6 +237,9 @@ impl Maker<'_> {
         };
         self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
         self.guard(allocation);
+        if !self.world.icc(network) {
+            self.member(ElementKey::isolated_port(&allocation.host_interface));
+        }
         if network.user_defined() {
             let record = name_record(endpoint, network, sandbox, allocation);
             self.add(Key::Names(id), Object::Names(record));
@@ -248,6 +256,24 @@ impl Maker<'_> {
             self.member(ElementKey::owned(address));
             self.member(ElementKey::own(port, address));
         }
+    }
+
+    /// What a sandbox may open on those that it links to: by the ports of the bridge, and, where the
+    /// IP hooks decide, by the addresses.
+    fn links(&mut self, id: SandboxId) -> Option<()> {
+        let endpoint = self.world.default_endpoint(id)?;
+        let network = self.world.network(endpoint.network)?;
+        let own = endpoint.allocation.as_ref().filter(|_| !self.world.icc(network))?;
+        for link in self.world.links(id) {
+            for (port, protocol) in link.ports() {
+                let (from, to) = (&own.host_interface, &link.given.host_interface);
+                self.member(ElementKey::linked_ports(from, to, protocol, port));
+                for (from, to) in own.addresses().flat_map(|a| link.given.addresses().map(move |b| (a, b))) {
+                    ElementKey::link(from, to, protocol, port).into_iter().for_each(|key| self.member(key));
+                }
+            }
+        }
+        Some(())
     }
 
     fn publications(&mut self, id: SandboxId) -> Option<()> {

@@ -23,6 +23,8 @@ pub enum Owner {
     Endpoint(EndpointId),
     /// The published ports of a sandbox.
     Publications(SandboxId),
+    /// The links of a sandbox to others, where nothing else lets it reach them.
+    Links(SandboxId),
 }
 
 /// A bridge of ours.

@@ -17,6 +17,12 @@ pub enum SetName {
     Bridges,
     /// Pairs of bridges whose sandboxes may talk to one another: each bridge with itself.
     Same,
+    /// Those of them whose sandboxes may not, but for links: each bridge with itself.
+    Isolated,
+    /// Links between sandboxes that may not talk otherwise: who opens, to whom, protocol, port.
+    Links4,
+    /// As `Links4`, for IPv6.
+    Links6,
     /// Bridges of internal networks.
     Internal,
     /// Bridges whose sandboxes' packets leave with the host's address.
@@ -45,12 +51,19 @@ pub enum SetName {
     Owned6,
     /// As `Own4`, for IPv6.
     Own6,
+    /// Ports of bridges whose sandboxes may not talk to one another.
+    IsolatedPorts,
+    /// Links between them: the port of who opens, the port to whom, protocol, port.
+    LinkedPorts,
 }
 
 /// All of them.
-pub const SETS: [SetName; 16] = [
+pub const SETS: [SetName; 21] = [
     SetName::Bridges,
     SetName::Same,
+    SetName::Isolated,
+    SetName::Links4,
+    SetName::Links6,
     SetName::Internal,
     SetName::Masquerade,
     SetName::Ports4,
@@ -65,6 +78,8 @@ pub const SETS: [SetName; 16] = [
     SetName::Own4,
     SetName::Owned6,
     SetName::Own6,
+    SetName::IsolatedPorts,
+    SetName::LinkedPorts,
 ];
 
 impl SetName {
@@ -73,6 +88,9 @@ impl SetName {
         match self {
             Self::Bridges => "bridges",
             Self::Same => "same_network",
+            Self::Isolated => "isolated",
+            Self::Links4 => "links4",
+            Self::Links6 => "links6",
             Self::Internal => "internal",
             Self::Masquerade => "masqueraded",
             Self::Ports4 => "ports4",
@@ -87,6 +105,8 @@ impl SetName {
             Self::Own4 => "own4",
             Self::Owned6 => "owned6",
             Self::Own6 => "own6",
+            Self::IsolatedPorts => "isolated_ports",
+            Self::LinkedPorts => "linked_ports",
         }
     }
 
@@ -96,6 +116,7 @@ impl SetName {
             Self::OwnedMacs | Self::OwnMacs | Self::Owned4 | Self::Own4 | Self::Owned6 | Self::Own6 => {
                 Family::Bridge
             }
+            Self::IsolatedPorts | Self::LinkedPorts => Family::Bridge,
             _ => Family::Inet,
         }
     }
@@ -147,6 +168,29 @@ impl ElementKey {
     /// In [`SetName::Same`].
     pub fn same(bridge: &str) -> Self {
         Self::new(SetName::Same, [interface(bridge), interface(bridge)])
+    }
+
+    /// In [`SetName::Isolated`].
+    pub fn isolated(bridge: &str) -> Self {
+        Self::new(SetName::Isolated, [interface(bridge), interface(bridge)])
+    }
+
+    /// In [`SetName::Links4`] or [`SetName::Links6`]; none when the addresses are of two families.
+    pub fn link(from: IpAddr, to: IpAddr, protocol: Protocol, port: u16) -> Option<Self> {
+        let set = if from.is_ipv4() { SetName::Links4 } else { SetName::Links6 };
+        let parts = [address(from), address(to), vec![protocol.number()], port.to_be_bytes().to_vec()];
+        (from.is_ipv4() == to.is_ipv4()).then(|| Self::new(set, parts))
+    }
+
+    /// In [`SetName::IsolatedPorts`].
+    pub fn isolated_port(port: &str) -> Self {
+        Self::plain(SetName::IsolatedPorts, interface(port))
+    }
+
+    /// In [`SetName::LinkedPorts`].
+    pub fn linked_ports(from: &str, to: &str, protocol: Protocol, port: u16) -> Self {
+        let parts = [interface(from), interface(to), vec![protocol.number()], port.to_be_bytes().to_vec()];
+        Self::new(SetName::LinkedPorts, parts)
     }
 
     /// In [`SetName::Internal`].

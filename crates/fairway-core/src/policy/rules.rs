@@ -1,6 +1,6 @@
 //! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
 
-use super::{RulesetSwitches, SETS, SetName};
+use super::{RulesetSwitches, SETS, SetName, isolation};
 use crate::model::Protocol;
 use crate::ruleset::{
     Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
@@ -16,18 +16,18 @@ pub const BRIDGE_TABLE: &str = "fairway";
 /// Before any other table of the bridge family sees a frame.
 const GUARD_PRIORITY: i32 = -400;
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_ARP: u16 = 0x0806;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(super) const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// The tags of IEEE 802.1Q and 802.1ad.
 const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
 /// Neighbour advertisement, RFC 4861 4.4.
-const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+pub(super) const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const LOOPBACK_IPV4: [u8; 1] = [127];
 const DNS: u16 = 53;
 
 const SAME: [Load; 2] = [Load::INPUT_NAME, Load::OUTPUT_NAME];
-const ESTABLISHED: [CtState; 2] = [CtState::Established, CtState::Related];
+pub(super) const ESTABLISHED: [CtState; 2] = [CtState::Established, CtState::Related];
 
 /// The tables that follow from the switches, with empty sets.
 pub fn ruleset(switches: &RulesetSwitches) -> [Table; 2] {
@@ -44,13 +44,14 @@ pub fn ruleset(switches: &RulesetSwitches) -> [Table; 2] {
         publish(),
         forward(switches),
         into_network(),
+        isolation::within(switches),
         out_of_network(),
         postrouting(switches),
     ];
     if let Some(user) = switches.relay_user {
         inet.chains.extend(relay(user));
     }
-    bridge.chains = vec![guard()];
+    bridge.chains = vec![guard(), isolation::forward(), isolation::between_ports(switches)];
     [inet, bridge]
 }
 
@@ -66,7 +67,11 @@ fn declare(set: SetName) -> Set {
     let name = set.text();
     match set {
         SetName::Bridges | SetName::Internal | SetName::Masquerade => Set::new(name, [InterfaceName]),
-        SetName::Same => Set::new(name, [InterfaceName, InterfaceName]),
+        SetName::Same | SetName::Isolated => Set::new(name, [InterfaceName, InterfaceName]),
+        SetName::Links4 => Set::new(name, [Ipv4Address, Ipv4Address, InetProtocol, InetService]),
+        SetName::Links6 => Set::new(name, [Ipv6Address, Ipv6Address, InetProtocol, InetService]),
+        SetName::IsolatedPorts => Set::new(name, [InterfaceName]),
+        SetName::LinkedPorts => Set::new(name, [InterfaceName, InterfaceName, InetProtocol, InetService]),
         SetName::Ports4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]),
         SetName::Ports4At => {
             Set::map(name, [InetProtocol, Ipv4Address, InetService], [Ipv4Address, InetService])
@@ -173,6 +178,8 @@ fn forward(switches: &RulesetSwitches) -> Chain {
 /// What may enter a network: answers, its own members, and what was translated to a published port.
 fn into_network() -> Chain {
     Chain::regular("into-network").with([
+        // Before the answers: a flow must not outlive the link that let it begin.
+        rule().is_in(&SAME, SetName::Isolated.text()).goto(isolation::WITHIN).comment("icc is off"),
         rule().ct_state_any(&ESTABLISHED).accept(),
         rule().is_in(&SAME, SetName::Same.text()).accept().comment("same network"),
         rule().is_in(&[Load::INPUT_NAME], SetName::Internal.text()).counter().drop().comment("internal"),

@@ -24,6 +24,7 @@ fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) -> Network {
         subnets: Vec::new(),
         internal: false,
         masquerade: None,
+        icc: None,
         mtu: None,
         host_binding: None,
         options: BTreeMap::new(),

@@ -213,10 +213,13 @@ impl World {
             return Err(Refusal::AlreadyConnected { sandbox: sandbox.name, network: network.name });
         }
         self.check_request(&network, &request)?;
+        let request = self.link_by_id(&network, request)?;
         let order_before = self.journal.next_order;
         let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, draw);
         let joined = match sandbox.running() {
-            true => self.allocate(&endpoint, draw).map(Some),
+            true => {
+                self.check_links(&sandbox, &endpoint).and_then(|()| self.allocate(&endpoint, draw)).map(Some)
+            }
             false => Ok(None),
         };
         let published = joined.and_then(|allocation| {
@@ -280,6 +283,7 @@ impl World {
         self.put_sandbox(sandbox);
         change.record(RecordKey::Sandbox(id));
         change.owner(Owner::Sandbox(id)).owner(Owner::Publications(id));
+        change.owners.extend(self.link_owners(id));
         change.sandbox = Some(id);
     }
 }

@@ -13,12 +13,15 @@ use crate::model::{
     SandboxOptions, Settings, UnpublishRequest,
 };
 
+/// Networks, and the last byte of the address that is asked for there.
+type Places = Vec<(u8, Option<u8>)>;
+
 /// One thing that a user does; small numbers name networks and sandboxes, so that they meet often.
 #[derive(Debug, Clone)]
 pub enum Step {
-    Network { name: u8, ipv6: bool, internal: bool, subnet: Option<u8> },
+    Network { name: u8, ipv6: bool, internal: bool, icc: bool, subnet: Option<u8> },
     RemoveNetwork(u8),
-    Sandbox { name: u8, networks: Vec<(u8, Option<u8>)>, ports: Vec<(Option<u8>, bool)>, kind: u8 },
+    Sandbox { name: u8, networks: Places, ports: Vec<(Option<u8>, bool)>, kind: u8, links: Vec<u8> },
     Start(u8),
     Stop(u8),
     Remove(u8),
@@ -26,22 +29,28 @@ pub enum Step {
     Disconnect { network: u8, sandbox: u8 },
     Publish { sandbox: u8, ports: Vec<(Option<u8>, bool)>, wide: bool },
     Unpublish { sandbox: u8, host: Option<u8>, container: Option<u8>, udp: bool, loopback: bool },
-    Settings { proxy: bool, firewall: bool, masquerade: bool, forward: bool, bridged: bool },
+    Settings { proxy: bool, firewall: bool, masquerade: bool, forward: bool, bridged: bool, icc: bool },
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
     let small = || 0..5_u8;
     prop_oneof![
-        2 => (small(), any::<bool>(), prop::bool::weighted(0.2), prop::option::of(0..4_u8)).prop_map(
-            |(name, ipv6, internal, subnet)| Step::Network { name, ipv6, internal, subnet }
-        ),
+        2 => (
+            small(), any::<bool>(), prop::bool::weighted(0.2), any::<bool>(), prop::option::of(0..4_u8),
+        )
+            .prop_map(|(name, ipv6, internal, icc, subnet)| Step::Network {
+                name, ipv6, internal, icc, subnet
+            }),
         1 => small().prop_map(Step::RemoveNetwork),
         3 => (
             small(),
             prop::collection::vec((small(), prop::option::of(0..8_u8)), 0..3),
             prop::collection::vec((prop::option::of(0..6_u8), any::<bool>()), 0..3),
             0..4_u8,
-        ).prop_map(|(name, networks, ports, kind)| Step::Sandbox { name, networks, ports, kind }),
+            prop::collection::vec(small(), 0..3),
+        ).prop_map(|(name, networks, ports, kind, links)| Step::Sandbox {
+            name, networks, ports, kind, links
+        }),
         4 => small().prop_map(Step::Start),
         2 => small().prop_map(Step::Stop),
         1 => small().prop_map(Step::Remove),
@@ -60,9 +69,9 @@ pub fn step() -> impl Strategy<Value = Step> {
                 sandbox, host, container, udp, loopback
             }),
         2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
-        1 => (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-            |(proxy, firewall, masquerade, forward, bridged)| Step::Settings {
-                proxy, firewall, masquerade, forward, bridged
+        1 => prop::array::uniform6(any::<bool>()).prop_map(
+            |[proxy, firewall, masquerade, forward, bridged, icc]| Step::Settings {
+                proxy, firewall, masquerade, forward, bridged, icc
             }
         ),
     ]
@@ -149,7 +158,7 @@ impl World {
 
     fn command(&mut self, step: &Step) -> Command {
         match step.clone() {
-            Step::Network { name, ipv6, internal, subnet } => {
+            Step::Network { name, ipv6, internal, icc, subnet } => {
                 let chosen = |n: u8| SubnetRequest {
                     subnet: format!("10.{n}.0.0/24").parse().ok(),
                     ..SubnetRequest::default()
@@ -158,13 +167,20 @@ impl World {
                     name: network_name(name),
                     enable_ipv6: Some(ipv6),
                     internal,
+                    options: [("com.docker.network.bridge.enable_icc".to_owned(), icc.to_string())].into(),
                     subnets: subnet.map(chosen).into_iter().collect(),
                     ..CreateNetwork::default()
                 })
             }
             Step::RemoveNetwork(name) => Command::RemoveNetwork { network: network_name(name) },
-            Step::Sandbox { name, networks, ports, kind } => {
-                let asked = networks.into_iter().map(|(n, address)| (network_name(n), endpoint(n, address)));
+            Step::Sandbox { name, networks, ports, kind, links } => {
+                let links: Vec<_> =
+                    links.into_iter().map(|target| (sandbox_name(target), format!("link{target}"))).collect();
+                // Links lead somewhere on the default bridge only.
+                let default = networks.is_empty().then_some((4, None));
+                let asked = networks.into_iter().chain(default).map(|(n, address)| {
+                    (network_name(n), EndpointRequest { links: links.clone(), ..endpoint(n, address) })
+                });
                 let create = Box::new(CreateSandbox {
                     name: Some(sandbox_name(name)),
                     kind: if kind == 0 { SandboxKind::Attached } else { SandboxKind::Run },
@@ -174,6 +190,7 @@ impl World {
                     },
                     options: SandboxOptions {
                         publish: ports.into_iter().map(|port| publish(port, false)).collect(),
+                        exposed: vec![(80 + u16::from(name) % 2, Protocol::Tcp)],
                         ..SandboxOptions::default()
                     },
                 });
@@ -218,11 +235,12 @@ impl World {
                     protocol: protocol(udp),
                 }],
             },
-            Step::Settings { proxy, firewall, masquerade, forward, bridged } => {
+            Step::Settings { proxy, firewall, masquerade, forward, bridged, icc } => {
                 self.settings.userland_proxy = proxy;
                 self.settings.backend =
                     if firewall { crate::model::Backend::Nftables } else { crate::model::Backend::None };
                 self.settings.masquerade = masquerade;
+                self.settings.icc = icc;
                 self.settings.ip_forward = forward;
                 self.host.bridge_netfilter_ipv4 = bridged;
                 self.configure()

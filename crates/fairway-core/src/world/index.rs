@@ -20,6 +20,8 @@ pub(super) struct Index {
     pub addresses: HashMap<NetworkId, AddressSet>,
     pub holders: HashMap<(NetworkId, IpAddr), EndpointId>,
     pub macs: HashMap<MacAddress, EndpointId>,
+    /// Who links to a sandbox, with the endpoint that asks for it.
+    pub linked_by: HashMap<SandboxId, BTreeSet<(SandboxId, EndpointId)>>,
     pub ports: BTreeMap<(Protocol, u16), Vec<(IpAddr, SandboxId)>>,
 }
 
@@ -104,6 +106,9 @@ impl Index {
     pub fn add_endpoint(&mut self, endpoint: &Endpoint) {
         self.by_network.entry(endpoint.network).or_default().insert(endpoint.id);
         self.by_sandbox.entry(endpoint.sandbox).or_default().insert(endpoint.id);
+        for target in super::link::linked(endpoint) {
+            self.linked_by.entry(target).or_default().insert((endpoint.sandbox, endpoint.id));
+        }
         let addresses = self.addresses.entry(endpoint.network).or_default();
         for address in Self::held(endpoint) {
             addresses.take(address);
@@ -120,6 +125,14 @@ impl Index {
         }
         if let Some(endpoints) = self.by_sandbox.get_mut(&endpoint.sandbox) {
             endpoints.remove(&endpoint.id);
+        }
+        for target in super::link::linked(endpoint) {
+            if let Some(sources) = self.linked_by.get_mut(&target) {
+                sources.remove(&(endpoint.sandbox, endpoint.id));
+                if sources.is_empty() {
+                    self.linked_by.remove(&target);
+                }
+            }
         }
         if let Some(addresses) = self.addresses.get_mut(&endpoint.network) {
             for address in Self::held(endpoint) {

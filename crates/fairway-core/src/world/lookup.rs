@@ -144,6 +144,12 @@ impl World {
         network.mtu.or(self.settings.mtu).or(self.host.mtu).unwrap_or(1500)
     }
 
+    /// Whether the endpoints of a network may talk to one another: as its option says; for the
+    /// default bridge alone, as in Docker, `--icc`.
+    pub fn icc(&self, network: &Network) -> bool {
+        network.icc.unwrap_or(network.user_defined() || self.settings.icc)
+    }
+
     /// Whether what leaves a network is masqueraded.
     pub fn masqueraded(&self, network: &Network) -> bool {
         !network.internal && network.masquerade.unwrap_or(self.settings.masquerade)

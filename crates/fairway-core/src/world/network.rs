@@ -14,6 +14,7 @@ use crate::plan::Owner;
 
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const ICC: &str = "com.docker.network.bridge.enable_icc";
 const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 const MTU: &str = "com.docker.network.driver.mtu";
 
@@ -25,6 +26,7 @@ const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_535;
 struct BridgeOptions {
     bridge: Option<String>,
     masquerade: Option<bool>,
+    icc: Option<bool>,
     host_binding: Option<IpAddr>,
     mtu: Option<u32>,
 }
@@ -46,6 +48,10 @@ impl BridgeOptions {
                 MASQUERADE => {
                     let flag = value.parse().map_err(|_| invalid("true or false is expected"))?;
                     parsed.masquerade = Some(flag);
+                }
+                ICC => {
+                    let flag = value.parse().map_err(|_| invalid("true or false is expected"))?;
+                    parsed.icc = Some(flag);
                 }
                 HOST_BINDING => {
                     let address = value.parse().map_err(|_| invalid("an IP address is expected"))?;
@@ -136,6 +142,7 @@ impl World {
             subnets,
             internal: request.internal,
             masquerade: options.masquerade,
+            icc: options.icc,
             mtu: options.mtu,
             host_binding: options.host_binding,
             options: request.options,

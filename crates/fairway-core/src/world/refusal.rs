@@ -127,6 +127,8 @@ pub enum Refusal {
         "Cannot link to /{target}, as it does not belong to the default network: connect it to {network}, or both to a network of your own"
     )]
     LinkOutside { target: String, network: String },
+    #[error("Cannot link to a non running container: /{target} AS /{source_name}/{alias}")]
+    LinkStopped { target: String, source_name: String, alias: String },
     #[error("cannot join network of a non running container: {0}")]
     JoinStopped(String),
     #[error("interface name {interface} is already used in container {sandbox}")]
@@ -151,6 +153,7 @@ impl Refusal {
             | Self::NotRunning(_)
             | Self::RemoveRunning(_)
             | Self::JoinStopped(_)
+            | Self::LinkStopped { .. }
             | Self::BridgeTaken { .. }
             | Self::InterfaceTaken { .. }
             | Self::PublishOnHost(_)

@@ -92,7 +92,7 @@ impl World {
                 return Err(Refusal::AlreadyConnected { sandbox, network: network.name.clone() });
             }
             self.check_request(network, endpoint)?;
-            choice.endpoints.push((network.id, endpoint.clone()));
+            choice.endpoints.push((network.id, self.link_by_id(network, endpoint.clone())?));
         }
         Ok(choice)
     }
@@ -170,6 +170,7 @@ impl World {
         let mut sandbox = self.find_sandbox(reference)?.clone();
         self.check_may_start(&sandbox)?;
         let before: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
+        before.iter().try_for_each(|endpoint| self.check_links(&sandbox, endpoint))?;
         let started = self.allocate_all(&before, draw).and_then(|()| {
             sandbox.state = SandboxState::Running { process, namespace, since: now };
             self.decide_publications(&sandbox, avoid, draw)
@@ -250,6 +251,7 @@ impl World {
         }
         change.record(RecordKey::Sandbox(id));
         change.owner(Owner::Sandbox(id)).owner(Owner::Publications(id));
+        change.owners.extend(self.link_owners(id));
         change
     }
 }

@@ -37,7 +37,8 @@ impl ExecOptions {
             path: format!("/proc/{}", known.state.pid).into(),
             source,
         })?;
-        let variables: Vec<String> = known.config.env.iter().cloned().chain(asked).collect();
+        let given = known.config.link_env.iter().chain(&known.config.env);
+        let variables: Vec<String> = given.cloned().chain(asked).collect();
         let terminal = io::stdin().is_terminal();
         let directory = [self.process.workdir.unwrap_or_default(), known.config.working_dir.clone()];
         let directory = directory.into_iter().find(|it| !it.is_empty()).unwrap_or_else(|| "/".to_owned());

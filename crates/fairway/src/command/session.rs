@@ -143,11 +143,12 @@ impl Session {
             "" => "/",
             directory => directory,
         };
+        let variables: Vec<String> = known.config.link_env.iter().chain(&known.config.env).cloned().collect();
         Ok(Launch {
             network,
             capabilities: capabilities(known)?,
             privileged: known.host_config.privileged,
-            environment: surroundings(&hostname, terminal, &known.config.env),
+            environment: surroundings(&hostname, terminal, &variables),
             hostname,
             directory: directory.into(),
             command: known.config.cmd.clone(),

@@ -50,6 +50,11 @@ pub enum ConfigurationError {
         /// The flags.
         names: String,
     },
+    /// Nothing would keep sandboxes apart.
+    #[error(
+        "you specified --iptables=false with --icc=false: icc=false needs the firewall: set --icc or --iptables to true"
+    )]
+    Isolation,
     /// A value makes no sense.
     #[error("invalid {name} {value}: {reason}")]
     Value {
@@ -110,6 +115,9 @@ pub struct DaemonArguments {
     /// Give what leaves networks the host's address [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ip_masq: Option<bool>,
+    /// Let sandboxes on the default bridge talk to one another [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub icc: Option<bool>,
     /// Name server of sandboxes [default: the host's]; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub dns: Option<Vec<IpAddr>>,
@@ -185,6 +193,9 @@ impl DaemonArguments {
                 reason: "the daemon listens on unix sockets only: unix:///run/fairway.sock".to_owned(),
             }
         })?;
+        if all.iptables == Some(false) && all.icc == Some(false) {
+            return Err(ConfigurationError::Isolation);
+        }
         let pools = all.default_address_pool.unwrap_or_default();
         let relay_user = all.relay_user.unwrap_or(RELAY_USER);
         Ok(Configuration {
@@ -197,6 +208,7 @@ impl DaemonArguments {
                 userland_proxy: all.userland_proxy.unwrap_or(true),
                 ip_forward: all.ip_forward.unwrap_or(true),
                 masquerade: all.ip_masq.unwrap_or(true),
+                icc: all.icc.unwrap_or(true),
                 bridge_address: all.bip,
                 fixed_cidr: all.fixed_cidr,
                 default_gateway: all.default_gateway,
@@ -236,7 +248,7 @@ impl DaemonArguments {
             data_root: "data-root", exec_root: "exec-root", pidfile: "pidfile", bip: "bip",
             fixed_cidr: "fixed-cidr", default_gateway: "default-gateway",
             default_address_pool: "default-address-pools", mtu: "mtu", ip: "ip", iptables: "iptables",
-            userland_proxy: "userland-proxy", ip_forward: "ip-forward", ip_masq: "ip-masq", dns: "dns",
+            userland_proxy: "userland-proxy", ip_forward: "ip-forward", ip_masq: "ip-masq", icc: "icc", dns: "dns",
             dns_search: "dns-search", dns_opt: "dns-opts", relay_user: "relay-user", hosts: "hosts",
             level: "log-level",
         };
@@ -333,6 +345,16 @@ mod tests {
         let arguments = DaemonArguments { mtu: Some(1400), ..DaemonArguments::default() };
         let error = with(r#"{"mtu": 1300}"#, arguments).unwrap_err();
         assert!(error.ends_with("specified both as a flag and in the configuration file: mtu"), "{error}");
+    }
+
+    #[test]
+    fn sandboxes_are_kept_apart_by_a_firewall_or_not_at_all() {
+        let apart = with(r#"{"icc": false}"#, DaemonArguments::default()).unwrap();
+        assert!(!apart.settings.icc);
+        assert!(with("{}", DaemonArguments::default()).unwrap().settings.icc);
+        let arguments = DaemonArguments { iptables: Some(false), ..Default::default() };
+        let error = with(r#"{"icc": false}"#, arguments).unwrap_err();
+        assert!(error.starts_with("you specified --iptables=false with --icc=false: "), "{error}");
     }
 
     #[test]

@@ -1,0 +1,150 @@
+//! Links of the default bridge: what one sandbox may use of another, and what it calls it.
+//!
+//! On other networks a link is a name that only the linking sandbox has for another, and nothing more.
+
+use std::collections::BTreeSet;
+
+use super::{Refusal, World};
+use crate::model::{Allocation, Endpoint, EndpointRequest, Network, Protocol, Sandbox, SandboxId};
+use crate::plan::Owner;
+
+/// A link whose target runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// The target.
+    pub target: &'a Sandbox,
+    /// What the target was given on the default bridge.
+    pub given: &'a Allocation,
+    /// What the linking sandbox calls it.
+    pub alias: &'a str,
+}
+
+impl Link<'_> {
+    /// The ports that the link is for, the exposed and the published ones, in order.
+    pub fn ports(&self) -> BTreeSet<(u16, Protocol)> {
+        let options = &self.target.options;
+        let asked = options
+            .publish
+            .iter()
+            .flat_map(|request| request.container_ports.iter().map(|port| (port, request.protocol)));
+        let published = self
+            .target
+            .publications
+            .iter()
+            .flat_map(|publication| publication.pairs().map(|(_, port)| (port, publication.protocol)));
+        options.exposed.iter().copied().chain(asked).chain(published).collect()
+    }
+
+    /// The variables that tell a command of `source` about it, in Docker's words, each `NAME=VALUE`.
+    pub fn environment(&self, source: &Sandbox) -> Vec<String> {
+        let alias = self.alias.to_uppercase().replace('-', "_");
+        let mut variables = Vec::new();
+        if let Some(address) = self.given.addresses().next() {
+            for (port, protocol) in self.ports() {
+                let url = format!("{protocol}://{}", std::net::SocketAddr::new(address, port));
+                if variables.is_empty() {
+                    variables.push(format!("{alias}_PORT={url}"));
+                }
+                let name = format!("{alias}_PORT_{port}_{}", protocol.to_string().to_uppercase());
+                variables.extend([
+                    format!("{name}={url}"),
+                    format!("{name}_ADDR={address}"),
+                    format!("{name}_PORT={port}"),
+                    format!("{name}_PROTO={protocol}"),
+                ]);
+            }
+        }
+        variables.push(format!("{alias}_NAME=/{}/{}", source.name, self.alias));
+        let own =
+            self.target.options.environment.iter().filter(|entry| {
+                entry.split_once('=').is_some_and(|(name, _)| name != "HOME" && name != "PATH")
+            });
+        variables.extend(own.map(|entry| format!("{alias}_ENV_{entry}")));
+        variables
+    }
+}
+
+/// The sandboxes that an endpoint of the default bridge links to, with their aliases. What a target
+/// is called is read once, when the link is made.
+fn targets(endpoint: &Endpoint) -> impl Iterator<Item = (SandboxId, &str)> {
+    let links = endpoint.request.links.iter();
+    links.filter_map(|(target, alias)| Some((target.parse().ok()?, alias.as_str())))
+}
+
+impl World {
+    /// The endpoint of a sandbox on the default bridge.
+    pub fn default_endpoint(&self, sandbox: SandboxId) -> Option<&Endpoint> {
+        self.endpoint_on(sandbox, *self.index.network_names.get("bridge")?)
+    }
+
+    /// What a sandbox is linked to on the default bridge, as far as it runs.
+    pub fn links(&self, source: SandboxId) -> Vec<Link<'_>> {
+        let Some(endpoint) = self.default_endpoint(source) else { return Vec::new() };
+        let running = |(id, alias)| {
+            let target = self.sandboxes.get(&id)?;
+            let given = self.default_endpoint(id)?.allocation.as_ref()?;
+            Some(Link { target, given, alias })
+        };
+        targets(endpoint).filter_map(running).collect()
+    }
+
+    /// The environment that the links of a sandbox give it.
+    pub fn link_environment(&self, source: &Sandbox) -> Vec<String> {
+        self.links(source.id).iter().flat_map(|link| link.environment(source)).collect()
+    }
+
+    /// Writes links of the default bridge down by the ids of their targets: whoever has a target's
+    /// name after it is not what was linked to.
+    pub(super) fn link_by_id(
+        &self,
+        network: &Network,
+        mut request: EndpointRequest,
+    ) -> Result<EndpointRequest, Refusal> {
+        if network.user_defined() {
+            return Ok(request);
+        }
+        for (target, _) in &mut request.links {
+            let found =
+                self.find_sandbox(target).map_err(|_| Refusal::LinkTarget { target: target.clone() })?;
+            *target = found.id.to_string();
+        }
+        Ok(request)
+    }
+
+    /// Refuses links of a sandbox that is about to run to those that do not. A target that was
+    /// removed has taken its links with it.
+    pub(super) fn check_links(&self, source: &Sandbox, endpoint: &Endpoint) -> Result<(), Refusal> {
+        let network = self.networks.get(&endpoint.network).filter(|network| network.predefined);
+        for ((id, alias), network) in targets(endpoint).zip(network.into_iter().cycle()) {
+            let Some(target) = self.sandboxes.get(&id) else { continue };
+            let name = target.name.clone();
+            if !target.running() {
+                return Err(Refusal::LinkStopped {
+                    target: name,
+                    source_name: source.name.clone(),
+                    alias: alias.to_owned(),
+                });
+            }
+            if self.default_endpoint(id).is_none() {
+                return Err(Refusal::LinkOutside { target: name, network: network.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The owners that follow from a sandbox by way of those that link to it, and its own links.
+    pub(super) fn link_owners(&self, target: SandboxId) -> impl Iterator<Item = Owner> {
+        let sources = self.index.linked_by.get(&target).into_iter().flatten();
+        let sources = sources.flat_map(|(source, _)| [Owner::Links(*source), Owner::Sandbox(*source)]);
+        std::iter::once(Owner::Links(target)).chain(sources)
+    }
+}
+
+/// Who links to whom, for the index: targets by id. Of other networks there are none, for names are
+/// not ids; a name that looks like one only makes a fragment in vain.
+pub(super) fn linked(endpoint: &Endpoint) -> impl Iterator<Item = SandboxId> {
+    targets(endpoint).map(|(target, _)| target)
+}
+
+#[cfg(test)]
+mod tests;
