@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fairway_core::model::Protocol;
@@ -10,6 +10,7 @@ use fairway_core::plan::{Key, SocketUse};
 use fairway_kernel::port_holder::{self, PortHolder};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
 /// The kernel caps it at `net.core.somaxconn`.
@@ -39,6 +40,11 @@ pub enum BindReason {
     /// The host has no such address.
     #[error("cannot assign requested address: no interface of the host has it")]
     NoSuchAddress,
+    /// It would take descriptors that the daemon needs for everything else.
+    #[error(
+        "too many open files: the daemon may have {0}, and each published port takes one for each family: raise its limit (LimitNOFILE= of its unit, or ulimit -Hn), or publish fewer"
+    )]
+    Descriptors(u64),
     /// Anything else.
     #[error("{0}")]
     Other(Errno),
@@ -122,15 +128,29 @@ fn listen(socket: &OwnedFd, listens: bool) -> Result<(), Errno> {
     if listens { rustix::net::listen(socket, BACKLOG) } else { Ok(()) }
 }
 
+/// How many descriptors ports must leave: the API, the store and visits to sandboxes take some for
+/// moments, and so does the relay, which has as many ports and the same limit, for connections.
+const SPARE_DESCRIPTORS: u64 = 256;
+
 /// As many ports as are worth a second thread: about a millisecond's.
 const SHARED_FROM: usize = 256;
 
 /// A port that was bound now.
 type Bound = ((Protocol, SocketAddr), Arc<OwnedFd>);
 
-fn bind_each(wanted: &[(Protocol, SocketAddr, bool)]) -> Result<Vec<Bound>, BindError> {
+fn bind_each(wanted: &[(Protocol, SocketAddr, bool)], limit: u64) -> Result<Vec<Bound>, BindError> {
     let one = |&(protocol, address, listens): &(Protocol, SocketAddr, bool)| {
-        Ok(((protocol, address), Arc::new(bind(protocol, address, listens)?)))
+        let reason = BindReason::Descriptors(limit);
+        let socket = match bind_socket(protocol, address, listens) {
+            Err(Errno::MFILE) => return Err(BindError { address, protocol, reason }),
+            bound => bound.map_err(|errno| BindError { address, protocol, reason: errno.into() })?,
+        };
+        // The kernel gives the lowest number that is free.
+        let number = u64::try_from(socket.as_raw_fd()).unwrap_or(0);
+        if number.saturating_add(SPARE_DESCRIPTORS) >= limit {
+            return Err(BindError { address, protocol, reason });
+        }
+        Ok(((protocol, address), Arc::new(socket)))
     };
     wanted.iter().map(one).collect()
 }
@@ -176,12 +196,13 @@ impl PortSockets {
                 .collect()
         };
         let (first, second) = missing.split_at(missing.len() / 2);
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let bound = if missing.len() < SHARED_FROM {
-            vec![bind_each(&missing)]
+            vec![bind_each(&missing, limit)]
         } else {
             std::thread::scope(|scope| {
-                let other = scope.spawn(|| bind_each(second));
-                let own = bind_each(first);
+                let other = scope.spawn(|| bind_each(second, limit));
+                let own = bind_each(first, limit);
                 vec![own, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
             })
         };
@@ -271,5 +292,15 @@ mod tests {
             [(Protocol::Udp, any_port(), &SocketUse::Hold), (Protocol::Udp, taken, &SocketUse::Hold)];
         assert!(ports.bind_all(wanted).is_err());
         assert!(ports.keys().is_empty());
+    }
+
+    #[test]
+    fn descriptors_are_left_for_everything_else() {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let wanted = [(Protocol::Udp, any_port(), false)];
+        let error = bind_each(&wanted, SPARE_DESCRIPTORS + 1).unwrap_err();
+        assert_eq!(error.reason, BindReason::Descriptors(SPARE_DESCRIPTORS + 1));
+        assert!(error.to_string().contains("LimitNOFILE="), "{error}");
+        assert_eq!(bind_each(&wanted, limit).unwrap().len(), 1);
     }
 }

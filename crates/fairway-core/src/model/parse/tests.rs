@@ -302,7 +302,7 @@ proptest! {
         let length = u16::try_from(ports.len()).unwrap();
         let host_ports = host.map(|first| {
             let first = first.clamp(1, u16::MAX - length + 1);
-            PortRange { first, last: first + length - 1 }
+            PortRange { first, last: first + (length - 1) }
         });
         let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
         let request = PublishRequest { host_address, host_ports, container_ports, protocol };
