@@ -11,6 +11,7 @@ mod deny;
 mod durable;
 mod harness;
 mod heal;
+mod icc;
 mod ipv6;
 mod kernel_state;
 mod lifecycle;
