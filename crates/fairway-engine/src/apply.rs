@@ -4,8 +4,6 @@
 //! guarded from their first frame; then the insides of sandboxes, files, names and listeners; last
 //! what left. Each step may be done twice.
 
-use std::sync::Arc;
-
 use fairway_core::plan::{Difference, Key, Object, SocketUse};
 use fairway_kernel::route::Mark;
 use fairway_kernel::sysctl;
@@ -18,8 +16,8 @@ use crate::visit::Visit;
 use crate::{ApplyError, BindError, Engine};
 
 impl Engine {
-    /// Makes everything follow `difference`. Goes on past errors of what leaves and returns the
-    /// first one.
+    /// Makes everything follow `difference`. What leaves and cannot go is told in the log, and goes
+    /// later.
     ///
     /// # Errors
     /// What could not be made.
@@ -39,9 +37,8 @@ impl Engine {
         boundary("files");
         self.apply_relay(difference, resolvers)?;
         boundary("relay");
-        let retired = self.flows.forget_while(difference, || self.retire(difference));
+        self.flows.forget_while(difference, || self.retire(difference));
         boundary("flows");
-        retired?;
         boundary("retired");
         Ok(())
     }
@@ -98,17 +95,8 @@ impl Engine {
         let closed = difference.other.iter().filter(|(_, (_, new))| matches!(new, Object::Inside(_, false)));
         changes.extend(closed.filter_map(|(key, (old, _))| relay_key(key, old)).map(RelayChange::Remove));
         changes.extend(resolvers);
-        for (key, object) in difference.wanted() {
-            if let Some(record) = relay_record(key, object) {
-                let sockets = match &record {
-                    Record::Port { protocol, address, .. } => {
-                        self.ports.get(*protocol, *address).into_iter().collect()
-                    }
-                    _ => Vec::new(),
-                };
-                changes.push(RelayChange::Insert { record, sockets });
-            }
-        }
+        let records = difference.wanted().filter_map(|(key, object)| relay_record(key, object));
+        changes.extend(records.map(|record| self.insertion(record)));
         if changes.is_empty() {
             return Ok(());
         }
@@ -141,7 +129,7 @@ impl Engine {
 
     /// Lets go of what left. A link that is leaving is out of sight when this returns; the kernel
     /// may take a while longer to forget it.
-    fn retire(&self, difference: &Difference) -> Result<(), ApplyError> {
+    fn retire(&self, difference: &Difference) {
         let mut leaving = Vec::new();
         for (key, object) in &difference.gone {
             match (key, object) {
@@ -168,7 +156,6 @@ impl Engine {
             }
         }
         self.sweeper.sweep(leaving);
-        Ok(())
     }
 
     /// Sends changes to the relay; one that is gone is started anew with all that it has to know.
@@ -189,32 +176,35 @@ impl Engine {
         self.relay.restart(|| self.told())
     }
 
+    /// What tells the relay of a record, with the socket of a port as far as it is there.
+    fn insertion(&self, record: Record) -> RelayChange {
+        let sockets = match &record {
+            Record::Port { protocol, address, .. } => {
+                self.ports.get(*protocol, *address).into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        RelayChange::Insert { record, sockets }
+    }
+
     /// All that a relay is to know.
     fn told(&self) -> Vec<RelayChange> {
-        let changes = {
+        let records: Vec<Record> = {
             let state = self.state();
             let objects = state.plan.values().flatten();
-            let mut changes: Vec<RelayChange> = Vec::new();
-            for (key, object) in objects {
-                let Some(record) = relay_record(key, object) else { continue };
-                let sockets: Vec<_> = match &record {
-                    Record::Port { protocol, address, .. } => {
-                        self.ports.get(*protocol, *address).into_iter().collect()
-                    }
-                    _ => Vec::new(),
-                };
-                // A port whose socket is not there yet is about to be told by whoever binds it.
-                if sockets.len() == record.sockets() {
-                    changes.push(RelayChange::Insert { record, sockets });
-                }
-            }
-            changes
+            objects.filter_map(|(key, object)| relay_record(key, object)).collect()
         };
+        // A port whose socket is not there yet is about to be told by whoever binds it.
+        let is_whole = |change: &RelayChange| match change {
+            RelayChange::Insert { record, sockets } => sockets.len() == record.sockets(),
+            RelayChange::Remove(_) => true,
+        };
+        let known = records.into_iter().map(|record| self.insertion(record)).filter(is_whole);
         let resolvers = self.resolvers.all().into_iter().map(|(sandbox, sockets)| RelayChange::Insert {
             record: Record::Resolver(sandbox),
-            sockets: sockets.iter().map(Arc::clone).collect(),
+            sockets: sockets.to_vec(),
         });
-        changes.into_iter().chain(resolvers).collect()
+        known.chain(resolvers).collect()
     }
 }
 

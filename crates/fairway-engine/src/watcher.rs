@@ -264,10 +264,7 @@ impl Engine {
         }
         let stop = Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE };
         match self.execute(stop) {
-            Ok(_) => {
-                tracing::info!(sandbox = %id.short(), "ended");
-                crate::named::tidy();
-            }
+            Ok(_) => tracing::info!(sandbox = %id.short(), "ended"),
             // Whoever waited for it was faster.
             Err(EngineError::Refused(reason)) => tracing::debug!(%reason, "stopped already"),
             Err(error) => tracing::error!(%error, sandbox = %id.short(), "cannot be stopped"),
