@@ -1,7 +1,10 @@
 //! `fairway daemon`: the engine behind a socket.
 
 mod arguments;
+mod configuration;
 mod control;
+mod file;
+mod ignored;
 mod listen;
 
 use std::path::Path;
@@ -13,7 +16,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use arguments::{ConfigurationError, DaemonArguments, EXEC_ROOT};
+pub use arguments::DaemonArguments;
+pub use configuration::{ConfigurationError, EXEC_ROOT};
 use control::EngineControl;
 
 use crate::process::Ending;

@@ -1,0 +1,147 @@
+//! What the daemon runs with, from its flags and its file.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use fairway_core::model::{Backend, Settings};
+use thiserror::Error;
+
+use super::arguments::DaemonArguments;
+use super::file;
+
+/// The user that the relay becomes where it can: one of those that are in nobody's use by the
+/// conventions of systemd (60578 to 61183), so that the firewall can tell its traffic.
+const RELAY_USER: u32 = 61_137;
+
+/// Where what belongs to this boot is kept, unless the daemon is told otherwise.
+pub const EXEC_ROOT: &str = "/run/fairway";
+
+/// Why the daemon's configuration makes no sense.
+#[derive(Debug, Error)]
+pub enum ConfigurationError {
+    /// The file cannot be read.
+    #[error("unable to configure the daemon with file {path}: {source}")]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("unable to configure the daemon with file {path}: {source}")]
+    Syntax {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A key of the file and a flag say the same thing.
+    #[error(
+        "unable to configure the daemon with file {path}: the following directives are specified both as a flag and in the configuration file: {names}"
+    )]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The flags.
+        names: String,
+    },
+    /// Nothing would keep sandboxes apart.
+    #[error(
+        "you specified --iptables=false with --icc=false: icc=false needs the firewall: set --icc or --iptables to true"
+    )]
+    Isolation,
+    /// A value makes no sense.
+    #[error("invalid {name} {value}: {reason}")]
+    Value {
+        /// The flag or key.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What the daemon runs with.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// Where to listen.
+    pub socket: PathBuf,
+    /// Where what is durable is kept.
+    pub data_root: PathBuf,
+    /// Where what belongs to this boot is kept.
+    pub exec_root: PathBuf,
+    /// Where to write the process id.
+    pub pid_file: Option<PathBuf>,
+    /// What the engine decides with.
+    pub settings: Settings,
+}
+
+impl DaemonArguments {
+    /// The flags and the file together.
+    ///
+    /// # Errors
+    /// The file cannot be read, says what a flag says, or a value makes no sense.
+    pub fn configuration(self) -> Result<Configuration, ConfigurationError> {
+        let all = file::with_file(self)?;
+        all.ignored.tell();
+        let socket = all.socket.or_else(|| all.hosts.and_then(|hosts| hosts.into_iter().next()));
+        let socket = socket.unwrap_or_else(|| format!("unix://{}", super::listen::DEFAULT));
+        let path = socket.strip_prefix("unix://").filter(|path| !path.is_empty()).ok_or_else(|| {
+            ConfigurationError::Value {
+                name: "host",
+                value: socket.clone(),
+                reason: "the daemon listens on unix sockets only: unix:///run/fairway.sock".to_owned(),
+            }
+        })?;
+        if all.iptables == Some(false) && all.icc == Some(false) {
+            return Err(ConfigurationError::Isolation);
+        }
+        let pools = all.default_address_pool.unwrap_or_default();
+        let relay_user = all.relay_user.unwrap_or(RELAY_USER);
+        Ok(Configuration {
+            socket: PathBuf::from(path),
+            data_root: all.data_root.unwrap_or_else(|| PathBuf::from("/var/lib/fairway")),
+            exec_root: all.exec_root.unwrap_or_else(|| PathBuf::from(EXEC_ROOT)),
+            pid_file: all.pidfile,
+            settings: Settings {
+                backend: if all.iptables.unwrap_or(true) { Backend::Nftables } else { Backend::None },
+                userland_proxy: all.userland_proxy.unwrap_or(true),
+                ip_forward: all.ip_forward.unwrap_or(true),
+                masquerade: all.ip_masq.unwrap_or(true),
+                icc: all.icc.unwrap_or(true),
+                bridge_address: all.bip,
+                fixed_cidr: all.fixed_cidr,
+                default_gateway: all.default_gateway,
+                address_pools: pools.into_iter().map(Into::into).collect(),
+                mtu: all.mtu,
+                publish_address: all.ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+                dns: all.dns.unwrap_or_default(),
+                dns_search: all.dns_search.unwrap_or_default(),
+                dns_options: all.dns_opt.unwrap_or_default(),
+                relay_user: may_become(relay_user).then_some(relay_user),
+            },
+        })
+    }
+}
+
+/// Whether a process of ours can change its user to `user`: that takes a user namespace with more
+/// users than one (user_namespaces(7), `/proc/PID/uid_map`), and the right.
+fn may_become(user: u32) -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let within = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return false;
+        };
+        (first..first + count).contains(&u64::from(user))
+    };
+    rustix::process::geteuid().is_root() && map.lines().any(within)
+}
+
+#[cfg(test)]
+mod tests;

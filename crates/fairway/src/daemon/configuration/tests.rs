@@ -1,0 +1,54 @@
+//! Flags and file together.
+
+use std::path::Path;
+
+use super::*;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn with(text: &str, arguments: DaemonArguments) -> Result<Configuration, String> {
+    let file = file(text);
+    let arguments = DaemonArguments { config_file: Some(file.path().to_owned()), ..arguments };
+    arguments.configuration().map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_file_has_dockerds_keys() {
+    let text = r#"{"bip": "10.1.0.1/24", "iptables": false, "dns": ["1.1.1.1"], "hosts": ["unix:///x.sock"],
+        "default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "live-restore": true}"#;
+    let configuration = with(text, DaemonArguments::default()).unwrap();
+    assert_eq!(configuration.socket, Path::new("/x.sock"));
+    assert_eq!(configuration.settings.backend, Backend::None);
+    assert_eq!(configuration.settings.bridge_address, "10.1.0.1/24".parse().ok());
+    assert_eq!(configuration.settings.address_pools.len(), 1);
+}
+
+#[test]
+fn what_flag_and_file_both_say_is_refused() {
+    let arguments = DaemonArguments { mtu: Some(1400), ..DaemonArguments::default() };
+    let error = with(r#"{"mtu": 1300}"#, arguments).unwrap_err();
+    assert!(error.ends_with("specified both as a flag and in the configuration file: mtu"), "{error}");
+}
+
+#[test]
+fn sandboxes_are_kept_apart_by_a_firewall_or_not_at_all() {
+    let apart = with(r#"{"icc": false}"#, DaemonArguments::default()).unwrap();
+    assert!(!apart.settings.icc);
+    assert!(with("{}", DaemonArguments::default()).unwrap().settings.icc);
+    let arguments = DaemonArguments { iptables: Some(false), ..Default::default() };
+    let error = with(r#"{"icc": false}"#, arguments).unwrap_err();
+    assert!(error.starts_with("you specified --iptables=false with --icc=false: "), "{error}");
+}
+
+#[test]
+fn unknown_keys_and_bad_values_are_refused_by_name() {
+    assert!(with(r#"{"bipp": "x"}"#, DaemonArguments::default()).unwrap_err().contains("bipp"));
+    let arguments = DaemonArguments { socket: Some("tcp://0.0.0.0:1".to_owned()), ..Default::default() };
+    assert!(with("{}", arguments).unwrap_err().starts_with("invalid host tcp://0.0.0.0:1: "));
+    let missing = DaemonArguments { config_file: Some("/nonexistent".into()), ..Default::default() };
+    assert!(missing.configuration().is_err());
+}

@@ -1,0 +1,82 @@
+//! The daemon's configuration file, and how it goes together with the flags.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::arguments::DaemonArguments;
+use super::configuration::ConfigurationError;
+use super::ignored;
+
+const DEFAULT_CONFIGURATION: &str = "/etc/fairway/daemon.json";
+
+/// The flags, and what the file says where no flag does.
+///
+/// # Errors
+/// The file cannot be read, or says what a flag says.
+pub fn with_file(flags: DaemonArguments) -> Result<DaemonArguments, ConfigurationError> {
+    let (path, required) = match &flags.config_file {
+        Some(path) => (path.clone(), true),
+        None => (PathBuf::from(DEFAULT_CONFIGURATION), false),
+    };
+    let file = read(&path, required)?;
+    flags.merged(file, &path)
+}
+
+impl DaemonArguments {
+    /// Takes what the file says where no flag does; what both say is refused, as by dockerd.
+    fn merged(self, file: Self, path: &Path) -> Result<Self, ConfigurationError> {
+        let mut twice = Vec::new();
+        macro_rules! either {
+            ($($field:ident: $name:literal),* $(,)?) => {
+                Self {
+                    config_file: None,
+                    socket: self.socket,
+                    ignored: self.ignored,
+                    $($field: match (self.$field, file.$field) {
+                        (Some(_), Some(_)) => {
+                            twice.push($name);
+                            None
+                        }
+                        (flag, key) => flag.or(key),
+                    },)*
+                }
+            };
+        }
+        let merged = either! {
+            data_root: "data-root", exec_root: "exec-root", pidfile: "pidfile", bip: "bip",
+            fixed_cidr: "fixed-cidr", default_gateway: "default-gateway",
+            default_address_pool: "default-address-pools", mtu: "mtu", ip: "ip", iptables: "iptables",
+            userland_proxy: "userland-proxy", ip_forward: "ip-forward", ip_masq: "ip-masq", icc: "icc", dns: "dns",
+            dns_search: "dns-search", dns_opt: "dns-opts", relay_user: "relay-user", hosts: "hosts",
+            level: "log-level",
+        };
+        if merged.socket.is_some() && merged.hosts.is_some() {
+            twice.push("hosts");
+        }
+        match twice.is_empty() {
+            true => Ok(merged),
+            false => Err(ConfigurationError::Twice { path: path.to_owned(), names: twice.join(", ") }),
+        }
+    }
+}
+
+fn read(path: &Path, required: bool) -> Result<DaemonArguments, ConfigurationError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound && !required => {
+            return Ok(DaemonArguments::default());
+        }
+        Err(source) => return Err(ConfigurationError::Read { path: path.to_owned(), source }),
+    };
+    let syntax = |source| ConfigurationError::Syntax { path: path.to_owned(), source };
+    // Keys of dockerd's that mean nothing here are told, not refused.
+    let mut keys: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).map_err(syntax)?;
+    keys.retain(|name, _| {
+        let kept = !ignored::is_key(name);
+        if !kept {
+            tracing::warn!(key = name, "this key of dockerd's means nothing to Fairway");
+        }
+        kept
+    });
+    serde_json::to_value(keys).and_then(serde_json::from_value).map_err(syntax)
+}
