@@ -5,6 +5,7 @@ mod endpoint;
 mod host;
 mod id;
 mod network;
+mod network_option;
 pub mod parse;
 mod port;
 mod resolv_conf;
@@ -16,9 +17,10 @@ pub use endpoint::{Allocation, Endpoint, EndpointRequest};
 pub use host::{HostFacts, HostRoute};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
 pub use network::{Driver, Network, Subnet};
+pub use network_option::{Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl};
 pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
 pub use resolv_conf::ResolvConf;
 pub use sandbox::{
     Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
 };
-pub use settings::{AddressPool, Backend, Settings};
+pub use settings::{AddressPool, Backend, PacketMark, Settings};

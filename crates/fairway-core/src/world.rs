@@ -12,6 +12,7 @@ mod index;
 mod link;
 mod lookup;
 mod network;
+mod option;
 mod publication;
 mod record;
 mod refusal;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice, SubnetRequest};
 pub use endpoint::HOST_INTERFACE_PREFIX;
 pub use link::Link;
+pub use option::NetworkOptions;
 pub use record::{Journal, Record, RecordKey};
 pub use refusal::{Refusal, RefusalKind};
 

@@ -38,6 +38,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         icc: None,
         mtu: None,
         host_binding: None,
+        bridge_options: Default::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }
@@ -79,6 +80,7 @@ fn endpoint(byte: u8, network: u8, sandbox: u8, request: EndpointRequest, addres
         sandbox: SandboxId::new([sandbox; 32]),
         order: byte.into(),
         request,
+        options: Default::default(),
         allocation,
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointId, MacAddress, NetworkId, SandboxId};
+use super::{EndpointId, EndpointOptions, MacAddress, NetworkId, SandboxId};
 
 /// What was asked of an endpoint, kept so that it can be asked again at the next start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct Endpoint {
     pub order: u64,
     /// What was asked.
     pub request: EndpointRequest,
+    /// What the driver options among that say.
+    #[serde(default)]
+    pub options: EndpointOptions,
     /// What was decided; none while the sandbox does not run.
     pub allocation: Option<Allocation>,
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::NetworkId;
+use super::{BridgeOptions, NetworkId};
 
 /// How a network is made of kernel objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +81,9 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// Where `--publish` without an address publishes; none means the daemon's default.
     pub host_binding: Option<IpAddr>,
+    /// What else its options say, where it is a bridge.
+    #[serde(default)]
+    pub bridge_options: BridgeOptions,
     /// The driver options as they were given.
     pub options: BTreeMap<String, String>,
     /// The labels as they were given.

@@ -16,7 +16,7 @@ use crate::world::RefusalKind;
 
 pub use host::{HOST_GATEWAY, add_host, address, dns_option, dns_search, dns_server, ipv4, ipv6, link, mac};
 pub use name::{alias, hostname, interface_name, is_alias, is_hostname, is_interface_name, is_name, name};
-pub use option::{address_pool, driver_option, label, option};
+pub use option::{address_pool, driver_option, label, option, packet_mark};
 pub use port::{expose, publish, unpublish};
 
 /// A text that cannot be read.
@@ -57,6 +57,10 @@ pub enum ParseError {
         "invalid interface name: {0:?}: 1 to 15 bytes are allowed, without '/', ':', '%' and white space, and not \".\", \"..\", \"all\" or \"default\""
     )]
     Interface(String),
+    #[error(
+        "{0:?} is no mark: MARK or MARK/MASK is expected, such as 0x2/0x3, within 32 bits and within the mask"
+    )]
+    Mark(String),
     #[error("bad format for add-host: {0:?}: name:address or name:host-gateway is expected")]
     ExtraHost(String),
     #[error("bad format for links: {0:?}: name or name:alias is expected")]

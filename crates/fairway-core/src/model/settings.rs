@@ -24,6 +24,15 @@ pub struct AddressPool {
     pub size: u8,
 }
 
+/// Marks of packets: those that have exactly `value` in the bits of `mask`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketMark {
+    /// The bits that are set; none outside `mask`.
+    pub value: u32,
+    /// The bits that are looked at.
+    pub mask: u32,
+}
+
 /// The daemon's flags, by dockerd's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -33,6 +42,12 @@ pub struct Settings {
     pub userland_proxy: bool,
     /// `--ip-forward`: switch forwarding on if it is off.
     pub ip_forward: bool,
+    /// `--ip-forward-no-drop`: the host stays a router for everybody where we switched forwarding on.
+    pub ip_forward_no_drop: bool,
+    /// `--allow-direct-routing`: whoever has a route may go straight to published ports of endpoints.
+    pub allow_direct_routing: bool,
+    /// `--bridge-accept-fwmark`: packets with such a mark may enter any network that is not internal.
+    pub accept_mark: Option<PacketMark>,
     /// `--ip-masq`.
     pub masquerade: bool,
     /// `--icc`: sandboxes on the default bridge may talk to one another.
@@ -66,6 +81,9 @@ impl Default for Settings {
             backend: Backend::Nftables,
             userland_proxy: true,
             ip_forward: true,
+            ip_forward_no_drop: false,
+            allow_direct_routing: false,
+            accept_mark: None,
             masquerade: true,
             icc: true,
             bridge_address: None,

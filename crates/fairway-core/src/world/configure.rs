@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Change, RecordKey, Refusal, World};
 use crate::Draw;
 use crate::ipam;
-use crate::model::{Driver, HostFacts, Network, NetworkId, Settings, Subnet};
+use crate::model::{BridgeOptions, Driver, HostFacts, Network, NetworkId, Settings, Subnet};
 use crate::plan::Owner;
 
 /// The interface name of the default bridge; Docker's is `docker0`.
@@ -27,6 +27,7 @@ fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) -> Network {
         icc: None,
         mtu: None,
         host_binding: None,
+        bridge_options: BridgeOptions::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::option::endpoint_options;
 use super::{Change, RecordKey, Refusal, World};
 use crate::Draw;
 use crate::model::parse;
 use crate::model::{
-    Allocation, Driver, Endpoint, EndpointRequest, MacAddress, Network, NetworkId, NetworkMode, Sandbox,
-    SandboxId, Subnet,
+    Allocation, Driver, Endpoint, EndpointOptions, EndpointRequest, MacAddress, Network, NetworkId,
+    NetworkMode, Sandbox, SandboxId, Subnet,
 };
 use crate::plan::Owner;
 
@@ -17,8 +18,6 @@ pub const HOST_INTERFACE_PREFIX: &str = "fw";
 
 /// How many random digits follow the prefix: names have at most 15 bytes.
 const HOST_INTERFACE_DIGITS: usize = 12;
-
-const INTERFACE_OPTION: &str = "com.docker.network.endpoint.ifname";
 
 impl World {
     fn holder_name(&self, network: &Network, address: IpAddr) -> String {
@@ -78,13 +77,6 @@ impl World {
         }
         let links = request.links.iter().map(|(_, alias)| alias);
         request.aliases.iter().chain(links).try_for_each(|alias| parse::alias(alias).map(drop))?;
-        if let Some(interface) = request.driver_options.get(INTERFACE_OPTION) {
-            parse::interface_name(interface).map_err(|error| Refusal::InvalidOption {
-                name: INTERFACE_OPTION.to_owned(),
-                value: interface.clone(),
-                reason: error.to_string(),
-            })?;
-        }
         addresses.into_iter().flatten().try_for_each(|address| self.check_address(network, address))
     }
 
@@ -94,11 +86,12 @@ impl World {
         network: NetworkId,
         sandbox: SandboxId,
         request: EndpointRequest,
+        options: EndpointOptions,
         draw: &mut Draw,
     ) -> Endpoint {
         let order = self.journal.next_order;
         self.journal.next_order += 1;
-        Endpoint { id: draw.endpoint_id(), network, sandbox, order, request, allocation: None }
+        Endpoint { id: draw.endpoint_id(), network, sandbox, order, request, options, allocation: None }
     }
 
     /// The name of the next interface in a sandbox: as asked, or the lowest free `eth` number.
@@ -110,7 +103,7 @@ impl World {
             .filter_map(|other| other.allocation.as_ref())
             .map(|allocation| allocation.interface.as_str())
             .collect();
-        match endpoint.request.driver_options.get(INTERFACE_OPTION) {
+        match &endpoint.options.interface {
             Some(asked) if used.contains(&asked.as_str()) => Err(Refusal::InterfaceTaken {
                 interface: asked.clone(),
                 sandbox: self.sandboxes.get(&endpoint.sandbox).map(|s| s.name.clone()).unwrap_or_default(),
@@ -213,9 +206,10 @@ impl World {
             return Err(Refusal::AlreadyConnected { sandbox: sandbox.name, network: network.name });
         }
         self.check_request(&network, &request)?;
+        let (options, unknown) = endpoint_options(&request.driver_options)?;
         let request = self.link_by_id(&network, request)?;
         let order_before = self.journal.next_order;
-        let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, draw);
+        let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, options, draw);
         let joined = match sandbox.running() {
             true => {
                 self.check_links(&sandbox, &endpoint).and_then(|()| self.allocate(&endpoint, draw)).map(Some)
@@ -227,7 +221,9 @@ impl World {
             self.put_endpoint(endpoint.clone());
             self.publications_after_join(&sandbox, draw).inspect_err(|_| self.drop_endpoint(endpoint.id))
         });
-        let (publications, warnings) = published.inspect_err(|_| self.journal.next_order = order_before)?;
+        let (publications, mut warnings) =
+            published.inspect_err(|_| self.journal.next_order = order_before)?;
+        warnings.extend(unknown);
         let mut change = Change { warnings, ..Change::default() };
         change.record(RecordKey::Endpoint(endpoint.id)).record(RecordKey::Journal);
         change.owner(Owner::Endpoint(endpoint.id));

@@ -9,8 +9,8 @@ use super::SubnetRequest;
 use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
 use crate::Draw;
 use crate::model::{
-    EndpointRequest, HostFacts, Namespace, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,
-    SandboxOptions, Settings, UnpublishRequest,
+    EndpointRequest, HostFacts, Namespace, PacketMark, PortRange, ProcessIdentity, Protocol, PublishRequest,
+    SandboxKind, SandboxOptions, Settings, UnpublishRequest,
 };
 
 /// Networks, and the last byte of the address that is asked for there.
@@ -19,17 +19,56 @@ type Places = Vec<(u8, Option<u8>)>;
 /// One thing that a user does; small numbers name networks and sandboxes, so that they meet often.
 #[derive(Debug, Clone)]
 pub enum Step {
-    Network { name: u8, ipv6: bool, internal: bool, icc: bool, subnet: Option<u8> },
+    Network {
+        name: u8,
+        ipv6: bool,
+        internal: bool,
+        icc: bool,
+        subnet: Option<u8>,
+        options: Vec<u8>,
+    },
     RemoveNetwork(u8),
-    Sandbox { name: u8, networks: Places, ports: Vec<(Option<u8>, bool)>, kind: u8, links: Vec<u8> },
+    Sandbox {
+        name: u8,
+        networks: Places,
+        ports: Vec<(Option<u8>, bool)>,
+        kind: u8,
+        links: Vec<u8>,
+    },
     Start(u8),
     Stop(u8),
     Remove(u8),
-    Connect { network: u8, sandbox: u8, address: Option<u8>, priority: i8 },
-    Disconnect { network: u8, sandbox: u8 },
-    Publish { sandbox: u8, ports: Vec<(Option<u8>, bool)>, wide: bool },
-    Unpublish { sandbox: u8, host: Option<u8>, container: Option<u8>, udp: bool, loopback: bool },
-    Settings { proxy: bool, firewall: bool, masquerade: bool, forward: bool, bridged: bool, icc: bool },
+    Connect {
+        network: u8,
+        sandbox: u8,
+        address: Option<u8>,
+        priority: i8,
+    },
+    Disconnect {
+        network: u8,
+        sandbox: u8,
+    },
+    Publish {
+        sandbox: u8,
+        ports: Vec<(Option<u8>, bool)>,
+        wide: bool,
+    },
+    Unpublish {
+        sandbox: u8,
+        host: Option<u8>,
+        container: Option<u8>,
+        udp: bool,
+        loopback: bool,
+    },
+    Settings {
+        proxy: bool,
+        firewall: bool,
+        masquerade: bool,
+        forward: bool,
+        bridged: bool,
+        icc: bool,
+        direct: bool,
+    },
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
@@ -37,9 +76,10 @@ pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (
             small(), any::<bool>(), prop::bool::weighted(0.2), any::<bool>(), prop::option::of(0..4_u8),
+            prop::collection::vec(0..NETWORK_OPTIONS.len() as u8, 0..4),
         )
-            .prop_map(|(name, ipv6, internal, icc, subnet)| Step::Network {
-                name, ipv6, internal, icc, subnet
+            .prop_map(|(name, ipv6, internal, icc, subnet, options)| Step::Network {
+                name, ipv6, internal, icc, subnet, options
             }),
         1 => small().prop_map(Step::RemoveNetwork),
         3 => (
@@ -69,9 +109,9 @@ pub fn step() -> impl Strategy<Value = Step> {
                 sandbox, host, container, udp, loopback
             }),
         2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
-        1 => prop::array::uniform6(any::<bool>()).prop_map(
-            |[proxy, firewall, masquerade, forward, bridged, icc]| Step::Settings {
-                proxy, firewall, masquerade, forward, bridged, icc
+        1 => prop::array::uniform7(any::<bool>()).prop_map(
+            |[proxy, firewall, masquerade, forward, bridged, icc, direct]| Step::Settings {
+                proxy, firewall, masquerade, forward, bridged, icc, direct
             }
         ),
     ]
@@ -82,6 +122,27 @@ fn network_name(number: u8) -> String {
     if number == 4 { "bridge".to_owned() } else { format!("net{number}") }
 }
 
+const NETWORK_OPTIONS: [(&str, &str); 12] = [
+    ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
+    ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected"),
+    ("com.docker.network.bridge.gateway_mode_ipv4", "isolated"),
+    ("com.docker.network.bridge.gateway_mode_ipv6", "routed"),
+    ("com.docker.network.bridge.gateway_mode_ipv6", "isolated"),
+    ("com.docker.network.bridge.inhibit_ipv4", "true"),
+    ("com.docker.network.bridge.trusted_host_interfaces", "eth1"),
+    ("com.docker.network.container_iface_prefix", "net"),
+    ("com.docker.network.host_ipv4", "10.9.9.9"),
+    ("com.docker.network.advertise_addr_nmsgs", "1"),
+    ("fairway.route_localnet", "false"),
+    ("fairway.guard", "strict"),
+];
+
+fn network_options(icc: bool, chosen: &[u8]) -> BTreeMap<String, String> {
+    let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let icc = ("com.docker.network.bridge.enable_icc".to_owned(), icc.to_string());
+    chosen.iter().map(|number| pair(NETWORK_OPTIONS[usize::from(*number)])).chain([icc]).collect()
+}
+
 fn sandbox_name(number: u8) -> String {
     format!("box{number}")
 }
@@ -89,7 +150,14 @@ fn sandbox_name(number: u8) -> String {
 fn endpoint(subnet: u8, address: Option<u8>) -> EndpointRequest {
     let ipv4 = address.map(|last| Ipv4Addr::new(10, subnet, 0, last));
     let aliases = if subnet == 4 { Vec::new() } else { vec![format!("alias{}", subnet % 2)] };
-    EndpointRequest { ipv4, aliases, ..EndpointRequest::default() }
+    // One that asks for an address also sets something inside, and one of these switches IPv6 off there.
+    let sysctl = address.map(|last| match last {
+        0..3 => "net.ipv6.conf.IFNAME.disable_ipv6=1",
+        _ => "net.ipv4.conf.IFNAME.log_martians=1",
+    });
+    let sysctls = sysctl.map(|text| ("com.docker.network.endpoint.sysctls".to_owned(), text.to_owned()));
+    let driver_options = sysctls.into_iter().collect();
+    EndpointRequest { ipv4, aliases, driver_options, ..EndpointRequest::default() }
 }
 
 fn protocol(udp: bool) -> Protocol {
@@ -158,7 +226,7 @@ impl World {
 
     fn command(&mut self, step: &Step) -> Command {
         match step.clone() {
-            Step::Network { name, ipv6, internal, icc, subnet } => {
+            Step::Network { name, ipv6, internal, icc, subnet, options } => {
                 let chosen = |n: u8| SubnetRequest {
                     subnet: format!("10.{n}.0.0/24").parse().ok(),
                     ..SubnetRequest::default()
@@ -167,7 +235,7 @@ impl World {
                     name: network_name(name),
                     enable_ipv6: Some(ipv6),
                     internal,
-                    options: [("com.docker.network.bridge.enable_icc".to_owned(), icc.to_string())].into(),
+                    options: network_options(icc, &options),
                     subnets: subnet.map(chosen).into_iter().collect(),
                     ..CreateNetwork::default()
                 })
@@ -235,12 +303,15 @@ impl World {
                     protocol: protocol(udp),
                 }],
             },
-            Step::Settings { proxy, firewall, masquerade, forward, bridged, icc } => {
+            Step::Settings { proxy, firewall, masquerade, forward, bridged, icc, direct } => {
                 self.settings.userland_proxy = proxy;
                 self.settings.backend =
                     if firewall { crate::model::Backend::Nftables } else { crate::model::Backend::None };
                 self.settings.masquerade = masquerade;
                 self.settings.icc = icc;
+                self.settings.allow_direct_routing = direct;
+                self.settings.ip_forward_no_drop = direct;
+                self.settings.accept_mark = direct.then_some(PacketMark { value: 2, mask: 3 });
                 self.settings.ip_forward = forward;
                 self.host.bridge_netfilter_ipv4 = bridged;
                 self.configure()

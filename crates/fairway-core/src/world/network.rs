@@ -1,72 +1,13 @@
 //! Making and removing networks.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
-use super::{Change, CreateNetwork, RecordKey, Refusal, World};
+use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World};
 use crate::Draw;
 use crate::ipam;
-use crate::model::parse::{interface_name, name};
+use crate::model::parse::name;
 use crate::model::{Driver, Network, NetworkId};
 use crate::plan::Owner;
-
-const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
-const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
-const ICC: &str = "com.docker.network.bridge.enable_icc";
-const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
-const MTU: &str = "com.docker.network.driver.mtu";
-
-/// The smallest packet that IPv4 must carry whole (RFC 791), and the largest that IP can.
-const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65_535;
-
-/// What the driver options say.
-#[derive(Debug, Default)]
-struct BridgeOptions {
-    bridge: Option<String>,
-    masquerade: Option<bool>,
-    icc: Option<bool>,
-    host_binding: Option<IpAddr>,
-    mtu: Option<u32>,
-}
-
-impl BridgeOptions {
-    fn parse(options: &BTreeMap<String, String>) -> Result<Self, Refusal> {
-        let mut parsed = Self::default();
-        for (name, value) in options {
-            let invalid = |reason: &str| Refusal::InvalidOption {
-                name: name.clone(),
-                value: value.clone(),
-                reason: reason.to_owned(),
-            };
-            match name.as_str() {
-                BRIDGE_NAME => {
-                    interface_name(value).map_err(|error| invalid(&error.to_string()))?;
-                    parsed.bridge = Some(value.clone());
-                }
-                MASQUERADE => {
-                    let flag = value.parse().map_err(|_| invalid("true or false is expected"))?;
-                    parsed.masquerade = Some(flag);
-                }
-                ICC => {
-                    let flag = value.parse().map_err(|_| invalid("true or false is expected"))?;
-                    parsed.icc = Some(flag);
-                }
-                HOST_BINDING => {
-                    let address = value.parse().map_err(|_| invalid("an IP address is expected"))?;
-                    parsed.host_binding = Some(address);
-                }
-                MTU => {
-                    let mtu = value.parse().ok().filter(|mtu| MTU_RANGE.contains(mtu));
-                    parsed.mtu = Some(mtu.ok_or_else(|| invalid("68 to 65535 bytes are possible"))?);
-                }
-                _ => {}
-            }
-        }
-        Ok(parsed)
-    }
-}
 
 impl World {
     /// Each subnet in use with the name of the network that has it.
@@ -109,15 +50,17 @@ impl World {
         draw: &mut Draw,
     ) -> Result<Change, Refusal> {
         let driver = self.check_network_name(&request)?;
-        let options = BridgeOptions::parse(&request.options)?;
+        let options = NetworkOptions::parse(&request.options)?;
+        let internal = request.internal || options.internal;
+        options.check_gateway_modes(internal)?;
         let asks_ipv6 = request.subnets.iter().any(|s| s.subnet.is_some_and(|s| s.addr().is_ipv6()));
-        let enable_ipv4 = request.enable_ipv4.unwrap_or(true);
-        let enable_ipv6 = request.enable_ipv6.unwrap_or(asks_ipv6);
+        let enable_ipv4 = request.enable_ipv4.or(options.enable_ipv4).unwrap_or(true);
+        let enable_ipv6 = request.enable_ipv6.or(options.enable_ipv6).unwrap_or(asks_ipv6);
         if !enable_ipv4 && !enable_ipv6 {
             return Err(Refusal::NoFamily);
         }
         let id = draw.network_id();
-        let bridge = self.bridge_name(options.bridge, id)?;
+        let bridge = self.bridge_name(options.bridge_name, id)?;
         let subnets = ipam::subnets(
             &request.name,
             &request.subnets,
@@ -128,7 +71,7 @@ impl World {
             &self.taken_subnets(),
             draw,
         )?;
-        let mut change = Change { network: Some(id), ..Change::default() };
+        let mut change = Change { network: Some(id), warnings: options.warnings, ..Change::default() };
         change.record(RecordKey::Network(id)).owner(Owner::Network(id));
         self.put_network(Network {
             id,
@@ -140,11 +83,12 @@ impl World {
             enable_ipv4,
             enable_ipv6,
             subnets,
-            internal: request.internal,
+            internal,
             masquerade: options.masquerade,
             icc: options.icc,
             mtu: options.mtu,
             host_binding: options.host_binding,
+            bridge_options: options.bridge,
             options: request.options,
             labels: request.labels,
         });

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::World;
-use crate::model::{Endpoint, EndpointId, Network, NetworkId, Sandbox, SandboxId};
+use super::option::endpoint_options;
+use crate::model::{Endpoint, EndpointId, EndpointOptions, Network, NetworkId, Sandbox, SandboxId};
 
 /// What tells records apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +80,13 @@ impl World {
                 Record::Sandbox(sandbox) => {
                     world.sandboxes.insert(sandbox.id, *sandbox);
                 }
-                Record::Endpoint(endpoint) => {
+                Record::Endpoint(mut endpoint) => {
+                    // Written before driver options were kept as what they say.
+                    if endpoint.options == EndpointOptions::default()
+                        && let Ok((options, _)) = endpoint_options(&endpoint.request.driver_options)
+                    {
+                        endpoint.options = options;
+                    }
                     world.endpoints.insert(endpoint.id, endpoint);
                 }
             }

@@ -1,18 +1,19 @@
 //! Making, starting, stopping and removing sandboxes.
 
+use super::option::endpoint_options;
 use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World};
 use crate::Draw;
 use crate::model::parse;
 use crate::model::{
-    Driver, Endpoint, EndpointRequest, Namespace, NetworkId, NetworkMode, ProcessIdentity, PublishRequest,
-    Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
+    Driver, Endpoint, EndpointOptions, EndpointRequest, Namespace, NetworkId, NetworkMode, ProcessIdentity,
+    PublishRequest, Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
 };
 use crate::plan::Owner;
 
 /// What a choice of networks comes to.
 struct Choice {
     mode: NetworkMode,
-    endpoints: Vec<(NetworkId, EndpointRequest)>,
+    endpoints: Vec<(NetworkId, EndpointRequest, EndpointOptions)>,
     warnings: Vec<String>,
 }
 
@@ -87,12 +88,14 @@ impl World {
                 Driver::Host => return Err(Refusal::HostMode),
                 Driver::Null => return Err(Refusal::NoneMode),
             }
-            if choice.endpoints.iter().any(|(id, _)| *id == network.id) {
+            if choice.endpoints.iter().any(|(id, ..)| *id == network.id) {
                 let sandbox = request.name.clone().unwrap_or_default();
                 return Err(Refusal::AlreadyConnected { sandbox, network: network.name.clone() });
             }
             self.check_request(network, endpoint)?;
-            choice.endpoints.push((network.id, self.link_by_id(network, endpoint.clone())?));
+            let (options, warnings) = endpoint_options(&endpoint.driver_options)?;
+            choice.warnings.extend(warnings);
+            choice.endpoints.push((network.id, self.link_by_id(network, endpoint.clone())?, options));
         }
         Ok(choice)
     }
@@ -135,8 +138,8 @@ impl World {
         let id = sandbox.id;
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
         self.touch_sandbox(sandbox, &mut change);
-        for (network, request) in choice.endpoints {
-            let endpoint = self.new_endpoint(network, id, request, draw);
+        for (network, request, options) in choice.endpoints {
+            let endpoint = self.new_endpoint(network, id, request, options, draw);
             change.record(RecordKey::Endpoint(endpoint.id)).record(RecordKey::Journal);
             change.owner(Owner::Endpoint(endpoint.id));
             self.put_endpoint(endpoint);

@@ -56,6 +56,15 @@ pub struct DaemonArguments {
     /// Switch forwarding on if it is off [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ip_forward: Option<bool>,
+    /// Remain a router for everybody where forwarding was switched on [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub ip_forward_no_drop: Option<bool>,
+    /// Let whoever has a route go straight to published ports of sandboxes [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_direct_routing: Option<bool>,
+    /// Let packets with such a mark (MARK or MARK/MASK) enter networks
+    #[arg(long, value_name = "MARK")]
+    pub bridge_accept_fwmark: Option<String>,
     /// Give what leaves networks the host's address [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ip_masq: Option<bool>,

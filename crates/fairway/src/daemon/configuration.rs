@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use fairway_core::model::{Backend, Settings};
+use fairway_core::model::parse::packet_mark;
+use fairway_core::model::{Backend, PacketMark, Settings};
 use thiserror::Error;
 
 use super::arguments::DaemonArguments;
@@ -99,6 +100,7 @@ impl DaemonArguments {
         if all.iptables == Some(false) && all.icc == Some(false) {
             return Err(ConfigurationError::Isolation);
         }
+        let accept_mark = all.bridge_accept_fwmark.map(accept_mark).transpose()?;
         let pools = all.default_address_pool.unwrap_or_default();
         let relay_user = all.relay_user.unwrap_or(RELAY_USER);
         Ok(Configuration {
@@ -110,6 +112,9 @@ impl DaemonArguments {
                 backend: if all.iptables.unwrap_or(true) { Backend::Nftables } else { Backend::None },
                 userland_proxy: all.userland_proxy.unwrap_or(true),
                 ip_forward: all.ip_forward.unwrap_or(true),
+                ip_forward_no_drop: all.ip_forward_no_drop.unwrap_or(false),
+                allow_direct_routing: all.allow_direct_routing.unwrap_or(false),
+                accept_mark,
                 masquerade: all.ip_masq.unwrap_or(true),
                 icc: all.icc.unwrap_or(true),
                 bridge_address: all.bip,
@@ -125,6 +130,14 @@ impl DaemonArguments {
             },
         })
     }
+}
+
+fn accept_mark(text: String) -> Result<PacketMark, ConfigurationError> {
+    packet_mark(&text).map_err(|error| ConfigurationError::Value {
+        name: "bridge-accept-fwmark",
+        value: text,
+        reason: error.to_string(),
+    })
 }
 
 /// Whether a process of ours can change its user to `user`: that takes a user namespace with more

@@ -48,7 +48,8 @@ impl DaemonArguments {
             default_address_pool: "default-address-pools", mtu: "mtu", ip: "ip", iptables: "iptables",
             userland_proxy: "userland-proxy", ip_forward: "ip-forward", ip_masq: "ip-masq", icc: "icc", dns: "dns",
             dns_search: "dns-search", dns_opt: "dns-opts", relay_user: "relay-user", hosts: "hosts",
-            level: "log-level",
+            level: "log-level", ip_forward_no_drop: "ip-forward-no-drop",
+            allow_direct_routing: "allow-direct-routing", bridge_accept_fwmark: "bridge-accept-fwmark",
         };
         if merged.socket.is_some() && merged.hosts.is_some() {
             twice.push("hosts");

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::ParseError;
 use crate::ipam::reserved_for;
-use crate::model::AddressPool;
+use crate::model::{AddressPool, PacketMark};
 
 /// Reads `--label`: `key=value`, or `key` for an empty value.
 ///
@@ -42,6 +42,25 @@ fn pair(
         return Err(ParseError::Pair { what, text: text.to_owned(), expected });
     }
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Reads `--bridge-accept-fwmark`: `MARK` or `MARK/MASK`, each decimal, or hexadecimal behind `0x`.
+///
+/// # Errors
+/// [`ParseError::Mark`] if one is no number of 32 bits, or the mark has bits that the mask has not.
+pub fn packet_mark(text: &str) -> Result<PacketMark, ParseError> {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let (value, mask) = match text.split_once('/') {
+        Some((value, mask)) => (number(value), number(mask)),
+        None => (number(text), Some(u32::MAX)),
+    };
+    match (value, mask) {
+        (Some(value), Some(mask)) if value & !mask == 0 && mask != 0 => Ok(PacketMark { value, mask }),
+        _ => Err(ParseError::Mark(text.to_owned())),
+    }
 }
 
 /// Reads `--default-address-pool`: `base=10.0.0.0/8,size=24`, in either order.

@@ -338,3 +338,15 @@ proptest! {
         prop_assert!(interface_name(&text).is_ok_and(|name| name.len() < 16) || !is_interface_name(&text));
     }
 }
+
+#[test]
+fn marks_have_a_mask() {
+    let mark = |value, mask| Ok(crate::model::PacketMark { value, mask });
+    assert_eq!(packet_mark("1"), mark(1, u32::MAX));
+    assert_eq!(packet_mark("2/3"), mark(2, 3));
+    assert_eq!(packet_mark("0x10/0xf0"), mark(0x10, 0xf0));
+    assert_eq!(packet_mark("0/1"), mark(0, 1));
+    for text in ["", "x", "1/", "/1", "4/3", "0/0", "-1", "0x", "4294967296", "1/2/3"] {
+        assert_eq!(packet_mark(text), Err(ParseError::Mark(text.to_owned())));
+    }
+}

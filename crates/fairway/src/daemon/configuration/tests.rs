@@ -52,3 +52,17 @@ fn unknown_keys_and_bad_values_are_refused_by_name() {
     let missing = DaemonArguments { config_file: Some("/nonexistent".into()), ..Default::default() };
     assert!(missing.configuration().is_err());
 }
+
+#[test]
+fn who_may_enter_networks_is_read_from_flags_and_file() {
+    let text =
+        r#"{"bridge-accept-fwmark": "0x2/3", "allow-direct-routing": true, "ip-forward-no-drop": true}"#;
+    let settings = with(text, DaemonArguments::default()).unwrap().settings;
+    assert_eq!(settings.accept_mark, Some(PacketMark { value: 2, mask: 3 }));
+    assert!(settings.allow_direct_routing && settings.ip_forward_no_drop);
+    let none = with("{}", DaemonArguments::default()).unwrap().settings;
+    assert!(!none.allow_direct_routing && !none.ip_forward_no_drop && none.accept_mark.is_none());
+    let arguments = DaemonArguments { bridge_accept_fwmark: Some("x".to_owned()), ..Default::default() };
+    let error = with("{}", arguments).unwrap_err();
+    assert!(error.starts_with("invalid bridge-accept-fwmark x: \"x\" is no mark: "), "{error}");
+}
