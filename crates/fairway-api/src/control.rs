@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fairway_core::beside::Obstacle;
 use fairway_core::model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
 use fairway_core::world::{Command, CreateSandbox, Refusal, RefusalKind, World};
 use thiserror::Error;
@@ -159,6 +160,11 @@ pub trait Control: Send + Sync + 'static {
 
     /// Where a sandbox's files are.
     fn files(&self, sandbox: SandboxId) -> SandboxFiles;
+
+    /// What firewalls of others drop of a network's packets. An engine that does not look finds none.
+    fn obstacles(&self, _network: NetworkId) -> Vec<Obstacle> {
+        Vec::new()
+    }
 
     /// The daemon and the machine.
     fn about(&self) -> About;

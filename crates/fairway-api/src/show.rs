@@ -6,6 +6,6 @@ mod port;
 mod time;
 
 pub use container::{attached, inspect_container, list_containers};
-pub use network::{inspect_network, list_networks};
+pub use network::{inspect_network, list_networks, troubles};
 pub use port::{bindings as port_bindings, published, unpublish_bindings};
 pub use time::{human, rfc3339};

@@ -23,7 +23,8 @@ pub use fairway::{
 };
 pub use network::{
     ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,
-    IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkStatus, SubnetStatus,
+    IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkObstacle, NetworkStatus,
+    NetworkTroubles, SubnetStatus,
 };
 pub use system::{Created, ErrorMessage, FirewallBackend, Info, NetworksDeleted, Version, WaitReply};
 

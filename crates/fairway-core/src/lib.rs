@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod beside;
 mod draw;
 pub mod ipam;
 pub mod model;

@@ -48,6 +48,7 @@ pub(crate) fn of_host(before: &HostFacts, now: &HostFacts) -> Vec<&'static str> 
         |facts: &HostFacts| (facts.nameservers.clone(), facts.search.clone(), facts.resolver_options.clone());
     let changes = [
         (before.mtu != now.mtu, "the MTU of its default route"),
+        (before.default_interface != now.default_interface, "the interface of its default route"),
         (before.addresses != now.addresses, "its addresses"),
         (before.routes != now.routes, "its routes"),
         (resolver(before) != resolver(now), "its resolv.conf"),

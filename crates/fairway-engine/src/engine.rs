@@ -16,6 +16,7 @@ use fairway_relay::table::{Held, Record as RelayRecord};
 use fairway_store::{Store, StoreError};
 
 use crate::announcements::Announcements;
+use crate::beside::Beside;
 use crate::boundary::{boundary, started};
 use crate::ended::ended;
 use crate::exits::Exits;
@@ -82,6 +83,7 @@ pub struct Engine {
     pub(crate) ends: Ends,
     pub(crate) exits: Exits,
     pub(crate) files: SandboxFiles,
+    pub(crate) beside: Beside,
     links: Mutex<Vec<Links>>,
 }
 
@@ -177,9 +179,11 @@ impl Engine {
             ends: Ends::new()?,
             exits: Exits::default(),
             files,
+            beside: Beside::default(),
             links: Mutex::default(),
         });
         engine.settle(known)?;
+        engine.look_beside();
         crate::watcher::start(&engine, monitors)?;
         started();
         Ok(engine)

@@ -8,6 +8,7 @@
 
 mod announcements;
 mod apply;
+mod beside;
 mod boundary;
 mod drift;
 mod ended;

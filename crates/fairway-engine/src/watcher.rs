@@ -43,6 +43,8 @@ pub(crate) struct Ends {
     unfinished: AtomicBool,
     /// Set when links, addresses or routes of others on the host may have changed.
     host: AtomicBool,
+    /// Set when tables of others may have changed.
+    beside: AtomicBool,
     alone: Mutex<()>,
 }
 
@@ -54,6 +56,7 @@ impl Ends {
             heal: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
             host: AtomicBool::new(false),
+            beside: AtomicBool::new(false),
             alone: Mutex::default(),
         })
     }
@@ -126,6 +129,12 @@ impl Engine {
         self.ends.watch.waker().wake();
     }
 
+    /// Has the tables of others looked at as soon as possible.
+    pub(crate) fn beside_soon(&self) {
+        self.ends.beside.store(true, Ordering::Release);
+        self.ends.watch.waker().wake();
+    }
+
     /// Whether an event tells of something of ours that somebody else changed. Our own changes are
     /// decided before they are made, so that they never look so.
     fn is_drift(&self, event: &Event) -> bool {
@@ -180,6 +189,9 @@ impl Engine {
         }
         if self.sysctls_differ() {
             self.heal_soon();
+        }
+        if self.legacy_tables_differ() {
+            self.look_beside();
         }
         if self.ends.host.swap(false, Ordering::AcqRel) || self.host_settings_differ() {
             self.follow_host();
@@ -239,6 +251,7 @@ impl Engine {
         if let Err(error) = self.execute(configure) {
             tracing::warn!(%error, "the host has changed, and it cannot be followed");
         }
+        self.say_routes();
     }
 
     /// How long a sandbox that has ended is kept for somebody to tell how: of what others started
@@ -293,16 +306,20 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
                 true
             }
         };
-        let others = match tables.drain() {
+        let is_ours = |change: &nftables::Change| change.table == fairway_core::policy::TABLE;
+        let (others, beside) = match tables.drain() {
             Ok(Noticed::Changes(changes)) => {
-                changes.iter().any(|change| change.table == fairway_core::policy::TABLE)
+                (changes.iter().any(is_ours), changes.iter().any(|change| !is_ours(change)))
             }
-            Ok(Noticed::TooMuch) => true,
+            Ok(Noticed::TooMuch) => (true, true),
             Err(error) => {
                 tracing::warn!(%error, "changes of tables may go unnoticed");
-                true
+                (true, true)
             }
         };
+        if beside {
+            engine.beside_soon();
+        }
         if drifted || others {
             engine.heal_soon();
         }
@@ -335,6 +352,10 @@ fn attend(engine: &Weak<Engine>) {
                 watch::Event::FileChanged(_) => strong.follow_host(),
                 watch::Event::Woken => {}
             }
+        }
+        if strong.ends.beside.swap(false, Ordering::AcqRel) {
+            std::thread::sleep(SETTLING);
+            strong.look_beside();
         }
         if strong.ends.heal.swap(false, Ordering::AcqRel) {
             std::thread::sleep(SETTLING);

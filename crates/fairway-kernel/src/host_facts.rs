@@ -74,7 +74,8 @@ pub fn observe_with(
         .map(|found| HostRoute { destination: found.address, interface: name(found.interface) })
         .collect();
     let mut facts = HostFacts {
-        mtu: default_mtu(&routes, &others),
+        mtu: default_link(&routes, &others).map(|link| link.mtu),
+        default_interface: default_link(&routes, &others).map(|link| link.name.clone()),
         addresses,
         routes: routes
             .iter()
@@ -157,14 +158,14 @@ fn leads_somewhere(route: &RouteEntry) -> bool {
     kind && !special && route.destination.prefix_len() > 0 && route.table != LOCAL_TABLE
 }
 
-/// The MTU of the best default route's interface, IPv4 first.
-fn default_mtu(routes: &[RouteEntry], links: &[Link]) -> Option<u32> {
+/// The interface of the best default route, IPv4 first.
+fn default_link<'a>(routes: &[RouteEntry], links: &'a [Link]) -> Option<&'a Link> {
     let best = routes
         .iter()
         .filter(|route| route.destination.prefix_len() == 0 && route.kind == libc::RTN_UNICAST)
         .filter(|route| route.table == u32::from(libc::RT_TABLE_MAIN))
         .min_by_key(|route| (route.destination.addr().is_ipv6(), route.metric))?;
-    links.iter().find(|link| link.index == best.interface).map(|link| link.mtu)
+    links.iter().find(|link| link.index == best.interface)
 }
 
 fn port_range(text: &str) -> Option<(u16, u16)> {

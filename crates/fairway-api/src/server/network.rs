@@ -10,7 +10,9 @@ use super::look;
 use super::reply::Reply;
 use crate::control::{Control, Failure, FailureKind};
 use crate::filter::{Filters, InvalidFilter};
-use crate::types::{ConnectRequest, Created, DisconnectRequest, NetworkCreate, NetworksDeleted};
+use crate::types::{
+    ConnectRequest, Created, DisconnectRequest, NetworkCreate, NetworkInspect, NetworksDeleted,
+};
 use crate::{ask, show};
 
 pub(super) fn list(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
@@ -19,7 +21,13 @@ pub(super) fn list(control: &dyn Control, call: &Call) -> Result<Reply, Failure>
 }
 
 pub(super) fn inspect(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
-    Reply::json(&look(control, |world| Ok(show::inspect_network(world, world.find_network(id)?)))?)
+    let found = look(control, |world| Ok(world.find_network(id)?.id))?;
+    let obstacles = control.obstacles(found);
+    Reply::json(&look(control, |world| {
+        let network = world.find_network(&found.to_string())?;
+        let troubles = show::troubles(world, network, &obstacles);
+        Ok(NetworkInspect { fairway: troubles, ..show::inspect_network(world, network) })
+    })?)
 }
 
 pub(super) fn create(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use fairway_core::model::{Driver, Endpoint, Network, NetworkMode, Sandbox, Subnet};
+use fairway_core::beside::{Cause, Obstacle};
+use fairway_core::model::{Driver, Endpoint, HostRoute, Network, NetworkMode, Sandbox, Subnet};
 use fairway_core::world::World;
 use ipnet::IpNet;
 
@@ -11,7 +12,7 @@ use super::time::rfc3339;
 use crate::filter::{Filters, InvalidFilter};
 use crate::types::{
     ConfigReference, EndpointIpam, EndpointSettings, Ipam, IpamConfig, IpamStatus, NetworkContainer,
-    NetworkInspect, NetworkStatus, SubnetStatus,
+    NetworkInspect, NetworkObstacle, NetworkStatus, NetworkTroubles, SubnetStatus,
 };
 
 /// The networks that pass the filters `dangling`, `driver`, `id`, `label`, `name`, `scope` and
@@ -68,6 +69,27 @@ pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
         status: Some(NetworkStatus { ipam: IpamStatus { subnets: subnets.collect() } }),
         ..describe(network)
     }
+}
+
+/// What stands in a network's way; none if nothing does.
+pub fn troubles(world: &World, network: &Network, obstacles: &[Obstacle]) -> Option<NetworkTroubles> {
+    let obstacle = |it: &Obstacle| NetworkObstacle {
+        text: it.to_string(),
+        certain: it.certain,
+        owner: it.owner.to_string(),
+        table: format!("{} {}", it.family, it.table),
+        chain: it.chain.clone(),
+        rule: match it.cause {
+            Cause::Policy => 0,
+            Cause::Rule(number) => number,
+        },
+    };
+    let route = |it: &HostRoute| format!("{} dev {}", it.destination, it.interface);
+    let troubles = NetworkTroubles {
+        obstacles: obstacles.iter().map(obstacle).collect(),
+        routes: world.routes_over(network).map(route).collect(),
+    };
+    (troubles != NetworkTroubles::default()).then_some(troubles)
 }
 
 /// The network that a sandbox is on by its mode, without an endpoint: `host` or `none`.

@@ -38,6 +38,38 @@ pub struct NetworkInspect {
     /// Only when inspected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<NetworkStatus>,
+    /// What stands in its way on this host; only when inspected, and only if something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fairway: Option<NetworkTroubles>,
+}
+
+/// What stands in a network's way on this host. Docker has no words for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkTroubles {
+    /// What firewalls of others drop of its packets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<NetworkObstacle>,
+    /// Routes of the host that lead its addresses elsewhere, each `destination dev interface`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+}
+
+/// What a firewall of somebody else drops.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkObstacle {
+    /// In words, with table, chain and rule.
+    pub text: String,
+    /// Whether it is dropped for sure, and not only perhaps.
+    pub certain: bool,
+    /// Whose table it is, as far as it tells.
+    pub owner: String,
+    /// Family and name of the table.
+    pub table: String,
+    pub chain: String,
+    /// The handle of the rule; of a legacy table its number; 0 for the chain's policy.
+    pub rule: u64,
 }
 
 /// Where a network's configuration comes from: nowhere, in Fairway.

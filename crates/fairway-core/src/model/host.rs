@@ -19,6 +19,9 @@ pub struct HostRoute {
 pub struct HostFacts {
     /// The MTU of the default route's interface; none without a default route.
     pub mtu: Option<u32>,
+    /// The name of that interface.
+    #[serde(default)]
+    pub default_interface: Option<String>,
     /// Addresses with their subnets and interfaces.
     pub addresses: Vec<HostRoute>,
     /// Routes other than default routes.

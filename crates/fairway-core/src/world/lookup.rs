@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Refusal, World};
-use crate::model::{Endpoint, EndpointId, Network, NetworkId, NetworkMode, Sandbox, SandboxId};
+use crate::model::{Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Sandbox, SandboxId};
 
 /// The only id of `ids` that starts with `prefix`, or how many do.
 fn by_prefix<T: Copy + ToString>(ids: impl Iterator<Item = T>, prefix: &str) -> Result<T, usize> {
@@ -47,6 +47,18 @@ impl World {
     /// An endpoint by its id.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
         self.endpoints.get(&id)
+    }
+
+    /// The routes of the host that meet a network's subnets: one within a subnet leads its addresses
+    /// elsewhere, one around it leads to some that cannot be reached, for they seem to be on the network.
+    pub fn routes_over<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a HostRoute> {
+        let meets = |route: &&HostRoute| {
+            network
+                .subnets
+                .iter()
+                .any(|it| it.subnet.contains(&route.destination) || route.destination.contains(&it.subnet))
+        };
+        self.host.routes.iter().filter(meets)
     }
 
     /// A network by full id, by name, or by a prefix of its id.

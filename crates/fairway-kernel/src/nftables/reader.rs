@@ -1,5 +1,8 @@
 //! Reading the kernel's tables.
 
+use std::collections::BTreeMap;
+
+use fairway_core::beside::Foreign;
 use fairway_core::ruleset::{Chain, Element, Family, Rule, Set, Table, TableFlags};
 
 use super::numbers::{self as n, message};
@@ -9,6 +12,9 @@ use crate::netlink::{Attributes, Batch, Message, MessageBuilder, Protocol, Socke
 const DUMP: u16 = libc::NLM_F_DUMP as u16;
 /// How often a table is read again when the rules of the namespace change meanwhile.
 const ATTEMPTS: u32 = 16;
+
+/// The handles of each chain's rules, in their order.
+type Handles = BTreeMap<String, Vec<u64>>;
 
 /// A table that is there, without what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,13 +84,50 @@ impl Reader {
         Err(Error::Unsteady { table: format!("{family} {name}"), attempts: ATTEMPTS })
     }
 
+    /// The tables of others that IP packets meet, each with all that it holds; those that change
+    /// again and again while they are read are left out.
+    ///
+    /// # Errors
+    /// If the exchange fails.
+    pub fn foreign(&self, ours: impl Fn(&Listed) -> bool) -> Result<Vec<Foreign>, Error> {
+        let mut found = Vec::new();
+        for listed in self.tables()? {
+            let meets = matches!(listed.family, Family::Inet | Family::Ip | Family::Ip6);
+            if ours(&listed) || !meets {
+                continue;
+            }
+            for _ in 0..ATTEMPTS {
+                let before = self.generation()?;
+                match self.read_with_handles(listed.family, &listed.name) {
+                    Err(error) if error.is_absent() => {}
+                    Err(error) => return Err(error),
+                    Ok(read) if self.generation()? == before => {
+                        let owned = listed.owner.is_some();
+                        let foreign =
+                            read.map(|(table, handles)| Foreign { table, handles, legacy: false, owned });
+                        found.extend(foreign);
+                        break;
+                    }
+                    Ok(_) => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn read_table(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
+        Ok(self.read_with_handles(family, name)?.map(|(table, _)| table))
+    }
+
+    fn read_with_handles(&self, family: Family, name: &str) -> Result<Option<(Table, Handles)>, Error> {
         let Some(listed) = self.listed(family, name)? else { return Ok(None) };
         let mut table = Table { flags: listed.flags, ..Table::new(family, name) };
+        let mut handles = Handles::new();
         table.chains = self.chains(family, name)?;
-        for (chain, _, rule) in self.all_rules(family, name, None)? {
-            if let Some(chain) = table.chains.iter_mut().find(|known| known.name == chain) {
-                chain.rules.push(rule);
+        for (chain, handle, rule) in self.all_rules(family, name, None)? {
+            if let Some(known) = table.chains.iter_mut().find(|known| known.name == chain) {
+                known.rules.push(rule);
+                handles.entry(chain).or_default().push(handle);
             }
         }
         let sets = self.dump(message::GET_SET, family.number(), "sets", |request| {
@@ -94,7 +137,7 @@ impl Reader {
         for set in &mut table.sets {
             set.elements = self.elements(family, name, set)?;
         }
-        Ok(Some(table))
+        Ok(Some((table, handles)))
     }
 
     /// A table without what it holds; none if there is no such table.

@@ -1,11 +1,12 @@
 //! The engine, as the API asks for it.
 
-use std::path::Path;
+use std::path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
-use fairway_core::model::{Backend, NetworkMode, SandboxId, Settings};
+use fairway_core::beside::{Obstacle, Path};
+use fairway_core::model::{Backend, NetworkId, NetworkMode, SandboxId, Settings};
 use fairway_core::plan::FileName;
 use fairway_core::world::{Change, Command, CreateSandbox, RefusalKind, World};
 use fairway_engine::{Engine, EngineError};
@@ -23,7 +24,7 @@ pub struct EngineControl {
 
 impl EngineControl {
     /// Serves an engine.
-    pub fn new(engine: Arc<Engine>, data_root: &Path) -> Self {
+    pub fn new(engine: Arc<Engine>, data_root: &path::Path) -> Self {
         Self { engine, data_root: data_root.display().to_string() }
     }
 }
@@ -41,6 +42,15 @@ fn failure(error: EngineError) -> Failure {
 
 fn applied(change: Change) -> Applied {
     Applied { network: change.network, sandbox: change.sandbox, warnings: change.warnings }
+}
+
+/// What other firewalls drop, as warnings.
+fn in_the_way<'a>(
+    obstacles: impl IntoIterator<Item = &'a Obstacle>,
+    is_meant: impl Fn(&Obstacle) -> bool,
+) -> Vec<String> {
+    let meant = obstacles.into_iter().filter(|obstacle| is_meant(obstacle));
+    meant.map(|obstacle| format!("another firewall is in the way: {obstacle}")).collect()
 }
 
 /// A signal by name, with or without `SIG`, or by number.
@@ -76,7 +86,23 @@ fn warnings(settings: &Settings) -> Vec<String> {
 
 impl Control for EngineControl {
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
-        self.engine.execute(command).map(applied).map_err(failure)
+        let publishes = matches!(&command, Command::CreateSandbox(create) | Command::Attach { create, .. }
+            if !create.options.publish.is_empty());
+        let publishes = publishes || matches!(&command, Command::Publish { .. });
+        let creates = matches!(&command, Command::CreateNetwork(_));
+        let mut applied = self.engine.execute(command).map(applied).map_err(failure)?;
+        if let (true, Some(network)) = (creates, applied.network) {
+            applied.warnings.extend(in_the_way(&self.engine.obstacles(network), |_| true));
+        }
+        if let (true, Some(sandbox)) = (publishes, applied.sandbox) {
+            let published = |obstacle: &Obstacle| obstacle.path == Path::Published;
+            applied.warnings.extend(in_the_way(&self.engine.obstacles_of(sandbox), published));
+        }
+        Ok(applied)
+    }
+
+    fn obstacles(&self, network: NetworkId) -> Vec<Obstacle> {
+        self.engine.obstacles(network)
     }
 
     fn read(&self, look: &mut dyn FnMut(&World)) {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod beside;
 mod chaos;
 mod cli;
 mod crash;

@@ -73,7 +73,7 @@ impl Load {
         }
     }
 
-    pub(super) const fn into_register(self, to: Register) -> Expression {
+    pub(crate) const fn into_register(self, to: Register) -> Expression {
         match self {
             Self::Meta(key) => Expression::Meta { key, to },
             Self::Ct(key, direction) => Expression::Ct { key, direction, to },

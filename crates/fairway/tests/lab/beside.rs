@@ -1,0 +1,202 @@
+//! Other owners of the host's firewall: what of ours they drop is said, with table, chain and rule.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fairway_api::types::{NetworkCreate, NetworkObstacle};
+use fairway_lab::{Host, Lab, Outcome, Question, ask, serve_tcp};
+
+use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
+
+/// What is not let through is waited for in vain.
+const IMPATIENT: Duration = Duration::from_millis(400);
+/// How long a change of somebody else's tables may go unnoticed; those of legacy iptables are polled.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIREWALLD: &str = include_str!("../data/beside/firewalld.nft");
+
+/// Runs a program that a test cannot do without, and brings what it printed.
+pub fn run(host: &Host, program: &str, arguments: &[&str]) -> String {
+    run_with(host, program, arguments, "")
+}
+
+/// As [`run`], with something to read.
+pub fn run_with(host: &Host, program: &str, arguments: &[&str], input: &str) -> String {
+    let file = host.run_in(|| {
+        use std::io::{Seek, Write};
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(input.as_bytes()).unwrap();
+        file.rewind().unwrap();
+        file
+    });
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::from(file.unwrap()));
+    let output = host.run(&mut command).unwrap_or_else(|error| {
+        panic!("{error}: this test needs it: apt-get install nftables iptables ufw firewalld dbus")
+    });
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    said
+}
+
+/// A stage whose bridged packets meet no IP hook, where somebody has been before the daemon.
+pub fn stage(lab: &Lab, before: impl FnOnce(&Host), flags: &[&str]) -> Stage {
+    let mut stage = Stage::before_daemon(lab);
+    stage.host.set_bridge_netfilter(false).unwrap();
+    before(&stage.host);
+    stage.daemon.launch(flags);
+    stage.daemon.wait_until_ready();
+    stage
+}
+
+/// What stands in the way of a network.
+pub fn obstacles(stage: &Stage, network: &str) -> Vec<NetworkObstacle> {
+    stage.client().network(network).unwrap().fairway.unwrap_or_default().obstacles
+}
+
+fn texts(stage: &Stage, network: &str) -> Vec<String> {
+    obstacles(stage, network).into_iter().map(|obstacle| obstacle.text).collect()
+}
+
+fn eventually_clear(stage: &Stage, network: &str) {
+    eventually("nothing is in the way", PATIENCE, || obstacles(stage, network).is_empty());
+}
+
+/// Whether a sandbox reaches the LAN, and the LAN what the sandbox publishes at 8080.
+pub fn reach(stage: &Stage, sandbox: &Sandbox) -> [Outcome; 2] {
+    let outward = Question::to(&format!("{LAN}:80")).unwrap().within(IMPATIENT).tcp(sandbox).unwrap();
+    let inward = Question::to(&format!("{HOST}:8080")).unwrap().within(IMPATIENT).tcp(&stage.lan).unwrap();
+    [outward, inward]
+}
+
+pub fn all_reached() -> [Outcome; 2] {
+    [Outcome::answered(HOST), Outcome::answered(LAN)]
+}
+
+const IN_VAIN: [Outcome; 2] = [Outcome::TimedOut, Outcome::TimedOut];
+
+/// What is dropped by a policy of DROP is said, and no longer once it is gone.
+fn policy_of_drop(lab: &Lab, program: &'static str, table: &str) {
+    let stage = stage(
+        lab,
+        |host| {
+            run(host, program, &["-P", "FORWARD", "DROP"]);
+        },
+        &[],
+    );
+    let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
+    let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
+    assert_eq!(reach(&stage, &web), IN_VAIN);
+    let place = format!("iptables: {table}, chain FORWARD, policy: drops");
+    let expected = [
+        format!("{place} what sandboxes send elsewhere (IPv4)"),
+        format!("{place} what comes to published ports from elsewhere (IPv4)"),
+    ];
+    assert_eq!(texts(&stage, "bridge"), expected);
+    let warning = format!("another firewall is in the way: {}", expected[1]);
+    assert_eq!(web.attached.warnings, [warning.as_str()]);
+    let mut client = stage.client();
+    let network = NetworkCreate { name: "app".to_owned(), ..Default::default() };
+    let created = client.create_network(&network).unwrap();
+    assert!(created.warning.unwrap_or_default().contains(&expected[0]));
+    assert!(client.create_container("next", &request(&["app"], &[])).unwrap().warnings.unwrap().is_empty());
+    let publishing = client.create_container("last", &request(&["app"], &["8081:80"])).unwrap();
+    assert_eq!(publishing.warnings.unwrap(), [warning]);
+    for text in &expected {
+        assert_eq!(stage.daemon.log().matches(&format!("another firewall is in the way: {text}")).count(), 1);
+    }
+    run(
+        &stage.host,
+        program,
+        &["-A", "FORWARD", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"],
+    );
+    run(&stage.host, program, &["-A", "FORWARD", "-i", "docker0", "-j", "ACCEPT"]);
+    assert_eq!(reach(&stage, &web), IN_VAIN);
+    run(&stage.host, program, &["-A", "FORWARD", "-i", "fairway0", "-j", "ACCEPT"]);
+    let only = &expected[1..];
+    eventually("one path is free", PATIENCE, || texts(&stage, "bridge") == only);
+    assert_eq!(reach(&stage, &web), [Outcome::answered(HOST), Outcome::TimedOut]);
+    assert_eq!(texts(&stage, "app"), expected, "it is allowed for one bridge only");
+    run(&stage.host, program, &["-P", "FORWARD", "ACCEPT"]);
+    eventually_clear(&stage, "bridge");
+    assert_eq!(reach(&stage, &web), all_reached());
+    eventually("the log says so", PATIENCE, || {
+        stage.daemon.log().contains(&format!("another firewall is no longer in the way: {}", expected[1]))
+    });
+}
+
+#[test]
+fn a_forward_policy_of_drop_is_named() {
+    fairway_lab::run(|lab| policy_of_drop(lab, "iptables-nft", "table ip filter"));
+}
+
+#[test]
+fn a_forward_policy_of_drop_of_legacy_iptables_is_named() {
+    fairway_lab::run(|lab| policy_of_drop(lab, "iptables-legacy", "legacy table ip filter"));
+}
+
+#[test]
+fn somebodys_own_tables_are_read_rule_by_rule() {
+    fairway_lab::run(|lab| {
+        let stage = stage(lab, |_| {}, &[]);
+        let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
+        let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
+        assert_eq!(obstacles(&stage, "bridge"), []);
+        // What may match is told from what must, and a jump is followed.
+        let rules = "table inet mine {
+            set guests { type ifname; elements = { \"fairway0\" } }
+            chain guests { tcp dport 80 counter drop; }
+            chain pass { type filter hook forward priority 5; iifname @guests jump guests; }
+            chain hosts { type filter hook input priority 5; iifname \"fairway0\" ip daddr 172.17.0.1 reject; }
+        }";
+        run_with(&stage.host, "nft", &["-f", "-"], rules);
+        eventually("it is seen", PATIENCE, || obstacles(&stage, "bridge").len() == 2);
+        let found = obstacles(&stage, "bridge");
+        let outward = NetworkObstacle {
+            certain: false,
+            owner: "nftables".to_owned(),
+            table: "inet mine".to_owned(),
+            chain: "guests".to_owned(),
+            ..found[0].clone()
+        };
+        assert_eq!(found[0], outward);
+        let handle =
+            format!("rule with handle {}: may drop what sandboxes send elsewhere (IPv4)", found[0].rule);
+        assert_eq!(found[0].text, format!("nftables: table inet mine, chain guests, {handle}"));
+        assert!(
+            found[1].certain
+                && found[1].text.contains("chain hosts")
+                && found[1].text.contains("to the host")
+        );
+        let listed = run(&stage.host, "nft", &["-a", "list", "chain", "inet", "mine", "guests"]);
+        let rule = format!("drop # handle {}", found[0].rule);
+        assert!(listed.contains(&rule), "{rule}: {listed}");
+        assert_eq!(ask(&web, &format!("{LAN}:80")).unwrap(), Outcome::TimedOut);
+        run(&stage.host, "nft", &["delete", "table", "inet", "mine"]);
+        eventually_clear(&stage, "bridge");
+        assert_eq!(reach(&stage, &web), all_reached());
+    });
+}
+
+#[test]
+fn a_zone_of_firewalld_is_named() {
+    fairway_lab::run(|lab| {
+        let stage = stage(lab, |_| {}, &[]);
+        let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
+        let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
+        run_with(&stage.host, "nft", &["-f", "-"], FIREWALLD);
+        eventually("it is seen", PATIENCE, || !obstacles(&stage, "bridge").is_empty());
+        // Published ports pass it, for it lets through what was translated.
+        let [outward, inward] = reach(&stage, &web);
+        assert_ne!(outward, Outcome::answered(HOST));
+        assert_eq!(inward, Outcome::answered(LAN));
+        let found = obstacles(&stage, "bridge");
+        assert!(found.iter().all(|it| it.owner == "firewalld" && it.table == "inet firewalld"), "{found:#?}");
+        let outward: Vec<_> = found.iter().filter(|it| it.text.contains("send elsewhere")).collect();
+        assert!(outward.iter().any(|it| it.certain && it.chain == "filter_FWD_public"), "{found:#?}");
+        assert!(!found.iter().any(|it| it.text.contains("published ports from")), "{found:#?}");
+        run(&stage.host, "nft", &["delete", "table", "inet", "firewalld"]);
+        eventually_clear(&stage, "bridge");
+        assert_eq!(reach(&stage, &web), all_reached());
+    });
+}
