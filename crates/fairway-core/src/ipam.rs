@@ -19,5 +19,5 @@ pub use choose::choose;
 pub use error::IpamError;
 pub use matching::match_subnets;
 pub use set::AddressSet;
-pub(crate) use span::reserved_for;
+pub(crate) use span::{overlap, reserved_for};
 pub use subnet::subnets;

@@ -7,6 +7,7 @@ mod id;
 mod network;
 mod network_option;
 pub mod parse;
+mod peer;
 mod port;
 mod resolv_conf;
 mod sandbox;
@@ -18,6 +19,7 @@ pub use host::{HostFacts, HostRoute};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
 pub use network::{Driver, Network, Subnet};
 pub use network_option::{Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl};
+pub use peer::{ParsePeerError, Peer};
 pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
 pub use resolv_conf::ResolvConf;
 pub use sandbox::{

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 pub use difference::Difference;
 pub use fragment::fragment;
 pub use object::{
-    BridgeLink, ElementValue, FileName, Fragment, InsideRoutes, Key, Object, Owner, PortSocket, SetElement,
-    SocketUse, VethLink,
+    BridgeLink, ElementValue, FileName, Fragment, HostRoute, InsideRoutes, Key, Object, Owner, PortSocket,
+    SetElement, SocketUse, VethLink,
 };
 
 use crate::world::World;

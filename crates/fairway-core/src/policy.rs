@@ -5,6 +5,7 @@
 
 mod element;
 mod isolation;
+mod routed;
 mod rules;
 
 pub use element::{ElementKey, SETS, SetName};

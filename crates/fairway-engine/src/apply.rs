@@ -31,6 +31,8 @@ impl Engine {
         boundary("sysctls");
         self.apply_bridges(difference)?;
         boundary("bridges");
+        self.apply_routes(difference)?;
+        boundary("routes");
         let resolvers = self.visit_sandboxes(difference)?;
         boundary("insides");
         self.apply_files(difference)?;
@@ -61,6 +63,16 @@ impl Engine {
         for (_, object) in difference.wanted() {
             if let Object::Bridge(bridge) = object {
                 self.links(|links| links.apply_bridge(bridge))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the routes to other hosts' subnets.
+    fn apply_routes(&self, difference: &Difference) -> Result<(), ApplyError> {
+        for (key, object) in difference.wanted() {
+            if let (Key::Route(destination), Object::Route(route)) = (key, object) {
+                self.links(|links| links.apply_route(*destination, route.gateway))?;
             }
         }
         Ok(())
@@ -137,6 +149,12 @@ impl Engine {
                 (Key::File(sandbox, name), _) => {
                     if let Err(error) = self.files.remove(*sandbox, *name) {
                         tracing::warn!(%error, "left behind");
+                    }
+                }
+                (Key::Route(destination), _) => {
+                    if let Err(error) = self.links(|links| links.delete_route(*destination)) {
+                        tracing::warn!(%error, "left behind; it is removed later");
+                        self.ends.try_again();
                     }
                 }
                 (_, Object::Veth(link)) => {

@@ -10,6 +10,7 @@ fn describe(key: &Key) -> String {
         Key::Ruleset => "the nf_tables tables".to_owned(),
         Key::Sysctl(path) => format!("the sysctl {path}"),
         Key::Bridge(name) => format!("the bridge {name}"),
+        Key::Route(destination) => format!("the route to {destination}"),
         Key::Veth(name) => format!("the interface {name}"),
         Key::Inside(sandbox) => format!("the inside of sandbox {}", sandbox.short()),
         Key::Routes(sandbox) => format!("the default routes of sandbox {}", sandbox.short()),

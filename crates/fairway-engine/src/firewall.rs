@@ -45,8 +45,21 @@ fn target_of(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-fn to_element(key: &[u8], element: &SetElement) -> Element {
+/// The key of an element as the Plan has it: of a range, both its ends.
+fn key_of(name: SetName, element: &Element) -> Vec<u8> {
+    let mut key = element.key.clone();
+    if name.has_ranges() {
+        key.extend(element.last.as_ref().unwrap_or(&element.key));
+    }
+    key
+}
+
+fn to_element(name: SetName, key: &[u8], element: &SetElement) -> Element {
     let made = match element.value {
+        ElementValue::None if name.has_ranges() => {
+            let (first, last) = key.split_at(key.len() / 2);
+            Element::new(first).up_to(last)
+        }
         ElementValue::None => Element::new(key),
         ElementValue::Target(target) => Element::to_value(key, target_bytes(target)),
     };
@@ -151,17 +164,17 @@ impl Firewall {
         };
         for (key, object) in &difference.gone {
             if let (Key::Element(name, bytes), Object::Element(element)) = (key, object) {
-                push(*name, Change::Remove(to_element(bytes, element)));
+                push(*name, Change::Remove(to_element(*name, bytes, element)));
             }
         }
         for (key, (old, _)) in &difference.other {
             if let (Key::Element(name, bytes), Object::Element(element)) = (key, old) {
-                push(*name, Change::Remove(to_element(bytes, element)));
+                push(*name, Change::Remove(to_element(*name, bytes, element)));
             }
         }
         for (key, object) in difference.wanted() {
             if let (Key::Element(name, bytes), Object::Element(element)) = (key, object) {
-                push(*name, Change::Add(to_element(bytes, element)));
+                push(*name, Change::Add(to_element(*name, bytes, element)));
             }
         }
         changes
@@ -206,7 +219,7 @@ impl Firewall {
             for name in SETS.into_iter().filter(|name| name.family() == table.family) {
                 for element in table.set(name.text()).into_iter().flat_map(|set| &set.elements) {
                     let object = Object::Element(from_element(element));
-                    objects.insert(Key::Element(name, element.key.clone()), object);
+                    objects.insert(Key::Element(name, key_of(name, element)), object);
                 }
             }
         }

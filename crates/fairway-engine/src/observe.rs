@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_core::model::{Namespace, SandboxId};
-use fairway_core::plan::{BridgeLink, Fragment, Key, Object, PortSocket, SocketUse, VethLink};
+use fairway_core::model::{Namespace, NetworkId, SandboxId};
+use fairway_core::plan::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
 use fairway_core::policy::RulesetSwitches;
-use fairway_kernel::route::{Address, InsideState, Link, Mark, observe_inside};
+use fairway_kernel::route::{Address, InsideState, Link, Mark, RouteEntry, observe_inside};
 use fairway_kernel::{namespace, sysctl};
 use fairway_relay::table::Record;
 
@@ -61,6 +61,7 @@ impl Engine {
         observation.found = self.observe_firewall(switches)?;
         observe_sysctls(&mut observation);
         self.observe_links(&mut observation)?;
+        self.observe_routes(&mut observation)?;
         self.observe_files(&mut observation);
         self.observe_sockets(&mut observation);
         match depth {
@@ -130,6 +131,21 @@ impl Engine {
                     }
                 }
                 None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn observe_routes(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
+        for route in self.links(|links| links.routes())?.into_iter().filter(RouteEntry::is_ours) {
+            let key = Key::Route(route.destination);
+            let Some(gateway) = route.gateway else { continue };
+            match observation.wanted.get(&key) {
+                Some(Object::Route(wanted)) if wanted.gateway == gateway => observation.as_wanted(&key),
+                _ => {
+                    let nobody = NetworkId::new([0; 32]);
+                    observation.unwanted(key, Object::Route(HostRoute { network: nobody, gateway }));
+                }
             }
         }
         Ok(())

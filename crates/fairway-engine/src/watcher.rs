@@ -147,11 +147,19 @@ impl Engine {
             self.state().plan.get(&owner).is_some_and(|fragment| fragment.contains_key(&key))
         };
         match event {
+            // Routes that go with their interface are not told of, by IPv4.
+            Event::Link(link) | Event::LinkGone(link) if link.mark().is_none() => {
+                self.read(|world| world.networks().any(|network| !network.peers.is_empty()))
+            }
             Event::LinkGone(link) | Event::PortLeft(link) => planned(link),
             Event::Link(link) => self.is_changed(link),
             Event::AddressGone(gone) => self.read(|world| {
                 let mut subnets = world.networks().flat_map(|network| &network.subnets);
                 subnets.any(|subnet| subnet.gateway == gone.address.addr())
+            }),
+            Event::RouteGone(route) if route.is_ours() => self.read(|world| {
+                let mut peers = world.networks().flat_map(|network| &network.peers);
+                peers.any(|peer| peer.subnet == route.destination)
             }),
             Event::Lost => true,
             _ => false,

@@ -62,7 +62,7 @@ pub fn observe_with(
     let routes: Vec<_> = links
         .routes()?
         .into_iter()
-        .filter(|route| own.iter().all(|link| link.index != route.interface))
+        .filter(|route| !route.is_ours() && own.iter().all(|link| link.index != route.interface))
         .collect();
     let name = |index: u32| {
         others.iter().find(|link| link.index == index).map_or(String::new(), |link| link.name.clone())

@@ -4,6 +4,7 @@ mod bridge;
 mod inside;
 mod message;
 mod observe;
+mod peer;
 mod retire;
 mod veth;
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 pub use inside::{InsideState, InsideWork, observe_inside};
 pub use observe::{Address, DefaultRoute, Link, RouteEntry};
+pub use peer::ROUTE_PROTOCOL;
 pub use retire::{CHUNK, Doomed, Retired};
 pub use veth::VethPair;
 
@@ -43,6 +45,14 @@ pub enum Error {
         name: String,
         /// What it is.
         what: String,
+    },
+    /// Somebody has a route to the very destination of one of ours.
+    #[error(
+        "the host has a route to {destination} that is not Fairway's: delete it, or leave that peer out: then the route is yours to keep"
+    )]
+    RouteTaken {
+        /// Where it leads.
+        destination: ipnet::IpNet,
     },
     /// The sandbox has an interface of that name.
     #[error(

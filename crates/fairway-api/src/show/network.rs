@@ -58,8 +58,7 @@ pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
         let name = sandbox.name.clone();
         (sandbox.id.to_string(), NetworkContainer { name, ..NetworkContainer::default() })
     });
-    let containers =
-        if network.driver == Driver::Bridge { with_endpoint.collect() } else { without.collect() };
+    let containers = if network.driver.has_bridge() { with_endpoint.collect() } else { without.collect() };
     let subnets = network
         .subnets
         .iter()

@@ -38,6 +38,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         icc: None,
         mtu: None,
         host_binding: None,
+        peers: Vec::new(),
         bridge_options: Default::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),

@@ -61,7 +61,7 @@ impl Span {
 }
 
 /// Whether two subnets share an address; those of different families never do.
-pub(super) fn overlap(one: IpNet, other: IpNet) -> bool {
+pub(crate) fn overlap(one: IpNet, other: IpNet) -> bool {
     one.addr().is_ipv4() == other.addr().is_ipv4() && Span::of(one).meets(Span::of(other))
 }
 

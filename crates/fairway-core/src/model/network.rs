@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeOptions, NetworkId};
+use super::{BridgeOptions, NetworkId, Peer};
 
 /// How a network is made of kernel objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,6 +19,15 @@ pub enum Driver {
     Host,
     /// Nothing but loopback.
     Null,
+    /// A bridge whose subnet other hosts reach by routes.
+    Routed,
+}
+
+impl Driver {
+    /// Whether its networks are bridges with a veth pair for each sandbox.
+    pub fn has_bridge(self) -> bool {
+        matches!(self, Self::Bridge | Self::Routed)
+    }
 }
 
 impl fmt::Display for Driver {
@@ -27,6 +36,7 @@ impl fmt::Display for Driver {
             Self::Bridge => "bridge",
             Self::Host => "host",
             Self::Null => "null",
+            Self::Routed => "routed",
         })
     }
 }
@@ -84,6 +94,9 @@ pub struct Network {
     /// What else its options say, where it is a bridge.
     #[serde(default)]
     pub bridge_options: BridgeOptions,
+    /// The hosts whose subnets a routed network and the host itself reach by routes.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
     /// The driver options as they were given.
     pub options: BTreeMap<String, String>,
     /// The labels as they were given.

@@ -1,5 +1,7 @@
 //! What follows from a World for one owner.
 
+mod routed;
+
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -11,8 +13,8 @@ use super::object::{
 };
 use crate::ipam::DEFAULT_GATEWAY_KEY;
 use crate::model::{
-    Allocation, Backend, Driver, Endpoint, EndpointId, MacAddress, Network, NetworkId, NetworkMode,
-    Publication, Sandbox, SandboxId,
+    Allocation, Backend, Endpoint, EndpointId, MacAddress, Network, NetworkId, NetworkMode, Publication,
+    Sandbox, SandboxId,
 };
 use crate::names::{NameRecord, NameView, Upstreams};
 use crate::policy::{ElementKey, RulesetSwitches};
@@ -109,7 +111,7 @@ impl Maker<'_> {
     }
 
     fn network(&mut self, id: NetworkId) -> Option<()> {
-        let network = self.world.network(id).filter(|network| network.driver == Driver::Bridge)?;
+        let network = self.world.network(id).filter(|network| network.driver.has_bridge())?;
         let settings = self.world.settings();
         let addresses = network.subnets.iter();
         let addresses = addresses.filter_map(|s| IpNet::new(s.gateway, s.subnet.prefix_len()).ok());
@@ -137,6 +139,7 @@ impl Maker<'_> {
         for subnet in &network.subnets {
             self.member(ElementKey::owned(subnet.gateway));
         }
+        self.peers(network);
         self.add(Key::Bridge(bridge.name.clone()), Object::Bridge(bridge));
         Some(())
     }
@@ -281,13 +284,16 @@ impl Maker<'_> {
         for ipv4 in [true, false] {
             let published = |p: &&Publication| p.host_address.is_ipv4() == ipv4;
             let mut publications = sandbox.publications.iter().filter(published).peekable();
-            let direct = self.world.publication_target(id, ipv4).map(|(_, address)| address);
+            let own =
+                self.world.publication_target(id, ipv4).map(|(endpoint, address)| (endpoint.id, address));
+            let direct = own.map(|(_, address)| address);
             let other = self.world.publication_target(id, !ipv4).map(|(_, address)| address);
             if let (Some(target), Some(_)) = (direct, publications.peek()) {
                 self.member(ElementKey::hairpin(target));
             }
             for publication in publications {
                 self.publish(sandbox, publication, direct, other);
+                self.open(publication, own);
             }
         }
         Some(())

@@ -70,6 +70,15 @@ pub struct VethLink {
     pub hairpin: bool,
 }
 
+/// A route of the host to the subnet of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRoute {
+    /// The network that asks for it.
+    pub network: NetworkId,
+    /// The next hop.
+    pub gateway: IpAddr,
+}
+
 /// The default routes in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InsideRoutes {
@@ -138,6 +147,8 @@ pub enum Key {
     Sysctl(String),
     /// A bridge, by interface name.
     Bridge(String),
+    /// A route of the host, by its destination.
+    Route(IpNet),
     /// A veth pair, by the name of the host's end.
     Veth(String),
     /// The loopback interface and resolver rewrite in a sandbox's namespace.
@@ -167,6 +178,8 @@ pub enum Object {
     Sysctl(String),
     /// A bridge.
     Bridge(BridgeLink),
+    /// A route of the host.
+    Route(HostRoute),
     /// A veth pair.
     Veth(VethLink),
     /// A namespace in which loopback is up; with a resolver at 127.0.0.11 if so.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{MacAddress, Protocol};
@@ -55,10 +56,20 @@ pub enum SetName {
     IsolatedPorts,
     /// Links between them: the port of who opens, the port to whom, protocol, port.
     LinkedPorts,
+    /// Bridges whose subnets other hosts reach by routes.
+    Routed,
+    /// Whom such a network is open to, and reaches untranslated: its bridge, a range of IPv4 addresses.
+    Peers4,
+    /// As `Peers4`, for IPv6.
+    Peers6,
+    /// What everybody may reach there by its own address: IPv4 address, protocol, port.
+    Open4,
+    /// As `Open4`, for IPv6.
+    Open6,
 }
 
 /// All of them.
-pub const SETS: [SetName; 21] = [
+pub const SETS: [SetName; 26] = [
     SetName::Bridges,
     SetName::Same,
     SetName::Isolated,
@@ -80,6 +91,11 @@ pub const SETS: [SetName; 21] = [
     SetName::Own6,
     SetName::IsolatedPorts,
     SetName::LinkedPorts,
+    SetName::Routed,
+    SetName::Peers4,
+    SetName::Peers6,
+    SetName::Open4,
+    SetName::Open6,
 ];
 
 impl SetName {
@@ -107,7 +123,18 @@ impl SetName {
             Self::Own6 => "own6",
             Self::IsolatedPorts => "isolated_ports",
             Self::LinkedPorts => "linked_ports",
+            Self::Routed => "routed",
+            Self::Peers4 => "peers4",
+            Self::Peers6 => "peers6",
+            Self::Open4 => "open4",
+            Self::Open6 => "open6",
         }
+    }
+
+    /// Whether its elements are ranges: their keys are the first and the last key of the range, one after the
+    /// other.
+    pub const fn has_ranges(self) -> bool {
+        matches!(self, Self::Peers4 | Self::Peers6)
     }
 
     /// The family of the table that it is in.
@@ -221,6 +248,24 @@ impl ElementKey {
     pub fn hairpin(of: IpAddr) -> Self {
         let set = if of.is_ipv4() { SetName::Hairpin4 } else { SetName::Hairpin6 };
         Self::new(set, [address(of), address(of)])
+    }
+
+    /// In [`SetName::Routed`].
+    pub fn routed(bridge: &str) -> Self {
+        Self::plain(SetName::Routed, interface(bridge))
+    }
+
+    /// In [`SetName::Peers4`] or [`SetName::Peers6`].
+    pub fn peer(bridge: &str, subnet: IpNet) -> Self {
+        let set = if subnet.addr().is_ipv4() { SetName::Peers4 } else { SetName::Peers6 };
+        let [first, last] = [subnet.network(), subnet.broadcast()].map(address);
+        Self::new(set, [interface(bridge), first, interface(bridge), last])
+    }
+
+    /// In [`SetName::Open4`] or [`SetName::Open6`].
+    pub fn open(at: IpAddr, protocol: Protocol, port: u16) -> Self {
+        let set = if at.is_ipv4() { SetName::Open4 } else { SetName::Open6 };
+        Self::new(set, [address(at), vec![protocol.number()], port.to_be_bytes().to_vec()])
     }
 
     /// In [`SetName::OwnedMacs`].

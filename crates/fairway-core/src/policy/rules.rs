@@ -1,6 +1,6 @@
 //! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
 
-use super::{RulesetSwitches, SETS, SetName, isolation};
+use super::{RulesetSwitches, SETS, SetName, isolation, routed};
 use crate::model::Protocol;
 use crate::ruleset::{
     Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
@@ -44,6 +44,7 @@ pub fn ruleset(switches: &RulesetSwitches) -> [Table; 2] {
         publish(),
         forward(switches),
         into_network(),
+        routed::into_routed(),
         isolation::within(switches),
         out_of_network(),
         postrouting(switches),
@@ -66,7 +67,13 @@ fn declare(set: SetName) -> Set {
     use Datatype::{EtherAddress, InetProtocol, InetService, InterfaceName, Ipv4Address, Ipv6Address};
     let name = set.text();
     match set {
-        SetName::Bridges | SetName::Internal | SetName::Masquerade => Set::new(name, [InterfaceName]),
+        SetName::Bridges | SetName::Internal | SetName::Masquerade | SetName::Routed => {
+            Set::new(name, [InterfaceName])
+        }
+        SetName::Peers4 => Set::new(name, [InterfaceName, Ipv4Address]).with_ranges(),
+        SetName::Peers6 => Set::new(name, [InterfaceName, Ipv6Address]).with_ranges(),
+        SetName::Open4 => Set::new(name, [Ipv4Address, InetProtocol, InetService]),
+        SetName::Open6 => Set::new(name, [Ipv6Address, InetProtocol, InetService]),
         SetName::Same | SetName::Isolated => Set::new(name, [InterfaceName, InterfaceName]),
         SetName::Links4 => Set::new(name, [Ipv4Address, Ipv4Address, InetProtocol, InetService]),
         SetName::Links6 => Set::new(name, [Ipv6Address, Ipv6Address, InetProtocol, InetService]),
@@ -184,6 +191,7 @@ fn into_network() -> Chain {
         rule().is_in(&SAME, SetName::Same.text()).accept().comment("same network"),
         rule().is_in(&[Load::INPUT_NAME], SetName::Internal.text()).counter().drop().comment("internal"),
         rule().ct_status_dnat().accept().comment("published"),
+        rule().is_in(&[Load::OUTPUT_NAME], SetName::Routed.text()).goto(routed::INTO),
         rule().counter().drop().comment("not published"),
     ])
 }
@@ -222,6 +230,7 @@ fn postrouting(switches: &RulesetSwitches) -> Chain {
             rules.push(neighbour.masquerade().comment("the answer would pass the bridge untranslated"));
         }
     }
+    rules.extend(routed::untranslated());
     rules.push(
         rule()
             .is_in(&[Load::INPUT_NAME], SetName::Masquerade.text())

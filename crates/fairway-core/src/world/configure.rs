@@ -28,6 +28,7 @@ fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) -> Network {
         mtu: None,
         host_binding: None,
         bridge_options: BridgeOptions::default(),
+        peers: Vec::new(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }
@@ -129,7 +130,7 @@ impl World {
         if !self.settings.ip_forward {
             return;
         }
-        let bridges = || self.networks.values().filter(|network| network.driver == Driver::Bridge);
+        let bridges = || self.networks.values().filter(|network| network.driver.has_bridge());
         let (has_ipv4, has_ipv6) = (
             bridges().any(|network| network.ipv4().is_some()),
             bridges().any(|network| network.ipv6().is_some()),

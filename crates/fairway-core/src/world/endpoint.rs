@@ -188,7 +188,7 @@ impl World {
             (_, Driver::Host) => Err(Refusal::HostMode),
             (NetworkMode::Host | NetworkMode::Shared(_), _) => Err(Refusal::SharedNamespace),
             (NetworkMode::None, _) | (_, Driver::Null) => Err(Refusal::NoneMode),
-            (NetworkMode::Private, Driver::Bridge) => Ok(()),
+            (NetworkMode::Private, Driver::Bridge | Driver::Routed) => Ok(()),
         }
     }
 

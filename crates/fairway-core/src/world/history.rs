@@ -26,6 +26,7 @@ pub enum Step {
         icc: bool,
         subnet: Option<u8>,
         options: Vec<u8>,
+        peers: Option<u8>,
     },
     RemoveNetwork(u8),
     Sandbox {
@@ -77,9 +78,10 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => (
             small(), any::<bool>(), prop::bool::weighted(0.2), any::<bool>(), prop::option::of(0..4_u8),
             prop::collection::vec(0..NETWORK_OPTIONS.len() as u8, 0..4),
+            prop::option::of(0..3_u8),
         )
-            .prop_map(|(name, ipv6, internal, icc, subnet, options)| Step::Network {
-                name, ipv6, internal, icc, subnet, options
+            .prop_map(|(name, ipv6, internal, icc, subnet, options, peers)| Step::Network {
+                name, ipv6, internal, icc, subnet, options, peers
             }),
         1 => small().prop_map(Step::RemoveNetwork),
         3 => (
@@ -175,6 +177,12 @@ fn publish((host, udp): (Option<u8>, bool), wide: bool) -> PublishRequest {
     }
 }
 
+/// The option for a peer, and for its host in the subnet of another one's.
+fn peer(number: u8) -> (String, String) {
+    let peers = format!("10.2{number}.0.0/24@10.9.0.{number},10.3{number}.0.0/24@10.2{number}.0.9");
+    ("fairway.peers".to_owned(), peers)
+}
+
 /// A World under test with what a store would hold of it.
 pub struct World {
     world: super::World,
@@ -226,7 +234,7 @@ impl World {
 
     fn command(&mut self, step: &Step) -> Command {
         match step.clone() {
-            Step::Network { name, ipv6, internal, icc, subnet, options } => {
+            Step::Network { name, ipv6, internal, icc, subnet, options, peers } => {
                 let chosen = |n: u8| SubnetRequest {
                     subnet: format!("10.{n}.0.0/24").parse().ok(),
                     ..SubnetRequest::default()
@@ -235,7 +243,11 @@ impl World {
                     name: network_name(name),
                     enable_ipv6: Some(ipv6),
                     internal,
-                    options: network_options(icc, &options),
+                    driver: peers.map(|_| "routed".to_owned()).unwrap_or_default(),
+                    options: network_options(icc, &options)
+                        .into_iter()
+                        .chain(peers.filter(|number| *number > 0).map(peer))
+                        .collect(),
                     subnets: subnet.map(chosen).into_iter().collect(),
                     ..CreateNetwork::default()
                 })

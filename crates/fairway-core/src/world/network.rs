@@ -1,5 +1,7 @@
 //! Making and removing networks.
 
+mod peers;
+
 use ipnet::IpNet;
 
 use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World};
@@ -10,11 +12,13 @@ use crate::model::{Driver, Network, NetworkId};
 use crate::plan::Owner;
 
 impl World {
-    /// Each subnet in use with the name of the network that has it.
+    /// Each subnet in use with the name of the network that has it, or whose peer does.
     pub(super) fn taken_subnets(&self) -> Vec<(IpNet, String)> {
         let of = |network: &Network| {
             let name = network.name.clone();
-            network.subnets.iter().map(move |subnet| (subnet.subnet, name.clone())).collect::<Vec<_>>()
+            let own = network.subnets.iter().map(|subnet| subnet.subnet);
+            let subnets = own.chain(network.peers.iter().map(|peer| peer.subnet));
+            subnets.map(move |subnet| (subnet, name.clone())).collect::<Vec<_>>()
         };
         self.networks.values().flat_map(of).collect()
     }
@@ -26,6 +30,7 @@ impl World {
         name(&request.name).map_err(|_| Refusal::InvalidName(request.name.clone()))?;
         let driver = match request.driver.as_str() {
             "" | "bridge" | "default" => Driver::Bridge,
+            "routed" => Driver::Routed,
             "host" | "null" => return Err(Refusal::SingleInstance(request.driver.clone())),
             other => return Err(Refusal::NoSuchDriver(other.to_owned())),
         };
@@ -59,6 +64,8 @@ impl World {
         if !enable_ipv4 && !enable_ipv6 {
             return Err(Refusal::NoFamily);
         }
+        let peers = options.peers;
+        self.check_peers(&peers, driver, internal)?;
         let id = draw.network_id();
         let bridge = self.bridge_name(options.bridge_name, id)?;
         let subnets = ipam::subnets(
@@ -71,6 +78,7 @@ impl World {
             &self.taken_subnets(),
             draw,
         )?;
+        peers::check_apart(&peers, &subnets)?;
         let mut change = Change { network: Some(id), warnings: options.warnings, ..Change::default() };
         change.record(RecordKey::Network(id)).owner(Owner::Network(id));
         self.put_network(Network {
@@ -89,6 +97,7 @@ impl World {
             mtu: options.mtu,
             host_binding: options.host_binding,
             bridge_options: options.bridge,
+            peers,
             options: request.options,
             labels: request.labels,
         });

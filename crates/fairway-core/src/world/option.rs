@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::Refusal;
 use crate::model::parse::interface_name;
-use crate::model::{BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl};
+use crate::model::{BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, ParsePeerError, Peer};
 
 /// The smallest packet that IPv4 must carry whole (RFC 791), and the largest that IP can.
 const MTU_RANGE: RangeInclusive<u32> = 68..=65_535;
@@ -37,6 +37,8 @@ pub struct NetworkOptions {
     pub enable_ipv6: Option<bool>,
     /// `com.docker.network.internal`.
     pub internal: bool,
+    /// `fairway.peers`.
+    pub peers: Vec<Peer>,
     /// Those of bridges alone.
     pub bridge: BridgeOptions,
     /// What the user should know.
@@ -110,6 +112,13 @@ impl Given<'_> {
             }
         }
         Ok(names)
+    }
+
+    fn peers(self) -> Result<Vec<Peer>, Refusal> {
+        let texts = self.value.split(',').map(str::trim).filter(|text| !text.is_empty());
+        texts
+            .map(|text| text.parse().map_err(|error: ParsePeerError| self.refused(error.to_string())))
+            .collect()
     }
 
     fn prefix(self) -> Result<String, Refusal> {
@@ -212,6 +221,7 @@ impl NetworkOptions {
                 }
                 "fairway.route_localnet" => bridge.route_localnet = given.flag()?,
                 "fairway.guard" => bridge.strict_guard = given.strict()?,
+                PEERS => read.peers = given.peers()?,
                 other => read.warnings.extend(unknown(other)),
             }
         }
@@ -232,6 +242,8 @@ impl NetworkOptions {
     }
 }
 
+/// The hosts that a routed network knows the ways to: `SUBNET@HOST`, separated by commas.
+pub(super) const PEERS: &str = "fairway.peers";
 const GATEWAY_MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const GATEWAY_MODE_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
 const COUNT: &str = "com.docker.network.advertise_addr_nmsgs";

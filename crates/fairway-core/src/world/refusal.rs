@@ -43,12 +43,16 @@ pub enum Refusal {
     PredefinedNetwork(String),
     #[error("only one instance of \"{0}\" network is allowed")]
     SingleInstance(String),
-    #[error("plugin {0:?} not found: the driver can be bridge")]
+    #[error("plugin {0:?} not found: the driver can be bridge or routed")]
     NoSuchDriver(String),
     #[error("invalid option {name}={value}: {reason}")]
     InvalidOption { name: String, value: String, reason: String },
     #[error("bridge name {name} is taken by network {holder}: choose another com.docker.network.bridge.name")]
     BridgeTaken { name: String, holder: String },
+    #[error(
+        "the host has a route to {destination} by {interface} already: delete it, or leave that peer out: then the route is yours to keep"
+    )]
+    RouteTaken { destination: ipnet::IpNet, interface: String },
     #[error("at least one of IPv4 or IPv6 must be enabled")]
     NoFamily,
     #[error(
@@ -155,6 +159,7 @@ impl Refusal {
             | Self::JoinStopped(_)
             | Self::LinkStopped { .. }
             | Self::BridgeTaken { .. }
+            | Self::RouteTaken { .. }
             | Self::InterfaceTaken { .. }
             | Self::PublishOnHost(_)
             | Self::PublishShared { .. }

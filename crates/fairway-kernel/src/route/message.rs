@@ -176,6 +176,22 @@ pub fn delete_any_default_route(batch: &mut Batch, family: u8) {
     batch.message(libc::RTM_DELROUTE, 0, REMOVE_DEFAULT_ROUTE).raw(&default_route(family));
 }
 
+/// A message about a route of ours in the main table, by the host of another subnet.
+pub fn peer_route<'a>(
+    batch: &'a mut Batch,
+    kind: u16,
+    flags: u16,
+    label: String,
+    destination: IpNet,
+) -> MessageBuilder<'a> {
+    let mut header = default_route(family(destination.addr()));
+    header[1] = destination.prefix_len();
+    header[5] = super::ROUTE_PROTOCOL;
+    let mut message = batch.message(kind, flags, label);
+    message.raw(&header).address(libc::RTA_DST, destination.network());
+    message
+}
+
 /// `struct ndmsg`.
 fn neighbour(family: u8, index: u32, state: u16, flags: u8) -> [u8; 12] {
     let [a, b, c, d] = index.to_ne_bytes();

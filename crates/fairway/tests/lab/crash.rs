@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fairway_api::ClientError;
 use fairway_api::filter::Filters;
-use fairway_api::types::EndpointSettings;
+use fairway_api::types::{EndpointSettings, NetworkCreate};
 use fairway_lab::{Host, Lab, Place};
 
 use crate::harness::{Stage, eventually, request};
@@ -112,9 +112,10 @@ fn crash_everywhere(case: Case) -> impl FnOnce(&Lab) {
             }
             passed.push(boundary);
         }
-        for name in
-            ["bound", "durable", "firewall", "bridges", "insides", "files", "relay", "flows", "retired"]
-        {
+        for name in [
+            "bound", "durable", "firewall", "bridges", "routes", "insides", "files", "relay", "flows",
+            "retired",
+        ] {
             assert!(passed.iter().any(|passed| passed == name), "never killed at {name}: {passed:?}");
         }
         assert!(passed.len() < MANY - 1, "the change is never over");
@@ -126,6 +127,21 @@ fn making_a_network() {
     fairway_lab::run(|lab| {
         crash_everywhere(Case {
             act: |stage| stage.create_network("new", |network| network.enable_ipv6 = Some(true)).map(drop),
+            undo: |stage| stage.client().remove_network("new"),
+        })(lab);
+    });
+}
+
+#[test]
+fn making_a_routed_network() {
+    fn routed(network: &mut NetworkCreate) {
+        network.driver = "routed".to_owned();
+        let peers = "172.30.2.0/24@10.10.50.1,172.30.3.0/24@10.10.50.98".to_owned();
+        network.options.insert("fairway.peers".to_owned(), peers);
+    }
+    fairway_lab::run(|lab| {
+        crash_everywhere(Case {
+            act: |stage| stage.create_network("new", routed).map(drop),
             undo: |stage| stage.client().remove_network("new"),
         })(lab);
     });

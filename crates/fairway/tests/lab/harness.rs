@@ -11,7 +11,7 @@ use fairway_api::types::{
 };
 use fairway_api::{Client, ClientError};
 use fairway_kernel::namespace;
-use fairway_lab::{Host, Lab, Place, Process};
+use fairway_lab::{Host, Lab, Lan, Place, Process};
 
 use crate::daemon::Daemon;
 
@@ -30,6 +30,8 @@ pub struct Stage {
     pub host: Host,
     /// The neighbour, 10.10.50.1 and fd50::1.
     pub lan: Host,
+    /// The LAN that both are on.
+    pub wire: Lan,
     /// The daemon.
     pub daemon: Daemon,
 }
@@ -52,7 +54,20 @@ impl Stage {
         host.route("default", LAN).unwrap();
         host.route("default", LAN6).unwrap();
         let daemon = Daemon::stopped(&host);
-        Stage { host, lan, daemon }
+        Stage { host, lan, wire, daemon }
+    }
+
+    /// One more host on the same LAN, with these addresses and a daemon of its own with these flags.
+    pub fn beside(&self, lab: &Lab, name: &str, addresses: [&str; 2], flags: &[&str]) -> Stage {
+        let host = lab.host(name).unwrap();
+        let [ipv4, ipv6] = addresses;
+        self.wire.join(&host, &[&format!("{ipv4}/24"), &format!("{ipv6}/64")]).unwrap();
+        host.route("default", LAN).unwrap();
+        host.route("default", LAN6).unwrap();
+        let mut daemon = Daemon::stopped(&host);
+        daemon.launch(flags);
+        daemon.wait_until_ready();
+        Stage { host, lan: self.lan.clone(), wire: self.wire.clone(), daemon }
     }
 
     /// A client of the daemon.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fairway_core::ruleset::{Family, resolver};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
-use fairway_kernel::route::Links;
+use fairway_kernel::route::{Links, RouteEntry};
 use fairway_kernel::sysctl;
 use fairway_lab::Place;
 use rustix::process::{Pid, Signal, kill_process};
@@ -139,7 +139,7 @@ fn table(family: Family, name: &str) -> Vec<String> {
     lines
 }
 
-/// Links with their addresses and default routes.
+/// Links with their addresses, default routes and routes of ours.
 fn links(host: bool) -> BTreeSet<String> {
     let links = Links::open().unwrap();
     let (all, addresses, routes) =
@@ -165,8 +165,10 @@ fn links(host: bool) -> BTreeSet<String> {
     for address in addresses.iter().filter(|address| address.scope == 0) {
         lines.insert(format!("address {} on {}", address.address, name(address.interface)));
     }
-    for route in routes.iter().filter(|route| route.destination.prefix_len() == 0 && route.table == 254) {
-        lines.insert(format!("default route by {:?} on {}", route.gateway, name(route.interface)));
+    let is_meant = |route: &&RouteEntry| route.destination.prefix_len() == 0 || route.is_ours();
+    for route in routes.iter().filter(|route| route.table == 254).filter(is_meant) {
+        let RouteEntry { destination, gateway, interface, .. } = route;
+        lines.insert(format!("route to {destination} by {gateway:?} on {}", name(*interface)));
     }
     lines
 }

@@ -30,6 +30,7 @@ fn every_option_of_dockers_is_read() {
         ("com.docker.network.advertise_addr_ms", "100"),
         ("fairway.route_localnet", "false"),
         ("fairway.guard", "strict"),
+        ("fairway.peers", "10.2.0.0/24@10.0.0.2, fd02::/64@fd00::2"),
     ]);
     let expected = NetworkOptions {
         bridge_name: Some("br-web".to_owned()),
@@ -40,6 +41,7 @@ fn every_option_of_dockers_is_read() {
         enable_ipv4: Some(true),
         enable_ipv6: Some(true),
         internal: true,
+        peers: ["10.2.0.0/24@10.0.0.2", "fd02::/64@fd00::2"].map(|peer| peer.parse().unwrap()).into(),
         bridge: BridgeOptions {
             gateway_mode_ipv4: GatewayMode::Routed,
             gateway_mode_ipv6: GatewayMode::NatUnprotected,
@@ -72,6 +74,7 @@ fn bad_values_are_refused_by_name() {
         ("com.docker.network.bridge.inhibit_ipv4", "", "true or false is expected"),
         ("com.docker.network.bridge.trusted_host_interfaces", "eth0:a b", "a b"),
         ("com.docker.network.bridge.host_binding_ipv4", "host", "an IP address is expected"),
+        ("fairway.peers", "10.2.0.0/24", "SUBNET@HOST"),
         ("com.docker.network.driver.mtu", "67", "68 to 65535 bytes are possible"),
         ("com.docker.network.container_iface_prefix", "averylongname", "1 to 12 bytes are possible"),
         ("com.docker.network.container_iface_prefix", "", "1 to 12 bytes are possible"),

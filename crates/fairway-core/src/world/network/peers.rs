@@ -1,0 +1,62 @@
+//! The hosts that a routed network reaches by routes, as they are asked for.
+
+use ipnet::IpNet;
+
+use crate::ipam::overlap;
+use crate::model::{Driver, Peer, Subnet};
+use crate::world::option::PEERS;
+use crate::world::{Refusal, World};
+
+fn refused(peers: &[Peer], reason: impl Into<String>) -> Refusal {
+    let value: Vec<String> = peers.iter().map(Peer::to_string).collect();
+    Refusal::InvalidOption { name: PEERS.to_owned(), value: value.join(","), reason: reason.into() }
+}
+
+impl World {
+    /// Refuses peers that a network cannot have, or whose subnets are held by something else. A route that
+    /// somebody has to the very subnet would be taken from them.
+    pub(super) fn check_peers(&self, peers: &[Peer], driver: Driver, internal: bool) -> Result<(), Refusal> {
+        if peers.is_empty() {
+            return Ok(());
+        }
+        if driver != Driver::Routed {
+            return Err(refused(peers, "only a network of the driver routed has peers"));
+        }
+        if internal {
+            return Err(refused(peers, "an internal network is reached by nobody: drop --internal"));
+        }
+        for (number, peer) in peers.iter().enumerate() {
+            let named = peers[..number].iter().map(|other| (other.subnet, "another peer's".to_owned()));
+            let taken =
+                self.taken_subnets().into_iter().map(|(held, name)| (held, format!("network {name}'s")));
+            if let Some((held, whose)) = named.chain(taken).find(|(held, _)| overlap(*held, peer.subnet)) {
+                return Err(refused(peers, format!("{} overlaps {held}, which is {whose}", peer.subnet)));
+            }
+            if let Some(route) = self.host.routes.iter().find(|route| route.destination == peer.subnet) {
+                let interface = route.interface.clone();
+                return Err(Refusal::RouteTaken { destination: peer.subnet, interface });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes sure that no peer is within the network itself.
+pub(super) fn check_apart(peers: &[Peer], subnets: &[Subnet]) -> Result<(), Refusal> {
+    let within = |peer: &Peer, subnet: IpNet| {
+        overlap(peer.subnet, subnet) || subnet.contains(&peer.gateway) || peer.subnet.contains(&peer.gateway)
+    };
+    for peer in peers {
+        if let Some(own) = subnets.iter().find(|own| within(peer, own.subnet)) {
+            let reason = format!(
+                "it does not lead out of {}: a peer has a subnet of its own, and its host an address on a LAN",
+                own.subnet
+            );
+            return Err(refused(&[*peer], reason));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! Routes of the host to subnets of other hosts.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rustix::io::Errno;
+
+use super::message::{CREATE_NEW, CREATE_OR_REPLACE, peer_route};
+use super::{Error, Links, RouteEntry, unless_gone};
+use crate::netlink::{self, Batch};
+
+/// Our mark on routes: the number of who made them (`rtm_protocol`), shown by `ip route` as `proto 70`. Numbers
+/// above 4 mean nothing to the kernel; this one is in nobody's list (`/etc/iproute2/rt_protos`).
+pub const ROUTE_PROTOCOL: u8 = 70;
+
+impl RouteEntry {
+    /// Whether it bears our mark.
+    pub fn is_ours(&self) -> bool {
+        self.protocol == ROUTE_PROTOCOL && self.table == u32::from(libc::RT_TABLE_MAIN)
+    }
+}
+
+impl Links {
+    /// Makes a route in the main table, or makes ours to that destination so.
+    ///
+    /// # Errors
+    /// [`Error::RouteTaken`] if somebody else has one to that very destination; [`Error::Netlink`], `ENETUNREACH`
+    /// when the next hop is on no subnet of this host.
+    pub fn apply_route(&self, destination: IpNet, gateway: IpAddr) -> Result<(), Error> {
+        let make = |flags| {
+            let mut batch = Batch::new();
+            let label = format!("route {destination} by way of {gateway}");
+            peer_route(&mut batch, libc::RTM_NEWROUTE, flags, label, destination)
+                .address(libc::RTA_GATEWAY, gateway);
+            self.socket.transact(&mut batch)
+        };
+        match make(CREATE_NEW) {
+            Err(error) if error.errno() == Some(Errno::EXIST) => {}
+            outcome => return outcome.map(drop).map_err(Error::from),
+        }
+        let main = u32::from(libc::RT_TABLE_MAIN);
+        let there = self.routes()?.into_iter();
+        let mut there = there.filter(|route| route.destination == destination && route.table == main);
+        match there.find(|route| !route.is_ours()) {
+            Some(_) => Err(Error::RouteTaken { destination }),
+            None => make(CREATE_OR_REPLACE).map(drop).map_err(Error::from),
+        }
+    }
+
+    /// Removes our route to a destination; nobody else's, and one that is gone is fine.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`].
+    pub fn delete_route(&self, destination: IpNet) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        let label = format!("remove the route to {destination}");
+        drop(peer_route(&mut batch, libc::RTM_DELROUTE, 0, label, destination));
+        let outcome: netlink::Outcome = self.socket.transact_each(&mut batch)?;
+        unless_gone(outcome).map(drop)
+    }
+}
