@@ -10,12 +10,17 @@ const SANDBOXES: usize = 900;
 const PUBLISHING: usize = 100;
 const EACH: u16 = 100;
 
+/// What a process holds, with its share of what it shares (PSS), in MiB.
+pub fn proportional(pid: u32) -> Result<f64, Failure> {
+    megabytes(pid, "Pss")
+}
+
 /// A field of /proc/PID/smaps_rollup in MiB.
-fn megabytes(pid: u32, field: &str) -> Result<String, Failure> {
+fn megabytes(pid: u32, field: &str) -> Result<f64, Failure> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(field)).ok_or("the kernel does not tell")?;
     let kilobytes: f64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
-    Ok(format!("{:.1}", kilobytes / 1024.0))
+    Ok(kilobytes / 1024.0)
 }
 
 /// With nothing, and with 900 sandboxes and 10,000 published ports.
@@ -28,7 +33,7 @@ pub fn measure(lab: &Lab) -> Result<(), Failure> {
     let row = |what: &str| -> Result<(), Failure> {
         let mut cells = vec![what.to_owned()];
         for pid in [stage.daemon(), relay] {
-            cells.extend([megabytes(pid, "Rss")?, megabytes(pid, "Pss")?]);
+            cells.extend([megabytes(pid, "Rss")?, megabytes(pid, "Pss")?].map(|value| format!("{value:.1}")));
         }
         table.row(cells);
         Ok(())

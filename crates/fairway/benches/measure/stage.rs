@@ -21,7 +21,7 @@ use crate::Failure;
 /// The host's address on the LAN.
 pub const HOST: &str = "10.10.50.99";
 /// The neighbour's.
-const NEIGHBOUR: &str = "10.10.50.1";
+pub const NEIGHBOUR: &str = "10.10.50.1";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the kernel works on links and namespaces after the last word of a stage.
 const AFTERMATH: Duration = Duration::from_secs(3);
@@ -180,13 +180,19 @@ pub fn request_ipv4(namespace: &str, network: &str, first: u16, count: u16) -> A
     request
 }
 
+/// The first port of a sandbox that [`request`] publishes.
+pub const FIRST_CONTAINER_PORT: u16 = 1000;
+
 /// What is asked for a namespace: its network, and `count` ports published from `first` on.
 pub fn request(namespace: &str, network: &str, first: u16, count: u16) -> AttachRequest {
     let mut container = ContainerCreate::default();
     container.host_config.network_mode = network.to_owned();
     for offset in 0..count {
         let binding = PortBinding { host_ip: String::new(), host_port: (first + offset).to_string() };
-        container.host_config.port_bindings.insert(format!("{}/tcp", 1000 + offset), Some(vec![binding]));
+        container
+            .host_config
+            .port_bindings
+            .insert(format!("{}/tcp", FIRST_CONTAINER_PORT + offset), Some(vec![binding]));
     }
     AttachRequest {
         name: namespace.to_owned(),
