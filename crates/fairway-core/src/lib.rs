@@ -10,6 +10,7 @@ mod draw;
 pub mod ipam;
 pub mod model;
 pub mod names;
+pub mod path;
 pub mod plan;
 pub mod policy;
 pub mod ruleset;

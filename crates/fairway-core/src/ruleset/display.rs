@@ -126,7 +126,7 @@ fn write_set(f: &mut fmt::Formatter<'_>, set: &Set) -> fmt::Result {
 }
 
 /// An element as `nft` prints it.
-fn element_text(set: &Set, element: &Element) -> String {
+pub(super) fn element_text(set: &Set, element: &Element) -> String {
     let mut text = key_text(set, element);
     if let Some(count) = &element.count {
         text.push_str(&format!(" counter packets {} bytes {}", count.packets, count.bytes));

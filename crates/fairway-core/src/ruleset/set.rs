@@ -112,6 +112,11 @@ impl Set {
         self.key.len() > 1
     }
 
+    /// One of its elements as `nft` prints it.
+    pub fn element_text(&self, element: &Element) -> String {
+        super::display::element_text(self, element)
+    }
+
     /// How many bytes a key has.
     pub fn key_length(&self) -> usize {
         Datatype::length_of(&self.key)

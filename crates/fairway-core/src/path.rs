@@ -1,0 +1,27 @@
+//! The walk of one packet: every hook, chain and rule that it meets, every rewrite, and its end.
+//!
+//! A [`Scene`] holds network namespaces as values; the [`Walker`] does what the kernel does with a packet in them. It
+//! interprets nf_tables' own expressions, so it walks our tables and other people's alike, planned or read from the
+//! kernel. What it does not know makes the end [`End::Unknown`], never a guess.
+
+mod conversation;
+mod evaluate;
+mod flow;
+mod machine;
+mod packet;
+mod planned;
+mod route;
+mod step;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use conversation::{Asker, Conversation, Outcome, Proxy, converse};
+pub use evaluate::{Effect, Met};
+pub use flow::Flow;
+pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene};
+pub use packet::{Packet, Place, Tuple};
+pub use planned::{add_default, add_interface, bare, planned};
+pub use route::{RouteQuestion, Routed};
+pub use step::{End, Path, Step};
+pub use walk::Walker;

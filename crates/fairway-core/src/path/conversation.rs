@@ -1,0 +1,143 @@
+//! What comes of asking somebody: the first packet, its answer, one of those after it, and for a proxied port the
+//! second connection.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::machine::Scene;
+use super::packet::{Place, Tuple};
+use super::step::{End, Path};
+use super::walk::Walker;
+
+/// All walks of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// The first packet.
+    pub first: Path,
+    /// What answers it, if it is delivered.
+    pub answer: Option<Path>,
+    /// The next packet after that, if the answer arrives.
+    pub later: Option<Path>,
+    /// The connection that the proxy makes, if the first one ends at it.
+    pub proxied: Option<Box<Conversation>>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A program on a machine.
+    On(usize),
+    /// Somebody behind an interface of a machine, from that address.
+    Behind(usize, u32),
+}
+
+/// What came of it, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered; the server saw this source.
+    Answered(IpAddr),
+    /// It was refused.
+    Refused,
+    /// There is no way, and the asker is told.
+    Unreachable,
+    /// Nothing comes back.
+    Nothing,
+    /// It leaves for where nothing is known.
+    Left,
+    /// It is not known.
+    Unknown,
+}
+
+/// The number of the user that the proxy runs as, so that rules on it match.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Proxy {
+    /// The user; none when it runs as root.
+    pub user: Option<u32>,
+}
+
+/// Walks a connection. Ports that the asker does not name are made up by the caller, in `tuple`.
+pub fn converse(scene: &Scene, asker: Asker, tuple: Tuple, proxy: Proxy) -> Conversation {
+    let mut walker = Walker::new(scene);
+    converse_with(&mut walker, scene, asker, tuple, None, proxy)
+}
+
+fn converse_with(
+    walker: &mut Walker<'_>,
+    scene: &Scene,
+    asker: Asker,
+    tuple: Tuple,
+    user: Option<u32>,
+    proxy: Proxy,
+) -> Conversation {
+    let first = match asker {
+        Asker::On(machine) => walker.made(machine, tuple, Place::First, user),
+        Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, Place::First),
+    };
+    let mut conversation = Conversation { first, answer: None, later: None, proxied: None };
+    let End::Delivered { machine, proxy: target, tuple: seen, .. } = &conversation.first.end else {
+        return conversation;
+    };
+    let Some(there) = scene.machines.iter().position(|it| it.name == *machine) else { return conversation };
+    let (target, seen) = (*target, *seen);
+    let answer = walker.made(there, seen.reversed(), Place::Answer, None);
+    if matches!(answer.end, End::Delivered { .. } | End::Leaves { .. }) {
+        let again = match asker {
+            Asker::On(machine) => {
+                let source = first_source(&conversation.first).unwrap_or(tuple.source);
+                walker.made(machine, Tuple { source, ..tuple }, Place::Later, user)
+            }
+            Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, Place::Later),
+        };
+        conversation.later = Some(again);
+        if let Some(target) = target {
+            let second = converse_with(walker, scene, Asker::On(there), to(target, tuple), proxy.user, proxy);
+            conversation.proxied = Some(Box::new(second));
+        }
+    }
+    conversation.answer = Some(answer);
+    conversation
+}
+
+/// The connection that a proxy makes to a target, from a port of its own.
+fn to(target: SocketAddr, of: Tuple) -> Tuple {
+    let source = match target.ip() {
+        IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    };
+    Tuple {
+        source,
+        destination: target.ip(),
+        destination_port: target.port(),
+        source_port: of.source_port.wrapping_add(1).max(1024),
+        ..of
+    }
+}
+
+fn first_source(path: &Path) -> Option<IpAddr> {
+    path.steps.iter().find_map(|step| match step {
+        super::step::Step::Made { tuple, .. } => Some(tuple.source),
+        _ => None,
+    })
+}
+
+impl Conversation {
+    /// What came of it, in short.
+    pub fn outcome(&self) -> Outcome {
+        if let Some(second) = &self.proxied {
+            return match second.outcome() {
+                // The proxy accepted and closes again.
+                Outcome::Unreachable | Outcome::Refused => Outcome::Refused,
+                other => other,
+            };
+        }
+        match (&self.first.end, self.answer.as_ref().map(|answer| &answer.end)) {
+            (End::Delivered { tuple, .. }, Some(End::Delivered { .. } | End::Leaves { .. })) => {
+                Outcome::Answered(tuple.source)
+            }
+            (End::Unknown { .. }, _) | (_, Some(End::Unknown { .. })) => Outcome::Unknown,
+            (End::NobodyListens { .. }, _) => Outcome::Refused,
+            (End::Rejected { .. } | End::NoRoute { .. }, _) => Outcome::Unreachable,
+            (End::Leaves { .. }, _) => Outcome::Left,
+            _ => Outcome::Nothing,
+        }
+    }
+}
