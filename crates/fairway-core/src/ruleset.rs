@@ -23,7 +23,7 @@ pub use element::{Count, Element, ElementData};
 pub use expression::{Checksum, Expression, LimitRate, LookupResult, NatKind, Reject};
 pub use keys::{
     ByteOrder, Comparison, CtDirection, CtKey, ExtensionKind, FibFlags, FibResult, MetaKey, NatFlags,
-    PayloadBase,
+    PayloadBase, SocketKey,
 };
 pub use register::{Register, RegisterRange};
 pub use set::{Set, SetData, SetFlags};

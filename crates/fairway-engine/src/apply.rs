@@ -4,6 +4,9 @@
 //! guarded from their first frame; then the insides of sandboxes, files, names and listeners; last
 //! what left. Each step may be done twice.
 
+use std::net::SocketAddr;
+
+use fairway_core::model::Protocol;
 use fairway_core::plan::{Difference, Key, Object, SocketUse};
 use fairway_kernel::route::Mark;
 use fairway_kernel::sysctl;
@@ -39,10 +42,21 @@ impl Engine {
         boundary("files");
         self.apply_relay(difference, resolvers)?;
         boundary("relay");
-        self.flows.forget_while(difference, || self.retire(difference));
+        self.flows.forget_while(difference, || self.published(), || self.retire(difference));
         boundary("flows");
         boundary("retired");
         Ok(())
+    }
+
+    /// All published ports.
+    fn published(&self) -> Vec<(Protocol, SocketAddr)> {
+        let state = self.state();
+        let keys = state.plan.values().flat_map(|fragment| fragment.keys());
+        let published = keys.filter_map(|key| match key {
+            Key::Socket(protocol, at) => Some((*protocol, *at)),
+            _ => None,
+        });
+        published.collect()
     }
 
     fn apply_sysctls(&self, difference: &Difference) -> Result<(), ApplyError> {

@@ -5,7 +5,7 @@
 //! the flows of the one before.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use fairway_core::model::Protocol;
@@ -40,9 +40,21 @@ impl Flows {
     }
 
     /// Forgets the flows that a difference makes stale, and meanwhile does something else; returns
-    /// when both are done.
-    pub fn forget_while<T>(&self, difference: &Difference, work: impl FnOnce() -> T) -> T {
-        let selectors = stale(difference);
+    /// when both are done. `published` gives all ports that are.
+    pub fn forget_while<T>(
+        &self,
+        difference: &Difference,
+        published: impl FnOnce() -> Vec<(Protocol, SocketAddr)>,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let mut selectors = stale(difference);
+        let (new, gone) = (&difference.new, &difference.gone);
+        if new.contains_key(&Key::Ruleset) || gone.contains_key(&Key::Ruleset) {
+            let ports = published();
+            let firewall = new.contains_key(&Key::Ruleset);
+            selectors
+                .extend(ports.into_iter().filter_map(|(protocol, at)| other_way(protocol, at, firewall)));
+        }
         if selectors.is_empty() {
             return work();
         }
@@ -81,6 +93,19 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
         }
     }
     selectors
+}
+
+/// The flows to a port that are not as they would be if they began now that there is a firewall, or none.
+/// Where the host tracks flows by itself, one that was translated stands in the way of the proxy: its
+/// answers would begin a flow that clashes with it, and conntrack drops those. A connection that the
+/// proxy carries it carries on.
+fn other_way(protocol: Protocol, at: SocketAddr, firewall: bool) -> Option<Selector> {
+    let (address, port) = (Some(at.ip()).filter(|address| !address.is_unspecified()), at.port());
+    match (firewall, protocol) {
+        (true, Protocol::Udp) => Some(Selector::Untranslated { address, port, protocol }),
+        (true, Protocol::Tcp) => None,
+        (false, _) => Some(Selector::Translated { address, port, protocol }),
+    }
 }
 
 fn run(conntrack: &Conntrack, requests: &Receiver<Request>) {

@@ -51,7 +51,7 @@ fn try_all() -> Result<(), EngineError> {
     };
     tables().map_err(|error| {
         lacks(
-            "nf_tables for inet and bridge with nat, masq, fib and ct (CONFIG_NF_TABLES, CONFIG_NFT_*)",
+            "nf_tables for inet and bridge with nat, masq, fib, socket and ct (CONFIG_NF_TABLES, CONFIG_NFT_*)",
             error,
         )
     })?;

@@ -90,6 +90,15 @@ pub enum Selector {
         /// The protocol.
         protocol: Protocol,
     },
+    /// The others of these, which nobody translated.
+    Untranslated {
+        /// The address; none means any.
+        address: Option<IpAddr>,
+        /// The port.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
     /// Those that have an address at any end, before or after rewriting.
     Address(IpAddr),
 }
@@ -103,11 +112,14 @@ impl Selector {
         let sent = protocol.into_iter().flat_map(move |protocol| {
             [None, Some(destination)].into_iter().flat_map(move |address| {
                 let plain = Self::OriginalDestination { address, port, protocol };
-                [Some(plain), translated.then_some(Self::Translated { address, port, protocol })]
+                match translated {
+                    true => [plain, Self::Translated { address, port, protocol }],
+                    false => [plain, Self::Untranslated { address, port, protocol }],
+                }
             })
         });
         let ends = [flow.original, flow.reply].map(|tuple| [tuple.source, tuple.destination]);
-        sent.flatten().chain(ends.into_iter().flatten().map(Self::Address))
+        sent.chain(ends.into_iter().flatten().map(Self::Address))
     }
 }
 

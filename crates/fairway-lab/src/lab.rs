@@ -190,6 +190,15 @@ impl Host {
         self.run_in(|| Wire::open()?.add_route(destination, via))?
     }
 
+    /// Removes the route to a destination that [`Host::route`] made.
+    ///
+    /// # Errors
+    /// When the text is no address with prefix length, or there is no such route.
+    pub fn remove_route(&self, destination: &str) -> Result<(), LabError> {
+        let destination = prefix(destination)?;
+        self.run_in(|| Wire::open()?.remove_route(destination))?
+    }
+
     /// Gives an interface one more address, with its prefix length.
     ///
     /// # Errors

@@ -163,27 +163,15 @@ impl Wire {
     /// Routes a destination by way of a gateway, in place of the route that may be there.
     pub(crate) fn add_route(&self, destination: IpNet, gateway: IpAddr) -> Result<(), LabError> {
         let mut batch = Batch::new();
-        // struct rtmsg: source length and type of service 0, main table, static, for everywhere, unicast.
-        let header = [
-            family(gateway),
-            destination.prefix_len(),
-            0,
-            0,
-            libc::RT_TABLE_MAIN,
-            libc::RTPROT_STATIC,
-            libc::RT_SCOPE_UNIVERSE,
-            libc::RTN_UNICAST,
-            0,
-            0,
-            0,
-            0,
-        ];
-        batch
-            .message(libc::RTM_NEWROUTE, REPLACE, "the route")
-            .raw(&header)
-            .address(libc::RTA_DST, destination.network())
-            .address(libc::RTA_GATEWAY, gateway);
+        route(&mut batch, libc::RTM_NEWROUTE, REPLACE, destination).address(libc::RTA_GATEWAY, gateway);
         self.send(batch, || format!("route {destination} by way of {gateway}"))
+    }
+
+    /// Removes the route to a destination.
+    pub(crate) fn remove_route(&self, destination: IpNet) -> Result<(), LabError> {
+        let mut batch = Batch::new();
+        route(&mut batch, libc::RTM_DELROUTE, 0, destination);
+        self.send(batch, || format!("remove the route to {destination}"))
     }
 
     fn send(&self, mut batch: Batch, action: impl FnOnce() -> String) -> Result<(), LabError> {
@@ -235,6 +223,27 @@ pub(crate) fn index(interface: &str) -> Result<u32, LabError> {
 fn link(batch: &mut Batch, flags: u16, index: u32, set: u32) -> MessageBuilder<'_> {
     let mut message = batch.message(libc::RTM_NEWLINK, flags, "the link");
     message.raw(&link_header(index, set, UP));
+    message
+}
+
+fn route(batch: &mut Batch, kind: u16, flags: u16, destination: IpNet) -> MessageBuilder<'_> {
+    // struct rtmsg: source length and type of service 0, main table, static, for everywhere, unicast.
+    let header = [
+        family(destination.addr()),
+        destination.prefix_len(),
+        0,
+        0,
+        libc::RT_TABLE_MAIN,
+        libc::RTPROT_STATIC,
+        libc::RT_SCOPE_UNIVERSE,
+        libc::RTN_UNICAST,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let mut message = batch.message(kind, flags, "the route");
+    message.raw(&header).address(libc::RTA_DST, destination.network());
     message
 }
 

@@ -123,7 +123,10 @@ fn prerouting(switches: &RulesetSwitches) -> Chain {
         true => chain.with([proxied.comment("sandboxes are answered by the proxy")]),
         false => chain,
     };
-    chain.with([rule().to_local().jump("publish")])
+    // Without a firewall nothing was tracked: to conntrack each connection is new then.
+    let carried =
+        rule().connected_here().go_back().comment("the proxy carries it since there was no firewall");
+    chain.with([carried, rule().to_local().jump("publish")])
 }
 
 /// Published ports, asked for by the host itself.

@@ -245,6 +245,13 @@ impl RuleBuilder {
         self.is(Load::Meta(MetaKey::SocketUser), user.to_ne_bytes())
     }
 
+    /// Matches TCP segments of a connection that a socket of this host has, and none that begins one; only
+    /// where packets arrive (prerouting, input).
+    pub fn connected_here(self) -> Self {
+        const SYN: u8 = 2;
+        self.transport(Protocol::Tcp).is_masked(Load::TCP_FLAGS, [SYN], [0]).is(Load::SOCKET_WILDCARD, [0])
+    }
+
     /// Replaces the destination port, for this packet alone and without conntrack.
     pub fn rewrite_destination_port(self, protocol: Protocol, port: u16) -> Self {
         self.rewrite_port(protocol, 2, port)

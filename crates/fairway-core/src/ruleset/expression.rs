@@ -2,7 +2,7 @@
 
 use super::{
     ByteOrder, Comparison, Count, CtDirection, CtKey, ExtensionKind, Family, FibFlags, FibResult, MetaKey,
-    NatFlags, PayloadBase, Register, RegisterRange, Verdict,
+    NatFlags, PayloadBase, Register, RegisterRange, SocketKey, Verdict,
 };
 
 /// Which checksums are mended after bytes of a packet were replaced.
@@ -211,6 +211,13 @@ pub enum Expression {
         result: FibResult,
         /// What is asked.
         flags: FibFlags,
+        /// Where to.
+        to: Register,
+    },
+    /// Loads a fact about the host's socket that the packet is for; without one it does not match.
+    Socket {
+        /// The fact.
+        key: SocketKey,
         /// Where to.
         to: Register,
     },

@@ -234,6 +234,28 @@ impl FibResult {
     }
 }
 
+numbered! {
+    /// What is asked of the host's socket that a packet is for (`NFT_SOCKET_*`).
+    pub enum SocketKey: u32 {
+        /// Whether it takes what is for other addresses.
+        Transparent = 0, "transparent";
+        /// Its mark.
+        Mark = 1, "mark";
+        /// Whether it is bound to no address: one that is connected is bound to its own.
+        Wildcard = 2, "wildcard";
+    }
+}
+
+impl SocketKey {
+    /// What kind of value it is.
+    pub const fn datatype(self) -> Datatype {
+        match self {
+            Self::Mark => Datatype::Mark,
+            Self::Transparent | Self::Wildcard => Datatype::Other { number: 4, length: 1 },
+        }
+    }
+}
+
 /// What the routing tables are asked for (`NFTA_FIB_F_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FibFlags(pub u32);

@@ -133,4 +133,6 @@ fn of_the_flows_to_a_port_those_are_told_apart_that_were_translated() {
     assert!(!means(to(None, 8080), &outbound));
     let plain = Selector::OriginalDestination { address: None, port: 8080, protocol: Protocol::Tcp };
     assert!(means(plain, &outbound));
+    let untouched = Selector::Untranslated { address: None, port: 8080, protocol: Protocol::Tcp };
+    assert!(means(untouched, &outbound) && !means(untouched, &published));
 }

@@ -266,6 +266,12 @@ pub mod fib {
     pub const FLAGS: u16 = 3;
 }
 
+/// `NFTA_SOCKET_*`.
+pub mod socket {
+    pub const KEY: u16 = 1;
+    pub const TO: u16 = 2;
+}
+
 /// `NFTA_NAT_*`.
 pub mod nat {
     pub const KIND: u16 = 1;

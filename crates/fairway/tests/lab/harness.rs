@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fairway_api::types::{
     AttachRequest, Attached, ConnectRequest, ContainerCreate, DisconnectRequest, EndpointSettings,
-    NetworkCreate, NetworkInspect, PortBinding,
+    NetworkCreate, NetworkInspect, PortBinding, PortMap,
 };
 use fairway_api::{Client, ClientError};
 use fairway_kernel::namespace;
@@ -215,6 +215,11 @@ pub fn request(networks: &[&str], publish: &[&str]) -> ContainerCreate {
         }
     }
     container
+}
+
+/// Published ports as `-p` has them.
+pub fn ports(publish: &[&str]) -> PortMap {
+    request(&[], publish).host_config.port_bindings
 }
 
 /// `80` or `80-82`; nothing for an empty text.

@@ -27,4 +27,5 @@ mod refusals;
 mod republish;
 mod routed;
 mod spoof;
+mod transitions;
 mod upstream;

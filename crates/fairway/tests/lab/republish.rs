@@ -7,17 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fairway_api::types::PortMap;
 use fairway_lab::{DatagramFlow, Outcome, Place, ask, ask_datagram, serve_datagrams, serve_echo, serve_tcp};
 
-use crate::harness::{HOST, LAN, Stage, eventually, refusal, request};
+use crate::harness::{HOST, LAN, Stage, eventually, ports, refusal};
 
 /// How long what takes moments may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-fn ports(publish: &[&str]) -> PortMap {
-    request(&[], publish).host_config.port_bindings
-}
 
 /// Bytes that go to an echo server and come back, all the time.
 struct Transfer {

@@ -1,6 +1,8 @@
 //! What rules look at.
 
-use crate::ruleset::{CtDirection, CtKey, Expression, FibFlags, FibResult, MetaKey, PayloadBase, Register};
+use crate::ruleset::{
+    CtDirection, CtKey, Expression, FibFlags, FibResult, MetaKey, PayloadBase, Register, SocketKey,
+};
 
 /// Something that can be loaded into a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,6 +15,8 @@ pub enum Load {
     Payload(PayloadBase, u32, u32),
     /// What the routing tables say.
     Fib(FibResult, FibFlags),
+    /// A fact about the host's socket that it is for.
+    Socket(SocketKey),
 }
 
 impl Load {
@@ -52,6 +56,10 @@ impl Load {
     pub const SOURCE_PORT: Self = Self::Payload(PayloadBase::Transport, 0, 2);
     /// The destination port of TCP or UDP.
     pub const DESTINATION_PORT: Self = Self::Payload(PayloadBase::Transport, 2, 2);
+    /// The flags of TCP (RFC 9293 section 3.1).
+    pub const TCP_FLAGS: Self = Self::Payload(PayloadBase::Transport, 13, 1);
+    /// Whether the socket that it is for is bound to no address.
+    pub const SOCKET_WILDCARD: Self = Self::Socket(SocketKey::Wildcard);
     /// What kind of address the destination is.
     pub const DESTINATION_TYPE: Self = Self::Fib(FibResult::AddressType, FibFlags::DESTINATION);
     /// What kind of address the source is.
@@ -70,6 +78,7 @@ impl Load {
             Self::Ct(key, _) => key.datatype().length(),
             Self::Payload(_, _, length) => length as usize,
             Self::Fib(result, _) => result.datatype().length(),
+            Self::Socket(key) => key.datatype().length(),
         }
     }
 
@@ -79,6 +88,7 @@ impl Load {
             Self::Ct(key, direction) => Expression::Ct { key, direction, to },
             Self::Payload(base, offset, length) => Expression::Payload { base, offset, length, to },
             Self::Fib(result, flags) => Expression::Fib { result, flags, to },
+            Self::Socket(key) => Expression::Socket { key, to },
         }
     }
 }

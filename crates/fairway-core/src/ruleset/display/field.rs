@@ -59,6 +59,7 @@ const NETWORK: &[Row] = &[
 const TRANSPORT: &[Row] = &[
     (6, 0, 2, "tcp sport", Datatype::InetService),
     (6, 2, 2, "tcp dport", Datatype::InetService),
+    (6, 13, 1, "tcp flags", Datatype::Other { number: 4, length: 1 }),
     (6, 13, 1, "tcp flags", Datatype::Other { number: 15, length: 1 }),
     (17, 0, 2, "udp sport", Datatype::InetService),
     (17, 2, 2, "udp dport", Datatype::InetService),

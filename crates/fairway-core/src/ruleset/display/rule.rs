@@ -120,6 +120,7 @@ impl Reader<'_> {
                     if flags.contains(FibFlags::PRESENT) { Datatype::Boolean } else { result.datatype() };
                 self.name(*to, format!("fib {} {result}", fib_text(*flags)), kind);
             }
+            Expression::Socket { key, to } => self.name(*to, format!("socket {key}"), key.datatype()),
             Expression::Nat { kind, family, address, port, flags } => {
                 let word = match kind {
                     NatKind::Source => "snat",

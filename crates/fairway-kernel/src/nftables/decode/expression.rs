@@ -3,7 +3,7 @@
 use fairway_core::ruleset::{
     ByteOrder, Checksum, Comparison, Count, CtDirection, CtKey, Expression, ExtensionKind, Family, FibFlags,
     FibResult, LimitRate, LookupResult, MetaKey, NatFlags, NatKind, PayloadBase, Register, RegisterRange,
-    Reject,
+    Reject, SocketKey,
 };
 
 use super::{bytes, verdict};
@@ -102,6 +102,10 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
             result: FibResult::from_number(number(data, n::fib::RESULT)?)?,
             flags: FibFlags(number(data, n::fib::FLAGS)?),
             to: register(data, n::fib::TO)?,
+        },
+        "socket" => Expression::Socket {
+            key: SocketKey::from_number(number(data, n::socket::KEY)?)?,
+            to: register(data, n::socket::TO)?,
         },
         "nat" => Expression::Nat {
             kind: match number(data, n::nat::KIND)? {

@@ -29,6 +29,7 @@ fn name(expression: &Expression) -> &str {
         Expression::Immediate { .. } | Expression::Verdict(_) => "immediate",
         Expression::Ct { .. } | Expression::CtSet { .. } => "ct",
         Expression::Fib { .. } => "fib",
+        Expression::Socket { .. } => "socket",
         Expression::Nat { .. } => "nat",
         Expression::Masquerade { .. } => "masq",
         Expression::Redirect { .. } => "redir",
@@ -148,6 +149,10 @@ fn body(data: &mut MessageBuilder<'_>, expression: &Expression) {
         Expression::Fib { result, flags, to } => {
             register(data, n::fib::TO, *to);
             data.be32(n::fib::RESULT, result.number()).be32(n::fib::FLAGS, flags.0);
+        }
+        Expression::Socket { key, to } => {
+            data.be32(n::socket::KEY, key.number());
+            register(data, n::socket::TO, *to);
         }
         Expression::Nat { kind, family, address, port, flags } => {
             let kind = match kind {

@@ -3,7 +3,7 @@
 use fairway_core::ruleset::{
     ByteOrder, Checksum, Comparison, Count, CtDirection, CtKey, Expression, ExtensionKind, Family, FibFlags,
     FibResult, LimitRate, LookupResult, MetaKey, NatFlags, NatKind, PayloadBase, Register, RegisterRange,
-    Reject, Rule, Verdict,
+    Reject, Rule, SocketKey, Verdict,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -61,6 +61,7 @@ fn loads() -> impl Strategy<Value = Expression> {
             flags: FibFlags(flags),
             to
         }),
+        (select(SocketKey::ALL), register()).prop_map(|(key, to)| Expression::Socket { key, to }),
         (select(ExtensionKind::ALL), any::<u8>(), 0u32..100, 0u32..16, any::<bool>(), register()).prop_map(
             |(kind, number, offset, length, present, to)| Expression::Extension {
                 kind,
