@@ -245,6 +245,7 @@ impl<'a> Evaluation<'a> {
             E::Fib { result, flags, to } => {
                 registers.load(*to, load::fib(&self.facts, packet, *result, *flags))
             }
+            E::Socket { .. } => Step::Unknown("it asks for a socket of the host".to_owned()),
             E::Immediate { to, value } => registers.load(*to, load::Loaded::Value(value.clone())),
             E::Compare { from, operator, value } => registers.compare(*from, *operator, value),
             E::Range { from, inverted, first, last } => registers.range(*from, *inverted, first, last),
