@@ -12,6 +12,7 @@ mod port;
 mod resolv_conf;
 mod sandbox;
 mod settings;
+mod uplink;
 
 pub use address::{MacAddress, ParseMacError};
 pub use endpoint::{Allocation, Endpoint, EndpointRequest};
@@ -26,3 +27,4 @@ pub use sandbox::{
     Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
 };
 pub use settings::{AddressPool, Backend, PacketMark, Settings};
+pub use uplink::{Uplink, UplinkRoute};

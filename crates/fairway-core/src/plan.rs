@@ -16,7 +16,7 @@ pub use difference::Difference;
 pub use fragment::fragment;
 pub use object::{
     BridgeLink, ElementValue, FileName, Fragment, HostRoute, InsideRoutes, Key, Object, Owner, PortSocket,
-    SetElement, SocketUse, VethLink,
+    SetElement, SocketUse, UplinkPort, VethLink,
 };
 
 use crate::world::World;

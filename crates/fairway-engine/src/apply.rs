@@ -34,6 +34,7 @@ impl Engine {
         boundary("sysctls");
         self.apply_bridges(difference)?;
         boundary("bridges");
+        self.apply_uplinks(difference)?;
         self.apply_routes(difference)?;
         boundary("routes");
         let resolvers = self.visit_sandboxes(difference)?;
@@ -157,6 +158,7 @@ impl Engine {
     /// may take a while longer to forget it.
     fn retire(&self, difference: &Difference) {
         let mut leaving = Vec::new();
+        let kept = self.give_back(&difference.gone);
         for (key, object) in &difference.gone {
             match (key, object) {
                 (Key::Socket(protocol, address), _) => self.ports.remove(*protocol, *address),
@@ -174,7 +176,7 @@ impl Engine {
                 (_, Object::Veth(link)) => {
                     leaving.push((link.host_interface.clone(), Mark::Endpoint(link.endpoint)))
                 }
-                (_, Object::Bridge(bridge)) => {
+                (_, Object::Bridge(bridge)) if !kept.contains(&bridge.name) => {
                     leaving.push((bridge.name.clone(), Mark::Network(bridge.network)))
                 }
                 _ => {}

@@ -11,6 +11,7 @@ fn describe(key: &Key) -> String {
         Key::Sysctl(path) => format!("the sysctl {path}"),
         Key::Bridge(name) => format!("the bridge {name}"),
         Key::Route(destination) => format!("the route to {destination}"),
+        Key::Uplink(name) => format!("the interface {name} of a LAN"),
         Key::Veth(name) => format!("the interface {name}"),
         Key::Inside(sandbox) => format!("the inside of sandbox {}", sandbox.short()),
         Key::Routes(sandbox) => format!("the default routes of sandbox {}", sandbox.short()),

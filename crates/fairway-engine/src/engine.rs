@@ -108,7 +108,7 @@ fn load(store: &Store, path: &Path) -> Result<World, EngineError> {
 /// Observes the host, without what is ours.
 pub(crate) fn observe_host() -> Result<HostFacts, EngineError> {
     let links = Links::open().map_err(ApplyError::from)?;
-    host_facts::observe(&links, |link| link.mark().is_some())
+    host_facts::observe(&links, |link| link.mark().is_some() && link.parent().is_none())
         .map_err(|error| EngineError::Observe(Box::new(error)))
 }
 

@@ -73,6 +73,10 @@ impl Engine {
             // Its subnet must not meet a route that the host has had for a moment only.
             self.follow_host();
         }
+        let command = match command {
+            Command::CreateNetwork(request) => Command::CreateNetwork(self.with_uplink(request)?),
+            other => other,
+        };
         let _calm = self.calm.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match command {
             Command::StartSandbox { sandbox, process, namespace, avoid } => {

@@ -31,6 +31,7 @@ mod rounds;
 mod sandbox_files;
 mod stop;
 mod sweeper;
+mod uplink;
 mod visit;
 mod watcher;
 

@@ -26,21 +26,21 @@ pub(crate) enum Depth<'a> {
 }
 
 /// Where an observation puts what it finds.
-struct Observation<'a> {
-    wanted: &'a Fragment,
+pub(crate) struct Observation<'a> {
+    pub(crate) wanted: &'a Fragment,
     found: Fragment,
 }
 
 impl Observation<'_> {
     /// A wanted object is there as wanted.
-    fn as_wanted(&mut self, key: &Key) {
+    pub(crate) fn as_wanted(&mut self, key: &Key) {
         if let Some(object) = self.wanted.get(key) {
             self.found.insert(key.clone(), object.clone());
         }
     }
 
     /// An object is there that nobody wants.
-    fn unwanted(&mut self, key: Key, object: Object) {
+    pub(crate) fn unwanted(&mut self, key: Key, object: Object) {
         if !self.wanted.contains_key(&key) {
             self.found.insert(key, object);
         }
@@ -83,6 +83,7 @@ impl Engine {
 
     fn observe_links(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
         let (links, addresses) = self.links(|links| Ok((links.all()?, links.addresses(0)?)))?;
+        crate::uplink::observe(observation, &links, &addresses);
         let bridges: BTreeMap<u32, &str> =
             links.iter().map(|link| (link.index, link.name.as_str())).collect();
         for link in &links {
@@ -102,6 +103,7 @@ impl Engine {
                                 addresses: Vec::new(),
                                 route_localnet: false,
                                 ipv6: false,
+                                parent: None,
                             });
                             observation.unwanted(key, object);
                         }
@@ -304,10 +306,15 @@ fn is_bridge(wanted: &BridgeLink, link: &Link, addresses: &[Address]) -> bool {
     };
     let own: Vec<_> =
         addresses.iter().filter(|address| address.interface == link.index && address.scope == 0).collect();
-    link.mark() == Some(Mark::Network(wanted.network))
+    let ours = link.mark() == Some(Mark::Network(wanted.network))
         && link.up
         && link.mac == Some(wanted.mac)
-        && link.mtu == wanted.mtu
+        && link.parent() == wanted.parent.as_deref();
+    // What else a LAN of the host is like is not ours to say.
+    if wanted.parent.is_some() {
+        return ours;
+    }
+    ours && link.mtu == wanted.mtu
         && own.len() == wanted.addresses.len()
         && own.iter().all(|address| wanted.addresses.contains(&address.address))
         && setting("ipv4", "route_localnet", wanted.route_localnet)

@@ -70,6 +70,7 @@ fn bridge() -> BridgeLink {
         addresses: Vec::new(),
         route_localnet: false,
         ipv6: false,
+        parent: None,
     }
 }
 

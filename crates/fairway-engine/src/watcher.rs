@@ -147,6 +147,11 @@ impl Engine {
             self.state().plan.get(&owner).is_some_and(|fragment| fragment.contains_key(&key))
         };
         match event {
+            Event::Link(link) if link.mark().is_none() && self.is_uplink_loose(link) => true,
+            Event::PortLeft(link) if link.mark().is_none() => {
+                self.is_uplink_loose(&Link { master: None, ..link.clone() })
+            }
+            Event::Address(address) => self.is_at_uplink(address),
             // Routes that go with their interface are not told of, by IPv4.
             Event::Link(link) | Event::LinkGone(link) if link.mark().is_none() => {
                 self.read(|world| world.networks().any(|network| !network.peers.is_empty()))
@@ -172,6 +177,9 @@ impl Engine {
         let object = |owner, key| state.plan.get(&owner).and_then(|fragment| fragment.get(&key));
         match link.mark() {
             Some(Mark::Network(id)) => match object(Owner::Network(id), Key::Bridge(link.name.clone())) {
+                Some(Object::Bridge(bridge)) if bridge.parent.is_some() => {
+                    !link.up || link.mac != Some(bridge.mac)
+                }
                 Some(Object::Bridge(bridge)) => {
                     !link.up || link.mtu != bridge.mtu || link.mac != Some(bridge.mac)
                 }
@@ -226,7 +234,7 @@ impl Engine {
             for (key, object) in fragments.flat_map(|(_, fragment)| fragment) {
                 match (key, object) {
                     (Key::Sysctl(path), Object::Sysctl(value)) => wanted.push((path.clone(), value.clone())),
-                    (_, Object::Bridge(bridge)) => {
+                    (_, Object::Bridge(bridge)) if bridge.parent.is_none() => {
                         let path = format!("net/ipv4/conf/{}/route_localnet", bridge.name);
                         wanted.push((path, u8::from(bridge.route_localnet).to_string()));
                         let path = format!("net/ipv6/conf/{}/disable_ipv6", bridge.name);

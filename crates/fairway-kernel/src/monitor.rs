@@ -109,6 +109,7 @@ mod tests {
             addresses: vec!["10.0.0.1/24".parse().unwrap()],
             route_localnet: false,
             ipv6: false,
+            parent: None,
         }
     }
 

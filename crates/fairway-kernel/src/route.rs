@@ -6,6 +6,7 @@ mod message;
 mod observe;
 mod peer;
 mod retire;
+mod uplink;
 mod veth;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ pub use inside::{InsideState, InsideWork, observe_inside};
 pub use observe::{Address, DefaultRoute, Link, RouteEntry};
 pub use peer::ROUTE_PROTOCOL;
 pub use retire::{CHUNK, Doomed, Retired};
+pub use uplink::boot;
 pub use veth::VethPair;
 
 use crate::netlink::{self, Protocol, Socket};
@@ -108,7 +110,8 @@ impl Mark {
     pub fn parse(alias: &str) -> Option<Self> {
         let (kind, id) = alias.strip_prefix("fairway:")?.split_once(':')?;
         match kind {
-            "network" => id.parse().ok().map(Self::Network),
+            // A bridge that takes over an interface of the host names that behind its network.
+            "network" => id.split(':').next()?.parse().ok().map(Self::Network),
             "endpoint" => id.parse().ok().map(Self::Endpoint),
             _ => None,
         }

@@ -52,6 +52,7 @@ pub fn network(request: NetworkCreate) -> Result<(CreateNetwork, Vec<String>), F
         internal: request.internal,
         options: request.options,
         labels: request.labels,
+        uplink: None,
     };
     Ok((create, warnings))
 }

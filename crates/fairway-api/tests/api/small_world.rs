@@ -39,6 +39,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         mtu: None,
         host_binding: None,
         peers: Vec::new(),
+        uplink: None,
         bridge_options: Default::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),

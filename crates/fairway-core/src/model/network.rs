@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeOptions, NetworkId, Peer};
+use super::{BridgeOptions, NetworkId, Peer, Uplink};
 
 /// How a network is made of kernel objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,12 +21,14 @@ pub enum Driver {
     Null,
     /// A bridge whose subnet other hosts reach by routes.
     Routed,
+    /// A bridge that takes over an interface of the host, so that sandboxes are on its LAN.
+    Lan,
 }
 
 impl Driver {
     /// Whether its networks are bridges with a veth pair for each sandbox.
     pub fn has_bridge(self) -> bool {
-        matches!(self, Self::Bridge | Self::Routed)
+        matches!(self, Self::Bridge | Self::Routed | Self::Lan)
     }
 }
 
@@ -37,6 +39,7 @@ impl fmt::Display for Driver {
             Self::Host => "host",
             Self::Null => "null",
             Self::Routed => "routed",
+            Self::Lan => "lan",
         })
     }
 }
@@ -97,6 +100,9 @@ pub struct Network {
     /// The hosts whose subnets a routed network and the host itself reach by routes.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// The interface that a lan network has taken over.
+    #[serde(default)]
+    pub uplink: Option<Uplink>,
     /// The driver options as they were given.
     pub options: BTreeMap<String, String>,
     /// The labels as they were given.

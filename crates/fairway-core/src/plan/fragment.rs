@@ -1,5 +1,6 @@
 //! What follows from a World for one owner.
 
+mod lan;
 mod routed;
 
 use std::net::{IpAddr, SocketAddr};
@@ -112,6 +113,10 @@ impl Maker<'_> {
 
     fn network(&mut self, id: NetworkId) -> Option<()> {
         let network = self.world.network(id).filter(|network| network.driver.has_bridge())?;
+        if let Some(uplink) = &network.uplink {
+            self.lan(network, uplink);
+            return Some(());
+        }
         let settings = self.world.settings();
         let addresses = network.subnets.iter();
         let addresses = addresses.filter_map(|s| IpNet::new(s.gateway, s.subnet.prefix_len()).ok());
@@ -123,6 +128,7 @@ impl Maker<'_> {
             addresses: addresses.collect(),
             route_localnet: self.filtered() && !settings.userland_proxy && network.enable_ipv4,
             ipv6: network.enable_ipv6,
+            parent: None,
         };
         self.member(ElementKey::bridge(&bridge.name));
         self.member(ElementKey::same(&bridge.name));
@@ -236,7 +242,7 @@ impl Maker<'_> {
             mac: allocation.mac,
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
-            hairpin: self.filtered() && !self.world.settings().userland_proxy,
+            hairpin: network.uplink.is_none() && self.filtered() && !self.world.settings().userland_proxy,
         };
         self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
         self.guard(allocation);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{EndpointId, MacAddress, Namespace, NetworkId, Protocol, SandboxId};
+use crate::model::{EndpointId, MacAddress, Namespace, NetworkId, Protocol, SandboxId, Uplink};
 use crate::names::{NameRecord, NameView};
 use crate::policy::{RulesetSwitches, SetName};
 
@@ -45,6 +45,21 @@ pub struct BridgeLink {
     pub route_localnet: bool,
     /// Whether IPv6 is on for it.
     pub ipv6: bool,
+    /// The interface of the host that it takes over. Its addresses and settings are then those of the host's LAN,
+    /// and others may change them.
+    pub parent: Option<String>,
+}
+
+/// An interface of the host that a bridge of ours takes over: the interface is a port, and the bridge has its
+/// addresses and routes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UplinkPort {
+    /// The bridge.
+    pub bridge: String,
+    /// Its network.
+    pub network: NetworkId,
+    /// The interface as it was when it was taken over: what is restored if the bridge loses it.
+    pub taken: Uplink,
 }
 
 /// A veth pair: one end is a port of a bridge, the other the sandbox's interface.
@@ -149,6 +164,8 @@ pub enum Key {
     Bridge(String),
     /// A route of the host, by its destination.
     Route(IpNet),
+    /// An interface of the host that is taken over, by its name.
+    Uplink(String),
     /// A veth pair, by the name of the host's end.
     Veth(String),
     /// The loopback interface and resolver rewrite in a sandbox's namespace.
@@ -180,6 +197,8 @@ pub enum Object {
     Bridge(BridgeLink),
     /// A route of the host.
     Route(HostRoute),
+    /// An interface of the host that is taken over.
+    Uplink(UplinkPort),
     /// A veth pair.
     Veth(VethLink),
     /// A namespace in which loopback is up; with a resolver at 127.0.0.11 if so.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::model::{
     EndpointRequest, HostFacts, Namespace, ProcessIdentity, PublishRequest, SandboxKind, SandboxOptions,
-    Settings, UnpublishRequest,
+    Settings, UnpublishRequest, Uplink,
 };
 
 /// One subnet of a network that is to be created: Docker's `IPAM.Config` entry, as text was parsed.
@@ -43,6 +43,8 @@ pub struct CreateNetwork {
     pub options: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
+    /// The interface that the option `parent` names, as it is now; none if there is none of that name.
+    pub uplink: Option<Box<Uplink>>,
 }
 
 /// The network that a sandbox is created for.

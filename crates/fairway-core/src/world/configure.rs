@@ -29,6 +29,7 @@ fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) -> Network {
         host_binding: None,
         bridge_options: BridgeOptions::default(),
         peers: Vec::new(),
+        uplink: None,
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }
@@ -130,7 +131,9 @@ impl World {
         if !self.settings.ip_forward {
             return;
         }
-        let bridges = || self.networks.values().filter(|network| network.driver.has_bridge());
+        let bridges = || {
+            self.networks.values().filter(|network| network.driver.has_bridge() && network.uplink.is_none())
+        };
         let (has_ipv4, has_ipv6) = (
             bridges().any(|network| network.ipv4().is_some()),
             bridges().any(|network| network.ipv6().is_some()),

@@ -188,7 +188,7 @@ impl World {
             (_, Driver::Host) => Err(Refusal::HostMode),
             (NetworkMode::Host | NetworkMode::Shared(_), _) => Err(Refusal::SharedNamespace),
             (NetworkMode::None, _) | (_, Driver::Null) => Err(Refusal::NoneMode),
-            (NetworkMode::Private, Driver::Bridge | Driver::Routed) => Ok(()),
+            (NetworkMode::Private, Driver::Bridge | Driver::Routed | Driver::Lan) => Ok(()),
         }
     }
 
@@ -224,6 +224,9 @@ impl World {
         let (publications, mut warnings) =
             published.inspect_err(|_| self.journal.next_order = order_before)?;
         warnings.extend(unknown);
+        if !sandbox.publications.is_empty() {
+            warnings.extend(self.no_way_out(&sandbox));
+        }
         let mut change = Change { warnings, ..Change::default() };
         change.record(RecordKey::Endpoint(endpoint.id)).record(RecordKey::Journal);
         change.owner(Owner::Endpoint(endpoint.id));

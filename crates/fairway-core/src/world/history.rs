@@ -9,8 +9,8 @@ use super::SubnetRequest;
 use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
 use crate::Draw;
 use crate::model::{
-    EndpointRequest, HostFacts, Namespace, PacketMark, PortRange, ProcessIdentity, Protocol, PublishRequest,
-    SandboxKind, SandboxOptions, Settings, UnpublishRequest,
+    EndpointRequest, HostFacts, MacAddress, Namespace, PacketMark, PortRange, ProcessIdentity, Protocol,
+    PublishRequest, SandboxKind, SandboxOptions, Settings, UnpublishRequest, Uplink, UplinkRoute,
 };
 
 /// Networks, and the last byte of the address that is asked for there.
@@ -78,7 +78,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => (
             small(), any::<bool>(), prop::bool::weighted(0.2), any::<bool>(), prop::option::of(0..4_u8),
             prop::collection::vec(0..NETWORK_OPTIONS.len() as u8, 0..4),
-            prop::option::of(0..3_u8),
+            prop::option::of(0..5_u8),
         )
             .prop_map(|(name, ipv6, internal, icc, subnet, options, peers)| Step::Network {
                 name, ipv6, internal, icc, subnet, options, peers
@@ -177,10 +177,46 @@ fn publish((host, udp): (Option<u8>, bool), wide: bool) -> PublishRequest {
     }
 }
 
-/// The option for a peer, and for its host in the subnet of another one's.
-fn peer(number: u8) -> (String, String) {
+/// The driver that a number stands for: 0 to 2 are routed networks, 3 and 4 are LANs.
+fn driver(number: Option<u8>) -> String {
+    match number {
+        Some(0..=2) => "routed".to_owned(),
+        Some(_) => "lan".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// The option for a peer, and for its host in the subnet of another one's; for a LAN its interface.
+fn option(number: u8) -> (String, String) {
     let peers = format!("10.2{number}.0.0/24@10.9.0.{number},10.3{number}.0.0/24@10.2{number}.0.9");
-    ("fairway.peers".to_owned(), peers)
+    match number {
+        0..=2 => ("fairway.peers".to_owned(), peers),
+        _ => ("parent".to_owned(), format!("eth{number}")),
+    }
+}
+
+/// An interface of the host.
+fn uplink(number: u8) -> Uplink {
+    let gateway = |text: &str| text.parse().ok();
+    let route = |destination: &str, gateway| UplinkRoute {
+        destination: destination.parse().expect("a literal"),
+        gateway,
+        metric: 0,
+    };
+    Uplink {
+        parent: format!("eth{number}"),
+        mac: MacAddress([2, 0, 0, 0, 1, number]),
+        mtu: 1500,
+        addresses: [format!("10.4{number}.0.9/24"), format!("fd4{number}::9/64")]
+            .map(|address| address.parse().expect("a literal"))
+            .into(),
+        routes: vec![
+            route("0.0.0.0/0", gateway(&format!("10.4{number}.0.1"))),
+            route("::/0", gateway("fe80::1")),
+        ],
+        boot: String::new(),
+        obstacle: None,
+    }
 }
 
 /// A World under test with what a store would hold of it.
@@ -243,10 +279,11 @@ impl World {
                     name: network_name(name),
                     enable_ipv6: Some(ipv6),
                     internal,
-                    driver: peers.map(|_| "routed".to_owned()).unwrap_or_default(),
+                    driver: driver(peers),
+                    uplink: peers.filter(|number| *number > 2).map(uplink).map(Box::new),
                     options: network_options(icc, &options)
                         .into_iter()
-                        .chain(peers.filter(|number| *number > 0).map(peer))
+                        .chain(peers.filter(|number| *number > 0).map(option))
                         .collect(),
                     subnets: subnet.map(chosen).into_iter().collect(),
                     ..CreateNetwork::default()

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::{Refusal, World};
-use crate::model::{Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Sandbox, SandboxId};
+use crate::model::{
+    Driver, Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Sandbox, SandboxId,
+};
 
 /// The only id of `ids` that starts with `prefix`, or how many do.
 fn by_prefix<T: Copy + ToString>(ids: impl Iterator<Item = T>, prefix: &str) -> Result<T, usize> {
@@ -58,7 +60,12 @@ impl World {
                 .iter()
                 .any(|it| it.subnet.contains(&route.destination) || route.destination.contains(&it.subnet))
         };
-        self.host.routes.iter().filter(meets)
+        // The network of a LAN is where the host's own route to it leads.
+        let own = |route: &&HostRoute| {
+            let uplink = network.uplink.as_ref();
+            uplink.is_some_and(|it| route.interface == it.parent || route.interface == network.bridge)
+        };
+        self.host.routes.iter().filter(meets).filter(move |route| !own(route))
     }
 
     /// A network by full id, by name, or by a prefix of its id.
@@ -124,7 +131,7 @@ impl World {
     }
 
     /// The endpoint through which a running sandbox has its default route and its published ports,
-    /// for one family: the highest `--gw-priority`, then one with both families, then by network
+    /// for one family: the highest `--gw-priority`, then one on a LAN, then one with both families, then by network
     /// name, as in Docker 29. Internal networks have no way out and are never it.
     pub fn gateway_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
         let usable = |endpoint: &&Endpoint| {
@@ -137,23 +144,35 @@ impl World {
         };
         let rank = |endpoint: &&Endpoint| {
             let families = endpoint.allocation.iter().flat_map(|a| a.addresses()).count();
-            let name = self.networks.get(&endpoint.network).map(|network| network.name.clone());
-            (-endpoint.request.gateway_priority, 2 - families.min(2), name)
+            let network = self.networks.get(&endpoint.network);
+            // Who is put on the LAN is reached there: answers must not go another way.
+            let lan = network.is_some_and(|network| network.driver == Driver::Lan);
+            let name = network.map(|network| network.name.clone());
+            (-endpoint.request.gateway_priority, !lan, 2 - families.min(2), name)
         };
         self.endpoints_of_sandbox(sandbox).into_iter().filter(usable).min_by_key(rank)
     }
 
+    /// The endpoint of a running sandbox that ports are published of, for one family: its way out, unless that is
+    /// a LAN, where every port is reached without.
+    pub fn publishing_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
+        self.gateway_endpoint(sandbox, ipv4).filter(|endpoint| {
+            self.networks.get(&endpoint.network).is_some_and(|network| network.driver != Driver::Lan)
+        })
+    }
+
     /// Where traffic to a published port of a sandbox goes, for one family.
     pub fn publication_target(&self, sandbox: SandboxId, ipv4: bool) -> Option<(&Endpoint, IpAddr)> {
-        let endpoint = self.gateway_endpoint(sandbox, ipv4)?;
+        let endpoint = self.publishing_endpoint(sandbox, ipv4)?;
         let address = endpoint.allocation.as_ref()?.addresses().find(|address| address.is_ipv4() == ipv4)?;
         Some((endpoint, address))
     }
 
-    /// The largest packet of a network in bytes: as its option says, or `--mtu`, or as on the
+    /// The largest packet of a network in bytes: as its option says, or as on its LAN, or `--mtu`, or as on the
     /// default route's interface, or 1500.
     pub fn mtu(&self, network: &Network) -> u32 {
-        network.mtu.or(self.settings.mtu).or(self.host.mtu).unwrap_or(1500)
+        let uplink = network.uplink.as_ref().map(|uplink| uplink.mtu);
+        network.mtu.or(uplink).or(self.settings.mtu).or(self.host.mtu).unwrap_or(1500)
     }
 
     /// Whether the endpoints of a network may talk to one another: as its option says; for the

@@ -1,5 +1,6 @@
 //! Making and removing networks.
 
+mod lan;
 mod peers;
 
 use ipnet::IpNet;
@@ -31,6 +32,7 @@ impl World {
         let driver = match request.driver.as_str() {
             "" | "bridge" | "default" => Driver::Bridge,
             "routed" => Driver::Routed,
+            "lan" => Driver::Lan,
             "host" | "null" => return Err(Refusal::SingleInstance(request.driver.clone())),
             other => return Err(Refusal::NoSuchDriver(other.to_owned())),
         };
@@ -64,22 +66,27 @@ impl World {
         if !enable_ipv4 && !enable_ipv6 {
             return Err(Refusal::NoFamily);
         }
+        let uplink = self.uplink(&request, &options, driver)?;
         let peers = options.peers;
         self.check_peers(&peers, driver, internal)?;
         let id = draw.network_id();
         let bridge = self.bridge_name(options.bridge_name, id)?;
-        let subnets = ipam::subnets(
-            &request.name,
-            &request.subnets,
-            enable_ipv4,
-            enable_ipv6,
-            &self.settings,
-            &self.host,
-            &self.taken_subnets(),
-            draw,
-        )?;
+        let subnets = match &uplink {
+            Some(uplink) => self.lan_subnets(&request, uplink, [enable_ipv4, enable_ipv6], draw)?,
+            None => ipam::subnets(
+                &request.name,
+                &request.subnets,
+                enable_ipv4,
+                enable_ipv6,
+                &self.settings,
+                &self.host,
+                &self.taken_subnets(),
+                draw,
+            )?,
+        };
         peers::check_apart(&peers, &subnets)?;
         let mut change = Change { network: Some(id), warnings: options.warnings, ..Change::default() };
+        change.warnings.extend(uplink.iter().flat_map(|uplink| lan::warnings(uplink, &subnets)));
         change.record(RecordKey::Network(id)).owner(Owner::Network(id));
         self.put_network(Network {
             id,
@@ -98,6 +105,7 @@ impl World {
             host_binding: options.host_binding,
             bridge_options: options.bridge,
             peers,
+            uplink,
             options: request.options,
             labels: request.labels,
         });

@@ -39,6 +39,8 @@ pub struct NetworkOptions {
     pub internal: bool,
     /// `fairway.peers`.
     pub peers: Vec<Peer>,
+    /// `parent`: the interface of the host that the network is on.
+    pub parent: Option<String>,
     /// Those of bridges alone.
     pub bridge: BridgeOptions,
     /// What the user should know.
@@ -222,6 +224,7 @@ impl NetworkOptions {
                 "fairway.route_localnet" => bridge.route_localnet = given.flag()?,
                 "fairway.guard" => bridge.strict_guard = given.strict()?,
                 PEERS => read.peers = given.peers()?,
+                PARENT => read.parent = Some(given.interface()?),
                 other => read.warnings.extend(unknown(other)),
             }
         }
@@ -242,6 +245,8 @@ impl NetworkOptions {
     }
 }
 
+/// The interface of the host that a network is on.
+pub(super) const PARENT: &str = "parent";
 /// The hosts that a routed network knows the ways to: `SUBNET@HOST`, separated by commas.
 pub(super) const PEERS: &str = "fairway.peers";
 const GATEWAY_MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";

@@ -14,7 +14,7 @@ impl World {
     /// The addresses that a request publishes on. No address, and none set for the network or the
     /// daemon, means all of both families.
     pub(super) fn host_addresses(&self, sandbox: &Sandbox, request: &PublishRequest) -> Vec<IpAddr> {
-        let network = [true, false].into_iter().find_map(|ipv4| self.gateway_endpoint(sandbox.id, ipv4));
+        let network = [true, false].into_iter().find_map(|ipv4| self.publishing_endpoint(sandbox.id, ipv4));
         let binding = network
             .and_then(|endpoint| self.networks.get(&endpoint.network))
             .and_then(|network| network.host_binding);
@@ -72,10 +72,13 @@ impl World {
 
     /// What to say of a sandbox whose ports nobody would reach, for it has no way out.
     pub(super) fn no_way_out(&self, sandbox: &Sandbox) -> Option<String> {
-        if [true, false].into_iter().any(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_some()) {
+        if [true, false].into_iter().any(|ipv4| self.publishing_endpoint(sandbox.id, ipv4).is_some()) {
             return None;
         }
-        let reason = if self.endpoints_of_sandbox(sandbox.id).is_empty() {
+        let lan = [true, false].into_iter().any(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_some());
+        let reason = if lan {
+            "they mean nothing on a LAN, where each of its ports is reached at its own address"
+        } else if self.endpoints_of_sandbox(sandbox.id).is_empty() {
             "it is on no network"
         } else {
             "it is on internal networks only"

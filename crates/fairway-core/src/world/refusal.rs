@@ -43,7 +43,7 @@ pub enum Refusal {
     PredefinedNetwork(String),
     #[error("only one instance of \"{0}\" network is allowed")]
     SingleInstance(String),
-    #[error("plugin {0:?} not found: the driver can be bridge or routed")]
+    #[error("plugin {0:?} not found: the driver can be bridge, routed or lan")]
     NoSuchDriver(String),
     #[error("invalid option {name}={value}: {reason}")]
     InvalidOption { name: String, value: String, reason: String },
@@ -53,6 +53,16 @@ pub enum Refusal {
         "the host has a route to {destination} by {interface} already: delete it, or leave that peer out: then the route is yours to keep"
     )]
     RouteTaken { destination: ipnet::IpNet, interface: String },
+    #[error("there is no interface {0} on the host: name another one, -o parent=NAME")]
+    NoParent(String),
+    #[error(
+        "the interface {parent} is that of network {holder} already: connect to that one, or remove it first"
+    )]
+    ParentTaken { parent: String, holder: String },
+    #[error("the interface {parent} cannot be taken over: {reason}")]
+    ParentUnfit { parent: String, reason: String },
+    #[error("the interface {parent} of the host has no {what}")]
+    LanUnknown { parent: String, what: &'static str },
     #[error("at least one of IPv4 or IPv6 must be enabled")]
     NoFamily,
     #[error(
@@ -150,6 +160,7 @@ impl Refusal {
             | Self::NoSuchSandbox(_)
             | Self::LinkTarget { .. }
             | Self::NotPublished { .. }
+            | Self::NoParent(_)
             | Self::NoSuchDriver(_) => NotFound,
             Self::NetworkExists(_)
             | Self::SandboxExists { .. }
@@ -160,6 +171,8 @@ impl Refusal {
             | Self::LinkStopped { .. }
             | Self::BridgeTaken { .. }
             | Self::RouteTaken { .. }
+            | Self::ParentTaken { .. }
+            | Self::ParentUnfit { .. }
             | Self::InterfaceTaken { .. }
             | Self::PublishOnHost(_)
             | Self::PublishShared { .. }

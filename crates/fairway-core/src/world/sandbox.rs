@@ -84,7 +84,7 @@ impl World {
         for (reference, endpoint) in asked {
             let network = self.find_network(reference)?;
             match network.driver {
-                Driver::Bridge | Driver::Routed => {}
+                Driver::Bridge | Driver::Routed | Driver::Lan => {}
                 Driver::Host => return Err(Refusal::HostMode),
                 Driver::Null => return Err(Refusal::NoneMode),
             }

@@ -16,6 +16,7 @@ fn bridge() -> BridgeLink {
         addresses: vec!["10.0.0.1/24".parse().unwrap()],
         route_localnet: false,
         ipv6: false,
+        parent: None,
     }
 }
 

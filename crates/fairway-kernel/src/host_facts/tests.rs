@@ -15,6 +15,7 @@ fn bridge(name: &str, id: u8, address: &str, mtu: u32) -> BridgeLink {
         addresses: vec![address.parse().unwrap()],
         route_localnet: false,
         ipv6: true,
+        parent: None,
     }
 }
 

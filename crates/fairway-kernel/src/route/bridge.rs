@@ -40,8 +40,13 @@ impl Links {
             .attribute(libc::IFLA_ADDRESS, &bridge.mac.0)
             .u32(libc::IFLA_MTU, bridge.mtu)
             .u32(libc::IFLA_GROUP, 0)
-            .text(libc::IFLA_IFALIAS, &mark.to_string());
+            .text(libc::IFLA_IFALIAS, &alias(mark, bridge));
         self.socket.transact(&mut batch)?;
+
+        if let Some(parent) = &bridge.parent {
+            super::uplink::copy_settings(parent, name)?;
+            return self.switch_on(Batch::new(), &link);
+        }
 
         sysctl::write(
             &format!("net/ipv4/conf/{name}/route_localnet"),
@@ -58,6 +63,12 @@ impl Links {
 
         let mut batch = Batch::new();
         self.correct_addresses(&mut batch, link.index, name, &bridge.addresses)?;
+        self.switch_on(batch, &link)
+    }
+
+    /// Does what is in the batch, and switches a bridge on.
+    fn switch_on(&self, mut batch: Batch, link: &Link) -> Result<Link, Error> {
+        let name = &link.name;
         batch
             .message(libc::RTM_NEWLINK, 0, format!("switch the bridge {name} on"))
             .raw(&ifinfo(link.index, Some(true)));
@@ -124,6 +135,14 @@ impl Links {
             add_address(batch, index, interface, *missing);
         }
         Ok(())
+    }
+}
+
+/// Our mark on a bridge, with the interface that it takes over: whoever finds the bridge can give that back.
+fn alias(mark: Mark, bridge: &BridgeLink) -> String {
+    match &bridge.parent {
+        Some(parent) => format!("{mark}:{parent}"),
+        None => mark.to_string(),
     }
 }
 

@@ -49,6 +49,12 @@ impl Link {
         self.alias.as_deref().and_then(Mark::parse)
     }
 
+    /// The interface of the host that a bridge of ours has taken over, as its alias says.
+    pub fn parent(&self) -> Option<&str> {
+        self.mark()?;
+        self.alias.as_deref()?.strip_prefix("fairway:network:")?.split_once(':').map(|(_, parent)| parent)
+    }
+
     /// Whether it is a veth pair of ours that has not got its mark yet.
     pub fn is_being_born(&self) -> bool {
         self.group == super::veth::BIRTH_GROUP

@@ -69,6 +69,7 @@ fn bridge() -> BridgeLink {
         addresses: vec!["10.0.0.1/24".parse().unwrap(), "fd00:0::1/64".parse().unwrap()],
         route_localnet: true,
         ipv6: true,
+        parent: None,
     }
 }
 

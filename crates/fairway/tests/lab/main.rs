@@ -16,6 +16,7 @@ mod hosts;
 mod icc;
 mod ipv6;
 mod kernel_state;
+mod lan;
 mod lifecycle;
 mod matrix;
 mod meddle;

@@ -1,0 +1,34 @@
+//! What follows from networks that are on a LAN of the host.
+
+use super::Maker;
+use crate::model::{Network, Uplink};
+use crate::plan::{BridgeLink, Key, Object, UplinkPort};
+use crate::policy::ElementKey;
+
+impl Maker<'_> {
+    /// The bridge of a LAN, and the interface that it takes over. To the firewall of the host it is what the
+    /// interface was: a LAN, and none of the networks that are kept apart.
+    pub(super) fn lan(&mut self, network: &Network, uplink: &Uplink) {
+        let bridge = BridgeLink {
+            name: network.bridge.clone(),
+            network: network.id,
+            mac: uplink.mac,
+            mtu: uplink.mtu,
+            addresses: Vec::new(),
+            route_localnet: false,
+            ipv6: true,
+            parent: Some(uplink.parent.clone()),
+        };
+        let port = UplinkPort { bridge: bridge.name.clone(), network: network.id, taken: uplink.clone() };
+        self.add(Key::Uplink(uplink.parent.clone()), Object::Uplink(port));
+        self.add(Key::Bridge(bridge.name.clone()), Object::Bridge(bridge));
+        // Neither the host nor the router can be played by a sandbox.
+        self.member(ElementKey::owned_mac(uplink.mac));
+        for subnet in &network.subnets {
+            let reserved = subnet.auxiliary.values().chain([&subnet.gateway]);
+            for address in reserved.filter(|address| subnet.subnet.contains(*address)) {
+                self.member(ElementKey::owned(*address));
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Networks that put their sandboxes on the LAN of an interface of the host.
+
+use std::net::IpAddr;
+
+use crate::Draw;
+use crate::ipam;
+use crate::model::{Driver, Network, Subnet, Uplink};
+use crate::world::option::PARENT;
+use crate::world::{CreateNetwork, NetworkOptions, Refusal, SubnetRequest, World};
+
+/// The names of the host's own addresses among those that are never given.
+const HOST_ADDRESS: &str = "host";
+
+impl World {
+    /// The network that holds an interface of the host.
+    fn holder_of(&self, parent: &str) -> Option<&Network> {
+        let holds = |network: &&Network| network.uplink.as_ref().is_some_and(|it| it.parent == parent);
+        self.networks.values().find(holds)
+    }
+
+    /// The interface that a request takes over.
+    pub(super) fn uplink(
+        &self,
+        request: &CreateNetwork,
+        options: &NetworkOptions,
+        driver: Driver,
+    ) -> Result<Option<Uplink>, Refusal> {
+        if driver != Driver::Lan {
+            return Ok(None);
+        }
+        let refused = |name: &str, value: &str, reason: &str| Refusal::InvalidOption {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let Some(parent) = &options.parent else {
+            let reason = "a lan network needs the interface that leads to its LAN: add -o parent=eth0";
+            return Err(refused(PARENT, "", reason));
+        };
+        if request.internal || options.internal {
+            return Err(refused("internal", "true", "sandboxes on a LAN are not internal: drop --internal"));
+        }
+        if options.icc == Some(false) {
+            let reason = "the neighbours of a LAN reach one another: drop the option";
+            return Err(refused("com.docker.network.bridge.enable_icc", "false", reason));
+        }
+        if let Some(holder) = self.holder_of(parent) {
+            return Err(Refusal::ParentTaken { parent: parent.clone(), holder: holder.name.clone() });
+        }
+        let found = request.uplink.as_deref().filter(|uplink| uplink.parent == *parent);
+        let uplink = found.ok_or_else(|| Refusal::NoParent(parent.clone()))?.clone();
+        match uplink.obstacle {
+            Some(reason) => Err(Refusal::ParentUnfit { parent: parent.clone(), reason }),
+            None => Ok(Some(uplink)),
+        }
+    }
+
+    /// The subnets of a LAN: as asked, else those that the host itself is in; the gateway is the LAN's own.
+    pub(super) fn lan_subnets(
+        &self,
+        request: &CreateNetwork,
+        uplink: &Uplink,
+        families: [bool; 2],
+        draw: &mut Draw,
+    ) -> Result<Vec<Subnet>, Refusal> {
+        let mut completed = Vec::new();
+        let mut routers: [Option<IpAddr>; 2] = [None, None];
+        for (ipv4, enabled) in [(true, families[0]), (false, families[1])] {
+            let of_family =
+                |asked: &&SubnetRequest| asked.subnet.map_or(ipv4, |subnet| subnet.addr().is_ipv4() == ipv4);
+            let asked = request.subnets.iter().find(of_family);
+            if !enabled {
+                completed.extend(asked.cloned());
+                continue;
+            }
+            let mut wanted = asked.cloned().unwrap_or_default();
+            let missing = |what| Refusal::LanUnknown { parent: uplink.parent.clone(), what };
+            let own = uplink.address(ipv4).map(|address| address.trunc());
+            let family = if ipv4 {
+                "IPv4 address: name the LAN's --subnet"
+            } else {
+                "IPv6 address: name the LAN's --subnet"
+            };
+            let subnet = wanted.subnet.or(own).ok_or_else(|| missing(family))?;
+            wanted.subnet = Some(subnet);
+            let gateway = wanted.gateway.or(uplink.gateway(ipv4));
+            let gateway = gateway.ok_or_else(|| missing("default route: name the LAN's --gateway"))?;
+            // By IPv6 a router is known by its link-local address, which is in no subnet.
+            wanted.gateway = Some(gateway).filter(|gateway| subnet.contains(gateway));
+            routers[usize::from(!ipv4)] = Some(gateway);
+            for (number, address) in uplink.addresses.iter().map(|address| address.addr()).enumerate() {
+                let known =
+                    wanted.gateway == Some(address) || wanted.auxiliary.values().any(|it| *it == address);
+                if subnet.contains(&address) && !known {
+                    let number = if number == 0 { String::new() } else { number.to_string() };
+                    wanted.auxiliary.insert(format!("{HOST_ADDRESS}{number}"), address);
+                }
+            }
+            completed.push(wanted);
+        }
+        let [enable_ipv4, enable_ipv6] = families;
+        let taken = self.taken_subnets();
+        let (name, settings, host) = (&request.name, &self.settings, &self.host);
+        let mut subnets =
+            ipam::subnets(name, &completed, enable_ipv4, enable_ipv6, settings, host, &taken, draw)?;
+        for subnet in &mut subnets {
+            if let Some(router) = routers[usize::from(subnet.subnet.addr().is_ipv6())] {
+                subnet.gateway = router;
+            }
+        }
+        Ok(subnets)
+    }
+}
+
+/// What to say of subnets whose addresses somebody else may give too.
+pub(super) fn warnings(uplink: &Uplink, subnets: &[Subnet]) -> Vec<String> {
+    let whole = subnets.iter().filter(|subnet| subnet.ip_range.is_none() && subnet.subnet.addr().is_ipv4());
+    whole
+        .map(|subnet| {
+            format!(
+                "addresses are taken from all of {} on the LAN of {}: name an --ip-range that no DHCP server there gives from",
+                subnet.subnet, uplink.parent
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use super::*;
+use crate::model::{EndpointRequest, MacAddress, Namespace, SandboxKind, SandboxOptions, UplinkRoute};
+use crate::world::{Command, CreateSandbox, NetworkChoice};
+
+fn world() -> (World, Draw) {
+    let (mut world, mut draw) = (World::default(), Draw::new(1));
+    let configure = Command::Configure { settings: Box::default(), host: Box::default() };
+    world.apply(configure, 0, &mut draw).unwrap();
+    (world, draw)
+}
+
+fn uplink(parent: &str) -> Uplink {
+    let route = |destination: &str, gateway: Option<&str>| UplinkRoute {
+        destination: destination.parse().unwrap(),
+        gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+        metric: 0,
+    };
+    Uplink {
+        parent: parent.to_owned(),
+        mac: MacAddress([2, 0, 0, 0, 0, 9]),
+        mtu: 1400,
+        addresses: ["10.10.50.99/24", "fd50::99/64"].map(|address| address.parse().unwrap()).into(),
+        routes: vec![
+            route("10.10.50.0/24", None),
+            route("0.0.0.0/0", Some("10.10.50.1")),
+            route("::/0", Some("fe80::1")),
+        ],
+        boot: "boot".to_owned(),
+        obstacle: None,
+    }
+}
+
+fn lan(name: &str, parent: &str) -> CreateNetwork {
+    CreateNetwork {
+        name: name.to_owned(),
+        driver: "lan".to_owned(),
+        options: [("parent".to_owned(), parent.to_owned())].into(),
+        uplink: Some(Box::new(uplink(parent))),
+        ..CreateNetwork::default()
+    }
+}
+
+fn refusal(request: CreateNetwork) -> String {
+    let (mut world, mut draw) = world();
+    world.apply(Command::CreateNetwork(request), 0, &mut draw).unwrap_err().to_string()
+}
+
+#[test]
+fn subnet_and_gateway_are_those_of_the_lan() {
+    let (mut world, mut draw) = world();
+    let request = CreateNetwork { enable_ipv6: Some(true), ..lan("lan", "eth0") };
+    let change = world.apply(Command::CreateNetwork(request), 0, &mut draw).unwrap();
+    assert!(change.warnings[0].contains("--ip-range"), "{:?}", change.warnings);
+    let network = world.find_network("lan").unwrap();
+    let shown = |subnet: &Subnet| format!("{} {} {:?}", subnet.subnet, subnet.gateway, subnet.auxiliary);
+    assert_eq!(
+        network.subnets.iter().map(shown).collect::<Vec<_>>(),
+        [
+            "10.10.50.0/24 10.10.50.1 {\"host\": 10.10.50.99}".to_owned(),
+            "fd50::/64 fe80::1 {\"host1\": fd50::99}".to_owned(),
+        ]
+    );
+    assert_eq!(world.mtu(network), 1400);
+}
+
+#[test]
+fn what_cannot_be_taken_over_is_refused_by_name() {
+    let with = |option: &str, value: &str| {
+        let mut request = lan("lan", "eth0");
+        request.options.insert(option.to_owned(), value.to_owned());
+        refusal(request)
+    };
+    assert!(
+        refusal(CreateNetwork { options: Default::default(), ..lan("lan", "eth0") })
+            .contains("-o parent=eth0")
+    );
+    assert!(refusal(CreateNetwork { uplink: None, ..lan("lan", "eth0") }).contains("no interface eth0"));
+    assert!(refusal(CreateNetwork { internal: true, ..lan("lan", "eth0") }).contains("drop --internal"));
+    assert!(with("com.docker.network.bridge.enable_icc", "false").contains("reach one another"));
+    let obstacle = Some("it is a port of the bridge br9".to_owned());
+    let busy =
+        CreateNetwork { uplink: Some(Box::new(Uplink { obstacle, ..uplink("eth0") })), ..lan("lan", "eth0") };
+    let refused = refusal(busy);
+    assert!(refused.contains("eth0") && refused.contains("br9"), "{refused}");
+    let bare = Uplink { addresses: Vec::new(), ..uplink("eth0") };
+    assert!(
+        refusal(CreateNetwork { uplink: Some(Box::new(bare)), ..lan("lan", "eth0") }).contains("--subnet")
+    );
+    let alone = Uplink { routes: Vec::new(), ..uplink("eth0") };
+    assert!(
+        refusal(CreateNetwork { uplink: Some(Box::new(alone)), ..lan("lan", "eth0") }).contains("--gateway")
+    );
+
+    let (mut world, mut draw) = world();
+    world.apply(Command::CreateNetwork(lan("one", "eth0")), 0, &mut draw).unwrap();
+    let refused =
+        world.apply(Command::CreateNetwork(lan("two", "eth0")), 0, &mut draw).unwrap_err().to_string();
+    assert!(refused.contains("eth0") && refused.contains("one"), "{refused}");
+}
+
+#[test]
+fn the_lan_has_the_default_route_and_publishes_nothing() {
+    let (mut world, mut draw) = world();
+    world.apply(Command::CreateNetwork(lan("zlan", "eth0")), 0, &mut draw).unwrap();
+    let create = CreateSandbox {
+        name: Some("box".to_owned()),
+        kind: SandboxKind::Run,
+        network: NetworkChoice::Networks(Vec::new()),
+        options: SandboxOptions {
+            publish: crate::model::parse::publish("8080:80").unwrap(),
+            ..SandboxOptions::default()
+        },
+    };
+    world.apply(Command::CreateSandbox(Box::new(create)), 0, &mut draw).unwrap();
+    let namespace = Namespace { path: "/run/netns/box".to_owned(), device: 4, inode: 5 };
+    let (sandbox, namespace) = ("box".to_owned(), Some(namespace));
+    let start = Command::StartSandbox { sandbox, process: None, namespace, avoid: Vec::new() };
+    world.apply(start, 0, &mut draw).unwrap();
+    let id = world.find_sandbox("box").unwrap().id;
+    assert!(world.publication_target(id, true).is_some());
+    let request = EndpointRequest { ipv4: "10.10.50.95".parse().ok(), ..EndpointRequest::default() };
+    let connect = Command::Connect { network: "zlan".to_owned(), sandbox: "box".to_owned(), request };
+    let change = world.apply(connect, 0, &mut draw).unwrap();
+    assert!(change.warnings.iter().any(|warning| warning.contains("mean nothing")), "{:?}", change.warnings);
+    assert_eq!(world.publication_target(id, true), None);
+    let gateway = world.gateway_endpoint(id, true).unwrap();
+    assert_eq!(world.network(gateway.network).unwrap().name, "zlan");
+    // The host's own address is nobody else's.
+    let disconnect = Command::Disconnect { network: "zlan".to_owned(), sandbox: "box".to_owned() };
+    world.apply(disconnect, 0, &mut draw).unwrap();
+    assert!(world.publication_target(id, true).is_some());
+    let request = EndpointRequest { ipv4: "10.10.50.99".parse().ok(), ..EndpointRequest::default() };
+    let connect = Command::Connect { network: "zlan".to_owned(), sandbox: "box".to_owned(), request };
+    let refused = world.apply(connect, 0, &mut draw).unwrap_err().to_string();
+    assert!(refused.contains("auxiliary address host"), "{refused}");
+}
