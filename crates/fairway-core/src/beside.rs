@@ -19,6 +19,7 @@ use std::fmt;
 pub use legacy::read_saved;
 pub use packet::{Path, Samples};
 
+use crate::policy::iptables;
 use crate::ruleset::{Family, Table};
 
 /// A table of somebody else, as it was read.
@@ -110,6 +111,14 @@ impl Foreign {
             || family
                 && IPTABLES_NAMES.contains(&self.table.name.as_str())
                 && self.table.chains.iter().any(|it| it.base.is_some() && builtin.contains(&it.name.as_str()))
+    }
+
+    /// The same, where rules of ours are among those of others: they let pass what is ours.
+    pub fn beside_ours(mut self) -> Self {
+        if self.is_iptables() {
+            iptables::as_allowed(&mut self.table);
+        }
+        self
     }
 
     /// Who keeps it. Several may in a table of iptables: then who is behind `chain`, or who is there at all.

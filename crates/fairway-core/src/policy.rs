@@ -4,6 +4,7 @@
 //! cost of a change, and of a packet, does not grow with what exists.
 
 mod element;
+pub mod iptables;
 mod isolation;
 mod routed;
 mod rules;
@@ -12,6 +13,8 @@ pub use element::{ElementKey, SETS, SetName};
 pub use rules::{BRIDGE_TABLE, TABLE, ruleset};
 
 use serde::{Deserialize, Serialize};
+
+use crate::ruleset::{Family, Table};
 
 /// The switches from which the fixed part of the ruleset follows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,19 +29,28 @@ pub struct RulesetSwitches {
     pub guard_forward_ipv4: bool,
     /// The same for IPv6.
     pub guard_forward_ipv6: bool,
+    /// IPv4 is neither filtered nor translated.
+    pub spares_ipv4: bool,
+    /// The same for IPv6.
+    pub spares_ipv6: bool,
+    /// What is routed is left to iptables: there is no table of the inet family.
+    pub bridged_alone: bool,
     /// The relay's user, which may open connections to our networks and to name servers only.
     pub relay_user: Option<u32>,
 }
 
 impl RulesetSwitches {
-    /// What stands for a ruleset that follows from no switches: no daemon asks for a relay that is
-    /// root (user 0).
-    pub const UNKNOWN: Self = Self {
-        userland_proxy: false,
-        bridge_netfilter_ipv4: false,
-        bridge_netfilter_ipv6: false,
-        guard_forward_ipv4: false,
-        guard_forward_ipv6: false,
-        relay_user: Some(0),
-    };
+    /// What stands for rules that follow from no switches (no daemon asks for a relay that is root, user 0), but of
+    /// which it can be told whom they leave alone.
+    pub fn unknown(found: &[Table]) -> Self {
+        let bridge = found.iter().find(|table| table.family == Family::Bridge);
+        let (spares_ipv4, spares_ipv6) = bridge.map_or((false, false), isolation::spares);
+        let bridged_alone = !found.iter().any(|table| table.family == Family::Inet);
+        Self { spares_ipv4, spares_ipv6, bridged_alone, relay_user: Some(0), ..Self::default() }
+    }
+
+    /// Whether a family is filtered and translated.
+    pub fn filters(&self, ipv4: bool) -> bool {
+        !(if ipv4 { self.spares_ipv4 } else { self.spares_ipv6 })
+    }
 }

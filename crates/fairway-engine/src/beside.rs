@@ -133,7 +133,7 @@ impl Engine {
         // That they cannot be read is said where they are read regularly.
         let legacy = legacy_tables().unwrap_or_default();
         let older = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));
-        let tables = tables.into_iter().chain(older).collect();
+        let tables = tables.into_iter().chain(older).map(Foreign::beside_ours).collect();
         {
             let mut known = self.beside.lock();
             known.tables = Arc::new(tables);

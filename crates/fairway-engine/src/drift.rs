@@ -3,6 +3,7 @@
 use fairway_core::model::HostFacts;
 use fairway_core::plan::{Difference, Key};
 use fairway_core::policy::SetName;
+use fairway_core::policy::iptables::RuleChain;
 
 /// Says what an object is.
 fn describe(key: &Key) -> String {
@@ -15,6 +16,12 @@ fn describe(key: &Key) -> String {
         Key::Veth(name) => format!("the interface {name}"),
         Key::Inside(sandbox) => format!("the inside of sandbox {}", sandbox.short()),
         Key::Routes(sandbox) => format!("the default routes of sandbox {}", sandbox.short()),
+        Key::Chain(chain) => {
+            format!("the {} chain {} {}", program(chain), chain.table.text(), chain.name)
+        }
+        Key::Rules(chain, _) => {
+            format!("a rule of the {} chain {} {}", program(chain), chain.table.text(), chain.name)
+        }
         Key::Element(set, _) => format!("an element of the set {}", SetName::text(*set)),
         Key::Socket(protocol, address) => format!("the port {address}/{protocol}"),
         Key::File(sandbox, name) => format!("the file {name:?} of sandbox {}", sandbox.short()),
@@ -22,6 +29,10 @@ fn describe(key: &Key) -> String {
         Key::View(sandbox) => format!("the view of sandbox {}", sandbox.short()),
         Key::HostServers => "the host's name servers".to_owned(),
     }
+}
+
+fn program(chain: &RuleChain) -> &'static str {
+    if chain.ipv4 { "iptables" } else { "ip6tables" }
 }
 
 /// Logs what had drifted, once for things of a kind.

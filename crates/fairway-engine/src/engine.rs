@@ -9,6 +9,7 @@ use fairway_core::Draw;
 use fairway_core::model::{HostFacts, ProcessIdentity, Protocol, SandboxId, Settings};
 use fairway_core::plan::{FileName, Plan, SocketUse, plan};
 use fairway_core::world::{Command, Journal, Record, UNKNOWN_EXIT_CODE, World};
+use fairway_kernel::iptables::Flavour;
 use fairway_kernel::namespace::Workers;
 use fairway_kernel::route::Links;
 use fairway_kernel::{host_facts, sysctl};
@@ -46,6 +47,8 @@ pub struct Options {
     pub exec_root: PathBuf,
     /// The settings in force.
     pub settings: Settings,
+    /// The flavour of iptables where that is the backend; none means the one that `iptables` has.
+    pub iptables: Option<Flavour>,
     /// Runs a relay on a listening socket.
     pub start_relay: StartRelay,
     /// How a process ended while no daemon ran, if whoever started it wrote it down beside the
@@ -131,7 +134,7 @@ impl Engine {
     /// Settings that do not fit what runs, a store that cannot be read, a kernel that lacks what is
     /// needed. What runs is left as it is then.
     pub fn open(options: Options) -> Result<Arc<Self>, EngineError> {
-        crate::requirements::check()?;
+        crate::requirements::check(&options.settings, options.iptables)?;
         create_directory(&options.data_root)?;
         create_directory(&options.exec_root)?;
         let path = options.data_root.join(STORE_FILE);
@@ -156,7 +159,7 @@ impl Engine {
         save_all(&store, &world)?;
         boundary("durable");
 
-        let firewall = Firewall::open().map_err(ApplyError::from)?;
+        let firewall = Firewall::open(options.iptables)?;
         let monitors = Monitors::open(&firewall)?;
         let (relay, held) =
             RelayLink::find_or_start(options.exec_root.join(RELAY_SOCKET), options.start_relay)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fairway_core::world::{Refusal, RefusalKind};
-use fairway_kernel::{namespace, nftables, process, route, sysctl};
+use fairway_kernel::{iptables, namespace, nftables, process, route, sysctl};
 use fairway_relay::client::ClientError;
 use fairway_store::StoreError;
 use thiserror::Error;
@@ -90,6 +90,9 @@ pub enum ApplyError {
     /// The firewall.
     #[error(transparent)]
     Firewall(#[from] nftables::Error),
+    /// The rules of iptables.
+    #[error(transparent)]
+    Iptables(#[from] iptables::Error),
     /// A namespace that is gone or another by now.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),

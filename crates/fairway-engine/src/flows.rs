@@ -48,12 +48,13 @@ impl Flows {
         work: impl FnOnce() -> T,
     ) -> T {
         let mut selectors = stale(difference);
-        let (new, gone) = (&difference.new, &difference.gone);
-        if new.contains_key(&Key::Ruleset) || gone.contains_key(&Key::Ruleset) {
+        let changed = [true, false].map(|ipv4| (ipv4, becomes_filtered(difference, ipv4)));
+        if changed.iter().any(|(_, becomes)| becomes.is_some()) {
             let ports = published();
-            let firewall = new.contains_key(&Key::Ruleset);
-            selectors
-                .extend(ports.into_iter().filter_map(|(protocol, at)| other_way(protocol, at, firewall)));
+            for (ipv4, firewall) in changed.into_iter().filter_map(|(ipv4, becomes)| Some((ipv4, becomes?))) {
+                let ports = ports.iter().filter(|(_, at)| at.is_ipv4() == ipv4);
+                selectors.extend(ports.filter_map(|(protocol, at)| other_way(*protocol, *at, firewall)));
+            }
         }
         if selectors.is_empty() {
             return work();
@@ -93,6 +94,18 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
         }
     }
     selectors
+}
+
+/// Whether a family has a firewall from now on, or none; nothing if that is as before.
+fn becomes_filtered(difference: &Difference, ipv4: bool) -> Option<bool> {
+    let filters = |object: Option<&Object>| match object {
+        Some(Object::Ruleset(switches)) => switches.filters(ipv4),
+        _ => false,
+    };
+    let other = difference.other.get(&Key::Ruleset);
+    let before = filters(difference.gone.get(&Key::Ruleset).or(other.map(|(old, _)| old)));
+    let after = filters(difference.new.get(&Key::Ruleset).or(other.map(|(_, new)| new)));
+    (before != after).then_some(after)
 }
 
 /// The flows to a port that are not as they would be if they began now that there is a firewall, or none.

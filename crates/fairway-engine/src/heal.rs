@@ -5,8 +5,9 @@ use std::sync::PoisonError;
 use fairway_core::plan::{Difference, Fragment, Key, Object};
 use fairway_relay::table::Record;
 
+use crate::boundary::boundary;
 use crate::observe::Depth;
-use crate::{ApplyError, Engine, EngineError};
+use crate::{Engine, EngineError};
 
 impl Engine {
     /// All objects of the Plan.
@@ -18,8 +19,10 @@ impl Engine {
     pub(crate) fn settle(&self, known: Vec<Record>) -> Result<(), EngineError> {
         let wanted = self.wanted();
         let found = self.observe(&wanted, &Depth::All(&known))?;
-        let difference = Difference::between(found, wanted);
+        let difference = Difference::between(found, wanted.clone());
         self.apply_stubbornly(difference)?;
+        self.firewall.sweep(&wanted);
+        boundary("swept");
         for (id, process, namespace) in self.running() {
             self.ends.watch(id, process, namespace.as_ref());
         }
@@ -50,7 +53,7 @@ impl Engine {
         let Err(error) = self.apply(&difference) else { return Ok(()) };
         tracing::warn!(%error, "not all could be made at once; going on one by one");
         // The firewall comes first and is all or nothing: without it nothing may be opened.
-        self.firewall.apply(&difference).map_err(ApplyError::from)?;
+        self.firewall.apply(&difference)?;
         for part in parts(difference) {
             if let Err(error) = self.apply(&part) {
                 tracing::error!(%error, "cannot be made; it is tried again");
@@ -95,7 +98,7 @@ impl Engine {
 }
 
 /// A difference in parts that can fail by themselves: one for each namespace, one for each other
-/// object. Elements of the firewall are left out; they were applied before.
+/// object. What is the firewall's is left out; it was applied before.
 fn parts(difference: Difference) -> Vec<Difference> {
     let mut parts: Vec<Difference> = Vec::new();
     let mut bridges = Vec::new();
@@ -109,7 +112,7 @@ fn parts(difference: Difference) -> Vec<Difference> {
     for (key, object) in difference.new {
         let part = |key, object| Difference { new: [(key, object)].into(), ..Difference::default() };
         match (whose(&object), &object) {
-            (_, Object::Element(_) | Object::Ruleset(_)) => {}
+            _ if is_firewall(&object) => {}
             (Some(inode), _) => {
                 sandboxes.entry(inode).or_default().new.insert(key, object);
             }
@@ -119,7 +122,7 @@ fn parts(difference: Difference) -> Vec<Difference> {
     }
     for (key, (old, new)) in difference.other {
         match (whose(&new), &new) {
-            (_, Object::Element(_) | Object::Ruleset(_)) => {}
+            _ if is_firewall(&new) => {}
             (Some(inode), _) => {
                 sandboxes.entry(inode).or_default().other.insert(key, (old, new));
             }
@@ -128,10 +131,11 @@ fn parts(difference: Difference) -> Vec<Difference> {
             }
         }
     }
-    let gone = difference
-        .gone
-        .into_iter()
-        .filter(|(_, object)| !matches!(object, Object::Element(_) | Object::Ruleset(_)));
+    let gone = difference.gone.into_iter().filter(|(_, object)| !is_firewall(object));
     let gone = Difference { gone: gone.collect(), ..Difference::default() };
     bridges.into_iter().chain(sandboxes.into_values()).chain(parts).chain([gone]).collect()
+}
+
+fn is_firewall(object: &Object) -> bool {
+    matches!(object, Object::Element(_) | Object::Ruleset(_) | Object::Chain | Object::Rules(_))
 }

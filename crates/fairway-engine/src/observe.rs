@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::model::{Namespace, NetworkId, SandboxId};
 use fairway_core::plan::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
-use fairway_core::policy::RulesetSwitches;
 use fairway_kernel::route::{Address, InsideState, Link, Mark, RouteEntry, observe_inside};
 use fairway_kernel::{namespace, sysctl};
 use fairway_relay::table::Record;
@@ -54,11 +53,7 @@ impl Engine {
     /// The kernel cannot be asked.
     pub(crate) fn observe(&self, wanted: &Fragment, depth: &Depth<'_>) -> Result<Fragment, ApplyError> {
         let mut observation = Observation { wanted, found: Fragment::new() };
-        let switches = wanted.get(&Key::Ruleset).and_then(|object| match object {
-            Object::Ruleset(switches) => Some(switches),
-            _ => None,
-        });
-        observation.found = self.observe_firewall(switches)?;
+        observation.found = self.firewall.observe(wanted)?;
         observe_sysctls(&mut observation);
         self.observe_links(&mut observation)?;
         self.observe_routes(&mut observation)?;
@@ -69,16 +64,6 @@ impl Engine {
             Depth::All(known) => self.observe_all(&mut observation, known),
         }
         Ok(observation.found)
-    }
-
-    fn observe_firewall(&self, switches: Option<&RulesetSwitches>) -> Result<Fragment, ApplyError> {
-        let found = self.firewall.observe(switches)?;
-        // Without a ruleset that is wanted its elements go with it.
-        let ruleset_goes = switches.is_none() && found.contains_key(&Key::Ruleset);
-        Ok(match ruleset_goes {
-            true => found.into_iter().filter(|(key, _)| *key == Key::Ruleset).collect(),
-            false => found,
-        })
     }
 
     fn observe_links(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {

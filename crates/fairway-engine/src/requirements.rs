@@ -1,17 +1,20 @@
 //! Whether the kernel has what is needed: tried, in a network namespace that is gone afterwards.
 
 use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use fairway_core::model::{EndpointId, MacAddress, NetworkId};
-use fairway_core::plan::{BridgeLink, VethLink};
+use fairway_core::model::{Backend, EndpointId, MacAddress, NetworkId, Settings};
+use fairway_core::plan::{BridgeLink, Difference, Key, Object, VethLink};
+use fairway_core::policy::iptables::{self, NetworkRules};
 use fairway_core::policy::{RulesetSwitches, ruleset};
 use fairway_kernel::conntrack::Conntrack;
+use fairway_kernel::iptables::{Flavour, Programs};
 use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_kernel::route::Links;
 use fairway_kernel::{namespace, system};
 use rustix::thread::UnshareFlags;
 
-use crate::EngineError;
+use crate::{ApplyError, EngineError};
 
 const BRIDGE: &str = "probe";
 
@@ -19,8 +22,10 @@ const BRIDGE: &str = "probe";
 ///
 /// # Errors
 /// [`EngineError::Kernel`] with what is missing.
-pub fn check() -> Result<(), EngineError> {
-    let probe = std::thread::Builder::new().name("requirements".to_owned()).spawn(try_all);
+pub fn check(settings: &Settings, flavour: Option<Flavour>) -> Result<(), EngineError> {
+    let settings = settings.clone();
+    let tries = move || try_all().and_then(|()| try_iptables(&settings, flavour));
+    let probe = std::thread::Builder::new().name("requirements".to_owned()).spawn(tries);
     let tried = probe.map_err(EngineError::Thread)?.join();
     tried.unwrap_or_else(|_| Err(lacks("a thread that lives", "it has panicked")))
 }
@@ -58,6 +63,47 @@ fn try_all() -> Result<(), EngineError> {
     Conntrack::open()
         .and_then(|conntrack| conntrack.flows(&HashSet::new()))
         .map_err(|error| lacks("connection tracking by netlink (CONFIG_NF_CT_NETLINK)", error))?;
+    Ok(())
+}
+
+/// Tries the matches and targets of all rules, where iptables is to have them.
+fn try_iptables(settings: &Settings, flavour: Option<Flavour>) -> Result<(), EngineError> {
+    for ipv4 in [true, false] {
+        if settings.backend_of(ipv4) != Some(Backend::Iptables) {
+            continue;
+        }
+        let programs = Programs::open(flavour).map_err(ApplyError::from)?;
+        let switches = RulesetSwitches { relay_user: settings.relay_user, ..RulesetSwitches::default() };
+        let mut host = iptables::host(ipv4, &switches);
+        host.rules.extend(iptables::network(
+            ipv4,
+            &NetworkRules {
+                bridge: BRIDGE,
+                subnet: None,
+                icc: false,
+                internal: false,
+                masquerade: true,
+                switches: &switches,
+            },
+        ));
+        host.rules.push(iptables::hairpin(match ipv4 {
+            true => Ipv4Addr::LOCALHOST.into(),
+            false => Ipv6Addr::LOCALHOST.into(),
+        }));
+        let chains = host.chains.into_iter().map(|chain| (Key::Chain(chain), Object::Chain));
+        let rules = host.rules.into_iter().map(|rules| {
+            let text = rules.text();
+            (Key::Rules(rules.chain, text), Object::Rules(rules.place))
+        });
+        let new = chains.chain(rules).collect();
+        let users = format!("*filter\n-N {}\nCOMMIT\n", iptables::USER);
+        let script = iptables::script(ipv4, &Difference { new, ..Difference::default() }, None);
+        for text in [Some(users), script].into_iter().flatten() {
+            programs.restore(ipv4, &text, |_| {}).map_err(|error| {
+                lacks("what iptables needs: raw, filter, nat, conntrack, addrtype, owner (CONFIG_IP_NF_*, CONFIG_NETFILTER_XT_*)", error)
+            })?;
+        }
+    }
     Ok(())
 }
 

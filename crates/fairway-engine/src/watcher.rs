@@ -203,7 +203,7 @@ impl Engine {
                 tracing::error!(%error, "there is no relay; it is tried again");
             }
         }
-        if self.sysctls_differ() {
+        if self.sysctls_differ() || self.firewall.differs() {
             self.heal_soon();
         }
         if self.legacy_tables_differ() {
@@ -325,7 +325,8 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
         let is_ours = |change: &nftables::Change| change.table == fairway_core::policy::TABLE;
         let (others, beside) = match tables.drain() {
             Ok(Noticed::Changes(changes)) => {
-                (changes.iter().any(is_ours), changes.iter().any(|change| !is_ours(change)))
+                let ours = |change: &&nftables::Change| engine.firewall.is_disturbed_by(change);
+                (changes.iter().any(|it| ours(&it)), changes.iter().any(|change| !is_ours(change)))
             }
             Ok(Noticed::TooMuch) => (true, true),
             Err(error) => {

@@ -22,7 +22,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> Result<()> {
     system::unshare(UnshareFlags::NEWNET)?;
     println!("largest transaction: {} bytes", Writer::open()?.limit());
-    let [table, _] = ruleset(&RulesetSwitches::default());
+    let tables = ruleset(&RulesetSwitches::default());
+    let table = tables.into_iter().next().ok_or("no tables")?;
     for present in [0, 10_000] {
         let mut writer = Writer::open()?;
         let mut transaction = Transaction::new();

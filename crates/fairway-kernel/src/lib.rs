@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod conntrack;
 pub mod host_facts;
+pub mod iptables;
 pub mod monitor;
 pub mod namespace;
 pub mod netlink;

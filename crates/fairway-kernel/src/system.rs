@@ -6,6 +6,7 @@ pub mod filter;
 pub mod inherit;
 pub mod packet;
 pub mod spawn;
+pub mod xtables;
 
 use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};

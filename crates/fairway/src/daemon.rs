@@ -1,6 +1,7 @@
 //! `fairway daemon`: the engine behind a socket.
 
 mod arguments;
+mod backend;
 mod configuration;
 mod control;
 mod file;
@@ -70,6 +71,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         data_root: configuration.data_root.clone(),
         exec_root: configuration.exec_root.clone(),
         settings: configuration.settings,
+        iptables: configuration.iptables,
         start_relay: Box::new(move |control| relay::start(control, user)),
         exit_record: Box::new(|log, process| {
             Ending::read(&log.with_extension("exit"), process).map(|ending| ending.code)

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Backend {
     /// nf_tables, by netlink.
     Nftables,
-    /// Nothing: the proxy carries what it can.
-    None,
+    /// iptables and ip6tables; what passes between the ports of a bridge is left to nf_tables.
+    Iptables,
 }
 
 /// A range that subnets of `size` bits are cut from when a network names none.
@@ -36,8 +36,12 @@ pub struct PacketMark {
 /// The daemon's flags, by dockerd's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// What programs the firewall (`--iptables=false`: none).
+    /// `--firewall-backend`: what programs the firewall, for the families that have one.
     pub backend: Backend,
+    /// `--iptables`: whether IPv4 is filtered and translated, whatever the backend.
+    pub iptables: bool,
+    /// `--ip6tables`: the same for IPv6.
+    pub ip6tables: bool,
     /// `--userland-proxy`.
     pub userland_proxy: bool,
     /// `--ip-forward`: switch forwarding on if it is off.
@@ -75,10 +79,25 @@ pub struct Settings {
     pub relay_user: Option<u32>,
 }
 
+impl Settings {
+    /// What filters and translates a family; none if nothing does, and the proxy alone carries.
+    pub fn backend_of(&self, ipv4: bool) -> Option<Backend> {
+        let on = if ipv4 { self.iptables } else { self.ip6tables };
+        on.then_some(self.backend)
+    }
+
+    /// Whether there is a firewall for a family at all.
+    pub fn filters(&self) -> bool {
+        self.iptables || self.ip6tables
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             backend: Backend::Nftables,
+            iptables: true,
+            ip6tables: true,
             userland_proxy: true,
             ip_forward: true,
             ip_forward_no_drop: false,

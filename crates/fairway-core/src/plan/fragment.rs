@@ -1,5 +1,6 @@
 //! What follows from a World for one owner.
 
+mod iptables;
 mod lan;
 mod routed;
 
@@ -18,7 +19,8 @@ use crate::model::{
     Sandbox, SandboxId,
 };
 use crate::names::{NameRecord, NameView, Upstreams};
-use crate::policy::{ElementKey, RulesetSwitches};
+use crate::policy::{ElementKey, RulesetSwitches, SetName};
+use crate::ruleset::Family;
 use crate::world::World;
 
 const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
@@ -72,13 +74,20 @@ impl Maker<'_> {
         self.objects.insert(key, object);
     }
 
-    /// Whether there is a firewall to put elements into.
-    fn filtered(&self) -> bool {
-        self.world.settings().backend == Backend::Nftables
+    /// Whether there is a table to put elements of a set into, and anything of the set's family is to be
+    /// filtered or translated.
+    fn has_set(&self, set: SetName) -> bool {
+        let settings = self.world.settings();
+        let table = set.family() == Family::Bridge || settings.backend == Backend::Nftables;
+        let family = match set.of_ipv4() {
+            Some(ipv4) => settings.backend_of(ipv4).is_some(),
+            None => settings.filters(),
+        };
+        table && family
     }
 
     fn element(&mut self, key: ElementKey, value: ElementValue, comment: &str) {
-        if self.filtered() {
+        if self.has_set(key.set) {
             let element = SetElement { value, comment: comment.to_owned() };
             self.add(Key::Element(key.set, key.bytes), Object::Element(element));
         }
@@ -86,6 +95,22 @@ impl Maker<'_> {
 
     fn member(&mut self, key: ElementKey) {
         self.element(key, ElementValue::None, "");
+    }
+
+    /// What the fixed part of the firewall follows from.
+    fn switches(&self) -> RulesetSwitches {
+        let (settings, host, journal) = (self.world.settings(), self.world.host(), self.world.journal());
+        RulesetSwitches {
+            userland_proxy: settings.userland_proxy,
+            bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
+            bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
+            guard_forward_ipv4: journal.switched_forwarding_ipv4,
+            guard_forward_ipv6: journal.switched_forwarding_ipv6,
+            spares_ipv4: !settings.iptables,
+            spares_ipv6: !settings.ip6tables,
+            bridged_alone: settings.backend == Backend::Iptables,
+            relay_user: settings.relay_user,
+        }
     }
 
     fn host(&mut self) -> Option<()> {
@@ -97,16 +122,10 @@ impl Maker<'_> {
             self.add(Key::Sysctl(IPV6_FORWARDING.to_owned()), Object::Sysctl("1".to_owned()));
         }
         self.add(Key::HostServers, Object::HostServers(host.nameservers.clone()));
-        if self.filtered() {
-            let switches = RulesetSwitches {
-                userland_proxy: settings.userland_proxy,
-                bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
-                bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
-                guard_forward_ipv4: journal.switched_forwarding_ipv4,
-                guard_forward_ipv6: journal.switched_forwarding_ipv6,
-                relay_user: settings.relay_user,
-            };
+        if settings.filters() {
+            let switches = self.switches();
             self.add(Key::Ruleset, Object::Ruleset(switches));
+            self.host_rules(&switches);
         }
         Some(())
     }
@@ -126,7 +145,7 @@ impl Maker<'_> {
             mac: bridge_mac(network),
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
-            route_localnet: self.filtered() && !settings.userland_proxy && network.enable_ipv4,
+            route_localnet: settings.iptables && !settings.userland_proxy && network.enable_ipv4,
             ipv6: network.enable_ipv6,
             parent: None,
         };
@@ -146,6 +165,7 @@ impl Maker<'_> {
             self.member(ElementKey::owned(subnet.gateway));
         }
         self.peers(network);
+        self.network_rules(network);
         self.add(Key::Bridge(bridge.name.clone()), Object::Bridge(bridge));
         Some(())
     }
@@ -228,6 +248,7 @@ impl Maker<'_> {
         let endpoint = self.world.endpoint(id)?;
         let network = self.world.network(endpoint.network)?;
         let sandbox = self.world.sandbox(endpoint.sandbox)?;
+        let settings = self.world.settings();
         let (allocation, namespace) = (endpoint.allocation.as_ref()?, sandbox.namespace()?);
         let addresses = allocation.addresses().filter_map(|address| {
             let subnet = network.subnet_for(address)?;
@@ -242,7 +263,7 @@ impl Maker<'_> {
             mac: allocation.mac,
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
-            hairpin: network.uplink.is_none() && self.filtered() && !self.world.settings().userland_proxy,
+            hairpin: network.uplink.is_none() && settings.filters() && !settings.userland_proxy,
         };
         self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
         self.guard(allocation);
@@ -279,6 +300,7 @@ impl Maker<'_> {
                 self.member(ElementKey::linked_ports(from, to, protocol, port));
                 for (from, to) in own.addresses().flat_map(|a| link.given.addresses().map(move |b| (a, b))) {
                     ElementKey::link(from, to, protocol, port).into_iter().for_each(|key| self.member(key));
+                    self.link_rules(network, from, to, protocol, port);
                 }
             }
         }
@@ -296,6 +318,7 @@ impl Maker<'_> {
             let other = self.world.publication_target(id, !ipv4).map(|(_, address)| address);
             if let (Some(target), Some(_)) = (direct, publications.peek()) {
                 self.member(ElementKey::hairpin(target));
+                self.hairpin_rules(target);
             }
             for publication in publications {
                 self.publish(sandbox, publication, direct, other);
@@ -325,6 +348,7 @@ impl Maker<'_> {
             if direct.is_some() {
                 let key = ElementKey::published(publication.protocol, at);
                 self.element(key, ElementValue::Target(to), &sandbox.name);
+                self.published_rules(publication.protocol, at, to);
             }
         }
     }

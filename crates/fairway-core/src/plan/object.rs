@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{EndpointId, MacAddress, Namespace, NetworkId, Protocol, SandboxId, Uplink};
 use crate::names::{NameRecord, NameView};
+use crate::policy::iptables::{Place, RuleChain};
 use crate::policy::{RulesetSwitches, SetName};
 
 /// Who an object belongs to. When the owner changes, its fragment is made anew, and no other.
@@ -172,6 +173,10 @@ pub enum Key {
     Inside(SandboxId),
     /// The default routes in a sandbox.
     Routes(SandboxId),
+    /// A chain of iptables that is ours.
+    Chain(RuleChain),
+    /// Rules of iptables that follow one another in a chain, one a line, as `iptables-save` writes them.
+    Rules(RuleChain, String),
     /// An element: set and raw key.
     Element(SetName, Vec<u8>),
     /// A port of the host.
@@ -205,6 +210,10 @@ pub enum Object {
     Inside(Namespace, bool),
     /// Default routes.
     Routes(InsideRoutes),
+    /// A chain.
+    Chain,
+    /// Rules, and where in their chain.
+    Rules(Place),
     /// An element of a set or map.
     Element(SetElement),
     /// A port.

@@ -137,6 +137,29 @@ impl SetName {
         matches!(self, Self::Peers4 | Self::Peers6)
     }
 
+    /// Whether it holds what concerns IPv4 (true) or IPv6 (false) alone; none if both.
+    pub const fn of_ipv4(self) -> Option<bool> {
+        match self {
+            Self::Links4
+            | Self::Ports4
+            | Self::Ports4At
+            | Self::Hairpin4
+            | Self::Owned4
+            | Self::Own4
+            | Self::Peers4
+            | Self::Open4 => Some(true),
+            Self::Links6
+            | Self::Ports6
+            | Self::Ports6At
+            | Self::Hairpin6
+            | Self::Owned6
+            | Self::Own6
+            | Self::Peers6
+            | Self::Open6 => Some(false),
+            _ => None,
+        }
+    }
+
     /// The family of the table that it is in.
     pub const fn family(self) -> Family {
         match self {

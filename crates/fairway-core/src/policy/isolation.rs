@@ -10,7 +10,7 @@ use super::rules::{
 };
 use super::{RulesetSwitches, SetName};
 use crate::model::Protocol;
-use crate::ruleset::{Chain, ChainKind, CtState, Family, Hook, Load, PayloadBase, RuleBuilder, rule};
+use crate::ruleset::{Chain, ChainKind, CtState, Family, Hook, Load, PayloadBase, RuleBuilder, Table, rule};
 
 /// The chain that decides about packets that stay within an isolated network.
 pub(super) const WITHIN: &str = "within-isolated";
@@ -72,15 +72,33 @@ pub(super) fn forward() -> Chain {
         .with([both.goto(BETWEEN_PORTS)])
 }
 
+fn unfiltered(kind: u16) -> RuleBuilder {
+    rule().ether_type(kind).accept().comment("not filtered")
+}
+
+/// Whether IPv4 and IPv6 are left alone by the rules that a table of the bridge family holds.
+pub(super) fn spares(table: &Table) -> (bool, bool) {
+    let chain = table.chains.iter().find(|chain| chain.name == BETWEEN_PORTS);
+    let has = |kind| {
+        let wanted = Chain::regular(BETWEEN_PORTS).with([unfiltered(kind)]);
+        chain.is_some_and(|chain| wanted.rules.iter().all(|rule| chain.rules.contains(rule)))
+    };
+    (has(ETHERTYPE_IPV4), has(ETHERTYPE_IPV6))
+}
+
 pub(super) fn between_ports(switches: &RulesetSwitches) -> Chain {
     use Load as L;
     // By the frame's own header: br_netfilter passes over frames with a tag, which a receiver takes as if
     // there were none when its number is 0.
-    let to_ip_hooks =
-        [(switches.bridge_netfilter_ipv4, ETHERTYPE_IPV4), (switches.bridge_netfilter_ipv6, ETHERTYPE_IPV6)];
-    let decided = to_ip_hooks.into_iter().filter(|(seen, _)| *seen);
-    let decided =
-        decided.map(|(_, kind)| rule().ether_type(kind).accept().comment("decided where it is forwarded"));
+    let families = [
+        (switches.bridge_netfilter_ipv4, switches.spares_ipv4, ETHERTYPE_IPV4),
+        (switches.bridge_netfilter_ipv6, switches.spares_ipv6, ETHERTYPE_IPV6),
+    ];
+    let decided = families.into_iter().filter(|(seen, spared, _)| *seen || *spared);
+    let decided = decided.map(|(_, spared, kind)| match spared {
+        true => unfiltered(kind),
+        false => rule().ether_type(kind).accept().comment("decided where it is forwarded"),
+    });
     let links = SetName::LinkedPorts.text();
     Chain::regular(BETWEEN_PORTS)
         .with([rule().ether_type(ETHERTYPE_ARP).accept()])

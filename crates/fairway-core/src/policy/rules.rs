@@ -30,7 +30,7 @@ const SAME: [Load; 2] = [Load::INPUT_NAME, Load::OUTPUT_NAME];
 pub(super) const ESTABLISHED: [CtState; 2] = [CtState::Established, CtState::Related];
 
 /// The tables that follow from the switches, with empty sets.
-pub fn ruleset(switches: &RulesetSwitches) -> [Table; 2] {
+pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
     let mut inet = Table::new(Family::Inet, TABLE);
     let mut bridge = Table::new(Family::Bridge, BRIDGE_TABLE);
     for table in [&mut inet, &mut bridge] {
@@ -52,8 +52,24 @@ pub fn ruleset(switches: &RulesetSwitches) -> [Table; 2] {
     if let Some(user) = switches.relay_user {
         inet.chains.extend(relay(user));
     }
-    bridge.chains = vec![guard(), isolation::forward(), isolation::between_ports(switches)];
-    [inet, bridge]
+    for chain in inet.chains.iter_mut().filter(|chain| chain.base.is_some()) {
+        let built = Chain::regular("").with(
+            spared(switches)
+                .map(|family| rule().family(family).accept().comment("neither filtered nor translated")),
+        );
+        chain.rules.splice(0..0, built.rules);
+    }
+    bridge.chains = vec![guard(switches), isolation::forward(), isolation::between_ports(switches)];
+    match switches.bridged_alone {
+        true => vec![bridge],
+        false => vec![inet, bridge],
+    }
+}
+
+/// The families that are left alone.
+pub(super) fn spared(switches: &RulesetSwitches) -> impl Iterator<Item = Family> + use<> {
+    let families = [(switches.spares_ipv4, Family::Ip), (switches.spares_ipv6, Family::Ip6)];
+    families.into_iter().filter(|(spared, _)| *spared).map(|(_, family)| family)
 }
 
 /// A name as the kernel compares it: padded to IFNAMSIZ.
@@ -260,8 +276,9 @@ fn relay(user: u32) -> [Chain; 2] {
     [entry, rules]
 }
 
-/// A sandbox may not use an address that belongs to another endpoint or to the gateway.
-fn guard() -> Chain {
+/// A sandbox may not use an address that belongs to another endpoint or to the gateway. Hardware addresses are
+/// guarded in frames of every kind: who has them is the same for all.
+fn guard(switches: &RulesetSwitches) -> Chain {
     use Load as L;
     let ours = rule().is_not(L::INPUT_NAME, HOST_INTERFACE_PREFIX.as_bytes().to_vec()).accept();
     let claims = |rule: RuleBuilder, claim: Load, owned: SetName, own: SetName, what: &str| {
@@ -278,15 +295,21 @@ fn guard() -> Chain {
     let (ipv4, arp) = (|| carries(ETHERTYPE_IPV4), || carries(ETHERTYPE_ARP));
     let ipv6 = || carries(ETHERTYPE_IPV6);
     let advertisement = ipv6().icmpv6().is(L::ICMPV6_TYPE, [ICMPV6_NEIGHBOUR_ADVERTISEMENT]);
-    Chain::base("guard", ChainKind::Filter, Hook::Prerouting, GUARD_PRIORITY).with([
+    let chain = Chain::base("guard", ChainKind::Filter, Hook::Prerouting, GUARD_PRIORITY).with([
         ours.comment("no port of a sandbox"),
         carries(ETHERTYPES_VLAN[0]).counter().drop().comment("a tag behind a tag hides what follows"),
         carries(ETHERTYPES_VLAN[1]).counter().drop().comment("a tag behind a tag hides what follows"),
         claims(rule(), L::ETHER_SOURCE, macs, own_macs, "another's MAC"),
+    ]);
+    let of_ipv4 = [
         claims(ipv4(), L::IP_SOURCE, SetName::Owned4, SetName::Own4, "another's address"),
         claims(arp(), L::ARP_SENDER_ETHER, macs, own_macs, "another's MAC by ARP"),
         claims(arp(), L::ARP_SENDER_IP, SetName::Owned4, SetName::Own4, "another's address by ARP"),
+    ];
+    let of_ipv6 = [
         claims(ipv6(), L::IP6_SOURCE, SetName::Owned6, SetName::Own6, "another's IPv6 address"),
         claims(advertisement, L::ND_TARGET, SetName::Owned6, SetName::Own6, "another's address by ND"),
-    ])
+    ];
+    let chain = if switches.spares_ipv4 { chain } else { chain.with(of_ipv4) };
+    if switches.spares_ipv6 { chain } else { chain.with(of_ipv6) }
 }

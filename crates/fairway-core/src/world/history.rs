@@ -9,8 +9,8 @@ use super::SubnetRequest;
 use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
 use crate::Draw;
 use crate::model::{
-    EndpointRequest, HostFacts, MacAddress, Namespace, PacketMark, PortRange, ProcessIdentity, Protocol,
-    PublishRequest, SandboxKind, SandboxOptions, Settings, UnpublishRequest, Uplink, UplinkRoute,
+    Backend, EndpointRequest, HostFacts, MacAddress, Namespace, PacketMark, PortRange, ProcessIdentity,
+    Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings, UnpublishRequest, Uplink, UplinkRoute,
 };
 
 /// Networks, and the last byte of the address that is asked for there.
@@ -63,7 +63,7 @@ pub enum Step {
     },
     Settings {
         proxy: bool,
-        firewall: bool,
+        firewall: (bool, bool, bool),
         masquerade: bool,
         forward: bool,
         bridged: bool,
@@ -111,8 +111,8 @@ pub fn step() -> impl Strategy<Value = Step> {
                 sandbox, host, container, udp, loopback
             }),
         2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
-        1 => prop::array::uniform7(any::<bool>()).prop_map(
-            |[proxy, firewall, masquerade, forward, bridged, icc, direct]| Step::Settings {
+        1 => (prop::array::uniform6(any::<bool>()), any::<(bool, bool, bool)>()).prop_map(
+            |([proxy, masquerade, forward, bridged, icc, direct], firewall)| Step::Settings {
                 proxy, firewall, masquerade, forward, bridged, icc, direct
             }
         ),
@@ -354,8 +354,9 @@ impl World {
             },
             Step::Settings { proxy, firewall, masquerade, forward, bridged, icc, direct } => {
                 self.settings.userland_proxy = proxy;
-                self.settings.backend =
-                    if firewall { crate::model::Backend::Nftables } else { crate::model::Backend::None };
+                let (nftables, ipv4, ipv6) = firewall;
+                self.settings.backend = if nftables { Backend::Nftables } else { Backend::Iptables };
+                (self.settings.iptables, self.settings.ip6tables) = (ipv4, ipv6);
                 self.settings.masquerade = masquerade;
                 self.settings.icc = icc;
                 self.settings.allow_direct_routing = direct;

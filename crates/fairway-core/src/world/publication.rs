@@ -67,7 +67,8 @@ impl World {
             return Ok((Vec::new(), vec![warning]));
         }
         let publications = self.decide_further(sandbox, Vec::new(), &requests, avoid, draw)?;
-        Ok((publications, self.not_forwarded(sandbox).into_iter().collect()))
+        let warning = self.not_forwarded(sandbox, &publications);
+        Ok((publications, warning.into_iter().collect()))
     }
 
     /// What to say of a sandbox whose ports nobody would reach, for it has no way out.
@@ -102,15 +103,24 @@ impl World {
         Ok(choice.decided)
     }
 
-    /// What to say where nothing forwards.
-    pub(super) fn not_forwarded(&self, sandbox: &Sandbox) -> Option<String> {
-        (!self.settings.userland_proxy && self.settings.backend == crate::model::Backend::None)
-            .then(|| {
-                format!(
-                    "Published ports of {} are held but not forwarded: the daemon runs with --iptables=false and --userland-proxy=false",
-                    sandbox.name
-                )
-            })
+    /// What to say where nothing forwards what is published.
+    pub(super) fn not_forwarded(&self, sandbox: &Sandbox, publications: &[Publication]) -> Option<String> {
+        let held = |ipv4: bool| {
+            publications.iter().any(|publication| publication.host_address.is_ipv4() == ipv4)
+                && self.publication_target(sandbox.id, ipv4).is_some()
+                && self.settings.backend_of(ipv4).is_none()
+        };
+        let flags = match (held(true), held(false)) {
+            _ if self.settings.userland_proxy => return None,
+            (false, false) => return None,
+            (true, false) => "--iptables=false",
+            (false, true) => "--ip6tables=false",
+            (true, true) => "--iptables=false, --ip6tables=false",
+        };
+        Some(format!(
+            "Published ports of {} are held but not forwarded: the daemon runs with {flags} and --userland-proxy=false",
+            sandbox.name
+        ))
     }
 }
 

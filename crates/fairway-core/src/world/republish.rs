@@ -50,7 +50,7 @@ impl World {
                 let decided = std::mem::take(&mut sandbox.publications);
                 sandbox.publications = self.decide_further(&sandbox, decided, &requests, avoid, draw)?;
                 change.published = sandbox.publications[before..].to_vec();
-                change.warnings.extend(self.not_forwarded(&sandbox));
+                change.warnings.extend(self.not_forwarded(&sandbox, &change.published));
             }
         } else {
             self.check_among_themselves(&sandbox, &requests)?;

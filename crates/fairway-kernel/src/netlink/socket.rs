@@ -43,6 +43,8 @@ pub struct Message {
     pub kind: u16,
     /// Its flags.
     pub flags: u16,
+    /// The port of the socket that it is due to: of a notification, whose doing it tells.
+    pub port: u32,
     /// What follows the netlink header.
     pub payload: Vec<u8>,
 }
@@ -206,7 +208,9 @@ impl Socket {
     /// [`Error::Unsteady`] when it changes again and again; [`Error::Refused`]; else when the
     /// exchange itself fails.
     pub fn dump(&self, request: &mut Batch) -> Result<Vec<Message>, Error> {
-        self.dump_map(request, |kind, payload| Some(Message { kind, flags: 0, payload: payload.to_vec() }))
+        self.dump_map(request, |kind, payload| {
+            Some(Message { kind, flags: 0, port: 0, payload: payload.to_vec() })
+        })
     }
 
     /// As [`Self::dump`], and keeps of each part, given as its type and what follows the netlink
@@ -333,22 +337,24 @@ struct Header {
     kind: u16,
     flags: u16,
     sequence: u32,
+    port: u32,
 }
 
 impl Header {
     fn read(bytes: &[u8]) -> Result<Self, Error> {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] =
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] =
             *bytes.first_chunk().ok_or(Error::Malformed("it ends within a header"))?;
         Ok(Self {
             length: u32::from_ne_bytes([a, b, c, d]) as usize,
             kind: u16::from_ne_bytes([e, f]),
             flags: u16::from_ne_bytes([g, h]),
             sequence: u32::from_ne_bytes([i, j, k, l]),
+            port: u32::from_ne_bytes([m, n, o, p]),
         })
     }
 
     fn message(&self, body: &[u8]) -> Message {
-        Message { kind: self.kind, flags: self.flags, payload: body.to_vec() }
+        Message { kind: self.kind, flags: self.flags, port: self.port, payload: body.to_vec() }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Change {
     pub table: String,
     /// The program that did it, as far as the kernel tells.
     pub program: Option<String>,
+    /// The netlink port by which it was done: most programs have that of their process id.
+    pub port: u32,
 }
 
 /// What was heard.
@@ -84,7 +86,7 @@ impl Monitor {
             let family = heard.payload.first().copied().and_then(Family::from_number);
             // The first attribute of every kind of object is the name of its table.
             if let (Some(family), Some(table)) = (family, decode::text(attributes, n::table::NAME)) {
-                pending.insert(Change { family, table, program: None });
+                pending.insert(Change { family, table, program: None, port: heard.port });
             }
         }
         changes.extend(pending);

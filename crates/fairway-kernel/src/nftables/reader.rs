@@ -156,6 +156,18 @@ impl Reader {
         }
     }
 
+    /// The names of all chains of a family, each behind that of its table.
+    ///
+    /// # Errors
+    /// If the exchange fails.
+    pub fn chain_names(&self, family: Family) -> Result<Vec<(String, String)>, Error> {
+        let replies = self.dump(message::GET_CHAIN, family.number(), "chains", |_| {})?;
+        let names = replies.iter().map(attributes).filter_map(|chain| {
+            Some((decode::text(chain, n::chain::TABLE)?, decode::text(chain, n::chain::NAME)?))
+        });
+        Ok(names.collect())
+    }
+
     fn chains(&self, family: Family, table: &str) -> Result<Vec<Chain>, Error> {
         let replies = self.dump(message::GET_CHAIN, family.number(), "chains", |_| {})?;
         let own = replies

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fairway_core::model::AddressPool;
+use fairway_core::model::Backend;
 use fairway_core::model::parse::address_pool;
+use fairway_kernel::iptables::Flavour;
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
+use super::backend::{backend, flavour, named_backend, named_flavour};
 use super::ignored::Ignored;
 
 /// The daemon's flags. Each is also a key of the configuration file.
@@ -47,9 +50,20 @@ pub struct DaemonArguments {
     /// Where ports are published when no address is given [default: 0.0.0.0]
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<IpAddr>,
-    /// Program the firewall [default: true]
+    /// What programs the firewall: nftables or iptables [default: nftables]
+    #[arg(long, value_name = "BACKEND", value_parser = backend)]
+    #[serde(default, deserialize_with = "named_backend")]
+    pub firewall_backend: Option<Backend>,
+    /// Kind of iptables to use: nft or legacy [default: that of the host's iptables]
+    #[arg(long, value_name = "KIND", value_parser = flavour)]
+    #[serde(default, deserialize_with = "named_flavour")]
+    pub iptables_flavour: Option<Flavour>,
+    /// Filter and translate IPv4 [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub iptables: Option<bool>,
+    /// Filter and translate IPv6 [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub ip6tables: Option<bool>,
     /// Carry published ports on loopback and between sandboxes in user space [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub userland_proxy: Option<bool>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fairway_core::model::parse::packet_mark;
 use fairway_core::model::{Backend, PacketMark, Settings};
+use fairway_kernel::iptables::Flavour;
 use thiserror::Error;
 
 use super::arguments::DaemonArguments;
@@ -76,6 +77,8 @@ pub struct Configuration {
     pub exec_root: PathBuf,
     /// Where to write the process id.
     pub pid_file: Option<PathBuf>,
+    /// The flavour of iptables, where one is asked for.
+    pub iptables: Option<Flavour>,
     /// What the engine decides with.
     pub settings: Settings,
 }
@@ -108,8 +111,11 @@ impl DaemonArguments {
             data_root: all.data_root.unwrap_or_else(|| PathBuf::from("/var/lib/fairway")),
             exec_root: all.exec_root.unwrap_or_else(|| PathBuf::from(EXEC_ROOT)),
             pid_file: all.pidfile,
+            iptables: all.iptables_flavour,
             settings: Settings {
-                backend: if all.iptables.unwrap_or(true) { Backend::Nftables } else { Backend::None },
+                backend: all.firewall_backend.unwrap_or(Backend::Nftables),
+                iptables: all.iptables.unwrap_or(true),
+                ip6tables: all.ip6tables.unwrap_or(true),
                 userland_proxy: all.userland_proxy.unwrap_or(true),
                 ip_forward: all.ip_forward.unwrap_or(true),
                 ip_forward_no_drop: all.ip_forward_no_drop.unwrap_or(false),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
 use fairway_core::beside::{Obstacle, Path};
-use fairway_core::model::{Backend, NetworkId, NetworkMode, SandboxId, Settings};
+use fairway_core::model::{NetworkId, NetworkMode, SandboxId, Settings};
 use fairway_core::plan::FileName;
 use fairway_core::world::{Change, Command, CreateSandbox, RefusalKind, World};
 use fairway_engine::{Engine, EngineError};
@@ -79,9 +79,16 @@ fn signal(text: &str) -> Result<Signal, Failure> {
 
 /// What users should know of the settings in force.
 fn warnings(settings: &Settings) -> Vec<String> {
-    let held = settings.backend == Backend::None && !settings.userland_proxy;
-    let text = "published ports are held but not forwarded: the daemon runs with --iptables=false and --userland-proxy=false";
-    held.then(|| text.to_owned()).into_iter().collect()
+    let flags = match (settings.iptables, settings.ip6tables) {
+        _ if settings.userland_proxy => return Vec::new(),
+        (true, true) => return Vec::new(),
+        (false, true) => "--iptables=false",
+        (true, false) => "--ip6tables=false",
+        (false, false) => "--iptables=false, --ip6tables=false",
+    };
+    vec![format!(
+        "published ports are held but not forwarded: the daemon runs with {flags} and --userland-proxy=false"
+    )]
 }
 
 impl Control for EngineControl {

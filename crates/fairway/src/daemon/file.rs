@@ -45,7 +45,9 @@ impl DaemonArguments {
         let merged = either! {
             data_root: "data-root", exec_root: "exec-root", pidfile: "pidfile", bip: "bip",
             fixed_cidr: "fixed-cidr", default_gateway: "default-gateway",
-            default_address_pool: "default-address-pools", mtu: "mtu", ip: "ip", iptables: "iptables",
+            default_address_pool: "default-address-pools", mtu: "mtu", ip: "ip",
+            firewall_backend: "firewall-backend", iptables_flavour: "iptables-flavour", iptables: "iptables",
+            ip6tables: "ip6tables",
             userland_proxy: "userland-proxy", ip_forward: "ip-forward", ip_masq: "ip-masq", icc: "icc", dns: "dns",
             dns_search: "dns-search", dns_opt: "dns-opts", relay_user: "relay-user", hosts: "hosts",
             level: "log-level", ip_forward_no_drop: "ip-forward-no-drop",

@@ -10,6 +10,7 @@ use fairway_api::types::{
     NetworkCreate, NetworkInspect, PortBinding, PortMap,
 };
 use fairway_api::{Client, ClientError};
+use fairway_kernel::iptables::{Flavour, Programs};
 use fairway_kernel::namespace;
 use fairway_lab::{Host, Lab, Lan, Place, Process};
 
@@ -23,6 +24,26 @@ pub const LAN: &str = "10.10.50.1";
 pub const HOST6: &str = "fd50::99";
 /// The same by IPv6.
 pub const LAN6: &str = "fd50::1";
+
+/// The flags of a firewall backend: `nftables`, or iptables by its flavour, `nft` or `legacy`.
+///
+/// # Panics
+/// When the programs of the flavour are not installed.
+pub fn backend(name: &str) -> &'static [&'static str] {
+    let (flags, flavour): (&[&str], _) = match name {
+        "nftables" => return &[],
+        "nft" => (&["--firewall-backend=iptables", "--iptables-flavour=nft"], Flavour::Nft),
+        "legacy" => (&["--firewall-backend=iptables", "--iptables-flavour=legacy"], Flavour::Legacy),
+        other => panic!("no backend is called {other}"),
+    };
+    Programs::open(Some(flavour)).expect("this test needs iptables: apt-get install iptables");
+    flags
+}
+
+/// Flags as the daemon takes them.
+pub fn texts(flags: &[String]) -> Vec<&str> {
+    flags.iter().map(String::as_str).collect()
+}
 
 /// Two hosts on a LAN, and the daemon on one of them.
 pub struct Stage {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fairway_lab::{Lab, Outcome, Place, Question, Server, serve_tcp};
 
-use crate::harness::{HOST, Sandbox, Stage};
+use crate::harness::{HOST, Sandbox, Stage, backend, texts};
 
 const TABLE: &str = include_str!("../data/docker-matrix.tsv");
 
@@ -22,12 +22,15 @@ pub struct Mode {
     pub iptables: bool,
     pub proxy: bool,
     pub bridge_netfilter: bool,
+    /// As for [`backend`].
+    pub backend: &'static str,
 }
 
 impl Mode {
     /// The daemon's flags.
-    pub fn flags(self) -> [String; 2] {
-        [format!("--iptables={}", self.iptables), format!("--userland-proxy={}", self.proxy)]
+    pub fn flags(self) -> Vec<String> {
+        let flags = [format!("--iptables={}", self.iptables), format!("--userland-proxy={}", self.proxy)];
+        flags.into_iter().chain(backend(self.backend).iter().map(|flag| (*flag).to_owned())).collect()
     }
 }
 
@@ -93,7 +96,7 @@ impl Players {
     pub fn new(lab: &Lab, mode: Mode) -> Players {
         let mut stage = Stage::before_daemon(lab);
         stage.host.set_bridge_netfilter(mode.bridge_netfilter).unwrap();
-        stage.daemon.launch(&mode.flags().each_ref().map(String::as_str));
+        stage.daemon.launch(&texts(&mode.flags()));
         stage.daemon.wait_until_ready();
         stage.network("usr");
         stage.network("other");
@@ -168,23 +171,38 @@ fn check(lab: &Lab, mode: Mode) {
 }
 
 macro_rules! modes {
-    ($($name:ident: $iptables:literal $proxy:literal $bridge_netfilter:literal;)*) => {$(
+    ($($name:ident: $iptables:literal $proxy:literal $bridge_netfilter:literal $backend:literal;)*) => {$(
         #[test]
         fn $name() {
-            let mode = Mode { iptables: $iptables, proxy: $proxy, bridge_netfilter: $bridge_netfilter };
+            let mode = Mode {
+                iptables: $iptables,
+                proxy: $proxy,
+                bridge_netfilter: $bridge_netfilter,
+                backend: $backend,
+            };
             fairway_lab::run(|lab| check(lab, mode));
         }
     )*};
 }
 
 modes! {
-    //                                               iptables proxy br_netfilter
-    with_the_proxy:                                  true     true  true;
-    with_the_proxy_and_bridges_unseen:               true     true  false;
-    without_the_proxy:                               true     false true;
-    without_the_proxy_and_bridges_unseen:            true     false false;
-    by_the_proxy_alone:                              false    true  true;
-    by_the_proxy_alone_and_bridges_unseen:           false    true  false;
-    without_any_help:                                false    false true;
-    without_any_help_and_bridges_unseen:             false    false false;
+    //                                               iptables proxy br_netfilter backend
+    with_the_proxy:                                  true     true  true         "nftables";
+    with_the_proxy_and_bridges_unseen:               true     true  false        "nftables";
+    without_the_proxy:                               true     false true         "nftables";
+    without_the_proxy_and_bridges_unseen:            true     false false        "nftables";
+    by_the_proxy_alone:                              false    true  true         "nftables";
+    by_the_proxy_alone_and_bridges_unseen:           false    true  false        "nftables";
+    without_any_help:                                false    false true         "nftables";
+    without_any_help_and_bridges_unseen:             false    false false        "nftables";
+    by_iptables_with_the_proxy:                      true     true  true         "nft";
+    by_iptables_with_the_proxy_and_bridges_unseen:   true     true  false        "nft";
+    by_iptables_without_the_proxy:                   true     false true         "nft";
+    by_iptables_without_the_proxy_bridges_unseen:    true     false false        "nft";
+    by_legacy_iptables_with_the_proxy:               true     true  true         "legacy";
+    by_legacy_iptables_with_the_proxy_bridges_unseen: true    true  false        "legacy";
+    by_legacy_iptables_without_the_proxy:            true     false true         "legacy";
+    by_legacy_iptables_alone_and_bridges_unseen:     true     false false        "legacy";
+    by_the_proxy_alone_whatever_the_backend:         false    true  true         "nft";
+    without_any_help_whatever_the_backend:           false    false true         "legacy";
 }

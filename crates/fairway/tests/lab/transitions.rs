@@ -10,7 +10,7 @@ use fairway_core::ruleset::{Chain, ChainKind, CtState, Family, Hook, Table, prio
 use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_lab::{DatagramFlow, Lab, Outcome, Place, Server, serve_datagrams, serve_echo};
 
-use crate::harness::{HOST, ports};
+use crate::harness::{HOST, ports, texts};
 use crate::kernel_state::{assert_same, make_anew, observe};
 use crate::matrix::{Mode, Players, rows};
 
@@ -21,8 +21,8 @@ const SILENCE: Duration = Duration::from_millis(700);
 /// Each pair of different modes once, each in both directions: the ends of what follows upon another.
 const TOUR: [usize; 13] = [0, 1, 0, 2, 0, 3, 1, 2, 1, 3, 2, 3, 0];
 
-fn mode(number: usize, bridge_netfilter: bool) -> Mode {
-    Mode { iptables: number < 2, proxy: number.is_multiple_of(2), bridge_netfilter }
+fn mode(number: usize, bridge_netfilter: bool, backend: &'static str) -> Mode {
+    Mode { iptables: number < 2, proxy: number.is_multiple_of(2), bridge_netfilter, backend }
 }
 
 fn name(mode: Mode) -> String {
@@ -107,8 +107,8 @@ fn track() {
     Writer::open().unwrap().commit(transaction).unwrap();
 }
 
-fn check(lab: &Lab, bridge_netfilter: bool, tracked: bool) {
-    let mode = |number| mode(number, bridge_netfilter);
+fn check(lab: &Lab, bridge_netfilter: bool, tracked: bool, backend: &'static str) {
+    let mode = |number| mode(number, bridge_netfilter, backend);
     let mut players = Players::new(lab, mode(TOUR[0]));
     let _echoes: [Server; 2] = [&players.d1, &players.u1].map(|it| serve_echo(it, "0.0.0.0:81").unwrap());
     let _datagrams = serve_datagrams(&players.d1, "0.0.0.0:53").unwrap();
@@ -143,7 +143,7 @@ fn check(lab: &Lab, bridge_netfilter: bool, tracked: bool) {
         let what = format!("{} after {}", name(to), name(from));
         println!("{what}");
         let connections = connections(&players, from);
-        players.stage.daemon.restart(&to.flags().each_ref().map(String::as_str));
+        players.stage.daemon.restart(&texts(&to.flags()));
         players.check(&rows(to));
         for connection in connections.iter().filter(|it| it.lives_in(to)) {
             connection.echo().unwrap_or_else(|error| panic!("{}, {what}: {error}", connection.what));
@@ -167,7 +167,7 @@ fn check(lab: &Lab, bridge_netfilter: bool, tracked: bool) {
             ("o1", (*players.o1).clone()),
         ];
         let places = places.each_ref().map(|(name, place)| (*name, place));
-        make_anew(&mut players.stage, &flags.each_ref().map(String::as_str), &places);
+        make_anew(&mut players.stage, &texts(&flags), &places);
         let fresh = seen(players);
         for (what, _, found) in arrivals.iter().filter(|(_, arrived, _)| *arrived == number) {
             assert_same(what, found, &fresh);
@@ -177,10 +177,20 @@ fn check(lab: &Lab, bridge_netfilter: bool, tracked: bool) {
 
 #[test]
 fn all_twelve_keep_what_runs_and_leave_nothing_of_the_old() {
-    fairway_lab::run(|lab| check(lab, true, false));
+    fairway_lab::run(|lab| check(lab, true, false, "nftables"));
 }
 
 #[test]
 fn all_twelve_with_bridges_unseen_and_a_firewall_of_the_hosts_own() {
-    fairway_lab::run(|lab| check(lab, false, true));
+    fairway_lab::run(|lab| check(lab, false, true, "nftables"));
+}
+
+#[test]
+fn all_twelve_by_iptables() {
+    fairway_lab::run(|lab| check(lab, true, true, "nft"));
+}
+
+#[test]
+fn all_twelve_by_legacy_iptables() {
+    fairway_lab::run(|lab| check(lab, false, false, "legacy"));
 }

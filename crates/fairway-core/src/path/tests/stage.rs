@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::Draw;
 use crate::model::{
-    Backend, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol,
-    PublishRequest, SandboxKind, SandboxOptions, Settings,
+    EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol, PublishRequest,
+    SandboxKind, SandboxOptions, Settings,
 };
 use crate::path::{Interface, Listener, Machine, Scene, add_default, add_interface, bare, planned};
 use crate::plan::plan;
@@ -57,7 +57,7 @@ impl Stage {
         let mut draw = Draw::new(1);
         let mut apply = |command| world.apply(command, 0, &mut draw).unwrap();
         let settings = Settings {
-            backend: if mode.iptables { Backend::Nftables } else { Backend::None },
+            iptables: mode.iptables,
             userland_proxy: mode.proxy,
             relay_user: Some(61_137),
             ..Settings::default()

@@ -22,7 +22,8 @@ fn the_file_has_dockerds_keys() {
         "default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "live-restore": true}"#;
     let configuration = with(text, DaemonArguments::default()).unwrap();
     assert_eq!(configuration.socket, Path::new("/x.sock"));
-    assert_eq!(configuration.settings.backend, Backend::None);
+    assert_eq!(configuration.settings.backend_of(true), None);
+    assert_eq!(configuration.settings.backend_of(false), Some(Backend::Nftables));
     assert_eq!(configuration.settings.bridge_address, "10.1.0.1/24".parse().ok());
     assert_eq!(configuration.settings.address_pools.len(), 1);
 }

@@ -1,0 +1,242 @@
+//! Which chains there are, and what is in them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::Place::{First, Last};
+use super::{OWN, RuleChain, RuleTable, Rules, USER};
+use crate::model::Protocol;
+use crate::policy::RulesetSwitches;
+
+const STAGE_1: &str = "FAIRWAY-ISOLATION-STAGE-1";
+const STAGE_2: &str = "FAIRWAY-ISOLATION-STAGE-2";
+pub(super) const FORWARD: &str = "FAIRWAY-FORWARD";
+/// Where flows end that are forwarded between interfaces of which none is ours.
+const GUARD: &str = "FAIRWAY-GUARD";
+const RELAY: &str = "FAIRWAY-RELAY";
+/// Where translations of what arrives begin; what the host itself asks for goes to `FAIRWAY` at once.
+const PREROUTING: &str = "FAIRWAY-PREROUTING";
+const POSTROUTING: &str = "FAIRWAY-POSTROUTING";
+
+const ESTABLISHED: &str = "-m conntrack --ctstate RELATED,ESTABLISHED";
+/// Translated to what is published: conntrack's status of the flow, for packets both ways.
+const TRANSLATED: &str = "-m conntrack --ctstate DNAT";
+
+/// The chains of a family, and the groups that are there whatever networks there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Our chains.
+    pub chains: Vec<RuleChain>,
+    /// The jumps to them, and what is fixed within them.
+    pub rules: Vec<Rules>,
+}
+
+struct Family {
+    ipv4: bool,
+}
+
+impl Family {
+    fn raw(&self, name: &str) -> RuleChain {
+        RuleChain::new(self.ipv4, RuleTable::Raw, name)
+    }
+
+    fn filter(&self, name: &str) -> RuleChain {
+        RuleChain::new(self.ipv4, RuleTable::Filter, name)
+    }
+
+    fn nat(&self, name: &str) -> RuleChain {
+        RuleChain::new(self.ipv4, RuleTable::Nat, name)
+    }
+}
+
+/// What a family has for the host itself.
+pub fn host(ipv4: bool, switches: &RulesetSwitches) -> Host {
+    let of = Family { ipv4 };
+    let (guard, bridged) = match ipv4 {
+        true => (switches.guard_forward_ipv4, switches.bridge_netfilter_ipv4),
+        false => (switches.guard_forward_ipv6, switches.bridge_netfilter_ipv6),
+    };
+    let mut chains: Vec<RuleChain> =
+        [USER, STAGE_1, STAGE_2, FORWARD, OWN].map(|name| of.filter(name)).into();
+    chains.extend([OWN, PREROUTING, POSTROUTING].map(|name| of.nat(name)));
+    let mut rules = Vec::new();
+
+    let mut forward = vec![jump(USER), jump(STAGE_1), jump(FORWARD)];
+    if guard {
+        forward.push(jump(GUARD));
+        chains.push(of.filter(GUARD));
+        // Without br_netfilter no bridged packet comes here, and asking would load it.
+        let passing = bridged.then_some("-m physdev --physdev-is-bridged -j RETURN");
+        rules.push(Rules::new(of.filter(GUARD), Last, passing.into_iter().chain(["-j DROP"])));
+    }
+    rules.push(Rules::new(of.filter("FORWARD"), First, forward));
+
+    if let Some(user) = switches.relay_user {
+        chains.push(of.filter(RELAY));
+        let owned = format!("-m owner --uid-owner {user} -j {RELAY}");
+        rules.push(Rules::new(of.filter("OUTPUT"), First, [owned]));
+        let dns = |protocol: &str| format!("-p {protocol} -m {protocol} --dport 53 -j RETURN");
+        let allowed = [format!("{ESTABLISHED} -j RETURN"), dns("udp"), dns("tcp"), "-j DROP".to_owned()];
+        rules.push(Rules::new(of.filter(RELAY), Last, allowed));
+    }
+
+    // With the proxy loopback is its business. IPv6 has no route_localnet.
+    let others = match (ipv4, switches.userland_proxy) {
+        (true, true) => "! -d 127.0.0.0/8 ",
+        (true, false) => "",
+        (false, _) => "! -d ::1/128 ",
+    };
+    let local = |chain: &str| format!("-m addrtype --dst-type LOCAL -j {chain}");
+    rules.push(Rules::new(of.nat("PREROUTING"), Last, [local(PREROUTING)]));
+    rules.push(Rules::new(of.nat("OUTPUT"), Last, [format!("{others}{}", local(OWN))]));
+    // Without a firewall nothing was tracked: a connection that the proxy carries since then is new to conntrack.
+    let carried = "-p tcp -m tcp ! --tcp-flags SYN SYN -m socket -j RETURN".to_owned();
+    rules.push(Rules::new(of.nat(PREROUTING), Last, [carried, jump(OWN)]));
+    rules.push(Rules::new(of.nat("POSTROUTING"), First, [jump(POSTROUTING)]));
+
+    if ipv4 {
+        chains.push(of.raw(OWN));
+        rules.push(Rules::new(of.raw("PREROUTING"), First, [jump(OWN)]));
+        // From a wire or a sandbox; `route_localnet` would allow it.
+        rules.push(Rules::new(of.raw(OWN), Last, ["-d 127.0.0.0/8 ! -i lo -j DROP"]));
+    }
+    Host { chains, rules }
+}
+
+fn jump(chain: &str) -> String {
+    format!("-j {chain}")
+}
+
+/// What the rules of a network follow from, for one family.
+#[derive(Debug, Clone, Copy)]
+pub struct NetworkRules<'a> {
+    /// Its bridge.
+    pub bridge: &'a str,
+    /// Its subnet of the family.
+    pub subnet: Option<IpNet>,
+    /// Whether its sandboxes may talk to one another.
+    pub icc: bool,
+    /// Whether it has no way out.
+    pub internal: bool,
+    /// Whether what leaves it gets the host's address.
+    pub masquerade: bool,
+    /// What is so on the host.
+    pub switches: &'a RulesetSwitches,
+}
+
+/// The rules of a network, in one family.
+pub fn network(ipv4: bool, network: &NetworkRules<'_>) -> Vec<Rules> {
+    let of = Family { ipv4 };
+    let NetworkRules { bridge, switches, .. } = *network;
+    let to_others = format!("-i {bridge} ! -o {bridge}");
+    let apart = match network.internal {
+        true => vec![format!("{to_others} -j DROP"), format!("! -i {bridge} -o {bridge} -j DROP")],
+        false => vec![format!("{to_others} -j {STAGE_2}")],
+    };
+    let mut rules = vec![
+        Rules::new(of.filter(STAGE_1), Last, apart),
+        // What is published everybody may ask for, as with the proxy.
+        Rules::new(of.filter(STAGE_2), Last, [format!("-o {bridge} -m conntrack ! --ctstate DNAT -j DROP")]),
+        Rules::new(of.filter(FORWARD), Last, forward(ipv4, network)),
+        Rules::new(of.filter(OWN), Last, [format!("-o {bridge} {TRANSLATED} -j ACCEPT")]),
+    ];
+    if switches.relay_user.is_some() {
+        rules.push(Rules::new(of.filter(RELAY), First, [format!("-o {bridge} -j RETURN")]));
+    }
+    if switches.userland_proxy {
+        rules.push(Rules::new(of.nat(OWN), First, [format!("-i {bridge} -j RETURN")]));
+    }
+    let sources = sources(ipv4, network);
+    if !sources.is_empty() {
+        rules.push(Rules::new(of.nat(POSTROUTING), Last, sources));
+    }
+    rules
+}
+
+/// What is forwarded to and from a network.
+fn forward(ipv4: bool, network: &NetworkRules<'_>) -> Vec<String> {
+    let NetworkRules { bridge, icc, masquerade, switches, .. } = *network;
+    let within = format!("-i {bridge} -o {bridge}");
+    let out = format!("-i {bridge} ! -o {bridge}");
+    let mut lines = Vec::new();
+    lines.push(match icc {
+        true => format!("-o {bridge} {ESTABLISHED} -j ACCEPT"),
+        // A flow within must not outlive the link that let it begin.
+        false => format!("! -i {bridge} -o {bridge} {ESTABLISHED} -j ACCEPT"),
+    });
+    lines.push(format!("-o {bridge} -j {OWN}"));
+    if masquerade {
+        // It would leave with the sandbox's own address.
+        lines.push(format!("{out} -m conntrack --ctstate INVALID -j DROP"));
+    }
+    lines.push(format!("{out} -j ACCEPT"));
+    match icc {
+        true => lines.push(format!("{within} -j ACCEPT")),
+        false => {
+            lines.push(format!("{within} -m conntrack --ctstate RELATED -j ACCEPT"));
+            if !ipv4 && switches.bridge_netfilter_ipv6 {
+                // Neighbour solicitations and advertisements, without which no two could be linked.
+                let discovery = [135, 136]
+                    .map(|kind| format!("{within} -p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j ACCEPT"));
+                lines.extend(discovery);
+            }
+            lines.push(format!("{within} -j DROP"));
+        }
+    }
+    // Straight to a sandbox's address, from outside.
+    lines.push(format!("-o {bridge} -j DROP"));
+    lines
+}
+
+/// Whose source becomes another.
+fn sources(ipv4: bool, network: &NetworkRules<'_>) -> Vec<String> {
+    let NetworkRules { bridge, switches, .. } = *network;
+    let mut lines = Vec::new();
+    let Some(subnet) = network.subnet else { return lines };
+    let bridged = if ipv4 { switches.bridge_netfilter_ipv4 } else { switches.bridge_netfilter_ipv6 };
+    if !switches.userland_proxy {
+        lines.push(format!("-o {bridge} -m addrtype --src-type LOCAL -j MASQUERADE"));
+        if !bridged {
+            // The answer would pass the bridge untranslated.
+            lines.push(format!("-s {subnet} -o {bridge} {TRANSLATED} -j MASQUERADE"));
+        }
+    }
+    if network.masquerade {
+        lines.push(format!("-s {subnet} ! -o {bridge} -j MASQUERADE"));
+    }
+    lines
+}
+
+/// A port of the host that leads to a sandbox; both addresses are of one family.
+pub fn published(protocol: Protocol, at: SocketAddr, to: SocketAddr) -> Rules {
+    let there = match at.ip().is_unspecified() {
+        true => String::new(),
+        false => format!("-d {} ", IpNet::from(at.ip())),
+    };
+    let port = at.port();
+    let line = format!("{there}-p {protocol} -m {protocol} --dport {port} -j DNAT --to-destination {to}");
+    Rules::new(Family { ipv4: at.is_ipv4() }.nat(OWN), Last, [line])
+}
+
+/// A sandbox that may reach its own published ports: its answers would not leave it.
+pub fn hairpin(of: IpAddr) -> Rules {
+    let own = IpNet::from(of);
+    Rules::new(
+        Family { ipv4: of.is_ipv4() }.nat(POSTROUTING),
+        Last,
+        [format!("-s {own} -d {own} -j MASQUERADE")],
+    )
+}
+
+/// A link on a network whose sandboxes may not talk to one another; none when the addresses are of two families.
+pub fn link(bridge: &str, from: IpAddr, to: IpAddr, protocol: Protocol, port: u16) -> Option<Rules> {
+    let (one, other) = (IpNet::from(from), IpNet::from(to));
+    let within = format!("-i {bridge} -o {bridge} -p {protocol} -m {protocol}");
+    let lines = [
+        format!("-s {one} -d {other} {within} --dport {port} -j ACCEPT"),
+        format!("-s {other} -d {one} {within} --sport {port} {ESTABLISHED} -j ACCEPT"),
+    ];
+    let chain = Family { ipv4: from.is_ipv4() }.filter(OWN);
+    (from.is_ipv4() == to.is_ipv4()).then(|| Rules::new(chain, Last, lines))
+}

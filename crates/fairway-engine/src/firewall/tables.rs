@@ -1,0 +1,253 @@
+//! What of the firewall is nf_tables: two tables that are ours, put into the kernel and read from it.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fairway_core::plan::{Difference, ElementValue, Fragment, Key, Object, SetElement};
+use fairway_core::policy::{BRIDGE_TABLE, RulesetSwitches, SETS, SetName, TABLE, ruleset};
+use fairway_core::ruleset::{Element, ElementData, Family, Set, Table, TableFlags};
+use fairway_kernel::nftables::{Error, Reader, Transaction, Writer};
+
+/// How many elements go into one transaction when there are too many for one.
+const CHUNK: usize = 2000;
+
+/// The two tables that are ours.
+const TABLES: [(Family, &str); 2] = [(Family::Inet, TABLE), (Family::Bridge, BRIDGE_TABLE)];
+
+/// What programs our tables: the one socket that may.
+#[derive(Debug)]
+pub(super) struct Tables {
+    writer: Mutex<Writer>,
+    /// Owned by us, where the kernel knows ownership.
+    flags: TableFlags,
+    /// Our tables with their sets and no chains: how elements are laid out.
+    layout: Vec<Table>,
+}
+
+/// The bytes of a map's value.
+fn target_bytes(target: SocketAddr) -> Vec<u8> {
+    let mut bytes = match target {
+        SocketAddr::V4(target) => target.ip().octets().to_vec(),
+        SocketAddr::V6(target) => target.ip().octets().to_vec(),
+    };
+    bytes.extend(target.port().to_be_bytes());
+    bytes.extend([0, 0]);
+    bytes
+}
+
+fn target_of(bytes: &[u8]) -> Option<SocketAddr> {
+    let address = |length: usize| bytes.get(..length);
+    let port = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+    match bytes.len() {
+        8 => Some(SocketAddr::from((<[u8; 4]>::try_from(address(4)?).ok()?, port(4)?))),
+        20 => Some(SocketAddr::from((<[u8; 16]>::try_from(address(16)?).ok()?, port(16)?))),
+        _ => None,
+    }
+}
+
+/// The key of an element as the Plan has it: of a range, both its ends.
+fn key_of(name: SetName, element: &Element) -> Vec<u8> {
+    let mut key = element.key.clone();
+    if name.has_ranges() {
+        key.extend(element.last.as_ref().unwrap_or(&element.key));
+    }
+    key
+}
+
+fn to_element(name: SetName, key: &[u8], element: &SetElement) -> Element {
+    let made = match element.value {
+        ElementValue::None if name.has_ranges() => {
+            let (first, last) = key.split_at(key.len() / 2);
+            Element::new(first).up_to(last)
+        }
+        ElementValue::None => Element::new(key),
+        ElementValue::Target(target) => Element::to_value(key, target_bytes(target)),
+    };
+    if element.comment.is_empty() { made } else { made.with_comment(element.comment.as_str()) }
+}
+
+fn from_element(element: &Element) -> SetElement {
+    let value = match &element.data {
+        ElementData::Value(bytes) => target_of(bytes).map_or(ElementValue::None, ElementValue::Target),
+        _ => ElementValue::None,
+    };
+    SetElement { value, comment: element.comment.clone().unwrap_or_default() }
+}
+
+/// One change of an element.
+enum Change {
+    Add(Element),
+    Remove(Element),
+}
+
+impl Tables {
+    /// Opens it in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The kernel has no nf_tables, or refuses the socket.
+    pub fn open() -> Result<Self, Error> {
+        let mut layout = ruleset(&RulesetSwitches::default());
+        layout.iter_mut().for_each(|table| table.chains.clear());
+        let writer = Writer::open()?;
+        let flags = writer.best_flags()?;
+        Ok(Self { writer: Mutex::new(writer), flags, layout })
+    }
+
+    /// The netlink port of the writer, whose changes are ours.
+    pub fn port(&self) -> u32 {
+        self.lock().port()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, name: SetName) -> Option<(&Table, &Set)> {
+        let table = self.layout.iter().find(|table| table.family == name.family())?;
+        Some((table, table.set(name.text())?))
+    }
+
+    /// Makes the tables follow: in one transaction, unless there is more than fits into one.
+    ///
+    /// # Errors
+    /// What the kernel refuses, by name.
+    pub fn apply(&self, difference: &Difference) -> Result<(), Error> {
+        let mut transaction = Transaction::new();
+        let tables = match difference.gone.contains_key(&Key::Ruleset) {
+            true => Some(Vec::new()),
+            false => difference.wanted().find_map(|(_, object)| match object {
+                Object::Ruleset(switches) => Some(ruleset(switches)),
+                _ => None,
+            }),
+        };
+        // The elements of a table go with it.
+        let stays = |family| tables.as_ref().is_none_or(|all| all.iter().any(|table| table.family == family));
+        let changes = self.changes(difference, |name| stays(name.family()));
+        let mut writer = self.lock();
+        for (family, name) in TABLES.into_iter().filter(|(family, _)| !stays(*family)) {
+            transaction.destroy_table(family, name);
+        }
+        if let Some(tables) = tables {
+            let reader = Reader::open()?;
+            for mut new in tables {
+                new.flags = self.flags;
+                let old = reader.table(new.family, &new.name)?;
+                let empty = Table::new(new.family, new.name.clone());
+                transaction.replace(old.as_ref().unwrap_or(&empty), &new);
+            }
+        }
+        let mut pending =
+            changes.iter().flat_map(|(name, changes)| changes.chunks(CHUNK).map(move |chunk| (*name, chunk)));
+        loop {
+            let next = pending.next();
+            if let Some((name, chunk)) = next {
+                self.put(&mut transaction, name, chunk);
+            }
+            if next.is_none() || transaction.size() > writer.limit() / 2 {
+                if !transaction.is_empty() {
+                    writer.commit(std::mem::take(&mut transaction))?;
+                }
+                if next.is_none() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The changes of elements, set by set; what goes before what comes, for the same key may do
+    /// both.
+    fn changes(
+        &self,
+        difference: &Difference,
+        concerned: impl Fn(SetName) -> bool,
+    ) -> Vec<(SetName, Vec<Change>)> {
+        let mut changes: Vec<(SetName, Vec<Change>)> = Vec::new();
+        let mut push = |name: SetName, change: Change| match changes.last_mut() {
+            _ if !concerned(name) => {}
+            Some((last, list)) if *last == name => list.push(change),
+            _ => changes.push((name, vec![change])),
+        };
+        for (key, object) in &difference.gone {
+            if let (Key::Element(name, bytes), Object::Element(element)) = (key, object) {
+                push(*name, Change::Remove(to_element(*name, bytes, element)));
+            }
+        }
+        for (key, (old, _)) in &difference.other {
+            if let (Key::Element(name, bytes), Object::Element(element)) = (key, old) {
+                push(*name, Change::Remove(to_element(*name, bytes, element)));
+            }
+        }
+        for (key, object) in difference.wanted() {
+            if let (Key::Element(name, bytes), Object::Element(element)) = (key, object) {
+                push(*name, Change::Add(to_element(*name, bytes, element)));
+            }
+        }
+        changes
+    }
+
+    fn put(&self, transaction: &mut Transaction, name: SetName, chunk: &[Change]) {
+        let Some((table, set)) = self.set(name) else { return };
+        let removed = chunk.iter().filter_map(|change| match change {
+            Change::Remove(element) => Some(element),
+            Change::Add(_) => None,
+        });
+        let added = chunk.iter().filter_map(|change| match change {
+            Change::Add(element) => Some(element),
+            Change::Remove(_) => None,
+        });
+        let mut removed = removed.peekable();
+        if removed.peek().is_some() {
+            transaction.destroy_elements(table, set, removed);
+        }
+        let mut added = added.peekable();
+        if added.peek().is_some() {
+            transaction.add_elements(table, set, added);
+        }
+    }
+
+    /// What of a Plan is in the kernel. The fixed part counts as there if it is exactly what
+    /// `switches` ask for.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn observe(&self, switches: Option<&RulesetSwitches>) -> Result<Fragment, Error> {
+        let reader = Reader::open()?;
+        let mut objects = Fragment::new();
+        let mut found = Vec::new();
+        for (family, name) in TABLES {
+            found.extend(reader.table(family, name)?);
+        }
+        if found.is_empty() {
+            return Ok(objects);
+        }
+        let wanted: Vec<Table> = switches.map(ruleset).unwrap_or_default();
+        // The elements of a table that is not wanted go with it.
+        let stays = |table: &&Table| wanted.iter().any(|wanted| wanted.family == table.family);
+        for table in found.iter().filter(stays) {
+            for name in SETS.into_iter().filter(|name| name.family() == table.family) {
+                for element in table.set(name.text()).into_iter().flat_map(|set| &set.elements) {
+                    let object = Object::Element(from_element(element));
+                    objects.insert(Key::Element(name, key_of(name, element)), object);
+                }
+            }
+        }
+        let wanted = wanted.into_iter().map(|table| Table { flags: self.flags, ..fixed_part(table) });
+        let found: Vec<Table> = found.into_iter().map(fixed_part).collect();
+        let same = found.iter().cloned().eq(wanted);
+        let switches = switches.filter(|_| same).copied();
+        // A ruleset that is there but other than wanted is told by switches that nobody asks for.
+        objects.insert(
+            Key::Ruleset,
+            Object::Ruleset(switches.unwrap_or_else(|| RulesetSwitches::unknown(&found))),
+        );
+        Ok(objects)
+    }
+}
+
+/// A table without elements and counts: what does not come and go.
+fn fixed_part(mut table: Table) -> Table {
+    for set in &mut table.sets {
+        set.elements.clear();
+    }
+    table.at_rest()
+}
