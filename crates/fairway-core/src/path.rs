@@ -7,6 +7,7 @@
 mod conversation;
 mod evaluate;
 mod flow;
+mod line;
 mod machine;
 mod packet;
 mod planned;
@@ -19,6 +20,7 @@ mod walk;
 pub use conversation::{Asker, Conversation, Outcome, Proxy, converse};
 pub use evaluate::{Effect, Met};
 pub use flow::Flow;
+pub use line::{Line, Part};
 pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene};
 pub use packet::{Packet, Place, Tuple};
 pub use planned::{add_default, add_interface, bare, planned};

@@ -70,6 +70,8 @@ pub struct Met {
     pub chain: String,
     /// The rule as `nft` prints it; none for the policy of the chain.
     pub rule: Option<String>,
+    /// What the rule is for, as whoever made it wrote.
+    pub comment: Option<String>,
     /// Which rule of the chain, from 0 on; none for the policy.
     pub place: Option<usize>,
     /// The element of a set or map that was found.
@@ -198,7 +200,8 @@ impl<'a> Evaluation<'a> {
             family: self.table.family,
             table: self.table.name.clone(),
             chain: chain.name.clone(),
-            rule: rule.map(|(_, rule)| self.table.rule_text(rule)),
+            rule: rule.map(|(_, rule)| self.table.rule_text(&uncounted(rule))),
+            comment: rule.and_then(|(_, rule)| rule.comment.clone()),
             place: rule.map(|(place, _)| place),
             element,
             effects,
@@ -338,6 +341,12 @@ impl<'a> Evaluation<'a> {
             }
         }
     }
+}
+
+/// A rule without its counters: what passed before is not what it does.
+fn uncounted(rule: &Rule) -> Rule {
+    let kept = rule.expressions.iter().filter(|expression| !matches!(expression, Expression::Counter(_)));
+    Rule { expressions: kept.cloned().collect(), comment: rule.comment.clone() }
 }
 
 /// What becomes of the rule after an expression.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::model::MacAddress;
-use crate::ruleset::{Family, Table};
+use crate::ruleset::{ChainKind, Expression, Family, Table};
 
 /// An interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,6 +157,21 @@ impl Machine {
     /// Whether bridged packets of a family meet the IP hooks.
     pub fn sees_bridged(&self, family: Family) -> bool {
         if family == Family::Ip { self.bridge_netfilter.0 } else { self.bridge_netfilter.1 }
+    }
+
+    /// Whether conntrack is on: the kernel switches it on for a namespace whose rules need it.
+    pub fn tracks(&self) -> bool {
+        let needs = |expression: &Expression| {
+            matches!(
+                expression,
+                Expression::Ct { .. } | Expression::CtSet { .. } | Expression::Unknown { .. }
+            )
+        };
+        let chains = self.tables.iter().flat_map(|table| &table.chains);
+        chains.into_iter().any(|chain| {
+            chain.base.as_ref().is_some_and(|base| base.kind == ChainKind::Nat)
+                || chain.rules.iter().any(|rule| rule.expressions.iter().any(needs))
+        })
     }
 
     /// The socket that gets what is for `address` and `port`: the one bound to the address rather than to all.

@@ -75,12 +75,83 @@ fn check(mode: Mode) {
     assert!(wrong.is_empty(), "{mode:?}\n{wrong}");
 }
 
+/// The walks of a question from one machine to an address and port, as text, with names of interfaces that do not
+/// depend on what was drawn.
+fn golden(mode: Mode, from: &str, to: &str) -> String {
+    let stage = Stage::new(mode);
+    let scene = stage.scene(false);
+    let asker = scene.machines.iter().position(|machine| machine.name == from).unwrap();
+    let conversation =
+        converse(&scene, Asker::On(asker), tuple(to.parse().unwrap()), Proxy { user: Some(61_137) });
+    let names = stage.interfaces();
+    let plain =
+        |text: String| names.iter().fold(text, |text, (drawn, plain)| text.replace(drawn.as_str(), plain));
+    let mut text = format!("{from} asks {to}\n");
+    for part in conversation.parts() {
+        text += &format!("\n{}\n", part.title);
+        for line in part.lines {
+            text += &format!("  {:5} {:12} {}\n", line.machine, plain(line.place), plain(line.text));
+        }
+        text += &format!("  = {}\n", plain(part.end));
+    }
+    text + &format!("\n{}\n", plain(conversation.sentence()))
+}
+
+/// The port is translated, and no proxy runs.
+#[test]
+fn a_translated_port_is_walked_as_people_have_analysed_it() {
+    let mode = Mode { proxy: false, ..Mode::DOCKERS };
+    insta::assert_snapshot!("itself_by_the_hosts_address", golden(mode, "u1", "10.10.50.99:8081"));
+    insta::assert_snapshot!("host_by_loopback", golden(mode, "host", "127.0.0.1:8081"));
+    insta::assert_snapshot!("host_by_its_address", golden(mode, "host", "10.10.50.99:8081"));
+    insta::assert_snapshot!("host_by_the_gateway_address", golden(mode, "host", "172.18.0.1:8081"));
+    let shut = Mode { route_localnet: false, ..mode };
+    insta::assert_snapshot!(
+        "host_by_loopback_without_route_localnet",
+        golden(shut, "host", "127.0.0.1:8081")
+    );
+    insta::assert_snapshot!(
+        "host_by_its_address_without_route_localnet",
+        golden(shut, "host", "10.10.50.99:8081")
+    );
+    insta::assert_snapshot!(
+        "host_by_the_gateway_without_route_localnet",
+        golden(shut, "host", "172.18.0.1:8081")
+    );
+}
+
+/// The proxy beside translation, the proxy alone, and neither.
+#[test]
+fn the_proxy_is_walked_as_two_connections() {
+    insta::assert_snapshot!("itself_by_the_proxy", golden(Mode::DOCKERS, "u1", "10.10.50.99:8081"));
+    insta::assert_snapshot!(
+        "host_by_loopback_and_the_proxy",
+        golden(Mode::DOCKERS, "host", "127.0.0.1:8081")
+    );
+    let alone = Mode { iptables: false, ..Mode::DOCKERS };
+    insta::assert_snapshot!("itself_by_the_proxy_alone", golden(alone, "u1", "10.10.50.99:8081"));
+    let nothing = Mode { proxy: false, ..alone };
+    insta::assert_snapshot!(
+        "host_by_its_address_without_any_help",
+        golden(nothing, "host", "10.10.50.99:8081")
+    );
+    insta::assert_snapshot!(
+        "itself_by_the_gateway_without_any_help",
+        golden(nothing, "u1", "172.18.0.1:8081")
+    );
+}
+
+#[test]
+fn what_is_not_allowed_ends_at_the_rule_that_says_so() {
+    insta::assert_snapshot!("another_network", golden(Mode::DOCKERS, "o1", "172.18.0.2:80"));
+}
+
 #[test]
 fn the_walker_agrees_with_every_row_of_the_matrix() {
     for iptables in [true, false] {
         for proxy in [true, false] {
             for bridge_netfilter in [true, false] {
-                check(Mode { iptables, proxy, bridge_netfilter });
+                check(Mode { iptables, proxy, bridge_netfilter, ..Mode::DOCKERS });
             }
         }
     }

@@ -49,13 +49,16 @@ enum Next {
 pub struct Walker<'a> {
     scene: &'a Scene,
     flows: Vec<Vec<Flow>>,
+    /// What programs made, by machine: what answers it is theirs.
+    asked: Vec<(usize, Tuple)>,
     steps: Vec<Step>,
 }
 
 impl<'a> Walker<'a> {
     /// A walker that knows no flow yet.
     pub fn new(scene: &'a Scene) -> Self {
-        Self { scene, flows: vec![Vec::new(); scene.machines.len()], steps: Vec::new() }
+        let flows = vec![Vec::new(); scene.machines.len()];
+        Self { scene, flows, asked: Vec::new(), steps: Vec::new() }
     }
 
     /// The path of a packet that a program on `machine` makes; `user` is whose it is. An unspecified source is
@@ -155,6 +158,9 @@ impl<'a> Walker<'a> {
             }
         }
         let mut carried = Carried { user, ..Carried::new(Packet::new(tuple, place)) };
+        if place != Place::Answer {
+            self.asked.push((machine, tuple));
+        }
         self.steps.push(Step::Made { machine: self.name(machine), tuple });
         let output = self.machine(machine).interface(leaving_by(self.machine(machine), route));
         if let Err(end) = self.hook(machine, Hook::Output, false, &mut carried, None, output) {
@@ -279,8 +285,7 @@ impl<'a> Walker<'a> {
         let tuple = carried.tuple();
         let place = self.machine(machine);
         let name = self.name(machine);
-        // What answers a flow that began here is for the socket that began it.
-        if carried.flow.is_some_and(|(_, direction)| direction == CtDirection::Reply) {
+        if self.asked.contains(&(machine, tuple.reversed())) {
             return End::Delivered {
                 machine: name,
                 owner: "the program that asked".to_owned(),

@@ -19,6 +19,13 @@ pub struct Mode {
     pub iptables: bool,
     pub proxy: bool,
     pub bridge_netfilter: bool,
+    pub route_localnet: bool,
+}
+
+impl Mode {
+    /// As Docker is when nobody says anything.
+    pub const DOCKERS: Self =
+        Self { iptables: true, proxy: true, bridge_netfilter: true, route_localnet: true };
 }
 
 pub struct Stage {
@@ -127,6 +134,9 @@ impl Stage {
         add_default(&mut host, address(LAN), 2);
         listens(&mut host, "0.0.0.0", 8082);
         let mut scene = planned(&self.world, &plan(&self.world), host);
+        if !self.mode.route_localnet {
+            scene.machines[0].interfaces.iter_mut().for_each(|interface| interface.route_localnet = false);
+        }
         for sandbox in &mut scene.machines[1..] {
             listens(sandbox, "::", 80);
         }
@@ -138,6 +148,16 @@ impl Stage {
         listens(&mut lan, "0.0.0.0", 80);
         scene.machines.push(lan);
         scene
+    }
+
+    /// The drawn names of interfaces, and what to call them instead.
+    pub fn interfaces(&self) -> Vec<(String, String)> {
+        let ports = self.world.endpoints().filter_map(|endpoint| {
+            let sandbox = self.world.sandbox(endpoint.sandbox)?;
+            Some((endpoint.allocation.as_ref()?.host_interface.clone(), format!("port-{}", sandbox.name)))
+        });
+        let bridges = self.world.networks().filter(|network| network.user_defined());
+        ports.chain(bridges.map(|network| (network.bridge.clone(), format!("br-{}", network.name)))).collect()
     }
 
     /// Where the question of a row is asked.

@@ -93,7 +93,7 @@ impl<'a> Walker<'a> {
 
     /// Conntrack finds the packet's flow, or begins one.
     fn track(&mut self, machine: usize, carried: &mut Carried) {
-        if carried.untracked || carried.flow.is_some() {
+        if carried.untracked || carried.flow.is_some() || !self.machine(machine).tracks() {
             return;
         }
         let tuple = carried.tuple();
@@ -278,8 +278,9 @@ fn translates(effect: &Effect) -> bool {
 
 fn in_words(met: &Met) -> String {
     let Met { family, table, chain, .. } = met;
-    match &met.rule {
-        Some(rule) => format!("{family} {table} {chain}: {rule}"),
-        None => format!("the policy of {family} {table} {chain}"),
+    match (&met.comment, &met.rule) {
+        (Some(comment), _) => format!("{family} {table} {chain}: \"{comment}\""),
+        (None, Some(rule)) => format!("{family} {table} {chain}: {rule}"),
+        (None, None) => format!("the policy of {family} {table} {chain}"),
     }
 }

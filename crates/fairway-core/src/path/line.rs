@@ -1,0 +1,212 @@
+//! Paths in words: a line for each step, and a sentence for each end.
+
+use serde::Serialize;
+
+use super::conversation::{Conversation, Outcome};
+use super::evaluate::Met;
+use super::packet::Tuple;
+use super::step::{End, Path, Step};
+use crate::ruleset::{Reject, Verdict};
+
+/// A step in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// The machine.
+    pub machine: String,
+    /// Where on it: an interface, a hook, `route`.
+    pub place: String,
+    /// What happens there.
+    pub text: String,
+    /// Whether a capture on that interface shows it so.
+    pub captured: bool,
+}
+
+impl Line {
+    fn new(machine: &str, place: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { machine: machine.to_owned(), place: place.into(), text: text.into(), captured: false }
+    }
+
+    fn capture(machine: &str, interface: &str, text: String) -> Self {
+        Self { captured: true, ..Self::new(machine, interface, text) }
+    }
+}
+
+fn ends(from: Tuple, to: Tuple) -> String {
+    let side = |address: std::net::IpAddr, port: u16| match (address, to.has_ports()) {
+        (std::net::IpAddr::V6(address), true) => format!("[{address}]:{port}"),
+        (address, true) => format!("{address}:{port}"),
+        (address, false) => address.to_string(),
+    };
+    let source = side(from.source, from.source_port) != side(to.source, to.source_port);
+    let (what, old, new) = if source {
+        ("source", side(from.source, from.source_port), side(to.source, to.source_port))
+    } else {
+        (
+            "destination",
+            side(from.destination, from.destination_port),
+            side(to.destination, to.destination_port),
+        )
+    };
+    format!("{what} {old} -> {new}")
+}
+
+fn rule(met: &Met) -> String {
+    let mut text = match (&met.rule, met.place) {
+        (Some(rule), Some(place)) => format!("{} rule {}: {rule}", met.chain, place + 1),
+        _ => format!("{}: its policy", met.chain),
+    };
+    if let Some(element) = &met.element {
+        text.push_str(&format!("  [{element}]"));
+    }
+    // A rule that only counts or jumps says so itself; what was chosen by a map does not.
+    if met.rule.is_none()
+        && let Some(verdict @ (Verdict::Drop | Verdict::Accept)) = &met.verdict
+    {
+        text.push_str(&format!(" {verdict}"));
+    }
+    text
+}
+
+impl Step {
+    /// The step in words: a line, or one for each rule.
+    pub fn lines(&self) -> Vec<Line> {
+        match self {
+            Self::Made { machine, tuple } => vec![Line::new(machine, "program", format!("makes {tuple}"))],
+            Self::Arrives { machine, interface, tuple } => {
+                vec![Line::capture(machine, interface, format!("in   {tuple}"))]
+            }
+            Self::Leaves { machine, interface, tuple } => {
+                vec![Line::capture(machine, interface, format!("out  {tuple}"))]
+            }
+            Self::Tracked { machine, state } => vec![Line::new(machine, "conntrack", *state)],
+            Self::Routed { machine, route, why } => {
+                vec![Line::new(machine, "route", format!("{route} ({why})"))]
+            }
+            Self::Bridged { machine, bridge, to } => {
+                let to =
+                    to.as_ref().map_or("up to the host".to_owned(), |port| format!("to its port {port}"));
+                vec![Line::new(machine, bridge, to)]
+            }
+            Self::Translated { machine, from, to, now } => {
+                let place = if *now { "translate" } else { "conntrack" };
+                let how = if *now { "" } else { " (as it was for the first)" };
+                vec![Line::new(machine, place, format!("{}{how}", ends(*from, *to)))]
+            }
+            Self::Chain { machine, hook, bridged, priority, met } => {
+                let place = if *bridged { format!("bridge {hook}") } else { hook.to_string() };
+                let head = |met: &Met| format!("{} {} {priority}: {}", met.family, met.table, rule(met));
+                met.iter().map(|met| Line::new(machine, place.as_str(), head(met))).collect()
+            }
+        }
+    }
+}
+
+fn told(how: &Reject) -> &'static str {
+    match how {
+        Reject::TcpReset => "a TCP reset",
+        Reject::Unreachable(_) | Reject::AnyUnreachable(_) => "an ICMP \"unreachable\"",
+    }
+}
+
+impl End {
+    /// The end in a sentence.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Delivered { machine, owner, tuple, proxy: None } => {
+                format!("delivered on {machine} to {owner}, which sees {tuple}")
+            }
+            Self::Delivered { machine, owner, proxy: Some(target), .. } => {
+                format!(
+                    "delivered on {machine} to {owner}, which carries it to {target} by a connection of its own"
+                )
+            }
+            Self::NobodyListens { machine, tuple } => {
+                format!("refused: nobody on {machine} listens at {}", destination(tuple))
+            }
+            Self::Dropped { machine, by } => format!("dropped on {machine} by {by}"),
+            Self::Rejected { machine, by, how } => {
+                format!("refused on {machine} by {by}: its sender gets {}", told(how))
+            }
+            Self::Discarded { machine, reason } => format!("lost on {machine}: {reason}"),
+            Self::NoRoute { machine, destination } => {
+                format!("refused on {machine}: there is no route to {destination}")
+            }
+            Self::NoNeighbour { machine, interface, next } => {
+                format!("lost on {machine}: nobody behind {interface} has {next}")
+            }
+            Self::Leaves { machine, interface, next, tuple } => {
+                format!("leaves {machine} by {interface} for {next}, where a capture sees {tuple}")
+            }
+            Self::Unknown { machine, reason } => format!("unknown from here on {machine}: {reason}"),
+        }
+    }
+}
+
+fn destination(tuple: &Tuple) -> String {
+    tuple.to_string().rsplit(" > ").next().unwrap_or_default().to_owned()
+}
+
+impl Path {
+    /// All steps in words.
+    pub fn lines(&self) -> Vec<Line> {
+        self.steps.iter().flat_map(Step::lines).collect()
+    }
+}
+
+/// A walk of a conversation with its title.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// Which walk it is.
+    pub title: String,
+    /// Its steps.
+    pub lines: Vec<Line>,
+    /// Its end.
+    pub end: String,
+}
+
+impl Conversation {
+    /// The walks, in the order in which they happen.
+    pub fn parts(&self) -> Vec<Part> {
+        self.titled("")
+    }
+
+    fn titled(&self, whose: &str) -> Vec<Part> {
+        let part = |title: &str, path: &Path| Part {
+            title: format!("{title}{whose}"),
+            lines: path.lines(),
+            end: path.end.sentence(),
+        };
+        let mut parts = vec![part("the first packet", &self.first)];
+        if let Some(second) = &self.proxied {
+            parts.extend(second.titled(" of the proxy's connection"));
+        }
+        parts.extend(self.answer.as_ref().map(|path| part("its answer", path)));
+        parts.extend(self.later.as_ref().map(|path| part("an established one", path)));
+        parts
+    }
+
+    /// What comes of it, in a sentence.
+    pub fn sentence(&self) -> String {
+        match self.outcome() {
+            Outcome::Answered(source) => format!("It is answered; the server sees {source}."),
+            Outcome::Left => "It leaves; what answers is not known here.".to_owned(),
+            Outcome::Unknown => format!("Not known: {}.", self.last_end().sentence()),
+            Outcome::Nothing => format!("No answer: {}.", self.last_end().sentence()),
+            Outcome::Refused | Outcome::Unreachable => {
+                let end = self.last_end().sentence();
+                format!("{}{}.", end[..1].to_uppercase(), &end[1..])
+            }
+        }
+    }
+
+    /// The end that decided.
+    pub fn last_end(&self) -> &End {
+        if let Some(second) = &self.proxied {
+            return second.last_end();
+        }
+        match &self.answer {
+            Some(answer) if matches!(self.first.end, End::Delivered { .. }) => &answer.end,
+            _ => &self.first.end,
+        }
+    }
+}
