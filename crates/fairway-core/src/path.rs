@@ -4,26 +4,32 @@
 //! interprets nf_tables' own expressions, so it walks our tables and other people's alike, planned or read from the
 //! kernel. What it does not know makes the end [`End::Unknown`], never a guess.
 
+mod advice;
 mod conversation;
 mod evaluate;
 mod flow;
 mod line;
 mod machine;
+mod observed;
 mod packet;
 mod planned;
+mod question;
 mod route;
 mod step;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub use advice::advice;
 pub use conversation::{Asker, Conversation, Outcome, Proxy, converse};
 pub use evaluate::{Effect, Met};
 pub use flow::Flow;
 pub use line::{Line, Part};
-pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene};
+pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene, Survey};
+pub use observed::{observed, without_ours};
 pub use packet::{Packet, Place, Tuple};
 pub use planned::{add_default, add_interface, bare, planned};
+pub use question::{Party, Question, QuestionError, Resolved};
 pub use route::{RouteQuestion, Routed};
 pub use step::{End, Path, Step};
 pub use walk::Walker;

@@ -11,6 +11,7 @@ pub mod nftables;
 pub mod port_holder;
 pub mod process;
 pub mod route;
+pub mod survey;
 pub mod sysctl;
 pub mod system;
 pub mod watch;

@@ -135,6 +135,8 @@ pub struct Machine {
     pub listeners: Vec<Listener>,
     /// Whether bridged packets meet the IP hooks, for IPv4 and IPv6 (`bridge-nf-call-iptables`, `-ip6tables`).
     pub bridge_netfilter: (bool, bool),
+    /// Why rules that packets meet here are not among the tables, if there are any.
+    pub unread: Option<String>,
 }
 
 impl Machine {
@@ -192,4 +194,13 @@ impl Machine {
 pub struct Scene {
     /// The machines.
     pub machines: Vec<Machine>,
+}
+
+/// A namespace as it is, read from the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// It. The other ends of pairs are not filled in: they are in other namespaces.
+    pub machine: Machine,
+    /// For each end of a pair: its index, and that of the other end in the other namespace.
+    pub pairs: Vec<(u32, u32)>,
 }

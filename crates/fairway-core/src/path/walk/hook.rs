@@ -27,6 +27,9 @@ impl<'a> Walker<'a> {
         input: Option<&Interface>,
         output: Option<&Interface>,
     ) -> Result<(), End> {
+        if let Some(reason) = self.machine(machine).unread.clone().filter(|_| !bridged) {
+            return Err(End::Unknown { machine: self.name(machine), reason });
+        }
         for (priority, work) in self.works(machine, hook, bridged, carried) {
             match work {
                 Work::Track => self.track(machine, carried),

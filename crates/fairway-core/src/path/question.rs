@@ -1,0 +1,288 @@
+//! What is asked, as people type it: from whom, to whom, at which port.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+use super::conversation::Asker;
+use super::machine::{Machine, RouteKind, Scene};
+use super::packet::Tuple;
+use super::route::{RouteQuestion, Routed};
+use crate::model::{NetworkMode, SandboxId};
+use crate::names::{Answer, NameTable, QuestionKind};
+use crate::plan::{Object, Plan};
+use crate::world::World;
+
+/// A source port that nobody else uses, so that walks read alike.
+const SOURCE_PORT: u16 = 40_000;
+const TCP: u8 = 6;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// Why a question makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the message of each says what its fields are")]
+pub enum QuestionError {
+    #[error(
+        "{0:?} is nobody: give a container, host, lan, lan:ADDRESS, an address, or a name that {1} can resolve"
+    )]
+    Nobody(String, String),
+    #[error("invalid port in {0:?}: TO:PORT or TO:PORT/tcp, udp or sctp is expected")]
+    Port(String),
+    #[error("container {0} is not running: start it first")]
+    NotRunning(String),
+    #[error(
+        "{0} has no IPv4 or IPv6 address: connect it to a network first: fairway network connect NETWORK {0}"
+    )]
+    NoAddress(String),
+    #[error("a packet from {0} and one to {1} are of different families")]
+    Families(IpAddr, IpAddr),
+    #[error("the host has no interface to a LAN: there is no way to {0}")]
+    NoLan(String),
+}
+
+/// One end of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Party {
+    /// A running sandbox.
+    Sandbox(SandboxId),
+    /// The host.
+    Host,
+    /// Somebody on the host's LAN, at an address or at whichever.
+    Lan(Option<IpAddr>),
+    /// Whoever has the address.
+    Address(IpAddr),
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Who asks.
+    pub from: Party,
+    /// Who is asked.
+    pub to: Party,
+    /// The number of the protocol; an echo request when no port is given.
+    pub protocol: u8,
+    /// The port; 0 for an echo.
+    pub port: u16,
+}
+
+/// A question as a walker takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resolved {
+    /// Where the walk begins.
+    pub asker: Asker,
+    /// Its first packet.
+    pub tuple: Tuple,
+}
+
+/// A port with the number of its protocol.
+type Port = (u16, u8);
+
+/// Splits `TO[:PORT[/PROTOCOL]]`; an IPv6 address with a port is in brackets.
+fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
+    let bad = || QuestionError::Port(text.to_owned());
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or_else(bad)?;
+            (address, port.strip_prefix(':'))
+        }
+        None if text.parse::<IpAddr>().is_ok() => (text, None),
+        None => match text.strip_prefix("lan:") {
+            // `lan:8080` is a port, `lan:10.0.0.1` an address.
+            Some(rest) if rest.parse::<Ipv4Addr>().is_ok() => (text, None),
+            Some(rest) if rest.contains(':') => {
+                let at = text.len() - rest.len() + rest.rfind(':').unwrap_or_default();
+                (&text[..at], Some(&text[at + 1..]))
+            }
+            Some(rest) => ("lan", Some(rest)),
+            None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
+        },
+    };
+    let Some(port) = port else { return Ok((name, None)) };
+    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+    let protocol = match protocol {
+        "tcp" => TCP,
+        "udp" => 17,
+        "sctp" => 132,
+        _ => return Err(bad()),
+    };
+    let number = number.parse().ok().filter(|number| *number != 0).ok_or_else(bad)?;
+    Ok((name, Some((number, protocol))))
+}
+
+fn party(world: &World, text: &str) -> Option<Party> {
+    if let Ok(sandbox) = world.find_sandbox(text) {
+        return Some(Party::Sandbox(sandbox.id));
+    }
+    match text {
+        "host" | "localhost" => Some(Party::Host),
+        "lan" => Some(Party::Lan(None)),
+        _ => match text.strip_prefix("lan:") {
+            Some(address) => address.parse().ok().map(|address| Party::Lan(Some(address))),
+            None => text.parse().ok().map(Party::Address),
+        },
+    }
+}
+
+impl Question {
+    /// Reads what people type.
+    ///
+    /// # Errors
+    /// Nobody is called that, or the port is none.
+    pub fn parse(world: &World, plan: &Plan, from: &str, to: &str) -> Result<Self, QuestionError> {
+        let nobody = |text: &str| QuestionError::Nobody(text.to_owned(), from.to_owned());
+        let asker = party(world, from).ok_or_else(|| nobody(from))?;
+        let (name, port) = split(to)?;
+        let asked = match party(world, name) {
+            Some(party) => party,
+            None => Party::Address(resolve(plan, &asker, name).ok_or_else(|| nobody(name))?),
+        };
+        let (port, protocol) = port.unwrap_or((0, ICMP));
+        Ok(Self { from: asker, to: asked, protocol, port })
+    }
+
+    /// Finds where the walk begins and what its first packet is.
+    ///
+    /// # Errors
+    /// Somebody has no address, or no place in the scene.
+    pub fn resolve(&self, world: &World, scene: &Scene) -> Result<Resolved, QuestionError> {
+        let destination = self.destination(world, scene)?;
+        let (asker, source) = self.beginning(world, scene, destination)?;
+        let unspecified = match destination {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let source = source.unwrap_or(unspecified);
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(QuestionError::Families(source, destination));
+        }
+        let protocol = match (self.protocol, destination) {
+            (ICMP, IpAddr::V6(_)) => ICMPV6,
+            (protocol, _) => protocol,
+        };
+        let tuple =
+            Tuple { protocol, source, destination, source_port: SOURCE_PORT, destination_port: self.port };
+        Ok(Resolved { asker, tuple })
+    }
+
+    fn destination(&self, world: &World, scene: &Scene) -> Result<IpAddr, QuestionError> {
+        match &self.to {
+            Party::Address(address) | Party::Lan(Some(address)) => Ok(*address),
+            Party::Sandbox(id) => address_of(world, *id, &self.from)
+                .ok_or_else(|| QuestionError::NoAddress(name_of(world, *id))),
+            Party::Host if self.from == Party::Host => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Party::Host => lan_of(&scene.machines[0])
+                .map(|(_, address)| address)
+                .ok_or_else(|| QuestionError::NoLan("host".to_owned())),
+            Party::Lan(None) => {
+                neighbour_of(&scene.machines[0]).ok_or_else(|| QuestionError::NoLan("lan".to_owned()))
+            }
+        }
+    }
+
+    /// Where it begins, and its source if that is given.
+    fn beginning(
+        &self,
+        world: &World,
+        scene: &Scene,
+        destination: IpAddr,
+    ) -> Result<(Asker, Option<IpAddr>), QuestionError> {
+        let host = &scene.machines[0];
+        match &self.from {
+            Party::Host => Ok((Asker::On(0), None)),
+            Party::Sandbox(id) => {
+                let name = name_of(world, *id);
+                let place = place_of(world, scene, *id).ok_or(QuestionError::NotRunning(name))?;
+                Ok((Asker::On(place), None))
+            }
+            Party::Lan(address) => {
+                let no_lan = || QuestionError::NoLan("lan".to_owned());
+                let (interface, _) = lan_of(host).ok_or_else(no_lan)?;
+                let ipv4 = destination.is_ipv4();
+                let from = address.or_else(|| neighbour_of(host)).filter(|from| from.is_ipv4() == ipv4);
+                Ok((Asker::Behind(0, interface), Some(from.ok_or_else(no_lan)?)))
+            }
+            Party::Address(address) => {
+                let holder = scene.machines.iter().position(|machine| machine.holder(*address).is_some());
+                if let Some(machine) = holder {
+                    return Ok((Asker::On(machine), Some(*address)));
+                }
+                let question = RouteQuestion { destination: *address, source: None, input: None, mark: 0 };
+                match host.route(&question) {
+                    Routed::By(route) if route.kind == RouteKind::Unicast => {
+                        Ok((Asker::Behind(0, route.interface), Some(*address)))
+                    }
+                    _ => Err(QuestionError::NoLan(address.to_string())),
+                }
+            }
+        }
+    }
+}
+
+fn name_of(world: &World, id: SandboxId) -> String {
+    world.sandbox(id).map_or_else(|| id.to_string(), |sandbox| sandbox.name.clone())
+}
+
+/// The machine that a sandbox's programs are on.
+fn place_of(world: &World, scene: &Scene, id: SandboxId) -> Option<usize> {
+    let sandbox = world.sandbox(id).filter(|sandbox| sandbox.running())?;
+    if sandbox.mode == NetworkMode::Host {
+        return Some(0);
+    }
+    let owner = world.namespace_owner(sandbox)?;
+    scene.machines.iter().skip(1).position(|machine| machine.name == owner.name).map(|place| place + 1)
+}
+
+/// The address that a sandbox is known by to somebody: on a network that both are on, else any; IPv4 first.
+fn address_of(world: &World, id: SandboxId, to: &Party) -> Option<IpAddr> {
+    let endpoints = world.endpoints_of_sandbox(id);
+    let near = |network| matches!(to, Party::Sandbox(other) if world.endpoint_on(*other, network).is_some());
+    let shared = endpoints.iter().filter(|endpoint| near(endpoint.network));
+    shared.chain(&endpoints).find_map(|endpoint| endpoint.allocation.as_ref()?.addresses().next())
+}
+
+/// The interface of the host's default route and its address; without one, its first that is not loopback.
+fn lan_of(host: &Machine) -> Option<(u32, IpAddr)> {
+    let default = host.routes.iter().filter(|route| route.destination.prefix_len() == 0);
+    let default = default.min_by_key(|route| (route.destination.addr().is_ipv6(), route.metric));
+    let interface = match default {
+        Some(route) => host.interface(route.interface),
+        None => {
+            host.interfaces.iter().find(|it| !it.loopback && it.kind.is_empty() && !it.addresses.is_empty())
+        }
+    }?;
+    let address = interface.addresses.iter().min_by_key(|address| address.addr().is_ipv6())?;
+    Some((interface.index, address.addr()))
+}
+
+/// Somebody on the host's LAN: its router, else the first address of the subnet that is not the host's.
+fn neighbour_of(host: &Machine) -> Option<IpAddr> {
+    let default = host.routes.iter().filter(|route| route.destination.prefix_len() == 0);
+    if let Some(gateway) = default.filter_map(|route| route.gateway).min_by_key(IpAddr::is_ipv6) {
+        return Some(gateway);
+    }
+    let (index, own) = lan_of(host)?;
+    let net = host.interface(index)?.addresses.iter().find(|net| net.addr() == own)?;
+    net.hosts().find(|address| *address != own)
+}
+
+/// What a sandbox's resolver answers.
+fn resolve(plan: &Plan, asker: &Party, name: &str) -> Option<IpAddr> {
+    let Party::Sandbox(sandbox) = asker else { return None };
+    let mut table = NameTable::new();
+    for object in plan.values().flat_map(|fragment| fragment.values()) {
+        match object {
+            Object::Names(record) => table.insert(record.clone()),
+            Object::View(view) => table.set_view(view.clone()),
+            _ => {}
+        }
+    }
+    let folded = name.trim_end_matches('.').to_ascii_lowercase();
+    [QuestionKind::A, QuestionKind::Aaaa].into_iter().find_map(|kind| {
+        match table.answer(*sandbox, &folded, kind) {
+            Answer::Addresses(addresses) => addresses.first().copied(),
+            _ => None,
+        }
+    })
+}
