@@ -12,8 +12,9 @@ use thiserror::Error;
 use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
-    ContainerSummary, Created, DetachRequest, DisconnectRequest, ErrorMessage, Exited, Info, NetworkCreate,
-    NetworkInspect, NetworksDeleted, PortMap, PublishPorts, PublishedPorts, Version, WaitReply,
+    ContainerSummary, Created, DetachRequest, DisconnectRequest, ErrorMessage, Exited, Explained, Info,
+    NetworkCreate, NetworkInspect, NetworksDeleted, PortMap, PublishPorts, PublishedPorts, Version,
+    WaitReply,
 };
 use connection::{Connection, Response};
 
@@ -129,6 +130,15 @@ impl Client {
     /// See [`Client::ping`].
     pub fn network(&mut self, network: &str) -> Result<NetworkInspect, ClientError> {
         self.get(&format!("/networks/{}", encode(network)))
+    }
+
+    /// Where a packet from one to another goes; with `plan`, by the Plan instead of the kernel.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn explain(&mut self, from: &str, to: &str, plan: bool) -> Result<Explained, ClientError> {
+        let plan = if plan { "1" } else { "0" };
+        self.get(&format!("/fairway/explain?from={}&to={}&plan={plan}", encode(from), encode(to)))
     }
 
     /// Makes a network.

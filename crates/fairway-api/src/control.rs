@@ -7,6 +7,8 @@ use fairway_core::model::{Namespace, NetworkId, ProcessIdentity, SandboxId, Sand
 use fairway_core::world::{Command, CreateSandbox, Refusal, RefusalKind, World};
 use thiserror::Error;
 
+use crate::types::Explained;
+
 /// What an accepted command came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -164,6 +166,15 @@ pub trait Control: Send + Sync + 'static {
     /// What firewalls of others drop of a network's packets. An engine that does not look finds none.
     fn obstacles(&self, _network: NetworkId) -> Vec<Obstacle> {
         Vec::new()
+    }
+
+    /// Where a packet from one to another goes, through what the kernel has or, with `plan`, through what it should
+    /// have. An engine that programs no kernel knows nothing.
+    ///
+    /// # Errors
+    /// Nobody is called that, or the kernel cannot be asked.
+    fn explain(&self, _from: &str, _to: &str, _plan: bool) -> Result<Explained, Failure> {
+        Err(Failure::invalid("there is no kernel to walk packets through"))
     }
 
     /// The daemon and the machine.

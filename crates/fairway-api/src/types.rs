@@ -19,7 +19,7 @@ pub use container::{
 };
 pub use create::{ContainerCreate, NetworkingConfig};
 pub use fairway::{
-    AttachNamespace, AttachRequest, Attached, DetachRequest, Exited, PublishPorts, PublishedPorts,
+    AttachNamespace, AttachRequest, Attached, DetachRequest, Exited, Explained, PublishPorts, PublishedPorts,
 };
 pub use network::{
     ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,

@@ -8,6 +8,7 @@ mod attach;
 mod completion;
 mod error;
 mod exec;
+mod explain;
 mod inspect;
 mod lifecycle;
 mod list;
@@ -111,6 +112,8 @@ enum Verb {
     /// Manage networks
     #[command(subcommand)]
     Network(network::NetworkCommand),
+    /// Show where a packet goes: each chain, rewrite and route, and its end
+    Explain(explain::ExplainOptions),
     /// Put a namespace that exists on networks
     Attach(Box<attach::AttachOptions>),
     /// Take attached namespaces off their networks
@@ -203,6 +206,7 @@ impl Arguments {
             Verb::Rm(options) => options.run(&mut session()?.client),
             Verb::Wait(options) => options.run(&mut session()?.client),
             Verb::Network(command) => command.run(&mut session()?.client),
+            Verb::Explain(options) => options.run(&mut session()?.client),
             Verb::Attach(options) => options.run(&mut session()?.client),
             Verb::Detach(options) => options.run(&mut session()?.client),
             Verb::Sandbox(command) => command.run(&mut session()?.client),

@@ -118,3 +118,8 @@ pub(super) fn detach(control: &dyn Control, call: &Call) -> Result<Reply, Failur
     control.detach(&request.container)?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
+
+pub(super) fn explain(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let (from, to) = (call.parameter("from"), call.parameter("to"));
+    Reply::json(&control.explain(from, to, call.flag("plan"))?)
+}

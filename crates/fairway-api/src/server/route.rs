@@ -41,6 +41,7 @@ pub(super) enum Task {
     Unpublish(String),
     Attach,
     Detach,
+    Explain,
 }
 
 impl Route {
@@ -78,6 +79,7 @@ impl Route {
             ("POST", ["containers", id, "unpublish"]) => Task::Unpublish(own(id)),
             ("POST", ["fairway", "attach"]) => Task::Attach,
             ("POST", ["fairway", "detach"]) => Task::Detach,
+            ("GET", ["fairway", "explain"]) => Task::Explain,
             _ => return Err(Failure::new(FailureKind::NotFound, "page not found")),
         }))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fairway_core::path::Part;
 use serde::{Deserialize, Serialize};
 
 use super::json::or_empty;
@@ -92,4 +93,21 @@ pub struct Exited {
     pub code: i32,
     /// Which process; 0: the one that the sandbox has. Of one that it had before nothing is taken.
     pub pid: u32,
+}
+
+/// The reply of `GET /fairway/explain?from=&to=&plan=`: where a packet goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Explained {
+    /// The walks, in the order in which they happen.
+    pub parts: Vec<Part>,
+    /// What comes of it, in a sentence.
+    pub sentence: String,
+    /// Whether it is answered, as far as can be known; none when it leaves for where nothing is known, or the end
+    /// is not known.
+    pub answered: Option<bool>,
+    /// What would let it through.
+    pub advice: Option<String>,
+    /// How it would end by the Plan, where that is another end.
+    pub planned: Option<String>,
 }

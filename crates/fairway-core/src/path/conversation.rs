@@ -37,6 +37,8 @@ pub enum Outcome {
     Answered(IpAddr),
     /// It was refused.
     Refused,
+    /// It was accepted and closed again: the proxy did not reach whom it speaks for.
+    Closed,
     /// There is no way, and the asker is told.
     Unreachable,
     /// Nothing comes back.
@@ -73,8 +75,15 @@ fn converse_with(
         Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, Place::First),
     };
     let mut conversation = Conversation { first, answer: None, later: None, proxied: None };
-    let End::Delivered { machine, proxy: target, tuple: seen, .. } = &conversation.first.end else {
-        return conversation;
+    let (machine, target, seen) = match &conversation.first.end {
+        End::Delivered { machine, proxy, tuple, .. } => (machine, proxy, tuple),
+        End::NobodyListens { machine, tuple } => {
+            // The refusal has to find its way back too.
+            let there = scene.machines.iter().position(|it| it.name == *machine);
+            let back = there.map(|there| walker.made(there, tuple.reversed(), Place::Later, None));
+            return Conversation { answer: back, ..conversation };
+        }
+        _ => return conversation,
     };
     let Some(there) = scene.machines.iter().position(|it| it.name == *machine) else { return conversation };
     let (target, seen) = (*target, *seen);
@@ -124,17 +133,16 @@ impl Conversation {
     pub fn outcome(&self) -> Outcome {
         if let Some(second) = &self.proxied {
             return match second.outcome() {
-                // The proxy accepted and closes again.
-                Outcome::Unreachable | Outcome::Refused => Outcome::Refused,
+                Outcome::Unreachable | Outcome::Refused => Outcome::Closed,
                 other => other,
             };
         }
-        match (&self.first.end, self.answer.as_ref().map(|answer| &answer.end)) {
-            (End::Delivered { tuple, .. }, Some(End::Delivered { .. } | End::Leaves { .. })) => {
-                Outcome::Answered(tuple.source)
-            }
+        let answer = self.answer.as_ref().map(|answer| &answer.end);
+        let arrives = matches!(answer, Some(End::Delivered { .. } | End::Leaves { .. }));
+        match (&self.first.end, answer) {
+            (End::Delivered { tuple, .. }, _) if arrives => Outcome::Answered(tuple.source),
             (End::Unknown { .. }, _) | (_, Some(End::Unknown { .. })) => Outcome::Unknown,
-            (End::NobodyListens { .. }, _) => Outcome::Refused,
+            (End::NobodyListens { .. }, _) if arrives => Outcome::Refused,
             (End::Rejected { .. } | End::NoRoute { .. }, _) => Outcome::Unreachable,
             (End::Leaves { .. }, _) => Outcome::Left,
             _ => Outcome::Nothing,

@@ -1,6 +1,6 @@
 //! Paths in words: a line for each step, and a sentence for each end.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::conversation::{Conversation, Outcome};
 use super::evaluate::Met;
@@ -9,7 +9,8 @@ use super::step::{End, Path, Step};
 use crate::ruleset::{Reject, Verdict};
 
 /// A step in words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct Line {
     /// The machine.
     pub machine: String,
@@ -51,9 +52,9 @@ fn ends(from: Tuple, to: Tuple) -> String {
 }
 
 fn rule(met: &Met) -> String {
-    let mut text = match (&met.rule, met.place) {
-        (Some(rule), Some(place)) => format!("{} rule {}: {rule}", met.chain, place + 1),
-        _ => format!("{}: its policy", met.chain),
+    let mut text = match &met.rule {
+        Some(rule) => format!("{}: {rule}", met.chain),
+        None => format!("{}: its policy", met.chain),
     };
     if let Some(element) = &met.element {
         text.push_str(&format!("  [{element}]"));
@@ -154,7 +155,8 @@ impl Path {
 }
 
 /// A walk of a conversation with its title.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct Part {
     /// Which walk it is.
     pub title: String,
@@ -180,7 +182,9 @@ impl Conversation {
         if let Some(second) = &self.proxied {
             parts.extend(second.titled(" of the proxy's connection"));
         }
-        parts.extend(self.answer.as_ref().map(|path| part("its answer", path)));
+        let answers =
+            if matches!(self.first.end, End::NobodyListens { .. }) { "its refusal" } else { "its answer" };
+        parts.extend(self.answer.as_ref().map(|path| part(answers, path)));
         parts.extend(self.later.as_ref().map(|path| part("an established one", path)));
         parts
     }
@@ -192,6 +196,9 @@ impl Conversation {
             Outcome::Left => "It leaves; what answers is not known here.".to_owned(),
             Outcome::Unknown => format!("Not known: {}.", self.last_end().sentence()),
             Outcome::Nothing => format!("No answer: {}.", self.last_end().sentence()),
+            Outcome::Closed => {
+                format!("Accepted by the proxy, and closed again: {}.", self.last_end().sentence())
+            }
             Outcome::Refused | Outcome::Unreachable => {
                 let end = self.last_end().sentence();
                 format!("{}{}.", end[..1].to_uppercase(), &end[1..])
@@ -204,8 +211,9 @@ impl Conversation {
         if let Some(second) = &self.proxied {
             return second.last_end();
         }
+        let refused = self.outcome() == Outcome::Refused;
         match &self.answer {
-            Some(answer) if matches!(self.first.end, End::Delivered { .. }) => &answer.end,
+            Some(answer) if !refused => &answer.end,
             _ => &self.first.end,
         }
     }

@@ -165,6 +165,22 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The machine that it is on.
+    pub fn machine(&self) -> &str {
+        match self {
+            Self::Made { machine, .. }
+            | Self::Arrives { machine, .. }
+            | Self::Leaves { machine, .. }
+            | Self::Chain { machine, .. }
+            | Self::Tracked { machine, .. }
+            | Self::Translated { machine, .. }
+            | Self::Routed { machine, .. }
+            | Self::Bridged { machine, .. } => machine,
+        }
+    }
+}
+
 /// The walk of one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {

@@ -41,6 +41,7 @@ fn said(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Answered(source) => format!("answered {source}"),
         Outcome::Refused => "refused".to_owned(),
+        Outcome::Closed => "closed".to_owned(),
         Outcome::Unreachable => "unreachable".to_owned(),
         Outcome::Nothing => "nothing".to_owned(),
         Outcome::Left => "left".to_owned(),

@@ -4,12 +4,14 @@ use std::path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fairway_api::types::Explained;
 use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
 use fairway_core::beside::{Obstacle, Path};
 use fairway_core::model::{NetworkId, NetworkMode, SandboxId, Settings};
+use fairway_core::path::Outcome;
 use fairway_core::plan::FileName;
 use fairway_core::world::{Change, Command, CreateSandbox, RefusalKind, World};
-use fairway_engine::{Engine, EngineError};
+use fairway_engine::{Engine, EngineError, ExplainError};
 use fairway_kernel::{namespace, process};
 use rustix::process::Signal;
 
@@ -106,6 +108,26 @@ impl Control for EngineControl {
             applied.warnings.extend(in_the_way(&self.engine.obstacles_of(sandbox), published));
         }
         Ok(applied)
+    }
+
+    fn explain(&self, from: &str, to: &str, plan: bool) -> Result<Explained, Failure> {
+        let found = self.engine.explain(from, to, plan).map_err(|error| {
+            let misuse = matches!(error, ExplainError::Question(_));
+            let kind = if misuse { FailureKind::Invalid } else { FailureKind::Internal };
+            Failure::new(kind, error.to_string())
+        })?;
+        let answered = match found.conversation.outcome() {
+            Outcome::Answered(_) => Some(true),
+            Outcome::Left | Outcome::Unknown => None,
+            _ => Some(false),
+        };
+        Ok(Explained {
+            parts: found.conversation.parts(),
+            sentence: found.conversation.sentence(),
+            answered,
+            advice: found.advice,
+            planned: found.planned,
+        })
     }
 
     fn obstacles(&self, network: NetworkId) -> Vec<Obstacle> {

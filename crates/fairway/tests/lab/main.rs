@@ -10,6 +10,7 @@ mod crash;
 mod daemon;
 mod deny;
 mod durable;
+mod explain;
 mod harness;
 mod heal;
 mod hosts;

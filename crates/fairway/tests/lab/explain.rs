@@ -1,0 +1,193 @@
+//! What `explain` says, and what the kernel then does with a real connection: both have to agree.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::thread;
+
+use fairway_api::types::Explained;
+use fairway_lab::{Lab, Place, Question, Server, serve_tcp};
+
+use crate::cli::fairway;
+use crate::harness::{HOST, HOST6, LAN, Sandbox, Stage};
+
+/// Sandboxes of all kinds of networks, each with a server at port 80.
+struct Players {
+    stage: Stage,
+    sandboxes: Vec<(&'static str, Sandbox)>,
+    _servers: Vec<Server>,
+}
+
+impl Players {
+    fn new(lab: &Lab, flags: &[&str], bridge_netfilter: bool) -> Players {
+        let mut stage = Stage::before_daemon(lab);
+        stage.host.set_bridge_netfilter(bridge_netfilter).unwrap();
+        stage.daemon.launch(flags);
+        stage.daemon.wait_until_ready();
+        stage.create_network("web", |it| it.enable_ipv6 = Some(true)).unwrap();
+        stage.create_network("inner", |it| it.internal = true).unwrap();
+        let off = || ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
+        stage.create_network("apart", |it| it.options = [off()].into()).unwrap();
+        let named: [(&str, &[&str], &[&str]); 7] = [
+            ("d1", &["bridge"], &["8080:80"]),
+            ("w1", &["web"], &["8081:80", "127.0.0.1:8082:80"]),
+            ("w2", &["web"], &[]),
+            ("i1", &["inner"], &[]),
+            ("i2", &["inner", "web"], &[]),
+            ("a1", &["apart"], &["8083:80"]),
+            ("a2", &["apart"], &["8084:81"]),
+        ];
+        let sandboxes: Vec<_> = named
+            .into_iter()
+            .map(|(name, networks, ports)| (name, stage.sandbox(name, networks, ports)))
+            .collect();
+        let mut servers: Vec<Server> =
+            sandboxes.iter().map(|(_, place)| serve_tcp(place, "[::]:80").unwrap()).collect();
+        servers.push(serve_tcp(&stage.host, "0.0.0.0:9000").unwrap());
+        Players { stage, sandboxes, _servers: servers }
+    }
+
+    /// Everybody who asks, with the name that `explain` knows them by.
+    fn askers(&self) -> Vec<(String, &Place)> {
+        let sandboxes = self.sandboxes.iter().map(|(name, sandbox)| ((*name).to_owned(), &**sandbox));
+        let others = [("host".to_owned(), &*self.stage.host), (format!("lan:{LAN}"), &*self.stage.lan)];
+        sandboxes.chain(others).collect()
+    }
+
+    /// Everything that is asked for.
+    fn targets(&self) -> Vec<SocketAddr> {
+        let host: IpAddr = HOST.parse().unwrap();
+        let host6: IpAddr = HOST6.parse().unwrap();
+        let published = [8080, 8081, 8082, 8083, 8084, 8099, 9000];
+        let mut targets: Vec<_> = published.map(|port| SocketAddr::new(host, port)).into();
+        targets.extend([8081, 8080].map(|port| SocketAddr::new(host6, port)));
+        for (_, sandbox) in &self.sandboxes {
+            for endpoint in sandbox.attached.networks.values() {
+                let addresses = [&endpoint.ip_address, &endpoint.global_ipv6_address];
+                let addresses = addresses.into_iter().filter_map(|text| text.parse::<IpAddr>().ok());
+                targets.extend(addresses.flat_map(|it| [80, 81].map(|port| SocketAddr::new(it, port))));
+            }
+        }
+        targets
+    }
+}
+
+/// What is said, in the words of what is seen.
+fn said(explained: &Explained) -> String {
+    let sentence = explained.sentence.as_str();
+    match sentence.strip_prefix("It is answered; the server sees ") {
+        Some(source) => format!("answered {}", source.trim_end_matches('.')),
+        None if sentence.starts_with("Accepted by the proxy, and closed again: ") => "dropped".to_owned(),
+        None if sentence.starts_with("Refused: ") => "refused".to_owned(),
+        None if sentence.starts_with("No answer: ") => "timed-out".to_owned(),
+        None if sentence.contains("there is no route to") => "unreachable".to_owned(),
+        None => sentence.to_owned(),
+    }
+}
+
+/// Asks everybody for everything, in thought and for real.
+fn check(lab: &Lab, flags: &[&str], bridge_netfilter: bool) {
+    let players = Players::new(lab, flags, bridge_netfilter);
+    players.stage.lan.route("172.16.0.0/12", HOST).unwrap();
+    let (askers, targets) = (players.askers(), players.targets());
+    let mut wrong = String::new();
+    let mut compared = 0;
+    for (name, place) in &askers {
+        let seen: Vec<String> = thread::scope(|scope| {
+            let asked = targets.iter().map(|target| {
+                scope
+                    .spawn(move || Question::to(&target.to_string()).unwrap().tcp(place).unwrap().to_string())
+            });
+            let asked: Vec<_> = asked.collect();
+            asked.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let mut client = players.stage.client();
+        for (target, seen) in targets.iter().zip(seen) {
+            let explained = match client.explain(name, &target.to_string(), false) {
+                Ok(explained) => explained,
+                // One end has no address of that family: nobody could even try.
+                Err(_) => continue,
+            };
+            compared += 1;
+            let said = said(&explained);
+            if said != seen {
+                let lines = explained.parts.iter().flat_map(|part| {
+                    let lines =
+                        part.lines.iter().map(|it| format!("    {} {} {}", it.machine, it.place, it.text));
+                    [part.title.clone()].into_iter().chain(lines).chain([format!("    = {}", part.end)])
+                });
+                let lines: Vec<String> = lines.collect();
+                writeln!(wrong, "{name} -> {target}: seen {seen}, said {said}\n{}", lines.join("\n"))
+                    .unwrap();
+            }
+            assert_eq!(explained.planned, None, "{name} -> {target}");
+        }
+    }
+    assert!(compared > askers.len() * targets.len() / 2, "{compared} of {}", askers.len() * targets.len());
+    assert!(wrong.is_empty(), "{flags:?}, br_netfilter {bridge_netfilter}\n{wrong}");
+}
+
+#[test]
+fn agrees_with_the_kernel_with_the_proxy() {
+    fairway_lab::run(|lab| check(lab, &[], true));
+}
+
+#[test]
+fn agrees_with_the_kernel_with_the_proxy_and_bridges_unseen() {
+    fairway_lab::run(|lab| check(lab, &[], false));
+}
+
+#[test]
+fn agrees_with_the_kernel_without_the_proxy() {
+    fairway_lab::run(|lab| check(lab, &["--userland-proxy=false"], true));
+}
+
+#[test]
+fn agrees_with_the_kernel_without_the_proxy_and_bridges_unseen() {
+    fairway_lab::run(|lab| check(lab, &["--userland-proxy=false"], false));
+}
+
+#[test]
+fn agrees_with_the_kernel_by_the_proxy_alone() {
+    fairway_lab::run(|lab| check(lab, &["--iptables=false"], true));
+}
+
+#[test]
+fn says_what_would_help() {
+    fairway_lab::run(|lab| {
+        let players = Players::new(lab, &[], true);
+        let told = |line: &str| fairway(&players.stage, line);
+        let dropped = told("explain d1 w1:80");
+        assert_eq!(dropped.code, 1);
+        assert!(
+            dropped
+                .output
+                .contains("No answer: dropped on host by inet fairway into-network: \"not published\".")
+        );
+        assert!(
+            dropped.output.ends_with(
+                "What would help: fairway network connect web d1; or fairway publish w1 80:80, and use the host's address\n"
+            ),
+            "{}",
+            dropped.output
+        );
+        assert_eq!(told("network connect web d1").code, 0);
+        let through = told("explain d1 w1:80");
+        assert_eq!(through.code, 0);
+        assert!(through.output.contains("It is answered; the server sees "), "{}", through.output);
+        let apart = told("explain a1 a2:80");
+        assert!(
+            apart.output.contains("\"icc is off\"") && apart.output.contains("--link a2"),
+            "{}",
+            apart.output
+        );
+        let nobody = told("explain d1 nobody:80");
+        assert_eq!((nobody.code, nobody.output.as_str()), (1, ""));
+        assert!(
+            nobody.errors.contains("\"nobody\" is nobody: give a container, host, lan"),
+            "{}",
+            nobody.errors
+        );
+        let closed = told("explain host d1:81 --format json");
+        assert!(closed.output.contains("\"Answered\": false"), "{}", closed.output);
+    });
+}
