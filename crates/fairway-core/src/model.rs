@@ -27,4 +27,4 @@ pub use sandbox::{
     Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
 };
 pub use settings::{AddressPool, Backend, PacketMark, Settings};
-pub use uplink::{Uplink, UplinkRoute};
+pub use uplink::{Held, Uplink, UplinkRoute};

@@ -122,6 +122,7 @@ impl World {
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox),
             Command::Publish { sandbox, requests, avoid } => self.publish(&sandbox, requests, &avoid, draw),
             Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests),
+            Command::AddressHeld { network, address, mac } => self.address_held(&network, address, mac, now),
             Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, draw),
             Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox),
         }

@@ -20,6 +20,20 @@ pub enum EngineError {
     /// A port of the host cannot be had.
     #[error("failed to set up container networking: {0}")]
     Bind(#[from] BindError),
+    /// Somebody on a LAN has the address that was to be given.
+    #[error(
+        "Address already in use: {address} is that of {mac} on the LAN of network {network}: choose another one"
+    )]
+    Held {
+        /// The network.
+        network: String,
+        /// The address.
+        address: std::net::IpAddr,
+        /// Who has it.
+        mac: fairway_core::model::MacAddress,
+        /// Whether the user asked for this very address.
+        asked: bool,
+    },
     /// The store cannot be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,6 +89,7 @@ impl EngineError {
     pub fn kind(&self) -> Option<RefusalKind> {
         match self {
             Self::Refused(refusal) => Some(refusal.kind()),
+            Self::Held { .. } => Some(RefusalKind::Forbidden),
             Self::Process(_) | Self::Namespace(_) => Some(RefusalKind::NotFound),
             _ => None,
         }
@@ -114,6 +129,9 @@ pub enum ApplyError {
     /// Flows cannot be forgotten.
     #[error(transparent)]
     Flows(#[from] fairway_kernel::netlink::Error),
+    /// Neighbours cannot be asked.
+    #[error(transparent)]
+    Probe(#[from] fairway_kernel::probe::Error),
     /// Neighbours cannot be told.
     #[error(transparent)]
     Announce(#[from] fairway_kernel::announce::Error),

@@ -95,6 +95,7 @@ impl Engine {
                 let (sandbox, requests) = (sandbox.clone(), requests.clone());
                 Command::Publish { sandbox, requests, avoid }
             }),
+            command @ Command::Connect { .. } => self.with_free_ports(Vec::new(), |_| command.clone()),
             command => {
                 let decision = self.decide(command)?;
                 self.carry_out(decision)
@@ -102,8 +103,8 @@ impl Engine {
         }
     }
 
-    /// Carries out a command that publishes, with other random ports for as long as other programs
-    /// have them.
+    /// Carries out a command that publishes or joins networks, with other random ports for as long as other programs
+    /// have them, and other addresses for as long as somebody on a LAN has them.
     fn with_free_ports(
         &self,
         mut avoid: Vec<u16>,
@@ -119,6 +120,11 @@ impl Engine {
                     avoid.push(address.port());
                 }
                 Err(EngineError::Bind(error)) => return Err(EngineError::Bind(error.named())),
+                Err(EngineError::Held { network, address, mac, asked: false }) => {
+                    tracing::info!(network, %address, %mac, "somebody on the LAN has it; another one is taken");
+                    let decision = self.decide(Command::AddressHeld { network, address, mac })?;
+                    self.carry_out(decision)?;
+                }
                 outcome => return outcome,
             }
         }
@@ -182,6 +188,7 @@ impl Engine {
     fn follow_through(&self, decision: &Decision) -> Result<(), EngineError> {
         self.ports.bind_all(sockets(&decision.difference))?;
         bridges_can_be_named(&decision.difference)?;
+        self.probe(&decision.difference)?;
         boundary("bound");
         self.make_durable(&decision.change)?;
         boundary("durable");

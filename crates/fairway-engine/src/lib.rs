@@ -25,6 +25,7 @@ mod named;
 mod observe;
 mod ordering;
 mod port_sockets;
+mod probe;
 mod relay_link;
 mod requirements;
 mod resolvers;

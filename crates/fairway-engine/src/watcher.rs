@@ -17,6 +17,7 @@ use fairway_kernel::watch::{self, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::firewall::Firewall;
+use crate::probe::Guardian;
 use crate::rounds::Rounds;
 use crate::{ApplyError, Engine, EngineError};
 
@@ -347,6 +348,7 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
 fn attend(engine: &Weak<Engine>) {
     let (mut glanced, mut tried) = (Instant::now(), Instant::now());
     let mut rounds = Rounds::default();
+    let mut guardian = Guardian::default();
     let mut ending: HashMap<SandboxId, Instant> = HashMap::new();
     loop {
         let Some(strong) = engine.upgrade() else { return };
@@ -387,6 +389,7 @@ fn attend(engine: &Weak<Engine>) {
         if glanced.elapsed() >= GLANCE {
             strong.glance();
             rounds.go_on(&strong);
+            guardian.go_on(&strong);
             glanced = Instant::now();
         }
         if tried.elapsed() >= ANOTHER_TRY {

@@ -115,15 +115,17 @@ pub fn neighbour_advertisement(mac: MacAddress, address: Ipv6Addr) -> [u8; 86] {
     // Option: target link-layer address, of one unit of eight bytes.
     frame[78..80].copy_from_slice(&[2, 1]);
     frame[80..86].copy_from_slice(&mac.0);
-    let checksum = checksum(&frame);
+    let checksum = icmpv6_checksum(&frame);
     frame[56..58].copy_from_slice(&checksum.to_be_bytes());
     frame
 }
 
-/// The checksum of RFC 1071 over the pseudo-header of RFC 8200, section 8.1, and the message.
-fn checksum(frame: &[u8; 86]) -> u16 {
+/// The checksum of RFC 1071 over the pseudo-header of RFC 8200, section 8.1, and the message, in a frame whose
+/// message has an even length.
+pub(crate) fn icmpv6_checksum(frame: &[u8]) -> u16 {
     let words = frame[22..].chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
-    let mut sum: u32 = words.sum::<u32>() + 32 + u32::from(ICMPV6);
+    let length = frame.len() as u32 - 54;
+    let mut sum: u32 = words.sum::<u32>() + length + u32::from(ICMPV6);
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -9,6 +9,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod nftables;
 pub mod port_holder;
+pub mod probe;
 pub mod process;
 pub mod route;
 pub mod survey;

@@ -87,6 +87,7 @@ pub fn troubles(world: &World, network: &Network, obstacles: &[Obstacle]) -> Opt
     let troubles = NetworkTroubles {
         obstacles: obstacles.iter().map(obstacle).collect(),
         routes: world.routes_over(network).map(route).collect(),
+        held: network.held.iter().map(|(address, held)| format!("{address} at {}", held.mac)).collect(),
     };
     (troubles != NetworkTroubles::default()).then_some(troubles)
 }

@@ -53,6 +53,9 @@ pub struct NetworkTroubles {
     /// Routes of the host that lead its addresses elsewhere, each `destination dev interface`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
+    /// Addresses of its LAN that somebody there has, each `address at hardware address`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<String>,
 }
 
 /// What a firewall of somebody else drops.

@@ -40,6 +40,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         host_binding: None,
         peers: Vec::new(),
         uplink: None,
+        held: BTreeMap::new(),
         bridge_options: Default::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeOptions, NetworkId, Peer, Uplink};
+use super::{BridgeOptions, Held, NetworkId, Peer, Uplink};
 
 /// How a network is made of kernel objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,6 +103,9 @@ pub struct Network {
     /// The interface that a lan network has taken over.
     #[serde(default)]
     pub uplink: Option<Uplink>,
+    /// Addresses of a LAN that somebody there was seen to have.
+    #[serde(default)]
+    pub held: BTreeMap<IpAddr, Held>,
     /// The driver options as they were given.
     pub options: BTreeMap<String, String>,
     /// The labels as they were given.

@@ -39,6 +39,15 @@ pub struct Uplink {
     pub obstacle: Option<String>,
 }
 
+/// Who has an address of a LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The hardware address that answered for it.
+    pub mac: MacAddress,
+    /// When, in nanoseconds since 1970.
+    pub at: i64,
+}
+
 impl Uplink {
     /// The first address of a family, with its prefix length.
     pub fn address(&self, ipv4: bool) -> Option<IpNet> {

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::model::{
-    EndpointRequest, HostFacts, Namespace, ProcessIdentity, PublishRequest, SandboxKind, SandboxOptions,
-    Settings, UnpublishRequest, Uplink,
+    EndpointRequest, HostFacts, MacAddress, Namespace, ProcessIdentity, PublishRequest, SandboxKind,
+    SandboxOptions, Settings, UnpublishRequest, Uplink,
 };
 
 /// One subnet of a network that is to be created: Docker's `IPAM.Config` entry, as text was parsed.
@@ -148,6 +148,15 @@ pub enum Command {
         sandbox: String,
         /// The ports; each must mean some that are published.
         requests: Vec<UnpublishRequest>,
+    },
+    /// Somebody on the LAN of a network has an address: it is passed over for a while.
+    AddressHeld {
+        /// The network.
+        network: String,
+        /// The address.
+        address: IpAddr,
+        /// Who has it.
+        mac: MacAddress,
     },
     /// Put a sandbox on one more network.
     Connect {

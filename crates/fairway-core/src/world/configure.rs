@@ -30,6 +30,7 @@ fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) -> Network {
         bridge_options: BridgeOptions::default(),
         peers: Vec::new(),
         uplink: None,
+        held: BTreeMap::new(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }

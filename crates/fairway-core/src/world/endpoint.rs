@@ -119,7 +119,16 @@ impl World {
     fn free_address(&self, network: &Network, subnet: &Subnet) -> Result<IpAddr, Refusal> {
         let range = subnet.ip_range.unwrap_or(subnet.subnet);
         let addresses = self.index.addresses.get(&network.id);
-        let free = addresses.and_then(|addresses| addresses.first_free(range, subnet.subnet));
+        let free = addresses.and_then(|addresses| {
+            if network.held.is_empty() {
+                return addresses.first_free(range, subnet.subnet);
+            }
+            let mut addresses = addresses.clone();
+            for held in network.held.keys() {
+                addresses.take(*held);
+            }
+            addresses.first_free(range, subnet.subnet)
+        });
         free.ok_or_else(|| {
             Refusal::Ipam(crate::ipam::IpamError::Full { network: network.name.clone(), range })
         })

@@ -29,6 +29,10 @@ pub enum Step {
         peers: Option<u8>,
     },
     RemoveNetwork(u8),
+    Held {
+        network: u8,
+        last: u8,
+    },
     Sandbox {
         name: u8,
         networks: Places,
@@ -84,6 +88,7 @@ pub fn step() -> impl Strategy<Value = Step> {
                 name, ipv6, internal, icc, subnet, options, peers
             }),
         1 => small().prop_map(Step::RemoveNetwork),
+        1 => (small(), 0..4_u8).prop_map(|(network, last)| Step::Held { network, last }),
         3 => (
             small(),
             prop::collection::vec((small(), prop::option::of(0..8_u8)), 0..3),
@@ -289,6 +294,11 @@ impl World {
                     ..CreateNetwork::default()
                 })
             }
+            Step::Held { network, last } => Command::AddressHeld {
+                network: network_name(network),
+                address: IpAddr::from([10, 40 + 3 + last % 2, 0, 1 + last]),
+                mac: MacAddress([2, 0, 0, 0, 2, last]),
+            },
             Step::RemoveNetwork(name) => Command::RemoveNetwork { network: network_name(name) },
             Step::Sandbox { name, networks, ports, kind, links } => {
                 let links: Vec<_> =

@@ -1,5 +1,6 @@
 //! Making and removing networks.
 
+mod held;
 mod lan;
 mod peers;
 
@@ -106,6 +107,7 @@ impl World {
             bridge_options: options.bridge,
             peers,
             uplink,
+            held: Default::default(),
             options: request.options,
             labels: request.labels,
         });

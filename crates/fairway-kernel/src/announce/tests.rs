@@ -50,7 +50,7 @@ fn an_advertisement_whose_checksum_holds() {
     assert_eq!((frame[20], frame[21], frame[54], frame[58]), (58, 255, 136, 0x20));
     assert_eq!(frame[62..78], address.octets());
     // Over a message that holds its own checksum the sum is all ones, which is zero here.
-    assert_eq!(checksum(&frame), 0);
+    assert_eq!(icmpv6_checksum(&frame), 0);
 }
 
 /// What is heard at an interface, of one Ethernet type.

@@ -12,6 +12,14 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 /// # Errors
 /// EPERM without CAP_NET_RAW, ENODEV for an interface that does not exist, ENETDOWN on sending when it is down.
 pub fn packet_socket(interface_index: u32) -> io::Result<OwnedFd> {
+    packet_socket_for(interface_index, libc::ETH_P_ALL as u16)
+}
+
+/// The same, that receives only frames of one EtherType, and none that leave.
+///
+/// # Errors
+/// As [`packet_socket`].
+pub fn packet_socket_for(interface_index: u32, ether_type: u16) -> io::Result<OwnedFd> {
     // With protocol 0 the socket receives nothing before it is bound, so nothing of other interfaces.
     let socket =
         rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
@@ -19,7 +27,7 @@ pub fn packet_socket(interface_index: u32) -> io::Result<OwnedFd> {
     // SAFETY: sockaddr_ll is plain data for which all zeroes is a value.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_protocol = ether_type.to_be();
     address.sll_ifindex = interface;
     // SAFETY: the pointer and the length describe `address`, which lives across the call.
     let bound = unsafe {

@@ -1,5 +1,6 @@
 //! Sandboxes on the host's own LAN: a bridge takes over the host's interface, and gives it back.
 
+mod conflict;
 mod takeover;
 
 use std::net::IpAddr;

@@ -134,3 +134,50 @@ fn the_lan_has_the_default_route_and_publishes_nothing() {
     let refused = world.apply(connect, 0, &mut draw).unwrap_err().to_string();
     assert!(refused.contains("auxiliary address host"), "{refused}");
 }
+
+#[test]
+fn addresses_that_somebody_has_are_passed_over_for_a_while() {
+    let (mut world, mut draw) = world();
+    let mut request = lan("lan", "eth0");
+    let range = SubnetRequest {
+        subnet: "10.10.50.0/24".parse().ok(),
+        ip_range: "10.10.50.128/30".parse().ok(),
+        ..SubnetRequest::default()
+    };
+    request.subnets = vec![range];
+    world.apply(Command::CreateNetwork(request), 0, &mut draw).unwrap();
+    let mac = MacAddress([2, 0, 0, 0, 0, 7]);
+    let held = |address: &str| Command::AddressHeld {
+        network: "lan".to_owned(),
+        address: address.parse().unwrap(),
+        mac,
+    };
+    let given = |world: &mut World, draw: &mut Draw, name: &str, asked: Option<&str>, now: i64| {
+        let request =
+            EndpointRequest { ipv4: asked.and_then(|it| it.parse().ok()), ..EndpointRequest::default() };
+        let create = CreateSandbox {
+            name: Some(name.to_owned()),
+            kind: SandboxKind::Attached,
+            network: NetworkChoice::Networks(vec![("lan".to_owned(), request)]),
+            options: SandboxOptions::default(),
+        };
+        let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
+        let attach =
+            Command::Attach { create: Box::new(create), process: None, namespace, avoid: Vec::new() };
+        let id = world.apply(attach, now, draw)?.sandbox.unwrap();
+        let allocation = world.endpoints_of_sandbox(id)[0].allocation.clone().unwrap();
+        Ok::<_, Refusal>(allocation.ipv4.unwrap().to_string())
+    };
+    world.apply(held("10.10.50.128"), 0, &mut draw).unwrap();
+    world.apply(held("10.10.50.130"), 1, &mut draw).unwrap();
+    assert_eq!(given(&mut world, &mut draw, "a", None, 2).unwrap(), "10.10.50.129");
+    assert_eq!(given(&mut world, &mut draw, "b", None, 2).unwrap(), "10.10.50.131");
+    let full = given(&mut world, &mut draw, "c", None, 2).unwrap_err();
+    assert!(full.to_string().contains("10.10.50.128/30"), "{full}");
+    // Who asks for one by name has it probed anew.
+    assert_eq!(given(&mut world, &mut draw, "c", Some("10.10.50.128"), 3).unwrap(), "10.10.50.128");
+    // An hour later the first is forgotten.
+    world.apply(held("10.10.50.131"), 1 + 3_600_000_000_000, &mut draw).unwrap();
+    let network = world.find_network("lan").unwrap();
+    assert_eq!(network.held.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.10.50.131"]);
+}

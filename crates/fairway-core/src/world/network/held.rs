@@ -1,0 +1,31 @@
+//! Addresses of a LAN that somebody there has.
+
+use std::net::IpAddr;
+
+use crate::model::{Held, MacAddress, Network};
+use crate::world::{Change, RecordKey, Refusal, World};
+
+/// How long an address that somebody had is passed over, in nanoseconds. Who asks for it by name has it probed anew.
+const PASSED_OVER: i64 = 3_600_000_000_000;
+
+impl World {
+    /// Remembers who has an address of a LAN.
+    pub(in crate::world) fn address_held(
+        &mut self,
+        network: &str,
+        address: IpAddr,
+        mac: MacAddress,
+        now: i64,
+    ) -> Result<Change, Refusal> {
+        let mut network: Network = self.find_network(network)?.clone();
+        let mut change = Change { network: Some(network.id), ..Change::default() };
+        if network.uplink.is_none() {
+            return Ok(change);
+        }
+        network.held.retain(|_, held| now.saturating_sub(held.at) < PASSED_OVER);
+        network.held.insert(address, Held { mac, at: now });
+        change.record(RecordKey::Network(network.id));
+        self.networks.insert(network.id, network);
+        Ok(change)
+    }
+}

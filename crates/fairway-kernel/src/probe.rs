@@ -1,0 +1,224 @@
+//! Asking a LAN whether anybody has an address: ARP probes (RFC 5227, section 2.1.1) and duplicate address detection
+//! (RFC 4862, section 5.4).
+//!
+//! It is asked at the bridge, with the host's own hardware address: the answers come to the host then, whatever its
+//! network card lets through. The RFCs' pauses of seconds are for ports that have just come up and may not forward
+//! yet; those of the host have been in use, so the pauses here are for hosts that are slow to answer.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use fairway_core::model::MacAddress;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::RecvFlags;
+use thiserror::Error;
+
+use crate::announce::{gratuitous_arp, icmpv6_checksum};
+use crate::system;
+use crate::system::packet::packet_socket_for;
+
+/// How often is asked (`PROBE_NUM` of RFC 5227), and the pause after each time.
+const TIMES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(150);
+
+const ETHERNET_ARP: u16 = 0x0806;
+const ETHERNET_IPV6: u16 = 0x86dd;
+const ICMPV6: u8 = 58;
+/// Neighbour solicitation and advertisement, RFC 4861 sections 4.3 and 4.4.
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+
+/// Somebody has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The address.
+    pub address: IpAddr,
+    /// Who has it, or is about to take it.
+    pub mac: MacAddress,
+}
+
+/// Why a LAN cannot be asked.
+#[derive(Debug, Error)]
+#[error("cannot ask the LAN at the interface with index {interface} who has an address: {source}")]
+pub struct Error {
+    /// Where.
+    interface: u32,
+    /// The reason; `ENETDOWN` when it is down.
+    source: io::Error,
+}
+
+/// Asks whether anybody on the LAN of an interface has one of these addresses, and returns the first who has. It takes
+/// half a second if nobody has. `own` is the interface's hardware address.
+///
+/// # Errors
+/// [`Error`] without `CAP_NET_RAW`, or when the interface is down or gone.
+pub fn probe(interface: u32, own: MacAddress, addresses: &[IpAddr]) -> Result<Option<Holder>, Error> {
+    search(interface, own, addresses).map_err(|source| Error { interface, source })
+}
+
+fn search(interface: u32, own: MacAddress, addresses: &[IpAddr]) -> io::Result<Option<Holder>> {
+    let kinds = [(ETHERNET_ARP, true), (ETHERNET_IPV6, false)];
+    let needed = kinds.into_iter().filter(|(_, ipv4)| addresses.iter().any(|it| it.is_ipv4() == *ipv4));
+    let sockets: Vec<OwnedFd> =
+        needed.map(|(kind, _)| packet_socket_for(interface, kind)).collect::<io::Result<_>>()?;
+    for _ in 0..TIMES {
+        for address in addresses {
+            let Some(socket) = sockets.first() else { return Ok(None) };
+            match address {
+                IpAddr::V4(address) => system::send_frame(socket, interface, &arp_probe(own, *address))?,
+                IpAddr::V6(address) => system::send_frame(socket, interface, &solicitation(own, *address))?,
+            }
+        }
+        let until = Instant::now() + PAUSE;
+        while let Some(frame) = next_frame(&sockets, until)? {
+            if let Some(holder) = holder(&frame, own).filter(|it| addresses.contains(&it.address)) {
+                return Ok(Some(holder));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The next frame at any of the sockets; none when the time is over.
+fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Option<Vec<u8>>> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let mut descriptors: Vec<_> =
+            sockets.iter().map(|it| PollFd::from_borrowed_fd(it.as_fd(), PollFlags::IN)).collect();
+        let patience = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut descriptors, Some(&patience)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = descriptors.iter().position(|it| !it.revents().is_empty());
+        if let Some(frame) = ready.and_then(|at| receive(&sockets[at])) {
+            return Ok(Some(frame));
+        }
+    }
+}
+
+/// A frame that waits at a packet socket, as far as it matters here.
+pub(crate) fn receive(socket: &OwnedFd) -> Option<Vec<u8>> {
+    let mut buffer = [0; 128];
+    let (length, _) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::DONTWAIT).ok()?;
+    Some(buffer[..length].to_vec())
+}
+
+/// An ARP probe: a request that tells nobody an address of who asks.
+pub fn arp_probe(own: MacAddress, address: Ipv4Addr) -> [u8; 42] {
+    let mut frame = gratuitous_arp(own, address);
+    frame[28..32].copy_from_slice(&[0; 4]);
+    frame
+}
+
+/// A neighbour solicitation from nobody, to those who have an address like this.
+fn solicitation(own: MacAddress, address: Ipv6Addr) -> [u8; 78] {
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    let mut frame = [0; 78];
+    frame[..6].copy_from_slice(&[0x33, 0x33, 0xff, a, b, c]);
+    frame[6..12].copy_from_slice(&own.0);
+    frame[12..14].copy_from_slice(&ETHERNET_IPV6.to_be_bytes());
+    frame[14] = 6 << 4;
+    frame[19] = 24;
+    frame[20] = ICMPV6;
+    // The hop limit proves that it comes from this link.
+    frame[21] = 255;
+    frame[38..54].copy_from_slice(&group.octets());
+    frame[54] = SOLICITATION;
+    frame[62..78].copy_from_slice(&address.octets());
+    let checksum = icmpv6_checksum(&frame);
+    frame[56..58].copy_from_slice(&checksum.to_be_bytes());
+    frame
+}
+
+/// Who says by this frame that they have an address, or are about to: whoever sends ARP from it or probes for it,
+/// whoever advertises it or tries it. None if it is `own`.
+pub fn holder(frame: &[u8], own: MacAddress) -> Option<Holder> {
+    let kind = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);
+    let found = match kind {
+        ETHERNET_ARP => arp_holder(frame.get(14..42)?),
+        ETHERNET_IPV6 => neighbour(frame),
+        _ => None,
+    };
+    found.filter(|it| it.mac != own)
+}
+
+fn arp_holder(packet: &[u8]) -> Option<Holder> {
+    let address = |at: usize| <[u8; 4]>::try_from(&packet[at..at + 4]).ok().map(Ipv4Addr::from);
+    let mac = MacAddress(packet.get(8..14)?.try_into().ok()?);
+    let (sender, target) = (address(14)?, address(24)?);
+    // Ethernet and IPv4, a request or a reply (RFC 826).
+    let is_known = packet[..6] == [0, 1, 8, 0, 6, 4] && packet[6] == 0 && matches!(packet[7], 1 | 2);
+    let address = if sender.is_unspecified() { target } else { sender };
+    (is_known && !address.is_unspecified()).then_some(Holder { address: address.into(), mac })
+}
+
+fn neighbour(frame: &[u8]) -> Option<Holder> {
+    if frame.get(20) != Some(&ICMPV6) || frame.get(21) != Some(&255) {
+        return None;
+    }
+    let source: [u8; 16] = frame.get(22..38)?.try_into().ok()?;
+    let target: [u8; 16] = frame.get(62..78)?.try_into().ok()?;
+    let is_tried = frame[54] == SOLICITATION && source == [0; 16];
+    let mac = MacAddress(frame[6..12].try_into().ok()?);
+    (is_tried || frame[54] == ADVERTISEMENT).then_some(Holder { address: Ipv6Addr::from(target).into(), mac })
+}
+
+/// Hears all ARP of the LAN of an interface.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+}
+
+impl Listener {
+    /// At an interface of the calling thread's namespace, from now on.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn open(interface: u32) -> Result<Self, Error> {
+        let socket = packet_socket_for(interface, ETHERNET_ARP);
+        socket.map(|socket| Self { socket }).map_err(|source| Error { interface, source })
+    }
+
+    /// Who was heard to have an address, oldest first; `own` is left out.
+    pub fn heard(&self, own: MacAddress) -> Vec<Holder> {
+        std::iter::from_fn(|| receive(&self.socket)).filter_map(|frame| holder(&frame, own)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+    const OTHER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
+
+    #[test]
+    fn frames_say_who_has_an_address() {
+        let (ipv4, ipv6): (Ipv4Addr, Ipv6Addr) = ("10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap());
+        let frames: [Vec<u8>; 4] = [
+            arp_probe(OTHER, ipv4).into(),
+            gratuitous_arp(OTHER, ipv4).into(),
+            solicitation(OTHER, ipv6).into(),
+            crate::announce::neighbour_advertisement(OTHER, ipv6).into(),
+        ];
+        for (frame, address) in frames.iter().zip([ipv4.into(), ipv4.into(), ipv6.into(), ipv6.into()]) {
+            assert_eq!(holder(frame, OWN), Some(Holder { address, mac: OTHER }));
+            assert_eq!(holder(frame, OTHER), None, "one's own");
+            (0..frame.len().min(42)).for_each(|length| assert_eq!(holder(&frame[..length], OWN), None));
+        }
+        let mut asked_by_a_neighbour = solicitation(OTHER, ipv6);
+        asked_by_a_neighbour[37] = 9;
+        assert_eq!(holder(&asked_by_a_neighbour, OWN), None, "who asks does not have it");
+        let mut far = crate::announce::neighbour_advertisement(OTHER, ipv6);
+        far[21] = 64;
+        assert_eq!(holder(&far, OWN), None, "it came through a router");
+    }
+}
