@@ -13,7 +13,7 @@ use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
     ContainerSummary, Created, DetachRequest, DisconnectRequest, ErrorMessage, Exited, Explained, Info,
-    NetworkCreate, NetworkInspect, NetworksDeleted, PortMap, PublishPorts, PublishedPorts, Version,
+    NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PortMap, PublishPorts, PublishedPorts, Version,
     WaitReply,
 };
 use connection::{Connection, Response};
@@ -139,6 +139,14 @@ impl Client {
     pub fn explain(&mut self, from: &str, to: &str, plan: bool) -> Result<Explained, ClientError> {
         let plan = if plan { "1" } else { "0" };
         self.get(&format!("/fairway/explain?from={}&to={}&plan={plan}", encode(from), encode(to)))
+    }
+
+    /// What passed a network, or all networks, and their published ports.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn stats(&mut self, network: Option<&str>) -> Result<Vec<NetworkStats>, ClientError> {
+        self.get(&format!("/fairway/stats?network={}", encode(network.unwrap_or_default())))
     }
 
     /// Makes a network.

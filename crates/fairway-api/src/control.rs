@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fairway_core::beside::Obstacle;
 use fairway_core::model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
+use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, CreateSandbox, Refusal, RefusalKind, World};
 use thiserror::Error;
 
@@ -175,6 +176,14 @@ pub trait Control: Send + Sync + 'static {
     /// Nobody is called that, or the kernel cannot be asked.
     fn explain(&self, _from: &str, _to: &str, _plan: bool) -> Result<Explained, Failure> {
         Err(Failure::invalid("there is no kernel to walk packets through"))
+    }
+
+    /// What passed networks and published ports.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    fn counters(&self) -> Result<Counters, Failure> {
+        Ok(Counters::default())
     }
 
     /// The daemon and the machine.

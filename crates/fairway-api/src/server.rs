@@ -219,6 +219,7 @@ fn perform(control: &dyn Control, task: Task, call: &Call) -> Result<Reply, Fail
         Task::Publish(id) => fairway::publish(control, &id, call),
         Task::Unpublish(id) => fairway::unpublish(control, &id, call),
         Task::Attach => fairway::attach(control, call),
+        Task::Stats => fairway::stats(control, call),
         Task::Detach => fairway::detach(control, call),
         Task::Explain => fairway::explain(control, call),
     }

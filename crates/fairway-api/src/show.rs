@@ -4,8 +4,10 @@ mod container;
 mod network;
 mod port;
 mod time;
+mod traffic;
 
 pub use container::{attached, inspect_container, list_containers};
 pub use network::{inspect_network, list_networks, troubles};
 pub use port::{bindings as port_bindings, published, unpublish_bindings};
 pub use time::{human, rfc3339};
+pub use traffic::stats;

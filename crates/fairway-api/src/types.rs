@@ -19,7 +19,8 @@ pub use container::{
 };
 pub use create::{ContainerCreate, NetworkingConfig};
 pub use fairway::{
-    AttachNamespace, AttachRequest, Attached, DetachRequest, Exited, Explained, PublishPorts, PublishedPorts,
+    AttachNamespace, AttachRequest, Attached, DetachRequest, Exited, Explained, NetworkStats, PortStats,
+    PublishPorts, PublishedPorts, TrafficCount,
 };
 pub use network::{
     ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,

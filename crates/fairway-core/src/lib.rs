@@ -14,6 +14,7 @@ pub mod path;
 pub mod plan;
 pub mod policy;
 pub mod ruleset;
+pub mod traffic;
 pub mod world;
 
 pub use draw::Draw;

@@ -3,6 +3,7 @@
 //! A few rules are fixed; what comes and goes is elements of the sets and maps named here. So the
 //! cost of a change, and of a packet, does not grow with what exists.
 
+pub mod counting;
 mod element;
 pub mod iptables;
 mod isolation;

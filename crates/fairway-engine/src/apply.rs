@@ -45,6 +45,8 @@ impl Engine {
         boundary("relay");
         self.flows.forget_while(difference, || self.published(), || self.retire(difference));
         boundary("flows");
+        self.forget_counts(difference);
+        boundary("counts");
         boundary("retired");
         Ok(())
     }

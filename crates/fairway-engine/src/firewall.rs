@@ -4,6 +4,8 @@ mod rules;
 mod tables;
 
 use fairway_core::plan::{Difference, Fragment, Key, Object};
+use fairway_core::policy::counting::Counted;
+use fairway_core::ruleset::Count;
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::nftables::Change;
 
@@ -68,6 +70,22 @@ impl Firewall {
         let mut found = self.tables.observe(switches)?;
         found.extend(self.rules.observe(wanted)?);
         Ok(found)
+    }
+
+    /// What passed published ports, as far as our tables translate.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn counts(&self) -> Result<Vec<(Counted, Count)>, ApplyError> {
+        Ok(self.tables.counts()?)
+    }
+
+    /// Forgets what passed ports that are published no more.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn forget_counts(&self, is_gone: impl Fn(&Counted) -> bool) -> Result<(), ApplyError> {
+        Ok(self.tables.forget_counts(is_gone)?)
     }
 
     /// Takes away what another daemon left in a place that this one does not use: rules of iptables for a family

@@ -33,6 +33,7 @@ mod rounds;
 mod sandbox_files;
 mod stop;
 mod sweeper;
+mod traffic;
 mod uplink;
 mod visit;
 mod watcher;

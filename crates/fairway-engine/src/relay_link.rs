@@ -1,12 +1,14 @@
 //! The connection to the relay, and starting one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use fairway_core::model::Protocol;
 use fairway_relay::client::{ClientError, RelayClient};
-use fairway_relay::table::{Change, Held, Hello};
+use fairway_relay::table::{Carried, Change, Held, Hello};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::ApplyError;
@@ -39,6 +41,11 @@ impl RelayLink {
     /// Changes the relay's table.
     pub fn apply(&self, changes: Vec<Change>) -> Result<(), ClientError> {
         self.client().apply(changes)
+    }
+
+    /// What was carried through each port.
+    pub fn carried(&self) -> Result<Vec<(Protocol, SocketAddr, Carried)>, ClientError> {
+        self.client().carried()
     }
 
     /// What the relay said of itself.

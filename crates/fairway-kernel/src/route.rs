@@ -6,6 +6,7 @@ mod message;
 mod observe;
 mod peer;
 mod retire;
+mod traffic;
 mod uplink;
 mod veth;
 
@@ -20,6 +21,7 @@ pub use inside::{InsideState, InsideWork, observe_inside};
 pub use observe::{Address, DefaultRoute, Link, RouteEntry};
 pub use peer::ROUTE_PROTOCOL;
 pub use retire::{CHUNK, Doomed, Retired};
+pub use traffic::LinkTraffic;
 pub use uplink::boot;
 pub use veth::VethPair;
 

@@ -1,18 +1,20 @@
 //! The daemon's end of the connection to the relay.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fairway_core::model::Protocol;
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use thiserror::Error;
 
 use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChange};
-use crate::table::{Change, Held, Hello, Record, Refusal};
+use crate::table::{Carried, Change, Held, Hello, Record, Refusal};
 
 /// Why the relay did not do what it was asked.
 #[derive(Debug, Error)]
@@ -124,6 +126,29 @@ impl RelayClient {
     pub fn describe(&self) -> Result<Vec<Record>, ClientError> {
         let records = lock(&self.line).records(&Request::Describe { sockets: false })?;
         Ok(records.into_iter().map(|held| held.record).collect())
+    }
+
+    /// What was carried through each port that the relay carries, since it began to; nothing from a relay of an
+    /// earlier version.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn carried(&self) -> Result<Vec<(Protocol, SocketAddr, Carried)>, ClientError> {
+        if !self.hello.counts {
+            return Ok(Vec::new());
+        }
+        let mut line = lock(&self.line);
+        line.ask(&Request::Carried)?;
+        let mut all = Vec::new();
+        loop {
+            let Response::Carried { ports, last } = line.answer()?.0 else {
+                return Err(ClientError::Confused);
+            };
+            all.extend(ports);
+            if last {
+                return Ok(all);
+            }
+        }
     }
 
     /// Says what is in the relay's table, with duplicates of all sockets.

@@ -6,6 +6,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -16,7 +17,9 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::table::{Hello, Record, RecordKey, Refusal};
+use fairway_core::model::Protocol;
+
+use crate::table::{Carried, Hello, Record, RecordKey, Refusal};
 
 /// The longest message in bytes; well below the default send buffer (212,992), which a packet
 /// must fit into.
@@ -74,6 +77,9 @@ pub(crate) enum Request<R = Record> {
         /// Whether to send duplicates of all sockets too.
         sockets: bool,
     },
+    /// Say what was carried through each port. Not to be asked of one whose `Hello` does not say that it
+    /// counts.
+    Carried,
     /// Send everything to whoever asks, accept nothing from now on, and end with the last
     /// connection or after so many milliseconds.
     HandOver {
@@ -89,6 +95,13 @@ pub(crate) enum Response<R = Record> {
     Hello(Hello),
     /// To the last part of a change.
     Changed(Vec<Refusal>),
+    /// To `Carried`.
+    Carried {
+        /// What was carried through each port that carries.
+        ports: Vec<(Protocol, SocketAddr, Carried)>,
+        /// Whether these are the last.
+        last: bool,
+    },
     /// To `Describe` and `HandOver`.
     Records {
         /// Records with the number of their sockets in this packet.

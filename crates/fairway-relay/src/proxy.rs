@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use crate::poll::{Kind, Poller, Token};
 use crate::slab::Place;
-use crate::table::Record;
+use crate::table::{Carried, Record};
 
 pub(crate) use tcp::Tcp;
 pub(crate) use udp::Udp;
@@ -113,6 +113,10 @@ impl Proxy {
         match (self.ports.insert(port, used), self.ports.get(&port)) {
             // A new socket for the same port: what is established goes on.
             (Some(Use::Tcp(old)), Some(Use::Tcp(new))) => self.tcp.replace(poller, old, *new),
+            (Some(Use::Udp(old)), Some(Use::Udp(new))) => {
+                self.udp.inherit(old, *new);
+                self.udp.close(poller, old);
+            }
             // Nobody new is accepted; what is established goes on here as well.
             (Some(Use::Tcp(old)), Some(Use::Hold(_))) => self.tcp.close(poller, old, false),
             (Some(old), _) => self.close(poller, old),
@@ -141,6 +145,18 @@ impl Proxy {
             Use::Tcp(place) => self.tcp.listener(*place),
             Use::Udp(place) => self.udp.listener(*place),
         }
+    }
+
+    /// What was carried through each port that carries.
+    pub fn carried(&self) -> impl Iterator<Item = (Protocol, SocketAddr, Carried)> {
+        self.ports.iter().filter_map(|((protocol, address), used)| {
+            let carried = match used {
+                Use::Hold(_) => return None,
+                Use::Tcp(place) => self.tcp.carried(*place),
+                Use::Udp(place) => self.udp.carried(*place),
+            };
+            Some((*protocol, *address, carried))
+        })
     }
 
     /// All ports, as they were asked for.

@@ -100,6 +100,23 @@ pub enum Change {
     Remove(RecordKey),
 }
 
+/// What was carried through a port: bytes of payload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// From clients to the sandbox.
+    pub bytes_in: u64,
+    /// From the sandbox to clients.
+    pub bytes_out: u64,
+}
+
+impl Carried {
+    /// Adds what was carried elsewhere.
+    pub fn add(&mut self, other: Self) {
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+}
+
 /// A record with duplicates of its sockets.
 #[derive(Debug)]
 pub struct Held {
@@ -129,4 +146,7 @@ pub struct Hello {
     pub confinement: Vec<String>,
     /// The parts that are not, and why.
     pub missing: Vec<(String, String)>,
+    /// Whether it can say what it carried.
+    #[serde(default)]
+    pub counts: bool,
 }

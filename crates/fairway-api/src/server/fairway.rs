@@ -123,3 +123,13 @@ pub(super) fn explain(control: &dyn Control, call: &Call) -> Result<Reply, Failu
     let (from, to) = (call.parameter("from"), call.parameter("to"));
     Reply::json(&control.explain(from, to, call.flag("plan"))?)
 }
+
+pub(super) fn stats(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let name = call.parameter("network");
+    let only = match name {
+        "" => None,
+        name => Some(look(control, |world| Ok(world.find_network(name)?.id))?),
+    };
+    let counters = control.counters()?;
+    Reply::json(&look(control, |world| Ok(show::stats(world, &counters, only)))?)
+}

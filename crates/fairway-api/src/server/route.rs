@@ -42,6 +42,7 @@ pub(super) enum Task {
     Attach,
     Detach,
     Explain,
+    Stats,
 }
 
 impl Route {
@@ -80,6 +81,7 @@ impl Route {
             ("POST", ["fairway", "attach"]) => Task::Attach,
             ("POST", ["fairway", "detach"]) => Task::Detach,
             ("GET", ["fairway", "explain"]) => Task::Explain,
+            ("GET", ["fairway", "stats"]) => Task::Stats,
             _ => return Err(Failure::new(FailureKind::NotFound, "page not found")),
         }))
     }

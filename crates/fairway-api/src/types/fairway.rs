@@ -111,3 +111,45 @@ pub struct Explained {
     /// How it would end by the Plan, where that is another end.
     pub planned: Option<String>,
 }
+
+/// `GET /fairway/stats`: what passed one network; `?network=` asks for one alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkStats {
+    pub name: String,
+    pub id: String,
+    pub driver: String,
+    /// Between its sandboxes and everybody else, the host among them; none where the host does not see it.
+    pub traffic: Option<TrafficCount>,
+    /// What passed published ports; of ranges those that anybody asked for.
+    pub ports: Vec<PortStats>,
+}
+
+/// Packets and bytes, towards sandboxes and from them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TrafficCount {
+    pub packets_in: u64,
+    pub bytes_in: u64,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+}
+
+/// What passed a published port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PortStats {
+    /// The sandbox's name.
+    pub container: String,
+    #[serde(rename = "HostIP")]
+    pub host_ip: String,
+    pub host_port: u16,
+    pub container_port: u16,
+    /// `tcp`, `udp`.
+    pub protocol: String,
+    /// What the kernel translated: whole packets.
+    pub translated: TrafficCount,
+    /// What the proxy carried: bytes of payload.
+    pub proxied_bytes_in: u64,
+    pub proxied_bytes_out: u64,
+}

@@ -65,6 +65,7 @@ impl Registers {
             }
             Expression::Ct { key, to, .. } => (*to, packet.conntrack(*key)),
             Expression::Fib { result, flags, to } => (*to, packet.route(*result, *flags)),
+            Expression::Socket { to, .. } => (*to, vec![None; 16]),
             Expression::Extension { length, to, .. } => (*to, vec![None; (*length as usize).min(64)]),
             Expression::Immediate { to, value } => (*to, value.iter().copied().map(Some).collect()),
             Expression::Bitwise { from, to, mask, xor } => {

@@ -16,6 +16,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
     /// The number of the protocol in the IP header (IANA).
     pub const fn number(self) -> u8 {
         match self {

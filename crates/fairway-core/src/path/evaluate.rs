@@ -271,7 +271,7 @@ impl<'a> Evaluation<'a> {
             E::Masquerade { .. } => self.decide(Effect::Masquerade, verdict),
             E::Redirect { port, .. } => self.decide(Effect::Redirect(port_of(registers, *port)), verdict),
             E::Reject(how) => self.decide(Effect::Refuse(*how), verdict),
-            E::Counter(_) => Step::Next,
+            E::Counter(_) | E::Update { .. } => Step::Next,
             // The first packet of a walk is within any limit.
             E::Limit(rate) if !rate.inverted => Step::Next,
             E::Limit(_) => Step::No,

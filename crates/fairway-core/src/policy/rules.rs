@@ -1,6 +1,6 @@
 //! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
 
-use super::{RulesetSwitches, SETS, SetName, isolation, routed};
+use super::{RulesetSwitches, SETS, SetName, counting, isolation, routed};
 use crate::model::Protocol;
 use crate::ruleset::{
     Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
@@ -49,6 +49,8 @@ pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
         out_of_network(),
         postrouting(switches),
     ];
+    inet.sets.extend(counting::sets());
+    inet.chains.extend(counting::chains());
     if let Some(user) = switches.relay_user {
         inet.chains.extend(relay(user));
     }

@@ -127,6 +127,11 @@ impl RuleBuilder {
         self.look_up(key, set, LookupResult::NoMatch)
     }
 
+    /// Counts the packet in the element that a dynamic set has, or gets, for the key of these values.
+    pub fn count_in(self, key: &[Load], set: &str) -> Self {
+        self.load(key).expression(Expression::Update { set: set.to_owned(), from: Register::FIRST })
+    }
+
     /// Follows the verdict that a map has for the key of these values.
     pub fn verdict_of(self, key: &[Load], map: &str) -> Self {
         self.look_up(key, map, LookupResult::Verdict)

@@ -248,6 +248,14 @@ pub enum Expression {
         /// How it chooses.
         flags: NatFlags,
     },
+    /// Puts a key into a dynamic set, unless it is there; where the set counts, its element then counts the
+    /// packet. When the set is full it does not match.
+    Update {
+        /// The set.
+        set: String,
+        /// Where the key is.
+        from: Register,
+    },
     /// Counts.
     Counter(Count),
     /// Drops and answers.

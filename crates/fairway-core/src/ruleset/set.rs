@@ -89,6 +89,13 @@ impl Set {
         self
     }
 
+    /// The same set, into which rules put at most so many elements.
+    pub fn filled_by_rules(mut self, size: u32) -> Self {
+        self.flags.dynamic = true;
+        self.size = Some(size);
+        self
+    }
+
     /// The same set, whose elements may be ranges.
     pub fn with_ranges(mut self) -> Self {
         self.flags.interval = true;

@@ -1,10 +1,10 @@
 //! Finding things by what users call them, and following the ties between them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Refusal, World};
 use crate::model::{
-    Driver, Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Sandbox, SandboxId,
+    Driver, Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Protocol, Sandbox, SandboxId,
 };
 
 /// The only id of `ids` that starts with `prefix`, or how many do.
@@ -166,6 +166,12 @@ impl World {
         let endpoint = self.publishing_endpoint(sandbox, ipv4)?;
         let address = endpoint.allocation.as_ref()?.addresses().find(|address| address.is_ipv4() == ipv4)?;
         Some((endpoint, address))
+    }
+
+    /// Who publishes a port at exactly this address of the host.
+    pub fn publisher(&self, protocol: Protocol, at: SocketAddr) -> Option<SandboxId> {
+        let claims = self.index.ports.get(&(protocol, at.port()))?;
+        claims.iter().find(|(address, _)| *address == at.ip()).map(|(_, sandbox)| *sandbox)
     }
 
     /// The largest packet of a network in bytes: as its option says, or as on its LAN, or `--mtu`, or as on the

@@ -1,5 +1,7 @@
 //! What of the firewall is nf_tables: two tables that are ours, put into the kernel and read from it.
 
+mod counts;
+
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

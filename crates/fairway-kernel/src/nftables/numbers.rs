@@ -245,6 +245,19 @@ pub mod lookup {
     pub const INVERTED: u32 = 1;
 }
 
+/// `NFTA_DYNSET_*` and `NFT_DYNSET_OP_*`.
+pub mod dynamic {
+    pub const SET: u16 = 1;
+    pub const OPERATION: u16 = 3;
+    pub const FROM: u16 = 4;
+    pub const DATA: u16 = 5;
+    pub const TIMEOUT: u16 = 6;
+    pub const EXPRESSION: u16 = 7;
+    pub const FLAGS: u16 = 9;
+    pub const EXPRESSIONS: u16 = 10;
+    pub const UPDATE: u32 = 1;
+}
+
 /// `NFTA_IMMEDIATE_*`.
 pub mod immediate {
     pub const TO: u16 = 1;

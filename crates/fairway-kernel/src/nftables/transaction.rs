@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fairway_core::ruleset::{Chain, Datatype, Element, Family, Rule, Set, Table};
+use fairway_core::ruleset::{Chain, Datatype, Element, Family, Rule, Set, Table, TableFlags};
 
 use super::numbers::{self as n, message};
 use super::{Error, decode, encode};
@@ -97,11 +97,11 @@ impl Transaction {
 
     /// Turns what is there, as it was read, into what should be there: chains and rules are those
     /// of `new`, and so are sets that are new or are declared otherwise. A set that stays keeps
-    /// its elements, and its counters. Ownership cannot be changed: a table that was made with
-    /// other flags is made anew, with the elements of the sets that stay but without their counts.
+    /// its elements, and its counters. One whose owner is gone is taken over. Else ownership cannot be
+    /// changed: a table that was made with other flags is made anew, with the elements of the sets that stay but without their counts.
     pub fn replace(&mut self, old: &Table, new: &Table) -> &mut Self {
         let is_there = !old.sets.is_empty() || !old.chains.is_empty();
-        if is_there && old.flags != new.flags {
+        if is_there && old.flags != new.flags && !is_adopted(old, new) {
             return self.remake(old, new);
         }
         self.add_table(new);
@@ -332,6 +332,11 @@ pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ 
         start += crate::netlink::align(length);
         Some(own)
     })
+}
+
+/// Whether a table changes hands by being asked for: its owner is gone, and it was made to stay.
+fn is_adopted(old: &Table, new: &Table) -> bool {
+    new.flags == TableFlags::OWNED && old.flags == TableFlags { owner: false, ..TableFlags::OWNED }
 }
 
 fn same_declaration(one: &Set, other: &Set) -> bool {

@@ -67,6 +67,8 @@ pub(crate) struct Half {
     finished: bool,
     /// The destination was told so.
     pub closed: bool,
+    /// How many bytes were read since somebody asked.
+    carried: u64,
 }
 
 /// Whether a direction should be carried on with before the kernel speaks of it again.
@@ -112,10 +114,12 @@ impl Half {
                 return Ok(Progress::More);
             }
             let pipe = if self.bulk { pipes.take() } else { None };
-            carried += match pipe {
+            let read = match pipe {
                 Some(pipe) => self.splice(from, pipe, pipes)?,
                 None => self.copy(from, to, buffer)?,
             };
+            carried += read;
+            self.carried += read as u64;
         }
     }
 
@@ -221,6 +225,11 @@ impl Half {
             self.waiting = Waiting::Copied(bytes[sent..].to_vec(), 0);
         }
         Ok(read)
+    }
+
+    /// How many bytes were read since the last call.
+    pub fn take_carried(&mut self) -> u64 {
+        std::mem::take(&mut self.carried)
     }
 
     /// Lets go of what it holds.

@@ -14,6 +14,7 @@ use super::half::{COPY_BYTES, Half, Progress, Side};
 use super::pipes::Pipes;
 use crate::poll::{EDGES, Kind, Poller, READ, Token};
 use crate::slab::{Place, Slab};
+use crate::table::Carried;
 
 /// How many connections one port accepts before others have their turn.
 const ACCEPTS: usize = 64;
@@ -26,6 +27,7 @@ struct Listener {
     socket: OwnedFd,
     target: SocketAddr,
     connections: HashSet<Place>,
+    carried: Carried,
 }
 
 #[derive(Debug)]
@@ -80,7 +82,12 @@ impl Tcp {
         // Accepted sockets inherit both: no delays, and a client that vanished is noticed.
         sockopt::set_tcp_nodelay(&socket, true)?;
         sockopt::set_socket_keepalive(&socket, true)?;
-        let place = self.listeners.insert(Listener { socket, target, connections: HashSet::new() });
+        let place = self.listeners.insert(Listener {
+            socket,
+            target,
+            connections: HashSet::new(),
+            carried: Carried::default(),
+        });
         if let Some(listener) = self.listeners.get(place)
             && let Err(errno) = poller.add(&listener.socket, Token(Kind::TcpListener, place), READ)
         {
@@ -108,6 +115,7 @@ impl Tcp {
         }
         if let Some(successor) = self.listeners.get_mut(new) {
             successor.connections.extend(listener.connections);
+            successor.carried.add(listener.carried);
         }
     }
 
@@ -125,6 +133,11 @@ impl Tcp {
     /// The listening socket.
     pub fn listener(&self, place: Place) -> Option<BorrowedFd<'_>> {
         self.listeners.get(place).map(|listener| listener.socket.as_fd())
+    }
+
+    /// What was carried through a port.
+    pub fn carried(&self, place: Place) -> Carried {
+        self.listeners.get(place).map(|listener| listener.carried).unwrap_or_default()
     }
 
     /// Where a port leads to.
@@ -245,6 +258,10 @@ impl Tcp {
         let Connection { client, upstream, to_upstream, to_client, .. } = connection;
         let there = to_upstream.carry(client, upstream, &mut self.pipes, &mut self.buffer, to_client.closed);
         let back = to_client.carry(upstream, client, &mut self.pipes, &mut self.buffer, to_upstream.closed);
+        let carried = Carried { bytes_in: to_upstream.take_carried(), bytes_out: to_client.take_carried() };
+        if let Some(listener) = self.listeners.get_mut(connection.listener) {
+            listener.carried.add(carried);
+        }
         match (there, back) {
             (Ok(_), Ok(_)) if to_upstream.closed && to_client.closed => self.end(poller, place, false),
             (Ok(Progress::Waits), Ok(Progress::Waits)) => {}

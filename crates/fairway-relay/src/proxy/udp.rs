@@ -14,6 +14,7 @@ use super::ProxyLimits;
 use super::datagram::{self, Asked, Received};
 use crate::poll::{Kind, Poller, READ, Token};
 use crate::slab::{Place, Slab};
+use crate::table::Carried;
 
 /// How many datagrams one socket handles before others have their turn.
 const DATAGRAMS: usize = 32;
@@ -32,6 +33,7 @@ struct Listener {
     /// Flows and when they were last known to be in use; oldest first. A flow that was used
     /// since goes back to its place when its turn comes.
     silent: BinaryHeap<Reverse<(Instant, Place)>>,
+    carried: Carried,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,13 @@ impl Udp {
     pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<Place, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         datagram::tell_address(&socket)?;
-        let listener = Listener { socket, target, flows: HashMap::new(), silent: BinaryHeap::new() };
+        let listener = Listener {
+            socket,
+            target,
+            flows: HashMap::new(),
+            silent: BinaryHeap::new(),
+            carried: Carried::default(),
+        };
         let place = self.listeners.insert(listener);
         if let Some(listener) = self.listeners.get(place)
             && let Err(errno) = poller.add(&listener.socket, Token(Kind::UdpListener, place), READ)
@@ -119,6 +127,19 @@ impl Udp {
         self.listeners.get(place).map(|listener| listener.target)
     }
 
+    /// What was carried through a port.
+    pub fn carried(&self, place: Place) -> Carried {
+        self.listeners.get(place).map(|listener| listener.carried).unwrap_or_default()
+    }
+
+    /// A port has another socket; what was carried through the old one still counts.
+    pub fn inherit(&mut self, old: Place, new: Place) {
+        let carried = self.carried(old);
+        if let Some(listener) = self.listeners.get_mut(new) {
+            listener.carried.add(carried);
+        }
+    }
+
     /// Carries what clients sent to a port.
     pub fn carry_in(&mut self, poller: &Poller, place: Place, now: Instant) {
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -158,6 +179,9 @@ impl Udp {
         };
         let Some(flow) = self.flows.get_mut(flow) else { return };
         flow.used = now;
+        if let Some(listener) = self.listeners.get_mut(place) {
+            listener.carried.bytes_in += datagram.len() as u64;
+        }
         if let Err(Errno::CONNREFUSED) = rustix::net::send(&flow.socket, datagram, SendFlags::NOSIGNAL) {
             // That was the refusal of an earlier datagram (ICMP); this one was not sent yet.
             let _ = rustix::net::send(&flow.socket, datagram, SendFlags::NOSIGNAL);
@@ -218,12 +242,13 @@ impl Udp {
     /// Carries what the sandbox answered to the flow's client.
     pub fn carry_back(&mut self, place: Place, now: Instant) {
         let Some(flow) = self.flows.get_mut(place) else { return };
-        let Some(listener) = self.listeners.get(flow.listener) else { return };
+        let Some(listener) = self.listeners.get_mut(flow.listener) else { return };
         for _ in 0..DATAGRAMS {
             match rustix::net::recv(&flow.socket, &mut self.buffer[..], RecvFlags::empty()) {
                 Ok((_, length)) => {
                     flow.used = now;
                     let datagram = &self.buffer[..length.min(LONGEST)];
+                    listener.carried.bytes_out += datagram.len() as u64;
                     // A client that is not reachable any more loses its answer.
                     let _ = datagram::send(&listener.socket, datagram, flow.client, flow.asked);
                 }

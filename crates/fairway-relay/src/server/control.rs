@@ -177,6 +177,7 @@ impl Relay {
                     pid: std::process::id(),
                     confinement: self.control.confinement.in_force.clone(),
                     missing: self.control.confinement.missing.clone(),
+                    counts: true,
                 };
                 Ok(vec![answer(&Response::Hello(hello))?])
             }
@@ -194,6 +195,7 @@ impl Relay {
                 let refusals = batch.into_iter().filter_map(|(change, sockets)| self.change(change, sockets));
                 Ok(vec![answer(&Response::Changed(refusals.collect()))?])
             }
+            Request::Carried => self.carried(),
             Request::Describe { sockets } => self.describe(sockets),
             Request::HandOver { limit } => {
                 let answers = self.describe(true)?;
@@ -275,6 +277,24 @@ impl Relay {
             }
             RecordKey::HostServers => self.resolvers.set_host_servers(Vec::new()),
         }
+    }
+
+    /// What was carried through each port.
+    fn carried(&self) -> Result<Vec<Answer>, MessageError> {
+        let all: Vec<_> = self.proxy.carried().collect();
+        let text =
+            |run: &[_], last| serde_json::to_vec(&Response::<Record>::Carried { ports: run.to_vec(), last });
+        let mut answers = Vec::new();
+        message::packets(
+            &all,
+            |_| 0,
+            text,
+            |_, bytes| {
+                answers.push(Answer { bytes, sockets: Vec::new() });
+                Ok(())
+            },
+        )?;
+        Ok(answers)
     }
 
     /// Everything in the table, with duplicates of the sockets if they are wanted.

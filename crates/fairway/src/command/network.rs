@@ -2,6 +2,7 @@
 
 mod create;
 mod list;
+mod stats;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -32,6 +33,8 @@ pub(super) enum NetworkCommand {
     Rm(RemoveNetworks),
     /// Remove all unused networks
     Prune(PruneNetworks),
+    /// Show packets and bytes of networks and published ports
+    Stats(stats::NetworkStatistics),
     /// Connect a sandbox to a network
     Connect(Box<ConnectOptions>),
     /// Disconnect a sandbox from a network
@@ -137,6 +140,7 @@ impl NetworkCommand {
                     outcome => outcome.and_then(|()| print_line(network)),
                 }
             }),
+            Self::Stats(options) => options.run(client),
             Self::Prune(options) => options.run(client),
             Self::Connect(options) => {
                 let ConnectOptions {

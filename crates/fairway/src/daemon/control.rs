@@ -10,6 +10,7 @@ use fairway_core::beside::{Obstacle, Path};
 use fairway_core::model::{NetworkId, NetworkMode, SandboxId, Settings};
 use fairway_core::path::Outcome;
 use fairway_core::plan::FileName;
+use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, CreateSandbox, RefusalKind, World};
 use fairway_engine::{Engine, EngineError, ExplainError};
 use fairway_kernel::{namespace, process};
@@ -181,6 +182,10 @@ impl Control for EngineControl {
             hostname: path(FileName::Hostname),
             log,
         }
+    }
+
+    fn counters(&self) -> Result<Counters, Failure> {
+        self.engine.counters().map_err(failure)
     }
 
     fn about(&self) -> About {

@@ -29,5 +29,6 @@ mod refusals;
 mod republish;
 mod routed;
 mod spoof;
+mod stats;
 mod transitions;
 mod upstream;

@@ -105,6 +105,10 @@ impl Reader<'_> {
                 self.name(*to, name, Datatype::Other { number: 4, length: datatype.length() as u8 });
             }
             Expression::Lookup { set, from, result } => self.look_up(set, *from, *result),
+            Expression::Update { set, from } => {
+                let key = self.key_text(self.table.set(set), *from);
+                self.say(format!("update @{set} {{ {key} }}"));
+            }
             Expression::Immediate { to, value } => {
                 self.held[usize::from(to.slot())] = Some(Held::Constant(value.clone()));
             }

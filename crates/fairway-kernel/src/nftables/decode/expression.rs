@@ -80,6 +80,11 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
             size: number(data, n::byteorder::SIZE)?,
         },
         "lookup" => lookup(data)?,
+        // Only what the set itself says is done with an element.
+        "dynset" if only_updates(data) => Expression::Update {
+            set: data.find(n::dynamic::SET)?.text()?.to_owned(),
+            from: register(data, n::dynamic::FROM)?,
+        },
         "immediate" => match number(data, n::immediate::TO)? {
             n::REGISTER_VERDICT => Expression::Verdict(verdict(data.nested(n::immediate::DATA))?),
             to => Expression::Immediate {
@@ -167,6 +172,14 @@ fn payload(data: Attributes<'_>) -> Option<Expression> {
         _ => return None,
     };
     Some(Expression::PayloadSet { from, base, offset, length, checksum })
+}
+
+fn only_updates(data: Attributes<'_>) -> bool {
+    let more = [n::dynamic::DATA, n::dynamic::EXPRESSION, n::dynamic::EXPRESSIONS];
+    number(data, n::dynamic::OPERATION) == Some(n::dynamic::UPDATE)
+        && number(data, n::dynamic::FLAGS).unwrap_or(0) == 0
+        && data.find(n::dynamic::TIMEOUT).and_then(|timeout| timeout.be64()).unwrap_or(0) == 0
+        && more.iter().all(|kind| data.find(*kind).is_none())
 }
 
 fn lookup(data: Attributes<'_>) -> Option<Expression> {

@@ -26,6 +26,7 @@ fn name(expression: &Expression) -> &str {
         Expression::Bitwise { .. } => "bitwise",
         Expression::Byteorder { .. } => "byteorder",
         Expression::Lookup { .. } => "lookup",
+        Expression::Update { .. } => "dynset",
         Expression::Immediate { .. } | Expression::Verdict(_) => "immediate",
         Expression::Ct { .. } | Expression::CtSet { .. } => "ct",
         Expression::Fib { .. } => "fib",
@@ -103,6 +104,10 @@ fn body(data: &mut MessageBuilder<'_>, expression: &Expression) {
             data.be32(n::bitwise::LENGTH, length(mask.len()));
             value(data, n::bitwise::MASK, mask);
             value(data, n::bitwise::XOR, xor);
+        }
+        Expression::Update { set, from } => {
+            data.text(n::dynamic::SET, set).be32(n::dynamic::OPERATION, n::dynamic::UPDATE);
+            register(data, n::dynamic::FROM, *from);
         }
         Expression::Byteorder { from, to, order, length, size } => {
             register(data, n::byteorder::FROM, *from);

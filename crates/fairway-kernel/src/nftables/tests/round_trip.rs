@@ -106,6 +106,7 @@ fn steps() -> impl Strategy<Value = Expression> {
             from,
             result
         }),
+        ("[a-z][a-z0-9_]{0,30}", register()).prop_map(|(set, from)| Expression::Update { set, from }),
         (register(), select(PayloadBase::ALL), 0u32..100, 1u32..16, checksum).prop_map(
             |(from, base, offset, length, checksum)| Expression::PayloadSet {
                 from,

@@ -1,0 +1,101 @@
+//! What passed published ports: counts of the kernel and of the proxy, told apart by whose they are.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::model::{NetworkId, Protocol, SandboxId};
+use crate::policy::counting::Counted;
+use crate::ruleset::Count;
+use crate::world::World;
+
+/// Packets and bytes both ways, as the sandbox or network sees them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Towards it.
+    pub inward: Count,
+    /// From it.
+    pub outward: Count,
+}
+
+/// What passed one published port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortTraffic {
+    /// Whose port it is.
+    pub sandbox: SandboxId,
+    /// The network that it leads to.
+    pub network: NetworkId,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Where it is published.
+    pub host: SocketAddr,
+    /// The port in the sandbox.
+    pub container_port: u16,
+    /// What the kernel translated.
+    pub translated: Traffic,
+    /// Bytes that the proxy carried, towards the sandbox and from it.
+    pub proxied: (u64, u64),
+}
+
+/// What passed, as far as it is counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Between a network's sandboxes and everybody else, the host among them, as its bridge saw it. Networks
+    /// without a bridge are not in it.
+    pub networks: BTreeMap<NetworkId, Traffic>,
+    /// Through published ports.
+    pub ports: Vec<PortTraffic>,
+}
+
+/// What passed each port that is published now. Of ranges, ports that nobody asked for are left out.
+pub fn ports(
+    world: &World,
+    counts: &[(Counted, Count)],
+    proxied: &BTreeMap<(Protocol, SocketAddr), (u64, u64)>,
+) -> Vec<PortTraffic> {
+    let mut translated: BTreeMap<(Protocol, SocketAddr), Traffic> = BTreeMap::new();
+    for (counted, count) in counts {
+        // An address of its own goes before all addresses, as in the maps.
+        let of = |at: SocketAddr| world.publisher(counted.protocol, at).map(|_| at);
+        let Some(at) = of(counted.at).or_else(|| of(everywhere(counted.at))) else { continue };
+        let traffic = translated.entry((counted.protocol, at)).or_default();
+        let side = if counted.answers { &mut traffic.outward } else { &mut traffic.inward };
+        side.packets += count.packets;
+        side.bytes += count.bytes;
+    }
+    let mut found = Vec::new();
+    for sandbox in world.sandboxes().filter(|sandbox| sandbox.running()) {
+        for publication in &sandbox.publications {
+            let ipv4 = publication.host_address.is_ipv4();
+            let target = |ipv4| world.publication_target(sandbox.id, ipv4).map(|it| it.0.network);
+            let Some(network) = target(ipv4).or_else(|| target(!ipv4)) else { continue };
+            let is_range = publication.host_ports.len() > 1;
+            for (host_port, container_port) in publication.pairs() {
+                let host = SocketAddr::new(publication.host_address, host_port);
+                let key = (publication.protocol, host);
+                let traffic = PortTraffic {
+                    sandbox: sandbox.id,
+                    network,
+                    protocol: publication.protocol,
+                    host,
+                    container_port,
+                    translated: translated.get(&key).copied().unwrap_or_default(),
+                    proxied: proxied.get(&key).copied().unwrap_or_default(),
+                };
+                let silent = traffic.translated == Traffic::default() && traffic.proxied == (0, 0);
+                if !is_range || !silent {
+                    found.push(traffic);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The same port of all addresses.
+pub fn everywhere(at: SocketAddr) -> SocketAddr {
+    let all: IpAddr = match at {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(all, at.port())
+}
