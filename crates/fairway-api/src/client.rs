@@ -13,8 +13,8 @@ use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
     ContainerSummary, Created, DetachRequest, DisconnectRequest, ErrorMessage, Exited, Explained, Info,
-    NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PortMap, PublishPorts, PublishedPorts, Version,
-    WaitReply,
+    NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PortMap, PublishPorts, PublishedPorts,
+    Version, WaitReply,
 };
 use connection::{Connection, Response};
 

@@ -96,10 +96,9 @@ impl Table {
         self.chains.iter().find(|chain| chain.name == name)
     }
 
-    /// The same table as it was before any packet: counters at zero, and nothing that rules put
-    /// into sets; elements in the order of
-    /// their keys, sets and chains in that of their names, which means nothing to the kernel. Two
-    /// tables that do the same compare equal after this.
+    /// The same table as it was before any packet: counters at zero, nothing that rules put into sets;
+    /// elements in the order of their keys, sets and chains in that of their names, which means nothing to
+    /// the kernel. Two tables that do the same compare equal after this.
     pub fn at_rest(mut self) -> Self {
         self.sets.sort_by(|one, other| one.name.cmp(&other.name));
         self.chains.sort_by(|one, other| one.name.cmp(&other.name));
