@@ -14,7 +14,7 @@ mod set;
 mod span;
 mod subnet;
 
-pub use bridge::{DEFAULT_GATEWAY_KEY, default_bridge};
+pub use bridge::{default_bridge, default_gateway};
 pub use choose::choose;
 pub use error::IpamError;
 pub use matching::match_subnets;

@@ -26,5 +26,5 @@ pub use resolv_conf::ResolvConf;
 pub use sandbox::{
     Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
 };
-pub use settings::{AddressPool, Backend, PacketMark, Settings};
+pub use settings::{AddressPool, Backend, DefaultBridge, PacketMark, Settings};
 pub use uplink::{Held, Uplink, UplinkRoute};

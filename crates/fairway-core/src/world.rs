@@ -5,6 +5,7 @@
 
 mod command;
 mod configure;
+mod default_bridge;
 mod endpoint;
 #[cfg(test)]
 pub(crate) mod history;

@@ -178,6 +178,11 @@ impl Engine {
                 (_, Object::Veth(link)) => {
                     leaving.push((link.host_interface.clone(), Mark::Endpoint(link.endpoint)))
                 }
+                (_, Object::Bridge(bridge)) if bridge.adopted => {
+                    if let Err(error) = self.links(|links| links.release_bridge(bridge)) {
+                        tracing::warn!(%error, "left behind");
+                    }
+                }
                 (_, Object::Bridge(bridge)) if !kept.contains(&bridge.name) => {
                     leaving.push((bridge.name.clone(), Mark::Network(bridge.network)))
                 }

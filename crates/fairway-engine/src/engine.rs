@@ -142,6 +142,7 @@ impl Engine {
         let mut world = load(&store, &path)?;
         let mut draw = Draw::new(seed());
         let before = world.journal().clone();
+        let adopted = adopted(&world);
         let files = SandboxFiles::under(&options.exec_root, &options.data_root);
         let configure =
             Command::Configure { settings: Box::new(options.settings), host: Box::new(observe_host()?) };
@@ -155,6 +156,7 @@ impl Engine {
             world.apply(stop, now(), &mut draw)?;
         }
         give_forwarding_back(&before, world.journal())?;
+        give_bridges_back(&adopted, &world);
         boundary("given back");
         save_all(&store, &world)?;
         boundary("durable");
@@ -265,6 +267,23 @@ fn give_forwarding_back(before: &Journal, after: &Journal) -> Result<(), ApplyEr
         tracing::info!(sysctl = path, value = "0", "given back as it was found");
     }
     Ok(())
+}
+
+/// The bridges of the user's own that networks are on.
+pub(crate) fn adopted(world: &World) -> Vec<String> {
+    world.networks().filter(|network| network.adopted.is_some()).map(|it| it.bridge.clone()).collect()
+}
+
+/// Takes from bridges of the user's own, which the last daemon used and this one does not, what loopback
+/// ports without a proxy need.
+fn give_bridges_back(before: &[String], world: &World) {
+    let now = adopted(world);
+    for bridge in before.iter().filter(|bridge| !now.contains(bridge)) {
+        match sysctl::write(&format!("net/ipv4/conf/{bridge}/route_localnet"), "0") {
+            Ok(_) | Err(sysctl::Error::Missing(_)) => {}
+            Err(error) => tracing::warn!(%error, "left behind"),
+        }
+    }
 }
 
 /// Makes the whole World durable as it is now; what the store has and the World has not goes.

@@ -289,8 +289,12 @@ impl crate::State {
 /// Only the kernel knows whether a link of somebody else has the name of a new bridge.
 fn bridges_can_be_named(difference: &Difference) -> Result<(), ApplyError> {
     for object in difference.new.values() {
-        if let Object::Bridge(bridge) = object {
-            Links::open()?.check_name(&bridge.name)?;
+        match object {
+            Object::Bridge(bridge) if bridge.adopted => {
+                Links::open()?.own_bridge(&bridge.name)?;
+            }
+            Object::Bridge(bridge) => Links::open()?.check_name(&bridge.name)?,
+            _ => {}
         }
     }
     Ok(())

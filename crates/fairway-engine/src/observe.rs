@@ -89,6 +89,7 @@ impl Engine {
                                 route_localnet: false,
                                 ipv6: false,
                                 parent: None,
+                                adopted: false,
                             });
                             observation.unwanted(key, object);
                         }
@@ -117,7 +118,15 @@ impl Engine {
                         }
                     }
                 }
-                None => {}
+                None => {
+                    let key = Key::Bridge(link.name.clone());
+                    if let Some(Object::Bridge(wanted)) = observation.wanted.get(&key)
+                        && wanted.adopted
+                        && is_adopted(wanted, link, &addresses)
+                    {
+                        observation.as_wanted(&key);
+                    }
+                }
             }
         }
         Ok(())
@@ -304,6 +313,18 @@ fn is_bridge(wanted: &BridgeLink, link: &Link, addresses: &[Address]) -> bool {
         && own.iter().all(|address| wanted.addresses.contains(&address.address))
         && setting("ipv4", "route_localnet", wanted.route_localnet)
         && setting("ipv6", "disable_ipv6", !wanted.ipv6)
+}
+
+/// Whether a bridge of the user's own has what a network takes.
+fn is_adopted(wanted: &BridgeLink, link: &Link, addresses: &[Address]) -> bool {
+    let setting = |path: String, value: &str| sysctl::read(&path).map_or(true, |found| found == value);
+    let localnet = if wanted.route_localnet { "1" } else { "0" };
+    let has = |address| addresses.iter().any(|it| it.interface == link.index && it.address == address);
+    link.kind.as_deref() == Some("bridge")
+        && link.up
+        && wanted.addresses.iter().all(|address| has(*address))
+        && setting(format!("net/ipv4/conf/{}/route_localnet", wanted.name), localnet)
+        && (!wanted.ipv6 || setting(format!("net/ipv6/conf/{}/disable_ipv6", wanted.name), "0"))
 }
 
 fn is_veth(wanted: &VethLink, link: &Link, master: Option<&str>) -> bool {

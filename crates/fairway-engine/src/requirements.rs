@@ -117,6 +117,7 @@ fn bridge() -> BridgeLink {
         route_localnet: false,
         ipv6: false,
         parent: None,
+        adopted: false,
     }
 }
 

@@ -238,8 +238,10 @@ impl Engine {
                     (_, Object::Bridge(bridge)) if bridge.parent.is_none() => {
                         let path = format!("net/ipv4/conf/{}/route_localnet", bridge.name);
                         wanted.push((path, u8::from(bridge.route_localnet).to_string()));
-                        let path = format!("net/ipv6/conf/{}/disable_ipv6", bridge.name);
-                        wanted.push((path, u8::from(!bridge.ipv6).to_string()));
+                        if bridge.ipv6 || !bridge.adopted {
+                            let path = format!("net/ipv6/conf/{}/disable_ipv6", bridge.name);
+                            wanted.push((path, u8::from(!bridge.ipv6).to_string()));
+                        }
                     }
                     _ => {}
                 }
@@ -253,11 +255,13 @@ impl Engine {
 
     /// Takes over what changed on the host: its name servers, its MTU, what meets the bridges.
     pub(crate) fn follow_host(&self) {
-        let observed = match crate::engine::observe_host() {
+        let mut observed = match crate::engine::observe_host() {
             Ok(observed) => observed,
             Err(error) => return tracing::warn!(%error, "the host cannot be observed"),
         };
         let (settings, known) = self.read(|world| (world.settings().clone(), world.host().clone()));
+        let adopted = self.read(crate::engine::adopted);
+        adopted.iter().for_each(|name| observed.keep_bridge(&known, name));
         if known == observed {
             return;
         }

@@ -36,6 +36,7 @@ fn main() -> Result<(), Failure> {
         route_localnet: false,
         ipv6,
         parent: None,
+        adopted: false,
     })?;
     let target = new_namespace()?;
     let rounds = (0..500).map(|_| timed(|| workers.run(&target, || ()))).collect::<Result<Vec<_>, _>>()?;

@@ -73,10 +73,14 @@ pub fn observe_with(
         .filter(|address| others.iter().any(|link| link.index == address.interface))
         .map(|found| HostRoute { destination: found.address, interface: name(found.interface) })
         .collect();
+    let is_bridge = |link: &&Link| link.kind.as_deref() == Some("bridge") && !link.is_being_born();
+    let mut bridges: Vec<_> = others.iter().filter(is_bridge).map(|link| link.name.clone()).collect();
+    bridges.sort();
     let mut facts = HostFacts {
         mtu: default_link(&routes, &others).map(|link| link.mtu),
         default_interface: default_link(&routes, &others).map(|link| link.name.clone()),
         addresses,
+        bridges,
         routes: routes
             .iter()
             .filter(|route| leads_somewhere(route))

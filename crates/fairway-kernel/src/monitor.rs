@@ -110,6 +110,7 @@ mod tests {
             route_localnet: false,
             ipv6: false,
             parent: None,
+            adopted: false,
         }
     }
 

@@ -82,6 +82,9 @@ pub enum Error {
         /// The interface's name.
         name: String,
     },
+    /// A network is to be on a bridge of the user's own, and there is none of that name.
+    #[error("there is no bridge {0} of your own: make it (ip link add {0} type bridge)")]
+    NoBridge(String),
     /// The kernel left something out of its answer.
     #[error("the kernel did not describe the interface {0}")]
     Undescribed(String),

@@ -89,7 +89,17 @@ fn choose(
             Some("") => return Err(Failure::invalid("invalid container format container:<name|id>")),
             Some(target) => NetworkChoice::Container(target.to_owned()),
             None => {
-                let mode_given = !matches!(mode, "" | "default") || networks.is_empty();
+                if matches!(mode, "" | "default") && networks.is_empty() {
+                    let mut own = EndpointSettings::default();
+                    first(&mut own);
+                    // Nothing is asked: the daemon's default, which may be no network.
+                    if own == EndpointSettings::default() {
+                        return Ok(NetworkChoice::Networks(Vec::new()));
+                    }
+                    let asked = ("bridge".to_owned(), endpoint(own)?);
+                    return Ok(NetworkChoice::Networks(vec![asked]));
+                }
+                let mode_given = !matches!(mode, "" | "default");
                 let mode = name(mode);
                 match networks.iter().position(|(reference, _)| *reference == mode) {
                     Some(place) => networks[..=place].rotate_right(1),

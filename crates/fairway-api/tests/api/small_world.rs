@@ -38,6 +38,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         icc: None,
         mtu: None,
         host_binding: None,
+        adopted: None,
         peers: Vec::new(),
         uplink: None,
         held: BTreeMap::new(),

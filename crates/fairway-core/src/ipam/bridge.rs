@@ -12,14 +12,52 @@ use crate::model::{HostFacts, Settings, Subnet};
 
 /// The auxiliary address that `--default-gateway` becomes: it is never given to an endpoint, and
 /// is the default route of those on the default bridge. Docker calls it the same.
-pub const DEFAULT_GATEWAY_KEY: &str = "DefaultGatewayIPv4";
+const DEFAULT_GATEWAY_KEY: &str = "DefaultGatewayIPv4";
+/// The same of `--default-gateway-v6`.
+const DEFAULT_GATEWAY_IPV6_KEY: &str = "DefaultGatewayIPv6";
 
-/// Decides the subnet of the default bridge.
+/// The default route of a subnet of the default bridge, where it is another than the bridge itself.
+pub fn default_gateway(subnet: &Subnet) -> Option<IpAddr> {
+    let key = if subnet.subnet.addr().is_ipv6() { DEFAULT_GATEWAY_IPV6_KEY } else { DEFAULT_GATEWAY_KEY };
+    subnet.auxiliary.get(key).copied()
+}
+
+/// What the flags of one family say, with their names.
+struct Flags {
+    address: Option<IpNet>,
+    range: Option<IpNet>,
+    gateway: Option<IpAddr>,
+    names: [&'static str; 3],
+    key: &'static str,
+}
+
+impl Flags {
+    fn of(settings: &Settings, v6: bool) -> Self {
+        if v6 {
+            return Self {
+                address: settings.bridge_address_ipv6.map(IpNet::V6),
+                range: settings.fixed_cidr_ipv6.map(|range| IpNet::V6(range.trunc())),
+                gateway: settings.default_gateway_ipv6.map(IpAddr::V6),
+                names: ["bip6", "fixed-cidr-v6", "default-gateway-v6"],
+                key: DEFAULT_GATEWAY_IPV6_KEY,
+            };
+        }
+        Self {
+            address: settings.bridge_address.map(IpNet::V4),
+            range: settings.fixed_cidr.map(|range| IpNet::V4(range.trunc())),
+            gateway: settings.default_gateway.map(IpAddr::V4),
+            names: ["bip", "fixed-cidr", "default-gateway"],
+            key: DEFAULT_GATEWAY_KEY,
+        }
+    }
+}
+
+/// Decides the subnet of the default bridge in one family.
 ///
 /// `--bip` is its address and subnet. Without it, it is the first pool that meets nothing, and the
 /// bridge has the first address; or `--fixed-cidr` itself, if that pool does not contain it.
 /// `--fixed-cidr` is where addresses are given from, and a `--default-gateway` other than the
-/// bridge's own address is kept as the auxiliary address [`DEFAULT_GATEWAY_KEY`].
+/// bridge's own address is kept for [`default_gateway`]. IPv6 has the same flags by other names.
 ///
 /// # Errors
 /// [`IpamError::Flag`] for flags that contradict one another, [`IpamError::Overlap`] for a `--bip`
@@ -28,50 +66,46 @@ pub fn default_bridge(
     settings: &Settings,
     host: &HostFacts,
     taken: &[(IpNet, String)],
+    v6: bool,
     draw: &mut Draw,
 ) -> Result<Subnet, IpamError> {
-    let range = settings.fixed_cidr.map(|range| IpNet::V4(range.trunc()));
-    let subnet = match (settings.bridge_address, range) {
+    let Flags { address, range, gateway: default, names: [bip, fixed_cidr, default_name], key } =
+        Flags::of(settings, v6);
+    let subnet = match (address, range) {
         (Some(address), _) => {
-            let subnet = IpNet::V4(address.trunc());
-            let flag = |error| flag("bip", address.to_string(), error);
+            let subnet = address.trunc();
+            let flag = |error| flag(bip, address.to_string(), error);
             check_subnet(subnet).map_err(flag)?;
-            check_address("bridge address", address.addr().into(), subnet).map_err(flag)?;
+            check_address("bridge address", address.addr(), subnet).map_err(flag)?;
             check_overlap(subnet, taken)?;
             subnet
         }
-        (None, None) => choose(settings, host, taken, false, None, draw)?,
-        (None, Some(range)) => match choose(settings, host, taken, false, None, draw) {
+        (None, None) => choose(settings, host, taken, v6, None, draw)?,
+        (None, Some(range)) => match choose(settings, host, taken, v6, None, draw) {
             Ok(subnet) if subnet.contains(&range) => subnet,
             _ => {
-                check_subnet(range).map_err(|error| flag("fixed-cidr", range.to_string(), error))?;
+                check_subnet(range).map_err(|error| flag(fixed_cidr, range.to_string(), error))?;
                 check_overlap(range, taken)?;
                 range
             }
         },
     };
     if let Some(range) = range.filter(|range| !subnet.contains(range)) {
-        let reason = format!("it is not within the default bridge's {subnet}: change it or --bip");
-        return Err(IpamError::Flag { flag: "fixed-cidr", value: range.to_string(), reason });
+        let reason = format!("it is not within the default bridge's {subnet}: change it or --{bip}");
+        return Err(IpamError::Flag { flag: fixed_cidr, value: range.to_string(), reason });
     }
-    let gateway = match settings.bridge_address {
-        Some(address) => address.addr().into(),
+    let gateway = match address {
+        Some(address) => address.addr(),
         None => first_except(subnet, std::iter::empty())?,
     };
     let mut auxiliary = BTreeMap::new();
-    if let Some(default) = settings.default_gateway.map(IpAddr::V4).filter(|&default| default != gateway) {
+    if let Some(default) = default.filter(|&default| default != gateway) {
         check_address("default gateway", default, subnet)
-            .map_err(|error| flag("default-gateway", default.to_string(), error))?;
-        auxiliary.insert(DEFAULT_GATEWAY_KEY.to_owned(), default);
+            .map_err(|error| flag(default_name, default.to_string(), error))?;
+        auxiliary.insert(key.to_owned(), default);
     }
-    Ok(Subnet {
-        subnet,
-        gateway,
-        ip_range: range,
-        auxiliary,
-        chosen: settings.bridge_address.is_some(),
-        gateway_chosen: settings.bridge_address.is_some(),
-    })
+    let chosen = address.is_some();
+    Ok(Subnet { subnet, gateway, ip_range: range, auxiliary, chosen, gateway_chosen: chosen })
 }
 
 /// Says which flag is to blame.

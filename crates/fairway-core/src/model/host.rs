@@ -24,6 +24,9 @@ pub struct HostFacts {
     pub default_interface: Option<String>,
     /// Addresses with their subnets and interfaces.
     pub addresses: Vec<HostRoute>,
+    /// The bridges among its links, by name.
+    #[serde(default)]
+    pub bridges: Vec<String>,
     /// Routes other than default routes.
     pub routes: Vec<HostRoute>,
     /// The servers of the host's resolv.conf.
@@ -43,4 +46,25 @@ pub struct HostFacts {
     pub forwarding: (bool, bool),
     /// The host's own name.
     pub hostname: String,
+}
+
+impl HostFacts {
+    /// The addresses of an interface with their prefix lengths, without link-local ones.
+    pub fn addresses_of(&self, interface: &str) -> impl Iterator<Item = IpNet> {
+        let own = self.addresses.iter().filter(move |address| address.interface == interface);
+        own.map(|address| address.destination).filter(|address| match address.addr() {
+            IpAddr::V4(address) => !address.is_link_local(),
+            IpAddr::V6(address) => !address.is_unicast_link_local(),
+        })
+    }
+
+    /// Takes a bridge as it was in `known`: what networks were made of does not change by itself.
+    pub fn keep_bridge(&mut self, known: &Self, name: &str) {
+        self.addresses.retain(|address| address.interface != name);
+        self.addresses.extend(known.addresses.iter().filter(|address| address.interface == name).cloned());
+        if !self.bridges.iter().any(|bridge| bridge == name) {
+            self.bridges.push(name.to_owned());
+            self.bridges.sort();
+        }
+    }
 }

@@ -94,6 +94,9 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// Where `--publish` without an address publishes; none means the daemon's default.
     pub host_binding: Option<IpAddr>,
+    /// Of a bridge that is the user's own and not ours: the addresses that it had by itself.
+    #[serde(default)]
+    pub adopted: Option<Vec<IpNet>>,
     /// What else its options say, where it is a bridge.
     #[serde(default)]
     pub bridge_options: BridgeOptions,

@@ -1,8 +1,9 @@
 //! The daemon's settings that decide what follows from a World.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 /// What programs a policy.
@@ -31,6 +32,19 @@ pub struct PacketMark {
     pub value: u32,
     /// The bits that are looked at.
     pub mask: u32,
+}
+
+/// `--bridge`: what the default network is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultBridge {
+    /// A bridge of ours.
+    #[default]
+    Ours,
+    /// The user's own bridge of that name.
+    Named(String),
+    /// Nothing (`none`): there is no default network.
+    Disabled,
 }
 
 /// The daemon's flags, by dockerd's names.
@@ -62,6 +76,21 @@ pub struct Settings {
     pub fixed_cidr: Option<Ipv4Net>,
     /// `--default-gateway`: that of the default bridge's sandboxes.
     pub default_gateway: Option<Ipv4Addr>,
+    /// `--bridge`.
+    pub bridge: DefaultBridge,
+    /// `--ipv6`: the default bridge has IPv6.
+    pub ipv6: bool,
+    /// `--bip6`.
+    pub bridge_address_ipv6: Option<Ipv6Net>,
+    /// `--fixed-cidr-v6`.
+    pub fixed_cidr_ipv6: Option<Ipv6Net>,
+    /// `--default-gateway-v6`.
+    pub default_gateway_ipv6: Option<Ipv6Addr>,
+    /// `--host-gateway-ip`: what `host-gateway` means in `--add-host`; none of a family means the default bridge's
+    /// own address.
+    pub host_gateway: Vec<IpAddr>,
+    /// `--default-network-opt`: for each driver by name, options of networks that do not say otherwise.
+    pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// `--default-address-pool`; none means Docker's.
     pub address_pools: Vec<AddressPool>,
     /// `--mtu`; none means that of the default route's interface.
@@ -108,6 +137,13 @@ impl Default for Settings {
             bridge_address: None,
             fixed_cidr: None,
             default_gateway: None,
+            bridge: DefaultBridge::Ours,
+            ipv6: false,
+            bridge_address_ipv6: None,
+            fixed_cidr_ipv6: None,
+            default_gateway_ipv6: None,
+            host_gateway: Vec::new(),
+            network_options: BTreeMap::new(),
             address_pools: Vec::new(),
             mtu: None,
             publish_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

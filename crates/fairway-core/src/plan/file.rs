@@ -73,17 +73,31 @@ fn plain_servers(world: &World, sandbox: &Sandbox) -> Vec<IpAddr> {
     }
 }
 
-/// The address that `host-gateway` stands for: that of the sandbox's gateway, else of the default
-/// bridge, as in Docker.
-fn host_gateway(world: &World) -> Option<IpAddr> {
-    world.find_network("bridge").ok()?.ipv4().map(|subnet| subnet.gateway)
+/// The addresses that `host-gateway` stands for: those of `--host-gateway-ip`, else those of the
+/// default bridge, as in Docker; of IPv6 only where the sandbox has some.
+fn host_gateway(world: &World, sandbox: &Sandbox) -> Vec<IpAddr> {
+    let bridge = world.find_network("bridge").ok();
+    let own = |v6: bool| {
+        let subnet = bridge.and_then(|bridge| if v6 { bridge.ipv6() } else { bridge.ipv4() })?;
+        Some(subnet.gateway)
+    };
+    let allocated = world
+        .endpoints_of_sandbox(sandbox.id)
+        .iter()
+        .any(|it| it.allocation.as_ref().is_some_and(|allocation| allocation.ipv6.is_some()));
+    let of_family = |v6: bool| {
+        let chosen = world.settings().host_gateway.iter().find(|address| address.is_ipv6() == v6);
+        chosen.copied().or_else(|| own(v6).filter(|_| !v6 || allocated))
+    };
+    [false, true].into_iter().filter_map(of_family).collect()
 }
 
 /// The contents of `/etc/hosts`.
 pub fn hosts(world: &World, sandbox: &Sandbox) -> String {
     let mut text = HOSTS_HEADER.to_owned();
     for (name, address) in &sandbox.options.extra_hosts {
-        if let Some(address) = address.or_else(|| host_gateway(world)) {
+        let addresses = address.map_or_else(|| host_gateway(world, sandbox), |address| vec![address]);
+        for address in addresses {
             let _ = writeln!(text, "{address}\t{name}");
         }
     }

@@ -13,7 +13,7 @@ use super::object::{
     BridgeLink, ElementValue, FileName, Fragment, InsideRoutes, Key, Object, Owner, PortSocket, SetElement,
     SocketUse, VethLink,
 };
-use crate::ipam::DEFAULT_GATEWAY_KEY;
+use crate::ipam;
 use crate::model::{
     Allocation, Backend, Endpoint, EndpointId, MacAddress, Network, NetworkId, NetworkMode, Publication,
     Sandbox, SandboxId,
@@ -139,6 +139,8 @@ impl Maker<'_> {
         let settings = self.world.settings();
         let addresses = network.subnets.iter();
         let addresses = addresses.filter_map(|s| IpNet::new(s.gateway, s.subnet.prefix_len()).ok());
+        let own = network.adopted.as_deref().unwrap_or_default();
+        let addresses = addresses.filter(|address| !own.contains(address));
         let bridge = BridgeLink {
             name: network.bridge.clone(),
             network: id,
@@ -148,6 +150,7 @@ impl Maker<'_> {
             route_localnet: settings.iptables && !settings.userland_proxy && network.enable_ipv4,
             ipv6: network.enable_ipv6,
             parent: None,
+            adopted: network.adopted.is_some(),
         };
         self.member(ElementKey::bridge(&bridge.name));
         self.member(ElementKey::same(&bridge.name));
@@ -160,7 +163,9 @@ impl Maker<'_> {
         if self.world.masqueraded(network) {
             self.member(ElementKey::masquerade(&bridge.name));
         }
-        self.member(ElementKey::owned_mac(bridge.mac));
+        if !bridge.adopted {
+            self.member(ElementKey::owned_mac(bridge.mac));
+        }
         for subnet in &network.subnets {
             self.member(ElementKey::owned(subnet.gateway));
         }
@@ -212,8 +217,8 @@ impl Maker<'_> {
         let endpoint = self.world.gateway_endpoint(sandbox, ipv4)?;
         let network = self.world.network(endpoint.network)?;
         let subnet = if ipv4 { network.ipv4() } else { network.ipv6() }?;
-        let chosen = subnet.auxiliary.get(DEFAULT_GATEWAY_KEY).filter(|_| network.predefined);
-        let gateway = chosen.copied().unwrap_or(subnet.gateway);
+        let chosen = ipam::default_gateway(subnet).filter(|_| network.predefined);
+        let gateway = chosen.unwrap_or(subnet.gateway);
         Some((gateway, endpoint.allocation.as_ref()?.interface.clone()))
     }
 

@@ -49,6 +49,9 @@ pub struct BridgeLink {
     /// The interface of the host that it takes over. Its addresses and settings are then those of the host's LAN,
     /// and others may change them.
     pub parent: Option<String>,
+    /// Whether it is the user's own: it is neither made nor deleted, and keeps what it has. The
+    /// addresses are those that it lacks.
+    pub adopted: bool,
 }
 
 /// An interface of the host that a bridge of ours takes over: the interface is a port, and the bridge has its

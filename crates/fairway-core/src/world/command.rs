@@ -50,7 +50,7 @@ pub struct CreateNetwork {
 /// The network that a sandbox is created for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkChoice {
-    /// Networks by name or id, each with what is asked there; an empty list means `bridge`.
+    /// Networks by name or id, each with what is asked there; an empty list means `bridge`, or, without that (`--bridge none`), no network.
     Networks(Vec<(String, EndpointRequest)>),
     /// `host`.
     Host,

@@ -9,8 +9,9 @@ use super::SubnetRequest;
 use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
 use crate::Draw;
 use crate::model::{
-    Backend, EndpointRequest, HostFacts, MacAddress, Namespace, PacketMark, PortRange, ProcessIdentity,
-    Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings, UnpublishRequest, Uplink, UplinkRoute,
+    Backend, DefaultBridge, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PacketMark,
+    PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings,
+    UnpublishRequest, Uplink, UplinkRoute,
 };
 
 /// Networks, and the last byte of the address that is asked for there.
@@ -73,6 +74,7 @@ pub enum Step {
         bridged: bool,
         icc: bool,
         direct: bool,
+        bridge: u8,
     },
 }
 
@@ -116,9 +118,9 @@ pub fn step() -> impl Strategy<Value = Step> {
                 sandbox, host, container, udp, loopback
             }),
         2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
-        1 => (prop::array::uniform6(any::<bool>()), any::<(bool, bool, bool)>()).prop_map(
-            |([proxy, masquerade, forward, bridged, icc, direct], firewall)| Step::Settings {
-                proxy, firewall, masquerade, forward, bridged, icc, direct
+        1 => (prop::array::uniform6(any::<bool>()), any::<(bool, bool, bool)>(), 0..6_u8).prop_map(
+            |([proxy, masquerade, forward, bridged, icc, direct], firewall, bridge)| Step::Settings {
+                proxy, firewall, masquerade, forward, bridged, icc, direct, bridge
             }
         ),
     ]
@@ -129,7 +131,11 @@ fn network_name(number: u8) -> String {
     if number == 4 { "bridge".to_owned() } else { format!("net{number}") }
 }
 
-const NETWORK_OPTIONS: [(&str, &str); 12] = [
+/// A bridge of the user's own.
+const OWN_BRIDGE: &str = "own0";
+
+const NETWORK_OPTIONS: [(&str, &str); 13] = [
+    ("com.docker.network.bridge.name", OWN_BRIDGE),
     ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
     ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected"),
     ("com.docker.network.bridge.gateway_mode_ipv4", "isolated"),
@@ -234,7 +240,16 @@ pub struct World {
 
 impl World {
     pub fn new(draw: &mut Draw) -> Self {
-        let host = HostFacts { mtu: Some(1500), ..HostFacts::default() };
+        let own = |address: &str| HostRoute {
+            destination: address.parse().expect("an address"),
+            interface: OWN_BRIDGE.to_owned(),
+        };
+        let host = HostFacts {
+            mtu: Some(1500),
+            bridges: vec![OWN_BRIDGE.to_owned()],
+            addresses: vec![own("192.0.2.1/24"), own("fd02::1/64")],
+            ..HostFacts::default()
+        };
         let mut new = Self {
             world: super::World::default(),
             settings: Settings::default(),
@@ -269,8 +284,13 @@ impl World {
     }
 
     pub fn take(&mut self, step: &Step, draw: &mut Draw) -> Result<Change, Refusal> {
+        let before = (self.settings.clone(), self.host.clone());
         let command = self.command(step);
-        self.world.apply(command, 1, draw)
+        let outcome = self.world.apply(command, 1, draw);
+        if outcome.is_err() {
+            (self.settings, self.host) = before;
+        }
+        outcome
     }
 
     fn command(&mut self, step: &Step) -> Command {
@@ -362,7 +382,17 @@ impl World {
                     protocol: protocol(udp),
                 }],
             },
-            Step::Settings { proxy, firewall, masquerade, forward, bridged, icc, direct } => {
+            Step::Settings { proxy, firewall, masquerade, forward, bridged, icc, direct, bridge } => {
+                self.settings.bridge = match bridge {
+                    4 => DefaultBridge::Disabled,
+                    5 => DefaultBridge::Named(OWN_BRIDGE.to_owned()),
+                    _ => DefaultBridge::Ours,
+                };
+                self.settings.ipv6 = bridge % 2 == 1;
+                self.settings.network_options = match bridge {
+                    2 => [("bridge".to_owned(), network_options(icc, &[]))].into(),
+                    _ => BTreeMap::new(),
+                };
                 self.settings.userland_proxy = proxy;
                 let (nftables, ipv4, ipv6) = firewall;
                 self.settings.backend = if nftables { Backend::Nftables } else { Backend::Iptables };

@@ -60,10 +60,10 @@ impl World {
                 .iter()
                 .any(|it| it.subnet.contains(&route.destination) || route.destination.contains(&it.subnet))
         };
-        // The network of a LAN is where the host's own route to it leads.
+        // The network of a LAN, and of a bridge of the user's own, is where the host's own route to it leads.
         let own = |route: &&HostRoute| {
             let uplink = network.uplink.as_ref();
-            uplink.is_some_and(|it| route.interface == it.parent || route.interface == network.bridge)
+            uplink.is_some_and(|it| route.interface == it.parent) || route.interface == network.bridge
         };
         self.host.routes.iter().filter(meets).filter(move |route| !own(route))
     }

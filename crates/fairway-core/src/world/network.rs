@@ -1,5 +1,6 @@
 //! Making and removing networks.
 
+mod adopt;
 mod held;
 mod lan;
 mod peers;
@@ -51,6 +52,14 @@ impl World {
         }
     }
 
+    /// The request with the options of `--default-network-opt` that it does not say otherwise.
+    fn with_default_options(&self, mut request: CreateNetwork, driver: Driver) -> CreateNetwork {
+        for (name, value) in self.settings.network_options.get(&driver.to_string()).into_iter().flatten() {
+            request.options.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        request
+    }
+
     pub(super) fn create_network(
         &mut self,
         request: CreateNetwork,
@@ -58,6 +67,7 @@ impl World {
         draw: &mut Draw,
     ) -> Result<Change, Refusal> {
         let driver = self.check_network_name(&request)?;
+        let request = self.with_default_options(request, driver);
         let options = NetworkOptions::parse(&request.options)?;
         let internal = request.internal || options.internal;
         options.check_gateway_modes(internal)?;
@@ -72,11 +82,13 @@ impl World {
         self.check_peers(&peers, driver, internal)?;
         let id = draw.network_id();
         let bridge = self.bridge_name(options.bridge_name, id)?;
+        let adopted = if uplink.is_some() { None } else { adopt::adopted(&self.host, &bridge) };
+        let asked = adopt::with_own_addresses(&request.subnets, adopted.as_deref(), enable_ipv4, enable_ipv6);
         let subnets = match &uplink {
             Some(uplink) => self.lan_subnets(&request, uplink, [enable_ipv4, enable_ipv6], draw)?,
             None => ipam::subnets(
                 &request.name,
-                &request.subnets,
+                &asked,
                 enable_ipv4,
                 enable_ipv6,
                 &self.settings,
@@ -104,6 +116,7 @@ impl World {
             icc: options.icc,
             mtu: options.mtu,
             host_binding: options.host_binding,
+            adopted,
             bridge_options: options.bridge,
             peers,
             uplink,

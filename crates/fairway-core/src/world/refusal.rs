@@ -147,8 +147,20 @@ pub enum Refusal {
     JoinStopped(String),
     #[error("interface name {interface} is already used in container {sandbox}")]
     InterfaceTaken { interface: String, sandbox: String },
-    #[error("--bip {wanted} does not fit running containers: {sandbox} has {address}: stop it first")]
-    BridgeAddressInUse { wanted: String, sandbox: String, address: IpAddr },
+    #[error("--{flag} {wanted} does not fit running containers: {sandbox} has {address}: stop it first")]
+    BridgeAddressInUse { flag: &'static str, wanted: String, sandbox: String, address: IpAddr },
+    #[error(
+        "the default bridge cannot go without IPv6: {sandbox} has {address}: stop it first, or add --ipv6"
+    )]
+    Ipv6InUse { sandbox: String, address: IpAddr },
+    #[error("--bridge none: {0} runs on the default bridge: stop it first")]
+    DefaultBridgeInUse(String),
+    #[error("bridge {0} does not exist: make it first (ip link add {0} type bridge), or leave --bridge out")]
+    NoSuchBridge(String),
+    #[error(
+        "bridge {name} has no {family} address to take its subnet from: give it one, or choose another --bridge"
+    )]
+    BridgeWithoutAddress { name: String, family: &'static str },
 }
 
 impl Refusal {
@@ -177,6 +189,8 @@ impl Refusal {
             | Self::PublishOnHost(_)
             | Self::PublishShared { .. }
             | Self::BridgeAddressInUse { .. }
+            | Self::Ipv6InUse { .. }
+            | Self::DefaultBridgeInUse(_)
             | Self::MacInUse { .. } => Conflict,
             Self::PredefinedName(_)
             | Self::PredefinedNetwork(_)

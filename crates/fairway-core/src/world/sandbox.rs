@@ -78,6 +78,9 @@ impl World {
                 }));
             }
         };
+        if asked.is_empty() && !self.has_default_network() {
+            return Ok(plain(NetworkMode::None));
+        }
         let default = [("bridge".to_owned(), EndpointRequest::default())];
         let asked = if asked.is_empty() { default.as_slice() } else { asked.as_slice() };
         let mut choice = plain(NetworkMode::Private);

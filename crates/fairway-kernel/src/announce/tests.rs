@@ -17,6 +17,7 @@ fn bridge() -> BridgeLink {
         route_localnet: false,
         ipv6: false,
         parent: None,
+        adopted: false,
     }
 }
 

@@ -16,6 +16,7 @@ fn bridge(name: &str, id: u8, address: &str, mtu: u32) -> BridgeLink {
         route_localnet: false,
         ipv6: true,
         parent: None,
+        adopted: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bridges.
 
+mod adopted;
+
 use fairway_core::plan::BridgeLink;
 use ipnet::IpNet;
 use rustix::io::Errno;
@@ -18,6 +20,9 @@ impl Links {
     /// [`Error::Foreign`] if the name belongs to something else; [`Error::Netlink`],
     /// [`Error::Sysctl`].
     pub fn apply_bridge(&self, bridge: &BridgeLink) -> Result<Link, Error> {
+        if bridge.adopted {
+            return self.adopt_bridge(bridge);
+        }
         let name = &bridge.name;
         let mark = Mark::Network(bridge.network);
         let link = self.create_or_find(name, "bridge", |batch| {
@@ -26,7 +31,6 @@ impl Links {
                 .raw(&ifinfo(0, None))
                 .text(libc::IFLA_IFNAME, name)
                 .attribute(libc::IFLA_ADDRESS, &bridge.mac.0)
-                .u32(libc::IFLA_MTU, bridge.mtu)
                 .u32(libc::IFLA_GROUP, super::veth::BIRTH_GROUP)
                 .nest(libc::IFLA_LINKINFO, |info| {
                     info.text(libc::IFLA_INFO_KIND, "bridge");
@@ -34,6 +38,8 @@ impl Links {
         })?;
         claim(&link, "bridge", mark)?;
         let mut batch = Batch::new();
+        // The MTU only now: one that a bridge was born with follows its ports, and is 1500 again when the
+        // last one leaves (br_mtu_auto_adjust).
         batch
             .message(libc::RTM_NEWLINK, 0, format!("set up the bridge {name}"))
             .raw(&ifinfo(link.index, None))

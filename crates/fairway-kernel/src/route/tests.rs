@@ -70,6 +70,7 @@ fn bridge() -> BridgeLink {
         route_localnet: true,
         ipv6: true,
         parent: None,
+        adopted: false,
     }
 }
 
@@ -133,6 +134,7 @@ fn a_bridge_of_ours_is_corrected() {
             addresses: vec!["10.9.0.1/16".parse().unwrap()],
             route_localnet: false,
             ipv6: false,
+            adopted: false,
             ..bridge()
         };
         let changed = host.links.apply_bridge(&plan).unwrap();

@@ -1,6 +1,7 @@
 //! The daemon's flags, by dockerd's names; the keys of its configuration file are the same.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,8 +9,8 @@ use fairway_core::model::AddressPool;
 use fairway_core::model::Backend;
 use fairway_core::model::parse::address_pool;
 use fairway_kernel::iptables::Flavour;
-use ipnet::Ipv4Net;
-use serde::Deserialize;
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Deserializer};
 
 use super::backend::{backend, flavour, named_backend, named_flavour};
 use super::ignored::Ignored;
@@ -40,6 +41,29 @@ pub struct DaemonArguments {
     /// Default gateway of sandboxes on the default bridge
     #[arg(long, value_name = "ADDRESS")]
     pub default_gateway: Option<Ipv4Addr>,
+    /// Bridge of your own for the default network, or 'none' for no default network
+    #[arg(short, long, value_name = "BRIDGE")]
+    pub bridge: Option<String>,
+    /// Give sandboxes on the default bridge IPv6 [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub ipv6: Option<bool>,
+    /// IPv6 address and subnet of the default bridge
+    #[arg(long, value_name = "CIDR")]
+    pub bip6: Option<Ipv6Net>,
+    /// Where IPv6 addresses of the default bridge are given from
+    #[arg(long, value_name = "CIDR")]
+    pub fixed_cidr_v6: Option<Ipv6Net>,
+    /// Default IPv6 gateway of sandboxes on the default bridge
+    #[arg(long, value_name = "ADDRESS")]
+    pub default_gateway_v6: Option<Ipv6Addr>,
+    /// Address that 'host-gateway' stands for in --add-host [default: the default bridge's]; once for each family
+    #[arg(long = "host-gateway-ip", value_name = "ADDRESS")]
+    #[serde(rename = "host-gateway-ips", alias = "host-gateway-ip", deserialize_with = "one_or_more")]
+    pub host_gateway: Option<Vec<IpAddr>>,
+    /// Option of networks of a driver that do not say otherwise (bridge=NAME=VALUE); may be repeated
+    #[arg(long = "default-network-opt", value_name = "OPTION", value_parser = network_option)]
+    #[serde(rename = "default-network-opts", deserialize_with = "by_driver")]
+    pub default_network_opt: Option<Vec<NetworkOption>>,
     /// Where subnets of networks come from (base=10.0.0.0/8,size=24); may be repeated
     #[arg(long = "default-address-pool", value_name = "POOL", value_parser = pool)]
     #[serde(rename = "default-address-pools")]
@@ -126,6 +150,48 @@ impl From<Pool> for AddressPool {
     fn from(Pool { base, size }: Pool) -> Self {
         Self { base, size }
     }
+}
+
+/// An option of networks: driver, name and value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkOption {
+    /// The driver's name.
+    pub driver: String,
+    /// The option's name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+fn network_option(text: &str) -> Result<NetworkOption, String> {
+    let parts = text.split_once('=').and_then(|(driver, rest)| Some((driver, rest.split_once('=')?)));
+    let (driver, (name, value)) = parts.ok_or("driver=name=value is expected, such as bridge=mtu=1400")?;
+    let [driver, name, value] = [driver, name, value].map(str::to_owned);
+    Ok(NetworkOption { driver, name, value })
+}
+
+/// dockerd's key holds one address, or a list of them.
+fn one_or_more<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<IpAddr>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMore {
+        One(IpAddr),
+        More(Vec<IpAddr>),
+    }
+    Ok(Some(match OneOrMore::deserialize(reader)? {
+        OneOrMore::One(address) => vec![address],
+        OneOrMore::More(addresses) => addresses,
+    }))
+}
+
+/// dockerd's key holds an object for each driver.
+fn by_driver<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<NetworkOption>>, D::Error> {
+    let drivers = BTreeMap::<String, BTreeMap<String, String>>::deserialize(reader)?;
+    let options = drivers.into_iter().flat_map(|(driver, options)| {
+        let option = move |(name, value)| NetworkOption { driver: driver.clone(), name, value };
+        options.into_iter().map(option)
+    });
+    Ok(Some(options.collect()))
 }
 
 fn pool(text: &str) -> Result<Pool, String> {

@@ -1,14 +1,15 @@
 //! What the daemon runs with, from its flags and its file.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use fairway_core::model::parse::packet_mark;
-use fairway_core::model::{Backend, PacketMark, Settings};
+use fairway_core::model::parse::{interface_name, packet_mark};
+use fairway_core::model::{Backend, DefaultBridge, PacketMark, Settings};
 use fairway_kernel::iptables::Flavour;
 use thiserror::Error;
 
-use super::arguments::DaemonArguments;
+use super::arguments::{DaemonArguments, NetworkOption};
 use super::file;
 
 /// The user that the relay becomes where it can: one of those that are in nobody's use by the
@@ -54,6 +55,11 @@ pub enum ConfigurationError {
         "you specified --iptables=false with --icc=false: icc=false needs the firewall: set --icc or --iptables to true"
     )]
     Isolation,
+    /// Where the default bridge is the user's own, it has the address that it has.
+    #[error(
+        "you specified --bridge and --{0}: a bridge of your own has its own address: specify only one of them"
+    )]
+    BridgeAndAddress(&'static str),
     /// A value makes no sense.
     #[error("invalid {name} {value}: {reason}")]
     Value {
@@ -91,6 +97,9 @@ impl DaemonArguments {
     pub fn configuration(self) -> Result<Configuration, ConfigurationError> {
         let all = file::with_file(self)?;
         all.ignored.tell();
+        let bridge = default_bridge(&all)?;
+        check_host_gateway(all.host_gateway.as_deref().unwrap_or_default())?;
+        warn_of_ipv6_flags(&all);
         let socket = all.socket.or_else(|| all.hosts.and_then(|hosts| hosts.into_iter().next()));
         let socket = socket.unwrap_or_else(|| format!("unix://{}", super::listen::DEFAULT));
         let path = socket.strip_prefix("unix://").filter(|path| !path.is_empty()).ok_or_else(|| {
@@ -102,6 +111,10 @@ impl DaemonArguments {
         })?;
         if all.iptables == Some(false) && all.icc == Some(false) {
             return Err(ConfigurationError::Isolation);
+        }
+        let mut network_options = BTreeMap::<String, BTreeMap<String, String>>::new();
+        for NetworkOption { driver, name, value } in all.default_network_opt.into_iter().flatten() {
+            network_options.entry(driver).or_default().insert(name, value);
         }
         let accept_mark = all.bridge_accept_fwmark.map(accept_mark).transpose()?;
         let pools = all.default_address_pool.unwrap_or_default();
@@ -126,6 +139,13 @@ impl DaemonArguments {
                 bridge_address: all.bip,
                 fixed_cidr: all.fixed_cidr,
                 default_gateway: all.default_gateway,
+                bridge,
+                ipv6: all.ipv6.unwrap_or(false),
+                bridge_address_ipv6: all.bip6,
+                fixed_cidr_ipv6: all.fixed_cidr_v6,
+                default_gateway_ipv6: all.default_gateway_v6,
+                host_gateway: all.host_gateway.unwrap_or_default(),
+                network_options,
                 address_pools: pools.into_iter().map(Into::into).collect(),
                 mtu: all.mtu,
                 publish_address: all.ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -135,6 +155,53 @@ impl DaemonArguments {
                 relay_user: may_become(relay_user).then_some(relay_user),
             },
         })
+    }
+}
+
+/// `--bridge`, which goes with no address for the bridge.
+fn default_bridge(all: &DaemonArguments) -> Result<DefaultBridge, ConfigurationError> {
+    let bridge = match all.bridge.as_deref() {
+        None | Some("") => return Ok(DefaultBridge::Ours),
+        Some("none") => DefaultBridge::Disabled,
+        Some(name) => {
+            interface_name(name).map_err(|error| ConfigurationError::Value {
+                name: "bridge",
+                value: name.to_owned(),
+                reason: error.to_string(),
+            })?;
+            DefaultBridge::Named(name.to_owned())
+        }
+    };
+    match (all.bip, all.bip6) {
+        (Some(_), _) => Err(ConfigurationError::BridgeAndAddress("bip")),
+        (_, Some(_)) => Err(ConfigurationError::BridgeAndAddress("bip6")),
+        (None, None) => Ok(bridge),
+    }
+}
+
+/// A name has one address of each family at most.
+fn check_host_gateway(addresses: &[IpAddr]) -> Result<(), ConfigurationError> {
+    for v6 in [false, true] {
+        let mut family = addresses.iter().filter(|address| address.is_ipv6() == v6);
+        if let (Some(_), Some(second)) = (family.next(), family.next()) {
+            return Err(ConfigurationError::Value {
+                name: "host-gateway-ip",
+                value: second.to_string(),
+                reason: "only one address of each family is possible".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn warn_of_ipv6_flags(all: &DaemonArguments) {
+    let given = [
+        ("bip6", all.bip6.is_some()),
+        ("fixed-cidr-v6", all.fixed_cidr_v6.is_some()),
+        ("default-gateway-v6", all.default_gateway_v6.is_some()),
+    ];
+    for (flag, _) in given.into_iter().filter(|(_, given)| *given && !all.ipv6.unwrap_or(false)) {
+        tracing::warn!(flag, "it means nothing without --ipv6: the default bridge has no IPv6");
     }
 }
 

@@ -44,6 +44,9 @@ impl DaemonArguments {
         }
         let merged = either! {
             data_root: "data-root", exec_root: "exec-root", pidfile: "pidfile", bip: "bip",
+            bridge: "bridge", ipv6: "ipv6", bip6: "bip6", fixed_cidr_v6: "fixed-cidr-v6",
+            default_gateway_v6: "default-gateway-v6", host_gateway: "host-gateway-ips",
+            default_network_opt: "default-network-opts",
             fixed_cidr: "fixed-cidr", default_gateway: "default-gateway",
             default_address_pool: "default-address-pools", mtu: "mtu", ip: "ip",
             firewall_backend: "firewall-backend", iptables_flavour: "iptables-flavour", iptables: "iptables",

@@ -8,6 +8,7 @@ mod chaos;
 mod cli;
 mod crash;
 mod daemon;
+mod default_bridge;
 mod deny;
 mod durable;
 mod explain;

@@ -48,6 +48,18 @@ fn header(index: u32, flags: u32, change: u32) -> [u8; 16] {
     header
 }
 
+/// `ip link add NAME type bridge`, down and without an address.
+pub fn add_bridge(name: &str) {
+    let mut batch = Batch::new();
+    batch.message(NEW_LINK, CREATE_EXCLUSIVELY, "bridge").raw(&header(0, 0, 0)).text(3, name).nest(
+        18,
+        |info| {
+            info.text(1, "bridge");
+        },
+    );
+    send(Protocol::Route, batch);
+}
+
 /// `ip link set NAME down`.
 pub fn set_down(name: &str) {
     let mut batch = Batch::new();

@@ -1,6 +1,6 @@
 use ipnet::IpNet;
 
-use super::{DEFAULT_GATEWAY_KEY, default_bridge};
+use super::{default_bridge, default_gateway};
 use crate::Draw;
 use crate::ipam::IpamError;
 use crate::model::{HostFacts, HostRoute, Settings, Subnet};
@@ -15,7 +15,7 @@ fn settings(bip: &str, fixed_cidr: &str, default_gateway: &str) -> Settings {
 }
 
 fn decide(settings: &Settings) -> Result<Subnet, IpamError> {
-    default_bridge(settings, &HostFacts::default(), &[], &mut Draw::new(1))
+    default_bridge(settings, &HostFacts::default(), &[], false, &mut Draw::new(1))
 }
 
 #[test]
@@ -43,12 +43,12 @@ fn without_bip_it_yields_to_the_host_and_to_networks() {
     let routes = vec![HostRoute { destination, interface: "tun0".to_owned() }];
     let host = HostFacts { routes, ..HostFacts::default() };
     let taken = [("172.18.0.0/16".parse().unwrap(), "web".to_owned())];
-    let decided = default_bridge(&Settings::default(), &host, &taken, &mut Draw::new(1)).unwrap();
+    let decided = default_bridge(&Settings::default(), &host, &taken, false, &mut Draw::new(1)).unwrap();
     assert_eq!(decided.gateway.to_string(), "172.19.0.1");
     // What the user names may meet the host's routes, but not a network.
-    let named = default_bridge(&settings("172.17.0.1/16", "", ""), &host, &taken, &mut Draw::new(1));
+    let named = default_bridge(&settings("172.17.0.1/16", "", ""), &host, &taken, false, &mut Draw::new(1));
     assert_eq!(named.unwrap().gateway.to_string(), "172.17.0.1");
-    let named = default_bridge(&settings("172.18.5.1/24", "", ""), &host, &taken, &mut Draw::new(1));
+    let named = default_bridge(&settings("172.18.5.1/24", "", ""), &host, &taken, false, &mut Draw::new(1));
     assert!(matches!(named, Err(IpamError::Overlap { holder, .. }) if holder == "web"));
 }
 
@@ -56,7 +56,7 @@ fn without_bip_it_yields_to_the_host_and_to_networks() {
 fn another_default_gateway_is_never_given_away() {
     let decided = decide(&settings("10.9.8.1/24", "", "10.9.8.254")).unwrap();
     assert_eq!(decided.gateway.to_string(), "10.9.8.1");
-    assert_eq!(decided.auxiliary[DEFAULT_GATEWAY_KEY].to_string(), "10.9.8.254");
+    assert_eq!(default_gateway(&decided), "10.9.8.254".parse().ok());
     assert!(decide(&settings("10.9.8.1/24", "", "10.9.8.1")).unwrap().auxiliary.is_empty());
 }
 
@@ -112,4 +112,40 @@ fn contradictions_name_the_flag() {
         let error = decide(&settings(bip, fixed_cidr, gateway)).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error:?} does not start with {expected:?}");
     }
+}
+
+#[test]
+fn ipv6_has_flags_of_its_own() {
+    let six = |bip: &str, range: &str, gateway: &str| {
+        let settings = Settings {
+            bridge_address_ipv6: bip.parse().ok(),
+            fixed_cidr_ipv6: range.parse().ok(),
+            default_gateway_ipv6: gateway.parse().ok(),
+            ..settings("10.9.8.1/24", "10.9.8.128/25", "10.9.8.254")
+        };
+        default_bridge(&settings, &HostFacts::default(), &[], true, &mut Draw::new(1))
+    };
+    let table = [
+        ("fd08::5/64", "", "fd08::/64", "fd08::5", ""),
+        ("", "fd08:1::/64", "fd08:1::/64", "fd08:1::1", "fd08:1::/64"),
+        ("fd08::1/48", "fd08:0:0:7::/64", "fd08::/48", "fd08::1", "fd08:0:0:7::/64"),
+    ];
+    for (bip, range, subnet, gateway, ip_range) in table {
+        let decided = six(bip, range, "").unwrap();
+        assert_eq!(
+            (decided.subnet, Some(decided.gateway), decided.ip_range),
+            (subnet.parse().unwrap(), gateway.parse().ok(), ip_range.parse().ok())
+        );
+        assert!(decided.auxiliary.is_empty(), "the IPv4 gateway is not for IPv6");
+    }
+    let chosen = six("", "", "").unwrap();
+    assert!(
+        chosen.subnet.to_string().starts_with("fd") && chosen.subnet.prefix_len() == 64 && !chosen.chosen
+    );
+    assert_eq!(default_gateway(&six("fd08::1/64", "", "fd08::9").unwrap()), "fd08::9".parse().ok());
+    let error = six("fd08::1/64", "fd09::/80", "").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "invalid --fixed-cidr-v6 fd09::/80: it is not within the default bridge's fd08::/64: change it or --bip6"
+    );
 }

@@ -18,6 +18,7 @@ impl Maker<'_> {
             route_localnet: false,
             ipv6: true,
             parent: Some(uplink.parent.clone()),
+            adopted: false,
         };
         let port = UplinkPort { bridge: bridge.name.clone(), network: network.id, taken: uplink.clone() };
         self.add(Key::Uplink(uplink.parent.clone()), Object::Uplink(port));

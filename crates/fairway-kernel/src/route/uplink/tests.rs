@@ -91,6 +91,7 @@ fn bridge(links: &Links) {
             route_localnet: false,
             ipv6: true,
             parent: Some("eth0".to_owned()),
+            adopted: false,
         })
         .unwrap();
 }

@@ -67,3 +67,33 @@ fn who_may_enter_networks_is_read_from_flags_and_file() {
     let error = with("{}", arguments).unwrap_err();
     assert!(error.starts_with("invalid bridge-accept-fwmark x: \"x\" is no mark: "), "{error}");
 }
+
+#[test]
+fn ipv6_bridge_and_options_are_keys_of_dockerds() {
+    let text = r#"{"ipv6": true, "fixed-cidr-v6": "fd08::/64", "bip6": "fd08::1/64", "default-gateway-v6": "fd08::9",
+        "host-gateway-ips": ["10.1.2.3", "fd08::3"],
+        "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1400"}}}"#;
+    let settings = with(text, DaemonArguments::default()).unwrap().settings;
+    assert!(settings.ipv6 && settings.bridge == DefaultBridge::Ours);
+    assert_eq!(settings.bridge_address_ipv6, "fd08::1/64".parse().ok());
+    assert_eq!(settings.fixed_cidr_ipv6, "fd08::/64".parse().ok());
+    assert_eq!(settings.default_gateway_ipv6, "fd08::9".parse().ok());
+    assert_eq!(settings.host_gateway, ["10.1.2.3", "fd08::3"].map(|it| it.parse::<IpAddr>().unwrap()));
+    assert_eq!(settings.network_options["bridge"]["com.docker.network.driver.mtu"], "1400");
+    let one = with(r#"{"host-gateway-ip": "10.1.2.3"}"#, DaemonArguments::default()).unwrap();
+    assert_eq!(one.settings.host_gateway.len(), 1);
+    let error = with(r#"{"host-gateway-ips": ["10.1.2.3", "10.1.2.4"]}"#, DaemonArguments::default());
+    assert!(error.unwrap_err().starts_with("invalid host-gateway-ip 10.1.2.4: "));
+}
+
+#[test]
+fn a_bridge_of_ones_own_has_its_own_address() {
+    let named = with(r#"{"bridge": "br0"}"#, DaemonArguments::default()).unwrap();
+    assert_eq!(named.settings.bridge, DefaultBridge::Named("br0".to_owned()));
+    let none = with(r#"{"bridge": "none"}"#, DaemonArguments::default()).unwrap();
+    assert_eq!(none.settings.bridge, DefaultBridge::Disabled);
+    let error = with(r#"{"bridge": "br0", "bip": "10.1.0.1/24"}"#, DaemonArguments::default()).unwrap_err();
+    assert!(error.starts_with("you specified --bridge and --bip: "), "{error}");
+    let long = with(r#"{"bridge": "a-name-that-is-too-long"}"#, DaemonArguments::default()).unwrap_err();
+    assert!(long.starts_with("invalid bridge a-name-that-is-too-long: "), "{long}");
+}

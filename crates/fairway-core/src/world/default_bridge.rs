@@ -1,0 +1,191 @@
+//! The default network: a bridge of ours, the user's own, or none.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::configure::predefined;
+use super::{Change, RecordKey, Refusal, World};
+use crate::Draw;
+use crate::ipam;
+use crate::model::{DefaultBridge, Driver, HostFacts, Network, Settings, Subnet};
+use crate::plan::Owner;
+
+/// The name of the default network.
+const DEFAULT: &str = "bridge";
+
+/// The interface name of the default bridge; Docker's is `docker0`.
+const DEFAULT_BRIDGE: &str = "fairway0";
+
+/// What a bridge of the user's own is: its name and its addresses.
+struct Adopted<'a> {
+    name: &'a str,
+    addresses: Vec<IpNet>,
+}
+
+impl<'a> Adopted<'a> {
+    fn find(settings: &'a Settings, host: &HostFacts, world: &World) -> Result<Option<Self>, Refusal> {
+        let DefaultBridge::Named(name) = &settings.bridge else { return Ok(None) };
+        if name == DEFAULT_BRIDGE {
+            return Ok(None);
+        }
+        let mut others = world.networks.values().filter(|network| network.name != DEFAULT);
+        if let Some(holder) = others.find(|network| network.bridge == *name) {
+            return Err(Refusal::BridgeTaken { name: name.clone(), holder: holder.name.clone() });
+        }
+        if !host.bridges.contains(name) {
+            return Err(Refusal::NoSuchBridge(name.clone()));
+        }
+        Ok(Some(Self { name, addresses: host.addresses_of(name).collect() }))
+    }
+
+    /// Its address of a family.
+    fn address(&self, v6: bool) -> Result<IpNet, Refusal> {
+        let own = self.addresses.iter().find(|address| address.addr().is_ipv6() == v6);
+        let family = if v6 { "IPv6" } else { "IPv4" };
+        own.copied().ok_or_else(|| Refusal::BridgeWithoutAddress { name: self.name.to_owned(), family })
+    }
+}
+
+impl World {
+    /// The default network as the settings want it; none where there shall be none.
+    pub(super) fn default_network(
+        &self,
+        settings: &Settings,
+        host: &HostFacts,
+        now: i64,
+        draw: &mut Draw,
+    ) -> Result<Option<Network>, Refusal> {
+        let existing = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
+        if settings.bridge == DefaultBridge::Disabled {
+            if let Some(network) = existing {
+                self.check_nobody_runs_on(network)?;
+            }
+            return Ok(None);
+        }
+        let adopted = Adopted::find(settings, host, self)?;
+        let mut subnets = vec![self.default_subnet(settings, adopted.as_ref(), host, false, draw)?];
+        if settings.ipv6 {
+            subnets.push(self.default_subnet(settings, adopted.as_ref(), host, true, draw)?);
+        }
+        let mut network = match existing {
+            Some(network) => {
+                self.check_running_fit(network, &subnets)?;
+                network.clone()
+            }
+            None => predefined(draw.network_id(), DEFAULT, Driver::Bridge, now),
+        };
+        network.subnets = subnets;
+        network.enable_ipv6 = settings.ipv6;
+        network.bridge = adopted.as_ref().map_or(DEFAULT_BRIDGE, |adopted| adopted.name).to_owned();
+        network.adopted = adopted.map(|adopted| adopted.addresses);
+        Ok(Some(network))
+    }
+
+    /// Its subnet in one family: the one that it has, unless the settings name another.
+    fn default_subnet(
+        &self,
+        settings: &Settings,
+        adopted: Option<&Adopted<'_>>,
+        host: &HostFacts,
+        v6: bool,
+        draw: &mut Draw,
+    ) -> Result<Subnet, Refusal> {
+        let bridge = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
+        let mut taken = self.taken_subnets();
+        taken.retain(|(_, holder)| holder != DEFAULT);
+        let mut settings = settings.clone();
+        if let Some(adopted) = adopted {
+            set_address(&mut settings, adopted.address(v6)?);
+            return Ok(ipam::default_bridge(&settings, host, &taken, v6, draw)?);
+        }
+        let (named, range) = match v6 {
+            true => (settings.bridge_address_ipv6.is_some(), settings.fixed_cidr_ipv6.map(IpNet::V6)),
+            false => (settings.bridge_address.is_some(), settings.fixed_cidr.map(IpNet::V4)),
+        };
+        let old = bridge.and_then(|bridge| if v6 { bridge.ipv6() } else { bridge.ipv4() });
+        let fits = |old: &&Subnet| !named && !old.chosen && range.is_none_or(|it| old.subnet.contains(&it));
+        let kept = old.filter(fits).and_then(|old| IpNet::new(old.gateway, old.subnet.prefix_len()).ok());
+        let Some(address) = kept else {
+            return Ok(ipam::default_bridge(&settings, host, &taken, v6, draw)?);
+        };
+        set_address(&mut settings, address);
+        let mut subnet = ipam::default_bridge(&settings, host, &taken, v6, draw)?;
+        (subnet.chosen, subnet.gateway_chosen) = (false, old.is_some_and(|old| old.gateway_chosen));
+        Ok(subnet)
+    }
+
+    fn running_on(&self, network: &Network) -> impl Iterator<Item = (String, IpAddr)> {
+        self.endpoints_of_network(network.id).flat_map(|endpoint| {
+            let sandbox = self.sandboxes.get(&endpoint.sandbox);
+            let name = sandbox.map(|sandbox| sandbox.name.clone()).unwrap_or_default();
+            let allocation = endpoint.allocation.iter();
+            allocation.flat_map(|it| it.addresses()).map(move |address| (name.clone(), address))
+        })
+    }
+
+    fn check_nobody_runs_on(&self, network: &Network) -> Result<(), Refusal> {
+        match self.running_on(network).next() {
+            Some((sandbox, _)) => Err(Refusal::DefaultBridgeInUse(sandbox)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses subnets for the default bridge that sandboxes which run now are not in.
+    fn check_running_fit(&self, network: &Network, subnets: &[Subnet]) -> Result<(), Refusal> {
+        for (sandbox, address) in self.running_on(network) {
+            let same = |subnet: &&Subnet| subnet.subnet.addr().is_ipv6() == address.is_ipv6();
+            let subnet = subnets.iter().find(same);
+            if subnet.is_some_and(|it| it.subnet.contains(&address) && it.gateway != address) {
+                continue;
+            }
+            return Err(match subnet {
+                Some(Subnet { subnet, gateway, .. }) => Refusal::BridgeAddressInUse {
+                    flag: if address.is_ipv6() { "bip6" } else { "bip" },
+                    wanted: format!("{gateway}/{}", subnet.prefix_len()),
+                    sandbox,
+                    address,
+                },
+                None => Refusal::Ipv6InUse { sandbox, address },
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts the default network in the place of the one before; without it, stopped sandboxes are
+    /// no longer on it.
+    pub(super) fn put_default_network(&mut self, network: Option<Network>, change: &mut Change) {
+        let existing = self.index.network_names.get(DEFAULT).copied();
+        if let Some(network) = network {
+            if existing.is_none_or(|id| self.networks.get(&id) != Some(&network)) {
+                change.record(RecordKey::Network(network.id));
+            }
+            self.put_network(network);
+            return;
+        }
+        let Some(id) = existing else { return };
+        let left: Vec<_> = self.endpoints_of_network(id).map(|it| (it.id, it.sandbox)).collect();
+        for (endpoint, sandbox) in left {
+            self.drop_endpoint(endpoint);
+            change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
+            change.owner(Owner::Sandbox(sandbox)).owner(Owner::Publications(sandbox));
+        }
+        if let Some(network) = self.networks.remove(&id) {
+            self.index.remove_network(&network);
+        }
+        change.record(RecordKey::Network(id)).owner(Owner::Network(id));
+    }
+
+    /// Whether there is a default network.
+    pub(super) fn has_default_network(&self) -> bool {
+        self.index.network_names.contains_key(DEFAULT)
+    }
+}
+
+/// As if the bridge had been given this address by its flag.
+fn set_address(settings: &mut Settings, address: IpNet) {
+    match address {
+        IpNet::V4(address) => settings.bridge_address = Some(address),
+        IpNet::V6(address) => settings.bridge_address_ipv6 = Some(address),
+    }
+}
