@@ -5,6 +5,7 @@
 
 pub mod counting;
 mod element;
+mod gateway;
 pub mod iptables;
 mod isolation;
 mod routed;
@@ -15,6 +16,7 @@ pub use rules::{BRIDGE_TABLE, TABLE, ruleset};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::PacketMark;
 use crate::ruleset::{Family, Table};
 
 /// The switches from which the fixed part of the ruleset follows.
@@ -36,6 +38,10 @@ pub struct RulesetSwitches {
     pub spares_ipv6: bool,
     /// What is routed is left to iptables: there is no table of the inet family.
     pub bridged_alone: bool,
+    /// Who has a route may go straight to published ports of any sandbox.
+    pub allow_direct: bool,
+    /// Packets with such a mark may enter networks that are not internal.
+    pub accept_mark: Option<PacketMark>,
     /// The relay's user, which may open connections to our networks and to name servers only.
     pub relay_user: Option<u32>,
 }

@@ -7,6 +7,7 @@ mod command;
 mod configure;
 mod default_bridge;
 mod endpoint;
+mod gateway;
 #[cfg(test)]
 pub(crate) mod history;
 mod index;
@@ -125,7 +126,7 @@ impl World {
             Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests),
             Command::AddressHeld { network, address, mac } => self.address_held(&network, address, mac, now),
             Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, draw),
-            Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox),
+            Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox, draw),
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use fairway_core::model::Protocol;
 use fairway_core::plan::{Difference, Key, Object};
+use fairway_core::policy::ElementKey;
 use fairway_kernel::conntrack::{Conntrack, Selector};
 
 use crate::{ApplyError, EngineError};
@@ -91,6 +92,14 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
         if let Key::Socket(protocol @ Protocol::Tcp, at) = key {
             let (address, port, protocol) = (specific(at.ip()), at.port(), *protocol);
             selectors.insert(Selector::Translated { address, port, protocol });
+        }
+    }
+    // Who went straight there, though it is published no more.
+    for key in difference.gone.keys() {
+        if let Key::Element(set, bytes) = key
+            && let Some((address, protocol, port)) = ElementKey::direct_target(*set, bytes)
+        {
+            selectors.insert(Selector::OriginalDestination { address: Some(address), port, protocol });
         }
     }
     selectors

@@ -59,10 +59,9 @@ pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
         (sandbox.id.to_string(), NetworkContainer { name, ..NetworkContainer::default() })
     });
     let containers = if network.driver.has_bridge() { with_endpoint.collect() } else { without.collect() };
-    let subnets = network
-        .subnets
-        .iter()
-        .map(|subnet| (subnet.subnet.to_string(), fullness(subnet, world.endpoints_of_network(network.id))));
+    let subnets = network.subnets.iter().map(|subnet| {
+        (subnet.subnet.to_string(), fullness(network, subnet, world.endpoints_of_network(network.id)))
+    });
     NetworkInspect {
         containers,
         status: Some(NetworkStatus { ipam: IpamStatus { subnets: subnets.collect() } }),
@@ -106,7 +105,10 @@ fn describe(network: &Network) -> NetworkInspect {
     let config = |subnet: &Subnet| IpamConfig {
         subnet: subnet.subnet.to_string(),
         ip_range: text(subnet.ip_range),
-        gateway: subnet.gateway.to_string(),
+        gateway: match network.reserves_gateway(subnet) {
+            true => subnet.gateway.to_string(),
+            false => String::new(),
+        },
         auxiliary_addresses: subnet
             .auxiliary
             .iter()
@@ -150,9 +152,15 @@ fn with_length(network: &Network, address: Option<IpAddr>) -> String {
 /// Counts as Docker 29 does: what no endpoint can have (the first address; for IPv4 the last too),
 /// the gateway, auxiliary addresses and endpoints are in use; what is left of the range that
 /// addresses are given from is available.
-fn fullness<'a>(subnet: &Subnet, endpoints: impl Iterator<Item = &'a Endpoint>) -> SubnetStatus {
+fn fullness<'a>(
+    network: &Network,
+    subnet: &Subnet,
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+) -> SubnetStatus {
     let mut used: BTreeSet<IpAddr> = subnet.auxiliary.values().copied().collect();
-    used.insert(subnet.gateway);
+    if network.reserves_gateway(subnet) {
+        used.insert(subnet.gateway);
+    }
     match subnet.subnet {
         IpNet::V4(net) if net.prefix_len() < 31 => {
             used.insert(net.network().into());

@@ -50,10 +50,11 @@ pub fn published(sandbox: &Sandbox) -> PortMap {
         map.insert(format!("{port}/{protocol}"), None);
     }
     for publication in &sandbox.publications {
-        for (host_port, port) in publication.pairs() {
+        for (host_port, port) in publication.bindings() {
             let binding = PortBinding {
                 host_ip: publication.host_address.to_string(),
-                host_port: host_port.to_string(),
+                // As in Docker, what is routed has none.
+                host_port: host_port.map(|port| port.to_string()).unwrap_or_default(),
             };
             let key = format!("{port}/{}", publication.protocol);
             map.entry(key).or_default().get_or_insert_default().push(binding);
@@ -69,10 +70,11 @@ pub(super) fn summary(sandbox: &Sandbox) -> Vec<PortSummary> {
         return ports;
     }
     for publication in &sandbox.publications {
-        ports.extend(publication.pairs().map(|(public_port, private_port)| PortSummary {
-            ip: publication.host_address.to_string(),
+        ports.extend(publication.bindings().map(|(public_port, private_port)| PortSummary {
+            // Who has no port of the host has no address of it either.
+            ip: public_port.map(|_| publication.host_address.to_string()).unwrap_or_default(),
             private_port,
-            public_port,
+            public_port: public_port.unwrap_or_default(),
             kind: publication.protocol.to_string(),
         }));
     }
@@ -87,6 +89,7 @@ pub(super) fn summary(sandbox: &Sandbox) -> Vec<PortSummary> {
         }
     }
     ports.sort();
+    ports.dedup();
     ports
 }
 

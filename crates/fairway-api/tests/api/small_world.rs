@@ -133,12 +133,14 @@ pub fn world() -> World {
             host_ports: ports(8080, 8081),
             container_port: 80,
             protocol: Protocol::Tcp,
+            routed: false,
         },
         Publication {
             host_address: "127.0.0.1".parse().unwrap(),
             host_ports: PortRange::single(5003),
             container_port: 53,
             protocol: Protocol::Udp,
+            routed: false,
         },
     ];
     let old = sandbox(0xc3, "old", NetworkMode::Private, SandboxState::Exited { code: 3, at: CREATED });

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeOptions, Held, NetworkId, Peer, Uplink};
+use super::{BridgeOptions, GatewayMode, Held, NetworkId, Peer, Uplink};
 
 /// How a network is made of kernel objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -129,6 +129,16 @@ impl Network {
     /// Its IPv6 subnet.
     pub fn ipv6(&self) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.subnet.addr().is_ipv6())
+    }
+
+    /// Whether nobody else can have the gateway address of one of its subnets. It is free where no
+    /// gateway has a use: as in Docker, on isolated networks, and on internal ones whose bridge has no
+    /// IPv4 address; unless the user named it.
+    pub fn reserves_gateway(&self, subnet: &Subnet) -> bool {
+        let ipv4 = subnet.subnet.addr().is_ipv4();
+        let isolated = self.bridge_options.gateway_mode(ipv4) == GatewayMode::Isolated;
+        let nobodys = isolated || (ipv4 && self.bridge_options.inhibit_ipv4 && self.internal);
+        !nobodys || subnet.gateway_chosen
     }
 
     /// Whether it was made by a user, and so resolves names.

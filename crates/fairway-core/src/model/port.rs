@@ -168,9 +168,29 @@ pub struct Publication {
     pub container_port: u16,
     /// The protocol.
     pub protocol: Protocol,
+    /// Nothing is translated: whoever has a route reaches the ports at the sandbox's own address. The
+    /// host ports are those that would be asked for elsewhere, and nobody's.
+    #[serde(default)]
+    pub routed: bool,
 }
 
 impl Publication {
+    /// The ports in the sandbox.
+    pub fn container_ports(&self) -> PortRange {
+        let first = self.container_port;
+        PortRange { first, last: first.saturating_add(self.host_ports.last - self.host_ports.first) }
+    }
+
+    /// The ports of the host that nobody else can have meanwhile.
+    pub fn claimed_ports(&self) -> impl Iterator<Item = u16> {
+        self.host_ports.iter().filter(|_| !self.routed)
+    }
+
+    /// The host port of each port, where it has one, and the port in the sandbox.
+    pub fn bindings(&self) -> impl Iterator<Item = (Option<u16>, u16)> {
+        self.pairs().map(|(host, container)| ((!self.routed).then_some(host), container))
+    }
+
     /// Each host port with the container port that it leads to.
     pub fn pairs(&self) -> impl Iterator<Item = (u16, u16)> {
         self.host_ports.iter().zip(self.container_port..=u16::MAX)

@@ -169,6 +169,7 @@ fn add_element(tables: &mut [Table], name: SetName, bytes: &[u8], element: &SetE
     let made = match element.value {
         ElementValue::None => Element::new(bytes),
         ElementValue::Target(to) => Element::to_value(bytes, key().address(to.ip()).port(to.port())),
+        ElementValue::Address(to) => Element::to_value(bytes, key().address(to)),
     };
     if let Some(set) = set {
         set.elements.push(made.with_comment(element.comment.as_str()));

@@ -16,7 +16,7 @@ use super::object::{
 use crate::ipam;
 use crate::model::{
     Allocation, Backend, Endpoint, EndpointId, MacAddress, Network, NetworkId, NetworkMode, Publication,
-    Sandbox, SandboxId,
+    Sandbox, SandboxId, Subnet,
 };
 use crate::names::{NameRecord, NameView, Upstreams};
 use crate::policy::{ElementKey, RulesetSwitches, SetName};
@@ -104,8 +104,10 @@ impl Maker<'_> {
             userland_proxy: settings.userland_proxy,
             bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
             bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
-            guard_forward_ipv4: journal.switched_forwarding_ipv4,
-            guard_forward_ipv6: journal.switched_forwarding_ipv6,
+            guard_forward_ipv4: journal.switched_forwarding_ipv4 && !settings.ip_forward_no_drop,
+            guard_forward_ipv6: journal.switched_forwarding_ipv6 && !settings.ip_forward_no_drop,
+            allow_direct: settings.allow_direct_routing,
+            accept_mark: settings.accept_mark,
             spares_ipv4: !settings.iptables,
             spares_ipv6: !settings.ip6tables,
             bridged_alone: settings.backend == Backend::Iptables,
@@ -138,7 +140,9 @@ impl Maker<'_> {
         }
         let settings = self.world.settings();
         let addresses = network.subnets.iter();
-        let addresses = addresses.filter_map(|s| IpNet::new(s.gateway, s.subnet.prefix_len()).ok());
+        let has_address = |s: &&Subnet| self.world.bridge_has_address(network, s.subnet.addr().is_ipv4());
+        let addresses =
+            addresses.filter(has_address).filter_map(|s| IpNet::new(s.gateway, s.subnet.prefix_len()).ok());
         let own = network.adopted.as_deref().unwrap_or_default();
         let addresses = addresses.filter(|address| !own.contains(address));
         let bridge = BridgeLink {
@@ -147,8 +151,11 @@ impl Maker<'_> {
             mac: bridge_mac(network),
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
-            route_localnet: settings.iptables && !settings.userland_proxy && network.enable_ipv4,
-            ipv6: network.enable_ipv6,
+            route_localnet: settings.iptables
+                && !settings.userland_proxy
+                && network.enable_ipv4
+                && network.bridge_options.route_localnet,
+            ipv6: self.world.bridge_has_ipv6(network),
             parent: None,
             adopted: network.adopted.is_some(),
         };
@@ -160,19 +167,40 @@ impl Maker<'_> {
         if network.internal {
             self.member(ElementKey::internal(&bridge.name));
         }
-        if self.world.masqueraded(network) {
-            self.member(ElementKey::masquerade(&bridge.name));
-        }
         if !bridge.adopted {
             self.member(ElementKey::owned_mac(bridge.mac));
         }
-        for subnet in &network.subnets {
+        for subnet in network.subnets.iter().filter(|subnet| network.reserves_gateway(subnet)) {
             self.member(ElementKey::owned(subnet.gateway));
         }
         self.peers(network);
         self.network_rules(network);
+        self.gateway_rules(network);
         self.add(Key::Bridge(bridge.name.clone()), Object::Bridge(bridge));
         Some(())
+    }
+
+    /// What passes between a network and what is outside.
+    fn gateway_rules(&mut self, network: &Network) {
+        let (world, bridge) = (self.world, network.bridge.as_str());
+        for ipv4 in [true, false] {
+            if world.masqueraded(network, ipv4) {
+                self.member(ElementKey::masquerade(bridge, ipv4));
+            }
+            if let Some(source) = world.outbound_source(network, ipv4) {
+                let key = ElementKey::outbound_source(bridge, ipv4);
+                self.element(key, ElementValue::Address(source), "");
+            }
+            if world.unprotected(network, ipv4) {
+                self.member(ElementKey::unprotected(bridge, ipv4));
+            }
+            if world.routed(network, ipv4) {
+                self.member(ElementKey::routed_mode(bridge, ipv4));
+            }
+        }
+        for interface in network.bridge_options.trusted_interfaces.iter().filter(|_| !network.internal) {
+            self.member(ElementKey::trusted(interface, bridge));
+        }
     }
 
     fn sandbox(&mut self, id: SandboxId) -> Option<()> {
@@ -315,11 +343,9 @@ impl Maker<'_> {
     fn publications(&mut self, id: SandboxId) -> Option<()> {
         let sandbox = self.world.sandbox(id).filter(|sandbox| !sandbox.publications.is_empty())?;
         for ipv4 in [true, false] {
-            let published = |p: &&Publication| p.host_address.is_ipv4() == ipv4;
+            let published = |p: &&Publication| p.host_address.is_ipv4() == ipv4 && !p.routed;
             let mut publications = sandbox.publications.iter().filter(published).peekable();
-            let own =
-                self.world.publication_target(id, ipv4).map(|(endpoint, address)| (endpoint.id, address));
-            let direct = own.map(|(_, address)| address);
+            let direct = self.world.publication_target(id, ipv4).map(|(_, address)| address);
             let other = self.world.publication_target(id, !ipv4).map(|(_, address)| address);
             if let (Some(target), Some(_)) = (direct, publications.peek()) {
                 self.member(ElementKey::hairpin(target));
@@ -327,10 +353,26 @@ impl Maker<'_> {
             }
             for publication in publications {
                 self.publish(sandbox, publication, direct, other);
-                self.open(publication, own);
             }
+            self.published_directly(sandbox, ipv4);
         }
         Some(())
+    }
+
+    /// Published ports by the sandbox's own addresses of a family, for those who may go straight there.
+    fn published_directly(&mut self, sandbox: &Sandbox, ipv4: bool) {
+        let of_family = |p: &&Publication| p.host_address.is_ipv4() == ipv4;
+        for (address, routed) in self.world.direct_addresses(sandbox.id, ipv4) {
+            // What is published for the host itself alone is not opened to others, but for where host
+            // addresses have no meaning.
+            let meant = |p: &&Publication| routed || !p.host_address.is_loopback();
+            for publication in sandbox.publications.iter().filter(of_family).filter(meant) {
+                for port in publication.container_ports().iter() {
+                    let key = ElementKey::direct(address, publication.protocol, port);
+                    self.element(key, ElementValue::None, &sandbox.name);
+                }
+            }
+        }
     }
 
     /// One run of ports. `direct` is the target in the family of the host address, `other` the one

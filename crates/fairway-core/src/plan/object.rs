@@ -116,6 +116,8 @@ pub enum ElementValue {
     None,
     /// An address and port to rewrite to.
     Target(SocketAddr),
+    /// An address to rewrite to.
+    Address(IpAddr),
 }
 
 /// An element of one of our sets or maps, by the raw bytes of its key (each part padded to four

@@ -26,8 +26,22 @@ pub enum SetName {
     Links6,
     /// Bridges of internal networks.
     Internal,
-    /// Bridges whose sandboxes' packets leave with the host's address.
+    /// Bridges whose sandboxes' packets leave with an address of the host, by family.
     Masquerade,
+    /// The IPv4 address that packets from a bridge leave with, where it is a certain one.
+    Sources4,
+    /// As `Sources4`, for IPv6.
+    Sources6,
+    /// Bridges that every packet may enter, by family.
+    Unprotected,
+    /// Bridges that packets to published ports may enter untranslated, by family.
+    RoutedMode,
+    /// Interfaces from which packets to published ports may enter a bridge untranslated.
+    Trusted,
+    /// Published IPv4 ports by the sandbox's own address: address, protocol, port.
+    Direct4,
+    /// As `Direct4`, for IPv6.
+    Direct6,
     /// Published on each IPv4 address: (protocol, port) to address and port.
     Ports4,
     /// Published on one IPv4 address: (protocol, address, port) to address and port.
@@ -62,14 +76,10 @@ pub enum SetName {
     Peers4,
     /// As `Peers4`, for IPv6.
     Peers6,
-    /// What everybody may reach there by its own address: IPv4 address, protocol, port.
-    Open4,
-    /// As `Open4`, for IPv6.
-    Open6,
 }
 
 /// All of them.
-pub const SETS: [SetName; 26] = [
+pub const SETS: [SetName; 31] = [
     SetName::Bridges,
     SetName::Same,
     SetName::Isolated,
@@ -77,6 +87,13 @@ pub const SETS: [SetName; 26] = [
     SetName::Links6,
     SetName::Internal,
     SetName::Masquerade,
+    SetName::Sources4,
+    SetName::Sources6,
+    SetName::Unprotected,
+    SetName::RoutedMode,
+    SetName::Trusted,
+    SetName::Direct4,
+    SetName::Direct6,
     SetName::Ports4,
     SetName::Ports4At,
     SetName::Ports6,
@@ -94,8 +111,6 @@ pub const SETS: [SetName; 26] = [
     SetName::Routed,
     SetName::Peers4,
     SetName::Peers6,
-    SetName::Open4,
-    SetName::Open6,
 ];
 
 impl SetName {
@@ -109,6 +124,13 @@ impl SetName {
             Self::Links6 => "links6",
             Self::Internal => "internal",
             Self::Masquerade => "masqueraded",
+            Self::Sources4 => "sources4",
+            Self::Sources6 => "sources6",
+            Self::Unprotected => "unprotected",
+            Self::RoutedMode => "routed_mode",
+            Self::Trusted => "trusted",
+            Self::Direct4 => "direct4",
+            Self::Direct6 => "direct6",
             Self::Ports4 => "ports4",
             Self::Ports4At => "ports4_at",
             Self::Ports6 => "ports6",
@@ -126,8 +148,6 @@ impl SetName {
             Self::Routed => "routed",
             Self::Peers4 => "peers4",
             Self::Peers6 => "peers6",
-            Self::Open4 => "open4",
-            Self::Open6 => "open6",
         }
     }
 
@@ -147,7 +167,8 @@ impl SetName {
             | Self::Owned4
             | Self::Own4
             | Self::Peers4
-            | Self::Open4 => Some(true),
+            | Self::Direct4
+            | Self::Sources4 => Some(true),
             Self::Links6
             | Self::Ports6
             | Self::Ports6At
@@ -155,7 +176,8 @@ impl SetName {
             | Self::Owned6
             | Self::Own6
             | Self::Peers6
-            | Self::Open6 => Some(false),
+            | Self::Direct6
+            | Self::Sources6 => Some(false),
             _ => None,
         }
     }
@@ -248,9 +270,58 @@ impl ElementKey {
         Self::plain(SetName::Internal, interface(bridge))
     }
 
+    fn of_family(set: SetName, bridge: &str, ipv4: bool) -> Self {
+        let family = if ipv4 { Family::Ip } else { Family::Ip6 };
+        Self::new(set, [interface(bridge), vec![family.number()]])
+    }
+
     /// In [`SetName::Masquerade`].
-    pub fn masquerade(bridge: &str) -> Self {
-        Self::plain(SetName::Masquerade, interface(bridge))
+    pub fn masquerade(bridge: &str, ipv4: bool) -> Self {
+        Self::of_family(SetName::Masquerade, bridge, ipv4)
+    }
+
+    /// In [`SetName::Sources4`] or [`SetName::Sources6`].
+    pub fn outbound_source(bridge: &str, ipv4: bool) -> Self {
+        Self::plain(if ipv4 { SetName::Sources4 } else { SetName::Sources6 }, interface(bridge))
+    }
+
+    /// In [`SetName::Unprotected`].
+    pub fn unprotected(bridge: &str, ipv4: bool) -> Self {
+        Self::of_family(SetName::Unprotected, bridge, ipv4)
+    }
+
+    /// In [`SetName::RoutedMode`].
+    pub fn routed_mode(bridge: &str, ipv4: bool) -> Self {
+        Self::of_family(SetName::RoutedMode, bridge, ipv4)
+    }
+
+    /// In [`SetName::Trusted`].
+    pub fn trusted(from: &str, bridge: &str) -> Self {
+        Self::new(SetName::Trusted, [interface(from), interface(bridge)])
+    }
+
+    /// In [`SetName::Direct4`] or [`SetName::Direct6`].
+    pub fn direct(to: IpAddr, protocol: Protocol, port: u16) -> Self {
+        let set = if to.is_ipv4() { SetName::Direct4 } else { SetName::Direct6 };
+        Self::new(set, [address(to), vec![protocol.number()], port.to_be_bytes().to_vec()])
+    }
+
+    /// What an element of [`SetName::Direct4`] or [`SetName::Direct6`] is about; none of other sets.
+    pub fn direct_target(set: SetName, bytes: &[u8]) -> Option<(IpAddr, Protocol, u16)> {
+        let (address, rest) = match set {
+            SetName::Direct4 => {
+                let (address, rest) = bytes.split_first_chunk::<4>()?;
+                (IpAddr::from(*address), rest)
+            }
+            SetName::Direct6 => {
+                let (address, rest) = bytes.split_first_chunk::<16>()?;
+                (IpAddr::from(*address), rest)
+            }
+            _ => return None,
+        };
+        let [protocol, _, _, _, high, low, ..] = *rest else { return None };
+        let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|it| it.number() == protocol)?;
+        Some((address, protocol, u16::from_be_bytes([high, low])))
     }
 
     /// In the map that publishes a port of `at`.
@@ -283,12 +354,6 @@ impl ElementKey {
         let set = if subnet.addr().is_ipv4() { SetName::Peers4 } else { SetName::Peers6 };
         let [first, last] = [subnet.network(), subnet.broadcast()].map(address);
         Self::new(set, [interface(bridge), first, interface(bridge), last])
-    }
-
-    /// In [`SetName::Open4`] or [`SetName::Open6`].
-    pub fn open(at: IpAddr, protocol: Protocol, port: u16) -> Self {
-        let set = if at.is_ipv4() { SetName::Open4 } else { SetName::Open6 };
-        Self::new(set, [address(at), vec![protocol.number()], port.to_be_bytes().to_vec()])
     }
 
     /// In [`SetName::OwnedMacs`].

@@ -1,6 +1,6 @@
 //! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
 
-use super::{RulesetSwitches, SETS, SetName, counting, isolation, routed};
+use super::{RulesetSwitches, SETS, SetName, counting, gateway, isolation, routed};
 use crate::model::Protocol;
 use crate::ruleset::{
     Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
@@ -26,6 +26,10 @@ pub(super) const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const LOOPBACK_IPV4: [u8; 1] = [127];
 const DNS: u16 = 53;
 
+/// Where a packet comes from and its family, and where it goes and its family.
+const FROM: [Load; 2] = [Load::INPUT_NAME, FAMILY];
+pub(super) const INTO: [Load; 2] = [Load::OUTPUT_NAME, FAMILY];
+const FAMILY: Load = Load::Meta(MetaKey::NetworkFamily);
 const SAME: [Load; 2] = [Load::INPUT_NAME, Load::OUTPUT_NAME];
 pub(super) const ESTABLISHED: [CtState; 2] = [CtState::Established, CtState::Related];
 
@@ -43,7 +47,9 @@ pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
         output(switches),
         publish(),
         forward(switches),
-        into_network(),
+        into_network(switches),
+        gateway::straight(),
+        gateway::routed(),
         routed::into_routed(),
         isolation::within(switches),
         out_of_network(),
@@ -82,17 +88,24 @@ fn sixteen(name: &str) -> Vec<u8> {
 }
 
 fn declare(set: SetName) -> Set {
-    use Datatype::{EtherAddress, InetProtocol, InetService, InterfaceName, Ipv4Address, Ipv6Address};
+    use Datatype::{
+        EtherAddress, InetProtocol, InetService, InterfaceName, Ipv4Address, Ipv6Address, NetworkFamily,
+    };
     let name = set.text();
     match set {
-        SetName::Bridges | SetName::Internal | SetName::Masquerade | SetName::Routed => {
-            Set::new(name, [InterfaceName])
+        SetName::Bridges | SetName::Internal | SetName::Routed => Set::new(name, [InterfaceName]),
+        SetName::Same | SetName::Isolated | SetName::Trusted => {
+            Set::new(name, [InterfaceName, InterfaceName])
         }
+        SetName::Masquerade | SetName::Unprotected | SetName::RoutedMode => {
+            Set::new(name, [InterfaceName, NetworkFamily])
+        }
+        SetName::Sources4 => Set::map(name, [InterfaceName], [Ipv4Address]),
+        SetName::Sources6 => Set::map(name, [InterfaceName], [Ipv6Address]),
+        SetName::Direct4 => Set::new(name, [Ipv4Address, InetProtocol, InetService]),
+        SetName::Direct6 => Set::new(name, [Ipv6Address, InetProtocol, InetService]),
         SetName::Peers4 => Set::new(name, [InterfaceName, Ipv4Address]).with_ranges(),
         SetName::Peers6 => Set::new(name, [InterfaceName, Ipv6Address]).with_ranges(),
-        SetName::Open4 => Set::new(name, [Ipv4Address, InetProtocol, InetService]),
-        SetName::Open6 => Set::new(name, [Ipv6Address, InetProtocol, InetService]),
-        SetName::Same | SetName::Isolated => Set::new(name, [InterfaceName, InterfaceName]),
         SetName::Links4 => Set::new(name, [Ipv4Address, Ipv4Address, InetProtocol, InetService]),
         SetName::Links6 => Set::new(name, [Ipv6Address, Ipv6Address, InetProtocol, InetService]),
         SetName::IsolatedPorts => Set::new(name, [InterfaceName]),
@@ -204,17 +217,16 @@ fn forward(switches: &RulesetSwitches) -> Chain {
 }
 
 /// What may enter a network: answers, its own members, and what was translated to a published port.
-fn into_network() -> Chain {
-    Chain::regular("into-network").with([
+fn into_network(switches: &RulesetSwitches) -> Chain {
+    let chain = Chain::regular("into-network").with([
         // Before the answers: a flow must not outlive the link that let it begin.
         rule().is_in(&SAME, SetName::Isolated.text()).goto(isolation::WITHIN).comment("icc is off"),
         rule().ct_state_any(&ESTABLISHED).accept(),
         rule().is_in(&SAME, SetName::Same.text()).accept().comment("same network"),
         rule().is_in(&[Load::INPUT_NAME], SetName::Internal.text()).counter().drop().comment("internal"),
         rule().ct_status_dnat().accept().comment("published"),
-        rule().is_in(&[Load::OUTPUT_NAME], SetName::Routed.text()).goto(routed::INTO),
-        rule().counter().drop().comment("not published"),
-    ])
+    ]);
+    chain.with(gateway::untranslated(switches)).with([rule().counter().drop().comment("not published")])
 }
 
 /// What may leave a network, for somewhere that is none of ours.
@@ -224,7 +236,7 @@ fn out_of_network() -> Chain {
         rule().is_in(&[Load::INPUT_NAME], SetName::Internal.text()).counter().drop().comment("internal"),
         rule()
             .ct_state_any(&[CtState::Invalid])
-            .is_in(&[Load::INPUT_NAME], SetName::Masquerade.text())
+            .is_in(&FROM, SetName::Masquerade.text())
             .counter()
             .drop()
             .comment("would leave untranslated"),
@@ -252,9 +264,13 @@ fn postrouting(switches: &RulesetSwitches) -> Chain {
         }
     }
     rules.extend(routed::untranslated());
+    for (family, set) in [(Family::Ip, SetName::Sources4), (Family::Ip6, SetName::Sources6)] {
+        let outbound = rule().family(family).is_not_in(&SAME, SetName::Same.text());
+        rules.push(outbound.snat_by(family, &[Load::INPUT_NAME], set.text()).comment("outbound"));
+    }
     rules.push(
         rule()
-            .is_in(&[Load::INPUT_NAME], SetName::Masquerade.text())
+            .is_in(&FROM, SetName::Masquerade.text())
             .is_not_in(&SAME, SetName::Same.text())
             .masquerade()
             .comment("outbound"),

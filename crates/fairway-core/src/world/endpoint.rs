@@ -27,7 +27,7 @@ impl World {
             return format!("that of container {}", sandbox.name);
         }
         let subnet = network.subnet_for(address);
-        if subnet.is_some_and(|subnet| subnet.gateway == address) {
+        if subnet.is_some_and(|subnet| subnet.gateway == address && network.reserves_gateway(subnet)) {
             return "the gateway".to_owned();
         }
         let auxiliary = subnet.and_then(|subnet| subnet.auxiliary.iter().find(|(_, aux)| **aux == address));
@@ -94,8 +94,9 @@ impl World {
         Endpoint { id: draw.endpoint_id(), network, sandbox, order, request, options, allocation: None }
     }
 
-    /// The name of the next interface in a sandbox: as asked, or the lowest free `eth` number.
-    fn interface_for(&self, endpoint: &Endpoint) -> Result<String, Refusal> {
+    /// The name of the next interface in a sandbox: as asked, or the lowest free number behind the
+    /// network's prefix, which is `eth` unless it says otherwise.
+    fn interface_for(&self, network: &Network, endpoint: &Endpoint) -> Result<String, Refusal> {
         let others = self.endpoints_of_sandbox(endpoint.sandbox);
         let used: Vec<_> = others
             .into_iter()
@@ -110,7 +111,9 @@ impl World {
             }),
             Some(asked) => Ok(asked.clone()),
             None => {
-                let free = (0..).map(|n: u32| format!("eth{n}")).find(|name| !used.contains(&name.as_str()));
+                let prefix = network.bridge_options.interface_prefix.as_deref().unwrap_or("eth");
+                let free =
+                    (0..).map(|n: u32| format!("{prefix}{n}")).find(|name| !used.contains(&name.as_str()));
                 Ok(free.unwrap_or_default())
             }
         }
@@ -179,7 +182,11 @@ impl World {
             (_, None) => Ok(None),
         };
         let ipv4 = given(endpoint.request.ipv4.map(IpAddr::V4), network.ipv4())?;
-        let ipv6 = given(endpoint.request.ipv6.map(IpAddr::V6), network.ipv6())?;
+        // As in Docker: who switches IPv6 off inside gets no address of it.
+        let ipv6 = match endpoint.options.disables_ipv6() {
+            true => None,
+            false => given(endpoint.request.ipv6.map(IpAddr::V6), network.ipv6())?,
+        };
         let mac = self.mac_for(endpoint, ipv4, draw)?;
         // Drawn anew at each start: the link of the last one may still be leaving.
         let digits = &draw.endpoint_id().to_string()[..HOST_INTERFACE_DIGITS];
@@ -187,7 +194,7 @@ impl World {
             ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
             ipv6: ipv6.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
             mac,
-            interface: self.interface_for(endpoint)?,
+            interface: self.interface_for(network, endpoint)?,
             host_interface: format!("{HOST_INTERFACE_PREFIX}{digits}"),
         })
     }
@@ -250,20 +257,28 @@ impl World {
     }
 
     /// The publications of a sandbox that has just joined a network: decided now if it had none
-    /// because it had no way out before.
+    /// because it had no way out before, else as its gateways have it.
     fn publications_after_join(
         &self,
         sandbox: &Sandbox,
         draw: &mut Draw,
     ) -> Result<(Vec<crate::model::Publication>, Vec<String>), Refusal> {
         if sandbox.running() && sandbox.publications.is_empty() {
-            self.decide_publications(sandbox, &[], draw)
-        } else {
-            Ok((sandbox.publications.clone(), Vec::new()))
+            return self.decide_publications(sandbox, &[], draw);
+        }
+        let (publications, refusals) = self.follow_gateways(sandbox, draw);
+        match refusals.into_iter().next() {
+            Some(refusal) => Err(refusal),
+            None => Ok((publications, Vec::new())),
         }
     }
 
-    pub(super) fn disconnect(&mut self, network: &str, sandbox: &str) -> Result<Change, Refusal> {
+    pub(super) fn disconnect(
+        &mut self,
+        network: &str,
+        sandbox: &str,
+        draw: &mut Draw,
+    ) -> Result<Change, Refusal> {
         let network = self.find_network(network)?.clone();
         let sandbox = self.find_sandbox(sandbox)?.clone();
         match (&sandbox.mode, network.driver) {
@@ -279,9 +294,12 @@ impl World {
             return Err(Refusal::NotConnected { sandbox: sandbox.name, network: network.name });
         };
         self.drop_endpoint(endpoint);
-        let mut change = Change { network: Some(network.id), ..Change::default() };
+        let (publications, refusals) = self.follow_gateways(&sandbox, draw);
+        let discarded = |refusal| format!("A published port of {} is discarded: {refusal}", sandbox.name);
+        let warnings = refusals.into_iter().map(discarded).collect();
+        let mut change = Change { network: Some(network.id), warnings, ..Change::default() };
         change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
-        self.touch_sandbox(sandbox, &mut change);
+        self.touch_sandbox(Sandbox { publications, ..sandbox }, &mut change);
         Ok(change)
     }
 

@@ -39,7 +39,9 @@ impl Index {
         self.network_names.insert(network.name.clone(), network.id);
         let addresses = self.addresses.entry(network.id).or_default();
         for subnet in &network.subnets {
-            addresses.take(subnet.gateway);
+            if network.reserves_gateway(subnet) {
+                addresses.take(subnet.gateway);
+            }
             subnet.auxiliary.values().for_each(|address| {
                 addresses.take(*address);
             });
@@ -64,7 +66,7 @@ impl Index {
     }
 
     pub fn claim(&mut self, publication: &Publication, sandbox: SandboxId) {
-        for port in publication.host_ports.iter() {
+        for port in publication.claimed_ports() {
             self.ports
                 .entry((publication.protocol, port))
                 .or_default()
@@ -73,7 +75,7 @@ impl Index {
     }
 
     pub fn release(&mut self, publication: &Publication, sandbox: SandboxId) {
-        for port in publication.host_ports.iter() {
+        for port in publication.claimed_ports() {
             let key = (publication.protocol, port);
             if let Some(claims) = self.ports.get_mut(&key) {
                 claims.retain(|claim| *claim != (publication.host_address, sandbox));

@@ -186,9 +186,4 @@ impl World {
     pub fn icc(&self, network: &Network) -> bool {
         network.icc.unwrap_or(network.user_defined() || self.settings.icc)
     }
-
-    /// Whether what leaves a network is masqueraded.
-    pub fn masqueraded(&self, network: &Network) -> bool {
-        !network.internal && network.masquerade.unwrap_or(self.settings.masquerade)
-    }
 }

@@ -169,7 +169,9 @@ fn sysctl(text: &str) -> Option<(String, String, String)> {
     };
     let value = value.trim();
     let readable = !value.is_empty() && !value.contains(char::is_control);
-    let known = *net == "net" && matches!(*family, "ipv4" | "ipv6" | "mpls") && *interface == "IFNAME";
+    let known = *net == "net"
+        && matches!(*family, "ipv4" | "ipv6" | "mpls")
+        && interface.eq_ignore_ascii_case("IFNAME");
     (known && readable && word(group) && !name.is_empty() && name.iter().all(word))
         .then(|| (format!("net/{family}/{group}"), name.join("/"), value.to_owned()))
 }

@@ -20,10 +20,58 @@ impl World {
             .and_then(|network| network.host_binding);
         match request.host_address.or(binding).unwrap_or(self.settings.publish_address) {
             address if address.is_unspecified() && request.host_address.is_none() => {
-                vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+                let both = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+                // The proxy leads from one family to the other, but not to what is routed.
+                let leads_nowhere = |address: &IpAddr| {
+                    let ipv4 = address.is_ipv4();
+                    self.gateway_endpoint(sandbox.id, ipv4).is_none()
+                        && self.not_translated(sandbox, *address)
+                };
+                both.into_iter().filter(|address| !leads_nowhere(address)).collect()
             }
             address => vec![address],
         }
+    }
+
+    /// Whether what a running sandbox publishes at a host address is routed instead: by its gateway of that
+    /// family, or, where it has none, by that of the other, to which the proxy would lead.
+    fn not_translated(&self, sandbox: &Sandbox, address: IpAddr) -> bool {
+        let ipv4 = address.is_ipv4();
+        let family = if self.gateway_endpoint(sandbox.id, ipv4).is_some() { ipv4 } else { !ipv4 };
+        self.publishes_routed(sandbox.id, family)
+    }
+
+    /// The publications of a sandbox whose gateways may be others than when they were decided, and what
+    /// cannot be published there. Host ports are decided for what was routed and is no more, and given
+    /// back for what is routed now.
+    pub(super) fn follow_gateways(
+        &self,
+        sandbox: &Sandbox,
+        draw: &mut Draw,
+    ) -> (Vec<Publication>, Vec<Refusal>) {
+        let published = &sandbox.publications;
+        let routed = |publication: &Publication| self.not_translated(sandbox, publication.host_address);
+        let stays = |publication: &&Publication| publication.routed == routed(publication);
+        if published.iter().all(|publication| stays(&publication)) || self.no_way_out(sandbox).is_some() {
+            return (published.clone(), Vec::new());
+        }
+        let decided = published.iter().filter(stays).cloned().collect();
+        let mut choice = Choice { world: self, sandbox, avoid: &[], decided };
+        let (mut followed, mut refusals) = (Vec::new(), Vec::new());
+        for publication in published {
+            if stays(&publication) {
+                followed.push(publication.clone());
+            } else if !publication.routed {
+                followed.push(Publication { routed: true, ..publication.clone() });
+            } else {
+                let request = choice.asked_for(publication);
+                match choice.decide(&request, draw) {
+                    Ok(()) => followed.extend(choice.decided.last().cloned()),
+                    Err(refusal) => refusals.push(refusal),
+                }
+            }
+        }
+        (followed, refusals)
     }
 
     /// The requests of a sandbox, those of `--publish-all` included, split so that each can be
@@ -138,6 +186,7 @@ impl Choice<'_> {
         let own = self.decided.iter().any(|publication| {
             let other = publication.host_address;
             publication.protocol == protocol
+                && !publication.routed
                 && publication.host_ports.contains(port)
                 && other.is_ipv4() == address.is_ipv4()
                 && (other == address || other.is_unspecified() || address.is_unspecified())
@@ -156,12 +205,38 @@ impl Choice<'_> {
     }
 
     fn add(&mut self, request: &PublishRequest, host: PortRange, container: u16, addresses: &[IpAddr]) {
-        self.decided.extend(addresses.iter().map(|address| Publication {
+        let publication = |address: &IpAddr| Publication {
             host_address: *address,
             host_ports: host,
             container_port: container,
             protocol: request.protocol,
-        }));
+            routed: self.world.not_translated(self.sandbox, *address),
+        };
+        let publications: Vec<_> = addresses.iter().map(publication).collect();
+        self.decided.extend(publications);
+    }
+
+    /// What asks for a publication that has no host ports to have some: those of the same ports at
+    /// another address, or those that the user asked for.
+    fn asked_for(&self, publication: &Publication) -> PublishRequest {
+        let ports = publication.container_ports();
+        let other = self.decided.iter().find(|other| {
+            !other.routed && other.protocol == publication.protocol && other.container_ports() == ports
+        });
+        let requests = World::publish_requests(self.sandbox);
+        let request = requests.iter().find(|request| {
+            request.protocol == publication.protocol
+                && request.container_ports == ports
+                && request.host_address.is_none_or(|address| address == publication.host_address)
+        });
+        PublishRequest {
+            host_address: Some(publication.host_address),
+            host_ports: other
+                .map(|other| other.host_ports)
+                .or_else(|| request.map_or(Some(publication.host_ports), |request| request.host_ports)),
+            container_ports: ports,
+            protocol: publication.protocol,
+        }
     }
 
     /// Finds `count` free ports in a row within `range`, starting at a random place.
@@ -187,16 +262,19 @@ impl Choice<'_> {
 
     fn decide(&mut self, request: &PublishRequest, draw: &mut Draw) -> Result<(), Refusal> {
         let addresses = self.world.host_addresses(self.sandbox, request);
+        let bound = addresses.iter().filter(|address| !self.world.not_translated(self.sandbox, **address));
+        let bound: Vec<IpAddr> = bound.copied().collect();
         let count = request.container_ports.len();
         let host = match request.host_ports {
             Some(range) if range.len() == count => {
-                self.check_exact(request.protocol, range, &addresses)?;
+                self.check_exact(request.protocol, range, &bound)?;
                 range
             }
-            Some(range) => self.free_run(request, &addresses, range, count, 0)?,
+            Some(range) => self.free_run(request, &bound, range, count, 0)?,
+            None if bound.is_empty() => request.container_ports,
             None => {
                 let (first, last) = self.world.host.ephemeral_ports.unwrap_or(EPHEMERAL_PORTS);
-                self.free_run(request, &addresses, PortRange { first, last }, count, draw.next() >> 16)?
+                self.free_run(request, &bound, PortRange { first, last }, count, draw.next() >> 16)?
             }
         };
         self.add(request, host, request.container_ports.first, &addresses);

@@ -2,7 +2,7 @@
 
 mod counts;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fairway_core::plan::{Difference, ElementValue, Fragment, Key, Object, SetElement};
@@ -37,12 +37,15 @@ fn target_bytes(target: SocketAddr) -> Vec<u8> {
     bytes
 }
 
-fn target_of(bytes: &[u8]) -> Option<SocketAddr> {
+fn value_of(bytes: &[u8]) -> Option<ElementValue> {
     let address = |length: usize| bytes.get(..length);
     let port = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+    let target = |address: IpAddr, port| ElementValue::Target(SocketAddr::new(address, port));
     match bytes.len() {
-        8 => Some(SocketAddr::from((<[u8; 4]>::try_from(address(4)?).ok()?, port(4)?))),
-        20 => Some(SocketAddr::from((<[u8; 16]>::try_from(address(16)?).ok()?, port(16)?))),
+        4 => Some(ElementValue::Address(<[u8; 4]>::try_from(bytes).ok()?.into())),
+        16 => Some(ElementValue::Address(<[u8; 16]>::try_from(bytes).ok()?.into())),
+        8 => Some(target(<[u8; 4]>::try_from(address(4)?).ok()?.into(), port(4)?)),
+        20 => Some(target(<[u8; 16]>::try_from(address(16)?).ok()?.into(), port(16)?)),
         _ => None,
     }
 }
@@ -64,13 +67,15 @@ fn to_element(name: SetName, key: &[u8], element: &SetElement) -> Element {
         }
         ElementValue::None => Element::new(key),
         ElementValue::Target(target) => Element::to_value(key, target_bytes(target)),
+        ElementValue::Address(IpAddr::V4(address)) => Element::to_value(key, address.octets()),
+        ElementValue::Address(IpAddr::V6(address)) => Element::to_value(key, address.octets()),
     };
     if element.comment.is_empty() { made } else { made.with_comment(element.comment.as_str()) }
 }
 
 fn from_element(element: &Element) -> SetElement {
     let value = match &element.data {
-        ElementData::Value(bytes) => target_of(bytes).map_or(ElementValue::None, ElementValue::Target),
+        ElementData::Value(bytes) => value_of(bytes).unwrap_or(ElementValue::None),
         _ => ElementValue::None,
     };
     SetElement { value, comment: element.comment.clone().unwrap_or_default() }

@@ -118,7 +118,11 @@ fn text(attached: &Attached) -> String {
     }
     for (port, bindings) in &attached.ports {
         for binding in bindings.iter().flatten() {
-            let _ = writeln!(lines, "port\t{} -> {port}", joined(&binding.host_ip, &binding.host_port));
+            let at = match binding.host_port.as_str() {
+                "" => "routed".to_owned(),
+                host_port => joined(&binding.host_ip, host_port),
+            };
+            let _ = writeln!(lines, "port\t{at} -> {port}");
         }
     }
     for (what, path) in [("resolv.conf", &attached.resolv_conf_path), ("hosts", &attached.hosts_path)] {

@@ -22,6 +22,7 @@ mod lan;
 mod lifecycle;
 mod matrix;
 mod meddle;
+mod modes;
 mod names;
 mod networks;
 mod ping;

@@ -46,7 +46,7 @@ impl Maker<'_> {
                         subnet: subnet.map(|subnet| subnet.subnet),
                         icc: self.world.icc(network),
                         internal: network.internal,
-                        masquerade: self.world.masqueraded(network),
+                        masquerade: self.world.masqueraded(network, ipv4),
                         switches: &switches,
                     },
                 ));

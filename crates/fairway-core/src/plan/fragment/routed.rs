@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::Maker;
-use crate::model::{Driver, EndpointId, Network, Publication};
+use crate::model::{Driver, Network};
 use crate::plan::{HostRoute, Key, Object};
 use crate::policy::ElementKey;
 
@@ -27,20 +27,6 @@ impl Maker<'_> {
         let covered = |host: &IpAddr| network.peers.iter().any(|peer| peer.subnet.contains(host));
         for host in hosts.into_iter().filter(|host| !covered(host)) {
             self.member(ElementKey::peer(&network.bridge, host.into()));
-        }
-    }
-
-    /// A port that is published may be reached by the sandbox's own address, if its subnet is routed, by whomever
-    /// the host's address is for too.
-    pub(super) fn open(&mut self, publication: &Publication, target: Option<(EndpointId, IpAddr)>) {
-        let Some((endpoint, address)) = target else { return };
-        let network = self.world.endpoint(endpoint).and_then(|endpoint| self.world.network(endpoint.network));
-        let routed = network.is_some_and(|network| network.driver == Driver::Routed);
-        if !routed || publication.host_address.is_loopback() {
-            return;
-        }
-        for (_, port) in publication.pairs() {
-            self.member(ElementKey::open(address, publication.protocol, port));
         }
     }
 }
