@@ -1,5 +1,6 @@
 //! What follows from a World for one owner.
 
+mod gateway;
 mod iptables;
 mod lan;
 mod routed;
@@ -180,29 +181,6 @@ impl Maker<'_> {
         Some(())
     }
 
-    /// What passes between a network and what is outside.
-    fn gateway_rules(&mut self, network: &Network) {
-        let (world, bridge) = (self.world, network.bridge.as_str());
-        for ipv4 in [true, false] {
-            if world.masqueraded(network, ipv4) {
-                self.member(ElementKey::masquerade(bridge, ipv4));
-            }
-            if let Some(source) = world.outbound_source(network, ipv4) {
-                let key = ElementKey::outbound_source(bridge, ipv4);
-                self.element(key, ElementValue::Address(source), "");
-            }
-            if world.unprotected(network, ipv4) {
-                self.member(ElementKey::unprotected(bridge, ipv4));
-            }
-            if world.routed(network, ipv4) {
-                self.member(ElementKey::routed_mode(bridge, ipv4));
-            }
-        }
-        for interface in network.bridge_options.trusted_interfaces.iter().filter(|_| !network.internal) {
-            self.member(ElementKey::trusted(interface, bridge));
-        }
-    }
-
     fn sandbox(&mut self, id: SandboxId) -> Option<()> {
         let sandbox = self.world.sandbox(id).filter(|sandbox| sandbox.running())?;
         if !matches!(sandbox.mode, NetworkMode::Private | NetworkMode::None) {
@@ -223,6 +201,7 @@ impl Maker<'_> {
             }),
         };
         self.add(Key::Routes(id), Object::Routes(routes));
+        self.answers_elsewhere(id);
         if sandbox.resolver {
             self.add(Key::View(id), Object::View(self.view(sandbox)));
         }
@@ -357,22 +336,6 @@ impl Maker<'_> {
             self.published_directly(sandbox, ipv4);
         }
         Some(())
-    }
-
-    /// Published ports by the sandbox's own addresses of a family, for those who may go straight there.
-    fn published_directly(&mut self, sandbox: &Sandbox, ipv4: bool) {
-        let of_family = |p: &&Publication| p.host_address.is_ipv4() == ipv4;
-        for (address, routed) in self.world.direct_addresses(sandbox.id, ipv4) {
-            // What is published for the host itself alone is not opened to others, but for where host
-            // addresses have no meaning.
-            let meant = |p: &&Publication| routed || !p.host_address.is_loopback();
-            for publication in sandbox.publications.iter().filter(of_family).filter(meant) {
-                for port in publication.container_ports().iter() {
-                    let key = ElementKey::direct(address, publication.protocol, port);
-                    self.element(key, ElementValue::None, &sandbox.name);
-                }
-            }
-        }
     }
 
     /// One run of ports. `direct` is the target in the family of the host address, `other` the one

@@ -144,6 +144,9 @@ impl Links {
             if ipv6 {
                 // The gateway is known; a neighbour's router advertisement shall not move it.
                 SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+                // Neighbours are asked with the link-local address where an answer leaves by another interface
+                // than that of its own address; it would be tried for a second first. It follows from our MAC.
+                SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
                 SYSCTLS.write(&disable, "0")?;
             } else {
                 SYSCTLS.set(&disable, "1")?;

@@ -10,6 +10,7 @@ mod crash;
 mod daemon;
 mod default_bridge;
 mod deny;
+mod direct;
 mod durable;
 mod explain;
 mod harness;

@@ -4,32 +4,32 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use fairway_api::types::NetworkCreate;
+use fairway_api::types::{IpamConfig, NetworkCreate};
 use fairway_lab::{Outcome, Place, Question, Server, serve_tcp};
 
-use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage};
+use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage, request};
 use crate::ping::ping;
 
 /// How long is waited for what must not come.
-const IMPATIENT: Duration = Duration::from_millis(700);
+pub const IMPATIENT: Duration = Duration::from_millis(700);
 
 /// By what somebody is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+pub enum By {
     Published,
     Unpublished,
     Ping,
 }
 use By::{Ping, Published, Unpublished};
 
-const ALL: [By; 3] = [Published, Unpublished, Ping];
+pub const ALL: [By; 3] = [Published, Unpublished, Ping];
 
-fn at(address: IpAddr, port: u16) -> String {
+pub fn at(address: IpAddr, port: u16) -> String {
     SocketAddr::new(address, port).to_string()
 }
 
 /// The source address that the server saw; none without an answer.
-fn seen(from: &Place, to: IpAddr, port: u16) -> Option<IpAddr> {
+pub fn seen(from: &Place, to: IpAddr, port: u16) -> Option<IpAddr> {
     match Question::to(&at(to, port)).unwrap().within(IMPATIENT).tcp(from).unwrap() {
         Outcome::Answered { source, .. } => Some(source),
         _ => None,
@@ -50,7 +50,7 @@ fn ways(from: &Place, to: IpAddr) -> Vec<By> {
 }
 
 /// Asserts by which ways each place reaches each address.
-fn assert_ways(expected: &[(&Place, IpAddr, &[By])], what: &str) {
+pub fn assert_ways(expected: &[(&Place, IpAddr, &[By])], what: &str) {
     thread::scope(|scope| {
         let tried: Vec<_> = expected.iter().map(|(from, to, _)| scope.spawn(|| ways(from, *to))).collect();
         for ((from, to, by), found) in expected.iter().zip(tried) {
@@ -60,19 +60,19 @@ fn assert_ways(expected: &[(&Place, IpAddr, &[By])], what: &str) {
 }
 
 /// Asks for a dual-stack network with the third byte `number` and these options of bridges.
-fn dual(number: u8, options: &[(&str, &str)]) -> impl FnOnce(&mut NetworkCreate) {
+pub fn dual(number: u8, options: &[(&str, &str)]) -> impl FnOnce(&mut NetworkCreate) {
     let options: Vec<_> = options.iter().map(|(name, value)| (full(name), (*value).to_owned())).collect();
     move |network| {
         network.enable_ipv6 = Some(true);
         let ipam = network.ipam.get_or_insert_default();
         for subnet in [format!("172.30.{number}.0/24"), format!("fd30:{number}::/64")] {
-            ipam.config.push(fairway_api::types::IpamConfig { subnet, ..Default::default() });
+            ipam.config.push(IpamConfig { subnet, ..Default::default() });
         }
         network.options.extend(options);
     }
 }
 
-fn full(name: &str) -> String {
+pub fn full(name: &str) -> String {
     if name.contains("network.") || name.starts_with("fairway.") {
         return name.to_owned();
     }
@@ -80,25 +80,25 @@ fn full(name: &str) -> String {
 }
 
 /// The LAN knows the way to the networks.
-fn give_routes(stage: &Stage) {
+pub fn give_routes(stage: &Stage) {
     stage.lan.route("172.30.0.0/16", HOST).unwrap();
     stage.lan.route("fd30::/16", HOST6).unwrap();
 }
 
-fn serve(place: &Place) -> [Server; 2] {
+pub fn serve(place: &Place) -> [Server; 2] {
     [80, 81].map(|port| serve_tcp(place, &format!("[::]:{port}")).unwrap())
 }
 
 /// Both addresses of a sandbox on a network.
-fn addresses(sandbox: &Sandbox, network: &str) -> [IpAddr; 2] {
+pub fn addresses(sandbox: &Sandbox, network: &str) -> [IpAddr; 2] {
     [sandbox.address(network), sandbox.address6(network)]
 }
 
-const MODE4: &str = "gateway_mode_ipv4";
-const MODE6: &str = "gateway_mode_ipv6";
+pub const MODE4: &str = "gateway_mode_ipv4";
+pub const MODE6: &str = "gateway_mode_ipv6";
 
 /// A daemon that is killed and started with each setting of br_netfilter and of the proxy.
-fn in_two_modes(stage: &mut Stage, flags: &[&str], look: impl Fn(&Stage, &str)) {
+pub fn in_two_modes(stage: &mut Stage, flags: &[&str], look: impl Fn(&Stage, &str)) {
     for (netfilter, proxy) in [(false, "--userland-proxy=true"), (true, "--userland-proxy=false")] {
         stage.host.set_bridge_netfilter(netfilter).unwrap();
         stage.daemon.restart(&[flags, &[proxy]].concat());
@@ -179,5 +179,143 @@ fn each_gateway_mode_lets_in_whom_it_should() {
             assert_eq!(seen(&stage.lan, routed.address("routed"), 80), Some(lan[0]), "{what}");
             assert_eq!(seen(&stage.lan, routed.address6("routed"), 80), Some(lan[1]), "{what}");
         });
+    });
+}
+
+#[test]
+fn isolated_networks_have_no_host_on_them() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        give_routes(&stage);
+        let internal = ("com.docker.network.internal", "true");
+        let isolated = [(MODE4, "isolated"), (MODE6, "isolated"), ("name", "isle"), internal];
+        stage.create_network("isle", dual(1, &isolated)).unwrap();
+        stage.create_network("shy", dual(2, &[("inhibit_ipv4", "true"), ("name", "shy")])).unwrap();
+        stage.create_network("half", dual(3, &[(MODE6, "isolated"), ("name", "half"), internal])).unwrap();
+        // All two addresses of it can be used.
+        let point = |network: &mut NetworkCreate| {
+            network.internal = true;
+            network.options.insert(full(MODE4), "isolated".to_owned());
+            let subnet = "172.30.9.0/31".to_owned();
+            let ipam = network.ipam.get_or_insert_default();
+            ipam.config.push(IpamConfig { subnet, ..Default::default() });
+        };
+        stage.create_network("point", point).unwrap();
+        let refused = stage.create_network("open", dual(8, &[(MODE6, "isolated")])).unwrap_err();
+        let reason = "gateway mode 'isolated' can only be used for an internal network: add --internal";
+        assert!(refused.to_string().contains(reason), "{refused}");
+        let names = ["isle", "shy", "half", "point"];
+        let pairs = names.map(|network| {
+            ["a", "b"].map(|name| stage.sandbox(&format!("{name}-{network}"), &[network], &[]))
+        });
+        let _servers = pairs.each_ref().map(|[a, _]| serve(a));
+        in_two_modes(&mut stage, &[], |stage, what| {
+            let of_host = |bridge: &str| stage.host.run_in(|| addresses_of(bridge)).unwrap();
+            assert_eq!(of_host("isle"), Vec::<IpAddr>::new(), "{what}");
+            let ipv4_of = |bridge: &str| of_host(bridge).into_iter().find(IpAddr::is_ipv4);
+            assert_eq!((ipv4_of("shy"), ipv4_of("half")), (None, "172.30.3.1".parse().ok()), "{what}");
+            assert!(of_host("half").iter().all(IpAddr::is_ipv4), "{what}");
+            let mut expected: Vec<(&Place, IpAddr, &[By])> = Vec::new();
+            for ([server, client], network) in pairs.iter().zip(names) {
+                expected.push((client, server.address(network), &ALL));
+                if network != "point" {
+                    expected.push((client, server.address6(network), &ALL));
+                }
+            }
+            let nobody: &[By] = &[];
+            for place in [&*stage.lan, &*stage.host] {
+                expected.extend(addresses(&pairs[0][0], "isle").map(|address| (place, address, nobody)));
+                expected.push((place, pairs[1][0].address("shy"), nobody));
+                expected.push((place, pairs[2][0].address6("half"), nobody));
+                expected.push((place, pairs[3][0].address("point"), nobody));
+            }
+            expected.push((&stage.host, pairs[1][0].address6("shy"), &ALL));
+            expected.push((&stage.host, pairs[2][0].address("half"), &ALL));
+            assert_ways(&expected, what);
+        });
+    });
+}
+
+/// The addresses of an interface of the namespace of the calling thread.
+fn addresses_of(interface: &str) -> Vec<IpAddr> {
+    let links = fairway_kernel::route::Links::open().unwrap();
+    let index = links.index(interface).unwrap();
+    let found = links.addresses(index).unwrap().into_iter().filter(|found| found.interface == index);
+    found.map(|found| found.address.addr()).collect()
+}
+
+#[test]
+fn packets_leave_with_the_address_that_was_asked_for() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        give_routes(&stage);
+        stage.host.add_address("eth0", "10.10.50.77/24").unwrap();
+        stage.host.add_address("eth0", "fd50::77/64").unwrap();
+        let hosts =
+            [("com.docker.network.host_ipv4", "10.10.50.77"), ("com.docker.network.host_ipv6", "fd50::77")];
+        stage.create_network("both", dual(1, &hosts)).unwrap();
+        stage.create_network("six", dual(2, &hosts[1..])).unwrap();
+        let keep = [hosts[0], ("enable_ip_masquerade", "false")];
+        stage.create_network("kept", dual(3, &keep)).unwrap();
+        let sandboxes = ["both", "six", "kept"].map(|name| stage.sandbox(name, &[name], &["80"]));
+        let neighbour = stage.sandbox("neighbour", &["both"], &[]);
+        let [both, six, kept] = &sandboxes;
+        let _servers = [serve(&stage.lan), serve(both)];
+        in_two_modes(&mut stage, &[], |_, what| {
+            let sources = |from: &Sandbox| {
+                [LAN, LAN6].map(|to| seen(from, to.parse().unwrap(), 80).unwrap().to_string())
+            };
+            assert_eq!(sources(both), ["10.10.50.77", "fd50::77"], "{what}");
+            assert_eq!(sources(six), [HOST, "fd50::77"], "{what}");
+            assert_eq!(sources(kept), addresses(kept, "kept").map(|it| it.to_string()), "{what}");
+            // Neighbours are themselves.
+            let own = seen(&neighbour, both.address("both"), 80);
+            assert_eq!(own, Some(neighbour.address("both")), "{what}");
+        });
+    });
+}
+
+#[test]
+fn routed_ports_need_no_host_port_and_live_on_every_routed_network() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        give_routes(&stage);
+        stage.create_network("plain", dual(1, &[])).unwrap();
+        stage.create_network("routed", dual(2, &[(MODE4, "routed"), (MODE6, "routed")])).unwrap();
+        // The network that comes first by its name has the gateway.
+        let two = stage.sandbox("two", &["plain", "routed"], &["80:80"]);
+        let [one, other] = ["one", "other"].map(|name| stage.sandbox(name, &["routed"], &["80:80"]));
+        let _servers = [&two, &one, &other].map(|place| serve(place));
+        let host = [HOST, HOST6].map(|address| address.parse::<IpAddr>().unwrap());
+        let shown = |name: &str| -> Vec<(String, String)> {
+            let ports = stage.client().container(name).unwrap().network_settings.ports;
+            let bindings = ports["80/tcp"].clone().unwrap();
+            bindings.into_iter().map(|binding| (binding.host_ip, binding.host_port)).collect()
+        };
+        let pairs = |port: &str| ["0.0.0.0", "::"].map(|ip| (ip.to_owned(), port.to_owned()));
+        let look = |what: &str, translated: bool| {
+            let mut expected: Vec<(&Place, IpAddr, &[By])> = Vec::new();
+            for sandbox in [&two, &one, &other] {
+                expected.extend(
+                    addresses(sandbox, "routed").map(|to| (&*stage.lan, to, [Published, Ping].as_slice())),
+                );
+            }
+            assert_ways(&expected, what);
+            for address in host {
+                assert_eq!(seen(&stage.lan, address, 80).is_some(), translated, "{address}, {what}");
+            }
+        };
+        look("both", true);
+        assert_eq!(shown("two"), pairs("80"));
+        assert_eq!(shown("one"), pairs(""));
+        stage.disconnect("plain", "two").unwrap();
+        look("routed alone", false);
+        assert_eq!(shown("two"), pairs(""));
+        // It has the host's port again as soon as there is one to have.
+        stage.connect("plain", "two", Default::default()).unwrap();
+        look("both again", true);
+        let third =
+            stage.attach("third", request(&["plain"], &["80:80"])).err().map(|error| error.to_string());
+        assert!(third.is_some_and(|error| error.contains("container two publishes 80/tcp")));
     });
 }

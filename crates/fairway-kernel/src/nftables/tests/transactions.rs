@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use fairway_core::model::PacketMark;
 use fairway_core::policy::{RulesetSwitches, ruleset};
 use fairway_core::ruleset::{Datatype, ElementData, Family, Load, Policy, Set, Table, resolver, rule};
 use rustix::io::Errno;
@@ -55,12 +56,14 @@ fn the_firewall_is_read_as_it_was_written_whatever_the_switches() {
         spares_ipv4: bits & 64 != 0 && bits & 128 == 0,
         spares_ipv6: bits & 64 != 0 && bits & 128 != 0,
         bridged_alone: false,
+        allow_direct: bits & 256 != 0,
+        accept_mark: (bits & 512 != 0).then_some(PacketMark { value: 2, mask: 3 }),
     };
     in_new_namespace(|| {
         let mut writer = Writer::open().unwrap();
         let empty = |table: &Table| Table::new(table.family, table.name.clone());
         let mut before: Vec<_> = ruleset(&switches(0)).iter().map(empty).collect();
-        for bits in (0..64).chain((64..256).step_by(5)) {
+        for bits in (0..64).chain((64..1024).step_by(13)) {
             let tables = ruleset(&switches(bits));
             let mut transaction = Transaction::new();
             for (old, new) in before.iter().zip(&tables) {
