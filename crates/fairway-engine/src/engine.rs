@@ -257,7 +257,7 @@ impl Engine {
 
 /// Gives forwarding back where the last daemon switched it on and this one does not want it. Before
 /// that is durable: killed in between, the next one does it again.
-fn give_forwarding_back(before: &Journal, after: &Journal) -> Result<(), ApplyError> {
+pub(crate) fn give_forwarding_back(before: &Journal, after: &Journal) -> Result<(), ApplyError> {
     let switched = [
         (before.switched_forwarding_ipv4, after.switched_forwarding_ipv4, "net/ipv4/ip_forward"),
         (before.switched_forwarding_ipv6, after.switched_forwarding_ipv6, "net/ipv6/conf/all/forwarding"),
@@ -276,7 +276,7 @@ pub(crate) fn adopted(world: &World) -> Vec<String> {
 
 /// Takes from bridges of the user's own, which the last daemon used and this one does not, what loopback
 /// ports without a proxy need.
-fn give_bridges_back(before: &[String], world: &World) {
+pub(crate) fn give_bridges_back(before: &[String], world: &World) {
     let now = adopted(world);
     for bridge in before.iter().filter(|bridge| !now.contains(bridge)) {
         match sysctl::write(&format!("net/ipv4/conf/{bridge}/route_localnet"), "0") {

@@ -30,6 +30,11 @@ impl Firewall {
         Ok(Self { tables: Tables::open()?, rules: Rules::of(flavour) })
     }
 
+    /// The flavour of iptables that was asked for.
+    pub fn flavour(&self) -> Option<Flavour> {
+        self.rules.asked()
+    }
+
     /// The netlink port of the writer of our tables, whose changes are ours.
     pub fn port(&self) -> u32 {
         self.tables.port()

@@ -26,6 +26,7 @@ mod observe;
 mod ordering;
 mod port_sockets;
 mod probe;
+mod reconfigure;
 mod relay_link;
 mod requirements;
 mod resolvers;

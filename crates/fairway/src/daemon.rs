@@ -7,6 +7,7 @@ mod control;
 mod file;
 mod ignored;
 mod listen;
+mod reload;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use arguments::DaemonArguments;
 pub use configuration::{ConfigurationError, EXEC_ROOT};
 use control::EngineControl;
+use reload::Reload;
 
 use crate::process::Ending;
 use crate::relay;
@@ -60,6 +62,7 @@ pub enum DaemonError {
 /// # Errors
 /// It cannot start.
 pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
+    let flags = arguments.clone();
     let configuration = arguments.configuration()?;
     raise_descriptor_limit();
     if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
@@ -70,7 +73,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     let engine = Engine::open(Options {
         data_root: configuration.data_root.clone(),
         exec_root: configuration.exec_root.clone(),
-        settings: configuration.settings,
+        settings: configuration.settings.clone(),
         iptables: configuration.iptables,
         start_relay: Box::new(move |control| relay::start(control, user)),
         exit_record: Box::new(|log, process| {
@@ -81,9 +84,10 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     if let Some(path) = &configuration.pid_file {
         write_pid(path)?;
     }
+    let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine)));
     let control = Arc::new(EngineControl::new(engine, &configuration.data_root));
     tracing::info!(socket = %configuration.socket.display(), "ready");
-    fairway_api::serve(socket, control, told_to_end()).map_err(DaemonError::Serve)?;
+    fairway_api::serve(socket, control, told_to_end(reload)).map_err(DaemonError::Serve)?;
     if let Some(path) = &configuration.pid_file {
         // It is ours; that it is gone already harms nobody.
         let _ = std::fs::remove_file(path);
@@ -117,15 +121,22 @@ fn write_pid(path: &Path) -> Result<(), DaemonError> {
         .map_err(|source| DaemonError::PidFile { path: path.display().to_string(), source })
 }
 
-/// Resolves when the daemon is asked to end.
-async fn told_to_end() {
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
-    let [Ok(mut terminate), Ok(mut interrupt)] = kinds.map(signal) else {
+/// Resolves when the daemon is asked to end, and until then reloads whenever it is asked to.
+async fn told_to_end(reload: Arc<Reload>) {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = kinds.map(signal) else {
         // Without handlers the signals end the process by themselves, which is as good.
         return std::future::pending().await;
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hangup.recv() => {
+                let reload = Arc::clone(&reload);
+                // It waits for the kernel; whoever asks for another one meanwhile comes after it.
+                drop(tokio::task::spawn_blocking(move || reload.reload()));
+            }
+        }
     }
 }

@@ -48,6 +48,11 @@ impl Rules {
         Self { asked, known: Mutex::default(), alone: Mutex::default() }
     }
 
+    /// The flavour that was asked for.
+    pub fn asked(&self) -> Option<Flavour> {
+        self.asked
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

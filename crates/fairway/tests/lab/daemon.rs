@@ -80,6 +80,22 @@ impl Daemon {
         process.wait_within(PATIENCE).unwrap().unwrap()
     }
 
+    /// Asks it to read its file again, and waits until it has said what came of it.
+    pub fn reload(&mut self) -> String {
+        let before = self.log().lines().count();
+        self.process.as_ref().unwrap().signal(Signal::HUP).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            let said: Vec<&str> = log.lines().skip(before).collect();
+            if said.iter().any(|line| line.contains("reloaded")) {
+                return said.join("\n");
+            }
+            assert!(Instant::now() < deadline, "it says nothing of a reload");
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    }
+
     /// Kills it and starts it again with these flags.
     pub fn restart(&mut self, flags: &[&str]) {
         self.kill9();

@@ -29,6 +29,7 @@ mod networks;
 mod ping;
 mod publish;
 mod refusals;
+mod reload;
 mod republish;
 mod routed;
 mod spoof;

@@ -1,0 +1,130 @@
+//! Other settings for a daemon that runs, at SIGHUP: the file is read again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fairway_core::model::Settings;
+use fairway_engine::Engine;
+
+use super::arguments::DaemonArguments;
+use super::configuration::Configuration;
+
+/// What a daemon was started with, and what it runs with now.
+pub struct Reload {
+    flags: DaemonArguments,
+    engine: Arc<Engine>,
+    now: Mutex<Configuration>,
+}
+
+impl Reload {
+    /// Of a daemon with these flags, which runs with `now`.
+    pub fn new(flags: DaemonArguments, now: Configuration, engine: Arc<Engine>) -> Self {
+        Self { flags, engine, now: Mutex::new(now) }
+    }
+
+    /// Reads the file again and goes over to what it says. A file that makes no sense, or settings that do
+    /// not fit what runs, change nothing; what cannot change while the daemon runs stays. Each is said in the
+    /// log.
+    pub fn reload(&self) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = match self.flags.clone().configuration() {
+            Ok(new) => new,
+            Err(error) => return tracing::error!(%error, "nothing is reloaded"),
+        };
+        for name in fixed(&now, &new) {
+            tracing::warn!(name, "it cannot change while the daemon runs: restart the daemon");
+        }
+        new.settings.relay_user = now.settings.relay_user;
+        let changed = changed(&now.settings, &new.settings);
+        if changed.is_empty() {
+            return tracing::info!("reloaded; nothing has changed");
+        }
+        match self.engine.reconfigure(new.settings.clone()) {
+            Ok(()) => {
+                tracing::info!(changed = changed.join(", "), "reloaded");
+                now.settings = new.settings;
+            }
+            Err(error) => tracing::error!(%error, "nothing is reloaded"),
+        }
+    }
+}
+
+/// What is other and must stay.
+fn fixed(now: &Configuration, new: &Configuration) -> Vec<&'static str> {
+    let differences = [
+        ("hosts", now.socket != new.socket),
+        ("data-root", now.data_root != new.data_root),
+        ("exec-root", now.exec_root != new.exec_root),
+        ("pidfile", now.pid_file != new.pid_file),
+        ("iptables-flavour", now.iptables != new.iptables),
+        ("relay-user", now.settings.relay_user != new.settings.relay_user),
+    ];
+    differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
+/// The settings that are other, by the names of their flags.
+fn changed(now: &Settings, new: &Settings) -> Vec<&'static str> {
+    macro_rules! differing {
+        ($($name:literal: $field:ident),* $(,)?) => {
+            [$(($name, now.$field != new.$field)),*]
+        };
+    }
+    let differences = differing! {
+        "firewall-backend": backend, "iptables": iptables, "ip6tables": ip6tables,
+        "userland-proxy": userland_proxy, "ip-forward": ip_forward, "ip-forward-no-drop": ip_forward_no_drop,
+        "allow-direct-routing": allow_direct_routing, "bridge-accept-fwmark": accept_mark, "ip-masq": masquerade,
+        "icc": icc, "bip": bridge_address, "fixed-cidr": fixed_cidr, "default-gateway": default_gateway,
+        "bridge": bridge, "ipv6": ipv6, "bip6": bridge_address_ipv6, "fixed-cidr-v6": fixed_cidr_ipv6,
+        "default-gateway-v6": default_gateway_ipv6, "host-gateway-ip": host_gateway,
+        "default-network-opts": network_options, "default-address-pools": address_pools, "mtu": mtu,
+        "ip": publish_address, "dns": dns, "dns-search": dns_search, "dns-opts": dns_options,
+    };
+    differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_that_is_other_is_named() {
+        let now = Settings::default();
+        assert!(changed(&now, &now).is_empty());
+        let new = Settings { mtu: Some(1400), icc: false, ..now.clone() };
+        assert_eq!(changed(&now, &new), ["icc", "mtu"]);
+        // No field is left out: each key of the settings but the relay's user has a name.
+        let keys = serde_json::to_value(&now).unwrap().as_object().unwrap().len();
+        let other = Settings {
+            backend: fairway_core::model::Backend::Iptables,
+            iptables: false,
+            ip6tables: false,
+            userland_proxy: false,
+            ip_forward: false,
+            ip_forward_no_drop: true,
+            allow_direct_routing: true,
+            accept_mark: Some(fairway_core::model::PacketMark { value: 1, mask: 1 }),
+            masquerade: false,
+            icc: false,
+            bridge_address: "10.0.0.1/8".parse().ok(),
+            fixed_cidr: "10.0.0.0/8".parse().ok(),
+            default_gateway: "10.0.0.2".parse().ok(),
+            bridge: fairway_core::model::DefaultBridge::Disabled,
+            ipv6: true,
+            bridge_address_ipv6: "fd00::1/64".parse().ok(),
+            fixed_cidr_ipv6: "fd00::/64".parse().ok(),
+            default_gateway_ipv6: "fd00::2".parse().ok(),
+            host_gateway: vec!["10.0.0.3".parse().unwrap()],
+            network_options: [("bridge".to_owned(), Default::default())].into(),
+            address_pools: vec![fairway_core::model::AddressPool {
+                base: "10.0.0.0/8".parse().unwrap(),
+                size: 24,
+            }],
+            mtu: Some(1400),
+            publish_address: "127.0.0.1".parse().unwrap(),
+            dns: vec!["10.0.0.4".parse().unwrap()],
+            dns_search: vec!["a".to_owned()],
+            dns_options: vec!["b".to_owned()],
+            relay_user: Some(1),
+        };
+        assert_eq!(changed(&now, &other).len(), keys - 1);
+    }
+}
