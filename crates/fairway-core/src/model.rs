@@ -18,7 +18,7 @@ pub use address::{MacAddress, ParseMacError};
 pub use endpoint::{Allocation, Endpoint, EndpointRequest};
 pub use host::{HostFacts, HostRoute};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
-pub use network::{Driver, Network, Subnet};
+pub use network::{AliasAnswer, Driver, Network, Subnet};
 pub use network_option::{Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl};
 pub use peer::{ParsePeerError, Peer};
 pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};

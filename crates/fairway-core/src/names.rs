@@ -27,6 +27,10 @@ pub struct NameRecord {
     pub order: u64,
     /// Sandbox name first, then short id, host name and aliases; as given, compared without case.
     pub names: Vec<String>,
+    /// Whether, of those that have a name, the one that joined first answers alone; the same for all
+    /// endpoints of the network.
+    #[serde(default)]
+    pub first_alone: bool,
     /// Its IPv4 address.
     pub ipv4: Option<Ipv4Addr>,
     /// Its IPv6 address.

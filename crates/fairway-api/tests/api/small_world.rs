@@ -40,6 +40,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         host_binding: None,
         adopted: None,
         peers: Vec::new(),
+        alias_answer: Default::default(),
         uplink: None,
         held: BTreeMap::new(),
         bridge_options: Default::default(),

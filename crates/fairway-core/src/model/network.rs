@@ -61,6 +61,17 @@ pub struct Subnet {
     pub gateway_chosen: bool,
 }
 
+/// Who answers to a name that several endpoints of a network have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AliasAnswer {
+    /// All of them, those that joined first, first: who asks can go on to the next.
+    #[default]
+    All,
+    /// The one that joined first, as long as it runs.
+    First,
+}
+
 /// A set of endpoints that may talk to one another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -103,6 +114,9 @@ pub struct Network {
     /// The hosts whose subnets a routed network and the host itself reach by routes.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// Who answers to a name that several endpoints have.
+    #[serde(default)]
+    pub alias_answer: AliasAnswer,
     /// The interface that a lan network has taken over.
     #[serde(default)]
     pub uplink: Option<Uplink>,

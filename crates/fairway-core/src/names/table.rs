@@ -52,6 +52,8 @@ struct Holder {
 struct NetworkNames {
     /// The network's name in lower case, with a dot before it.
     suffix: String,
+    /// Of those that have a name the first answers alone.
+    first_alone: bool,
     /// How many endpoints have names here.
     members: usize,
     holders: HashMap<String, Vec<Holder>>,
@@ -189,9 +191,9 @@ impl NameTable {
         let mut found = Vec::new();
         for network in &view.view.networks {
             let Some(names) = self.networks.get(network) else { continue };
-            found.extend(names.holders.get(name).into_iter().flatten());
+            found.extend(names.answering(name));
             if let Some(first) = name.strip_suffix(names.suffix.as_str()) {
-                found.extend(names.holders.get(first).into_iter().flatten());
+                found.extend(names.answering(first));
             }
         }
         in_order(found)
@@ -214,8 +216,15 @@ impl NameTable {
 }
 
 impl NetworkNames {
+    /// Who of those that have a name answers to it, in the order of joining.
+    fn answering(&self, name: &str) -> impl Iterator<Item = &Holder> {
+        let most = if self.first_alone { 1 } else { usize::MAX };
+        self.holders.get(name).into_iter().flatten().take(most)
+    }
+
     fn add(&mut self, record: &NameRecord) {
         self.members += 1;
+        self.first_alone = record.first_alone;
         self.suffix = format!(".{}", folded(&record.network_name));
         for (place, name) in record.names.iter().enumerate() {
             let holders = self.holders.entry(folded(name)).or_default();

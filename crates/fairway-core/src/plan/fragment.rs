@@ -16,8 +16,8 @@ use super::object::{
 };
 use crate::ipam;
 use crate::model::{
-    Allocation, Backend, Endpoint, EndpointId, MacAddress, Network, NetworkId, NetworkMode, Publication,
-    Sandbox, SandboxId, Subnet,
+    AliasAnswer, Allocation, Backend, Endpoint, EndpointId, MacAddress, Network, NetworkId, NetworkMode,
+    Publication, Sandbox, SandboxId, Subnet,
 };
 use crate::names::{NameRecord, NameView, Upstreams};
 use crate::policy::{ElementKey, RulesetSwitches, SetName};
@@ -383,6 +383,7 @@ fn name_record(
         network_name: network.name.clone(),
         order: endpoint.order,
         names,
+        first_alone: network.alias_answer == AliasAnswer::First,
         ipv4: allocation.ipv4,
         ipv6: allocation.ipv6,
     }

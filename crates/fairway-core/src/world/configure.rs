@@ -26,6 +26,7 @@ pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) ->
         adopted: None,
         bridge_options: BridgeOptions::default(),
         peers: Vec::new(),
+        alias_answer: Default::default(),
         uplink: None,
         held: BTreeMap::new(),
         options: BTreeMap::new(),

@@ -134,7 +134,7 @@ fn network_name(number: u8) -> String {
 /// A bridge of the user's own.
 const OWN_BRIDGE: &str = "own0";
 
-const NETWORK_OPTIONS: [(&str, &str); 13] = [
+const NETWORK_OPTIONS: [(&str, &str); 14] = [
     ("com.docker.network.bridge.name", OWN_BRIDGE),
     ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
     ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected"),
@@ -148,6 +148,7 @@ const NETWORK_OPTIONS: [(&str, &str); 13] = [
     ("com.docker.network.advertise_addr_nmsgs", "1"),
     ("fairway.route_localnet", "false"),
     ("fairway.guard", "strict"),
+    ("fairway.alias_answer", "first"),
 ];
 
 fn network_options(icc: bool, chosen: &[u8]) -> BTreeMap<String, String> {

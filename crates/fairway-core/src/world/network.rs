@@ -119,6 +119,7 @@ impl World {
             adopted,
             bridge_options: options.bridge,
             peers,
+            alias_answer: options.alias_answer,
             uplink,
             held: Default::default(),
             options: request.options,

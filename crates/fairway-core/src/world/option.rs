@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use super::Refusal;
 use crate::model::parse::interface_name;
-use crate::model::{BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, ParsePeerError, Peer};
+use crate::model::{
+    AliasAnswer, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, ParsePeerError, Peer,
+};
 
 /// The smallest packet that IPv4 must carry whole (RFC 791), and the largest that IP can.
 const MTU_RANGE: RangeInclusive<u32> = 68..=65_535;
@@ -39,6 +41,8 @@ pub struct NetworkOptions {
     pub internal: bool,
     /// `fairway.peers`.
     pub peers: Vec<Peer>,
+    /// `fairway.alias_answer`.
+    pub alias_answer: AliasAnswer,
     /// `parent`: the interface of the host that the network is on.
     pub parent: Option<String>,
     /// Those of bridges alone.
@@ -141,6 +145,14 @@ impl Given<'_> {
         }
     }
 
+    fn alias_answer(self) -> Result<AliasAnswer, Refusal> {
+        match self.value {
+            "all" => Ok(AliasAnswer::All),
+            "first" => Ok(AliasAnswer::First),
+            _ => Err(self.refused("first or all is expected")),
+        }
+    }
+
     fn sysctls(self) -> Result<Vec<InterfaceSysctl>, Refusal> {
         let mut sysctls: BTreeMap<(String, String), String> = BTreeMap::new();
         for text in self.value.split(',') {
@@ -225,6 +237,7 @@ impl NetworkOptions {
                 }
                 "fairway.route_localnet" => bridge.route_localnet = given.flag()?,
                 "fairway.guard" => bridge.strict_guard = given.strict()?,
+                "fairway.alias_answer" => read.alias_answer = given.alias_answer()?,
                 PEERS => read.peers = given.peers()?,
                 PARENT => read.parent = Some(given.interface()?),
                 other => read.warnings.extend(unknown(other)),

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fairway_api::types::{NetworkCreate, NetworkObstacle};
-use fairway_lab::{Host, Lab, Outcome, Question, ask, serve_tcp};
+use fairway_lab::{Host, Lab, Outcome, Place, Question, ask, serve_tcp};
 
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 
@@ -15,12 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FIREWALLD: &str = include_str!("../data/beside/firewalld.nft");
 
 /// Runs a program that a test cannot do without, and brings what it printed.
-pub fn run(host: &Host, program: &str, arguments: &[&str]) -> String {
+pub fn run(host: &Place, program: &str, arguments: &[&str]) -> String {
     run_with(host, program, arguments, "")
 }
 
 /// As [`run`], with something to read.
-pub fn run_with(host: &Host, program: &str, arguments: &[&str], input: &str) -> String {
+pub fn run_with(host: &Place, program: &str, arguments: &[&str], input: &str) -> String {
     let file = host.run_in(|| {
         use std::io::{Seek, Write};
         let mut file = tempfile::tempfile().unwrap();

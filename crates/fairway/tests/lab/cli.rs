@@ -101,13 +101,13 @@ pub fn stay(stage: &Stage, flags: &str) -> String {
 }
 
 /// The inside of a sandbox.
-fn inside(stage: &Stage, name: &str) -> Place {
+pub fn inside(stage: &Stage, name: &str) -> Place {
     let key = printed(stage, &format!("inspect -f {{{{.NetworkSettings.SandboxKey}}}} {name}"));
     stage.host.sandbox(key).unwrap()
 }
 
 /// One field of a sandbox or network.
-fn field(stage: &Stage, name: &str, field: &str) -> String {
+pub fn field(stage: &Stage, name: &str, field: &str) -> String {
     printed(stage, &format!("inspect -f {{{{.{field}}}}} {name}"))
 }
 

@@ -32,6 +32,7 @@ mod refusals;
 mod reload;
 mod republish;
 mod routed;
+mod several;
 mod spoof;
 mod stats;
 mod transitions;

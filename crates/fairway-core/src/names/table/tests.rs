@@ -21,6 +21,7 @@ fn record(n: u8, on: u8, network_name: &str, names: &[&str]) -> NameRecord {
         network_name: network_name.to_owned(),
         order: u64::from(n),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
+        first_alone: false,
         ipv4: Some(Ipv4Addr::new(172, 18, on, n)),
         ipv6: None,
     }
@@ -194,4 +195,28 @@ proptest! {
         }
         prop_assert_eq!(table.networks.len(), fresh.networks.len());
     }
+}
+
+#[test]
+fn the_first_holder_may_answer_alone() {
+    let mut table = NameTable::new();
+    for n in [3, 2] {
+        table.insert(NameRecord { first_alone: true, ..record(n, 1, "app", &["box", "pool"]) });
+    }
+    table.insert(record(4, 2, "back", &["other", "pool"]));
+    table.insert(record(5, 2, "back", &["more", "pool"]));
+    let all = |on: &[(u8, u8)]| {
+        let address = |(on, n): &(u8, u8)| IpAddr::from(Ipv4Addr::new(172, 18, *on, *n));
+        Answer::Addresses(on.iter().map(address).collect())
+    };
+    table.set_view(view(9, &[1], Upstreams::Nowhere));
+    assert_eq!(table.answer(sandbox(9), "pool", QuestionKind::A), all(&[(1, 2)]));
+    assert_eq!(table.answer(sandbox(9), "pool.app", QuestionKind::A), all(&[(1, 2)]));
+    // Each network as it was asked for.
+    table.set_view(view(9, &[1, 2], Upstreams::Nowhere));
+    assert_eq!(table.answer(sandbox(9), "pool", QuestionKind::A), all(&[(1, 2), (2, 4), (2, 5)]));
+    // The next one takes its place.
+    table.remove(endpoint(2));
+    table.set_view(view(9, &[1], Upstreams::Nowhere));
+    assert_eq!(table.answer(sandbox(9), "pool", QuestionKind::A), all(&[(1, 3)]));
 }

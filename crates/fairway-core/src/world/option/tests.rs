@@ -30,6 +30,7 @@ fn every_option_of_dockers_is_read() {
         ("com.docker.network.advertise_addr_ms", "100"),
         ("fairway.route_localnet", "false"),
         ("fairway.guard", "strict"),
+        ("fairway.alias_answer", "first"),
         ("parent", "eth0"),
         ("fairway.peers", "10.2.0.0/24@10.0.0.2, fd02::/64@fd00::2"),
     ]);
@@ -43,6 +44,7 @@ fn every_option_of_dockers_is_read() {
         enable_ipv6: Some(true),
         internal: true,
         parent: Some("eth0".to_owned()),
+        alias_answer: AliasAnswer::First,
         peers: ["10.2.0.0/24@10.0.0.2", "fd02::/64@fd00::2"].map(|peer| peer.parse().unwrap()).into(),
         bridge: BridgeOptions {
             gateway_mode_ipv4: GatewayMode::Routed,
