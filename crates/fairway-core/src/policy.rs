@@ -10,6 +10,7 @@ pub mod iptables;
 mod isolation;
 mod routed;
 mod rules;
+mod strict;
 
 pub use element::{ElementKey, SETS, SetName};
 pub use rules::{BRIDGE_TABLE, TABLE, ruleset};

@@ -68,6 +68,8 @@ pub enum SetName {
     Own6,
     /// Ports of bridges whose sandboxes may not talk to one another.
     IsolatedPorts,
+    /// Ports of bridges whose sandboxes may send from nothing but their own addresses.
+    StrictPorts,
     /// Links between them: the port of who opens, the port to whom, protocol, port.
     LinkedPorts,
     /// Bridges whose subnets other hosts reach by routes.
@@ -79,7 +81,7 @@ pub enum SetName {
 }
 
 /// All of them.
-pub const SETS: [SetName; 31] = [
+pub const SETS: [SetName; 32] = [
     SetName::Bridges,
     SetName::Same,
     SetName::Isolated,
@@ -107,6 +109,7 @@ pub const SETS: [SetName; 31] = [
     SetName::Owned6,
     SetName::Own6,
     SetName::IsolatedPorts,
+    SetName::StrictPorts,
     SetName::LinkedPorts,
     SetName::Routed,
     SetName::Peers4,
@@ -144,6 +147,7 @@ impl SetName {
             Self::Owned6 => "owned6",
             Self::Own6 => "own6",
             Self::IsolatedPorts => "isolated_ports",
+            Self::StrictPorts => "strict_ports",
             Self::LinkedPorts => "linked_ports",
             Self::Routed => "routed",
             Self::Peers4 => "peers4",
@@ -188,7 +192,7 @@ impl SetName {
             Self::OwnedMacs | Self::OwnMacs | Self::Owned4 | Self::Own4 | Self::Owned6 | Self::Own6 => {
                 Family::Bridge
             }
-            Self::IsolatedPorts | Self::LinkedPorts => Family::Bridge,
+            Self::IsolatedPorts | Self::StrictPorts | Self::LinkedPorts => Family::Bridge,
             _ => Family::Inet,
         }
     }
@@ -257,6 +261,11 @@ impl ElementKey {
     /// In [`SetName::IsolatedPorts`].
     pub fn isolated_port(port: &str) -> Self {
         Self::plain(SetName::IsolatedPorts, interface(port))
+    }
+
+    /// In [`SetName::StrictPorts`].
+    pub fn strict_port(port: &str) -> Self {
+        Self::plain(SetName::StrictPorts, interface(port))
     }
 
     /// In [`SetName::LinkedPorts`].

@@ -7,6 +7,7 @@
 
 use super::rules::{
     ESTABLISHED, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ICMPV6_NEIGHBOUR_ADVERTISEMENT,
+    ICMPV6_NEIGHBOUR_SOLICITATION,
 };
 use super::{RulesetSwitches, SetName};
 use crate::model::Protocol;
@@ -18,8 +19,6 @@ pub(super) const WITHIN: &str = "within-isolated";
 const FILTER_BRIDGED: i32 = -200;
 const BETWEEN_PORTS: &str = "between-isolated";
 
-/// Neighbour solicitation, RFC 4861 4.3.
-const ICMPV6_NEIGHBOUR_SOLICITATION: u8 = 135;
 /// The byte with the flags of a TCP header, and those that only the first packet has so: SYN without ACK
 /// (RFC 9293 section 3.1).
 const TCP_FLAGS: Load = Load::Payload(PayloadBase::Transport, 13, 1);

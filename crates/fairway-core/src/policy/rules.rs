@@ -1,6 +1,6 @@
 //! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
 
-use super::{RulesetSwitches, SETS, SetName, counting, gateway, isolation, routed};
+use super::{RulesetSwitches, SETS, SetName, counting, gateway, isolation, routed, strict};
 use crate::model::Protocol;
 use crate::ruleset::{
     Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
@@ -21,6 +21,8 @@ pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
 pub(super) const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// The tags of IEEE 802.1Q and 802.1ad.
 const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
+/// Neighbour solicitation, RFC 4861 4.3.
+pub(super) const ICMPV6_NEIGHBOUR_SOLICITATION: u8 = 135;
 /// Neighbour advertisement, RFC 4861 4.4.
 pub(super) const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const LOOPBACK_IPV4: [u8; 1] = [127];
@@ -67,7 +69,12 @@ pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
         );
         chain.rules.splice(0..0, built.rules);
     }
-    bridge.chains = vec![guard(switches), isolation::forward(), isolation::between_ports(switches)];
+    bridge.chains = vec![
+        guard(switches),
+        strict::chain(switches),
+        isolation::forward(),
+        isolation::between_ports(switches),
+    ];
     match switches.bridged_alone {
         true => vec![bridge],
         false => vec![inet, bridge],
@@ -108,7 +115,7 @@ fn declare(set: SetName) -> Set {
         SetName::Peers6 => Set::new(name, [InterfaceName, Ipv6Address]).with_ranges(),
         SetName::Links4 => Set::new(name, [Ipv4Address, Ipv4Address, InetProtocol, InetService]),
         SetName::Links6 => Set::new(name, [Ipv6Address, Ipv6Address, InetProtocol, InetService]),
-        SetName::IsolatedPorts => Set::new(name, [InterfaceName]),
+        SetName::IsolatedPorts | SetName::StrictPorts => Set::new(name, [InterfaceName]),
         SetName::LinkedPorts => Set::new(name, [InterfaceName, InterfaceName, InetProtocol, InetService]),
         SetName::Ports4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]),
         SetName::Ports4At => {
@@ -329,5 +336,6 @@ fn guard(switches: &RulesetSwitches) -> Chain {
         claims(advertisement, L::ND_TARGET, SetName::Owned6, SetName::Own6, "another's address by ND"),
     ];
     let chain = if switches.spares_ipv4 { chain } else { chain.with(of_ipv4) };
-    if switches.spares_ipv6 { chain } else { chain.with(of_ipv6) }
+    let chain = if switches.spares_ipv6 { chain } else { chain.with(of_ipv6) };
+    chain.with([strict::entry()])
 }

@@ -59,6 +59,12 @@ impl World {
         network.enable_ipv6 && self.gateway_mode(network, false) != GatewayMode::Isolated
     }
 
+    /// Whether the sandboxes of a network may send from nothing but their own addresses; elsewhere, from
+    /// nothing that is another's.
+    pub fn strictly_guarded(&self, network: &Network) -> bool {
+        network.bridge_options.strict_guard
+    }
+
     /// Whether the published ports of a running sandbox are not translated in a family: its gateway there
     /// is a routed network, and host ports have no meaning.
     pub fn publishes_routed(&self, sandbox: SandboxId, ipv4: bool) -> bool {

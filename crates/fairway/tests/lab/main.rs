@@ -35,5 +35,6 @@ mod routed;
 mod several;
 mod spoof;
 mod stats;
+mod strict;
 mod transitions;
 mod upstream;

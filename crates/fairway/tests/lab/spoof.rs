@@ -9,21 +9,32 @@ use fairway_lab::{Capture, FrameSender, Lab, Place, Question, Server, serve_tcp}
 use crate::harness::{Sandbox, Stage, eventually};
 
 /// A network with an attacker, its victim, and a friend of the victim whom the attacker lies to.
-struct Scene {
-    stage: Stage,
-    attacker: Sandbox,
+pub struct Scene {
+    /// The stage.
+    pub stage: Stage,
+    /// Who lies.
+    pub attacker: Sandbox,
     victim: Sandbox,
     friend: Sandbox,
     _server: Server,
 }
 
 /// A frame, and what it pretends.
-type Lie = (&'static str, Vec<u8>);
+pub type Lie = (&'static str, Vec<u8>);
 
 impl Scene {
     fn new(lab: &Lab, flags: &[&str]) -> Scene {
+        Scene::with(lab, flags, &[])
+    }
+
+    /// On a network with these options.
+    pub fn with(lab: &Lab, flags: &[&str], options: &[(&str, &str)]) -> Scene {
         let stage = Stage::new(lab, flags);
-        stage.create_network("app", |network| network.enable_ipv6 = Some(true)).unwrap();
+        let ask = |network: &mut fairway_api::types::NetworkCreate| {
+            network.enable_ipv6 = Some(true);
+            network.options = options.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        };
+        stage.create_network("app", ask).unwrap();
         let [attacker, victim, friend] =
             ["attacker", "victim", "friend"].map(|name| stage.sandbox(name, &["app"], &[]));
         let server = serve_tcp(&victim, "[::]:80").unwrap();
@@ -32,18 +43,18 @@ impl Scene {
         Scene { stage, attacker, victim, friend, _server: server }
     }
 
-    fn mac(&self, place: &Place) -> Mac {
+    pub fn mac(&self, place: &Place) -> Mac {
         place.mac("eth0").unwrap()
     }
 
-    fn ipv4(&self, sandbox: &Sandbox) -> Ipv4Addr {
+    pub fn ipv4(&self, sandbox: &Sandbox) -> Ipv4Addr {
         match sandbox.address("app") {
             IpAddr::V4(address) => address,
             IpAddr::V6(_) => unreachable!(),
         }
     }
 
-    fn ipv6(&self, sandbox: &Sandbox) -> Ipv6Addr {
+    pub fn ipv6(&self, sandbox: &Sandbox) -> Ipv6Addr {
         match sandbox.address6("app") {
             IpAddr::V6(address) => address,
             IpAddr::V4(_) => unreachable!(),
@@ -51,12 +62,12 @@ impl Scene {
     }
 
     /// From the attacker to its friend.
-    fn honest(&self) -> Ethernet {
+    pub fn honest(&self) -> Ethernet {
         Ethernet { source: self.mac(&self.attacker), destination: self.mac(&self.friend) }
     }
 
     /// A datagram to the friend, for the port by which it is recognised.
-    fn datagram(&self, ethernet: Ethernet, source: IpAddr, port: u16) -> Vec<u8> {
+    pub fn datagram(&self, ethernet: Ethernet, source: IpAddr, port: u16) -> Vec<u8> {
         let to = match source {
             IpAddr::V4(_) => self.friend.address("app"),
             IpAddr::V6(_) => self.friend.address6("app"),
@@ -64,12 +75,12 @@ impl Scene {
         frame::udp(ethernet, SocketAddr::new(source, 1), SocketAddr::new(to, port), b"x").unwrap()
     }
 
-    fn arp(&self, ethernet: Ethernet, operation: ArpOperation, at: Mac, claimed: Ipv4Addr) -> Vec<u8> {
+    pub fn arp(&self, ethernet: Ethernet, operation: ArpOperation, at: Mac, claimed: Ipv4Addr) -> Vec<u8> {
         let told = self.ipv4(&self.friend);
         frame::arp(ethernet, operation, at, claimed, ethernet.destination, told)
     }
 
-    fn advertisement(&self, ethernet: Ethernet, source: Ipv6Addr, claimed: Ipv6Addr) -> Vec<u8> {
+    pub fn advertisement(&self, ethernet: Ethernet, source: Ipv6Addr, claimed: Ipv6Addr) -> Vec<u8> {
         let told = self.ipv6(&self.friend);
         frame::neighbour_advertisement(ethernet, source, told, claimed, ethernet.source).unwrap()
     }
@@ -130,7 +141,7 @@ impl Scene {
     }
 
     /// Sends frames out of the attacker and returns those that came to its friend.
-    fn arrived(&self, frames: &[Lie]) -> Vec<&'static str> {
+    pub fn arrived(&self, frames: &[Lie]) -> Vec<&'static str> {
         // The last one is known to be let through, so that nothing is waited for in vain.
         let last = self.datagram(self.honest(), self.attacker.address("app"), 65_000);
         let caught = Capture::start(&self.friend, "eth0", |_| true).unwrap();
@@ -149,7 +160,7 @@ impl Scene {
     }
 
     /// Who answers the friend at the victim's addresses.
-    fn answers(&self) -> Vec<String> {
+    pub fn answers(&self) -> Vec<String> {
         let targets = [self.victim.address("app"), self.victim.address6("app")];
         let replies = targets.map(|address| {
             let target = SocketAddr::new(address, 80).to_string();
@@ -160,7 +171,7 @@ impl Scene {
     }
 }
 
-fn names(frames: &[Lie]) -> Vec<&'static str> {
+pub fn names(frames: &[Lie]) -> Vec<&'static str> {
     frames.iter().map(|(name, _)| *name).collect()
 }
 
@@ -179,7 +190,7 @@ fn nobody_is_another() {
 #[test]
 fn without_a_firewall_the_same_frames_would_arrive() {
     fairway_lab::run(|lab| {
-        let scene = Scene::new(lab, &["--iptables=false"]);
+        let scene = Scene::new(lab, &["--iptables=false", "--ip6tables=false"]);
         let victim = scene.victim.name();
         assert_eq!(scene.answers(), [victim, victim]);
         let lies = scene.lies();
@@ -262,7 +273,7 @@ fn the_host_takes_no_sandbox_for_its_router() {
 }
 
 /// The checksum of an ICMPv6 packet whose own field is zero (RFC 4443, 2.3).
-fn checksum6(packet: &[u8]) -> u16 {
+pub fn checksum6(packet: &[u8]) -> u16 {
     let length = u32::try_from(packet.len() - 40).unwrap();
     let mut sum = length + 58;
     for pair in packet[8..].chunks(2) {

@@ -61,4 +61,13 @@ impl Maker<'_> {
             }
         }
     }
+
+    /// What else of its own a sandbox may send from, where it may send from nothing that is not.
+    pub(super) fn strict_guard(&mut self, network: &Network, allocation: &Allocation) {
+        if self.world.strictly_guarded(network) {
+            let port = &allocation.host_interface;
+            self.member(ElementKey::strict_port(port));
+            self.member(ElementKey::own(port, allocation.mac.link_local().into()));
+        }
+    }
 }
