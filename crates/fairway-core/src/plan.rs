@@ -4,6 +4,7 @@
 //! that it touched are made anew; the result is the same as making all of them.
 
 mod difference;
+mod enclosed;
 mod file;
 mod fragment;
 mod object;
@@ -15,8 +16,8 @@ use std::collections::BTreeMap;
 pub use difference::Difference;
 pub use fragment::fragment;
 pub use object::{
-    BridgeLink, ElementValue, FileName, Fragment, HostRoute, InsideRoutes, Key, Object, Owner, PortSocket,
-    SetElement, SocketUse, UplinkPort, VethLink,
+    BridgeLink, ElementValue, EnclosedLink, FileName, Fragment, HostRoute, InsideRoutes, Key, MacvlanLink,
+    Object, Owner, PairLink, PortSocket, SetElement, SocketUse, StandInLink, UplinkPort, VethLink,
 };
 
 use crate::world::World;

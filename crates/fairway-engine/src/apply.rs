@@ -37,6 +37,8 @@ impl Engine {
         self.apply_uplinks(difference)?;
         self.apply_routes(difference)?;
         boundary("routes");
+        self.apply_enclosed(difference)?;
+        boundary("enclosed");
         let resolvers = self.visit_sandboxes(difference)?;
         boundary("insides");
         self.apply_files(difference)?;
@@ -78,8 +80,10 @@ impl Engine {
 
     fn apply_bridges(&self, difference: &Difference) -> Result<(), ApplyError> {
         for (_, object) in difference.wanted() {
-            if let Object::Bridge(bridge) = object {
-                self.links(|links| links.apply_bridge(bridge))?;
+            match object {
+                Object::Bridge(bridge) => drop(self.links(|links| links.apply_bridge(bridge))?),
+                Object::StandIn(link) => self.links(|links| links.apply_stand_in(link))?,
+                _ => {}
             }
         }
         Ok(())
@@ -183,6 +187,7 @@ impl Engine {
                         tracing::warn!(%error, "left behind");
                     }
                 }
+                (_, Object::StandIn(link)) => leaving.push((link.name.clone(), Mark::Network(link.network))),
                 (_, Object::Bridge(bridge)) if !kept.contains(&bridge.name) => {
                     leaving.push((bridge.name.clone(), Mark::Network(bridge.network)))
                 }

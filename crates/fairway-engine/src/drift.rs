@@ -14,6 +14,9 @@ fn describe(key: &Key) -> String {
         Key::Route(destination) => format!("the route to {destination}"),
         Key::Uplink(name) => format!("the interface {name} of a LAN"),
         Key::Veth(name) => format!("the interface {name}"),
+        Key::StandIn(name) => format!("the parent {name}"),
+        Key::Macvlan(endpoint) => format!("the macvlan of endpoint {}", endpoint.short()),
+        Key::Pair(network) => format!("the pair of network {}", network.short()),
         Key::Inside(sandbox) => format!("the inside of sandbox {}", sandbox.short()),
         Key::Routes(sandbox) => format!("the default routes of sandbox {}", sandbox.short()),
         Key::Chain(chain) => {

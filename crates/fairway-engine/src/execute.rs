@@ -39,12 +39,13 @@ enum Undo {
     Unpublish,
 }
 
-/// The objects that others rely upon: a veth pair needs its bridge.
+/// The objects that others rely upon: a veth pair needs its bridge, a macvlan its parent.
 fn relied_upon(difference: &Difference) -> Vec<Key> {
     let mut bridges: Vec<Key> = difference
         .wanted()
         .filter_map(|(_, object)| match object {
             Object::Veth(link) => Some(Key::Bridge(link.bridge.clone())),
+            Object::Macvlan(macvlan) => Some(Key::StandIn(macvlan.parent.clone())),
             _ => None,
         })
         .collect();
@@ -74,7 +75,7 @@ impl Engine {
             self.follow_host();
         }
         let command = match command {
-            Command::CreateNetwork(request) => Command::CreateNetwork(self.with_uplink(request)?),
+            Command::CreateNetwork(request) => Command::CreateNetwork(self.with_parent(request)?),
             other => other,
         };
         let _calm = self.calm.read().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -177,7 +178,7 @@ impl Engine {
             (Err(error @ EngineError::Store(_)), None) => Err(error),
             (Err(error), None) => {
                 tracing::error!(%error, "a change could not be carried out as planned; it is tried again");
-                self.heal_soon();
+                self.heal_insides_soon();
                 self.watch_sandbox(&change);
                 self.tell_exit(&change, exit_code);
                 Ok(change)
@@ -205,7 +206,7 @@ impl Engine {
         });
         if let Err(error) = undone {
             tracing::error!(%error, "a change could not be taken back as planned; it is tried again");
-            self.heal_soon();
+            self.heal_insides_soon();
         }
     }
 

@@ -34,7 +34,8 @@ impl Engine {
     pub(crate) fn heal(&self) -> Result<(), EngineError> {
         let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);
         let wanted = self.wanted();
-        let found = self.observe(&wanted, &Depth::Host)?;
+        let depth = if self.ends.take_insides() { Depth::Enclosed } else { Depth::Host };
+        let found = self.observe(&wanted, &depth)?;
         let mut difference = Difference::between(found, wanted);
         if !difference.is_empty() {
             self.leave_out_ended(&mut difference);
@@ -105,6 +106,7 @@ fn parts(difference: Difference) -> Vec<Difference> {
     let mut sandboxes = std::collections::BTreeMap::<u64, Difference>::new();
     let whose = |object: &Object| match object {
         Object::Veth(link) => Some(link.namespace.inode),
+        Object::Macvlan(macvlan) => Some(macvlan.link.namespace.inode),
         Object::Inside(namespace, _) => Some(namespace.inode),
         Object::Routes(routes) => Some(routes.namespace.inode),
         _ => None,
@@ -116,7 +118,9 @@ fn parts(difference: Difference) -> Vec<Difference> {
             (Some(inode), _) => {
                 sandboxes.entry(inode).or_default().new.insert(key, object);
             }
-            (None, Object::Bridge(_) | Object::Sysctl(_)) => bridges.push(part(key, object)),
+            (None, Object::Bridge(_) | Object::StandIn(_) | Object::Sysctl(_)) => {
+                bridges.push(part(key, object))
+            }
             (None, _) => parts.push(part(key, object)),
         }
     }

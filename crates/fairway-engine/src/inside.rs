@@ -3,12 +3,36 @@
 
 use std::net::IpAddr;
 
-use fairway_core::plan::{InsideRoutes, VethLink};
+use fairway_core::model::MacAddress;
+use fairway_core::plan::{EnclosedLink, InsideRoutes, VethLink};
 use fairway_kernel::route::InsideState;
+use ipnet::IpNet;
 
-/// What of a link's inside is other than it was made, in words.
-pub(crate) fn differences(wanted: &VethLink, inside: &InsideState) -> Vec<String> {
-    let name = &wanted.interface;
+/// How an interface of a sandbox is to be.
+pub(crate) struct Interface<'a> {
+    name: &'a str,
+    mac: Option<MacAddress>,
+    mtu: Option<u32>,
+    addresses: &'a [IpNet],
+}
+
+impl<'a> From<&'a VethLink> for Interface<'a> {
+    fn from(link: &'a VethLink) -> Self {
+        let VethLink { interface, mac, mtu, addresses, .. } = link;
+        Self { name: interface, mac: Some(*mac), mtu: Some(*mtu), addresses }
+    }
+}
+
+impl<'a> From<&'a EnclosedLink> for Interface<'a> {
+    fn from(link: &'a EnclosedLink) -> Self {
+        let EnclosedLink { interface, mac, mtu, addresses, .. } = link;
+        Self { name: interface, mac: *mac, mtu: *mtu, addresses }
+    }
+}
+
+/// What of an interface is other than it was made, in words.
+pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &InsideState) -> Vec<String> {
+    let Interface { name, mac, mtu, addresses } = wanted.into();
     let Some(link) = inside.links.iter().find(|link| link.name == *name) else {
         return vec![format!("{name} is gone")];
     };
@@ -16,13 +40,13 @@ pub(crate) fn differences(wanted: &VethLink, inside: &InsideState) -> Vec<String
     if !link.up {
         found.push(format!("{name} is down"));
     }
-    if link.mac != Some(wanted.mac) {
-        found.push(format!("{name} has another MAC address than {}", wanted.mac));
+    if let Some(mac) = mac.filter(|mac| link.mac != Some(*mac)) {
+        found.push(format!("{name} has another MAC address than {mac}"));
     }
-    if link.mtu != wanted.mtu {
+    if mtu.is_some_and(|mtu| link.mtu != mtu) {
         found.push(format!("{name} has the MTU {}", link.mtu));
     }
-    for address in &wanted.addresses {
+    for address in addresses {
         let has =
             inside.addresses.iter().any(|found| found.interface == link.index && found.address == *address);
         if !has {

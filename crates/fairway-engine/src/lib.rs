@@ -11,6 +11,7 @@ mod apply;
 mod beside;
 mod boundary;
 mod drift;
+mod enclosed;
 mod ended;
 mod engine;
 mod error;

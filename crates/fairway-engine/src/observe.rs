@@ -13,6 +13,7 @@ use fairway_kernel::{namespace, sysctl};
 use fairway_relay::table::Record;
 
 use crate::apply::relay_record;
+use crate::enclosed::Seen;
 use crate::{ApplyError, Engine};
 
 /// How closely to look.
@@ -20,6 +21,8 @@ pub(crate) enum Depth<'a> {
     /// At what the host can see. What the relay was told and what is inside sandboxes is taken as
     /// it was left.
     Host,
+    /// At that, and whether sandboxes have the links that no end on the host tells of.
+    Enclosed,
     /// At everything, as after a crash; with what the relay says that it knows.
     All(&'a [Record]),
 }
@@ -27,7 +30,7 @@ pub(crate) enum Depth<'a> {
 /// Where an observation puts what it finds.
 pub(crate) struct Observation<'a> {
     pub(crate) wanted: &'a Fragment,
-    found: Fragment,
+    pub(crate) found: Fragment,
 }
 
 impl Observation<'_> {
@@ -60,8 +63,15 @@ impl Engine {
         self.observe_files(&mut observation);
         self.observe_sockets(&mut observation);
         match depth {
-            Depth::Host => observe_as_left(&mut observation, self),
-            Depth::All(known) => self.observe_all(&mut observation, known),
+            Depth::Host => {
+                self.enclosed_as_left(&mut observation);
+                observe_as_left(&mut observation, self);
+            }
+            Depth::Enclosed => {
+                self.observe_enclosed(&mut observation)?;
+                observe_as_left(&mut observation, self);
+            }
+            Depth::All(known) => self.observe_all(&mut observation, known)?,
         }
         Ok(observation.found)
     }
@@ -73,6 +83,11 @@ impl Engine {
             links.iter().map(|link| (link.index, link.name.as_str())).collect();
         for link in &links {
             match link.mark() {
+                Some(Mark::Network(network)) if crate::enclosed::waits(observation.wanted, network, link) => {
+                }
+                Some(Mark::Network(_)) if crate::enclosed::stands_in(observation.wanted, link) => {
+                    observation.as_wanted(&Key::StandIn(link.name.clone()));
+                }
                 Some(Mark::Network(network)) => {
                     let key = Key::Bridge(link.name.clone());
                     match observation.wanted.get(&key) {
@@ -167,7 +182,8 @@ impl Engine {
         }
     }
 
-    fn observe_all(&self, observation: &mut Observation<'_>, known: &[Record]) {
+    fn observe_all(&self, observation: &mut Observation<'_>, known: &[Record]) -> Result<(), ApplyError> {
+        let mut seen = Seen::nothing_of(observation.wanted);
         let known: BTreeMap<_, _> = known.iter().map(|record| (record.key(), record)).collect();
         let mut told = BTreeSet::new();
         for (key, object) in observation.wanted {
@@ -203,10 +219,13 @@ impl Engine {
             match inside {
                 Ok(inside) => {
                     self.observe_sandbox(observation, sandbox, &namespace, resolver, &inside);
+                    seen.look(observation, sandbox, &namespace, &inside);
                 }
                 Err(error) => tracing::warn!(%error, "a sandbox cannot be looked into"),
             }
         }
+        self.look_into_forgotten(observation, &mut seen);
+        self.judge_enclosed(observation, &seen)
     }
 
     /// Compares the inside of one sandbox with what is wanted there.
@@ -274,6 +293,7 @@ fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
         .filter(|(key, _)| !observation.found.contains_key(*key))
         .filter_map(|(_, object)| match object {
             Object::Veth(link) => Some(link.namespace.inode),
+            Object::Macvlan(macvlan) => Some(macvlan.link.namespace.inode),
             _ => None,
         })
         .collect();

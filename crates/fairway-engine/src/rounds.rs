@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use fairway_core::model::{Namespace, SandboxId};
-use fairway_core::plan::{InsideRoutes, Key, Object, Owner, VethLink};
+use fairway_core::plan::{EnclosedLink, InsideRoutes, Key, Object, Owner, VethLink};
 use fairway_kernel::namespace;
 use fairway_kernel::route::{InsideState, observe_inside};
 
@@ -28,13 +28,17 @@ pub(crate) struct Rounds {
 struct Wanted {
     namespace: Namespace,
     links: Vec<VethLink>,
+    /// Those that no end on the host tells of, and whose parents are there.
+    enclosed: Vec<EnclosedLink>,
     routes: Option<InsideRoutes>,
 }
 
 impl Wanted {
     fn differences(&self, found: &InsideState) -> Vec<String> {
         let links = self.links.iter().flat_map(|link| inside::differences(link, found));
-        let mut differences: Vec<String> = links.collect();
+        let there = self.enclosed.iter().filter(|link| crate::enclosed::find(link, found).is_some());
+        let enclosed = there.flat_map(|link| inside::differences(link, found));
+        let mut differences: Vec<String> = links.chain(enclosed).collect();
         if self.routes.as_ref().is_some_and(|routes| !inside::has_routes(routes, found)) {
             differences.push("the default routes are others".to_owned());
         }
@@ -91,6 +95,10 @@ impl Engine {
         let wanted = self.wanted_inside(id)?;
         let handle = namespace::open(&wanted.namespace).ok()?;
         let found = observe_inside(&self.workers, &handle).ok()?;
+        if wanted.enclosed.iter().any(|link| crate::enclosed::find(link, &found).is_none()) {
+            // Nobody else would notice: it may have gone with the end in another sandbox.
+            self.heal_insides_soon();
+        }
         Some(wanted.differences(&found))
     }
 
@@ -103,11 +111,17 @@ impl Engine {
             _ => None,
         };
         let endpoints = state.world.endpoints_of_sandbox(id).into_iter();
-        let fragments = endpoints.filter_map(|endpoint| state.plan.get(&Owner::Endpoint(endpoint.id)));
-        let links = fragments.flat_map(|fragment| fragment.values()).filter_map(|object| match object {
-            Object::Veth(link) => Some(link.clone()),
-            _ => None,
-        });
-        Some(Wanted { namespace: namespace.clone(), links: links.collect(), routes })
+        let owners = endpoints.flat_map(|it| [Owner::Endpoint(it.id), Owner::Network(it.network)]);
+        let objects =
+            owners.filter_map(|owner| state.plan.get(&owner)).flat_map(|fragment| fragment.values());
+        let (mut links, mut enclosed) = (Vec::new(), Vec::new());
+        for object in objects {
+            match object {
+                Object::Veth(link) => links.push(link.clone()),
+                Object::Macvlan(macvlan) if self.ends.awaits(&macvlan.parent) => {}
+                _ => enclosed.extend(object.enclosed().iter().filter(|link| link.sandbox == id).cloned()),
+            }
+        }
+        Some(Wanted { namespace: namespace.clone(), links, enclosed, routes })
     }
 }

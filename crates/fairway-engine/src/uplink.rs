@@ -4,22 +4,21 @@
 //! give back what nobody wants any more: killed between any two steps, the next daemon does what is left.
 
 use fairway_core::plan::{Difference, Fragment, Key, Object, UplinkPort};
-use fairway_core::world::CreateNetwork;
+use fairway_core::world::{CreateNetwork, PARENT_OPTION};
 use fairway_kernel::route::{self, Address, Link};
 
 use crate::boundary::boundary;
 use crate::observe::Observation;
 use crate::{ApplyError, Engine};
 
-/// The driver and the option of networks that take an interface over.
-const DRIVER: &str = "lan";
-const PARENT: &str = "parent";
-
 impl Engine {
     /// Adds to what is asked how the interface is that it names.
-    pub(crate) fn with_uplink(&self, mut request: CreateNetwork) -> Result<CreateNetwork, ApplyError> {
-        if let Some(parent) = request.options.get(PARENT).filter(|_| request.driver == DRIVER) {
-            request.uplink = self.links(|links| links.uplink(parent))?.map(Box::new);
+    pub(crate) fn with_parent(&self, mut request: CreateNetwork) -> Result<CreateNetwork, ApplyError> {
+        let Some(parent) = request.options.get(PARENT_OPTION) else { return Ok(request) };
+        match request.driver.as_str() {
+            "lan" => request.uplink = self.links(|links| links.uplink(parent))?.map(Box::new),
+            "macvlan" => request.parent = self.links(|links| links.as_parent(parent))?,
+            _ => {}
         }
         Ok(request)
     }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use fairway_core::model::{Namespace, Protocol, SandboxId};
-use fairway_core::plan::{Difference, InsideRoutes, Key, Object, VethLink};
+use fairway_core::plan::{Difference, EnclosedLink, InsideRoutes, Key, Object, VethLink};
 use fairway_core::ruleset::Family;
 use fairway_core::ruleset::resolver::{ADDRESS, TABLE, resolver_table};
 use fairway_kernel::namespace::{self, Handle};
@@ -28,6 +28,8 @@ pub(crate) struct Visit {
     namespace: Namespace,
     /// Links to make, each with an end inside.
     links: Vec<VethLink>,
+    /// Links that are made, to be filled.
+    enclosed: Vec<EnclosedLink>,
     routes: Option<InsideRoutes>,
     /// Loopback is to be switched on.
     loopback: bool,
@@ -41,6 +43,9 @@ impl Visit {
         let mut visits: BTreeMap<(u64, u64), Self> = BTreeMap::new();
         for (key, object) in difference.wanted() {
             let fresh = difference.new.contains_key(key);
+            for link in object.enclosed() {
+                visit(&mut visits, &link.namespace).enclosed.push(link.clone());
+            }
             match (key, object) {
                 (_, Object::Veth(link)) => visit(&mut visits, &link.namespace).links.push(link.clone()),
                 (_, Object::Routes(routes)) => {
@@ -77,6 +82,7 @@ fn visit<'a>(visits: &'a mut BTreeMap<(u64, u64), Visit>, namespace: &Namespace)
     visits.entry((namespace.device, namespace.inode)).or_insert_with(|| Visit {
         namespace: namespace.clone(),
         links: Vec::new(),
+        enclosed: Vec::new(),
         routes: None,
         loopback: false,
         resolver: None,
@@ -181,7 +187,8 @@ impl Engine {
         pairs: Vec<(VethLink, VethPair)>,
     ) -> Result<Option<ResolverSockets>, Inside> {
         let resolver = visit.resolver.map(|(_, wanted)| wanted);
-        let work = InsideWork { loopback: visit.loopback, pairs, routes: visit.routes.clone() };
+        let (loopback, enclosed, routes) = (visit.loopback, visit.enclosed.clone(), visit.routes.clone());
+        let work = InsideWork { loopback, pairs, enclosed, routes };
         let inside = move || -> Result<Option<ResolverSockets>, Inside> {
             let links = Links::open().map_err(Inside::Route)?;
             links.apply_inside(&work).map_err(Inside::Route)?;

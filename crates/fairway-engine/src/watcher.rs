@@ -1,6 +1,6 @@
 //! Noticing: sandboxes that end, links and tables that others change, settings that nobody tells of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -40,6 +40,10 @@ pub(crate) struct Ends {
     watch: Watch<SandboxId>,
     /// Set when something is to be mended.
     heal: AtomicBool,
+    /// Set when the links that no end on the host tells of are to be looked at, too.
+    insides: AtomicBool,
+    /// Parents of macvlans that are gone.
+    awaited: Mutex<BTreeSet<String>>,
     /// Set when something could not be made.
     unfinished: AtomicBool,
     /// Set when links, addresses or routes of others on the host may have changed.
@@ -55,6 +59,8 @@ impl Ends {
         Ok(Self {
             watch,
             heal: AtomicBool::new(false),
+            insides: AtomicBool::new(false),
+            awaited: Mutex::default(),
             unfinished: AtomicBool::new(false),
             host: AtomicBool::new(false),
             beside: AtomicBool::new(false),
@@ -80,6 +86,26 @@ impl Ends {
     /// Keeps others from beginning or ending to watch while one finds out which of the two it is to be.
     pub fn alone(&self) -> MutexGuard<'_, ()> {
         self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the links that no end on the host tells of are to be looked at, this once.
+    pub fn take_insides(&self) -> bool {
+        self.insides.swap(false, Ordering::AcqRel)
+    }
+
+    /// Remembers that a parent of macvlans is gone; whether that is news.
+    pub fn await_parent(&self, name: &str) -> bool {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
+
+    /// Whether a parent of macvlans is gone.
+    pub fn awaits(&self, name: &str) -> bool {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// A link is there; whether it was a parent that was gone.
+    pub fn returned(&self, name: &str) -> bool {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
     }
 
     /// Has what could not be made tried again later.
@@ -136,6 +162,12 @@ impl Engine {
         self.ends.watch.waker().wake();
     }
 
+    /// As [`Self::heal_soon`], and inside sandboxes too.
+    pub(crate) fn heal_insides_soon(&self) {
+        self.ends.insides.store(true, Ordering::Release);
+        self.heal_soon();
+    }
+
     /// Whether an event tells of something of ours that somebody else changed. Our own changes are
     /// decided before they are made, so that they never look so.
     fn is_drift(&self, event: &Event) -> bool {
@@ -145,7 +177,10 @@ impl Engine {
                 Some(Mark::Endpoint(id)) => (Owner::Endpoint(id), Key::Veth(link.name.clone())),
                 None => return false,
             };
-            self.state().plan.get(&owner).is_some_and(|fragment| fragment.contains_key(&key))
+            let stand_in = Key::StandIn(link.name.clone());
+            let planned =
+                |key| self.state().plan.get(&owner).is_some_and(|fragment| fragment.contains_key(key));
+            planned(&key) || planned(&stand_in)
         };
         match event {
             Event::Link(link) if link.mark().is_none() && self.is_uplink_loose(link) => true,
@@ -184,7 +219,10 @@ impl Engine {
                 Some(Object::Bridge(bridge)) => {
                     !link.up || link.mtu != bridge.mtu || link.mac != Some(bridge.mac)
                 }
-                _ => false,
+                _ => match object(Owner::Network(id), Key::StandIn(link.name.clone())) {
+                    Some(Object::StandIn(_)) => !link.up,
+                    _ => false,
+                },
             },
             Some(Mark::Endpoint(id)) => match object(Owner::Endpoint(id), Key::Veth(link.name.clone())) {
                 Some(Object::Veth(veth)) => {
@@ -318,6 +356,9 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
             Ok(events) => {
                 if events.iter().any(host_facts::concerns) {
                     engine.ends.host.store(true, Ordering::Release);
+                }
+                for _ in events.iter().filter(|event| engine.bears_on_insides(event)) {
+                    engine.heal_insides_soon();
                 }
                 events.iter().any(|event| engine.is_drift(event))
             }

@@ -63,8 +63,12 @@ fn main() -> Result<(), Failure> {
         let begun = Instant::now();
         let pair = links.apply_veth(&veth, &namespace)?;
         let middle = Instant::now();
-        let work =
-            InsideWork { loopback: true, pairs: vec![(veth.clone(), pair.clone())], routes: Some(routes) };
+        let work = InsideWork {
+            loopback: true,
+            pairs: vec![(veth.clone(), pair.clone())],
+            routes: Some(routes),
+            ..InsideWork::default()
+        };
         work.run(&workers, &namespace)?;
         let worked = Instant::now();
         links.settle(&veth, &pair)?;

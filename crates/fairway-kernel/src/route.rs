@@ -1,11 +1,13 @@
 //! Links, addresses and routes, by rtnetlink(7): those of Plans made real, and what is there.
 
 mod bridge;
+mod enclosed;
 mod inside;
 mod message;
 mod observe;
 mod peer;
 mod retire;
+mod stand_in;
 mod traffic;
 mod uplink;
 mod veth;
@@ -13,7 +15,7 @@ mod veth;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use fairway_core::model::{EndpointId, NetworkId};
+use fairway_core::model::{EndpointId, MacvlanMode, NetworkId};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -85,6 +87,24 @@ pub enum Error {
     /// A network is to be on a bridge of the user's own, and there is none of that name.
     #[error("there is no bridge {0} of your own: make it (ip link add {0} type bridge)")]
     NoBridge(String),
+    /// A link does not carry a macvlan.
+    #[error(
+        "the kernel makes no macvlan in the mode {mode} on {parent} ({errno}): it is a port of something, or carries \
+         another macvlan that one of the two cannot be beside"
+    )]
+    Parent {
+        /// The link of the host.
+        parent: String,
+        /// The mode.
+        mode: MacvlanMode,
+        /// The reason: `EBUSY` or `EINVAL`.
+        errno: Errno,
+    },
+    /// There is no kind of link that leads nowhere.
+    #[error(
+        "this kernel has neither dummy nor ifb links for {0} to be one: load the module dummy, or name a parent (-o parent=...)"
+    )]
+    NoStandIn(String),
     /// The kernel left something out of its answer.
     #[error("the kernel did not describe the interface {0}")]
     Undescribed(String),
@@ -104,9 +124,9 @@ impl Error {
 /// Our mark: the alias of a link (`IFLA_IFALIAS`), shown by `ip link`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
-    /// A bridge.
+    /// A bridge, or the end of a pair that waits for its sandbox.
     Network(NetworkId),
-    /// The host's end of a veth pair.
+    /// The host's end of a veth pair, or the interface of a sandbox that has none.
     Endpoint(EndpointId),
 }
 

@@ -53,6 +53,7 @@ pub fn network(request: NetworkCreate) -> Result<(CreateNetwork, Vec<String>), F
         options: request.options,
         labels: request.labels,
         uplink: None,
+        parent: None,
     };
     Ok((create, warnings))
 }

@@ -58,7 +58,10 @@ pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
         let name = sandbox.name.clone();
         (sandbox.id.to_string(), NetworkContainer { name, ..NetworkContainer::default() })
     });
-    let containers = if network.driver.has_bridge() { with_endpoint.collect() } else { without.collect() };
+    let containers = match network.driver {
+        Driver::Host | Driver::Null => without.collect(),
+        _ => with_endpoint.collect(),
+    };
     let subnets = network.subnets.iter().map(|subnet| {
         (subnet.subnet.to_string(), fullness(network, subnet, world.endpoints_of_network(network.id)))
     });

@@ -39,6 +39,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         mtu: None,
         host_binding: None,
         adopted: None,
+        macvlan: None,
         peers: Vec::new(),
         alias_answer: Default::default(),
         uplink: None,

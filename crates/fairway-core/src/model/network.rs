@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeOptions, GatewayMode, Held, NetworkId, Peer, Uplink};
+use super::{BridgeOptions, GatewayMode, Held, Macvlan, MacvlanMode, NetworkId, Peer, Uplink};
 
 /// How a network is made of kernel objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub enum Driver {
     Routed,
     /// A bridge that takes over an interface of the host, so that sandboxes are on its LAN.
     Lan,
+    /// Links of their own upon a link of the host, one a sandbox.
+    Macvlan,
+    /// A pair of interfaces, one in each of two sandboxes, and nothing else.
+    Ptp,
 }
 
 impl Driver {
@@ -40,6 +44,8 @@ impl fmt::Display for Driver {
             Self::Null => "null",
             Self::Routed => "routed",
             Self::Lan => "lan",
+            Self::Macvlan => "macvlan",
+            Self::Ptp => "ptp",
         })
     }
 }
@@ -49,7 +55,8 @@ impl fmt::Display for Driver {
 pub struct Subnet {
     /// The subnet, its host bits zero.
     pub subnet: IpNet,
-    /// The gateway: the bridge's own address.
+    /// The gateway: the bridge's own address, or with the driver `macvlan` that of a router out
+    /// there. It means nothing on pairs.
     pub gateway: IpAddr,
     /// Addresses are given automatically from here only.
     pub ip_range: Option<IpNet>,
@@ -85,7 +92,7 @@ pub struct Network {
     pub driver: Driver,
     /// Whether it was there from the start (`bridge`, `host`, `none`).
     pub predefined: bool,
-    /// The bridge's interface name; empty for `host` and `none`.
+    /// The name of the bridge of ours; empty where there is none.
     pub bridge: String,
     /// Whether endpoints get IPv4 addresses.
     pub enable_ipv4: bool,
@@ -123,6 +130,9 @@ pub struct Network {
     /// Addresses of a LAN that somebody there was seen to have.
     #[serde(default)]
     pub held: BTreeMap<IpAddr, Held>,
+    /// What the driver `macvlan` knows; none for the others.
+    #[serde(default)]
+    pub macvlan: Option<Macvlan>,
     /// The driver options as they were given.
     pub options: BTreeMap<String, String>,
     /// The labels as they were given.
@@ -147,12 +157,21 @@ impl Network {
 
     /// Whether nobody else can have the gateway address of one of its subnets. It is free where no
     /// gateway has a use: as in Docker, on isolated networks, and on internal ones whose bridge has no
-    /// IPv4 address; unless the user named it.
+    /// IPv4 address, unless the user named it; and on pairs.
     pub fn reserves_gateway(&self, subnet: &Subnet) -> bool {
         let ipv4 = subnet.subnet.addr().is_ipv4();
         let isolated = self.bridge_options.gateway_mode(ipv4) == GatewayMode::Isolated;
         let nobodys = isolated || (ipv4 && self.bridge_options.inhibit_ipv4 && self.internal);
-        !nobodys || subnet.gateway_chosen
+        self.driver != Driver::Ptp && (!nobodys || subnet.gateway_chosen)
+    }
+
+    /// How many endpoints there can be, where that is limited.
+    pub fn most_endpoints(&self) -> Option<usize> {
+        match (self.driver, &self.macvlan) {
+            (Driver::Ptp, _) => Some(2),
+            (_, Some(macvlan)) if macvlan.mode == MacvlanMode::Passthru => Some(1),
+            _ => None,
+        }
     }
 
     /// Whether it was made by a user, and so resolves names.

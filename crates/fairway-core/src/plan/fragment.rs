@@ -16,8 +16,8 @@ use super::object::{
 };
 use crate::ipam;
 use crate::model::{
-    AliasAnswer, Allocation, Backend, Endpoint, EndpointId, MacAddress, Network, NetworkId, NetworkMode,
-    Publication, Sandbox, SandboxId, Subnet,
+    AliasAnswer, Allocation, Backend, Driver, Endpoint, EndpointId, MacAddress, Network, NetworkId,
+    NetworkMode, Publication, Sandbox, SandboxId, Subnet,
 };
 use crate::names::{NameRecord, NameView, Upstreams};
 use crate::policy::{ElementKey, RulesetSwitches, SetName};
@@ -65,13 +65,13 @@ fn bridge_mac(network: &Network) -> MacAddress {
 
 /// The fragment in the making. Functions return none as soon as they find that there is nothing
 /// (more) to say.
-struct Maker<'a> {
-    world: &'a World,
+pub(super) struct Maker<'a> {
+    pub(super) world: &'a World,
     objects: Fragment,
 }
 
 impl Maker<'_> {
-    fn add(&mut self, key: Key, object: Object) {
+    pub(super) fn add(&mut self, key: Key, object: Object) {
         self.objects.insert(key, object);
     }
 
@@ -134,7 +134,13 @@ impl Maker<'_> {
     }
 
     fn network(&mut self, id: NetworkId) -> Option<()> {
-        let network = self.world.network(id).filter(|network| network.driver.has_bridge())?;
+        let network = self.world.network(id)?;
+        match network.driver {
+            Driver::Bridge | Driver::Routed | Driver::Lan => {}
+            Driver::Macvlan => return self.stand_in(network),
+            Driver::Ptp => return self.pair(network),
+            Driver::Host | Driver::Null => return None,
+        }
         if let Some(uplink) = &network.uplink {
             self.lan(network, uplink);
             return Some(());
@@ -262,6 +268,13 @@ impl Maker<'_> {
         let sandbox = self.world.sandbox(endpoint.sandbox)?;
         let settings = self.world.settings();
         let (allocation, namespace) = (endpoint.allocation.as_ref()?, sandbox.namespace()?);
+        if network.user_defined() {
+            let record = name_record(endpoint, network, sandbox, allocation);
+            self.add(Key::Names(id), Object::Names(record));
+        }
+        if !network.driver.has_bridge() {
+            return self.macvlan(network, endpoint, sandbox);
+        }
         let addresses = allocation.addresses().filter_map(|address| {
             let subnet = network.subnet_for(address)?;
             IpNet::new(address, subnet.subnet.prefix_len()).ok()
@@ -282,10 +295,6 @@ impl Maker<'_> {
         self.strict_guard(network, allocation);
         if !self.world.icc(network) {
             self.member(ElementKey::isolated_port(&allocation.host_interface));
-        }
-        if network.user_defined() {
-            let record = name_record(endpoint, network, sandbox, allocation);
-            self.add(Key::Names(id), Object::Names(record));
         }
         Some(())
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{EndpointId, MacAddress, Namespace, NetworkId, Protocol, SandboxId, Uplink};
+use crate::model::{EndpointId, MacAddress, MacvlanMode, Namespace, NetworkId, Protocol, SandboxId, Uplink};
 use crate::names::{NameRecord, NameView};
 use crate::policy::iptables::{Place, RuleChain};
 use crate::policy::{RulesetSwitches, SetName};
@@ -98,6 +98,59 @@ pub struct HostRoute {
     pub gateway: IpAddr,
 }
 
+/// An interface of a sandbox that has no end on the host. It bears our mark itself, inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnclosedLink {
+    /// The sandbox.
+    pub sandbox: SandboxId,
+    /// The endpoint, written into the link's alias as our mark.
+    pub endpoint: EndpointId,
+    /// The sandbox's namespace.
+    pub namespace: Namespace,
+    /// Its name there (`eth0`).
+    pub interface: String,
+    /// Its hardware address; none where it has that of the link below it.
+    pub mac: Option<MacAddress>,
+    /// The largest packet in bytes; none for as much as the link below it takes.
+    pub mtu: Option<u32>,
+    /// Its addresses with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+}
+
+/// A macvlan in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MacvlanLink {
+    /// The sandbox's interface.
+    pub link: EnclosedLink,
+    /// The link of the host that it stands upon. It waits for one that is not there.
+    pub parent: String,
+    /// Which frames pass between it and others on the same parent.
+    pub mode: MacvlanMode,
+}
+
+/// A link of the host that leads nowhere, for macvlans to stand upon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandInLink {
+    /// Its interface name.
+    pub name: String,
+    /// The network, written into the link's alias as our mark.
+    pub network: NetworkId,
+    /// The largest packet in bytes; none for the kernel's choice.
+    pub mtu: Option<u32>,
+}
+
+/// A veth pair with an end in each of two sandboxes; or in one, and then the other end waits on
+/// the host, switched off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairLink {
+    /// The network, written into the alias of the end that waits as our mark.
+    pub network: NetworkId,
+    /// The interface name of the end that waits, when there is one.
+    pub waiting: String,
+    /// The ends in sandboxes: one or two.
+    pub ends: Vec<EnclosedLink>,
+}
+
 /// The default routes in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InsideRoutes {
@@ -174,6 +227,12 @@ pub enum Key {
     Uplink(String),
     /// A veth pair, by the name of the host's end.
     Veth(String),
+    /// A link for macvlans to stand upon, by interface name.
+    StandIn(String),
+    /// A macvlan, by the endpoint.
+    Macvlan(EndpointId),
+    /// The pair of a network.
+    Pair(NetworkId),
     /// The loopback interface and resolver rewrite in a sandbox's namespace.
     Inside(SandboxId),
     /// The default routes in a sandbox.
@@ -211,6 +270,12 @@ pub enum Object {
     Uplink(UplinkPort),
     /// A veth pair.
     Veth(VethLink),
+    /// A link for macvlans to stand upon.
+    StandIn(StandInLink),
+    /// A macvlan.
+    Macvlan(MacvlanLink),
+    /// A pair of two sandboxes.
+    Pair(PairLink),
     /// A namespace in which loopback is up; with a resolver at 127.0.0.11 if so.
     Inside(Namespace, bool),
     /// Default routes.
@@ -231,6 +296,17 @@ pub enum Object {
     View(NameView),
     /// Servers.
     HostServers(Vec<IpAddr>),
+}
+
+impl Object {
+    /// The interfaces of sandboxes without an end on the host that the object consists of.
+    pub fn enclosed(&self) -> &[EnclosedLink] {
+        match self {
+            Self::Macvlan(macvlan) => std::slice::from_ref(&macvlan.link),
+            Self::Pair(pair) => &pair.ends,
+            _ => &[],
+        }
+    }
 }
 
 /// The objects of one owner.

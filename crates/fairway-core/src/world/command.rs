@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::model::{
-    EndpointRequest, HostFacts, MacAddress, Namespace, ProcessIdentity, PublishRequest, SandboxKind,
-    SandboxOptions, Settings, UnpublishRequest, Uplink,
+    EndpointRequest, HostFacts, MacAddress, Namespace, ParentFacts, ProcessIdentity, PublishRequest,
+    SandboxKind, SandboxOptions, Settings, UnpublishRequest, Uplink,
 };
 
 /// One subnet of a network that is to be created: Docker's `IPAM.Config` entry, as text was parsed.
@@ -43,8 +43,11 @@ pub struct CreateNetwork {
     pub options: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
-    /// The interface that the option `parent` names, as it is now; none if there is none of that name.
+    /// The interface that the option `parent` of a lan network names, as it is now; none if there is none of that
+    /// name.
     pub uplink: Option<Box<Uplink>>,
+    /// What was seen of the link that the option `parent` of a macvlan network names; none likewise.
+    pub parent: Option<ParentFacts>,
 }
 
 /// The network that a sandbox is created for.

@@ -29,6 +29,7 @@ pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) ->
         alias_answer: Default::default(),
         uplink: None,
         held: BTreeMap::new(),
+        macvlan: None,
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
     }

@@ -92,7 +92,7 @@ impl World {
         draw: &mut Draw,
     ) -> Result<Subnet, Refusal> {
         let bridge = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
-        let mut taken = self.taken_subnets();
+        let mut taken = self.taken_subnets(None);
         taken.retain(|(_, holder)| holder != DEFAULT);
         let mut settings = settings.clone();
         if let Some(adopted) = adopted {

@@ -7,8 +7,8 @@ use super::{Change, RecordKey, Refusal, World};
 use crate::Draw;
 use crate::model::parse;
 use crate::model::{
-    Allocation, Driver, Endpoint, EndpointOptions, EndpointRequest, MacAddress, Network, NetworkId,
-    NetworkMode, Sandbox, SandboxId, Subnet,
+    Allocation, Driver, Endpoint, EndpointOptions, EndpointRequest, MacAddress, Macvlan, MacvlanMode,
+    Network, NetworkId, NetworkMode, Sandbox, SandboxId, Subnet,
 };
 use crate::plan::Owner;
 
@@ -77,6 +77,12 @@ impl World {
         }
         let links = request.links.iter().map(|(_, alias)| alias);
         request.aliases.iter().chain(links).try_for_each(|alias| parse::alias(alias).map(drop))?;
+        if let (Some(mac), Some(Macvlan { mode: MacvlanMode::Passthru, parent, .. })) =
+            (request.mac, &network.macvlan)
+        {
+            let (network, parent) = (network.name.clone(), parent.clone());
+            return Err(Refusal::MacOfParent { mac, network, parent });
+        }
         addresses.into_iter().flatten().try_for_each(|address| self.check_address(network, address))
     }
 
@@ -187,7 +193,11 @@ impl World {
             true => None,
             false => given(endpoint.request.ipv6.map(IpAddr::V6), network.ipv6())?,
         };
-        let mac = self.mac_for(endpoint, ipv4, draw)?;
+        let of_parent = network.macvlan.as_ref().and_then(|macvlan| macvlan.mac);
+        let mac = match of_parent {
+            Some(mac) => mac,
+            None => self.mac_for(endpoint, ipv4, draw)?,
+        };
         // Drawn anew at each start: the link of the last one may still be leaving.
         let digits = &draw.endpoint_id().to_string()[..HOST_INTERFACE_DIGITS];
         Ok(Allocation {
@@ -204,7 +214,36 @@ impl World {
             (_, Driver::Host) => Err(Refusal::HostMode),
             (NetworkMode::Host | NetworkMode::Shared(_), _) => Err(Refusal::SharedNamespace),
             (NetworkMode::None, _) | (_, Driver::Null) => Err(Refusal::NoneMode),
-            (NetworkMode::Private, Driver::Bridge | Driver::Routed | Driver::Lan) => Ok(()),
+            (NetworkMode::Private, _) => self.check_room(network),
+        }
+    }
+
+    /// Refuses one endpoint more than a network can have.
+    pub(super) fn check_room(&self, network: &Network) -> Result<(), Refusal> {
+        let Some(most) = network.most_endpoints() else { return Ok(()) };
+        let mut endpoints: Vec<_> = self.endpoints_of_network(network.id).collect();
+        if endpoints.len() < most {
+            return Ok(());
+        }
+        endpoints.sort_by_key(|endpoint| endpoint.order);
+        let sandboxes = endpoints.iter().filter_map(|endpoint| self.sandboxes.get(&endpoint.sandbox));
+        let holders: Vec<_> = sandboxes.map(|sandbox| sandbox.name.clone()).collect();
+        Err(Refusal::NetworkFull {
+            network: network.name.clone(),
+            limit: match network.driver {
+                Driver::Ptp => "the driver ptp joins two containers at most",
+                _ => "in the mode passthru it takes one container",
+            },
+            holders: holders.join(", "),
+        })
+    }
+
+    /// Notes that an endpoint is new, other or gone. The two ends of a pair are one object, which
+    /// is their network's.
+    pub(super) fn touch_endpoint(&self, endpoint: &Endpoint, change: &mut Change) {
+        change.record(RecordKey::Endpoint(endpoint.id)).owner(Owner::Endpoint(endpoint.id));
+        if self.networks.get(&endpoint.network).is_some_and(|network| network.driver == Driver::Ptp) {
+            change.owner(Owner::Network(endpoint.network));
         }
     }
 
@@ -244,8 +283,8 @@ impl World {
             warnings.extend(self.no_way_out(&sandbox));
         }
         let mut change = Change { warnings, ..Change::default() };
-        change.record(RecordKey::Endpoint(endpoint.id)).record(RecordKey::Journal);
-        change.owner(Owner::Endpoint(endpoint.id));
+        change.record(RecordKey::Journal);
+        self.touch_endpoint(&endpoint, &mut change);
         let updated = Sandbox {
             publications,
             resolver: sandbox.resolver || (sandbox.running() && network.user_defined()),
@@ -290,15 +329,15 @@ impl World {
             }
             _ => {}
         }
-        let Some(endpoint) = self.endpoint_on(sandbox.id, network.id).map(|endpoint| endpoint.id) else {
+        let Some(endpoint) = self.endpoint_on(sandbox.id, network.id).cloned() else {
             return Err(Refusal::NotConnected { sandbox: sandbox.name, network: network.name });
         };
-        self.drop_endpoint(endpoint);
+        self.drop_endpoint(endpoint.id);
         let (publications, refusals) = self.follow_gateways(&sandbox, draw);
         let discarded = |refusal| format!("A published port of {} is discarded: {refusal}", sandbox.name);
         let warnings = refusals.into_iter().map(discarded).collect();
         let mut change = Change { network: Some(network.id), warnings, ..Change::default() };
-        change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
+        self.touch_endpoint(&endpoint, &mut change);
         self.touch_sandbox(Sandbox { publications, ..sandbox }, &mut change);
         Ok(change)
     }

@@ -10,7 +10,7 @@ use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record
 use crate::Draw;
 use crate::model::{
     Backend, DefaultBridge, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PacketMark,
-    PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings,
+    ParentFacts, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings,
     UnpublishRequest, Uplink, UplinkRoute,
 };
 
@@ -27,7 +27,7 @@ pub enum Step {
         icc: bool,
         subnet: Option<u8>,
         options: Vec<u8>,
-        peers: Option<u8>,
+        made: Made,
     },
     RemoveNetwork(u8),
     Held {
@@ -78,16 +78,40 @@ pub enum Step {
     },
 }
 
+/// How a network is made.
+#[derive(Debug, Clone, Copy)]
+pub enum Made {
+    Bridge,
+    /// A routed network, with peers or without.
+    Routed(u8),
+    /// A network that takes over the interface of that number.
+    Lan(u8),
+    /// A macvlan network: its parent, by number, or none; and whether its mode is passthru.
+    Macvlan(Option<u8>, bool),
+    Ptp,
+}
+
+fn made() -> impl Strategy<Value = Made> {
+    prop_oneof![
+        4 => Just(Made::Bridge),
+        2 => (0..3_u8).prop_map(Made::Routed),
+        2 => (3..5_u8).prop_map(Made::Lan),
+        1 => (prop::option::of(2..4_u8), prop::bool::weighted(0.2))
+            .prop_map(|(parent, passthru)| Made::Macvlan(parent, passthru)),
+        1 => Just(Made::Ptp),
+    ]
+}
+
 pub fn step() -> impl Strategy<Value = Step> {
     let small = || 0..5_u8;
     prop_oneof![
         2 => (
             small(), any::<bool>(), prop::bool::weighted(0.2), any::<bool>(), prop::option::of(0..4_u8),
             prop::collection::vec(0..NETWORK_OPTIONS.len() as u8, 0..4),
-            prop::option::of(0..5_u8),
+            made(),
         )
-            .prop_map(|(name, ipv6, internal, icc, subnet, options, peers)| Step::Network {
-                name, ipv6, internal, icc, subnet, options, peers
+            .prop_map(|(name, ipv6, internal, icc, subnet, options, made)| Step::Network {
+                name, ipv6, internal, icc, subnet, options, made
             }),
         1 => small().prop_map(Step::RemoveNetwork),
         1 => (small(), 0..4_u8).prop_map(|(network, last)| Step::Held { network, last }),
@@ -189,22 +213,10 @@ fn publish((host, udp): (Option<u8>, bool), wide: bool) -> PublishRequest {
     }
 }
 
-/// The driver that a number stands for: 0 to 2 are routed networks, 3 and 4 are LANs.
-fn driver(number: Option<u8>) -> String {
-    match number {
-        Some(0..=2) => "routed".to_owned(),
-        Some(_) => "lan".to_owned(),
-        None => String::new(),
-    }
-}
-
-/// The option for a peer, and for its host in the subnet of another one's; for a LAN its interface.
-fn option(number: u8) -> (String, String) {
+/// The option for a peer, and for its host in the subnet of another one's.
+fn peer(number: u8) -> (String, String) {
     let peers = format!("10.2{number}.0.0/24@10.9.0.{number},10.3{number}.0.0/24@10.2{number}.0.9");
-    match number {
-        0..=2 => ("fairway.peers".to_owned(), peers),
-        _ => ("parent".to_owned(), format!("eth{number}")),
-    }
+    ("fairway.peers".to_owned(), peers)
 }
 
 /// An interface of the host.
@@ -296,21 +308,42 @@ impl World {
 
     fn command(&mut self, step: &Step) -> Command {
         match step.clone() {
-            Step::Network { name, ipv6, internal, icc, subnet, options, peers } => {
+            Step::Network { name, ipv6, internal, icc, subnet, options, made } => {
                 let chosen = |n: u8| SubnetRequest {
                     subnet: format!("10.{n}.0.0/24").parse().ok(),
                     ..SubnetRequest::default()
                 };
+                let mut options = network_options(icc, &options);
+                let driver = match made {
+                    Made::Bridge => "bridge",
+                    Made::Routed(peers) => {
+                        options.extend(Some(peers).filter(|number| *number > 0).map(peer));
+                        "routed"
+                    }
+                    Made::Lan(number) => {
+                        options.insert("parent".to_owned(), format!("eth{number}"));
+                        "lan"
+                    }
+                    Made::Ptp => "ptp",
+                    Made::Macvlan(parent, passthru) => {
+                        let parent = parent.map(|number| ("parent".to_owned(), format!("eth{number}")));
+                        options.extend(parent);
+                        let mode = if passthru { "passthru" } else { "private" };
+                        options.insert("macvlan_mode".to_owned(), mode.to_owned());
+                        "macvlan"
+                    }
+                };
                 Command::CreateNetwork(CreateNetwork {
                     name: network_name(name),
+                    driver: driver.to_owned(),
                     enable_ipv6: Some(ipv6),
                     internal,
-                    driver: driver(peers),
-                    uplink: peers.filter(|number| *number > 2).map(uplink).map(Box::new),
-                    options: network_options(icc, &options)
-                        .into_iter()
-                        .chain(peers.filter(|number| *number > 0).map(option))
-                        .collect(),
+                    options,
+                    uplink: match made {
+                        Made::Lan(number) => Some(Box::new(uplink(number))),
+                        _ => None,
+                    },
+                    parent: Some(ParentFacts { mac: Some(MacAddress([2; 6])), ..ParentFacts::default() }),
                     subnets: subnet.map(chosen).into_iter().collect(),
                     ..CreateNetwork::default()
                 })

@@ -157,7 +157,8 @@ impl World {
     /// a LAN, where every port is reached without.
     pub fn publishing_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
         self.gateway_endpoint(sandbox, ipv4).filter(|endpoint| {
-            self.networks.get(&endpoint.network).is_some_and(|network| network.driver != Driver::Lan)
+            let driver = self.networks.get(&endpoint.network).map(|network| network.driver);
+            driver.is_some_and(|driver| driver.has_bridge() && driver != Driver::Lan)
         })
     }
 

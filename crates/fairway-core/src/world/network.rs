@@ -7,23 +7,29 @@ mod peers;
 
 use ipnet::IpNet;
 
-use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World};
+use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, ptp};
 use crate::Draw;
 use crate::ipam;
 use crate::model::parse::name;
-use crate::model::{Driver, Network, NetworkId};
+use crate::model::{Driver, Macvlan, Network, NetworkId};
 use crate::plan::Owner;
 
 impl World {
-    /// Each subnet in use with the name of the network that has it, or whose peer does.
-    pub(super) fn taken_subnets(&self) -> Vec<(IpNet, String)> {
+    /// Each subnet in use with the name of the network that has it, or whose peer does, as a network
+    /// sees it that is a macvlan network or not: behind another parent is another LAN, which may
+    /// have the same.
+    pub(super) fn taken_subnets(&self, macvlan: Option<&Macvlan>) -> Vec<(IpNet, String)> {
         let of = |network: &Network| {
             let name = network.name.clone();
             let own = network.subnets.iter().map(|subnet| subnet.subnet);
             let subnets = own.chain(network.peers.iter().map(|peer| peer.subnet));
             subnets.map(move |subnet| (subnet, name.clone())).collect::<Vec<_>>()
         };
-        self.networks.values().flat_map(of).collect()
+        let elsewhere = |network: &&Network| match (&network.macvlan, macvlan) {
+            (Some(other), Some(own)) => other.parent != own.parent,
+            _ => false,
+        };
+        self.networks.values().filter(|network| !elsewhere(network)).flat_map(of).collect()
     }
 
     fn check_network_name(&self, request: &CreateNetwork) -> Result<Driver, Refusal> {
@@ -35,6 +41,8 @@ impl World {
             "" | "bridge" | "default" => Driver::Bridge,
             "routed" => Driver::Routed,
             "lan" => Driver::Lan,
+            "macvlan" => Driver::Macvlan,
+            "ptp" => Driver::Ptp,
             "host" | "null" => return Err(Refusal::SingleInstance(request.driver.clone())),
             other => return Err(Refusal::NoSuchDriver(other.to_owned())),
         };
@@ -78,12 +86,24 @@ impl World {
             return Err(Refusal::NoFamily);
         }
         let uplink = self.uplink(&request, &options, driver)?;
-        let peers = options.peers;
-        self.check_peers(&peers, driver, internal)?;
+        self.check_peers(&options.peers, driver, internal)?;
         let id = draw.network_id();
-        let bridge = self.bridge_name(options.bridge_name, id)?;
-        let adopted = if uplink.is_some() { None } else { adopt::adopted(&self.host, &bridge) };
-        let asked = adopt::with_own_addresses(&request.subnets, adopted.as_deref(), enable_ipv4, enable_ipv6);
+        let macvlan = match driver {
+            Driver::Macvlan => Some(self.macvlan(&request, &options, id)?),
+            _ => None,
+        };
+        let peers = options.peers;
+        let (bridge, internal) = match &macvlan {
+            Some(macvlan) if macvlan.has_stand_in() => (String::new(), true),
+            _ if driver.has_bridge() => (self.bridge_name(options.bridge_name, id)?, internal),
+            _ => (String::new(), internal || driver == Driver::Ptp),
+        };
+        let adopted =
+            if uplink.is_some() || bridge.is_empty() { None } else { adopt::adopted(&self.host, &bridge) };
+        let asked = match driver {
+            Driver::Ptp => ptp::asked(&request)?,
+            _ => adopt::with_own_addresses(&request.subnets, adopted.as_deref(), enable_ipv4, enable_ipv6),
+        };
         let subnets = match &uplink {
             Some(uplink) => self.lan_subnets(&request, uplink, [enable_ipv4, enable_ipv6], draw)?,
             None => ipam::subnets(
@@ -93,7 +113,7 @@ impl World {
                 enable_ipv6,
                 &self.settings,
                 &self.host,
-                &self.taken_subnets(),
+                &self.taken_subnets(macvlan.as_ref()),
                 draw,
             )?,
         };
@@ -122,6 +142,7 @@ impl World {
             alias_answer: options.alias_answer,
             uplink,
             held: Default::default(),
+            macvlan,
             options: request.options,
             labels: request.labels,
         });

@@ -9,7 +9,8 @@ use std::str::FromStr;
 use super::Refusal;
 use crate::model::parse::interface_name;
 use crate::model::{
-    AliasAnswer, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, ParsePeerError, Peer,
+    AliasAnswer, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, MacvlanMode, ParsePeerError,
+    Peer,
 };
 
 /// The smallest packet that IPv4 must carry whole (RFC 791), and the largest that IP can.
@@ -45,6 +46,8 @@ pub struct NetworkOptions {
     pub alias_answer: AliasAnswer,
     /// `parent`: the interface of the host that the network is on.
     pub parent: Option<String>,
+    /// `macvlan_mode`.
+    pub macvlan_mode: Option<MacvlanMode>,
     /// Those of bridges alone.
     pub bridge: BridgeOptions,
     /// What the user should know.
@@ -92,6 +95,11 @@ impl Given<'_> {
 
     fn interface(self) -> Result<String, Refusal> {
         interface_name(self.value).map_err(|error| self.refused(error.to_string()))
+    }
+
+    fn macvlan_mode(self) -> Result<MacvlanMode, Refusal> {
+        let expected = "bridge, private, vepa or passthru is expected";
+        self.value.parse().map_err(|()| self.refused(expected))
     }
 
     fn gateway_mode(self) -> Result<GatewayMode, Refusal> {
@@ -239,7 +247,10 @@ impl NetworkOptions {
                 "fairway.guard" => bridge.strict_guard = given.strict()?,
                 "fairway.alias_answer" => read.alias_answer = given.alias_answer()?,
                 PEERS => read.peers = given.peers()?,
+                // Nothing is as if it were not given, as in Docker.
+                PARENT if value.is_empty() => {}
                 PARENT => read.parent = Some(given.interface()?),
+                "macvlan_mode" => read.macvlan_mode = Some(given.macvlan_mode()?),
                 other => read.warnings.extend(unknown(other)),
             }
         }
@@ -261,7 +272,7 @@ impl NetworkOptions {
 }
 
 /// The interface of the host that a network is on.
-pub(super) const PARENT: &str = "parent";
+pub const PARENT: &str = "parent";
 /// The hosts that a routed network knows the ways to: `SUBNET@HOST`, separated by commas.
 pub(super) const PEERS: &str = "fairway.peers";
 const GATEWAY_MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";

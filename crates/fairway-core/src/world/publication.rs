@@ -124,8 +124,8 @@ impl World {
         if [true, false].into_iter().any(|ipv4| self.publishing_endpoint(sandbox.id, ipv4).is_some()) {
             return None;
         }
-        let lan = [true, false].into_iter().any(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_some());
-        let reason = if lan {
+        let out = [true, false].into_iter().any(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_some());
+        let reason = if out {
             "they mean nothing on a LAN, where each of its ports is reached at its own address"
         } else if self.endpoints_of_sandbox(sandbox.id).is_empty() {
             "it is on no network"

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::ipam::IpamError;
 use crate::model::parse::ParseError;
-use crate::model::{PortRange, Protocol, UnpublishRequest};
+use crate::model::{MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
 
 /// What kind of refusal it is: decides the HTTP status and the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum Refusal {
     PredefinedNetwork(String),
     #[error("only one instance of \"{0}\" network is allowed")]
     SingleInstance(String),
-    #[error("plugin {0:?} not found: the driver can be bridge, routed or lan")]
+    #[error("plugin {0:?} not found: the driver can be bridge, routed, lan, macvlan or ptp")]
     NoSuchDriver(String),
     #[error("invalid option {name}={value}: {reason}")]
     InvalidOption { name: String, value: String, reason: String },
@@ -63,6 +63,20 @@ pub enum Refusal {
     ParentUnfit { parent: String, reason: String },
     #[error("the interface {parent} of the host has no {what}")]
     LanUnknown { parent: String, what: &'static str },
+    #[error("the interface {parent} cannot carry macvlans: {reason}")]
+    NotAParent { parent: String, reason: String },
+    #[error(
+        "cannot use {parent} in the mode {mode}: network {holder} uses it in the mode {held}: a passthru macvlan is the only one of its parent"
+    )]
+    ParentMode { parent: String, mode: MacvlanMode, holder: String, held: MacvlanMode },
+    #[error("a ptp network has no gateway: leave --gateway {0} out")]
+    GatewayOnPair(IpAddr),
+    #[error("cannot join network {network}: {limit}: {holders}: disconnect one first")]
+    NetworkFull { network: String, limit: &'static str, holders: String },
+    #[error(
+        "cannot use MAC address {mac} on network {network}: in the mode passthru a container has that of the interface {parent}"
+    )]
+    MacOfParent { mac: MacAddress, network: String, parent: String },
     #[error("at least one of IPv4 or IPv6 must be enabled")]
     NoFamily,
     #[error(
@@ -175,6 +189,8 @@ impl Refusal {
             | Self::NoParent(_)
             | Self::NoSuchDriver(_) => NotFound,
             Self::NetworkExists(_)
+            | Self::ParentMode { .. }
+            | Self::NetworkFull { .. }
             | Self::SandboxExists { .. }
             | Self::AlreadyRunning(_)
             | Self::NotRunning(_)

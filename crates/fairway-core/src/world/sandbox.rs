@@ -87,7 +87,9 @@ impl World {
         for (reference, endpoint) in asked {
             let network = self.find_network(reference)?;
             match network.driver {
-                Driver::Bridge | Driver::Routed | Driver::Lan => {}
+                Driver::Bridge | Driver::Routed | Driver::Lan | Driver::Macvlan | Driver::Ptp => {
+                    self.check_room(network)?;
+                }
                 Driver::Host => return Err(Refusal::HostMode),
                 Driver::Null => return Err(Refusal::NoneMode),
             }
@@ -143,8 +145,8 @@ impl World {
         self.touch_sandbox(sandbox, &mut change);
         for (network, request, options) in choice.endpoints {
             let endpoint = self.new_endpoint(network, id, request, options, draw);
-            change.record(RecordKey::Endpoint(endpoint.id)).record(RecordKey::Journal);
-            change.owner(Owner::Endpoint(endpoint.id));
+            change.record(RecordKey::Journal);
+            self.touch_endpoint(&endpoint, &mut change);
             self.put_endpoint(endpoint);
         }
         Ok(change)
@@ -194,9 +196,7 @@ impl World {
             .filter_map(|endpoint| self.networks.get(&endpoint.network))
             .any(|network| network.user_defined());
         let mut change = Change { warnings, ..Change::default() };
-        for endpoint in before {
-            change.record(RecordKey::Endpoint(endpoint.id)).owner(Owner::Endpoint(endpoint.id));
-        }
+        before.iter().for_each(|endpoint| self.touch_endpoint(endpoint, &mut change));
         self.touch_sandbox(sandbox, &mut change);
         Ok(change)
     }
@@ -227,7 +227,7 @@ impl World {
         }
         let endpoints: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
         for endpoint in endpoints {
-            change.record(RecordKey::Endpoint(endpoint.id)).owner(Owner::Endpoint(endpoint.id));
+            self.touch_endpoint(&endpoint, &mut change);
             self.put_endpoint(Endpoint { allocation: None, ..endpoint });
         }
         let stopped = Sandbox { state, publications: Vec::new(), resolver: false, ..sandbox };
@@ -246,11 +246,10 @@ impl World {
     /// Removes a sandbox and its endpoints, whatever its state.
     fn forget_sandbox(&mut self, id: SandboxId) -> Change {
         let mut change = Change { sandbox: Some(id), ..Change::default() };
-        let endpoints: Vec<_> =
-            self.endpoints_of_sandbox(id).into_iter().map(|endpoint| endpoint.id).collect();
+        let endpoints: Vec<Endpoint> = self.endpoints_of_sandbox(id).into_iter().cloned().collect();
         for endpoint in endpoints {
-            self.drop_endpoint(endpoint);
-            change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
+            self.drop_endpoint(endpoint.id);
+            self.touch_endpoint(&endpoint, &mut change);
         }
         if let Some(sandbox) = self.sandboxes.remove(&id) {
             self.index.remove_sandbox(&sandbox);

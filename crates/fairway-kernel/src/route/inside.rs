@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use fairway_core::plan::{InsideRoutes, VethLink};
+use fairway_core::plan::{EnclosedLink, InsideRoutes, VethLink};
+use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::message::{
@@ -25,7 +26,7 @@ const LOCAL_WITHIN: Duration = Duration::from_millis(200);
 const LOCAL_PAUSE: Duration = Duration::from_micros(100);
 
 /// One for all sandboxes: it is there so that many of them cost no more than one.
-static SYSCTLS: LazyLock<Tree> = LazyLock::new(Tree::default);
+pub(super) static SYSCTLS: LazyLock<Tree> = LazyLock::new(Tree::default);
 
 /// What one visit to a sandbox makes so.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,8 @@ pub struct InsideWork {
     pub loopback: bool,
     /// Give these ends their addresses and switch them on.
     pub pairs: Vec<(VethLink, VethPair)>,
+    /// Give these, which are there, their mark and addresses, and switch them on.
+    pub enclosed: Vec<EnclosedLink>,
     /// Then make the default routes these, and no others of a family.
     pub routes: Option<InsideRoutes>,
 }
@@ -88,6 +91,9 @@ impl Links {
         for (veth, pair) in &work.pairs {
             self.fill_end(&mut batch, veth, pair)?;
         }
+        for link in &work.enclosed {
+            self.fill_enclosed(&mut batch, link)?;
+        }
         if let Some(routes) = &work.routes {
             self.default_routes_of(&mut batch, routes)?;
         }
@@ -109,6 +115,7 @@ impl Links {
         let fresh = work.pairs.iter().filter(|(_, pair)| pair.fresh);
         let addresses: Vec<Ipv6Addr> = fresh
             .flat_map(|(veth, _)| &veth.addresses)
+            .chain(work.enclosed.iter().flat_map(|link| &link.addresses))
             .filter_map(|address| match address.addr() {
                 IpAddr::V6(address) => Some(address),
                 IpAddr::V4(_) => None,
@@ -138,20 +145,7 @@ impl Links {
         if !pair.fresh {
             self.confirm_end(veth, pair)?;
         }
-        if self.ipv6 {
-            let ipv6 = veth.addresses.iter().any(|address| address.addr().is_ipv6());
-            let disable = format!("net/ipv6/conf/{name}/disable_ipv6");
-            if ipv6 {
-                // The gateway is known; a neighbour's router advertisement shall not move it.
-                SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-                // Neighbours are asked with the link-local address where an answer leaves by another interface
-                // than that of its own address; it would be tried for a second first. It follows from our MAC.
-                SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
-                SYSCTLS.write(&disable, "0")?;
-            } else {
-                SYSCTLS.set(&disable, "1")?;
-            }
-        }
+        self.switch_ipv6(name, &veth.addresses)?;
         if pair.fresh {
             veth.addresses.iter().for_each(|address| add_address(batch, pair.inside, name, *address));
         } else {
@@ -161,6 +155,25 @@ impl Links {
         message.raw(&ifinfo(pair.inside, Some(true)));
         if !pair.fresh {
             message.attribute(libc::IFLA_ADDRESS, &veth.mac.0).u32(libc::IFLA_MTU, veth.mtu);
+        }
+        Ok(())
+    }
+
+    /// Switches IPv6 of an interface on, if it has such addresses, and else off.
+    pub(super) fn switch_ipv6(&self, name: &str, addresses: &[IpNet]) -> Result<(), Error> {
+        if !self.ipv6 {
+            return Ok(());
+        }
+        let disable = format!("net/ipv6/conf/{name}/disable_ipv6");
+        if addresses.iter().any(|address| address.addr().is_ipv6()) {
+            // The gateway is known; a neighbour's router advertisement shall not move it.
+            SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+            // Neighbours are asked with the link-local address where an answer leaves by another interface
+            // than that of its own address; it would be tried for a second first. It follows from our MAC.
+            SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
+            SYSCTLS.write(&disable, "0")?;
+        } else {
+            SYSCTLS.set(&disable, "1")?;
         }
         Ok(())
     }
@@ -206,7 +219,8 @@ impl Links {
     ) -> Result<VethPair, Error> {
         let visit = |pair: &VethPair| {
             let pairs = vec![(veth.clone(), pair.clone())];
-            InsideWork { loopback, pairs, routes: routes.cloned() }.run(workers, namespace)
+            InsideWork { loopback, pairs, routes: routes.cloned(), ..InsideWork::default() }
+                .run(workers, namespace)
         };
         let mut pair = self.apply_veth(veth, namespace)?;
         match visit(&pair) {

@@ -16,6 +16,8 @@ const MANY: usize = 40;
 
 /// A change, and what takes it back.
 struct Case {
+    /// What there is beside the scene.
+    prepare: fn(&Stage),
     act: fn(&Stage) -> Result<(), ClientError>,
     undo: fn(&Stage) -> Result<(), ClientError>,
 }
@@ -98,6 +100,7 @@ impl Scene {
 fn crash_everywhere(case: Case) -> impl FnOnce(&Lab) {
     move |lab| {
         let mut scene = Scene::new(lab);
+        (case.prepare)(&scene.stage);
         let mut passed = Vec::new();
         for number in 1..MANY {
             let before = scene.world();
@@ -113,8 +116,8 @@ fn crash_everywhere(case: Case) -> impl FnOnce(&Lab) {
             passed.push(boundary);
         }
         for name in [
-            "bound", "durable", "firewall", "bridges", "routes", "insides", "files", "relay", "flows",
-            "retired",
+            "bound", "durable", "firewall", "bridges", "enclosed", "routes", "insides", "files", "relay",
+            "flows", "retired",
         ] {
             assert!(passed.iter().any(|passed| passed == name), "never killed at {name}: {passed:?}");
         }
@@ -122,10 +125,13 @@ fn crash_everywhere(case: Case) -> impl FnOnce(&Lab) {
     }
 }
 
+fn nothing(_: &Stage) {}
+
 #[test]
 fn making_a_network() {
     fairway_lab::run(|lab| {
         crash_everywhere(Case {
+            prepare: nothing,
             act: |stage| stage.create_network("new", |network| network.enable_ipv6 = Some(true)).map(drop),
             undo: |stage| stage.client().remove_network("new"),
         })(lab);
@@ -141,6 +147,7 @@ fn making_a_routed_network() {
     }
     fairway_lab::run(|lab| {
         crash_everywhere(Case {
+            prepare: nothing,
             act: |stage| stage.create_network("new", routed).map(drop),
             undo: |stage| stage.client().remove_network("new"),
         })(lab);
@@ -151,6 +158,7 @@ fn making_a_routed_network() {
 fn removing_a_network() {
     fairway_lab::run(|lab| {
         crash_everywhere(Case {
+            prepare: nothing,
             act: |stage| stage.client().remove_network("spare"),
             undo: |stage| stage.create_network("spare", |_| {}).map(drop),
         })(lab);
@@ -162,7 +170,9 @@ fn attaching() {
     fairway_lab::run(|lab| {
         let attach =
             |stage: &Stage| stage.attach("new", request(&["web"], &["7070:70", "7070:70/udp"])).map(drop);
-        crash_everywhere(Case { act: attach, undo: |stage| stage.client().detach("new") })(lab);
+        crash_everywhere(Case { prepare: nothing, act: attach, undo: |stage| stage.client().detach("new") })(
+            lab,
+        );
     });
 }
 
@@ -170,6 +180,7 @@ fn attaching() {
 fn detaching() {
     fairway_lab::run(|lab| {
         crash_everywhere(Case {
+            prepare: nothing,
             act: |stage| stage.client().detach("c"),
             undo: |stage| stage.attach("c", request(&["web"], &["9090:90"])).map(drop),
         })(lab);
@@ -180,9 +191,69 @@ fn detaching() {
 fn connecting() {
     fairway_lab::run(|lab| {
         crash_everywhere(Case {
+            prepare: nothing,
             act: |stage| stage.connect("web", "b", EndpointSettings::default()),
             undo: |stage| stage.disconnect("web", "b"),
         })(lab);
+    });
+}
+
+/// A network of links without an end on the host, which `b` is not on yet: of macvlans, or a pair whose one end `a` has.
+fn with_enclosed(stage: &Stage, driver: &str) {
+    let ask = |network: &mut NetworkCreate| {
+        network.driver = driver.to_owned();
+        network.enable_ipv6 = Some(true);
+        network.options.insert("parent".to_owned(), "eth0".to_owned());
+    };
+    stage.create_network("past", ask).unwrap();
+    if driver == "ptp" {
+        stage.connect("past", "a", EndpointSettings::default()).unwrap();
+    }
+}
+
+fn join(stage: &Stage) -> Result<(), ClientError> {
+    stage.connect("past", "b", EndpointSettings::default())
+}
+
+fn leave(stage: &Stage) -> Result<(), ClientError> {
+    stage.disconnect("past", "b")
+}
+
+#[test]
+fn joining_by_a_macvlan() {
+    fairway_lab::run(|lab| {
+        let prepare = |stage: &Stage| with_enclosed(stage, "macvlan");
+        crash_everywhere(Case { prepare, act: join, undo: leave })(lab);
+    });
+}
+
+#[test]
+fn leaving_by_a_macvlan() {
+    fairway_lab::run(|lab| {
+        let prepare = |stage: &Stage| {
+            with_enclosed(stage, "macvlan");
+            join(stage).unwrap();
+        };
+        crash_everywhere(Case { prepare, act: leave, undo: join })(lab);
+    });
+}
+
+#[test]
+fn joining_a_pair() {
+    fairway_lab::run(|lab| {
+        let prepare = |stage: &Stage| with_enclosed(stage, "ptp");
+        crash_everywhere(Case { prepare, act: join, undo: leave })(lab);
+    });
+}
+
+#[test]
+fn leaving_a_pair() {
+    fairway_lab::run(|lab| {
+        let prepare = |stage: &Stage| {
+            with_enclosed(stage, "ptp");
+            join(stage).unwrap();
+        };
+        crash_everywhere(Case { prepare, act: leave, undo: join })(lab);
     });
 }
 
@@ -190,6 +261,7 @@ fn connecting() {
 fn disconnecting_the_last_network_with_names() {
     fairway_lab::run(|lab| {
         crash_everywhere(Case {
+            prepare: nothing,
             act: |stage| stage.disconnect("web", "c"),
             undo: |stage| stage.connect("web", "c", EndpointSettings::default()),
         })(lab);

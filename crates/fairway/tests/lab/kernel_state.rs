@@ -50,7 +50,13 @@ pub fn make_anew(stage: &mut Stage, flags: &[&str], sandboxes: &[(&str, &Place)]
     kill_relay();
     stage.host.run_in(wipe_host).unwrap();
     for (_, place) in sandboxes {
-        place.run_in(|| destroy(&[(Family::Ip, resolver::TABLE)])).unwrap();
+        place
+            .run_in(|| {
+                destroy(&[(Family::Ip, resolver::TABLE)]);
+                // Those of its links that have no end on the host.
+                delete_marked();
+            })
+            .unwrap();
     }
     stage.daemon.launch(flags);
     stage.daemon.wait_until_ready();
@@ -81,12 +87,16 @@ pub fn kill(pid: u32) {
 /// Removes what a boot would remove, and gives forwarding back.
 pub fn wipe_host() {
     destroy(&TABLES);
+    delete_marked();
+    fs::remove_dir_all(EXEC_ROOT).unwrap();
+    FORWARDING.iter().for_each(|path| sysctl::set(path, "0").unwrap());
+}
+
+fn delete_marked() {
     let links = Links::open().unwrap();
     for link in links.all().unwrap().iter().filter(|link| link.mark().is_some()) {
         links.delete(link.index, &link.name).unwrap();
     }
-    fs::remove_dir_all(EXEC_ROOT).unwrap();
-    FORWARDING.iter().for_each(|path| sysctl::set(path, "0").unwrap());
 }
 
 /// Destroys tables whose owner is dead.

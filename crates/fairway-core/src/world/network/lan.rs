@@ -12,9 +12,12 @@ use crate::world::{CreateNetwork, NetworkOptions, Refusal, SubnetRequest, World}
 const HOST_ADDRESS: &str = "host";
 
 impl World {
-    /// The network that holds an interface of the host.
+    /// The network that holds an interface of the host, or has macvlans upon it.
     fn holder_of(&self, parent: &str) -> Option<&Network> {
-        let holds = |network: &&Network| network.uplink.as_ref().is_some_and(|it| it.parent == parent);
+        let holds = |network: &&Network| {
+            network.uplink.as_ref().is_some_and(|it| it.parent == parent)
+                || network.macvlan.as_ref().is_some_and(|it| it.parent == parent)
+        };
         self.networks.values().find(holds)
     }
 
@@ -99,7 +102,7 @@ impl World {
             completed.push(wanted);
         }
         let [enable_ipv4, enable_ipv6] = families;
-        let taken = self.taken_subnets();
+        let taken = self.taken_subnets(None);
         let (name, settings, host) = (&request.name, &self.settings, &self.host);
         let mut subnets =
             ipam::subnets(name, &completed, enable_ipv4, enable_ipv6, settings, host, &taken, draw)?;

@@ -28,7 +28,7 @@ impl World {
         for (number, peer) in peers.iter().enumerate() {
             let named = peers[..number].iter().map(|other| (other.subnet, "another peer's".to_owned()));
             let taken =
-                self.taken_subnets().into_iter().map(|(held, name)| (held, format!("network {name}'s")));
+                self.taken_subnets(None).into_iter().map(|(held, name)| (held, format!("network {name}'s")));
             if let Some((held, whose)) = named.chain(taken).find(|(held, _)| overlap(*held, peer.subnet)) {
                 return Err(refused(peers, format!("{} overlaps {held}, which is {whose}", peer.subnet)));
             }

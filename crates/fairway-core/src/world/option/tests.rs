@@ -32,6 +32,7 @@ fn every_option_of_dockers_is_read() {
         ("fairway.guard", "strict"),
         ("fairway.alias_answer", "first"),
         ("parent", "eth0"),
+        ("macvlan_mode", "vepa"),
         ("fairway.peers", "10.2.0.0/24@10.0.0.2, fd02::/64@fd00::2"),
     ]);
     let expected = NetworkOptions {
@@ -43,6 +44,7 @@ fn every_option_of_dockers_is_read() {
         enable_ipv4: Some(true),
         enable_ipv6: Some(true),
         internal: true,
+        macvlan_mode: Some(MacvlanMode::Vepa),
         parent: Some("eth0".to_owned()),
         alias_answer: AliasAnswer::First,
         peers: ["10.2.0.0/24@10.0.0.2", "fd02::/64@fd00::2"].map(|peer| peer.parse().unwrap()).into(),

@@ -1,0 +1,65 @@
+//! Links that lead nowhere, for macvlans to stand upon.
+
+use fairway_core::plan::StandInLink;
+use rustix::io::Errno;
+
+use super::bridge::claim;
+use super::message::{CREATE_NEW, ifinfo};
+use super::veth::BIRTH_GROUP;
+use super::{Error, Link, Links, Mark};
+use crate::netlink::{self, Batch};
+
+/// Kinds of links that drop all that is sent by them and always have a carrier; the second for kernels without the
+/// first. (A bridge without ports loses its carrier as soon as it is told its address, and all links upon it theirs.)
+const KINDS: [&str; 2] = ["dummy", "ifb"];
+
+impl Links {
+    /// Makes such a link as planned, or makes ours of that name so. It is up at the end.
+    ///
+    /// # Errors
+    /// [`Error::NoStandIn`] if the kernel has no kind of them; [`Error::Foreign`] if the name
+    /// belongs to something else; [`Error::Netlink`].
+    pub fn apply_stand_in(&self, link: &StandInLink) -> Result<(), Error> {
+        let found = self.create_stand_in(link)?;
+        let mark = Mark::Network(link.network);
+        let kind = found.kind.as_deref().filter(|kind| KINDS.contains(kind)).unwrap_or(KINDS[0]);
+        claim(&found, kind, mark)?;
+        let mut batch = Batch::new();
+        let mut message = batch.message(libc::RTM_NEWLINK, 0, format!("set up {}", link.name));
+        message
+            .raw(&ifinfo(found.index, Some(true)))
+            .text(libc::IFLA_IFALIAS, &mark.to_string())
+            .u32(libc::IFLA_GROUP, 0);
+        if let Some(mtu) = link.mtu {
+            message.u32(libc::IFLA_MTU, mtu);
+        }
+        drop(message);
+        self.socket.transact(&mut batch)?;
+        Ok(())
+    }
+
+    fn create_stand_in(&self, link: &StandInLink) -> Result<Link, Error> {
+        for kind in KINDS {
+            let made = self.create_or_find(&link.name, kind, |batch| {
+                batch
+                    .message(
+                        libc::RTM_NEWLINK,
+                        CREATE_NEW,
+                        format!("create {}, of the kind {kind}", link.name),
+                    )
+                    .raw(&ifinfo(0, None))
+                    .text(libc::IFLA_IFNAME, &link.name)
+                    .u32(libc::IFLA_GROUP, BIRTH_GROUP)
+                    .nest(libc::IFLA_LINKINFO, |info| {
+                        info.text(libc::IFLA_INFO_KIND, kind);
+                    });
+            });
+            match made {
+                Err(Error::Netlink(netlink::Error::Refused(refusal)))
+                    if refusal.errno == Errno::OPNOTSUPP => {}
+                made => return made,
+            }
+        }
+        Err(Error::NoStandIn(link.name.clone()))
+    }
+}
