@@ -197,18 +197,24 @@ fn run(
     Ok(output)
 }
 
+/// The tables of the older kind that there are in the namespace of the calling thread.
+fn legacy_tables(ipv4: bool) -> Vec<String> {
+    // Where the file is not, neither are they.
+    let names = std::fs::read_to_string(LEGACY_TABLES[usize::from(ipv4)]).unwrap_or_default();
+    names.lines().map(str::to_owned).collect()
+}
+
 /// Whether there are tables of the older kind in the namespace of the calling thread.
 pub fn has_legacy_tables(ipv4: bool) -> bool {
-    // Where the file is not, neither are they.
-    std::fs::read_to_string(LEGACY_TABLES[usize::from(ipv4)]).is_ok_and(|names| !names.is_empty())
+    !legacy_tables(ipv4).is_empty()
 }
 
 /// What tells that tables of the older kind were changed, of which the kernel tells nobody: for each how many rules
 /// it has, and how long they are.
 pub fn legacy_sizes(ipv4: bool) -> Vec<(u32, u32)> {
-    // What cannot be asked cannot have changed in a way that could be noticed.
-    let sizes = |table| xtables::legacy_size(ipv4, table).unwrap_or_default();
-    if has_legacy_tables(ipv4) { ["raw", "filter", "nat"].map(sizes).into() } else { Vec::new() }
+    // To ask for a table that is not there would make it. What cannot be asked cannot be noticed.
+    let sizes = |table: &String| xtables::legacy_size(ipv4, table).unwrap_or_default();
+    legacy_tables(ipv4).iter().map(sizes).collect()
 }
 
 #[cfg(test)]

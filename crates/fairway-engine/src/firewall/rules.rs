@@ -20,6 +20,8 @@ struct Known {
     ran: VecDeque<u32>,
     /// The sizes of the older kind's tables when we left them, for both families.
     sizes: Vec<(u32, u32)>,
+    /// They were others when we came back to them.
+    disturbed: bool,
 }
 
 /// What programs rules of iptables.
@@ -88,11 +90,13 @@ impl Rules {
     pub fn apply(&self, difference: &Difference) -> Result<(), Error> {
         let _alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         let programs = self.programs()?;
-        for ipv4 in [true, false] {
-            self.apply_family(&programs, ipv4, difference)?;
+        if programs.flavour() == Flavour::Legacy {
+            let mut known = self.known();
+            known.disturbed |= known.sizes != sizes();
         }
+        let applied = [true, false].map(|ipv4| self.apply_family(&programs, ipv4, difference));
         self.leave(&programs);
-        Ok(())
+        applied.into_iter().collect()
     }
 
     fn apply_family(&self, programs: &Programs, ipv4: bool, difference: &Difference) -> Result<(), Error> {
@@ -135,6 +139,7 @@ impl Rules {
             let programs = self.programs()?;
             // What changes while it is read is seen the next time.
             self.leave(&programs);
+            self.known().disturbed = false;
             found.extend(Saved::parse(ipv4, &programs.save(ipv4)?).objects(wanted));
         }
         Ok(found)
@@ -186,7 +191,7 @@ impl Rules {
         let Ok(_alone) = self.alone.try_lock() else { return false };
         let known = self.known();
         known.programs.as_ref().is_some_and(|programs| programs.flavour() == Flavour::Legacy)
-            && known.sizes != sizes()
+            && (known.disturbed || known.sizes != sizes())
     }
 }
 

@@ -8,7 +8,7 @@ use fairway_api::filter::Filters;
 use fairway_api::types::{EndpointSettings, NetworkCreate};
 use fairway_lab::{Host, Lab, Place};
 
-use crate::harness::{Stage, eventually, request};
+use crate::harness::{Stage, eventually, request, use_backend};
 use crate::kernel_state::{assert_same, make_anew, observe};
 
 /// More boundaries than any change has.
@@ -173,6 +173,29 @@ fn attaching() {
         crash_everywhere(Case { prepare: nothing, act: attach, undo: |stage| stage.client().detach("new") })(
             lab,
         );
+    });
+}
+
+#[test]
+fn attaching_by_iptables() {
+    fairway_lab::run(|lab| {
+        use_backend("nft");
+        let attach = |stage: &Stage| stage.attach("new", request(&["web"], &["7070:70"])).map(drop);
+        crash_everywhere(Case { prepare: nothing, act: attach, undo: |stage| stage.client().detach("new") })(
+            lab,
+        );
+    });
+}
+
+#[test]
+fn making_a_network_by_legacy_iptables() {
+    fairway_lab::run(|lab| {
+        use_backend("legacy");
+        crash_everywhere(Case {
+            prepare: nothing,
+            act: |stage| stage.create_network("new", |network| network.enable_ipv6 = Some(true)).map(drop),
+            undo: |stage| stage.client().remove_network("new"),
+        })(lab);
     });
 }
 

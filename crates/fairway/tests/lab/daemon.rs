@@ -8,6 +8,8 @@ use fairway_api::Client;
 use fairway_lab::{Host, Process, SCRATCH};
 use rustix::process::Signal;
 
+use crate::harness::flags_everywhere;
+
 /// How long a daemon may take to answer, or to end: a busy machine gets much.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -43,6 +45,7 @@ impl Daemon {
         command
             .args(["-H", &self.socket, "daemon"])
             .args(flags)
+            .args(flags_everywhere())
             .env("NO_COLOR", "1")
             .envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);

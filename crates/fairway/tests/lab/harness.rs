@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use fairway_api::types::{
@@ -38,6 +39,41 @@ pub fn backend(name: &str) -> &'static [&'static str] {
     };
     Programs::open(Some(flavour)).expect("this test needs iptables: apt-get install iptables");
     flags
+}
+
+/// The backend of all daemons of this test, which is alone in its process.
+static EVERYWHERE: OnceLock<&'static str> = OnceLock::new();
+
+/// Has all daemons of this test use a backend.
+pub fn use_backend(name: &'static str) {
+    EVERYWHERE.set(name).unwrap();
+}
+
+/// The flags of the backend that all daemons of this test use.
+pub fn flags_everywhere() -> &'static [&'static str] {
+    EVERYWHERE.get().map_or(&[], |name| backend(name))
+}
+
+/// Makes tests of functions that take a lab: one by nftables and one by iptables of each.
+macro_rules! on_each_backend {
+    ($($name:ident;)*) => {
+        mod by_nftables {$(
+            #[test]
+            fn $name() {
+                fairway_lab::run(|lab| super::$name(lab));
+            }
+        )*}
+
+        mod by_iptables {$(
+            #[test]
+            fn $name() {
+                fairway_lab::run(|lab| {
+                    crate::harness::use_backend("nft");
+                    super::$name(lab);
+                });
+            }
+        )*}
+    };
 }
 
 /// Flags as the daemon takes them.

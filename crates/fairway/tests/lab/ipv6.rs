@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use fairway_api::types::IpamConfig;
-use fairway_lab::{Outcome, Place, Server, ask, ask_datagram, serve_datagrams, serve_tcp};
+use fairway_lab::{Lab, Outcome, Place, Server, ask, ask_datagram, serve_datagrams, serve_tcp};
 
 use crate::harness::{HOST6, LAN, LAN6, Sandbox, Stage};
 use crate::ping::ping;
@@ -20,35 +20,36 @@ fn gateway(sandbox: &Sandbox, network: &str) -> IpAddr {
     sandbox.attached.networks[network].ipv6_gateway.parse().unwrap()
 }
 
-#[test]
-fn sandboxes_have_addresses_and_ways_out() {
-    fairway_lab::run(|lab| {
-        let stage = Stage::new(lab, &[]);
-        let network = stage.create_network("app", |network| network.enable_ipv6 = Some(true)).unwrap();
-        assert!(network.enable_ipv6 && network.enable_ipv4);
-        let web = stage.sandbox("web", &["app"], &[]);
-        // A unique local network of its own (RFC 4193): fd, 40 random bits, 16 for the subnet.
-        let address = web.address6("app");
-        let IpAddr::V6(six) = address else { panic!("{address}") };
-        assert_eq!((six.octets()[0], web.attached.networks["app"].global_ipv6_prefix_len), (0xfd, 64));
-        let other = stage.create_network("other", |network| network.enable_ipv6 = Some(true)).unwrap();
-        assert_ne!(network.ipam.config[1].subnet, other.ipam.config[1].subnet);
-        assert!(ping(&web, gateway(&web, "app")));
-        assert!(ping(&web, LAN6.parse().unwrap()));
-        let _servers = serve(&stage.lan);
-        for target in [LAN6, LAN] {
-            let source = if target == LAN6 { HOST6.to_owned() } else { crate::harness::HOST.to_owned() };
-            let target = at(target.parse().unwrap(), 80);
-            assert_eq!(ask(&web, &target).unwrap(), Outcome::answered(&source));
-            assert_eq!(ask_datagram(&web, &target).unwrap(), Outcome::answered(&source));
-        }
-        // A network without IPv6 has none.
-        stage.network("plain");
-        let plain = stage.sandbox("plain", &["plain"], &[]);
-        let has =
-            plain.run_in(|| std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap()).unwrap();
-        assert!(has.lines().all(|line| line.ends_with(" lo")), "{has}");
-    });
+on_each_backend! {
+    sandboxes_have_addresses_and_ways_out;
+    ports_are_published;
+}
+
+fn sandboxes_have_addresses_and_ways_out(lab: &Lab) {
+    let stage = Stage::new(lab, &[]);
+    let network = stage.create_network("app", |network| network.enable_ipv6 = Some(true)).unwrap();
+    assert!(network.enable_ipv6 && network.enable_ipv4);
+    let web = stage.sandbox("web", &["app"], &[]);
+    // A unique local network of its own (RFC 4193): fd, 40 random bits, 16 for the subnet.
+    let address = web.address6("app");
+    let IpAddr::V6(six) = address else { panic!("{address}") };
+    assert_eq!((six.octets()[0], web.attached.networks["app"].global_ipv6_prefix_len), (0xfd, 64));
+    let other = stage.create_network("other", |network| network.enable_ipv6 = Some(true)).unwrap();
+    assert_ne!(network.ipam.config[1].subnet, other.ipam.config[1].subnet);
+    assert!(ping(&web, gateway(&web, "app")));
+    assert!(ping(&web, LAN6.parse().unwrap()));
+    let _servers = serve(&stage.lan);
+    for target in [LAN6, LAN] {
+        let source = if target == LAN6 { HOST6.to_owned() } else { crate::harness::HOST.to_owned() };
+        let target = at(target.parse().unwrap(), 80);
+        assert_eq!(ask(&web, &target).unwrap(), Outcome::answered(&source));
+        assert_eq!(ask_datagram(&web, &target).unwrap(), Outcome::answered(&source));
+    }
+    // A network without IPv6 has none.
+    stage.network("plain");
+    let plain = stage.sandbox("plain", &["plain"], &[]);
+    let has = plain.run_in(|| std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap()).unwrap();
+    assert!(has.lines().all(|line| line.ends_with(" lo")), "{has}");
 }
 
 #[test]
@@ -88,52 +89,49 @@ fn subnets_are_as_they_were_asked_for() {
     });
 }
 
-#[test]
-fn ports_are_published() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        for name in ["app", "other"] {
-            stage.create_network(name, |network| network.enable_ipv6 = Some(true)).unwrap();
-        }
-        let web = stage.sandbox("web", &["app"], &["8080:80", "8080:80/udp", "[::1]:9000:80"]);
-        let neighbour = stage.sandbox("neighbour", &["app"], &[]);
-        let other = stage.sandbox("other", &["other"], &[]);
-        let _servers = serve(&web);
-        let (gateway, other_gateway) = (gateway(&web, "app"), gateway(&other, "other"));
-        let (host6, lan6): (IpAddr, IpAddr) = (HOST6.parse().unwrap(), LAN6.parse().unwrap());
-        let loopback: IpAddr = "::1".parse().unwrap();
-        for (proxy, br_netfilter) in [(true, true), (false, true), (false, false)] {
-            stage.host.set_bridge_netfilter(br_netfilter).unwrap();
-            stage.daemon.restart(&[&format!("--userland-proxy={proxy}")]);
-            let near = match (proxy, br_netfilter) {
-                (false, true) => neighbour.address6("app"),
-                _ => gateway,
-            };
-            for (place, target, port, source) in [
-                (&*stage.lan, host6, 8080, Some(lan6)),
-                (&*stage.host, loopback, 8080, proxy.then_some(gateway)),
-                (&*stage.host, host6, 8080, Some(if proxy { host6 } else { gateway })),
-                (&*stage.host, gateway, 8080, Some(gateway)),
-                (&*web, host6, 8080, Some(gateway)),
-                (&*web, gateway, 8080, Some(gateway)),
-                (&*neighbour, host6, 8080, Some(near)),
-                (&*other, host6, 8080, Some(gateway)),
-                (&*other, gateway, 8080, Some(gateway)),
-                (&*other, other_gateway, 8080, Some(gateway)),
-                (&*stage.host, loopback, 9000, proxy.then_some(gateway)),
-                (&*stage.lan, host6, 9000, None),
-                (&*stage.host, host6, 9000, None),
-            ] {
-                let what = format!("{} to {target}:{port}, {proxy} {br_netfilter}", place.name());
-                // What is held and not carried by IPv6's loopback refuses.
-                let expected = source.map_or(Outcome::Refused, |source| Outcome::Answered { source });
-                assert_eq!(ask(place, &at(target, port)).unwrap(), expected, "{what}");
-                if port == 8080 && source.is_some() {
-                    assert_eq!(ask_datagram(place, &at(target, port)).unwrap(), expected, "{what}, udp");
-                }
+fn ports_are_published(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    for name in ["app", "other"] {
+        stage.create_network(name, |network| network.enable_ipv6 = Some(true)).unwrap();
+    }
+    let web = stage.sandbox("web", &["app"], &["8080:80", "8080:80/udp", "[::1]:9000:80"]);
+    let neighbour = stage.sandbox("neighbour", &["app"], &[]);
+    let other = stage.sandbox("other", &["other"], &[]);
+    let _servers = serve(&web);
+    let (gateway, other_gateway) = (gateway(&web, "app"), gateway(&other, "other"));
+    let (host6, lan6): (IpAddr, IpAddr) = (HOST6.parse().unwrap(), LAN6.parse().unwrap());
+    let loopback: IpAddr = "::1".parse().unwrap();
+    for (proxy, br_netfilter) in [(true, true), (false, true), (false, false)] {
+        stage.host.set_bridge_netfilter(br_netfilter).unwrap();
+        stage.daemon.restart(&[&format!("--userland-proxy={proxy}")]);
+        let near = match (proxy, br_netfilter) {
+            (false, true) => neighbour.address6("app"),
+            _ => gateway,
+        };
+        for (place, target, port, source) in [
+            (&*stage.lan, host6, 8080, Some(lan6)),
+            (&*stage.host, loopback, 8080, proxy.then_some(gateway)),
+            (&*stage.host, host6, 8080, Some(if proxy { host6 } else { gateway })),
+            (&*stage.host, gateway, 8080, Some(gateway)),
+            (&*web, host6, 8080, Some(gateway)),
+            (&*web, gateway, 8080, Some(gateway)),
+            (&*neighbour, host6, 8080, Some(near)),
+            (&*other, host6, 8080, Some(gateway)),
+            (&*other, gateway, 8080, Some(gateway)),
+            (&*other, other_gateway, 8080, Some(gateway)),
+            (&*stage.host, loopback, 9000, proxy.then_some(gateway)),
+            (&*stage.lan, host6, 9000, None),
+            (&*stage.host, host6, 9000, None),
+        ] {
+            let what = format!("{} to {target}:{port}, {proxy} {br_netfilter}", place.name());
+            // What is held and not carried by IPv6's loopback refuses.
+            let expected = source.map_or(Outcome::Refused, |source| Outcome::Answered { source });
+            assert_eq!(ask(place, &at(target, port)).unwrap(), expected, "{what}");
+            if port == 8080 && source.is_some() {
+                assert_eq!(ask_datagram(place, &at(target, port)).unwrap(), expected, "{what}, udp");
             }
         }
-    });
+    }
 }
 
 #[test]

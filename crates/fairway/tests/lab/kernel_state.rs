@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fairway_core::ruleset::{Family, resolver};
+use fairway_kernel::iptables::{self, Flavour, Programs};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
 use fairway_kernel::route::{Links, RouteEntry};
 use fairway_kernel::sysctl;
@@ -87,6 +88,7 @@ pub fn kill(pid: u32) {
 /// Removes what a boot would remove, and gives forwarding back.
 pub fn wipe_host() {
     destroy(&TABLES);
+    wipe_rules();
     delete_marked();
     fs::remove_dir_all(EXEC_ROOT).unwrap();
     FORWARDING.iter().for_each(|path| sysctl::set(path, "0").unwrap());
@@ -113,6 +115,7 @@ fn observe_host() -> BTreeSet<String> {
     for (family, name) in TABLES {
         lines.extend(table(family, name));
     }
+    lines.extend(rules());
     lines.extend(links(true));
     for path in FORWARDING {
         lines.insert(format!("sysctl {path} = {}", sysctl::read(path).unwrap()));
@@ -132,6 +135,45 @@ fn observe_inside() -> BTreeSet<String> {
     let resolver = sockets().into_iter().filter(|socket| socket.contains("0B00007F:")).count();
     lines.insert(format!("the resolver has {resolver} sockets"));
     lines
+}
+
+/// Which programs of iptables there may be something to ask of. Where nothing is theirs none is run.
+fn programs() -> impl Iterator<Item = (bool, Programs)> {
+    let chains = |family| Reader::open().unwrap().chain_names(family).unwrap();
+    let all = [
+        (true, Flavour::Nft, !chains(Family::Ip).is_empty()),
+        (false, Flavour::Nft, !chains(Family::Ip6).is_empty()),
+        (true, Flavour::Legacy, iptables::has_legacy_tables(true)),
+        (false, Flavour::Legacy, iptables::has_legacy_tables(false)),
+    ];
+    let there = all.into_iter().filter(|(_, _, there)| *there);
+    there.map(|(ipv4, flavour, _)| (ipv4, Programs::open(Some(flavour)).expect("apt-get install iptables")))
+}
+
+/// What of the rules of iptables is ours: each chain and rule.
+pub fn rules() -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for (ipv4, programs) in programs() {
+        let text = programs.save(ipv4).unwrap();
+        let mut table = "";
+        for line in text.lines() {
+            table = line.strip_prefix('*').unwrap_or(table);
+            if line.contains("FAIRWAY") {
+                let line = line.split(" [").next().unwrap();
+                lines.insert(format!("{} rules, ipv4 {ipv4}, {table}: {line}", programs.flavour()));
+            }
+        }
+    }
+    lines
+}
+
+/// Removes all rules of iptables, whoever made them.
+fn wipe_rules() {
+    for (ipv4, programs) in programs() {
+        for table in ["raw", "filter", "nat"] {
+            programs.restore(ipv4, &format!("*{table}\n-F\n-X\nCOMMIT\n"), |_| {}).unwrap();
+        }
+    }
 }
 
 /// A table: a line for each rule and each element.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[macro_use]
+mod harness;
 mod beside;
 mod chaos;
 mod cli;
@@ -13,7 +15,7 @@ mod deny;
 mod direct;
 mod durable;
 mod explain;
-mod harness;
+mod firewalls;
 mod heal;
 mod hosts;
 mod icc;

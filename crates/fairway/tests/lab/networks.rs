@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fairway_api::filter::Filters;
 use fairway_api::types::{IpamConfig, NetworkCreate};
-use fairway_lab::{Outcome, Place, ask, serve_tcp};
+use fairway_lab::{Lab, Outcome, Place, ask, serve_tcp};
 use serde_json::{Value, json};
 
 use crate::harness::{HOST, LAN, Stage, eventually, refusal, request};
@@ -140,16 +140,17 @@ fn packets_are_as_large_as_the_way_out_allows() {
     });
 }
 
-#[test]
-fn without_masquerade_container_addresses_are_seen() {
-    fairway_lab::run(|lab| {
-        let stage = Stage::new(lab, &["--ip-masq=false"]);
-        let web = stage.sandbox("web", &["bridge"], &[]);
-        let _server = serve_tcp(&stage.lan, "0.0.0.0:80").unwrap();
-        assert_eq!(ask(&web, "10.10.50.1:80").unwrap(), Outcome::TimedOut);
-        stage.lan.route("172.16.0.0/12", HOST).unwrap();
-        assert_eq!(ask(&web, "10.10.50.1:80").unwrap(), Outcome::Answered { source: web.address("bridge") });
-    });
+on_each_backend! {
+    without_masquerade_container_addresses_are_seen;
+}
+
+fn without_masquerade_container_addresses_are_seen(lab: &Lab) {
+    let stage = Stage::new(lab, &["--ip-masq=false"]);
+    let web = stage.sandbox("web", &["bridge"], &[]);
+    let _server = serve_tcp(&stage.lan, "0.0.0.0:80").unwrap();
+    assert_eq!(ask(&web, "10.10.50.1:80").unwrap(), Outcome::TimedOut);
+    stage.lan.route("172.16.0.0/12", HOST).unwrap();
+    assert_eq!(ask(&web, "10.10.50.1:80").unwrap(), Outcome::Answered { source: web.address("bridge") });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fairway_api::types::EndpointIpam;
 use fairway_lab::{
-    DatagramFlow, Outcome, Question, ask, ask_datagram, serve_datagrams, serve_echo, serve_tcp,
+    DatagramFlow, Lab, Outcome, Question, ask, ask_datagram, serve_datagrams, serve_echo, serve_tcp,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -18,92 +18,92 @@ fn proxy(on: bool) -> String {
     format!("--userland-proxy={on}")
 }
 
-#[test]
-fn datagrams_are_answered_from_the_address_that_was_asked() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        stage.host.add_address("eth0", "10.10.50.98/24").unwrap();
-        stage.network("other");
-        let server = stage.sandbox("server", &["bridge"], &["5300:53/udp"]);
-        let neighbour = stage.sandbox("neighbour", &["bridge"], &[]);
-        let other = stage.sandbox("other", &["other"], &[]);
-        let _listening = serve_datagrams(&server, "0.0.0.0:53").unwrap();
-        // With it, a neighbour would be seen as itself where there is no proxy.
-        stage.host.set_bridge_netfilter(false).unwrap();
-        for flag in ["--userland-proxy=true", "--userland-proxy=false", "--iptables=false"] {
-            stage.daemon.restart(&[flag]);
-            let (proxy, firewall) = (flag != "--userland-proxy=false", flag != "--iptables=false");
-            // A probe takes answers only from the address that it asked.
-            let (host, lan, gateway) = (&*stage.host, &*stage.lan, "172.17.0.1");
-            let of_lan = if firewall { LAN } else { gateway };
-            for (place, target, source) in [
-                (lan, HOST, of_lan),
-                (lan, "10.10.50.98", of_lan),
-                (host, "127.0.0.1", gateway),
-                (host, "127.8.8.8", gateway),
-                (host, gateway, gateway),
-                (host, HOST, if proxy && firewall { HOST } else { gateway }),
-                (&*server, HOST, gateway),
-                (&*server, gateway, gateway),
-                (&*other, HOST, gateway),
-                (&*other, "10.10.50.98", gateway),
-                (&*other, "172.18.0.1", gateway),
-                (&*neighbour, "10.10.50.98", gateway),
-            ] {
-                let seen = ask_datagram(place, &format!("{target}:5300")).unwrap();
-                assert_eq!(seen, Outcome::answered(source), "{} to {target}, {flag}", place.name());
-            }
-            let seen = ask_datagram(host, "[::1]:5300").unwrap();
-            let expected = if proxy { Outcome::answered(gateway) } else { Outcome::Refused };
-            assert_eq!(seen, expected, "loopback by IPv6, {flag}");
-        }
-    });
+on_each_backend! {
+    datagrams_are_answered_from_the_address_that_was_asked;
+    ranges_and_host_addresses_are_kept_to;
+    old_flows_of_datagrams_follow_a_sandbox_to_its_new_address;
 }
 
-#[test]
-fn ranges_and_host_addresses_are_kept_to() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        let published = ["8000-8002:80-82", "127.0.0.1:9000:80", "10.10.50.99:9001:81"];
-        let server = stage.sandbox("server", &["bridge"], &published);
-        let neighbour = stage.sandbox("neighbour", &["bridge"], &[]);
-        let _servers = [80, 81, 82].map(|port| serve_tcp(&server, &format!("0.0.0.0:{port}")).unwrap());
-        for with_proxy in [true, false] {
-            stage.daemon.restart(&[&proxy(with_proxy)]);
-            let reached = |place, target: &str| {
-                let reply = Question::to(target).unwrap().tcp_reply(place).unwrap();
-                reply.map(|reply| reply.destination.port())
-            };
-            let (host, lan) = (&*stage.host, &*stage.lan);
-            for (place, target, expected) in [
-                (lan, "10.10.50.99:8000", Ok(80)),
-                (lan, "10.10.50.99:8001", Ok(81)),
-                (lan, "10.10.50.99:8002", Ok(82)),
-                (host, "127.0.0.1:8002", Ok(82)),
-                (lan, "10.10.50.99:8003", Err(Outcome::Refused)),
-                (host, "127.0.0.1:9000", Ok(80)),
-                (host, "127.0.0.2:9000", Err(Outcome::Refused)),
-                (host, "10.10.50.99:9000", Err(Outcome::Refused)),
-                (lan, "10.10.50.99:9000", Err(Outcome::Refused)),
-                (&*neighbour, "172.17.0.1:9000", Err(Outcome::Refused)),
-                (&*neighbour, "10.10.50.99:9000", Err(Outcome::Refused)),
-                (lan, "10.10.50.99:9001", Ok(81)),
-                (host, "10.10.50.99:9001", Ok(81)),
-                (&*neighbour, "10.10.50.99:9001", Ok(81)),
-                (&*neighbour, "172.17.0.1:9001", Err(Outcome::Refused)),
-                (host, "127.0.0.1:9001", Err(Outcome::Refused)),
-            ] {
-                let name = place.name();
-                assert_eq!(reached(place, target), expected, "{name} to {target}, proxy {with_proxy}");
-            }
+fn datagrams_are_answered_from_the_address_that_was_asked(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    stage.host.add_address("eth0", "10.10.50.98/24").unwrap();
+    stage.network("other");
+    let server = stage.sandbox("server", &["bridge"], &["5300:53/udp"]);
+    let neighbour = stage.sandbox("neighbour", &["bridge"], &[]);
+    let other = stage.sandbox("other", &["other"], &[]);
+    let _listening = serve_datagrams(&server, "0.0.0.0:53").unwrap();
+    // With it, a neighbour would be seen as itself where there is no proxy.
+    stage.host.set_bridge_netfilter(false).unwrap();
+    for flag in ["--userland-proxy=true", "--userland-proxy=false", "--iptables=false"] {
+        stage.daemon.restart(&[flag]);
+        let (proxy, firewall) = (flag != "--userland-proxy=false", flag != "--iptables=false");
+        // A probe takes answers only from the address that it asked.
+        let (host, lan, gateway) = (&*stage.host, &*stage.lan, "172.17.0.1");
+        let of_lan = if firewall { LAN } else { gateway };
+        for (place, target, source) in [
+            (lan, HOST, of_lan),
+            (lan, "10.10.50.98", of_lan),
+            (host, "127.0.0.1", gateway),
+            (host, "127.8.8.8", gateway),
+            (host, gateway, gateway),
+            (host, HOST, if proxy && firewall { HOST } else { gateway }),
+            (&*server, HOST, gateway),
+            (&*server, gateway, gateway),
+            (&*other, HOST, gateway),
+            (&*other, "10.10.50.98", gateway),
+            (&*other, "172.18.0.1", gateway),
+            (&*neighbour, "10.10.50.98", gateway),
+        ] {
+            let seen = ask_datagram(place, &format!("{target}:5300")).unwrap();
+            assert_eq!(seen, Outcome::answered(source), "{} to {target}, {flag}", place.name());
         }
-        // What is published stays so without a daemon.
-        assert!(stage.daemon.stop().success());
-        for (place, target) in [(&*stage.lan, "10.10.50.99:8000"), (&*neighbour, "10.10.50.99:9001")] {
-            let seen = ask(place, target).unwrap();
-            assert!(matches!(seen, Outcome::Answered { .. }), "{} to {target}: {seen}", place.name());
+        let seen = ask_datagram(host, "[::1]:5300").unwrap();
+        let expected = if proxy { Outcome::answered(gateway) } else { Outcome::Refused };
+        assert_eq!(seen, expected, "loopback by IPv6, {flag}");
+    }
+}
+
+fn ranges_and_host_addresses_are_kept_to(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    let published = ["8000-8002:80-82", "127.0.0.1:9000:80", "10.10.50.99:9001:81"];
+    let server = stage.sandbox("server", &["bridge"], &published);
+    let neighbour = stage.sandbox("neighbour", &["bridge"], &[]);
+    let _servers = [80, 81, 82].map(|port| serve_tcp(&server, &format!("0.0.0.0:{port}")).unwrap());
+    for with_proxy in [true, false] {
+        stage.daemon.restart(&[&proxy(with_proxy)]);
+        let reached = |place, target: &str| {
+            let reply = Question::to(target).unwrap().tcp_reply(place).unwrap();
+            reply.map(|reply| reply.destination.port())
+        };
+        let (host, lan) = (&*stage.host, &*stage.lan);
+        for (place, target, expected) in [
+            (lan, "10.10.50.99:8000", Ok(80)),
+            (lan, "10.10.50.99:8001", Ok(81)),
+            (lan, "10.10.50.99:8002", Ok(82)),
+            (host, "127.0.0.1:8002", Ok(82)),
+            (lan, "10.10.50.99:8003", Err(Outcome::Refused)),
+            (host, "127.0.0.1:9000", Ok(80)),
+            (host, "127.0.0.2:9000", Err(Outcome::Refused)),
+            (host, "10.10.50.99:9000", Err(Outcome::Refused)),
+            (lan, "10.10.50.99:9000", Err(Outcome::Refused)),
+            (&*neighbour, "172.17.0.1:9000", Err(Outcome::Refused)),
+            (&*neighbour, "10.10.50.99:9000", Err(Outcome::Refused)),
+            (lan, "10.10.50.99:9001", Ok(81)),
+            (host, "10.10.50.99:9001", Ok(81)),
+            (&*neighbour, "10.10.50.99:9001", Ok(81)),
+            (&*neighbour, "172.17.0.1:9001", Err(Outcome::Refused)),
+            (host, "127.0.0.1:9001", Err(Outcome::Refused)),
+        ] {
+            let name = place.name();
+            assert_eq!(reached(place, target), expected, "{name} to {target}, proxy {with_proxy}");
         }
-    });
+    }
+    // What is published stays so without a daemon.
+    assert!(stage.daemon.stop().success());
+    for (place, target) in [(&*stage.lan, "10.10.50.99:8000"), (&*neighbour, "10.10.50.99:9001")] {
+        let seen = ask(place, target).unwrap();
+        assert!(matches!(seen, Outcome::Answered { .. }), "{} to {target}: {seen}", place.name());
+    }
 }
 
 #[test]
@@ -259,42 +259,39 @@ fn a_thousand_connections_are_carried_at_once() {
     });
 }
 
-#[test]
-fn old_flows_of_datagrams_follow_a_sandbox_to_its_new_address() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        stage.network("app");
-        for with_proxy in [true, false] {
-            stage.daemon.restart(&[&proxy(with_proxy)]);
-            let first = stage.sandbox("server", &["app"], &["5300:53/udp"]);
-            let serving = serve_datagrams(&first, "0.0.0.0:53").unwrap();
-            let places = [(&*stage.lan, HOST), (&*stage.host, "127.0.0.1"), (&*stage.host, HOST)];
-            let flows = places.map(|(place, at)| DatagramFlow::open(place, &format!("{at}:5300")).unwrap());
-            let answered = |outcome: &Outcome| matches!(outcome, Outcome::Answered { .. });
-            for flow in &flows {
-                let seen = flow.ask(Duration::from_secs(2));
-                assert!(answered(&seen), "{seen}");
-            }
-            stage.client().detach("server").unwrap();
-            drop(serving);
-            // While it is away the flows are tracked as leading to the host itself.
-            for flow in &flows {
-                assert!(!answered(&flow.ask(Duration::from_millis(100))));
-            }
-            let squatter = stage.sandbox("squatter", &["app"], &[]);
-            assert_eq!(squatter.address("app"), first.address("app"));
-            let again = stage.sandbox("server", &["app"], &["5300:53/udp"]);
-            assert_ne!(again.address("app"), first.address("app"));
-            let _serving = serve_datagrams(&again, "0.0.0.0:53").unwrap();
-            for (flow, (place, at)) in flows.iter().zip(places) {
-                let what = format!("{} to {at} is answered, proxy {with_proxy}", place.name());
-                eventually(&what, Duration::from_secs(1), || answered(&flow.ask(Duration::from_millis(200))));
-            }
-            for name in ["server", "squatter"] {
-                stage.client().detach(name).unwrap();
-            }
+fn old_flows_of_datagrams_follow_a_sandbox_to_its_new_address(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    stage.network("app");
+    for with_proxy in [true, false] {
+        stage.daemon.restart(&[&proxy(with_proxy)]);
+        let first = stage.sandbox("server", &["app"], &["5300:53/udp"]);
+        let serving = serve_datagrams(&first, "0.0.0.0:53").unwrap();
+        let places = [(&*stage.lan, HOST), (&*stage.host, "127.0.0.1"), (&*stage.host, HOST)];
+        let flows = places.map(|(place, at)| DatagramFlow::open(place, &format!("{at}:5300")).unwrap());
+        let answered = |outcome: &Outcome| matches!(outcome, Outcome::Answered { .. });
+        for flow in &flows {
+            let seen = flow.ask(Duration::from_secs(2));
+            assert!(answered(&seen), "{seen}");
         }
-    });
+        stage.client().detach("server").unwrap();
+        drop(serving);
+        // While it is away the flows are tracked as leading to the host itself.
+        for flow in &flows {
+            assert!(!answered(&flow.ask(Duration::from_millis(100))));
+        }
+        let squatter = stage.sandbox("squatter", &["app"], &[]);
+        assert_eq!(squatter.address("app"), first.address("app"));
+        let again = stage.sandbox("server", &["app"], &["5300:53/udp"]);
+        assert_ne!(again.address("app"), first.address("app"));
+        let _serving = serve_datagrams(&again, "0.0.0.0:53").unwrap();
+        for (flow, (place, at)) in flows.iter().zip(places) {
+            let what = format!("{} to {at} is answered, proxy {with_proxy}", place.name());
+            eventually(&what, Duration::from_secs(1), || answered(&flow.ask(Duration::from_millis(200))));
+        }
+        for name in ["server", "squatter"] {
+            stage.client().detach(name).unwrap();
+        }
+    }
 }
 
 #[test]

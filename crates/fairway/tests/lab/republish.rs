@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fairway_lab::{DatagramFlow, Outcome, Place, ask, ask_datagram, serve_datagrams, serve_echo, serve_tcp};
+use fairway_lab::{
+    DatagramFlow, Lab, Outcome, Place, ask, ask_datagram, serve_datagrams, serve_echo, serve_tcp,
+};
 
 use crate::harness::{HOST, LAN, Stage, eventually, ports, refusal};
 
@@ -77,69 +79,67 @@ fn is_cut(mut stream: TcpStream) -> bool {
     false
 }
 
-#[test]
-fn a_port_comes_and_goes_while_a_transfer_runs_through_another() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        let server = stage.sandbox("server", &["bridge"], &["8080:80"]);
-        let neighbour = stage.sandbox("neighbour", &["bridge"], &[]);
-        let _servers = [
-            serve_echo(&server, "0.0.0.0:80").unwrap(),
-            serve_tcp(&server, "0.0.0.0:81").unwrap(),
-            serve_echo(&server, "0.0.0.0:82").unwrap(),
-        ];
-        let _datagrams = serve_datagrams(&server, "0.0.0.0:53").unwrap();
-        for flag in ["--userland-proxy=true", "--userland-proxy=false"] {
-            stage.daemon.restart(&[flag]);
-            let transfers = [
-                Transfer::start(&stage.lan, "10.10.50.99:8080"),
-                Transfer::start(&stage.host, "127.0.0.1:8080"),
-            ];
-            let (lan, host) = (&*stage.lan, &*stage.host);
-            let from = [(lan, HOST), (host, "127.0.0.1"), (host, HOST), (&*neighbour, HOST)];
-            let reached = |expected: bool| {
-                for (place, at) in from {
-                    let seen = ask(place, &format!("{at}:8081")).unwrap();
-                    let as_expected = match &seen {
-                        Outcome::Answered { .. } => expected,
-                        other => !expected && *other == Outcome::Refused,
-                    };
-                    assert!(as_expected, "{} to {at}: {seen}, published: {expected}, {flag}", place.name());
-                }
-            };
-            reached(false);
-            let published =
-                stage.client().publish("server", ports(&["8081:81", "8082:82", "5300:53/udp"])).unwrap();
-            assert_eq!(published.ports.len(), 4, "{:?}", published.ports);
-            reached(true);
-            let open = |place: &Place, at: &str| {
-                let at = format!("{at}:8082");
-                place.run_in(move || TcpStream::connect(at).unwrap()).unwrap()
-            };
-            let mut connections = [open(lan, HOST), open(host, "127.0.0.1")];
-            for connection in &mut connections {
-                connection.write_all(b"x").unwrap();
-                connection.read_exact(&mut [0]).unwrap();
-            }
-            let flow = DatagramFlow::open(lan, &format!("{HOST}:5300")).unwrap();
-            assert_eq!(flow.ask(PATIENCE), Outcome::answered(LAN));
-            transfers.iter().for_each(|transfer| transfer.goes_on("beside a port that came"));
+on_each_backend! {
+    a_port_comes_and_goes_while_a_transfer_runs_through_another;
+}
 
-            let gone =
-                stage.client().unpublish("server", ports(&["8081:81", "8082:82", "5300:53/udp"])).unwrap();
-            assert_eq!(gone.ports.keys().collect::<Vec<_>>(), ["80/tcp"]);
-            reached(false);
-            assert_eq!(ask_datagram(lan, &format!("{HOST}:5300")).unwrap(), Outcome::Refused);
-            assert!(!matches!(flow.ask(Duration::from_millis(200)), Outcome::Answered { .. }), "an old flow");
-            for (connection, place) in connections.into_iter().zip(["lan", "host"]) {
-                assert!(is_cut(connection), "a connection of {place} through the removed port, {flag}");
+fn a_port_comes_and_goes_while_a_transfer_runs_through_another(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    let server = stage.sandbox("server", &["bridge"], &["8080:80"]);
+    let neighbour = stage.sandbox("neighbour", &["bridge"], &[]);
+    let _servers = [
+        serve_echo(&server, "0.0.0.0:80").unwrap(),
+        serve_tcp(&server, "0.0.0.0:81").unwrap(),
+        serve_echo(&server, "0.0.0.0:82").unwrap(),
+    ];
+    let _datagrams = serve_datagrams(&server, "0.0.0.0:53").unwrap();
+    for flag in ["--userland-proxy=true", "--userland-proxy=false"] {
+        stage.daemon.restart(&[flag]);
+        let transfers =
+            [Transfer::start(&stage.lan, "10.10.50.99:8080"), Transfer::start(&stage.host, "127.0.0.1:8080")];
+        let (lan, host) = (&*stage.lan, &*stage.host);
+        let from = [(lan, HOST), (host, "127.0.0.1"), (host, HOST), (&*neighbour, HOST)];
+        let reached = |expected: bool| {
+            for (place, at) in from {
+                let seen = ask(place, &format!("{at}:8081")).unwrap();
+                let as_expected = match &seen {
+                    Outcome::Answered { .. } => expected,
+                    other => !expected && *other == Outcome::Refused,
+                };
+                assert!(as_expected, "{} to {at}: {seen}, published: {expected}, {flag}", place.name());
             }
-            // The host has it again.
-            drop(stage.host.run_in(|| TcpListener::bind("0.0.0.0:8081").unwrap()).unwrap());
-            transfers.iter().for_each(|transfer| transfer.goes_on("beside a port that went"));
-            transfers.into_iter().for_each(Transfer::end);
+        };
+        reached(false);
+        let published =
+            stage.client().publish("server", ports(&["8081:81", "8082:82", "5300:53/udp"])).unwrap();
+        assert_eq!(published.ports.len(), 4, "{:?}", published.ports);
+        reached(true);
+        let open = |place: &Place, at: &str| {
+            let at = format!("{at}:8082");
+            place.run_in(move || TcpStream::connect(at).unwrap()).unwrap()
+        };
+        let mut connections = [open(lan, HOST), open(host, "127.0.0.1")];
+        for connection in &mut connections {
+            connection.write_all(b"x").unwrap();
+            connection.read_exact(&mut [0]).unwrap();
         }
-    });
+        let flow = DatagramFlow::open(lan, &format!("{HOST}:5300")).unwrap();
+        assert_eq!(flow.ask(PATIENCE), Outcome::answered(LAN));
+        transfers.iter().for_each(|transfer| transfer.goes_on("beside a port that came"));
+
+        let gone = stage.client().unpublish("server", ports(&["8081:81", "8082:82", "5300:53/udp"])).unwrap();
+        assert_eq!(gone.ports.keys().collect::<Vec<_>>(), ["80/tcp"]);
+        reached(false);
+        assert_eq!(ask_datagram(lan, &format!("{HOST}:5300")).unwrap(), Outcome::Refused);
+        assert!(!matches!(flow.ask(Duration::from_millis(200)), Outcome::Answered { .. }), "an old flow");
+        for (connection, place) in connections.into_iter().zip(["lan", "host"]) {
+            assert!(is_cut(connection), "a connection of {place} through the removed port, {flag}");
+        }
+        // The host has it again.
+        drop(stage.host.run_in(|| TcpListener::bind("0.0.0.0:8081").unwrap()).unwrap());
+        transfers.iter().for_each(|transfer| transfer.goes_on("beside a port that went"));
+        transfers.into_iter().for_each(Transfer::end);
+    }
 }
 
 #[test]

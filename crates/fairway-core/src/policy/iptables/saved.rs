@@ -115,9 +115,16 @@ fn in_chain(
             }
         }
     }
-    for (rule, mut times) in strewn {
-        // All of them go, and a group of this rule alone is made anew.
-        times += usize::from(whole.contains(rule.as_str()));
+    // To delete a rule is to delete the first one like it: a group that shares one with what is strewn is made anew.
+    let broken = |text: &&&str| text.lines().any(|line| strewn.contains_key(line));
+    let broken: Vec<&str> = whole.iter().filter(broken).copied().collect();
+    for text in broken {
+        found.remove(&Key::Rules(chain.clone(), text.to_owned()));
+        for line in text.lines() {
+            *strewn.entry(line.to_owned()).or_default() += 1;
+        }
+    }
+    for (rule, times) in strewn {
         found.insert(Key::Rules(chain.clone(), rule), Object::Rules(Place::Strewn(times)));
     }
     found

@@ -1,1 +1,239 @@
+use std::fmt::Write;
 
+use super::*;
+use crate::plan::{Difference, Fragment, Key, Object};
+use crate::policy::RulesetSwitches;
+
+const WITH_PROXY: RulesetSwitches = RulesetSwitches {
+    userland_proxy: true,
+    bridge_netfilter_ipv4: true,
+    bridge_netfilter_ipv6: true,
+    guard_forward_ipv4: true,
+    guard_forward_ipv6: false,
+    spares_ipv4: false,
+    spares_ipv6: false,
+    bridged_alone: true,
+    allow_direct: false,
+    accept_mark: None,
+    relay_user: None,
+};
+
+const WITHOUT_PROXY: RulesetSwitches = RulesetSwitches { userland_proxy: false, ..WITH_PROXY };
+
+fn app(switches: &RulesetSwitches) -> NetworkRules<'_> {
+    NetworkRules {
+        bridge: "br-app",
+        subnet: "172.18.0.0/16".parse().ok(),
+        icc: true,
+        internal: false,
+        masquerade: true,
+        switches,
+    }
+}
+
+fn objects(ipv4: bool, switches: &RulesetSwitches, rules: Vec<Rules>) -> Fragment {
+    let host = host(ipv4, switches);
+    let chains = host.chains.into_iter().map(|chain| (Key::Chain(chain), Object::Chain));
+    let rules = host.rules.into_iter().chain(rules);
+    chains
+        .chain(rules.map(|rules| (Key::Rules(rules.chain.clone(), rules.text()), Object::Rules(rules.place))))
+        .collect()
+}
+
+/// What `iptables-save` would write after a difference was applied to nothing, without policies and counts.
+fn saved(objects: &Fragment) -> String {
+    let mut text = String::new();
+    let chain = |key: &Key| match key {
+        Key::Chain(chain) | Key::Rules(chain, _) => Some(chain.clone()),
+        _ => None,
+    };
+    let mut chains: Vec<RuleChain> = objects.keys().filter_map(chain).collect();
+    chains.sort_by_key(|chain| (chain.is_ours(), chain.clone()));
+    chains.dedup();
+    for table in RuleTable::ALL {
+        let mut part = String::new();
+        for chain in chains.iter().filter(|chain| chain.table == table) {
+            for place in [Place::First, Place::Last] {
+                let here = objects.iter().filter_map(|(key, object)| match (key, object) {
+                    (Key::Rules(of, text), Object::Rules(at)) if of == chain && *at == place => Some(text),
+                    _ => None,
+                });
+                for line in here.flat_map(|text| text.lines()) {
+                    writeln!(part, "-A {} {line}", chain.name).unwrap();
+                }
+            }
+        }
+        if !part.is_empty() {
+            writeln!(text, "*{}", table.text()).unwrap();
+            for chain in chains.iter().filter(|chain| chain.table == table && chain.is_ours()) {
+                writeln!(text, ":{} - [0:0]", chain.name).unwrap();
+            }
+            writeln!(text, "{part}COMMIT").unwrap();
+        }
+    }
+    text
+}
+
+fn published_at(at: &str, to: &str) -> Rules {
+    published(crate::model::Protocol::Tcp, at.parse().unwrap(), to.parse().unwrap())
+}
+
+/// Beside `docker-20.10-iptables_true-proxy_true.txt`: DOCKER is FAIRWAY; what Docker has in FORWARD and POSTROUTING
+/// is in chains of that name.
+#[test]
+fn a_network_with_the_proxy() {
+    let mut rules = network(true, &app(&WITH_PROXY));
+    rules.push(published_at("0.0.0.0:8080", "172.18.0.2:80"));
+    rules.push(published_at("127.0.0.1:8301", "172.18.0.2:80"));
+    insta::assert_snapshot!(saved(&objects(true, &WITH_PROXY, rules)));
+}
+
+/// Beside `docker-20.10-iptables_true-proxy_false.txt`.
+#[test]
+fn a_network_without_the_proxy() {
+    let mut rules = network(true, &app(&WITHOUT_PROXY));
+    rules.push(hairpin("172.18.0.2".parse().unwrap()));
+    rules.push(published_at("0.0.0.0:8080", "172.18.0.2:80"));
+    insta::assert_snapshot!(saved(&objects(true, &WITHOUT_PROXY, rules)));
+}
+
+/// Beside `docker-20.10-icc-links-options.txt`: a network with icc=false, and a link.
+#[test]
+fn a_network_whose_sandboxes_are_apart() {
+    let (from, to) = ("172.18.0.3".parse().unwrap(), "172.18.0.2".parse().unwrap());
+    let mut rules = network(true, &NetworkRules { icc: false, ..app(&WITH_PROXY) });
+    rules.extend(link("br-app", from, to, crate::model::Protocol::Tcp, 80));
+    insta::assert_snapshot!(lines(&rules));
+}
+
+/// An internal network, one that is not masqueraded, and one on a host without br_netfilter.
+#[test]
+fn other_networks() {
+    let internal = NetworkRules { internal: true, masquerade: false, ..app(&WITH_PROXY) };
+    insta::assert_snapshot!(lines(&network(true, &internal)));
+    let unseen = RulesetSwitches { bridge_netfilter_ipv4: false, relay_user: Some(61_137), ..WITHOUT_PROXY };
+    let plain = NetworkRules { masquerade: false, ..app(&unseen) };
+    insta::assert_snapshot!(lines(&network(true, &plain)));
+}
+
+/// IPv6 is the same, but that loopback is nobody's to translate.
+#[test]
+fn a_network_by_ipv6() {
+    let subnet = "fd00:1::/64".parse().ok();
+    let mut rules = network(false, &NetworkRules { icc: false, subnet, ..app(&WITHOUT_PROXY) });
+    rules.push(hairpin("fd00:1::2".parse().unwrap()));
+    rules.push(published_at("[::]:8080", "[fd00:1::2]:80"));
+    insta::assert_snapshot!(saved(&objects(false, &WITHOUT_PROXY, rules)));
+}
+
+fn lines(rules: &[Rules]) -> String {
+    let mut text = String::new();
+    for rules in rules {
+        for line in &rules.lines {
+            writeln!(text, "{} -A {} {line}", rules.chain.table.text(), rules.chain.name).unwrap();
+        }
+    }
+    text
+}
+
+fn difference(is: &Fragment, shall: &Fragment) -> Difference {
+    Difference::between(is.clone(), shall.clone())
+}
+
+#[test]
+fn a_change_is_the_lines_of_its_own() {
+    let before = objects(true, &WITH_PROXY, network(true, &app(&WITH_PROXY)));
+    let mut rules = network(true, &app(&WITH_PROXY));
+    rules.push(published_at("0.0.0.0:8080", "172.18.0.2:80"));
+    let after = objects(true, &WITH_PROXY, rules);
+    insta::assert_snapshot!(script(true, &difference(&before, &after), None).unwrap());
+    insta::assert_snapshot!(script(true, &difference(&after, &before), None).unwrap());
+    assert_eq!(script(false, &difference(&before, &after), None), None);
+    // Of a group that is another all lines are others: they follow one another.
+    let apart = objects(true, &WITH_PROXY, network(true, &NetworkRules { icc: false, ..app(&WITH_PROXY) }));
+    insta::assert_snapshot!(script(true, &difference(&before, &apart), None).unwrap());
+}
+
+#[test]
+fn all_that_goes_goes_at_once_but_the_users_chain() {
+    let before = objects(true, &WITH_PROXY, network(true, &app(&WITH_PROXY)));
+    insta::assert_snapshot!(script(true, &difference(&before, &Fragment::new()), None).unwrap());
+}
+
+#[test]
+fn what_was_saved_is_what_was_wanted() {
+    for switches in [WITH_PROXY, WITHOUT_PROXY] {
+        let mut rules = network(true, &app(&switches));
+        rules.extend(network(true, &NetworkRules { bridge: "br-other", icc: false, ..app(&switches) }));
+        rules.push(published_at("0.0.0.0:8080", "172.18.0.2:80"));
+        let wanted = objects(true, &switches, rules);
+        let text = saved(&wanted);
+        assert_eq!(Saved::parse(true, &text).objects(&wanted), wanted);
+        assert!(!Saved::parse(true, &text).is_empty());
+        assert!(
+            Saved::parse(true, "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j DOCKER\nCOMMIT\n").is_empty()
+        );
+    }
+}
+
+/// What is found when a text was changed by somebody else, and what is done about it.
+fn mended(change: impl FnOnce(String) -> String) -> String {
+    let mut rules = network(true, &app(&WITH_PROXY));
+    rules.push(published_at("0.0.0.0:8080", "172.18.0.2:80"));
+    let wanted = objects(true, &WITH_PROXY, rules);
+    let text = change(saved(&wanted));
+    let found = Saved::parse(true, &text).objects(&wanted);
+    script(true, &difference(&found, &wanted), None).unwrap_or_default()
+}
+
+#[test]
+fn whatever_others_did_is_undone() {
+    assert_eq!(mended(|text| text), "");
+    let missing = mended(|text| text.replace("-A FAIRWAY-FORWARD -o br-app -j FAIRWAY\n", ""));
+    insta::assert_snapshot!(missing);
+    let twice = mended(|text| {
+        text.replace("-A FAIRWAY-GUARD -j DROP\n", "-A FAIRWAY-GUARD -j DROP\n-A FAIRWAY-GUARD -j DROP\n")
+    });
+    insta::assert_snapshot!(twice);
+    let theirs =
+        mended(|text| text.replace("-A FAIRWAY -o", "-A FAIRWAY -s 1.2.3.4/32 -j ACCEPT\n-A FAIRWAY -o"));
+    insta::assert_snapshot!(theirs);
+    // What is to be first is behind what is last.
+    let order = mended(|text| {
+        let own = "-A FAIRWAY -i br-app -j RETURN\n";
+        text.replace(own, "").replace(":80\n", &format!(":80\n{own}"))
+    });
+    insta::assert_snapshot!(order);
+    // The first of two alike is the one that is deleted.
+    let again = mended(|text| {
+        text.replace("-o br-app -j DROP\n", "-o br-app -j DROP\n-A FAIRWAY-FORWARD -o br-app -j FAIRWAY\n")
+    });
+    insta::assert_snapshot!(again);
+    let users = mended(|text| {
+        let text =
+            text.replace(":FAIRWAY-USER - [0:0]\n", ":FAIRWAY-USER - [0:0]\n-A FAIRWAY-USER -j DROP\n");
+        format!("{text}*mangle\n-A FORWARD -j FAIRWAY\nCOMMIT\n")
+    });
+    assert_eq!(users, "");
+}
+
+#[test]
+fn what_is_gone_meanwhile_is_neither_deleted_nor_built_upon() {
+    let before = objects(true, &WITH_PROXY, network(true, &app(&WITH_PROXY)));
+    let mut rules = network(true, &NetworkRules { masquerade: false, ..app(&WITH_PROXY) });
+    rules.push(published_at("0.0.0.0:8080", "172.18.0.2:80"));
+    let after = objects(true, &WITH_PROXY, rules);
+    let found = Saved::parse(true, "*filter\n:FAIRWAY-FORWARD - [0:0]\nCOMMIT\n");
+    insta::assert_snapshot!(script(true, &difference(&before, &after), Some(&found)).unwrap());
+}
+
+#[test]
+fn the_users_chain_outlives_ours_while_it_holds_something() {
+    let text =
+        "*filter\n:FAIRWAY-USER - [0:0]\n-A FORWARD -j FAIRWAY-USER\n-A FAIRWAY-USER -j DROP\nCOMMIT\n";
+    let users = Key::Chain(RuleChain::new(true, RuleTable::Filter, USER));
+    let found = Saved::parse(true, text).objects(&Fragment::new());
+    assert!(!found.contains_key(&users) && found.len() == 1);
+    let empty = text.replace("-A FAIRWAY-USER -j DROP\n", "");
+    assert!(Saved::parse(true, &empty).objects(&Fragment::new()).contains_key(&users));
+}
