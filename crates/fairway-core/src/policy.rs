@@ -8,6 +8,7 @@ mod element;
 mod gateway;
 pub mod iptables;
 mod isolation;
+mod lan;
 mod routed;
 mod rules;
 mod strict;

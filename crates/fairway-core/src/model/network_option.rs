@@ -72,6 +72,8 @@ pub struct BridgeOptions {
     pub advertising: Advertising,
     /// `fairway.route_localnet`: the bridge may route 127.0.0.0/8 where publishing needs it.
     pub route_localnet: bool,
+    /// `fairway.storm_limit`: so many frames a second may an endpoint on a LAN send to all or many; 0 is no limit.
+    pub storm_limit: u32,
     /// `fairway.guard=strict`: endpoints may use nothing but their own addresses.
     pub strict_guard: bool,
 }
@@ -89,6 +91,7 @@ impl Default for BridgeOptions {
             advertising: Advertising::default(),
             route_localnet: true,
             strict_guard: false,
+            storm_limit: 500,
         }
     }
 }

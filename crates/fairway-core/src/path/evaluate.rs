@@ -378,6 +378,9 @@ fn find<'a>(set: &'a Set, key: &[u8]) -> Option<&'a Element> {
         }
         Some(last) => element.key.as_slice() <= key && key <= last.as_slice(),
     };
-    let exact = set.elements.iter().find(|element| !element.key.is_empty() && in_range(element));
+    // One packet by itself is never too many.
+    let exceeds = |element: &Element| element.limit.is_some_and(|limit| limit.inverted);
+    let exact =
+        set.elements.iter().find(|element| !element.key.is_empty() && in_range(element) && !exceeds(element));
     exact.or_else(|| set.elements.iter().find(|element| element.key.is_empty()))
 }

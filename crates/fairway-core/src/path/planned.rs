@@ -7,11 +7,9 @@ use ipnet::IpNet;
 
 use super::machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene};
 use crate::model::{MacAddress, NetworkMode};
-use crate::plan::{
-    BridgeLink, ElementValue, InsideRoutes, Key, Object, Plan, SetElement, SocketUse, VethLink,
-};
+use crate::plan::{BridgeLink, InsideRoutes, Key, Object, Plan, SetElement, SocketUse, VethLink};
 use crate::policy::{SetName, ruleset};
-use crate::ruleset::{Element, Table, key};
+use crate::ruleset::Table;
 use crate::world::World;
 
 const LOCAL_TABLE: u32 = 255;
@@ -166,13 +164,8 @@ pub fn planned(world: &World, plan: &Plan, host: Machine) -> Scene {
 fn add_element(tables: &mut [Table], name: SetName, bytes: &[u8], element: &SetElement) {
     let tables = tables.iter_mut().filter(|table| table.family == name.family());
     let set = tables.flat_map(|table| &mut table.sets).find(|set| set.name == name.text());
-    let made = match element.value {
-        ElementValue::None => Element::new(bytes),
-        ElementValue::Target(to) => Element::to_value(bytes, key().address(to.ip()).port(to.port())),
-        ElementValue::Address(to) => Element::to_value(bytes, key().address(to)),
-    };
     if let Some(set) = set {
-        set.elements.push(made.with_comment(element.comment.as_str()));
+        set.elements.push(element.to_element(name, bytes));
     }
 }
 

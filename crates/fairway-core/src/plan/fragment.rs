@@ -293,6 +293,9 @@ impl Maker<'_> {
         self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
         self.guard(allocation);
         self.strict_guard(network, allocation);
+        if network.uplink.is_some() {
+            self.lan_port(network, allocation);
+        }
         if !self.world.icc(network) {
             self.member(ElementKey::isolated_port(&allocation.host_interface));
         }

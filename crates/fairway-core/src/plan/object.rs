@@ -10,6 +10,7 @@ use crate::model::{EndpointId, MacAddress, MacvlanMode, Namespace, NetworkId, Pr
 use crate::names::{NameRecord, NameView};
 use crate::policy::iptables::{Place, RuleChain};
 use crate::policy::{RulesetSwitches, SetName};
+use crate::ruleset::{Element, LimitRate, key};
 
 /// Who an object belongs to. When the owner changes, its fragment is made anew, and no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -171,6 +172,8 @@ pub enum ElementValue {
     Target(SocketAddr),
     /// An address to rewrite to.
     Address(IpAddr),
+    /// Nothing, and it is found only for what exceeds so many packets a second.
+    Over(u32),
 }
 
 /// An element of one of our sets or maps, by the raw bytes of its key (each part padded to four
@@ -181,6 +184,30 @@ pub struct SetElement {
     pub value: ElementValue,
     /// What `nft list` shows beside it; may be empty.
     pub comment: String,
+}
+
+impl SetElement {
+    /// The element of nf_tables that stands for it, by the key that the Plan has it under.
+    pub fn to_element(&self, set: SetName, bytes: &[u8]) -> Element {
+        let made = match self.value {
+            ElementValue::None if set.has_ranges() => {
+                let (first, last) = bytes.split_at(bytes.len() / 2);
+                Element::new(first).up_to(last)
+            }
+            ElementValue::None => Element::new(bytes),
+            ElementValue::Over(packets) => Element::new(bytes).with_limit(LimitRate {
+                amount: packets.into(),
+                seconds: 1,
+                // Those of one second may come at once.
+                burst: packets,
+                bytes: false,
+                inverted: true,
+            }),
+            ElementValue::Target(to) => Element::to_value(bytes, key().address(to.ip()).port(to.port())),
+            ElementValue::Address(to) => Element::to_value(bytes, key().address(to)),
+        };
+        made.with_comment(self.comment.as_str())
+    }
 }
 
 /// What a bound port is for.

@@ -1,6 +1,6 @@
 //! The sets and maps whose elements come and go, and how their keys are laid out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -78,10 +78,17 @@ pub enum SetName {
     Peers4,
     /// As `Peers4`, for IPv6.
     Peers6,
+    /// Ports of bridges whose sandboxes are on a LAN of the host.
+    LanPorts,
+    /// The IPv4 addresses of the routers of these LANs.
+    LanRouters4,
+    /// Those of the ports that may send no more than so many frames a second to all or many; found for what exceeds
+    /// it.
+    StormLimits,
 }
 
 /// All of them.
-pub const SETS: [SetName; 32] = [
+pub const SETS: [SetName; 35] = [
     SetName::Bridges,
     SetName::Same,
     SetName::Isolated,
@@ -114,6 +121,9 @@ pub const SETS: [SetName; 32] = [
     SetName::Routed,
     SetName::Peers4,
     SetName::Peers6,
+    SetName::LanPorts,
+    SetName::LanRouters4,
+    SetName::StormLimits,
 ];
 
 impl SetName {
@@ -152,6 +162,9 @@ impl SetName {
             Self::Routed => "routed",
             Self::Peers4 => "peers4",
             Self::Peers6 => "peers6",
+            Self::LanPorts => "lan_ports",
+            Self::LanRouters4 => "lan_routers4",
+            Self::StormLimits => "storm_limits",
         }
     }
 
@@ -171,6 +184,7 @@ impl SetName {
             | Self::Owned4
             | Self::Own4
             | Self::Peers4
+            | Self::LanRouters4
             | Self::Direct4
             | Self::Sources4 => Some(true),
             Self::Links6
@@ -193,6 +207,7 @@ impl SetName {
                 Family::Bridge
             }
             Self::IsolatedPorts | Self::StrictPorts | Self::LinkedPorts => Family::Bridge,
+            Self::LanPorts | Self::LanRouters4 | Self::StormLimits => Family::Bridge,
             _ => Family::Inet,
         }
     }
@@ -363,6 +378,21 @@ impl ElementKey {
         let set = if subnet.addr().is_ipv4() { SetName::Peers4 } else { SetName::Peers6 };
         let [first, last] = [subnet.network(), subnet.broadcast()].map(address);
         Self::new(set, [interface(bridge), first, interface(bridge), last])
+    }
+
+    /// In [`SetName::LanPorts`].
+    pub fn lan_port(port: &str) -> Self {
+        Self::plain(SetName::LanPorts, interface(port))
+    }
+
+    /// In [`SetName::LanRouters4`].
+    pub fn lan_router(of: Ipv4Addr) -> Self {
+        Self::plain(SetName::LanRouters4, of.octets().to_vec())
+    }
+
+    /// In [`SetName::StormLimits`].
+    pub fn storm_limit(port: &str) -> Self {
+        Self::plain(SetName::StormLimits, interface(port))
     }
 
     /// In [`SetName::OwnedMacs`].

@@ -16,7 +16,7 @@ use crate::ruleset::{Chain, ChainKind, CtState, Family, Hook, Load, PayloadBase,
 /// The chain that decides about packets that stay within an isolated network.
 pub(super) const WITHIN: &str = "within-isolated";
 /// `NF_BR_PRI_FILTER_BRIDGED`, linux/netfilter_bridge.h.
-const FILTER_BRIDGED: i32 = -200;
+pub(super) const FILTER_BRIDGED: i32 = -200;
 const BETWEEN_PORTS: &str = "between-isolated";
 
 /// The byte with the flags of a TCP header, and those that only the first packet has so: SYN without ACK

@@ -1,6 +1,6 @@
 //! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
 
-use super::{RulesetSwitches, SETS, SetName, counting, gateway, isolation, routed, strict};
+use super::{RulesetSwitches, SETS, SetName, counting, gateway, isolation, lan, routed, strict};
 use crate::model::Protocol;
 use crate::ruleset::{
     Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
@@ -14,7 +14,7 @@ pub const TABLE: &str = "fairway";
 pub const BRIDGE_TABLE: &str = "fairway";
 
 /// Before any other table of the bridge family sees a frame.
-const GUARD_PRIORITY: i32 = -400;
+pub(super) const GUARD_PRIORITY: i32 = -400;
 
 pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
 pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
@@ -75,6 +75,7 @@ pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
         isolation::forward(),
         isolation::between_ports(switches),
     ];
+    bridge.chains.extend(lan::chains(switches));
     match switches.bridged_alone {
         true => vec![bridge],
         false => vec![inet, bridge],
@@ -115,7 +116,10 @@ fn declare(set: SetName) -> Set {
         SetName::Peers6 => Set::new(name, [InterfaceName, Ipv6Address]).with_ranges(),
         SetName::Links4 => Set::new(name, [Ipv4Address, Ipv4Address, InetProtocol, InetService]),
         SetName::Links6 => Set::new(name, [Ipv6Address, Ipv6Address, InetProtocol, InetService]),
-        SetName::IsolatedPorts | SetName::StrictPorts => Set::new(name, [InterfaceName]),
+        SetName::IsolatedPorts | SetName::StrictPorts | SetName::LanPorts | SetName::StormLimits => {
+            Set::new(name, [InterfaceName])
+        }
+        SetName::LanRouters4 => Set::new(name, [Ipv4Address]),
         SetName::LinkedPorts => Set::new(name, [InterfaceName, InterfaceName, InetProtocol, InetService]),
         SetName::Ports4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]),
         SetName::Ports4At => {

@@ -131,6 +131,9 @@ pub(super) fn element_text(set: &Set, element: &Element) -> String {
     if let Some(count) = &element.count {
         text.push_str(&format!(" counter packets {} bytes {}", count.packets, count.bytes));
     }
+    if let Some(limit) = element.limit {
+        text.push_str(&format!(" {}", rule::limit_text(limit)));
+    }
     if let Some(timeout) = element.timeout {
         text.push_str(&format!(" timeout {timeout}ms"));
     }

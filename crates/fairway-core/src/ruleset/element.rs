@@ -1,6 +1,6 @@
 //! Elements of sets and maps.
 
-use super::Verdict;
+use super::{LimitRate, Verdict};
 
 /// What passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -37,6 +37,8 @@ pub struct Element {
     pub comment: Option<String>,
     /// What met it, if the set counts.
     pub count: Option<Count>,
+    /// How much may meet it: a look-up finds it only as far as that says.
+    pub limit: Option<LimitRate>,
     /// When it was asked to vanish, in milliseconds after it was put in.
     pub timeout: Option<u64>,
     /// When it will vanish, in milliseconds from the reading of it.
@@ -62,6 +64,12 @@ impl Element {
     /// The same element with a comment; an empty one is none.
     pub fn with_comment(mut self, comment: impl Into<String>) -> Self {
         self.comment = Some(comment.into()).filter(|comment| !comment.is_empty());
+        self
+    }
+
+    /// The same element, found only as far as a limit says.
+    pub fn with_limit(mut self, limit: LimitRate) -> Self {
+        self.limit = Some(limit);
         self
     }
 

@@ -42,7 +42,7 @@ pub enum Reject {
 }
 
 /// How much passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitRate {
     /// So much
     pub amount: u64,

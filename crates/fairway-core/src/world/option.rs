@@ -16,6 +16,8 @@ use crate::model::{
 /// The smallest packet that IPv4 must carry whole (RFC 791), and the largest that IP can.
 const MTU_RANGE: RangeInclusive<u32> = 68..=65_535;
 /// Docker's limits.
+/// A gigabit carries 1.5 million of the smallest frames a second.
+const STORM_LIMIT: u32 = 1_500_000;
 const ADVERTISE_COUNT: RangeInclusive<u8> = 0..=3;
 const ADVERTISE_INTERVAL: RangeInclusive<u16> = 100..=2000;
 /// Names of interfaces have 15 bytes; this leaves three for the number.
@@ -244,6 +246,10 @@ impl NetworkOptions {
                         given.within(&ADVERTISE_INTERVAL, "milliseconds")?;
                 }
                 "fairway.route_localnet" => bridge.route_localnet = given.flag()?,
+                "fairway.storm_limit" => {
+                    bridge.storm_limit =
+                        given.within(&(0..=STORM_LIMIT), "frames a second (0 is no limit)")?;
+                }
                 "fairway.guard" => bridge.strict_guard = given.strict()?,
                 "fairway.alias_answer" => read.alias_answer = given.alias_answer()?,
                 PEERS => read.peers = given.peers()?,

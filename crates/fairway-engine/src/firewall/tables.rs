@@ -26,17 +26,6 @@ pub(super) struct Tables {
     layout: Vec<Table>,
 }
 
-/// The bytes of a map's value.
-fn target_bytes(target: SocketAddr) -> Vec<u8> {
-    let mut bytes = match target {
-        SocketAddr::V4(target) => target.ip().octets().to_vec(),
-        SocketAddr::V6(target) => target.ip().octets().to_vec(),
-    };
-    bytes.extend(target.port().to_be_bytes());
-    bytes.extend([0, 0]);
-    bytes
-}
-
 fn value_of(bytes: &[u8]) -> Option<ElementValue> {
     let address = |length: usize| bytes.get(..length);
     let port = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
@@ -59,24 +48,12 @@ fn key_of(name: SetName, element: &Element) -> Vec<u8> {
     key
 }
 
-fn to_element(name: SetName, key: &[u8], element: &SetElement) -> Element {
-    let made = match element.value {
-        ElementValue::None if name.has_ranges() => {
-            let (first, last) = key.split_at(key.len() / 2);
-            Element::new(first).up_to(last)
-        }
-        ElementValue::None => Element::new(key),
-        ElementValue::Target(target) => Element::to_value(key, target_bytes(target)),
-        ElementValue::Address(IpAddr::V4(address)) => Element::to_value(key, address.octets()),
-        ElementValue::Address(IpAddr::V6(address)) => Element::to_value(key, address.octets()),
-    };
-    if element.comment.is_empty() { made } else { made.with_comment(element.comment.as_str()) }
-}
-
 fn from_element(element: &Element) -> SetElement {
     let value = match &element.data {
         ElementData::Value(bytes) => value_of(bytes).unwrap_or(ElementValue::None),
-        _ => ElementValue::None,
+        _ => element.limit.map_or(ElementValue::None, |limit| {
+            ElementValue::Over(u32::try_from(limit.amount).unwrap_or(u32::MAX))
+        }),
     };
     SetElement { value, comment: element.comment.clone().unwrap_or_default() }
 }
@@ -176,17 +153,17 @@ impl Tables {
         };
         for (key, object) in &difference.gone {
             if let (Key::Element(name, bytes), Object::Element(element)) = (key, object) {
-                push(*name, Change::Remove(to_element(*name, bytes, element)));
+                push(*name, Change::Remove(element.to_element(*name, bytes)));
             }
         }
         for (key, (old, _)) in &difference.other {
             if let (Key::Element(name, bytes), Object::Element(element)) = (key, old) {
-                push(*name, Change::Remove(to_element(*name, bytes, element)));
+                push(*name, Change::Remove(element.to_element(*name, bytes)));
             }
         }
         for (key, object) in difference.wanted() {
             if let (Key::Element(name, bytes), Object::Element(element)) = (key, object) {
-                push(*name, Change::Add(to_element(*name, bytes, element)));
+                push(*name, Change::Add(element.to_element(*name, bytes)));
             }
         }
         changes

@@ -127,13 +127,23 @@ pub fn set(attributes: Attributes<'_>) -> Option<Set> {
     })
 }
 
+/// What `read` makes of the data of the expression of that name, in an expression or in a list of them.
+fn stateful<T>(
+    is_list: bool,
+    entry: Attributes<'_>,
+    name: &str,
+    read: impl Fn(Attributes<'_>) -> Option<T>,
+) -> Option<T> {
+    let one = |entry: Attributes<'_>| {
+        let found = entry.find(n::expression::NAME)?;
+        (found.text() == Some(name)).then(|| read(entry.nested(n::expression::DATA)))?
+    };
+    if is_list { entry.clone().find_map(|entry| one(entry.nested())) } else { one(entry) }
+}
+
 /// The counter in an expression, or in a list of them.
 fn counter(is_list: bool, entry: Attributes<'_>) -> Option<fairway_core::ruleset::Count> {
-    let read = |entry: Attributes<'_>| {
-        let name = entry.find(n::expression::NAME)?;
-        (name.text() == Some("counter")).then(|| expression::count(entry.nested(n::expression::DATA)))
-    };
-    if is_list { entry.clone().find_map(|entry| read(entry.nested())) } else { read(entry) }
+    stateful(is_list, entry, "counter", |data| Some(expression::count(data)))
 }
 
 /// An element, and whether it only ends the interval before it.
@@ -152,6 +162,12 @@ fn element(attributes: Attributes<'_>) -> (Element, bool) {
         count: attributes
             .filter(|found| matches!(found.kind, n::element::EXPRESSION | n::element::EXPRESSIONS))
             .find_map(|found| counter(found.kind == n::element::EXPRESSIONS, found.nested())),
+        limit: attributes
+            .filter(|found| matches!(found.kind, n::element::EXPRESSION | n::element::EXPRESSIONS))
+            .find_map(|found| {
+                let is_list = found.kind == n::element::EXPRESSIONS;
+                stateful(is_list, found.nested(), "limit", expression::limit)
+            }),
         timeout: number(n::element::TIMEOUT),
         expires: number(n::element::EXPIRATION),
     };

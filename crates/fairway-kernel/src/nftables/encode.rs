@@ -3,7 +3,7 @@
 mod expression;
 
 use fairway_core::ruleset::{
-    Chain, Element, ElementData, Rule, Set, SetData, SetFlags, Table, TableFlags, Verdict,
+    Chain, Element, ElementData, Expression, Rule, Set, SetData, SetFlags, Table, TableFlags, Verdict,
 };
 
 use super::{numbers as n, userdata};
@@ -150,6 +150,9 @@ pub fn element(list: &mut MessageBuilder<'_>, set: &Set, element: &Element) {
             ElementData::None => {}
             ElementData::Value(bytes) => value(entry, n::element::DATA, bytes),
             ElementData::Verdict(verdict) => verdict_data(entry, n::element::DATA, verdict),
+        }
+        if let Some(limit) = element.limit {
+            entry.nest(n::element::EXPRESSION, |step| expression(step, &Expression::Limit(limit)));
         }
         if let Some(timeout) = element.timeout {
             entry.be64(n::element::TIMEOUT, timeout);

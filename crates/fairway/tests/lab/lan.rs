@@ -1,6 +1,7 @@
 //! Sandboxes on the host's own LAN: a bridge takes over the host's interface, and gives it back.
 
 mod conflict;
+mod manners;
 mod takeover;
 
 use std::net::IpAddr;

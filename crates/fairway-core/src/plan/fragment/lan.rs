@@ -1,8 +1,10 @@
 //! What follows from networks that are on a LAN of the host.
 
+use std::net::IpAddr;
+
 use super::Maker;
-use crate::model::{Network, Uplink};
-use crate::plan::{BridgeLink, Key, Object, UplinkPort};
+use crate::model::{Allocation, Network, Uplink};
+use crate::plan::{BridgeLink, ElementValue, Key, Object, UplinkPort};
 use crate::policy::ElementKey;
 
 impl Maker<'_> {
@@ -30,6 +32,24 @@ impl Maker<'_> {
             for address in reserved.filter(|address| subnet.subnet.contains(*address)) {
                 self.member(ElementKey::owned(*address));
             }
+            if let IpAddr::V4(router) = subnet.gateway {
+                self.member(ElementKey::lan_router(router));
+            }
+        }
+    }
+
+    /// A sandbox on a LAN speaks for itself alone, hears only what is asked of it, and does not flood the others.
+    pub(super) fn lan_port(&mut self, network: &Network, given: &Allocation) {
+        let port = &given.host_interface;
+        self.member(ElementKey::lan_port(port));
+        if given.ipv6.is_some() {
+            let link_local = IpAddr::V6(given.mac.link_local());
+            self.member(ElementKey::owned(link_local));
+            self.member(ElementKey::own(port, link_local));
+        }
+        let limit = network.bridge_options.storm_limit;
+        if limit > 0 {
+            self.element(ElementKey::storm_limit(port), ElementValue::Over(limit), "");
         }
     }
 }

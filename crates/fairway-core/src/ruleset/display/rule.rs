@@ -380,7 +380,7 @@ fn reject_text(reject: Reject) -> String {
     }
 }
 
-fn limit_text(limit: LimitRate) -> String {
+pub(super) fn limit_text(limit: LimitRate) -> String {
     let over = if limit.inverted { "over " } else { "" };
     let unit = match limit.seconds {
         1 => "second".into(),

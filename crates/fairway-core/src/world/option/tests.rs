@@ -31,6 +31,7 @@ fn every_option_of_dockers_is_read() {
         ("fairway.route_localnet", "false"),
         ("fairway.guard", "strict"),
         ("fairway.alias_answer", "first"),
+        ("fairway.storm_limit", "0"),
         ("parent", "eth0"),
         ("macvlan_mode", "vepa"),
         ("fairway.peers", "10.2.0.0/24@10.0.0.2, fd02::/64@fd00::2"),
@@ -59,6 +60,7 @@ fn every_option_of_dockers_is_read() {
             advertising: crate::model::Advertising { count: 0, interval_milliseconds: 100 },
             route_localnet: false,
             strict_guard: true,
+            storm_limit: 0,
         },
         warnings: Vec::new(),
     };
@@ -81,6 +83,7 @@ fn bad_values_are_refused_by_name() {
         ("com.docker.network.bridge.trusted_host_interfaces", "eth0:a b", "a b"),
         ("com.docker.network.bridge.host_binding_ipv4", "host", "an IP address is expected"),
         ("fairway.peers", "10.2.0.0/24", "SUBNET@HOST"),
+        ("fairway.storm_limit", "many", "frames a second"),
         ("com.docker.network.driver.mtu", "67", "68 to 65535 bytes are possible"),
         ("com.docker.network.container_iface_prefix", "averylongname", "1 to 12 bytes are possible"),
         ("com.docker.network.container_iface_prefix", "", "1 to 12 bytes are possible"),

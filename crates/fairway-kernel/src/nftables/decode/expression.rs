@@ -141,13 +141,7 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
                 _ => return None,
             })
         }
-        "limit" => Expression::Limit(LimitRate {
-            amount: data.find(n::limit::RATE)?.be64()?,
-            seconds: data.find(n::limit::UNIT)?.be64()?,
-            burst: number(data, n::limit::BURST).unwrap_or(0),
-            bytes: number(data, n::limit::TYPE).unwrap_or(0) == n::limit::OF_BYTES,
-            inverted: number(data, n::limit::FLAGS).unwrap_or(0) & n::limit::INVERTED != 0,
-        }),
+        "limit" => Expression::Limit(limit(data)?),
         "notrack" => Expression::Notrack,
         _ => return None,
     })
@@ -193,6 +187,17 @@ fn lookup(data: Attributes<'_>) -> Option<Expression> {
         Some(to) => LookupResult::Value(Register::from_number(to)?),
     };
     Some(Expression::Lookup { set, from, result })
+}
+
+/// Reads the data of a limit.
+pub fn limit(data: Attributes<'_>) -> Option<LimitRate> {
+    Some(LimitRate {
+        amount: data.find(n::limit::RATE)?.be64()?,
+        seconds: data.find(n::limit::UNIT)?.be64()?,
+        burst: number(data, n::limit::BURST).unwrap_or(0),
+        bytes: number(data, n::limit::TYPE).unwrap_or(0) == n::limit::OF_BYTES,
+        inverted: number(data, n::limit::FLAGS).unwrap_or(0) & n::limit::INVERTED != 0,
+    })
 }
 
 /// Reads the data of a counter.
