@@ -4,10 +4,13 @@
 //! their tables are read, and sample packets of ours walk through them ([`walk`]). What cannot be known of a sample
 //! (a port, the other side's address, an extension that is not understood) makes a rule one that *may* match, and
 //! what comes of it something that *may* happen.
+//!
+//! On request a jump is placed where they would drop ([`place`]).
 
 mod extension;
 mod legacy;
 mod packet;
+pub mod place;
 mod registers;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Other owners of the firewall: what their tables would do with our packets, and saying so.
 
+mod integrate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::{Command, Stdio};
@@ -24,17 +26,22 @@ const LEGACY: [(Family, &str, &str); 2] = [
 /// How many networks are named in a line of the log.
 const NAMED: usize = 5;
 
+/// Tables of the older kernel interface as they were printed.
+type Printed = Vec<(Family, String)>;
+
 /// What is known of the tables of others.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     known: Mutex<Known>,
+    /// Held by whoever looks: what is placed follows from what was read.
+    alone: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     tables: Arc<Vec<Foreign>>,
     /// The older tables as they were printed.
-    legacy: Vec<(Family, String)>,
+    legacy: Printed,
     legacy_read: Option<Instant>,
     /// What was said of them in the log.
     said: BTreeMap<Obstacle, Vec<String>>,
@@ -44,13 +51,18 @@ struct Known {
 }
 
 impl Beside {
+    fn remember(&self, tables: Vec<Foreign>, legacy: Printed) {
+        let mut known = self.lock();
+        (known.tables, known.legacy) = (Arc::new(tables), legacy);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The older tables `filter`, as they are printed, where there are any.
-fn legacy_tables() -> io::Result<Vec<(Family, String)>> {
+fn legacy_tables() -> io::Result<Printed> {
     let mut found = Vec::new();
     for (family, names, program) in LEGACY {
         let names = std::fs::read_to_string(names).unwrap_or_default();
@@ -74,8 +86,13 @@ fn legacy_tables() -> io::Result<Vec<(Family, String)>> {
     Ok(found)
 }
 
-fn read_tables() -> Result<Vec<Foreign>, nftables::Error> {
-    Reader::open()?.foreign(|listed| listed.name == TABLE)
+/// All tables of others, and how the older ones were printed.
+fn read_all() -> Result<(Vec<Foreign>, Printed), nftables::Error> {
+    let tables = Reader::open()?.foreign(|listed| listed.name == TABLE)?;
+    // That they cannot be read is said where they are read regularly.
+    let legacy = legacy_tables().unwrap_or_default();
+    let older = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));
+    Ok((tables.into_iter().chain(older).map(Foreign::beside_ours).collect(), legacy))
 }
 
 impl Engine {
@@ -126,18 +143,15 @@ impl Engine {
 
     /// Reads the tables of others, and says in the log what of ours they drop, once.
     pub(crate) fn look_beside(&self) {
-        let tables = match read_tables() {
-            Ok(tables) => tables,
+        let _alone = self.beside.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        match read_all() {
+            Ok((tables, legacy)) => self.beside.remember(tables, legacy),
             Err(error) => return tracing::warn!(%error, "what other firewalls do cannot be known"),
-        };
-        // That they cannot be read is said where they are read regularly.
-        let legacy = legacy_tables().unwrap_or_default();
-        let older = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));
-        let tables = tables.into_iter().chain(older).map(Foreign::beside_ours).collect();
+        }
+        if self.integrate()
+            && let Ok((tables, legacy)) = read_all()
         {
-            let mut known = self.beside.lock();
-            known.tables = Arc::new(tables);
-            known.legacy = legacy;
+            self.beside.remember(tables, legacy);
         }
         self.say_obstacles();
         self.say_routes();

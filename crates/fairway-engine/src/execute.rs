@@ -70,6 +70,21 @@ impl Engine {
     /// # Errors
     /// The World's refusal, or what stood in the way; nothing is left of the attempt.
     pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
+        let changes_bridges = matches!(
+            command,
+            Command::CreateNetwork(_) | Command::RemoveNetwork { .. } | Command::Configure { .. }
+        );
+        let integrates = || self.read(|world| world.settings().firewall_integration);
+        let before = changes_bridges && integrates();
+        let outcome = self.execute_alone(command);
+        if changes_bridges && outcome.is_ok() && (before || integrates()) {
+            // What was placed in tables of others is for the bridges that there are.
+            self.look_beside();
+        }
+        outcome
+    }
+
+    fn execute_alone(&self, command: Command) -> Result<Change, EngineError> {
         if matches!(command, Command::CreateNetwork(_)) {
             // Its subnet must not meet a route that the host has had for a moment only.
             self.follow_host();

@@ -7,7 +7,7 @@ use fairway_core::plan::{Difference, Fragment, Key, Object};
 use fairway_core::policy::counting::Counted;
 use fairway_core::ruleset::Count;
 use fairway_kernel::iptables::Flavour;
-use fairway_kernel::nftables::Change;
+use fairway_kernel::nftables::{Change, Transaction};
 
 use crate::ApplyError;
 use crate::boundary::boundary;
@@ -75,6 +75,14 @@ impl Firewall {
         let mut found = self.tables.observe(switches)?;
         found.extend(self.rules.observe(wanted)?);
         Ok(found)
+    }
+
+    /// Makes a change of a table of somebody else, which is not told to us as one.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn commit(&self, transaction: Transaction) -> Result<(), ApplyError> {
+        Ok(self.tables.commit(transaction)?)
     }
 
     /// What passed published ports, as far as our tables translate.

@@ -153,3 +153,45 @@ fn words_in_quotes_are_one_word() {
     assert_eq!(foreign.table.chains[0].rules[0].comment.as_deref(), Some("-j DROP \"x\""));
     assert!(lines(&[foreign]).is_empty());
 }
+
+#[test]
+fn a_jump_is_placed_at_the_top_of_what_drops_and_nowhere_else() {
+    let networks = [samples()];
+    let at = |foreign: &Foreign| place::places(foreign, &networks);
+    assert_eq!(at(&saved(Family::Ip, include_str!("data/ufw.v4"))), ["FORWARD"]);
+    assert_eq!(at(&saved(Family::Ip6, include_str!("data/ufw.v6"))), ["FORWARD"]);
+    assert_eq!(at(&saved(Family::Ip, include_str!("data/docker.v4"))), ["DOCKER-USER"]);
+    assert!(at(&forward(Policy::Accept, vec![], vec![])).is_empty());
+    let table = forward(Policy::Drop, vec![], vec![]);
+    assert_eq!(at(&table), ["fwd"]);
+    assert!(at(&Foreign { owned: true, ..table.clone() }).is_empty(), "nobody else may change it");
+    // Among rules of our own they come first in any case.
+    let mut own = table.clone();
+    own.table.chains.push(Chain::regular("FAIRWAY-FORWARD"));
+    assert!(at(&own).is_empty());
+    // What drops at other hooks is theirs to decide.
+    let mut input = table;
+    input.table.chains[0].base.as_mut().unwrap().hook = Hook::Input;
+    assert!(at(&input).is_empty());
+}
+
+#[test]
+fn what_was_placed_is_known_and_left_out() {
+    let text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i a -j ACCEPT\nCOMMIT\n";
+    let before = saved(Family::Ip, text);
+    let script = place::legacy_script(&before, &["FORWARD".to_owned()], &["br-ours".to_owned()]);
+    let own = "-A fairway-beside -i br-ours -j ACCEPT\n-A fairway-beside -o br-ours -j ACCEPT\n";
+    let jump = "-m comment --comment fairway -j fairway-beside\n";
+    let expected = format!("*filter\n:fairway-beside - [0:0]\n{own}-I FORWARD 1 {jump}COMMIT\n");
+    assert_eq!(script, expected);
+    let with = format!(
+        "*filter\n:FORWARD DROP [0:0]\n:fairway-beside - [0:0]\n-A FORWARD {jump}-A FORWARD -i a -j ACCEPT\n{own}COMMIT\n"
+    );
+    let with = saved(Family::Ip, &with);
+    assert!(lines(std::slice::from_ref(&with)).is_empty());
+    let without = place::without_ours(&with);
+    assert_eq!(without.table, before.table);
+    assert_eq!(without.handles["FORWARD"], [2]);
+    let removal = format!("*filter\n-D FORWARD {jump}-F fairway-beside\n-X fairway-beside\nCOMMIT\n");
+    assert_eq!(place::legacy_script(&with, &[], &[]), removal);
+}

@@ -36,17 +36,24 @@ pub(super) fn drops(foreign: &Foreign, packet: &Packet) -> Vec<(String, Cause, b
     }
     let mut all = Vec::new();
     for chain in &table.chains {
-        let Some(base) = chain.base.as_ref().filter(|base| base.hook == packet.hook) else { continue };
-        if base.kind == ChainKind::Nat {
-            continue;
-        }
-        let mut walk = Walk { foreign, packet, may_be_accepted: false, found: Vec::new() };
-        if walk.through(chain, true, 0) == Fate::Falls && base.policy == Policy::Drop {
-            walk.found.push((chain.name.clone(), Cause::Policy, !walk.may_be_accepted));
-        }
-        all.extend(walk.found);
+        all.extend(drops_in(foreign, chain, packet));
     }
     all
+}
+
+/// The same of one base chain.
+pub(super) fn drops_in(foreign: &Foreign, chain: &Chain, packet: &Packet) -> Vec<(String, Cause, bool)> {
+    let family = foreign.table.family;
+    let sees = family == Family::Inet || family == packet.family;
+    let Some(base) = chain.base.as_ref().filter(|base| base.hook == packet.hook) else { return Vec::new() };
+    if !sees || base.kind == ChainKind::Nat {
+        return Vec::new();
+    }
+    let mut walk = Walk { foreign, packet, may_be_accepted: false, found: Vec::new() };
+    if walk.through(chain, true, 0) == Fate::Falls && base.policy == Policy::Drop {
+        walk.found.push((chain.name.clone(), Cause::Policy, !walk.may_be_accepted));
+    }
+    walk.found
 }
 
 impl Walk<'_> {

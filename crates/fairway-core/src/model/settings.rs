@@ -66,6 +66,9 @@ pub struct Settings {
     pub allow_direct_routing: bool,
     /// `--bridge-accept-fwmark`: packets with such a mark may enter any network that is not internal.
     pub accept_mark: Option<PacketMark>,
+    /// `--firewall-integration`: where firewalls of others would drop what is forwarded for our networks, a jump
+    /// is placed that lets it pass.
+    pub firewall_integration: bool,
     /// `--ip-masq`.
     pub masquerade: bool,
     /// `--icc`: sandboxes on the default bridge may talk to one another.
@@ -132,6 +135,7 @@ impl Default for Settings {
             ip_forward_no_drop: false,
             allow_direct_routing: false,
             accept_mark: None,
+            firewall_integration: false,
             masquerade: true,
             icc: true,
             bridge_address: None,

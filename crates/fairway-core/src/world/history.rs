@@ -435,6 +435,7 @@ impl World {
                 self.settings.icc = icc;
                 self.settings.allow_direct_routing = direct;
                 self.settings.ip_forward_no_drop = direct;
+                self.settings.firewall_integration = direct;
                 self.settings.accept_mark = direct.then_some(PacketMark { value: 2, mask: 3 });
                 self.settings.ip_forward = forward;
                 self.host.bridge_netfilter_ipv4 = bridged;

@@ -86,6 +86,11 @@ impl Tables {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes a change of a table of somebody else.
+    pub fn commit(&self, transaction: Transaction) -> Result<(), Error> {
+        self.lock().commit(transaction)
+    }
+
     fn set(&self, name: SetName) -> Option<(&Table, &Set)> {
         let table = self.layout.iter().find(|table| table.family == name.family())?;
         Some((table, table.set(name.text())?))

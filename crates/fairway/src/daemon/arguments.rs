@@ -103,6 +103,9 @@ pub struct DaemonArguments {
     /// Let packets with such a mark (MARK or MARK/MASK) enter networks
     #[arg(long, value_name = "MARK")]
     pub bridge_accept_fwmark: Option<String>,
+    /// Place a jump where another firewall would drop what is forwarded for networks [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub firewall_integration: Option<bool>,
     /// Give what leaves networks the host's address [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ip_masq: Option<bool>,

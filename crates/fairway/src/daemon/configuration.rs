@@ -134,6 +134,7 @@ impl DaemonArguments {
                 ip_forward_no_drop: all.ip_forward_no_drop.unwrap_or(false),
                 allow_direct_routing: all.allow_direct_routing.unwrap_or(false),
                 accept_mark,
+                firewall_integration: all.firewall_integration.unwrap_or(false),
                 masquerade: all.ip_masq.unwrap_or(true),
                 icc: all.icc.unwrap_or(true),
                 bridge_address: all.bip,

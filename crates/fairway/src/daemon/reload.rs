@@ -71,7 +71,8 @@ fn changed(now: &Settings, new: &Settings) -> Vec<&'static str> {
     let differences = differing! {
         "firewall-backend": backend, "iptables": iptables, "ip6tables": ip6tables,
         "userland-proxy": userland_proxy, "ip-forward": ip_forward, "ip-forward-no-drop": ip_forward_no_drop,
-        "allow-direct-routing": allow_direct_routing, "bridge-accept-fwmark": accept_mark, "ip-masq": masquerade,
+        "allow-direct-routing": allow_direct_routing, "bridge-accept-fwmark": accept_mark,
+        "firewall-integration": firewall_integration, "ip-masq": masquerade,
         "icc": icc, "bip": bridge_address, "fixed-cidr": fixed_cidr, "default-gateway": default_gateway,
         "bridge": bridge, "ipv6": ipv6, "bip6": bridge_address_ipv6, "fixed-cidr-v6": fixed_cidr_ipv6,
         "default-gateway-v6": default_gateway_ipv6, "host-gateway-ip": host_gateway,
@@ -101,6 +102,7 @@ mod tests {
             ip_forward: false,
             ip_forward_no_drop: true,
             allow_direct_routing: true,
+            firewall_integration: true,
             accept_mark: Some(fairway_core::model::PacketMark { value: 1, mask: 1 }),
             masquerade: false,
             icc: false,

@@ -12,6 +12,7 @@ use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 const IMPATIENT: Duration = Duration::from_millis(400);
 /// How long a change of somebody else's tables may go unnoticed; those of legacy iptables are polled.
 const PATIENCE: Duration = Duration::from_secs(10);
+const DOCKER: &str = include_str!("../../../fairway-core/src/beside/data/docker.v4");
 const FIREWALLD: &str = include_str!("../data/beside/firewalld.nft");
 
 /// Runs a program that a test cannot do without, and brings what it printed.
@@ -30,9 +31,9 @@ pub fn run_with(host: &Place, program: &str, arguments: &[&str], input: &str) ->
     });
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::from(file.unwrap()));
-    let output = host.run(&mut command).unwrap_or_else(|error| {
-        panic!("{error}: this test needs it: apt-get install nftables iptables ufw firewalld dbus")
-    });
+    let output = host
+        .run(&mut command)
+        .unwrap_or_else(|error| panic!("{error}: this test needs it: apt-get install nftables iptables"));
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {arguments:?}: {said}");
@@ -198,5 +199,125 @@ fn a_zone_of_firewalld_is_named() {
         run(&stage.host, "nft", &["delete", "table", "inet", "firewalld"]);
         eventually_clear(&stage, "bridge");
         assert_eq!(reach(&stage, &web), all_reached());
+    });
+}
+
+const INTEGRATED: &[&str] = &["--firewall-integration"];
+
+/// The rules of somebody's table, without what they counted.
+fn listed(host: &Host, program: &str) -> Vec<String> {
+    let lines = run(host, program, &["-S"]);
+    lines.lines().map(str::to_owned).collect()
+}
+
+/// A jump is placed where a chain would drop, follows networks and reloads, and is taken away.
+fn integration(lab: &Lab, program: &'static str) {
+    let theirs_alone = |host: &Host| {
+        run(host, program, &["-P", "FORWARD", "DROP"]);
+        run(host, program, &["-A", "FORWARD", "-i", "docker0", "-j", "ACCEPT"]);
+    };
+    let mut stage = stage(lab, theirs_alone, &[]);
+    let theirs = listed(&stage.host, program);
+    let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
+    let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
+    assert_eq!(reach(&stage, &web), IN_VAIN);
+
+    stage.daemon.restart(INTEGRATED);
+    assert_eq!(reach(&stage, &web), all_reached());
+    assert_eq!(obstacles(&stage, "bridge"), []);
+    let jump = "-A FORWARD -m comment --comment fairway -j fairway-beside";
+    let first = |host: &Host| listed(host, program).into_iter().find(|line| line.starts_with("-A FORWARD"));
+    assert_eq!(first(&stage.host).as_deref(), Some(jump));
+    let bridge = ["-i", "-o"].map(|side| format!("-A fairway-beside {side} fairway0 -j ACCEPT"));
+    let now = listed(&stage.host, program);
+    assert!(bridge.iter().all(|line| now.contains(line)), "{now:?}");
+    assert_eq!(now.len(), theirs.len() + 4, "{now:?}");
+    // Our own table still decides: nobody comes straight to a sandbox.
+    stage.lan.route("172.17.0.0/16", HOST).unwrap();
+    let question = Question::to(&format!("{}:80", web.address("bridge"))).unwrap().within(IMPATIENT);
+    assert_eq!(question.tcp(&stage.lan).unwrap(), Outcome::TimedOut);
+
+    // It follows networks at once.
+    stage.network("app");
+    let other = stage.sandbox("other", &["app"], &[]);
+    assert_eq!(ask(&other, &format!("{LAN}:80")).unwrap(), Outcome::answered(HOST));
+    assert_eq!(listed(&stage.host, program).len(), theirs.len() + 6);
+    stage.client().detach("other").unwrap();
+    stage.client().remove_network("app").unwrap();
+    assert_eq!(listed(&stage.host, program).len(), theirs.len() + 4);
+
+    // Somebody reloads what is theirs, or puts a rule before.
+    run(&stage.host, program, &["-F", "FORWARD"]);
+    eventually("the jump is placed again", PATIENCE, || first(&stage.host).as_deref() == Some(jump));
+    run(&stage.host, program, &["-I", "FORWARD", "-j", "DROP"]);
+    eventually("it is the first again", PATIENCE, || first(&stage.host).as_deref() == Some(jump));
+    assert_eq!(reach(&stage, &web), all_reached());
+    run(&stage.host, program, &["-D", "FORWARD", "-j", "DROP"]);
+    run(&stage.host, program, &["-A", "FORWARD", "-i", "docker0", "-j", "ACCEPT"]);
+
+    // What no longer drops needs no jump; what drops again does.
+    run(&stage.host, program, &["-P", "FORWARD", "ACCEPT"]);
+    eventually("it is taken away", PATIENCE, || listed(&stage.host, program).len() == theirs.len());
+    run(&stage.host, program, &["-P", "FORWARD", "DROP"]);
+    eventually("it is back", PATIENCE, || first(&stage.host).as_deref() == Some(jump));
+
+    // Without the flag nothing of ours is left, and all of theirs is as it was.
+    stage.daemon.restart(&[]);
+    assert_eq!(listed(&stage.host, program), theirs);
+    assert_eq!(reach(&stage, &web), IN_VAIN);
+}
+
+#[test]
+fn a_jump_is_placed_where_forward_drops_and_taken_away_again() {
+    fairway_lab::run(|lab| integration(lab, "iptables-nft"));
+}
+
+#[test]
+fn a_jump_is_placed_among_rules_of_legacy_iptables() {
+    fairway_lab::run(|lab| integration(lab, "iptables-legacy"));
+}
+
+#[test]
+fn a_jump_outlasts_reloads_of_firewalld() {
+    fairway_lab::run(|lab| {
+        let load = |host: &Host| {
+            run_with(host, "nft", &["-f", "-"], FIREWALLD);
+        };
+        let mut stage = stage(lab, load, INTEGRATED);
+        let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
+        let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
+        assert_eq!(reach(&stage, &web), all_reached());
+        // What asks the host is firewalld's business, and is told.
+        let left = obstacles(&stage, "bridge");
+        assert!(!left.is_empty() && left.iter().all(|it| it.text.contains("send to the host")), "{left:?}");
+        // As it reloads: all of its table goes, and comes anew.
+        run_with(&stage.host, "nft", &["-f", "-"], &format!("delete table inet firewalld\n{FIREWALLD}"));
+        let placed = || run(&stage.host, "nft", &["list", "chain", "inet", "firewalld", "filter_FORWARD"]);
+        eventually("the jump is placed again", PATIENCE, || placed().contains("jump fairway-beside"));
+        assert_eq!(reach(&stage, &web), all_reached());
+        stage.daemon.restart(&[]);
+        let after = run(&stage.host, "nft", &["list", "table", "inet", "firewalld"]);
+        assert!(!after.contains("fairway"), "{after}");
+        assert_eq!(reach(&stage, &web)[1], Outcome::answered(LAN));
+        assert_ne!(reach(&stage, &web)[0], Outcome::answered(HOST));
+    });
+}
+
+#[test]
+fn docker_beside_us_gets_the_jump_where_it_has_others_put_theirs() {
+    fairway_lab::run(|lab| {
+        let load = |host: &Host| {
+            run_with(host, "iptables-nft-restore", &[], DOCKER);
+        };
+        let stage = stage(lab, load, INTEGRATED);
+        let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
+        let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
+        assert_eq!(reach(&stage, &web), all_reached());
+        let rules = run(&stage.host, "iptables-nft", &["-S", "DOCKER-USER"]);
+        assert_eq!(
+            rules.lines().nth(1),
+            Some("-A DOCKER-USER -m comment --comment fairway -j fairway-beside")
+        );
+        assert!(!run(&stage.host, "iptables-nft", &["-S", "FORWARD"]).contains("fairway"));
     });
 }
