@@ -154,6 +154,11 @@ fn without_the_proxy_and_bridges_unseen() {
 }
 
 #[test]
+fn with_the_iptables_backend() {
+    fairway_lab::run(|lab| check(lab, &["--firewall-backend=iptables"], true));
+}
+
+#[test]
 fn the_same_without_a_firewall() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &["--iptables=false"]);
