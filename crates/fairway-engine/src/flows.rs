@@ -71,7 +71,7 @@ impl Flows {
     }
 }
 
-/// The flows of addresses that were let go, of UDP ports that lead elsewhere now, and of TCP ports
+/// The flows of addresses that were let go, of UDP and SCTP ports that lead elsewhere now, and of TCP ports
 /// that are published no more: what was translated would go on for as long as both ends live, though
 /// the port was taken from them. Where the proxy carries them it cuts them itself.
 fn stale(difference: &Difference) -> HashSet<Selector> {
@@ -83,7 +83,7 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
     }
     let specific = |address: IpAddr| Some(address).filter(|address| !address.is_unspecified());
     for key in difference.keys() {
-        if let Key::Socket(protocol @ Protocol::Udp, at) = key {
+        if let Key::Socket(protocol @ (Protocol::Udp | Protocol::Sctp), at) = key {
             let (address, port, protocol) = (specific(at.ip()), at.port(), *protocol);
             selectors.insert(Selector::OriginalDestination { address, port, protocol });
         }
@@ -124,7 +124,7 @@ fn becomes_filtered(difference: &Difference, ipv4: bool) -> Option<bool> {
 fn other_way(protocol: Protocol, at: SocketAddr, firewall: bool) -> Option<Selector> {
     let (address, port) = (Some(at.ip()).filter(|address| !address.is_unspecified()), at.port());
     match (firewall, protocol) {
-        (true, Protocol::Udp) => Some(Selector::Untranslated { address, port, protocol }),
+        (true, Protocol::Udp | Protocol::Sctp) => Some(Selector::Untranslated { address, port, protocol }),
         (true, Protocol::Tcp) => None,
         (false, _) => Some(Selector::Translated { address, port, protocol }),
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use fairway_core::model::Protocol;
 use fairway_core::plan::{Key, SocketUse};
@@ -84,12 +84,25 @@ pub fn bind(protocol: Protocol, address: SocketAddr, listens: bool) -> Result<Ow
 
 fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let kind = match protocol {
-        Protocol::Tcp => SocketType::STREAM,
-        Protocol::Udp => SocketType::DGRAM,
+    let (kind, number) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, None),
+        Protocol::Udp => (SocketType::DGRAM, None),
+        Protocol::Sctp => (SocketType::STREAM, Some(rustix::net::ipproto::SCTP)),
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, kind, flags, None)?;
+    let socket = match rustix::net::socket_with(family, kind, flags, number) {
+        Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) if protocol == Protocol::Sctp => {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                tracing::warn!(
+                    "this kernel has no SCTP sockets: published SCTP ports are not held, only translated"
+                );
+            });
+            // No other program can have the port either. This one stands for it, bound to nothing.
+            return rustix::net::socket_with(family, SocketType::DGRAM, flags, None);
+        }
+        socket => socket?,
+    };
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
@@ -102,7 +115,7 @@ fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result
         // It has the option already.
         (Protocol::Tcp, true) => rustix::net::listen(&socket, BACKLOG)?,
         (Protocol::Tcp, false) => listen(&socket, false)?,
-        (Protocol::Udp, _) => {}
+        (Protocol::Udp | Protocol::Sctp, _) => {}
     }
     Ok(socket)
 }

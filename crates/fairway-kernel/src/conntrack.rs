@@ -107,7 +107,7 @@ impl Selector {
     /// Each selector that means a flow: few, so that many need not be tried.
     fn of(flow: &Flow) -> impl Iterator<Item = Self> {
         let Tuple { destination, destination_port: port, protocol, .. } = flow.original;
-        let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|it| number(*it) == protocol);
+        let protocol = Protocol::ALL.into_iter().find(|it| it.number() == protocol);
         let translated = destination != flow.reply.source;
         let sent = protocol.into_iter().flat_map(move |protocol| {
             [None, Some(destination)].into_iter().flat_map(move |address| {
@@ -120,13 +120,6 @@ impl Selector {
         });
         let ends = [flow.original, flow.reply].map(|tuple| [tuple.source, tuple.destination]);
         sent.chain(ends.into_iter().flatten().map(Self::Address))
-    }
-}
-
-fn number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => libc::IPPROTO_TCP as u8,
-        Protocol::Udp => libc::IPPROTO_UDP as u8,
     }
 }
 

@@ -29,6 +29,8 @@ pub fn find(protocol: Protocol, address: SocketAddr) -> Option<PortHolder> {
     let tables = match protocol {
         Protocol::Tcp => ["tcp", "tcp6"],
         Protocol::Udp => ["udp", "udp6"],
+        // Its table tells ports and no more (`/proc/net/sctp/eps`).
+        Protocol::Sctp => return None,
     };
     let sockets: Vec<u64> = tables
         .iter()

@@ -13,11 +13,14 @@ const TYPE_ARP: u16 = 0x0806;
 const TYPE_IPV6: u16 = 0x86dd;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
+const PROTOCOL_SCTP: u8 = 132;
 const PROTOCOL_ICMPV6: u8 = 58;
 /// A neighbour advertisement of ICMPv6 (RFC 4861, 4.4), and its flags solicited and override.
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const SOLICITED_OVERRIDE: u8 = 0x60;
 const TCP_SYN: u8 = 0x02;
+const SCTP_INIT: u8 = 1;
+const SCTP_INIT_ACK: u8 = 2;
 
 /// Who sends a frame to whom on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub fn udp(
     segment.extend_from_slice(&u16::try_from(8 + payload.len()).ok()?.to_be_bytes());
     segment.extend_from_slice(&[0, 0]);
     segment.extend_from_slice(payload);
-    packet(ethernet, source.ip(), destination.ip(), PROTOCOL_UDP, segment, 6)
+    packet(ethernet, source.ip(), destination.ip(), PROTOCOL_UDP, segment, Some(6))
 }
 
 /// The first segment of a TCP connection; none if the addresses are of two families.
@@ -82,7 +85,48 @@ pub fn tcp_syn(ethernet: Ethernet, source: SocketAddr, destination: SocketAddr) 
     segment.extend_from_slice(&destination.port().to_be_bytes());
     // Sequence number 1, nothing acknowledged, five words of header, a window of 64 KiB, no urgent data.
     segment.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, TCP_SYN, 0xff, 0xff, 0, 0, 0, 0]);
-    packet(ethernet, source.ip(), destination.ip(), PROTOCOL_TCP, segment, 16)
+    packet(ethernet, source.ip(), destination.ip(), PROTOCOL_TCP, segment, Some(16))
+}
+
+/// The first packet of an SCTP association, or with `answer` the second (RFC 9260, 3.3.2 and 3.3.3), each with a
+/// tag of `tag`; none if the addresses are of two families.
+#[must_use]
+pub fn sctp_init(
+    ethernet: Ethernet,
+    source: SocketAddr,
+    destination: SocketAddr,
+    tag: u32,
+    answer: bool,
+) -> Option<Vec<u8>> {
+    let mut segment = Vec::with_capacity(40);
+    segment.extend_from_slice(&source.port().to_be_bytes());
+    segment.extend_from_slice(&destination.port().to_be_bytes());
+    // An INIT has no verification tag; its answer has the tag that the INIT gave.
+    segment.extend_from_slice(&if answer { tag } else { 0 }.to_be_bytes());
+    segment.extend_from_slice(&[0; 4]);
+    // The chunk: its kind, no flags, its length; the tag, a window of 64 KiB, one stream each way, number 1.
+    segment.extend_from_slice(&[
+        if answer { SCTP_INIT_ACK } else { SCTP_INIT },
+        0,
+        0,
+        if answer { 28 } else { 20 },
+    ]);
+    segment.extend_from_slice(&tag.to_be_bytes());
+    segment.extend_from_slice(&[0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
+    if answer {
+        // A cookie of four bytes.
+        segment.extend_from_slice(&[0, 7, 0, 8, 1, 2, 3, 4]);
+    }
+    let sum = crc32c(&segment);
+    segment[8..12].copy_from_slice(&sum.to_le_bytes());
+    packet(ethernet, source.ip(), destination.ip(), PROTOCOL_SCTP, segment, None)
+}
+
+/// CRC32c, as SCTP has it (RFC 9260, appendix A).
+fn crc32c(bytes: &[u8]) -> u32 {
+    const REVERSED: u32 = 0x82f6_3b78;
+    let step = |sum: u32, _| if sum & 1 == 1 { (sum >> 1) ^ REVERSED } else { sum >> 1 };
+    !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
 }
 
 /// A neighbour advertisement (RFC 4861) that says that `claimed` is at `at`, whatever was known before.
@@ -99,21 +143,21 @@ pub fn neighbour_advertisement(
     // The option "target link-layer address", one unit of eight bytes.
     message.extend_from_slice(&[2, 1]);
     message.extend_from_slice(&at);
-    packet(ethernet, source.into(), destination.into(), PROTOCOL_ICMPV6, message, 2)
+    packet(ethernet, source.into(), destination.into(), PROTOCOL_ICMPV6, message, Some(2))
 }
 
 fn header(ethernet: Ethernet, kind: u16) -> Vec<u8> {
     [&ethernet.destination[..], &ethernet.source, &kind.to_be_bytes()].concat()
 }
 
-/// Puts an IP header before a segment whose checksum is at `checksum_at`, still zero.
+/// Puts an IP header before a segment whose internet checksum, if it has one, is at `checksum_at`, still zero.
 fn packet(
     ethernet: Ethernet,
     source: IpAddr,
     destination: IpAddr,
     protocol: u8,
     mut segment: Vec<u8>,
-    checksum_at: usize,
+    checksum_at: Option<usize>,
 ) -> Option<Vec<u8>> {
     let length = u16::try_from(segment.len()).ok()?;
     // Neighbour discovery only counts with a hop limit of 255, for nothing routed can have it.
@@ -140,8 +184,10 @@ fn packet(
         }
         _ => return None,
     };
-    let sum = checksum(&[pseudo, segment.clone()].concat());
-    segment[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
+    if let Some(at) = checksum_at {
+        let sum = checksum(&[pseudo, segment.clone()].concat());
+        segment[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
     frame.extend_from_slice(&segment);
     Some(frame)
 }
@@ -187,7 +233,7 @@ pub enum Content {
         source: IpAddr,
         /// To.
         destination: IpAddr,
-        /// TCP is 6, UDP 17, ICMP 1, ICMPv6 58. IPv6 extension headers are not followed.
+        /// TCP is 6, UDP 17, SCTP 132, ICMP 1, ICMPv6 58. IPv6 extension headers are not followed.
         protocol: u8,
         /// What follows the IP header.
         segment: Vec<u8>,
@@ -197,11 +243,22 @@ pub enum Content {
 }
 
 impl Content {
-    /// The ports of TCP or UDP, source first.
+    /// Whether it is SCTP and its checksum is right.
+    #[must_use]
+    pub fn is_sound_sctp(&self) -> bool {
+        let Content::Packet { protocol: PROTOCOL_SCTP, segment, .. } = self else { return false };
+        let Some((sum, mut rest)) = segment.get(8..12).map(|sum| (sum.to_vec(), segment.clone())) else {
+            return false;
+        };
+        rest[8..12].fill(0);
+        crc32c(&rest).to_le_bytes()[..] == sum[..]
+    }
+
+    /// The ports of TCP, UDP or SCTP, source first.
     #[must_use]
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self {
-            Content::Packet { protocol: PROTOCOL_TCP | PROTOCOL_UDP, segment, .. } => {
+            Content::Packet { protocol: PROTOCOL_TCP | PROTOCOL_UDP | PROTOCOL_SCTP, segment, .. } => {
                 let [a, b, c, d] = *segment.first_chunk()?;
                 Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
             }
@@ -249,6 +306,13 @@ mod tests {
         // The example of RFC 1071, section 3: the sum is ddf2.
         assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
         assert_eq!(checksum(&[0x01]), !0x0100);
+    }
+
+    #[test]
+    fn the_checksum_of_sctp_is_that_of_the_rfc() {
+        // RFC 3720, B.4: 32 bytes of zeros, and of ones.
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Proxy {
             None => self.socket(port).ok_or(PortError::NoSocket)?.try_clone_to_owned()?,
         };
         let used = match (purpose, port.0) {
-            (SocketUse::Hold, _) => Use::Hold(socket),
+            (SocketUse::Hold, _) | (_, Protocol::Sctp) => Use::Hold(socket),
             (SocketUse::Proxy(target), Protocol::Tcp) => Use::Tcp(self.tcp.listen(poller, socket, *target)?),
             (SocketUse::Proxy(target), Protocol::Udp) => Use::Udp(self.udp.listen(poller, socket, *target)?),
         };

@@ -29,12 +29,10 @@ pub enum ParseError {
     ContainerPort(String),
     #[error("invalid hostPort: {0}: {PORT}")]
     HostPort(String),
-    #[error("invalid port to expose: {0}: {PORT}, then /tcp or /udp")]
+    #[error("invalid port to expose: {0}: {PORT}, then /tcp, /udp or /sctp")]
     ExposedPort(String),
-    #[error("invalid proto: {0}: it can be tcp or udp")]
+    #[error("invalid proto: {0}: it can be tcp, udp or sctp")]
     Protocol(String),
-    #[error("invalid proto: sctp: SCTP cannot be published: it can be tcp or udp")]
-    Sctp,
     #[error(
         "invalid ranges specified for container and host Ports: {container} and {host}: both must be of one length, or the first one port"
     )]

@@ -360,7 +360,7 @@ impl Maker<'_> {
         direct: Option<IpAddr>,
         other: Option<IpAddr>,
     ) {
-        let proxy = self.world.settings().userland_proxy;
+        let proxy = self.world.settings().userland_proxy && publication.protocol.is_carried();
         let Some(target) = direct.or(other.filter(|_| proxy)) else { return };
         for (host_port, container_port) in publication.pairs() {
             let at = SocketAddr::new(publication.host_address, host_port);

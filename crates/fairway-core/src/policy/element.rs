@@ -344,7 +344,7 @@ impl ElementKey {
             _ => return None,
         };
         let [protocol, _, _, _, high, low, ..] = *rest else { return None };
-        let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|it| it.number() == protocol)?;
+        let protocol = Protocol::ALL.into_iter().find(|it| it.number() == protocol)?;
         Some((address, protocol, u16::from_be_bytes([high, low])))
     }
 

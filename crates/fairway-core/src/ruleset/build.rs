@@ -269,19 +269,15 @@ impl RuleBuilder {
 
     fn rewrite_port(self, protocol: Protocol, offset: u32, port: u16) -> Self {
         // Where the checksum is: RFC 9293 section 3.1 and RFC 768.
+        let internet = |offset| Checksum::Internet { offset, pseudo_header: false };
         let checksum = match protocol {
-            Protocol::Tcp => 16,
-            Protocol::Udp => 6,
+            Protocol::Tcp => internet(16),
+            Protocol::Udp => internet(6),
+            Protocol::Sctp => Checksum::Sctp,
         };
         let from = Register::FIRST;
         self.expression(Expression::Immediate { to: from, value: port.to_be_bytes().to_vec() }).expression(
-            Expression::PayloadSet {
-                from,
-                base: PayloadBase::Transport,
-                offset,
-                length: 2,
-                checksum: Checksum::Internet { offset: checksum, pseudo_header: false },
-            },
+            Expression::PayloadSet { from, base: PayloadBase::Transport, offset, length: 2, checksum },
         )
     }
 

@@ -198,8 +198,13 @@ fn endpoint(subnet: u8, address: Option<u8>) -> EndpointRequest {
     EndpointRequest { ipv4, aliases, driver_options, ..EndpointRequest::default() }
 }
 
-fn protocol(udp: bool) -> Protocol {
-    if udp { Protocol::Udp } else { Protocol::Tcp }
+fn protocol(udp: bool, port: Option<u8>) -> Protocol {
+    // What is no TCP is UDP or SCTP.
+    match (udp, port) {
+        (false, _) => Protocol::Tcp,
+        (true, Some(port)) if port % 2 == 1 => Protocol::Sctp,
+        (true, _) => Protocol::Udp,
+    }
 }
 
 /// One port, or three in a row.
@@ -209,7 +214,7 @@ fn publish((host, udp): (Option<u8>, bool), wide: bool) -> PublishRequest {
         host_address: host.filter(|port| port % 3 == 0).map(|_| IpAddr::from([127, 0, 0, 1])),
         host_ports: host.map(|port| range(8000 + u16::from(port))),
         container_ports: range(80),
-        protocol: protocol(udp),
+        protocol: protocol(udp, host),
     }
 }
 
@@ -413,7 +418,7 @@ impl World {
                     host_address: loopback.then(|| IpAddr::from([127, 0, 0, 1])),
                     host_ports: host.map(|port| PortRange::single(8000 + u16::from(port))),
                     container_ports: container.map(|port| PortRange::single(80 + u16::from(port))),
-                    protocol: protocol(udp),
+                    protocol: protocol(udp, host),
                 }],
             },
             Step::Settings { proxy, firewall, masquerade, forward, bridged, icc, direct, bridge } => {

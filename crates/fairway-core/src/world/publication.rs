@@ -158,8 +158,15 @@ impl World {
                 && self.publication_target(sandbox.id, ipv4).is_some()
                 && self.settings.backend_of(ipv4).is_none()
         };
+        let proxy = self.settings.userland_proxy;
+        if proxy && publications.iter().any(|publication| !publication.protocol.is_carried()) {
+            return Some(format!(
+                "SCTP ports of {} are published by the firewall alone, which other hosts reach: the userland proxy, which answers this host and its containers, does not carry SCTP (--userland-proxy=false)",
+                sandbox.name
+            ));
+        }
         let flags = match (held(true), held(false)) {
-            _ if self.settings.userland_proxy => return None,
+            _ if proxy => return None,
             (false, false) => return None,
             (true, false) => "--iptables=false",
             (false, true) => "--ip6tables=false",

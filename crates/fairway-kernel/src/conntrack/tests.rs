@@ -111,7 +111,7 @@ fn of_the_flows_to_a_port_those_are_told_apart_that_were_translated() {
     let tuple = |source: &str, destination: &str, source_port, destination_port| Tuple {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
-        protocol: number(Protocol::Tcp),
+        protocol: Protocol::Tcp.number(),
         source_port,
         destination_port,
     };

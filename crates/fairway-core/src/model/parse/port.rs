@@ -94,7 +94,7 @@ fn split_protocol(text: &str) -> Result<(&str, Protocol), ParseError> {
     let protocol = match protocol.to_ascii_lowercase().as_str() {
         "" | "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
-        "sctp" => return Err(ParseError::Sctp),
+        "sctp" => Protocol::Sctp,
         _ => return Err(ParseError::Protocol(protocol.to_owned())),
     };
     Ok((ports, protocol))

@@ -66,7 +66,7 @@ fn what_is_to_be_published_no_more() {
         assert_eq!(request.to_string(), shown, "{text}");
         assert_eq!(unpublish(&request.to_string()), Ok(request), "{text} reads back");
     }
-    for text in ["", "0", "80:", "x", "8081:80:1", "1-2:80-82", "8081/sctp", "[::1]", "1.2.3:80", "70000"] {
+    for text in ["", "0", "80:", "x", "8081:80:1", "1-2:80-82", "8081/dccp", "[::1]", "1.2.3:80", "70000"] {
         assert!(unpublish(text).is_err(), "{text}");
     }
 }
@@ -88,9 +88,9 @@ fn what_cannot_be_published_is_refused_in_dockers_words() {
         ("8080:70000", "invalid containerPort: 70000: "),
         ("8080:80-", "invalid containerPort: 80-: "),
         ("8080:1-2-3", "invalid containerPort: 1-2-3: "),
-        ("80:80/xyz", "invalid proto: xyz: it can be tcp or udp"),
+        ("80:80/xyz", "invalid proto: xyz: it can be tcp, udp or sctp"),
         ("80:80/tcp/udp", "invalid proto: tcp/udp: "),
-        ("80:80/sctp", "invalid proto: sctp: SCTP cannot be published"),
+        ("80:80/dccp", "invalid proto: dccp: it can be tcp, udp or sctp"),
         ("8000-8001:80-82", "invalid ranges specified for container and host Ports: 80-82 and 8000-8001: "),
         ("8000:80-82", "invalid ranges specified for container and host Ports: 80-82 and 8000: "),
         ("1.2.3:80:80", "invalid IP address: 1.2.3: "),
@@ -112,7 +112,7 @@ fn exposed_ports_are_listed() {
     assert_eq!(expose("80"), Ok(vec![(80, Protocol::Tcp)]));
     assert_eq!(expose("53-54/udp"), Ok(vec![(53, Protocol::Udp), (54, Protocol::Udp)]));
     assert_eq!(expose("1-65535").unwrap().len(), 65535);
-    for text in ["", "8080:80", "82-80", "80/sctp", "x"] {
+    for text in ["", "8080:80", "82-80", "80/dccp", "x"] {
         assert!(expose(text).is_err(), "{text:?}");
     }
 }
