@@ -28,6 +28,12 @@ impl Engine {
         if difference.is_empty() {
             return Ok(());
         }
+        for object in difference.gone.values() {
+            // Before anybody else can have its addresses.
+            if let Object::Veth(link) = object {
+                self.announcements.withdraw(link.endpoint);
+            }
+        }
         self.firewall.apply(difference)?;
         boundary("firewall");
         self.apply_sysctls(difference)?;

@@ -14,25 +14,26 @@ pub(crate) struct Interface<'a> {
     mac: Option<MacAddress>,
     mtu: Option<u32>,
     addresses: &'a [IpNet],
+    sysctls: &'a [(String, String)],
 }
 
 impl<'a> From<&'a VethLink> for Interface<'a> {
     fn from(link: &'a VethLink) -> Self {
-        let VethLink { interface, mac, mtu, addresses, .. } = link;
-        Self { name: interface, mac: Some(*mac), mtu: Some(*mtu), addresses }
+        let VethLink { interface, mac, mtu, addresses, sysctls, .. } = link;
+        Self { name: interface, mac: Some(*mac), mtu: Some(*mtu), addresses, sysctls }
     }
 }
 
 impl<'a> From<&'a EnclosedLink> for Interface<'a> {
     fn from(link: &'a EnclosedLink) -> Self {
         let EnclosedLink { interface, mac, mtu, addresses, .. } = link;
-        Self { name: interface, mac: *mac, mtu: *mtu, addresses }
+        Self { name: interface, mac: *mac, mtu: *mtu, addresses, sysctls: &[] }
     }
 }
 
 /// What of an interface is other than it was made, in words.
 pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &InsideState) -> Vec<String> {
-    let Interface { name, mac, mtu, addresses } = wanted.into();
+    let Interface { name, mac, mtu, addresses, sysctls } = wanted.into();
     let Some(link) = inside.links.iter().find(|link| link.name == *name) else {
         return vec![format!("{name} is gone")];
     };
@@ -45,6 +46,11 @@ pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &InsideS
     }
     if mtu.is_some_and(|mtu| link.mtu != mtu) {
         found.push(format!("{name} has the MTU {}", link.mtu));
+    }
+    for (path, value) in sysctls {
+        if inside.sysctls.get(path) != Some(value) {
+            found.push(format!("{path} is other than {value}"));
+        }
     }
     for address in addresses {
         let has =

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_core::model::{Namespace, NetworkId, SandboxId};
 use fairway_core::plan::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
-use fairway_kernel::route::{Address, InsideState, Link, Mark, RouteEntry, observe_inside};
+use fairway_kernel::route::{Address, InsideState, Link, Mark, RouteEntry, observe_with_settings};
 use fairway_kernel::{namespace, sysctl};
 use fairway_relay::table::Record;
 
@@ -128,6 +128,8 @@ impl Engine {
                                 mtu: 0,
                                 addresses: Vec::new(),
                                 hairpin: false,
+                                sysctls: Vec::new(),
+                                advertising: Default::default(),
                             });
                             observation.unwanted(key, object);
                         }
@@ -213,9 +215,10 @@ impl Engine {
             }
         }
         for (sandbox, namespace, resolver) in insides(observation.wanted) {
+            let sysctls = sysctls_inside(observation.wanted, &namespace);
             let inside = namespace::open(&namespace)
                 .map_err(ApplyError::from)
-                .and_then(|handle| Ok(observe_inside(&self.workers, &handle)?));
+                .and_then(|handle| Ok(observe_with_settings(&self.workers, &handle, sysctls)?));
             match inside {
                 Ok(inside) => {
                     self.observe_sandbox(observation, sandbox, &namespace, resolver, &inside);
@@ -272,6 +275,15 @@ fn insides(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
         _ => None,
     };
     wanted.iter().filter_map(inside).collect()
+}
+
+/// The paths of the settings that the links of a namespace are to have there.
+fn sysctls_inside(wanted: &Fragment, namespace: &Namespace) -> Vec<String> {
+    let links = wanted.values().filter_map(|object| match object {
+        Object::Veth(link) if link.namespace == *namespace => Some(link),
+        _ => None,
+    });
+    links.flat_map(|link| &link.sysctls).map(|(path, _)| path.clone()).collect()
 }
 
 fn observe_sysctls(observation: &mut Observation<'_>) {

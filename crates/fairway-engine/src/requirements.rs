@@ -132,5 +132,7 @@ fn pair(namespace: fairway_core::model::Namespace) -> VethLink {
         mtu: 1500,
         addresses: Vec::new(),
         hairpin: false,
+        sysctls: Vec::new(),
+        advertising: Default::default(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use fairway_core::model::{Namespace, SandboxId};
 use fairway_core::plan::{EnclosedLink, InsideRoutes, Key, Object, Owner, VethLink};
 use fairway_kernel::namespace;
-use fairway_kernel::route::{InsideState, observe_inside};
+use fairway_kernel::route::{InsideState, observe_with_settings};
 
 use crate::{Engine, inside};
 
@@ -94,7 +94,8 @@ impl Engine {
     fn differences_inside(&self, id: SandboxId) -> Option<Vec<String>> {
         let wanted = self.wanted_inside(id)?;
         let handle = namespace::open(&wanted.namespace).ok()?;
-        let found = observe_inside(&self.workers, &handle).ok()?;
+        let sysctls = wanted.links.iter().flat_map(|link| &link.sysctls).map(|(path, _)| path.clone());
+        let found = observe_with_settings(&self.workers, &handle, sysctls.collect()).ok()?;
         if wanted.enclosed.iter().any(|link| crate::enclosed::find(link, &found).is_none()) {
             // Nobody else would notice: it may have gone with the end in another sandbox.
             self.heal_insides_soon();

@@ -148,7 +148,9 @@ impl Engine {
             }
             let addresses: Vec<_> = link.addresses.iter().map(|address| address.addr()).collect();
             match self.links(|links| links.index(&link.bridge)) {
-                Ok(bridge) => self.announcements.send(bridge, link.mac, addresses),
+                Ok(bridge) => {
+                    self.announcements.repeat(link.endpoint, bridge, link.mac, addresses, link.advertising)
+                }
                 Err(error) => tracing::debug!(%error, "neighbours learn the address when they ask"),
             }
         }

@@ -119,6 +119,8 @@ fn veth(number: u16, namespace: &Handle) -> VethLink {
         mtu: 1500,
         addresses: [IpNet::new(ipv4.into(), 16), IpNet::new(ipv6.into(), 64)].into_iter().flatten().collect(),
         hairpin: false,
+        sysctls: Vec::new(),
+        advertising: Default::default(),
     }
 }
 

@@ -19,7 +19,7 @@ use fairway_core::model::{EndpointId, MacvlanMode, NetworkId};
 use rustix::io::Errno;
 use thiserror::Error;
 
-pub use inside::{InsideState, InsideWork, observe_inside};
+pub use inside::{InsideState, InsideWork, observe_inside, observe_with_settings};
 pub use observe::{Address, DefaultRoute, Link, RouteEntry};
 pub use peer::ROUTE_PROTOCOL;
 pub use retire::{CHUNK, Doomed, Retired};

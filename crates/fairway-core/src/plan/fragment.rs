@@ -279,6 +279,7 @@ impl Maker<'_> {
             let subnet = network.subnet_for(address)?;
             IpNet::new(address, subnet.subnet.prefix_len()).ok()
         });
+        let sysctls = endpoint.options.sysctls.iter();
         let link = VethLink {
             host_interface: allocation.host_interface.clone(),
             endpoint: id,
@@ -289,6 +290,8 @@ impl Maker<'_> {
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
             hairpin: network.uplink.is_none() && settings.filters() && !settings.userland_proxy,
+            sysctls: sysctls.map(|it| (it.path(&allocation.interface), it.value.clone())).collect(),
+            advertising: endpoint.options.advertising(network.bridge_options.advertising),
         };
         self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
         self.guard(allocation);

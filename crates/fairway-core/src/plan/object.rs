@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{EndpointId, MacAddress, MacvlanMode, Namespace, NetworkId, Protocol, SandboxId, Uplink};
+use crate::model::{
+    Advertising, EndpointId, MacAddress, MacvlanMode, Namespace, NetworkId, Protocol, SandboxId, Uplink,
+};
 use crate::names::{NameRecord, NameView};
 use crate::policy::iptables::{Place, RuleChain};
 use crate::policy::{RulesetSwitches, SetName};
@@ -88,6 +90,10 @@ pub struct VethLink {
     pub addresses: Vec<IpNet>,
     /// Whether the bridge may send a frame back where it came from.
     pub hairpin: bool,
+    /// Settings of the end in the sandbox, by their paths under `/proc/sys`.
+    pub sysctls: Vec<(String, String)>,
+    /// How neighbours are told of its addresses when it is made.
+    pub advertising: Advertising,
 }
 
 /// A route of the host to the subnet of another one.

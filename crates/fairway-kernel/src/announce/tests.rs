@@ -32,6 +32,8 @@ fn veth(number: u8, sandbox: &Handle) -> VethLink {
         mtu: 1500,
         addresses: vec![format!("10.0.0.{number}/24").parse().unwrap()],
         hairpin: false,
+        sysctls: Vec::new(),
+        advertising: Default::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The inside of a sandbox: its ends of veth pairs, its loopback interface, its default routes.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -50,6 +51,8 @@ pub struct InsideState {
     pub addresses: Vec<Address>,
     /// Its default routes.
     pub default_routes: Vec<DefaultRoute>,
+    /// The settings that were asked for, as far as there are such.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 impl InsideWork {
@@ -62,17 +65,33 @@ impl InsideWork {
     }
 }
 
-/// Observes the inside of a sandbox.
+/// Observes the inside of a sandbox, without settings.
 ///
 /// # Errors
 /// [`Error::Namespace`], [`Error::Netlink`].
 pub fn observe_inside(workers: &Workers, namespace: &Handle) -> Result<InsideState, Error> {
-    workers.run(namespace, || {
+    observe_with_settings(workers, namespace, Vec::new())
+}
+
+/// Observes the inside of a sandbox, with the settings of these paths under `/proc/sys`.
+///
+/// # Errors
+/// [`Error::Namespace`], [`Error::Netlink`].
+pub fn observe_with_settings(
+    workers: &Workers,
+    namespace: &Handle,
+    sysctls: Vec<String>,
+) -> Result<InsideState, Error> {
+    workers.run(namespace, move || {
         let links = Links::open()?;
         Ok(InsideState {
             links: links.all()?,
             addresses: links.addresses(0)?,
             default_routes: links.default_routes()?,
+            sysctls: sysctls
+                .into_iter()
+                .filter_map(|path| SYSCTLS.read(&path).ok().map(|value| (path, value)))
+                .collect(),
         })
     })?
 }
@@ -146,6 +165,9 @@ impl Links {
             self.confirm_end(veth, pair)?;
         }
         self.switch_ipv6(name, &veth.addresses)?;
+        for (path, value) in &veth.sysctls {
+            SYSCTLS.set(path, value)?;
+        }
         if pair.fresh {
             veth.addresses.iter().for_each(|address| add_address(batch, pair.inside, name, *address));
         } else {

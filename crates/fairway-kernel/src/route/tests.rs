@@ -47,6 +47,8 @@ impl Host {
                 format!("fd00:{number}::2/64").parse().unwrap(),
             ],
             hairpin: true,
+            sysctls: Vec::new(),
+            advertising: Default::default(),
         }
     }
 

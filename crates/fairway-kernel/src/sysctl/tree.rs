@@ -48,6 +48,15 @@ impl Tree {
         })
     }
 
+    /// As [`super::read`], in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// As [`super::read`].
+    pub fn read(&self, path: &str) -> Result<String, Error> {
+        let path = checked(path)?;
+        self.with_root(|root, prefix| super::read_at(root, prefix, path))
+    }
+
     /// As [`super::set`], in the calling thread's network namespace.
     ///
     /// # Errors

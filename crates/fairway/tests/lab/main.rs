@@ -29,6 +29,7 @@ mod meddle;
 mod modes;
 mod names;
 mod networks;
+mod options;
 mod ping;
 mod ptp;
 mod publish;
