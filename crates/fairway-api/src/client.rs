@@ -1,6 +1,7 @@
 //! The command line's end: one connection, one request at a time, without a runtime.
 
 mod connection;
+mod events;
 
 use std::io;
 use std::path::PathBuf;
@@ -354,27 +355,37 @@ impl Client {
         let kept = self.connection.take().filter(Connection::idle);
         let mut connection = match kept {
             Some(connection) => connection,
-            None => Connection::open(&self.path).map_err(|source| match source.kind() {
-                io::ErrorKind::PermissionDenied => ClientError::Denied { address: self.address.clone() },
-                _ => ClientError::NotRunning { address: self.address.clone(), source },
-            })?,
+            None => self.open()?,
         };
-        let response = connection.request(method, path, body).map_err(|source| match source.kind() {
-            io::ErrorKind::InvalidData => self.malformed(source),
-            _ => ClientError::Lost { address: self.address.clone(), source },
-        })?;
+        let response = connection.request(method, path, body).map_err(|source| self.failed(source))?;
         if response.keep {
             self.connection = Some(connection);
         }
-        if response.status < 400 {
-            return Ok(response);
-        }
-        let message = match serde_json::from_slice::<ErrorMessage>(&response.body) {
-            Ok(error) if !error.message.is_empty() => error.message,
-            _ => format!("the daemon refused with status {}", response.status),
-        };
-        Err(ClientError::Refused { status: response.status, message })
+        if response.status < 400 { Ok(response) } else { Err(refused(&response)) }
     }
+
+    fn open(&self) -> Result<Connection, ClientError> {
+        Connection::open(&self.path).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => ClientError::Denied { address: self.address.clone() },
+            _ => ClientError::NotRunning { address: self.address.clone(), source },
+        })
+    }
+
+    fn failed(&self, source: io::Error) -> ClientError {
+        match source.kind() {
+            io::ErrorKind::InvalidData => self.malformed(source),
+            _ => ClientError::Lost { address: self.address.clone(), source },
+        }
+    }
+}
+
+/// What a refusal says.
+fn refused(response: &Response) -> ClientError {
+    let message = match serde_json::from_slice::<ErrorMessage>(&response.body) {
+        Ok(error) if !error.message.is_empty() => error.message,
+        _ => format!("the daemon refused with status {}", response.status),
+    };
+    ClientError::Refused { status: response.status, message }
 }
 
 /// Percent-encodes all that is not unreserved (RFC 3986, section 2.3).

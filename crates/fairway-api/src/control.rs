@@ -5,7 +5,7 @@ use std::time::Duration;
 use fairway_core::beside::Obstacle;
 use fairway_core::model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, CreateSandbox, Refusal, RefusalKind, World};
+use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, RefusalKind, World};
 use thiserror::Error;
 
 use crate::types::Explained;
@@ -160,6 +160,10 @@ pub trait Control: Send + Sync + 'static {
     /// Calls `tell` with the exit code when the sandbox stops next, also when the World forgets it
     /// by that; never if it is removed without having run. Returns at once.
     fn on_exit(&self, sandbox: SandboxId, tell: Box<dyn FnOnce(i32) + Send>);
+
+    /// Calls `watcher`, which does not block, with what happened last and with each event from now on, until it
+    /// says that it wants no more. Returns at once. An engine that tells nothing does nothing.
+    fn watch(&self, _watcher: Box<dyn Fn(&Happened) -> bool + Send>) {}
 
     /// Where a sandbox's files are.
     fn files(&self, sandbox: SandboxId) -> SandboxFiles;

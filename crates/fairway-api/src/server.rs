@@ -3,6 +3,7 @@
 
 mod call;
 mod container;
+mod event;
 mod fairway;
 mod network;
 mod reply;
@@ -151,6 +152,7 @@ impl Server {
         match route {
             Route::Ping => Ok(system::ping(head.method == hyper::Method::HEAD)),
             Route::Wait(id) => self.wait(&id, &call).await,
+            Route::Events => event::stream(&*control, &call),
             // These take as long as a process takes to end, and must not hold up others.
             Route::Task(task @ (Task::ContainerStop(_) | Task::ContainerRemove(_))) => {
                 blocking(move || perform(&*control, task, &call)).await

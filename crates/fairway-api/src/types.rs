@@ -8,6 +8,7 @@
 
 mod container;
 mod create;
+mod event;
 mod fairway;
 mod json;
 mod network;
@@ -18,6 +19,7 @@ pub use container::{
     PortBinding, PortSummary, SummaryHostConfig, SummaryNetworks,
 };
 pub use create::{ContainerCreate, NetworkingConfig};
+pub use event::{EventActor, EventMessage};
 pub use fairway::{
     AttachNamespace, AttachRequest, Attached, DetachRequest, Exited, Explained, NetworkStats, PortStats,
     PublishPorts, PublishedPorts, TrafficCount,

@@ -7,6 +7,7 @@ mod command;
 mod configure;
 mod default_bridge;
 mod endpoint;
+mod event;
 mod gateway;
 #[cfg(test)]
 pub(crate) mod history;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice, SubnetRequest};
 pub use endpoint::HOST_INTERFACE_PREFIX;
+pub use event::{Before, Event, Happened, Subject};
 pub use link::Link;
 pub use option::{NetworkOptions, PARENT as PARENT_OPTION};
 pub use record::{Journal, Record, RecordKey};

@@ -38,8 +38,11 @@ fn program(chain: &RuleChain) -> &'static str {
     if chain.ipv4 { "iptables" } else { "ip6tables" }
 }
 
-/// Logs what had drifted, once for things of a kind.
-pub(crate) fn report(difference: &Difference) {
+/// How many kinds of drift an event names.
+const NAMED: usize = 8;
+
+/// Logs what had drifted, once for things of a kind, and says the first few.
+pub(crate) fn report(difference: &Difference) -> String {
     let mut lines: Vec<(String, usize)> = Vec::new();
     let gone = difference.gone.keys().map(|key| (key, "was there and not wanted"));
     let missing = difference.new.keys().map(|key| (key, "was missing or other than wanted"));
@@ -51,9 +54,11 @@ pub(crate) fn report(difference: &Difference) {
             None => lines.push((line, 1)),
         }
     }
-    for (line, count) in lines {
+    for (line, count) in &lines {
         tracing::warn!(count, "drift: {line}; mended");
     }
+    let named = lines.iter().take(NAMED).map(|(line, _)| line.as_str());
+    named.collect::<Vec<_>>().join("; ")
 }
 
 /// Says what of the host is other than it was; forwarding, which we may have switched ourselves, is

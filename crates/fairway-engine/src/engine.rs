@@ -20,6 +20,7 @@ use crate::announcements::Announcements;
 use crate::beside::Beside;
 use crate::boundary::{boundary, started};
 use crate::ended::ended;
+use crate::events::Events;
 use crate::exits::Exits;
 use crate::firewall::Firewall;
 use crate::flows::Flows;
@@ -85,6 +86,7 @@ pub struct Engine {
     pub(crate) flows: Flows,
     pub(crate) ends: Ends,
     pub(crate) exits: Exits,
+    pub(crate) events: Events,
     pub(crate) files: SandboxFiles,
     pub(crate) beside: Beside,
     links: Mutex<Vec<Links>>,
@@ -183,6 +185,7 @@ impl Engine {
             flows: Flows::start()?,
             ends: Ends::new()?,
             exits: Exits::default(),
+            events: Events::default(),
             files,
             beside: Beside::default(),
             links: Mutex::default(),

@@ -6,7 +6,7 @@ use fairway_core::model::{
     PortRange, Protocol, Publication, PublishRequest, SandboxId, SandboxKind, SandboxState, UnpublishRequest,
 };
 use fairway_core::plan::{Difference, Fragment, Key, Object, Owner, SocketUse, refresh};
-use fairway_core::world::{Change, Command};
+use fairway_core::world::{Before, Change, Command, Event};
 use fairway_kernel::route::Links;
 
 use crate::boundary::boundary;
@@ -26,6 +26,8 @@ pub(crate) struct Decision {
     undo: Option<Undo>,
     /// The exit code of the sandbox that it stops.
     exit_code: Option<i32>,
+    /// What is told once it is done.
+    events: Vec<Event>,
 }
 
 /// What takes a command back, as soon as the sandbox that it was about is known.
@@ -162,7 +164,9 @@ impl Engine {
         };
         let mut guard = self.state();
         let state = &mut *guard;
+        let before = Before::look(&state.world, &command);
         let change = state.world.apply(command, self.now(), &mut state.draw)?;
+        let events = before.events(&state.world, &change);
         let difference = state.follow(&change.owners);
         let relied_upon = relied_upon(&difference);
         let turn = state.ordering.turn(difference.keys(), &relied_upon);
@@ -170,17 +174,18 @@ impl Engine {
             state.ordering.tidy();
             state.tidy_at = 1024 + 2 * state.ordering.len();
         }
-        Ok(Decision { change, difference, turn, undo, exit_code })
+        Ok(Decision { change, difference, turn, undo, exit_code, events })
     }
 
     /// Does what was decided: binds ports, makes the change durable, makes the kernel follow.
     pub(crate) fn carry_out(&self, mut decision: Decision) -> Result<Change, EngineError> {
         decision.turn.wait();
         let done = self.follow_through(&decision);
-        let Decision { change, turn, undo, exit_code, .. } = decision;
+        let Decision { change, turn, undo, exit_code, events, .. } = decision;
         drop(turn);
         match (done, undo.and_then(|undo| undo.command(&change))) {
             (Ok(()), _) => {
+                self.events.tell(events, self.now());
                 self.watch_sandbox(&change);
                 self.tell_exit(&change, exit_code);
                 Ok(change)
@@ -194,6 +199,7 @@ impl Engine {
             (Err(error), None) => {
                 tracing::error!(%error, "a change could not be carried out as planned; it is tried again");
                 self.heal_insides_soon();
+                self.events.tell(events, self.now());
                 self.watch_sandbox(&change);
                 self.tell_exit(&change, exit_code);
                 Ok(change)

@@ -43,8 +43,10 @@ impl Engine {
         if difference.is_empty() {
             return Ok(());
         }
-        crate::drift::report(&difference);
-        self.apply_stubbornly(difference)
+        let drifted = crate::drift::report(&difference);
+        self.apply_stubbornly(difference)?;
+        self.tell_of_daemon("mend", &[("drift", drifted)]);
+        Ok(())
     }
 
     /// Applies a difference, leaving out whatever cannot be made, so that one bad object does not

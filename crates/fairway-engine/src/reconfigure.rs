@@ -24,6 +24,7 @@ impl Engine {
         give_forwarding_back(&before, &after)?;
         self.carry_out(decision)?;
         self.read(|world| give_bridges_back(&bridges, world));
+        self.tell_of_daemon("reload", &[]);
         Ok(())
     }
 }

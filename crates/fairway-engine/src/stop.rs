@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fairway_core::model::{SandboxId, SandboxKind};
 use fairway_core::plan::{FileName, Key};
-use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
+use fairway_core::world::{Command, Event, UNKNOWN_EXIT_CODE};
 use fairway_kernel::process::{self, Process};
 use rustix::process::Signal;
 
@@ -24,9 +24,12 @@ impl Engine {
         let (id, kind, process) = self.read(|world| {
             world.find_sandbox(sandbox).map(|found| (found.id, found.kind.clone(), found.process()))
         })?;
+        let told = self.about(sandbox, "stop", &[]);
         let stop = || Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE };
         let Some(process) = process.filter(|_| kind == SandboxKind::Run) else {
-            return self.execute(stop()).map(drop);
+            self.execute(stop())?;
+            self.events.tell(told, self.now());
+            return Ok(());
         };
         if let Ok(process) = Process::open(process) {
             match process.signal(signal) {
@@ -39,13 +42,24 @@ impl Engine {
             }
         }
         self.await_report(id);
-        match self.execute(stop()) {
+        let stopped = match self.execute(stop()) {
             Err(EngineError::Refused(_)) => {
                 self.await_changes(id);
                 Ok(())
             }
             outcome => outcome.map(drop),
-        }
+        };
+        self.events.tell(if stopped.is_ok() { told } else { Vec::new() }, self.now());
+        stopped
+    }
+
+    /// An event of a sandbox that there is now.
+    fn about(&self, sandbox: &str, action: &'static str, attributes: &[(&str, String)]) -> Vec<Event> {
+        let event = self.read(|world| {
+            let found = world.find_sandbox(sandbox).ok()?;
+            Some(Event::of_sandbox(found, action, attributes))
+        });
+        event.into_iter().collect()
     }
 
     /// Waits until what was decided about a sandbox has been carried out.
@@ -73,6 +87,9 @@ impl Engine {
             let found = world.find_sandbox(sandbox)?;
             found.process().ok_or_else(|| fairway_core::world::Refusal::NotRunning(found.name.clone()))
         })?;
-        Ok(Process::open(process)?.signal(signal)?)
+        let told = self.about(sandbox, "kill", &[("signal", signal.as_raw().to_string())]);
+        Process::open(process)?.signal(signal)?;
+        self.events.tell(told, self.now());
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 mod attach;
 mod completion;
 mod error;
+mod events;
 mod exec;
 mod explain;
 mod inspect;
@@ -95,6 +96,8 @@ enum Verb {
     Publish(republish::PublishOptions),
     /// Publish ports of a sandbox no more, while it runs
     Unpublish(republish::UnpublishOptions),
+    /// Show what happens, as it happens
+    Events(events::EventsOptions),
     /// Print what a detached sandbox wrote
     Logs(logs::LogsOptions),
     /// Start stopped sandboxes
@@ -210,6 +213,7 @@ impl Arguments {
             Verb::Attach(options) => options.run(&mut session()?.client),
             Verb::Detach(options) => options.run(&mut session()?.client),
             Verb::Sandbox(command) => command.run(&mut session()?.client),
+            Verb::Events(options) => options.run(&mut session()?.client),
             Verb::Version(options) => options.run(&mut session()?.client),
             Verb::Info(options) => options.run(&mut session()?.client),
             Verb::Completion(options) => options.run(),

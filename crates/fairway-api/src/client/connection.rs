@@ -47,6 +47,31 @@ impl Connection {
 
     /// Sends a request and reads its answer.
     pub(super) fn request(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<Response> {
+        self.send(method, path, body)?;
+        let (mut response, length) = self.head()?;
+        self.body(&mut response, length)?;
+        Ok(response)
+    }
+
+    /// Sends a request without a body. Of an answer that comes in parts, each part is shown as soon as it is
+    /// there, until `show` says that it is enough; of any other, and of a refusal, the body is in the answer.
+    pub(super) fn stream(
+        &mut self,
+        method: &str,
+        path: &str,
+        show: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> io::Result<Response> {
+        self.send(method, path, None)?;
+        let (mut response, length) = self.head()?;
+        if length == Length::Chunks && response.status < 400 {
+            self.chunks(show)?;
+        } else {
+            self.body(&mut response, length)?;
+        }
+        Ok(response)
+    }
+
+    fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<()> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: fairway\r\n").into_bytes();
         if let Some(body) = body {
             let length = body.len();
@@ -55,8 +80,10 @@ impl Connection {
         } else {
             request.extend_from_slice(b"\r\n");
         }
-        self.stream.write_all(&request)?;
-        let (mut response, length) = self.head()?;
+        self.stream.write_all(&request)
+    }
+
+    fn body(&mut self, response: &mut Response, length: Length) -> io::Result<()> {
         match length {
             Length::Bytes(count) => {
                 while self.buffer.len() < count {
@@ -64,13 +91,16 @@ impl Connection {
                 }
                 response.body = self.take(count);
             }
-            Length::Chunks => self.chunks(&mut response.body)?,
+            Length::Chunks => self.chunks(&mut |chunk| {
+                response.body.extend_from_slice(chunk);
+                true
+            })?,
             Length::UntilClosed => {
                 response.body = std::mem::take(&mut self.buffer);
                 self.stream.read_to_end(&mut response.body)?;
             }
         }
-        Ok(response)
+        Ok(())
     }
 
     fn head(&mut self) -> io::Result<(Response, Length)> {
@@ -88,7 +118,7 @@ impl Connection {
         }
     }
 
-    fn chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
+    fn chunks(&mut self, show: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
         loop {
             match httparse::parse_chunk_size(&self.buffer).map_err(|_| invalid("a chunk without its size"))? {
                 httparse::Status::Partial => self.receive()?,
@@ -99,9 +129,9 @@ impl Connection {
                     while self.buffer.len() - end.min(self.buffer.len()) < 2 {
                         self.receive()?;
                     }
-                    body.extend_from_slice(&self.buffer[start..end]);
+                    let enough = size > 0 && !show(&self.buffer[start..end]);
                     self.take(end + 2);
-                    if size == 0 {
+                    if size == 0 || enough {
                         return Ok(());
                     }
                 }

@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
 
 use super::API_VERSION;
 use crate::control::{Failure, FailureKind};
@@ -26,6 +29,8 @@ pub(super) struct Reply {
 pub(super) enum ReplyBody {
     Now(Option<Bytes>),
     Later(Later),
+    /// As it comes, until nobody sends any more or, if there is an end, until then.
+    Stream(mpsc::Receiver<Bytes>, Option<Pin<Box<Sleep>>>),
 }
 
 impl Reply {
@@ -63,6 +68,16 @@ impl Reply {
             status: StatusCode::OK,
             content_type: Some("application/json"),
             body: ReplyBody::Later(Box::pin(body)),
+        }
+    }
+
+    /// 200 at once, and JSON as it comes, for so long at most.
+    pub(super) fn stream(receive: mpsc::Receiver<Bytes>, left: Option<Duration>) -> Self {
+        let end = left.map(|left| Box::pin(tokio::time::sleep(left)));
+        Self {
+            status: StatusCode::OK,
+            content_type: Some("application/json"),
+            body: ReplyBody::Stream(receive, end),
         }
     }
 
@@ -110,6 +125,13 @@ impl Body for ReplyBody {
                 *self = Self::Now(None);
                 bytes
             }
+            Self::Stream(receive, end) => match receive.poll_recv(context) {
+                Poll::Ready(bytes) => bytes,
+                Poll::Pending if end.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready()) => {
+                    None
+                }
+                Poll::Pending => return Poll::Pending,
+            },
         };
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -121,7 +143,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Now(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64)),
-            Self::Later(_) => SizeHint::default(),
+            Self::Later(_) | Self::Stream(..) => SizeHint::default(),
         }
     }
 }

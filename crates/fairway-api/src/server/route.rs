@@ -13,6 +13,8 @@ pub(super) enum Route {
     Ping,
     /// The exit code of a container, when there is one.
     Wait(String),
+    /// What happens.
+    Events,
     /// What the engine is asked for, and may block.
     Task(Task),
 }
@@ -58,6 +60,7 @@ impl Route {
         let own = |id: &&str| (*id).to_owned();
         Ok(Self::Task(match (method.as_str(), parts.as_slice()) {
             ("GET" | "HEAD", ["_ping"]) => return Ok(Self::Ping),
+            ("GET", ["events"]) => return Ok(Self::Events),
             ("GET", ["version"]) => Task::Version,
             ("GET", ["info"]) => Task::Info,
             ("GET", ["networks"]) => Task::Networks,

@@ -44,6 +44,10 @@ pub(super) enum CommandError {
     NotFound { kind: &'static str, name: String },
     #[error("invalid filter {0:?}: name=value is expected, as in name=web")]
     Filter(String),
+    #[error(
+        "invalid time {0:?}: one such as 2026-11-22T10:00:00Z, seconds since 1970, or how long ago (10m) is expected"
+    )]
+    Moment(String),
     #[error("conflicting options: cannot specify both {first} and {second}")]
     Conflict { first: &'static str, second: &'static str },
     #[error("conflicting options: {0}")]

@@ -11,7 +11,7 @@ use fairway_core::model::{NetworkId, NetworkMode, SandboxId, Settings};
 use fairway_core::path::Outcome;
 use fairway_core::plan::FileName;
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, CreateSandbox, RefusalKind, World};
+use fairway_core::world::{Change, Command, CreateSandbox, Happened, RefusalKind, World};
 use fairway_engine::{Engine, EngineError, ExplainError};
 use fairway_kernel::{namespace, process};
 use rustix::process::Signal;
@@ -165,6 +165,10 @@ impl Control for EngineControl {
 
     fn on_exit(&self, sandbox: SandboxId, tell: Box<dyn FnOnce(i32) + Send>) {
         self.engine.on_exit(sandbox, tell);
+    }
+
+    fn watch(&self, watcher: Box<dyn Fn(&Happened) -> bool + Send>) {
+        self.engine.watch(watcher);
     }
 
     fn files(&self, sandbox: SandboxId) -> SandboxFiles {

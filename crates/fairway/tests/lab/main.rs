@@ -14,6 +14,7 @@ mod default_bridge;
 mod deny;
 mod direct;
 mod durable;
+mod events;
 mod explain;
 mod firewalls;
 mod heal;

@@ -17,12 +17,13 @@ fn networks(json: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_empty_request_is_for_the_default_bridge() {
-    assert_eq!(networks("{}"), ["bridge"]);
-    assert_eq!(networks(r#"{"HostConfig":{"NetworkMode":"default"}}"#), ["bridge"]);
-    assert_eq!(networks(r#"{"HostConfig":null,"NetworkingConfig":null,"Env":null}"#), ["bridge"]);
-    let null = r#"{"NetworkingConfig":{"EndpointsConfig":null}}"#;
-    assert_eq!(networks(null), ["bridge"]);
+fn an_empty_request_is_for_what_is_the_daemons_default() {
+    let nothing = Vec::<String>::new();
+    assert_eq!(networks("{}"), nothing);
+    assert_eq!(networks(r#"{"HostConfig":{"NetworkMode":"default"}}"#), nothing);
+    assert_eq!(networks(r#"{"HostConfig":null,"NetworkingConfig":null,"Env":null}"#), nothing);
+    assert_eq!(networks(r#"{"NetworkingConfig":{"EndpointsConfig":null}}"#), nothing);
+    assert_eq!(networks(r#"{"HostConfig":{"NetworkMode":"bridge"}}"#), ["bridge"]);
 }
 
 #[test]

@@ -1,0 +1,187 @@
+//! `/events`: what happens, one JSON text a line, for as long as the client listens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fairway_core::world::{Event, Happened};
+use hyper::body::Bytes;
+use tokio::sync::mpsc;
+
+use super::call::Call;
+use super::reply::Reply;
+use crate::control::{Control, Failure};
+use crate::filter::{Filters, InvalidFilter};
+use crate::types::{EventActor, EventMessage};
+
+/// How many lines wait for a slow reader; what comes then is lost to it, and it is told how many.
+const QUEUE: usize = 512;
+const NANOSECONDS: i64 = 1_000_000_000;
+
+/// What is wanted of what happens.
+struct Wanted {
+    since: Option<i64>,
+    until: Option<i64>,
+    filters: Filters,
+}
+
+/// Begins to tell.
+pub(super) fn stream(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let filters = call.filters()?;
+    filters.check(&["container", "daemon", "event", "network", "scope", "type"])?;
+    let wanted = Wanted { since: time(call, "since")?, until: time(call, "until")?, filters };
+    let now = control.now();
+    // Without a beginning only what comes is told, as by Docker.
+    let since = wanted.since.or(wanted.until.is_none().then_some(now)).unwrap_or(now);
+    let left = wanted.until.map(|until| Duration::from_nanos(u64::try_from(until - now).unwrap_or(0)));
+    let (send, receive) = mpsc::channel(QUEUE);
+    let lost = Arc::new(AtomicU64::new(0));
+    control.watch(Box::new(move |happened| {
+        let message = message(happened);
+        let late = wanted.until.is_some_and(|until| happened.at > until);
+        if late || happened.at < since || !passes(&wanted.filters, &message) {
+            return !send.is_closed() && !late;
+        }
+        tell(&send, &lost, happened, &message)
+    }));
+    Ok(Reply::stream(receive, left))
+}
+
+/// Sends a line, and before it how many were lost; whether anybody listens still.
+fn tell(send: &mpsc::Sender<Bytes>, lost: &AtomicU64, happened: &Happened, message: &EventMessage) -> bool {
+    let missed = lost.load(Ordering::Relaxed);
+    if missed > 0 {
+        let event = Event::of_daemon("lost", "", &[("count", missed.to_string())]);
+        match send.try_send(line(&self::message(&Happened { event, at: happened.at }))) {
+            Ok(()) => lost.store(0, Ordering::Relaxed),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                lost.store(missed + 1, Ordering::Relaxed);
+                return true;
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return false,
+        }
+    }
+    match send.try_send(line(message)) {
+        Ok(()) => true,
+        Err(mpsc::error::TrySendError::Full(_)) => {
+            lost.fetch_add(1, Ordering::Relaxed);
+            true
+        }
+        Err(mpsc::error::TrySendError::Closed(_)) => false,
+    }
+}
+
+fn line(message: &EventMessage) -> Bytes {
+    // It is made of texts and numbers: there is nothing that JSON cannot say.
+    let mut text = serde_json::to_vec(message).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}
+
+fn message(happened: &Happened) -> EventMessage {
+    let Happened { event, at } = happened;
+    let container = event.subject.text() == "container";
+    EventMessage {
+        status: if container { event.action.to_owned() } else { String::new() },
+        id: if container { event.id.clone() } else { String::new() },
+        kind: event.subject.text().to_owned(),
+        action: event.action.to_owned(),
+        actor: EventActor { id: event.id.clone(), attributes: event.attributes.clone() },
+        scope: "local".to_owned(),
+        time: at / NANOSECONDS,
+        time_nano: *at,
+    }
+}
+
+fn passes(filters: &Filters, message: &EventMessage) -> bool {
+    // A name or an identifier, also the beginning of one, of a subject of that kind.
+    let about = |kind: &str| {
+        let name = message.actor.attributes.get("name").map_or("", String::as_str);
+        let values = filters.values(kind);
+        let means = |value: &str| !value.is_empty() && (value == name || message.actor.id.starts_with(value));
+        values.is_empty() || (message.kind == kind && values.into_iter().any(means))
+    };
+    filters.equals("type", &message.kind)
+        && filters.equals("event", &message.action)
+        && filters.equals("scope", &message.scope)
+        && ["container", "network", "daemon"].into_iter().all(about)
+}
+
+/// A time as Docker's client sends it: seconds since 1970, and a fraction.
+fn time(call: &Call, name: &'static str) -> Result<Option<i64>, Failure> {
+    let text = call.parameter(name);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{fraction:0<9}");
+    let nanoseconds = digits.get(..9).and_then(|digits| digits.parse::<i64>().ok());
+    let all = seconds
+        .parse::<i64>()
+        .ok()
+        .zip(nanoseconds)
+        .and_then(|(seconds, rest)| seconds.checked_mul(NANOSECONDS)?.checked_add(rest));
+    let value = || InvalidFilter::Value { name: name.to_owned(), value: text.to_owned() };
+    Ok(Some(all.ok_or_else(value)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn happened(at: i64) -> Happened {
+        Happened { event: Event::of_daemon("reload", "box", &[]), at }
+    }
+
+    #[test]
+    fn texts_are_dockers() {
+        let mut happened = happened(1_795_312_963_489_811_622);
+        let daemon = r#"{"Type":"daemon","Action":"reload","Actor":{"ID":"box","Attributes":{"name":"box"}},"scope":"local","time":1795312963,"timeNano":1795312963489811622}"#;
+        assert_eq!(line(&message(&happened)), format!("{daemon}\n"));
+        happened.event.subject = fairway_core::world::Subject::Container;
+        let text = serde_json::to_string(&message(&happened)).unwrap();
+        assert!(text.starts_with(r#"{"status":"reload","id":"box","Type":"container","#), "{text}");
+    }
+
+    #[test]
+    fn filters_of_one_name_are_alternatives() {
+        let message = message(&happened(1));
+        let passes = |filters: &[(&str, &str)]| {
+            let all = filters.iter().fold(Filters::default(), |all, (name, value)| all.with(name, value));
+            passes(&all, &message)
+        };
+        assert!(passes(&[]) && passes(&[("type", "network"), ("type", "daemon")]));
+        assert!(passes(&[("daemon", "box"), ("event", "reload")]) && passes(&[("daemon", "bo")]));
+        assert!(!passes(&[("type", "network")]) && !passes(&[("event", "mend")]));
+        assert!(!passes(&[("container", "box")]));
+    }
+
+    #[test]
+    fn a_slow_reader_loses_and_is_told_how_many() {
+        let (send, mut receive) = mpsc::channel(2);
+        let lost = AtomicU64::new(0);
+        for at in 0..5 {
+            assert!(tell(&send, &lost, &happened(at), &message(&happened(at))));
+        }
+        let mut read = |count: usize| -> Vec<EventMessage> {
+            (0..count).map(|_| serde_json::from_slice(&receive.try_recv().unwrap()).unwrap()).collect()
+        };
+        assert_eq!(read(2).iter().map(|it| it.time_nano).collect::<Vec<_>>(), [0, 1]);
+        assert!(tell(&send, &lost, &happened(9), &message(&happened(9))));
+        let last = read(2);
+        assert_eq!((last[0].action.as_str(), last[0].actor.attributes["count"].as_str()), ("lost", "3"));
+        assert_eq!(last[1].time_nano, 9);
+        drop(receive);
+        assert!(!tell(&send, &lost, &happened(9), &message(&happened(9))));
+    }
+
+    #[test]
+    fn times_have_a_fraction_or_none() {
+        let at = |query: &str| time(&Call::new(query, Bytes::new()), "since");
+        assert_eq!(at(""), Ok(None));
+        assert_eq!(at("since=12"), Ok(Some(12_000_000_000)));
+        assert_eq!(at("since=12.000000005"), Ok(Some(12_000_000_005)));
+        assert_eq!(at("since=12.5"), Ok(Some(12_500_000_000)));
+        assert_eq!(at("since=soon").unwrap_err().message, "invalid filter 'since=soon'");
+    }
+}

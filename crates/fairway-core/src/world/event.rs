@@ -1,0 +1,257 @@
+//! What happened, in Docker's words, for those who watch (`fairway events`).
+
+use std::collections::BTreeMap;
+
+use super::{Change, Command, World};
+use crate::model::{EndpointId, NetworkId, Publication, Sandbox, SandboxId};
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A sandbox, which Docker calls a container.
+    Container,
+    /// A network.
+    Network,
+    /// The daemon itself.
+    Daemon,
+}
+
+impl Subject {
+    /// Docker's word.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Network => "network",
+            Self::Daemon => "daemon",
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What it is about.
+    pub subject: Subject,
+    /// What happened: Docker's word where it has one.
+    pub action: &'static str,
+    /// The identifier of whom it is about; the host's name for the daemon.
+    pub id: String,
+    /// What more there is to say, by Docker's names.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// An event of the daemon.
+    pub fn of_daemon(action: &'static str, hostname: &str, attributes: &[(&str, String)]) -> Self {
+        let mut event =
+            Self { subject: Subject::Daemon, action, id: hostname.to_owned(), attributes: named(hostname) };
+        event.add(attributes);
+        event
+    }
+
+    /// An event of a sandbox.
+    pub fn of_sandbox(sandbox: &Sandbox, action: &'static str, attributes: &[(&str, String)]) -> Self {
+        let (id, name) = (sandbox.id.to_string(), named(&sandbox.name));
+        let mut event = Self { subject: Subject::Container, action, id, attributes: name };
+        event.add(attributes);
+        event
+    }
+
+    fn add(&mut self, attributes: &[(&str, String)]) {
+        let pairs = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        self.attributes.extend(pairs);
+    }
+}
+
+/// An event and when it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happened {
+    /// What happened.
+    pub event: Event,
+    /// Nanoseconds since 1970.
+    pub at: i64,
+}
+
+fn named(name: &str) -> BTreeMap<String, String> {
+    [("name".to_owned(), name.to_owned())].into()
+}
+
+/// What events about a sandbox say of it.
+#[derive(Debug, Clone)]
+struct Party {
+    id: SandboxId,
+    name: String,
+    running: bool,
+    /// Its endpoints that are up, with their networks.
+    endpoints: Vec<(EndpointId, NetworkId)>,
+    publications: Vec<Publication>,
+}
+
+impl Party {
+    fn find(world: &World, reference: &str) -> Option<Self> {
+        let sandbox = world.find_sandbox(reference).ok()?;
+        let endpoints = world.endpoints_of_sandbox(sandbox.id).into_iter();
+        let up = endpoints.filter(|endpoint| endpoint.allocation.is_some());
+        Some(Self {
+            id: sandbox.id,
+            name: sandbox.name.clone(),
+            running: sandbox.running(),
+            endpoints: up.map(|endpoint| (endpoint.id, endpoint.network)).collect(),
+            publications: sandbox.publications.clone(),
+        })
+    }
+
+    fn event(&self, action: &'static str, attributes: &[(&str, String)]) -> Event {
+        let (id, attributes_of) = (self.id.to_string(), named(&self.name));
+        let mut event = Event { subject: Subject::Container, action, id, attributes: attributes_of };
+        event.add(attributes);
+        event
+    }
+
+    fn on_network(&self, action: &'static str, network: &(String, String, String)) -> Event {
+        let (id, name, driver) = network.clone();
+        let mut event = Event { subject: Subject::Network, action, id, attributes: named(&name) };
+        event.add(&[("type", driver), ("container", self.id.to_string())]);
+        event
+    }
+
+    /// The ports that this one has and the other has not.
+    fn ports_beyond(&self, other: &Self) -> Vec<String> {
+        let new = self.publications.iter().filter(|publication| !other.publications.contains(publication));
+        new.flat_map(|publication| {
+            publication.pairs().map(move |(host, container)| {
+                let protocol = publication.protocol;
+                format!(
+                    "{}->{container}/{protocol}",
+                    std::net::SocketAddr::new(publication.host_address, host)
+                )
+            })
+        })
+        .collect()
+    }
+}
+
+/// What a command is about, as it was before: afterwards it may be gone.
+#[derive(Debug, Clone)]
+pub struct Before {
+    party: Option<Party>,
+    networks: BTreeMap<NetworkId, (String, String, String)>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Network,
+    Sandbox { exit_code: Option<i32> },
+    Other,
+}
+
+/// Identifier, name and driver of the networks that a command may be about.
+fn networks(world: &World, party: Option<&Party>) -> BTreeMap<NetworkId, (String, String, String)> {
+    let of = |id: NetworkId| {
+        let network = world.network(id)?;
+        Some((id, (id.to_string(), network.name.clone(), network.driver.to_string())))
+    };
+    party.into_iter().flat_map(|party| &party.endpoints).filter_map(|(_, network)| of(*network)).collect()
+}
+
+impl Before {
+    /// Looks at a World before a command is applied to it.
+    pub fn look(world: &World, command: &Command) -> Self {
+        let (reference, kind) = match command {
+            Command::CreateNetwork(_) | Command::RemoveNetwork { .. } => (None, Kind::Network),
+            Command::StopSandbox { sandbox, code } => {
+                (Some(sandbox), Kind::Sandbox { exit_code: Some(*code) })
+            }
+            Command::StartSandbox { sandbox, .. }
+            | Command::RemoveSandbox { sandbox }
+            | Command::AbandonStart { sandbox }
+            | Command::Publish { sandbox, .. }
+            | Command::Unpublish { sandbox, .. }
+            | Command::Connect { sandbox, .. }
+            | Command::Disconnect { sandbox, .. } => (Some(sandbox), Kind::Sandbox { exit_code: None }),
+            Command::CreateSandbox(_) | Command::Attach { .. } => (None, Kind::Sandbox { exit_code: None }),
+            _ => (None, Kind::Other),
+        };
+        let party = reference.and_then(|reference| Party::find(world, reference));
+        let mut networks = networks(world, party.as_ref());
+        if let Command::RemoveNetwork { network } = command
+            && let Ok(found) = world.find_network(network)
+        {
+            networks.insert(found.id, (found.id.to_string(), found.name.clone(), found.driver.to_string()));
+        }
+        Self { party, networks, kind }
+    }
+
+    /// What happened, now that the command was applied.
+    pub fn events(self, world: &World, change: &Change) -> Vec<Event> {
+        match self.kind {
+            Kind::Network => self.of_network(world, change),
+            Kind::Sandbox { exit_code } => self.of_sandbox(world, change, exit_code),
+            Kind::Other => Vec::new(),
+        }
+    }
+
+    fn of_network(self, world: &World, change: &Change) -> Vec<Event> {
+        let made = change.network.and_then(|id| world.network(id)).map(|network| {
+            let entry = (network.id.to_string(), network.name.clone(), network.driver.to_string());
+            (entry, "create")
+        });
+        let gone = self.networks.into_values().map(|entry| (entry, "destroy"));
+        let all = made.into_iter().chain(gone);
+        let event = |((id, name, driver), action): ((String, String, String), &'static str)| {
+            let mut event = Event { subject: Subject::Network, action, id, attributes: named(&name) };
+            event.add(&[("type", driver)]);
+            event
+        };
+        all.map(event).collect()
+    }
+
+    fn of_sandbox(self, world: &World, change: &Change, exit_code: Option<i32>) -> Vec<Event> {
+        let id = change.sandbox.or(self.party.as_ref().map(|party| party.id));
+        let Some(id) = id else { return Vec::new() };
+        let after = Party::find(world, &id.to_string());
+        let known = networks(world, after.as_ref());
+        let nobody = |party: &Party| Party {
+            running: false,
+            endpoints: Vec::new(),
+            publications: Vec::new(),
+            ..party.clone()
+        };
+        let Some(was) = self.party.clone().or_else(|| after.as_ref().map(nobody)) else { return Vec::new() };
+        let is = after.clone().unwrap_or_else(|| nobody(&was));
+        let mut events = Vec::new();
+        if self.party.is_none() {
+            events.push(is.event("create", &[]));
+        }
+        let (stops, starts) = (was.running && !is.running, !was.running && is.running);
+        if stops {
+            events.push(was.event("die", &[("exitCode", exit_code.unwrap_or_default().to_string())]));
+        }
+        for (_, network) in was.endpoints.iter().filter(|it| !is.endpoints.contains(it)) {
+            let entry = self.networks.get(network).into_iter();
+            events.extend(entry.map(|entry| was.on_network("disconnect", entry)));
+        }
+        for (_, network) in is.endpoints.iter().filter(|it| !was.endpoints.contains(it)) {
+            events.extend(known.get(network).into_iter().map(|entry| is.on_network("connect", entry)));
+        }
+        if starts {
+            events.push(is.event("start", &[]));
+        }
+        if !starts && !stops {
+            for (action, ports) in [("publish", is.ports_beyond(&was)), ("unpublish", was.ports_beyond(&is))]
+            {
+                if !ports.is_empty() {
+                    events.push(is.event(action, &[("ports", ports.join(", "))]));
+                }
+            }
+        }
+        if after.is_none() {
+            events.push(was.event("destroy", &[]));
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+use super::*;
+use crate::Draw;
+use crate::model::{
+    EndpointRequest, HostFacts, Namespace, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,
+    SandboxOptions, Settings, UnpublishRequest,
+};
+use crate::world::{CreateNetwork, CreateSandbox, NetworkChoice};
+
+/// A World, and what is told of each command.
+struct Told {
+    world: World,
+    draw: Draw,
+}
+
+impl Told {
+    fn apply(&mut self, command: Command) -> Vec<String> {
+        let before = Before::look(&self.world, &command);
+        let change = self.world.apply(command, 1, &mut self.draw).unwrap();
+        let line = |event: Event| {
+            let attributes = event.attributes.iter().filter(|(name, _)| *name != "container");
+            let attributes: Vec<_> = attributes.map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{} {} {}", event.subject.text(), event.action, attributes.join(", "))
+        };
+        before.events(&self.world, &change).into_iter().map(line).collect()
+    }
+}
+
+fn started() -> Told {
+    let mut told = Told { world: World::default(), draw: Draw::new(1) };
+    let configure = Command::Configure { settings: Box::default(), host: Box::new(HostFacts::default()) };
+    assert_eq!(Settings::default(), *Box::<Settings>::default());
+    assert!(told.apply(configure).is_empty());
+    told
+}
+
+fn create(kind: SandboxKind, networks: &[&str]) -> Box<CreateSandbox> {
+    let asked = networks.iter().map(|name| ((*name).to_owned(), EndpointRequest::default()));
+    Box::new(CreateSandbox {
+        name: Some("web".to_owned()),
+        kind,
+        network: NetworkChoice::Networks(asked.collect()),
+        options: SandboxOptions::default(),
+    })
+}
+
+fn namespace() -> Option<Namespace> {
+    Some(Namespace { path: "/proc/100/ns/net".to_owned(), device: 4, inode: 9 })
+}
+
+#[test]
+fn each_step_of_a_life_is_told() {
+    let mut told = started();
+    let web = || "web".to_owned();
+    let network = Command::CreateNetwork(CreateNetwork { name: "app".to_owned(), ..Default::default() });
+    assert_eq!(told.apply(network), ["network create name=app, type=bridge"]);
+    let made = told.apply(Command::CreateSandbox(create(SandboxKind::Run, &["bridge"])));
+    assert_eq!(made, ["container create name=web"]);
+    let start = Command::StartSandbox {
+        sandbox: web(),
+        process: Some(ProcessIdentity { pid: 100, start_time: 1 }),
+        namespace: namespace(),
+        avoid: Vec::new(),
+    };
+    assert_eq!(told.apply(start), ["network connect name=bridge, type=bridge", "container start name=web"]);
+    let connect =
+        Command::Connect { network: "app".to_owned(), sandbox: web(), request: EndpointRequest::default() };
+    assert_eq!(told.apply(connect), ["network connect name=app, type=bridge"]);
+    let publish = Command::Publish {
+        sandbox: web(),
+        requests: vec![PublishRequest {
+            host_address: Some([127, 0, 0, 1].into()),
+            host_ports: Some(PortRange { first: 8080, last: 8081 }),
+            container_ports: PortRange { first: 80, last: 81 },
+            protocol: Protocol::Tcp,
+        }],
+        avoid: Vec::new(),
+    };
+    let ports = "name=web, ports=127.0.0.1:8080->80/tcp, 127.0.0.1:8081->81/tcp";
+    assert_eq!(told.apply(publish), [format!("container publish {ports}")]);
+    let unpublish = Command::Unpublish {
+        sandbox: web(),
+        requests: vec![UnpublishRequest {
+            host_address: None,
+            host_ports: Some(PortRange { first: 8080, last: 8081 }),
+            container_ports: None,
+            protocol: Protocol::Tcp,
+        }],
+    };
+    assert_eq!(told.apply(unpublish), [format!("container unpublish {ports}")]);
+    let stop = Command::StopSandbox { sandbox: web(), code: 7 };
+    let ended = told.apply(stop);
+    assert_eq!(ended[0], "container die exitCode=7, name=web");
+    assert_eq!(ended.iter().filter(|line| line.starts_with("network disconnect")).count(), 2);
+    assert_eq!(told.apply(Command::RemoveSandbox { sandbox: web() }), ["container destroy name=web"]);
+    let remove = Command::RemoveNetwork { network: "app".to_owned() };
+    assert_eq!(told.apply(remove), ["network destroy name=app, type=bridge"]);
+}
+
+#[test]
+fn one_that_is_attached_comes_and_goes_at_once() {
+    let mut told = started();
+    let attach = Command::Attach {
+        create: create(SandboxKind::Attached, &["bridge"]),
+        process: None,
+        namespace: namespace(),
+        avoid: Vec::new(),
+    };
+    let came = told.apply(attach);
+    assert_eq!(came.len(), 3, "{came:?}");
+    assert!(came[0].starts_with("container create") && came[2].starts_with("container start"));
+    let went = told.apply(Command::StopSandbox { sandbox: "web".to_owned(), code: 0 });
+    assert!(went[0].starts_with("container die") && went[2].starts_with("container destroy"), "{went:?}");
+}

@@ -1,0 +1,91 @@
+//! What happens, as `fairway events` and the API tell it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fairway_api::types::EventMessage;
+
+use crate::cli::{fairway, printed};
+use crate::harness::{Stage, eventually, ports};
+use crate::meddle;
+
+#[test]
+fn a_life_is_told_in_dockers_lines() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        // One that listens from the start.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+        command.args(["-H", stage.daemon.address(), "events", "--filter", "container=web"]);
+        command.args(["--format", "{{.Action}} {{.Actor.Attributes.name}}"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut listener = command.spawn().unwrap();
+        let lines = BufReader::new(listener.stdout.take().unwrap()).lines();
+        let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+        let heard = std::sync::Arc::clone(&told);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                heard.lock().unwrap().push(line);
+            }
+        });
+        let network = stage.network("app");
+        // The listener is there when it is told of the first.
+        eventually("it listens", Duration::from_secs(10), || {
+            printed(&stage, "run --rm --name web -- true");
+            !told.lock().unwrap().is_empty()
+        });
+        eventually("the last is told", Duration::from_secs(10), || {
+            told.lock().unwrap().last().is_some_and(|line| line == "destroy web")
+        });
+        told.lock().unwrap().clear();
+        let web = stage.sandbox("web", &["app"], &["8080:80"]);
+        stage.client().publish("web", ports(&["127.0.0.1:8081:81"])).unwrap();
+        stage.client().detach("web").unwrap();
+        stage.client().remove_network("app").unwrap();
+        let expected = ["create web", "start web", "publish web", "die web", "destroy web"];
+        eventually("all is told", Duration::from_secs(10), || *told.lock().unwrap() == expected);
+        listener.kill().unwrap();
+        listener.wait().unwrap();
+
+        let all = printed(&stage, "events --since 1h --until 0s --filter network=app --filter event=connect");
+        let [line] = all.lines().collect::<Vec<_>>()[..] else { panic!("{all}") };
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(time.len() == "2026-11-22T02:02:43.489811622Z".len() && time.ends_with('Z'), "{time}");
+        let attributes = format!("(container={}, name=app, type=bridge)", web.attached.id);
+        assert_eq!(rest, format!("network connect {} {attributes}", network.id));
+        let kinds =
+            printed(&stage, "events --since 1h --until 0s --filter type=network --format {{.Action}}");
+        let kinds: Vec<&str> = kinds.lines().collect();
+        assert_eq!((kinds.first(), kinds.last()), (Some(&"create"), Some(&"destroy")));
+        let json = printed(&stage, "events --since 1h --until 0s --filter event=die --format json");
+        let last: EventMessage = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+        assert_eq!((last.status.as_str(), last.actor.attributes["exitCode"].as_str()), ("die", "0"));
+        assert_eq!(last.time, last.time_nano / 1_000_000_000);
+        let refused = fairway(&stage, "events --filter color=red");
+        assert!(refused.errors.contains("invalid filter 'color'"), "{refused:?}");
+    });
+}
+
+#[test]
+fn drift_that_is_mended_and_what_is_reloaded_is_told() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        stage.host.run_in(|| meddle::set_mtu("fairway0", 1300)).unwrap();
+        let mended = |stage: &Stage| printed(stage, "events --since 1h --until 0s --filter event=mend");
+        eventually("it is told", Duration::from_secs(10), || !mended(&stage).is_empty());
+        let line = mended(&stage);
+        assert!(line.contains(" daemon mend ") && line.contains("the bridge fairway0"), "{line}");
+        assert!(stage.daemon.reload().contains("nothing has changed"));
+        assert_eq!(printed(&stage, "events --since 1h --until 0s --filter event=reload"), "");
+        let path = "/etc/fairway/daemon.json";
+        let text = r#"{"dns-search": ["in.test"]}"#;
+        let write = || {
+            std::fs::create_dir_all("/etc/fairway").unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        stage.host.run_in(write).unwrap();
+        assert!(stage.daemon.reload().contains("dns-search"));
+        let line = printed(&stage, "events --since 1h --until 0s --filter type=daemon --filter event=reload");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    });
+}
