@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use fairway_core::model::Protocol;
 use fairway_core::plan::{Difference, Key, Object};
-use fairway_core::policy::ElementKey;
+use fairway_core::policy::{ElementKey, iptables};
 use fairway_kernel::conntrack::{Conntrack, Selector};
 
 use crate::{ApplyError, EngineError};
@@ -96,9 +96,12 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
     }
     // Who went straight there, though it is published no more.
     for key in difference.gone.keys() {
-        if let Key::Element(set, bytes) = key
-            && let Some((address, protocol, port)) = ElementKey::direct_target(*set, bytes)
-        {
+        let target = match key {
+            Key::Element(set, bytes) => ElementKey::direct_target(*set, bytes),
+            Key::Rules(chain, text) => iptables::direct_target(chain, text),
+            _ => None,
+        };
+        if let Some((address, protocol, port)) = target {
             selectors.insert(Selector::OriginalDestination { address: Some(address), port, protocol });
         }
     }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use fairway_core::model::{Backend, EndpointId, MacAddress, NetworkId, Settings};
 use fairway_core::plan::{BridgeLink, Difference, Key, Object, VethLink};
-use fairway_core::policy::iptables::{self, NetworkRules};
+use fairway_core::policy::iptables::{self, Entry, NetworkRules};
 use fairway_core::policy::{RulesetSwitches, ruleset};
 use fairway_kernel::conntrack::Conntrack;
 use fairway_kernel::iptables::{Flavour, Programs};
@@ -83,6 +83,8 @@ fn try_iptables(settings: &Settings, flavour: Option<Flavour>) -> Result<(), Eng
                 icc: false,
                 internal: false,
                 masquerade: true,
+                source: None,
+                entry: Entry::default(),
                 switches: &switches,
             },
         ));

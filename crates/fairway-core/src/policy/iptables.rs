@@ -5,6 +5,7 @@
 //! chains of their own. Rules come in groups ([`Rules`]): within one the order matters, among those at the same
 //! [`Place`] of a chain it does not, so that a change adds and deletes lines and never asks where they are.
 
+mod entry;
 mod layout;
 mod saved;
 mod script;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ruleset::{Chain, Table, rule};
 
+pub use entry::{Entry, direct, direct_target};
 pub use layout::{Host, NetworkRules, hairpin, host, link, network, published};
 pub use saved::Saved;
 pub use script::script;

@@ -6,99 +6,91 @@ use std::time::Duration;
 use fairway_core::model::Protocol;
 use fairway_core::ruleset::{Chain, ChainKind, Family, Hook, Table, priority, rule};
 use fairway_kernel::nftables::{Transaction, Writer};
-use fairway_lab::{DatagramFlow, Outcome, Place, Transfer, serve_datagrams, serve_echo};
+use fairway_lab::{DatagramFlow, Lab, Outcome, Place, Transfer, serve_datagrams, serve_echo};
 use std::net::IpAddr;
 
 use crate::harness::{HOST, HOST6, Stage, request};
 use crate::modes::By::{self, Published};
 use crate::modes::{ALL, IMPATIENT, addresses, assert_ways, at, dual, give_routes, serve};
 
-#[test]
-fn published_ports_are_reached_straight_where_it_is_allowed() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::before_daemon(lab);
-        let far = lab.host("far").unwrap();
-        let there = lab.lan("there").unwrap();
-        let trusted = there.join(&stage.host, &["10.20.0.99/24", "fd20::99/64"]).unwrap();
-        there.join(&far, &["10.20.0.2/24", "fd20::2/64"]).unwrap();
-        far.route("default", "10.20.0.99").unwrap();
-        far.route("default", "fd20::99").unwrap();
-        give_routes(&stage);
-        stage.daemon.launch(&[]);
-        stage.daemon.wait_until_ready();
-        stage.create_network("plain", dual(1, &[])).unwrap();
-        stage.create_network("trusting", dual(2, &[("trusted_host_interfaces", &trusted)])).unwrap();
-        stage.create_network("third", dual(3, &[])).unwrap();
-        // What is published for the host alone is not opened to others.
-        let make = |name, network, ports: &[&str]| stage.sandbox(name, &[network], ports);
-        let plain = make("a", "plain", &["8081:80", "8081:80/udp", "127.0.0.1:8091:81"]);
-        let trusting = make("b", "trusting", &["8082:80", "8083:82", "127.0.0.1:8092:81"]);
-        let third = stage.sandbox("c", &["third"], &[]);
-        let _servers = [&plain, &trusting].map(|place| serve(place));
-        let _others =
-            [serve_datagrams(&plain, "[::]:80").unwrap(), serve_echo(&trusting, "[::]:82").unwrap()];
-        let look = |stage: &Stage, what: &str, here: &[By], by_trust: &[By]| {
-            let mut expected: Vec<(&Place, IpAddr, &[By])> = Vec::new();
-            for address in addresses(&plain, "plain") {
-                expected.extend([
-                    (&*stage.lan, address, here),
-                    (&far, address, here),
-                    (&third, address, here),
-                ]);
-            }
-            for address in addresses(&trusting, "trusting") {
-                expected.extend([(&*stage.lan, address, here), (&third, address, here)]);
-                expected.push((&far, address, by_trust));
-            }
-            assert_ways(&expected, what);
-        };
-        look(&stage, "as it is", &[], &[Published]);
-        for proxy in ["--userland-proxy=false", "--userland-proxy=true"] {
-            stage.daemon.restart(&[proxy, "--allow-direct-routing"]);
-            look(&stage, "direct routing", &[Published], &[Published]);
-            let to = at(plain.address("plain"), 80);
-            let flow = DatagramFlow::open(&stage.lan, &to).unwrap();
-            assert!(matches!(flow.ask(Duration::from_secs(2)), Outcome::Answered { .. }));
-            stage.daemon.restart(&[proxy]);
-            look(&stage, "no more", &[], &[Published]);
-            assert_eq!(flow.ask(IMPATIENT), Outcome::TimedOut, "a flow of before");
-        }
-        // What is published no more is not reached straight either, and who was there is cut off.
-        let stream = Transfer::start(&far, &at(trusting.address("trusting"), 82)).unwrap();
-        assert!(stream.moves_on(10_000, Duration::from_secs(5)));
-        stage
-            .client()
-            .unpublish("b", request(&[], &["8082:80", "8083:82"]).host_config.port_bindings)
-            .unwrap();
-        look(&stage, "unpublished", &[], &[]);
-        assert!(!stream.moves_on(10_000_000, IMPATIENT));
-    });
+on_each_backend! {
+    published_ports_are_reached_straight_where_it_is_allowed;
+    packets_with_the_operators_mark_may_enter;
+    a_host_may_remain_a_router_for_everybody;
 }
 
-#[test]
-fn packets_with_the_operators_mark_may_enter() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        give_routes(&stage);
-        stage.create_network("plain", dual(1, &[])).unwrap();
-        stage.create_network("inner", dual(2, &[("com.docker.network.internal", "true")])).unwrap();
-        let plain = stage.sandbox("a", &["plain"], &[]);
-        let inner = stage.sandbox("b", &["inner"], &[]);
-        let _servers = [&plain, &inner].map(|place| serve(place));
-        // The operator marks what is for port 80 with 6, of which 2 is looked at.
-        stage.host.run_in(|| mark_port(80, 6)).unwrap();
-        let look = |stage: &Stage, what: &str, here: &[By]| {
-            let lan: &Place = &stage.lan;
-            let to_plain = addresses(&plain, "plain").map(|address| (lan, address, here));
-            let to_inner = addresses(&inner, "inner").map(|address| (lan, address, [].as_slice()));
-            assert_ways(&[to_plain, to_inner].concat(), what);
-        };
-        look(&stage, "as it is", &[]);
-        stage.daemon.restart(&["--bridge-accept-fwmark=0x2/3"]);
-        look(&stage, "marked", &[Published]);
-        stage.daemon.restart(&["--bridge-accept-fwmark=2"]);
-        look(&stage, "another mark", &[]);
-    });
+fn published_ports_are_reached_straight_where_it_is_allowed(lab: &Lab) {
+    let mut stage = Stage::before_daemon(lab);
+    let far = lab.host("far").unwrap();
+    let there = lab.lan("there").unwrap();
+    let trusted = there.join(&stage.host, &["10.20.0.99/24", "fd20::99/64"]).unwrap();
+    there.join(&far, &["10.20.0.2/24", "fd20::2/64"]).unwrap();
+    far.route("default", "10.20.0.99").unwrap();
+    far.route("default", "fd20::99").unwrap();
+    give_routes(&stage);
+    stage.daemon.launch(&[]);
+    stage.daemon.wait_until_ready();
+    stage.create_network("plain", dual(1, &[])).unwrap();
+    stage.create_network("trusting", dual(2, &[("trusted_host_interfaces", &trusted)])).unwrap();
+    stage.create_network("third", dual(3, &[])).unwrap();
+    // What is published for the host alone is not opened to others.
+    let make = |name, network, ports: &[&str]| stage.sandbox(name, &[network], ports);
+    let plain = make("a", "plain", &["8081:80", "8081:80/udp", "127.0.0.1:8091:81"]);
+    let trusting = make("b", "trusting", &["8082:80", "8083:82", "127.0.0.1:8092:81"]);
+    let third = stage.sandbox("c", &["third"], &[]);
+    let _servers = [&plain, &trusting].map(|place| serve(place));
+    let _others = [serve_datagrams(&plain, "[::]:80").unwrap(), serve_echo(&trusting, "[::]:82").unwrap()];
+    let look = |stage: &Stage, what: &str, here: &[By], by_trust: &[By]| {
+        let mut expected: Vec<(&Place, IpAddr, &[By])> = Vec::new();
+        for address in addresses(&plain, "plain") {
+            expected.extend([(&*stage.lan, address, here), (&far, address, here), (&third, address, here)]);
+        }
+        for address in addresses(&trusting, "trusting") {
+            expected.extend([(&*stage.lan, address, here), (&third, address, here)]);
+            expected.push((&far, address, by_trust));
+        }
+        assert_ways(&expected, what);
+    };
+    look(&stage, "as it is", &[], &[Published]);
+    for proxy in ["--userland-proxy=false", "--userland-proxy=true"] {
+        stage.daemon.restart(&[proxy, "--allow-direct-routing"]);
+        look(&stage, "direct routing", &[Published], &[Published]);
+        let to = at(plain.address("plain"), 80);
+        let flow = DatagramFlow::open(&stage.lan, &to).unwrap();
+        assert!(matches!(flow.ask(Duration::from_secs(2)), Outcome::Answered { .. }));
+        stage.daemon.restart(&[proxy]);
+        look(&stage, "no more", &[], &[Published]);
+        assert_eq!(flow.ask(IMPATIENT), Outcome::TimedOut, "a flow of before");
+    }
+    // What is published no more is not reached straight either, and who was there is cut off.
+    let stream = Transfer::start(&far, &at(trusting.address("trusting"), 82)).unwrap();
+    assert!(stream.moves_on(10_000, Duration::from_secs(5)));
+    stage.client().unpublish("b", request(&[], &["8082:80", "8083:82"]).host_config.port_bindings).unwrap();
+    look(&stage, "unpublished", &[], &[]);
+    assert!(!stream.moves_on(10_000_000, IMPATIENT));
+}
+
+fn packets_with_the_operators_mark_may_enter(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    give_routes(&stage);
+    stage.create_network("plain", dual(1, &[])).unwrap();
+    stage.create_network("inner", dual(2, &[("com.docker.network.internal", "true")])).unwrap();
+    let plain = stage.sandbox("a", &["plain"], &[]);
+    let inner = stage.sandbox("b", &["inner"], &[]);
+    let _servers = [&plain, &inner].map(|place| serve(place));
+    // The operator marks what is for port 80 with 6, of which 2 is looked at.
+    stage.host.run_in(|| mark_port(80, 6)).unwrap();
+    let look = |stage: &Stage, what: &str, here: &[By]| {
+        let lan: &Place = &stage.lan;
+        let to_plain = addresses(&plain, "plain").map(|address| (lan, address, here));
+        let to_inner = addresses(&inner, "inner").map(|address| (lan, address, [].as_slice()));
+        assert_ways(&[to_plain, to_inner].concat(), what);
+    };
+    look(&stage, "as it is", &[]);
+    stage.daemon.restart(&["--bridge-accept-fwmark=0x2/3"]);
+    look(&stage, "marked", &[Published]);
+    stage.daemon.restart(&["--bridge-accept-fwmark=2"]);
+    look(&stage, "another mark", &[]);
 }
 
 /// Marks TCP packets to a port, as an operator's own table would.
@@ -111,34 +103,31 @@ fn mark_port(port: u16, mark: u32) {
     Writer::open().unwrap().commit(transaction).unwrap();
 }
 
-#[test]
-fn a_host_may_remain_a_router_for_everybody() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::before_daemon(lab);
-        let far = lab.host("far").unwrap();
-        let there = lab.lan("there").unwrap();
-        there.join(&stage.host, &["10.20.0.99/24", "fd20::99/64"]).unwrap();
-        there.join(&far, &["10.20.0.2/24", "fd20::2/64"]).unwrap();
-        for (gateway, gateway6, place) in [("10.20.0.99", "fd20::99", &far), (HOST, HOST6, &stage.lan)] {
-            place.route("default", gateway).unwrap();
-            place.route("default", gateway6).unwrap();
-        }
-        stage.daemon.launch(&[]);
-        stage.daemon.wait_until_ready();
-        stage.create_network("app", dual(1, &[])).unwrap();
-        let sandbox = stage.sandbox("sandbox", &["app"], &[]);
-        let _servers = [serve(&far), serve(&sandbox)];
-        let look = |stage: &Stage, what: &str, through: &[By]| {
-            let lan: &Place = &stage.lan;
-            let far = ["10.20.0.2", "fd20::2"].map(|to| (lan, to.parse().unwrap(), through));
-            // It is no way into our networks.
-            let inside = addresses(&sandbox, "app").map(|to| (lan, to, [].as_slice()));
-            assert_ways(&[far, inside].concat(), what);
-        };
-        look(&stage, "as it is", &[]);
-        for (flags, through) in [(&["--ip-forward-no-drop"][..], &ALL[..]), (&[], &[])] {
-            stage.daemon.restart(flags);
-            look(&stage, &format!("{flags:?}"), through);
-        }
-    });
+fn a_host_may_remain_a_router_for_everybody(lab: &Lab) {
+    let mut stage = Stage::before_daemon(lab);
+    let far = lab.host("far").unwrap();
+    let there = lab.lan("there").unwrap();
+    there.join(&stage.host, &["10.20.0.99/24", "fd20::99/64"]).unwrap();
+    there.join(&far, &["10.20.0.2/24", "fd20::2/64"]).unwrap();
+    for (gateway, gateway6, place) in [("10.20.0.99", "fd20::99", &far), (HOST, HOST6, &stage.lan)] {
+        place.route("default", gateway).unwrap();
+        place.route("default", gateway6).unwrap();
+    }
+    stage.daemon.launch(&[]);
+    stage.daemon.wait_until_ready();
+    stage.create_network("app", dual(1, &[])).unwrap();
+    let sandbox = stage.sandbox("sandbox", &["app"], &[]);
+    let _servers = [serve(&far), serve(&sandbox)];
+    let look = |stage: &Stage, what: &str, through: &[By]| {
+        let lan: &Place = &stage.lan;
+        let far = ["10.20.0.2", "fd20::2"].map(|to| (lan, to.parse().unwrap(), through));
+        // It is no way into our networks.
+        let inside = addresses(&sandbox, "app").map(|to| (lan, to, [].as_slice()));
+        assert_ways(&[far, inside].concat(), what);
+    };
+    look(&stage, "as it is", &[]);
+    for (flags, through) in [(&["--ip-forward-no-drop"][..], &ALL[..]), (&[], &[])] {
+        stage.daemon.restart(flags);
+        look(&stage, &format!("{flags:?}"), through);
+    }
 }

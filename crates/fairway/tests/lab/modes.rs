@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use fairway_api::types::{IpamConfig, NetworkCreate};
-use fairway_lab::{Outcome, Place, Question, Server, serve_tcp};
+use fairway_lab::{Lab, Outcome, Place, Question, Server, serve_tcp};
 
 use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage, request};
 use crate::ping::ping;
@@ -106,79 +106,82 @@ pub fn in_two_modes(stage: &mut Stage, flags: &[&str], look: impl Fn(&Stage, &st
     }
 }
 
-#[test]
-fn each_gateway_mode_lets_in_whom_it_should() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        give_routes(&stage);
-        let create = |name, number, mode4, mode6| {
-            stage.create_network(name, dual(number, &[(MODE4, mode4), (MODE6, mode6)])).unwrap();
-        };
-        create("plain", 1, "nat", "nat");
-        create("open", 2, "nat-unprotected", "nat-unprotected");
-        create("routed", 3, "routed", "routed");
-        create("mixed", 4, "nat", "routed");
-        create("other", 5, "routed", "nat-unprotected");
-        let client = stage.sandbox("client", &["plain"], &[]);
-        let make = |name, network, publish| stage.sandbox(name, &[network], &[publish]);
-        let plain = make("a", "plain", "8081:80");
-        let open = make("b", "open", "8082:80");
-        let routed = make("c", "routed", "8083:80");
-        let mixed = make("d", "mixed", "8084:80");
-        let other = make("e", "other", "8085:80");
-        let _servers = [&plain, &open, &routed, &mixed, &other].map(|place| serve(place));
-        let _lan = serve(&stage.lan);
-        let straight: [&[By]; 2] = [&[], &ALL];
-        let [closed, all] = straight;
-        let published: &[By] = &[Published, Ping];
-        in_two_modes(&mut stage, &[], |stage, what| {
-            let mut expected: Vec<(&Place, IpAddr, &[By])> = Vec::new();
-            for (sandbox, network, by4, by6) in [
-                (&plain, "plain", closed, closed),
-                (&open, "open", all, all),
-                (&routed, "routed", published, published),
-                (&mixed, "mixed", closed, published),
-                (&other, "other", published, all),
-            ] {
-                let [ipv4, ipv6] = addresses(sandbox, network);
-                expected.extend([(&*stage.lan, ipv4, by4), (&*stage.lan, ipv6, by6)]);
-                expected.extend([(&*stage.host, ipv4, all), (&*stage.host, ipv6, all)]);
-                if network != "plain" {
-                    expected.extend([(&*client, ipv4, by4), (&*client, ipv6, by6)]);
+on_each_backend! {
+    each_gateway_mode_lets_in_whom_it_should;
+    packets_leave_with_the_address_that_was_asked_for;
+    routed_ports_need_no_host_port_and_live_on_every_routed_network;
+}
+
+fn each_gateway_mode_lets_in_whom_it_should(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    give_routes(&stage);
+    let create = |name, number, mode4, mode6| {
+        stage.create_network(name, dual(number, &[(MODE4, mode4), (MODE6, mode6)])).unwrap();
+    };
+    create("plain", 1, "nat", "nat");
+    create("open", 2, "nat-unprotected", "nat-unprotected");
+    create("routed", 3, "routed", "routed");
+    create("mixed", 4, "nat", "routed");
+    create("other", 5, "routed", "nat-unprotected");
+    let client = stage.sandbox("client", &["plain"], &[]);
+    let make = |name, network, publish| stage.sandbox(name, &[network], &[publish]);
+    let plain = make("a", "plain", "8081:80");
+    let open = make("b", "open", "8082:80");
+    let routed = make("c", "routed", "8083:80");
+    let mixed = make("d", "mixed", "8084:80");
+    let other = make("e", "other", "8085:80");
+    let _servers = [&plain, &open, &routed, &mixed, &other].map(|place| serve(place));
+    let _lan = serve(&stage.lan);
+    let straight: [&[By]; 2] = [&[], &ALL];
+    let [closed, all] = straight;
+    let published: &[By] = &[Published, Ping];
+    in_two_modes(&mut stage, &[], |stage, what| {
+        let mut expected: Vec<(&Place, IpAddr, &[By])> = Vec::new();
+        for (sandbox, network, by4, by6) in [
+            (&plain, "plain", closed, closed),
+            (&open, "open", all, all),
+            (&routed, "routed", published, published),
+            (&mixed, "mixed", closed, published),
+            (&other, "other", published, all),
+        ] {
+            let [ipv4, ipv6] = addresses(sandbox, network);
+            expected.extend([(&*stage.lan, ipv4, by4), (&*stage.lan, ipv6, by6)]);
+            expected.extend([(&*stage.host, ipv4, all), (&*stage.host, ipv6, all)]);
+            if network != "plain" {
+                expected.extend([(&*client, ipv4, by4), (&*client, ipv6, by6)]);
+            }
+        }
+        // Not the other way round.
+        for address in addresses(&client, "plain") {
+            expected.extend([(&*routed, address, closed), (&*open, address, closed)]);
+        }
+        assert_ways(&expected, what);
+        // By the host's address: where ports are translated, and nowhere else.
+        let host: [IpAddr; 2] = [HOST.parse().unwrap(), HOST6.parse().unwrap()];
+        for (port, ipv4, ipv6) in [
+            (8081, true, true),
+            (8082, true, true),
+            (8083, false, false),
+            (8084, true, false),
+            (8085, false, true),
+        ] {
+            for (address, there) in host.into_iter().zip([ipv4, ipv6]) {
+                for from in [&*stage.lan, &*client] {
+                    let found = seen(from, address, port).is_some();
+                    assert_eq!(found, there, "{} to {address}:{port}, {what}", from.name());
                 }
             }
-            // Not the other way round.
-            for address in addresses(&client, "plain") {
-                expected.extend([(&*routed, address, closed), (&*open, address, closed)]);
-            }
-            assert_ways(&expected, what);
-            // By the host's address: where ports are translated, and nowhere else.
-            let host: [IpAddr; 2] = [HOST.parse().unwrap(), HOST6.parse().unwrap()];
-            for (port, ipv4, ipv6) in [
-                (8081, true, true),
-                (8082, true, true),
-                (8083, false, false),
-                (8084, true, false),
-                (8085, false, true),
-            ] {
-                for (address, there) in host.into_iter().zip([ipv4, ipv6]) {
-                    for from in [&*stage.lan, &*client] {
-                        let found = seen(from, address, port).is_some();
-                        assert_eq!(found, there, "{} to {address}:{port}, {what}", from.name());
-                    }
-                }
-            }
-            // Who leaves a routed network keeps its address, also the one of which only one family is.
-            let lan: [IpAddr; 2] = [LAN.parse().unwrap(), LAN6.parse().unwrap()];
-            let sources = |sandbox: &Sandbox| lan.map(|to| seen(sandbox, to, 80).unwrap());
-            assert_eq!(sources(&plain), host, "{what}");
-            assert_eq!(sources(&open), host, "{what}");
-            assert_eq!(sources(&routed), addresses(&routed, "routed"), "{what}");
-            assert_eq!(sources(&mixed), [host[0], mixed.address6("mixed")], "{what}");
-            // And so is who comes to one seen.
-            assert_eq!(seen(&stage.lan, routed.address("routed"), 80), Some(lan[0]), "{what}");
-            assert_eq!(seen(&stage.lan, routed.address6("routed"), 80), Some(lan[1]), "{what}");
-        });
+        }
+        // Who leaves a routed network keeps its address, also the one of which only one family is.
+        let lan: [IpAddr; 2] = [LAN.parse().unwrap(), LAN6.parse().unwrap()];
+        let sources = |sandbox: &Sandbox| lan.map(|to| seen(sandbox, to, 80).unwrap());
+        assert_eq!(sources(&plain), host, "{what}");
+        assert_eq!(sources(&open), host, "{what}");
+        assert_eq!(sources(&routed), addresses(&routed, "routed"), "{what}");
+        assert_eq!(sources(&mixed), [host[0], mixed.address6("mixed")], "{what}");
+        // And so is who comes to one seen.
+        assert_eq!(seen(&stage.lan, routed.address("routed"), 80), Some(lan[0]), "{what}");
+        assert_eq!(seen(&stage.lan, routed.address6("routed"), 80), Some(lan[1]), "{what}");
     });
 }
 
@@ -244,78 +247,70 @@ fn addresses_of(interface: &str) -> Vec<IpAddr> {
     found.map(|found| found.address.addr()).collect()
 }
 
-#[test]
-fn packets_leave_with_the_address_that_was_asked_for() {
-    fairway_lab::run(|lab| {
-        let mut stage = Stage::new(lab, &[]);
-        give_routes(&stage);
-        stage.host.add_address("eth0", "10.10.50.77/24").unwrap();
-        stage.host.add_address("eth0", "fd50::77/64").unwrap();
-        let hosts =
-            [("com.docker.network.host_ipv4", "10.10.50.77"), ("com.docker.network.host_ipv6", "fd50::77")];
-        stage.create_network("both", dual(1, &hosts)).unwrap();
-        stage.create_network("six", dual(2, &hosts[1..])).unwrap();
-        let keep = [hosts[0], ("enable_ip_masquerade", "false")];
-        stage.create_network("kept", dual(3, &keep)).unwrap();
-        let sandboxes = ["both", "six", "kept"].map(|name| stage.sandbox(name, &[name], &["80"]));
-        let neighbour = stage.sandbox("neighbour", &["both"], &[]);
-        let [both, six, kept] = &sandboxes;
-        let _servers = [serve(&stage.lan), serve(both)];
-        in_two_modes(&mut stage, &[], |_, what| {
-            let sources = |from: &Sandbox| {
-                [LAN, LAN6].map(|to| seen(from, to.parse().unwrap(), 80).unwrap().to_string())
-            };
-            assert_eq!(sources(both), ["10.10.50.77", "fd50::77"], "{what}");
-            assert_eq!(sources(six), [HOST, "fd50::77"], "{what}");
-            assert_eq!(sources(kept), addresses(kept, "kept").map(|it| it.to_string()), "{what}");
-            // Neighbours are themselves.
-            let own = seen(&neighbour, both.address("both"), 80);
-            assert_eq!(own, Some(neighbour.address("both")), "{what}");
-        });
+fn packets_leave_with_the_address_that_was_asked_for(lab: &Lab) {
+    let mut stage = Stage::new(lab, &[]);
+    give_routes(&stage);
+    stage.host.add_address("eth0", "10.10.50.77/24").unwrap();
+    stage.host.add_address("eth0", "fd50::77/64").unwrap();
+    let hosts =
+        [("com.docker.network.host_ipv4", "10.10.50.77"), ("com.docker.network.host_ipv6", "fd50::77")];
+    stage.create_network("both", dual(1, &hosts)).unwrap();
+    stage.create_network("six", dual(2, &hosts[1..])).unwrap();
+    let keep = [hosts[0], ("enable_ip_masquerade", "false")];
+    stage.create_network("kept", dual(3, &keep)).unwrap();
+    let sandboxes = ["both", "six", "kept"].map(|name| stage.sandbox(name, &[name], &["80"]));
+    let neighbour = stage.sandbox("neighbour", &["both"], &[]);
+    let [both, six, kept] = &sandboxes;
+    let _servers = [serve(&stage.lan), serve(both)];
+    in_two_modes(&mut stage, &[], |_, what| {
+        let sources =
+            |from: &Sandbox| [LAN, LAN6].map(|to| seen(from, to.parse().unwrap(), 80).unwrap().to_string());
+        assert_eq!(sources(both), ["10.10.50.77", "fd50::77"], "{what}");
+        assert_eq!(sources(six), [HOST, "fd50::77"], "{what}");
+        assert_eq!(sources(kept), addresses(kept, "kept").map(|it| it.to_string()), "{what}");
+        // Neighbours are themselves.
+        let own = seen(&neighbour, both.address("both"), 80);
+        assert_eq!(own, Some(neighbour.address("both")), "{what}");
     });
 }
 
-#[test]
-fn routed_ports_need_no_host_port_and_live_on_every_routed_network() {
-    fairway_lab::run(|lab| {
-        let stage = Stage::new(lab, &[]);
-        give_routes(&stage);
-        stage.create_network("plain", dual(1, &[])).unwrap();
-        stage.create_network("routed", dual(2, &[(MODE4, "routed"), (MODE6, "routed")])).unwrap();
-        // The network that comes first by its name has the gateway.
-        let two = stage.sandbox("two", &["plain", "routed"], &["80:80"]);
-        let [one, other] = ["one", "other"].map(|name| stage.sandbox(name, &["routed"], &["80:80"]));
-        let _servers = [&two, &one, &other].map(|place| serve(place));
-        let host = [HOST, HOST6].map(|address| address.parse::<IpAddr>().unwrap());
-        let shown = |name: &str| -> Vec<(String, String)> {
-            let ports = stage.client().container(name).unwrap().network_settings.ports;
-            let bindings = ports["80/tcp"].clone().unwrap();
-            bindings.into_iter().map(|binding| (binding.host_ip, binding.host_port)).collect()
-        };
-        let pairs = |port: &str| ["0.0.0.0", "::"].map(|ip| (ip.to_owned(), port.to_owned()));
-        let look = |what: &str, translated: bool| {
-            let mut expected: Vec<(&Place, IpAddr, &[By])> = Vec::new();
-            for sandbox in [&two, &one, &other] {
-                expected.extend(
-                    addresses(sandbox, "routed").map(|to| (&*stage.lan, to, [Published, Ping].as_slice())),
-                );
-            }
-            assert_ways(&expected, what);
-            for address in host {
-                assert_eq!(seen(&stage.lan, address, 80).is_some(), translated, "{address}, {what}");
-            }
-        };
-        look("both", true);
-        assert_eq!(shown("two"), pairs("80"));
-        assert_eq!(shown("one"), pairs(""));
-        stage.disconnect("plain", "two").unwrap();
-        look("routed alone", false);
-        assert_eq!(shown("two"), pairs(""));
-        // It has the host's port again as soon as there is one to have.
-        stage.connect("plain", "two", Default::default()).unwrap();
-        look("both again", true);
-        let third =
-            stage.attach("third", request(&["plain"], &["80:80"])).err().map(|error| error.to_string());
-        assert!(third.is_some_and(|error| error.contains("container two publishes 80/tcp")));
-    });
+fn routed_ports_need_no_host_port_and_live_on_every_routed_network(lab: &Lab) {
+    let stage = Stage::new(lab, &[]);
+    give_routes(&stage);
+    stage.create_network("plain", dual(1, &[])).unwrap();
+    stage.create_network("routed", dual(2, &[(MODE4, "routed"), (MODE6, "routed")])).unwrap();
+    // The network that comes first by its name has the gateway.
+    let two = stage.sandbox("two", &["plain", "routed"], &["80:80"]);
+    let [one, other] = ["one", "other"].map(|name| stage.sandbox(name, &["routed"], &["80:80"]));
+    let _servers = [&two, &one, &other].map(|place| serve(place));
+    let host = [HOST, HOST6].map(|address| address.parse::<IpAddr>().unwrap());
+    let shown = |name: &str| -> Vec<(String, String)> {
+        let ports = stage.client().container(name).unwrap().network_settings.ports;
+        let bindings = ports["80/tcp"].clone().unwrap();
+        bindings.into_iter().map(|binding| (binding.host_ip, binding.host_port)).collect()
+    };
+    let pairs = |port: &str| ["0.0.0.0", "::"].map(|ip| (ip.to_owned(), port.to_owned()));
+    let look = |what: &str, translated: bool| {
+        let mut expected: Vec<(&Place, IpAddr, &[By])> = Vec::new();
+        for sandbox in [&two, &one, &other] {
+            expected.extend(
+                addresses(sandbox, "routed").map(|to| (&*stage.lan, to, [Published, Ping].as_slice())),
+            );
+        }
+        assert_ways(&expected, what);
+        for address in host {
+            assert_eq!(seen(&stage.lan, address, 80).is_some(), translated, "{address}, {what}");
+        }
+    };
+    look("both", true);
+    assert_eq!(shown("two"), pairs("80"));
+    assert_eq!(shown("one"), pairs(""));
+    stage.disconnect("plain", "two").unwrap();
+    look("routed alone", false);
+    assert_eq!(shown("two"), pairs(""));
+    // It has the host's port again as soon as there is one to have.
+    stage.connect("plain", "two", Default::default()).unwrap();
+    look("both again", true);
+    let third = stage.attach("third", request(&["plain"], &["80:80"])).err().map(|error| error.to_string());
+    assert!(third.is_some_and(|error| error.contains("container two publishes 80/tcp")));
 }

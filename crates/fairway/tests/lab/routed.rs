@@ -9,7 +9,7 @@ use fairway_api::types::{IpamConfig, NetworkInspect};
 use fairway_kernel::route::{Links, RouteEntry};
 use fairway_lab::{Host, Lab, Outcome, Place, Question, ask, serve_tcp};
 
-use crate::harness::{HOST, HOST6, LAN, Sandbox, Stage, eventually, refusal};
+use crate::harness::{HOST, HOST6, LAN, Sandbox, Stage, eventually, refusal, use_backend};
 use crate::ping::ping;
 
 const OTHER: &str = "10.10.50.98";
@@ -136,6 +136,14 @@ fn sandboxes_of_two_hosts_reach_one_another_by_their_own_addresses() {
 #[test]
 fn and_without_the_proxy() {
     fairway_lab::run(|lab| check(lab, &["--userland-proxy=false"]));
+}
+
+#[test]
+fn and_by_iptables() {
+    fairway_lab::run(|lab| {
+        use_backend("nft");
+        check(lab, &[]);
+    });
 }
 
 #[test]

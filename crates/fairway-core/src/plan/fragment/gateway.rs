@@ -57,6 +57,7 @@ impl Maker<'_> {
                 for port in publication.container_ports().iter() {
                     let key = ElementKey::direct(address, publication.protocol, port);
                     self.element(key, ElementValue::None, &sandbox.name);
+                    self.direct_rules(address, publication.protocol, port);
                 }
             }
         }

@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::Maker;
-use crate::model::{Backend, Network, Protocol};
+use super::routed::open_to;
+use crate::model::{Backend, Driver, Network, Protocol};
 use crate::plan::{Key, Object};
 use crate::policy::RulesetSwitches;
-use crate::policy::iptables::{self, Rules};
+use crate::policy::iptables::{self, Entry, Rules};
 
 impl Maker<'_> {
     fn has_rules(&self, ipv4: bool) -> bool {
@@ -39,6 +42,8 @@ impl Maker<'_> {
         for ipv4 in [true, false] {
             if self.has_rules(ipv4) {
                 let subnet = if ipv4 { network.ipv4() } else { network.ipv6() };
+                let peers = open_to(network).into_iter().filter(|peer| peer.addr().is_ipv4() == ipv4);
+                let peers: Vec<IpNet> = peers.collect();
                 self.rules(iptables::network(
                     ipv4,
                     &iptables::NetworkRules {
@@ -47,11 +52,22 @@ impl Maker<'_> {
                         icc: self.world.icc(network),
                         internal: network.internal,
                         masquerade: self.world.masqueraded(network, ipv4),
+                        source: self.world.outbound_source(network, ipv4),
+                        entry: Entry {
+                            unprotected: self.world.unprotected(network, ipv4),
+                            routed: self.world.routed(network, ipv4),
+                            peers: (network.driver == Driver::Routed).then_some(&peers[..]),
+                            trusted: &network.bridge_options.trusted_interfaces,
+                        },
                         switches: &switches,
                     },
                 ));
             }
         }
+    }
+
+    pub(super) fn direct_rules(&mut self, to: IpAddr, protocol: Protocol, port: u16) {
+        self.rules([iptables::direct(to, protocol, port)]);
     }
 
     pub(super) fn hairpin_rules(&mut self, target: IpAddr) {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::Maker;
 use crate::model::{Driver, Network};
 use crate::plan::{HostRoute, Key, Object};
@@ -15,18 +17,22 @@ impl Maker<'_> {
             return;
         }
         self.member(ElementKey::routed(&network.bridge));
-        let mut hosts = BTreeSet::new();
         for peer in &network.peers {
             let route = HostRoute { network: network.id, gateway: peer.gateway };
             self.add(Key::Route(peer.subnet), Object::Route(route));
-            self.member(ElementKey::peer(&network.bridge, peer.subnet));
-            hosts.insert(peer.gateway);
         }
-        // The hosts themselves: what they ask for comes from their address on the LAN. Two subnets may be
-        // behind one host, and one host's address in another's subnet, which is one range then.
-        let covered = |host: &IpAddr| network.peers.iter().any(|peer| peer.subnet.contains(host));
-        for host in hosts.into_iter().filter(|host| !covered(host)) {
-            self.member(ElementKey::peer(&network.bridge, host.into()));
+        for peer in open_to(network) {
+            self.member(ElementKey::peer(&network.bridge, peer));
         }
     }
+}
+
+/// Whom a network is open to: the subnets of its peers, and the hosts themselves, for what they ask for comes from
+/// their address on the LAN. Two subnets may be behind one host, and one host's address in another's subnet, which is
+/// one range then.
+pub(super) fn open_to(network: &Network) -> Vec<IpNet> {
+    let covered = |host: &IpAddr| network.peers.iter().any(|peer| peer.subnet.contains(host));
+    let hosts: BTreeSet<IpAddr> = network.peers.iter().map(|peer| peer.gateway).collect();
+    let hosts = hosts.into_iter().filter(|host| !covered(host)).map(IpNet::from);
+    network.peers.iter().map(|peer| peer.subnet).chain(hosts).collect()
 }

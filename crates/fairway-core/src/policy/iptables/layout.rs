@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::Place::{First, Last};
-use super::{OWN, RuleChain, RuleTable, Rules, USER};
+use super::{Entry, OWN, RuleChain, RuleTable, Rules, USER};
 use crate::model::Protocol;
 use crate::policy::RulesetSwitches;
 
@@ -14,6 +14,8 @@ const STAGE_2: &str = "FAIRWAY-ISOLATION-STAGE-2";
 pub(super) const FORWARD: &str = "FAIRWAY-FORWARD";
 /// Where flows end that are forwarded between interfaces of which none is ours.
 const GUARD: &str = "FAIRWAY-GUARD";
+/// Published ports by the sandbox's own address, for those who may go straight there.
+pub(super) const DIRECT: &str = "FAIRWAY-DIRECT";
 const RELAY: &str = "FAIRWAY-RELAY";
 /// Where translations of what arrives begin; what the host itself asks for goes to `FAIRWAY` at once.
 const PREROUTING: &str = "FAIRWAY-PREROUTING";
@@ -58,7 +60,7 @@ pub fn host(ipv4: bool, switches: &RulesetSwitches) -> Host {
         false => (switches.guard_forward_ipv6, switches.bridge_netfilter_ipv6),
     };
     let mut chains: Vec<RuleChain> =
-        [USER, STAGE_1, STAGE_2, FORWARD, OWN].map(|name| of.filter(name)).into();
+        [USER, STAGE_1, STAGE_2, FORWARD, OWN, DIRECT].map(|name| of.filter(name)).into();
     chains.extend([OWN, PREROUTING, POSTROUTING].map(|name| of.nat(name)));
     let mut rules = Vec::new();
 
@@ -121,6 +123,10 @@ pub struct NetworkRules<'a> {
     pub internal: bool,
     /// Whether what leaves it gets the host's address.
     pub masquerade: bool,
+    /// The address that it gets, where it is a certain one.
+    pub source: Option<IpAddr>,
+    /// What may enter it untranslated.
+    pub entry: Entry<'a>,
     /// What is so on the host.
     pub switches: &'a RulesetSwitches,
 }
@@ -134,18 +140,31 @@ pub fn network(ipv4: bool, network: &NetworkRules<'_>) -> Vec<Rules> {
         true => vec![format!("{to_others} -j DROP"), format!("! -i {bridge} -o {bridge} -j DROP")],
         false => vec![format!("{to_others} -j {STAGE_2}")],
     };
+    // What is published everybody may ask for, as with the proxy, and what was let in is answered.
+    let strange = format!("-o {bridge} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT");
+    let enters = !network.internal && network.entry.from_networks(switches);
+    let judged = enters.then(|| format!("{strange} -j {OWN}"));
+    let mut into = vec![format!("-o {bridge} {TRANSLATED} -j ACCEPT")];
+    if !network.internal {
+        into.extend(network.entry.lines(ipv4, bridge, switches));
+    }
     let mut rules = vec![
         Rules::new(of.filter(STAGE_1), Last, apart),
-        // What is published everybody may ask for, as with the proxy.
-        Rules::new(of.filter(STAGE_2), Last, [format!("-o {bridge} -m conntrack ! --ctstate DNAT -j DROP")]),
+        Rules::new(of.filter(STAGE_2), Last, judged.into_iter().chain([format!("{strange} -j DROP")])),
         Rules::new(of.filter(FORWARD), Last, forward(ipv4, network)),
-        Rules::new(of.filter(OWN), Last, [format!("-o {bridge} {TRANSLATED} -j ACCEPT")]),
+        Rules::new(of.filter(OWN), Last, into),
     ];
     if switches.relay_user.is_some() {
         rules.push(Rules::new(of.filter(RELAY), First, [format!("-o {bridge} -j RETURN")]));
     }
     if switches.userland_proxy {
         rules.push(Rules::new(of.nat(OWN), First, [format!("-i {bridge} -j RETURN")]));
+    }
+    if let (Some(subnet), Some(peers)) =
+        (network.subnet, network.entry.peers.filter(|peers| !peers.is_empty()))
+    {
+        let kept = peers.iter().map(|peer| format!("-s {subnet} -d {peer} -j RETURN"));
+        rules.push(Rules::new(of.nat(POSTROUTING), First, kept));
     }
     let sources = sources(ipv4, network);
     if !sources.is_empty() {
@@ -202,8 +221,10 @@ fn sources(ipv4: bool, network: &NetworkRules<'_>) -> Vec<String> {
             lines.push(format!("-s {subnet} -o {bridge} {TRANSLATED} -j MASQUERADE"));
         }
     }
-    if network.masquerade {
-        lines.push(format!("-s {subnet} ! -o {bridge} -j MASQUERADE"));
+    match (network.masquerade, network.source) {
+        (true, Some(source)) => lines.push(format!("-s {subnet} ! -o {bridge} -j SNAT --to-source {source}")),
+        (true, None) => lines.push(format!("-s {subnet} ! -o {bridge} -j MASQUERADE")),
+        (false, _) => {}
     }
     lines
 }

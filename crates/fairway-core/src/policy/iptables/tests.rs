@@ -27,6 +27,8 @@ fn app(switches: &RulesetSwitches) -> NetworkRules<'_> {
         icc: true,
         internal: false,
         masquerade: true,
+        source: None,
+        entry: Entry::default(),
         switches,
     }
 }
@@ -236,4 +238,33 @@ fn the_users_chain_outlives_ours_while_it_holds_something() {
     assert!(!found.contains_key(&users) && found.len() == 1);
     let empty = text.replace("-A FAIRWAY-USER -j DROP\n", "");
     assert!(Saved::parse(true, &empty).objects(&Fragment::new()).contains_key(&users));
+}
+
+/// Gateway modes, trusted interfaces, marks, peers, and a source address of one's own.
+#[test]
+fn what_may_enter_untranslated() {
+    let mark = crate::model::PacketMark { value: 2, mask: u32::MAX };
+    let marked = RulesetSwitches { accept_mark: Some(mark), ..WITH_PROXY };
+    let trusted = ["eth1".to_owned()];
+    let source = "10.10.50.98".parse().ok();
+    let from = Entry { trusted: &trusted, ..Entry::default() };
+    insta::assert_snapshot!(lines(&network(true, &NetworkRules { entry: from, source, ..app(&marked) })));
+    let routed = Entry { routed: true, ..Entry::default() };
+    insta::assert_snapshot!(lines(&network(
+        true,
+        &NetworkRules { entry: routed, masquerade: false, ..app(&WITH_PROXY) }
+    )));
+    let peers = ["172.30.2.0/24".parse().unwrap()];
+    let open = Entry { peers: Some(&peers), ..Entry::default() };
+    insta::assert_snapshot!(lines(&network(true, &NetworkRules { entry: open, ..app(&WITH_PROXY) })));
+}
+
+#[test]
+fn who_went_straight_is_told_by_the_rule() {
+    let (to, protocol) = ("172.18.0.2".parse().unwrap(), crate::model::Protocol::Udp);
+    let rules = direct(to, protocol, 53);
+    assert_eq!(rules.text(), "-d 172.18.0.2/32 -p udp -m udp --dport 53 -j ACCEPT");
+    assert_eq!(direct_target(&rules.chain, &rules.text()), Some((to, protocol, 53)));
+    let elsewhere = RuleChain::new(true, RuleTable::Filter, USER);
+    assert_eq!(direct_target(&elsewhere, &rules.text()), None);
 }
