@@ -30,7 +30,7 @@ impl Entry<'_> {
         let mut lines = Vec::new();
         if let Some(mark) = switches.accept_mark {
             // All bits are not written.
-            let mask = (mark.mask != u32::MAX).then(|| format!("/{:#x}", mark.mask)).unwrap_or_default();
+            let mask = if mark.mask == u32::MAX { String::new() } else { format!("/{:#x}", mark.mask) };
             lines.push(format!("{from_outside} -m mark --mark {:#x}{mask} -j ACCEPT", mark.value));
         }
         if self.unprotected {
@@ -52,7 +52,7 @@ impl Entry<'_> {
     }
 
     /// Whether sandboxes of other networks may be among those who enter.
-    pub(super) fn from_networks(&self, switches: &RulesetSwitches) -> bool {
+    pub(super) fn admits_networks(&self, switches: &RulesetSwitches) -> bool {
         let direct = self.routed || (switches.allow_direct && self.peers.is_none());
         self.unprotected || direct || switches.accept_mark.is_some() || !self.trusted.is_empty()
     }

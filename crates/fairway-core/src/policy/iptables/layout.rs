@@ -142,7 +142,7 @@ pub fn network(ipv4: bool, network: &NetworkRules<'_>) -> Vec<Rules> {
     };
     // What is published everybody may ask for, as with the proxy, and what was let in is answered.
     let strange = format!("-o {bridge} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT");
-    let enters = !network.internal && network.entry.from_networks(switches);
+    let enters = !network.internal && network.entry.admits_networks(switches);
     let judged = enters.then(|| format!("{strange} -j {OWN}"));
     let mut into = vec![format!("-o {bridge} {TRANSLATED} -j ACCEPT")];
     if !network.internal {
