@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use fairway_lab::Place;
@@ -13,7 +14,9 @@ use rustix::net::{
 /// Echo request and reply of ICMP (RFC 792), and of ICMPv6 (RFC 4443).
 const ECHO: (u8, u8) = (8, 0);
 const ECHO6: (u8, u8) = (128, 129);
-const IDENTIFIER: [u8; 2] = [0xfa, 0x11];
+/// A raw socket hears what others from the same place are answered until it is connected: each asks with a number of
+/// its own.
+static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// Whether an address answers an echo request from a place within a second and a half: a neighbour that was not heard is asked again after one.
 pub fn ping(place: &Place, target: IpAddr) -> bool {
@@ -28,7 +31,8 @@ fn echoed(target: IpAddr) -> rustix::io::Result<bool> {
     let socket: OwnedFd = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?;
     connect(&socket, &SocketAddr::new(target, 0))?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_millis(50)))?;
-    let mut message = [request, 0, 0, 0, IDENTIFIER[0], IDENTIFIER[1], 0, 1];
+    let identifier = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let mut message = [request, 0, 0, 0, identifier[0], identifier[1], 0, 1];
     if target.is_ipv4() {
         // That of ICMPv6 is filled in by the kernel.
         let sum = checksum(&message).to_be_bytes();
@@ -42,7 +46,7 @@ fn echoed(target: IpAddr) -> rustix::io::Result<bool> {
         // IPv4's header is delivered, IPv6's is not.
         let start = if target.is_ipv4() { usize::from(buffer[0] & 0x0f) * 4 } else { 0 };
         let answer = &buffer[start..length];
-        if answer.first() == Some(&reply) && answer.get(4..6) == Some(&IDENTIFIER) {
+        if answer.first() == Some(&reply) && answer.get(4..6) == Some(&identifier) {
             return Ok(true);
         }
     }
