@@ -269,6 +269,15 @@ pub(crate) fn give_forwarding_back(before: &Journal, after: &Journal) -> Result<
         sysctl::set(path, "0")?;
         tracing::info!(sysctl = path, value = "0", "given back as it was found");
     }
+    for interface in before.router_advertisements.difference(&after.router_advertisements) {
+        let path = format!("net/ipv6/conf/{interface}/accept_ra");
+        // The interface may have gone, and whoever set another value meanwhile meant it.
+        if sysctl::read(&path).is_ok_and(|value| value == "2")
+            && let Err(error) = sysctl::set(&path, "1")
+        {
+            tracing::warn!(%error, "not given back as it was found");
+        }
+    }
     Ok(())
 }
 

@@ -25,6 +25,7 @@ impl Engine {
         self.carry_out(decision)?;
         self.read(|world| give_bridges_back(&bridges, world));
         self.tell_of_daemon("reload", &[]);
+        self.look_beside();
         Ok(())
     }
 }

@@ -92,6 +92,14 @@ pub fn observe_with(
         ..HostFacts::default()
     };
     observe_settings(&mut facts, resolv_conf)?;
+    if !facts.forwarding.1 {
+        let names = others.iter().map(|link| link.name.as_str()).chain(["all", "default"]);
+        let takes = |name: &&str| {
+            let value = sysctl::read(&format!("net/ipv6/conf/{name}/accept_ra"));
+            value.is_ok_and(|value| value == "1")
+        };
+        facts.router_advertisements = names.filter(takes).map(str::to_owned).collect();
+    }
     Ok(facts)
 }
 

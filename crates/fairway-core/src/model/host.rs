@@ -1,5 +1,6 @@
 //! What was observed of the host and bears on decisions.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -44,6 +45,10 @@ pub struct HostFacts {
     pub ephemeral_ports: Option<(u16, u16)>,
     /// Whether forwarding was on, IPv4 and IPv6, before we touched it.
     pub forwarding: (bool, bool),
+    /// The interfaces of others that take router advertisements as long as the host does not forward (`accept_ra`
+    /// is 1), and `all` and `default`; nothing once it does.
+    #[serde(default)]
+    pub router_advertisements: BTreeSet<String>,
     /// The host's own name.
     pub hostname: String,
 }

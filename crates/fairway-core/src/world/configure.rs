@@ -58,6 +58,7 @@ impl World {
         {
             self.journal.switched_forwarding_ipv4 = false;
             self.journal.switched_forwarding_ipv6 = false;
+            self.journal.router_advertisements.clear();
             change.record(RecordKey::Journal);
         }
         self.settings = settings;
@@ -84,6 +85,9 @@ impl World {
         let mut journal = self.journal.clone();
         journal.switched_forwarding_ipv4 |= has_ipv4 && !self.host.forwarding.0;
         journal.switched_forwarding_ipv6 |= has_ipv6 && !self.host.forwarding.1;
+        if journal.switched_forwarding_ipv6 && !self.journal.switched_forwarding_ipv6 {
+            journal.router_advertisements = self.host.router_advertisements.clone();
+        }
         if journal != self.journal {
             self.journal = journal;
             change.record(RecordKey::Journal).owner(Owner::Host);

@@ -264,6 +264,7 @@ impl World {
         };
         let host = HostFacts {
             mtu: Some(1500),
+            router_advertisements: ["eth0".to_owned()].into(),
             bridges: vec![OWN_BRIDGE.to_owned()],
             addresses: vec![own("192.0.2.1/24"), own("fd02::1/64")],
             ..HostFacts::default()

@@ -1,5 +1,7 @@
 //! What of a World is durable, one record at a time.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::World;
@@ -40,6 +42,9 @@ pub struct Journal {
     pub switched_forwarding_ipv4: bool,
     /// Whether we switched IPv6 forwarding on.
     pub switched_forwarding_ipv6: bool,
+    /// The interfaces whose `accept_ra` was 1 when we did: they keep taking advertisements by 2.
+    #[serde(default)]
+    pub router_advertisements: BTreeSet<String>,
 }
 
 /// A durable piece of a World.

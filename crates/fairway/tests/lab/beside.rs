@@ -321,3 +321,29 @@ fn docker_beside_us_gets_the_jump_where_it_has_others_put_theirs() {
         assert!(!run(&stage.host, "iptables-nft", &["-S", "FORWARD"]).contains("fairway"));
     });
 }
+
+#[test]
+fn a_route_that_comes_over_a_network_is_told() {
+    fairway_lab::run(|lab| {
+        let stage = stage(lab, |_| {}, &[]);
+        let app = stage.network("app");
+        let subnet = app.ipam.config[0].subnet.clone();
+        assert_eq!((subnet.as_str(), app.fairway), ("172.18.0.0/16", None));
+        // As a VPN would: a route to a part of what the network has.
+        stage.host.route("172.18.128.0/20", LAN).unwrap();
+        let routes = |name: &str| stage.client().network(name).unwrap().fairway.unwrap_or_default().routes;
+        eventually("it is told", PATIENCE, || routes("app") == ["172.18.128.0/20 dev eth0"]);
+        assert!(routes("bridge").is_empty());
+        let text = "a route of the host meets the network's subnet: one of the two cannot be reached";
+        eventually("the log tells it", PATIENCE, || {
+            stage.daemon.log().lines().any(|line| line.contains(text) && line.contains("network=\"app\""))
+        });
+        // Networks that are made now keep away from it, and from what is around them.
+        stage.host.route("172.19.0.0/16", LAN).unwrap();
+        eventually("the next one passes it over", PATIENCE, || {
+            let made = stage.network("next").ipam.config[0].subnet.clone();
+            stage.client().remove_network("next").unwrap();
+            made == "172.20.0.0/16"
+        });
+    });
+}

@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod harness;
+mod advertisements;
 mod beside;
 mod chaos;
 mod cli;
