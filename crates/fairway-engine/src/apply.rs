@@ -46,6 +46,7 @@ impl Engine {
         self.apply_enclosed(difference)?;
         boundary("enclosed");
         let resolvers = self.visit_sandboxes(difference)?;
+        self.settle_enclosed(difference);
         boundary("insides");
         self.apply_files(difference)?;
         boundary("files");

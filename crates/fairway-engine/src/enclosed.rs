@@ -81,6 +81,20 @@ impl Engine {
         self.links(|links| links.create_pair(pair.network, &pair.waiting, first, ends.next()))
     }
 
+    /// Makes links that were switched on carry frames at once. The kernel tells their queues of a carrier by a
+    /// deferred work (linkwatch), up to a second later, and drops frames until then; being asked about a link, it
+    /// does so at once (since 6.8). An end of a pair has a carrier only when the other one is on as well.
+    pub(crate) fn settle_enclosed(&self, difference: &Difference) {
+        for link in difference.wanted().flat_map(|(_, object)| object.enclosed()) {
+            let Some(handle) = self.namespace_of(link) else { continue };
+            let name = link.interface.clone();
+            let asked = self.workers.run(&handle, move || Links::open()?.find(&name));
+            if !matches!(asked, Ok(Ok(_))) {
+                tracing::debug!(interface = link.interface, "its first frames may be lost");
+            }
+        }
+    }
+
     /// Deletes the links of an object wherever they are.
     fn take_away(&self, object: &Object) {
         for link in object.enclosed() {
