@@ -45,5 +45,6 @@ mod several;
 mod spoof;
 mod stats;
 mod strict;
+mod subnets;
 mod transitions;
 mod upstream;
