@@ -30,9 +30,11 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice, SubnetRequest};
-pub use endpoint::HOST_INTERFACE_PREFIX;
+pub use default_bridge::DEFAULT_BRIDGE;
+pub use endpoint::{HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
 pub use event::{Before, Event, Happened, Subject};
 pub use link::Link;
+pub use network::BRIDGE_PREFIX;
 pub use option::{NetworkOptions, PARENT as PARENT_OPTION};
 pub use record::{Journal, Record, RecordKey};
 pub use refusal::{Refusal, RefusalKind};

@@ -11,6 +11,7 @@ mod events;
 mod exec;
 mod explain;
 mod inspect;
+mod install;
 mod lifecycle;
 mod list;
 mod logs;
@@ -126,6 +127,10 @@ enum Verb {
     Sandbox(sandbox::SandboxCommand),
     /// Run the daemon
     Daemon(Box<DaemonCommand>),
+    /// Install a systemd unit, and files that keep other programs off our links
+    Install(install::InstallOptions),
+    /// Remove what install made
+    Uninstall(install::UninstallOptions),
     /// Show what Fairway does, in a lab that vanishes
     Demo,
     /// Show versions
@@ -217,6 +222,8 @@ impl Arguments {
             Verb::Version(options) => options.run(&mut session()?.client),
             Verb::Info(options) => options.run(&mut session()?.client),
             Verb::Completion(options) => options.run(),
+            Verb::Install(options) => options.run(),
+            Verb::Uninstall(options) => options.run(),
             // It has no daemon to ask, and is run without this.
             Verb::Demo => Ok(0),
             Verb::Daemon(command) => {

@@ -3,5 +3,6 @@
 pub mod command;
 pub mod daemon;
 pub mod demo;
+pub mod install;
 pub mod process;
 pub mod relay;

@@ -15,7 +15,7 @@ use crate::plan::Owner;
 const DEFAULT: &str = "bridge";
 
 /// The interface name of the default bridge; Docker's is `docker0`.
-const DEFAULT_BRIDGE: &str = "fairway0";
+pub const DEFAULT_BRIDGE: &str = "fairway0";
 
 /// What a bridge of the user's own is: its name and its addresses.
 struct Adopted<'a> {

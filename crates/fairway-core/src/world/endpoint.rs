@@ -16,8 +16,8 @@ use crate::plan::Owner;
 /// looks at no others.
 pub const HOST_INTERFACE_PREFIX: &str = "fw";
 
-/// How many random digits follow the prefix: names have at most 15 bytes.
-const HOST_INTERFACE_DIGITS: usize = 12;
+/// How many random hexadecimal digits follow the prefix: names have at most 15 bytes.
+pub const HOST_INTERFACE_DIGITS: usize = 12;
 
 impl World {
     fn holder_name(&self, network: &Network, address: IpAddr) -> String {

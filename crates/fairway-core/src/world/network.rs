@@ -14,6 +14,10 @@ use crate::model::parse::name;
 use crate::model::{Driver, Macvlan, Network, NetworkId};
 use crate::plan::Owner;
 
+/// Bridges of networks that choose no name begin with this, as Docker's do; the first twelve digits of the
+/// network's id follow.
+pub const BRIDGE_PREFIX: &str = "br-";
+
 impl World {
     /// Each subnet in use with the name of the network that has it, or whose peer does, as a network
     /// sees it that is a macvlan network or not: behind another parent is another LAN, which may
@@ -53,7 +57,7 @@ impl World {
     }
 
     fn bridge_name(&self, chosen: Option<String>, id: NetworkId) -> Result<String, Refusal> {
-        let bridge = chosen.unwrap_or_else(|| format!("br-{}", id.short()));
+        let bridge = chosen.unwrap_or_else(|| format!("{BRIDGE_PREFIX}{}", id.short()));
         match self.networks.values().find(|network| network.bridge == bridge) {
             Some(holder) => Err(Refusal::BridgeTaken { name: bridge, holder: holder.name.clone() }),
             None => Ok(bridge),

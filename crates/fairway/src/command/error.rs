@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
+use crate::install::InstallError;
 use crate::process::{LaunchError, LogError, UnknownCapability};
 
 /// Why a command failed.
@@ -22,6 +23,8 @@ pub(super) enum CommandError {
     Client(ClientError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
     #[error(transparent)]

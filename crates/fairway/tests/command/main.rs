@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
 mod help;
+mod install;
 mod refusals;
 mod rote;
 mod shown;

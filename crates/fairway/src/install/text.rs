@@ -1,0 +1,143 @@
+//! What the files say. Sources: systemd.network(5), systemd.link(5), systemd.service(5),
+//! systemd.exec(5), NetworkManager.conf(5).
+
+use std::path::Path;
+
+use fairway_core::world::{BRIDGE_PREFIX, DEFAULT_BRIDGE, HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
+
+/// The first line of each file of ours.
+pub const MARK: &str = "# Made by fairway install";
+
+const NETWORK_MANAGER: &str = "/etc/NetworkManager/conf.d/fairway.conf";
+const NETWORK: &str = "/etc/systemd/network/05-fairway.network";
+const LINK: &str = "/etc/systemd/network/05-fairway.link";
+const UNIT: &str = "/etc/systemd/system/fairway.service";
+
+/// Where the files are, in the order in which they are written and told of.
+pub const PATHS: [&str; 4] = [NETWORK_MANAGER, NETWORK, LINK, UNIT];
+
+/// A file that is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its absolute path.
+    pub path: &'static str,
+    /// All of it.
+    pub text: String,
+}
+
+/// The files for a daemon that is started as this program; none if a unit cannot name it without
+/// quoting (systemd.service(5), "Command lines").
+#[must_use]
+pub fn files(program: &Path) -> Option<Vec<File>> {
+    let program = program.to_str().filter(|path| path.starts_with('/') && path.bytes().all(is_plain))?;
+    let file = |path| {
+        let body = match path {
+            NETWORK_MANAGER => network_manager(),
+            NETWORK => network(),
+            LINK => link(),
+            _ => unit(program),
+        };
+        File { path, text: format!("{MARK}\n{body}") }
+    };
+    Some(PATHS.into_iter().map(file).collect())
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte)
+}
+
+/// Globs for the names of our links: the default bridge, bridges of networks, and the host's ends
+/// of pairs and stand-ins. Digits are `?`: of globs NetworkManager knows that and `*` alone, and
+/// udev ignores a glob that is itself longer than a name may be, 15 bytes, as `[0-9a-f]` twelve
+/// times is.
+fn names() -> [String; 3] {
+    let digits = "?".repeat(HOST_INTERFACE_DIGITS);
+    [
+        DEFAULT_BRIDGE.to_owned(),
+        format!("{BRIDGE_PREFIX}{digits}"),
+        format!("{HOST_INTERFACE_PREFIX}{digits}"),
+    ]
+}
+
+/// A section of its own, not `[keyfile] unmanaged-devices`: of that one there is only one value, so
+/// a file that sets it takes it from all files before, and loses it to each one after.
+fn network_manager() -> String {
+    let devices = names().map(|name| format!("interface-name:{name}")).join(";");
+    format!(
+        "\
+# NetworkManager leaves the links of Fairway alone.
+
+[device-fairway]
+match-device={devices}
+managed=0
+"
+    )
+}
+
+fn network() -> String {
+    format!(
+        "\
+# systemd-networkd leaves the links of Fairway alone, whatever later files match.
+
+[Match]
+Name={}
+
+[Link]
+Unmanaged=yes
+",
+        names().join(" ")
+    )
+}
+
+/// The file of ours is the first that matches, and thus the only one: names and hardware addresses
+/// stay those that the links are made with, and no alternative names are added. With that nothing
+/// is left for a udev rule.
+fn link() -> String {
+    format!(
+        "\
+# udev leaves names and hardware addresses of the links of Fairway as they are.
+
+[Match]
+OriginalName={}
+
+[Link]
+NamePolicy=keep
+MACAddressPolicy=none
+",
+        names().join(" ")
+    )
+}
+
+fn unit(program: &str) -> String {
+    format!(
+        "\
+# Settings of the daemon belong into /etc/fairway/daemon.json, changes of this unit into
+# a file below fairway.service.d (systemctl edit fairway).
+
+[Unit]
+Description=Fairway, container networking
+# Those that load a whole firewall when they start go first.
+After=network-pre.target firewalld.service nftables.service ufw.service iptables.service
+
+[Service]
+Type=exec
+ExecStart={program} daemon
+ExecReload=kill -HUP $MAINPID
+Restart=always
+RestartSec=2
+# The relay carries connections on, and sandboxes run on, while there is no daemon.
+KillMode=process
+# One descriptor for each published port and family, in the daemon and in the relay.
+LimitNOFILE=262144
+TasksMax=infinity
+# No option that gives a service mounts of its own (Private*=, most of Protect*=): the daemon mounts
+# namespaces below /run/netns, where others shall see them, and writes settings of the kernel.
+LockPersonality=yes
+RestrictRealtime=yes
+SystemCallArchitectures=native
+
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}
