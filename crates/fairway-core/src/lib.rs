@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod beside;
+pub mod dhcp;
 mod draw;
 pub mod ipam;
 pub mod model;

@@ -12,6 +12,7 @@ mod gateway;
 #[cfg(test)]
 pub(crate) mod history;
 mod index;
+mod lease;
 mod link;
 mod lookup;
 mod macvlan;
@@ -41,8 +42,8 @@ pub use refusal::{Refusal, RefusalKind};
 
 use crate::Draw;
 use crate::model::{
-    Endpoint, EndpointId, HostFacts, Network, NetworkId, Publication, Sandbox, SandboxId, SandboxState,
-    Settings,
+    Endpoint, EndpointId, HostFacts, Lease, Network, NetworkId, Publication, Sandbox, SandboxId,
+    SandboxState, Settings,
 };
 use crate::plan::Owner;
 use index::Index;
@@ -60,6 +61,8 @@ pub struct World {
     sandboxes: BTreeMap<SandboxId, Sandbox>,
     endpoints: BTreeMap<EndpointId, Endpoint>,
     index: Index,
+    /// The leases that the command at hand may use; none between commands.
+    offered: Vec<(NetworkId, Lease)>,
 }
 
 /// What a command did to a World.
@@ -131,6 +134,7 @@ impl World {
             Command::Publish { sandbox, requests, avoid } => self.publish(&sandbox, requests, &avoid, draw),
             Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests),
             Command::AddressHeld { network, address, mac } => self.address_held(&network, address, mac, now),
+            Command::LeaseRenewed { endpoint, lease } => Ok(self.lease_renewed(endpoint, *lease)),
             Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, draw),
             Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox, draw),
         }

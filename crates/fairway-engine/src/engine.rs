@@ -193,6 +193,7 @@ impl Engine {
         engine.settle(known)?;
         engine.look_beside();
         crate::watcher::start(&engine, monitors)?;
+        crate::dhcp::start(&engine)?;
         started();
         Ok(engine)
     }

@@ -34,6 +34,18 @@ pub enum EngineError {
         /// Whether the user asked for this very address.
         asked: bool,
     },
+    /// No DHCP server lends an address.
+    #[error(
+        "{failure} on {parent}: give --ip, or create network {network} with --ip-range instead of fairway.dhcp"
+    )]
+    NoLease {
+        /// The interface that leads to the LAN.
+        parent: String,
+        /// The network.
+        network: String,
+        /// What happened.
+        failure: fairway_core::dhcp::Failure,
+    },
     /// The store cannot be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -89,7 +101,7 @@ impl EngineError {
     pub fn kind(&self) -> Option<RefusalKind> {
         match self {
             Self::Refused(refusal) => Some(refusal.kind()),
-            Self::Held { .. } => Some(RefusalKind::Forbidden),
+            Self::Held { .. } | Self::NoLease { .. } => Some(RefusalKind::Forbidden),
             Self::Process(_) | Self::Namespace(_) => Some(RefusalKind::NotFound),
             _ => None,
         }
@@ -132,6 +144,9 @@ pub enum ApplyError {
     /// Neighbours cannot be asked.
     #[error(transparent)]
     Probe(#[from] fairway_kernel::probe::Error),
+    /// DHCP servers cannot be asked.
+    #[error(transparent)]
+    Dhcp(#[from] fairway_kernel::dhcp::Error),
     /// Neighbours cannot be told.
     #[error(transparent)]
     Announce(#[from] fairway_kernel::announce::Error),

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 
 use fairway_core::model::{
-    PortRange, Protocol, Publication, PublishRequest, SandboxId, SandboxKind, SandboxState, UnpublishRequest,
+    Lease, NetworkId, PortRange, Protocol, Publication, PublishRequest, SandboxId, SandboxKind, SandboxState,
+    UnpublishRequest,
 };
 use fairway_core::plan::{Difference, Fragment, Key, Object, Owner, SocketUse, refresh};
 use fairway_core::world::{Before, Change, Command, Event};
 use fairway_kernel::route::Links;
 
 use crate::boundary::boundary;
+use crate::dhcp::Leases;
 use crate::ordering::Turn;
 use crate::port_sockets::{BindError, BindReason};
 use crate::{ApplyError, Engine, EngineError};
@@ -95,25 +97,41 @@ impl Engine {
             Command::CreateNetwork(request) => Command::CreateNetwork(self.with_parent(request)?),
             other => other,
         };
+        let mut leases = Leases::default();
+        loop {
+            match self.execute_with(command.clone(), leases.had()) {
+                Err(failure) if self.lease_after(&failure, &mut leases)? => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Carries out a command with the leases that it is known to need. Nobody is kept waiting while those are asked
+    /// for.
+    fn execute_with(&self, command: Command, leases: &[(NetworkId, Lease)]) -> Result<Change, EngineError> {
         let _calm = self.calm.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match command {
             Command::StartSandbox { sandbox, process, namespace, avoid } => {
-                self.with_free_ports(avoid, |avoid| Command::StartSandbox {
+                self.with_free_ports(avoid, leases, |avoid| Command::StartSandbox {
                     sandbox: sandbox.clone(),
                     process,
                     namespace: namespace.clone(),
                     avoid,
                 })
             }
-            Command::Attach { create, process, namespace, avoid } => self.with_free_ports(avoid, |avoid| {
-                let (create, namespace) = (create.clone(), namespace.clone());
-                Command::Attach { create, process, namespace, avoid }
-            }),
-            Command::Publish { sandbox, requests, avoid } => self.with_free_ports(avoid, |avoid| {
+            Command::Attach { create, process, namespace, avoid } => {
+                self.with_free_ports(avoid, leases, |avoid| {
+                    let (create, namespace) = (create.clone(), namespace.clone());
+                    Command::Attach { create, process, namespace, avoid }
+                })
+            }
+            Command::Publish { sandbox, requests, avoid } => self.with_free_ports(avoid, leases, |avoid| {
                 let (sandbox, requests) = (sandbox.clone(), requests.clone());
                 Command::Publish { sandbox, requests, avoid }
             }),
-            command @ Command::Connect { .. } => self.with_free_ports(Vec::new(), |_| command.clone()),
+            command @ Command::Connect { .. } => {
+                self.with_free_ports(Vec::new(), leases, |_| command.clone())
+            }
             command => {
                 let decision = self.decide(command)?;
                 self.carry_out(decision)
@@ -126,10 +144,11 @@ impl Engine {
     fn with_free_ports(
         &self,
         mut avoid: Vec<u16>,
+        leases: &[(NetworkId, Lease)],
         command: impl Fn(Vec<u16>) -> Command,
     ) -> Result<Change, EngineError> {
         loop {
-            let decision = self.decide(command(avoid.clone()))?;
+            let decision = self.decide_with(command(avoid.clone()), leases)?;
             let requests = self.publish_requests(decision.change.sandbox);
             match self.carry_out(decision) {
                 Err(EngineError::Bind(BindError { address, protocol, reason: BindReason::InUse }))
@@ -157,6 +176,10 @@ impl Engine {
 
     /// Asks the World, and finds what has to be done.
     pub(crate) fn decide(&self, command: Command) -> Result<Decision, EngineError> {
+        self.decide_with(command, &[])
+    }
+
+    fn decide_with(&self, command: Command, leases: &[(NetworkId, Lease)]) -> Result<Decision, EngineError> {
         let undo = undo_of(&command);
         let exit_code = match &command {
             Command::StopSandbox { code, .. } => Some(*code),
@@ -165,7 +188,7 @@ impl Engine {
         let mut guard = self.state();
         let state = &mut *guard;
         let before = Before::look(&state.world, &command);
-        let change = state.world.apply(command, self.now(), &mut state.draw)?;
+        let change = state.world.apply_with(command, leases, self.now(), &mut state.draw)?;
         let events = before.events(&state.world, &change);
         let difference = state.follow(&change.owners);
         let relied_upon = relied_upon(&difference);

@@ -10,6 +10,7 @@ mod announcements;
 mod apply;
 mod beside;
 mod boundary;
+mod dhcp;
 mod drift;
 mod enclosed;
 mod ended;

@@ -38,9 +38,11 @@ impl Engine {
             Ok(None) => Ok(()),
             Ok(Some(Holder { address, mac })) => {
                 let asked = self.read(|world| {
-                    let request = world.endpoint(link.endpoint).map(|endpoint| &endpoint.request);
-                    request.is_some_and(|it| {
-                        [it.ipv4.map(IpAddr::V4), it.ipv6.map(IpAddr::V6)].contains(&Some(address))
+                    world.endpoint(link.endpoint).is_some_and(|endpoint| {
+                        // What a server lends is not chosen here either.
+                        let lease = endpoint.allocation.as_ref().and_then(|given| given.lease.as_ref());
+                        let (lent, it) = (lease.map(|lease| IpAddr::V4(lease.address)), &endpoint.request);
+                        [it.ipv4.map(IpAddr::V4), it.ipv6.map(IpAddr::V6), lent].contains(&Some(address))
                     })
                 });
                 Err(EngineError::Held { network: network.to_owned(), address, mac, asked })

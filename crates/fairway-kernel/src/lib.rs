@@ -2,6 +2,7 @@
 
 pub mod announce;
 pub mod conntrack;
+pub mod dhcp;
 pub mod host_facts;
 pub mod iptables;
 pub mod monitor;

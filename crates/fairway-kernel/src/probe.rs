@@ -23,6 +23,8 @@ use crate::system::packet::packet_socket_for;
 const TIMES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(150);
 
+/// Of Ethernet, without what is rare.
+const LONGEST_FRAME: usize = 1514;
 const ETHERNET_ARP: u16 = 0x0806;
 const ETHERNET_IPV6: u16 = 0x86dd;
 const ICMPV6: u8 = 58;
@@ -82,7 +84,7 @@ fn search(interface: u32, own: MacAddress, addresses: &[IpAddr]) -> io::Result<O
 }
 
 /// The next frame at any of the sockets; none when the time is over.
-fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Option<Vec<u8>>> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -103,9 +105,9 @@ fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Option<Vec<u8>>
     }
 }
 
-/// A frame that waits at a packet socket, as far as it matters here.
+/// A frame that waits at a packet socket.
 pub(crate) fn receive(socket: &OwnedFd) -> Option<Vec<u8>> {
-    let mut buffer = [0; 128];
+    let mut buffer = [0; LONGEST_FRAME];
     let (length, _) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::DONTWAIT).ok()?;
     Some(buffer[..length].to_vec())
 }

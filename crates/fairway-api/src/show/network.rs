@@ -90,8 +90,28 @@ pub fn troubles(world: &World, network: &Network, obstacles: &[Obstacle]) -> Opt
         obstacles: obstacles.iter().map(obstacle).collect(),
         routes: world.routes_over(network).map(route).collect(),
         held: network.held.iter().map(|(address, held)| format!("{address} at {}", held.mac)).collect(),
+        leases: leases(world, network),
     };
     (troubles != NetworkTroubles::default()).then_some(troubles)
+}
+
+/// What the DHCP server of its LAN has lent.
+fn leases(world: &World, network: &Network) -> Vec<String> {
+    let endpoints = world.endpoints_of_network(network.id);
+    let mut lines: Vec<String> = endpoints
+        .filter_map(|endpoint| {
+            let lease = endpoint.allocation.as_ref()?.lease.as_ref()?;
+            let (address, server) = (lease.address, lease.server);
+            let name = &world.sandbox(endpoint.sandbox)?.name;
+            let until = lease.expires_at / 1_000_000_000;
+            Some(match lease.lost {
+                true => format!("{address} of {name}: lost; {server} may lend it to somebody else"),
+                false => format!("{address} of {name} by {server} until {until}"),
+            })
+        })
+        .collect();
+    lines.sort();
+    lines
 }
 
 /// The network that a sandbox is on by its mode, without an endpoint: `host` or `none`.

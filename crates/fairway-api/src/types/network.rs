@@ -56,6 +56,10 @@ pub struct NetworkTroubles {
     /// Addresses of its LAN that somebody there has, each `address at hardware address`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<String>,
+    /// Addresses that its LAN's DHCP server has lent, each `address of sandbox by server until time`, in seconds since
+    /// 1970, or `address of sandbox: lost`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<String>,
 }
 
 /// What a firewall of somebody else drops.

@@ -79,6 +79,7 @@ fn endpoint(byte: u8, network: u8, sandbox: u8, request: EndpointRequest, addres
         mac: format!("02:00:00:00:00:{byte:02x}").parse().unwrap(),
         interface: format!("eth{}", byte & 1),
         host_interface: format!("fw{byte}"),
+        lease: None,
     });
     Endpoint {
         id: EndpointId::new([byte; 32]),

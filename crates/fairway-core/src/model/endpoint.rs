@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointId, EndpointOptions, MacAddress, NetworkId, SandboxId};
+use super::{EndpointId, EndpointOptions, Lease, MacAddress, NetworkId, SandboxId};
 
 /// What was asked of an endpoint, kept so that it can be asked again at the next start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Allocation {
     pub interface: String,
     /// The name of the other end, on the host.
     pub host_interface: String,
+    /// The lease that it has its IPv4 address by, on a LAN with a DHCP server.
+    #[serde(default)]
+    pub lease: Option<Lease>,
 }
 
 impl Allocation {

@@ -76,6 +76,8 @@ pub struct BridgeOptions {
     pub storm_limit: u32,
     /// `fairway.guard=strict`: endpoints may use nothing but their own addresses.
     pub strict_guard: bool,
+    /// `fairway.dhcp`: IPv4 addresses come from the DHCP server of the LAN.
+    pub dhcp: bool,
 }
 
 impl Default for BridgeOptions {
@@ -92,6 +94,7 @@ impl Default for BridgeOptions {
             route_localnet: true,
             strict_guard: false,
             storm_limit: 500,
+            dhcp: false,
         }
     }
 }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::model::{
-    EndpointRequest, HostFacts, MacAddress, Namespace, ParentFacts, ProcessIdentity, PublishRequest,
-    SandboxKind, SandboxOptions, Settings, UnpublishRequest, Uplink,
+    EndpointId, EndpointRequest, HostFacts, Lease, MacAddress, Namespace, ParentFacts, ProcessIdentity,
+    PublishRequest, SandboxKind, SandboxOptions, Settings, UnpublishRequest, Uplink,
 };
 
 /// One subnet of a network that is to be created: Docker's `IPAM.Config` entry, as text was parsed.
@@ -160,6 +160,13 @@ pub enum Command {
         address: IpAddr,
         /// Who has it.
         mac: MacAddress,
+    },
+    /// A DHCP server has extended a lease of an endpoint, or it is lost.
+    LeaseRenewed {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// The lease as it is now.
+        lease: Box<Lease>,
     },
     /// Put a sandbox on one more network.
     Connect {

@@ -38,7 +38,7 @@ impl World {
     }
 
     /// Checks an address that a user asks for.
-    fn check_address(&self, network: &Network, address: IpAddr) -> Result<(), Refusal> {
+    pub(super) fn check_address(&self, network: &Network, address: IpAddr) -> Result<(), Refusal> {
         let outside = || Refusal::AddressOutside { address, network: network.name.clone() };
         let subnet = network.subnet_for(address).ok_or_else(outside)?;
         if !subnet.subnet.contains(&address) {
@@ -143,7 +143,7 @@ impl World {
         })
     }
 
-    fn mac_for(
+    pub(super) fn mac_for(
         &self,
         endpoint: &Endpoint,
         ipv4: Option<IpAddr>,
@@ -187,14 +187,16 @@ impl World {
             (None, Some(subnet)) => self.free_address(network, subnet).map(Some),
             (_, None) => Ok(None),
         };
-        let ipv4 = given(endpoint.request.ipv4.map(IpAddr::V4), network.ipv4())?;
+        let lease = self.lease_for(network, endpoint, draw)?;
+        let asked = lease.as_ref().map(|lease| lease.address).or(endpoint.request.ipv4);
+        let ipv4 = given(asked.map(IpAddr::V4), network.ipv4())?;
         // As in Docker: who switches IPv6 off inside gets no address of it.
         let ipv6 = match endpoint.options.disables_ipv6() {
             true => None,
             false => given(endpoint.request.ipv6.map(IpAddr::V6), network.ipv6())?,
         };
         let of_parent = network.macvlan.as_ref().and_then(|macvlan| macvlan.mac);
-        let mac = match of_parent {
+        let mac = match of_parent.or(lease.as_ref().map(|lease| lease.mac)) {
             Some(mac) => mac,
             None => self.mac_for(endpoint, ipv4, draw)?,
         };
@@ -206,6 +208,7 @@ impl World {
             mac,
             interface: self.interface_for(network, endpoint)?,
             host_interface: format!("{HOST_INTERFACE_PREFIX}{digits}"),
+            lease,
         })
     }
 

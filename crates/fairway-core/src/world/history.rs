@@ -9,9 +9,9 @@ use super::SubnetRequest;
 use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
 use crate::Draw;
 use crate::model::{
-    Backend, DefaultBridge, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PacketMark,
-    ParentFacts, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings,
-    UnpublishRequest, Uplink, UplinkRoute,
+    Backend, DefaultBridge, EndpointRequest, HostFacts, HostRoute, Lease, LeaseRequest, MacAddress,
+    Namespace, PacketMark, ParentFacts, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,
+    SandboxOptions, Settings, UnpublishRequest, Uplink, UplinkRoute,
 };
 
 /// Networks, and the last byte of the address that is asked for there.
@@ -33,6 +33,10 @@ pub enum Step {
     Held {
         network: u8,
         last: u8,
+    },
+    /// What became of the first lease that there is.
+    Lease {
+        lost: bool,
     },
     Sandbox {
         name: u8,
@@ -95,7 +99,7 @@ fn made() -> impl Strategy<Value = Made> {
     prop_oneof![
         4 => Just(Made::Bridge),
         2 => (0..3_u8).prop_map(Made::Routed),
-        2 => (3..5_u8).prop_map(Made::Lan),
+        2 => (3..6_u8).prop_map(Made::Lan),
         1 => (prop::option::of(2..4_u8), prop::bool::weighted(0.2))
             .prop_map(|(parent, passthru)| Made::Macvlan(parent, passthru)),
         1 => Just(Made::Ptp),
@@ -115,6 +119,7 @@ pub fn step() -> impl Strategy<Value = Step> {
             }),
         1 => small().prop_map(Step::RemoveNetwork),
         1 => (small(), 0..4_u8).prop_map(|(network, last)| Step::Held { network, last }),
+        1 => any::<bool>().prop_map(|lost| Step::Lease { lost }),
         3 => (
             small(),
             prop::collection::vec((small(), prop::option::of(0..8_u8)), 0..3),
@@ -179,6 +184,27 @@ fn network_options(icc: bool, chosen: &[u8]) -> BTreeMap<String, String> {
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let icc = ("com.docker.network.bridge.enable_icc".to_owned(), icc.to_string());
     chosen.iter().map(|number| pair(NETWORK_OPTIONS[usize::from(*number)])).chain([icc]).collect()
+}
+
+/// What a DHCP server lends who asks: the first address that nobody has.
+fn lend(world: &super::World, request: LeaseRequest) -> Lease {
+    let given: Vec<_> = world.endpoints().filter_map(|it| it.allocation.as_ref()?.ipv4).collect();
+    let free = (2..9)
+        .chain(10..)
+        .map(|last| Ipv4Addr::new(10, 45, 0, last))
+        .find(|address| !given.contains(address));
+    Lease {
+        address: free.expect("few are given"),
+        netmask: None,
+        mac: request.identity.mac,
+        client: request.identity.client,
+        server: Ipv4Addr::new(10, 45, 0, 1),
+        server_mac: MacAddress([2; 6]),
+        renew_at: 1,
+        rebind_at: 2,
+        expires_at: 3,
+        lost: false,
+    }
 }
 
 fn sandbox_name(number: u8) -> String {
@@ -305,7 +331,15 @@ impl World {
     pub fn take(&mut self, step: &Step, draw: &mut Draw) -> Result<Change, Refusal> {
         let before = (self.settings.clone(), self.host.clone());
         let command = self.command(step);
-        let outcome = self.world.apply(command, 1, draw);
+        let mut leases = Vec::new();
+        let outcome = loop {
+            match self.world.apply_with(command.clone(), &leases, 1, draw) {
+                Err(Refusal::LeaseNeeded(request)) => {
+                    leases.push((request.network, lend(&self.world, *request)))
+                }
+                outcome => break outcome,
+            }
+        };
         if outcome.is_err() {
             (self.settings, self.host) = before;
         }
@@ -328,6 +362,8 @@ impl World {
                     }
                     Made::Lan(number) => {
                         options.insert("parent".to_owned(), format!("eth{number}"));
+                        // The last one has a DHCP server.
+                        options.insert("fairway.dhcp".to_owned(), (number == 5).to_string());
                         "lan"
                     }
                     Made::Ptp => "ptp",
@@ -353,6 +389,14 @@ impl World {
                     subnets: subnet.map(chosen).into_iter().collect(),
                     ..CreateNetwork::default()
                 })
+            }
+            Step::Lease { lost } => {
+                let leased = self
+                    .world
+                    .endpoints()
+                    .find_map(|it| Some((it.id, it.allocation.as_ref()?.lease.clone()?)));
+                let Some((endpoint, lease)) = leased else { return self.configure() };
+                Command::LeaseRenewed { endpoint, lease: Box::new(Lease { lost, ..lease }) }
             }
             Step::Held { network, last } => Command::AddressHeld {
                 network: network_name(network),

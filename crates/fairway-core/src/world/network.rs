@@ -91,6 +91,7 @@ impl World {
         }
         let uplink = self.uplink(&request, &options, driver)?;
         self.check_peers(&options.peers, driver, internal)?;
+        lan::check_dhcp(&request, &options, driver, enable_ipv4)?;
         let id = draw.network_id();
         let macvlan = match driver {
             Driver::Macvlan => Some(self.macvlan(&request, &options, id)?),
@@ -123,7 +124,9 @@ impl World {
         };
         peers::check_apart(&peers, &subnets)?;
         let mut change = Change { network: Some(id), warnings: options.warnings, ..Change::default() };
-        change.warnings.extend(uplink.iter().flat_map(|uplink| lan::warnings(uplink, &subnets)));
+        change.warnings.extend(
+            uplink.iter().filter(|_| !options.bridge.dhcp).flat_map(|uplink| lan::warnings(uplink, &subnets)),
+        );
         change.record(RecordKey::Network(id)).owner(Owner::Network(id));
         self.put_network(Network {
             id,

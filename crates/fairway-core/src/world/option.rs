@@ -250,6 +250,7 @@ impl NetworkOptions {
                     bridge.storm_limit =
                         given.within(&(0..=STORM_LIMIT), "frames a second (0 is no limit)")?;
                 }
+                DHCP => bridge.dhcp = given.flag()?,
                 "fairway.guard" => bridge.strict_guard = given.strict()?,
                 "fairway.alias_answer" => read.alias_answer = given.alias_answer()?,
                 PEERS => read.peers = given.peers()?,
@@ -279,6 +280,8 @@ impl NetworkOptions {
 
 /// The interface of the host that a network is on.
 pub const PARENT: &str = "parent";
+/// Whether IPv4 addresses come from the DHCP server of the LAN.
+pub(super) const DHCP: &str = "fairway.dhcp";
 /// The hosts that a routed network knows the ways to: `SUBNET@HOST`, separated by commas.
 pub(super) const PEERS: &str = "fairway.peers";
 const GATEWAY_MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";

@@ -1,12 +1,12 @@
 //! Why a World refuses a command.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use thiserror::Error;
 
 use crate::ipam::IpamError;
 use crate::model::parse::ParseError;
-use crate::model::{MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
+use crate::model::{LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
 
 /// What kind of refusal it is: decides the HTTP status and the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +147,10 @@ pub enum Refusal {
     NoFreePort { range: PortRange, protocol: Protocol },
     #[error("conflicting options: {option} and the {mode} type network mode")]
     ConflictingOptions { option: &'static str, mode: &'static str },
+    #[error("network {} has its addresses from the DHCP server at {}, which was not asked", .0.network_name, .0.parent)]
+    LeaseNeeded(Box<LeaseRequest>),
+    #[error("the DHCP server {server} at {parent} lends {address}, which cannot be used: {reason}")]
+    LeaseUnfit { server: Ipv4Addr, parent: String, address: Ipv4Addr, reason: String },
     #[error("links are only supported for user-defined networks")]
     LinkOnHost,
     #[error("could not get container for {target}: No such container: {target}")]
@@ -216,6 +220,8 @@ impl Refusal {
             | Self::PortInUse { .. }
             | Self::NoFreePort { .. }
             | Self::AlreadyConnected { .. }
+            | Self::LeaseNeeded(_)
+            | Self::LeaseUnfit { .. }
             | Self::NotConnected { .. } => Forbidden,
             Self::Ipam(error) => error.kind(),
             _ => Invalid,

@@ -1,6 +1,7 @@
 //! Sandboxes on the host's own LAN: a bridge takes over the host's interface, and gives it back.
 
 mod conflict;
+mod dhcp;
 mod manners;
 mod takeover;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::Draw;
 use crate::ipam;
 use crate::model::{Driver, Network, Subnet, Uplink};
-use crate::world::option::PARENT;
+use crate::world::option::{DHCP, PARENT};
 use crate::world::{CreateNetwork, NetworkOptions, Refusal, SubnetRequest, World};
 
 /// The names of the host's own addresses among those that are never given.
@@ -113,6 +113,26 @@ impl World {
         }
         Ok(subnets)
     }
+}
+
+/// Refuses leases where there is nobody to lend, or another rule says which addresses are given.
+pub(super) fn check_dhcp(
+    request: &CreateNetwork,
+    options: &NetworkOptions,
+    driver: Driver,
+    enable_ipv4: bool,
+) -> Result<(), Refusal> {
+    let of_ipv4 = |range: &ipnet::IpNet| range.addr().is_ipv4();
+    let ranged = request.subnets.iter().any(|asked| asked.ip_range.as_ref().is_some_and(of_ipv4));
+    let reason = match (driver, enable_ipv4, ranged) {
+        _ if !options.bridge.dhcp => return Ok(()),
+        (Driver::Lan, true, false) => return Ok(()),
+        (Driver::Lan, true, true) => "addresses come from the DHCP server: drop the IPv4 --ip-range",
+        (Driver::Lan, false, _) => "leases are of IPv4 addresses: drop --ipv4=false",
+        _ => "only networks of the driver lan have a DHCP server beside them: add -d lan",
+    };
+    let value = request.options.get(DHCP).cloned().unwrap_or_default();
+    Err(Refusal::InvalidOption { name: DHCP.to_owned(), value, reason: reason.to_owned() })
 }
 
 /// What to say of subnets whose addresses somebody else may give too.

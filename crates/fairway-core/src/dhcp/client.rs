@@ -1,0 +1,136 @@
+//! Asking for an address: discover, offer, request, acknowledgement (RFC 2131, section 3.1).
+
+use std::net::Ipv4Addr;
+
+use thiserror::Error;
+
+use super::frame::to_server;
+use super::{Kind, Message, SECOND};
+use crate::model::{Lease, LeaseIdentity, MacAddress};
+
+/// The pauses after each time that something is asked, in seconds. Those of the RFC are longer, and there are more:
+/// somebody waits for the address here. Servers that look whether an address is free take three seconds.
+const PAUSES: [i64; 3] = [1, 2, 4];
+/// How long servers are waited for, in seconds.
+pub const PATIENCE_SECONDS: i64 = 7;
+/// How often is begun anew with a server that takes its offer back.
+const REFUSALS: u32 = 2;
+
+/// Why there is no lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// Nobody offered anything, or who offered has fallen silent.
+    #[error("no DHCP server answered within {PATIENCE_SECONDS} s")]
+    Silence,
+    /// A server takes its offers back.
+    #[error("the DHCP server {0} refused what it had offered")]
+    Refused(Ipv4Addr),
+}
+
+/// A client that has no lease yet.
+#[derive(Debug)]
+pub struct Client {
+    identity: LeaseIdentity,
+    transaction: u32,
+    /// What was accepted of what was offered.
+    offer: Option<Message>,
+    tries: usize,
+    refusals: u32,
+    next: i64,
+}
+
+impl Client {
+    /// One that begins now. `transaction` should be random.
+    pub fn new(identity: LeaseIdentity, transaction: u32, now: i64) -> Self {
+        Self { identity, transaction, offer: None, tries: 0, refusals: 0, next: now }
+    }
+
+    /// When [`Client::due`] is to be asked next.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// The frame that is to be sent now, if one is.
+    ///
+    /// # Errors
+    /// [`Failure`], when there is nothing left to try.
+    pub fn due(&mut self, now: i64) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some(Message { server: Some(server), .. }) = self.offer
+            && self.refusals >= REFUSALS
+        {
+            return Err(Failure::Refused(server));
+        }
+        if now < self.next {
+            return Ok(None);
+        }
+        let pause = *PAUSES.get(self.tries).ok_or(Failure::Silence)?;
+        self.tries += 1;
+        self.next = now + pause * SECOND;
+        let kind = if self.offer.is_some() { Kind::Request } else { Kind::Discover };
+        let mut message = Message::of(&self.identity, kind, self.transaction);
+        message.broadcast = true;
+        if let Some(offer) = &self.offer {
+            (message.requested, message.server) = (Some(offer.your_address), offer.server);
+        }
+        Ok(Some(to_server(&message, None)))
+    }
+
+    /// Hears a message that `from` sent, and returns the lease once there is one.
+    pub fn hear(&mut self, from: MacAddress, message: &Message, now: i64) -> Option<Lease> {
+        if message.transaction != self.transaction || message.mac != self.identity.mac {
+            return None;
+        }
+        match (&self.offer, message.kind) {
+            (None, Kind::Offer) if message.server.is_some() && !message.your_address.is_unspecified() => {
+                self.offer = Some(message.clone());
+                (self.tries, self.next) = (0, now);
+                None
+            }
+            (Some(offer), Kind::Nak) if message.server == offer.server => {
+                self.refusals += 1;
+                if self.refusals < REFUSALS {
+                    (self.offer, self.tries) = (None, 0);
+                }
+                self.next = now;
+                None
+            }
+            (Some(offer), Kind::Ack) if message.server == offer.server => {
+                lease(&self.identity, offer.your_address, from, message, now)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The lease of an acknowledgement that fits; none if it does not.
+pub(super) fn lease(
+    identity: &LeaseIdentity,
+    address: Ipv4Addr,
+    from: MacAddress,
+    message: &Message,
+    now: i64,
+) -> Option<Lease> {
+    let length = i64::from(message.lease_seconds.filter(|seconds| *seconds > 0)?) * SECOND;
+    if message.kind != Kind::Ack || message.your_address != address {
+        return None;
+    }
+    // What RFC 2131, section 4.4.5, says where the server does not, or nothing that can be.
+    let after = |seconds: Option<u32>, least: i64, most: i64, default: i64| {
+        let asked = seconds.map(|seconds| i64::from(seconds) * SECOND);
+        asked.filter(|after| (least..=most).contains(after)).unwrap_or(default.clamp(least, most))
+    };
+    let rebind = after(message.rebinding_seconds, 1, length, length / 8 * 7);
+    let renew = after(message.renewal_seconds, 1, rebind, length / 2);
+    Some(Lease {
+        address,
+        netmask: message.netmask,
+        mac: identity.mac,
+        client: identity.client,
+        server: message.server?,
+        server_mac: from,
+        renew_at: now + renew,
+        rebind_at: now + rebind,
+        expires_at: now + length,
+        lost: false,
+    })
+}

@@ -1,0 +1,219 @@
+//! Messages of DHCP: a BOOTP header and options (RFC 2131, section 2; RFC 2132).
+
+use std::net::Ipv4Addr;
+
+use crate::model::{LeaseIdentity, MacAddress};
+
+const BOOT_REQUEST: u8 = 1;
+const BOOT_REPLY: u8 = 2;
+const ETHERNET: u8 = 1;
+/// The answer is to be sent to all, for who asks has no address yet.
+const BROADCAST: u16 = 0x8000;
+const COOKIE: [u8; 4] = [99, 130, 83, 99];
+const HEADER: usize = 236;
+/// Relay agents of BOOTP drop what is shorter.
+const SHORTEST: usize = 300;
+
+const PAD: u8 = 0;
+const NETMASK: u8 = 1;
+const ROUTER: u8 = 3;
+const HOSTNAME: u8 = 12;
+const REQUESTED: u8 = 50;
+const LEASE_TIME: u8 = 51;
+const KIND: u8 = 53;
+const SERVER: u8 = 54;
+const WANTED: u8 = 55;
+const RENEWAL_TIME: u8 = 58;
+const REBINDING_TIME: u8 = 59;
+const CLIENT: u8 = 61;
+const END: u8 = 255;
+
+/// What a message is for: option 53.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "RFC 2131, section 3.1, says what each is for")]
+pub enum Kind {
+    Discover = 1,
+    Offer,
+    Request,
+    Decline,
+    Ack,
+    Nak,
+    Release,
+}
+
+impl Kind {
+    fn from_number(number: u8) -> Option<Self> {
+        let all =
+            [Self::Discover, Self::Offer, Self::Request, Self::Decline, Self::Ack, Self::Nak, Self::Release];
+        all.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    fn is_reply(self) -> bool {
+        matches!(self, Self::Offer | Self::Ack | Self::Nak)
+    }
+}
+
+/// A message, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// What it is for.
+    pub kind: Kind,
+    /// Which answer belongs to which question.
+    pub transaction: u32,
+    /// Whether the answer is to be sent to all.
+    pub broadcast: bool,
+    /// The address that the client uses already; 0.0.0.0 if none.
+    pub client_address: Ipv4Addr,
+    /// The address that the client is given; 0.0.0.0 if none.
+    pub your_address: Ipv4Addr,
+    /// The client's hardware address.
+    pub mac: MacAddress,
+    /// What the client is told apart by, beside that; empty if not said.
+    pub client: Vec<u8>,
+    /// The client's name; empty if not said.
+    pub hostname: String,
+    /// The address that the client would have.
+    pub requested: Option<Ipv4Addr>,
+    /// The server that says it, or that is meant.
+    pub server: Option<Ipv4Addr>,
+    /// The LAN's mask.
+    pub netmask: Option<Ipv4Addr>,
+    /// The LAN's first router.
+    pub router: Option<Ipv4Addr>,
+    /// How long the address is lent, in seconds; `u32::MAX` is for ever.
+    pub lease_seconds: Option<u32>,
+    /// After how many seconds it is to be renewed (T1).
+    pub renewal_seconds: Option<u32>,
+    /// After how many seconds it is to be renewed with any server (T2).
+    pub rebinding_seconds: Option<u32>,
+}
+
+impl Message {
+    /// A message of a client, that says no more than who asks.
+    pub fn of(identity: &LeaseIdentity, kind: Kind, transaction: u32) -> Self {
+        // Type 0 is an identifier that is no hardware address (RFC 2132, section 9.14). Half of the digits will do:
+        // there are servers with little room.
+        let client = [0].into_iter().chain(identity.client.bytes()[..16].iter().copied()).collect();
+        Self {
+            kind,
+            transaction,
+            broadcast: false,
+            client_address: Ipv4Addr::UNSPECIFIED,
+            your_address: Ipv4Addr::UNSPECIFIED,
+            mac: identity.mac,
+            client,
+            hostname: identity.hostname.clone(),
+            requested: None,
+            server: None,
+            netmask: None,
+            router: None,
+            lease_seconds: None,
+            renewal_seconds: None,
+            rebinding_seconds: None,
+        }
+    }
+
+    /// As it is sent.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes[..3].copy_from_slice(&[
+            if self.kind.is_reply() { BOOT_REPLY } else { BOOT_REQUEST },
+            ETHERNET,
+            6,
+        ]);
+        bytes[4..8].copy_from_slice(&self.transaction.to_be_bytes());
+        bytes[10..12].copy_from_slice(&(if self.broadcast { BROADCAST } else { 0 }).to_be_bytes());
+        bytes[12..16].copy_from_slice(&self.client_address.octets());
+        bytes[16..20].copy_from_slice(&self.your_address.octets());
+        bytes[28..34].copy_from_slice(&self.mac.0);
+        bytes.extend(COOKIE);
+        let mut option = |number: u8, value: &[u8]| {
+            // A longer one is cut: no value of ours is.
+            let value = &value[..value.len().min(255)];
+            bytes.extend([number, value.len() as u8]);
+            bytes.extend(value);
+        };
+        option(KIND, &[self.kind as u8]);
+        let texts = [(CLIENT, self.client.as_slice()), (HOSTNAME, self.hostname.as_bytes())];
+        texts.iter().filter(|(_, text)| !text.is_empty()).for_each(|(number, text)| option(*number, text));
+        let addresses = [
+            (REQUESTED, self.requested),
+            (SERVER, self.server),
+            (NETMASK, self.netmask),
+            (ROUTER, self.router),
+        ];
+        for (number, address) in addresses {
+            address.iter().for_each(|address| option(number, &address.octets()));
+        }
+        let times = [
+            (LEASE_TIME, self.lease_seconds),
+            (RENEWAL_TIME, self.renewal_seconds),
+            (REBINDING_TIME, self.rebinding_seconds),
+        ];
+        for (number, seconds) in times {
+            seconds.iter().for_each(|seconds| option(number, &seconds.to_be_bytes()));
+        }
+        if matches!(self.kind, Kind::Discover | Kind::Request) {
+            option(WANTED, &[NETMASK, ROUTER, LEASE_TIME, RENEWAL_TIME, REBINDING_TIME]);
+        }
+        bytes.push(END);
+        bytes.resize(bytes.len().max(SHORTEST), PAD);
+        bytes
+    }
+
+    /// Reads a message; none if it is none of DHCP over Ethernet.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let address = |at: usize| four(bytes.get(at..at + 4)?).map(Ipv4Addr::from);
+        if bytes.get(1..3)? != [ETHERNET, 6] || bytes.get(HEADER..HEADER + 4)? != COOKIE {
+            return None;
+        }
+        let mut kind = None;
+        let identity = LeaseIdentity {
+            client: crate::model::EndpointId::new([0; 32]),
+            mac: MacAddress(bytes.get(28..34)?.try_into().ok()?),
+            hostname: String::new(),
+        };
+        let mut read = Self {
+            client: Vec::new(),
+            ..Self::of(&identity, Kind::Discover, u32::from_be_bytes(four(bytes.get(4..8)?)?))
+        };
+        read.broadcast = bytes.get(10)? & 0x80 != 0;
+        (read.client_address, read.your_address) = (address(12)?, address(16)?);
+        let mut rest = &bytes[HEADER + 4..];
+        while let [number, after @ ..] = rest {
+            if *number == END {
+                break;
+            }
+            if *number == PAD {
+                rest = after;
+                continue;
+            }
+            let (length, after) = after.split_first()?;
+            let (value, after) = after.split_at_checked(usize::from(*length))?;
+            rest = after;
+            let address = || four(value).map(Ipv4Addr::from);
+            let seconds = || four(value).map(u32::from_be_bytes);
+            match *number {
+                KIND => kind = Kind::from_number(*value.first()?),
+                CLIENT => read.client = value.to_vec(),
+                HOSTNAME => read.hostname = String::from_utf8_lossy(value).into_owned(),
+                REQUESTED => read.requested = address(),
+                SERVER => read.server = address(),
+                NETMASK => read.netmask = address(),
+                // There may be several; the first is the best.
+                ROUTER => read.router = value.get(..4).and_then(four).map(Ipv4Addr::from),
+                LEASE_TIME => read.lease_seconds = seconds(),
+                RENEWAL_TIME => read.renewal_seconds = seconds(),
+                REBINDING_TIME => read.rebinding_seconds = seconds(),
+                _ => {}
+            }
+        }
+        read.kind = kind?;
+        let operation = if read.kind.is_reply() { BOOT_REPLY } else { BOOT_REQUEST };
+        (bytes[0] == operation).then_some(read)
+    }
+}
+
+fn four(bytes: &[u8]) -> Option<[u8; 4]> {
+    bytes.try_into().ok()
+}

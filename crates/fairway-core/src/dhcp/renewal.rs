@@ -1,0 +1,98 @@
+//! Keeping a lease, and giving it back (RFC 2131, sections 4.4.5 and 4.4.6).
+
+use super::client::lease;
+use super::frame::to_server;
+use super::{Kind, Message, SECOND};
+use crate::model::{Lease, LeaseIdentity, MacAddress};
+
+/// The shortest pause between two times that a server is asked for the same.
+const SHORTEST: i64 = SECOND / 2;
+/// The pause while a lease is lost.
+const LOST: i64 = 60 * SECOND;
+
+/// What has become of a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// It goes on.
+    Renewed(Lease),
+    /// It ended, or was refused. It is still asked for.
+    Lost(Lease),
+}
+
+/// A lease that is kept.
+#[derive(Debug)]
+pub struct Renewal {
+    identity: LeaseIdentity,
+    lease: Lease,
+    transaction: u32,
+    next: i64,
+}
+
+fn identity(lease: &Lease, hostname: &str) -> LeaseIdentity {
+    LeaseIdentity { client: lease.client, mac: lease.mac, hostname: hostname.to_owned() }
+}
+
+impl Renewal {
+    /// Keeps a lease from now on, however old it is. `transaction` should be random.
+    pub fn new(lease: Lease, hostname: &str, transaction: u32, now: i64) -> Self {
+        let identity = identity(&lease, hostname);
+        let next = if lease.lost { now } else { lease.renew_at };
+        Self { identity, lease, transaction, next }
+    }
+
+    /// The lease as it is now.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The frame that is to be sent now, and what has become of the lease, if something has.
+    pub fn due(&mut self, now: i64) -> (Option<Vec<u8>>, Option<Told>) {
+        if now < self.next {
+            return (None, None);
+        }
+        let ended = !self.lease.lost && now >= self.lease.expires_at;
+        self.lease.lost |= ended;
+        let until = if now < self.lease.rebind_at { self.lease.rebind_at } else { self.lease.expires_at };
+        self.next = match self.lease.lost {
+            true => now + LOST,
+            // Half of what is left, as the RFC has it, though not for so long that the end would be missed.
+            false => (now + ((until - now) / 2).max(SHORTEST)).min(self.lease.expires_at),
+        };
+        let mut message = Message::of(&self.identity, Kind::Request, self.transaction);
+        message.client_address = self.lease.address;
+        let server = (self.lease.server_mac, self.lease.server);
+        let told = ended.then(|| Told::Lost(self.lease.clone()));
+        (Some(to_server(&message, Some(server).filter(|_| now < self.lease.rebind_at))), told)
+    }
+
+    /// Hears a message that `from` sent.
+    pub fn hear(&mut self, from: MacAddress, message: &Message, now: i64) -> Option<Told> {
+        // Nothing is taken that was not asked for.
+        let asked = self.lease.lost || now >= self.lease.renew_at;
+        if !asked || message.transaction != self.transaction || message.mac != self.identity.mac {
+            return None;
+        }
+        if message.kind == Kind::Nak && !self.lease.lost {
+            self.lease.lost = true;
+            self.next = now + LOST;
+            return Some(Told::Lost(self.lease.clone()));
+        }
+        self.lease = lease(&self.identity, self.lease.address, from, message, now)?;
+        self.next = self.lease.renew_at;
+        Some(Told::Renewed(self.lease.clone()))
+    }
+}
+
+/// Gives a lease back.
+pub fn release(lease: &Lease, transaction: u32) -> Vec<u8> {
+    let mut message = Message::of(&identity(lease, ""), Kind::Release, transaction);
+    (message.client_address, message.server) = (lease.address, Some(lease.server));
+    to_server(&message, Some((lease.server_mac, lease.server)))
+}
+
+/// Tells a server that somebody has the address that it lent.
+pub fn decline(lease: &Lease, transaction: u32) -> Vec<u8> {
+    let mut message = Message::of(&identity(lease, ""), Kind::Decline, transaction);
+    (message.requested, message.server) = (Some(lease.address), Some(lease.server));
+    to_server(&message, None)
+}

@@ -1,0 +1,138 @@
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::model::{Namespace, SandboxKind, SandboxOptions, Uplink, UplinkRoute};
+use crate::world::{CreateNetwork, CreateSandbox, NetworkChoice};
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 10, 50, 1);
+
+fn world() -> (World, Draw) {
+    let (mut world, mut draw) = (World::default(), Draw::new(1));
+    let configure = Command::Configure { settings: Box::default(), host: Box::default() };
+    world.apply(configure, 0, &mut draw).unwrap();
+    world.apply(Command::CreateNetwork(network("lan", &[("fairway.dhcp", "true")])), 0, &mut draw).unwrap();
+    (world, draw)
+}
+
+fn network(driver: &str, options: &[(&str, &str)]) -> CreateNetwork {
+    let uplink = Uplink {
+        parent: "eth0".to_owned(),
+        mac: MacAddress([2, 0, 0, 0, 0, 9]),
+        mtu: 1500,
+        addresses: vec!["10.10.50.99/24".parse().unwrap()],
+        routes: vec![UplinkRoute {
+            destination: "0.0.0.0/0".parse().unwrap(),
+            gateway: Some(SERVER.into()),
+            metric: 0,
+        }],
+        boot: String::new(),
+        obstacle: None,
+    };
+    let options = [("parent", "eth0")].iter().chain(options);
+    CreateNetwork {
+        name: "lan".to_owned(),
+        driver: driver.to_owned(),
+        options: options.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        uplink: Some(Box::new(uplink)),
+        ..CreateNetwork::default()
+    }
+}
+
+fn attach(name: &str) -> Command {
+    let create = CreateSandbox {
+        name: Some(name.to_owned()),
+        kind: SandboxKind::Attached,
+        network: NetworkChoice::Networks(vec![("lan".to_owned(), Default::default())]),
+        options: SandboxOptions::default(),
+    };
+    let namespace = Some(Namespace { path: "/run/netns/x".to_owned(), device: 4, inode: 5 });
+    Command::Attach { create: Box::new(create), process: None, namespace, avoid: Vec::new() }
+}
+
+fn needed(world: &mut World, draw: &mut Draw, name: &str) -> LeaseRequest {
+    match world.apply(attach(name), 0, draw) {
+        Err(Refusal::LeaseNeeded(request)) => *request,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lend(request: &LeaseRequest, last: u8) -> (NetworkId, Lease) {
+    let lease = Lease {
+        address: Ipv4Addr::new(10, 10, 50, last),
+        netmask: Some(Ipv4Addr::new(255, 255, 255, 0)),
+        mac: request.identity.mac,
+        client: request.identity.client,
+        server: SERVER,
+        server_mac: MacAddress([2; 6]),
+        renew_at: 1,
+        rebind_at: 2,
+        expires_at: 3,
+        lost: false,
+    };
+    (request.network, lease)
+}
+
+#[test]
+fn an_address_is_asked_for_before_anything_is_given() {
+    let (mut world, mut draw) = world();
+    let request = needed(&mut world, &mut draw, "web");
+    assert_eq!((request.parent.as_str(), request.identity.hostname.as_str()), ("eth0", "web"));
+    assert_eq!(world.sandboxes().count(), 0, "a refusal changes nothing");
+    let (network, lease) = lend(&request, 50);
+    world.apply_with(attach("web"), &[(network, lease.clone())], 0, &mut draw).unwrap();
+    let endpoint = world.endpoints().next().unwrap().clone();
+    let given = endpoint.allocation.unwrap();
+    assert_eq!((given.ipv4, given.mac), (Some(lease.address), lease.mac));
+    // The lease is for one command.
+    assert_ne!(needed(&mut world, &mut draw, "two").identity, request.identity);
+    // What becomes of it is remembered, that of another is not.
+    let renewed = Lease { expires_at: 9, ..lease };
+    let command =
+        |lease: &Lease| Command::LeaseRenewed { endpoint: endpoint.id, lease: Box::new(lease.clone()) };
+    let change = world.apply(command(&renewed), 0, &mut draw).unwrap();
+    assert_eq!(change.records.into_iter().collect::<Vec<_>>(), [RecordKey::Endpoint(endpoint.id)]);
+    let other = Lease { address: SERVER, ..renewed.clone() };
+    assert!(world.apply(command(&other), 0, &mut draw).unwrap().records.is_empty());
+    let kept = world.endpoints().next().unwrap().allocation.clone().unwrap().lease;
+    assert_eq!(kept, Some(renewed));
+}
+
+#[test]
+fn what_a_server_lends_must_fit_the_network() {
+    let (mut world, mut draw) = world();
+    let request = needed(&mut world, &mut draw, "web");
+    let (network, fit) = lend(&request, 50);
+    let unfit = [
+        (Lease { address: Ipv4Addr::new(10, 9, 0, 5), ..fit.clone() }, "10.9.0.5"),
+        (Lease { address: Ipv4Addr::new(10, 10, 50, 99), ..fit.clone() }, "auxiliary address host"),
+        (Lease { address: SERVER, ..fit.clone() }, "the gateway"),
+        (Lease { netmask: Some(Ipv4Addr::new(255, 255, 0, 0)), ..fit.clone() }, "255.255.0.0"),
+    ];
+    for (lease, reason) in unfit {
+        let refused = world.apply_with(attach("web"), &[(network, lease)], 0, &mut draw).unwrap_err();
+        assert!(matches!(refused, Refusal::LeaseUnfit { .. }), "{refused}");
+        assert!(refused.to_string().contains(reason), "{refused}");
+    }
+}
+
+#[test]
+fn only_lans_have_a_server() {
+    let (mut world, mut draw) = world();
+    world.apply(Command::RemoveNetwork { network: "lan".to_owned() }, 0, &mut draw).unwrap();
+    let ranged = crate::world::SubnetRequest {
+        ip_range: "10.10.50.128/28".parse().ok(),
+        ..crate::world::SubnetRequest::default()
+    };
+    let requests = [
+        (network("bridge", &[("fairway.dhcp", "true")]), "-d lan"),
+        (
+            CreateNetwork { subnets: vec![ranged], ..network("lan", &[("fairway.dhcp", "true")]) },
+            "--ip-range",
+        ),
+        (network("lan", &[("fairway.dhcp", "perhaps")]), "true or false"),
+    ];
+    for (request, reason) in requests {
+        let refused = world.apply(Command::CreateNetwork(request), 0, &mut draw).unwrap_err().to_string();
+        assert!(refused.contains("fairway.dhcp") && refused.contains(reason), "{refused}");
+    }
+}
