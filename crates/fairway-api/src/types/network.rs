@@ -38,12 +38,12 @@ pub struct NetworkInspect {
     /// Only when inspected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<NetworkStatus>,
-    /// What stands in its way on this host; only when inspected, and only if something does.
+    /// What stands in its way on this host, and what its LAN lends; only when inspected, and only if something does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fairway: Option<NetworkTroubles>,
 }
 
-/// What stands in a network's way on this host. Docker has no words for it.
+/// What stands in a network's way on this host, and what its LAN lends. Docker has no words for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkTroubles {
