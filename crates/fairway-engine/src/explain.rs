@@ -1,15 +1,17 @@
 //! Where a packet goes: the host and the sandboxes concerned are read, and a packet is walked through them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use fairway_core::model::SandboxId;
+use fairway_core::model::{Protocol, SandboxId};
 use fairway_core::path::{
-    Conversation, Proxy, Question, QuestionError, Resolved, Scene, Step, Survey, advice, converse, observed,
-    planned, without_ours,
+    Conversation, Proxy, Question, QuestionError, Resolved, Scene, Step, Survey, Tuple, advice, converse,
+    observed, planned, without_ours,
 };
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
 use fairway_kernel::namespace::{self, Handle};
+use fairway_kernel::port_holder;
 use fairway_kernel::survey::{self, survey};
 use thiserror::Error;
 
@@ -60,7 +62,8 @@ impl Engine {
             let advice = advice(&world, &question, &conversation);
             return Ok(Explanation { conversation, advice, planned: None });
         }
-        let conversation = self.walk_through_what_is(&world, &plan, &question, &host)?;
+        let mut conversation = self.walk_through_what_is(&world, &plan, &question, &host)?;
+        conversation.name_owners(&mut |machine, tuple| self.holder(&world, machine, tuple));
         let advice = advice(&world, &question, &conversation);
         // Only sandboxes' own sockets and tables are not in a Plan: what ends in one is no difference.
         let should = walk(&world, &question, &as_planned(), user)?;
@@ -95,6 +98,19 @@ impl Engine {
             let handle = namespace::open(&namespace)?;
             inside.insert(id, self.survey(&handle, "")?);
         }
+    }
+
+    /// The process that has the socket for what arrives on a machine, if it can be seen from here.
+    fn holder(&self, world: &World, machine: &str, tuple: &Tuple) -> Option<String> {
+        let sandbox = world.sandboxes().find(|sandbox| sandbox.name == machine);
+        let handle = match sandbox.and_then(|sandbox| sandbox.namespace()) {
+            Some(namespace) => namespace::open(namespace).ok()?,
+            None => self.workers.home().clone(),
+        };
+        let protocol = Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol)?;
+        let address = SocketAddr::new(tuple.destination, tuple.destination_port);
+        let found = self.workers.run(&handle, move || port_holder::find(protocol, address)).ok()??;
+        Some(found.to_string())
     }
 
     fn survey(&self, handle: &Handle, name: &str) -> Result<Survey, ExplainError> {

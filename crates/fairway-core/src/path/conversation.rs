@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::machine::Scene;
+use super::machine::{Listener, Scene};
 use super::packet::{Place, Tuple};
 use super::step::{End, Path};
 use super::walk::Walker;
@@ -129,6 +129,23 @@ fn first_source(path: &Path) -> Option<IpAddr> {
 }
 
 impl Conversation {
+    /// Says better whose sockets get packets: asked for each machine and what the socket sees, where it is a program's
+    /// own. Only what is known to get a packet is worth looking for.
+    pub fn name_owners(&mut self, name: &mut dyn FnMut(&str, &Tuple) -> Option<String>) {
+        let ends = [Some(&mut self.first.end), self.later.as_mut().map(|path| &mut path.end)];
+        for end in ends.into_iter().flatten() {
+            if let End::Delivered { machine, owner, tuple, proxy: None } = end
+                && owner.starts_with(Listener::UNNAMED)
+                && let Some(found) = name(machine, tuple)
+            {
+                *owner = found;
+            }
+        }
+        if let Some(second) = &mut self.proxied {
+            second.name_owners(name);
+        }
+    }
+
     /// What came of it, in short.
     pub fn outcome(&self) -> Outcome {
         if let Some(second) = &self.proxied {

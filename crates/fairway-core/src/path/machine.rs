@@ -118,6 +118,11 @@ pub struct Listener {
     pub proxy: Option<SocketAddr>,
 }
 
+impl Listener {
+    /// What the owner of a socket begins with of which no more is known than its number.
+    pub const UNNAMED: &str = "the socket ";
+}
+
 /// A network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Machine {

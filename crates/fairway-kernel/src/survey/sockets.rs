@@ -33,7 +33,7 @@ fn listener(line: &str, protocol: u8, state: &str) -> Option<Listener> {
         port: u16::from_str_radix(port, 16).ok()?,
         both_families: address == IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         held: false,
-        owner: format!("the socket {}", fields.get(9).unwrap_or(&"")),
+        owner: format!("{}{}", Listener::UNNAMED, fields.get(9).unwrap_or(&"")),
         proxy: None,
     })
 }

@@ -22,7 +22,7 @@ const NEIGHBOUR_NAME: &str = "neighbour";
 const IMAGE: &str = "sleeper";
 const SOCKET: &str = "unix:///run/docker.sock";
 /// More take it hours.
-const COUNTS: [(u16, usize); 4] = [(0, 10), (1, 10), (100, 2), (1000, 1)];
+const COUNTS: [(u16, usize); 4] = [(0, 5), (1, 5), (100, 1), (1000, 1)];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Measures it where it is installed and may be run; else says why not.

@@ -189,6 +189,8 @@ fn says_what_would_help() {
             "{}",
             nobody.errors
         );
+        let served = told("explain host d1:80").output;
+        assert!(served.contains("delivered on d1 to ") && served.contains(" (process "), "{served}");
         let closed = told("explain host d1:81 --format json");
         assert!(closed.output.contains("\"Answered\": false"), "{}", closed.output);
     });
