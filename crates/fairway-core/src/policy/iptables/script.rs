@@ -6,6 +6,10 @@ use std::fmt::Write;
 use super::{Place, RuleChain, RuleTable, Saved, is_ours};
 use crate::plan::{Difference, Key, Object};
 
+/// How many lines are committed at once: what the program sends to the kernel for more would not fit into the send
+/// buffer of a socket (`net.core.wmem_max`), which only the machine's own root may exceed.
+const MOST_LINES: usize = 500;
+
 /// The script that makes the rules of one family follow a difference; none if there is nothing to do.
 ///
 /// It relies upon what the difference says is there. When somebody else has changed that meanwhile, `found` tells
@@ -21,9 +25,10 @@ pub fn script(ipv4: bool, difference: &Difference, found: Option<&Saved>) -> Opt
         part.delete(difference);
         part.add(difference);
         part.forget(difference);
-        if !part.lines.is_empty() {
+        let lines: Vec<&str> = part.lines.split_inclusive('\n').collect();
+        for some in lines.chunks(MOST_LINES) {
             // Writing to a text cannot fail.
-            let _ = write!(text, "*{}\n{}COMMIT\n", table.text(), part.lines);
+            let _ = write!(text, "*{}\n{}COMMIT\n", table.text(), some.concat());
         }
     }
     (!text.is_empty()).then_some(text)

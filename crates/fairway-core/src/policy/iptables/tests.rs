@@ -157,6 +157,18 @@ fn a_change_is_the_lines_of_its_own() {
 }
 
 #[test]
+fn many_lines_are_committed_some_at_a_time() {
+    let rules = (0..1200).map(|port| published_at(&format!("0.0.0.0:{}", 20_000 + port), "172.17.0.2:80"));
+    let ports = objects(true, &RulesetSwitches::default(), rules.collect());
+    let without = objects(true, &RulesetSwitches::default(), Vec::new());
+    let text = script(true, &difference(&without, &ports), None).unwrap();
+    let commits: Vec<usize> =
+        text.split_terminator("COMMIT\n").map(|part| part.lines().count() - 1).collect();
+    assert_eq!(commits, [500, 500, 200]);
+    assert_eq!(text.matches("*nat\n").count(), 3);
+}
+
+#[test]
 fn all_that_goes_goes_at_once_but_the_users_chain() {
     let before = objects(true, &WITH_PROXY, network(true, &app(&WITH_PROXY)));
     insta::assert_snapshot!(script(true, &difference(&before, &Fragment::new()), None).unwrap());
