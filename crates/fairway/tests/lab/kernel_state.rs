@@ -207,8 +207,9 @@ fn links(host: bool) -> BTreeSet<String> {
             "link {} {:?} mac {mac:?} mtu {} up {} port of {master:?} hairpin {:?} alias {:?} group {}",
             link.name, link.kind, link.mtu, link.up, link.hairpin, link.alias, link.group
         );
-        for setting in ["ipv4/conf/{}/route_localnet", "ipv6/conf/{}/disable_ipv6", "ipv6/conf/{}/accept_ra"]
-        {
+        // A pair's end on the host inherits at birth whether it hears routers; without addresses it means nothing.
+        let hears = (!host || link.kind.as_deref() != Some("veth")).then_some("ipv6/conf/{}/accept_ra");
+        for setting in ["ipv4/conf/{}/route_localnet", "ipv6/conf/{}/disable_ipv6"].into_iter().chain(hears) {
             let path = format!("net/{}", setting.replace("{}", &link.name));
             write!(line, " {setting} {:?}", sysctl::read(&path).ok()).unwrap();
         }
