@@ -98,7 +98,7 @@ fn check(lab: &Lab, flags: &[&str], bridge_netfilter: bool) {
     let other = stage.beside(lab, "other", ["10.10.50.98", "fd50::98"], &[]);
     let stranger = other.sandbox("stranger", &["bridge"], &[]);
     let beyond = beyond(&stage);
-    // The way of the notes: a sandbox that lives on the default bridge is put on the LAN as well.
+    // A sandbox that lives on the default bridge is put on the LAN as well.
     let living = stage.sandbox("living", &["bridge"], &[]);
     let neighbour = stage.sandbox("neighbour", &["bridge"], &["8080:80"]);
     create(&stage, "lan", &[]).unwrap();
