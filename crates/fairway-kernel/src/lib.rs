@@ -13,6 +13,7 @@ pub mod port_holder;
 pub mod probe;
 pub mod process;
 pub mod route;
+mod socket_table;
 pub mod survey;
 pub mod sysctl;
 pub mod system;

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use fairway_core::model::Protocol;
+
+use crate::socket_table::{Entry, entries};
 
 /// A process that has a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +34,12 @@ pub fn find(protocol: Protocol, address: SocketAddr) -> Option<PortHolder> {
         // Its table tells ports and no more (`/proc/net/sctp/eps`).
         Protocol::Sctp => return None,
     };
-    let sockets: Vec<u64> = tables
-        .iter()
-        .filter_map(|table| fs::read_to_string(format!("/proc/thread-self/net/{table}")).ok())
-        .flat_map(|text| in_the_way(&text, address))
-        .collect();
+    let sockets = tables.iter().flat_map(|table| entries(table));
+    let sockets: Vec<Entry> = sockets.filter(|socket| is_in_the_way(socket, address)).collect();
     if sockets.is_empty() {
         return None;
     }
-    let wanted: Vec<String> = sockets.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let wanted: Vec<String> = sockets.iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
     let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.into_iter().find(|pid| has_one_of(*pid, &wanted)).map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -56,33 +55,16 @@ fn has_one_of(pid: u32, wanted: &[String]) -> bool {
     })
 }
 
-/// The inodes of those sockets of a table (proc(5), `/proc/net/tcp`) whose own address meets `address`.
-fn in_the_way(table: &str, address: SocketAddr) -> Vec<u64> {
-    let sockets = table.lines().skip(1).filter_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (own, port) = fields.get(1)?.split_once(':')?;
-        let (own, port) = (read_address(own)?, u16::from_str_radix(port, 16).ok()?);
-        let everywhere = own.is_unspecified() || address.ip().is_unspecified();
-        // A socket of IPv6 on all addresses may take IPv4 as well.
-        let family = own.is_ipv4() == address.is_ipv4() || (own.is_ipv6() && own.is_unspecified());
-        let meets = port == address.port() && family && (own == address.ip() || everywhere);
-        meets.then(|| fields.get(9)?.parse().ok()).flatten()
-    });
-    // Those that no process has any more, such as in TIME_WAIT, have none.
-    sockets.filter(|inode| *inode != 0).collect()
-}
-
-/// An address as the tables have it: words of 32 bits in the machine's order, in hexadecimal digits.
-fn read_address(text: &str) -> Option<IpAddr> {
-    let word = |at: usize| u32::from_str_radix(text.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
-    if text.len() == 8 {
-        return Some(Ipv4Addr::from(word(0)?).into());
-    }
-    let mut octets = [0; 16];
-    for (number, four) in octets.chunks_mut(4).enumerate() {
-        four.copy_from_slice(&word(number * 8)?);
-    }
-    Some(Ipv6Addr::from(octets).to_canonical())
+/// Whether a socket stands in the way of binding `address`.
+fn is_in_the_way(socket: &Entry, address: SocketAddr) -> bool {
+    let everywhere = socket.address.is_unspecified() || address.ip().is_unspecified();
+    // A socket of IPv6 on all addresses may take IPv4 as well.
+    let family = socket.address.is_ipv4() == address.is_ipv4()
+        || (socket.address.is_ipv6() && socket.address.is_unspecified());
+    socket.inode != 0
+        && socket.port == address.port()
+        && family
+        && (socket.address == address.ip() || everywhere)
 }
 
 #[cfg(test)]
@@ -117,19 +99,5 @@ mod tests {
                 assert_eq!(pid_at(protocol, address), None, "{address}");
             }
         });
-    }
-
-    #[test]
-    fn addresses_are_read_as_the_kernel_writes_them() {
-        let four = format!("{:08X}", u32::from_ne_bytes([10, 1, 2, 3]));
-        assert_eq!(read_address(&four), Some("10.1.2.3".parse().unwrap()));
-        let address: Ipv6Addr = "fd00::12:3456".parse().unwrap();
-        let words = address.octets();
-        let six: String = words
-            .chunks(4)
-            .map(|four| format!("{:08X}", u32::from_ne_bytes([four[0], four[1], four[2], four[3]])))
-            .collect();
-        assert_eq!(read_address(&six), Some(address.into()));
-        assert_eq!(read_address("0A0B"), None);
     }
 }

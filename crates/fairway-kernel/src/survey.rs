@@ -44,7 +44,7 @@ pub fn survey(name: &str) -> Result<Survey, Error> {
     let machine = Machine {
         name: name.to_owned(),
         interfaces: interfaces.collect(),
-        routes: routing::routes()?,
+        routes: links.routes()?.into_iter().map(routing::route).collect(),
         rules: routing::rules()?,
         tables: tables()?,
         listeners: sockets::listeners(),

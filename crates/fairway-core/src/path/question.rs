@@ -8,6 +8,7 @@ use super::conversation::Asker;
 use super::machine::{Machine, RouteKind, Scene};
 use super::packet::Tuple;
 use super::route::{RouteQuestion, Routed};
+use crate::model::parse;
 use crate::model::{NetworkMode, SandboxId};
 use crate::names::{Answer, NameTable, QuestionKind};
 use crate::plan::{Object, Plan};
@@ -15,7 +16,6 @@ use crate::world::World;
 
 /// A source port that nobody else uses, so that walks read alike.
 const SOURCE_PORT: u16 = 40_000;
-const TCP: u8 = 6;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
@@ -100,15 +100,10 @@ fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
         },
     };
     let Some(port) = port else { return Ok((name, None)) };
-    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-    let protocol = match protocol {
-        "tcp" => TCP,
-        "udp" => 17,
-        "sctp" => 132,
-        _ => return Err(bad()),
-    };
-    let number = number.parse().ok().filter(|number| *number != 0).ok_or_else(bad)?;
-    Ok((name, Some((number, protocol))))
+    match parse::expose(port).as_deref() {
+        Ok([(port, protocol)]) => Ok((name, Some((*port, protocol.number())))),
+        _ => Err(bad()),
+    }
 }
 
 fn party(world: &World, text: &str) -> Option<Party> {

@@ -36,6 +36,23 @@ impl Carried {
     }
 }
 
+/// The interfaces that a packet is between: where it arrived, and where it will leave.
+#[derive(Debug, Clone, Copy, Default)]
+struct Between<'b> {
+    input: Option<&'b Interface>,
+    output: Option<&'b Interface>,
+}
+
+impl<'b> Between<'b> {
+    fn in_by(input: &'b Interface) -> Self {
+        Self { input: Some(input), output: None }
+    }
+
+    fn out_by(output: Option<&'b Interface>) -> Self {
+        Self { input: None, output }
+    }
+}
+
 /// Where a packet goes next.
 enum Next {
     /// To an interface of a machine, as a frame that arrives there.
@@ -103,20 +120,14 @@ impl<'a> Walker<'a> {
         self.machine(machine).name.clone()
     }
 
-    fn facts<'b>(
-        &'b self,
-        machine: usize,
-        carried: &Carried,
-        input: Option<&'b Interface>,
-        output: Option<&'b Interface>,
-    ) -> Facts<'b> {
+    fn facts<'b>(&'b self, machine: usize, carried: &Carried, between: Between<'b>) -> Facts<'b> {
         let flow = carried.flow.and_then(|(number, direction)| {
             self.flows.get(machine)?.get(number).map(|flow| (flow, direction))
         });
         Facts {
             machine: self.machine(machine),
-            input,
-            output,
+            input: between.input,
+            output: between.output,
             flow,
             untracked: carried.untracked,
             user: carried.user,
@@ -163,7 +174,7 @@ impl<'a> Walker<'a> {
         }
         self.steps.push(Step::Made { machine: self.name(machine), tuple });
         let output = self.machine(machine).interface(leaving_by(self.machine(machine), route));
-        if let Err(end) = self.hook(machine, Hook::Output, false, &mut carried, None, output) {
+        if let Err(end) = self.hook(machine, Hook::Output, false, &mut carried, Between::out_by(output)) {
             return Next::End(end);
         }
         let mut route = route;
@@ -206,7 +217,9 @@ impl<'a> Walker<'a> {
             );
             return Next::End(self.discarded(machine, reason));
         }
-        if let Err(end) = self.hook(machine, Hook::Postrouting, false, &mut carried, None, Some(output)) {
+        if let Err(end) =
+            self.hook(machine, Hook::Postrouting, false, &mut carried, Between::out_by(Some(output)))
+        {
             return Next::End(end);
         }
         let next = route.gateway.unwrap_or(carried.tuple().destination);
@@ -219,7 +232,7 @@ impl<'a> Walker<'a> {
         let arrived = carried.tuple();
         // ip_route_input_slow in net/ipv4/route.c: sources that make no sense are not even looked at by rules.
         if !hooked
-            && let Err(end) = self.hook(machine, Hook::Prerouting, false, &mut carried, Some(input), None)
+            && let Err(end) = self.hook(machine, Hook::Prerouting, false, &mut carried, Between::in_by(input))
         {
             return Next::End(end);
         }
@@ -257,7 +270,9 @@ impl<'a> Walker<'a> {
             return Next::End(self.discarded(machine, format!("its source {} is loopback", arrived.source)));
         }
         let output = place.interface(route.interface);
-        if let Err(end) = self.hook(machine, Hook::Forward, false, &mut carried, Some(input), output) {
+        if let Err(end) =
+            self.hook(machine, Hook::Forward, false, &mut carried, Between { input: Some(input), output })
+        {
             return Next::End(end);
         }
         self.send_on(machine, route, input, carried)
@@ -270,7 +285,8 @@ impl<'a> Walker<'a> {
             let destination = carried.tuple().destination;
             return Next::End(End::NoRoute { machine: self.name(machine), destination });
         };
-        let hook = self.hook(machine, Hook::Postrouting, false, &mut carried, Some(input), Some(output));
+        let between = Between { input: Some(input), output: Some(output) };
+        let hook = self.hook(machine, Hook::Postrouting, false, &mut carried, between);
         if let Err(end) = hook {
             return Next::End(end);
         }
@@ -279,7 +295,7 @@ impl<'a> Walker<'a> {
     }
 
     fn deliver(&mut self, machine: usize, input: &'a Interface, mut carried: Carried) -> End {
-        if let Err(end) = self.hook(machine, Hook::Input, false, &mut carried, Some(input), None) {
+        if let Err(end) = self.hook(machine, Hook::Input, false, &mut carried, Between::in_by(input)) {
             return end;
         }
         let tuple = carried.tuple();

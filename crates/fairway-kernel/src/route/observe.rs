@@ -153,6 +153,8 @@ pub struct RouteEntry {
     pub kind: u8,
     /// `RTPROT_*`: 2 is the kernel itself.
     pub protocol: u8,
+    /// The source of packets that have none yet (`RTA_PREFSRC`).
+    pub source: Option<IpAddr>,
 }
 
 /// A default route in the main table.
@@ -204,6 +206,7 @@ impl RouteEntry {
             table: attributes.find(libc::RTA_TABLE).and_then(|found| found.u32()).unwrap_or(header[4].into()),
             kind: header[7],
             protocol: header[5],
+            source: attributes.find(libc::RTA_PREFSRC).and_then(|found| found.address()),
         })
     }
 }

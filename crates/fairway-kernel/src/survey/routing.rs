@@ -1,66 +1,23 @@
 //! Routes and the rules of the routing policy.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use fairway_core::path::{Route, RouteKind, RouteRule};
 use ipnet::IpNet;
 
 use super::Error;
-use crate::netlink::{Attributes, Batch, Message, Protocol, Socket};
+use crate::netlink::{Batch, Message, Protocol, Socket};
+use crate::route::RouteEntry;
 
 const DUMP: u16 = libc::NLM_F_DUMP as u16;
-/// The lengths of `struct rtmsg` and `struct fib_rule_hdr`; they are laid out alike.
+/// The length of `struct fib_rule_hdr`.
 const HEADER: usize = 12;
 const RTM_GETRULE: u16 = 34;
-/// `RTM_F_CLONED`: made for one destination.
-const CLONED: u32 = 0x200;
 
-fn dump(kind: u16, family: u8, what: &str) -> Result<Vec<Message>, Error> {
-    let mut header = [0; HEADER];
-    header[0] = family;
-    let mut batch = Batch::new();
-    batch.message(kind, DUMP, format!("list the {what}")).raw(&header);
-    Ok(Socket::open(Protocol::Route)?.dump(&mut batch)?)
-}
-
-fn families() -> impl Iterator<Item = (bool, u8)> {
-    let has_ipv6 = std::path::Path::new("/proc/sys/net/ipv6").exists();
-    [(true, libc::AF_INET as u8), (false, libc::AF_INET6 as u8)]
-        .into_iter()
-        .filter(move |(ipv4, _)| *ipv4 || has_ipv6)
-}
-
-fn any(ipv4: bool) -> IpAddr {
-    if ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
-}
-
-/// All routes, in all tables.
-pub(super) fn routes() -> Result<Vec<Route>, Error> {
-    let mut routes = Vec::new();
-    for (ipv4, family) in families() {
-        let replies = dump(libc::RTM_GETROUTE, family, "routes")?;
-        routes.extend(replies.iter().filter_map(|reply| route(reply, ipv4)));
-    }
-    Ok(routes)
-}
-
-fn route(message: &Message, ipv4: bool) -> Option<Route> {
-    let header: &[u8; HEADER] = message.payload.first_chunk()?;
-    let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
-    if flags & CLONED != 0 {
-        return None;
-    }
-    let attributes = message.attributes(HEADER);
-    let address = |kind: u16| attributes.find(kind).and_then(|found| found.address());
-    let value = |kind: u16| attributes.find(kind).and_then(|found| found.u32());
-    // Of several next hops the first stands for all: struct rtnexthop is length, flags, hops, index, attributes.
-    let hop = attributes.find(libc::RTA_MULTIPATH).map_or(&[][..], |found| found.value);
-    let inner = Attributes::new(hop.get(8..).unwrap_or_default());
-    let hop_interface = hop.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
-    Some(Route {
-        table: value(libc::RTA_TABLE).unwrap_or(header[4].into()),
-        destination: IpNet::new(address(libc::RTA_DST).unwrap_or(any(ipv4)), header[1]).ok()?,
-        kind: match header[7] {
+/// A route as the walker has it.
+pub(super) fn route(entry: RouteEntry) -> Route {
+    Route {
+        table: entry.table,
+        destination: entry.destination,
+        kind: match entry.kind {
             libc::RTN_LOCAL | libc::RTN_ANYCAST => RouteKind::Local,
             libc::RTN_BROADCAST => RouteKind::Broadcast,
             libc::RTN_MULTICAST => RouteKind::Multicast,
@@ -70,12 +27,11 @@ fn route(message: &Message, ipv4: bool) -> Option<Route> {
             libc::RTN_THROW => RouteKind::Throw,
             _ => RouteKind::Unicast,
         },
-        gateway: address(libc::RTA_GATEWAY)
-            .or_else(|| inner.find(libc::RTA_GATEWAY).and_then(|found| found.address())),
-        interface: value(libc::RTA_OIF).or(hop_interface).unwrap_or_default(),
-        metric: value(libc::RTA_PRIORITY).unwrap_or_default(),
-        source: address(libc::RTA_PREFSRC),
-    })
+        gateway: entry.gateway,
+        interface: entry.interface,
+        metric: entry.metric,
+        source: entry.source,
+    }
 }
 
 /// Attributes of a rule (`FRA_*`, linux/fib_rules.h).
@@ -100,17 +56,23 @@ const INVERT: u32 = 2;
 
 /// All rules, in their order.
 pub(super) fn rules() -> Result<Vec<RouteRule>, Error> {
-    let mut rules = Vec::new();
-    for (ipv4, family) in families() {
-        let replies = dump(RTM_GETRULE, family, "routing rules")?;
-        rules.extend(replies.iter().filter_map(|reply| rule(reply, ipv4)));
-    }
+    // Asked for no family, the kernel tells of all.
+    let mut batch = Batch::new();
+    batch.message(RTM_GETRULE, DUMP, "list the routing rules").raw(&[0; HEADER]);
+    let replies = Socket::open(Protocol::Route)?.dump(&mut batch)?;
+    let mut rules: Vec<RouteRule> = replies.iter().filter_map(rule).collect();
     rules.sort_by_key(|rule| rule.priority);
     Ok(rules)
 }
 
-fn rule(message: &Message, ipv4: bool) -> Option<RouteRule> {
+/// Reads `RTM_NEWRULE`; none for multicast routing, which has rules of its own.
+fn rule(message: &Message) -> Option<RouteRule> {
     let header: &[u8; HEADER] = message.payload.first_chunk()?;
+    let ipv4 = match i32::from(header[0]) {
+        libc::AF_INET => true,
+        libc::AF_INET6 => false,
+        _ => return None,
+    };
     let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
     let attributes = message.attributes(HEADER);
     let value = |kind: u16| attributes.find(kind).and_then(|found| found.u32());

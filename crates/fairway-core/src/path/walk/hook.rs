@@ -1,9 +1,8 @@
 //! One hook: its chains in the order of their priorities, with conntrack and translation where the kernel has them.
 
-use super::{Carried, Walker};
+use super::{Between, Carried, Walker};
 use crate::path::evaluate::{Effect, End as ChainEnd, Evaluation, Met};
 use crate::path::flow::Flow;
-use crate::path::machine::Interface;
 use crate::path::packet::Tuple;
 use crate::path::step::{End, Step};
 use crate::ruleset::{Chain, ChainKind, CtDirection, Family, Hook, NatKind, Table, priority};
@@ -16,6 +15,19 @@ enum Work<'a> {
     Rules(&'a Table, &'a Chain),
 }
 
+/// A hook that a packet meets on a machine.
+#[derive(Debug, Clone, Copy)]
+struct At<'b> {
+    machine: usize,
+    hook: Hook,
+    /// Whether it is a hook of the bridge.
+    bridged: bool,
+    between: Between<'b>,
+}
+
+/// A base chain with its priority and its table.
+type Hooked<'a> = (i32, &'a Table, &'a Chain);
+
 impl<'a> Walker<'a> {
     /// All of a hook. Ends the walk when the packet is dropped.
     pub(super) fn hook(
@@ -24,28 +36,20 @@ impl<'a> Walker<'a> {
         hook: Hook,
         bridged: bool,
         carried: &mut Carried,
-        input: Option<&Interface>,
-        output: Option<&Interface>,
+        between: Between<'_>,
     ) -> Result<(), End> {
         if let Some(reason) = self.machine(machine).unread.clone().filter(|_| !bridged) {
             return Err(End::Unknown { machine: self.name(machine), reason });
         }
-        for (priority, work) in self.works(machine, hook, bridged, carried) {
+        let at = At { machine, hook, bridged, between };
+        for (priority, work) in self.works(at, carried) {
             match work {
                 Work::Track => self.track(machine, carried),
-                Work::TranslateDestination => {
-                    self.translate(machine, hook, NatKind::Destination, carried, input, output)?;
-                }
-                Work::TranslateSource => {
-                    self.translate(machine, hook, NatKind::Source, carried, input, output)?;
-                }
+                Work::TranslateDestination => self.translate(at, NatKind::Destination, carried)?,
+                Work::TranslateSource => self.translate(at, NatKind::Source, carried)?,
                 Work::Rules(table, chain) => {
-                    let facts = self.facts(machine, carried, input, output);
-                    let mut evaluation = Evaluation::new(facts, table);
-                    let end = evaluation.run(chain, &mut carried.packet);
-                    let met = evaluation.met;
-                    self.heed(machine, &met, carried);
-                    self.judge(machine, hook, bridged, priority, met, end)?;
+                    let effects = self.walk_chain(at, (priority, table, chain), carried)?;
+                    self.heed(machine, &effects, carried);
                 }
             }
         }
@@ -56,37 +60,62 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// The chains of a hook and the kernel's own work there, in order.
-    fn works(&self, machine: usize, hook: Hook, bridged: bool, carried: &Carried) -> Vec<(i32, Work<'a>)> {
-        let family = carried.packet.family();
-        let sees = |table: &Table| match bridged {
+    /// The base chains of a hook, those for translation or the others.
+    fn chains(&self, at: At<'_>, family: Family, translate: bool) -> impl Iterator<Item = Hooked<'a>> {
+        let sees = move |table: &&Table| match at.bridged {
             true => table.family == Family::Bridge,
             false => table.family == family || table.family == Family::Inet,
         };
-        let mut works = Vec::new();
-        for table in self.machine(machine).tables.iter().filter(|table| sees(table) && !table.flags.dormant) {
-            for chain in &table.chains {
-                let base =
-                    chain.base.as_ref().filter(|base| base.hook == hook && base.kind != ChainKind::Nat);
-                if let Some(base) = base {
-                    works.push((base.priority, Work::Rules(table, chain)));
-                }
+        let tables = self.machine(at.machine).tables.iter().filter(sees).filter(|table| !table.flags.dormant);
+        let chains = tables.flat_map(|table| table.chains.iter().map(move |chain| (table, chain)));
+        chains.filter_map(move |(table, chain)| {
+            let base = chain.base.as_ref()?;
+            let is_meant = base.hook == at.hook && (base.kind == ChainKind::Nat) == translate;
+            is_meant.then_some((base.priority, table, chain))
+        })
+    }
+
+    /// The chains of a hook and the kernel's own work there, in order.
+    fn works(&self, at: At<'_>, carried: &Carried) -> Vec<(i32, Work<'a>)> {
+        let rules = self.chains(at, carried.packet.family(), false);
+        let mut works: Vec<_> =
+            rules.map(|(priority, table, chain)| (priority, Work::Rules(table, chain))).collect();
+        match at.hook {
+            _ if at.bridged => {}
+            Hook::Prerouting | Hook::Output => {
+                works.push((priority::CONNTRACK, Work::Track));
+                works.push((priority::DESTINATION_NAT, Work::TranslateDestination));
             }
-        }
-        if !bridged {
-            match hook {
-                Hook::Prerouting | Hook::Output => {
-                    works.push((priority::CONNTRACK, Work::Track));
-                    works.push((priority::DESTINATION_NAT, Work::TranslateDestination));
-                }
-                Hook::Input | Hook::Postrouting => {
-                    works.push((priority::SOURCE_NAT, Work::TranslateSource));
-                }
-                _ => {}
-            }
+            Hook::Input | Hook::Postrouting => works.push((priority::SOURCE_NAT, Work::TranslateSource)),
+            _ => {}
         }
         works.sort_by_key(|(priority, _)| *priority);
         works
+    }
+
+    /// Walks one base chain, says what was met, and returns what its rules did beside deciding.
+    fn walk_chain(
+        &mut self,
+        at: At<'_>,
+        (priority, table, chain): Hooked<'a>,
+        carried: &mut Carried,
+    ) -> Result<Vec<Effect>, End> {
+        let At { machine, hook, bridged, between } = at;
+        let mut evaluation = Evaluation::new(self.facts(machine, carried, between), table);
+        let end = evaluation.run(chain, &mut carried.packet);
+        let met = evaluation.met;
+        let name = self.name(machine);
+        let by = met.last().map(in_words).unwrap_or_default();
+        let effects = met.iter().flat_map(|met| met.effects.clone()).collect();
+        if !met.is_empty() {
+            self.steps.push(Step::Chain { machine: name.clone(), hook, bridged, priority, met });
+        }
+        match end {
+            ChainEnd::Accepted => Ok(effects),
+            ChainEnd::Dropped => Err(End::Dropped { machine: name, by }),
+            ChainEnd::Refused(how) => Err(End::Rejected { machine: name, by, how }),
+            ChainEnd::Unknown(reason) => Err(End::Unknown { machine: name, reason }),
+        }
     }
 
     fn flow(&mut self, machine: usize, carried: &Carried) -> Option<&mut Flow> {
@@ -120,15 +149,8 @@ impl<'a> Walker<'a> {
     }
 
     /// The nat chains, for the first packet of a flow; and what was decided, for all of them.
-    fn translate(
-        &mut self,
-        machine: usize,
-        hook: Hook,
-        kind: NatKind,
-        carried: &mut Carried,
-        input: Option<&Interface>,
-        output: Option<&Interface>,
-    ) -> Result<(), End> {
+    fn translate(&mut self, at: At<'_>, kind: NatKind, carried: &mut Carried) -> Result<(), End> {
+        let machine = at.machine;
         let Some((_, direction)) = carried.flow else { return Ok(()) };
         let open = self.flow(machine, carried).is_some_and(|flow| {
             let decided =
@@ -136,7 +158,7 @@ impl<'a> Walker<'a> {
             !flow.confirmed && !decided
         });
         if open {
-            self.decide(machine, hook, kind, carried, input, output)?;
+            self.decide(at, kind, carried)?;
         }
         let before = carried.tuple();
         if let Some(flow) = self.flow(machine, carried) {
@@ -158,35 +180,15 @@ impl<'a> Walker<'a> {
     }
 
     /// The first nat chain that translates decides; when none does, nothing is translated.
-    fn decide(
-        &mut self,
-        machine: usize,
-        hook: Hook,
-        kind: NatKind,
-        carried: &mut Carried,
-        input: Option<&Interface>,
-        output: Option<&Interface>,
-    ) -> Result<(), End> {
-        let family = carried.packet.family();
-        let tables = self.machine(machine).tables.iter();
-        let tables = tables.filter(|table| table.family == family || table.family == Family::Inet);
-        let mut chains: Vec<_> = tables
-            .flat_map(|table| table.chains.iter().map(move |chain| (table, chain)))
-            .filter_map(|(table, chain)| {
-                let base = chain.base.as_ref()?;
-                (base.hook == hook && base.kind == ChainKind::Nat).then_some((base.priority, table, chain))
-            })
-            .collect();
+    fn decide(&mut self, at: At<'_>, kind: NatKind, carried: &mut Carried) -> Result<(), End> {
+        let machine = at.machine;
+        let mut chains: Vec<_> = self.chains(at, carried.packet.family(), true).collect();
         chains.sort_by_key(|(priority, ..)| *priority);
-        for (priority, table, chain) in chains {
-            let facts = self.facts(machine, carried, input, output);
-            let mut evaluation = Evaluation::new(facts, table);
-            let end = evaluation.run(chain, &mut carried.packet);
-            let met = evaluation.met;
-            let effect = met.iter().flat_map(|met| &met.effects).find(|effect| translates(effect)).cloned();
-            self.judge(machine, hook, false, priority, met, end)?;
+        for hooked in chains {
+            let effects = self.walk_chain(at, hooked, carried)?;
+            let effect = effects.into_iter().find(translates);
             let Some(effect) = effect else { continue };
-            let own = self.own_address(machine, carried, input, output);
+            let own = self.own_address(machine, carried, at.between);
             if let Some(flow) = self.flow(machine, carried) {
                 match effect {
                     Effect::Translate { kind: NatKind::Destination, address, port } => {
@@ -216,12 +218,11 @@ impl<'a> Walker<'a> {
         &self,
         machine: usize,
         carried: &Carried,
-        input: Option<&Interface>,
-        output: Option<&Interface>,
+        between: Between<'_>,
     ) -> Option<std::net::IpAddr> {
         let tuple = carried.tuple();
         let place = self.machine(machine);
-        let interface = output.or(input)?;
+        let interface = between.output.or(between.input)?;
         let question = crate::path::route::RouteQuestion {
             destination: tuple.destination,
             source: None,
@@ -238,8 +239,8 @@ impl<'a> Walker<'a> {
     }
 
     /// What rules say that bears on what comes after them.
-    fn heed(&mut self, machine: usize, met: &[Met], carried: &mut Carried) {
-        for effect in met.iter().flat_map(|met| &met.effects) {
+    fn heed(&mut self, machine: usize, effects: &[Effect], carried: &mut Carried) {
+        for effect in effects {
             match effect {
                 Effect::Untrack => carried.untracked = true,
                 Effect::FlowMark(mark) => {
@@ -249,28 +250,6 @@ impl<'a> Walker<'a> {
                 }
                 _ => {}
             }
-        }
-    }
-
-    fn judge(
-        &mut self,
-        machine: usize,
-        hook: Hook,
-        bridged: bool,
-        priority: i32,
-        met: Vec<Met>,
-        end: ChainEnd,
-    ) -> Result<(), End> {
-        let name = self.name(machine);
-        let by = met.last().map(in_words).unwrap_or_default();
-        if !met.is_empty() {
-            self.steps.push(Step::Chain { machine: name.clone(), hook, bridged, priority, met });
-        }
-        match end {
-            ChainEnd::Accepted => Ok(()),
-            ChainEnd::Dropped => Err(End::Dropped { machine: name, by }),
-            ChainEnd::Refused(how) => Err(End::Rejected { machine: name, by, how }),
-            ChainEnd::Unknown(reason) => Err(End::Unknown { machine: name, reason }),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Carried, Next, Walker};
+use super::{Between, Carried, Next, Walker};
 use crate::model::MacAddress;
 use crate::path::machine::Interface;
 use crate::path::step::{End, Step};
@@ -153,19 +153,20 @@ impl<'a> Walker<'a> {
         mut carried: Carried,
     ) -> Next {
         let seen = self.machine(machine).sees_bridged(carried.packet.family());
-        if let Err(end) = self.hook(machine, Hook::Prerouting, true, &mut carried, Some(port), None) {
+        if let Err(end) = self.hook(machine, Hook::Prerouting, true, &mut carried, Between::in_by(port)) {
             return Next::End(end);
         }
         let name = self.name(machine);
         if carried.packet.frame_destination() == Some(bridge.mac) {
             self.steps.push(Step::Bridged { machine: name, bridge: bridge.name.clone(), to: None });
-            if let Err(end) = self.hook(machine, Hook::Input, true, &mut carried, Some(port), None) {
+            if let Err(end) = self.hook(machine, Hook::Input, true, &mut carried, Between::in_by(port)) {
                 return Next::End(end);
             }
             return self.take(machine, bridge, carried, false);
         }
         if seen
-            && let Err(end) = self.hook(machine, Hook::Prerouting, false, &mut carried, Some(bridge), None)
+            && let Err(end) =
+                self.hook(machine, Hook::Prerouting, false, &mut carried, Between::in_by(bridge))
         {
             return Next::End(end);
         }
@@ -206,11 +207,19 @@ impl<'a> Walker<'a> {
         };
         let seen = from.is_some() && self.machine(machine).sees_bridged(carried.packet.family());
         for hook in hooks {
-            if let Err(end) = self.hook(machine, *hook, true, &mut carried, from, Some(to)) {
+            if let Err(end) =
+                self.hook(machine, *hook, true, &mut carried, Between { input: from, output: Some(to) })
+            {
                 return Next::End(end);
             }
             if seen
-                && let Err(end) = self.hook(machine, *hook, false, &mut carried, Some(bridge), Some(bridge))
+                && let Err(end) = self.hook(
+                    machine,
+                    *hook,
+                    false,
+                    &mut carried,
+                    Between { input: Some(bridge), output: Some(bridge) },
+                )
             {
                 return Next::End(end);
             }

@@ -1,0 +1,66 @@
+//! The kernel's tables of sockets (proc(5), `/proc/net/tcp` and its like).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A socket of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its own address.
+    pub address: IpAddr,
+    /// Its own port.
+    pub port: u16,
+    /// Its state, as a number of `include/net/tcp_states.h`.
+    pub state: u8,
+    /// Its inode; 0 for those that no process has any more, such as in TIME_WAIT.
+    pub inode: u64,
+}
+
+/// The sockets of a table (`tcp`, `udp6`) in the network namespace of the calling thread. None where there is no such
+/// table.
+pub(crate) fn entries(table: &str) -> Vec<Entry> {
+    let text = std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();
+    text.lines().skip(1).filter_map(entry).collect()
+}
+
+fn entry(line: &str) -> Option<Entry> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (address, port) = fields.get(1)?.split_once(':')?;
+    Some(Entry {
+        address: read_address(address)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
+        inode: fields.get(9)?.parse().ok()?,
+    })
+}
+
+/// An address as the tables have it: words of 32 bits in the machine's order, in hexadecimal digits.
+fn read_address(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| u32::from_str_radix(text.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
+    if text.len() == 8 {
+        return Some(Ipv4Addr::from(word(0)?).into());
+    }
+    let mut octets = [0; 16];
+    for (number, four) in octets.chunks_mut(4).enumerate() {
+        four.copy_from_slice(&word(number * 8)?);
+    }
+    Some(Ipv6Addr::from(octets).to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_writes_them() {
+        let four = format!("{:08X}", u32::from_ne_bytes([10, 1, 2, 3]));
+        assert_eq!(read_address(&four), Some("10.1.2.3".parse().unwrap()));
+        let address: Ipv6Addr = "fd00::12:3456".parse().unwrap();
+        let words = address.octets();
+        let six: String = words
+            .chunks(4)
+            .map(|four| format!("{:08X}", u32::from_ne_bytes([four[0], four[1], four[2], four[3]])))
+            .collect();
+        assert_eq!(read_address(&six), Some(address.into()));
+        assert_eq!(read_address("0A0B"), None);
+    }
+}
