@@ -67,6 +67,16 @@ pub(crate) fn sockets(difference: &Difference) -> impl Iterator<Item = (Protocol
     })
 }
 
+/// The ports that a command does without, if it is one that may choose ports.
+fn avoided(command: &mut Command) -> Option<&mut Vec<u16>> {
+    match command {
+        Command::StartSandbox { avoid, .. }
+        | Command::Attach { avoid, .. }
+        | Command::Publish { avoid, .. } => Some(avoid),
+        _ => None,
+    }
+}
+
 impl Engine {
     /// Carries out a command: the World is asked, the change is made durable, and the kernel is
     /// made to follow. Blocks until all of it is in force.
@@ -99,7 +109,7 @@ impl Engine {
         };
         let mut leases = Leases::default();
         loop {
-            match self.execute_with(command.clone(), leases.had()) {
+            match self.execute_with(&command, leases.had()) {
                 Err(failure) if self.lease_after(&failure, &mut leases)? => {}
                 outcome => return outcome,
             }
@@ -108,34 +118,14 @@ impl Engine {
 
     /// Carries out a command with the leases that it is known to need. Nobody is kept waiting while those are asked
     /// for.
-    fn execute_with(&self, command: Command, leases: &[(NetworkId, Lease)]) -> Result<Change, EngineError> {
+    fn execute_with(&self, command: &Command, leases: &[(NetworkId, Lease)]) -> Result<Change, EngineError> {
         let _calm = self.calm.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match command {
-            Command::StartSandbox { sandbox, process, namespace, avoid } => {
-                self.with_free_ports(avoid, leases, |avoid| Command::StartSandbox {
-                    sandbox: sandbox.clone(),
-                    process,
-                    namespace: namespace.clone(),
-                    avoid,
-                })
-            }
-            Command::Attach { create, process, namespace, avoid } => {
-                self.with_free_ports(avoid, leases, |avoid| {
-                    let (create, namespace) = (create.clone(), namespace.clone());
-                    Command::Attach { create, process, namespace, avoid }
-                })
-            }
-            Command::Publish { sandbox, requests, avoid } => self.with_free_ports(avoid, leases, |avoid| {
-                let (sandbox, requests) = (sandbox.clone(), requests.clone());
-                Command::Publish { sandbox, requests, avoid }
-            }),
-            command @ Command::Connect { .. } => {
-                self.with_free_ports(Vec::new(), leases, |_| command.clone())
-            }
-            command => {
-                let decision = self.decide(command)?;
-                self.carry_out(decision)
-            }
+            Command::StartSandbox { .. }
+            | Command::Attach { .. }
+            | Command::Publish { .. }
+            | Command::Connect { .. } => self.with_free_ports(command, leases),
+            command => self.carry_out(self.decide(command.clone())?),
         }
     }
 
@@ -143,24 +133,27 @@ impl Engine {
     /// have them, and other addresses for as long as somebody on a LAN has them.
     fn with_free_ports(
         &self,
-        mut avoid: Vec<u16>,
+        command: &Command,
         leases: &[(NetworkId, Lease)],
-        command: impl Fn(Vec<u16>) -> Command,
     ) -> Result<Change, EngineError> {
+        let mut taken = Vec::new();
         loop {
-            let decision = self.decide_with(command(avoid.clone()), leases)?;
+            let mut attempt = command.clone();
+            if let Some(avoid) = avoided(&mut attempt) {
+                avoid.extend(&taken);
+            }
+            let decision = self.decide_with(attempt, leases)?;
             let requests = self.publish_requests(decision.change.sandbox);
             match self.carry_out(decision) {
                 Err(EngineError::Bind(BindError { address, protocol, reason: BindReason::InUse }))
-                    if avoid.len() < PORT_ATTEMPTS && is_random(&requests, protocol, address.port()) =>
+                    if taken.len() < PORT_ATTEMPTS && is_random(&requests, protocol, address.port()) =>
                 {
-                    avoid.push(address.port());
+                    taken.push(address.port());
                 }
                 Err(EngineError::Bind(error)) => return Err(EngineError::Bind(error.named())),
                 Err(EngineError::Held { network, address, mac, asked: false }) => {
                     tracing::info!(network, %address, %mac, "somebody on the LAN has it; another one is taken");
-                    let decision = self.decide(Command::AddressHeld { network, address, mac })?;
-                    self.carry_out(decision)?;
+                    self.carry_out(self.decide(Command::AddressHeld { network, address, mac })?)?;
                 }
                 outcome => return outcome,
             }

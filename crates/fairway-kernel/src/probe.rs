@@ -92,8 +92,9 @@ pub(crate) fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Opti
         }
         let mut descriptors: Vec<_> =
             sockets.iter().map(|it| PollFd::from_borrowed_fd(it.as_fd(), PollFlags::IN)).collect();
-        let patience = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut descriptors, Some(&patience)) {
+        // None would be for ever, which what does not fit nearly is.
+        let patience = Timespec::try_from(left).ok();
+        match poll(&mut descriptors, patience.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => continue,
             Ok(_) => {}
             Err(errno) => return Err(errno.into()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fairway_lab::frame::{self, Ethernet};
 use fairway_lab::{Capture, FrameSender, Lab, Outcome, Place, Question, Server, serve_datagrams, serve_tcp};
 
-use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage, request};
+use crate::harness::{FAR, FAR6, HOST, HOST6, LAN, LAN6, Sandbox, Stage, request};
 use crate::ping::ping;
 
 /// How long is waited for what must not come.
@@ -176,14 +176,8 @@ fn loopback_is_the_hosts_own(lab: &Lab) {
 
 fn the_host_is_a_router_for_its_sandboxes_alone(lab: &Lab) {
     let mut stage = Stage::before_daemon(lab);
-    let far = lab.host("far").unwrap();
-    let there = lab.lan("there").unwrap();
-    there.join(&stage.host, &["10.20.0.99/24", "fd20::99/64"]).unwrap();
-    there.join(&far, &["10.20.0.2/24", "fd20::2/64"]).unwrap();
-    for (gateway, gateway6, place) in [("10.20.0.99", "fd20::99", &far), (HOST, HOST6, &stage.lan)] {
-        place.route("default", gateway).unwrap();
-        place.route("default", gateway6).unwrap();
-    }
+    let (far, _) = stage.far(lab);
+    stage.be_router_of_lan();
     stage.daemon.launch(&[]);
     stage.daemon.wait_until_ready();
     dual(&stage, "app");
@@ -192,7 +186,7 @@ fn the_host_is_a_router_for_its_sandboxes_alone(lab: &Lab) {
     for sysctl in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] {
         assert_eq!(stage.host.sysctl(sysctl).unwrap(), "1", "{sysctl}");
     }
-    let [lan, lan6, far4, far6] = [LAN, LAN6, "10.20.0.2", "fd20::2"].map(|it| it.parse().unwrap());
+    let [lan, lan6, far4, far6] = [LAN, LAN6, FAR, FAR6].map(|it| it.parse().unwrap());
     assert_ways(&[(&sandbox, lan), (&sandbox, lan6), (&sandbox, far4), (&sandbox, far6)], &ALL);
     let between: [(&Place, IpAddr); 4] = [(&far, lan), (&far, lan6), (&stage.lan, far4), (&stage.lan, far6)];
     assert_ways(&between, &NONE);
@@ -204,12 +198,8 @@ fn the_host_is_a_router_for_its_sandboxes_alone(lab: &Lab) {
 fn a_host_that_was_a_router_remains_one(lab: &Lab) {
     let mut stage = Stage::before_daemon(lab);
     stage.host.set_sysctl("net.ipv4.ip_forward", "1").unwrap();
-    let far = lab.host("far").unwrap();
-    let there = lab.lan("there").unwrap();
-    there.join(&stage.host, &["10.20.0.99/24"]).unwrap();
-    there.join(&far, &["10.20.0.2/24"]).unwrap();
-    far.route("default", "10.20.0.99").unwrap();
-    stage.lan.route("default", HOST).unwrap();
+    let (far, _) = stage.far(lab);
+    stage.be_router_of_lan();
     stage.daemon.launch(&[]);
     stage.daemon.wait_until_ready();
     let _servers = serve(&stage.lan);

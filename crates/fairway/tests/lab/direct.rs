@@ -9,7 +9,7 @@ use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_lab::{DatagramFlow, Lab, Outcome, Place, Transfer, serve_datagrams, serve_echo};
 use std::net::IpAddr;
 
-use crate::harness::{HOST, HOST6, Stage, request};
+use crate::harness::{FAR, FAR6, Stage, request};
 use crate::modes::By::{self, Published};
 use crate::modes::{ALL, IMPATIENT, addresses, assert_ways, at, dual, give_routes, serve};
 
@@ -21,12 +21,7 @@ on_each_backend! {
 
 fn published_ports_are_reached_straight_where_it_is_allowed(lab: &Lab) {
     let mut stage = Stage::before_daemon(lab);
-    let far = lab.host("far").unwrap();
-    let there = lab.lan("there").unwrap();
-    let trusted = there.join(&stage.host, &["10.20.0.99/24", "fd20::99/64"]).unwrap();
-    there.join(&far, &["10.20.0.2/24", "fd20::2/64"]).unwrap();
-    far.route("default", "10.20.0.99").unwrap();
-    far.route("default", "fd20::99").unwrap();
+    let (far, trusted) = stage.far(lab);
     give_routes(&stage);
     stage.daemon.launch(&[]);
     stage.daemon.wait_until_ready();
@@ -105,14 +100,8 @@ fn mark_port(port: u16, mark: u32) {
 
 fn a_host_may_remain_a_router_for_everybody(lab: &Lab) {
     let mut stage = Stage::before_daemon(lab);
-    let far = lab.host("far").unwrap();
-    let there = lab.lan("there").unwrap();
-    there.join(&stage.host, &["10.20.0.99/24", "fd20::99/64"]).unwrap();
-    there.join(&far, &["10.20.0.2/24", "fd20::2/64"]).unwrap();
-    for (gateway, gateway6, place) in [("10.20.0.99", "fd20::99", &far), (HOST, HOST6, &stage.lan)] {
-        place.route("default", gateway).unwrap();
-        place.route("default", gateway6).unwrap();
-    }
+    let (far, _) = stage.far(lab);
+    stage.be_router_of_lan();
     stage.daemon.launch(&[]);
     stage.daemon.wait_until_ready();
     stage.create_network("app", dual(1, &[])).unwrap();
@@ -120,7 +109,7 @@ fn a_host_may_remain_a_router_for_everybody(lab: &Lab) {
     let _servers = [serve(&far), serve(&sandbox)];
     let look = |stage: &Stage, what: &str, through: &[By]| {
         let lan: &Place = &stage.lan;
-        let far = ["10.20.0.2", "fd20::2"].map(|to| (lan, to.parse().unwrap(), through));
+        let far = [FAR, FAR6].map(|to| (lan, to.parse().unwrap(), through));
         // It is no way into our networks.
         let inside = addresses(&sandbox, "app").map(|to| (lan, to, [].as_slice()));
         assert_ways(&[far, inside].concat(), what);

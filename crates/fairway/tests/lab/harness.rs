@@ -26,6 +26,11 @@ pub const HOST6: &str = "fd50::99";
 /// The same by IPv6.
 pub const LAN6: &str = "fd50::1";
 
+/// A host on another LAN that the host is on.
+pub const FAR: &str = "10.20.0.2";
+/// The same by IPv6.
+pub const FAR6: &str = "fd20::2";
+
 /// The flags of a firewall backend: `nftables`, or iptables by its flavour, `nft` or `legacy`.
 ///
 /// # Panics
@@ -125,6 +130,22 @@ impl Stage {
         daemon.launch(flags);
         daemon.wait_until_ready();
         Stage { host, lan: self.lan.clone(), wire: self.wire.clone(), daemon }
+    }
+
+    /// A host on another LAN of the host, which it has for its router; and the host's interface there.
+    pub fn far(&self, lab: &Lab) -> (Host, String) {
+        let (far, there) = (lab.host("far").unwrap(), lab.lan("there").unwrap());
+        let interface = there.join(&self.host, &["10.20.0.99/24", "fd20::99/64"]).unwrap();
+        there.join(&far, &[&format!("{FAR}/24"), &format!("{FAR6}/64")]).unwrap();
+        far.route("default", "10.20.0.99").unwrap();
+        far.route("default", "fd20::99").unwrap();
+        (far, interface)
+    }
+
+    /// Has the neighbour take the host for its router.
+    pub fn be_router_of_lan(&self) {
+        self.lan.route("default", HOST).unwrap();
+        self.lan.route("default", HOST6).unwrap();
     }
 
     /// A client of the daemon.
