@@ -16,7 +16,6 @@ mod registers;
 mod tests;
 mod walk;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 pub use legacy::read_saved;
@@ -30,8 +29,6 @@ use crate::ruleset::{Family, Table};
 pub struct Foreign {
     /// What it holds.
     pub table: Table,
-    /// The handles of each chain's rules, in their order; of a legacy table their numbers, from 1.
-    pub handles: BTreeMap<String, Vec<u64>>,
     /// Whether it is one of the older kernel interface, which nf_tables does not show.
     pub legacy: bool,
     /// Whether only the socket that made it can change it.
@@ -139,12 +136,6 @@ impl Foreign {
         let there = || known.iter().find(|it| self.table.chains.iter().any(|c| c.name.starts_with(it.0)));
         let fallback = if self.is_iptables() { Owner::Iptables } else { Owner::Unknown };
         of(chain).or_else(|| there().map(|it| it.1)).unwrap_or(fallback)
-    }
-
-    /// The handle of a rule.
-    fn handle(&self, chain: &str, position: usize) -> u64 {
-        let handle = self.handles.get(chain).and_then(|handles| handles.get(position));
-        handle.copied().unwrap_or(position as u64 + 1)
     }
 }
 

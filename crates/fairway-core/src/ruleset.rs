@@ -96,8 +96,8 @@ impl Table {
         self.chains.iter().find(|chain| chain.name == name)
     }
 
-    /// The same table as it was before any packet: counters at zero, nothing that rules put into sets;
-    /// elements in the order of their keys, sets and chains in that of their names, which means nothing to
+    /// The same table as it was before any packet: counters at zero, nothing that rules put into sets; without
+    /// handles; elements in the order of their keys, sets and chains in that of their names, which means nothing to
     /// the kernel. Two tables that do the same compare equal after this.
     pub fn at_rest(mut self) -> Self {
         self.sets.sort_by(|one, other| one.name.cmp(&other.name));
@@ -114,11 +114,12 @@ impl Table {
             }
             set.elements.sort();
         }
-        for expression in
-            self.chains.iter_mut().flat_map(|chain| &mut chain.rules).flat_map(|r| &mut r.expressions)
-        {
-            if let Expression::Counter(count) = expression {
-                *count = Count::default();
+        for rule in self.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
+            rule.handle = None;
+            for expression in &mut rule.expressions {
+                if let Expression::Counter(count) = expression {
+                    *count = Count::default();
+                }
             }
         }
         self

@@ -1,6 +1,5 @@
 //! Tables of the older kernel interface, as `iptables-legacy-save` prints them.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -15,7 +14,6 @@ use crate::ruleset::{
 /// among it. What is not understood of a rule becomes something that may match.
 pub fn read_saved(family: Family, text: &str) -> Option<Foreign> {
     let mut table = Table::new(family, "filter");
-    let mut handles: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let lines = text.lines().skip_while(|line| *line != "*filter").skip(1);
     for line in lines.take_while(|line| *line != "COMMIT") {
         if let Some(chain) = line.strip_prefix(':') {
@@ -24,16 +22,14 @@ pub fn read_saved(family: Family, text: &str) -> Option<Foreign> {
             table.chains.push(Chain { base: base(name, policy), ..Chain::regular(name) });
         } else if let Some(words) = split(line).as_slice().strip_prefix(&["-A".to_owned()]) {
             let (name, words) = words.split_first()?;
-            let rule = rule(family, words);
             if let Some(chain) = table.chains.iter_mut().find(|chain| chain.name == *name) {
-                chain.rules.push(rule);
-                let numbers = handles.entry(name.clone()).or_default();
-                numbers.push(numbers.len() as u64 + 1);
+                let handle = Some(chain.rules.len() as u64 + 1);
+                chain.rules.push(Rule { handle, ..rule(family, words) });
             }
         }
     }
     let found = !table.chains.is_empty();
-    found.then_some(Foreign { table, handles, legacy: true, owned: false })
+    found.then_some(Foreign { table, legacy: true, owned: false })
 }
 
 fn base(name: &str, policy: &str) -> Option<Base> {

@@ -42,13 +42,7 @@ pub fn without_ours(foreign: &Foreign) -> Foreign {
     let mut foreign = foreign.clone();
     foreign.table.chains.retain(|chain| chain.name != CHAIN);
     for chain in &mut foreign.table.chains {
-        let kept: Vec<bool> = chain.rules.iter().map(|rule| !is_jump(rule)).collect();
-        let mut keep = kept.iter().copied();
-        chain.rules.retain(|_| keep.next().unwrap_or(true));
-        if let Some(handles) = foreign.handles.get_mut(&chain.name) {
-            let mut keep = kept.iter().copied();
-            handles.retain(|_| keep.next().unwrap_or(true));
-        }
+        chain.rules.retain(|rule| !is_jump(rule));
     }
     foreign
 }

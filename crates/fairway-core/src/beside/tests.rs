@@ -39,9 +39,12 @@ fn forward(policy: Policy, rules: Vec<RuleBuilder>, others: Vec<Chain>) -> Forei
     }
     let mut table = Table::new(Family::Inet, "mine");
     table.chains = [vec![chain], others].concat();
-    let numbers = |chain: &Chain| (chain.name.clone(), (10..).take(chain.rules.len()).collect());
-    let handles = table.chains.iter().map(numbers).collect();
-    Foreign { table, handles, legacy: false, owned: false }
+    for chain in &mut table.chains {
+        for (rule, handle) in chain.rules.iter_mut().zip(10..) {
+            rule.handle = Some(handle);
+        }
+    }
+    Foreign { table, legacy: false, owned: false }
 }
 
 const OUTWARD: &str = "what sandboxes send elsewhere (IPv4 and IPv6)";
@@ -190,8 +193,8 @@ fn what_was_placed_is_known_and_left_out() {
     let with = saved(Family::Ip, &with);
     assert!(lines(std::slice::from_ref(&with)).is_empty());
     let without = place::without_ours(&with);
-    assert_eq!(without.table, before.table);
-    assert_eq!(without.handles["FORWARD"], [2]);
+    assert_eq!(without.table.chains[0].rules[0].handle, Some(2));
+    assert_eq!(without.table.at_rest(), before.table.clone().at_rest());
     let removal = format!("*filter\n-D FORWARD {jump}-F fairway-beside\n-X fairway-beside\nCOMMIT\n");
     assert_eq!(place::legacy_script(&with, &[], &[]), removal);
 }

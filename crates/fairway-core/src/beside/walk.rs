@@ -60,11 +60,11 @@ impl Walk<'_> {
     /// Walks through a chain; `sure` if the packet gets there for sure.
     fn through(&mut self, chain: &Chain, sure: bool, depth: usize) -> Fate {
         let mut sure = sure;
-        for (position, rule) in chain.rules.iter().enumerate() {
+        for rule in &chain.rules {
             let (answer, ends) = self.try_rule(rule);
             let certain = sure && answer == Answer::Yes && ends.len() == 1;
             for end in ends {
-                match self.follow(chain, position, &end, certain, depth) {
+                match self.follow(chain, rule, &end, certain, depth) {
                     Some(fate) if certain => return fate,
                     // Those that left here do not meet what follows.
                     Some(_) if leaves(&end) => sure = false,
@@ -76,21 +76,14 @@ impl Walk<'_> {
     }
 
     /// Follows a verdict; none if the chain goes on after it.
-    fn follow(
-        &mut self,
-        chain: &Chain,
-        position: usize,
-        end: &End,
-        certain: bool,
-        depth: usize,
-    ) -> Option<Fate> {
+    fn follow(&mut self, chain: &Chain, rule: &Rule, end: &End, certain: bool, depth: usize) -> Option<Fate> {
         match end {
             End::Verdict(Verdict::Accept) | End::Anything => {
                 self.may_be_accepted |= !certain || *end == End::Anything;
                 Some(Fate::Ended)
             }
             End::Verdict(Verdict::Drop) | End::Refused => {
-                let cause = Cause::Rule(self.foreign.handle(&chain.name, position));
+                let cause = Cause::Rule(rule.handle.unwrap_or_default());
                 self.found.push((chain.name.clone(), cause, certain && !self.may_be_accepted));
                 Some(Fate::Ended)
             }

@@ -72,6 +72,8 @@ pub struct Met {
     pub rule: Option<String>,
     /// What the rule is for, as whoever made it wrote.
     pub comment: Option<String>,
+    /// What the kernel tells the rule by; none for the policy, and for what is not in the kernel.
+    pub handle: Option<u64>,
     /// Which rule of the chain, from 0 on; none for the policy.
     pub place: Option<usize>,
     /// The element of a set or map that was found.
@@ -202,6 +204,7 @@ impl<'a> Evaluation<'a> {
             chain: chain.name.clone(),
             rule: rule.map(|(_, rule)| self.table.rule_text(&uncounted(rule))),
             comment: rule.and_then(|(_, rule)| rule.comment.clone()),
+            handle: rule.and_then(|(_, rule)| rule.handle),
             place: rule.map(|(place, _)| place),
             element,
             effects,
@@ -346,7 +349,7 @@ impl<'a> Evaluation<'a> {
 /// A rule without its counters: what passed before is not what it does.
 fn uncounted(rule: &Rule) -> Rule {
     let kept = rule.expressions.iter().filter(|expression| !matches!(expression, Expression::Counter(_)));
-    Rule { expressions: kept.cloned().collect(), comment: rule.comment.clone() }
+    Rule { expressions: kept.cloned().collect(), ..rule.clone() }
 }
 
 /// What becomes of the rule after an expression.

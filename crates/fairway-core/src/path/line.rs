@@ -20,11 +20,17 @@ pub struct Line {
     pub text: String,
     /// Whether a capture on that interface shows it so.
     pub captured: bool,
+    /// Of a rule: what the kernel tells it by, as `nft -a` prints it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<u64>,
+    /// Of a rule: its comment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 impl Line {
     fn new(machine: &str, place: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { machine: machine.to_owned(), place: place.into(), text: text.into(), captured: false }
+        Self { machine: machine.to_owned(), place: place.into(), text: text.into(), ..Self::default() }
     }
 
     fn capture(machine: &str, interface: &str, text: String) -> Self {
@@ -56,6 +62,9 @@ fn rule(met: &Met) -> String {
         Some(rule) => format!("{}: {rule}", met.chain),
         None => format!("{}: its policy", met.chain),
     };
+    if let Some(handle) = met.handle {
+        text.push_str(&format!("  # handle {handle}"));
+    }
     if let Some(element) = &met.element {
         text.push_str(&format!("  [{element}]"));
     }
@@ -96,7 +105,12 @@ impl Step {
             Self::Chain { machine, hook, bridged, priority, met } => {
                 let place = if *bridged { format!("bridge {hook}") } else { hook.to_string() };
                 let head = |met: &Met| format!("{} {} {priority}: {}", met.family, met.table, rule(met));
-                met.iter().map(|met| Line::new(machine, place.as_str(), head(met))).collect()
+                let line = |met: &Met| Line {
+                    handle: met.handle,
+                    comment: met.comment.clone(),
+                    ..Line::new(machine, place.as_str(), head(met))
+                };
+                met.iter().map(line).collect()
             }
         }
     }

@@ -147,6 +147,9 @@ pub struct Rule {
     pub expressions: Vec<Expression>,
     /// What it is for; 127 bytes at most, as `nft` has it.
     pub comment: Option<String>,
+    /// What the kernel tells it by among all of its table, as `nft -a` prints it; of a rule of iptables' older kind its
+    /// number in the chain, from 1. None of a rule that is not in the kernel.
+    pub handle: Option<u64>,
 }
 
 /// Where a packet goes next.

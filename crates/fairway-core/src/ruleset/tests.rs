@@ -270,6 +270,7 @@ fn at_rest_forgets_what_passed_and_nothing_else() {
     let mut busy = sample();
     busy.sets[0].elements[0].count = Some(Count { packets: 3, bytes: 180 });
     busy.chains[1].rules[0].expressions[3] = Expression::Counter(Count { packets: 3, bytes: 180 });
+    busy.chains[1].rules[0].handle = Some(7);
     let mut idle = sample();
     idle.sets[0].elements[0].count = Some(Count::default());
     assert_ne!(busy, idle);

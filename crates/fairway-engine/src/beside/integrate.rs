@@ -12,7 +12,7 @@ use crate::{ApplyError, Engine};
 /// What a table has of ours.
 struct Ours<'a> {
     /// Each jump: its chain, its place there, its handle.
-    jumps: Vec<(&'a str, usize, u64)>,
+    jumps: Vec<(&'a str, usize, Option<u64>)>,
     chain: Option<&'a Chain>,
 }
 
@@ -20,11 +20,8 @@ impl<'a> Ours<'a> {
     fn of(foreign: &'a Foreign) -> Self {
         let mut jumps = Vec::new();
         for chain in &foreign.table.chains {
-            let handles = foreign.handles.get(&chain.name).into_iter().flatten();
-            for ((at, rule), handle) in chain.rules.iter().enumerate().zip(handles) {
-                if is_jump(rule) {
-                    jumps.push((chain.name.as_str(), at, *handle));
-                }
+            for (at, rule) in chain.rules.iter().enumerate().filter(|(_, rule)| is_jump(rule)) {
+                jumps.push((chain.name.as_str(), at, rule.handle));
             }
         }
         Self { jumps, chain: foreign.table.chain(CHAIN) }
@@ -119,11 +116,13 @@ fn transaction(foreign: &Foreign, ours: &Ours<'_>, wanted: &[String], rules: &[R
     let table = &foreign.table;
     let mut transaction = Transaction::new();
     for (chain, _, handle) in &ours.jumps {
-        transaction.delete_rule(table, chain, *handle);
+        if let Some(handle) = handle {
+            transaction.delete_rule(table, chain, *handle);
+        }
     }
     if let Some(chain) = ours.chain {
-        for handle in foreign.handles.get(&chain.name).into_iter().flatten() {
-            transaction.delete_rule(table, &chain.name, *handle);
+        for handle in chain.rules.iter().filter_map(|rule| rule.handle) {
+            transaction.delete_rule(table, &chain.name, handle);
         }
         if wanted.is_empty() {
             transaction.delete_chain(table, &chain.name);

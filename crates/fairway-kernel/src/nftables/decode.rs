@@ -75,14 +75,14 @@ pub fn chain(family: Family, attributes: Attributes<'_>) -> Option<Chain> {
     Some(Chain { name, base: Some(base), rules: Vec::new() })
 }
 
-/// A rule with its chain and handle.
-pub fn rule(attributes: Attributes<'_>) -> Option<(String, u64, Rule)> {
+/// A rule with its chain.
+pub fn rule(attributes: Attributes<'_>) -> Option<(String, Rule)> {
     let chain = text(attributes, n::rule::CHAIN)?;
-    let handle = attributes.find(n::rule::HANDLE)?.be64()?;
+    let handle = attributes.find(n::rule::HANDLE)?.be64();
     let expressions =
         attributes.nested(n::rule::EXPRESSIONS).map(|entry| expression(entry.nested())).collect();
     let comment = attributes.find(n::rule::USERDATA).and_then(|data| userdata::read_comment(data.value));
-    Some((chain, handle, Rule { expressions, comment }))
+    Some((chain, Rule { expressions, comment, handle }))
 }
 
 /// A set without its elements.

@@ -1,7 +1,5 @@
 //! Reading the kernel's tables.
 
-use std::collections::BTreeMap;
-
 use fairway_core::beside::Foreign;
 use fairway_core::ruleset::{Chain, Element, Family, Rule, Set, Table, TableFlags};
 
@@ -12,9 +10,6 @@ use crate::netlink::{Attributes, Batch, Message, MessageBuilder, Protocol, Socke
 const DUMP: u16 = libc::NLM_F_DUMP as u16;
 /// How often a table is read again when the rules of the namespace change meanwhile.
 const ATTEMPTS: u32 = 16;
-
-/// The handles of each chain's rules, in their order.
-type Handles = BTreeMap<String, Vec<u64>>;
 
 /// A table that is there, without what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,14 +93,12 @@ impl Reader {
             }
             for _ in 0..ATTEMPTS {
                 let before = self.generation()?;
-                match self.read_with_handles(listed.family, &listed.name) {
+                match self.read_table(listed.family, &listed.name) {
                     Err(error) if error.is_absent() => {}
                     Err(error) => return Err(error),
                     Ok(read) if self.generation()? == before => {
                         let owned = listed.owner.is_some();
-                        let foreign =
-                            read.map(|(table, handles)| Foreign { table, handles, legacy: false, owned });
-                        found.extend(foreign);
+                        found.extend(read.map(|table| Foreign { table, legacy: false, owned }));
                         break;
                     }
                     Ok(_) => {}
@@ -116,18 +109,12 @@ impl Reader {
     }
 
     fn read_table(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
-        Ok(self.read_with_handles(family, name)?.map(|(table, _)| table))
-    }
-
-    fn read_with_handles(&self, family: Family, name: &str) -> Result<Option<(Table, Handles)>, Error> {
         let Some(listed) = self.listed(family, name)? else { return Ok(None) };
         let mut table = Table { flags: listed.flags, ..Table::new(family, name) };
-        let mut handles = Handles::new();
         table.chains = self.chains(family, name)?;
-        for (chain, handle, rule) in self.all_rules(family, name, None)? {
+        for (chain, rule) in self.all_rules(family, name, None)? {
             if let Some(known) = table.chains.iter_mut().find(|known| known.name == chain) {
                 known.rules.push(rule);
-                handles.entry(chain).or_default().push(handle);
             }
         }
         let sets = self.dump(message::GET_SET, family.number(), "sets", |request| {
@@ -137,7 +124,7 @@ impl Reader {
         for set in &mut table.sets {
             set.elements = self.elements(family, name, set)?;
         }
-        Ok(Some((table, handles)))
+        Ok(Some(table))
     }
 
     /// A table without what it holds; none if there is no such table.
@@ -177,13 +164,13 @@ impl Reader {
         Ok(own.filter_map(|chain| decode::chain(family, chain)).collect())
     }
 
-    /// The rules of a chain with the handles by which they can be removed.
+    /// The rules of a chain.
     ///
     /// # Errors
     /// If there is no such chain, or if the exchange fails.
-    pub fn rules(&self, family: Family, table: &str, chain: &str) -> Result<Vec<(u64, Rule)>, Error> {
+    pub fn rules(&self, family: Family, table: &str, chain: &str) -> Result<Vec<Rule>, Error> {
         let rules = self.all_rules(family, table, Some(chain))?;
-        Ok(rules.into_iter().map(|(_, handle, rule)| (handle, rule)).collect())
+        Ok(rules.into_iter().map(|(_, rule)| rule).collect())
     }
 
     fn all_rules(
@@ -191,7 +178,7 @@ impl Reader {
         family: Family,
         table: &str,
         chain: Option<&str>,
-    ) -> Result<Vec<(String, u64, Rule)>, Error> {
+    ) -> Result<Vec<(String, Rule)>, Error> {
         let replies = self.dump(message::GET_RULE, family.number(), "rules", |request| {
             request.text(n::rule::TABLE, table);
             if let Some(chain) = chain {

@@ -161,9 +161,9 @@ fn says_what_would_help() {
         let dropped = told("explain d1 w1:80");
         assert_eq!(dropped.code, 1);
         assert!(
-            dropped
-                .output
-                .contains("No answer: dropped on host by inet fairway into-network: \"not published\".")
+            dropped.output.contains(
+                "No answer: dropped on host by inet fairway into-network: \"not published\" (handle "
+            )
         );
         assert!(
             dropped.output.ends_with(

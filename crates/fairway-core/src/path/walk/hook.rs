@@ -260,9 +260,10 @@ fn translates(effect: &Effect) -> bool {
 
 fn in_words(met: &Met) -> String {
     let Met { family, table, chain, .. } = met;
+    let handle = met.handle.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
     match (&met.comment, &met.rule) {
-        (Some(comment), _) => format!("{family} {table} {chain}: \"{comment}\""),
-        (None, Some(rule)) => format!("{family} {table} {chain}: {rule}"),
+        (Some(comment), _) => format!("{family} {table} {chain}: \"{comment}\"{handle}"),
+        (None, Some(rule)) => format!("{family} {table} {chain}: {rule}{handle}"),
         (None, None) => format!("the policy of {family} {table} {chain}"),
     }
 }

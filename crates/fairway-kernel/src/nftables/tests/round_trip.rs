@@ -157,7 +157,7 @@ proptest! {
         comment in prop::option::of("[ -~]{1,127}"),
         chain in "[a-z]{1,20}",
     ) {
-        let rule = Rule { expressions, comment };
+        let rule = Rule { expressions, comment, handle: Some(7) };
         let mut batch = Batch::new();
         {
             let mut message = batch.message(0, 0, "");
@@ -165,7 +165,7 @@ proptest! {
             message.be64(crate::nftables::numbers::rule::HANDLE, 7);
         }
         let decoded = decode::rule(Attributes::new(&batch.bytes()[HEADER_LENGTH..]));
-        prop_assert_eq!(decoded, Some((chain, 7, rule)));
+        prop_assert_eq!(decoded, Some((chain, rule)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fairway_core::model::PacketMark;
 use fairway_core::policy::{RulesetSwitches, ruleset};
-use fairway_core::ruleset::{Datatype, ElementData, Family, Load, Policy, Set, Table, resolver, rule};
+use fairway_core::ruleset::{Datatype, ElementData, Family, Load, Policy, Rule, Set, Table, resolver, rule};
 use rustix::io::Errno;
 
 use super::{firewall, guard, published};
@@ -285,10 +285,10 @@ fn one_rule_is_put_before_others_and_removed_by_its_handle() {
         transaction.insert_rule(&table, "forward", &mark);
         writer.commit(transaction).unwrap();
         let rules = writer.reader().rules(table.family, &table.name, "forward").unwrap();
-        let (handle, first) = &rules[0];
-        assert_eq!(*first, mark);
+        let handle = rules[0].handle;
+        assert_eq!(rules[0], Rule { handle, ..mark });
         let mut transaction = Transaction::new();
-        transaction.delete_rule(&table, "forward", *handle);
+        transaction.delete_rule(&table, "forward", handle.unwrap());
         writer.commit(transaction).unwrap();
         pretty_eq(&read(&writer, &table), &expected(table));
     });
