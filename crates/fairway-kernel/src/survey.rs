@@ -52,6 +52,7 @@ pub fn survey(name: &str) -> Result<Survey, Error> {
             is_on("net/bridge/bridge-nf-call-iptables"),
             is_on("net/bridge/bridge-nf-call-ip6tables"),
         ),
+        elsewhere: false,
         unread: legacy_tables(),
     };
     let pairs = all.iter().filter(|link| link.kind.as_deref() == Some("veth"));

@@ -58,18 +58,22 @@ pub struct Proxy {
 
 /// Walks a connection. Ports that the asker does not name are made up by the caller, in `tuple`.
 pub fn converse(scene: &Scene, asker: Asker, tuple: Tuple, proxy: Proxy) -> Conversation {
-    let mut walker = Walker::new(scene);
-    converse_with(&mut walker, scene, asker, tuple, None, proxy)
+    converse_by(&mut Walker::new(scene), asker, tuple, proxy)
 }
 
-fn converse_with(
+/// Walks a connection with a walker, which may know flows of before.
+pub fn converse_by(walker: &mut Walker<'_>, asker: Asker, tuple: Tuple, proxy: Proxy) -> Conversation {
+    converse_as(walker, asker, tuple, None, proxy)
+}
+
+fn converse_as(
     walker: &mut Walker<'_>,
-    scene: &Scene,
     asker: Asker,
     tuple: Tuple,
     user: Option<u32>,
     proxy: Proxy,
 ) -> Conversation {
+    let scene = walker.scene();
     let first = match asker {
         Asker::On(machine) => walker.made(machine, tuple, Place::First, user),
         Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, Place::First),
@@ -98,7 +102,7 @@ fn converse_with(
         };
         conversation.later = Some(again);
         if let Some(target) = target {
-            let second = converse_with(walker, scene, Asker::On(there), to(target, tuple), proxy.user, proxy);
+            let second = converse_as(walker, Asker::On(there), to(target, tuple), proxy.user, proxy);
             conversation.proxied = Some(Box::new(second));
         }
     }

@@ -3,9 +3,11 @@
 mod load;
 mod registers;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::flow::Flow;
+use super::holdings::Holdings;
 use super::machine::{Interface, Machine};
 use super::packet::Packet;
 use crate::ruleset::{
@@ -29,6 +31,15 @@ pub struct Facts<'a> {
     pub untracked: bool,
     /// The user whose socket made it, if one of this machine's did.
     pub user: Option<u32>,
+    /// What the sets of the scene hold, and which of its machines this is.
+    pub holdings: (&'a Holdings<'a>, usize),
+}
+
+impl<'a> Facts<'a> {
+    fn element(&self, table: &Table, set: &'a Set, key: &[u8]) -> Result<Option<Cow<'a, Element>>, String> {
+        let (holdings, place) = self.holdings;
+        holdings.element((place, self.machine), table, set, key)
+    }
 }
 
 /// What a rule does beside deciding.
@@ -325,8 +336,11 @@ impl<'a> Evaluation<'a> {
             return Step::Unknown(format!("the map {name} leads to objects"));
         }
         let key = registers.bytes(from, set.key_length());
-        let found = find(set, &key);
-        if let Some(element) = found {
+        let found = match self.facts.element(self.table, set, &key) {
+            Ok(found) => found,
+            Err(reason) => return Step::Unknown(reason),
+        };
+        if let Some(element) = &found {
             self.element = Some(format!("{name} {}", set.element_text(element)));
         }
         match (found, result) {
@@ -361,29 +375,4 @@ pub(super) enum Step {
 
 fn port_of(registers: &Registers, range: Option<RegisterRange>) -> Option<u16> {
     range.map(|range| u16::from_be_bytes(registers.bytes(range.first, 2).try_into().unwrap_or_default()))
-}
-
-/// The element that a key is, or is between the ends of; a concatenation is compared part by part.
-fn find<'a>(set: &'a Set, key: &[u8]) -> Option<&'a Element> {
-    let in_range = |element: &Element| match &element.last {
-        None => element.key == key,
-        Some(last) if set.is_concatenation() => {
-            let mut at = 0;
-            set.key.iter().all(|part| {
-                let length = part.length().next_multiple_of(4);
-                let range = at..at + length;
-                at += length;
-                match (element.key.get(range.clone()), key.get(range.clone()), last.get(range)) {
-                    (Some(first), Some(key), Some(last)) => first <= key && key <= last,
-                    _ => false,
-                }
-            })
-        }
-        Some(last) => element.key.as_slice() <= key && key <= last.as_slice(),
-    };
-    // One packet by itself is never too many.
-    let exceeds = |element: &Element| element.limit.is_some_and(|limit| limit.inverted);
-    let exact =
-        set.elements.iter().find(|element| !element.key.is_empty() && in_range(element) && !exceeds(element));
-    exact.or_else(|| set.elements.iter().find(|element| element.key.is_empty()))
 }

@@ -140,6 +140,8 @@ pub struct Machine {
     pub listeners: Vec<Listener>,
     /// Whether bridged packets meet the IP hooks, for IPv4 and IPv6 (`bridge-nf-call-iptables`, `-ip6tables`).
     pub bridge_netfilter: (bool, bool),
+    /// Whether what its sets of exact keys hold, and its sockets, is not here but asked for ([`super::Contents`]).
+    pub elsewhere: bool,
     /// Why rules that packets meet here are not among the tables, if there are any.
     pub unread: Option<String>,
 }
@@ -183,15 +185,25 @@ impl Machine {
 
     /// The socket that gets what is for `address` and `port`: the one bound to the address rather than to all.
     pub fn listener(&self, protocol: u8, address: IpAddr, port: u16) -> Option<&Listener> {
-        let takes = |listener: &&Listener| {
-            let all = listener.address.is_unspecified()
-                && (listener.both_families || listener.address.is_ipv4() == address.is_ipv4());
-            listener.protocol == protocol && listener.port == port && (all || listener.address == address)
-        };
-        self.listeners.iter().filter(takes).min_by_key(|listener| {
-            (listener.address.is_unspecified(), listener.address.is_ipv4() != address.is_ipv4())
-        })
+        listener_of(&self.listeners, protocol, address, port)
     }
+}
+
+/// The socket of these that gets what is for `address` and `port`.
+pub(super) fn listener_of(
+    listeners: &[Listener],
+    protocol: u8,
+    address: IpAddr,
+    port: u16,
+) -> Option<&Listener> {
+    let takes = |listener: &&Listener| {
+        let all = listener.address.is_unspecified()
+            && (listener.both_families || listener.address.is_ipv4() == address.is_ipv4());
+        listener.protocol == protocol && listener.port == port && (all || listener.address == address)
+    };
+    listeners.iter().filter(takes).min_by_key(|listener| {
+        (listener.address.is_unspecified(), listener.address.is_ipv4() != address.is_ipv4())
+    })
 }
 
 /// Several namespaces and the pairs between them. The first is the host.

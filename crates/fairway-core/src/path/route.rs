@@ -47,9 +47,10 @@ fn applies(rule: &RouteRule, question: &RouteQuestion<'_>) -> bool {
 impl Machine {
     /// The best route of a table: the longest prefix, then the lowest metric.
     fn best(&self, table: u32, destination: IpAddr) -> Option<&Route> {
+        // Of thousands of routes few lead there: only their interfaces are looked for.
         let leads = |route: &&Route| {
-            let up = self.interface(route.interface).is_none_or(|interface| interface.up);
-            route.table == table && up && route.destination.contains(&destination)
+            let up = || self.interface(route.interface).is_none_or(|interface| interface.up);
+            route.table == table && route.destination.contains(&destination) && up()
         };
         let routes = self.routes.iter().filter(leads);
         routes.min_by_key(|route| (u8::MAX - route.destination.prefix_len(), route.metric))

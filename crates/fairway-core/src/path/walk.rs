@@ -4,9 +4,11 @@ mod hook;
 mod link;
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::evaluate::Facts;
 use super::flow::Flow;
+use super::holdings::{Contents, Holdings};
 use super::machine::{Interface, Machine, Route, RouteKind, Scene};
 use super::packet::{Packet, Place, Tuple};
 use super::route::{RouteQuestion, Routed};
@@ -69,13 +71,33 @@ pub struct Walker<'a> {
     /// What programs made, by machine: what answers it is theirs.
     asked: Vec<(usize, Tuple)>,
     steps: Vec<Step>,
+    holdings: Rc<Holdings<'a>>,
 }
 
 impl<'a> Walker<'a> {
     /// A walker that knows no flow yet.
     pub fn new(scene: &'a Scene) -> Self {
+        Self::within(scene, Holdings::default().into())
+    }
+
+    /// A walker that asks for what machines hold elsewhere ([`Machine::elsewhere`]).
+    pub fn asking(scene: &'a Scene, contents: &'a dyn Contents) -> Self {
+        Self::within(scene, Holdings::with(contents).into())
+    }
+
+    /// Another one in the same scene that knows no flow yet, and where to find things.
+    pub fn afresh(&self) -> Self {
+        Self::within(self.scene, Rc::clone(&self.holdings))
+    }
+
+    fn within(scene: &'a Scene, holdings: Rc<Holdings<'a>>) -> Self {
         let flows = vec![Vec::new(); scene.machines.len()];
-        Self { scene, flows, asked: Vec::new(), steps: Vec::new() }
+        Self { scene, flows, asked: Vec::new(), steps: Vec::new(), holdings }
+    }
+
+    /// The scene that it walks in.
+    pub fn scene(&self) -> &'a Scene {
+        self.scene
     }
 
     /// The path of a packet that a program on `machine` makes; `user` is whose it is. An unspecified source is
@@ -131,6 +153,7 @@ impl<'a> Walker<'a> {
             flow,
             untracked: carried.untracked,
             user: carried.user,
+            holdings: (&self.holdings, machine),
         }
     }
 
@@ -317,12 +340,14 @@ impl<'a> Walker<'a> {
                 proxy: None,
             };
         }
-        match place.listener(tuple.protocol, tuple.destination, tuple.destination_port) {
-            Some(listener) if !listener.held => {
+        let (address, port) = (tuple.destination, tuple.destination_port);
+        match self.holdings.listener((machine, place), tuple.protocol, address, port) {
+            Ok(Some(listener)) if !listener.held => {
                 let (owner, proxy) = (listener.owner.clone(), listener.proxy);
                 End::Delivered { machine: name, owner, tuple, proxy }
             }
-            _ => End::NobodyListens { machine: name, tuple },
+            Ok(_) => End::NobodyListens { machine: name, tuple },
+            Err(reason) => End::Unknown { machine: name, reason },
         }
     }
 }

@@ -119,6 +119,12 @@ impl Set {
         self.key.len() > 1
     }
 
+    /// Whether elements are found by their whole keys alone, and come and go by themselves: no ranges, and no list
+    /// that belongs to a rule.
+    pub fn is_exact(&self) -> bool {
+        !self.flags.interval && !self.flags.anonymous
+    }
+
     /// One of its elements as `nft` prints it.
     pub fn element_text(&self, element: &Element) -> String {
         super::display::element_text(self, element)
