@@ -6,6 +6,7 @@
 
 mod build;
 mod chain;
+pub mod compat;
 mod datatype;
 mod display;
 mod element;

@@ -1,7 +1,7 @@
 //! Extensions of iptables that nf_tables carries as they are (`nft_compat`).
 
 use super::registers::Answer;
-use crate::ruleset::CtState;
+use crate::ruleset::{CtState, compat};
 
 /// What such an expression says of a sample.
 pub(super) enum Said {
@@ -13,33 +13,16 @@ pub(super) enum Said {
     Unknown,
 }
 
-/// `NFTA_MATCH_*` and `NFTA_TARGET_*`: name and data.
-const NAME: u16 = 1;
+/// `NFTA_MATCH_INFO`.
 const DATA: u16 = 3;
-
-/// The value of a netlink attribute among others.
-fn attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    const TYPE_MASK: u16 = 0x3fff;
-    let mut rest = attributes;
-    loop {
-        let length = usize::from(u16::from_ne_bytes([*rest.first()?, *rest.get(1)?]));
-        let found = u16::from_ne_bytes([*rest.get(2)?, *rest.get(3)?]) & TYPE_MASK;
-        let value = rest.get(4..length)?;
-        if found == kind {
-            return Some(value);
-        }
-        rest = rest.get(length.next_multiple_of(4)..)?;
-    }
-}
 
 /// Says what an expression of that name with these attributes does with the first packet of a flow.
 pub(super) fn say(name: &str, attributes: &[u8]) -> Said {
-    let own = attribute(attributes, NAME).and_then(|name| name.split(|byte| *byte == 0).next());
-    let own = own.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
-    match (name, own) {
+    let own = compat::name(attributes).unwrap_or_default();
+    match (name, own.as_str()) {
         ("match", "comment") => Said::Match(Answer::Yes),
         ("match", "conntrack") => {
-            Said::Match(attribute(attributes, DATA).and_then(new_flow).unwrap_or(Answer::Maybe))
+            Said::Match(compat::attribute(attributes, DATA).and_then(new_flow).unwrap_or(Answer::Maybe))
         }
         ("match", _) => Said::Match(Answer::Maybe),
         ("target", "REJECT") => Said::Drop,

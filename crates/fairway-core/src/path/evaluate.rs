@@ -1,7 +1,11 @@
 //! The rules of one hook, done for one packet as the kernel does them.
 
+mod chain;
 mod load;
 mod registers;
+#[cfg(test)]
+mod tests;
+mod unknown;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -11,8 +15,8 @@ use super::holdings::Holdings;
 use super::machine::{Interface, Machine};
 use super::packet::Packet;
 use crate::ruleset::{
-    Chain, CtDirection, CtKey, Element, ElementData, Expression, Family, LookupResult, MetaKey, NatKind,
-    PayloadBase, RegisterRange, Reject, Rule, Set, SetData, Table, Verdict,
+    CtDirection, CtKey, Element, ElementData, Expression, ExtensionKind, Family, LookupResult, MetaKey,
+    NatKind, PayloadBase, RegisterRange, Reject, Rule, Set, SetData, Table, Verdict,
 };
 use registers::Registers;
 
@@ -114,7 +118,9 @@ enum Outcome {
     No,
     /// It matches, with what it leaves.
     Yes(Option<Verdict>),
-    /// Its end is not known.
+    /// Nobody knows whether it matches, and why; with what it would leave, and the packet as it is if it does not.
+    Perhaps(Option<Verdict>, String, Box<Packet>),
+    /// What it does is not known.
     Unknown(String),
 }
 
@@ -126,108 +132,23 @@ pub struct Evaluation<'a> {
     pub met: Vec<Met>,
     effects: Vec<Effect>,
     element: Option<String>,
+    /// The mark that rules of this chain gave the flow.
+    flow_mark: Option<u32>,
+    /// How often the walk went on both ways.
+    forks: usize,
 }
-
-/// How many jumps the kernel allows (`NFT_JUMP_STACK_SIZE`).
-const DEEPEST: usize = 16;
 
 impl<'a> Evaluation<'a> {
     /// Begins in a table.
     pub fn new(facts: Facts<'a>, table: &'a Table) -> Self {
-        Self { facts, table, met: Vec::new(), effects: Vec::new(), element: None }
-    }
-
-    /// Walks a base chain. What rules change is changed in `packet`; what they translate is said in
-    /// [`Evaluation::met`].
-    pub fn run(&mut self, chain: &'a Chain, packet: &mut Packet) -> End {
-        let mut stack: Vec<(&Chain, usize)> = Vec::new();
-        let (mut at, mut next) = (chain, 0);
-        loop {
-            let Some(rule) = at.rules.get(next) else {
-                match stack.pop() {
-                    Some((chain, place)) => (at, next) = (chain, place),
-                    None => return self.policy(chain),
-                }
-                continue;
-            };
-            let place = next;
-            next += 1;
-            let verdict = match self.rule(rule, packet) {
-                Outcome::Unknown(reason) => {
-                    return End::Unknown(format!("{} {}: {reason}", self.table.name, at.name));
-                }
-                Outcome::No => continue,
-                Outcome::Yes(verdict) => verdict,
-            };
-            let refused = self.effects.iter().find_map(|effect| match effect {
-                Effect::Refuse(how) => Some(*how),
-                _ => None,
-            });
-            self.note(at, Some((place, rule)), verdict.clone());
-            if let Some(how) = refused {
-                return End::Refused(how);
-            }
-            let jump = |name: &str| self.table.chain(name);
-            match verdict {
-                None | Some(Verdict::Continue | Verdict::Break) => {}
-                Some(Verdict::Accept) => return End::Accepted,
-                Some(Verdict::Drop) => return End::Dropped,
-                Some(Verdict::Return) => match stack.pop() {
-                    Some((chain, place)) => (at, next) = (chain, place),
-                    None => return self.policy(chain),
-                },
-                Some(Verdict::Jump(name)) => {
-                    let Some(chain) = jump(&name).filter(|_| stack.len() < DEEPEST) else {
-                        return End::Unknown(format!("{}: a jump to {name}", at.name));
-                    };
-                    stack.push((at, next));
-                    (at, next) = (chain, 0);
-                }
-                Some(Verdict::Goto(name)) => {
-                    let Some(chain) = jump(&name) else {
-                        return End::Unknown(format!("{}: a goto to {name}", at.name));
-                    };
-                    (at, next) = (chain, 0);
-                }
-            }
-        }
-    }
-
-    fn policy(&mut self, chain: &Chain) -> End {
-        match chain.base.as_ref().map(|base| base.policy) {
-            Some(crate::ruleset::Policy::Drop) => {
-                self.note(chain, None, Some(Verdict::Drop));
-                End::Dropped
-            }
-            _ => End::Accepted,
-        }
-    }
-
-    /// Remembers a rule that did something: one that only counted is no news.
-    fn note(&mut self, chain: &Chain, rule: Option<(usize, &Rule)>, verdict: Option<Verdict>) {
-        let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
-        if effects.is_empty() && verdict.is_none() {
-            return;
-        }
-        self.met.push(Met {
-            family: self.table.family,
-            table: self.table.name.clone(),
-            chain: chain.name.clone(),
-            rule: rule.map(|(_, rule)| self.table.rule_text(&uncounted(rule))),
-            comment: rule.and_then(|(_, rule)| rule.comment.clone()),
-            handle: rule.and_then(|(_, rule)| rule.handle),
-            place: rule.map(|(place, _)| place),
-            element,
-            effects,
-            verdict,
-        });
+        Self { facts, table, met: Vec::new(), effects: Vec::new(), element: None, flow_mark: None, forks: 0 }
     }
 
     fn rule(&mut self, rule: &Rule, packet: &mut Packet) -> Outcome {
         let mut registers = Registers::default();
         self.effects.clear();
         self.element = None;
-        let mut verdict = None;
+        let (mut verdict, mut perhaps) = (None, None);
         for expression in &rule.expressions {
             match self.step(expression, &mut registers, packet, &mut verdict) {
                 Step::Next => {}
@@ -235,13 +156,19 @@ impl<'a> Evaluation<'a> {
                     self.effects.clear();
                     return Outcome::No;
                 }
+                Step::Perhaps(reason) => {
+                    perhaps.get_or_insert_with(|| (reason, Box::new(packet.clone())));
+                }
                 Step::Unknown(reason) => return Outcome::Unknown(reason),
             }
             if verdict.is_some() {
                 break;
             }
         }
-        Outcome::Yes(verdict)
+        match perhaps {
+            Some((reason, otherwise)) => Outcome::Perhaps(verdict, reason, otherwise),
+            None => Outcome::Yes(verdict),
+        }
     }
 
     fn step(
@@ -254,6 +181,10 @@ impl<'a> Evaluation<'a> {
         use Expression as E;
         match expression {
             E::Meta { key, to } => registers.load(*to, load::meta(&self.facts, packet, *key)),
+            E::Ct { key: CtKey::Mark, to, .. } if self.flow_mark.is_some() => {
+                let mark = self.flow_mark.unwrap_or_default().to_ne_bytes();
+                registers.load(*to, load::Loaded::Value(mark.to_vec()))
+            }
             E::Ct { key, direction, to } => registers.load(*to, load::ct(&self.facts, *key, *direction)),
             E::Payload { base, offset, length, to } => match packet.bytes(*base, *offset, *length) {
                 Some(bytes) => registers.load(*to, load::Loaded::Value(bytes.to_vec())),
@@ -262,7 +193,9 @@ impl<'a> Evaluation<'a> {
             E::Fib { result, flags, to } => {
                 registers.load(*to, load::fib(&self.facts, packet, *result, *flags))
             }
-            E::Socket { .. } => Step::Unknown("it asks for a socket of the host".to_owned()),
+            E::Socket { to, .. } => {
+                registers.load(*to, load::Loaded::Unknown("it asks for a socket of the host".to_owned()))
+            }
             E::Immediate { to, value } => registers.load(*to, load::Loaded::Value(value.clone())),
             E::Compare { from, operator, value } => registers.compare(*from, *operator, value),
             E::Range { from, inverted, first, last } => registers.range(*from, *inverted, first, last),
@@ -274,6 +207,10 @@ impl<'a> Evaluation<'a> {
                 Step::Next
             }
             E::Nat { kind, address, port, .. } => {
+                let length = if packet.family() == Family::Ip6 { 16 } else { 4 };
+                if let Some(reason) = registers.one_of(*address, length).or(registers.one_of(*port, 2)) {
+                    return Step::Unknown(reason);
+                }
                 let address = address.map(|range| registers.address(range.first, packet.family()));
                 let effect = Effect::Translate {
                     kind: *kind,
@@ -283,29 +220,59 @@ impl<'a> Evaluation<'a> {
                 self.decide(effect, verdict)
             }
             E::Masquerade { .. } => self.decide(Effect::Masquerade, verdict),
-            E::Redirect { port, .. } => self.decide(Effect::Redirect(port_of(registers, *port)), verdict),
+            E::Redirect { port, .. } => match registers.one_of(*port, 2) {
+                Some(reason) => Step::Unknown(reason),
+                None => self.decide(Effect::Redirect(port_of(registers, *port)), verdict),
+            },
             E::Reject(how) => self.decide(Effect::Refuse(*how), verdict),
             E::Counter(_) | E::Update { .. } => Step::Next,
-            // The first packet of a walk is within any limit.
-            E::Limit(rate) if !rate.inverted => Step::Next,
-            E::Limit(_) => Step::No,
+            E::Limit(_) => Step::Perhaps(unknown::PASSED.to_owned()),
             E::Notrack => self.effect(Effect::Untrack),
-            E::MetaSet { key: MetaKey::Mark, from } => {
-                packet.mark = registers.number(*from);
-                self.effect(Effect::Mark(packet.mark))
-            }
+            E::MetaSet { key: MetaKey::Mark, from } => match registers.unknown(*from, 4) {
+                Some(reason) => Step::Unknown(reason),
+                None => {
+                    packet.mark = registers.number(*from);
+                    self.effect(Effect::Mark(packet.mark))
+                }
+            },
             // They change nothing about where it goes.
             E::MetaSet { key: MetaKey::Trace | MetaKey::Priority, .. } => Step::Next,
-            E::CtSet { key: CtKey::Mark, from, .. } => self.effect(Effect::FlowMark(registers.number(*from))),
+            E::CtSet { key: CtKey::Mark, from, .. } => match registers.unknown(*from, 4) {
+                Some(reason) => Step::Unknown(reason),
+                None => {
+                    let mark = registers.number(*from);
+                    self.flow_mark = Some(mark);
+                    self.effect(Effect::FlowMark(mark))
+                }
+            },
             E::PayloadSet { from, base, offset, length, .. } => {
+                if let Some(reason) = registers.unknown(*from, *length as usize) {
+                    return Step::Unknown(reason);
+                }
                 let bytes = registers.bytes(*from, *length as usize);
                 packet.replace(*base, *offset, &bytes);
                 self.effect(Effect::Rewrite(*base, *offset, bytes))
             }
             E::MetaSet { key, .. } => Step::Unknown(format!("it sets {key}")),
             E::CtSet { key, .. } => Step::Unknown(format!("it sets ct {key}")),
-            E::Extension { kind, number, .. } => Step::Unknown(format!("it looks at {kind} {number}")),
-            E::Unknown { name, .. } => Step::Unknown(format!("the expression {name:?} is not known here")),
+            E::Extension { kind, number, present, to, .. } => registers.load(
+                *to,
+                match kind {
+                    // What systems put into the first segment differs.
+                    ExtensionKind::Tcp => load::Loaded::Unknown(format!("it looks at {kind} {number}")),
+                    _ if *present => load::Loaded::Value(vec![0]),
+                    _ => load::Loaded::Absent,
+                },
+            ),
+            E::Unknown { name, attributes } => match unknown::say(name, attributes) {
+                unknown::Said::Nothing => Step::Next,
+                unknown::Said::Perhaps(reason) => Step::Perhaps(reason),
+                unknown::Said::Anything(reason) => Step::Unknown(reason),
+                unknown::Said::Loads(reason) => {
+                    registers.lose(reason);
+                    Step::Next
+                }
+            },
         }
     }
 
@@ -329,11 +296,20 @@ impl<'a> Evaluation<'a> {
         verdict: &mut Option<Verdict>,
     ) -> Step {
         let Some(set) = self.table.set(name) else { return Step::Unknown(format!("there is no set {name}")) };
-        if let Some(reason) = registers.unknown() {
-            return Step::Unknown(reason);
-        }
         if matches!(set.data, SetData::Object(_)) {
             return Step::Unknown(format!("the map {name} leads to objects"));
+        }
+        let empty = set.elements.is_empty() && !self.facts.machine.elsewhere;
+        match (registers.unknown(from, set.key_length()), result) {
+            (None, _) => {}
+            (Some(_), LookupResult::NoMatch) if empty => return Step::Next,
+            (Some(_), _) if empty => return Step::No,
+            (Some(reason), LookupResult::Match | LookupResult::NoMatch) => return Step::Perhaps(reason),
+            (Some(reason), LookupResult::Value(to)) => {
+                registers.load(to, load::Loaded::Unknown(reason.clone()));
+                return Step::Perhaps(reason);
+            }
+            (Some(reason), LookupResult::Verdict) => return Step::Unknown(reason),
         }
         let key = registers.bytes(from, set.key_length());
         let found = match self.facts.element(self.table, set, &key) {
@@ -360,16 +336,15 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// A rule without its counters: what passed before is not what it does.
-fn uncounted(rule: &Rule) -> Rule {
-    let kept = rule.expressions.iter().filter(|expression| !matches!(expression, Expression::Counter(_)));
-    Rule { expressions: kept.cloned().collect(), ..rule.clone() }
-}
-
 /// What becomes of the rule after an expression.
 pub(super) enum Step {
+    /// On to the next expression.
     Next,
+    /// It does not match.
     No,
+    /// Nobody knows whether it matches, and why.
+    Perhaps(String),
+    /// Nobody knows what it does, and why.
     Unknown(String),
 }
 

@@ -127,6 +127,14 @@ pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlag
     if result == FibResult::AddressType {
         return number(facts.machine.address_type(asked, only));
     }
+    // What came by loopback came from where it should (nft_fib_is_loopback, rpfilter_is_loopback).
+    if let Some(loopback) = facts.input.filter(|it| it.loopback && flags.contains(FibFlags::SOURCE)) {
+        return match result {
+            _ if flags.contains(FibFlags::PRESENT) => Loaded::Value(vec![1]),
+            FibResult::Interface => number(loopback.index),
+            _ => name(&loopback.name),
+        };
+    }
     let other = if flags.contains(FibFlags::SOURCE) { tuple.destination } else { tuple.source };
     let mark = if flags.contains(FibFlags::MARK) { packet.mark } else { 0 };
     let question = RouteQuestion { destination: asked, source: Some(other), input: None, mark };

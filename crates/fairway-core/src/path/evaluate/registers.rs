@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Step;
 use super::load::Loaded;
-use crate::ruleset::{Comparison, Family, Register};
+use crate::ruleset::{Comparison, Family, Register, RegisterRange};
 
 const BYTES: usize = Register::COUNT as usize * Register::SIZE;
 
@@ -12,9 +12,14 @@ const BYTES: usize = Register::COUNT as usize * Register::SIZE;
 #[derive(Debug, Default)]
 pub struct Registers {
     bytes: Vec<u8>,
-    /// Why a value that was loaded is not known.
-    unknown: Option<String>,
+    /// The slots whose value is not known, as bits.
+    lost: u16,
+    /// Why it is not.
+    reason: String,
 }
+
+/// The most bytes that one value has: an IPv6 address, or the name of an interface.
+const WIDEST: usize = 16;
 
 impl Registers {
     /// Puts what was loaded into a register; what is not there ends the rule.
@@ -27,7 +32,8 @@ impl Registers {
             Loaded::Absent => Step::No,
             Loaded::Unknown(reason) => {
                 // A rule may load it and not use it.
-                self.unknown = Some(reason);
+                self.lost |= slots(to, WIDEST);
+                self.reason = reason;
                 Step::Next
             }
         }
@@ -35,6 +41,7 @@ impl Registers {
 
     fn put(&mut self, to: Register, value: &[u8]) {
         self.bytes.resize(BYTES, 0);
+        self.lost &= !slots(to, value.len());
         let start = usize::from(to.slot()) * Register::SIZE;
         // The kernel clears the rest of the last slot.
         let end = (start + value.len().next_multiple_of(Register::SIZE)).min(BYTES);
@@ -43,9 +50,22 @@ impl Registers {
         self.bytes[start..end].copy_from_slice(&value[..end - start]);
     }
 
-    /// Why a value is not known, if one is.
-    pub fn unknown(&self) -> Option<String> {
-        self.unknown.clone()
+    /// Why a value is not known, if it is not.
+    pub fn unknown(&self, from: Register, length: usize) -> Option<String> {
+        (self.lost & slots(from, length) != 0).then(|| self.reason.clone())
+    }
+
+    /// Why it is not known which value of a range is taken, if it is not.
+    pub fn one_of(&self, range: Option<RegisterRange>, length: usize) -> Option<String> {
+        let RegisterRange { first, last } = range?;
+        let several = self.bytes(first, length) != self.bytes(last, length);
+        let unknown = self.unknown(first, length).or_else(|| self.unknown(last, length));
+        unknown.or_else(|| several.then(|| "which one of several is taken is not known here".to_owned()))
+    }
+
+    /// Says of all values that they are not known, and why.
+    pub fn lose(&mut self, reason: String) {
+        (self.lost, self.reason) = (u16::MAX, reason);
     }
 
     /// Bytes from a register on.
@@ -69,9 +89,9 @@ impl Registers {
         }
     }
 
-    fn matches(&self, holds: bool) -> Step {
-        match &self.unknown {
-            Some(reason) => Step::Unknown(reason.clone()),
+    fn matches(&self, from: Register, length: usize, holds: bool) -> Step {
+        match self.unknown(from, length) {
+            Some(reason) => Step::Perhaps(reason),
             None if holds => Step::Next,
             None => Step::No,
         }
@@ -80,21 +100,22 @@ impl Registers {
     /// Compares as `memcmp` does.
     pub fn compare(&self, from: Register, operator: Comparison, value: &[u8]) -> Step {
         let order = self.bytes(from, value.len()).as_slice().cmp(value);
-        self.matches(match operator {
+        let holds = match operator {
             Comparison::Equal => order.is_eq(),
             Comparison::NotEqual => order.is_ne(),
             Comparison::Less => order.is_lt(),
             Comparison::LessOrEqual => order.is_le(),
             Comparison::Greater => order.is_gt(),
             Comparison::GreaterOrEqual => order.is_ge(),
-        })
+        };
+        self.matches(from, value.len(), holds)
     }
 
     /// Compares with both ends.
     pub fn range(&self, from: Register, inverted: bool, first: &[u8], last: &[u8]) -> Step {
         let value = self.bytes(from, first.len());
         let within = first <= value.as_slice() && value.as_slice() <= last;
-        self.matches(within != inverted)
+        self.matches(from, first.len(), within != inverted)
     }
 
     /// `to = (from & mask) ^ xor`.
@@ -102,7 +123,9 @@ impl Registers {
         let value = self.bytes(from, mask.len());
         let bits = mask.iter().zip(xor.iter().chain(std::iter::repeat(&0)));
         let value: Vec<u8> = value.iter().zip(bits).map(|(byte, (mask, xor))| (byte & mask) ^ xor).collect();
+        let lost = self.lost & slots(from, mask.len()) != 0;
         self.put(to, &value);
+        self.lost |= if lost { slots(to, mask.len()) } else { 0 };
         Step::Next
     }
 
@@ -112,7 +135,15 @@ impl Registers {
         if cfg!(target_endian = "little") {
             value.chunks_mut(size.max(1) as usize).for_each(<[u8]>::reverse);
         }
+        let lost = self.lost & slots(from, length as usize) != 0;
         self.put(to, &value);
+        self.lost |= if lost { slots(to, length as usize) } else { 0 };
         Step::Next
     }
+}
+
+/// The slots of a value that begins in a register, as bits.
+fn slots(from: Register, length: usize) -> u16 {
+    let end = (usize::from(from.slot()) + length.div_ceil(Register::SIZE)).min(usize::from(Register::COUNT));
+    (usize::from(from.slot())..end).fold(0, |bits, slot| bits | 1 << slot)
 }

@@ -1,0 +1,179 @@
+//! The way through chains: from rule to rule, by jumps and back.
+
+use super::{Effect, End, Evaluation, Met, Outcome};
+use crate::path::packet::Packet;
+use crate::ruleset::{Chain, Expression, Policy, Rule, Verdict};
+
+/// How many jumps the kernel allows (`NFT_JUMP_STACK_SIZE`).
+const DEEPEST: usize = 16;
+/// How often a walk may go on both ways, with and without a rule of which nobody knows whether it matches.
+const MOST_FORKS: usize = 64;
+
+/// Where a walk is.
+#[derive(Clone)]
+struct Cursor<'a> {
+    base: &'a Chain,
+    at: &'a Chain,
+    /// The next rule.
+    next: usize,
+    /// Where it goes on after each jump.
+    stack: Vec<(&'a Chain, usize)>,
+}
+
+impl<'a> Cursor<'a> {
+    /// The next rule with its chain and its place there; none at the end of the base chain.
+    fn step(&mut self) -> Option<(&'a Chain, usize, &'a Rule)> {
+        loop {
+            if let Some(rule) = self.at.rules.get(self.next) {
+                let place = self.next;
+                self.next += 1;
+                return Some((self.at, place, rule));
+            }
+            (self.at, self.next) = self.stack.pop()?;
+        }
+    }
+}
+
+impl<'a> Evaluation<'a> {
+    /// Walks a base chain. What rules change is changed in `packet`; what they translate is said in
+    /// [`Evaluation::met`].
+    pub fn run(&mut self, chain: &'a Chain, packet: &mut Packet) -> End {
+        self.walk(Cursor { base: chain, at: chain, next: 0, stack: Vec::new() }, packet)
+    }
+
+    fn walk(&mut self, mut cursor: Cursor<'a>, packet: &mut Packet) -> End {
+        while let Some((chain, place, rule)) = cursor.step() {
+            let verdict = match self.rule(rule, packet) {
+                Outcome::No => continue,
+                Outcome::Yes(verdict) => verdict,
+                Outcome::Unknown(reason) => return self.lost(chain, rule, &reason),
+                // One that would only count or log changes nothing.
+                Outcome::Perhaps(None, ..) if self.effects.is_empty() => continue,
+                Outcome::Perhaps(verdict, reason, otherwise) => {
+                    let taken = (chain, place, rule, verdict);
+                    return match self.fork(cursor, taken, packet, *otherwise) {
+                        Some(end) => end,
+                        None => self.lost(chain, rule, &reason),
+                    };
+                }
+            };
+            if let Some(end) = self.obey(&mut cursor, (chain, place, rule, verdict)) {
+                return end;
+            }
+        }
+        self.policy(cursor.base)
+    }
+
+    /// Goes on as if a rule did not match, and as if it did; none if the one ends otherwise than the other.
+    fn fork(
+        &mut self,
+        mut cursor: Cursor<'a>,
+        taken: (&'a Chain, usize, &'a Rule, Option<Verdict>),
+        packet: &mut Packet,
+        mut otherwise: Packet,
+    ) -> Option<End> {
+        self.forks += 1;
+        if self.forks > MOST_FORKS {
+            return None;
+        }
+        let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
+        let (before, flow_mark) = (self.met.len(), self.flow_mark);
+        let end = self.walk(cursor.clone(), &mut otherwise);
+        let without = self.met.split_off(before);
+        (self.effects, self.element, self.flow_mark) = (effects, element, flow_mark);
+        let obeyed = self.obey(&mut cursor, taken);
+        let other_end = obeyed.unwrap_or_else(|| self.walk(cursor, packet));
+        let with = self.met.split_off(before);
+        let effects = |met: &[Met]| met.iter().flat_map(|met| met.effects.clone()).collect::<Vec<_>>();
+        let same = end == other_end && effects(&without) == effects(&with) && otherwise == *packet;
+        self.met.extend(without);
+        same.then_some(end)
+    }
+
+    /// Goes where a rule sends the packet; an end if it does not go on.
+    fn obey(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        (chain, place, rule, verdict): (&'a Chain, usize, &'a Rule, Option<Verdict>),
+    ) -> Option<End> {
+        let refused = self.effects.iter().find_map(|effect| match effect {
+            Effect::Refuse(how) => Some(*how),
+            _ => None,
+        });
+        self.note(chain, Some((place, rule)), verdict.clone());
+        if let Some(how) = refused {
+            return Some(End::Refused(how));
+        }
+        match verdict? {
+            Verdict::Continue | Verdict::Break => None,
+            Verdict::Accept => Some(End::Accepted),
+            Verdict::Drop => Some(End::Dropped),
+            Verdict::Return => match cursor.stack.pop() {
+                Some((chain, place)) => {
+                    (cursor.at, cursor.next) = (chain, place);
+                    None
+                }
+                None => Some(self.policy(cursor.base)),
+            },
+            Verdict::Jump(name) => {
+                let to = self.table.chain(&name).filter(|_| cursor.stack.len() < DEEPEST);
+                let Some(to) = to else {
+                    return Some(End::Unknown(format!("{}: a jump to {name}", chain.name)));
+                };
+                cursor.stack.push((cursor.at, cursor.next));
+                (cursor.at, cursor.next) = (to, 0);
+                None
+            }
+            Verdict::Goto(name) => {
+                let Some(to) = self.table.chain(&name) else {
+                    return Some(End::Unknown(format!("{}: a goto to {name}", chain.name)));
+                };
+                (cursor.at, cursor.next) = (to, 0);
+                None
+            }
+        }
+    }
+
+    fn policy(&mut self, chain: &Chain) -> End {
+        match chain.base.as_ref().map(|base| base.policy) {
+            Some(Policy::Drop) => {
+                self.note(chain, None, Some(Verdict::Drop));
+                End::Dropped
+            }
+            _ => End::Accepted,
+        }
+    }
+
+    fn lost(&self, chain: &Chain, rule: &Rule, reason: &str) -> End {
+        let (family, table) = (self.table.family, &self.table.name);
+        let text = self.table.rule_text(&uncounted(rule));
+        let handle = rule.handle.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
+        End::Unknown(format!("{family} {table} {}: {text}{handle}: {reason}", chain.name))
+    }
+
+    /// Remembers a rule that did something: one that only counted is no news.
+    fn note(&mut self, chain: &Chain, rule: Option<(usize, &Rule)>, verdict: Option<Verdict>) {
+        let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
+        if effects.is_empty() && verdict.is_none() {
+            return;
+        }
+        self.met.push(Met {
+            family: self.table.family,
+            table: self.table.name.clone(),
+            chain: chain.name.clone(),
+            rule: rule.map(|(_, rule)| self.table.rule_text(&uncounted(rule))),
+            comment: rule.and_then(|(_, rule)| rule.comment.clone()),
+            handle: rule.and_then(|(_, rule)| rule.handle),
+            place: rule.map(|(place, _)| place),
+            element,
+            effects,
+            verdict,
+        });
+    }
+}
+
+/// A rule without its counters: what passed before is not what it does.
+fn uncounted(rule: &Rule) -> Rule {
+    let kept = rule.expressions.iter().filter(|expression| !matches!(expression, Expression::Counter(_)));
+    Rule { expressions: kept.cloned().collect(), ..rule.clone() }
+}
