@@ -3,13 +3,18 @@
 mod routing;
 mod sockets;
 
+use std::collections::BTreeMap;
+
 use fairway_core::path::{Interface, Machine, Survey};
-use fairway_core::ruleset::Table;
+use fairway_core::ruleset::{Element, Family, Set, Table};
+use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::nftables::{self, Reader};
 use crate::route::{self, Link, Links};
 use crate::{netlink, sysctl};
+
+pub use sockets::listeners_at;
 
 /// Why a namespace cannot be looked at.
 #[derive(Debug, Error)]
@@ -30,34 +35,78 @@ pub enum Error {
 /// # Errors
 /// The kernel cannot be asked.
 pub fn survey(name: &str) -> Result<Survey, Error> {
+    look(name, false)
+}
+
+/// As [`survey`], without what there may be very much of: the elements of sets of exact keys, and sockets
+/// ([`Machine::elsewhere`]). Those are asked for one by one: [`element`], [`listeners_at`].
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn outline(name: &str) -> Result<Survey, Error> {
+    look(name, true)
+}
+
+/// The element of a set that a key is, in the namespace of the calling thread, or else the one that matches what no
+/// other does.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn element(table: (Family, &str), set: &Set, key: &[u8]) -> Result<Option<Element>, Error> {
+    let reader = Reader::open()?;
+    let (family, name) = table;
+    match reader.element(family, name, set, key)? {
+        Some(element) => Ok(Some(element)),
+        None => Ok(reader.element(family, name, set, &[])?),
+    }
+}
+
+fn look(name: &str, elsewhere: bool) -> Result<Survey, Error> {
     let links = Links::open()?;
     let all = links.all()?;
-    let addresses = links.addresses(0)?;
-    let forwards_ipv6 = is_on("net/ipv6/conf/all/forwarding");
-    let interfaces = all.iter().map(|link| {
-        let own = addresses.iter().filter(|address| address.interface == link.index);
-        Interface {
-            addresses: own.map(|address| address.address).collect(),
-            ..interface(link, forwards_ipv6)
-        }
+    let mut addresses: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
+    for address in links.addresses(0)? {
+        addresses.entry(address.interface).or_default().push(address.address);
+    }
+    let shared = Shared::read();
+    let interfaces = all.iter().map(|link| Interface {
+        addresses: addresses.remove(&link.index).unwrap_or_default(),
+        ..interface(link, &shared)
     });
     let machine = Machine {
         name: name.to_owned(),
         interfaces: interfaces.collect(),
         routes: links.routes()?.into_iter().map(routing::route).collect(),
         rules: routing::rules()?,
-        tables: tables()?,
-        listeners: sockets::listeners(),
+        tables: tables(elsewhere)?,
+        listeners: if elsewhere { Vec::new() } else { sockets::listeners() },
         bridge_netfilter: (
             is_on("net/bridge/bridge-nf-call-iptables"),
             is_on("net/bridge/bridge-nf-call-ip6tables"),
         ),
-        elsewhere: false,
+        elsewhere,
         unread: legacy_tables(),
     };
     let pairs = all.iter().filter(|link| link.kind.as_deref() == Some("veth"));
     let pairs = pairs.filter_map(|link| Some((link.index, link.peer?))).collect();
     Ok(Survey { machine, pairs })
+}
+
+/// Settings that count for all interfaces.
+struct Shared {
+    route_localnet: bool,
+    reverse_path: u8,
+    forwards_ipv6: bool,
+}
+
+impl Shared {
+    fn read() -> Self {
+        Self {
+            route_localnet: is_on("net/ipv4/conf/all/route_localnet"),
+            reverse_path: number("net/ipv4/conf/all/rp_filter"),
+            forwards_ipv6: is_on("net/ipv6/conf/all/forwarding"),
+        }
+    }
 }
 
 fn is_on(path: &str) -> bool {
@@ -69,15 +118,11 @@ fn number(path: &str) -> u8 {
     sysctl::read(path).ok().and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-fn interface(link: &Link, forwards_ipv6: bool) -> Interface {
-    let name = &link.name;
-    let setting = |key: &str| {
-        let [own, all] = [name.as_str(), "all"].map(|of| number(&format!("net/ipv4/conf/{of}/{key}")));
-        own.max(all)
-    };
+fn interface(link: &Link, shared: &Shared) -> Interface {
+    let own = link.ipv4.unwrap_or_default();
     Interface {
         index: link.index,
-        name: name.clone(),
+        name: link.name.clone(),
         kind: link.kind.clone().unwrap_or_default(),
         loopback: link.loopback,
         mac: link.mac.unwrap_or_default(),
@@ -86,19 +131,20 @@ fn interface(link: &Link, forwards_ipv6: bool) -> Interface {
         bridge: link.master,
         hairpin: link.hairpin.unwrap_or_default(),
         peer: None,
-        route_localnet: setting("route_localnet") != 0,
-        forwarding: (is_on(&format!("net/ipv4/conf/{name}/forwarding")), forwards_ipv6),
-        reverse_path: setting("rp_filter"),
+        route_localnet: own.route_localnet || shared.route_localnet,
+        forwarding: (own.forwarding, shared.forwards_ipv6),
+        reverse_path: own.reverse_path.max(shared.reverse_path),
     }
 }
 
 /// All tables, whoever's they are.
-fn tables() -> Result<Vec<Table>, Error> {
+fn tables(elsewhere: bool) -> Result<Vec<Table>, Error> {
     let reader = Reader::open()?;
     let mut tables = Vec::new();
     for listed in reader.tables()? {
+        let (family, name) = (listed.family, listed.name.as_str());
         // One that has gone meanwhile is met by nobody.
-        tables.extend(reader.table(listed.family, &listed.name)?);
+        tables.extend(if elsewhere { reader.outline(family, name)? } else { reader.table(family, name)? });
     }
     Ok(tables)
 }

@@ -34,6 +34,8 @@ pub enum Protocol {
     Route,
     /// nf_tables and connection tracking: nfnetlink.
     Netfilter,
+    /// The sockets of programs: sock_diag(7).
+    Sockets,
 }
 
 /// A message from the kernel.
@@ -86,6 +88,7 @@ impl Socket {
             // The number of rtnetlink is zero, which is what no number means.
             Protocol::Route => None,
             Protocol::Netfilter => Some(netlink::NETFILTER),
+            Protocol::Sockets => Some(netlink::SOCK_DIAG),
         };
         let descriptor =
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, number)

@@ -4,7 +4,7 @@ use fairway_core::beside::Foreign;
 use fairway_core::ruleset::{Chain, Element, Family, Rule, Set, Table, TableFlags};
 
 use super::numbers::{self as n, message};
-use super::{Error, decode, transaction};
+use super::{Error, decode, encode, transaction};
 use crate::netlink::{Attributes, Batch, Message, MessageBuilder, Protocol, Socket};
 
 const DUMP: u16 = libc::NLM_F_DUMP as u16;
@@ -66,9 +66,27 @@ impl Reader {
     /// # Errors
     /// [`Error::Unsteady`] if the rules change again and again meanwhile, or if the exchange fails.
     pub fn table(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
+        self.steadily(family, name, |_| true)
+    }
+
+    /// A table with all that it holds but the elements of sets of exact keys, of which there may be very many; none
+    /// if there is no such table.
+    ///
+    /// # Errors
+    /// As [`Self::table`].
+    pub fn outline(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
+        self.steadily(family, name, |set| !set.is_exact())
+    }
+
+    fn steadily(
+        &self,
+        family: Family,
+        name: &str,
+        filled: impl Fn(&Set) -> bool,
+    ) -> Result<Option<Table>, Error> {
         for _ in 0..ATTEMPTS {
             let before = self.generation()?;
-            match self.read_table(family, name) {
+            match self.read_table(family, name, &filled) {
                 // A set or chain can vanish between two requests.
                 Err(error) if error.is_absent() => {}
                 Err(error) => return Err(error),
@@ -93,7 +111,7 @@ impl Reader {
             }
             for _ in 0..ATTEMPTS {
                 let before = self.generation()?;
-                match self.read_table(listed.family, &listed.name) {
+                match self.read_table(listed.family, &listed.name, |_| true) {
                     Err(error) if error.is_absent() => {}
                     Err(error) => return Err(error),
                     Ok(read) if self.generation()? == before => {
@@ -108,7 +126,12 @@ impl Reader {
         Ok(found)
     }
 
-    fn read_table(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
+    fn read_table(
+        &self,
+        family: Family,
+        name: &str,
+        filled: impl Fn(&Set) -> bool,
+    ) -> Result<Option<Table>, Error> {
         let Some(listed) = self.listed(family, name)? else { return Ok(None) };
         let mut table = Table { flags: listed.flags, ..Table::new(family, name) };
         table.chains = self.chains(family, name)?;
@@ -121,7 +144,7 @@ impl Reader {
             request.text(n::set::TABLE, name);
         })?;
         table.sets = sets.iter().filter_map(|reply| decode::set(attributes(reply))).collect();
-        for set in &mut table.sets {
+        for set in table.sets.iter_mut().filter(|set| filled(set)) {
             set.elements = self.elements(family, name, set)?;
         }
         Ok(Some(table))
@@ -197,6 +220,31 @@ impl Reader {
             request.text(n::element::LIST_TABLE, table).text(n::element::LIST_SET, &set.name);
         })?;
         Ok(decode::elements(set, replies.iter().map(attributes)))
+    }
+
+    /// The element of a set that a key is, or with an empty key the one that matches what no other does; none when
+    /// there is none.
+    ///
+    /// # Errors
+    /// If the exchange fails.
+    pub fn element(
+        &self,
+        family: Family,
+        table: &str,
+        set: &Set,
+        key: &[u8],
+    ) -> Result<Option<Element>, Error> {
+        let mut batch = Batch::new();
+        let label = format!("an element of the set {} of {family} {table}", set.name);
+        transaction::begin(&mut batch, message::GET_ELEMENTS, 0, family.number(), label)
+            .text(n::element::LIST_TABLE, table)
+            .text(n::element::LIST_SET, &set.name)
+            .nest(n::element::LIST_ELEMENTS, |list| encode::element(list, set, &Element::new(key)));
+        match self.socket.transact(&mut batch) {
+            Ok(replies) => Ok(decode::elements(set, replies.iter().map(attributes)).into_iter().next()),
+            Err(error) if error.errno() == Some(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn dump(

@@ -41,6 +41,43 @@ pub struct Link {
     pub peer: Option<u32>,
     /// This namespace's number for that namespace; none if it is the same.
     pub peer_namespace: Option<i32>,
+    /// What it does with IPv4; none if it does nothing with it.
+    pub ipv4: Option<Ipv4Settings>,
+}
+
+/// Settings of an interface for IPv4 (`net.ipv4.conf.NAME`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ipv4Settings {
+    /// Whether what arrives there may be forwarded (`forwarding`).
+    pub forwarding: bool,
+    /// How strictly sources are checked (`rp_filter`).
+    pub reverse_path: u8,
+    /// Whether 127.0.0.0/8 may be routed by it (`route_localnet`).
+    pub route_localnet: bool,
+}
+
+/// Places in the list of settings (`IPV4_DEVCONF_*`, linux/ip.h), which begins with the first.
+const FORWARDING: usize = 1;
+const REVERSE_PATH: usize = 8;
+const ROUTE_LOCALNET: usize = 26;
+/// The list of settings (linux/if_link.h).
+const IFLA_INET_CONF: u16 = 1;
+
+impl Ipv4Settings {
+    /// Reads `IFLA_AF_SPEC`.
+    fn parse(families: Attributes<'_>) -> Option<Self> {
+        let list = families.nested(libc::AF_INET as u16).find(IFLA_INET_CONF)?.value;
+        let setting = |place: usize| {
+            let bytes = list.get((place - 1) * 4..place * 4)?;
+            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+        };
+        Some(Self {
+            forwarding: setting(FORWARDING)? != 0,
+            reverse_path: setting(REVERSE_PATH)?.try_into().ok()?,
+            // Before Linux 3.6 there was none.
+            route_localnet: setting(ROUTE_LOCALNET).unwrap_or_default() != 0,
+        })
+    }
 }
 
 impl Link {
@@ -78,6 +115,7 @@ impl Link {
             group: 0,
             peer: None,
             peer_namespace: None,
+            ipv4: None,
         };
         for attribute in message.attributes(IFINFO_LENGTH) {
             match attribute.kind {
@@ -90,6 +128,7 @@ impl Link {
                 libc::IFLA_LINK => link.peer = attribute.u32(),
                 libc::IFLA_LINK_NETNSID => link.peer_namespace = attribute.i32(),
                 libc::IFLA_LINKINFO => link.read_info(attribute.nested()),
+                libc::IFLA_AF_SPEC => link.ipv4 = Ipv4Settings::parse(attribute.nested()),
                 _ => {}
             }
         }

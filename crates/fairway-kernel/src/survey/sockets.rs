@@ -1,10 +1,11 @@
 //! Sockets that wait for packets.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway_core::model::Protocol;
 use fairway_core::path::Listener;
 
+use crate::netlink::{Batch, Error, Message, Protocol as Kind, Socket};
 use crate::socket_table::{Entry, entries};
 
 /// `TCP_LISTEN`.
@@ -38,4 +39,70 @@ fn listener(socket: &Entry, protocol: Protocol) -> Listener {
         owner: format!("{}{}", Listener::UNNAMED, socket.inode),
         proxy: None,
     }
+}
+
+/// The sockets of the namespace of the calling thread that wait at a port. The kernel looks for them itself: its
+/// tables may be long.
+pub fn listeners_at(protocol: Protocol, port: u16) -> Vec<Listener> {
+    asked(protocol, port).unwrap_or_else(|_| {
+        // A kernel without sock_diag.
+        let waiting = |listener: &Listener| listener.port == port && listener.protocol == protocol.number();
+        listeners().into_iter().filter(waiting).collect()
+    })
+}
+
+const DUMP: u16 = libc::NLM_F_DUMP as u16;
+/// `SOCK_DIAG_BY_FAMILY`, linux/sock_diag.h.
+const BY_FAMILY: u16 = 20;
+/// The lengths of `struct inet_diag_req_v2` and `struct inet_diag_msg`, linux/inet_diag.h.
+const REQUEST: usize = 56;
+const ANSWER: usize = 72;
+/// `INET_DIAG_SKV6ONLY`: that a socket of IPv6 takes no IPv4.
+const IPV6_ONLY: u16 = 11;
+
+fn asked(protocol: Protocol, port: u16) -> Result<Vec<Listener>, Error> {
+    let state = match protocol {
+        Protocol::Tcp => LISTENING,
+        Protocol::Udp => UNCONNECTED,
+        // Nobody tells of those.
+        Protocol::Sctp => return Ok(Vec::new()),
+    };
+    let socket = Socket::open(Kind::Sockets)?;
+    let mut found = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut request = [0; REQUEST];
+        request[..2].copy_from_slice(&[family as u8, protocol.number()]);
+        request[4..8].copy_from_slice(&(1_u32 << state).to_ne_bytes());
+        request[8..10].copy_from_slice(&port.to_be_bytes());
+        let mut batch = Batch::new();
+        batch.message(BY_FAMILY, DUMP, format!("the sockets at port {port}/{protocol}")).raw(&request);
+        let replies = socket.dump(&mut batch)?;
+        found
+            .extend(replies.iter().filter_map(|reply| waiting(reply, protocol)).filter(|it| it.port == port));
+    }
+    Ok(found)
+}
+
+/// Reads `struct inet_diag_msg`.
+fn waiting(message: &Message, protocol: Protocol) -> Option<Listener> {
+    let bytes: &[u8; ANSWER] = message.payload.first_chunk()?;
+    let source: [u8; 16] = bytes[8..24].try_into().ok()?;
+    let address = match i32::from(bytes[0]) {
+        libc::AF_INET => Ipv4Addr::from(*source.first_chunk()?).into(),
+        _ => Ipv6Addr::from(source).to_canonical(),
+    };
+    let only = message.attributes(ANSWER).find(IPV6_ONLY).and_then(|found| found.u8());
+    let inode = u32::from_ne_bytes(bytes[68..72].try_into().ok()?);
+    Some(Listener {
+        both_families: address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && only.is_none_or(|only| only == 0),
+        ..listener(
+            &Entry {
+                address,
+                port: u16::from_be_bytes([bytes[4], bytes[5]]),
+                state: bytes[1],
+                inode: inode.into(),
+            },
+            protocol,
+        )
+    })
 }

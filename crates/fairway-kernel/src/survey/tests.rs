@@ -1,6 +1,9 @@
-use fairway_core::path::{RouteQuestion, Routed};
+use fairway_core::model::Protocol;
+use fairway_core::path::{Listener, RouteQuestion, Routed};
+use fairway_core::ruleset::{Datatype, Element, Family, Set, Table, Verdict};
 
-use super::survey;
+use super::{element, listeners_at, outline, survey};
+use crate::nftables::{Transaction, Writer};
 use crate::testing::in_new_namespace;
 
 #[test]
@@ -19,5 +22,69 @@ fn a_namespace_is_read_as_the_kernel_has_it() {
         let question =
             RouteQuestion { destination: "192.0.2.1".parse().unwrap(), source: None, input: None, mark: 0 };
         assert_eq!(survey.machine.route(&question), Routed::Nowhere);
+    });
+}
+
+#[test]
+fn settings_of_interfaces_are_read_as_sysctls_tell_them() {
+    in_new_namespace(|| {
+        let settings = [("lo", "forwarding", "1"), ("lo", "rp_filter", "2"), ("lo", "route_localnet", "1")];
+        for (interface, key, value) in settings {
+            crate::sysctl::write(&format!("net/ipv4/conf/{interface}/{key}"), value).unwrap();
+        }
+        let loopback = survey("here").unwrap().machine.interface_named("lo").unwrap().clone();
+        assert_eq!((loopback.forwarding.0, loopback.reverse_path, loopback.route_localnet), (true, 2, true));
+        for (interface, key, _) in settings {
+            crate::sysctl::write(&format!("net/ipv4/conf/{interface}/{key}"), "0").unwrap();
+        }
+        let loopback = survey("here").unwrap().machine.interface_named("lo").unwrap().clone();
+        assert_eq!(
+            (loopback.forwarding.0, loopback.reverse_path, loopback.route_localnet),
+            (false, 0, false)
+        );
+    });
+}
+
+#[test]
+fn sockets_at_a_port_are_those_that_the_tables_tell_of() {
+    in_new_namespace(|| {
+        use std::net::{TcpListener, UdpSocket};
+        let _both = TcpListener::bind("[::]:4242").unwrap();
+        let _other = TcpListener::bind("0.0.0.0:4243").unwrap();
+        let _datagrams = UdpSocket::bind("0.0.0.0:4242").unwrap();
+        let all = survey("here").unwrap().machine.listeners;
+        for (protocol, port) in [(Protocol::Tcp, 4242), (Protocol::Tcp, 4243), (Protocol::Udp, 4242)] {
+            let is = |it: &&Listener| it.port == port && it.protocol == protocol.number();
+            let told: Vec<_> = all.iter().filter(is).cloned().collect();
+            assert_eq!(told.len(), 1, "{protocol} {port}");
+            assert_eq!(listeners_at(protocol, port), told);
+        }
+        assert_eq!(listeners_at(Protocol::Tcp, 4244), []);
+    });
+}
+
+#[test]
+fn an_outline_leaves_out_what_can_be_asked_for() {
+    in_new_namespace(|| {
+        let exact = Set::verdict_map("exact", [Datatype::InetService]).with([
+            Element::to_verdict([0, 80], Verdict::Accept).with_comment("web"),
+            Element::to_verdict([], Verdict::Drop),
+        ]);
+        let ranges = Set::new("ranges", [Datatype::InetService])
+            .with_ranges()
+            .with([Element::new([0, 80]).up_to([0, 90])]);
+        let mut table = Table::new(Family::Inet, "outlined");
+        table.sets = vec![exact, ranges];
+        let mut transaction = Transaction::new();
+        transaction.create(&table);
+        Writer::open().unwrap().commit(transaction).unwrap();
+        let outlined = outline("here").unwrap().machine;
+        assert!(outlined.elsewhere && outlined.listeners.is_empty());
+        let [found] = &outlined.tables[..] else { panic!("{:?}", outlined.tables) };
+        assert_eq!(found.set("exact").unwrap().elements, []);
+        assert_eq!(found.set("ranges").unwrap().elements, table.sets[1].elements);
+        let ask = |key: &[u8]| element((Family::Inet, "outlined"), found.set("exact").unwrap(), key).unwrap();
+        assert_eq!(ask(&[0, 80]).as_ref(), Some(&table.sets[0].elements[0]));
+        assert_eq!(ask(&[0, 81]).as_ref(), Some(&table.sets[0].elements[1]));
     });
 }
