@@ -30,7 +30,9 @@ pub use line::{Line, Part};
 pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene, Survey};
 pub use observed::{observed, without_ours};
 pub use packet::{Packet, Place, Tuple};
-pub use planned::{add_default, add_interface, bare, planned};
+pub use planned::{
+    add_default, add_interface, bare, planned, planned_element, planned_listeners, planned_outline,
+};
 pub use question::{Party, Question, QuestionError, Resolved};
 pub use route::{RouteQuestion, Routed};
 pub use step::{End, Path, Step};

@@ -1,21 +1,21 @@
 //! Where a packet goes: the host and the sandboxes concerned are read, and a packet is walked through them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 
-use fairway_core::model::{Protocol, SandboxId};
+use fairway_core::model::{Namespace, Protocol};
 use fairway_core::path::{
-    Conversation, Proxy, Question, QuestionError, Resolved, Scene, Step, Survey, Tuple, advice, converse,
-    observed, planned, without_ours,
+    Contents, Conversation, Listener, Proxy, Question, QuestionError, Resolved, Scene, Step, Tuple, Walker,
+    advice, converse_by, planned_element, planned_listeners, planned_outline, without_ours,
 };
-use fairway_core::plan::Plan;
+use fairway_core::policy::{BRIDGE_TABLE, TABLE};
+use fairway_core::ruleset::{Element, Set, Table};
 use fairway_core::world::World;
-use fairway_kernel::namespace::{self, Handle};
-use fairway_kernel::port_holder;
-use fairway_kernel::survey::{self, survey};
+use fairway_kernel::{namespace, port_holder, survey};
 use thiserror::Error;
 
-use crate::Engine;
+use crate::{Engine, State};
 
 /// Why nothing can be explained.
 #[derive(Debug, Error)]
@@ -44,29 +44,27 @@ pub struct Explanation {
 
 impl Engine {
     /// Walks a packet from one to another, through what the kernel has or, with `by_plan`, through what it should
-    /// have.
+    /// have. Of what there may be very much, only what the packet meets is asked for.
     ///
     /// # Errors
     /// See [`ExplainError`].
     pub fn explain(&self, from: &str, to: &str, by_plan: bool) -> Result<Explanation, ExplainError> {
-        let (world, plan): (World, Plan) = {
-            let state = self.state();
-            (state.world.clone(), state.plan.clone())
+        let host = self.workers.run(self.workers.home(), || survey::outline("host"))??;
+        let (question, mut scene) = {
+            let State { world, plan, .. } = &*self.state();
+            let question = Question::parse(world, plan, from, to)?;
+            (question, planned_outline(world, plan, without_ours(&host.machine, plan)))
         };
-        let question = Question::parse(&world, &plan, from, to)?;
-        let host = self.survey(&self.workers.home().clone(), "host")?;
-        let as_planned = || planned(&world, &plan, without_ours(&host.machine, &plan));
-        let user = world.settings().relay_user;
+        let should = self.walk(&question, &scene, true)?;
         if by_plan {
-            let conversation = walk(&world, &question, &as_planned(), user)?;
-            let advice = advice(&world, &question, &conversation);
-            return Ok(Explanation { conversation, advice, planned: None });
+            let advice = self.read(|world| advice(world, &question, &should));
+            return Ok(Explanation { conversation: should, advice, planned: None });
         }
-        let mut conversation = self.walk_through_what_is(&world, &plan, &question, &host)?;
-        conversation.name_owners(&mut |machine, tuple| self.holder(&world, machine, tuple));
-        let advice = advice(&world, &question, &conversation);
+        scene.read_host(host.machine);
+        let mut conversation = self.walk_through_what_is(&question, &mut scene)?;
+        conversation.name_owners(&mut |machine, tuple| self.holder(machine, tuple));
+        let advice = self.read(|world| advice(world, &question, &conversation));
         // Only sandboxes' own sockets and tables are not in a Plan: what ends in one is no difference.
-        let should = walk(&world, &question, &as_planned(), user)?;
         let differs = std::mem::discriminant(&should.first.end)
             != std::mem::discriminant(&conversation.first.end)
             && !ends_inside(&conversation)
@@ -78,33 +76,43 @@ impl Engine {
     /// Reads every sandbox that the packet comes to, and walks again, until no other one is met.
     fn walk_through_what_is(
         &self,
-        world: &World,
-        plan: &Plan,
         question: &Question,
-        host: &Survey,
+        scene: &mut Scene,
     ) -> Result<Conversation, ExplainError> {
-        let user = world.settings().relay_user;
-        let mut inside: BTreeMap<SandboxId, Survey> = BTreeMap::new();
+        let mut read = BTreeSet::from([0]);
         loop {
-            let scene = observed(world, plan, host, &inside);
-            let conversation = walk(world, question, &scene, user)?;
+            let conversation = self.walk(question, scene, false)?;
             let met = machines(&conversation);
-            let unread = world.sandboxes().find(|sandbox| {
-                sandbox.running() && met.contains(&sandbox.name) && !inside.contains_key(&sandbox.id)
-            });
-            let Some((id, namespace)) = unread.and_then(|it| Some((it.id, it.namespace()?.clone()))) else {
+            let mut unread = scene
+                .machines
+                .iter()
+                .enumerate()
+                .filter(|(place, machine)| !read.contains(place) && met.contains(machine.name.as_str()));
+            let Some((place, name)) = unread.next().map(|(place, machine)| (place, machine.name.clone()))
+            else {
                 return Ok(conversation);
             };
-            let handle = namespace::open(&namespace)?;
-            inside.insert(id, self.survey(&handle, "")?);
+            read.insert(place);
+            // One that has stopped meanwhile stays as it was planned.
+            if let Some(namespace) = self.read(|world| namespace_of(world, &name)) {
+                let inside = self.workers.run(&namespace::open(&namespace)?, || survey::survey(""))??;
+                scene.read_inside(place, &inside);
+            }
         }
     }
 
+    fn walk(&self, question: &Question, scene: &Scene, by_plan: bool) -> Result<Conversation, QuestionError> {
+        let (resolved, user) =
+            self.read(|world| (question.resolve(world, scene), world.settings().relay_user));
+        let Resolved { asker, tuple } = resolved?;
+        let contents = Host { engine: self, by_plan };
+        Ok(converse_by(&mut Walker::asking(scene, &contents), asker, tuple, Proxy { user }))
+    }
+
     /// The process that has the socket for what arrives on a machine, if it can be seen from here.
-    fn holder(&self, world: &World, machine: &str, tuple: &Tuple) -> Option<String> {
-        let sandbox = world.sandboxes().find(|sandbox| sandbox.name == machine);
-        let handle = match sandbox.and_then(|sandbox| sandbox.namespace()) {
-            Some(namespace) => namespace::open(namespace).ok()?,
+    fn holder(&self, machine: &str, tuple: &Tuple) -> Option<String> {
+        let handle = match self.read(|world| namespace_of(world, machine)) {
+            Some(namespace) => namespace::open(&namespace).ok()?,
             None => self.workers.home().clone(),
         };
         let protocol = Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol)?;
@@ -112,28 +120,65 @@ impl Engine {
         let found = self.workers.run(&handle, move || port_holder::find(protocol, address)).ok()??;
         Some(found.to_string())
     }
+}
 
-    fn survey(&self, handle: &Handle, name: &str) -> Result<Survey, ExplainError> {
-        let name = name.to_owned();
-        Ok(self.workers.run(handle, move || survey(&name))??)
+/// The namespace of the sandbox of that name.
+fn namespace_of(world: &World, name: &str) -> Option<Namespace> {
+    let sandbox = world.sandboxes().find(|sandbox| sandbox.name == name && sandbox.running())?;
+    sandbox.namespace().cloned()
+}
+
+/// What the host holds, asked of the kernel or, for what is ours, of the Plan.
+struct Host<'e> {
+    engine: &'e Engine,
+    by_plan: bool,
+}
+
+impl fmt::Debug for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("by_plan", &self.by_plan).finish_non_exhaustive()
     }
 }
 
-fn walk(
-    world: &World,
-    question: &Question,
-    scene: &Scene,
-    user: Option<u32>,
-) -> Result<Conversation, QuestionError> {
-    let Resolved { asker, tuple } = question.resolve(world, scene)?;
-    Ok(converse(scene, asker, tuple, Proxy { user }))
+impl Host<'_> {
+    fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+        let workers = &self.engine.workers;
+        workers.run(workers.home(), work).map_err(|error| error.to_string())
+    }
+}
+
+impl Contents for Host<'_> {
+    fn element(&self, _: usize, table: &Table, set: &Set, key: &[u8]) -> Result<Option<Element>, String> {
+        let (family, name, key) = (table.family, table.name.clone(), key.to_vec());
+        if self.by_plan && [TABLE, BRIDGE_TABLE].contains(&name.as_str()) {
+            return Ok(planned_element(&self.engine.state().plan, table, &set.name, &key));
+        }
+        let set = set.clone();
+        let found = self.ask(move || survey::element((family, &name), &set, &key))?;
+        found.map_err(|error| format!("cannot read what is there: {error}"))
+    }
+
+    fn listeners(&self, _: usize, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {
+        let Some(protocol) = Protocol::ALL.into_iter().find(|it| it.number() == protocol) else {
+            return Ok(Vec::new());
+        };
+        let there = self.ask(move || survey::listeners_at(protocol, port))?;
+        let ours = planned_listeners(&self.engine.state().plan, protocol, port);
+        let is = |one: &Listener, other: &Listener| one.address == other.address;
+        if self.by_plan {
+            let others = there.into_iter().filter(|it| !ours.iter().any(|own| is(own, it)));
+            return Ok(ours.iter().cloned().chain(others).collect());
+        }
+        // Of a socket that is ours, only the Plan tells what for.
+        Ok(there.into_iter().map(|it| ours.iter().find(|own| is(own, &it)).cloned().unwrap_or(it)).collect())
+    }
 }
 
 /// The names of the machines that a conversation's packets come to.
-fn machines(conversation: &Conversation) -> Vec<String> {
+fn machines(conversation: &Conversation) -> BTreeSet<&str> {
     let paths = [Some(&conversation.first), conversation.answer.as_ref(), conversation.later.as_ref()];
     let steps = paths.into_iter().flatten().flat_map(|path| &path.steps);
-    let mut names: Vec<String> = steps.map(|step| step.machine().to_owned()).collect();
+    let mut names: BTreeSet<&str> = steps.map(Step::machine).collect();
     if let Some(second) = &conversation.proxied {
         names.extend(machines(second));
     }

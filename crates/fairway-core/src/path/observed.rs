@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::machine::{Machine, Scene, Survey};
+use super::machine::{Listener, Machine, Scene, Survey};
 use super::planned::planned;
 use crate::model::SandboxId;
 use crate::plan::{Key, Plan};
@@ -13,44 +13,71 @@ use crate::world::World;
 /// Plan has them. Machines are in the order of [`planned`].
 pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<SandboxId, Survey>) -> Scene {
     let mut scene = planned(world, plan, without_ours(&host.machine, plan));
-    let asked = std::mem::replace(&mut scene.machines[0], host.machine.clone());
-    let running = world.sandboxes().filter(|sandbox| sandbox.running());
-    let places: BTreeMap<&str, SandboxId> =
-        running.map(|sandbox| (sandbox.name.as_str(), sandbox.id)).collect();
+    scene.read_host(host.machine.clone());
+    let read =
+        world.sandboxes().filter_map(|sandbox| Some((sandbox.name.as_str(), inside.get(&sandbox.id)?)));
+    let read: BTreeMap<&str, &Survey> = read.collect();
     for place in 1..scene.machines.len() {
-        let read = places.get(scene.machines[place].name.as_str()).and_then(|id| inside.get(id));
-        if let Some(survey) = read {
-            let name = std::mem::take(&mut scene.machines[place].name);
-            scene.machines[place] = Machine { name, ..survey.machine.clone() };
-        }
-    }
-    for port in &asked.interfaces {
-        let Some((place, planned_index)) = port.peer else { continue };
-        let Some(outer) = scene.machines[0].interface_named(&port.name).map(|found| found.index) else {
-            continue;
-        };
-        let read = places.get(scene.machines[place].name.as_str()).and_then(|id| inside.get(id));
-        let pair = read.and_then(|survey| survey.pairs.iter().find(|(_, other)| *other == outer));
-        let inner = pair.map_or(planned_index, |(index, _)| *index);
-        join(&mut scene, (0, outer), (place, inner));
-    }
-    for listener in &mut scene.machines[0].listeners {
-        let same = |other: &&super::machine::Listener| {
-            (other.protocol, other.address, other.port)
-                == (listener.protocol, listener.address, listener.port)
-        };
-        if let Some(own) = asked.listeners.iter().find(same) {
-            *listener = own.clone();
+        if let Some(survey) = read.get(scene.machines[place].name.as_str()) {
+            scene.read_inside(place, survey);
         }
     }
     scene
 }
 
-fn join(scene: &mut Scene, one: (usize, u32), other: (usize, u32)) {
-    for (end, peer) in [(one, other), (other, one)] {
-        let interfaces = scene.machines[end.0].interfaces.iter_mut();
-        if let Some(interface) = interfaces.into_iter().find(|interface| interface.index == end.1) {
-            interface.peer = Some(peer);
+/// The places of a machine's interfaces by their indexes.
+fn places(machine: &Machine) -> BTreeMap<u32, usize> {
+    machine.interfaces.iter().enumerate().map(|(place, interface)| (interface.index, place)).collect()
+}
+
+impl Scene {
+    /// Puts the host as it was read in the place of the one that is planned. Where its pairs lead, and what our sockets
+    /// are for, only the plan tells.
+    pub fn read_host(&mut self, host: Machine) {
+        let Some(place) = self.machines.first_mut() else { return };
+        let asked = std::mem::replace(place, host);
+        let host = &self.machines[0];
+        let named: BTreeMap<&str, usize> =
+            host.interfaces.iter().enumerate().map(|(place, it)| (it.name.as_str(), place)).collect();
+        let ports = asked.interfaces.iter().filter_map(|port| {
+            let (machine, inner) = port.peer?;
+            Some((*named.get(port.name.as_str())?, machine, inner))
+        });
+        let ports: Vec<(usize, usize, u32)> = ports.collect();
+        for (port, machine, inner) in ports {
+            let outer = &mut self.machines[0].interfaces[port];
+            outer.peer = Some((machine, inner));
+            let outer = outer.index;
+            let ends = self.machines[machine].interfaces.iter_mut();
+            if let Some(end) = ends.into_iter().find(|end| end.index == inner) {
+                end.peer = Some((0, outer));
+            }
+        }
+        let key = |it: &Listener| (it.protocol, it.address, it.port);
+        let mut ours: BTreeMap<_, Listener> =
+            asked.listeners.into_iter().map(|listener| (key(&listener), listener)).collect();
+        for listener in &mut self.machines[0].listeners {
+            if let Some(own) = ours.remove(&key(listener)) {
+                *listener = own;
+            }
+        }
+    }
+
+    /// Puts a sandbox as it was read in the place of the one that is planned.
+    pub fn read_inside(&mut self, place: usize, inside: &Survey) {
+        let name = std::mem::take(&mut self.machines[place].name);
+        self.machines[place] = Machine { name, ..inside.machine.clone() };
+        let ends = places(&self.machines[place]);
+        let inner: BTreeMap<u32, u32> = inside.pairs.iter().map(|(index, other)| (*other, *index)).collect();
+        let (host, sandboxes) = self.machines.split_at_mut(1);
+        let Some(machine) = sandboxes.get_mut(place - 1) else { return };
+        for port in &mut host[0].interfaces {
+            let Some((_, planned)) = port.peer.filter(|(machine, _)| *machine == place) else { continue };
+            let index = inner.get(&port.index).copied().unwrap_or(planned);
+            port.peer = Some((place, index));
+            if let Some(end) = ends.get(&index) {
+                machine.interfaces[*end].peer = Some((0, port.index));
+            }
         }
     }
 }
@@ -68,7 +95,8 @@ pub fn without_ours(host: &Machine, plan: &Plan) -> Machine {
     let mut host = host.clone();
     let (gone, kept): (Vec<_>, Vec<_>) =
         std::mem::take(&mut host.interfaces).into_iter().partition(|it| ours.contains(it.name.as_str()));
-    host.routes.retain(|route| gone.iter().all(|interface| interface.index != route.interface));
+    let gone: BTreeSet<u32> = gone.iter().map(|interface| interface.index).collect();
+    host.routes.retain(|route| !gone.contains(&route.interface));
     host.interfaces = kept;
     host.tables.retain(|table| ![TABLE, BRIDGE_TABLE].contains(&table.name.as_str()));
     let sockets: BTreeSet<_> = plan

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene};
-use crate::model::{MacAddress, NetworkMode};
-use crate::plan::{BridgeLink, InsideRoutes, Key, Object, Plan, SetElement, SocketUse, VethLink};
-use crate::policy::{SetName, ruleset};
-use crate::ruleset::Table;
+use crate::model::{MacAddress, NetworkMode, Protocol};
+use crate::plan::{BridgeLink, InsideRoutes, Key, Object, Plan, SocketUse, VethLink};
+use crate::policy::{SETS, SetName, ruleset};
+use crate::ruleset::{Element, Table};
 use crate::world::World;
 
 const LOCAL_TABLE: u32 = 255;
@@ -102,13 +102,62 @@ pub fn add_default(machine: &mut Machine, gateway: IpAddr, interface: u32) {
 /// The scene of a World, on a host that has `host` beside what is ours. Machine 0 is the host; every running sandbox
 /// with a namespace of its own follows, in the order of their ids.
 pub fn planned(world: &World, plan: &Plan, host: Machine) -> Scene {
-    let mut builder = Builder { scene: Scene { machines: vec![host] }, places: BTreeMap::new() };
+    scene(world, plan, host)
+}
+
+/// As [`planned`], without what the Plan has very much of: elements of sets of exact keys, and sockets. They are asked
+/// for one by one: [`planned_element`], [`planned_listeners`].
+pub fn planned_outline(world: &World, plan: &Plan, host: Machine) -> Scene {
+    scene(world, plan, Machine { elsewhere: true, ..host })
+}
+
+/// The element of a set of ours that a key is by a Plan.
+pub fn planned_element(plan: &Plan, table: &Table, set: &str, key: &[u8]) -> Option<Element> {
+    let name = SETS.into_iter().find(|it| it.text() == set && it.family() == table.family)?;
+    let wanted = Key::Element(name, key.to_vec());
+    match plan.values().find_map(|fragment| fragment.get(&wanted))? {
+        Object::Element(element) => Some(element.to_element(name, key)),
+        _ => None,
+    }
+}
+
+/// The sockets at a port that are ours by a Plan.
+pub fn planned_listeners(plan: &Plan, protocol: Protocol, port: u16) -> Vec<Listener> {
+    let first = || Key::Socket(protocol, (Ipv4Addr::UNSPECIFIED, 0).into());
+    let sockets = plan.values().flat_map(|fragment| {
+        fragment
+            .range(first()..)
+            .take_while(|(key, _)| matches!(key, Key::Socket(own, _) if *own == protocol))
+    });
+    sockets.filter_map(|(key, object)| listener(key, object)).filter(|it| it.port == port).collect()
+}
+
+fn listener(key: &Key, object: &Object) -> Option<Listener> {
+    let (Key::Socket(protocol, address), Object::Socket(socket)) = (key, object) else { return None };
+    let proxy = match socket.purpose {
+        SocketUse::Proxy(target) => Some(target),
+        SocketUse::Hold => None,
+    };
+    Some(Listener {
+        protocol: protocol.number(),
+        address: address.ip(),
+        port: address.port(),
+        both_families: false,
+        held: proxy.is_none(),
+        owner: "fairway's relay".to_owned(),
+        proxy,
+    })
+}
+
+fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
+    let elsewhere = host.elsewhere;
+    let mut builder = Builder::new(host);
     for sandbox in world.sandboxes().filter(|sandbox| sandbox.running()) {
         if let (NetworkMode::Private | NetworkMode::None, Some(namespace)) =
             (&sandbox.mode, sandbox.namespace())
         {
             builder.places.insert((namespace.device, namespace.inode), builder.scene.machines.len());
-            builder.scene.machines.push(bare(&sandbox.name));
+            builder.add(bare(&sandbox.name));
         }
     }
     let objects = || plan.values().flatten();
@@ -123,24 +172,11 @@ pub fn planned(world: &World, plan: &Plan, host: Machine) -> Scene {
         }
     }
     let mut tables: Vec<Table> = Vec::new();
+    let mut elements: BTreeMap<SetName, Vec<Element>> = BTreeMap::new();
     for (key, object) in objects() {
         match (key, object) {
             (_, Object::Routes(routes)) => builder.routes(routes),
-            (Key::Socket(protocol, address), Object::Socket(socket)) => {
-                let proxy = match socket.purpose {
-                    SocketUse::Proxy(target) => Some(target),
-                    SocketUse::Hold => None,
-                };
-                builder.host().listeners.push(Listener {
-                    protocol: protocol.number(),
-                    address: address.ip(),
-                    port: address.port(),
-                    both_families: false,
-                    held: proxy.is_none(),
-                    owner: "fairway's relay".to_owned(),
-                    proxy,
-                });
-            }
+            (Key::Socket(..), _) if !elsewhere => builder.host().listeners.extend(listener(key, object)),
             (Key::Sysctl(path), Object::Sysctl(value)) if value == "1" => {
                 let ipv4 = path == IPV4_FORWARDING;
                 for interface in &mut builder.host().interfaces {
@@ -149,39 +185,59 @@ pub fn planned(world: &World, plan: &Plan, host: Machine) -> Scene {
                 }
             }
             (_, Object::Ruleset(switches)) => tables.extend(ruleset(switches)),
+            (Key::Element(name, bytes), Object::Element(element)) if !elsewhere || name.has_ranges() => {
+                elements.entry(*name).or_default().push(element.to_element(*name, bytes));
+            }
             _ => {}
         }
     }
-    for (key, object) in objects() {
-        if let (Key::Element(set, bytes), Object::Element(element)) = (key, object) {
-            add_element(&mut tables, *set, bytes, element);
+    for (name, elements) in elements {
+        let tables = tables.iter_mut().filter(|table| table.family == name.family());
+        if let Some(set) = tables.flat_map(|table| &mut table.sets).find(|set| set.name == name.text()) {
+            set.elements.extend(elements);
         }
     }
     builder.host().tables.extend(tables);
     builder.scene
 }
 
-fn add_element(tables: &mut [Table], name: SetName, bytes: &[u8], element: &SetElement) {
-    let tables = tables.iter_mut().filter(|table| table.family == name.family());
-    let set = tables.flat_map(|table| &mut table.sets).find(|set| set.name == name.text());
-    if let Some(set) = set {
-        set.elements.push(element.to_element(name, bytes));
-    }
-}
-
 struct Builder {
     scene: Scene,
     /// Which machine a namespace is, by device and inode.
     places: BTreeMap<(u64, u64), usize>,
+    /// The next free index of an interface, for each machine.
+    free: Vec<u32>,
+    /// The bridges of the host by name.
+    bridges: BTreeMap<String, u32>,
 }
 
 impl Builder {
+    fn new(host: Machine) -> Self {
+        let bridges = host.interfaces.iter().filter(|it| it.kind == "bridge");
+        let mut builder = Self {
+            bridges: bridges.map(|it| (it.name.clone(), it.index)).collect(),
+            scene: Scene::default(),
+            places: BTreeMap::new(),
+            free: Vec::new(),
+        };
+        builder.add(host);
+        builder
+    }
+
+    fn add(&mut self, machine: Machine) {
+        let highest = machine.interfaces.iter().map(|it| it.index).max();
+        self.free.push(highest.unwrap_or_default() + 1);
+        self.scene.machines.push(machine);
+    }
+
     fn host(&mut self) -> &mut Machine {
         &mut self.scene.machines[0]
     }
 
-    fn free_index(&self, machine: usize) -> u32 {
-        self.scene.machines[machine].interfaces.iter().map(|it| it.index).max().unwrap_or_default() + 1
+    fn take_index(&mut self, machine: usize) -> u32 {
+        let free = self.free[machine];
+        self.free[machine] += 1;
+        free
     }
 
     /// Whether the host forwards already.
@@ -195,7 +251,7 @@ impl Builder {
 
     fn bridge(&mut self, bridge: &BridgeLink) {
         let interface = Interface {
-            index: self.free_index(0),
+            index: self.take_index(0),
             name: bridge.name.clone(),
             kind: "bridge".to_owned(),
             mac: bridge.mac,
@@ -205,6 +261,7 @@ impl Builder {
             forwarding: self.forwarding(),
             ..Interface::default()
         };
+        self.bridges.insert(interface.name.clone(), interface.index);
         add_interface(self.host(), interface);
     }
 
@@ -212,8 +269,8 @@ impl Builder {
         let Some(place) = self.places.get(&(link.namespace.device, link.namespace.inode)).copied() else {
             return;
         };
-        let (outer, inner) = (self.free_index(0), self.free_index(place));
-        let bridge = self.scene.machines[0].interface_named(&link.bridge).map(|bridge| bridge.index);
+        let (outer, inner) = (self.take_index(0), self.take_index(place));
+        let bridge = self.bridges.get(&link.bridge).copied();
         let port = Interface {
             index: outer,
             name: link.host_interface.clone(),
