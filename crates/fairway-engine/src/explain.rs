@@ -12,6 +12,7 @@ use fairway_core::path::{
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
 use fairway_core::ruleset::{Element, Set, Table};
 use fairway_core::world::World;
+use fairway_kernel::survey::Details;
 use fairway_kernel::{namespace, port_holder, survey};
 use thiserror::Error;
 
@@ -49,19 +50,21 @@ impl Engine {
     /// # Errors
     /// See [`ExplainError`].
     pub fn explain(&self, from: &str, to: &str, by_plan: bool) -> Result<Explanation, ExplainError> {
-        let host = self.workers.run(self.workers.home(), || survey::outline("host"))??;
+        let outline = || Ok::<_, survey::Error>((survey::outline("host")?, Details::open()?));
+        let (host, details) = self.workers.run(self.workers.home(), outline)??;
         let (question, mut scene) = {
             let State { world, plan, .. } = &*self.state();
             let question = Question::parse(world, plan, from, to)?;
             (question, planned_outline(world, plan, without_ours(&host.machine, plan)))
         };
-        let should = self.walk(&question, &scene, true)?;
+        let asked = |by_plan| Host { engine: self, details: &details, by_plan };
+        let should = self.walk(&question, &scene, &asked(true))?;
         if by_plan {
             let advice = self.read(|world| advice(world, &question, &should));
             return Ok(Explanation { conversation: should, advice, planned: None });
         }
         scene.read_host(host.machine);
-        let mut conversation = self.walk_through_what_is(&question, &mut scene)?;
+        let mut conversation = self.walk_through_what_is(&question, &mut scene, &asked(false))?;
         conversation.name_owners(&mut |machine, tuple| self.holder(machine, tuple));
         let advice = self.read(|world| advice(world, &question, &conversation));
         // Only sandboxes' own sockets and tables are not in a Plan: what ends in one is no difference.
@@ -78,10 +81,11 @@ impl Engine {
         &self,
         question: &Question,
         scene: &mut Scene,
+        contents: &Host<'_>,
     ) -> Result<Conversation, ExplainError> {
         let mut read = BTreeSet::from([0]);
         loop {
-            let conversation = self.walk(question, scene, false)?;
+            let conversation = self.walk(question, scene, contents)?;
             let met = machines(&conversation);
             let mut unread = scene
                 .machines
@@ -101,12 +105,16 @@ impl Engine {
         }
     }
 
-    fn walk(&self, question: &Question, scene: &Scene, by_plan: bool) -> Result<Conversation, QuestionError> {
+    fn walk(
+        &self,
+        question: &Question,
+        scene: &Scene,
+        contents: &Host<'_>,
+    ) -> Result<Conversation, QuestionError> {
         let (resolved, user) =
             self.read(|world| (question.resolve(world, scene), world.settings().relay_user));
         let Resolved { asker, tuple } = resolved?;
-        let contents = Host { engine: self, by_plan };
-        Ok(converse_by(&mut Walker::asking(scene, &contents), asker, tuple, Proxy { user }))
+        Ok(converse_by(&mut Walker::asking(scene, contents), asker, tuple, Proxy { user }))
     }
 
     /// The process that has the socket for what arrives on a machine, if it can be seen from here.
@@ -131,6 +139,7 @@ fn namespace_of(world: &World, name: &str) -> Option<Namespace> {
 /// What the host holds, asked of the kernel or, for what is ours, of the Plan.
 struct Host<'e> {
     engine: &'e Engine,
+    details: &'e Details,
     by_plan: bool,
 }
 
@@ -140,37 +149,31 @@ impl fmt::Debug for Host<'_> {
     }
 }
 
-impl Host<'_> {
-    fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-        let workers = &self.engine.workers;
-        workers.run(workers.home(), work).map_err(|error| error.to_string())
-    }
+fn unread(error: survey::Error) -> String {
+    ExplainError::Survey(error).to_string()
 }
 
 impl Contents for Host<'_> {
     fn element(&self, _: usize, table: &Table, set: &Set, key: &[u8]) -> Result<Option<Element>, String> {
-        let (family, name, key) = (table.family, table.name.clone(), key.to_vec());
-        if self.by_plan && [TABLE, BRIDGE_TABLE].contains(&name.as_str()) {
-            return Ok(planned_element(&self.engine.state().plan, table, &set.name, &key));
+        if self.by_plan && [TABLE, BRIDGE_TABLE].contains(&table.name.as_str()) {
+            return Ok(planned_element(&self.engine.state().plan, table, &set.name, key));
         }
-        let set = set.clone();
-        let found = self.ask(move || survey::element((family, &name), &set, &key))?;
-        found.map_err(|error| format!("cannot read what is there: {error}"))
+        self.details.element(table, set, key).map_err(unread)
     }
 
     fn listeners(&self, _: usize, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {
         let Some(protocol) = Protocol::ALL.into_iter().find(|it| it.number() == protocol) else {
             return Ok(Vec::new());
         };
-        let there = self.ask(move || survey::listeners_at(protocol, port))?;
+        let there = self.details.listeners_at(protocol, port).map_err(unread)?;
         let ours = planned_listeners(&self.engine.state().plan, protocol, port);
-        let is = |one: &Listener, other: &Listener| one.address == other.address;
+        let own = |other: &Listener| ours.iter().find(|own| own.address == other.address);
         if self.by_plan {
-            let others = there.into_iter().filter(|it| !ours.iter().any(|own| is(own, it)));
-            return Ok(ours.iter().cloned().chain(others).collect());
+            let others = there.into_iter().filter(|it| own(it).is_none());
+            return Ok(others.chain(ours.iter().cloned()).collect());
         }
         // Of a socket that is ours, only the Plan tells what for.
-        Ok(there.into_iter().map(|it| ours.iter().find(|own| is(own, &it)).cloned().unwrap_or(it)).collect())
+        Ok(there.into_iter().map(|it| own(&it).cloned().unwrap_or(it)).collect())
     }
 }
 

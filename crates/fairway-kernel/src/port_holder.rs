@@ -41,6 +41,14 @@ pub fn find(protocol: Protocol, address: SocketAddr) -> Option<PortHolder> {
     }
     let wanted: Vec<String> = sockets.iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
     let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut pids: Vec<u32> = pids.collect();
+    // Most have few descriptors, and sockets of their own namespace; relays and the like may have ten thousands.
+    let here = fs::read_link("/proc/thread-self/ns/net").ok();
+    pids.sort_by_cached_key(|pid| {
+        let elsewhere = fs::read_link(format!("/proc/{pid}/ns/net")).ok() != here;
+        // How many there are (Linux 6.2).
+        (elsewhere, fs::metadata(format!("/proc/{pid}/fd")).map_or(u64::MAX, |directory| directory.len()))
+    });
     pids.into_iter().find(|pid| has_one_of(*pid, &wanted)).map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         PortHolder { pid, name: name.trim_end().to_owned() }

@@ -5,16 +5,15 @@ mod sockets;
 
 use std::collections::BTreeMap;
 
-use fairway_core::path::{Interface, Machine, Survey};
-use fairway_core::ruleset::{Element, Family, Set, Table};
+use fairway_core::model::Protocol;
+use fairway_core::path::{Interface, Listener, Machine, Survey};
+use fairway_core::ruleset::{Element, Set, Table};
 use ipnet::IpNet;
 use thiserror::Error;
 
 use crate::nftables::{self, Reader};
 use crate::route::{self, Link, Links};
 use crate::{netlink, sysctl};
-
-pub use sockets::listeners_at;
 
 /// Why a namespace cannot be looked at.
 #[derive(Debug, Error)]
@@ -39,7 +38,7 @@ pub fn survey(name: &str) -> Result<Survey, Error> {
 }
 
 /// As [`survey`], without what there may be very much of: the elements of sets of exact keys, and sockets
-/// ([`Machine::elsewhere`]). Those are asked for one by one: [`element`], [`listeners_at`].
+/// ([`Machine::elsewhere`]). Those are asked for one by one ([`Details`]).
 ///
 /// # Errors
 /// The kernel cannot be asked.
@@ -47,17 +46,40 @@ pub fn outline(name: &str) -> Result<Survey, Error> {
     look(name, true)
 }
 
-/// The element of a set that a key is, in the namespace of the calling thread, or else the one that matches what no
-/// other does.
-///
-/// # Errors
-/// The kernel cannot be asked.
-pub fn element(table: (Family, &str), set: &Set, key: &[u8]) -> Result<Option<Element>, Error> {
-    let reader = Reader::open()?;
-    let (family, name) = table;
-    match reader.element(family, name, set, key)? {
-        Some(element) => Ok(Some(element)),
-        None => Ok(reader.element(family, name, set, &[])?),
+/// Asks for what an [`outline`] leaves out, in the namespace that it was opened in, from any thread.
+#[derive(Debug)]
+pub struct Details {
+    reader: Reader,
+    sockets: sockets::Waiting,
+}
+
+impl Details {
+    /// Opens the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// If no socket can be made.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { reader: Reader::open()?, sockets: sockets::Waiting::open()? })
+    }
+
+    /// The element of a set that a key is, or else the one that matches what no other does.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn element(&self, table: &Table, set: &Set, key: &[u8]) -> Result<Option<Element>, Error> {
+        let ask = |key| self.reader.element(table.family, &table.name, set, key);
+        Ok(match ask(key)? {
+            None => ask(&[])?,
+            found => found,
+        })
+    }
+
+    /// The sockets that wait at a port.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn listeners_at(&self, protocol: Protocol, port: u16) -> Result<Vec<Listener>, Error> {
+        Ok(self.sockets.at(protocol, port)?)
     }
 }
 

@@ -41,16 +41,6 @@ fn listener(socket: &Entry, protocol: Protocol) -> Listener {
     }
 }
 
-/// The sockets of the namespace of the calling thread that wait at a port. The kernel looks for them itself: its
-/// tables may be long.
-pub fn listeners_at(protocol: Protocol, port: u16) -> Vec<Listener> {
-    asked(protocol, port).unwrap_or_else(|_| {
-        // A kernel without sock_diag.
-        let waiting = |listener: &Listener| listener.port == port && listener.protocol == protocol.number();
-        listeners().into_iter().filter(waiting).collect()
-    })
-}
-
 const DUMP: u16 = libc::NLM_F_DUMP as u16;
 /// `SOCK_DIAG_BY_FAMILY`, linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
@@ -60,27 +50,41 @@ const ANSWER: usize = 72;
 /// `INET_DIAG_SKV6ONLY`: that a socket of IPv6 takes no IPv4.
 const IPV6_ONLY: u16 = 11;
 
-fn asked(protocol: Protocol, port: u16) -> Result<Vec<Listener>, Error> {
-    let state = match protocol {
-        Protocol::Tcp => LISTENING,
-        Protocol::Udp => UNCONNECTED,
-        // Nobody tells of those.
-        Protocol::Sctp => return Ok(Vec::new()),
-    };
-    let socket = Socket::open(Kind::Sockets)?;
-    let mut found = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let mut request = [0; REQUEST];
-        request[..2].copy_from_slice(&[family as u8, protocol.number()]);
-        request[4..8].copy_from_slice(&(1_u32 << state).to_ne_bytes());
-        request[8..10].copy_from_slice(&port.to_be_bytes());
-        let mut batch = Batch::new();
-        batch.message(BY_FAMILY, DUMP, format!("the sockets at port {port}/{protocol}")).raw(&request);
-        let replies = socket.dump(&mut batch)?;
-        found
-            .extend(replies.iter().filter_map(|reply| waiting(reply, protocol)).filter(|it| it.port == port));
+/// Finds sockets by their port, which the kernel does itself: its tables may be long.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    socket: Socket,
+}
+
+impl Waiting {
+    /// Opens the namespace of the calling thread.
+    pub(super) fn open() -> Result<Self, Error> {
+        Ok(Self { socket: Socket::open(Kind::Sockets)? })
     }
-    Ok(found)
+
+    /// The sockets that wait at a port.
+    pub(super) fn at(&self, protocol: Protocol, port: u16) -> Result<Vec<Listener>, Error> {
+        let state = match protocol {
+            Protocol::Tcp => LISTENING,
+            Protocol::Udp => UNCONNECTED,
+            // Their table tells ports and no more (`/proc/net/sctp/eps`).
+            Protocol::Sctp => return Ok(Vec::new()),
+        };
+        let mut found = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let mut request = [0; REQUEST];
+            request[..2].copy_from_slice(&[family as u8, protocol.number()]);
+            request[4..8].copy_from_slice(&(1_u32 << state).to_ne_bytes());
+            request[8..10].copy_from_slice(&port.to_be_bytes());
+            let mut batch = Batch::new();
+            batch.message(BY_FAMILY, DUMP, format!("the sockets at port {port}/{protocol}")).raw(&request);
+            let replies = self.socket.dump(&mut batch)?;
+            found.extend(replies.iter().filter_map(|reply| waiting(reply, protocol)));
+        }
+        // An old kernel tells of all.
+        found.retain(|listener| listener.port == port);
+        Ok(found)
+    }
 }
 
 /// Reads `struct inet_diag_msg`.

@@ -2,7 +2,7 @@ use fairway_core::model::Protocol;
 use fairway_core::path::{Listener, RouteQuestion, Routed};
 use fairway_core::ruleset::{Datatype, Element, Family, Set, Table, Verdict};
 
-use super::{element, listeners_at, outline, survey};
+use super::{Details, outline, survey};
 use crate::nftables::{Transaction, Writer};
 use crate::testing::in_new_namespace;
 
@@ -53,6 +53,7 @@ fn sockets_at_a_port_are_those_that_the_tables_tell_of() {
         let _other = TcpListener::bind("0.0.0.0:4243").unwrap();
         let _datagrams = UdpSocket::bind("0.0.0.0:4242").unwrap();
         let all = survey("here").unwrap().machine.listeners;
+        let listeners_at = |protocol, port| Details::open().unwrap().listeners_at(protocol, port).unwrap();
         for (protocol, port) in [(Protocol::Tcp, 4242), (Protocol::Tcp, 4243), (Protocol::Udp, 4242)] {
             let is = |it: &&Listener| it.port == port && it.protocol == protocol.number();
             let told: Vec<_> = all.iter().filter(is).cloned().collect();
@@ -83,7 +84,8 @@ fn an_outline_leaves_out_what_can_be_asked_for() {
         let [found] = &outlined.tables[..] else { panic!("{:?}", outlined.tables) };
         assert_eq!(found.set("exact").unwrap().elements, []);
         assert_eq!(found.set("ranges").unwrap().elements, table.sets[1].elements);
-        let ask = |key: &[u8]| element((Family::Inet, "outlined"), found.set("exact").unwrap(), key).unwrap();
+        let details = Details::open().unwrap();
+        let ask = |key: &[u8]| details.element(found, found.set("exact").unwrap(), key).unwrap();
         assert_eq!(ask(&[0, 80]).as_ref(), Some(&table.sets[0].elements[0]));
         assert_eq!(ask(&[0, 81]).as_ref(), Some(&table.sets[0].elements[1]));
     });

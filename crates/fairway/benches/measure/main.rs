@@ -7,6 +7,7 @@
 mod attach;
 mod crowd;
 mod docker;
+mod explain;
 mod figures;
 mod floor;
 mod load;
@@ -27,7 +28,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// A part that can be asked for by name.
 type Part = (&'static str, fn(&Lab) -> Result<(), Failure>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("attach", attach::measure),
     ("attach-ports", ports::measure),
     ("attach-at-once", crowd::measure),
@@ -36,6 +37,7 @@ const PARTS: [Part; 8] = [
     ("memory", memory::measure),
     ("publish", publish::measure),
     ("networks", networks::measure),
+    ("explain", explain::measure),
 ];
 
 /// The part that Docker has a share in.

@@ -89,6 +89,11 @@ impl Stage {
         Ok(names)
     }
 
+    /// Where the daemon listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The daemon's process id in the lab.
     pub fn daemon(&self) -> u32 {
         self.daemon.id()
