@@ -13,9 +13,9 @@ use thiserror::Error;
 use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
-    ContainerSummary, Created, DetachRequest, DisconnectRequest, ErrorMessage, Exited, Explained, Info,
-    NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PortMap, PublishPorts, PublishedPorts,
-    Version, WaitReply,
+    ContainerSummary, Created, DetachRequest, Diagnosis, DisconnectRequest, ErrorMessage, Exited, Explained,
+    Info, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PortMap, PublishPorts,
+    PublishedPorts, Version, WaitReply,
 };
 use connection::{Connection, Response};
 
@@ -140,6 +140,18 @@ impl Client {
     pub fn explain(&mut self, from: &str, to: &str, plan: bool) -> Result<Explained, ClientError> {
         let plan = if plan { "1" } else { "0" };
         self.get(&format!("/fairway/explain?from={}&to={}&plan={plan}", encode(from), encode(to)))
+    }
+
+    /// What is wrong with the host; with `fix`, after what is Fairway's own has been mended.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn doctor(&mut self, fix: bool) -> Result<Diagnosis, ClientError> {
+        if !fix {
+            return self.get("/fairway/doctor");
+        }
+        let response = self.send("POST", "/fairway/doctor/fix", None)?;
+        self.read(&response)
     }
 
     /// What passed a network, or all networks, and their published ports.

@@ -8,7 +8,7 @@ use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, RefusalKind, World};
 use thiserror::Error;
 
-use crate::types::Explained;
+use crate::types::{Diagnosis, Explained};
 
 /// What an accepted command came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -180,6 +180,15 @@ pub trait Control: Send + Sync + 'static {
     /// Nobody is called that, or the kernel cannot be asked.
     fn explain(&self, _from: &str, _to: &str, _plan: bool) -> Result<Explained, Failure> {
         Err(Failure::invalid("there is no kernel to walk packets through"))
+    }
+
+    /// What is wrong with the host; with `fix`, after what is Fairway's own has been mended. An engine that programs no
+    /// kernel finds nothing.
+    ///
+    /// # Errors
+    /// The host cannot be looked at.
+    fn doctor(&self, _fix: bool) -> Result<Diagnosis, Failure> {
+        Ok(Diagnosis::default())
     }
 
     /// What passed networks and published ports.

@@ -224,6 +224,7 @@ fn perform(control: &dyn Control, task: Task, call: &Call) -> Result<Reply, Fail
         Task::Stats => fairway::stats(control, call),
         Task::Detach => fairway::detach(control, call),
         Task::Explain => fairway::explain(control, call),
+        Task::Doctor { fix } => fairway::doctor(control, fix),
     }
 }
 

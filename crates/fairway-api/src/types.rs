@@ -21,8 +21,8 @@ pub use container::{
 pub use create::{ContainerCreate, NetworkingConfig};
 pub use event::{EventActor, EventMessage};
 pub use fairway::{
-    AttachNamespace, AttachRequest, Attached, DetachRequest, Exited, Explained, NetworkStats, PortStats,
-    PublishPorts, PublishedPorts, TrafficCount,
+    AttachNamespace, AttachRequest, Attached, DetachRequest, Diagnosis, Exited, Explained, NetworkStats,
+    PortStats, PublishPorts, PublishedPorts, TrafficCount,
 };
 pub use network::{
     ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,

@@ -7,6 +7,7 @@
 
 pub mod beside;
 pub mod dhcp;
+pub mod doctor;
 mod draw;
 pub mod ipam;
 pub mod model;

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use difference::Difference;
+pub(crate) use file::chosen_servers;
 pub use fragment::fragment;
 pub use object::{
     BridgeLink, ElementValue, EnclosedLink, FileName, Fragment, HostRoute, InsideRoutes, Key, MacvlanLink,

@@ -27,7 +27,7 @@ const LEGACY: [(Family, &str, &str); 2] = [
 const NAMED: usize = 5;
 
 /// Tables of the older kernel interface as they were printed.
-type Printed = Vec<(Family, String)>;
+pub(crate) type Printed = Vec<(Family, String)>;
 
 /// What is known of the tables of others.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ fn legacy_tables() -> io::Result<Printed> {
 }
 
 /// All tables of others, and how the older ones were printed.
-fn read_all() -> Result<(Vec<Foreign>, Printed), nftables::Error> {
+pub(crate) fn read_all() -> Result<(Vec<Foreign>, Printed), nftables::Error> {
     let tables = Reader::open()?.foreign(|listed| listed.name == TABLE)?;
     // That they cannot be read is said where they are read regularly.
     let legacy = legacy_tables().unwrap_or_default();

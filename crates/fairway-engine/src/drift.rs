@@ -41,19 +41,48 @@ fn program(chain: &RuleChain) -> &'static str {
 /// How many kinds of drift an event names.
 const NAMED: usize = 8;
 
-/// Logs what had drifted, once for things of a kind, and says the first few.
-pub(crate) fn report(difference: &Difference) -> String {
+/// What is other than wanted, in words, once for things of a kind and with how many they are.
+fn lines<'a>(keys: impl IntoIterator<Item = (&'a Key, &'static str)>) -> Vec<(String, usize)> {
     let mut lines: Vec<(String, usize)> = Vec::new();
-    let gone = difference.gone.keys().map(|key| (key, "was there and not wanted"));
-    let missing = difference.new.keys().map(|key| (key, "was missing or other than wanted"));
-    let other = difference.other.keys().map(|key| (key, "was other than wanted"));
-    for (key, what) in gone.chain(missing).chain(other) {
+    for (key, what) in keys {
         let line = format!("{} {what}", describe(key));
         match lines.iter_mut().find(|(known, _)| *known == line) {
             Some((_, count)) => *count += 1,
             None => lines.push((line, 1)),
         }
     }
+    lines
+}
+
+fn all(difference: &Difference) -> Vec<(String, usize)> {
+    let gone = difference.gone.keys().map(|key| (key, "was there and not wanted"));
+    let missing = difference.new.keys().map(|key| (key, "was missing or other than wanted"));
+    let other = difference.other.keys().map(|key| (key, "was other than wanted"));
+    lines(gone.chain(missing).chain(other))
+}
+
+fn counted((line, count): (String, usize)) -> String {
+    if count == 1 { line } else { format!("{line} ({count} of them)") }
+}
+
+/// What is there and not wanted.
+pub(crate) fn left(difference: &Difference) -> Vec<String> {
+    lines(difference.gone.keys().map(|key| (key, "is there and belongs to nothing")))
+        .into_iter()
+        .map(counted)
+        .collect()
+}
+
+/// What is not there as wanted, but for ports, which others may have.
+pub(crate) fn missing(difference: &Difference) -> Vec<String> {
+    let keys = difference.new.keys().chain(difference.other.keys());
+    let keys = keys.filter(|key| !matches!(key, Key::Socket(..)));
+    lines(keys.map(|key| (key, "is missing or other than it shall be"))).into_iter().map(counted).collect()
+}
+
+/// Logs what had drifted, once for things of a kind, and says the first few.
+pub(crate) fn report(difference: &Difference) -> String {
+    let lines = all(difference);
     for (line, count) in &lines {
         tracing::warn!(count, "drift: {line}; mended");
     }

@@ -24,6 +24,7 @@ use crate::events::Events;
 use crate::exits::Exits;
 use crate::firewall::Firewall;
 use crate::flows::Flows;
+use crate::heal::Mended;
 use crate::ordering::Ordering;
 use crate::port_sockets::{PortSockets, set_listening};
 use crate::relay_link::{RelayLink, StartRelay};
@@ -89,6 +90,7 @@ pub struct Engine {
     pub(crate) events: Events,
     pub(crate) files: SandboxFiles,
     pub(crate) beside: Beside,
+    pub(crate) mended: Mended,
     links: Mutex<Vec<Links>>,
 }
 
@@ -188,6 +190,7 @@ impl Engine {
             events: Events::default(),
             files,
             beside: Beside::default(),
+            mended: Mended::default(),
             links: Mutex::default(),
         });
         engine.settle(known)?;

@@ -1,13 +1,37 @@
 //! Making everything follow again: at the start, and after somebody else changed something.
 
-use std::sync::PoisonError;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 
 use fairway_core::plan::{Difference, Fragment, Key, Object};
 use fairway_relay::table::Record;
 
 use crate::boundary::boundary;
 use crate::observe::Depth;
-use crate::{Engine, EngineError};
+use crate::{ApplyError, Engine, EngineError};
+
+/// How many times of mending are remembered.
+const REMEMBERED: usize = 64;
+
+/// What the daemon mended last by itself, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Mended(Mutex<VecDeque<(i64, String)>>);
+
+impl Mended {
+    /// Remembers what was mended at a time, in nanoseconds since 1970.
+    pub fn remember(&self, at: i64, what: String) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if times.len() == REMEMBERED {
+            times.pop_front();
+        }
+        times.push_back((at, what));
+    }
+
+    /// All that is remembered, the last last; times are in nanoseconds since 1970.
+    pub fn all(&self) -> Vec<(i64, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
 
 impl Engine {
     /// All objects of the Plan.
@@ -30,23 +54,35 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks whether everything is as it should be, and mends what is not.
-    pub(crate) fn heal(&self) -> Result<(), EngineError> {
+    /// Looks whether everything is as it should be, and mends what is not, which is told in words.
+    pub(crate) fn heal(&self) -> Result<Option<String>, EngineError> {
         let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);
-        let wanted = self.wanted();
         let depth = if self.ends.take_insides() { Depth::Enclosed } else { Depth::Host };
-        let found = self.observe(&wanted, &depth)?;
+        let difference = self.drifted(&depth)?;
+        if difference.is_empty() {
+            return Ok(None);
+        }
+        let drifted = crate::drift::report(&difference);
+        self.apply_stubbornly(difference)?;
+        self.tell_of_daemon("mend", &[("drift", drifted.clone())]);
+        Ok(Some(drifted))
+    }
+
+    /// What is other than it should be, without being mended.
+    pub(crate) fn look_for_drift(&self) -> Result<Difference, ApplyError> {
+        let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);
+        self.drifted(&Depth::Enclosed)
+    }
+
+    /// The way from what is to what should be; nobody else may change anything meanwhile.
+    fn drifted(&self, depth: &Depth<'_>) -> Result<Difference, ApplyError> {
+        let wanted = self.wanted();
+        let found = self.observe(&wanted, depth)?;
         let mut difference = Difference::between(found, wanted);
         if !difference.is_empty() {
             self.leave_out_ended(&mut difference);
         }
-        if difference.is_empty() {
-            return Ok(());
-        }
-        let drifted = crate::drift::report(&difference);
-        self.apply_stubbornly(difference)?;
-        self.tell_of_daemon("mend", &[("drift", drifted)]);
-        Ok(())
+        Ok(difference)
     }
 
     /// Applies a difference, leaving out whatever cannot be made, so that one bad object does not

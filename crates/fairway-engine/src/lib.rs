@@ -11,6 +11,7 @@ mod apply;
 mod beside;
 mod boundary;
 mod dhcp;
+mod doctor;
 mod drift;
 mod enclosed;
 mod ended;
@@ -42,6 +43,7 @@ mod uplink;
 mod visit;
 mod watcher;
 
+pub use doctor::{Diagnosis, examine_host};
 pub(crate) use engine::State;
 pub use engine::{Engine, ExitRecord, Options};
 pub use error::{ApplyError, EngineError};

@@ -91,7 +91,7 @@ impl Rounds {
 impl Engine {
     /// What inside a sandbox is other than it was made, in words; none if it cannot be known, or has
     /// no inside of ours.
-    fn differences_inside(&self, id: SandboxId) -> Option<Vec<String>> {
+    pub(crate) fn differences_inside(&self, id: SandboxId) -> Option<Vec<String>> {
         let wanted = self.wanted_inside(id)?;
         let handle = namespace::open(&wanted.namespace).ok()?;
         let sysctls = wanted.links.iter().flat_map(|link| &link.sysctls).map(|(path, _)| path.clone());

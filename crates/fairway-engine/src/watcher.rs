@@ -426,9 +426,13 @@ fn attend(engine: &Weak<Engine>) {
             for id in strong.ended() {
                 ending.entry(id).or_insert_with(|| Instant::now() + strong.grace(id));
             }
-            if let Err(error) = strong.heal() {
-                tracing::error!(%error, "not everything could be mended; it is tried again");
-                strong.ends.try_again();
+            match strong.heal() {
+                Ok(Some(drifted)) => strong.mended.remember(strong.now(), drifted),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, "not everything could be mended; it is tried again");
+                    strong.ends.try_again();
+                }
             }
         }
         if glanced.elapsed() >= GLANCE {

@@ -5,6 +5,7 @@ pub mod conntrack;
 pub mod dhcp;
 pub mod host_facts;
 pub mod iptables;
+pub mod limits;
 pub mod monitor;
 pub mod namespace;
 pub mod netlink;

@@ -28,6 +28,12 @@ impl fmt::Display for PortHolder {
 /// at the descriptors of all processes, and so takes milliseconds.
 #[must_use]
 pub fn find(protocol: Protocol, address: SocketAddr) -> Option<PortHolder> {
+    find_beside(protocol, address, &[])
+}
+
+/// As [`find`], but none of these processes: a socket of IPv6 at the same port looks as if it stood in the way of IPv4.
+#[must_use]
+pub fn find_beside(protocol: Protocol, address: SocketAddr, known: &[u32]) -> Option<PortHolder> {
     let tables = match protocol {
         Protocol::Tcp => ["tcp", "tcp6"],
         Protocol::Udp => ["udp", "udp6"],
@@ -49,7 +55,7 @@ pub fn find(protocol: Protocol, address: SocketAddr) -> Option<PortHolder> {
         // How many there are (Linux 6.2).
         (elsewhere, fs::metadata(format!("/proc/{pid}/fd")).map_or(u64::MAX, |directory| directory.len()))
     });
-    pids.into_iter().find(|pid| has_one_of(*pid, &wanted)).map(|pid| {
+    pids.into_iter().filter(|pid| !known.contains(pid)).find(|pid| has_one_of(*pid, &wanted)).map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         PortHolder { pid, name: name.trim_end().to_owned() }
     })
@@ -96,6 +102,8 @@ mod tests {
             for address in ["0.0.0.0:8080", "127.0.0.1:8080", "10.0.0.1:8080"] {
                 assert_eq!(pid_at(Protocol::Tcp, address), own, "{address}");
             }
+            let known = [std::process::id()];
+            assert_eq!(find_beside(Protocol::Tcp, "0.0.0.0:8080".parse().unwrap(), &known), None);
             for address in ["0.0.0.0:5353", "[::]:5353", "[fd00::1]:5353"] {
                 assert_eq!(pid_at(Protocol::Udp, address), own, "{address}");
             }

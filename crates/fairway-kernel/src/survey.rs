@@ -9,6 +9,7 @@ use fairway_core::model::Protocol;
 use fairway_core::path::{Interface, Listener, Machine, Survey};
 use fairway_core::ruleset::{Element, Set, Table};
 use ipnet::IpNet;
+pub use routing::route;
 use thiserror::Error;
 
 use crate::nftables::{self, Reader};

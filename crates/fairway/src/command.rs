@@ -6,6 +6,7 @@
 
 mod attach;
 mod completion;
+mod doctor;
 mod error;
 mod events;
 mod exec;
@@ -118,6 +119,8 @@ enum Verb {
     Network(network::NetworkCommand),
     /// Show where a packet goes: each chain, rewrite and route, and its end
     Explain(explain::ExplainOptions),
+    /// Look for all that is known to go wrong on this host, and say what mends it
+    Doctor(doctor::DoctorOptions),
     /// Put a namespace that exists on networks
     Attach(Box<attach::AttachOptions>),
     /// Take attached namespaces off their networks
@@ -215,6 +218,7 @@ impl Arguments {
             Verb::Wait(options) => options.run(&mut session()?.client),
             Verb::Network(command) => command.run(&mut session()?.client),
             Verb::Explain(options) => options.run(&mut session()?.client),
+            Verb::Doctor(options) => options.run(&mut session()?.client),
             Verb::Attach(options) => options.run(&mut session()?.client),
             Verb::Detach(options) => options.run(&mut session()?.client),
             Verb::Sandbox(command) => command.run(&mut session()?.client),

@@ -124,6 +124,10 @@ pub(super) fn explain(control: &dyn Control, call: &Call) -> Result<Reply, Failu
     Reply::json(&control.explain(from, to, call.flag("plan"))?)
 }
 
+pub(super) fn doctor(control: &dyn Control, fix: bool) -> Result<Reply, Failure> {
+    Reply::json(&control.doctor(fix)?)
+}
+
 pub(super) fn stats(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
     let name = call.parameter("network");
     let only = match name {

@@ -44,6 +44,7 @@ pub(super) enum Task {
     Attach,
     Detach,
     Explain,
+    Doctor { fix: bool },
     Stats,
 }
 
@@ -84,6 +85,8 @@ impl Route {
             ("POST", ["fairway", "attach"]) => Task::Attach,
             ("POST", ["fairway", "detach"]) => Task::Detach,
             ("GET", ["fairway", "explain"]) => Task::Explain,
+            ("GET", ["fairway", "doctor"]) => Task::Doctor { fix: false },
+            ("POST", ["fairway", "doctor", "fix"]) => Task::Doctor { fix: true },
             ("GET", ["fairway", "stats"]) => Task::Stats,
             _ => return Err(Failure::new(FailureKind::NotFound, "page not found")),
         }))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fairway_core::doctor::Finding;
 use fairway_core::path::Part;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,16 @@ pub struct Explained {
     pub advice: Option<String>,
     /// How it would end by the Plan, where that is another end.
     pub planned: Option<String>,
+}
+
+/// The reply of `GET /fairway/doctor`, and of `POST /fairway/doctor/fix`: what is wrong with the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Diagnosis {
+    /// What each check found, also that all is well.
+    pub findings: Vec<Finding>,
+    /// What was mended before, in words.
+    pub done: Vec<String>,
 }
 
 /// `GET /fairway/stats`: what passed one network; `?network=` asks for one alone.

@@ -13,7 +13,7 @@ const HEADER: usize = 12;
 const RTM_GETRULE: u16 = 34;
 
 /// A route as the walker has it.
-pub(super) fn route(entry: RouteEntry) -> Route {
+pub fn route(entry: RouteEntry) -> Route {
     Route {
         table: entry.table,
         destination: entry.destination,

@@ -4,7 +4,7 @@ use std::path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fairway_api::types::Explained;
+use fairway_api::types::{Diagnosis, Explained};
 use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
 use fairway_core::beside::{Obstacle, Path};
 use fairway_core::model::{NetworkId, NetworkMode, SandboxId, Settings};
@@ -129,6 +129,11 @@ impl Control for EngineControl {
             advice: found.advice,
             planned: found.planned,
         })
+    }
+
+    fn doctor(&self, fix: bool) -> Result<Diagnosis, Failure> {
+        let found = if fix { self.engine.doctor_fix() } else { self.engine.doctor() };
+        Ok(Diagnosis { findings: found.findings, done: found.done })
     }
 
     fn obstacles(&self, network: NetworkId) -> Vec<Obstacle> {

@@ -14,6 +14,7 @@ mod daemon;
 mod default_bridge;
 mod deny;
 mod direct;
+mod doctor;
 mod durable;
 mod events;
 mod explain;

@@ -1,0 +1,77 @@
+//! How full the kernel's tables are. What a kernel, or a namespace other than the first, does not show is none.
+
+use std::fs;
+
+use crate::sysctl;
+
+fn number(path: &str) -> Option<u64> {
+    sysctl::read(path).ok()?.parse().ok()
+}
+
+/// Connections that are tracked in this namespace, and the most that there can be.
+#[must_use]
+pub fn connections() -> Option<(u64, u64)> {
+    Some((number("net/netfilter/nf_conntrack_count")?, number("net/netfilter/nf_conntrack_max")?))
+}
+
+/// Neighbours that all namespaces together know, and the most that there can be (`gc_thresh3`, arp(7)). Only the first
+/// network namespace of a machine shows it.
+#[must_use]
+pub fn neighbours(ipv4: bool) -> Option<(u64, u64)> {
+    let (table, family) = if ipv4 { ("arp_cache", "ipv4") } else { ("ndisc_cache", "ipv6") };
+    let most = number(&format!("net/{family}/neigh/default/gc_thresh3"))?;
+    // Titles, and then a line for each processor that begins with the count of all, in hexadecimal digits.
+    let text = fs::read_to_string(format!("/proc/thread-self/net/stat/{table}")).ok()?;
+    let entries = u64::from_str_radix(text.lines().nth(1)?.split_whitespace().next()?, 16).ok()?;
+    Some((entries, most))
+}
+
+/// Packets of this namespace that `rp_filter` dropped since it began.
+#[must_use]
+pub fn dropped_by_source() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/net/netstat").unwrap_or_default();
+    counter(&text, "IPReversePathFilter").unwrap_or_default()
+}
+
+/// A counter of `/proc/net/netstat`: pairs of lines, of which the first has the names.
+fn counter(text: &str, name: &str) -> Option<u64> {
+    let lines: Vec<&str> = text.lines().collect();
+    let pair = lines.chunks_exact(2).find(|pair| pair[0].split_whitespace().any(|word| word == name))?;
+    let place = pair[0].split_whitespace().position(|word| word == name)?;
+    pair[1].split_whitespace().nth(place)?.parse().ok()
+}
+
+/// Descriptors that this process has open, and the most that it may have.
+#[must_use]
+pub fn descriptors() -> Option<(u64, u64)> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let open = fs::read_dir("/proc/self/fd").ok()?.count();
+    // One of them is that of the directory.
+    Some((open.saturating_sub(1) as u64, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::in_new_namespace;
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let text = "TcpExt: A IPReversePathFilter B\nTcpExt: 1 22 3\nIpExt: C\nIpExt: 4\n";
+        assert_eq!(counter(text, "IPReversePathFilter"), Some(22));
+        assert_eq!(counter(text, "C"), Some(4));
+        assert_eq!(counter(text, "D"), None);
+    }
+
+    #[test]
+    fn a_new_namespace_has_dropped_nothing_and_has_descriptors() {
+        in_new_namespace(|| {
+            assert_eq!(dropped_by_source(), 0);
+            // The kernel shows it to the first namespace alone.
+            assert_eq!(neighbours(true), None);
+            let _file = fs::File::open("/proc/self/status").unwrap();
+            let (open, most) = descriptors().unwrap();
+            assert!(open >= 1 && most > open, "{open} of {most}");
+        });
+    }
+}

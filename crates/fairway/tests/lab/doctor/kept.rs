@@ -1,0 +1,185 @@
+//! What Fairway keeps: its ports, its objects, its relay.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use fairway_core::doctor::Level;
+use fairway_lab::{Outcome, Question};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Clinic, IMPATIENT, shell};
+use crate::cli::fairway;
+use crate::harness::{HOST, LAN, eventually};
+use crate::kernel_state::{kill_relay, relay_pid};
+use crate::meddle;
+
+/// What somebody else who has a port is: it listens until it is killed.
+#[test]
+#[ignore = "the process of somebody else, not a test"]
+fn a_process_that_listens() {
+    let _listener = TcpListener::bind("0.0.0.0:8080").unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_port_that_somebody_else_took() {
+    fairway_lab::run(|lab| {
+        let mut clinic = Clinic::new(lab, &["--iptables=false"]);
+        clinic.stage.daemon.kill9();
+        kill_relay();
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["doctor::kept::a_process_that_listens", "--exact", "--ignored", "--nocapture"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let other = clinic.stage.host.spawn(&mut command).unwrap();
+        eventually("it listens", super::PATIENCE, || {
+            let asked = Question::to(&format!("{HOST}:8080")).unwrap().within(IMPATIENT);
+            asked.tcp(&clinic.stage.lan).unwrap() != Outcome::Refused
+        });
+        clinic.stage.daemon.launch(&["--iptables=false"]);
+        clinic.stage.daemon.wait_until_ready();
+        assert_ne!(clinic.reach()[1], Outcome::answered(LAN));
+        let found = clinic.ill("ports", Level::Problem);
+        assert!(found.seen.starts_with("0.0.0.0:8080/tcp, published for p, is held by "), "{found:?}");
+        assert_eq!(found.mend.as_ref().unwrap().command, format!("kill {}", other.id()));
+        clinic.obey(&found);
+        drop(other);
+        clinic.fix("ports");
+        eventually("it is ours again", super::PATIENCE, || clinic.reach()[1] != Outcome::Refused);
+        assert!(matches!(clinic.reach()[1], Outcome::Answered { .. }));
+        clinic.assert_well("ports");
+    });
+}
+
+#[test]
+fn ports_that_nothing_carries_or_that_others_may_get() {
+    fairway_lab::run(|lab| {
+        let held = ["--iptables=false", "--ip6tables=false", "--userland-proxy=false"];
+        let mut clinic = Clinic::new(lab, &held);
+        assert_eq!(clinic.reach()[1], Outcome::Refused);
+        let found = clinic.ill("publishing", Level::Problem);
+        assert_eq!(found.mend.unwrap().command, "fairway daemon --userland-proxy=true");
+        clinic.stage.daemon.restart(&["--iptables=false", "--ip6tables=false", "--userland-proxy=true"]);
+        clinic.assert_well("publishing");
+        assert!(matches!(clinic.reach()[1], Outcome::Answered { .. }));
+
+        clinic.stage.sandbox("q", &["web"], &["40000:80"]);
+        clinic.stage.host.set_sysctl("net.ipv4.ip_local_reserved_ports", "7000-7001").unwrap();
+        let found = clinic.ill("ephemeral-ports", Level::Note);
+        let mend = "sysctl -w net.ipv4.ip_local_reserved_ports=7000-7001,40000";
+        assert_eq!(found.mend.as_ref().unwrap().command, mend);
+        clinic.obey(&found);
+        clinic.assert_well("ephemeral-ports");
+    });
+}
+
+#[test]
+fn what_is_other_than_it_was_made() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let path = clinic.sandbox.attached.resolv_conf_path.clone();
+        let read = || clinic.stage.host.run_in(|| std::fs::read_to_string(&path).unwrap()).unwrap();
+        let before = read();
+        clinic.stage.host.run_in(|| std::fs::write(&path, "nameserver 192.0.2.53\n").unwrap()).unwrap();
+        let found = clinic.only("drift", Level::Warning);
+        assert!(found.seen.contains("the file ResolvConf of sandbox"), "{found:?}");
+        assert_eq!(found.mend.as_ref().unwrap().command, "fairway doctor --fix");
+        let done = clinic.fix("drift");
+        assert_eq!(done, format!("mended: {}", found.seen));
+        assert_eq!(read(), before);
+        assert_eq!(clinic.findings(), []);
+
+        // From within, it is the sandbox's own.
+        clinic.sandbox.run_in(meddle::remove_default_route).unwrap();
+        assert_ne!(clinic.reach()[0], Outcome::answered(HOST));
+        let found = clinic.only("inside", Level::Warning);
+        assert_eq!(found.seen, "p: the default routes are others");
+        assert_eq!(clinic.stage.client().doctor(true).unwrap().done, [""; 0]);
+        clinic.obey(&found);
+        clinic.assert_well("inside");
+        clinic.assert_flows();
+    });
+}
+
+#[test]
+fn what_is_left_of_what_is_gone() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let id = "0123456789abcdef".repeat(4);
+        let directory = format!("/run/fairway/sandboxes/{id}");
+        let mine = "table inet stranger { chain mine { type filter hook input priority 0; }; }";
+        let lines = [
+            format!("ip link add lost type bridge && ip link set lost alias fairway:network:{id} up"),
+            "ip addr add 172.19.0.1/16 dev lost".to_owned(),
+            // Those of others are left alone, whatever they are called.
+            "ip link add br-0123456789ab type bridge".to_owned(),
+            "ip route add 10.66.0.0/16 via 10.10.50.1 proto 70".to_owned(),
+            format!("nft '{mine}'"),
+            format!("mkdir -p {directory} && echo 1 > {directory}/hosts"),
+        ];
+        lines.iter().for_each(|line| drop(shell(&clinic.stage, line)));
+        let found: Vec<String> =
+            clinic.findings().into_iter().map(|it| format!("{}: {}", it.check, it.seen)).collect();
+        for what in ["the bridge lost", "the route to 10.66.0.0/16", "files of sandbox 0123456789ab"] {
+            assert!(
+                found.iter().any(|line| line.starts_with(&format!("leaks: {what}"))),
+                "{what}: {found:#?}"
+            );
+        }
+        let done = clinic.fix("leaks");
+        assert!(done.contains("mended: the bridge lost is there and belongs to nothing"), "{done}");
+        assert_eq!(clinic.findings(), []);
+        let has = |name: &'static str| clinic.stage.host.run_in(move || meddle::has_link(name)).unwrap();
+        assert!(!has("lost") && has("br-0123456789ab"));
+        assert!(shell(&clinic.stage, "nft list tables").contains("inet stranger"));
+        assert!(!shell(&clinic.stage, "ip route").contains("10.66.0.0/16"));
+        clinic.assert_flows();
+    });
+}
+
+#[test]
+fn a_relay_that_does_not_answer() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let asked = || {
+            let question = Question::to("127.0.0.1:8080").unwrap().within(IMPATIENT);
+            matches!(question.tcp(&clinic.stage.host).unwrap(), Outcome::Answered { .. })
+        };
+        assert!(asked());
+        let pid = relay_pid().unwrap();
+        kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::STOP).unwrap();
+        assert!(!asked());
+        let found = clinic.only("relay", Level::Problem);
+        assert_eq!(found.mend.as_ref().unwrap().command, format!("kill -KILL {pid}"));
+        let done = clinic.fix("relay");
+        assert_eq!(done, "started another relay and told it everything");
+        assert!(relay_pid().is_some_and(|it| it != pid));
+        assert!(asked());
+        assert_eq!(clinic.findings(), []);
+    });
+}
+
+#[test]
+fn somebody_who_changes_it_again_and_again() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let bridge = clinic.bridge();
+        for round in 0..4 {
+            clinic.stage.host.run_in(|| meddle::set_down(&bridge)).unwrap();
+            eventually("it is mended", super::PATIENCE, || {
+                let told = clinic.stage.client().doctor(false).unwrap().findings;
+                told.iter().any(|it| {
+                    it.check == "healing" && it.seen.contains(&format!("mended {} thing", round + 1))
+                })
+            });
+            let told = fairway(&clinic.stage, "doctor");
+            assert_eq!(told.code, i32::from(round == 3), "{}", told.output);
+        }
+        let told = fairway(&clinic.stage, "doctor");
+        assert!(told.output.contains("warning  healing: the daemon mended 4 things"), "{}", told.output);
+        let events = shell(&clinic.stage, "fairway events --since 10m --until 0s --filter type=daemon");
+        assert!(events.contains(&format!("the bridge {bridge}")), "{events}");
+        clinic.assert_flows();
+    });
+}

@@ -1,0 +1,206 @@
+//! What keeps packets from passing the host.
+
+use fairway_core::doctor::Level;
+use fairway_lab::{Lab, Outcome, Question, serve_tcp};
+
+use super::{Clinic, IMPATIENT, shell};
+use crate::beside::run_with;
+use crate::harness::{HOST, LAN};
+
+const IN_VAIN: Outcome = Outcome::TimedOut;
+
+#[test]
+fn forwarding_that_is_off() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::after(lab, &["--ip-forward=false"], |stage| {
+            stage.host.set_sysctl("net.ipv4.ip_forward", "0").unwrap();
+        });
+        assert_eq!(clinic.reach()[0], IN_VAIN);
+        let all = clinic.only("forwarding", Level::Problem);
+        let mend = all.mend.as_ref().unwrap();
+        assert_eq!((mend.command.as_str(), mend.own), ("sysctl -w net.ipv4.ip_forward=1", false));
+        // It is not Fairway's: nothing is done.
+        assert_eq!(clinic.stage.client().doctor(true).unwrap().done, [""; 0]);
+        assert_eq!(clinic.stage.host.sysctl("net.ipv4.ip_forward").unwrap(), "0");
+        clinic.obey(&all);
+        clinic.assert_well("forwarding");
+        clinic.assert_flows();
+
+        clinic.stage.host.set_sysctl("net.ipv4.conf.eth0.forwarding", "0").unwrap();
+        assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
+        let one = clinic.only("forwarding", Level::Problem);
+        assert_eq!(one.mend.as_ref().unwrap().command, "sysctl -w net.ipv4.conf.eth0.forwarding=1");
+        clinic.obey(&one);
+        clinic.assert_flows();
+        assert_eq!(clinic.findings(), []);
+
+        // A bridge is Fairway's own.
+        let bridge = clinic.bridge();
+        clinic.stage.host.set_sysctl(&format!("net.ipv4.conf.{bridge}.forwarding"), "0").unwrap();
+        assert_eq!(clinic.reach()[0], IN_VAIN);
+        assert!(clinic.only("forwarding", Level::Problem).mend.unwrap().own);
+        assert_eq!(clinic.fix("forwarding"), format!("set net/ipv4/conf/{bridge}/forwarding to 1"));
+        clinic.assert_flows();
+        assert_eq!(clinic.findings(), []);
+    });
+}
+
+fn policy_of_drop(lab: &Lab, program: &str) {
+    let clinic = Clinic::new(lab, &[]);
+    shell(&clinic.stage, &format!("{program} -P FORWARD DROP"));
+    assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
+    let found = clinic.ill("forward-policy", Level::Problem);
+    assert!(
+        found.seen.contains("chain FORWARD: its policy drops what sandboxes send elsewhere"),
+        "{found:?}"
+    );
+    let accepted = format!("{program} -I FORWARD -i {} -j ACCEPT", clinic.bridge());
+    assert!(found.mend.as_ref().unwrap().command.contains(&accepted), "{found:?}");
+    assert!(!found.mend.as_ref().unwrap().own, "it is somebody else's");
+    clinic.obey(&found);
+    clinic.assert_well("forward-policy");
+    clinic.assert_flows();
+    assert_eq!(clinic.findings(), []);
+}
+
+#[test]
+fn a_forward_policy_of_drop() {
+    fairway_lab::run(|lab| policy_of_drop(lab, "iptables-nft"));
+}
+
+#[test]
+fn a_forward_policy_of_drop_of_legacy_iptables() {
+    fairway_lab::run(|lab| policy_of_drop(lab, "iptables-legacy"));
+}
+
+#[test]
+fn rules_of_another_firewall() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let bridge = clinic.bridge();
+        let _server = serve_tcp(&clinic.stage.host, "0.0.0.0:9000").unwrap();
+        let rules = format!(
+            "table inet mine {{
+                chain guests {{ iifname {bridge} drop; }}
+                chain pass {{ type filter hook forward priority 5; jump guests; }}
+                chain here {{ type filter hook input priority 5; iifname {bridge} drop; }}
+            }}"
+        );
+        run_with(&clinic.stage.host, "nft", &["-f", "-"], &rules);
+        let own = Question::to(&format!("{HOST}:9000")).unwrap().within(IMPATIENT);
+        assert_eq!(clinic.reach()[0], IN_VAIN);
+        assert_eq!(own.tcp(&clinic.sandbox).unwrap(), IN_VAIN);
+        let outward = clinic.ill("firewall", Level::Problem);
+        assert!(outward.seen.contains("table inet mine, chain guests: the rule with handle"), "{outward:?}");
+        clinic.obey(&outward);
+        clinic.assert_flows();
+        let inward = clinic.ill("firewall", Level::Warning);
+        assert!(inward.seen.contains("chain here"), "{inward:?}");
+        clinic.obey(&inward);
+        clinic.assert_well("firewall");
+        let own = Question::to(&format!("{HOST}:9000")).unwrap().within(IMPATIENT);
+        let address = clinic.sandbox.address("web").to_string();
+        assert_eq!(own.tcp(&clinic.sandbox).unwrap(), Outcome::answered(&address));
+        assert_eq!(clinic.findings(), []);
+    });
+}
+
+#[test]
+fn rules_of_both_kinds_of_iptables() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        for program in ["iptables-nft", "iptables-legacy"] {
+            shell(&clinic.stage, &format!("{program} -A INPUT -p tcp --dport 23 -j DROP"));
+        }
+        let found = clinic.only("two-firewalls", Level::Warning);
+        assert_eq!(found.seen, "there are rules of legacy iptables (filter) and of iptables-nft (filter)");
+        clinic.obey(&found);
+        clinic.assert_well("two-firewalls");
+        let rules = shell(&clinic.stage, "iptables-legacy -S; iptables-nft -S");
+        assert_eq!(rules.matches("--dport 23").count(), 2, "both are in one place: {rules}");
+        assert!(!shell(&clinic.stage, "iptables-legacy -S").contains("-A "));
+        clinic.assert_flows();
+        assert_eq!(clinic.findings(), []);
+    });
+}
+
+#[test]
+fn bridges_of_others_that_meet_the_firewall() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        // As libvirt has it: two machines on a bridge, and a policy that is not meant for them.
+        shell(&clinic.stage, "ip link add virbr0 type bridge && ip link set virbr0 up");
+        for (name, address) in [("m1", "192.168.77.1/24"), ("m2", "192.168.77.2/24")] {
+            let line = format!(
+                "ip netns add {name} && ip link add {name} type veth peer name eth0 netns {name} && \
+                 ip link set {name} master virbr0 up && ip -n {name} addr add {address} dev eth0 && \
+                 ip -n {name} link set eth0 up"
+            );
+            shell(&clinic.stage, &line);
+        }
+        let [one, two] =
+            ["m1", "m2"].map(|it| clinic.stage.host.sandbox(format!("/run/netns/{it}")).unwrap());
+        let _server = serve_tcp(&two, "0.0.0.0:80").unwrap();
+        let meet = || Question::to("192.168.77.2:80").unwrap().within(IMPATIENT).tcp(&one).unwrap();
+        assert_eq!(meet(), Outcome::answered("192.168.77.1"));
+        clinic.stage.host.set_bridge_netfilter(true).unwrap();
+        assert!(clinic.only("bridge-netfilter", Level::Note).seen.contains("1 bridge of others: virbr0"));
+        shell(&clinic.stage, "iptables-nft -P FORWARD DROP");
+        assert_eq!(meet(), IN_VAIN);
+        let found = clinic.ill("bridge-netfilter", Level::Warning);
+        clinic.obey(&found);
+        assert_eq!(meet(), Outcome::answered("192.168.77.1"));
+        clinic.assert_well("bridge-netfilter");
+        clinic.obey(&clinic.ill("forward-policy", Level::Problem));
+        clinic.assert_flows();
+    });
+}
+
+#[test]
+fn a_strict_check_of_sources() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let stage = &clinic.stage;
+        // Somebody far away comes in by a second interface, and would be answered by the first.
+        let (far, second) = (lab.host("far").unwrap(), lab.lan("second").unwrap());
+        second.join(&stage.host, &["10.10.60.99/24"]).unwrap();
+        second.join(&stage.lan, &["10.10.60.1/24"]).unwrap();
+        second.join(&far, &["10.10.60.7/24", "192.0.2.7/32"]).unwrap();
+        far.route("10.10.50.0/24", "10.10.60.99").unwrap();
+        for (setting, value) in
+            [("ip_forward", "1"), ("conf.all.rp_filter", "0"), ("conf.eth0.rp_filter", "0")]
+        {
+            stage.lan.set_sysctl(&format!("net.ipv4.{setting}"), value).unwrap();
+        }
+        stage.lan.route("192.0.2.0/24", "10.10.60.7").unwrap();
+        // Else it asks for neighbours from its far address, and hears nothing already then.
+        far.set_sysctl("net.ipv4.conf.all.arp_announce", "2").unwrap();
+        let asked = || {
+            let question = Question::to(&format!("{HOST}:8080")).unwrap().within(IMPATIENT);
+            question.from("192.0.2.7".parse().unwrap()).tcp(&far).unwrap()
+        };
+        assert_eq!(asked(), Outcome::answered("192.0.2.7"));
+        stage.host.set_sysctl("net.ipv4.conf.eth1.rp_filter", "1").unwrap();
+        assert_eq!(asked(), IN_VAIN);
+        let dropped = clinic.only("rp-filter", Level::Warning);
+        assert!(
+            dropped.seen.contains("thrown away by rp_filter so far, which is strict at eth1"),
+            "{dropped:?}"
+        );
+        clinic.obey(&dropped);
+        assert_eq!(asked(), Outcome::answered("192.0.2.7"));
+        assert_eq!(clinic.findings(), []);
+
+        // Where the routes themselves say so.
+        stage.host.set_sysctl("net.ipv4.conf.eth1.rp_filter", "1").unwrap();
+        shell(stage, "ip route add default via 10.10.60.1 metric 4000");
+        let routed = clinic.only("rp-filter", Level::Warning);
+        let seen = "rp_filter of eth1 is strict, and the better route to everywhere else is by eth0";
+        assert_eq!(routed.seen, seen);
+        assert_eq!(asked(), IN_VAIN);
+        clinic.obey(&routed);
+        assert_eq!(asked(), Outcome::answered("192.0.2.7"));
+        assert_eq!(clinic.findings(), []);
+        assert_eq!(LAN, "10.10.50.1");
+    });
+}

@@ -1,0 +1,169 @@
+//! What is too small, overlaps, or is full.
+
+use std::net::Ipv4Addr;
+
+use fairway_api::types::{IpamConfig, NetworkCreate};
+use fairway_core::doctor::Level;
+use fairway_lab::dns::{Kind, look_up};
+use fairway_lab::{Outcome, Question};
+
+use super::{Clinic, IMPATIENT, name_server, shell};
+use crate::harness::{HOST, LAN, refusal, request};
+use crate::upstream::Upstream;
+
+const MTU: &str = "com.docker.network.driver.mtu";
+
+#[test]
+fn packets_that_are_too_large() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::after(lab, &[], |stage| {
+            shell(stage, "ip link set eth0 mtu 1400");
+        });
+        assert_eq!(clinic.findings(), [], "networks have the MTU of the default route");
+        let wide = |it: &mut NetworkCreate| it.options = [(MTU.to_owned(), "1500".to_owned())].into();
+        clinic.stage.create_network("wide", wide).unwrap();
+        let sandbox = clinic.stage.sandbox("w", &["wide"], &["8081:80"]);
+        let _server = fairway_lab::serve_tcp(&sandbox, "0.0.0.0:80").unwrap();
+        let found = clinic.only("mtu", Level::Warning);
+        assert_eq!(found.seen, "packets of network wide have up to 1500 bytes, those of eth0 up to 1400");
+        clinic.obey(&found);
+        assert_eq!(clinic.findings(), []);
+        assert_eq!(sandbox.run_in(|| crate::meddle::link("eth0").mtu).unwrap(), 1400);
+        let asked = Question::to(&format!("{HOST}:8081")).unwrap().tcp(&clinic.stage.lan).unwrap();
+        assert_eq!(asked, Outcome::answered(LAN));
+
+        // A port of somebody else's that takes less than the bridge.
+        let line = "ip link add stranger mtu 1300 type veth && ip link set stranger master BRIDGE up";
+        shell(&clinic.stage, &line.replace("BRIDGE", &clinic.bridge()));
+        let found = clinic.ill("mtu", Level::Warning);
+        assert!(found.seen.contains("stranger (1300)"), "{found:?}");
+        clinic.obey(&found);
+        clinic.assert_well("mtu");
+
+        // The way into a VPN is narrower; sandboxes are told by ICMP.
+        let vpn =
+            "ip link add vpn0 mtu 1280 type veth && ip link set vpn0 up && ip route add 10.8.0.0/16 dev vpn0";
+        shell(&clinic.stage, vpn);
+        let found = clinic.ill("mtu", Level::Note);
+        assert!(found.seen.contains("more than fit through vpn0 (1280)"), "{found:?}");
+    });
+}
+
+#[test]
+fn a_route_over_a_network() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        clinic.stage.host.route("172.18.0.0/17", LAN).unwrap();
+        assert_ne!(clinic.reach()[1], Outcome::answered(LAN), "the VPN has what is for the sandbox");
+        let found = clinic.ill("subnet-overlap", Level::Problem);
+        let seen = "the host's route to 172.18.0.0/17 by eth0 meets network web (172.18.0.0/16)";
+        assert_eq!(found.seen, seen);
+        assert_eq!(
+            found.mend.as_ref().unwrap().command,
+            "fairway network disconnect web p && fairway network rm web && fairway network create web && \
+             fairway network connect web p"
+        );
+        clinic.obey(&found);
+        clinic.assert_well("subnet-overlap");
+        clinic.assert_flows();
+        assert_eq!(clinic.findings(), []);
+    });
+}
+
+#[test]
+fn a_docker_with_the_same_subnet() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let docker0 = "ip link add docker0 type bridge && ip addr add 172.18.0.1/16 dev docker0 && ip link set docker0 up";
+        shell(&clinic.stage, docker0);
+        let found = clinic.ill("docker", Level::Problem);
+        assert_eq!(found.seen, "Docker's docker0 has 172.18.0.1/16, which meets network web");
+        clinic.obey(&found);
+        clinic.assert_well("docker");
+        clinic.assert_flows();
+        assert_eq!(clinic.findings(), []);
+    });
+}
+
+#[test]
+fn name_servers_on_loopback() {
+    fairway_lab::run(|lab| {
+        let everything = Ipv4Addr::new(10, 9, 9, 1);
+        let clinic = Clinic::new(lab, &[]);
+        let _upstream = Upstream::start(&clinic.stage.host, "127.0.0.1", everything);
+        name_server(&clinic.stage, "127.0.0.1");
+        let plain = clinic.stage.sandbox("plain", &["bridge"], &[]);
+        let found = clinic.ill("nameservers", Level::Warning);
+        assert!(found.seen.starts_with("the host asks 127.0.0.1 alone"), "{found:?}");
+        assert_eq!(found.mend.as_ref().unwrap().command, "fairway network connect web plain");
+        clinic.obey(&found);
+        clinic.assert_well("nameservers");
+        let found = look_up(&plain, "127.0.0.11:53", "name.example", Kind::A).unwrap().unwrap();
+        assert_eq!(found, [everything]);
+        // None at all, and nobody has one of their own.
+        clinic.stage.host.run_in(|| std::fs::write("/etc/resolv.conf", "").unwrap()).unwrap();
+        let none = clinic.ill("nameservers", Level::Warning);
+        assert!(none.seen.starts_with("the host's resolv.conf names no server"), "{none:?}");
+        shell(&clinic.stage, &none.mend.unwrap().command.replace("ADDRESS", LAN));
+        clinic.assert_well("nameservers");
+    });
+}
+
+#[test]
+fn networks_without_addresses_and_pools_without_subnets() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &["--default-address-pool=base=10.99.0.0/22,size=24"]);
+        let few = clinic.only("subnets", Level::Warning);
+        assert_eq!(few.seen, "the address pools have subnets for 2 more only");
+        ["a", "b"].into_iter().for_each(|name| drop(clinic.stage.network(name)));
+        let none = clinic.only("subnets", Level::Problem);
+        assert_eq!(none.seen, "the address pools have no subnet left; nobody is on a, b");
+        let more = || clinic.stage.create_network("more", |_| {});
+        refusal(more());
+        clinic.obey(&none);
+        more().unwrap();
+
+        let small = |it: &mut NetworkCreate| {
+            let subnet = "10.77.0.0/29".to_owned();
+            it.ipam.get_or_insert_default().config = vec![IpamConfig { subnet, ..IpamConfig::default() }];
+        };
+        clinic.stage.create_network("small", small).unwrap();
+        for name in ["s1", "s2", "s3", "s4", "s5"] {
+            clinic.stage.sandbox(name, &["small"], &[]);
+        }
+        let full = clinic.ill("addresses", Level::Problem);
+        assert_eq!(full.seen, "5 of the 5 addresses in 10.77.0.0/29 are given on network small");
+        refusal(clinic.stage.attach("s6", request(&["small"], &[])));
+        clinic.obey(&full);
+        clinic.stage.sandbox("s6", &["small-2"], &[]);
+    });
+}
+
+#[test]
+fn a_bridge_without_ports() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let bridge = clinic.bridge();
+        let fill = |from: u32, to: u32| {
+            // Both ends of each pair.
+            let add = |n: u32| {
+                format!(
+                    "link add f{n} type veth peer name g{n}\nlink set f{n} master {bridge}\nlink set g{n} master {bridge}\n"
+                )
+            };
+            let lines: String = (from..to).map(add).collect();
+            crate::beside::run_with(&clinic.stage.host, "ip", &["-batch", "-"], &lines);
+        };
+        // The sandbox has one of the 1,023.
+        fill(0, 460);
+        let nearly = clinic.only("bridge-ports", Level::Warning);
+        assert_eq!(nearly.seen, format!("921 of the 1023 ports of bridge {bridge} are taken"));
+        fill(460, 511);
+        let full = clinic.only("bridge-ports", Level::Problem);
+        refusal(clinic.stage.attach("more", request(&["web"], &[])));
+        clinic.obey(&full);
+        let more = clinic.stage.sandbox("more", &["web-2"], &[]);
+        let asked = Question::to(&format!("{LAN}:80")).unwrap().within(IMPATIENT).tcp(&more).unwrap();
+        assert_eq!(asked, Outcome::answered(HOST));
+    });
+}
