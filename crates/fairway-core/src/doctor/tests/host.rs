@@ -127,7 +127,7 @@ fn iptables(legacy: bool, chains: &[&str]) -> Foreign {
             name => Chain::regular(name),
         })
         .collect();
-    Foreign { table, handles: BTreeMap::new(), legacy, owned: false }
+    Foreign { table, legacy, owned: false }
 }
 
 /// What mends an obstacle, and the check that names it.
