@@ -9,6 +9,7 @@ pub mod beside;
 pub mod dhcp;
 pub mod doctor;
 mod draw;
+pub mod graph;
 pub mod ipam;
 pub mod model;
 pub mod names;

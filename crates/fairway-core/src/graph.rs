@@ -1,0 +1,80 @@
+//! A host's networks as a picture: what is there, who reaches what, and where a packet goes in it.
+//!
+//! A [`Picture`] says what is there. [`layout`] gives each thing a place, as numbers; [`draw`] writes it down.
+
+mod dot;
+mod layout;
+mod mermaid;
+mod picture;
+mod svg;
+#[cfg(test)]
+mod tests;
+mod text;
+mod walk;
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+pub use layout::{Area, BoxKind, Drawing, Point, Shape, WireKind, layout};
+pub use picture::{Mark, Meaning, Member, Network, Picture, Port, Sandbox, Uplink, Way};
+pub use text::Style;
+pub use walk::{Badge, Leg, LegKind, Spot, Stop, Walk};
+
+/// How a picture is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// SVG 1.1 with a style sheet, complete in itself.
+    Svg,
+    /// The language of Graphviz.
+    Dot,
+    /// A flowchart of Mermaid.
+    Mermaid,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Svg, Self::Dot, Self::Mermaid];
+
+    /// The media type of its texts.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Svg => "image/svg+xml",
+            Self::Dot => "text/vnd.graphviz",
+            Self::Mermaid => "text/vnd.mermaid",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Svg => "svg",
+            Self::Dot => "dot",
+            Self::Mermaid => "mermaid",
+        })
+    }
+}
+
+/// Why a text names no format.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no format {0:?}: svg, dot and mermaid can be had")]
+pub struct UnknownFormat(String);
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL.into_iter().find(|it| it.to_string() == text).ok_or_else(|| UnknownFormat(text.to_owned()))
+    }
+}
+
+/// Writes a picture down.
+pub fn draw(picture: &Picture, format: Format) -> String {
+    match format {
+        Format::Svg => svg::write(&layout(picture)),
+        Format::Dot => dot::write(picture),
+        Format::Mermaid => mermaid::write(picture),
+    }
+}

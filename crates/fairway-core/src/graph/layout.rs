@@ -1,0 +1,71 @@
+//! Where everything is: boxes, texts, wires and badges with their places in pixels.
+//!
+//! The host is a frame. Its interfaces sit on the upper edge, below them its stack, and below that the networks in
+//! shelves, each a card with its sandboxes in rows. Wires run in the gaps between: from the stack along the left edge, from
+//! interfaces that networks are upon along the right one, and between the places of a sandbox below the shelves.
+
+mod card;
+mod drawing;
+mod host;
+mod legend;
+mod shelf;
+mod story;
+mod trail;
+mod wiring;
+
+use super::picture::Picture;
+use super::text::{Style, width};
+use card::Card;
+pub use drawing::{Area, BoxKind, Drawing, Point, Shape, WireKind};
+use host::Top;
+use shelf::Shelves;
+use trail::Trail;
+use wiring::Wiring;
+
+/// The free space around everything.
+const MARGIN: i32 = 24;
+/// Between the frame of the host and what is in it.
+const INSET: i32 = 20;
+
+/// Gives everything in a picture a place.
+pub fn layout(picture: &Picture) -> Drawing {
+    let cards: Vec<Card<'_>> = (0..picture.networks.len()).map(|number| Card::new(picture, number)).collect();
+    let wiring = Wiring::new(picture);
+    let top = Top::new(picture, &wiring);
+    let least = top.width().max(if picture.walk.is_some() { 720 } else { 520 });
+    let shelves = Shelves::choose(&cards, &wiring, least);
+    let mut drawing = Drawing::default();
+    // The left edge of the stack and of the cards.
+    let left = MARGIN + INSET + wiring.left();
+    let inner = shelves.width().max(least);
+    let frame_width = wiring.left() + inner + wiring.right() + 2 * INSET;
+    let title = match &picture.walk {
+        Some(walk) => format!("{}: {}", picture.host, walk.question),
+        None => format!("Networks of {}", picture.host),
+    };
+    drawing.text(Style::Title, Point { x: MARGIN, y: MARGIN + Style::Title.ascent() }, &title, frame_width);
+    let mut trail = Trail::new(picture);
+    let below = top.place(&mut drawing, &mut trail, MARGIN + Style::Title.line() + 10, left, inner);
+    let placed = shelves.place(&cards, left, below.stack_bottom);
+    let bottom = placed.bottom + INSET / 2;
+    let frame =
+        Area { x: MARGIN, y: below.frame_top, width: frame_width, height: bottom - below.frame_top };
+    drawing.behind(BoxKind::Host, frame, 14);
+    wiring.place(&mut drawing, &mut trail, &below, (&cards, &placed), left + inner);
+    for (card, spot) in cards.iter().zip(&placed.cards) {
+        card.place(&mut drawing, &mut trail, spot);
+    }
+    wiring.join(&mut drawing, &mut trail, &placed, left + inner);
+    let after = legend::place(&mut drawing, picture, frame.bottom() + 14, frame_width);
+    trail.draw(&mut drawing, picture);
+    let end = story::place(&mut drawing, picture, after, frame_width);
+    drawing.width = frame_width + 2 * MARGIN;
+    drawing.height = end + MARGIN;
+    drawing.title = title;
+    drawing
+}
+
+/// The widest of texts.
+fn widest<'a>(style: Style, texts: impl IntoIterator<Item = &'a str>) -> i32 {
+    texts.into_iter().map(|text| width(style, text)).max().unwrap_or_default()
+}

@@ -1,0 +1,220 @@
+//! What a picture is drawn of.
+
+use crate::graph::text::{self, Style};
+use crate::graph::walk::{Badge, LegKind};
+use crate::graph::{Meaning, Way};
+
+/// A place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Point {
+    /// From the left, in pixels.
+    pub x: i32,
+    /// From above, in pixels.
+    pub y: i32,
+}
+
+/// A rectangle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Area {
+    /// Its left edge.
+    pub x: i32,
+    /// Its upper edge.
+    pub y: i32,
+    /// Its width.
+    pub width: i32,
+    /// Its height.
+    pub height: i32,
+}
+
+impl Area {
+    /// Its right edge.
+    pub const fn right(self) -> i32 {
+        self.x + self.width
+    }
+
+    /// Its lower edge.
+    pub const fn bottom(self) -> i32 {
+        self.y + self.height
+    }
+
+    /// The middle between its left and right edges.
+    pub const fn middle(self) -> i32 {
+        self.x + self.width / 2
+    }
+
+    /// Whether it and another one have more than an edge in common.
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.x < other.right() && other.x < self.right() && self.y < other.bottom() && other.y < self.bottom()
+    }
+
+    /// Whether another one is within it.
+    pub const fn contains(self, other: Self) -> bool {
+        self.x <= other.x
+            && self.y <= other.y
+            && other.right() <= self.right()
+            && other.bottom() <= self.bottom()
+    }
+}
+
+/// What a box stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BoxKind {
+    /// The host.
+    Host,
+    /// Its stack.
+    Stack,
+    /// An interface that leads out.
+    Uplink,
+    /// What is behind one.
+    Beyond,
+    /// A network.
+    Card,
+    /// What joins a network's members.
+    Bridge,
+    /// A sandbox.
+    Sandbox,
+    /// A sandbox that does not run.
+    Stopped,
+    /// A further place of a sandbox.
+    Again,
+    /// What an option says.
+    Mark(Meaning),
+}
+
+/// What a wire stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WireKind {
+    /// How a network is joined to the host's stack.
+    Way(Way),
+    /// The link of an interface of the host.
+    Link,
+    /// Between an interface and the stack.
+    Uplink,
+    /// Within a network whose members reach one another.
+    Rail,
+    /// Within one whose members do not.
+    Apart,
+    /// Between the places of a sandbox.
+    Again,
+    /// The way of a packet.
+    Trail(LegKind),
+}
+
+/// Something drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// A rectangle.
+    Box {
+        /// What for.
+        kind: BoxKind,
+        /// Where.
+        area: Area,
+        /// The radius of its corners.
+        radius: i32,
+        /// What is told where a pointer rests on it; may be empty.
+        hint: String,
+    },
+    /// A line of text.
+    Text {
+        /// How it looks.
+        style: Style,
+        /// Where its baseline begins.
+        at: Point,
+        /// The text.
+        text: String,
+        /// The whole of it, where it was cut.
+        whole: Option<String>,
+    },
+    /// A line through some points.
+    Wire {
+        /// What for.
+        kind: WireKind,
+        /// The points.
+        points: Vec<Point>,
+    },
+    /// A numbered disc.
+    Badge {
+        /// What happens there.
+        badge: Badge,
+        /// Its middle.
+        at: Point,
+        /// Its number.
+        number: usize,
+        /// What is told where a pointer rests on it.
+        hint: String,
+    },
+}
+
+impl Shape {
+    /// How far a badge reaches around its middle.
+    pub const BADGE: i32 = 9;
+
+    /// What it covers, as far as that is known: the width of a text is an estimate.
+    pub fn area(&self) -> Area {
+        match self {
+            Self::Box { area, .. } => *area,
+            Self::Text { style, at, text, .. } => Area {
+                x: at.x,
+                y: at.y - style.ascent(),
+                width: text::width(*style, text),
+                height: style.ascent() + style.descent(),
+            },
+            Self::Wire { points, .. } => {
+                let (xs, ys) = (points.iter().map(|it| it.x), points.iter().map(|it| it.y));
+                let (x, y) = (xs.clone().min().unwrap_or(0), ys.clone().min().unwrap_or(0));
+                Area { x, y, width: xs.max().unwrap_or(0) - x, height: ys.max().unwrap_or(0) - y }
+            }
+            Self::Badge { at, .. } => Area {
+                x: at.x - Self::BADGE,
+                y: at.y - Self::BADGE,
+                width: 2 * Self::BADGE,
+                height: 2 * Self::BADGE,
+            },
+        }
+    }
+}
+
+/// Everything in its place, what is behind first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drawing {
+    /// The whole width.
+    pub width: i32,
+    /// The whole height.
+    pub height: i32,
+    /// What it shows.
+    pub title: String,
+    /// What it is made of.
+    pub shapes: Vec<Shape>,
+}
+
+impl Drawing {
+    /// Adds a text, as much of it as fits into `room` pixels, and says how wide that is.
+    pub(super) fn text(&mut self, style: Style, at: Point, text: &str, room: i32) -> i32 {
+        let shown = text::fit(style, text, room);
+        let width = text::width(style, &shown);
+        let whole = (shown != text).then(|| text.to_owned());
+        self.shapes.push(Shape::Text { style, at, text: shown, whole });
+        width
+    }
+
+    pub(super) fn boxed(&mut self, kind: BoxKind, area: Area, radius: i32, hint: &str) {
+        self.shapes.push(Shape::Box { kind, area, radius, hint: hint.to_owned() });
+    }
+
+    /// Adds a box behind all that is there.
+    pub(super) fn behind(&mut self, kind: BoxKind, area: Area, radius: i32) {
+        self.shapes.insert(0, Shape::Box { kind, area, radius, hint: String::new() });
+    }
+
+    pub(super) fn wire(&mut self, kind: WireKind, points: Vec<Point>) {
+        self.shapes.push(Shape::Wire { kind, points });
+    }
+}
+
+impl Drawing {
+    /// Adds a text that stands for more.
+    pub(super) fn told(&mut self, style: Style, at: Point, text: &str, whole: &str) {
+        let (text, whole) = (text.to_owned(), Some(whole.to_owned()));
+        self.shapes.push(Shape::Text { style, at, text, whole });
+    }
+}

@@ -1,0 +1,193 @@
+//! The upper part: what is behind the host's interfaces, these, and the host's stack.
+
+use super::drawing::{Area, BoxKind, Drawing, Point, WireKind};
+use super::trail::{Anchor, Trail};
+use super::wiring::Wiring;
+use super::{INSET, MARGIN, widest};
+use crate::graph::picture::{Picture, Uplink};
+use crate::graph::text::{Style, width, wrap};
+use crate::graph::walk::{Badge, Spot, Stop};
+
+const GAP: i32 = 26;
+/// The line of a stop in the stack.
+const STOP: i32 = 22;
+/// From the edge of the stack to what is in it.
+const PAD: i32 = 14;
+
+/// What is above the networks, before it has a place.
+pub(super) struct Top<'a> {
+    picture: &'a Picture,
+    columns: Vec<i32>,
+    tracks: i32,
+}
+
+/// Where the upper part ends.
+pub(super) struct Below {
+    pub(super) frame_top: i32,
+    pub(super) stack_bottom: i32,
+    /// The lower ends of the interfaces.
+    pub(super) uplinks: Vec<Area>,
+}
+
+fn beyond(uplink: &Uplink) -> (String, Vec<String>) {
+    let routers = uplink.routers.iter().map(|router| format!("router {router}"));
+    let title = if uplink.subnets.is_empty() { "behind" } else { "LAN of" };
+    (format!("{title} {}", uplink.name), uplink.subnets.iter().cloned().chain(routers).collect())
+}
+
+fn own(uplink: &Uplink) -> Vec<(Style, String)> {
+    let mut rows = vec![(Style::Name, uplink.name.clone())];
+    rows.extend(uplink.addresses.iter().map(|address| (Style::Address, address.clone())));
+    if uplink.taken {
+        rows.push((Style::Note, "taken over".to_owned()));
+    } else if !uplink.up {
+        rows.push((Style::Note, "down".to_owned()));
+    }
+    rows
+}
+
+fn height(rows: &[(Style, String)]) -> i32 {
+    10 + rows.iter().map(|(style, _)| style.line()).sum::<i32>() + 4
+}
+
+impl<'a> Top<'a> {
+    pub(super) fn new(picture: &'a Picture, wiring: &Wiring) -> Self {
+        let columns = picture.uplinks.iter().map(|uplink| {
+            let (title, lines) = beyond(uplink);
+            let own = own(uplink).into_iter().map(|(style, text)| width(style, &text)).max();
+            let beyond = width(Style::Name, &title).max(widest(Style::Address, lines.iter().map(String::as_str)));
+            (beyond.max(own.unwrap_or_default()) + 24).clamp(120, 220)
+        });
+        Self { picture, columns: columns.collect(), tracks: wiring.tracks() }
+    }
+
+    /// The width below which the interfaces have no room.
+    pub(super) fn width(&self) -> i32 {
+        self.columns.iter().sum::<i32>() + self.columns.len() as i32 * GAP
+    }
+
+    fn stops(&self) -> impl Iterator<Item = &'a Stop> {
+        let legs = self.picture.walk.iter().flat_map(|walk| &walk.legs);
+        legs.flat_map(|leg| &leg.stops).filter(|stop| stop.spot == Spot::Host)
+    }
+
+    pub(super) fn place(
+        &self,
+        drawing: &mut Drawing,
+        trail: &mut Trail,
+        top: i32,
+        left: i32,
+        inner: i32,
+    ) -> Below {
+        let uplinks = &self.picture.uplinks;
+        let lines = |it: &Uplink| it.subnets.len() + it.routers.len();
+        let behind = uplinks.iter().map(lines).max().unwrap_or_default() as i32 * Style::Address.line()
+            + Style::Name.line()
+            + 14;
+        let tall = uplinks.iter().map(|it| height(&own(it))).max().unwrap_or_default();
+        let (uplinks_top, mut x) = match uplinks.is_empty() {
+            true => (top, left),
+            false => (top + behind + 30, left + (inner - self.width() + GAP) / 2),
+        };
+        let mut areas = Vec::new();
+        for (number, (uplink, wide)) in uplinks.iter().zip(&self.columns).enumerate() {
+            let place = Area { x, y: top, width: *wide, height: behind };
+            draw_beyond(drawing, uplink, place);
+            let area = Area { x, y: uplinks_top, width: *wide, height: tall };
+            let wire = vec![
+                Point { x: area.middle(), y: place.bottom() },
+                Point { x: area.middle(), y: area.y },
+            ];
+            drawing.wire(WireKind::Uplink, wire.clone());
+            trail.edge(Spot::Beyond(number), Spot::Uplink(number), wire);
+            let first = Point { x: place.x + 10, y: place.y };
+            let across = super::card::BADGE_STEP;
+            trail.anchor(Spot::Beyond(number), Anchor { first, across, down: 0 });
+            draw_uplink(drawing, uplink, area);
+            let first = Point { x: area.x + 10, y: area.y };
+            trail.anchor(Spot::Uplink(number), Anchor { first, across, down: 0 });
+            areas.push(area);
+            x += wide + GAP;
+        }
+        let frame_top = uplinks_top + tall / 2;
+        let stack_top = uplinks_top + tall + 22 + self.tracks;
+        for (number, (uplink, area)) in uplinks.iter().zip(&areas).enumerate().filter(|(_, it)| !it.0.taken) {
+            let wire = vec![
+                Point { x: area.middle(), y: area.bottom() },
+                Point { x: area.middle(), y: stack_top },
+            ];
+            let kind = if uplink.up { WireKind::Uplink } else { WireKind::Apart };
+            drawing.wire(kind, wire.clone());
+            trail.edge(Spot::Uplink(number), Spot::Host, wire);
+        }
+        let stack_bottom = self.stack(drawing, trail, stack_top, inner + left - MARGIN - INSET);
+        Below { frame_top, stack_bottom, uplinks: areas }
+    }
+
+    /// The stack, with what happens to a packet there.
+    fn stack(&self, drawing: &mut Drawing, trail: &mut Trail, top: i32, wide: i32) -> i32 {
+        let x = MARGIN + INSET;
+        let room = wide - 2 * PAD;
+        let rules: Vec<String> =
+            self.picture.rules.iter().flat_map(|rule| wrap(Style::Note, rule, room)).collect();
+        let stops: Vec<&Stop> = self.stops().collect();
+        let height = 10
+            + Style::Heading.line()
+            + rules.len() as i32 * Style::Note.line()
+            + stops.len() as i32 * STOP
+            + 10;
+        drawing.boxed(BoxKind::Stack, Area { x, y: top, width: wide, height }, 10, "");
+        let mut y = top + 10;
+        let title = format!("{}: routes and firewall", self.picture.host);
+        let at = Point { x: x + PAD, y: y + Style::Heading.ascent() };
+        drawing.text(Style::Heading, at, &title, room);
+        y += Style::Heading.line();
+        for rule in rules {
+            drawing.text(Style::Note, Point { x: x + PAD, y: y + Style::Note.ascent() }, &rule, room);
+            y += Style::Note.line();
+        }
+        y += 4;
+        let first = Point { x: x + PAD + 8, y: y + STOP / 2 };
+        trail.anchor(Spot::Host, Anchor { first, across: 0, down: STOP });
+        for stop in stops {
+            let at = Point { x: x + PAD + 26, y: y + STOP / 2 + 4 };
+            drawing.text(Style::Step, at, &in_short(stop), room - 30);
+            y += STOP;
+        }
+        top + height
+    }
+}
+
+/// What happens at a stop, in a line: all of it is told below.
+fn in_short(stop: &Stop) -> String {
+    if let (Badge::Passes, [_, ..]) = (stop.badge, &stop.lines[..]) {
+        let mut places: Vec<&str> =
+            stop.lines.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+        places.dedup();
+        return places.join(", ");
+    }
+    stop.lines.last().cloned().unwrap_or_default()
+}
+
+fn draw_beyond(drawing: &mut Drawing, uplink: &Uplink, area: Area) {
+    drawing.boxed(BoxKind::Beyond, area, 6, "");
+    let (title, lines) = beyond(uplink);
+    let mut y = area.y + 10;
+    let room = area.width - 20;
+    let at = |y: i32, style: Style| Point { x: area.x + 10, y: y + style.ascent() };
+    drawing.text(Style::Name, at(y, Style::Name), &title, room);
+    y += Style::Name.line();
+    for line in lines {
+        drawing.text(Style::Address, at(y, Style::Address), &line, room);
+        y += Style::Address.line();
+    }
+}
+
+fn draw_uplink(drawing: &mut Drawing, uplink: &Uplink, area: Area) {
+    drawing.boxed(BoxKind::Uplink, area, 6, "");
+    let mut y = area.y + 10;
+    for (style, text) in own(uplink) {
+        drawing.text(style, Point { x: area.x + 10, y: y + style.ascent() }, &text, area.width - 20);
+        y += style.line();
+    }
+}
