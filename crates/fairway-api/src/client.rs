@@ -6,6 +6,7 @@ mod events;
 use std::io;
 use std::path::PathBuf;
 
+use fairway_core::graph::Format;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -152,6 +153,23 @@ impl Client {
         }
         let response = self.send("POST", "/fairway/doctor/fix", None)?;
         self.read(&response)
+    }
+
+    /// The networks of those names, or all, as a picture, and where a packet goes from one to another.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn graph(
+        &mut self,
+        format: Format,
+        networks: &[String],
+        path: Option<(&str, &str)>,
+    ) -> Result<String, ClientError> {
+        let (from, to) = path.unwrap_or_default();
+        let query = [("network", networks.join(",")), ("from", from.to_owned()), ("to", to.to_owned())];
+        let query: String = query.iter().map(|(name, value)| format!("&{name}={}", encode(value))).collect();
+        let response = self.send("GET", &format!("/fairway/graph?format={format}{query}"), None)?;
+        String::from_utf8(response.body).map_err(|error| self.malformed(error))
     }
 
     /// What passed a network, or all networks, and their published ports.

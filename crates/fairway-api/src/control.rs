@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fairway_core::beside::Obstacle;
+use fairway_core::graph::Picture;
 use fairway_core::model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, RefusalKind, World};
@@ -189,6 +190,15 @@ pub trait Control: Send + Sync + 'static {
     /// The host cannot be looked at.
     fn doctor(&self, _fix: bool) -> Result<Diagnosis, Failure> {
         Ok(Diagnosis::default())
+    }
+
+    /// The networks of those names, or all, as a picture, and where a packet goes from one to another. An engine that
+    /// programs no kernel draws nothing.
+    ///
+    /// # Errors
+    /// No network or nobody is called that, or the kernel cannot be asked.
+    fn graph(&self, _networks: &[&str], _path: Option<(&str, &str)>) -> Result<Picture, Failure> {
+        Err(Failure::invalid("there is no kernel whose networks could be drawn"))
     }
 
     /// What passed networks and published ports.

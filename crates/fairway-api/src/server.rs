@@ -225,6 +225,7 @@ fn perform(control: &dyn Control, task: Task, call: &Call) -> Result<Reply, Fail
         Task::Detach => fairway::detach(control, call),
         Task::Explain => fairway::explain(control, call),
         Task::Doctor { fix } => fairway::doctor(control, fix),
+        Task::Graph => fairway::graph(control, call),
     }
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod exec;
 mod explain;
+mod graph;
 mod inspect;
 mod install;
 mod lifecycle;
@@ -121,6 +122,8 @@ enum Verb {
     Explain(explain::ExplainOptions),
     /// Look for all that is known to go wrong on this host, and say what mends it
     Doctor(doctor::DoctorOptions),
+    /// Draw the networks, and where a packet goes in them
+    Graph(graph::GraphOptions),
     /// Put a namespace that exists on networks
     Attach(Box<attach::AttachOptions>),
     /// Take attached namespaces off their networks
@@ -219,6 +222,7 @@ impl Arguments {
             Verb::Network(command) => command.run(&mut session()?.client),
             Verb::Explain(options) => options.run(&mut session()?.client),
             Verb::Doctor(options) => options.run(&mut session()?.client),
+            Verb::Graph(options) => options.run(&mut session()?.client),
             Verb::Attach(options) => options.run(&mut session()?.client),
             Verb::Detach(options) => options.run(&mut session()?.client),
             Verb::Sandbox(command) => command.run(&mut session()?.client),

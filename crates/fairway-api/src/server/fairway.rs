@@ -1,5 +1,6 @@
 //! What Docker has no words for: namespaces that somebody else made, and publications that change.
 
+use fairway_core::graph::{Format, UnknownFormat, draw};
 use fairway_core::model::{NetworkMode, SandboxKind};
 use fairway_core::world::{Command, NetworkChoice};
 use hyper::StatusCode;
@@ -126,6 +127,23 @@ pub(super) fn explain(control: &dyn Control, call: &Call) -> Result<Reply, Failu
 
 pub(super) fn doctor(control: &dyn Control, fix: bool) -> Result<Reply, Failure> {
     Reply::json(&control.doctor(fix)?)
+}
+
+/// The picture itself, not JSON, so that it can be looked at.
+pub(super) fn graph(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let format = match call.parameter("format") {
+        "" => Format::Svg,
+        name => name.parse().map_err(|error: UnknownFormat| Failure::invalid(error.to_string()))?,
+    };
+    let networks: Vec<&str> = call.parameter("network").split(',').filter(|name| !name.is_empty()).collect();
+    let path = match (call.parameter("from"), call.parameter("to")) {
+        ("", "") => None,
+        ("", _) | (_, "") => {
+            return Err(Failure::invalid("a path has two ends: give both from and to, or neither"));
+        }
+        ends => Some(ends),
+    };
+    Ok(Reply::document(format.media_type(), draw(&control.graph(&networks, path)?, format)))
 }
 
 pub(super) fn stats(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {

@@ -62,6 +62,12 @@ impl Reply {
         Self { status: StatusCode::OK, content_type: Some("text/plain; charset=utf-8"), body }
     }
 
+    /// 200 and a text of some type.
+    pub(super) fn document(content_type: &'static str, text: String) -> Self {
+        let body = ReplyBody::Now(Some(text.into()));
+        Self { status: StatusCode::OK, content_type: Some(content_type), body }
+    }
+
     /// 200 at once, and JSON when it is there.
     pub(super) fn later(body: impl Future<Output = Option<Bytes>> + Send + 'static) -> Self {
         Self {

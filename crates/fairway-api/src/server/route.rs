@@ -45,6 +45,7 @@ pub(super) enum Task {
     Detach,
     Explain,
     Doctor { fix: bool },
+    Graph,
     Stats,
 }
 
@@ -87,6 +88,7 @@ impl Route {
             ("GET", ["fairway", "explain"]) => Task::Explain,
             ("GET", ["fairway", "doctor"]) => Task::Doctor { fix: false },
             ("POST", ["fairway", "doctor", "fix"]) => Task::Doctor { fix: true },
+            ("GET", ["fairway", "graph"]) => Task::Graph,
             ("GET", ["fairway", "stats"]) => Task::Stats,
             _ => return Err(Failure::new(FailureKind::NotFound, "page not found")),
         }))

@@ -35,8 +35,13 @@ fn whole(text: &mut String, picture: &Picture) -> Result {
     text.push_str(LOOK);
     caption(text, picture)?;
     writeln!(text, "  subgraph cluster_host {{")?;
-    writeln!(text, "    label={}; style=rounded; color=\"#8a94a3\";", quoted(std::slice::from_ref(&picture.host)))?;
-    let stack: Vec<String> = ["routes and firewall".to_owned()].into_iter().chain(picture.rules.clone()).collect();
+    writeln!(
+        text,
+        "    label={}; style=rounded; color=\"#8a94a3\";",
+        quoted(std::slice::from_ref(&picture.host))
+    )?;
+    let stack: Vec<String> =
+        ["routes and firewall".to_owned()].into_iter().chain(picture.rules.clone()).collect();
     writeln!(text, "    host [label={}];", quoted(&stack))?;
     for (number, uplink) in picture.uplinks.iter().enumerate() {
         let label: Vec<String> = [uplink.name.clone()].into_iter().chain(uplink.addresses.clone()).collect();
@@ -75,10 +80,13 @@ fn caption(text: &mut String, picture: &Picture) -> Result {
         lines.extend(said.map(|line| format!("      {line}")));
     }
     // Left-justified lines end with \l.
-    let text_of_lines: Vec<String> = lines.iter().map(|line| {
-        let quoted = quoted(std::slice::from_ref(line));
-        quoted[1..quoted.len() - 1].to_owned()
-    }).collect();
+    let text_of_lines: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let quoted = quoted(std::slice::from_ref(line));
+            quoted[1..quoted.len() - 1].to_owned()
+        })
+        .collect();
     writeln!(text, "  labelloc=b; label=\"{}\\l\";", text_of_lines.join("\\l"))
 }
 

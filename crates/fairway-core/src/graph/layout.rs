@@ -48,8 +48,7 @@ pub fn layout(picture: &Picture) -> Drawing {
     let below = top.place(&mut drawing, &mut trail, MARGIN + Style::Title.line() + 10, left, inner);
     let placed = shelves.place(&cards, left, below.stack_bottom);
     let bottom = placed.bottom + INSET / 2;
-    let frame =
-        Area { x: MARGIN, y: below.frame_top, width: frame_width, height: bottom - below.frame_top };
+    let frame = Area { x: MARGIN, y: below.frame_top, width: frame_width, height: bottom - below.frame_top };
     drawing.behind(BoxKind::Host, frame, 14);
     wiring.place(&mut drawing, &mut trail, &below, (&cards, &placed), left + inner);
     for (card, spot) in cards.iter().zip(&placed.cards) {

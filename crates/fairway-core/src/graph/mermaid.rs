@@ -57,7 +57,8 @@ fn whole(text: &mut String, picture: &Picture) -> Result {
         let label: Vec<String> = [uplink.name.clone()].into_iter().chain(uplink.addresses.clone()).collect();
         writeln!(text, "    uplink{number}[{}]", quoted(&label))?;
     }
-    let stack: Vec<String> = ["routes and firewall".to_owned()].into_iter().chain(picture.rules.clone()).collect();
+    let stack: Vec<String> =
+        ["routes and firewall".to_owned()].into_iter().chain(picture.rules.clone()).collect();
     writeln!(text, "    host[{}]", quoted(&stack))?;
     for (number, network) in picture.networks.iter().enumerate() {
         subgraph(text, picture, number, network)?;

@@ -181,12 +181,11 @@ impl Picture {
         let mut people: Vec<&model::Sandbox> = world
             .sandboxes()
             .filter(|it| {
-                only.is_empty() || world.endpoints_of_sandbox(it.id).iter().any(|at| only.contains(&at.network))
+                only.is_empty()
+                    || world.endpoints_of_sandbox(it.id).iter().any(|at| only.contains(&at.network))
             })
             // Who shares another's namespace is told of there.
-            .filter(|it| {
-                !matches!(it.mode, NetworkMode::Shared(_)) || world.namespace_owner(it).is_none()
-            })
+            .filter(|it| !matches!(it.mode, NetworkMode::Shared(_)) || world.namespace_owner(it).is_none())
             .collect();
         people.sort_by(|one, other| one.name.cmp(&other.name));
         let mut sandboxes = Vec::new();
@@ -208,7 +207,8 @@ impl Picture {
             rank(one).cmp(&rank(other)).then_with(|| one.name.cmp(&other.name))
         });
         let host = world.host().hostname.clone();
-        let mut picture = Self { host, rules: network::rules(world), uplinks, networks, sandboxes, walk: None };
+        let mut picture =
+            Self { host, rules: network::rules(world), uplinks, networks, sandboxes, walk: None };
         picture.find_places();
         picture
     }

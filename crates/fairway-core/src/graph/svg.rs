@@ -80,7 +80,8 @@ fn draw(text: &mut String, shape: &Shape) -> std::fmt::Result {
 fn rounded(points: &[Point]) -> String {
     let mut path = String::new();
     for (number, point) in points.iter().enumerate() {
-        let corner = number.checked_sub(1).and_then(|before| Some((points[before], *points.get(number + 1)?)));
+        let corner =
+            number.checked_sub(1).and_then(|before| Some((points[before], *points.get(number + 1)?)));
         let _ = match corner {
             None if number == 0 => write!(path, "M{} {}", point.x, point.y),
             None => write!(path, "L{} {}", point.x, point.y),

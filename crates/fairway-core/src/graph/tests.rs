@@ -50,7 +50,7 @@ fn after(steps: &[Step]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_people_do_is_drawn_whole(
@@ -145,7 +145,8 @@ fn pictures_to_look_at() {
     let directory = std::env::var_os("DRAW_INTO").expect("DRAW_INTO says where to");
     let write = |name: &str, picture: &Picture| {
         for format in Format::ALL {
-            std::fs::write(Path::new(&directory).join(format!("{name}.{format}")), draw(picture, format)).unwrap();
+            std::fs::write(Path::new(&directory).join(format!("{name}.{format}")), draw(picture, format))
+                .unwrap();
         }
     };
     let (shop, quarter) = (town::shop(), town::quarter());

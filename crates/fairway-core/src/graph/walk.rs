@@ -87,7 +87,12 @@ pub struct Walk {
 
 impl Walk {
     /// A conversation, seen in a picture of the same World. The answer is a leg where it decides what comes of it.
-    pub fn new(picture: &Picture, question: String, conversation: &Conversation, advice: Option<String>) -> Self {
+    pub fn new(
+        picture: &Picture,
+        question: String,
+        conversation: &Conversation,
+        advice: Option<String>,
+    ) -> Self {
         let mut tracer = Tracer { picture, number: 0, legs: Vec::new() };
         tracer.conversation(conversation, "");
         let answered = match conversation.outcome() {
@@ -212,7 +217,8 @@ impl Tracer<'_> {
             return Spot::Uplink(uplink);
         }
         let network = self.picture.networks.iter().position(|it| {
-            it.bridge.as_deref() == Some(interface) || it.members.iter().any(|member| member.port == interface)
+            it.bridge.as_deref() == Some(interface)
+                || it.members.iter().any(|member| member.port == interface)
         });
         network.map_or(Spot::Host, Spot::Network)
     }

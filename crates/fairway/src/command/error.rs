@@ -41,6 +41,10 @@ pub(super) enum CommandError {
     Template(#[from] TemplateError),
     #[error(transparent)]
     Unshowable(#[from] Unshowable),
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: io::Error },
+    #[error("{0} does not say what to draw: end it in .svg, .dot or .mmd, or use --format")]
+    Extension(String),
     #[error("cannot print: {0}")]
     Print(#[source] io::Error),
     #[error("Error: No such {kind}: {name}")]

@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fairway_api::types::{Diagnosis, Explained};
 use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
 use fairway_core::beside::{Obstacle, Path};
+use fairway_core::graph::Picture;
 use fairway_core::model::{NetworkId, NetworkMode, SandboxId, Settings};
 use fairway_core::path::Outcome;
 use fairway_core::plan::FileName;
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, CreateSandbox, Happened, RefusalKind, World};
-use fairway_engine::{Engine, EngineError, ExplainError};
+use fairway_engine::{Engine, EngineError, ExplainError, GraphError};
 use fairway_kernel::{namespace, process};
 use rustix::process::Signal;
 
@@ -40,6 +41,12 @@ fn failure(error: EngineError) -> Failure {
         Some(RefusalKind::Conflict) => FailureKind::Conflict,
         None => FailureKind::Internal,
     };
+    Failure::new(kind, error.to_string())
+}
+
+fn unexplained(error: &ExplainError) -> Failure {
+    let misuse = matches!(error, ExplainError::Question(_));
+    let kind = if misuse { FailureKind::Invalid } else { FailureKind::Internal };
     Failure::new(kind, error.to_string())
 }
 
@@ -112,11 +119,7 @@ impl Control for EngineControl {
     }
 
     fn explain(&self, from: &str, to: &str, plan: bool) -> Result<Explained, Failure> {
-        let found = self.engine.explain(from, to, plan).map_err(|error| {
-            let misuse = matches!(error, ExplainError::Question(_));
-            let kind = if misuse { FailureKind::Invalid } else { FailureKind::Internal };
-            Failure::new(kind, error.to_string())
-        })?;
+        let found = self.engine.explain(from, to, plan).map_err(|error| unexplained(&error))?;
         let answered = match found.conversation.outcome() {
             Outcome::Answered(_) => Some(true),
             Outcome::Left | Outcome::Unknown => None,
@@ -134,6 +137,13 @@ impl Control for EngineControl {
     fn doctor(&self, fix: bool) -> Result<Diagnosis, Failure> {
         let found = if fix { self.engine.doctor_fix() } else { self.engine.doctor() };
         Ok(Diagnosis { findings: found.findings, done: found.done })
+    }
+
+    fn graph(&self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, Failure> {
+        self.engine.graph(networks, path).map_err(|error| match error {
+            GraphError::Network(refusal) => refusal.into(),
+            GraphError::Explain(error) => unexplained(&error),
+        })
     }
 
     fn obstacles(&self, network: NetworkId) -> Vec<Obstacle> {

@@ -19,6 +19,7 @@ mod durable;
 mod events;
 mod explain;
 mod firewalls;
+mod graph;
 mod heal;
 mod hosts;
 mod icc;

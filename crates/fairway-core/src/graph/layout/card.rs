@@ -63,6 +63,8 @@ pub(super) struct Card<'a> {
     least: i32,
     /// How much of the bar badges take.
     badges: i32,
+    /// Its width and height in one column, in two, and so on.
+    sizes: Vec<(i32, i32)>,
 }
 
 /// Where a card is, and in how many columns its sandboxes are.
@@ -105,16 +107,21 @@ impl<'a> Card<'a> {
         let network = &picture.networks[number];
         let cells: Vec<Cell> = network.members.iter().map(|member| cell(picture, member)).collect();
         let rows = cells.iter().flat_map(|cell| &cell.rows);
-        let cell_width = rows.map(|row| width(row.style, &row.text) + 20).max().unwrap_or(0).clamp(112, WIDEST);
+        let cell_width =
+            rows.map(|row| width(row.style, &row.text) + 20).max().unwrap_or(0).clamp(112, WIDEST);
         let stops = picture.walk.iter().flat_map(|walk| &walk.legs).flat_map(|leg| &leg.stops);
         let badges = stops.filter(|stop| stop.spot == Spot::Network(number)).count() as i32 * BADGE_STEP;
         let title = width(Style::Heading, &network.name) + 10 + width(Style::Note, &network.driver);
         let subnets = widest(Style::Address, network.subnets.iter().map(String::as_str));
-        let bar = network.bridge.as_ref().map_or(0, |name| {
-            width(Style::Address, &bar_text(name, &network.gateways)) + 24 + badges
-        });
+        let bar = network
+            .bridge
+            .as_ref()
+            .map_or(0, |name| width(Style::Address, &bar_text(name, &network.gateways)) + 24 + badges);
         let least = title.min(300).max(subnets.min(400)).max(bar.min(400 + badges)).max(130);
-        Self { network, number, cells, cell_width, least: least + LEFT + SIDE + ATTACH, badges }
+        let least = least + LEFT + SIDE + ATTACH;
+        let mut card = Self { network, number, cells, cell_width, least, badges, sizes: Vec::new() };
+        card.sizes = (1..=card.most_columns()).map(|columns| card.sized(columns)).collect();
+        card
     }
 
     fn left(&self) -> i32 {
@@ -193,6 +200,10 @@ impl<'a> Card<'a> {
 
     /// Its width and height in so many columns.
     pub(super) fn size(&self, columns: usize) -> (i32, i32) {
+        self.sizes.get(columns.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    fn sized(&self, columns: usize) -> (i32, i32) {
         let width = self.width(columns);
         let rows = self.rows(columns);
         let boxes: i32 = rows.iter().map(|row| DROP + self.row_height(row)).sum();
@@ -261,7 +272,14 @@ impl<'a> Card<'a> {
         }
     }
 
-    fn members(&self, drawing: &mut Drawing, trail: &mut Trail, placed: &Placed, bar: Option<Area>, top: i32) {
+    fn members(
+        &self,
+        drawing: &mut Drawing,
+        trail: &mut Trail,
+        placed: &Placed,
+        bar: Option<Area>,
+        top: i32,
+    ) {
         let rail_kind = if self.network.together { WireKind::Rail } else { WireKind::Apart };
         let spine = placed.area.x + ATTACH;
         let rows = self.rows(placed.columns);
@@ -272,9 +290,8 @@ impl<'a> Card<'a> {
             let rail = if number == 0 { y } else { y + 8 };
             let below = rail + DROP;
             let height = self.row_height(&row);
-            let centre = |column: usize| {
-                placed.area.x + self.left() + column as i32 * (wide + GAP) + wide / 2
-            };
+            let centre =
+                |column: usize| placed.area.x + self.left() + column as i32 * (wide + GAP) + wide / 2;
             if let (Some(bar), true) = (bar, number > 0) {
                 let end = Point { x: centre(row.len() - 1), y: rail };
                 let points = vec![Point { x: spine, y: bar.bottom() }, Point { x: spine, y: rail }, end];

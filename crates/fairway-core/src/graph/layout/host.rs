@@ -55,7 +55,8 @@ impl<'a> Top<'a> {
         let columns = picture.uplinks.iter().map(|uplink| {
             let (title, lines) = beyond(uplink);
             let own = own(uplink).into_iter().map(|(style, text)| width(style, &text)).max();
-            let beyond = width(Style::Name, &title).max(widest(Style::Address, lines.iter().map(String::as_str)));
+            let beyond =
+                width(Style::Name, &title).max(widest(Style::Address, lines.iter().map(String::as_str)));
             (beyond.max(own.unwrap_or_default()) + 24).clamp(120, 220)
         });
         Self { picture, columns: columns.collect(), tracks: wiring.tracks() }
@@ -94,10 +95,8 @@ impl<'a> Top<'a> {
             let place = Area { x, y: top, width: *wide, height: behind };
             draw_beyond(drawing, uplink, place);
             let area = Area { x, y: uplinks_top, width: *wide, height: tall };
-            let wire = vec![
-                Point { x: area.middle(), y: place.bottom() },
-                Point { x: area.middle(), y: area.y },
-            ];
+            let wire =
+                vec![Point { x: area.middle(), y: place.bottom() }, Point { x: area.middle(), y: area.y }];
             drawing.wire(WireKind::Uplink, wire.clone());
             trail.edge(Spot::Beyond(number), Spot::Uplink(number), wire);
             let first = Point { x: place.x + 10, y: place.y };
@@ -112,10 +111,8 @@ impl<'a> Top<'a> {
         let frame_top = uplinks_top + tall / 2;
         let stack_top = uplinks_top + tall + 22 + self.tracks;
         for (number, (uplink, area)) in uplinks.iter().zip(&areas).enumerate().filter(|(_, it)| !it.0.taken) {
-            let wire = vec![
-                Point { x: area.middle(), y: area.bottom() },
-                Point { x: area.middle(), y: stack_top },
-            ];
+            let wire =
+                vec![Point { x: area.middle(), y: area.bottom() }, Point { x: area.middle(), y: stack_top }];
             let kind = if uplink.up { WireKind::Uplink } else { WireKind::Apart };
             drawing.wire(kind, wire.clone());
             trail.edge(Spot::Uplink(number), Spot::Host, wire);

@@ -41,8 +41,10 @@ fn way(way: Way) -> Option<&'static str> {
 }
 
 fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
-    let drawn = |kind| drawing.shapes.iter().any(|it| matches!(it, Shape::Wire { kind: own, .. } if *own == kind));
-    let boxed = |kind| drawing.shapes.iter().any(|it| matches!(it, Shape::Box { kind: own, .. } if *own == kind));
+    let drawn =
+        |kind| drawing.shapes.iter().any(|it| matches!(it, Shape::Wire { kind: own, .. } if *own == kind));
+    let boxed =
+        |kind| drawing.shapes.iter().any(|it| matches!(it, Shape::Box { kind: own, .. } if *own == kind));
     let mut items = Vec::new();
     for kind in [Way::Nat, Way::Open, Way::HostOnly] {
         if let (true, Some(words)) = (drawn(WireKind::Way(kind)), way(kind)) {
@@ -62,10 +64,7 @@ fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
     };
     let wires = wires.into_iter().filter(|(kind, _)| drawn(*kind) || walked(*kind));
     items.extend(wires.map(|(kind, words)| (Sample::Wire(kind), words.to_owned())));
-    let boxes = [
-        (BoxKind::Again, "a further place of a sandbox"),
-        (BoxKind::Stopped, "does not run"),
-    ];
+    let boxes = [(BoxKind::Again, "a further place of a sandbox"), (BoxKind::Stopped, "does not run")];
     let boxes = boxes.into_iter().filter(|(kind, _)| boxed(*kind));
     items.extend(boxes.map(|(kind, words)| (Sample::Box(kind), words.to_owned())));
     if picture.sandboxes.iter().any(|sandbox| !sandbox.ports.is_empty()) {
@@ -75,9 +74,9 @@ fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
     let mut marks: Vec<_> = picture.networks.iter().flat_map(|network| &network.marks).collect();
     marks.sort();
     marks.dedup_by(|one, other| one.sentence == other.sentence);
-    let marks = marks.into_iter().map(|mark| {
-        (Sample::Mark(BoxKind::Mark(mark.meaning), mark.word.clone()), mark.sentence.clone())
-    });
+    let marks = marks
+        .into_iter()
+        .map(|mark| (Sample::Mark(BoxKind::Mark(mark.meaning), mark.word.clone()), mark.sentence.clone()));
     items.extend(marks);
     items
 }

@@ -128,7 +128,8 @@ impl<'a> Shelves<'a> {
 
     pub(super) fn place(&self, cards: &[Card<'_>], left: i32, top: i32) -> PlacedShelves {
         let nowhere = Placed { area: Area::default(), columns: 1 };
-        let mut placed = PlacedShelves { shelves: Vec::new(), cards: vec![nowhere; cards.len()], bottom: top };
+        let mut placed =
+            PlacedShelves { shelves: Vec::new(), cards: vec![nowhere; cards.len()], bottom: top };
         let mut y = top;
         for row in &self.rows {
             let branch = y + 12;

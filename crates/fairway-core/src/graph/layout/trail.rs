@@ -83,8 +83,12 @@ impl Trail {
         let Some(walk) = &picture.walk else { return };
         let mut used: BTreeMap<(Spot, Spot), i32> = BTreeMap::new();
         for leg in &walk.legs {
-            let drawn: Vec<Spot> =
-                leg.stops.iter().map(|stop| stop.spot).filter(|spot| self.anchors.contains_key(spot)).collect();
+            let drawn: Vec<Spot> = leg
+                .stops
+                .iter()
+                .map(|stop| stop.spot)
+                .filter(|spot| self.anchors.contains_key(spot))
+                .collect();
             for pair in drawn.windows(2).filter(|pair| pair[0] != pair[1]) {
                 let Some(way) = self.route(pair[0], pair[1]) else { continue };
                 let uses = way.iter().map(|(one, other, _)| {

@@ -101,7 +101,8 @@ impl Wiring {
         let trunk = MARGIN + INSET + 4;
         let top = Point { x: trunk, y: below.stack_bottom };
         for shelf in &shelves.shelves {
-            let joined = shelf.networks.iter().filter_map(|network| Some((*network, self.networks[*network].0?)));
+            let joined =
+                shelf.networks.iter().filter_map(|network| Some((*network, self.networks[*network].0?)));
             let ends: Vec<(usize, Way, i32)> =
                 joined.map(|(network, way)| (network, way, shelves.cards[network].area.x + ATTACH)).collect();
             let Some(last) = ends.iter().map(|(.., x)| *x).max() else { continue };

@@ -21,7 +21,9 @@ pub(super) fn rules(world: &World) -> Vec<String> {
         None => rules.push("There is no firewall: networks reach one another by their addresses.".to_owned()),
     }
     rules.push(match settings.userland_proxy {
-        true => "What is published is translated, and for sandboxes and loopback carried by the proxy.".to_owned(),
+        true => {
+            "What is published is translated, and for sandboxes and loopback carried by the proxy.".to_owned()
+        }
         false => "What is published is translated.".to_owned(),
     });
     rules
@@ -135,8 +137,7 @@ fn way(world: &World, network: &model::Network) -> Option<Way> {
     if modes.iter().all(|(mode, _)| *mode == GatewayMode::Isolated) {
         return None;
     }
-    let open =
-        |mode: &GatewayMode| matches!(mode, GatewayMode::Routed | GatewayMode::NatUnprotected);
+    let open = |mode: &GatewayMode| matches!(mode, GatewayMode::Routed | GatewayMode::NatUnprotected);
     Some(match network {
         network if network.internal => Way::HostOnly,
         network if network.driver == Driver::Routed || modes.iter().any(|(mode, _)| open(mode)) => Way::Open,

@@ -54,8 +54,11 @@ pub(super) fn sandbox(world: &World, sandbox: &model::Sandbox) -> Sandbox {
     let shares = |it: &&model::Sandbox| it.mode == NetworkMode::Shared(sandbox.id);
     notes.extend(world.sandboxes().filter(shares).map(|it| format!("with {}", it.name)));
     for link in world.links(sandbox.id) {
-        let ports: Vec<String> = link.ports().iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect();
-        notes.push(format!("may use {}: {}", link.target.name, ports.join(" ")).trim_end_matches(": ").to_owned());
+        let ports: Vec<String> =
+            link.ports().iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect();
+        notes.push(
+            format!("may use {}: {}", link.target.name, ports.join(" ")).trim_end_matches(": ").to_owned(),
+        );
     }
     Sandbox {
         name: sandbox.name.clone(),
@@ -82,7 +85,9 @@ pub(super) fn members(
         let given = it.allocation.as_ref();
         let member = Member {
             sandbox: number,
-            addresses: given.map(|given| given.addresses().map(|it| it.to_string()).collect()).unwrap_or_default(),
+            addresses: given
+                .map(|given| given.addresses().map(|it| it.to_string()).collect())
+                .unwrap_or_default(),
             interface: given.map(|given| given.interface.clone()).unwrap_or_default(),
             port: given.map(|given| given.host_interface.clone()).unwrap_or_default(),
             home: home == Some(it.id),

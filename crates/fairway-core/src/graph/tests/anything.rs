@@ -36,19 +36,26 @@ fn mark() -> impl Strategy<Value = Mark> {
 
 fn uplink() -> impl Strategy<Value = Uplink> {
     (name(), prop::collection::vec(address(), 0..4), texts(2), texts(2), any::<(bool, bool)>()).prop_map(
-        |(name, addresses, subnets, routers, (up, taken))| Uplink { name, addresses, subnets, routers, up, taken },
+        |(name, addresses, subnets, routers, (up, taken))| Uplink {
+            name,
+            addresses,
+            subnets,
+            routers,
+            up,
+            taken,
+        },
     )
 }
 
 fn port() -> impl Strategy<Value = Port> {
-    let host = prop::option::of(prop_oneof![Just("*:8080".to_owned()), Just("[fd00::1]:8000-8010".to_owned())]);
+    let host =
+        prop::option::of(prop_oneof![Just("*:8080".to_owned()), Just("[fd00::1]:8000-8010".to_owned())]);
     host.prop_map(|host| Port { host, inside: "80/tcp".to_owned() })
 }
 
 fn sandbox() -> impl Strategy<Value = Sandbox> {
-    (name(), any::<bool>(), prop::collection::vec(port(), 0..9), texts(6)).prop_map(
-        |(name, running, ports, notes)| Sandbox { name, running, places: Vec::new(), ports, notes },
-    )
+    (name(), any::<bool>(), prop::collection::vec(port(), 0..9), texts(6))
+        .prop_map(|(name, running, ports, notes)| Sandbox { name, running, places: Vec::new(), ports, notes })
 }
 
 fn network(uplinks: usize) -> impl Strategy<Value = Network> {
@@ -108,7 +115,14 @@ pub fn picture() -> impl Strategy<Value = Picture> {
                 prop::collection::vec(network(uplinks), networks),
                 prop::collection::vec(sandbox(), sandboxes),
                 // Most are on few networks.
-                prop::collection::vec(((0..10_u16, any::<u16>()).prop_map(|(one, many)| if one < 8 { 1 << one } else { many }), address), sandboxes),
+                prop::collection::vec(
+                    (
+                        (0..10_u16, any::<u16>())
+                            .prop_map(|(one, many)| if one < 8 { 1 << one } else { many }),
+                        address,
+                    ),
+                    sandboxes,
+                ),
             )
         })
         .prop_map(|((host, rules, uplinks), networks, mut sandboxes, places)| {

@@ -37,9 +37,7 @@ pub fn assert_legible(drawing: &Drawing) {
     let written: Vec<(Area, &Shape)> =
         drawing.shapes.iter().filter(written).map(|shape| (shape.area(), shape)).collect();
     assert_none("texts overlap", overlapping(written.clone()));
-    let outer = |kind| {
-        matches!(kind, BoxKind::Card | BoxKind::Stack | BoxKind::Uplink | BoxKind::Beyond)
-    };
+    let outer = |kind| matches!(kind, BoxKind::Card | BoxKind::Stack | BoxKind::Uplink | BoxKind::Beyond);
     assert_none("boxes overlap", overlapping(boxes(drawing, outer)));
     let inner = |kind| is_sandbox(kind) || matches!(kind, BoxKind::Bridge | BoxKind::Mark(_));
     assert_none("boxes overlap", overlapping(boxes(drawing, inner)));
@@ -76,12 +74,8 @@ fn assert_sandboxes_are_inside(drawing: &Drawing) {
 
 /// No wire runs through a sandbox, and none but a packet's way through a text.
 fn assert_wires_pass(drawing: &Drawing) {
-    let texts: Vec<Area> = drawing
-        .shapes
-        .iter()
-        .filter(|shape| matches!(shape, Shape::Text { .. }))
-        .map(Shape::area)
-        .collect();
+    let texts: Vec<Area> =
+        drawing.shapes.iter().filter(|shape| matches!(shape, Shape::Text { .. })).map(Shape::area).collect();
     let sandboxes: Vec<Area> = boxes(drawing, is_sandbox).into_iter().map(|(area, _)| area).collect();
     for shape in &drawing.shapes {
         let Shape::Wire { kind, points } = shape else { continue };
@@ -94,7 +88,8 @@ fn assert_wires_pass(drawing: &Drawing) {
             if !matches!(kind, WireKind::Trail(_)) {
                 assert_eq!(texts.iter().find(through), None, "{shape:?} runs through a text");
                 let edge = |it: &&Area| {
-                    let inside = Area { x: it.x + 1, y: it.y + 1, width: it.width - 2, height: it.height - 2 };
+                    let inside =
+                        Area { x: it.x + 1, y: it.y + 1, width: it.width - 2, height: it.height - 2 };
                     inside.overlaps(line)
                 };
                 assert_eq!(sandboxes.iter().find(edge), None, "{shape:?} runs through a sandbox");

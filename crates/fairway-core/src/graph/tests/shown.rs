@@ -95,7 +95,11 @@ pub fn assert_named(picture: &Picture, format: Format, text: &str) {
         assert!(text.contains(&format!("{node}{number}")), "{format}: {} is not there\n{text}", network.name);
     }
     for (number, sandbox) in picture.sandboxes.iter().enumerate().filter(|(_, it)| !it.places.is_empty()) {
-        assert!(text.contains(&format!("sandbox{number}")), "{format}: {} is not there\n{text}", sandbox.name);
+        assert!(
+            text.contains(&format!("sandbox{number}")),
+            "{format}: {} is not there\n{text}",
+            sandbox.name
+        );
     }
     for line in text.lines() {
         let mut open = false;

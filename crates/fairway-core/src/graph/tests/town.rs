@@ -88,7 +88,6 @@ impl Town {
         self
     }
 
-
     pub fn picture(&self) -> Picture {
         Picture::new(&self.world, &plan(&self.world), &host(), &[])
     }

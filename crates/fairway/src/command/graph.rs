@@ -1,0 +1,79 @@
+//! `fairway graph`: the host's networks as a picture.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use fairway_api::Client;
+use fairway_core::graph::Format;
+
+use super::error::CommandError;
+use super::print::print;
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Asked {
+    Svg,
+    Dot,
+    Mermaid,
+}
+
+/// What is drawn, and where to.
+#[derive(Debug, Args)]
+pub(super) struct GraphOptions {
+    /// Draw this network alone; may be given several times
+    #[arg(long, value_name = "NETWORK")]
+    network: Vec<String>,
+    /// Draw where a packet goes, from and to whom as explain has it
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
+    path: Vec<String>,
+    /// How to draw it [default: by the file's name; mermaid on a terminal, else svg]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Asked>,
+    /// Write it to a file: .svg, .dot, .gv, .mmd, .mermaid
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// The format that a file's name stands for.
+fn of_file(path: &Path) -> Option<Format> {
+    Some(match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "svg" => Format::Svg,
+        "dot" | "gv" => Format::Dot,
+        "mmd" | "mermaid" => Format::Mermaid,
+        _ => return None,
+    })
+}
+
+impl GraphOptions {
+    fn format(&self) -> Result<Format, CommandError> {
+        let asked = self.format.map(|asked| match asked {
+            Asked::Svg => Format::Svg,
+            Asked::Dot => Format::Dot,
+            Asked::Mermaid => Format::Mermaid,
+        });
+        match (asked, &self.output) {
+            (Some(format), _) => Ok(format),
+            (None, Some(path)) => {
+                of_file(path).ok_or_else(|| CommandError::Extension(path.display().to_string()))
+            }
+            (None, None) if io::stdout().is_terminal() => Ok(Format::Mermaid),
+            (None, None) => Ok(Format::Svg),
+        }
+    }
+
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        let format = self.format()?;
+        let path = match &self.path[..] {
+            [from, to] => Some((from.as_str(), to.as_str())),
+            _ => None,
+        };
+        let text = client.graph(format, &self.network, path)?;
+        match &self.output {
+            None => print(&text)?,
+            Some(path) => std::fs::write(path, text)
+                .map_err(|source| CommandError::Write { path: path.display().to_string(), source })?,
+        }
+        Ok(0)
+    }
+}
