@@ -5,6 +5,7 @@
 //! kernel. What it does not know makes the end [`End::Unknown`], never a guess.
 
 mod advice;
+mod capture;
 mod conversation;
 mod evaluate;
 mod flow;
@@ -22,6 +23,7 @@ mod tests;
 mod walk;
 
 pub use advice::advice;
+pub use capture::Capture;
 pub use conversation::{Asker, Conversation, Outcome, Proxy, converse, converse_by};
 pub use evaluate::{Effect, Met};
 pub use flow::Flow;

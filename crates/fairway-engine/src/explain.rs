@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use fairway_core::model::{Namespace, Protocol};
 use fairway_core::path::{
-    Contents, Conversation, Listener, Proxy, Question, QuestionError, Resolved, Scene, Step, Tuple, Walker,
-    advice, converse_by, planned_element, planned_listeners, planned_outline, without_ours,
+    Capture, Contents, Conversation, Listener, Proxy, Question, QuestionError, Resolved, Scene, Step, Tuple,
+    Walker, advice, converse_by, planned_element, planned_listeners, planned_outline, without_ours,
 };
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
 use fairway_core::ruleset::{Element, Set, Table};
@@ -37,6 +37,8 @@ pub enum ExplainError {
 pub struct Explanation {
     /// The walks.
     pub conversation: Conversation,
+    /// Where captures see it.
+    pub captures: Vec<Capture>,
     /// What would let it through that does not get through.
     pub advice: Option<String>,
     /// What the Plan would have come of it, where that is another outcome.
@@ -60,20 +62,29 @@ impl Engine {
         let asked = |by_plan| Host { engine: self, details: &details, by_plan };
         let should = self.walk(&question, &scene, &asked(true))?;
         if by_plan {
-            let advice = self.read(|world| advice(world, &question, &should));
-            return Ok(Explanation { conversation: should, advice, planned: None });
+            return Ok(self.explanation(&question, should, None));
         }
         scene.read_host(host.machine);
         let mut conversation = self.walk_through_what_is(&question, &mut scene, &asked(false))?;
         conversation.name_owners(&mut |machine, tuple| self.holder(machine, tuple));
-        let advice = self.read(|world| advice(world, &question, &conversation));
         // Only sandboxes' own sockets and tables are not in a Plan: what ends in one is no difference.
         let differs = std::mem::discriminant(&should.first.end)
             != std::mem::discriminant(&conversation.first.end)
             && !ends_inside(&conversation)
             && !ends_inside(&should);
         let planned = differs.then(|| should.first.end.sentence());
-        Ok(Explanation { conversation, advice, planned })
+        Ok(self.explanation(&question, conversation, planned))
+    }
+
+    fn explanation(
+        &self,
+        question: &Question,
+        conversation: Conversation,
+        planned: Option<String>,
+    ) -> Explanation {
+        let (captures, advice) =
+            self.read(|world| (conversation.captures(world), advice(world, question, &conversation)));
+        Explanation { conversation, captures, advice, planned }
     }
 
     /// Reads every sandbox that the packet comes to, and walks again, until no other one is met.

@@ -19,6 +19,7 @@ mod list;
 mod logs;
 mod network;
 mod options;
+mod paint;
 mod port;
 mod print;
 mod process_options;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fairway_core::doctor::Finding;
-use fairway_core::path::Part;
+use fairway_core::path::{Capture, Part};
 use serde::{Deserialize, Serialize};
 
 use super::json::or_empty;
@@ -102,6 +102,8 @@ pub struct Exited {
 pub struct Explained {
     /// The walks, in the order in which they happen.
     pub parts: Vec<Part>,
+    /// Where captures see it.
+    pub captures: Vec<Capture>,
     /// What comes of it, in a sentence.
     pub sentence: String,
     /// Whether it is answered, as far as can be known; none when it leaves for where nothing is known, or the end

@@ -20,6 +20,9 @@ pub struct Line {
     pub text: String,
     /// Whether a capture on that interface shows it so.
     pub captured: bool,
+    /// Whether nothing happened there: a chain without a rule for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
     /// Of a rule: what the kernel tells it by, as `nft -a` prints it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handle: Option<u64>,
@@ -102,8 +105,12 @@ impl Step {
                 let how = if *now { "" } else { " (as it was for the first)" };
                 vec![Line::new(machine, place, format!("{}{how}", ends(*from, *to)))]
             }
-            Self::Chain { machine, hook, bridged, priority, met } => {
+            Self::Chain { machine, hook, bridged, priority, table, chain, met } => {
                 let place = if *bridged { format!("bridge {hook}") } else { hook.to_string() };
+                if met.is_empty() {
+                    let text = format!("{table} {priority}: {chain}: no rule is for it");
+                    return vec![Line { idle: true, ..Line::new(machine, place, text) }];
+                }
                 let head = |met: &Met| format!("{} {} {priority}: {}", met.family, met.table, rule(met));
                 let line = |met: &Met| Line {
                     handle: met.handle,

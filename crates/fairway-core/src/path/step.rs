@@ -114,7 +114,7 @@ pub enum Step {
         /// What a capture sees.
         tuple: Tuple,
     },
-    /// It met a base chain in which something was done.
+    /// It met a base chain.
     Chain {
         /// The machine.
         machine: String,
@@ -124,7 +124,11 @@ pub enum Step {
         bridged: bool,
         /// The chain's priority.
         priority: i32,
-        /// The rules that did something, in order.
+        /// The family and name of its table.
+        table: String,
+        /// Its name.
+        chain: String,
+        /// The rules that did something, in order; none when no rule was for it, and it went on.
         met: Vec<Met>,
     },
     /// Conntrack knows it, as a new flow or one that it has.

@@ -4,7 +4,7 @@ mod stage;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Asker, Outcome, Proxy, Tuple, converse};
+use super::{Asker, Line, Outcome, Proxy, Tuple, converse};
 use stage::{Mode, Stage};
 
 const TABLE: &str = include_str!("../../../fairway/tests/data/docker-matrix.tsv");
@@ -77,8 +77,17 @@ fn check(mode: Mode) {
 }
 
 /// The walks of a question from one machine to an address and port, as text, with names of interfaces that do not
-/// depend on what was drawn.
+/// depend on what was drawn; then where captures see it.
 fn golden(mode: Mode, from: &str, to: &str) -> String {
+    walks(mode, from, to, |_, line| !line.idle)
+}
+
+/// As [`golden`], without the walks of what comes after the first packet.
+fn first(mode: Mode, from: &str, to: &str) -> String {
+    walks(mode, from, to, |title, line| title.starts_with("the first packet") && !line.idle)
+}
+
+fn walks(mode: Mode, from: &str, to: &str, shown: impl Fn(&str, &Line) -> bool) -> String {
     let stage = Stage::new(mode);
     let scene = stage.scene(false);
     let asker = scene.machines.iter().position(|machine| machine.name == from).unwrap();
@@ -89,13 +98,24 @@ fn golden(mode: Mode, from: &str, to: &str) -> String {
         |text: String| names.iter().fold(text, |text, (drawn, plain)| text.replace(drawn.as_str(), plain));
     let mut text = format!("{from} asks {to}\n");
     for part in conversation.parts() {
+        let lines: Vec<Line> = part.lines.into_iter().filter(|line| shown(&part.title, line)).collect();
+        if lines.is_empty() {
+            continue;
+        }
         text += &format!("\n{}\n", part.title);
-        for line in part.lines {
+        for line in lines {
             text += &format!("  {:5} {:12} {}\n", line.machine, plain(line.place), plain(line.text));
         }
         text += &format!("  = {}\n", plain(part.end));
     }
-    text + &format!("\n{}\n", plain(conversation.sentence()))
+    text += &format!("\n{}\n\n", plain(conversation.sentence()));
+    for capture in conversation.captures(stage.world()) {
+        text += &format!("{}  # {}\n", plain(capture.command), capture.what);
+        for shown in capture.shows {
+            text += &format!("  sees {shown}\n");
+        }
+    }
+    text
 }
 
 /// The port is translated, and no proxy runs.
@@ -139,6 +159,43 @@ fn the_proxy_is_walked_as_two_connections() {
     insta::assert_snapshot!(
         "itself_by_the_gateway_without_any_help",
         golden(nothing, "u1", "172.18.0.1:8081")
+    );
+}
+
+/// The questions of people's notes that are not asked above, in their order: `--userland-proxy` and `--iptables` both
+/// on, translation alone, neither, the proxy alone.
+#[test]
+fn what_people_have_noted_of_each_way_to_publish_is_walked() {
+    let both = Mode::DOCKERS;
+    insta::assert_snapshot!("noted_both_default_bridge", first(both, "d1", "10.10.50.99:8080"));
+    insta::assert_snapshot!("noted_both_host_by_any_address", first(both, "host", "0.0.0.0:8080"));
+    insta::assert_snapshot!("noted_both_host_network", first(both, "lan", "10.10.50.99:8082"));
+    let translated = Mode { proxy: false, ..both };
+    insta::assert_snapshot!("noted_translated_default_bridge", first(translated, "d1", "10.10.50.99:8080"));
+    insta::assert_snapshot!(
+        "noted_translated_host_by_any_address",
+        first(translated, "host", "0.0.0.0:8081")
+    );
+    let shut = Mode { route_localnet: false, ..translated };
+    insta::assert_snapshot!(
+        "noted_translated_host_by_any_address_without_route_localnet",
+        first(shut, "host", "0.0.0.0:8081")
+    );
+    let nothing = Mode { iptables: false, ..translated };
+    insta::assert_snapshot!("noted_nothing_host_by_any_address", first(nothing, "host", "0.0.0.0:8080"));
+    insta::assert_snapshot!("noted_nothing_host_by_the_gateway", first(nothing, "host", "172.17.0.1:8080"));
+    insta::assert_snapshot!("noted_nothing_itself_by_the_host", first(nothing, "d1", "10.10.50.99:8080"));
+    let proxied = Mode { iptables: false, ..both };
+    insta::assert_snapshot!("noted_proxied_default_bridge", first(proxied, "d1", "10.10.50.99:8080"));
+    insta::assert_snapshot!("noted_proxied_host_by_any_address", first(proxied, "host", "0.0.0.0:8080"));
+}
+
+/// The chains that have no rule for it, too, in the order of their priorities.
+#[test]
+fn every_chain_that_a_packet_meets_is_told_of() {
+    insta::assert_snapshot!(
+        "every_chain",
+        walks(Mode::DOCKERS, "lan", "10.10.50.99:8081", |title, _| title.starts_with("the first packet"))
     );
 }
 

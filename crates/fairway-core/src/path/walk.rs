@@ -3,7 +3,7 @@
 mod hook;
 mod link;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use super::evaluate::Facts;
@@ -180,6 +180,13 @@ impl<'a> Walker<'a> {
     /// A packet of this machine's own: routed, through the output hooks, and out.
     fn make(&mut self, machine: usize, mut tuple: Tuple, place: Place, user: Option<u32>) -> Next {
         let asked = (!tuple.source.is_unspecified()).then_some(tuple.source);
+        if tuple.destination.is_unspecified() {
+            // ip_route_output_key_hash_rcu in net/ipv4/route.c, tcp_v6_connect in net/ipv6/tcp_ipv6.c.
+            tuple.destination = match tuple.destination {
+                IpAddr::V4(_) => asked.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+        }
         let question = RouteQuestion { destination: tuple.destination, source: asked, input: None, mark: 0 };
         let route = match self.route(machine, &question) {
             Ok(route) => route,
@@ -434,7 +441,7 @@ fn reason(route: &Route) -> String {
     };
     let how = match (route.kind, route.gateway, route.destination.prefix_len()) {
         (RouteKind::Local, ..) => "its own address",
-        (_, Some(_), 0) => "no longer prefix fits, by a gateway",
+        (_, Some(_), 0) => "nothing more specific fits, by a gateway",
         (_, Some(_), _) => "the longest prefix, by a gateway",
         (_, None, _) => "the longest prefix, on the link",
     };

@@ -1,12 +1,12 @@
 //! `fairway explain`: where a packet goes.
 
-use std::io::{self, IsTerminal};
-
 use clap::{Args, ValueEnum};
 use fairway_api::Client;
 use fairway_api::types::Explained;
+use fairway_core::path::{Line, Part};
 
 use super::error::CommandError;
+use super::paint::{Colours, Look, Paint};
 use super::print::print;
 
 /// The exit code when what is asked is not answered, or that cannot be known.
@@ -31,9 +31,12 @@ pub(super) struct ExplainOptions {
     /// Walk what should be in the kernel instead of what is
     #[arg(long)]
     plan: bool,
-    /// Show the walks of the answer and of an established connection too
+    /// Show the walks of the answer and of an established connection, chains without a rule for it and captures too
     #[arg(short, long)]
     all: bool,
+    /// When to use colours
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: Colours,
     /// How to print it
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
@@ -48,67 +51,82 @@ impl ExplainOptions {
                 print(&format!("{json}\n"))?;
             }
             Format::Text => {
-                let paint = Paint { colours: io::stdout().is_terminal() };
-                print(&text(&explained, self.all, &paint))?;
+                print(&text(&explained, self.all, &Paint::new(self.color)))?;
             }
         }
         Ok(if explained.answered == Some(false) { NOT_ANSWERED } else { 0 })
     }
 }
 
-/// Colours (ECMA-48, 8.3.117), on a terminal.
-struct Paint {
-    colours: bool,
-}
-
-impl Paint {
-    fn dress(&self, code: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn title(&self, text: &str) -> String {
-        self.dress("1", text)
-    }
-
-    fn capture(&self, text: &str) -> String {
-        self.dress("36", text)
-    }
-
-    fn end(&self, good: Option<bool>, text: &str) -> String {
-        let code = match good {
-            Some(true) => "32",
-            Some(false) => "31",
-            None => "33",
-        };
-        self.dress(code, text)
-    }
-}
-
-/// What is printed. Where nothing goes wrong, the walks of later packets say little that is new.
+/// What is printed. Where nothing goes wrong, the walks of later packets say little that is new, and nobody needs to
+/// look.
 fn text(explained: &Explained, all: bool, paint: &Paint) -> String {
     let mut text = String::new();
-    let widest = |width: fn(&fairway_core::path::Line) -> usize| {
-        explained.parts.iter().flat_map(|part| &part.lines).map(width).max().unwrap_or_default()
-    };
+    let whole = all || explained.answered != Some(true);
+    let shown = |part: &&Part| whole || part.title.starts_with("the first packet");
+    let parts: Vec<&Part> = explained.parts.iter().filter(shown).collect();
+    let lines = |part: &&Part| part.lines.iter().filter(|line| all || !line.idle).cloned().collect();
+    let walks: Vec<Vec<Line>> = parts.iter().map(lines).collect();
+    let widest = |width: fn(&Line) -> usize| walks.iter().flatten().map(width).max().unwrap_or_default();
     let (machine, place) = (widest(|line| line.machine.len()), widest(|line| line.place.len()));
-    let shown =
-        |title: &str| all || title.starts_with("the first packet") || explained.answered != Some(true);
-    for part in explained.parts.iter().filter(|part| shown(&part.title)) {
-        text.push_str(&format!("{}\n", paint.title(&part.title)));
-        for line in &part.lines {
-            let words = if line.captured { paint.capture(&line.text) } else { line.text.clone() };
-            text.push_str(&format!("  {:machine$}  {:place$}  {words}\n", line.machine, line.place));
+    for (part, lines) in parts.iter().zip(&walks) {
+        text.push_str(&format!("{}\n", paint.dress(Look::Title, &part.title)));
+        for line in lines {
+            let head = format!("  {:machine$}  {:place$}  ", line.machine, line.place);
+            hang(&mut text, &head, &line.text, look(line), paint);
         }
-        text.push_str(&format!("  = {}\n\n", part.end));
+        let end = if part.end.starts_with("delivered") || part.end.starts_with("leaves") {
+            Look::Good
+        } else {
+            Look::Bad
+        };
+        hang(&mut text, "  = ", &part.end, Some(end), paint);
+        text.push('\n');
     }
-    text.push_str(&format!("{}\n", paint.end(explained.answered, &explained.sentence)));
+    if whole && !explained.captures.is_empty() {
+        let title = "where captures see it (source ports are made up)";
+        text.push_str(&format!("{}\n", paint.dress(Look::Title, title)));
+        for capture in &explained.captures {
+            // It is to be copied as it is.
+            let what = paint.dress(Look::Faint, &format!("# {}", capture.what));
+            text.push_str(&format!("  {}  {what}\n", capture.command));
+            for seen in &capture.shows {
+                text.push_str(&format!("    {}\n", paint.dress(Look::Captured, seen)));
+            }
+        }
+        text.push('\n');
+    }
+    let outcome = match explained.answered {
+        Some(true) => Look::Good,
+        Some(false) => Look::Bad,
+        None => Look::Unsure,
+    };
+    hang(&mut text, "", &explained.sentence, Some(outcome), paint);
     if let Some(planned) = &explained.planned {
-        text.push_str(&format!(
-            "By the Plan it would be otherwise: {planned}: see the daemon's log for drift.\n"
-        ));
+        let words = format!("By the Plan it would be otherwise: {planned}: see the daemon's log for drift.");
+        hang(&mut text, "", &words, None, paint);
     }
     if let Some(advice) = &explained.advice {
-        text.push_str(&format!("What would help: {advice}\n"));
+        hang(&mut text, "", &format!("What would help: {advice}"), None, paint);
     }
     text
+}
+
+/// A text behind a head; where it goes on in the next line, it begins under its beginning.
+fn hang(to: &mut String, head: &str, text: &str, look: Option<Look>, paint: &Paint) {
+    let indent = head.chars().count();
+    for (number, line) in paint.fit(indent, text).iter().enumerate() {
+        let head = if number == 0 { head.to_owned() } else { " ".repeat(indent) };
+        let words = look.map_or_else(|| line.clone(), |look| paint.dress(look, line));
+        to.push_str(&format!("{head}{words}\n"));
+    }
+}
+
+fn look(line: &Line) -> Option<Look> {
+    match line.place.as_str() {
+        _ if line.captured => Some(Look::Captured),
+        _ if line.idle => Some(Look::Faint),
+        "translate" => Some(Look::Change),
+        _ => None,
+    }
 }

@@ -127,6 +127,7 @@ impl Control for EngineControl {
         };
         Ok(Explained {
             parts: found.conversation.parts(),
+            captures: found.captures,
             sentence: found.conversation.sentence(),
             answered,
             advice: found.advice,

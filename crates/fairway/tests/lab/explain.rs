@@ -1,14 +1,16 @@
 //! What `explain` says, and what the kernel then does with a real connection: both have to agree.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
+use std::time::Duration;
 
 use fairway_api::types::Explained;
-use fairway_lab::{Lab, Place, Question, Server, serve_tcp};
+use fairway_lab::{Capture, Lab, Place, Question, Server, frame, serve_tcp};
 
 use crate::cli::fairway;
-use crate::harness::{HOST, HOST6, LAN, Sandbox, Stage};
+use crate::harness::{HOST, HOST6, LAN, Sandbox, Stage, eventually};
 
 /// Sandboxes of all kinds of networks, each with a server at port 80.
 struct Players {
@@ -151,6 +153,75 @@ fn agrees_with_the_kernel_without_the_proxy_and_bridges_unseen() {
 #[test]
 fn agrees_with_the_kernel_by_the_proxy_alone() {
     fairway_lab::run(|lab| check(lab, &["--iptables=false"], true));
+}
+
+/// The first packet of each connection that a capture saw, without its port: `10.0.0.1 > 10.0.0.2:80`.
+fn beginnings(frames: &[Vec<u8>]) -> BTreeSet<String> {
+    let beginning = |bytes: &Vec<u8>| {
+        let content = frame::read(bytes)?.content;
+        let (_, port) = content.ports()?;
+        let frame::Content::Packet { source, destination, protocol: 6, segment } = content else {
+            return None;
+        };
+        const SYN: u8 = 2;
+        (segment.get(13) == Some(&SYN)).then(|| format!("{source} > {}", SocketAddr::new(destination, port)))
+    };
+    frames.iter().filter_map(beginning).collect()
+}
+
+/// What captures are said to show, in the same words.
+fn said_to_be_seen(shows: &[String]) -> BTreeSet<String> {
+    let words = |text: &String| {
+        let (from, to) = text.strip_prefix("tcp ")?.split_once(" > ")?;
+        let (source, _) = from.rsplit_once(':')?;
+        Some(format!("{source} > {to}"))
+    };
+    shows.iter().filter_map(words).collect()
+}
+
+fn captures_see_what_is_said(lab: &Lab, flags: &[&str], bridge_netfilter: bool) {
+    let players = Players::new(lab, flags, bridge_netfilter);
+    let place = |name: &str| match players.sandboxes.iter().find(|(sandbox, _)| *sandbox == name) {
+        Some((_, sandbox)) => &**sandbox,
+        None if name == "host" => &*players.stage.host,
+        None => &*players.stage.lan,
+    };
+    let questions = [
+        ("lan", format!("{HOST}:8081")),
+        ("d1", format!("{HOST}:8081")),
+        ("w1", format!("{HOST}:8081")),
+        ("host", "127.0.0.1:8081".to_owned()),
+        ("host", format!("{HOST}:8081")),
+        ("d1", format!("{LAN}:80")),
+    ];
+    for (from, to) in questions {
+        let explained = players.stage.client().explain(from, &to, false).unwrap();
+        assert!(explained.captures.len() > 1, "{from} -> {to}: {explained:?}");
+        let started = explained.captures.iter().map(|it| {
+            assert!(it.command.contains(&format!("tcpdump -ni {} '", it.interface)), "{}", it.command);
+            Capture::start(place(&it.machine), &it.interface, |_| true).unwrap()
+        });
+        let started: Vec<Capture> = started.collect();
+        // It may be refused.
+        let _ = Question::to(&to).unwrap().tcp(place(from)).unwrap();
+        for (told, capture) in explained.captures.iter().zip(&started) {
+            let expected = said_to_be_seen(&told.shows);
+            let what = format!("{from} -> {to} at {} of {}: {expected:?}", told.interface, told.machine);
+            let all = || beginnings(&capture.frames()).is_superset(&expected);
+            eventually(&what, Duration::from_secs(5), all);
+            assert_eq!(beginnings(&capture.frames()), expected, "{what}");
+        }
+    }
+}
+
+#[test]
+fn captures_see_what_is_said_with_the_proxy() {
+    fairway_lab::run(|lab| captures_see_what_is_said(lab, &[], true));
+}
+
+#[test]
+fn captures_see_what_is_said_without_the_proxy() {
+    fairway_lab::run(|lab| captures_see_what_is_said(lab, &["--userland-proxy=false"], false));
 }
 
 #[test]

@@ -116,6 +116,11 @@ impl Stage {
         Self { world, mode }
     }
 
+    /// What is asked for.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
     /// The host, its sandboxes, and a neighbour on its LAN, which may have a route to the sandboxes.
     pub fn scene(&self, with_route: bool) -> Scene {
         let mut host = bare("host");

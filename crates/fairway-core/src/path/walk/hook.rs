@@ -107,9 +107,8 @@ impl<'a> Walker<'a> {
         let name = self.name(machine);
         let by = met.last().map(in_words).unwrap_or_default();
         let effects = met.iter().flat_map(|met| met.effects.clone()).collect();
-        if !met.is_empty() {
-            self.steps.push(Step::Chain { machine: name.clone(), hook, bridged, priority, met });
-        }
+        let (table, chain) = (format!("{} {}", table.family, table.name), chain.name.clone());
+        self.steps.push(Step::Chain { machine: name.clone(), hook, bridged, priority, table, chain, met });
         match end {
             ChainEnd::Accepted => Ok(effects),
             ChainEnd::Dropped => Err(End::Dropped { machine: name, by }),

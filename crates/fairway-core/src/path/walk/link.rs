@@ -158,10 +158,13 @@ impl<'a> Walker<'a> {
         }
         let name = self.name(machine);
         if carried.packet.frame_destination() == Some(bridge.mac) {
-            self.steps.push(Step::Bridged { machine: name, bridge: bridge.name.clone(), to: None });
+            self.steps.push(Step::Bridged { machine: name.clone(), bridge: bridge.name.clone(), to: None });
             if let Err(end) = self.hook(machine, Hook::Input, true, &mut carried, Between::in_by(port)) {
                 return Next::End(end);
             }
+            // From here on it is the bridge's own: a capture there sees it, too.
+            let tuple = carried.tuple();
+            self.steps.push(Step::Arrives { machine: name, interface: bridge.name.clone(), tuple });
             return self.take(machine, bridge, carried, false);
         }
         if seen
