@@ -15,7 +15,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use observations::{Inside, LinkSeen, LostPort, Observations, Relay, Share};
+pub use observations::{Descriptors, Inside, LinkSeen, LostPort, Observations, Relay, Share};
 
 use crate::world::World;
 

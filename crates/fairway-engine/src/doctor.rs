@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fairway_core::beside::{Samples, obstacles};
-use fairway_core::doctor::{Finding, Inside, LostPort, Observations, Relay, Share, examine};
+use fairway_core::doctor::{Descriptors, Finding, Inside, LostPort, Observations, Relay, Share, examine};
 use fairway_core::model::{SandboxId, Settings};
 use fairway_core::plan::{Difference, Key, Object};
 use fairway_core::world::World;
@@ -54,7 +54,11 @@ impl Engine {
         kernel(&mut seen, requirements::check(&settings, self.firewall.flavour()));
         look_at_obstacles(&world, &mut seen);
         seen.relay = self.relay_seen();
-        seen.descriptors = limits::descriptors().map(|(used, most)| Share { used, most });
+        seen.descriptors = limits::descriptors().map(|(used, most, hard)| Descriptors {
+            pid: std::process::id(),
+            open: Share { used, most },
+            hard,
+        });
         seen.mended = self.mended.all();
         match self.look_for_drift() {
             Ok(difference) => {

@@ -41,13 +41,14 @@ fn counter(text: &str, name: &str) -> Option<u64> {
     pair[1].split_whitespace().nth(place)?.parse().ok()
 }
 
-/// Descriptors that this process has open, and the most that it may have.
+/// Descriptors that this process has open, the most that it may have, and how far that may be raised.
 #[must_use]
-pub fn descriptors() -> Option<(u64, u64)> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+pub fn descriptors() -> Option<(u64, u64, u64)> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let open = fs::read_dir("/proc/self/fd").ok()?.count();
+    let [most, hard] = [limit.current, limit.maximum].map(|limit| limit.unwrap_or(u64::MAX));
     // One of them is that of the directory.
-    Some((open.saturating_sub(1) as u64, limit))
+    Some((open.saturating_sub(1) as u64, most, hard))
 }
 
 #[cfg(test)]
@@ -70,8 +71,8 @@ mod tests {
             // The kernel shows it to the first namespace alone.
             assert_eq!(neighbours(true), None);
             let _file = fs::File::open("/proc/self/status").unwrap();
-            let (open, most) = descriptors().unwrap();
-            assert!(open >= 1 && most > open, "{open} of {most}");
+            let (open, most, hard) = descriptors().unwrap();
+            assert!(open >= 1 && most > open && hard >= most, "{open} of {most}, {hard}");
         });
     }
 }

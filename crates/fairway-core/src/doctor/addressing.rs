@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::firewall::is_dockers;
-use super::{Ill, Mend, Observations, few};
+use super::{Ill, LinkSeen, Observations, few};
 use crate::model::{Driver, Network, NetworkMode, Sandbox};
 use crate::plan::chosen_servers;
 use crate::world::World;
@@ -43,30 +43,49 @@ const MTU_OPTION: &str = "com.docker.network.driver.mtu";
 
 /// Packets that are larger than what they have to pass.
 pub(super) fn mtu(world: &World, seen: &Observations) -> Vec<Ill> {
-    let mut ills = Vec::new();
-    let outside = seen.facts.default_interface.as_deref().and_then(|name| seen.link(name));
-    let bridged = world.networks().filter(|network| network.driver.has_bridge());
-    for network in bridged.filter(|network| network.driver != Driver::Lan) {
-        let own = world.mtu(network);
-        if let Some(outside) = outside.filter(|it| it.mtu < own && !network.internal) {
-            let what = format!(
-                "packets of network {} have up to {own} bytes, those of {} up to {}",
-                network.name, outside.name, outside.mtu
-            );
-            let why = "what is larger has to be sent again in smaller parts, and where ICMP is filtered on the \
-                       way, connections hang as soon as much is sent";
-            let mend = match network.mtu {
-                Some(_) => renew(world, network, Some(MTU_OPTION), ""),
-                None => Some(format!("fairway daemon --mtu={}", outside.mtu)),
-            };
-            ills.push(Ill { mend: mend.map(Mend::of_user), ..Ill::warning(what, why) });
-        }
-        ills.extend(within(seen, network, own));
-        if !network.internal {
-            ills.extend(narrow_ways(world, seen, network, own));
-        }
+    let bridged = world.networks().filter(|it| it.driver.has_bridge() && it.driver != Driver::Lan);
+    let networks: Vec<(&Network, u32)> = bridged.map(|network| (network, world.mtu(network))).collect();
+    let mut ills: Vec<Ill> =
+        networks.iter().filter_map(|(network, own)| within(seen, network, *own)).collect();
+    let outward: Vec<(&Network, u32)> =
+        networks.into_iter().filter(|(network, _)| !network.internal).collect();
+    if let Some(outside) = seen.facts.default_interface.as_deref().and_then(|name| seen.link(name)) {
+        ills.extend(too_large(world, &outward, outside));
     }
+    let default = seen.facts.default_interface.as_deref();
+    let leads = |name: &str| seen.facts.routes.iter().any(|route| route.interface == name);
+    let ways =
+        seen.routers().filter(|link| !link.ours && Some(link.name.as_str()) != default && leads(&link.name));
+    ills.extend(ways.filter_map(|link| narrow(&outward, link)));
     ills
+}
+
+/// Networks whose packets do not fit through the interface of the default route: those with a size of their own one by
+/// one, and all others at once.
+fn too_large(world: &World, networks: &[(&Network, u32)], outside: &LinkSeen) -> Vec<Ill> {
+    let large = networks.iter().filter(|(_, own)| *own > outside.mtu);
+    let (named, others): (Vec<&(&Network, u32)>, Vec<_>) =
+        large.partition(|(network, _)| network.mtu.is_some());
+    let ill = |networks: &[&(&Network, u32)]| {
+        let own = networks.iter().map(|(_, own)| *own).max().unwrap_or_default();
+        let of = if networks.len() == 1 { "network" } else { "networks" };
+        let names = few(networks.iter().map(|(network, _)| network.name.as_str()));
+        let (name, mtu) = (&outside.name, outside.mtu);
+        let why = "what is larger has to be sent again in smaller parts, and where ICMP is filtered on the \
+                   way, connections hang as soon as much is sent";
+        Ill::warning(
+            format!("packets of {of} {names} have up to {own} bytes, those of {name} up to {mtu}"),
+            why,
+        )
+    };
+    let of_named = named.into_iter().map(|network| {
+        let renewed = renew(world, network.0, Some(MTU_OPTION), "");
+        ill(&[network])
+            .mend_if(renewed, "fairway network create --opt com.docker.network.driver.mtu=MTU NAME")
+    });
+    let of_others =
+        (!others.is_empty()).then(|| ill(&others).mend(format!("fairway daemon --mtu={}", outside.mtu)));
+    of_named.chain(of_others).collect()
 }
 
 /// A bridge and ports that do not agree: what is too large for one of them is thrown away without a word.
@@ -81,21 +100,18 @@ fn within(seen: &Observations, network: &Network, own: u32) -> Option<Ill> {
     Some(Ill::warning(what, why).mend(format!("ip link set dev {first} mtu {own}")))
 }
 
-/// Links beside the default route's that take less, as those of VPNs.
-fn narrow_ways(world: &World, seen: &Observations, network: &Network, own: u32) -> Option<Ill> {
-    let default = seen.facts.default_interface.as_deref();
-    let leads = |name: &str| seen.facts.routes.iter().any(|route| route.interface == name);
-    let narrow = seen.routers().filter(|link| {
-        !link.ours && link.mtu < own && Some(link.name.as_str()) != default && leads(&link.name)
-    });
-    let narrow: Vec<(String, u32)> = narrow.map(|link| (link.name.clone(), link.mtu)).collect();
-    let least = narrow.iter().map(|(_, mtu)| *mtu).min()?;
-    let what = few(narrow.into_iter().map(|(name, mtu)| format!("{name} ({mtu})")));
-    let what =
-        format!("packets of network {} have up to {own} bytes, more than fit through {what}", network.name);
+/// A link beside the default route's that takes less, as those of VPNs.
+fn narrow(networks: &[(&Network, u32)], link: &LinkSeen) -> Option<Ill> {
+    let large: Vec<&(&Network, u32)> = networks.iter().filter(|(_, own)| *own > link.mtu).collect();
+    let own = large.iter().map(|(_, own)| *own).max()?;
+    let names = few(large.iter().map(|(network, _)| network.name.as_str()));
+    let of = if large.len() == 1 { "network" } else { "networks" };
+    let what = format!(
+        "packets of {of} {names} have up to {own} bytes, more than fit through {} ({})",
+        link.name, link.mtu
+    );
     let why = "sandboxes are told to send less there; where what tells them so is filtered, connections hang";
-    let smaller = renew(world, network, Some(MTU_OPTION), &format!(" --opt {MTU_OPTION}={least}"));
-    Some(Ill::note(what, why).mend_if(smaller, &format!("fairway daemon --mtu={least}")))
+    Some(Ill::note(what, why).mend(format!("fairway daemon --mtu={}", link.mtu)))
 }
 
 /// Routes of the host that meet networks.

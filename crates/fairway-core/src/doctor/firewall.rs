@@ -50,32 +50,56 @@ pub(super) fn policies(world: &World, seen: &Observations) -> Vec<Ill> {
     drops(seen).iter().filter(|drop| is_policy(drop)).map(|drop| ill(world, seen, drop)).collect()
 }
 
-/// All else that drops.
+/// All else that drops. What may drop and may not is told once for each table: firewalls are full of it.
 pub(super) fn rules(world: &World, seen: &Observations) -> Vec<Ill> {
-    drops(seen).iter().filter(|drop| !is_policy(drop)).map(|drop| ill(world, seen, drop)).collect()
+    let drops = drops(seen);
+    let (certain, perhaps): (Vec<_>, Vec<_>) =
+        drops.iter().filter(|drop| !is_policy(drop)).partition(|drop| drop.first.certain);
+    let mut tables: BTreeMap<String, Vec<&Drop<'_>>> = BTreeMap::new();
+    for drop in perhaps {
+        tables.entry(place(drop.first)).or_default().push(drop);
+    }
+    let perhaps = tables.into_iter().map(|(table, drops)| {
+        let parts = drops.iter().map(|drop| format!("chain {}, {}", drop.first.chain, part(drop.first)));
+        let paths: BTreeSet<Path> = drops.iter().flat_map(|drop| drop.paths.iter().copied()).collect();
+        let what = paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ");
+        Ill::note(
+            format!("{table} may drop some of {what}: {}", few(parts)),
+            "it depends on ports, addresses or states; explain tells it of one packet",
+        )
+        .mend("fairway explain FROM TO:PORT")
+    });
+    certain.into_iter().map(|drop| ill(world, seen, drop)).chain(perhaps).collect()
+}
+
+/// A table, and whose it is.
+fn place(obstacle: &Obstacle) -> String {
+    let Obstacle { family, table, owner, legacy, .. } = obstacle;
+    format!("{owner}: {}table {family} {table}", if *legacy { "legacy " } else { "" })
+}
+
+/// What of a chain drops.
+fn part(obstacle: &Obstacle) -> String {
+    match obstacle.cause {
+        Cause::Policy => "its policy".to_owned(),
+        Cause::Rule(number) if obstacle.legacy => format!("rule {number}"),
+        Cause::Rule(handle) => format!("the rule with handle {handle}"),
+    }
 }
 
 fn ill(world: &World, seen: &Observations, drop: &Drop<'_>) -> Ill {
     let Drop { first, paths, networks } = drop;
-    let Obstacle { family, table, chain, owner, certain, .. } = first;
-    let legacy = if first.legacy { "legacy " } else { "" };
-    let part = match first.cause {
-        Cause::Policy => "its policy".to_owned(),
-        Cause::Rule(number) if first.legacy => format!("rule {number}"),
-        Cause::Rule(handle) => format!("the rule with handle {handle}"),
-    };
-    let verb = if *certain { "drops" } else { "may drop" };
+    let verb = if first.certain { "drops" } else { "may drop" };
     let what = paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ");
     let shown = format!(
-        "{owner}: {legacy}table {family} {table}, chain {chain}: {part} {verb} {what} (networks {})",
+        "{}, chain {}: {} {verb} {what} (networks {})",
+        place(first),
+        first.chain,
+        part(first),
         few(networks.iter().copied())
     );
     let only_host = paths.iter().all(|path| *path == Path::ToHost);
-    let level = match (certain, only_host) {
-        (false, _) => Level::Note,
-        (true, true) => Level::Warning,
-        (true, false) => Level::Problem,
-    };
+    let level = if first.certain && !only_host { Level::Problem } else { Level::Warning };
     let why = match is_policy(drop) {
         true => {
             "a packet has to pass all tables: that Fairway accepts it does not help. With \
@@ -110,22 +134,21 @@ fn mend(seen: &Observations, drop: &Drop<'_>, bridges: &[&str]) -> String {
             _ => [forwarded || has(Path::ToHost), forwarded || has(Path::FromHost)],
         };
         let sides = ["-i", "-o"].into_iter().zip(both).filter(|(_, wanted)| *wanted);
-        commands.extend(sides.map(|(side, _)| accept(seen, drop.first, side, bridge)));
+        commands.extend(sides.map(|(side, _)| {
+            let key = if side == "-i" { "iifname" } else { "oifname" };
+            accept(seen, drop.first, &format!("{side} {bridge}"), &format!("{key} {bridge}"))
+        }));
     }
-    if commands.is_empty() {
-        return format!(
-            "nft --handle list chain {} {} {}",
-            drop.first.family, drop.first.table, drop.first.chain
-        );
-    }
+    let asks = has(Path::Questions) && !matches!(drop.first.owner, Owner::Firewalld | Owner::Ufw);
+    commands.extend(asks.then(|| accept(seen, drop.first, "-p udp --dport 53", "udp dport 53")));
     if drop.first.owner == Owner::Firewalld {
         commands.push("firewall-cmd --reload".to_owned());
     }
     commands.join(" && ")
 }
 
-/// The command for a rule that accepts what comes in by a bridge (`-i`) or leaves by it (`-o`), before what drops it.
-fn accept(seen: &Observations, drop: &Obstacle, side: &str, bridge: &str) -> String {
+/// The command for a rule that accepts something, in the words of iptables and in those of nft, before what drops it.
+fn accept(seen: &Observations, drop: &Obstacle, words: &str, nft: &str) -> String {
     let Obstacle { family, table, chain, legacy, .. } = drop;
     let tables = seen.tables.iter().filter(|it| it.legacy == *legacy && it.table.family == *family);
     let foreign = tables.into_iter().find(|it| it.table.name == *table);
@@ -138,14 +161,13 @@ fn accept(seen: &Observations, drop: &Obstacle, side: &str, bridge: &str) -> Str
         };
         let docker = foreign.filter(|_| drop.owner == Owner::Docker && chain == "FORWARD");
         let chain = docker.and_then(|it| it.table.chain(DOCKER_USER)).map_or(chain.as_str(), |it| &it.name);
-        return format!("{program} -I {chain} {side} {bridge} -j ACCEPT");
+        return format!("{program} -I {chain} {words} -j ACCEPT");
     }
-    let key = if side == "-i" { "iifname" } else { "oifname" };
     let position = match drop.cause {
         Cause::Rule(handle) => format!("position {handle} "),
         Cause::Policy => String::new(),
     };
-    format!("nft insert rule {family} {table} {chain} {position}{key} {bridge} accept")
+    format!("nft insert rule {family} {table} {chain} {position}{nft} accept")
 }
 
 /// Whether a table says anything.
@@ -212,6 +234,12 @@ pub(super) fn docker(world: &World, seen: &Observations) -> Vec<Ill> {
         }
     }
     ills
+}
+
+/// Whether a link is a bridge of Docker, podman or Kubernetes, which need to have bridged packets filtered.
+pub(super) fn is_of_containers(world: &World, link: &LinkSeen) -> bool {
+    let prefixes = ["podman", "cni"];
+    is_dockers(world, link) || prefixes.iter().any(|prefix| link.name.starts_with(prefix))
 }
 
 /// Whether a link is a bridge that Docker made.

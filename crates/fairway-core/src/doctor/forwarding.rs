@@ -1,5 +1,6 @@
 //! Whether packets may pass the host at all.
 
+use super::firewall::is_of_containers;
 use super::{Ill, LinkSeen, Observations, count, few, set};
 use crate::beside::Path;
 use crate::model::{Backend, Driver, Network};
@@ -75,21 +76,24 @@ pub(super) fn bridges(world: &World, seen: &Observations) -> Vec<Ill> {
     let busy = |link: &&LinkSeen| {
         link.kind == "bridge" && link.up && !link.ours && !ours(&link.name) && seen.ports_of(link).count() > 1
     };
-    let others: Vec<&str> = seen.links.iter().filter(busy).map(|link| link.name.as_str()).collect();
+    let (needing, others): (Vec<&LinkSeen>, Vec<&LinkSeen>) =
+        seen.links.iter().filter(busy).partition(|link| is_of_containers(world, link));
     if !on.is_empty() && !others.is_empty() {
         let forwards = |path: Path| matches!(path, Path::Outward | Path::Published | Path::Within);
         let drops = seen.obstacles.keys().any(|obstacle| forwards(obstacle.path));
-        let what = format!(
-            "{} is 1, and {} of others: {}",
-            on.join(" and "),
-            count(others.len(), "bridge"),
-            few(others)
-        );
+        let names = few(others.iter().map(|link| link.name.as_str()));
+        let what =
+            format!("{} is 1, and {} of others: {names}", on.join(" and "), count(others.len(), "bridge"));
         let why = "what passes those bridges meets the host's FORWARD rules, though nobody routes it; machines \
                    on them may not reach each other";
         let off = on.iter().map(|path| format!("{}=0", path.replace('/', "."))).collect::<Vec<_>>().join(" ");
-        let ill = if drops { Ill::warning(what, why) } else { Ill::note(what, why) };
-        return vec![ill.mend(format!("sysctl -w {off}"))];
+        // Others are there for whom it has to stay on.
+        let pass = others.iter().map(|it| format!("iptables -I FORWARD -i {0} -o {0} -j ACCEPT", it.name));
+        let mend = match needing.is_empty() {
+            true => format!("sysctl -w {off}"),
+            false => pass.collect::<Vec<_>>().join(" && "),
+        };
+        return vec![if drops { Ill::warning(what, why) } else { Ill::note(what, why) }.mend(mend)];
     }
     let iptables = seen.daemon && world.settings().filters() && world.settings().backend == Backend::Iptables;
     if on.len() < BRIDGE_NETFILTER.len() && iptables {
@@ -135,24 +139,13 @@ pub(super) fn sources(_: &World, seen: &Observations) -> Vec<Ill> {
     }
     let default = seen.facts.default_interface.as_deref();
     let aside: Vec<_> = suspects.iter().filter(|(link, _)| Some(link.name.as_str()) != default).collect();
-    if ills.is_empty()
-        && seen.dropped_by_source > 0
-        && let Some((link, loose)) = aside.first()
-    {
-        ills.push(
-            Ill::warning(
-                format!(
-                    "{} were thrown away by rp_filter so far, which is strict at {}",
-                    count(usize::try_from(seen.dropped_by_source).unwrap_or(usize::MAX), "packet"),
-                    few(aside.iter().map(|(link, _)| link.name.as_str()))
-                ),
-                format!(
-                    "what comes in by {} from where the host would answer by another interface never arrives",
-                    link.name
-                ),
-            )
-            .mend(loose.clone()),
-        );
+    if ills.is_empty() && seen.dropped_by_source > 0 && !aside.is_empty() {
+        let names = || aside.iter().map(|(link, _)| link.name.as_str());
+        let dropped = count(usize::try_from(seen.dropped_by_source).unwrap_or(usize::MAX), "packet");
+        let what = format!("{dropped} thrown away by rp_filter so far, which is strict at {}", few(names()));
+        let why = "what comes in by one interface from where the host would answer by another never arrives";
+        let mend = aside.iter().map(|(_, loose)| loose.as_str()).collect::<Vec<_>>().join(" && ");
+        ills.push(Ill::warning(what, why).mend(mend));
     }
     ills
 }

@@ -56,6 +56,17 @@ impl Share {
     }
 }
 
+/// The descriptors of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    /// The process.
+    pub pid: u32,
+    /// Those that are open, of those that may be.
+    pub open: Share,
+    /// How far the limit may be raised without more rights.
+    pub hard: u64,
+}
+
 /// A published port that Fairway does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostPort {
@@ -125,7 +136,7 @@ pub struct Observations {
     /// Neighbours that are known, of IPv4 and IPv6.
     pub neighbours: [Option<Share>; 2],
     /// Open descriptors of the daemon.
-    pub descriptors: Option<Share>,
+    pub descriptors: Option<Descriptors>,
     /// The relay.
     pub relay: Relay,
     /// What is other than it shall be, in words.

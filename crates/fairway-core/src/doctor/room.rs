@@ -15,6 +15,8 @@ const BRIDGE_PORTS: u64 = 1023;
 const NEARLY: u64 = 90;
 /// Tables that fill in a moment are told of earlier.
 const FAST: u64 = 80;
+/// Enough descriptors for 100,000 published ports of two families.
+const DESCRIPTORS: u64 = 1 << 18;
 /// How many more networks are looked for.
 const MORE_NETWORKS: usize = 3;
 
@@ -159,13 +161,15 @@ pub(super) fn neighbours(_: &World, seen: &Observations) -> Vec<Ill> {
 
 /// Descriptors of the daemon: each published port takes one for each family, here and in the relay.
 pub(super) fn descriptors(_: &World, seen: &Observations) -> Vec<Ill> {
-    let full = seen.descriptors.and_then(|share| {
+    let full = seen.descriptors.and_then(|descriptors| {
+        let share = descriptors.open;
         let ill = Ill::new(
             filled(share, FAST)?,
             format!("the daemon has {} of {} descriptors open", share.used, share.most),
-            "each published port takes one for each family, in the daemon and in the relay",
+            "each published port takes one for each family; for good, give LimitNOFILE in the daemon's unit",
         );
-        Some(ill.mend("systemctl edit fairway  # [Service] LimitNOFILE=262144"))
+        let most = if descriptors.hard > share.most { descriptors.hard } else { DESCRIPTORS };
+        Some(ill.mend(format!("prlimit --pid {} --nofile={most}:{most}", descriptors.pid)))
     });
     full.into_iter().collect()
 }

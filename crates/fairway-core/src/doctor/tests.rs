@@ -277,7 +277,8 @@ fn what_is_full() {
     let share = |used, most| Some(Share { used, most });
     patient.seen.connections = share(799, 1000);
     patient.seen.neighbours = [share(10, 1024), share(800, 1024)];
-    patient.seen.descriptors = share(20, 1024);
+    let open = |used| Some(Descriptors { pid: 5, open: Share { used, most: 1024 }, hard: 4096 });
+    patient.seen.descriptors = open(20);
     assert_eq!(patient.ills(), []);
     patient.seen.connections = share(800, 1000);
     let mend = "sysctl -w net.netfilter.nf_conntrack_max=2000";
@@ -289,8 +290,11 @@ fn what_is_full() {
     let mend = "sysctl -w net.ipv4.neigh.default.gc_thresh3=4096 net.ipv4.neigh.default.gc_thresh2=2048";
     patient.assert("neighbours", Level::Warning, "1000 of 1024 neighbours are known by ipv4", mend);
     patient.seen.neighbours = [None, None];
-    patient.seen.descriptors = share(900, 1024);
-    assert_eq!(patient.only("descriptors").0, Level::Warning);
+    patient.seen.descriptors = open(900);
+    let mend = "prlimit --pid 5 --nofile=4096:4096";
+    patient.assert("descriptors", Level::Warning, "the daemon has 900 of 1024 descriptors open", mend);
+    patient.seen.descriptors = open(900).map(|it| Descriptors { hard: 1024, ..it });
+    assert_eq!(patient.only("descriptors").2, "prlimit --pid 5 --nofile=262144:262144");
     patient.seen.descriptors = None;
     let ports = |count: u32| {
         (5..5 + count).map(|index| LinkSeen {

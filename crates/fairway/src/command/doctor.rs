@@ -116,6 +116,8 @@ fn summary(findings: &[Finding]) -> String {
     };
     let well = match count(Level::Ok) {
         number if number == findings.len() => return format!("All is well: {number} checks.\n"),
+        0 => None,
+        1 => Some("1 check found all well".to_owned()),
         number => Some(format!("{number} checks found all well")),
     };
     let unknown = count(Level::Unknown);

@@ -1,8 +1,10 @@
 //! What commands show of a daemon's answers, and what they ask it.
 
 use fairway_api::types::{
-    ContainerInspect, ContainerSummary, NetworkInspect, NetworksDeleted, PortBinding, PortSummary,
+    ContainerInspect, ContainerSummary, Diagnosis, NetworkInspect, NetworksDeleted, PortBinding, PortSummary,
 };
+
+use fairway_core::doctor::{Finding, Level, Mend};
 
 use super::rote::{Answer, Rote};
 use super::{fairway, text};
@@ -246,4 +248,37 @@ fn ports_that_come_and_go_are_asked_for_and_what_is_left_is_shown() {
         assert_eq!(text(&output.stderr), "WARNING: so it is\n");
         assert_eq!(rote.asked().last().map(String::as_str), Some(asked));
     }
+}
+
+/// A finding of `fairway doctor`.
+fn finding(check: &str, level: Level, seen: &str, mend: Option<(&str, bool)>) -> Finding {
+    let why = if level == Level::Ok { "" } else { "nothing arrives" };
+    let mend = mend.map(|(command, own)| Mend { command: command.to_owned(), own });
+    Finding { check: check.to_owned(), level, seen: seen.to_owned(), why: why.to_owned(), mend }
+}
+
+#[test]
+fn what_the_doctor_finds_is_told_the_worst_last() {
+    let findings = vec![
+        finding("kernel", Level::Ok, "the kernel has it", None),
+        finding("drift", Level::Warning, "a bridge is gone", Some(("fairway doctor --fix", true))),
+        finding("forwarding", Level::Problem, "it is off", Some(("sysctl -w net.ipv4.ip_forward=1", true))),
+        finding("mtu", Level::Note, "a VPN is narrow", Some(("fairway daemon --mtu=1420", false))),
+        finding("firewall", Level::Unknown, "it could not be looked at: no", None),
+    ];
+    let all = Diagnosis { findings: findings.clone(), done: Vec::new() };
+    let well = Diagnosis { findings: findings[..1].to_vec(), done: vec!["mended: all".to_owned()] };
+    let unknown = Diagnosis { findings: findings[3..].to_vec(), done: Vec::new() };
+    let rote = Rote::new(vec![
+        ("GET /fairway/doctor", 200, json(&all)),
+        ("POST /fairway/doctor/fix", 200, json(&well)),
+    ]);
+    insta::assert_snapshot!(told(&rote, &["doctor"]));
+    insta::assert_snapshot!(told(&rote, &["doctor", "--fix", "--all"]));
+    let rote = Rote::new(vec![("GET /fairway/doctor", 200, json(&unknown))]);
+    assert!(told(&rote, &["doctor"]).ends_with("1 note, 1 could not be made.\n= 2"));
+    insta::assert_snapshot!(told(&rote, &["doctor", "--format=json"]));
+    // What is no answer is no finding.
+    let rote = Rote::new(vec![("GET /fairway/doctor", 500, refusal("the disk is full"))]);
+    assert_eq!(told(&rote, &["doctor"]), "! Error response from daemon: the disk is full\n= 2");
 }

@@ -15,7 +15,7 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ADVERTISED_DEFAULT: u32 = 0x0005_0000;
 
 /// Says on the wire that this host is a router, for half an hour (RFC 4861, 4.2). False while it cannot yet.
-fn advertise(router: &Host) -> bool {
+pub fn advertise(router: &Host) -> bool {
     let sent = router.run_in(|| {
         let socket =
             rustix::net::socket(AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6)).unwrap();
@@ -29,7 +29,7 @@ fn advertise(router: &Host) -> bool {
 }
 
 /// Whether the host has a default route that was advertised.
-fn has_route(host: &Host) -> bool {
+pub fn has_route(host: &Host) -> bool {
     let routes =
         host.run_in(|| std::fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap()).unwrap();
     routes.lines().any(|line| {

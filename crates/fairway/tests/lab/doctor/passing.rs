@@ -3,9 +3,13 @@
 use fairway_core::doctor::Level;
 use fairway_lab::{Lab, Outcome, Question, serve_tcp};
 
-use super::{Clinic, IMPATIENT, shell};
+use super::{Clinic, IMPATIENT, PATIENCE, shell};
+use crate::advertisements::{advertise, has_route};
 use crate::beside::run_with;
-use crate::harness::{HOST, LAN};
+use crate::harness::{HOST, eventually};
+
+/// What Docker has in the table `filter`.
+const DOCKER: &str = include_str!("../../../../fairway-core/src/beside/data/docker.v4");
 
 const IN_VAIN: Outcome = Outcome::TimedOut;
 
@@ -71,6 +75,47 @@ fn a_forward_policy_of_drop() {
 #[test]
 fn a_forward_policy_of_drop_of_legacy_iptables() {
     fairway_lab::run(|lab| policy_of_drop(lab, "iptables-legacy"));
+}
+
+#[test]
+fn a_docker_beside_that_drops() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        run_with(&clinic.stage.host, "iptables-nft-restore", &[], DOCKER);
+        assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
+        let found = clinic.ill("forward-policy", Level::Problem);
+        assert!(found.seen.starts_with("Docker: table ip filter, chain FORWARD"), "{found:?}");
+        let before_dockers_own = format!("iptables-nft -I DOCKER-USER -i {} -j ACCEPT", clinic.bridge());
+        assert!(found.mend.as_ref().unwrap().command.contains(&before_dockers_own), "{found:?}");
+        clinic.obey(&found);
+        clinic.assert_well("forward-policy");
+        clinic.assert_flows();
+    });
+}
+
+#[test]
+fn advertisements_that_are_not_heeded() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::after(lab, &[], |stage| {
+            stage.host.set_sysctl("net/ipv6/conf/all/forwarding", "0").unwrap();
+            stage.lan.set_sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
+            stage.host.set_sysctl("net/ipv6/conf/eth0/accept_ra", "1").unwrap();
+            eventually("a route is learnt", PATIENCE, || advertise(&stage.lan) && has_route(&stage.host));
+        });
+        clinic.stage.create_network("app", |network| network.enable_ipv6 = Some(true)).unwrap();
+        assert_eq!(clinic.findings(), [], "the daemon sees to it");
+        clinic.stage.host.set_sysctl("net/ipv6/conf/eth0/accept_ra", "1").unwrap();
+        let found = clinic.only("accept-ra", Level::Warning);
+        shell(&clinic.stage, "ip -6 route del default proto ra");
+        (0..5).for_each(|_| assert!(advertise(&clinic.stage.lan)));
+        std::thread::sleep(IMPATIENT);
+        assert!(!has_route(&clinic.stage.host), "nothing is heeded");
+        clinic.obey(&found);
+        eventually("a route is learnt", PATIENCE, || {
+            advertise(&clinic.stage.lan) && has_route(&clinic.stage.host)
+        });
+        assert_eq!(clinic.findings(), []);
+    });
 }
 
 #[test]
@@ -184,7 +229,7 @@ fn a_strict_check_of_sources() {
         assert_eq!(asked(), IN_VAIN);
         let dropped = clinic.only("rp-filter", Level::Warning);
         assert!(
-            dropped.seen.contains("thrown away by rp_filter so far, which is strict at eth1"),
+            dropped.seen.contains(" thrown away by rp_filter so far, which is strict at eth1"),
             "{dropped:?}"
         );
         clinic.obey(&dropped);
@@ -201,6 +246,5 @@ fn a_strict_check_of_sources() {
         clinic.obey(&routed);
         assert_eq!(asked(), Outcome::answered("192.0.2.7"));
         assert_eq!(clinic.findings(), []);
-        assert_eq!(LAN, "10.10.50.1");
     });
 }

@@ -6,6 +6,7 @@ use fairway_api::types::{IpamConfig, NetworkCreate};
 use fairway_core::doctor::Level;
 use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Outcome, Question};
+use rustix::process::{Pid, Resource, Rlimit};
 
 use super::{Clinic, IMPATIENT, name_server, shell};
 use crate::harness::{HOST, LAN, refusal, request};
@@ -165,5 +166,23 @@ fn a_bridge_without_ports() {
         let more = clinic.stage.sandbox("more", &["web-2"], &[]);
         let asked = Question::to(&format!("{LAN}:80")).unwrap().within(IMPATIENT).tcp(&more).unwrap();
         assert_eq!(asked, Outcome::answered(HOST));
+    });
+}
+
+#[test]
+fn descriptors_that_are_nearly_all_open() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let pid = clinic.stage.daemon.pid();
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
+        let few = Rlimit { current: Some(open + 6), maximum: limit.maximum };
+        rustix::process::prlimit(Pid::from_raw(pid as i32), Resource::Nofile, few).unwrap();
+        let ports = ["9000-9099:80-179"];
+        let found = clinic.only("descriptors", Level::Warning);
+        refusal(clinic.stage.attach("many", request(&["web"], &ports)));
+        clinic.obey(&found);
+        clinic.assert_well("descriptors");
+        clinic.stage.attach("many", request(&["web"], &ports)).unwrap();
     });
 }
