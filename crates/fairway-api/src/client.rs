@@ -2,6 +2,7 @@
 
 mod connection;
 mod events;
+mod trace;
 
 use std::io;
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fairway_core::beside::Obstacle;
 use fairway_core::graph::Picture;
 use fairway_core::model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
+use fairway_core::trace::{Told, TraceRequest};
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, RefusalKind, World};
 use thiserror::Error;
@@ -199,6 +200,19 @@ pub trait Control: Send + Sync + 'static {
     /// No network or nobody is called that, or the kernel cannot be asked.
     fn graph(&self, _networks: &[&str], _path: Option<(&str, &str)>) -> Result<Picture, Failure> {
         Err(Failure::invalid("there is no kernel whose networks could be drawn"))
+    }
+
+    /// Watches packets from now on, and tells each to `tell`, which does not block, until that wants no more. Returns
+    /// as soon as they are watched. An engine that programs no kernel sees none.
+    ///
+    /// # Errors
+    /// Nobody is called that, or packets cannot be watched.
+    fn trace(
+        &self,
+        _request: TraceRequest,
+        _tell: Box<dyn FnMut(Told) -> bool + Send>,
+    ) -> Result<(), Failure> {
+        Err(Failure::invalid("there is no kernel whose packets could be watched"))
     }
 
     /// What passed networks and published ports.

@@ -9,6 +9,7 @@ mod network;
 mod reply;
 mod route;
 mod system;
+mod trace;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -153,6 +154,10 @@ impl Server {
             Route::Ping => Ok(system::ping(head.method == hyper::Method::HEAD)),
             Route::Wait(id) => self.wait(&id, &call).await,
             Route::Events => event::stream(&*control, &call),
+            Route::Trace => {
+                let _turn = self.turns.acquire().await.map_err(|_| stopped())?;
+                blocking(move || trace::stream(&*control, &call)).await
+            }
             // These take as long as a process takes to end, and must not hold up others.
             Route::Task(task @ (Task::ContainerStop(_) | Task::ContainerRemove(_))) => {
                 blocking(move || perform(&*control, task, &call)).await

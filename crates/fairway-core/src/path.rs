@@ -19,7 +19,7 @@ mod question;
 mod route;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod walk;
 
 pub use advice::advice;
@@ -28,7 +28,7 @@ pub use conversation::{Asker, Conversation, Outcome, Proxy, converse, converse_b
 pub use evaluate::{Effect, Met};
 pub use flow::Flow;
 pub use holdings::Contents;
-pub use line::{Line, Part};
+pub use line::{Line, Part, changes};
 pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene, Survey};
 pub use observed::{observed, without_ours};
 pub use packet::{Packet, Place, Tuple};
@@ -36,6 +36,7 @@ pub use planned::{
     add_default, add_interface, bare, planned, planned_element, planned_listeners, planned_outline,
 };
 pub use question::{Party, Question, QuestionError, Resolved};
+pub(crate) use question::{Port, party, resolve, split};
 pub use route::{RouteQuestion, Routed};
 pub use step::{End, Path, Step};
 pub use walk::Walker;

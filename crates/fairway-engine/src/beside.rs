@@ -12,6 +12,7 @@ use fairway_core::beside::{Foreign, Obstacle, Samples, obstacles, read_saved};
 use fairway_core::model::{HostRoute, NetworkId, SandboxId};
 use fairway_core::policy::TABLE;
 use fairway_core::ruleset::Family;
+use fairway_core::trace::is_for_tracing;
 use fairway_kernel::nftables::{self, Reader};
 
 use crate::Engine;
@@ -88,7 +89,7 @@ fn legacy_tables() -> io::Result<Printed> {
 
 /// All tables of others, and how the older ones were printed.
 pub(crate) fn read_all() -> Result<(Vec<Foreign>, Printed), nftables::Error> {
-    let tables = Reader::open()?.foreign(|listed| listed.name == TABLE)?;
+    let tables = Reader::open()?.foreign(|listed| listed.name == TABLE || is_for_tracing(&listed.name))?;
     // That they cannot be read is said where they are read regularly.
     let legacy = legacy_tables().unwrap_or_default();
     let older = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));

@@ -194,6 +194,7 @@ impl Engine {
             links: Mutex::default(),
         });
         engine.settle(known)?;
+        crate::trace::sweep();
         engine.look_beside();
         crate::watcher::start(&engine, monitors)?;
         crate::dhcp::start(&engine)?;

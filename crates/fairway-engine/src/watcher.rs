@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fairway_core::model::{Namespace, ProcessIdentity, SandboxId, SandboxKind};
 use fairway_core::plan::{Key, Object, Owner};
+use fairway_core::trace::is_for_tracing;
 use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
 use fairway_kernel::host_facts;
 use fairway_kernel::monitor::{Event, Monitor};
@@ -368,7 +369,9 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
                 true
             }
         };
-        let is_ours = |change: &nftables::Change| change.table == fairway_core::policy::TABLE;
+        let is_ours = |change: &nftables::Change| {
+            change.table == fairway_core::policy::TABLE || is_for_tracing(&change.table)
+        };
         let (others, beside) = match tables.drain() {
             Ok(Noticed::Changes(changes)) => {
                 let ours = |change: &&nftables::Change| engine.firewall.is_disturbed_by(change);

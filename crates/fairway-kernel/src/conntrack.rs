@@ -5,6 +5,8 @@
 //! flows are deleted and the next packet is looked at anew. The format is that of
 //! `<linux/netfilter/nfnetlink_conntrack.h>`.
 
+mod events;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -12,6 +14,8 @@ use fairway_core::model::Protocol;
 use rustix::io::Errno;
 
 use crate::netlink::{self, Attributes, Batch, Error, Socket};
+
+pub use events::{FlowEvent, FlowEvents, known};
 
 /// Length of `struct nfgenmsg`.
 const HEADER: usize = 4;

@@ -1,6 +1,7 @@
 //! Everything of Fairway that speaks to Linux.
 
 pub mod announce;
+pub mod capture;
 pub mod conntrack;
 pub mod dhcp;
 pub mod host_facts;

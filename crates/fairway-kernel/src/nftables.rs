@@ -10,6 +10,7 @@ mod error;
 mod monitor;
 mod numbers;
 mod reader;
+mod tracer;
 mod transaction;
 mod userdata;
 mod writer;
@@ -17,6 +18,7 @@ mod writer;
 pub use error::Error;
 pub use monitor::{Change, Monitor, Noticed};
 pub use reader::{Listed, Reader};
+pub use tracer::{Traced, TracedAt, Tracer};
 pub use transaction::Transaction;
 pub use writer::Writer;
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use fairway_core::model::Protocol;
 use fairway_core::path::{Interface, Listener, Machine, Survey};
 use fairway_core::ruleset::{Element, Set, Table};
+use fairway_core::trace::is_for_tracing;
 use ipnet::IpNet;
 pub use routing::route;
 use thiserror::Error;
@@ -160,11 +161,11 @@ fn interface(link: &Link, shared: &Shared) -> Interface {
     }
 }
 
-/// All tables, whoever's they are.
+/// All tables, whoever's they are, but those that only watch.
 fn tables(elsewhere: bool) -> Result<Vec<Table>, Error> {
     let reader = Reader::open()?;
     let mut tables = Vec::new();
-    for listed in reader.tables()? {
+    for listed in reader.tables()?.into_iter().filter(|it| !is_for_tracing(&it.name)) {
         let (family, name) = (listed.family, listed.name.as_str());
         // One that has gone meanwhile is met by nobody.
         tables.extend(if elsewhere { reader.outline(family, name)? } else { reader.table(family, name)? });

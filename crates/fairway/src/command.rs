@@ -30,6 +30,7 @@ mod session;
 mod start;
 mod system;
 mod template;
+mod trace;
 mod usage;
 
 use std::ffi::OsString;
@@ -125,6 +126,8 @@ enum Verb {
     Doctor(doctor::DoctorOptions),
     /// Draw the networks, and where a packet goes in them
     Graph(graph::GraphOptions),
+    /// Watch real packets: each interface, chain and rewrite, as they pass
+    Trace(trace::TraceOptions),
     /// Put a namespace that exists on networks
     Attach(Box<attach::AttachOptions>),
     /// Take attached namespaces off their networks
@@ -224,6 +227,7 @@ impl Arguments {
             Verb::Explain(options) => options.run(&mut session()?.client),
             Verb::Doctor(options) => options.run(&mut session()?.client),
             Verb::Graph(options) => options.run(&mut session()?.client),
+            Verb::Trace(options) => options.run(&mut session()?.client),
             Verb::Attach(options) => options.run(&mut session()?.client),
             Verb::Detach(options) => options.run(&mut session()?.client),
             Verb::Sandbox(command) => command.run(&mut session()?.client),

@@ -1,5 +1,7 @@
 //! What happens, as it happens.
 
+use serde::de::DeserializeOwned;
+
 use super::{Client, ClientError, encode, refused};
 use crate::filter::Filters;
 use crate::types::EventMessage;
@@ -21,9 +23,18 @@ impl Client {
         let times =
             texts.iter().filter_map(|(name, text)| text.map(|text| format!("{name}={}&", encode(text))));
         let path = format!("/events?{}filters={}", times.collect::<String>(), encode(&filters.text()));
+        self.lines(&path, &mut show)
+    }
+
+    /// Shows what an answer says in lines of JSON, as they come, until it ends or `show` says that it is enough.
+    pub(super) fn lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        show: &mut dyn FnMut(T) -> bool,
+    ) -> Result<(), ClientError> {
         let mut connection = self.open()?;
         let (mut rest, mut malformed) = (Vec::new(), None);
-        let outcome = connection.stream("GET", &path, &mut |chunk| {
+        let outcome = connection.stream("GET", path, &mut |chunk| {
             rest.extend_from_slice(chunk);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();

@@ -15,6 +15,8 @@ pub(super) enum Route {
     Wait(String),
     /// What happens.
     Events,
+    /// Packets, as they are seen.
+    Trace,
     /// What the engine is asked for, and may block.
     Task(Task),
 }
@@ -63,6 +65,7 @@ impl Route {
         Ok(Self::Task(match (method.as_str(), parts.as_slice()) {
             ("GET" | "HEAD", ["_ping"]) => return Ok(Self::Ping),
             ("GET", ["events"]) => return Ok(Self::Events),
+            ("GET", ["fairway", "trace"]) => return Ok(Self::Trace),
             ("GET", ["version"]) => Task::Version,
             ("GET", ["info"]) => Task::Info,
             ("GET", ["networks"]) => Task::Networks,

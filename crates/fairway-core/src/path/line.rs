@@ -41,23 +41,18 @@ impl Line {
     }
 }
 
-fn ends(from: Tuple, to: Tuple) -> String {
+/// What a rewrite changed, in words: the source, the destination, or both.
+pub fn changes(from: Tuple, to: Tuple) -> Vec<String> {
     let side = |address: std::net::IpAddr, port: u16| match (address, to.has_ports()) {
         (std::net::IpAddr::V6(address), true) => format!("[{address}]:{port}"),
         (address, true) => format!("{address}:{port}"),
         (address, false) => address.to_string(),
     };
-    let source = side(from.source, from.source_port) != side(to.source, to.source_port);
-    let (what, old, new) = if source {
-        ("source", side(from.source, from.source_port), side(to.source, to.source_port))
-    } else {
-        (
-            "destination",
-            side(from.destination, from.destination_port),
-            side(to.destination, to.destination_port),
-        )
-    };
-    format!("{what} {old} -> {new}")
+    let source = |tuple: Tuple| side(tuple.source, tuple.source_port);
+    let destination = |tuple: Tuple| side(tuple.destination, tuple.destination_port);
+    let sides = [("destination", destination(from), destination(to)), ("source", source(from), source(to))];
+    let changed = sides.into_iter().filter(|(_, old, new)| old != new);
+    changed.map(|(what, old, new)| format!("{what} {old} -> {new}")).collect()
 }
 
 fn rule(met: &Met) -> String {
@@ -103,7 +98,7 @@ impl Step {
             Self::Translated { machine, from, to, now } => {
                 let place = if *now { "translate" } else { "conntrack" };
                 let how = if *now { "" } else { " (as it was for the first)" };
-                vec![Line::new(machine, place, format!("{}{how}", ends(*from, *to)))]
+                vec![Line::new(machine, place, format!("{}{how}", changes(*from, *to).join(", ")))]
             }
             Self::Chain { machine, hook, bridged, priority, table, chain, met } => {
                 let place = if *bridged { format!("bridge {hook}") } else { hook.to_string() };

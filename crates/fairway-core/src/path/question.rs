@@ -77,10 +77,10 @@ pub struct Resolved {
 }
 
 /// A port with the number of its protocol.
-type Port = (u16, u8);
+pub(crate) type Port = (u16, u8);
 
 /// Splits `TO[:PORT[/PROTOCOL]]`; an IPv6 address with a port is in brackets.
-fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
+pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
     let bad = || QuestionError::Port(text.to_owned());
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -106,7 +106,8 @@ fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
     }
 }
 
-fn party(world: &World, text: &str) -> Option<Party> {
+/// Who is called that.
+pub(crate) fn party(world: &World, text: &str) -> Option<Party> {
     if let Ok(sandbox) = world.find_sandbox(text) {
         return Some(Party::Sandbox(sandbox.id));
     }
@@ -263,7 +264,7 @@ fn neighbour_of(host: &Machine) -> Option<IpAddr> {
 }
 
 /// What a sandbox's resolver answers.
-fn resolve(plan: &Plan, asker: &Party, name: &str) -> Option<IpAddr> {
+pub(crate) fn resolve(plan: &Plan, asker: &Party, name: &str) -> Option<IpAddr> {
     let Party::Sandbox(sandbox) = asker else { return None };
     let mut table = NameTable::new();
     for object in plan.values().flat_map(|fragment| fragment.values()) {

@@ -267,14 +267,23 @@ impl Socket {
     /// [`Error::Overrun`] when some were lost: the state must be observed anew.
     pub fn notifications(&self) -> Result<Vec<Message>, Error> {
         let mut messages = Vec::new();
+        self.take_notifications(&mut |message| messages.push(message))?;
+        Ok(messages)
+    }
+
+    /// Hands the notifications that have come to `take`, one by one; none if there are none.
+    ///
+    /// # Errors
+    /// As [`Self::notifications`]; what came before was taken, and what comes after can be.
+    pub fn take_notifications(&self, take: &mut dyn FnMut(Message)) -> Result<(), Error> {
         loop {
             let received = self.receive(RecvFlags::DONTWAIT, |header, body| {
-                messages.push(header.message(body));
+                take(header.message(body));
                 Ok(false)
             });
             match received {
                 Ok(_) => {}
-                Err(Error::Receive(Errno::AGAIN)) => return Ok(messages),
+                Err(Error::Receive(Errno::AGAIN)) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }

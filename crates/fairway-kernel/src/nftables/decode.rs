@@ -27,7 +27,11 @@ fn bytes(attributes: Attributes<'_>, kind: u16) -> Option<Vec<u8>> {
 }
 
 fn verdict(data: Attributes<'_>) -> Option<Verdict> {
-    let verdict = data.find(n::data::VERDICT)?.nested();
+    plain_verdict(data.find(n::data::VERDICT)?.nested())
+}
+
+/// A verdict by itself.
+pub fn plain_verdict(verdict: Attributes<'_>) -> Option<Verdict> {
     let chain = || text(verdict, n::data::VERDICT_CHAIN);
     Some(match verdict.find(n::data::VERDICT_CODE)?.be32()?.cast_signed() {
         n::verdict::ACCEPT => Verdict::Accept,

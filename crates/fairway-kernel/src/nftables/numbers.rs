@@ -4,6 +4,8 @@
 pub const SUBSYSTEM: u16 = 10;
 /// `NFNLGRP_NFTABLES`, the group that hears of changes.
 pub const GROUP: u32 = 7;
+/// `NFNLGRP_NFTRACE`, the group that hears of traced packets.
+pub const TRACE_GROUP: u32 = 9;
 /// Length of `struct nfgenmsg`.
 pub const HEADER_LENGTH: usize = 4;
 /// `NFNL_MSG_BATCH_BEGIN`.
@@ -36,6 +38,7 @@ pub mod message {
     pub const DELETE_ELEMENTS: u16 = 14;
     pub const NEW_GENERATION: u16 = 15;
     pub const GET_GENERATION: u16 = 16;
+    pub const TRACE: u16 = 17;
     /// Linux 6.3, as the next.
     pub const DESTROY_TABLE: u16 = 26;
     pub const DESTROY_ELEMENTS: u16 = 30;
@@ -160,6 +163,24 @@ pub mod expression {
 pub mod generation {
     pub const ID: u16 = 1;
     pub const PROCESS_NAME: u16 = 3;
+}
+
+/// `NFTA_TRACE_*` and `NFT_TRACETYPE_*`.
+pub mod trace {
+    pub const TABLE: u16 = 1;
+    pub const CHAIN: u16 = 2;
+    pub const RULE: u16 = 3;
+    pub const KIND: u16 = 4;
+    pub const VERDICT: u16 = 5;
+    pub const ID: u16 = 6;
+    pub const NETWORK_HEADER: u16 = 8;
+    pub const TRANSPORT_HEADER: u16 = 9;
+    pub const INPUT: u16 = 10;
+    pub const OUTPUT: u16 = 12;
+    pub const POLICY: u16 = 16;
+    pub const KIND_POLICY: u32 = 1;
+    pub const KIND_RETURN: u32 = 2;
+    pub const KIND_RULE: u32 = 3;
 }
 
 /// `NFTA_META_*`.

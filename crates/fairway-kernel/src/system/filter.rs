@@ -58,6 +58,23 @@ pub fn only_datagrams_to(socket: impl AsFd, port: u16) -> Result<(), Errno> {
     attach(socket, program)
 }
 
+/// Lets a packet socket, of whatever interface, receive only IPv4 and IPv6.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn only_ip(socket: impl AsFd) -> Result<(), Errno> {
+    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let protocol = (libc::SKF_AD_OFF + libc::SKF_AD_PROTOCOL).cast_unsigned();
+    let program = [
+        instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, protocol),
+        instruction(is, 1, 0, ETHERNET_IPV4),
+        instruction(is, 0, 1, libc::ETH_P_IPV6.cast_unsigned()),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, WHOLE),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+    ];
+    attach(socket, program)
+}
+
 fn instruction(code: u32, jump_true: u8, jump_false: u8, value: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: jump_true, jf: jump_false, k: value }
 }

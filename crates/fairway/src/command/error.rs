@@ -85,6 +85,8 @@ pub(super) enum CommandError {
     Wait(#[source] io::Error),
     #[error("the daemon does not say where the log of {0} is: is it of another version?")]
     NoLog(String),
+    #[error("cannot write packets to {path}: {source}")]
+    PacketFile { path: String, source: io::Error },
     #[error("cannot make the directory {path} for logs: {source}")]
     LogDirectory { path: String, source: io::Error },
 }

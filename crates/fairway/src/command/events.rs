@@ -83,7 +83,7 @@ fn moment(text: &str) -> Result<String, CommandError> {
 }
 
 /// A length of time in Go's words: `1h30m`, `10s`, `500ms`.
-fn duration(text: &str) -> Option<std::time::Duration> {
+pub(super) fn duration(text: &str) -> Option<std::time::Duration> {
     let mut rest = text;
     let mut sum = std::time::Duration::ZERO;
     while !rest.is_empty() {

@@ -11,9 +11,10 @@ use fairway_core::graph::Picture;
 use fairway_core::model::{NetworkId, NetworkMode, SandboxId, Settings};
 use fairway_core::path::Outcome;
 use fairway_core::plan::FileName;
+use fairway_core::trace::{Told, TraceRequest};
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, CreateSandbox, Happened, RefusalKind, World};
-use fairway_engine::{Engine, EngineError, ExplainError, GraphError};
+use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_kernel::{namespace, process};
 use rustix::process::Signal;
 
@@ -144,6 +145,17 @@ impl Control for EngineControl {
         self.engine.graph(networks, path).map_err(|error| match error {
             GraphError::Network(refusal) => refusal.into(),
             GraphError::Explain(error) => unexplained(&error),
+        })
+    }
+
+    fn trace(&self, request: TraceRequest, tell: Box<dyn FnMut(Told) -> bool + Send>) -> Result<(), Failure> {
+        self.engine.trace(request, tell).map_err(|error| {
+            let kind = match error {
+                TraceError::Question(_) => FailureKind::Invalid,
+                TraceError::TooMany => FailureKind::Conflict,
+                _ => FailureKind::Internal,
+            };
+            Failure::new(kind, error.to_string())
         })
     }
 

@@ -48,5 +48,6 @@ mod spoof;
 mod stats;
 mod strict;
 mod subnets;
+mod trace;
 mod transitions;
 mod upstream;

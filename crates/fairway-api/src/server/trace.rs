@@ -1,0 +1,93 @@
+//! `/fairway/trace`: packets, one JSON text a line, for as long as the client listens.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use fairway_core::trace::{Told, TraceRequest};
+use hyper::body::Bytes;
+use tokio::sync::mpsc;
+
+use super::call::Call;
+use super::reply::Reply;
+use crate::control::{Control, Failure};
+use crate::filter::InvalidFilter;
+
+/// How many lines wait for a slow reader; what comes then is lost to it, and it is told how much.
+const QUEUE: usize = 4096;
+
+/// Begins to tell.
+pub(super) fn stream(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let text = |name| Some(call.parameter(name)).filter(|text| !text.is_empty()).map(str::to_owned);
+    let request = TraceRequest {
+        from: text("from"),
+        to: text("to"),
+        bytes: number(call, "bytes")?,
+        count: number(call, "count")?,
+        duration: number(call, "milliseconds")?.map(Duration::from_millis),
+    };
+    let (send, receive) = mpsc::channel(QUEUE);
+    let mut missed = 0;
+    control.trace(request, Box::new(move |told| tell(&send, &mut missed, told)))?;
+    Ok(Reply::stream(receive, None))
+}
+
+/// Sends a line; whether anybody listens still.
+fn tell(send: &mpsc::Sender<Bytes>, missed: &mut u64, mut told: Told) -> bool {
+    let is_packet = matches!(told, Told::Packet(_));
+    if let Told::Watching(lost) = &mut told {
+        lost.untold += *missed;
+    }
+    match send.try_send(line(&told)) {
+        Err(mpsc::error::TrySendError::Full(_)) => {
+            *missed += u64::from(is_packet);
+            true
+        }
+        sent => sent.is_ok(),
+    }
+}
+
+fn line(told: &Told) -> Bytes {
+    // It is made of texts and numbers: there is nothing that JSON cannot say.
+    let mut text = serde_json::to_vec(told).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}
+
+fn number<T: FromStr>(call: &Call, name: &'static str) -> Result<Option<T>, Failure> {
+    let text = call.parameter(name);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let invalid = || InvalidFilter::Value { name: name.to_owned(), value: text.to_owned() };
+    Ok(Some(text.parse().map_err(|_| invalid())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use fairway_core::trace::{Journey, Lost};
+
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_loses_packets_and_is_told_how_many() {
+        let (send, mut receive) = mpsc::channel(2);
+        let mut missed = 0;
+        for _ in 0..5 {
+            assert!(tell(&send, &mut missed, Told::Packet(Journey::default())));
+        }
+        let mut read = || serde_json::from_slice::<Told>(&receive.try_recv().unwrap()).unwrap();
+        assert_eq!((read(), read()), (Told::Packet(Journey::default()), Told::Packet(Journey::default())));
+        assert!(tell(&send, &mut missed, Told::Watching(Lost { untold: 1, ..Lost::default() })));
+        assert_eq!(read(), Told::Watching(Lost { untold: 4, ..Lost::default() }));
+        drop(receive);
+        assert!(!tell(&send, &mut missed, Told::Note(String::new())));
+    }
+
+    #[test]
+    fn numbers_are_numbers() {
+        let call = Call::new("count=12&bytes=many", Bytes::new());
+        assert_eq!(number::<u64>(&call, "count"), Ok(Some(12)));
+        assert_eq!(number::<u64>(&call, "milliseconds"), Ok(None));
+        assert_eq!(number::<u64>(&call, "bytes").unwrap_err().message, "invalid filter 'bytes=many'");
+    }
+}

@@ -1,0 +1,168 @@
+//! The rules of one namespace: those that have the kernel tell of packets, and what those say that it tells of.
+
+use std::time::{Duration, Instant};
+
+use fairway_core::ruleset::{Expression, Hook, Table, TableFlags, resolver};
+use fairway_core::trace::{OVERFLOW, RuleBook, RuleMet, is_for_tracing};
+use fairway_kernel::nftables::{Error, Reader, Traced, TracedAt, Transaction, Writer};
+use rustix::io::Errno;
+
+/// How long rules that are not known are not looked for again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The rules of a namespace.
+pub struct Rules {
+    /// The one socket that may change our tables here: they go with it.
+    writer: Writer,
+    tables: Vec<Table>,
+    book: RuleBook,
+    read: Instant,
+    installed: Vec<Table>,
+    unmarked: u64,
+}
+
+impl Rules {
+    /// Those of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// The kernel has no nf_tables.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self {
+            writer: Writer::open()?,
+            tables: Vec::new(),
+            book: RuleBook::default(),
+            read: Instant::now(),
+            installed: Vec::new(),
+            unmarked: 0,
+        })
+    }
+
+    /// Reads what is there.
+    pub fn read(&mut self) {
+        self.read = Instant::now();
+        match outlines(self.writer.reader()) {
+            Ok(tables) => {
+                self.book = RuleBook::new(tables.clone());
+                self.tables = tables;
+            }
+            Err(error) => tracing::debug!(%error, "rules are told by their numbers"),
+        }
+    }
+
+    /// What was read.
+    pub fn tables(&self) -> Vec<Table> {
+        self.tables.clone()
+    }
+
+    /// Whether somebody else's rules could decide about packets.
+    pub fn decide(&self) -> bool {
+        self.tables.iter().any(|table| table.name != resolver::TABLE && !is_for_tracing(&table.name))
+    }
+
+    /// Puts tables there, in the place of those that this put there before.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn install(&mut self, tables: impl Fn(TableFlags) -> Vec<Table>) -> Result<(), Error> {
+        let owned = TableFlags { owner: true, ..TableFlags::default() };
+        match self.put(tables(owned)) {
+            // Before Linux 5.12 tables have no owners.
+            Err(Error::Refused { errno: Errno::OPNOTSUPP | Errno::INVAL, .. }) => {
+                self.put(tables(TableFlags::default()))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn put(&mut self, tables: Vec<Table>) -> Result<(), Error> {
+        let mut transaction = Transaction::new();
+        for old in &self.installed {
+            transaction.delete_table(old.family, &old.name);
+        }
+        for table in &tables {
+            transaction.create(table);
+        }
+        self.writer.commit(transaction)?;
+        self.installed = tables;
+        self.unmarked = 0;
+        Ok(())
+    }
+
+    /// Whether what was put there goes by itself, however this ends.
+    pub fn vanish(&self) -> bool {
+        self.installed.iter().all(|table| table.flags.owner)
+    }
+
+    /// Takes away what was put there.
+    pub fn remove(&mut self) {
+        let mut transaction = Transaction::new();
+        for table in std::mem::take(&mut self.installed) {
+            transaction.delete_table(table.family, &table.name);
+        }
+        if let Err(error) = self.writer.commit(transaction) {
+            tracing::warn!(%error, "the rules of a trace go when the daemon is started again");
+        }
+    }
+
+    /// How many packets more than before were one too many to be told.
+    pub fn unmarked(&mut self) -> u64 {
+        let count = |table: &Table| {
+            let rules = self.writer.reader().rules(table.family, &table.name, OVERFLOW).unwrap_or_default();
+            let counts = rules.iter().flat_map(|rule| &rule.expressions).map(|expression| match expression {
+                Expression::Counter(count) => count.packets,
+                _ => 0,
+            });
+            counts.sum::<u64>()
+        };
+        let all: u64 = self.installed.iter().map(count).sum();
+        let more = all.saturating_sub(self.unmarked);
+        self.unmarked = all;
+        more
+    }
+
+    /// What a packet met: where its chain hangs, and the rule.
+    pub fn look_up(&mut self, traced: &Traced) -> (Option<(Hook, i32)>, RuleMet) {
+        let Traced { family, table, chain, .. } = traced;
+        let is_known = |book: &RuleBook| match traced.at {
+            TracedAt::Rule(handle) => book.rule(*family, table, chain, handle).is_some(),
+            TracedAt::End => true,
+            TracedAt::Policy => book.base(*family, table, chain).is_some(),
+        };
+        if !is_known(&self.book) && self.read.elapsed() >= PAUSE {
+            self.read();
+        }
+        let met = match traced.at {
+            TracedAt::Rule(handle) => {
+                let found = self.book.rule(*family, table, chain, handle);
+                found.unwrap_or(RuleMet::Rule { handle, text: None, comment: None })
+            }
+            TracedAt::End => RuleMet::End,
+            TracedAt::Policy => RuleMet::Policy,
+        };
+        (self.book.base(*family, table, chain), met)
+    }
+}
+
+/// All tables, of their sets only what stands in rules. What changes meanwhile may be read in part.
+fn outlines(reader: &Reader) -> Result<Vec<Table>, Error> {
+    let mut tables = Vec::new();
+    for listed in reader.tables()? {
+        tables.extend(reader.outline(listed.family, &listed.name)?);
+    }
+    Ok(tables)
+}
+
+/// Takes away what a daemon that was killed left, where tables have no owners.
+pub fn sweep() {
+    let swept = Writer::open().and_then(|mut writer| {
+        let mut transaction = Transaction::new();
+        let left = writer.reader().tables()?;
+        for table in left.iter().filter(|it| is_for_tracing(&it.name) && it.owner.is_none()) {
+            transaction.destroy_table(table.family, &table.name);
+        }
+        writer.commit(transaction)
+    });
+    if let Err(error) = swept {
+        tracing::warn!(%error, "the rules of a trace may be left");
+    }
+}

@@ -1,0 +1,177 @@
+//! One machine that is watched: its sockets, and what is heard from them.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use fairway_core::model::Namespace;
+use fairway_core::path::Machine;
+use fairway_core::trace::{
+    Captured, Change, Event, Filter, Frame, Glimpse, HOST, Head, Ruled, Tracked, What, sandbox_table, tables,
+};
+use fairway_kernel::capture::{self, Capture};
+use fairway_kernel::conntrack::{FlowEvent, FlowEvents};
+use fairway_kernel::nftables::{Traced, Tracer};
+
+use super::TraceError;
+use super::rules::Rules;
+
+/// How much of a packet is read if nobody wants its bytes: all headers.
+const HEADERS: usize = 256;
+/// How many packets of one machine are taken in a row.
+const IN_A_ROW: usize = 2048;
+
+/// A machine that is watched.
+pub struct Station {
+    /// Its name.
+    pub machine: String,
+    /// Its namespace, if it is a sandbox.
+    pub namespace: Option<Namespace>,
+    capture: Capture,
+    with_frames: bool,
+    tracer: Option<Tracer>,
+    flows: Option<FlowEvents>,
+    rules: Option<Rules>,
+}
+
+impl Station {
+    /// Begins to watch the namespace of the calling thread.
+    pub fn open(machine: &str, bytes: Option<usize>) -> Result<Self, TraceError> {
+        let is_host = machine == HOST;
+        Ok(Self {
+            machine: machine.to_owned(),
+            namespace: None,
+            capture: Capture::open(bytes.unwrap_or(HEADERS).max(HEADERS))?,
+            with_frames: bytes.is_some(),
+            tracer: is_host.then(Tracer::open).transpose()?,
+            // A kernel without it has no flows to tell of.
+            flows: is_host.then(|| FlowEvents::open().ok()).flatten(),
+            rules: is_host.then(Rules::open).transpose()?,
+        })
+    }
+
+    /// Has the kernel tell of rules that packets meet on the host; what is to be known of it.
+    pub fn trace_rules(
+        &mut self,
+        number: u64,
+        filter: &Filter,
+        tracks: bool,
+    ) -> Result<Option<String>, TraceError> {
+        let Some(rules) = &mut self.rules else { return Ok(None) };
+        rules.read();
+        let tracks = tracks || Machine { tables: rules.tables(), ..Machine::default() }.tracks();
+        rules.install(|flags| tables(number, filter, tracks, flags))?;
+        let note = "this kernel knows no owners of tables: should the daemon be killed, the rules that watch stay until \
+                    it is started again";
+        Ok((!rules.vanish()).then(|| note.to_owned()))
+    }
+
+    /// The same in the sandbox whose namespace the calling thread is in, if it has rules that could drop.
+    pub fn trace_rules_inside(&mut self, number: u64) -> Result<(), TraceError> {
+        let mut rules = Rules::open()?;
+        rules.read();
+        if rules.decide() {
+            self.tracer = Some(Tracer::open()?);
+            rules.install(|flags| vec![sandbox_table(number, flags)])?;
+            if rules.vanish() {
+                self.rules = Some(rules);
+            } else {
+                // Nobody would find it again in there.
+                rules.remove();
+                self.tracer = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// What becomes readable when there is something to hear.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let tracer = self.tracer.as_ref().map(AsFd::as_fd);
+        let flows = self.flows.as_ref().map(AsFd::as_fd);
+        [Some(self.capture.as_fd()), tracer, flows].into_iter().flatten()
+    }
+
+    /// Hands all that has come to `take`, and returns how often something was lost.
+    pub fn hear(&mut self, take: &mut dyn FnMut(Event)) -> u64 {
+        let mut lost = 0;
+        let mut flows = Vec::new();
+        if let Some(events) = &self.flows {
+            lost += u64::from(!events.drain(&mut |flow| flows.push(flow)).unwrap_or(true));
+        }
+        flows.iter().for_each(|flow| take(tracked(flow, false)));
+        let mut traced = Vec::new();
+        if let Some(tracer) = &self.tracer {
+            lost += u64::from(!tracer.drain(&mut |event| traced.push(event)).unwrap_or(true));
+        }
+        traced.into_iter().filter_map(|event| self.ruled(event)).for_each(&mut *take);
+        let mut seen = Vec::new();
+        let with_frames = self.with_frames;
+        let drained = self.capture.drain(IN_A_ROW, &mut |frame| {
+            if let Some(glimpse) = Glimpse::of_packet(frame.packet()) {
+                seen.push((frame.interface, captured(&frame, glimpse, with_frames)));
+            }
+        });
+        if let Err(error) = drained {
+            tracing::debug!(%error, machine = self.machine, "a capture is interrupted");
+        }
+        for (interface, captured) in seen {
+            let captured = Captured { interface: self.capture.name(interface), ..captured };
+            take(Event { machine: self.machine.clone(), what: What::Captured(captured) });
+        }
+        lost
+    }
+
+    fn ruled(&mut self, traced: Traced) -> Option<Event> {
+        let rules = self.rules.as_mut()?;
+        let (base, met) = rules.look_up(&traced);
+        let mut name = |index: Option<u32>| index.map(|index| self.capture.name(index));
+        let head = match &traced.headers {
+            Some((network, transport)) => Some(Head {
+                glimpse: Glimpse::of_headers(network, transport)?,
+                input: name(traced.input),
+                output: name(traced.output),
+            }),
+            None => None,
+        };
+        let Traced { id, family, table, chain, verdict, .. } = traced;
+        let ruled = Ruled { id, head, family, table, chain, base, met, verdict };
+        Some(Event { machine: self.machine.clone(), what: What::Ruled(ruled) })
+    }
+
+    /// How many packets captures lost since the last call. Names of interfaces are asked for anew.
+    pub fn lost(&mut self) -> u64 {
+        self.capture.forget_names();
+        self.capture.lost().unwrap_or_default().into()
+    }
+
+    /// How many packets more than before passed rules untold, for there were too many in a second.
+    pub fn unmarked(&mut self) -> u64 {
+        self.rules.as_mut().map(Rules::unmarked).unwrap_or_default()
+    }
+
+    /// Takes away what has the kernel tell of rules.
+    pub fn forget_rules(&mut self) {
+        if let Some(rules) = &mut self.rules {
+            rules.remove();
+        }
+    }
+}
+
+fn captured(frame: &capture::Frame<'_>, glimpse: Glimpse, with_frames: bool) -> Captured {
+    let bytes = with_frames.then(|| Frame {
+        ethernet: frame.ethernet,
+        length: u32::try_from(frame.length).unwrap_or(u32::MAX),
+        bytes: frame.bytes.to_vec(),
+    });
+    Captured { at: frame.at, interface: String::new(), outgoing: frame.outgoing, glimpse, frame: bytes }
+}
+
+/// What conntrack tells of the host's flows.
+pub fn tracked(flow: &FlowEvent, known: bool) -> Event {
+    let FlowEvent { is_gone, id, original, reply } = *flow;
+    let change = match (known, is_gone) {
+        (true, _) => Change::Known,
+        (false, true) => Change::Forgotten,
+        (false, false) => Change::New,
+    };
+    let tracked = Tracked { change, id, original, reply };
+    Event { machine: HOST.to_owned(), what: What::Tracked(tracked) }
+}

@@ -1,0 +1,121 @@
+//! Hearing which rules traced packets meet (`meta nftrace set 1`).
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use fairway_core::ruleset::{Family, Verdict};
+
+use super::numbers::{self as n, message, trace};
+use super::{Error, decode, reader};
+use crate::netlink::{self, Message, Protocol, Socket};
+
+/// Room for what some ten thousand rules tell.
+const RECEIVE_BUFFER: usize = 16 << 20;
+
+/// A packet that met a rule, or came to the end of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// The kernel's number for the packet.
+    pub id: u32,
+    /// The family of the table.
+    pub family: Family,
+    /// The table.
+    pub table: String,
+    /// The chain.
+    pub chain: String,
+    /// What it met.
+    pub at: TracedAt,
+    /// Where it goes on.
+    pub verdict: Verdict,
+    /// Its network and transport headers, as much as is told of them; told once for each base chain.
+    pub headers: Option<(Vec<u8>, Vec<u8>)>,
+    /// The index of the interface that it arrived at, told with the headers.
+    pub input: Option<u32>,
+    /// The index of the interface that it leaves by, told with the headers.
+    pub output: Option<u32>,
+}
+
+/// What a traced packet met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TracedAt {
+    /// The rule with this handle.
+    Rule(u64),
+    /// The end of a chain that it was sent to.
+    End,
+    /// The policy of a base chain.
+    Policy,
+}
+
+/// Hears of traced packets in one namespace. Its descriptor is readable when there is something.
+#[derive(Debug)]
+pub struct Tracer {
+    socket: Socket,
+}
+
+impl Tracer {
+    /// Hears of them in the namespace of the calling thread from now on.
+    ///
+    /// # Errors
+    /// If no such socket can be made.
+    pub fn open() -> Result<Self, Error> {
+        let socket = Socket::open(Protocol::Netfilter)?;
+        socket.grow_receive_buffer(RECEIVE_BUFFER)?;
+        socket.join(n::TRACE_GROUP)?;
+        Ok(Self { socket })
+    }
+
+    /// Hands what has come to `take`, in its order. Does not wait. Whether all of it was heard: if there was too much
+    /// for the buffer, some is lost.
+    ///
+    /// # Errors
+    /// If the socket cannot be read.
+    pub fn drain(&self, take: &mut dyn FnMut(Traced)) -> Result<bool, Error> {
+        let taken = self.socket.take_notifications(&mut |message| {
+            if let Some(traced) = traced(&message) {
+                take(traced);
+            }
+        });
+        match taken {
+            Ok(()) => Ok(true),
+            Err(netlink::Error::Overrun) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Tracer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn traced(message: &Message) -> Option<Traced> {
+    if message.kind != n::SUBSYSTEM << 8 | message::TRACE {
+        return None;
+    }
+    let attributes = reader::attributes(message);
+    let number = |kind| attributes.find(kind).and_then(|found| found.be32());
+    let bytes = |kind| attributes.find(kind).map(|found| found.value.to_vec());
+    let verdict = || decode::plain_verdict(attributes.nested(trace::VERDICT));
+    let (at, verdict) = match number(trace::KIND)? {
+        trace::KIND_RULE => (TracedAt::Rule(attributes.find(trace::RULE)?.be64()?), verdict()),
+        trace::KIND_RETURN => (TracedAt::End, verdict()),
+        trace::KIND_POLICY => {
+            let dropped = number(trace::POLICY) == Some(n::verdict::DROP.cast_unsigned());
+            (TracedAt::Policy, Some(if dropped { Verdict::Drop } else { Verdict::Accept }))
+        }
+        _ => return None,
+    };
+    Some(Traced {
+        id: number(trace::ID)?,
+        family: Family::from_number(*message.payload.first()?)?,
+        table: decode::text(attributes, trace::TABLE)?,
+        chain: decode::text(attributes, trace::CHAIN)?,
+        at,
+        // What is handed to a program, say, is no verdict that is known here.
+        verdict: verdict.unwrap_or(Verdict::Continue),
+        headers: bytes(trace::NETWORK_HEADER)
+            .map(|network| (network, bytes(trace::TRANSPORT_HEADER).unwrap_or_default())),
+        input: number(trace::INPUT),
+        output: number(trace::OUTPUT),
+    })
+}

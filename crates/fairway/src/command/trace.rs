@@ -1,0 +1,177 @@
+//! `fairway trace`: real packets, at every place where they are seen.
+
+mod pcapng;
+mod text;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use fairway_api::Client;
+use fairway_core::trace::{Lost, Summary, Told, TraceRequest};
+use serde_json::json;
+
+use super::error::CommandError;
+use super::events::duration;
+use super::print::{print, print_line};
+use pcapng::Writer;
+use text::Text;
+
+/// How much of a packet is kept in a file: all that there can be.
+const WHOLE: usize = 65_535;
+
+/// How what is seen is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Which packets are watched, and for how long.
+#[derive(Debug, Args)]
+pub(super) struct TraceOptions {
+    /// Who begins: a sandbox, host, lan, lan:ADDRESS, an address or any; alone it may be either side
+    #[arg(value_name = "FROM")]
+    from: Option<String>,
+    /// Who is asked: as FROM, or a name that FROM resolves; without a port, at all of them
+    #[arg(value_name = "TO[:PORT[/PROTOCOL]]")]
+    to: Option<String>,
+    /// Write the packets to a pcapng file too, with what happened to them as comments
+    #[arg(short = 'w', long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// How many bytes of each packet are written
+    #[arg(short, long, value_name = "BYTES", default_value_t = WHOLE, requires = "pcap")]
+    snaplen: usize,
+    /// End after so many packets
+    #[arg(short, long, value_name = "PACKETS")]
+    count: Option<u64>,
+    /// End after so long, such as 10s or 1m30s
+    #[arg(short, long, visible_alias = "timeout", value_name = "TIME", value_parser = length_of_time)]
+    duration: Option<Duration>,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+}
+
+fn length_of_time(text: &str) -> Result<Duration, String> {
+    duration(text).ok_or_else(|| "a time such as 10s or 1m30s is expected".to_owned())
+}
+
+impl TraceOptions {
+    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+        let request = TraceRequest {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            bytes: self.pcap.as_ref().map(|_| self.snaplen),
+            count: self.count,
+            duration: self.duration,
+        };
+        let mut seen = Seen {
+            format: self.format,
+            text: Text::new(io::stdout().is_terminal()),
+            file: self.pcap.as_ref().map(|path| open(path)).transpose()?,
+            flows: BTreeMap::new(),
+            lost: Lost::default(),
+        };
+        let interrupted = until_interrupted();
+        let mut failed = None;
+        client.trace(&request, |told| {
+            failed = seen.take(told).err();
+            failed.is_none() && !interrupted.load(Ordering::Relaxed)
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => seen.end().map(|()| 0),
+        }
+    }
+}
+
+fn open(path: &std::path::Path) -> Result<Output, CommandError> {
+    let failed = |source| CommandError::PacketFile { path: path.display().to_string(), source };
+    let file = File::create(path).map_err(failed)?;
+    Ok(Output { path: path.to_owned(), writer: Writer::new(BufWriter::new(file)).map_err(failed)? })
+}
+
+/// A file for packets.
+struct Output {
+    path: PathBuf,
+    writer: Writer<BufWriter<File>>,
+}
+
+/// What was seen so far.
+struct Seen {
+    format: Format,
+    text: Text,
+    file: Option<Output>,
+    flows: BTreeMap<u32, Summary>,
+    lost: Lost,
+}
+
+impl Seen {
+    fn take(&mut self, told: Told) -> Result<(), CommandError> {
+        if let (Told::Packet(journey), Some(output)) = (&told, &mut self.file) {
+            let written = output.writer.journey(journey).and_then(|()| output.writer.flush());
+            let path = || output.path.display().to_string();
+            written.map_err(|source| CommandError::PacketFile { path: path(), source })?;
+        }
+        match (self.format, told) {
+            (_, Told::Watching(lost)) => self.lost = lost,
+            (Format::Json, Told::Packet(mut journey)) => {
+                self.flows.insert(journey.flow.number, journey.flow.clone());
+                if self.file.is_some() {
+                    journey.lines.iter_mut().for_each(|line| line.frame = None);
+                }
+                print_line(&json_of(&Told::Packet(journey)))?;
+            }
+            (Format::Json, note) => print_line(&json_of(&note))?,
+            // Whoever reads only packets from the standard output does not see it among them.
+            (Format::Text, Told::Note(note)) => drop(writeln!(io::stderr(), "{note}")),
+            (Format::Text, Told::Packet(journey)) => {
+                print(&self.text.journey(&journey))?;
+                self.flows.insert(journey.flow.number, journey.flow);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), CommandError> {
+        match self.format {
+            Format::Json => {
+                let flows: Vec<Summary> = self.flows.into_values().collect();
+                print_line(&json!({ "End": { "Flows": flows, "Lost": self.lost } }).to_string())
+            }
+            Format::Text => print(&self.text.summaries(self.flows.values(), &self.lost)),
+        }
+    }
+}
+
+fn json_of(told: &Told) -> String {
+    // It is made of texts and numbers: there is nothing that JSON cannot say.
+    serde_json::to_string(told).unwrap_or_default()
+}
+
+/// Is set when the user has seen enough (Ctrl-C), or the program is asked to end: what was seen is summed up then.
+fn until_interrupted() -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
+    // Without it the program ends at once.
+    let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let Ok(runtime) = runtime else { return };
+        let heard = runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let mut terminate = signal(SignalKind::terminate())?;
+            tokio::select! {
+                heard = tokio::signal::ctrl_c() => heard,
+                _ = terminate.recv() => Ok(()),
+            }
+        });
+        told.store(heard.is_ok(), Ordering::Relaxed);
+    });
+    interrupted
+}
