@@ -5,14 +5,16 @@ mod host;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use fairway_core::beside::{Samples, obstacles};
+use fairway_core::beside::{Foreign, Samples, obstacles};
 use fairway_core::doctor::{Descriptors, Finding, Inside, LostPort, Observations, Relay, Share, examine};
-use fairway_core::model::{SandboxId, Settings};
+use fairway_core::model::{Backend, SandboxId, Settings};
 use fairway_core::plan::{Difference, Key, Object};
+use fairway_core::ruleset::{Family, Table};
 use fairway_core::world::World;
+use fairway_kernel::iptables::Flavour;
 use fairway_kernel::{limits, port_holder, process, sysctl};
 
-use crate::{Engine, EngineError, drift, requirements};
+use crate::{Engine, EngineError, drift, named, requirements};
 
 /// How long the relay may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -72,14 +74,8 @@ impl Engine {
                 }
             }
         }
-        let forgotten = self.files.sandboxes().into_iter().filter(|id| world.sandbox(*id).is_none());
-        seen.leaks.extend(forgotten.map(|id| {
-            format!(
-                "files of sandbox {}, which is gone, are there ({})",
-                id.short(),
-                self.files.directory(id).display()
-            )
-        }));
+        let lines = self.forgotten(&world, &seen.tables);
+        seen.leaks.extend(lines);
         seen.inside = self.changed_inside(&world);
         Diagnosis { findings: examine(&world, &seen), done: Vec::new() }
     }
@@ -118,6 +114,7 @@ impl Engine {
                 Ok(_) => done.extend(ill.into_iter().map(|what| format!("mended: {what}"))),
                 Err(error) => done.push(format!("not everything could be mended: {error}")),
             }
+            self.sweep_firewall();
             self.tidy_files();
         }
         // What was not mended after all is not said to be.
@@ -164,6 +161,29 @@ impl Engine {
         let paths = bridges.into_iter().map(|bridge| format!("net/ipv4/conf/{bridge}/forwarding"));
         let off = paths.filter(|path| on && sysctl::read(path).as_deref() == Ok("0"));
         off.map(|path| (path.clone(), sysctl::set(&path, "1"))).collect()
+    }
+
+    /// What is left of what is gone and is no object of a Plan: files of sandboxes, links to them, and rules of iptables
+    /// where that is not what this daemon programs.
+    fn forgotten(&self, world: &World, tables: &[Foreign]) -> Vec<String> {
+        let gone = self.files.sandboxes().into_iter().filter(|id| world.sandbox(*id).is_none());
+        let files = gone.map(|id| {
+            let directory = self.files.directory(id);
+            format!("files of sandbox {}, which is gone, are there ({})", id.short(), directory.display())
+        });
+        let links = named::left();
+        let links = links.iter().map(|link| format!("{} leads to a sandbox that is gone", link.display()));
+        let legacy = self.firewall.flavour() == Some(Flavour::Legacy);
+        let used = |table: &Foreign| {
+            let backend = world.settings().backend_of(table.table.family == Family::Ip);
+            backend == Some(Backend::Iptables) && table.legacy == legacy
+        };
+        let rules = tables.iter().filter(|table| table.has_ours() && !used(table)).map(|table| {
+            let kind = if table.legacy { "legacy " } else { "" };
+            let Table { family, name, .. } = &table.table;
+            format!("chains of Fairway's are in {kind}table {family} {name}, and nothing uses them")
+        });
+        files.chain(links).chain(rules).collect()
     }
 
     /// The sandboxes that are inside not as they were made.

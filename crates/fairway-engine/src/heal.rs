@@ -68,6 +68,12 @@ impl Engine {
         Ok(Some(drifted))
     }
 
+    /// Takes away rules of ours that another daemon left in a place that this one does not use.
+    pub(crate) fn sweep_firewall(&self) {
+        let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);
+        self.firewall.sweep(&self.wanted());
+    }
+
     /// What is other than it should be, without being mended.
     pub(crate) fn look_for_drift(&self) -> Result<Difference, ApplyError> {
         let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);

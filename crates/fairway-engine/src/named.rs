@@ -46,11 +46,21 @@ fn is_dangling(link: &Path) -> bool {
     std::fs::read_link(link).ok().and_then(ours).is_some()
 }
 
+/// Links to sandboxes that are gone.
+pub fn left() -> Vec<PathBuf> {
+    let directories = std::fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
+    directories.flat_map(|directory| left_in(&directory.path())).collect()
+}
+
+fn left_in(directory: &Path) -> Vec<PathBuf> {
+    let links = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    links.map(|link| link.path()).filter(|link| is_dangling(link)).collect()
+}
+
 /// Removes links to sandboxes that are gone, and directories that are empty then.
 pub fn tidy() {
     for directory in std::fs::read_dir(DIRECTORY).into_iter().flatten().flatten() {
-        let links = std::fs::read_dir(directory.path()).into_iter().flatten().flatten();
-        let dangling: Vec<_> = links.map(|link| link.path()).filter(|link| is_dangling(link)).collect();
+        let dangling = left_in(&directory.path());
         if dangling.is_empty() {
             continue;
         }

@@ -47,6 +47,13 @@ pub fn without_ours(foreign: &Foreign) -> Foreign {
     foreign
 }
 
+impl Foreign {
+    /// Whether chains of ours are in it, as our firewall has them where iptables is the backend.
+    pub fn has_ours(&self) -> bool {
+        self.table.chains.iter().any(|chain| is_ours(&chain.name))
+    }
+}
+
 /// Whether a chain is one of those that our firewall has where iptables is the backend.
 fn is_ours(chain: &str) -> bool {
     chain.starts_with("FAIRWAY") && chain != crate::policy::iptables::USER
@@ -56,7 +63,7 @@ fn is_ours(chain: &str) -> bool {
 /// what is forwarded.
 pub fn places(foreign: &Foreign, networks: &[Samples]) -> Vec<String> {
     // Where our own rules are, they stand first, and accepting before them would let everything pass.
-    if foreign.owned || foreign.table.chains.iter().any(|chain| is_ours(&chain.name)) {
+    if foreign.owned || foreign.has_ours() {
         return Vec::new();
     }
     let bridges: Vec<String> = networks.iter().map(|samples| samples.bridge.clone()).collect();

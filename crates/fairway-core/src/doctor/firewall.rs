@@ -195,6 +195,8 @@ pub(super) fn both_kinds(_: &World, seen: &Observations) -> Vec<Ill> {
         if legacy.is_empty() || new.is_empty() {
             continue;
         }
+        // What the daemon has there it would put there again.
+        let ours = seen.tables.iter().any(|it| it.legacy && it.table.family == family && it.has_ours());
         let chains =
             ["INPUT", "FORWARD", "OUTPUT"].map(|chain| format!("{program}-legacy -P {chain} ACCEPT"));
         ills.push(
@@ -206,10 +208,14 @@ pub(super) fn both_kinds(_: &World, seen: &Observations) -> Vec<Ill> {
                 ),
                 "a packet has to pass both, and each program shows one of them only: what one accepts the other drops",
             )
-            .mend(format!(
-                "{program}-legacy-save -t filter | {program}-nft-restore --noflush && {} && {program}-legacy -F",
-                chains.join(" && ")
-            )),
+            .mend(match ours {
+                true => "fairway daemon --iptables-flavour=nft".to_owned(),
+                false => format!(
+                    "{program}-legacy-save -t filter | {program}-nft-restore --noflush && {} && \
+                     {program}-legacy -F",
+                    chains.join(" && ")
+                ),
+            }),
         );
     }
     ills

@@ -107,6 +107,7 @@ fn what_is_left_of_what_is_gone() {
     fairway_lab::run(|lab| {
         let clinic = Clinic::new(lab, &[]);
         let id = "0123456789abcdef".repeat(4);
+        let other = "fedcba9876543210".repeat(4);
         let directory = format!("/run/fairway/sandboxes/{id}");
         let mine = "table inet stranger { chain mine { type filter hook input priority 0; }; }";
         let lines = [
@@ -117,11 +118,23 @@ fn what_is_left_of_what_is_gone() {
             "ip route add 10.66.0.0/16 via 10.10.50.1 proto 70".to_owned(),
             format!("nft '{mine}'"),
             format!("mkdir -p {directory} && echo 1 > {directory}/hosts"),
+            format!(
+                "mkdir -p /etc/netns/lost && ln -s /run/fairway/sandboxes/{other}/hosts /etc/netns/lost/hosts"
+            ),
+            // As after iptables-restore of what was saved while iptables was the backend.
+            "iptables-nft -N FAIRWAY && iptables-nft -N FAIRWAY-USER && iptables-nft -A FAIRWAY-USER -p sctp -j RETURN && iptables-nft -A FORWARD -j FAIRWAY"
+                .to_owned(),
         ];
         lines.iter().for_each(|line| drop(shell(&clinic.stage, line)));
         let found: Vec<String> =
             clinic.findings().into_iter().map(|it| format!("{}: {}", it.check, it.seen)).collect();
-        for what in ["the bridge lost", "the route to 10.66.0.0/16", "files of sandbox 0123456789ab"] {
+        for what in [
+            "the bridge lost",
+            "the route to 10.66.0.0/16",
+            "files of sandbox 0123456789ab",
+            "/etc/netns/lost/hosts leads",
+            "chains of Fairway's are in table ip filter",
+        ] {
             assert!(
                 found.iter().any(|line| line.starts_with(&format!("leaks: {what}"))),
                 "{what}: {found:#?}"
@@ -134,6 +147,11 @@ fn what_is_left_of_what_is_gone() {
         assert!(!has("lost") && has("br-0123456789ab"));
         assert!(shell(&clinic.stage, "nft list tables").contains("inet stranger"));
         assert!(!shell(&clinic.stage, "ip route").contains("10.66.0.0/16"));
+        let rules = shell(&clinic.stage, "iptables-nft -S");
+        assert!(
+            !rules.contains("-j FAIRWAY") && rules.contains("-A FAIRWAY-USER -p sctp"),
+            "the user's own stays: {rules}"
+        );
         clinic.assert_flows();
     });
 }

@@ -78,6 +78,22 @@ fn a_forward_policy_of_drop_of_legacy_iptables() {
 }
 
 #[test]
+fn a_policy_of_drop_in_a_table_of_ones_own() {
+    fairway_lab::run(|lab| {
+        let clinic = Clinic::new(lab, &[]);
+        let rules = "table inet mine { chain pass { type filter hook forward priority 5; policy drop; }; }";
+        run_with(&clinic.stage.host, "nft", &["-f", "-"], rules);
+        assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
+        let found = clinic.ill("forward-policy", Level::Problem);
+        let accepted = format!("nft insert rule inet mine pass iifname {} accept", clinic.bridge());
+        assert!(found.mend.as_ref().unwrap().command.contains(&accepted), "{found:?}");
+        clinic.obey(&found);
+        clinic.assert_well("forward-policy");
+        clinic.assert_flows();
+    });
+}
+
+#[test]
 fn a_docker_beside_that_drops() {
     fairway_lab::run(|lab| {
         let clinic = Clinic::new(lab, &[]);
