@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use fairway_core::model::{Namespace, Protocol};
 use fairway_core::path::{
-    Capture, Contents, Conversation, Listener, Proxy, Question, QuestionError, Resolved, Scene, Step, Tuple,
-    Walker, advice, converse_by, planned_element, planned_listeners, planned_outline, without_ours,
+    Capture, Contents, Conversation, End, Listener, Proxy, Question, QuestionError, Resolved, Scene, Step,
+    Tuple, Walker, advice, converse_by, planned_element, planned_listeners, planned_outline, without_ours,
 };
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
 use fairway_core::ruleset::{Element, Set, Table};
@@ -62,7 +62,7 @@ impl Engine {
         let asked = |by_plan| Host { engine: self, details: &details, by_plan };
         let should = self.walk(&question, &scene, &asked(true))?;
         if by_plan {
-            return Ok(self.explanation(&question, should, None));
+            return Ok(self.explanation(&question, &scene, &asked(true), should, None));
         }
         scene.read_host(host.machine);
         let mut conversation = self.walk_through_what_is(&question, &mut scene, &asked(false))?;
@@ -73,17 +73,20 @@ impl Engine {
             && !ends_inside(&conversation)
             && !ends_inside(&should);
         let planned = differs.then(|| should.first.end.sentence());
-        Ok(self.explanation(&question, conversation, planned))
+        Ok(self.explanation(&question, &scene, &asked(false), conversation, planned))
     }
 
     fn explanation(
         &self,
         question: &Question,
+        scene: &Scene,
+        contents: &Host<'_>,
         conversation: Conversation,
         planned: Option<String>,
     ) -> Explanation {
-        let (captures, advice) =
-            self.read(|world| (conversation.captures(world), advice(world, question, &conversation)));
+        let waiting = waiting(scene, contents, &conversation);
+        let (captures, advice) = self
+            .read(|world| (conversation.captures(world), advice(world, question, &conversation, &waiting)));
         Explanation { conversation, captures, advice, planned }
     }
 
@@ -138,6 +141,20 @@ impl Engine {
         let address = SocketAddr::new(tuple.destination, tuple.destination_port);
         let found = self.workers.run(&handle, move || port_holder::find(protocol, address)).ok()??;
         Some(found.to_string())
+    }
+}
+
+/// The sockets of the machine where nobody listened: of the host those at the port alone.
+fn waiting(scene: &Scene, contents: &Host<'_>, conversation: &Conversation) -> Vec<Listener> {
+    let End::NobodyListens { machine, tuple } = conversation.last_end() else { return Vec::new() };
+    let place = scene.machines.iter().position(|it| it.name == *machine).unwrap_or_default();
+    match scene.machines.get(place) {
+        // What cannot be read helps nobody; that it cannot was told before.
+        Some(machine) if machine.elsewhere => {
+            contents.listeners(place, tuple.protocol, tuple.destination_port).unwrap_or_default()
+        }
+        Some(machine) => machine.listeners.clone(),
+        None => Vec::new(),
     }
 }
 

@@ -224,13 +224,18 @@ impl Conversation {
 
     /// The end that decided.
     pub fn last_end(&self) -> &End {
+        &self.last_path().end
+    }
+
+    /// The walk whose end decided.
+    pub fn last_path(&self) -> &Path {
         if let Some(second) = &self.proxied {
-            return second.last_end();
+            return second.last_path();
         }
         let refused = self.outcome() == Outcome::Refused;
         match &self.answer {
-            Some(answer) if !refused => &answer.end,
-            _ => &self.first.end,
+            Some(answer) if !refused => answer,
+            _ => &self.first,
         }
     }
 }

@@ -238,7 +238,7 @@ fn says_what_would_help() {
         );
         assert!(
             dropped.output.ends_with(
-                "What would help: fairway network connect web d1; or fairway publish w1 80:80, and use the host's address\n"
+                "What would help: fairway network connect web d1; or its port 80 is published: ask the host's address, port 8081\n"
             ),
             "{}",
             dropped.output

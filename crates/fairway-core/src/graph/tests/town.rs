@@ -116,7 +116,7 @@ impl Town {
         let question = Question::parse(&self.world, &plan(&self.world), from, to).unwrap();
         let Resolved { asker, tuple } = question.resolve(&self.world, &scene).unwrap();
         let conversation = converse(&scene, asker, tuple, Proxy { user: Some(61_137) });
-        let advice = advice(&self.world, &question, &conversation);
+        let advice = advice(&self.world, &question, &conversation, &[]);
         let walk = Walk::new(&picture, format!("{from} asks {to}"), &conversation, advice);
         picture.walk = Some(walk);
         picture

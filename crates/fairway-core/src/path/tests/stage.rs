@@ -30,6 +30,7 @@ impl Mode {
 
 pub struct Stage {
     world: World,
+    draw: Draw,
     mode: Mode,
 }
 
@@ -113,7 +114,30 @@ impl Stage {
                 avoid: Vec::new(),
             });
         }
-        Self { world, mode }
+        Self { world, draw, mode }
+    }
+
+    /// Asks for more.
+    pub fn apply(&mut self, command: Command) {
+        self.world.apply(command, 0, &mut self.draw).unwrap();
+    }
+
+    /// One more sandbox, on a network.
+    pub fn attach(&mut self, name: &str, network: &str) {
+        let create = CreateSandbox {
+            name: Some(name.to_owned()),
+            kind: SandboxKind::Attached,
+            network: NetworkChoice::Networks(vec![(network.to_owned(), EndpointRequest::default())]),
+            options: SandboxOptions::default(),
+        };
+        let inode = 100 + self.world.sandboxes().count() as u64;
+        let namespace = Namespace { path: format!("/{name}"), device: 4, inode };
+        self.apply(Command::Attach {
+            create: Box::new(create),
+            process: None,
+            namespace: Some(namespace),
+            avoid: Vec::new(),
+        });
     }
 
     /// What is asked for.
