@@ -7,6 +7,7 @@
 mod advice;
 mod capture;
 mod conversation;
+mod enclosed;
 mod evaluate;
 mod flow;
 mod holdings;
@@ -29,7 +30,7 @@ pub use evaluate::{Effect, Met};
 pub use flow::Flow;
 pub use holdings::Contents;
 pub use line::{Line, Part, changes};
-pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene, Survey};
+pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene, Standing, Survey};
 pub use observed::{observed, without_ours};
 pub use packet::{Packet, Place, Tuple};
 pub use planned::{
@@ -38,5 +39,5 @@ pub use planned::{
 pub use question::{Party, Question, QuestionError, Resolved};
 pub(crate) use question::{Port, party, resolve, split};
 pub use route::{RouteQuestion, Routed};
-pub use step::{End, Path, Step};
+pub use step::{Counted, End, Path, Step};
 pub use walk::Walker;

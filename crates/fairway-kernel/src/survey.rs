@@ -155,6 +155,7 @@ fn interface(link: &Link, shared: &Shared) -> Interface {
         bridge: link.master,
         hairpin: link.hairpin.unwrap_or_default(),
         peer: None,
+        stands_on: None,
         route_localnet: own.route_localnet || shared.route_localnet,
         forwarding: (own.forwarding, shared.forwards_ipv6),
         reverse_path: own.reverse_path.max(shared.reverse_path),

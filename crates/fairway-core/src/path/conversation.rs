@@ -7,6 +7,9 @@ use super::machine::{Listener, Scene};
 use super::packet::{Place, Tuple};
 use super::step::{End, Path};
 use super::walk::Walker;
+use crate::ruleset::Reject;
+
+const TCP: u8 = 6;
 
 /// All walks of one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Conversation {
     pub answer: Option<Path>,
     /// The next packet after that, if the answer arrives.
     pub later: Option<Path>,
+    /// What tells the sender of the answer, or of the packet after it, that it was refused.
+    pub refusal: Option<Path>,
     /// The connection that the proxy makes, if the first one ends at it.
     pub proxied: Option<Box<Conversation>>,
 }
@@ -37,7 +42,7 @@ pub enum Outcome {
     Answered(IpAddr),
     /// It was refused.
     Refused,
-    /// It was accepted and closed again: the proxy did not reach whom it speaks for.
+    /// It was accepted and closed again: the proxy did not reach whom it speaks for, or a rule resets what comes next.
     Closed,
     /// There is no way, and the asker is told.
     Unreachable,
@@ -78,36 +83,49 @@ fn converse_as(
         Asker::On(machine) => walker.made(machine, tuple, Place::First, user),
         Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, Place::First),
     };
-    let mut conversation = Conversation { first, answer: None, later: None, proxied: None };
-    let (machine, target, seen) = match &conversation.first.end {
-        End::Delivered { machine, proxy, tuple, .. } => (machine, proxy, tuple),
-        End::NobodyListens { machine, tuple } => {
-            // The refusal has to find its way back too.
-            let there = scene.machines.iter().position(|it| it.name == *machine);
-            let back = there.map(|there| walker.made(there, tuple.reversed(), Place::Later, None));
-            return Conversation { answer: back, ..conversation };
-        }
-        _ => return conversation,
+    let mut conversation = Conversation { first, answer: None, later: None, refusal: None, proxied: None };
+    let End::Delivered { machine, proxy: target, tuple: seen, .. } = &conversation.first.end else {
+        // A refusal has to find its way back too.
+        conversation.answer = walker.refusal();
+        conversation.refusal = walker.refusal();
+        return conversation;
     };
     let Some(there) = scene.machines.iter().position(|it| it.name == *machine) else { return conversation };
     let (target, seen) = (*target, *seen);
+    // Datagrams are carried one by one: there is an answer when one has come back.
+    if let Some(target) = target.filter(|_| tuple.protocol != TCP) {
+        let second = converse_as(walker, Asker::On(there), to(target, tuple), proxy.user, proxy);
+        let answered = matches!(second.outcome(), Outcome::Answered(_));
+        conversation.proxied = Some(Box::new(second));
+        if !answered {
+            return conversation;
+        }
+    }
     let answer = walker.made(there, seen.reversed(), Place::Answer, None);
-    if matches!(answer.end, End::Delivered { .. } | End::Leaves { .. }) {
+    let mut open = tuple.protocol == TCP;
+    if arrives(&answer) {
         let again = match asker {
             Asker::On(machine) => {
-                let source = first_source(&conversation.first).unwrap_or(tuple.source);
-                walker.made(machine, Tuple { source, ..tuple }, Place::Later, user)
+                let tuple = made(&conversation.first).unwrap_or(tuple);
+                walker.made(machine, tuple, Place::Later, user)
             }
             Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, Place::Later),
         };
+        open &= arrives(&again);
         conversation.later = Some(again);
-        if let Some(target) = target {
-            let second = converse_as(walker, Asker::On(there), to(target, tuple), proxy.user, proxy);
-            conversation.proxied = Some(Box::new(second));
-        }
+    }
+    conversation.refusal = walker.refusal();
+    if let Some(target) = target.filter(|_| open && arrives(&answer)) {
+        let second = converse_as(walker, Asker::On(there), to(target, tuple), proxy.user, proxy);
+        conversation.proxied = Some(Box::new(second));
     }
     conversation.answer = Some(answer);
     conversation
+}
+
+/// Whether somebody gets it, here or behind what is known.
+fn arrives(path: &Path) -> bool {
+    matches!(path.end, End::Delivered { .. } | End::Leaves { .. })
 }
 
 /// The connection that a proxy makes to a target, from a port of its own.
@@ -125,9 +143,10 @@ fn to(target: SocketAddr, of: Tuple) -> Tuple {
     }
 }
 
-fn first_source(path: &Path) -> Option<IpAddr> {
+/// The packet that a program made at the beginning of a path.
+fn made(path: &Path) -> Option<Tuple> {
     path.steps.iter().find_map(|step| match step {
-        super::step::Step::Made { tuple, .. } => Some(tuple.source),
+        super::step::Step::Made { tuple, .. } => Some(*tuple),
         _ => None,
     })
 }
@@ -152,21 +171,46 @@ impl Conversation {
 
     /// What came of it, in short.
     pub fn outcome(&self) -> Outcome {
+        let answered = self.answer.as_ref().is_some_and(arrives);
+        let is_tcp = matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == TCP);
         if let Some(second) = &self.proxied {
             return match second.outcome() {
-                Outcome::Unreachable | Outcome::Refused => Outcome::Closed,
+                Outcome::Unreachable | Outcome::Refused if is_tcp => Outcome::Closed,
+                Outcome::Unreachable | Outcome::Refused => Outcome::Nothing,
+                Outcome::Answered(_) if !answered => Outcome::Nothing,
                 other => other,
             };
         }
+        if let Some(later) = self.later.as_ref().filter(|later| is_tcp && answered && !arrives(later)) {
+            // Its sender takes the connection for open, and nothing comes through.
+            return match later.end {
+                End::Unknown { .. } => Outcome::Unknown,
+                End::Rejected { how: Reject::TcpReset, .. } => Outcome::Closed,
+                _ => Outcome::Nothing,
+            };
+        }
         let answer = self.answer.as_ref().map(|answer| &answer.end);
-        let arrives = matches!(answer, Some(End::Delivered { .. } | End::Leaves { .. }));
         match (&self.first.end, answer) {
-            (End::Delivered { tuple, .. }, _) if arrives => Outcome::Answered(tuple.source),
+            (End::Delivered { tuple, .. }, _) if answered => Outcome::Answered(tuple.source),
             (End::Unknown { .. }, _) | (_, Some(End::Unknown { .. })) => Outcome::Unknown,
-            (End::NobodyListens { .. }, _) if arrives => Outcome::Refused,
-            (End::Rejected { .. } | End::NoRoute { .. }, _) => Outcome::Unreachable,
+            (End::NobodyListens { .. }, _) if answered => Outcome::Refused,
+            (End::Rejected { how, .. }, _) if answered && is_refusal(how) => Outcome::Refused,
+            (End::Rejected { .. } | End::NoRoute { .. }, _) if answered => Outcome::Unreachable,
+            // The program that asks is told by its own kernel.
+            (End::NoRoute { .. }, None) => Outcome::Unreachable,
             (End::Leaves { .. }, _) => Outcome::Left,
             _ => Outcome::Nothing,
         }
     }
+}
+
+/// Whether programs take it for "nobody listens there".
+fn is_refusal(how: &Reject) -> bool {
+    const PORT: u8 = 1;
+    const PORT_IPV4: u8 = 3;
+    const PORT_IPV6: u8 = 4;
+    matches!(
+        how,
+        Reject::TcpReset | Reject::AnyUnreachable(PORT) | Reject::Unreachable(PORT_IPV4 | PORT_IPV6)
+    )
 }

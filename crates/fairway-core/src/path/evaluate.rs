@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub output: Option<&'a Interface>,
     /// Its flow, once conntrack saw it, and its direction in it.
     pub flow: Option<(&'a Flow, CtDirection)>,
+    /// Whether it is no packet of its flow, but about one: an ICMP error, or a reset by a rule.
+    pub related: bool,
     /// Whether conntrack was told to leave it alone.
     pub untracked: bool,
     /// The user whose socket made it, if one of this machine's did.
@@ -130,6 +132,8 @@ pub struct Evaluation<'a> {
     table: &'a Table,
     /// Rules that matched and did something, in order.
     pub met: Vec<Met>,
+    /// The keys that rules put into dynamic sets, with the sets' names, in order.
+    pub counted: Vec<(String, Vec<u8>)>,
     effects: Vec<Effect>,
     element: Option<String>,
     /// The mark that rules of this chain gave the flow.
@@ -141,7 +145,16 @@ pub struct Evaluation<'a> {
 impl<'a> Evaluation<'a> {
     /// Begins in a table.
     pub fn new(facts: Facts<'a>, table: &'a Table) -> Self {
-        Self { facts, table, met: Vec::new(), effects: Vec::new(), element: None, flow_mark: None, forks: 0 }
+        Self {
+            facts,
+            table,
+            met: Vec::new(),
+            counted: Vec::new(),
+            effects: Vec::new(),
+            element: None,
+            flow_mark: None,
+            forks: 0,
+        }
     }
 
     fn rule(&mut self, rule: &Rule, packet: &mut Packet) -> Outcome {
@@ -225,7 +238,8 @@ impl<'a> Evaluation<'a> {
                 None => self.decide(Effect::Redirect(port_of(registers, *port)), verdict),
             },
             E::Reject(how) => self.decide(Effect::Refuse(*how), verdict),
-            E::Counter(_) | E::Update { .. } => Step::Next,
+            E::Counter(_) => Step::Next,
+            E::Update { set, from } => self.count(set, registers, *from),
             E::Limit(_) => Step::Perhaps(unknown::PASSED.to_owned()),
             E::Notrack => self.effect(Effect::Untrack),
             E::MetaSet { key: MetaKey::Mark, from } => match registers.unknown(*from, 4) {
@@ -285,6 +299,15 @@ impl<'a> Evaluation<'a> {
         let refuses = matches!(effect, Effect::Refuse(_));
         *verdict = Some(if refuses { Verdict::Drop } else { Verdict::Accept });
         self.effect(effect)
+    }
+
+    fn count(&mut self, name: &str, registers: &Registers, from: crate::ruleset::Register) -> Step {
+        let length = self.table.set(name).map_or(0, Set::key_length);
+        // What is put there is looked at by nobody on this walk.
+        if registers.unknown(from, length).is_none() {
+            self.counted.push((name.to_owned(), registers.bytes(from, length)));
+        }
+        Step::Next
     }
 
     fn look_up(

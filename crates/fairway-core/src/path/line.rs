@@ -199,9 +199,10 @@ impl Conversation {
             parts.extend(second.titled(" of the proxy's connection"));
         }
         let answers =
-            if matches!(self.first.end, End::NobodyListens { .. }) { "its refusal" } else { "its answer" };
+            if matches!(self.first.end, End::Delivered { .. }) { "its answer" } else { "its refusal" };
         parts.extend(self.answer.as_ref().map(|path| part(answers, path)));
         parts.extend(self.later.as_ref().map(|path| part("an established one", path)));
+        parts.extend(self.refusal.as_ref().map(|path| part("the refusal of that", path)));
         parts
     }
 
@@ -232,9 +233,14 @@ impl Conversation {
         if let Some(second) = &self.proxied {
             return second.last_path();
         }
-        let refused = self.outcome() == Outcome::Refused;
+        let arrives = |path: &Path| matches!(path.end, End::Delivered { .. } | End::Leaves { .. });
+        let delivered = matches!(self.first.end, End::Delivered { .. });
+        let is_tcp = matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == 6);
+        if let Some(later) = self.later.as_ref().filter(|later| is_tcp && !arrives(later)) {
+            return later;
+        }
         match &self.answer {
-            Some(answer) if !refused => answer,
+            Some(answer) if delivered || !arrives(answer) => answer,
             _ => &self.first,
         }
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::model::MacAddress;
+use crate::model::{MacAddress, MacvlanMode};
 use crate::ruleset::{ChainKind, Expression, Family, Table};
 
 /// An interface.
@@ -30,12 +30,25 @@ pub struct Interface {
     pub hairpin: bool,
     /// The other end of a veth pair: the machine, by place in the scene, and the index there.
     pub peer: Option<(usize, u32)>,
+    /// What it stands upon, if it is a macvlan.
+    pub stands_on: Option<Standing>,
     /// Whether 127.0.0.0/8 may be routed by it (`route_localnet`).
     pub route_localnet: bool,
     /// Whether what arrives at it may be forwarded, for IPv4 and IPv6.
     pub forwarding: (bool, bool),
     /// How strictly sources are checked (`rp_filter`, the larger of its own and that of all): 0, 1 or 2.
     pub reverse_path: u8,
+}
+
+/// What a macvlan stands upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The machine of its parent, by place in the scene.
+    pub machine: usize,
+    /// The parent's index there.
+    pub parent: u32,
+    /// Which frames pass between it and others on the same parent.
+    pub mode: MacvlanMode,
 }
 
 /// What a route does (`RTN_*`, linux/rtnetlink.h).

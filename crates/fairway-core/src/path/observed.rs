@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::machine::{Listener, Machine, Scene, Survey};
-use super::planned::planned;
+use super::enclosed;
+use super::machine::{Interface, Listener, Machine, Scene, Survey};
+use super::planned::{hand_over, planned};
 use crate::model::SandboxId;
-use crate::plan::{Key, Plan};
+use crate::plan::{Key, Object, Plan};
 use crate::policy::{BRIDGE_TABLE, TABLE};
 use crate::world::World;
 
@@ -53,6 +54,16 @@ impl Scene {
                 end.peer = Some((0, outer));
             }
         }
+        let parents: BTreeMap<u32, u32> = asked
+            .interfaces
+            .iter()
+            .filter_map(|it| Some((it.index, self.machines[0].interface_named(&it.name)?.index)))
+            .collect();
+        for interface in self.machines.iter_mut().skip(1).flat_map(|machine| &mut machine.interfaces) {
+            if let Some(standing) = interface.stands_on.as_mut().filter(|standing| standing.machine == 0) {
+                standing.parent = parents.get(&standing.parent).copied().unwrap_or_default();
+            }
+        }
         let key = |it: &Listener| (it.protocol, it.address, it.port);
         let mut ours: BTreeMap<_, Listener> =
             asked.listeners.into_iter().map(|listener| (key(&listener), listener)).collect();
@@ -65,8 +76,14 @@ impl Scene {
 
     /// Puts a sandbox as it was read in the place of the one that is planned.
     pub fn read_inside(&mut self, place: usize, inside: &Survey) {
-        let name = std::mem::take(&mut self.machines[place].name);
+        let mut asked = std::mem::take(&mut self.machines[place]);
+        let name = std::mem::take(&mut asked.name);
         self.machines[place] = Machine { name, ..inside.machine.clone() };
+        let is_enclosed =
+            |it: &&Interface| it.stands_on.is_some() || it.peer.is_some_and(|(peer, _)| peer > 0);
+        for planned in asked.interfaces.iter().filter(is_enclosed) {
+            enclosed::follow(self, place, planned);
+        }
         let ends = places(&self.machines[place]);
         let inner: BTreeMap<u32, u32> = inside.pairs.iter().map(|(index, other)| (*other, *index)).collect();
         let (host, sandboxes) = self.machines.split_at_mut(1);
@@ -88,11 +105,16 @@ pub fn without_ours(host: &Machine, plan: &Plan) -> Machine {
         .values()
         .flat_map(|fragment| fragment.keys())
         .filter_map(|key| match key {
-            Key::Bridge(name) | Key::Veth(name) => Some(name.as_str()),
+            Key::Bridge(name) | Key::Veth(name) | Key::StandIn(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();
     let mut host = host.clone();
+    for (key, object) in plan.values().flatten() {
+        if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) {
+            hand_over(&mut host, parent, &port.bridge, false);
+        }
+    }
     let (gone, kept): (Vec<_>, Vec<_>) =
         std::mem::take(&mut host.interfaces).into_iter().partition(|it| ours.contains(it.name.as_str()));
     let gone: BTreeSet<u32> = gone.iter().map(|interface| interface.index).collect();

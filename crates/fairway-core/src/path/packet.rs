@@ -1,5 +1,7 @@
 //! A packet as its bytes, which is how rules look at it.
 
+mod about;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,6 +14,10 @@ const SCTP: u8 = 132;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const HOP_LIMIT: u8 = 64;
+/// Flags of TCP: RFC 9293, 3.1.
+const SYN: u8 = 0x02;
+const RESET: u8 = 0x04;
+const ACKNOWLEDGEMENT: u8 = 0x10;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 
@@ -84,6 +90,8 @@ pub enum Place {
     Answer,
     /// Any later one.
     Later,
+    /// TCP's refusal; of other protocols as the first answer.
+    Reset,
 }
 
 /// A packet, each of its headers as bytes.
@@ -109,6 +117,24 @@ impl Packet {
     pub fn frame(&mut self, source: MacAddress, destination: MacAddress) {
         let kind: u16 = if self.family() == Family::Ip { 0x0800 } else { 0x86dd };
         self.link = [&destination.0[..], &source.0[..], &kind.to_be_bytes()[..]].concat();
+    }
+
+    /// Sends its frame to another address; without a frame nothing happens.
+    pub fn readdress(&mut self, destination: MacAddress) {
+        if let Some(bytes) = self.link.get_mut(..6) {
+            bytes.copy_from_slice(&destination.0);
+        }
+    }
+
+    /// Sends a frame back to whose frame another packet came in.
+    pub fn frame_back(&mut self, to: &Packet) {
+        self.link = to.link.clone();
+        if let [destination, source] = [0, 6].map(|at| to.link.get(at..at + 6).map(<[u8]>::to_vec))
+            && let (Some(destination), Some(source)) = (destination, source)
+        {
+            self.link[..6].copy_from_slice(&source);
+            self.link[6..12].copy_from_slice(&destination);
+        }
     }
 
     /// The address that its frame is for; none without a frame.
@@ -250,12 +276,12 @@ fn transport(tuple: &Tuple, place: Place) -> Vec<u8> {
     let ports = [tuple.source_port.to_be_bytes(), tuple.destination_port.to_be_bytes()].concat();
     match tuple.protocol {
         TCP => {
-            // Flags: RFC 9293, 3.1.
-            let (syn, acknowledgement) = (0x02, 0x10);
+            let (syn, reset, acknowledgement) = (SYN, RESET, ACKNOWLEDGEMENT);
             let flags = match place {
                 Place::First => syn,
                 Place::Answer => syn | acknowledgement,
                 Place::Later => acknowledgement,
+                Place::Reset => reset | acknowledgement,
             };
             [&ports[..], &[0; 8], &[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]].concat()
         }
@@ -264,9 +290,9 @@ fn transport(tuple: &Tuple, place: Place) -> Vec<u8> {
         ICMP | ICMPV6 => {
             // Echo and its reply: RFC 792 and RFC 4443, 4.
             let kind = match (tuple.protocol, place) {
-                (ICMP, Place::Answer) => 0,
+                (ICMP, Place::Answer | Place::Reset) => 0,
                 (ICMP, _) => 8,
-                (_, Place::Answer) => 129,
+                (_, Place::Answer | Place::Reset) => 129,
                 (_, _) => 128,
             };
             let [high, low] = tuple.source_port.to_be_bytes();

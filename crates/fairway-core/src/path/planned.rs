@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::enclosed;
 use super::machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene};
-use crate::model::{MacAddress, NetworkMode, Protocol};
+use crate::model::{MacAddress, Namespace, NetworkMode, Protocol};
 use crate::plan::{BridgeLink, InsideRoutes, Key, Object, Plan, SocketUse, VethLink};
 use crate::policy::{SETS, SetName, ruleset};
 use crate::ruleset::{Element, Table};
@@ -171,6 +172,15 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
             builder.veth(link);
         }
     }
+    let places = builder.places.clone();
+    let places = |namespace: &Namespace| places.get(&(namespace.device, namespace.inode)).copied();
+    enclosed::add(&mut builder.scene, plan, &places);
+    enclosed::tie(&mut builder.scene, plan, &places);
+    for (key, object) in objects() {
+        if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) {
+            hand_over(builder.host(), parent, &port.bridge, true);
+        }
+    }
     let mut tables: Vec<Table> = Vec::new();
     let mut elements: BTreeMap<SetName, Vec<Element>> = BTreeMap::new();
     for (key, object) in objects() {
@@ -199,6 +209,34 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
     }
     builder.host().tables.extend(tables);
     builder.scene
+}
+
+/// Gives what an interface has to another one, whose port it is from then on, or is no longer.
+pub(super) fn hand_over(host: &mut Machine, parent: &str, bridge: &str, taken: bool) {
+    let index = |name: &str| host.interface_named(name).map(|interface| interface.index);
+    let (Some(parent), Some(bridge)) = (index(parent), index(bridge)) else { return };
+    let (from, to) = if taken { (parent, bridge) } else { (bridge, parent) };
+    let mut had = Interface::default();
+    for interface in &mut host.interfaces {
+        if interface.index == from {
+            had = interface.clone();
+            interface.addresses.clear();
+        }
+    }
+    for interface in &mut host.interfaces {
+        if interface.index == parent {
+            interface.bridge = taken.then_some(bridge);
+        }
+        if interface.index == to {
+            interface.addresses.extend(had.addresses.iter().copied());
+            interface.mac = had.mac;
+            (interface.forwarding, interface.reverse_path) = (had.forwarding, had.reverse_path);
+            interface.route_localnet |= had.route_localnet;
+        }
+    }
+    for route in host.routes.iter_mut().filter(|route| route.interface == from) {
+        route.interface = to;
+    }
 }
 
 struct Builder {

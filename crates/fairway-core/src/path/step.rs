@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::evaluate::Met;
 use super::packet::Tuple;
-use crate::ruleset::{Hook, Reject};
+use crate::ruleset::{Family, Hook, Reject};
 
 /// Where a path ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,11 +185,28 @@ impl Step {
     }
 }
 
+/// A key that a rule put into a dynamic set, or whose element there counted the packet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Counted {
+    /// The machine.
+    pub machine: String,
+    /// The family of the table.
+    pub family: Family,
+    /// The table.
+    pub table: String,
+    /// The set.
+    pub set: String,
+    /// The key, as the kernel has it.
+    pub key: Vec<u8>,
+}
+
 /// The walk of one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     /// Its steps.
     pub steps: Vec<Step>,
+    /// What dynamic sets counted on its way.
+    pub counted: Vec<Counted>,
     /// Its end.
     pub end: End,
 }

@@ -77,15 +77,17 @@ impl<'a> Evaluation<'a> {
             return None;
         }
         let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
-        let (before, flow_mark) = (self.met.len(), self.flow_mark);
+        let (before, counted, flow_mark) = (self.met.len(), self.counted.len(), self.flow_mark);
         let end = self.walk(cursor.clone(), &mut otherwise);
-        let without = self.met.split_off(before);
+        let (without, without_counted) = (self.met.split_off(before), self.counted.split_off(counted));
         (self.effects, self.element, self.flow_mark) = (effects, element, flow_mark);
         let obeyed = self.obey(&mut cursor, taken);
         let other_end = obeyed.unwrap_or_else(|| self.walk(cursor, packet));
         let with = self.met.split_off(before);
         let effects = |met: &[Met]| met.iter().flat_map(|met| met.effects.clone()).collect::<Vec<_>>();
         let same = end == other_end && effects(&without) == effects(&with) && otherwise == *packet;
+        self.counted.truncate(counted);
+        self.counted.extend(without_counted);
         self.met.extend(without);
         same.then_some(end)
     }

@@ -92,6 +92,7 @@ pub fn ct(facts: &Facts<'_>, key: CtKey, direction: Option<CtDirection>) -> Load
     let is_ipv4 = tuple.source.is_ipv4();
     let port = |port: u16| Loaded::Value(port.to_be_bytes().to_vec());
     match key {
+        CtKey::State if facts.related => state(CtState::Related),
         CtKey::State if flow.answered || own == CtDirection::Reply => state(CtState::Established),
         CtKey::State => state(CtState::New),
         CtKey::Direction => Loaded::Value(vec![own.number()]),

@@ -22,6 +22,7 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
         input: None,
         output: None,
         flow: None,
+        related: false,
         untracked: false,
         user: None,
         holdings: (&holdings, 0),

@@ -4,7 +4,7 @@ use super::{Between, Carried, Walker};
 use crate::path::evaluate::{Effect, End as ChainEnd, Evaluation, Met};
 use crate::path::flow::Flow;
 use crate::path::packet::Tuple;
-use crate::path::step::{End, Step};
+use crate::path::step::{Counted, End, Step};
 use crate::ruleset::{Chain, ChainKind, CtDirection, Family, Hook, NatKind, Table, priority};
 
 /// What is done at a priority.
@@ -13,6 +13,18 @@ enum Work<'a> {
     TranslateDestination,
     TranslateSource,
     Rules(&'a Table, &'a Chain),
+    /// The same hook of IP, for what is bridged: br_netfilter.
+    Ip,
+}
+
+/// Where br_netfilter shows bridged packets to IP among the rules of the bridge's hooks: `br_nf_ops` in
+/// net/bridge/br_netfilter_hooks.c.
+fn shown_at(hook: Hook) -> i32 {
+    match hook {
+        Hook::Forward => -1,
+        Hook::Postrouting => i32::MAX,
+        _ => 0,
+    }
 }
 
 /// A hook that a packet meets on a machine.
@@ -23,25 +35,56 @@ struct At<'b> {
     /// Whether it is a hook of the bridge.
     bridged: bool,
     between: Between<'b>,
+    /// For a hook of the bridge that shows packets to IP: between what they are then.
+    shown: Option<Between<'b>>,
 }
 
 /// A base chain with its priority and its table.
 type Hooked<'a> = (i32, &'a Table, &'a Chain);
 
 impl<'a> Walker<'a> {
-    /// All of a hook. Ends the walk when the packet is dropped.
+    /// All of a hook of IP. Ends the walk when the packet is dropped.
     pub(super) fn hook(
         &mut self,
         machine: usize,
         hook: Hook,
-        bridged: bool,
         carried: &mut Carried,
         between: Between<'_>,
     ) -> Result<(), End> {
-        if let Some(reason) = self.machine(machine).unread.clone().filter(|_| !bridged) {
+        if let Some(reason) = self.machine(machine).unread.clone() {
             return Err(End::Unknown { machine: self.name(machine), reason });
         }
-        let at = At { machine, hook, bridged, between };
+        self.pass(At { machine, hook, bridged: false, between, shown: None }, carried)
+    }
+
+    /// All of a hook of the bridge, and of the same hook of IP if bridged packets meet it, between `shown`.
+    pub(super) fn bridge_hook(
+        &mut self,
+        machine: usize,
+        hook: Hook,
+        carried: &mut Carried,
+        between: Between<'_>,
+        shown: Between<'_>,
+    ) -> Result<(), End> {
+        let seen = self.machine(machine).sees_bridged(carried.packet.family());
+        let shown = Some(shown)
+            .filter(|_| seen && matches!(hook, Hook::Prerouting | Hook::Forward | Hook::Postrouting));
+        self.pass(At { machine, hook, bridged: true, between, shown }, carried)
+    }
+
+    /// All of a hook of the bridge for what IP has seen, since the host itself sends it.
+    pub(super) fn unshown(
+        &mut self,
+        machine: usize,
+        hook: Hook,
+        carried: &mut Carried,
+        between: Between<'_>,
+    ) -> Result<(), End> {
+        self.pass(At { machine, hook, bridged: true, between, shown: None }, carried)
+    }
+
+    fn pass(&mut self, at: At<'_>, carried: &mut Carried) -> Result<(), End> {
+        let At { machine, hook, bridged, .. } = at;
         for (priority, work) in self.works(at, carried) {
             match work {
                 Work::Track => self.track(machine, carried),
@@ -51,10 +94,19 @@ impl<'a> Walker<'a> {
                     let effects = self.walk_chain(at, (priority, table, chain), carried)?;
                     self.heed(machine, &effects, carried);
                 }
+                Work::Ip => {
+                    carried.on_bridge = true;
+                    self.hook(machine, hook, carried, at.shown.unwrap_or_default())?;
+                    carried.on_bridge = false;
+                    if hook == Hook::Prerouting {
+                        self.turn_to(machine, at.shown.unwrap_or_default(), carried)?;
+                    }
+                }
             }
         }
         let last = matches!(hook, Hook::Input | Hook::Postrouting) && !bridged;
-        if let Some(flow) = self.flow(machine, carried).filter(|_| last) {
+        let begins = carried.flow.is_some_and(|(_, direction)| direction == CtDirection::Original);
+        if let Some(flow) = self.flow(machine, carried).filter(|_| last && begins) {
             flow.confirmed = true;
         }
         Ok(())
@@ -80,6 +132,11 @@ impl<'a> Walker<'a> {
         let rules = self.chains(at, carried.packet.family(), false);
         let mut works: Vec<_> =
             rules.map(|(priority, table, chain)| (priority, Work::Rules(table, chain))).collect();
+        // Of two at one priority, the one that came later is first: `nf_hook_entries_grow` in net/netfilter/core.c.
+        works.reverse();
+        if at.shown.is_some() {
+            works.push((shown_at(at.hook), Work::Ip));
+        }
         match at.hook {
             _ if at.bridged => {}
             Hook::Prerouting | Hook::Output => {
@@ -100,11 +157,18 @@ impl<'a> Walker<'a> {
         (priority, table, chain): Hooked<'a>,
         carried: &mut Carried,
     ) -> Result<Vec<Effect>, End> {
-        let At { machine, hook, bridged, between } = at;
+        let At { machine, hook, bridged, between, .. } = at;
         let mut evaluation = Evaluation::new(self.facts(machine, carried, between), table);
         let end = evaluation.run(chain, &mut carried.packet);
-        let met = evaluation.met;
+        let Evaluation { met, counted, .. } = evaluation;
         let name = self.name(machine);
+        self.counted.extend(counted.into_iter().map(|(set, key)| Counted {
+            machine: name.clone(),
+            family: table.family,
+            table: table.name.clone(),
+            set,
+            key,
+        }));
         let by = met.last().map(in_words).unwrap_or_default();
         let effects = met.iter().flat_map(|met| met.effects.clone()).collect();
         let (table, chain) = (format!("{} {}", table.family, table.name), chain.name.clone());
@@ -112,7 +176,10 @@ impl<'a> Walker<'a> {
         match end {
             ChainEnd::Accepted => Ok(effects),
             ChainEnd::Dropped => Err(End::Dropped { machine: name, by }),
-            ChainEnd::Refused(how) => Err(End::Rejected { machine: name, by, how }),
+            ChainEnd::Refused(how) => {
+                self.refuse_by_rule(machine, carried, how);
+                Err(End::Rejected { machine: name, by, how })
+            }
             ChainEnd::Unknown(reason) => Err(End::Unknown { machine: name, reason }),
         }
     }
@@ -127,17 +194,29 @@ impl<'a> Walker<'a> {
         if carried.untracked || carried.flow.is_some() || !self.machine(machine).tracks() {
             return;
         }
+        if let Some(about) = carried.packet.about() {
+            return self.relate(machine, about, carried);
+        }
         let tuple = carried.tuple();
         let known = self.flows[machine]
             .iter()
             .enumerate()
             .find_map(|(number, flow)| Some((number, flow.direction(tuple).filter(|_| flow.confirmed)?)));
+        // Who asks itself for an echo has one tuple for both ways.
+        let known = match known {
+            Some((number, _)) if carried.packet.echoes() == Some(true) => Some((number, CtDirection::Reply)),
+            known => known,
+        };
         let (found, state) = match known {
             Some((number, CtDirection::Reply)) => {
                 self.flows[machine][number].answered = true;
                 ((number, CtDirection::Reply), "established (an answer)")
             }
             Some(found) => (found, "established"),
+            None if !carried.packet.begins() => {
+                self.steps.push(Step::Tracked { machine: self.name(machine), state: "invalid" });
+                return;
+            }
             None => {
                 self.flows[machine].push(Flow::new(tuple));
                 ((self.flows[machine].len() - 1, CtDirection::Original), "new")
@@ -147,10 +226,58 @@ impl<'a> Walker<'a> {
         self.steps.push(Step::Tracked { machine: self.name(machine), state });
     }
 
+    /// An ICMP error belongs to the flow that it is about: `nf_conntrack_inet_error`.
+    fn relate(&mut self, machine: usize, about: Tuple, carried: &mut Carried) {
+        let known = self.flows[machine].iter().enumerate().find_map(|(number, flow)| {
+            Some((number, flow.direction(about.reversed()).filter(|_| flow.confirmed)?))
+        });
+        carried.flow = known;
+        carried.related = known.is_some();
+        let state = if known.is_some() { "related" } else { "invalid" };
+        self.steps.push(Step::Tracked { machine: self.name(machine), state });
+    }
+
+    /// An ICMP error is translated as an answer to what it is about, and so is what is in it:
+    /// `nf_nat_icmp_reply_translation`.
+    fn translate_error(&mut self, machine: usize, kind: NatKind, carried: &mut Carried) {
+        const SOURCE_TRANSLATED: u32 = 16;
+        const DESTINATION_TRANSLATED: u32 = 32;
+        let Some((_, direction)) = carried.flow else { return };
+        let Some(about) = carried.packet.about() else { return };
+        let Some(flow) = self.flow(machine, carried) else { return };
+        let answers = direction == CtDirection::Reply;
+        let needed =
+            if (kind == NatKind::Source) != answers { SOURCE_TRANSLATED } else { DESTINATION_TRANSLATED };
+        if flow.status() & needed == 0 {
+            return;
+        }
+        let first = if answers { flow.original } else { flow.translated.reversed() };
+        let (from, mut to) = (carried.tuple(), carried.tuple());
+        let about = match kind {
+            NatKind::Source => {
+                to.source = first.destination;
+                Tuple { destination: first.destination, destination_port: first.destination_port, ..about }
+            }
+            NatKind::Destination => {
+                to.destination = first.source;
+                Tuple { source: first.source, source_port: first.source_port, ..about }
+            }
+        };
+        carried.packet.translate_about(about);
+        if from != to {
+            carried.packet.translate(to);
+            self.steps.push(Step::Translated { machine: self.name(machine), from, to, now: false });
+        }
+    }
+
     /// The nat chains, for the first packet of a flow; and what was decided, for all of them.
     fn translate(&mut self, at: At<'_>, kind: NatKind, carried: &mut Carried) -> Result<(), End> {
         let machine = at.machine;
         let Some((_, direction)) = carried.flow else { return Ok(()) };
+        if carried.packet.about().is_some() {
+            self.translate_error(machine, kind, carried);
+            return Ok(());
+        }
         let open = self.flow(machine, carried).is_some_and(|flow| {
             let decided =
                 if kind == NatKind::Source { flow.source_decided } else { flow.destination_decided };
@@ -182,6 +309,7 @@ impl<'a> Walker<'a> {
     fn decide(&mut self, at: At<'_>, kind: NatKind, carried: &mut Carried) -> Result<(), End> {
         let machine = at.machine;
         let mut chains: Vec<_> = self.chains(at, carried.packet.family(), true).collect();
+        chains.reverse();
         chains.sort_by_key(|(priority, ..)| *priority);
         for hooked in chains {
             let effects = self.walk_chain(at, hooked, carried)?;

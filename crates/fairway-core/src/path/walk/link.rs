@@ -3,20 +3,24 @@
 use std::net::IpAddr;
 
 use super::{Between, Carried, Next, Walker};
-use crate::model::MacAddress;
-use crate::path::machine::Interface;
+use crate::model::{MacAddress, MacvlanMode};
+use crate::path::machine::{Interface, RouteKind, Standing};
+use crate::path::route::{RouteQuestion, Routed};
 use crate::path::step::{End, Step};
 use crate::ruleset::Hook;
 
 /// Who has an address behind an interface.
-enum Neighbour<'a> {
+enum Neighbour {
     /// An interface of a machine that is known.
     Known(MacAddress),
     /// It is asked on a wire that leads out.
-    Outside(&'a Interface),
+    Outside,
     /// Nobody.
     Nobody,
 }
+
+/// The address of whoever is on a wire that leads out.
+const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
 
 impl<'a> Walker<'a> {
     /// Out of an interface to the next hop.
@@ -31,31 +35,67 @@ impl<'a> Walker<'a> {
         if !output.up {
             return Next::End(self.discarded(machine, format!("{} is down", output.name)));
         }
+        let tuple = carried.tuple();
+        let leaves = Step::Leaves { machine: name.clone(), interface: output.name.clone(), tuple };
         if output.loopback {
-            let tuple = carried.tuple();
-            self.steps.push(Step::Leaves { machine: name, interface: output.name.clone(), tuple });
+            self.steps.push(leaves);
             return self.take_from_loopback(machine, output, carried);
         }
-        let outside = match self.neighbour(machine, output, next) {
-            Neighbour::Known(mac) => {
-                carried.packet.frame(output.mac, mac);
-                None
-            }
-            Neighbour::Outside(interface) => Some(interface),
+        let mac = match self.neighbour(machine, output, next) {
+            Neighbour::Known(mac) => mac,
+            Neighbour::Outside => STRANGER,
             Neighbour::Nobody => {
                 let interface = output.name.clone();
                 return Next::End(End::NoNeighbour { machine: name, interface, next });
             }
         };
+        carried.packet.frame(output.mac, mac);
+        carried.next = Some(next);
+        self.steps.push(leaves);
+        self.onto(machine, output, carried)
+    }
+
+    /// Out of an interface, as a frame.
+    fn onto(&mut self, machine: usize, output: &'a Interface, carried: Carried) -> Next {
+        if output.kind == "bridge" {
+            return self.send_to_port(machine, output, None, carried);
+        }
+        if let Some((peer, index)) = output.peer {
+            return Next::Arrives(peer, index, Self::anew(carried));
+        }
         let tuple = carried.tuple();
-        self.steps.push(Step::Leaves { machine: name.clone(), interface: output.name.clone(), tuple });
-        if let Some(interface) = outside {
-            return Next::End(End::Leaves { machine: name, interface: interface.name.clone(), next, tuple });
+        let Some(Standing { machine: below, parent, mode }) = output.stands_on else {
+            let next = carried.next.unwrap_or(tuple.destination);
+            let interface = output.name.clone();
+            return Next::End(End::Leaves { machine: self.name(machine), interface, next, tuple });
+        };
+        // macvlan_queue_xmit in drivers/net/macvlan.c: within the host to another one, else out of the parent, past the
+        // host's own addresses and hooks.
+        let wanted = carried.packet.frame_destination();
+        let near =
+            self.standing_on(below, parent).find(|(_, it)| Some(it.mac) == wanted && in_mode_bridge(it));
+        if let Some((peer, interface)) = near.filter(|_| mode == MacvlanMode::Bridge) {
+            return Next::Arrives(peer, interface.index, Self::anew(carried));
         }
-        match output.peer {
-            Some((peer, index)) => Next::Arrives(peer, index, Self::anew(carried)),
-            None => self.send_to_port(machine, output, None, carried),
-        }
+        let Some(parent) = self.machine(below).interface(parent) else {
+            return Next::End(self.discarded(below, "what it stands upon is gone"));
+        };
+        let interface = parent.name.clone();
+        self.steps.push(Step::Leaves { machine: self.name(below), interface, tuple });
+        self.onto(below, parent, carried)
+    }
+
+    /// The macvlans upon an interface, with their machines.
+    fn standing_on(
+        &self,
+        machine: usize,
+        parent: u32,
+    ) -> impl Iterator<Item = (usize, &'a Interface)> + use<'a> {
+        let machines = self.scene.machines.iter().enumerate();
+        let interfaces = machines.flat_map(|(place, it)| it.interfaces.iter().map(move |it| (place, it)));
+        interfaces.filter(move |(_, interface)| {
+            interface.up && interface.stands_on.is_some_and(|on| (on.machine, on.parent) == (machine, parent))
+        })
     }
 
     /// What another machine makes of a packet, it makes from the beginning.
@@ -67,6 +107,11 @@ impl<'a> Walker<'a> {
                 packet
             },
             flow: None,
+            related: false,
+            shown_from: None,
+            on_bridge: false,
+            packet_destination: None,
+            next: carried.next,
             untracked: false,
             user: None,
         }
@@ -79,23 +124,54 @@ impl<'a> Walker<'a> {
     }
 
     /// Who has `address` behind an interface.
-    fn neighbour(&self, machine: usize, interface: &'a Interface, address: IpAddr) -> Neighbour<'a> {
-        if let Some((peer, index)) = interface.peer {
-            let place = self.machine(peer);
-            let Some(end) = place.interface(index) else { return Neighbour::Nobody };
-            return match end.bridge.and_then(|bridge| place.interface(bridge)) {
-                Some(bridge) if place.holder(address).is_some_and(|holder| holder.index == bridge.index) => {
-                    Neighbour::Known(bridge.mac)
-                }
-                Some(bridge) => self.behind_bridge(peer, bridge, address, Some(index)),
-                None if place.holder(address).is_some() => Neighbour::Known(end.mac),
-                None => Neighbour::Nobody,
-            };
-        }
+    fn neighbour(&self, machine: usize, interface: &Interface, address: IpAddr) -> Neighbour {
         if interface.kind == "bridge" {
             return self.behind_bridge(machine, interface, address, None);
         }
-        Neighbour::Outside(interface)
+        let Some(Standing { machine: below, parent, mode }) = interface.stands_on else {
+            return self.across(interface, address);
+        };
+        let near = self.standing_on(below, parent).find(|(place, it)| {
+            in_mode_bridge(it)
+                && (*place, it.index) != (machine, interface.index)
+                && self.answers(*place, it, address)
+        });
+        match (near, self.machine(below).interface(parent)) {
+            (Some((_, near)), _) if mode == MacvlanMode::Bridge => Neighbour::Known(near.mac),
+            (_, Some(parent)) => self.across(parent, address),
+            _ => Neighbour::Nobody,
+        }
+    }
+
+    /// Who has `address` at the other end of an interface.
+    fn across(&self, interface: &Interface, address: IpAddr) -> Neighbour {
+        let Some((peer, index)) = interface.peer else {
+            // What macvlans without a parent stand upon leads nowhere.
+            let leads_out = !matches!(interface.kind.as_str(), "dummy" | "ifb");
+            return if leads_out { Neighbour::Outside } else { Neighbour::Nobody };
+        };
+        let place = self.machine(peer);
+        let Some(end) = place.interface(index).filter(|end| end.up) else { return Neighbour::Nobody };
+        if let Some(bridge) = end.bridge.and_then(|bridge| place.interface(bridge)) {
+            return match self.answers(peer, bridge, address) {
+                true => Neighbour::Known(bridge.mac),
+                false => self.behind_bridge(peer, bridge, address, Some(index)),
+            };
+        }
+        if self.answers(peer, end, address) {
+            return Neighbour::Known(end.mac);
+        }
+        let above = self.standing_on(peer, index).find(|(place, it)| self.answers(*place, it, address));
+        above.map_or(Neighbour::Nobody, |(_, above)| Neighbour::Known(above.mac))
+    }
+
+    /// Whether who is asked for an address at an interface says that it has it: by ARP a machine speaks for all its
+    /// addresses (`arp_ignore`), by neighbour discovery only for those of the interface.
+    fn answers(&self, machine: usize, interface: &Interface, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => self.machine(machine).holder(address).is_some(),
+            IpAddr::V6(_) => interface.addresses.iter().any(|own| own.addr() == address),
+        }
     }
 
     fn behind_bridge(
@@ -104,21 +180,19 @@ impl<'a> Walker<'a> {
         bridge: &Interface,
         address: IpAddr,
         asking: Option<u32>,
-    ) -> Neighbour<'a> {
-        let mut outside = None;
+    ) -> Neighbour {
+        let mut outside = Neighbour::Nobody;
         for port in self.ports(machine, bridge) {
-            match port.peer {
-                Some((peer, index)) => {
-                    let end = self.machine(peer).interface(index);
-                    let own = end.filter(|end| end.addresses.iter().any(|net| net.addr() == address));
-                    if let Some(end) = own.filter(|_| asking != Some(port.index) || port.hairpin) {
-                        return Neighbour::Known(end.mac);
-                    }
-                }
-                None => outside = Some(port),
+            if asking == Some(port.index) && !port.hairpin {
+                continue;
+            }
+            match self.across(port, address) {
+                Neighbour::Known(mac) => return Neighbour::Known(mac),
+                Neighbour::Outside => outside = Neighbour::Outside,
+                Neighbour::Nobody => {}
             }
         }
-        outside.map_or(Neighbour::Nobody, Neighbour::Outside)
+        outside
     }
 
     fn ports(&self, machine: usize, bridge: &Interface) -> impl Iterator<Item = &'a Interface> + use<'a> {
@@ -138,6 +212,14 @@ impl<'a> Walker<'a> {
             tuple: carried.tuple(),
         };
         self.steps.push(arrives);
+        let wanted = carried.packet.frame_destination();
+        let above = |(_, it): &(usize, &Interface)| {
+            let all = it.stands_on.is_some_and(|on| on.mode == MacvlanMode::Passthru);
+            all || Some(it.mac) == wanted
+        };
+        if let Some((above, interface)) = self.standing_on(machine, index).find(above) {
+            return Next::Arrives(above, interface.index, Self::anew(carried));
+        }
         match interface.bridge.and_then(|bridge| place.interface(bridge)) {
             Some(bridge) => self.bridge(machine, bridge, interface, carried),
             None => self.take(machine, interface, carried, false),
@@ -153,27 +235,69 @@ impl<'a> Walker<'a> {
         mut carried: Carried,
     ) -> Next {
         let seen = self.machine(machine).sees_bridged(carried.packet.family());
-        if let Err(end) = self.hook(machine, Hook::Prerouting, true, &mut carried, Between::in_by(port)) {
+        let (between, shown) = (Between::in_by(port), Between::in_by(bridge));
+        carried.shown_from = seen.then_some(port.index);
+        carried.packet_destination = Some(carried.tuple().destination);
+        if let Err(end) = self.bridge_hook(machine, Hook::Prerouting, &mut carried, between, shown) {
             return Next::End(end);
         }
         let name = self.name(machine);
         if carried.packet.frame_destination() == Some(bridge.mac) {
             self.steps.push(Step::Bridged { machine: name.clone(), bridge: bridge.name.clone(), to: None });
-            if let Err(end) = self.hook(machine, Hook::Input, true, &mut carried, Between::in_by(port)) {
+            if let Err(end) = self.bridge_hook(machine, Hook::Input, &mut carried, between, shown) {
                 return Next::End(end);
             }
             // From here on it is the bridge's own: a capture there sees it, too.
             let tuple = carried.tuple();
             self.steps.push(Step::Arrives { machine: name, interface: bridge.name.clone(), tuple });
-            return self.take(machine, bridge, carried, false);
-        }
-        if seen
-            && let Err(end) =
-                self.hook(machine, Hook::Prerouting, false, &mut carried, Between::in_by(bridge))
-        {
-            return Next::End(end);
+            // What has met the hook of IP already does not meet it again: `ip_sabotage_in`.
+            return self.take(machine, bridge, carried, seen);
         }
         self.send_to_port(machine, bridge, Some(port), carried)
+    }
+
+    /// A frame whose packet was translated on the bridge goes where the packet goes now: to another port if that is
+    /// behind the same bridge, else up to the host. `br_nf_pre_routing_finish` in net/bridge/br_netfilter_hooks.c.
+    pub(super) fn turn_to(
+        &mut self,
+        machine: usize,
+        shown: Between<'_>,
+        carried: &mut Carried,
+    ) -> Result<(), End> {
+        let tuple = carried.tuple();
+        let Some(bridge) = shown.input.and_then(|bridge| self.machine(machine).interface(bridge.index))
+        else {
+            return Ok(());
+        };
+        if carried.packet_destination == Some(tuple.destination) {
+            return Ok(());
+        }
+        let question = RouteQuestion {
+            destination: tuple.destination,
+            source: Some(tuple.source),
+            input: Some(&bridge.name),
+            mark: carried.packet.mark,
+        };
+        // What goes up to the host finds its way there.
+        let to = match self.machine(machine).route(&question) {
+            Routed::By(route) if route.kind == RouteKind::Unicast && route.interface == bridge.index => {
+                self.route(machine, &question)?;
+                let next = route.gateway.unwrap_or(tuple.destination);
+                match self.behind_bridge(machine, bridge, next, None) {
+                    Neighbour::Known(mac) => mac,
+                    _ => {
+                        let (machine, interface) = (self.name(machine), bridge.name.clone());
+                        return Err(End::NoNeighbour { machine, interface, next });
+                    }
+                }
+            }
+            Routed::Nowhere => {
+                return Err(self.discarded(machine, format!("there is no route to {}", tuple.destination)));
+            }
+            _ => bridge.mac,
+        };
+        carried.packet.readdress(to);
+        Ok(())
     }
 
     /// Out of the port behind which the frame's destination is. `from` is the port that it arrived at; none when
@@ -187,9 +311,12 @@ impl<'a> Walker<'a> {
     ) -> Next {
         let name = self.name(machine);
         let wanted = carried.packet.frame_destination();
-        let behind = |port: &&Interface| {
-            let end = port.peer.and_then(|(peer, index)| self.machine(peer).interface(index));
-            end.is_some_and(|end| Some(end.mac) == wanted)
+        let behind = |port: &&Interface| match port.peer {
+            Some((peer, index)) => {
+                let end = self.machine(peer).interface(index).filter(|end| Some(end.mac) == wanted);
+                end.is_some() || self.standing_on(peer, index).any(|(_, above)| Some(above.mac) == wanted)
+            }
+            None => wanted == Some(STRANGER),
         };
         let Some(to) = self.ports(machine, bridge).find(behind) else {
             return Next::End(self.discarded(machine, format!("nobody behind {} has its MAC", bridge.name)));
@@ -203,34 +330,31 @@ impl<'a> Walker<'a> {
             bridge: bridge.name.clone(),
             to: Some(to.name.clone()),
         });
-        let hooks: &[Hook] = if from.is_some() {
-            &[Hook::Forward, Hook::Postrouting]
-        } else {
-            &[Hook::Output, Hook::Postrouting]
+        // Behind the bridge nobody knows any more where a frame came in.
+        let out = Between::out_by(Some(to));
+        let hooks = match from {
+            Some(_) => [(Hook::Forward, Between { input: from, output: Some(to) }), (Hook::Postrouting, out)],
+            None => [(Hook::Output, out), (Hook::Postrouting, out)],
         };
-        let seen = from.is_some() && self.machine(machine).sees_bridged(carried.packet.family());
-        for hook in hooks {
-            if let Err(end) =
-                self.hook(machine, *hook, true, &mut carried, Between { input: from, output: Some(to) })
-            {
-                return Next::End(end);
-            }
-            if seen
-                && let Err(end) = self.hook(
-                    machine,
-                    *hook,
-                    false,
-                    &mut carried,
-                    Between { input: Some(bridge), output: Some(bridge) },
-                )
-            {
+        for (hook, between) in hooks {
+            let input = Some(bridge).filter(|_| hook == Hook::Forward);
+            let shown = Between { input, output: Some(bridge) };
+            let done = match (from, hook) {
+                (None, _) => self.unshown(machine, hook, &mut carried, between),
+                _ => self.bridge_hook(machine, hook, &mut carried, between, shown),
+            };
+            if let Err(end) = done {
                 return Next::End(end);
             }
         }
         self.steps.push(Step::Leaves { machine: name, interface: to.name.clone(), tuple: carried.tuple() });
         match to.peer {
             Some((peer, index)) => Next::Arrives(peer, index, Self::anew(carried)),
-            None => Next::End(self.discarded(machine, "the port leads nowhere")),
+            None => self.onto(machine, to, carried),
         }
     }
+}
+
+fn in_mode_bridge(interface: &Interface) -> bool {
+    interface.stands_on.is_some_and(|on| on.mode == MacvlanMode::Bridge)
 }

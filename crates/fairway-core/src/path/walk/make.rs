@@ -1,0 +1,106 @@
+//! Packets that a machine makes itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Between, Carried, Next, Walker, leaving_by};
+use crate::path::machine::{Route, RouteKind};
+use crate::path::packet::{Packet, Place, Tuple};
+use crate::path::route::RouteQuestion;
+use crate::path::step::{End, Step};
+use crate::ruleset::Hook;
+
+/// Who asks for nobody's address asks itself: `ip_route_output_key_hash_rcu` in net/ipv4/route.c, and `tcp_v6_connect`
+/// in net/ipv6/tcp_ipv6.c.
+fn to_itself(tuple: Tuple) -> Tuple {
+    let destination = match (tuple.destination, tuple.source) {
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Ipv4Addr::LOCALHOST.into(),
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), source) => source,
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), _) => Ipv6Addr::LOCALHOST.into(),
+        _ => return tuple,
+    };
+    Tuple { destination, ..tuple }
+}
+
+impl Walker<'_> {
+    /// A packet of this machine's own: routed, through the output hooks, and out.
+    pub(super) fn make(&mut self, machine: usize, tuple: Tuple, place: Place, user: Option<u32>) -> Next {
+        let mut tuple = to_itself(tuple);
+        let asked = (!tuple.source.is_unspecified()).then_some(tuple.source);
+        let question = RouteQuestion { destination: tuple.destination, source: asked, input: None, mark: 0 };
+        let route = match self.route(machine, &question) {
+            Ok(route) => route,
+            Err(end) => return Next::End(end),
+        };
+        if let Err(end) = self.leads_on(machine, route, tuple.destination) {
+            return Next::End(end);
+        }
+        if asked.is_none() {
+            match self.machine(machine).source_for(route, tuple.destination) {
+                Some(source) => tuple.source = source,
+                None => return Next::End(self.discarded(machine, "it has no address to send from")),
+            }
+        }
+        if matches!(place, Place::First | Place::Later) {
+            self.asked.push((machine, tuple));
+        }
+        self.emit(machine, route, Carried { user, ..Carried::new(Packet::new(tuple, place)) })
+    }
+
+    /// Sends what is made, by a route that was found for it.
+    pub(super) fn emit(&mut self, machine: usize, route: &Route, mut carried: Carried) -> Next {
+        let tuple = carried.tuple();
+        self.steps.push(Step::Made { machine: self.name(machine), tuple });
+        let output = self.machine(machine).interface(leaving_by(self.machine(machine), route));
+        if let Err(end) = self.hook(machine, Hook::Output, &mut carried, Between::out_by(output)) {
+            return Next::End(end);
+        }
+        let now = carried.tuple();
+        if now.destination == tuple.destination && carried.packet.mark == 0 {
+            return self.send(machine, route, carried);
+        }
+        let question = RouteQuestion {
+            destination: now.destination,
+            source: Some(now.source),
+            input: None,
+            mark: carried.packet.mark,
+        };
+        match self.route(machine, &question) {
+            Ok(route) => self.send(machine, route, carried),
+            Err(end) => Next::End(end),
+        }
+    }
+
+    /// What routes that lead nowhere say to a program of this machine.
+    fn leads_on(&self, machine: usize, route: &Route, destination: IpAddr) -> Result<(), End> {
+        match route.kind {
+            RouteKind::Unicast | RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast => Ok(()),
+            _ => Err(End::NoRoute { machine: self.name(machine), destination }),
+        }
+    }
+
+    /// Out by a route: the last hooks, then the link.
+    fn send(&mut self, machine: usize, route: &Route, mut carried: Carried) -> Next {
+        let place = self.machine(machine);
+        if let Err(end) = self.leads_on(machine, route, carried.tuple().destination) {
+            return Next::End(end);
+        }
+        let Some(output) = place.interface(leaving_by(place, route)) else {
+            return Next::End(self.discarded(machine, "the interface of the route is gone"));
+        };
+        // RFC 1122, 3.2.1.3: 127/8 never appears outside a host; __mkroute_output in net/ipv4/route.c.
+        let from = carried.tuple().source;
+        let is_loopback = matches!(from, IpAddr::V4(from) if from.is_loopback());
+        if is_loopback && !output.loopback && !output.route_localnet {
+            let name = &output.name;
+            let reason = format!(
+                "its source {from} may not leave by {name}: net.ipv4.conf.{name}.route_localnet is 0"
+            );
+            return Next::End(self.discarded(machine, reason));
+        }
+        if let Err(end) = self.hook(machine, Hook::Postrouting, &mut carried, Between::out_by(Some(output))) {
+            return Next::End(end);
+        }
+        let next = route.gateway.unwrap_or(carried.tuple().destination);
+        self.transmit(machine, output, next, carried)
+    }
+}

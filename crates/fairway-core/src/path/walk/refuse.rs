@@ -1,0 +1,147 @@
+//! What tells a sender that its packet was refused.
+
+use super::{Carried, Next, Walker};
+use crate::path::packet::{Packet, Place};
+use crate::path::route::RouteQuestion;
+use crate::path::step::Step;
+use crate::ruleset::{CtDirection, Family, Reject};
+
+/// Codes of ICMP's "unreachable": RFC 792 and RFC 1812, 5.2.7.1; RFC 4443, 3.1.
+pub(super) mod unreachable {
+    /// There is no way there, in both families.
+    pub const NETWORK: u8 = 0;
+    /// IPv4: the host is unreachable.
+    pub const HOST: u8 = 1;
+    /// IPv4: nobody listens at the port.
+    pub const PORT: u8 = 3;
+    /// IPv4: it is forbidden.
+    pub const FILTERED: u8 = 13;
+    /// IPv6: it is forbidden.
+    pub const PROHIBITED_IPV6: u8 = 1;
+    /// IPv6: the address is unreachable.
+    pub const ADDRESS_IPV6: u8 = 3;
+    /// IPv6: nobody listens at the port.
+    pub const PORT_IPV6: u8 = 4;
+}
+
+/// How a sender is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// TCP by a socket's absence: a reset, which is an answer like any other.
+    Reset,
+    /// A rule resets it.
+    ResetByRule,
+    /// An ICMP error with this code; [`unreachable::PORT`] is that of either family.
+    Unreachable(u8),
+}
+
+/// What was refused, as it was then.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    machine: usize,
+    packet: Packet,
+    flow: Option<(usize, CtDirection)>,
+    how: How,
+    /// The port of a bridge at which it was shown to IP.
+    shown_from: Option<u32>,
+    /// Whether that was where it was refused.
+    on_bridge: bool,
+}
+
+/// What rules say by a number of their own for both families (`NFT_REJECT_ICMPX_*`).
+fn code_of(any: u8, ipv4: bool) -> u8 {
+    match (any, ipv4) {
+        (0, _) => unreachable::NETWORK,
+        (1, true) => unreachable::PORT,
+        (1, false) => unreachable::PORT_IPV6,
+        (2, true) => unreachable::HOST,
+        (2, false) => unreachable::ADDRESS_IPV6,
+        (_, true) => unreachable::FILTERED,
+        (_, false) => unreachable::PROHIBITED_IPV6,
+    }
+}
+
+impl Walker<'_> {
+    /// Remembers what was refused, for [`Walker::refusal`].
+    pub(super) fn refuse(&mut self, machine: usize, carried: &Carried, how: How) {
+        let ipv4 = carried.packet.family() == Family::Ip;
+        let how = match how {
+            How::Unreachable(unreachable::PORT) if !ipv4 => How::Unreachable(unreachable::PORT_IPV6),
+            how => how,
+        };
+        // Nobody is told of an error about an error (RFC 1122, 3.2.2), nor is a reset reset.
+        let resets = matches!(how, How::Reset | How::ResetByRule);
+        let silent = carried.packet.about().is_some() || (resets && carried.packet.is_reset());
+        self.refused = (!silent).then(|| Refused {
+            machine,
+            packet: carried.packet.clone(),
+            flow: carried.flow,
+            how,
+            shown_from: carried.shown_from,
+            on_bridge: carried.on_bridge,
+        });
+    }
+
+    /// Remembers what a rule refused.
+    pub(super) fn refuse_by_rule(&mut self, machine: usize, carried: &Carried, how: Reject) {
+        let ipv4 = carried.packet.family() == Family::Ip;
+        let how = match how {
+            Reject::TcpReset => How::ResetByRule,
+            Reject::Unreachable(code) => How::Unreachable(code),
+            Reject::AnyUnreachable(any) => How::Unreachable(code_of(any, ipv4)),
+        };
+        self.refuse(machine, carried, how);
+    }
+
+    /// Tells the sender.
+    pub(super) fn tell(&mut self, refused: Refused) -> Next {
+        let Refused { machine, packet, flow, how, shown_from, on_bridge } = refused;
+        let tuple = packet.tuple();
+        if how == How::Reset {
+            return self.make(machine, tuple.reversed(), Place::Reset, None);
+        }
+        let place = self.machine(machine);
+        let port = shown_from.and_then(|port| place.interface(port));
+        if let Some(port) = port.filter(|_| how == How::ResetByRule) {
+            // nf_send_reset sends it back to the port itself, past all hooks.
+            let mut answer = Packet::new(tuple.reversed(), Place::Reset);
+            answer.frame_back(&packet);
+            let (name, interface) = (self.name(machine), port.name.clone());
+            self.steps.push(Step::Leaves { machine: name, interface, tuple: answer.tuple() });
+            return match port.peer {
+                Some((peer, index)) => Next::Arrives(peer, index, Carried::new(answer)),
+                None => Next::End(self.discarded(machine, "the port leads nowhere")),
+            };
+        }
+        let own = place.holder(tuple.destination).is_some() || tuple.destination.is_loopback();
+        // For IPv4 it is the route that says so, which a frame has not (RTCF_LOCAL).
+        let own = own && !(on_bridge && tuple.source.is_ipv4());
+        let back = RouteQuestion { destination: tuple.source, source: None, input: None, mark: 0 };
+        let route = match self.route(machine, &back) {
+            Ok(route) => route,
+            Err(end) => return Next::End(end),
+        };
+        let answer = match how {
+            How::Unreachable(code) => {
+                // icmp_send in net/ipv4/icmp.c, icmp6_send in net/ipv6/icmp.c.
+                let source =
+                    if own { Some(tuple.destination) } else { place.source_for(route, tuple.source) };
+                let Some(source) = source else {
+                    return Next::End(self.discarded(machine, "it has no address to send from"));
+                };
+                Packet::unreachable(source, code, &packet)
+            }
+            _ => Packet::new(tuple.reversed(), Place::Reset),
+        };
+        // What tells of a packet belongs to the packet's flow (nf_ct_attach).
+        let flow = flow.map(|(number, direction)| {
+            let back = match direction {
+                CtDirection::Original => CtDirection::Reply,
+                CtDirection::Reply => CtDirection::Original,
+            };
+            (number, back)
+        });
+        let carried = Carried { flow, related: flow.is_some(), ..Carried::new(answer) };
+        self.emit(machine, route, carried)
+    }
+}

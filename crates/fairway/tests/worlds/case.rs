@@ -1,0 +1,435 @@
+//! Cases as values: a world and the packets that are sent through it, drawn from a seed or read from JSON.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use fairway_core::Draw;
+use serde::{Deserialize, Serialize};
+
+/// The host's addresses on its LAN.
+pub const HOST: [&str; 2] = ["10.10.50.99", "fd50::99"];
+/// The neighbour's there.
+pub const LAN: [&str; 2] = ["10.10.50.1", "fd50::1"];
+/// The host's addresses on its second LAN, which networks may take over.
+pub const SIDE: [&str; 2] = ["10.60.0.99", "fd60::99"];
+/// The neighbour's there.
+pub const SIDE_LAN: [&str; 2] = ["10.60.0.1", "fd60::1"];
+/// More addresses that the host may have: one more of its LAN, and one of nobody else's.
+pub const MORE: [&str; 2] = ["10.10.50.98", "10.77.0.1"];
+/// The port at which each sandbox and the neighbour have servers.
+pub const SERVED: u16 = 80;
+/// The port at which the host has servers.
+pub const ON_HOST: u16 = 9000;
+/// The first port that is published.
+pub const PUBLISHED: u16 = 8000;
+/// The first port that packets come from, and the first identifier of an echo.
+pub const ASKING: u16 = 20_000;
+
+/// A world and packets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Case {
+    pub world: World,
+    pub probes: Vec<Probe>,
+}
+
+/// What a world is made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct World {
+    pub userland_proxy: bool,
+    pub iptables: bool,
+    pub ip6tables: bool,
+    pub by_iptables: bool,
+    pub icc: bool,
+    /// Whether the default bridge has IPv6.
+    pub default_ipv6: bool,
+    pub masquerade: bool,
+    pub direct: bool,
+    pub bridge_netfilter: bool,
+    /// `rp_filter` of the host.
+    pub reverse_path: u8,
+    /// `route_localnet` of the host's interface to the LAN.
+    pub route_localnet: bool,
+    /// Whether the neighbour has routes to the networks by the host.
+    pub lan_routes: bool,
+    /// Whether the host has more addresses.
+    pub more_addresses: bool,
+    pub networks: Vec<Network>,
+    pub sandboxes: Vec<Sandbox>,
+    /// Rules of the user's own on the host.
+    pub foreign: Vec<Foreign>,
+    /// Routes of the user's own on the host: destination, and `via ADDRESS` or a kind, as `ip route add` has them.
+    pub routes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Driver {
+    Bridge,
+    Routed,
+    Lan,
+    Macvlan,
+    Ptp,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Network {
+    pub driver: Driver,
+    pub ipv6: bool,
+    pub internal: bool,
+    /// Options of the network: names and values.
+    pub options: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// By number; 0 is the default bridge.
+    pub networks: Vec<usize>,
+    pub publish: Vec<Published>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Published {
+    /// The host's address; none for all.
+    pub address: Option<IpAddr>,
+    pub host: u16,
+    pub port: u16,
+    pub udp: bool,
+}
+
+/// A rule in a base chain of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Foreign {
+    /// As `nft` has it: `type filter hook forward priority -10`.
+    pub chain: String,
+    pub rule: String,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum From {
+    Sandbox(usize),
+    Host,
+    Lan,
+}
+
+/// Who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum To {
+    /// An address of a sandbox on one of its networks, by number.
+    Sandbox(usize, usize),
+    /// The gateway of a network.
+    Gateway(usize),
+    /// Somebody on a network who is not there.
+    Nobody(usize),
+    At(IpAddr),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Echo,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Probe {
+    pub from: From,
+    pub to: To,
+    pub ipv6: bool,
+    pub protocol: Protocol,
+    /// 0 for an echo.
+    pub port: u16,
+}
+
+/// The subnets of a network by number: 172.20.0.0/24 and fd20::/64 for the first after the default bridge.
+pub fn subnets(network: usize) -> (Ipv4Addr, Ipv6Addr) {
+    let number = 19 + network as u16;
+    (Ipv4Addr::new(172, number as u8, 0, 0), Ipv6Addr::new(0xfd20 + network as u16, 0, 0, 0, 0, 0, 0, 0))
+}
+
+/// What draws.
+struct Dice(Draw);
+
+impl Dice {
+    fn percent(&mut self, chance: u64) -> bool {
+        self.0.below(100) < chance
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.0.below(bound.max(1) as u64) as usize
+    }
+
+    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+}
+
+impl Case {
+    /// The case of a seed, with so many packets.
+    pub fn drawn(seed: u64, packets: usize) -> Case {
+        let mut dice = Dice(Draw::new(seed));
+        let world = world(&mut dice);
+        let probes = (0..packets).map(|_| probe(&mut dice, &world)).collect();
+        Case { world, probes }
+    }
+}
+
+fn world(dice: &mut Dice) -> World {
+    let filtered = dice.percent(85);
+    let networks: Vec<Network> = (0..2 + dice.below(3)).map(|number| network(dice, number)).collect();
+    // One network takes the host's second interface.
+    let mut taken = false;
+    let networks: Vec<Network> = networks
+        .into_iter()
+        .filter(|network| {
+            let takes = matches!(network.driver, Driver::Lan | Driver::Macvlan);
+            let first = !taken;
+            taken |= takes;
+            !takes || first
+        })
+        .collect();
+    let mut places = vec![0; networks.len() + 1];
+    let mut port = PUBLISHED;
+    let sandboxes =
+        (0..4 + dice.below(3)).map(|_| sandbox(dice, &networks, &mut places, &mut port)).collect();
+    World {
+        userland_proxy: dice.percent(50),
+        iptables: filtered,
+        ip6tables: if dice.percent(90) { filtered } else { !filtered },
+        by_iptables: false,
+        icc: dice.percent(80),
+        default_ipv6: dice.percent(40),
+        masquerade: dice.percent(85),
+        direct: dice.percent(15),
+        bridge_netfilter: dice.percent(60),
+        reverse_path: if dice.percent(50) { 0 } else { 1 + dice.below(2) as u8 },
+        route_localnet: dice.percent(15),
+        lan_routes: dice.percent(60),
+        more_addresses: dice.percent(50),
+        foreign: (0..dice.below(4)).map(|_| foreign(dice)).collect(),
+        routes: (0..dice.below(3)).map(|_| route(dice)).collect(),
+        networks,
+        sandboxes,
+    }
+}
+
+const GATEWAY_MODE: [&str; 2] =
+    ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
+
+fn network(dice: &mut Dice, number: usize) -> Network {
+    let driver = match dice.below(20) {
+        0..13 => Driver::Bridge,
+        13..15 => Driver::Routed,
+        15..17 => Driver::Lan,
+        17..19 => Driver::Macvlan,
+        _ => Driver::Ptp,
+    };
+    let mut options = Vec::new();
+    let mut option = |name: &str, value: &str| options.push((name.to_owned(), value.to_owned()));
+    let internal = dice.percent(15) && matches!(driver, Driver::Bridge | Driver::Macvlan);
+    if driver == Driver::Bridge {
+        if dice.percent(25) {
+            option("com.docker.network.bridge.enable_icc", "false");
+        }
+        if dice.percent(15) {
+            option("com.docker.network.bridge.enable_ip_masquerade", "false");
+        }
+        for name in GATEWAY_MODE {
+            if dice.percent(25) {
+                let modes: &[&str] = match internal {
+                    true => &["isolated", "nat"],
+                    false => &["routed", "nat-unprotected", "nat"],
+                };
+                option(name, dice.one(modes));
+            }
+        }
+        if dice.percent(15) {
+            option("fairway.guard", "strict");
+        }
+        if dice.percent(10) {
+            option("com.docker.network.bridge.trusted_host_interfaces", "eth0");
+        }
+        if dice.percent(10) {
+            option("fairway.route_localnet", "false");
+        }
+    }
+    if driver == Driver::Macvlan {
+        if !internal {
+            option("parent", "eth1");
+        }
+        option("macvlan_mode", dice.one(&["bridge", "private", "vepa"]));
+    }
+    if driver == Driver::Lan {
+        option("parent", "eth1");
+    }
+    if driver == Driver::Routed && dice.percent(50) {
+        option("fairway.peers", &format!("172.30.{number}.0/24@{}", LAN[0]));
+    }
+    Network { driver, ipv6: dice.percent(60), internal, options }
+}
+
+fn sandbox(dice: &mut Dice, networks: &[Network], places: &mut [usize], port: &mut u16) -> Sandbox {
+    let mut chosen = Vec::new();
+    for _ in 0..1 + dice.below(2) {
+        let network = dice.below(networks.len() + 1);
+        let pair = network > 0 && networks[network - 1].driver == Driver::Ptp;
+        if !(chosen.contains(&network) || pair && places[network] == 2) {
+            places[network] += 1;
+            chosen.push(network);
+        }
+    }
+    let mut publish = Vec::new();
+    for _ in 0..dice.below(3) {
+        let addresses = [None, None, None, Some("127.0.0.1"), Some(HOST[0]), Some(HOST[1])];
+        let address = addresses[dice.below(addresses.len())].map(|text| text.parse().unwrap());
+        let port_inside = if dice.percent(80) { SERVED } else { SERVED + 1 };
+        publish.push(Published { address, host: *port, port: port_inside, udp: dice.percent(30) });
+        *port += 1;
+    }
+    Sandbox { networks: chosen, publish }
+}
+
+fn foreign(dice: &mut Dice) -> Foreign {
+    let hooks = ["prerouting", "forward", "input", "output", "postrouting"];
+    let hook = dice.one(&hooks);
+    let priority = dice.one(&["-350", "-310", "-150", "-10", "0", "10", "150"]);
+    let matches = [
+        "",
+        "ip protocol icmp ",
+        "meta l4proto udp ",
+        "tcp dport 80 ",
+        "tcp dport 8000-8003 ",
+        "tcp sport 80 ",
+        "ip saddr 172.20.0.0/24 ",
+        "ip daddr 172.20.0.0/24 ",
+        "ip6 daddr fd21::/64 ",
+        "ip daddr 10.10.50.99 ",
+        "ct state new ",
+        "ct state established ",
+        "ct status dnat ",
+        "ct direction reply ",
+        "ct state related ",
+        "fib daddr type local ",
+        "iifname eth0 ",
+        "oifname eth0 ",
+        "meta mark 7 ",
+        "ip daddr { 172.17.0.2, 172.20.0.2, 172.21.0.3 } ",
+    ];
+    let early = priority.starts_with('-') && priority.len() == 4;
+    let mut condition = String::new();
+    for _ in 0..1 + dice.below(2) {
+        let part = dice.one(&matches);
+        let later = hook == "forward" || hook == "output" || hook == "postrouting";
+        let unfit = (part.starts_with("iif") && (hook == "output" || hook == "postrouting"))
+            || (part.starts_with("oif") && !later);
+        // Of what is in the packet itself one thing, for two may contradict each other.
+        let general = ["ct ", "fib ", "iif", "oif", "meta mark"].iter().any(|it| part.starts_with(it));
+        if !unfit && !condition.contains(part) && (general || condition.is_empty()) {
+            condition.push_str(part);
+        }
+    }
+    let verdicts: &[&str] = match hook {
+        "prerouting" | "output" if early => &["drop", "notrack", "meta mark set 7", "accept"],
+        "forward" | "input" => &["drop", "accept", "reject", "reject with icmpx admin-prohibited", "counter"],
+        "output" => &["drop", "accept", "reject", "meta mark set 7"],
+        _ => &["drop", "accept", "meta mark set 7", "counter"],
+    };
+    // Half of the drops are narrowed, lest nothing gets through any more.
+    let mut verdict = dice.one(verdicts);
+    if condition.is_empty() && verdict != "counter" {
+        verdict = "meta mark set 7";
+    }
+    if verdict == "notrack" && condition.contains("ct ") {
+        verdict = "drop";
+    }
+    if verdict.starts_with("reject with") && condition.contains("tcp") {
+        verdict = "reject with tcp reset";
+    }
+    Foreign {
+        chain: format!("type filter hook {hook} priority {priority}"),
+        rule: format!("{condition}{verdict}"),
+    }
+}
+
+fn route(dice: &mut Dice) -> String {
+    let routes = [
+        "blackhole 198.51.100.0/24",
+        "unreachable 198.51.100.0/24",
+        "prohibit 203.0.113.0/24",
+        "unreachable 203.0.113.0/24",
+        "198.51.100.0/24 via 10.60.0.1",
+        "203.0.113.7/32 via 10.10.50.1 src 10.10.50.99",
+        "blackhole fd99::/64",
+        "unreachable fd99::/64",
+        "prohibit fd99::/64",
+        "fd99::/64 via fd50::1",
+    ];
+    dice.one(&routes).to_owned()
+}
+
+fn probe(dice: &mut Dice, world: &World) -> Probe {
+    let sandboxes = world.sandboxes.len();
+    let from = match dice.below(10) {
+        0..6 => From::Sandbox(dice.below(sandboxes)),
+        6..8 => From::Host,
+        _ => From::Lan,
+    };
+    let published: Vec<&Published> = world.sandboxes.iter().flat_map(|it| &it.publish).collect();
+    let ipv6 = dice.percent(35);
+    let family = usize::from(ipv6);
+    let host: IpAddr = HOST[family].parse().unwrap();
+    let at = |text: &str| To::At(text.parse().unwrap());
+    let network = dice.below(world.networks.len() + 1);
+    let asked = dice.below(sandboxes);
+    let places = world.sandboxes[asked].networks.len().max(1);
+    let hosts_own = |dice: &mut Dice| match dice.below(12) {
+        0..6 => To::At(host),
+        6 => at(if ipv6 { "::1" } else { "127.0.0.1" }),
+        7 => at(if ipv6 { "::" } else { "0.0.0.0" }),
+        8 => at(SIDE[family]),
+        9 => at(if ipv6 { "::1" } else { dice.one(&["127.0.0.2", "127.0.0.53"]) }),
+        10 => at(if ipv6 { HOST[1] } else { MORE[dice.below(2)] }),
+        _ => To::Gateway(network),
+    };
+    let (to, port) = match dice.below(20) {
+        0..7 => (To::Sandbox(asked, dice.below(places)), SERVED),
+        7 => (To::Sandbox(asked, dice.below(places)), SERVED + 1),
+        8 => (To::Nobody(network), SERVED),
+        9 => (To::Gateway(network), ON_HOST),
+        10 => (at(LAN[family]), SERVED + dice.below(2) as u16),
+        11 => (at(SIDE_LAN[family]), SERVED),
+        12 => {
+            let far = if ipv6 { ["fd99::7", "fd98::7"] } else { ["198.51.100.7", "203.0.113.7"] };
+            (at(far[dice.below(2)]), SERVED)
+        }
+        13 => (hosts_own(dice), ON_HOST + dice.below(2) as u16),
+        _ if published.is_empty() => (To::At(host), ON_HOST),
+        _ => {
+            let published = published[dice.below(published.len())];
+            let probe = Probe {
+                from,
+                to: hosts_own(dice),
+                ipv6,
+                protocol: if published.udp { Protocol::Udp } else { Protocol::Tcp },
+                port: published.host,
+            };
+            return probe;
+        }
+    };
+    let protocol = match dice.below(10) {
+        0..6 => Protocol::Tcp,
+        6..8 => Protocol::Udp,
+        _ => Protocol::Echo,
+    };
+    // An echo request to :: goes by the routes for ::, as nothing else does.
+    let any = to == at("::");
+    let protocol = if protocol == Protocol::Echo && any { Protocol::Tcp } else { protocol };
+    Probe { from, to, ipv6, protocol, port: if protocol == Protocol::Echo { 0 } else { port } }
+}
+
+/// A probe whose addresses are known.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub protocol: Protocol,
+    pub target: SocketAddr,
+    /// Its source port, or the identifier of its echo.
+    pub port: u16,
+}

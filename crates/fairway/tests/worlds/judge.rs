@@ -1,0 +1,298 @@
+//! Whether what was walked is what was seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use fairway_core::path::{Asker, Conversation, End, Outcome, Path, Proxy, Scene, Step, Tuple, converse};
+use fairway_core::ruleset::{Family, Hook};
+
+use crate::ask::Heard;
+use crate::case::{ASKING, Asked, Protocol, SERVED};
+use crate::watch;
+
+/// What was noted of packets: the place, the family of the hook, whether it is IPv4, and the key.
+pub type Noted = (String, Family, bool, Vec<u8>);
+
+/// The first packet of a question.
+pub fn tuple(asked: &Asked) -> Tuple {
+    let ipv4 = asked.target.is_ipv4();
+    let protocol = match asked.protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Echo if ipv4 => 1,
+        Protocol::Echo => 58,
+    };
+    let any = if ipv4 { "0.0.0.0" } else { "::" };
+    Tuple {
+        protocol,
+        source: any.parse().unwrap(),
+        destination: asked.target.ip(),
+        source_port: asked.port,
+        destination_port: asked.target.port(),
+    }
+}
+
+pub fn walk(scene: &Scene, from: &str, asked: &Asked, user: Option<u32>) -> Conversation {
+    let machine = scene.machines.iter().position(|machine| machine.name == from).unwrap();
+    converse(scene, Asker::On(machine), tuple(asked), Proxy { user })
+}
+
+/// The first packet of a path as it arrives at a machine from another one, and where.
+fn arrives_at<'p>(path: &'p Path, machine: &str) -> Option<(&'p str, Tuple)> {
+    path.steps.iter().find_map(|step| match step {
+        Step::Arrives { machine: at, interface, tuple } if at == machine => {
+            Some((interface.as_str(), *tuple))
+        }
+        _ => None,
+    })
+}
+
+/// The same without the neighbour, of whom nothing is known in life: what comes from there begins at the host's
+/// interface, and what goes there ends with what a capture sees. What differs; none when both agree.
+pub fn compare_alone(
+    alone: &Scene,
+    whole: &Conversation,
+    from: &str,
+    asked: &Asked,
+    user: Option<u32>,
+) -> Option<String> {
+    if let Some((_, tuple)) = arrives_at(&whole.first, "lan").filter(|_| from != "lan") {
+        let walked = walk(alone, from, asked, user);
+        let agrees = matches!(&walked.first.end, End::Leaves { tuple: seen, .. } if *seen == tuple);
+        return (!agrees).then(|| format!("without the neighbour: not {tuple}, but {}", words(&walked)));
+    }
+    let (interface, tuple) = arrives_at(&whole.first, "host").filter(|_| from == "lan")?;
+    let index = alone.machines[0].interface_named(interface)?.index;
+    let walked = converse(alone, Asker::Behind(0, index), tuple, Proxy { user });
+    let comes_back = |of: &Conversation| {
+        of.answer.as_ref().is_some_and(|answer| {
+            arrives_at(answer, "lan").is_some() || matches!(answer.end, End::Leaves { .. })
+        })
+    };
+    let same_end = std::mem::discriminant(&walked.first.end) == std::mem::discriminant(&whole.first.end);
+    let agrees =
+        same_end && comes_back(&walked) == comes_back(whole) && server_saw(&walked) == server_saw(whole);
+    (!agrees).then(|| format!("without the neighbour: {}", words(&walked)))
+}
+
+/// Whether nothing is expected to come back.
+pub fn is_silent(conversation: &Conversation) -> bool {
+    matches!(conversation.outcome(), Outcome::Nothing | Outcome::Left | Outcome::Unknown)
+}
+
+/// Whether it is of a question; the walker gives the odd ones to the proxy's own connections.
+fn is_probe(port: u16) -> bool {
+    (ASKING..ASKING + 10_000).contains(&port) && port.is_multiple_of(2)
+}
+
+/// Ports that are the same in a walk and in life; the others are the proxy's own.
+fn is_fixed(port: u16) -> bool {
+    is_probe(port) || port == SERVED || port == SERVED + 1 || (8000..9002).contains(&port) || port <= 1
+}
+
+fn parts(ipv4: bool) -> std::ops::Range<usize> {
+    let rest = 12 + 2 * if ipv4 { 4 } else { 16 };
+    rest + 4..rest + 12
+}
+
+/// A key without ports that nobody knows beforehand.
+fn plain((place, family, ipv4, key): Noted) -> Noted {
+    let mut key = key;
+    // What ICMP is about begins with its type and code.
+    let skipped = usize::from(matches!(key[parts_protocol(ipv4)], 1 | 58));
+    for port in key[parts(ipv4)].chunks_exact_mut(2).skip(skipped) {
+        if !is_fixed(u16::from_be_bytes([port[0], port[1]])) {
+            port.fill(0);
+        }
+    }
+    (place, family, ipv4, key)
+}
+
+/// The question that a key belongs to, by its port; none for the proxy's own connections.
+fn asker_of((_, _, ipv4, key): &Noted) -> Option<u16> {
+    let ports = key[parts(*ipv4)].chunks_exact(2).map(|port| u16::from_be_bytes([port[0], port[1]]));
+    ports.into_iter().find(|port| is_probe(*port))
+}
+
+fn counted_on(path: &Path) -> impl Iterator<Item = Noted> {
+    path.counted.iter().filter(|counted| counted.table == watch::NAME).map(|counted| {
+        let ipv4 = counted.set == watch::SETS[0];
+        (counted.machine.clone(), counted.family, ipv4, counted.key.clone())
+    })
+}
+
+fn counted(conversation: &Conversation, into: &mut BTreeSet<Noted>) {
+    let Conversation { first, answer, later, refusal, .. } = conversation;
+    let paths = [Some(first), answer.as_ref(), later.as_ref(), refusal.as_ref()];
+    into.extend(paths.into_iter().flatten().flat_map(counted_on).map(plain));
+    if let Some(second) = &conversation.proxied {
+        counted(second, into);
+    }
+}
+
+/// Whether a packet of it is for somebody who is not there.
+fn finds_nobody(conversation: &Conversation) -> bool {
+    let paths = [Some(&conversation.first), conversation.answer.as_ref()];
+    let ends = |path: &Path| matches!(path.end, End::NoNeighbour { .. });
+    paths.into_iter().flatten().any(ends) || conversation.proxied.as_deref().is_some_and(finds_nobody)
+}
+
+/// Whether a packet of it is dropped where a bridge hears it.
+fn ends_on_bridge(conversation: &Conversation) -> bool {
+    let paths = [Some(&conversation.first), conversation.answer.as_ref()];
+    let ends = |path: &Path| {
+        let last = path.steps.iter().rev().find(|step| matches!(step, Step::Chain { .. }));
+        matches!(path.end, End::Dropped { .. })
+            && matches!(last, Some(Step::Chain { bridged: true, hook: Hook::Prerouting, .. }))
+    };
+    paths.into_iter().flatten().any(ends) || conversation.proxied.as_deref().is_some_and(ends_on_bridge)
+}
+
+/// The port of a question.
+fn port_of(conversation: &Conversation) -> Option<u16> {
+    conversation.first.steps.iter().find_map(|step| match step {
+        Step::Made { tuple, .. } => Some(tuple.source_port),
+        _ => None,
+    })
+}
+
+fn is_error((_, _, ipv4, key): &Noted) -> bool {
+    let kind = key[parts(*ipv4)][0];
+    key[parts_protocol(*ipv4)] == if *ipv4 { 1 } else { 58 } && kind == if *ipv4 { 3 } else { 1 }
+}
+
+fn noted_in_words(noted: &Noted) -> String {
+    let (place, family, ipv4, key) = noted;
+    format!("{place} {}", watch::words(*family, *ipv4, key))
+}
+
+/// Compares the hooks that packets met, and returns what differs by the port of its question; 0 for the proxy's.
+pub fn compare_hooks(walked: &[&Conversation], noted: Vec<Noted>) -> BTreeMap<u16, Vec<String>> {
+    let mut expected = BTreeSet::new();
+    walked.iter().for_each(|conversation| counted(conversation, &mut expected));
+    let seen: BTreeSet<Noted> = noted.into_iter().map(plain).collect();
+    let mut wrong: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    let mut differ = |noted: &Noted, what: &str| {
+        let text = format!("{what}: {}", noted_in_words(noted));
+        wrong.entry(asker_of(noted).unwrap_or_default()).or_default().push(text);
+    };
+    let lost = walked.iter().copied().filter(|it| finds_nobody(it) || ends_on_bridge(it));
+    let lost: BTreeSet<u16> = lost.filter_map(port_of).collect();
+    // A bridge whose rules drop a packet for its source drops the question first by which its sender looks for the
+    // next one, so that the packet is not even sent.
+    let unasked: BTreeSet<u16> =
+        walked.iter().copied().filter(|it| ends_on_bridge(it)).filter_map(port_of).collect();
+    let not_sent = |(_, family, ..): &Noted, port: Option<u16>| {
+        *family == Family::Bridge && port.is_some_and(|port| unasked.contains(&port))
+    };
+    let missing = expected.difference(&seen).filter(|it| !not_sent(it, asker_of(it)));
+    missing.for_each(|noted| differ(noted, "walked and not seen"));
+    // That nobody has the next address is told by ICMP after three seconds, for which nobody waits here.
+    let told_late =
+        |noted: &&Noted| is_error(noted) && asker_of(noted).is_some_and(|port| lost.contains(&port));
+    seen.difference(&expected)
+        .filter(|it| !told_late(it))
+        .for_each(|noted| differ(noted, "seen and not walked"));
+    wrong
+}
+
+/// The error that a program without a connection is not told of: what the last hook of its place noted.
+pub fn with_errors(heard: Heard, place: &str, asked: &Asked, noted: &[Noted]) -> Heard {
+    const INPUT_ENDS: [u8; 4] = [0, 0, 0, 3];
+    if heard != Heard::Nothing || asked.protocol == Protocol::Tcp {
+        return heard;
+    }
+    let about = noted.iter().find(|(at, family, ipv4, key)| {
+        let parts = &key[parts(*ipv4)];
+        let kind = if *ipv4 { 3 } else { 1 };
+        at == place
+            && *family == Family::Inet
+            && key[..4] == INPUT_ENDS
+            && parts[0] == kind
+            && key[parts_protocol(*ipv4)] == if *ipv4 { 1 } else { 58 }
+            && parts[4..6] == asked.port.to_be_bytes()
+    });
+    match about {
+        Some((_, _, ipv4, key)) => {
+            let code = key[parts(*ipv4)][1];
+            let port_unreachable = if *ipv4 { 3 } else { 4 };
+            if code == port_unreachable { Heard::Refused } else { Heard::Unreachable }
+        }
+        None => heard,
+    }
+}
+
+fn parts_protocol(ipv4: bool) -> usize {
+    parts(ipv4).start - 1
+}
+
+/// The addresses that the last server saw, and its own.
+fn server_saw(conversation: &Conversation) -> Option<(SocketAddr, SocketAddr)> {
+    if let Some(second) = &conversation.proxied {
+        return server_saw(second).map(|(from, at)| (SocketAddr::new(from.ip(), 0), at));
+    }
+    match &conversation.first.end {
+        End::Delivered { tuple, .. } => Some((
+            SocketAddr::new(tuple.source, tuple.source_port),
+            SocketAddr::new(tuple.destination, tuple.destination_port),
+        )),
+        _ => None,
+    }
+}
+
+/// Whom the asker hears.
+fn answers(conversation: &Conversation) -> Option<SocketAddr> {
+    match &conversation.answer.as_ref()?.end {
+        End::Delivered { tuple, .. } => Some(SocketAddr::new(tuple.source, tuple.source_port)),
+        _ => None,
+    }
+}
+
+/// What differs between a walk and what was heard; none when they agree.
+pub fn compare(conversation: &Conversation, asked: &Asked, heard: Heard) -> Option<String> {
+    let outcome = conversation.outcome();
+    let proxied = conversation.proxied.is_some();
+    let agrees = match (&outcome, heard) {
+        (Outcome::Answered(_), Heard::Answer { from, mut seen, at }) => {
+            let (source, own) = server_saw(conversation)?;
+            if proxied {
+                seen.set_port(0);
+            }
+            answers(conversation) == Some(from) && source == seen && own == at
+        }
+        (Outcome::Answered(_), Heard::Echo { from }) => {
+            answers(conversation).is_some_and(|answer| answer.ip() == from)
+        }
+        (Outcome::Refused, Heard::Refused) | (Outcome::Unreachable, Heard::Unreachable) => true,
+        (Outcome::Nothing, Heard::Nothing) => true,
+        (Outcome::Nothing, Heard::Unreachable) => finds_nobody(conversation) || ends_on_bridge(conversation),
+        // Taken and reset at once: the reset may overtake the asker's own connect(2). Datagrams just vanish.
+        (Outcome::Closed, Heard::Closed) => true,
+        (Outcome::Closed, Heard::Refused) => asked.protocol == Protocol::Tcp,
+        (Outcome::Closed, Heard::Nothing) => asked.protocol == Protocol::Udp,
+        // The proxy has taken it and waits.
+        _ => false,
+    };
+    (!agrees).then(|| {
+        format!(
+            "walked {outcome:?}{}, heard {heard:?}",
+            match (answers(conversation), server_saw(conversation)) {
+                (Some(answer), Some((source, own))) => format!(" (from {answer}; {own} sees {source})"),
+                _ => String::new(),
+            }
+        )
+    })
+}
+
+/// A walk in words.
+pub fn words(conversation: &Conversation) -> String {
+    let mut text = String::new();
+    for part in conversation.parts() {
+        text += &format!("  {}\n", part.title);
+        for line in part.lines {
+            text += &format!("    {} {} {}\n", line.machine, line.place, line.text);
+        }
+        text += &format!("    = {}\n", part.end);
+    }
+    text
+}
