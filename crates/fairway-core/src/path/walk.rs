@@ -147,9 +147,8 @@ impl<'a> Walker<'a> {
     pub fn arrives(&mut self, machine: usize, interface: u32, tuple: Tuple, place: Place) -> Path {
         self.refused = None;
         let mut packet = Packet::new(tuple, place);
-        if let Some(interface) = self.machine(machine).interface(interface) {
-            packet.frame(Default::default(), interface.mac);
-        }
+        let (interface, mac) = self.asked_from_outside(machine, interface, tuple.destination);
+        packet.frame(Default::default(), mac);
         self.follow(Next::Arrives(machine, interface, Carried::new(packet)))
     }
 

@@ -165,6 +165,40 @@ impl<'a> Walker<'a> {
         above.map_or(Neighbour::Nobody, |(_, above)| Neighbour::Known(above.mac))
     }
 
+    /// Where a frame comes in that somebody behind an interface sends, who looked for `address` there: at the port that
+    /// leads out, if the interface is a bridge. And whom it is for: who has the address, else the machine, as a router.
+    pub(super) fn asked_from_outside(
+        &self,
+        machine: usize,
+        interface: u32,
+        address: IpAddr,
+    ) -> (u32, MacAddress) {
+        let place = self.machine(machine);
+        let Some(found) = place.interface(interface) else { return (interface, MacAddress::default()) };
+        let leads_out = |port: &&Interface| port.peer.is_none();
+        let port = match found.kind.as_str() {
+            "bridge" => self.ports(machine, found).find(leads_out).unwrap_or(found),
+            _ => found,
+        };
+        let bridge = port.bridge.and_then(|bridge| place.interface(bridge));
+        let own = bridge.unwrap_or(port);
+        if self.answers(machine, own, address) {
+            return (port.index, own.mac);
+        }
+        let behind = match bridge {
+            Some(bridge) => self.behind_bridge(machine, bridge, address, Some(port.index)),
+            None => {
+                let above = self.standing_on(machine, port.index);
+                let mut holders = above.filter(|(place, it)| self.answers(*place, it, address));
+                holders.next().map_or(Neighbour::Nobody, |(_, above)| Neighbour::Known(above.mac))
+            }
+        };
+        match behind {
+            Neighbour::Known(mac) => (port.index, mac),
+            _ => (port.index, own.mac),
+        }
+    }
+
     /// Whether who is asked for an address at an interface says that it has it: by ARP a machine speaks for all its
     /// addresses (`arp_ignore`), by neighbour discovery only for those of the interface.
     fn answers(&self, machine: usize, interface: &Interface, address: IpAddr) -> bool {
