@@ -5,6 +5,7 @@
 mod dot;
 mod layout;
 mod mermaid;
+mod node;
 mod picture;
 mod svg;
 #[cfg(test)]

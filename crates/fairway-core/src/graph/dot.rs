@@ -2,11 +2,12 @@
 
 use std::fmt::{Result, Write};
 
-use super::picture::{Member, Network, Picture, Uplink, Way};
-use super::walk::{Badge, LegKind, Spot};
+use super::node::{Walked, story};
+use super::picture::{Network, Picture, Way};
+use super::walk::{Badge, LegKind};
 
-/// How everything looks: fonts that are there, few colours.
-const LOOK: &str = r##"  graph [fontname="Helvetica", fontsize=12, labeljust=l, nodesep=0.25, ranksep=0.5, compound=true, newrank=true];
+/// How everything looks: fonts that are there, few colours. From left to right a crowd is high, not wide.
+const LOOK: &str = r##"  graph [fontname="Helvetica", fontsize=12, labeljust=l, rankdir=LR, nodesep=0.15, ranksep=0.7];
   node [fontname="Helvetica", fontsize=10, shape=box, style="rounded,filled", color="#8a94a3", fillcolor="#f1f4f8"];
   edge [fontname="Helvetica", fontsize=9, color="#8a94a3", dir=none];
 "##;
@@ -14,185 +15,167 @@ const LOOK: &str = r##"  graph [fontname="Helvetica", fontsize=12, labeljust=l, 
 /// Writes a picture down.
 pub fn write(picture: &Picture) -> String {
     let mut text = String::new();
+    let walked = Walked::new(picture);
     // Writing to a string does not fail.
-    let _ = whole(&mut text, picture);
+    let _ = Writer { text: &mut text, picture, walked: &walked }.whole();
     text
 }
 
-/// A text in quotes; `\` begins an escape there.
-fn quoted(lines: &[String]) -> String {
-    let escaped = |line: &String| line.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
-    let lines: Vec<String> = lines.iter().map(escaped).collect();
+/// A text as quotes hold it: `\` begins an escape there.
+fn escaped(line: &str) -> String {
+    line.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ").replace('\0', "\u{fffd}")
+}
+
+/// Lines in quotes.
+fn quoted<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+    let lines: Vec<String> = lines.into_iter().map(escaped).collect();
     format!("\"{}\"", lines.join("\\n"))
 }
 
-fn whole(text: &mut String, picture: &Picture) -> Result {
-    let title = match &picture.walk {
-        Some(walk) => format!("{}: {}", picture.host, walk.question),
-        None => format!("Networks of {}", picture.host),
-    };
-    writeln!(text, "digraph {} {{", quoted(&[title]))?;
-    text.push_str(LOOK);
-    caption(text, picture)?;
-    writeln!(text, "  subgraph cluster_host {{")?;
-    writeln!(
-        text,
-        "    label={}; style=rounded; color=\"#8a94a3\";",
-        quoted(std::slice::from_ref(&picture.host))
-    )?;
-    let stack: Vec<String> =
-        ["routes and firewall".to_owned()].into_iter().chain(picture.rules.clone()).collect();
-    writeln!(text, "    host [label={}];", quoted(&stack))?;
-    for (number, uplink) in picture.uplinks.iter().enumerate() {
-        let label: Vec<String> = [uplink.name.clone()].into_iter().chain(uplink.addresses.clone()).collect();
-        writeln!(text, "    uplink{number} [label={}];", quoted(&label))?;
-    }
-    for (number, network) in picture.networks.iter().enumerate() {
-        cluster(text, picture, number, network)?;
-    }
-    writeln!(text, "  }}")?;
-    for (number, uplink) in picture.uplinks.iter().enumerate() {
-        let Uplink { name, subnets, routers, taken, .. } = uplink;
-        let routers = routers.iter().map(|router| format!("router {router}"));
-        let label: Vec<String> =
-            [format!("LAN of {name}")].into_iter().chain(subnets.clone()).chain(routers).collect();
-        writeln!(text, "  beyond{number} [label={}, style=\"rounded,dashed\"];", quoted(&label))?;
-        writeln!(text, "  beyond{number} -> uplink{number};")?;
-        if !taken {
-            writeln!(text, "  uplink{number} -> host;")?;
-        }
-    }
-    for (number, network) in picture.networks.iter().enumerate() {
-        wires(text, picture, number, network)?;
-    }
-    walk(text, picture)?;
-    writeln!(text, "}}")
+struct Writer<'a> {
+    text: &'a mut String,
+    picture: &'a Picture,
+    walked: &'a Walked,
 }
 
-fn caption(text: &mut String, picture: &Picture) -> Result {
-    let Some(walk) = &picture.walk else { return Ok(()) };
-    let mut lines = vec![walk.sentence.clone()];
-    lines.extend(walk.advice.as_ref().map(|advice| format!("What would help: {advice}")));
-    for stop in walk.legs.iter().flat_map(|leg| &leg.stops) {
-        let mut said = stop.lines.iter();
-        let first = said.next().map_or("", String::as_str);
-        lines.push(format!("{}  {}: {first}", stop.number, stop.place));
-        lines.extend(said.map(|line| format!("      {line}")));
-    }
-    // Left-justified lines end with \l.
-    let text_of_lines: Vec<String> = lines
-        .iter()
-        .map(|line| {
-            let quoted = quoted(std::slice::from_ref(line));
-            quoted[1..quoted.len() - 1].to_owned()
-        })
-        .collect();
-    writeln!(text, "  labelloc=b; label=\"{}\\l\";", text_of_lines.join("\\l"))
-}
-
-fn cluster(text: &mut String, picture: &Picture, number: usize, network: &Network) -> Result {
-    let marks: Vec<&str> = network.marks.iter().map(|mark| mark.word.as_str()).collect();
-    let mut label = vec![format!("{}  {}", network.name, network.driver).trim_end().to_owned()];
-    label.extend(network.subnets.iter().cloned());
-    if !marks.is_empty() {
-        label.push(marks.join(", "));
-    }
-    writeln!(text, "    subgraph cluster_network{number} {{")?;
-    writeln!(text, "      label={}; style=rounded; color=\"#cdd3db\";", quoted(&label))?;
-    match &network.bridge {
-        Some(bridge) => {
-            let label: Vec<String> = [bridge.clone()].into_iter().chain(network.gateways.clone()).collect();
-            writeln!(text, "      network{number} [label={}, style=filled];", quoted(&label))?;
-        }
-        None => writeln!(text, "      network{number} [shape=point, style=invis];")?,
-    }
-    for member in network.members.iter().filter(|member| member.home) {
-        let sandbox = &picture.sandboxes[member.sandbox];
-        let mut label = vec![sandbox.name.clone()];
-        label.extend(sandbox.ports.iter().map(|port| port.text()));
-        label.extend(sandbox.notes.clone());
-        let style = if sandbox.running { "" } else { ", style=\"rounded,dashed\"" };
-        writeln!(text, "      sandbox{} [label={}{style}];", member.sandbox, quoted(&label))?;
-    }
-    writeln!(text, "    }}")
-}
-
-fn wires(text: &mut String, picture: &Picture, number: usize, network: &Network) -> Result {
-    let look = match network.way {
-        Some(Way::Nat) => Some("color=\"#2364b8\""),
-        Some(Way::Open) => Some("color=\"#0e7a61\""),
-        Some(Way::HostOnly) => Some("color=\"#8d5200\", style=dashed, label=\"the host alone\""),
-        Some(Way::Own) => Some("style=invis"),
-        None => None,
-    };
-    if let Some(look) = look {
-        writeln!(text, "  host -> network{number} [{look}];")?;
-    }
-    if let Some(uplink) = network.uplink {
-        writeln!(text, "  uplink{uplink} -> network{number} [color=\"#0e7a61\", label=\"on the LAN\"];")?;
-    }
-    for member in &network.members {
-        let Member { sandbox, addresses, .. } = member;
-        let look = match (&network.bridge, network.together) {
-            (None, _) => ", style=invis",
-            (Some(_), true) => "",
-            (Some(_), false) => ", style=dotted, color=\"#8d5200\"",
+impl<'a> Writer<'a> {
+    fn whole(&mut self) -> Result {
+        let picture = self.picture;
+        let title = match &picture.walk {
+            Some(walk) => format!("{}: {}", picture.host, walk.question),
+            None => format!("Networks of {}", picture.host),
         };
-        let label = quoted(addresses);
-        writeln!(text, "  network{number} -> sandbox{sandbox} [label={label}{look}];")?;
-    }
-    // Sandboxes that are drawn elsewhere only by way of an edge are drawn there.
-    debug_assert!(network.members.iter().all(|it| it.sandbox < picture.sandboxes.len()));
-    Ok(())
-}
-
-fn node(picture: &Picture, spot: Spot) -> Option<String> {
-    Some(match spot {
-        Spot::Member(network, member) => {
-            format!("sandbox{}", picture.networks.get(network)?.members.get(member)?.sandbox)
+        writeln!(self.text, "digraph {} {{", quoted([title.as_str()]))?;
+        self.text.push_str(LOOK);
+        self.caption()?;
+        writeln!(self.text, "  subgraph cluster_host {{")?;
+        let host = quoted([picture.host.as_str()]);
+        writeln!(self.text, "    labelloc=t; label={host}; style=rounded; color=\"#8a94a3\";")?;
+        let rules = picture.rules.iter().map(String::as_str);
+        self.node("    ", "host", ["routes and firewall"].into_iter().chain(rules), "")?;
+        for (number, uplink) in picture.uplinks.iter().enumerate() {
+            let lines = [&uplink.name].into_iter().chain(&uplink.addresses).map(String::as_str);
+            self.node("    ", &format!("uplink{number}"), lines, "")?;
         }
-        Spot::Network(number) => format!("network{number}"),
-        Spot::Host => "host".to_owned(),
-        Spot::Uplink(number) => format!("uplink{number}"),
-        Spot::Beyond(number) => format!("beyond{number}"),
-        Spot::Elsewhere => return None,
-    })
-}
-
-fn walk(text: &mut String, picture: &Picture) -> Result {
-    let mut numbers: Vec<(String, Vec<String>, Badge)> = Vec::new();
-    for leg in picture.walk.iter().flat_map(|walk| &walk.legs) {
-        let style = if leg.kind == LegKind::Answers { ", style=dashed" } else { "" };
-        let mut before: Option<String> = None;
-        for stop in &leg.stops {
-            let Some(node) = node(picture, stop.spot) else { continue };
-            if let Some(before) = before.filter(|before| *before != node) {
-                writeln!(
-                    text,
-                    "  {before} -> {node} [dir=forward, color=\"#7a35c2\", fontcolor=\"#7a35c2\", penwidth=2, constraint=false, label=\"{}\"{style}];",
-                    stop.number
-                )?;
-            }
-            match numbers.iter_mut().find(|(name, ..)| *name == node) {
-                Some((_, numbers, badge)) => {
-                    numbers.push(stop.number.to_string());
-                    *badge = stop.badge;
-                }
-                None => numbers.push((node.clone(), vec![stop.number.to_string()], stop.badge)),
-            }
-            before = Some(node);
+        for (number, network) in picture.networks.iter().enumerate() {
+            self.cluster(number, network)?;
         }
+        writeln!(self.text, "  }}")?;
+        self.outside()?;
+        for (number, network) in picture.networks.iter().enumerate() {
+            self.wires(number, network)?;
+        }
+        self.walk()?;
+        writeln!(self.text, "}}")
     }
-    for (node, numbers, badge) in numbers {
-        let colour = match badge {
-            Badge::Passes => "#7a35c2",
-            Badge::Rewritten => "#9c3d12",
-            Badge::Delivered => "#1a7f37",
-            Badge::Lost => "#c62835",
-            Badge::Unknown => "#59636f",
-        };
-        let label = quoted(&[numbers.join(" ")]);
-        writeln!(text, "  {node} [xlabel={label}, fontcolor=\"{colour}\", color=\"{colour}\", penwidth=2];")?;
+
+    fn node<'l>(
+        &mut self,
+        indent: &str,
+        name: &str,
+        lines: impl IntoIterator<Item = &'l str>,
+        look: &str,
+    ) -> Result {
+        let numbers = self.walked.numbers(name);
+        let lines: Vec<&str> = lines.into_iter().collect();
+        let label = quoted(lines.into_iter().chain(numbers.as_deref()));
+        writeln!(self.text, "{indent}{name} [label={label}{look}];")
     }
-    Ok(())
+
+    /// The walk in words, below.
+    fn caption(&mut self) -> Result {
+        let lines: Vec<String> = story(self.picture, true).iter().map(|line| escaped(line)).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        // A line that ends in \l begins at the left.
+        writeln!(self.text, "  labelloc=b; label=\"{}\\l\";", lines.join("\\l"))
+    }
+
+    fn cluster(&mut self, number: usize, network: &'a Network) -> Result {
+        let title = format!("{}  {}", network.name, network.driver);
+        let marks: Vec<&str> = network.marks.iter().map(|mark| mark.word.as_str()).collect();
+        let marks = marks.join(", ");
+        let lines = [title.trim_end()]
+            .into_iter()
+            .chain(network.subnets.iter().map(String::as_str))
+            .chain(Some(marks.as_str()).filter(|it| !it.is_empty()));
+        writeln!(self.text, "    subgraph cluster_network{number} {{")?;
+        writeln!(self.text, "      labelloc=t; label={}; style=rounded; color=\"#cdd3db\";", quoted(lines))?;
+        let name = format!("network{number}");
+        match &network.bridge {
+            Some(bridge) => {
+                let lines = [bridge].into_iter().chain(&network.gateways).map(String::as_str);
+                self.node("      ", &name, lines, ", style=filled")?;
+            }
+            None => writeln!(self.text, "      {name} [shape=point, style=invis];")?,
+        }
+        for member in network.members.iter().filter(|member| member.home) {
+            let sandbox = &self.picture.sandboxes[member.sandbox];
+            let ports: Vec<String> = sandbox.ports.iter().map(|port| port.text()).collect();
+            let lines = [&sandbox.name].into_iter().chain(&ports).chain(&sandbox.notes).map(String::as_str);
+            let look = if sandbox.running { "" } else { ", style=\"rounded,dashed\"" };
+            self.node("      ", &format!("sandbox{}", member.sandbox), lines, look)?;
+        }
+        writeln!(self.text, "    }}")
+    }
+
+    fn outside(&mut self) -> Result {
+        for (number, uplink) in self.picture.uplinks.iter().enumerate() {
+            let title = format!("LAN of {}", uplink.name);
+            let routers: Vec<String> = uplink.routers.iter().map(|it| format!("router {it}")).collect();
+            let lines = [&title].into_iter().chain(&uplink.subnets).chain(&routers).map(String::as_str);
+            self.node("  ", &format!("beyond{number}"), lines, ", style=\"rounded,dashed\"")?;
+            writeln!(self.text, "  beyond{number} -> uplink{number};")?;
+            if !uplink.taken {
+                writeln!(self.text, "  uplink{number} -> host;")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wires(&mut self, number: usize, network: &Network) -> Result {
+        let look = network.way.map(|way| match way {
+            Way::Nat => "color=\"#2364b8\"",
+            Way::Open => "color=\"#0e7a61\"",
+            Way::HostOnly => "color=\"#8d5200\", style=dashed, label=\"the host alone\"",
+            Way::Own => "style=invis",
+        });
+        if let Some(look) = look {
+            writeln!(self.text, "  host -> network{number} [{look}];")?;
+        }
+        if let Some(uplink) = network.uplink {
+            let look = "color=\"#0e7a61\", penwidth=3, label=\"on the LAN\"";
+            writeln!(self.text, "  uplink{uplink} -> network{number} [{look}];")?;
+        }
+        for member in &network.members {
+            let look = match (&network.bridge, network.together) {
+                (None, _) => ", style=invis",
+                (Some(_), true) => "",
+                (Some(_), false) => ", style=dotted, color=\"#8d5200\"",
+            };
+            let label = quoted(member.addresses.iter().map(String::as_str));
+            writeln!(self.text, "  network{number} -> sandbox{} [label={label}{look}];", member.sandbox)?;
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self) -> Result {
+        for (from, to, kind) in &self.walked.legs {
+            let style = if *kind == LegKind::Answers { ", style=dashed" } else { "" };
+            let look = "dir=forward, color=\"#7a35c2\", penwidth=2, constraint=false";
+            writeln!(self.text, "  {from} -> {to} [{look}{style}];")?;
+        }
+        for (node, badge) in self.walked.nodes() {
+            let colour = match badge {
+                Badge::Passes => "#7a35c2",
+                Badge::Rewritten => "#9c3d12",
+                Badge::Delivered => "#1a7f37",
+                Badge::Lost => "#c62835",
+                Badge::Unknown => "#59636f",
+            };
+            writeln!(self.text, "  {node} [color=\"{colour}\", penwidth=2];")?;
+        }
+        Ok(())
+    }
 }

@@ -2,8 +2,12 @@
 
 use std::fmt::{Result, Write};
 
+use super::node::{Walked, story};
 use super::picture::{Network, Picture, Way};
-use super::walk::{Badge, LegKind, Spot};
+use super::walk::{Badge, LegKind};
+
+/// From left to right a crowd is high, not wide; lines are not broken where they need not be.
+const HEAD: &str = "%%{init: {\"flowchart\": {\"wrappingWidth\": 640}}}%%\nflowchart LR\n";
 
 /// How what is walked looks: it reads on light and dark pages.
 const CLASSES: &str = "\
@@ -16,22 +20,24 @@ const CLASSES: &str = "\
 
 /// Writes a picture down.
 pub fn write(picture: &Picture) -> String {
-    let mut text = String::new();
+    let mut text = HEAD.to_owned();
+    let walked = Walked::new(picture);
     // Writing to a string does not fail.
-    let _ = whole(&mut text, picture);
+    let _ = Writer { text: &mut text, picture, walked: &walked }.whole();
     text
 }
 
 /// Lines in quotes. What could be taken for HTML, Markdown or an end of the text is written by its number.
-fn quoted(lines: &[String]) -> String {
+fn quoted<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
     let mut text = String::from("\"");
-    for (number, line) in lines.iter().enumerate() {
+    for (number, line) in lines.into_iter().enumerate() {
         if number > 0 {
             text.push_str("<br/>");
         }
         for letter in line.chars() {
             match letter {
                 ' ' | '.' | ':' | '-' | '/' | '(' | ')' | ',' | '+' => text.push(letter),
+                letter if letter.is_control() => text.push(char::REPLACEMENT_CHARACTER),
                 letter if letter.is_alphanumeric() || !letter.is_ascii() => text.push(letter),
                 letter => text.push_str(&format!("#{};", u32::from(letter))),
             }
@@ -41,135 +47,124 @@ fn quoted(lines: &[String]) -> String {
     text
 }
 
-fn whole(text: &mut String, picture: &Picture) -> Result {
-    writeln!(text, "flowchart TB")?;
-    for (number, uplink) in picture.uplinks.iter().enumerate() {
-        let routers = uplink.routers.iter().map(|router| format!("router {router}"));
-        let label: Vec<String> = [format!("LAN of {}", uplink.name)]
-            .into_iter()
-            .chain(uplink.subnets.clone())
-            .chain(routers)
-            .collect();
-        writeln!(text, "  beyond{number}([{}])", quoted(&label))?;
-    }
-    writeln!(text, "  subgraph machine[{}]", quoted(std::slice::from_ref(&picture.host)))?;
-    for (number, uplink) in picture.uplinks.iter().enumerate() {
-        let label: Vec<String> = [uplink.name.clone()].into_iter().chain(uplink.addresses.clone()).collect();
-        writeln!(text, "    uplink{number}[{}]", quoted(&label))?;
-    }
-    let stack: Vec<String> =
-        ["routes and firewall".to_owned()].into_iter().chain(picture.rules.clone()).collect();
-    writeln!(text, "    host[{}]", quoted(&stack))?;
-    for (number, network) in picture.networks.iter().enumerate() {
-        subgraph(text, picture, number, network)?;
-    }
-    writeln!(text, "  end")?;
-    for (number, uplink) in picture.uplinks.iter().enumerate() {
-        writeln!(text, "  beyond{number} --- uplink{number}")?;
-        if !uplink.taken {
-            writeln!(text, "  uplink{number} --- host")?;
+struct Writer<'a> {
+    text: &'a mut String,
+    picture: &'a Picture,
+    walked: &'a Walked,
+}
+
+impl Writer<'_> {
+    fn whole(&mut self) -> Result {
+        let picture = self.picture;
+        for (number, uplink) in picture.uplinks.iter().enumerate() {
+            let title = format!("LAN of {}", uplink.name);
+            let routers: Vec<String> = uplink.routers.iter().map(|it| format!("router {it}")).collect();
+            let lines = [&title].into_iter().chain(&uplink.subnets).chain(&routers).map(String::as_str);
+            self.node("  ", &format!("beyond{number}"), ("([", "])"), lines)?;
         }
-    }
-    for (number, network) in picture.networks.iter().enumerate() {
-        wires(text, number, network)?;
-    }
-    walk(text, picture)
-}
-
-fn subgraph(text: &mut String, picture: &Picture, number: usize, network: &Network) -> Result {
-    let mut label = vec![format!("{} {}", network.name, network.driver).trim_end().to_owned()];
-    label.extend(network.subnets.iter().cloned());
-    let marks: Vec<&str> = network.marks.iter().map(|mark| mark.word.as_str()).collect();
-    if !marks.is_empty() {
-        label.push(marks.join(", "));
-    }
-    writeln!(text, "    subgraph card{number}[{}]", quoted(&label))?;
-    if let Some(bridge) = &network.bridge {
-        let label: Vec<String> = [bridge.clone()].into_iter().chain(network.gateways.clone()).collect();
-        writeln!(text, "      network{number}[[{}]]", quoted(&label))?;
-    }
-    for member in network.members.iter().filter(|member| member.home) {
-        let sandbox = &picture.sandboxes[member.sandbox];
-        let mut label = vec![sandbox.name.clone()];
-        label.extend(sandbox.ports.iter().map(|port| port.text()));
-        label.extend(sandbox.notes.clone());
-        writeln!(text, "      sandbox{}({})", member.sandbox, quoted(&label))?;
-    }
-    writeln!(text, "    end")
-}
-
-fn wires(text: &mut String, number: usize, network: &Network) -> Result {
-    let end = if network.bridge.is_some() { format!("network{number}") } else { format!("card{number}") };
-    match network.way {
-        Some(Way::Nat | Way::Open) => writeln!(text, "  host --- {end}")?,
-        Some(Way::HostOnly) => writeln!(text, "  host -.- |\"the host alone\"| {end}")?,
-        Some(Way::Own) | None => {}
-    }
-    if let Some(uplink) = network.uplink {
-        writeln!(text, "  uplink{uplink} === |\"on the LAN\"| {end}")?;
-    }
-    if network.bridge.is_none() {
-        return Ok(());
-    }
-    for member in &network.members {
-        let line = if network.together { "---" } else { "-.-" };
-        let label = match member.addresses.is_empty() {
-            true => String::new(),
-            false => format!(" |{}|", quoted(&member.addresses)),
-        };
-        writeln!(text, "  network{number} {line}{label} sandbox{}", member.sandbox)?;
-    }
-    Ok(())
-}
-
-fn node(picture: &Picture, spot: Spot) -> Option<String> {
-    Some(match spot {
-        Spot::Member(network, member) => {
-            format!("sandbox{}", picture.networks.get(network)?.members.get(member)?.sandbox)
+        writeln!(self.text, "  subgraph machine[{}]", quoted([picture.host.as_str()]))?;
+        for (number, uplink) in picture.uplinks.iter().enumerate() {
+            let lines = [&uplink.name].into_iter().chain(&uplink.addresses).map(String::as_str);
+            self.node("    ", &format!("uplink{number}"), ("[", "]"), lines)?;
         }
-        Spot::Network(number) => format!("network{number}"),
-        Spot::Host => "host".to_owned(),
-        Spot::Uplink(number) => format!("uplink{number}"),
-        Spot::Beyond(number) => format!("beyond{number}"),
-        Spot::Elsewhere => return None,
-    })
-}
-
-fn walk(text: &mut String, picture: &Picture) -> Result {
-    let Some(walk) = &picture.walk else { return Ok(()) };
-    let mut classes: Vec<(String, &str)> = Vec::new();
-    for leg in &walk.legs {
-        let arrow = if leg.kind == LegKind::Answers { "-.->" } else { "==>" };
-        let mut before: Option<String> = None;
-        for stop in &leg.stops {
-            let Some(node) = node(picture, stop.spot) else { continue };
-            if let Some(before) = before.filter(|before| *before != node) {
-                writeln!(text, "  {before} {arrow}|\"{}\"| {node}", stop.number)?;
+        let rules = picture.rules.iter().map(String::as_str);
+        self.node("    ", "host", ("[", "]"), ["routes and firewall"].into_iter().chain(rules))?;
+        for (number, network) in picture.networks.iter().enumerate() {
+            self.subgraph(number, network)?;
+        }
+        writeln!(self.text, "  end")?;
+        for (number, uplink) in picture.uplinks.iter().enumerate() {
+            writeln!(self.text, "  beyond{number} --- uplink{number}")?;
+            if !uplink.taken {
+                writeln!(self.text, "  uplink{number} --- host")?;
             }
-            classes.retain(|(name, _)| *name != node);
-            classes.push((node.clone(), class(stop.badge)));
-            before = Some(node);
         }
+        for (number, network) in picture.networks.iter().enumerate() {
+            self.wires(number, network)?;
+        }
+        self.walk()
     }
-    let mut lines = vec![walk.sentence.clone()];
-    lines.extend(walk.advice.as_ref().map(|advice| format!("What would help: {advice}")));
-    for stop in walk.legs.iter().flat_map(|leg| &leg.stops) {
-        lines.push(format!("({}) {}: {}", stop.number, stop.place, stop.lines.join("; ")));
-    }
-    writeln!(text, "  story[{}]", quoted(&lines))?;
-    text.push_str(CLASSES);
-    for (node, class) in classes {
-        writeln!(text, "  class {node} {class}")?;
-    }
-    Ok(())
-}
 
-fn class(badge: Badge) -> &'static str {
-    match badge {
-        Badge::Passes => "passes",
-        Badge::Rewritten => "rewritten",
-        Badge::Delivered => "delivered",
-        Badge::Lost => "lost",
-        Badge::Unknown => "unknown",
+    fn node<'l>(
+        &mut self,
+        indent: &str,
+        name: &str,
+        (open, close): (&str, &str),
+        lines: impl IntoIterator<Item = &'l str>,
+    ) -> Result {
+        let numbers = self.walked.numbers(name);
+        let lines: Vec<&str> = lines.into_iter().collect();
+        let label = quoted(lines.into_iter().chain(numbers.as_deref()));
+        writeln!(self.text, "{indent}{name}{open}{label}{close}")
+    }
+
+    fn subgraph(&mut self, number: usize, network: &Network) -> Result {
+        // A title of several lines would cover what is below it.
+        let title = match &network.bridge {
+            Some(_) => format!("{} · {}", network.name, network.driver),
+            None => {
+                [&network.name].into_iter().chain(&network.subnets).cloned().collect::<Vec<_>>().join(" · ")
+            }
+        };
+        writeln!(self.text, "    subgraph card{number}[{}]", quoted([title.as_str()]))?;
+        if let Some(bridge) = &network.bridge {
+            let marks = network.marks.iter().map(|mark| &mark.word);
+            let lines = [bridge].into_iter().chain(&network.subnets).chain(marks).map(String::as_str);
+            self.node("      ", &format!("network{number}"), ("[[", "]]"), lines)?;
+        }
+        for member in network.members.iter().filter(|member| member.home) {
+            let sandbox = &self.picture.sandboxes[member.sandbox];
+            let ports: Vec<String> = sandbox.ports.iter().map(|port| port.text()).collect();
+            let lines = [&sandbox.name].into_iter().chain(&ports).chain(&sandbox.notes).map(String::as_str);
+            self.node("      ", &format!("sandbox{}", member.sandbox), ("(", ")"), lines)?;
+        }
+        writeln!(self.text, "    end")
+    }
+
+    fn wires(&mut self, number: usize, network: &Network) -> Result {
+        if network.bridge.is_none() {
+            return Ok(());
+        }
+        match network.way {
+            Some(Way::Nat | Way::Open) => writeln!(self.text, "  host --- network{number}")?,
+            Some(Way::HostOnly) => writeln!(self.text, "  host -.- |\"the host alone\"| network{number}")?,
+            Some(Way::Own) | None => {}
+        }
+        if let Some(uplink) = network.uplink {
+            writeln!(self.text, "  uplink{uplink} === |\"on the LAN\"| network{number}")?;
+        }
+        for member in &network.members {
+            let line = if network.together { "---" } else { "-.-" };
+            let label = match &member.addresses[..] {
+                [] => String::new(),
+                addresses => format!(" |{}|", quoted(addresses.iter().map(String::as_str))),
+            };
+            writeln!(self.text, "  network{number} {line}{label} sandbox{}", member.sandbox)?;
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self) -> Result {
+        if self.picture.walk.is_none() {
+            return Ok(());
+        }
+        for (from, to, kind) in &self.walked.legs {
+            let arrow = if *kind == LegKind::Answers { "-.->" } else { "==>" };
+            writeln!(self.text, "  {from} {arrow} {to}")?;
+        }
+        let story = story(self.picture, false);
+        writeln!(self.text, "  story[{}]", quoted(story.iter().map(String::as_str)))?;
+        self.text.push_str(CLASSES);
+        for (node, badge) in self.walked.nodes() {
+            let class = match badge {
+                Badge::Passes => "passes",
+                Badge::Rewritten => "rewritten",
+                Badge::Delivered => "delivered",
+                Badge::Lost => "lost",
+                Badge::Unknown => "unknown",
+            };
+            writeln!(self.text, "  class {node} {class}")?;
+        }
+        Ok(())
     }
 }

@@ -191,7 +191,7 @@ impl Picture {
         let mut sandboxes = Vec::new();
         for asked in people {
             let number = sandboxes.len();
-            sandboxes.push(sandbox::sandbox(world, asked));
+            sandboxes.push(sandbox::sandbox(world, asked, &numbers));
             let found = sandbox::members(world, asked, number, &numbers);
             if found.is_empty() {
                 let group = if asked.mode == NetworkMode::Host { hosts } else { nobodys };

@@ -4,6 +4,7 @@ mod anything;
 mod legible;
 mod shown;
 mod town;
+mod walks;
 
 use std::path::Path;
 
@@ -103,6 +104,19 @@ fn three_thirty_and_three_hundred_sandboxes_fit_a_screen() {
     }
 }
 
+/// What a user may call something, and what stands for it where it would otherwise end a text or begin a tag.
+#[test]
+fn names_do_not_end_texts() {
+    let mut picture = town::shop().picture();
+    picture.sandboxes[1].name = "a\"b\\N<c>&#35;`d`\ne".to_owned();
+    let svg = draw(&picture, Format::Svg);
+    assert!(svg.contains(">a&quot;b\\N&lt;c&gt;&amp;#35;`d`\ne</text>"), "{svg}");
+    let dot = draw(&picture, Format::Dot);
+    assert!(dot.contains(r#"[label="a\"b\\N<c>&#35;`d` e"]"#), "{dot}");
+    let mermaid = draw(&picture, Format::Mermaid);
+    assert!(mermaid.contains("(\"a#34;b#92;N#60;c#62;#38;#35;35#59;#96;d#96;\u{fffd}e\")"), "{mermaid}");
+}
+
 #[test]
 fn a_small_world_in_all_formats() {
     let picture = town::shop().picture();
@@ -134,7 +148,11 @@ fn the_pictures_of_the_documentation_are_drawn_by_the_program() {
         if std::env::var_os("DRAW").is_some() {
             std::fs::write(&path, &drawn).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), drawn, "{}", path.display());
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == drawn,
+            "docs/{name} is not what the program draws: DRAW=1 cargo test -p fairway-core pictures_of_the_documentation"
+        );
     }
 }
 
@@ -158,6 +176,12 @@ fn pictures_to_look_at() {
     write("shop-joined", &shop.walked("api", "db:80"));
     write("quarter", &quarter.picture());
     write("quarter-walked", &quarter.walked("db-replica", "db:80"));
+    let mut named = quarter.walked("job", "web-1:80");
+    let sandboxes = named.sandboxes.iter_mut().map(|sandbox| &mut sandbox.name);
+    for (name, odd) in sandboxes.zip(anything::ODD_NAMES.iter().cycle()) {
+        *name = (*odd).to_owned();
+    }
+    write("named-oddly", &named);
     write("city-10", &town::city(300, 30).picture());
     write("city-1", &town::city(300, 300).picture());
     write("city-100", &town::city(300, 3).picture());

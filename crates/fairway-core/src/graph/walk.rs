@@ -50,6 +50,19 @@ pub struct Stop {
     pub lines: Vec<String>,
 }
 
+impl Stop {
+    /// What happens, in a line.
+    pub fn in_short(&self) -> String {
+        if let (Badge::Passes, [_, _, ..]) = (self.badge, &self.lines[..]) {
+            let mut places: Vec<&str> =
+                self.lines.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+            places.dedup();
+            return places.join(", ");
+        }
+        self.lines.last().cloned().unwrap_or_default()
+    }
+}
+
 /// Which of a conversation's packets it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LegKind {
@@ -133,8 +146,14 @@ impl Tracer<'_> {
             let line = format!("sends {tuple}");
             self.stop(&mut stops, Spot::Beyond(uplink), Badge::Passes, machine, vec![line]);
         }
-        for step in &path.steps {
-            let spot = self.spot(step);
+        let crossed = self.crossed(path);
+        for (step, crossed) in path.steps.iter().zip(crossed) {
+            let spot = match (step, stops.last().map(|stop| stop.spot)) {
+                // What did nothing would only be in the way.
+                (Step::Chain { met, .. }, _) if met.is_empty() => continue,
+                (Step::Chain { bridged: true, .. }, Some(spot @ Spot::Network(_))) => spot,
+                _ => crossed.unwrap_or_else(|| self.spot(step)),
+            };
             let lines = step.lines();
             let texts = lines.iter().map(|line| format!("{}: {}", line.place, line.text)).collect();
             let badge = match step {
@@ -147,6 +166,24 @@ impl Tracer<'_> {
         let (spot, badge, machine) = self.end(&path.end, last);
         self.stop(&mut stops, spot, badge, machine, vec![path.end.sentence()]);
         self.legs.push(Leg { kind, title, stops });
+    }
+
+    /// For each step the network whose bridge the packet is on, where that sends it from one port to another: what
+    /// the host's hooks do meanwhile happens there.
+    fn crossed(&self, path: &Path) -> Vec<Option<Spot>> {
+        let mut crossed = vec![None; path.steps.len()];
+        let on_host = |step: &Step| (step.machine() == "host").then(|| self.spot(step));
+        for (number, step) in path.steps.iter().enumerate() {
+            let Step::Bridged { to: Some(_), .. } = step else { continue };
+            let Some(spot @ Spot::Network(_)) = on_host(step) else { continue };
+            let arrived = path.steps[..number].iter().rposition(|it| matches!(it, Step::Arrives { .. }));
+            let left = path.steps[number..].iter().position(|it| matches!(it, Step::Leaves { .. }));
+            // What the host itself sends by a bridge has not arrived there.
+            let from = arrived.filter(|at| on_host(&path.steps[*at]) == Some(spot)).unwrap_or(number);
+            let to = left.map_or(path.steps.len(), |ahead| number + ahead);
+            crossed[from..to].fill(Some(spot));
+        }
+        crossed
     }
 
     /// Adds what happens to the last stop, or makes one more where the place is another or it shall be seen.

@@ -85,7 +85,7 @@ fn a_file_s_name_says_how_it_is_drawn() {
     fairway_lab::run(|lab| {
         let (stage, _sandboxes) = town(lab);
         let directory = fairway_lab::SCRATCH;
-        let begins = [("svg", "<svg "), ("dot", "digraph "), ("gv", "digraph "), ("mmd", "flowchart ")];
+        let begins = [("svg", "<svg "), ("dot", "digraph "), ("gv", "digraph "), ("mmd", "%%{init")];
         for (ending, beginning) in begins {
             let path = format!("{directory}/picture.{ending}");
             assert_eq!(printed(&stage, &format!("graph -o {path}")), "");

@@ -140,8 +140,8 @@ impl<'a> Card<'a> {
     }
 
     /// How wide each box is: as wide as the card lets it.
-    fn box_width(&self, columns: usize) -> i32 {
-        let (columns, inner) = (columns as i32, self.width(columns) - self.left() - SIDE);
+    fn box_width(&self, columns: usize, width: i32) -> i32 {
+        let (columns, inner) = (columns as i32, width - self.left() - SIDE);
         ((inner + GAP) / columns - GAP).min(WIDEST.max(self.cell_width))
     }
 
@@ -283,7 +283,7 @@ impl<'a> Card<'a> {
         let rail_kind = if self.network.together { WireKind::Rail } else { WireKind::Apart };
         let spine = placed.area.x + ATTACH;
         let rows = self.rows(placed.columns);
-        let wide = self.box_width(placed.columns);
+        let wide = self.box_width(placed.columns, placed.area.width);
         let last = rows.len().saturating_sub(1);
         let mut y = top;
         for (number, row) in rows.into_iter().enumerate() {
@@ -307,10 +307,8 @@ impl<'a> Card<'a> {
                     drawing.wire(rail_kind, vec![from, to]);
                     let way = match number {
                         0 => vec![to, Point { x: middle, y: bar.bottom() }],
-                        _ => vec![to, from, Point { x: spine, y: rail }],
+                        _ => vec![to, from, Point { x: spine, y: rail }, Point { x: spine, y: bar.bottom() }],
                     };
-                    let end = Point { x: spine, y: bar.bottom() };
-                    let way = way.into_iter().chain([end]).collect();
                     trail.edge(spot, Spot::Network(self.number), way);
                 }
                 draw_cell(drawing, cell, area);

@@ -6,7 +6,7 @@ use super::wiring::Wiring;
 use super::{INSET, MARGIN, widest};
 use crate::graph::picture::{Picture, Uplink};
 use crate::graph::text::{Style, width, wrap};
-use crate::graph::walk::{Badge, Spot, Stop};
+use crate::graph::walk::{Spot, Stop};
 
 const GAP: i32 = 26;
 /// The line of a stop in the stack.
@@ -148,22 +148,11 @@ impl<'a> Top<'a> {
         trail.anchor(Spot::Host, Anchor { first, across: 0, down: STOP });
         for stop in stops {
             let at = Point { x: x + PAD + 26, y: y + STOP / 2 + 4 };
-            drawing.text(Style::Step, at, &in_short(stop), room - 30);
+            drawing.text(Style::Step, at, &stop.in_short(), room - 30);
             y += STOP;
         }
         top + height
     }
-}
-
-/// What happens at a stop, in a line: all of it is told below.
-fn in_short(stop: &Stop) -> String {
-    if let (Badge::Passes, [_, ..]) = (stop.badge, &stop.lines[..]) {
-        let mut places: Vec<&str> =
-            stop.lines.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
-        places.dedup();
-        return places.join(", ");
-    }
-    stop.lines.last().cloned().unwrap_or_default()
 }
 
 fn draw_beyond(drawing: &mut Drawing, uplink: &Uplink, area: Area) {

@@ -4,7 +4,7 @@ use super::MARGIN;
 use super::drawing::{Area, BoxKind, Drawing, Point, Shape, WireKind};
 use crate::graph::picture::{Picture, Way};
 use crate::graph::text::{Style, width};
-use crate::graph::walk::LegKind;
+use crate::graph::walk::{Badge, LegKind};
 
 const LINE: i32 = 22;
 /// The sample of a line or a frame.
@@ -17,6 +17,7 @@ enum Sample {
     Box(BoxKind),
     Mark(BoxKind, String),
     Port,
+    Badge(Badge, usize),
 }
 
 impl Sample {
@@ -25,6 +26,7 @@ impl Sample {
             Self::Wire(_) | Self::Box(_) => SAMPLE,
             Self::Mark(_, word) => width(Style::Mark, word) + 14,
             Self::Port => width(Style::Port, PORT),
+            Self::Badge(..) => 2 * Shape::BADGE,
         }
     }
 }
@@ -64,6 +66,7 @@ fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
     };
     let wires = wires.into_iter().filter(|(kind, _)| drawn(*kind) || walked(*kind));
     items.extend(wires.map(|(kind, words)| (Sample::Wire(kind), words.to_owned())));
+    items.extend(badges(picture));
     let boxes = [(BoxKind::Again, "a further place of a sandbox"), (BoxKind::Stopped, "does not run")];
     let boxes = boxes.into_iter().filter(|(kind, _)| boxed(*kind));
     items.extend(boxes.map(|(kind, words)| (Sample::Box(kind), words.to_owned())));
@@ -79,6 +82,22 @@ fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
         .map(|mark| (Sample::Mark(BoxKind::Mark(mark.meaning), mark.word.clone()), mark.sentence.clone()));
     items.extend(marks);
     items
+}
+
+/// The kinds of stops that a walk has, each by the number of its first one.
+fn badges(picture: &Picture) -> Vec<(Sample, String)> {
+    let kinds = [
+        (Badge::Rewritten, "its addresses are rewritten"),
+        (Badge::Delivered, "a program gets it"),
+        (Badge::Lost, "it comes no further"),
+        (Badge::Unknown, "from here on nothing is known"),
+    ];
+    let stops = || picture.walk.iter().flat_map(|walk| &walk.legs).flat_map(|leg| &leg.stops);
+    let item = |(badge, words): (Badge, &str)| {
+        let first = stops().find(|stop| stop.badge == badge)?;
+        Some((Sample::Badge(badge, first.number), words.to_owned()))
+    };
+    kinds.into_iter().filter_map(item).collect()
 }
 
 /// Places it below `top` and says where it ends.
@@ -107,6 +126,10 @@ pub(super) fn place(drawing: &mut Drawing, picture: &Picture, top: i32, room: i3
                 let area = Area { x: left, y: middle - 8, width: before - 8, height: 16 };
                 drawing.boxed(kind, area, 8, "");
                 drawing.text(Style::Mark, Point { x: left + 7, y: middle + 4 }, &word, before - 22);
+            }
+            Sample::Badge(badge, number) => {
+                let at = Point { x: left + Shape::BADGE, y: middle };
+                drawing.shapes.push(Shape::Badge { badge, at, number, hint: String::new() });
             }
             Sample::Port => {
                 drawing.text(Style::Port, Point { x: left, y: middle + 4 }, PORT, before - 8);

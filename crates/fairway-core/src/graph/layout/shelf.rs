@@ -104,6 +104,14 @@ impl<'a> Shelves<'a> {
         Self { wiring, rows, columns, width: widest }
     }
 
+    /// How much wider each card of a shelf becomes, so that the shelf is as wide as the widest one. One that is half
+    /// empty stays so.
+    fn wider(&self, cards: &[Card<'_>], row: &[usize]) -> i32 {
+        let widths = row.iter().map(|network| cards[*network].size(self.columns[*network]).0);
+        let used = widths.sum::<i32>() + (row.len() as i32 - 1) * GAP;
+        if used * 4 >= self.width * 3 { (self.width - used) / row.len() as i32 } else { 0 }
+    }
+
     fn height_of(&self, cards: &[Card<'_>], row: &[usize]) -> i32 {
         row.iter().map(|network| cards[*network].size(self.columns[*network]).1).max().unwrap_or_default()
     }
@@ -136,9 +144,11 @@ impl<'a> Shelves<'a> {
             y += self.wiring.above(row) + 4;
             let height = self.height_of(cards, row);
             let mut x = left;
+            let wider = self.wider(cards, row);
             for network in row {
                 let columns = self.columns[*network];
                 let (width, own) = cards[*network].size(columns);
+                let width = width + wider;
                 // Cards that are nearly as high as their shelf are as high.
                 let height = if own * 4 >= height * 3 { height } else { own };
                 let area = Area { x, y, width, height };

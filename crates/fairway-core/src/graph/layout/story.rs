@@ -39,11 +39,11 @@ pub(super) fn place(drawing: &mut Drawing, picture: &Picture, top: i32, room: i3
     if let Some(advice) = &walk.advice {
         story.wrapped(Style::Note, 0, &format!("What would help: {advice}"));
     }
+    let places = walk.legs.iter().flat_map(|leg| &leg.stops).map(|stop| width(Style::Name, &stop.place));
+    let place = places.max().unwrap_or_default().min(160);
     for leg in &walk.legs {
         story.y += GAP;
         story.wrapped(Style::Note, 0, &leg.title);
-        let places = leg.stops.iter().map(|stop| width(Style::Name, &stop.place)).max();
-        let place = places.unwrap_or_default().min(160);
         for stop in &leg.stops {
             story.y += 4;
             let at = Point { x: MARGIN + Shape::BADGE, y: story.y + 8 };

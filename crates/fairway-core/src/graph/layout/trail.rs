@@ -17,6 +17,9 @@ pub(super) struct Anchor {
     pub(super) down: i32,
 }
 
+/// A wire from one spot to another.
+type Wire<'a> = (Spot, Spot, &'a [Point]);
+
 /// The wires that a packet may take, gathered while things find their places.
 pub(super) struct Trail {
     /// Whether anything is walked at all.
@@ -55,7 +58,7 @@ impl Trail {
     }
 
     /// The fewest wires from one spot to another, and the spots between.
-    fn route(&self, from: Spot, to: Spot) -> Option<Vec<(Spot, Spot, &[Point])>> {
+    fn route(&self, from: Spot, to: Spot) -> Option<Vec<Wire<'_>>> {
         let mut came: BTreeMap<Spot, (Spot, &[Point])> = BTreeMap::new();
         let mut queue = VecDeque::from([from]);
         let mut seen = BTreeSet::from([from]);
@@ -78,6 +81,24 @@ impl Trail {
         Some(way)
     }
 
+    /// The wires that lead from spot to spot, in lines that are drawn without a break: along bridges it goes on.
+    fn ways(&self, spots: &[Spot]) -> Vec<Vec<Wire<'_>>> {
+        let mut ways: Vec<Vec<Wire<'_>>> = Vec::new();
+        let mut goes_on = false;
+        for pair in spots.windows(2).filter(|pair| pair[0] != pair[1]) {
+            let Some(way) = self.route(pair[0], pair[1]) else {
+                goes_on = false;
+                continue;
+            };
+            match ways.last_mut() {
+                Some(last) if goes_on => last.extend(way),
+                _ => ways.push(way),
+            }
+            goes_on = matches!(pair[1], Spot::Network(_));
+        }
+        ways
+    }
+
     /// Draws the walk of a picture.
     pub(super) fn draw(&self, drawing: &mut Drawing, picture: &Picture) {
         let Some(walk) = &picture.walk else { return };
@@ -89,10 +110,9 @@ impl Trail {
                 .map(|stop| stop.spot)
                 .filter(|spot| self.anchors.contains_key(spot))
                 .collect();
-            for pair in drawn.windows(2).filter(|pair| pair[0] != pair[1]) {
-                let Some(way) = self.route(pair[0], pair[1]) else { continue };
+            for way in self.ways(&drawn) {
                 let uses = way.iter().map(|(one, other, _)| {
-                    let uses = used.entry((*one.min(other), *one.max(other))).or_default();
+                    let uses = used.entry(wire(*one, *other)).or_default();
                     *uses += 1;
                     *uses - 1
                 });
@@ -116,6 +136,14 @@ impl Trail {
             let hint = format!("{}: {}", stop.place, stop.lines.join("\n"));
             drawing.shapes.push(Shape::Badge { badge: stop.badge, at, number: stop.number, hint });
         }
+    }
+}
+
+/// What two spots are joined by: networks share the wire to the stack.
+fn wire(one: Spot, other: Spot) -> (Spot, Spot) {
+    match (one.min(other), one.max(other)) {
+        (Spot::Network(_), Spot::Host) => (Spot::Host, Spot::Host),
+        ends => ends,
     }
 }
 

@@ -46,13 +46,26 @@ fn ports(sandbox: &model::Sandbox) -> Vec<Port> {
 }
 
 /// A sandbox of the World.
-pub(super) fn sandbox(world: &World, sandbox: &model::Sandbox) -> Sandbox {
+pub(super) fn sandbox(
+    world: &World,
+    sandbox: &model::Sandbox,
+    drawn: &BTreeMap<NetworkId, usize>,
+) -> Sandbox {
     let mut notes = Vec::new();
     if !sandbox.running() {
         notes.push("does not run".to_owned());
     }
     let shares = |it: &&model::Sandbox| it.mode == NetworkMode::Shared(sandbox.id);
     notes.extend(world.sandboxes().filter(shares).map(|it| format!("with {}", it.name)));
+    let elsewhere: Vec<&str> = world
+        .endpoints_of_sandbox(sandbox.id)
+        .iter()
+        .filter(|it| !drawn.contains_key(&it.network))
+        .filter_map(|it| Some(world.network(it.network)?.name.as_str()))
+        .collect();
+    if !elsewhere.is_empty() {
+        notes.push(format!("also on {}", elsewhere.join(", ")));
+    }
     for link in world.links(sandbox.id) {
         let ports: Vec<String> =
             link.ports().iter().map(|(port, protocol)| format!("{port}/{protocol}")).collect();

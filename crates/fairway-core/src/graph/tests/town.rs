@@ -6,7 +6,7 @@ use crate::Draw;
 use crate::graph::{Picture, Walk};
 use crate::model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, ParentFacts, SandboxKind, SandboxOptions,
-    Settings, parse,
+    Settings, Uplink, UplinkRoute, parse,
 };
 use crate::path::{
     Interface, Listener, Machine, Proxy, Question, Resolved, Scene, add_default, add_interface, advice, bare,
@@ -57,6 +57,21 @@ impl Town {
                 None => request.enable_ipv6 = Some(true),
             }
         }
+        if request.driver == "lan" {
+            request.uplink = Some(Box::new(Uplink {
+                parent: request.options["parent"].clone(),
+                mac: MacAddress([2, 0, 0, 0, 0, 7]),
+                mtu: 1500,
+                addresses: vec!["192.168.7.9/24".parse().unwrap()],
+                routes: vec![UplinkRoute {
+                    destination: "0.0.0.0/0".parse().unwrap(),
+                    gateway: "192.168.7.1".parse().ok(),
+                    metric: 0,
+                }],
+                boot: String::new(),
+                obstacle: None,
+            }));
+        }
         request.parent = Some(ParentFacts { mac: Some(MacAddress([2; 6])), ..ParentFacts::default() });
         self.apply(Command::CreateNetwork(request));
         self
@@ -93,7 +108,7 @@ impl Town {
     }
 
     /// The host with all sandboxes, in each of which a server listens at port 80.
-    fn scene(&self) -> Scene {
+    pub fn scene(&self) -> Scene {
         let mut scene = planned(&self.world, &plan(&self.world), host());
         for sandbox in &mut scene.machines[1..] {
             sandbox.listeners.push(Listener {
@@ -111,15 +126,25 @@ impl Town {
 
     /// The picture with a walk over it.
     pub fn walked(&self, from: &str, to: &str) -> Picture {
+        self.walked_through(&self.scene(), from, to)
+    }
+
+    /// The same through a scene that is otherwise than planned.
+    pub fn walked_through(&self, scene: &Scene, from: &str, to: &str) -> Picture {
         let mut picture = self.picture();
-        let scene = self.scene();
         let question = Question::parse(&self.world, &plan(&self.world), from, to).unwrap();
-        let Resolved { asker, tuple } = question.resolve(&self.world, &scene).unwrap();
-        let conversation = converse(&scene, asker, tuple, Proxy { user: Some(61_137) });
+        let Resolved { asker, tuple } = question.resolve(&self.world, scene).unwrap();
+        let conversation = converse(scene, asker, tuple, Proxy { user: Some(61_137) });
         let advice = advice(&self.world, &question, &conversation, &[]);
         let walk = Walk::new(&picture, format!("{from} asks {to}"), &conversation, advice);
         picture.walk = Some(walk);
         picture
+    }
+
+    /// The picture of some networks alone.
+    pub fn part(&self, names: &[&str]) -> Picture {
+        let only: Vec<_> = names.iter().map(|name| self.world.find_network(name).unwrap().id).collect();
+        Picture::new(&self.world, &plan(&self.world), &host(), &only)
     }
 }
 
@@ -162,6 +187,7 @@ pub fn quarter() -> Town {
         .network("open", &[&format!("{mode}=routed"), "subnet=172.30.0.0/24"])
         .network("hills", &["driver=routed", "fairway.peers=172.31.2.0/24@10.10.50.98"])
         .network("wire", &["driver=macvlan", "parent=eth0", "subnet=10.10.50.0/24"])
+        .network("yard", &["driver=lan", "parent=eth1"])
         .network("pair", &["driver=ptp", "subnet=10.0.0.0/31"])
         .network("empty", &[]);
     for number in 1..=8 {
@@ -178,6 +204,7 @@ pub fn quarter() -> Town {
         .sandbox("srv", &["open"], &["80"])
         .sandbox("camera", &["wire"], &[])
         .sandbox("printer", &["wire"], &[])
+        .sandbox("doorbell", &["yard"], &[])
         .sandbox("left", &["pair"], &[])
         .sandbox("right", &["pair"], &[])
         .sandbox("job", &["bridge"], &[])
