@@ -118,3 +118,6 @@ impl AsFd for Capture {
         self.socket.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

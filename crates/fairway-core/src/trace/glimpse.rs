@@ -13,6 +13,9 @@ const ICMPV6: u8 = 58;
 /// Extension headers of IPv6 (RFC 8200, 4) that say how long they are: hop-by-hop, routing, destination.
 const OPTIONS: [u8; 3] = [0, 43, 60];
 const IPV6_FRAGMENT: u8 = 44;
+/// By which neighbours find each other, as by ARP: ICMPv6 of listeners (RFC 2710, RFC 3810) and of neighbour discovery
+/// (RFC 4861). They are nobody's conversation.
+const NEIGHBOURS: [std::ops::RangeInclusive<u8>; 2] = [130..=137, 143..=143];
 /// As much of a transport header as nf_tables shows of it (`NFT_TRACETYPE_TRANSPORT_HSIZE`).
 const TRANSPORT: usize = 20;
 
@@ -144,7 +147,8 @@ struct Header {
 }
 
 impl Glimpse {
-    /// Reads a packet from its IP header on; none if it is no IP, or too short.
+    /// Reads a packet from its IP header on; none if it is no IP, or too short, or one by which neighbours find each
+    /// other.
     pub fn of_packet(bytes: &[u8]) -> Option<Self> {
         let header = header(bytes)?;
         Self::of(&header, bytes.get(header.length..).unwrap_or_default())
@@ -191,6 +195,7 @@ impl Glimpse {
                         [&rest(0)[..rest(0).len().min(2)], rest(12).get(..2).unwrap_or_default()].concat();
                     (Segment::Error(kind, byte(1)), print)
                 }
+                (ICMPV6, kind) if NEIGHBOURS.iter().any(|kinds| kinds.contains(&kind)) => return None,
                 _ => (Segment::Datagram(after(4)), rest(0).to_vec()),
             },
             _ => (Segment::Datagram(after(0)), rest(0).to_vec()),

@@ -171,3 +171,15 @@ fn ipv6_options_are_passed_over() {
     let Tuple { protocol, source_port, destination_port, .. } = Glimpse::of_packet(&bytes).unwrap().tuple;
     assert_eq!((protocol, source_port, destination_port), (6, 80, 81));
 }
+
+#[test]
+fn how_neighbours_find_each_other_is_no_conversation() {
+    let icmpv6 = |kind: u8| {
+        let mut bytes = vec![0x60, 0, 0, 0, 0, 8, 58, 255];
+        bytes.extend([0xfd; 32]);
+        bytes.extend([kind, 0, 0, 0, 0, 1, 0, 1]);
+        Glimpse::of_packet(&bytes)
+    };
+    assert_eq!([135, 136, 133, 143].map(icmpv6), [None, None, None, None]);
+    assert_eq!(icmpv6(128).unwrap().segment, Segment::Echo { reply: false, sequence: 1 });
+}

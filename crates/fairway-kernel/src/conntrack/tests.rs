@@ -136,3 +136,26 @@ fn of_the_flows_to_a_port_those_are_told_apart_that_were_translated() {
     let untouched = Selector::Untranslated { address: None, port: 8080, protocol: Protocol::Tcp };
     assert!(means(untouched, &outbound) && !means(untouched, &published));
 }
+
+#[test]
+fn flows_are_told_as_they_come_and_go() {
+    in_tracked(|| {
+        let events = FlowEvents::open().unwrap();
+        let _receiver = UdpSocket::bind("127.0.0.1:53").unwrap();
+        let sender = send("127.0.0.1:1000", "127.0.0.1:53");
+        let is_meant = |flow: &FlowEvent| flow.original.destination_port == 53;
+        let heard = || {
+            let mut heard = Vec::new();
+            assert_eq!(events.drain(&mut |flow| heard.push(flow)), Ok(true));
+            heard
+        };
+        let [new] = heard()[..] else { panic!("one flow is new") };
+        assert_eq!(new.original.to_string(), "udp 127.0.0.1:1000 > 127.0.0.1:53");
+        assert_eq!((new.reply, new.is_gone), (new.original.reversed(), false));
+        assert_eq!(known(is_meant), Ok(vec![new]));
+        assert_eq!(known(|flow| !is_meant(flow)), Ok(vec![]));
+        drop(sender);
+        Conntrack::open().unwrap().delete(&[udp(53, None)].into()).unwrap();
+        assert_eq!(heard(), [FlowEvent { is_gone: true, ..new }]);
+    });
+}

@@ -3,6 +3,7 @@
 mod ownership;
 mod resolver;
 mod round_trip;
+mod tracing;
 mod transactions;
 
 use std::net::Ipv4Addr;

@@ -77,16 +77,19 @@ impl TraceOptions {
             file: self.pcap.as_ref().map(|path| open(path)).transpose()?,
             flows: BTreeMap::new(),
             lost: Lost::default(),
+            began: false,
         };
         let interrupted = until_interrupted();
         let mut failed = None;
-        client.trace(&request, |told| {
+        let outcome = client.trace(&request, |told| {
             failed = seen.take(told).err();
             failed.is_none() && !interrupted.load(Ordering::Relaxed)
-        })?;
-        match failed {
-            Some(error) => Err(error),
-            None => seen.end().map(|()| 0),
+        });
+        match (failed, outcome) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) if !seen.began => Err(error.into()),
+            // Also when the daemon goes away: what was seen was seen.
+            (None, outcome) => seen.end().and(Ok(outcome.map(|()| 0)?)),
         }
     }
 }
@@ -110,10 +113,13 @@ struct Seen {
     file: Option<Output>,
     flows: BTreeMap<u32, Summary>,
     lost: Lost,
+    /// Whether packets are watched.
+    began: bool,
 }
 
 impl Seen {
     fn take(&mut self, told: Told) -> Result<(), CommandError> {
+        self.began = true;
         if let (Told::Packet(journey), Some(output)) = (&told, &mut self.file) {
             let written = output.writer.journey(journey).and_then(|()| output.writer.flush());
             let path = || output.path.display().to_string();

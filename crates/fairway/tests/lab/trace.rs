@@ -1,5 +1,6 @@
 //! What `fairway trace` sees of real packets, and that nothing of it stays.
 
+mod kinds;
 mod left;
 
 use std::fs::File;
@@ -26,6 +27,7 @@ struct Trace {
     process: Child,
     /// What it says beside packets.
     notes: Vec<String>,
+    notes_of: Receiver<String>,
     printed: Receiver<String>,
     text: String,
 }
@@ -44,12 +46,12 @@ impl Trace {
         command.args(["-H", stage.daemon.address(), "trace"]).args(words.split_ascii_whitespace());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let notes = lines_of(process.stderr.take().unwrap());
+        let notes_of = lines_of(process.stderr.take().unwrap());
         let printed = lines_of(process.stdout.take().unwrap());
         // As JSON, notes are among the packets.
-        let first = if words.contains("json") { &printed } else { &notes }.recv_timeout(PATIENCE).unwrap();
+        let first = if words.contains("json") { &printed } else { &notes_of }.recv_timeout(PATIENCE).unwrap();
         assert!(first.contains("watching the host"), "{first}");
-        Trace { process, notes: vec![first], printed, text: String::new() }
+        Trace { process, notes: vec![first], notes_of, printed, text: String::new() }
     }
 
     /// Waits until a line with this has been printed.
