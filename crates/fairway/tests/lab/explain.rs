@@ -249,7 +249,8 @@ fn says_what_would_help() {
         assert!(through.output.contains("It is answered; the server sees "), "{}", through.output);
         let apart = told("explain a1 a2:80");
         assert!(
-            apart.output.contains("\"icc is off\"") && apart.output.contains("--link a2"),
+            apart.output.contains("\"icc is off\"")
+                && apart.output.contains("fairway network connect NETWORK a1"),
             "{}",
             apart.output
         );

@@ -56,9 +56,14 @@ fn own(world: &World, question: &Question, met: &Met) -> Option<String> {
     if let (Some(from), Some(to)) = (from, to)
         && let Some(network) = networks_of(world, from).into_iter().find(|it| is_on(world, to, it))
     {
+        // On networks of users a link is a name and opens nothing.
+        let link = match network.predefined {
+            true => format!(" start {} with --link {},", from.name, to.name),
+            false => String::new(),
+        };
         return Some(format!(
-            "the containers of {} are kept apart (icc): put both on another network (fairway network connect NETWORK {}), start {} with --link {}, or publish the port and use the host's address",
-            network.name, from.name, from.name, to.name
+            "the containers of {} are kept apart (icc): put both on another network (fairway network connect NETWORK {}),{link} or publish the port and use the host's address",
+            network.name, from.name
         ));
     }
     let inside = |sandbox: &Sandbox| {
