@@ -168,20 +168,32 @@ impl Tracer<'_> {
         self.legs.push(Leg { kind, title, stops });
     }
 
-    /// For each step the network whose bridge the packet is on, where that sends it from one port to another: what
-    /// the host's hooks do meanwhile happens there.
+    /// For each step the place where it is drawn, if that is another than it says: so that a packet does not seem to
+    /// go to and fro where br_netfilter lets the host's hooks see what is on a bridge.
     fn crossed(&self, path: &Path) -> Vec<Option<Spot>> {
-        let mut crossed = vec![None; path.steps.len()];
+        let steps = &path.steps;
+        let mut crossed = vec![None; steps.len()];
         let on_host = |step: &Step| (step.machine() == "host").then(|| self.spot(step));
-        for (number, step) in path.steps.iter().enumerate() {
-            let Step::Bridged { to: Some(_), .. } = step else { continue };
+        let seen = |step: &Step| match step {
+            Step::Chain { bridged, met, .. } => !bridged && !met.is_empty(),
+            step => on_host(step) == Some(Spot::Host),
+        };
+        for (number, step) in steps.iter().enumerate() {
+            let Step::Bridged { to, .. } = step else { continue };
             let Some(spot @ Spot::Network(_)) = on_host(step) else { continue };
-            let arrived = path.steps[..number].iter().rposition(|it| matches!(it, Step::Arrives { .. }));
-            let left = path.steps[number..].iter().position(|it| matches!(it, Step::Leaves { .. }));
+            let arrived = steps[..number].iter().rposition(|it| matches!(it, Step::Arrives { .. }));
             // What the host itself sends by a bridge has not arrived there.
-            let from = arrived.filter(|at| on_host(&path.steps[*at]) == Some(spot)).unwrap_or(number);
-            let to = left.map_or(path.steps.len(), |ahead| number + ahead);
-            crossed[from..to].fill(Some(spot));
+            let arrived = arrived.filter(|at| on_host(&steps[*at]) == Some(spot)).unwrap_or(number);
+            if to.is_some() {
+                // From port to port it stays on the bridge, whatever looks at it meanwhile.
+                let left = steps[number..].iter().position(|it| matches!(it, Step::Leaves { .. }));
+                let end = left.map_or(steps.len(), |ahead| number + ahead);
+                crossed[arrived..end].fill(Some(spot));
+            } else if steps[arrived..number].iter().any(seen) {
+                // What the host's hooks have seen is at the host.
+                let up = steps[number..].iter().take_while(|it| on_host(it) == Some(spot)).count();
+                crossed[number..number + up].fill(Some(Spot::Host));
+            }
         }
         crossed
     }
