@@ -103,7 +103,7 @@ fn look(name: &str, elsewhere: bool) -> Result<Survey, Error> {
         routes: links.routes()?.into_iter().map(routing::route).collect(),
         rules: routing::rules()?,
         tables: tables(elsewhere)?,
-        listeners: if elsewhere { Vec::new() } else { sockets::listeners() },
+        listeners: if elsewhere { Vec::new() } else { sockets::listeners()? },
         bridge_netfilter: (
             is_on("net/bridge/bridge-nf-call-iptables"),
             is_on("net/bridge/bridge-nf-call-ip6tables"),

@@ -6,27 +6,19 @@ use fairway_core::model::Protocol;
 use fairway_core::path::Listener;
 
 use crate::netlink::{Batch, Error, Message, Protocol as Kind, Socket};
-use crate::socket_table::{Entry, entries};
+use crate::socket_table::Entry;
 
 /// `TCP_LISTEN`.
 const LISTENING: u8 = 0x0a;
 /// `TCP_CLOSE`: of a UDP socket, that it is not connected.
 const UNCONNECTED: u8 = 0x07;
-/// The tables, their protocol, and the state of a socket that waits there.
-const TABLES: [(&str, Protocol, u8); 4] = [
-    ("tcp", Protocol::Tcp, LISTENING),
-    ("tcp6", Protocol::Tcp, LISTENING),
-    ("udp", Protocol::Udp, UNCONNECTED),
-    ("udp6", Protocol::Udp, UNCONNECTED),
-];
-
-/// The sockets of the namespace of the calling thread that wait.
-pub(super) fn listeners() -> Vec<Listener> {
-    let waiting = |(table, protocol, state): (&str, Protocol, u8)| {
-        let waiting = entries(table).into_iter().filter(move |socket| socket.state == state);
-        waiting.map(move |socket| listener(&socket, protocol))
-    };
-    TABLES.into_iter().flat_map(waiting).collect()
+/// The sockets of the namespace of the calling thread that wait. Its tables in `/proc` would be read through all
+/// connections of the machine.
+pub(super) fn listeners() -> Result<Vec<Listener>, Error> {
+    let waiting = Waiting::open()?;
+    let mut found = waiting.at(Protocol::Tcp, ANY)?;
+    found.extend(waiting.at(Protocol::Udp, ANY)?);
+    Ok(found)
 }
 
 fn listener(socket: &Entry, protocol: Protocol) -> Listener {
@@ -47,6 +39,8 @@ const BY_FAMILY: u16 = 20;
 /// The lengths of `struct inet_diag_req_v2` and `struct inet_diag_msg`, linux/inet_diag.h.
 const REQUEST: usize = 56;
 const ANSWER: usize = 72;
+/// What no socket that waits has for its port, and stands for all.
+const ANY: u16 = 0;
 /// `INET_DIAG_SKV6ONLY`: that a socket of IPv6 takes no IPv4.
 const IPV6_ONLY: u16 = 11;
 
@@ -62,7 +56,7 @@ impl Waiting {
         Ok(Self { socket: Socket::open(Kind::Sockets)? })
     }
 
-    /// The sockets that wait at a port.
+    /// The sockets that wait at a port, or at [`ANY`].
     pub(super) fn at(&self, protocol: Protocol, port: u16) -> Result<Vec<Listener>, Error> {
         let state = match protocol {
             Protocol::Tcp => LISTENING,
@@ -82,7 +76,7 @@ impl Waiting {
             found.extend(replies.iter().filter_map(|reply| waiting(reply, protocol)));
         }
         // An old kernel tells of all.
-        found.retain(|listener| listener.port == port);
+        found.retain(|listener| port == ANY || listener.port == port);
         Ok(found)
     }
 }

@@ -54,11 +54,17 @@ fn sockets_at_a_port_are_those_that_the_tables_tell_of() {
         let _datagrams = UdpSocket::bind("0.0.0.0:4242").unwrap();
         let all = survey("here").unwrap().machine.listeners;
         let listeners_at = |protocol, port| Details::open().unwrap().listeners_at(protocol, port).unwrap();
-        for (protocol, port) in [(Protocol::Tcp, 4242), (Protocol::Tcp, 4243), (Protocol::Udp, 4242)] {
+        for (protocol, port, table) in
+            [(Protocol::Tcp, 4242, "tcp6"), (Protocol::Tcp, 4243, "tcp"), (Protocol::Udp, 4242, "udp")]
+        {
             let is = |it: &&Listener| it.port == port && it.protocol == protocol.number();
             let told: Vec<_> = all.iter().filter(is).cloned().collect();
-            assert_eq!(told.len(), 1, "{protocol} {port}");
             assert_eq!(listeners_at(protocol, port), told);
+            let written = crate::socket_table::entries(table);
+            let inodes: Vec<_> =
+                written.iter().map(|it| format!("{}{}", Listener::UNNAMED, it.inode)).collect();
+            let owners: Vec<_> = told.into_iter().map(|listener| listener.owner).collect();
+            assert_eq!(owners, inodes, "{protocol} {port}");
         }
         assert_eq!(listeners_at(Protocol::Tcp, 4244), []);
     });
