@@ -194,7 +194,8 @@ impl Question {
             }
             Party::Lan(address) => {
                 let no_lan = || QuestionError::NoLan("lan".to_owned());
-                let (interface, _) = lan_of(host).ok_or_else(no_lan)?;
+                let way = address.and_then(|address| way_to(host, address));
+                let interface = way.or(lan_of(host).map(|(index, _)| index)).ok_or_else(no_lan)?;
                 let ipv4 = destination.is_ipv4();
                 let from = address.or_else(|| neighbour_of(host)).filter(|from| from.is_ipv4() == ipv4);
                 Ok((Asker::Behind(0, interface), Some(from.ok_or_else(no_lan)?)))
@@ -204,13 +205,8 @@ impl Question {
                 if let Some(machine) = holder {
                     return Ok((Asker::On(machine), Some(*address)));
                 }
-                let question = RouteQuestion { destination: *address, source: None, input: None, mark: 0 };
-                match host.route(&question) {
-                    Routed::By(route) if route.kind == RouteKind::Unicast => {
-                        Ok((Asker::Behind(0, route.interface), Some(*address)))
-                    }
-                    _ => Err(QuestionError::NoLan(address.to_string())),
-                }
+                let way = way_to(host, *address).ok_or_else(|| QuestionError::NoLan(address.to_string()))?;
+                Ok((Asker::Behind(0, way), Some(*address)))
             }
         }
     }
@@ -236,6 +232,15 @@ fn address_of(world: &World, id: SandboxId, to: &Party) -> Option<IpAddr> {
     let near = |network| matches!(to, Party::Sandbox(other) if world.endpoint_on(*other, network).is_some());
     let shared = endpoints.iter().filter(|endpoint| near(endpoint.network));
     shared.chain(&endpoints).find_map(|endpoint| endpoint.allocation.as_ref()?.addresses().next())
+}
+
+/// The interface behind which the host looks for an address.
+fn way_to(host: &Machine, address: IpAddr) -> Option<u32> {
+    let question = RouteQuestion { destination: address, source: None, input: None, mark: 0 };
+    match host.route(&question) {
+        Routed::By(route) if route.kind == RouteKind::Unicast => Some(route.interface),
+        _ => None,
+    }
 }
 
 /// The interface of the host's default route and its address; without one, its first that is not loopback.

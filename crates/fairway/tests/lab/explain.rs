@@ -1,5 +1,7 @@
 //! What `explain` says, and what the kernel then does with a real connection: both have to agree.
 
+mod drivers;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};

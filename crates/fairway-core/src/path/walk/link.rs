@@ -129,7 +129,10 @@ impl<'a> Walker<'a> {
             return self.behind_bridge(machine, interface, address, None);
         }
         let Some(Standing { machine: below, parent, mode }) = interface.stands_on else {
-            return self.across(interface, address);
+            // What stands upon an interface hears nothing of what goes out there.
+            let above = self.standing_on(machine, interface.index);
+            let kept_apart = above.into_iter().any(|(place, it)| self.answers(place, it, address));
+            return if kept_apart { Neighbour::Nobody } else { self.across(interface, address) };
         };
         let near = self.standing_on(below, parent).find(|(place, it)| {
             in_mode_bridge(it)
