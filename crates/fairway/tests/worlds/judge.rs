@@ -64,6 +64,11 @@ pub fn compare_alone(
     let (interface, tuple) = arrives_at(&whole.first, "host").filter(|_| from == "lan")?;
     let index = alone.machines[0].interface_named(interface)?.index;
     let walked = converse(alone, Asker::Behind(0, index), tuple, Proxy { user });
+    if let Some((_, tuple)) = arrives_at(&whole.first, "lan") {
+        let agrees = matches!(&walked.first.end, End::Leaves { tuple: seen, .. } if *seen == tuple);
+        return (!agrees)
+            .then(|| format!("without the neighbour: not back as {tuple}, but {}", words(&walked)));
+    }
     let comes_back = |of: &Conversation| {
         of.answer.as_ref().is_some_and(|answer| {
             arrives_at(answer, "lan").is_some() || matches!(answer.end, End::Leaves { .. })
@@ -123,6 +128,12 @@ fn counted_on(path: &Path) -> impl Iterator<Item = Noted> {
 
 fn counted(conversation: &Conversation, into: &mut BTreeSet<Noted>) {
     let Conversation { first, answer, later, refusal, .. } = conversation;
+    // Of datagrams and echoes one is sent: nothing comes later, and is refused.
+    let is_tcp = matches!(&first.end, End::Delivered { tuple, .. } if tuple.protocol == 6);
+    let (later, refusal) = match later {
+        Some(_) if !is_tcp => (&None, &None),
+        _ => (later, refusal),
+    };
     let paths = [Some(first), answer.as_ref(), later.as_ref(), refusal.as_ref()];
     into.extend(paths.into_iter().flatten().flat_map(counted_on).map(plain));
     if let Some(second) = &conversation.proxied {
@@ -135,6 +146,10 @@ fn finds_nobody(conversation: &Conversation) -> bool {
     let paths = [Some(&conversation.first), conversation.answer.as_ref()];
     let ends = |path: &Path| matches!(path.end, End::NoNeighbour { .. });
     paths.into_iter().flatten().any(ends) || conversation.proxied.as_deref().is_some_and(finds_nobody)
+}
+
+fn is_refused_later(conversation: &Conversation) -> bool {
+    conversation.later.as_ref().is_some_and(|later| matches!(later.end, End::Rejected { .. }))
 }
 
 /// Whether a packet of it is dropped where a bridge hears it.
@@ -265,6 +280,8 @@ pub fn compare(conversation: &Conversation, asked: &Asked, heard: Heard) -> Opti
         }
         (Outcome::Refused, Heard::Refused) | (Outcome::Unreachable, Heard::Unreachable) => true,
         (Outcome::Nothing, Heard::Nothing) => true,
+        // What ICMP says about an open connection is told to programs that ask for it.
+        (Outcome::Nothing, Heard::Unreachable | Heard::Refused) if is_refused_later(conversation) => true,
         (Outcome::Nothing, Heard::Unreachable) => finds_nobody(conversation) || ends_on_bridge(conversation),
         // Taken and reset at once: the reset may overtake the asker's own connect(2). Datagrams just vanish.
         (Outcome::Closed, Heard::Closed) => true,

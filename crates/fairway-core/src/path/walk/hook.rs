@@ -177,7 +177,11 @@ impl<'a> Walker<'a> {
             ChainEnd::Accepted => Ok(effects),
             ChainEnd::Dropped => Err(End::Dropped { machine: name, by }),
             ChainEnd::Refused(how) => {
-                self.refuse_by_rule(machine, carried, how);
+                let input = between.input.map(|input| input.index);
+                // The kernel does not tell itself of its own echo replies: `icmp_xmit_lock` is held.
+                if hook != Hook::Output || carried.packet.echoes() != Some(true) {
+                    self.refuse_by_rule(machine, carried, input, how);
+                }
                 Err(End::Rejected { machine: name, by, how })
             }
             ChainEnd::Unknown(reason) => Err(End::Unknown { machine: name, reason }),

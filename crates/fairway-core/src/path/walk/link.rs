@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::take::unexpected_source;
 use super::{Between, Carried, Next, Walker};
 use crate::model::{MacAddress, MacvlanMode};
 use crate::path::machine::{Interface, RouteKind, Standing};
+use crate::path::packet::Tuple;
 use crate::path::route::{RouteQuestion, Routed};
 use crate::path::step::{End, Step};
 use crate::ruleset::Hook;
@@ -41,7 +43,8 @@ impl<'a> Walker<'a> {
             self.steps.push(leaves);
             return self.take_from_loopback(machine, output, carried);
         }
-        let mac = match self.neighbour(machine, output, next) {
+        let asker = self.speaks_as(machine, output, tuple.source, next);
+        let mac = match self.neighbour(machine, output, next, asker) {
             Neighbour::Known(mac) => mac,
             Neighbour::Outside => STRANGER,
             Neighbour::Nobody => {
@@ -123,31 +126,47 @@ impl<'a> Walker<'a> {
         self.take(machine, loopback, carried, false)
     }
 
+    /// In whose name a machine asks for a neighbour by ARP: the packet's own, if it is one of its addresses, else one that
+    /// it has there (`arp_solicit`).
+    fn speaks_as(&self, machine: usize, output: &Interface, source: IpAddr, next: IpAddr) -> Option<IpAddr> {
+        if self.machine(machine).holder(source).is_some() {
+            return Some(source);
+        }
+        let own = || output.addresses.iter().filter(|own| own.addr().is_ipv4());
+        own().find(|own| own.contains(&next)).or_else(|| own().next()).map(|own| own.addr())
+    }
+
     /// Who has `address` behind an interface.
-    fn neighbour(&self, machine: usize, interface: &Interface, address: IpAddr) -> Neighbour {
+    fn neighbour(
+        &self,
+        machine: usize,
+        interface: &Interface,
+        address: IpAddr,
+        asker: Option<IpAddr>,
+    ) -> Neighbour {
         if interface.kind == "bridge" {
-            return self.behind_bridge(machine, interface, address, None);
+            return self.behind_bridge(machine, interface, address, asker, None);
         }
         let Some(Standing { machine: below, parent, mode }) = interface.stands_on else {
             // What stands upon an interface hears nothing of what goes out there.
             let above = self.standing_on(machine, interface.index);
-            let kept_apart = above.into_iter().any(|(place, it)| self.answers(place, it, address));
-            return if kept_apart { Neighbour::Nobody } else { self.across(interface, address) };
+            let kept_apart = above.into_iter().any(|(place, it)| self.answers(place, it, address, asker));
+            return if kept_apart { Neighbour::Nobody } else { self.across(interface, address, asker) };
         };
         let near = self.standing_on(below, parent).find(|(place, it)| {
             in_mode_bridge(it)
                 && (*place, it.index) != (machine, interface.index)
-                && self.answers(*place, it, address)
+                && self.answers(*place, it, address, None)
         });
         match (near, self.machine(below).interface(parent)) {
             (Some((_, near)), _) if mode == MacvlanMode::Bridge => Neighbour::Known(near.mac),
-            (_, Some(parent)) => self.across(parent, address),
+            (_, Some(parent)) => self.across(parent, address, asker),
             _ => Neighbour::Nobody,
         }
     }
 
     /// Who has `address` at the other end of an interface.
-    fn across(&self, interface: &Interface, address: IpAddr) -> Neighbour {
+    fn across(&self, interface: &Interface, address: IpAddr, asker: Option<IpAddr>) -> Neighbour {
         let Some((peer, index)) = interface.peer else {
             // What macvlans without a parent stand upon leads nowhere.
             let leads_out = !matches!(interface.kind.as_str(), "dummy" | "ifb");
@@ -156,15 +175,15 @@ impl<'a> Walker<'a> {
         let place = self.machine(peer);
         let Some(end) = place.interface(index).filter(|end| end.up) else { return Neighbour::Nobody };
         if let Some(bridge) = end.bridge.and_then(|bridge| place.interface(bridge)) {
-            return match self.answers(peer, bridge, address) {
+            return match self.answers(peer, bridge, address, asker) {
                 true => Neighbour::Known(bridge.mac),
-                false => self.behind_bridge(peer, bridge, address, Some(index)),
+                false => self.behind_bridge(peer, bridge, address, asker, Some(index)),
             };
         }
-        if self.answers(peer, end, address) {
+        if self.answers(peer, end, address, asker) {
             return Neighbour::Known(end.mac);
         }
-        let above = self.standing_on(peer, index).find(|(place, it)| self.answers(*place, it, address));
+        let above = self.standing_on(peer, index).find(|(place, it)| self.answers(*place, it, address, None));
         above.map_or(Neighbour::Nobody, |(_, above)| Neighbour::Known(above.mac))
     }
 
@@ -185,14 +204,14 @@ impl<'a> Walker<'a> {
         };
         let bridge = port.bridge.and_then(|bridge| place.interface(bridge));
         let own = bridge.unwrap_or(port);
-        if self.answers(machine, own, address) {
+        if self.answers(machine, own, address, None) {
             return (port.index, own.mac);
         }
         let behind = match bridge {
-            Some(bridge) => self.behind_bridge(machine, bridge, address, Some(port.index)),
+            Some(bridge) => self.behind_bridge(machine, bridge, address, None, Some(port.index)),
             None => {
                 let above = self.standing_on(machine, port.index);
-                let mut holders = above.filter(|(place, it)| self.answers(*place, it, address));
+                let mut holders = above.filter(|(place, it)| self.answers(*place, it, address, None));
                 holders.next().map_or(Neighbour::Nobody, |(_, above)| Neighbour::Known(above.mac))
             }
         };
@@ -204,9 +223,16 @@ impl<'a> Walker<'a> {
 
     /// Whether who is asked for an address at an interface says that it has it: by ARP a machine speaks for all its
     /// addresses (`arp_ignore`), by neighbour discovery only for those of the interface.
-    fn answers(&self, machine: usize, interface: &Interface, address: IpAddr) -> bool {
+    /// Who asks in the name of somebody that `rp_filter` does not let in is not answered (`arp_process`).
+    fn answers(&self, machine: usize, interface: &Interface, address: IpAddr, asker: Option<IpAddr>) -> bool {
+        let place = self.machine(machine);
+        let is_let_in = |source: IpAddr| {
+            let tuple =
+                Tuple { protocol: 0, source, destination: address, source_port: 0, destination_port: 0 };
+            unexpected_source(place, interface, &tuple, 0).is_none()
+        };
         match address {
-            IpAddr::V4(_) => self.machine(machine).holder(address).is_some(),
+            IpAddr::V4(_) => place.holder(address).is_some() && asker.is_none_or(is_let_in),
             IpAddr::V6(_) => interface.addresses.iter().any(|own| own.addr() == address),
         }
     }
@@ -216,6 +242,7 @@ impl<'a> Walker<'a> {
         machine: usize,
         bridge: &Interface,
         address: IpAddr,
+        asker: Option<IpAddr>,
         asking: Option<u32>,
     ) -> Neighbour {
         let mut outside = Neighbour::Nobody;
@@ -223,7 +250,7 @@ impl<'a> Walker<'a> {
             if asking == Some(port.index) && !port.hairpin {
                 continue;
             }
-            match self.across(port, address) {
+            match self.across(port, address, asker) {
                 Neighbour::Known(mac) => return Neighbour::Known(mac),
                 Neighbour::Outside => outside = Neighbour::Outside,
                 Neighbour::Nobody => {}
@@ -320,7 +347,7 @@ impl<'a> Walker<'a> {
             Routed::By(route) if route.kind == RouteKind::Unicast && route.interface == bridge.index => {
                 self.route(machine, &question)?;
                 let next = route.gateway.unwrap_or(tuple.destination);
-                match self.behind_bridge(machine, bridge, next, None) {
+                match self.behind_bridge(machine, bridge, next, None, None) {
                     Neighbour::Known(mac) => mac,
                     _ => {
                         let (machine, interface) = (self.name(machine), bridge.name.clone());

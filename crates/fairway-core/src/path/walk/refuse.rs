@@ -1,6 +1,11 @@
 //! What tells a sender that its packet was refused.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::{Carried, Next, Walker};
+use crate::path::machine::Interface;
 use crate::path::packet::{Packet, Place};
 use crate::path::route::RouteQuestion;
 use crate::path::step::Step;
@@ -42,6 +47,8 @@ pub(super) struct Refused {
     packet: Packet,
     flow: Option<(usize, CtDirection)>,
     how: How,
+    /// Where it arrived.
+    input: Option<u32>,
     /// The port of a bridge at which it was shown to IP.
     shown_from: Option<u32>,
     /// Whether that was where it was refused.
@@ -61,9 +68,16 @@ fn code_of(any: u8, ipv4: bool) -> u8 {
     }
 }
 
+/// The IPv6 address of an interface that it speaks to another one with: one of the same prefix, else its first.
+fn global(interface: &Interface, to: IpAddr) -> Option<IpAddr> {
+    let is_global = |own: &&IpNet| matches!(own.addr(), IpAddr::V6(own) if !own.is_unicast_link_local());
+    let own = || interface.addresses.iter().filter(is_global);
+    own().find(|own| own.contains(&to)).or_else(|| own().next()).map(|own| own.addr())
+}
+
 impl Walker<'_> {
     /// Remembers what was refused, for [`Walker::refusal`].
-    pub(super) fn refuse(&mut self, machine: usize, carried: &Carried, how: How) {
+    pub(super) fn refuse(&mut self, machine: usize, carried: &Carried, input: Option<u32>, how: How) {
         let ipv4 = carried.packet.family() == Family::Ip;
         let how = match how {
             How::Unreachable(unreachable::PORT) if !ipv4 => How::Unreachable(unreachable::PORT_IPV6),
@@ -77,25 +91,32 @@ impl Walker<'_> {
             packet: carried.packet.clone(),
             flow: carried.flow,
             how,
+            input,
             shown_from: carried.shown_from,
             on_bridge: carried.on_bridge,
         });
     }
 
     /// Remembers what a rule refused.
-    pub(super) fn refuse_by_rule(&mut self, machine: usize, carried: &Carried, how: Reject) {
+    pub(super) fn refuse_by_rule(
+        &mut self,
+        machine: usize,
+        carried: &Carried,
+        input: Option<u32>,
+        how: Reject,
+    ) {
         let ipv4 = carried.packet.family() == Family::Ip;
         let how = match how {
             Reject::TcpReset => How::ResetByRule,
             Reject::Unreachable(code) => How::Unreachable(code),
             Reject::AnyUnreachable(any) => How::Unreachable(code_of(any, ipv4)),
         };
-        self.refuse(machine, carried, how);
+        self.refuse(machine, carried, input, how);
     }
 
     /// Tells the sender.
     pub(super) fn tell(&mut self, refused: Refused) -> Next {
-        let Refused { machine, packet, flow, how, shown_from, on_bridge } = refused;
+        let Refused { machine, packet, flow, how, input, shown_from, on_bridge } = refused;
         let tuple = packet.tuple();
         if how == How::Reset {
             return self.make(machine, tuple.reversed(), Place::Reset, None);
@@ -124,8 +145,13 @@ impl Walker<'_> {
         let answer = match how {
             How::Unreachable(code) => {
                 // icmp_send in net/ipv4/icmp.c, icmp6_send in net/ipv6/icmp.c.
-                let source =
-                    if own { Some(tuple.destination) } else { place.source_for(route, tuple.source) };
+                // IPv6 speaks for the interface where it arrived, if that has an address.
+                let near = input.filter(|_| tuple.source.is_ipv6()).and_then(|input| place.interface(input));
+                let near = near.and_then(|near| global(near, tuple.source));
+                let source = match own {
+                    true => Some(tuple.destination),
+                    false => near.or_else(|| place.source_for(route, tuple.source)),
+                };
                 let Some(source) = source else {
                     return Next::End(self.discarded(machine, "it has no address to send from"));
                 };

@@ -67,7 +67,7 @@ impl<'a> Walker<'a> {
             _ => None,
         };
         if let Some(code) = code {
-            self.refuse(machine, &carried, How::Unreachable(code));
+            self.refuse(machine, &carried, Some(input.index), How::Unreachable(code));
             return Next::End(End::NoRoute { machine: self.name(machine), destination: tuple.destination });
         }
         if let Some(reason) = unexpected_source(place, input, &tuple, mark) {
@@ -139,7 +139,7 @@ impl<'a> Walker<'a> {
             Ok(_) => {
                 let how =
                     if tuple.protocol == TCP { How::Reset } else { How::Unreachable(unreachable::PORT) };
-                self.refuse(machine, &carried, how);
+                self.refuse(machine, &carried, Some(input.index), how);
                 End::NobodyListens { machine: name, tuple }
             }
             Err(reason) => End::Unknown { machine: name, reason },
@@ -173,7 +173,12 @@ fn martian(input: &Interface, tuple: &Tuple) -> Option<String> {
 
 /// Why a source cannot be behind an interface, or `rp_filter` does not let it in (RFC 3704; IPv4 only):
 /// `__fib_validate_source` in net/ipv4/fib_frontend.c.
-fn unexpected_source(machine: &Machine, input: &Interface, tuple: &Tuple, mark: u32) -> Option<String> {
+pub(super) fn unexpected_source(
+    machine: &Machine,
+    input: &Interface,
+    tuple: &Tuple,
+    mark: u32,
+) -> Option<String> {
     if input.loopback || !tuple.source.is_ipv4() {
         return None;
     }
