@@ -282,6 +282,12 @@ pub fn compare(conversation: &Conversation, asked: &Asked, heard: Heard) -> Opti
         (Outcome::Nothing, Heard::Nothing) => true,
         // What ICMP says about an open connection is told to programs that ask for it.
         (Outcome::Nothing, Heard::Unreachable | Heard::Refused) if is_refused_later(conversation) => true,
+        // What is lost before it is sent is told to whoever sends a datagram.
+        (Outcome::Nothing, Heard::Unreachable)
+            if asked.protocol != Protocol::Tcp && matches!(conversation.first.end, End::Discarded { .. }) =>
+        {
+            !conversation.first.steps.iter().any(|step| matches!(step, Step::Leaves { .. }))
+        }
         (Outcome::Nothing, Heard::Unreachable) => finds_nobody(conversation) || ends_on_bridge(conversation),
         // Taken and reset at once: the reset may overtake the asker's own connect(2). Datagrams just vanish.
         (Outcome::Closed, Heard::Closed) => true,

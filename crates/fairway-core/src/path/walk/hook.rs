@@ -88,7 +88,13 @@ impl<'a> Walker<'a> {
         for (priority, work) in self.works(at, carried) {
             match work {
                 Work::Track => self.track(machine, carried),
-                Work::TranslateDestination => self.translate(at, NatKind::Destination, carried)?,
+                Work::TranslateDestination => {
+                    let before = carried.tuple().destination;
+                    self.translate(at, NatKind::Destination, carried)?;
+                    if hook == Hook::Output && before != carried.tuple().destination {
+                        self.finds_way(machine, carried)?;
+                    }
+                }
                 Work::TranslateSource => self.translate(at, NatKind::Source, carried)?,
                 Work::Rules(table, chain) => {
                     let effects = self.walk_chain(at, (priority, table, chain), carried)?;

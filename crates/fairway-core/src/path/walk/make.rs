@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Between, Carried, Next, Walker, leaving_by};
-use crate::path::machine::{Route, RouteKind};
+use crate::path::machine::{Interface, Route, RouteKind};
 use crate::path::packet::{Packet, Place, Tuple};
-use crate::path::route::RouteQuestion;
+use crate::path::route::{RouteQuestion, Routed};
 use crate::path::step::{End, Step};
 use crate::ruleset::Hook;
 
@@ -78,6 +78,42 @@ impl Walker<'_> {
         }
     }
 
+    /// What was translated as it was made looks for its way at once: `ip_route_me_harder` in net/ipv4/netfilter.c.
+    pub(super) fn finds_way(&self, machine: usize, carried: &Carried) -> Result<(), End> {
+        let tuple = carried.tuple();
+        let question = RouteQuestion {
+            destination: tuple.destination,
+            source: Some(tuple.source),
+            input: None,
+            mark: carried.packet.mark,
+        };
+        let place = self.machine(machine);
+        match place.route(&question) {
+            Routed::By(route) => {
+                self.leads_on(machine, route, tuple.destination)?;
+                let output = place.interface(leaving_by(place, route));
+                output.map_or(Ok(()), |output| self.may_leave(machine, output, tuple.source))
+            }
+            Routed::Nowhere => {
+                Err(End::NoRoute { machine: self.name(machine), destination: tuple.destination })
+            }
+            Routed::Unknown(reason) => Err(End::Unknown { machine: self.name(machine), reason }),
+        }
+    }
+
+    /// RFC 1122, 3.2.1.3: 127/8 never appears outside a host; `__mkroute_output` in net/ipv4/route.c.
+    fn may_leave(&self, machine: usize, output: &Interface, source: IpAddr) -> Result<(), End> {
+        let is_loopback = matches!(source, IpAddr::V4(source) if source.is_loopback());
+        if !is_loopback || output.loopback || output.route_localnet {
+            return Ok(());
+        }
+        let name = &output.name;
+        Err(self.discarded(
+            machine,
+            format!("its source {source} may not leave by {name}: net.ipv4.conf.{name}.route_localnet is 0"),
+        ))
+    }
+
     /// Out by a route: the last hooks, then the link.
     fn send(&mut self, machine: usize, route: &Route, mut carried: Carried) -> Next {
         let place = self.machine(machine);
@@ -87,15 +123,8 @@ impl Walker<'_> {
         let Some(output) = place.interface(leaving_by(place, route)) else {
             return Next::End(self.discarded(machine, "the interface of the route is gone"));
         };
-        // RFC 1122, 3.2.1.3: 127/8 never appears outside a host; __mkroute_output in net/ipv4/route.c.
-        let from = carried.tuple().source;
-        let is_loopback = matches!(from, IpAddr::V4(from) if from.is_loopback());
-        if is_loopback && !output.loopback && !output.route_localnet {
-            let name = &output.name;
-            let reason = format!(
-                "its source {from} may not leave by {name}: net.ipv4.conf.{name}.route_localnet is 0"
-            );
-            return Next::End(self.discarded(machine, reason));
+        if let Err(end) = self.may_leave(machine, output, carried.tuple().source) {
+            return Next::End(end);
         }
         if let Err(end) = self.hook(machine, Hook::Postrouting, &mut carried, Between::out_by(Some(output))) {
             return Next::End(end);
