@@ -79,7 +79,7 @@ impl Walker<'_> {
     }
 
     /// What was translated as it was made looks for its way at once: `ip_route_me_harder` in net/ipv4/netfilter.c.
-    pub(super) fn finds_way(&self, machine: usize, carried: &Carried) -> Result<(), End> {
+    pub(super) fn finds_way(&mut self, machine: usize, carried: &Carried) -> Result<(), End> {
         let tuple = carried.tuple();
         let question = RouteQuestion {
             destination: tuple.destination,
@@ -92,7 +92,11 @@ impl Walker<'_> {
             Routed::By(route) => {
                 self.leads_on(machine, route, tuple.destination)?;
                 let output = place.interface(leaving_by(place, route));
-                output.map_or(Ok(()), |output| self.may_leave(machine, output, tuple.source))
+                let found = output.map_or(Ok(()), |output| self.may_leave(machine, output, tuple.source));
+                if found.is_err() {
+                    self.route(machine, &question)?;
+                }
+                found
             }
             Routed::Nowhere => {
                 Err(End::NoRoute { machine: self.name(machine), destination: tuple.destination })
