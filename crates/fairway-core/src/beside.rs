@@ -8,7 +8,6 @@
 //! On request a jump is placed where they would drop ([`place`]).
 
 mod extension;
-mod legacy;
 mod packet;
 pub mod place;
 mod registers;
@@ -18,11 +17,10 @@ mod walk;
 
 use std::fmt;
 
-pub use legacy::read_saved;
 pub use packet::{Path, Samples};
 
 use crate::policy::iptables;
-use crate::ruleset::{Family, Table};
+use crate::ruleset::{Family, Table, saved};
 
 /// A table of somebody else, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +65,13 @@ pub struct Obstacle {
     pub owner: Owner,
     /// Whether the table is one of the older kernel interface.
     pub legacy: bool,
+}
+
+/// The table `filter` of what `iptables-legacy-save` (or `ip6tables-legacy-save`) prints; none if it is not among it.
+/// What is not understood of a rule becomes something that may match.
+pub fn read_saved(family: Family, text: &str) -> Option<Foreign> {
+    let table = saved::read(family, text).into_iter().find(|table| table.name == "filter")?;
+    (!table.chains.is_empty()).then_some(Foreign { table, legacy: true, owned: false })
 }
 
 /// Who keeps a table, as far as its name and its chains tell.

@@ -15,6 +15,7 @@ mod keys;
 mod numbered;
 mod register;
 pub mod resolver;
+pub mod saved;
 mod set;
 
 pub use build::{CtState, KeyBuilder, Load, RuleBuilder, key, rule};
@@ -98,7 +99,7 @@ impl Table {
     }
 
     /// The same table as it was before any packet: counters at zero, nothing that rules put into sets; without
-    /// handles; elements in the order of their keys, sets and chains in that of their names, which means nothing to
+    /// handles and words of others; elements in the order of their keys, sets and chains in that of their names, which means nothing to
     /// the kernel. Two tables that do the same compare equal after this.
     pub fn at_rest(mut self) -> Self {
         self.sets.sort_by(|one, other| one.name.cmp(&other.name));
@@ -116,7 +117,7 @@ impl Table {
             set.elements.sort();
         }
         for rule in self.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
-            rule.handle = None;
+            (rule.handle, rule.text) = (None, None);
             for expression in &mut rule.expressions {
                 if let Expression::Counter(count) = expression {
                     *count = Count::default();

@@ -1,5 +1,6 @@
 //! A whole network namespace as values, for whoever walks packets through it.
 
+mod iptables;
 mod routing;
 mod sockets;
 
@@ -97,19 +98,21 @@ fn look(name: &str, elsewhere: bool) -> Result<Survey, Error> {
         addresses: addresses.remove(&link.index).unwrap_or_default(),
         ..interface(link, &shared)
     });
+    let (older, unread) = iptables::older();
     let machine = Machine {
         name: name.to_owned(),
         interfaces: interfaces.collect(),
         routes: links.routes()?.into_iter().map(routing::route).collect(),
         rules: routing::rules()?,
         tables: tables(elsewhere)?,
+        older,
         listeners: if elsewhere { Vec::new() } else { sockets::listeners()? },
         bridge_netfilter: (
             is_on("net/bridge/bridge-nf-call-iptables"),
             is_on("net/bridge/bridge-nf-call-ip6tables"),
         ),
         elsewhere,
-        unread: legacy_tables(),
+        unread,
     };
     let pairs = all.iter().filter(|link| link.kind.as_deref() == Some("veth"));
     let pairs = pairs.filter_map(|link| Some((link.index, link.peer?))).collect();
@@ -165,22 +168,18 @@ fn interface(link: &Link, shared: &Shared) -> Interface {
 /// All tables, whoever's they are, but those that only watch.
 fn tables(elsewhere: bool) -> Result<Vec<Table>, Error> {
     let reader = Reader::open()?;
-    let mut tables = Vec::new();
-    for listed in reader.tables()?.into_iter().filter(|it| !is_for_tracing(&it.name)) {
-        let (family, name) = (listed.family, listed.name.as_str());
-        // One that has gone meanwhile is met by nobody.
-        tables.extend(if elsewhere { reader.outline(family, name)? } else { reader.table(family, name)? });
-    }
-    Ok(tables)
-}
-
-/// The tables of iptables' old kernel interface are read by nobody here, so that what they do is not known.
-fn legacy_tables() -> Option<String> {
-    let in_use = |path: &&str| std::fs::read_to_string(path).is_ok_and(|names| !names.trim().is_empty());
-    let files = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
-    let found: Vec<&str> = files.iter().copied().filter(|path| in_use(path)).collect();
-    (!found.is_empty()).then(|| {
-        "there are tables of iptables-legacy, which are not read: use iptables-nft, or look there".to_owned()
+    iptables::in_words(&reader, || {
+        let mut tables = Vec::new();
+        for listed in reader.tables()?.into_iter().filter(|it| !is_for_tracing(&it.name)) {
+            let (family, name) = (listed.family, listed.name.as_str());
+            // One that has gone meanwhile is met by nobody.
+            tables.extend(if elsewhere {
+                reader.outline(family, name)?
+            } else {
+                reader.table(family, name)?
+            });
+        }
+        Ok(tables)
     })
 }
 

@@ -16,7 +16,7 @@ impl Answer {
         if yes { Self::Yes } else { Self::No }
     }
 
-    fn not(self) -> Self {
+    pub fn not(self) -> Self {
         match self {
             Self::No => Self::Yes,
             Self::Maybe => Self::Maybe,
@@ -66,6 +66,8 @@ impl Registers {
             Expression::Ct { key, to, .. } => (*to, packet.conntrack(*key)),
             Expression::Fib { result, flags, to } => (*to, packet.route(*result, *flags)),
             Expression::Socket { to, .. } => (*to, vec![None; 16]),
+            Expression::BridgePort { to, .. } => (*to, vec![None; 16]),
+            Expression::ExclusiveOr { to, length, .. } => (*to, vec![None; (*length as usize).min(64)]),
             Expression::Extension { length, to, .. } => (*to, vec![None; (*length as usize).min(64)]),
             Expression::Immediate { to, value } => (*to, value.iter().copied().map(Some).collect()),
             Expression::Bitwise { from, to, mask, xor } => {

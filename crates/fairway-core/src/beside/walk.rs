@@ -105,9 +105,13 @@ impl Walk<'_> {
 
     /// Whether a rule matches, and what it may then do; nothing if it only counts or logs.
     fn try_rule(&self, rule: &Rule) -> (Answer, Vec<End>) {
+        self.try_all(&rule.expressions)
+    }
+
+    fn try_all(&self, expressions: &[Expression]) -> (Answer, Vec<End>) {
         let mut registers = Registers::empty();
         let mut answer = Answer::Yes;
-        for expression in &rule.expressions {
+        for expression in expressions {
             if registers.load(expression, self.packet).is_some() {
                 continue;
             }
@@ -132,6 +136,10 @@ impl Walk<'_> {
                 Expression::Verdict(verdict) => return (answer, vec![End::Verdict(verdict.clone())]),
                 Expression::Reject(_) => return (answer, vec![End::Refused]),
                 Expression::Limit(_) => Answer::Maybe,
+                Expression::OneOf { ways, inverted } => {
+                    let best = ways.iter().map(|way| self.try_all(way).0).max().unwrap_or(Answer::No);
+                    if *inverted { best.not() } else { best }
+                }
                 Expression::Unknown { name, attributes } => match say(name, attributes) {
                     Said::Match(matched) => matched,
                     Said::Drop => return (answer, vec![End::Refused]),

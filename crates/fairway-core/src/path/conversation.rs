@@ -194,7 +194,7 @@ impl Conversation {
             (End::Delivered { tuple, .. }, _) if answered => Outcome::Answered(tuple.source),
             (End::Unknown { .. }, _) | (_, Some(End::Unknown { .. })) => Outcome::Unknown,
             (End::NobodyListens { .. }, _) if answered => Outcome::Refused,
-            (End::Rejected { how, .. }, _) if answered && is_refusal(how) => Outcome::Refused,
+            (End::Rejected { how, .. }, _) if answered && how.is_refusal() => Outcome::Refused,
             (End::Rejected { .. } | End::NoRoute { .. }, _) if answered => Outcome::Unreachable,
             // The program that asks is told by its own kernel.
             (End::NoRoute { .. }, None) => Outcome::Unreachable,
@@ -202,15 +202,4 @@ impl Conversation {
             _ => Outcome::Nothing,
         }
     }
-}
-
-/// Whether programs take it for "nobody listens there".
-fn is_refusal(how: &Reject) -> bool {
-    const PORT: u8 = 1;
-    const PORT_IPV4: u8 = 3;
-    const PORT_IPV6: u8 = 4;
-    matches!(
-        how,
-        Reject::TcpReset | Reject::AnyUnreachable(PORT) | Reject::Unreachable(PORT_IPV4 | PORT_IPV6)
-    )
 }

@@ -37,6 +37,8 @@ pub struct Facts<'a> {
     pub untracked: bool,
     /// The user whose socket made it, if one of this machine's did.
     pub user: Option<u32>,
+    /// The ports between which a bridge forwards it, where it meets the IP hooks on that way.
+    pub ports: Option<(&'a Interface, &'a Interface)>,
     /// What the sets of the scene hold, and which of its machines this is.
     pub holdings: (&'a Holdings<'a>, usize),
 }
@@ -81,6 +83,8 @@ pub enum Effect {
 pub struct Met {
     /// The family of its table.
     pub family: Family,
+    /// Whether the table is one of iptables' older kind.
+    pub older: bool,
     /// The table.
     pub table: String,
     /// The chain.
@@ -199,6 +203,11 @@ impl<'a> Evaluation<'a> {
                 registers.load(*to, load::Loaded::Value(mark.to_vec()))
             }
             E::Ct { key, direction, to } => registers.load(*to, load::ct(&self.facts, *key, *direction)),
+            E::Payload { base: PayloadBase::Link, offset, to, .. }
+                if (6..12).contains(offset) && packet.sender_is_unknown() =>
+            {
+                registers.load(*to, load::Loaded::Unknown("the sender's MAC is not known".to_owned()))
+            }
             E::Payload { base, offset, length, to } => match packet.bytes(*base, *offset, *length) {
                 Some(bytes) => registers.load(*to, load::Loaded::Value(bytes.to_vec())),
                 None => Step::No,
@@ -278,6 +287,11 @@ impl<'a> Evaluation<'a> {
                     _ => load::Loaded::Absent,
                 },
             ),
+            E::OneOf { ways, inverted } => self.one_of(ways, *inverted, packet),
+            E::BridgePort { output, to } => registers.load(*to, load::port(&self.facts, *output)),
+            E::ExclusiveOr { one, other, to, length } => {
+                registers.exclusive_or(*one, *other, *to, *length as usize)
+            }
             E::Unknown { name, attributes } => match unknown::say(name, attributes) {
                 unknown::Said::Nothing => Step::Next,
                 unknown::Said::Perhaps(reason) => Step::Perhaps(reason),
@@ -287,6 +301,26 @@ impl<'a> Evaluation<'a> {
                     Step::Next
                 }
             },
+        }
+    }
+
+    /// What several ways come to. They only ask.
+    fn one_of(&mut self, ways: &[Vec<Expression>], inverted: bool, packet: &mut Packet) -> Step {
+        let mut perhaps = None;
+        for way in ways {
+            let (mut registers, mut verdict) = (Registers::default(), None);
+            let mut steps = way.iter().map(|it| self.step(it, &mut registers, packet, &mut verdict));
+            match steps.find(|step| !matches!(step, Step::Next)) {
+                None if inverted => return Step::No,
+                None => return Step::Next,
+                Some(Step::Perhaps(reason) | Step::Unknown(reason)) => perhaps = Some(reason),
+                Some(_) => {}
+            }
+        }
+        match perhaps {
+            Some(reason) => Step::Perhaps(reason),
+            None if inverted => Step::Next,
+            None => Step::No,
         }
     }
 

@@ -6,7 +6,7 @@ use super::conversation::{Conversation, Outcome};
 use super::evaluate::Met;
 use super::packet::Tuple;
 use super::step::{End, Path, Step};
-use crate::ruleset::{Reject, Verdict};
+use crate::ruleset::Verdict;
 
 /// A step in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,8 @@ fn rule(met: &Met) -> String {
         None => format!("{}: its policy", met.chain),
     };
     if let Some(handle) = met.handle {
-        text.push_str(&format!("  # handle {handle}"));
+        let what = if met.older { "number" } else { "handle" };
+        text.push_str(&format!("  # {what} {handle}"));
     }
     if let Some(element) = &met.element {
         text.push_str(&format!("  [{element}]"));
@@ -106,7 +107,7 @@ impl Step {
                     let text = format!("{table} {priority}: {chain}: no rule is for it");
                     return vec![Line { idle: true, ..Line::new(machine, place, text) }];
                 }
-                let head = |met: &Met| format!("{} {} {priority}: {}", met.family, met.table, rule(met));
+                let head = |met: &Met| format!("{} {priority}: {}", met.table_text(), rule(met));
                 let line = |met: &Met| Line {
                     handle: met.handle,
                     comment: met.comment.clone(),
@@ -115,13 +116,6 @@ impl Step {
                 met.iter().map(line).collect()
             }
         }
-    }
-}
-
-fn told(how: &Reject) -> &'static str {
-    match how {
-        Reject::TcpReset => "a TCP reset",
-        Reject::Unreachable(_) | Reject::AnyUnreachable(_) => "an ICMP \"unreachable\"",
     }
 }
 
@@ -142,7 +136,7 @@ impl End {
             }
             Self::Dropped { machine, by } => format!("dropped on {machine} by {by}"),
             Self::Rejected { machine, by, how } => {
-                format!("refused on {machine} by {by}: its sender gets {}", told(how))
+                format!("refused on {machine} by {by}: its sender gets {how}")
             }
             Self::Discarded { machine, reason } => format!("lost on {machine}: {reason}"),
             Self::NoRoute { machine, destination } => {

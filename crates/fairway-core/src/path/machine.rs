@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::model::{MacAddress, MacvlanMode};
-use crate::ruleset::{ChainKind, Expression, Family, Table};
+use crate::ruleset::{ChainKind, Expression, Family, Table, compat};
 
 /// An interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -149,6 +149,8 @@ pub struct Machine {
     pub rules: Vec<RouteRule>,
     /// Its nf_tables.
     pub tables: Vec<Table>,
+    /// The tables of iptables' older kind, which nf_tables does not show.
+    pub older: Vec<Table>,
     /// Its sockets that wait.
     pub listeners: Vec<Listener>,
     /// Whether bridged packets meet the IP hooks, for IPv4 and IPv6 (`bridge-nf-call-iptables`, `-ip6tables`).
@@ -163,6 +165,11 @@ impl Machine {
     /// The interface of that number.
     pub fn interface(&self, index: u32) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.index == index)
+    }
+
+    /// Whether a table of this machine is one of iptables' older kind.
+    pub fn is_older(&self, table: &Table) -> bool {
+        self.older.iter().any(|older| std::ptr::eq(older, table))
     }
 
     /// The interface of that name.
@@ -183,16 +190,10 @@ impl Machine {
 
     /// Whether conntrack is on: the kernel switches it on for a namespace whose rules need it.
     pub fn tracks(&self) -> bool {
-        let needs = |expression: &Expression| {
-            matches!(
-                expression,
-                Expression::Ct { .. } | Expression::CtSet { .. } | Expression::Unknown { .. }
-            )
-        };
-        let chains = self.tables.iter().flat_map(|table| &table.chains);
+        let chains = self.tables.iter().chain(&self.older).flat_map(|table| &table.chains);
         chains.into_iter().any(|chain| {
             chain.base.as_ref().is_some_and(|base| base.kind == ChainKind::Nat)
-                || chain.rules.iter().any(|rule| rule.expressions.iter().any(needs))
+                || chain.rules.iter().any(|rule| rule.expressions.iter().any(needs_conntrack))
         })
     }
 
@@ -217,6 +218,21 @@ pub(super) fn listener_of(
     listeners.iter().filter(takes).min_by_key(|listener| {
         (listener.address.is_unspecified(), listener.address.is_ipv4() != address.is_ipv4())
     })
+}
+
+fn needs_conntrack(expression: &Expression) -> bool {
+    match expression {
+        Expression::Ct { .. } | Expression::CtSet { .. } => true,
+        Expression::OneOf { ways, .. } => ways.iter().flatten().any(needs_conntrack),
+        // Objects may be helpers and time-outs of flows.
+        Expression::Unknown { name, attributes } => match name.as_str() {
+            "match" | "target" => compat::name(attributes).is_some_and(|name| {
+                ["CONN", "CT", "SYNPROXY", "conn", "helper", "cluster"].iter().any(|it| name.starts_with(it))
+            }),
+            name => ["connlimit", "flow_offload", "objref", "synproxy"].contains(&name),
+        },
+        _ => false,
+    }
 }
 
 /// Several namespaces and the pairs between them. The first is the host.

@@ -7,7 +7,8 @@ use super::machine::{Interface, Listener, Machine, Scene, Survey};
 use super::planned::{hand_over, planned};
 use crate::model::SandboxId;
 use crate::plan::{Key, Object, Plan};
-use crate::policy::{BRIDGE_TABLE, TABLE};
+use crate::policy::{BRIDGE_TABLE, TABLE, iptables};
+use crate::ruleset::Table;
 use crate::world::World;
 
 /// The scene of a host that was read, with the sandboxes of `inside` that were read too. The others are as their
@@ -120,7 +121,12 @@ pub fn without_ours(host: &Machine, plan: &Plan) -> Machine {
     let gone: BTreeSet<u32> = gone.iter().map(|interface| interface.index).collect();
     host.routes.retain(|route| !gone.contains(&route.interface));
     host.interfaces = kept;
-    host.tables.retain(|table| ![TABLE, BRIDGE_TABLE].contains(&table.name.as_str()));
+    // Which table was there before which decides what a packet meets first: their places stay.
+    for table in host.tables.iter_mut().filter(|it| [TABLE, BRIDGE_TABLE].contains(&it.name.as_str())) {
+        *table = Table::new(table.family, std::mem::take(&mut table.name));
+    }
+    iptables::remove(&mut host.tables);
+    iptables::remove(&mut host.older);
     let sockets: BTreeSet<_> = plan
         .values()
         .flat_map(|fragment| fragment.keys())

@@ -137,6 +137,11 @@ impl Packet {
         }
     }
 
+    /// Whether it has a frame and nobody knows who sent it.
+    pub fn sender_is_unknown(&self) -> bool {
+        self.link.get(6..12).is_some_and(|mac| mac.iter().all(|byte| *byte == 0))
+    }
+
     /// The address that its frame is for; none without a frame.
     pub fn frame_destination(&self) -> Option<MacAddress> {
         Some(MacAddress(self.link.get(..6)?.try_into().ok()?))
@@ -175,11 +180,6 @@ impl Packet {
             }
             None => false,
         }
-    }
-
-    /// Its length from the network header on, in bytes.
-    pub fn length(&self) -> u32 {
-        (self.network.len() + self.transport.len()) as u32
     }
 
     /// What it is told apart by.

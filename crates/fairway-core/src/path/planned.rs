@@ -9,7 +9,7 @@ use super::enclosed;
 use super::machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene};
 use crate::model::{MacAddress, Namespace, NetworkMode, Protocol};
 use crate::plan::{BridgeLink, InsideRoutes, Key, Object, Plan, SocketUse, VethLink};
-use crate::policy::{SETS, SetName, ruleset};
+use crate::policy::{SETS, SetName, iptables, ruleset};
 use crate::ruleset::{Element, Table};
 use crate::world::World;
 
@@ -207,7 +207,14 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
             set.elements.extend(elements);
         }
     }
-    builder.host().tables.extend(tables);
+    let host = builder.host();
+    iptables::place(objects(), &mut host.tables, &mut host.older);
+    for table in tables {
+        match host.tables.iter_mut().find(|it| (it.family, &it.name) == (table.family, &table.name)) {
+            Some(place) => *place = table,
+            None => host.tables.push(table),
+        }
+    }
     builder.scene
 }
 

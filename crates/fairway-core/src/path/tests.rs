@@ -4,6 +4,8 @@ pub(crate) mod stage;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::model::Backend;
+
 use super::{Asker, Line, Outcome, Proxy, Tuple, converse};
 use stage::{Mode, Stage};
 
@@ -222,4 +224,20 @@ fn the_walker_agrees_with_every_row_of_the_matrix() {
             }
         }
     }
+}
+
+#[test]
+fn it_agrees_by_the_rules_of_iptables_too() {
+    for proxy in [true, false] {
+        for bridge_netfilter in [true, false] {
+            check(Mode { proxy, bridge_netfilter, backend: Backend::Iptables, ..Mode::DOCKERS });
+        }
+    }
+}
+
+#[test]
+fn rules_of_iptables_are_told_in_its_own_words() {
+    let mode = Mode { proxy: false, backend: Backend::Iptables, ..Mode::DOCKERS };
+    insta::assert_snapshot!("by_iptables", golden(mode, "u1", "10.10.50.99:8081"));
+    insta::assert_snapshot!("another_network_by_iptables", golden(mode, "o1", "172.18.0.2:80"));
 }

@@ -67,15 +67,17 @@ impl Carried {
 struct Between<'b> {
     input: Option<&'b Interface>,
     output: Option<&'b Interface>,
+    /// The ports between which a bridge forwards it, in the IP hooks.
+    ports: Option<(&'b Interface, &'b Interface)>,
 }
 
 impl<'b> Between<'b> {
     fn in_by(input: &'b Interface) -> Self {
-        Self { input: Some(input), output: None }
+        Self { input: Some(input), ..Self::default() }
     }
 
     fn out_by(output: Option<&'b Interface>) -> Self {
-        Self { input: None, output }
+        Self { output, ..Self::default() }
     }
 }
 
@@ -200,6 +202,7 @@ impl<'a> Walker<'a> {
             related: carried.related,
             untracked: carried.untracked,
             user: carried.user,
+            ports: between.ports,
             holdings: (&self.holdings, machine),
         }
     }

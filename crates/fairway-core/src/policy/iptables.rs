@@ -7,6 +7,7 @@
 
 mod entry;
 mod layout;
+mod placed;
 mod saved;
 mod script;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::ruleset::{Chain, Table, rule};
 
 pub use entry::{Entry, direct, direct_target};
 pub use layout::{Host, NetworkRules, hairpin, host, link, network, published};
+pub use placed::{place, remove};
 pub use saved::Saved;
 pub use script::script;
 

@@ -91,6 +91,8 @@ pub mod priority {
     pub const FILTER: i32 = 0;
     /// Translation of sources.
     pub const SOURCE_NAT: i32 = 100;
+    /// Decisions of security modules.
+    pub const SECURITY: i32 = 50;
     /// Decisions on a bridge.
     pub const BRIDGE_FILTER: i32 = -200;
 }
@@ -150,6 +152,9 @@ pub struct Rule {
     /// What the kernel tells it by among all of its table, as `nft -a` prints it; of a rule of iptables' older kind its
     /// number in the chain, from 1. None of a rule that is not in the kernel.
     pub handle: Option<u64>,
+    /// The rule as whoever made it writes it, where that is not the language of `nft`: as `iptables-save` prints it,
+    /// without its chain.
+    pub text: Option<String>,
 }
 
 /// Where a packet goes next.

@@ -9,6 +9,9 @@ use super::{Base, Datatype, Element, ElementData, Family, Hook, Rule, Set, SetDa
 
 /// A rule as `nft` would print it.
 pub(super) fn rule_text(table: &Table, rule: &Rule) -> String {
+    if let Some(text) = &rule.text {
+        return text.clone();
+    }
     let mut text = rule::text(table, &rule.expressions);
     if let Some(comment) = &rule.comment {
         if !text.is_empty() {

@@ -41,6 +41,45 @@ pub enum Reject {
     AnyUnreachable(u8),
 }
 
+/// The codes of [`Reject::AnyUnreachable`] (`NFT_REJECT_ICMPX_*`).
+const NO_ROUTE: u8 = 0;
+const PORT_UNREACHABLE: u8 = 1;
+const HOST_UNREACHABLE: u8 = 2;
+const PROHIBITED: u8 = 3;
+
+impl Reject {
+    /// The same in codes that mean the same for both families, where they have one in common (RFC 792, RFC 1812 5.2.7.1,
+    /// RFC 4443 3.1).
+    pub const fn of_any(self, family: Family) -> Self {
+        let Self::Unreachable(code) = self else { return self };
+        Self::AnyUnreachable(match (family, code) {
+            (_, 0) => NO_ROUTE,
+            (Family::Ip6, 4) | (Family::Ip, 3) => PORT_UNREACHABLE,
+            (Family::Ip6, 3) | (Family::Ip, 1) => HOST_UNREACHABLE,
+            (Family::Ip6, 1) | (Family::Ip, 9 | 10 | 13) => PROHIBITED,
+            _ => return self,
+        })
+    }
+
+    /// Whether a program that asked learns that nobody listens, and not that there is no way.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::TcpReset | Self::AnyUnreachable(PORT_UNREACHABLE))
+    }
+}
+
+impl std::fmt::Display for Reject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TcpReset => "a TCP reset",
+            Self::AnyUnreachable(NO_ROUTE) => "an ICMP \"no route\"",
+            Self::AnyUnreachable(PORT_UNREACHABLE) => "an ICMP \"port unreachable\"",
+            Self::AnyUnreachable(HOST_UNREACHABLE) => "an ICMP \"host unreachable\"",
+            Self::AnyUnreachable(PROHIBITED) => "an ICMP \"prohibited\"",
+            Self::Unreachable(_) | Self::AnyUnreachable(_) => "an ICMP \"unreachable\"",
+        })
+    }
+}
+
 /// How much passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitRate {
@@ -264,6 +303,33 @@ pub enum Expression {
     Limit(LimitRate),
     /// Keeps conntrack from this packet.
     Notrack,
+    /// Matches if one of several ways does, each with registers of its own; inverted, if none does. Only read, never
+    /// written: one match of iptables may ask for what nf_tables says in several rules.
+    OneOf {
+        /// The ways.
+        ways: Vec<Vec<Expression>>,
+        /// Whether none is to match.
+        inverted: bool,
+    },
+    /// Loads the name of the port of a bridge by which the packet arrived or, where the bridge forwards it, leaves;
+    /// empty without one. Only read, never written (`xt_physdev`).
+    BridgePort {
+        /// Whether that by which it leaves is meant.
+        output: bool,
+        /// Where to.
+        to: Register,
+    },
+    /// `to = one ^ other`. Only read, never written (`xt_connmark`).
+    ExclusiveOr {
+        /// Where a value is.
+        one: Register,
+        /// Where the other is.
+        other: Register,
+        /// Where to.
+        to: Register,
+        /// The length of the values in bytes.
+        length: u32,
+    },
     /// What is not known here; the kernel's name for it and its attributes as they came.
     Unknown {
         /// The kernel's name for it.

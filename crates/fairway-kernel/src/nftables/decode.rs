@@ -86,7 +86,7 @@ pub fn rule(attributes: Attributes<'_>) -> Option<(String, Rule)> {
     let expressions =
         attributes.nested(n::rule::EXPRESSIONS).map(|entry| expression(entry.nested())).collect();
     let comment = attributes.find(n::rule::USERDATA).and_then(|data| userdata::read_comment(data.value));
-    Some((chain, Rule { expressions, comment, handle }))
+    Some((chain, Rule { expressions, comment, handle, text: None }))
 }
 
 /// A set without its elements.

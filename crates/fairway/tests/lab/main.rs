@@ -18,6 +18,7 @@ mod doctor;
 mod durable;
 mod events;
 mod explain;
+mod explain_beside;
 mod firewalls;
 mod graph;
 mod heal;

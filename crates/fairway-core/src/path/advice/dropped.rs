@@ -142,6 +142,7 @@ fn of_others(world: &World, machine: &str, (hook, bridged): (Hook, bool), met: &
         Family::Ip6 if IPTABLES.contains(&table.as_str()) => Some("ip6tables"),
         _ => None,
     };
+    let program = program.map(|program| format!("{program}{}", if met.older { "-legacy" } else { "" }));
     let of_table = if table == "filter" { String::new() } else { format!("-t {table} ") };
     let command = match (program, met.place, met.handle) {
         (Some(program), None, _) => format!("{at}{program} {of_table}-P {chain} ACCEPT"),

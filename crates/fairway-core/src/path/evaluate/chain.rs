@@ -17,20 +17,23 @@ struct Cursor<'a> {
     /// The next rule.
     next: usize,
     /// Where it goes on after each jump.
-    stack: Vec<(&'a Chain, usize)>,
+    stack: Vec<Frame<'a>>,
 }
 
-impl<'a> Cursor<'a> {
-    /// The next rule with its chain and its place there; none at the end of the base chain.
-    fn step(&mut self) -> Option<(&'a Chain, usize, &'a Rule)> {
-        loop {
-            if let Some(rule) = self.at.rules.get(self.next) {
-                let place = self.next;
-                self.next += 1;
-                return Some((self.at, place, rule));
-            }
-            (self.at, self.next) = self.stack.pop()?;
-        }
+/// Where it goes on after a jump.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    chain: &'a Chain,
+    next: usize,
+    /// The place of the jump among what was met.
+    jump: usize,
+}
+
+impl Met {
+    /// The table in words: its family and name.
+    pub fn table_text(&self) -> String {
+        let older = if self.older { "legacy " } else { "" };
+        format!("{older}{} {}", self.family, self.table)
     }
 }
 
@@ -42,7 +45,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn walk(&mut self, mut cursor: Cursor<'a>, packet: &mut Packet) -> End {
-        while let Some((chain, place, rule)) = cursor.step() {
+        while let Some((chain, place, rule)) = self.next_rule(&mut cursor) {
             let verdict = match self.rule(rule, packet) {
                 Outcome::No => continue,
                 Outcome::Yes(verdict) => verdict,
@@ -62,6 +65,37 @@ impl<'a> Evaluation<'a> {
             }
         }
         self.policy(cursor.base)
+    }
+
+    /// The next rule with its chain and its place there; none at the end of the base chain.
+    fn next_rule(&mut self, cursor: &mut Cursor<'a>) -> Option<(&'a Chain, usize, &'a Rule)> {
+        loop {
+            if let Some(rule) = cursor.at.rules.get(cursor.next) {
+                let place = cursor.next;
+                cursor.next += 1;
+                return Some((cursor.at, place, rule));
+            }
+            self.go_back(cursor)?;
+        }
+    }
+
+    /// Goes on behind the last jump, which is no news if nothing came of it; none in the base chain.
+    fn go_back(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        let Frame { chain, next, jump } = cursor.stack.pop()?;
+        (cursor.at, cursor.next) = (chain, next);
+        self.forget_ways(jump);
+        Some(())
+    }
+
+    /// Forgets what was met from a place on, if it was nothing but ways from chain to chain.
+    fn forget_ways(&mut self, from: usize) {
+        let is_way = |met: &Met| {
+            let leads = matches!(met.verdict, Some(Verdict::Jump(_) | Verdict::Goto(_)));
+            leads && met.effects.is_empty()
+        };
+        if self.met.get(from..).is_some_and(|met| met.iter().all(is_way)) {
+            self.met.truncate(from);
+        }
     }
 
     /// Goes on as if a rule did not match, and as if it did; none if the one ends otherwise than the other.
@@ -110,11 +144,8 @@ impl<'a> Evaluation<'a> {
             Verdict::Continue | Verdict::Break => None,
             Verdict::Accept => Some(End::Accepted),
             Verdict::Drop => Some(End::Dropped),
-            Verdict::Return => match cursor.stack.pop() {
-                Some((chain, place)) => {
-                    (cursor.at, cursor.next) = (chain, place);
-                    None
-                }
+            Verdict::Return => match self.go_back(cursor) {
+                Some(()) => None,
                 None => Some(self.policy(cursor.base)),
             },
             Verdict::Jump(name) => {
@@ -122,7 +153,8 @@ impl<'a> Evaluation<'a> {
                 let Some(to) = to else {
                     return Some(End::Unknown(format!("{}: a jump to {name}", chain.name)));
                 };
-                cursor.stack.push((cursor.at, cursor.next));
+                let jump = self.met.len().saturating_sub(1);
+                cursor.stack.push(Frame { chain: cursor.at, next: cursor.next, jump });
                 (cursor.at, cursor.next) = (to, 0);
                 None
             }
@@ -142,15 +174,28 @@ impl<'a> Evaluation<'a> {
                 self.note(chain, None, Some(Verdict::Drop));
                 End::Dropped
             }
-            _ => End::Accepted,
+            _ => {
+                let is_goto = |met: &Met| matches!(met.verdict, Some(Verdict::Goto(_)));
+                let last = self.met.iter().rposition(|met| !is_goto(met)).map_or(0, |place| place + 1);
+                self.forget_ways(last);
+                End::Accepted
+            }
         }
     }
 
     fn lost(&self, chain: &Chain, rule: &Rule, reason: &str) -> End {
         let (family, table) = (self.table.family, &self.table.name);
         let text = self.table.rule_text(&uncounted(rule));
-        let handle = rule.handle.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
-        End::Unknown(format!("{family} {table} {}: {text}{handle}: {reason}", chain.name))
+        let (older, number) = match self.is_older() {
+            true => ("legacy ", "number"),
+            false => ("", "handle"),
+        };
+        let handle = rule.handle.map(|handle| format!(" ({number} {handle})")).unwrap_or_default();
+        End::Unknown(format!("{older}{family} {table} {}: {text}{handle}: {reason}", chain.name))
+    }
+
+    fn is_older(&self) -> bool {
+        self.facts.machine.is_older(self.table)
     }
 
     /// Remembers a rule that did something: one that only counted is no news.
@@ -161,6 +206,7 @@ impl<'a> Evaluation<'a> {
         }
         self.met.push(Met {
             family: self.table.family,
+            older: self.is_older(),
             table: self.table.name.clone(),
             chain: chain.name.clone(),
             rule: rule.map(|(_, rule)| self.table.rule_text(&uncounted(rule))),

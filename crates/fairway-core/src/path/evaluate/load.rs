@@ -50,7 +50,6 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
     };
     let ipv4 = packet.family() == Family::Ip;
     match key {
-        MetaKey::Length => number(packet.length()),
         MetaKey::Protocol => {
             let kind: u16 = if ipv4 { 0x0800 } else { 0x86dd };
             Loaded::Value(kind.to_be_bytes().to_vec())
@@ -71,6 +70,18 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
         MetaKey::PacketType => Loaded::Value(vec![0]),
         MetaKey::SecurityPath => Loaded::Value(vec![0]),
         other => Loaded::Unknown(format!("{other} of a packet that is only thought of")),
+    }
+}
+
+/// The name of the port of a bridge by which it came or leaves.
+pub fn port(facts: &Facts<'_>, output: bool) -> Loaded {
+    match facts.ports {
+        Some((input, leaving)) => name(if output { &leaving.name } else { &input.name }),
+        // It may have come by a bridge, which remembers the port.
+        None if !output && facts.input.is_some_and(|it| it.kind == "bridge") => {
+            Loaded::Unknown("by which port of its bridge it came is not known here".to_owned())
+        }
+        None => name(""),
     }
 }
 

@@ -129,6 +129,16 @@ impl Registers {
         Step::Next
     }
 
+    /// `to = one ^ other`.
+    pub fn exclusive_or(&mut self, one: Register, other: Register, to: Register, length: usize) -> Step {
+        let lost = self.lost & (slots(one, length) | slots(other, length)) != 0;
+        let pairs = self.bytes(one, length).into_iter().zip(self.bytes(other, length));
+        let value: Vec<u8> = pairs.map(|(one, other)| one ^ other).collect();
+        self.put(to, &value);
+        self.lost |= if lost { slots(to, length) } else { 0 };
+        Step::Next
+    }
+
     /// Turns the bytes of each number, where the host's order is not the network's.
     pub fn turn(&mut self, from: Register, to: Register, length: u32, size: u32) -> Step {
         let mut value = self.bytes(from, length as usize);

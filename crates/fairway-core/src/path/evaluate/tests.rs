@@ -25,6 +25,7 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
         related: false,
         untracked: false,
         user: None,
+        ports: None,
         holdings: (&holdings, 0),
     };
     let tuple = Tuple {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::Draw;
 use crate::model::{
-    EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol, PublishRequest,
-    SandboxKind, SandboxOptions, Settings,
+    Backend, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol,
+    PublishRequest, SandboxKind, SandboxOptions, Settings,
 };
 use crate::path::{Interface, Listener, Machine, Scene, add_default, add_interface, bare, planned};
 use crate::plan::plan;
@@ -20,12 +20,18 @@ pub struct Mode {
     pub proxy: bool,
     pub bridge_netfilter: bool,
     pub route_localnet: bool,
+    pub backend: Backend,
 }
 
 impl Mode {
     /// As Docker is when nobody says anything.
-    pub const DOCKERS: Self =
-        Self { iptables: true, proxy: true, bridge_netfilter: true, route_localnet: true };
+    pub const DOCKERS: Self = Self {
+        iptables: true,
+        proxy: true,
+        bridge_netfilter: true,
+        route_localnet: true,
+        backend: Backend::Nftables,
+    };
 }
 
 pub struct Stage {
@@ -66,6 +72,7 @@ impl Stage {
         let mut apply = |command| world.apply(command, 0, &mut draw).unwrap();
         let settings = Settings {
             iptables: mode.iptables,
+            backend: mode.backend,
             userland_proxy: mode.proxy,
             relay_user: Some(61_137),
             ..Settings::default()

@@ -3,7 +3,7 @@
 use super::{Between, Carried, Walker};
 use crate::path::evaluate::{Effect, End as ChainEnd, Evaluation, Met};
 use crate::path::flow::Flow;
-use crate::path::packet::Tuple;
+use crate::path::packet::{Packet, Tuple};
 use crate::path::step::{Counted, End, Step};
 use crate::ruleset::{Chain, ChainKind, CtDirection, Family, Hook, NatKind, Table, priority};
 
@@ -124,7 +124,9 @@ impl<'a> Walker<'a> {
             true => table.family == Family::Bridge,
             false => table.family == family || table.family == Family::Inet,
         };
-        let tables = self.machine(at.machine).tables.iter().filter(sees).filter(|table| !table.flags.dormant);
+        let machine = self.machine(at.machine);
+        let tables =
+            machine.tables.iter().chain(&machine.older).filter(sees).filter(|table| !table.flags.dormant);
         let chains = tables.flat_map(|table| table.chains.iter().map(move |chain| (table, chain)));
         chains.filter_map(move |(table, chain)| {
             let base = chain.base.as_ref()?;
@@ -177,7 +179,8 @@ impl<'a> Walker<'a> {
         }));
         let by = met.last().map(in_words).unwrap_or_default();
         let effects = met.iter().flat_map(|met| met.effects.clone()).collect();
-        let (table, chain) = (format!("{} {}", table.family, table.name), chain.name.clone());
+        let older = if self.machine(machine).is_older(table) { "legacy " } else { "" };
+        let (table, chain) = (format!("{older}{} {}", table.family, table.name), chain.name.clone());
         self.steps.push(Step::Chain { machine: name.clone(), hook, bridged, priority, table, chain, met });
         match end {
             ChainEnd::Accepted => Ok(effects),
@@ -188,6 +191,7 @@ impl<'a> Walker<'a> {
                 if hook != Hook::Output || carried.packet.echoes() != Some(true) {
                     self.refuse_by_rule(machine, carried, input, how);
                 }
+                let how = how.of_any(carried.packet.family());
                 Err(End::Rejected { machine: name, by, how })
             }
             ChainEnd::Unknown(reason) => Err(End::Unknown { machine: name, reason }),
@@ -307,6 +311,40 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
+    /// Which of two tables was hooked first is not told: where another one at the same priority would translate
+    /// otherwise, the end is not known.
+    fn without_rival(
+        &self,
+        at: At<'_>,
+        ((priority, table, chain), effect): (Hooked<'a>, &Effect),
+        others: &[Hooked<'a>],
+        carried: &Carried,
+        packet: Packet,
+    ) -> Result<(), End> {
+        let rivals = others.iter().filter(|(other, of, _)| *other == priority && !std::ptr::eq(*of, table));
+        for (_, other_table, other_chain) in rivals {
+            let facts = self.facts(at.machine, carried, at.between);
+            let mut evaluation = Evaluation::new(facts, other_table);
+            let end = evaluation.run(other_chain, &mut packet.clone());
+            if let ChainEnd::Unknown(reason) = end {
+                return Err(End::Unknown { machine: self.name(at.machine), reason });
+            }
+            let effects = evaluation.met.into_iter().flat_map(|met| met.effects);
+            if let Some(other) = effects.into_iter().find(translates)
+                && other != *effect
+            {
+                let name =
+                    |table: &Table, chain: &Chain| format!("{} {} {}", table.family, table.name, chain.name);
+                let (one, other) = (name(table, chain), name(other_table, other_chain));
+                let reason = format!(
+                    "{one} and {other} translate it otherwise at one priority, and which of them does is not told"
+                );
+                return Err(End::Unknown { machine: self.name(at.machine), reason });
+            }
+        }
+        Ok(())
+    }
+
     fn rewrite(&mut self, machine: usize, carried: &mut Carried, to: Tuple, now: bool) {
         let from = carried.tuple();
         if from != to {
@@ -321,10 +359,12 @@ impl<'a> Walker<'a> {
         let mut chains: Vec<_> = self.chains(at, carried.packet.family(), true).collect();
         chains.reverse();
         chains.sort_by_key(|(priority, ..)| *priority);
-        for hooked in chains {
-            let effects = self.walk_chain(at, hooked, carried)?;
+        for (place, hooked) in chains.iter().enumerate() {
+            let as_before = carried.packet.clone();
+            let effects = self.walk_chain(at, *hooked, carried)?;
             let effect = effects.into_iter().find(translates);
             let Some(effect) = effect else { continue };
+            self.without_rival(at, (*hooked, &effect), &chains[place + 1..], carried, as_before)?;
             let own = self.own_address(machine, carried, at.between);
             if let Some(flow) = self.flow(machine, carried) {
                 match effect {
@@ -396,11 +436,12 @@ fn translates(effect: &Effect) -> bool {
 }
 
 fn in_words(met: &Met) -> String {
-    let Met { family, table, chain, .. } = met;
-    let handle = met.handle.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
+    let (table, chain) = (met.table_text(), &met.chain);
+    let what = if met.older { "number" } else { "handle" };
+    let handle = met.handle.map(|handle| format!(" ({what} {handle})")).unwrap_or_default();
     match (&met.comment, &met.rule) {
-        (Some(comment), _) => format!("{family} {table} {chain}: \"{comment}\"{handle}"),
-        (None, Some(rule)) => format!("{family} {table} {chain}: {rule}{handle}"),
-        (None, None) => format!("the policy of {family} {table} {chain}"),
+        (Some(comment), _) => format!("{table} {chain}: \"{comment}\"{handle}"),
+        (None, Some(rule)) => format!("{table} {chain}: {rule}{handle}"),
+        (None, None) => format!("the policy of {table} {chain}"),
     }
 }

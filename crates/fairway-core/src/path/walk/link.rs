@@ -397,12 +397,16 @@ impl<'a> Walker<'a> {
         // Behind the bridge nobody knows any more where a frame came in.
         let out = Between::out_by(Some(to));
         let hooks = match from {
-            Some(_) => [(Hook::Forward, Between { input: from, output: Some(to) }), (Hook::Postrouting, out)],
+            Some(_) => [
+                (Hook::Forward, Between { input: from, output: Some(to), ports: None }),
+                (Hook::Postrouting, out),
+            ],
             None => [(Hook::Output, out), (Hook::Postrouting, out)],
         };
         for (hook, between) in hooks {
             let input = Some(bridge).filter(|_| hook == Hook::Forward);
-            let shown = Between { input, output: Some(bridge) };
+            let ports = from.map(|from| (from, to));
+            let shown = Between { input, output: Some(bridge), ports };
             let done = match (from, hook) {
                 (None, _) => self.unshown(machine, hook, &mut carried, between),
                 _ => self.bridge_hook(machine, hook, &mut carried, between, shown),

@@ -80,7 +80,7 @@ impl<'a> Walker<'a> {
             return Next::End(End::NoRoute { machine: self.name(machine), destination: tuple.destination });
         };
         let output = place.interface(route.interface);
-        let between = Between { input: Some(input), output };
+        let between = Between { input: Some(input), output, ports: None };
         if let Err(end) = self.hook(machine, Hook::Forward, &mut carried, between) {
             return Next::End(end);
         }

@@ -153,6 +153,18 @@ impl Reader<'_> {
             Expression::Limit(limit) => self.say(limit_text(*limit)),
             Expression::Notrack => self.say("notrack".into()),
             Expression::Unknown { name, .. } => self.say(format!("[{name}]")),
+            Expression::OneOf { ways, inverted } => {
+                let not = if *inverted { "none" } else { "one" };
+                self.say(format!("[{not} of {}]", ways.len()));
+            }
+            Expression::BridgePort { output, to } => {
+                let side = if *output { "out" } else { "in" };
+                self.name(*to, format!("physdev {side}"), Datatype::InterfaceName);
+            }
+            Expression::ExclusiveOr { one, other, to, .. } => {
+                let name = format!("{} ^ {}", self.named(*one).0, self.named(*other).0);
+                self.name(*to, name, Datatype::HostInteger);
+            }
         }
     }
 

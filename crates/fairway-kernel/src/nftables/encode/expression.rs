@@ -39,6 +39,8 @@ fn name(expression: &Expression) -> &str {
         Expression::Limit(_) => "limit",
         Expression::Notrack => "notrack",
         Expression::Unknown { name, .. } => name,
+        // Without a body the kernel refuses it.
+        Expression::OneOf { .. } | Expression::BridgePort { .. } | Expression::ExclusiveOr { .. } => "match",
     }
 }
 
@@ -182,7 +184,10 @@ fn body(data: &mut MessageBuilder<'_>, expression: &Expression) {
         }
         Expression::Reject(reject) => reject_body(data, *reject),
         Expression::Limit(limit) => limit_body(data, *limit),
-        Expression::Notrack => {}
+        Expression::Notrack
+        | Expression::OneOf { .. }
+        | Expression::BridgePort { .. }
+        | Expression::ExclusiveOr { .. } => {}
         Expression::Unknown { attributes, .. } => {
             data.raw(attributes);
         }

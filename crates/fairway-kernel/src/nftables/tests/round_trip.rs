@@ -157,7 +157,7 @@ proptest! {
         comment in prop::option::of("[ -~]{1,127}"),
         chain in "[a-z]{1,20}",
     ) {
-        let rule = Rule { expressions, comment, handle: Some(7) };
+        let rule = Rule { expressions, comment, handle: Some(7), text: None };
         let mut batch = Batch::new();
         {
             let mut message = batch.message(0, 0, "");

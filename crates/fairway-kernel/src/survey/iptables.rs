@@ -1,0 +1,67 @@
+//! What iptables keeps where nf_tables does not show it: as bytes of its own matches and targets, and in the tables of
+//! its older kind. Its own programs say it in words.
+
+use fairway_core::ruleset::{Expression, Family, Table, saved};
+
+use super::Error;
+use crate::iptables::{self, Flavour, Programs};
+use crate::nftables::Reader;
+
+/// How often what nf_tables shows is read again when it changes while `iptables-save` runs.
+const ATTEMPTS: usize = 3;
+
+/// The families of iptables, and whether they are IPv4.
+const FAMILIES: [(Family, bool); 2] = [(Family::Ip, true), (Family::Ip6, false)];
+
+/// Reads tables by `read`, and has what nf_tables only carries in the words of iptables. What nobody can read (there is
+/// no `iptables-nft-save`, or it does not understand a table) stays as it is.
+pub fn in_words(reader: &Reader, read: impl Fn() -> Result<Vec<Table>, Error>) -> Result<Vec<Table>, Error> {
+    let mut tables = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let before = reader.generation()?;
+        tables = read()?;
+        if !tables.iter().any(is_carried) {
+            break;
+        }
+        let Ok(programs) = Programs::open(Some(Flavour::Nft)) else { break };
+        let mut spoken = tables.clone();
+        for (family, ipv4) in FAMILIES {
+            if !spoken.iter().any(|table| table.family == family && is_carried(table)) {
+                continue;
+            }
+            let Ok(text) = programs.save(ipv4) else { continue };
+            for printed in saved::read(family, &text) {
+                let mut same = spoken.iter_mut().filter(|it| it.family == family && it.name == printed.name);
+                if let Some(table) = same.next() {
+                    saved::adopt(table, printed);
+                }
+            }
+        }
+        if reader.generation()? == before {
+            return Ok(spoken);
+        }
+    }
+    Ok(tables)
+}
+
+/// Whether rules of a table have matches or targets of iptables.
+fn is_carried(table: &Table) -> bool {
+    let carried = |it: &Expression| matches!(it, Expression::Unknown { name, .. } if ["match", "target"].contains(&name.as_str()));
+    let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+    matches!(table.family, Family::Ip | Family::Ip6) && rules.flat_map(|rule| &rule.expressions).any(carried)
+}
+
+/// The tables of the older kind, or why they are not known.
+pub fn older() -> (Vec<Table>, Option<String>) {
+    let mut tables = Vec::new();
+    for (family, ipv4) in FAMILIES.into_iter().filter(|(_, ipv4)| iptables::has_legacy_tables(*ipv4)) {
+        match Programs::open(Some(Flavour::Legacy)).and_then(|programs| programs.save(ipv4)) {
+            Ok(text) => tables.extend(saved::read(family, &text)),
+            Err(error) => {
+                let reason = format!("there are tables of legacy iptables, which cannot be read: {error}");
+                return (tables, Some(reason));
+            }
+        }
+    }
+    (tables, None)
+}
