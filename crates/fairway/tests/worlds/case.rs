@@ -327,7 +327,7 @@ fn foreign(dice: &mut Dice) -> Foreign {
         }
     }
     let verdicts: &[&str] = match hook {
-        "prerouting" | "output" if early => &["drop", "notrack", "meta mark set 7", "accept"],
+        "prerouting" | "output" if early => &["drop", "meta mark set 7", "accept"],
         "forward" | "input" => &["drop", "accept", "reject", "reject with icmpx admin-prohibited", "counter"],
         "output" => &["drop", "accept", "reject", "meta mark set 7"],
         _ => &["drop", "accept", "meta mark set 7", "counter"],
@@ -336,9 +336,6 @@ fn foreign(dice: &mut Dice) -> Foreign {
     let mut verdict = dice.one(verdicts);
     if condition.is_empty() && verdict != "counter" {
         verdict = "meta mark set 7";
-    }
-    if verdict == "notrack" && condition.contains("ct ") {
-        verdict = "drop";
     }
     if verdict.starts_with("reject with") && condition.contains("tcp") {
         verdict = "reject with tcp reset";
