@@ -101,25 +101,27 @@ pub struct Walker<'a> {
     /// What was refused last, and is to be told to its sender.
     refused: Option<Refused>,
     holdings: Rc<Holdings<'a>>,
+    /// The macvlans of all machines, with their machines: looked for at each link.
+    macvlans: Rc<[(usize, &'a Interface)]>,
 }
 
 impl<'a> Walker<'a> {
     /// A walker that knows no flow yet.
     pub fn new(scene: &'a Scene) -> Self {
-        Self::within(scene, Holdings::default().into())
+        Self::within(scene, Holdings::default().into(), macvlans(scene))
     }
 
     /// A walker that asks for what machines hold elsewhere ([`Machine::elsewhere`]).
     pub fn asking(scene: &'a Scene, contents: &'a dyn Contents) -> Self {
-        Self::within(scene, Holdings::with(contents).into())
+        Self::within(scene, Holdings::with(contents).into(), macvlans(scene))
     }
 
     /// Another one in the same scene that knows no flow yet, and where to find things.
     pub fn afresh(&self) -> Self {
-        Self::within(self.scene, Rc::clone(&self.holdings))
+        Self::within(self.scene, Rc::clone(&self.holdings), Rc::clone(&self.macvlans))
     }
 
-    fn within(scene: &'a Scene, holdings: Rc<Holdings<'a>>) -> Self {
+    fn within(scene: &'a Scene, holdings: Rc<Holdings<'a>>, macvlans: Rc<[(usize, &'a Interface)]>) -> Self {
         let flows = vec![Vec::new(); scene.machines.len()];
         Self {
             scene,
@@ -129,6 +131,7 @@ impl<'a> Walker<'a> {
             counted: Vec::new(),
             refused: None,
             holdings,
+            macvlans,
         }
     }
 
@@ -226,6 +229,12 @@ impl<'a> Walker<'a> {
     fn discarded(&self, machine: usize, reason: impl Into<String>) -> End {
         End::Discarded { machine: self.name(machine), reason: reason.into() }
     }
+}
+
+fn macvlans(scene: &Scene) -> Rc<[(usize, &Interface)]> {
+    let machines = scene.machines.iter().enumerate();
+    let interfaces = machines.flat_map(|(place, it)| it.interfaces.iter().map(move |it| (place, it)));
+    interfaces.filter(|(_, interface)| interface.up && interface.stands_on.is_some()).collect()
 }
 
 /// What is for the machine itself leaves by loopback, whatever interface has the address.

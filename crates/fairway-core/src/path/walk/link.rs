@@ -89,16 +89,11 @@ impl<'a> Walker<'a> {
     }
 
     /// The macvlans upon an interface, with their machines.
-    fn standing_on(
-        &self,
-        machine: usize,
-        parent: u32,
-    ) -> impl Iterator<Item = (usize, &'a Interface)> + use<'a> {
-        let machines = self.scene.machines.iter().enumerate();
-        let interfaces = machines.flat_map(|(place, it)| it.interfaces.iter().map(move |it| (place, it)));
-        interfaces.filter(move |(_, interface)| {
-            interface.up && interface.stands_on.is_some_and(|on| (on.machine, on.parent) == (machine, parent))
-        })
+    fn standing_on(&self, machine: usize, parent: u32) -> impl Iterator<Item = (usize, &'a Interface)> + '_ {
+        let upon = move |interface: &Interface| {
+            interface.stands_on.is_some_and(|on| (on.machine, on.parent) == (machine, parent))
+        };
+        self.macvlans.iter().copied().filter(move |(_, interface)| upon(interface))
     }
 
     /// What another machine makes of a packet, it makes from the beginning.
