@@ -16,7 +16,7 @@ use fairway_kernel::survey::Details;
 use fairway_kernel::{namespace, port_holder, survey};
 use thiserror::Error;
 
-use crate::{Engine, State};
+use crate::{Engine, State, drift};
 
 /// Why nothing can be explained.
 #[derive(Debug, Error)]
@@ -42,7 +42,16 @@ pub struct Explanation {
     /// What would let it through that does not get through.
     pub advice: Option<String>,
     /// What the Plan would have come of it, where that is another outcome.
-    pub planned: Option<String>,
+    pub planned: Option<Planned>,
+}
+
+/// What should come of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Its end, in words.
+    pub end: String,
+    /// What is other than by the Plan, on the host and in the sandboxes that it comes to.
+    pub differences: Vec<String>,
 }
 
 impl Engine {
@@ -67,12 +76,14 @@ impl Engine {
         scene.read_host(host.machine);
         let mut conversation = self.walk_through_what_is(&question, &mut scene, &asked(false))?;
         conversation.name_owners(&mut |machine, tuple| self.holder(machine, tuple));
-        // Only sandboxes' own sockets and tables are not in a Plan: what ends in one is no difference.
         let differs = std::mem::discriminant(&should.first.end)
             != std::mem::discriminant(&conversation.first.end)
-            && !ends_inside(&conversation)
-            && !ends_inside(&should);
-        let planned = differs.then(|| should.first.end.sentence());
+            && !ends_by_own(&conversation)
+            && !ends_by_own(&should);
+        let planned = differs.then(|| Planned {
+            end: should.first.end.sentence(),
+            differences: self.differences(&[&conversation, &should]),
+        });
         Ok(self.explanation(&question, &scene, &asked(false), conversation, planned))
     }
 
@@ -82,12 +93,35 @@ impl Engine {
         scene: &Scene,
         contents: &Host<'_>,
         conversation: Conversation,
-        planned: Option<String>,
+        planned: Option<Planned>,
     ) -> Explanation {
         let waiting = waiting(scene, contents, &conversation);
         let (captures, advice) = self
             .read(|world| (conversation.captures(world), advice(world, question, &conversation, &waiting)));
+        // What only has to be mended needs no other networks or ports.
+        let advice = match planned {
+            Some(_) => Some("fairway doctor: it names the command that mends this".to_owned()),
+            None => advice,
+        };
         Explanation { conversation, captures, advice, planned }
+    }
+
+    /// What is other than by the Plan, on the host and in the sandboxes that these come to.
+    fn differences(&self, conversations: &[&Conversation]) -> Vec<String> {
+        let mut differences = match self.look_for_drift() {
+            Ok(difference) => drift::missing(&difference),
+            Err(error) => vec![format!("what else is other cannot be told: {error}")],
+        };
+        let met: BTreeSet<&str> = conversations.iter().flat_map(|it| machines(it)).collect();
+        let sandboxes: Vec<_> = self.read(|world| {
+            let met = world.sandboxes().filter(|it| it.running() && met.contains(it.name.as_str()));
+            met.map(|it| (it.id, it.name.clone())).collect()
+        });
+        for (id, name) in sandboxes {
+            let inside = self.differences_inside(id).unwrap_or_default();
+            differences.extend(inside.iter().map(|difference| format!("in {name}, {difference}")));
+        }
+        differences
     }
 
     /// Reads every sandbox that the packet comes to, and walks again, until no other one is met.
@@ -216,7 +250,9 @@ fn machines(conversation: &Conversation) -> BTreeSet<&str> {
     names
 }
 
-/// Whether the first packet's fate is a sandbox's own.
-fn ends_inside(conversation: &Conversation) -> bool {
-    conversation.first.steps.last().map(Step::machine).is_some_and(|machine| machine != "host")
+/// Whether the first packet ends by a sandbox's own sockets or tables, which are not in a Plan.
+fn ends_by_own(conversation: &Conversation) -> bool {
+    let end = &conversation.first.end;
+    let inside = conversation.first.steps.last().map(Step::machine).is_some_and(|machine| machine != "host");
+    inside && !matches!(end, End::NoRoute { .. } | End::NoNeighbour { .. } | End::Discarded { .. })
 }

@@ -113,6 +113,8 @@ pub struct Explained {
     pub advice: Option<String>,
     /// How it would end by the Plan, where that is another end.
     pub planned: Option<String>,
+    /// What is other than by the Plan, where that is another end.
+    pub differences: Vec<String>,
 }
 
 /// The reply of `GET /fairway/doctor`, and of `POST /fairway/doctor/fix`: what is wrong with the host.

@@ -103,8 +103,10 @@ fn text(explained: &Explained, all: bool, paint: &Paint) -> String {
     };
     hang(&mut text, "", &explained.sentence, Some(outcome), paint);
     if let Some(planned) = &explained.planned {
-        let words = format!("By the Plan it would be otherwise: {planned}: see the daemon's log for drift.");
-        hang(&mut text, "", &words, None, paint);
+        hang(&mut text, "", &format!("By the Plan it would be otherwise: {planned}."), None, paint);
+        for difference in &explained.differences {
+            hang(&mut text, "  ", &format!("other than planned: {difference}"), None, paint);
+        }
     }
     if let Some(advice) = &explained.advice {
         hang(&mut text, "", &format!("What would help: {advice}"), None, paint);

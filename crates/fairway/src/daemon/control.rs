@@ -126,13 +126,15 @@ impl Control for EngineControl {
             Outcome::Left | Outcome::Unknown => None,
             _ => Some(false),
         };
+        let (planned, differences) = found.planned.map(|planned| (planned.end, planned.differences)).unzip();
         Ok(Explained {
             parts: found.conversation.parts(),
             captures: found.captures,
             sentence: found.conversation.sentence(),
             answered,
             advice: found.advice,
-            planned: found.planned,
+            planned,
+            differences: differences.unwrap_or_default(),
         })
     }
 

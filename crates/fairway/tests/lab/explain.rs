@@ -310,3 +310,25 @@ fn says_what_would_help() {
         assert!(closed.output.contains("\"Answered\": false"), "{}", closed.output);
     });
 }
+
+#[test]
+fn says_what_is_other_than_planned() {
+    fairway_lab::run(|lab| {
+        let players = Players::new(lab, &[], true);
+        let told = || fairway(&players.stage, "explain d1 10.10.50.1:80");
+        assert!(!told().output.contains("By the Plan"), "{}", told().output);
+        let (_, sandbox) = &players.sandboxes[0];
+        sandbox.run_in(super::meddle::remove_default_route).unwrap();
+        let lost = told();
+        assert_eq!(lost.code, 1);
+        let says = [
+            "Refused on d1: there is no route to 10.10.50.1.\n",
+            "By the Plan it would be otherwise: ",
+            "  other than planned: in d1, the default routes are others\n",
+            "What would help: fairway doctor: ",
+        ];
+        for words in says {
+            assert!(lost.output.contains(words), "{words}: {}", lost.output);
+        }
+    });
+}
