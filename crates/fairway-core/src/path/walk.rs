@@ -3,6 +3,7 @@
 mod hook;
 mod link;
 mod make;
+mod own;
 mod refuse;
 mod take;
 

@@ -240,7 +240,12 @@ fn a_port_that_was_lost_comes_back_when_it_is_free() {
         let before = observe(&stage, &[]);
         stage.daemon.kill9();
         kill_relay();
-        let thief = stage.host.run_in(|| TcpListener::bind("0.0.0.0:8081").unwrap()).unwrap();
+        // A process that is killed loses its words before its sockets.
+        let mut thief = None;
+        eventually("the port is free", PATIENCE, || {
+            thief = stage.host.run_in(|| TcpListener::bind("0.0.0.0:8081").ok()).unwrap();
+            thief.is_some()
+        });
         stage.daemon.launch(&[]);
         stage.daemon.wait_until_ready();
         let log = stage.daemon.log();

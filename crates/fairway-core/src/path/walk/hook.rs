@@ -1,5 +1,6 @@
 //! One hook: its chains in the order of their priorities, with conntrack and translation where the kernel has them.
 
+use super::own::redirected_to;
 use super::{Between, Carried, Walker};
 use crate::path::evaluate::{Effect, End as ChainEnd, Evaluation, Met};
 use crate::path::flow::Flow;
@@ -365,7 +366,10 @@ impl<'a> Walker<'a> {
             let effect = effects.into_iter().find(translates);
             let Some(effect) = effect else { continue };
             self.without_rival(at, (*hooked, &effect), &chains[place + 1..], carried, as_before)?;
-            let own = self.own_address(machine, carried, at.between);
+            let own = match effect {
+                Effect::Redirect(_) => redirected_to(at.hook, at.between, carried.packet.family()),
+                _ => self.masqueraded_as(machine, carried, at.between),
+            };
             if let Some(flow) = self.flow(machine, carried) {
                 match effect {
                     Effect::Translate { kind: NatKind::Destination, address, port } => {
@@ -388,31 +392,6 @@ impl<'a> Walker<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The address of the interface that a packet leaves by or, for a redirection, arrived at.
-    fn own_address(
-        &self,
-        machine: usize,
-        carried: &Carried,
-        between: Between<'_>,
-    ) -> Option<std::net::IpAddr> {
-        let tuple = carried.tuple();
-        let place = self.machine(machine);
-        let interface = between.output.or(between.input)?;
-        let question = crate::path::route::RouteQuestion {
-            destination: tuple.destination,
-            source: None,
-            input: None,
-            mark: carried.packet.mark,
-        };
-        let next = match place.route(&question) {
-            crate::path::route::Routed::By(route) => route.gateway.unwrap_or(tuple.destination),
-            _ => tuple.destination,
-        };
-        let same = |net: &&ipnet::IpNet| net.addr().is_ipv4() == tuple.source.is_ipv4();
-        let near = interface.addresses.iter().filter(same).find(|net| net.contains(&next));
-        near.or_else(|| interface.addresses.iter().find(same)).map(|net| net.addr())
     }
 
     /// What rules say that bears on what comes after them.

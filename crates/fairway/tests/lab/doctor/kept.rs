@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use fairway_core::doctor::Level;
 use fairway_lab::{Outcome, Question};
@@ -17,7 +18,13 @@ use crate::meddle;
 #[test]
 #[ignore = "the process of somebody else, not a test"]
 fn a_process_that_listens() {
-    let _listener = TcpListener::bind("0.0.0.0:8080").unwrap();
+    // Whoever had the port may have been killed only just now.
+    let _listener = loop {
+        match TcpListener::bind("0.0.0.0:8080") {
+            Ok(listener) => break listener,
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
     loop {
         std::thread::park();
     }
