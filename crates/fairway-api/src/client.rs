@@ -17,7 +17,7 @@ use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
     ContainerSummary, Created, DetachRequest, Diagnosis, DisconnectRequest, ErrorMessage, Exited, Explained,
     Info, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PortMap, PublishPorts,
-    PublishedPorts, Version, WaitReply,
+    PublishedPorts, Reloaded, Version, WaitReply,
 };
 use connection::{Connection, Response};
 
@@ -351,6 +351,15 @@ impl Client {
     pub fn unpublish(&mut self, container: &str, ports: PortMap) -> Result<PublishedPorts, ClientError> {
         let request = PublishPorts { port_bindings: ports };
         self.post(&format!("/containers/{}/unpublish", encode(container)), &request)
+    }
+
+    /// Has the daemon read its configuration file again.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn reload(&mut self) -> Result<Reloaded, ClientError> {
+        let response = self.send("POST", "/fairway/reload", None)?;
+        self.read(&response)
     }
 
     fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {

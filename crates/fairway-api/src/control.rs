@@ -10,7 +10,7 @@ use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, RefusalKind, World};
 use thiserror::Error;
 
-use crate::types::{Diagnosis, Explained};
+use crate::types::{Diagnosis, Explained, Reloaded};
 
 /// What an accepted command came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -191,6 +191,15 @@ pub trait Control: Send + Sync + 'static {
     /// The host cannot be looked at.
     fn doctor(&self, _fix: bool) -> Result<Diagnosis, Failure> {
         Ok(Diagnosis::default())
+    }
+
+    /// Reads the configuration file again, and returns when its settings are in force. An engine without a file has
+    /// nothing to read.
+    ///
+    /// # Errors
+    /// The file makes no sense, or its settings do not fit what runs; nothing has changed then.
+    fn reload(&self) -> Result<Reloaded, Failure> {
+        Ok(Reloaded::default())
     }
 
     /// The networks of those names, or all, as a picture, and where a packet goes from one to another. An engine that

@@ -16,4 +16,4 @@ pub mod types;
 
 pub use client::{Client, ClientError};
 pub use control::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
-pub use server::{API_VERSION, MINIMUM_API_VERSION, serve};
+pub use server::{API_VERSION, MINIMUM_API_VERSION, runtime, serve};

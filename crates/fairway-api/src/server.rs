@@ -24,6 +24,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::control::{Control, Failure, FailureKind};
@@ -46,24 +47,32 @@ const BODY_LIMIT: usize = 8 << 20;
 /// What replies that are under way may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// The runtime of [`serve`]: made apart, so that what `shutdown` waits for can be set up in it before.
+///
+/// # Errors
+/// The kernel gives no descriptors for it.
+pub fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(THREADS)
+        .thread_keep_alive(Duration::from_secs(60))
+        .thread_name("api-call")
+        .build()
+}
+
 /// Answers requests on `listener` until `shutdown` resolves, then lets replies under way finish for
 /// up to two seconds. Blocks the thread that calls it.
 ///
 /// # Errors
 /// The threads or the socket cannot be set up. A connection that fails concerns that one only.
 pub fn serve(
+    runtime: Runtime,
     listener: UnixListener,
     control: Arc<dyn Control>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .max_blocking_threads(THREADS)
-        .thread_keep_alive(Duration::from_secs(60))
-        .thread_name("api-call")
-        .build()?;
     let result = runtime.block_on(accept(listener, control, shutdown));
     runtime.shutdown_background();
     result
@@ -231,6 +240,7 @@ fn perform(control: &dyn Control, task: Task, call: &Call) -> Result<Reply, Fail
         Task::Explain => fairway::explain(control, call),
         Task::Doctor { fix } => fairway::doctor(control, fix),
         Task::Graph => fairway::graph(control, call),
+        Task::Reload => fairway::reload(control),
     }
 }
 

@@ -36,7 +36,7 @@ pub use endpoint::{HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
 pub use event::{Before, Event, Happened, Subject};
 pub use link::Link;
 pub use network::BRIDGE_PREFIX;
-pub use option::{NetworkOptions, PARENT as PARENT_OPTION};
+pub use option::{KnownOption, NETWORK_OPTIONS, NetworkOptions, PARENT as PARENT_OPTION};
 pub use record::{Journal, Record, RecordKey};
 pub use refusal::{Refusal, RefusalKind};
 

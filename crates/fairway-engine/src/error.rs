@@ -83,6 +83,12 @@ pub enum EngineError {
     /// The host cannot be observed.
     #[error("cannot observe the host: {0}")]
     Observe(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The daemon does not run as root.
+    #[error("cannot change the host's network without {missing}: run the daemon as root")]
+    Privilege {
+        /// The capabilities that it lacks.
+        missing: String,
+    },
     /// The kernel lacks something.
     #[error("the kernel lacks {what}, which Fairway needs: {reason}")]
     Kernel {

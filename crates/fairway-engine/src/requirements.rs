@@ -12,7 +12,7 @@ use fairway_kernel::iptables::{Flavour, Programs};
 use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_kernel::route::Links;
 use fairway_kernel::{namespace, system};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use crate::{ApplyError, EngineError};
 
@@ -23,11 +23,27 @@ const BRIDGE: &str = "probe";
 /// # Errors
 /// [`EngineError::Kernel`] with what is missing.
 pub fn check(settings: &Settings, flavour: Option<Flavour>) -> Result<(), EngineError> {
+    check_rights()?;
     let settings = settings.clone();
     let tries = move || try_all().and_then(|()| try_iptables(&settings, flavour));
     let probe = std::thread::Builder::new().name("requirements".to_owned()).spawn(tries);
     let tried = probe.map_err(EngineError::Thread)?.join();
     tried.unwrap_or_else(|_| Err(lacks("a thread that lives", "it has panicked")))
+}
+
+/// What the daemon cannot do without, by capabilities(7).
+const RIGHTS: [(CapabilitySet, &str); 2] =
+    [(CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"), (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN")];
+
+/// Refuses to go on without rights, which would look like a kernel that lacks everything.
+fn check_rights() -> Result<(), EngineError> {
+    let held = rustix::thread::capabilities(None).map_err(|errno| lacks("capabilities", errno))?.effective;
+    let missing: Vec<&str> =
+        RIGHTS.iter().filter(|(right, _)| !held.contains(*right)).map(|(_, name)| *name).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::Privilege { missing: missing.join(" and ") }),
+    }
 }
 
 fn lacks(what: &'static str, reason: impl ToString) -> EngineError {

@@ -6,6 +6,8 @@
 
 mod attach;
 mod completion;
+mod daemon;
+mod docker;
 mod doctor;
 mod error;
 mod events;
@@ -34,14 +36,15 @@ mod trace;
 mod usage;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use fairway_kernel::system::inherit::free_signals;
 
-use crate::daemon::{self, DaemonArguments};
 use crate::demo;
+use crate::logging::{self, Level};
 use error::CommandError;
 use session::Session;
 pub use session::report;
@@ -72,17 +75,6 @@ struct Arguments {
     log_level: Option<Level>,
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Level {
-    Debug,
-    Info,
-    Warn,
-    Error,
-    // Docker's name for what ends the program; here the same as `Error`.
-    Fatal,
 }
 
 #[derive(Debug, Subcommand)]
@@ -136,7 +128,7 @@ enum Verb {
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
     /// Run the daemon
-    Daemon(Box<DaemonCommand>),
+    Daemon(Box<daemon::DaemonOptions>),
     /// Install a systemd unit, and files that keep other programs off our links
     Install(install::InstallOptions),
     /// Remove what install made
@@ -150,15 +142,6 @@ enum Verb {
     /// Print completions for a shell
     #[command(hide = true)]
     Completion(completion::CompletionOptions),
-}
-
-#[derive(Debug, Args)]
-struct DaemonCommand {
-    /// Set the logging level
-    #[arg(short = 'l', long, value_enum, value_name = "LEVEL")]
-    log_level: Option<Level>,
-    #[command(flatten)]
-    arguments: DaemonArguments,
 }
 
 /// Runs the command that the arguments, the program's name among them, ask for.
@@ -192,6 +175,9 @@ impl Arguments {
                 if named {
                     text.insert_str(0, "fairway: ");
                 }
+                if let Some(hint) = error.hint(launches) {
+                    text.push_str(&hint);
+                }
                 if launches && error.misuse() {
                     text.push_str("\nSee 'fairway run --help'.");
                 }
@@ -205,7 +191,11 @@ impl Arguments {
     fn act(self) -> Result<i32, CommandError> {
         let Self { host, debug, log_level, verb } = self;
         if !matches!(verb, Verb::Daemon(_)) {
-            log(debug, log_level);
+            // They were held for the daemon, which alone has handlers for them.
+            let _ = free_signals();
+            if let Some(level) = if debug { Some(Level::Debug) } else { log_level } {
+                logging::start(level);
+            }
         }
         let session = || Session::open(host.as_deref().unwrap_or(DEFAULT_HOST));
         match verb {
@@ -239,30 +229,7 @@ impl Arguments {
             Verb::Uninstall(options) => options.run(),
             // It has no daemon to ask, and is run without this.
             Verb::Demo => Ok(0),
-            Verb::Daemon(command) => {
-                let DaemonCommand { log_level: own, mut arguments } = *command;
-                log(debug, Some(own.or(log_level).unwrap_or(Level::Info)));
-                arguments.socket = host;
-                daemon::main(arguments)?;
-                Ok(0)
-            }
+            Verb::Daemon(options) => options.run(host, debug, log_level),
         }
     }
-}
-
-/// Has what the libraries log written to the standard error, if that is wanted.
-fn log(debug: bool, level: Option<Level>) {
-    let filter = match level {
-        _ if debug => "debug",
-        None => return,
-        Some(Level::Debug) => "debug",
-        Some(Level::Info) => "info",
-        Some(Level::Warn) => "warn",
-        Some(Level::Error | Level::Fatal) => "error",
-    };
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(filter)
-        .init();
 }

@@ -7,22 +7,26 @@ mod control;
 mod file;
 mod ignored;
 mod listen;
+pub(crate) mod notify;
 mod reload;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use fairway_engine::{Engine, EngineError, Options};
-use fairway_kernel::system::inherit::close_on_exec_from;
+use fairway_kernel::system::inherit::{close_on_exec_from, free_signals};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use arguments::DaemonArguments;
+use configuration::Configuration;
 pub use configuration::{ConfigurationError, EXEC_ROOT};
 use control::EngineControl;
 use reload::Reload;
 
+use crate::logging::{self, Level, LogLevel};
 use crate::process::Ending;
 use crate::relay;
 
@@ -52,6 +56,9 @@ pub enum DaemonError {
         #[source]
         source: std::io::Error,
     },
+    /// Signals cannot be handled.
+    #[error("cannot handle signals: {0}")]
+    Signals(#[source] std::io::Error),
     /// The server fails.
     #[error("cannot serve: {0}")]
     Serve(#[source] std::io::Error),
@@ -62,8 +69,10 @@ pub enum DaemonError {
 /// # Errors
 /// It cannot start.
 pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
+    let runtime = fairway_api::runtime().map_err(DaemonError::Serve)?;
+    let signals = Signals::handle(&runtime).map_err(DaemonError::Signals)?;
     let flags = arguments.clone();
-    let configuration = arguments.configuration()?;
+    let (configuration, log_level) = configured(arguments)?;
     raise_descriptor_limit();
     if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
         tracing::debug!(%error, "the relay may keep files open that were open here");
@@ -84,16 +93,35 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     if let Some(path) = &configuration.pid_file {
         write_pid(path)?;
     }
-    let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine)));
-    let control = Arc::new(EngineControl::new(engine, &configuration.data_root));
+    let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine), log_level));
+    let control = Arc::new(EngineControl::new(engine, &configuration.data_root, Arc::clone(&reload)));
     tracing::info!(socket = %configuration.socket.display(), "ready");
-    fairway_api::serve(socket, control, told_to_end(reload)).map_err(DaemonError::Serve)?;
+    if let Err(error) = notify::ready() {
+        tracing::warn!(%error, "failed to notify the service manager");
+    }
+    fairway_api::serve(runtime, socket, control, signals.until_end(reload)).map_err(DaemonError::Serve)?;
     if let Some(path) = &configuration.pid_file {
         // It is ours; that it is gone already harms nobody.
         let _ = std::fs::remove_file(path);
     }
     tracing::info!("ended; networks, published ports and names stay");
     Ok(())
+}
+
+/// Reads flags and file, and logs what is to be said of them as they say.
+///
+/// # Errors
+/// They make no sense.
+pub fn configuration(arguments: DaemonArguments) -> Result<Configuration, DaemonError> {
+    Ok(configured(arguments)?.0)
+}
+
+fn configured(arguments: DaemonArguments) -> Result<(Configuration, LogLevel), ConfigurationError> {
+    // What is wrong with the file is logged before the file can say from which level on.
+    let log_level = logging::start(arguments.level.unwrap_or(Level::Info));
+    let configuration = arguments.configuration()?;
+    log_level.set(configuration.log_level);
+    Ok((configuration, log_level))
 }
 
 /// Allows as many descriptors as can be had, for us and the relay: each published port takes one for
@@ -121,21 +149,37 @@ fn write_pid(path: &Path) -> Result<(), DaemonError> {
         .map_err(|source| DaemonError::PidFile { path: path.display().to_string(), source })
 }
 
-/// Resolves when the daemon is asked to end, and until then reloads whenever it is asked to.
-async fn told_to_end(reload: Arc<Reload>) {
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = kinds.map(signal) else {
-        // Without handlers the signals end the process by themselves, which is as good.
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = hangup.recv() => {
-                let reload = Arc::clone(&reload);
-                // It waits for the kernel; whoever asks for another one meanwhile comes after it.
-                drop(tokio::task::spawn_blocking(move || reload.reload()));
+/// The signals that a daemon is asked by.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Handles them from now on, also those that were held since the program started.
+    fn handle(runtime: &Runtime) -> std::io::Result<Self> {
+        let _context = runtime.enter();
+        let signals = Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        };
+        free_signals()?;
+        Ok(signals)
+    }
+
+    /// Resolves when the daemon is asked to end, and until then reloads whenever it is asked to.
+    async fn until_end(mut self, reload: Arc<Reload>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    let reload = Arc::clone(&reload);
+                    // It waits for the kernel; a second one waits for the first.
+                    drop(tokio::task::spawn_blocking(move || reload.reload_or_log()));
+                }
             }
         }
     }

@@ -4,5 +4,6 @@ pub mod command;
 pub mod daemon;
 pub mod demo;
 pub mod install;
+pub mod logging;
 pub mod process;
 pub mod relay;

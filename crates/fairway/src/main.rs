@@ -3,6 +3,12 @@
 use std::process::ExitCode;
 
 use fairway::{command, demo, process, relay};
+use fairway_kernel::system::inherit::hold_signals;
+use rustix::process::Signal;
+
+/// What ends or reloads a daemon. Held from the first moment on: one that arrives before the daemon
+/// listens for them waits until it does.
+const HELD: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP.as_raw()];
 
 fn main() -> ExitCode {
     // First, while there is one thread only: what this program was started by itself as.
@@ -22,5 +28,7 @@ fn main() -> ExitCode {
             }
         };
     }
+    // Without it a signal acts as it does by default, as it did before.
+    let _ = hold_signals(&HELD);
     command::main(std::env::args_os())
 }

@@ -34,7 +34,7 @@ mod program;
 mod running;
 mod supervisor;
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -104,10 +104,18 @@ pub fn stage(
     mut arguments: impl Iterator<Item = OsString>,
     report: impl FnOnce(&str, Ending),
 ) -> Option<i32> {
+    // Named, for a program that was executed by /proc/self/exe is called "exe".
     match arguments.nth(1)?.to_str()? {
-        init::STAGE => Some(init::main()),
-        enter::STAGE => Some(enter::main()),
-        supervisor::STAGE => Some(supervisor::main(report)),
+        init::STAGE => Some(named(c"fairway-init", init::main)),
+        enter::STAGE => Some(named(c"fairway-exec", enter::main)),
+        supervisor::STAGE => Some(named(c"fairway-superv", || supervisor::main(report))),
         _ => None,
     }
+}
+
+/// Runs what this process does under the name that ps(1) and ss(8) show, 15 bytes at most.
+pub fn named<T>(name: &CStr, work: impl FnOnce() -> T) -> T {
+    // A name that is refused is one that nobody reads.
+    let _ = rustix::thread::set_name(name);
+    work()
 }

@@ -8,8 +8,14 @@ use std::process::{Command, Stdio};
 use fairway_relay::confine::User;
 use fairway_relay::server::{Configuration, run};
 
+use crate::daemon::notify;
+use crate::process::named;
+
 /// The hidden subcommand that runs a relay.
 pub const SUBCOMMAND: &str = "relay";
+
+/// What a relay is called in ps(1).
+const NAME: &str = "fairway-relay";
 
 /// Starts a relay that serves `control`, and that outlives this process: it has the socket as its
 /// standard input, and a process group of its own. Its log goes where ours goes.
@@ -18,7 +24,9 @@ pub const SUBCOMMAND: &str = "relay";
 /// The program cannot be started.
 pub fn start(control: OwnedFd, user: Option<u32>) -> io::Result<()> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg(SUBCOMMAND).stdin(Stdio::from(control)).stdout(Stdio::null()).process_group(0);
+    command.arg0(NAME).arg(SUBCOMMAND).stdin(Stdio::from(control)).stdout(Stdio::null()).process_group(0);
+    // It is not the relay that a service manager waits for.
+    command.env_remove(notify::VARIABLE);
     if let Some(user) = user {
         command.arg(user.to_string());
     }
@@ -38,6 +46,6 @@ pub fn main(user: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
     // Else the socket would stay open when it is handed over to another relay.
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     let user = user.map(str::parse::<u32>).transpose()?.map(|number| User { user: number, group: number });
-    run(control, Configuration { user, ..Configuration::default() })?;
+    named(c"fairway-relay", || run(control, Configuration { user, ..Configuration::default() }))?;
     Ok(())
 }

@@ -82,7 +82,7 @@ fn read<T: FromStr>(what: &str, text: &str, expected: &str, errors: &mut Vec<Str
     }
     let value = text.parse().ok();
     if value.is_none() {
-        errors.push(format!("invalid {what} {text}: {expected} is expected"));
+        errors.push(format!("invalid {what} {text}: {}", parse::expected_instead_of(text, expected)));
     }
     value
 }

@@ -129,6 +129,10 @@ pub(super) fn doctor(control: &dyn Control, fix: bool) -> Result<Reply, Failure>
     Reply::json(&control.doctor(fix)?)
 }
 
+pub(super) fn reload(control: &dyn Control) -> Result<Reply, Failure> {
+    Reply::json(&control.reload()?)
+}
+
 /// The picture itself, not JSON, so that it can be looked at.
 pub(super) fn graph(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
     let format = match call.parameter("format") {

@@ -49,6 +49,7 @@ pub(super) enum Task {
     Doctor { fix: bool },
     Graph,
     Stats,
+    Reload,
 }
 
 impl Route {
@@ -93,6 +94,7 @@ impl Route {
             ("POST", ["fairway", "doctor", "fix"]) => Task::Doctor { fix: true },
             ("GET", ["fairway", "graph"]) => Task::Graph,
             ("GET", ["fairway", "stats"]) => Task::Stats,
+            ("POST", ["fairway", "reload"]) => Task::Reload,
             _ => return Err(Failure::new(FailureKind::NotFound, "page not found")),
         }))
     }

@@ -168,3 +168,15 @@ pub struct PortStats {
     pub proxied_bytes_in: u64,
     pub proxied_bytes_out: u64,
 }
+
+/// The reply to `POST /fairway/reload`: the configuration file was read again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Reloaded {
+    /// The settings that have changed, by the names of their flags.
+    #[serde(deserialize_with = "or_empty")]
+    pub changed: Vec<String>,
+    /// Those that differ in the file and stay as they are until the daemon is restarted.
+    #[serde(deserialize_with = "or_empty")]
+    pub needs_restart: Vec<String>,
+}

@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fairway_api::{
-    About, Applied, Client, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles, serve,
+    About, Applied, Client, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
+    runtime, serve,
 };
 use fairway_core::Draw;
 use fairway_core::model::{HostFacts, Namespace, ProcessIdentity, SandboxId, Settings};
@@ -134,7 +135,7 @@ impl RunningServer {
         let (stop, stopped) = oneshot::channel();
         let control: Arc<dyn Control> = engine.clone();
         let thread = std::thread::spawn(move || {
-            serve(listener, control, async {
+            serve(runtime().unwrap(), listener, control, async {
                 stopped.await.ok();
             })
         });

@@ -49,8 +49,8 @@ pub enum IpamError {
     NoGateway { subnet: IpNet },
     #[error("invalid {what} {value}: its subnet is not named: add --subnet")]
     NeedsSubnet { what: &'static str, value: String },
-    #[error("invalid {what} {text}: {expected} is expected")]
-    Unreadable { what: &'static str, text: String, expected: &'static str },
+    #[error("invalid {what} {text}: {reason}")]
+    Unreadable { what: &'static str, text: String, reason: String },
     #[error("no matching subnet for {what} {value}: add the --subnet that contains it")]
     NoMatch { what: &'static str, value: String },
     #[error("every ip-range or gateway must have a corresponding subnet: add --subnet")]

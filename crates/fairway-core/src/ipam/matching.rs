@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::IpamError;
 use super::span::overlap;
+use crate::model::parse::expected_instead_of;
 use crate::world::SubnetRequest;
 
 /// Brings together the values of `--subnet`, `--gateway`, `--ip-range` and `--aux-address`
@@ -28,7 +29,7 @@ pub fn match_subnets(
     }
     let mut matched: Vec<(IpNet, SubnetRequest)> = Vec::new();
     for text in subnets {
-        let subnet: IpNet = read("subnet", text, "an address and a prefix length (10.1.0.0/24)")?;
+        let subnet = read_subnet("subnet", text, "10.1.0.0/24")?;
         let unsized_address = subnet.addr().is_unspecified();
         if let Some(&(first, _)) =
             matched.iter().find(|(other, _)| !unsized_address && overlap(*other, subnet))
@@ -38,7 +39,7 @@ pub fn match_subnets(
         matched.push((subnet, SubnetRequest { subnet: Some(subnet), ..SubnetRequest::default() }));
     }
     for text in ranges {
-        let range: IpNet = read("ip-range", text, "an address and a prefix length (10.1.0.128/25)")?;
+        let range = read_subnet("ip-range", text, "10.1.0.128/25")?;
         let (subnet, request) = find("range", text, &mut matched, |subnet| subnet.contains(&range))?;
         if let Some(first) = request.ip_range.filter(|first| *first != range) {
             return Err(multiple("ranges", first.to_string(), range.to_string(), subnet));
@@ -56,8 +57,7 @@ pub fn match_subnets(
     for text in auxiliary {
         let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
         let Some((name, value)) = pair else {
-            let expected = "name=address";
-            return Err(IpamError::Unreadable { what: "aux-address", text: text.clone(), expected });
+            return Err(unreadable("aux-address", text, "name=address is expected".to_owned()));
         };
         let address: IpAddr = read("aux-address", value, "an IP address")?;
         let (_, request) = find("aux-address", value, &mut matched, |subnet| subnet.contains(&address))?;
@@ -66,8 +66,17 @@ pub fn match_subnets(
     Ok(matched.into_iter().map(|(_, request)| request).collect())
 }
 
-fn read<T: FromStr>(what: &'static str, text: &str, expected: &'static str) -> Result<T, IpamError> {
-    text.parse().map_err(|_| IpamError::Unreadable { what, text: text.to_owned(), expected })
+fn read_subnet(what: &'static str, text: &str, example: &str) -> Result<IpNet, IpamError> {
+    let expected = format!("an address and a prefix length ({example})");
+    text.parse().map_err(|_| unreadable(what, text, expected_instead_of(text, &expected)))
+}
+
+fn read<T: FromStr>(what: &'static str, text: &str, expected: &str) -> Result<T, IpamError> {
+    text.parse().map_err(|_| unreadable(what, text, format!("{expected} is expected")))
+}
+
+fn unreadable(what: &'static str, text: &str, reason: String) -> IpamError {
+    IpamError::Unreadable { what, text: text.to_owned(), reason }
 }
 
 fn multiple(what: &'static str, first: String, second: String, subnet: IpNet) -> IpamError {

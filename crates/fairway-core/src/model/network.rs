@@ -30,6 +30,28 @@ pub enum Driver {
 }
 
 impl Driver {
+    /// The drivers of networks that users create, and what such a network is.
+    pub const CREATABLE: [(Self, &str); 5] = [
+        (Self::Bridge, "a bridge of this host, behind its address"),
+        (Self::Routed, "a bridge whose subnet other hosts reach by routes"),
+        (Self::Lan, "the LAN of an interface (-o parent=), which the host shares with sandboxes"),
+        (Self::Macvlan, "the LAN of an interface (-o parent=), without the host"),
+        (Self::Ptp, "a pair of interfaces between two sandboxes"),
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::Null => "null",
+            Self::Routed => "routed",
+            Self::Lan => "lan",
+            Self::Macvlan => "macvlan",
+            Self::Ptp => "ptp",
+        }
+    }
+
     /// Whether its networks are bridges with a veth pair for each sandbox.
     pub fn has_bridge(self) -> bool {
         matches!(self, Self::Bridge | Self::Routed | Self::Lan)
@@ -38,15 +60,7 @@ impl Driver {
 
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bridge => "bridge",
-            Self::Host => "host",
-            Self::Null => "null",
-            Self::Routed => "routed",
-            Self::Lan => "lan",
-            Self::Macvlan => "macvlan",
-            Self::Ptp => "ptp",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -4,6 +4,7 @@
 //! (names in hosts, search domains and options in resolv.conf) is checked so that it cannot be
 //! more than one word there. The words of the errors start as Docker's do.
 
+mod cidr;
 mod host;
 mod name;
 mod option;
@@ -14,6 +15,7 @@ use thiserror::Error;
 use super::ParseMacError;
 use crate::world::RefusalKind;
 
+pub use cidr::{cidr, expected_instead_of};
 pub use host::{HOST_GATEWAY, add_host, address, dns_option, dns_search, dns_server, ipv4, ipv6, link, mac};
 pub use name::{alias, hostname, interface_name, is_alias, is_hostname, is_interface_name, is_name, name};
 pub use option::{address_pool, driver_option, label, option, packet_mark};
@@ -65,6 +67,8 @@ pub enum ParseError {
     Link(String),
     #[error("invalid {what}: {text:?}: {expected} is expected")]
     Pair { what: &'static str, text: String, expected: &'static str },
+    #[error("invalid CIDR address: {text}: {reason}")]
+    Cidr { text: String, reason: String },
     #[error("invalid DNS option: {0:?}: one word such as ndots:1 is expected")]
     DnsOption(String),
     #[error("invalid default address pool {text:?}: {reason}")]

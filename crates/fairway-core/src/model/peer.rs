@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::parse::expected_instead_of;
+
 /// A subnet of another host, and that host's address on a LAN that both are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Peer {
@@ -21,7 +23,7 @@ pub struct Peer {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParsePeerError {
     /// It has not the shape.
-    #[error("{0:?} is no peer: SUBNET@HOST is expected, as in 172.30.2.0/24@10.10.50.98")]
+    #[error("{0:?} is no peer: {expected}", expected = expected_instead_of(subnet_of(.0), PEER))]
     Shape(String),
     /// The subnet has host bits.
     #[error("{0} has host bits: {expected} is meant", expected = .0.trunc())]
@@ -40,6 +42,14 @@ pub enum ParsePeerError {
     /// It would take in everything.
     #[error("{0} is no subnet of a host but a way to everywhere")]
     Everything(IpNet),
+}
+
+/// What a peer looks like.
+const PEER: &str = "SUBNET@HOST, as 172.30.2.0/24@10.10.50.98,";
+
+/// What stands before the host.
+fn subnet_of(peer: &str) -> &str {
+    peer.split_once('@').map_or(peer, |(subnet, _)| subnet)
 }
 
 impl FromStr for Peer {

@@ -42,13 +42,12 @@ impl World {
         }
         name(&request.name).map_err(|_| Refusal::InvalidName(request.name.clone()))?;
         let driver = match request.driver.as_str() {
-            "" | "bridge" | "default" => Driver::Bridge,
-            "routed" => Driver::Routed,
-            "lan" => Driver::Lan,
-            "macvlan" => Driver::Macvlan,
-            "ptp" => Driver::Ptp,
+            "" | "default" => Driver::Bridge,
             "host" | "null" => return Err(Refusal::SingleInstance(request.driver.clone())),
-            other => return Err(Refusal::NoSuchDriver(other.to_owned())),
+            name => {
+                let found = Driver::CREATABLE.into_iter().find(|(driver, _)| driver.name() == name);
+                found.ok_or_else(|| Refusal::NoSuchDriver(name.to_owned()))?.0
+            }
         };
         if self.index.network_names.contains_key(&request.name) {
             return Err(Refusal::NetworkExists(request.name.clone()));

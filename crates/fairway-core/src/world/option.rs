@@ -15,9 +15,9 @@ use crate::model::{
 
 /// The smallest packet that IPv4 must carry whole (RFC 791), and the largest that IP can.
 const MTU_RANGE: RangeInclusive<u32> = 68..=65_535;
-/// Docker's limits.
 /// A gigabit carries 1.5 million of the smallest frames a second.
 const STORM_LIMIT: u32 = 1_500_000;
+/// Docker's limits.
 const ADVERTISE_COUNT: RangeInclusive<u8> = 0..=3;
 const ADVERTISE_INTERVAL: RangeInclusive<u16> = 100..=2000;
 /// Names of interfaces have 15 bytes; this leaves three for the number.
@@ -211,54 +211,11 @@ impl NetworkOptions {
     /// [`Refusal::InvalidOption`] with the name of the option.
     pub fn parse(options: &BTreeMap<String, String>) -> Result<Self, Refusal> {
         let mut read = Self::default();
-        let bridge = &mut read.bridge;
         for (name, value) in options {
             let given = Given { name, value };
-            match name.as_str() {
-                "com.docker.network.bridge.name" => read.bridge_name = Some(given.interface()?),
-                "com.docker.network.bridge.enable_ip_masquerade" => read.masquerade = Some(given.flag()?),
-                "com.docker.network.bridge.enable_icc" => read.icc = Some(given.flag()?),
-                "com.docker.network.bridge.host_binding_ipv4" => {
-                    read.host_binding = Some(given.parsed("an IP address")?);
-                }
-                "com.docker.network.driver.mtu" => read.mtu = Some(given.within(&MTU_RANGE, "bytes")?),
-                "com.docker.network.enable_ipv4" => read.enable_ipv4 = Some(given.flag()?),
-                "com.docker.network.enable_ipv6" => read.enable_ipv6 = Some(given.flag()?),
-                "com.docker.network.internal" => read.internal = given.flag()?,
-                GATEWAY_MODE_IPV4 => bridge.gateway_mode_ipv4 = given.gateway_mode()?,
-                GATEWAY_MODE_IPV6 => bridge.gateway_mode_ipv6 = given.gateway_mode()?,
-                "com.docker.network.bridge.inhibit_ipv4" => bridge.inhibit_ipv4 = given.flag()?,
-                "com.docker.network.bridge.trusted_host_interfaces" => {
-                    bridge.trusted_interfaces = given.interfaces()?;
-                }
-                "com.docker.network.container_iface_prefix" => {
-                    bridge.interface_prefix = Some(given.prefix()?);
-                }
-                "com.docker.network.host_ipv4" => {
-                    bridge.source_ipv4 = Some(given.source("an IPv4 address")?);
-                }
-                "com.docker.network.host_ipv6" => {
-                    bridge.source_ipv6 = Some(given.source("an IPv6 address")?);
-                }
-                COUNT => bridge.advertising.count = given.within(&ADVERTISE_COUNT, "announcements")?,
-                INTERVAL => {
-                    bridge.advertising.interval_milliseconds =
-                        given.within(&ADVERTISE_INTERVAL, "milliseconds")?;
-                }
-                "fairway.route_localnet" => bridge.route_localnet = given.flag()?,
-                "fairway.storm_limit" => {
-                    bridge.storm_limit =
-                        given.within(&(0..=STORM_LIMIT), "frames a second (0 is no limit)")?;
-                }
-                DHCP => bridge.dhcp = given.flag()?,
-                "fairway.guard" => bridge.strict_guard = given.strict()?,
-                "fairway.alias_answer" => read.alias_answer = given.alias_answer()?,
-                PEERS => read.peers = given.peers()?,
-                // Nothing is as if it were not given, as in Docker.
-                PARENT if value.is_empty() => {}
-                PARENT => read.parent = Some(given.interface()?),
-                "macvlan_mode" => read.macvlan_mode = Some(given.macvlan_mode()?),
-                other => read.warnings.extend(unknown(other)),
+            match NETWORK_OPTIONS.iter().find(|option| option.name == name) {
+                Some(option) => (option.read)(&mut read, given)?,
+                None => read.warnings.extend(unknown(name)),
             }
         }
         Ok(read)
@@ -309,6 +266,10 @@ pub(super) fn endpoint_options(
     }
     Ok((read, warnings))
 }
+
+mod table;
+
+pub use table::{KnownOption, NETWORK_OPTIONS};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::ipam::IpamError;
 use crate::model::parse::ParseError;
-use crate::model::{LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
+use crate::model::{Driver, LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
 
 /// What kind of refusal it is: decides the HTTP status and the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum Refusal {
     PredefinedNetwork(String),
     #[error("only one instance of \"{0}\" network is allowed")]
     SingleInstance(String),
-    #[error("plugin {0:?} not found: the driver can be bridge, routed, lan, macvlan or ptp")]
+    #[error("plugin {0:?} not found: the driver can be {drivers}", drivers = driver_names())]
     NoSuchDriver(String),
     #[error("invalid option {name}={value}: {reason}")]
     InvalidOption { name: String, value: String, reason: String },
@@ -179,6 +179,13 @@ pub enum Refusal {
         "bridge {name} has no {family} address to take its subnet from: give it one, or choose another --bridge"
     )]
     BridgeWithoutAddress { name: String, family: &'static str },
+}
+
+/// The drivers that there are, in words.
+fn driver_names() -> String {
+    let names = Driver::CREATABLE.map(|(driver, _)| driver.name());
+    let [first @ .., last] = names;
+    format!("{} or {last}", first.join(", "))
 }
 
 impl Refusal {

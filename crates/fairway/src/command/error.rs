@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
 use crate::install::InstallError;
-use crate::process::{LaunchError, LogError, UnknownCapability};
+use crate::process::{Failure as ProcessFailure, LaunchError, LogError, UnknownCapability};
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -100,6 +100,16 @@ impl From<ClientError> for CommandError {
     }
 }
 
+/// How a program of this host is run.
+const EXAMPLE: &str = "fairway run -p 8080:80 -- python3 -m http.server 80";
+
+/// Whether it is rights that were missing.
+fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let denied =
+        error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::PermissionDenied);
+    denied || error.source().is_some_and(is_denied)
+}
+
 /// What takes a sandbox away that came to be this way.
 fn remover(kind: &str) -> &'static str {
     if kind == "attached" { "detach" } else { "rm" }
@@ -123,6 +133,21 @@ impl CommandError {
                 | Self::EnvironmentFile { .. }
                 | Self::Environment { .. }
         )
+    }
+
+    /// What to do about it, where the error itself cannot know: `launches` says that it is `run` that failed.
+    pub(super) fn hint(&self, launches: bool) -> Option<String> {
+        match self {
+            Self::Launch(LaunchError::Failed(ProcessFailure::NotFound { command, .. }))
+                if launches && !command.starts_with(['/', '.']) =>
+            {
+                Some(format!("\nFairway has no images, it runs programs of this host: {EXAMPLE}"))
+            }
+            _ if is_denied(self) && !rustix::process::geteuid().is_root() => {
+                Some(": run this as root".to_owned())
+            }
+            _ => None,
+        }
     }
 
     /// Whether nobody reads what is printed any more, which is no failure.

@@ -86,8 +86,13 @@ impl Session {
         }
         let (host, sandbox, record) = (self.host.clone(), known.id.clone(), record_path(&log));
         let context = Context { host, sandbox, record: record.clone() };
-        let order =
-            Order { launch, record, log, context: serde_json::to_string(&context).unwrap_or_default() };
+        let order = Order {
+            name: known.name.trim_start_matches('/').to_owned(),
+            launch,
+            record,
+            log,
+            context: serde_json::to_string(&context).unwrap_or_default(),
+        };
         let detached = process::detach(&order)?;
         let pid = detached.identity().pid;
         let given = self.client.attach_namespace(&known.id, &in_process(pid))?;

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::CommandFactory;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::Arguments;
+use super::docker::{instead_of_command, instead_of_flag};
 
 /// Tells what is wrong, or the help that was asked for, and returns the exit code: as Docker's, 125
 /// for a flag that cannot be, 1 for arguments that are missing and commands that there are not.
@@ -24,11 +25,7 @@ pub(super) fn tell(error: &clap::Error, arguments: &[OsString]) -> i32 {
         _ => {}
     }
     let path = meant(arguments);
-    // Instead of clap's own reference to the help, which does not name the command.
-    let reason: Vec<&str> = text.lines().filter(|line| !line.starts_with("For more information")).collect();
-    let reason = reason.join("\n");
-    let reason = reason.trim_end();
-    let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    let reason = reason(&text, instead(error, &path));
     let _ = writeln!(io::stderr(), "fairway: {reason}\n\nSee '{path} --help'.");
     let starts_something = ["fairway run", "fairway exec"].contains(&path.as_str());
     match error.kind() {
@@ -39,6 +36,44 @@ pub(super) fn tell(error: &clap::Error, arguments: &[OsString]) -> i32 {
         }
         _ => 125,
     }
+}
+
+/// What to do instead of a flag or a command that only Docker has.
+fn instead(error: &clap::Error, path: &str) -> Option<&'static str> {
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => instead_of_flag(word(ContextKind::InvalidArg)?),
+        ErrorKind::InvalidSubcommand if path == "fairway" => {
+            instead_of_command(word(ContextKind::InvalidSubcommand)?)
+        }
+        _ => None,
+    }
+}
+
+/// Clap's text without its reference to the help, which does not name the command, and without the tip to pass what
+/// looks like a flag as a value, which makes it a part of the command to run. Where `instead` says what to do, no
+/// other word is suggested.
+fn reason(text: &str, instead: Option<&str>) -> String {
+    let kept = |line: &&str| {
+        let tip = line.trim_start().strip_prefix("tip: ");
+        !line.starts_with("For more information")
+            && tip.is_none_or(|tip| instead.is_none() && !tip.starts_with("to pass "))
+    };
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let advice = instead.map(|advice| format!(": {advice}")).unwrap_or_default();
+    let mut reason = format!("{first}{advice}\n");
+    for line in rest.lines().filter(kept) {
+        // A tip that is gone leaves two empty lines.
+        if !(line.is_empty() && reason.ends_with("\n\n")) {
+            reason.push_str(line);
+            reason.push('\n');
+        }
+    }
+    let reason = reason.trim_end();
+    reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
 }
 
 /// The command that was meant, as far as there is one: `fairway network create`.

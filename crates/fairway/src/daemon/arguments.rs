@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use fairway_core::model::AddressPool;
 use fairway_core::model::Backend;
-use fairway_core::model::parse::address_pool;
+use fairway_core::model::parse::{ParseError, address_pool, cidr};
 use fairway_kernel::iptables::Flavour;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::backend::{backend, flavour, named_backend, named_flavour};
 use super::ignored::Ignored;
+use crate::logging::Level;
 
 /// The daemon's flags. Each is also a key of the configuration file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -33,10 +36,12 @@ pub struct DaemonArguments {
     #[arg(short, long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
     /// Address and subnet of the default bridge
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv4Net>)]
+    #[serde(deserialize_with = "cidr_key")]
     pub bip: Option<Ipv4Net>,
     /// Where addresses of the default bridge are given from
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv4Net>)]
+    #[serde(deserialize_with = "cidr_key")]
     pub fixed_cidr: Option<Ipv4Net>,
     /// Default gateway of sandboxes on the default bridge
     #[arg(long, value_name = "ADDRESS")]
@@ -48,10 +53,12 @@ pub struct DaemonArguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ipv6: Option<bool>,
     /// IPv6 address and subnet of the default bridge
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv6Net>)]
+    #[serde(deserialize_with = "cidr_key")]
     pub bip6: Option<Ipv6Net>,
     /// Where IPv6 addresses of the default bridge are given from
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv6Net>)]
+    #[serde(deserialize_with = "cidr_key")]
     pub fixed_cidr_v6: Option<Ipv6Net>,
     /// Default IPv6 gateway of sandboxes on the default bridge
     #[arg(long, value_name = "ADDRESS")]
@@ -128,10 +135,13 @@ pub struct DaemonArguments {
     /// Sockets to listen on, as a key of the file
     #[arg(skip)]
     pub hosts: Option<Vec<String>>,
-    /// Logging level, as a key of the file
+    /// Logging level, of the command line or as a key of the file
     #[arg(skip)]
     #[serde(rename = "log-level")]
-    pub level: Option<String>,
+    pub level: Option<Level>,
+    /// Debug mode, of the command line or as a key of the file
+    #[arg(skip)]
+    pub debug: Option<bool>,
     /// The socket of the command line.
     #[arg(skip)]
     #[serde(skip)]
@@ -145,7 +155,8 @@ pub struct DaemonArguments {
 /// A pool as the file has it.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Pool {
-    base: ipnet::IpNet,
+    #[serde(deserialize_with = "required_cidr_key")]
+    base: IpNet,
     size: u8,
 }
 
@@ -171,6 +182,37 @@ fn network_option(text: &str) -> Result<NetworkOption, String> {
     let (driver, (name, value)) = parts.ok_or("driver=name=value is expected, such as bridge=mtu=1400")?;
     let [driver, name, value] = [driver, name, value].map(str::to_owned);
     Ok(NetworkOption { driver, name, value })
+}
+
+/// An address with a prefix length, of one family or of either.
+pub trait Cidr: FromStr {
+    /// What one looks like.
+    const EXAMPLE: &str;
+}
+
+impl Cidr for Ipv4Net {
+    const EXAMPLE: &str = "172.17.0.1/16";
+}
+
+impl Cidr for IpNet {
+    const EXAMPLE: &str = "10.0.0.0/8";
+}
+
+impl Cidr for Ipv6Net {
+    const EXAMPLE: &str = "fd00:17::1/64";
+}
+
+fn subnet<T: Cidr>(text: &str) -> Result<T, ParseError> {
+    cidr(text, T::EXAMPLE)
+}
+
+/// The same as a key of the file.
+fn cidr_key<'de, T: Cidr, D: Deserializer<'de>>(reader: D) -> Result<Option<T>, D::Error> {
+    required_cidr_key(reader).map(Some)
+}
+
+fn required_cidr_key<'de, T: Cidr, D: Deserializer<'de>>(reader: D) -> Result<T, D::Error> {
+    subnet(&String::deserialize(reader)?).map_err(D::Error::custom)
 }
 
 /// dockerd's key holds one address, or a list of them.

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::arguments::{DaemonArguments, NetworkOption};
 use super::file;
+use crate::logging::Level;
 
 /// The user that the relay becomes where it can: one of those that are in nobody's use by the
 /// conventions of systemd (60578 to 61183), so that the firewall can tell its traffic.
@@ -83,6 +84,8 @@ pub struct Configuration {
     pub exec_root: PathBuf,
     /// Where to write the process id.
     pub pid_file: Option<PathBuf>,
+    /// From which severity on messages are logged.
+    pub log_level: Level,
     /// The flavour of iptables, where one is asked for.
     pub iptables: Option<Flavour>,
     /// What the engine decides with.
@@ -124,6 +127,10 @@ impl DaemonArguments {
             data_root: all.data_root.unwrap_or_else(|| PathBuf::from("/var/lib/fairway")),
             exec_root: all.exec_root.unwrap_or_else(|| PathBuf::from(EXEC_ROOT)),
             pid_file: all.pidfile,
+            log_level: match all.debug {
+                Some(true) => Level::Debug,
+                _ => all.level.unwrap_or(Level::Info),
+            },
             iptables: all.iptables_flavour,
             settings: Settings {
                 backend: all.firewall_backend.unwrap_or(Backend::Nftables),

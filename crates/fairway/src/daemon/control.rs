@@ -4,7 +4,7 @@ use std::path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fairway_api::types::{Diagnosis, Explained};
+use fairway_api::types::{Diagnosis, Explained, Reloaded};
 use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
 use fairway_core::beside::{Obstacle, Path};
 use fairway_core::graph::Picture;
@@ -21,28 +21,34 @@ use rustix::process::Signal;
 /// How long a process has to end by itself; Docker's.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+use super::reload::{Reload, ReloadError};
+
 /// The engine, as the API asks for it.
 pub struct EngineControl {
     engine: Arc<Engine>,
     data_root: String,
+    reload: Arc<Reload>,
 }
 
 impl EngineControl {
     /// Serves an engine.
-    pub fn new(engine: Arc<Engine>, data_root: &path::Path) -> Self {
-        Self { engine, data_root: data_root.display().to_string() }
+    pub fn new(engine: Arc<Engine>, data_root: &path::Path, reload: Arc<Reload>) -> Self {
+        Self { engine, data_root: data_root.display().to_string(), reload }
     }
 }
 
 fn failure(error: EngineError) -> Failure {
-    let kind = match error.kind() {
+    Failure::new(kind(&error), error.to_string())
+}
+
+fn kind(error: &EngineError) -> FailureKind {
+    match error.kind() {
         Some(RefusalKind::Invalid) => FailureKind::Invalid,
         Some(RefusalKind::Forbidden) => FailureKind::Forbidden,
         Some(RefusalKind::NotFound) => FailureKind::NotFound,
         Some(RefusalKind::Conflict) => FailureKind::Conflict,
         None => FailureKind::Internal,
-    };
-    Failure::new(kind, error.to_string())
+    }
 }
 
 fn unexplained(error: &ExplainError) -> Failure {
@@ -141,6 +147,17 @@ impl Control for EngineControl {
     fn doctor(&self, fix: bool) -> Result<Diagnosis, Failure> {
         let found = if fix { self.engine.doctor_fix() } else { self.engine.doctor() };
         Ok(Diagnosis { findings: found.findings, done: found.done })
+    }
+
+    fn reload(&self) -> Result<Reloaded, Failure> {
+        self.reload.reload().map_err(|error| {
+            tracing::error!("{error}");
+            let kind = match &error {
+                ReloadError::Configuration(_) => FailureKind::Invalid,
+                ReloadError::Engine(error) => kind(error),
+            };
+            Failure::new(kind, error.to_string())
+        })
     }
 
     fn graph(&self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, Failure> {

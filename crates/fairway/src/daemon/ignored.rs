@@ -77,7 +77,7 @@ const FLAGS: [Flag; 55] = [
 ];
 
 /// Keys of the file that have no flag, or whose flag is not the daemon's own.
-const KEYS: [&str; 3] = ["builder", "debug", "proxies"];
+const KEYS: [&str; 2] = ["builder", "proxies"];
 
 /// Whether a key of the file means nothing here.
 pub fn is_key(name: &str) -> bool {

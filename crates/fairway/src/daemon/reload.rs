@@ -1,49 +1,76 @@
-//! Other settings for a daemon that runs, at SIGHUP: the file is read again.
+//! Other settings for a daemon that runs, at SIGHUP or by a request: the file is read again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fairway_api::types::Reloaded;
 use fairway_core::model::Settings;
-use fairway_engine::Engine;
+use fairway_engine::{Engine, EngineError};
+use thiserror::Error;
 
 use super::arguments::DaemonArguments;
-use super::configuration::Configuration;
+use super::configuration::{Configuration, ConfigurationError};
+use crate::logging::LogLevel;
+
+/// Why the daemon goes on with the settings that it had.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// The file makes no sense.
+    #[error("nothing is reloaded: {0}")]
+    Configuration(#[from] ConfigurationError),
+    /// The settings do not fit what runs.
+    #[error("nothing is reloaded: {0}")]
+    Engine(#[from] EngineError),
+}
 
 /// What a daemon was started with, and what it runs with now.
 pub struct Reload {
     flags: DaemonArguments,
     engine: Arc<Engine>,
     now: Mutex<Configuration>,
+    log_level: LogLevel,
 }
 
 impl Reload {
     /// Of a daemon with these flags, which runs with `now`.
-    pub fn new(flags: DaemonArguments, now: Configuration, engine: Arc<Engine>) -> Self {
-        Self { flags, engine, now: Mutex::new(now) }
+    pub fn new(flags: DaemonArguments, now: Configuration, engine: Arc<Engine>, log_level: LogLevel) -> Self {
+        Self { flags, engine, now: Mutex::new(now), log_level }
     }
 
-    /// Reads the file again and goes over to what it says. A file that makes no sense, or settings that do
-    /// not fit what runs, change nothing; what cannot change while the daemon runs stays. Each is said in the
-    /// log.
-    pub fn reload(&self) {
+    /// Reads the file again and goes over to what it says. What cannot change while the daemon runs stays;
+    /// what has changed is logged.
+    ///
+    /// # Errors
+    /// A file that makes no sense, or settings that do not fit what runs: nothing has changed then.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new = match self.flags.clone().configuration() {
-            Ok(new) => new,
-            Err(error) => return tracing::error!(%error, "nothing is reloaded"),
-        };
-        for name in fixed(&now, &new) {
-            tracing::warn!(name, "it cannot change while the daemon runs: restart the daemon");
-        }
+        let mut new = self.flags.clone().configuration()?;
+        let fixed = fixed(&now, &new);
         new.settings.relay_user = now.settings.relay_user;
-        let changed = changed(&now.settings, &new.settings);
-        if changed.is_empty() {
-            return tracing::info!("reloaded; nothing has changed");
+        let mut changed = changed(&now.settings, &new.settings);
+        if !changed.is_empty() {
+            self.engine.reconfigure(new.settings.clone())?;
+            now.settings = new.settings;
         }
-        match self.engine.reconfigure(new.settings.clone()) {
-            Ok(()) => {
-                tracing::info!(changed = changed.join(", "), "reloaded");
-                now.settings = new.settings;
-            }
-            Err(error) => tracing::error!(%error, "nothing is reloaded"),
+        if now.log_level != new.log_level {
+            now.log_level = new.log_level;
+            self.log_level.set(new.log_level);
+            changed.push("log-level");
+        }
+        for name in &fixed {
+            tracing::warn!(name, "a setting cannot change while the daemon runs: restart the daemon");
+        }
+        match changed.is_empty() {
+            true => tracing::info!("reloaded; nothing has changed"),
+            false => tracing::info!(changed = changed.join(", "), "reloaded"),
+        }
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        Ok(Reloaded { changed: owned(changed), needs_restart: owned(fixed) })
+    }
+
+    /// Reloads, and logs a failure.
+    pub fn reload_or_log(&self) {
+        if let Err(error) = self.reload() {
+            tracing::error!("{error}");
         }
     }
 }

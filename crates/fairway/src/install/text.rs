@@ -120,9 +120,11 @@ Description=Fairway, container networking
 After=network-pre.target firewalld.service nftables.service ufw.service iptables.service
 
 [Service]
-Type=exec
+Type=notify
 ExecStart={program} daemon
-ExecReload=kill -HUP $MAINPID
+# Waits for the result, and fails with the reason. Flags of ExecStart that name a file or socket belong here too.
+ExecReload={program} daemon --reload
+TimeoutStartSec=0
 Restart=always
 RestartSec=2
 # The relay carries connections on, and sandboxes run on, while there is no daemon.

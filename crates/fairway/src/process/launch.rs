@@ -78,7 +78,7 @@ impl Launched {
             scope
                 .spawn(move || {
                     enter_pids().map_err(|errno| LaunchError::PidNamespace { source: errno.into() })?;
-                    spawn_stage(stage, end, output).map_err(stage_error)
+                    spawn_stage(&["fairway", stage], end, output).map_err(stage_error)
                 })
                 .join()
                 .unwrap_or_else(|_| Err(stage_error(io::Error::other("its thread panicked"))))
@@ -177,14 +177,17 @@ pub(super) fn namespace(process: ProcessIdentity) -> Result<Namespace, LaunchErr
     }
 }
 
-/// Runs this program again, also when its file was replaced or removed.
-pub(super) fn spawn_stage(stage: &str, input: OwnedFd, output: Output) -> io::Result<std::process::Child> {
+/// Runs this program again, also when its file was replaced or removed. The first word is what it is called, the
+/// second the stage.
+pub(super) fn spawn_stage(words: &[&str], input: OwnedFd, output: Output) -> io::Result<std::process::Child> {
     let stream = || match output {
         Output::Inherited => Stdio::inherit(),
         Output::Piped => Stdio::piped(),
         Output::Nowhere => Stdio::null(),
     };
     let mut command = Command::new("/proc/self/exe");
-    std::os::unix::process::CommandExt::arg0(&mut command, "fairway");
-    command.arg(stage).stdin(input).stdout(stream()).stderr(stream()).spawn()
+    if let [name, arguments @ ..] = words {
+        std::os::unix::process::CommandExt::arg0(&mut command, name).args(arguments);
+    }
+    command.stdin(input).stdout(stream()).stderr(stream()).spawn()
 }

@@ -21,10 +21,14 @@ use super::{Failure, Files, Launch, LaunchError, Running};
 
 /// How this program is told to be this stage.
 pub(super) const STAGE: &str = "sandbox-supervise";
+/// What a supervisor is called in ps(1), before the name of its sandbox.
+const TITLE: &str = "fairway-supervisor";
 
 /// What a supervisor is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
+    /// The name of the sandbox, which ps(1) shows.
+    pub name: String,
     /// What to start.
     pub launch: Launch,
     /// The file to add its output to.
@@ -89,7 +93,7 @@ pub struct Detached {
 pub fn detach(order: &Order) -> Result<Detached, LaunchError> {
     let stage_error = |source| LaunchError::Stage { stage: STAGE, source };
     let (mut channel, end) = Channel::pair().map_err(stage_error)?;
-    let supervisor = spawn_stage(STAGE, end, Output::Nowhere).map_err(stage_error)?;
+    let supervisor = spawn_stage(&[TITLE, STAGE, &order.name], end, Output::Nowhere).map_err(stage_error)?;
     let sent = channel.send(order);
     let unread = ProcessIdentity { pid: 0, start_time: 0 };
     let mut detached = Detached { held: Some((channel, supervisor)), identity: unread };

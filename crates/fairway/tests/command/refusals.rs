@@ -1,6 +1,9 @@
 //! What the program refuses by itself, before it asks any daemon: compared with what Docker 20.10
 //! answered to the same. Docker's words, as it said them, must be in ours; its exit code is ours.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
 use super::{NOBODY, fairway, text};
 
 /// Arguments; words of Docker's own that ours must have (in any letter case); the exit code.
@@ -69,6 +72,104 @@ fn what_is_mistyped_is_corrected() {
         let told = text(&output.stderr);
         assert!(told.contains(tip) && told.contains("See 'fairway "), "{line}: {told}");
         assert_eq!(output.status.code(), Some(code), "{line}");
+    }
+}
+
+#[test]
+fn what_only_docker_has_is_refused_with_what_to_do() {
+    for (line, instead, code) in [
+        ("run -d --restart always x", "found: Fairway restarts no commands: run it in the foreground", 125),
+        ("run -v /a:/b x", "found: a sandbox sees the files of this host", 125),
+        ("run --memory=1g x", "found: Fairway limits no resources", 125),
+        ("exec --user bin web id", "found: the command runs as root of this host", 125),
+        ("top web", "'top': list its processes: fairway exec CONTAINER ps -ef", 1),
+        ("compose up", "'compose': Fairway runs one command at a time", 1),
+        ("network create --scope swarm x", "unexpected argument '--scope' found\n", 125),
+    ] {
+        let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
+        let told = text(&output.stderr);
+        assert!(told.contains(instead) && told.contains("See 'fairway"), "{line}: {told}");
+        assert!(!told.contains("tip:"), "{line}: {told}");
+        assert_eq!(output.status.code(), Some(code), "{line}");
+    }
+}
+
+#[test]
+fn a_prefix_length_that_is_missing_is_named() {
+    for line in [
+        "daemon --validate --bip 172.17.0.1",
+        "daemon --validate --fixed-cidr 172.17.0.0",
+        "daemon --validate --bip6 fd00::1",
+        "daemon --validate --fixed-cidr-v6 fd00::",
+        "daemon --validate --default-address-pool base=10.0.0.0,size=24",
+        "network create --subnet 10.1.0.0 x",
+        "network create --subnet 10.1.0.0/24 --ip-range 10.1.0.128 x",
+    ] {
+        let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
+        let told = text(&output.stderr);
+        assert!(told.contains("the prefix length is missing: "), "{line}: {told}");
+        assert_ne!(output.status.code(), Some(0), "{line}");
+    }
+}
+
+#[test]
+fn a_configuration_is_validated_without_a_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("daemon.json");
+    let path = path.to_str().unwrap();
+    let validate = |contents: &str| {
+        std::fs::write(path, contents).unwrap();
+        fairway(NOBODY, &["daemon", "--validate", "--config-file", path])
+    };
+    let good = validate(r#"{"bip": "10.1.0.1/24", "log-level": "warn"}"#);
+    assert_eq!((text(&good.stdout).as_str(), good.status.code()), ("configuration OK\n", Some(0)));
+    for (contents, reason) in [
+        ("{", "EOF while parsing"),
+        (r#"{"bip": "172.17.0.1"}"#, "the prefix length is missing"),
+        (r#"{"default-address-pools": [{"base": "10.0.0.0", "size": 24}]}"#, "the prefix length is missing"),
+        (r#"{"log-level": "loud"}"#, "unknown variant `loud`"),
+    ] {
+        let refused = validate(contents);
+        let told = text(&refused.stderr);
+        assert!(
+            told.starts_with("fairway: unable to configure the daemon") && told.contains(reason),
+            "{told}"
+        );
+        assert_eq!((text(&refused.stdout).as_str(), refused.status.code()), ("", Some(1)));
+    }
+}
+
+#[test]
+fn who_is_not_root_is_told_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let open =
+        |mode| std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    // A program that an ordinary user may execute, wherever this one was built.
+    let program = directory.path().join("fairway");
+    std::fs::copy(env!("CARGO_BIN_EXE_fairway"), &program).unwrap();
+    let root = directory.path().to_str().unwrap();
+    let by_user = |words: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        command
+            .args(words)
+            .env("FAIRWAY_HOST", format!("unix://{root}/socket"))
+            .stdin(std::process::Stdio::null());
+        if rustix::process::geteuid().is_root() {
+            command.uid(65_534).gid(65_534);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        text(&output.stderr)
+    };
+    open(0o777);
+    let daemon = ["daemon", "--data-root", &format!("{root}/data"), "--exec-root", &format!("{root}/exec")];
+    let missing = "fairway: failed to start daemon: cannot change the host's network without CAP_NET_ADMIN and \
+                   CAP_SYS_ADMIN: run the daemon as root\n";
+    assert_eq!(by_user(&daemon), missing);
+    open(0o555);
+    if rustix::process::geteuid().is_root() {
+        let told = by_user(&["install", "--root", root, "--bin-path", "/usr/bin/fairway"]);
+        assert!(told.ends_with("Permission denied (os error 13): run this as root\n"), "{told}");
     }
 }
 

@@ -44,6 +44,7 @@ mod reload;
 mod republish;
 mod routed;
 mod sctp;
+mod service;
 mod several;
 mod spoof;
 mod stats;

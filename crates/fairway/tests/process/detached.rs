@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
 
 fn order(launch: Launch) -> Order {
     Order {
+        name: "box".to_owned(),
         launch,
         log: place("log"),
         record: place("record"),

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::ParseError;
+use super::{ParseError, expected_instead_of};
 use crate::ipam::reserved_for;
 use crate::model::{AddressPool, PacketMark};
 
@@ -75,7 +75,9 @@ pub fn address_pool(text: &str) -> Result<AddressPool, ParseError> {
         match key.trim().to_ascii_lowercase().as_str() {
             "base" if base.is_none() => {
                 let read = value.trim().parse();
-                base = Some(read.map_err(|_| error(format!("base {value:?} is not a subnet")))?);
+                let reason = || expected_instead_of(value.trim(), "a subnet such as 10.0.0.0/8");
+                base =
+                    Some(read.map_err(|_| error(format!("base {value:?} is not a subnet: {}", reason())))?);
             }
             "size" if size.is_none() => {
                 let read = value.trim().parse();

@@ -4,14 +4,15 @@ use clap::Args;
 use fairway_api::Client;
 use fairway_api::types::{Ipam, IpamConfig, NetworkCreate};
 use fairway_core::ipam::match_subnets;
-use fairway_core::model::parse;
-use fairway_core::world::SubnetRequest;
+use fairway_core::model::{Driver, parse};
+use fairway_core::world::{NETWORK_OPTIONS, SubnetRequest};
 
 use crate::command::error::CommandError;
 use crate::command::print::{print_line, warn};
 
 /// The network that is wanted.
 #[derive(Debug, Args)]
+#[command(after_help = drivers_and_options())]
 pub(in crate::command) struct CreateOptions {
     /// Driver to manage the network
     #[arg(short, long, default_value = "bridge")]
@@ -78,6 +79,20 @@ impl CreateOptions {
             ..NetworkCreate::default()
         })
     }
+}
+
+/// What `-d` and `-o` can be.
+fn drivers_and_options() -> String {
+    let drivers = Driver::CREATABLE.map(|(driver, help)| format!("  {:8} {help}\n", driver.name()));
+    let options = NETWORK_OPTIONS.iter().map(|option| {
+        let drivers = match option.drivers {
+            [] => String::new(),
+            drivers => format!(" [{}]", drivers.join(", ")),
+        };
+        format!("  {}={}\n      {}{drivers}\n", option.name, option.value, option.help)
+    });
+    let options: String = options.collect();
+    format!("Drivers (--driver):\n{}\nOptions of drivers (--opt):\n{options}", drivers.concat())
 }
 
 fn config(subnet: SubnetRequest) -> IpamConfig {

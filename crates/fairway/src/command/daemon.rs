@@ -1,0 +1,61 @@
+//! `fairway daemon`: runs the daemon, or checks, reloads or removes what a daemon runs with.
+
+use clap::Args;
+use fairway_api::Client;
+
+use super::Level;
+use super::error::CommandError;
+use super::print::{print_line, warn};
+use crate::daemon::{self, DaemonArguments};
+
+/// How the daemon is run, or what is done instead.
+#[derive(Debug, Args)]
+pub(super) struct DaemonOptions {
+    /// Set the logging level
+    #[arg(short = 'l', long, value_enum, value_name = "LEVEL")]
+    log_level: Option<Level>,
+    /// Validate flags and configuration file, and exit
+    #[arg(long, conflicts_with = "reload")]
+    validate: bool,
+    /// Have the running daemon read its configuration file again, wait until it has, and exit
+    #[arg(long)]
+    reload: bool,
+    #[command(flatten)]
+    arguments: DaemonArguments,
+}
+
+impl DaemonOptions {
+    pub(super) fn run(
+        self,
+        host: Option<String>,
+        debug: bool,
+        level: Option<Level>,
+    ) -> Result<i32, CommandError> {
+        let Self { log_level, validate, reload: reloads, mut arguments } = self;
+        arguments.socket = host;
+        arguments.level = log_level.or(level);
+        arguments.debug = debug.then_some(true);
+        if validate {
+            daemon::configuration(arguments)?;
+            print_line("configuration OK")?;
+        } else if reloads {
+            let socket = daemon::configuration(arguments)?.socket;
+            reload(&format!("unix://{}", socket.display()))?;
+        } else {
+            daemon::main(arguments)?;
+        }
+        Ok(0)
+    }
+}
+
+/// Asks the daemon to reload, and prints what came of it.
+fn reload(host: &str) -> Result<(), CommandError> {
+    let reloaded = Client::new(host)?.reload()?;
+    for name in reloaded.needs_restart {
+        warn(&format!("{name} cannot change while the daemon runs: restart the daemon"));
+    }
+    match reloaded.changed.is_empty() {
+        true => print_line("reloaded: nothing has changed"),
+        false => print_line(&format!("reloaded: {}", reloaded.changed.join(", "))),
+    }
+}

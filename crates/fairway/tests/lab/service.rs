@@ -1,0 +1,129 @@
+//! The daemon as a service: signals, reload by a command, and what its processes are called.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cli::{fairway, printed, stay};
+use crate::harness::{Stage, eventually};
+
+const FILE: &str = "/etc/daemon-of-this-test.json";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn write(stage: &Stage, text: &str) {
+    stage.host.run_in(|| fs::write(FILE, text).unwrap()).unwrap();
+}
+
+/// Sends a signal to a daemon that has only begun to start: it waits for another one to leave its socket.
+fn signal_at_start(stage: &mut Stage, signal: Signal) {
+    let path = stage.daemon.address().trim_start_matches("unix://").to_owned();
+    let former = UnixListener::bind(&path).unwrap();
+    stage.daemon.launch(&["--config-file", FILE]);
+    former.accept().unwrap();
+    let pid = i32::try_from(stage.daemon.pid()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    drop(former);
+}
+
+#[test]
+fn a_signal_at_start_is_not_lost() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        write(&stage, "{}");
+        signal_at_start(&mut stage, Signal::HUP);
+        stage.daemon.wait_until_ready();
+        eventually("the daemon reloads", PATIENCE, || stage.daemon.log().contains("reloaded"));
+        assert!(stage.daemon.stop().success());
+        let _ = fs::remove_file(stage.daemon.address().trim_start_matches("unix://"));
+        for signal in [Signal::TERM, Signal::INT] {
+            signal_at_start(&mut stage, signal);
+            let status = stage.daemon.wait_until_ended().expect("the daemon ends");
+            assert!(status.success(), "{signal:?}: {status}");
+            let _ = fs::remove_file(stage.daemon.address().trim_start_matches("unix://"));
+        }
+        assert_eq!(stage.daemon.log().matches("ended; networks").count(), 3);
+    });
+}
+
+#[test]
+fn a_reload_by_command_says_what_came_of_it() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        write(&stage, r#"{"log-level": "warn"}"#);
+        stage.daemon.launch(&["--config-file", FILE]);
+        stage.daemon.wait_until_ready();
+        let reload = format!("daemon --config-file {FILE} --reload");
+        assert_eq!(printed(&stage, &reload), "reloaded: nothing has changed");
+        write(&stage, r#"{"log-level": "debug", "mtu": 1400, "data-root": "/var/lib/other"}"#);
+        let told = fairway(&stage, &reload);
+        assert_eq!((told.output.as_str(), told.code), ("reloaded: mtu, log-level\n", 0));
+        let restart = "data-root cannot change while the daemon runs: restart the daemon";
+        assert!(told.errors.contains(restart), "{}", told.errors);
+        let log = stage.daemon.log();
+        assert!(!log.contains("ready") && log.contains("changed=\"mtu, log-level\""), "{log}");
+
+        for (text, reason) in [
+            ("{", "EOF while parsing"),
+            (r#"{"log-level": "loud"}"#, "loud"),
+            (r#"{"bip": "172.17.0.1"}"#, "the prefix length is missing"),
+            (r#"{"bridge": "own0"}"#, "bridge own0 does not exist"),
+        ] {
+            write(&stage, text);
+            let told = fairway(&stage, &reload);
+            assert_eq!((told.output.as_str(), told.code), ("", 1), "{text}: {}", told.errors);
+            assert!(told.errors.contains(reason), "{text}: {}", told.errors);
+        }
+        write(&stage, r#"{"log-level": "debug", "mtu": 1400}"#);
+        assert_eq!(printed(&stage, &reload), "reloaded: nothing has changed");
+    });
+}
+
+/// The processes of the lab: what each is called, and its arguments.
+fn processes() -> Vec<(String, Vec<String>)> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let read = |path: std::path::PathBuf| {
+        let name = fs::read_to_string(path.join("comm")).ok()?;
+        let words = fs::read_to_string(path.join("cmdline")).ok()?;
+        let words = words.split_terminator('\0').map(str::to_owned).collect();
+        Some((name.trim_end().to_owned(), words))
+    };
+    entries.filter_map(|entry| read(entry.path())).collect()
+}
+
+#[test]
+fn processes_say_what_they_are() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        stay(&stage, "--name web");
+        let found = processes();
+        let words = |name: &str| {
+            found
+                .iter()
+                .find(|(found, _)| found == name)
+                .unwrap_or_else(|| panic!("{name}: {found:?}"))
+                .1
+                .clone()
+        };
+        assert_eq!(words("fairway-relay")[..2], ["fairway-relay", "relay"]);
+        assert_eq!(words("fairway-superv"), ["fairway-supervisor", "sandbox-supervise", "web"]);
+        assert!(found.iter().all(|(name, _)| name != "exe"), "{found:?}");
+    });
+}
+
+#[test]
+fn an_image_as_a_command_is_answered_by_what_to_do_instead() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        for (line, told) in
+            [("run --rm demo/nginx", true), ("run --rm nginx:latest", true), ("run --rm -- ./nginx", false)]
+        {
+            let refused = fairway(&stage, line);
+            assert_eq!(refused.code, 127, "{line}");
+            let says =
+                refused.errors.contains("Fairway has no images, it runs programs of this host: fairway run");
+            assert_eq!(says, told, "{line}: {}", refused.errors);
+        }
+    });
+}
