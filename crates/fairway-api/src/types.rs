@@ -15,8 +15,8 @@ mod network;
 mod system;
 
 pub use container::{
-    ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, HostConfig, NetworkSettings,
-    PortBinding, PortSummary, SummaryHostConfig, SummaryNetworks,
+    ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, HostConfig, LogConfig,
+    NetworkSettings, PortBinding, PortSummary, SummaryHostConfig, SummaryNetworks,
 };
 pub use create::{ContainerCreate, NetworkingConfig};
 pub use event::{EventActor, EventMessage};

@@ -116,8 +116,23 @@ impl SandboxFiles {
     pub fn forget(&self, sandbox: SandboxId) {
         // What cannot be removed now is removed at the next start.
         let _ = std::fs::remove_dir_all(self.directory(sandbox));
-        let _ = std::fs::remove_file(self.log(sandbox));
+        remove_log(&self.log(sandbox));
         let _ = std::fs::remove_file(self.log(sandbox).with_extension("exit"));
+    }
+}
+
+/// Removes a log with its older files, `.1`, `.2` and so on. One number may be missing among them: a writer that was
+/// killed was moving them on.
+fn remove_log(log: &Path) {
+    let _ = std::fs::remove_file(log);
+    let _ = std::fs::remove_file(log.with_added_extension("next"));
+    let mut missing = 0;
+    for number in 1.. {
+        match std::fs::remove_file(log.with_added_extension(number.to_string())) {
+            Ok(()) => missing = 0,
+            Err(_) if missing > 0 => return,
+            Err(_) => missing += 1,
+        }
     }
 }
 
@@ -142,6 +157,10 @@ mod tests {
         assert_eq!(files.all(), [(id, FileName::Hosts, "short\n".to_owned())]);
         files.remove(id, FileName::Hosts).unwrap();
         files.remove(id, FileName::Hosts).unwrap();
+        std::fs::create_dir_all(root.path().join("logs")).unwrap();
+        for extension in ["log", "log.1", "log.3", "log.next"] {
+            std::fs::write(files.log(id).with_extension(extension), "").unwrap();
+        }
         files.forget(id);
         assert!(files.sandboxes().is_empty());
     }

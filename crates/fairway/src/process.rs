@@ -21,6 +21,7 @@
 //! that it has no handler for, SIGKILL apart.
 
 mod capability;
+pub(crate) mod cgroup;
 mod channel;
 mod enter;
 mod environment;

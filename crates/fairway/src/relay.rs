@@ -9,10 +9,13 @@ use fairway_relay::confine::User;
 use fairway_relay::server::{Configuration, run};
 
 use crate::daemon::notify;
-use crate::process::named;
+use crate::process::{cgroup, named};
 
 /// The hidden subcommand that runs a relay.
 pub const SUBCOMMAND: &str = "relay";
+
+/// The control group of relays.
+const CGROUP: &str = "relay";
 
 /// What a relay is called in ps(1).
 const NAME: &str = "fairway-relay";
@@ -31,9 +34,14 @@ pub fn start(control: OwnedFd, user: Option<u32>) -> io::Result<()> {
         command.arg(user.to_string());
     }
     let mut child = command.spawn()?;
+    // A service manager would take it for a process that the daemon left behind.
+    let cgroups = cgroup::enter(cgroup::places(CGROUP), child.id());
     // It is nobody's business when it ends but that of whoever talks to it; but it must not be left
     // a zombie.
-    std::thread::Builder::new().name("relay-reaper".to_owned()).spawn(move || drop(child.wait()))?;
+    std::thread::Builder::new().name("relay-reaper".to_owned()).spawn(move || {
+        drop(child.wait());
+        cgroups.iter().for_each(|place| cgroup::remove(place));
+    })?;
     Ok(())
 }
 

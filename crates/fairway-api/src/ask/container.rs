@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use fairway_core::model::parse::{self, ParseError};
 use fairway_core::model::{
-    EndpointRequest, PortRange, PublishRequest, SandboxKind, SandboxOptions, UnpublishRequest,
+    EndpointRequest, LOG_DRIVER, PortRange, PublishRequest, SandboxKind, SandboxOptions, UnpublishRequest,
 };
 use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
 
@@ -57,6 +57,11 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
         capabilities_dropped: host.cap_drop,
         privileged: host.privileged,
         labels: request.labels,
+        // Options of another driver mean nothing to the one that there is.
+        log_options: match host.log_config.driver.as_str() {
+            "" | LOG_DRIVER => host.log_config.config,
+            _ => Default::default(),
+        },
     };
     let name = name.strip_prefix('/').unwrap_or(name);
     Ok(CreateSandbox { name: (!name.is_empty()).then(|| name.to_owned()), kind, network, options })

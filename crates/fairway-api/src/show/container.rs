@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::model::{NetworkMode, Sandbox, SandboxKind, SandboxState};
+use fairway_core::model::{LOG_DRIVER, NetworkMode, Sandbox, SandboxKind, SandboxState};
 use fairway_core::world::World;
 
 use super::network::{endpoint_settings, mode_network};
@@ -12,7 +12,7 @@ use crate::control::SandboxFiles;
 use crate::filter::{Filters, InvalidFilter};
 use crate::types::{
     Attached, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, EndpointSettings,
-    HostConfig, NetworkSettings, SummaryHostConfig, SummaryNetworks,
+    HostConfig, LogConfig, NetworkSettings, SummaryHostConfig, SummaryNetworks,
 };
 
 /// What Docker calls the states; ours are the first three.
@@ -225,5 +225,6 @@ fn host_config(world: &World, sandbox: &Sandbox) -> HostConfig {
         cap_add: options.capabilities_added.clone(),
         cap_drop: options.capabilities_dropped.clone(),
         privileged: options.privileged,
+        log_config: LogConfig { driver: LOG_DRIVER.to_owned(), config: options.log_options.clone() },
     }
 }

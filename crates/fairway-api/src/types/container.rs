@@ -84,6 +84,20 @@ pub struct HostConfig {
     #[serde(deserialize_with = "or_empty")]
     pub cap_drop: Vec<String>,
     pub privileged: bool,
+    #[serde(deserialize_with = "or_empty")]
+    pub log_config: LogConfig,
+}
+
+/// Where the output of a command goes when it runs detached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LogConfig {
+    /// `json-file`; empty for that.
+    #[serde(rename = "Type")]
+    pub driver: String,
+    /// `max-size` and `max-file`.
+    #[serde(deserialize_with = "or_empty")]
+    pub config: BTreeMap<String, String>,
 }
 
 /// Where one port is published.

@@ -67,6 +67,8 @@ pub enum ParseError {
     Link(String),
     #[error("invalid {what}: {text:?}: {expected} is expected")]
     Pair { what: &'static str, text: String, expected: &'static str },
+    #[error("invalid log option {name}={value}: {reason}")]
+    LogOption { name: String, value: String, reason: String },
     #[error("invalid CIDR address: {text}: {reason}")]
     Cidr { text: String, reason: String },
     #[error("invalid DNS option: {0:?}: one word such as ndots:1 is expected")]

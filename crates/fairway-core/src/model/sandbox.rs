@@ -90,6 +90,9 @@ pub struct SandboxOptions {
     pub privileged: bool,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
+    /// `--log-opt`, with the daemon's where it says nothing.
+    #[serde(default)]
+    pub log_options: BTreeMap<String, String>,
 }
 
 /// Where a sandbox is in its life.

@@ -106,6 +106,9 @@ pub struct Settings {
     pub dns_search: Vec<String>,
     /// `--dns-opt`.
     pub dns_options: Vec<String>,
+    /// `--log-opt`: of the logs of new sandboxes that do not say otherwise.
+    #[serde(default)]
+    pub log_options: BTreeMap<String, String>,
     /// The user that the relay runs as, so that the firewall can tell its traffic; none where it
     /// cannot change its user.
     pub relay_user: Option<u32>,
@@ -154,6 +157,7 @@ impl Default for Settings {
             dns: Vec::new(),
             dns_search: Vec::new(),
             dns_options: Vec::new(),
+            log_options: BTreeMap::new(),
             relay_user: None,
         }
     }

@@ -5,8 +5,8 @@ use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World};
 use crate::Draw;
 use crate::model::parse;
 use crate::model::{
-    Driver, Endpoint, EndpointOptions, EndpointRequest, Namespace, NetworkId, NetworkMode, ProcessIdentity,
-    PublishRequest, Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
+    Driver, Endpoint, EndpointOptions, EndpointRequest, LogLimits, Namespace, NetworkId, NetworkMode,
+    ProcessIdentity, PublishRequest, Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
 };
 use crate::plan::Owner;
 
@@ -40,6 +40,7 @@ fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
     }
     options.dns_search.iter().try_for_each(|text| parse::dns_search(text).map(drop))?;
     options.dns_options.iter().try_for_each(|text| parse::dns_option(text).map(drop))?;
+    LogLimits::parse(&options.log_options)?;
     options.extra_hosts.iter().try_for_each(|(name, _)| parse::alias(name).map(drop))?;
     check_ports(&options.publish)
 }
@@ -129,13 +130,17 @@ impl World {
         let name = self.sandbox_name_for(request.name.as_deref(), draw)?;
         check_options(&request.options)?;
         let choice = self.choose(&request)?;
+        let mut options = request.options;
+        for (name, value) in &self.settings.log_options {
+            options.log_options.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         let sandbox = Sandbox {
             id: draw.sandbox_id(),
             name,
             created: now,
             kind: request.kind,
             mode: choice.mode,
-            options: request.options,
+            options,
             state: SandboxState::Created,
             publications: Vec::new(),
             resolver: false,

@@ -1,7 +1,7 @@
 //! `fairway run`.
 
 use clap::{ArgAction, Args};
-use fairway_core::model::parse;
+use fairway_core::model::{LogLimits, parse};
 
 use super::error::CommandError;
 use super::options::SandboxOptions;
@@ -33,6 +33,9 @@ pub(super) struct RunOptions {
     /// Drop capabilities, such as NET_RAW, or ALL; may be repeated
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', help_heading = "Process")]
     cap_drop: Vec<String>,
+    /// Log option of a detached command (max-size=10m, max-file=3); may be repeated
+    #[arg(long, value_name = "OPTION", value_parser = parse::option, help_heading = "Process")]
+    log_opt: Vec<(String, String)>,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -52,6 +55,8 @@ impl RunOptions {
         request.host_config.auto_remove = self.rm;
         request.host_config.cap_add = self.cap_add;
         request.host_config.cap_drop = self.cap_drop;
+        request.host_config.log_config.config = self.log_opt.into_iter().collect();
+        LogLimits::parse(&request.host_config.log_config.config)?;
         request.host_config.privileged = self.process.privileged;
 
         let created = session.client.create_container(self.name.as_deref().unwrap_or_default(), &request)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fairway_api::Client;
 use fairway_api::types::{AttachNamespace, ContainerInspect};
+use fairway_core::model::LogLimits;
 use serde::{Deserialize, Serialize};
 
 use super::error::CommandError;
@@ -90,7 +91,9 @@ impl Session {
             name: known.name.trim_start_matches('/').to_owned(),
             launch,
             record,
+            cgroups: process::cgroup::places(&known.id),
             log,
+            limits: LogLimits::parse(&known.host_config.log_config.config)?,
             context: serde_json::to_string(&context).unwrap_or_default(),
         };
         let detached = process::detach(&order)?;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use fairway_core::model::AddressPool;
 use fairway_core::model::Backend;
-use fairway_core::model::parse::{ParseError, address_pool, cidr};
+use fairway_core::model::parse::{ParseError, address_pool, cidr, option};
 use fairway_kernel::iptables::Flavour;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::Error;
@@ -129,6 +129,10 @@ pub struct DaemonArguments {
     #[arg(long = "dns-opt", value_name = "OPTION")]
     #[serde(rename = "dns-opts")]
     pub dns_opt: Option<Vec<String>>,
+    /// Default log option of sandboxes (max-size=10m, max-file=3); may be repeated
+    #[arg(long = "log-opt", value_name = "OPTION", value_parser = option)]
+    #[serde(rename = "log-opts", deserialize_with = "by_name")]
+    pub log_opt: Option<Vec<(String, String)>>,
     /// User that the relay runs as, where it can change its user [default: 61137]
     #[arg(long, value_name = "UID")]
     pub relay_user: Option<u32>,
@@ -227,6 +231,11 @@ fn one_or_more<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<IpAddr
         OneOrMore::One(address) => vec![address],
         OneOrMore::More(addresses) => addresses,
     }))
+}
+
+/// dockerd's key holds an object of options.
+fn by_name<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<(String, String)>>, D::Error> {
+    Ok(Some(BTreeMap::deserialize(reader)?.into_iter().collect()))
 }
 
 /// dockerd's key holds an object for each driver.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use fairway_core::model::parse::{interface_name, packet_mark};
-use fairway_core::model::{Backend, DefaultBridge, PacketMark, Settings};
+use fairway_core::model::parse::{ParseError, interface_name, packet_mark};
+use fairway_core::model::{Backend, DefaultBridge, LogLimits, PacketMark, Settings};
 use fairway_kernel::iptables::Flavour;
 use thiserror::Error;
 
@@ -61,6 +61,9 @@ pub enum ConfigurationError {
         "you specified --bridge and --{0}: a bridge of your own has its own address: specify only one of them"
     )]
     BridgeAndAddress(&'static str),
+    /// An option of logs makes no sense.
+    #[error(transparent)]
+    LogOption(#[from] ParseError),
     /// A value makes no sense.
     #[error("invalid {name} {value}: {reason}")]
     Value {
@@ -119,6 +122,8 @@ impl DaemonArguments {
         for NetworkOption { driver, name, value } in all.default_network_opt.into_iter().flatten() {
             network_options.entry(driver).or_default().insert(name, value);
         }
+        let log_options: BTreeMap<_, _> = all.log_opt.into_iter().flatten().collect();
+        LogLimits::parse(&log_options)?;
         let accept_mark = all.bridge_accept_fwmark.map(accept_mark).transpose()?;
         let pools = all.default_address_pool.unwrap_or_default();
         let relay_user = all.relay_user.unwrap_or(RELAY_USER);
@@ -160,6 +165,7 @@ impl DaemonArguments {
                 dns: all.dns.unwrap_or_default(),
                 dns_search: all.dns_search.unwrap_or_default(),
                 dns_options: all.dns_opt.unwrap_or_default(),
+                log_options,
                 relay_user: may_become(relay_user).then_some(relay_user),
             },
         })

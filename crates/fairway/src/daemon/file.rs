@@ -53,7 +53,7 @@ impl DaemonArguments {
             ip6tables: "ip6tables",
             userland_proxy: "userland-proxy", ip_forward: "ip-forward", ip_masq: "ip-masq", icc: "icc", dns: "dns",
             dns_search: "dns-search", dns_opt: "dns-opts", relay_user: "relay-user", hosts: "hosts",
-            level: "log-level", debug: "debug", ip_forward_no_drop: "ip-forward-no-drop",
+            level: "log-level", debug: "debug", log_opt: "log-opts", ip_forward_no_drop: "ip-forward-no-drop",
             allow_direct_routing: "allow-direct-routing", firewall_integration: "firewall-integration", bridge_accept_fwmark: "bridge-accept-fwmark",
         };
         if merged.socket.is_some() && merged.hosts.is_some() {

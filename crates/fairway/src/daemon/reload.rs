@@ -105,6 +105,7 @@ fn changed(now: &Settings, new: &Settings) -> Vec<&'static str> {
         "default-gateway-v6": default_gateway_ipv6, "host-gateway-ip": host_gateway,
         "default-network-opts": network_options, "default-address-pools": address_pools, "mtu": mtu,
         "ip": publish_address, "dns": dns, "dns-search": dns_search, "dns-opts": dns_options,
+        "log-opts": log_options,
     };
     differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
@@ -152,6 +153,7 @@ mod tests {
             dns: vec!["10.0.0.4".parse().unwrap()],
             dns_search: vec!["a".to_owned()],
             dns_options: vec!["b".to_owned()],
+            log_options: [("max-size".to_owned(), "1m".to_owned())].into(),
             relay_user: Some(1),
         };
         assert_eq!(changed(&now, &other).len(), keys - 1);

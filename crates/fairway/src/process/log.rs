@@ -1,16 +1,21 @@
-//! What a detached command wrote, in the lines of Docker's `json-file` log driver.
+//! What a detached command wrote, in the lines and files of Docker's `json-file` log driver: when the file is as large
+//! as it may be, it becomes `.1`, `.1` becomes `.2`, and another one is begun.
 
+mod files;
 mod print;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use fairway_core::model::LogLimits;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use files::{place, same};
 pub use print::{LogError, LogOptions, print_log};
 
 /// The most bytes of one line of output in one line of the log, as in Docker: what is longer goes
@@ -40,17 +45,27 @@ pub(super) enum Stream {
 /// be more.
 #[derive(Debug)]
 pub(super) struct Log {
+    path: PathBuf,
+    limits: LogLimits,
     file: File,
+    /// Of the file, all whole lines.
+    size: u64,
     out: Cutter,
     err: Cutter,
 }
 
 impl Log {
     /// Opens a log to write to its end. Waits for another writer to be done with it.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
-        Ok(Self { file, out: Cutter::default(), err: Cutter::default() })
+    pub(super) fn open(path: &Path, limits: LogLimits) -> io::Result<Self> {
+        loop {
+            let file = open_locked(path)?;
+            let size = file.metadata()?.size();
+            // The other writer may have begun another file before it was done.
+            if same(&file, path)? {
+                let (out, err) = (Cutter::default(), Cutter::default());
+                return Ok(Self { path: path.to_owned(), limits, file, size, out, err });
+            }
+        }
     }
 
     /// Writes what a stream has brought; keeps back what is not a whole line.
@@ -84,9 +99,60 @@ impl Log {
             let time = format!("{:.9}", Timestamp::now());
             serde_json::to_writer(&mut text, &Line { log, stream, time })?;
             text.push(b'\n');
+            self.add(&text)?;
+            text.clear();
         }
-        self.file.write_all(&text)
+        Ok(())
     }
+
+    /// Adds a line, to another file if this one would be too large.
+    fn add(&mut self, line: &[u8]) -> io::Result<()> {
+        let size = self.size + line.len() as u64;
+        if self.size > 0 && self.limits.max_size.is_some_and(|most| size > most) {
+            self.rotate()?;
+        }
+        let written = self.file.write_all(line);
+        match written {
+            Ok(()) => self.size += line.len() as u64,
+            // A part of a line, where the disk is full, could not be read.
+            Err(_) => self.file.set_len(self.size)?,
+        }
+        written
+    }
+
+    /// Begins another file. There is a file at the log's path at any time, and it is locked while there is a writer.
+    fn rotate(&mut self) -> io::Result<()> {
+        let next = self.path.with_added_extension("next");
+        remove(&next)?;
+        let file = open_locked(&next)?;
+        let oldest = self.limits.max_files - 1;
+        for number in (1..oldest).rev() {
+            found(fs::rename(place(&self.path, number), place(&self.path, number + 1)))?;
+        }
+        if oldest > 0 {
+            let first = place(&self.path, 1);
+            remove(&first)?;
+            fs::hard_link(&self.path, first)?;
+        }
+        fs::rename(next, &self.path)?;
+        (self.file, self.size) = (file, 0);
+        Ok(())
+    }
+}
+
+fn open_locked(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+    Ok(file)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    found(fs::remove_file(path))
+}
+
+/// That there is no such file is fine.
+fn found(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Cuts a stream of bytes into lines.
@@ -135,7 +201,7 @@ mod tests {
     fn the_file_holds_dockers_lines() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = Log::open(&path).unwrap();
+        let mut log = Log::open(&path, LogLimits::default()).unwrap();
         log.write(Stream::Stdout, b"say \"hi\"\n").unwrap();
         log.write(Stream::Stderr, b"no end").unwrap();
         log.finish().unwrap();

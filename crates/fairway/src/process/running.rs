@@ -77,6 +77,8 @@ pub struct Running {
     signals: Signals,
     output: Option<(ChildStdout, ChildStderr)>,
     notes: Vec<String>,
+    /// Whether this program was asked to end.
+    terminated: bool,
     /// Whether this program's process group was the terminal's foreground one: it is to be again.
     foreground: bool,
 }
@@ -91,7 +93,7 @@ impl Running {
     ) -> Self {
         let foreground = at_terminal()
             && streams().iter().any(|stream| rustix::termios::tcgetpgrp(stream) == Ok(getpgrp()));
-        Self { pid, identity, signals, output, notes, foreground }
+        Self { pid, identity, signals, output, notes, terminated: false, foreground }
     }
 
     /// Which process it is.
@@ -102,6 +104,16 @@ impl Running {
     /// What the kernel refused and the command lives without, each with the reason.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Whether this program was asked to end, which it passed on.
+    pub(super) fn terminated(&self) -> bool {
+        self.terminated
+    }
+
+    /// Ends the command at once, and with it all processes of its pid namespace.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        pass(kill_process(self.pid, Signal::KILL))
     }
 
     pub(super) fn take_output(&mut self) -> Option<(ChildStdout, ChildStderr)> {
@@ -130,6 +142,7 @@ impl Running {
     /// Does what there is to do without waiting; returns the exit code if the command has ended.
     pub(super) fn turn(&mut self) -> io::Result<Option<i32>> {
         while let Some((number, cause)) = self.signals.next()? {
+            self.terminated |= number == Signal::TERM.as_raw();
             if cause != SI_KERNEL
                 && number != Signal::CHILD.as_raw()
                 && let Some(signal) = Signal::from_named_raw(number)

@@ -6,13 +6,15 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::time::{Duration, Instant};
 
-use fairway_core::model::{Namespace, ProcessIdentity};
+use fairway_core::model::{LogLimits, Namespace, ProcessIdentity};
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use super::cgroup;
 use super::channel::Channel;
 use super::init::{stray, take_input};
 use super::launch::{self, Output, spawn_stage, start};
@@ -24,6 +26,9 @@ pub(super) const STAGE: &str = "sandbox-supervise";
 /// What a supervisor is called in ps(1), before the name of its sandbox.
 const TITLE: &str = "fairway-supervisor";
 
+/// How long a command may take to end when its supervisor is asked to; Docker's.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What a supervisor is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -31,8 +36,12 @@ pub struct Order {
     pub name: String,
     /// What to start.
     pub launch: Launch,
+    /// The control groups that it goes into, where it can: see [`cgroup::places`].
+    pub cgroups: Vec<PathBuf>,
     /// The file to add its output to.
     pub log: PathBuf,
+    /// How large the log may grow.
+    pub limits: LogLimits,
     /// The file that is to say how it ended, see [`Ending::read`]. One that is there is removed.
     pub record: PathBuf,
     /// Handed to the `report` of [`super::stage`]: which sandbox it is, and whom to tell.
@@ -176,10 +185,16 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
         Ok(None) => return 125,
         Err(_) => return stray("its standard input is not a socket of fairway's"),
     };
+    // Before the command is there, which is born into them.
+    let cgroups = cgroup::enter(order.cgroups.clone(), 0);
     let (running, log) = match begin(&mut channel, &order) {
         Ok(Some(begun)) => begun,
-        Ok(None) => return 125,
+        Ok(None) => {
+            cgroup::leave(&cgroups);
+            return 125;
+        }
         Err(failure) => {
+            cgroup::leave(&cgroups);
             let code = failure.exit_code();
             // Nobody is left to hear it when the starter has gone.
             let _ = channel.send(&Reply::Failed(failure));
@@ -191,6 +206,7 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
     drop(launch);
     let process = running.identity();
     let code = follow(running, log).unwrap_or(255);
+    cgroup::leave(&cgroups);
     let at = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     let ending = Ending { process, code, at };
     // Whoever is told needs no record; who is not told and finds none will know that it ended.
@@ -205,7 +221,7 @@ fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Log)>,
     rustix::process::setsid().map_err(|errno| refused("make a session", errno.into()))?;
     std::env::set_current_dir("/").map_err(|error| refused("enter /", error))?;
     take_input(File::open("/dev/null").map_err(|error| refused("open /dev/null", error))?)?;
-    let log = Log::open(&order.log)
+    let log = Log::open(&order.log, order.limits)
         .map_err(|error| refused(&format!("write the log {}", order.log.display()), error))?;
     match fs::remove_file(&order.record) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -241,6 +257,7 @@ fn follow(mut running: Running, mut log: Log) -> io::Result<i32> {
         nonblocking(err)?;
     }
     let mut buffer = vec![0; 16 * 1024];
+    let mut deadline = None;
     loop {
         // Looked at first: what the command wrote before it ended is then in the pipes, and
         // nobody of its pid namespace is left to write more (pid_namespaces(7)).
@@ -252,10 +269,19 @@ fn follow(mut running: Running, mut log: Log) -> io::Result<i32> {
             let _ = log.finish();
             return Ok(code);
         }
+        // As the first process of its namespace the command may not notice the signal that was passed on.
+        if deadline.is_none() && running.terminated() {
+            deadline = Some(Instant::now() + STOP_TIMEOUT);
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            running.kill()?;
+        }
+        let timeout = left.filter(|left| !left.is_zero()).and_then(|left| Timespec::try_from(left).ok());
         let mut watched = vec![PollFd::new(&running, PollFlags::IN)];
         watched.extend(out.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         watched.extend(err.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        rustix::io::retry_on_intr(|| poll(&mut watched, None))?;
+        rustix::io::retry_on_intr(|| poll(&mut watched, timeout.as_ref()))?;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -83,7 +84,7 @@ fn a_reload_by_command_says_what_came_of_it() {
 /// The processes of the lab: what each is called, and its arguments.
 fn processes() -> Vec<(String, Vec<String>)> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
-    let read = |path: std::path::PathBuf| {
+    let read = |path: PathBuf| {
         let name = fs::read_to_string(path.join("comm")).ok()?;
         let words = fs::read_to_string(path.join("cmdline")).ok()?;
         let words = words.split_terminator('\0').map(str::to_owned).collect();
@@ -125,5 +126,48 @@ fn an_image_as_a_command_is_answered_by_what_to_do_instead() {
                 refused.errors.contains("Fairway has no images, it runs programs of this host: fairway run");
             assert_eq!(says, told, "{line}: {}", refused.errors);
         }
+    });
+}
+
+#[test]
+fn logs_are_limited_by_the_daemon_and_by_each_run() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &["--log-opt", "max-size=8k", "--log-opt", "max-file=3"]);
+        let script = "n=0; while [ $n -lt 2000 ]; do echo line $n; n=$((n+1)); done";
+        let config =
+            |name: &str| printed(&stage, &format!("inspect -f '{{{{json .HostConfig.LogConfig}}}}' {name}"));
+        let path =
+            |name: &str| PathBuf::from(printed(&stage, &format!("inspect -f {{{{.LogPath}}}} {name}")));
+        let files = |path: &Path| {
+            let named = |number: u32| {
+                if number == 0 { path.to_owned() } else { path.with_added_extension(number.to_string()) }
+            };
+            let sizes = || (0..9).map_while(|number| Some(fs::metadata(named(number)).ok()?.len())).collect();
+            stage.host.run_in(sizes).unwrap()
+        };
+        for (name, flags, count, max_file) in [("one", "", 3, "3"), ("two", "--log-opt max-file=2", 2, "2")] {
+            printed(&stage, &format!("run -d --name {name} {flags} -- sh -c '{script}'"));
+            printed(&stage, &format!("wait {name}"));
+            let expected =
+                format!(r#"{{"Type":"json-file","Config":{{"max-file":"{max_file}","max-size":"8k"}}}}"#);
+            assert_eq!(config(name), expected);
+            let path = path(name);
+            let sizes: Vec<u64> = files(&path);
+            assert!(sizes.len() == count && sizes.iter().all(|size| *size <= 8192), "{sizes:?}");
+            let shown = printed(&stage, &format!("logs {name}"));
+            let numbers: Vec<u32> =
+                shown.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect();
+            let first = numbers[0];
+            assert!(first > 0 && numbers.iter().copied().eq(first..2000), "{first}");
+            printed(&stage, &format!("rm {name}"));
+            assert_eq!(files(&path), Vec::<u64>::new());
+        }
+        let refused = fairway(&stage, "run -d --log-opt max-size=lots -- true");
+        assert!(
+            refused.errors.contains("invalid log option max-size=lots: a size such as 10m"),
+            "{}",
+            refused.errors
+        );
+        assert_eq!(refused.code, 125);
     });
 }

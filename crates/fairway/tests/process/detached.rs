@@ -1,11 +1,15 @@
 //! Commands under a supervisor: their log, their end, and what they outlive.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fairway::process::{
-    Ending, Files, Launch, LogOptions, Order, Stopped, detach, identify, print_log, stop,
+    Ending, Files, Launch, LogOptions, Order, Stopped, detach, identify, print_log, send_signal, stop,
 };
+use fairway_core::model::LogLimits;
+
+use rustix::mount::{MountFlags, mount};
 
 use super::room::{WORK, place, probe, shell, until};
 use super::{Case, PROBE, text, this_program};
@@ -17,13 +21,22 @@ pub const CASES: &[Case] = &[
     ("it_is_gone_if_not_released", it_is_gone_if_not_released),
     ("it_can_be_stopped", it_can_be_stopped),
     ("a_log_is_added_to", a_log_is_added_to),
+    ("output_is_kept_within_its_limits", output_is_kept_within_its_limits),
+    ("a_full_disk_holds_up_no_command", a_full_disk_holds_up_no_command),
+    (
+        "a_supervisor_that_is_asked_to_end_stops_its_command",
+        a_supervisor_that_is_asked_to_end_stops_its_command,
+    ),
+    ("it_leaves_the_control_group_of_its_starter", it_leaves_the_control_group_of_its_starter),
 ];
 
 fn order(launch: Launch) -> Order {
     Order {
         name: "box".to_owned(),
         launch,
+        cgroups: Vec::new(),
         log: place("log"),
+        limits: LogLimits::default(),
         record: place("record"),
         context: place("reported").to_str().unwrap().to_owned(),
     }
@@ -104,4 +117,86 @@ fn a_log_is_added_to() {
     }
     assert_eq!(logged(&LogOptions::default()).0, "one\ntwo\n");
     assert_eq!(text(place("log")).lines().count(), 2);
+}
+
+/// Writes this many lines of 20 bytes.
+fn lines(count: u32) -> String {
+    format!("n=0; while [ $n -lt {count} ]; do echo 0123456789012345678; n=$((n+1)); done; exit 7")
+}
+
+fn ended_with(code: &str) {
+    until("the end is reported", || fs::read_to_string(place("reported")).is_ok_and(|found| found == code));
+}
+
+fn output_is_kept_within_its_limits() {
+    let limits = LogLimits { max_size: Some(64 << 10), max_files: 3 };
+    let detached = detach(&Order { limits, ..order(shell(&lines(10_000))) }).unwrap();
+    detached.release(&Files::default()).unwrap();
+    ended_with("7");
+    let sizes = ["log", "log.1", "log.2"].map(|name| fs::metadata(place(name)).unwrap().len());
+    assert!(sizes.iter().all(|size| *size <= 64 << 10), "{sizes:?}");
+    assert!(!place("log.3").exists() && !place("log.next").exists());
+    let kept = logged(&LogOptions::default()).0;
+    assert!(kept.lines().count() > 1000 && kept.lines().all(|line| line == "0123456789012345678"));
+}
+
+fn a_full_disk_holds_up_no_command() {
+    fs::create_dir(place("small")).unwrap();
+    mount("tmpfs", place("small"), "tmpfs", MountFlags::empty(), c"size=32k").unwrap();
+    let order = Order { log: place("small/log"), ..order(shell(&lines(10_000))) };
+    detach(&order).unwrap().release(&Files::default()).unwrap();
+    ended_with("7");
+    let mut out = Vec::new();
+    print_log(&order.log, &LogOptions::default(), &mut out, &mut std::io::sink()).unwrap();
+    assert!(String::from_utf8(out).unwrap().lines().count() > 100);
+}
+
+/// The number of the supervisor of a detached process.
+fn supervisor(process: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
+}
+
+fn a_supervisor_that_is_asked_to_end_stops_its_command() {
+    // As the first process of its namespace, a shell without a trap does not notice SIGTERM.
+    let detached = detach(&order(shell("echo begun; while :; do read -r x < /dev/zero; done"))).unwrap();
+    let supervisor = identify(supervisor(detached.identity().pid)).unwrap();
+    detached.release(&Files::default()).unwrap();
+    until("the command runs", || logged(&LogOptions::default()).0 == "begun\n");
+    send_signal(supervisor, 15).unwrap();
+    ended_with("137");
+}
+
+/// A control group of this test, which is gone with it.
+struct Group(PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::write(self.0.parent().unwrap().join("cgroup.procs"), "0");
+        until("its control group is empty", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+fn it_leaves_the_control_group_of_its_starter() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let hierarchy = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+    let Some(hierarchy) = hierarchy.and_then(|line| line.split(' ').nth(4)) else {
+        return eprintln!("skipped: no cgroup2 is mounted here");
+    };
+    let group = Path::new(hierarchy).join(format!("fairway-test-{}", std::process::id()));
+    if let Err(error) = fs::create_dir(&group) {
+        return eprintln!("skipped: no control group can be made here: {error}");
+    }
+    let group = Group(group);
+    let own = group.0.join("fairway/box");
+    let order = Order { cgroups: vec![own.clone()], ..order(shell("until [ -e /mnt/leave ]; do :; done")) };
+    let detached = detach(&order).unwrap();
+    let process = detached.identity().pid;
+    let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
+    let name = group.0.file_name().unwrap().to_str().unwrap();
+    assert!(groups.contains(&format!("{name}/fairway/box\n")), "{groups}");
+    detached.release(&Files::default()).unwrap();
+    fs::write(place("leave"), "").unwrap();
+    ended_with("0");
+    until("its control group is gone", || !group.0.join("fairway").exists());
 }

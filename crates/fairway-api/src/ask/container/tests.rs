@@ -153,7 +153,8 @@ fn everything_else_is_carried_over() {
         "ExposedPorts":{"80/tcp":{},"53/udp":{}},"MacAddress":"02:42:ac:14:00:07","Image":"ignored",
         "HostConfig":{"Dns":["10.0.0.53"],"DnsSearch":["example.org"],"DnsOptions":["ndots:2"],
         "ExtraHosts":["gw:host-gateway"],"CapAdd":["NET_ADMIN"],"CapDrop":["MKNOD"],"Privileged":true,
-        "AutoRemove":true,"PublishAllPorts":true,"Links":["db:data"]}}"#;
+        "AutoRemove":true,"PublishAllPorts":true,"Links":["db:data"],
+        "LogConfig":{"Type":"","Config":{"max-size":"1m"}}}}"#;
     let sandbox = container("/name", SandboxKind::Attached, serde_json::from_str(json).unwrap()).unwrap();
     assert_eq!((sandbox.name.as_deref(), sandbox.kind), (Some("name"), SandboxKind::Attached));
     let NetworkChoice::Networks(networks) = sandbox.network else { panic!("no networks") };
@@ -176,6 +177,7 @@ fn everything_else_is_carried_over() {
         capabilities_dropped: vec!["MKNOD".into()],
         privileged: true,
         labels: BTreeMap::from([("l".into(), "1".into())]),
+        log_options: [("max-size".to_owned(), "1m".to_owned())].into(),
     };
     assert_eq!(sandbox.options, expected);
 }

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock, inotify};
 use rustix::io::Errno;
 
+use super::files::newer;
 use super::{Line, Stream};
 
 /// How a log is to be printed.
@@ -69,39 +70,65 @@ pub fn print_log(
         io::ErrorKind::NotFound => LogError::Absent { path: path.to_owned() },
         _ => LogError::Unreadable { path: path.to_owned(), source },
     };
-    let file = File::open(path).map_err(unreadable)?;
-    let writer = file.try_clone().map_err(unreadable)?;
-    // Watched from before the first line is read, so that none is missed.
-    let watch = if options.follow { Some(watch(path).map_err(unreadable)?) } else { None };
-    let mut reader = LineReader { path, reader: BufReader::new(file), partial: Vec::new(), number: 0 };
-
+    let mut files = newer(path, None).map_err(unreadable)?.into_iter();
+    let Some(first) = files.next() else { return Err(unreadable(io::ErrorKind::NotFound.into())) };
+    let mut reader = LineReader::new(path, first);
     let mut last = VecDeque::new();
-    while let Some(line) = reader.next()? {
-        match options.tail {
-            None => print(&line, options, out, err)?,
-            Some(0) => {}
-            Some(most) => {
-                if last.len() == most {
-                    last.pop_front();
+    loop {
+        while let Some(line) = reader.next()? {
+            match options.tail {
+                None => print(&line, options, out, err)?,
+                Some(0) => {}
+                Some(most) => {
+                    if last.len() == most {
+                        last.pop_front();
+                    }
+                    last.push_back(line);
                 }
-                last.push_back(line);
             }
+        }
+        match files.next() {
+            Some(next) => reader = LineReader::new(path, next),
+            None => break,
         }
     }
     for line in &last {
         print(line, options, out, err)?;
     }
-    let Some(watch) = watch else { return flush(out, err) };
+    if options.follow {
+        follow(path, reader, options, out, err)?;
+    }
+    flush(out, err)
+}
+
+/// Prints what is added, also to files that are begun after this one, until there is no writer.
+fn follow<'a>(
+    path: &'a Path,
+    mut reader: LineReader<'a>,
+    options: &LogOptions,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Result<(), LogError> {
+    let unreadable = |source| LogError::Unreadable { path: path.to_owned(), source };
     loop {
-        flush(out, err)?;
-        let over = no_writer(&writer).map_err(unreadable)?;
-        while let Some(line) = reader.next()? {
-            print(&line, options, out, err)?;
+        // Watched from before the next line is read, so that none is missed.
+        let watch = watch(reader.reader.get_ref()).map_err(unreadable)?;
+        loop {
+            flush(out, err)?;
+            let over = no_writer(reader.reader.get_ref()).map_err(unreadable)?;
+            while let Some(line) = reader.next()? {
+                print(&line, options, out, err)?;
+            }
+            if over {
+                break;
+            }
+            wait(&watch).map_err(|errno| unreadable(errno.into()))?;
         }
-        if over {
-            return flush(out, err);
+        let newer = newer(path, Some(reader.reader.get_ref())).map_err(unreadable)?;
+        match newer.into_iter().next() {
+            Some(next) => reader = LineReader::new(path, next),
+            None => return Ok(()),
         }
-        wait(&watch).map_err(|errno| unreadable(errno.into()))?;
     }
 }
 
@@ -112,7 +139,11 @@ struct LineReader<'a> {
     number: usize,
 }
 
-impl LineReader<'_> {
+impl<'a> LineReader<'a> {
+    fn new(path: &'a Path, file: File) -> Self {
+        Self { path, reader: BufReader::new(file), partial: Vec::new(), number: 0 }
+    }
+
     /// The next whole line; none when there is not yet one.
     fn next(&mut self) -> Result<Option<Line>, LogError> {
         self.reader
@@ -150,7 +181,9 @@ fn flush(out: &mut impl Write, err: &mut impl Write) -> Result<(), LogError> {
     out.flush().and_then(|()| err.flush()).map_err(LogError::Output)
 }
 
-fn watch(path: &Path) -> io::Result<OwnedFd> {
+/// Watches a file, whatever it is called by now.
+fn watch(file: &File) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
     inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CLOSE_WRITE)?;
     Ok(watch)
@@ -186,6 +219,8 @@ fn wait(watch: &OwnedFd) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use fairway_core::model::LogLimits;
+
     use super::super::Log;
     use super::*;
 
@@ -198,7 +233,7 @@ mod tests {
     fn written(text: &[(Stream, &str)]) -> (tempfile::TempDir, PathBuf, Log) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = Log::open(&path).unwrap();
+        let mut log = Log::open(&path, LogLimits::default()).unwrap();
         for (stream, text) in text {
             log.write(*stream, text.as_bytes()).unwrap();
         }
@@ -240,6 +275,56 @@ mod tests {
         assert_eq!(lines.next().unwrap().unwrap(), "last");
         assert!(lines.next().is_none());
         follower.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_log_is_as_large_as_it_may_be_and_read_from_the_oldest_line_on() {
+        for (max_files, kept) in [(1, 2), (2, 4), (4, 8)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("log");
+            let limits = LogLimits { max_size: Some(200), max_files };
+            let mut log = Log::open(&path, limits).unwrap();
+            let lines: Vec<String> = (0..30).map(|number| format!("line {number:02}\n")).collect();
+            for line in &lines {
+                log.write(Stream::Stdout, line.as_bytes()).unwrap();
+            }
+            log.finish().unwrap();
+            let files: Vec<u64> = std::fs::read_dir(directory.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().metadata().unwrap().len())
+                .collect();
+            assert_eq!(files.len(), max_files as usize);
+            assert!(files.iter().all(|size| *size <= 200), "{files:?}");
+            assert_eq!(shown(&path, &LogOptions::default()).0, lines[30 - kept..].concat());
+            let tail = LogOptions { tail: Some(1), ..LogOptions::default() };
+            assert_eq!(shown(&path, &tail).0, lines[29]);
+        }
+    }
+
+    #[test]
+    fn following_loses_nothing_where_another_file_is_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let limits = LogLimits { max_size: Some(4000), max_files: 50 };
+        let mut log = Log::open(&path, limits).unwrap();
+        let (reader, mut pipe) = io::pipe().unwrap();
+        let followed = path.clone();
+        let follower = std::thread::spawn(move || {
+            let options = LogOptions { follow: true, ..LogOptions::default() };
+            print_log(&followed, &options, &mut pipe, &mut io::sink())
+        });
+        let lines: Vec<String> = (0..1000).map(|number| format!("line {number}")).collect();
+        let written = lines.clone();
+        std::thread::spawn(move || {
+            for line in written {
+                log.write(Stream::Stdout, format!("{line}\n").as_bytes()).unwrap();
+            }
+            log.finish().unwrap();
+        });
+        let read: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+        assert_eq!(read, lines);
+        follower.join().unwrap().unwrap();
+        assert!(path.with_extension("10").exists());
     }
 
     #[test]

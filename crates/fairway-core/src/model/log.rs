@@ -1,0 +1,115 @@
+//! How much of a command's output is kept.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::parse::ParseError;
+
+/// The log driver that there is, by Docker's name.
+pub const LOG_DRIVER: &str = "json-file";
+/// The most files of one log.
+const MOST_FILES: u32 = 1000;
+/// Options of Docker's that add to the lines of a log, and have no effect here.
+const WITHOUT_EFFECT: [&str; 8] =
+    ["compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag"];
+
+/// How large a log may grow: when a file would be larger than `max_size`, another one is begun, and the oldest of
+/// more than `max_files` is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimits {
+    /// The size of one file in bytes; none for no limit.
+    pub max_size: Option<u64>,
+    /// How many files there are at most; at least 1.
+    pub max_files: u32,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { max_size: Some(10 << 20), max_files: 3 }
+    }
+}
+
+impl LogLimits {
+    /// Reads the options of a log: `max-size` (`10m`; `-1` is no limit) and `max-file` (`3`).
+    ///
+    /// # Errors
+    /// [`ParseError::LogOption`] names an option that is unknown or has a value that it cannot have.
+    pub fn parse(options: &BTreeMap<String, String>) -> Result<Self, ParseError> {
+        let mut limits = Self::default();
+        for (name, value) in options {
+            let refused = |reason: &str| ParseError::LogOption {
+                name: name.clone(),
+                value: value.clone(),
+                reason: reason.to_owned(),
+            };
+            match name.as_str() {
+                "max-size" if value == "-1" => limits.max_size = None,
+                "max-size" => {
+                    let size = size(value).filter(|size| *size > 0);
+                    limits.max_size = Some(
+                        size.ok_or_else(|| refused("a size such as 10m, or -1 for no limit, is expected"))?,
+                    );
+                }
+                "max-file" => {
+                    let number = value.parse().ok().filter(|number| (1..=MOST_FILES).contains(number));
+                    limits.max_files = number.ok_or_else(|| refused("1 to 1000 files are possible"))?;
+                }
+                other if WITHOUT_EFFECT.contains(&other) => {}
+                _ => return Err(refused("max-size and max-file are known")),
+            }
+        }
+        Ok(limits)
+    }
+}
+
+/// A number of bytes, as Docker has it: `10m`, `512k`, `1g`, `1048576`, `10MB`.
+fn size(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &lower[digits.len()..] {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(pairs: &[(&str, &str)]) -> Result<LogLimits, String> {
+        let options = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        LogLimits::parse(&options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn logs_are_limited_unless_they_are_asked_not_to_be() {
+        assert_eq!(limits(&[]), Ok(LogLimits { max_size: Some(10_485_760), max_files: 3 }));
+        assert_eq!(limits(&[("max-size", "-1")]).unwrap().max_size, None);
+        for (text, bytes) in [("1", 1), ("2k", 2048), ("3M", 3 << 20), ("1GB", 1 << 30)] {
+            assert_eq!(limits(&[("max-size", text)]).unwrap().max_size, Some(bytes), "{text}");
+        }
+        assert_eq!(limits(&[("max-file", "7"), ("compress", "true")]).unwrap().max_files, 7);
+    }
+
+    #[test]
+    fn what_is_no_limit_is_refused_by_name() {
+        for (name, value) in [
+            ("max-size", "much"),
+            ("max-size", "0"),
+            ("max-size", ""),
+            ("max-size", "99999999999t"),
+            ("max-file", "0"),
+            ("max-file", "1001"),
+            ("max-files", "3"),
+        ] {
+            let error = limits(&[(name, value)]).unwrap_err();
+            assert!(error.starts_with(&format!("invalid log option {name}={value}: ")), "{error}");
+        }
+    }
+}
