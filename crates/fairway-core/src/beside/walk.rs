@@ -8,6 +8,8 @@ use crate::ruleset::{Chain, ChainKind, Expression, Family, Policy, Rule, Verdict
 
 /// How deep chains may jump into one another (`NFT_JUMP_STACK_SIZE`).
 const DEPTH: usize = 16;
+/// How many rules are tried on the way through one base chain. What comes after them is not judged.
+const MOST_RULES: usize = 200_000;
 
 /// Where a walk through a chain ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,8 @@ struct Walk<'a> {
     packet: &'a Packet,
     /// Whether a rule that may match accepts.
     may_be_accepted: bool,
+    /// How many rules were tried.
+    tried: usize,
     /// Chain, cause, whether for sure.
     found: Vec<(String, Cause, bool)>,
 }
@@ -49,7 +53,7 @@ pub(super) fn drops_in(foreign: &Foreign, chain: &Chain, packet: &Packet) -> Vec
     if !sees || base.kind == ChainKind::Nat {
         return Vec::new();
     }
-    let mut walk = Walk { foreign, packet, may_be_accepted: false, found: Vec::new() };
+    let mut walk = Walk { foreign, packet, may_be_accepted: false, tried: 0, found: Vec::new() };
     if walk.through(chain, true, 0) == Fate::Falls && base.policy == Policy::Drop {
         walk.found.push((chain.name.clone(), Cause::Policy, !walk.may_be_accepted));
     }
@@ -61,6 +65,10 @@ impl Walk<'_> {
     fn through(&mut self, chain: &Chain, sure: bool, depth: usize) -> Fate {
         let mut sure = sure;
         for rule in &chain.rules {
+            self.tried += 1;
+            if self.tried > MOST_RULES {
+                return Fate::Ended;
+            }
             let (answer, ends) = self.try_rule(rule);
             let certain = sure && answer == Answer::Yes && ends.len() == 1;
             for end in ends {

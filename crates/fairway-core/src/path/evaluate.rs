@@ -144,6 +144,10 @@ pub struct Evaluation<'a> {
     flow_mark: Option<u32>,
     /// How often the walk went on both ways.
     forks: usize,
+    /// How many rules were tried, on all ways.
+    tried: usize,
+    /// How often the walk went into another chain.
+    ways: usize,
 }
 
 impl<'a> Evaluation<'a> {
@@ -158,6 +162,8 @@ impl<'a> Evaluation<'a> {
             element: None,
             flow_mark: None,
             forks: 0,
+            tried: 0,
+            ways: 0,
         }
     }
 

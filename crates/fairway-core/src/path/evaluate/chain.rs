@@ -4,8 +4,11 @@ use super::{Effect, End, Evaluation, Met, Outcome};
 use crate::path::packet::Packet;
 use crate::ruleset::{Chain, Expression, Policy, Rule, Verdict};
 
-/// How many jumps the kernel allows (`NFT_JUMP_STACK_SIZE`).
+/// How deep chains may lead into one another by jumps and gotos (`nft_chain_validate` in net/netfilter/nf_tables_api.c).
 const DEEPEST: usize = 16;
+/// How many rules a walk through one base chain tries, and how many of them may lead to another chain.
+const MOST_RULES: usize = 2_000_000;
+pub(super) const MOST_WAYS: usize = 2_000;
 /// How often a walk may go on both ways, with and without a rule of which nobody knows whether it matches.
 const MOST_FORKS: usize = 64;
 
@@ -16,6 +19,8 @@ struct Cursor<'a> {
     at: &'a Chain,
     /// The next rule.
     next: usize,
+    /// How deep it is: the jumps and gotos between the base chain and here.
+    depth: usize,
     /// Where it goes on after each jump.
     stack: Vec<Frame<'a>>,
 }
@@ -25,6 +30,7 @@ struct Cursor<'a> {
 struct Frame<'a> {
     chain: &'a Chain,
     next: usize,
+    depth: usize,
     /// The place of the jump among what was met.
     jump: usize,
 }
@@ -41,11 +47,15 @@ impl<'a> Evaluation<'a> {
     /// Walks a base chain. What rules change is changed in `packet`; what they translate is said in
     /// [`Evaluation::met`].
     pub fn run(&mut self, chain: &'a Chain, packet: &mut Packet) -> End {
-        self.walk(Cursor { base: chain, at: chain, next: 0, stack: Vec::new() }, packet)
+        self.walk(Cursor { base: chain, at: chain, next: 0, depth: 0, stack: Vec::new() }, packet)
     }
 
     fn walk(&mut self, mut cursor: Cursor<'a>, packet: &mut Packet) -> End {
         while let Some((chain, place, rule)) = self.next_rule(&mut cursor) {
+            self.tried += 1;
+            if self.tried > MOST_RULES {
+                return self.lost(chain, rule, &format!("more than {MOST_RULES} rules are tried before it"));
+            }
             let verdict = match self.rule(rule, packet) {
                 Outcome::No => continue,
                 Outcome::Yes(verdict) => verdict,
@@ -81,8 +91,8 @@ impl<'a> Evaluation<'a> {
 
     /// Goes on behind the last jump, which is no news if nothing came of it; none in the base chain.
     fn go_back(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        let Frame { chain, next, jump } = cursor.stack.pop()?;
-        (cursor.at, cursor.next) = (chain, next);
+        let Frame { chain, next, depth, jump } = cursor.stack.pop()?;
+        (cursor.at, cursor.next, cursor.depth) = (chain, next, depth);
         self.forget_ways(jump);
         Some(())
     }
@@ -111,18 +121,19 @@ impl<'a> Evaluation<'a> {
             return None;
         }
         let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
-        let (before, counted, flow_mark) = (self.met.len(), self.counted.len(), self.flow_mark);
+        // A way back out of a chain forgets what was met before the fork, too.
+        let (before, counted, flow_mark) = (self.met.clone(), self.counted.len(), self.flow_mark);
         let end = self.walk(cursor.clone(), &mut otherwise);
-        let (without, without_counted) = (self.met.split_off(before), self.counted.split_off(counted));
+        let without = std::mem::replace(&mut self.met, before);
+        let without_counted = self.counted.split_off(counted);
         (self.effects, self.element, self.flow_mark) = (effects, element, flow_mark);
         let obeyed = self.obey(&mut cursor, taken);
         let other_end = obeyed.unwrap_or_else(|| self.walk(cursor, packet));
-        let with = self.met.split_off(before);
         let effects = |met: &[Met]| met.iter().flat_map(|met| met.effects.clone()).collect::<Vec<_>>();
-        let same = end == other_end && effects(&without) == effects(&with) && otherwise == *packet;
+        let same = end == other_end && effects(&without) == effects(&self.met) && otherwise == *packet;
         self.counted.truncate(counted);
         self.counted.extend(without_counted);
-        self.met.extend(without);
+        self.met = without;
         same.then_some(end)
     }
 
@@ -149,23 +160,31 @@ impl<'a> Evaluation<'a> {
                 None => Some(self.policy(cursor.base)),
             },
             Verdict::Jump(name) => {
-                let to = self.table.chain(&name).filter(|_| cursor.stack.len() < DEEPEST);
-                let Some(to) = to else {
-                    return Some(End::Unknown(format!("{}: a jump to {name}", chain.name)));
-                };
                 let jump = self.met.len().saturating_sub(1);
-                cursor.stack.push(Frame { chain: cursor.at, next: cursor.next, jump });
-                (cursor.at, cursor.next) = (to, 0);
-                None
+                let frame = Frame { chain: cursor.at, next: cursor.next, depth: cursor.depth, jump };
+                let lost = self.enter(cursor, "jump", &name);
+                cursor.stack.push(frame);
+                lost
             }
-            Verdict::Goto(name) => {
-                let Some(to) = self.table.chain(&name) else {
-                    return Some(End::Unknown(format!("{}: a goto to {name}", chain.name)));
-                };
-                (cursor.at, cursor.next) = (to, 0);
-                None
-            }
+            Verdict::Goto(name) => self.enter(cursor, "goto", &name),
         }
+    }
+
+    /// Goes on at the beginning of another chain; an end where there is none, or where the way there is longer than
+    /// the kernel allows, as it is when chains lead back to themselves.
+    fn enter(&mut self, cursor: &mut Cursor<'a>, how: &str, name: &str) -> Option<End> {
+        let from = &cursor.at.name;
+        let Some(to) = self.table.chain(name) else {
+            return Some(End::Unknown(format!("{from}: a {how} to {name}, which is not there")));
+        };
+        self.ways += 1;
+        if cursor.depth == DEEPEST || self.ways > MOST_WAYS {
+            return Some(End::Unknown(format!(
+                "{from}: a {how} to {name}: chains lead into one another more than {DEEPEST} deep, or {MOST_WAYS} times"
+            )));
+        }
+        (cursor.at, cursor.next, cursor.depth) = (to, 0, cursor.depth + 1);
+        None
     }
 
     fn policy(&mut self, chain: &Chain) -> End {

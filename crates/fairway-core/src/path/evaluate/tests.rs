@@ -104,3 +104,47 @@ fn ways_without_number_are_not_all_walked() {
     let (end, _) = walked(rules.into_iter().chain([rule().drop()]).collect(), vec![on]);
     assert!(matches!(end, End::Unknown(_)), "{end:?}");
 }
+
+/// Chains as `iptables-save` may print them, which the kernel would not take: they lead back to themselves, or fan out.
+#[test]
+fn chains_that_lead_into_one_another_without_end_end_the_walk() {
+    let ends = |rules: Vec<RuleBuilder>, others: Vec<Chain>| {
+        let End::Unknown(reason) = walked(rules, others).0 else { panic!("it is known") };
+        assert!(reason.contains("lead into one another"), "{reason}");
+    };
+    ends(vec![rule().goto("one")], vec![Chain::regular("one").with([rule().goto("one")])]);
+    let two =
+        [("one", "two"), ("two", "one")].map(|(name, to)| Chain::regular(name).with([rule().goto(to)]));
+    ends(vec![rule().jump("one")], two.into());
+    ends(vec![rule().jump("one")], vec![Chain::regular("one").with([rule().jump("one")])]);
+    let fan = (0..15).map(|depth| {
+        let jumps = (0..10).map(|_| rule().jump(&format!("at{}", depth + 1)));
+        Chain::regular(&format!("at{depth}")).with(jumps)
+    });
+    ends(vec![rule().jump("at0")], fan.chain([Chain::regular("at15")]).collect());
+}
+
+/// Texts that lead anywhere: the walk ends, and soon.
+#[test]
+fn the_walk_ends_whatever_chains_lead_where() {
+    let mut draw = crate::Draw::new(1);
+    for _ in 0..200 {
+        let chains = (0..6).map(|number| {
+            let rules = (0..draw.below(6)).map(|_| {
+                let begins = if draw.below(4) == 0 { recent() } else { rule() };
+                let to = format!("at{}", draw.below(7));
+                match draw.below(8) {
+                    0 => begins.accept(),
+                    1 => begins.drop(),
+                    2 => begins.go_back(),
+                    3 | 4 => begins.goto(&to),
+                    _ => begins.jump(&to),
+                }
+            });
+            Chain::regular(&format!("at{number}")).with(rules.collect::<Vec<_>>())
+        });
+        let chains = chains.collect();
+        let (_, met) = walked(vec![rule().jump("at0"), recent().jump("at1"), rule().goto("at2")], chains);
+        assert!(met.len() <= super::chain::MOST_WAYS, "{}", met.len());
+    }
+}
