@@ -25,7 +25,7 @@ mod walk;
 
 pub use advice::advice;
 pub use capture::Capture;
-pub use conversation::{Asker, Conversation, Outcome, Proxy, converse, converse_by};
+pub use conversation::{Asker, Conversation, Maker, Outcome, Proxy, converse, converse_by};
 pub use evaluate::{Effect, Met};
 pub use flow::Flow;
 pub use holdings::Contents;

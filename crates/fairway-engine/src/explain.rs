@@ -242,8 +242,11 @@ impl Contents for Host<'_> {
 /// The names of the machines that a conversation's packets come to.
 fn machines(conversation: &Conversation) -> BTreeSet<&str> {
     let paths = [Some(&conversation.first), conversation.answer.as_ref(), conversation.later.as_ref()];
-    let steps = paths.into_iter().flatten().flat_map(|path| &path.steps);
-    let mut names: BTreeSet<&str> = steps.map(Step::machine).collect();
+    // Who has no route makes no step.
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for path in paths.into_iter().flatten() {
+        names.extend(path.steps.iter().map(Step::machine).chain([path.end.machine()]));
+    }
     if let Some(second) = &conversation.proxied {
         names.extend(machines(second));
     }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::machine::{Listener, Scene};
 use super::packet::{Place, Tuple};
-use super::step::{End, Path};
+use super::route::is_link_local;
+use super::step::{End, Path, Step};
 use super::walk::Walker;
 use crate::ruleset::Reject;
 
@@ -26,11 +27,31 @@ pub struct Conversation {
     pub proxied: Option<Box<Conversation>>,
 }
 
+/// A program that makes packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Maker {
+    /// Its machine, by place in the scene.
+    pub machine: usize,
+    /// The number of its user, if that is known.
+    pub user: Option<u32>,
+    /// The interface that it asks by, as in `fe80::1%eth0`; none when the route decides.
+    pub interface: Option<u32>,
+}
+
+impl Maker {
+    /// A program on a machine of which no more is known.
+    pub fn on(machine: usize) -> Self {
+        Self { machine, user: None, interface: None }
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// A program on a machine.
     On(usize),
+    /// A program on a machine that asks by an interface of it.
+    By(usize, u32),
     /// Somebody behind an interface of a machine, from that address.
     Behind(usize, u32),
 }
@@ -79,14 +100,21 @@ fn converse_as(
     proxy: Proxy,
 ) -> Conversation {
     let scene = walker.scene();
-    let first = match asker {
-        Asker::On(machine) => walker.made(machine, tuple, Place::First, user),
-        Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, Place::First),
+    let ask = |walker: &mut Walker<'_>, tuple, place| match asker {
+        Asker::On(machine) => walker.made(Maker { user, ..Maker::on(machine) }, tuple, place),
+        Asker::By(machine, interface) => {
+            walker.made(Maker { machine, user, interface: Some(interface) }, tuple, place)
+        }
+        Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, place),
     };
+    let first = ask(walker, tuple, Place::First);
     let mut conversation = Conversation { first, answer: None, later: None, refusal: None, proxied: None };
     let End::Delivered { machine, proxy: target, tuple: seen, .. } = &conversation.first.end else {
         // A refusal has to find its way back too.
         conversation.answer = walker.refusal();
+        if let Some(answer) = &mut conversation.answer {
+            comes_back(scene, asker, &conversation.first, answer);
+        }
         conversation.refusal = walker.refusal();
         return conversation;
     };
@@ -101,16 +129,13 @@ fn converse_as(
             return conversation;
         }
     }
-    let answer = walker.made(there, seen.reversed(), Place::Answer, None);
+    let interface = walker.arrived().filter(|_| is_link_local(seen.source));
+    let maker = Maker { interface, ..Maker::on(there) };
+    let mut answer = walker.made(maker, seen.reversed(), Place::Answer);
+    comes_back(scene, asker, &conversation.first, &mut answer);
     let mut open = tuple.protocol == TCP;
     if arrives(&answer) {
-        let again = match asker {
-            Asker::On(machine) => {
-                let tuple = made(&conversation.first).unwrap_or(tuple);
-                walker.made(machine, tuple, Place::Later, user)
-            }
-            Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, Place::Later),
-        };
+        let again = ask(walker, made(&conversation.first).unwrap_or(tuple), Place::Later);
         open &= arrives(&again);
         conversation.later = Some(again);
     }
@@ -121,6 +146,32 @@ fn converse_as(
     }
     conversation.answer = Some(answer);
     conversation
+}
+
+/// Ends an answer that leaves for where nothing is known elsewhere than where it was asked for: the asker may get it
+/// by another way if it is outside, and does not if it is known where it is.
+fn comes_back(scene: &Scene, asker: Asker, first: &Path, answer: &mut Path) {
+    let End::Leaves { machine, interface, next, .. } = &answer.end else { return };
+    let leaves = format!("the answer leaves by {interface} for {next}");
+    let machine = machine.clone();
+    let asked_at = first.steps.iter().find_map(|step| match step {
+        Step::Arrives { machine, interface, .. } => Some((machine, interface)),
+        _ => None,
+    });
+    match (asker, asked_at) {
+        (Asker::On(place) | Asker::By(place, _), _) => {
+            let asker = scene.machines.get(place).map_or("", |it| it.name.as_str());
+            answer.end =
+                End::Discarded { machine, reason: format!("{leaves}, which does not lead to {asker}") };
+        }
+        (Asker::Behind(..), Some((at, by))) if (at, by) != (&machine, interface) => {
+            let reason = format!(
+                "{leaves}, not by {by}, where it was asked for: whether it arrives is not known here"
+            );
+            answer.end = End::Unknown { machine, reason };
+        }
+        _ => {}
+    }
 }
 
 /// Whether somebody gets it, here or behind what is known.
@@ -146,7 +197,7 @@ fn to(target: SocketAddr, of: Tuple) -> Tuple {
 /// The packet that a program made at the beginning of a path.
 fn made(path: &Path) -> Option<Tuple> {
     path.steps.iter().find_map(|step| match step {
-        super::step::Step::Made { tuple, .. } => Some(*tuple),
+        Step::Made { tuple, .. } => Some(*tuple),
         _ => None,
     })
 }
@@ -195,7 +246,9 @@ impl Conversation {
             (End::Unknown { .. }, _) | (_, Some(End::Unknown { .. })) => Outcome::Unknown,
             (End::NobodyListens { .. }, _) if answered => Outcome::Refused,
             (End::Rejected { how, .. }, _) if answered && how.is_refusal() => Outcome::Refused,
-            (End::Rejected { .. } | End::NoRoute { .. }, _) if answered => Outcome::Unreachable,
+            (End::Rejected { .. } | End::NoRoute { .. } | End::Discarded { .. }, _) if answered => {
+                Outcome::Unreachable
+            }
             // The program that asks is told by its own kernel.
             (End::NoRoute { .. }, None) => Outcome::Unreachable,
             (End::Leaves { .. }, _) => Outcome::Left,

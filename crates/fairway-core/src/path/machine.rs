@@ -92,7 +92,7 @@ pub struct Route {
 }
 
 /// A rule of the routing policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteRule {
     /// The lower, the earlier.
     pub priority: u32,
@@ -104,10 +104,22 @@ pub struct RouteRule {
     pub to: Option<IpNet>,
     /// Only packets that arrived at this interface.
     pub input: Option<String>,
+    /// Only packets of sockets that are bound to this interface.
+    pub output: Option<String>,
     /// Only packets with this mark under this mask.
     pub mark: Option<(u32, u32)>,
+    /// Only packets of this transport protocol, by number.
+    pub protocol: Option<u8>,
+    /// Only packets from these ports, the first and the last.
+    pub source_ports: Option<(u16, u16)>,
+    /// Only packets to these ports, the first and the last.
+    pub destination_ports: Option<(u16, u16)>,
+    /// Whether it is for all packets but those.
+    pub inverted: bool,
     /// The table that it looks into.
     pub table: u32,
+    /// Routes of the table with no longer prefix than this are passed over.
+    pub suppressed: Option<u8>,
     /// What it says that is not known here: what comes after it cannot be known.
     pub unknown: Option<String>,
 }

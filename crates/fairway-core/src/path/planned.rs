@@ -19,16 +19,7 @@ const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
 
 /// A machine with nothing but loopback and the rules that the kernel begins with.
 pub fn bare(name: &str) -> Machine {
-    let rule = |priority, ipv4, table| RouteRule {
-        priority,
-        ipv4,
-        from: None,
-        to: None,
-        input: None,
-        mark: None,
-        table,
-        unknown: None,
-    };
+    let rule = |priority, ipv4, table| RouteRule { priority, ipv4, table, ..RouteRule::default() };
     let mut machine = Machine { name: name.to_owned(), ..Machine::default() };
     for ipv4 in [true, false] {
         machine.rules.extend([rule(0, ipv4, LOCAL_TABLE), rule(32_766, ipv4, MAIN_TABLE)]);

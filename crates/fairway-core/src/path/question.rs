@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::conversation::Asker;
 use super::machine::{Machine, RouteKind, Scene};
 use super::packet::Tuple;
-use super::route::{RouteQuestion, Routed};
+use super::route::{RouteQuestion, Routed, is_link_local};
 use crate::model::parse;
 use crate::model::{NetworkMode, SandboxId};
 use crate::names::{Answer, NameTable, QuestionKind};
@@ -39,6 +39,10 @@ pub enum QuestionError {
     Families(IpAddr, IpAddr),
     #[error("the host has no interface to a LAN: there is no way to {0}")]
     NoLan(String),
+    #[error("{0} is an address of each link: name the interface of {1} too, as in {0}%eth0")]
+    NoInterface(IpAddr, String),
+    #[error("{1} has no interface {0:?}")]
+    UnknownInterface(String, String),
 }
 
 /// One end of a question.
@@ -65,6 +69,8 @@ pub struct Question {
     pub protocol: u8,
     /// The port; 0 for an echo.
     pub port: u16,
+    /// The interface of whoever is asked, or of the host before the LAN: `eth0` of `fe80::1%eth0`.
+    pub interface: Option<String>,
 }
 
 /// A question as a walker takes it.
@@ -82,15 +88,17 @@ pub(crate) type Port = (u16, u8);
 /// Splits `TO[:PORT[/PROTOCOL]]`; an IPv6 address with a port is in brackets.
 pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
     let bad = || QuestionError::Port(text.to_owned());
+    let is_address = |text: &str| zoned(text).0.parse::<IpAddr>().is_ok();
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or_else(bad)?;
             (address, port.strip_prefix(':'))
         }
-        None if text.parse::<IpAddr>().is_ok() => (text, None),
+        None if is_address(text) => (text, None),
         None => match text.strip_prefix("lan:") {
             // `lan:8080` is a port, `lan:10.0.0.1` an address.
             Some(rest) if rest.parse::<Ipv4Addr>().is_ok() => (text, None),
+            Some(rest) if zoned(rest).1.is_some_and(|interface| !interface.contains(':')) => (text, None),
             Some(rest) if rest.contains(':') => {
                 let at = text.len() - rest.len() + rest.rfind(':').unwrap_or_default();
                 (&text[..at], Some(&text[at + 1..]))
@@ -106,6 +114,11 @@ pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
     }
 }
 
+/// An address, and the interface that is named with it: `fe80::1%eth0`.
+fn zoned(text: &str) -> (&str, Option<&str>) {
+    text.split_once('%').map_or((text, None), |(address, interface)| (address, Some(interface)))
+}
+
 /// Who is called that.
 pub(crate) fn party(world: &World, text: &str) -> Option<Party> {
     if let Ok(sandbox) = world.find_sandbox(text) {
@@ -115,8 +128,8 @@ pub(crate) fn party(world: &World, text: &str) -> Option<Party> {
         "host" | "localhost" => Some(Party::Host),
         "lan" => Some(Party::Lan(None)),
         _ => match text.strip_prefix("lan:") {
-            Some(address) => address.parse().ok().map(|address| Party::Lan(Some(address))),
-            None => text.parse().ok().map(Party::Address),
+            Some(address) => zoned(address).0.parse().ok().map(|address| Party::Lan(Some(address))),
+            None => zoned(text).0.parse().ok().map(Party::Address),
         },
     }
 }
@@ -135,7 +148,8 @@ impl Question {
             None => Party::Address(resolve(plan, &asker, name).ok_or_else(|| nobody(name))?),
         };
         let (port, protocol) = port.unwrap_or((0, ICMP));
-        Ok(Self { from: asker, to: asked, protocol, port })
+        let interface = zoned(name).1.or(zoned(from).1).map(str::to_owned);
+        Ok(Self { from: asker, to: asked, protocol, port, interface })
     }
 
     /// Finds where the walk begins and what its first packet is.
@@ -145,6 +159,7 @@ impl Question {
     pub fn resolve(&self, world: &World, scene: &Scene) -> Result<Resolved, QuestionError> {
         let destination = self.destination(world, scene)?;
         let (asker, source) = self.beginning(world, scene, destination)?;
+        let asker = self.by_interface(scene, asker, destination)?;
         let unspecified = match destination {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -175,6 +190,27 @@ impl Question {
                 neighbour_of(&scene.machines[0]).ok_or_else(|| QuestionError::NoLan("lan".to_owned()))
             }
         }
+    }
+
+    /// The same asker, by the interface that is named.
+    fn by_interface(&self, scene: &Scene, asker: Asker, destination: IpAddr) -> Result<Asker, QuestionError> {
+        let (Asker::On(place) | Asker::By(place, _) | Asker::Behind(place, _)) = asker;
+        let machine = &scene.machines[place];
+        let index = match &self.interface {
+            None => None,
+            Some(name) => {
+                let unknown = || QuestionError::UnknownInterface(name.clone(), machine.name.clone());
+                Some(machine.interface_named(name).ok_or_else(unknown)?.index)
+            }
+        };
+        Ok(match (asker, index) {
+            (Asker::Behind(..), Some(index)) => Asker::Behind(place, index),
+            (Asker::On(_), Some(index)) => Asker::By(place, index),
+            (Asker::On(_), None) if is_link_local(destination) => {
+                return Err(QuestionError::NoInterface(destination, machine.name.clone()));
+            }
+            _ => asker,
+        })
     }
 
     /// Where it begins, and its source if that is given.
@@ -236,7 +272,7 @@ fn address_of(world: &World, id: SandboxId, to: &Party) -> Option<IpAddr> {
 
 /// The interface behind which the host looks for an address.
 fn way_to(host: &Machine, address: IpAddr) -> Option<u32> {
-    let question = RouteQuestion { destination: address, source: None, input: None, mark: 0 };
+    let question = RouteQuestion::to(address);
     match host.route(&question) {
         Routed::By(route) if route.kind == RouteKind::Unicast => Some(route.interface),
         _ => None,

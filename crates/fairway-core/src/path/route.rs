@@ -1,10 +1,11 @@
 //! Which way a packet goes: the rules of the routing policy, and the longest prefix.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::machine::{Machine, Route, RouteKind, RouteRule};
+use super::machine::{Interface, Machine, Route, RouteKind, RouteRule};
+use super::packet::Tuple;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,44 @@ pub struct RouteQuestion<'a> {
     pub source: Option<IpAddr>,
     /// The name of the interface that it arrived at; none when it was made here.
     pub input: Option<&'a str>,
+    /// The interface that it has to leave by; none when the route decides. What arrives for a link-local address is
+    /// for the interface that it arrived at.
+    pub output: Option<&'a str>,
     /// Its mark.
     pub mark: u32,
+    /// The number of its transport protocol; 0 when the question is about an address alone.
+    pub protocol: u8,
+    /// Its source and destination port.
+    pub ports: (u16, u16),
+}
+
+impl<'a> RouteQuestion<'a> {
+    /// Asks for the way to an address, whatever is sent there.
+    pub fn to(destination: IpAddr) -> Self {
+        Self { destination, source: None, input: None, output: None, mark: 0, protocol: 0, ports: (0, 0) }
+    }
+
+    /// Asks for the way of a packet with these addresses and ports. An unspecified source is still open.
+    pub fn of(tuple: Tuple) -> Self {
+        Self {
+            source: (!tuple.source.is_unspecified()).then_some(tuple.source),
+            protocol: tuple.protocol,
+            ports: (tuple.source_port, tuple.destination_port),
+            ..Self::to(tuple.destination)
+        }
+    }
+
+    /// The interface that a route has to leave by: `rt6_need_strict` in net/ipv6/route.c.
+    fn strict(&self) -> Option<&'a str> {
+        // What comes by loopback found its way when it was made.
+        let arrived = self.input.filter(|input| is_link_local(self.destination) && *input != "lo");
+        self.output.or(arrived)
+    }
+}
+
+/// Whether an address is an IPv6 address of one link alone.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// What came of it.
@@ -37,20 +74,28 @@ fn applies(rule: &RouteRule, question: &RouteQuestion<'_>) -> bool {
         (Some(prefix), Some(address)) => prefix.contains(&address),
         (Some(prefix), None) => prefix.prefix_len() == 0,
     };
-    rule.ipv4 == question.destination.is_ipv4()
-        && within(rule.from, question.source)
+    let port = |range: Option<(u16, u16)>, port: u16| {
+        range.is_none_or(|(first, last)| question.protocol != 0 && (first..=last).contains(&port))
+    };
+    let matches = within(rule.from, question.source)
         && within(rule.to, Some(question.destination))
         && rule.input.as_deref().is_none_or(|name| question.input.unwrap_or("lo") == name)
+        && rule.output.as_deref().is_none_or(|name| question.output == Some(name))
         && rule.mark.is_none_or(|(mark, mask)| question.mark & mask == mark & mask)
+        && rule.protocol.is_none_or(|protocol| question.protocol == protocol)
+        && port(rule.source_ports, question.ports.0)
+        && port(rule.destination_ports, question.ports.1);
+    rule.ipv4 == question.destination.is_ipv4() && matches != rule.inverted
 }
 
 impl Machine {
     /// The best route of a table: the longest prefix, then the lowest metric.
-    fn best(&self, table: u32, destination: IpAddr) -> Option<&Route> {
+    fn best(&self, table: u32, destination: IpAddr, by: Option<&str>) -> Option<&Route> {
         // Of thousands of routes few lead there: only their interfaces are looked for.
         let leads = |route: &&Route| {
-            let up = || self.interface(route.interface).is_none_or(|interface| interface.up);
-            route.table == table && route.destination.contains(&destination) && up()
+            let fits = |interface: &Interface| interface.up && by.is_none_or(|name| interface.name == name);
+            let usable = || self.interface(route.interface).is_none_or(fits);
+            route.table == table && route.destination.contains(&destination) && usable()
         };
         let routes = self.routes.iter().filter(leads);
         routes.min_by_key(|route| (u8::MAX - route.destination.prefix_len(), route.metric))
@@ -62,8 +107,13 @@ impl Machine {
             if let Some(reason) = &rule.unknown {
                 return Routed::Unknown(format!("the routing rule {}: {reason}", rule.priority));
             }
-            match self.best(rule.table, question.destination) {
-                Some(route) if route.kind != RouteKind::Throw => return Routed::By(route),
+            let found = self.best(rule.table, question.destination, question.strict());
+            let counts = |route: &&Route| {
+                let length = route.destination.prefix_len();
+                route.kind != RouteKind::Throw && rule.suppressed.is_none_or(|most| length > most)
+            };
+            match found.filter(counts) {
+                Some(route) => return Routed::By(route),
                 _ => {}
             }
         }
@@ -76,7 +126,7 @@ impl Machine {
         const UNICAST: u32 = 1;
         let multicast = address.is_multicast();
         let all = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-        let local = self.best(255, address).filter(|route| only.is_none_or(|it| route.interface == it));
+        let local = self.best(255, address, None).filter(|route| only.is_none_or(|it| route.interface == it));
         match local.map(|route| route.kind) {
             _ if multicast => 5,
             _ if all => 3,
@@ -98,11 +148,35 @@ impl Machine {
         let next = route.gateway.unwrap_or(destination);
         let interface = self.interface(route.interface)?;
         let same = |net: &&IpNet| net.addr().is_ipv4() == destination.is_ipv4();
+        if let IpAddr::V6(destination) = destination {
+            return self.source_for_ipv6(interface, destination);
+        }
         let near = interface.addresses.iter().filter(same).find(|net| net.contains(&next));
         let near = near.or_else(|| interface.addresses.iter().find(same)).map(|net| net.addr());
         near.or_else(|| {
             let others = self.interfaces.iter().filter(|other| !other.loopback);
             others.flat_map(|other| &other.addresses).find(same).map(|net| net.addr())
         })
+    }
+
+    /// RFC 6724, section 5: an address of the destination's scope, of the interface rather than of another one, with
+    /// the longest prefix in common.
+    fn source_for_ipv6(&self, interface: &Interface, destination: Ipv6Addr) -> Option<IpAddr> {
+        let scoped = destination.is_unicast_link_local();
+        let others =
+            self.interfaces.iter().filter(|it| !scoped && !it.loopback && it.index != interface.index);
+        let mut of = [interface].into_iter().chain(others).map(|it| {
+            let fitting = it.addresses.iter().filter_map(|net| match net {
+                IpNet::V6(net) if net.addr().is_unicast_link_local() == scoped => Some(net),
+                _ => None,
+            });
+            let common = |net: &&ipnet::Ipv6Net| {
+                let differs = u128::from(net.addr()) ^ u128::from(destination);
+                (differs.leading_zeros() as u8).min(net.prefix_len())
+            };
+            // The first of those that are as good as one another.
+            fitting.rev().max_by_key(common).map(|net| IpAddr::V6(net.addr()))
+        });
+        of.find_map(|found| found)
     }
 }

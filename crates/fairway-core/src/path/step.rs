@@ -86,6 +86,23 @@ pub enum End {
     },
 }
 
+impl End {
+    /// The machine that it is on.
+    pub fn machine(&self) -> &str {
+        match self {
+            Self::Delivered { machine, .. }
+            | Self::NobodyListens { machine, .. }
+            | Self::Dropped { machine, .. }
+            | Self::Rejected { machine, .. }
+            | Self::Discarded { machine, .. }
+            | Self::NoRoute { machine, .. }
+            | Self::NoNeighbour { machine, .. }
+            | Self::Leaves { machine, .. }
+            | Self::Unknown { machine, .. } => machine,
+        }
+    }
+}
+
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

@@ -1,5 +1,6 @@
 //! The walker against what was measured with Docker, row by row.
 
+mod links;
 pub(crate) mod stage;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -10,6 +10,7 @@ mod take;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::conversation::Maker;
 use super::evaluate::Facts;
 use super::flow::Flow;
 use super::holdings::{Contents, Holdings};
@@ -101,6 +102,8 @@ pub struct Walker<'a> {
     counted: Vec<Counted>,
     /// What was refused last, and is to be told to its sender.
     refused: Option<Refused>,
+    /// Where the last packet arrived that was delivered.
+    arrived: Option<u32>,
     holdings: Rc<Holdings<'a>>,
     /// The macvlans of all machines, with their machines: looked for at each link.
     macvlans: Rc<[(usize, &'a Interface)]>,
@@ -131,6 +134,7 @@ impl<'a> Walker<'a> {
             steps: Vec::new(),
             counted: Vec::new(),
             refused: None,
+            arrived: None,
             holdings,
             macvlans,
         }
@@ -141,12 +145,16 @@ impl<'a> Walker<'a> {
         self.scene
     }
 
-    /// The path of a packet that a program on `machine` makes; `user` is whose it is. An unspecified source is
-    /// chosen as the kernel does.
-    pub fn made(&mut self, machine: usize, tuple: Tuple, place: Place, user: Option<u32>) -> Path {
+    /// The path of a packet that a program makes. An unspecified source is chosen as the kernel does.
+    pub fn made(&mut self, maker: Maker, tuple: Tuple, place: Place) -> Path {
         self.refused = None;
-        let next = self.make(machine, tuple, place, user);
+        let next = self.make(maker, tuple, place);
         self.follow(next)
+    }
+
+    /// The interface of the last delivery: what answers a link-local address leaves by it.
+    pub(super) fn arrived(&self) -> Option<u32> {
+        self.arrived
     }
 
     /// The path of a packet that arrives at an interface from outside, as a frame for that interface.
@@ -215,16 +223,19 @@ impl<'a> Walker<'a> {
     fn route(&mut self, machine: usize, question: &RouteQuestion<'_>) -> Result<&'a Route, End> {
         let place = self.machine(machine);
         match place.route(question) {
-            Routed::By(route) => {
-                let (route_text, why) = (describe(place, route), reason(route));
-                self.steps.push(Step::Routed { machine: self.name(machine), route: route_text, why });
-                Ok(route)
-            }
+            Routed::By(route) => Ok(self.by_route(machine, route)),
             Routed::Nowhere => {
                 Err(End::NoRoute { machine: self.name(machine), destination: question.destination })
             }
             Routed::Unknown(reason) => Err(End::Unknown { machine: self.name(machine), reason }),
         }
+    }
+
+    /// Says which way it goes and why.
+    fn by_route(&mut self, machine: usize, route: &'a Route) -> &'a Route {
+        let (text, why) = (describe(self.machine(machine), route), reason(route));
+        self.steps.push(Step::Routed { machine: self.name(machine), route: text, why });
+        route
     }
 
     fn discarded(&self, machine: usize, reason: impl Into<String>) -> End {

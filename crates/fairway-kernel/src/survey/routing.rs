@@ -41,11 +41,15 @@ mod attribute {
     pub const INPUT: u16 = 3;
     pub const PRIORITY: u16 = 6;
     pub const MARK: u16 = 10;
-    /// No longer prefix than this counts; -1 is none.
+    /// Routes with no longer prefix than this are passed over; -1 is none.
     pub const SUPPRESS_PREFIX: u16 = 14;
     pub const TABLE: u16 = 15;
     pub const MASK: u16 = 16;
+    pub const OUTPUT: u16 = 17;
     pub const PROTOCOL: u16 = 21;
+    pub const TRANSPORT: u16 = 22;
+    pub const SOURCE_PORTS: u16 = 23;
+    pub const DESTINATION_PORTS: u16 = 24;
     /// Those that say nothing about which packets it is for: padding, suppressed groups (-1), protocol.
     pub const HARMLESS: [u16; 3] = [0, 13, 18];
 }
@@ -81,16 +85,33 @@ fn rule(message: &Message) -> Option<RouteRule> {
         address.and_then(|address| IpNet::new(address, length).ok())
     };
     use attribute as a;
-    let known = [a::TO, a::FROM, a::INPUT, a::PRIORITY, a::MARK, a::TABLE, a::MASK, a::PROTOCOL];
-    let strange = attributes.map(|found| found.kind).find(|kind| {
-        let suppresses = *kind == a::SUPPRESS_PREFIX && value(a::SUPPRESS_PREFIX) != Some(u32::MAX);
-        suppresses || !(known.contains(kind) || a::HARMLESS.contains(kind) || *kind == a::SUPPRESS_PREFIX)
-    });
-    let unknown = match (header[7], flags & INVERT, strange) {
-        (TO_TABLE, 0, None) => None,
-        (TO_TABLE, 0, Some(kind)) => Some(format!("its attribute {kind} is not known here")),
-        (TO_TABLE, ..) => Some("it is for all but what it names".to_owned()),
-        (action, ..) => Some(format!("its action {action} is not known here")),
+    let known = [
+        a::TO,
+        a::FROM,
+        a::INPUT,
+        a::PRIORITY,
+        a::MARK,
+        a::SUPPRESS_PREFIX,
+        a::TABLE,
+        a::MASK,
+        a::OUTPUT,
+        a::PROTOCOL,
+        a::TRANSPORT,
+        a::SOURCE_PORTS,
+        a::DESTINATION_PORTS,
+    ];
+    let kinds = &mut attributes.map(|found| found.kind);
+    let strange = kinds.find(|kind| !(known.contains(kind) || a::HARMLESS.contains(kind)));
+    let unknown = match (header[7], strange) {
+        (TO_TABLE, None) => None,
+        (TO_TABLE, Some(kind)) => Some(format!("its attribute {kind} is not known here")),
+        (action, _) => Some(format!("its action {action} is not known here")),
+    };
+    let text = |kind: u16| attributes.find(kind).and_then(|found| found.text()).map(str::to_owned);
+    // `struct fib_rule_port_range`.
+    let ports = |kind: u16| {
+        let [first, last] = value(kind)?.to_ne_bytes().as_chunks::<2>().0.try_into().ok()?;
+        Some((u16::from_ne_bytes(first), u16::from_ne_bytes(last)))
     };
     let mark = value(a::MARK).filter(|mark| *mark != 0 || value(a::MASK).is_some_and(|mask| mask != 0));
     Some(RouteRule {
@@ -98,9 +119,15 @@ fn rule(message: &Message) -> Option<RouteRule> {
         ipv4,
         from: prefix(a::FROM, header[2]),
         to: prefix(a::TO, header[1]),
-        input: attributes.find(a::INPUT).and_then(|found| found.text()).map(str::to_owned),
+        input: text(a::INPUT),
+        output: text(a::OUTPUT),
         mark: mark.map(|mark| (mark, value(a::MASK).unwrap_or(u32::MAX))),
+        protocol: attributes.find(a::TRANSPORT).and_then(|found| found.u8()),
+        source_ports: ports(a::SOURCE_PORTS),
+        destination_ports: ports(a::DESTINATION_PORTS),
+        inverted: flags & INVERT != 0,
         table: value(a::TABLE).unwrap_or(header[4].into()),
+        suppressed: value(a::SUPPRESS_PREFIX).and_then(|most| u8::try_from(most).ok()),
         unknown,
     })
 }

@@ -19,8 +19,7 @@ fn a_namespace_is_read_as_the_kernel_has_it() {
         assert!(there.is_some_and(|listener| !listener.held), "{:?}", survey.machine.listeners);
         drop(socket);
         // Loopback is down in a new namespace, and nothing leads anywhere.
-        let question =
-            RouteQuestion { destination: "192.0.2.1".parse().unwrap(), source: None, input: None, mark: 0 };
+        let question = RouteQuestion::to("192.0.2.1".parse().unwrap());
         assert_eq!(survey.machine.route(&question), Routed::Nowhere);
     });
 }

@@ -9,7 +9,7 @@ use fairway_core::model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol, PublishRequest,
     SandboxKind, SandboxOptions, Settings,
 };
-use fairway_core::path::{Interface, Place, Tuple, Walker, add_default, add_interface, bare, planned};
+use fairway_core::path::{Interface, Maker, Place, Tuple, Walker, add_default, add_interface, bare, planned};
 use fairway_core::plan::plan;
 use fairway_core::world::{self, CreateNetwork, CreateSandbox, NetworkChoice, World};
 use fairway_kernel::namespace::NAMED_DIRECTORY;
@@ -177,7 +177,7 @@ fn walker() -> Result<(), Failure> {
                 destination_port: 80,
                 ..published(number)
             };
-            walker.made(2, tuple, Place::First, None);
+            walker.made(Maker::on(2), tuple, Place::First);
         }),
         ("from the LAN to a port that is not published", &|walker, number| {
             walker.arrives(0, 2, Tuple { destination_port: 9, ..published(number) }, Place::First);

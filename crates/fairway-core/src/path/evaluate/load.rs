@@ -149,7 +149,7 @@ pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlag
     }
     let other = if flags.contains(FibFlags::SOURCE) { tuple.destination } else { tuple.source };
     let mark = if flags.contains(FibFlags::MARK) { packet.mark } else { 0 };
-    let question = RouteQuestion { destination: asked, source: Some(other), input: None, mark };
+    let question = RouteQuestion { source: Some(other), mark, ..RouteQuestion::to(asked) };
     let found = match facts.machine.route(&question) {
         Routed::Unknown(reason) => return Loaded::Unknown(reason),
         Routed::By(route) if only.is_none_or(|index| route.interface == index) => {

@@ -113,8 +113,7 @@ fn chains_that_lead_into_one_another_without_end_end_the_walk() {
         assert!(reason.contains("lead into one another"), "{reason}");
     };
     ends(vec![rule().goto("one")], vec![Chain::regular("one").with([rule().goto("one")])]);
-    let two =
-        [("one", "two"), ("two", "one")].map(|(name, to)| Chain::regular(name).with([rule().goto(to)]));
+    let two = [("one", "two"), ("two", "one")].map(|(name, to)| Chain::regular(name).with([rule().goto(to)]));
     ends(vec![rule().jump("one")], two.into());
     ends(vec![rule().jump("one")], vec![Chain::regular("one").with([rule().jump("one")])]);
     let fan = (0..15).map(|depth| {

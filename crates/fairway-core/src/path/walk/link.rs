@@ -332,10 +332,9 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         let question = RouteQuestion {
-            destination: tuple.destination,
-            source: Some(tuple.source),
             input: Some(&bridge.name),
             mark: carried.packet.mark,
+            ..RouteQuestion::of(tuple)
         };
         // What goes up to the host finds its way there.
         let to = match self.machine(machine).route(&question) {

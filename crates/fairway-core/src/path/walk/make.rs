@@ -3,11 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Between, Carried, Next, Walker, leaving_by};
+use crate::path::conversation::Maker;
 use crate::path::machine::{Interface, Route, RouteKind};
 use crate::path::packet::{Packet, Place, Tuple};
 use crate::path::route::{RouteQuestion, Routed};
 use crate::path::step::{End, Step};
 use crate::ruleset::Hook;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 /// Who asks for nobody's address asks itself: `ip_route_output_key_hash_rcu` in net/ipv4/route.c, and `tcp_v6_connect`
 /// in net/ipv6/tcp_ipv6.c.
@@ -21,24 +25,41 @@ fn to_itself(tuple: Tuple) -> Tuple {
     Tuple { destination, ..tuple }
 }
 
+/// Whether a program of this machine may send by a route.
+fn leads_on(route: &Route) -> bool {
+    use RouteKind as Kind;
+    matches!(route.kind, Kind::Unicast | Kind::Local | Kind::Broadcast | Kind::Multicast)
+}
+
 impl Walker<'_> {
     /// A packet of this machine's own: routed, through the output hooks, and out.
-    pub(super) fn make(&mut self, machine: usize, tuple: Tuple, place: Place, user: Option<u32>) -> Next {
+    pub(super) fn make(&mut self, maker: Maker, tuple: Tuple, place: Place) -> Next {
+        let Maker { machine, user, interface } = maker;
         let mut tuple = to_itself(tuple);
-        let asked = (!tuple.source.is_unspecified()).then_some(tuple.source);
-        let question = RouteQuestion { destination: tuple.destination, source: asked, input: None, mark: 0 };
-        let route = match self.route(machine, &question) {
-            Ok(route) => route,
-            Err(end) => return Next::End(end),
-        };
-        if let Err(end) = self.leads_on(machine, route, tuple.destination) {
-            return Next::End(end);
-        }
-        if asked.is_none() {
-            match self.machine(machine).source_for(route, tuple.destination) {
-                Some(source) => tuple.source = source,
-                None => return Next::End(self.discarded(machine, "it has no address to send from")),
+        let output = interface.and_then(|index| self.machine(machine).interface(index));
+        let output = output.map(|interface| interface.name.as_str());
+        let found = match self.machine(machine).route(&RouteQuestion { output, ..RouteQuestion::of(tuple) }) {
+            // With a source there may be another way: `ip_route_connect` in include/net/route.h.
+            Routed::By(route) if tuple.source.is_unspecified() && leads_on(route) => {
+                match self.machine(machine).source_for(route, tuple.destination) {
+                    Some(source) => tuple.source = source,
+                    None => return Next::End(self.discarded(machine, "it has no address to send from")),
+                }
+                let asks_again = tuple.source.is_ipv4() && matches!(tuple.protocol, TCP | UDP);
+                (!asks_again).then_some(route)
             }
+            _ => None,
+        };
+        let question = RouteQuestion { output, ..RouteQuestion::of(tuple) };
+        let route = match found {
+            Some(route) => self.by_route(machine, route),
+            None => match self.route(machine, &question) {
+                Ok(route) => route,
+                Err(end) => return Next::End(end),
+            },
+        };
+        if !leads_on(route) {
+            return Next::End(End::NoRoute { machine: self.name(machine), destination: tuple.destination });
         }
         if matches!(place, Place::First | Place::Later) {
             self.asked.push((machine, tuple));
@@ -58,39 +79,20 @@ impl Walker<'_> {
         if now.destination == tuple.destination && carried.packet.mark == 0 {
             return self.send(machine, route, carried);
         }
-        let question = RouteQuestion {
-            destination: now.destination,
-            source: Some(now.source),
-            input: None,
-            mark: carried.packet.mark,
-        };
+        let question = RouteQuestion { mark: carried.packet.mark, ..RouteQuestion::of(now) };
         match self.route(machine, &question) {
             Ok(route) => self.send(machine, route, carried),
             Err(end) => Next::End(end),
         }
     }
 
-    /// What routes that lead nowhere say to a program of this machine.
-    fn leads_on(&self, machine: usize, route: &Route, destination: IpAddr) -> Result<(), End> {
-        match route.kind {
-            RouteKind::Unicast | RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast => Ok(()),
-            _ => Err(End::NoRoute { machine: self.name(machine), destination }),
-        }
-    }
-
     /// What was translated as it was made looks for its way at once: `ip_route_me_harder` in net/ipv4/netfilter.c.
     pub(super) fn finds_way(&mut self, machine: usize, carried: &Carried) -> Result<(), End> {
         let tuple = carried.tuple();
-        let question = RouteQuestion {
-            destination: tuple.destination,
-            source: Some(tuple.source),
-            input: None,
-            mark: carried.packet.mark,
-        };
+        let question = RouteQuestion { mark: carried.packet.mark, ..RouteQuestion::of(tuple) };
         let place = self.machine(machine);
         match place.route(&question) {
-            Routed::By(route) => {
-                self.leads_on(machine, route, tuple.destination)?;
+            Routed::By(route) if leads_on(route) => {
                 let output = place.interface(leaving_by(place, route));
                 let found = output.map_or(Ok(()), |output| self.may_leave(machine, output, tuple.source));
                 if found.is_err() {
@@ -98,7 +100,7 @@ impl Walker<'_> {
                 }
                 found
             }
-            Routed::Nowhere => {
+            Routed::By(_) | Routed::Nowhere => {
                 Err(End::NoRoute { machine: self.name(machine), destination: tuple.destination })
             }
             Routed::Unknown(reason) => Err(End::Unknown { machine: self.name(machine), reason }),
@@ -121,8 +123,9 @@ impl Walker<'_> {
     /// Out by a route: the last hooks, then the link.
     fn send(&mut self, machine: usize, route: &Route, mut carried: Carried) -> Next {
         let place = self.machine(machine);
-        if let Err(end) = self.leads_on(machine, route, carried.tuple().destination) {
-            return Next::End(end);
+        if !leads_on(route) {
+            let destination = carried.tuple().destination;
+            return Next::End(End::NoRoute { machine: self.name(machine), destination });
         }
         let Some(output) = place.interface(leaving_by(place, route)) else {
             return Next::End(self.discarded(machine, "the interface of the route is gone"));

@@ -22,12 +22,7 @@ impl Walker<'_> {
     ) -> Option<IpAddr> {
         let tuple = carried.tuple();
         let place = self.machine(machine);
-        let question = RouteQuestion {
-            destination: tuple.destination,
-            source: None,
-            input: None,
-            mark: carried.packet.mark,
-        };
+        let question = RouteQuestion { mark: carried.packet.mark, ..RouteQuestion::to(tuple.destination) };
         let next = match place.route(&question) {
             Routed::By(route) => route.gateway.unwrap_or(tuple.destination),
             _ => tuple.destination,

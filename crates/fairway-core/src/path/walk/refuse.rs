@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Carried, Next, Walker};
+use crate::path::conversation::Maker;
 use crate::path::machine::Interface;
 use crate::path::packet::{Packet, Place};
-use crate::path::route::RouteQuestion;
+use crate::path::route::{RouteQuestion, is_link_local};
 use crate::path::step::Step;
 use crate::ruleset::{CtDirection, Family, Reject};
 
@@ -23,6 +24,8 @@ pub(super) mod unreachable {
     pub const FILTERED: u8 = 13;
     /// IPv6: it is forbidden.
     pub const PROHIBITED_IPV6: u8 = 1;
+    /// IPv6: it is beyond the scope of the source.
+    pub const SCOPE_IPV6: u8 = 2;
     /// IPv6: the address is unreachable.
     pub const ADDRESS_IPV6: u8 = 3;
     /// IPv6: nobody listens at the port.
@@ -75,6 +78,11 @@ fn global(interface: &Interface, to: IpAddr) -> Option<IpAddr> {
     own().find(|own| own.contains(&to)).or_else(|| own().next()).map(|own| own.addr())
 }
 
+/// The interface by which a link-local address is answered.
+fn scoped(address: IpAddr, input: Option<u32>) -> Option<u32> {
+    input.filter(|_| is_link_local(address))
+}
+
 impl Walker<'_> {
     /// Remembers what was refused, for [`Walker::refusal`].
     pub(super) fn refuse(&mut self, machine: usize, carried: &Carried, input: Option<u32>, how: How) {
@@ -119,7 +127,8 @@ impl Walker<'_> {
         let Refused { machine, packet, flow, how, input, shown_from, on_bridge } = refused;
         let tuple = packet.tuple();
         if how == How::Reset {
-            return self.make(machine, tuple.reversed(), Place::Reset, None);
+            let maker = Maker { interface: scoped(tuple.source, input), ..Maker::on(machine) };
+            return self.make(maker, tuple.reversed(), Place::Reset);
         }
         let place = self.machine(machine);
         let port = shown_from.and_then(|port| place.interface(port));
@@ -137,7 +146,9 @@ impl Walker<'_> {
         let own = place.holder(tuple.destination).is_some() || tuple.destination.is_loopback();
         // For IPv4 it is the route that says so, which a frame has not (RTCF_LOCAL).
         let own = own && !(on_bridge && tuple.source.is_ipv4());
-        let back = RouteQuestion { destination: tuple.source, source: None, input: None, mark: 0 };
+        let output = scoped(tuple.source, input).and_then(|index| place.interface(index));
+        let output = output.map(|interface| interface.name.as_str());
+        let back = RouteQuestion { output, ..RouteQuestion::to(tuple.source) };
         let route = match self.route(machine, &back) {
             Ok(route) => route,
             Err(end) => return Next::End(end),
@@ -146,7 +157,8 @@ impl Walker<'_> {
             How::Unreachable(code) => {
                 // icmp_send in net/ipv4/icmp.c, icmp6_send in net/ipv6/icmp.c.
                 // IPv6 speaks for the interface where it arrived, if that has an address.
-                let near = input.filter(|_| tuple.source.is_ipv6()).and_then(|input| place.interface(input));
+                let is_global = tuple.source.is_ipv6() && !is_link_local(tuple.source);
+                let near = input.filter(|_| is_global).and_then(|input| place.interface(input));
                 let near = near.and_then(|near| global(near, tuple.source));
                 let source = match own {
                     true => Some(tuple.destination),

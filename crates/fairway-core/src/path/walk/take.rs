@@ -6,7 +6,7 @@ use super::refuse::{How, unreachable};
 use super::{Between, Carried, Next, Walker};
 use crate::path::machine::{Interface, Machine, RouteKind};
 use crate::path::packet::Tuple;
-use crate::path::route::{RouteQuestion, Routed};
+use crate::path::route::{RouteQuestion, Routed, is_link_local};
 use crate::path::step::End;
 use crate::ruleset::Hook;
 
@@ -32,12 +32,7 @@ impl<'a> Walker<'a> {
             return Next::End(self.discarded(machine, reason));
         }
         let mark = carried.packet.mark;
-        let question = RouteQuestion {
-            destination: tuple.destination,
-            source: Some(tuple.source),
-            input: Some(&input.name),
-            mark,
-        };
+        let question = RouteQuestion { input: Some(&input.name), mark, ..RouteQuestion::of(tuple) };
         let ipv4 = tuple.source.is_ipv4();
         let forwards = input.loopback || if ipv4 { input.forwarding.0 } else { input.forwarding.1 };
         let route = match place.route(&question) {
@@ -79,6 +74,13 @@ impl<'a> Walker<'a> {
         let Some(route) = route else {
             return Next::End(End::NoRoute { machine: self.name(machine), destination: tuple.destination });
         };
+        // `ip6_forward` in net/ipv6/ip6_output.c; RFC 4291, 2.5.6.
+        if is_link_local(tuple.source) {
+            self.refuse(machine, &carried, Some(input.index), How::Unreachable(unreachable::SCOPE_IPV6));
+            let reason =
+                format!("its source {} is link-local, and such packets are not forwarded", tuple.source);
+            return Next::End(self.discarded(machine, reason));
+        }
         let output = place.interface(route.interface);
         let between = Between { input: Some(input), output, ports: None };
         if let Err(end) = self.hook(machine, Hook::Forward, &mut carried, between) {
@@ -101,6 +103,9 @@ impl<'a> Walker<'a> {
         let tuple = carried.tuple();
         let place = self.machine(machine);
         let name = self.name(machine);
+        // What a machine sends to itself by loopback arrives where its address is (`ip6_rcv_core`).
+        let own = place.holder(tuple.destination).filter(|_| input.loopback);
+        self.arrived = Some(own.unwrap_or(input).index);
         let theirs = match carried.packet.about() {
             Some(about) => self.asked.contains(&(machine, about)),
             None => {
@@ -191,8 +196,7 @@ pub(super) fn unexpected_source(
     if input.reverse_path == 0 {
         return None;
     }
-    let question =
-        RouteQuestion { destination: tuple.source, source: Some(tuple.destination), input: None, mark };
+    let question = RouteQuestion { mark, ..RouteQuestion::of(tuple.reversed()) };
     let back = match machine.route(&question) {
         Routed::By(route) if route.kind == RouteKind::Unicast => Some(route.interface),
         Routed::Unknown(_) => return None,
