@@ -223,13 +223,6 @@ pub fn worst(findings: &[Finding]) -> Level {
     findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
 }
 
-/// The command that sets a sysctl, by its path under `/proc/sys`. Interfaces may have dots in their names: then it is
-/// written with slashes, which sysctl(8) takes as they are.
-fn set(path: &str, value: impl std::fmt::Display) -> String {
-    let name = if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
-    format!("sysctl -w {name}={value}")
-}
-
 /// The first few of many things, and how many there are beside them.
 fn few(things: impl IntoIterator<Item = impl Into<String>>) -> String {
     const NAMED: usize = 5;

@@ -17,6 +17,7 @@ pub mod path;
 pub mod plan;
 pub mod policy;
 pub mod ruleset;
+pub mod shell;
 pub mod trace;
 pub mod traffic;
 pub mod world;

@@ -6,6 +6,7 @@ use super::firewall::is_dockers;
 use super::{Ill, LinkSeen, Observations, few};
 use crate::model::{Driver, Network, NetworkMode, Sandbox};
 use crate::plan::chosen_servers;
+use crate::shell::quote;
 use crate::world::World;
 
 /// A command that makes a network anew under its name, with these options beside its own, and puts back who is on
@@ -22,10 +23,10 @@ pub(super) fn renew(world: &World, network: &Network, without: Option<&str>, mor
     members.sort();
     let mut create = String::from("fairway network create");
     for (key, value) in network.options.iter().filter(|(key, _)| Some(key.as_str()) != without) {
-        create.push_str(&format!(" --opt {key}={value}"));
+        create.push_str(&format!(" --opt {}", quote(&format!("{key}={value}"))));
     }
     for (key, value) in &network.labels {
-        create.push_str(&format!(" --label {key}={value}"));
+        create.push_str(&format!(" --label {}", quote(&format!("{key}={value}"))));
     }
     create.push_str(if network.internal { " --internal" } else { "" });
     create.push_str(if network.enable_ipv6 { " --ipv6" } else { "" });
@@ -92,12 +93,19 @@ fn too_large(world: &World, networks: &[(&Network, u32)], outside: &LinkSeen) ->
 fn within(seen: &Observations, network: &Network, own: u32) -> Option<Ill> {
     let bridge = seen.link(&network.bridge)?;
     let other = seen.ports_of(bridge).chain([bridge]).filter(|link| link.mtu != own);
-    let other: Vec<String> = other.map(|link| format!("{} ({})", link.name, link.mtu)).collect();
-    let first = other.first()?.split(' ').next()?.to_owned();
+    let (named, commands): (Vec<String>, Vec<String>) = other
+        .map(|link| {
+            let command = format!("ip link set dev {} mtu {own}", quote(&link.name));
+            (format!("{} ({})", link.name, link.mtu), command)
+        })
+        .unzip();
+    if named.is_empty() {
+        return None;
+    }
     let what =
-        format!("on network {} packets have up to {own} bytes, but not at {}", network.name, few(other));
-    let why = "a bridge throws away what is too large for a port, and tells nobody";
-    Some(Ill::warning(what, why).mend(format!("ip link set dev {first} mtu {own}")))
+        format!("on network {} packets have up to {own} bytes, but not at {}", network.name, few(named));
+    let why = "a bridge throws away what is too large for a port, and sends no error";
+    Some(Ill::warning(what, why).mend(commands.join(" && ")))
 }
 
 /// A link beside the default route's that takes less, as those of VPNs.

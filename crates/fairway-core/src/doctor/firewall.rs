@@ -1,11 +1,13 @@
 //! What firewalls of others do to what is Fairway's.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::addressing::{DEFAULT_BRIDGE_ELSEWHERE, renew};
 use super::{Ill, Level, LinkSeen, Observations, few};
 use crate::beside::{Cause, Foreign, Obstacle, Owner, Path};
 use crate::ruleset::{Family, Policy};
+use crate::shell::quote;
 use crate::world::World;
 
 /// Where Docker has others put their rules.
@@ -107,15 +109,13 @@ fn ill(world: &World, seen: &Observations, drop: &Drop<'_>) -> Ill {
         }
         false => "a packet has to pass all tables: that Fairway accepts it does not help",
     };
-    let bridges: Vec<&str> = networks
-        .iter()
-        .filter_map(|name| world.find_network(name).ok().map(|network| network.bridge.as_str()))
-        .collect();
+    let networks = networks.iter().filter_map(|name| world.find_network(name).ok());
+    let bridges: Vec<_> = networks.map(|network| quote(&network.bridge)).collect();
     Ill::new(level, shown, why).mend(mend(seen, drop, &bridges))
 }
 
 /// What lets through no more than what comes from our bridges or goes there; our own tables still decide of that.
-fn mend(seen: &Observations, drop: &Drop<'_>, bridges: &[&str]) -> String {
+fn mend(seen: &Observations, drop: &Drop<'_>, bridges: &[Cow<'_, str>]) -> String {
     let has = |path: Path| drop.paths.contains(&path);
     let forwarded = drop.paths.iter().any(|path| is_forwarded(*path));
     let mut commands = Vec::new();
@@ -161,13 +161,14 @@ fn accept(seen: &Observations, drop: &Obstacle, words: &str, nft: &str) -> Strin
         };
         let docker = foreign.filter(|_| drop.owner == Owner::Docker && chain == "FORWARD");
         let chain = docker.and_then(|it| it.table.chain(DOCKER_USER)).map_or(chain.as_str(), |it| &it.name);
+        let chain = quote(chain);
         return format!("{program} -I {chain} {words} -j ACCEPT");
     }
     let position = match drop.cause {
         Cause::Rule(handle) => format!("position {handle} "),
         Cause::Policy => String::new(),
     };
-    format!("nft insert rule {family} {table} {chain} {position}{nft} accept")
+    format!("nft insert rule {family} {} {} {position}{nft} accept", quote(table), quote(chain))
 }
 
 /// Whether a table says anything.

@@ -1,10 +1,11 @@
 //! Whether packets may pass the host at all.
 
 use super::firewall::is_of_containers;
-use super::{Ill, LinkSeen, Observations, count, few, set};
+use super::{Ill, LinkSeen, Observations, count, few};
 use crate::beside::Path;
 use crate::model::{Backend, Driver, Network};
 use crate::path::RouteKind;
+use crate::shell::{quote, set_sysctl};
 use crate::world::World;
 
 const ALL_IPV4: &str = "net/ipv4/ip_forward";
@@ -42,7 +43,7 @@ pub(super) fn forwarding(world: &World, seen: &Observations) -> Vec<Ill> {
                 few(networks)
             ),
         );
-        ills.push(if own { ill.own_mend(set(path, 1)) } else { ill.mend(set(path, 1)) });
+        ills.push(if own { ill.own_mend(set_sysctl(path, 1)) } else { ill.mend(set_sysctl(path, 1)) });
     }
     if on.0 {
         ills.extend(seen.routers().filter_map(|link| of_interface(world, seen, link)));
@@ -59,11 +60,11 @@ fn of_interface(world: &World, seen: &Observations, link: &LinkSeen) -> Option<I
     let of = format!("{path} is 0: what comes in by {} is not forwarded", link.name);
     if let Some(network) = world.networks().find(|network| network.bridge == link.name) {
         let why = format!("sandboxes of {} reach nothing beyond the host by IPv4", network.name);
-        return passes(network, true).then(|| Ill::problem(of, why).own_mend(set(&path, 1)));
+        return passes(network, true).then(|| Ill::problem(of, why).own_mend(set_sysctl(&path, 1)));
     }
     let why = "what comes from there to published ports without the proxy, and the answers to what sandboxes \
                asked there, are thrown away";
-    Some(Ill::problem(of, why).mend(set(&path, 1)))
+    Some(Ill::problem(of, why).mend(set_sysctl(&path, 1)))
 }
 
 /// Whether bridged packets meet the IP hooks: of others' bridges they should not, for some rules they must.
@@ -88,7 +89,8 @@ pub(super) fn bridges(world: &World, seen: &Observations) -> Vec<Ill> {
                    on them may not reach each other";
         let off = on.iter().map(|path| format!("{}=0", path.replace('/', "."))).collect::<Vec<_>>().join(" ");
         // Others are there for whom it has to stay on.
-        let pass = others.iter().map(|it| format!("iptables -I FORWARD -i {0} -o {0} -j ACCEPT", it.name));
+        let pass =
+            others.iter().map(|it| format!("iptables -I FORWARD -i {0} -o {0} -j ACCEPT", quote(&it.name)));
         let mend = match needing.is_empty() {
             true => format!("sysctl -w {off}"),
             false => pass.collect::<Vec<_>>().join(" && "),
@@ -118,7 +120,7 @@ pub(super) fn sources(_: &World, seen: &Observations) -> Vec<Ill> {
     let mut ills = Vec::new();
     let mut suspects = Vec::new();
     for link in seen.routers().filter(|link| !link.ours).filter(strict) {
-        let loose = set(&format!("net/ipv4/conf/{}/rp_filter", link.name), 2);
+        let loose = set_sysctl(&format!("net/ipv4/conf/{}/rp_filter", link.name), 2);
         if let Some((destination, other)) = answered_elsewhere(seen, link) {
             ills.push(
                 Ill::warning(
@@ -184,7 +186,7 @@ pub(super) fn advertisements(_: &World, seen: &Observations) -> Vec<Ill> {
                     link.name
                 ),
             )
-            .mend(set(&path, 2))
+            .mend(set_sysctl(&path, 2))
         })
     });
     deaf.collect()

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{FIX, Ill, Observations, few, set};
+use super::{FIX, Ill, Observations, few};
 use crate::model::Protocol;
+use crate::shell::set_sysctl;
 use crate::world::World;
 
 const RESERVED: &str = "net/ipv4/ip_local_reserved_ports";
@@ -95,7 +96,7 @@ pub(super) fn ephemeral(world: &World, seen: &Observations) -> Vec<Ill> {
             format!("outgoing connections get ports {first}-{last}, and of these are to be published: {}", few(list)),
             "while their sandbox does not run an outgoing connection may have one, and the sandbox does not start",
         )
-        .mend(set(RESERVED, all.join(","))),
+        .mend(set_sysctl(RESERVED, all.join(","))),
     ]
 }
 
@@ -109,7 +110,7 @@ pub(super) fn unprivileged(_: &World, seen: &Observations) -> Vec<Ill> {
                 "every user of the host may take ports from {first} on, also one that is to be published"
             ),
         )
-        .mend(set(UNPRIVILEGED, FIRST_FOR_ALL))
+        .mend(set_sysctl(UNPRIVILEGED, FIRST_FOR_ALL))
     });
     ill.into_iter().collect()
 }

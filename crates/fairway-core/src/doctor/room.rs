@@ -2,10 +2,11 @@
 
 use ipnet::IpNet;
 
-use super::{Ill, Level, Observations, Share, few, set};
+use super::{Ill, Level, Observations, Share, few};
 use crate::Draw;
 use crate::ipam;
 use crate::model::{Network, Subnet};
+use crate::shell::set_sysctl;
 use crate::world::World;
 
 /// The most ports of a bridge: `BR_MAX_PORTS` of the kernel's net/bridge/br_private.h (`BR_PORT_BITS` is 10), whose
@@ -134,7 +135,7 @@ pub(super) fn conntrack(_: &World, seen: &Observations) -> Vec<Ill> {
             format!("{} of {} connections are tracked ({} %)", share.used, share.most, share.percent()),
             "when the table is full, packets of new connections are dropped (nf_conntrack: table full)",
         );
-        Some(ill.mend(set("net/netfilter/nf_conntrack_max", share.most * 2)))
+        Some(ill.mend(set_sysctl("net/netfilter/nf_conntrack_max", share.most * 2)))
     });
     full.into_iter().collect()
 }
@@ -152,7 +153,7 @@ pub(super) fn neighbours(_: &World, seen: &Observations) -> Vec<Ill> {
         let most = share.most * 4;
         Some(ill.mend(format!(
             "{} net.{family}.neigh.default.gc_thresh2={}",
-            set(&format!("net/{family}/neigh/default/gc_thresh3"), most),
+            set_sysctl(&format!("net/{family}/neigh/default/gc_thresh3"), most),
             most / 2
         )))
     });

@@ -54,7 +54,7 @@ pub enum ParseError {
     )]
     HostName { what: &'static str, text: String, limit: usize },
     #[error(
-        "invalid interface name: {0:?}: 1 to 15 bytes are allowed, without '/', ':', '%' and white space, and not \".\", \"..\", \"all\" or \"default\""
+        "invalid interface name: {0:?}: 1 to 15 bytes are allowed, [a-zA-Z0-9_][a-zA-Z0-9_.@=+-]*, and not \"all\" or \"default\""
     )]
     Interface(String),
     #[error(

@@ -12,6 +12,7 @@ use super::packet::Tuple;
 use super::question::{Party, Question};
 use super::step::End;
 use crate::model::{Endpoint, Network, Publication, Sandbox};
+use crate::shell::{quote, set_sysctl};
 use crate::world::World;
 
 /// What to do so that what was asked is answered; none when it is answered, or nothing is known that would help.
@@ -46,7 +47,7 @@ fn at(world: &World, machine: &str) -> String {
     let mut sandboxes = world.sandboxes().filter(|sandbox| sandbox.running());
     let sandbox = sandboxes.find(|sandbox| machine != "host" && sandbox.name == machine);
     match sandbox.and_then(Sandbox::namespace) {
-        Some(namespace) => format!("nsenter --net={} ", namespace.path),
+        Some(namespace) => format!("nsenter --net={} ", quote(&namespace.path)),
         None => String::new(),
     }
 }
@@ -188,8 +189,8 @@ fn discarded(world: &World, machine: &str, reason: &str) -> Option<String> {
         let named =
             word(reason, "net.ipv4.conf.", &['.']).or_else(|| word(reason, "arrived at ", &[',', ' ']));
         return Some(format!(
-            "use another address of the host; or {at}sysctl -w net.ipv4.conf.{}.route_localnet=1; or run the daemon with --userland-proxy=true",
-            named.unwrap_or("INTERFACE")
+            "use another address of the host; or {at}{}; or run the daemon with --userland-proxy=true",
+            set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", named.unwrap_or("INTERFACE")), 1)
         ));
     }
     if reason.contains("does not forward") {
@@ -205,11 +206,12 @@ fn discarded(world: &World, machine: &str, reason: &str) -> Option<String> {
     if reason.contains("rp_filter") {
         let named = word(reason, "is not by ", &[':', ' ']).unwrap_or("INTERFACE");
         return Some(format!(
-            "the kernel expects that source elsewhere: give it a route by {named}, or {at}sysctl -w net.ipv4.conf.{named}.rp_filter=2"
+            "the kernel expects that source elsewhere: give it a route by {named}, or {at}{}",
+            set_sysctl(&format!("net/ipv4/conf/{named}/rp_filter"), 2)
         ));
     }
     let down = reason.strip_suffix(" is down").filter(|name| !name.contains(' '))?;
-    Some(format!("{at}ip link set {down} up"))
+    Some(format!("{at}ip link set dev {} up", quote(down)))
 }
 
 fn no_route(world: &World, question: &Question, machine: &str, destination: IpAddr) -> String {

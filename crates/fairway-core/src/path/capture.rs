@@ -7,6 +7,7 @@ use super::conversation::Conversation;
 use super::packet::Tuple;
 use super::step::{Path, Step};
 use crate::model::Endpoint;
+use crate::shell::quote;
 use crate::world::World;
 
 /// A place where a capture sees it.
@@ -46,9 +47,10 @@ impl Conversation {
         let command = |seen: &Seen<'_>| {
             let inside = match seen.machine {
                 "host" => String::new(),
-                sandbox => format!("nsenter --net={} ", namespace(sandbox)?),
+                sandbox => format!("nsenter --net={} ", quote(&namespace(sandbox)?)),
             };
-            Some(format!("{inside}tcpdump -ni {} '{}'", seen.interface, expression(&seen.flows)))
+            let interface = quote(seen.interface);
+            Some(format!("{inside}tcpdump -ni {interface} '{}'", expression(&seen.flows)))
         };
         let captures = seen.iter().filter_map(|place| {
             Some(Capture {

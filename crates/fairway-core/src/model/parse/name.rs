@@ -56,18 +56,16 @@ pub fn hostname(text: &str) -> Result<String, ParseError> {
     host_name("hostname", text, HOSTNAME_LIMIT)
 }
 
-/// Whether the kernel takes a text as an interface's name (`dev_valid_name` of net/core/dev.c).
+/// Whether a text can be an interface's name: `[a-zA-Z0-9_][a-zA-Z0-9_.@=+-]*`, up to 15 bytes.
 ///
-/// Its white space is that of Latin-1, so the byte 0xa0 is refused, also within a UTF-8 character
-/// such as `à`. It would replace `%d` by a number, and refuses `all` and `default`, for these are
-/// directories of sysctls (`sysctl_dev_name_is_allowed`). Control characters, which it takes, are
-/// refused here: names end in logs.
+/// The kernel takes more (`dev_valid_name` of net/core/dev.c). Names end in logs, in commands and in rules, where
+/// other characters mean something. It refuses `all` and `default`, for these are directories of sysctls
+/// (`sysctl_dev_name_is_allowed`).
 pub fn is_interface_name(text: &str) -> bool {
     (1..=INTERFACE_LIMIT).contains(&text.len())
-        && !matches!(text, "." | ".." | "all" | "default")
-        && !text
-            .bytes()
-            .any(|byte| byte.is_ascii_control() || byte == 0xa0 || matches!(byte, b' ' | b'/' | b':' | b'%'))
+        && !matches!(text, "all" | "default")
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.@=+-".contains(&byte))
 }
 
 /// Reads an interface's name.

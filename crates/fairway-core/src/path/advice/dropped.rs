@@ -8,6 +8,7 @@ use crate::path::step::{Path, Step};
 use crate::policy::iptables::USER;
 use crate::policy::{BRIDGE_TABLE, TABLE};
 use crate::ruleset::{Family, Hook};
+use crate::shell::quote;
 use crate::world::World;
 
 /// What chains of ours begin with in tables of iptables.
@@ -135,11 +136,13 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, question: &Q
 
 /// The rule or policy of somebody else, and the command that takes it away.
 fn of_others(world: &World, machine: &str, (hook, bridged): (Hook, bool), met: &Met) -> String {
-    let Met { family, table, chain, .. } = met;
+    let Met { family, .. } = met;
+    let (table, chain) = (quote(&met.table), quote(&met.chain));
     let at = at(world, machine);
+    let is_iptables = IPTABLES.contains(&met.table.as_str());
     let program = match family {
-        Family::Ip if IPTABLES.contains(&table.as_str()) => Some("iptables"),
-        Family::Ip6 if IPTABLES.contains(&table.as_str()) => Some("ip6tables"),
+        Family::Ip if is_iptables => Some("iptables"),
+        Family::Ip6 if is_iptables => Some("ip6tables"),
         _ => None,
     };
     let program = program.map(|program| format!("{program}{}", if met.older { "-legacy" } else { "" }));
@@ -148,7 +151,7 @@ fn of_others(world: &World, machine: &str, (hook, bridged): (Hook, bool), met: &
         (Some(program), None, _) => format!("{at}{program} {of_table}-P {chain} ACCEPT"),
         (Some(program), Some(place), _) => format!("{at}{program} {of_table}-D {chain} {}", place + 1),
         (None, None, _) => {
-            format!("{at}nft 'chain {family} {table} {chain} {{ policy accept; }}'")
+            format!("{at}nft {}", quote(&format!("chain {family} {table} {chain} {{ policy accept; }}")))
         }
         (None, Some(_), Some(handle)) => {
             format!("{at}nft delete rule {family} {table} {chain} handle {handle}")
