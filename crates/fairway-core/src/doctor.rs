@@ -181,6 +181,11 @@ pub const CHECKS: &[Check] = &[
     of_daemon("subnet-overlap", "no route of the host meets a network", addressing::overlaps),
     of_daemon("nameservers", "sandboxes can ask the host's name servers", addressing::nameservers),
     of_daemon("ports", "all published ports are held", ports::held),
+    of_daemon(
+        "published-addresses",
+        "the host has the addresses that ports are published on",
+        ports::addresses,
+    ),
     of_daemon("publishing", "something carries published ports", ports::carried),
     of_daemon("ephemeral-ports", "no outgoing connection takes a published port", ports::ephemeral),
     of_host("unprivileged-ports", "ports below 1024 are root's", ports::unprivileged),

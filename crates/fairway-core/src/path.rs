@@ -24,6 +24,7 @@ pub(crate) mod tests;
 mod walk;
 
 pub use advice::advice;
+pub(crate) use advice::{give_back, has_vanished, publish_everywhere};
 pub use capture::Capture;
 pub use conversation::{Asker, Conversation, Maker, Outcome, Proxy, converse, converse_by};
 pub use evaluate::{Effect, Met};

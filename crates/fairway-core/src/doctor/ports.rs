@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{FIX, Ill, Observations, few};
-use crate::model::Protocol;
+use crate::model::{PortRange, Protocol};
+use crate::path::{give_back, has_vanished, publish_everywhere};
 use crate::shell::set_sysctl;
 use crate::world::World;
 
@@ -28,6 +29,26 @@ pub(super) fn held(_: &World, seen: &Observations) -> Vec<Ill> {
             )
             .own_mend(FIX),
         }
+    });
+    ills.collect()
+}
+
+/// Ports that are published on an address that the host has not.
+pub(super) fn addresses(world: &World, seen: &Observations) -> Vec<Ill> {
+    let published = world.sandboxes().flat_map(|sandbox| {
+        let vanished = sandbox.publications.iter().filter(|it| has_vanished(it, &seen.facts));
+        vanished.map(move |publication| (sandbox, publication))
+    });
+    let ills = published.map(|(sandbox, publication)| {
+        let address = publication.host_address;
+        Ill::problem(
+            format!(
+                "ports {} of the host are published for {} at {address}, which is no address of the host",
+                publication.host_ports, sandbox.name
+            ),
+            "connections to that address do not arrive here; they are accepted again as soon as the host has it",
+        )
+        .mend_if(give_back(address, &seen.facts), &publish_everywhere(sandbox, publication))
     });
     ills.collect()
 }
@@ -69,35 +90,62 @@ pub(super) fn carried(world: &World, _: &Observations) -> Vec<Ill> {
 /// Published ports among those that outgoing connections get. As long as they are held that is harmless.
 pub(super) fn ephemeral(world: &World, seen: &Observations) -> Vec<Ill> {
     let Some((first, last)) = seen.facts.ephemeral_ports else { return Vec::new() };
-    let reserved = seen.sysctls.get(RESERVED).map(String::as_str).unwrap_or_default();
-    let kept = |port: u16| {
-        reserved.split(',').any(|range| {
-            let (from, to) = range.split_once('-').unwrap_or((range, range));
-            let bounds = from.trim().parse::<u16>().ok().zip(to.trim().parse::<u16>().ok());
-            bounds.is_some_and(|(from, to)| (from..=to).contains(&port))
-        })
-    };
+    let reserved = reserved_ports(seen.sysctls.get(RESERVED).map(String::as_str).unwrap_or_default());
     let asked = world.sandboxes().flat_map(|sandbox| &sandbox.options.publish);
     // A range from which one is chosen is chosen from again.
     let fixed = asked.filter(|it| it.host_ports.is_some_and(|hosts| hosts.len() == it.container_ports.len()));
     let ports = fixed.filter(|it| it.protocol != Protocol::Sctp).filter_map(|it| it.host_ports);
     let ports: BTreeSet<u16> = ports
         .flat_map(|range| range.iter())
-        .filter(|port| (first..=last).contains(port) && !kept(*port))
+        .filter(|port| (first..=last).contains(port) && !reserved.contains(port))
         .collect();
     if ports.is_empty() {
         return Vec::new();
     }
-    let list = ports.iter().map(ToString::to_string);
-    let all: Vec<String> =
-        (!reserved.is_empty()).then(|| reserved.to_owned()).into_iter().chain(list.clone()).collect();
-    vec![
-        Ill::note(
-            format!("outgoing connections get ports {first}-{last}, and of these are to be published: {}", few(list)),
-            "while their sandbox does not run an outgoing connection may have one, and the sandbox does not start",
-        )
-        .mend(set_sysctl(RESERVED, all.join(","))),
-    ]
+    let all: BTreeSet<u16> = reserved.union(&ports).copied().collect();
+    let left = (first..=last).filter(|port| !all.contains(port)).count();
+    let note = Ill::note(
+        format!(
+            "outgoing connections get ports {first}-{last}, and of these are to be published: {}",
+            few(ranges(&ports))
+        ),
+        "while their sandbox does not run an outgoing connection may have one, and the sandbox does not start",
+    );
+    let list = ranges(&all).join(",");
+    if left < ENOUGH_PORTS || list.len() > LONGEST_LIST {
+        let why = format!(
+            "{}; to reserve them would leave {left} ports for outgoing connections: publish ports outside {first}-{last}",
+            note.why
+        );
+        return vec![Ill { why, ..note }];
+    }
+    vec![note.mend(set_sysctl(RESERVED, list))]
+}
+
+/// So many ports have to be left for outgoing connections.
+const ENOUGH_PORTS: usize = 4096;
+/// The kernel reads a list of ports up to the size of a page.
+const LONGEST_LIST: usize = 4000;
+
+/// The ports of a list as the kernel has it: `8080,9000-9010`.
+fn reserved_ports(list: &str) -> BTreeSet<u16> {
+    let bounds = list.split(',').filter_map(|range| {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        from.trim().parse::<u16>().ok().zip(to.trim().parse::<u16>().ok())
+    });
+    bounds.flat_map(|(from, to)| from..=to).collect()
+}
+
+/// Ports as ranges.
+fn ranges(ports: &BTreeSet<u16>) -> Vec<String> {
+    let mut ranges: Vec<PortRange> = Vec::new();
+    for port in ports {
+        match ranges.last_mut() {
+            Some(range) if range.last.checked_add(1) == Some(*port) => range.last = *port,
+            _ => ranges.push(PortRange::single(*port)),
+        }
+    }
+    ranges.iter().map(PortRange::to_string).collect()
 }
 
 /// Who may take low ports.

@@ -1,6 +1,7 @@
 //! Each check on a healthy host and on one that is ill in that way, and what mends it.
 
 mod host;
+mod published;
 
 use std::net::Ipv4Addr;
 
@@ -85,6 +86,10 @@ impl Patient {
             container_ports: PortRange::single(80),
             protocol: Protocol::Tcp,
         };
+        self.attach(name, network, publish);
+    }
+
+    fn attach(&mut self, name: &str, network: &str, publish: PublishRequest) {
         self.run(Command::CreateSandbox(Box::new(CreateSandbox {
             name: Some(name.to_owned()),
             kind: SandboxKind::Attached,
@@ -257,7 +262,7 @@ fn ports_that_others_have_or_may_get() {
     let mut patient = Patient::new();
     patient.set("net/ipv4/ip_local_reserved_ports", "39999,50000-50001");
     let seen = "outgoing connections get ports 32768-60999, and of these are to be published: 40000";
-    let mend = "sysctl -w net.ipv4.ip_local_reserved_ports=39999,50000-50001,40000";
+    let mend = "sysctl -w net.ipv4.ip_local_reserved_ports=39999-40000,50000-50001";
     patient.assert("ephemeral-ports", Level::Note, seen, mend);
     let mut patient = Patient::new();
     patient.set("net/ipv4/ip_unprivileged_port_start", "80");

@@ -3,6 +3,7 @@
 mod dropped;
 #[cfg(test)]
 mod tests;
+mod vanished;
 
 use std::net::IpAddr;
 
@@ -14,6 +15,7 @@ use super::step::End;
 use crate::model::{Endpoint, Network, Publication, Sandbox};
 use crate::shell::{quote, set_sysctl};
 use crate::world::World;
+pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
 
 /// What to do so that what was asked is answered; none when it is answered, or nothing is known that would help.
 /// `waiting` are the sockets of the machine where it ends: there may be one that waits elsewhere.
@@ -23,7 +25,14 @@ pub fn advice(
     conversation: &Conversation,
     waiting: &[Listener],
 ) -> Option<String> {
-    if matches!(conversation.outcome(), Outcome::Answered(_) | Outcome::Left) {
+    let outcome = conversation.outcome();
+    if matches!(outcome, Outcome::Answered(_)) {
+        return None;
+    }
+    if let Some(advice) = published_elsewhere(world, question) {
+        return Some(advice);
+    }
+    if outcome == Outcome::Left {
         return None;
     }
     let path = conversation.last_path();
@@ -32,7 +41,7 @@ pub fn advice(
             dropped::dropped(world, question, machine, path)
         }
         End::NobodyListens { machine, tuple } => Some(match machine.as_str() {
-            "host" => nobody_on_host(world, tuple, waiting),
+            "host" => nobody_on_host(world, question, tuple, waiting),
             _ => nobody_inside(machine, tuple, waiting),
         }),
         End::Discarded { machine, reason } => discarded(world, machine, reason),
@@ -93,6 +102,34 @@ fn place(publication: &Publication, port: u16) -> String {
     }
 }
 
+/// What is published on an address that the host has not.
+fn published_elsewhere(world: &World, question: &Question) -> Option<String> {
+    let (Party::Address(address) | Party::Lan(Some(address))) = &question.to else { return None };
+    let port = question.port;
+    let is = |it: &&Publication| {
+        let same = it.host_address == *address && it.protocol.number() == question.protocol;
+        same && it.host_ports.contains(port) && has_vanished(it, world.host())
+    };
+    let (sandbox, publication) =
+        world.sandboxes().find_map(|sandbox| Some((sandbox, sandbox.publications.iter().find(is)?)))?;
+    let give = give_back(*address, world.host()).map_or(String::new(), |command| format!("{command}; or "));
+    Some(format!(
+        "port {port} is published for {} at {address}, which is no address of the host now: {give}{}",
+        sandbox.name,
+        publish_everywhere(sandbox, publication)
+    ))
+}
+
+/// Where the published port of a routed sandbox is reached: at an address of its own.
+fn routed_at(world: &World, sandbox: &Sandbox, asked: &Question) -> Option<IpAddr> {
+    let own = [true, false].into_iter().flat_map(|ipv4| world.direct_addresses(sandbox.id, ipv4));
+    let mut routed = own.filter(|(_, routed)| *routed).map(|(address, _)| address);
+    match asked.to {
+        Party::Address(to) if sandbox_of(world, &asked.to).is_some() => routed.find(|own| *own == to),
+        _ => routed.next(),
+    }
+}
+
 /// Where a socket waits that does not get what is for another address.
 fn elsewhere(waiting: &[Listener], tuple: &Tuple) -> Option<IpAddr> {
     let same =
@@ -101,7 +138,7 @@ fn elsewhere(waiting: &[Listener], tuple: &Tuple) -> Option<IpAddr> {
 }
 
 /// A port of the host that nothing answers.
-fn nobody_on_host(world: &World, tuple: &Tuple, waiting: &[Listener]) -> String {
+fn nobody_on_host(world: &World, question: &Question, tuple: &Tuple, waiting: &[Listener]) -> String {
     let port = tuple.destination_port;
     let of = |publication: &Publication| publication.host_ports.contains(port) && !publication.routed;
     let published = world.sandboxes().flat_map(|sandbox| {
@@ -134,6 +171,21 @@ fn nobody_on_host(world: &World, tuple: &Tuple, waiting: &[Listener]) -> String 
         return format!(
             "what listens at port {port} of the host does so at {address} alone: ask there, or have it listen at {} or at all addresses",
             tuple.destination
+        );
+    }
+    let is_routed = |it: &&Publication| {
+        it.routed && it.host_ports.contains(port) && it.protocol.number() == tuple.protocol
+    };
+    let routed = world.sandboxes().find_map(|sandbox| {
+        let publication = sandbox.publications.iter().find(is_routed)?;
+        Some((sandbox, publication, routed_at(world, sandbox, question)?))
+    });
+    if let Some((sandbox, publication, address)) = routed {
+        let inside = publication.container_port + (port - publication.host_ports.first);
+        return format!(
+            "{} is on a routed network, where no port of the host leads to it: ask {}",
+            sandbox.name,
+            std::net::SocketAddr::new(address, inside)
         );
     }
     if let Some((sandbox, publication)) = other.first() {

@@ -60,6 +60,8 @@ pub(super) fn all(ports: &PortMap) -> String {
 /// An address and port, with brackets around an IPv6 address.
 pub(super) fn joined(address: &str, port: &str) -> String {
     match (address.parse::<IpAddr>(), port.parse()) {
+        // Routed: no port of the host leads there.
+        _ if port.is_empty() => "the container's own address (routed)".to_owned(),
         (Ok(address), Ok(port)) => SocketAddr::new(address, port).to_string(),
         _ => format!("{address}:{port}"),
     }

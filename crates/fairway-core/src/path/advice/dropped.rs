@@ -1,6 +1,6 @@
 //! What would help against rules: ours say what the user has to allow, others' have to go.
 
-use super::{at, networks_of, place, sandbox_of, way_out};
+use super::{at, networks_of, place, routed_at, sandbox_of, way_out};
 use crate::model::{Network, Sandbox};
 use crate::path::evaluate::Met;
 use crate::path::question::{Party, Question};
@@ -108,13 +108,21 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, question: &Q
         let at = publication.host_ports.first.checked_add(port.checked_sub(inside.first)?)?;
         (same && reached).then(|| place(publication, at))
     });
+    let routed = routed_at(world, to, question);
     let publish = match (leads_there, crate::model::Protocol::ALL.iter().find(|it| it.number() == protocol)) {
         (Some(place), _) => format!("its port {port} is published: ask {place}"),
-        (None, Some(crate::model::Protocol::Tcp)) => {
-            format!("fairway publish {} {port}:{port}, and use the host's address", to.name)
-        }
-        (None, Some(other)) => {
-            format!("fairway publish {} {port}:{port}/{other}, and use the host's address", to.name)
+        (None, Some(protocol)) => {
+            let suffix = match protocol {
+                crate::model::Protocol::Tcp => String::new(),
+                other => format!("/{other}"),
+            };
+            match routed {
+                // What is published there is open at the sandbox's own address, which was asked.
+                Some(_) => format!("fairway publish {} {port}{suffix}", to.name),
+                None => {
+                    format!("fairway publish {} {port}:{port}{suffix}, and use the host's address", to.name)
+                }
+            }
         }
         // Echoes are not published.
         (None, None) => String::new(),

@@ -221,3 +221,72 @@ fn what_listens_elsewhere_is_named() {
         "what listens at port 8082 of the host does so at 127.0.0.1 alone: ask there, or have it listen at 10.10.50.99 or at all addresses"
     );
 }
+
+/// Publishes port 80 of u1.
+fn publish(stage: &mut Stage, address: Option<&str>, port: Option<u16>) {
+    let request = PublishRequest {
+        host_address: address.map(|text| text.parse().unwrap()),
+        host_ports: port.map(PortRange::single),
+        container_ports: PortRange::single(80),
+        protocol: Protocol::Tcp,
+    };
+    stage.apply(Command::Publish { sandbox: "u1".to_owned(), requests: vec![request], avoid: Vec::new() });
+}
+
+#[test]
+fn a_port_on_an_address_that_has_vanished_moves_or_the_address_comes_back() {
+    let mut stage = Stage::new(Mode::DOCKERS);
+    publish(&mut stage, Some("10.10.50.98"), Some(8090));
+    publish(&mut stage, Some("192.0.2.9"), Some(8090));
+    let mut scene = stage.scene(true);
+    scene.machines[0].interfaces[1].peer = None;
+    for from in ["lan:10.10.50.1", "host"] {
+        assert_eq!(
+            advised(&stage, &scene, from, "10.10.50.98:8090"),
+            "port 8090 is published for u1 at 10.10.50.98, which is no address of the host now: ip address add \
+             10.10.50.98/24 dev eth0; or fairway unpublish u1 10.10.50.98:8090 && fairway publish u1 8090:80"
+        );
+    }
+    assert_eq!(
+        advised(&stage, &scene, "lan:10.10.50.1", "192.0.2.9:8090"),
+        "port 8090 is published for u1 at 192.0.2.9, which is no address of the host now: fairway unpublish u1 \
+         192.0.2.9:8090 && fairway publish u1 8090:80"
+    );
+}
+
+#[test]
+fn ports_of_routed_networks_are_asked_for_at_the_containers_own_address() {
+    let mut stage = Stage::new(Mode::DOCKERS);
+    let routed = ("com.docker.network.bridge.gateway_mode_ipv4".to_owned(), "routed".to_owned());
+    let open =
+        CreateNetwork { name: "open".to_owned(), options: [routed].into(), ..CreateNetwork::default() };
+    stage.apply(Command::CreateNetwork(open));
+    stage.attach("r1", "open");
+    let own = stage.world().find_sandbox("r1").unwrap().id;
+    let own = stage.world().direct_addresses(own, true)[0].0;
+    let ask = |stage: &Stage, from: &str, to: &str| {
+        let mut scene = stage.scene(true);
+        scene.machines[0].interfaces[1].peer = None;
+        advised(stage, &scene, from, to)
+    };
+    assert_eq!(ask(&stage, "lan:10.10.50.1", &format!("{own}:80")), "fairway publish r1 80");
+    assert_eq!(
+        ask(&stage, "u1", "r1:80/udp"),
+        "fairway network connect open u1; or fairway publish r1 80/udp"
+    );
+    let request = PublishRequest {
+        host_address: None,
+        host_ports: Some(PortRange::single(8090)),
+        container_ports: PortRange::single(80),
+        protocol: Protocol::Tcp,
+    };
+    stage.apply(Command::Publish { sandbox: "r1".to_owned(), requests: vec![request], avoid: Vec::new() });
+    assert_eq!(
+        ask(&stage, "lan:10.10.50.1", &format!("{own}:80")),
+        "It is answered; the server sees 10.10.50.1."
+    );
+    assert_eq!(
+        ask(&stage, "lan:10.10.50.1", "10.10.50.99:8090"),
+        format!("r1 is on a routed network, where no port of the host leads to it: ask {own}:80")
+    );
+}
