@@ -4,6 +4,7 @@
 //! a [`Check`] with an identifier that does not change, so that scripts and `docs/doctor.md` can name it.
 
 mod addressing;
+mod deviation;
 mod firewall;
 mod forwarding;
 mod observations;
@@ -15,7 +16,10 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use deviation::Deviation;
 pub use observations::{Descriptors, Inside, LinkSeen, LostPort, Observations, Relay, Share};
+
+pub use own::RESOLVER_TABLE;
 
 use crate::world::World;
 

@@ -6,8 +6,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fairway_core::beside::{Foreign, Samples, obstacles};
-use fairway_core::doctor::{Descriptors, Finding, Inside, LostPort, Observations, Relay, Share, examine};
-use fairway_core::model::{Backend, SandboxId, Settings};
+use fairway_core::doctor::{
+    Descriptors, Finding, Inside, LostPort, Observations, RESOLVER_TABLE, Relay, Share, examine,
+};
+use fairway_core::model::{Backend, Sandbox, SandboxId, Settings};
 use fairway_core::plan::{Difference, Key, Object};
 use fairway_core::ruleset::{Family, Table};
 use fairway_core::world::World;
@@ -63,10 +65,10 @@ impl Engine {
         });
         seen.mended = self.mended.all();
         match self.look_for_drift() {
-            Ok(difference) => {
-                seen.drift = drift::missing(&difference);
-                seen.leaks = drift::left(&difference);
-                seen.lost = lost(&world, &difference, &[std::process::id(), seen.relay.pid]);
+            Ok(drift) => {
+                seen.drift = drift.present();
+                seen.leaks = drift::left(&drift.difference);
+                seen.lost = lost(&world, &drift.difference, &[std::process::id(), seen.relay.pid]);
             }
             Err(error) => {
                 for check in ["drift", "leaks", "ports"] {
@@ -98,6 +100,7 @@ impl Engine {
                 Err(error) => format!("could not start another relay: {error}"),
             });
         }
+        done.extend(self.repair_resolvers());
         let bridges = self.forward_on_bridges();
         let is_set = |what: &String| bridges.iter().any(|(path, _)| what.starts_with(path.as_str()));
         let ill = ["forwarding", "drift", "leaks", "ports"].into_iter().flat_map(own);
@@ -188,14 +191,33 @@ impl Engine {
 
     /// The sandboxes that are inside not as they were made.
     fn changed_inside(&self, world: &World) -> Vec<Inside> {
-        let mut running: Vec<(SandboxId, &str)> =
-            world.sandboxes().filter(|it| it.running()).map(|it| (it.id, it.name.as_str())).collect();
-        running.sort_by_key(|(_, name)| *name);
-        let look = |(id, name): (SandboxId, &str)| {
-            let differences = self.differences_inside(id).filter(|found| !found.is_empty())?;
-            Some(Inside { sandbox: name.to_owned(), differences })
+        let mut running: Vec<&Sandbox> = world.sandboxes().filter(|it| it.running()).collect();
+        running.sort_by_key(|sandbox| &sandbox.name);
+        let look = |sandbox: &Sandbox| {
+            let differences = self.differences_inside(sandbox.id).filter(|found| !found.is_empty())?;
+            let namespace = sandbox.namespace().map(|namespace| namespace.path.clone()).unwrap_or_default();
+            Some(Inside { sandbox: sandbox.name.clone(), namespace, differences })
         };
         running.into_iter().filter_map(look).collect()
+    }
+
+    /// Leads questions to the resolvers again in sandboxes that have lost the rules for it.
+    fn repair_resolvers(&self) -> Vec<String> {
+        let running: Vec<(SandboxId, String)> = self.read(|world| {
+            let running = world.sandboxes().filter(|it| it.running());
+            running.map(|it| (it.id, it.name.clone())).collect()
+        });
+        let lacks = |id: SandboxId| {
+            let found = self.differences_inside(id).unwrap_or_default();
+            found.iter().any(|it| it.what == RESOLVER_TABLE)
+        };
+        let repaired = running.into_iter().filter(|(id, _)| lacks(*id)).map(|(id, name)| {
+            match self.restore_resolver_rules(id) {
+                Ok(()) => format!("{name}: {RESOLVER_TABLE} is there again"),
+                Err(error) => format!("cannot restore {RESOLVER_TABLE} in {name}: {error}"),
+            }
+        });
+        repaired.collect()
     }
 }
 

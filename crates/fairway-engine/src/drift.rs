@@ -1,36 +1,59 @@
 //! Drift, in words for the log.
 
+use std::collections::BTreeMap;
+
+use fairway_core::doctor::Deviation;
 use fairway_core::model::HostFacts;
-use fairway_core::plan::{Difference, Key};
-use fairway_core::policy::SetName;
+use fairway_core::plan::{Difference, Key, Object, SetElement};
 use fairway_core::policy::iptables::RuleChain;
+use fairway_core::policy::{RulesetSwitches, SetName, ruleset};
+
+/// What is other than the Plan, and of objects that are there but other, in which properties.
+#[derive(Debug, Default)]
+pub(crate) struct Drift {
+    pub(crate) difference: Difference,
+    pub(crate) deviations: Deviations,
+}
+
+/// The properties in which objects that are there are other than expected.
+pub(crate) type Deviations = BTreeMap<Key, Vec<Deviation>>;
+
+/// A sysctl's name, by its path under `/proc/sys`.
+pub(crate) fn dotted(path: &str) -> String {
+    if path.contains('.') { path.to_owned() } else { path.replace('/', ".") }
+}
 
 /// Says what an object is.
 fn describe(key: &Key) -> String {
     match key {
-        Key::Ruleset => "the nf_tables tables".to_owned(),
-        Key::Sysctl(path) => format!("the sysctl {path}"),
-        Key::Bridge(name) => format!("the bridge {name}"),
-        Key::Route(destination) => format!("the route to {destination}"),
-        Key::Uplink(name) => format!("the interface {name} of a LAN"),
-        Key::Veth(name) => format!("the interface {name}"),
-        Key::StandIn(name) => format!("the parent {name}"),
-        Key::Macvlan(endpoint) => format!("the macvlan of endpoint {}", endpoint.short()),
-        Key::Pair(network) => format!("the pair of network {}", network.short()),
-        Key::Inside(sandbox) => format!("the inside of sandbox {}", sandbox.short()),
-        Key::Routes(sandbox) => format!("the default routes of sandbox {}", sandbox.short()),
+        Key::Ruleset => "nf_tables tables".to_owned(),
+        Key::Sysctl(path) => format!("sysctl {}", dotted(path)),
+        Key::Bridge(name) => format!("bridge {name}"),
+        Key::Route(destination) => format!("route to {destination}"),
+        Key::Uplink(name) => format!("interface {name} of a LAN"),
+        Key::Veth(name) => format!("interface {name}"),
+        Key::StandIn(name) => format!("parent {name}"),
+        Key::Macvlan(endpoint) => format!("macvlan of endpoint {}", endpoint.short()),
+        Key::Pair(network) => format!("pair of network {}", network.short()),
+        Key::Inside(sandbox) => format!("inside of sandbox {}", sandbox.short()),
+        Key::Routes(sandbox) => format!("default routes of sandbox {}", sandbox.short()),
         Key::Chain(chain) => {
-            format!("the {} chain {} {}", program(chain), chain.table.text(), chain.name)
+            format!("{} chain {} {}", program(chain), chain.table.text(), chain.name)
         }
-        Key::Rules(chain, _) => {
-            format!("a rule of the {} chain {} {}", program(chain), chain.table.text(), chain.name)
+        Key::Rules(chain, rules) => {
+            let (program, table) = (program(chain), chain.table.text());
+            format!(
+                "rule {:?} of the {program} chain {table} {}",
+                rules.lines().next().unwrap_or_default(),
+                chain.name
+            )
         }
-        Key::Element(set, _) => format!("an element of the set {}", SetName::text(*set)),
-        Key::Socket(protocol, address) => format!("the port {address}/{protocol}"),
-        Key::File(sandbox, name) => format!("the file {name:?} of sandbox {}", sandbox.short()),
-        Key::Names(endpoint) => format!("the names of endpoint {}", endpoint.short()),
-        Key::View(sandbox) => format!("the view of sandbox {}", sandbox.short()),
-        Key::HostServers => "the host's name servers".to_owned(),
+        Key::Element(set, _) => format!("element of the set {}", SetName::text(*set)),
+        Key::Socket(protocol, address) => format!("port {address}/{protocol}"),
+        Key::File(sandbox, name) => format!("file {name:?} of sandbox {}", sandbox.short()),
+        Key::Names(endpoint) => format!("names of endpoint {}", endpoint.short()),
+        Key::View(sandbox) => format!("view of sandbox {}", sandbox.short()),
+        Key::HostServers => "host's name servers".to_owned(),
     }
 }
 
@@ -40,54 +63,81 @@ fn program(chain: &RuleChain) -> &'static str {
 
 /// How many kinds of drift an event names.
 const NAMED: usize = 8;
+/// So many elements of one set are named; of more only their number.
+const ELEMENTS: usize = 3;
 
-/// What is other than wanted, in words, once for things of a kind and with how many they are.
-fn lines<'a>(keys: impl IntoIterator<Item = (&'a Key, &'static str)>) -> Vec<(String, usize)> {
+impl Drift {
+    /// What is other, a line for each property, in the past (`was`) or the present (`is`).
+    fn lines(&self, verb: &str, concerns: impl Fn(&Key) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut elements: BTreeMap<(SetName, &str), Vec<String>> = BTreeMap::new();
+        let Difference { gone, new, other } = &self.difference;
+        let gone = gone.iter().map(|(key, object)| (key, object, "not expected"));
+        let new = new.iter().map(|(key, object)| (key, object, "missing"));
+        let other = other.iter().map(|(key, (old, _))| (key, old, "other than expected"));
+        for (key, object, what) in gone.chain(new).chain(other).filter(|(key, ..)| concerns(key)) {
+            match (key, object, self.deviations.get(key)) {
+                (Key::Element(set, bytes), Object::Element(element), _) => {
+                    elements.entry((*set, what)).or_default().push(element_text(*set, bytes, element));
+                }
+                (_, _, Some(found)) => lines.extend(found.iter().map(|it| property(key, it, verb))),
+                (_, _, None) => lines.push(format!("{} {verb} {what}", describe(key))),
+            }
+        }
+        for ((set, what), named) in elements {
+            let set = set.text();
+            match named.len() > ELEMENTS {
+                true => lines.push(format!("{} elements of the set {set}: {verb} {what}", named.len())),
+                false => lines
+                    .extend(named.iter().map(|it| format!("element {it} of the set {set} {verb} {what}"))),
+            }
+        }
+        lines
+    }
+
+    /// What is there otherwise than expected, or is missing, but for ports, which others may have.
+    pub(crate) fn present(&self) -> Vec<String> {
+        let gone = &self.difference.gone;
+        self.lines("is", |key| !matches!(key, Key::Socket(..)) && !gone.contains_key(key))
+    }
+
+    /// Logs what had drifted, and returns the first few lines.
+    pub(crate) fn report(&self) -> String {
+        let lines = self.lines("was", |_| true);
+        for line in &lines {
+            tracing::warn!("drift: {line}; repaired");
+        }
+        lines.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// One property of an object, with its actual and its expected value.
+fn property(key: &Key, deviation: &Deviation, verb: &str) -> String {
+    let text = if verb == "was" { deviation.was() } else { deviation.is() };
+    let colon = if deviation.what.is_empty() { "" } else { ":" };
+    format!("{}{colon} {text}", describe(key))
+}
+
+/// An element as `nft` prints it.
+fn element_text(name: SetName, bytes: &[u8], element: &SetElement) -> String {
+    let tables = ruleset(&RulesetSwitches::default());
+    let set = tables.iter().filter(|table| table.family == name.family()).find_map(|it| it.set(name.text()));
+    let element = SetElement { comment: String::new(), ..element.clone() }.to_element(name, bytes);
+    set.map_or_else(|| format!("{bytes:02x?}"), |set| set.element_text(&element))
+}
+
+/// What is there and belongs to nothing.
+pub(crate) fn left(difference: &Difference) -> Vec<String> {
     let mut lines: Vec<(String, usize)> = Vec::new();
-    for (key, what) in keys {
-        let line = format!("{} {what}", describe(key));
+    for key in difference.gone.keys() {
+        let line = format!("the {} is there and belongs to nothing", describe(key));
         match lines.iter_mut().find(|(known, _)| *known == line) {
             Some((_, count)) => *count += 1,
             None => lines.push((line, 1)),
         }
     }
-    lines
-}
-
-fn all(difference: &Difference) -> Vec<(String, usize)> {
-    let gone = difference.gone.keys().map(|key| (key, "was there and not wanted"));
-    let missing = difference.new.keys().map(|key| (key, "was missing or other than wanted"));
-    let other = difference.other.keys().map(|key| (key, "was other than wanted"));
-    lines(gone.chain(missing).chain(other))
-}
-
-fn counted((line, count): (String, usize)) -> String {
-    if count == 1 { line } else { format!("{line} ({count} of them)") }
-}
-
-/// What is there and not wanted.
-pub(crate) fn left(difference: &Difference) -> Vec<String> {
-    lines(difference.gone.keys().map(|key| (key, "is there and belongs to nothing")))
-        .into_iter()
-        .map(counted)
-        .collect()
-}
-
-/// What is not there as wanted, but for ports, which others may have.
-pub(crate) fn missing(difference: &Difference) -> Vec<String> {
-    let keys = difference.new.keys().chain(difference.other.keys());
-    let keys = keys.filter(|key| !matches!(key, Key::Socket(..)));
-    lines(keys.map(|key| (key, "is missing or other than it shall be"))).into_iter().map(counted).collect()
-}
-
-/// Logs what had drifted, once for things of a kind, and says the first few.
-pub(crate) fn report(difference: &Difference) -> String {
-    let lines = all(difference);
-    for (line, count) in &lines {
-        tracing::warn!(count, "drift: {line}; mended");
-    }
-    let named = lines.iter().take(NAMED).map(|(line, _)| line.as_str());
-    named.collect::<Vec<_>>().join("; ")
+    let counted = |(line, count)| if count == 1 { line } else { format!("{line} ({count} of them)") };
+    lines.into_iter().map(counted).collect()
 }
 
 /// Says what of the host is other than it was; forwarding, which we may have switched ourselves, is

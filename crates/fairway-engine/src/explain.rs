@@ -16,7 +16,7 @@ use fairway_kernel::survey::Details;
 use fairway_kernel::{namespace, port_holder, survey};
 use thiserror::Error;
 
-use crate::{Engine, State, drift};
+use crate::{Engine, State};
 
 /// Why nothing can be explained.
 #[derive(Debug, Error)]
@@ -109,7 +109,7 @@ impl Engine {
     /// What is other than by the Plan, on the host and in the sandboxes that these come to.
     fn differences(&self, conversations: &[&Conversation]) -> Vec<String> {
         let mut differences = match self.look_for_drift() {
-            Ok(difference) => drift::missing(&difference),
+            Ok(drift) => drift.present(),
             Err(error) => vec![format!("what else is other cannot be told: {error}")],
         };
         let met: BTreeSet<&str> = conversations.iter().flat_map(|it| machines(it)).collect();
@@ -119,7 +119,7 @@ impl Engine {
         });
         for (id, name) in sandboxes {
             let inside = self.differences_inside(id).unwrap_or_default();
-            differences.extend(inside.iter().map(|difference| format!("in {name}, {difference}")));
+            differences.extend(inside.iter().map(|difference| format!("in {name}, {}", difference.is())));
         }
         differences
     }

@@ -3,7 +3,9 @@
 mod rules;
 mod tables;
 
+use fairway_core::doctor::Deviation;
 use fairway_core::plan::{Difference, Fragment, Key, Object};
+use fairway_core::policy::RulesetSwitches;
 use fairway_core::policy::counting::Counted;
 use fairway_core::ruleset::Count;
 use fairway_kernel::iptables::Flavour;
@@ -75,6 +77,11 @@ impl Firewall {
         let mut found = self.tables.observe(switches)?;
         found.extend(self.rules.observe(wanted)?);
         Ok(found)
+    }
+
+    /// In what our tables of nf_tables are other than the fixed part of a ruleset.
+    pub fn deviations(&self, switches: &RulesetSwitches) -> Vec<Deviation> {
+        self.tables.deviations(switches)
     }
 
     /// Makes a change of a table of somebody else, which is not told to us as one.

@@ -7,6 +7,7 @@ use fairway_core::plan::{Difference, Fragment, Key, Object};
 use fairway_relay::table::Record;
 
 use crate::boundary::boundary;
+use crate::drift::Drift;
 use crate::observe::Depth;
 use crate::{ApplyError, Engine, EngineError};
 
@@ -42,7 +43,7 @@ impl Engine {
     /// Makes everything follow after a start, whatever the last daemon left.
     pub(crate) fn settle(&self, known: Vec<Record>) -> Result<(), EngineError> {
         let wanted = self.wanted();
-        let found = self.observe(&wanted, &Depth::All(&known))?;
+        let (found, _) = self.observe(&wanted, &Depth::All(&known))?;
         let difference = Difference::between(found, wanted.clone());
         self.apply_stubbornly(difference)?;
         self.firewall.sweep(&wanted);
@@ -58,12 +59,12 @@ impl Engine {
     pub(crate) fn heal(&self) -> Result<Option<String>, EngineError> {
         let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);
         let depth = if self.ends.take_insides() { Depth::Enclosed } else { Depth::Host };
-        let difference = self.drifted(&depth)?;
-        if difference.is_empty() {
+        let drift = self.drifted(&depth)?;
+        if drift.difference.is_empty() {
             return Ok(None);
         }
-        let drifted = crate::drift::report(&difference);
-        self.apply_stubbornly(difference)?;
+        let drifted = drift.report();
+        self.apply_stubbornly(drift.difference)?;
         self.tell_of_daemon("mend", &[("drift", drifted.clone())]);
         Ok(Some(drifted))
     }
@@ -75,20 +76,27 @@ impl Engine {
     }
 
     /// What is other than it should be, without being mended.
-    pub(crate) fn look_for_drift(&self) -> Result<Difference, ApplyError> {
+    pub(crate) fn look_for_drift(&self) -> Result<Drift, ApplyError> {
         let _alone = self.calm.write().unwrap_or_else(PoisonError::into_inner);
         self.drifted(&Depth::Enclosed)
     }
 
     /// The way from what is to what should be; nobody else may change anything meanwhile.
-    fn drifted(&self, depth: &Depth<'_>) -> Result<Difference, ApplyError> {
+    fn drifted(&self, depth: &Depth<'_>) -> Result<Drift, ApplyError> {
         let wanted = self.wanted();
-        let found = self.observe(&wanted, depth)?;
+        let (found, mut deviations) = self.observe(&wanted, depth)?;
+        let switches = match wanted.get(&Key::Ruleset) {
+            Some(Object::Ruleset(switches)) => Some(*switches),
+            _ => None,
+        };
         let mut difference = Difference::between(found, wanted);
         if !difference.is_empty() {
             self.leave_out_ended(&mut difference);
         }
-        Ok(difference)
+        if let Some(switches) = switches.filter(|_| difference.other.contains_key(&Key::Ruleset)) {
+            deviations.insert(Key::Ruleset, self.firewall.deviations(&switches));
+        }
+        Ok(Drift { difference, deviations })
     }
 
     /// Applies a difference, leaving out whatever cannot be made, so that one bad object does not

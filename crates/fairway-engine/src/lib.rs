@@ -10,6 +10,7 @@ mod announcements;
 mod apply;
 mod beside;
 mod boundary;
+mod deviations;
 mod dhcp;
 mod doctor;
 mod drift;

@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fairway_core::doctor::Deviation;
 use fairway_core::model::{Namespace, NetworkId, SandboxId};
 use fairway_core::plan::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
-use fairway_kernel::route::{Address, InsideState, Link, Mark, RouteEntry, observe_with_settings};
+use fairway_kernel::route::{InsideState, Mark, RouteEntry, observe_with_settings};
 use fairway_kernel::{namespace, sysctl};
 use fairway_relay::table::Record;
 
 use crate::apply::relay_record;
+use crate::deviations::{adopted_deviations, bridge_deviations, file_deviation, veth_deviations};
+use crate::drift::Deviations;
 use crate::enclosed::Seen;
 use crate::{ApplyError, Engine};
 
@@ -31,6 +34,8 @@ pub(crate) enum Depth<'a> {
 pub(crate) struct Observation<'a> {
     pub(crate) wanted: &'a Fragment,
     pub(crate) found: Fragment,
+    /// Of what is there and other than wanted, in which properties.
+    pub(crate) deviations: Deviations,
 }
 
 impl Observation<'_> {
@@ -38,6 +43,16 @@ impl Observation<'_> {
     pub(crate) fn as_wanted(&mut self, key: &Key) {
         if let Some(object) = self.wanted.get(key) {
             self.found.insert(key.clone(), object.clone());
+        }
+    }
+
+    /// A wanted object is there, as wanted but for these properties.
+    fn compared(&mut self, key: &Key, deviations: Vec<Deviation>) {
+        match deviations.is_empty() {
+            true => self.as_wanted(key),
+            false => {
+                self.deviations.insert(key.clone(), deviations);
+            }
         }
     }
 
@@ -54,8 +69,12 @@ impl Engine {
     ///
     /// # Errors
     /// The kernel cannot be asked.
-    pub(crate) fn observe(&self, wanted: &Fragment, depth: &Depth<'_>) -> Result<Fragment, ApplyError> {
-        let mut observation = Observation { wanted, found: Fragment::new() };
+    pub(crate) fn observe(
+        &self,
+        wanted: &Fragment,
+        depth: &Depth<'_>,
+    ) -> Result<(Fragment, Deviations), ApplyError> {
+        let mut observation = Observation { wanted, found: Fragment::new(), deviations: Deviations::new() };
         observation.found = self.firewall.observe(wanted)?;
         observe_sysctls(&mut observation);
         self.observe_links(&mut observation)?;
@@ -73,7 +92,7 @@ impl Engine {
             }
             Depth::All(known) => self.observe_all(&mut observation, known)?,
         }
-        Ok(observation.found)
+        Ok((observation.found, observation.deviations))
     }
 
     fn observe_links(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
@@ -91,8 +110,8 @@ impl Engine {
                 Some(Mark::Network(network)) => {
                     let key = Key::Bridge(link.name.clone());
                     match observation.wanted.get(&key) {
-                        Some(Object::Bridge(wanted)) if is_bridge(wanted, link, &addresses) => {
-                            observation.as_wanted(&key);
+                        Some(Object::Bridge(wanted)) => {
+                            observation.compared(&key, bridge_deviations(wanted, link, &addresses));
                         }
                         _ => {
                             let object = Object::Bridge(BridgeLink {
@@ -114,8 +133,8 @@ impl Engine {
                     let key = Key::Veth(link.name.clone());
                     let master = link.master.and_then(|index| bridges.get(&index)).copied();
                     match observation.wanted.get(&key) {
-                        Some(Object::Veth(wanted)) if is_veth(wanted, link, master) => {
-                            observation.as_wanted(&key);
+                        Some(Object::Veth(wanted)) => {
+                            observation.compared(&key, veth_deviations(wanted, link, master));
                         }
                         _ => {
                             let object = Object::Veth(VethLink {
@@ -139,9 +158,8 @@ impl Engine {
                     let key = Key::Bridge(link.name.clone());
                     if let Some(Object::Bridge(wanted)) = observation.wanted.get(&key)
                         && wanted.adopted
-                        && is_adopted(wanted, link, &addresses)
                     {
-                        observation.as_wanted(&key);
+                        observation.compared(&key, adopted_deviations(wanted, link, &addresses));
                     }
                 }
             }
@@ -154,7 +172,10 @@ impl Engine {
             let key = Key::Route(route.destination);
             let Some(gateway) = route.gateway else { continue };
             match observation.wanted.get(&key) {
-                Some(Object::Route(wanted)) if wanted.gateway == gateway => observation.as_wanted(&key),
+                Some(Object::Route(wanted)) => {
+                    let deviation = Deviation::unless_equal("gateway", gateway, wanted.gateway);
+                    observation.compared(&key, deviation.into_iter().collect());
+                }
                 _ => {
                     let nobody = NetworkId::new([0; 32]);
                     observation.unwanted(key, Object::Route(HostRoute { network: nobody, gateway }));
@@ -167,9 +188,12 @@ impl Engine {
     fn observe_files(&self, observation: &mut Observation<'_>) {
         for (sandbox, name, contents) in self.files.all() {
             let (key, object) = (Key::File(sandbox, name), Object::File(contents));
-            match observation.wanted.get(&key) == Some(&object) {
-                true => observation.as_wanted(&key),
-                false => observation.unwanted(key, object),
+            match (observation.wanted.get(&key), &object) {
+                (Some(Object::File(wanted)), Object::File(contents)) => {
+                    let deviation = file_deviation(contents, wanted);
+                    observation.compared(&key, deviation.into_iter().collect());
+                }
+                _ => observation.unwanted(key, object),
             }
         }
     }
@@ -259,7 +283,7 @@ impl Engine {
         }
         let routes = Key::Routes(sandbox);
         if let Some(Object::Routes(wanted)) = observation.wanted.get(&routes)
-            && crate::inside::has_routes(wanted, inside)
+            && crate::inside::other_routes(wanted, inside).is_empty()
         {
             observation.as_wanted(&routes);
         }
@@ -289,9 +313,10 @@ fn sysctls_inside(wanted: &Fragment, namespace: &Namespace) -> Vec<String> {
 fn observe_sysctls(observation: &mut Observation<'_>) {
     for (key, object) in observation.wanted {
         if let (Key::Sysctl(path), Object::Sysctl(value)) = (key, object)
-            && sysctl::read(path).as_ref() == Ok(value)
+            && let Ok(found) = sysctl::read(path)
         {
-            observation.as_wanted(key);
+            observation
+                .compared(key, Deviation::unless_equal("", found, value.clone()).into_iter().collect());
         }
     }
 }
@@ -323,46 +348,4 @@ fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
             observation.as_wanted(key);
         }
     }
-}
-
-fn is_bridge(wanted: &BridgeLink, link: &Link, addresses: &[Address]) -> bool {
-    let setting = |family: &str, name: &str, value: bool| {
-        let path = format!("net/{family}/conf/{}/{name}", wanted.name);
-        sysctl::read(&path).map_or(true, |found| found == if value { "1" } else { "0" })
-    };
-    let own: Vec<_> =
-        addresses.iter().filter(|address| address.interface == link.index && address.scope == 0).collect();
-    let ours = link.mark() == Some(Mark::Network(wanted.network))
-        && link.up
-        && link.mac == Some(wanted.mac)
-        && link.parent() == wanted.parent.as_deref();
-    // What else a LAN of the host is like is not ours to say.
-    if wanted.parent.is_some() {
-        return ours;
-    }
-    ours && link.mtu == wanted.mtu
-        && own.len() == wanted.addresses.len()
-        && own.iter().all(|address| wanted.addresses.contains(&address.address))
-        && setting("ipv4", "route_localnet", wanted.route_localnet)
-        && setting("ipv6", "disable_ipv6", !wanted.ipv6)
-}
-
-/// Whether a bridge of the user's own has what a network takes.
-fn is_adopted(wanted: &BridgeLink, link: &Link, addresses: &[Address]) -> bool {
-    let setting = |path: String, value: &str| sysctl::read(&path).map_or(true, |found| found == value);
-    let localnet = if wanted.route_localnet { "1" } else { "0" };
-    let has = |address| addresses.iter().any(|it| it.interface == link.index && it.address == address);
-    link.kind.as_deref() == Some("bridge")
-        && link.up
-        && wanted.addresses.iter().all(|address| has(*address))
-        && setting(format!("net/ipv4/conf/{}/route_localnet", wanted.name), localnet)
-        && (!wanted.ipv6 || setting(format!("net/ipv6/conf/{}/disable_ipv6", wanted.name), "0"))
-}
-
-fn is_veth(wanted: &VethLink, link: &Link, master: Option<&str>) -> bool {
-    link.mark() == Some(Mark::Endpoint(wanted.endpoint))
-        && link.up
-        && link.mtu == wanted.mtu
-        && link.hairpin == Some(wanted.hairpin)
-        && master == Some(wanted.bridge.as_str())
 }

@@ -31,6 +31,11 @@ impl Resolvers {
         self.lock().iter().map(|(sandbox, sockets)| (*sandbox, sockets.clone())).collect()
     }
 
+    /// The sockets of a sandbox, if it has a resolver.
+    pub fn of(&self, sandbox: SandboxId) -> Option<ResolverSockets> {
+        self.lock().get(&sandbox).cloned()
+    }
+
     /// The namespace of a sandbox that has a resolver, wherever it is by now.
     pub fn namespace(&self, sandbox: SandboxId) -> Option<Handle> {
         let socket = self.lock().get(&sandbox).map(|[udp, _]| Arc::clone(udp))?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
+use fairway_core::doctor::Deviation;
 use fairway_core::model::{Namespace, SandboxId};
 use fairway_core::plan::{EnclosedLink, InsideRoutes, Key, Object, Owner, VethLink};
 use fairway_kernel::namespace;
@@ -21,7 +22,7 @@ pub(crate) struct Rounds {
     /// The sandbox that was looked into last.
     last: Option<SandboxId>,
     /// What was told of sandboxes that are not as they were made.
-    told: HashMap<SandboxId, Vec<String>>,
+    told: HashMap<SandboxId, Vec<Deviation>>,
 }
 
 /// What is to be inside one sandbox.
@@ -34,15 +35,12 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn differences(&self, found: &InsideState) -> Vec<String> {
+    fn differences(&self, found: &InsideState) -> Vec<Deviation> {
         let links = self.links.iter().flat_map(|link| inside::differences(link, found));
         let there = self.enclosed.iter().filter(|link| crate::enclosed::find(link, found).is_some());
         let enclosed = there.flat_map(|link| inside::differences(link, found));
-        let mut differences: Vec<String> = links.chain(enclosed).collect();
-        if self.routes.as_ref().is_some_and(|routes| !inside::has_routes(routes, found)) {
-            differences.push("the default routes are others".to_owned());
-        }
-        differences
+        let routes = self.routes.iter().flat_map(|routes| inside::other_routes(routes, found));
+        links.chain(enclosed).chain(routes).collect()
     }
 }
 
@@ -79,7 +77,7 @@ impl Rounds {
                 tracing::info!(sandbox = %id.short(), "its inside is again as it was made");
             }
             Some(found) if found != known => {
-                let what = found.join(", ");
+                let what = found.iter().map(Deviation::is).collect::<Vec<_>>().join("; ");
                 tracing::warn!(sandbox = %id.short(), "changed inside the sandbox, and left so: {what}");
                 self.told.insert(id, found);
             }
@@ -89,9 +87,8 @@ impl Rounds {
 }
 
 impl Engine {
-    /// What inside a sandbox is other than it was made, in words; none if it cannot be known, or has
-    /// no inside of ours.
-    pub(crate) fn differences_inside(&self, id: SandboxId) -> Option<Vec<String>> {
+    /// What inside a sandbox is other than it was made; none if it cannot be known, or has no inside of ours.
+    pub(crate) fn differences_inside(&self, id: SandboxId) -> Option<Vec<Deviation>> {
         let wanted = self.wanted_inside(id)?;
         let handle = namespace::open(&wanted.namespace).ok()?;
         let sysctls = wanted.links.iter().flat_map(|link| &link.sysctls).map(|(path, _)| path.clone());
@@ -100,7 +97,9 @@ impl Engine {
             // Nobody else would notice: it may have gone with the end in another sandbox.
             self.heal_insides_soon();
         }
-        Some(wanted.differences(&found))
+        let mut differences = wanted.differences(&found);
+        differences.extend(self.resolver_deviation(id, &handle));
+        Some(differences)
     }
 
     fn wanted_inside(&self, id: SandboxId) -> Option<Wanted> {

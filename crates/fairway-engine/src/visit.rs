@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use fairway_core::doctor::{Deviation, RESOLVER_TABLE};
 use fairway_core::model::{Namespace, Protocol, SandboxId};
 use fairway_core::plan::{Difference, EnclosedLink, InsideRoutes, Key, Object, VethLink};
-use fairway_core::ruleset::Family;
 use fairway_core::ruleset::resolver::{ADDRESS, TABLE, resolver_table};
+use fairway_core::ruleset::{Family, Table};
 use fairway_kernel::namespace::{self, Handle};
-use fairway_kernel::nftables::{Transaction, Writer};
+use fairway_kernel::nftables::{Reader, Transaction, Writer};
 use fairway_kernel::route::{self, InsideWork, Links, VethPair};
 use fairway_relay::table::{Change as RelayChange, Record};
 
@@ -201,6 +202,46 @@ impl Engine {
     }
 }
 
+/// The table that leads questions to these sockets of a resolver.
+fn table_of(sockets: &ResolverSockets) -> Result<Table, ApplyError> {
+    let port = |socket: &OwnedFd| -> Result<u16, ApplyError> {
+        let address = rustix::net::getsockname(socket).and_then(SocketAddr::try_from);
+        Ok(address.map_err(|errno| ApplyError::Resolver(io::Error::from(errno)))?.port())
+    };
+    Ok(resolver_table(port(&sockets[0])?, port(&sockets[1])?))
+}
+
+impl Engine {
+    /// What of the table is other that leads questions of a sandbox to its resolver; none if it is as made, if there
+    /// is no resolver, or the namespace cannot be read.
+    pub(crate) fn resolver_deviation(&self, sandbox: SandboxId, handle: &Handle) -> Option<Deviation> {
+        let wanted = table_of(&self.resolvers.of(sandbox)?).ok()?;
+        let read = || Reader::open()?.table(Family::Ip, TABLE);
+        let found = self.workers.run(handle, read).ok()?.ok()?;
+        match found.map(|found| found.at_rest() == wanted.at_rest()) {
+            None => Some(Deviation::missing(RESOLVER_TABLE)),
+            Some(true) => None,
+            Some(false) => Some(Deviation::new(RESOLVER_TABLE, "changed", "as made")),
+        }
+    }
+
+    /// Makes the rules that lead questions to a sandbox's resolver anew. Its sockets stay.
+    pub(crate) fn restore_resolver_rules(&self, sandbox: SandboxId) -> Result<(), ApplyError> {
+        let (Some(sockets), Some(handle)) = (self.resolvers.of(sandbox), self.resolvers.namespace(sandbox))
+        else {
+            return Ok(());
+        };
+        let table = table_of(&sockets)?;
+        let make = move || {
+            let mut transaction = Transaction::new();
+            transaction.destroy_table(Family::Ip, TABLE);
+            transaction.create(&table);
+            Writer::open()?.commit(transaction)
+        };
+        Ok(self.workers.run(&handle, make)??)
+    }
+}
+
 /// Makes the resolver of the namespace that the calling thread is in listen, with the table that
 /// leads port 53 to it; or removes that table.
 fn rewrite_questions(wanted: bool) -> Result<Option<ResolverSockets>, ApplyError> {
@@ -214,11 +255,7 @@ fn rewrite_questions(wanted: bool) -> Result<Option<ResolverSockets>, ApplyError
     let any_port = SocketAddr::from((ADDRESS, 0));
     let sockets =
         [Arc::new(bind(Protocol::Udp, any_port, true)?), Arc::new(bind(Protocol::Tcp, any_port, true)?)];
-    let port = |socket: &OwnedFd| -> Result<u16, ApplyError> {
-        let address = rustix::net::getsockname(socket).and_then(SocketAddr::try_from);
-        Ok(address.map_err(|errno| ApplyError::Resolver(io::Error::from(errno)))?.port())
-    };
-    transaction.create(&resolver_table(port(&sockets[0])?, port(&sockets[1])?));
+    transaction.create(&table_of(&sockets)?);
     writer.commit(transaction)?;
     Ok(Some(sockets))
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use super::Deviation;
 use crate::beside::{Foreign, Obstacle};
 use crate::model::{HostFacts, Protocol};
 use crate::path::Route;
@@ -85,8 +86,10 @@ pub struct LostPort {
 pub struct Inside {
     /// Its name.
     pub sandbox: String,
-    /// What is other, in words.
-    pub differences: Vec<String>,
+    /// The path of its network namespace.
+    pub namespace: String,
+    /// What is other.
+    pub differences: Vec<Deviation>,
 }
 
 /// The relay, as the daemon reaches it.

@@ -1,6 +1,7 @@
 //! Fairway's own: whether it runs, and whether what is there is what it made.
 
-use super::{FIX, Ill, Observations, count};
+use super::{Deviation, FIX, Ill, Inside, Observations, count};
+use crate::shell::quote;
 use crate::world::World;
 
 const SECOND: i64 = 1_000_000_000;
@@ -65,31 +66,55 @@ pub(super) fn leaks(_: &World, seen: &Observations) -> Vec<Ill> {
     ills.collect()
 }
 
-/// Sandboxes that somebody changed from within.
+/// Sandboxes whose inside was changed.
 pub(super) fn inside(world: &World, seen: &Observations) -> Vec<Ill> {
-    let ills = seen.inside.iter().map(|it| {
-        let ill = Ill::warning(
-            format!("{}: {}", it.sandbox, it.differences.join(", ")),
-            "somebody changed it from within; Fairway tells, and leaves a sandbox what is its own",
-        );
-        let again = world.find_sandbox(&it.sandbox).ok().map(|sandbox| {
-            let endpoints = world.endpoints_of_sandbox(sandbox.id);
-            let names =
-                endpoints.iter().filter_map(|endpoint| world.network(endpoint.network)).map(|it| &it.name);
-            let name = &it.sandbox;
-            let anew = names.map(|network| {
-                format!(
-                    "fairway network disconnect {network} {name} && fairway network connect {network} {name}"
-                )
-            });
-            anew.collect::<Vec<_>>().join(" && ")
-        });
-        match again.filter(|command| !command.is_empty()) {
+    seen.inside.iter().map(|it| changed(world, it)).collect()
+}
+
+/// What of one sandbox was changed, and the commands that set just that right: to leave a network and join it again
+/// would cut its connections, which may go on.
+fn changed(world: &World, inside: &Inside) -> Ill {
+    let Inside { sandbox, namespace, differences } = inside;
+    let texts: Vec<String> = differences.iter().map(Deviation::is).collect();
+    let why = match differences.iter().any(|it| it.what == RESOLVER_TABLE) {
+        true => {
+            "something in the sandbox flushed its rules: 127.0.0.11 answers no questions there, names do not resolve"
+        }
+        false => "something changed it from within; Fairway reports it, and leaves a sandbox what is its own",
+    };
+    let ill = Ill::warning(format!("{sandbox}: {}", texts.join("; ")), why);
+    let enter = format!("nsenter --net={} ", quote(namespace));
+    let fixes: Vec<String> =
+        differences.iter().filter_map(|it| it.fix.as_ref()).map(|fix| format!("{enter}{fix}")).collect();
+    match (fixes.is_empty(), differences.iter().all(|it| it.fix.is_some())) {
+        (false, true) => ill.mend(fixes.join(" && ")),
+        // What only Fairway makes, it makes again on demand.
+        (true, _) if differences.iter().all(|it| it.what == RESOLVER_TABLE) => ill.own_mend(FIX),
+        _ => match reconnect(world, inside) {
             Some(command) => ill.mend(command),
             None => ill,
-        }
+        },
+    }
+}
+
+/// What the table of a sandbox's own namespace is called that leads questions to its resolver.
+pub const RESOLVER_TABLE: &str = "table ip fairway-resolver";
+
+/// The commands that connect a sandbox anew to the networks whose interface it has lost; none if it has lost none.
+fn reconnect(world: &World, inside: &Inside) -> Option<String> {
+    let sandbox = world.find_sandbox(&inside.sandbox).ok()?;
+    let name = &sandbox.name;
+    let lost = world.endpoints_of_sandbox(sandbox.id).into_iter().filter(|endpoint| {
+        let interface =
+            endpoint.allocation.as_ref().map(|allocation| format!("interface {}", allocation.interface));
+        inside.differences.iter().any(|it| Some(&it.what) == interface.as_ref())
     });
-    ills.collect()
+    let networks = lost.filter_map(|endpoint| world.network(endpoint.network)).map(|network| &network.name);
+    let anew = networks.map(|network| {
+        format!("fairway network disconnect {network} {name} && fairway network connect {network} {name}")
+    });
+    let commands = anew.collect::<Vec<_>>().join(" && ");
+    (!commands.is_empty()).then_some(commands)
 }
 
 /// Whether the daemon has to mend again and again.

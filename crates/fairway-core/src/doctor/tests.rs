@@ -1,6 +1,7 @@
 //! Each check on a healthy host and on one that is ill in that way, and what mends it.
 
 mod host;
+mod inside;
 mod published;
 
 use std::net::Ipv4Addr;
@@ -217,15 +218,6 @@ fn what_is_fairways_own() {
     let (level, seen, mend, _) = patient.only("kernel");
     assert_eq!((level, seen.as_str()), (Level::Problem, "the kernel lacks bridges"));
     assert!(mend.starts_with("modprobe -a bridge veth nf_tables"), "{mend}");
-}
-
-#[test]
-fn sandboxes_that_were_changed_from_within() {
-    let mut patient = Patient::new();
-    patient.seen.inside =
-        vec![Inside { sandbox: "p".to_owned(), differences: vec!["eth0 is down".to_owned()] }];
-    let mend = "fairway network disconnect web p && fairway network connect web p";
-    patient.assert("inside", Level::Warning, "p: eth0 is down", mend);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What of the firewall is nf_tables: two tables that are ours, put into the kernel and read from it.
 
+mod compare;
 mod counts;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fairway_core::doctor::Deviation;
 use fairway_core::plan::{Difference, ElementValue, Fragment, Key, Object, SetElement};
 use fairway_core::policy::{BRIDGE_TABLE, RulesetSwitches, SETS, SetName, TABLE, ruleset};
 use fairway_core::ruleset::{Element, ElementData, Family, Set, Table, TableFlags};
@@ -230,6 +232,21 @@ impl Tables {
             Object::Ruleset(switches.unwrap_or_else(|| RulesetSwitches::unknown(&found))),
         );
         Ok(objects)
+    }
+}
+
+impl Tables {
+    /// In what our tables are other than the fixed part that `switches` ask for. What cannot be read is not compared.
+    pub fn deviations(&self, switches: &RulesetSwitches) -> Vec<Deviation> {
+        let Ok(reader) = Reader::open() else { return Vec::new() };
+        let wanted =
+            ruleset(switches).into_iter().map(|table| Table { flags: self.flags, ..fixed_part(table) });
+        let compared = wanted.map(|wanted| match reader.table(wanted.family, &wanted.name) {
+            Ok(Some(found)) => compare::compare(&fixed_part(found), &wanted),
+            Ok(None) => vec![Deviation::missing(format!("table {} {}", wanted.family, wanted.name))],
+            Err(_) => Vec::new(),
+        });
+        compared.flatten().collect()
     }
 }
 

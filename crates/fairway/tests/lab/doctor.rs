@@ -1,6 +1,7 @@
 //! `fairway doctor` on a living host: each trouble is made, named with what mends it, and mended by that; and then what
 //! did not flow flows.
 
+mod inside;
 mod kept;
 mod passing;
 mod room;

@@ -74,7 +74,10 @@ fn drift_that_is_mended_and_what_is_reloaded_is_told() {
         let mended = |stage: &Stage| printed(stage, "events --since 1h --until 0s --filter event=mend");
         eventually("it is told", Duration::from_secs(10), || !mended(&stage).is_empty());
         let line = mended(&stage);
-        assert!(line.contains(" daemon mend ") && line.contains("the bridge fairway0"), "{line}");
+        assert!(
+            line.contains(" daemon mend ") && line.contains("bridge fairway0: mtu was 1300, expected 1500"),
+            "{line}"
+        );
         assert!(stage.daemon.reload().contains("nothing has changed"));
         assert_eq!(printed(&stage, "events --since 1h --until 0s --filter event=reload"), "");
         let path = "/etc/fairway/daemon.json";

@@ -324,7 +324,7 @@ fn says_what_is_other_than_planned() {
         let says = [
             "Refused on d1: there is no route to 10.10.50.1.\n",
             "By the Plan it would be otherwise: ",
-            "  other than planned: in d1, the default routes are others\n",
+            "  other than planned: in d1, default route is missing, expected via 172.17.0.1 dev eth0\n",
             "What would help: fairway doctor: ",
         ];
         for words in says {

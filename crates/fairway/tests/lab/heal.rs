@@ -94,7 +94,8 @@ fn what_others_change_is_mended_and_told() {
         let gateway = stage.client().network("web").unwrap().ipam.config[0].gateway.parse().unwrap();
         let (bridge, port) =
             stage.host.run_in(|| (meddle::bridge_with(gateway), meddle::port_of(&sandbox, "eth0"))).unwrap();
-        let (of_bridge, of_port) = (format!("the bridge {bridge}"), format!("the interface {port}"));
+        let of_bridge = |what: &str| format!("bridge {bridge}{what}");
+        let of_port = |what: &str| format!("interface {port}{what}");
         let with = |name: &String, change: fn(&str)| {
             let name = name.clone();
             move || change(&name)
@@ -102,25 +103,46 @@ fn what_others_change_is_mended_and_told() {
         let address = ipnet::IpNet::new(gateway, 16).unwrap();
         let name = bridge.clone();
         let localnet = format!("net/ipv4/conf/{bridge}/route_localnet");
+        let localnet_was = format!(": sysctl net.ipv4.conf.{bridge}.route_localnet was 1, expected 0");
         let all = [
-            meddling("a port is deleted", &of_port, with(&port, meddle::delete_link)),
-            meddling("the bridge is deleted", &of_bridge, with(&bridge, meddle::delete_link)),
-            meddling("the bridge loses its address", &of_bridge, move || {
-                meddle::remove_address(&name, address)
-            }),
-            meddling("the bridge is down", &of_bridge, with(&bridge, meddle::set_down)),
-            meddling("the port is down", &of_port, with(&port, meddle::set_down)),
-            meddling("the port leaves", &of_port, with(&port, meddle::take_from_bridge)),
-            meddling("the port gets another MTU", &of_port, with(&port, |name| meddle::set_mtu(name, 1300))),
+            meddling("a port is deleted", &of_port(" was missing"), with(&port, meddle::delete_link)),
+            meddling("the bridge is deleted", &of_bridge(" was missing"), with(&bridge, meddle::delete_link)),
+            meddling(
+                "the bridge loses its address",
+                &of_bridge(&format!(": address {address} was missing")),
+                move || meddle::remove_address(&name, address),
+            ),
+            meddling(
+                "the bridge is down",
+                &of_bridge(": state was down, expected up"),
+                with(&bridge, meddle::set_down),
+            ),
+            meddling(
+                "the port is down",
+                &of_port(": state was down, expected up"),
+                with(&port, meddle::set_down),
+            ),
+            meddling(
+                "the port leaves",
+                &of_port(&format!(": bridge was none, expected {bridge}")),
+                with(&port, meddle::take_from_bridge),
+            ),
+            meddling(
+                "the port gets another MTU",
+                &of_port(": mtu was 1300, expected 1500"),
+                with(&port, |name| meddle::set_mtu(name, 1300)),
+            ),
             meddling(
                 "the bridge gets another MTU",
-                &of_bridge,
+                &of_bridge(": mtu was 1300, expected 1500"),
                 with(&bridge, |name| meddle::set_mtu(name, 1300)),
             ),
-            meddling("forwarding is off", "the sysctl net/ipv4/ip_forward", || {
+            meddling("forwarding is off", "sysctl net.ipv4.ip_forward was 0, expected 1", || {
                 sysctl::set("net/ipv4/ip_forward", "0").unwrap();
             }),
-            meddling("127.0.0.0/8 is let in", &of_bridge, move || sysctl::set(&localnet, "1").unwrap()),
+            meddling("127.0.0.0/8 is let in", &of_bridge(&localnet_was), move || {
+                sysctl::set(&localnet, "1").unwrap()
+            }),
         ];
         stage.host.set_sysctl("net.ipv4.ip_forward", "0").unwrap();
         eventually("forwarding is ours", SOON, || stage.host.sysctl("net.ipv4.ip_forward").unwrap() == "1");
@@ -130,7 +152,10 @@ fn what_others_change_is_mended_and_told() {
             stage.host.run_in(&*meddle).unwrap();
             mended(&stage, &sandbox, what, &wanted);
             let log = stage.daemon.log().split_off(logged);
-            assert!(log.contains(&format!("drift: {told} was ")), "{what}: {told} is not told of in\n{log}");
+            assert!(
+                log.contains(&format!("drift: {told}; repaired")),
+                "{what}: {told} is not told of in\n{log}"
+            );
             assert_eq!(reaches_port(&stage.lan), Outcome::answered(LAN), "{what}");
         }
     });
@@ -181,11 +206,11 @@ fn what_a_sandbox_does_inside_is_told_and_left() {
             });
         };
         sandbox.run_in(meddle::remove_default_route).unwrap();
-        told("the default routes are others");
+        told("default route is missing, expected via ");
         sandbox.run_in(|| meddle::remove_address("eth0", ipnet::IpNet::new(address, 16).unwrap())).unwrap();
-        told(&format!("eth0 has lost {address}/16"));
+        told(&format!("address {address}/16 of eth0 is missing"));
         sandbox.run_in(|| meddle::set_down("eth0")).unwrap();
-        told("eth0 is down");
+        told("eth0 is down, expected up");
         assert!(!sandbox.run_in(|| meddle::link("eth0").up).unwrap(), "it is left");
         let told = stage.daemon.log().matches("left so").count();
         std::thread::sleep(Duration::from_millis(1500));
