@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{FIX, Ill, Observations, few};
-use crate::model::{PortRange, Protocol};
+use crate::model::{PortRange, Protocol, Sandbox};
 use crate::path::{give_back, has_vanished, publish_everywhere};
 use crate::shell::set_sysctl;
 use crate::world::World;
@@ -53,36 +53,39 @@ pub(super) fn addresses(world: &World, seen: &Observations) -> Vec<Ill> {
     ills.collect()
 }
 
-/// Published ports that nothing carries.
+/// Published ports that nothing carries, and those whose sockets do not listen.
 pub(super) fn carried(world: &World, _: &Observations) -> Vec<Ill> {
     let settings = world.settings();
+    if settings.userland_proxy {
+        return Vec::new();
+    }
     let mut ills = Vec::new();
     for (ipv4, filters, flag) in
         [(true, settings.iptables, "--iptables"), (false, settings.ip6tables, "--ip6tables")]
     {
-        if settings.userland_proxy || filters {
-            continue;
-        }
-        let publishes = |ipv4: bool| {
-            move |it: &&crate::model::Sandbox| {
-                it.publications.iter().any(|it| it.host_address.is_ipv4() == ipv4 && !it.routed)
-            }
+        let publishes = |sandbox: &&Sandbox| {
+            sandbox.publications.iter().any(|it| it.host_address.is_ipv4() == ipv4 && !it.routed)
         };
-        let sandboxes: Vec<&str> =
-            world.sandboxes().filter(publishes(ipv4)).map(|it| it.name.as_str()).collect();
+        let sandboxes: Vec<&str> = world.sandboxes().filter(publishes).map(|it| it.name.as_str()).collect();
         if sandboxes.is_empty() {
             continue;
         }
-        ills.push(
-            Ill::problem(
+        let family = if ipv4 { "IPv4" } else { "IPv6" };
+        ills.push(match filters {
+            true => Ill::note(
+                format!("published ports of {} are bound and do not listen, by {family}", few(sandboxes)),
+                "--userland-proxy=false: they are translated, and ss shows no owner of them",
+            )
+            .mend("fairway ps"),
+            false => Ill::problem(
                 format!(
                     "the daemon runs with {flag}=false and --userland-proxy=false: {} publish ports",
                     few(sandboxes)
                 ),
-                "their ports are held, so that nobody else takes them, and neither translated nor proxied",
+                "their ports are held, so that nothing else takes them, and neither translated nor proxied",
             )
             .mend("fairway daemon --userland-proxy=true"),
-        );
+        });
     }
     ills
 }

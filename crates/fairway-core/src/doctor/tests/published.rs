@@ -25,6 +25,13 @@ fn ports_to_reserve_are_ranges_beside_those_that_are_reserved() {
 }
 
 #[test]
+fn ports_without_a_listener_are_noted() {
+    let patient = Patient::with(Settings { userland_proxy: false, ..Settings::default() });
+    let seen = "published ports of p are bound and do not listen, by IPv4";
+    patient.assert("publishing", Level::Note, seen, "fairway ps");
+}
+
+#[test]
 fn outgoing_connections_keep_ports() {
     let mut patient = Patient::new();
     publish(&mut patient, None, 32_768, 40_000 - 32_768);
