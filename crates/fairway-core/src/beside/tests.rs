@@ -203,7 +203,7 @@ fn what_was_placed_is_known_and_left_out() {
 fn chains_that_lead_into_one_another_without_end_are_looked_through_for_a_while() {
     let jumps = |to: String| (0..10).map(move |_| rule().jump(&to));
     let fan =
-        (0..15).map(|depth| Chain::regular(&format!("at{depth}")).with(jumps(format!("at{}", depth + 1))));
+        (0..15).map(|depth| Chain::regular(format!("at{depth}")).with(jumps(format!("at{}", depth + 1))));
     let tables = [forward(Policy::Accept, vec![rule().jump("at0")], fan.collect())];
     assert_eq!(lines(&tables), Vec::<String>::new());
 }

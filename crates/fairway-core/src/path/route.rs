@@ -112,9 +112,8 @@ impl Machine {
                 let length = route.destination.prefix_len();
                 route.kind != RouteKind::Throw && rule.suppressed.is_none_or(|most| length > most)
             };
-            match found.filter(counts) {
-                Some(route) => return Routed::By(route),
-                _ => {}
+            if let Some(route) = found.filter(counts) {
+                return Routed::By(route);
             }
         }
         Routed::Nowhere

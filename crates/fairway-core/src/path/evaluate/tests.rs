@@ -118,7 +118,7 @@ fn chains_that_lead_into_one_another_without_end_end_the_walk() {
     ends(vec![rule().jump("one")], vec![Chain::regular("one").with([rule().jump("one")])]);
     let fan = (0..15).map(|depth| {
         let jumps = (0..10).map(|_| rule().jump(&format!("at{}", depth + 1)));
-        Chain::regular(&format!("at{depth}")).with(jumps)
+        Chain::regular(format!("at{depth}")).with(jumps)
     });
     ends(vec![rule().jump("at0")], fan.chain([Chain::regular("at15")]).collect());
 }
@@ -140,7 +140,7 @@ fn the_walk_ends_whatever_chains_lead_where() {
                     _ => begins.jump(&to),
                 }
             });
-            Chain::regular(&format!("at{number}")).with(rules.collect::<Vec<_>>())
+            Chain::regular(format!("at{number}")).with(rules.collect::<Vec<_>>())
         });
         let chains = chains.collect();
         let (_, met) = walked(vec![rule().jump("at0"), recent().jump("at1"), rule().goto("at2")], chains);
