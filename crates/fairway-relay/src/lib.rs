@@ -17,6 +17,7 @@ mod poll;
 pub mod proxy;
 pub mod resolver;
 pub mod server;
+mod shares;
 mod slab;
 pub mod table;
 #[cfg(test)]

@@ -28,27 +28,47 @@ pub(crate) use udp::Udp;
 pub struct ProxyLimits {
     /// How long a sandbox may take to accept a connection.
     pub connect_timeout: Duration,
-    /// The most TCP connections at a time; those beyond wait in the backlog of their port.
+    /// How long a TCP connection may carry nothing; conntrack's limit is the same.
+    pub connection_idle: Duration,
+    /// How long a TCP connection may carry nothing once one side has ended.
+    pub half_closed_idle: Duration,
+    /// The most TCP connections at a time; beyond, one of the greediest sandbox's is reset.
     pub connections: usize,
     /// How long a UDP client keeps its flow without a packet; Docker's is 90 s.
     pub flow_idle: Duration,
-    /// The most UDP flows of one port; the one that was silent longest makes room.
-    pub flows_per_port: usize,
-    /// The most UDP flows in all.
+    /// The most UDP flows at a time; beyond, one of the greediest sandbox's ends.
     pub flows: usize,
     /// The most pipes that hold bytes at a time; beyond, bytes are copied.
     pub pipes: usize,
+    /// The most bytes that wait for slow readers; beyond, one connection of the greediest sandbox's is reset.
+    pub waiting_bytes: usize,
 }
 
 impl Default for ProxyLimits {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(20),
+            connection_idle: Duration::from_secs(5 * 86_400),
+            half_closed_idle: Duration::from_secs(3_600),
             connections: 100_000,
             flow_idle: Duration::from_secs(90),
-            flows_per_port: 4_096,
             flows: 65_536,
             pipes: 128,
+            waiting_bytes: 64 << 20,
+        }
+    }
+}
+
+impl ProxyLimits {
+    /// What of these limits so many descriptors allow. Names must be answered when ports are swamped, so that a part
+    /// is left.
+    pub(crate) fn within(&self, descriptors: usize) -> Self {
+        Self {
+            // Each connection is two descriptors, and so is each pipe.
+            connections: self.connections.min(descriptors / 5).max(1),
+            flows: self.flows.min(descriptors / 5).max(1),
+            pipes: self.pipes.min(descriptors / 20),
+            ..self.clone()
         }
     }
 }
@@ -75,6 +95,17 @@ impl Proxy {
     /// Makes a proxy without ports.
     pub fn new(limits: &ProxyLimits) -> Self {
         Self { ports: HashMap::new(), tcp: Tcp::new(limits), udp: Udp::new(limits) }
+    }
+
+    /// Changes how many connections, flows and pipes there may be; the greediest make way.
+    pub fn set_limits(&mut self, poller: &Poller, limits: &ProxyLimits) {
+        self.tcp.set_limits(poller, limits);
+        self.udp.set_limit(limits.flows);
+    }
+
+    /// How many ports there are; each is one socket.
+    pub fn ports(&self) -> usize {
+        self.ports.len()
     }
 
     /// Uses a port's socket in this way; without `socket` that which it has.
@@ -178,7 +209,7 @@ impl Proxy {
         match kind {
             Kind::TcpListener => self.tcp.accept(poller, place, now),
             Kind::TcpClient | Kind::TcpUpstream => {
-                self.tcp.ready(poller, place, kind == Kind::TcpClient, flags);
+                self.tcp.ready(poller, place, kind == Kind::TcpClient, flags, now);
             }
             Kind::UdpListener => self.udp.carry_in(poller, place, now),
             Kind::UdpFlow => self.udp.carry_back(place, now),

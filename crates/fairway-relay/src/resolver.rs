@@ -168,6 +168,11 @@ impl Resolvers {
         Some([resolver.udp.as_fd(), resolver.tcp.as_fd()])
     }
 
+    /// How many resolvers there are.
+    pub fn count(&self) -> usize {
+        self.by_sandbox.len()
+    }
+
     /// The sandboxes that have a resolver.
     pub fn sandboxes(&self) -> impl Iterator<Item = SandboxId> {
         self.by_sandbox.keys().copied()

@@ -79,16 +79,14 @@ pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerE
     for (part, reason) in &confinement.missing {
         tracing::warn!(part, reason, "the relay is less confined than it could be");
     }
-    let mut proxy = configuration.proxy;
-    // Each connection is two descriptors. Names must be answered when ports are swamped.
-    proxy.connections = proxy.connections.min(descriptors / 5 * 2 / 2);
-    proxy.flows = proxy.flows.min(descriptors / 5);
-    proxy.pipes = proxy.pipes.min(descriptors / 20);
     Relay {
         poller: Poller::new().map_err(ServerError::Poll)?,
         control: Control::new(control, confinement),
-        proxy: Proxy::new(&proxy),
+        proxy: Proxy::new(&configuration.proxy.within(descriptors)),
         resolvers: Resolvers::new(configuration.resolver),
+        descriptors,
+        limits: configuration.proxy,
+        handing_over: None,
         ends: None,
     }
     .serve()
@@ -108,6 +106,12 @@ struct Relay {
     control: Control,
     proxy: Proxy,
     resolvers: Resolvers,
+    /// How many descriptors the process may have.
+    descriptors: usize,
+    /// The proxy's limits where there are descriptors enough.
+    limits: ProxyLimits,
+    /// It hands over: once all is sent it accepts nothing more, and ends after this time at the latest.
+    handing_over: Option<Duration>,
     /// By when it ends, once it has handed over.
     ends: Option<Instant>,
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use rustix::pipe::SpliceFlags;
 
-use super::pipes::{Pipe, Pipes};
+use super::pipes::{PIPE_BYTES, Pipe, Pipes};
 
 /// How many bytes a read copies; a read that fills it shows that more is coming, and splicing pays.
 pub(crate) const COPY_BYTES: usize = 16 * 1024;
@@ -80,17 +80,24 @@ pub(crate) enum Progress {
     More,
 }
 
+/// How a direction is carried on with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn {
+    /// The other direction is over, so that the end of this one is the end of the connection.
+    pub last: bool,
+    /// It may take a pipe.
+    pub splices: bool,
+}
+
 impl Half {
     /// Carries bytes until a side says wait, or the turn is over. An error ends the connection.
-    /// `last` says that the other direction is over, so that the end need not be told apart from
-    /// the end of the connection, which follows.
     pub fn carry(
         &mut self,
         from: &mut Side,
         to: &mut Side,
         pipes: &mut Pipes,
         buffer: &mut [u8; COPY_BYTES],
-        last: bool,
+        turn: Turn,
     ) -> Result<Progress, Errno> {
         let mut carried = 0;
         loop {
@@ -100,7 +107,7 @@ impl Half {
             if self.finished {
                 if !self.closed {
                     self.closed = true;
-                    if !last {
+                    if !turn.last {
                         rustix::net::shutdown(&to.socket, Shutdown::Write)?;
                     }
                 }
@@ -113,7 +120,7 @@ impl Half {
             if carried >= TURN_BYTES {
                 return Ok(Progress::More);
             }
-            let pipe = if self.bulk { pipes.take() } else { None };
+            let pipe = if self.bulk && turn.splices { pipes.take() } else { None };
             let read = match pipe {
                 Some(pipe) => self.splice(from, pipe, pipes)?,
                 None => self.copy(from, to, buffer)?,
@@ -225,6 +232,15 @@ impl Half {
             self.waiting = Waiting::Copied(bytes[sent..].to_vec(), 0);
         }
         Ok(read)
+    }
+
+    /// What the bytes that wait here for the reader take of memory; a pipe counts as if it were full.
+    pub fn waiting(&self) -> usize {
+        match &self.waiting {
+            Waiting::Nothing => 0,
+            Waiting::Piped(..) => PIPE_BYTES,
+            Waiting::Copied(bytes, _) => bytes.len(),
+        }
     }
 
     /// How many bytes were read since the last call.

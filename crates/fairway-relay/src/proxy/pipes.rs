@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 /// The size of a pipe in bytes: 64 pages, so that 128 pipes are half of what a user has.
-const PIPE_BYTES: usize = 256 * 1024;
+pub(crate) const PIPE_BYTES: usize = 256 * 1024;
 
 /// A pipe.
 #[derive(Debug)]
@@ -50,7 +50,23 @@ impl Pipes {
 
     /// Gives an empty pipe back.
     pub fn give(&mut self, pipe: Pipe) {
+        if self.made > self.limit {
+            return self.lose(pipe);
+        }
         self.idle.push(pipe);
+    }
+
+    /// Changes how many there may be.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        let excess = self.made.saturating_sub(limit).min(self.idle.len());
+        self.idle.truncate(self.idle.len() - excess);
+        self.made -= excess;
+    }
+
+    /// How many bytes all pipes can hold.
+    pub fn bytes(&self) -> usize {
+        self.limit * PIPE_BYTES
     }
 
     /// Throws a pipe away that has bytes in it.

@@ -1,7 +1,7 @@
 //! TCP: each connection that a port accepts is carried to the sandbox over a second one.
 
-use std::collections::{HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,10 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use super::ProxyLimits;
-use super::half::{COPY_BYTES, Half, Progress, Side};
+use super::half::{COPY_BYTES, Half, Progress, Side, Turn};
 use super::pipes::Pipes;
 use crate::poll::{EDGES, Kind, Poller, READ, Token};
+use crate::shares::{Shares, source};
 use crate::slab::{Place, Slab};
 use crate::table::Carried;
 
@@ -40,6 +41,10 @@ struct Connection {
     connected: bool,
     /// It is in the list of those that have more to carry.
     again: bool,
+    /// The sandbox and the client that it is counted to.
+    party: (IpAddr, IpAddr),
+    /// How many bytes wait for a reader.
+    waiting: usize,
 }
 
 /// All TCP ports and their connections.
@@ -50,13 +55,14 @@ pub(crate) struct Tcp {
     buffer: Box<[u8; COPY_BYTES]>,
     /// Those that had their turn and have more.
     again: Vec<Place>,
-    /// By when those that connect must have done so, soonest first.
-    connecting: VecDeque<(Instant, Place)>,
-    /// Ports that do not accept until there is room.
+    /// Connections by the sandbox that they lead to and their client.
+    shares: Shares<IpAddr, IpAddr, Place>,
+    /// Bytes that wait for a reader, by the same.
+    waiting: Shares<IpAddr, IpAddr, Place>,
+    /// Ports that do not accept until there are descriptors and memory.
     resting: Vec<Place>,
     rest_until: Option<Instant>,
-    connect_timeout: Duration,
-    limit: usize,
+    limits: ProxyLimits,
 }
 
 impl Tcp {
@@ -68,11 +74,25 @@ impl Tcp {
             pipes: Pipes::new(limits.pipes),
             buffer: Box::new([0; COPY_BYTES]),
             again: Vec::new(),
-            connecting: VecDeque::new(),
+            shares: Shares::new(limits.connections),
+            waiting: Shares::new(limits.waiting_bytes),
             resting: Vec::new(),
             rest_until: None,
-            connect_timeout: limits.connect_timeout,
-            limit: limits.connections,
+            limits: limits.clone(),
+        }
+    }
+
+    /// Changes how many connections and pipes there may be.
+    pub fn set_limits(&mut self, poller: &Poller, limits: &ProxyLimits) {
+        self.shares.set_limit(limits.connections);
+        self.pipes.set_limit(limits.pipes);
+        self.make_way(poller);
+    }
+
+    /// Resets connections of the greediest until the others fit.
+    fn make_way(&mut self, poller: &Poller) {
+        while let Some(place) = self.shares.excess().or_else(|| self.waiting.excess()) {
+            self.end(poller, place, true);
         }
     }
 
@@ -154,14 +174,13 @@ impl Tcp {
     pub fn accept(&mut self, poller: &Poller, place: Place, now: Instant) {
         for _ in 0..ACCEPTS {
             let Some(listener) = self.listeners.get(place) else { return };
-            if self.connections.len() >= self.limit {
-                return self.rest(poller, place, now);
-            }
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            match rustix::net::accept_with(&listener.socket, flags) {
-                Ok(client) => {
+            match rustix::net::acceptfrom_with(&listener.socket, flags) {
+                Ok((client, address)) => {
                     let target = listener.target;
-                    if let Err(errno) = self.connect(poller, place, client, target, now)
+                    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+                    let party = (target.ip(), source(address.map_or(target.ip(), |address| address.ip())));
+                    if let Err(errno) = self.connect(poller, (place, party), client, target, now)
                         && exhausted(errno)
                     {
                         return self.rest(poller, place, now);
@@ -199,7 +218,7 @@ impl Tcp {
     fn connect(
         &mut self,
         poller: &Poller,
-        listener: Place,
+        (listener, party): (Place, (IpAddr, IpAddr)),
         client: OwnedFd,
         target: SocketAddr,
         now: Instant,
@@ -219,7 +238,10 @@ impl Tcp {
             to_client: Half::default(),
             connected: false,
             again: false,
+            party,
+            waiting: 0,
         });
+        self.shares.insert(place, party.0, party.1, 1, self.limits.connect_timeout, now);
         let Some(connection) = self.connections.get(place) else { return Ok(()) };
         if let Some(listener) = self.listeners.get_mut(listener) {
             listener.connections.insert(place);
@@ -231,12 +253,12 @@ impl Tcp {
             self.reset(place);
             return watched;
         }
-        self.connecting.push_back((now + self.connect_timeout, place));
+        self.make_way(poller);
         Ok(())
     }
 
     /// Handles an event of one end of a connection.
-    pub fn ready(&mut self, poller: &Poller, place: Place, of_client: bool, flags: EventFlags) {
+    pub fn ready(&mut self, poller: &Poller, place: Place, of_client: bool, flags: EventFlags, now: Instant) {
         let Some(connection) = self.connections.get_mut(place) else { return };
         let side = if of_client { &mut connection.client } else { &mut connection.upstream };
         side.note(flags);
@@ -248,17 +270,35 @@ impl Tcp {
                 return;
             }
             connection.connected = true;
+            self.shares.set_patience(place, self.limits.connection_idle);
         }
-        self.carry(poller, place);
+        self.carry(poller, place, now);
     }
 
     /// Carries bytes both ways.
-    fn carry(&mut self, poller: &Poller, place: Place) {
+    fn carry(&mut self, poller: &Poller, place: Place, now: Instant) {
         let Some(connection) = self.connections.get_mut(place) else { return };
+        // One sandbox leaves pipes to others; what it cannot splice is copied.
+        let splices = self.waiting.cost_of(connection.party.0) <= self.pipes.bytes() / 2;
         let Connection { client, upstream, to_upstream, to_client, .. } = connection;
-        let there = to_upstream.carry(client, upstream, &mut self.pipes, &mut self.buffer, to_client.closed);
-        let back = to_client.carry(upstream, client, &mut self.pipes, &mut self.buffer, to_upstream.closed);
+        let was_half_closed = to_upstream.closed != to_client.closed;
+        let turn = Turn { last: to_client.closed, splices };
+        let there = to_upstream.carry(client, upstream, &mut self.pipes, &mut self.buffer, turn);
+        let turn = Turn { last: to_upstream.closed, splices };
+        let back = to_client.carry(upstream, client, &mut self.pipes, &mut self.buffer, turn);
         let carried = Carried { bytes_in: to_upstream.take_carried(), bytes_out: to_client.take_carried() };
+        let waiting = to_upstream.waiting() + to_client.waiting();
+        if std::mem::replace(&mut connection.waiting, waiting) != waiting {
+            let (sandbox, client) = connection.party;
+            match waiting {
+                0 => self.waiting.remove(place),
+                cost => self.waiting.insert(place, sandbox, client, cost, self.limits.connection_idle, now),
+            }
+        }
+        self.shares.touch(place, now);
+        if !was_half_closed && to_upstream.closed != to_client.closed {
+            self.shares.set_patience(place, self.limits.half_closed_idle);
+        }
         if let Some(listener) = self.listeners.get_mut(connection.listener) {
             listener.carried.add(carried);
         }
@@ -273,6 +313,7 @@ impl Tcp {
             }
             _ => self.end(poller, place, true),
         }
+        self.make_way(poller);
     }
 
     fn end(&mut self, poller: &Poller, place: Place, reset: bool) {
@@ -296,6 +337,8 @@ impl Tcp {
 
     fn forget(&mut self, place: Place) -> Option<Ends> {
         let connection = self.connections.remove(place)?;
+        self.shares.remove(place);
+        self.waiting.remove(place);
         if let Some(listener) = self.listeners.get_mut(connection.listener) {
             listener.connections.remove(&place);
             if listener.connections.is_empty() {
@@ -312,18 +355,11 @@ impl Tcp {
         for place in std::mem::take(&mut self.again) {
             if let Some(connection) = self.connections.get_mut(place) {
                 connection.again = false;
-                self.carry(poller, place);
+                self.carry(poller, place, now);
             }
         }
-        while let Some((deadline, place)) = self.connecting.front().copied() {
-            let waits = self.connections.get(place).is_some_and(|connection| !connection.connected);
-            if waits && deadline > now {
-                break;
-            }
-            self.connecting.pop_front();
-            if waits {
-                self.end(poller, place, true);
-            }
+        while let Some(place) = self.shares.idle(now) {
+            self.end(poller, place, true);
         }
         if self.rest_until.is_some_and(|until| until <= now) {
             self.wake(poller);
@@ -335,8 +371,11 @@ impl Tcp {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let connecting = self.connecting.front().map(|(deadline, _)| *deadline);
-        [connecting, self.rest_until].into_iter().flatten().min().map(|at| at.saturating_duration_since(now))
+        [self.shares.deadline(), self.rest_until]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(now))
     }
 }
 

@@ -35,7 +35,11 @@ fn collector(reply: &'static [u8]) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
 
 /// A server that sends back what it gets, with a mark of its own before it.
 fn echo(mark: u8) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    echo_at("127.0.0.1:0", mark)
+}
+
+fn echo_at(address: &str, mark: u8) -> SocketAddr {
+    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -173,22 +177,6 @@ fn two_thousand_connections_at_a_time() {
     servers.join().unwrap();
 }
 
-#[test]
-fn beyond_the_limit_connections_wait() {
-    let limits = ProxyLimits { connections: 2, ..ProxyLimits::default() };
-    let relay = TestRelay::with(limits, ResolverLimits::default());
-    let address = relay.tcp(echo(1));
-    let mut first = connect(address);
-    let mut second = connect(address);
-    assert_eq!((read_byte(&mut first).unwrap(), read_byte(&mut second).unwrap()), (1, 1));
-    let mut third = connect(address);
-    third.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    assert_eq!(read_byte(&mut third).unwrap_err().kind(), ErrorKind::WouldBlock);
-    drop(first);
-    third.set_read_timeout(Some(SOON)).unwrap();
-    assert_eq!(read_byte(&mut third).unwrap(), 1);
-}
-
 /// An address of loopback at which nobody listens.
 fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -269,7 +257,11 @@ fn ipv6_clients_reach_ipv4_sandboxes() {
 
 /// A UDP server that answers with a mark, what it got, and from where.
 fn udp_echo(mark: u8) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp_echo_at("127.0.0.1:0", mark)
+}
+
+fn udp_echo_at(address: &str, mark: u8) -> SocketAddr {
+    let socket = UdpSocket::bind(address).unwrap();
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
         let mut buffer = [0; 65_536];
@@ -339,8 +331,7 @@ fn the_longest_datagrams_pass() {
 
 #[test]
 fn udp_flows_keep_their_port_until_they_are_idle_or_evicted() {
-    let limits =
-        ProxyLimits { flow_idle: Duration::from_millis(1_200), flows_per_port: 2, ..ProxyLimits::default() };
+    let limits = ProxyLimits { flow_idle: Duration::from_millis(1_200), flows: 2, ..ProxyLimits::default() };
     let relay = TestRelay::with(limits, ResolverLimits::default());
     let address = relay.udp_at("127.0.0.1:0", udp_echo(1));
     let (first, second, third) = (udp_client(address), udp_client(address), udp_client(address));
@@ -384,3 +375,5 @@ fn a_sandbox_where_nobody_listens_stays_silent_and_may_come() {
     client.set_read_timeout(Some(SOON)).unwrap();
     assert_eq!(client.recv(&mut buffer).unwrap(), 5);
 }
+
+mod fairness;

@@ -1,8 +1,7 @@
 //! UDP: each client of a port has a flow, a socket of its own towards the sandbox, so that
 //! answers find back, and leave from the very address that the client asked.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use super::ProxyLimits;
 use super::datagram::{self, Asked, Received};
 use crate::poll::{Kind, Poller, READ, Token};
+use crate::shares::{Shares, source};
 use crate::slab::{Place, Slab};
 use crate::table::Carried;
 
@@ -22,17 +22,11 @@ const DATAGRAMS: usize = 32;
 /// The longest datagram (RFC 768: a 16-bit length).
 const LONGEST: usize = 65_536;
 
-/// The least time between two looks for idle flows.
-const SWEEP: Duration = Duration::from_secs(1);
-
 #[derive(Debug)]
 struct Listener {
     socket: OwnedFd,
     target: SocketAddr,
     flows: HashMap<(SocketAddr, IpAddr), Place>,
-    /// Flows and when they were last known to be in use; oldest first. A flow that was used
-    /// since goes back to its place when its turn comes.
-    silent: BinaryHeap<Reverse<(Instant, Place)>>,
     carried: Carried,
 }
 
@@ -42,7 +36,6 @@ struct Flow {
     client: SocketAddr,
     asked: Asked,
     socket: OwnedFd,
-    used: Instant,
 }
 
 /// All UDP ports and their flows.
@@ -52,10 +45,8 @@ pub(crate) struct Udp {
     buffer: Vec<u8>,
     ancillary: Vec<u8>,
     idle: Duration,
-    flows_per_port: usize,
-    limit: usize,
-    /// When to look for flows that are idle.
-    sweep: Option<Instant>,
+    /// Flows by the sandbox that they lead to and their client.
+    shares: Shares<IpAddr, IpAddr, Place>,
 }
 
 impl Udp {
@@ -67,9 +58,29 @@ impl Udp {
             buffer: vec![0; LONGEST],
             ancillary: datagram::space(),
             idle: limits.flow_idle,
-            flows_per_port: limits.flows_per_port.max(1),
-            limit: limits.flows,
-            sweep: None,
+            shares: Shares::new(limits.flows),
+        }
+    }
+
+    /// Changes how many flows there may be.
+    pub fn set_limit(&mut self, flows: usize) {
+        self.shares.set_limit(flows);
+        self.make_way();
+    }
+
+    /// Ends flows of the greediest until the others fit.
+    fn make_way(&mut self) {
+        while let Some(flow) = self.shares.excess() {
+            self.end(flow);
+        }
+    }
+
+    /// Ends a flow.
+    fn end(&mut self, place: Place) {
+        self.shares.remove(place);
+        let Some(flow) = self.flows.remove(place) else { return };
+        if let Some(listener) = self.listeners.get_mut(flow.listener) {
+            listener.flows.remove(&(flow.client, flow.asked.address));
         }
     }
 
@@ -77,13 +88,7 @@ impl Udp {
     pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<Place, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         datagram::tell_address(&socket)?;
-        let listener = Listener {
-            socket,
-            target,
-            flows: HashMap::new(),
-            silent: BinaryHeap::new(),
-            carried: Carried::default(),
-        };
+        let listener = Listener { socket, target, flows: HashMap::new(), carried: Carried::default() };
         let place = self.listeners.insert(listener);
         if let Some(listener) = self.listeners.get(place)
             && let Err(errno) = poller.add(&listener.socket, Token(Kind::UdpListener, place), READ)
@@ -102,9 +107,8 @@ impl Udp {
             return;
         }
         listener.target = target;
-        listener.silent = BinaryHeap::new();
         for flow in std::mem::take(&mut listener.flows).into_values() {
-            self.flows.remove(flow);
+            self.end(flow);
         }
     }
 
@@ -113,7 +117,7 @@ impl Udp {
         let Some(listener) = self.listeners.remove(place) else { return };
         poller.remove(&listener.socket);
         for flow in listener.flows.into_values() {
-            self.flows.remove(flow);
+            self.end(flow);
         }
     }
 
@@ -177,8 +181,8 @@ impl Udp {
                 Err(_) => return,
             },
         };
-        let Some(flow) = self.flows.get_mut(flow) else { return };
-        flow.used = now;
+        self.shares.touch(flow, now);
+        let Some(flow) = self.flows.get(flow) else { return };
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.carried.bytes_in += datagram.len() as u64;
         }
@@ -196,21 +200,13 @@ impl Udp {
         asked: Asked,
         now: Instant,
     ) -> Result<Place, Errno> {
-        let port_is_full =
-            self.listeners.get(place).is_some_and(|listener| listener.flows.len() >= self.flows_per_port);
-        if port_is_full {
-            self.evict(place);
-        }
-        if self.flows.len() >= self.limit {
-            return Err(Errno::MFILE);
-        }
         let listener = self.listeners.get_mut(place).ok_or(Errno::BADF)?;
         let target = listener.target;
         let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
         rustix::net::connect(&socket, &target)?;
-        let flow = self.flows.insert(Flow { listener: place, client, asked, socket, used: now });
+        let flow = self.flows.insert(Flow { listener: place, client, asked, socket });
         if let Some(opened) = self.flows.get(flow)
             && let Err(errno) = poller.add(&opened.socket, Token(Kind::UdpFlow, flow), READ)
         {
@@ -218,25 +214,9 @@ impl Udp {
             return Err(errno);
         }
         listener.flows.insert((client, asked.address), flow);
-        listener.silent.push(Reverse((now, flow)));
-        self.sweep.get_or_insert(now + self.idle);
+        self.shares.insert(flow, target.ip(), source(client.ip()), 1, self.idle, now);
+        self.make_way();
         Ok(flow)
-    }
-
-    /// Ends the flow of a port that was silent longest.
-    fn evict(&mut self, place: Place) {
-        let Some(listener) = self.listeners.get_mut(place) else { return };
-        while let Some(Reverse((seen, flow))) = listener.silent.pop() {
-            match self.flows.get(flow) {
-                Some(used) if used.used > seen => listener.silent.push(Reverse((used.used, flow))),
-                Some(used) => {
-                    listener.flows.remove(&(used.client, used.asked.address));
-                    self.flows.remove(flow);
-                    return;
-                }
-                None => {}
-            }
-        }
     }
 
     /// Carries what the sandbox answered to the flow's client.
@@ -246,7 +226,7 @@ impl Udp {
         for _ in 0..DATAGRAMS {
             match rustix::net::recv(&flow.socket, &mut self.buffer[..], RecvFlags::empty()) {
                 Ok((_, length)) => {
-                    flow.used = now;
+                    self.shares.touch(place, now);
                     let datagram = &self.buffer[..length.min(LONGEST)];
                     listener.carried.bytes_out += datagram.len() as u64;
                     // A client that is not reachable any more loses its answer.
@@ -261,36 +241,13 @@ impl Udp {
 
     /// Ends flows that were silent too long.
     pub fn expire(&mut self, now: Instant) {
-        if self.sweep.is_none_or(|at| at > now) {
-            return;
+        while let Some(flow) = self.shares.idle(now) {
+            self.end(flow);
         }
-        let places: Vec<Place> =
-            self.listeners.iter().filter(|(_, l)| !l.flows.is_empty()).map(|(place, _)| place).collect();
-        let mut next: Option<Instant> = None;
-        for place in places {
-            let Some(listener) = self.listeners.get_mut(place) else { continue };
-            while let Some(Reverse((seen, flow))) = listener.silent.peek().copied() {
-                if seen + self.idle > now {
-                    next = Some(next.map_or(seen + self.idle, |next| next.min(seen + self.idle)));
-                    break;
-                }
-                listener.silent.pop();
-                match self.flows.get(flow) {
-                    Some(used) if used.used > seen => listener.silent.push(Reverse((used.used, flow))),
-                    Some(used) => {
-                        listener.flows.remove(&(used.client, used.asked.address));
-                        self.flows.remove(flow);
-                    }
-                    None => {}
-                }
-            }
-        }
-        // Looking costs a little for each port, so it is not done for each flow.
-        self.sweep = next.map(|next| next.max(now + SWEEP));
     }
 
     /// When `expire` wants to be called next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
-        self.sweep.map(|at| at.saturating_duration_since(now))
+        self.shares.deadline().map(|at| at.saturating_duration_since(now))
     }
 }

@@ -1,7 +1,7 @@
 //! What a daemon asks of the relay, and what it is answered.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use fairway_core::model::{Protocol, SandboxId};
@@ -30,10 +30,11 @@ enum Along {
     Resolver(SandboxId),
 }
 
-/// An answer that waits to be sent.
+/// An answer that waits to be sent. Sockets are looked up when it is: a duplicate of each would take as many
+/// descriptors again as there are sockets.
 struct Answer {
     bytes: Vec<u8>,
-    sockets: Vec<OwnedFd>,
+    along: Vec<Along>,
 }
 
 /// The daemon's connection.
@@ -111,11 +112,11 @@ impl Control {
         }
     }
 
-    /// Sends what waits; `false` when the daemon is gone.
-    fn flush(&mut self, poller: &Poller) -> bool {
+    /// Sends what waits, with the sockets that `find` finds; `false` when the daemon is gone.
+    fn flush<'a>(&mut self, poller: &Poller, find: impl Fn(Along) -> Vec<BorrowedFd<'a>>) -> bool {
         let Some(daemon) = &mut self.daemon else { return true };
         while let Some(answer) = daemon.answers.front() {
-            let sockets: Vec<BorrowedFd<'_>> = answer.sockets.iter().map(AsFd::as_fd).collect();
+            let sockets: Vec<BorrowedFd<'_>> = answer.along.iter().flat_map(|along| find(*along)).collect();
             match message::send(&daemon.socket, &answer.bytes, &sockets) {
                 Ok(()) => drop(daemon.answers.pop_front()),
                 // TOOMANYREFS: so many sockets are on their way that the daemon must read first.
@@ -140,17 +141,42 @@ impl Relay {
             Token(Kind::ControlListener, _) => self.control.accept(&self.poller),
             Token(_, place) => {
                 if self.control.daemon.as_ref().is_some_and(|daemon| daemon.place == place)
-                    && (self.read(now).is_err() || !self.control.flush(&self.poller))
+                    && (self.read().is_err() || !self.flush())
                 {
                     // What it asked for stays in force: a new daemon will come.
                     self.control.daemon = None;
                 }
             }
         }
+        self.hand_over(now);
+    }
+
+    fn flush(&mut self) -> bool {
+        let Self { control, poller, proxy, resolvers, .. } = self;
+        control.flush(poller, |along| match along {
+            Along::Port(protocol, address) => proxy.socket((protocol, address)).into_iter().collect(),
+            Along::Resolver(sandbox) => resolvers.sockets(sandbox).into_iter().flatten().collect(),
+        })
+    }
+
+    /// Ends a hand-over: everything was sent, or the daemon that asked for it is gone.
+    fn hand_over(&mut self, now: Instant) {
+        if self.control.daemon.is_none() {
+            self.handing_over = None;
+        }
+        if let Some(limit) = self.handing_over.take_if(|_| self.control.is_quiet()) {
+            self.proxy.drain(&self.poller);
+            self.resolvers.drain(&self.poller);
+            if let Some(listener) = self.control.listener.take() {
+                self.poller.remove(&listener);
+                self.control.spare = None;
+            }
+            self.ends = Some(now + limit);
+        }
     }
 
     /// Reads and obeys what the daemon sent.
-    fn read(&mut self, now: Instant) -> Result<(), MessageError> {
+    fn read(&mut self) -> Result<(), MessageError> {
         for _ in 0..MESSAGES {
             let Control { daemon: Some(daemon), buffer, .. } = &mut self.control else { return Ok(()) };
             let (length, sockets) = match message::receive(&daemon.socket, buffer) {
@@ -158,18 +184,13 @@ impl Relay {
                 other => other?,
             };
             let request = serde_json::from_slice(&buffer[..length])?;
-            let answers = self.obey(request, sockets, now)?;
+            let answers = self.obey(request, sockets)?;
             self.control.answer(answers);
         }
         Ok(())
     }
 
-    fn obey(
-        &mut self,
-        request: Request,
-        sockets: Vec<OwnedFd>,
-        now: Instant,
-    ) -> Result<Vec<Answer>, MessageError> {
+    fn obey(&mut self, request: Request, sockets: Vec<OwnedFd>) -> Result<Vec<Answer>, MessageError> {
         match request {
             Request::Hello => {
                 let hello = Hello {
@@ -193,23 +214,25 @@ impl Relay {
                 }
                 let batch = std::mem::take(&mut daemon.batch);
                 let refusals = batch.into_iter().filter_map(|(change, sockets)| self.change(change, sockets));
-                Ok(vec![answer(&Response::Changed(refusals.collect()))?])
+                let refusals = refusals.collect();
+                self.share_descriptors();
+                Ok(vec![answer(&Response::Changed(refusals))?])
             }
             Request::Carried => self.carried(),
             Request::Describe { sockets } => self.describe(sockets),
             Request::HandOver { limit } => {
-                let answers = self.describe(true)?;
-                self.proxy.drain(&self.poller);
-                self.resolvers.drain(&self.poller);
-                if let Some(listener) = self.control.listener.take() {
-                    self.poller.remove(&listener);
-                    self.control.spare = None;
-                }
                 let longest = Duration::from_secs(365 * 86_400);
-                self.ends = Some(now + Duration::from_millis(limit).min(longest));
-                Ok(answers)
+                self.handing_over = Some(Duration::from_millis(limit).min(longest));
+                self.describe(true)
             }
         }
+    }
+
+    /// Leaves to connections and flows what ports and resolvers do not take of the descriptors.
+    fn share_descriptors(&mut self) {
+        let table = self.proxy.ports() + 2 * self.resolvers.count();
+        let limits = self.limits.within(self.descriptors.saturating_sub(table));
+        self.proxy.set_limits(&self.poller, &limits);
     }
 
     fn change(&mut self, change: SentChange, sockets: Vec<OwnedFd>) -> Option<Refusal> {
@@ -290,14 +313,14 @@ impl Relay {
             |_| 0,
             text,
             |_, bytes| {
-                answers.push(Answer { bytes, sockets: Vec::new() });
+                answers.push(Answer { bytes, along: Vec::new() });
                 Ok(())
             },
         )?;
         Ok(answers)
     }
 
-    /// Everything in the table, with duplicates of the sockets if they are wanted.
+    /// Everything in the table, with the sockets if they are wanted.
     fn describe(&self, with_sockets: bool) -> Result<Vec<Answer>, MessageError> {
         let ports = self.proxy.records().map(|record| match record {
             Record::Port { protocol, address, .. } => (record, Some(Along::Port(protocol, address))),
@@ -320,34 +343,15 @@ impl Relay {
         };
         let mut answers = Vec::new();
         message::packets(&all, count, text, |run, bytes| {
-            let mut sockets = Vec::new();
-            if with_sockets {
-                for along in run.iter().filter_map(|(_, along)| *along) {
-                    self.duplicate(along, &mut sockets)?;
-                }
-            }
-            answers.push(Answer { bytes, sockets });
+            let along =
+                if with_sockets { run.iter().filter_map(|(_, along)| *along).collect() } else { Vec::new() };
+            answers.push(Answer { bytes, along });
             Ok(())
         })?;
         Ok(answers)
     }
-
-    fn duplicate(&self, along: Along, into: &mut Vec<OwnedFd>) -> Result<(), Errno> {
-        let mut add = |socket: BorrowedFd<'_>| -> Result<(), Errno> {
-            into.push(rustix::io::fcntl_dupfd_cloexec(socket, 0)?);
-            Ok(())
-        };
-        match along {
-            Along::Port(protocol, address) => {
-                add(self.proxy.socket((protocol, address)).ok_or(Errno::BADF)?)
-            }
-            Along::Resolver(sandbox) => {
-                self.resolvers.sockets(sandbox).ok_or(Errno::BADF)?.into_iter().try_for_each(add)
-            }
-        }
-    }
 }
 
 fn answer(response: &Response) -> Result<Answer, MessageError> {
-    Ok(Answer { bytes: serde_json::to_vec(response)?, sockets: Vec::new() })
+    Ok(Answer { bytes: serde_json::to_vec(response)?, along: Vec::new() })
 }

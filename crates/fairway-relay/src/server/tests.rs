@@ -1,5 +1,7 @@
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use fairway_core::model::Protocol;
 use fairway_core::names::Upstreams;
 use fairway_core::plan::SocketUse;
+use rustix::event::{PollFd, PollFlags};
 
 use crate::client::{ClientError, RelayClient};
 use crate::table::{Change, Held, Record, RecordKey};
@@ -15,6 +18,19 @@ use crate::testing::{SOON, TestRelay, names, port, resolver_sockets, sandbox, vi
 fn listener() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     (listener.local_addr().unwrap(), listener)
+}
+
+/// A connection to the relay, as a daemon has it.
+fn connected(relay: &TestRelay) -> OwnedFd {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(&relay.path).unwrap()).unwrap();
+    socket
 }
 
 /// Some records of each kind, and how many.
@@ -77,14 +93,7 @@ fn a_new_daemon_takes_over_and_finds_everything() {
 fn a_daemon_that_died_in_the_middle_of_a_batch_changed_nothing() {
     let relay = TestRelay::start();
     let before = relay.client.describe().unwrap();
-    let socket = rustix::net::socket_with(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
-    rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(&relay.path).unwrap()).unwrap();
+    let socket = connected(&relay);
     let part = br#"{"Change":{"changes":[{"Insert":[{"HostServers":["10.9.9.9"]},0]}],"last":false}}"#;
     crate::message::send(&socket, part, &[]).unwrap();
     drop(socket);
@@ -98,14 +107,7 @@ fn nonsense_ends_the_daemon_and_not_the_relay() {
     fill(&relay);
     let before = sorted(relay.client.describe().unwrap());
     for nonsense in [&b"{"[..], b"\xff\xfe", b"{\"Unknown\":1}", &[b'['; 70_000]] {
-        let socket = rustix::net::socket_with(
-            rustix::net::AddressFamily::UNIX,
-            rustix::net::SocketType::SEQPACKET,
-            rustix::net::SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap();
-        rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(&relay.path).unwrap()).unwrap();
+        let socket = connected(&relay);
         crate::message::send(&socket, nonsense, &[]).unwrap();
         let answer = crate::message::receive(&socket, &mut [0; 100]);
         assert!(answer.is_err(), "{answer:?}");
@@ -135,6 +137,50 @@ fn two_thousand_listeners_in_one_batch() {
     for address in addresses {
         TcpListener::bind(address).unwrap();
     }
+}
+
+/// How many descriptors of this process are the socket with this inode.
+fn descriptors_of(inodes: &HashSet<u64>) -> usize {
+    let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let links = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let inode = |link: std::path::PathBuf| {
+        link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
+    };
+    links.filter_map(inode).filter(|inode| inodes.contains(inode)).count()
+}
+
+#[test]
+fn a_relay_that_says_what_it_holds_opens_no_more_descriptors() {
+    let relay = TestRelay::start();
+    let target = SocketAddr::from(([127, 0, 0, 1], 9));
+    let (mut changes, mut inodes) = (Vec::new(), HashSet::new());
+    for _ in 0..1_000 {
+        let (address, listener) = listener();
+        inodes.insert(rustix::fs::fstat(&listener).unwrap().st_ino);
+        let sockets = vec![Arc::new(listener.into())];
+        changes.push(Change::Insert { record: port(Protocol::Tcp, address, target), sockets });
+    }
+    relay.client.apply(changes).unwrap();
+    assert_eq!(descriptors_of(&inodes), 1_000);
+    let daemon = connected(&relay);
+    crate::message::send(&daemon, br#"{"Describe":{"sockets":true}}"#, &[]).unwrap();
+    // The first part is on its way when the relay has gathered all of them.
+    rustix::event::poll(&mut [PollFd::new(&daemon, PollFlags::IN)], None).unwrap();
+    assert_eq!(descriptors_of(&inodes), 1_000);
+}
+
+#[test]
+fn a_hand_over_to_a_daemon_that_died_is_none() {
+    let relay = TestRelay::start();
+    let (target, _server) = listener();
+    let addresses: Vec<_> = (0..1_000).map(|_| relay.tcp(target)).collect();
+    let daemon = connected(&relay);
+    crate::message::send(&daemon, br#"{"HandOver":{"limit":0}}"#, &[]).unwrap();
+    rustix::event::poll(&mut [PollFd::new(&daemon, PollFlags::IN)], None).unwrap();
+    drop(daemon);
+    let next = RelayClient::connect(&relay.path).unwrap();
+    assert_eq!(next.recover().unwrap().len(), 1_001);
+    TcpStream::connect(addresses[0]).unwrap();
 }
 
 #[test]
