@@ -95,7 +95,7 @@ impl Client {
         }
     }
 
-    /// `GET /_ping`: whether the daemon answers.
+    /// `GET /_ping`: returns when the daemon has started, and everything is as it was asked for.
     ///
     /// # Errors
     /// As of every method here: the daemon is not there, or refuses.

@@ -122,6 +122,11 @@ pub struct About {
 
 /// What the server needs of the engine. All but [`Control::on_exit`] may block.
 pub trait Control: Send + Sync + 'static {
+    /// Whether the kernel is as the World says since the start. Before, commands wait.
+    fn is_started(&self) -> bool {
+        true
+    }
+
     /// Has a command done: when this returns, the kernel is as the World says.
     ///
     /// # Errors

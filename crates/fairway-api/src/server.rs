@@ -44,6 +44,8 @@ const CALLS_AT_ONCE: usize = 64;
 const THREADS: usize = 320;
 /// What a request may say at most. A thousand published ports are about 60 KB.
 const BODY_LIMIT: usize = 8 << 20;
+/// How often whoever waits for the daemon's start looks.
+const START_GLANCE: Duration = Duration::from_millis(2);
 /// What replies that are under way may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -160,7 +162,14 @@ impl Server {
         let call = Call::new(head.uri.query().unwrap_or_default(), body);
         let control = Arc::clone(&self.control);
         match route {
-            Route::Ping => Ok(system::ping(head.method == hyper::Method::HEAD)),
+            // Docker's client asks by HEAD before each request; whoever waits for the daemon to be ready asks by GET.
+            Route::Ping if head.method == hyper::Method::HEAD => Ok(system::ping(true)),
+            Route::Ping => {
+                while !control.is_started() {
+                    tokio::time::sleep(START_GLANCE).await;
+                }
+                Ok(system::ping(false))
+            }
             Route::Wait(id) => self.wait(&id, &call).await,
             Route::Events => event::stream(&*control, &call),
             Route::Trace => {

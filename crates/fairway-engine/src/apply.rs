@@ -10,11 +10,13 @@ use fairway_core::model::Protocol;
 use fairway_core::plan::{Difference, Key, Object, SocketUse};
 use fairway_kernel::route::Mark;
 use fairway_kernel::sysctl;
+use fairway_relay::client::ClientError;
 use fairway_relay::table::Change as RelayChange;
 use fairway_relay::table::{Record, RecordKey};
 
 use crate::boundary::boundary;
 use crate::port_sockets::set_listening;
+use crate::side_by_side::side_by_side;
 use crate::visit::Visit;
 use crate::{ApplyError, BindError, Engine};
 
@@ -106,14 +108,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Goes into each sandbox that has something new inside, once. Returns what the relay is to
+    /// Goes into each sandbox that has something new inside, once, into several at a time. Returns what the relay is to
     /// know of resolvers that were made.
     fn visit_sandboxes(&self, difference: &Difference) -> Result<Vec<RelayChange>, ApplyError> {
-        let mut changes = Vec::new();
-        for visit in Visit::all(difference) {
-            changes.extend(self.visit(visit)?);
-        }
-        Ok(changes)
+        let changes = side_by_side(&Visit::all(difference), |visit| self.visit(visit));
+        Ok(changes.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     fn apply_files(&self, difference: &Difference) -> Result<(), ApplyError> {
@@ -211,15 +210,48 @@ impl Engine {
         self.sweeper.sweep(leaving);
     }
 
-    /// Sends changes to the relay; one that is gone is started anew with all that it has to know.
+    /// Sends changes to the relay; one that is gone is started anew with all that it has to know. One that does not
+    /// answer is given them when it does: until then the daemon's duplicates hold what is new.
     pub(crate) fn relay_apply(&self, changes: Vec<RelayChange>) -> Result<(), ApplyError> {
+        let closed: Vec<_> = changes
+            .iter()
+            .filter_map(|change| match change {
+                RelayChange::Remove(RecordKey::Port(protocol, address)) => Some((*protocol, *address)),
+                _ => None,
+            })
+            .collect();
         match self.relay.apply(changes) {
-            Err(fairway_relay::client::ClientError::Connection(reason)) => {
+            Err(ClientError::Connection(reason)) => {
                 tracing::warn!(%reason, "the relay is gone; starting another one");
                 self.restart_relay()
             }
+            Err(ClientError::Late(_)) => {
+                let pid = self.relay.hello().pid;
+                tracing::warn!(
+                    pid,
+                    "the relay (process {pid}) does not answer; it is given what has changed when it does"
+                );
+                self.refuse_clients(closed);
+                Ok(())
+            }
             outcome => Ok(outcome?),
         }
+    }
+
+    /// Lets ports that are published no more refuse clients, while a relay that does not answer has their sockets: the
+    /// duplicates here are the same sockets.
+    fn refuse_clients(&self, closed: Vec<(Protocol, SocketAddr)>) {
+        for (protocol, address) in closed {
+            let Some(socket) = self.ports.get(protocol, address) else { continue };
+            if let Err(errno) = set_listening(&socket, protocol, false) {
+                tracing::debug!(%address, %errno, "its clients wait until the relay answers");
+            }
+        }
+    }
+
+    /// Gives a relay that answers again everything.
+    pub(crate) fn relay_is_back(&self) -> Result<(), ApplyError> {
+        self.relay.catch_up(|| self.told())
     }
 
     /// Starts another relay and tells it everything.

@@ -1,19 +1,18 @@
 //! The engine: what it holds, and how it starts.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering as Order};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairway_core::Draw;
-use fairway_core::model::{HostFacts, ProcessIdentity, Protocol, SandboxId, Settings};
-use fairway_core::plan::{FileName, Plan, SocketUse, plan};
+use fairway_core::model::{HostFacts, ProcessIdentity, SandboxId, Settings};
+use fairway_core::plan::{FileName, Plan, plan};
 use fairway_core::world::{Command, Journal, Record, UNKNOWN_EXIT_CODE, World};
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::namespace::Workers;
 use fairway_kernel::route::Links;
 use fairway_kernel::{host_facts, sysctl};
-use fairway_relay::table::{Held, Record as RelayRecord};
 use fairway_store::{Store, StoreError};
 
 use crate::announcements::Announcements;
@@ -26,11 +25,12 @@ use crate::firewall::Firewall;
 use crate::flows::Flows;
 use crate::heal::Mended;
 use crate::ordering::Ordering;
-use crate::port_sockets::{PortSockets, set_listening};
+use crate::port_sockets::PortSockets;
 use crate::relay_link::{RelayLink, StartRelay};
 use crate::resolvers::Resolvers;
 use crate::sandbox_files::SandboxFiles;
 use crate::sweeper::Sweeper;
+use crate::take_over::{Namespaces, TakenOver, take_over};
 use crate::watcher::{Ends, Monitors};
 use crate::{ApplyError, EngineError, named};
 
@@ -92,6 +92,7 @@ pub struct Engine {
     pub(crate) beside: Beside,
     pub(crate) mended: Mended,
     links: Mutex<Vec<Links>>,
+    started: AtomicBool,
 }
 
 fn create_directory(path: &Path) -> Result<(), EngineError> {
@@ -134,10 +135,13 @@ impl Engine {
     /// Opens the engine: reads the World, finds or starts the relay, and makes everything follow.
     /// Sandboxes that ended meanwhile are gone when it returns.
     ///
+    /// `readable` is called as soon as the World can be read, so that who asks need not wait for the rest. Commands that
+    /// arrive from then on wait until this returns.
+    ///
     /// # Errors
     /// Settings that do not fit what runs, a store that cannot be read, a kernel that lacks what is
     /// needed. What runs is left as it is then.
-    pub fn open(options: Options) -> Result<Arc<Self>, EngineError> {
+    pub fn open(options: Options, readable: impl FnOnce(&Arc<Self>)) -> Result<Arc<Self>, EngineError> {
         crate::requirements::check(&options.settings, options.iptables)?;
         create_directory(&options.data_root)?;
         create_directory(&options.exec_root)?;
@@ -171,8 +175,11 @@ impl Engine {
             RelayLink::find_or_start(options.exec_root.join(RELAY_SOCKET), options.start_relay)?;
         boundary("relay");
         let (ports, resolvers) = (PortSockets::default(), Resolvers::default());
-        let known = take_over(held, &ports, &resolvers);
         let plan = plan(&world);
+        let TakenOver { known, dropped } = take_over(held, &Namespaces::of(&plan)?, &ports, &resolvers);
+        if !dropped.is_empty() {
+            relay.apply(dropped).map_err(ApplyError::from)?;
+        }
         let engine = Arc::new(Self {
             state: Mutex::new(State { world, plan, draw, ordering: Ordering::default(), tidy_at: 1024 }),
             calm: RwLock::new(()),
@@ -192,14 +199,24 @@ impl Engine {
             beside: Beside::default(),
             mended: Mended::default(),
             links: Mutex::default(),
+            started: AtomicBool::new(false),
         });
+        let alone = engine.calm.write().unwrap_or_else(PoisonError::into_inner);
+        readable(&engine);
         engine.settle(known)?;
+        drop(alone);
         crate::trace::sweep();
         engine.look_beside();
         crate::watcher::start(&engine, monitors)?;
         crate::dhcp::start(&engine)?;
         started();
+        engine.started.store(true, Order::Release);
         Ok(engine)
+    }
+
+    /// Whether everything has been made to follow since the start.
+    pub fn is_started(&self) -> bool {
+        self.started.load(Order::Acquire)
     }
 
     /// Reads the World.
@@ -324,30 +341,4 @@ fn save_all(store: &Store, world: &World) -> Result<(), StoreError> {
     change.put.retain(|record| !same.contains(record));
     change.delete = gone;
     store.commit(change)
-}
-
-/// Takes the sockets that the relay kept, and returns what it knows.
-fn take_over(held: Vec<Held>, ports: &PortSockets, resolvers: &Resolvers) -> Vec<RelayRecord> {
-    let mut known = Vec::with_capacity(held.len());
-    for Held { record, sockets } in held {
-        let mut sockets: Vec<Arc<OwnedFd>> = sockets.into_iter().map(Arc::new).collect();
-        match (&record, sockets.len()) {
-            (RelayRecord::Port { protocol, address, purpose }, 1) => {
-                // The last daemon may have died between telling the relay and this.
-                if let (SocketUse::Hold, Protocol::Tcp) = (purpose, protocol)
-                    && let Err(errno) = set_listening(&sockets[0], *protocol, false)
-                {
-                    tracing::warn!(%address, %errno, "it goes on listening");
-                }
-                ports.insert(*protocol, *address, sockets.remove(0));
-            }
-            (RelayRecord::Resolver(sandbox), 2) => {
-                let tcp = sockets.remove(1);
-                resolvers.keep(*sandbox, [sockets.remove(0), tcp]);
-            }
-            _ => {}
-        }
-        known.push(record);
-    }
-    known
 }

@@ -138,6 +138,18 @@ pub enum ApplyError {
     /// The relay.
     #[error(transparent)]
     Relay(#[from] ClientError),
+    /// There is a relay, and its sockets cannot be taken over.
+    #[error(
+        "cannot take over the relay at {path}, which goes on as it is: {error} (its process: ss -xlp src {path})",
+        path = .path.display()
+    )]
+    TakeOver {
+        /// Its control socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: ClientError,
+    },
     /// The relay cannot be started.
     #[error("cannot start the relay: {0}")]
     StartRelay(#[source] std::io::Error),

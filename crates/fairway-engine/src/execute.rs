@@ -150,7 +150,7 @@ impl Engine {
                 {
                     taken.push(address.port());
                 }
-                Err(EngineError::Bind(error)) => return Err(EngineError::Bind(error.named())),
+                Err(EngineError::Bind(error)) => return Err(EngineError::Bind(self.named(error))),
                 Err(EngineError::Held { network, address, mac, asked: false }) => {
                     tracing::info!(network, %address, %mac, "somebody on the LAN has it; another one is taken");
                     self.carry_out(self.decide(Command::AddressHeld { network, address, mac })?)?;
@@ -158,6 +158,12 @@ impl Engine {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Says who has a port that cannot be bound.
+    fn named(&self, error: BindError) -> BindError {
+        let error = error.named();
+        if self.relay.answers() { error } else { error.with_late_relay(self.relay.hello().pid) }
     }
 
     fn publish_requests(&self, sandbox: Option<SandboxId>) -> Vec<PublishRequest> {

@@ -9,8 +9,11 @@ use fairway_relay::table::Record;
 use crate::boundary::boundary;
 use crate::drift::Drift;
 use crate::observe::Depth;
+use crate::side_by_side::side_by_side;
 use crate::{ApplyError, Engine, EngineError};
 
+/// How many ports are bound at once; where one is taken, these are tried one by one.
+const BOUND_AT_ONCE: usize = 1024;
 /// How many times of mending are remembered.
 const REMEMBERED: usize = 64;
 
@@ -107,11 +110,13 @@ impl Engine {
         tracing::warn!(%error, "not all could be made at once; going on one by one");
         // The firewall comes first and is all or nothing: without it nothing may be opened.
         self.firewall.apply(&difference)?;
-        for part in parts(difference) {
-            if let Err(error) = self.apply(&part) {
-                tracing::error!(%error, "cannot be made; it is tried again");
-                self.ends.try_again();
-            }
+        for group in parts(difference) {
+            side_by_side(&group, |part| {
+                if let Err(error) = self.apply(part) {
+                    tracing::error!(%error, "cannot be made; it is tried again");
+                    self.ends.try_again();
+                }
+            });
         }
         Ok(())
     }
@@ -119,12 +124,18 @@ impl Engine {
     /// Binds the ports that are wanted. One that another program took while nobody held it is left
     /// out, and said so.
     fn bind_what_is_free(&self, difference: &mut Difference) {
+        let wanted: Vec<_> = crate::execute::sockets(difference).collect();
         let mut taken = Vec::new();
-        for (protocol, address, purpose) in crate::execute::sockets(difference) {
-            if let Err(error) = self.ports.bind_all([(protocol, address, purpose)]) {
-                tracing::error!(%error, "a published port is lost until it is free again");
-                taken.push(Key::Socket(protocol, address));
-                self.ends.try_again();
+        for some in wanted.chunks(BOUND_AT_ONCE) {
+            if self.ports.bind_all(some.iter().copied()).is_ok() {
+                continue;
+            }
+            for (protocol, address, purpose) in some {
+                if let Err(error) = self.ports.bind_all([(*protocol, *address, *purpose)]) {
+                    tracing::error!(%error, "a published port is lost until it is free again");
+                    taken.push(Key::Socket(*protocol, *address));
+                    self.ends.try_again();
+                }
             }
         }
         for key in taken {
@@ -151,8 +162,9 @@ impl Engine {
 }
 
 /// A difference in parts that can fail by themselves: one for each namespace, one for each other
-/// object. What is the firewall's is left out; it was applied before.
-fn parts(difference: Difference) -> Vec<Difference> {
+/// object. Parts of a group do not depend on one another, but on the groups before. What is the firewall's is left out;
+/// it was applied before.
+fn parts(difference: Difference) -> [Vec<Difference>; 4] {
     let mut parts: Vec<Difference> = Vec::new();
     let mut bridges = Vec::new();
     let mut sandboxes = std::collections::BTreeMap::<u64, Difference>::new();
@@ -189,7 +201,7 @@ fn parts(difference: Difference) -> Vec<Difference> {
     }
     let gone = difference.gone.into_iter().filter(|(_, object)| !is_firewall(object));
     let gone = Difference { gone: gone.collect(), ..Difference::default() };
-    bridges.into_iter().chain(sandboxes.into_values()).chain(parts).chain([gone]).collect()
+    [bridges, sandboxes.into_values().collect(), parts, vec![gone]]
 }
 
 fn is_firewall(object: &Object) -> bool {

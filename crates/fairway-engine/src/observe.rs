@@ -4,7 +4,7 @@
 //! wanted is observed as it is. One that is there and is other than wanted is not observed at all:
 //! making it again makes it right, for each step may be done twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fairway_core::doctor::Deviation;
 use fairway_core::model::{Namespace, NetworkId, SandboxId};
@@ -17,6 +17,7 @@ use crate::apply::relay_record;
 use crate::deviations::{adopted_deviations, bridge_deviations, file_deviation, veth_deviations};
 use crate::drift::Deviations;
 use crate::enclosed::Seen;
+use crate::side_by_side::side_by_side;
 use crate::{ApplyError, Engine};
 
 /// How closely to look.
@@ -238,15 +239,20 @@ impl Engine {
                 Record::Port { .. } | Record::HostServers(_) => {}
             }
         }
-        for (sandbox, namespace, resolver) in insides(observation.wanted) {
-            let sysctls = sysctls_inside(observation.wanted, &namespace);
-            let inside = namespace::open(&namespace)
-                .map_err(ApplyError::from)
-                .and_then(|handle| Ok(observe_with_settings(&self.workers, &handle, sysctls)?));
+        let links = links_inside(observation.wanted);
+        let wanted = insides(observation.wanted);
+        let looked = side_by_side(&wanted, |(_, namespace, _)| {
+            let links = links.get(&namespace.inode).into_iter().flatten();
+            let sysctls = links.flat_map(|(_, link)| &link.sysctls).map(|(path, _)| path.clone()).collect();
+            let handle = namespace::open(namespace)?;
+            Ok::<_, ApplyError>(observe_with_settings(&self.workers, &handle, sysctls)?)
+        });
+        for ((sandbox, namespace, resolver), inside) in wanted.iter().zip(looked) {
             match inside {
                 Ok(inside) => {
-                    self.observe_sandbox(observation, sandbox, &namespace, resolver, &inside);
-                    seen.look(observation, sandbox, &namespace, &inside);
+                    let links = links.get(&namespace.inode).map(Vec::as_slice).unwrap_or_default();
+                    self.observe_sandbox(observation, *sandbox, (namespace, links), *resolver, &inside);
+                    seen.look(observation, *sandbox, namespace, &inside);
                 }
                 Err(error) => tracing::warn!(%error, "a sandbox cannot be looked into"),
             }
@@ -260,7 +266,7 @@ impl Engine {
         &self,
         observation: &mut Observation<'_>,
         sandbox: SandboxId,
-        namespace: &Namespace,
+        (namespace, links): (&Namespace, &[(&Key, &VethLink)]),
         resolver: bool,
         inside: &InsideState,
     ) {
@@ -272,13 +278,9 @@ impl Engine {
         } else if loopback {
             observation.as_wanted(&Key::Inside(sandbox));
         }
-        let links = observation.wanted.iter().filter_map(|(key, object)| match object {
-            Object::Veth(link) if link.namespace == *namespace => Some((key.clone(), link)),
-            _ => None,
-        });
-        for (key, link) in links.collect::<Vec<_>>() {
-            if !crate::inside::differences(link, inside).is_empty() {
-                observation.found.remove(&key);
+        for (key, link) in links {
+            if !crate::inside::differences(*link, inside).is_empty() {
+                observation.found.remove(*key);
             }
         }
         let routes = Key::Routes(sandbox);
@@ -301,13 +303,15 @@ fn insides(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
     wanted.iter().filter_map(inside).collect()
 }
 
-/// The paths of the settings that the links of a namespace are to have there.
-fn sysctls_inside(wanted: &Fragment, namespace: &Namespace) -> Vec<String> {
-    let links = wanted.values().filter_map(|object| match object {
-        Object::Veth(link) if link.namespace == *namespace => Some(link),
-        _ => None,
-    });
-    links.flat_map(|link| &link.sysctls).map(|(path, _)| path.clone()).collect()
+/// The veth pairs by the inode of the namespace that one end is in.
+fn links_inside(wanted: &Fragment) -> HashMap<u64, Vec<(&Key, &VethLink)>> {
+    let mut links: HashMap<u64, Vec<(&Key, &VethLink)>> = HashMap::new();
+    for (key, object) in wanted {
+        if let Object::Veth(link) = object {
+            links.entry(link.namespace.inode).or_default().push((key, link));
+        }
+    }
+    links
 }
 
 fn observe_sysctls(observation: &mut Observation<'_>) {

@@ -37,6 +37,12 @@ pub enum BindReason {
     /// A program that is known has it.
     #[error("address already in use by {0}: stop it, or publish another port")]
     InUseBy(PortHolder),
+    /// A port that was published before is with a relay that does not answer.
+    #[error(
+        "address already in use, perhaps by the relay (process {0}), which does not answer and has ports that were \
+         published before: let it go on (kill -CONT {0}), or replace it (fairway doctor --fix)"
+    )]
+    Relay(u32),
     /// The host has no such address.
     #[error("cannot assign requested address: no interface of the host has it")]
     NoSuchAddress,
@@ -57,6 +63,19 @@ impl BindError {
             && let Some(holder) = port_holder::find(self.protocol, self.address)
         {
             self.reason = BindReason::InUseBy(holder);
+        }
+        self
+    }
+
+    /// With what a relay that does not answer has to do with it.
+    pub(crate) fn with_late_relay(mut self, pid: u32) -> Self {
+        // A socket that listens no more is nowhere to be seen.
+        if match &self.reason {
+            BindReason::InUse => true,
+            BindReason::InUseBy(holder) => holder.pid == pid,
+            _ => false,
+        } {
+            self.reason = BindReason::Relay(pid);
         }
         self
     }
@@ -143,7 +162,7 @@ fn listen(socket: &OwnedFd, listens: bool) -> Result<(), Errno> {
 
 /// How many descriptors ports must leave: the API, the store and visits to sandboxes take some for
 /// moments, and so does the relay, which has as many ports and the same limit, for connections.
-const SPARE_DESCRIPTORS: u64 = 256;
+pub(crate) const SPARE_DESCRIPTORS: u64 = 256;
 
 /// As many ports as are worth a second thread: about a millisecond's.
 const SHARED_FROM: usize = 256;

@@ -1,17 +1,20 @@
 //! The connection to the relay, and starting one.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fairway_core::model::Protocol;
-use fairway_relay::client::{ClientError, RelayClient};
-use fairway_relay::table::{Carried, Change, Held, Hello};
+use fairway_relay::client::{Awaited, ClientError, RelayClient};
+use fairway_relay::table::{Carried, Change, Held, Hello, RecordKey};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Resource, getrlimit};
 
 use crate::ApplyError;
+use crate::port_sockets::SPARE_DESCRIPTORS;
 
 /// Starts a relay that serves a listening socket. Given by the program, for only it knows how to
 /// run itself as a relay.
@@ -22,20 +25,89 @@ pub(crate) struct RelayLink {
     path: PathBuf,
     start: StartRelay,
     client: RwLock<Arc<RelayClient>>,
+    /// A connection to a relay that did not answer, until it does.
+    awaited: Mutex<Option<Awaited>>,
+}
+
+/// How the relay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It answers.
+    Answers,
+    /// It is there and does not answer, as is seen now.
+    Late,
+    /// It does not answer still.
+    Awaited,
+    /// It did not answer and does so again; it has to be given what changed meanwhile.
+    Back,
+    /// It has ended.
+    Gone,
 }
 
 impl RelayLink {
     /// Finds the relay that a former daemon left, or starts one. With it come the records that it
     /// has, and duplicates of their sockets.
+    ///
+    /// # Errors
+    /// A relay is there and its sockets cannot be taken over: it does not answer, or there are more of them than this
+    /// process may have descriptors. Another relay would find all its ports taken.
     pub fn find_or_start(path: PathBuf, start: StartRelay) -> Result<(Self, Vec<Held>), ApplyError> {
-        let found = RelayClient::connect(&path)
-            .and_then(|client| client.recover().map(|held| (client, held)))
-            .inspect_err(|reason| tracing::debug!(%reason, "no relay to take over"));
+        let found =
+            RelayClient::connect(&path).and_then(|client| client.recover().map(|held| (client, held)));
         let (client, held) = match found {
+            Ok((_, held)) if !fits(&held) => {
+                return Err(ApplyError::TakeOver { path, error: ClientError::Descriptors });
+            }
             Ok(found) => found,
-            Err(_) => (start_at(&path, &start)?, Vec::new()),
+            Err(error) if error.is_of_living() => return Err(ApplyError::TakeOver { path, error }),
+            Err(reason) => {
+                tracing::debug!(%reason, "no relay to take over");
+                (start_at(&path, &start)?, Vec::new())
+            }
         };
-        Ok((Self { path, start, client: RwLock::new(Arc::new(client)) }, held))
+        let client = RwLock::new(Arc::new(client));
+        Ok((Self { path, start, client, awaited: Mutex::default() }, held))
+    }
+
+    /// Looks how the relay is. One that did not answer is asked again each time.
+    pub fn look(&self) -> Health {
+        match self.client().apply(Vec::new()) {
+            Err(ClientError::Late(_)) => {}
+            Err(ClientError::Connection(_)) => return Health::Gone,
+            _ => return Health::Answers,
+        }
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match awaited.take() {
+            Some(waiting) if !waiting.is_over() => {
+                *awaited = Some(waiting);
+                return Health::Awaited;
+            }
+            Some(waiting) => waiting.finish().map(|client| {
+                *self.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(client);
+                Health::Back
+            }),
+            None => RelayClient::begin(&self.path).map(|waiting| {
+                *awaited = Some(waiting);
+                Health::Late
+            }),
+        };
+        match outcome {
+            Ok(health) => health,
+            Err(ClientError::Connection(_) | ClientError::Unreachable { .. }) => Health::Gone,
+            Err(_) => Health::Awaited,
+        }
+    }
+
+    /// Gives a relay that answers again what `told` says, and takes from it what that does not. Everybody else waits
+    /// until it knows.
+    pub fn catch_up(&self, told: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
+        let client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        let known = client.describe()?;
+        let mut changes = told();
+        let kept: HashSet<RecordKey> = changes.iter().filter_map(Change::inserted).collect();
+        let gone = known.into_iter().map(|record| record.key()).filter(|key| !kept.contains(key));
+        changes.extend(gone.map(Change::Remove));
+        Ok(client.apply(changes)?)
     }
 
     /// Changes the relay's table.
@@ -58,13 +130,13 @@ impl RelayLink {
         self.client().apply(Vec::new()).is_ok()
     }
 
-    /// Replaces a relay that does not answer, and tells the new one what `told` says. Everybody else
-    /// waits until it knows.
+    /// Replaces a relay that has ended, and gives the new one what `told` says. Everybody else waits until it knows.
     pub fn restart(&self, told: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
         let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have been faster.
         if client.apply(Vec::new()).is_err() {
             *client = Arc::new(start_at(&self.path, &self.start)?);
+            *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         Ok(client.apply(told())?)
     }
@@ -72,6 +144,13 @@ impl RelayLink {
     fn client(&self) -> Arc<RelayClient> {
         Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Whether the sockets that a relay handed over leave descriptors for everything else.
+fn fits(held: &[Held]) -> bool {
+    let sockets: usize = held.iter().map(|held| held.sockets.len()).sum();
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u64::try_from(sockets).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS) <= limit
 }
 
 fn start_at(path: &Path, start: &StartRelay) -> Result<RelayClient, ApplyError> {

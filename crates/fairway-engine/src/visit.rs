@@ -98,7 +98,7 @@ enum Inside {
 
 impl Engine {
     /// Makes links and goes inside once. Returns what the relay is to know.
-    pub(crate) fn visit(&self, visit: Visit) -> Result<Vec<RelayChange>, ApplyError> {
+    pub(crate) fn visit(&self, visit: &Visit) -> Result<Vec<RelayChange>, ApplyError> {
         let handle = match namespace::open(&visit.namespace) {
             Ok(handle) => handle,
             Err(error) if visit.makes_something() => return Err(error.into()),
@@ -111,7 +111,7 @@ impl Engine {
         let mut pairs = self.make_pairs(&visit.links, &handle)?;
         boundary("links");
         let (resolver, sockets) = loop {
-            match self.go_inside(&visit, &handle, pairs.clone()) {
+            match self.go_inside(visit, &handle, pairs.clone()) {
                 Ok(sockets) => break (visit.resolver, sockets),
                 Err(Inside::Route(route::Error::NotInside { .. }))
                     if pairs.iter().any(|(_, pair)| !pair.fresh) =>

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::firewall::Firewall;
 use crate::probe::Guardian;
+use crate::relay_link::Health;
 use crate::rounds::Rounds;
 use crate::{ApplyError, Engine, EngineError};
 
@@ -237,12 +238,7 @@ impl Engine {
 
     /// Looks at what the kernel does not tell of.
     fn glance(&self) {
-        if !self.relay.answers() {
-            tracing::warn!("the relay has ended; starting another one");
-            if let Err(error) = self.restart_relay() {
-                tracing::error!(%error, "there is no relay; it is tried again");
-            }
-        }
+        self.look_at_relay();
         if self.sysctls_differ() || self.firewall.differs() {
             self.heal_soon();
         }
@@ -251,6 +247,28 @@ impl Engine {
         }
         if self.ends.host.swap(false, Ordering::AcqRel) || self.host_settings_differ() {
             self.follow_host();
+        }
+    }
+
+    /// Looks whether the relay answers, and starts another one in place of one that has ended.
+    fn look_at_relay(&self) {
+        let pid = self.relay.hello().pid;
+        let made = match self.relay.look() {
+            Health::Answers | Health::Awaited => return,
+            Health::Late => {
+                return tracing::warn!(pid, "the relay (process {pid}) does not answer");
+            }
+            Health::Back => {
+                tracing::info!(pid, "the relay (process {pid}) answers again; it is given what has changed");
+                self.relay_is_back()
+            }
+            Health::Gone => {
+                tracing::warn!(pid, "the relay (process {pid}) has ended; starting another one");
+                self.restart_relay()
+            }
+        };
+        if let Err(error) = made {
+            tracing::error!(%error, "the relay does not carry what it should; it is tried again");
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fairway_core::model::Protocol;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
@@ -22,6 +23,18 @@ pub enum ClientError {
     /// The connection failed; the relay is gone or another daemon has taken its place.
     #[error("the relay does not answer; connect to it again, or start it: {0}")]
     Connection(#[source] Arc<MessageError>),
+    /// The relay is there and does not answer, as one that is stopped. What was asked may be done later.
+    #[error(
+        "the relay does not answer within {} s: it is stopped or hangs: let it go on (kill -CONT), or end it (kill -KILL)",
+        .0.as_secs_f32()
+    )]
+    Late(Duration),
+    /// More sockets came than this process may have descriptors.
+    #[error(
+        "too many open files: the relay holds more sockets than this process may open: raise its limit (LimitNOFILE= of its \
+         unit, or ulimit -Hn)"
+    )]
+    Descriptors,
     /// No relay listens there.
     #[error("no relay listens at {path}; start it: {source}")]
     Unreachable {
@@ -41,9 +54,22 @@ pub enum ClientError {
     Confused,
 }
 
-/// How long the relay may take to answer; it never takes more than a moment, but for a large table
-/// on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+impl ClientError {
+    /// Whether a relay is there, and cannot be used all the same.
+    #[must_use]
+    pub fn is_of_living(&self) -> bool {
+        matches!(self, Self::Late(_) | Self::Descriptors)
+    }
+}
+
+/// How long a relay that begins may take to answer, and one that says all that it has, on a busy machine.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a relay may take to answer that has answered before. It never takes more than a moment.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How much longer it may take for each record that changes.
+const PATIENCE_PER_CHANGE: Duration = Duration::from_millis(1);
 
 /// What a caller waits for: its changes, then their outcome.
 type Slot = Mutex<Option<Result<(), ClientError>>>;
@@ -65,7 +91,13 @@ pub struct RelayClient {
 struct Line {
     socket: OwnedFd,
     buffer: Vec<u8>,
+    patience: Duration,
+    /// It was given up, for the relay took too long.
+    late: bool,
 }
+
+/// A connection to a relay that was asked who it is and has not answered yet.
+pub struct Awaited(Line);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A caller that panicked left a queue or a buffer, both of which are whole at any time.
@@ -74,7 +106,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl RelayClient {
     /// Connects to the control socket at `path`. The relay drops whichever daemon it had before.
+    ///
+    /// # Errors
+    /// No relay listens there, or none that answers.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
+        Self::begin(path)?.finish()
+    }
+
+    /// Connects, and does not wait for the relay to answer.
+    ///
+    /// # Errors
+    /// No relay listens there, or too many wait for it already.
+    pub fn begin(path: &Path) -> Result<Awaited, ClientError> {
         let unreachable = |errno: Errno| ClientError::Unreachable {
             path: path.display().to_string(),
             source: errno.into(),
@@ -83,20 +126,16 @@ impl RelayClient {
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(unreachable)?;
         let address = SocketAddrUnix::new(path).map_err(unreachable)?;
-        rustix::net::connect(&socket, &address).map_err(unreachable)?;
-        Self::over(socket)
-    }
-
-    /// Talks to the relay over a connected SOCK_SEQPACKET socket that blocks.
-    pub fn over(socket: OwnedFd) -> Result<Self, ClientError> {
-        for direction in [Timeout::Recv, Timeout::Send] {
-            sockopt::set_socket_timeout(&socket, direction, Some(PATIENCE))
-                .map_err(|errno| ClientError::Connection(Arc::new(errno.into())))?;
+        let mut line = Line { socket, buffer: vec![0; MAX_BYTES], patience: Duration::MAX, late: false };
+        // A relay that accepts nothing keeps those who connect waiting, too.
+        line.wait_at_most(FIRST_PATIENCE)?;
+        match rustix::net::connect(&line.socket, &address) {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Err(line.broken(Errno::AGAIN.into())),
+            Err(errno) => return Err(unreachable(errno)),
         }
-        let mut line = Line { socket, buffer: vec![0; MAX_BYTES] };
         line.ask(&Request::Hello)?;
-        let Response::Hello(hello) = line.answer()?.0 else { return Err(ClientError::Confused) };
-        Ok(Self { hello, waiting: Mutex::default(), line: Mutex::new(line) })
+        Ok(Awaited(line))
     }
 
     /// What the relay said of itself.
@@ -124,8 +163,14 @@ impl RelayClient {
 
     /// Says what is in the relay's table.
     pub fn describe(&self) -> Result<Vec<Record>, ClientError> {
-        let records = lock(&self.line).records(&Request::Describe { sockets: false })?;
+        let records = self.records(&Request::Describe { sockets: false })?;
         Ok(records.into_iter().map(|held| held.record).collect())
+    }
+
+    fn records(&self, request: &Request) -> Result<Vec<Held>, ClientError> {
+        let mut line = lock(&self.line);
+        line.wait_at_most(FIRST_PATIENCE)?;
+        line.records(request)
     }
 
     /// What was carried through each port that the relay carries, since it began to; nothing from a relay of an
@@ -138,6 +183,7 @@ impl RelayClient {
             return Ok(Vec::new());
         }
         let mut line = lock(&self.line);
+        line.wait_at_most(PATIENCE)?;
         line.ask(&Request::Carried)?;
         let mut all = Vec::new();
         loop {
@@ -153,24 +199,62 @@ impl RelayClient {
 
     /// Says what is in the relay's table, with duplicates of all sockets.
     pub fn recover(&self) -> Result<Vec<Held>, ClientError> {
-        lock(&self.line).records(&Request::Describe { sockets: true })
+        self.records(&Request::Describe { sockets: true })
     }
 
     /// Takes everything from the relay: from now on it accepts nothing, and it ends with its last
     /// connection or after `limit`.
     pub fn hand_over(&self, limit: Duration) -> Result<Vec<Held>, ClientError> {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        lock(&self.line).records(&Request::HandOver { limit })
+        self.records(&Request::HandOver { limit })
+    }
+}
+
+impl Awaited {
+    /// Whether the relay has answered or the connection has ended, so that [`Self::finish`] does not wait.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let mut socket = [PollFd::new(&self.0.socket, PollFlags::IN)];
+        // An interrupted look is as good as one that came too early.
+        poll(&mut socket, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// It does not come, or the connection ends.
+    pub fn finish(self) -> Result<RelayClient, ClientError> {
+        let mut line = self.0;
+        let Response::Hello(hello) = line.answer()?.0 else { return Err(ClientError::Confused) };
+        Ok(RelayClient { hello, waiting: Mutex::default(), line: Mutex::new(line) })
     }
 }
 
 impl Line {
     /// Gives the connection up: an answer that comes late would be taken for that to another
     /// question.
-    fn broken(&self, error: MessageError) -> ClientError {
+    fn broken(&mut self, error: MessageError) -> ClientError {
         // It fails only if the connection is down already.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
-        ClientError::Connection(Arc::new(error))
+        self.late |= matches!(error, MessageError::Socket(Errno::AGAIN));
+        match error {
+            _ if self.late => ClientError::Late(self.patience),
+            MessageError::Descriptors => ClientError::Descriptors,
+            error => ClientError::Connection(Arc::new(error)),
+        }
+    }
+
+    /// Sets how long the relay may take for what it is asked next.
+    fn wait_at_most(&mut self, patience: Duration) -> Result<(), ClientError> {
+        if self.late || self.patience == patience {
+            return Ok(());
+        }
+        self.patience = patience;
+        for direction in [Timeout::Recv, Timeout::Send] {
+            sockopt::set_socket_timeout(&self.socket, direction, Some(patience))
+                .map_err(|errno| self.broken(errno.into()))?;
+        }
+        Ok(())
     }
 
     fn ask(&mut self, request: &Request) -> Result<(), ClientError> {
@@ -211,6 +295,7 @@ impl Line {
             let own = match &outcome {
                 Ok(refusals) => own_outcome(&waiting.changes, refusals),
                 Err(ClientError::Connection(source)) => Err(ClientError::Connection(Arc::clone(source))),
+                Err(ClientError::Late(patience)) => Err(ClientError::Late(*patience)),
                 Err(_) => Err(ClientError::Confused),
             };
             *lock(&waiting.slot) = Some(own);
@@ -219,6 +304,8 @@ impl Line {
 
     fn send_batch(&mut self, batch: &[Waiting]) -> Result<Vec<Refusal>, ClientError> {
         let changes: Vec<&Change> = batch.iter().flat_map(|waiting| &waiting.changes).collect();
+        let many = u32::try_from(changes.len() / 1024 * 1024).unwrap_or(u32::MAX);
+        self.wait_at_most(PATIENCE + PATIENCE_PER_CHANGE * many)?;
         let text = |run: &[&Change], last| {
             let changes = run.iter().map(|change| sent(change)).collect();
             serde_json::to_vec(&Request::Change { changes, last })

@@ -43,7 +43,10 @@ pub enum MessageError {
     /// Text that is no message.
     #[error("a message between daemon and relay cannot be read: {0}")]
     Text(#[from] serde_json::Error),
-    /// Longer than a packet may be, or with more sockets.
+    /// The process may not have so many descriptors as sockets came.
+    #[error("sockets of a message between daemon and relay were closed: too many open files")]
+    Descriptors,
+    /// Longer than a packet may be.
     #[error(
         "a message between daemon and relay was cut off: at most {MAX_BYTES} bytes and {MAX_SOCKETS} sockets fit into one"
     )]
@@ -148,8 +151,12 @@ pub(crate) fn receive(from: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<
     if received.bytes == 0 {
         return Err(MessageError::Closed);
     }
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(MessageError::Truncated);
+    }
+    // There is space for as many sockets as a packet can carry: it is the process that may not have them.
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(MessageError::Descriptors);
     }
     Ok((received.bytes, sockets))
 }

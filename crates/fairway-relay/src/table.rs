@@ -100,6 +100,16 @@ pub enum Change {
     Remove(RecordKey),
 }
 
+impl Change {
+    /// The key of the record that it inserts.
+    pub fn inserted(&self) -> Option<RecordKey> {
+        match self {
+            Self::Insert { record, .. } => Some(record.key()),
+            Self::Remove(_) => None,
+        }
+    }
+}
+
 /// What was carried through a port: bytes of payload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {

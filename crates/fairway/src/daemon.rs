@@ -11,7 +11,7 @@ pub(crate) mod notify;
 mod reload;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use fairway_engine::{Engine, EngineError, Options};
 use fairway_kernel::system::inherit::{close_on_exec_from, free_signals};
@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 pub use arguments::DaemonArguments;
 use configuration::Configuration;
@@ -79,7 +80,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     }
     let socket = listen::listen(&configuration.socket, &configuration.exec_root)?;
     let user = configuration.settings.relay_user;
-    let engine = Engine::open(Options {
+    let (engine, started) = start(Options {
         data_root: configuration.data_root.clone(),
         exec_root: configuration.exec_root.clone(),
         settings: configuration.settings.clone(),
@@ -89,20 +90,25 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
             Ending::read(&log.with_extension("exit"), process).map(|ending| ending.code)
         }),
     })?;
-    say_what_is_missing(&engine);
     if let Some(path) = &configuration.pid_file {
         write_pid(path)?;
     }
     let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine), log_level));
     let control = Arc::new(EngineControl::new(engine, &configuration.data_root, Arc::clone(&reload)));
-    tracing::info!(socket = %configuration.socket.display(), "ready");
-    if let Err(error) = notify::ready() {
-        tracing::warn!(%error, "failed to notify the service manager");
-    }
-    fairway_api::serve(runtime, socket, control, signals.until_end(reload)).map_err(DaemonError::Serve)?;
+    let mut failed = None;
+    let end = async {
+        tokio::select! {
+            () = signals.until_end(reload) => {}
+            error = failure(started, &configuration.socket) => failed = Some(error),
+        }
+    };
+    fairway_api::serve(runtime, socket, control, end).map_err(DaemonError::Serve)?;
     if let Some(path) = &configuration.pid_file {
         // It is ours; that it is gone already harms nobody.
         let _ = std::fs::remove_file(path);
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
     }
     tracing::info!("ended; networks, published ports and names stay");
     Ok(())
@@ -122,6 +128,45 @@ fn configured(arguments: DaemonArguments) -> Result<(Configuration, LogLevel), C
     let configuration = arguments.configuration()?;
     log_level.set(configuration.log_level);
     Ok((configuration, log_level))
+}
+
+/// What comes of a start.
+type Started = oneshot::Receiver<Result<(), EngineError>>;
+
+/// Opens the engine on a thread, and returns it as soon as the World can be read: requests that only read are answered
+/// while everything is made to follow, and those that change something wait for it.
+fn start(options: Options) -> Result<(Arc<Engine>, Started), EngineError> {
+    let (readable, engine) = mpsc::channel();
+    let (say, started) = oneshot::channel();
+    let open = move || {
+        let outcome = Engine::open(options, |engine| drop(readable.send(Arc::clone(engine))));
+        // Where the daemon has ended already there is no more to be said.
+        let _ = say.send(outcome.map(|engine| say_what_is_missing(&engine)));
+    };
+    std::thread::Builder::new().name("start".to_owned()).spawn(open).map_err(EngineError::Thread)?;
+    match engine.recv() {
+        Ok(engine) => Ok((engine, started)),
+        // It failed before, or panicked, which was logged.
+        Err(_) => Err(match started.blocking_recv() {
+            Ok(Err(error)) => error,
+            _ => EngineError::Thread(std::io::ErrorKind::Other.into()),
+        }),
+    }
+}
+
+/// Resolves when the start has failed; says so when it has succeeded.
+async fn failure(started: Started, socket: &Path) -> EngineError {
+    match started.await {
+        Ok(Ok(())) => {
+            tracing::info!(socket = %socket.display(), "ready");
+            if let Err(error) = notify::ready() {
+                tracing::warn!(%error, "failed to notify the service manager");
+            }
+            std::future::pending().await
+        }
+        Ok(Err(error)) => error,
+        Err(_) => EngineError::Thread(std::io::ErrorKind::Other.into()),
+    }
 }
 
 /// Allows as many descriptors as can be had, for us and the relay: each published port takes one for

@@ -36,8 +36,11 @@ pub(super) fn relay(_: &World, seen: &Observations) -> Vec<Ill> {
         return vec![
             Ill::problem(
                 format!("the relay (process {}) does not answer", relay.pid),
-                "sandboxes resolve no names, and published ports are not proxied; when it ends the daemon starts \
-                 another one",
+                format!(
+                    "sandboxes resolve no names, and published ports are not proxied; if it was stopped, `kill -CONT {}` \
+                     lets it go on; when it ends the daemon starts another one",
+                    relay.pid
+                ),
             )
             .own_mend(format!("kill -KILL {}", relay.pid)),
         ];

@@ -109,6 +109,10 @@ fn warnings(settings: &Settings) -> Vec<String> {
 }
 
 impl Control for EngineControl {
+    fn is_started(&self) -> bool {
+        self.engine.is_started()
+    }
+
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
         let publishes = matches!(&command, Command::CreateSandbox(create) | Command::Attach { create, .. }
             if !create.options.publish.is_empty());

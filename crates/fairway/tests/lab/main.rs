@@ -21,6 +21,7 @@ mod explain;
 mod explain_beside;
 mod firewalls;
 mod graph;
+mod handover;
 mod heal;
 mod hosts;
 mod icc;

@@ -145,7 +145,7 @@ impl Built {
         for route in &world.routes {
             host.run_in(|| add_route(route)).unwrap();
         }
-        let engine = host.run_in(|| Engine::open(options(lab, world)).unwrap()).unwrap();
+        let engine = host.run_in(|| Engine::open(options(lab, world), |_| {}).unwrap()).unwrap();
         let mut built = Built {
             host,
             lan,
