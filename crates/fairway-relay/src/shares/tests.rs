@@ -84,6 +84,9 @@ fn an_ipv6_client_is_its_prefix_and_an_ipv4_client_itself() {
     assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
 }
 
+/// Owner, source, cost and last use.
+type Entry = (u8, u8, usize, Instant);
+
 proptest! {
     /// Compares with a plain list: what goes is of the greediest owner and source, and nothing is left behind.
     #[test]
@@ -92,7 +95,7 @@ proptest! {
     ) {
         let start = Instant::now();
         let mut shares = Shares::new(12);
-        let mut model: BTreeMap<u32, (u8, u8, usize, Instant)> = BTreeMap::new();
+        let mut model: BTreeMap<u32, Entry> = BTreeMap::new();
         for (n, (step, part, owner, source, cost)) in steps.into_iter().enumerate() {
             let now = start + Duration::from_millis(n as u64);
             match step {
@@ -111,7 +114,7 @@ proptest! {
             }
             while let Some(gone) = shares.excess() {
                 prop_assert!(model.values().map(|it| it.2).sum::<usize>() > 12);
-                let sum = |of: &dyn Fn(&(u8, u8, usize, Instant)) -> bool| {
+                let sum = |of: &dyn Fn(&Entry) -> bool| {
                     model.values().filter(|it| of(it)).map(|it| it.2).sum::<usize>()
                 };
                 let (owner, source, _, used) = model[&gone];
