@@ -25,6 +25,7 @@ pub(crate) mod cgroup;
 mod channel;
 mod enter;
 mod environment;
+mod etc;
 mod failure;
 mod identity;
 mod init;

@@ -85,12 +85,12 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
 
     // What follows goes on while the network is being connected.
     let mut notes = Vec::new();
-    mounts::private_view(&launch, &mut notes)?;
+    let overlaid = mounts::private_view(&launch, &mut notes)?;
     let files: Files = channel
         .receive()
         .map_err(|error| Failure::step("read which files to use", error))?
         .ok_or_else(gone)?;
-    mounts::personal_files(&files, &launch.hidden, &mut notes)?;
+    mounts::personal_files(&files, overlaid, &launch.hidden, &mut notes)?;
     confine(launch.capabilities)?;
     tell(channel, &Report::Starting { notes })?;
     become_command(&launch.command, &launch.environment, &launch.directory)

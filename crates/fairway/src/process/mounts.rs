@@ -1,5 +1,5 @@
 //! What a sandbox sees of the host's file tree: all of it, but with `/proc`, `/sys`, `/dev/shm`
-//! and `/dev/mqueue` of its own, three files of its own in `/etc`, and some things out of sight.
+//! and `/dev/mqueue` of its own, an `/etc` with three files of its own, and without what is hidden from it.
 
 use std::ffi::CStr;
 use std::fs;
@@ -7,11 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount,
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount};
 
-use super::{Failure, Files, Launch, NetworkNamespace};
+use super::{Failure, Files, Launch, NetworkNamespace, etc};
 
 /// What Docker hides: it tells of the host, or acts on all of it.
 const MASKED: [&str; 12] = [
@@ -36,8 +34,9 @@ const INERT: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Moun
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
 /// Makes the calling process's new mount namespace its own. What the kernel refuses of it (in a
-/// user namespace inside a container, that may be fresh `/proc` and `/sys`) is told in `notes`.
-pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(), Failure> {
+/// user namespace inside a container, that may be fresh `/proc` and `/sys`) is added to `notes`. Returns whether `/etc`
+/// is an overlay, see [`etc`].
+pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<bool, Failure> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(|errno| Failure::step("make the mounts private", io::Error::from(errno)))?;
     let mut note = |what: &str, result: rustix::io::Result<()>| match result {
@@ -77,43 +76,28 @@ pub(super) fn private_view(launch: &Launch, notes: &mut Vec<String>) -> Result<(
             note(&format!("{path} can be written"), over_itself(path, INERT | MountFlags::RDONLY));
         }
     }
-    Ok(())
+    // In the host's network namespace a sandbox has the host's files.
+    let overlaid = launch.network != NetworkNamespace::Caller
+        && {
+            let outcome = etc::overlay();
+            if let Err(error) = &outcome {
+                notes.push(format!(
+                "/etc cannot be an overlay: when the host replaces its resolv.conf or hosts, the sandbox sees the host's: {error}"
+            ));
+            }
+            outcome.is_ok()
+        };
+    Ok(overlaid)
 }
 
-/// Puts the sandbox's files in their places and then hides what it must not see, which may be
-/// where those files come from.
+/// Mounts the sandbox's files and then hides what it must not see, which may be where those files come from.
 pub(super) fn personal_files(
     files: &Files,
+    overlaid: bool,
     hidden: &[PathBuf],
     notes: &mut Vec<String>,
 ) -> Result<(), Failure> {
-    let wanted: Vec<(&Path, &Path)> = [
-        (&files.resolv_conf, "/etc/resolv.conf"),
-        (&files.hosts, "/etc/hosts"),
-        (&files.hostname, "/etc/hostname"),
-    ]
-    .into_iter()
-    .filter_map(|(source, target)| Some((source.as_deref()?, Path::new(target))))
-    .collect();
-    // A symbolic link is followed: the bind is on the file that it leads to.
-    let absent: Vec<&Path> =
-        wanted.iter().map(|(_, target)| *target).filter(|target| !target.exists()).collect();
-    let mut unreachable = false;
-    if !absent.is_empty()
-        && let Err(error) = provide(&absent)
-    {
-        unreachable = true;
-        notes.push(format!("the host has no {} to put the sandbox's over: {error}", absent[0].display()));
-    }
-    for (source, target) in wanted {
-        if unreachable && absent.contains(&target) {
-            continue;
-        }
-        mount_bind(source, target).map_err(|errno| {
-            let step = format!("put {} in place of {}", source.display(), target.display());
-            Failure::step(step, io::Error::from(errno))
-        })?;
-    }
+    etc::mount_files(files, overlaid, notes).map_err(|(step, error)| Failure::step(step, error))?;
     for path in hidden {
         mask(path)
             .map_err(|errno| Failure::step(format!("hide {}", path.display()), io::Error::from(errno)))?;
@@ -150,26 +134,4 @@ fn fresh_sys(flags: MountFlags) -> rustix::io::Result<()> {
 fn over_itself(path: &str, flags: MountFlags) -> rustix::io::Result<()> {
     mount_bind(path, path)?;
     mount_remount(path, MountFlags::BIND | flags, c"")
-}
-
-/// Makes empty files where the host has none to mount on, without touching the host: `/etc`
-/// becomes an overlay whose upper layer dies with the sandbox.
-fn provide(absent: &[&Path]) -> io::Result<()> {
-    // The layer needs a place while it is put under the overlay, and any directory will do.
-    const SCAFFOLD: &str = "/dev";
-    let options = c"lowerdir=/etc,upperdir=/dev/upper,workdir=/dev/work";
-    mount("tmpfs", SCAFFOLD, "tmpfs", MountFlags::empty(), c"mode=755")?;
-    let laid = fs::create_dir("/dev/upper")
-        .and_then(|()| fs::create_dir("/dev/work"))
-        .and_then(|()| Ok(mount("overlay", "/etc", "overlay", MountFlags::empty(), options)?));
-    unmount(SCAFFOLD, UnmountFlags::DETACH)?;
-    laid?;
-    for path in absent {
-        // A link that leads nowhere would be followed by what is mounted on it.
-        if path.is_symlink() {
-            fs::remove_file(path)?;
-        }
-        fs::write(path, "")?;
-    }
-    Ok(())
 }

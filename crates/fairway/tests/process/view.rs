@@ -1,13 +1,17 @@
 //! What a command sees: names, environment, capabilities, files, and what is out of its sight.
 
+use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
-use fairway::process::{CapabilitySet, Files, Launch, NetworkNamespace, environment, launch};
-use rustix::mount::{MountFlags, mount};
+use fairway::process::{
+    CapabilitySet, Entry, Files, Launch, NetworkNamespace, Running, enter, environment, launch,
+};
+use rustix::mount::{MountFlags, mount, mount_bind};
 
-use super::room::{WORK, code_with, file, place, printed, printed_with, shell};
+use super::room::{WORK, code_with, file, place, printed, printed_with, shell, until};
 use super::{Case, MARK};
 
 pub const CASES: &[Case] = &[
@@ -16,6 +20,9 @@ pub const CASES: &[Case] = &[
     ("capabilities_are_dockers", capabilities_are_dockers),
     ("capabilities_are_as_chosen", capabilities_are_as_chosen),
     ("files_of_its_own_are_in_etc", files_of_its_own_are_in_etc),
+    ("files_stay_whatever_the_host_does_to_its_own", files_stay_whatever_the_host_does_to_its_own),
+    ("directories_below_etc_are_the_hosts", directories_below_etc_are_the_hosts),
+    ("without_an_overlay_the_files_are_there_and_a_note_says_so", without_an_overlay_the_files_are_there),
     ("a_link_in_etc_is_followed", a_link_in_etc_is_followed),
     ("files_that_the_host_lacks_are_there", files_that_the_host_lacks_are_there),
     ("the_control_socket_is_out_of_sight", the_control_socket_is_out_of_sight),
@@ -111,12 +118,14 @@ fn etc(names: &[&str]) {
 
 fn files_of_its_own_are_in_etc() {
     etc(&["resolv.conf", "hosts", "hostname", "other"]);
-    let mut launched = shell(&format!("{SHOW_FILES}; show /etc/other; echo written > /etc/other"));
+    let mut launched =
+        shell(&format!("{SHOW_FILES}; show /etc/other; echo written > /etc/other; show /etc/other"));
     // Where they come from is hidden, and they are seen all the same.
     launched.hidden = vec![place("state")];
-    assert_eq!(printed_with(&launched, &own_files()), format!("{SHOWN_FILES}\nthe host's"));
-    assert_eq!(super::text("/etc/resolv.conf"), "the host's");
-    assert_eq!(super::text("/etc/other"), "written", "all else is the host's own");
+    assert_eq!(printed_with(&launched, &own_files()), format!("{SHOWN_FILES}\nthe host's\nwritten"));
+    for name in ["resolv.conf", "other"] {
+        assert_eq!(super::text(format!("/etc/{name}")), "the host's", "{name}");
+    }
     let some = Files { hosts: None, ..own_files() };
     assert_eq!(printed_with(&shell("show /etc/hosts"), &some), "the host's");
 }
@@ -127,6 +136,107 @@ fn a_link_in_etc_is_followed() {
     symlink(&stub, "/etc/resolv.conf").unwrap();
     assert_eq!(printed_with(&shell(SHOW_FILES), &own_files()), SHOWN_FILES);
     assert_eq!(super::text(&stub), "nameserver 127.0.0.53");
+}
+
+/// Starts a shell that waits for `go` before it runs the script, and returns when it waits.
+fn waiting(script: &str, files: &Files) -> Running {
+    let script = format!(
+        "show() {{ while IFS= read -r line; do echo \"$line\"; done < \"$1\"; }}; : > {WORK}/waiting; \
+         until [ -e {WORK}/go ]; do :; done; exec > {WORK}/printed; {script}"
+    );
+    let running = launch(&shell(&script)).unwrap().release(files).unwrap();
+    assert_eq!(running.notes(), [""; 0]);
+    until("the shell waits", || place("waiting").exists());
+    running
+}
+
+/// Lets the shell of [`waiting`] go on, and returns what it printed.
+fn printed_then(running: Running) -> String {
+    fs::write(place("go"), "").unwrap();
+    assert_eq!(running.wait_forwarding_signals().unwrap(), 0);
+    super::text(place("printed"))
+}
+
+/// Renames a new file over an old one, as `sed -i` and NetworkManager do.
+fn replace(path: impl AsRef<Path>) {
+    let draft = path.as_ref().with_extension("draft");
+    fs::write(&draft, "replaced\n").unwrap();
+    fs::rename(draft, path).unwrap();
+}
+
+fn files_stay_whatever_the_host_does_to_its_own() {
+    etc(&["hosts", "hostname"]);
+    let stub = file("stub/stub-resolv.conf", "nameserver 127.0.0.53\n");
+    symlink(&stub, "/etc/resolv.conf").unwrap();
+    let files = own_files();
+    let running = waiting(SHOW_FILES, &files);
+    let process = running.identity();
+    let entered = |script: &str| {
+        let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        let entry = Entry {
+            capabilities: CapabilitySet::docker_default(),
+            environment: environment("web", "/root", None, &[]),
+            directory: "/".into(),
+            command,
+        };
+        enter(process, &entry).unwrap().wait_forwarding_signals().unwrap()
+    };
+    replace(&stub);
+    replace("/etc/hosts");
+    fs::remove_file("/etc/hostname").unwrap();
+    let look = "read server < /etc/resolv.conf; read hosts < /etc/hosts; read name < /etc/hostname; \
+                [ \"$server $hosts $name\" = 'nameserver 127.0.0.11 127.0.0.1 localhost web' ]";
+    assert_eq!(entered(look), 0);
+    fs::remove_file("/etc/resolv.conf").unwrap();
+    fs::write("/etc/resolv.conf", "nameserver 192.0.2.53\n").unwrap();
+    fs::remove_file("/etc/hosts").unwrap();
+    fs::write("/etc/hostname", "other\n").unwrap();
+    assert_eq!(entered(look), 0);
+    // What is rewritten in place is seen: links and aliases come and go.
+    fs::write(files.hosts.unwrap(), "192.0.2.1 db\n").unwrap();
+    assert_eq!(printed_then(running), SHOWN_FILES.replace("127.0.0.1 localhost", "192.0.2.1 db"));
+    assert_eq!(super::text("/etc/resolv.conf"), "nameserver 192.0.2.53");
+}
+
+fn directories_below_etc_are_the_hosts() {
+    etc(&["hosts", "other"]);
+    for name in ["directory", "mounted"] {
+        fs::create_dir(format!("/etc/{name}")).unwrap();
+    }
+    fs::write("/etc/directory/file", "first\n").unwrap();
+    fs::write("/etc/single", "").unwrap();
+    mount("tmpfs", "/etc/mounted", "tmpfs", MountFlags::empty(), c"").unwrap();
+    fs::write("/etc/mounted/inside", "mounted\n").unwrap();
+    mount_bind("/etc/mounted/inside", "/etc/single").unwrap();
+    let script = "show /etc/directory/file; show /etc/mounted/inside; show /etc/single; show /etc/new; \
+                  echo written > /etc/directory/written";
+    let running = waiting(script, &own_files());
+    replace("/etc/directory/file");
+    fs::write("/etc/new", "new\n").unwrap();
+    assert_eq!(printed_then(running), "replaced\nmounted\nmounted\nnew");
+    assert_eq!(super::text("/etc/directory/written"), "written");
+}
+
+fn without_an_overlay_the_files_are_there() {
+    etc(&["resolv.conf", "hosts", "hostname"]);
+    // The kernel stacks two of them, and no third.
+    for depth in ["one", "two"] {
+        let layer = |name: &str| place(&format!("{depth}-{name}"));
+        for name in ["upper", "work"] {
+            fs::create_dir(layer(name)).unwrap();
+        }
+        let (upper, work) = (layer("upper"), layer("work"));
+        let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
+        let options = CString::new(options).unwrap();
+        mount("overlay", "/etc", "overlay", MountFlags::empty(), options.as_c_str()).unwrap();
+    }
+    let script = format!(
+        "show() {{ while IFS= read -r line; do echo \"$line\"; done < \"$1\"; }}; exec > {WORK}/printed; {SHOW_FILES}"
+    );
+    let running = launch(&shell(&script)).unwrap().release(&own_files()).unwrap();
+    assert!(running.notes()[0].starts_with("/etc cannot be an overlay"), "{:?}", running.notes());
+    assert_eq!(running.wait_forwarding_signals().unwrap(), 0);
+    assert_eq!(super::text(place("printed")), SHOWN_FILES);
 }
 
 fn files_that_the_host_lacks_are_there() {
