@@ -278,11 +278,30 @@ fn has_hung_up(pipe: BorrowedFd<'_>) -> bool {
     poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().contains(PollFlags::HUP)
 }
 
-/// Forks by the bare system call, so that no handler of libc's runs: `None` in the child.
+/// Forks the calling process so that the new one is another child of its parent, in the pid namespace that the caller
+/// has chosen for its children: its number, and `None` in the new one.
+///
+/// # Errors
+/// As clone(2); `EINVAL` when the process has more threads than the calling one, whose locks the new process could
+/// never get.
+pub fn fork_sibling() -> Result<Option<Pid>, Errno> {
+    // SAFETY: in a process of one thread the flag changes nothing, in others it is refused (unshare(2)).
+    if unsafe { libc::unshare(libc::CLONE_VM) } != 0 {
+        return Err(super::last_errno());
+    }
+    fork_with(libc::CLONE_PARENT | libc::SIGCHLD)
+}
+
+/// Forks the calling process: `None` in the child.
 fn fork() -> rustix::io::Result<Option<Pid>> {
-    // SAFETY: no flag shares memory, files or a stack with the child, and this process has one thread; the
-    // child makes system calls only until it executes a program or exits.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(libc::SIGCHLD), 0, 0, 0, 0) };
+    fork_with(libc::SIGCHLD)
+}
+
+/// Forks by the bare system call, so that no handler of libc's runs.
+fn fork_with(flags: i32) -> rustix::io::Result<Option<Pid>> {
+    // SAFETY: no flag of the callers shares memory, files or a stack with the child, and this process has one thread,
+    // so the child finds no lock taken.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0, 0, 0, 0) };
     match i32::try_from(pid) {
         Ok(pid) if pid >= 0 => Ok(Pid::from_raw(pid)),
         _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::AGAIN)),

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fairway_core::model::ProcessIdentity;
+use fairway_kernel::system::spawn::fork_sibling;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub struct Entry {
 struct Request {
     /// Bits of [`ThreadNameSpaceType`].
     namespaces: u32,
+    /// Whether the target's pid namespace is another one.
+    pids: bool,
     entry: Entry,
 }
 
@@ -63,14 +66,9 @@ pub fn enter(target: ProcessIdentity, entry: &Entry) -> Result<Running, LaunchEr
             namespaces |= namespace;
         }
     }
-    let request = Request { namespaces: namespaces.bits(), entry: entry.clone() };
-    let files = [process];
-    let enter_pids = || match pids {
-        true => move_into_thread_name_spaces(files[0].as_fd(), ThreadNameSpaceType::PROCESS_ID),
-        false => Ok(()),
-    };
+    let request = Request { namespaces: namespaces.bits(), pids, entry: entry.clone() };
     let input = io::stdin();
-    Launched::begin(STAGE, &request, input.as_fd(), &files, Output::Inherited, enter_pids)?
+    Launched::begin(STAGE, &request, input.as_fd(), &[process], Output::Inherited, || Ok(()))?
         .release(&Files::default())
 }
 
@@ -87,9 +85,6 @@ pub(super) fn main() -> i32 {
 }
 
 fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
-    // The sandbox's processes see this one: they shall not look into it before it is one of them.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|errno| Failure::step("shut out the sandbox's processes", io::Error::from(errno)))?;
     let (request, files): (Request, _) = match channel.receive_with() {
         Ok(Some(received)) => received,
         Ok(None) => return Err(Failure::step("go on", "who started this process has ended")),
@@ -101,17 +96,30 @@ fn run(channel: &mut Channel) -> Result<Infallible, Failure> {
     let [input, process] =
         files.try_into().map_err(|_| Failure::step("take over standard input", "none came"))?;
     take_input(input)?;
-    let namespaces = ThreadNameSpaceType::from_bits_retain(request.namespaces);
+    let refused = |step: &str, errno| Failure::step(step, io::Error::from(errno));
+    let mut namespaces = ThreadNameSpaceType::from_bits_retain(request.namespaces);
+    if request.pids {
+        // Of the children: this process itself stays outside.
+        namespaces |= ThreadNameSpaceType::PROCESS_ID;
+    }
     if !namespaces.is_empty() {
         move_into_thread_name_spaces(process.as_fd(), namespaces)
-            .map_err(|errno| Failure::step("enter the sandbox's namespaces", io::Error::from(errno)))?;
+            .map_err(|errno| refused("enter the sandbox's namespaces", errno))?;
     }
-    tell(channel, &Report::Ready)?;
+    drop(process);
+    // A process of the sandbox with CAP_SYS_PTRACE can write to each process that it sees: the one that it is going to see
+    // has no more rights than the command before it is there. Without that capability it cannot look into this one.
+    confine(request.entry.capabilities)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| refused("shut out the sandbox's processes", errno))?;
+    if let Some(process) = fork_sibling().map_err(|errno| refused("start a process in the sandbox", errno))? {
+        tell(channel, &Report::Forked { pid: process.as_raw_pid().unsigned_abs() })?;
+        std::process::exit(0);
+    }
     let _: Files = channel
         .receive()
         .map_err(|error| Failure::step("read when to begin", error))?
         .ok_or_else(|| Failure::step("go on", "who started this process has ended"))?;
-    confine(request.entry.capabilities)?;
     tell(channel, &Report::Starting { notes: Vec::new() })?;
     become_command(&request.entry.command, &request.entry.environment, &request.entry.directory)
 }

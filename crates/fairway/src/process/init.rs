@@ -26,6 +26,11 @@ pub(super) const STAGE: &str = "sandbox-init";
 pub(super) enum Report {
     /// The namespaces are there.
     Ready,
+    /// The namespaces are entered, and another child of the starter goes on in the stage's place.
+    Forked {
+        /// Its number.
+        pid: u32,
+    },
     /// All is done but to become the command; what the user should know is with it.
     Starting {
         /// What is not as it should be, and why.

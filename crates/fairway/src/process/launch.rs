@@ -96,12 +96,22 @@ impl Launched {
         // If it cannot be sent, the stage has ended, and its last words say why.
         let sent = launched.channel.send_with(message, &descriptors);
         match launched.hear()? {
-            Some(Report::Ready) => {
-                sent.map(|()| launched).map_err(|source| LaunchError::Channel { stage, source })
-            }
-            Some(Report::Failed(failure)) => Err(failure.into()),
-            Some(Report::Starting { .. }) | None => Err(launched.ended()),
+            Some(Report::Ready) => {}
+            Some(Report::Forked { pid }) => launched.follow(pid).map_err(stage_error)?,
+            Some(Report::Failed(failure)) => return Err(failure.into()),
+            Some(Report::Starting { .. }) | None => return Err(launched.ended()),
         }
+        sent.map(|()| launched).map_err(|source| LaunchError::Channel { stage, source })
+    }
+
+    /// Takes another child of this program in place of the stage, which is ending.
+    fn follow(&mut self, pid: u32) -> io::Result<()> {
+        let next = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        if let Some(stage) = std::mem::replace(&mut self.pid, next) {
+            waitpid(Some(stage), WaitOptions::empty())?;
+        }
+        self.identity = identify(pid)?;
+        Ok(())
     }
 
     /// Which process it is.
@@ -129,7 +139,7 @@ impl Launched {
         let notes = match self.hear()? {
             Some(Report::Starting { notes }) => notes,
             Some(Report::Failed(failure)) => return Err(failure.into()),
-            Some(Report::Ready) | None => return Err(self.ended()),
+            Some(Report::Ready | Report::Forked { .. }) | None => return Err(self.ended()),
         };
         sent.map_err(|source| LaunchError::Channel { stage: self.stage, source })?;
         match self.hear()? {

@@ -8,12 +8,13 @@ use fairway_core::model::ProcessIdentity;
 use rustix::process::Signal;
 
 use super::Case;
-use super::room::{WORK, file, place, shell, until};
+use super::room::{WORK, file, place, probe, shell, until};
 
 pub const CASES: &[Case] = &[
     ("entering_leads_into_all_namespaces", entering_leads_into_all_namespaces),
     ("entering_passes_codes_and_rights", entering_passes_codes_and_rights),
     ("another_process_is_not_entered", another_process_is_not_entered),
+    ("what_enters_is_never_seen_with_more_rights", what_enters_is_never_seen_with_more_rights),
 ];
 
 /// A sandbox that is there until `leave` is written, and then ends with 5.
@@ -88,4 +89,27 @@ fn another_process_is_not_entered() {
     assert!(matches!(refused, LaunchError::Gone { pid } if pid == process.pid));
     leave(running);
     assert!(matches!(enter(process, &entry("exit 0")), Err(LaunchError::Gone { .. })));
+}
+
+fn what_enters_is_never_seen_with_more_rights() {
+    let mut launched =
+        probe(&["rights", place("watching").to_str().unwrap(), place("seen").to_str().unwrap()]);
+    launched.capabilities = CapabilitySet::choose(false, &["SYS_PTRACE".to_owned()], &[]).unwrap();
+    let running = launch(&launched).unwrap().release(&Files::default()).unwrap();
+    until("the probe watches", || place("watching").exists());
+    for _ in 0..20 {
+        assert_eq!(run(running.identity(), "exit 0"), 0);
+    }
+    let entered =
+        enter(running.identity(), &entry(&format!("until [ -e {WORK}/leave ]; do :; done"))).unwrap();
+    until("the probe has seen processes come", || super::text(place("seen")).starts_with("00000000a80425fb"));
+    fs::write(place("leave"), "").unwrap();
+    assert_eq!(entered.wait_forwarding_signals().unwrap(), 0);
+    fs::remove_file(place("watching")).unwrap();
+    assert_eq!(running.wait_forwarding_signals().unwrap(), 0);
+    assert_eq!(
+        super::text(place("seen")),
+        "00000000a80425fb",
+        "a process inside could write to one with these rights"
+    );
 }

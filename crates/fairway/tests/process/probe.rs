@@ -1,5 +1,6 @@
 //! Small programs that the cases start in sandboxes and beside them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ pub fn run(arguments: &[&str]) -> ExitCode {
         ["signals", ready] => signals(ready),
         ["blocked", told] => blocked(told),
         ["starter", order] => starter(order),
+        ["rights", watching, seen] => rights(watching, seen),
         ["terminal", ready, result] => terminal(ready, result),
         _ => ExitCode::from(99),
     }
@@ -66,5 +68,27 @@ fn terminal(ready: &str, result: &str) -> ExitCode {
     let foreground = rustix::termios::tcgetpgrp(std::io::stdin()).unwrap() == rustix::process::getpgrp();
     fs::write(format!("{result}.draft"), format!("{code} {foreground}")).unwrap();
     fs::rename(format!("{result}.draft"), result).unwrap();
+    ExitCode::SUCCESS
+}
+
+/// As long as the file `watching` is there, looks which capabilities the processes of this pid namespace have, but for
+/// itself, and writes each set down once.
+fn rights(watching: &str, seen: &str) -> ExitCode {
+    fs::write(watching, "").unwrap();
+    let mut sets = BTreeSet::new();
+    fs::write(seen, "").unwrap();
+    while fs::exists(watching).unwrap() {
+        let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+            entry.file_name().to_str()?.parse::<u32>().ok().filter(|pid| *pid != std::process::id())
+        });
+        for pid in processes {
+            // It may end at any moment.
+            let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
+            let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+            if line.is_some_and(|set| sets.insert(set.trim().to_owned())) {
+                fs::write(seen, sets.iter().cloned().collect::<Vec<_>>().join("\n")).unwrap();
+            }
+        }
+    }
     ExitCode::SUCCESS
 }
