@@ -1,5 +1,6 @@
 //! What the server needs of the engine.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use fairway_core::beside::Obstacle;
@@ -125,6 +126,14 @@ pub trait Control: Send + Sync + 'static {
     /// Whether the kernel is as the World says since the start. Before, commands wait.
     fn is_started(&self) -> bool {
         true
+    }
+
+    /// Checks that whoever connected a socket may command the daemon; the file modes of the socket have let it connect.
+    ///
+    /// # Errors
+    /// Why it may not: all of its requests are answered by this.
+    fn check_peer(&self, _socket: BorrowedFd<'_>) -> Result<(), Failure> {
+        Ok(())
     }
 
     /// Has a command done: when this returns, the kernel is as the World says.

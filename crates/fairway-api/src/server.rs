@@ -14,6 +14,7 @@ mod trace;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,9 +125,15 @@ struct Server {
 
 impl Server {
     async fn connection(self, stream: UnixStream, mut told: watch::Receiver<bool>) {
+        let refused = self.control.check_peer(stream.as_fd()).err();
         let service = service_fn(|request| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer(request).await) }
+            let (server, refused) = (self.clone(), refused.clone());
+            async move {
+                Ok::<_, Infallible>(match refused {
+                    Some(failure) => Reply::refusal(&failure).into_response(),
+                    None => server.answer(request).await,
+                })
+            }
         });
         let connection =
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fairway_core::model::Protocol;
+use fairway_kernel::unix_socket;
 use fairway_relay::client::{Awaited, ClientError, RelayClient};
 use fairway_relay::table::{Carried, Change, Held, Hello, RecordKey};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketType;
 use rustix::process::{Resource, getrlimit};
 
 use crate::ApplyError;
@@ -161,15 +162,7 @@ fn start_at(path: &Path, start: &StartRelay) -> Result<RelayClient, ApplyError> 
 
 /// Makes the control socket, which only our own user may connect to.
 fn listen(path: &Path) -> io::Result<OwnedFd> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let kind = SocketType::SEQPACKET;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    rustix::net::listen(&socket, 4)?;
+    let socket = unix_socket::listen(path, SocketType::SEQPACKET, 0o600, 4)?;
     tracing::debug!(descriptor = socket.as_raw_fd(), "the relay's control socket listens");
     Ok(socket)
 }

@@ -11,6 +11,7 @@ pub mod monitor;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;
+pub mod peer;
 pub mod port_holder;
 pub mod probe;
 pub mod process;
@@ -19,6 +20,8 @@ mod socket_table;
 pub mod survey;
 pub mod sysctl;
 pub mod system;
+pub mod trusted;
+pub mod unix_socket;
 pub mod watch;
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::UnshareFlags;
 
 /// What a netlink socket can be told, by the names of `<linux/netlink.h>`.
@@ -108,6 +109,63 @@ pub fn is_network_namespace(file: impl AsFd) -> Result<bool, Errno> {
     // SAFETY: the request takes no argument that the kernel would read or write.
     let kind = unsafe { libc::ioctl(file.as_fd().as_raw_fd(), NS_GET_NSTYPE) };
     if kind < 0 { Err(last_errno()) } else { Ok(kind == libc::CLONE_NEWNET) }
+}
+
+/// Opens the namespace above a pid or user namespace.
+///
+/// # Errors
+/// As ioctl(2); `EPERM` when it is outside of what the caller's own namespace spans.
+pub fn parent_namespace(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
+    // <linux/nsfs.h>
+    const NS_GET_PARENT: libc::Ioctl = 0xb702;
+    // SAFETY: the request takes no argument that the kernel would read or write.
+    let descriptor = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), NS_GET_PARENT) };
+    if descriptor < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// A descriptor of the process that connected a unix socket; none for one that has no number in the pid namespace of
+/// this process.
+///
+/// # Errors
+/// As getsockopt(2); `ESRCH` or `EINVAL` when the process has ended.
+pub fn peer_process(socket: impl AsFd) -> Result<Option<OwnedFd>, Errno> {
+    let mut descriptor: i32 = -1;
+    // SAFETY: each bit pattern is a valid i32.
+    match unsafe { socket_option(&socket, libc::SO_PEERPIDFD, &mut descriptor) } {
+        // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+        Ok(()) => return Ok(Some(unsafe { OwnedFd::from_raw_fd(descriptor) })),
+        // Before Linux 6.5.
+        Err(Errno::NOPROTOOPT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    // SAFETY: each bit pattern is a valid `ucred`, which is three integers.
+    unsafe { socket_option(&socket, libc::SO_PEERCRED, &mut credentials) }?;
+    let Some(pid) = Pid::from_raw(credentials.pid) else { return Ok(None) };
+    pidfd_open(pid, PidfdFlags::empty()).map(Some)
+}
+
+/// Reads an option of level `SOL_SOCKET`.
+///
+/// # Safety
+/// Each pattern of bits has to be a valid `T`.
+unsafe fn socket_option<T>(socket: impl AsFd, name: i32, value: &mut T) -> Result<(), Errno> {
+    let mut length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the pointers lead to a live value and its length, and the caller says that whatever is written is valid.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            std::ptr::from_mut(value).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 /// Sends a whole Ethernet frame, its header included, out of an interface.

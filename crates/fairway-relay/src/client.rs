@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketTy
 use thiserror::Error;
 
 use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChange};
+use crate::proof;
 use crate::table::{Carried, Change, Held, Hello, Record, Refusal};
 
 /// Why the relay did not do what it was asked.
@@ -134,7 +135,7 @@ impl RelayClient {
             Err(Errno::AGAIN) => return Err(line.broken(Errno::AGAIN.into())),
             Err(errno) => return Err(unreachable(errno)),
         }
-        line.ask(&Request::Hello)?;
+        line.greet()?;
         Ok(Awaited(line))
     }
 
@@ -257,9 +258,22 @@ impl Line {
         Ok(())
     }
 
+    /// Asks the relay who it is, and shows it that a daemon asks.
+    fn greet(&mut self) -> Result<(), ClientError> {
+        let proof = proof::open().map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            self.broken(errno.into())
+        })?;
+        self.send(&Request::Hello, &[proof.as_fd()])
+    }
+
     fn ask(&mut self, request: &Request) -> Result<(), ClientError> {
+        self.send(request, &[])
+    }
+
+    fn send(&mut self, request: &Request, files: &[BorrowedFd<'_>]) -> Result<(), ClientError> {
         let bytes = serde_json::to_vec(request).map_err(|error| self.broken(error.into()))?;
-        message::send(&self.socket, &bytes, &[]).map_err(|errno| self.broken(errno.into()))
+        message::send(&self.socket, &bytes, files).map_err(|errno| self.broken(errno.into()))
     }
 
     fn answer(&mut self) -> Result<(Response, Vec<OwnedFd>), ClientError> {

@@ -14,6 +14,7 @@ pub mod client;
 pub mod confine;
 mod message;
 mod poll;
+mod proof;
 pub mod proxy;
 pub mod resolver;
 pub mod server;

@@ -66,7 +66,7 @@ pub(crate) enum SentChange<R = Record> {
 /// What the daemon asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Request<R = Record> {
-    /// Who are you?
+    /// Who are you? The first message, with the file that shows that a daemon asks (`proof`).
     Hello,
     /// Change the table, once the last part of the batch is here.
     Change {

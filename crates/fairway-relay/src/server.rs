@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::confine::{self, User};
 use crate::poll::{Kind, Poller, Token};
+use crate::proof::Proof;
 use crate::proxy::{Proxy, ProxyLimits};
 use crate::resolver::{ResolverLimits, Resolvers};
 use control::Control;
@@ -24,6 +25,9 @@ pub enum ServerError {
     /// The kernel does not give what the loop needs.
     #[error("the relay cannot watch its sockets: {0}")]
     Poll(#[source] Errno),
+    /// The pid namespace of this process cannot be looked at.
+    #[error("the relay cannot read /proc/self/ns/pid, by which it knows a daemon: {0}: mount /proc")]
+    Namespace(#[source] std::io::Error),
     /// The control socket cannot be made.
     #[error("cannot listen at {path}: {errno}")]
     Listen {
@@ -69,19 +73,20 @@ pub fn listen(path: &Path) -> Result<OwnedFd, ServerError> {
 
 /// Runs the relay: serves whichever daemon connected last to `control`, and everybody else.
 ///
-/// `control` is a unix socket of type SOCK_SEQPACKET that listens; whoever can connect to it
-/// commands the relay. Returns when the relay was told to hand over and the last connection
+/// `control` is a unix socket of type SOCK_SEQPACKET that listens; a process of this pid namespace that can connect
+/// to it commands the relay. Returns when the relay was told to hand over and the last connection
 /// ended, or on an error that leaves nothing to be done. Meant for a process of its own with one
 /// thread: the confinement is that of the calling thread and stays.
 pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerError> {
     let descriptors = raise_descriptor_limit();
+    let proof = Proof::expected().map_err(ServerError::Namespace)?;
     let confinement = confine::confine(configuration.user);
     for (part, reason) in &confinement.missing {
         tracing::warn!(part, reason, "the relay is less confined than it could be");
     }
     Relay {
         poller: Poller::new().map_err(ServerError::Poll)?,
-        control: Control::new(control, confinement),
+        control: Control::new(control, confinement, proof),
         proxy: Proxy::new(&configuration.proxy.within(descriptors)),
         resolvers: Resolvers::new(configuration.resolver),
         descriptors,

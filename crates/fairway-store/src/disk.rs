@@ -121,9 +121,12 @@ fn damaged(path: &Path, reason: &str) -> StoreError {
 /// Makes an empty store under another name and moves it into place, so that a crash leaves either
 /// none or a whole one. Its journal is there before it.
 fn create(path: &Path) -> Result<(), StoreError> {
-    let draft = beside(path, ".new");
+    let (draft, journal) = (beside(path, ".new"), beside(path, ".journal"));
     let error = |source| StoreError::io("make the store", path, source);
-    Journal::create(&beside(path, ".journal")).map_err(error)?;
+    if Journal::is_used(&journal).map_err(error)? {
+        return Err(StoreError::Missing { path: path.to_owned(), journal });
+    }
+    Journal::create(&journal).map_err(error)?;
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(error)?;
     let database = Database::builder().create(&draft).map_err(|error| StoreError::reading(&draft, error))?;
     write_format(&database, FORMAT).map_err(|error| StoreError::reading(&draft, error))?;

@@ -40,6 +40,16 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The store is gone and its journal is not: an empty store would overwrite the last changes of the old one.
+    #[error(
+        "cannot open the store {}: the file is missing, but its journal {} has changes that belong to it: restore the file from a backup, or move the journal away to begin anew", path.display(), journal.display()
+    )]
+    Missing {
+        /// The store.
+        path: PathBuf,
+        /// The journal that is there.
+        journal: PathBuf,
+    },
     /// The file system refused.
     #[error("cannot {action} {}", path.display())]
     Io {

@@ -51,6 +51,14 @@ impl Journal {
         file.sync_all()
     }
 
+    /// Whether a journal was written to since it was made; false when there is none.
+    pub(crate) fn is_used(path: &Path) -> io::Result<bool> {
+        match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            bytes => Ok(bytes?.iter().any(|byte| *byte != 0)),
+        }
+    }
+
     /// Opens a journal and reads what was committed after record `applied`.
     pub(crate) fn open(path: &Path, applied: u64) -> Result<(Self, Vec<Change>), JournalError> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;

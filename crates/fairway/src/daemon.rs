@@ -15,6 +15,7 @@ use std::sync::{Arc, mpsc};
 
 use fairway_engine::{Engine, EngineError, Options};
 use fairway_kernel::system::inherit::{close_on_exec_from, free_signals};
+use fairway_kernel::trusted;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -45,6 +46,9 @@ pub enum DaemonError {
     /// The engine does not start.
     #[error("failed to start daemon: {0}")]
     Engine(#[from] EngineError),
+    /// Another user could change what the daemon keeps.
+    #[error("failed to start daemon: {0}")]
+    Directory(#[from] trusted::Error),
     /// Another daemon runs, or a file stands in the way.
     #[error("{0}")]
     Listen(#[from] listen::ListenError),
@@ -77,6 +81,9 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     raise_descriptor_limit();
     if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
         tracing::debug!(%error, "the relay may keep files open that were open here");
+    }
+    for directory in [&configuration.data_root, &configuration.exec_root] {
+        trusted::directory(directory)?;
     }
     let socket = listen::listen(&configuration.socket, &configuration.exec_root)?;
     let user = configuration.settings.relay_user;

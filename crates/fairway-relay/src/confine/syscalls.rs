@@ -25,6 +25,7 @@ const FREE: &[i64] = &[
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
+    libc::SYS_fstat,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     libc::SYS_epoll_create1,

@@ -1,6 +1,12 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Resource, Signal, getpid, getrlimit, kill_process, kill_process_group,
+    pidfd_getfd, pidfd_open, pidfd_send_signal, prlimit, setrlimit, test_kill_process,
+};
 
 use super::{User, confine};
 
@@ -11,8 +17,18 @@ type Attempt = (&'static str, Result<(), Option<i32>>);
 fn attempts(user: Option<User>) -> (super::Confinement, Vec<Attempt>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    std::thread::spawn(move || {
+    let limits = getrlimit(Resource::Nofile);
+    let mut other = Command::new("sleep");
+    other.arg("1000");
+    if let (Some(User { user, group }), true) = (user, rustix::process::geteuid().is_root()) {
+        other.uid(user).gid(group);
+    }
+    let other = other.spawn();
+    // Without other users in this namespace there is nobody else to signal.
+    let mut other = other.or_else(|_| Command::new("sleep").arg("1000").spawn()).unwrap();
+    let another = Pid::from_child(&other);
+    let descriptor = pidfd_open(another, PidfdFlags::empty()).unwrap();
+    let outcome = std::thread::spawn(move || {
         let confinement = confine(user);
         let io = |outcome: std::io::Result<()>| outcome.map_err(|error| error.raw_os_error());
         let raw = |outcome: Result<(), Errno>| outcome.map_err(|errno| Some(errno.raw_os_error()));
@@ -30,9 +46,15 @@ fn attempts(user: Option<User>) -> (super::Confinement, Vec<Attempt>) {
             ("listen", io(TcpListener::bind(unspecified).map(drop))),
             ("bind a UDP port", io(UdpSocket::bind(unspecified).map(drop))),
             ("new namespace", raw(unshare())),
-            ("signal", raw(rustix::process::test_kill_process(rustix::process::getpid()))),
+            ("signal", raw(test_kill_process(getpid()))),
+            // Another relay has the same user.
+            ("signal another", raw(kill_process(another, Signal::CONT))),
+            ("signal another by descriptor", raw(pidfd_send_signal(&descriptor, Signal::CONT))),
+            ("signal a group", raw(kill_process_group(another, Signal::CONT))),
+            ("files of another", raw(pidfd_getfd(&descriptor, 0, PidfdGetfdFlags::empty()).map(drop))),
+            ("limits of another", raw(prlimit(Some(another), Resource::Nofile, limits.clone()).map(drop))),
             ("other user", raw(rustix::thread::set_thread_uid(rustix::process::Uid::ROOT))),
-            ("limits", raw(rustix::process::setrlimit(rustix::process::Resource::Nofile, limits))),
+            ("limits", raw(setrlimit(Resource::Nofile, limits))),
             // What it is there for still works.
             ("WORKS connect", io(TcpStream::connect(address).map(drop))),
             ("WORKS accept", io(listener.accept().map(drop))),
@@ -45,7 +67,10 @@ fn attempts(user: Option<User>) -> (super::Confinement, Vec<Attempt>) {
         (confinement, outcomes)
     })
     .join()
-    .unwrap()
+    .unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    outcome
 }
 
 /// A descriptor of our namespace of users, entered anew, is as good as a new one for the test:

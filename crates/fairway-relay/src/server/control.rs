@@ -14,6 +14,7 @@ use super::Relay;
 use crate::confine::Confinement;
 use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChange};
 use crate::poll::{Kind, Poller, READ, Token};
+use crate::proof::Proof;
 use crate::slab::Place;
 use crate::table::{Hello, Record, RecordKey, Refusal};
 
@@ -22,6 +23,12 @@ const ONLY: Place = Place { slot: 0, generation: 0 };
 
 /// How many messages of the daemon are read before others have their turn.
 const MESSAGES: usize = 16;
+
+/// How many connections may wait that have not shown that a daemon made them.
+const ARRIVALS: usize = 16;
+
+/// How many descriptors are kept for a daemon that connects when there are no others: its connection and its proof.
+const SPARE: usize = 2;
 
 /// Whose sockets go along with an answer.
 #[derive(Debug, Clone, Copy)]
@@ -53,30 +60,42 @@ struct Daemon {
 pub(super) struct Control {
     listener: Option<OwnedFd>,
     daemon: Option<Daemon>,
+    /// Connections that a process of a sandbox may have made, for all that is known yet; the oldest first.
+    arrivals: VecDeque<Daemon>,
     connections: u32,
     confinement: Confinement,
+    proof: Proof,
     buffer: Vec<u8>,
     /// Given up when descriptors have run out, so that a daemon can connect even then.
-    spare: Option<OwnedFd>,
+    spare: Vec<OwnedFd>,
 }
 
 impl Control {
-    pub(super) fn new(listener: OwnedFd, confinement: Confinement) -> Self {
+    pub(super) fn new(listener: OwnedFd, confinement: Confinement, proof: Proof) -> Self {
         Self {
             listener: Some(listener),
             daemon: None,
+            arrivals: VecDeque::new(),
             connections: 0,
             confinement,
+            proof,
             buffer: vec![0; MAX_BYTES],
-            spare: None,
+            spare: Vec::new(),
         }
     }
 
     pub(super) fn watch(&mut self, poller: &Poller) -> Result<(), Errno> {
         let Some(listener) = &self.listener else { return Ok(()) };
         rustix::io::ioctl_fionbio(listener, true)?;
-        self.spare = rustix::io::fcntl_dupfd_cloexec(listener, 0).ok();
-        poller.add(listener, Token(Kind::ControlListener, ONLY), READ)
+        poller.add(listener, Token(Kind::ControlListener, ONLY), READ)?;
+        self.keep_spare();
+        Ok(())
+    }
+
+    fn keep_spare(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        let missing = SPARE.saturating_sub(self.spare.len());
+        self.spare.extend((0..missing).map_while(|_| rustix::io::fcntl_dupfd_cloexec(listener, 0).ok()));
     }
 
     /// Whether the daemon has been told everything.
@@ -84,26 +103,53 @@ impl Control {
         self.daemon.as_ref().is_none_or(|daemon| daemon.answers.is_empty())
     }
 
-    /// Takes a new daemon in place of the old one.
+    /// Accepts a connection, which becomes that of the daemon when it is [admitted](Self::admit).
     fn accept(&mut self, poller: &Poller) {
         let Some(listener) = &self.listener else { return };
         let accept = || rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
         let mut accepted = accept();
         if let Err(Errno::MFILE | Errno::NFILE) = accepted {
-            // The old daemon's descriptor goes too: the new one takes its place in any case.
-            (self.spare, self.daemon) = (None, None);
+            self.spare.clear();
             accepted = accept();
-        }
-        if self.spare.is_none() {
-            self.spare = rustix::io::fcntl_dupfd_cloexec(listener, 0).ok();
         }
         let Ok(socket) = accepted else { return };
         self.connections = (self.connections + 1) & 0xff_ffff;
         let place = Place { slot: 0, generation: self.connections };
         if poller.add(&socket, Token(Kind::Daemon, place), READ).is_ok() {
-            self.daemon =
-                Some(Daemon { socket, place, batch: Vec::new(), answers: VecDeque::new(), blocked: false });
+            self.arrivals.push_back(Daemon {
+                socket,
+                place,
+                batch: Vec::new(),
+                answers: VecDeque::new(),
+                blocked: false,
+            });
         }
+        if self.arrivals.len() > ARRIVALS {
+            self.arrivals.pop_front();
+        }
+    }
+
+    /// Reads the first message of a connection: the greeting of a daemon, with its proof, makes it the daemon's in place
+    /// of the one before. All else ends it.
+    fn admit(&mut self, place: Place) -> bool {
+        let Some(index) = self.arrivals.iter().position(|arrival| arrival.place == place) else {
+            return false;
+        };
+        let received = message::receive(&self.arrivals[index].socket, &mut self.buffer);
+        if matches!(received, Err(MessageError::Socket(Errno::AGAIN))) {
+            return false;
+        }
+        let arrival = self.arrivals.remove(index);
+        let is_daemon = received.is_ok_and(|(length, files)| {
+            let greets =
+                matches!(serde_json::from_slice(&self.buffer[..length]), Ok(Request::<Record>::Hello));
+            greets && files.first().and_then(|file| Proof::of(file).ok()) == Some(self.proof)
+        });
+        if is_daemon {
+            self.daemon = arrival;
+        }
+        self.keep_spare();
+        is_daemon
     }
 
     fn answer(&mut self, answers: Vec<Answer>) {
@@ -140,6 +186,11 @@ impl Relay {
         match token {
             Token(Kind::ControlListener, _) => self.control.accept(&self.poller),
             Token(_, place) => {
+                if self.control.admit(place)
+                    && let Ok(hello) = self.hello()
+                {
+                    self.control.answer(vec![hello]);
+                }
                 if self.control.daemon.as_ref().is_some_and(|daemon| daemon.place == place)
                     && (self.read().is_err() || !self.flush())
                 {
@@ -169,7 +220,8 @@ impl Relay {
             self.resolvers.drain(&self.poller);
             if let Some(listener) = self.control.listener.take() {
                 self.poller.remove(&listener);
-                self.control.spare = None;
+                self.control.spare.clear();
+                self.control.arrivals.clear();
             }
             self.ends = Some(now + limit);
         }
@@ -192,16 +244,7 @@ impl Relay {
 
     fn obey(&mut self, request: Request, sockets: Vec<OwnedFd>) -> Result<Vec<Answer>, MessageError> {
         match request {
-            Request::Hello => {
-                let hello = Hello {
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    pid: std::process::id(),
-                    confinement: self.control.confinement.in_force.clone(),
-                    missing: self.control.confinement.missing.clone(),
-                    counts: true,
-                };
-                Ok(vec![answer(&Response::Hello(hello))?])
-            }
+            Request::Hello => Ok(vec![self.hello()?]),
             Request::Change { changes, last } => {
                 let Some(daemon) = &mut self.control.daemon else { return Ok(Vec::new()) };
                 let mut sockets = sockets.into_iter();
@@ -233,6 +276,16 @@ impl Relay {
         let table = self.proxy.ports() + 2 * self.resolvers.count();
         let limits = self.limits.within(self.descriptors.saturating_sub(table));
         self.proxy.set_limits(&self.poller, &limits);
+    }
+
+    fn hello(&self) -> Result<Answer, MessageError> {
+        answer(&Response::Hello(Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            confinement: self.control.confinement.in_force.clone(),
+            missing: self.control.confinement.missing.clone(),
+            counts: true,
+        }))
     }
 
     fn change(&mut self, change: SentChange, sockets: Vec<OwnedFd>) -> Option<Refusal> {

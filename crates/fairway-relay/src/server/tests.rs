@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -89,11 +89,45 @@ fn a_new_daemon_takes_over_and_finds_everything() {
     assert_eq!(sorted(held.into_iter().map(|held| held.record).collect()), before);
 }
 
+const HELLO: &[u8] = br#""Hello""#;
+
+/// A connection that the relay takes for that of its daemon.
+fn greeted(relay: &TestRelay) -> OwnedFd {
+    let socket = connected(relay);
+    let proof = crate::proof::open().unwrap();
+    crate::message::send(&socket, HELLO, &[proof.as_fd()]).unwrap();
+    crate::message::receive(&socket, &mut [0; 4096]).unwrap();
+    socket
+}
+
+#[test]
+fn a_process_that_cannot_show_the_pid_namespace_commands_nothing() {
+    let relay = TestRelay::start();
+    let count = fill(&relay);
+    let other = std::fs::File::open("/proc/self/ns/net").unwrap();
+    let proof = crate::proof::open().unwrap();
+    let describe = br#"{"Describe":{"sockets":true}}"#;
+    let cases: [(&[u8], &[BorrowedFd<'_>]); 4] =
+        [(HELLO, &[]), (HELLO, &[other.as_fd()]), (describe, &[]), (describe, &[proof.as_fd()])];
+    for (message, files) in cases {
+        let socket = connected(&relay);
+        crate::message::send(&socket, message, files).unwrap();
+        let answer = crate::message::receive(&socket, &mut [0; 4096]);
+        assert!(answer.is_err(), "{answer:?}");
+    }
+    // The daemon has its connection still, and one that comes is let in among those who say nothing.
+    assert_eq!(relay.client.describe().unwrap().len(), count);
+    let silent: Vec<OwnedFd> = (0..40).map(|_| connected(&relay)).collect();
+    assert_eq!(relay.client.describe().unwrap().len(), count);
+    assert_eq!(RelayClient::connect(&relay.path).unwrap().describe().unwrap().len(), count);
+    drop(silent);
+}
+
 #[test]
 fn a_daemon_that_died_in_the_middle_of_a_batch_changed_nothing() {
     let relay = TestRelay::start();
     let before = relay.client.describe().unwrap();
-    let socket = connected(&relay);
+    let socket = greeted(&relay);
     let part = br#"{"Change":{"changes":[{"Insert":[{"HostServers":["10.9.9.9"]},0]}],"last":false}}"#;
     crate::message::send(&socket, part, &[]).unwrap();
     drop(socket);
@@ -107,7 +141,7 @@ fn nonsense_ends_the_daemon_and_not_the_relay() {
     fill(&relay);
     let before = sorted(relay.client.describe().unwrap());
     for nonsense in [&b"{"[..], b"\xff\xfe", b"{\"Unknown\":1}", &[b'['; 70_000]] {
-        let socket = connected(&relay);
+        let socket = greeted(&relay);
         crate::message::send(&socket, nonsense, &[]).unwrap();
         let answer = crate::message::receive(&socket, &mut [0; 100]);
         assert!(answer.is_err(), "{answer:?}");
@@ -162,7 +196,7 @@ fn a_relay_that_says_what_it_holds_opens_no_more_descriptors() {
     }
     relay.client.apply(changes).unwrap();
     assert_eq!(descriptors_of(&inodes), 1_000);
-    let daemon = connected(&relay);
+    let daemon = greeted(&relay);
     crate::message::send(&daemon, br#"{"Describe":{"sockets":true}}"#, &[]).unwrap();
     // The first part is on its way when the relay has gathered all of them.
     rustix::event::poll(&mut [PollFd::new(&daemon, PollFlags::IN)], None).unwrap();
@@ -174,7 +208,7 @@ fn a_hand_over_to_a_daemon_that_died_is_none() {
     let relay = TestRelay::start();
     let (target, _server) = listener();
     let addresses: Vec<_> = (0..1_000).map(|_| relay.tcp(target)).collect();
-    let daemon = connected(&relay);
+    let daemon = greeted(&relay);
     crate::message::send(&daemon, br#"{"HandOver":{"limit":0}}"#, &[]).unwrap();
     rustix::event::poll(&mut [PollFd::new(&daemon, PollFlags::IN)], None).unwrap();
     drop(daemon);

@@ -187,6 +187,30 @@ fn damage_of_the_journal_is_found_too() {
 }
 
 #[test]
+fn a_store_that_is_missing_is_not_replaced_while_its_journal_is_there() {
+    let directory = directory();
+    let path = directory.path().join("world");
+    let journal = directory.path().join("world.journal");
+    let store = Store::open(&path, NO_WAIT).unwrap();
+    store.commit(put("network/a", b"1")).unwrap();
+    drop(store);
+    let (database, changes) = (fs::read(&path).unwrap(), fs::read(&journal).unwrap());
+    fs::remove_file(&path).unwrap();
+    let error = Store::open(&path, NO_WAIT).unwrap_err();
+    assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
+    assert!(error.to_string().contains(&journal.display().to_string()), "{error}");
+    assert_eq!(fs::read(&journal).unwrap(), changes, "the journal was changed");
+    fs::write(&path, database).unwrap();
+    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), [("network/a".into(), b"1".to_vec())]);
+    // A crash while a store is made leaves an empty journal, or a part of one.
+    for unused in [&vec![0; CAPACITY][..], &[0; 100], b""] {
+        fs::remove_file(&path).unwrap();
+        fs::write(&journal, unused).unwrap();
+        assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), []);
+    }
+}
+
+#[test]
 fn records_outlive_many_rounds_of_the_journal() {
     let directory = directory();
     let path = directory.path().join("world");

@@ -1,5 +1,6 @@
 //! The engine, as the API asks for it.
 
+use std::os::fd::BorrowedFd;
 use std::path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,14 +9,14 @@ use fairway_api::types::{Diagnosis, Explained, Reloaded};
 use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
 use fairway_core::beside::{Obstacle, Path};
 use fairway_core::graph::Picture;
-use fairway_core::model::{NetworkId, NetworkMode, SandboxId, Settings};
+use fairway_core::model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
 use fairway_core::path::Outcome;
 use fairway_core::plan::FileName;
 use fairway_core::trace::{Told, TraceRequest};
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, CreateSandbox, Happened, RefusalKind, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
-use fairway_kernel::{namespace, process};
+use fairway_kernel::{namespace, peer, process};
 use rustix::process::Signal;
 
 /// How long a process has to end by itself; Docker's.
@@ -111,6 +112,32 @@ fn warnings(settings: &Settings) -> Vec<String> {
 impl Control for EngineControl {
     fn is_started(&self) -> bool {
         self.engine.is_started()
+    }
+
+    /// A sandbox sees the host's files, and may reach the socket: it may not use it.
+    fn check_peer(&self, socket: BorrowedFd<'_>) -> Result<(), Failure> {
+        let refused = |reason: String| Failure::new(FailureKind::Forbidden, reason);
+        let namespaces = peer::pid_namespaces_below(socket).map_err(|error| {
+            refused(format!("cannot command the daemon: the process that asks cannot be looked at: {error}"))
+        })?;
+        if namespaces.is_empty() {
+            return Ok(());
+        }
+        let running = self.engine.read(|world| {
+            let ours = world.sandboxes().filter(|sandbox| sandbox.kind == SandboxKind::Run);
+            ours.filter_map(|sandbox| Some((sandbox.name.clone(), sandbox.process()?.pid)))
+                .collect::<Vec<_>>()
+        });
+        let is_within = |pid| peer::pid_namespace(pid).is_ok_and(|found| namespaces.contains(&found));
+        match running.into_iter().find(|(_, pid)| is_within(*pid)) {
+            Some((sandbox, _)) => {
+                tracing::warn!(sandbox, "refused a request from inside a sandbox");
+                Err(refused(format!(
+                    "cannot command the daemon from inside sandbox {sandbox}: it could leave its network: run the command on the host"
+                )))
+            }
+            None => Ok(()),
+        }
     }
 
     fn execute(&self, command: Command) -> Result<Applied, Failure> {

@@ -1,15 +1,18 @@
 //! The daemon's socket.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fairway_kernel::unix_socket;
+use rustix::net::SocketType;
 use thiserror::Error;
 
 /// Who may command the daemon: its user and its group.
 const MODE: u32 = 0o660;
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// Why the daemon has no socket.
 #[derive(Debug, Error)]
@@ -61,24 +64,16 @@ pub fn listen(path: &Path, exec_root: &Path) -> Result<UnixListener, ListenError
 }
 
 fn bind(socket: &Path) -> io::Result<UnixListener> {
-    make_room(socket)?;
-    let listener = UnixListener::bind(socket)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(MODE))?;
-    Ok(listener)
+    make_directory(socket)?;
+    Ok(unix_socket::listen(socket, SocketType::STREAM, MODE, BACKLOG)?.into())
 }
 
 fn lead(path: &Path, socket: &Path) -> io::Result<()> {
-    make_room(path)?;
+    make_directory(path)?;
+    unix_socket::remove(path)?;
     std::os::unix::fs::symlink(std::path::absolute(socket)?, path)
 }
 
-/// Makes the directory, and removes a socket or link that a former daemon left.
-fn make_room(path: &Path) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+fn make_directory(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)
 }

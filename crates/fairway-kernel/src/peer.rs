@@ -1,0 +1,110 @@
+//! The pid namespaces of the process at the other end of a unix socket.
+//!
+//! A process cannot leave its pid namespace for one above or next to it, whatever capabilities it has
+//! (pid_namespaces(7)): so they say for certain where a process was started.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::system;
+
+/// A namespace, by device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamespaceId {
+    device: u64,
+    inode: u64,
+}
+
+impl NamespaceId {
+    fn of(file: &File) -> io::Result<Self> {
+        let found = file.metadata()?;
+        Ok(Self { device: found.dev(), inode: found.ino() })
+    }
+}
+
+/// The pid namespace of a process.
+///
+/// # Errors
+/// As open(2) of `/proc/PID/ns/pid`: the process has ended.
+pub fn pid_namespace(pid: u32) -> io::Result<NamespaceId> {
+    NamespaceId::of(&open(pid)?)
+}
+
+fn open(pid: impl std::fmt::Display) -> io::Result<File> {
+    File::open(format!("/proc/{pid}/ns/pid"))
+}
+
+/// The pid namespaces below that of this process which the process that connected the socket is in, its own first; none
+/// for a process in the same namespace, or outside of it.
+///
+/// # Errors
+/// The process has ended, so that nothing can be said of it, or the kernel refuses.
+pub fn pid_namespaces_below(socket: impl AsFd) -> io::Result<Vec<NamespaceId>> {
+    let ended = || io::Error::from(Errno::SRCH);
+    let Some(process) = system::peer_process(socket)? else { return Ok(Vec::new()) };
+    let information = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
+    let pid = match numbers(&information)[..] {
+        [] => return Err(ended()),
+        // In this process's namespace, or outside of it.
+        [_] => return Ok(Vec::new()),
+        [pid, ..] => pid,
+    };
+    let mut namespace = open(pid)?;
+    // The number was the process's own when it was used if the process is there still.
+    if has_ended(&process)? {
+        return Err(ended());
+    }
+    let own = NamespaceId::of(&open("self")?)?;
+    let mut found = Vec::new();
+    loop {
+        let id = NamespaceId::of(&namespace)?;
+        if id == own {
+            return Ok(found);
+        }
+        found.push(id);
+        namespace = system::parent_namespace(&namespace)?.into();
+    }
+}
+
+/// The numbers of a process in the pid namespaces that it is in, from this process's own inwards, by what
+/// `/proc/PID/fdinfo` says of a descriptor of it; none when it has ended.
+fn numbers(information: &str) -> Vec<u32> {
+    let line = information.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.unwrap_or_default().split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+fn has_ended(process: &OwnedFd) -> io::Result<bool> {
+    let mut watched = [PollFd::new(process, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(rustix::io::retry_on_intr(|| poll(&mut watched, Some(&at_once)))? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_process_of_the_same_namespace_is_in_none_below() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        assert_eq!(pid_namespaces_below(&one).unwrap(), []);
+        assert_eq!(
+            pid_namespace(std::process::id()).unwrap(),
+            NamespaceId::of(&open("self").unwrap()).unwrap()
+        );
+    }
+
+    #[test]
+    fn numbers_are_those_of_all_namespaces() {
+        assert_eq!(numbers("pos:\t0\nflags:\t02000002\nPid:\t7\nNSpid:\t7\t3\t1\n"), [7, 3, 1]);
+        assert_eq!(numbers("Pid:\t7\nNSpid:\t7\n"), [7]);
+        assert_eq!(numbers("Pid:\t0\nNSpid:\t0\n"), [0]);
+        assert_eq!(numbers("Pid:\t-1\nNSpid:\t-1\n"), []);
+    }
+}

@@ -1,0 +1,82 @@
+//! Unix sockets that listen at a path, never open to more users than they are meant for.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+/// Makes a socket of mode `mode` that listens at a path, in place of one, or of a symbolic link, that is there.
+///
+/// # Errors
+/// A file of another kind is there (`AlreadyExists`), or the kernel refuses.
+pub fn listen(path: &Path, kind: SocketType, mode: u32, backlog: i32) -> io::Result<OwnedFd> {
+    remove(path)?;
+    let socket = bind(path, kind, mode)?;
+    // The umask may have taken from it.
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    rustix::net::listen(&socket, backlog)?;
+    Ok(socket)
+}
+
+/// Binds a socket; the modes of the file are at no time more than `mode`.
+fn bind(path: &Path, kind: SocketType, mode: u32) -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    // The file gets the mode of the socket, less the umask.
+    fchmod(&socket, Mode::from_raw_mode(mode))?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Removes a socket or a symbolic link; nothing has to be there.
+///
+/// # Errors
+/// A file of another kind is there (`AlreadyExists`), or the kernel refuses.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(found) if !found.file_type().is_socket() && !found.is_symlink() => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is no socket is there: move it away",
+        )),
+        found => found.and_then(|_| fs::remove_file(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn it_is_at_no_time_open_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let _bound = bind(&path, SocketType::STREAM, 0o600).unwrap();
+        assert_eq!(mode(&path), 0o600, "before its mode was set");
+        let _socket = listen(&path, SocketType::STREAM, 0o660, 4).unwrap();
+        assert_eq!(mode(&path), 0o660);
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn only_sockets_and_links_make_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        std::os::unix::fs::symlink("/nowhere", &path).unwrap();
+        drop(listen(&path, SocketType::SEQPACKET, 0o600, 4).unwrap());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        let refused = listen(&path, SocketType::SEQPACKET, 0o600, 4).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+}
