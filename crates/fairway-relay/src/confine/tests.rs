@@ -52,7 +52,7 @@ fn attempts(user: Option<User>) -> (super::Confinement, Vec<Attempt>) {
             ("signal another by descriptor", raw(pidfd_send_signal(&descriptor, Signal::CONT))),
             ("signal a group", raw(kill_process_group(another, Signal::CONT))),
             ("files of another", raw(pidfd_getfd(&descriptor, 0, PidfdGetfdFlags::empty()).map(drop))),
-            ("limits of another", raw(prlimit(Some(another), Resource::Nofile, limits.clone()).map(drop))),
+            ("limits of another", raw(prlimit(Some(another), Resource::Nofile, limits).map(drop))),
             ("other user", raw(rustix::thread::set_thread_uid(rustix::process::Uid::ROOT))),
             ("limits", raw(setrlimit(Resource::Nofile, limits))),
             // What it is there for still works.
