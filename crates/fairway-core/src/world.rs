@@ -26,7 +26,7 @@ mod republish;
 mod sandbox;
 mod sandbox_name;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

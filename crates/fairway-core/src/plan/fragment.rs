@@ -1,6 +1,7 @@
 //! What follows from a World for one owner.
 
 mod gateway;
+mod guard;
 mod iptables;
 mod lan;
 mod routed;
@@ -176,6 +177,9 @@ impl Maker<'_> {
         }
         if !bridge.adopted {
             self.member(ElementKey::owned_mac(bridge.mac));
+            if bridge.ipv6 {
+                self.member(ElementKey::owned(bridge.mac.link_local().into()));
+            }
         }
         for subnet in network.subnets.iter().filter(|subnet| network.reserves_gateway(subnet)) {
             self.member(ElementKey::owned(subnet.gateway));
@@ -207,7 +211,7 @@ impl Maker<'_> {
             }),
         };
         self.add(Key::Routes(id), Object::Routes(routes));
-        self.answers_elsewhere(id);
+        self.own_on_other_ports(id);
         if sandbox.resolver {
             self.add(Key::View(id), Object::View(self.view(sandbox)));
         }
@@ -294,8 +298,7 @@ impl Maker<'_> {
             advertising: endpoint.options.advertising(network.bridge_options.advertising),
         };
         self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
-        self.guard(allocation);
-        self.strict_guard(network, allocation);
+        self.guard(network, allocation);
         if network.uplink.is_some() {
             self.lan_port(network, allocation);
         }
@@ -303,17 +306,6 @@ impl Maker<'_> {
             self.member(ElementKey::isolated_port(&allocation.host_interface));
         }
         Some(())
-    }
-
-    /// The elements that keep others from using this endpoint's addresses.
-    fn guard(&mut self, allocation: &Allocation) {
-        let port = &allocation.host_interface;
-        self.member(ElementKey::owned_mac(allocation.mac));
-        self.member(ElementKey::own_mac(port, allocation.mac));
-        for address in allocation.addresses() {
-            self.member(ElementKey::owned(address));
-            self.member(ElementKey::own(port, address));
-        }
     }
 
     /// What a sandbox may open on those that it links to: by the ports of the bridge, and, where the

@@ -7,14 +7,14 @@ use crate::model::{
     EndpointRequest, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
 };
 
-pub(super) fn world() -> (World, Draw) {
+pub(crate) fn world() -> (World, Draw) {
     let (mut world, mut draw) = (World::default(), Draw::new(1));
     let configure = Command::Configure { settings: Box::default(), host: Box::default() };
     world.apply(configure, 0, &mut draw).unwrap();
     (world, draw)
 }
 
-pub(super) fn network(name: &str, subnet: Option<&str>) -> Command {
+pub(crate) fn network(name: &str, subnet: Option<&str>) -> Command {
     Command::CreateNetwork(CreateNetwork {
         name: name.to_owned(),
         subnets: subnet
@@ -25,7 +25,7 @@ pub(super) fn network(name: &str, subnet: Option<&str>) -> Command {
     })
 }
 
-pub(super) fn sandbox(name: &str, networks: &[(&str, EndpointRequest)], options: SandboxOptions) -> Command {
+pub(crate) fn sandbox(name: &str, networks: &[(&str, EndpointRequest)], options: SandboxOptions) -> Command {
     let networks = networks.iter().map(|(name, request)| ((*name).to_owned(), request.clone()));
     Command::CreateSandbox(Box::new(CreateSandbox {
         name: Some(name.to_owned()),
@@ -35,7 +35,7 @@ pub(super) fn sandbox(name: &str, networks: &[(&str, EndpointRequest)], options:
     }))
 }
 
-pub(super) fn start(name: &str) -> Command {
+pub(crate) fn start(name: &str) -> Command {
     let namespace = Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 };
     Command::StartSandbox {
         sandbox: name.to_owned(),
@@ -45,7 +45,7 @@ pub(super) fn start(name: &str) -> Command {
     }
 }
 
-pub(super) fn publish(host: Option<u16>, container: u16) -> SandboxOptions {
+pub(crate) fn publish(host: Option<u16>, container: u16) -> SandboxOptions {
     let request = PublishRequest {
         host_address: None,
         host_ports: host.map(PortRange::single),
@@ -59,19 +59,19 @@ fn fixed(address: [u8; 4]) -> EndpointRequest {
     EndpointRequest { ipv4: Some(Ipv4Addr::from(address)), ..EndpointRequest::default() }
 }
 
-pub(super) fn addresses(world: &World, name: &str) -> Vec<IpAddr> {
+pub(crate) fn addresses(world: &World, name: &str) -> Vec<IpAddr> {
     let id = world.find_sandbox(name).unwrap().id;
     let endpoints = world.endpoints_of_sandbox(id);
     endpoints.iter().flat_map(|e| e.allocation.iter()).flat_map(|a| a.addresses()).collect()
 }
 
-pub(super) fn run(world: &mut World, draw: &mut Draw, commands: impl IntoIterator<Item = Command>) {
+pub(crate) fn run(world: &mut World, draw: &mut Draw, commands: impl IntoIterator<Item = Command>) {
     for command in commands {
         world.apply(command.clone(), 1, draw).unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"));
     }
 }
 
-pub(super) fn refused(world: &mut World, draw: &mut Draw, command: Command) -> String {
+pub(crate) fn refused(world: &mut World, draw: &mut Draw, command: Command) -> String {
     world.apply(command.clone(), 1, draw).expect_err(&format!("{command:?}")).to_string()
 }
 

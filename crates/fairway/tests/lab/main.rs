@@ -34,6 +34,7 @@ mod macvlan;
 mod matrix;
 mod meddle;
 mod modes;
+mod moving_route;
 mod names;
 mod networks;
 mod options;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use fairway_core::model::MacAddress;
 use fairway_lab::frame::{self, ArpOperation, BROADCAST, Ethernet, Mac};
 use fairway_lab::{Capture, FrameSender, Lab, Place, Question, Server, serve_tcp};
 
@@ -100,6 +101,8 @@ impl Scene {
         let own4 = self.attacker.address("app");
         let loud = Ethernet { destination: BROADCAST, ..honest };
         let (own6, link_local) = (self.ipv6(&self.attacker), "fe80::bad".parse().unwrap());
+        let [victim_local, gateway_local] =
+            [as_victim.source, bridge].map(|mac| MacAddress(mac).link_local());
         vec![
             ("a datagram of the victim", self.datagram(honest, victim.into(), 1)),
             ("a datagram of the gateway", self.datagram(honest, gateway, 1)),
@@ -120,6 +123,13 @@ impl Scene {
             ("an advertisement for the gateway", self.advertisement(honest, own6, router6)),
             ("one from a link-local address", self.advertisement(honest, link_local, victim6)),
             ("one from the victim", self.advertisement(honest, victim6, victim6)),
+            ("a datagram of the victim's link-local address", self.datagram(honest, victim_local.into(), 1)),
+            ("one for the victim's link-local address", self.advertisement(honest, own6, victim_local)),
+            (
+                "a datagram of the gateway's link-local address",
+                self.datagram(honest, gateway_local.into(), 1),
+            ),
+            ("one for the gateway's link-local address", self.advertisement(honest, own6, gateway_local)),
         ]
     }
 
@@ -128,6 +138,7 @@ impl Scene {
         let honest = self.honest();
         let (own4, own6) = (self.ipv4(&self.attacker), self.ipv6(&self.attacker));
         let link_local = "fe80::600d".parse().unwrap();
+        let own_local = MacAddress(honest.source).link_local();
         let probe = self.arp(honest, ArpOperation::Request, honest.source, Ipv4Addr::UNSPECIFIED);
         vec![
             ("its own datagram", self.datagram(honest, own4.into(), 2)),
@@ -137,6 +148,7 @@ impl Scene {
             ("a probe without an address", probe),
             ("its own address by IPv6", self.advertisement(honest, own6, own6)),
             ("a link-local address", self.advertisement(honest, link_local, link_local)),
+            ("its own link-local address", self.advertisement(honest, own_local, own_local)),
         ]
     }
 

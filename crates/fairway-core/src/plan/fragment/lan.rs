@@ -42,11 +42,6 @@ impl Maker<'_> {
     pub(super) fn lan_port(&mut self, network: &Network, given: &Allocation) {
         let port = &given.host_interface;
         self.member(ElementKey::lan_port(port));
-        if given.ipv6.is_some() {
-            let link_local = IpAddr::V6(given.mac.link_local());
-            self.member(ElementKey::owned(link_local));
-            self.member(ElementKey::own(port, link_local));
-        }
         let limit = network.bridge_options.storm_limit;
         if limit > 0 {
             self.element(ElementKey::storm_limit(port), ElementValue::Over(limit), "");

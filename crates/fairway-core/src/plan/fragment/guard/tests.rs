@@ -1,0 +1,100 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::plan::{Key, Owner, Plan, plan};
+use crate::policy::{ElementKey, SetName};
+use crate::world::tests::{addresses, run, sandbox, start, world};
+use crate::world::{Command, CreateNetwork, SubnetRequest, World};
+
+fn network(name: &str, options: &[(&str, &str)]) -> Command {
+    Command::CreateNetwork(CreateNetwork {
+        name: name.to_owned(),
+        enable_ipv6: Some(true),
+        subnets: vec![SubnetRequest::default()],
+        options: options.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
+        ..CreateNetwork::default()
+    })
+}
+
+/// The ports of a sandbox with its link-local address at each, in the order in which it joined.
+fn ports(world: &World, name: &str) -> Vec<(String, IpAddr)> {
+    let id = world.find_sandbox(name).unwrap().id;
+    let given = world.endpoints_of_sandbox(id).into_iter().filter_map(|it| it.allocation.as_ref());
+    given.map(|it| (it.host_interface.clone(), it.mac.link_local().into())).collect()
+}
+
+fn has(plan: &Plan, key: ElementKey) -> bool {
+    plan.values().any(|fragment| fragment.contains_key(&Key::Element(key.set, key.bytes.clone())))
+}
+
+#[test]
+fn each_port_owns_all_addresses_of_its_sandbox_and_none_of_others() {
+    for options in
+        [&[][..], &[("fairway.guard", "strict"), ("com.docker.network.bridge.enable_icc", "false")]]
+    {
+        let (mut world, mut draw) = world();
+        let join = ["one", "two"].map(|name| (name, Default::default()));
+        run(
+            &mut world,
+            &mut draw,
+            [
+                network("one", options),
+                network("two", options),
+                sandbox("a", &join, Default::default()),
+                sandbox("b", &join[..1], Default::default()),
+                start("a"),
+                start("b"),
+            ],
+        );
+        let plan = plan(&world);
+        let own = addresses(&world, "a");
+        assert_eq!(own.len(), 4);
+        for (port, link_local) in ports(&world, "a") {
+            let kept = own.iter().chain([&link_local]);
+            assert!(kept.clone().all(|address| has(&plan, ElementKey::own(&port, *address))), "{port}");
+            assert!(kept.clone().all(|address| has(&plan, ElementKey::owned(*address))), "{port}");
+            for (other, other_local) in ports(&world, "b") {
+                assert!(!has(&plan, ElementKey::own(&port, other_local)));
+                assert!(!kept.clone().any(|address| has(&plan, ElementKey::own(&other, *address))));
+            }
+        }
+        // A link-local address means something on its own link alone.
+        let [(first, _), (_, second_local)] = &ports(&world, "a")[..] else { panic!("two ports") };
+        assert!(!has(&plan, ElementKey::own(first, *second_local)));
+    }
+}
+
+#[test]
+fn who_joins_touches_its_own_sandbox_alone() {
+    let (mut world, mut draw) = world();
+    let join = [("one", Default::default())];
+    run(&mut world, &mut draw, [network("one", &[]), network("two", &[])]);
+    for name in ["a", "b", "c"] {
+        run(&mut world, &mut draw, [sandbox(name, &join, Default::default()), start(name)]);
+    }
+    let connect =
+        Command::Connect { network: "two".to_owned(), sandbox: "a".to_owned(), request: Default::default() };
+    let change = world.apply(connect, 1, &mut draw).unwrap();
+    let id = world.find_sandbox("a").unwrap().id;
+    let own: BTreeSet<Owner> = world
+        .endpoints_of_sandbox(id)
+        .into_iter()
+        .map(|endpoint| Owner::Endpoint(endpoint.id))
+        .chain([Owner::Sandbox(id), Owner::Publications(id), Owner::Links(id)])
+        .collect();
+    assert!(change.owners.is_subset(&own), "{:?}", change.owners);
+}
+
+#[test]
+fn the_gateway_s_link_local_address_is_its_own() {
+    let (mut world, mut draw) = world();
+    run(&mut world, &mut draw, [network("one", &[])]);
+    let plan = plan(&world);
+    let bridge = plan.values().flatten().find_map(|(_, object)| match object {
+        crate::plan::Object::Bridge(bridge) if bridge.ipv6 => Some(bridge.mac),
+        _ => None,
+    });
+    let key = ElementKey::owned(bridge.unwrap().link_local().into());
+    assert_eq!(key.set, SetName::Owned6);
+    assert!(has(&plan, key));
+}
