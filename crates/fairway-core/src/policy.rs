@@ -14,7 +14,7 @@ mod rules;
 mod strict;
 
 pub use element::{ElementKey, SETS, SetName};
-pub use rules::{BRIDGE_TABLE, TABLE, ruleset};
+pub use rules::{BRIDGE_TABLE, TABLE, drops_unrelated_forwarding, ruleset};
 
 use serde::{Deserialize, Serialize};
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::ruleset::{Chain, Table, rule};
 
 pub use entry::{Entry, direct, direct_target};
-pub use layout::{Host, NetworkRules, hairpin, host, link, network, published};
+pub use layout::{GUARD, Host, NetworkRules, hairpin, host, link, network, published};
 pub use placed::{place, remove};
 pub use saved::Saved;
 pub use script::script;

@@ -1,5 +1,7 @@
 //! The fixed part of the ruleset: a few rules that look things up in the sets of [`super::element`].
 
+use std::net::Ipv6Addr;
+
 use super::{RulesetSwitches, SETS, SetName, counting, gateway, isolation, lan, routed, strict};
 use crate::model::Protocol;
 use crate::ruleset::{
@@ -27,6 +29,12 @@ pub(super) const ICMPV6_NEIGHBOUR_SOLICITATION: u8 = 135;
 pub(super) const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const LOOPBACK_IPV4: [u8; 1] = [127];
 const DNS: u16 = 53;
+const FORWARD: &str = "forward";
+/// fe80::/10 (RFC 4291 section 2.4).
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
+const LINK_LOCAL_MASK: Ipv6Addr = Ipv6Addr::new(0xffc0, 0, 0, 0, 0, 0, 0, 0);
+/// The ACK bit of the flags of a TCP header (RFC 9293 section 3.1).
+const TCP_ACK: u8 = 0x10;
 
 /// Where a packet comes from and its family, and where it goes and its family.
 const FROM: [Load; 2] = [Load::INPUT_NAME, FAMILY];
@@ -162,7 +170,9 @@ fn prerouting(switches: &RulesetSwitches) -> Chain {
     let chain = Chain::base("nat-prerouting", ChainKind::Nat, Hook::Prerouting, priority::DESTINATION_NAT);
     let proxied = rule().is_in(&[Load::INPUT_NAME], SetName::Bridges.text()).go_back();
     let chain = match switches.userland_proxy {
-        true => chain.with([proxied.comment("sandboxes are answered by the proxy")]),
+        true => {
+            chain.with([proxied.comment("sandboxes are answered by the proxy")]).with(link_local_is_proxied())
+        }
         false => chain,
     };
     // Without a firewall nothing was tracked: to conntrack each connection is new then.
@@ -176,14 +186,28 @@ fn output(switches: &RulesetSwitches) -> Chain {
     let chain = Chain::base("nat-output", ChainKind::Nat, Hook::Output, priority::DESTINATION_NAT);
     let loopback6 = rule()
         .family(Family::Ip6)
-        .is(Load::IP6_DESTINATION, std::net::Ipv6Addr::LOCALHOST.octets())
+        .is(Load::IP6_DESTINATION, Ipv6Addr::LOCALHOST.octets())
         .go_back()
         .comment("IPv6 has no route_localnet");
     let chain = match switches.userland_proxy {
-        true => chain.with([to_loopback4().go_back().comment("loopback is answered by the proxy")]),
+        true => chain
+            .with([to_loopback4().go_back().comment("loopback is answered by the proxy")])
+            .with(link_local_is_proxied()),
         false => chain,
     };
     chain.with([loopback6, rule().to_local().jump("publish")])
+}
+
+/// What link-local addresses ask for, or are asked for: the kernel forwards no packet with such a source (RFC 4291
+/// section 2.5.6), so it is left to the proxy. It does forward those of 169.254.0.0/16.
+fn link_local_is_proxied() -> [RuleBuilder; 2] {
+    [Load::IP6_SOURCE, Load::IP6_DESTINATION].map(|address| {
+        rule()
+            .family(Family::Ip6)
+            .is_masked(address, LINK_LOCAL_MASK.octets(), LINK_LOCAL.octets())
+            .go_back()
+            .comment("link-local addresses are answered by the proxy")
+    })
 }
 
 fn publish() -> Chain {
@@ -201,7 +225,7 @@ fn publish() -> Chain {
 }
 
 fn forward(switches: &RulesetSwitches) -> Chain {
-    let chain = Chain::base("forward", ChainKind::Filter, Hook::Forward, priority::FILTER).with([
+    let chain = Chain::base(FORWARD, ChainKind::Filter, Hook::Forward, priority::FILTER).with([
         rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text()).goto("into-network"),
         rule().is_in(&[Load::INPUT_NAME], SetName::Bridges.text()).goto("out-of-network"),
     ]);
@@ -219,12 +243,24 @@ fn forward(switches: &RulesetSwitches) -> Chain {
             .accept()
             .comment("bridged, not routed");
         let chain = if bridged { chain.with([within]) } else { chain };
-        chain.with([rule()
-            .family(family)
-            .counter()
-            .drop()
-            .comment("forwarding is on for our networks alone")])
+        chain.with([unrelated(family)])
     })
+}
+
+/// Drops what is forwarded between interfaces of which none is ours.
+fn unrelated(family: Family) -> RuleBuilder {
+    rule().family(family).counter().drop().comment("forwarding is on for our networks alone")
+}
+
+/// Whether a table of ours, at rest, drops what is forwarded between interfaces of others, by IPv4 and by IPv6: the
+/// daemon that made it had switched forwarding on.
+pub fn drops_unrelated_forwarding(table: &Table) -> (bool, bool) {
+    let chain = table.chains.iter().find(|chain| chain.name == FORWARD);
+    let has = |family| {
+        let wanted = Chain::regular(FORWARD).with([unrelated(family)]);
+        chain.is_some_and(|chain| wanted.rules.iter().all(|rule| chain.rules.contains(rule)))
+    };
+    (has(Family::Ip), has(Family::Ip6))
 }
 
 /// What may enter a network: answers, its own members, and what was translated to a published port.
@@ -295,14 +331,39 @@ fn relay(user: u32) -> [Chain; 2] {
     let entry = Chain::base("relay-output", ChainKind::Filter, Hook::Output, priority::FILTER)
         .with([rule().socket_user(user).goto("relay")]);
     let to_dns = |protocol| rule().to_port(protocol, DNS).accept();
-    let rules = Chain::regular("relay").with([
-        rule().ct_state_any(&ESTABLISHED).accept(),
-        rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text()).accept(),
-        to_dns(Protocol::Udp),
-        to_dns(Protocol::Tcp),
-        rule().counter().drop().comment("the relay has no business there"),
-    ]);
+    let rules = Chain::regular("relay")
+        .with([
+            rule().ct_state_any(&ESTABLISHED).accept(),
+            rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text()).accept(),
+            to_dns(Protocol::Udp),
+            to_dns(Protocol::Tcp),
+            rule()
+                .transport(Protocol::Tcp)
+                .has_any_bit(Load::TCP_FLAGS, [TCP_ACK])
+                .accept()
+                .comment("only the first segment of a connection has no ACK"),
+        ])
+        .with(untracked_answers())
+        .with([rule().counter().drop().comment("the relay has no business there")]);
     [entry, rules]
+}
+
+/// Datagrams from published ports, where a rule of the host keeps them from conntrack.
+fn untracked_answers() -> impl Iterator<Item = RuleBuilder> {
+    use Load as L;
+    let families = [
+        (Family::Ip, L::IP_SOURCE, SetName::Ports4At, SetName::Ports4),
+        (Family::Ip6, L::IP6_SOURCE, SetName::Ports6At, SetName::Ports6),
+    ];
+    families.into_iter().flat_map(|(family, address, at, everywhere)| {
+        let keys = [vec![L::TRANSPORT, address, L::SOURCE_PORT], vec![L::TRANSPORT, L::SOURCE_PORT]];
+        keys.into_iter().zip([at, everywhere]).map(move |(key, map)| {
+            let untracked = rule().family(family).ct_state_any(&[CtState::Untracked]);
+            let published = untracked.transport(Protocol::Udp).is_key_of(&key, map.text());
+            // `nft list` shows no look-up whose value is not used.
+            published.accept().comment(format!("from a port in {}", map.text()))
+        })
+    })
 }
 
 /// A sandbox may not use an address that belongs to another endpoint or to the gateway. Hardware addresses are
@@ -343,3 +404,6 @@ fn guard(switches: &RulesetSwitches) -> Chain {
     let chain = if switches.spares_ipv6 { chain } else { chain.with(of_ipv6) };
     chain.with([strict::entry()])
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,12 @@ impl RuleBuilder {
         self.look_up(key, set, LookupResult::NoMatch)
     }
 
+    /// Matches if the key of these values is in a map, whatever it leads to. (Only since Linux 6.13 a map is looked up
+    /// like a set.)
+    pub fn is_key_of(self, key: &[Load], map: &str) -> Self {
+        self.look_up(key, map, LookupResult::Value(Register::FIRST))
+    }
+
     /// Counts the packet in the element that a dynamic set has, or gets, for the key of these values.
     pub fn count_in(self, key: &[Load], set: &str) -> Self {
         self.load(key).expression(Expression::Update { set: set.to_owned(), from: Register::FIRST })

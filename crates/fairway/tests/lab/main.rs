@@ -5,6 +5,8 @@
 
 #[macro_use]
 mod harness;
+mod untracked;
+mod link_local;
 mod advertisements;
 mod beside;
 mod chaos;

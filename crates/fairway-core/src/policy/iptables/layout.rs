@@ -12,8 +12,9 @@ use crate::policy::RulesetSwitches;
 const STAGE_1: &str = "FAIRWAY-ISOLATION-STAGE-1";
 const STAGE_2: &str = "FAIRWAY-ISOLATION-STAGE-2";
 pub(super) const FORWARD: &str = "FAIRWAY-FORWARD";
-/// Where flows end that are forwarded between interfaces of which none is ours.
-const GUARD: &str = "FAIRWAY-GUARD";
+/// Where flows end that are forwarded between interfaces of which none is ours: there where a daemon has switched
+/// forwarding on.
+pub const GUARD: &str = "FAIRWAY-GUARD";
 /// Published ports by the sandbox's own address, for those who may go straight there.
 pub(super) const DIRECT: &str = "FAIRWAY-DIRECT";
 const RELAY: &str = "FAIRWAY-RELAY";
@@ -79,7 +80,10 @@ pub fn host(ipv4: bool, switches: &RulesetSwitches) -> Host {
         let owned = format!("-m owner --uid-owner {user} -j {RELAY}");
         rules.push(Rules::new(of.filter("OUTPUT"), First, [owned]));
         let dns = |protocol: &str| format!("-p {protocol} -m {protocol} --dport 53 -j RETURN");
-        let allowed = [format!("{ESTABLISHED} -j RETURN"), dns("udp"), dns("tcp"), "-j DROP".to_owned()];
+        // Only the first segment of a connection has no ACK: what answers is let out, tracked or not.
+        let answers = "-p tcp -m tcp --tcp-flags ACK ACK -j RETURN".to_owned();
+        let allowed =
+            [format!("{ESTABLISHED} -j RETURN"), dns("udp"), dns("tcp"), answers, "-j DROP".to_owned()];
         rules.push(Rules::new(of.filter(RELAY), Last, allowed));
     }
 
@@ -94,6 +98,11 @@ pub fn host(ipv4: bool, switches: &RulesetSwitches) -> Host {
     rules.push(Rules::new(of.nat("OUTPUT"), Last, [format!("{others}{}", local(OWN))]));
     // Without a firewall nothing was tracked: a connection that the proxy carries since then is new to conntrack.
     let carried = "-p tcp -m tcp ! --tcp-flags SYN SYN -m socket -j RETURN".to_owned();
+    if !ipv4 && switches.userland_proxy {
+        // The kernel forwards nothing from a link-local address; the proxy answers it.
+        let link_local = ["-s fe80::/10 -j RETURN", "-d fe80::/10 -j RETURN"];
+        rules.push(Rules::new(of.nat(OWN), First, link_local));
+    }
     rules.push(Rules::new(of.nat(PREROUTING), Last, [carried, jump(OWN)]));
     rules.push(Rules::new(of.nat("POSTROUTING"), First, [jump(POSTROUTING)]));
 
