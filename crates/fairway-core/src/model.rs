@@ -19,7 +19,7 @@ mod uplink;
 
 pub use address::{MacAddress, ParseMacError};
 pub use endpoint::{Allocation, Endpoint, EndpointRequest};
-pub use host::{HostFacts, HostRoute};
+pub use host::{HostFacts, HostRoute, NextHop};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
 pub use lease::{Lease, LeaseIdentity, LeaseRequest};
 pub use log::{LOG_DRIVER, LogLimits};

@@ -91,6 +91,9 @@ impl Engine {
         let integrates = || self.read(|world| world.settings().firewall_integration);
         let before = changes_bridges && integrates();
         let outcome = self.execute_alone(command);
+        for warning in outcome.iter().filter(|_| changes_bridges).flat_map(|change| &change.warnings) {
+            tracing::warn!("{warning}");
+        }
         if changes_bridges && outcome.is_ok() && (before || integrates()) {
             // What was placed in tables of others is for the bridges that there are.
             self.look_beside();

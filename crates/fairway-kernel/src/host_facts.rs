@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use fairway_core::model::{HostFacts, HostRoute, ResolvConf};
+use fairway_core::model::{HostFacts, HostRoute, NextHop, ResolvConf};
 use thiserror::Error;
 
 use crate::monitor::Event;
@@ -87,6 +87,14 @@ pub fn observe_with(
             .map(|route| HostRoute {
                 destination: route.destination.trunc(),
                 interface: name(route.interface),
+            })
+            .collect(),
+        next_hops: routes
+            .iter()
+            .filter(|route| route.kind == libc::RTN_UNICAST && route.table != LOCAL_TABLE)
+            .filter_map(|route| {
+                let (destination, interface) = (route.destination.trunc(), name(route.interface));
+                Some(NextHop { address: route.gateway?, destination, interface })
             })
             .collect(),
         ..HostFacts::default()

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::span::Span;
-use crate::model::{HostFacts, HostRoute};
+use crate::model::{HostFacts, HostRoute, NextHop};
 
 /// Who has addresses that a new subnet must not meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub(super) enum Holder<'a> {
     Network(&'a str, IpNet),
     Address(&'a HostRoute),
     Route(&'a HostRoute),
+    NextHop(&'a NextHop),
     Nameserver(IpAddr),
 }
 
@@ -23,6 +24,9 @@ impl fmt::Display for Holder<'_> {
             Self::Network(name, subnet) => write!(f, "network {name} ({subnet})"),
             Self::Address(address) => write!(f, "address {address}", address = Shown(address)),
             Self::Route(route) => write!(f, "route {route}", route = Shown(route)),
+            Self::NextHop(hop) => {
+                write!(f, "next hop {} of route {} of {}", hop.address, hop.destination, hop.interface)
+            }
             Self::Nameserver(address) => write!(f, "nameserver {address}"),
         }
     }
@@ -56,6 +60,7 @@ impl<'a> Blockers<'a> {
         let addresses = host.addresses.iter().map(|held| (held.destination, Holder::Address(held)));
         let nameservers =
             host.nameservers.iter().map(|&address| (address.into(), Holder::Nameserver(address)));
+        let next_hops = host.next_hops.iter().map(|hop| (hop.address.into(), Holder::NextHop(hop)));
         // A default route leads everywhere and so takes nothing; nor do the two halves of
         // everything (0.0.0.0/1 and 128.0.0.0/1) that VPN clients put in front of one.
         let routes = host
@@ -66,6 +71,7 @@ impl<'a> Blockers<'a> {
         let mut sorted: Vec<_> = networks
             .chain(routes)
             .chain(addresses)
+            .chain(next_hops)
             .chain(nameservers)
             .filter(|(subnet, _)| subnet.addr().is_ipv6() == v6)
             .map(|(subnet, holder)| (Span::of(subnet), holder))

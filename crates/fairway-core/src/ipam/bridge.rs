@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::subnet::{check_address, check_overlap, check_subnet, first_except};
-use super::{IpamError, choose};
+use super::{IpamError, TakenFromHost, choose};
 use crate::Draw;
 use crate::model::{HostFacts, Settings, Subnet};
 
@@ -106,6 +106,18 @@ pub fn default_bridge(
     }
     let chosen = address.is_some();
     Ok(Subnet { subnet, gateway, ip_range: range, auxiliary, chosen, gateway_chosen: chosen })
+}
+
+/// Says which flag of the default bridge asks for a subnet that would cut the host off.
+pub fn flag_takes_from_host(subnet: &Subnet, v6: bool, taken: &TakenFromHost) -> IpamError {
+    let Flags { names: [bip, fixed_cidr, _], .. } = Flags::of(&Settings::default(), v6);
+    let flag = if subnet.chosen { bip } else { fixed_cidr };
+    let value = match IpNet::new(subnet.gateway, subnet.subnet.prefix_len()) {
+        Ok(address) if subnet.chosen => address,
+        _ => subnet.subnet,
+    };
+    let reason = format!("{taken}, and the host would lose it: choose another subnet");
+    IpamError::Flag { flag, value: value.to_string(), reason }
 }
 
 /// Says which flag is to blame.

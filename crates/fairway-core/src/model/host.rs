@@ -15,6 +15,17 @@ pub struct HostRoute {
     pub interface: String,
 }
 
+/// The next hop of a route of the host, default routes among them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHop {
+    /// Its address.
+    pub address: IpAddr,
+    /// Where the route leads.
+    pub destination: IpNet,
+    /// The interface that it leaves by.
+    pub interface: String,
+}
+
 /// What was observed of the host. Our own bridges, links and routes are not in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
@@ -30,6 +41,9 @@ pub struct HostFacts {
     pub bridges: Vec<String>,
     /// Routes other than default routes.
     pub routes: Vec<HostRoute>,
+    /// The next hops of its routes.
+    #[serde(default)]
+    pub next_hops: Vec<NextHop>,
     /// The servers of the host's resolv.conf.
     pub nameservers: Vec<IpAddr>,
     /// Its search list.

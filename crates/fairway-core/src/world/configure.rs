@@ -45,6 +45,9 @@ impl World {
     ) -> Result<Change, Refusal> {
         let bridge = self.default_network(&settings, &host, now, draw)?;
         let mut change = Change::default();
+        if let Some(bridge) = &bridge {
+            change.warnings = self.default_bridge_warnings(bridge, &host);
+        }
         self.put_default_network(bridge, &mut change);
         for (name, driver) in [("host", Driver::Host), ("none", Driver::Null)] {
             if !self.index.network_names.contains_key(name) {
@@ -67,6 +70,13 @@ impl World {
         self.switch_forwarding(&mut change);
         change.owners.extend(self.owners());
         Ok(change)
+    }
+
+    /// Records that a daemon had switched forwarding on for these families, which the World does not know since its
+    /// state was lost.
+    pub fn forwarding_was_switched(&mut self, ipv4: bool, ipv6: bool) {
+        self.journal.switched_forwarding_ipv4 |= ipv4;
+        self.journal.switched_forwarding_ipv6 |= ipv6;
     }
 
     /// Records that forwarding is to be switched on, for each family that has a network, unless it

@@ -104,15 +104,45 @@ impl World {
             false => (settings.bridge_address.is_some(), settings.fixed_cidr.map(IpNet::V4)),
         };
         let old = bridge.and_then(|bridge| if v6 { bridge.ipv6() } else { bridge.ipv4() });
-        let fits = |old: &&Subnet| !named && !old.chosen && range.is_none_or(|it| old.subnet.contains(&it));
+        let in_use = bridge.is_some_and(|bridge| self.running_on(bridge).next().is_some());
+        let taken_from_host = |subnet: &Subnet| ipam::taken_from_host(subnet, host, DEFAULT_BRIDGE);
+        let fits = |old: &&Subnet| {
+            let free = in_use || taken_from_host(old).is_none();
+            !named && !old.chosen && range.is_none_or(|it| old.subnet.contains(&it)) && free
+        };
         let kept = old.filter(fits).and_then(|old| IpNet::new(old.gateway, old.subnet.prefix_len()).ok());
         let Some(address) = kept else {
-            return Ok(ipam::default_bridge(&settings, host, &taken, v6, draw)?);
+            let subnet = ipam::default_bridge(&settings, host, &taken, v6, draw)?;
+            // What it has already was no harm when it was asked for, and sandboxes may be on it.
+            let is_new = old.is_none_or(|old| old.subnet != subnet.subnet || old.gateway != subnet.gateway);
+            return match taken_from_host(&subnet).filter(|_| is_new) {
+                Some(taken) => Err(ipam::flag_takes_from_host(&subnet, v6, &taken).into()),
+                None => Ok(subnet),
+            };
         };
         set_address(&mut settings, address);
         let mut subnet = ipam::default_bridge(&settings, host, &taken, v6, draw)?;
         (subnet.chosen, subnet.gateway_chosen) = (false, old.is_some_and(|old| old.gateway_chosen));
         Ok(subnet)
+    }
+
+    /// What to say of the default bridge on a host that is perhaps on other networks than before.
+    pub(super) fn default_bridge_warnings(&self, bridge: &Network, host: &HostFacts) -> Vec<String> {
+        if bridge.adopted.is_some() {
+            return Vec::new();
+        }
+        let overlaps = |host: &HostFacts| -> Vec<String> {
+            let of = |subnet| ipam::overlaps_of_host(&bridge.name, subnet, host, &bridge.bridge);
+            bridge.subnets.iter().flat_map(of).collect()
+        };
+        let known = overlaps(&self.host);
+        let old = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
+        let left = old.iter().flat_map(|old| &old.subnets).filter(|old| !bridge.subnets.contains(old));
+        let moved = left.filter_map(|old| {
+            let taken = ipam::taken_from_host(old, host, &bridge.bridge)?;
+            Some(format!("the default bridge leaves subnet {}: {taken}", old.subnet))
+        });
+        moved.chain(overlaps(host).into_iter().filter(|warning| !known.contains(warning))).collect()
     }
 
     fn running_on(&self, network: &Network) -> impl Iterator<Item = (String, IpAddr)> {

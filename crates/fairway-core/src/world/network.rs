@@ -127,7 +127,7 @@ impl World {
             uplink.iter().filter(|_| !options.bridge.dhcp).flat_map(|uplink| lan::warnings(uplink, &subnets)),
         );
         change.record(RecordKey::Network(id)).owner(Owner::Network(id));
-        self.put_network(Network {
+        let network = Network {
             id,
             name: request.name,
             created: now,
@@ -151,9 +151,28 @@ impl World {
             macvlan,
             options: request.options,
             labels: request.labels,
-        });
+        };
+        change.warnings.extend(self.check_host_keeps(&network)?);
+        self.put_network(network);
         self.switch_forwarding(&mut change);
         Ok(change)
+    }
+
+    /// Refuses a subnet that would cut the host off from what it is on, and warns of what else of the host it overlaps.
+    fn check_host_keeps(&self, network: &Network) -> Result<Vec<String>, Refusal> {
+        let mut warnings = Vec::new();
+        let own = network.driver.has_bridge() && network.uplink.is_none();
+        for subnet in network.subnets.iter().filter(|_| own) {
+            if !self.bridge_has_address(network, subnet.subnet.addr().is_ipv4()) {
+                continue;
+            }
+            if let Some(taken) = ipam::taken_from_host(subnet, &self.host, &network.bridge) {
+                let (network, subnet) = (network.name.clone(), subnet.subnet);
+                return Err(Refusal::SubnetOfHost { network, subnet, taken });
+            }
+            warnings.extend(ipam::overlaps_of_host(&network.name, subnet, &self.host, &network.bridge));
+        }
+        Ok(warnings)
     }
 
     pub(super) fn remove_network(&mut self, reference: &str) -> Result<Change, Refusal> {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use thiserror::Error;
 
-use crate::ipam::IpamError;
+use crate::ipam::{IpamError, TakenFromHost};
 use crate::model::parse::ParseError;
 use crate::model::{Driver, LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
 
@@ -53,6 +53,10 @@ pub enum Refusal {
         "the host has a route to {destination} by {interface} already: delete it, or leave that peer out: then the route is yours to keep"
     )]
     RouteTaken { destination: ipnet::IpNet, interface: String },
+    #[error(
+        "cannot use subnet {subnet} for network {network}: {taken}, and the host would lose it: choose another --subnet, or put containers on that LAN itself (-d lan -o parent=INTERFACE)"
+    )]
+    SubnetOfHost { network: String, subnet: ipnet::IpNet, taken: TakenFromHost },
     #[error("there is no interface {0} on the host: name another one, -o parent=NAME")]
     NoParent(String),
     #[error(
@@ -224,6 +228,7 @@ impl Refusal {
             | Self::SingleInstance(_)
             | Self::ActiveEndpoints { .. }
             | Self::AddressInUse { .. }
+            | Self::SubnetOfHost { .. }
             | Self::PortInUse { .. }
             | Self::NoFreePort { .. }
             | Self::AlreadyConnected { .. }

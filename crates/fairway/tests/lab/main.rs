@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod harness;
+mod host_subnets;
 mod untracked;
 mod link_local;
 mod advertisements;
