@@ -40,6 +40,8 @@ impl Engine {
         boundary("firewall");
         self.apply_sysctls(difference)?;
         boundary("sysctls");
+        self.remove_orphaned_links(difference)?;
+        boundary("orphans");
         self.apply_bridges(difference)?;
         boundary("bridges");
         self.apply_uplinks(difference)?;

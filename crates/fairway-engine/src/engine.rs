@@ -149,12 +149,17 @@ impl Engine {
         let store = Store::open(&path, STORE_PATIENCE)?;
         let mut world = load(&store, &path)?;
         let mut draw = Draw::new(seed());
+        let host = observe_host()?;
+        find_switched_forwarding(&mut world, &host)?;
         let before = world.journal().clone();
         let adopted = adopted(&world);
         let files = SandboxFiles::under(&options.exec_root, &options.data_root);
-        let configure =
-            Command::Configure { settings: Box::new(options.settings), host: Box::new(observe_host()?) };
-        world.apply(configure, now(), &mut draw)?;
+        let configure = Command::Configure { settings: Box::new(options.settings), host: Box::new(host) };
+        world
+            .apply(configure, now(), &mut draw)?
+            .warnings
+            .iter()
+            .for_each(|warning| tracing::warn!("{warning}"));
         for sandbox in ended(&world) {
             tracing::info!(sandbox = %sandbox.short(), "ended while nobody watched");
             let process = world.sandbox(sandbox).and_then(|sandbox| sandbox.process());
@@ -278,6 +283,21 @@ impl Engine {
         gone.into_iter().for_each(|id| self.files.forget(id));
         named::tidy();
     }
+}
+
+/// Finds out by the rules that are there whether forwarding was switched on by a daemon whose state is lost: it is not
+/// the host's own then, and goes on for our networks alone.
+fn find_switched_forwarding(world: &mut World, host: &HostFacts) -> Result<(), ApplyError> {
+    let journal = world.journal();
+    let unknown = [
+        host.forwarding.0 && !journal.switched_forwarding_ipv4,
+        host.forwarding.1 && !journal.switched_forwarding_ipv6,
+    ];
+    if unknown.contains(&true) {
+        let (ipv4, ipv6) = crate::firewall::drops_unrelated_forwarding()?;
+        world.forwarding_was_switched(ipv4, ipv6);
+    }
+    Ok(())
 }
 
 /// Gives forwarding back where the last daemon switched it on and this one does not want it. Before

@@ -23,6 +23,16 @@ pub struct Firewall {
     rules: Rules,
 }
 
+/// For which families, IPv4 and IPv6, rules of ours drop what is forwarded between interfaces of others: the daemon
+/// that made them had switched forwarding on, though its state may be lost.
+///
+/// # Errors
+/// The kernel or the programs cannot be asked.
+pub fn drops_unrelated_forwarding() -> Result<(bool, bool), ApplyError> {
+    let (ipv4, ipv6) = tables::drops_unrelated_forwarding()?;
+    Ok((ipv4 || rules::drops_unrelated_forwarding(true)?, ipv6 || rules::drops_unrelated_forwarding(false)?))
+}
+
 impl Firewall {
     /// Opens it in the namespace of the calling thread. `flavour` is the kind of iptables that is asked for.
     ///

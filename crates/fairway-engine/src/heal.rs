@@ -46,6 +46,7 @@ impl Engine {
     /// Makes everything follow after a start, whatever the last daemon left.
     pub(crate) fn settle(&self, known: Vec<Record>) -> Result<(), EngineError> {
         let wanted = self.wanted();
+        self.report_orphaned_sandboxes(&known);
         let (found, _) = self.observe(&wanted, &Depth::All(&known))?;
         let difference = Difference::between(found, wanted.clone());
         self.apply_stubbornly(difference)?;
@@ -194,8 +195,10 @@ fn parts(difference: Difference) -> [Vec<Difference>; 4] {
             (Some(inode), _) => {
                 sandboxes.entry(inode).or_default().other.insert(key, (old, new));
             }
-            (None, _) => {
-                parts.push(Difference { other: [(key, (old, new))].into(), ..Difference::default() });
+            (None, object) => {
+                let is_bridge = matches!(object, Object::Bridge(_));
+                let part = Difference { other: [(key, (old, new))].into(), ..Difference::default() };
+                if is_bridge { bridges.push(part) } else { parts.push(part) }
             }
         }
     }

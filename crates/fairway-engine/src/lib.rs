@@ -30,6 +30,7 @@ mod inside;
 mod named;
 mod observe;
 mod ordering;
+mod orphans;
 mod port_sockets;
 mod probe;
 mod reconfigure;

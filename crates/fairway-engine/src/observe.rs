@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use fairway_core::doctor::Deviation;
 use fairway_core::model::{Namespace, NetworkId, SandboxId};
 use fairway_core::plan::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
-use fairway_kernel::route::{InsideState, Mark, RouteEntry, observe_with_settings};
+use fairway_kernel::route::{InsideState, Link, Mark, RouteEntry, observe_with_settings};
 use fairway_kernel::{namespace, sysctl};
 use fairway_relay::table::Record;
 
@@ -55,6 +55,11 @@ impl Observation<'_> {
                 self.deviations.insert(key.clone(), deviations);
             }
         }
+    }
+
+    /// An orphan, which is in no World, whether or not an object of its key is wanted.
+    pub(crate) fn orphaned(&mut self, key: Key, object: Object) {
+        self.found.insert(key, object);
     }
 
     /// An object is there that nobody wants.
@@ -111,23 +116,13 @@ impl Engine {
                 Some(Mark::Network(network)) => {
                     let key = Key::Bridge(link.name.clone());
                     match observation.wanted.get(&key) {
+                        Some(Object::Bridge(wanted)) if wanted.network != network => {
+                            observation.orphaned(key, stray_bridge(link, network));
+                        }
                         Some(Object::Bridge(wanted)) => {
                             observation.compared(&key, bridge_deviations(wanted, link, &addresses));
                         }
-                        _ => {
-                            let object = Object::Bridge(BridgeLink {
-                                name: link.name.clone(),
-                                network,
-                                mac: fairway_core::model::MacAddress([0; 6]),
-                                mtu: 0,
-                                addresses: Vec::new(),
-                                route_localnet: false,
-                                ipv6: false,
-                                parent: None,
-                                adopted: false,
-                            });
-                            observation.unwanted(key, object);
-                        }
+                        _ => observation.unwanted(key, stray_bridge(link, network)),
                     }
                 }
                 Some(Mark::Endpoint(endpoint)) => {
@@ -352,4 +347,19 @@ fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
             observation.as_wanted(key);
         }
     }
+}
+
+/// A bridge that is not as wanted: its name and mark are what it takes to delete it.
+fn stray_bridge(link: &Link, network: NetworkId) -> Object {
+    Object::Bridge(BridgeLink {
+        name: link.name.clone(),
+        network,
+        mac: fairway_core::model::MacAddress([0; 6]),
+        mtu: 0,
+        addresses: Vec::new(),
+        route_localnet: false,
+        ipv6: false,
+        parent: None,
+        adopted: false,
+    })
 }

@@ -67,7 +67,7 @@ impl Engine {
         kept
     }
 
-    fn hand_over(&self, parent: &str, bridge: &str) -> Result<(), ApplyError> {
+    pub(crate) fn hand_over(&self, parent: &str, bridge: &str) -> Result<(), ApplyError> {
         let (found, holder) = self.links(|links| Ok((links.find(parent)?, links.find(bridge)?)))?;
         let (Some(found), Some(holder)) = (found, holder) else { return Ok(()) };
         if found.master.is_some_and(|master| master != holder.index) {
@@ -145,8 +145,8 @@ pub(crate) fn observe(observation: &mut Observation<'_>, links: &[Link], address
         let Some(parent) = bridge.parent() else { continue };
         let Some(fairway_kernel::route::Mark::Network(network)) = bridge.mark() else { continue };
         let key = Key::Uplink(parent.to_owned());
-        let wanted =
-            matches!(observation.wanted.get(&key), Some(Object::Uplink(port)) if port.bridge == bridge.name);
+        let wanted = matches!(observation.wanted.get(&key),
+            Some(Object::Uplink(port)) if port.bridge == bridge.name && port.network == network);
         let is_port = |link: &&Link| link.master == Some(bridge.index) && link.mark().is_none();
         // It may have another name by now; its hardware address is the bridge's.
         let port = links.iter().filter(is_port).find(|it| it.name == parent || it.mac == bridge.mac);
@@ -166,7 +166,7 @@ pub(crate) fn observe(observation: &mut Observation<'_>, links: &[Link], address
                     obstacle: None,
                 },
             });
-            observation.unwanted(Key::Uplink(name), object);
+            observation.orphaned(Key::Uplink(name), object);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fairway_core::plan::{Difference, Fragment, Key};
-use fairway_core::policy::iptables::{RuleChain, RuleTable, Saved, USER, script};
+use fairway_core::policy::iptables::{GUARD, RuleChain, RuleTable, Saved, USER, script};
 use fairway_core::ruleset::Family;
 use fairway_kernel::iptables::{self, Error, Flavour, Programs};
 use fairway_kernel::nftables::{Change, Reader};
@@ -193,6 +193,19 @@ impl Rules {
         known.programs.as_ref().is_some_and(|programs| programs.flavour() == Flavour::Legacy)
             && (known.disturbed || known.sizes != sizes())
     }
+}
+
+/// Whether rules of ours of either flavour say that forwarding was switched on for our networks alone.
+pub(super) fn drops_unrelated_forwarding(ipv4: bool) -> Result<bool, Error> {
+    let guard = RuleChain::new(ipv4, RuleTable::Filter, GUARD);
+    for flavour in [Flavour::Nft, Flavour::Legacy] {
+        if may_hold_ours(ipv4, flavour)
+            && Saved::parse(ipv4, &Programs::open(Some(flavour))?.save(ipv4)?).has_chain(&guard)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether there may be rules of ours, as far as can be told without running anything.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fairway_core::doctor::Deviation;
 use fairway_core::plan::{Difference, ElementValue, Fragment, Key, Object, SetElement};
-use fairway_core::policy::{BRIDGE_TABLE, RulesetSwitches, SETS, SetName, TABLE, ruleset};
+use fairway_core::policy::{self, BRIDGE_TABLE, RulesetSwitches, SETS, SetName, TABLE, ruleset};
 use fairway_core::ruleset::{Element, ElementData, Family, Set, Table, TableFlags};
 use fairway_kernel::nftables::{Error, Reader, Transaction, Writer};
 
@@ -64,6 +64,12 @@ fn from_element(element: &Element) -> SetElement {
 enum Change {
     Add(Element),
     Remove(Element),
+}
+
+/// For which families our table says that forwarding was switched on for our networks alone.
+pub(super) fn drops_unrelated_forwarding() -> Result<(bool, bool), Error> {
+    let table = Reader::open()?.table(Family::Inet, TABLE)?;
+    Ok(table.map_or((false, false), |table| policy::drops_unrelated_forwarding(&table.at_rest())))
 }
 
 impl Tables {

@@ -61,7 +61,7 @@ fn bridge(stage: &Stage, network: &str) -> String {
 }
 
 /// Addresses and routes of an interface, as they are.
-fn state(host: &Host, interface: &str) -> Vec<String> {
+pub fn state(host: &Host, interface: &str) -> Vec<String> {
     let interface = interface.to_owned();
     host.run_in(move || {
         let links = Links::open().unwrap();

@@ -5,9 +5,6 @@
 
 #[macro_use]
 mod harness;
-mod host_subnets;
-mod untracked;
-mod link_local;
 mod advertisements;
 mod beside;
 mod chaos;
@@ -27,12 +24,15 @@ mod firewalls;
 mod graph;
 mod handover;
 mod heal;
+mod host_subnets;
 mod hosts;
 mod icc;
 mod ipv6;
 mod kernel_state;
 mod lan;
 mod lifecycle;
+mod link_local;
+mod lost_state;
 mod macvlan;
 mod matrix;
 mod meddle;
@@ -59,4 +59,5 @@ mod strict;
 mod subnets;
 mod trace;
 mod transitions;
+mod untracked;
 mod upstream;
