@@ -87,6 +87,14 @@ pub enum Error {
     /// A network is to be on a bridge of the user's own, and there is none of that name.
     #[error("there is no bridge {0} of your own: make it (ip link add {0} type bridge)")]
     NoBridge(String),
+    /// The bridge has as many ports as the kernel gives one, some of them perhaps of others.
+    #[error(
+        "cannot make a port of the bridge {bridge}: it has 1023 ports, and the kernel gives a bridge no more: stop or disconnect a container that is on it, or use another network"
+    )]
+    BridgeFull {
+        /// The bridge.
+        bridge: String,
+    },
     /// A link does not carry a macvlan.
     #[error(
         "the kernel makes no macvlan in the mode {mode} on {parent} ({errno}): it is a port of something, or carries \

@@ -61,6 +61,7 @@ fn sandbox(byte: u8, name: &str, mode: NetworkMode, state: SandboxState) -> Sand
         state,
         publications: Vec::new(),
         resolver: false,
+        removed_networks: Vec::new(),
     }
 }
 

@@ -188,6 +188,13 @@ impl Network {
         }
     }
 
+    /// How many running endpoints its bridge has ports for; none without a bridge. The kernel numbers the ports of a
+    /// bridge from 1 to 1,023 (`BR_MAX_PORTS`, net/bridge/br_private.h), and an interface that is taken over is one.
+    pub fn most_ports(&self) -> Option<usize> {
+        const MOST: usize = 1023;
+        self.driver.has_bridge().then(|| MOST - usize::from(self.uplink.is_some()))
+    }
+
     /// Whether it was made by a user, and so resolves names.
     pub fn user_defined(&self) -> bool {
         !self.predefined

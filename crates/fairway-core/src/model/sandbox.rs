@@ -141,6 +141,9 @@ pub struct Sandbox {
     /// Whether it ever was on a network that resolves names: its resolv.conf then keeps naming
     /// our resolver, as in Docker.
     pub resolver: bool,
+    /// The names of networks that it was on while it did not run, and that were removed meanwhile.
+    #[serde(default)]
+    pub removed_networks: Vec<String>,
 }
 
 impl Sandbox {

@@ -182,6 +182,7 @@ impl World {
             .networks
             .get(&endpoint.network)
             .ok_or_else(|| Refusal::NoSuchNetwork(endpoint.network.to_string()))?;
+        self.check_ports(network)?;
         let given = |asked: Option<IpAddr>, subnet: Option<&Subnet>| match (asked, subnet) {
             (Some(asked), Some(_)) => Ok(Some(asked)),
             (None, Some(subnet)) => self.free_address(network, subnet).map(Some),
@@ -241,6 +242,21 @@ impl World {
         })
     }
 
+    /// Refuses one running endpoint more than the bridge of a network has ports for.
+    fn check_ports(&self, network: &Network) -> Result<(), Refusal> {
+        let Some(most) = network.most_ports() else { return Ok(()) };
+        let all = self.index.by_network.get(&network.id).map_or(0, |endpoints| endpoints.len());
+        let running = || self.endpoints_of_network(network.id).filter(|it| it.allocation.is_some()).count();
+        match all >= most && running() >= most {
+            true => Err(Refusal::BridgeFull {
+                network: network.name.clone(),
+                bridge: network.bridge.clone(),
+                most: running(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Notes that an endpoint is new, other or gone. The two ends of a pair are one object, which
     /// is their network's.
     pub(super) fn touch_endpoint(&self, endpoint: &Endpoint, change: &mut Change) {
@@ -277,7 +293,14 @@ impl World {
         let published = joined.and_then(|allocation| {
             endpoint.allocation = allocation;
             self.put_endpoint(endpoint.clone());
-            self.publications_after_join(&sandbox, draw).inspect_err(|_| self.drop_endpoint(endpoint.id))
+            let (publications, refusals, warnings) = self.follow_gateways(&sandbox, draw);
+            match refusals.into_iter().next() {
+                Some(refusal) => {
+                    self.drop_endpoint(endpoint.id);
+                    Err(refusal)
+                }
+                None => Ok((publications, warnings)),
+            }
         });
         let (publications, mut warnings) =
             published.inspect_err(|_| self.journal.next_order = order_before)?;
@@ -288,31 +311,15 @@ impl World {
         let mut change = Change { warnings, ..Change::default() };
         change.record(RecordKey::Journal);
         self.touch_endpoint(&endpoint, &mut change);
-        let updated = Sandbox {
+        let mut updated = Sandbox {
             publications,
             resolver: sandbox.resolver || (sandbox.running() && network.user_defined()),
             ..sandbox.clone()
         };
+        updated.removed_networks.retain(|removed| *removed != network.name);
         self.touch_sandbox(updated, &mut change);
         change.network = Some(network.id);
         Ok(change)
-    }
-
-    /// The publications of a sandbox that has just joined a network: decided now if it had none
-    /// because it had no way out before, else as its gateways have it.
-    fn publications_after_join(
-        &self,
-        sandbox: &Sandbox,
-        draw: &mut Draw,
-    ) -> Result<(Vec<crate::model::Publication>, Vec<String>), Refusal> {
-        if sandbox.running() && sandbox.publications.is_empty() {
-            return self.decide_publications(sandbox, &[], draw);
-        }
-        let (publications, refusals) = self.follow_gateways(sandbox, draw);
-        match refusals.into_iter().next() {
-            Some(refusal) => Err(refusal),
-            None => Ok((publications, Vec::new())),
-        }
     }
 
     pub(super) fn disconnect(
@@ -321,7 +328,10 @@ impl World {
         sandbox: &str,
         draw: &mut Draw,
     ) -> Result<Change, Refusal> {
-        let network = self.find_network(network)?.clone();
+        let network = match self.find_network(network) {
+            Ok(network) => network.clone(),
+            Err(refusal) => return self.forget_removed(network, sandbox).ok_or(refusal),
+        };
         let sandbox = self.find_sandbox(sandbox)?.clone();
         match (&sandbox.mode, network.driver) {
             (_, Driver::Host) => return Err(Refusal::HostMode),
@@ -336,13 +346,23 @@ impl World {
             return Err(Refusal::NotConnected { sandbox: sandbox.name, network: network.name });
         };
         self.drop_endpoint(endpoint.id);
-        let (publications, refusals) = self.follow_gateways(&sandbox, draw);
+        let (publications, refusals, _) = self.follow_gateways(&sandbox, draw);
         let discarded = |refusal| format!("A published port of {} is discarded: {refusal}", sandbox.name);
         let warnings = refusals.into_iter().map(discarded).collect();
         let mut change = Change { network: Some(network.id), warnings, ..Change::default() };
         self.touch_endpoint(&endpoint, &mut change);
         self.touch_sandbox(Sandbox { publications, ..sandbox }, &mut change);
         Ok(change)
+    }
+
+    /// Has a sandbox start without a network that was removed.
+    fn forget_removed(&mut self, network: &str, sandbox: &str) -> Option<Change> {
+        let mut sandbox = self.find_sandbox(sandbox).ok()?.clone();
+        let place = sandbox.removed_networks.iter().position(|removed| removed == network)?;
+        sandbox.removed_networks.remove(place);
+        let mut change = Change::default();
+        self.touch_sandbox(sandbox, &mut change);
+        Some(change)
     }
 
     /// Stores a sandbox and says that all that depends on its endpoints may be other than before.
@@ -361,3 +381,6 @@ fn usable(subnet: &Subnet, address: IpAddr) -> bool {
     let only = ipnet::IpNet::from(address);
     crate::ipam::AddressSet::default().first_free(only, subnet.subnet) == Some(address)
 }
+
+#[cfg(test)]
+mod tests;

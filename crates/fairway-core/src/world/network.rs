@@ -196,6 +196,10 @@ impl World {
             self.drop_endpoint(endpoint);
             change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
             change.owner(Owner::Sandbox(sandbox)).owner(Owner::Publications(sandbox));
+            if let Some(sandbox) = self.sandboxes.get_mut(&sandbox) {
+                sandbox.removed_networks.push(name.clone());
+                change.record(RecordKey::Sandbox(sandbox.id));
+            }
         }
         if let Some(network) = self.networks.remove(&id) {
             self.index.remove_network(&network);

@@ -41,19 +41,29 @@ impl World {
         self.publishes_routed(sandbox.id, family)
     }
 
-    /// The publications of a sandbox whose gateways may be others than when they were decided, and what
-    /// cannot be published there. Host ports are decided for what was routed and is no more, and given
-    /// back for what is routed now.
+    /// The publications of a sandbox whose gateways may be others than when they were decided, what cannot be
+    /// published there, and what the user should know. Without a way out nothing is published; with one again, all
+    /// is decided anew. Host ports are decided for what was routed and is no more, and given back for what is routed
+    /// now.
     pub(super) fn follow_gateways(
         &self,
         sandbox: &Sandbox,
         draw: &mut Draw,
-    ) -> (Vec<Publication>, Vec<Refusal>) {
+    ) -> (Vec<Publication>, Vec<Refusal>, Vec<String>) {
         let published = &sandbox.publications;
+        if sandbox.running() && published.is_empty() {
+            return match self.decide_publications(sandbox, &[], draw) {
+                Ok((publications, warnings)) => (publications, Vec::new(), warnings),
+                Err(refusal) => (Vec::new(), vec![refusal], Vec::new()),
+            };
+        }
+        if self.no_way_out(sandbox).is_some() {
+            return Default::default();
+        }
         let routed = |publication: &Publication| self.not_translated(sandbox, publication.host_address);
         let stays = |publication: &&Publication| publication.routed == routed(publication);
-        if published.iter().all(|publication| stays(&publication)) || self.no_way_out(sandbox).is_some() {
-            return (published.clone(), Vec::new());
+        if published.iter().all(|publication| stays(&publication)) {
+            return (published.clone(), Vec::new(), Vec::new());
         }
         let decided = published.iter().filter(stays).cloned().collect();
         let mut choice = Choice { world: self, sandbox, avoid: &[], decided };
@@ -71,7 +81,7 @@ impl World {
                 }
             }
         }
-        (followed, refusals)
+        (followed, refusals, Vec::new())
     }
 
     /// The requests of a sandbox, those of `--publish-all` included, split so that each can be

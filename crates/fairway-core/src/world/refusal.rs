@@ -27,6 +27,10 @@ pub enum RefusalKind {
 pub enum Refusal {
     #[error("network {0} not found")]
     NoSuchNetwork(String),
+    #[error(
+        "network {network} not found: create it and connect container {sandbox} to it (fairway network connect {network} {sandbox}), or do without it (fairway network disconnect {network} {sandbox})"
+    )]
+    NetworkRemoved { network: String, sandbox: String },
     #[error("No such container: {0}")]
     NoSuchSandbox(String),
     #[error("network {reference} is ambiguous ({count} matches found on ID prefix)")]
@@ -77,6 +81,10 @@ pub enum Refusal {
     GatewayOnPair(IpAddr),
     #[error("cannot join network {network}: {limit}: {holders}: disconnect one first")]
     NetworkFull { network: String, limit: &'static str, holders: String },
+    #[error(
+        "cannot join network {network}: its bridge {bridge} has {most} ports, and the kernel gives a bridge no more: stop or disconnect a container that is on it, or use another network"
+    )]
+    BridgeFull { network: String, bridge: String, most: usize },
     #[error(
         "cannot use MAC address {mac} on network {network}: in the mode passthru a container has that of the interface {parent}"
     )]
@@ -198,6 +206,7 @@ impl Refusal {
         use RefusalKind::{Conflict, Forbidden, Invalid, NotFound};
         match self {
             Self::NoSuchNetwork(_)
+            | Self::NetworkRemoved { .. }
             | Self::NoSuchSandbox(_)
             | Self::LinkTarget { .. }
             | Self::NotPublished { .. }
@@ -206,6 +215,7 @@ impl Refusal {
             Self::NetworkExists(_)
             | Self::ParentMode { .. }
             | Self::NetworkFull { .. }
+            | Self::BridgeFull { .. }
             | Self::SandboxExists { .. }
             | Self::AlreadyRunning(_)
             | Self::NotRunning(_)

@@ -144,6 +144,7 @@ impl World {
             state: SandboxState::Created,
             publications: Vec::new(),
             resolver: false,
+            removed_networks: Vec::new(),
         };
         let id = sandbox.id;
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
@@ -160,6 +161,9 @@ impl World {
     fn check_may_start(&self, sandbox: &Sandbox) -> Result<(), Refusal> {
         if sandbox.running() {
             return Err(Refusal::AlreadyRunning(sandbox.name.clone()));
+        }
+        if let Some(network) = sandbox.removed_networks.first() {
+            return Err(Refusal::NetworkRemoved { network: network.clone(), sandbox: sandbox.name.clone() });
         }
         match &sandbox.mode {
             NetworkMode::Shared(target) => match self.sandboxes.get(target) {

@@ -38,7 +38,7 @@ impl Links {
     ///
     /// # Errors
     /// [`Error::Foreign`], [`Error::InterfaceTaken`], [`Error::NoInterface`] without the bridge,
-    /// [`Error::Netlink`]; `EXFULL` when the bridge has its 1,023 ports.
+    /// [`Error::BridgeFull`], [`Error::Netlink`].
     pub fn apply_veth(&self, veth: &VethLink, namespace: &Handle) -> Result<VethPair, Error> {
         let name = &veth.host_interface;
         let mark = Mark::Endpoint(veth.endpoint);
@@ -54,7 +54,10 @@ impl Links {
             if refusal.errno != Errno::EXIST {
                 // The kernel enslaves last: a bridge that refuses leaves the pair behind.
                 self.delete_unmarked(found.as_ref())?;
-                return Err(netlink::Error::Refused(refusal).into());
+                return Err(match refusal.errno {
+                    Errno::XFULL => Error::BridgeFull { bridge: veth.bridge.clone() },
+                    _ => netlink::Error::Refused(refusal).into(),
+                });
             }
             if found.is_none() {
                 return Err(Error::InterfaceTaken {

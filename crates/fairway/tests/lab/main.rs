@@ -7,6 +7,7 @@
 mod harness;
 mod advertisements;
 mod beside;
+mod bridge_ports;
 mod chaos;
 mod cli;
 mod crash;

@@ -11,6 +11,7 @@ use fairway_lab::{
     DatagramFlow, Lab, Outcome, Place, ask, ask_datagram, serve_datagrams, serve_echo, serve_tcp,
 };
 
+use crate::cli::{field, printed};
 use crate::harness::{HOST, LAN, Stage, eventually, ports, refusal};
 
 /// How long what takes moments may take on a busy machine.
@@ -187,5 +188,45 @@ fn a_port_that_a_program_of_the_host_has_is_refused_and_a_random_one_chosen_anew
             message.starts_with("No public port '8090:80/tcp' published for server: it publishes"),
             "{message}"
         );
+    });
+}
+
+#[test]
+fn without_a_network_no_port_is_published_nor_shown() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let inn = stage.create_network("inn", |network| network.internal = true).unwrap();
+        assert!(inn.internal);
+        let web = stage.sandbox("web", &["bridge"], &["8080:80", "127.0.0.1:8081:81"]);
+        let _server = serve_tcp(&web, "0.0.0.0:80").unwrap();
+        let shown = || {
+            let ports = printed(&stage, "port web");
+            let listed = printed(&stage, "ps --format {{.Ports}}");
+            let inspected = field(&stage, "web", "NetworkSettings.Ports");
+            let held = stage.host.run_in(|| TcpListener::bind("0.0.0.0:8080").is_err()).unwrap();
+            assert_eq!(ports.is_empty(), listed.is_empty(), "{ports} {listed}");
+            assert_eq!(ports.is_empty(), !inspected.contains("808"), "{ports} {inspected}");
+            assert_eq!(ports.is_empty(), !held, "{ports}");
+            ports.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = shown();
+        assert_eq!(before, ["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080", "81/tcp -> 127.0.0.1:8081"]);
+        stage.disconnect("bridge", "web").unwrap();
+        assert_eq!(shown(), [""; 0]);
+        // Another may have it meanwhile.
+        let other = stage.sandbox("other", &["bridge"], &["8080:80"]);
+        let refused = refusal(stage.connect("bridge", "web", Default::default()));
+        assert!(refused.contains("8080") && refused.contains("already allocated"), "{refused}");
+        stage.client().detach("other").unwrap();
+        drop(other);
+        // A network without a way out publishes nothing, one with a way out publishes again.
+        stage.connect("inn", "web", Default::default()).unwrap();
+        assert_eq!(shown(), [""; 0]);
+        stage.connect("bridge", "web", Default::default()).unwrap();
+        assert_eq!(shown(), before);
+        assert_eq!(ask(&stage.lan, &format!("{HOST}:8080")).unwrap(), Outcome::answered(LAN));
+        stage.disconnect("bridge", "web").unwrap();
+        assert_eq!(shown(), [""; 0]);
+        assert_eq!(ask(&stage.lan, &format!("{HOST}:8080")).unwrap(), Outcome::Refused);
     });
 }

@@ -222,3 +222,39 @@ fn host_and_none_keep_to_themselves() {
         assert_eq!(ask(&stage.lan, &format!("{HOST}:81")).unwrap(), Outcome::answered(LAN));
     });
 }
+
+#[test]
+fn a_sandbox_whose_network_was_removed_does_not_start_without_it() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        for name in ["app", "back", "other"] {
+            stage.network(name);
+        }
+        stay(&stage, "--name web --network app");
+        printed(&stage, "network connect back web");
+        printed(&stage, "stop web");
+        printed(&stage, "network rm app back");
+        stage.daemon.restart(&[]);
+        for missing in ["app", "back"] {
+            let refused = fairway(&stage, "start web");
+            assert_eq!(refused.code, 1, "{refused:?}");
+            assert!(refused.errors.contains(&format!("network {missing} not found")), "{}", refused.errors);
+            assert_eq!(field(&stage, "web", "State.Running"), "false");
+            // It is forgotten, or there is one of that name again.
+            match missing {
+                "app" => drop(printed(&stage, "network disconnect app web")),
+                _ => {
+                    stage.network("back");
+                    printed(&stage, "network connect back web");
+                }
+            }
+        }
+        printed(&stage, "start web");
+        let networks = field(&stage, "web", "NetworkSettings.Networks");
+        assert!(networks.contains("back") && !networks.contains("app"), "{networks}");
+        // Without any network it was asked to have none.
+        printed(&stage, "stop web");
+        printed(&stage, "network disconnect back web");
+        printed(&stage, "start web");
+    });
+}

@@ -1,0 +1,99 @@
+use crate::model::EndpointRequest;
+use crate::world::tests::{network, publish, refused, run, sandbox, start, world};
+use crate::world::{Command, CreateNetwork, World};
+
+fn join(name: &str) -> [(&str, EndpointRequest); 1] {
+    [(name, EndpointRequest::default())]
+}
+
+fn connect(network: &str, sandbox: &str) -> Command {
+    let (network, sandbox) = (network.to_owned(), sandbox.to_owned());
+    Command::Connect { network, sandbox, request: EndpointRequest::default() }
+}
+
+fn disconnect(network: &str, sandbox: &str) -> Command {
+    Command::Disconnect { network: network.to_owned(), sandbox: sandbox.to_owned() }
+}
+
+fn stop(sandbox: &str) -> Command {
+    Command::StopSandbox { sandbox: sandbox.to_owned(), code: 0 }
+}
+
+fn published(world: &World, name: &str) -> Vec<u16> {
+    let publications = &world.find_sandbox(name).unwrap().publications;
+    publications.iter().map(|publication| publication.host_ports.first).collect()
+}
+
+#[test]
+fn a_bridge_has_so_many_ports_and_no_more() {
+    let (mut world, mut draw) = world();
+    let d = &mut draw;
+    run(&mut world, d, [network("app", Some("10.0.0.0/16")), network("other", None)]);
+    for number in 0..1023 {
+        let name = format!("s{number}");
+        run(&mut world, d, [sandbox(&name, &join("app"), Default::default()), start(&name)]);
+    }
+    // One more may be made, for another may have stopped when it starts.
+    run(&mut world, d, [sandbox("more", &join("app"), Default::default())]);
+    let bridge = world.find_network("app").unwrap().bridge.clone();
+    let expected = format!("cannot join network app: its bridge {bridge} has 1023 ports");
+    for command in [start("more"), connect("app", "elsewhere")] {
+        if let Command::Connect { .. } = command {
+            run(
+                &mut world,
+                d,
+                [sandbox("elsewhere", &join("other"), Default::default()), start("elsewhere")],
+            );
+        }
+        let refusal = refused(&mut world, d, command);
+        assert!(refusal.starts_with(&expected), "{refusal}");
+    }
+    run(&mut world, d, [stop("s7"), start("more"), stop("more"), connect("app", "elsewhere")]);
+}
+
+#[test]
+fn a_network_that_was_removed_is_missed_by_who_was_on_it() {
+    let (mut world, mut draw) = world();
+    let d = &mut draw;
+    run(&mut world, d, [network("app", None), network("back", None), network("other", None)]);
+    run(&mut world, d, [sandbox("a", &join("app"), Default::default()), connect("back", "a")]);
+    let remove = |network: &str| Command::RemoveNetwork { network: network.to_owned() };
+    run(&mut world, d, [remove("app"), remove("back")]);
+    let refusal = refused(&mut world, d, start("a"));
+    assert!(
+        refusal.starts_with("network app not found: create it and connect container a to it"),
+        "{refusal}"
+    );
+    // Another of that name is another network.
+    run(&mut world, d, [network("app", None)]);
+    assert_eq!(refused(&mut world, d, start("a")), refusal);
+    run(&mut world, d, [connect("app", "a")]);
+    assert!(refused(&mut world, d, start("a")).starts_with("network back not found"));
+    run(&mut world, d, [disconnect("back", "a"), start("a"), stop("a")]);
+    assert_eq!(refused(&mut world, d, disconnect("back", "a")), "network back not found");
+    // Who left all of its networks wants none.
+    run(&mut world, d, [disconnect("app", "a"), start("a")]);
+}
+
+#[test]
+fn nothing_is_published_without_a_way_out_and_all_is_with_one_again() {
+    let (mut world, mut draw) = world();
+    let d = &mut draw;
+    let internal = Command::CreateNetwork(CreateNetwork {
+        name: "inn".to_owned(),
+        internal: true,
+        ..Default::default()
+    });
+    run(&mut world, d, [network("app", None), network("other", None), internal]);
+    run(&mut world, d, [sandbox("a", &join("app"), publish(Some(8080), 80)), start("a")]);
+    run(&mut world, d, [sandbox("b", &join("app"), publish(Some(8080), 80))]);
+    assert_eq!(published(&world, "a"), [8080, 8080]);
+    assert!(refused(&mut world, d, start("b")).contains("already allocated"));
+    run(&mut world, d, [disconnect("app", "a"), start("b")]);
+    assert_eq!(published(&world, "a"), [0; 0]);
+    assert!(refused(&mut world, d, connect("other", "a")).contains("already allocated: container b"));
+    run(&mut world, d, [stop("b"), connect("inn", "a")]);
+    assert_eq!(published(&world, "a"), [0; 0]);
+    run(&mut world, d, [connect("other", "a")]);
+    assert_eq!(published(&world, "a"), [8080, 8080]);
+}
