@@ -37,6 +37,8 @@ pub enum FailureKind {
     Conflict,
     /// 500.
     Internal,
+    /// 501: Docker does it, Fairway does not.
+    Unsupported,
     /// 503: later it may work.
     Unavailable,
 }
@@ -115,6 +117,12 @@ pub struct About {
     pub kernel: String,
     /// The machine's architecture, as uname(2) has it.
     pub architecture: String,
+    /// What the host's distribution calls itself.
+    pub operating_system: String,
+    /// Processors that the daemon may use.
+    pub processors: usize,
+    /// Bytes of memory.
+    pub memory: u64,
     /// `--data-root`.
     pub data_root: String,
     /// What the user should know of the host.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fairway_core::model::{Protocol, parse};
+use regex::Regex;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -21,7 +23,8 @@ pub enum InvalidFilter {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filters(BTreeMap<String, BTreeSet<String>>);
 
-/// Docker's two ways to write the values: a list, and a set as an object of truths.
+/// Docker's two ways to write the values: a list, and a set as an object of truths. One that is false counts too: else a
+/// filter of what is to be removed would be lost.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Values {
@@ -38,13 +41,12 @@ impl Filters {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let parsed: Option<BTreeMap<String, Values>> =
+        let parsed: Option<BTreeMap<String, Option<Values>>> =
             serde_json::from_str(text).map_err(|error| InvalidFilter::Json(error.to_string()))?;
         let values = |values| match values {
-            Values::List(list) => list.into_iter().collect(),
-            Values::Set(set) => {
-                set.into_iter().filter(|(_, wanted)| *wanted).map(|(value, _)| value).collect()
-            }
+            None => BTreeSet::new(),
+            Some(Values::List(list)) => list.into_iter().collect(),
+            Some(Values::Set(set)) => set.into_keys().collect(),
         };
         Ok(Self(parsed.unwrap_or_default().into_iter().map(|(name, it)| (name, values(it))).collect()))
     }
@@ -97,19 +99,27 @@ impl Filters {
         self.passes(name, |value| text.starts_with(value))
     }
 
-    /// Whether one of the values is part of the text; `^` and `$` hold it to the start and the end.
-    /// Docker takes a regular expression here; these are what people write.
-    pub(crate) fn contains(&self, name: &str, text: &str) -> bool {
-        self.passes(name, |value| {
-            let (start, rest) = value.strip_prefix('^').map_or((false, value), |rest| (true, rest));
-            let (end, part) = rest.strip_suffix('$').map_or((false, rest), |part| (true, part));
-            match (start, end) {
-                (true, true) => text == part,
-                (true, false) => text.starts_with(part),
-                (false, true) => text.ends_with(part),
-                (false, false) => text.contains(part),
-            }
-        })
+    /// Whether one of the values names the image, with or without the tag `latest`.
+    pub(crate) fn image(&self, name: &str, image: &str) -> bool {
+        let short = |image: &str| image.strip_suffix(":latest").unwrap_or(image).to_owned();
+        self.passes(name, |value| !image.is_empty() && short(value) == short(image))
+    }
+
+    /// The values of this name as regular expressions, which match anywhere in a text. As in Docker, a value that is no
+    /// expression matches nothing but itself.
+    pub(crate) fn patterns(&self, name: &str) -> Patterns {
+        let values = self.values(name).into_iter();
+        Patterns(values.map(|value| (value.to_owned(), Regex::new(value).ok())).collect())
+    }
+
+    /// The ports of a filter such as `80`, `53/udp` or `8000-8010/tcp`.
+    pub(crate) fn ports(&self, name: &str) -> Result<BTreeSet<(u16, Protocol)>, InvalidFilter> {
+        let mut ports = BTreeSet::new();
+        for value in self.values(name) {
+            let invalid = |_| InvalidFilter::Value { name: name.to_owned(), value: value.to_owned() };
+            ports.extend(parse::expose(value).map_err(invalid)?);
+        }
+        Ok(ports)
     }
 
     /// Whether all labels that are asked for (`key` or `key=value`) are there.
@@ -150,6 +160,18 @@ impl Filters {
     }
 }
 
+/// Regular expressions of which one has to match; without any, all texts do.
+pub(crate) struct Patterns(Vec<(String, Option<Regex>)>);
+
+impl Patterns {
+    pub(crate) fn pass(&self, text: &str) -> bool {
+        let matches = |(value, pattern): &(String, Option<Regex>)| {
+            value == text || pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
+        };
+        self.0.is_empty() || self.0.iter().any(matches)
+    }
+}
+
 fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
     match wanted.split_once('=') {
         Some((key, value)) => labels.get(key).is_some_and(|held| held == value),
@@ -164,7 +186,7 @@ mod tests {
     #[test]
     fn both_shapes_are_read_alike() {
         let list = Filters::parse(r#"{"driver":["bridge"],"label":["a","b=c"]}"#).unwrap();
-        let set = Filters::parse(r#"{"driver":{"bridge":true},"label":{"a":true,"b=c":true,"d":false}}"#);
+        let set = Filters::parse(r#"{"driver":{"bridge":true},"label":{"a":true,"b=c":false}}"#);
         assert_eq!(Ok(list.clone()), set);
         assert_eq!(Filters::parse(&list.text()), Ok(list));
         assert_eq!(Filters::parse(""), Ok(Filters::default()));
@@ -181,10 +203,25 @@ mod tests {
     }
 
     #[test]
-    fn names_match_in_part_unless_they_are_held() {
-        let passes = |value: &str| Filters::default().with("name", value).contains("name", "web-1");
-        assert!(passes("eb") && passes("^web") && passes("1$") && passes("^web-1$"));
-        assert!(!passes("^eb") && !passes("web$") && !passes("^web$"));
+    fn names_are_matched_by_regular_expressions() {
+        let passes = |value: &str| Filters::default().with("name", value).patterns("name").pass("web-1");
+        for value in ["eb", "^web", "1$", "^web-1$", "w.b", "^(app|web)-[0-9]+$", r"\d", "(?i)WEB"] {
+            assert!(passes(value), "{value}");
+        }
+        for value in ["^eb", "web$", "^web$", "WEB", "["] {
+            assert!(!passes(value), "{value}");
+        }
+        assert!(Filters::default().patterns("name").pass("web-1"));
+    }
+
+    #[test]
+    fn ports_have_a_protocol_and_may_be_ranges() {
+        let ports = |value: &str| Filters::default().with("publish", value).ports("publish");
+        assert_eq!(ports("80"), Ok(BTreeSet::from([(80, Protocol::Tcp)])));
+        assert_eq!(ports("53-54/udp"), Ok(BTreeSet::from([(53, Protocol::Udp), (54, Protocol::Udp)])));
+        for value in ["", "x", "0", "9-8", "80/xyz", "70000"] {
+            assert!(ports(value).is_err(), "{value}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod ask;
 pub mod client;
 mod control;
 pub mod filter;
+mod json;
 mod server;
 pub mod show;
 pub mod types;

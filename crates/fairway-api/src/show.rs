@@ -1,13 +1,15 @@
 //! A World, in Docker's JSON. Pure: the clock and the files' places come in as arguments.
 
 mod container;
+mod list;
 mod network;
 mod port;
 mod time;
 mod traffic;
 
-pub use container::{attached, inspect_container, list_containers};
+pub use container::{attached, inspect_container};
+pub use list::{ListError, list_containers};
 pub use network::{inspect_network, list_networks, troubles};
 pub use port::{bindings as port_bindings, published, unpublish_bindings};
-pub use time::{human, rfc3339};
+pub use time::{human, instant, rfc3339};
 pub use traffic::stats;

@@ -1,8 +1,7 @@
 //! The JSON texts of the API: Docker's, field for field, and a few of our own.
 //!
-//! Docker's own programs write `null` for an empty list or map, and leave fields out at will; what
-//! is read here takes both for empty. Fields that Fairway has no use for are neither read nor
-//! written.
+//! Docker's clients leave fields out at will and write `null` for empty values: the server reads every body as Go
+//! does. Fields that Fairway has no use for are neither read nor written.
 
 #![allow(missing_docs, reason = "fields are Docker's of the same names, unless their docs say more")]
 
@@ -29,7 +28,10 @@ pub use network::{
     IpamStatus, NetworkContainer, NetworkCreate, NetworkInspect, NetworkObstacle, NetworkStatus,
     NetworkTroubles, SubnetStatus,
 };
-pub use system::{Created, ErrorMessage, FirewallBackend, Info, NetworksDeleted, Version, WaitReply};
+pub use system::{
+    Component, Created, ErrorMessage, FirewallBackend, Info, NetworksDeleted, Platform, Plugins, Swarm,
+    Version, WaitReply,
+};
 
 /// Ports of a sandbox (`80/tcp`) and where each is published; `None` where it only is exposed.
 pub type PortMap = std::collections::BTreeMap<String, Option<Vec<PortBinding>>>;

@@ -132,6 +132,7 @@ impl World {
             Command::AbandonStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created),
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox),
             Command::Publish { sandbox, requests, avoid } => self.publish(&sandbox, requests, &avoid, draw),
+            Command::Unlink { sandbox, alias } => self.unlink(&sandbox, &alias),
             Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests),
             Command::AddressHeld { network, address, mac } => self.address_held(&network, address, mac, now),
             Command::LeaseRenewed { endpoint, lease } => Ok(self.lease_renewed(endpoint, *lease)),

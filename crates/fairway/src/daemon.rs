@@ -1,5 +1,6 @@
 //! `fairway daemon`: the engine behind a socket.
 
+mod about;
 mod arguments;
 mod backend;
 mod configuration;

@@ -34,9 +34,10 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
             first.links.get_or_insert_default().extend(links);
         }
     })?;
-    let exposed: Vec<_> = each(request.exposed_ports.into_keys(), parse::expose)?;
-    let mut command = request.entrypoint;
+    // Docker's word for an image's entrypoint that is to be left out.
+    let mut command: Vec<String> = if request.entrypoint == [""] { Vec::new() } else { request.entrypoint };
     command.extend(request.cmd);
+    let exposed: Vec<_> = each(request.exposed_ports.into_keys(), parse::expose)?;
     let options = SandboxOptions {
         hostname: match request.hostname.as_str() {
             "" => String::new(),
@@ -62,6 +63,7 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
             "" | LOG_DRIVER => host.log_config.config,
             _ => Default::default(),
         },
+        image: request.image,
     };
     let name = name.strip_prefix('/').unwrap_or(name);
     Ok(CreateSandbox { name: (!name.is_empty()).then(|| name.to_owned()), kind, network, options })

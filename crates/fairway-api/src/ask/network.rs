@@ -34,12 +34,16 @@ pub fn network(request: NetworkCreate) -> Result<(CreateNetwork, Vec<String>), F
     if let Some((_, reason)) = swarm.into_iter().find(|(asked, _)| *asked) {
         return Err(Failure::invalid(format!("invalid network config:\n{reason}")));
     }
+    let mut warnings: Vec<String> = ipam
+        .options
+        .keys()
+        .map(|name| format!("the IPAM option {name} is not supported and has no effect"))
+        .collect();
     let mut errors = Vec::new();
     let subnets = ipam.config.into_iter().map(|config| subnet(config, &mut errors)).collect();
     if !errors.is_empty() {
         return Err(Failure::invalid(format!("invalid network config:\n{}", errors.join("\n"))));
     }
-    let mut warnings = Vec::new();
     if request.attachable {
         warnings.push("attachable has no meaning without a swarm: any sandbox can join".to_owned());
     }

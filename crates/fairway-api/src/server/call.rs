@@ -1,12 +1,15 @@
 //! What a request says beside its route.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::control::Failure;
 use crate::filter::{Filters, InvalidFilter};
+use crate::json;
+use crate::show::ListError;
 
 /// A request's query and body.
 #[derive(Debug)]
@@ -18,6 +21,15 @@ pub(super) struct Call {
 impl From<InvalidFilter> for Failure {
     fn from(error: InvalidFilter) -> Self {
         Failure::invalid(error.to_string())
+    }
+}
+
+impl From<ListError> for Failure {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Filter(error) => error.into(),
+            ListError::Refusal(refusal) => refusal.into(),
+        }
     }
 }
 
@@ -43,16 +55,26 @@ impl Call {
         )
     }
 
+    /// A number of the query; none when it is not there.
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        match self.parameter(name) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                Failure::invalid(format!("invalid {name} {text:?}: a whole number is expected"))
+            }),
+        }
+    }
+
     pub(super) fn filters(&self) -> Result<Filters, Failure> {
         Ok(Filters::parse(self.parameter("filters"))?)
     }
 
-    /// The body, read as JSON.
+    /// The body, read as JSON in the way of Docker's daemon.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         if self.body.is_empty() {
             return Err(Failure::invalid("invalid JSON: got EOF while reading request body"));
         }
-        serde_json::from_slice(&self.body).map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
+        json::from_slice(&self.body).map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
     }
 }
 

@@ -15,8 +15,13 @@ use crate::types::{ContainerCreate, Created, WaitReply};
 use crate::{ask, show};
 
 pub(super) fn list(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
-    let (filters, all, now) = (call.filters()?, call.flag("all"), control.now());
-    Reply::json(&look(control, |world| Ok(show::list_containers(world, all, &filters, now)?))?)
+    let (filters, now) = (call.filters()?, control.now());
+    // As in Docker, the newest of all, whether they run or not; 0 and less is no limit.
+    let limit = usize::try_from(call.number::<i64>("limit")?.unwrap_or(0)).unwrap_or(0);
+    let all = call.flag("all") || limit > 0;
+    let mut listed = look(control, |world| Ok(show::list_containers(world, all, &filters, now)?))?;
+    listed.truncate(if limit > 0 { limit } else { usize::MAX });
+    Reply::json(&listed)
 }
 
 pub(super) fn inspect(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
@@ -29,17 +34,65 @@ pub(super) fn inspect(control: &dyn Control, id: &str) -> Result<Reply, Failure>
 }
 
 pub(super) fn create(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+    let ask::Ignored { mut warnings, config_is_empty } = call.json()?;
+    if config_is_empty {
+        return Err(Failure::invalid("config cannot be empty in order to create a container"));
+    }
     let request: ContainerCreate = call.json()?;
+    let image = request.image.clone();
     let create = ask::container(call.parameter("name"), SandboxKind::Run, request)?;
-    let applied = control.execute(Command::CreateSandbox(Box::new(create)))?;
-    Reply::created(&Created {
-        id: applied.sandbox.map(|id| id.to_string()).unwrap_or_default(),
-        warning: None,
-        warnings: Some(applied.warnings),
-    })
+    let applied = control.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;
+    let id = applied.sandbox.map(|id| id.to_string()).unwrap_or_default();
+    warnings.splice(0..0, applied.warnings);
+    if !image.is_empty() {
+        warnings.push(format!(
+            "image {image} is not used: Fairway has no images and starts no containers for Docker's clients: run the command on the host's files with: fairway start {}",
+            id.get(..12).unwrap_or_default()
+        ));
+    }
+    Reply::created(&Created { id, warning: None, warnings: Some(warnings) })
 }
 
+/// To Docker's client a 404 here means that the image is missing, which it then tries to pull.
+fn not_an_image(failure: Failure) -> Failure {
+    match failure.kind {
+        FailureKind::NotFound => Failure::invalid(failure.message),
+        _ => failure,
+    }
+}
+
+/// Starting and attaching are refused, for only the command line has the files, input and output of a process. As by
+/// Docker, a container that is to be removed when it ends is removed when it cannot start.
+pub(super) fn start(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
+    let sandbox = look(control, |world| Ok(world.find_sandbox(id)?.clone()))?;
+    if sandbox.running() {
+        return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
+    }
+    let remains = match sandbox.options.auto_remove && sandbox.state == SandboxState::Created {
+        true => {
+            control.execute(Command::RemoveSandbox { sandbox: sandbox.id.to_string() })?;
+            "it was removed: use fairway run --rm instead".to_owned()
+        }
+        false => format!("use fairway start {0}, or remove it: docker rm {0}", sandbox.name),
+    };
+    Err(Failure::new(
+        FailureKind::Unsupported,
+        format!("cannot start container {}: the daemon runs no commands: {remains}", sandbox.name),
+    ))
+}
+
+/// With `link`, removes a link of the default bridge (`web/db`) and nothing else.
 pub(super) fn remove(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+    if call.flag("link") {
+        let (sandbox, alias) = id.trim_matches('/').rsplit_once('/').ok_or_else(|| {
+            Failure::new(
+                FailureKind::Conflict,
+                format!("cannot remove link {id}: that is the name of a container: name a link as in web/db"),
+            )
+        })?;
+        control.execute(Command::Unlink { sandbox: sandbox.to_owned(), alias: alias.to_owned() })?;
+        return Ok(Reply::empty(StatusCode::NO_CONTENT));
+    }
     let (id, running) = look(control, |world| {
         let sandbox = world.find_sandbox(id)?;
         Ok((sandbox.id.to_string(), sandbox.running()))
@@ -57,16 +110,10 @@ pub(super) fn remove(control: &dyn Control, id: &str, call: &Call) -> Result<Rep
 }
 
 pub(super) fn stop(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
-    let timeout = match call.parameter("t") {
-        "" => None,
-        text => {
-            let seconds: i64 = text.parse().map_err(|_| {
-                Failure::invalid(format!("invalid timeout {text}: a number of seconds is expected as t"))
-            })?;
-            // Docker's -1: as long as it takes.
-            Some(u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs))
-        }
-    };
+    // Docker's -1: as long as it takes.
+    let timeout = call
+        .number::<i64>("t")?
+        .map(|seconds| u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs));
     let (id, running) = look(control, |world| {
         let sandbox = world.find_sandbox(id)?;
         Ok((sandbox.id.to_string(), sandbox.running()))

@@ -18,6 +18,24 @@ use crate::types::{EventActor, EventMessage};
 const QUEUE: usize = 512;
 const NANOSECONDS: i64 = 1_000_000_000;
 
+/// Filters that Docker's clients may use. The last ones are about what does not happen here.
+const FILTERS: [&str; 14] = [
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "scope",
+    "type",
+    "config",
+    "node",
+    "plugin",
+    "secret",
+    "service",
+    "volume",
+];
+
 /// What is wanted of what happens.
 struct Wanted {
     since: Option<i64>,
@@ -28,7 +46,7 @@ struct Wanted {
 /// Begins to tell.
 pub(super) fn stream(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
     let filters = call.filters()?;
-    filters.check(&["container", "daemon", "event", "network", "scope", "type"])?;
+    filters.check(&FILTERS)?;
     let wanted = Wanted { since: time(call, "since")?, until: time(call, "until")?, filters };
     let now = control.now();
     // Without a beginning only what comes is told, as by Docker.
@@ -84,6 +102,7 @@ fn message(happened: &Happened) -> EventMessage {
     EventMessage {
         status: if container { event.action.to_owned() } else { String::new() },
         id: if container { event.id.clone() } else { String::new() },
+        from: event.attributes.get("image").filter(|_| container).cloned().unwrap_or_default(),
         kind: event.subject.text().to_owned(),
         action: event.action.to_owned(),
         actor: EventActor { id: event.id.clone(), attributes: event.attributes.clone() },
@@ -101,7 +120,12 @@ fn passes(filters: &Filters, message: &EventMessage) -> bool {
         let means = |value: &str| !value.is_empty() && (value == name || message.actor.id.starts_with(value));
         values.is_empty() || (message.kind == kind && values.into_iter().any(means))
     };
+    let elsewhere = ["config", "node", "plugin", "secret", "service", "volume"];
+    let image = message.actor.attributes.get("image").map_or("", String::as_str);
     filters.equals("type", &message.kind)
+        && !elsewhere.into_iter().any(|subject| filters.has(subject))
+        && filters.image("image", image)
+        && filters.labels(&message.actor.attributes)
         && filters.equals("event", &message.action)
         && filters.equals("scope", &message.scope)
         && ["container", "network", "daemon"].into_iter().all(about)

@@ -1,9 +1,10 @@
 //! `/networks`.
 
 use fairway_core::model::NetworkId;
-use fairway_core::world::Command;
+use fairway_core::world::{Command, Refusal};
 use hyper::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 
 use super::call::Call;
 use super::look;
@@ -20,7 +21,10 @@ pub(super) fn list(control: &dyn Control, call: &Call) -> Result<Reply, Failure>
     Reply::json(&look(control, |world| Ok(show::list_networks(world, &filters)?))?)
 }
 
-pub(super) fn inspect(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
+pub(super) fn inspect(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+    if !matches!(call.parameter("scope"), "" | "local") {
+        return Err(Refusal::NoSuchNetwork(id.to_owned()).into());
+    }
     let found = look(control, |world| Ok(world.find_network(id)?.id))?;
     let obstacles = control.obstacles(found);
     Reply::json(&look(control, |world| {
@@ -84,8 +88,8 @@ pub(super) fn prune(control: &dyn Control, call: &Call) -> Result<Reply, Failure
     Reply::json(&NetworksDeleted { networks_deleted: (!deleted.is_empty()).then_some(deleted) })
 }
 
-/// The instant before which networks were made that are meant: a time as RFC 3339 or in seconds
-/// since 1970, or a length of time (`24h`) before `now`; in nanoseconds since 1970.
+/// The instant before which networks were made that are meant: a time as RFC 3339, also without a zone, or in
+/// seconds since 1970, or a length of time (`24h`) before `now`; in nanoseconds since 1970.
 fn until(filters: &Filters, now: i64) -> Result<i64, Failure> {
     let values = filters.values("until");
     let text = match values.as_slice() {
@@ -94,7 +98,7 @@ fn until(filters: &Filters, now: i64) -> Result<i64, Failure> {
         _ => return Err(Failure::invalid("more than one until filter specified")),
     };
     let seconds = text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
-    let time = || text.parse::<Timestamp>().ok().and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+    let time = || show::instant(text, &TimeZone::system());
     let length = || {
         let length = text.parse::<SignedDuration>().ok()?;
         now.checked_sub(i64::try_from(length.as_nanos()).ok()?)
@@ -117,6 +121,8 @@ mod tests {
         assert_eq!(read("1h30m"), Ok(now - 5_400_000_000_000));
         assert_eq!(read("1795312000"), Ok(1_795_312_000_000_000_000));
         assert_eq!(read("2026-11-22T02:02:43Z"), Ok(now));
+        // Near enough, in whatever zone the test runs.
+        assert!((read("2026-11-22T02:02:43").unwrap() - now).abs() <= 14 * 3_600_000_000_000);
         assert_eq!(read("soon").unwrap_err().message, "invalid filter 'until=soon'");
         assert_eq!(until(&Filters::default(), now), Ok(i64::MAX));
     }

@@ -22,6 +22,7 @@ type Later = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
 pub(super) struct Reply {
     status: StatusCode,
     content_type: Option<&'static str>,
+    headers: &'static [(&'static str, &'static str)],
     body: ReplyBody,
 }
 
@@ -48,43 +49,47 @@ impl Reply {
         let text = serde_json::to_vec(value).map_err(|error| {
             Failure::new(FailureKind::Internal, format!("cannot write the reply: {error}"))
         })?;
-        Ok(Self { status, content_type: Some("application/json"), body: ReplyBody::Now(Some(text.into())) })
+        Ok(Self::with_body(status, Some("application/json"), ReplyBody::Now(Some(text.into()))))
+    }
+
+    fn with_body(status: StatusCode, content_type: Option<&'static str>, body: ReplyBody) -> Self {
+        Self { status, content_type, headers: &[], body }
     }
 
     /// A status alone.
     pub(super) fn empty(status: StatusCode) -> Self {
-        Self { status, content_type: None, body: ReplyBody::Now(None) }
+        Self::with_body(status, None, ReplyBody::Now(None))
     }
 
-    /// 200 and a plain text.
-    pub(super) fn text(text: &'static str) -> Self {
+    /// The answer to a ping: a plain text that no cache keeps.
+    pub(super) fn ping(text: &'static str) -> Self {
         let body = ReplyBody::Now(Some(Bytes::from_static(text.as_bytes())));
-        Self { status: StatusCode::OK, content_type: Some("text/plain; charset=utf-8"), body }
+        Self {
+            status: StatusCode::OK,
+            content_type: Some("text/plain; charset=utf-8"),
+            headers: &[
+                ("cache-control", "no-cache, no-store, must-revalidate"),
+                ("pragma", "no-cache"),
+                ("swarm", "inactive"),
+            ],
+            body,
+        }
     }
 
     /// 200 and a text of some type.
     pub(super) fn document(content_type: &'static str, text: String) -> Self {
-        let body = ReplyBody::Now(Some(text.into()));
-        Self { status: StatusCode::OK, content_type: Some(content_type), body }
+        Self::with_body(StatusCode::OK, Some(content_type), ReplyBody::Now(Some(text.into())))
     }
 
     /// 200 at once, and JSON when it is there.
     pub(super) fn later(body: impl Future<Output = Option<Bytes>> + Send + 'static) -> Self {
-        Self {
-            status: StatusCode::OK,
-            content_type: Some("application/json"),
-            body: ReplyBody::Later(Box::pin(body)),
-        }
+        Self::with_body(StatusCode::OK, Some("application/json"), ReplyBody::Later(Box::pin(body)))
     }
 
     /// 200 at once, and JSON as it comes, for so long at most.
     pub(super) fn stream(receive: mpsc::Receiver<Bytes>, left: Option<Duration>) -> Self {
         let end = left.map(|left| Box::pin(tokio::time::sleep(left)));
-        Self {
-            status: StatusCode::OK,
-            content_type: Some("application/json"),
-            body: ReplyBody::Stream(receive, end),
-        }
+        Self::with_body(StatusCode::OK, Some("application/json"), ReplyBody::Stream(receive, end))
     }
 
     /// The reason why something was not done.
@@ -94,6 +99,7 @@ impl Reply {
             FailureKind::Forbidden => StatusCode::FORBIDDEN,
             FailureKind::NotFound => StatusCode::NOT_FOUND,
             FailureKind::Conflict => StatusCode::CONFLICT,
+            FailureKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -109,6 +115,9 @@ impl Reply {
         headers.insert(HeaderName::from_static("docker-experimental"), HeaderValue::from_static("false"));
         headers.insert(HeaderName::from_static("ostype"), HeaderValue::from_static("linux"));
         headers.insert(HeaderName::from_static("server"), HeaderValue::from_static("Fairway (linux)"));
+        for (name, value) in self.headers {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
         if let Some(content_type) = self.content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }

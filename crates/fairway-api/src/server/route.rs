@@ -37,6 +37,7 @@ pub(super) enum Task {
     Container(String),
     ContainerCreate,
     ContainerRemove(String),
+    ContainerStart(String),
     ContainerStop(String),
     ContainerKill(String),
     ContainerExited(String),
@@ -79,7 +80,11 @@ impl Route {
             ("GET", ["containers", "json"]) => Task::Containers,
             ("POST", ["containers", "create"]) => Task::ContainerCreate,
             ("GET", ["containers", id, "json"]) => Task::Container(own(id)),
-            ("DELETE", ["containers", id]) => Task::ContainerRemove(own(id)),
+            // A link is named by two parts: `web/db`.
+            ("DELETE", ["containers", name @ ..]) if !name.is_empty() => {
+                Task::ContainerRemove(name.join("/"))
+            }
+            ("POST", ["containers", id, "start" | "restart" | "attach"]) => Task::ContainerStart(own(id)),
             ("POST", ["containers", id, "stop"]) => Task::ContainerStop(own(id)),
             ("POST", ["containers", id, "kill"]) => Task::ContainerKill(own(id)),
             ("POST", ["containers", id, "wait"]) => return Ok(Self::Wait(own(id))),

@@ -5,22 +5,53 @@ use fairway_core::model::{Backend, SandboxState};
 use super::reply::Reply;
 use super::{API_VERSION, MINIMUM_API_VERSION, look};
 use crate::control::{Control, Failure};
-use crate::types::{FirewallBackend, Info, Version};
+use crate::show;
+use crate::types::{Component, FirewallBackend, Info, Platform, Version};
+
+/// Drivers of networks.
+const DRIVERS: [&str; 7] = ["bridge", "host", "lan", "macvlan", "null", "ptp", "routed"];
 
 pub(super) fn ping(head: bool) -> Reply {
-    if head { Reply::empty(hyper::StatusCode::OK) } else { Reply::text("OK") }
+    Reply::ping(if head { "" } else { "OK" })
 }
 
 pub(super) fn version(control: &dyn Control) -> Result<Reply, Failure> {
     let about = control.about();
-    Reply::json(&Version {
+    let mut version = Version {
+        platform: Platform { name: "Fairway".to_owned() },
         version: about.version,
         api_version: API_VERSION.to_owned(),
         min_api_version: MINIMUM_API_VERSION.to_owned(),
         os: "linux".to_owned(),
-        arch: about.architecture,
+        arch: go_architecture(&about.architecture).to_owned(),
         kernel_version: about.kernel,
-    })
+        components: Vec::new(),
+    };
+    let details = [
+        ("ApiVersion", &version.api_version),
+        ("Arch", &version.arch),
+        ("KernelVersion", &version.kernel_version),
+        ("MinAPIVersion", &version.min_api_version),
+        ("Os", &version.os),
+    ];
+    version.components.push(Component {
+        name: "Engine".to_owned(),
+        version: version.version.clone(),
+        details: details.map(|(name, value)| (name.to_owned(), value.clone())).into(),
+    });
+    Reply::json(&version)
+}
+
+/// What Go calls an architecture of uname(2).
+fn go_architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv5tel" | "armv6l" | "armv7l" | "armv8l" => "arm",
+        "i386" | "i486" | "i586" | "i686" => "386",
+        "loongarch64" => "loong64",
+        other => other,
+    }
 }
 
 pub(super) fn info(control: &dyn Control) -> Result<Reply, Failure> {
@@ -34,6 +65,8 @@ pub(super) fn info(control: &dyn Control) -> Result<Reply, Failure> {
             (true, Backend::Iptables) => "iptables",
         };
         Ok(Info {
+            // Each World has its own from the start.
+            id: world.find_network("none").map(|network| network.id.to_string()).unwrap_or_default(),
             name: world.host().hostname.clone(),
             containers: world.sandboxes().count(),
             containers_running: running,
@@ -48,5 +81,30 @@ pub(super) fn info(control: &dyn Control) -> Result<Reply, Failure> {
     info.kernel_version = about.kernel;
     info.docker_root_dir = about.data_root;
     info.warnings = about.warnings;
+    info.operating_system = about.operating_system;
+    info.ncpu = about.processors;
+    info.mem_total = about.memory;
+    info.system_time = show::rfc3339(Some(control.now()));
+    info.live_restore_enabled = true;
+    info.swarm.local_node_state = "inactive".to_owned();
+    info.plugins.network = DRIVERS.map(str::to_owned).to_vec();
     Reply::json(&info)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn architectures_are_gos() {
+        for (machine, expected) in [
+            ("x86_64", "amd64"),
+            ("aarch64", "arm64"),
+            ("armv7l", "arm"),
+            ("i686", "386"),
+            ("riscv64", "riscv64"),
+        ] {
+            assert_eq!(go_architecture(machine), expected);
+        }
+    }
 }

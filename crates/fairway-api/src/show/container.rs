@@ -9,65 +9,17 @@ use super::network::{endpoint_settings, mode_network};
 use super::port;
 use super::time::{human, rfc3339};
 use crate::control::SandboxFiles;
-use crate::filter::{Filters, InvalidFilter};
 use crate::types::{
     Attached, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, EndpointSettings,
     HostConfig, LogConfig, NetworkSettings, SummaryHostConfig, SummaryNetworks,
 };
 
-/// What Docker calls the states; ours are the first three.
-const STATES: [&str; 7] = ["created", "running", "exited", "paused", "restarting", "removing", "dead"];
-
-/// The sandboxes that pass the filters `exited`, `id`, `label`, `name`, `network` and `status`, the
-/// newest first. Without `all` and a filter of states: those that run. `now` is in nanoseconds
-/// since 1970.
-///
-/// # Errors
-/// A filter is none of these, or has a value that it cannot have.
-pub fn list_containers(
-    world: &World,
-    all: bool,
-    filters: &Filters,
-    now: i64,
-) -> Result<Vec<ContainerSummary>, InvalidFilter> {
-    filters.check(&["exited", "id", "label", "name", "network", "status"])?;
-    filters.one_of("status", &STATES)?;
-    filters.numbers("exited")?;
-    let all = all || filters.has("status") || filters.has("exited");
-    let passes = |sandbox: &&Sandbox| {
-        let code = match sandbox.state {
-            SandboxState::Exited { code, .. } => code.to_string(),
-            _ => String::new(),
-        };
-        (all || sandbox.running())
-            && filters.contains("id", &sandbox.id.to_string())
-            && (filters.contains("name", &sandbox.name)
-                || filters.contains("name", &format!("/{}", sandbox.name)))
-            && filters.labels(&sandbox.options.labels)
-            && filters.equals("status", status(sandbox))
-            && filters.equals("exited", &code)
-            && (!filters.has("network") || on_network(world, sandbox, filters))
-    };
-    let mut found: Vec<&Sandbox> = world.sandboxes().filter(passes).collect();
-    found.sort_by_key(|sandbox| (std::cmp::Reverse(sandbox.created), sandbox.id));
-    Ok(found.into_iter().map(|sandbox| summarize(world, sandbox, now)).collect())
-}
-
-/// Whether a sandbox is on one of the networks that the filter names, in whole or by a part of the id.
-fn on_network(world: &World, sandbox: &Sandbox, filters: &Filters) -> bool {
-    let mode = network_mode(world, sandbox);
-    let endpoints = world.endpoints_of_sandbox(sandbox.id);
-    let mut networks = endpoints.iter().filter_map(|endpoint| world.network(endpoint.network));
-    filters.equals("network", &mode)
-        || networks.any(|network| {
-            filters.equals("network", &network.name) || filters.starts("network", &network.id.to_string())
-        })
-}
-
-fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> ContainerSummary {
+/// A sandbox in a list; `now` is in nanoseconds since 1970.
+pub(super) fn summarize(world: &World, sandbox: &Sandbox, now: i64) -> ContainerSummary {
     ContainerSummary {
         id: sandbox.id.to_string(),
         names: vec![format!("/{}", sandbox.name)],
+        image: sandbox.options.image.clone(),
         command: sandbox.options.command.join(" "),
         created: sandbox.created / 1_000_000_000,
         ports: port::summary(sandbox),
@@ -107,6 +59,7 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
         .to_owned(),
         host_config: host_config(world, sandbox),
         config: ContainerConfig {
+            image: options.image.clone(),
             hostname: sandbox.hostname(),
             exposed_ports: port::exposed(sandbox),
             env: options.environment.clone(),
@@ -115,13 +68,27 @@ pub fn inspect_container(world: &World, sandbox: &Sandbox, files: SandboxFiles) 
             working_dir: options.directory.clone(),
             labels: options.labels.clone(),
         },
-        network_settings: NetworkSettings {
-            sandbox_id: sandbox.id.to_string(),
-            sandbox_key: namespace_path(world, sandbox),
-            ports: port::published(sandbox),
-            networks: networks(world, sandbox),
-        },
+        network_settings: network_settings(world, sandbox),
         ..ContainerInspect::default()
+    }
+}
+
+fn network_settings(world: &World, sandbox: &Sandbox) -> NetworkSettings {
+    let given = world.default_endpoint(sandbox.id).filter(|endpoint| endpoint.allocation.is_some());
+    let default = given.map(|endpoint| endpoint_settings(world, endpoint)).unwrap_or_default();
+    NetworkSettings {
+        endpoint_id: default.endpoint_id,
+        gateway: default.gateway,
+        global_ipv6_address: default.global_ipv6_address,
+        global_ipv6_prefix_len: default.global_ipv6_prefix_len,
+        ip_address: default.ip_address,
+        ip_prefix_len: default.ip_prefix_len,
+        ipv6_gateway: default.ipv6_gateway,
+        mac_address: default.mac_address,
+        sandbox_id: sandbox.id.to_string(),
+        sandbox_key: namespace_path(world, sandbox),
+        ports: port::published(sandbox),
+        networks: networks(world, sandbox),
     }
 }
 
@@ -139,7 +106,7 @@ pub fn attached(world: &World, sandbox: &Sandbox, files: SandboxFiles, warnings:
     }
 }
 
-fn status(sandbox: &Sandbox) -> &'static str {
+pub(super) fn status(sandbox: &Sandbox) -> &'static str {
     match sandbox.state {
         SandboxState::Created => "created",
         SandboxState::Running { .. } => "running",
@@ -165,7 +132,7 @@ fn state(sandbox: &Sandbox) -> ContainerState {
 }
 
 /// In the terms of `--network`: a sandbox of its own is on its first one.
-fn network_mode(world: &World, sandbox: &Sandbox) -> String {
+pub(super) fn network_mode(world: &World, sandbox: &Sandbox) -> String {
     match &sandbox.mode {
         NetworkMode::Host => "host".to_owned(),
         NetworkMode::None => "none".to_owned(),

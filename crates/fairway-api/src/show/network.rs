@@ -1,6 +1,6 @@
 //! Networks and endpoints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use fairway_core::beside::{Cause, Obstacle};
@@ -24,17 +24,18 @@ pub fn list_networks(world: &World, filters: &Filters) -> Result<Vec<NetworkInsp
     filters.check(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
     let dangling = filters.flag("dangling")?;
     filters.one_of("type", &["custom", "builtin"])?;
+    let (ids, names) = (filters.patterns("id"), filters.patterns("name"));
     let passes = |network: &&Network| {
         let in_use = world.endpoints_of_network(network.id).any(|endpoint| endpoint.allocation.is_some());
-        filters.contains("id", &network.id.to_string())
-            && filters.contains("name", &network.name)
+        ids.pass(&network.id.to_string())
+            && names.pass(&network.name)
             && filters.equals("driver", &network.driver.to_string())
             && filters.equals("scope", "local")
             && filters.equals("type", if network.predefined { "builtin" } else { "custom" })
             && filters.labels(&network.labels)
             && dangling.is_none_or(|dangling| dangling == (!in_use && !network.predefined))
     };
-    Ok(world.networks().filter(passes).map(describe).collect())
+    Ok(world.networks().filter(passes).map(|network| describe(world, network)).collect())
 }
 
 /// A network with its running sandboxes and how full it is.
@@ -68,7 +69,7 @@ pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
     NetworkInspect {
         containers,
         status: Some(NetworkStatus { ipam: IpamStatus { subnets: subnets.collect() } }),
-        ..describe(network)
+        ..describe(world, network)
     }
 }
 
@@ -124,7 +125,22 @@ pub(super) fn mode_network<'a>(world: &'a World, sandbox: &Sandbox) -> Option<&'
     world.networks().find(|network| network.driver == driver)
 }
 
-fn describe(network: &Network) -> NetworkInspect {
+/// The options that Docker shows of its default bridge, which has those of the daemon.
+fn default_bridge_options(world: &World, network: &Network) -> BTreeMap<String, String> {
+    let settings = world.settings();
+    let masquerade = network.masquerade.unwrap_or(settings.masquerade);
+    let options = [
+        ("com.docker.network.bridge.default_bridge", "true".to_owned()),
+        ("com.docker.network.bridge.enable_icc", world.icc(network).to_string()),
+        ("com.docker.network.bridge.enable_ip_masquerade", masquerade.to_string()),
+        ("com.docker.network.bridge.host_binding_ipv4", settings.publish_address.to_string()),
+        ("com.docker.network.bridge.name", network.bridge.clone()),
+        ("com.docker.network.driver.mtu", world.mtu(network).to_string()),
+    ];
+    options.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+fn describe(world: &World, network: &Network) -> NetworkInspect {
     let config = |subnet: &Subnet| IpamConfig {
         subnet: subnet.subnet.to_string(),
         ip_range: text(subnet.ip_range),
@@ -153,7 +169,10 @@ fn describe(network: &Network) -> NetworkInspect {
         },
         internal: network.internal,
         config_from: ConfigReference::default(),
-        options: network.options.clone(),
+        options: match network.predefined && network.driver == Driver::Bridge {
+            true => default_bridge_options(world, network),
+            false => network.options.clone(),
+        },
         labels: network.labels.clone(),
         ..NetworkInspect::default()
     }

@@ -1,6 +1,7 @@
 //! Times, as Docker writes them.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// What Go writes for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -10,6 +11,18 @@ pub fn rfc3339(nanoseconds: Option<i64>) -> String {
     nanoseconds
         .and_then(|nanoseconds| Timestamp::from_nanosecond(nanoseconds.into()).ok())
         .map_or_else(|| NEVER.to_owned(), |time| time.to_string())
+}
+
+/// Reads a point in time as Docker does, in nanoseconds since 1970: RFC 3339, or a date with or without a time of day,
+/// in UTC with `Z` at its end, else in `zone`.
+pub fn instant(text: &str, zone: &TimeZone) -> Option<i64> {
+    let local = || match text.strip_suffix('Z') {
+        Some(date) => TimeZone::UTC.to_timestamp(date.parse().ok()?).ok(),
+        None => zone.to_timestamp(text.parse().ok()?).ok(),
+    };
+    let time = text.parse::<Timestamp>().ok().or_else(local)?;
+    // Years that 64 bits cannot count (after 2262) are as good as the last one.
+    Some(time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into()) as i64)
 }
 
 /// A length of time in the words of `docker ps`: the largest unit only.
@@ -41,6 +54,26 @@ mod tests {
     fn times_are_rfc_3339_with_all_their_digits() {
         assert_eq!(rfc3339(Some(1_795_312_963_489_811_622)), "2026-11-22T02:02:43.489811622Z");
         assert_eq!(rfc3339(None), "0001-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn times_without_a_zone_are_local() {
+        let east = TimeZone::fixed(jiff::tz::offset(2));
+        let hours = |hours: i64| Some(1_795_305_600_000_000_000 + hours * 3_600_000_000_000);
+        for (text, expected) in [
+            ("2026-11-22T00:00:00Z", hours(0)),
+            ("2026-11-22T00:00:00+01:00", hours(-1)),
+            ("2026-11-22T00:00:00", hours(-2)),
+            ("2026-11-22T03:00:00.000", hours(1)),
+            ("2026-11-22T03:00", hours(1)),
+            ("2026-11-22T03", hours(1)),
+            ("2026-11-22", hours(-2)),
+            ("2026-11-22Z", hours(0)),
+            ("10m", None),
+            ("soon", None),
+        ] {
+            assert_eq!(instant(text, &east), expected, "{text}");
+        }
     }
 
     #[test]

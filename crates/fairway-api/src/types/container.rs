@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::json::or_empty;
 use super::{EndpointSettings, PortMap};
 
 /// `GET /containers/{id}/json`.
@@ -63,25 +62,17 @@ pub struct ContainerState {
 pub struct HostConfig {
     /// `bridge`, `host`, `none`, `container:NAME` or a network.
     pub network_mode: String,
-    #[serde(deserialize_with = "or_empty")]
     pub port_bindings: PortMap,
     pub publish_all_ports: bool,
     pub auto_remove: bool,
-    #[serde(deserialize_with = "or_empty")]
     pub dns: Vec<String>,
-    #[serde(deserialize_with = "or_empty")]
     pub dns_options: Vec<String>,
-    #[serde(deserialize_with = "or_empty")]
     pub dns_search: Vec<String>,
     /// Each `name:address`.
-    #[serde(deserialize_with = "or_empty")]
     pub extra_hosts: Vec<String>,
     /// Those of the first network, each `name:alias`.
-    #[serde(deserialize_with = "or_empty")]
     pub links: Vec<String>,
-    #[serde(deserialize_with = "or_empty")]
     pub cap_add: Vec<String>,
-    #[serde(deserialize_with = "or_empty")]
     pub cap_drop: Vec<String>,
     pub privileged: bool,
     #[serde(deserialize_with = "or_empty")]
@@ -114,18 +105,16 @@ pub struct PortBinding {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
+    /// As a client of Docker's named it.
+    pub image: String,
     pub hostname: String,
-    #[serde(deserialize_with = "or_empty")]
     pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
-    #[serde(deserialize_with = "or_empty")]
     pub env: Vec<String>,
     /// What its links tell its commands: Docker has it without showing it.
-    #[serde(deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub link_env: Vec<String>,
-    #[serde(deserialize_with = "or_empty")]
     pub cmd: Vec<String>,
     pub working_dir: String,
-    #[serde(deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -133,15 +122,28 @@ pub struct ContainerConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkSettings {
+    /// What follows up to the MAC address is that of the endpoint on the default bridge; empty without one.
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    pub gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    pub global_ipv6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    pub global_ipv6_prefix_len: u8,
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    pub ip_prefix_len: u8,
+    #[serde(rename = "IPv6Gateway")]
+    pub ipv6_gateway: String,
+    pub mac_address: String,
     #[serde(rename = "SandboxID")]
     pub sandbox_id: String,
     /// The path of its namespace.
     pub sandbox_key: String,
     /// What is published and exposed now; empty while it does not run.
-    #[serde(deserialize_with = "or_empty")]
     pub ports: PortMap,
     /// By the networks' names.
-    #[serde(deserialize_with = "or_empty")]
     pub networks: BTreeMap<String, EndpointSettings>,
 }
 
@@ -159,7 +161,6 @@ pub struct ContainerSummary {
     /// Seconds since 1970.
     pub created: i64,
     pub ports: Vec<PortSummary>,
-    #[serde(deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
     /// `created`, `running` or `exited`.
     pub state: String,
@@ -200,6 +201,5 @@ pub struct SummaryHostConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct SummaryNetworks {
-    #[serde(deserialize_with = "or_empty")]
     pub networks: BTreeMap<String, EndpointSettings>,
 }

@@ -4,33 +4,31 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::json::{or_empty, ordered, write_ordered};
+use super::json::{ordered, words, write_ordered};
 use super::{EndpointSettings, HostConfig};
 
-/// A sandbox that is to be made. Everything about images is neither read nor needed.
+/// A sandbox that is to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerCreate {
+    /// Kept and shown, and not used: the command runs on the host's files.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
     pub hostname: String,
     /// `{"80/tcp": {}}`.
-    #[serde(deserialize_with = "or_empty")]
     pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
-    #[serde(deserialize_with = "or_empty")]
     pub env: Vec<String>,
     /// Words that come before `Cmd`.
-    #[serde(deserialize_with = "or_empty")]
+    #[serde(deserialize_with = "words")]
     pub entrypoint: Vec<String>,
-    #[serde(deserialize_with = "or_empty")]
+    #[serde(deserialize_with = "words")]
     pub cmd: Vec<String>,
     /// Where the command starts; empty: `/`.
     pub working_dir: String,
-    #[serde(deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
     /// That of the first network, where its own settings name none.
     pub mac_address: String,
-    #[serde(deserialize_with = "or_empty")]
     pub host_config: HostConfig,
-    #[serde(deserialize_with = "or_empty")]
     pub networking_config: NetworkingConfig,
 }
 

@@ -14,6 +14,9 @@ pub struct EventMessage {
     /// As the actor's, for containers alone.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
+    /// The image, of containers that were made with one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub from: String,
     #[serde(rename = "Type")]
     pub kind: String,
     #[serde(rename = "Action")]

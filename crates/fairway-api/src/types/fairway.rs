@@ -6,7 +6,6 @@ use fairway_core::doctor::Finding;
 use fairway_core::path::{Capture, Part};
 use serde::{Deserialize, Serialize};
 
-use super::json::or_empty;
 use super::{ContainerCreate, EndpointSettings, PortMap};
 
 /// `POST /containers/{id}/attach-namespace`: the process of a sandbox that was created is there.
@@ -33,7 +32,6 @@ pub struct AttachRequest {
     /// Who keeps the namespace: `attached` (the default) or `created`.
     pub kind: String,
     /// Networks, ports and names.
-    #[serde(deserialize_with = "or_empty")]
     pub container: ContainerCreate,
 }
 
@@ -44,12 +42,9 @@ pub struct Attached {
     pub id: String,
     /// Without a slash.
     pub name: String,
-    #[serde(deserialize_with = "or_empty")]
     pub warnings: Vec<String>,
     /// By the networks' names.
-    #[serde(deserialize_with = "or_empty")]
     pub networks: BTreeMap<String, EndpointSettings>,
-    #[serde(deserialize_with = "or_empty")]
     pub ports: PortMap,
     pub resolv_conf_path: String,
     pub hosts_path: String,
@@ -64,7 +59,6 @@ pub struct Attached {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PublishPorts {
-    #[serde(deserialize_with = "or_empty")]
     pub port_bindings: PortMap,
 }
 
@@ -73,9 +67,7 @@ pub struct PublishPorts {
 #[serde(rename_all = "PascalCase", default)]
 pub struct PublishedPorts {
     /// All that is published of the sandbox now; nothing while it does not run.
-    #[serde(deserialize_with = "or_empty")]
     pub ports: PortMap,
-    #[serde(deserialize_with = "or_empty")]
     pub warnings: Vec<String>,
 }
 

@@ -3,27 +3,49 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 
-/// Reads `null` as the empty value.
-pub(super) fn or_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+/// Reads a list of words, which may be a text where it has one word only: Docker's `strslice`.
+pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Words;
+
+    impl<'de> Visitor<'de> for Words {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of texts, or a text")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_str<E>(self, word: &str) -> Result<Self::Value, E> {
+            Ok(vec![word.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut words = Vec::new();
+            while let Some(word) = list.next_element()? {
+                words.push(word);
+            }
+            Ok(words)
+        }
+    }
+
+    deserializer.deserialize_any(Words)
 }
 
-/// Reads an object as pairs in the order in which they were written: interfaces are numbered so.
+/// Reads an object of endpoints as pairs in the order in which they were written: interfaces are numbered so.
 pub(super) fn ordered<'de, D, T>(deserializer: D) -> Result<Vec<(String, T)>, D::Error>
 where
     D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
+    T: Deserialize<'de>,
 {
     struct Pairs<T>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Pairs<T> {
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
         type Value = Vec<(String, T)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +59,8 @@ where
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut pairs = Vec::new();
             while let Some((key, value)) = map.next_entry::<String, Option<T>>()? {
-                pairs.push((key, value.unwrap_or_default()));
+                let missing = || A::Error::custom(format_args!("no EndpointSettings for {key}"));
+                pairs.push((key.clone(), value.ok_or_else(missing)?));
             }
             Ok(pairs)
         }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::json::or_empty;
-
 /// A network, as listed and inspected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -29,11 +27,8 @@ pub struct NetworkInspect {
     pub config_from: ConfigReference,
     pub config_only: bool,
     /// By sandbox id: those that run; empty in lists.
-    #[serde(deserialize_with = "or_empty")]
     pub containers: BTreeMap<String, NetworkContainer>,
-    #[serde(deserialize_with = "or_empty")]
     pub options: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
     /// Only when inspected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,9 +86,7 @@ pub struct ConfigReference {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Ipam {
     pub driver: String,
-    #[serde(deserialize_with = "or_empty")]
     pub options: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_empty")]
     pub config: Vec<IpamConfig>,
 }
 
@@ -107,7 +100,7 @@ pub struct IpamConfig {
     pub ip_range: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub gateway: String,
-    #[serde(deserialize_with = "or_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub auxiliary_addresses: BTreeMap<String, String>,
 }
 
@@ -171,9 +164,7 @@ pub struct NetworkCreate {
     pub enable_ipv4: Option<bool>,
     #[serde(rename = "EnableIPv6", skip_serializing_if = "Option::is_none")]
     pub enable_ipv6: Option<bool>,
-    #[serde(deserialize_with = "or_empty")]
     pub options: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -234,6 +225,6 @@ pub struct EndpointIpam {
     pub ipv4_address: String,
     #[serde(rename = "IPv6Address", skip_serializing_if = "String::is_empty")]
     pub ipv6_address: String,
-    #[serde(rename = "LinkLocalIPs", deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "LinkLocalIPs", skip_serializing_if = "Vec::is_empty")]
     pub link_local_ips: Vec<String>,
 }

@@ -1,8 +1,8 @@
 //! What is not about one network or sandbox.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use super::json::or_empty;
+use serde::{Deserialize, Serialize};
 
 /// The body of every refusal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,19 +43,41 @@ pub struct WaitReply {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Version {
+    pub platform: Platform,
+    pub components: Vec<Component>,
     pub version: String,
     pub api_version: String,
     #[serde(rename = "MinAPIVersion")]
     pub min_api_version: String,
     pub os: String,
+    /// In Go's words: `amd64`.
     pub arch: String,
     pub kernel_version: String,
+}
+
+/// What product it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Platform {
+    pub name: String,
+}
+
+/// A part of the server, with its version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Component {
+    pub name: String,
+    pub version: String,
+    pub details: BTreeMap<String, String>,
 }
 
 /// `GET /info`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Info {
+    /// Stays as long as the data root.
+    #[serde(rename = "ID")]
+    pub id: String,
     pub name: String,
     pub server_version: String,
     pub containers: usize,
@@ -65,12 +87,47 @@ pub struct Info {
     pub images: usize,
     #[serde(rename = "OSType")]
     pub os_type: String,
+    /// As the host's distribution calls itself.
+    pub operating_system: String,
+    /// In the kernel's words: `x86_64`.
     pub architecture: String,
     pub kernel_version: String,
+    #[serde(rename = "NCPU")]
+    pub ncpu: usize,
+    /// Bytes.
+    pub mem_total: u64,
+    /// RFC 3339.
+    pub system_time: String,
     pub docker_root_dir: String,
+    pub plugins: Plugins,
+    pub swarm: Swarm,
+    pub labels: Vec<String>,
+    pub experimental_build: bool,
+    /// Sandboxes go on when the daemon stops.
+    pub live_restore_enabled: bool,
     pub firewall_backend: FirewallBackend,
-    #[serde(deserialize_with = "or_empty")]
     pub warnings: Vec<String>,
+}
+
+/// Drivers, by what they are of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Plugins {
+    pub volume: Vec<String>,
+    pub network: Vec<String>,
+    pub authorization: Option<Vec<String>>,
+    pub log: Vec<String>,
+}
+
+/// The state of the swarm: there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Swarm {
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    /// Always `inactive`.
+    pub local_node_state: String,
+    pub control_available: bool,
 }
 
 /// What programs the firewall.

@@ -109,7 +109,14 @@ impl Control for PaperEngine {
     }
 
     fn about(&self) -> About {
-        About { version: "0.1.0".into(), kernel: "6.18".into(), ..About::default() }
+        About {
+            version: "0.1.0".into(),
+            kernel: "6.18".into(),
+            architecture: "x86_64".into(),
+            processors: 2,
+            memory: 1024,
+            ..About::default()
+        }
     }
 
     fn now(&self) -> i64 {

@@ -54,7 +54,7 @@ pub enum NetworkMode {
 }
 
 /// What a sandbox was created with. The engine does not interpret `command`, `environment`,
-/// `directory`, `labels` and the capabilities: they are kept for whoever starts the process again.
+/// `directory`, `labels`, `image` and the capabilities: they are kept for the next start of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxOptions {
     /// `--hostname`; the short id when empty.
@@ -93,6 +93,9 @@ pub struct SandboxOptions {
     /// `--log-opt`, with the daemon's where it says nothing.
     #[serde(default)]
     pub log_options: BTreeMap<String, String>,
+    /// The image that a client of Docker's named: shown, and not used.
+    #[serde(default)]
+    pub image: String,
 }
 
 /// Where a sandbox is in its life.

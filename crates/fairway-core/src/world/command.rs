@@ -168,6 +168,13 @@ pub enum Command {
         /// The lease as it is now.
         lease: Box<Lease>,
     },
+    /// Remove a link of the default bridge; both its ends stay.
+    Unlink {
+        /// The sandbox that has the link.
+        sandbox: String,
+        /// The name that the link gives its target.
+        alias: String,
+    },
     /// Put a sandbox on one more network.
     Connect {
         /// Which network.

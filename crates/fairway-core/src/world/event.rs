@@ -51,8 +51,8 @@ impl Event {
 
     /// An event of a sandbox.
     pub fn of_sandbox(sandbox: &Sandbox, action: &'static str, attributes: &[(&str, String)]) -> Self {
-        let (id, name) = (sandbox.id.to_string(), named(&sandbox.name));
-        let mut event = Self { subject: Subject::Container, action, id, attributes: name };
+        let (id, known) = (sandbox.id.to_string(), described(sandbox));
+        let mut event = Self { subject: Subject::Container, action, id, attributes: known };
         event.add(attributes);
         event
     }
@@ -76,11 +76,21 @@ fn named(name: &str) -> BTreeMap<String, String> {
     [("name".to_owned(), name.to_owned())].into()
 }
 
+/// The attributes of each event about a sandbox: as in Docker its labels, and over them its image and name.
+fn described(sandbox: &Sandbox) -> BTreeMap<String, String> {
+    let mut attributes = sandbox.options.labels.clone();
+    if !sandbox.options.image.is_empty() {
+        attributes.insert("image".to_owned(), sandbox.options.image.clone());
+    }
+    attributes.extend(named(&sandbox.name));
+    attributes
+}
+
 /// What events about a sandbox say of it.
 #[derive(Debug, Clone)]
 struct Party {
     id: SandboxId,
-    name: String,
+    attributes: BTreeMap<String, String>,
     running: bool,
     /// Its endpoints that are up, with their networks.
     endpoints: Vec<(EndpointId, NetworkId)>,
@@ -94,7 +104,7 @@ impl Party {
         let up = endpoints.filter(|endpoint| endpoint.allocation.is_some());
         Some(Self {
             id: sandbox.id,
-            name: sandbox.name.clone(),
+            attributes: described(sandbox),
             running: sandbox.running(),
             endpoints: up.map(|endpoint| (endpoint.id, endpoint.network)).collect(),
             publications: sandbox.publications.clone(),
@@ -102,8 +112,8 @@ impl Party {
     }
 
     fn event(&self, action: &'static str, attributes: &[(&str, String)]) -> Event {
-        let (id, attributes_of) = (self.id.to_string(), named(&self.name));
-        let mut event = Event { subject: Subject::Container, action, id, attributes: attributes_of };
+        let (id, known) = (self.id.to_string(), self.attributes.clone());
+        let mut event = Event { subject: Subject::Container, action, id, attributes: known };
         event.add(attributes);
         event
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Refusal, World};
+use super::{Change, Refusal, World};
 use crate::model::{Allocation, Endpoint, EndpointRequest, Network, Protocol, Sandbox, SandboxId};
 use crate::plan::Owner;
 
@@ -130,6 +130,26 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Removes the link of the default bridge by which a sandbox calls another `alias`.
+    pub(super) fn unlink(&mut self, sandbox: &str, alias: &str) -> Result<Change, Refusal> {
+        let sandbox = self.find_sandbox(sandbox)?.clone();
+        let mut endpoint = self.default_endpoint(sandbox.id).cloned();
+        let links = endpoint.as_mut().map(|endpoint| &mut endpoint.request.links);
+        let removed = links.is_some_and(|links| {
+            let before = links.len();
+            links.retain(|(_, name)| name != alias);
+            links.len() < before
+        });
+        let Some(endpoint) = endpoint.filter(|_| removed) else {
+            return Err(Refusal::NoSuchLink { sandbox: sandbox.name, alias: alias.to_owned() });
+        };
+        let mut change = Change::default();
+        self.touch_endpoint(&endpoint, &mut change);
+        self.put_endpoint(endpoint);
+        self.touch_sandbox(sandbox, &mut change);
+        Ok(change)
     }
 
     /// The owners that follow from a sandbox by way of those that link to it, and its own links.

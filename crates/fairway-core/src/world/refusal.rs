@@ -33,6 +33,8 @@ pub enum Refusal {
     NetworkRemoved { network: String, sandbox: String },
     #[error("No such container: {0}")]
     NoSuchSandbox(String),
+    #[error("No such link: {sandbox}/{alias}")]
+    NoSuchLink { sandbox: String, alias: String },
     #[error("network {reference} is ambiguous ({count} matches found on ID prefix)")]
     AmbiguousNetwork { reference: String, count: usize },
     #[error("container {reference} is ambiguous ({count} matches found on ID prefix)")]
@@ -208,6 +210,7 @@ impl Refusal {
             Self::NoSuchNetwork(_)
             | Self::NetworkRemoved { .. }
             | Self::NoSuchSandbox(_)
+            | Self::NoSuchLink { .. }
             | Self::LinkTarget { .. }
             | Self::NotPublished { .. }
             | Self::NoParent(_)

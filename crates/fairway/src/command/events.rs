@@ -4,8 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use fairway_api::Client;
+use fairway_api::show::instant;
 use fairway_api::types::EventMessage;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::error::CommandError;
 use super::network::filters;
@@ -66,15 +68,11 @@ fn line(event: &EventMessage) -> String {
 
 /// A time as the daemon takes it: seconds since 1970 with a fraction.
 fn moment(text: &str) -> Result<String, CommandError> {
-    let nanoseconds = |time: Timestamp| {
-        let all = time.as_nanosecond();
-        format!("{}.{:09}", all.div_euclid(1_000_000_000), all.rem_euclid(1_000_000_000))
-    };
     if text.split_once('.').unwrap_or((text, "0")).0.parse::<i64>().is_ok() {
         return Ok(text.to_owned());
     }
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(nanoseconds(time));
+    if let Some(time) = instant(text, &TimeZone::system()) {
+        return Ok(format!("{}.{:09}", time.div_euclid(1_000_000_000), time.rem_euclid(1_000_000_000)));
     }
     let ago = duration(text).ok_or_else(|| CommandError::Moment(text.to_owned()))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -133,6 +131,7 @@ mod tests {
     fn moments_are_times_or_lengths_of_time() {
         assert_eq!(moment("12.5").unwrap(), "12.5");
         assert_eq!(moment("2026-11-22T02:02:43.5Z").unwrap(), "1795312963.500000000");
+        assert!(moment("2026-11-22T02:02").is_ok() && moment("2026-11-22").is_ok());
         assert!(moment("10m").is_ok() && moment("1h30m").is_ok());
         assert_eq!(duration("1h30m"), Some(std::time::Duration::from_secs(5400)));
         for wrong in ["", "soon", "10", "10x", "m"] {

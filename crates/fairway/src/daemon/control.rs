@@ -19,6 +19,8 @@ use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_kernel::{namespace, peer, process};
 use rustix::process::Signal;
 
+use super::about::about;
+
 /// How long a process has to end by itself; Docker's.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -271,14 +273,7 @@ impl Control for EngineControl {
     }
 
     fn about(&self) -> About {
-        let uname = rustix::system::uname();
-        About {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: uname.release().to_string_lossy().into_owned(),
-            architecture: uname.machine().to_string_lossy().into_owned(),
-            data_root: self.data_root.clone(),
-            warnings: self.engine.read(|world| warnings(world.settings())),
-        }
+        about(self.data_root.clone(), self.engine.read(|world| warnings(world.settings())))
     }
 
     fn now(&self) -> i64 {

@@ -6,7 +6,7 @@ use super::*;
 use crate::types::{EndpointIpam, HostConfig, NetworkingConfig, PortBinding};
 
 fn read(json: &str) -> Result<CreateSandbox, Failure> {
-    container("", SandboxKind::Run, serde_json::from_str(json).unwrap())
+    container("", SandboxKind::Run, crate::json::from_slice(json.as_bytes()).unwrap())
 }
 
 fn networks(json: &str) -> Vec<String> {
@@ -28,7 +28,7 @@ fn an_empty_request_is_for_what_is_the_daemons_default() {
 
 #[test]
 fn networks_keep_their_order_with_that_of_the_mode_first() {
-    let asked = r#""NetworkingConfig":{"EndpointsConfig":{"z":{},"m":null,"a":{}}}"#;
+    let asked = r#""NetworkingConfig":{"EndpointsConfig":{"z":{},"m":{},"a":{}}}"#;
     assert_eq!(networks(&format!("{{{asked}}}")), ["z", "m", "a"]);
     assert_eq!(networks(&format!(r#"{{"HostConfig":{{"NetworkMode":"a"}},{asked}}}"#)), ["a", "z", "m"]);
     assert_eq!(networks(&format!(r#"{{"HostConfig":{{"NetworkMode":"x"}},{asked}}}"#)), ["x", "z", "m", "a"]);
@@ -150,12 +150,13 @@ fn what_cannot_be_read_is_refused() {
 #[test]
 fn everything_else_is_carried_over() {
     let json = r#"{"Hostname":"h","Entrypoint":["sh","-c"],"Cmd":["x"],"WorkingDir":"/srv","Env":["A=b"],"Labels":{"l":"1"},
-        "ExposedPorts":{"80/tcp":{},"53/udp":{}},"MacAddress":"02:42:ac:14:00:07","Image":"ignored",
+        "ExposedPorts":{"80/tcp":{},"53/udp":{}},"MacAddress":"02:42:ac:14:00:07","Image":"bb",
         "HostConfig":{"Dns":["10.0.0.53"],"DnsSearch":["example.org"],"DnsOptions":["ndots:2"],
         "ExtraHosts":["gw:host-gateway"],"CapAdd":["NET_ADMIN"],"CapDrop":["MKNOD"],"Privileged":true,
         "AutoRemove":true,"PublishAllPorts":true,"Links":["db:data"],
         "LogConfig":{"Type":"","Config":{"max-size":"1m"}}}}"#;
-    let sandbox = container("/name", SandboxKind::Attached, serde_json::from_str(json).unwrap()).unwrap();
+    let sandbox =
+        container("/name", SandboxKind::Attached, crate::json::from_slice(json.as_bytes()).unwrap()).unwrap();
     assert_eq!((sandbox.name.as_deref(), sandbox.kind), (Some("name"), SandboxKind::Attached));
     let NetworkChoice::Networks(networks) = sandbox.network else { panic!("no networks") };
     assert_eq!(networks[0].1.mac.unwrap().to_string(), "02:42:ac:14:00:07");
@@ -178,6 +179,7 @@ fn everything_else_is_carried_over() {
         privileged: true,
         labels: BTreeMap::from([("l".into(), "1".into())]),
         log_options: [("max-size".to_owned(), "1m".to_owned())].into(),
+        image: "bb".into(),
     };
     assert_eq!(sandbox.options, expected);
 }
