@@ -7,10 +7,21 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A text that is not a unicast hardware address.
+/// A text that is not the hardware address of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("invalid MAC address: {0}: six hexadecimal bytes joined by colons, the first one even, are expected")]
-pub struct ParseMacError(pub String);
+#[allow(missing_docs, reason = "the message of each says what its field is")]
+pub enum ParseMacError {
+    #[error("invalid MAC address: {0}: six hexadecimal bytes such as 02:42:ac:11:00:02 are expected")]
+    Syntax(String),
+    #[error("invalid MAC address: {0}: an interface cannot have the address of zeros: choose another one")]
+    Zero(String),
+    #[error("invalid MAC address: {0}: an interface cannot have the broadcast address: choose another one")]
+    Broadcast(String),
+    #[error(
+        "invalid MAC address: {0}: an interface cannot have a multicast address: choose one whose first byte is even"
+    )]
+    Multicast(String),
+}
 
 /// An Ethernet address (48 bits).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,21 +65,34 @@ impl fmt::Debug for MacAddress {
 impl FromStr for MacAddress {
     type Err = ParseMacError;
 
-    /// Reads six hexadecimal bytes joined by colons; group addresses are refused, for no
-    /// interface can have one.
+    /// Reads six hexadecimal bytes as Docker does: `02:42:ac:11:00:02`, `02-42-ac-11-00-02` or `0242.ac11.0002`.
+    /// Addresses that no interface can have are refused.
     fn from_str(text: &str) -> Result<Self, ParseMacError> {
-        let error = || ParseMacError(text.to_owned());
-        let mut bytes = [0; 6];
-        let mut parts = text.split(':');
-        for byte in &mut bytes {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(error)?;
-            *byte = u8::from_str_radix(part, 16).map_err(|_| error())?;
-        }
-        if parts.next().is_some() || bytes[0] & 1 == 1 || bytes == [0; 6] {
-            return Err(error());
-        }
-        Ok(Self(bytes))
+        let bytes = hexadecimal(text).ok_or_else(|| ParseMacError::Syntax(text.to_owned()))?;
+        let refuse = match bytes {
+            [0, 0, 0, 0, 0, 0] => ParseMacError::Zero,
+            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => ParseMacError::Broadcast,
+            [first, ..] if first & 1 == 1 => ParseMacError::Multicast,
+            _ => return Ok(Self(bytes)),
+        };
+        Err(refuse(text.to_owned()))
     }
+}
+
+/// Six bytes, in groups of one or two.
+fn hexadecimal(text: &str) -> Option<[u8; 6]> {
+    let (separator, digits) = match text.bytes().nth(2)? {
+        b':' => (':', 2),
+        b'-' => ('-', 2),
+        _ => ('.', 4),
+    };
+    let groups: Vec<&str> = text.split(separator).collect();
+    let right = |group: &&str| group.len() == digits && group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if groups.len() * digits != 12 || !groups.iter().all(right) {
+        return None;
+    }
+    let [_, _, bytes @ ..] = u64::from_str_radix(&groups.concat(), 16).ok()?.to_be_bytes();
+    Some(bytes)
 }
 
 impl TryFrom<String> for MacAddress {
@@ -103,11 +127,38 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused() {
-        for text in
-            ["", "02:42", "01:00:5e:00:00:01", "02:42:ac:12:00:09:00", "2:42:ac:12:0:9", "00:00:00:00:00:00"]
-        {
-            assert!(text.parse::<MacAddress>().is_err(), "{text:?}");
+    fn each_way_of_writing_is_read() {
+        for text in ["02:42:AC:12:00:09", "02-42-ac-12-00-09", "0242.ac12.0009"] {
+            assert_eq!(text.parse(), Ok(MacAddress([2, 0x42, 0xac, 0x12, 0, 9])), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused_for_their_reason() {
+        use ParseMacError::{Broadcast, Multicast, Syntax, Zero};
+        let cases: [(fn(String) -> ParseMacError, &[&str]); 4] = [
+            (
+                Syntax,
+                &[
+                    "",
+                    "02:42",
+                    "02:42:ac:12:00:09:00",
+                    "2:42:ac:12:0:9",
+                    "+2:42:ac:12:00:09",
+                    "02:42-ac:12:00:09",
+                    "0242ac120009",
+                    "0242.ac12",
+                    "é:42:ac:12:00:09",
+                ],
+            ),
+            (Zero, &["00:00:00:00:00:00"]),
+            (Broadcast, &["ff:ff:ff:ff:ff:ff"]),
+            (Multicast, &["01:00:5e:00:00:01", "33:33:00:00:00:01"]),
+        ];
+        for (error, texts) in cases {
+            for text in texts {
+                assert_eq!(text.parse::<MacAddress>(), Err(error((*text).to_owned())), "{text:?}");
+            }
         }
     }
 }

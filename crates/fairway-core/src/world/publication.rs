@@ -66,7 +66,7 @@ impl World {
             return (published.clone(), Vec::new(), Vec::new());
         }
         let decided = published.iter().filter(stays).cloned().collect();
-        let mut choice = Choice { world: self, sandbox, avoid: &[], decided };
+        let mut choice = Choice::new(self, sandbox, &[], decided);
         let (mut followed, mut refusals) = (Vec::new(), Vec::new());
         for publication in published {
             if stays(&publication) {
@@ -154,7 +154,7 @@ impl World {
         avoid: &[u16],
         draw: &mut Draw,
     ) -> Result<Vec<Publication>, Refusal> {
-        let mut choice = Choice { world: self, sandbox, avoid, decided };
+        let mut choice = Choice::new(self, sandbox, avoid, decided);
         for request in requests {
             choice.decide(request, draw)?;
         }
@@ -195,20 +195,38 @@ struct Choice<'a> {
     sandbox: &'a Sandbox,
     avoid: &'a [u16],
     decided: Vec<Publication>,
+    /// How many of them were there before.
+    before: usize,
 }
 
-impl Choice<'_> {
+impl<'a> Choice<'a> {
+    fn new(world: &'a World, sandbox: &'a Sandbox, avoid: &'a [u16], decided: Vec<Publication>) -> Self {
+        let before = decided.len();
+        Self { world, sandbox, avoid, decided, before }
+    }
+
+    /// Whether an earlier one of the same requests publishes the same ports at an address already: asking twice for
+    /// one thing is no conflict.
+    fn asked_twice(&self, request: &PublishRequest, host: PortRange, address: IpAddr) -> bool {
+        self.decided.iter().skip(self.before).any(|earlier| {
+            let offset = host.first.checked_sub(earlier.host_ports.first);
+            earlier.host_address == address
+                && earlier.protocol == request.protocol
+                && earlier.host_ports.contains(host.last)
+                && offset.and_then(|offset| earlier.container_port.checked_add(offset))
+                    == Some(request.container_ports.first)
+        })
+    }
+
+    /// The address of an earlier one of the same requests that a port conflicts with.
+    fn own_conflict(&self, protocol: Protocol, port: u16, address: IpAddr) -> Option<IpAddr> {
+        let mut earlier = self.decided.iter().skip(self.before);
+        earlier.find(|publication| publication.claims(protocol, port, address)).map(|it| it.host_address)
+    }
+
     /// Who stands in the way of a port: another sandbox, or this one's earlier requests.
     fn holder(&self, protocol: Protocol, port: u16, address: IpAddr) -> Option<String> {
-        let own = self.decided.iter().any(|publication| {
-            let other = publication.host_address;
-            publication.protocol == protocol
-                && !publication.routed
-                && publication.host_ports.contains(port)
-                && other.is_ipv4() == address.is_ipv4()
-                && (other == address || other.is_unspecified() || address.is_unspecified())
-        });
-        if own {
+        if self.decided.iter().any(|publication| publication.claims(protocol, port, address)) {
             return Some(self.sandbox.name.clone());
         }
         let other = self.world.index.port_holder(protocol, port, address)?;
@@ -278,7 +296,10 @@ impl Choice<'_> {
     }
 
     fn decide(&mut self, request: &PublishRequest, draw: &mut Draw) -> Result<(), Refusal> {
-        let addresses = self.world.host_addresses(self.sandbox, request);
+        let mut addresses = self.world.host_addresses(self.sandbox, request);
+        if let Some(range) = request.host_ports.filter(|range| range.len() == request.container_ports.len()) {
+            addresses.retain(|address| !self.asked_twice(request, range, *address));
+        }
         let bound = addresses.iter().filter(|address| !self.world.not_translated(self.sandbox, **address));
         let bound: Vec<IpAddr> = bound.copied().collect();
         let count = request.container_ports.len();
@@ -301,6 +322,9 @@ impl Choice<'_> {
     fn check_exact(&self, protocol: Protocol, range: PortRange, addresses: &[IpAddr]) -> Result<(), Refusal> {
         for port in range.iter() {
             for address in addresses {
+                if let Some(other) = self.own_conflict(protocol, port, *address) {
+                    return Err(Refusal::PortTwice { port, protocol, address: *address, other });
+                }
                 if let Some(holder) = self.holder(protocol, port, *address) {
                     return Err(Refusal::PortInUse { address: *address, port, protocol, holder });
                 }

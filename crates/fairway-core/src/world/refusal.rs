@@ -147,6 +147,10 @@ pub enum Refusal {
         "Bind for {address}:{port} failed: port is already allocated: container {holder} publishes {port}/{protocol}"
     )]
     PortInUse { address: IpAddr, port: u16, protocol: Protocol, holder: String },
+    #[error(
+        "cannot publish {port}/{protocol} at {address}: the same request publishes it at {other} already: leave one of them out"
+    )]
+    PortTwice { port: u16, protocol: Protocol, address: IpAddr, other: IpAddr },
     #[error("No public port '{request}' published for {sandbox}: {published}")]
     NotPublished { request: UnpublishRequest, sandbox: String, published: String },
     #[error(

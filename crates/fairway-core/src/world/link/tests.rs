@@ -143,3 +143,21 @@ fn a_target_must_run_and_is_not_whoever_has_its_name_later() {
     let refusal = scene.create("x", &[("nosuch", "y")], SandboxOptions::default()).unwrap_err();
     assert_eq!(refusal.to_string(), "could not get container for nosuch: No such container: nosuch");
 }
+
+#[test]
+fn a_link_is_removed_by_its_alias_and_both_ends_stay() {
+    let mut scene = Scene::linked();
+    let unlink = |alias: &str| Command::Unlink { sandbox: "lk".to_owned(), alias: alias.to_owned() };
+    assert_eq!(scene.take(unlink("db")).unwrap_err().to_string(), "No such link: lk/db");
+    let change = scene.take(unlink("the-db")).unwrap();
+    let lk = scene.id("lk");
+    // Its hosts file and what the firewall lets through follow.
+    assert!(change.owners.contains(&Owner::Links(lk)) && change.owners.contains(&Owner::Sandbox(lk)));
+    assert_eq!(scene.elements("lk"), [0, 0]);
+    assert!(scene.world.links(lk).is_empty());
+    assert!(scene.world.find_sandbox("db").unwrap().running());
+    // Whoever comes and goes there touches it no more.
+    assert!(!scene.stop("db").owners.contains(&Owner::Links(lk)));
+    scene.stop("lk");
+    scene.start("lk").unwrap();
+}

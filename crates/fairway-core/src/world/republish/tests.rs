@@ -35,10 +35,14 @@ impl Room {
         self.apply(Command::CreateSandbox(Box::new(create))).unwrap();
     }
 
-    fn start(&mut self, name: &str) {
+    fn try_start(&mut self, name: &str) -> Result<Change, String> {
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
         let sandbox = name.to_owned();
-        self.apply(Command::StartSandbox { sandbox, process: None, namespace, avoid: Vec::new() }).unwrap();
+        self.apply(Command::StartSandbox { sandbox, process: None, namespace, avoid: Vec::new() })
+    }
+
+    fn start(&mut self, name: &str) {
+        self.try_start(name).unwrap();
     }
 
     fn stop(&mut self, name: &str) {
@@ -88,6 +92,33 @@ fn options(publish: &[&str]) -> SandboxOptions {
 
 fn set(texts: &[&str]) -> BTreeSet<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn what_a_sandbox_asks_for_twice_is_one_publication_or_its_own_conflict() {
+    let mut room = Room::new();
+    let all = set(&["0.0.0.0:8080->80/tcp", ":::8080->80/tcp"]);
+    for (name, asked) in [("a", ["8080:80", "[::]:8080:80"]), ("b", ["[::]:8080:80", "8080:80"])] {
+        room.runs(name, &asked);
+        assert_eq!(room.published(name), all, "{asked:?}");
+        assert_eq!(room.published_after_restart(name), all, "{asked:?}");
+        room.stop(name);
+    }
+    let conflict = |address: &str, other: &str| {
+        format!(
+            "cannot publish 8080/tcp at {address}: the same request publishes it at {other} already: leave one of them out"
+        )
+    };
+    for (asked, expected) in [
+        (["8080:80", "8080:81"], conflict("0.0.0.0", "0.0.0.0")),
+        (["8080:80", "[::]:8080:81"], conflict("::", "::")),
+        (["127.0.0.1:8080:80", "8080:80"], conflict("0.0.0.0", "127.0.0.1")),
+        (["8080-8081:80-81", "[::1]:8080:81"], conflict("::1", "::")),
+    ] {
+        room.create("c", NetworkChoice::Networks(Vec::new()), options(&asked));
+        assert_eq!(room.try_start("c").unwrap_err(), expected, "{asked:?}");
+        room.apply(Command::RemoveSandbox { sandbox: "c".to_owned() }).unwrap();
+    }
 }
 
 #[test]
