@@ -181,8 +181,8 @@ pub trait Control: Send + Sync + 'static {
         self.execute(Command::StopSandbox { sandbox: sandbox.to_owned(), code })
     }
 
-    /// Calls `tell` with the exit code when the sandbox stops next, also when the World forgets it
-    /// by that; never if it is removed without having run. Returns at once.
+    /// Calls `tell` with the exit code when the sandbox stops next, or with 0 when it is removed without having run.
+    /// Returns at once.
     fn on_exit(&self, sandbox: SandboxId, tell: Box<dyn FnOnce(i32) + Send>);
 
     /// Calls `watcher`, which does not block, with what happened last and with each event from now on, until it

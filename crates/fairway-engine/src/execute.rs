@@ -26,7 +26,7 @@ pub(crate) struct Decision {
     turn: Turn,
     /// What takes it back.
     undo: Option<Undo>,
-    /// The exit code of the sandbox that it stops.
+    /// The exit code of the sandbox that it stops or removes.
     exit_code: Option<i32>,
     /// What is told once it is done.
     events: Vec<Event>,
@@ -185,6 +185,8 @@ impl Engine {
         let undo = undo_of(&command);
         let exit_code = match &command {
             Command::StopSandbox { code, .. } => Some(*code),
+            // Also one that never ran may be waited for.
+            Command::RemoveSandbox { .. } => Some(0),
             _ => None,
         };
         let mut guard = self.state();

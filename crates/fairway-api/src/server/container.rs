@@ -39,15 +39,18 @@ pub(super) fn create(control: &dyn Control, call: &Call) -> Result<Reply, Failur
         return Err(Failure::invalid("config cannot be empty in order to create a container"));
     }
     let request: ContainerCreate = call.json()?;
-    let image = request.image.clone();
+    let (image, auto_remove) = (request.image.clone(), request.host_config.auto_remove);
     let create = ask::container(call.parameter("name"), SandboxKind::Run, request)?;
     let applied = control.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;
     let id = applied.sandbox.map(|id| id.to_string()).unwrap_or_default();
     warnings.splice(0..0, applied.warnings);
     if !image.is_empty() {
+        let instead = match auto_remove {
+            true => "fairway run --rm".to_owned(),
+            false => format!("fairway start {}", id.get(..12).unwrap_or_default()),
+        };
         warnings.push(format!(
-            "image {image} is not used: Fairway has no images and starts no containers for Docker's clients: run the command on the host's files with: fairway start {}",
-            id.get(..12).unwrap_or_default()
+            "image {image} is not used: Fairway has no images and starts no containers for Docker's clients: run the command on the host's files with: {instead}"
         ));
     }
     Reply::created(&Created { id, warning: None, warnings: Some(warnings) })

@@ -53,6 +53,9 @@ impl Control for PaperEngine {
             Command::StopSandbox { sandbox, code } => {
                 Some((self.world.read().unwrap().find_sandbox(sandbox)?.id, *code))
             }
+            Command::RemoveSandbox { sandbox } => {
+                Some((self.world.read().unwrap().find_sandbox(sandbox)?.id, 0))
+            }
             _ => None,
         };
         let change = self.world.write().unwrap().apply(command, NOW, &mut self.draw.lock().unwrap())?;

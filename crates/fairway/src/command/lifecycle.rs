@@ -4,7 +4,7 @@ use clap::Args;
 use fairway_api::Client;
 
 use super::error::CommandError;
-use super::print::{each, print_line};
+use super::print::{complain, each, print_line};
 use super::session::Session;
 use super::start::start;
 
@@ -117,10 +117,15 @@ impl RemoveOptions {
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
         each(&self.containers, |name| {
             match client.remove_container(name, self.force).map_err(CommandError::from) {
-                Err(error) if error.not_found() => match self.force {
-                    true => Ok(()),
-                    false => Err(CommandError::NotFound { kind: "container", name: name.to_owned() }),
-                },
+                Err(error) if error.not_found() => {
+                    let missing = CommandError::NotFound { kind: "container", name: name.to_owned() };
+                    // As in Docker, which says so all the same.
+                    if self.force {
+                        complain(&missing);
+                        return Ok(());
+                    }
+                    Err(missing)
+                }
                 outcome => outcome.and_then(|()| print_line(name)),
             }
         })

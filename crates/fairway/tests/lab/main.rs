@@ -10,6 +10,7 @@ mod beside;
 mod bridge_ports;
 mod chaos;
 mod cli;
+mod clients;
 mod crash;
 mod daemon;
 mod default_bridge;
