@@ -166,9 +166,7 @@ pub struct PortStats {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Reloaded {
     /// The settings that have changed, by the names of their flags.
-    #[serde(deserialize_with = "or_empty")]
     pub changed: Vec<String>,
     /// Those that differ in the file and stay as they are until the daemon is restarted.
-    #[serde(deserialize_with = "or_empty")]
     pub needs_restart: Vec<String>,
 }

@@ -81,7 +81,7 @@ impl FromStr for MacAddress {
 
 /// Six bytes, in groups of one or two.
 fn hexadecimal(text: &str) -> Option<[u8; 6]> {
-    let (separator, digits) = match text.bytes().nth(2)? {
+    let (separator, digits) = match text.as_bytes().get(2)? {
         b':' => (':', 2),
         b'-' => ('-', 2),
         _ => ('.', 4),
@@ -135,30 +135,26 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused_for_their_reason() {
-        use ParseMacError::{Broadcast, Multicast, Syntax, Zero};
-        let cases: [(fn(String) -> ParseMacError, &[&str]); 4] = [
-            (
-                Syntax,
-                &[
-                    "",
-                    "02:42",
-                    "02:42:ac:12:00:09:00",
-                    "2:42:ac:12:0:9",
-                    "+2:42:ac:12:00:09",
-                    "02:42-ac:12:00:09",
-                    "0242ac120009",
-                    "0242.ac12",
-                    "é:42:ac:12:00:09",
-                ],
-            ),
-            (Zero, &["00:00:00:00:00:00"]),
-            (Broadcast, &["ff:ff:ff:ff:ff:ff"]),
-            (Multicast, &["01:00:5e:00:00:01", "33:33:00:00:00:01"]),
+        let syntax = [
+            "",
+            "02:42",
+            "02:42:ac:12:00:09:00",
+            "2:42:ac:12:0:9",
+            "+2:42:ac:12:00:09",
+            "02:42-ac:12:00:09",
+            "0242ac120009",
+            "0242.ac12",
+            "é:42:ac:12:00:09",
         ];
-        for (error, texts) in cases {
-            for text in texts {
-                assert_eq!(text.parse::<MacAddress>(), Err(error((*text).to_owned())), "{text:?}");
-            }
+        for text in syntax {
+            assert_eq!(text.parse::<MacAddress>(), Err(ParseMacError::Syntax(text.to_owned())), "{text:?}");
+        }
+        let zero = "00:00:00:00:00:00";
+        assert_eq!(zero.parse::<MacAddress>(), Err(ParseMacError::Zero(zero.to_owned())));
+        let broadcast = "ff:ff:ff:ff:ff:ff";
+        assert_eq!(broadcast.parse::<MacAddress>(), Err(ParseMacError::Broadcast(broadcast.to_owned())));
+        for text in ["01:00:5e:00:00:01", "33:33:00:00:00:01"] {
+            assert_eq!(text.parse::<MacAddress>(), Err(ParseMacError::Multicast(text.to_owned())));
         }
     }
 }

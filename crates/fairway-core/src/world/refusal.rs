@@ -148,7 +148,7 @@ pub enum Refusal {
     )]
     PortInUse { address: IpAddr, port: u16, protocol: Protocol, holder: String },
     #[error(
-        "cannot publish {port}/{protocol} at {address}: the same request publishes it at {other} already: leave one of them out"
+        "Bind for {address}:{port} failed: port is already allocated: the same container asks for {port}/{protocol} at {other} too: leave one of them out"
     )]
     PortTwice { port: u16, protocol: Protocol, address: IpAddr, other: IpAddr },
     #[error("No public port '{request}' published for {sandbox}: {published}")]
@@ -247,6 +247,7 @@ impl Refusal {
             | Self::AddressInUse { .. }
             | Self::SubnetOfHost { .. }
             | Self::PortInUse { .. }
+            | Self::PortTwice { .. }
             | Self::NoFreePort { .. }
             | Self::AlreadyConnected { .. }
             | Self::LeaseNeeded(_)

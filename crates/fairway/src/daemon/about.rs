@@ -17,7 +17,7 @@ pub(super) fn about(data_root: String, warnings: Vec<String>) -> About {
         architecture: uname.machine().to_string_lossy().into_owned(),
         operating_system: pretty_name(&release).unwrap_or("Linux").to_owned(),
         processors: std::thread::available_parallelism().map_or(0, NonZero::get),
-        memory: u64::from(memory.totalram).saturating_mul(memory.mem_unit.into()),
+        memory: memory.totalram.saturating_mul(memory.mem_unit.into()),
         data_root,
         warnings,
     }

@@ -106,7 +106,7 @@ fn what_a_sandbox_asks_for_twice_is_one_publication_or_its_own_conflict() {
     }
     let conflict = |address: &str, other: &str| {
         format!(
-            "cannot publish 8080/tcp at {address}: the same request publishes it at {other} already: leave one of them out"
+            "Bind for {address}:8080 failed: port is already allocated: the same container asks for 8080/tcp at {other} too: leave one of them out"
         )
     };
     for (asked, expected) in [
