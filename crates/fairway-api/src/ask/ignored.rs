@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fairway_core::model::LOG_DRIVER;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ const CONFIG: [Row; 9] = [
 ];
 
 /// Options of `HostConfig`.
-const HOST_CONFIG: [Row; 52] = [
+const HOST_CONFIG: [Row; 51] = [
     ("Annotations", "--annotation", &[]),
     ("Binds", "--volume", &[]),
     ("BlkioDeviceReadBps", "--device-read-bps", &[]),
@@ -51,8 +52,7 @@ const HOST_CONFIG: [Row; 52] = [
     ("IpcMode", "--ipc", &[]),
     ("Isolation", "--isolation", &["default"]),
     ("KernelMemory", "--kernel-memory", &[]),
-    ("LogConfig.Config", "--log-opt", &[]),
-    ("LogConfig.Type", "--log-driver", &[]),
+    ("LogConfig.Type", "--log-driver", &[LOG_DRIVER]),
     ("Memory", "--memory", &[]),
     ("MemoryReservation", "--memory-reservation", &[]),
     ("MemorySwap", "--memory-swap", &["-1"]),

@@ -75,7 +75,6 @@ pub struct HostConfig {
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
     pub privileged: bool,
-    #[serde(deserialize_with = "or_empty")]
     pub log_config: LogConfig,
 }
 
@@ -87,7 +86,6 @@ pub struct LogConfig {
     #[serde(rename = "Type")]
     pub driver: String,
     /// `max-size` and `max-file`.
-    #[serde(deserialize_with = "or_empty")]
     pub config: BTreeMap<String, String>,
 }
 
