@@ -145,13 +145,20 @@ impl Engine {
         self.judge_enclosed(observation, &seen)
     }
 
-    /// Looks into the sandboxes that the World has forgotten and that have a resolver still.
-    pub(crate) fn look_into_forgotten(&self, observation: &mut Observation<'_>, seen: &mut Seen) {
-        for (sandbox, _) in self.resolvers.all() {
-            if observation.wanted.contains_key(&Key::Inside(sandbox)) {
-                continue;
-            }
-            let Some(handle) = self.resolvers.namespace(sandbox) else { continue };
+    /// Looks into the sandboxes that are in no World: those that have a resolver still, and `namespaces`.
+    pub(crate) fn look_into_orphans(
+        &self,
+        observation: &mut Observation<'_>,
+        seen: &mut Seen,
+        namespaces: &[Namespace],
+    ) {
+        let of_resolvers = self.resolvers.all().into_iter().filter_map(|(sandbox, _)| {
+            let wanted = observation.wanted.contains_key(&Key::Inside(sandbox));
+            Some((sandbox, self.resolvers.namespace(sandbox).filter(|_| !wanted)?))
+        });
+        let unknown = SandboxId::new([0; 32]);
+        let others = namespaces.iter().filter_map(|it| Some((unknown, namespace::open(it).ok()?)));
+        for (sandbox, handle) in of_resolvers.chain(others).collect::<Vec<_>>() {
             if let Ok(inside) = observe_inside(&self.workers, &handle) {
                 seen.look(observation, sandbox, handle.namespace(), &inside);
             }

@@ -206,6 +206,7 @@ impl Engine {
 
     fn observe_all(&self, observation: &mut Observation<'_>, known: &[Record]) -> Result<(), ApplyError> {
         let mut seen = Seen::nothing_of(observation.wanted);
+        let orphaned = self.orphaned_namespaces(known);
         let known: BTreeMap<_, _> = known.iter().map(|record| (record.key(), record)).collect();
         let mut told = BTreeSet::new();
         for (key, object) in observation.wanted {
@@ -252,7 +253,7 @@ impl Engine {
                 Err(error) => tracing::warn!(%error, "a sandbox cannot be looked into"),
             }
         }
-        self.look_into_forgotten(observation, &mut seen);
+        self.look_into_orphans(observation, &mut seen, &orphaned);
         self.judge_enclosed(observation, &seen)
     }
 

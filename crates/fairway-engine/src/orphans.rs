@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_core::model::SandboxId;
+use fairway_core::model::{Namespace, SandboxId};
 use fairway_core::plan::{Difference, FileName, Key, Object};
+use fairway_kernel::namespace;
 use fairway_kernel::route::Mark;
 use fairway_relay::table::Record;
 
@@ -32,19 +33,40 @@ impl Engine {
         Ok(())
     }
 
-    /// Logs by name which sandboxes are in no World, and what becomes of them. `known` is what the relay knows.
-    pub(crate) fn report_orphaned_sandboxes(&self, known: &[Record]) {
+    /// The sandboxes that are in no World, by their files and by what the relay knows.
+    fn orphaned_sandboxes(&self, known: &[Record]) -> BTreeSet<SandboxId> {
         let of_relay = known.iter().filter_map(|record| match record {
             Record::Resolver(sandbox) => Some(*sandbox),
             _ => None,
         });
-        let mut unknown: BTreeSet<SandboxId> = self.files.sandboxes().into_iter().chain(of_relay).collect();
-        self.read(|world| unknown.retain(|id| world.sandbox(*id).is_none()));
-        if unknown.is_empty() {
+        let mut orphans: BTreeSet<SandboxId> = self.files.sandboxes().into_iter().chain(of_relay).collect();
+        self.read(|world| orphans.retain(|id| world.sandbox(*id).is_none()));
+        orphans
+    }
+
+    /// The namespaces in which links of orphaned sandboxes may be that have no end on the host: those of their
+    /// processes, and, since only a World says which sandbox has which, all that have a name. None without orphans.
+    pub(crate) fn orphaned_namespaces(&self, known: &[Record]) -> Vec<Namespace> {
+        let orphans = self.orphaned_sandboxes(known);
+        if orphans.is_empty() {
+            return Vec::new();
+        }
+        let of_processes =
+            processes_in(&orphans).into_values().flatten().map(|pid| format!("/proc/{pid}/ns/net"));
+        let named = std::fs::read_dir(namespace::NAMED_DIRECTORY).into_iter().flatten().flatten();
+        let named = named.map(|entry| entry.path().to_string_lossy().into_owned());
+        // One that is no namespace, or has just gone, has no links.
+        of_processes.chain(named).filter_map(|path| namespace::identity(&path).ok()).collect()
+    }
+
+    /// Logs by name which sandboxes are in no World, and what becomes of them. `known` is what the relay knows.
+    pub(crate) fn report_orphaned_sandboxes(&self, known: &[Record]) {
+        let orphans = self.orphaned_sandboxes(known);
+        if orphans.is_empty() {
             return;
         }
-        let processes = processes_in(&unknown);
-        for id in unknown {
+        let processes = processes_in(&orphans);
+        for id in orphans {
             let name = self.name_of(id, known);
             let short = id.short();
             match processes.get(&id) {

@@ -8,7 +8,7 @@ use fairway_lab::{Lab, Outcome, ask, serve_tcp};
 
 use crate::cli::{printed, stay};
 use crate::harness::{HOST, LAN, Sandbox, Stage};
-use crate::kernel_state::{assert_same, make_anew, observe};
+use crate::kernel_state::{assert_same, kill_relay, make_anew, observe};
 use crate::meddle;
 
 /// How long nothing may be repaired again.
@@ -73,13 +73,18 @@ fn what_is_in_no_world_is_removed(lab: &Lab) {
     for (number, root) in [DATA_ROOT, OTHER_DATA_ROOT, DATA_ROOT].into_iter().enumerate() {
         let sandboxes = make_all(&stage, number);
         stage.daemon.kill9();
-        if number == 0 {
-            stage.host.run_in(wipe).unwrap();
+        match number {
+            0 => stage.host.run_in(wipe).unwrap(),
+            // What the relay knows is lost, too.
+            1 => kill_relay(),
+            _ => {}
         }
         let before = launch(&mut stage, root);
         let log =
             |stage: &Stage| stage.daemon.log().lines().skip(before).map(str::to_owned).collect::<Vec<_>>();
-        let line = log(&stage).into_iter().find(|line| line.contains("sandbox=web"));
+        // Without the relay only its hostname is known, which is its id.
+        let name = if number == 1 { "an orphaned sandbox" } else { "sandbox=web" };
+        let line = log(&stage).into_iter().find(|line| line.contains(name) && line.contains("pids"));
         assert!(line.is_some_and(|line| line.contains("its process runs on")), "{:#?}", log(&stage));
         for sandbox in &sandboxes {
             assert!(!sandbox.run_in(|| meddle::has_link("eth0")).unwrap(), "{} has a link", sandbox.name());

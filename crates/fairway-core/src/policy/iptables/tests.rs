@@ -128,6 +128,22 @@ fn a_network_by_ipv6() {
     insta::assert_snapshot!(saved(&objects(false, &WITHOUT_PROXY, rules)));
 }
 
+/// What is not forwarded is left to the proxy, and what the relay answers is let out, tracked or not.
+#[test]
+fn the_proxy_answers_link_local_addresses_and_what_is_not_tracked() {
+    let switches = RulesetSwitches { relay_user: Some(61_137), ..WITH_PROXY };
+    let text = saved(&objects(false, &switches, Vec::new()));
+    assert!(
+        text.contains("-A FAIRWAY -s fe80::/10 -j RETURN\n-A FAIRWAY -d fe80::/10 -j RETURN\n"),
+        "{text}"
+    );
+    let answers = "-A FAIRWAY-RELAY -p tcp -m tcp --tcp-flags ACK ACK -j RETURN\n-A FAIRWAY-RELAY -j DROP\n";
+    assert!(text.contains(answers), "{text}");
+    for (ipv4, switches) in [(true, &WITH_PROXY), (false, &WITHOUT_PROXY)] {
+        assert!(!saved(&objects(ipv4, switches, Vec::new())).contains("fe80"));
+    }
+}
+
 fn lines(rules: &[Rules]) -> String {
     let mut text = String::new();
     for rules in rules {
