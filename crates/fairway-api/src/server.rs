@@ -245,6 +245,8 @@ fn perform(control: &dyn Control, task: Task, call: &Call) -> Result<Reply, Fail
         Task::ContainerCreate => container::create(control, call),
         Task::ContainerRemove(id) => container::remove(control, &id, call),
         Task::ContainerStart(id) => container::start(control, &id),
+        Task::ContainerRestart(id) => container::restart(control, &id),
+        Task::ContainerAttach(id) => container::attach(control, &id),
         Task::ContainerStop(id) => container::stop(control, &id, call),
         Task::ContainerKill(id) => container::kill(control, &id, call),
         Task::ContainerExited(id) => fairway::exited(control, &id, call),

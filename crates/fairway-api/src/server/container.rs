@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairway_core::model::{SandboxKind, SandboxState};
+use fairway_core::model::{Sandbox, SandboxKind, SandboxState};
 use fairway_core::world::{Command, Refusal};
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -64,13 +64,36 @@ fn not_an_image(failure: Failure) -> Failure {
     }
 }
 
-/// Starting and attaching are refused, for only the command line has the files, input and output of a process. As by
-/// Docker, a container that is to be removed when it ends is removed when it cannot start.
+/// Refused unless it runs already: only the command line has the files, input and output of a process.
 pub(super) fn start(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
     let sandbox = look(control, |world| Ok(world.find_sandbox(id)?.clone()))?;
-    if sandbox.running() {
-        return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
+    match sandbox.running() {
+        true => Ok(Reply::empty(StatusCode::NOT_MODIFIED)),
+        false => Err(cannot_start(control, &sandbox)?),
     }
+}
+
+pub(super) fn restart(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
+    let name = look(control, |world| Ok(world.find_sandbox(id)?.name.clone()))?;
+    Err(unsupported(format!(
+        "cannot restart container {name}: the daemon runs no commands: use fairway restart {name}"
+    )))
+}
+
+/// Docker's client attaches before it starts.
+pub(super) fn attach(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
+    let sandbox = look(control, |world| Ok(world.find_sandbox(id)?.clone()))?;
+    let name = &sandbox.name;
+    match sandbox.running() {
+        true => Err(unsupported(format!(
+            "cannot attach to container {name}: the daemon has none of its input and output: use fairway logs -f {name}"
+        ))),
+        false => Err(cannot_start(control, &sandbox)?),
+    }
+}
+
+/// Why a container cannot start. As by Docker, one that is to be removed when it ends is removed.
+fn cannot_start(control: &dyn Control, sandbox: &Sandbox) -> Result<Failure, Failure> {
     let remains = match sandbox.options.auto_remove && sandbox.state == SandboxState::Created {
         true => {
             control.execute(Command::RemoveSandbox { sandbox: sandbox.id.to_string() })?;
@@ -78,10 +101,12 @@ pub(super) fn start(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
         }
         false => format!("use fairway start {0}, or remove it: docker rm {0}", sandbox.name),
     };
-    Err(Failure::new(
-        FailureKind::Unsupported,
-        format!("cannot start container {}: the daemon runs no commands: {remains}", sandbox.name),
-    ))
+    let name = &sandbox.name;
+    Ok(unsupported(format!("cannot start container {name}: the daemon runs no commands: {remains}")))
+}
+
+fn unsupported(message: String) -> Failure {
+    Failure::new(FailureKind::Unsupported, message)
 }
 
 /// With `link`, removes a link of the default bridge (`web/db`) and nothing else.

@@ -38,6 +38,8 @@ pub(super) enum Task {
     ContainerCreate,
     ContainerRemove(String),
     ContainerStart(String),
+    ContainerRestart(String),
+    ContainerAttach(String),
     ContainerStop(String),
     ContainerKill(String),
     ContainerExited(String),
@@ -84,7 +86,9 @@ impl Route {
             ("DELETE", ["containers", name @ ..]) if !name.is_empty() => {
                 Task::ContainerRemove(name.join("/"))
             }
-            ("POST", ["containers", id, "start" | "restart" | "attach"]) => Task::ContainerStart(own(id)),
+            ("POST", ["containers", id, "start"]) => Task::ContainerStart(own(id)),
+            ("POST", ["containers", id, "restart"]) => Task::ContainerRestart(own(id)),
+            ("POST", ["containers", id, "attach"]) => Task::ContainerAttach(own(id)),
             ("POST", ["containers", id, "stop"]) => Task::ContainerStop(own(id)),
             ("POST", ["containers", id, "kill"]) => Task::ContainerKill(own(id)),
             ("POST", ["containers", id, "wait"]) => return Ok(Self::Wait(own(id))),

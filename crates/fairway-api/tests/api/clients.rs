@@ -199,7 +199,7 @@ fn what_create_does_not_do_is_warned_of() {
 fn start_says_what_to_do_and_leaves_nothing_that_was_to_vanish() {
     let server = RunningServer::start();
     create(&server, "kept", r#"{"Image":"bb"}"#);
-    for verb in ["start", "restart", "attach?stream=1"] {
+    for verb in ["start", "attach?stream=1"] {
         let (status, text) = request(&server, "POST", &format!("/containers/kept/{verb}"), "");
         assert_eq!(
             (status, message(&text).as_str()),
@@ -224,6 +224,17 @@ fn start_says_what_to_do_and_leaves_nothing_that_was_to_vanish() {
     assert_eq!(request(&server, "POST", "/containers/nosuch/start", "").0, 404);
     start(&server, "kept", 5);
     assert_eq!(request(&server, "POST", "/containers/kept/start", "").0, 304);
+    // What is not done is not answered as if it were.
+    for (verb, words) in [
+        ("restart", "cannot restart container kept: the daemon runs no commands: use fairway restart kept"),
+        (
+            "attach",
+            "cannot attach to container kept: the daemon has none of its input and output: use fairway logs -f kept",
+        ),
+    ] {
+        let (status, text) = request(&server, "POST", &format!("/containers/kept/{verb}"), "");
+        assert_eq!((status, message(&text).as_str()), (501, words));
+    }
 }
 
 #[test]

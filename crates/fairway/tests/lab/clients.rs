@@ -99,7 +99,7 @@ fn a_link_is_removed_and_its_ends_stay() {
 }
 
 #[test]
-fn events_tell_labels_and_image_and_are_filtered_by_them() {
+fn events_have_labels_and_image_and_are_filtered_by_them() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         create(&stage, "web", r#"{"Image":"bb","Cmd":["true"],"Labels":{"tier":"front"}}"#);
@@ -126,12 +126,12 @@ fn events_tell_labels_and_image_and_are_filtered_by_them() {
 fn rm_with_force_says_what_it_did_not_find() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
-        let told = fairway(&stage, "rm -f nope");
+        let said = fairway(&stage, "rm -f nope");
         assert_eq!(
-            (told.code, told.output.as_str(), told.errors.as_str()),
+            (said.code, said.output.as_str(), said.errors.as_str()),
             (0, "", "Error: No such container: nope\n")
         );
-        let told = fairway(&stage, "network rm -f nope");
-        assert_eq!((told.code, told.output.as_str(), told.errors.as_str()), (0, "", ""));
+        let said = fairway(&stage, "network rm -f nope");
+        assert_eq!((said.code, said.output.as_str(), said.errors.as_str()), (0, "", ""));
     });
 }

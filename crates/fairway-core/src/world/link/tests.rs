@@ -156,7 +156,7 @@ fn a_link_is_removed_by_its_alias_and_both_ends_stay() {
     assert_eq!(scene.elements("lk"), [0, 0]);
     assert!(scene.world.links(lk).is_empty());
     assert!(scene.world.find_sandbox("db").unwrap().running());
-    // Whoever comes and goes there touches it no more.
+    // What the former target does touches it no more.
     assert!(!scene.stop("db").owners.contains(&Owner::Links(lk)));
     scene.stop("lk");
     scene.start("lk").unwrap();
