@@ -17,7 +17,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use deviation::Deviation;
-pub use observations::{Descriptors, Inside, LinkSeen, LostPort, Observations, Relay, Share};
+pub use observations::{Descriptors, Inside, LinkSeen, LostPort, Observations, Relay, ReplacedFile, Share};
 
 pub use own::RESOLVER_TABLE;
 
@@ -160,6 +160,7 @@ pub const CHECKS: &[Check] = &[
     of_daemon("drift", "what is there is what shall be there", own::drift),
     of_daemon("leaks", "nothing is left of what is gone", own::leaks),
     of_daemon("inside", "sandboxes are inside as they were made", own::inside),
+    of_daemon("files", "sandboxes see the files that are theirs", own::files),
     of_daemon("healing", "nobody changes Fairway's objects again and again", own::healing),
     of_daemon("forwarding", "what is for others is forwarded", forwarding::forwarding),
     of_host(

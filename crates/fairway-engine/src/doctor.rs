@@ -1,5 +1,6 @@
 //! What is wrong with the host: looked at here, judged by [`fairway_core::doctor`], and mended where it is Fairway's own.
 
+mod files;
 mod host;
 
 use std::sync::{Arc, mpsc};
@@ -79,6 +80,7 @@ impl Engine {
         let lines = self.forgotten(&world, &seen.tables);
         seen.leaks.extend(lines);
         seen.inside = self.changed_inside(&world);
+        seen.replaced_files = files::replaced(&world, &self.files);
         Diagnosis { findings: examine(&world, &seen), done: Vec::new() }
     }
 

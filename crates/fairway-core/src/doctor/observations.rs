@@ -109,6 +109,15 @@ impl Default for Relay {
     }
 }
 
+/// A file of a sandbox that its process does not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplacedFile {
+    /// The name of the sandbox.
+    pub sandbox: String,
+    /// The path where another file is seen.
+    pub path: String,
+}
+
 /// What was seen of a host.
 #[derive(Debug, Clone, Default)]
 pub struct Observations {
@@ -148,6 +157,8 @@ pub struct Observations {
     pub leaks: Vec<String>,
     /// Sandboxes that are inside not as they were made.
     pub inside: Vec<Inside>,
+    /// Files of sandboxes that their processes do not see.
+    pub replaced_files: Vec<ReplacedFile>,
     /// Published ports that are not held.
     pub lost: Vec<LostPort>,
     /// When the daemon mended something, in nanoseconds since 1970, and what.

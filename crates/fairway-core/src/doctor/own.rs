@@ -1,6 +1,6 @@
 //! Fairway's own: whether it runs, and whether what is there is what it made.
 
-use super::{Deviation, FIX, Ill, Inside, Observations, count};
+use super::{Deviation, FIX, Ill, Inside, Observations, ReplacedFile, count};
 use crate::shell::quote;
 use crate::world::World;
 
@@ -118,6 +118,17 @@ fn reconnect(world: &World, inside: &Inside) -> Option<String> {
     });
     let commands = anew.collect::<Vec<_>>().join(" && ");
     (!commands.is_empty()).then_some(commands)
+}
+
+/// Sandboxes that see another resolv.conf, hosts or hostname than their own.
+pub(super) fn files(_: &World, seen: &Observations) -> Vec<Ill> {
+    let ill = |file: &ReplacedFile| {
+        let why = "a process in the sandbox unmounted its file, or the host replaced the one that it was mounted on; \
+                   names of other sandboxes may not resolve there";
+        Ill::warning(format!("{}: {} is another file than the sandbox's own", file.sandbox, file.path), why)
+            .mend(format!("fairway restart {}", quote(&file.sandbox)))
+    };
+    seen.replaced_files.iter().map(ill).collect()
 }
 
 /// Whether the daemon has to mend again and again.

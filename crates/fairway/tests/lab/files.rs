@@ -5,6 +5,8 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
+use fairway_core::doctor::Level;
+
 use crate::cli::{field, printed, stay};
 use crate::harness::{Stage, eventually};
 
@@ -81,5 +83,30 @@ fn each_command_in_a_named_namespace_has_the_files_of_the_sandbox() {
             assert!(found.contains("127.0.0.11") && found.contains("ip6-allrouters"), "{found}");
             replace_files_of_host(&stage);
         }
+    });
+}
+
+#[test]
+fn the_doctor_names_a_sandbox_that_does_not_see_its_files() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        printed(&stage, "network create app");
+        stay(&stage, "--name web --network app --privileged");
+        stay(&stage, "--name joined --network container:web");
+        let found = || {
+            let all = stage.client().doctor(false).unwrap().findings;
+            all.into_iter().filter(|finding| finding.check == "files").collect::<Vec<_>>()
+        };
+        assert!(found().iter().all(|it| it.level == Level::Ok), "{:?}", found());
+        printed(&stage, "exec --privileged web umount /etc/hosts");
+        let now = found();
+        assert_eq!(now.len(), 1, "{now:?}");
+        assert!(now[0].seen.starts_with("web: /etc/hosts"), "{now:?}");
+        assert_eq!(now[0].mend.as_ref().unwrap().command, "fairway restart web");
+        printed(&stage, "restart web");
+        // What was joined to the namespace of before is so still.
+        assert!(found().iter().all(|it| it.seen.starts_with("joined: ")), "{:?}", found());
+        printed(&stage, "restart joined");
+        assert!(found().iter().all(|it| it.level == Level::Ok), "{:?}", found());
     });
 }
