@@ -112,7 +112,7 @@ impl Control {
             self.spare.clear();
             accepted = accept();
         }
-        let Ok(socket) = accepted else { return };
+        let Ok(socket) = accepted else { return self.keep_spare() };
         self.connections = (self.connections + 1) & 0xff_ffff;
         let place = Place { slot: 0, generation: self.connections };
         if poller.add(&socket, Token(Kind::Daemon, place), READ).is_ok() {

@@ -8,7 +8,8 @@ use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
 use fairway_core::model::{Namespace, ProcessIdentity};
 use fairway_kernel::system;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
 use rustix::thread::UnshareFlags;
 use serde::Serialize;
 
@@ -106,8 +107,10 @@ impl Launched {
 
     /// Takes another child of this program in place of the stage, which is ending.
     fn follow(&mut self, pid: u32) -> io::Result<()> {
-        let next = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        if let Some(stage) = std::mem::replace(&mut self.pid, next) {
+        let next = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        // It has the channel too, and the sandbox may write to it: only a child of this program is taken for it.
+        waitid(WaitId::Pid(next), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)?;
+        if let Some(stage) = self.pid.replace(next) {
             waitpid(Some(stage), WaitOptions::empty())?;
         }
         self.identity = identify(pid)?;
