@@ -35,11 +35,11 @@ use crate::watcher::{Ends, Monitors};
 use crate::{ApplyError, EngineError, named};
 
 /// How long to wait for another process that has the store open.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How many threads for work inside sandboxes are kept.
 const NAMESPACE_THREADS: usize = 8;
-const STORE_FILE: &str = "world.redb";
-const RELAY_SOCKET: &str = "relay.sock";
+pub(crate) const STORE_FILE: &str = "world.redb";
+pub(crate) const RELAY_SOCKET: &str = "relay.sock";
 
 /// What an engine is opened with.
 pub struct Options {
@@ -100,7 +100,7 @@ fn create_directory(path: &Path) -> Result<(), EngineError> {
 }
 
 /// Reads the World back.
-fn load(store: &Store, path: &Path) -> Result<World, EngineError> {
+pub(crate) fn load(store: &Store, path: &Path) -> Result<World, EngineError> {
     let mut records = Vec::new();
     for (key, bytes) in store.load()? {
         let record: Record = serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
@@ -142,6 +142,25 @@ impl Engine {
     /// Settings that do not fit what runs, a store that cannot be read, a kernel that lacks what is
     /// needed. What runs is left as it is then.
     pub fn open(options: Options, readable: impl FnOnce(&Arc<Self>)) -> Result<Arc<Self>, EngineError> {
+        let (engine, monitors, known) = Self::assemble(options)?;
+        let alone = engine.calm.write().unwrap_or_else(PoisonError::into_inner);
+        readable(&engine);
+        engine.settle(known)?;
+        drop(alone);
+        crate::trace::sweep();
+        engine.look_beside();
+        crate::watcher::start(&engine, monitors)?;
+        crate::dhcp::start(&engine)?;
+        started();
+        engine.started.store(true, Order::Release);
+        Ok(engine)
+    }
+
+    /// Reads the World and finds or starts the relay, and makes nothing follow yet. With it come monitors that have
+    /// not missed anything since, and what the relay knows.
+    pub(crate) fn assemble(
+        options: Options,
+    ) -> Result<(Arc<Self>, Monitors, Vec<fairway_relay::table::Record>), EngineError> {
         crate::requirements::check(&options.settings, options.iptables)?;
         create_directory(&options.data_root)?;
         create_directory(&options.exec_root)?;
@@ -206,17 +225,7 @@ impl Engine {
             links: Mutex::default(),
             started: AtomicBool::new(false),
         });
-        let alone = engine.calm.write().unwrap_or_else(PoisonError::into_inner);
-        readable(&engine);
-        engine.settle(known)?;
-        drop(alone);
-        crate::trace::sweep();
-        engine.look_beside();
-        crate::watcher::start(&engine, monitors)?;
-        crate::dhcp::start(&engine)?;
-        started();
-        engine.started.store(true, Order::Release);
-        Ok(engine)
+        Ok((engine, monitors, known))
     }
 
     /// Whether everything has been made to follow since the start.

@@ -80,9 +80,21 @@ pub enum EngineError {
         #[source]
         source: std::io::Error,
     },
+    /// What is durable cannot be deleted.
+    #[error("cannot delete the data in {path}: {source}")]
+    Delete {
+        /// The data root.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The host cannot be observed.
     #[error("cannot observe the host: {0}")]
     Observe(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Commands of sandboxes run, and are not to be ended.
+    #[error("cannot remove the networks of running containers: {}: stop them first, or use --force", .0.join(", "))]
+    Running(Vec<String>),
     /// The daemon does not run as root.
     #[error("cannot change the host's network without {missing}: run the daemon as root")]
     Privilege {

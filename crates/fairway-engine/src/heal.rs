@@ -39,7 +39,7 @@ impl Mended {
 
 impl Engine {
     /// All objects of the Plan.
-    fn wanted(&self) -> Fragment {
+    pub(crate) fn wanted(&self) -> Fragment {
         self.state().plan.values().flatten().map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
@@ -105,7 +105,7 @@ impl Engine {
 
     /// Applies a difference, leaving out whatever cannot be made, so that one bad object does not
     /// keep the others from being right. What was left out is tried again later.
-    fn apply_stubbornly(&self, mut difference: Difference) -> Result<(), EngineError> {
+    pub(crate) fn apply_stubbornly(&self, mut difference: Difference) -> Result<(), EngineError> {
         self.bind_what_is_free(&mut difference);
         let Err(error) = self.apply(&difference) else { return Ok(()) };
         tracing::warn!(%error, "not all could be made at once; going on one by one");

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use fairway_core::model::Protocol;
 use fairway_kernel::unix_socket;
@@ -140,6 +141,13 @@ impl RelayLink {
             *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         Ok(client.apply(told())?)
+    }
+
+    /// Ends the relay, with all connections that it carries.
+    pub fn end(&self) {
+        if let Err(error) = self.client().hand_over(Duration::ZERO) {
+            tracing::debug!(%error, "the relay has ended already");
+        }
     }
 
     fn client(&self) -> Arc<RelayClient> {

@@ -8,6 +8,9 @@ use fairway_core::model::SandboxId;
 use fairway_core::plan::FileName;
 use thiserror::Error;
 
+/// The directory of logs in the data root.
+pub(crate) const LOGS: &str = "logs";
+
 /// A file of a sandbox that cannot be read or written.
 #[derive(Debug, Error)]
 #[error("cannot {action} {path}: {source}")]
@@ -31,7 +34,7 @@ pub struct SandboxFiles {
 impl SandboxFiles {
     /// The files under `exec_root`, which is empty after a boot, and the logs under `data_root`.
     pub fn under(exec_root: &Path, data_root: &Path) -> Self {
-        Self { root: exec_root.join("sandboxes"), logs: data_root.join("logs") }
+        Self { root: exec_root.join("sandboxes"), logs: data_root.join(LOGS) }
     }
 
     /// The log of one sandbox.
@@ -118,6 +121,13 @@ impl SandboxFiles {
         let _ = std::fs::remove_dir_all(self.directory(sandbox));
         remove_log(&self.log(sandbox));
         let _ = std::fs::remove_file(self.log(sandbox).with_extension("exit"));
+    }
+}
+
+impl SandboxFiles {
+    /// Removes the files of all sandboxes; their logs stay.
+    pub fn remove_all(&self) {
+        let _ = std::fs::remove_dir_all(&self.root);
     }
 }
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::StoreError;
 use crate::disk::{Disk, WriteError};
-use crate::lock::Lock;
+use crate::lock::{Lock, beside};
 
 /// What becomes durable together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +81,23 @@ impl Store {
                 _lock: lock,
             }),
         })
+    }
+
+    /// Deletes the files of the store at `path`; that there are none is fine. No process may have it open.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the file system refuses.
+    pub fn delete(path: &Path) -> Result<(), StoreError> {
+        for suffix in ["", ".journal", ".lock"] {
+            let file = beside(path, suffix);
+            match std::fs::remove_file(&file) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("delete", &file, source));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// All durable records, in the order of their keys.

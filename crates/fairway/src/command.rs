@@ -226,7 +226,7 @@ impl Arguments {
             Verb::Info(options) => options.run(&mut session()?.client),
             Verb::Completion(options) => options.run(),
             Verb::Install(options) => options.run(),
-            Verb::Uninstall(options) => options.run(),
+            Verb::Uninstall(options) => options.run(host),
             // It has no daemon to ask, and is run without this.
             Verb::Demo => Ok(0),
             Verb::Daemon(options) => options.run(host, debug, log_level),

@@ -11,10 +11,11 @@ mod listen;
 pub(crate) mod notify;
 mod reload;
 
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use fairway_engine::{Engine, EngineError, Options};
+use fairway_engine::{Engine, EngineError, Options, Removed};
 use fairway_kernel::system::inherit::{close_on_exec_from, free_signals};
 use fairway_kernel::trusted;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,13 +25,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub use arguments::DaemonArguments;
-use configuration::Configuration;
+pub use configuration::Configuration;
 pub use configuration::{ConfigurationError, EXEC_ROOT};
 use control::EngineControl;
 use reload::Reload;
 
 use crate::logging::{self, Level, LogLevel};
-use crate::process::Ending;
+use crate::process::{Ending, cgroup};
 use crate::relay;
 
 /// The first descriptor that is not a standard one.
@@ -44,6 +45,12 @@ pub enum DaemonError {
     /// Flags or the configuration file make no sense.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// A daemon runs, whose work is not to be removed.
+    #[error("cannot remove what the daemon made: it runs, at {0}: stop it first: systemctl stop fairway")]
+    Running(PathBuf),
+    /// What the daemon made cannot be removed.
+    #[error("{0}")]
+    Remove(#[source] EngineError),
     /// The engine does not start.
     #[error("failed to start daemon: {0}")]
     Engine(#[from] EngineError),
@@ -87,17 +94,8 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         trusted::directory(directory)?;
     }
     let socket = listen::listen(&configuration.socket, &configuration.exec_root)?;
-    let user = configuration.settings.relay_user;
-    let (engine, started) = start(Options {
-        data_root: configuration.data_root.clone(),
-        exec_root: configuration.exec_root.clone(),
-        settings: configuration.settings.clone(),
-        iptables: configuration.iptables,
-        start_relay: Box::new(move |control| relay::start(control, user)),
-        exit_record: Box::new(|log, process| {
-            Ending::read(&log.with_extension("exit"), process).map(|ending| ending.code)
-        }),
-    })?;
+    cgroup::sweep();
+    let (engine, started) = start(options(&configuration))?;
     if let Some(path) = &configuration.pid_file {
         write_pid(path)?;
     }
@@ -122,12 +120,56 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Reads flags and file, and logs what is to be said of them as they say.
+/// Removes what a daemon with these flags made of the host, and leaves what is durable. Sandboxes that run are refused,
+/// unless `force` ends them.
+///
+/// # Errors
+/// A daemon runs, or sandboxes do, or the kernel refuses.
+pub fn remove(configuration: &Configuration, force: bool) -> Result<Removed, DaemonError> {
+    let socket = &configuration.socket;
+    if UnixStream::connect(socket).is_ok() {
+        return Err(DaemonError::Running(socket.clone()));
+    }
+    let removed = Engine::remove(options(configuration), force).map_err(DaemonError::Remove)?;
+    listen::remove(socket, &configuration.exec_root);
+    relay::forget();
+    // What others put there stays, and the directory with it.
+    let _ = std::fs::remove_dir(&configuration.exec_root);
+    Ok(removed)
+}
+
+/// Deletes networks and logs from the data root.
+///
+/// # Errors
+/// A file that cannot be deleted.
+pub fn purge(configuration: &Configuration) -> Result<(), DaemonError> {
+    fairway_engine::purge(&configuration.data_root).map_err(DaemonError::Remove)
+}
+
+fn options(configuration: &Configuration) -> Options {
+    let user = configuration.settings.relay_user;
+    Options {
+        data_root: configuration.data_root.clone(),
+        exec_root: configuration.exec_root.clone(),
+        settings: configuration.settings.clone(),
+        iptables: configuration.iptables,
+        start_relay: Box::new(move |control| relay::start(control, user)),
+        exit_record: Box::new(|log, process| {
+            Ending::read(&log.with_extension("exit"), process).map(|ending| ending.code)
+        }),
+    }
+}
+
+/// Reads flags and file for a command that is not the daemon, and logs no more than warnings unless asked to.
 ///
 /// # Errors
 /// They make no sense.
 pub fn configuration(arguments: DaemonArguments) -> Result<Configuration, DaemonError> {
-    Ok(configured(arguments)?.0)
+    logging::start(match arguments.debug {
+        Some(true) => Level::Debug,
+        _ => arguments.level.unwrap_or(Level::Warn),
+    });
+    Ok(arguments.configuration()?)
 }
 
 fn configured(arguments: DaemonArguments) -> Result<(Configuration, LogLevel), ConfigurationError> {

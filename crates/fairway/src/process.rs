@@ -117,7 +117,7 @@ pub fn stage(
 
 /// Runs what this process does under the name that ps(1) and ss(8) show, 15 bytes at most.
 pub fn named<T>(name: &CStr, work: impl FnOnce() -> T) -> T {
-    // A name that is refused is one that nobody reads.
+    // Without it the process runs as well, under the name that it had.
     let _ = rustix::thread::set_name(name);
     work()
 }

@@ -4,15 +4,21 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use fairway_kernel::system::inherit::hold_signals;
 use fairway_relay::confine::User;
 use fairway_relay::server::{Configuration, run};
+use rustix::process::Signal;
 
 use crate::daemon::notify;
 use crate::process::{cgroup, named};
 
 /// The hidden subcommand that runs a relay.
 pub const SUBCOMMAND: &str = "relay";
+
+/// How long a relay that was asked to end may take.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// The control group of relays.
 const CGROUP: &str = "relay";
@@ -45,6 +51,17 @@ pub fn start(control: OwnedFd, user: Option<u32>) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes the control group of a relay that was asked to end a moment ago, and others that hold nothing.
+pub fn forget() {
+    let since = Instant::now();
+    let is_there = || cgroup::places(CGROUP).iter().any(|place| place.exists());
+    cgroup::sweep();
+    while is_there() && since.elapsed() < LEAVING {
+        std::thread::sleep(LEAVING / 100);
+        cgroup::sweep();
+    }
+}
+
 /// Runs the relay on the socket that is the standard input.
 ///
 /// # Errors
@@ -54,6 +71,8 @@ pub fn main(user: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
     // Else the socket would stay open when it is handed over to another relay.
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     let user = user.map(str::parse::<u32>).transpose()?.map(|number| User { user: number, group: number });
+    // Connections are not to be cut by a signal to all processes of a terminal or a service, which is for the daemon.
+    let _ = hold_signals(&[Signal::HUP.as_raw(), Signal::INT.as_raw()]);
     named(c"fairway-relay", || run(control, Configuration { user, ..Configuration::default() }))?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use fairway_api::Client;
 use super::Level;
 use super::error::CommandError;
 use super::print::{print_line, warn};
-use crate::daemon::{self, DaemonArguments};
+use crate::daemon::{self, Configuration, DaemonArguments};
 
 /// How the daemon is run, or what is done instead.
 #[derive(Debug, Args)]
@@ -15,11 +15,18 @@ pub(super) struct DaemonOptions {
     #[arg(short = 'l', long, value_enum, value_name = "LEVEL")]
     log_level: Option<Level>,
     /// Validate flags and configuration file, and exit
-    #[arg(long, conflicts_with = "reload")]
+    #[arg(long, conflicts_with_all = ["reload", "remove"])]
     validate: bool,
     /// Have the running daemon read its configuration file again, wait until it has, and exit
-    #[arg(long)]
+    #[arg(long, conflicts_with = "remove")]
     reload: bool,
+    /// Remove tables, links, routes and the relay of a daemon that does not run, give back forwarding and interfaces,
+    /// and exit; networks stay in the data root
+    #[arg(long)]
+    remove: bool,
+    /// With --remove: stop sandboxes that run
+    #[arg(long, requires = "remove")]
+    force: bool,
     #[command(flatten)]
     arguments: DaemonArguments,
 }
@@ -31,7 +38,7 @@ impl DaemonOptions {
         debug: bool,
         level: Option<Level>,
     ) -> Result<i32, CommandError> {
-        let Self { log_level, validate, reload: reloads, mut arguments } = self;
+        let Self { log_level, validate, reload: reloads, remove: removes, force, mut arguments } = self;
         arguments.socket = host;
         arguments.level = log_level.or(level);
         arguments.debug = debug.then_some(true);
@@ -41,11 +48,22 @@ impl DaemonOptions {
         } else if reloads {
             let socket = daemon::configuration(arguments)?.socket;
             reload(&format!("unix://{}", socket.display()))?;
+        } else if removes {
+            let configuration = daemon::configuration(arguments)?;
+            remove(&configuration, force)?;
+            print_line(&format!("networks and logs stay in {}", configuration.data_root.display()))?;
         } else {
             daemon::main(arguments)?;
         }
         Ok(0)
     }
+}
+
+/// Removes what the daemon made, and prints what was removed.
+pub(super) fn remove(configuration: &Configuration, force: bool) -> Result<(), CommandError> {
+    let removed = daemon::remove(configuration, force)?;
+    removed.stopped.iter().try_for_each(|name| print_line(&format!("stopped {name}")))?;
+    print_line("removed tables, links, routes and the relay; gave back forwarding and interfaces")
 }
 
 /// Asks the daemon to reload, and prints what came of it.

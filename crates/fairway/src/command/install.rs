@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::daemon::remove;
 use super::error::CommandError;
 use super::print::print_line;
+use crate::daemon::{self, DaemonArguments};
 use crate::install::{self, Fate, Outcome};
 
 /// Where, and whether at all.
@@ -34,6 +36,12 @@ pub(super) struct InstallOptions {
 pub(super) struct UninstallOptions {
     #[command(flatten)]
     place: Where,
+    /// Remove too what the daemon made of the host, its networks and its logs, for good
+    #[arg(long, conflicts_with = "root")]
+    purge: bool,
+    /// With --purge: stop sandboxes that run
+    #[arg(long, requires = "purge")]
+    force: bool,
 }
 
 impl InstallOptions {
@@ -59,16 +67,41 @@ impl InstallOptions {
 }
 
 impl UninstallOptions {
-    pub(super) fn run(&self) -> Result<i32, CommandError> {
+    pub(super) fn run(&self, host: Option<String>) -> Result<i32, CommandError> {
         let Where { root, dry_run } = &self.place;
+        if self.purge {
+            self.purge(host)?;
+        }
         let outcomes = install::uninstall(root, *dry_run)?;
         tell(&outcomes, *dry_run)?;
+        if !self.purge && is_host(root) {
+            print_line("What the daemon made of the host stays: fairway daemon --remove removes it,")?;
+            print_line("fairway uninstall --purge its networks and logs too.")?;
+        }
         if !dry_run && changed(&outcomes) && is_host(root) {
             print_line("Next:")?;
             print_line("  systemctl stop fairway; systemctl daemon-reload")?;
             tell_the_others()?;
         }
         Ok(0)
+    }
+}
+
+impl UninstallOptions {
+    /// Removes what the daemon made, then what is durable. The configuration file is the user's, and stays.
+    fn purge(&self, host: Option<String>) -> Result<(), CommandError> {
+        let arguments = DaemonArguments { socket: host, ..DaemonArguments::default() };
+        let configuration = daemon::configuration(arguments)?;
+        let root = configuration.data_root.display();
+        if self.place.dry_run {
+            print_line(
+                "would remove tables, links, routes and the relay, and give back forwarding and interfaces",
+            )?;
+            return print_line(&format!("would remove networks and logs in {root}"));
+        }
+        remove(&configuration, self.force)?;
+        daemon::purge(&configuration)?;
+        print_line(&format!("removed networks and logs in {root}"))
     }
 }
 

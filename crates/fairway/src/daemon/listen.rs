@@ -63,6 +63,13 @@ pub fn listen(path: &Path, exec_root: &Path) -> Result<UnixListener, ListenError
     Ok(listener)
 }
 
+/// Removes the socket, and the link to it.
+pub fn remove(path: &Path, exec_root: &Path) {
+    for file in [path, &exec_root.join(SOCKET)] {
+        let _ = std::fs::remove_file(file);
+    }
+}
+
 fn bind(socket: &Path) -> io::Result<UnixListener> {
     make_directory(socket)?;
     Ok(unix_socket::listen(socket, SocketType::STREAM, MODE, BACKLOG)?.into())

@@ -1,5 +1,5 @@
-//! Control groups of our own, out of those of whoever started a process: systemd, for one, ends all that is in the
-//! group of a unit, a session or a CI job with it (cgroups(7)).
+//! Control groups of our own, apart from that of the starter: systemd, for one, ends all processes in the group of a
+//! unit, a session or a CI job with it (cgroups(7)).
 
 use std::fs;
 use std::io;
@@ -77,6 +77,16 @@ pub fn remove(place: &Path) {
     let _ = fs::remove_dir(place);
     if let Some(parent) = place.parent() {
         let _ = fs::remove_dir(parent);
+    }
+}
+
+/// Removes groups of ours that hold nothing: a supervisor that was killed could not remove its own.
+pub fn sweep() {
+    for place in places("") {
+        for group in fs::read_dir(&place).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(group.path());
+        }
+        let _ = fs::remove_dir(place);
     }
 }
 

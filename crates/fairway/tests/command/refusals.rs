@@ -87,9 +87,9 @@ fn what_only_docker_has_is_refused_with_what_to_do() {
         ("network create --scope swarm x", "unexpected argument '--scope' found\n", 125),
     ] {
         let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
-        let told = text(&output.stderr);
-        assert!(told.contains(instead) && told.contains("See 'fairway"), "{line}: {told}");
-        assert!(!told.contains("tip:"), "{line}: {told}");
+        let said = text(&output.stderr);
+        assert!(said.contains(instead) && said.contains("See 'fairway"), "{line}: {said}");
+        assert!(!said.contains("tip:"), "{line}: {said}");
         assert_eq!(output.status.code(), Some(code), "{line}");
     }
 }
@@ -106,8 +106,8 @@ fn a_prefix_length_that_is_missing_is_named() {
         "network create --subnet 10.1.0.0/24 --ip-range 10.1.0.128 x",
     ] {
         let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
-        let told = text(&output.stderr);
-        assert!(told.contains("the prefix length is missing: "), "{line}: {told}");
+        let said = text(&output.stderr);
+        assert!(said.contains("the prefix length is missing: "), "{line}: {said}");
         assert_ne!(output.status.code(), Some(0), "{line}");
     }
 }
@@ -130,17 +130,17 @@ fn a_configuration_is_validated_without_a_daemon() {
         (r#"{"log-level": "loud"}"#, "unknown variant `loud`"),
     ] {
         let refused = validate(contents);
-        let told = text(&refused.stderr);
+        let said = text(&refused.stderr);
         assert!(
-            told.starts_with("fairway: unable to configure the daemon") && told.contains(reason),
-            "{told}"
+            said.starts_with("fairway: unable to configure the daemon") && said.contains(reason),
+            "{said}"
         );
         assert_eq!((text(&refused.stdout).as_str(), refused.status.code()), ("", Some(1)));
     }
 }
 
 #[test]
-fn who_is_not_root_is_told_to_be() {
+fn a_user_without_rights_is_asked_to_be_root() {
     let directory = tempfile::tempdir().unwrap();
     let open =
         |mode| std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
@@ -168,8 +168,8 @@ fn who_is_not_root_is_told_to_be() {
     assert_eq!(by_user(&daemon), missing);
     open(0o555);
     if rustix::process::geteuid().is_root() {
-        let told = by_user(&["install", "--root", root, "--bin-path", "/usr/bin/fairway"]);
-        assert!(told.ends_with("Permission denied (os error 13): run this as root\n"), "{told}");
+        let said = by_user(&["install", "--root", root, "--bin-path", "/usr/bin/fairway"]);
+        assert!(said.ends_with("Permission denied (os error 13): run this as root\n"), "{said}");
     }
 }
 

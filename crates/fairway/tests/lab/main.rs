@@ -49,6 +49,7 @@ mod publish;
 mod ranges;
 mod refusals;
 mod reload;
+mod remove;
 mod republish;
 mod routed;
 mod sctp;

@@ -1,14 +1,16 @@
 //! The daemon as a service: signals, reload by a command, and what its processes are called.
 
 use std::fs;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fairway_lab::{Outcome, SCRATCH, ask, serve_tcp};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::{fairway, printed, stay};
 use crate::harness::{Stage, eventually};
+use crate::kernel_state::relay_pid;
 
 const FILE: &str = "/etc/daemon-of-this-test.json";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,10 +60,10 @@ fn a_reload_by_command_says_what_came_of_it() {
         let reload = format!("daemon --config-file {FILE} --reload");
         assert_eq!(printed(&stage, &reload), "reloaded: nothing has changed");
         write(&stage, r#"{"log-level": "debug", "mtu": 1400, "data-root": "/var/lib/other"}"#);
-        let told = fairway(&stage, &reload);
-        assert_eq!((told.output.as_str(), told.code), ("reloaded: mtu, log-level\n", 0));
+        let said = fairway(&stage, &reload);
+        assert_eq!((said.output.as_str(), said.code), ("reloaded: mtu, log-level\n", 0));
         let restart = "data-root cannot change while the daemon runs: restart the daemon";
-        assert!(told.errors.contains(restart), "{}", told.errors);
+        assert!(said.errors.contains(restart), "{}", said.errors);
         let log = stage.daemon.log();
         assert!(!log.contains("ready") && log.contains("changed=\"mtu, log-level\""), "{log}");
 
@@ -72,9 +74,9 @@ fn a_reload_by_command_says_what_came_of_it() {
             (r#"{"bridge": "own0"}"#, "bridge own0 does not exist"),
         ] {
             write(&stage, text);
-            let told = fairway(&stage, &reload);
-            assert_eq!((told.output.as_str(), told.code), ("", 1), "{text}: {}", told.errors);
-            assert!(told.errors.contains(reason), "{text}: {}", told.errors);
+            let said = fairway(&stage, &reload);
+            assert_eq!((said.output.as_str(), said.code), ("", 1), "{text}: {}", said.errors);
+            assert!(said.errors.contains(reason), "{text}: {}", said.errors);
         }
         write(&stage, r#"{"log-level": "debug", "mtu": 1400}"#);
         assert_eq!(printed(&stage, &reload), "reloaded: nothing has changed");
@@ -114,17 +116,49 @@ fn processes_say_what_they_are() {
 }
 
 #[test]
+fn the_relay_passes_over_signals_that_are_meant_for_the_daemon() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let relay = relay_pid().unwrap();
+        for signal in [Signal::HUP, Signal::INT] {
+            kill_process(Pid::from_raw(i32::try_from(relay).unwrap()).unwrap(), signal).unwrap();
+        }
+        let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
+        let _server = serve_tcp(&web, "0.0.0.0:80").unwrap();
+        assert!(matches!(ask(&stage.host, "127.0.0.1:8080").unwrap(), Outcome::Answered { .. }));
+        assert_eq!(relay_pid(), Some(relay));
+    });
+}
+
+#[test]
+fn a_service_manager_is_notified_when_the_daemon_is_ready() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::before_daemon(lab);
+        let path = format!("{SCRATCH}/notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        stage.daemon.launch_with(&[], &[("NOTIFY_SOCKET", &path)]);
+        let mut message = [0; 64];
+        let length = manager.recv(&mut message).unwrap();
+        assert_eq!(&message[..length], b"READY=1");
+        stage.client().ping().unwrap();
+        let environment = fs::read(format!("/proc/{}/environ", relay_pid().unwrap())).unwrap();
+        assert!(!String::from_utf8_lossy(&environment).contains("NOTIFY_SOCKET"));
+    });
+}
+
+#[test]
 fn an_image_as_a_command_is_answered_by_what_to_do_instead() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
-        for (line, told) in
+        for (line, said) in
             [("run --rm demo/nginx", true), ("run --rm nginx:latest", true), ("run --rm -- ./nginx", false)]
         {
             let refused = fairway(&stage, line);
             assert_eq!(refused.code, 127, "{line}");
             let says =
                 refused.errors.contains("Fairway has no images, it runs programs of this host: fairway run");
-            assert_eq!(says, told, "{line}: {}", refused.errors);
+            assert_eq!(says, said, "{line}: {}", refused.errors);
         }
     });
 }
