@@ -8,11 +8,11 @@ mod table;
 
 pub use table::{Answer, NameTable, QuestionKind};
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{EndpointId, NetworkId, SandboxId};
+use crate::model::{EndpointId, NameServer, NetworkId, SandboxId};
 
 /// An endpoint's names on its network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +43,8 @@ pub enum Upstreams {
     /// To the host's servers, whichever they are by then.
     Host,
     /// To these.
-    Servers(Vec<IpAddr>),
-    /// Nowhere: the sandbox is on internal networks only.
+    Servers(Vec<NameServer>),
+    /// Nowhere: the sandbox is on internal networks only, and names no server of its own.
     Nowhere,
 }
 

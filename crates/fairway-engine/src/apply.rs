@@ -283,14 +283,15 @@ impl Engine {
         };
         // A port whose socket is not there yet is about to be told by whoever binds it.
         let is_whole = |change: &RelayChange| match change {
-            RelayChange::Insert { record, sockets } => sockets.len() == record.sockets(),
+            RelayChange::Insert { record, sockets } => record.sockets().contains(&sockets.len()),
             RelayChange::Remove(_) => true,
         };
         let known = records.into_iter().map(|record| self.insertion(record)).filter(is_whole);
-        let resolvers = self.resolvers.all().into_iter().map(|(sandbox, sockets)| RelayChange::Insert {
-            record: Record::Resolver(sandbox),
-            sockets: sockets.to_vec(),
-        });
+        let resolvers = self
+            .resolvers
+            .all()
+            .into_iter()
+            .map(|(sandbox, sockets)| RelayChange::Insert { record: Record::Resolver(sandbox), sockets });
         known.chain(resolvers).collect()
     }
 }

@@ -267,7 +267,7 @@ impl Engine {
         inside: &InsideState,
     ) {
         let loopback = inside.links.iter().any(|link| link.index == 1 && link.up);
-        let has_resolver = self.resolvers.has(sandbox);
+        let has_resolver = self.resolvers.has(sandbox, resolver);
         if resolver != has_resolver {
             let object = Object::Inside(namespace.clone(), has_resolver);
             observation.found.insert(Key::Inside(sandbox), object);
@@ -339,7 +339,7 @@ fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
             (Key::Routes(_), Object::Routes(routes)) => !missing.contains(&routes.namespace.inode),
             (Key::Socket(protocol, address), _) => engine.ports.get(*protocol, *address).is_some(),
             (Key::Inside(sandbox), Object::Inside(_, resolver)) => {
-                *resolver == engine.resolvers.has(*sandbox)
+                *resolver == engine.resolvers.has(*sandbox, *resolver)
             }
             (Key::Names(_) | Key::View(_) | Key::HostServers, _) => true,
             _ => false,

@@ -11,12 +11,15 @@ use std::time::Duration;
 use fairway_core::model::Protocol;
 use fairway_kernel::unix_socket;
 use fairway_relay::client::{Awaited, ClientError, RelayClient};
-use fairway_relay::table::{Carried, Change, Held, Hello, RecordKey};
+use fairway_relay::table::{Carried, Change, Held, Hello, Record, RecordKey};
 use rustix::net::SocketType;
 use rustix::process::{Resource, getrlimit};
 
 use crate::ApplyError;
 use crate::port_sockets::SPARE_DESCRIPTORS;
+
+/// How long a relay of an earlier version may keep its open connections.
+const DRAINING: Duration = Duration::from_secs(24 * 3600);
 
 /// Starts a relay that serves a listening socket. Given by the program, for only it knows how to
 /// run itself as a relay.
@@ -60,7 +63,11 @@ impl RelayLink {
             Ok((_, held)) if !fits(&held) => {
                 return Err(ApplyError::TakeOver { path, error: ClientError::Descriptors });
             }
-            Ok(found) => found,
+            Ok((client, held)) if client.hello().asks_inside => (client, held),
+            Ok((earlier, held)) => {
+                drop(held);
+                replace(&earlier, &path, &start)?
+            }
             Err(error) if error.is_of_living() => return Err(ApplyError::TakeOver { path, error }),
             Err(reason) => {
                 tracing::debug!(%reason, "no relay to take over");
@@ -162,6 +169,30 @@ fn fits(held: &[Held]) -> bool {
     u64::try_from(sockets).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS) <= limit
 }
 
+/// Starts a relay in place of one of an earlier version, which would ask name servers from the host's namespace
+/// whatever the sandbox may reach. The earlier one goes on with the connections that it has.
+fn replace(
+    earlier: &RelayClient,
+    path: &Path,
+    start: &StartRelay,
+) -> Result<(RelayClient, Vec<Held>), ApplyError> {
+    let version = earlier.hello().version.as_str();
+    tracing::info!(version, "replacing the relay of an earlier version, which keeps its open connections");
+    let held = earlier.hand_over(DRAINING);
+    let held = held.map_err(|error| ApplyError::TakeOver { path: path.to_owned(), error })?;
+    let client = start_at(path, start)?;
+    let shared = held.into_iter().map(|held| (held.record, held.sockets.into_iter().map(Arc::new).collect()));
+    let shared: Vec<(Record, Vec<Arc<OwnedFd>>)> = shared.collect();
+    let changes = shared.iter().cloned().map(|(record, sockets)| Change::Insert { record, sockets });
+    client.apply(changes.collect())?;
+    let kept = |(record, sockets): (Record, Vec<Arc<OwnedFd>>)| Held {
+        record,
+        // They were sent, and are here alone again.
+        sockets: sockets.into_iter().filter_map(Arc::into_inner).collect(),
+    };
+    Ok((client, shared.into_iter().map(kept).collect()))
+}
+
 fn start_at(path: &Path, start: &StartRelay) -> Result<RelayClient, ApplyError> {
     let listener = listen(path).map_err(ApplyError::StartRelay)?;
     start(listener).map_err(ApplyError::StartRelay)?;
@@ -174,3 +205,6 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
     tracing::debug!(descriptor = socket.as_raw_fd(), "the relay's control socket listens");
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests;

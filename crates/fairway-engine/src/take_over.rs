@@ -87,8 +87,10 @@ pub(crate) fn take_over(
                     ports.insert(*protocol, *address, Arc::clone(socket));
                 })
             }
-            (Record::Resolver(sandbox), [udp, tcp]) => is_resolver(udp, tcp, *sandbox, namespaces)
-                .map(|()| resolvers.keep(*sandbox, [Arc::clone(udp), Arc::clone(tcp)])),
+            (Record::Resolver(sandbox), [udp, tcp, outgoing @ ..]) => {
+                is_resolver(udp, tcp, outgoing, *sandbox, namespaces)
+                    .map(|()| resolvers.keep(*sandbox, sockets.clone()))
+            }
             (Record::Port { .. } | Record::Resolver(_), _) => {
                 Err("its sockets did not come with it".to_owned())
             }
@@ -131,10 +133,11 @@ fn is_port(
 fn is_resolver(
     udp: &OwnedFd,
     tcp: &OwnedFd,
+    outgoing: &[Arc<OwnedFd>],
     sandbox: SandboxId,
     namespaces: &Namespaces,
 ) -> Result<(), String> {
-    for socket in [udp, tcp] {
+    for socket in [udp, tcp].into_iter().chain(outgoing.iter().map(Arc::as_ref)) {
         if !namespaces.may_have_resolver(sandbox, namespace_of(socket)?) {
             return Err("its socket is in another network namespace".to_owned());
         }

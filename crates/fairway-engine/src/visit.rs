@@ -18,10 +18,8 @@ use fairway_relay::table::{Change as RelayChange, Record};
 
 use crate::boundary::boundary;
 use crate::port_sockets::bind;
+use crate::resolvers::{ResolverSockets, outgoing_sockets};
 use crate::{ApplyError, Engine};
-
-/// The sockets of a sandbox's resolver: UDP and TCP.
-pub(crate) type ResolverSockets = [Arc<OwnedFd>; 2];
 
 /// What is to be done inside one sandbox.
 #[derive(Debug)]
@@ -137,7 +135,7 @@ impl Engine {
         let Some((sandbox, true)) = resolver else { return Ok(Vec::new()) };
         let Some(sockets) = sockets else { return Ok(Vec::new()) };
         self.resolvers.keep(sandbox, sockets.clone());
-        Ok(vec![RelayChange::Insert { record: Record::Resolver(sandbox), sockets: sockets.to_vec() }])
+        Ok(vec![RelayChange::Insert { record: Record::Resolver(sandbox), sockets }])
     }
 
     /// Makes new ends carry frames at once, and tells their neighbours which hardware address their
@@ -203,12 +201,13 @@ impl Engine {
 }
 
 /// The table that leads questions to these sockets of a resolver.
-fn table_of(sockets: &ResolverSockets) -> Result<Table, ApplyError> {
+fn table_of(sockets: &[Arc<OwnedFd>]) -> Result<Table, ApplyError> {
     let port = |socket: &OwnedFd| -> Result<u16, ApplyError> {
         let address = rustix::net::getsockname(socket).and_then(SocketAddr::try_from);
         Ok(address.map_err(|errno| ApplyError::Resolver(io::Error::from(errno)))?.port())
     };
-    Ok(resolver_table(port(&sockets[0])?, port(&sockets[1])?))
+    let [udp, tcp, ..] = sockets else { return Err(ApplyError::Resolver(io::ErrorKind::NotFound.into())) };
+    Ok(resolver_table(port(udp)?, port(tcp)?))
 }
 
 impl Engine {
@@ -253,8 +252,9 @@ fn rewrite_questions(wanted: bool) -> Result<Option<ResolverSockets>, ApplyError
         return Ok(None);
     }
     let any_port = SocketAddr::from((ADDRESS, 0));
-    let sockets =
-        [Arc::new(bind(Protocol::Udp, any_port, true)?), Arc::new(bind(Protocol::Tcp, any_port, true)?)];
+    let (udp, tcp) = (bind(Protocol::Udp, any_port, true)?, bind(Protocol::Tcp, any_port, true)?);
+    let outgoing = outgoing_sockets().map_err(|errno| ApplyError::Resolver(io::Error::from(errno)))?;
+    let sockets: ResolverSockets = [udp, tcp].into_iter().chain(outgoing).map(Arc::new).collect();
     transaction.create(&table_of(&sockets)?);
     writer.commit(transaction)?;
     Ok(Some(sockets))

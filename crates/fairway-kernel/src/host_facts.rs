@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use fairway_core::model::{HostFacts, HostRoute, NextHop, ResolvConf};
+use fairway_core::model::{HostFacts, HostRoute, NameServer, NextHop, ResolvConf};
 use thiserror::Error;
 
 use crate::monitor::Event;
@@ -15,7 +15,8 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Where systemd-resolved keeps the servers that it asks itself.
 const SYSTEMD_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
 /// The server that systemd-resolved is, and that resolv.conf then names alone.
-const SYSTEMD_STUB: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53));
+const SYSTEMD_STUB: NameServer =
+    NameServer { address: IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53)), scope: 0 };
 /// `RT_TABLE_LOCAL`: the host's own addresses, which are looked at as addresses.
 const LOCAL_TABLE: u32 = 255;
 
@@ -159,10 +160,17 @@ pub fn read_resolv_conf(path: &Path) -> Result<ResolvConf, Error> {
 
 fn read_one(path: &Path) -> Result<ResolvConf, Error> {
     match std::fs::read(path) {
-        Ok(text) => Ok(ResolvConf::parse(&String::from_utf8_lossy(&text))),
+        Ok(text) => Ok(ResolvConf::parse(&String::from_utf8_lossy(&text), link_index)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ResolvConf::default()),
         Err(source) => Err(Error::ResolvConf { path: path.to_owned(), source }),
     }
+}
+
+/// The index of a link of the calling thread's namespace.
+fn link_index(name: &str) -> Option<u32> {
+    let (family, kind) = (rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM);
+    let socket = rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None).ok()?;
+    rustix::net::netdevice::name_to_index(socket, name).ok()
 }
 
 /// Whether a route is one that pools must not meet: not a default route, not the host's own

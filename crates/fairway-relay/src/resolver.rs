@@ -7,15 +7,16 @@ mod forward;
 mod respond;
 mod servers;
 mod streams;
+mod upstream;
 mod wire;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::SandboxId;
-use fairway_core::names::{Answer, NameTable, QuestionKind, Upstreams};
+use fairway_core::model::{NameServer, SandboxId};
+use fairway_core::names::{Answer, NameTable, NameView, QuestionKind, Upstreams};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -23,7 +24,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use crate::poll::{Kind, Poller, READ, Token};
 use crate::slab::{Place, Slab};
 use client::Client;
-use forward::{Asker, Forwarder, Outcome};
+use forward::{Asker, Forwarder, Settled, Waiting};
 use wire::{Query, Unfit, code, kind};
 
 /// How many questions one socket answers before others have their turn.
@@ -36,13 +37,10 @@ pub struct ResolverLimits {
     pub upstream_timeout: Duration,
     /// The port of name servers.
     pub upstream_port: u16,
-    /// How many questions of each sandbox may wait for name servers whatever others do.
-    pub in_flight_reserved: usize,
-    /// How many questions of one sandbox may wait for name servers.
-    pub in_flight_per_sandbox: usize,
-    /// How many questions may wait in all, but for those reserved.
-    pub in_flight: usize,
-    /// The most TCP clients of one sandbox.
+    /// How many queries may wait for name servers. Each takes at most a kilobyte. Beyond, the oldest of the
+    /// sandbox that has the most is given up.
+    pub waiting: usize,
+    /// The most TCP clients of one sandbox; the one that was silent longest makes place for a new one.
     pub clients_per_sandbox: usize,
     /// How long a TCP client may be silent (RFC 7766 section 6.2.3).
     pub client_idle: Duration,
@@ -51,11 +49,9 @@ pub struct ResolverLimits {
 impl Default for ResolverLimits {
     fn default() -> Self {
         Self {
-            upstream_timeout: Duration::from_secs(2),
+            upstream_timeout: Duration::from_secs(4),
             upstream_port: 53,
-            in_flight_reserved: 16,
-            in_flight_per_sandbox: 256,
-            in_flight: 4_096,
+            waiting: 16_384,
             clients_per_sandbox: 64,
             client_idle: Duration::from_secs(10),
         }
@@ -68,7 +64,6 @@ struct Resolver {
     sandbox: SandboxId,
     udp: OwnedFd,
     tcp: OwnedFd,
-    in_flight: usize,
     clients: HashSet<Place>,
 }
 
@@ -76,7 +71,7 @@ struct Resolver {
 pub(crate) struct Resolvers {
     /// The names.
     pub names: NameTable,
-    host_servers: Vec<IpAddr>,
+    host_servers: Vec<NameServer>,
     by_sandbox: HashMap<SandboxId, Place>,
     resolvers: Slab<Resolver>,
     clients: Slab<Client>,
@@ -108,7 +103,7 @@ impl Resolvers {
             again: Vec::new(),
             resting: Vec::new(),
             rest_until: None,
-            forwarder: Forwarder::new(limits.upstream_port, limits.upstream_timeout),
+            forwarder: Forwarder::new(limits.upstream_port, limits.upstream_timeout, limits.waiting),
             limits,
             text: String::new(),
             out: Vec::new(),
@@ -117,22 +112,23 @@ impl Resolvers {
         }
     }
 
-    /// Answers at these sockets, in place of those that the sandbox's resolver had.
+    /// Answers at these sockets, and asks name servers by the sockets in `outgoing`, in place of those that
+    /// the sandbox's resolver had.
     pub fn insert(
         &mut self,
         poller: &Poller,
         sandbox: SandboxId,
-        udp: OwnedFd,
-        tcp: OwnedFd,
+        [udp, tcp]: [OwnedFd; 2],
+        outgoing: Vec<OwnedFd>,
     ) -> Result<(), Errno> {
         rustix::io::ioctl_fionbio(&udp, true)?;
         rustix::io::ioctl_fionbio(&tcp, true)?;
-        let resolver = Resolver { sandbox, udp, tcp, in_flight: 0, clients: HashSet::new() };
-        let place = self.resolvers.insert(resolver);
+        let place = self.resolvers.insert(Resolver { sandbox, udp, tcp, clients: HashSet::new() });
         if let Some(resolver) = self.resolvers.get(place) {
             let watched = poller
                 .add(&resolver.udp, Token(Kind::ResolverUdp, place), READ)
-                .and_then(|()| poller.add(&resolver.tcp, Token(Kind::ResolverTcp, place), READ));
+                .and_then(|()| poller.add(&resolver.tcp, Token(Kind::ResolverTcp, place), READ))
+                .and_then(|()| self.forwarder.open(poller, place, outgoing));
             if watched.is_err() {
                 self.close(poller, place);
                 return watched;
@@ -157,15 +153,25 @@ impl Resolvers {
         for client in resolver.clients {
             self.clients.remove(client);
         }
-        if resolver.in_flight > 0 {
-            self.forwarder.forget(place);
-        }
+        self.forwarder.close(poller, place);
     }
 
-    /// The sockets of a sandbox's resolver: UDP, TCP.
-    pub fn sockets(&self, sandbox: SandboxId) -> Option<[BorrowedFd<'_>; 2]> {
-        let resolver = self.resolvers.get(*self.by_sandbox.get(&sandbox)?)?;
-        Some([resolver.udp.as_fd(), resolver.tcp.as_fd()])
+    /// The sockets of a sandbox's resolver: UDP, TCP, and those by which it asks name servers.
+    pub fn sockets(&self, sandbox: SandboxId) -> Option<Vec<BorrowedFd<'_>>> {
+        let place = *self.by_sandbox.get(&sandbox)?;
+        let resolver = self.resolvers.get(place)?;
+        let own = [resolver.udp.as_fd(), resolver.tcp.as_fd()];
+        Some(own.into_iter().chain(self.forwarder.sockets_inside(place)).collect())
+    }
+
+    /// Sets what a sandbox can see; what servers answered it by way of other networks is forgotten.
+    pub fn set_view(&mut self, view: NameView) {
+        if self.names.view(view.sandbox) != Some(&view)
+            && let Some(place) = self.by_sandbox.get(&view.sandbox)
+        {
+            self.forwarder.clear_of(*place);
+        }
+        self.names.set_view(view);
     }
 
     /// How many resolvers there are.
@@ -179,12 +185,12 @@ impl Resolvers {
     }
 
     /// The host's name servers.
-    pub fn host_servers(&self) -> &[IpAddr] {
+    pub fn host_servers(&self) -> &[NameServer] {
         &self.host_servers
     }
 
     /// Sets the host's name servers; what the old ones said is forgotten.
-    pub fn set_host_servers(&mut self, servers: Vec<IpAddr>) {
+    pub fn set_host_servers(&mut self, servers: Vec<NameServer>) {
         if servers != self.host_servers {
             self.host_servers = servers;
             self.forwarder.clear();
@@ -209,8 +215,8 @@ impl Resolvers {
                 }
             }
             Kind::Upstream => {
-                let outcome = self.forwarder.ready(poller, place, flags, now);
-                self.settle(poller, outcome, now);
+                self.forwarder.ready(poller, place, now);
+                self.settle_all(poller, now);
             }
             _ => {}
         }
@@ -238,6 +244,7 @@ impl Resolvers {
             }
         }
         self.buffer = buffer;
+        self.settle_all(poller, now);
     }
 
     /// Answers a question into `out`, which stays empty if there is nothing to say yet.
@@ -264,24 +271,16 @@ impl Resolvers {
                 let servers = match upstreams {
                     Upstreams::Host => &self.host_servers,
                     Upstreams::Servers(servers) => servers,
-                    Upstreams::Nowhere => &Vec::new(),
+                    Upstreams::Nowhere => const { &Vec::new() },
                 };
                 let key = Forwarder::key(packet, &query, servers);
-                if let Some((bytes, reply, age)) = self.forwarder.cache.find(&key, now) {
+                let origin = self.forwarder.origin(place, servers);
+                if let Some((bytes, reply, age)) = self.forwarder.cache.find(origin, &key, now) {
                     return respond::relayed(&mut self.out, packet, &query, limit, (bytes, reply), age);
                 }
-                let in_flight = resolver.in_flight;
-                if in_flight >= self.limits.in_flight_reserved
-                    && (in_flight >= self.limits.in_flight_per_sandbox
-                        || self.forwarder.len() >= self.limits.in_flight)
-                {
-                    return respond::only_code(&mut self.out, packet, &query, code::REFUSED);
-                }
-                if !self.forwarder.ask(poller, place, asker, packet, query, key, servers, now) {
+                let waiting = Waiting { asker, packet: packet[..query.end].into(), query };
+                if !self.forwarder.ask(poller, place, waiting, key, servers, now) {
                     return respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE);
-                }
-                if let Some(resolver) = self.resolvers.get_mut(place) {
-                    resolver.in_flight += 1;
                 }
                 if let Asker::Tcp(client) = asker
                     && let Some(client) = self.clients.get_mut(client)
@@ -292,26 +291,33 @@ impl Resolvers {
         }
     }
 
-    /// Tells an asker what name servers said.
-    fn settle(&mut self, poller: &Poller, outcome: Outcome, now: Instant) {
-        let pending = match outcome {
-            Outcome::Waits => return,
-            Outcome::Answered(pending, bytes, reply) => {
-                let limit = limit(pending.asker, &pending.query);
-                respond::relayed(&mut self.out, &pending.packet, &pending.query, limit, (&bytes, &reply), 0);
-                pending
+    /// Answers all queries whose questions wait no more.
+    fn settle_all(&mut self, poller: &Poller, now: Instant) {
+        while let Some(Settled { pending, answer }) = self.forwarder.settled() {
+            for Waiting { asker, packet, query } in &pending.waiting {
+                match &answer {
+                    Some((bytes, reply)) => {
+                        let limit = limit(*asker, query);
+                        respond::relayed(&mut self.out, packet, query, limit, (bytes, reply), 0);
+                    }
+                    None => respond::only_code(&mut self.out, packet, query, code::SERVER_FAILURE),
+                }
+                self.reply(poller, pending.resolver, *asker, now);
             }
-            Outcome::Failed(pending) => {
-                respond::only_code(&mut self.out, &pending.packet, &pending.query, code::SERVER_FAILURE);
-                pending
+            if self.draining {
+                self.drain(poller);
             }
-        };
-        let Some(resolver) = self.resolvers.get_mut(pending.resolver) else { return };
-        resolver.in_flight = resolver.in_flight.saturating_sub(1);
-        match pending.asker {
+        }
+    }
+
+    /// Sends what is in `out` to the one who asked.
+    fn reply(&mut self, poller: &Poller, place: Place, asker: Asker, now: Instant) {
+        match asker {
             Asker::Udp(to) => {
-                // An asker that does not take its answer asks again.
-                let _ = rustix::net::sendto(&resolver.udp, &self.out, SendFlags::NOSIGNAL, &to);
+                if let Some(resolver) = self.resolvers.get(place) {
+                    // An asker that does not take its answer asks again.
+                    let _ = rustix::net::sendto(&resolver.udp, &self.out, SendFlags::NOSIGNAL, &to);
+                }
             }
             Asker::Tcp(place) => {
                 if let Some(client) = self.clients.get_mut(place) {
@@ -321,16 +327,12 @@ impl Resolvers {
                 }
             }
         }
-        if self.draining {
-            self.drain(poller);
-        }
     }
 
     /// Goes on with TCP clients that ask more than one turn allows, and ends what took too long.
     pub fn turn(&mut self, poller: &Poller, now: Instant) {
-        while let Some(outcome) = self.forwarder.expire(poller, now) {
-            self.settle(poller, outcome, now);
-        }
+        self.forwarder.expire(poller, now);
+        self.settle_all(poller, now);
         self.turn_clients(poller, now);
     }
 
@@ -342,8 +344,8 @@ impl Resolvers {
     /// Takes no more questions, and closes each resolver once its last one is answered.
     pub fn drain(&mut self, poller: &Poller) {
         self.draining = true;
-        let all: Vec<(Place, bool)> =
-            self.resolvers.iter().map(|(place, resolver)| (place, resolver.in_flight == 0)).collect();
+        let is_done = |place| self.forwarder.waiting(place) == 0;
+        let all: Vec<_> = self.resolvers.iter().map(|(place, _)| (place, is_done(place))).collect();
         for (place, is_done) in all {
             if is_done {
                 self.close(poller, place);
@@ -369,7 +371,6 @@ fn question_kind(number: u16) -> QuestionKind {
         kind::A => QuestionKind::A,
         kind::AAAA => QuestionKind::Aaaa,
         kind::PTR => QuestionKind::Ptr,
-        kind::MX => QuestionKind::Mx,
         _ => QuestionKind::Other,
     }
 }

@@ -1,14 +1,18 @@
 //! What the relay is told: a set of records by key, and changes of it.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fairway_core::model::{EndpointId, Protocol, SandboxId};
+use fairway_core::model::{EndpointId, NameServer, Protocol, SandboxId};
 use fairway_core::names::{NameRecord, NameView};
 use fairway_core::plan::SocketUse;
 use serde::{Deserialize, Serialize};
+
+/// The most sockets by which one sandbox's resolver asks name servers.
+pub const OUTGOING_SOCKETS: usize = 6;
 
 /// What tells records apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,15 +54,16 @@ pub enum Record {
         /// To carry bytes, or only to hold.
         purpose: SocketUse,
     },
-    /// The resolver in a sandbox, with two sockets of the sandbox's namespace: UDP, bound, and
-    /// TCP, listening.
+    /// The resolver in a sandbox, with sockets of the sandbox's namespace: UDP, bound; TCP, listening;
+    /// and at most [`OUTGOING_SOCKETS`] by which it asks name servers, connected to nothing. One that comes
+    /// from a daemon of an earlier version has none of the latter, and asks from the host's namespace.
     Resolver(SandboxId),
     /// The names of an endpoint.
     Names(NameRecord),
     /// What a sandbox can see of names.
     View(NameView),
     /// The name servers of the host, first choice first.
-    HostServers(Vec<IpAddr>),
+    HostServers(Vec<NameServer>),
 }
 
 impl Record {
@@ -73,12 +78,12 @@ impl Record {
         }
     }
 
-    /// How many sockets such a record needs.
-    pub fn sockets(&self) -> usize {
+    /// How many sockets such a record needs, and how many it may have.
+    pub fn sockets(&self) -> RangeInclusive<usize> {
         match self {
-            Self::Port { .. } => 1,
-            Self::Resolver(_) => 2,
-            Self::Names(_) | Self::View(_) | Self::HostServers(_) => 0,
+            Self::Port { .. } => 1..=1,
+            Self::Resolver(_) => 2..=2 + OUTGOING_SOCKETS,
+            Self::Names(_) | Self::View(_) | Self::HostServers(_) => 0..=0,
         }
     }
 }
@@ -159,4 +164,7 @@ pub struct Hello {
     /// Whether it can say what it carried.
     #[serde(default)]
     pub counts: bool,
+    /// Whether its resolvers ask name servers by sockets of the sandboxes' namespaces.
+    #[serde(default)]
+    pub asks_inside: bool,
 }

@@ -11,6 +11,8 @@ use fairway_core::model::{EndpointId, NetworkId, Protocol, SandboxId};
 use fairway_core::names::{NameRecord, NameView, Upstreams};
 use fairway_core::plan::SocketUse;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
 use crate::client::RelayClient;
 use crate::proxy::ProxyLimits;
 use crate::resolver::ResolverLimits;
@@ -78,6 +80,30 @@ impl TestRelay {
         self.insert(Record::Resolver(sandbox(n)), vec![udp.into(), tcp.into()]);
         address
     }
+
+    /// The same, with sockets to ask name servers by as the daemon makes them inside a sandbox.
+    pub fn resolver_inside(&self, n: u8, upstreams: Upstreams) -> SocketAddr {
+        let (udp, tcp) = resolver_sockets();
+        let address = udp.local_addr().unwrap();
+        self.insert(Record::View(view(n, upstreams)), Vec::new());
+        let sockets = [udp.into(), tcp.into()].into_iter().chain(outgoing_sockets()).collect();
+        self.insert(Record::Resolver(sandbox(n)), sockets);
+        address
+    }
+}
+
+/// Sockets that are connected to nothing: four of UDP for both families, one of TCP for each.
+pub(crate) fn outgoing_sockets() -> Vec<OwnedFd> {
+    let make = |family, kind| {
+        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+        if family == AddressFamily::INET6 {
+            rustix::net::sockopt::set_ipv6_v6only(&socket, false).unwrap();
+        }
+        socket
+    };
+    let udp = (0..4).map(|_| make(AddressFamily::INET6, SocketType::DGRAM));
+    let tcp = [AddressFamily::INET, AddressFamily::INET6].map(|family| make(family, SocketType::STREAM));
+    udp.chain(tcp).collect()
 }
 
 pub(crate) fn port(protocol: Protocol, address: SocketAddr, target: SocketAddr) -> Record {

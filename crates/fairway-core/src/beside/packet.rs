@@ -19,7 +19,7 @@ pub enum Path {
     ToHost,
     /// From the host to a sandbox, the proxy's connections among them.
     FromHost,
-    /// From the resolver to a name server.
+    /// From the resolver to a name server on the host's loopback.
     Questions,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Path {
             Self::Within => "what sandboxes of the network send one another",
             Self::ToHost => "what sandboxes send to the host, also to ports that are published there",
             Self::FromHost => "what the host and the proxy send to sandboxes",
-            Self::Questions => "what the resolver asks name servers",
+            Self::Questions => "what the resolver asks name servers on the host's loopback",
         })
     }
 }
@@ -47,7 +47,7 @@ pub struct Samples {
     pub outside: Option<String>,
     /// No way out, and so none in for published ports.
     pub internal: bool,
-    /// Whether names are resolved for it, by asking the host's servers.
+    /// Whether names are resolved for it by asking servers on the host's loopback.
     pub resolver: bool,
     /// Whether bridged IPv4 packets meet the IP hooks.
     pub bridge_netfilter_ipv4: bool,
@@ -62,12 +62,13 @@ impl Samples {
             let mut hosts = subnet.subnet.hosts().filter(|address| *address != subnet.gateway);
             (subnet.gateway, hosts.next().unwrap_or(subnet.gateway))
         };
+        let asks_loopback = host.nameservers.iter().any(|server| server.address.is_loopback());
         (network.driver == Driver::Bridge).then(|| Self {
             bridge: network.bridge.clone(),
             addresses: network.subnets.iter().map(member).collect(),
             outside,
             internal: network.internal,
-            resolver: network.user_defined() && !network.internal,
+            resolver: network.user_defined() && !network.internal && asks_loopback,
             bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
             bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
         })
@@ -114,7 +115,7 @@ impl Samples {
             if self.resolver && gateway.is_ipv4() {
                 packets.push(Packet {
                     input,
-                    output: outside,
+                    output: Some("lo".to_owned()),
                     source: None,
                     destination: None,
                     protocol: UDP,

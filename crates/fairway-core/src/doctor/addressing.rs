@@ -1,10 +1,8 @@
 //! Sizes, subnets and name servers: what the host has for its networks.
 
-use std::net::IpAddr;
-
 use super::firewall::is_dockers;
 use super::{Ill, LinkSeen, Observations, few};
-use crate::model::{Driver, Network, NetworkMode, Sandbox};
+use crate::model::{Driver, NameServer, Network, NetworkMode, Sandbox};
 use crate::plan::chosen_servers;
 use crate::shell::quote;
 use crate::world::World;
@@ -175,7 +173,7 @@ pub(super) fn nameservers(world: &World, seen: &Observations) -> Vec<Ill> {
         let why = "they resolve the names of sandboxes alone; on the default network they ask 8.8.8.8";
         return vec![Ill::warning(what, why).mend("echo nameserver ADDRESS >> /etc/resolv.conf")];
     }
-    if !servers.iter().all(IpAddr::is_loopback) {
+    if !servers.iter().all(NameServer::asked_from_host) {
         return Vec::new();
     }
     let without = |sandbox: &&Sandbox| {
@@ -196,12 +194,14 @@ pub(super) fn nameservers(world: &World, seen: &Observations) -> Vec<Ill> {
     };
     let join = cannot.iter().map(|name| format!("fairway network connect {network} {name}"));
     let mend = format!("{make}{}", join.collect::<Vec<_>>().join(" && "));
+    let on_loopback = servers.iter().all(|server| server.address.is_loopback());
     let what = format!(
-        "the host asks {} alone, which is the host's own loopback, and {} cannot",
+        "the host asks {} alone, which {}, and {} cannot",
         few(servers.iter().map(ToString::to_string)),
+        if on_loopback { "is the host's own loopback" } else { "only the host reaches" },
         few(cannot)
     );
-    let why = "on the default network nobody resolves names for sandboxes; these ask 8.8.8.8 instead and know no \
+    let why = "on the default network names of sandboxes are not resolved; these ask 8.8.8.8 instead and know no \
                name of your own. On networks of yours Fairway asks the host's servers for them";
     vec![Ill::warning(what, why).mend(mend)]
 }

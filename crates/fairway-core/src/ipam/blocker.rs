@@ -58,8 +58,8 @@ impl<'a> Blockers<'a> {
     pub fn new(host: &'a HostFacts, taken: &'a [(IpNet, String)], v6: bool) -> Self {
         let networks = taken.iter().map(|(subnet, name)| (*subnet, Holder::Network(name, *subnet)));
         let addresses = host.addresses.iter().map(|held| (held.destination, Holder::Address(held)));
-        let nameservers =
-            host.nameservers.iter().map(|&address| (address.into(), Holder::Nameserver(address)));
+        let nameservers = host.nameservers.iter().map(|server| server.address);
+        let nameservers = nameservers.map(|address| (address.into(), Holder::Nameserver(address)));
         let next_hops = host.next_hops.iter().map(|hop| (hop.address.into(), Holder::NextHop(hop)));
         // A default route leads everywhere and so takes nothing; nor do the two halves of
         // everything (0.0.0.0/1 and 128.0.0.0/1) that VPN clients put in front of one.

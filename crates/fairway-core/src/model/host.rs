@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::NameServer;
+
 /// A route of the host that pools must not meet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRoute {
@@ -45,7 +47,7 @@ pub struct HostFacts {
     #[serde(default)]
     pub next_hops: Vec<NextHop>,
     /// The servers of the host's resolv.conf.
-    pub nameservers: Vec<IpAddr>,
+    pub nameservers: Vec<NameServer>,
     /// Its search list.
     pub search: Vec<String>,
     /// Its options.

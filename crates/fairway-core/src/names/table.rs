@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{NameRecord, NameView, Upstreams};
 use crate::model::{EndpointId, NetworkId, SandboxId};
 
-/// What is asked about a name: those record types (RFC 1035, RFC 3596) that we answer ourselves.
+/// What is asked about a name: the record types (RFC 1035, RFC 3596) that names of sandboxes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QuestionKind {
     /// IPv4 addresses.
@@ -15,9 +15,7 @@ pub enum QuestionKind {
     Aaaa,
     /// The name of an address; the question then is a name below `in-addr.arpa` or `ip6.arpa`.
     Ptr,
-    /// Mail exchangers, which our names never have.
-    Mx,
-    /// Anything else.
+    /// Anything else, which our names do not have.
     Other,
 }
 
@@ -145,11 +143,8 @@ impl NameTable {
     /// `name` is in lower case, its labels joined by dots, without a final dot.
     pub fn answer(&self, sandbox: SandboxId, name: &str, kind: QuestionKind) -> Answer<'_> {
         let Some(view) = self.views.get(&sandbox) else { return Answer::Unreachable };
-        let ours = match kind {
-            QuestionKind::Ptr => self.reverse(&view.view, name),
-            QuestionKind::A | QuestionKind::Aaaa | QuestionKind::Mx => self.forward(view, name, kind),
-            QuestionKind::Other => None,
-        };
+        // A name of ours is never asked for elsewhere, whatever is asked about it.
+        let ours = self.forward(view, name, kind).or_else(|| self.reverse(&view.view, name, kind));
         ours.unwrap_or(match &view.view.upstreams {
             Upstreams::Nowhere => Answer::Unreachable,
             upstreams => Answer::Forward(upstreams),
@@ -199,7 +194,7 @@ impl NameTable {
         in_order(found)
     }
 
-    fn reverse(&self, view: &NameView, name: &str) -> Option<Answer<'static>> {
+    fn reverse(&self, view: &NameView, name: &str, kind: QuestionKind) -> Option<Answer<'static>> {
         let address = reverse_address(name)?;
         let names: Vec<String> = view
             .networks
@@ -211,7 +206,10 @@ impl NameTable {
                 Some(format!("{}.{}", record.names.first()?, record.network_name))
             })
             .collect();
-        if names.is_empty() { None } else { Some(Answer::Names(names)) }
+        if names.is_empty() {
+            return None;
+        }
+        Some(if kind == QuestionKind::Ptr { Answer::Names(names) } else { Answer::Nothing })
     }
 }
 

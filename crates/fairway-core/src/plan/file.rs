@@ -64,8 +64,8 @@ fn plain_servers(world: &World, sandbox: &Sandbox) -> Vec<IpAddr> {
     if !chosen.is_empty() {
         return chosen.to_vec();
     }
-    let reachable = |address: &&IpAddr| !address.is_loopback();
-    let servers: Vec<_> = world.host().nameservers.iter().filter(reachable).copied().collect();
+    let reachable = world.host().nameservers.iter().filter(|server| !server.asked_from_host());
+    let servers: Vec<_> = reachable.map(|server| server.address).collect();
     if servers.is_empty() && sandbox.mode == NetworkMode::Private {
         FALLBACK_SERVERS.to_vec()
     } else {

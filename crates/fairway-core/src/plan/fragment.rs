@@ -17,8 +17,8 @@ use super::object::{
 };
 use crate::ipam;
 use crate::model::{
-    AliasAnswer, Allocation, Backend, Driver, Endpoint, EndpointId, MacAddress, Network, NetworkId,
-    NetworkMode, Publication, Sandbox, SandboxId, Subnet,
+    AliasAnswer, Allocation, Backend, Driver, Endpoint, EndpointId, MacAddress, NameServer, Network,
+    NetworkId, NetworkMode, Publication, Sandbox, SandboxId, Subnet,
 };
 use crate::names::{NameRecord, NameView, Upstreams};
 use crate::policy::{ElementKey, RulesetSwitches, SetName};
@@ -258,10 +258,13 @@ impl Maker<'_> {
             }
         }
         let chosen = file::chosen_servers(self.world, sandbox);
-        view.upstreams = match (chosen, way_out) {
-            ([], true) => Upstreams::Host,
-            ([], false) => Upstreams::Nowhere,
-            (servers, _) => Upstreams::Servers(servers.to_vec()),
+        let servers = chosen.iter().map(|address| NameServer::from(*address));
+        // A server of the host's own asks others, which a sandbox without a way out may not.
+        let servers: Vec<_> = servers.filter(|server| way_out || !server.asked_from_host()).collect();
+        view.upstreams = match (chosen.is_empty(), servers.is_empty()) {
+            (true, _) if way_out => Upstreams::Host,
+            (_, true) => Upstreams::Nowhere,
+            (_, false) => Upstreams::Servers(servers),
         };
         view
     }

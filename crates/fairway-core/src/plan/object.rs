@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Advertising, EndpointId, MacAddress, MacvlanMode, Namespace, NetworkId, Protocol, SandboxId, Uplink,
+    Advertising, EndpointId, MacAddress, MacvlanMode, NameServer, Namespace, NetworkId, Protocol, SandboxId,
+    Uplink,
 };
 use crate::names::{NameRecord, NameView};
 use crate::policy::iptables::{Place, RuleChain};
@@ -328,7 +329,7 @@ pub enum Object {
     /// A view of names.
     View(NameView),
     /// Servers.
-    HostServers(Vec<IpAddr>),
+    HostServers(Vec<NameServer>),
 }
 
 impl Object {

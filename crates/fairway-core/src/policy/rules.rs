@@ -326,17 +326,23 @@ fn postrouting(switches: &RulesetSwitches) -> Chain {
 }
 
 /// The relay reads what strangers send: should it be taken over, it may still only speak to our
-/// networks and ask name servers.
+/// networks and ask name servers that only the host reaches, on its loopback and its links. It asks others by
+/// sockets of the sandboxes' own namespaces.
 fn relay(user: u32) -> [Chain; 2] {
     let entry = Chain::base("relay-output", ChainKind::Filter, Hook::Output, priority::FILTER)
         .with([rule().socket_user(user).goto("relay")]);
-    let to_dns = |protocol| rule().to_port(protocol, DNS).accept();
+    let on_loopback = |protocol| rule().oifname("lo").to_port(protocol, DNS).accept();
+    let to_link = rule().family(Family::Ip6);
+    let to_link = to_link.is_masked(Load::IP6_DESTINATION, LINK_LOCAL_MASK.octets(), LINK_LOCAL.octets());
+    let on_link = |protocol| to_link.clone().to_port(protocol, DNS).accept();
     let rules = Chain::regular("relay")
         .with([
             rule().ct_state_any(&ESTABLISHED).accept(),
             rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text()).accept(),
-            to_dns(Protocol::Udp),
-            to_dns(Protocol::Tcp),
+            on_loopback(Protocol::Udp),
+            on_loopback(Protocol::Tcp),
+            on_link(Protocol::Udp),
+            on_link(Protocol::Tcp),
             rule()
                 .transport(Protocol::Tcp)
                 .has_any_bit(Load::TCP_FLAGS, [TCP_ACK])

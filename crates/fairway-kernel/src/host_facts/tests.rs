@@ -50,7 +50,7 @@ fn ours_is_left_out_and_the_rest_is_seen() {
         assert_eq!(facts.mtu, Some(1420));
         assert_eq!(texts(&facts.addresses), ["192.0.2.9/24 uplink"]);
         assert_eq!(texts(&facts.routes), ["192.0.2.0/24 uplink"]);
-        assert_eq!(facts.nameservers, Vec::<IpAddr>::new());
+        assert_eq!(facts.nameservers, Vec::<NameServer>::new());
         assert_eq!(facts.ephemeral_ports, Some((40000, 50000)));
         assert_eq!(facts.forwarding, (true, false));
         assert_eq!(facts.hostname, rustix::system::uname().nodename().to_str().unwrap());
@@ -58,7 +58,7 @@ fn ours_is_left_out_and_the_rest_is_seen() {
         std::fs::write(&file, "nameserver 192.0.2.53\nsearch example\n").unwrap();
         let facts = observe_with(&links, |_| false, &file).unwrap();
         assert_eq!(texts(&facts.routes), ["172.17.0.0/16 fairway0", "192.0.2.0/24 uplink"]);
-        assert_eq!(facts.nameservers, ["192.0.2.53".parse::<IpAddr>().unwrap()]);
+        assert_eq!(facts.nameservers, ["192.0.2.53".parse::<NameServer>().unwrap()]);
         assert_eq!(facts.search, ["example"]);
     });
 }

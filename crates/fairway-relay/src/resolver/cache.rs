@@ -1,10 +1,11 @@
-//! What name servers answered lately.
+//! What name servers answered, as long as it is valid.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::wire::Reply;
+use crate::slab::Place;
 
 /// The most bytes of answers that are remembered.
 const BYTES: usize = 8 << 20;
@@ -25,58 +26,92 @@ struct Entry {
     expires: Instant,
 }
 
-/// Answers by question, servers and flags. The oldest make room.
+/// Whose answers they are: those of one resolver, or of the host's own servers, which all sandboxes share.
+pub(crate) type Origin = Option<Place>;
+
+/// The answers of one origin.
 #[derive(Default)]
-pub(crate) struct Cache {
+struct Share {
     entries: HashMap<Rc<[u8]>, Entry>,
     order: VecDeque<(Instant, Rc<[u8]>)>,
     bytes: usize,
 }
 
+/// Answers by origin, question, servers and flags. The oldest of the origin that has the most are dropped first.
+#[derive(Default)]
+pub(crate) struct Cache {
+    shares: HashMap<Origin, Share>,
+    bytes: usize,
+    entries: usize,
+}
+
 impl Cache {
     /// Remembers an answer, if it may be.
-    pub fn store(&mut self, key: &[u8], bytes: &[u8], reply: Reply, now: Instant) {
+    pub fn store(&mut self, origin: Origin, key: &[u8], bytes: &[u8], reply: Reply, now: Instant) {
         let longest = if reply.code == 0 { LONGEST } else { LONGEST_NEGATIVE };
         let seconds = reply.lasts.unwrap_or(0).min(longest);
         if seconds == 0 {
             return;
         }
-        self.forget(key);
+        let share = self.shares.entry(origin).or_default();
+        self.bytes -= share.drop_entry(key);
         let key: Rc<[u8]> = key.into();
         let bytes: Box<[u8]> = bytes[..reply.end].into();
-        self.bytes += key.len() + bytes.len();
+        let size = key.len() + bytes.len();
+        (share.bytes, self.bytes, self.entries) = (share.bytes + size, self.bytes + size, self.entries + 1);
         let expires = now + Duration::from_secs(seconds.into());
-        self.order.push_back((now, Rc::clone(&key)));
-        self.entries.insert(key, Entry { bytes, reply, stored: now, expires });
-        while self.bytes > BYTES || self.order.len() > ENTRIES {
-            let Some((stored, oldest)) = self.order.pop_front() else { break };
-            // It may have been stored anew since.
-            if self.entries.get(&oldest).is_some_and(|entry| entry.stored == stored) {
-                self.forget(&oldest);
-            }
+        share.order.push_back((now, Rc::clone(&key)));
+        share.entries.insert(key, Entry { bytes, reply, stored: now, expires });
+        while (self.bytes > BYTES || self.entries > ENTRIES) && self.drop_oldest() {}
+    }
+
+    /// Drops the oldest answer of the origin that has the most bytes, or the most answers when these are many.
+    fn drop_oldest(&mut self) -> bool {
+        let many = self.entries > ENTRIES;
+        let greediest = |share: &&mut Share| if many { share.order.len() } else { share.bytes };
+        let Some(share) = self.shares.values_mut().max_by_key(greediest) else { return false };
+        let Some((stored, oldest)) = share.order.pop_front() else { return false };
+        self.entries -= 1;
+        // It may have been stored anew since.
+        if share.entries.get(&oldest).is_some_and(|entry| entry.stored == stored) {
+            self.bytes -= share.drop_entry(&oldest);
         }
+        true
     }
 
     /// An answer and its age in seconds.
-    pub fn find(&mut self, key: &[u8], now: Instant) -> Option<(&[u8], &Reply, u32)> {
-        if self.entries.get(key)?.expires <= now {
-            self.forget(key);
+    pub fn find(&mut self, origin: Origin, key: &[u8], now: Instant) -> Option<(&[u8], &Reply, u32)> {
+        let share = self.shares.get_mut(&origin)?;
+        if share.entries.get(key)?.expires <= now {
+            self.bytes -= share.drop_entry(key);
             return None;
         }
-        let entry = self.entries.get(key)?;
+        let entry = share.entries.get(key)?;
         let age = now.saturating_duration_since(entry.stored).as_secs();
         Some((&entry.bytes, &entry.reply, u32::try_from(age).unwrap_or(u32::MAX)))
     }
 
-    fn forget(&mut self, key: &[u8]) {
-        if let Some((key, entry)) = self.entries.remove_entry(key) {
-            self.bytes -= key.len() + entry.bytes.len();
+    /// Forgets what one origin was answered.
+    pub fn forget(&mut self, origin: Origin) {
+        if let Some(share) = self.shares.remove(&origin) {
+            self.bytes -= share.bytes;
+            self.entries -= share.order.len();
         }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl Share {
+    /// Drops an answer, if it is there; how many bytes it had.
+    fn drop_entry(&mut self, key: &[u8]) -> usize {
+        let Some((key, entry)) = self.entries.remove_entry(key) else { return 0 };
+        let size = key.len() + entry.bytes.len();
+        self.bytes -= size;
+        size
     }
 }
 
@@ -93,17 +128,17 @@ mod tests {
         let mut cache = Cache::default();
         let now = Instant::now();
         let later = |seconds| now + Duration::from_secs(seconds);
-        cache.store(b"short", b"bytes", reply(Some(10), 5), now);
-        cache.store(b"long", b"bytes", reply(Some(1_000_000), 5), now);
-        cache.store(b"never", b"bytes", reply(None, 5), now);
+        cache.store(None, b"short", b"bytes", reply(Some(10), 5), now);
+        cache.store(None, b"long", b"bytes", reply(Some(1_000_000), 5), now);
+        cache.store(None, b"never", b"bytes", reply(None, 5), now);
         assert_eq!(
-            cache.find(b"short", later(9)).map(|(bytes, _, age)| (bytes, age)),
+            cache.find(None, b"short", later(9)).map(|(bytes, _, age)| (bytes, age)),
             Some((&b"bytes"[..], 9))
         );
-        assert!(cache.find(b"short", later(10)).is_none());
-        assert!(cache.find(b"long", later(299)).is_some());
-        assert!(cache.find(b"long", later(300)).is_none());
-        assert!(cache.find(b"never", now).is_none());
+        assert!(cache.find(None, b"short", later(10)).is_none());
+        assert!(cache.find(None, b"long", later(299)).is_some());
+        assert!(cache.find(None, b"long", later(300)).is_none());
+        assert!(cache.find(None, b"never", now).is_none());
     }
 
     #[test]
@@ -113,6 +148,7 @@ mod tests {
         let large = vec![0; 60_000];
         for n in 0u32..1_000 {
             cache.store(
+                None,
                 &n.to_be_bytes(),
                 &large,
                 reply(Some(60), large.len()),
@@ -120,11 +156,33 @@ mod tests {
             );
         }
         assert!(cache.bytes <= BYTES);
-        assert!(cache.find(&999u32.to_be_bytes(), now).is_some());
-        assert!(cache.find(&0u32.to_be_bytes(), now).is_none());
+        assert!(cache.find(None, &999u32.to_be_bytes(), now).is_some());
+        assert!(cache.find(None, &0u32.to_be_bytes(), now).is_none());
         for n in 0u32..20_000 {
-            cache.store(b"same", &n.to_be_bytes(), reply(Some(60), 4), now + Duration::from_millis(n.into()));
+            cache.store(
+                None,
+                b"same",
+                &n.to_be_bytes(),
+                reply(Some(60), 4),
+                now + Duration::from_millis(n.into()),
+            );
         }
-        assert!(cache.order.len() <= ENTRIES);
+        assert!(cache.entries <= ENTRIES && cache.shares[&None].order.len() == cache.entries);
+    }
+
+    #[test]
+    fn answers_are_for_their_origin_alone_and_the_greediest_loses_first() {
+        let mut cache = Cache::default();
+        let now = Instant::now();
+        let [greedy, modest] = [1, 2].map(|slot| Some(Place { slot, generation: 0 }));
+        cache.store(modest, b"name", b"bytes", reply(Some(60), 5), now);
+        assert!(cache.find(greedy, b"name", now).is_none() && cache.find(None, b"name", now).is_none());
+        for n in 0u32..20_000 {
+            cache.store(greedy, &n.to_be_bytes(), b"bytes", reply(Some(60), 5), now);
+        }
+        assert!(cache.find(modest, b"name", now).is_some());
+        assert!(cache.entries <= ENTRIES);
+        cache.forget(greedy);
+        assert_eq!((cache.entries, cache.bytes), (1, 9));
     }
 }

@@ -1,357 +1,425 @@
 //! Questions on their way to name servers.
 
-use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+mod order;
+mod sockets;
+mod verdict;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll::EventFlags;
+use fairway_core::model::NameServer;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use super::cache::Cache;
+use super::cache::{Cache, Origin};
 use super::respond;
 use super::servers::Servers;
-use super::wire::{self, Query, Reply, TC, code};
-use crate::poll::{EDGES, Kind, Poller, Token};
+use super::upstream::{Randomness, Transport, UpstreamSocket};
+use super::wire::{self, Query, Reply, TC};
+use crate::poll::Poller;
 use crate::slab::{Place, Slab};
+use order::Order;
+use verdict::{Verdict, judge};
+
+/// How many answers are read from one socket before others have their turn.
+const ANSWERS: usize = 64;
 
 /// Who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asker {
-    /// Somebody at this address, over UDP.
+    /// This address, over UDP.
     Udp(SocketAddr),
     /// The TCP client at this place.
     Tcp(Place),
 }
 
-/// A question that waits for a name server.
+/// One query that waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// Who asked.
+    pub asker: Asker,
+    /// The query as it came, up to the end of its question.
+    pub packet: Box<[u8]>,
+    /// Its head.
+    pub query: Query,
+}
+
+/// A question that waits for name servers, with all queries that ask it.
 #[derive(Debug)]
 pub(crate) struct Pending {
     /// The resolver that was asked.
     pub resolver: Place,
-    /// Who asked.
-    pub asker: Asker,
-    /// The query as it came, up to the end of its question.
-    pub packet: Vec<u8>,
-    /// Its head.
-    pub query: Query,
-    key: Vec<u8>,
+    /// The queries, of which there is at least one; the first one's question is what is asked.
+    pub waiting: Vec<Waiting>,
+    key: Rc<[u8]>,
+    origin: Origin,
+    /// Whether it was asked over TCP, so that an answer that a server cut is asked for over TCP too.
+    whole: bool,
     /// The servers that are left, next one first.
-    servers: VecDeque<IpAddr>,
-    server: IpAddr,
-    id: u16,
-    socket: OwnedFd,
-    /// Over TCP: what is still to be sent, and what has come.
-    stream: Option<Stream>,
+    servers: VecDeque<NameServer>,
+    server: NameServer,
+    /// Where it was sent, and by which identifier; late answers count.
+    sent: Vec<(Place, u16)>,
     attempt: u32,
 }
 
-#[derive(Debug, Default)]
-struct Stream {
-    out: Vec<u8>,
-    sent: usize,
-    input: Vec<u8>,
+/// A question that waits no more, and what a server answered, if one did.
+pub(crate) struct Settled {
+    /// The question.
+    pub pending: Pending,
+    /// The answer, and what it says.
+    pub answer: Option<(Vec<u8>, Reply)>,
 }
 
-/// What became of a question.
-pub(crate) enum Outcome {
-    /// It still waits.
-    Waits,
-    /// This was answered: bytes and what they say.
-    Answered(Pending, Vec<u8>, Reply),
-    /// Nobody answered.
-    Failed(Pending),
+/// What one sandbox has to do with name servers.
+#[derive(Debug, Default)]
+struct Sandbox {
+    sockets: Vec<Place>,
+    servers: Servers,
+    /// How many queries wait.
+    waiting: usize,
+    /// The questions that wait, by what they ask.
+    asked: HashMap<Rc<[u8]>, Place>,
+    /// The same, oldest first.
+    order: Order,
 }
 
 /// All questions that wait for name servers.
 pub(crate) struct Forwarder {
     pending: Slab<Pending>,
+    sandboxes: HashMap<Place, Sandbox>,
+    sockets: Slab<UpstreamSocket>,
+    /// How many queries wait.
+    waiting: usize,
+    /// The most that may.
+    most: usize,
     /// When attempts end, soonest first.
     deadlines: VecDeque<(Instant, Place, u32)>,
-    servers: Servers,
-    /// What was answered lately.
+    /// Attempts that failed, whose questions go to the next server.
+    failed: Vec<(Place, u32)>,
+    settled: VecDeque<Settled>,
+    connections: u64,
+    random: Randomness,
+    /// What was answered before.
     pub cache: Cache,
     buffer: Vec<u8>,
+    out: Vec<u8>,
     timeout: Duration,
     port: u16,
 }
 
 impl Forwarder {
-    /// Asks servers at `port`, each of which has `timeout` to answer.
-    pub fn new(port: u16, timeout: Duration) -> Self {
+    /// Asks servers at `port`, each of which has `timeout` to answer; at most `most` queries wait.
+    pub fn new(port: u16, timeout: Duration, most: usize) -> Self {
         Self {
             pending: Slab::default(),
+            sandboxes: HashMap::new(),
+            sockets: Slab::default(),
+            waiting: 0,
+            most,
             deadlines: VecDeque::new(),
-            servers: Servers::default(),
+            failed: Vec::new(),
+            settled: VecDeque::new(),
+            connections: 0,
+            random: Randomness::default(),
             cache: Cache::default(),
             buffer: vec![0; 65_536],
+            out: Vec::new(),
             timeout,
             port,
         }
     }
 
-    /// How many questions wait.
-    pub fn len(&self) -> usize {
-        self.pending.len()
+    /// Forgets a resolver: its questions, its sockets and what servers answered it.
+    pub fn close(&mut self, poller: &Poller, resolver: Place) {
+        let Some(sandbox) = self.sandboxes.remove(&resolver) else { return };
+        self.waiting -= sandbox.waiting;
+        for place in sandbox.asked.into_values() {
+            self.pending.remove(place);
+        }
+        for place in sandbox.sockets {
+            if let Some(socket) = self.sockets.remove(place) {
+                poller.remove(&socket.socket);
+            }
+        }
+        self.cache.forget(Some(resolver));
     }
 
-    /// Forgets what is known of name servers and their answers.
+    /// How many queries wait.
+    pub fn len(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many queries of one resolver wait.
+    pub fn waiting(&self, resolver: Place) -> usize {
+        self.sandboxes.get(&resolver).map_or(0, |sandbox| sandbox.waiting)
+    }
+
+    /// Forgets which servers were silent, and their answers.
     pub fn clear(&mut self) {
         self.cache.clear();
-        self.servers.clear();
+        self.sandboxes.values_mut().for_each(|sandbox| sandbox.servers.clear());
+    }
+
+    /// Forgets the same of one resolver, whose networks are others now.
+    pub fn clear_of(&mut self, resolver: Place) {
+        self.cache.forget(Some(resolver));
+        if let Some(sandbox) = self.sandboxes.get_mut(&resolver) {
+            sandbox.servers.clear();
+        }
+    }
+
+    /// Whose answers a resolver may be given from the cache: its own, but for servers of the host's namespace.
+    pub fn origin(&self, resolver: Place, servers: &[NameServer]) -> Origin {
+        let own = servers.iter().any(|server| self.is_inside(resolver, *server));
+        own.then_some(resolver)
     }
 
     /// What tells the answers to a question apart: servers, what was asked for, and the question.
-    pub fn key(packet: &[u8], query: &Query, servers: &[IpAddr]) -> Vec<u8> {
-        let mut key = Vec::with_capacity(packet.len() + 16);
+    pub fn key(packet: &[u8], query: &Query, servers: &[NameServer]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(packet.len() + 32);
         key.extend_from_slice(&(query.flags & (wire::RD | wire::AD | wire::CD)).to_be_bytes());
         key.push(query.edns.map_or(0, |edns| 1 + u8::from(edns.dnssec)));
         key.extend(packet[wire::HEADER..query.end].iter().map(u8::to_ascii_lowercase));
         for server in servers {
-            match server {
-                IpAddr::V4(address) => key.extend_from_slice(&address.octets()),
-                IpAddr::V6(address) => key.extend_from_slice(&address.octets()),
+            match server.address {
+                std::net::IpAddr::V4(address) => key.extend_from_slice(&address.octets()),
+                std::net::IpAddr::V6(address) => key.extend_from_slice(&address.octets()),
             }
+            key.extend_from_slice(&server.scope.to_be_bytes());
         }
         key
     }
 
-    /// Sends a question on its way; whether it could be.
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of one question")]
+    /// Sends a question on its way; whether it could be. A question that waits already is not sent again:
+    /// each one in flight is a chance to guess its answer (RFC 5452 section 5).
     pub fn ask(
         &mut self,
         poller: &Poller,
         resolver: Place,
-        asker: Asker,
-        packet: &[u8],
-        query: Query,
-        key: Vec<u8>,
-        configured: &[IpAddr],
+        waiting: Waiting,
+        mut key: Vec<u8>,
+        configured: &[NameServer],
         now: Instant,
     ) -> bool {
-        let mut servers = VecDeque::from(self.servers.order(configured, now));
-        while let Some(server) = servers.pop_front() {
-            let Ok(socket) = self.open(server, SocketType::DGRAM) else { continue };
-            let place = self.pending.insert(Pending {
-                resolver,
-                asker,
-                packet: packet[..query.end].to_vec(),
-                query,
-                key,
-                servers,
-                server,
-                id: 0,
-                socket,
-                stream: None,
-                attempt: 0,
-            });
-            return match self.start(poller, place, now) {
-                Outcome::Waits => true,
-                Outcome::Answered(..) | Outcome::Failed(_) => false,
-            };
+        if self.waiting >= self.most {
+            self.make_space();
+            self.go_on(poller, now);
         }
-        false
+        let whole = matches!(waiting.asker, Asker::Tcp(_));
+        let origin = self.origin(resolver, configured);
+        let Some(sandbox) = self.sandboxes.get_mut(&resolver) else { return false };
+        key.push(u8::from(whole));
+        if let Some(place) = sandbox.asked.get(key.as_slice())
+            && let Some(pending) = self.pending.get_mut(*place)
+        {
+            pending.waiting.push(waiting);
+            (sandbox.waiting, self.waiting) = (sandbox.waiting + 1, self.waiting + 1);
+            return true;
+        }
+        let servers = VecDeque::from(sandbox.servers.order(configured, now));
+        let Some(server) = servers.front().copied() else { return false };
+        let key: Rc<[u8]> = key.into();
+        let place = self.pending.insert(Pending {
+            resolver,
+            waiting: vec![waiting],
+            key: Rc::clone(&key),
+            origin,
+            whole,
+            servers,
+            server,
+            sent: Vec::new(),
+            attempt: 0,
+        });
+        sandbox.asked.insert(key, place);
+        sandbox.order.push(place, |place| self.pending.get(place).is_some());
+        (sandbox.waiting, self.waiting) = (sandbox.waiting + 1, self.waiting + 1);
+        let sent = self.ask_next(poller, place, now);
+        if !sent {
+            self.remove(poller, place);
+        }
+        self.go_on(poller, now);
+        sent
     }
 
-    /// A connected socket: the kernel chooses its port at random, and lets nobody but the
-    /// server answer.
-    fn open(&self, server: IpAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
-        let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = rustix::net::socket_with(family, kind, flags, None)?;
-        match rustix::net::connect(&socket, &SocketAddr::new(server, self.port)) {
-            Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-            Err(errno) => Err(errno),
+    /// Gives up the oldest question of the sandbox that has the most.
+    fn make_space(&mut self) {
+        let greediest = self.sandboxes.iter_mut().max_by_key(|(_, sandbox)| sandbox.waiting);
+        let Some((_, sandbox)) = greediest else { return };
+        let oldest = sandbox.order.pop(|place| self.pending.get(place).is_some());
+        if let Some(place) = oldest
+            && let Some(pending) = self.pending.get_mut(place)
+        {
+            pending.servers.clear();
+            self.failed.push((place, pending.attempt));
         }
     }
 
-    /// Sends the question over the socket that the pending one has.
-    fn start(&mut self, poller: &Poller, place: Place, now: Instant) -> Outcome {
-        let Some(pending) = self.pending.get_mut(place) else { return Outcome::Waits };
-        let mut id = [0; 2];
-        // The id must be hard to guess (RFC 5452); without randomness nothing is asked.
-        if getrandom::fill(&mut id).is_err() {
-            return self.next(poller, place, now);
+    /// Sends a question to the next server that it can be sent to; `false` when none is left.
+    fn ask_next(&mut self, poller: &Poller, place: Place, now: Instant) -> bool {
+        loop {
+            let Some(pending) = self.pending.get_mut(place) else { return true };
+            let Some(server) = pending.servers.pop_front() else { return false };
+            pending.server = server;
+            if self.send(poller, place, Transport::Udp, now).is_ok() {
+                return true;
+            }
         }
-        pending.id = u16::from_ne_bytes(id);
+    }
+
+    /// Sends a question to its server.
+    fn send(&mut self, poller: &Poller, place: Place, by: Transport, now: Instant) -> Result<(), Errno> {
+        let pending = self.pending.get(place).ok_or(Errno::SRCH)?;
+        let at = self.socket(poller, pending.resolver, pending.server, by)?;
+        let pending = self.pending.get_mut(place).ok_or(Errno::SRCH)?;
+        let socket = self.sockets.get_mut(at).ok_or(Errno::BADF)?;
+        // Without randomness nothing is asked.
+        let id = socket.fresh_id(&mut self.random).ok_or(Errno::AGAIN)?;
+        let first = pending.waiting.first().ok_or(Errno::SRCH)?;
+        respond::upstream_query(&mut self.out, &first.packet[wire::HEADER..], &first.query, id);
+        if let Err(errno) = socket.send(&self.out) {
+            self.give_up(poller, at);
+            return Err(errno);
+        }
+        socket.asked.insert(id, place);
+        pending.sent.push((at, id));
         pending.attempt += 1;
         self.deadlines.push_back((now + self.timeout, place, pending.attempt));
-        let mut out = Vec::new();
-        respond::upstream_query(&mut out, &pending.packet[wire::HEADER..], &pending.query, pending.id);
-        let mut sent = Ok(out.len());
-        if let Some(stream) = &mut pending.stream {
-            stream.out = (out.len() as u16).to_be_bytes().to_vec();
-            stream.out.extend_from_slice(&out);
-        } else {
-            sent = rustix::net::send(&pending.socket, &out, SendFlags::NOSIGNAL);
-        }
-        let watched = poller.add(&pending.socket, Token(Kind::Upstream, place), EDGES);
-        if sent.is_err() || watched.is_err() { self.next(poller, place, now) } else { Outcome::Waits }
+        Ok(())
     }
 
-    /// Gives up on the server that was asked, and asks the next.
-    fn next(&mut self, poller: &Poller, place: Place, now: Instant) -> Outcome {
-        loop {
-            let Some(pending) = self.pending.get_mut(place) else { return Outcome::Waits };
-            self.servers.failed(pending.server, now);
-            let Some(server) = pending.servers.pop_front() else {
-                return self.pending.remove(place).map_or(Outcome::Waits, Outcome::Failed);
-            };
-            pending.server = server;
-            pending.stream = None;
-            if let Ok(socket) = self.open(server, SocketType::DGRAM) {
-                if let Some(pending) = self.pending.get_mut(place) {
-                    pending.socket = socket;
+    /// Handles an event of a socket.
+    pub fn ready(&mut self, poller: &Poller, place: Place, now: Instant) {
+        if let Some(socket) = self.sockets.get_mut(place)
+            && socket.flush().is_err()
+        {
+            self.give_up(poller, place);
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..ANSWERS {
+            let Some(socket) = self.sockets.get_mut(place) else { break };
+            match socket.receive(&mut buffer) {
+                Ok(Some(message)) => self.consider(poller, place, message, now),
+                Ok(None) => break,
+                // The server is not there (ICMP), or ended the connection.
+                Err(_) => {
+                    self.give_up(poller, place);
+                    break;
                 }
-                return self.start(poller, place, now);
+            }
+            if self.sockets.get(place).is_none_or(|socket| socket.asked.is_empty()) {
+                break;
+            }
+        }
+        self.buffer = buffer;
+        self.go_on(poller, now);
+    }
+
+    /// Looks at what a server sent. What does not answer a question is dropped, and the question waits on:
+    /// a wrong guess must not make us stop listening.
+    fn consider(&mut self, poller: &Poller, at: Place, bytes: Vec<u8>, now: Instant) {
+        let Ok(id) = wire::word(&bytes, 0) else { return };
+        let Some(socket) = self.sockets.get(at) else { return };
+        let Some(place) = socket.asked.get(&id).copied() else { return };
+        let Some(pending) = self.pending.get_mut(place) else { return };
+        let Some(first) = pending.waiting.first() else { return };
+        let Some(verdict) = judge(&bytes, first, pending.whole, socket.transport) else { return };
+        let is_last = pending.sent.last() == Some(&(at, id));
+        let server = socket.server.unwrap_or(pending.server);
+        if is_last && let Some(sandbox) = self.sandboxes.get_mut(&pending.resolver) {
+            sandbox.servers.answered(server, now);
+        }
+        match verdict {
+            Verdict::Answer(reply) => {
+                let Some(pending) = self.remove(poller, place) else { return };
+                if reply.flags & TC == 0 {
+                    let key = &pending.key[..pending.key.len() - 1];
+                    self.cache.store(pending.origin, key, &bytes, reply.clone(), now);
+                }
+                self.settled.push_back(Settled { pending, answer: Some((bytes, reply)) });
+            }
+            Verdict::AskOverTcp => {
+                (pending.server, pending.attempt) = (server, pending.attempt + 1);
+                let attempt = pending.attempt;
+                self.unsend(poller, place, (at, id));
+                if self.send(poller, place, Transport::Tcp, now).is_err() {
+                    self.failed.push((place, attempt));
+                }
+            }
+            Verdict::Failure => {
+                let attempt = pending.attempt;
+                self.unsend(poller, place, (at, id));
+                if is_last {
+                    self.failed.push((place, attempt));
+                }
             }
         }
     }
 
-    /// Handles an event of a name server's socket.
-    pub fn ready(&mut self, poller: &Poller, place: Place, flags: EventFlags, now: Instant) -> Outcome {
-        let Some(pending) = self.pending.get_mut(place) else { return Outcome::Waits };
-        if pending.stream.is_some() {
-            self.stream(poller, place, flags, now)
-        } else {
-            self.datagrams(poller, place, now)
+    /// Listens no more for the answer to a question at a socket.
+    fn unsend(&mut self, poller: &Poller, place: Place, (at, id): (Place, u16)) {
+        let Some(pending) = self.pending.get_mut(place) else { return };
+        pending.sent.retain(|sent| *sent != (at, id));
+        if self.sockets.get_mut(at).is_some_and(|socket| socket.forget(id, place)) {
+            self.rest(poller, at);
         }
     }
 
-    fn datagrams(&mut self, poller: &Poller, place: Place, now: Instant) -> Outcome {
-        loop {
-            let Some(pending) = self.pending.get_mut(place) else { return Outcome::Waits };
-            let length = match rustix::net::recv(&pending.socket, &mut self.buffer[..], RecvFlags::empty()) {
-                Ok((_, length)) => length,
-                Err(Errno::AGAIN | Errno::INTR) => return Outcome::Waits,
-                // Nobody is there (ICMP).
-                Err(_) => return self.next(poller, place, now),
-            };
-            let bytes = std::mem::take(&mut self.buffer);
-            let outcome = self.consider(poller, place, &bytes[..length.min(bytes.len())], now);
-            self.buffer = bytes;
-            match outcome {
-                Some(outcome) => return outcome,
-                // Not the answer to this question: whoever guesses must not make us stop listening.
-                None => continue,
-            }
-        }
-    }
-
-    /// Looks at what a server sent; `None` if it has nothing to do with the question.
-    fn consider(&mut self, poller: &Poller, place: Place, bytes: &[u8], now: Instant) -> Option<Outcome> {
-        let pending = self.pending.get_mut(place)?;
-        let question = &pending.packet[wire::HEADER..];
-        let flags = wire::word(bytes, 2).ok()?;
-        if wire::word(bytes, 0) != Ok(pending.id) || flags & wire::QR == 0 || flags & wire::OPCODE != 0 {
-            return None;
-        }
-        if !wire::answers(bytes, question) {
-            // Servers that cannot read a query may leave the question out.
-            let refused = flags & 0xf != 0 && wire::word(bytes, 4) == Ok(0);
-            return refused.then(|| self.next(poller, place, now));
-        }
-        let Ok(reply) = wire::reply(bytes, pending.query.end) else {
-            return Some(self.next(poller, place, now));
-        };
-        if matches!(reply.code, code::SERVER_FAILURE | code::REFUSED | code::NOT_IMPLEMENTED) {
-            return Some(self.next(poller, place, now));
-        }
-        let cut = flags & TC != 0;
-        if cut && pending.stream.is_none() && matches!(pending.asker, Asker::Tcp(_)) {
-            // An asker over UDP is told that it was cut and comes back over TCP.
-            let server = pending.server;
-            let Ok(socket) = self.open(server, SocketType::STREAM) else {
-                return Some(self.next(poller, place, now));
-            };
-            let pending = self.pending.get_mut(place)?;
-            pending.socket = socket;
-            pending.stream = Some(Stream::default());
-            return Some(self.start(poller, place, now));
-        }
-        self.servers.answered(pending.server);
+    /// Takes a question out.
+    fn remove(&mut self, poller: &Poller, place: Place) -> Option<Pending> {
         let pending = self.pending.remove(place)?;
-        if !cut {
-            self.cache.store(&pending.key, bytes, reply.clone(), now);
+        for (at, id) in &pending.sent {
+            if self.sockets.get_mut(*at).is_some_and(|socket| socket.forget(*id, place)) {
+                self.rest(poller, *at);
+            }
         }
-        Some(Outcome::Answered(pending, bytes.to_vec(), reply))
+        self.waiting -= pending.waiting.len();
+        if let Some(sandbox) = self.sandboxes.get_mut(&pending.resolver) {
+            sandbox.waiting -= pending.waiting.len();
+            sandbox.asked.remove(&pending.key);
+        }
+        Some(pending)
     }
 
-    fn stream(&mut self, poller: &Poller, place: Place, flags: EventFlags, now: Instant) -> Outcome {
-        let message = match self.pending.get_mut(place) {
-            None => return Outcome::Waits,
-            Some(pending) => exchange(pending, &mut self.buffer, flags),
-        };
-        match message {
-            Ok(None) => Outcome::Waits,
-            Ok(Some(message)) => match self.consider(poller, place, &message, now) {
-                Some(outcome) => outcome,
-                None => self.next(poller, place, now),
-            },
-            Err(_) => self.next(poller, place, now),
-        }
-    }
-
-    /// Ends attempts that took too long. Each outcome is one question's.
-    pub fn expire(&mut self, poller: &Poller, now: Instant) -> Option<Outcome> {
-        while let Some((deadline, place, attempt)) = self.deadlines.front().copied() {
+    /// Has questions whose server failed go to the next one, or end.
+    fn go_on(&mut self, poller: &Poller, now: Instant) {
+        while let Some((place, attempt)) = self.failed.pop() {
             let waits = self.pending.get(place).is_some_and(|pending| pending.attempt == attempt);
-            if waits && deadline > now {
-                return None;
+            if waits
+                && !self.ask_next(poller, place, now)
+                && let Some(pending) = self.remove(poller, place)
+            {
+                self.settled.push_back(Settled { pending, answer: None });
+            }
+        }
+    }
+
+    /// Ends attempts that took too long.
+    pub fn expire(&mut self, poller: &Poller, now: Instant) {
+        while let Some((deadline, place, attempt)) = self.deadlines.front().copied() {
+            let pending = self.pending.get(place).filter(|pending| pending.attempt == attempt);
+            if let Some(pending) = pending {
+                if deadline > now {
+                    break;
+                }
+                if let Some(sandbox) = self.sandboxes.get_mut(&pending.resolver) {
+                    sandbox.servers.silent(pending.server, now - self.timeout, now);
+                }
+                self.failed.push((place, attempt));
             }
             self.deadlines.pop_front();
-            if waits {
-                return Some(self.next(poller, place, now));
-            }
         }
-        None
+        self.go_on(poller, now);
+    }
+
+    /// The next question that waits no more.
+    pub fn settled(&mut self) -> Option<Settled> {
+        self.settled.pop_front()
     }
 
     /// When `expire` wants to be called next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
         self.deadlines.front().map(|(at, _, _)| at.saturating_duration_since(now))
-    }
-
-    /// Forgets the questions of a resolver.
-    pub fn forget(&mut self, resolver: Place) {
-        let places: Vec<Place> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.resolver == resolver)
-            .map(|(place, _)| place)
-            .collect();
-        for place in places {
-            self.pending.remove(place);
-        }
-    }
-}
-
-/// Sends and receives over TCP (RFC 1035 section 4.2.2) as far as it goes; the message once it is
-/// complete.
-fn exchange(pending: &mut Pending, buffer: &mut [u8], flags: EventFlags) -> Result<Option<Vec<u8>>, Errno> {
-    let Some(stream) = &mut pending.stream else { return Ok(None) };
-    if flags.contains(EventFlags::ERR) {
-        return Err(Errno::CONNREFUSED);
-    }
-    while stream.sent < stream.out.len() && flags.contains(EventFlags::OUT) {
-        match rustix::net::send(&pending.socket, &stream.out[stream.sent..], SendFlags::NOSIGNAL) {
-            Ok(sent) => stream.sent += sent,
-            Err(Errno::AGAIN | Errno::NOTCONN) => break,
-            Err(errno) => return Err(errno),
-        }
-    }
-    loop {
-        if let Ok(length) = wire::word(&stream.input, 0)
-            && let Some(message) = stream.input.get(2..2 + usize::from(length))
-        {
-            return Ok(Some(message.to_vec()));
-        }
-        match rustix::net::recv(&pending.socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((_, 0)) => return Err(Errno::CONNRESET),
-            Ok((_, length)) => stream.input.extend_from_slice(&buffer[..length]),
-            Err(Errno::AGAIN | Errno::INTR | Errno::NOTCONN) => return Ok(None),
-            Err(errno) => return Err(errno),
-        }
     }
 }

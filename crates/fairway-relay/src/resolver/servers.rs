@@ -1,8 +1,8 @@
-//! Which name server to ask first.
+//! In which order one sandbox's name servers are asked.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use fairway_core::model::NameServer;
 
 /// The most servers that one question goes to, as in resolv.conf(5).
 const MOST: usize = 3;
@@ -10,49 +10,80 @@ const MOST: usize = 3;
 /// How long a server that did not answer comes last.
 const AVOIDED: Duration = Duration::from_secs(30);
 
-/// Where our own resolvers are; asking them would be asking ourselves.
-const OURS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11));
+/// The most servers that something is known of.
+const KNOWN: usize = 16;
 
-/// What is known of name servers: those that failed come last for a while, so that one dead
-/// server slows few questions down and not all.
+/// Where our own resolvers are; asking them would be asking ourselves.
+const OURS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11));
+
+/// What is known of one server.
+#[derive(Debug)]
+struct Known {
+    server: NameServer,
+    /// When it last answered in time.
+    answered: Option<Instant>,
+    /// Until when others go first.
+    avoided: Option<Instant>,
+}
+
+/// What one sandbox knows of its name servers. They are asked in the order of its configuration; only one
+/// that does not answer at all comes last for a while, so that it slows few questions down and not all.
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
-    avoided: HashMap<IpAddr, Instant>,
+    known: Vec<Known>,
 }
 
 impl Servers {
     /// The servers to ask, in this order.
-    pub fn order(&mut self, configured: &[IpAddr], now: Instant) -> Vec<IpAddr> {
-        let usable = configured.iter().copied().filter(|server| *server != OURS && !server.is_unspecified());
+    pub fn order(&mut self, configured: &[NameServer], now: Instant) -> Vec<NameServer> {
+        let usable = configured.iter().copied();
+        let usable = usable.filter(|server| server.address != OURS && !server.address.is_unspecified());
         let (mut good, mut bad): (Vec<_>, Vec<_>) =
-            usable.take(MOST).partition(|server| self.avoided.get(server).is_none_or(|until| *until <= now));
-        // The first question after a while tries a failed server again, alone: until it has an
+            usable.take(MOST).partition(|server| self.avoided(*server).is_none_or(|until| until <= now));
+        // The first question after a while tries a silent server again, alone: until it has an
         // answer, all others still avoid it.
         if let Some(first) = good.first()
-            && let Some(until) = self.avoided.get_mut(first)
+            && let Some(known) = self.known.iter_mut().find(|known| known.server == *first)
+            && known.avoided.is_some()
         {
-            *until = now + AVOIDED;
+            known.avoided = Some(now + AVOIDED);
         }
         good.append(&mut bad);
         good
     }
 
-    /// A server answered.
-    pub fn answered(&mut self, server: IpAddr) {
-        self.avoided.remove(&server);
+    fn avoided(&self, server: NameServer) -> Option<Instant> {
+        self.known.iter().find(|known| known.server == server)?.avoided
     }
 
-    /// A server did not answer, or refused.
-    pub fn failed(&mut self, server: IpAddr, now: Instant) {
-        if self.avoided.len() >= 1_024 {
-            self.avoided.retain(|_, until| *until > now);
+    /// A server answered in time, whatever it said.
+    pub fn answered(&mut self, server: NameServer, now: Instant) {
+        let known = self.known(server);
+        (known.answered, known.avoided) = (Some(now), None);
+    }
+
+    /// A server did not answer what it was asked at `asked`. One that answers other questions is not avoided.
+    pub fn silent(&mut self, server: NameServer, asked: Instant, now: Instant) {
+        let known = self.known(server);
+        if known.answered.is_none_or(|answered| answered < asked) {
+            known.avoided = Some(now + AVOIDED);
         }
-        self.avoided.insert(server, now + AVOIDED);
     }
 
-    /// Forgets what is known, for the servers are others now.
+    fn known(&mut self, server: NameServer) -> &mut Known {
+        let place = self.known.iter().position(|known| known.server == server).unwrap_or_else(|| {
+            if self.known.len() >= KNOWN {
+                self.known.remove(0);
+            }
+            self.known.push(Known { server, answered: None, avoided: None });
+            self.known.len() - 1
+        });
+        &mut self.known[place]
+    }
+
+    /// Forgets what is known.
     pub fn clear(&mut self) {
-        self.avoided.clear();
+        self.known.clear();
     }
 }
 
@@ -60,28 +91,47 @@ impl Servers {
 mod tests {
     use super::*;
 
-    fn server(n: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, n])
+    fn server(n: u8) -> NameServer {
+        NameServer::from(std::net::IpAddr::from([10, 0, 0, n]))
     }
 
     #[test]
-    fn a_server_that_failed_comes_last_and_is_tried_again_by_one() {
+    fn a_silent_server_comes_last_and_is_tried_again_by_one() {
         let mut servers = Servers::default();
         let now = Instant::now();
         let all = [server(1), server(2)];
-        servers.failed(server(1), now);
+        servers.silent(server(1), now, now);
         assert_eq!(servers.order(&all, now), [server(2), server(1)]);
         let later = now + AVOIDED;
         assert_eq!(servers.order(&all, later), [server(1), server(2)]);
         assert_eq!(servers.order(&all, later), [server(2), server(1)]);
-        servers.answered(server(1));
+        servers.answered(server(1), later);
         assert_eq!(servers.order(&all, later), [server(1), server(2)]);
+    }
+
+    #[test]
+    fn a_server_that_answers_other_questions_is_not_avoided() {
+        let mut servers = Servers::default();
+        let asked = Instant::now();
+        let later = asked + Duration::from_secs(4);
+        servers.answered(server(1), asked + Duration::from_secs(1));
+        servers.silent(server(1), asked, later);
+        assert_eq!(servers.order(&[server(1), server(2)], later), [server(1), server(2)]);
+    }
+
+    #[test]
+    fn what_is_known_is_bounded() {
+        let mut servers = Servers::default();
+        let now = Instant::now();
+        (0..100).for_each(|n| servers.silent(server(n), now, now));
+        assert_eq!(servers.known.len(), KNOWN);
+        assert_eq!(servers.order(&[server(99), server(1)], now), [server(1), server(99)]);
     }
 
     #[test]
     fn never_ourselves_and_never_more_than_three() {
         let mut servers = Servers::default();
-        let many = [OURS, server(1), server(2), server(3), server(4)];
+        let many = [OURS.into(), server(1), server(2), server(3), server(4)];
         assert_eq!(servers.order(&many, Instant::now()), [server(1), server(2), server(3)]);
     }
 }

@@ -28,8 +28,9 @@ impl Resolvers {
                 Err(_) => return self.rest(poller, place, now),
             };
             if resolver.clients.len() >= self.limits.clients_per_sandbox {
-                continue;
+                self.hang_up_on_idle(place);
             }
+            let Some(resolver) = self.resolvers.get_mut(place) else { return };
             let client = self.clients.insert(Client::new(place, socket, now));
             resolver.clients.insert(client);
             self.silent.push_back((now, client));
@@ -48,6 +49,17 @@ impl Resolvers {
         {
             self.resting.push(place);
             self.rest_until = Some(now + REST);
+        }
+    }
+
+    /// Ends the connection of the TCP client that was silent longest; of one that waits for an answer only if all
+    /// do.
+    fn hang_up_on_idle(&mut self, place: Place) {
+        let clients = self.resolvers.get(place).into_iter().flat_map(|resolver| &resolver.clients);
+        let clients = clients.filter_map(|at| Some((*at, self.clients.get(*at)?)));
+        let idle = clients.min_by_key(|(_, client)| (client.in_flight > 0, client.used));
+        if let Some((idle, _)) = idle {
+            self.hang_up(idle);
         }
     }
 

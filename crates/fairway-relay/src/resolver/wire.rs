@@ -47,8 +47,6 @@ pub(crate) mod kind {
     pub const SOA: u16 = 6;
     /// Pointer.
     pub const PTR: u16 = 12;
-    /// Mail exchanger.
-    pub const MX: u16 = 15;
     /// IPv6 address.
     pub const AAAA: u16 = 28;
     /// EDNS.

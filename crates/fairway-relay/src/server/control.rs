@@ -16,7 +16,7 @@ use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChang
 use crate::poll::{Kind, Poller, READ, Token};
 use crate::proof::Proof;
 use crate::slab::Place;
-use crate::table::{Hello, Record, RecordKey, Refusal};
+use crate::table::{Hello, OUTGOING_SOCKETS, Record, RecordKey, Refusal};
 
 /// The place of sockets of which there is one.
 const ONLY: Place = Place { slot: 0, generation: 0 };
@@ -273,7 +273,7 @@ impl Relay {
 
     /// Leaves to connections and flows what ports and resolvers do not take of the descriptors.
     fn share_descriptors(&mut self) {
-        let table = self.proxy.ports() + 2 * self.resolvers.count();
+        let table = self.proxy.ports() + (2 + OUTGOING_SOCKETS) * self.resolvers.count();
         let limits = self.limits.within(self.descriptors.saturating_sub(table));
         self.proxy.set_limits(&self.poller, &limits);
     }
@@ -285,6 +285,7 @@ impl Relay {
             confinement: self.control.confinement.in_force.clone(),
             missing: self.control.confinement.missing.clone(),
             counts: true,
+            asks_inside: true,
         }))
     }
 
@@ -302,8 +303,8 @@ impl Relay {
     }
 
     fn insert(&mut self, record: Record, mut sockets: Vec<OwnedFd>) -> Result<(), String> {
-        if !sockets.is_empty() && sockets.len() != record.sockets() {
-            let (came, needed) = (sockets.len(), record.sockets());
+        if !sockets.is_empty() && !record.sockets().contains(&sockets.len()) {
+            let (came, needed) = (sockets.len(), *record.sockets().start());
             return Err(format!("{came} sockets came with it and {needed} are needed"));
         }
         match record {
@@ -311,23 +312,28 @@ impl Relay {
                 .proxy
                 .insert(&self.poller, (protocol, address), &purpose, sockets.pop())
                 .map_err(|error| error.to_string()),
-            Record::Resolver(sandbox) => match (sockets.pop(), sockets.pop()) {
-                (Some(tcp), Some(udp)) => {
-                    self.resolvers.insert(&self.poller, sandbox, udp, tcp).map_err(|errno| {
-                        format!(
-                            "the kernel refused its sockets: {errno}; send UDP, bound, and TCP, listening"
-                        )
-                    })
+            Record::Resolver(sandbox) => {
+                let mut sockets = sockets.into_iter();
+                match (sockets.next(), sockets.next()) {
+                    (Some(udp), Some(tcp)) => {
+                        let outgoing = sockets.collect();
+                        self.resolvers.insert(&self.poller, sandbox, [udp, tcp], outgoing).map_err(|errno| {
+                            format!(
+                                "the kernel refused its sockets: {errno}; send UDP, bound, TCP, listening, and \
+                                 some that are connected to nothing"
+                            )
+                        })
+                    }
+                    _ if self.resolvers.sockets(sandbox).is_some() => Ok(()),
+                    _ => Err("no sockets came with it, and none are there to keep; send them".to_owned()),
                 }
-                _ if self.resolvers.sockets(sandbox).is_some() => Ok(()),
-                _ => Err("no sockets came with it, and none are there to keep; send them".to_owned()),
-            },
+            }
             Record::Names(record) => {
                 self.resolvers.names.insert(record);
                 Ok(())
             }
             Record::View(view) => {
-                self.resolvers.names.set_view(view);
+                self.resolvers.set_view(view);
                 Ok(())
             }
             Record::HostServers(servers) => {
@@ -389,7 +395,13 @@ impl Relay {
         let plain = names.chain(views).chain([servers]).map(|record| (record, None));
         let all: Vec<(Record, Option<Along>)> = ports.chain(resolvers).chain(plain).collect();
 
-        let count = |(record, _): &(Record, Option<Along>)| if with_sockets { record.sockets() } else { 0 };
+        let count = |(_, along): &(Record, Option<Along>)| match along {
+            Some(Along::Port(..)) if with_sockets => 1,
+            Some(Along::Resolver(sandbox)) if with_sockets => {
+                self.resolvers.sockets(*sandbox).map_or(0, |sockets| sockets.len())
+            }
+            _ => 0,
+        };
         let text = |run: &[(Record, Option<Along>)], last| {
             let records = run.iter().map(|item| (&item.0, count(item))).collect();
             serde_json::to_vec(&Response::Records { records, last })

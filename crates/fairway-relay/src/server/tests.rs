@@ -41,7 +41,7 @@ fn fill(relay: &TestRelay) -> usize {
     relay.resolver(1, Upstreams::Host);
     let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     relay.insert(Record::Names(names(1, &["web"], address)), Vec::new());
-    relay.insert(Record::HostServers(vec![address]), Vec::new());
+    relay.insert(Record::HostServers(vec![address.into()]), Vec::new());
     6
 }
 
@@ -80,7 +80,7 @@ fn a_new_daemon_takes_over_and_finds_everything() {
     assert_eq!(sorted(second.describe().unwrap()), before);
     let held = second.recover().unwrap();
     for Held { record, sockets } in &held {
-        assert_eq!(sockets.len(), record.sockets(), "{record:?}");
+        assert!(record.sockets().contains(&sockets.len()), "{record:?}");
         if let Record::Port { address, .. } = record {
             let found = rustix::net::getsockname(&sockets[0]).unwrap();
             assert_eq!(SocketAddr::try_from(found).unwrap(), *address);
@@ -222,7 +222,7 @@ fn what_is_refused_is_named_and_the_rest_is_in_force() {
     let relay = TestRelay::start();
     let target = SocketAddr::from(([127, 0, 0, 1], 9));
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-    let good = Record::HostServers(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    let good = Record::HostServers(vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()]);
     let changes = vec![
         Change::Insert { record: port(Protocol::Tcp, nowhere, target), sockets: Vec::new() },
         Change::Insert { record: Record::Resolver(sandbox(1)), sockets: Vec::new() },

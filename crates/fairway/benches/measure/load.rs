@@ -18,7 +18,7 @@ const ECHO: u8 = b'e';
 const REPLY: u8 = b'r';
 
 /// A question for an address (RFC 1035, 4.1).
-fn question(number: u16, name: &str) -> Vec<u8> {
+pub fn question(number: u16, name: &str) -> Vec<u8> {
     let mut bytes = number.to_be_bytes().to_vec();
     bytes.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     for label in name.split('.') {
@@ -34,27 +34,36 @@ fn answers(number: u16, bytes: &[u8]) -> bool {
     bytes.len() > 12 && bytes[..2] == number.to_be_bytes() && bytes[3] & 0x0f == 0 && bytes[6..8] == [0, 1]
 }
 
-/// Asks for names in turn, on as many sockets as there are clients, each of which asks when it was
-/// answered. Brings the time from question to answer of each.
-pub fn ask(server: SocketAddr, names: &[String], clients: usize, length: Duration) -> Result<Times, Failure> {
-    let mut sockets = Vec::new();
-    for _ in 0..clients {
+/// Sockets that ask a server, in the namespace of the calling thread.
+pub fn askers(server: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
+    let asker = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect(server)?;
-        sockets.push((socket, 0_u16, Instant::now()));
-    }
+        Ok(socket)
+    };
+    (0..count).map(|_| asker()).collect()
+}
+
+/// Asks for the names that `name` gives by number, on sockets each of which asks when it was answered. Brings
+/// the time from question to answer of each.
+pub fn ask(
+    sockets: Vec<UdpSocket>,
+    name: impl Fn(usize) -> String,
+    length: Duration,
+) -> Result<Times, Failure> {
+    let mut sockets: Vec<_> = sockets.into_iter().map(|socket| (socket, 0_u16, Instant::now())).collect();
     let mut next = 0_usize;
     let mut send = |client: &mut (UdpSocket, u16, Instant)| -> io::Result<()> {
-        let name = &names[next % names.len()];
+        let name = name(next);
         next += 1;
         client.1 = (next & 0xffff) as u16;
         client.2 = Instant::now();
-        client.0.send(&question(client.1, name)).map(drop)
+        client.0.send(&question(client.1, &name)).map(drop)
     };
     sockets.iter_mut().try_for_each(&mut send)?;
     let begun = Instant::now();
     let (mut times, mut bytes) = (Vec::new(), [0; 512]);
-    let patience = Timespec { tv_sec: 2, tv_nsec: 0 };
+    let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
     while begun.elapsed() < length {
         let mut ready: Vec<PollFd<'_>> = sockets
             .iter()

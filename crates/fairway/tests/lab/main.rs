@@ -6,6 +6,7 @@
 #[macro_use]
 mod harness;
 mod advertisements;
+mod askers;
 mod beside;
 mod bridge_ports;
 mod chaos;

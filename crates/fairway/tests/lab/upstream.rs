@@ -1,42 +1,44 @@
 //! A name server that is not ours: it gives one address for every name, and counts the questions.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex};
 
 use fairway_lab::Place;
 
 /// A running server; it ends with the lab.
 pub struct Upstream {
-    asked: Arc<AtomicUsize>,
+    asked: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 impl Upstream {
-    /// Listens at an address of a place, by UDP and TCP.
+    /// Listens at an address of a place, by UDP and TCP. A link-local one of IPv6 has its link's number after it.
     pub fn start(place: &Place, at: &str, everything_is: Ipv4Addr) -> Upstream {
         let (udp, tcp) = place
-            .run_in(|| (UdpSocket::bind((at, 53)).unwrap(), TcpListener::bind((at, 53)).unwrap()))
+            .run_in(|| {
+                let at = if at.contains(':') { format!("[{at}]:53") } else { format!("{at}:53") };
+                let at: SocketAddr = at.parse().unwrap();
+                (UdpSocket::bind(at).unwrap(), TcpListener::bind(at).unwrap())
+            })
             .unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
+        let asked: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
         let count = Arc::clone(&asked);
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
-                count.fetch_add(1, Ordering::SeqCst);
+                count.lock().unwrap().push(peer);
                 // The one who asked may be gone.
                 let _ = udp.send_to(&answer(&buffer[..length], everything_is), peer);
             }
         });
         let count = Arc::clone(&asked);
         std::thread::spawn(move || {
-            for stream in tcp.incoming() {
-                let mut stream = stream.unwrap();
+            while let Ok((mut stream, peer)) = tcp.accept() {
                 let mut length = [0; 2];
                 let Ok(()) = stream.read_exact(&mut length) else { continue };
                 let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
                 let Ok(()) = stream.read_exact(&mut question) else { continue };
-                count.fetch_add(1, Ordering::SeqCst);
+                count.lock().unwrap().push(peer);
                 let answer = answer(&question, everything_is);
                 let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
                 let _ = stream.write_all(&[&length[..], &answer].concat());
@@ -47,7 +49,15 @@ impl Upstream {
 
     /// How many questions came so far.
     pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+        self.asked.lock().unwrap().len()
+    }
+
+    /// The addresses that questions came from, each once.
+    pub fn askers(&self) -> Vec<IpAddr> {
+        let mut all: Vec<IpAddr> = self.asked.lock().unwrap().iter().map(SocketAddr::ip).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 }
 

@@ -87,13 +87,19 @@ fn names_and_networks_may_contain_dots() {
 }
 
 #[test]
-fn a_known_name_without_such_a_record_is_empty_and_other_kinds_are_forwarded() {
+fn a_known_name_without_such_a_record_is_empty_and_never_forwarded() {
     let table = table();
-    assert_eq!(table.answer(sandbox(1), "web", QuestionKind::Aaaa), Answer::Nothing);
-    assert_eq!(table.answer(sandbox(1), "web", QuestionKind::Mx), Answer::Nothing);
-    assert_eq!(table.answer(sandbox(1), "example.org", QuestionKind::Mx), Answer::Forward(&Upstreams::Host));
-    assert_eq!(table.answer(sandbox(1), "web", QuestionKind::Other), Answer::Forward(&Upstreams::Host));
-    assert_eq!(table.answer(sandbox(2), "web", QuestionKind::Other), Answer::Unreachable);
+    for kind in [QuestionKind::Aaaa, QuestionKind::Ptr, QuestionKind::Other] {
+        for asker in [1, 2] {
+            for name in ["web", "web.app", "0123456789ab", "www"] {
+                assert_eq!(table.answer(sandbox(asker), name, kind), Answer::Nothing, "{name} {kind:?}");
+            }
+        }
+    }
+    for kind in [A, QuestionKind::Aaaa, QuestionKind::Other] {
+        assert_eq!(table.answer(sandbox(1), "1.1.18.172.in-addr.arpa", kind), Answer::Nothing, "{kind:?}");
+        assert_eq!(table.answer(sandbox(1), "example.org", kind), Answer::Forward(&Upstreams::Host));
+    }
 }
 
 #[test]
@@ -145,7 +151,6 @@ fn addresses_have_names() {
     let nibbles = format!("5.{}0.0.d.f.ip6.arpa", "0.".repeat(27));
     assert_eq!(ptr(sandbox(1), &nibbles), Answer::Names(vec!["six.app".to_owned()]));
     assert_eq!(ptr(sandbox(1), "4.2.18.172.in-addr.arpa"), Answer::Forward(&Upstreams::Host));
-    assert_eq!(ptr(sandbox(1), "web"), Answer::Forward(&Upstreams::Host));
 }
 
 #[test]

@@ -79,11 +79,15 @@ pub fn host(ipv4: bool, switches: &RulesetSwitches) -> Host {
         chains.push(of.filter(RELAY));
         let owned = format!("-m owner --uid-owner {user} -j {RELAY}");
         rules.push(Rules::new(of.filter("OUTPUT"), First, [owned]));
-        let dns = |protocol: &str| format!("-p {protocol} -m {protocol} --dport 53 -j RETURN");
+        // Name servers that only the host reaches; others are asked from the sandboxes' own namespaces.
+        let ways: &[&str] = if ipv4 { &["-o lo"] } else { &["-o lo", "-d fe80::/10"] };
+        let dns = ways.iter().flat_map(|way| {
+            ["udp", "tcp"].map(|protocol| format!("{way} -p {protocol} -m {protocol} --dport 53 -j RETURN"))
+        });
+        let established = format!("{ESTABLISHED} -j RETURN");
         // Only the first segment of a connection has no ACK: what answers is let out, tracked or not.
         let answers = "-p tcp -m tcp --tcp-flags ACK ACK -j RETURN".to_owned();
-        let allowed =
-            [format!("{ESTABLISHED} -j RETURN"), dns("udp"), dns("tcp"), answers, "-j DROP".to_owned()];
+        let allowed = [established].into_iter().chain(dns).chain([answers, "-j DROP".to_owned()]);
         rules.push(Rules::new(of.filter(RELAY), Last, allowed));
     }
 

@@ -1,0 +1,129 @@
+//! The sockets that questions leave by: those that the daemon made inside sandboxes, and those of the host.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use fairway_core::model::NameServer;
+use rustix::io::Errno;
+
+use super::{Forwarder, Sandbox};
+use crate::poll::{EDGES, Kind, Poller, READ, Token};
+use crate::resolver::upstream::{Transport, UpstreamSocket};
+use crate::slab::Place;
+
+/// The most sockets of the host's namespace by which one sandbox asks at a time, over each transport.
+const HOST_SOCKETS: usize = 4;
+
+impl Forwarder {
+    /// Takes the sockets that a resolver's questions leave its sandbox by; none if it has only the host's.
+    pub fn open(&mut self, poller: &Poller, resolver: Place, sockets: Vec<OwnedFd>) -> Result<(), Errno> {
+        self.sandboxes.insert(resolver, Sandbox::default());
+        for socket in sockets {
+            self.add(poller, UpstreamSocket::inside(resolver, socket)?)?;
+        }
+        Ok(())
+    }
+
+    /// The sockets inside the sandbox, in the order in which they came.
+    pub fn sockets_inside(&self, resolver: Place) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let places = self.sandboxes.get(&resolver).into_iter().flat_map(|sandbox| &sandbox.sockets);
+        places.filter_map(|place| self.sockets.get(*place)).filter(|it| it.inside).map(|it| it.socket.as_fd())
+    }
+
+    /// Whether questions of a resolver for this server leave from inside the sandbox.
+    pub(super) fn is_inside(&self, resolver: Place, server: NameServer) -> bool {
+        !server.asked_from_host() && self.sockets_inside(resolver).next().is_some()
+    }
+
+    /// A socket that is connected to a server; questions that keep others from being asked give way.
+    pub(super) fn socket(
+        &mut self,
+        poller: &Poller,
+        resolver: Place,
+        server: NameServer,
+        by: Transport,
+    ) -> Result<Place, Errno> {
+        let inside = self.is_inside(resolver, server);
+        let sandbox = self.sandboxes.get(&resolver).ok_or(Errno::SRCH)?;
+        let fitting = sandbox.sockets.iter().filter_map(|place| Some((*place, self.sockets.get(*place)?)));
+        let fitting: Vec<(Place, &UpstreamSocket)> = fitting
+            .filter(|(_, it)| it.inside == inside && it.transport == by && it.reaches(server.address))
+            .collect();
+        let there = fitting.iter().filter(|(_, it)| it.server == Some(server) && !it.asked.is_empty());
+        let there = there.max_by_key(|(_, it)| it.connected).map(|(place, _)| *place);
+        // Over TCP many questions share a connection (RFC 7766 section 6.2.1).
+        if let (Transport::Tcp, Some(place)) = (by, there) {
+            return Ok(place);
+        }
+        let free = fitting.iter().find(|(_, it)| it.asked.is_empty()).map(|(place, _)| *place);
+        let may_open = !inside && fitting.len() < HOST_SOCKETS;
+        let oldest = fitting.iter().min_by_key(|(_, it)| it.connected).map(|(place, _)| *place);
+        let place = match (free, may_open, there) {
+            (Some(place), _, _) => place,
+            (None, true, _) => self.add(poller, UpstreamSocket::of_host(resolver, by, server)?)?,
+            (None, false, Some(place)) => return Ok(place),
+            (None, false, None) => {
+                let place = oldest.ok_or(Errno::AFNOSUPPORT)?;
+                self.give_up(poller, place);
+                if !inside {
+                    return self.socket(poller, resolver, server, by);
+                }
+                place
+            }
+        };
+        self.connections += 1;
+        let socket = self.sockets.get_mut(place).ok_or(Errno::BADF)?;
+        if let Err(errno) = socket.connect(server, self.port, self.connections) {
+            self.rest(poller, place);
+            return Err(errno);
+        }
+        Ok(place)
+    }
+
+    fn add(&mut self, poller: &Poller, socket: UpstreamSocket) -> Result<Place, Errno> {
+        let (resolver, by) = (socket.resolver, socket.transport);
+        let place = self.sockets.insert(socket);
+        let interest = if by == Transport::Udp { READ } else { EDGES };
+        let watched = match self.sockets.get(place) {
+            Some(socket) => poller.add(&socket.socket, Token(Kind::Upstream, place), interest),
+            None => Err(Errno::BADF),
+        };
+        match (watched, self.sandboxes.get_mut(&resolver)) {
+            (Ok(()), Some(sandbox)) => {
+                sandbox.sockets.push(place);
+                Ok(place)
+            }
+            (watched, _) => {
+                self.sockets.remove(place);
+                Err(watched.err().unwrap_or(Errno::SRCH))
+            }
+        }
+    }
+
+    /// Has a socket that no question uses end its connection; one of the host's namespace is closed.
+    pub(super) fn rest(&mut self, poller: &Poller, place: Place) {
+        let Some(socket) = self.sockets.get_mut(place) else { return };
+        socket.rest();
+        if !socket.inside
+            && let Some(socket) = self.sockets.remove(place)
+        {
+            poller.remove(&socket.socket);
+            if let Some(sandbox) = self.sandboxes.get_mut(&socket.resolver) {
+                sandbox.sockets.retain(|other| *other != place);
+            }
+        }
+    }
+
+    /// Has all questions that were sent by a socket go to their next server.
+    pub(super) fn give_up(&mut self, poller: &Poller, place: Place) {
+        let Some(socket) = self.sockets.get_mut(place) else { return };
+        for (id, question) in socket.asked.drain() {
+            if let Some(pending) = self.pending.get_mut(question) {
+                if pending.sent.last() == Some(&(place, id)) {
+                    self.failed.push((question, pending.attempt));
+                }
+                pending.sent.retain(|sent| *sent != (place, id));
+            }
+        }
+        self.rest(poller, place);
+    }
+}

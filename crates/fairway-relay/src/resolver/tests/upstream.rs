@@ -1,0 +1,265 @@
+//! From where, in which order and by how many sockets name servers are asked.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::testing::outgoing_sockets;
+
+/// A relay that asks such servers at their common port.
+fn asking(manners: &[Manner], waiting: usize) -> (TestRelay, Vec<NameServer>) {
+    let (port, servers) = name_servers(manners);
+    let limits = ResolverLimits {
+        upstream_port: port,
+        upstream_timeout: Duration::from_millis(500),
+        waiting,
+        ..ResolverLimits::default()
+    };
+    (TestRelay::with(ProxyLimits::default(), limits), servers)
+}
+
+fn inside(servers: &[NameServer]) -> Upstreams {
+    Upstreams::Servers(servers.iter().map(NameServer::inside).collect())
+}
+
+fn answered(resolver: SocketAddr, name: &str) -> Vec<IpAddr> {
+    addresses(&ask(resolver, &question(name, RecordType::A)))
+}
+
+#[test]
+fn questions_leave_by_the_sandboxs_sockets_from_ever_new_ports() {
+    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let resolver = relay.resolver_inside(1, inside(&servers));
+    for n in 0..100 {
+        assert_eq!(answered(resolver, &format!("n{n}.org.")), [EXAMPLE]);
+    }
+    let ports: HashSet<u16> = servers[0].askers.lock().unwrap().iter().map(SocketAddr::port).collect();
+    assert!(ports.len() > 80, "{} ports for 100 questions", ports.len());
+    // One more question needs no more sockets.
+    let held = relay.client.recover().unwrap();
+    let held = held.iter().find(|held| matches!(held.record, Record::Resolver(_))).unwrap();
+    assert_eq!(held.sockets.len(), 8);
+    let asking: HashSet<u16> = held.sockets[2..6]
+        .iter()
+        .map(|socket| SocketAddr::try_from(rustix::net::getsockname(socket).unwrap()).unwrap().port())
+        .collect();
+    let last = servers[0].askers.lock().unwrap().last().unwrap().port();
+    assert!(asking.contains(&last), "the last question left by a socket that was handed over");
+}
+
+#[test]
+fn many_questions_at_a_time_are_all_answered() {
+    let (relay, servers) = asking(&[Manner::Late, Manner::Answers], 10_000);
+    for upstreams in [inside(&servers[1..]), Upstreams::Servers(vec![servers[1].of_host()])] {
+        let resolver = relay.resolver_inside(1, upstreams);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        for round in 0..10 {
+            for n in 0..100 {
+                let mut query = question(&format!("n{n}.r{round}.org."), RecordType::A);
+                query.metadata.id = n;
+                socket.send_to(&query.to_vec().unwrap(), resolver).unwrap();
+            }
+            let mut ids = HashSet::new();
+            let mut buffer = [0; 512];
+            while ids.len() < 100 {
+                let length = socket.recv(&mut buffer).unwrap();
+                let answer = Message::from_vec(&buffer[..length]).unwrap();
+                assert_eq!(addresses(&answer), [EXAMPLE]);
+                ids.insert(answer.metadata.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_already_is_not_asked_again() {
+    let (relay, servers) = asking(&[Manner::Late], 100);
+    let resolver = relay.resolver_inside(1, inside(&servers));
+    // In time, although late for the timeout of these tests, as there is no other server.
+    let limits = Upstreams::Servers(vec![servers[0].inside(), servers[0].inside()]);
+    relay.insert(Record::View(crate::testing::view(1, limits)), Vec::new());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    for (id, name) in [(1, "same.org."), (2, "SAME.org."), (3, "same.ORG.")] {
+        let mut query = question(name, RecordType::A);
+        query.metadata.id = id;
+        socket.send_to(&query.to_vec().unwrap(), resolver).unwrap();
+    }
+    let mut got = Vec::new();
+    let mut buffer = [0; 512];
+    for _ in 0..3 {
+        let length = socket.recv(&mut buffer).unwrap();
+        let answer = Message::from_vec(&buffer[..length]).unwrap();
+        got.push((answer.metadata.id, answer.queries[0].name().to_string()));
+        assert_eq!(addresses(&answer).len(), 1);
+    }
+    got.sort();
+    let spelled = [(1, "same.org."), (2, "SAME.org."), (3, "same.ORG.")];
+    assert_eq!(got, spelled.map(|(id, name)| (id, name.to_owned())));
+    assert!(servers[0].asked() <= 2, "once for each server of the list");
+}
+
+#[test]
+fn an_answer_that_comes_after_the_next_server_was_asked_is_used() {
+    let (relay, servers) = asking(&[Manner::Late, Manner::Silent], 100);
+    for resolver in [
+        relay.resolver_inside(1, inside(&servers)),
+        relay.resolver(2, Upstreams::Servers(servers.iter().map(NameServer::of_host).collect())),
+    ] {
+        let late = IpAddr::from([192, 0, 2, 2]);
+        assert_eq!(answered(resolver, "late.org."), [late]);
+    }
+    assert_eq!(servers[1].asked(), 2);
+}
+
+#[test]
+fn what_a_server_says_of_one_name_says_nothing_of_others() {
+    let (relay, servers) = asking(&[Manner::Fails, Manner::NoSuchName], 100);
+    let one = relay.resolver_inside(1, inside(&servers));
+    let two = relay.resolver_inside(2, inside(&servers));
+    for (n, resolver) in [one, two, one, two].into_iter().enumerate() {
+        let answer = ask(resolver, &question(&format!("n{n}.corp."), RecordType::A));
+        assert_eq!(code(&answer), ResponseCode::NXDomain);
+        assert_eq!(servers[0].asked(), n + 1, "the first server is asked first each time");
+    }
+}
+
+#[test]
+fn a_server_that_is_silent_for_one_sandbox_is_asked_by_others() {
+    let (relay, servers) = asking(&[Manner::Silent, Manner::Answers], 100);
+    let one = relay.resolver_inside(1, inside(&servers));
+    assert_eq!(answered(one, "a.org."), [EXAMPLE]);
+    assert_eq!(answered(one, "b.org."), [EXAMPLE]);
+    assert_eq!(servers[0].asked(), 1, "passed over for a while");
+    let two = relay.resolver_inside(2, inside(&servers));
+    assert_eq!(answered(two, "c.org."), [EXAMPLE]);
+    assert_eq!(servers[0].asked(), 2, "by its own sandbox alone");
+}
+
+#[test]
+fn answers_are_shared_only_where_the_host_asks() {
+    let (relay, servers) = asking(&[Manner::Answers], 100);
+    for (upstreams, asked) in [(inside(&servers), 2), (Upstreams::Servers(vec![servers[0].of_host()]), 3)] {
+        for n in 1..=2 {
+            let resolver = relay.resolver_inside(n, upstreams.clone());
+            assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
+            assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
+        }
+        assert_eq!(servers[0].asked(), asked);
+    }
+}
+
+#[test]
+fn what_was_answered_by_way_of_former_networks_is_asked_again() {
+    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let resolver = relay.resolver_inside(1, inside(&servers));
+    assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
+    let mut view = crate::testing::view(1, inside(&servers));
+    relay.insert(Record::View(view.clone()), Vec::new());
+    assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
+    assert_eq!(servers[0].asked(), 1, "nothing has changed");
+    view.networks.push(fairway_core::model::NetworkId::new([9; 32]));
+    relay.insert(Record::View(view), Vec::new());
+    assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
+    assert_eq!(servers[0].asked(), 2);
+}
+
+#[test]
+fn what_was_cut_is_asked_for_over_tcp_by_the_sandboxs_sockets() {
+    let (relay, servers) = asking(&[Manner::Cuts], 100);
+    let resolver = relay.resolver_inside(1, inside(&servers));
+    for n in 0..20 {
+        let mut stream = TcpStream::connect(resolver).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        write_tcp(&mut stream, &question(&format!("n{n}.org."), RecordType::A));
+        assert_eq!(read_tcp(&mut stream).answers.len(), 60);
+    }
+}
+
+#[test]
+fn sockets_that_a_former_relay_connected_are_used_anew() {
+    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let outgoing = outgoing_sockets();
+    for socket in &outgoing[..4] {
+        let SocketAddr::V4(to) = other.local_addr().unwrap() else { panic!("it is of IPv4") };
+        let mapped = SocketAddr::from((to.ip().to_ipv6_mapped(), to.port()));
+        rustix::net::connect(socket, &mapped).unwrap();
+        let from = SocketAddr::try_from(rustix::net::getsockname(socket).unwrap()).unwrap();
+        other.send_to(b"an answer to a former question", (Ipv4Addr::LOCALHOST, from.port())).unwrap();
+    }
+    let (udp, tcp) = crate::testing::resolver_sockets();
+    let resolver = udp.local_addr().unwrap();
+    relay.insert(Record::View(crate::testing::view(1, inside(&servers))), Vec::new());
+    let all = [udp.into(), tcp.into()].into_iter().chain(outgoing).collect();
+    relay.insert(Record::Resolver(crate::testing::sandbox(1)), all);
+    for n in 0..8 {
+        assert_eq!(answered(resolver, &format!("n{n}.org.")), [EXAMPLE]);
+    }
+}
+
+#[test]
+fn a_resolver_of_an_earlier_daemon_asks_until_it_gets_sockets() {
+    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let before = relay.resolver(1, inside(&servers));
+    assert_eq!(answered(before, "a.org."), [EXAMPLE]);
+    let after = relay.resolver_inside(1, inside(&servers));
+    assert_eq!(answered(after, "b.org."), [EXAMPLE]);
+    // A record without sockets keeps all that are there.
+    relay.insert(Record::Resolver(crate::testing::sandbox(1)), Vec::new());
+    assert_eq!(answered(after, "c.org."), [EXAMPLE]);
+    assert!(relay.client.hello().asks_inside);
+}
+
+#[test]
+fn the_sandbox_with_the_most_waiting_questions_makes_space() {
+    let (relay, servers) = asking(&[Manner::Silent, Manner::Answers], 20);
+    let limits = |server: &NameServer| Upstreams::Servers(vec![server.inside(); 3]);
+    let greedy = relay.resolver_inside(1, limits(&servers[0]));
+    let modest = relay.resolver_inside(2, limits(&servers[1]));
+    let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
+    flood.set_read_timeout(Some(SOON)).unwrap();
+    // No more than the socket's buffer holds.
+    for n in 0..100 {
+        let mut query = question(&format!("n{n}.org."), RecordType::A);
+        query.metadata.id = n;
+        flood.send_to(&query.to_vec().unwrap(), greedy).unwrap();
+    }
+    // The oldest are given up at once, the others wait; nothing is refused.
+    let mut buffer = [0; 512];
+    for n in 0..80 {
+        let length = flood.recv(&mut buffer).unwrap();
+        let answer = Message::from_vec(&buffer[..length]).unwrap();
+        assert_eq!((answer.metadata.id, code(&answer)), (n, ResponseCode::ServFail));
+    }
+    assert_eq!(answered(modest, "a.org."), [EXAMPLE]);
+    // Names of our own are not counted.
+    insert_names(&relay, [(1, &["own"][..])].into_iter());
+    assert_eq!(answered(greedy, "own."), [v4(1)]);
+}
+
+#[test]
+fn one_tcp_client_too_many_takes_the_place_of_the_one_that_was_idle_longest() {
+    let relay = TestRelay::start();
+    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    insert_names(&relay, [(1, &["a"][..])].into_iter());
+    let most = ResolverLimits::default().clients_per_sandbox;
+    let mut clients: Vec<TcpStream> = Vec::new();
+    let asks = |client: &mut TcpStream| {
+        write_tcp(client, &question("a.", RecordType::A));
+        assert_eq!(addresses(&read_tcp(client)), [v4(1)]);
+    };
+    for _ in 0..most {
+        let mut client = TcpStream::connect(resolver).unwrap();
+        client.set_read_timeout(Some(SOON)).unwrap();
+        asks(&mut client);
+        clients.push(client);
+    }
+    asks(&mut clients[0]);
+    let mut newcomer = TcpStream::connect(resolver).unwrap();
+    newcomer.set_read_timeout(Some(SOON)).unwrap();
+    asks(&mut newcomer);
+    asks(&mut clients[0]);
+    assert_eq!(clients[1].read(&mut [0]).unwrap(), 0, "the second was idle longest");
+    asks(&mut clients[2]);
+}
