@@ -28,6 +28,7 @@ fn whole(text: &mut String, drawing: &Drawing) -> std::fmt::Result {
     )?;
     writeln!(text, "<title>{}</title>", escaped(title))?;
     writeln!(text, "<style>{}</style>", style::sheet())?;
+    writeln!(text, "<style>{}</style>", style::dark_sheet())?;
     if shapes.iter().any(|shape| matches!(shape, Shape::Wire { kind: WireKind::Trail(_), .. })) {
         text.push_str(style::ARROWS);
     }

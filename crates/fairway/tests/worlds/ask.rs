@@ -185,7 +185,7 @@ impl Client {
             match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((0, _)) | Err(Errno::CONNRESET) => {
                     let read = read_text(&String::from_utf8_lossy(&self.received));
-                    let from = self.peer.unwrap_or(self.asked.target);
+                    let from = plain(self.peer.unwrap_or(self.asked.target));
                     self.heard = Some(match read {
                         Some((seen, at)) => Heard::Answer { from, seen, at },
                         None => Heard::Closed,

@@ -1,7 +1,7 @@
 //! Worlds as they are: hosts of a lab, the engine itself, and what users do beside it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::process::{Command as Program, Stdio};
 use std::sync::Arc;
 
@@ -161,6 +161,14 @@ impl Built {
             built.attach(number, sandbox);
         }
         built.note_addresses(world);
+        built.host.run_in(|| policy(&world.rules)).unwrap();
+        if world.vanishes {
+            built.host.run_in(|| ip(&format!("address del {}/24 dev eth0", MORE[0]))).unwrap();
+        }
+        for (number, route) in &world.inside {
+            // A sandbox on other networks has no such neighbor, and no such route then.
+            built.sandboxes[*number].run_in(|| ip(&format!("route replace {route}"))).unwrap();
+        }
         built.host.run_in(|| load(&foreign_tables(&world.foreign))).unwrap();
         built
     }
@@ -240,6 +248,7 @@ impl Built {
                 of_family(self.addresses.get(&(sandbox, *network))?)
             }
             case::To::Gateway(network) => of_family(self.gateways.get(network)?),
+            case::To::LinkLocal => return self.link_local(probe),
             case::To::Nobody(network) => {
                 let near = of_family(self.gateways.get(network)?)?;
                 Some(match near {
@@ -252,6 +261,30 @@ impl Built {
             }
         }?;
         Some(SocketAddr::new(address, probe.port))
+    }
+
+    /// The link-local address behind the asker's `eth0`.
+    fn link_local(&self, probe: &case::Probe) -> Option<SocketAddr> {
+        let eth0 = |place: &Place| {
+            let inside = place.run_in(|| survey("").unwrap()).unwrap();
+            inside.machine.interface_named("eth0").cloned()
+        };
+        let own = eth0(self.place(probe.from)?)?;
+        let behind = match probe.from {
+            case::From::Host => eth0(&self.lan)?,
+            case::From::Lan => eth0(&self.host)?,
+            case::From::Sandbox(number) => {
+                let inside = self.sandboxes[number].run_in(|| survey("").unwrap()).unwrap();
+                let (_, port) = inside.pairs.iter().find(|(index, _)| *index == own.index)?;
+                let host = self.host.run_in(|| survey("").unwrap()).unwrap().machine;
+                host.interface(host.interface(*port)?.bridge?)?.clone()
+            }
+        };
+        let mut addresses = behind.addresses.iter().filter_map(|net| match net.addr() {
+            IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
+            _ => None,
+        });
+        Some(SocketAddrV6::new(addresses.next()?, probe.port, 0, own.index).into())
     }
 
     pub fn place(&self, from: case::From) -> Option<&Place> {
@@ -358,6 +391,27 @@ fn load(tables: &str) {
         .expect("this test needs nft: apt-get install nftables");
     nft.stdin.take().unwrap().write_all(tables.as_bytes()).unwrap();
     assert!(nft.wait().unwrap().success(), "{tables}");
+}
+
+/// Runs `ip`, and returns whether it did as it was asked.
+fn ip(line: &str) -> bool {
+    let mut ip = Program::new("ip");
+    ip.args(line.split(' ')).stderr(Stdio::null());
+    ip.status().expect("this test needs ip: apt-get install iproute2").success()
+}
+
+/// Adds rules of the routing policy, and what they lead to.
+fn policy(rules: &[String]) {
+    if rules.is_empty() {
+        return;
+    }
+    for (family, gateway) in ["-4", "-6"].into_iter().zip(SIDE_LAN) {
+        ip(&format!("{family} route add default via {gateway} table 100"));
+    }
+    for (number, rule) in rules.iter().enumerate() {
+        let (family, rule) = rule.strip_prefix("-6 ").map_or(("-4", rule.as_str()), |rule| ("-6", rule));
+        assert!(ip(&format!("{family} rule add priority {} {rule}", 100 + number)), "{rule}");
+    }
 }
 
 /// Adds a route of the user's own: `[blackhole|unreachable|prohibit] DESTINATION [via ADDRESS] [src ADDRESS]`.

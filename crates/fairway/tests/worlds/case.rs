@@ -58,6 +58,15 @@ pub struct World {
     pub foreign: Vec<Foreign>,
     /// Routes of the user's own on the host: destination, and `via ADDRESS` or a kind, as `ip route add` has them.
     pub routes: Vec<String>,
+    /// Rules of the host's routing policy, as `ip rule add` has them. Table 100 leads to the second LAN.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// Routes that sandboxes make themselves, by number, as `ip route replace` has them.
+    #[serde(default)]
+    pub inside: Vec<(usize, String)>,
+    /// Whether the host loses the first of its additional addresses after ports were published there.
+    #[serde(default)]
+    pub vanishes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +128,9 @@ pub enum To {
     Gateway(usize),
     /// Somebody on a network who is not there.
     Nobody(usize),
+    /// The link-local address of whoever is at the other end of the asker's `eth0`: of the neighbor, the host, or a
+    /// gateway.
+    LinkLocal,
     At(IpAddr),
 }
 
@@ -190,8 +202,11 @@ fn world(dice: &mut Dice) -> World {
         .collect();
     let mut places = vec![0; networks.len() + 1];
     let mut port = PUBLISHED;
-    let sandboxes =
-        (0..4 + dice.below(3)).map(|_| sandbox(dice, &networks, &mut places, &mut port)).collect();
+    let more_addresses = dice.percent(50);
+    let sandboxes: Vec<Sandbox> = (0..4 + dice.below(3))
+        .map(|_| sandbox(dice, &networks, &mut places, &mut port, more_addresses))
+        .collect();
+    let inside = (0..dice.below(3)).map(|_| (dice.below(sandboxes.len()), route_inside(dice))).collect();
     World {
         userland_proxy: dice.percent(50),
         iptables: filtered,
@@ -205,7 +220,10 @@ fn world(dice: &mut Dice) -> World {
         reverse_path: if dice.percent(50) { 0 } else { 1 + dice.below(2) as u8 },
         route_localnet: dice.percent(15),
         lan_routes: dice.percent(60),
-        more_addresses: dice.percent(50),
+        more_addresses,
+        vanishes: more_addresses && dice.percent(50),
+        rules: if dice.percent(40) { (0..1 + dice.below(2)).map(|_| rule(dice)).collect() } else { Vec::new() },
+        inside,
         foreign: (0..dice.below(4)).map(|_| foreign(dice)).collect(),
         routes: (0..dice.below(3)).map(|_| route(dice)).collect(),
         networks,
@@ -268,7 +286,13 @@ fn network(dice: &mut Dice, number: usize) -> Network {
     Network { driver, ipv6: dice.percent(60), internal, options }
 }
 
-fn sandbox(dice: &mut Dice, networks: &[Network], places: &mut [usize], port: &mut u16) -> Sandbox {
+fn sandbox(
+    dice: &mut Dice,
+    networks: &[Network],
+    places: &mut [usize],
+    port: &mut u16,
+    more_addresses: bool,
+) -> Sandbox {
     let mut chosen = Vec::new();
     for _ in 0..1 + dice.below(2) {
         let network = dice.below(networks.len() + 1);
@@ -280,7 +304,8 @@ fn sandbox(dice: &mut Dice, networks: &[Network], places: &mut [usize], port: &m
     }
     let mut publish = Vec::new();
     for _ in 0..dice.below(3) {
-        let addresses = [None, None, None, Some("127.0.0.1"), Some(HOST[0]), Some(HOST[1])];
+        let more = Some(MORE[0]).filter(|_| more_addresses);
+        let addresses = [None, None, None, Some("127.0.0.1"), Some(HOST[0]), Some(HOST[1]), more];
         let address = addresses[dice.below(addresses.len())].map(|text| text.parse().unwrap());
         let port_inside = if dice.percent(80) { SERVED } else { SERVED + 1 };
         publish.push(Published { address, host: *port, port: port_inside, udp: dice.percent(30) });
@@ -329,14 +354,14 @@ fn foreign(dice: &mut Dice) -> Foreign {
         }
     }
     let verdicts: &[&str] = match hook {
-        "prerouting" | "output" if early => &["drop", "meta mark set 7", "accept"],
+        "prerouting" | "output" if early => &["drop", "meta mark set 7", "accept", "notrack", "notrack"],
         "forward" | "input" => &["drop", "accept", "reject", "reject with icmpx admin-prohibited", "counter"],
         "output" => &["drop", "accept", "reject", "meta mark set 7"],
         _ => &["drop", "accept", "meta mark set 7", "counter"],
     };
     // Half of the drops are narrowed, lest nothing gets through any more.
     let mut verdict = dice.one(verdicts);
-    if condition.is_empty() && verdict != "counter" {
+    if condition.is_empty() && !["counter", "notrack"].contains(&verdict) {
         verdict = "meta mark set 7";
     }
     if verdict.starts_with("reject with") && condition.contains("tcp") {
@@ -360,6 +385,44 @@ fn route(dice: &mut Dice) -> String {
         "unreachable fd99::/64",
         "prohibit fd99::/64",
         "fd99::/64 via fd50::1",
+    ];
+    dice.one(&routes).to_owned()
+}
+
+fn rule(dice: &mut Dice) -> String {
+    let rules = [
+        "from 10.10.50.99 lookup 100",
+        "from 172.20.0.0/24 lookup 100",
+        "not from 172.16.0.0/12 lookup 100",
+        "iif eth0 lookup 100",
+        "fwmark 7 lookup 100",
+        "ipproto udp lookup 100",
+        "ipproto tcp dport 80 lookup 100",
+        "ipproto tcp sport 8000-8009 lookup 100",
+        "to 198.51.100.0/24 lookup 100",
+        "lookup main suppress_prefixlength 0",
+        "-6 from fd50::99 lookup 100",
+        "-6 from fd21::/64 lookup 100",
+        "-6 ipproto tcp dport 80 lookup 100",
+        "-6 fwmark 7 lookup 100",
+    ];
+    dice.one(&rules).to_owned()
+}
+
+fn route_inside(dice: &mut Dice) -> String {
+    let routes = [
+        "198.51.100.0/24 via 172.20.0.1",
+        "198.51.100.0/24 via 172.17.0.1",
+        "198.51.100.0/24 via 172.20.0.3",
+        "unreachable 203.0.113.0/24",
+        "blackhole 198.51.100.0/24",
+        "10.10.50.0/24 via 172.20.0.1",
+        "172.21.0.0/24 via 172.20.0.1",
+        "172.20.0.0/24 via 172.17.0.1",
+        "default via 172.20.0.3",
+        "default via 172.20.0.1",
+        "fd99::/64 via fd21::1",
+        "unreachable fd99::/64",
     ];
     dice.one(&routes).to_owned()
 }
@@ -388,6 +451,11 @@ fn probe(dice: &mut Dice, world: &World) -> Probe {
         10 => at(if ipv6 { HOST[1] } else { MORE[dice.below(2)] }),
         _ => To::Gateway(network),
     };
+    if ipv6 && dice.percent(12) {
+        let published = published.get(dice.below(published.len())).filter(|it| !it.udp);
+        let port = published.filter(|_| from == From::Lan).map_or(SERVED, |it| it.host);
+        return Probe { from, to: To::LinkLocal, ipv6, protocol: Protocol::Tcp, port };
+    }
     let (to, port) = match dice.below(20) {
         0..7 => (To::Sandbox(asked, dice.below(places)), SERVED),
         7 => (To::Sandbox(asked, dice.below(places)), SERVED + 1),

@@ -34,7 +34,11 @@ pub fn tuple(asked: &Asked) -> Tuple {
 
 pub fn walk(scene: &Scene, from: &str, asked: &Asked, user: Option<u32>) -> Conversation {
     let machine = scene.machines.iter().position(|machine| machine.name == from).unwrap();
-    converse(scene, Asker::On(machine), tuple(asked), Proxy { user })
+    let asker = match asked.target {
+        SocketAddr::V6(target) if target.scope_id() != 0 => Asker::By(machine, target.scope_id()),
+        _ => Asker::On(machine),
+    };
+    converse(scene, asker, tuple(asked), Proxy { user })
 }
 
 /// The first packet of a path as it arrives at a machine from another one, and where.
@@ -71,7 +75,10 @@ pub fn compare_alone(
     }
     let comes_back = |of: &Conversation| {
         of.answer.as_ref().is_some_and(|answer| {
-            arrives_at(answer, "lan").is_some() || matches!(answer.end, End::Leaves { .. })
+            // Alone, what leaves by another interface than that of the question is not known to come back.
+            arrives_at(answer, "lan").is_some()
+                || matches!(answer.end, End::Leaves { .. })
+                || matches!(&answer.end, End::Unknown { reason, .. } if reason.contains("where it was asked for"))
         })
     };
     let same_end = std::mem::discriminant(&walked.first.end) == std::mem::discriminant(&whole.first.end);

@@ -53,7 +53,8 @@ fn serve(built: &Built, world: &case::World) -> Vec<Servers> {
         })
         .collect();
     let own = case::HOST.into_iter().chain(case::SIDE).chain(["127.0.0.1", "::1"]);
-    let own = own.chain(case::MORE.into_iter().filter(|_| world.more_addresses));
+    let more = case::MORE.into_iter().skip(usize::from(world.vanishes));
+    let own = own.chain(more.filter(|_| world.more_addresses));
     let datagrams: Vec<_> = own.map(|text| at(text.parse().unwrap(), ON_HOST)).collect();
     servers.push(Servers::at(&built.host, &[at(any4, ON_HOST)], &datagrams));
     let lan = case::LAN.into_iter().chain(case::SIDE_LAN).map(|text| at(text.parse().unwrap(), SERVED));

@@ -67,25 +67,41 @@ rect{stroke-width:1}\
 .unknown circle{fill:var(--quiet)}\
 ";
 
-fn variables(colours: impl Iterator<Item = (&'static str, &'static str)>) -> String {
-    let mut text = String::new();
-    for (name, colour) in colours {
-        // Writing to a string does not fail.
-        let _ = write!(text, "--{name}:{colour};");
-    }
-    text
+/// The rules with the colors in place of their names. Many programs that show SVG (librsvg, and with it ImageMagick and
+/// file managers) know no variables of CSS.
+fn with_colors(rules: &str, dark: bool) -> String {
+    COLOURS.iter().fold(rules.to_owned(), |rules, (name, light, night)| {
+        rules.replace(&format!("var(--{name})"), if dark { night } else { light })
+    })
 }
 
-/// The style sheet.
+/// The declarations of the rules that have colors, and nothing else.
+fn colors_alone() -> String {
+    let mut colors = String::new();
+    for rule in RULES.split_inclusive('}') {
+        let Some((selector, declarations)) = rule.trim_end_matches('}').split_once('{') else { continue };
+        let colored: Vec<&str> = declarations.split(';').filter(|it| it.contains("var(")).collect();
+        if !colored.is_empty() {
+            // Writing to a string does not fail.
+            let _ = write!(colors, "{selector}{{{}}}", colored.join(";"));
+        }
+    }
+    colors
+}
+
+/// The style sheet of a light picture.
 pub(super) fn sheet() -> String {
-    let light = variables(COLOURS.iter().map(|(name, light, _)| (*name, *light)));
-    let dark = variables(COLOURS.iter().map(|(name, _, dark)| (*name, *dark)));
-    let mut sheet = format!("svg{{color-scheme:light dark;{light}}}");
-    sheet.push_str(&format!("@media(prefers-color-scheme:dark){{svg{{{dark}}}}}"));
+    let mut sheet = String::from("svg{color-scheme:light dark}");
     for style in Style::ALL {
         let weight = if style.bold() { ";font-weight:600" } else { "" };
         sheet.push_str(&format!(".{}{{font-size:{}px{weight}}}", super::text_class(style), style.size()));
     }
-    sheet.push_str(RULES);
+    sheet.push_str(&with_colors(RULES, false));
     sheet
+}
+
+/// The style sheet that makes it dark for readers who prefer that. It is one of its own: a program that cannot read it
+/// still has the other one.
+pub(super) fn dark_sheet() -> String {
+    format!("@media(prefers-color-scheme:dark){{{}}}", with_colors(&colors_alone(), true))
 }
