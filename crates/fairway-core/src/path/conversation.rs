@@ -135,7 +135,7 @@ fn converse_as(
     comes_back(scene, asker, &conversation.first, &mut answer);
     let mut open = tuple.protocol == TCP;
     if arrives(&answer) {
-        let again = ask(walker, made(&conversation.first).unwrap_or(tuple), Place::Later);
+        let again = ask(walker, tuple, Place::Later);
         open &= arrives(&again);
         conversation.later = Some(again);
     }
@@ -192,14 +192,6 @@ fn to(target: SocketAddr, of: Tuple) -> Tuple {
         source_port: of.source_port.wrapping_add(1).max(1024),
         ..of
     }
-}
-
-/// The packet that a program made at the beginning of a path.
-fn made(path: &Path) -> Option<Tuple> {
-    path.steps.iter().find_map(|step| match step {
-        Step::Made { tuple, .. } => Some(*tuple),
-        _ => None,
-    })
 }
 
 impl Conversation {

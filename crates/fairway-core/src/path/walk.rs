@@ -18,6 +18,7 @@ use super::machine::{Interface, Machine, Route, RouteKind, Scene};
 use super::packet::{Packet, Place, Tuple};
 use super::route::{RouteQuestion, Routed};
 use super::step::{Counted, End, Path, Step};
+use crate::model::MacAddress;
 use crate::ruleset::CtDirection;
 use refuse::Refused;
 
@@ -102,6 +103,8 @@ pub struct Walker<'a> {
     counted: Vec<Counted>,
     /// What was refused last, and is to be told to its sender.
     refused: Option<Refused>,
+    /// Who asked for neighbors, by address, and the MAC address that it has there.
+    asked_by: Vec<(IpAddr, MacAddress)>,
     /// Where the last packet arrived that was delivered.
     arrived: Option<u32>,
     holdings: Rc<Holdings<'a>>,
@@ -134,6 +137,7 @@ impl<'a> Walker<'a> {
             steps: Vec::new(),
             counted: Vec::new(),
             refused: None,
+            asked_by: Vec::new(),
             arrived: None,
             holdings,
             macvlans,

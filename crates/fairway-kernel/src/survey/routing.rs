@@ -50,6 +50,8 @@ mod attribute {
     pub const TRANSPORT: u16 = 22;
     pub const SOURCE_PORTS: u16 = 23;
     pub const DESTINATION_PORTS: u16 = 24;
+    /// Since Linux 6.15 a port is told with its mask: all bits of a single one.
+    pub const PORT_MASKS: [u16; 2] = [28, 29];
     /// Those that say nothing about which packets it is for: padding, suppressed groups (-1), protocol.
     pub const HARMLESS: [u16; 3] = [0, 13, 18];
 }
@@ -100,8 +102,12 @@ fn rule(message: &Message) -> Option<RouteRule> {
         a::SOURCE_PORTS,
         a::DESTINATION_PORTS,
     ];
+    let is_whole = |kind: &u16| {
+        let mask = attributes.find(*kind).and_then(|found| found.u16());
+        a::PORT_MASKS.contains(kind) && mask == Some(u16::MAX)
+    };
     let kinds = &mut attributes.map(|found| found.kind);
-    let strange = kinds.find(|kind| !(known.contains(kind) || a::HARMLESS.contains(kind)));
+    let strange = kinds.find(|kind| !(known.contains(kind) || a::HARMLESS.contains(kind) || is_whole(kind)));
     let unknown = match (header[7], strange) {
         (TO_TABLE, None) => None,
         (TO_TABLE, Some(kind)) => Some(format!("its attribute {kind} is not known here")),

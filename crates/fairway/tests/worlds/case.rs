@@ -222,7 +222,11 @@ fn world(dice: &mut Dice) -> World {
         lan_routes: dice.percent(60),
         more_addresses,
         vanishes: more_addresses && dice.percent(50),
-        rules: if dice.percent(40) { (0..1 + dice.below(2)).map(|_| rule(dice)).collect() } else { Vec::new() },
+        rules: if dice.percent(40) {
+            (0..1 + dice.below(2)).map(|_| rule(dice)).collect()
+        } else {
+            Vec::new()
+        },
         inside,
         foreign: (0..dice.below(4)).map(|_| foreign(dice)).collect(),
         routes: (0..dice.below(3)).map(|_| route(dice)).collect(),

@@ -44,10 +44,16 @@ impl<'a> Walker<'a> {
             return self.take_from_loopback(machine, output, carried);
         }
         let asker = self.speaks_as(machine, output, tuple.source, next);
-        let mac = match self.neighbour(machine, output, next, asker) {
-            Neighbour::Known(mac) => mac,
-            Neighbour::Outside => STRANGER,
-            Neighbour::Nobody => {
+        let known = self.asked_by.iter().find(|(address, _)| *address == next).map(|(_, mac)| *mac);
+        let mac = match (self.neighbour(machine, output, next, asker), known) {
+            (Neighbour::Known(mac), _) => {
+                // Who is asked for its address knows the one who asks from then on (`arp_process`).
+                self.asked_by.extend(asker.map(|asker| (asker, output.mac)));
+                mac
+            }
+            (Neighbour::Outside, _) => STRANGER,
+            (Neighbour::Nobody, Some(mac)) => mac,
+            (Neighbour::Nobody, None) => {
                 let interface = output.name.clone();
                 return Next::End(End::NoNeighbour { machine: name, interface, next });
             }
@@ -224,7 +230,7 @@ impl<'a> Walker<'a> {
         let is_let_in = |source: IpAddr| {
             let tuple =
                 Tuple { protocol: 0, source, destination: address, source_port: 0, destination_port: 0 };
-            unexpected_source(place, interface, &tuple, 0).is_none()
+            unexpected_source(place, interface, None, &tuple, 0).is_none()
         };
         match address {
             IpAddr::V4(_) => place.holder(address).is_some() && asker.is_none_or(is_let_in),

@@ -6,7 +6,7 @@ use super::{Between, Carried, Next, Walker, leaving_by};
 use crate::path::conversation::Maker;
 use crate::path::machine::{Interface, Route, RouteKind};
 use crate::path::packet::{Packet, Place, Tuple};
-use crate::path::route::{RouteQuestion, Routed};
+use crate::path::route::{RouteQuestion, Routed, is_link_local};
 use crate::path::step::{End, Step};
 use crate::ruleset::Hook;
 
@@ -79,7 +79,10 @@ impl Walker<'_> {
         if now.destination == tuple.destination && carried.packet.mark == 0 {
             return self.send(machine, route, carried);
         }
-        let question = RouteQuestion { mark: carried.packet.mark, ..RouteQuestion::of(now) };
+        // `ip6_route_me_harder` in net/ipv6/netfilter.c: what is for one link stays there.
+        let by = self.machine(machine).interface(route.interface).filter(|_| is_link_local(now.destination));
+        let output = by.map(|interface| interface.name.as_str());
+        let question = RouteQuestion { output, mark: carried.packet.mark, ..RouteQuestion::of(now) };
         match self.route(machine, &question) {
             Ok(route) => self.send(machine, route, carried),
             Err(end) => Next::End(end),

@@ -148,28 +148,30 @@ impl Walker<'_> {
         let own = own && !(on_bridge && tuple.source.is_ipv4());
         let output = scoped(tuple.source, input).and_then(|index| place.interface(index));
         let output = output.map(|interface| interface.name.as_str());
-        let back = RouteQuestion { output, ..RouteQuestion::to(tuple.source) };
+        // icmp_send in net/ipv4/icmp.c, icmp6_send in net/ipv6/icmp.c: IPv6 speaks for the interface where it arrived,
+        // if that has an address.
+        let is_global = tuple.source.is_ipv6() && !is_link_local(tuple.source);
+        let near = input.filter(|_| is_global).and_then(|input| place.interface(input));
+        let near = near.and_then(|near| global(near, tuple.source));
+        let source = match how {
+            How::Unreachable(_) if own => Some(tuple.destination),
+            How::Unreachable(_) => near,
+            // nf_send_reset in net/ipv4/netfilter/nf_reject_ipv4.c, nf_send_reset6 in its like for IPv6.
+            How::Reset | How::ResetByRule => Some(tuple.destination),
+        };
+        let back = RouteQuestion { output, source, ..RouteQuestion::to(tuple.source) };
         let route = match self.route(machine, &back) {
             Ok(route) => route,
             Err(end) => return Next::End(end),
         };
         let answer = match how {
             How::Unreachable(code) => {
-                // icmp_send in net/ipv4/icmp.c, icmp6_send in net/ipv6/icmp.c.
-                // IPv6 speaks for the interface where it arrived, if that has an address.
-                let is_global = tuple.source.is_ipv6() && !is_link_local(tuple.source);
-                let near = input.filter(|_| is_global).and_then(|input| place.interface(input));
-                let near = near.and_then(|near| global(near, tuple.source));
-                let source = match own {
-                    true => Some(tuple.destination),
-                    false => near.or_else(|| place.source_for(route, tuple.source)),
-                };
-                let Some(source) = source else {
+                let Some(source) = source.or_else(|| place.source_for(route, tuple.source)) else {
                     return Next::End(self.discarded(machine, "it has no address to send from"));
                 };
                 Packet::unreachable(source, code, &packet)
             }
-            _ => Packet::new(tuple.reversed(), Place::Reset),
+            How::Reset | How::ResetByRule => Packet::new(tuple.reversed(), Place::Reset),
         };
         // What tells of a packet belongs to the packet's flow (nf_ct_attach).
         let flow = flow.map(|(number, direction)| {

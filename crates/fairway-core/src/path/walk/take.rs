@@ -65,7 +65,8 @@ impl<'a> Walker<'a> {
             self.refuse(machine, &carried, Some(input.index), How::Unreachable(code));
             return Next::End(End::NoRoute { machine: self.name(machine), destination: tuple.destination });
         }
-        if let Some(reason) = unexpected_source(place, input, &tuple, mark) {
+        let onward = route.filter(|_| !here).and_then(|route| place.interface(route.interface));
+        if let Some(reason) = unexpected_source(place, input, onward, &tuple, mark) {
             return Next::End(self.discarded(machine, reason));
         }
         if here {
@@ -177,10 +178,11 @@ fn martian(input: &Interface, tuple: &Tuple) -> Option<String> {
 }
 
 /// Why a source cannot be behind an interface, or `rp_filter` does not let it in (RFC 3704; IPv4 only):
-/// `__fib_validate_source` in net/ipv4/fib_frontend.c.
+/// `__fib_validate_source` in net/ipv4/fib_frontend.c. What is sent on by `output` is asked for as if it came from there.
 pub(super) fn unexpected_source(
     machine: &Machine,
     input: &Interface,
+    output: Option<&Interface>,
     tuple: &Tuple,
     mark: u32,
 ) -> Option<String> {
@@ -196,7 +198,8 @@ pub(super) fn unexpected_source(
     if input.reverse_path == 0 {
         return None;
     }
-    let question = RouteQuestion { mark, ..RouteQuestion::of(tuple.reversed()) };
+    let from = output.map(|output| output.name.as_str());
+    let question = RouteQuestion { input: from, mark, ..RouteQuestion::of(tuple.reversed()) };
     let back = match machine.route(&question) {
         Routed::By(route) if route.kind == RouteKind::Unicast => Some(route.interface),
         Routed::Unknown(_) => return None,
