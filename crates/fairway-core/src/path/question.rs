@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
 use super::conversation::Asker;
-use super::machine::{Machine, RouteKind, Scene};
+use super::machine::{Machine, Route, RouteKind, Scene};
 use super::packet::Tuple;
 use super::route::{RouteQuestion, Routed, is_link_local};
 use crate::model::parse;
@@ -279,9 +279,16 @@ fn way_to(host: &Machine, address: IpAddr) -> Option<u32> {
     }
 }
 
+/// The default routes of the main table. Those of others are for some packets alone.
+fn defaults(host: &Machine) -> impl Iterator<Item = &Route> {
+    const MAIN_TABLE: u32 = 254;
+    let is_default = |route: &&Route| route.table == MAIN_TABLE && route.destination.prefix_len() == 0;
+    host.routes.iter().filter(is_default)
+}
+
 /// The interface of the host's default route and its address; without one, its first that is not loopback.
 fn lan_of(host: &Machine) -> Option<(u32, IpAddr)> {
-    let default = host.routes.iter().filter(|route| route.destination.prefix_len() == 0);
+    let default = defaults(host);
     let default = default.min_by_key(|route| (route.destination.addr().is_ipv6(), route.metric));
     let interface = match default {
         Some(route) => host.interface(route.interface),
@@ -295,7 +302,7 @@ fn lan_of(host: &Machine) -> Option<(u32, IpAddr)> {
 
 /// Somebody on the host's LAN: its router, else the first address of the subnet that is not the host's.
 fn neighbour_of(host: &Machine) -> Option<IpAddr> {
-    let default = host.routes.iter().filter(|route| route.destination.prefix_len() == 0);
+    let default = defaults(host);
     if let Some(gateway) = default.filter_map(|route| route.gateway).min_by_key(IpAddr::is_ipv6) {
         return Some(gateway);
     }

@@ -114,7 +114,7 @@ fn name_server(stage: &Stage, server: &str) {
 }
 
 /// Runs a line as a user of the host would.
-fn shell(stage: &Stage, line: &str) -> String {
+pub fn shell(stage: &Stage, line: &str) -> String {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_fairway"));
     let path =
         format!("{}:{}:/usr/sbin:/sbin", program.parent().unwrap().display(), std::env::var("PATH").unwrap());

@@ -1,6 +1,8 @@
 //! What `explain` says, and what the kernel then does with a real connection: both have to agree.
 
+mod advice;
 mod drivers;
+mod links;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

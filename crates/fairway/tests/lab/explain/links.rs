@@ -1,0 +1,94 @@
+//! Hosts and sandboxes with routes of their own: what is said, and what becomes of a real connection.
+
+use std::net::SocketAddr;
+
+use fairway_core::doctor::Level;
+use fairway_lab::{Outcome, ask, serve_tcp};
+
+use super::agree;
+use crate::cli::fairway;
+use crate::doctor::shell;
+use crate::harness::{HOST, LAN, Stage};
+
+#[test]
+fn an_answer_that_leaves_by_another_interface_is_not_said_to_arrive() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let wire = lab.lan("second").unwrap();
+        wire.join(&stage.host, &["10.60.0.99/24"]).unwrap();
+        let _server = serve_tcp(&stage.host, "0.0.0.0:9000").unwrap();
+        let target = format!("{HOST}:9000");
+        let told = || stage.client().explain("lan", &target, false).unwrap().sentence;
+        assert!(told().starts_with("It is answered"), "{}", told());
+        assert_eq!(ask(&stage.lan, &target).unwrap(), Outcome::answered(LAN));
+        // On the second LAN nothing sends it back.
+        shell(&stage, "ip route add default via 10.60.0.1 dev eth1 table 100");
+        shell(&stage, &format!("ip rule add from {HOST} priority 100 lookup 100"));
+        assert_eq!(ask(&stage.lan, &target).unwrap(), Outcome::TimedOut);
+        assert!(!told().contains("It is answered"), "{}", told());
+    });
+}
+
+#[test]
+fn routes_that_a_sandbox_made_itself_are_followed() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        stage.create_network("inner", |network| network.internal = true).unwrap();
+        let (one, two) = (stage.sandbox("one", &["inner"], &[]), stage.sandbox("two", &["inner"], &[]));
+        let _server = serve_tcp(&two, "0.0.0.0:80").unwrap();
+        let inside = |path: &str, line: &str| shell(&stage, &format!("nsenter --net={path} {line}"));
+        inside(&two.path, "ip address add 198.51.100.7/32 dev lo");
+        let questions: [(&str, &fairway_lab::Place, Vec<SocketAddr>); 1] =
+            [("one", &one, vec!["198.51.100.7:80".parse().unwrap()])];
+        // There is no way.
+        assert_eq!(agree(&stage, &questions), 1);
+        inside(&one.path, &format!("ip route add 198.51.100.7 via {}", two.address("inner")));
+        assert!(matches!(ask(&one, "198.51.100.7:80").unwrap(), Outcome::Answered { .. }));
+        assert_eq!(agree(&stage, &questions), 1);
+        assert_eq!(fairway(&stage, "explain one 198.51.100.7:80").code, 0);
+    });
+}
+
+#[test]
+fn link_local_addresses_are_given_with_their_interface() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let link_local = |place: &fairway_lab::Place| {
+            let inside = place.run_in(|| fairway_kernel::survey::survey("").unwrap().machine).unwrap();
+            let eth0 = inside.interface_named("eth0").unwrap();
+            let is_local = |address: &std::net::IpAddr| matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local());
+            eth0.addresses.iter().map(|net| net.addr()).find(is_local).unwrap()
+        };
+        let (own, neighbor) = (link_local(&stage.host), link_local(&stage.lan));
+        let _server = serve_tcp(&stage.host, "[::]:9000").unwrap();
+        let told = |from: &str, to: &str| stage.client().explain(from, to, false).unwrap().sentence;
+        let answered = told(&format!("lan:{neighbor}%eth0"), &format!("[{own}%eth0]:9000"));
+        assert_eq!(answered, format!("It is answered; the server sees {neighbor}."));
+        assert!(told("host", &format!("[{neighbor}%eth0]:80")).starts_with("It leaves"));
+        let vague = stage.client().explain("host", &neighbor.to_string(), false).unwrap_err().to_string();
+        assert!(vague.contains(&format!("as in {neighbor}%eth0")), "{vague}");
+        let unknown = stage.client().explain("host", &format!("{neighbor}%eth7"), false).unwrap_err();
+        assert!(unknown.to_string().contains("host has no interface \"eth7\""), "{unknown}");
+    });
+}
+
+#[test]
+fn an_address_that_vanishes_is_noticed() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        shell(&stage, "ip address add 10.10.50.98/24 dev eth0");
+        let web = stage.sandbox("web", &["bridge"], &["10.10.50.98:8090:80"]);
+        let _server = serve_tcp(&web, "0.0.0.0:80").unwrap();
+        let asked = || ask(&stage.lan, "10.10.50.98:8090").unwrap();
+        assert_eq!(asked(), Outcome::answered(LAN));
+        shell(&stage, "ip address del 10.10.50.98/24 dev eth0");
+        let found = || {
+            let all = stage.client().doctor(false).unwrap().findings;
+            all.into_iter().find(|it| it.check == "published-addresses" && it.level == Level::Problem)
+        };
+        crate::harness::eventually("it is noticed", std::time::Duration::from_secs(10), || found().is_some());
+        shell(&stage, &found().unwrap().mend.unwrap().command);
+        crate::harness::eventually("it is well", std::time::Duration::from_secs(10), || found().is_none());
+        assert_eq!(asked(), Outcome::answered(LAN));
+    });
+}
