@@ -6,6 +6,7 @@ mod ask;
 mod build;
 mod case;
 mod judge;
+mod own;
 mod watch;
 
 use std::collections::BTreeMap;
