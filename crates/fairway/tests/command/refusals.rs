@@ -142,32 +142,36 @@ fn a_configuration_is_validated_without_a_daemon() {
 #[test]
 fn a_user_without_rights_is_asked_to_be_root() {
     let directory = tempfile::tempdir().unwrap();
-    let open =
-        |mode| std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     // A program that an ordinary user may execute, wherever this one was built.
     let program = directory.path().join("fairway");
     std::fs::copy(env!("CARGO_BIN_EXE_fairway"), &program).unwrap();
-    let root = directory.path().to_str().unwrap();
+    let own = directory.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        std::os::unix::fs::chown(&own, Some(65_534), Some(65_534)).unwrap();
+    }
+    let own = own.to_str().unwrap();
     let by_user = |words: &[&str]| {
         let mut command = std::process::Command::new(&program);
         command
             .args(words)
-            .env("FAIRWAY_HOST", format!("unix://{root}/socket"))
+            .env("FAIRWAY_HOST", format!("unix://{own}/socket"))
             .stdin(std::process::Stdio::null());
-        if rustix::process::geteuid().is_root() {
+        if is_root {
             command.uid(65_534).gid(65_534);
         }
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{words:?}");
         text(&output.stderr)
     };
-    open(0o777);
-    let daemon = ["daemon", "--data-root", &format!("{root}/data"), "--exec-root", &format!("{root}/exec")];
+    let daemon = ["daemon", "--data-root", &format!("{own}/data"), "--exec-root", &format!("{own}/exec")];
     let missing = "fairway: failed to start daemon: cannot change the host's network without CAP_NET_ADMIN and \
                    CAP_SYS_ADMIN: run the daemon as root\n";
     assert_eq!(by_user(&daemon), missing);
-    open(0o555);
-    if rustix::process::geteuid().is_root() {
+    if is_root {
+        let root = directory.path().to_str().unwrap();
         let said = by_user(&["install", "--root", root, "--bin-path", "/usr/bin/fairway"]);
         assert!(said.ends_with("Permission denied (os error 13): run this as root\n"), "{said}");
     }
