@@ -85,6 +85,40 @@ pub fn ask(
     Ok(times.into_iter().collect())
 }
 
+/// How long a flood runs before anything is measured beside it.
+pub const WARMING: Duration = Duration::from_secs(2);
+
+/// Answers each datagram with itself until the process ends.
+pub fn serve_datagrams(socket: UdpSocket) -> io::Result<()> {
+    let serve = move || {
+        let mut buffer = [0; 2048];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+            // One that is lost is asked for again.
+            let _ = socket.send_to(&buffer[..length], client);
+        }
+    };
+    std::thread::Builder::new().name("server".to_owned()).spawn(serve).map(drop)
+}
+
+/// The times of datagrams there and back, each from a new socket. One that is lost is sent again after a second.
+pub fn datagrams(target: SocketAddr, count: usize) -> Result<Times, Failure> {
+    let mut times = Times::default();
+    for _ in 0..count {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        times.note(|| -> io::Result<()> {
+            for _ in 0..10 {
+                socket.send_to(b"?", target)?;
+                if socket.recv(&mut [0; 8]).is_ok() {
+                    return Ok(());
+                }
+            }
+            Err(io::ErrorKind::TimedOut.into())
+        })?;
+    }
+    Ok(times)
+}
+
 /// Serves connections until the process ends: as many at a time as there are threads.
 pub fn serve(listener: &TcpListener, threads: usize) -> io::Result<()> {
     for _ in 0..threads {

@@ -8,6 +8,7 @@ mod attach;
 mod crowd;
 mod docker;
 mod explain;
+mod fairness;
 mod figures;
 mod floor;
 mod load;
@@ -17,6 +18,7 @@ mod ports;
 mod proxy;
 mod publish;
 mod resolver;
+mod restart;
 mod stage;
 
 use std::process::ExitCode;
@@ -28,7 +30,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// A part that can be asked for by name.
 type Part = (&'static str, fn(&Lab) -> Result<(), Failure>);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 11] = [
     ("attach", attach::measure),
     ("attach-ports", ports::measure),
     ("attach-at-once", crowd::measure),
@@ -38,6 +40,8 @@ const PARTS: [Part; 9] = [
     ("publish", publish::measure),
     ("networks", networks::measure),
     ("explain", explain::measure),
+    ("restart", restart::measure),
+    ("fairness", fairness::measure),
 ];
 
 /// The part that Docker has a share in.

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fairway::relay;
-use fairway_api::Client;
 use fairway_api::types::{AttachRequest, ContainerCreate, NetworkCreate, PortBinding};
+use fairway_api::{Client, ClientError};
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
 use fairway_core::ruleset::Family;
 use fairway_kernel::namespace::{self, NAMED_DIRECTORY};
@@ -22,7 +22,9 @@ use crate::Failure;
 pub const HOST: &str = "10.10.50.99";
 /// The neighbour's.
 pub const NEIGHBOUR: &str = "10.10.50.1";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often whether something has happened is looked at.
+const GLANCE: Duration = Duration::from_millis(1);
 /// How long the kernel works on links and namespaces after the last word of a stage.
 const AFTERMATH: Duration = Duration::from_secs(3);
 
@@ -33,8 +35,10 @@ pub struct Stage {
     /// A neighbour on the LAN.
     pub neighbour: Host,
     daemon: Process,
+    name: String,
+    flags: Vec<String>,
     address: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Stage {
@@ -47,26 +51,46 @@ impl Stage {
         host.route("default", NEIGHBOUR)?;
         let data = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
         let address = format!("unix://{SCRATCH}/{name}.sock");
-        let log = File::create(format!("{SCRATCH}/{name}.log"))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
-        command.args(["-H", &address, "daemon", "--data-root"]).arg(data.path()).args(flags);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let daemon = host.spawn(&mut command)?;
-        let mut stage = Self { host, neighbour, daemon, address, _data: data };
-        stage.wait_until_ready(name)?;
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let daemon = spawn(&host, name, &address, &data, &flags)?;
+        let mut stage = Self { host, neighbour, daemon, name: name.to_owned(), flags, address, data };
+        stage.until(|client| client.ping())?;
         Ok(stage)
     }
 
-    fn wait_until_ready(&mut self, name: &str) -> Result<(), Failure> {
-        let deadline = Instant::now() + PATIENCE;
-        while self.client()?.ping().is_err() {
-            let ended = self.daemon.wait_within(Duration::from_millis(5))?.is_some();
-            if ended || Instant::now() > deadline {
-                let log = std::fs::read_to_string(format!("{SCRATCH}/{name}.log"))?;
-                return Err(format!("the daemon does not answer: {log}").into());
+    /// Starts the daemon again, and does not wait for it.
+    pub fn launch(&mut self) -> Result<(), Failure> {
+        self.daemon = spawn(&self.host, &self.name, &self.address, &self.data, &self.flags)?;
+        Ok(())
+    }
+
+    /// Kills the daemon, as nothing can prevent, and the relay if that is wanted.
+    pub fn kill(&mut self, with_relay: bool) -> Result<(), Failure> {
+        self.daemon.kill()?;
+        if with_relay && let Some(pid) = self.relay() {
+            kill_process(Pid::from_raw(pid.cast_signed()).ok_or("no process")?, Signal::KILL)?;
+            while self.relay() == Some(pid) {
+                std::thread::sleep(GLANCE);
             }
         }
         Ok(())
+    }
+
+    /// Asks the daemon until it answers.
+    pub fn until(&mut self, ask: impl Fn(&mut Client) -> Result<(), ClientError>) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        while ask(&mut self.client()?).is_err() {
+            let ended = self.daemon.wait_within(GLANCE)?.is_some();
+            if ended || Instant::now() > deadline {
+                return Err(format!("the daemon does not answer: {}", self.log()?).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the daemon logged since it was started last.
+    pub fn log(&self) -> Result<String, Failure> {
+        Ok(std::fs::read_to_string(format!("{SCRATCH}/{}.log", self.name))?)
     }
 
     /// A client with a connection of its own.
@@ -129,6 +153,20 @@ impl Stage {
             relay_sockets: sockets(relay)?,
         })
     }
+}
+
+fn spawn(
+    host: &Host,
+    name: &str,
+    address: &str,
+    data: &TempDir,
+    flags: &[String],
+) -> Result<Process, Failure> {
+    let log = File::create(format!("{SCRATCH}/{name}.log"))?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+    command.args(["-H", address, "daemon", "--data-root"]).arg(data.path()).args(flags);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    Ok(host.spawn(&mut command)?)
 }
 
 impl Drop for Stage {
