@@ -22,7 +22,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
@@ -45,7 +45,7 @@ const CALLS_AT_ONCE: usize = 64;
 const THREADS: usize = 320;
 /// What a request may say at most. A thousand published ports are about 60 KB.
 const BODY_LIMIT: usize = 8 << 20;
-/// How often whoever waits for the daemon's start looks.
+/// How often a request that waits for the daemon's start looks.
 const START_GLANCE: Duration = Duration::from_millis(2);
 /// What replies that are under way may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -168,15 +168,17 @@ impl Server {
             .to_bytes();
         let call = Call::new(head.uri.query().unwrap_or_default(), body);
         let control = Arc::clone(&self.control);
+        // Docker's client asks HEAD /_ping before each request; who waits for the daemon to be ready asks by GET.
+        let reads = match route {
+            Route::Ping => head.method == Method::HEAD,
+            Route::Wait(_) => true,
+            _ => head.method == Method::GET,
+        };
+        while !reads && !control.is_started() {
+            tokio::time::sleep(START_GLANCE).await;
+        }
         match route {
-            // Docker's client asks by HEAD before each request; whoever waits for the daemon to be ready asks by GET.
-            Route::Ping if head.method == hyper::Method::HEAD => Ok(system::ping(true)),
-            Route::Ping => {
-                while !control.is_started() {
-                    tokio::time::sleep(START_GLANCE).await;
-                }
-                Ok(system::ping(false))
-            }
+            Route::Ping => Ok(system::ping(head.method == Method::HEAD)),
             Route::Wait(id) => self.wait(&id, &call).await,
             Route::Events => event::stream(&*control, &call),
             Route::Trace => {

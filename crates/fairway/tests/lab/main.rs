@@ -22,6 +22,7 @@ mod durable;
 mod events;
 mod explain;
 mod explain_beside;
+mod fairness;
 mod files;
 mod firewalls;
 mod graph;
