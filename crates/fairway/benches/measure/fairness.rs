@@ -19,6 +19,9 @@ const NOISY: u16 = 9080;
 const KEPT: usize = 6000;
 const CONNECTIONS: usize = 2000;
 
+/// Floods until it is stopped.
+type Flood<'a> = dyn Fn(&AtomicBool) + Sync + 'a;
+
 /// Opens one more and keeps it until so many others came.
 fn flood<T>(stop: &AtomicBool, open: impl Fn() -> std::io::Result<T>) {
     let mut kept = VecDeque::new();
@@ -60,7 +63,7 @@ pub fn measure(lab: &Lab) -> Result<(), Failure> {
     let table = Table::new("A quiet sandbox through the proxy while its neighbor is flooded", &columns);
     let connections = |stop: &AtomicBool| flood(stop, || TcpStream::connect(noisy));
     let flows = |stop: &AtomicBool| flood(stop, || flow(noisy));
-    let floods: [(&str, Option<&(dyn Fn(&AtomicBool) + Sync)>); 3] =
+    let floods: [(&str, Option<&Flood<'_>>); 3] =
         [("no flood", None), ("idle connections", Some(&connections)), ("UDP flows", Some(&flows))];
     for (what, flood) in floods {
         let stop = AtomicBool::new(false);
