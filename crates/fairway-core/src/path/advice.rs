@@ -235,11 +235,16 @@ fn word<'t>(text: &'t str, before: &str, ends: &[char]) -> Option<&'t str> {
     rest.split(ends).next()
 }
 
+/// What stands between two texts: names of interfaces may have dots.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    Some(text.split_once(before)?.1.split_once(after)?.0)
+}
+
 fn discarded(world: &World, machine: &str, reason: &str) -> Option<String> {
     let at = at(world, machine);
     if reason.contains("route_localnet is 0") {
-        let named =
-            word(reason, "net.ipv4.conf.", &['.']).or_else(|| word(reason, "arrived at ", &[',', ' ']));
+        let named = between(reason, "net.ipv4.conf.", ".route_localnet")
+            .or_else(|| word(reason, "arrived at ", &[',', ' ']));
         return Some(format!(
             "use another address of the host; or {at}{}; or run the daemon with --userland-proxy=true",
             set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", named.unwrap_or("INTERFACE")), 1)
@@ -261,6 +266,12 @@ fn discarded(world: &World, machine: &str, reason: &str) -> Option<String> {
             "the kernel expects that source elsewhere: give it a route by {named}, or {at}{}",
             set_sysctl(&format!("net/ipv4/conf/{named}/rp_filter"), 2)
         ));
+    }
+    if reason.contains("is link-local") {
+        return Some(
+            "ask from a global address and for one of the host, or run the daemon with --userland-proxy=true"
+                .to_owned(),
+        );
     }
     let down = reason.strip_suffix(" is down").filter(|name| !name.contains(' '))?;
     Some(format!("{at}ip link set dev {} up", quote(down)))

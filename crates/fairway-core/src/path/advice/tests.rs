@@ -222,6 +222,14 @@ fn what_listens_elsewhere_is_named() {
     );
 }
 
+#[test]
+fn what_comes_from_a_link_local_address_is_to_come_from_a_global_one() {
+    let stage = Stage::new(Mode::DOCKERS);
+    let reason = "its source fe80::1 is link-local, and such packets are not forwarded";
+    let advice = discarded(stage.world(), "host", reason).unwrap();
+    assert!(advice.starts_with("ask from a global address"), "{advice}");
+}
+
 /// Publishes port 80 of u1.
 fn publish(stage: &mut Stage, address: Option<&str>, port: Option<u16>) {
     let request = PublishRequest {
