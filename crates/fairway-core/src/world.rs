@@ -13,11 +13,13 @@ mod gateway;
 pub(crate) mod history;
 mod index;
 mod lease;
+mod limit;
 mod link;
 mod lookup;
 mod macvlan;
 mod network;
 mod option;
+mod port_claims;
 mod ptp;
 mod publication;
 mod record;
@@ -163,7 +165,7 @@ impl World {
 
     fn put_sandbox(&mut self, sandbox: Sandbox) {
         if let Some(old) = self.sandboxes.get(&sandbox.id) {
-            old.publications.iter().for_each(|publication| self.index.release(publication, old.id));
+            old.publications.iter().for_each(|publication| self.index.ports.release(publication, old.id));
         }
         self.index.add_sandbox(&sandbox);
         self.sandboxes.insert(sandbox.id, sandbox);

@@ -1,6 +1,6 @@
 //! Networks and endpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use fairway_core::beside::{Cause, Obstacle};
@@ -273,12 +273,8 @@ fn some_unless_empty(values: impl Iterator<Item = String>) -> Option<Vec<String>
 fn dns_names(world: &World, endpoint: &Endpoint) -> Option<Vec<String>> {
     let sandbox = world.sandbox(endpoint.sandbox)?;
     world.network(endpoint.network).filter(|network| network.user_defined())?;
-    let mut names = vec![sandbox.name.clone()];
     let others = endpoint.request.aliases.iter().cloned().chain([sandbox.id.short(), sandbox.hostname()]);
-    for name in others {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Some(names)
+    let mut seen = HashSet::new();
+    let names = std::iter::once(sandbox.name.clone()).chain(others);
+    Some(names.filter(|name| seen.insert(name.clone())).collect())
 }

@@ -6,6 +6,7 @@ mod iptables;
 mod lan;
 mod routed;
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -317,7 +318,8 @@ impl Maker<'_> {
         let endpoint = self.world.default_endpoint(id)?;
         let network = self.world.network(endpoint.network)?;
         let own = endpoint.allocation.as_ref().filter(|_| !self.world.icc(network))?;
-        for link in self.world.links(id) {
+        let mut seen = HashSet::new();
+        for link in self.world.links(id).into_iter().filter(|link| seen.insert(link.target.id)) {
             for (port, protocol) in link.ports() {
                 let (from, to) = (&own.host_interface, &link.given.host_interface);
                 self.member(ElementKey::linked_ports(from, to, protocol, port));
@@ -381,13 +383,8 @@ fn name_record(
     sandbox: &Sandbox,
     allocation: &Allocation,
 ) -> NameRecord {
-    let mut names = Vec::with_capacity(3 + endpoint.request.aliases.len());
     let own = [sandbox.name.clone(), sandbox.id.short(), sandbox.hostname()];
-    for name in own.into_iter().chain(endpoint.request.aliases.iter().cloned()) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
+    let names = without_repeats(own.into_iter().chain(endpoint.request.aliases.iter().cloned()));
     NameRecord {
         endpoint: endpoint.id,
         network: network.id,
@@ -398,4 +395,10 @@ fn name_record(
         ipv4: allocation.ipv4,
         ipv6: allocation.ipv6,
     }
+}
+
+/// Names in their order, each once.
+fn without_repeats(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    names.filter(|name| seen.insert(name.clone())).collect()
 }

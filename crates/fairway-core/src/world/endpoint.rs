@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::option::endpoint_options;
-use super::{Change, RecordKey, Refusal, World};
+use super::{Change, RecordKey, Refusal, World, limit};
 use crate::Draw;
 use crate::model::parse;
 use crate::model::{
@@ -65,6 +65,7 @@ impl World {
 
     /// Checks what is asked of an endpoint that is to be on `network`.
     pub(super) fn check_request(&self, network: &Network, request: &EndpointRequest) -> Result<(), Refusal> {
+        limit::check_endpoint(request)?;
         let addresses = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
         if !network.user_defined() {
             if addresses.iter().any(Option::is_some) {

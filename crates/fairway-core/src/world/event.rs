@@ -1,9 +1,13 @@
 //! What happened, in Docker's words, for those who watch (`fairway events`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 
 use super::{Change, Command, World};
-use crate::model::{EndpointId, NetworkId, Publication, Sandbox, SandboxId};
+use crate::model::{EndpointId, NetworkId, Protocol, Publication, Sandbox, SandboxId};
+
+/// How many ports an event names: the last events are kept, and sent to each client that watches.
+const LISTED_PORTS: usize = 64;
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,20 +129,29 @@ impl Party {
         event
     }
 
-    /// The ports that this one has and the other has not.
-    fn ports_beyond(&self, other: &Self) -> Vec<String> {
-        let new = self.publications.iter().filter(|publication| !other.publications.contains(publication));
-        new.flat_map(|publication| {
-            publication.pairs().map(move |(host, container)| {
-                let protocol = publication.protocol;
-                format!(
-                    "{}->{container}/{protocol}",
-                    std::net::SocketAddr::new(publication.host_address, host)
-                )
-            })
-        })
-        .collect()
+    /// The published ports that this one has and the other has not, for people: the first ones, and how many more.
+    fn ports_beyond(&self, other: &Self) -> Option<String> {
+        let others: HashSet<_> = ports(&other.publications).collect();
+        let mut new = ports(&self.publications).filter(|port| !others.contains(port));
+        let first: Vec<String> = new
+            .by_ref()
+            .take(LISTED_PORTS)
+            .map(|(protocol, at, container)| format!("{at}->{container}/{protocol}"))
+            .collect();
+        match (first.is_empty(), new.count()) {
+            (true, _) => None,
+            (false, 0) => Some(first.join(", ")),
+            (false, more) => Some(format!("{} and {more} more", first.join(", "))),
+        }
     }
+}
+
+/// Each published port: protocol, where on the host, and the port in the sandbox.
+fn ports(publications: &[Publication]) -> impl Iterator<Item = (Protocol, SocketAddr, u16)> {
+    publications.iter().flat_map(|publication| {
+        let at = |port| SocketAddr::new(publication.host_address, port);
+        publication.pairs().map(move |(host, container)| (publication.protocol, at(host), container))
+    })
 }
 
 /// What a command is about, as it was before: afterwards it may be gone.
@@ -251,9 +264,7 @@ impl Before {
         if !starts && !stops {
             for (action, ports) in [("publish", is.ports_beyond(&was)), ("unpublish", was.ports_beyond(&is))]
             {
-                if !ports.is_empty() {
-                    events.push(is.event(action, &[("ports", ports.join(", "))]));
-                }
+                events.extend(ports.map(|ports| is.event(action, &[("ports", ports)])));
             }
         }
         if after.is_none() {

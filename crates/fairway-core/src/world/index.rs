@@ -1,13 +1,12 @@
 //! What can be derived from a World and is asked often.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::World;
+use super::port_claims::PortClaims;
 use crate::ipam::AddressSet;
-use crate::model::{
-    Endpoint, EndpointId, MacAddress, Network, NetworkId, Protocol, Publication, Sandbox, SandboxId,
-};
+use crate::model::{Endpoint, EndpointId, MacAddress, Network, NetworkId, Sandbox, SandboxId};
 
 /// Look-ups that do not grow with what exists.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +21,7 @@ pub(super) struct Index {
     pub macs: HashMap<MacAddress, EndpointId>,
     /// Who links to a sandbox, with the endpoint that asks for it.
     pub linked_by: HashMap<SandboxId, BTreeSet<(SandboxId, EndpointId)>>,
-    pub ports: BTreeMap<(Protocol, u16), Vec<(IpAddr, SandboxId)>>,
+    pub ports: PortClaims<SandboxId>,
 }
 
 impl Index {
@@ -56,45 +55,13 @@ impl Index {
 
     pub fn add_sandbox(&mut self, sandbox: &Sandbox) {
         self.sandbox_names.insert(sandbox.name.clone(), sandbox.id);
-        sandbox.publications.iter().for_each(|publication| self.claim(publication, sandbox.id));
+        sandbox.publications.iter().for_each(|publication| self.ports.claim(publication, sandbox.id));
     }
 
     pub fn remove_sandbox(&mut self, sandbox: &Sandbox) {
         self.sandbox_names.remove(&sandbox.name);
         self.by_sandbox.remove(&sandbox.id);
-        sandbox.publications.iter().for_each(|publication| self.release(publication, sandbox.id));
-    }
-
-    pub fn claim(&mut self, publication: &Publication, sandbox: SandboxId) {
-        for port in publication.claimed_ports() {
-            self.ports
-                .entry((publication.protocol, port))
-                .or_default()
-                .push((publication.host_address, sandbox));
-        }
-    }
-
-    pub fn release(&mut self, publication: &Publication, sandbox: SandboxId) {
-        for port in publication.claimed_ports() {
-            let key = (publication.protocol, port);
-            if let Some(claims) = self.ports.get_mut(&key) {
-                claims.retain(|claim| *claim != (publication.host_address, sandbox));
-                if claims.is_empty() {
-                    self.ports.remove(&key);
-                }
-            }
-        }
-    }
-
-    /// Who holds `port` in the way of `address`. An unspecified address stands for every address of
-    /// its family, and so stands in the way of each, and each in its.
-    pub fn port_holder(&self, protocol: Protocol, port: u16, address: IpAddr) -> Option<SandboxId> {
-        let claims = self.ports.get(&(protocol, port))?;
-        let meets = |other: IpAddr| {
-            other.is_ipv4() == address.is_ipv4()
-                && (other == address || other.is_unspecified() || address.is_unspecified())
-        };
-        claims.iter().find(|(other, _)| meets(*other)).map(|(_, sandbox)| *sandbox)
+        sandbox.publications.iter().for_each(|publication| self.ports.release(publication, sandbox.id));
     }
 
     /// The addresses that an endpoint holds: those it has, and those it asked for and will have

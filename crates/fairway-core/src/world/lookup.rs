@@ -1,18 +1,27 @@
 //! Finding things by what users call them, and following the ties between them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use super::{Refusal, World};
 use crate::model::{
     Driver, Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Protocol, Sandbox, SandboxId,
 };
 
-/// The only id of `ids` that starts with `prefix`, or how many do.
-fn by_prefix<T: Copy + ToString>(ids: impl Iterator<Item = T>, prefix: &str) -> Result<T, usize> {
-    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+/// The only key of `ids` that starts with `prefix`, or how many do. Ids are in the order of their digits.
+fn by_prefix<K, V>(ids: &BTreeMap<K, V>, prefix: &str) -> Result<K, usize>
+where
+    K: Copy + Ord + FromStr,
+{
+    let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if prefix.is_empty() || !prefix.bytes().all(is_digit) {
         return Err(0);
     }
-    let mut found = ids.filter(|id| id.to_string().starts_with(prefix));
+    let first = format!("{prefix:0<64}").parse::<K>();
+    let last = format!("{prefix:f<64}").parse::<K>();
+    let (Ok(first), Ok(last)) = (first, last) else { return Err(0) };
+    let mut found = ids.range::<K, _>(first..=last).map(|(id, _)| *id);
     match (found.next(), found.count()) {
         (Some(id), 0) => Ok(id),
         (None, _) => Err(0),
@@ -77,7 +86,7 @@ impl World {
         let exact = reference.parse().ok().filter(|id| self.networks.contains_key(id));
         let id = match exact.or_else(|| self.index.network_names.get(reference).copied()) {
             Some(id) => id,
-            None => by_prefix(self.networks.keys().copied(), reference).map_err(|count| match count {
+            None => by_prefix(&self.networks, reference).map_err(|count| match count {
                 0 => unknown(),
                 count => Refusal::AmbiguousNetwork { reference: reference.to_owned(), count },
             })?,
@@ -96,7 +105,7 @@ impl World {
         let exact = name.parse().ok().filter(|id| self.sandboxes.contains_key(id));
         let id = match exact.or_else(|| self.index.sandbox_names.get(name).copied()) {
             Some(id) => id,
-            None => by_prefix(self.sandboxes.keys().copied(), name).map_err(|count| match count {
+            None => by_prefix(&self.sandboxes, name).map_err(|count| match count {
                 0 => unknown(),
                 count => Refusal::AmbiguousSandbox { reference: reference.to_owned(), count },
             })?,
@@ -171,8 +180,7 @@ impl World {
 
     /// Who publishes a port at exactly this address of the host.
     pub fn publisher(&self, protocol: Protocol, at: SocketAddr) -> Option<SandboxId> {
-        let claims = self.index.ports.get(&(protocol, at.port()))?;
-        claims.iter().find(|(address, _)| *address == at.ip()).map(|(_, sandbox)| *sandbox)
+        self.index.ports.at(protocol, at.port(), at.ip())
     }
 
     /// The largest packet of a network in bytes: as its option says, or as on its LAN, or `--mtu`, or as on the

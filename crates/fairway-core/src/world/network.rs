@@ -7,7 +7,7 @@ mod peers;
 
 use ipnet::IpNet;
 
-use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, ptp};
+use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, limit, ptp};
 use crate::Draw;
 use crate::ipam;
 use crate::model::parse::name;
@@ -77,6 +77,7 @@ impl World {
         now: i64,
         draw: &mut Draw,
     ) -> Result<Change, Refusal> {
+        limit::check_network(&request)?;
         let driver = self.check_network_name(&request)?;
         let request = self.with_default_options(request, driver);
         let options = NetworkOptions::parse(&request.options)?;

@@ -22,6 +22,8 @@ const ADVERTISE_COUNT: RangeInclusive<u8> = 0..=3;
 const ADVERTISE_INTERVAL: RangeInclusive<u16> = 100..=2000;
 /// Names of interfaces have 15 bytes; this leaves three for the number.
 const PREFIX_LIMIT: usize = 12;
+/// Entries of one option: its peers are compared with each other, its sysctls are written one by one.
+const LIST_LIMIT: usize = 1000;
 
 /// What the options of a network say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,7 +121,16 @@ impl Given<'_> {
         }
     }
 
+    /// Refuses a list that is longer than can be handled at once.
+    fn check_entries(self, separator: char) -> Result<(), Refusal> {
+        match self.value.split(separator).count() > LIST_LIMIT {
+            true => Err(self.refused(format!("{LIST_LIMIT} entries are the limit"))),
+            false => Ok(()),
+        }
+    }
+
     fn interfaces(self) -> Result<Vec<String>, Refusal> {
+        self.check_entries(':')?;
         let mut names: Vec<String> = Vec::new();
         for name in self.value.split(':').filter(|name| !name.is_empty()) {
             let name = interface_name(name).map_err(|error| self.refused(error.to_string()))?;
@@ -131,6 +142,7 @@ impl Given<'_> {
     }
 
     fn peers(self) -> Result<Vec<Peer>, Refusal> {
+        self.check_entries(',')?;
         let texts = self.value.split(',').map(str::trim).filter(|text| !text.is_empty());
         texts
             .map(|text| text.parse().map_err(|error: ParsePeerError| self.refused(error.to_string())))
@@ -164,6 +176,7 @@ impl Given<'_> {
     }
 
     fn sysctls(self) -> Result<Vec<InterfaceSysctl>, Refusal> {
+        self.check_entries(',')?;
         let mut sysctls: BTreeMap<(String, String), String> = BTreeMap::new();
         for text in self.value.split(',') {
             let (directory, name, value) = sysctl(text.trim()).ok_or_else(|| {

@@ -101,6 +101,8 @@ pub enum Refusal {
     Ipam(#[from] IpamError),
     #[error(transparent)]
     Text(#[from] ParseError),
+    #[error("too many {what}: {count} where {limit} is the limit: ask for fewer")]
+    TooMany { what: &'static str, count: usize, limit: usize },
     #[error("invalid port range {first}-{last}: ports go from 1 to 65535, the lower one first")]
     InvalidPorts { first: u16, last: u16 },
     #[error(

@@ -1,14 +1,21 @@
 //! Publications that change while a sandbox exists, and also while it runs.
 
-use std::collections::BTreeSet;
+mod matching;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use super::sandbox::check_ports;
+use super::limit::check_ports;
+use super::port_claims::PortClaims;
+use super::publication::{Gateways, asked_ports};
 use super::{Change, Refusal, World};
 use crate::Draw;
 use crate::model::{
-    NetworkMode, PortRange, Protocol, Publication, PublishRequest, Sandbox, SandboxOptions, UnpublishRequest,
+    NetworkMode, PortRange, Publication, PublishRequest, Sandbox, SandboxOptions, UnpublishRequest,
 };
+use matching::{Decided, Unpublishing};
 
 /// How many runs of ports a refusal lists before it says that there are more.
 const LISTED: usize = 8;
@@ -40,7 +47,7 @@ impl World {
     ) -> Result<Change, Refusal> {
         let mut sandbox = self.find_sandbox(reference)?.clone();
         self.check_may_publish(&sandbox)?;
-        check_ports(&requests)?;
+        check_ports(&sandbox.options.publish, &requests)?;
         let mut change = Change::default();
         if sandbox.running() {
             change.warnings = self.no_way_out(&sandbox).into_iter().collect();
@@ -55,10 +62,8 @@ impl World {
         } else {
             self.check_among_themselves(&sandbox, &requests)?;
         }
-        let meets_exposed = |(port, protocol): &(u16, Protocol)| {
-            requests.iter().any(|it| it.protocol == *protocol && it.container_ports.contains(*port))
-        };
-        if sandbox.options.publish_all && sandbox.options.exposed.iter().any(meets_exposed) {
+        let asked = asked_ports(&requests);
+        if sandbox.options.publish_all && sandbox.options.exposed.iter().any(|port| asked.contains(port)) {
             // What is asked for would take the place of what `--publish-all` stands for.
             spell_out(&mut sandbox);
         }
@@ -74,25 +79,26 @@ impl World {
     ) -> Result<Change, Refusal> {
         let mut sandbox = self.find_sandbox(reference)?.clone();
         self.check_may_publish(&sandbox)?;
+        let unpublishing = Unpublishing::of(requests)?;
         let mut published = self.published(&sandbox);
         let mut touched_implied = false;
-        for request in requests {
-            let mut found = false;
-            for entry in &mut published {
-                let before = entry.bindings.len();
-                let protocol = entry.request.protocol;
-                entry.bindings.retain(|binding| !means(request, protocol, binding));
-                let removed = entry.bindings.len() < before;
-                found |= removed;
-                touched_implied |= removed && !entry.asked;
-            }
-            if !found {
-                return Err(Refusal::NotPublished {
-                    request: request.clone(),
-                    sandbox: sandbox.name.clone(),
-                    published: listed(&self.published(&sandbox)),
-                });
-            }
+        let mut found: HashSet<&UnpublishRequest> = HashSet::new();
+        for entry in &mut published {
+            let before = entry.bindings.len();
+            let protocol = entry.request.protocol;
+            entry.bindings.retain(|binding| {
+                let meant: Vec<_> = unpublishing.meaning(protocol, binding).collect();
+                found.extend(&meant);
+                meant.is_empty()
+            });
+            touched_implied |= entry.bindings.len() < before && !entry.asked;
+        }
+        if let Some(request) = requests.iter().find(|request| !found.contains(request)) {
+            return Err(Refusal::NotPublished {
+                request: request.clone(),
+                sandbox: sandbox.name.clone(),
+                published: listed(&self.published(&sandbox)),
+            });
         }
         let mut change = Change::default();
         let original = self.published(&sandbox);
@@ -100,8 +106,11 @@ impl World {
         *publish_all &= !touched_implied;
         let kept = original.iter().zip(&published).filter(|(before, _)| before.asked || touched_implied);
         *publish = kept.flat_map(|(before, after)| smaller(before, &after.bindings)).collect();
-        sandbox.publications =
-            sandbox.publications.iter().flat_map(|publication| remaining(publication, requests)).collect();
+        sandbox.publications = sandbox
+            .publications
+            .iter()
+            .flat_map(|publication| remaining(publication, &unpublishing))
+            .collect();
         self.touch_sandbox(sandbox, &mut change);
         Ok(change)
     }
@@ -122,104 +131,60 @@ impl World {
 
     /// Refuses a port that a sandbox which does not run publishes already: it could never start.
     fn check_among_themselves(&self, sandbox: &Sandbox, requests: &[PublishRequest]) -> Result<(), Refusal> {
-        let mut taken: Vec<(Protocol, Binding)> = Vec::new();
+        let mut taken = PortClaims::default();
         for entry in self.published(sandbox) {
-            taken.extend(entry.bindings.into_iter().map(|binding| (entry.request.protocol, binding)));
+            let protocol = entry.request.protocol;
+            for Binding { address, host_port, .. } in entry.bindings {
+                host_port.into_iter().for_each(|port| taken.claim_port(protocol, port, address, ()));
+            }
         }
-        let mut ports: BTreeSet<(Protocol, u16)> =
-            taken.iter().filter_map(|(protocol, binding)| Some((*protocol, binding.host_port?))).collect();
+        let gateways = self.gateways(sandbox);
         for request in requests {
-            for binding in self.asked_bindings(sandbox, request) {
-                let Some(port) = binding.host_port else { continue };
-                if !ports.insert((request.protocol, port))
-                    && taken.iter().any(|(protocol, other)| {
-                        *protocol == request.protocol
-                            && other.host_port == Some(port)
-                            && meet(other.address, binding.address)
-                    })
-                {
-                    return Err(Refusal::PortInUse {
-                        address: binding.address,
-                        port,
-                        protocol: request.protocol,
-                        holder: sandbox.name.clone(),
-                    });
+            let protocol = request.protocol;
+            for Binding { address, host_port, .. } in asked_bindings(&gateways, request) {
+                let Some(port) = host_port else { continue };
+                if taken.holder(protocol, port, address).is_some() {
+                    return Err(Refusal::PortInUse { address, port, protocol, holder: sandbox.name.clone() });
                 }
-                taken.push((request.protocol, binding));
+                taken.claim_port(protocol, port, address, ());
             }
         }
         Ok(())
     }
 
-    /// What a request will come to at the next start, as far as that is known.
-    fn asked_bindings(&self, sandbox: &Sandbox, request: &PublishRequest) -> Vec<Binding> {
-        let exact = request.host_ports.filter(|range| range.len() == request.container_ports.len());
-        let bindings = |address| {
-            request.container_ports.iter().enumerate().map(move |(offset, container_port)| Binding {
-                address,
-                host_port: exact.and_then(|range| range.first.checked_add(u16::try_from(offset).ok()?)),
-                container_port,
-            })
-        };
-        self.host_addresses(sandbox, request).into_iter().flat_map(bindings).collect()
-    }
-
     /// The requests of a sandbox with what is published for each: now, or at its next start.
     fn published(&self, sandbox: &Sandbox) -> Vec<Published> {
         let asked = sandbox.options.publish.len();
-        let mut decided: Vec<&Publication> = sandbox.publications.iter().collect();
+        let gateways = self.gateways(sandbox);
+        let mut decided = Decided::of(&sandbox.publications);
         let entry = |(number, request)| Published { request, asked: number < asked, bindings: Vec::new() };
         let requests = Self::publish_requests(sandbox);
         let mut published: Vec<Published> = requests.into_iter().enumerate().map(entry).collect();
-        // Who asks for more claims first: others would be content with it, too.
+        // What asks for more claims first: other requests are content with it, too.
         let mut order: Vec<&mut Published> = published.iter_mut().collect();
-        order.sort_by_key(|it| (it.request.host_address.is_none(), it.request.host_ports.is_none()));
+        let width = |it: &PublishRequest| it.host_ports.map_or(usize::MAX, PortRange::len);
+        order.sort_by_key(|it| (it.request.host_address.is_none(), width(&it.request)));
         for entry in order {
             entry.bindings = match sandbox.publications.is_empty() {
-                true => self.asked_bindings(sandbox, &entry.request),
-                false => claim(&entry.request, &mut decided),
+                true => asked_bindings(&gateways, &entry.request),
+                false => decided.claim(&entry.request),
             };
         }
         published
     }
 }
 
-/// Takes what was decided for a request out of all that was decided, which is in the order of the
-/// requests.
-fn claim(request: &PublishRequest, decided: &mut Vec<&Publication>) -> Vec<Binding> {
-    let fits = |publication: &Publication| {
-        publication.protocol == request.protocol
-            && publication.container_port == request.container_ports.first
-            && publication.host_ports.len() == request.container_ports.len()
-            && request.host_address.is_none_or(|address| address == publication.host_address)
-            && request.host_ports.is_none_or(|range| {
-                range.contains(publication.host_ports.first) && range.contains(publication.host_ports.last)
-            })
+/// What a request will come to at the next start, as far as that is known.
+fn asked_bindings(gateways: &Gateways, request: &PublishRequest) -> Vec<Binding> {
+    let exact = request.host_ports.filter(|range| range.len() == request.container_ports.len());
+    let bindings = |address| {
+        request.container_ports.iter().enumerate().map(move |(offset, container_port)| Binding {
+            address,
+            host_port: exact.and_then(|range| range.first.checked_add(u16::try_from(offset).ok()?)),
+            container_port,
+        })
     };
-    let Some(first) = decided.iter().find(|publication| fits(publication)).copied() else {
-        return Vec::new();
-    };
-    let mut bindings = Vec::new();
-    decided.retain(|publication| {
-        let mine = fits(publication) && publication.host_ports == first.host_ports;
-        if mine {
-            bindings.extend(publication.pairs().map(|(host_port, container_port)| Binding {
-                address: publication.host_address,
-                host_port: Some(host_port),
-                container_port,
-            }));
-        }
-        !mine
-    });
-    bindings
-}
-
-fn means(request: &UnpublishRequest, protocol: Protocol, binding: &Binding) -> bool {
-    request.means(protocol, binding.address, binding.host_port, binding.container_port)
-}
-
-fn meet(one: IpAddr, other: IpAddr) -> bool {
-    one.is_ipv4() == other.is_ipv4() && (one == other || one.is_unspecified() || other.is_unspecified())
+    gateways.host_addresses(request.host_address).into_iter().flat_map(bindings).collect()
 }
 
 /// Says by itself what `--publish-all` stands for.
@@ -282,13 +247,13 @@ fn smaller(before: &Published, left: &[Binding]) -> Vec<PublishRequest> {
 }
 
 /// What is left of a publication.
-fn remaining(publication: &Publication, requests: &[UnpublishRequest]) -> Vec<Publication> {
+fn remaining(publication: &Publication, unpublishing: &Unpublishing<'_>) -> Vec<Publication> {
     let bindings = publication.pairs().map(|(host_port, container_port)| Binding {
         address: publication.host_address,
         host_port: Some(host_port),
         container_port,
     });
-    let gone = |binding: &Binding| requests.iter().any(|it| means(it, publication.protocol, binding));
+    let gone = |binding: &Binding| unpublishing.meaning(publication.protocol, binding).next().is_some();
     let left: Vec<Binding> = bindings.filter(|binding| !gone(binding)).collect();
     let runs = runs(&left, publication.host_address).into_iter();
     runs.filter_map(|(host_ports, container)| {
@@ -320,6 +285,3 @@ fn listed(published: &[Published]) -> String {
         (false, more) => format!("it publishes {} and {more} more", texts.join(", ")),
     }
 }
-
-#[cfg(test)]
-mod tests;

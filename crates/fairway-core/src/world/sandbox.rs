@@ -1,12 +1,12 @@
 //! Making, starting, stopping and removing sandboxes.
 
 use super::option::endpoint_options;
-use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World};
+use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World, limit};
 use crate::Draw;
 use crate::model::parse;
 use crate::model::{
     Driver, Endpoint, EndpointOptions, EndpointRequest, LogLimits, Namespace, NetworkId, NetworkMode,
-    ProcessIdentity, PublishRequest, Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
+    ProcessIdentity, Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
 };
 use crate::plan::Owner;
 
@@ -32,9 +32,9 @@ fn check_shared(options: &SandboxOptions) -> Result<(), Refusal> {
     }
 }
 
-/// Checks whatever ends up in a sandbox's files or in its ports, whoever read it: a word there must
-/// not become a line.
+/// Checks whatever ends up in a sandbox's files or in its ports: a word there must not become a line.
 fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
+    limit::check_options(options)?;
     if !options.hostname.is_empty() {
         parse::hostname(&options.hostname)?;
     }
@@ -42,17 +42,6 @@ fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
     options.dns_options.iter().try_for_each(|text| parse::dns_option(text).map(drop))?;
     LogLimits::parse(&options.log_options)?;
     options.extra_hosts.iter().try_for_each(|(name, _)| parse::alias(name).map(drop))?;
-    check_ports(&options.publish)
-}
-
-/// Checks the ports of requests, whoever read them.
-pub(super) fn check_ports(requests: &[PublishRequest]) -> Result<(), Refusal> {
-    let ranges = |request: &PublishRequest| [Some(request.container_ports), request.host_ports];
-    for range in requests.iter().flat_map(ranges).flatten() {
-        if range.first == 0 || range.last < range.first {
-            return Err(Refusal::InvalidPorts { first: range.first, last: range.last });
-        }
-    }
     Ok(())
 }
 

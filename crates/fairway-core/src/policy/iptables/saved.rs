@@ -52,10 +52,15 @@ impl Saved {
         !chain.is_ours() || self.chains.contains_key(chain)
     }
 
-    /// How often a rule is in a chain.
-    pub fn count(&self, chain: &RuleChain, rule: &str) -> usize {
-        let rules = self.chains.get(chain).into_iter().flatten();
-        rules.filter(|found| *found == rule).count()
+    /// How often each rule is in its chain.
+    pub fn counts(&self) -> HashMap<(&RuleChain, &str), usize> {
+        let mut counts = HashMap::new();
+        for (chain, rules) in &self.chains {
+            for rule in rules {
+                *counts.entry((chain, rule.as_str())).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// What is there, as objects of a Plan: groups that are wanted and whole, and single rules that are not. The

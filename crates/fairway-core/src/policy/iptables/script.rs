@@ -78,6 +78,7 @@ impl Part<'_> {
 
     fn delete(&mut self, difference: &Difference) {
         let other = difference.other.iter().map(|(key, (old, _))| (key, old));
+        let found = self.found.map(Saved::counts);
         for (key, object) in difference.gone.iter().chain(other) {
             let (Key::Rules(chain, text), Object::Rules(place)) = (key, object) else { continue };
             if !self.concerns(chain) || difference.gone.contains_key(&Key::Chain(chain.clone())) {
@@ -86,7 +87,7 @@ impl Part<'_> {
             }
             let times = if let Place::Strewn(times) = place { *times } else { 1 };
             for rule in text.lines() {
-                let there = self.found.map_or(times, |found| found.count(chain, rule));
+                let there = found.as_ref().map_or(times, |found| *found.get(&(chain, rule)).unwrap_or(&0));
                 for _ in 0..times.min(there) {
                     self.line(format_args!("-D {} {rule}", chain.name));
                 }

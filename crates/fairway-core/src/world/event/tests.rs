@@ -111,3 +111,33 @@ fn one_that_is_attached_comes_and_goes_at_once() {
     let went = told.apply(Command::StopSandbox { sandbox: "web".to_owned(), code: 0 });
     assert!(went[0].starts_with("container die") && went[2].starts_with("container destroy"), "{went:?}");
 }
+
+#[test]
+fn of_many_ports_the_first_are_named_and_what_stays_published_is_not() {
+    let mut told = started();
+    let attach = Command::Attach {
+        create: create(SandboxKind::Attached, &["bridge"]),
+        process: None,
+        namespace: namespace(),
+        avoid: Vec::new(),
+    };
+    told.apply(attach);
+    let range = |first, last| PortRange { first, last };
+    let request = PublishRequest {
+        host_address: Some([127, 0, 0, 1].into()),
+        host_ports: Some(range(1, 1000)),
+        container_ports: range(1, 1000),
+        protocol: Protocol::Tcp,
+    };
+    let publish = Command::Publish { sandbox: "web".to_owned(), requests: vec![request], avoid: Vec::new() };
+    let published = told.apply(publish);
+    assert!(published[0].ends_with(", 127.0.0.1:64->64/tcp and 936 more"), "{published:?}");
+    let request = UnpublishRequest {
+        host_address: None,
+        host_ports: Some(range(500, 500)),
+        container_ports: None,
+        protocol: Protocol::Tcp,
+    };
+    let unpublished = told.apply(Command::Unpublish { sandbox: "web".to_owned(), requests: vec![request] });
+    assert_eq!(unpublished, ["container unpublish name=web, ports=127.0.0.1:500->500/tcp"]);
+}

@@ -1,0 +1,73 @@
+//! How much one request may ask for. What is asked for is worked on while other requests wait, kept for good, and
+//! told to the kernel and the relay.
+
+use super::{CreateNetwork, Refusal};
+use crate::model::{EndpointRequest, PublishRequest, SandboxOptions};
+
+/// Ports in a sandbox that it may publish: all of TCP and all of UDP.
+const PORTS: usize = 2 * 65_535;
+/// Names, addresses, options and the like in one list.
+const ENTRIES: usize = 10_000;
+/// Ranges of ports in one `unpublish`, each of which is compared with each port.
+const RANGES: usize = 256;
+
+fn check(what: &'static str, count: usize, limit: usize) -> Result<(), Refusal> {
+    match count > limit {
+        true => Err(Refusal::TooMany { what, count, limit }),
+        false => Ok(()),
+    }
+}
+
+fn check_entries<const N: usize>(lists: [(&'static str, usize); N]) -> Result<(), Refusal> {
+    lists.into_iter().try_for_each(|(what, count)| check(what, count, ENTRIES))
+}
+
+/// Checks the ports of publish requests: each range, and how many ports there are with those that `before` has.
+pub(super) fn check_ports(before: &[PublishRequest], requests: &[PublishRequest]) -> Result<(), Refusal> {
+    let ranges = |request: &PublishRequest| [Some(request.container_ports), request.host_ports];
+    for range in requests.iter().flat_map(ranges).flatten() {
+        if range.first == 0 || range.last < range.first {
+            return Err(Refusal::InvalidPorts { first: range.first, last: range.last });
+        }
+    }
+    let ports = before.iter().chain(requests).map(|request| request.container_ports.len());
+    check("published ports of a container", ports.sum(), PORTS)
+}
+
+/// Checks how many ranges one `unpublish` names.
+pub(super) fn check_ranges(count: usize) -> Result<(), Refusal> {
+    check("port ranges to unpublish", count, RANGES)
+}
+
+/// Checks the lists of a sandbox that is to be created.
+pub(super) fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
+    check_ports(&[], &options.publish)?;
+    check("exposed ports", options.exposed.len(), PORTS)?;
+    check_entries([
+        ("DNS servers", options.dns.len()),
+        ("DNS search domains", options.dns_search.len()),
+        ("DNS options", options.dns_options.len()),
+        ("extra hosts", options.extra_hosts.len()),
+        ("labels", options.labels.len()),
+    ])
+}
+
+/// Checks the lists of an endpoint that is to be made.
+pub(super) fn check_endpoint(request: &EndpointRequest) -> Result<(), Refusal> {
+    check_entries([
+        ("aliases", request.aliases.len()),
+        ("links", request.links.len()),
+        ("driver options", request.driver_options.len()),
+    ])
+}
+
+/// Checks the lists of a network that is to be created.
+pub(super) fn check_network(request: &CreateNetwork) -> Result<(), Refusal> {
+    let auxiliary = request.subnets.iter().map(|subnet| subnet.auxiliary.len()).sum();
+    check_entries([
+        ("subnets", request.subnets.len()),
+        ("auxiliary addresses", auxiliary),
+        ("options", request.options.len()),
+        ("labels", request.labels.len()),
+    ])
+}
