@@ -1,8 +1,8 @@
 //! Who has to wait for whom, so that changes of the same object happen in the order in which they
 //! were decided, and all others side by side.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -21,6 +21,10 @@ impl Done {
         while !*done {
             done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn is_set(&self) -> bool {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self) {
@@ -66,9 +70,9 @@ impl Ordering {
     ) -> Turn {
         let done = Arc::new(Done::default());
         let mut before: Vec<Arc<Done>> = Vec::new();
+        let mut known: HashSet<*const Done> = HashSet::from([Arc::as_ptr(&done)]);
         let mut after = |other: &Arc<Done>| {
-            let known = before.iter().any(|known| Arc::ptr_eq(known, other));
-            if !known && !Arc::ptr_eq(other, &done) {
+            if !other.is_set() && known.insert(Arc::as_ptr(other)) {
                 before.push(Arc::clone(other));
             }
         };
@@ -89,13 +93,12 @@ impl Ordering {
 
     /// Forgets users whose work is done.
     pub fn tidy(&mut self) {
-        // A turn that has not ended holds its own mark, beside the one here.
-        let ended = |done: &Arc<Done>| *done.done.lock().unwrap_or_else(PoisonError::into_inner);
         self.users.retain(|_, users| {
-            users.changer.take_if(|changer| ended(changer));
-            users.readers.retain(|reader| !ended(reader));
+            users.changer.take_if(|changer| changer.is_set());
+            users.readers.retain(|reader| !reader.is_set());
             users.changer.is_some() || !users.readers.is_empty()
         });
+        self.users.shrink_to(2 * self.users.len());
     }
 
     /// How many objects have users.
@@ -155,6 +158,15 @@ mod tests {
         assert_eq!(changer.before.len(), 2);
         drop((first, second));
         changer.wait();
+    }
+
+    #[test]
+    fn what_is_done_is_waited_for_by_no_later_turn() {
+        let (mut ordering, keys) = (Ordering::default(), ["a", "b", "c"].map(key));
+        keys.iter().for_each(|key| drop(ordering.turn([key], [])));
+        let pending = ordering.turn(&keys, []);
+        assert!(pending.before.is_empty());
+        assert_eq!(ordering.turn(&keys, &keys).before.len(), 1);
     }
 
     #[test]

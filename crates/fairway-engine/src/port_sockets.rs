@@ -227,8 +227,9 @@ impl PortSockets {
                 .map(|(protocol, at, purpose)| (protocol, at, matches!(purpose, SocketUse::Proxy(_))))
                 .collect()
         };
-        let (first, second) = missing.split_at(missing.len() / 2);
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        self.check_descriptors(&missing, limit)?;
+        let (first, second) = missing.split_at(missing.len() / 2);
         let bound = if missing.len() < SHARED_FROM {
             vec![bind_each(&missing, limit)]
         } else {
@@ -241,6 +242,22 @@ impl PortSockets {
         let bound = bound.into_iter().collect::<Result<Vec<_>, _>>()?;
         self.lock().extend(bound.into_iter().flatten());
         Ok(())
+    }
+
+    /// Refuses more ports than there are descriptors for, before any is bound.
+    fn check_descriptors(
+        &self,
+        missing: &[(Protocol, SocketAddr, bool)],
+        limit: u64,
+    ) -> Result<(), BindError> {
+        let wanted = u64::try_from(self.lock().len().saturating_add(missing.len())).unwrap_or(u64::MAX);
+        match missing.first() {
+            Some((protocol, address, _)) if wanted.saturating_add(SPARE_DESCRIPTORS) >= limit => {
+                let reason = BindReason::Descriptors(limit);
+                Err(BindError { address: *address, protocol: *protocol, reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Protocol, SocketAddr), Arc<OwnedFd>>> {
@@ -324,6 +341,14 @@ mod tests {
             [(Protocol::Udp, any_port(), &SocketUse::Hold), (Protocol::Udp, taken, &SocketUse::Hold)];
         assert!(ports.bind_all(wanted).is_err());
         assert!(ports.keys().is_empty());
+    }
+
+    #[test]
+    fn more_ports_than_descriptors_are_refused_before_any_is_bound() {
+        let (ports, wanted) = (PortSockets::default(), vec![(Protocol::Udp, any_port(), false); 1000]);
+        let error = ports.check_descriptors(&wanted, 1000 + SPARE_DESCRIPTORS).unwrap_err();
+        assert_eq!(error.reason, BindReason::Descriptors(1000 + SPARE_DESCRIPTORS));
+        ports.check_descriptors(&wanted, 1001 + SPARE_DESCRIPTORS).unwrap();
     }
 
     #[test]
