@@ -1,7 +1,7 @@
 //! What the server needs of the engine.
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::sync::Weak;
 
 use fairway_core::beside::Obstacle;
 use fairway_core::graph::Picture;
@@ -35,6 +35,8 @@ pub enum FailureKind {
     NotFound,
     /// 409.
     Conflict,
+    /// 413.
+    TooLarge,
     /// 500.
     Internal,
     /// 501: Docker does it, Fairway does not.
@@ -129,6 +131,24 @@ pub struct About {
     pub warnings: Vec<String>,
 }
 
+/// Called with the exit code of a sandbox.
+pub type ExitListener = dyn Fn(i32) + Send + Sync;
+
+/// A sandbox whose process has had the signal to end.
+pub trait Stopping: Send + Sync {
+    /// Kills the process.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn kill(&self) -> Result<(), Failure>;
+
+    /// Takes the process for ended, if that was not told yet, and returns when the sandbox has stopped. May block.
+    ///
+    /// # Errors
+    /// Those of [`Control::execute`].
+    fn finish(&self) -> Result<(), Failure>;
+}
+
 /// What the server needs of the engine. All but [`Control::on_exit`] may block.
 pub trait Control: Send + Sync + 'static {
     /// Whether the kernel is as the World says since the start. Before, commands wait.
@@ -159,13 +179,12 @@ pub trait Control: Send + Sync + 'static {
     /// There is no such process or namespace.
     fn locate(&self, reference: &NamespaceReference) -> Result<Located, Failure>;
 
-    /// Ends the process of a running sandbox: with `signal`, or its default SIGTERM, and after
-    /// `timeout`, or 10 seconds, with SIGKILL. Returns when it has stopped. One without a process is
-    /// stopped by taking its endpoints.
+    /// Begins to end the process of a running sandbox: it gets `signal`, or its default SIGTERM. One without a
+    /// process is stopped by taking its endpoints; then there is nothing more to do.
     ///
     /// # Errors
-    /// There is no such sandbox or signal, or the process does not end.
-    fn stop(&self, sandbox: &str, signal: Option<&str>, timeout: Option<Duration>) -> Result<(), Failure>;
+    /// There is no such sandbox or signal.
+    fn begin_stop(&self, sandbox: &str, signal: Option<&str>) -> Result<Option<Box<dyn Stopping>>, Failure>;
 
     /// Sends a signal, by name or number, to the process of a running sandbox.
     ///
@@ -181,9 +200,9 @@ pub trait Control: Send + Sync + 'static {
         self.execute(Command::StopSandbox { sandbox: sandbox.to_owned(), code })
     }
 
-    /// Calls `tell` with the exit code when the sandbox stops next, or with 0 when it is removed without having run.
-    /// Returns at once.
-    fn on_exit(&self, sandbox: SandboxId, tell: Box<dyn FnOnce(i32) + Send>);
+    /// Calls `listener`, if it is still there, with the exit code when the sandbox stops next, or with 0 when it is
+    /// removed without having run. Returns at once.
+    fn on_exit(&self, sandbox: SandboxId, listener: Weak<ExitListener>);
 
     /// Calls `watcher`, which does not block, with what happened last and with each event from now on, until it
     /// says that it wants no more. Returns at once. An engine that tells nothing does nothing.
@@ -253,6 +272,9 @@ pub trait Control: Send + Sync + 'static {
     fn counters(&self) -> Result<Counters, Failure> {
         Ok(Counters::default())
     }
+
+    /// A request was worked on that took much memory, which is free now: it may be returned to the system.
+    fn release_memory(&self) {}
 
     /// The daemon and the machine.
     fn about(&self) -> About;

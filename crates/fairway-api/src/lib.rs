@@ -16,5 +16,8 @@ pub mod show;
 pub mod types;
 
 pub use client::{Client, ClientError};
-pub use control::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
-pub use server::{API_VERSION, MINIMUM_API_VERSION, runtime, serve};
+pub use control::{
+    About, Applied, Control, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
+    Stopping,
+};
+pub use server::{API_VERSION, Limits, MINIMUM_API_VERSION, runtime, serve};

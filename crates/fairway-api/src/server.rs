@@ -1,36 +1,37 @@
 //! The server: HTTP/1.1 on a unix socket, with one thread for the connections and some for the
 //! engine's calls, which block.
 
+mod body;
 mod call;
+mod clients;
+mod connection;
 mod container;
 mod event;
 mod fairway;
 mod network;
 mod reply;
 mod route;
+mod shares;
+mod stop;
 mod system;
 mod trace;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 
-use crate::control::{Control, Failure, FailureKind};
+use crate::control::{Control, ExitListener, Failure, FailureKind};
 use call::Call;
-use reply::{Reply, ReplyBody};
+pub use clients::Limits;
+use clients::{Activity, Clients, Connection};
+use reply::{Reply, Sent};
 use route::{Route, Task};
 
 /// The version of Docker's API that this is in the shape of.
@@ -41,12 +42,18 @@ pub const MINIMUM_API_VERSION: &str = "1.24";
 /// Engine calls that run at once. Requests that arrive together share commits, so it pays to have
 /// many under way; beyond that they wait their turn.
 const CALLS_AT_ONCE: usize = 64;
-/// Threads for these, and for calls that take seconds (stopping a process) on top.
-const THREADS: usize = 320;
-/// What a request may say at most. A thousand published ports are about 60 KB.
-const BODY_LIMIT: usize = 8 << 20;
 /// How often a request that waits for the daemon's start looks.
 const START_GLANCE: Duration = Duration::from_millis(2);
+/// Calls that only look at the World, which are answered while others work.
+const LOOKS_AT_ONCE: usize = 16;
+/// Processes that have ended and whose containers are made to follow at once.
+const ENDINGS_AT_ONCE: usize = 32;
+/// Connections that are one too many and are answered so at once; beyond that they are closed without a word.
+const REFUSALS_AT_ONCE: usize = 64;
+/// Threads for calls.
+const THREADS: usize = CALLS_AT_ONCE + LOOKS_AT_ONCE + ENDINGS_AT_ONCE;
+/// How often it is looked for clients that take too long to send a request.
+const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// What replies that are under way may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -73,10 +80,11 @@ pub fn serve(
     runtime: Runtime,
     listener: UnixListener,
     control: Arc<dyn Control>,
+    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let result = runtime.block_on(accept(listener, control, shutdown));
+    let result = runtime.block_on(accept(listener, control, limits, shutdown));
     runtime.shutdown_background();
     result
 }
@@ -84,24 +92,44 @@ pub fn serve(
 async fn accept(
     listener: UnixListener,
     control: Arc<dyn Control>,
+    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let server = Server { control, turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)) };
-    // Each connection holds a receiver: it is told to stop by the value, and the sender sees by the
-    // receivers when all are gone.
+    let clients = Clients::new(limits);
+    let server = Server {
+        control,
+        turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+        looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
+        endings: Arc::new(Semaphore::new(ENDINGS_AT_ONCE)),
+    };
+    let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
+    // Each connection holds a receiver: it stops by the value, and the sender sees by the receivers when all are gone.
     let (stopping, told) = watch::channel(false);
+    let mut slow = tokio::time::interval(SLOW_INTERVAL.min(limits.reading));
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            _ = slow.tick() => clients.close_slow(),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    tokio::spawn(server.clone().connection(stream, told.clone()));
-                }
+                Ok((stream, _)) => match clients.admit(&stream) {
+                    Ok(connection) => {
+                        tokio::spawn(server.clone().connection(stream, connection, told.clone()));
+                    }
+                    Err(failure) => {
+                        if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                            tokio::spawn(async move {
+                                connection::refuse(stream, &failure).await;
+                                drop(place);
+                            });
+                        }
+                    }
+                },
                 Err(error) => {
-                    // Out of descriptors, as a rule: others are closed meanwhile.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    // Out of descriptors, as a rule.
+                    tracing::warn!(%error, "failed to accept a connection: closing those that are idle");
+                    clients.close_idle();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
@@ -121,95 +149,131 @@ async fn accept(
 struct Server {
     control: Arc<dyn Control>,
     turns: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
+    endings: Arc<Semaphore>,
 }
 
 impl Server {
-    async fn connection(self, stream: UnixStream, mut told: watch::Receiver<bool>) {
-        let refused = self.control.check_peer(stream.as_fd()).err();
-        let service = service_fn(|request| {
-            let (server, refused) = (self.clone(), refused.clone());
-            async move {
-                Ok::<_, Infallible>(match refused {
-                    Some(failure) => Reply::refusal(&failure).into_response(),
-                    None => server.answer(request).await,
-                })
-            }
-        });
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            // What `wait_for` gives is a lock, which must not be held while the rest is awaited.
-            () = async { drop(told.wait_for(|stopping| *stopping).await) } => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+    /// Answers a request. A client that must not command the daemon is answered by `refused`.
+    async fn answer(
+        self,
+        connection: Arc<Connection>,
+        refused: Option<Failure>,
+        request: Request<Incoming>,
+    ) -> Response<Sent> {
+        let (head, mut body) = request.into_parts();
+        let reply = match refused {
+            Some(failure) => Err(failure),
+            None => self.reply(&connection, &head, &mut body).await,
         };
-        if let Err(error) = result {
-            tracing::debug!(%error, "a connection ended early");
+        let reply = reply.unwrap_or_else(|failure| {
+            body::discard(&connection, &head.headers, body);
+            Reply::refusal(&failure)
+        });
+        if connection.take_large_body() {
+            self.control.release_memory();
         }
+        reply.into_response().map(|body| Sent::new(body, connection))
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Response<ReplyBody> {
-        match self.reply(request).await {
-            Ok(reply) => reply.into_response(),
-            Err(failure) => Reply::refusal(&failure).into_response(),
-        }
-    }
-
-    async fn reply(self, request: Request<Incoming>) -> Result<Reply, Failure> {
-        let (head, body) = request.into_parts();
+    async fn reply(
+        &self,
+        connection: &Arc<Connection>,
+        head: &hyper::http::request::Parts,
+        body: &mut Incoming,
+    ) -> Result<Reply, Failure> {
+        connection.becomes(Activity::Reading);
         let route = Route::of(&head.method, head.uri.path())?;
-        let body = Limited::new(body, BODY_LIMIT)
-            .collect()
-            .await
-            .map_err(|error| Failure::invalid(format!("cannot read the request: {error}")))?
-            .to_bytes();
+        let body = body::read(connection, body).await?;
         let call = Call::new(head.uri.query().unwrap_or_default(), body);
-        let control = Arc::clone(&self.control);
-        // Docker's client asks HEAD /_ping before each request; who waits for the daemon to be ready asks by GET.
+        // Docker's client asks HEAD /_ping before each request; what waits for the daemon to be ready asks by GET.
         let reads = match route {
             Route::Ping => head.method == Method::HEAD,
             Route::Wait(_) => true,
             _ => head.method == Method::GET,
         };
-        while !reads && !control.is_started() {
+        connection.becomes(Activity::Waiting);
+        while !reads && !self.control.is_started() {
             tokio::time::sleep(START_GLANCE).await;
         }
+        let waits = matches!(
+            route,
+            Route::Wait(_) | Route::Events | Route::Trace | Route::Stop(_) | Route::Remove(_)
+        );
+        connection.becomes(if waits { Activity::Waiting } else { Activity::Working });
         match route {
             Route::Ping => Ok(system::ping(head.method == Method::HEAD)),
-            Route::Wait(id) => self.wait(&id, &call).await,
-            Route::Events => event::stream(&*control, &call),
+            Route::Wait(id) => self.wait(id, call).await,
+            Route::Events => {
+                connection.take_stream()?;
+                event::stream(&*self.control, &call)
+            }
             Route::Trace => {
-                let _turn = self.turns.acquire().await.map_err(|_| stopped())?;
-                blocking(move || trace::stream(&*control, &call)).await
+                connection.take_stream()?;
+                self.command(move |control| trace::stream(control, &call)).await
             }
-            // These take as long as a process takes to end, and must not hold up others.
-            Route::Task(task @ (Task::ContainerStop(_) | Task::ContainerRemove(_))) => {
-                blocking(move || perform(&*control, task, &call)).await
+            // These go on when the client is gone.
+            Route::Stop(id) => finished(tokio::spawn(self.clone().stop(id, call)).await),
+            Route::Remove(id) => finished(tokio::spawn(self.clone().remove(id, call)).await),
+            Route::Task(task) if task.is_look() => {
+                let _turn = turn(&self.looks).await?;
+                self.call(move |control| perform(control, task, &call)).await
             }
-            Route::Task(task) => {
-                let _turn = self.turns.acquire().await.map_err(|_| stopped())?;
-                blocking(move || perform(&*control, task, &call)).await
-            }
+            Route::Task(task) => self.command(move |control| perform(control, task, &call)).await,
         }
+    }
+
+    /// Does what may block, with the engine.
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Control) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let control = Arc::clone(&self.control);
+        blocking(move || work(&*control)).await
+    }
+
+    /// Does what may block and may take a while, when it is its turn.
+    async fn command<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Control) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _turn = turn(&self.turns).await?;
+        self.call(work).await
     }
 
     /// The head of the reply goes out at once, the code when there is one: Docker's client starts
     /// the container between the two.
-    async fn wait(&self, id: &str, call: &Call) -> Result<Reply, Failure> {
-        let (tell, told) = oneshot::channel::<i32>();
-        let control = Arc::clone(&self.control);
-        let (id, next) = (id.to_owned(), container::waits_for_next(call)?);
-        // The other end is gone when the client is: then nobody wants to know.
-        let tell = Box::new(move |code| tell.send(code).unwrap_or_default());
-        let code = blocking(move || container::exit_code_or_watch(&*control, &id, next, tell)).await?;
+    async fn wait(&self, id: String, call: Call) -> Result<Reply, Failure> {
+        let next = container::waits_for_next(&call)?;
+        let (listener, exited) = exit_listener();
+        let weak = Arc::downgrade(&listener);
+        let _turn = turn(&self.looks).await?;
+        let code = self.call(move |control| container::exit_code_or_watch(control, &id, next, weak)).await?;
         Ok(match code {
             Some(code) => container::wait_reply(code),
-            None => Reply::later(async move { told.await.ok().map(container::wait_text) }),
+            None => Reply::later(async move {
+                let code = exited.await.ok();
+                drop(listener);
+                code.map(container::wait_text)
+            }),
         })
     }
+}
+
+/// A listener for an exit code, which is called for as long as it is kept, and what it hears.
+fn exit_listener() -> (Arc<ExitListener>, oneshot::Receiver<i32>) {
+    let (send, exited) = oneshot::channel();
+    let send = Mutex::new(Some(send));
+    let listener = move |code| {
+        let send = send.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The other end is gone when the client is.
+        let _ = send.map(|send| send.send(code));
+    };
+    (Arc::new(listener), exited)
+}
+
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, Failure> {
+    turns.acquire().await.map_err(|_| stopped())
 }
 
 fn stopped() -> Failure {
@@ -220,7 +284,11 @@ fn stopped() -> Failure {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
+    finished(tokio::task::spawn_blocking(work).await)
+}
+
+fn finished<T>(result: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Failure> {
+    match result {
         Ok(result) => result,
         Err(error) if error.is_panic() => Err(Failure::new(
             FailureKind::Internal,
@@ -245,11 +313,9 @@ fn perform(control: &dyn Control, task: Task, call: &Call) -> Result<Reply, Fail
         Task::Containers => container::list(control, call),
         Task::Container(id) => container::inspect(control, &id),
         Task::ContainerCreate => container::create(control, call),
-        Task::ContainerRemove(id) => container::remove(control, &id, call),
         Task::ContainerStart(id) => container::start(control, &id),
         Task::ContainerRestart(id) => container::restart(control, &id),
         Task::ContainerAttach(id) => container::attach(control, &id),
-        Task::ContainerStop(id) => container::stop(control, &id, call),
         Task::ContainerKill(id) => container::kill(control, &id, call),
         Task::ContainerExited(id) => fairway::exited(control, &id, call),
         Task::AttachNamespace(id) => fairway::attach_namespace(control, &id, call),

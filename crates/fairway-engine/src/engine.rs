@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering as Order};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairway_core::Draw;
@@ -24,6 +24,7 @@ use crate::exits::Exits;
 use crate::firewall::Firewall;
 use crate::flows::Flows;
 use crate::heal::Mended;
+use crate::memory::Memory;
 use crate::ordering::Ordering;
 use crate::port_sockets::PortSockets;
 use crate::relay_link::{RelayLink, StartRelay};
@@ -91,6 +92,7 @@ pub struct Engine {
     pub(crate) files: SandboxFiles,
     pub(crate) beside: Beside,
     pub(crate) mended: Mended,
+    pub(crate) memory: Memory,
     links: Mutex<Vec<Links>>,
     started: AtomicBool,
 }
@@ -222,6 +224,7 @@ impl Engine {
             files,
             beside: Beside::default(),
             mended: Mended::default(),
+            memory: Memory::default(),
             links: Mutex::default(),
             started: AtomicBool::new(false),
         });
@@ -243,8 +246,8 @@ impl Engine {
         self.files.log(sandbox)
     }
 
-    /// Calls `listener` with the exit code when the sandbox stops next.
-    pub fn on_exit(&self, sandbox: SandboxId, listener: Box<dyn FnOnce(i32) + Send>) {
+    /// Calls `listener`, if it is still there, with the exit code when the sandbox stops next.
+    pub fn on_exit(&self, sandbox: SandboxId, listener: Weak<crate::ExitListener>) {
         self.exits.listen(sandbox, listener);
     }
 

@@ -208,6 +208,7 @@ impl Engine {
     pub(crate) fn carry_out(&self, mut decision: Decision) -> Result<Change, EngineError> {
         decision.turn.wait();
         let done = self.follow_through(&decision);
+        self.release_memory_of(&decision.difference);
         let Decision { change, turn, undo, exit_code, events, .. } = decision;
         drop(turn);
         match (done, undo.and_then(|undo| undo.command(&change))) {
@@ -381,21 +382,21 @@ impl Undo {
             Self::Detach => sandbox.map(|sandbox| Command::StopSandbox { sandbox, code: 0 }),
             Self::Unpublish => sandbox.map(|sandbox| Command::Unpublish {
                 sandbox,
-                requests: change.published.iter().map(exactly).collect(),
+                requests: change.published.iter().flat_map(exactly).collect(),
             }),
         }
     }
 }
 
-/// What takes one publication back and no other.
-fn exactly(publication: &Publication) -> UnpublishRequest {
-    let Publication { host_address, host_ports, .. } = *publication;
-    UnpublishRequest {
+/// What takes one publication back and no other, port by port: those are looked up, ranges are compared.
+fn exactly(publication: &Publication) -> impl Iterator<Item = UnpublishRequest> {
+    let Publication { host_address, host_ports, protocol, .. } = *publication;
+    host_ports.iter().map(move |port| UnpublishRequest {
         host_address: Some(host_address),
-        host_ports: Some(host_ports),
+        host_ports: Some(PortRange::single(port)),
         container_ports: None,
-        protocol: publication.protocol,
-    }
+        protocol,
+    })
 }
 
 /// Whether it was left to us to choose this port.

@@ -1,7 +1,5 @@
 //! Ending the process of a sandbox.
 
-use std::time::{Duration, Instant};
-
 use fairway_core::model::{SandboxId, SandboxKind};
 use fairway_core::plan::{FileName, Key};
 use fairway_core::world::{Command, Event, UNKNOWN_EXIT_CODE};
@@ -10,47 +8,62 @@ use rustix::process::Signal;
 
 use crate::{Engine, EngineError};
 
-/// How long whoever started a process may take to tell its exit code.
-const REPORT: Duration = Duration::from_secs(2);
+fn stopped(id: SandboxId) -> Command {
+    Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE }
+}
+
+/// A running sandbox whose process has had the signal to end.
+#[derive(Debug)]
+pub struct Stopping {
+    id: SandboxId,
+    process: Option<Process>,
+    events: Vec<Event>,
+}
+
+impl Stopping {
+    /// Kills the process.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn kill(&self) -> Result<(), EngineError> {
+        Ok(self.process.as_ref().map_or(Ok(()), Process::kill)?)
+    }
+}
 
 impl Engine {
-    /// Ends a running sandbox: its process gets `signal`, and SIGKILL when it is still there after
-    /// `timeout`. Processes that Fairway did not start are not touched: such a sandbox only loses
-    /// its endpoints. Returns when it has stopped.
+    /// Begins to end a running sandbox: its process gets `signal`. A process that Fairway did not start is not
+    /// touched: such a sandbox only loses its endpoints, and has stopped when this returns none.
     ///
     /// # Errors
     /// There is no such sandbox, or it does not run, or it cannot be signalled.
-    pub fn stop(&self, sandbox: &str, signal: Signal, timeout: Duration) -> Result<(), EngineError> {
+    pub fn begin_stop(&self, sandbox: &str, signal: Signal) -> Result<Option<Stopping>, EngineError> {
         let (id, kind, process) = self.read(|world| {
             world.find_sandbox(sandbox).map(|found| (found.id, found.kind.clone(), found.process()))
         })?;
-        let told = self.about(sandbox, "stop", &[]);
-        let stop = || Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE };
+        let events = self.about(sandbox, "stop", &[]);
         let Some(process) = process.filter(|_| kind == SandboxKind::Run) else {
-            self.execute(stop())?;
-            self.events.tell(told, self.now());
-            return Ok(());
+            self.execute(stopped(id))?;
+            self.events.tell(events, self.now());
+            return Ok(None);
         };
-        if let Ok(process) = Process::open(process) {
-            match process.signal(signal) {
-                Ok(()) | Err(process::Error::Gone(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if !process.wait(timeout)? {
-                process.kill()?;
-                process.wait(REPORT)?;
-            }
+        let process = Process::open(process).ok();
+        match process.as_ref().map(|process| process.signal(signal)) {
+            None | Some(Ok(()) | Err(process::Error::Gone(_))) => Ok(Some(Stopping { id, process, events })),
+            Some(Err(error)) => Err(error.into()),
         }
-        self.await_report(id);
-        let stopped = match self.execute(stop()) {
-            Err(EngineError::Refused(_)) => {
-                self.await_changes(id);
-                Ok(())
-            }
-            outcome => outcome.map(drop),
-        };
-        self.events.tell(if stopped.is_ok() { told } else { Vec::new() }, self.now());
-        stopped
+    }
+
+    /// Takes a process for ended, if that was not told yet. Returns when the sandbox has stopped.
+    ///
+    /// # Errors
+    /// Those of [`Engine::execute`].
+    pub fn finish_stop(&self, stopping: &Stopping) -> Result<(), EngineError> {
+        match self.execute(stopped(stopping.id)) {
+            Err(EngineError::Refused(_)) => self.await_changes(stopping.id),
+            outcome => drop(outcome?),
+        }
+        self.events.tell(stopping.events.clone(), self.now());
+        Ok(())
     }
 
     /// An event of a sandbox that there is now.
@@ -67,15 +80,6 @@ impl Engine {
         let touched = [Key::Inside(id), Key::File(id, FileName::Hosts)];
         let mut turn = self.state().ordering.turn([], &touched);
         turn.wait();
-    }
-
-    /// Waits for whoever started the process to tell how it ended.
-    fn await_report(&self, id: SandboxId) {
-        let since = Instant::now();
-        let running = || self.read(|world| world.sandbox(id).is_some_and(|sandbox| sandbox.running()));
-        while running() && since.elapsed() < REPORT {
-            std::thread::sleep(Duration::from_millis(2));
-        }
     }
 
     /// Sends a signal to the process of a running sandbox.

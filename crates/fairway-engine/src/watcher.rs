@@ -463,6 +463,7 @@ fn attend(engine: &Weak<Engine>) {
             glanced = Instant::now();
         }
         if tried.elapsed() >= ANOTHER_TRY {
+            strong.release_memory();
             if strong.ends.unfinished.swap(false, Ordering::AcqRel) {
                 strong.ends.heal.store(true, Ordering::Release);
             }

@@ -196,6 +196,16 @@ pub fn send_frame(socket: impl AsFd, interface: u32, frame: &[u8]) -> Result<(),
     if sent >= 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// Returns the memory that the allocator holds and nothing uses to the system (malloc_trim(3)); other allocators than
+/// that of the GNU C library do it by themselves.
+pub fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and may be called by any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
+use fairway_api::Limits;
 use fairway_engine::{Engine, EngineError, Options, Removed};
 use fairway_kernel::system::inherit::{close_on_exec_from, free_signals};
 use fairway_kernel::trusted;
@@ -108,7 +109,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
             error = failure(started, &configuration.socket) => failed = Some(error),
         }
     };
-    fairway_api::serve(runtime, socket, control, end).map_err(DaemonError::Serve)?;
+    fairway_api::serve(runtime, socket, control, api_limits(), end).map_err(DaemonError::Serve)?;
     if let Some(path) = &configuration.pid_file {
         // It is ours; that it is gone already harms nobody.
         let _ = std::fs::remove_file(path);
@@ -217,6 +218,13 @@ async fn failure(started: Started, socket: &Path) -> EngineError {
         Ok(Err(error)) => error,
         Err(_) => EngineError::Thread(std::io::ErrorKind::Other.into()),
     }
+}
+
+/// How much the clients of the API may take: of the descriptors, a quarter.
+fn api_limits() -> Limits {
+    let limits = Limits::default();
+    let quarter = getrlimit(Resource::Nofile).current.map_or(u64::MAX, |limit| limit / 4);
+    Limits { connections: limits.connections.min(usize::try_from(quarter).unwrap_or(usize::MAX)), ..limits }
 }
 
 /// Allows as many descriptors as can be had, for us and the relay: each published port takes one for

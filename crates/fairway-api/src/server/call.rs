@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 
+use super::body::Held;
 use crate::control::Failure;
 use crate::filter::{Filters, InvalidFilter};
 use crate::json;
@@ -15,7 +15,7 @@ use crate::show::ListError;
 #[derive(Debug)]
 pub(super) struct Call {
     query: BTreeMap<String, String>,
-    body: Bytes,
+    body: Held,
 }
 
 impl From<InvalidFilter> for Failure {
@@ -34,7 +34,7 @@ impl From<ListError> for Failure {
 }
 
 impl Call {
-    pub(super) fn new(query: &str, body: Bytes) -> Self {
+    pub(super) fn new(query: &str, body: Held) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name, true), decode(value, true))
@@ -71,10 +71,11 @@ impl Call {
 
     /// The body, read as JSON in the way of Docker's daemon.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        if self.body.is_empty() {
+        if self.body.bytes().is_empty() {
             return Err(Failure::invalid("invalid JSON: got EOF while reading request body"));
         }
-        json::from_slice(&self.body).map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
+        json::from_slice(self.body.bytes())
+            .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
     }
 }
 
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn flags_are_dockers() {
-        let call = Call::new("a=1&b=0&c=false&d=True&e&f=no", Bytes::new());
+        let call = Call::new("a=1&b=0&c=false&d=True&e&f=no", Held::default());
         let on: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].into_iter().filter(|it| call.flag(it)).collect();
         assert_eq!(on, ["a", "d"]);
     }

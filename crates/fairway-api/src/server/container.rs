@@ -1,5 +1,6 @@
 //! `/containers`.
 
+use std::sync::Weak;
 use std::time::Duration;
 
 use fairway_core::model::{Sandbox, SandboxKind, SandboxState};
@@ -10,7 +11,7 @@ use hyper::body::Bytes;
 use super::call::Call;
 use super::look;
 use super::reply::Reply;
-use crate::control::{Control, Failure, FailureKind};
+use crate::control::{Control, ExitListener, Failure, FailureKind};
 use crate::types::{ContainerCreate, Created, WaitReply};
 use crate::{ask, show};
 
@@ -109,26 +110,20 @@ fn unsupported(message: String) -> Failure {
     Failure::new(FailureKind::Unsupported, message)
 }
 
-/// With `link`, removes a link of the default bridge (`web/db`) and nothing else.
-pub(super) fn remove(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
-    if call.flag("link") {
-        let (sandbox, alias) = id.trim_matches('/').rsplit_once('/').ok_or_else(|| {
-            Failure::new(
-                FailureKind::Conflict,
-                format!("cannot remove link {id}: that is the name of a container: name a link as in web/db"),
-            )
-        })?;
-        control.execute(Command::Unlink { sandbox: sandbox.to_owned(), alias: alias.to_owned() })?;
-        return Ok(Reply::empty(StatusCode::NO_CONTENT));
-    }
-    let (id, running) = look(control, |world| {
-        let sandbox = world.find_sandbox(id)?;
-        Ok((sandbox.id.to_string(), sandbox.running()))
+/// Removes a link of the default bridge (`web/db`) and nothing else.
+pub(super) fn unlink(control: &dyn Control, link: &str) -> Result<Reply, Failure> {
+    let (sandbox, alias) = link.trim_matches('/').rsplit_once('/').ok_or_else(|| {
+        Failure::new(
+            FailureKind::Conflict,
+            format!("cannot remove link {link}: that is the name of a container: name a link as in web/db"),
+        )
     })?;
-    let forced = running && call.flag("force");
-    if forced {
-        control.stop(&id, Some("SIGKILL"), Some(Duration::ZERO))?;
-    }
+    control.execute(Command::Unlink { sandbox: sandbox.to_owned(), alias: alias.to_owned() })?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Removes a container; one that was stopped for it may be gone already.
+pub(super) fn remove(control: &dyn Control, id: String, forced: bool) -> Result<Reply, Failure> {
     match control.execute(Command::RemoveSandbox { sandbox: id }) {
         // The World forgets one that was attached, or run with `--rm`, when it stops.
         Err(failure) if forced && failure.kind == FailureKind::NotFound => {}
@@ -137,21 +132,13 @@ pub(super) fn remove(control: &dyn Control, id: &str, call: &Call) -> Result<Rep
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) fn stop(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+/// How long a container has to stop by itself, and the signal that it gets, as far as they are given.
+pub(super) fn stop_parameters(call: &Call) -> Result<(Option<Duration>, Option<String>), Failure> {
     // Docker's -1: as long as it takes.
     let timeout = call
         .number::<i64>("t")?
         .map(|seconds| u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs));
-    let (id, running) = look(control, |world| {
-        let sandbox = world.find_sandbox(id)?;
-        Ok((sandbox.id.to_string(), sandbox.running()))
-    })?;
-    if !running {
-        return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
-    }
-    let signal = Some(call.parameter("signal")).filter(|signal| !signal.is_empty());
-    control.stop(&id, signal, timeout)?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+    Ok((timeout, Some(call.parameter("signal")).filter(|signal| !signal.is_empty()).map(str::to_owned)))
 }
 
 pub(super) fn kill(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
@@ -175,19 +162,19 @@ pub(super) fn waits_for_next(call: &Call) -> Result<bool, Failure> {
     }
 }
 
-/// The exit code of a sandbox that does not run, or none, and `tell` is told when it stops.
+/// The exit code of a sandbox that does not run, or none, and `listener` is called when it stops.
 pub(super) fn exit_code_or_watch(
     control: &dyn Control,
     id: &str,
     next: bool,
-    tell: Box<dyn FnOnce(i32) + Send>,
+    listener: Weak<ExitListener>,
 ) -> Result<Option<i32>, Failure> {
     let (id, was_running) = look(control, |world| {
         let sandbox = world.find_sandbox(id)?;
         Ok((sandbox.id, sandbox.running()))
     })?;
     // Watched before it is looked at again, so that an exit between the two is not missed.
-    control.on_exit(id, tell);
+    control.on_exit(id, listener);
     if next {
         return Ok(None);
     }

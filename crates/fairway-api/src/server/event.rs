@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn times_have_a_fraction_or_none() {
-        let at = |query: &str| time(&Call::new(query, Bytes::new()), "since");
+        let at = |query: &str| time(&Call::new(query, crate::server::body::Held::default()), "since");
         assert_eq!(at(""), Ok(None));
         assert_eq!(at("since=12"), Ok(Some(12_000_000_000)));
         assert_eq!(at("since=12.000000005"), Ok(Some(12_000_000_005)));

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::API_VERSION;
+use super::clients::Connection;
 use crate::control::{Failure, FailureKind};
 use crate::types::ErrorMessage;
 
@@ -100,6 +102,7 @@ impl Reply {
             FailureKind::NotFound => StatusCode::NOT_FOUND,
             FailureKind::Conflict => StatusCode::CONFLICT,
             FailureKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            FailureKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -160,5 +163,43 @@ impl Body for ReplyBody {
             Self::Now(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64)),
             Self::Later(_) | Self::Stream(..) => SizeHint::default(),
         }
+    }
+}
+
+/// A body that is being sent: its connection is idle when it is dropped.
+pub(super) struct Sent {
+    body: ReplyBody,
+    connection: Arc<Connection>,
+}
+
+impl Sent {
+    pub(super) fn new(body: ReplyBody, connection: Arc<Connection>) -> Self {
+        Self { body, connection }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.connection.is_idle();
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -17,6 +17,10 @@ pub(super) enum Route {
     Events,
     /// Packets, as they are seen.
     Trace,
+    /// The end of a container's process.
+    Stop(String),
+    /// The removal of a container, which may have to be stopped first.
+    Remove(String),
     /// What the engine is asked for, and may block.
     Task(Task),
 }
@@ -36,11 +40,9 @@ pub(super) enum Task {
     Containers,
     Container(String),
     ContainerCreate,
-    ContainerRemove(String),
     ContainerStart(String),
     ContainerRestart(String),
     ContainerAttach(String),
-    ContainerStop(String),
     ContainerKill(String),
     ContainerExited(String),
     AttachNamespace(String),
@@ -53,6 +55,21 @@ pub(super) enum Task {
     Graph,
     Stats,
     Reload,
+}
+
+impl Task {
+    /// Whether it only looks at the World.
+    pub(super) fn is_look(&self) -> bool {
+        matches!(
+            self,
+            Self::Version
+                | Self::Info
+                | Self::Networks
+                | Self::Network(_)
+                | Self::Containers
+                | Self::Container(_)
+        )
+    }
 }
 
 impl Route {
@@ -84,12 +101,12 @@ impl Route {
             ("GET", ["containers", id, "json"]) => Task::Container(own(id)),
             // A link is named by two parts: `web/db`.
             ("DELETE", ["containers", name @ ..]) if !name.is_empty() => {
-                Task::ContainerRemove(name.join("/"))
+                return Ok(Self::Remove(name.join("/")));
             }
             ("POST", ["containers", id, "start"]) => Task::ContainerStart(own(id)),
             ("POST", ["containers", id, "restart"]) => Task::ContainerRestart(own(id)),
             ("POST", ["containers", id, "attach"]) => Task::ContainerAttach(own(id)),
-            ("POST", ["containers", id, "stop"]) => Task::ContainerStop(own(id)),
+            ("POST", ["containers", id, "stop"]) => return Ok(Self::Stop(own(id))),
             ("POST", ["containers", id, "kill"]) => Task::ContainerKill(own(id)),
             ("POST", ["containers", id, "wait"]) => return Ok(Self::Wait(own(id))),
             ("POST", ["containers", id, "exited"]) => Task::ContainerExited(own(id)),

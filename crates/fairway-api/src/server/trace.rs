@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn numbers_are_numbers() {
-        let call = Call::new("count=12&bytes=many", Bytes::new());
+        let call = Call::new("count=12&bytes=many", crate::server::body::Held::default());
         assert_eq!(number::<u64>(&call, "count"), Ok(Some(12)));
         assert_eq!(number::<u64>(&call, "milliseconds"), Ok(None));
         assert_eq!(number::<u64>(&call, "bytes").unwrap_err().message, "invalid filter 'bytes=many'");

@@ -2,29 +2,45 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use fairway_api::{
-    About, Applied, Client, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
-    runtime, serve,
+    About, Applied, Client, Control, ExitListener, Failure, FailureKind, Limits, Located, NamespaceReference,
+    SandboxFiles, Stopping, runtime, serve,
 };
 use fairway_core::Draw;
 use fairway_core::model::{HostFacts, Namespace, ProcessIdentity, SandboxId, Settings};
-use fairway_core::world::{Command, World};
+use fairway_core::world::{Command, Happened, World};
 use tokio::sync::oneshot;
 
 use crate::small_world::NOW;
 
-type Told = Box<dyn FnOnce(i32) + Send>;
+type Told = Weak<ExitListener>;
+type EventWatcher = Box<dyn Fn(&Happened) -> bool + Send>;
 
 pub struct PaperEngine {
     world: RwLock<World>,
     draw: Mutex<Draw>,
+    /// They are kept, and told nothing.
+    event_watchers: Mutex<Vec<EventWatcher>>,
     watchers: Mutex<BTreeMap<SandboxId, Vec<Told>>>,
     /// Signals sent, with the sandbox's name.
-    pub signals: Mutex<Vec<String>>,
+    pub signals: Arc<Mutex<Vec<String>>>,
+}
+
+/// A process that never ends.
+struct Stubborn(Arc<Mutex<Vec<String>>>);
+
+impl Stopping for Stubborn {
+    fn kill(&self) -> Result<(), Failure> {
+        self.0.lock().unwrap().push("kill stubborn".to_owned());
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 impl PaperEngine {
@@ -32,8 +48,9 @@ impl PaperEngine {
         let engine = Self {
             world: RwLock::default(),
             draw: Mutex::new(Draw::new(1)),
+            event_watchers: Mutex::default(),
             watchers: Mutex::default(),
-            signals: Mutex::default(),
+            signals: Arc::default(),
         };
         let host = HostFacts { ephemeral_ports: Some((32768, 60999)), ..HostFacts::default() };
         engine
@@ -61,7 +78,7 @@ impl Control for PaperEngine {
         let change = self.world.write().unwrap().apply(command, NOW, &mut self.draw.lock().unwrap())?;
         if let Some((id, code)) = stopped {
             let told = self.watchers.lock().unwrap().remove(&id);
-            told.into_iter().flatten().for_each(|tell| tell(code));
+            told.into_iter().flatten().filter_map(|tell| tell.upgrade()).for_each(|tell| tell(code));
         }
         Ok(Applied { network: change.network, sandbox: change.sandbox, warnings: change.warnings })
     }
@@ -88,10 +105,14 @@ impl Control for PaperEngine {
         }
     }
 
-    fn stop(&self, sandbox: &str, signal: Option<&str>, timeout: Option<Duration>) -> Result<(), Failure> {
+    fn begin_stop(&self, sandbox: &str, signal: Option<&str>) -> Result<Option<Box<dyn Stopping>>, Failure> {
         let name = self.name(sandbox)?;
-        self.signals.lock().unwrap().push(format!("stop {name} {signal:?} {timeout:?}"));
-        self.execute(Command::StopSandbox { sandbox: name, code: 143 }).map(drop)
+        self.signals.lock().unwrap().push(format!("stop {name} {signal:?}"));
+        if name.starts_with("stubborn") {
+            return Ok(Some(Box::new(Stubborn(Arc::clone(&self.signals)))));
+        }
+        self.execute(Command::StopSandbox { sandbox: name, code: 143 })?;
+        Ok(None)
     }
 
     fn kill(&self, sandbox: &str, signal: &str) -> Result<(), Failure> {
@@ -105,6 +126,10 @@ impl Control for PaperEngine {
 
     fn on_exit(&self, sandbox: SandboxId, tell: Told) {
         self.watchers.lock().unwrap().entry(sandbox).or_default().push(tell);
+    }
+
+    fn watch(&self, watcher: EventWatcher) {
+        self.event_watchers.lock().unwrap().push(watcher);
     }
 
     fn files(&self, sandbox: SandboxId) -> SandboxFiles {
@@ -138,6 +163,10 @@ pub struct RunningServer {
 
 impl RunningServer {
     pub fn start() -> Self {
+        Self::with(Limits::default())
+    }
+
+    pub fn with(limits: Limits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("fairway.sock");
         let listener = UnixListener::bind(&path).unwrap();
@@ -145,7 +174,7 @@ impl RunningServer {
         let (stop, stopped) = oneshot::channel();
         let control: Arc<dyn Control> = engine.clone();
         let thread = std::thread::spawn(move || {
-            serve(runtime().unwrap(), listener, control, async {
+            serve(runtime().unwrap(), listener, control, limits, async {
                 stopped.await.ok();
             })
         });

@@ -5,5 +5,6 @@
 mod clients;
 mod engine;
 mod golden;
+mod limits;
 mod server;
 mod small_world;

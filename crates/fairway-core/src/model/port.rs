@@ -190,16 +190,6 @@ impl Publication {
         PortRange { first, last: first.saturating_add(self.host_ports.last - self.host_ports.first) }
     }
 
-    /// Whether it needs a port at a host address, or at all addresses if that is unspecified.
-    pub fn claims(&self, protocol: Protocol, port: u16, address: IpAddr) -> bool {
-        let own = self.host_address;
-        !self.routed
-            && self.protocol == protocol
-            && self.host_ports.contains(port)
-            && own.is_ipv4() == address.is_ipv4()
-            && (own == address || own.is_unspecified() || address.is_unspecified())
-    }
-
     /// The ports of the host that nobody else can have meanwhile.
     pub fn claimed_ports(&self) -> impl Iterator<Item = u16> {
         self.host_ports.iter().filter(|_| !self.routed)

@@ -2,11 +2,14 @@
 
 use std::os::fd::BorrowedFd;
 use std::path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fairway_api::types::{Diagnosis, Explained, Reloaded};
-use fairway_api::{About, Applied, Control, Failure, FailureKind, Located, NamespaceReference, SandboxFiles};
+use fairway_api::{
+    About, Applied, Control, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
+    Stopping,
+};
 use fairway_core::beside::{Obstacle, Path};
 use fairway_core::graph::Picture;
 use fairway_core::model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
@@ -20,10 +23,6 @@ use fairway_kernel::{namespace, peer, process};
 use rustix::process::Signal;
 
 use super::about::about;
-
-/// How long a process has to end by itself; Docker's.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
 use super::reload::{Reload, ReloadError};
 
 /// The engine, as the API asks for it.
@@ -109,6 +108,22 @@ fn warnings(settings: &Settings) -> Vec<String> {
     vec![format!(
         "published ports are held but not forwarded: the daemon runs with {flags} and --userland-proxy=false"
     )]
+}
+
+/// A sandbox of the engine whose process has had the signal to end.
+struct EngineStopping {
+    engine: Arc<Engine>,
+    stopping: fairway_engine::Stopping,
+}
+
+impl Stopping for EngineStopping {
+    fn kill(&self) -> Result<(), Failure> {
+        self.stopping.kill().map_err(failure)
+    }
+
+    fn finish(&self) -> Result<(), Failure> {
+        self.engine.finish_stop(&self.stopping).map_err(failure)
+    }
 }
 
 impl Control for EngineControl {
@@ -234,17 +249,19 @@ impl Control for EngineControl {
         Ok(Located { process, namespace: (!is_host).then_some(found) })
     }
 
-    fn stop(&self, sandbox: &str, name: Option<&str>, timeout: Option<Duration>) -> Result<(), Failure> {
+    fn begin_stop(&self, sandbox: &str, name: Option<&str>) -> Result<Option<Box<dyn Stopping>>, Failure> {
         let signal = name.map_or(Ok(Signal::TERM), signal)?;
-        self.engine.stop(sandbox, signal, timeout.unwrap_or(STOP_TIMEOUT)).map_err(failure)
+        let stopping = self.engine.begin_stop(sandbox, signal).map_err(failure)?;
+        let engine = Arc::clone(&self.engine);
+        Ok(stopping.map(|stopping| Box::new(EngineStopping { engine, stopping }) as Box<dyn Stopping>))
     }
 
     fn kill(&self, sandbox: &str, name: &str) -> Result<(), Failure> {
         self.engine.kill(sandbox, signal(name)?).map_err(failure)
     }
 
-    fn on_exit(&self, sandbox: SandboxId, tell: Box<dyn FnOnce(i32) + Send>) {
-        self.engine.on_exit(sandbox, tell);
+    fn on_exit(&self, sandbox: SandboxId, listener: Weak<ExitListener>) {
+        self.engine.on_exit(sandbox, listener);
     }
 
     fn watch(&self, watcher: Box<dyn Fn(&Happened) -> bool + Send>) {
@@ -270,6 +287,10 @@ impl Control for EngineControl {
 
     fn counters(&self) -> Result<Counters, Failure> {
         self.engine.counters().map_err(failure)
+    }
+
+    fn release_memory(&self) {
+        self.engine.release_memory_soon();
     }
 
     fn about(&self) -> About {

@@ -35,6 +35,7 @@ mod ipv6;
 mod kernel_state;
 mod lan;
 mod lifecycle;
+mod limits;
 mod link_local;
 mod lost_state;
 mod macvlan;

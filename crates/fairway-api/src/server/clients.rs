@@ -1,0 +1,295 @@
+//! The clients that are connected: what each takes of what is limited, and which connection is closed for another one.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+
+use super::shares::{Answer, Holder, Shares};
+use crate::control::{Failure, FailureKind};
+
+/// How much clients may take at once. When there is no more, the client that has most makes way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections.
+    pub connections: usize,
+    /// How many of these are for root alone.
+    pub root_connections: usize,
+    /// Bytes of request bodies that are read or worked on.
+    pub bodies: usize,
+    /// Streams of events and packets.
+    pub streams: usize,
+    /// How long a client may take to send the head of a request, and its body.
+    pub reading: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            root_connections: 64,
+            bodies: 32 << 20,
+            streams: 256,
+            reading: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a connection is doing, the first ones those that are closed first for another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Activity {
+    /// Nothing: between two requests.
+    Idle,
+    /// A request is being sent.
+    Reading,
+    /// Something is waited for: an event, a packet, the end of a process.
+    Waiting,
+    /// A request is worked on. It is not closed for another one.
+    Working,
+}
+
+/// A connection, as others see it.
+#[derive(Debug)]
+struct Open {
+    activity: Activity,
+    since: Instant,
+    close: Arc<Notify>,
+    /// The body that is being read has to be let go.
+    drops_body: bool,
+    body_dropped: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    connections: Shares,
+    bodies: Shares,
+    streams: Shares,
+    open: BTreeMap<Holder, Open>,
+    next: u64,
+}
+
+impl State {
+    /// Closes the connection of `victims` that can best be spared; whether there was one.
+    fn close_one(&mut self, victims: &[Holder], may: impl Fn(Activity) -> bool) -> bool {
+        let open = victims.iter().filter_map(|holder| Some((*holder, self.open.get(holder)?)));
+        let spared = open.filter(|(_, open)| may(open.activity));
+        let victim = spared.min_by_key(|(_, open)| (open.activity, open.since)).map(|(holder, _)| holder);
+        victim.is_some_and(|victim| {
+            self.forget(victim);
+            true
+        })
+    }
+
+    /// Closes a connection, and takes what it had for released.
+    fn forget(&mut self, holder: Holder) {
+        if let Some(open) = self.open.remove(&holder) {
+            open.close.notify_one();
+            self.connections.release(holder);
+            self.streams.release(holder);
+        }
+    }
+}
+
+/// All connections.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    limits: Limits,
+    state: Arc<Mutex<State>>,
+}
+
+fn refused(what: &str) -> Failure {
+    let message = format!("too many {what}: close some, or try again later");
+    Failure::new(FailureKind::Unavailable, message)
+}
+
+impl Clients {
+    pub fn new(limits: Limits) -> Self {
+        let state = State {
+            connections: Shares::new(limits.connections, limits.root_connections),
+            bodies: Shares::new(limits.bodies, 0),
+            streams: Shares::new(limits.streams, 0),
+            open: BTreeMap::new(),
+            next: 0,
+        };
+        Self { limits, state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Admits a connection, for which another one of a greedier client, or an idle one of its own, may be closed.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn admit(&self, stream: &UnixStream) -> Result<Connection, Failure> {
+        let peer = stream.peer_cred().ok();
+        let mut state = self.lock();
+        state.next += 1;
+        let holder = Holder {
+            user: peer.as_ref().map_or(u32::MAX, |peer| peer.uid()),
+            process: peer.and_then(|peer| peer.pid()).unwrap_or(0),
+            connection: state.next,
+        };
+        while let Answer::After(victims) = state.connections.ask(holder, 1) {
+            let own = |other: &&Holder| (other.user, other.process) == (holder.user, holder.process);
+            let own: Vec<Holder> = state.open.keys().filter(own).copied().collect();
+            if !state.close_one(&victims, |activity| activity != Activity::Working)
+                && !state.close_one(&own, |activity| activity == Activity::Idle)
+            {
+                return Err(refused("connections to the daemon"));
+            }
+        }
+        state.connections.take(holder, 1);
+        let (close, body_dropped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let open = Open {
+            activity: Activity::Idle,
+            since: Instant::now(),
+            close: Arc::clone(&close),
+            drops_body: false,
+            body_dropped: Arc::clone(&body_dropped),
+        };
+        state.open.insert(holder, open);
+        Ok(Connection {
+            clients: self.clone(),
+            holder,
+            close,
+            body_dropped,
+            large_body: AtomicBool::new(false),
+        })
+    }
+
+    /// Closes the connections whose client takes too long to send a request.
+    pub fn close_slow(&self) {
+        let reading = self.limits.reading;
+        self.close_all(|open| open.activity == Activity::Reading && open.since.elapsed() > reading);
+    }
+
+    /// Closes the connections that do nothing.
+    pub fn close_idle(&self) {
+        self.close_all(|open| open.activity == Activity::Idle);
+    }
+
+    fn close_all(&self, which: impl Fn(&Open) -> bool) {
+        let mut state = self.lock();
+        let found: Vec<Holder> =
+            state.open.iter().filter(|(_, open)| which(open)).map(|(holder, _)| *holder).collect();
+        found.into_iter().for_each(|holder| state.forget(holder));
+    }
+}
+
+/// One connection; what it takes is released when it is dropped.
+#[derive(Debug)]
+pub(super) struct Connection {
+    clients: Clients,
+    holder: Holder,
+    close: Arc<Notify>,
+    body_dropped: Arc<Notify>,
+    large_body: AtomicBool,
+}
+
+impl Connection {
+    /// Notes that a large body was read.
+    pub fn note_large_body(&self) {
+        self.large_body.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a large body was read since this was asked last.
+    pub fn take_large_body(&self) -> bool {
+        self.large_body.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns when the connection has to be closed.
+    pub async fn closed(&self) {
+        self.close.notified().await;
+    }
+
+    /// Returns when the body that is being read has to be let go.
+    pub async fn body_dropped(&self) {
+        let drops = || self.clients.lock().open.get(&self.holder).is_none_or(|open| open.drops_body);
+        while !drops() {
+            self.body_dropped.notified().await;
+        }
+    }
+
+    /// How long a client may take to send something.
+    pub fn reading(&self) -> Duration {
+        self.clients.limits.reading
+    }
+
+    /// Notes what the connection is doing from now on.
+    pub fn becomes(&self, activity: Activity) {
+        if let Some(open) = self.clients.lock().open.get_mut(&self.holder) {
+            (open.activity, open.since, open.drops_body) = (activity, Instant::now(), false);
+        }
+    }
+
+    /// Notes that something was read: a request begins if none is under way.
+    pub fn has_read(&self) {
+        if let Some(open) = self.clients.lock().open.get_mut(&self.holder)
+            && open.activity == Activity::Idle
+        {
+            (open.activity, open.since) = (Activity::Reading, Instant::now());
+        }
+    }
+
+    /// Takes memory for so many more bytes of a body; that of a greedier client may be let go for it.
+    ///
+    /// # Errors
+    /// There is no more.
+    pub fn take_body(&self, bytes: usize) -> Result<(), Failure> {
+        let mut state = self.clients.lock();
+        while let Answer::After(victims) = state.bodies.ask(self.holder, bytes) {
+            let is_read = |holder: &&Holder| {
+                state.open.get(holder).is_some_and(|open| open.activity == Activity::Reading)
+            };
+            let Some(victim) = victims.iter().find(is_read).copied() else {
+                return Err(refused("bytes in the requests that are under way"));
+            };
+            if let Some(open) = state.open.get_mut(&victim) {
+                open.drops_body = true;
+                open.body_dropped.notify_one();
+            }
+            state.bodies.release(victim);
+        }
+        state.bodies.take(self.holder, bytes);
+        Ok(())
+    }
+
+    /// Releases the memory of the body.
+    pub fn release_body(&self) {
+        self.clients.lock().bodies.release(self.holder);
+    }
+
+    /// Takes a stream; that of a greedier client may be ended for it.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn take_stream(&self) -> Result<(), Failure> {
+        let mut state = self.clients.lock();
+        while let Answer::After(victims) = state.streams.ask(self.holder, 1) {
+            if !state.close_one(&victims, |activity| activity == Activity::Waiting) {
+                return Err(refused("streams of events and packets"));
+            }
+        }
+        state.streams.take(self.holder, 1);
+        Ok(())
+    }
+
+    /// Notes that the reply was sent.
+    pub fn is_idle(&self) {
+        self.clients.lock().streams.release(self.holder);
+        self.becomes(Activity::Idle);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut state = self.clients.lock();
+        state.forget(self.holder);
+        state.bodies.release(self.holder);
+    }
+}

@@ -1,0 +1,133 @@
+//! One connection: hyper speaks on it, and its [`Connection`] knows what it is doing.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+use super::Server;
+use super::clients::Connection;
+use crate::control::Failure;
+
+/// What the heads of requests, and what of their bodies is read in advance, may take.
+const BUFFER: usize = 64 << 10;
+
+/// How long a refused connection is kept for its client to read why.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Answers the requests of a connection until the client or the daemon ends it.
+    pub(super) async fn connection(
+        self,
+        stream: UnixStream,
+        connection: Connection,
+        mut told: watch::Receiver<bool>,
+    ) {
+        let connection = Arc::new(connection);
+        let refused = self.control.check_peer(stream.as_fd()).err();
+        let service = service_fn(|request| {
+            let (server, connection, refused) = (self.clone(), Arc::clone(&connection), refused.clone());
+            async move { Ok::<_, Infallible>(server.answer(connection, refused, request).await) }
+        });
+        let stream = Watched { stream, connection: Arc::clone(&connection) };
+        let http = hyper::server::conn::http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(http);
+        let serves = async {
+            tokio::select! {
+                result = http.as_mut() => result,
+                // What `wait_for` gives is a lock, which must not be held while the rest is awaited.
+                () = async { drop(told.wait_for(|stopping| *stopping).await) } => {
+                    http.as_mut().graceful_shutdown();
+                    http.await
+                }
+            }
+        };
+        tokio::select! {
+            result = serves => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+            }
+            () = connection.closed() => tracing::debug!("closed a connection that was idle, slow or one too many"),
+        }
+    }
+}
+
+/// Answers a connection that is one too many, whatever it asks, and reads for a moment what it sends: a client may read
+/// only when it has sent its request.
+pub(super) async fn refuse(mut stream: UnixStream, failure: &Failure) {
+    tracing::warn!(reason = %failure, "refused a connection");
+    let text = serde_json::json!({ "message": failure.message }).to_string();
+    let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let reply = format!("{head}Content-Length: {}\r\n\r\n{text}", text.len());
+    let answers = async {
+        stream.write_all(reply.as_bytes()).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(REFUSAL, answers).await {
+        tracing::debug!(%error, "a refused connection ended early");
+    }
+}
+
+/// A stream that notes when something is read.
+struct Watched {
+    stream: UnixStream,
+    connection: Arc<Connection>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.connection.has_read();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+}

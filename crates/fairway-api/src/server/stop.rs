@@ -1,0 +1,72 @@
+//! Stopping the process of a container, which takes as long as the process takes to end: that is waited for without a
+//! thread, so any number of stops keeps nothing from being answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairway_core::model::SandboxId;
+use hyper::StatusCode;
+
+use super::call::Call;
+use super::reply::Reply;
+use super::{Server, blocking, container, exit_listener, look, turn};
+use crate::control::{Control, Failure, Stopping};
+
+/// How long a process has to end by itself; Docker's.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take until the end of a process that was killed is known.
+const KILL_TIMEOUT: Duration = Duration::from_secs(4);
+
+impl Server {
+    /// Stops a container, if it runs.
+    pub(super) async fn stop(self, id: String, call: Call) -> Result<Reply, Failure> {
+        let (timeout, signal) = container::stop_parameters(&call)?;
+        let timeout = timeout.unwrap_or(TIMEOUT);
+        let (id, running) = self.command(move |control| running(control, &id)).await?;
+        if !running {
+            return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
+        }
+        self.end(id, signal, timeout).await?;
+        Ok(Reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    /// Removes a container, and with `force` stops it first; with `link`, a link and nothing else.
+    pub(super) async fn remove(self, id: String, call: Call) -> Result<Reply, Failure> {
+        if call.flag("link") {
+            return self.command(move |control| container::unlink(control, &id)).await;
+        }
+        let (id, running) = self.command(move |control| running(control, &id)).await?;
+        let forced = running && call.flag("force");
+        if forced {
+            self.end(id, Some("SIGKILL".to_owned()), Duration::ZERO).await?;
+        }
+        self.command(move |control| container::remove(control, id.to_string(), forced)).await
+    }
+
+    /// Ends the process of a running container, and returns when it has stopped.
+    async fn end(&self, id: SandboxId, signal: Option<String>, timeout: Duration) -> Result<(), Failure> {
+        let (listener, mut exited) = exit_listener();
+        let weak = Arc::downgrade(&listener);
+        let begin = move |control: &dyn Control| {
+            control.on_exit(id, weak);
+            control.begin_stop(&id.to_string(), signal.as_deref())
+        };
+        let Some(stopping) = self.command(begin).await? else { return Ok(()) };
+        let stopping: Arc<dyn Stopping> = stopping.into();
+        if tokio::time::timeout(timeout, &mut exited).await.is_err() {
+            let killed = Arc::clone(&stopping);
+            self.command(move |_| killed.kill()).await?;
+            // Where nothing tells of its end it is taken for ended.
+            let _ = tokio::time::timeout(KILL_TIMEOUT, exited).await;
+        }
+        let _turn = turn(&self.endings).await?;
+        blocking(move || stopping.finish()).await
+    }
+}
+
+fn running(control: &dyn Control, id: &str) -> Result<(SandboxId, bool), Failure> {
+    look(control, |world| {
+        let sandbox = world.find_sandbox(id)?;
+        Ok((sandbox.id, sandbox.running()))
+    })
+}
