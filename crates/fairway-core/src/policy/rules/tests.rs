@@ -27,8 +27,10 @@ fn the_relay_answers_what_is_untracked_and_opens_nothing_more() {
     insta::assert_snapshot!(chain(&WITH_PROXY, "relay"), @r#"
     ct state established,related accept
     oifname @bridges accept
-    udp dport 53 accept
-    tcp dport 53 accept
+    oifname "lo" udp dport 53 accept
+    oifname "lo" tcp dport 53 accept
+    ip6 daddr fe80::/10 udp dport 53 accept
+    ip6 daddr fe80::/10 tcp dport 53 accept
     tcp flags & 16 != 0 accept comment "only the first segment of a connection has no ACK"
     ct state untracked accept comment "from a port in ports4_at"
     meta nfproto ipv4 ct state untracked accept comment "from a port in ports4"
