@@ -12,7 +12,8 @@ use super::*;
 use crate::disk::{FORMAT, write_format};
 use crate::journal::CAPACITY;
 
-const NO_WAIT: Duration = Duration::ZERO;
+/// A child that another test starts holds every lock of this process until it becomes its program.
+const CHILD_WAIT: Duration = Duration::from_secs(5);
 /// Names the store that the test's own child process writes to.
 const CHILD_STORE: &str = "FAIRWAY_STORE_TEST_CHILD";
 
@@ -32,7 +33,7 @@ fn directory() -> tempfile::TempDir {
 fn what_was_committed_is_there_when_opened_again() {
     let directory = directory();
     let path = directory.path().join("world");
-    let store = Store::open(&path, NO_WAIT).unwrap();
+    let store = Store::open(&path, CHILD_WAIT).unwrap();
     assert_eq!(store.load().unwrap(), []);
     store.commit(put("network/b", b"1")).unwrap();
     store.commit(put("network/a", b"2")).unwrap();
@@ -44,14 +45,14 @@ fn what_was_committed_is_there_when_opened_again() {
         .unwrap();
     drop(store);
     let expected = [("network/b".into(), b"4".to_vec()), ("sandbox/c".into(), b"3".to_vec())];
-    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), expected);
+    assert_eq!(Store::open(&path, CHILD_WAIT).unwrap().load().unwrap(), expected);
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn a_key_that_is_deleted_and_put_in_one_change_is_there() {
     let directory = directory();
-    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
+    let store = Store::open(directory.path().join("world"), CHILD_WAIT).unwrap();
     store.commit(Change { put: vec![("a".into(), b"1".to_vec())], delete: vec!["a".into()] }).unwrap();
     assert_eq!(store.load().unwrap(), [("a".into(), b"1".to_vec())]);
 }
@@ -59,7 +60,7 @@ fn a_key_that_is_deleted_and_put_in_one_change_is_there() {
 #[test]
 fn changes_take_effect_in_the_order_of_submission_whoever_waits_first() {
     let directory = directory();
-    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
+    let store = Store::open(directory.path().join("world"), CHILD_WAIT).unwrap();
     let first = store.submit(put("a", b"1"));
     let second = store.submit(delete("a"));
     let third = store.submit(put("b", b"1"));
@@ -75,7 +76,7 @@ fn changes_take_effect_in_the_order_of_submission_whoever_waits_first() {
 #[test]
 fn a_dropped_ticket_does_not_lose_its_change() {
     let directory = directory();
-    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
+    let store = Store::open(directory.path().join("world"), CHILD_WAIT).unwrap();
     drop(store.submit(put("a", b"1")));
     assert_eq!(store.load().unwrap(), [("a".into(), b"1".to_vec())]);
 }
@@ -83,7 +84,7 @@ fn a_dropped_ticket_does_not_lose_its_change() {
 #[test]
 fn many_threads_commit_at_once_and_each_finds_its_record() {
     let directory = directory();
-    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
+    let store = Store::open(directory.path().join("world"), CHILD_WAIT).unwrap();
     thread::scope(|scope| {
         for writer in 0..16 {
             let store = &store;
@@ -103,7 +104,7 @@ fn many_threads_commit_at_once_and_each_finds_its_record() {
 fn a_second_opener_is_told_who_has_it() {
     let directory = directory();
     let path = directory.path().join("world");
-    let _held = Store::open(&path, NO_WAIT).unwrap();
+    let _held = Store::open(&path, CHILD_WAIT).unwrap();
     let error = Store::open(&path, Duration::from_millis(20)).unwrap_err();
     assert!(matches!(&error, StoreError::Locked { .. }), "{error}");
     let text = error.to_string();
@@ -115,7 +116,7 @@ fn a_second_opener_is_told_who_has_it() {
 fn a_second_opener_waits_its_turn() {
     let directory = directory();
     let path = directory.path().join("world");
-    let held = Store::open(&path, NO_WAIT).unwrap();
+    let held = Store::open(&path, CHILD_WAIT).unwrap();
     thread::scope(|scope| {
         let second = scope.spawn(|| Store::open(&path, Duration::from_secs(60)).unwrap().load().unwrap());
         thread::sleep(Duration::from_millis(30));
@@ -129,11 +130,11 @@ fn a_second_opener_waits_its_turn() {
 fn a_newer_format_is_refused() {
     let directory = directory();
     let path = directory.path().join("world");
-    Store::open(&path, NO_WAIT).unwrap();
+    Store::open(&path, CHILD_WAIT).unwrap();
     let database = Database::open(&path).unwrap();
     write_format(&database, FORMAT + 1).unwrap();
     drop(database);
-    let error = Store::open(&path, NO_WAIT).unwrap_err();
+    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Newer { found, known: FORMAT, .. } if found == FORMAT + 1));
 }
 
@@ -141,7 +142,7 @@ fn a_newer_format_is_refused() {
 fn damage_is_found_when_opened_and_the_file_is_named() {
     let directory = directory();
     let path = directory.path().join("world");
-    let store = Store::open(&path, NO_WAIT).unwrap();
+    let store = Store::open(&path, CHILD_WAIT).unwrap();
     store.commit(put("network/a", &[0x5a; 3000])).unwrap();
     // More than the journal holds: all of it goes to the database.
     store.commit(put("network/b", &[0x5b; CAPACITY])).unwrap();
@@ -158,7 +159,7 @@ fn damage_is_found_when_opened_and_the_file_is_named() {
     ];
     for (what, bytes) in cases {
         fs::write(&path, bytes).unwrap();
-        let error = Store::open(&path, NO_WAIT).unwrap_err();
+        let error = Store::open(&path, CHILD_WAIT).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{what}: {error:?}");
         assert!(error.to_string().contains(&path.display().to_string()), "{what}: {error}");
     }
@@ -169,7 +170,7 @@ fn damage_of_the_journal_is_found_too() {
     let directory = directory();
     let path = directory.path().join("world");
     let journal = directory.path().join("world.journal");
-    let store = Store::open(&path, NO_WAIT).unwrap();
+    let store = Store::open(&path, CHILD_WAIT).unwrap();
     store.commit(put("network/a", b"1")).unwrap();
     store.commit(put("network/b", b"2")).unwrap();
     drop(store);
@@ -177,13 +178,13 @@ fn damage_of_the_journal_is_found_too() {
     let mut flipped = whole.clone();
     flipped[20] ^= 1;
     fs::write(&journal, flipped).unwrap();
-    let error = Store::open(&path, NO_WAIT).unwrap_err();
+    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     fs::remove_file(&journal).unwrap();
-    let error = Store::open(&path, NO_WAIT).unwrap_err();
+    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
     assert!(error.to_string().contains("journal beside it is missing"), "{error}");
     fs::write(&journal, whole).unwrap();
-    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap().len(), 2);
+    assert_eq!(Store::open(&path, CHILD_WAIT).unwrap().load().unwrap().len(), 2);
 }
 
 #[test]
@@ -191,22 +192,22 @@ fn a_store_that_is_missing_is_not_replaced_while_its_journal_is_there() {
     let directory = directory();
     let path = directory.path().join("world");
     let journal = directory.path().join("world.journal");
-    let store = Store::open(&path, NO_WAIT).unwrap();
+    let store = Store::open(&path, CHILD_WAIT).unwrap();
     store.commit(put("network/a", b"1")).unwrap();
     drop(store);
     let (database, changes) = (fs::read(&path).unwrap(), fs::read(&journal).unwrap());
     fs::remove_file(&path).unwrap();
-    let error = Store::open(&path, NO_WAIT).unwrap_err();
+    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
     assert!(error.to_string().contains(&journal.display().to_string()), "{error}");
     assert_eq!(fs::read(&journal).unwrap(), changes, "the journal was changed");
     fs::write(&path, database).unwrap();
-    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), [("network/a".into(), b"1".to_vec())]);
+    assert_eq!(Store::open(&path, CHILD_WAIT).unwrap().load().unwrap(), [("network/a".into(), b"1".to_vec())]);
     // A crash while a store is made leaves an empty journal, or a part of one.
     for unused in [&vec![0; CAPACITY][..], &[0; 100], b""] {
         fs::remove_file(&path).unwrap();
         fs::write(&journal, unused).unwrap();
-        assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), []);
+        assert_eq!(Store::open(&path, CHILD_WAIT).unwrap().load().unwrap(), []);
     }
 }
 
@@ -216,7 +217,7 @@ fn records_outlive_many_rounds_of_the_journal() {
     let path = directory.path().join("world");
     let mut expected = std::collections::BTreeMap::new();
     for round in 0..4_u8 {
-        let store = Store::open(&path, NO_WAIT).unwrap();
+        let store = Store::open(&path, CHILD_WAIT).unwrap();
         for step in 0..30_u8 {
             let (key, value) = (format!("sandbox/{}", step % 7), vec![round ^ step; 100_000]);
             store.commit(put(&key, &value)).unwrap();
@@ -228,7 +229,7 @@ fn records_outlive_many_rounds_of_the_journal() {
         }
         assert_eq!(store.load().unwrap(), Vec::from_iter(expected.clone()));
         drop(store);
-        let store = Store::open(&path, NO_WAIT).unwrap();
+        let store = Store::open(&path, CHILD_WAIT).unwrap();
         assert_eq!(store.load().unwrap(), Vec::from_iter(expected.clone()));
     }
 }
@@ -237,7 +238,7 @@ fn records_outlive_many_rounds_of_the_journal() {
 fn a_missing_directory_is_named() {
     let directory = directory();
     let path = directory.path().join("nosuch/world");
-    let error = Store::open(&path, NO_WAIT).unwrap_err();
+    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
     assert!(error.to_string().contains("nosuch"), "{error}");
 }
@@ -246,7 +247,7 @@ fn a_missing_directory_is_named() {
 #[test]
 #[ignore = "the child of `killed_at_any_instant_a_prefix_with_all_that_was_acknowledged_remains`"]
 fn commit_until_killed() {
-    let store = Store::open(std::env::var(CHILD_STORE).unwrap(), NO_WAIT).unwrap();
+    let store = Store::open(std::env::var(CHILD_STORE).unwrap(), CHILD_WAIT).unwrap();
     let next = Mutex::new(0_u64);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -295,7 +296,7 @@ fn killed_at_any_instant_a_prefix_with_all_that_was_acknowledged_remains() {
         }
         assert!(acknowledged.len() >= 70, "the child did not get far");
 
-        let records = Store::open(&path, NO_WAIT).unwrap().load().unwrap();
+        let records = Store::open(&path, CHILD_WAIT).unwrap().load().unwrap();
         let present: BTreeSet<u64> = records.iter().map(|(key, _)| key.parse().unwrap()).collect();
         assert_eq!(present, (1..=present.len() as u64).collect(), "not a prefix");
         assert!(acknowledged.is_subset(&present), "an acknowledged commit is gone");
