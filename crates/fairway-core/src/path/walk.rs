@@ -43,6 +43,8 @@ struct Carried {
     next: Option<IpAddr>,
     untracked: bool,
     user: Option<u32>,
+    /// As it was made here: the mark with which it looks for its way anew.
+    rerouted: Option<u32>,
 }
 
 impl Carried {
@@ -57,6 +59,7 @@ impl Carried {
             next: None,
             untracked: false,
             user: None,
+            rerouted: None,
         }
     }
 

@@ -55,8 +55,14 @@ pub fn foreign(dice: &mut Dice) -> Foreign {
     if verdict.starts_with("reject with") && condition.contains("tcp") {
         verdict = "reject with tcp reset";
     }
+    // What a chain of this kind changes looks for its way anew.
+    let kind = if hook == "output" && verdict.starts_with("meta mark") && dice.percent(50) {
+        "route"
+    } else {
+        "filter"
+    };
     Foreign {
-        chain: format!("type filter hook {hook} priority {priority}"),
+        chain: format!("type {kind} hook {hook} priority {priority}"),
         rule: format!("{condition}{verdict}"),
     }
 }

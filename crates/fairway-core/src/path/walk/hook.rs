@@ -93,13 +93,20 @@ impl<'a> Walker<'a> {
                     let before = carried.tuple().destination;
                     self.translate(at, NatKind::Destination, carried)?;
                     if hook == Hook::Output && before != carried.tuple().destination {
+                        carried.rerouted = Some(carried.packet.mark);
                         self.finds_way(machine, carried)?;
                     }
                 }
                 Work::TranslateSource => self.translate(at, NatKind::Source, carried)?,
                 Work::Rules(table, chain) => {
+                    let before = (carried.packet.mark, carried.tuple().destination);
                     let effects = self.walk_chain(at, (priority, table, chain), carried)?;
                     self.heed(machine, &effects, carried);
+                    // `nf_route_table_hook4` in net/netfilter/nft_chain_route.c: other chains change no route.
+                    let routes = chain.base.as_ref().is_some_and(|base| base.kind == ChainKind::Route);
+                    if routes && before != (carried.packet.mark, carried.tuple().destination) {
+                        carried.rerouted = Some(carried.packet.mark);
+                    }
                 }
                 Work::Ip => {
                     carried.on_bridge = true;

@@ -104,21 +104,9 @@ impl<'a> Walker<'a> {
 
     /// What another machine makes of a packet, it makes from the beginning.
     fn anew(carried: Carried) -> Carried {
-        Carried {
-            packet: {
-                let mut packet = carried.packet;
-                packet.mark = 0;
-                packet
-            },
-            flow: None,
-            related: false,
-            shown_from: None,
-            on_bridge: false,
-            packet_destination: None,
-            next: carried.next,
-            untracked: false,
-            user: None,
-        }
+        let mut packet = carried.packet;
+        packet.mark = 0;
+        Carried { next: carried.next, ..Carried::new(packet) }
     }
 
     /// Loopback: the same packet, with the flow that it has, arrives.

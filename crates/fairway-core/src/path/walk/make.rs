@@ -75,14 +75,12 @@ impl Walker<'_> {
         if let Err(end) = self.hook(machine, Hook::Output, &mut carried, Between::out_by(output)) {
             return Next::End(end);
         }
+        let Some(mark) = carried.rerouted else { return self.send(machine, route, carried) };
         let now = carried.tuple();
-        if now.destination == tuple.destination && carried.packet.mark == 0 {
-            return self.send(machine, route, carried);
-        }
         // `ip6_route_me_harder` in net/ipv6/netfilter.c: what is for one link stays there.
         let by = self.machine(machine).interface(route.interface).filter(|_| is_link_local(now.destination));
         let output = by.map(|interface| interface.name.as_str());
-        let question = RouteQuestion { output, mark: carried.packet.mark, ..RouteQuestion::of(now) };
+        let question = RouteQuestion { output, mark, ..RouteQuestion::of(now) };
         match self.route(machine, &question) {
             Ok(route) => self.send(machine, route, carried),
             Err(end) => Next::End(end),
