@@ -241,7 +241,8 @@ impl Contents for Host<'_> {
 
 /// The names of the machines that a conversation's packets come to.
 fn machines(conversation: &Conversation) -> BTreeSet<&str> {
-    let paths = [Some(&conversation.first), conversation.answer.as_ref(), conversation.later.as_ref()];
+    let Conversation { first, answer, later, next, .. } = conversation;
+    let paths = [Some(first), answer.as_ref(), later.as_ref(), next.as_ref()];
     // Who has no route makes no step.
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for path in paths.into_iter().flatten() {

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::evaluate::Effect;
 use super::machine::{Listener, Scene};
 use super::packet::{Place, Tuple};
 use super::route::is_link_local;
@@ -21,6 +22,8 @@ pub struct Conversation {
     pub answer: Option<Path>,
     /// The next packet after that, if the answer arrives.
     pub later: Option<Path>,
+    /// The next packet of the answer, where conntrack did not see all of those before: it may take this one for new.
+    pub next: Option<Path>,
     /// What tells the sender of the answer, or of the packet after it, that it was refused.
     pub refusal: Option<Path>,
     /// The connection that the proxy makes, if the first one ends at it.
@@ -108,7 +111,8 @@ fn converse_as(
         Asker::Behind(machine, interface) => walker.arrives(machine, interface, tuple, place),
     };
     let first = ask(walker, tuple, Place::First);
-    let mut conversation = Conversation { first, answer: None, later: None, refusal: None, proxied: None };
+    let mut conversation =
+        Conversation { first, answer: None, later: None, next: None, refusal: None, proxied: None };
     let End::Delivered { machine, proxy: target, tuple: seen, .. } = &conversation.first.end else {
         // A refusal has to find its way back too.
         conversation.answer = walker.refusal();
@@ -137,7 +141,14 @@ fn converse_as(
     if arrives(&answer) {
         let again = ask(walker, tuple, Place::Later);
         open &= arrives(&again);
+        let is_unseen = [&conversation.first, &answer, &again].into_iter().any(is_unseen);
         conversation.later = Some(again);
+        if open && is_unseen {
+            let mut next = walker.made(maker, seen.reversed(), Place::Later);
+            comes_back(scene, asker, &conversation.first, &mut next);
+            open &= arrives(&next);
+            conversation.next = Some(next);
+        }
     }
     conversation.refusal = walker.refusal();
     if let Some(target) = target.filter(|_| open && arrives(&answer)) {
@@ -172,6 +183,15 @@ fn comes_back(scene: &Scene, asker: Asker, first: &Path, answer: &mut Path) {
         }
         _ => {}
     }
+}
+
+/// Whether conntrack was kept from a packet somewhere, or did not know it.
+fn is_unseen(path: &Path) -> bool {
+    path.steps.iter().any(|step| match step {
+        Step::Tracked { state, .. } => *state == "invalid",
+        Step::Chain { met, .. } => met.iter().any(|met| met.effects.contains(&Effect::Untrack)),
+        _ => false,
+    })
 }
 
 /// Whether somebody gets it, here or behind what is known.
@@ -212,6 +232,11 @@ impl Conversation {
         }
     }
 
+    /// The packet of the open connection that does not arrive.
+    pub(super) fn stuck(&self) -> Option<&Path> {
+        [&self.later, &self.next].into_iter().flatten().find(|path| !arrives(path))
+    }
+
     /// What came of it, in short.
     pub fn outcome(&self) -> Outcome {
         let answered = self.answer.as_ref().is_some_and(arrives);
@@ -224,9 +249,9 @@ impl Conversation {
                 other => other,
             };
         }
-        if let Some(later) = self.later.as_ref().filter(|later| is_tcp && answered && !arrives(later)) {
+        if let Some(stuck) = self.stuck().filter(|_| is_tcp && answered) {
             // Its sender takes the connection for open, and nothing comes through.
-            return match later.end {
+            return match stuck.end {
                 End::Unknown { .. } => Outcome::Unknown,
                 End::Rejected { how: Reject::TcpReset, .. } => Outcome::Closed,
                 _ => Outcome::Nothing,

@@ -196,6 +196,7 @@ impl Conversation {
             if matches!(self.first.end, End::Delivered { .. }) { "its answer" } else { "its refusal" };
         parts.extend(self.answer.as_ref().map(|path| part(answers, path)));
         parts.extend(self.later.as_ref().map(|path| part("an established one", path)));
+        parts.extend(self.next.as_ref().map(|path| part("the next one of the answer", path)));
         parts.extend(self.refusal.as_ref().map(|path| part("the refusal of that", path)));
         parts
     }
@@ -230,8 +231,8 @@ impl Conversation {
         let arrives = |path: &Path| matches!(path.end, End::Delivered { .. } | End::Leaves { .. });
         let delivered = matches!(self.first.end, End::Delivered { .. });
         let is_tcp = matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == 6);
-        if let Some(later) = self.later.as_ref().filter(|later| is_tcp && !arrives(later)) {
-            return later;
+        if let Some(stuck) = self.stuck().filter(|_| is_tcp) {
+            return stuck;
         }
         match &self.answer {
             Some(answer) if delivered || !arrives(answer) => answer,

@@ -134,14 +134,14 @@ fn counted_on(path: &Path) -> impl Iterator<Item = Noted> {
 }
 
 fn counted(conversation: &Conversation, into: &mut BTreeSet<Noted>) {
-    let Conversation { first, answer, later, refusal, .. } = conversation;
+    let Conversation { first, answer, later, next, refusal, .. } = conversation;
     // Of datagrams and echoes one is sent: nothing comes later, and is refused.
     let is_tcp = matches!(&first.end, End::Delivered { tuple, .. } if tuple.protocol == 6);
     let (later, refusal) = match later {
         Some(_) if !is_tcp => (&None, &None),
         _ => (later, refusal),
     };
-    let paths = [Some(first), answer.as_ref(), later.as_ref(), refusal.as_ref()];
+    let paths = [Some(first), answer.as_ref(), later.as_ref(), next.as_ref(), refusal.as_ref()];
     into.extend(paths.into_iter().flatten().flat_map(counted_on).map(plain));
     if let Some(second) = &conversation.proxied {
         counted(second, into);
