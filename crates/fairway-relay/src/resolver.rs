@@ -35,6 +35,8 @@ const QUESTIONS: usize = 64;
 pub struct ResolverLimits {
     /// How long a name server may take before the next is asked.
     pub upstream_timeout: Duration,
+    /// When a question that was sent to one by datagram is sent once more.
+    pub upstream_resend: Duration,
     /// The port of name servers.
     pub upstream_port: u16,
     /// How many queries may wait for name servers. Each takes at most a kilobyte. Beyond, the oldest of the
@@ -50,6 +52,7 @@ impl Default for ResolverLimits {
     fn default() -> Self {
         Self {
             upstream_timeout: Duration::from_secs(4),
+            upstream_resend: Duration::from_secs(1),
             upstream_port: 53,
             waiting: 16_384,
             clients_per_sandbox: 64,
@@ -103,7 +106,7 @@ impl Resolvers {
             again: Vec::new(),
             resting: Vec::new(),
             rest_until: None,
-            forwarder: Forwarder::new(limits.upstream_port, limits.upstream_timeout, limits.waiting),
+            forwarder: Forwarder::new(&limits),
             limits,
             text: String::new(),
             out: Vec::new(),

@@ -13,10 +13,10 @@ use fairway_core::model::NameServer;
 use rustix::io::Errno;
 
 use super::cache::{Cache, Origin};
-use super::respond;
 use super::servers::Servers;
 use super::upstream::{Randomness, Transport, UpstreamSocket};
 use super::wire::{self, Query, Reply, TC};
+use super::{ResolverLimits, respond};
 use crate::poll::Poller;
 use crate::slab::{Place, Slab};
 use order::Order;
@@ -96,6 +96,8 @@ pub(crate) struct Forwarder {
     most: usize,
     /// When attempts end, soonest first.
     deadlines: VecDeque<(Instant, Place, u32)>,
+    /// When attempts by datagram are sent once more, soonest first.
+    resends: VecDeque<(Instant, Place, u32)>,
     /// Attempts that failed, whose questions go to the next server.
     failed: Vec<(Place, u32)>,
     settled: VecDeque<Settled>,
@@ -106,19 +108,21 @@ pub(crate) struct Forwarder {
     buffer: Vec<u8>,
     out: Vec<u8>,
     timeout: Duration,
+    resend_after: Duration,
     port: u16,
 }
 
 impl Forwarder {
-    /// Asks servers at `port`, each of which has `timeout` to answer; at most `most` queries wait.
-    pub fn new(port: u16, timeout: Duration, most: usize) -> Self {
+    /// Asks servers within these limits.
+    pub fn new(limits: &ResolverLimits) -> Self {
         Self {
             pending: Slab::default(),
             sandboxes: HashMap::new(),
             sockets: Slab::default(),
             waiting: 0,
-            most,
+            most: limits.waiting,
             deadlines: VecDeque::new(),
+            resends: VecDeque::new(),
             failed: Vec::new(),
             settled: VecDeque::new(),
             connections: 0,
@@ -126,8 +130,9 @@ impl Forwarder {
             cache: Cache::default(),
             buffer: vec![0; 65_536],
             out: Vec::new(),
-            timeout,
-            port,
+            timeout: limits.upstream_timeout,
+            resend_after: limits.upstream_resend,
+            port: limits.upstream_port,
         }
     }
 
@@ -286,6 +291,9 @@ impl Forwarder {
         pending.sent.push((at, id));
         pending.attempt += 1;
         self.deadlines.push_back((now + self.timeout, place, pending.attempt));
+        if by == Transport::Udp {
+            self.resends.push_back((now + self.resend_after, place, pending.attempt));
+        }
         Ok(())
     }
 
@@ -395,8 +403,30 @@ impl Forwarder {
         }
     }
 
-    /// Ends attempts that took too long.
+    /// Sends a datagram once more if it was not answered in time, for datagrams get lost. The copy has the port
+    /// and the identifier of the first, so it is no further chance to guess the answer.
+    fn resend(&mut self, now: Instant) {
+        while let Some((due, place, attempt)) = self.resends.front().copied() {
+            let pending = self.pending.get(place).filter(|pending| pending.attempt == attempt);
+            if let Some(pending) = pending {
+                if due > now {
+                    break;
+                }
+                if let (Some((at, id)), Some(first)) = (pending.sent.last(), pending.waiting.first())
+                    && let Some(socket) = self.sockets.get_mut(*at)
+                {
+                    respond::upstream_query(&mut self.out, &first.packet[wire::HEADER..], &first.query, *id);
+                    // A copy that cannot be sent is as one that is lost.
+                    let _ = socket.send(&self.out);
+                }
+            }
+            self.resends.pop_front();
+        }
+    }
+
+    /// Sends again what is not answered yet, and ends attempts that took too long.
     pub fn expire(&mut self, poller: &Poller, now: Instant) {
+        self.resend(now);
         while let Some((deadline, place, attempt)) = self.deadlines.front().copied() {
             let pending = self.pending.get(place).filter(|pending| pending.attempt == attempt);
             if let Some(pending) = pending {
@@ -420,6 +450,8 @@ impl Forwarder {
 
     /// When `expire` wants to be called next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
-        self.deadlines.front().map(|(at, _, _)| at.saturating_duration_since(now))
+        let next =
+            [self.deadlines.front(), self.resends.front()].into_iter().flatten().map(|(at, ..)| *at).min();
+        next.map(|at| at.saturating_duration_since(now))
     }
 }

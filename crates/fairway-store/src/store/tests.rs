@@ -202,7 +202,10 @@ fn a_store_that_is_missing_is_not_replaced_while_its_journal_is_there() {
     assert!(error.to_string().contains(&journal.display().to_string()), "{error}");
     assert_eq!(fs::read(&journal).unwrap(), changes, "the journal was changed");
     fs::write(&path, database).unwrap();
-    assert_eq!(Store::open(&path, CHILD_WAIT).unwrap().load().unwrap(), [("network/a".into(), b"1".to_vec())]);
+    assert_eq!(
+        Store::open(&path, CHILD_WAIT).unwrap().load().unwrap(),
+        [("network/a".into(), b"1".to_vec())]
+    );
     // A crash while a store is made leaves an empty journal, or a part of one.
     for unused in [&vec![0; CAPACITY][..], &[0; 100], b""] {
         fs::remove_file(&path).unwrap();

@@ -100,6 +100,17 @@ fn what_is_asked_already_is_not_asked_again() {
 }
 
 #[test]
+fn a_datagram_that_is_not_answered_is_sent_once_more() {
+    let (_relay, resolver, servers) = forwarding(&[Manner::Silent, Manner::Answers], |limits| {
+        limits.upstream_resend = Duration::from_millis(100);
+    });
+    assert_eq!(answered(resolver, "lost.org."), [EXAMPLE]);
+    let askers = servers[0].askers.lock().unwrap();
+    assert_eq!(askers.len(), 2);
+    assert_eq!(askers[0], askers[1], "one more port would be one more chance to guess the answer");
+}
+
+#[test]
 fn an_answer_that_comes_after_the_next_server_was_asked_is_used() {
     let (relay, servers) = asking(&[Manner::Late, Manner::Silent], 100);
     for resolver in [
