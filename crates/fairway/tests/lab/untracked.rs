@@ -63,11 +63,8 @@ fn datagrams_are_answered_where_neither_way_is_tracked() {
     });
 }
 
-/// Whether a program of the relay's user opens a connection from the host, and has an answer to a datagram.
-fn reached_by_relay_user(stage: &Stage, target: &str) -> [bool; 2] {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", relay_pid().unwrap())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
-    let user = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+/// Whether a program of a user opens a connection from the host, and has an answer to a datagram.
+fn reached_by(stage: &Stage, user: u32, target: &str) -> [bool; 2] {
     let scripts = [("tcp", ":"), ("udp", "echo x >&3 && read -t 1 -N 1 answer <&3")];
     scripts.map(|(protocol, exchange)| {
         let script = format!("exec 3<>/dev/{protocol}/{target}; {exchange}");
@@ -77,18 +74,27 @@ fn reached_by_relay_user(stage: &Stage, target: &str) -> [bool; 2] {
     })
 }
 
+/// The user that the relay runs as.
+fn relay_user() -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", relay_pid().unwrap())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 #[test]
 fn the_relay_still_opens_no_connection_elsewhere() {
     fairway_lab::run(|lab| {
         let (stage, _sandbox) = published(lab);
         notrack(&stage, true);
-        let _servers =
-            (serve_tcp(&stage.lan, "[::]:70").unwrap(), serve_datagrams(&stage.lan, "[::]:70").unwrap());
-        for address in [LAN, LAN6] {
-            assert_eq!(reached_by_relay_user(&stage, &format!("{address}/70")), [false, false], "{address}");
+        // Name servers of the LAN are asked from the sandboxes.
+        for port in [70, 53] {
+            let at = format!("[::]:{port}");
+            let _servers = (serve_tcp(&stage.lan, &at).unwrap(), serve_datagrams(&stage.lan, &at).unwrap());
+            for address in [LAN, LAN6] {
+                let target = format!("{address}/{port}");
+                assert_eq!(reached_by(&stage, relay_user(), &target), [false, false], "{target}");
+                assert_eq!(reached_by(&stage, 0, &target), [true, true], "{target}, by another user");
+            }
         }
-        let _servers =
-            (serve_tcp(&stage.lan, "[::]:53").unwrap(), serve_datagrams(&stage.lan, "[::]:53").unwrap());
-        assert_eq!(reached_by_relay_user(&stage, &format!("{LAN}/53")), [true, true]);
     });
 }
