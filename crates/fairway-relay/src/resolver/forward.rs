@@ -20,6 +20,7 @@ use super::{ResolverLimits, respond};
 use crate::poll::Poller;
 use crate::slab::{Place, Slab};
 use order::Order;
+use sockets::PortBudget;
 use verdict::{Verdict, judge};
 
 /// How many answers are read from one socket before others have their turn.
@@ -76,6 +77,7 @@ pub(crate) struct Settled {
 #[derive(Debug, Default)]
 struct Sandbox {
     sockets: Vec<Place>,
+    ports: PortBudget,
     servers: Servers,
     /// How many queries wait.
     waiting: usize,
@@ -276,7 +278,7 @@ impl Forwarder {
     /// Sends a question to its server.
     fn send(&mut self, poller: &Poller, place: Place, by: Transport, now: Instant) -> Result<(), Errno> {
         let pending = self.pending.get(place).ok_or(Errno::SRCH)?;
-        let at = self.socket(poller, pending.resolver, pending.server, by)?;
+        let at = self.socket(poller, pending.resolver, pending.server, by, now)?;
         let pending = self.pending.get_mut(place).ok_or(Errno::SRCH)?;
         let socket = self.sockets.get_mut(at).ok_or(Errno::BADF)?;
         // Without randomness nothing is asked.

@@ -1,6 +1,7 @@
 //! The sockets that questions leave by: those that the daemon made inside sandboxes, and those of the host.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use fairway_core::model::NameServer;
 use rustix::io::Errno;
@@ -12,6 +13,28 @@ use crate::slab::Place;
 
 /// The most sockets of the host's namespace by which one sandbox asks at a time, over each transport.
 const HOST_SOCKETS: usize = 4;
+
+/// The most source ports that one sandbox's questions take in a second.
+const PORTS_A_SECOND: u32 = 256;
+
+/// How many source ports questions have taken in this second. Each port is an entry in the host's conntrack for
+/// half a minute, and one sandbox's flood of questions must not fill that table for all.
+#[derive(Debug, Default)]
+pub(super) struct PortBudget {
+    second: Option<Instant>,
+    taken: u32,
+}
+
+impl PortBudget {
+    /// Takes one more port; whether there is one left in this second.
+    fn take(&mut self, now: Instant) -> bool {
+        if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
+            (self.second, self.taken) = (Some(now), 0);
+        }
+        self.taken += 1;
+        self.taken <= PORTS_A_SECOND
+    }
+}
 
 impl Forwarder {
     /// Takes the sockets that a resolver's questions leave its sandbox by; none if it has only the host's.
@@ -41,17 +64,22 @@ impl Forwarder {
         resolver: Place,
         server: NameServer,
         by: Transport,
+        now: Instant,
     ) -> Result<Place, Errno> {
         let inside = self.is_inside(resolver, server);
-        let sandbox = self.sandboxes.get(&resolver).ok_or(Errno::SRCH)?;
+        let sandbox = self.sandboxes.get_mut(&resolver).ok_or(Errno::SRCH)?;
+        let may_take_port = by == Transport::Tcp || sandbox.ports.take(now);
         let fitting = sandbox.sockets.iter().filter_map(|place| Some((*place, self.sockets.get(*place)?)));
         let fitting: Vec<(Place, &UpstreamSocket)> = fitting
             .filter(|(_, it)| it.inside == inside && it.transport == by && it.reaches(server.address))
             .collect();
-        let there = fitting.iter().filter(|(_, it)| it.server == Some(server) && !it.asked.is_empty());
+        let connected = fitting.iter().filter(|(_, it)| it.server == Some(server));
+        let there = connected.filter(|(_, it)| !it.asked.is_empty() || !may_take_port);
         let there = there.max_by_key(|(_, it)| it.connected).map(|(place, _)| *place);
         // Over TCP many questions share a connection (RFC 7766 section 6.2.1).
-        if let (Transport::Tcp, Some(place)) = (by, there) {
+        if let Some(place) = there
+            && (by == Transport::Tcp || !may_take_port)
+        {
             return Ok(place);
         }
         let free = fitting.iter().find(|(_, it)| it.asked.is_empty()).map(|(place, _)| *place);
@@ -65,7 +93,7 @@ impl Forwarder {
                 let place = oldest.ok_or(Errno::AFNOSUPPORT)?;
                 self.give_up(poller, place);
                 if !inside {
-                    return self.socket(poller, resolver, server, by);
+                    return self.socket(poller, resolver, server, by, now);
                 }
                 place
             }

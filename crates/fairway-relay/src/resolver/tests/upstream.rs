@@ -47,6 +47,19 @@ fn questions_leave_by_the_sandboxs_sockets_from_ever_new_ports() {
 }
 
 #[test]
+fn a_flood_of_questions_takes_a_bounded_number_of_ports() {
+    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let resolver = relay.resolver_inside(1, inside(&servers));
+    let started = Instant::now();
+    for n in 0..1_000 {
+        assert_eq!(answered(resolver, &format!("n{n}.org.")), [EXAMPLE]);
+    }
+    let seconds = started.elapsed().as_secs() as usize + 1;
+    let ports: HashSet<u16> = servers[0].askers.lock().unwrap().iter().map(SocketAddr::port).collect();
+    assert!(ports.len() <= seconds * 256, "{} ports for 1,000 questions", ports.len());
+}
+
+#[test]
 fn many_questions_at_a_time_are_all_answered() {
     let (relay, servers) = asking(&[Manner::Late, Manner::Answers], 10_000);
     for upstreams in [inside(&servers[1..]), Upstreams::Servers(vec![servers[1].of_host()])] {
