@@ -15,7 +15,7 @@ use crate::slab::Place;
 const HOST_SOCKETS: usize = 4;
 
 /// The most source ports that one sandbox's questions take in a second.
-const PORTS_A_SECOND: u32 = 256;
+const PORTS_A_SECOND: u32 = 64;
 
 /// How many source ports questions have taken in this second. Each port is an entry in the host's conntrack for
 /// half a minute, and one sandbox's flood of questions must not fill that table for all.

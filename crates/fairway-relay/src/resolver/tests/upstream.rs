@@ -29,11 +29,11 @@ fn answered(resolver: SocketAddr, name: &str) -> Vec<IpAddr> {
 fn questions_leave_by_the_sandboxs_sockets_from_ever_new_ports() {
     let (relay, servers) = asking(&[Manner::Answers], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
-    for n in 0..100 {
+    for n in 0..50 {
         assert_eq!(answered(resolver, &format!("n{n}.org.")), [EXAMPLE]);
     }
     let ports: HashSet<u16> = servers[0].askers.lock().unwrap().iter().map(SocketAddr::port).collect();
-    assert!(ports.len() > 80, "{} ports for 100 questions", ports.len());
+    assert!(ports.len() > 40, "{} ports for 50 questions", ports.len());
     // One more question needs no more sockets.
     let held = relay.client.recover().unwrap();
     let held = held.iter().find(|held| matches!(held.record, Record::Resolver(_))).unwrap();
@@ -56,7 +56,7 @@ fn a_flood_of_questions_takes_a_bounded_number_of_ports() {
     }
     let seconds = started.elapsed().as_secs() as usize + 1;
     let ports: HashSet<u16> = servers[0].askers.lock().unwrap().iter().map(SocketAddr::port).collect();
-    assert!(ports.len() <= seconds * 256, "{} ports for 1,000 questions", ports.len());
+    assert!(ports.len() <= seconds * 64, "{} ports for 1,000 questions", ports.len());
 }
 
 #[test]
