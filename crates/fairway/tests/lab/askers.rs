@@ -4,16 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use fairway_api::types::{ContainerCreate, EndpointSettings, IpamConfig, NetworkCreate};
+use fairway_lab::Place;
 use fairway_lab::dns::{DnsAnswer, DnsQuestion, Kind, Transport, look_up};
-use fairway_lab::{Lab, Place};
 
 use crate::harness::{FAR, HOST, HOST6, LAN, LAN6, Sandbox, Stage, eventually, request};
 use crate::kernel_state::kill_relay;
-use crate::upstream::Upstream;
-
-const RESOLVER: &str = "127.0.0.11:53";
-const FIRST: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
-const SECOND: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 2);
+use crate::upstream::{FIRST, RESOLVER, SECOND, Upstream, set_servers, stage};
 
 fn addresses(place: &Place, name: &str) -> Vec<IpAddr> {
     let patient = DnsQuestion::new(name, Kind::A).within(Duration::from_secs(15));
@@ -30,21 +26,6 @@ fn with_servers(networks: &[&str], servers: &[&str]) -> ContainerCreate {
     let mut container = request(networks, &[]);
     container.host_config.dns = servers.iter().map(|server| (*server).to_owned()).collect();
     container
-}
-
-fn set_servers(stage: &Stage, servers: &[&str]) {
-    let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    stage.host.run_in(|| std::fs::write("/etc/resolv.conf", text).unwrap()).unwrap();
-}
-
-/// A stage whose host asks a server on the LAN.
-fn stage(lab: &Lab) -> (Stage, Upstream) {
-    let mut stage = Stage::before_daemon(lab);
-    let upstream = Upstream::start(&stage.lan, LAN, FIRST);
-    set_servers(&stage, &[LAN]);
-    stage.daemon.launch(&[]);
-    stage.daemon.wait_until_ready();
-    (stage, upstream)
 }
 
 /// A macvlan network: its parent; its subnet, range and gateway.

@@ -12,8 +12,8 @@ use fairway_lab::{Lab, Outcome, Place, Question, Transfer, ask, serve_echo, serv
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 use crate::kernel_state::{assert_same, kill_relay, make_anew, observe, relay_pid, wipe_host};
 use crate::meddle;
+use crate::upstream::RESOLVER;
 
-const RESOLVER: &str = "127.0.0.11:53";
 /// How long what must not fail may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -1,19 +1,14 @@
 //! Names: who is found under which, by whom, and where other questions go.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use fairway_api::types::EndpointSettings;
 use fairway_lab::dns::{DnsAnswer, DnsFailure, DnsQuestion, Kind, Transport, look_up};
-use fairway_lab::{Lab, Outcome, Place, ask, ask_datagram, serve_datagrams, serve_tcp};
+use fairway_lab::{Outcome, Place, ask, ask_datagram, serve_datagrams, serve_tcp};
 
 use crate::harness::{LAN, Sandbox, Stage, eventually, request};
-use crate::upstream::Upstream;
-
-const RESOLVER: &str = "127.0.0.11:53";
-/// What the fake upstream servers answer.
-const FIRST: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
-const SECOND: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 2);
+use crate::upstream::{FIRST, RESOLVER, SECOND, Upstream, set_servers, stage};
 
 fn ask_resolver(place: &Place, name: &str, kind: Kind, by: Transport) -> DnsAnswer {
     DnsQuestion::new(name, kind).by(by).ask(place, RESOLVER).unwrap().unwrap()
@@ -22,21 +17,6 @@ fn ask_resolver(place: &Place, name: &str, kind: Kind, by: Transport) -> DnsAnsw
 /// The IPv4 addresses of a name, as a sandbox sees them.
 fn addresses(place: &Place, name: &str) -> Vec<IpAddr> {
     look_up(place, RESOLVER, name, Kind::A).unwrap().unwrap()
-}
-
-fn set_servers(stage: &Stage, servers: &[&str]) {
-    let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    stage.host.run_in(|| std::fs::write("/etc/resolv.conf", text).unwrap()).unwrap();
-}
-
-/// A stage whose host asks a server on the LAN.
-fn stage(lab: &Lab) -> (Stage, Upstream) {
-    let mut stage = Stage::before_daemon(lab);
-    let upstream = Upstream::start(&stage.lan, LAN, FIRST);
-    set_servers(&stage, &[LAN]);
-    stage.daemon.launch(&[]);
-    stage.daemon.wait_until_ready();
-    (stage, upstream)
 }
 
 /// A sandbox with an alias on a network.

@@ -4,7 +4,32 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
-use fairway_lab::Place;
+use fairway_lab::{Lab, Place};
+
+use crate::harness::{LAN, Stage};
+
+/// Where a sandbox asks.
+pub const RESOLVER: &str = "127.0.0.11:53";
+/// What servers of tests answer.
+pub const FIRST: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
+/// The same of another server.
+pub const SECOND: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 2);
+
+/// Has the host ask these servers.
+pub fn set_servers(stage: &Stage, servers: &[&str]) {
+    let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    stage.host.run_in(|| std::fs::write("/etc/resolv.conf", text).unwrap()).unwrap();
+}
+
+/// A stage whose host asks a server on the LAN.
+pub fn stage(lab: &Lab) -> (Stage, Upstream) {
+    let mut stage = Stage::before_daemon(lab);
+    let upstream = Upstream::start(&stage.lan, LAN, FIRST);
+    set_servers(&stage, &[LAN]);
+    stage.daemon.launch(&[]);
+    stage.daemon.wait_until_ready();
+    (stage, upstream)
+}
 
 /// A running server; it ends with the lab.
 pub struct Upstream {
