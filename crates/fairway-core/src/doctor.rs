@@ -1,7 +1,7 @@
 //! What is wrong with a host, as far as containers' networks go: what was seen, why it matters, what mends it.
 //!
 //! [`Observations`] are plain values, gathered by whoever can look; [`examine`] judges them. Each kind of trouble has
-//! a [`Check`] with an identifier that does not change, so that scripts and `docs/doctor.md` can name it.
+//! a [`Check`] with an identifier that does not change, so that scripts and `docs/reference/doctor.md` can name it.
 
 mod addressing;
 mod deviation;

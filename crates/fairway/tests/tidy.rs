@@ -213,7 +213,7 @@ fn nothing_is_left_unfinished() {
 
 #[test]
 fn every_test_that_the_table_of_situations_names_is_there() {
-    let table = std::fs::read_to_string(root().join("docs/situations.md")).unwrap();
+    let table = std::fs::read_to_string(root().join("docs/reference/situations.md")).unwrap();
     let tests: String = sources()
         .into_iter()
         .filter(|(name, _)| name.starts_with("crates/fairway/tests/"))
@@ -231,5 +231,5 @@ fn every_test_that_the_table_of_situations_names_is_there() {
         tests.contains(&format!("fn {function}(")) || tests.contains(&format!("{function}:"))
     };
     let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
-    assert!(missing.is_empty(), "docs/situations.md names tests that are not there: {missing:?}");
+    assert!(missing.is_empty(), "docs/reference/situations.md names tests that are not there: {missing:?}");
 }

@@ -162,12 +162,12 @@ fn a_healthy_host_is_well_in_all_respects() {
 
 #[test]
 fn each_check_is_in_the_documentation() {
-    let text = include_str!("../../../../docs/doctor.md");
+    let text = include_str!("../../../../docs/reference/doctor.md");
     let (_, table) = text.split_once("## The checks").unwrap();
     let rows: Vec<&str> =
         table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let ids: Vec<&str> = CHECKS.iter().map(|check| check.id).collect();
-    assert_eq!(rows, ids, "docs/doctor.md has a row for each check, in their order");
+    assert_eq!(rows, ids, "docs/reference/doctor.md has a row for each check, in their order");
 }
 
 #[test]

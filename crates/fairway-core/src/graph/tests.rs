@@ -135,7 +135,7 @@ fn a_walk_in_words_formats() {
 /// `DRAW=1 cargo test -p fairway-core pictures_of_the_documentation`.
 #[test]
 fn the_pictures_of_the_documentation_are_drawn_by_the_program() {
-    let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
     let shop = town::shop();
     let pictures = [
         ("graph.svg", shop.picture()),
@@ -151,7 +151,7 @@ fn the_pictures_of_the_documentation_are_drawn_by_the_program() {
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             kept == drawn,
-            "docs/{name} is not what the program draws: DRAW=1 cargo test -p fairway-core pictures_of_the_documentation"
+            "docs/reference/{name} is not what the program draws: DRAW=1 cargo test -p fairway-core pictures_of_the_documentation"
         );
     }
 }
