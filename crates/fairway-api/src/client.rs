@@ -7,7 +7,7 @@ mod trace;
 use std::io;
 use std::path::PathBuf;
 
-use fairway_core::graph::Format;
+use fairway_inspect::graph::Format;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;

@@ -3,12 +3,13 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Weak;
 
-use fairway_core::beside::Obstacle;
-use fairway_core::graph::Picture;
-use fairway_core::model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
-use fairway_core::trace::{Told, TraceRequest};
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, RefusalKind, World};
+use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, World};
+use fairway_inspect::conflict::Obstacle;
+use fairway_inspect::graph::Picture;
+use fairway_inspect::trace::{Told, TraceRequest};
+use fairway_model::RefusalKind;
+use fairway_model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
 use thiserror::Error;
 
 use crate::types::{Diagnosis, Explained, Reloaded};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_core::model::{Protocol, parse};
+use fairway_model::{Protocol, parse};
 use regex::Regex;
 use serde::Deserialize;
 use thiserror::Error;

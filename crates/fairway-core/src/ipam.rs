@@ -12,7 +12,6 @@ mod error;
 mod host;
 mod matching;
 mod set;
-mod span;
 mod subnet;
 
 pub use bridge::{default_bridge, default_gateway, flag_takes_from_host};
@@ -21,5 +20,4 @@ pub use error::IpamError;
 pub use host::{TakenFromHost, overlaps_of_host, taken_from_host};
 pub use matching::match_subnets;
 pub use set::AddressSet;
-pub(crate) use span::{overlap, reserved_for};
 pub use subnet::subnets;

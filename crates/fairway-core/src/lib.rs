@@ -1,25 +1,15 @@
-//! The pure core of Fairway: what was asked, what follows from it, and nothing that touches a machine.
+//! What decides: the World that is desired, the Plan that follows from it, and the firewall policy.
 //!
 //! No I/O, no clock, no randomness of its own, no global state: time and random bytes come in as
 //! arguments. That is what lets every decision be tested by the thousand.
 
 #![forbid(unsafe_code)]
 
-pub mod beside;
 pub mod dhcp;
-pub mod doctor;
-mod draw;
-pub mod graph;
 pub mod ipam;
-pub mod model;
 pub mod names;
-pub mod path;
+pub mod object;
 pub mod plan;
 pub mod policy;
-pub mod ruleset;
-pub mod shell;
-pub mod trace;
 pub mod traffic;
 pub mod world;
-
-pub use draw::Draw;

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{EndpointId, NameServer, NetworkId, SandboxId};
+use fairway_model::{EndpointId, NameServer, NetworkId, SandboxId};
 
 /// An endpoint's names on its network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,24 +3,20 @@
 //! It is a union of fragments, each with an owner. After a command only the fragments of the owners
 //! that it touched are made anew; the result is the same as making all of them.
 
-mod difference;
 mod enclosed;
 mod file;
 mod fragment;
-mod object;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-pub use difference::Difference;
-pub(crate) use file::chosen_servers;
+pub use file::chosen_servers;
 pub use fragment::fragment;
-pub use object::{
-    BridgeLink, ElementValue, EnclosedLink, FileName, Fragment, HostRoute, InsideRoutes, Key, MacvlanLink,
-    Object, Owner, PairLink, PortSocket, SetElement, SocketUse, StandInLink, UplinkPort, VethLink,
-};
 
+use fairway_model::Owner;
+
+use crate::object::Fragment;
 use crate::world::World;
 
 /// The fragments of all owners that have one.

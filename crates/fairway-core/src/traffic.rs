@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::model::{NetworkId, Protocol, SandboxId};
 use crate::policy::counting::Counted;
-use crate::ruleset::Count;
 use crate::world::World;
+use fairway_model::{NetworkId, Protocol, SandboxId};
+use fairway_ruleset::Count;
 
 /// Packets and bytes both ways, as the sandbox or network sees them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -9,8 +9,9 @@ mod default_bridge;
 mod endpoint;
 mod event;
 mod gateway;
-#[cfg(test)]
-pub(crate) mod history;
+#[cfg(any(test, feature = "histories"))]
+#[allow(missing_docs, reason = "the names of the steps and their fields say what a user does")]
+pub mod history;
 mod index;
 mod lease;
 mod limit;
@@ -32,22 +33,21 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice, SubnetRequest};
+pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice};
 pub use default_bridge::DEFAULT_BRIDGE;
-pub use endpoint::{HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
 pub use event::{Before, Event, Happened, Subject};
 pub use link::Link;
 pub use network::BRIDGE_PREFIX;
 pub use option::{KnownOption, NETWORK_OPTIONS, NetworkOptions, PARENT as PARENT_OPTION};
 pub use record::{Journal, Record, RecordKey};
-pub use refusal::{Refusal, RefusalKind};
+pub use refusal::Refusal;
 
-use crate::Draw;
-use crate::model::{
+use fairway_model::Draw;
+use fairway_model::Owner;
+use fairway_model::{
     Endpoint, EndpointId, HostFacts, Lease, Network, NetworkId, Publication, Sandbox, SandboxId,
     SandboxState, Settings,
 };
-use crate::plan::Owner;
 use index::Index;
 
 /// The exit code of a sandbox whose end nobody saw.

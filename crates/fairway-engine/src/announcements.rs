@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{Advertising, EndpointId, MacAddress};
 use fairway_kernel::announce::Announcer;
+use fairway_model::{Advertising, EndpointId, MacAddress};
 
 use crate::{ApplyError, EngineError};
 

@@ -6,10 +6,10 @@
 
 use std::net::SocketAddr;
 
-use fairway_core::model::Protocol;
-use fairway_core::plan::{Difference, Key, Object, SocketUse};
+use fairway_core::object::{Difference, Key, Object, SocketUse};
 use fairway_kernel::route::Mark;
 use fairway_kernel::sysctl;
+use fairway_model::Protocol;
 use fairway_relay::client::ClientError;
 use fairway_relay::table::Change as RelayChange;
 use fairway_relay::table::{Record, RecordKey};

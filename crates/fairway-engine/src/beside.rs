@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fairway_core::beside::{Foreign, Obstacle, Samples, obstacles, read_saved};
-use fairway_core::model::{HostRoute, NetworkId, SandboxId};
 use fairway_core::policy::TABLE;
-use fairway_core::ruleset::Family;
-use fairway_core::trace::is_for_tracing;
+use fairway_core::policy::is_trace_table;
+use fairway_inspect::conflict::{Foreign, Obstacle, Samples, obstacles, read_saved};
 use fairway_kernel::nftables::{self, Reader};
+use fairway_model::{HostRoute, NetworkId, SandboxId};
+use fairway_ruleset::Family;
 
 use crate::Engine;
 
@@ -89,11 +89,12 @@ fn legacy_tables() -> io::Result<Printed> {
 
 /// All tables of others, and how the older ones were printed.
 pub(crate) fn read_all() -> Result<(Vec<Foreign>, Printed), nftables::Error> {
-    let tables = Reader::open()?.foreign(|listed| listed.name == TABLE || is_for_tracing(&listed.name))?;
+    let tables = Reader::open()?.foreign(|listed| listed.name == TABLE || is_trace_table(&listed.name))?;
     // That they cannot be read is said where they are read regularly.
     let legacy = legacy_tables().unwrap_or_default();
     let older = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));
-    Ok((tables.into_iter().chain(older).map(Foreign::beside_ours).collect(), legacy))
+    let tables = tables.into_iter().map(|(table, owned)| Foreign { table, legacy: false, owned });
+    Ok((tables.chain(older).map(Foreign::beside_ours).collect(), legacy))
 }
 
 impl Engine {

@@ -1,7 +1,7 @@
 //! In which properties objects that are there are other than wanted.
 
-use fairway_core::doctor::Deviation;
-use fairway_core::plan::{BridgeLink, VethLink};
+use fairway_core::object::{BridgeLink, VethLink};
+use fairway_inspect::doctor::Deviation;
 use fairway_kernel::route::{Address, Link, Mark};
 use fairway_kernel::sysctl;
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use fairway_core::dhcp::{Client, Renewal, Told, decline, read, release};
-use fairway_core::model::{EndpointId, Lease, LeaseRequest, NetworkId};
 use fairway_core::world::{Command, World};
 use fairway_kernel::dhcp::Port;
+use fairway_model::{EndpointId, Lease, LeaseRequest, NetworkId};
 
 use crate::{ApplyError, Engine, EngineError};
 

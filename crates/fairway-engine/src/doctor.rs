@@ -1,4 +1,4 @@
-//! What is wrong with the host: looked at here, judged by [`fairway_core::doctor`], and mended where it is Fairway's own.
+//! What is wrong with the host: looked at here, judged by [`fairway_inspect::doctor`], and mended where it is Fairway's own.
 
 mod files;
 mod host;
@@ -6,16 +6,16 @@ mod host;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use fairway_core::beside::{Foreign, Samples, obstacles};
-use fairway_core::doctor::{
+use fairway_core::object::{Difference, Key, Object};
+use fairway_core::world::World;
+use fairway_inspect::conflict::{Foreign, Samples, obstacles};
+use fairway_inspect::doctor::{
     Descriptors, Finding, Inside, LostPort, Observations, RESOLVER_TABLE, Relay, Share, examine,
 };
-use fairway_core::model::{Backend, Sandbox, SandboxId, Settings};
-use fairway_core::plan::{Difference, Key, Object};
-use fairway_core::ruleset::{Family, Table};
-use fairway_core::world::World;
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::{limits, port_holder, process, sysctl};
+use fairway_model::{Backend, Sandbox, SandboxId, Settings};
+use fairway_ruleset::{Family, Table};
 
 use crate::{Engine, EngineError, drift, named, requirements};
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::doctor::Deviation;
-use fairway_core::model::HostFacts;
-use fairway_core::plan::{Difference, Key, Object, SetElement};
-use fairway_core::policy::iptables::RuleChain;
-use fairway_core::policy::{RulesetSwitches, SetName, ruleset};
+use fairway_core::object::iptables::RuleChain;
+use fairway_core::object::{Difference, Key, Object, SetElement};
+use fairway_core::object::{RulesetSwitches, SetName};
+use fairway_core::policy::ruleset;
+use fairway_inspect::doctor::Deviation;
+use fairway_model::HostFacts;
 
 /// What is other than the Plan, and of objects that are there but other, in which properties.
 #[derive(Debug, Default)]

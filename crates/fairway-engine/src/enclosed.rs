@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::model::{EndpointId, MacvlanMode, Namespace, NetworkId, SandboxId};
-use fairway_core::plan::{Difference, EnclosedLink, Fragment, Key, MacvlanLink, Object, Owner, PairLink};
+use fairway_core::object::{Difference, EnclosedLink, Fragment, Key, MacvlanLink, Object, PairLink};
 use fairway_kernel::monitor::Event;
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::route::{InsideState, Link, Links, Mark, observe_inside};
+use fairway_model::Owner;
+use fairway_model::{EndpointId, MacvlanMode, Namespace, NetworkId, SandboxId};
 
 use crate::boundary::boundary;
 use crate::observe::Observation;
@@ -229,7 +230,7 @@ impl Engine {
 
     fn parent_went(&self, link: &Link) {
         let carried: Vec<String> = self.read(|world| {
-            let on_it = |network: &&fairway_core::model::Network| {
+            let on_it = |network: &&fairway_model::Network| {
                 network.macvlan.as_ref().is_some_and(|macvlan| macvlan.parent == link.name)
             };
             world.networks().filter(on_it).map(|network| network.name.clone()).collect()

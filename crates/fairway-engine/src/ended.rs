@@ -1,9 +1,10 @@
 //! Whether a sandbox that is said to run has ended.
 
-use fairway_core::model::{SandboxId, SandboxState};
-use fairway_core::plan::{Difference, Owner};
+use fairway_core::object::Difference;
 use fairway_core::world::World;
 use fairway_kernel::{namespace, process};
+use fairway_model::Owner;
+use fairway_model::{SandboxId, SandboxState};
 
 use crate::Engine;
 

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering as Order};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fairway_core::Draw;
-use fairway_core::model::{HostFacts, ProcessIdentity, SandboxId, Settings};
-use fairway_core::plan::{FileName, Plan, plan};
+use fairway_core::object::FileName;
+use fairway_core::plan::{Plan, plan};
 use fairway_core::world::{Command, Journal, Record, UNKNOWN_EXIT_CODE, World};
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::namespace::Workers;
 use fairway_kernel::route::Links;
 use fairway_kernel::{host_facts, sysctl};
+use fairway_model::Draw;
+use fairway_model::{HostFacts, ProcessIdentity, SandboxId, Settings};
 use fairway_store::{Store, StoreError};
 
 use crate::announcements::Announcements;

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use fairway_core::world::{Refusal, RefusalKind};
+use fairway_core::world::Refusal;
 use fairway_kernel::{iptables, namespace, nftables, process, route, sysctl};
+use fairway_model::RefusalKind;
 use fairway_relay::client::ClientError;
 use fairway_store::StoreError;
 use thiserror::Error;
@@ -30,7 +31,7 @@ pub enum EngineError {
         /// The address.
         address: std::net::IpAddr,
         /// Who has it.
-        mac: fairway_core::model::MacAddress,
+        mac: fairway_model::MacAddress,
         /// Whether the user asked for this very address.
         asked: bool,
     },

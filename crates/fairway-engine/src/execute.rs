@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
-use fairway_core::model::{
+use fairway_core::object::{Difference, Fragment, Key, Object, SocketUse};
+use fairway_core::plan::refresh;
+use fairway_core::world::{Before, Change, Command, Event};
+use fairway_kernel::route::Links;
+use fairway_model::Owner;
+use fairway_model::{
     Lease, NetworkId, PortRange, Protocol, Publication, PublishRequest, SandboxId, SandboxKind, SandboxState,
     UnpublishRequest,
 };
-use fairway_core::plan::{Difference, Fragment, Key, Object, Owner, SocketUse, refresh};
-use fairway_core::world::{Before, Change, Command, Event};
-use fairway_kernel::route::Links;
 
 use crate::boundary::boundary;
 use crate::dhcp::Leases;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
-use fairway_core::model::SandboxId;
+use fairway_model::SandboxId;
 
 /// Called with an exit code.
 pub type ExitListener = dyn Fn(i32) + Send + Sync;

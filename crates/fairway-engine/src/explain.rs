@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
-use fairway_core::model::{Namespace, Protocol};
-use fairway_core::path::{
-    Capture, Contents, Conversation, End, Listener, Proxy, Question, QuestionError, Resolved, Scene, Step,
-    Tuple, Walker, advice, converse_by, planned_element, planned_listeners, planned_outline, without_ours,
-};
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
-use fairway_core::ruleset::{Element, Set, Table};
 use fairway_core::world::World;
+use fairway_inspect::explain::{Capture, Question, QuestionError, Resolved, advice, captures};
+use fairway_inspect::topology::{planned_element, planned_listeners, planned_outline, without_ours};
 use fairway_kernel::survey::Details;
 use fairway_kernel::{namespace, port_holder, survey};
+use fairway_model::{Namespace, Protocol};
+use fairway_ruleset::{Element, Set, Table};
+use fairway_walk::{Contents, Conversation, End, Listener, Proxy, Scene, Step, Tuple, Walker, converse_by};
 use thiserror::Error;
 
 use crate::{Engine, State};
@@ -97,7 +96,7 @@ impl Engine {
     ) -> Explanation {
         let waiting = waiting(scene, contents, &conversation);
         let (captures, advice) = self
-            .read(|world| (conversation.captures(world), advice(world, question, &conversation, &waiting)));
+            .read(|world| (captures(&conversation, world), advice(world, question, &conversation, &waiting)));
         // What only has to be mended needs no other networks or ports.
         let advice = match planned {
             Some(_) => Some("fairway doctor: it names the command that mends this".to_owned()),

@@ -3,13 +3,13 @@
 mod rules;
 mod tables;
 
-use fairway_core::doctor::Deviation;
-use fairway_core::plan::{Difference, Fragment, Key, Object};
-use fairway_core::policy::RulesetSwitches;
+use fairway_core::object::RulesetSwitches;
+use fairway_core::object::{Difference, Fragment, Key, Object};
 use fairway_core::policy::counting::Counted;
-use fairway_core::ruleset::Count;
+use fairway_inspect::doctor::Deviation;
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::nftables::{Change, Transaction};
+use fairway_ruleset::Count;
 
 use crate::ApplyError;
 use crate::boundary::boundary;

@@ -8,10 +8,11 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
-use fairway_core::model::Protocol;
-use fairway_core::plan::{Difference, Key, Object};
-use fairway_core::policy::{ElementKey, iptables};
+use fairway_core::object::ElementKey;
+use fairway_core::object::{Difference, Key, Object};
+use fairway_core::policy::iptables;
 use fairway_kernel::conntrack::{Conntrack, Selector};
+use fairway_model::Protocol;
 
 use crate::{ApplyError, EngineError};
 

@@ -1,7 +1,7 @@
 //! The host's networks as a picture.
 
-use fairway_core::graph::{Picture, Walk};
 use fairway_core::world::Refusal;
+use fairway_inspect::graph::{Picture, Walk};
 use fairway_kernel::survey;
 use thiserror::Error;
 

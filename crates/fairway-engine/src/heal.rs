@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use fairway_core::plan::{Difference, Fragment, Key, Object};
+use fairway_core::object::{Difference, Fragment, Key, Object};
 use fairway_relay::table::Record;
 
 use crate::boundary::boundary;
@@ -148,9 +148,9 @@ impl Engine {
     pub(crate) fn running(
         &self,
     ) -> Vec<(
-        fairway_core::model::SandboxId,
-        Option<fairway_core::model::ProcessIdentity>,
-        Option<fairway_core::model::Namespace>,
+        fairway_model::SandboxId,
+        Option<fairway_model::ProcessIdentity>,
+        Option<fairway_model::Namespace>,
     )> {
         self.read(|world| {
             world

@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use fairway_core::doctor::Deviation;
-use fairway_core::model::MacAddress;
-use fairway_core::plan::{EnclosedLink, InsideRoutes, VethLink};
-use fairway_core::shell::{quote, set_sysctl};
+use fairway_core::object::{EnclosedLink, InsideRoutes, VethLink};
+use fairway_inspect::doctor::Deviation;
 use fairway_kernel::route::InsideState;
+use fairway_model::MacAddress;
+use fairway_model::shell::{quote, set_sysctl};
 use ipnet::IpNet;
 
 use crate::drift::dotted;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fairway_core::plan::Difference;
+use fairway_core::object::Difference;
 
 use crate::Engine;
 

@@ -4,8 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fairway_core::model::SandboxId;
-use fairway_core::plan::FileName;
+use fairway_core::object::FileName;
+use fairway_model::SandboxId;
 
 use crate::sandbox_files::SandboxFiles;
 

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use fairway_core::doctor::Deviation;
-use fairway_core::model::{Namespace, NetworkId, SandboxId};
-use fairway_core::plan::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
+use fairway_core::object::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
+use fairway_inspect::doctor::Deviation;
 use fairway_kernel::route::{InsideState, Link, Mark, RouteEntry, observe_with_settings};
 use fairway_kernel::{namespace, sysctl};
+use fairway_model::{Namespace, NetworkId, SandboxId};
 use fairway_relay::table::Record;
 
 use crate::apply::relay_record;
@@ -139,7 +139,7 @@ impl Engine {
                                 bridge: String::new(),
                                 namespace: Namespace { path: String::new(), device: 0, inode: 0 },
                                 interface: String::new(),
-                                mac: fairway_core::model::MacAddress([0; 6]),
+                                mac: fairway_model::MacAddress([0; 6]),
                                 mtu: 0,
                                 addresses: Vec::new(),
                                 hairpin: false,
@@ -355,7 +355,7 @@ fn stray_bridge(link: &Link, network: NetworkId) -> Object {
     Object::Bridge(BridgeLink {
         name: link.name.clone(),
         network,
-        mac: fairway_core::model::MacAddress([0; 6]),
+        mac: fairway_model::MacAddress([0; 6]),
         mtu: 0,
         addresses: Vec::new(),
         route_localnet: false,

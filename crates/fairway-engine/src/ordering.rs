@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use fairway_core::plan::Key;
+use fairway_core::object::Key;
 
 /// Set once the work of a turn is done.
 #[derive(Debug, Default)]

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fairway_core::model::{Namespace, SandboxId};
-use fairway_core::plan::{Difference, FileName, Key, Object};
+use fairway_core::object::{Difference, FileName, Key, Object};
 use fairway_kernel::namespace;
 use fairway_kernel::route::Mark;
+use fairway_model::{Namespace, SandboxId};
 use fairway_relay::table::Record;
 
 use crate::{ApplyError, Engine};

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
-use fairway_core::model::Protocol;
-use fairway_core::plan::{Key, SocketUse};
+use fairway_core::object::{Key, SocketUse};
 use fairway_kernel::port_holder::{self, PortHolder};
+use fairway_model::Protocol;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, getrlimit};

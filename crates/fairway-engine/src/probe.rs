@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{MacAddress, NetworkId};
-use fairway_core::plan::{Difference, Object, VethLink};
+use fairway_core::object::{Difference, Object, VethLink};
 use fairway_core::world::Command;
 use fairway_kernel::probe::{Holder, Listener, probe};
+use fairway_model::{MacAddress, NetworkId};
 
 use crate::{ApplyError, Engine, EngineError};
 

@@ -2,8 +2,8 @@
 
 use std::sync::PoisonError;
 
-use fairway_core::model::Settings;
 use fairway_core::world::Command;
+use fairway_model::Settings;
 
 use crate::engine::{adopted, give_bridges_back, give_forwarding_back, observe_host};
 use crate::{Engine, EngineError};

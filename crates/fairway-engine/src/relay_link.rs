@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use fairway_core::model::Protocol;
 use fairway_kernel::unix_socket;
+use fairway_model::Protocol;
 use fairway_relay::client::{Awaited, ClientError, RelayClient};
 use fairway_relay::table::{Carried, Change, Held, Hello, Record, RecordKey};
 use rustix::net::SocketType;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{ProcessIdentity, SandboxId, SandboxKind, Settings};
-use fairway_core::plan::{Difference, Fragment};
+use fairway_core::object::{Difference, Fragment};
 use fairway_core::world::World;
 use fairway_kernel::process::{self, Process};
+use fairway_model::{ProcessIdentity, SandboxId, SandboxKind, Settings};
 use fairway_store::Store;
 use rustix::process::Signal;
 

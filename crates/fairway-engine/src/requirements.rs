@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use fairway_core::model::{Backend, EndpointId, MacAddress, NetworkId, Settings};
-use fairway_core::plan::{BridgeLink, Difference, Key, Object, VethLink};
+use fairway_core::object::RulesetSwitches;
+use fairway_core::object::{BridgeLink, Difference, Key, Object, VethLink};
 use fairway_core::policy::iptables::{self, Entry, NetworkRules};
-use fairway_core::policy::{RulesetSwitches, ruleset};
+use fairway_core::policy::ruleset;
 use fairway_kernel::conntrack::Conntrack;
 use fairway_kernel::iptables::{Flavour, Programs};
 use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_kernel::route::Links;
 use fairway_kernel::{namespace, system};
+use fairway_model::{Backend, EndpointId, MacAddress, NetworkId, Settings};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use crate::{ApplyError, EngineError};
@@ -114,7 +115,7 @@ fn try_iptables(settings: &Settings, flavour: Option<Flavour>) -> Result<(), Eng
             (Key::Rules(rules.chain, text), Object::Rules(rules.place))
         });
         let new = chains.chain(rules).collect();
-        let users = format!("*filter\n-N {}\nCOMMIT\n", iptables::USER);
+        let users = format!("*filter\n-N {}\nCOMMIT\n", fairway_core::object::iptables::USER);
         let script = iptables::script(ipv4, &Difference { new, ..Difference::default() }, None);
         for text in [Some(users), script].into_iter().flatten() {
             programs.restore(ipv4, &text, |_| {}).map_err(|error| {
@@ -139,7 +140,7 @@ fn bridge() -> BridgeLink {
     }
 }
 
-fn pair(namespace: fairway_core::model::Namespace) -> VethLink {
+fn pair(namespace: fairway_model::Namespace) -> VethLink {
     VethLink {
         host_interface: "probe0".to_owned(),
         endpoint: EndpointId::new([1; 32]),

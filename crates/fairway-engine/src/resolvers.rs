@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fairway_core::model::SandboxId;
 use fairway_kernel::namespace::{self, Handle};
+use fairway_model::SandboxId;
 use fairway_relay::table::OUTGOING_SOCKETS;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
-use fairway_core::doctor::Deviation;
-use fairway_core::model::{Namespace, SandboxId};
-use fairway_core::plan::{EnclosedLink, InsideRoutes, Key, Object, Owner, VethLink};
+use fairway_core::object::{EnclosedLink, InsideRoutes, Key, Object, VethLink};
+use fairway_inspect::doctor::Deviation;
 use fairway_kernel::namespace;
 use fairway_kernel::route::{InsideState, observe_with_settings};
+use fairway_model::Owner;
+use fairway_model::{Namespace, SandboxId};
 
 use crate::{Engine, inside};
 

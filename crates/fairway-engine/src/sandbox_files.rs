@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use fairway_core::model::SandboxId;
-use fairway_core::plan::FileName;
+use fairway_core::object::FileName;
+use fairway_model::SandboxId;
 use thiserror::Error;
 
 /// The directory of logs in the data root.

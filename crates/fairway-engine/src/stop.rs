@@ -1,9 +1,9 @@
 //! Ending the process of a sandbox.
 
-use fairway_core::model::{SandboxId, SandboxKind};
-use fairway_core::plan::{FileName, Key};
+use fairway_core::object::{FileName, Key};
 use fairway_core::world::{Command, Event, UNKNOWN_EXIT_CODE};
 use fairway_kernel::process::{self, Process};
+use fairway_model::{SandboxId, SandboxKind};
 use rustix::process::Signal;
 
 use crate::{Engine, EngineError};

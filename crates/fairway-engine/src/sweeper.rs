@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fairway_core::Draw;
 use fairway_kernel::route::{CHUNK, Doomed, Links, Mark};
+use fairway_model::Draw;
 
 /// How long to wait for a link to be out of sight. A deletion in the middle of many takes a while.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use fairway_core::model::{Protocol, SandboxId};
-use fairway_core::plan::{Key, Object, Plan, SocketUse};
-use fairway_core::ruleset::resolver::ADDRESS;
+use fairway_core::object::{Key, Object, SocketUse};
+use fairway_core::plan::Plan;
 use fairway_kernel::namespace::{self, Handle};
+use fairway_model::{Protocol, SandboxId};
 use fairway_relay::table::{Change, Held, Record, RecordKey};
+use fairway_ruleset::resolver::ADDRESS;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fairway_core::model::{Namespace, NetworkMode, SandboxId};
-use fairway_core::path::QuestionError;
-use fairway_core::trace::{Event, Filter, HOST, Joiner, Lost, Told, TraceRequest};
+use fairway_inspect::explain::QuestionError;
+use fairway_inspect::trace::{Event, Filter, HOST, Joiner, Lost, Told, TraceRequest};
 use fairway_kernel::iptables::has_legacy_tables;
 use fairway_kernel::{conntrack, namespace, nftables};
+use fairway_model::{Namespace, NetworkMode, SandboxId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 

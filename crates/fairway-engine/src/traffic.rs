@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
-use fairway_core::model::{NetworkId, Protocol};
-use fairway_core::plan::{Difference, Key, Object};
+use fairway_core::object::{Difference, Key, Object};
 use fairway_core::policy::counting::Counted;
-use fairway_core::ruleset::Count;
 use fairway_core::traffic::{self, Counters, Traffic};
+use fairway_model::{NetworkId, Protocol};
+use fairway_ruleset::Count;
 
 use crate::{Engine, EngineError};
 

@@ -3,7 +3,7 @@
 //! What is recorded in the World before it is taken is enough to take it again, and the mark on the bridge is enough to
 //! give back what nobody wants any more: killed between any two steps, the next daemon does what is left.
 
-use fairway_core::plan::{Difference, Fragment, Key, Object, UplinkPort};
+use fairway_core::object::{Difference, Fragment, Key, Object, UplinkPort};
 use fairway_core::world::{CreateNetwork, PARENT_OPTION};
 use fairway_kernel::route::{self, Address, Link};
 
@@ -95,7 +95,7 @@ impl Engine {
     pub(crate) fn is_uplink_loose(&self, link: &Link) -> bool {
         let bridge = self.read(|world| {
             let mut networks = world.networks();
-            let holds = |it: &fairway_core::model::Uplink| it.parent == link.name;
+            let holds = |it: &fairway_model::Uplink| it.parent == link.name;
             networks.find(|network| network.uplink.as_ref().is_some_and(holds)).map(|it| it.bridge.clone())
         });
         bridge.is_some_and(|bridge| {
@@ -156,9 +156,9 @@ pub(crate) fn observe(observation: &mut Observation<'_>, links: &[Link], address
             let object = Object::Uplink(UplinkPort {
                 bridge: bridge.name.clone(),
                 network,
-                taken: fairway_core::model::Uplink {
+                taken: fairway_model::Uplink {
                     parent: name.clone(),
-                    mac: bridge.mac.unwrap_or(fairway_core::model::MacAddress([0; 6])),
+                    mac: bridge.mac.unwrap_or(fairway_model::MacAddress([0; 6])),
                     mtu: bridge.mtu,
                     addresses: Vec::new(),
                     routes: Vec::new(),

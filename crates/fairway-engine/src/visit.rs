@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fairway_core::doctor::{Deviation, RESOLVER_TABLE};
-use fairway_core::model::{Namespace, Protocol, SandboxId};
-use fairway_core::plan::{Difference, EnclosedLink, InsideRoutes, Key, Object, VethLink};
-use fairway_core::ruleset::resolver::{ADDRESS, TABLE, resolver_table};
-use fairway_core::ruleset::{Family, Table};
+use fairway_core::object::{Difference, EnclosedLink, InsideRoutes, Key, Object, VethLink};
+use fairway_inspect::doctor::{Deviation, RESOLVER_TABLE};
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
 use fairway_kernel::route::{self, InsideWork, Links, VethPair};
+use fairway_model::{Namespace, Protocol, SandboxId};
 use fairway_relay::table::{Change as RelayChange, Record};
+use fairway_ruleset::resolver::{ADDRESS, TABLE, resolver_table};
+use fairway_ruleset::{Family, Table};
 
 use crate::boundary::boundary;
 use crate::port_sockets::bind;

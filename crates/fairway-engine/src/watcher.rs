@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{Namespace, ProcessIdentity, SandboxId, SandboxKind};
-use fairway_core::plan::{Key, Object, Owner};
-use fairway_core::trace::is_for_tracing;
+use fairway_core::object::{Key, Object};
+use fairway_core::policy::is_trace_table;
 use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
 use fairway_kernel::host_facts;
 use fairway_kernel::monitor::{Event, Monitor};
 use fairway_kernel::nftables::{self, Noticed};
 use fairway_kernel::route::{Link, Mark};
 use fairway_kernel::watch::{self, Watch};
+use fairway_model::Owner;
+use fairway_model::{Namespace, ProcessIdentity, SandboxId, SandboxKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::firewall::Firewall;
@@ -388,7 +389,7 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
             }
         };
         let is_ours = |change: &nftables::Change| {
-            change.table == fairway_core::policy::TABLE || is_for_tracing(&change.table)
+            change.table == fairway_core::policy::TABLE || is_trace_table(&change.table)
         };
         let (others, beside) = match tables.drain() {
             Ok(Noticed::Changes(changes)) => {

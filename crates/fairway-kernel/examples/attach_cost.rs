@@ -4,12 +4,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{EndpointId, MacAddress, NetworkId};
-use fairway_core::plan::{BridgeLink, InsideRoutes, VethLink};
+use fairway_core::object::{BridgeLink, InsideRoutes, VethLink};
 use fairway_kernel::announce::Announcer;
 use fairway_kernel::namespace::{Handle, Workers, own};
 use fairway_kernel::route::{Doomed, InsideWork, Links, Mark};
 use fairway_kernel::system;
+use fairway_model::{EndpointId, MacAddress, NetworkId};
 use ipnet::IpNet;
 use rustix::thread::UnshareFlags;
 

@@ -6,12 +6,13 @@ use std::error::Error;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use fairway_core::model::Protocol;
-use fairway_core::policy::{RulesetSwitches, ruleset};
-use fairway_core::ruleset::resolver::resolver_table;
-use fairway_core::ruleset::{Element, Set, Table, key};
+use fairway_core::object::RulesetSwitches;
+use fairway_core::policy::ruleset;
 use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_kernel::system;
+use fairway_model::Protocol;
+use fairway_ruleset::resolver::resolver_table;
+use fairway_ruleset::{Element, Set, Table, key};
 use rustix::thread::UnshareFlags;
 
 /// Transactions of each kind that are timed.

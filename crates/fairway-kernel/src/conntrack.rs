@@ -10,7 +10,7 @@ mod events;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use fairway_core::model::Protocol;
+use fairway_model::Protocol;
 use rustix::io::Errno;
 
 use crate::netlink::{self, Attributes, Batch, Error, Socket};

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use fairway_core::model::{HostFacts, HostRoute, NameServer, NextHop, ResolvConf};
+use fairway_model::{HostFacts, HostRoute, NameServer, NextHop, ResolvConf};
 use thiserror::Error;
 
 use crate::monitor::Event;

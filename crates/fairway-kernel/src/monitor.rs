@@ -93,8 +93,8 @@ fn event(message: &Message) -> Option<Event> {
 
 #[cfg(test)]
 mod tests {
-    use fairway_core::model::{MacAddress, NetworkId};
-    use fairway_core::plan::BridgeLink;
+    use fairway_core::object::BridgeLink;
+    use fairway_model::{MacAddress, NetworkId};
 
     use super::*;
     use crate::route::{Links, Mark};

@@ -6,7 +6,7 @@ mod workers;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use fairway_core::model::Namespace;
+use fairway_model::Namespace;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use thiserror::Error;

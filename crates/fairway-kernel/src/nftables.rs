@@ -1,4 +1,4 @@
-//! nf_tables over netlink: what [`fairway_core::ruleset`] says, put into the kernel and read from it.
+//! nf_tables over netlink: what [`fairway_ruleset`] says, put into the kernel and read from it.
 //!
 //! A change is a [`Transaction`]: one batch, which the kernel commits as a whole or not at all. One
 //! [`Writer`] holds the one socket that may change our tables, for a table that has an owner can be

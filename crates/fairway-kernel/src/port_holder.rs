@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 
-use fairway_core::model::Protocol;
+use fairway_model::Protocol;
 
 use crate::socket_table::{Entry, entries};
 

@@ -15,7 +15,7 @@ mod veth;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use fairway_core::model::{EndpointId, MacvlanMode, NetworkId};
+use fairway_model::{EndpointId, MacvlanMode, NetworkId};
 use rustix::io::Errno;
 use thiserror::Error;
 

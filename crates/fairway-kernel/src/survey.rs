@@ -6,10 +6,10 @@ mod sockets;
 
 use std::collections::BTreeMap;
 
-use fairway_core::model::Protocol;
-use fairway_core::path::{Interface, Listener, Machine, Survey};
-use fairway_core::ruleset::{Element, Set, Table};
-use fairway_core::trace::is_for_tracing;
+use fairway_core::policy::is_trace_table;
+use fairway_model::Protocol;
+use fairway_ruleset::{Element, Set, Table};
+use fairway_walk::{Interface, Listener, Machine, Survey};
 use ipnet::IpNet;
 pub use routing::route;
 use thiserror::Error;
@@ -170,7 +170,7 @@ fn tables(elsewhere: bool) -> Result<Vec<Table>, Error> {
     let reader = Reader::open()?;
     iptables::in_words(&reader, || {
         let mut tables = Vec::new();
-        for listed in reader.tables()?.into_iter().filter(|it| !is_for_tracing(&it.name)) {
+        for listed in reader.tables()?.into_iter().filter(|it| !is_trace_table(&it.name)) {
             let (family, name) = (listed.family, listed.name.as_str());
             // One that has gone meanwhile is met by nobody.
             tables.extend(if elsewhere {

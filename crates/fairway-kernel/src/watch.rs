@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fairway_core::model::{Namespace, ProcessIdentity};
+use fairway_model::{Namespace, ProcessIdentity};
 use rustix::event::{EventfdFlags, Timespec, epoll};
 use rustix::io::Errno;
 use thiserror::Error;

@@ -17,7 +17,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use fairway_core::model::Protocol;
+use fairway_model::Protocol;
 
 use crate::table::{Carried, Hello, Record, RecordKey, Refusal};
 

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::Protocol;
-use fairway_core::plan::SocketUse;
+use fairway_core::object::SocketUse;
+use fairway_model::Protocol;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 

@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{NameServer, SandboxId};
 use fairway_core::names::{Answer, NameTable, NameView, QuestionKind, Upstreams};
+use fairway_model::{NameServer, SandboxId};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};

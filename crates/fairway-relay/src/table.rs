@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fairway_core::model::{EndpointId, NameServer, Protocol, SandboxId};
 use fairway_core::names::{NameRecord, NameView};
-use fairway_core::plan::SocketUse;
+use fairway_core::object::SocketUse;
+use fairway_model::{EndpointId, NameServer, Protocol, SandboxId};
 use serde::{Deserialize, Serialize};
 
 /// The most sockets by which one sandbox's resolver asks name servers.

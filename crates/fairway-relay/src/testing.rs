@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fairway_core::model::{EndpointId, NetworkId, Protocol, SandboxId};
 use fairway_core::names::{NameRecord, NameView, Upstreams};
-use fairway_core::plan::SocketUse;
+use fairway_core::object::SocketUse;
+use fairway_model::{EndpointId, NetworkId, Protocol, SandboxId};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use fairway_core::model::parse::{self, ParseError};
-use fairway_core::model::{
+use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
+use fairway_model::parse::{self, ParseError};
+use fairway_model::{
     EndpointRequest, LOG_DRIVER, PortRange, PublishRequest, SandboxKind, SandboxOptions, UnpublishRequest,
 };
-use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
 
 use super::endpoint;
 use crate::control::{Failure, FailureKind, NamespaceReference};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fairway_core::model::LOG_DRIVER;
+use fairway_model::LOG_DRIVER;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use fairway_core::model::{EndpointRequest, parse};
-use fairway_core::world::{CreateNetwork, SubnetRequest};
+use fairway_core::world::CreateNetwork;
+use fairway_model::SubnetRequest;
+use fairway_model::{EndpointRequest, parse};
 
 use crate::control::{Failure, FailureKind};
 use crate::types::{EndpointSettings, IpamConfig, NetworkCreate};

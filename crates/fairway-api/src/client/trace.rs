@@ -1,6 +1,6 @@
 //! Packets, as they are seen.
 
-use fairway_core::trace::{Told, TraceRequest};
+use fairway_inspect::trace::{Told, TraceRequest};
 
 use super::{Client, ClientError, encode};
 

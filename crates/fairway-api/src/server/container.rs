@@ -3,8 +3,8 @@
 use std::sync::Weak;
 use std::time::Duration;
 
-use fairway_core::model::{Sandbox, SandboxKind, SandboxState};
 use fairway_core::world::{Command, Refusal};
+use fairway_model::{Sandbox, SandboxKind, SandboxState};
 use hyper::StatusCode;
 use hyper::body::Bytes;
 

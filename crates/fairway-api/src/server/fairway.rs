@@ -1,8 +1,8 @@
 //! What Docker has no words for: namespaces that somebody else made, and publications that change.
 
-use fairway_core::graph::{Format, UnknownFormat, draw};
-use fairway_core::model::{NetworkMode, SandboxKind};
 use fairway_core::world::{Command, NetworkChoice};
+use fairway_inspect::graph::{Format, UnknownFormat, draw};
+use fairway_model::{NetworkMode, SandboxKind};
 use hyper::StatusCode;
 
 use super::call::Call;

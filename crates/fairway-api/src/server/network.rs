@@ -1,7 +1,7 @@
 //! `/networks`.
 
-use fairway_core::model::NetworkId;
 use fairway_core::world::{Command, Refusal};
+use fairway_model::NetworkId;
 use hyper::StatusCode;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairway_core::model::SandboxId;
+use fairway_model::SandboxId;
 use hyper::StatusCode;
 
 use super::call::Call;

@@ -1,6 +1,6 @@
 //! What is not about one network or sandbox.
 
-use fairway_core::model::{Backend, SandboxState};
+use fairway_model::{Backend, SandboxState};
 
 use super::reply::Reply;
 use super::{API_VERSION, MINIMUM_API_VERSION, look};

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use fairway_core::trace::{Told, TraceRequest};
+use fairway_inspect::trace::{Told, TraceRequest};
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
@@ -64,7 +64,7 @@ fn number<T: FromStr>(call: &Call, name: &'static str) -> Result<Option<T>, Fail
 
 #[cfg(test)]
 mod tests {
-    use fairway_core::trace::{Journey, Lost};
+    use fairway_inspect::trace::{Journey, Lost};
 
     use super::*;
 

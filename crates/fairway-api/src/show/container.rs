@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::model::{LOG_DRIVER, NetworkMode, Sandbox, SandboxKind, SandboxState};
 use fairway_core::world::World;
+use fairway_model::{LOG_DRIVER, NetworkMode, Sandbox, SandboxKind, SandboxState};
 
 use super::network::{endpoint_settings, mode_network};
 use super::port;

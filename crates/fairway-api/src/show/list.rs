@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use fairway_core::model::{Protocol, Sandbox, SandboxState};
 use fairway_core::world::{Refusal, World};
+use fairway_model::{Protocol, Sandbox, SandboxState};
 use thiserror::Error;
 
 use super::container::{network_mode, status, summarize};

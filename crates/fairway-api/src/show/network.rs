@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use fairway_core::beside::{Cause, Obstacle};
-use fairway_core::model::{Driver, Endpoint, HostRoute, Network, NetworkMode, Sandbox, Subnet};
 use fairway_core::world::World;
+use fairway_inspect::conflict::{Cause, Obstacle};
+use fairway_model::{Driver, Endpoint, HostRoute, Network, NetworkMode, Sandbox, Subnet};
 use ipnet::IpNet;
 
 use super::time::rfc3339;

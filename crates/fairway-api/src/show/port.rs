@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::model::{PortRange, PublishRequest, Sandbox, UnpublishRequest};
+use fairway_model::{PortRange, PublishRequest, Sandbox, UnpublishRequest};
 
 use crate::types::{PortBinding, PortMap, PortSummary};
 

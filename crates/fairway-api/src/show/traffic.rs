@@ -1,8 +1,8 @@
 //! What passed networks and published ports.
 
-use fairway_core::model::{Network, NetworkId};
 use fairway_core::traffic::{Counters, PortTraffic, Traffic};
 use fairway_core::world::World;
+use fairway_model::{Network, NetworkId};
 
 use crate::types::{NetworkStats, PortStats, TrafficCount};
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::doctor::Finding;
-use fairway_core::path::{Capture, Part};
+use fairway_inspect::doctor::Finding;
+use fairway_inspect::explain::Capture;
+use fairway_walk::Part;
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerCreate, EndpointSettings, PortMap};

@@ -9,9 +9,9 @@ use fairway_api::{
     About, Applied, Client, Control, ExitListener, Failure, FailureKind, Limits, Located, NamespaceReference,
     SandboxFiles, Stopping, runtime, serve,
 };
-use fairway_core::Draw;
-use fairway_core::model::{HostFacts, Namespace, ProcessIdentity, SandboxId, Settings};
 use fairway_core::world::{Command, Happened, World};
+use fairway_model::Draw;
+use fairway_model::{HostFacts, Namespace, ProcessIdentity, SandboxId, Settings};
 use tokio::sync::oneshot;
 
 use crate::small_world::NOW;

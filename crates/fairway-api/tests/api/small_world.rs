@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::model::{
+use fairway_core::world::{Record, World};
+use fairway_model::{
     Allocation, Driver, Endpoint, EndpointId, EndpointRequest, Namespace, Network, NetworkId, NetworkMode,
     PortRange, ProcessIdentity, Protocol, Publication, PublishRequest, Sandbox, SandboxId, SandboxKind,
     SandboxOptions, SandboxState, Subnet,
 };
-use fairway_core::world::{Record, World};
 
 /// 2026-11-22T02:02:43Z.
 pub const CREATED: i64 = 1_795_312_963_489_811_622;

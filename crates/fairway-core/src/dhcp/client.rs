@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::frame::to_server;
 use super::{Kind, Message, SECOND};
-use crate::model::{Lease, LeaseIdentity, MacAddress};
+use fairway_model::{Lease, LeaseIdentity, MacAddress};
 
 /// The pauses after each time that something is asked, in seconds. Those of the RFC are longer, and there are more:
 /// somebody waits for the address here. Servers that look whether an address is free take three seconds.

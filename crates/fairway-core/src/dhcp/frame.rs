@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::Message;
-use crate::model::MacAddress;
+use fairway_model::MacAddress;
 
 const ETHERNET_IPV4: [u8; 2] = [8, 0];
 const UDP: u8 = 17;

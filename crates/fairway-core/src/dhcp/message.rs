@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::model::{LeaseIdentity, MacAddress};
+use fairway_model::{LeaseIdentity, MacAddress};
 
 const BOOT_REQUEST: u8 = 1;
 const BOOT_REPLY: u8 = 2;
@@ -169,7 +169,7 @@ impl Message {
         }
         let mut kind = None;
         let identity = LeaseIdentity {
-            client: crate::model::EndpointId::new([0; 32]),
+            client: fairway_model::EndpointId::new([0; 32]),
             mac: MacAddress(bytes.get(28..34)?.try_into().ok()?),
             hostname: String::new(),
         };

@@ -3,7 +3,7 @@
 use super::client::lease;
 use super::frame::to_server;
 use super::{Kind, Message, SECOND};
-use crate::model::{Lease, LeaseIdentity, MacAddress};
+use fairway_model::{Lease, LeaseIdentity, MacAddress};
 
 /// The shortest pause between two times that a server is asked for the same.
 const SHORTEST: i64 = SECOND / 2;

@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{EndpointId, Lease, LeaseIdentity, MacAddress};
+use fairway_model::{EndpointId, Lease, LeaseIdentity, MacAddress};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const SERVER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);

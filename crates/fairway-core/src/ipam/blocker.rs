@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::span::Span;
-use crate::model::{HostFacts, HostRoute, NextHop};
+use fairway_model::address_range::AddressRange;
+use fairway_model::{HostFacts, HostRoute, NextHop};
 
 /// Who has addresses that a new subnet must not meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl fmt::Display for Shown<'_> {
 /// Everything of one family that a new subnet must not meet, searchable in O(log n).
 pub(super) struct Blockers<'a> {
     /// By first address.
-    sorted: Vec<(Span, Holder<'a>)>,
+    sorted: Vec<(AddressRange, Holder<'a>)>,
     /// For each place in `sorted`, where up to and with it the highest last address is.
     reach: Vec<usize>,
 }
@@ -74,7 +74,7 @@ impl<'a> Blockers<'a> {
             .chain(next_hops)
             .chain(nameservers)
             .filter(|(subnet, _)| subnet.addr().is_ipv6() == v6)
-            .map(|(subnet, holder)| (Span::of(subnet), holder))
+            .map(|(subnet, holder)| (AddressRange::of(subnet), holder))
             .collect();
         sorted.sort_by_key(|(span, _)| span.first);
         let reach = sorted
@@ -91,7 +91,7 @@ impl<'a> Blockers<'a> {
     }
 
     /// What a run of addresses meets; of several the one that ends last.
-    pub fn meeting(&self, span: Span) -> Option<(Span, Holder<'a>)> {
+    pub fn meeting(&self, span: AddressRange) -> Option<(AddressRange, Holder<'a>)> {
         let before = self.sorted.partition_point(|(blocker, _)| blocker.first <= span.last);
         let farthest = *self.reach.get(before.checked_sub(1)?)?;
         let found = *self.sorted.get(farthest)?;

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use super::subnet::{check_address, check_overlap, check_subnet, first_except};
 use super::{IpamError, TakenFromHost, choose};
-use crate::Draw;
-use crate::model::{HostFacts, Settings, Subnet};
+use fairway_model::Draw;
+use fairway_model::{HostFacts, Settings, Subnet};
 
 /// The auxiliary address that `--default-gateway` becomes: it is never given to an endpoint, and
 /// is the default route of those on the default bridge. Docker calls it the same.

@@ -6,9 +6,9 @@ use ipnet::IpNet;
 
 use super::IpamError;
 use super::blocker::{Blockers, Holder};
-use super::span::{Span, address};
-use crate::Draw;
-use crate::model::{AddressPool, HostFacts, Settings};
+use fairway_model::Draw;
+use fairway_model::address_range::{AddressRange, address};
+use fairway_model::{AddressPool, HostFacts, Settings};
 
 /// Docker's pools for bridge networks: base and subnet size.
 const DEFAULT_POOLS: [(&str, u8); 7] = [
@@ -86,12 +86,12 @@ pub fn choose(
 /// The first free subnet of `size` within `base`, or who is in the way. Each step passes a holder,
 /// so there are no more steps than holders, however large the base.
 fn cut<'a>(base: IpNet, size: u8, blockers: &Blockers<'a>) -> Result<IpNet, Vec<Holder<'a>>> {
-    let pool = Span::of(base);
+    let pool = AddressRange::of(base);
     let mut holders = Vec::new();
     let mut place = pool.first;
     while pool.contains(place) {
         let Ok(subnet) = IpNet::new(address(place), size).map(|subnet| subnet.trunc()) else { break };
-        let span = Span::of(subnet);
+        let span = AddressRange::of(subnet);
         // The place after a holder may lie within a subnet that the holder reaches into.
         let blocked = if span.first < place {
             span.last
@@ -125,7 +125,7 @@ fn unique_local(blockers: &Blockers<'_>, size: u8, draw: &mut Draw) -> Result<Ip
         let global = u128::from(draw.next() >> 24);
         let prefix = Ipv6Addr::from_bits((0xfd << 120) | (global << 80));
         let Ok(subnet) = IpNet::new(prefix.into(), size) else { continue };
-        match blockers.meeting(Span::of(subnet)) {
+        match blockers.meeting(AddressRange::of(subnet)) {
             None => return Ok(subnet),
             Some((_, holder)) => holders.push(holder),
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::world::RefusalKind;
+use fairway_model::RefusalKind;
 
 /// Why no subnet or address can be given.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::span::overlap;
-use crate::model::{HostFacts, HostRoute, NextHop, Subnet};
+use fairway_model::address_range::overlap;
+use fairway_model::{HostFacts, HostRoute, NextHop, Subnet};
 
 /// How many overlaps a warning names before it only counts them.
 const NAMED: usize = 3;
@@ -39,20 +39,18 @@ pub fn taken_from_host(subnet: &Subnet, host: &HostFacts, bridge: &str) -> Optio
                 && connected(address).is_none_or(|length| length <= subnet.subnet.prefix_len()))
     };
     let next_hops = host.next_hops.iter().filter(|it| it.interface != bridge);
-    let next_hops =
-        next_hops.map(|it| (it.address, format!("the next hop of the host's route to {}", it.shown())));
+    let next_hops = next_hops
+        .map(|it| (it.address, format!("the next hop of the host's route to {}", destination_of(it))));
     let own =
         others().map(|own| (own.destination.addr(), format!("the host's address at {}", own.interface)));
     let mut lost = next_hops.chain(own).filter(|(address, _)| is_lost(*address));
     lost.next().map(|(address, holder)| TakenFromHost { address, holder })
 }
 
-impl NextHop {
-    fn shown(&self) -> String {
-        match self.destination.prefix_len() {
-            0 => format!("everywhere by {}", self.interface),
-            _ => format!("{} by {}", self.destination, self.interface),
-        }
+fn destination_of(next_hop: &NextHop) -> String {
+    match next_hop.destination.prefix_len() {
+        0 => format!("everywhere by {}", next_hop.interface),
+        _ => format!("{} by {}", next_hop.destination, next_hop.interface),
     }
 }
 

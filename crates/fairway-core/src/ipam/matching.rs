@@ -6,9 +6,9 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::IpamError;
-use super::span::overlap;
-use crate::model::parse::expected_instead_of;
-use crate::world::SubnetRequest;
+use fairway_model::SubnetRequest;
+use fairway_model::address_range::overlap;
+use fairway_model::parse::expected_instead_of;
 
 /// Brings together the values of `--subnet`, `--gateway`, `--ip-range` and `--aux-address`
 /// (`name=address`), which may be given in any order and of both families: each goes to the subnet

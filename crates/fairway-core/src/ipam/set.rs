@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::span::{Span, address, key};
+use fairway_model::address_range::{AddressRange, address, key};
 
 /// The addresses in use within a subnet. Neighbours are merged into runs, so that finding the
 /// lowest free address takes O(log n) however many are in use, and a /64 costs no more than a /24.
@@ -69,7 +69,7 @@ impl AddressSet {
         if range.addr().is_ipv4() != subnet.addr().is_ipv4() {
             return None;
         }
-        let wanted = Span::of(range).intersection(Span::usable(subnet))?;
+        let wanted = AddressRange::of(range).intersection(AddressRange::usable(subnet))?;
         let free = match self.run_of(wanted.first) {
             Some(run) => run.last.checked_add(1)?,
             None => wanted.first,
@@ -78,9 +78,9 @@ impl AddressSet {
     }
 
     /// The run that a place lies in.
-    fn run_of(&self, key: u128) -> Option<Span> {
+    fn run_of(&self, key: u128) -> Option<AddressRange> {
         let (&first, &last) = self.runs.range(..=key).next_back()?;
-        (key <= last).then_some(Span { first, last })
+        (key <= last).then_some(AddressRange { first, last })
     }
 }
 

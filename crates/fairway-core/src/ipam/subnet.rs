@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::span::{Span, address, key, overlap, reserved_for};
 use super::{IpamError, choose};
-use crate::Draw;
-use crate::model::{HostFacts, Settings, Subnet};
-use crate::world::SubnetRequest;
+use fairway_model::Draw;
+use fairway_model::SubnetRequest;
+use fairway_model::address_range::{AddressRange, address, key, overlap, reserved_for};
+use fairway_model::{HostFacts, Settings, Subnet};
 
 /// Decides the subnets of a network: those that were asked for, checked, and one from the pools
 /// for each enabled family that none was asked for; IPv4 first.
@@ -151,7 +151,7 @@ fn complete(subnet: IpNet, chosen: bool, request: &SubnetRequest) -> Result<Subn
 
 /// The lowest usable address of a subnet that is none of `except`.
 pub(super) fn first_except(subnet: IpNet, except: impl Iterator<Item = IpAddr>) -> Result<IpAddr, IpamError> {
-    let usable = Span::usable(subnet);
+    let usable = AddressRange::usable(subnet);
     let except: std::collections::BTreeSet<u128> = except.map(key).collect();
     let mut lowest = usable.first;
     for taken in except.range(usable.first..=usable.last) {
@@ -168,7 +168,7 @@ pub(super) fn check_address(what: &'static str, address: IpAddr, subnet: IpNet) 
     if !subnet.contains(&address) {
         return Err(IpamError::Outside { what, value: address.to_string(), subnet });
     }
-    if Span::usable(subnet).contains(key(address)) {
+    if AddressRange::usable(subnet).contains(key(address)) {
         return Ok(());
     }
     let role = match address {

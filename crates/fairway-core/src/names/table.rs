@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{NameRecord, NameView, Upstreams};
-use crate::model::{EndpointId, NetworkId, SandboxId};
+use fairway_model::{EndpointId, NetworkId, SandboxId};
 
 /// What is asked about a name: the record types (RFC 1035, RFC 3596) that names of sandboxes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

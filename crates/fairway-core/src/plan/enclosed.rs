@@ -3,9 +3,9 @@
 use ipnet::IpNet;
 
 use super::fragment::Maker;
-use super::object::{EnclosedLink, Key, MacvlanLink, Object, PairLink, StandInLink};
-use crate::model::{Endpoint, MacvlanMode, Network, Sandbox};
-use crate::world::HOST_INTERFACE_PREFIX;
+use crate::object::{EnclosedLink, Key, MacvlanLink, Object, PairLink, StandInLink};
+use fairway_model::HOST_INTERFACE_PREFIX;
+use fairway_model::{Endpoint, MacvlanMode, Network, Sandbox};
 
 impl Maker<'_> {
     /// The parent of macvlans that lead nowhere, where the user named none.

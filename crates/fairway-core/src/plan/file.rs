@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::model::{NetworkMode, Sandbox};
 use crate::world::World;
+use fairway_model::{NetworkMode, Sandbox};
 
 /// Where a sandbox's resolver answers; Docker's address.
 pub const RESOLVER_ADDRESS: &str = "127.0.0.11";

@@ -12,19 +12,20 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::file;
-use super::object::{
-    BridgeLink, ElementValue, FileName, Fragment, InsideRoutes, Key, Object, Owner, PortSocket, SetElement,
+use crate::ipam;
+use crate::names::{NameRecord, NameView, Upstreams};
+use crate::object::{
+    BridgeLink, ElementValue, FileName, Fragment, InsideRoutes, Key, Object, PortSocket, SetElement,
     SocketUse, VethLink,
 };
-use crate::ipam;
-use crate::model::{
+use crate::object::{ElementKey, RulesetSwitches, SetName};
+use crate::world::World;
+use fairway_model::Owner;
+use fairway_model::{
     AliasAnswer, Allocation, Backend, Driver, Endpoint, EndpointId, MacAddress, NameServer, Network,
     NetworkId, NetworkMode, Publication, Sandbox, SandboxId, Subnet,
 };
-use crate::names::{NameRecord, NameView, Upstreams};
-use crate::policy::{ElementKey, RulesetSwitches, SetName};
-use crate::ruleset::Family;
-use crate::world::World;
+use fairway_ruleset::Family;
 
 const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
 const IPV6_FORWARDING: &str = "net/ipv6/conf/all/forwarding";

@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 
 use super::{Plan, plan, refresh};
-use crate::Draw;
 use crate::world::history::{Step, World as Rehearsal, step};
 use crate::world::{Change, World};
+use fairway_model::Draw;
 
 /// No two fragments hold the same key, else one would take the other's object away.
 fn assert_disjoint(plan: &Plan) {

@@ -6,9 +6,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::SetName;
-use crate::model::Protocol;
-use crate::ruleset::{Chain, ChainKind, CtDirection, CtKey, Datatype, Family, Hook, Load, Set, rule};
+use crate::object::SetName;
+use fairway_model::Protocol;
+use fairway_ruleset::{Chain, ChainKind, CtDirection, CtKey, Datatype, Family, Hook, Load, Set, rule};
 
 /// After translation of the source, when nothing drops any more.
 const LAST: i32 = 300;
@@ -92,7 +92,7 @@ impl Counted {
     /// The key of the element.
     pub fn key(&self) -> Vec<u8> {
         let direction = if self.answers { CtDirection::Reply } else { CtDirection::Original };
-        let key = crate::ruleset::key().protocol(self.protocol).address(self.at.ip()).port(self.at.port());
+        let key = fairway_ruleset::key().protocol(self.protocol).address(self.at.ip()).port(self.at.port());
         key.part([direction.number()]).bytes()
     }
 }

@@ -2,8 +2,8 @@
 //! network trusts, with a mark that the operator gave, or because direct routing is allowed.
 
 use super::rules::INTO;
-use super::{RulesetSwitches, SetName};
-use crate::ruleset::{Chain, Family, Load, MetaKey, RuleBuilder, rule};
+use crate::object::{RulesetSwitches, SetName};
+use fairway_ruleset::{Chain, Family, Load, MetaKey, RuleBuilder, rule};
 
 /// The chain that lets packets to published ports pass.
 const STRAIGHT: &str = "straight-to-published";

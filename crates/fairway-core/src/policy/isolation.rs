@@ -9,9 +9,9 @@ use super::rules::{
     ESTABLISHED, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ICMPV6_NEIGHBOUR_ADVERTISEMENT,
     ICMPV6_NEIGHBOUR_SOLICITATION,
 };
-use super::{RulesetSwitches, SetName};
-use crate::model::Protocol;
-use crate::ruleset::{Chain, ChainKind, CtState, Family, Hook, Load, PayloadBase, RuleBuilder, Table, rule};
+use crate::object::{RulesetSwitches, SetName};
+use fairway_model::Protocol;
+use fairway_ruleset::{Chain, ChainKind, CtState, Family, Hook, Load, PayloadBase, RuleBuilder, Table, rule};
 
 /// The chain that decides about packets that stay within an isolated network.
 pub(super) const WITHIN: &str = "within-isolated";

@@ -5,9 +5,9 @@ use super::isolation::FILTER_BRIDGED;
 use super::rules::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, GUARD_PRIORITY, ICMPV6_NEIGHBOUR_ADVERTISEMENT,
 };
-use super::{RulesetSwitches, SetName};
-use crate::model::Protocol;
-use crate::ruleset::{Chain, ChainKind, Hook, Load, PayloadBase, RuleBuilder, rule};
+use crate::object::{RulesetSwitches, SetName};
+use fairway_model::Protocol;
+use fairway_ruleset::{Chain, ChainKind, Hook, Load, PayloadBase, RuleBuilder, rule};
 
 const FROM_PORT: &str = "from-lan-port";
 const ARP_FROM_PORT: &str = "arp-from-lan-port";

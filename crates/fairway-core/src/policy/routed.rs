@@ -1,7 +1,7 @@
 //! Networks whose subnet other hosts reach by routes: who may come in, and who is spoken to untranslated.
 
-use super::SetName;
-use crate::ruleset::{Chain, Family, Load, RuleBuilder, rule};
+use crate::object::SetName;
+use fairway_ruleset::{Chain, Family, Load, RuleBuilder, rule};
 
 /// The chain that decides who comes in from elsewhere.
 pub(super) const INTO: &str = "into-routed";

@@ -2,13 +2,14 @@
 
 use std::net::Ipv6Addr;
 
-use super::{RulesetSwitches, SETS, SetName, counting, gateway, isolation, lan, routed, strict};
-use crate::model::Protocol;
-use crate::ruleset::{
+use super::{counting, gateway, isolation, lan, routed, strict};
+use crate::object::{RulesetSwitches, SETS, SetName};
+use fairway_model::HOST_INTERFACE_PREFIX;
+use fairway_model::Protocol;
+use fairway_ruleset::{
     Chain, ChainKind, CtState, Datatype, Family, Hook, Load, MetaKey, PayloadBase, RuleBuilder, Set, Table,
     TableFlags, priority, rule,
 };
-use crate::world::HOST_INTERFACE_PREFIX;
 
 /// Our table of the inet family: what the host routes, translates and delivers.
 pub const TABLE: &str = "fairway";

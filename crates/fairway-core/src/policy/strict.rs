@@ -7,9 +7,9 @@ use super::rules::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ICMPV6_NEIGHBOUR_ADVERTISEMENT,
     ICMPV6_NEIGHBOUR_SOLICITATION, spared,
 };
-use super::{RulesetSwitches, SetName};
-use crate::model::Protocol;
-use crate::ruleset::{Chain, Family, Load, MetaKey, RuleBuilder, rule};
+use crate::object::{RulesetSwitches, SetName};
+use fairway_model::Protocol;
+use fairway_ruleset::{Chain, Family, Load, MetaKey, RuleBuilder, rule};
 
 const STRICT: &str = "strict-guard";
 

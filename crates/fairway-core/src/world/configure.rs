@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Change, RecordKey, Refusal, World};
-use crate::Draw;
-use crate::model::{BridgeOptions, Driver, HostFacts, Network, NetworkId, Settings};
-use crate::plan::Owner;
+use fairway_model::Draw;
+use fairway_model::Owner;
+use fairway_model::{BridgeOptions, Driver, HostFacts, Network, NetworkId, Settings};
 
 pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) -> Network {
     Network {

@@ -6,10 +6,10 @@ use ipnet::IpNet;
 
 use super::configure::predefined;
 use super::{Change, RecordKey, Refusal, World};
-use crate::Draw;
 use crate::ipam;
-use crate::model::{DefaultBridge, Driver, HostFacts, Network, Settings, Subnet};
-use crate::plan::Owner;
+use fairway_model::Draw;
+use fairway_model::Owner;
+use fairway_model::{DefaultBridge, Driver, HostFacts, Network, Settings, Subnet};
 
 /// The name of the default network.
 const DEFAULT: &str = "bridge";

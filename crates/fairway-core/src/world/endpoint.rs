@@ -4,20 +4,13 @@ use std::net::IpAddr;
 
 use super::option::endpoint_options;
 use super::{Change, RecordKey, Refusal, World, limit};
-use crate::Draw;
-use crate::model::parse;
-use crate::model::{
+use fairway_model::Draw;
+use fairway_model::parse;
+use fairway_model::{
     Allocation, Driver, Endpoint, EndpointOptions, EndpointRequest, MacAddress, Macvlan, MacvlanMode,
     Network, NetworkId, NetworkMode, Sandbox, SandboxId, Subnet,
 };
-use crate::plan::Owner;
-
-/// Interfaces on the host that are ends of our veth pairs begin with this; the firewall's guard
-/// looks at no others.
-pub const HOST_INTERFACE_PREFIX: &str = "fw";
-
-/// How many random hexadecimal digits follow the prefix: names have at most 15 bytes.
-pub const HOST_INTERFACE_DIGITS: usize = 12;
+use fairway_model::{HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX, Owner};
 
 impl World {
     fn holder_name(&self, network: &Network, address: IpAddr) -> String {

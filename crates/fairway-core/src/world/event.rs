@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 use super::{Change, Command, World};
-use crate::model::{EndpointId, NetworkId, Protocol, Publication, Sandbox, SandboxId};
+use fairway_model::{EndpointId, NetworkId, Protocol, Publication, Sandbox, SandboxId};
 
 /// How many ports an event names: the last events are kept, and sent to each client that watches.
 const LISTED_PORTS: usize = 64;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::World;
-use crate::model::{Allocation, Driver, GatewayMode, Network, SandboxId};
+use fairway_model::{Allocation, Driver, GatewayMode, Network, SandboxId};
 
 impl World {
     /// The gateway mode of a network.

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
-use super::SubnetRequest;
 use super::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, RecordKey, Refusal};
-use crate::Draw;
-use crate::model::{
+use fairway_model::Draw;
+use fairway_model::SubnetRequest;
+use fairway_model::{
     Backend, DefaultBridge, EndpointRequest, HostFacts, HostRoute, Lease, LeaseRequest, MacAddress,
     Namespace, PacketMark, ParentFacts, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,
     SandboxOptions, Settings, UnpublishRequest, Uplink, UplinkRoute,

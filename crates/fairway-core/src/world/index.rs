@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::World;
 use super::port_claims::PortClaims;
 use crate::ipam::AddressSet;
-use crate::model::{Endpoint, EndpointId, MacAddress, Network, NetworkId, Sandbox, SandboxId};
+use fairway_model::{Endpoint, EndpointId, MacAddress, Network, NetworkId, Sandbox, SandboxId};
 
 /// Look-ups that do not grow with what exists.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,8 @@
 //! Addresses that the DHCP server of a LAN lends endpoints.
 
 use super::{Change, Command, RecordKey, Refusal, World};
-use crate::Draw;
-use crate::model::{
+use fairway_model::Draw;
+use fairway_model::{
     Allocation, Endpoint, EndpointId, Lease, LeaseIdentity, LeaseRequest, MacAddress, Network, NetworkId,
 };
 

@@ -2,7 +2,7 @@
 //! told to the kernel and the relay.
 
 use super::{CreateNetwork, Refusal};
-use crate::model::{EndpointRequest, PublishRequest, SandboxOptions};
+use fairway_model::{EndpointRequest, PublishRequest, SandboxOptions};
 
 /// Ports in a sandbox that it may publish: all of TCP and all of UDP.
 const PORTS: usize = 2 * 65_535;

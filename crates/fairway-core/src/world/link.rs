@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use super::{Change, Refusal, World};
-use crate::model::{Allocation, Endpoint, EndpointRequest, Network, Protocol, Sandbox, SandboxId};
-use crate::plan::Owner;
+use fairway_model::Owner;
+use fairway_model::{Allocation, Endpoint, EndpointRequest, Network, Protocol, Sandbox, SandboxId};
 
 /// A link whose target runs.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Networks of macvlans: on which link of the host, and in which mode.
 
 use super::{CreateNetwork, NetworkOptions, Refusal, World};
-use crate::model::{Macvlan, MacvlanMode, NetworkId, ParentFacts};
+use fairway_model::{Macvlan, MacvlanMode, NetworkId, ParentFacts};
 
 /// Whether a link can be a parent.
 fn check_parent(parent: &str, facts: &ParentFacts) -> Result<(), Refusal> {

@@ -8,11 +8,11 @@ mod peers;
 use ipnet::IpNet;
 
 use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, limit, ptp};
-use crate::Draw;
 use crate::ipam;
-use crate::model::parse::name;
-use crate::model::{Driver, Macvlan, Network, NetworkId};
-use crate::plan::Owner;
+use fairway_model::Draw;
+use fairway_model::Owner;
+use fairway_model::parse::name;
+use fairway_model::{Driver, Macvlan, Network, NetworkId};
 
 /// Bridges of networks that choose no name begin with this, as Docker's do; the first twelve digits of the
 /// network's id follow.

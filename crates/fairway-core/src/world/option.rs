@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::Refusal;
-use crate::model::parse::interface_name;
-use crate::model::{
+use fairway_model::parse::interface_name;
+use fairway_model::{
     AliasAnswer, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, MacvlanMode, ParsePeerError,
     Peer,
 };

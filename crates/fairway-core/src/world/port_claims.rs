@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::model::{Protocol, Publication};
+use fairway_model::{Protocol, Publication};
 
 /// Claimed ports of the host, each with its holder. A look-up takes the same few steps however many there are.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PortRange;
+    use fairway_model::PortRange;
 
     fn claim(address: &str, ports: PortRange) -> Publication {
         let (host_address, protocol) = (address.parse().unwrap(), Protocol::Tcp);

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{CreateNetwork, Refusal, SubnetRequest};
+use fairway_model::SubnetRequest;
+
+use super::{CreateNetwork, Refusal};
 
 /// The subnets of a pair, as asked. Where none is named, a /31 is enough (RFC 3021).
 pub(super) fn asked(request: &CreateNetwork) -> Result<Vec<SubnetRequest>, Refusal> {

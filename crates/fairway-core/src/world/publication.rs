@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Refusal, World};
-use crate::Draw;
-use crate::model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
 use choice::{Asked, Choice};
+use fairway_model::Draw;
+use fairway_model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
 
 /// What the gateways of a sandbox mean for its publications. The flags are for IPv4 and IPv6.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::World;
 use super::option::endpoint_options;
-use crate::model::{Endpoint, EndpointId, EndpointOptions, Network, NetworkId, Sandbox, SandboxId};
+use fairway_model::{Endpoint, EndpointId, EndpointOptions, Network, NetworkId, Sandbox, SandboxId};
 
 /// What tells records apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,21 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use thiserror::Error;
 
 use crate::ipam::{IpamError, TakenFromHost};
-use crate::model::parse::ParseError;
-use crate::model::{Driver, LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
-
-/// What kind of refusal it is: decides the HTTP status and the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalKind {
-    /// The request makes no sense (400).
-    Invalid,
-    /// It is not allowed (403).
-    Forbidden,
-    /// What it names does not exist (404).
-    NotFound,
-    /// Something else has what it wants (409).
-    Conflict,
-}
+use fairway_model::RefusalKind;
+use fairway_model::parse::ParseError;
+use fairway_model::{Driver, LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
 
 /// Why a World refuses a command. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

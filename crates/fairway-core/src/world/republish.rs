@@ -11,8 +11,8 @@ use super::limit::check_ports;
 use super::port_claims::PortClaims;
 use super::publication::{Gateways, asked_ports};
 use super::{Change, Refusal, World};
-use crate::Draw;
-use crate::model::{
+use fairway_model::Draw;
+use fairway_model::{
     NetworkMode, PortRange, Publication, PublishRequest, Sandbox, SandboxOptions, UnpublishRequest,
 };
 use matching::{Decided, Unpublishing};

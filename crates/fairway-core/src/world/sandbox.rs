@@ -2,13 +2,13 @@
 
 use super::option::endpoint_options;
 use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World, limit};
-use crate::Draw;
-use crate::model::parse;
-use crate::model::{
+use fairway_model::Draw;
+use fairway_model::Owner;
+use fairway_model::parse;
+use fairway_model::{
     Driver, Endpoint, EndpointOptions, EndpointRequest, LogLimits, Namespace, NetworkId, NetworkMode,
     ProcessIdentity, Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
 };
-use crate::plan::Owner;
 
 /// What a choice of networks comes to.
 struct Choice {
@@ -101,7 +101,7 @@ impl World {
                 self.index.sandbox_names.contains_key(name)
             }));
         };
-        crate::model::parse::name(asked).map_err(|_| Refusal::InvalidName(asked.to_owned()))?;
+        fairway_model::parse::name(asked).map_err(|_| Refusal::InvalidName(asked.to_owned()))?;
         match self.index.sandbox_names.get(asked) {
             Some(holder) => {
                 Err(Refusal::SandboxExists { name: asked.to_owned(), holder: holder.to_string() })

@@ -1,6 +1,6 @@
 //! Names for sandboxes that were given none.
 
-use crate::Draw;
+use fairway_model::Draw;
 
 const QUALITIES: [&str; 32] = [
     "able", "brisk", "calm", "daring", "eager", "fair", "gentle", "hardy", "idle", "jolly", "keen", "lively",

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use fairway_model::SubnetRequest;
+
 use super::*;
-use crate::model::{
+use fairway_model::{
     EndpointRequest, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
 };
 

@@ -1,10 +1,12 @@
 //! Placing a jump where another firewall would drop what is forwarded for our networks, and taking it away.
 
-use fairway_core::beside::place::{CHAIN, MARK, is_jump, jump, legacy_script, places, rules, without_ours};
-use fairway_core::beside::{Foreign, Samples, read_saved};
-use fairway_core::ruleset::{Chain, Family, Rule, Table};
+use fairway_inspect::conflict::place::{
+    CHAIN, MARK, is_jump, jump, legacy_script, places, rules, without_ours,
+};
+use fairway_inspect::conflict::{Foreign, Samples, read_saved};
 use fairway_kernel::iptables::{Flavour, Programs};
 use fairway_kernel::nftables::Transaction;
+use fairway_ruleset::{Chain, Family, Rule, Table};
 
 use crate::boundary::boundary;
 use crate::{ApplyError, Engine};

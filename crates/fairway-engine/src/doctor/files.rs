@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-use fairway_core::doctor::ReplacedFile;
-use fairway_core::model::{NetworkMode, Sandbox, SandboxKind};
-use fairway_core::plan::FileName;
+use fairway_core::object::FileName;
 use fairway_core::world::World;
+use fairway_inspect::doctor::ReplacedFile;
+use fairway_model::{NetworkMode, Sandbox, SandboxKind};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
 
 use crate::sandbox_files::SandboxFiles;

@@ -1,6 +1,6 @@
 //! Looking at the host itself, whoever runs there.
 
-use fairway_core::doctor::{LinkSeen, Observations, Share};
+use fairway_inspect::doctor::{LinkSeen, Observations, Share};
 use fairway_kernel::route::{Address, Link, Links, RouteEntry};
 use fairway_kernel::survey::route;
 use fairway_kernel::{limits, sysctl};

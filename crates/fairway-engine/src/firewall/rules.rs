@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fairway_core::plan::{Difference, Fragment, Key};
-use fairway_core::policy::iptables::{GUARD, RuleChain, RuleTable, Saved, USER, script};
-use fairway_core::ruleset::Family;
+use fairway_core::object::iptables::USER;
+use fairway_core::object::iptables::{RuleChain, RuleTable};
+use fairway_core::object::{Difference, Fragment, Key};
+use fairway_core::policy::iptables::{GUARD, Saved, script};
 use fairway_kernel::iptables::{self, Error, Flavour, Programs};
 use fairway_kernel::nftables::{Change, Reader};
+use fairway_ruleset::Family;
 
 /// How many of the programs that we ran are remembered, for what they did is heard a little later.
 const REMEMBERED: usize = 64;

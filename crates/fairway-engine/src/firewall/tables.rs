@@ -6,11 +6,13 @@ mod counts;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fairway_core::doctor::Deviation;
-use fairway_core::plan::{Difference, ElementValue, Fragment, Key, Object, SetElement};
-use fairway_core::policy::{self, BRIDGE_TABLE, RulesetSwitches, SETS, SetName, TABLE, ruleset};
-use fairway_core::ruleset::{Element, ElementData, Family, Set, Table, TableFlags};
+use fairway_core::object::{Difference, ElementValue, Fragment, Key, Object, SetElement};
+use fairway_core::object::{RulesetSwitches, SETS, SetName};
+use fairway_core::policy::unknown_switches;
+use fairway_core::policy::{self, BRIDGE_TABLE, TABLE, ruleset};
+use fairway_inspect::doctor::Deviation;
 use fairway_kernel::nftables::{Error, Reader, Transaction, Writer};
+use fairway_ruleset::{Element, ElementData, Family, Set, Table, TableFlags};
 
 /// How many elements go into one transaction when there are too many for one.
 const CHUNK: usize = 2000;
@@ -233,10 +235,7 @@ impl Tables {
         let same = found.iter().cloned().eq(wanted);
         let switches = switches.filter(|_| same).copied();
         // A ruleset that is there but other than wanted is told by switches that nobody asks for.
-        objects.insert(
-            Key::Ruleset,
-            Object::Ruleset(switches.unwrap_or_else(|| RulesetSwitches::unknown(&found))),
-        );
+        objects.insert(Key::Ruleset, Object::Ruleset(switches.unwrap_or_else(|| unknown_switches(&found))));
         Ok(objects)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use fairway_core::ruleset::{Expression, Hook, Table, TableFlags, resolver};
-use fairway_core::trace::{OVERFLOW, RuleBook, RuleMet, is_for_tracing};
+use fairway_core::policy::is_trace_table;
+use fairway_inspect::trace::{OVERFLOW, RuleBook, RuleMet};
 use fairway_kernel::nftables::{Error, Reader, Traced, TracedAt, Transaction, Writer};
+use fairway_ruleset::{Expression, Hook, Table, TableFlags, resolver};
 use rustix::io::Errno;
 
 /// How long rules that are not known are not looked for again.
@@ -56,7 +57,7 @@ impl Rules {
 
     /// Whether somebody else's rules could decide about packets.
     pub fn decide(&self) -> bool {
-        self.tables.iter().any(|table| table.name != resolver::TABLE && !is_for_tracing(&table.name))
+        self.tables.iter().any(|table| table.name != resolver::TABLE && !is_trace_table(&table.name))
     }
 
     /// Puts tables there, in the place of those that this put there before.
@@ -157,7 +158,7 @@ pub fn sweep() {
     let swept = Writer::open().and_then(|mut writer| {
         let mut transaction = Transaction::new();
         let left = writer.reader().tables()?;
-        for table in left.iter().filter(|it| is_for_tracing(&it.name) && it.owner.is_none()) {
+        for table in left.iter().filter(|it| is_trace_table(&it.name) && it.owner.is_none()) {
             transaction.destroy_table(table.family, &table.name);
         }
         writer.commit(transaction)

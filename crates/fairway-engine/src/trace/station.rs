@@ -2,14 +2,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use fairway_core::model::Namespace;
-use fairway_core::path::Machine;
-use fairway_core::trace::{
+use fairway_inspect::trace::{
     Captured, Change, Event, Filter, Frame, Glimpse, HOST, Head, Ruled, Tracked, What, sandbox_table, tables,
 };
 use fairway_kernel::capture::{self, Capture};
 use fairway_kernel::conntrack::{FlowEvent, FlowEvents};
 use fairway_kernel::nftables::{Traced, Tracer};
+use fairway_model::Namespace;
+use fairway_walk::Machine;
 
 use super::TraceError;
 use super::rules::Rules;

@@ -1,5 +1,5 @@
-use fairway_core::model::{EndpointId, NetworkId};
-use fairway_core::plan::{BridgeLink, VethLink};
+use fairway_core::object::{BridgeLink, VethLink};
+use fairway_model::{EndpointId, NetworkId};
 
 use super::*;
 use crate::namespace::{Handle, Workers, own};

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use fairway_core::path::Tuple;
+use fairway_walk::Tuple;
 
 use super::{
     GET, HEADER, ID, IPV4_DESTINATION, IPV4_SOURCE, IPV6_DESTINATION, IPV6_SOURCE, PROTOCOL_NUMBER,

@@ -1,5 +1,5 @@
-use fairway_core::model::{MacAddress, NetworkId};
-use fairway_core::plan::{BridgeLink, InsideRoutes};
+use fairway_core::object::{BridgeLink, InsideRoutes};
+use fairway_model::{MacAddress, NetworkId};
 
 use super::*;
 use crate::namespace::own;

@@ -1,6 +1,6 @@
 //! Named namespaces: bind mounts in `/run/netns`, the way ip-netns(8) makes and finds them.
 
-use fairway_core::model::Namespace;
+use fairway_model::Namespace;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};

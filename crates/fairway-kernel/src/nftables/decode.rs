@@ -2,7 +2,7 @@
 
 mod expression;
 
-use fairway_core::ruleset::{
+use fairway_ruleset::{
     Base, Chain, ChainKind, Datatype, Element, ElementData, Family, Hook, Policy, Rule, Set, SetData,
     SetFlags, TableFlags, Verdict,
 };
@@ -146,7 +146,7 @@ fn stateful<T>(
 }
 
 /// The counter in an expression, or in a list of them.
-fn counter(is_list: bool, entry: Attributes<'_>) -> Option<fairway_core::ruleset::Count> {
+fn counter(is_list: bool, entry: Attributes<'_>) -> Option<fairway_ruleset::Count> {
     stateful(is_list, entry, "counter", |data| Some(expression::count(data)))
 }
 

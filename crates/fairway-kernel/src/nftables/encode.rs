@@ -2,7 +2,7 @@
 
 mod expression;
 
-use fairway_core::ruleset::{
+use fairway_ruleset::{
     Chain, Element, ElementData, Expression, Rule, Set, SetData, SetFlags, Table, TableFlags, Verdict,
 };
 
@@ -88,7 +88,7 @@ fn length(bytes: usize) -> u32 {
 
 /// A set without its elements. `id` tells it from other new sets of the transaction.
 pub fn set(message: &mut MessageBuilder<'_>, table: &str, set: &Set, id: u32) {
-    use fairway_core::ruleset::Datatype;
+    use fairway_ruleset::Datatype;
     message.text(n::set::TABLE, table).text(n::set::NAME, &set.name);
     message.be32(n::set::FLAGS, set_flags(set)).be32(n::set::ID, id);
     message.be32(n::set::KEY_TYPE, Datatype::number_of(&set.key));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use fairway_core::ruleset::Family;
+use fairway_ruleset::Family;
 
 use super::numbers::{self as n, message};
 use super::{Error, decode, reader};

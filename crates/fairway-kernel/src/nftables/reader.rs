@@ -1,7 +1,6 @@
 //! Reading the kernel's tables.
 
-use fairway_core::beside::Foreign;
-use fairway_core::ruleset::{Chain, Element, Family, Rule, Set, Table, TableFlags};
+use fairway_ruleset::{Chain, Element, Family, Rule, Set, Table, TableFlags};
 
 use super::numbers::{self as n, message};
 use super::{Error, decode, encode, transaction};
@@ -97,12 +96,12 @@ impl Reader {
         Err(Error::Unsteady { table: format!("{family} {name}"), attempts: ATTEMPTS })
     }
 
-    /// The tables of others that IP packets meet, each with all that it holds; those that change
+    /// The tables of other programs that IP packets meet, each with its content and whether a socket owns it; those that change
     /// again and again while they are read are left out.
     ///
     /// # Errors
     /// If the exchange fails.
-    pub fn foreign(&self, ours: impl Fn(&Listed) -> bool) -> Result<Vec<Foreign>, Error> {
+    pub fn foreign(&self, ours: impl Fn(&Listed) -> bool) -> Result<Vec<(Table, bool)>, Error> {
         let mut found = Vec::new();
         for listed in self.tables()? {
             let meets = matches!(listed.family, Family::Inet | Family::Ip | Family::Ip6);
@@ -116,7 +115,7 @@ impl Reader {
                     Err(error) => return Err(error),
                     Ok(read) if self.generation()? == before => {
                         let owned = listed.owner.is_some();
-                        found.extend(read.map(|table| Foreign { table, legacy: false, owned }));
+                        found.extend(read.map(|table| (table, owned)));
                         break;
                     }
                     Ok(_) => {}

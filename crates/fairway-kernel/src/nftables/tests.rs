@@ -8,8 +8,8 @@ mod transactions;
 
 use std::net::Ipv4Addr;
 
-use fairway_core::model::Protocol;
-use fairway_core::ruleset::{
+use fairway_model::Protocol;
+use fairway_ruleset::{
     Chain, ChainKind, CtState, Datatype, Element, Family, Hook, Load, Set, Table, Verdict, key, priority,
     rule,
 };

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use fairway_core::ruleset::{Family, Verdict};
+use fairway_ruleset::{Family, Verdict};
 
 use super::numbers::{self as n, message, trace};
 use super::{Error, decode, reader};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fairway_core::ruleset::{Chain, Datatype, Element, Family, Rule, Set, Table, TableFlags};
+use fairway_ruleset::{Chain, Datatype, Element, Family, Rule, Set, Table, TableFlags};
 
 use super::numbers::{self as n, message};
 use super::{Error, decode, encode};

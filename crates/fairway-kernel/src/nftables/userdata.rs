@@ -1,7 +1,7 @@
 //! What the kernel keeps for `nft` without reading it: type, length, value, each of one byte
 //! (`include/libnftnl/udata.h` of libnftnl).
 
-use fairway_core::ruleset::{Datatype, Set, SetData};
+use fairway_ruleset::{Datatype, Set, SetData};
 
 /// The comment of a rule or element.
 const COMMENT: u8 = 0;

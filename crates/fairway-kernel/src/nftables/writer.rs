@@ -2,7 +2,7 @@
 
 mod absent;
 
-use fairway_core::ruleset::{Family, Table, TableFlags};
+use fairway_ruleset::{Family, Table, TableFlags};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 
@@ -16,7 +16,7 @@ const SEND_BUFFER: usize = 64 << 20;
 const OVERHEAD: usize = 32;
 
 /// A socket that changes the tables of one network namespace. A table that it makes with
-/// [`fairway_core::ruleset::TableFlags::OWNED`] can be changed by it alone; when it is dropped the
+/// [`fairway_ruleset::TableFlags::OWNED`] can be changed by it alone; when it is dropped the
 /// table stays, and the next writer that adds a table of that name takes it over.
 #[derive(Debug)]
 pub struct Writer {

@@ -2,7 +2,7 @@
 
 mod adopted;
 
-use fairway_core::plan::BridgeLink;
+use fairway_core::object::BridgeLink;
 use ipnet::IpNet;
 use rustix::io::Errno;
 

@@ -5,8 +5,8 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use fairway_core::model::{MacvlanMode, NetworkId, ParentFacts};
-use fairway_core::plan::{EnclosedLink, MacvlanLink};
+use fairway_core::object::{EnclosedLink, MacvlanLink};
+use fairway_model::{MacvlanMode, NetworkId, ParentFacts};
 use rustix::io::Errno;
 
 use super::inside::SYSCTLS;

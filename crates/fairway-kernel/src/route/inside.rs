@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use fairway_core::plan::{EnclosedLink, InsideRoutes, VethLink};
+use fairway_core::object::{EnclosedLink, InsideRoutes, VethLink};
 use ipnet::IpNet;
 use rustix::io::Errno;
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use fairway_core::model::MacAddress;
+use fairway_model::MacAddress;
 use ipnet::IpNet;
 
 use super::broadcast;

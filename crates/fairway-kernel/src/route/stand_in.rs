@@ -1,6 +1,6 @@
 //! Links that lead nowhere, for macvlans to stand upon.
 
-use fairway_core::plan::StandInLink;
+use fairway_core::object::StandInLink;
 use rustix::io::Errno;
 
 use super::bridge::claim;

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
-use fairway_core::model::MacAddress;
-use fairway_core::plan::{BridgeLink, InsideRoutes, VethLink};
+use fairway_core::object::{BridgeLink, InsideRoutes, VethLink};
+use fairway_model::MacAddress;
 
 use super::*;
 use crate::namespace::{Handle, Workers, own};

@@ -4,7 +4,7 @@
 //! both: what moves is made there before it is removed here. Both have the same hardware address, so that who speaks
 //! with the host notices nothing.
 
-use fairway_core::model::{MacAddress, Uplink, UplinkRoute};
+use fairway_model::{MacAddress, Uplink, UplinkRoute};
 use ipnet::IpNet;
 use rustix::io::Errno;
 

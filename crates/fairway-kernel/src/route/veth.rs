@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use fairway_core::plan::VethLink;
+use fairway_core::object::VethLink;
 use rustix::io::Errno;
 
 use super::bridge::claim;

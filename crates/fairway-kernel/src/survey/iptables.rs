@@ -1,7 +1,7 @@
 //! What iptables keeps where nf_tables does not show it: as bytes of its own matches and targets, and in the tables of
 //! its older kind. Its own programs say it in words.
 
-use fairway_core::ruleset::{Expression, Family, Table, saved};
+use fairway_ruleset::{Expression, Family, Table, saved};
 
 use super::Error;
 use crate::iptables::{self, Flavour, Programs};

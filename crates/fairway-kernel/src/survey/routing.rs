@@ -1,6 +1,6 @@
 //! Routes and the rules of the routing policy.
 
-use fairway_core::path::{Route, RouteKind, RouteRule};
+use fairway_walk::{Route, RouteKind, RouteRule};
 use ipnet::IpNet;
 
 use super::Error;

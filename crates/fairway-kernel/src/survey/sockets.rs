@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use fairway_core::model::Protocol;
-use fairway_core::path::Listener;
+use fairway_model::Protocol;
+use fairway_walk::Listener;
 
 use crate::netlink::{Batch, Error, Message, Protocol as Kind, Socket};
 use crate::socket_table::Entry;

@@ -1,6 +1,6 @@
-use fairway_core::model::Protocol;
-use fairway_core::path::{Listener, RouteQuestion, Routed};
-use fairway_core::ruleset::{Datatype, Element, Family, Set, Table, Verdict};
+use fairway_model::Protocol;
+use fairway_ruleset::{Datatype, Element, Family, Set, Table, Verdict};
+use fairway_walk::{Listener, RouteQuestion, Routed};
 
 use super::{Details, outline, survey};
 use crate::nftables::{Transaction, Writer};

@@ -4,8 +4,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use fairway_core::model::Protocol;
-use fairway_core::plan::SocketUse;
+use fairway_core::object::SocketUse;
+use fairway_model::Protocol;
 
 use super::ProxyLimits;
 use crate::resolver::ResolverLimits;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use fairway_core::model::NameServer;
+use fairway_model::NameServer;
 use rustix::io::Errno;
 
 use super::cache::{Cache, Origin};

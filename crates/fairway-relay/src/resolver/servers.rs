@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fairway_core::model::NameServer;
+use fairway_model::NameServer;
 
 /// The most servers that one question goes to, as in resolv.conf(5).
 const MOST: usize = 3;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fairway_core::model::NameServer as Upstream;
 use fairway_core::names::Upstreams;
+use fairway_model::NameServer as Upstream;
 use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record as DnsRecord, RecordType};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{Protocol, SandboxId};
+use fairway_model::{Protocol, SandboxId};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;

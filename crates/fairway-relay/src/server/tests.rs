@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use fairway_core::model::Protocol;
 use fairway_core::names::Upstreams;
-use fairway_core::plan::SocketUse;
+use fairway_core::object::SocketUse;
+use fairway_model::Protocol;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::client::{ClientError, RelayClient};

@@ -4,16 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fairway_core::Draw;
-use fairway_core::model::{
+use fairway_core::plan::plan;
+use fairway_core::world::{self, CreateNetwork, CreateSandbox, NetworkChoice, World};
+use fairway_inspect::topology::planned;
+use fairway_kernel::namespace::NAMED_DIRECTORY;
+use fairway_lab::Lab;
+use fairway_model::Draw;
+use fairway_model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol, PublishRequest,
     SandboxKind, SandboxOptions, Settings,
 };
-use fairway_core::path::{Interface, Maker, Place, Tuple, Walker, add_default, add_interface, bare, planned};
-use fairway_core::plan::plan;
-use fairway_core::world::{self, CreateNetwork, CreateSandbox, NetworkChoice, World};
-use fairway_kernel::namespace::NAMED_DIRECTORY;
-use fairway_lab::Lab;
+use fairway_walk::{Interface, Maker, Place, Tuple, Walker, add_interface};
+use fairway_walk::{add_default, bare};
 
 use crate::Failure;
 use crate::figures::{Table, Times, milliseconds};
@@ -96,7 +98,7 @@ fn command(stage: &Stage, from: &str, to: &str, by_plan: bool) -> Result<(), Fai
 }
 
 /// A host as planned, whose LAN is behind interface 2.
-fn scene() -> Result<fairway_core::path::Scene, Failure> {
+fn scene() -> Result<fairway_walk::Scene, Failure> {
     let (mut world, mut draw) = (World::default(), Draw::new(1));
     let facts = HostFacts {
         addresses: vec![HostRoute {
@@ -198,7 +200,7 @@ fn walker() -> Result<(), Failure> {
     }
     // So that it is seen that they get where they should.
     match Walker::new(&scene).arrives(0, 2, published(0), Place::First).end {
-        fairway_core::path::End::NobodyListens { machine, .. } if machine == "sandbox0" => Ok(()),
+        fairway_walk::End::NobodyListens { machine, .. } if machine == "sandbox0" => Ok(()),
         other => Err(format!("it walks elsewhere: {other:?}").into()),
     }
 }

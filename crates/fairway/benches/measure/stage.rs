@@ -8,11 +8,11 @@ use fairway::relay;
 use fairway_api::types::{AttachRequest, ContainerCreate, NetworkCreate, PortBinding};
 use fairway_api::{Client, ClientError};
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
-use fairway_core::ruleset::Family;
 use fairway_kernel::namespace::{self, NAMED_DIRECTORY};
 use fairway_kernel::nftables::Reader;
 use fairway_kernel::route::Links;
 use fairway_lab::{Host, Lab, Process, SCRATCH};
+use fairway_ruleset::Family;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use clap::{ArgAction, Args, ValueEnum};
 use fairway_api::Client;
 use fairway_api::types::{AttachRequest, Attached};
-use fairway_core::model::parse;
 use fairway_kernel::namespace::NAMED_DIRECTORY;
+use fairway_model::parse;
 
 use super::error::CommandError;
 use super::inspect::pretty;

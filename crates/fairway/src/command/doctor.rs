@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal};
 use clap::{Args, ValueEnum};
 use fairway_api::types::Diagnosis;
 use fairway_api::{Client, ClientError};
-use fairway_core::doctor::{Finding, Level, worst};
 use fairway_engine::examine_host;
+use fairway_inspect::doctor::{Finding, Level, worst};
 
 use super::error::CommandError;
 use super::print::{complain, print, warn};

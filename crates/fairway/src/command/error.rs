@@ -4,8 +4,8 @@ use std::io;
 
 use fairway_api::ClientError;
 use fairway_core::ipam::IpamError;
-use fairway_core::model::parse::ParseError;
 use fairway_kernel::namespace;
+use fairway_model::parse::ParseError;
 use thiserror::Error;
 
 use super::template::{TemplateError, Unshowable};

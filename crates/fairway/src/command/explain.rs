@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use fairway_api::Client;
 use fairway_api::types::Explained;
-use fairway_core::path::{Line, Part};
+use fairway_walk::{Line, Part};
 
 use super::error::CommandError;
 use super::paint::{Colours, Look, Paint};

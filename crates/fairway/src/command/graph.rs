@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use fairway_api::Client;
-use fairway_core::graph::Format;
+use fairway_inspect::graph::Format;
 
 use super::error::CommandError;
 use super::print::print;

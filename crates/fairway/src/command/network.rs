@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use fairway_api::Client;
 use fairway_api::filter::Filters;
 use fairway_api::types::{ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings};
-use fairway_core::model::parse;
+use fairway_model::parse;
 
 use super::error::CommandError;
 use super::inspect;

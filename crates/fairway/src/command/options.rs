@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use clap::Args;
 use fairway_api::show;
 use fairway_api::types::{ContainerCreate, EndpointSettings, HostConfig, NetworkingConfig};
-use fairway_core::model::parse;
-use fairway_core::model::{MacAddress, Protocol};
+use fairway_model::parse;
+use fairway_model::{MacAddress, Protocol};
 
 use super::error::CommandError;
 use super::network::{addresses, given};

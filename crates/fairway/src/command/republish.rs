@@ -3,8 +3,8 @@
 use clap::Args;
 use fairway_api::types::PublishedPorts;
 use fairway_api::{Client, show};
-use fairway_core::model::UnpublishRequest;
-use fairway_core::model::parse;
+use fairway_model::UnpublishRequest;
+use fairway_model::parse;
 
 use super::error::CommandError;
 use super::options::Published;

@@ -1,7 +1,7 @@
 //! `fairway run`.
 
 use clap::{ArgAction, Args};
-use fairway_core::model::{LogLimits, parse};
+use fairway_model::{LogLimits, parse};
 
 use super::error::CommandError;
 use super::options::SandboxOptions;

@@ -3,8 +3,8 @@
 use clap::{ArgAction, Args, Subcommand};
 use fairway_api::Client;
 use fairway_api::types::AttachRequest;
-use fairway_core::model::parse;
 use fairway_kernel::namespace;
+use fairway_model::parse;
 
 use super::error::CommandError;
 use super::list::{created, show_all};

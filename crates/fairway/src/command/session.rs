@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fairway_api::Client;
 use fairway_api::types::{AttachNamespace, ContainerInspect};
-use fairway_core::model::LogLimits;
+use fairway_model::LogLimits;
 use serde::{Deserialize, Serialize};
 
 use super::error::CommandError;

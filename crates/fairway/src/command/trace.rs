@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use fairway_api::Client;
-use fairway_core::trace::{Lost, Summary, Told, TraceRequest};
+use fairway_inspect::trace::{Lost, Summary, Told, TraceRequest};
 use serde_json::json;
 
 use super::error::CommandError;

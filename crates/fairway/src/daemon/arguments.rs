@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use fairway_core::model::AddressPool;
-use fairway_core::model::Backend;
-use fairway_core::model::parse::{ParseError, address_pool, cidr, option};
 use fairway_kernel::iptables::Flavour;
+use fairway_model::AddressPool;
+use fairway_model::Backend;
+use fairway_model::parse::{ParseError, address_pool, cidr, option};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};

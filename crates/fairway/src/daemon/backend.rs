@@ -1,7 +1,7 @@
 //! Which firewall, as flags and the file name it.
 
-use fairway_core::model::Backend;
 use fairway_kernel::iptables::Flavour;
+use fairway_model::Backend;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 

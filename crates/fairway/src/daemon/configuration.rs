@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use fairway_core::model::parse::{ParseError, interface_name, packet_mark};
-use fairway_core::model::{Backend, DefaultBridge, LogLimits, PacketMark, Settings};
 use fairway_kernel::iptables::Flavour;
+use fairway_model::parse::{ParseError, interface_name, packet_mark};
+use fairway_model::{Backend, DefaultBridge, LogLimits, PacketMark, Settings};
 use thiserror::Error;
 
 use super::arguments::{DaemonArguments, NetworkOption};

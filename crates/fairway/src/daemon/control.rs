@@ -10,16 +10,17 @@ use fairway_api::{
     About, Applied, Control, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
     Stopping,
 };
-use fairway_core::beside::{Obstacle, Path};
-use fairway_core::graph::Picture;
-use fairway_core::model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
-use fairway_core::path::Outcome;
-use fairway_core::plan::FileName;
-use fairway_core::trace::{Told, TraceRequest};
+use fairway_core::object::FileName;
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, CreateSandbox, Happened, RefusalKind, World};
+use fairway_core::world::{Change, Command, CreateSandbox, Happened, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
+use fairway_inspect::conflict::{Obstacle, Path};
+use fairway_inspect::graph::Picture;
+use fairway_inspect::trace::{Told, TraceRequest};
 use fairway_kernel::{namespace, peer, process};
+use fairway_model::RefusalKind;
+use fairway_model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
+use fairway_walk::Outcome;
 use rustix::process::Signal;
 
 use super::about::about;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fairway_api::types::Reloaded;
-use fairway_core::model::Settings;
 use fairway_engine::{Engine, EngineError};
+use fairway_model::Settings;
 use thiserror::Error;
 
 use super::arguments::DaemonArguments;
@@ -123,7 +123,7 @@ mod tests {
         // No field is left out: each key of the settings but the relay's user has a name.
         let keys = serde_json::to_value(&now).unwrap().as_object().unwrap().len();
         let other = Settings {
-            backend: fairway_core::model::Backend::Iptables,
+            backend: fairway_model::Backend::Iptables,
             iptables: false,
             ip6tables: false,
             userland_proxy: false,
@@ -131,23 +131,20 @@ mod tests {
             ip_forward_no_drop: true,
             allow_direct_routing: true,
             firewall_integration: true,
-            accept_mark: Some(fairway_core::model::PacketMark { value: 1, mask: 1 }),
+            accept_mark: Some(fairway_model::PacketMark { value: 1, mask: 1 }),
             masquerade: false,
             icc: false,
             bridge_address: "10.0.0.1/8".parse().ok(),
             fixed_cidr: "10.0.0.0/8".parse().ok(),
             default_gateway: "10.0.0.2".parse().ok(),
-            bridge: fairway_core::model::DefaultBridge::Disabled,
+            bridge: fairway_model::DefaultBridge::Disabled,
             ipv6: true,
             bridge_address_ipv6: "fd00::1/64".parse().ok(),
             fixed_cidr_ipv6: "fd00::/64".parse().ok(),
             default_gateway_ipv6: "fd00::2".parse().ok(),
             host_gateway: vec!["10.0.0.3".parse().unwrap()],
             network_options: [("bridge".to_owned(), Default::default())].into(),
-            address_pools: vec![fairway_core::model::AddressPool {
-                base: "10.0.0.0/8".parse().unwrap(),
-                size: 24,
-            }],
+            address_pools: vec![fairway_model::AddressPool { base: "10.0.0.0/8".parse().unwrap(), size: 24 }],
             mtu: Some(1400),
             publish_address: "127.0.0.1".parse().unwrap(),
             dns: vec!["10.0.0.4".parse().unwrap()],

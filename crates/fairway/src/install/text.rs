@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use fairway_core::world::{BRIDGE_PREFIX, DEFAULT_BRIDGE, HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
+use fairway_core::world::{BRIDGE_PREFIX, DEFAULT_BRIDGE};
+use fairway_model::HOST_INTERFACE_DIGITS;
+use fairway_model::HOST_INTERFACE_PREFIX;
 
 /// The first line of each file of ours.
 pub const MARK: &str = "# Made by fairway install";

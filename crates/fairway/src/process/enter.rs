@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use fairway_core::model::ProcessIdentity;
 use fairway_kernel::system::spawn::fork_sibling;
+use fairway_model::ProcessIdentity;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
-use fairway_core::model::{Namespace, ProcessIdentity};
 use fairway_kernel::system;
+use fairway_model::{Namespace, ProcessIdentity};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
 use rustix::thread::UnshareFlags;

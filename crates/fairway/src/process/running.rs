@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdout};
 
-use fairway_core::model::ProcessIdentity;
 use fairway_kernel::system::inherit::{default_signals, hold_signals};
+use fairway_model::ProcessIdentity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{

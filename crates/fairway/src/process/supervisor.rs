@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use fairway_core::model::{LogLimits, Namespace, ProcessIdentity};
+use fairway_model::{LogLimits, Namespace, ProcessIdentity};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;

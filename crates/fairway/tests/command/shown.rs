@@ -4,7 +4,7 @@ use fairway_api::types::{
     ContainerInspect, ContainerSummary, Diagnosis, NetworkInspect, NetworksDeleted, PortBinding, PortSummary,
 };
 
-use fairway_core::doctor::{Finding, Level, Mend};
+use fairway_inspect::doctor::{Finding, Level, Mend};
 
 use super::rote::{Answer, Rote};
 use super::{fairway, text};

@@ -12,7 +12,7 @@ use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 const IMPATIENT: Duration = Duration::from_millis(400);
 /// How long a change of somebody else's tables may go unnoticed; those of legacy iptables are polled.
 const PATIENCE: Duration = Duration::from_secs(10);
-const DOCKER: &str = include_str!("../../../fairway-core/src/beside/data/docker.v4");
+const DOCKER: &str = include_str!("../../../fairway-inspect/src/conflict/data/docker.v4");
 const FIREWALLD: &str = include_str!("../data/beside/firewalld.nft");
 
 /// Runs a program that a test cannot do without, and brings what it printed.

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use fairway_core::model::Protocol;
-use fairway_core::ruleset::{Chain, ChainKind, Family, Hook, Table, priority, rule};
 use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_lab::{DatagramFlow, Lab, Outcome, Place, Transfer, serve_datagrams, serve_echo};
+use fairway_model::Protocol;
+use fairway_ruleset::{Chain, ChainKind, Family, Hook, Table, priority, rule};
 use std::net::IpAddr;
 
 use crate::harness::{FAR, FAR6, Stage, request};

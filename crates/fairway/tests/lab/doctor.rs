@@ -9,7 +9,7 @@ mod room;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairway_core::doctor::{CHECKS, Finding, Level};
+use fairway_inspect::doctor::{CHECKS, Finding, Level};
 use fairway_lab::{Lab, Outcome, Question, Server, serve_tcp};
 
 use crate::cli::fairway;

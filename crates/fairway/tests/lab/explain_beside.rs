@@ -9,7 +9,7 @@ use crate::beside::{run, run_with};
 use crate::explain::agree;
 use crate::harness::{HOST, LAN, Sandbox, Stage, backend};
 
-const DOCKER: &str = include_str!("../../../fairway-core/src/beside/data/docker.v4");
+const DOCKER: &str = include_str!("../../../fairway-inspect/src/conflict/data/docker.v4");
 const FIREWALLD: &str = include_str!("../data/beside/firewalld.nft");
 
 /// A sandbox that publishes, two on another network, and a neighbour on the LAN; each serves at port 80, and the host

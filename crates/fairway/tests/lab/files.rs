@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
-use fairway_core::doctor::Level;
+use fairway_inspect::doctor::Level;
 
 use crate::cli::{field, printed, stay};
 use crate::harness::{Stage, eventually};

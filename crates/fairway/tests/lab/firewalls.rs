@@ -6,10 +6,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairway_core::ruleset::{Family, Table};
 use fairway_kernel::iptables::{Flavour, Programs};
 use fairway_kernel::nftables::Reader;
 use fairway_lab::{Lab, Outcome, Place, Question, Server, Transfer, ask, serve_echo, serve_tcp};
+use fairway_ruleset::{Family, Table};
 
 use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage, backend, eventually};
 use crate::kernel_state::{assert_same, make_anew, observe, rules};

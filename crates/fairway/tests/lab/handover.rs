@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fairway::daemon::EXEC_ROOT;
 use fairway_api::Client;
 use fairway_api::types::NetworkCreate;
-use fairway_core::doctor::Level;
+use fairway_inspect::doctor::Level;
 use fairway_lab::{Outcome, Question, serve_tcp};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};

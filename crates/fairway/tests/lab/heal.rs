@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use fairway_core::ruleset::{Family, Table};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
 use fairway_kernel::sysctl;
 use fairway_lab::{Lab, Outcome, Place, Transfer, ask, serve_echo, serve_tcp};
+use fairway_ruleset::{Family, Table};
 
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 use crate::kernel_state::{assert_same, destroy, observe};

@@ -7,12 +7,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use fairway_core::ruleset::{Family, resolver};
 use fairway_kernel::iptables::{self, Flavour, Programs};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
 use fairway_kernel::route::{Links, RouteEntry};
 use fairway_kernel::sysctl;
 use fairway_lab::Place;
+use fairway_ruleset::{Family, resolver};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Stage, eventually};

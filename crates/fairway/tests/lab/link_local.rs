@@ -3,8 +3,8 @@
 
 use std::net::Ipv6Addr;
 
-use fairway_core::model::MacAddress;
 use fairway_lab::{Host, Lab, Outcome, Question, ask, ask_datagram, serve_datagrams, serve_tcp};
+use fairway_model::MacAddress;
 
 use crate::beside::run_with;
 use crate::harness::{HOST, HOST6, Stage, eventually};

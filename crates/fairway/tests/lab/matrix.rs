@@ -1,4 +1,4 @@
-//! Every path between host, LAN and sandboxes, against what was measured with Docker (`../data/docker-matrix.tsv`).
+//! Every path between host, LAN and sandboxes, against what was measured with Docker (`fairway-inspect/src/tests/docker-matrix.tsv`).
 //!
 //! The stage of the table: d1 and d2 on the default bridge, d1 publishes 8080; u1 and u2 on a network, u1 publishes
 //! 8081; o1 on another network; the host listens on 8082, the LAN host on 80, every sandbox on 80.
@@ -11,7 +11,7 @@ use fairway_lab::{Lab, Outcome, Place, Question, Server, serve_tcp};
 
 use crate::harness::{HOST, Sandbox, Stage, backend, texts};
 
-const TABLE: &str = include_str!("../data/docker-matrix.tsv");
+const TABLE: &str = include_str!("../../../fairway-inspect/src/tests/docker-matrix.tsv");
 
 /// How long silence is listened to.
 const SILENCE: Duration = Duration::from_millis(700);

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use fairway_core::model::MacAddress;
 use fairway_lab::frame::{self, ArpOperation, BROADCAST, Ethernet, Mac};
 use fairway_lab::{Capture, FrameSender, Lab, Place, Question, Server, serve_tcp};
+use fairway_model::MacAddress;
 
 use crate::harness::{Sandbox, Stage, eventually};
 

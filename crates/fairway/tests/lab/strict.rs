@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use fairway_core::model::MacAddress;
 use fairway_lab::frame::{self, ArpOperation, BROADCAST, Ethernet, Mac};
+use fairway_model::MacAddress;
 
 use crate::spoof::{Lie, Scene, checksum6, names};
 

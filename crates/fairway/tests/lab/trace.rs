@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::Protocol;
-use fairway_core::ruleset::{Chain, ChainKind, Family, Hook, Table, rule};
 use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_lab::{Lab, Place, Question, Server, serve_tcp};
+use fairway_model::Protocol;
+use fairway_ruleset::{Chain, ChainKind, Family, Hook, Table, rule};
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::{Block, PcapNgReader};

@@ -6,9 +6,9 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use fairway_core::ruleset::{Chain, ChainKind, CtState, Family, Hook, Table, priority, rule};
 use fairway_kernel::nftables::{Transaction, Writer};
 use fairway_lab::{DatagramFlow, Lab, Outcome, Place, Server, serve_datagrams, serve_echo};
+use fairway_ruleset::{Chain, ChainKind, CtState, Family, Hook, Table, priority, rule};
 
 use crate::harness::{HOST, ports, texts};
 use crate::kernel_state::{assert_same, make_anew, observe};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fairway::process::{
     Ending, Files, Launch, LogOptions, Order, Stopped, detach, identify, print_log, send_signal, stop,
 };
-use fairway_core::model::LogLimits;
+use fairway_model::LogLimits;
 
 use rustix::mount::{MountFlags, mount};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use fairway::process::{CapabilitySet, Entry, Files, LaunchError, Running, enter, environment, launch};
-use fairway_core::model::ProcessIdentity;
+use fairway_model::ProcessIdentity;
 use rustix::process::Signal;
 
 use super::Case;

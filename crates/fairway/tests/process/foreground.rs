@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fairway::process::{Files, NetworkNamespace, Stopped, identify, launch, send_signal, stop};
-use fairway_core::model::ProcessIdentity;
+use fairway_model::ProcessIdentity;
 use rustix::process::Signal;
 
 use super::room::{code, command, file, place, printed, probe, shell, until};

@@ -5,17 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::process::{Command as Program, Stdio};
 use std::sync::Arc;
 
-use fairway_core::model::{
-    Backend, EndpointRequest, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings,
-};
-use fairway_core::path::{Scene, Survey, observed};
 use fairway_core::plan::plan;
-use fairway_core::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice, SubnetRequest};
+use fairway_core::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice};
 use fairway_engine::{Engine, Options};
+use fairway_inspect::topology::observed;
 use fairway_kernel::namespace;
 use fairway_kernel::netlink::{Batch, Protocol as Netlink, Socket};
 use fairway_kernel::survey::survey;
 use fairway_lab::{Host, Lab, Place};
+use fairway_model::SubnetRequest;
+use fairway_model::{
+    Backend, EndpointRequest, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings,
+};
+use fairway_walk::{Scene, Survey};
 use ipnet::IpNet;
 
 use crate::case::{self, Driver, HOST, LAN, MORE, SIDE, SIDE_LAN};

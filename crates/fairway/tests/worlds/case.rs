@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use fairway_core::Draw;
+use fairway_model::Draw;
 use serde::{Deserialize, Serialize};
 
 use crate::own::{foreign, route, route_inside, rule};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use fairway_core::path::{Asker, Conversation, End, Outcome, Path, Proxy, Scene, Step, Tuple, converse};
-use fairway_core::ruleset::{Family, Hook};
+use fairway_ruleset::{Family, Hook};
+use fairway_walk::{Asker, Conversation, End, Outcome, Path, Proxy, Scene, Step, Tuple, converse};
 
 use crate::ask::Heard;
 use crate::case::{ASKING, Asked, Protocol, SERVED};

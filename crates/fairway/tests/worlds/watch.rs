@@ -2,12 +2,12 @@
 //!
 //! Their rules are walked like all others, so what the walker has counted can be compared with what the kernel has.
 
-use fairway_core::ruleset::{
+use fairway_kernel::nftables::{Transaction, Writer};
+use fairway_lab::Place;
+use fairway_ruleset::{
     Chain, ChainKind, Comparison, Datatype, Expression, Family, Hook, MetaKey, PayloadBase, Register, Rule,
     Set, Table,
 };
-use fairway_kernel::nftables::{Transaction, Writer};
-use fairway_lab::Place;
 
 /// The table's name, in both families.
 pub const NAME: &str = "watch";

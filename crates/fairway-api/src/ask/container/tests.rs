@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use fairway_core::model::Protocol;
+use fairway_model::Protocol;
 
 use super::*;
 use crate::types::{EndpointIpam, HostConfig, NetworkingConfig, PortBinding};

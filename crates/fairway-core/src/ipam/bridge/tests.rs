@@ -1,9 +1,9 @@
 use ipnet::IpNet;
 
 use super::{default_bridge, default_gateway};
-use crate::Draw;
 use crate::ipam::IpamError;
-use crate::model::{HostFacts, HostRoute, Settings, Subnet};
+use fairway_model::Draw;
+use fairway_model::{HostFacts, HostRoute, Settings, Subnet};
 
 fn settings(bip: &str, fixed_cidr: &str, default_gateway: &str) -> Settings {
     Settings {

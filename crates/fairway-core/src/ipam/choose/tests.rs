@@ -2,10 +2,10 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::super::IpamError;
-use super::super::span::overlap;
 use super::choose;
-use crate::Draw;
-use crate::model::{AddressPool, HostFacts, HostRoute, Settings};
+use fairway_model::Draw;
+use fairway_model::address_range::overlap;
+use fairway_model::{AddressPool, HostFacts, HostRoute, Settings};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()

@@ -1,6 +1,6 @@
 use super::match_subnets;
 use crate::ipam::IpamError;
-use crate::world::SubnetRequest;
+use fairway_model::SubnetRequest;
 
 fn matched(
     subnets: &[&str],
@@ -94,5 +94,13 @@ fn refusals_use_the_words_of_docker() {
     for (subnets, gateways, ranges, auxiliary, expected) in table {
         let error = matched(subnets, gateways, ranges, auxiliary).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error:?} does not start with {expected:?}");
+    }
+}
+
+#[test]
+fn a_missing_prefix_length_is_named() {
+    for (subnets, ranges) in [(&["10.1.0.0"][..], &[][..]), (&["10.1.0.0/24"], &["10.1.0.0"])] {
+        let text = matched(subnets, &[], ranges, &[]).unwrap_err().to_string();
+        assert!(text.contains("the prefix length is missing"), "{text}");
     }
 }

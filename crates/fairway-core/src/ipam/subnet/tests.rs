@@ -1,10 +1,10 @@
 use ipnet::IpNet;
 
 use super::subnets;
-use crate::Draw;
 use crate::ipam::IpamError;
-use crate::model::{HostFacts, HostRoute, Settings, Subnet};
-use crate::world::{RefusalKind, SubnetRequest};
+use fairway_model::Draw;
+use fairway_model::{HostFacts, HostRoute, Settings, Subnet};
+use fairway_model::{RefusalKind, SubnetRequest};
 
 /// A request by its texts; an empty one is not given.
 fn request(subnet: &str, gateway: &str, range: &str, auxiliary: &[(&str, &str)]) -> SubnetRequest {

@@ -1,9 +1,9 @@
 //! What follows from how networks are joined to what is outside.
 
 use super::Maker;
-use crate::model::{Network, Publication, Sandbox};
-use crate::plan::ElementValue;
-use crate::policy::ElementKey;
+use crate::object::ElementKey;
+use crate::object::ElementValue;
+use fairway_model::{Network, Publication, Sandbox};
 
 impl Maker<'_> {
     /// What passes between a network and what is outside.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::Maker;
-use crate::model::{Allocation, Network, SandboxId};
-use crate::policy::ElementKey;
+use crate::object::ElementKey;
+use fairway_model::{Allocation, Network, SandboxId};
 
 impl Maker<'_> {
     /// What an endpoint owns at its port: its MAC, its addresses, and the link-local address that the kernel makes of

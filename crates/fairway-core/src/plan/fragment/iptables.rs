@@ -6,10 +6,11 @@ use ipnet::IpNet;
 
 use super::Maker;
 use super::routed::open_to;
-use crate::model::{Backend, Driver, Network, Protocol};
-use crate::plan::{Key, Object};
-use crate::policy::RulesetSwitches;
-use crate::policy::iptables::{self, Entry, Rules};
+use crate::object::RulesetSwitches;
+use crate::object::iptables::Rules;
+use crate::object::{Key, Object};
+use crate::policy::iptables::{self, Entry};
+use fairway_model::{Backend, Driver, Network, Protocol};
 
 impl Maker<'_> {
     fn has_rules(&self, ipv4: bool) -> bool {

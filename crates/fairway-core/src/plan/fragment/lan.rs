@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::Maker;
-use crate::model::{Allocation, Network, Uplink};
-use crate::plan::{BridgeLink, ElementValue, Key, Object, UplinkPort};
-use crate::policy::ElementKey;
+use crate::object::ElementKey;
+use crate::object::{BridgeLink, ElementValue, Key, Object, UplinkPort};
+use fairway_model::{Allocation, Network, Uplink};
 
 impl Maker<'_> {
     /// The bridge of a LAN, and the interface that it takes over. To the firewall of the host it is what the

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Maker;
-use crate::model::{Driver, Network};
-use crate::plan::{HostRoute, Key, Object};
-use crate::policy::ElementKey;
+use crate::object::ElementKey;
+use crate::object::{HostRoute, Key, Object};
+use fairway_model::{Driver, Network};
 
 impl Maker<'_> {
     /// The routes to peers, and what they may: reach all of the network, and be reached without a translation.

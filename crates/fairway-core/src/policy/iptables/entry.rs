@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::layout::DIRECT;
-use super::{Place, RuleChain, RuleTable, Rules};
-use crate::model::Protocol;
-use crate::policy::RulesetSwitches;
+use crate::object::RulesetSwitches;
+use crate::object::iptables::{Place, RuleChain, RuleTable, Rules};
+use fairway_model::Protocol;
 
 /// What may enter a network without having been translated to a published port.
 #[derive(Debug, Clone, Copy, Default)]

@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::Place::{First, Last};
-use super::{Entry, OWN, RuleChain, RuleTable, Rules, USER};
-use crate::model::Protocol;
-use crate::policy::RulesetSwitches;
+use super::Entry;
+use crate::object::RulesetSwitches;
+use crate::object::iptables::Place::{First, Last};
+use crate::object::iptables::{OWN, RuleChain, RuleTable, Rules, USER};
+use fairway_model::Protocol;
 
 const STAGE_1: &str = "FAIRWAY-ISOLATION-STAGE-1";
 const STAGE_2: &str = "FAIRWAY-ISOLATION-STAGE-2";

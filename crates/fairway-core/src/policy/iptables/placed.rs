@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Place, RuleChain, RuleTable, USER, is_ours};
-use crate::plan::{Key, Object};
-use crate::ruleset::{Expression, Family, Rule, Table, Verdict, saved};
+use crate::object::iptables::{Place, RuleChain, RuleTable, USER, is_ours};
+use crate::object::{Key, Object};
+use fairway_ruleset::{Expression, Family, Rule, Table, Verdict, saved};
 
 /// The lines of a chain: those that come before everybody's, and those that come behind.
 #[derive(Default)]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Place, RuleChain, RuleTable, USER, is_ours};
-use crate::plan::{Fragment, Key, Object};
+use crate::object::iptables::{Place, RuleChain, RuleTable, USER, is_ours};
+use crate::object::{Fragment, Key, Object};
 
 /// What of one family is ours: our chains with all that is in them, and in built-in chains the jumps to ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

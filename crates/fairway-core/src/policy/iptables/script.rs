@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::{Place, RuleChain, RuleTable, Saved, is_ours};
-use crate::plan::{Difference, Key, Object};
+use super::Saved;
+use crate::object::iptables::{Place, RuleChain, RuleTable, is_ours};
+use crate::object::{Difference, Key, Object};
 
 /// How many lines are committed at once: what the program sends to the kernel for more would not fit into the send
 /// buffer of a socket (`net.core.wmem_max`), which only the machine's own root may exceed.

@@ -1,8 +1,9 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::plan::{Difference, Fragment, Key, Object};
-use crate::policy::RulesetSwitches;
+use crate::object::RulesetSwitches;
+use crate::object::iptables::{Place, RuleChain, RuleTable, Rules};
+use crate::object::{Difference, Fragment, Key, Object};
 
 const WITH_PROXY: RulesetSwitches = RulesetSwitches {
     userland_proxy: true,
@@ -77,7 +78,7 @@ fn saved(objects: &Fragment) -> String {
 }
 
 fn published_at(at: &str, to: &str) -> Rules {
-    published(crate::model::Protocol::Tcp, at.parse().unwrap(), to.parse().unwrap())
+    published(fairway_model::Protocol::Tcp, at.parse().unwrap(), to.parse().unwrap())
 }
 
 /// Beside `docker-20.10-iptables_true-proxy_true.txt`: DOCKER is FAIRWAY; what Docker has in FORWARD and POSTROUTING
@@ -104,7 +105,7 @@ fn a_network_without_the_proxy() {
 fn a_network_whose_sandboxes_are_apart() {
     let (from, to) = ("172.18.0.3".parse().unwrap(), "172.18.0.2".parse().unwrap());
     let mut rules = network(true, &NetworkRules { icc: false, ..app(&WITH_PROXY) });
-    rules.extend(link("br-app", from, to, crate::model::Protocol::Tcp, 80));
+    rules.extend(link("br-app", from, to, fairway_model::Protocol::Tcp, 80));
     insta::assert_snapshot!(lines(&rules));
 }
 
@@ -271,7 +272,7 @@ fn the_users_chain_outlives_ours_while_it_holds_something() {
 /// Gateway modes, trusted interfaces, marks, peers, and a source address of one's own.
 #[test]
 fn what_may_enter_untranslated() {
-    let mark = crate::model::PacketMark { value: 2, mask: u32::MAX };
+    let mark = fairway_model::PacketMark { value: 2, mask: u32::MAX };
     let marked = RulesetSwitches { accept_mark: Some(mark), ..WITH_PROXY };
     let trusted = ["eth1".to_owned()];
     let source = "10.10.50.98".parse().ok();
@@ -289,7 +290,7 @@ fn what_may_enter_untranslated() {
 
 #[test]
 fn who_went_straight_is_told_by_the_rule() {
-    let (to, protocol) = ("172.18.0.2".parse().unwrap(), crate::model::Protocol::Udp);
+    let (to, protocol) = ("172.18.0.2".parse().unwrap(), fairway_model::Protocol::Udp);
     let rules = direct(to, protocol, 53);
     assert_eq!(rules.text(), "-d 172.18.0.2/32 -p udp -m udp --dport 53 -j ACCEPT");
     assert_eq!(direct_target(&rules.chain, &rules.text()), Some((to, protocol, 53)));

@@ -1,6 +1,6 @@
-use crate::model::EndpointRequest;
 use crate::world::tests::{network, publish, refused, run, sandbox, start, world};
 use crate::world::{Command, CreateNetwork, World};
+use fairway_model::EndpointRequest;
 
 fn join(name: &str) -> [(&str, EndpointRequest); 1] {
     [(name, EndpointRequest::default())]

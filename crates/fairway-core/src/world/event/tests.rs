@@ -1,10 +1,10 @@
 use super::*;
-use crate::Draw;
-use crate::model::{
+use crate::world::{CreateNetwork, CreateSandbox, NetworkChoice};
+use fairway_model::Draw;
+use fairway_model::{
     EndpointRequest, HostFacts, Namespace, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,
     SandboxOptions, Settings, UnpublishRequest,
 };
-use crate::world::{CreateNetwork, CreateSandbox, NetworkChoice};
 
 /// A World, and what is told of each command.
 struct Told {

@@ -1,11 +1,13 @@
 use std::net::IpAddr;
 
-use crate::Draw;
-use crate::model::{EndpointRequest, GatewayMode, PortRange, Publication};
-use crate::plan::{Key, fragment};
-use crate::policy::{ElementKey, SetName};
+use crate::object::Key;
+use crate::object::{ElementKey, SetName};
+use crate::plan::fragment;
 use crate::world::tests::{addresses, publish, refused, run, sandbox, start, world};
-use crate::world::{Command, CreateNetwork, SubnetRequest, World};
+use crate::world::{Command, CreateNetwork, World};
+use fairway_model::Draw;
+use fairway_model::SubnetRequest;
+use fairway_model::{EndpointRequest, GatewayMode, PortRange, Publication};
 
 const MODE4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const MODE6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
@@ -63,7 +65,7 @@ fn routed_world() -> (World, Draw) {
 /// What is open straight at the addresses of a sandbox.
 fn straight(world: &World, name: &str) -> Vec<String> {
     let id = world.find_sandbox(name).unwrap().id;
-    let fragment = fragment(world, crate::plan::Owner::Publications(id));
+    let fragment = fragment(world, fairway_model::Owner::Publications(id));
     let elements = fragment.keys().filter_map(|key| match key {
         Key::Element(set, bytes) => ElementKey::direct_target(*set, bytes),
         _ => None,
@@ -73,7 +75,7 @@ fn straight(world: &World, name: &str) -> Vec<String> {
 
 fn holds(world: &World, name: &str, set: SetName) -> bool {
     let id = world.find_sandbox(name).unwrap().id;
-    let fragment = fragment(world, crate::plan::Owner::Publications(id));
+    let fragment = fragment(world, fairway_model::Owner::Publications(id));
     fragment.keys().any(|key| matches!(key, Key::Element(found, _) if *found == set))
 }
 
@@ -141,11 +143,11 @@ fn what_is_routed_can_be_published_and_unpublished_while_it_runs() {
     run(&mut world, d, [sandbox("a", &join("half"), publish(Some(8080), 80)), start("a")]);
     let publish = |ports: (u16, u16), to: (u16, u16)| Command::Publish {
         sandbox: "a".to_owned(),
-        requests: vec![crate::model::PublishRequest {
+        requests: vec![fairway_model::PublishRequest {
             host_address: None,
             host_ports: Some(PortRange { first: ports.0, last: ports.1 }),
             container_ports: PortRange { first: to.0, last: to.1 },
-            protocol: crate::model::Protocol::Udp,
+            protocol: fairway_model::Protocol::Udp,
         }],
         avoid: Vec::new(),
     };
@@ -157,7 +159,7 @@ fn what_is_routed_can_be_published_and_unpublished_while_it_runs() {
     );
     let unpublish = |text: &str| Command::Unpublish {
         sandbox: "a".to_owned(),
-        requests: vec![crate::model::parse::unpublish(text).unwrap()],
+        requests: vec![fairway_model::parse::unpublish(text).unwrap()],
     };
     run(&mut world, d, [unpublish("9001/udp"), unpublish("0:80")]);
     assert_eq!(straight(&world, "a"), ["fd02::2 50/udp", "fd02::2 52/udp"]);
@@ -200,11 +202,11 @@ fn who_may_go_straight_follows_from_settings_and_trust() {
     for (name, network) in [("a", "plain"), ("b", "trusting"), ("c", "routed")] {
         run(&mut world, d, [sandbox(name, &join(network), publish(None, 80)), start(name)]);
     }
-    let local = crate::model::PublishRequest {
+    let local = fairway_model::PublishRequest {
         host_address: Some(IpAddr::from([127, 0, 0, 1])),
         host_ports: None,
         container_ports: PortRange::single(81),
-        protocol: crate::model::Protocol::Tcp,
+        protocol: fairway_model::Protocol::Tcp,
     };
     let requests = vec![local];
     for name in ["a", "b"] {
@@ -213,7 +215,7 @@ fn who_may_go_straight_follows_from_settings_and_trust() {
     }
     assert_eq!(straight(&world, "a"), Vec::<String>::new());
     assert_eq!(straight(&world, "b"), ["10.4.0.2 80/tcp"], "and not what is the host's own");
-    let settings = crate::model::Settings { allow_direct_routing: true, ..Default::default() };
+    let settings = fairway_model::Settings { allow_direct_routing: true, ..Default::default() };
     run(&mut world, d, [Command::Configure { settings: Box::new(settings), host: Box::default() }]);
     assert_eq!(straight(&world, "a"), ["10.3.0.2 80/tcp", "fd03::2 80/tcp"]);
     assert_eq!(straight(&world, "c"), ["10.1.0.2 80/tcp", "fd01::2 80/tcp"]);

@@ -1,8 +1,8 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::model::{Namespace, SandboxKind, SandboxOptions, Uplink, UplinkRoute};
 use crate::world::{CreateNetwork, CreateSandbox, NetworkChoice};
+use fairway_model::{Namespace, SandboxKind, SandboxOptions, Uplink, UplinkRoute};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 10, 50, 1);
 
@@ -119,9 +119,9 @@ fn what_a_server_lends_must_fit_the_network() {
 fn only_lans_have_a_server() {
     let (mut world, mut draw) = world();
     world.apply(Command::RemoveNetwork { network: "lan".to_owned() }, 0, &mut draw).unwrap();
-    let ranged = crate::world::SubnetRequest {
+    let ranged = fairway_model::SubnetRequest {
         ip_range: "10.10.50.128/28".parse().ok(),
-        ..crate::world::SubnetRequest::default()
+        ..fairway_model::SubnetRequest::default()
     };
     let requests = [
         (network("bridge", &[("fairway.dhcp", "true")]), "-d lan"),

@@ -1,9 +1,10 @@
 use super::super::{Change, Command, CreateSandbox, NetworkChoice, World};
 use super::*;
-use crate::Draw;
-use crate::model::{Namespace, PortRange, PublishRequest, SandboxKind, SandboxOptions, Settings};
-use crate::plan::{Key, fragment};
-use crate::policy::SetName;
+use crate::object::Key;
+use crate::object::SetName;
+use crate::plan::fragment;
+use fairway_model::Draw;
+use fairway_model::{Namespace, PortRange, PublishRequest, SandboxKind, SandboxOptions, Settings};
 
 struct Scene {
     world: World,

@@ -1,11 +1,14 @@
 use super::*;
-use crate::Draw;
-use crate::model::{
+use crate::object::{Fragment, Key, Object};
+use crate::plan::fragment;
+use crate::world::{Change, Command, CreateSandbox, NetworkChoice};
+use fairway_model::Draw;
+use fairway_model::Owner;
+use fairway_model::SubnetRequest;
+use fairway_model::{
     EndpointRequest, HostFacts, MacAddress, Namespace, PortRange, Protocol, PublishRequest, SandboxKind,
     SandboxOptions, Settings,
 };
-use crate::plan::{Fragment, Key, Object, Owner, fragment};
-use crate::world::{Change, Command, CreateSandbox, NetworkChoice, SubnetRequest};
 
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
 

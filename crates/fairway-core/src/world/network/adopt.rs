@@ -2,8 +2,8 @@
 
 use ipnet::IpNet;
 
-use crate::model::HostFacts;
-use crate::world::SubnetRequest;
+use fairway_model::HostFacts;
+use fairway_model::SubnetRequest;
 
 /// The addresses of a bridge of the host's own; none if there is no such bridge, and one is made.
 pub fn adopted(host: &HostFacts, bridge: &str) -> Option<Vec<IpNet>> {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Held, MacAddress, Network};
 use crate::world::{Change, RecordKey, Refusal, World};
+use fairway_model::{Held, MacAddress, Network};
 
 /// How long an address that somebody had is passed over, in nanoseconds. Who asks for it by name has it probed anew.
 const PASSED_OVER: i64 = 3_600_000_000_000;

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::Draw;
 use crate::ipam;
-use crate::model::{Driver, Network, Subnet, Uplink};
 use crate::world::option::{DHCP, PARENT};
-use crate::world::{CreateNetwork, NetworkOptions, Refusal, SubnetRequest, World};
+use crate::world::{CreateNetwork, NetworkOptions, Refusal, World};
+use fairway_model::Draw;
+use fairway_model::SubnetRequest;
+use fairway_model::{Driver, Network, Subnet, Uplink};
 
 /// The names of the host's own addresses among those that are never given.
 const HOST_ADDRESS: &str = "host";

@@ -2,10 +2,10 @@
 
 use ipnet::IpNet;
 
-use crate::ipam::overlap;
-use crate::model::{Driver, Peer, Subnet};
 use crate::world::option::PEERS;
 use crate::world::{Refusal, World};
+use fairway_model::address_range::overlap;
+use fairway_model::{Driver, Peer, Subnet};
 
 fn refused(peers: &[Peer], reason: impl Into<String>) -> Refusal {
     let value: Vec<String> = peers.iter().map(Peer::to_string).collect();

@@ -58,7 +58,7 @@ fn every_option_of_dockers_is_read() {
             interface_prefix: Some("net".to_owned()),
             source_ipv4: "10.0.0.9".parse().ok(),
             source_ipv6: "fd00::9".parse().ok(),
-            advertising: crate::model::Advertising { count: 0, interval_milliseconds: 100 },
+            advertising: fairway_model::Advertising { count: 0, interval_milliseconds: 100 },
             route_localnet: false,
             strict_guard: true,
             dhcp: true,

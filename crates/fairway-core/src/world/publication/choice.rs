@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::Gateways;
-use crate::Draw;
-use crate::model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
 use crate::world::port_claims::PortClaims;
 use crate::world::{Refusal, World};
+use fairway_model::Draw;
+use fairway_model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
 
 /// Where random host ports come from when the host does not say: the range that IANA leaves for
 /// it (RFC 6335, 6).

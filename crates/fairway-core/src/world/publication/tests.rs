@@ -1,12 +1,12 @@
 //! How the work of choosing ports grows.
 
-use crate::Draw;
-use crate::model::{
+use crate::world::port_claims::LOOKUPS;
+use crate::world::{Change, Command, CreateSandbox, NetworkChoice, World};
+use fairway_model::Draw;
+use fairway_model::{
     EndpointRequest, HostFacts, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
     UnpublishRequest,
 };
-use crate::world::port_claims::LOOKUPS;
-use crate::world::{Change, Command, CreateSandbox, NetworkChoice, World};
 
 /// A World with sandboxes `web` and `other`, which run.
 fn running() -> (World, Draw) {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Binding;
-use crate::model::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
 use crate::world::Refusal;
 use crate::world::limit::check_ranges;
+use fairway_model::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
 
 const FIRST_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const LAST_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0));

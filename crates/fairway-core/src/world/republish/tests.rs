@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use crate::Draw;
-use crate::model::parse;
-use crate::model::{
+use crate::world::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
+use fairway_model::Draw;
+use fairway_model::parse;
+use fairway_model::{
     EndpointRequest, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
     UnpublishRequest,
 };
-use crate::world::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
 
 struct Room {
     world: World,

@@ -1,7 +1,7 @@
 //! In what a table that is there is other than the one that is wanted.
 
-use fairway_core::doctor::Deviation;
-use fairway_core::ruleset::{Rule, Table};
+use fairway_inspect::doctor::Deviation;
+use fairway_ruleset::{Rule, Table};
 
 /// What of a table is other: its flags, sets, chains and rules.
 pub(super) fn compare(found: &Table, wanted: &Table) -> Vec<Deviation> {

@@ -2,8 +2,8 @@
 
 use fairway_core::policy::TABLE;
 use fairway_core::policy::counting::{Counted, set_name};
-use fairway_core::ruleset::{Count, Element, Family, Set, Table};
 use fairway_kernel::nftables::{Error, Reader, Transaction};
+use fairway_ruleset::{Count, Element, Family, Set, Table};
 
 use super::Tables;
 

@@ -1,6 +1,6 @@
 //! Expressions read from attributes.
 
-use fairway_core::ruleset::{
+use fairway_ruleset::{
     ByteOrder, Checksum, Comparison, Count, CtDirection, CtKey, Expression, ExtensionKind, Family, FibFlags,
     FibResult, LimitRate, LookupResult, MetaKey, NatFlags, NatKind, PayloadBase, Register, RegisterRange,
     Reject, SocketKey,

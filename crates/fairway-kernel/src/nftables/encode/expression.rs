@@ -1,6 +1,6 @@
 //! Expressions written as attributes.
 
-use fairway_core::ruleset::{
+use fairway_ruleset::{
     Checksum, Expression, LimitRate, LookupResult, NatKind, Register, RegisterRange, Reject,
 };
 

@@ -1,6 +1,6 @@
 //! Who may change a table.
 
-use fairway_core::ruleset::{Family, Table, TableFlags};
+use fairway_ruleset::{Family, Table, TableFlags};
 use rustix::io::Errno;
 
 use super::{firewall, guard, published};

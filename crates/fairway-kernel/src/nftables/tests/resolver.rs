@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use fairway_core::ruleset::resolver::resolver_table;
-use fairway_core::ruleset::{Chain, ChainKind, CtState, Family, Hook, Table, priority, rule};
+use fairway_ruleset::resolver::resolver_table;
+use fairway_ruleset::{Chain, ChainKind, CtState, Family, Hook, Table, priority, rule};
 
 use crate::netlink::{Batch, Protocol, Socket};
 use crate::nftables::{Transaction, Writer};

@@ -1,6 +1,6 @@
 //! Every value comes back from its bytes.
 
-use fairway_core::ruleset::{
+use fairway_ruleset::{
     ByteOrder, Checksum, Comparison, Count, CtDirection, CtKey, Expression, ExtensionKind, Family, FibFlags,
     FibResult, LimitRate, LookupResult, MetaKey, NatFlags, NatKind, PayloadBase, Register, RegisterRange,
     Reject, Rule, SocketKey, Verdict,

@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use fairway_core::ruleset::{
+use fairway_ruleset::{
     Chain, ChainKind, Expression, Family, Hook, MetaKey, Register, Table, TableFlags, Verdict, rule,
 };
 
@@ -23,7 +23,7 @@ fn tracing() -> Table {
 }
 
 fn deciding() -> Table {
-    let udp = || rule().transport(fairway_core::model::Protocol::Udp);
+    let udp = || rule().transport(fairway_model::Protocol::Udp);
     let mut table = Table::new(Family::Ip, "deciding");
     table.chains = vec![
         Chain::base("output", ChainKind::Filter, Hook::Output, 0).with([udp().jump("inner"), udp().drop()]),

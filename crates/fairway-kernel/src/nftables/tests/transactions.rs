@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use fairway_core::model::PacketMark;
-use fairway_core::policy::{RulesetSwitches, ruleset};
-use fairway_core::ruleset::{Datatype, ElementData, Family, Load, Policy, Rule, Set, Table, resolver, rule};
+use fairway_core::object::RulesetSwitches;
+use fairway_core::policy::ruleset;
+use fairway_model::PacketMark;
+use fairway_ruleset::{Datatype, ElementData, Family, Load, Policy, Rule, Set, Table, resolver, rule};
 use rustix::io::Errno;
 
 use super::{firewall, guard, published};
@@ -108,7 +109,7 @@ fn replacing_the_rules_keeps_elements_and_their_declaration_decides() {
         new.chains[1].rules.remove(4);
         new.chains[1].base.as_mut().unwrap().policy = Policy::Drop;
         new.chains[2].base.as_mut().unwrap().priority += 1;
-        new.chains.push(fairway_core::ruleset::Chain::regular("more").with([rule().drop()]));
+        new.chains.push(fairway_ruleset::Chain::regular("more").with([rule().drop()]));
         new.sets.retain(|set| set.name != "pairs");
         new.sets[1] = Set::new("ports6", [Datatype::InetService]);
         new.chains[0].rules.remove(2);

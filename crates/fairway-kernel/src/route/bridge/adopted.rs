@@ -1,6 +1,6 @@
 //! Bridges that are the user's own: they are used as they are, and left as they were.
 
-use fairway_core::plan::BridgeLink;
+use fairway_core::object::BridgeLink;
 
 use crate::netlink::Batch;
 use crate::route::message::{add_address, delete_address, ifinfo};

@@ -1,4 +1,4 @@
-use fairway_core::model::{EndpointId, MacAddress, SandboxId};
+use fairway_model::{EndpointId, MacAddress, SandboxId};
 
 use super::*;
 use crate::namespace::{Workers, own};

@@ -1,5 +1,5 @@
-use fairway_core::model::NetworkId;
-use fairway_core::plan::BridgeLink;
+use fairway_core::object::BridgeLink;
+use fairway_model::NetworkId;
 
 use super::*;
 use crate::testing::in_new_namespace;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fairway_core::model::NameServer;
+use fairway_model::NameServer;
 use rustix::io::Errno;
 
 use super::{Forwarder, Sandbox};

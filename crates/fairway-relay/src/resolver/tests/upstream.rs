@@ -182,7 +182,7 @@ fn what_was_answered_by_way_of_former_networks_is_asked_again() {
     relay.insert(Record::View(view.clone()), Vec::new());
     assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
     assert_eq!(servers[0].asked(), 1, "nothing has changed");
-    view.networks.push(fairway_core::model::NetworkId::new([9; 32]));
+    view.networks.push(fairway_model::NetworkId::new([9; 32]));
     relay.insert(Record::View(view), Vec::new());
     assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
     assert_eq!(servers[0].asked(), 2);

@@ -4,8 +4,9 @@ use clap::Args;
 use fairway_api::Client;
 use fairway_api::types::{Ipam, IpamConfig, NetworkCreate};
 use fairway_core::ipam::match_subnets;
-use fairway_core::model::{Driver, parse};
-use fairway_core::world::{NETWORK_OPTIONS, SubnetRequest};
+use fairway_core::world::NETWORK_OPTIONS;
+use fairway_model::SubnetRequest;
+use fairway_model::{Driver, parse};
 
 use crate::command::error::CommandError;
 use crate::command::print::{print_line, warn};

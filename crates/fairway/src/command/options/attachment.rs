@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use fairway_core::model::MacAddress;
-use fairway_core::model::parse::{self, ParseError};
+use fairway_model::MacAddress;
+use fairway_model::parse::{self, ParseError};
 use thiserror::Error;
 
 /// A network, or what stands for one, and what is asked of the endpoint there.

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use fairway_core::model::parse::{self, ParseError};
-use fairway_core::model::{Protocol, PublishRequest};
+use fairway_model::parse::{self, ParseError};
+use fairway_model::{Protocol, PublishRequest};
 
 /// What one `--publish` asks for.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use fairway_core::trace::{FrameBytes, Journey, SeenLine};
+use fairway_inspect::trace::{FrameBytes, Journey, SeenLine};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;

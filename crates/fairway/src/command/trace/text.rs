@@ -1,6 +1,6 @@
 //! What was seen, for people.
 
-use fairway_core::trace::{Journey, Lost, Summary};
+use fairway_inspect::trace::{Journey, Lost, Summary};
 
 /// Colours (ECMA-48, 8.3.117).
 const BOLD: &str = "1";

@@ -219,7 +219,7 @@ fn wait(watch: &OwnedFd) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    use fairway_core::model::LogLimits;
+    use fairway_model::LogLimits;
 
     use super::super::Log;
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairway_core::doctor::Level;
+use fairway_inspect::doctor::Level;
 use fairway_lab::dns::{DnsQuestion, Kind};
 use fairway_lab::{Transfer, serve_echo};
 

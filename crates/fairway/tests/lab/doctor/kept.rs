@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairway_core::doctor::Level;
+use fairway_inspect::doctor::Level;
 use fairway_lab::{Outcome, Question};
 use rustix::process::{Pid, Signal, kill_process};
 

@@ -1,6 +1,6 @@
 //! What keeps packets from passing the host.
 
-use fairway_core::doctor::Level;
+use fairway_inspect::doctor::Level;
 use fairway_lab::{Lab, Outcome, Question, serve_tcp};
 
 use super::{Clinic, IMPATIENT, PATIENCE, shell};
@@ -9,7 +9,7 @@ use crate::beside::run_with;
 use crate::harness::{HOST, eventually};
 
 /// What Docker has in the table `filter`.
-const DOCKER: &str = include_str!("../../../../fairway-core/src/beside/data/docker.v4");
+const DOCKER: &str = include_str!("../../../../fairway-inspect/src/conflict/data/docker.v4");
 
 const IN_VAIN: Outcome = Outcome::TimedOut;
 

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use fairway_api::types::{IpamConfig, NetworkCreate};
-use fairway_core::doctor::Level;
+use fairway_inspect::doctor::Level;
 use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Outcome, Question};
 use rustix::process::{Pid, Resource, Rlimit};

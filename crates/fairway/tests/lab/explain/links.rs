@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fairway_core::doctor::Level;
+use fairway_inspect::doctor::Level;
 use fairway_lab::{Outcome, ask, serve_tcp};
 
 use super::agree;

@@ -2,7 +2,7 @@
 
 use std::fs::read_dir;
 
-use fairway_core::trace::is_for_tracing;
+use fairway_core::policy::is_trace_table;
 use fairway_kernel::nftables::Reader;
 
 use super::*;
@@ -13,7 +13,7 @@ fn tables(place: &Place) -> (Vec<String>, Vec<String>) {
     let all = place.run_in(|| Reader::open().unwrap().tables().unwrap()).unwrap();
     all.into_iter()
         .map(|it| format!("{} {}", it.family, it.name))
-        .partition(|name| is_for_tracing(name.split(' ').nth(1).unwrap()))
+        .partition(|name| is_trace_table(name.split(' ').nth(1).unwrap()))
 }
 
 /// How many threads and descriptors a process has.

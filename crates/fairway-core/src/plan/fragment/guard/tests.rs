@@ -1,10 +1,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::plan::{Key, Owner, Plan, plan};
-use crate::policy::{ElementKey, SetName};
+use crate::object::Key;
+use crate::object::{ElementKey, SetName};
+use crate::plan::{Plan, plan};
 use crate::world::tests::{addresses, run, sandbox, start, world};
-use crate::world::{Command, CreateNetwork, SubnetRequest, World};
+use crate::world::{Command, CreateNetwork, World};
+use fairway_model::Owner;
+use fairway_model::SubnetRequest;
 
 fn network(name: &str, options: &[(&str, &str)]) -> Command {
     Command::CreateNetwork(CreateNetwork {
@@ -91,7 +94,7 @@ fn the_gateway_s_link_local_address_is_its_own() {
     run(&mut world, &mut draw, [network("one", &[])]);
     let plan = plan(&world);
     let bridge = plan.values().flatten().find_map(|(_, object)| match object {
-        crate::plan::Object::Bridge(bridge) if bridge.ipv6 => Some(bridge.mac),
+        crate::object::Object::Bridge(bridge) if bridge.ipv6 => Some(bridge.mac),
         _ => None,
     });
     let key = ElementKey::owned(bridge.unwrap().link_local().into());

@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::{EndpointRequest, MacAddress, Namespace, SandboxKind, SandboxOptions, UplinkRoute};
 use crate::world::{Command, CreateSandbox, NetworkChoice};
+use fairway_model::{EndpointRequest, MacAddress, Namespace, SandboxKind, SandboxOptions, UplinkRoute};
 
 fn world() -> (World, Draw) {
     let (mut world, mut draw) = (World::default(), Draw::new(1));
@@ -107,7 +107,7 @@ fn the_lan_has_the_default_route_and_publishes_nothing() {
         kind: SandboxKind::Run,
         network: NetworkChoice::Networks(Vec::new()),
         options: SandboxOptions {
-            publish: crate::model::parse::publish("8080:80").unwrap(),
+            publish: fairway_model::parse::publish("8080:80").unwrap(),
             ..SandboxOptions::default()
         },
     };

@@ -1,7 +1,8 @@
 use super::*;
-use crate::Draw;
-use crate::model::{HostFacts, HostRoute};
-use crate::world::{Command, CreateNetwork, SubnetRequest};
+use crate::world::{Command, CreateNetwork};
+use fairway_model::Draw;
+use fairway_model::SubnetRequest;
+use fairway_model::{HostFacts, HostRoute};
 
 fn world() -> (World, Draw) {
     let (mut world, mut draw) = (World::default(), Draw::new(1));

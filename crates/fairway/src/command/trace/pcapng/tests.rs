@@ -1,6 +1,6 @@
 //! Files, read by somebody else's reader.
 
-use fairway_core::trace::Summary;
+use fairway_inspect::trace::Summary;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::{Block, PcapNgReader};

@@ -1,0 +1,305 @@
+//! What would let a packet through that does not get through.
+
+mod dropped;
+#[cfg(test)]
+mod tests;
+mod vanished;
+
+use std::net::IpAddr;
+
+use super::question::{Party, Question};
+use fairway_core::world::World;
+use fairway_model::shell::{quote, set_sysctl};
+use fairway_model::{Endpoint, Network, Publication, Sandbox};
+use fairway_walk::End;
+use fairway_walk::Listener;
+use fairway_walk::Tuple;
+use fairway_walk::{Conversation, Outcome};
+pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
+
+/// What to do so that what was asked is answered; none when it is answered, or nothing is known that would help.
+/// `waiting` are the sockets of the machine where it ends: there may be one that waits elsewhere.
+pub fn advice(
+    world: &World,
+    question: &Question,
+    conversation: &Conversation,
+    waiting: &[Listener],
+) -> Option<String> {
+    let outcome = conversation.outcome();
+    if matches!(outcome, Outcome::Answered(_)) {
+        return None;
+    }
+    if let Some(advice) = published_elsewhere(world, question) {
+        return Some(advice);
+    }
+    if outcome == Outcome::Left {
+        return None;
+    }
+    let path = conversation.last_path();
+    match &path.end {
+        End::Dropped { machine, .. } | End::Rejected { machine, .. } => {
+            dropped::dropped(world, question, machine, path)
+        }
+        End::NobodyListens { machine, tuple } => Some(match machine.as_str() {
+            "host" => nobody_on_host(world, question, tuple, waiting),
+            _ => nobody_inside(machine, tuple, waiting),
+        }),
+        End::Discarded { machine, reason } => discarded(world, machine, reason),
+        End::NoRoute { machine, destination } => Some(no_route(world, question, machine, *destination)),
+        End::NoNeighbour { next, .. } => stale(world, *next),
+        _ => None,
+    }
+}
+
+/// What to begin a command with that has to be done on a machine.
+fn at(world: &World, machine: &str) -> String {
+    let mut sandboxes = world.sandboxes().filter(|sandbox| sandbox.running());
+    let sandbox = sandboxes.find(|sandbox| machine != "host" && sandbox.name == machine);
+    match sandbox.and_then(Sandbox::namespace) {
+        Some(namespace) => format!("nsenter --net={} ", quote(&namespace.path)),
+        None => String::new(),
+    }
+}
+
+fn sandbox_of<'a>(world: &'a World, party: &Party) -> Option<&'a Sandbox> {
+    match party {
+        Party::Sandbox(id) => world.sandbox(*id),
+        Party::Address(address) => {
+            let holds = |endpoint: &&Endpoint| {
+                endpoint.allocation.as_ref().is_some_and(|own| own.addresses().any(|it| it == *address))
+            };
+            world.endpoints().find(holds).and_then(|endpoint| world.sandbox(endpoint.sandbox))
+        }
+        Party::Host | Party::Lan(_) => None,
+    }
+}
+
+/// The networks that a sandbox is on, those of users first.
+fn networks_of<'a>(world: &'a World, of: &Sandbox) -> Vec<&'a Network> {
+    let endpoints = world.endpoints_of_sandbox(of.id);
+    let mut networks: Vec<&Network> =
+        endpoints.into_iter().filter_map(|endpoint| world.network(endpoint.network)).collect();
+    networks.sort_by_key(|network| !network.user_defined());
+    networks
+}
+
+/// The network that an address belongs to.
+fn network_with(world: &World, address: IpAddr) -> Option<&Network> {
+    world.networks().find(|network| network.subnets.iter().any(|subnet| subnet.subnet.contains(&address)))
+}
+
+/// A network that leads out.
+fn way_out(world: &World) -> &str {
+    let leads = |network: &&Network| !network.internal && network.driver.has_bridge();
+    world.networks().filter(leads).min_by_key(|it| it.user_defined()).map_or("NETWORK", |it| it.name.as_str())
+}
+
+/// Where people reach a published port.
+fn place(publication: &Publication, port: u16) -> String {
+    match publication.host_address {
+        address if address.is_unspecified() => format!("the host's address, port {port}"),
+        address => std::net::SocketAddr::new(address, port).to_string(),
+    }
+}
+
+/// What is published on an address that the host has not.
+fn published_elsewhere(world: &World, question: &Question) -> Option<String> {
+    let (Party::Address(address) | Party::Lan(Some(address))) = &question.to else { return None };
+    let port = question.port;
+    let is = |it: &&Publication| {
+        let same = it.host_address == *address && it.protocol.number() == question.protocol;
+        same && it.host_ports.contains(port) && has_vanished(it, world.host())
+    };
+    let (sandbox, publication) =
+        world.sandboxes().find_map(|sandbox| Some((sandbox, sandbox.publications.iter().find(is)?)))?;
+    let give = give_back(*address, world.host()).map_or(String::new(), |command| format!("{command}; or "));
+    Some(format!(
+        "port {port} is published for {} at {address}, which is no address of the host now: {give}{}",
+        sandbox.name,
+        publish_everywhere(sandbox, publication)
+    ))
+}
+
+/// Where the published port of a routed sandbox is reached: at an address of its own.
+fn routed_at(world: &World, sandbox: &Sandbox, asked: &Question) -> Option<IpAddr> {
+    let own = [true, false].into_iter().flat_map(|ipv4| world.direct_addresses(sandbox.id, ipv4));
+    let mut routed = own.filter(|(_, routed)| *routed).map(|(address, _)| address);
+    match asked.to {
+        Party::Address(to) if sandbox_of(world, &asked.to).is_some() => routed.find(|own| *own == to),
+        _ => routed.next(),
+    }
+}
+
+/// Where a socket waits that does not get what is for another address.
+fn elsewhere(waiting: &[Listener], tuple: &Tuple) -> Option<IpAddr> {
+    let same =
+        |it: &&Listener| it.protocol == tuple.protocol && it.port == tuple.destination_port && !it.held;
+    waiting.iter().find(same).map(|it| it.address)
+}
+
+/// A port of the host that nothing answers.
+fn nobody_on_host(world: &World, question: &Question, tuple: &Tuple, waiting: &[Listener]) -> String {
+    let port = tuple.destination_port;
+    let of = |publication: &Publication| publication.host_ports.contains(port) && !publication.routed;
+    let published = world.sandboxes().flat_map(|sandbox| {
+        sandbox.publications.iter().filter(|it| of(it)).map(move |publication| (sandbox, publication))
+    });
+    let published: Vec<(&Sandbox, &Publication)> = published.collect();
+    let (same, other): (Vec<_>, Vec<_>) =
+        published.into_iter().partition(|(_, publication)| publication.protocol.number() == tuple.protocol);
+    let fits = |address: IpAddr| {
+        address == tuple.destination
+            || (address.is_unspecified() && address.is_ipv4() == tuple.destination.is_ipv4())
+    };
+    if let Some((sandbox, _)) = same.iter().find(|(_, publication)| fits(publication.host_address)) {
+        return format!(
+            "port {port} is published for {} and nothing carries it there: run the daemon with --iptables=true or --userland-proxy=true",
+            sandbox.name
+        );
+    }
+    if let Some((sandbox, publication)) = same.first() {
+        let inside = publication.container_port + (port - publication.host_ports.first);
+        return format!(
+            "port {port} is published for {} at {} alone: ask there; or fairway publish {} {}:{port}:{inside}",
+            sandbox.name,
+            publication.host_address,
+            sandbox.name,
+            bracketed(tuple.destination)
+        );
+    }
+    if let Some(address) = elsewhere(waiting, tuple) {
+        return format!(
+            "what listens at port {port} of the host does so at {address} alone: ask there, or have it listen at {} or at all addresses",
+            tuple.destination
+        );
+    }
+    let is_routed = |it: &&Publication| {
+        it.routed && it.host_ports.contains(port) && it.protocol.number() == tuple.protocol
+    };
+    let routed = world.sandboxes().find_map(|sandbox| {
+        let publication = sandbox.publications.iter().find(is_routed)?;
+        Some((sandbox, publication, routed_at(world, sandbox, question)?))
+    });
+    if let Some((sandbox, publication, address)) = routed {
+        let inside = publication.container_port + (port - publication.host_ports.first);
+        return format!(
+            "{} is on a routed network, where no port of the host leads to it: ask {}",
+            sandbox.name,
+            std::net::SocketAddr::new(address, inside)
+        );
+    }
+    if let Some((sandbox, publication)) = other.first() {
+        return format!("port {port} is published for {} by {} alone", sandbox.name, publication.protocol);
+    }
+    format!(
+        "start something that listens there, or publish a container's port: fairway publish CONTAINER {port}:PORT"
+    )
+}
+
+fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+/// A port of a sandbox at which nobody listens.
+fn nobody_inside(machine: &str, tuple: &Tuple, waiting: &[Listener]) -> String {
+    let (address, port) = (tuple.destination, tuple.destination_port);
+    if let Some(at) = elsewhere(waiting, tuple) {
+        return format!(
+            "what listens at port {port} in {machine} does so at {at} alone: have it listen at {address} or at all addresses"
+        );
+    }
+    let mut ports: Vec<u16> = waiting
+        .iter()
+        .filter(|it| it.protocol == tuple.protocol && !it.address.is_loopback() && !it.held)
+        .map(|it| it.port)
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.truncate(4);
+    let listens = match &ports[..] {
+        [] => String::new(),
+        ports => {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            format!("; it listens at {}", ports.join(", "))
+        }
+    };
+    format!("have the program in {machine} listen at {address} or at all addresses, port {port}{listens}")
+}
+
+/// The word of a text behind `before`, up to one of `ends`.
+fn word<'t>(text: &'t str, before: &str, ends: &[char]) -> Option<&'t str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split(ends).next()
+}
+
+/// What stands between two texts: names of interfaces may have dots.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    Some(text.split_once(before)?.1.split_once(after)?.0)
+}
+
+fn discarded(world: &World, machine: &str, reason: &str) -> Option<String> {
+    let at = at(world, machine);
+    if reason.contains("route_localnet is 0") {
+        let named = between(reason, "net.ipv4.conf.", ".route_localnet")
+            .or_else(|| word(reason, "arrived at ", &[',', ' ']));
+        return Some(format!(
+            "use another address of the host; or {at}{}; or run the daemon with --userland-proxy=true",
+            set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", named.unwrap_or("INTERFACE")), 1)
+        ));
+    }
+    if reason.contains("does not forward") {
+        let setting = word(reason, "the sysctl ", &[' ']).unwrap_or("net.ipv4.ip_forward");
+        let daemon = if machine == "host" { ", or run the daemon with --ip-forward=true" } else { "" };
+        return Some(format!("{at}sysctl -w {setting}=1{daemon}"));
+    }
+    if reason.contains("hairpin is off") {
+        return Some(
+            "run the daemon with --userland-proxy=true, or ask by the container's own address".to_owned(),
+        );
+    }
+    if reason.contains("rp_filter") {
+        let named = word(reason, "is not by ", &[':', ' ']).unwrap_or("INTERFACE");
+        return Some(format!(
+            "the kernel expects that source elsewhere: give it a route by {named}, or {at}{}",
+            set_sysctl(&format!("net/ipv4/conf/{named}/rp_filter"), 2)
+        ));
+    }
+    if reason.contains("is link-local") {
+        return Some(
+            "ask from a global address and for one of the host, or run the daemon with --userland-proxy=true"
+                .to_owned(),
+        );
+    }
+    let down = reason.strip_suffix(" is down").filter(|name| !name.contains(' '))?;
+    Some(format!("{at}ip link set dev {} up", quote(down)))
+}
+
+fn no_route(world: &World, question: &Question, machine: &str, destination: IpAddr) -> String {
+    let Some(sandbox) = world.sandboxes().find(|it| machine != "host" && it.name == machine) else {
+        return format!("ip route add {destination} via ROUTER");
+    };
+    let networks = networks_of(world, sandbox);
+    let there = network_with(world, destination).or_else(|| {
+        let to = sandbox_of(world, &question.to)?;
+        networks_of(world, to).into_iter().next()
+    });
+    let to = there.map_or_else(|| way_out(world), |network| network.name.as_str());
+    let why = match networks.iter().find(|network| network.internal) {
+        Some(network) => format!("the network {} is internal", network.name),
+        None if networks.is_empty() => format!("{machine} is on no network"),
+        None => format!("{machine} has no route there"),
+    };
+    format!("{why}: fairway network connect {to} {machine}")
+}
+
+/// Nobody has the address now; the World may know the network.
+fn stale(world: &World, next: IpAddr) -> Option<String> {
+    let network = network_with(world, next)?;
+    Some(format!(
+        "nobody on {} has {next} now: see who does: fairway network inspect {}",
+        network.name, network.name
+    ))
+}

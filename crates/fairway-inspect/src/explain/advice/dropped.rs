@@ -1,0 +1,177 @@
+//! What would help against rules: ours say what the user has to allow, others' have to go.
+
+use super::{at, networks_of, place, routed_at, sandbox_of, way_out};
+use crate::explain::{Party, Question};
+use fairway_core::object::iptables::USER;
+use fairway_core::policy::{BRIDGE_TABLE, TABLE};
+use fairway_core::world::World;
+use fairway_model::shell::quote;
+use fairway_model::{Network, Sandbox};
+use fairway_ruleset::{Family, Hook};
+use fairway_walk::Met;
+use fairway_walk::{Path, Step};
+
+/// What chains of ours begin with in tables of iptables.
+const OWN_CHAINS: &str = "FAIRWAY";
+/// The tables of iptables.
+const IPTABLES: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
+
+/// What to do about the rule or policy that a path ends at.
+pub(super) fn dropped(world: &World, question: &Question, machine: &str, path: &Path) -> Option<String> {
+    let last = path.steps.iter().rev().find_map(|step| match step {
+        Step::Chain { hook, bridged, met, .. } => Some((*hook, *bridged, met.last()?)),
+        _ => None,
+    });
+    let (hook, bridged, met) = last?;
+    let ours = machine == "host" && is_ours(met);
+    if ours { own(world, question, met) } else { Some(of_others(world, machine, (hook, bridged), met)) }
+}
+
+fn is_ours(met: &Met) -> bool {
+    let table = [TABLE, BRIDGE_TABLE].contains(&met.table.as_str());
+    table || (met.chain.starts_with(OWN_CHAINS) && met.chain != USER)
+}
+
+fn own(world: &World, question: &Question, met: &Met) -> Option<String> {
+    let comment = met.comment.as_deref().unwrap_or_default();
+    let is = |what: &str| comment.contains(what);
+    if is("another's") || is("not its own") {
+        return Some("it uses an address that belongs to another endpoint: use its own".to_owned());
+    }
+    if is("loopback addresses") || met.table == "raw" {
+        return Some(
+            "127.0.0.0/8 of the host is for the host alone: ask for another address of it, and publish the port there: fairway publish CONTAINER HOSTPORT:PORT"
+                .to_owned(),
+        );
+    }
+    if is("forwarding is on for our networks alone") || met.chain == "FAIRWAY-GUARD" {
+        return Some(
+            "neither end is a container: if this host is to forward for others too, run the daemon with --ip-forward-no-drop"
+                .to_owned(),
+        );
+    }
+    if is("the relay has no business") {
+        return None;
+    }
+    let (from, to) = (sandbox_of(world, &question.from), sandbox_of(world, &question.to));
+    if let (Some(from), Some(to)) = (from, to)
+        && let Some(network) = networks_of(world, from).into_iter().find(|it| is_on(world, to, it))
+    {
+        // On networks of users a link is a name and opens nothing.
+        let link = match network.predefined {
+            true => format!(" start {} with --link {},", from.name, to.name),
+            false => String::new(),
+        };
+        return Some(format!(
+            "the containers of {} are kept apart (icc): put both on another network (fairway network connect NETWORK {}),{link} or publish the port and use the host's address",
+            network.name, from.name
+        ));
+    }
+    let inside = |sandbox: &Sandbox| {
+        let networks = networks_of(world, sandbox);
+        let internal = networks.iter().all(|network| network.internal);
+        networks.first().filter(|_| internal).map(|network| network.name.clone())
+    };
+    if let Some((from, internal)) = from.and_then(|from| Some((from, inside(from)?))) {
+        let there = to.and_then(|to| networks_of(world, to).into_iter().find(|network| !network.internal));
+        let there = there.map_or_else(|| way_out(world), |network| network.name.as_str());
+        return Some(format!(
+            "the network {internal} is internal: fairway network connect {there} {}",
+            from.name
+        ));
+    }
+    let to = to?;
+    if let Some(internal) = inside(to) {
+        let joined = from.map(|from| format!("fairway network connect {internal} {}; or ", from.name));
+        return Some(format!(
+            "the network {internal} is internal: {}fairway network connect {} {}, and publish the port",
+            joined.unwrap_or_default(),
+            way_out(world),
+            to.name
+        ));
+    }
+    Some(unpublished(world, from, to, question))
+}
+
+fn is_on(world: &World, sandbox: &Sandbox, network: &Network) -> bool {
+    world.endpoint_on(sandbox.id, network.id).is_some()
+}
+
+/// Who is not on the network of a sandbox reaches what is published.
+fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, question: &Question) -> String {
+    let Question { port, protocol, .. } = *question;
+    let leads_there = to.publications.iter().find_map(|publication| {
+        let inside = publication.container_ports();
+        let same = inside.contains(port) && publication.protocol.number() == protocol;
+        // From elsewhere nobody reaches what is published on loopback.
+        let reached = !publication.host_address.is_loopback() && !publication.routed;
+        let at = publication.host_ports.first.checked_add(port.checked_sub(inside.first)?)?;
+        (same && reached).then(|| place(publication, at))
+    });
+    let routed = routed_at(world, to, question);
+    let publish = match (leads_there, fairway_model::Protocol::ALL.iter().find(|it| it.number() == protocol))
+    {
+        (Some(place), _) => format!("its port {port} is published: ask {place}"),
+        (None, Some(protocol)) => {
+            let suffix = match protocol {
+                fairway_model::Protocol::Tcp => String::new(),
+                other => format!("/{other}"),
+            };
+            match routed {
+                // What is published there is open at the sandbox's own address, which was asked.
+                Some(_) => format!("fairway publish {} {port}{suffix}", to.name),
+                None => {
+                    format!("fairway publish {} {port}:{port}{suffix}, and use the host's address", to.name)
+                }
+            }
+        }
+        // Echoes are not published.
+        (None, None) => String::new(),
+    };
+    let join = from.and_then(|from| {
+        let network = networks_of(world, to).into_iter().next()?;
+        Some(format!("fairway network connect {} {}", network.name, from.name))
+    });
+    match (join, publish.is_empty()) {
+        (Some(join), false) => format!("{join}; or {publish}"),
+        (Some(join), true) => join,
+        (None, false) => publish,
+        (None, true) if matches!(question.from, Party::Lan(_)) => {
+            "from elsewhere only published ports are reached, and an echo has none".to_owned()
+        }
+        (None, true) => "only published ports are reached, and an echo has none".to_owned(),
+    }
+}
+
+/// The rule or policy of somebody else, and the command that takes it away.
+fn of_others(world: &World, machine: &str, (hook, bridged): (Hook, bool), met: &Met) -> String {
+    let Met { family, .. } = met;
+    let (table, chain) = (quote(&met.table), quote(&met.chain));
+    let at = at(world, machine);
+    let is_iptables = IPTABLES.contains(&met.table.as_str());
+    let program = match family {
+        Family::Ip if is_iptables => Some("iptables"),
+        Family::Ip6 if is_iptables => Some("ip6tables"),
+        _ => None,
+    };
+    let program = program.map(|program| format!("{program}{}", if met.older { "-legacy" } else { "" }));
+    let of_table = if table == "filter" { String::new() } else { format!("-t {table} ") };
+    let command = match (program, met.place, met.handle) {
+        (Some(program), None, _) => format!("{at}{program} {of_table}-P {chain} ACCEPT"),
+        (Some(program), Some(place), _) => format!("{at}{program} {of_table}-D {chain} {}", place + 1),
+        (None, None, _) => {
+            format!("{at}nft {}", quote(&format!("chain {family} {table} {chain} {{ policy accept; }}")))
+        }
+        (None, Some(_), Some(handle)) => {
+            format!("{at}nft delete rule {family} {table} {chain} handle {handle}")
+        }
+        (None, Some(_), None) => format!("{at}nft -a list chain {family} {table} {chain}, and delete it"),
+    };
+    let what = match met.place {
+        None => "another firewall's policy",
+        Some(_) => "another firewall's rule",
+    };
+    let integrated = (hook == Hook::Forward && !bridged && machine == "host")
+        .then_some("; or run the daemon with --firewall-integration");
+    format!("that is {what}: {command}{}", integrated.unwrap_or_default())
+}

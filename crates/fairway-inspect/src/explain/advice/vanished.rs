@@ -1,0 +1,35 @@
+//! Ports that are published on an address that the host does not have any more.
+
+use std::net::IpAddr;
+
+use super::bracketed;
+use fairway_model::shell::quote;
+use fairway_model::{HostFacts, Protocol, Publication, Sandbox};
+
+/// Whether a publication waits at an address that the host has not.
+pub(crate) fn has_vanished(publication: &Publication, host: &HostFacts) -> bool {
+    let address = publication.host_address;
+    let is_everywhere = address.is_unspecified() || address.is_loopback() || publication.routed;
+    !is_everywhere && !host.addresses.iter().any(|own| own.destination.addr() == address)
+}
+
+/// The command that publishes the same ports at all addresses of the host instead.
+pub(crate) fn publish_everywhere(sandbox: &Sandbox, publication: &Publication) -> String {
+    let protocol = match publication.protocol {
+        Protocol::Tcp => String::new(),
+        other => format!("/{other}"),
+    };
+    let (name, address) = (&sandbox.name, bracketed(publication.host_address));
+    let (outer, inner) = (publication.host_ports, publication.container_ports());
+    format!(
+        "fairway unpublish {name} {}{protocol} && fairway publish {name} {outer}:{inner}{protocol}",
+        quote(&format!("{address}:{outer}"))
+    )
+}
+
+/// The command that gives the host an address again; none when no interface has a subnet that it is of.
+pub(crate) fn give_back(address: IpAddr, host: &HostFacts) -> Option<String> {
+    let near = host.addresses.iter().find(|own| own.destination.contains(&address))?;
+    let length = near.destination.prefix_len();
+    Some(format!("ip address add {address}/{length} dev {}", quote(&near.interface)))
+}

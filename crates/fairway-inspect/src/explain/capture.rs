@@ -1,0 +1,139 @@
+//! Where a capture sees a conversation, and with which addresses: before PREROUTING and after POSTROUTING only, so what
+//! rules do between the two is seen by comparing two places.
+
+use serde::{Deserialize, Serialize};
+
+use fairway_core::world::World;
+use fairway_model::Endpoint;
+use fairway_model::shell::quote;
+use fairway_walk::Conversation;
+use fairway_walk::Tuple;
+use fairway_walk::{Path, Step};
+
+/// A place where a capture sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Capture {
+    /// The machine.
+    pub machine: String,
+    /// The interface.
+    pub interface: String,
+    /// What the interface is.
+    pub what: String,
+    /// What asks, as it is seen there, in the order in which it passes; what answers is the reverse of it. Source ports
+    /// are made up.
+    pub shows: Vec<String>,
+    /// What to type on the host, where it has an interface or knows the sandbox. It needs nothing in the sandbox but
+    /// its network.
+    pub command: String,
+}
+
+/// An interface of a machine, with the flows that are seen there.
+struct Seen<'a> {
+    machine: &'a str,
+    interface: &'a str,
+    flows: Vec<Tuple>,
+}
+
+/// Where captures see a connection, in the order in which its packets come there.
+pub fn captures(conversation: &Conversation, world: &World) -> Vec<Capture> {
+    let mut seen = Vec::new();
+    look_at(conversation, &mut seen);
+    let namespace = |name: &str| {
+        let mut running = world.sandboxes().filter(|sandbox| sandbox.running());
+        running.find(|sandbox| sandbox.name == name)?.namespace().map(|namespace| namespace.path.clone())
+    };
+    let command = |seen: &Seen<'_>| {
+        let inside = match seen.machine {
+            "host" => String::new(),
+            sandbox => format!("nsenter --net={} ", quote(&namespace(sandbox)?)),
+        };
+        let interface = quote(seen.interface);
+        Some(format!("{inside}tcpdump -ni {interface} '{}'", expression(&seen.flows)))
+    };
+    let captures = seen.iter().filter_map(|place| {
+        Some(Capture {
+            machine: place.machine.to_owned(),
+            interface: place.interface.to_owned(),
+            what: what(world, place),
+            shows: place.flows.iter().map(Tuple::to_string).collect(),
+            command: command(place)?,
+        })
+    });
+    captures.collect()
+}
+
+fn look_at<'a>(conversation: &'a Conversation, seen: &mut Vec<Seen<'a>>) {
+    look(&conversation.first, false, seen);
+    if let Some(second) = &conversation.proxied {
+        look_at(second, seen);
+    }
+    if let Some(answer) = &conversation.answer {
+        look(answer, true, seen);
+    }
+}
+
+/// What an interface is.
+fn what(world: &World, place: &Seen<'_>) -> String {
+    let Seen { machine, interface, .. } = place;
+    if *machine != "host" {
+        return format!("in {machine}");
+    }
+    if let Some(network) = world.networks().find(|network| network.bridge == *interface) {
+        return format!("the bridge of network {}", network.name);
+    }
+    let mut endpoints = world.endpoints();
+    let is = |endpoint: &&Endpoint| {
+        endpoint.allocation.as_ref().is_some_and(|allocation| allocation.host_interface == *interface)
+    };
+    let owner = endpoints.find(is).and_then(|endpoint| world.sandbox(endpoint.sandbox));
+    match owner {
+        Some(sandbox) => format!("the host's end, towards {}", sandbox.name),
+        None => "the host's own".to_owned(),
+    }
+}
+
+/// Notes what is seen on a path, that of an answer turned round.
+fn look<'a>(path: &'a Path, answers: bool, seen: &mut Vec<Seen<'a>>) {
+    for step in &path.steps {
+        let (Step::Arrives { machine, interface, tuple } | Step::Leaves { machine, interface, tuple }) = step
+        else {
+            continue;
+        };
+        let tuple = if answers { tuple.reversed() } else { *tuple };
+        let known = seen.iter_mut().find(|it| it.machine == machine && it.interface == interface);
+        match known {
+            Some(known) if known.flows.contains(&tuple) => {}
+            Some(known) => known.flows.push(tuple),
+            None => seen.push(Seen { machine, interface, flows: vec![tuple] }),
+        }
+    }
+}
+
+/// What `tcpdump` filters by, for both directions (pcap-filter(7)).
+fn expression(flows: &[Tuple]) -> String {
+    let one = |flow: &Tuple| {
+        let host = format!("host {}", flow.destination);
+        match (flow.protocol, flow.has_ports()) {
+            (1, _) => format!("icmp and {host}"),
+            (58, _) => format!("icmp6 and {host}"),
+            (protocol, true) => {
+                let name = match protocol {
+                    6 => "tcp ",
+                    17 => "udp ",
+                    132 => "sctp ",
+                    _ => "",
+                };
+                format!("{host} and {name}port {}", flow.destination_port)
+            }
+            (protocol, false) => format!("{host} and proto {protocol}"),
+        }
+    };
+    let mut each: Vec<String> = flows.iter().map(one).collect();
+    each.sort();
+    each.dedup();
+    match &each[..] {
+        [one] => one.clone(),
+        several => format!("({})", several.join(") or (")),
+    }
+}

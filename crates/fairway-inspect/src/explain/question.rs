@@ -1,0 +1,333 @@
+//! What is asked, as people type it: from whom, to whom, at which port.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+use fairway_core::names::{Answer, NameTable, QuestionKind};
+use fairway_core::object::Object;
+use fairway_core::plan::Plan;
+use fairway_core::world::World;
+use fairway_model::parse;
+use fairway_model::{NetworkMode, SandboxId};
+use fairway_walk::Asker;
+use fairway_walk::Tuple;
+use fairway_walk::{Machine, Route, RouteKind, Scene};
+use fairway_walk::{RouteQuestion, Routed, is_link_local};
+
+/// A source port that nobody else uses, so that walks read alike.
+const SOURCE_PORT: u16 = 40_000;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// Why a question makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the message of each says what its fields are")]
+pub enum QuestionError {
+    #[error(
+        "{0:?} is nobody: give a container, host, lan, lan:ADDRESS, an address, or a name that {1} can resolve"
+    )]
+    Nobody(String, String),
+    #[error("invalid port in {0:?}: TO:PORT or TO:PORT/tcp, udp or sctp is expected")]
+    Port(String),
+    #[error("container {0} is not running: start it first")]
+    NotRunning(String),
+    #[error(
+        "{0} has no IPv4 or IPv6 address: connect it to a network first: fairway network connect NETWORK {0}"
+    )]
+    NoAddress(String),
+    #[error("a packet from {0} and one to {1} are of different families")]
+    Families(IpAddr, IpAddr),
+    #[error("the host has no interface to a LAN: there is no way to {0}")]
+    NoLan(String),
+    #[error("{0} is an address of each link: name the interface of {1} too, as in {0}%eth0")]
+    NoInterface(IpAddr, String),
+    #[error("{1} has no interface {0:?}")]
+    UnknownInterface(String, String),
+}
+
+/// One end of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Party {
+    /// A running sandbox.
+    Sandbox(SandboxId),
+    /// The host.
+    Host,
+    /// Somebody on the host's LAN, at an address or at whichever.
+    Lan(Option<IpAddr>),
+    /// Whoever has the address.
+    Address(IpAddr),
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Who asks.
+    pub from: Party,
+    /// Who is asked.
+    pub to: Party,
+    /// The number of the protocol; an echo request when no port is given.
+    pub protocol: u8,
+    /// The port; 0 for an echo.
+    pub port: u16,
+    /// The interface of whoever is asked, or of the host before the LAN: `eth0` of `fe80::1%eth0`.
+    pub interface: Option<String>,
+}
+
+/// A question as a walker takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resolved {
+    /// Where the walk begins.
+    pub asker: Asker,
+    /// Its first packet.
+    pub tuple: Tuple,
+}
+
+/// A port with the number of its protocol.
+pub(crate) type Port = (u16, u8);
+
+/// Splits `TO[:PORT[/PROTOCOL]]`; an IPv6 address with a port is in brackets.
+pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
+    let bad = || QuestionError::Port(text.to_owned());
+    let is_address = |text: &str| zoned(text).0.parse::<IpAddr>().is_ok();
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or_else(bad)?;
+            (address, port.strip_prefix(':'))
+        }
+        None if is_address(text) => (text, None),
+        None => match text.strip_prefix("lan:") {
+            // `lan:8080` is a port, `lan:10.0.0.1` an address.
+            Some(rest) if rest.parse::<Ipv4Addr>().is_ok() => (text, None),
+            Some(rest) if zoned(rest).1.is_some_and(|interface| !interface.contains(':')) => (text, None),
+            Some(rest) if rest.contains(':') => {
+                let at = text.len() - rest.len() + rest.rfind(':').unwrap_or_default();
+                (&text[..at], Some(&text[at + 1..]))
+            }
+            Some(rest) => ("lan", Some(rest)),
+            None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
+        },
+    };
+    let Some(port) = port else { return Ok((name, None)) };
+    match parse::expose(port).as_deref() {
+        Ok([(port, protocol)]) => Ok((name, Some((*port, protocol.number())))),
+        _ => Err(bad()),
+    }
+}
+
+/// An address, and the interface that is named with it: `fe80::1%eth0`.
+fn zoned(text: &str) -> (&str, Option<&str>) {
+    text.split_once('%').map_or((text, None), |(address, interface)| (address, Some(interface)))
+}
+
+/// Who is called that.
+pub(crate) fn party(world: &World, text: &str) -> Option<Party> {
+    if let Ok(sandbox) = world.find_sandbox(text) {
+        return Some(Party::Sandbox(sandbox.id));
+    }
+    match text {
+        "host" | "localhost" => Some(Party::Host),
+        "lan" => Some(Party::Lan(None)),
+        _ => match text.strip_prefix("lan:") {
+            Some(address) => zoned(address).0.parse().ok().map(|address| Party::Lan(Some(address))),
+            None => zoned(text).0.parse().ok().map(Party::Address),
+        },
+    }
+}
+
+impl Question {
+    /// Reads what people type.
+    ///
+    /// # Errors
+    /// Nobody is called that, or the port is none.
+    pub fn parse(world: &World, plan: &Plan, from: &str, to: &str) -> Result<Self, QuestionError> {
+        let nobody = |text: &str| QuestionError::Nobody(text.to_owned(), from.to_owned());
+        let asker = party(world, from).ok_or_else(|| nobody(from))?;
+        let (name, port) = split(to)?;
+        let asked = match party(world, name) {
+            Some(party) => party,
+            None => Party::Address(resolve(plan, &asker, name).ok_or_else(|| nobody(name))?),
+        };
+        let (port, protocol) = port.unwrap_or((0, ICMP));
+        let interface = zoned(name).1.or(zoned(from).1).map(str::to_owned);
+        Ok(Self { from: asker, to: asked, protocol, port, interface })
+    }
+
+    /// Finds where the walk begins and what its first packet is.
+    ///
+    /// # Errors
+    /// Somebody has no address, or no place in the scene.
+    pub fn resolve(&self, world: &World, scene: &Scene) -> Result<Resolved, QuestionError> {
+        let destination = self.destination(world, scene)?;
+        let (asker, source) = self.beginning(world, scene, destination)?;
+        let asker = self.by_interface(scene, asker, destination)?;
+        let unspecified = match destination {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let source = source.unwrap_or(unspecified);
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(QuestionError::Families(source, destination));
+        }
+        let protocol = match (self.protocol, destination) {
+            (ICMP, IpAddr::V6(_)) => ICMPV6,
+            (protocol, _) => protocol,
+        };
+        let tuple =
+            Tuple { protocol, source, destination, source_port: SOURCE_PORT, destination_port: self.port };
+        Ok(Resolved { asker, tuple })
+    }
+
+    fn destination(&self, world: &World, scene: &Scene) -> Result<IpAddr, QuestionError> {
+        match &self.to {
+            Party::Address(address) | Party::Lan(Some(address)) => Ok(*address),
+            Party::Sandbox(id) => address_of(world, *id, &self.from)
+                .ok_or_else(|| QuestionError::NoAddress(name_of(world, *id))),
+            Party::Host if self.from == Party::Host => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Party::Host => lan_of(&scene.machines[0])
+                .map(|(_, address)| address)
+                .ok_or_else(|| QuestionError::NoLan("host".to_owned())),
+            Party::Lan(None) => {
+                neighbour_of(&scene.machines[0]).ok_or_else(|| QuestionError::NoLan("lan".to_owned()))
+            }
+        }
+    }
+
+    /// The same asker, by the interface that is named.
+    fn by_interface(&self, scene: &Scene, asker: Asker, destination: IpAddr) -> Result<Asker, QuestionError> {
+        let (Asker::On(place) | Asker::By(place, _) | Asker::Behind(place, _)) = asker;
+        let machine = &scene.machines[place];
+        let index = match &self.interface {
+            None => None,
+            Some(name) => {
+                let unknown = || QuestionError::UnknownInterface(name.clone(), machine.name.clone());
+                Some(machine.interface_named(name).ok_or_else(unknown)?.index)
+            }
+        };
+        Ok(match (asker, index) {
+            (Asker::Behind(..), Some(index)) => Asker::Behind(place, index),
+            (Asker::On(_), Some(index)) => Asker::By(place, index),
+            (Asker::On(_), None) if is_link_local(destination) => {
+                return Err(QuestionError::NoInterface(destination, machine.name.clone()));
+            }
+            _ => asker,
+        })
+    }
+
+    /// Where it begins, and its source if that is given.
+    fn beginning(
+        &self,
+        world: &World,
+        scene: &Scene,
+        destination: IpAddr,
+    ) -> Result<(Asker, Option<IpAddr>), QuestionError> {
+        let host = &scene.machines[0];
+        match &self.from {
+            Party::Host => Ok((Asker::On(0), None)),
+            Party::Sandbox(id) => {
+                let name = name_of(world, *id);
+                let place = place_of(world, scene, *id).ok_or(QuestionError::NotRunning(name))?;
+                Ok((Asker::On(place), None))
+            }
+            Party::Lan(address) => {
+                let no_lan = || QuestionError::NoLan("lan".to_owned());
+                let way = address.and_then(|address| way_to(host, address));
+                let interface = way.or(lan_of(host).map(|(index, _)| index)).ok_or_else(no_lan)?;
+                let ipv4 = destination.is_ipv4();
+                let from = address.or_else(|| neighbour_of(host)).filter(|from| from.is_ipv4() == ipv4);
+                Ok((Asker::Behind(0, interface), Some(from.ok_or_else(no_lan)?)))
+            }
+            Party::Address(address) => {
+                let holder = scene.machines.iter().position(|machine| machine.holder(*address).is_some());
+                if let Some(machine) = holder {
+                    return Ok((Asker::On(machine), Some(*address)));
+                }
+                let way = way_to(host, *address).ok_or_else(|| QuestionError::NoLan(address.to_string()))?;
+                Ok((Asker::Behind(0, way), Some(*address)))
+            }
+        }
+    }
+}
+
+fn name_of(world: &World, id: SandboxId) -> String {
+    world.sandbox(id).map_or_else(|| id.to_string(), |sandbox| sandbox.name.clone())
+}
+
+/// The machine that a sandbox's programs are on.
+fn place_of(world: &World, scene: &Scene, id: SandboxId) -> Option<usize> {
+    let sandbox = world.sandbox(id).filter(|sandbox| sandbox.running())?;
+    if sandbox.mode == NetworkMode::Host {
+        return Some(0);
+    }
+    let owner = world.namespace_owner(sandbox)?;
+    scene.machines.iter().skip(1).position(|machine| machine.name == owner.name).map(|place| place + 1)
+}
+
+/// The address that a sandbox is known by to somebody: on a network that both are on, else any; IPv4 first.
+fn address_of(world: &World, id: SandboxId, to: &Party) -> Option<IpAddr> {
+    let endpoints = world.endpoints_of_sandbox(id);
+    let near = |network| matches!(to, Party::Sandbox(other) if world.endpoint_on(*other, network).is_some());
+    let shared = endpoints.iter().filter(|endpoint| near(endpoint.network));
+    shared.chain(&endpoints).find_map(|endpoint| endpoint.allocation.as_ref()?.addresses().next())
+}
+
+/// The interface behind which the host looks for an address.
+fn way_to(host: &Machine, address: IpAddr) -> Option<u32> {
+    let question = RouteQuestion::to(address);
+    match host.route(&question) {
+        Routed::By(route) if route.kind == RouteKind::Unicast => Some(route.interface),
+        _ => None,
+    }
+}
+
+/// The default routes of the main table. Those of others are for some packets alone.
+fn defaults(host: &Machine) -> impl Iterator<Item = &Route> {
+    const MAIN_TABLE: u32 = 254;
+    let is_default = |route: &&Route| route.table == MAIN_TABLE && route.destination.prefix_len() == 0;
+    host.routes.iter().filter(is_default)
+}
+
+/// The interface of the host's default route and its address; without one, its first that is not loopback.
+fn lan_of(host: &Machine) -> Option<(u32, IpAddr)> {
+    let default = defaults(host);
+    let default = default.min_by_key(|route| (route.destination.addr().is_ipv6(), route.metric));
+    let interface = match default {
+        Some(route) => host.interface(route.interface),
+        None => {
+            host.interfaces.iter().find(|it| !it.loopback && it.kind.is_empty() && !it.addresses.is_empty())
+        }
+    }?;
+    let address = interface.addresses.iter().min_by_key(|address| address.addr().is_ipv6())?;
+    Some((interface.index, address.addr()))
+}
+
+/// Somebody on the host's LAN: its router, else the first address of the subnet that is not the host's.
+fn neighbour_of(host: &Machine) -> Option<IpAddr> {
+    let default = defaults(host);
+    if let Some(gateway) = default.filter_map(|route| route.gateway).min_by_key(IpAddr::is_ipv6) {
+        return Some(gateway);
+    }
+    let (index, own) = lan_of(host)?;
+    let net = host.interface(index)?.addresses.iter().find(|net| net.addr() == own)?;
+    net.hosts().find(|address| *address != own)
+}
+
+/// What a sandbox's resolver answers.
+pub(crate) fn resolve(plan: &Plan, asker: &Party, name: &str) -> Option<IpAddr> {
+    let Party::Sandbox(sandbox) = asker else { return None };
+    let mut table = NameTable::new();
+    for object in plan.values().flat_map(|fragment| fragment.values()) {
+        match object {
+            Object::Names(record) => table.insert(record.clone()),
+            Object::View(view) => table.set_view(view.clone()),
+            _ => {}
+        }
+    }
+    let folded = name.trim_end_matches('.').to_ascii_lowercase();
+    [QuestionKind::A, QuestionKind::Aaaa].into_iter().find_map(|kind| {
+        match table.answer(*sandbox, &folded, kind) {
+            Answer::Addresses(addresses) => addresses.first().copied(),
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,149 @@
+//! Where the stops of walks are, and what they are marked as.
+
+use super::town::{self, Town};
+use crate::graph::{Badge, LegKind, Picture, Spot, Way};
+
+/// The stops of a walk: where, and what comes of it there.
+fn stops(picture: &Picture, leg: usize) -> Vec<(String, Badge)> {
+    let stops = &picture.walk.as_ref().unwrap().legs[leg].stops;
+    stops.iter().map(|stop| (stop.place.clone(), stop.badge)).collect()
+}
+
+fn places(expected: &[(&str, Badge)]) -> Vec<(String, Badge)> {
+    expected.iter().map(|(place, badge)| ((*place).to_owned(), *badge)).collect()
+}
+
+#[test]
+fn a_published_port_is_rewritten_on_the_host_and_delivered_inside() {
+    use Badge::{Delivered, Passes, Rewritten};
+    let picture = town::shop().walked("lan", "10.10.50.99:8080");
+    let expected = [
+        ("behind eth0", Passes),
+        ("eth0", Passes),
+        ("host", Passes),
+        ("host", Rewritten),
+        ("host", Passes),
+        ("network app", Passes),
+        ("web", Delivered),
+    ];
+    assert_eq!(stops(&picture, 0), places(&expected));
+    let walk = picture.walk.unwrap();
+    assert_eq!((walk.legs.len(), walk.answered), (1, Some(true)));
+}
+
+#[test]
+fn between_neighbours_a_packet_stays_on_the_bridge_whatever_looks_at_it_there() {
+    use Badge::{Delivered, Passes};
+    let picture = town::shop().walked("api", "db:80");
+    let expected = [("api", Passes), ("api on back", Passes), ("network back", Passes), ("db", Delivered)];
+    assert_eq!(stops(&picture, 0), places(&expected));
+    let hooks = &picture.walk.as_ref().unwrap().legs[0].stops[2].lines;
+    assert!(hooks.iter().any(|line| line.contains("same network")), "{hooks:?}");
+}
+
+#[test]
+fn a_drop_is_where_the_rule_is() {
+    use Badge::{Lost, Passes};
+    let picture = town::shop().walked("job", "web:80");
+    let expected = [("job", Passes), ("network bridge", Passes), ("host", Lost)];
+    assert_eq!(stops(&picture, 0), places(&expected));
+    let walk = picture.walk.unwrap();
+    assert_eq!(walk.answered, Some(false));
+    assert!(walk.sentence.contains("not published"), "{}", walk.sentence);
+}
+
+#[test]
+fn where_the_proxy_takes_over_its_own_connection_goes_on() {
+    use Badge::{Delivered, Passes};
+    let picture = town::shop().walked("job", "10.10.50.99:8080");
+    assert_eq!(
+        stops(&picture, 0),
+        places(&[("job", Passes), ("network bridge", Passes), ("host", Delivered)])
+    );
+    assert_eq!(stops(&picture, 1), places(&[("host", Passes), ("network app", Passes), ("web", Delivered)]));
+    let numbers: Vec<usize> =
+        picture.walk.unwrap().legs.iter().flat_map(|leg| &leg.stops).map(|stop| stop.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn what_leaves_ends_behind_the_interface_with_the_address_that_is_seen_there() {
+    use Badge::{Passes, Rewritten, Unknown};
+    let picture = town::shop().walked("web", "lan:8080");
+    let expected = [
+        ("web", Passes),
+        ("network app", Passes),
+        ("host", Passes),
+        ("host", Rewritten),
+        ("eth0", Passes),
+        ("behind eth0", Unknown),
+    ];
+    assert_eq!(stops(&picture, 0), places(&expected));
+    assert_eq!(picture.walk.unwrap().legs[0].stops.last().unwrap().spot, Spot::Beyond(0));
+}
+
+#[test]
+fn an_answer_that_is_lost_is_drawn() {
+    let shop = town::shop();
+    let mut scene = shop.scene();
+    // Somebody in web took its default route away.
+    let web = scene.machines.iter_mut().find(|machine| machine.name == "web").unwrap();
+    web.routes.retain(|route| route.gateway.is_none());
+    let picture = shop.walked_through(&scene, "lan", "10.10.50.99:8080");
+    let walk = picture.walk.as_ref().unwrap();
+    let kinds: Vec<LegKind> = walk.legs.iter().map(|leg| leg.kind).collect();
+    assert_eq!(kinds, [LegKind::Asks, LegKind::Answers]);
+    assert_eq!(stops(&picture, 1), places(&[("web", Badge::Lost)]));
+    assert!(walk.sentence.contains("no route to 10.10.50.1"), "{}", walk.sentence);
+    super::assert_good(&picture);
+}
+
+#[test]
+fn a_picture_of_one_network_tells_who_is_elsewhere_too() {
+    let picture = town::shop().part(&["back"]);
+    let names: Vec<&str> = picture.sandboxes.iter().map(|sandbox| sandbox.name.as_str()).collect();
+    assert_eq!(names, ["api", "db"]);
+    assert_eq!(picture.networks.len(), 1);
+    assert_eq!(picture.sandboxes[0].notes, ["also on app"]);
+    assert!(picture.networks[0].members.iter().all(|member| member.home));
+}
+
+#[test]
+fn how_networks_are_joined_to_the_host_is_told() {
+    let picture = town::quarter().picture();
+    let network = |name: &str| picture.networks.iter().find(|it| it.name == name).unwrap();
+    let way = |name: &str| network(name).way;
+    assert_eq!(way("app"), Some(Way::Nat));
+    assert_eq!(way("back"), Some(Way::HostOnly));
+    assert_eq!(way("open"), Some(Way::Open));
+    assert_eq!(way("hills"), Some(Way::Open));
+    assert_eq!(way("wire"), None, "past the host");
+    assert_eq!(way("pair"), None);
+    let upon = |name: &str| network(name).uplink.map(|it| picture.uplinks[it].name.as_str());
+    assert_eq!((upon("wire"), upon("yard"), upon("app")), (Some("eth0"), Some("eth1"), None));
+    let eth1 = picture.uplinks.iter().find(|it| it.name == "eth1").unwrap();
+    assert!(eth1.taken && eth1.addresses.is_empty(), "its addresses are its bridge's");
+    assert_eq!(network("yard").gateways, ["192.168.7.9"]);
+    assert!(!network("tenants").together && network("app").together);
+    let word = |name: &str| network(name).marks.iter().map(|mark| mark.word.as_str()).collect::<Vec<_>>();
+    assert_eq!(word("back"), ["internal"]);
+    assert_eq!(word("tenants"), ["icc off"]);
+    assert_eq!(word("open"), ["routed"]);
+    assert_eq!(word("hills"), ["peer 172.31.2.0/24 via 10.10.50.98"]);
+}
+
+#[test]
+fn an_isolated_network_is_joined_to_nothing_and_two_families_may_differ() {
+    let mode = |family: &str, mode: &str| format!("com.docker.network.bridge.gateway_mode_{family}={mode}");
+    let shut = mode("ipv4", "isolated");
+    let mixed = mode("ipv6", "routed");
+    let picture = Town::new(fairway_model::Settings::default())
+        .network("shut", &["internal", &shut])
+        .network("mixed", &["ipv6", &mixed])
+        .picture();
+    let network = |name: &str| picture.networks.iter().find(|it| it.name == name).unwrap();
+    assert_eq!(network("shut").way, None);
+    assert!(network("shut").gateways.is_empty());
+    let words: Vec<&str> = network("mixed").marks.iter().map(|mark| mark.word.as_str()).collect();
+    assert_eq!(words, ["IPv6 routed"]);
+}

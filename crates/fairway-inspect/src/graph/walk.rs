@@ -1,0 +1,296 @@
+//! A walk through a picture: the steps of a packet, gathered by the places where they happen.
+
+use super::picture::Picture;
+use fairway_walk::{Conversation, End, Outcome, Path, Step};
+
+/// A place in a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Spot {
+    /// A sandbox's place on a network, by the numbers of the network and of the member.
+    Member(usize, usize),
+    /// What joins a network's members, by the network's number.
+    Network(usize),
+    /// The host's own stack: its routes, its firewall, its programs.
+    Host,
+    /// An interface that leads out, by its number.
+    Uplink(usize),
+    /// What is behind it.
+    Beyond(usize),
+    /// Nothing that is drawn.
+    Elsewhere,
+}
+
+/// What happens at a stop that is worth seeing at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Badge {
+    /// The packet passes.
+    Passes,
+    /// Its addresses change.
+    Rewritten,
+    /// A socket gets it.
+    Delivered,
+    /// It comes no further.
+    Lost,
+    /// It leaves for where nothing is known, or what happens is not known.
+    Unknown,
+}
+
+/// What happens to a packet at one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// Its number within the walk, from 1.
+    pub number: usize,
+    /// Where.
+    pub spot: Spot,
+    /// What, in short.
+    pub badge: Badge,
+    /// Where, in words.
+    pub place: String,
+    /// What, in words.
+    pub lines: Vec<String>,
+}
+
+impl Stop {
+    /// What happens, in a line.
+    pub fn in_short(&self) -> String {
+        if let (Badge::Passes, [_, _, ..]) = (self.badge, &self.lines[..]) {
+            let mut places: Vec<&str> =
+                self.lines.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+            places.dedup();
+            return places.join(", ");
+        }
+        self.lines.last().cloned().unwrap_or_default()
+    }
+}
+
+/// Which of a conversation's packets it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LegKind {
+    /// One that asks.
+    Asks,
+    /// One that answers.
+    Answers,
+}
+
+/// The way of one packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    /// Which packet it is.
+    pub kind: LegKind,
+    /// The same in words.
+    pub title: String,
+    /// Where it comes.
+    pub stops: Vec<Stop>,
+}
+
+/// What is drawn over a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walk {
+    /// What was asked.
+    pub question: String,
+    /// The packets, in the order in which they go.
+    pub legs: Vec<Leg>,
+    /// What comes of it.
+    pub sentence: String,
+    /// What would help.
+    pub advice: Option<String>,
+    /// Whether it is answered, where that is known.
+    pub answered: Option<bool>,
+}
+
+impl Walk {
+    /// A conversation, seen in a picture of the same World. The answer is a leg where it decides what comes of it.
+    pub fn new(
+        picture: &Picture,
+        question: String,
+        conversation: &Conversation,
+        advice: Option<String>,
+    ) -> Self {
+        let mut tracer = Tracer { picture, number: 0, legs: Vec::new() };
+        tracer.conversation(conversation, "");
+        let answered = match conversation.outcome() {
+            Outcome::Answered(_) => Some(true),
+            Outcome::Left | Outcome::Unknown => None,
+            _ => Some(false),
+        };
+        let legs = tracer.legs;
+        Self { question, legs, sentence: conversation.sentence(), advice, answered }
+    }
+}
+
+/// Turns steps into stops.
+struct Tracer<'a> {
+    picture: &'a Picture,
+    number: usize,
+    legs: Vec<Leg>,
+}
+
+impl Tracer<'_> {
+    fn conversation(&mut self, conversation: &Conversation, whose: &str) {
+        self.leg(LegKind::Asks, format!("the first packet{whose}"), &conversation.first);
+        if let Some(second) = &conversation.proxied {
+            self.conversation(second, " of the proxy's connection");
+        } else if let Some(answer) = &conversation.answer
+            && std::ptr::eq(conversation.last_end(), &answer.end)
+            && !matches!(answer.end, End::Delivered { .. } | End::Leaves { .. })
+        {
+            self.leg(LegKind::Answers, format!("its answer{whose}"), answer);
+        }
+    }
+
+    fn leg(&mut self, kind: LegKind, title: String, path: &Path) {
+        let mut stops: Vec<Stop> = Vec::new();
+        if let Some(Step::Arrives { machine, interface, tuple }) = path.steps.first()
+            && let Spot::Uplink(uplink) = self.on(machine, interface)
+        {
+            let line = format!("sends {tuple}");
+            self.stop(&mut stops, Spot::Beyond(uplink), Badge::Passes, machine, vec![line]);
+        }
+        let crossed = self.crossed(path);
+        for (step, crossed) in path.steps.iter().zip(crossed) {
+            let spot = match (step, stops.last().map(|stop| stop.spot)) {
+                // What did nothing would only be in the way.
+                (Step::Chain { met, .. }, _) if met.is_empty() => continue,
+                (Step::Chain { bridged: true, .. }, Some(spot @ Spot::Network(_))) => spot,
+                _ => crossed.unwrap_or_else(|| self.spot(step)),
+            };
+            let lines = step.lines();
+            let texts = lines.iter().map(|line| format!("{}: {}", line.place, line.text)).collect();
+            let badge = match step {
+                Step::Translated { .. } => Badge::Rewritten,
+                _ => Badge::Passes,
+            };
+            self.stop(&mut stops, spot, badge, step.machine(), texts);
+        }
+        let last = path.steps.last().map(Step::machine).zip(stops.last().map(|stop| stop.spot));
+        let (spot, badge, machine) = self.end(&path.end, last);
+        self.stop(&mut stops, spot, badge, machine, vec![path.end.sentence()]);
+        self.legs.push(Leg { kind, title, stops });
+    }
+
+    /// For each step the place where it is drawn, if that is another than it says: so that a packet does not seem to
+    /// go to and fro where br_netfilter lets the host's hooks see what is on a bridge.
+    fn crossed(&self, path: &Path) -> Vec<Option<Spot>> {
+        let steps = &path.steps;
+        let mut crossed = vec![None; steps.len()];
+        let on_host = |step: &Step| (step.machine() == "host").then(|| self.spot(step));
+        let seen = |step: &Step| match step {
+            Step::Chain { bridged, met, .. } => !bridged && !met.is_empty(),
+            step => on_host(step) == Some(Spot::Host),
+        };
+        for (number, step) in steps.iter().enumerate() {
+            let Step::Bridged { to, .. } = step else { continue };
+            let Some(spot @ Spot::Network(_)) = on_host(step) else { continue };
+            let arrived = steps[..number].iter().rposition(|it| matches!(it, Step::Arrives { .. }));
+            // What the host itself sends by a bridge has not arrived there.
+            let arrived = arrived.filter(|at| on_host(&steps[*at]) == Some(spot)).unwrap_or(number);
+            if to.is_some() {
+                // From port to port it stays on the bridge, whatever looks at it meanwhile.
+                let left = steps[number..].iter().position(|it| matches!(it, Step::Leaves { .. }));
+                let end = left.map_or(steps.len(), |ahead| number + ahead);
+                crossed[arrived..end].fill(Some(spot));
+            } else if steps[arrived..number].iter().any(seen) {
+                // What the host's hooks have seen is at the host.
+                let up = steps[number..].iter().take_while(|it| on_host(it) == Some(spot)).count();
+                crossed[number..number + up].fill(Some(Spot::Host));
+            }
+        }
+        crossed
+    }
+
+    /// Adds what happens to the last stop, or makes one more where the place is another or it shall be seen.
+    fn stop(&mut self, stops: &mut Vec<Stop>, spot: Spot, badge: Badge, machine: &str, lines: Vec<String>) {
+        let place = self.place(spot, machine);
+        if let Some(last) = stops.last_mut()
+            && last.spot == spot
+            && last.badge == Badge::Passes
+            && badge != Badge::Rewritten
+            && last.place == place
+        {
+            last.badge = badge;
+            last.lines.extend(lines);
+            return;
+        }
+        self.number += 1;
+        stops.push(Stop { number: self.number, spot, badge, place, lines });
+    }
+
+    /// A place in words.
+    fn place(&self, spot: Spot, machine: &str) -> String {
+        match spot {
+            Spot::Member(network, member) if !self.picture.networks[network].members[member].home => {
+                format!("{machine} on {}", self.picture.networks[network].name)
+            }
+            Spot::Network(network) => format!("network {}", self.picture.networks[network].name),
+            Spot::Uplink(uplink) => self.picture.uplinks[uplink].name.clone(),
+            Spot::Beyond(uplink) => format!("behind {}", self.picture.uplinks[uplink].name),
+            Spot::Member(..) | Spot::Host | Spot::Elsewhere => machine.to_owned(),
+        }
+    }
+
+    fn spot(&self, step: &Step) -> Spot {
+        match step {
+            Step::Arrives { machine, interface, .. } | Step::Leaves { machine, interface, .. } => {
+                self.on(machine, interface)
+            }
+            Step::Bridged { machine, bridge, .. } => self.on(machine, bridge),
+            _ => self.machine(step.machine()),
+        }
+    }
+
+    /// The place of a machine as a whole.
+    fn machine(&self, machine: &str) -> Spot {
+        match self.picture.sandboxes.iter().find(|sandbox| sandbox.name == machine) {
+            Some(sandbox) => {
+                sandbox.places.first().map_or(Spot::Elsewhere, |(network, it)| Spot::Member(*network, *it))
+            }
+            None if machine == "host" => Spot::Host,
+            None => Spot::Elsewhere,
+        }
+    }
+
+    /// The place of an interface of a machine.
+    fn on(&self, machine: &str, interface: &str) -> Spot {
+        if let Some(sandbox) = self.picture.sandboxes.iter().find(|it| it.name == machine) {
+            let own = |(network, it): &&(usize, usize)| {
+                self.picture.networks[*network].members[*it].interface == interface
+            };
+            let found = sandbox.places.iter().find(own);
+            return found.map_or(self.machine(machine), |(network, it)| Spot::Member(*network, *it));
+        }
+        if machine != "host" {
+            return Spot::Elsewhere;
+        }
+        let uplink = self.picture.uplinks.iter().position(|it| it.name == interface);
+        if let Some(uplink) = uplink {
+            return Spot::Uplink(uplink);
+        }
+        let network = self.picture.networks.iter().position(|it| {
+            it.bridge.as_deref() == Some(interface)
+                || it.members.iter().any(|member| member.port == interface)
+        });
+        network.map_or(Spot::Host, Spot::Network)
+    }
+
+    /// Where a path ends, and how; it was at `last` before.
+    fn end<'a>(&self, end: &'a End, last: Option<(&str, Spot)>) -> (Spot, Badge, &'a str) {
+        let here = |machine: &str| match last {
+            Some((before, spot)) if before == machine => spot,
+            _ => self.machine(machine),
+        };
+        match end {
+            End::Delivered { machine, .. } => (self.machine(machine), Badge::Delivered, machine),
+            End::NobodyListens { machine, .. } => (self.machine(machine), Badge::Lost, machine),
+            End::Leaves { machine, interface, .. } => match self.on(machine, interface) {
+                Spot::Uplink(uplink) => (Spot::Beyond(uplink), Badge::Unknown, machine),
+                spot => (spot, Badge::Unknown, machine),
+            },
+            End::Unknown { machine, .. } => (here(machine), Badge::Unknown, machine),
+            End::Dropped { machine, .. }
+            | End::Rejected { machine, .. }
+            | End::Discarded { machine, .. }
+            | End::NoRoute { machine, .. }
+            | End::NoNeighbour { machine, .. } => (here(machine), Badge::Lost, machine),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The walker against what was measured with Docker, row by row.
+
+mod links;
+pub(crate) mod stage;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use fairway_model::Backend;
+
+use crate::explain::captures;
+use fairway_walk::{Asker, Line, Outcome, Proxy, Tuple, converse};
+use stage::{Mode, Stage};
+
+const TABLE: &str = include_str!("tests/docker-matrix.tsv");
+
+fn tuple(to: SocketAddr) -> Tuple {
+    let source = match to {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    };
+    Tuple { protocol: 6, source, destination: to.ip(), source_port: 40_000, destination_port: to.port() }
+}
+
+/// Where Fairway differs from Docker on purpose, as the end-to-end test of the matrix has it.
+fn expected(mode: Mode, group: &str, path: &str, outcome: &str, source: &str) -> String {
+    let published = path.ends_with(":pub") || path.ends_with("gw pub");
+    if path.ends_with("no route") {
+        // The neighbour on the LAN has no other way out, so that its own kernel answers.
+        return "unreachable".to_owned();
+    }
+    if !mode.iptables && !mode.proxy && published {
+        return "refused".to_owned();
+    }
+    if mode.iptables && !mode.proxy && !mode.bridge_netfilter && path.starts_with("samenet->") && published {
+        let gateway = if group == "DFL" { "172.17.0.1" } else { "172.18.0.1" };
+        return format!("answered {gateway}");
+    }
+    match outcome {
+        "timed-out" => "nothing".to_owned(),
+        other => format!("{other} {source}").trim_end().to_owned(),
+    }
+}
+
+fn said(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answered(source) => format!("answered {source}"),
+        Outcome::Refused => "refused".to_owned(),
+        Outcome::Closed => "closed".to_owned(),
+        Outcome::Unreachable => "unreachable".to_owned(),
+        Outcome::Nothing => "nothing".to_owned(),
+        Outcome::Left => "left".to_owned(),
+        Outcome::Unknown => "unknown".to_owned(),
+    }
+}
+
+fn check(mode: Mode) {
+    let stage = Stage::new(mode);
+    let mut wrong = String::new();
+    let mut rows = 0;
+    for line in TABLE.lines().filter(|line| !line.starts_with('#')).skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let &[iptables, proxy, group, path, address, port, outcome, source] = &fields[..] else {
+            panic!("a row of {} fields", fields.len())
+        };
+        if (iptables, proxy) != (&mode.iptables.to_string()[..], &mode.proxy.to_string()[..]) {
+            continue;
+        }
+        rows += 1;
+        let with_route = group == "DIRECT" || path.ends_with("(back route)");
+        let scene = stage.scene(with_route);
+        let asker = stage.asker(&scene, group, path);
+        let to: SocketAddr = format!("{address}:{port}").parse().unwrap();
+        let conversation = converse(&scene, Asker::On(asker), tuple(to), Proxy { user: Some(61_137) });
+        let (seen, expected) = (said(&conversation.outcome()), expected(mode, group, path, outcome, source));
+        if seen != expected {
+            wrong += &format!("{group} {path} {to}: {expected}, walked {seen}\n{conversation:#?}\n");
+        }
+    }
+    assert_eq!(rows, 50);
+    assert!(wrong.is_empty(), "{mode:?}\n{wrong}");
+}
+
+/// The walks of a question from one machine to an address and port, as text, with names of interfaces that do not
+/// depend on what was drawn; then where captures see it.
+fn golden(mode: Mode, from: &str, to: &str) -> String {
+    walks(mode, from, to, |_, line| !line.idle)
+}
+
+/// As [`golden`], without the walks of what comes after the first packet.
+fn first(mode: Mode, from: &str, to: &str) -> String {
+    walks(mode, from, to, |title, line| title.starts_with("the first packet") && !line.idle)
+}
+
+fn walks(mode: Mode, from: &str, to: &str, shown: impl Fn(&str, &Line) -> bool) -> String {
+    let stage = Stage::new(mode);
+    let scene = stage.scene(false);
+    let asker = scene.machines.iter().position(|machine| machine.name == from).unwrap();
+    let conversation =
+        converse(&scene, Asker::On(asker), tuple(to.parse().unwrap()), Proxy { user: Some(61_137) });
+    let names = stage.interfaces();
+    let plain =
+        |text: String| names.iter().fold(text, |text, (drawn, plain)| text.replace(drawn.as_str(), plain));
+    let mut text = format!("{from} asks {to}\n");
+    for part in conversation.parts() {
+        let lines: Vec<Line> = part.lines.into_iter().filter(|line| shown(&part.title, line)).collect();
+        if lines.is_empty() {
+            continue;
+        }
+        text += &format!("\n{}\n", part.title);
+        for line in lines {
+            text += &format!("  {:5} {:12} {}\n", line.machine, plain(line.place), plain(line.text));
+        }
+        text += &format!("  = {}\n", plain(part.end));
+    }
+    text += &format!("\n{}\n\n", plain(conversation.sentence()));
+    for capture in captures(&conversation, stage.world()) {
+        text += &format!("{}  # {}\n", plain(capture.command), capture.what);
+        for shown in capture.shows {
+            text += &format!("  sees {shown}\n");
+        }
+    }
+    text
+}
+
+/// The port is translated, and no proxy runs. What was captured on the bridge had the addresses of before, so what was
+/// bridged met no rules there.
+#[test]
+fn a_translated_port_is_walked_as_people_have_analysed_it() {
+    let mode = Mode { proxy: false, bridge_netfilter: false, ..Mode::DOCKERS };
+    insta::assert_snapshot!("itself_by_the_hosts_address", golden(mode, "u1", "10.10.50.99:8081"));
+    insta::assert_snapshot!("host_by_loopback", golden(mode, "host", "127.0.0.1:8081"));
+    insta::assert_snapshot!("host_by_its_address", golden(mode, "host", "10.10.50.99:8081"));
+    insta::assert_snapshot!("host_by_the_gateway_address", golden(mode, "host", "172.18.0.1:8081"));
+    let shut = Mode { route_localnet: false, ..mode };
+    insta::assert_snapshot!(
+        "host_by_loopback_without_route_localnet",
+        golden(shut, "host", "127.0.0.1:8081")
+    );
+    insta::assert_snapshot!(
+        "host_by_its_address_without_route_localnet",
+        golden(shut, "host", "10.10.50.99:8081")
+    );
+    insta::assert_snapshot!(
+        "host_by_the_gateway_without_route_localnet",
+        golden(shut, "host", "172.18.0.1:8081")
+    );
+}
+
+/// Where br_netfilter shows IP what is bridged, a sandbox that asks for its own port is sent from port to port: the host's
+/// routes and its end of the bridge never see it.
+#[test]
+fn a_translated_port_on_a_bridge_that_is_seen() {
+    let mode = Mode { proxy: false, ..Mode::DOCKERS };
+    insta::assert_snapshot!("itself_on_a_bridge_that_is_seen", golden(mode, "u1", "10.10.50.99:8081"));
+}
+
+/// The proxy beside translation, the proxy alone, and neither.
+#[test]
+fn the_proxy_is_walked_as_two_connections() {
+    insta::assert_snapshot!("itself_by_the_proxy", golden(Mode::DOCKERS, "u1", "10.10.50.99:8081"));
+    insta::assert_snapshot!(
+        "host_by_loopback_and_the_proxy",
+        golden(Mode::DOCKERS, "host", "127.0.0.1:8081")
+    );
+    let alone = Mode { iptables: false, ..Mode::DOCKERS };
+    insta::assert_snapshot!("itself_by_the_proxy_alone", golden(alone, "u1", "10.10.50.99:8081"));
+    let nothing = Mode { proxy: false, ..alone };
+    insta::assert_snapshot!(
+        "host_by_its_address_without_any_help",
+        golden(nothing, "host", "10.10.50.99:8081")
+    );
+    insta::assert_snapshot!(
+        "itself_by_the_gateway_without_any_help",
+        golden(nothing, "u1", "172.18.0.1:8081")
+    );
+}
+
+/// The questions of people's notes that are not asked above, in their order: `--userland-proxy` and `--iptables` both
+/// on, translation alone, neither, the proxy alone.
+#[test]
+fn what_people_have_noted_of_each_way_to_publish_is_walked() {
+    let both = Mode::DOCKERS;
+    insta::assert_snapshot!("noted_both_default_bridge", first(both, "d1", "10.10.50.99:8080"));
+    insta::assert_snapshot!("noted_both_host_by_any_address", first(both, "host", "0.0.0.0:8080"));
+    insta::assert_snapshot!("noted_both_host_network", first(both, "lan", "10.10.50.99:8082"));
+    let translated = Mode { proxy: false, bridge_netfilter: false, ..both };
+    insta::assert_snapshot!("noted_translated_default_bridge", first(translated, "d1", "10.10.50.99:8080"));
+    insta::assert_snapshot!(
+        "noted_translated_host_by_any_address",
+        first(translated, "host", "0.0.0.0:8081")
+    );
+    let shut = Mode { route_localnet: false, ..translated };
+    insta::assert_snapshot!(
+        "noted_translated_host_by_any_address_without_route_localnet",
+        first(shut, "host", "0.0.0.0:8081")
+    );
+    let nothing = Mode { iptables: false, ..translated };
+    insta::assert_snapshot!("noted_nothing_host_by_any_address", first(nothing, "host", "0.0.0.0:8080"));
+    insta::assert_snapshot!("noted_nothing_host_by_the_gateway", first(nothing, "host", "172.17.0.1:8080"));
+    insta::assert_snapshot!("noted_nothing_itself_by_the_host", first(nothing, "d1", "10.10.50.99:8080"));
+    let proxied = Mode { iptables: false, ..both };
+    insta::assert_snapshot!("noted_proxied_default_bridge", first(proxied, "d1", "10.10.50.99:8080"));
+    insta::assert_snapshot!("noted_proxied_host_by_any_address", first(proxied, "host", "0.0.0.0:8080"));
+}
+
+/// The chains that have no rule for it, too, in the order of their priorities.
+#[test]
+fn every_chain_that_a_packet_meets_is_told_of() {
+    insta::assert_snapshot!(
+        "every_chain",
+        walks(Mode::DOCKERS, "lan", "10.10.50.99:8081", |title, _| title.starts_with("the first packet"))
+    );
+}
+
+#[test]
+fn what_is_not_allowed_ends_at_the_rule_that_says_so() {
+    insta::assert_snapshot!("another_network", golden(Mode::DOCKERS, "o1", "172.18.0.2:80"));
+}
+
+#[test]
+fn the_walker_agrees_with_every_row_of_the_matrix() {
+    for iptables in [true, false] {
+        for proxy in [true, false] {
+            for bridge_netfilter in [true, false] {
+                check(Mode { iptables, proxy, bridge_netfilter, ..Mode::DOCKERS });
+            }
+        }
+    }
+}
+
+#[test]
+fn it_agrees_by_the_rules_of_iptables_too() {
+    for proxy in [true, false] {
+        for bridge_netfilter in [true, false] {
+            check(Mode { proxy, bridge_netfilter, backend: Backend::Iptables, ..Mode::DOCKERS });
+        }
+    }
+}
+
+#[test]
+fn rules_of_iptables_are_told_in_its_own_words() {
+    let mode = Mode { proxy: false, backend: Backend::Iptables, ..Mode::DOCKERS };
+    insta::assert_snapshot!("by_iptables", golden(mode, "u1", "10.10.50.99:8081"));
+    insta::assert_snapshot!("another_network_by_iptables", golden(mode, "o1", "172.18.0.2:80"));
+}

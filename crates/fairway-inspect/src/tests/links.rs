@@ -1,0 +1,153 @@
+//! Hosts with several links: rules of the routing policy, and addresses that are of one link alone.
+
+use std::net::IpAddr;
+
+use fairway_walk::{
+    Asker, End, Interface, Listener, Machine, Maker, Outcome, Place, Proxy, Route, RouteKind, RouteRule,
+    Scene, Step, Tuple, Walker, add_interface, converse,
+};
+
+use fairway_walk::{add_default, bare};
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn tcp(source: &str, destination: &str) -> Tuple {
+    Tuple {
+        protocol: 6,
+        source: address(source),
+        destination: address(destination),
+        source_port: 40_000,
+        destination_port: 80,
+    }
+}
+
+/// A host with two links that lead out, and a server at port 80.
+fn host() -> Machine {
+    let mut host = bare("host");
+    for (index, own) in [(2, ["10.0.1.9/24", "fe80::2/64"]), (3, ["10.0.2.9/24", "fe80::3/64"])] {
+        let interface = Interface {
+            index,
+            name: format!("eth{}", index - 2),
+            up: true,
+            addresses: own.map(|own| own.parse().unwrap()).into(),
+            forwarding: (true, true),
+            ..Interface::default()
+        };
+        add_interface(&mut host, interface);
+    }
+    add_default(&mut host, address("10.0.1.1"), 2);
+    host.routes.push(Route {
+        table: 100,
+        destination: "0.0.0.0/0".parse().unwrap(),
+        kind: RouteKind::Unicast,
+        gateway: Some(address("10.0.2.1")),
+        interface: 3,
+        metric: 0,
+        source: None,
+    });
+    host.listeners.push(Listener {
+        protocol: 6,
+        address: address("::"),
+        port: 80,
+        both_families: true,
+        held: false,
+        owner: "a server".to_owned(),
+        proxy: None,
+    });
+    host
+}
+
+/// The same with a rule for table 100 before the main table.
+fn with_rule(rule: RouteRule) -> Scene {
+    let mut host = host();
+    host.rules.insert(1, RouteRule { priority: 100, ipv4: true, table: 100, ..rule });
+    Scene { machines: vec![host] }
+}
+
+fn from(source: &str) -> RouteRule {
+    RouteRule { from: Some(source.parse().unwrap()), ..RouteRule::default() }
+}
+
+/// The interface that a packet leaves by which the host makes.
+fn way_out(scene: &Scene, tuple: Tuple) -> String {
+    match Walker::new(scene).made(Maker::on(0), tuple, Place::First).end {
+        End::Leaves { interface, .. } => interface,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_answer_that_leaves_elsewhere_is_not_known_to_arrive() {
+    let ask = |scene: &Scene| {
+        let tuple = tcp("192.0.2.7", "10.0.1.9");
+        converse(scene, Asker::Behind(0, 2), tuple, Proxy::default())
+    };
+    let plain = Scene { machines: vec![host()] };
+    assert_eq!(ask(&plain).outcome(), Outcome::Answered(address("192.0.2.7")));
+    let ruled = ask(&with_rule(from("10.0.1.9/32")));
+    assert_eq!(ruled.outcome(), Outcome::Unknown);
+    assert_eq!(
+        ruled.sentence(),
+        "Not known: unknown from here on host: the answer leaves by eth1 for 10.0.2.1, not by eth0, where it was \
+         asked for: whether it arrives is not known here."
+    );
+}
+
+#[test]
+fn rules_decide_by_all_that_they_name() {
+    let web = || tcp("0.0.0.0", "192.0.2.7");
+    let ports =
+        |ports| RouteRule { protocol: Some(6), destination_ports: Some(ports), ..RouteRule::default() };
+    assert_eq!(way_out(&with_rule(ports((80, 80))), web()), "eth1");
+    assert_eq!(way_out(&with_rule(ports((81, 90))), web()), "eth0");
+    let other = RouteRule { protocol: Some(17), ..RouteRule::default() };
+    assert_eq!(way_out(&with_rule(other), web()), "eth0");
+    let marked = RouteRule { mark: Some((7, u32::MAX)), ..RouteRule::default() };
+    assert_eq!(way_out(&with_rule(marked.clone()), web()), "eth0");
+    assert_eq!(way_out(&with_rule(RouteRule { inverted: true, ..marked }), web()), "eth1");
+    let specific = RouteRule { suppressed: Some(0), ..RouteRule::default() };
+    assert_eq!(way_out(&with_rule(specific), web()), "eth0");
+    // What a program connects to is looked for again with the source that was chosen; what it only sends is not.
+    assert_eq!(way_out(&with_rule(from("10.0.1.9/32")), web()), "eth1");
+    assert_eq!(way_out(&with_rule(from("10.0.1.9/32")), Tuple { protocol: 1, ..web() }), "eth0");
+}
+
+#[test]
+fn link_local_addresses_are_of_the_link_that_is_named() {
+    let scene = Scene { machines: vec![host()] };
+    let to_neighbor = tcp("::", "fe80::1");
+    for (index, own, name) in [(2, "fe80::2", "eth0"), (3, "fe80::3", "eth1")] {
+        let maker = Maker { interface: Some(index), ..Maker::on(0) };
+        let path = Walker::new(&scene).made(maker, to_neighbor, Place::First);
+        let End::Leaves { interface, tuple, .. } = path.end else { panic!("{path:?}") };
+        assert_eq!((interface.as_str(), tuple.source), (name, address(own)));
+        let asked = |own| converse(&scene, Asker::Behind(0, index), tcp("fe80::1", own), Proxy::default());
+        let answered = asked(own);
+        assert_eq!(answered.outcome(), Outcome::Answered(address("fe80::1")), "{answered:?}");
+        let leaves = answered.answer.unwrap();
+        assert!(matches!(leaves.end, End::Leaves { interface, .. } if interface == name));
+        let other = if index == 2 { "fe80::3" } else { "fe80::2" };
+        assert!(!matches!(asked(other).outcome(), Outcome::Answered(_)));
+    }
+}
+
+#[test]
+fn what_comes_from_a_link_local_address_is_not_forwarded() {
+    let mut host = host();
+    host.interfaces[1].addresses.push("fd01::9/64".parse().unwrap());
+    let other =
+        Interface { addresses: vec!["fd02::9/64".parse().unwrap()], ..host.interfaces.pop().unwrap() };
+    add_interface(&mut host, other);
+    let scene = Scene { machines: vec![host] };
+    let asked = converse(&scene, Asker::Behind(0, 2), tcp("fe80::1", "fd02::7"), Proxy::default());
+    assert_eq!(asked.outcome(), Outcome::Unreachable, "{asked:?}");
+    assert_eq!(
+        asked.sentence(),
+        "Lost on host: its source fe80::1 is link-local, and such packets are not forwarded."
+    );
+    let told = asked.answer.unwrap();
+    let is_back = |step: &Step| matches!(step, Step::Leaves { interface, tuple, .. } if interface == "eth0" && tuple.source == address("fe80::2"));
+    assert!(told.steps.iter().any(is_back), "{told:?}");
+}

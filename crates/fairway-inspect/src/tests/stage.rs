@@ -1,0 +1,218 @@
+//! The stage of the matrix as values: d1 and d2 on the default bridge, u1 and u2 on a network, o1 on another.
+
+use std::net::IpAddr;
+
+use crate::topology::planned;
+use fairway_core::plan::plan;
+use fairway_core::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
+use fairway_model::Draw;
+use fairway_model::{
+    Backend, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol,
+    PublishRequest, SandboxKind, SandboxOptions, Settings,
+};
+use fairway_walk::{Interface, Listener, Machine, Scene, add_interface};
+use fairway_walk::{add_default, bare};
+
+const HOST: &str = "10.10.50.99";
+const LAN: &str = "10.10.50.1";
+
+#[derive(Debug, Clone, Copy)]
+pub struct Mode {
+    pub iptables: bool,
+    pub proxy: bool,
+    pub bridge_netfilter: bool,
+    pub route_localnet: bool,
+    pub backend: Backend,
+}
+
+impl Mode {
+    /// As Docker is when nobody says anything.
+    pub const DOCKERS: Self = Self {
+        iptables: true,
+        proxy: true,
+        bridge_netfilter: true,
+        route_localnet: true,
+        backend: Backend::Nftables,
+    };
+}
+
+pub struct Stage {
+    world: World,
+    draw: Draw,
+    mode: Mode,
+}
+
+fn publish(host: u16, container: u16) -> PublishRequest {
+    PublishRequest {
+        host_address: None,
+        host_ports: Some(PortRange::single(host)),
+        container_ports: PortRange::single(container),
+        protocol: Protocol::Tcp,
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn listens(machine: &mut Machine, at: &str, port: u16) {
+    machine.listeners.push(Listener {
+        protocol: 6,
+        address: address(at),
+        port,
+        both_families: at == "::",
+        held: false,
+        owner: "a server".to_owned(),
+        proxy: None,
+    });
+}
+
+impl Stage {
+    pub fn new(mode: Mode) -> Self {
+        let mut world = World::default();
+        let mut draw = Draw::new(1);
+        let mut apply = |command| world.apply(command, 0, &mut draw).unwrap();
+        let settings = Settings {
+            iptables: mode.iptables,
+            backend: mode.backend,
+            userland_proxy: mode.proxy,
+            relay_user: Some(61_137),
+            ..Settings::default()
+        };
+        let host = HostFacts {
+            addresses: vec![HostRoute {
+                destination: format!("{HOST}/24").parse().unwrap(),
+                interface: "eth0".to_owned(),
+            }],
+            bridge_netfilter_ipv4: mode.bridge_netfilter,
+            bridge_netfilter_ipv6: mode.bridge_netfilter,
+            forwarding: (false, false),
+            hostname: "host".to_owned(),
+            ..HostFacts::default()
+        };
+        apply(Command::Configure { settings: Box::new(settings), host: Box::new(host) });
+        for name in ["usr", "other"] {
+            apply(Command::CreateNetwork(CreateNetwork {
+                name: name.to_owned(),
+                ..CreateNetwork::default()
+            }));
+        }
+        let sandboxes = [
+            ("d1", "bridge", Some(8080)),
+            ("d2", "bridge", None),
+            ("u1", "usr", Some(8081)),
+            ("u2", "usr", None),
+            ("o1", "other", None),
+        ];
+        for (number, (name, network, port)) in sandboxes.into_iter().enumerate() {
+            let options = SandboxOptions {
+                publish: port.map(|port| publish(port, 80)).into_iter().collect(),
+                ..SandboxOptions::default()
+            };
+            let create = CreateSandbox {
+                name: Some(name.to_owned()),
+                kind: SandboxKind::Attached,
+                network: NetworkChoice::Networks(vec![(network.to_owned(), EndpointRequest::default())]),
+                options,
+            };
+            let namespace = Namespace { path: format!("/{name}"), device: 4, inode: number as u64 + 1 };
+            apply(Command::Attach {
+                create: Box::new(create),
+                process: None,
+                namespace: Some(namespace),
+                avoid: Vec::new(),
+            });
+        }
+        Self { world, draw, mode }
+    }
+
+    /// Asks for more.
+    pub fn apply(&mut self, command: Command) {
+        self.world.apply(command, 0, &mut self.draw).unwrap();
+    }
+
+    /// One more sandbox, on a network.
+    pub fn attach(&mut self, name: &str, network: &str) {
+        let create = CreateSandbox {
+            name: Some(name.to_owned()),
+            kind: SandboxKind::Attached,
+            network: NetworkChoice::Networks(vec![(network.to_owned(), EndpointRequest::default())]),
+            options: SandboxOptions::default(),
+        };
+        let inode = 100 + self.world.sandboxes().count() as u64;
+        let namespace = Namespace { path: format!("/{name}"), device: 4, inode };
+        self.apply(Command::Attach {
+            create: Box::new(create),
+            process: None,
+            namespace: Some(namespace),
+            avoid: Vec::new(),
+        });
+    }
+
+    /// What is asked for.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The host, its sandboxes, and a neighbour on its LAN, which may have a route to the sandboxes.
+    pub fn scene(&self, with_route: bool) -> Scene {
+        let mut host = bare("host");
+        host.bridge_netfilter = (self.mode.bridge_netfilter, self.mode.bridge_netfilter);
+        let neighbour = self.world.sandboxes().count() + 1;
+        let interface = |peer, own: &str, mac| Interface {
+            index: 2,
+            name: "eth0".to_owned(),
+            mac: MacAddress([2, 0, 0, 0, 0, mac]),
+            up: true,
+            addresses: vec![format!("{own}/24").parse().unwrap()],
+            peer: Some((peer, 2)),
+            ..Interface::default()
+        };
+        add_interface(&mut host, interface(neighbour, HOST, 1));
+        add_default(&mut host, address(LAN), 2);
+        listens(&mut host, "0.0.0.0", 8082);
+        let mut scene = planned(&self.world, &plan(&self.world), host);
+        if !self.mode.route_localnet {
+            scene.machines[0].interfaces.iter_mut().for_each(|interface| interface.route_localnet = false);
+        }
+        for sandbox in &mut scene.machines[1..] {
+            listens(sandbox, "::", 80);
+        }
+        let mut lan = bare("lan");
+        add_interface(&mut lan, interface(0, LAN, 2));
+        if with_route {
+            add_default(&mut lan, address(HOST), 2);
+        }
+        listens(&mut lan, "0.0.0.0", 80);
+        scene.machines.push(lan);
+        scene
+    }
+
+    /// The drawn names of interfaces, and what to call them instead.
+    pub fn interfaces(&self) -> Vec<(String, String)> {
+        let ports = self.world.endpoints().filter_map(|endpoint| {
+            let sandbox = self.world.sandbox(endpoint.sandbox)?;
+            Some((endpoint.allocation.as_ref()?.host_interface.clone(), format!("port-{}", sandbox.name)))
+        });
+        let bridges = self.world.networks().filter(|network| network.user_defined());
+        ports.chain(bridges.map(|network| (network.bridge.clone(), format!("br-{}", network.name)))).collect()
+    }
+
+    /// Where the question of a row is asked.
+    pub fn asker(&self, scene: &Scene, group: &str, path: &str) -> usize {
+        let usr = group == "USR";
+        let name = match path.split("->").next().unwrap_or_default() {
+            "host" => "host",
+            "lan" => "lan",
+            "self" if usr => "u1",
+            "self" => "d1",
+            "samenet" if usr => "u2",
+            "samenet" => "d2",
+            "othernet" => "o1",
+            "usrnet" | "usr" => "u2",
+            "dflnet" | "dfl" => "d2",
+            other => panic!("who is {other}?"),
+        };
+        scene.machines.iter().position(|machine| machine.name == name).unwrap()
+    }
+}

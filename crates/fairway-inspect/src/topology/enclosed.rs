@@ -1,0 +1,77 @@
+//! Interfaces of sandboxes without an end on the host: macvlans, and pairs of two sandboxes.
+
+use fairway_core::object::{EnclosedLink, Object};
+use fairway_core::plan::Plan;
+use fairway_model::Namespace;
+use fairway_walk::{Interface, Scene, Standing, add_interface};
+
+/// Which machine of a scene a namespace is.
+pub(super) type Places<'a> = &'a dyn Fn(&Namespace) -> Option<usize>;
+
+fn free_index(scene: &Scene, machine: usize) -> u32 {
+    scene.machines[machine].interfaces.iter().map(|it| it.index).max().unwrap_or_default() + 1
+}
+
+/// Adds the interfaces that a Plan encloses in sandboxes, and the links of the host that they need.
+pub(super) fn add(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
+    for object in plan.values().flat_map(|fragment| fragment.values()) {
+        let (kind, of_host) = match object {
+            Object::StandIn(link) => ("dummy", Some((link.name.clone(), true))),
+            Object::Pair(pair) if pair.ends.len() == 1 => ("veth", Some((pair.waiting.clone(), false))),
+            Object::Pair(_) => ("veth", None),
+            Object::Macvlan(_) => ("macvlan", None),
+            _ => continue,
+        };
+        if let Some((name, up)) = of_host {
+            let index = free_index(scene, 0);
+            let interface = Interface { index, name, kind: kind.to_owned(), up, ..Interface::default() };
+            add_interface(&mut scene.machines[0], interface);
+        }
+        for link in object.enclosed() {
+            let Some(place) = places(&link.namespace) else { continue };
+            let interface = Interface {
+                index: free_index(scene, place),
+                name: link.interface.clone(),
+                kind: kind.to_owned(),
+                mac: link.mac.unwrap_or_default(),
+                up: true,
+                addresses: link.addresses.clone(),
+                ..Interface::default()
+            };
+            add_interface(&mut scene.machines[place], interface);
+        }
+    }
+}
+
+/// The interface of a sandbox that is an enclosed link: by its hardware address, else by its name.
+fn find(scene: &Scene, link: &EnclosedLink, places: Places<'_>) -> Option<(usize, u32)> {
+    let place = places(&link.namespace)?;
+    let interfaces = &scene.machines[place].interfaces;
+    let own = interfaces.iter().find(|it| link.mac.is_some_and(|mac| it.mac == mac));
+    let named = || interfaces.iter().find(|it| it.name == link.interface);
+    Some((place, own.or_else(named)?.index))
+}
+
+/// Ties them to one another and to what they stand upon.
+pub(super) fn tie(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
+    for object in plan.values().flat_map(|fragment| fragment.values()) {
+        match object {
+            Object::Macvlan(macvlan) => {
+                let parent = scene.machines[0].interface_named(&macvlan.parent).map(|parent| parent.index);
+                if let (Some(parent), Some(own)) = (parent, find(scene, &macvlan.link, places)) {
+                    let standing = Standing { machine: 0, parent, mode: macvlan.mode };
+                    scene.change_interface(own, |interface| interface.stands_on = Some(standing));
+                }
+            }
+            Object::Pair(pair) => {
+                let mut ends = pair.ends.iter().filter_map(|link| find(scene, link, places));
+                let (one, other) = (ends.next(), ends.next());
+                let waiting = scene.machines[0].interface_named(&pair.waiting).map(|it| (0, it.index));
+                if let (Some(one), Some(other)) = (one, other.or(waiting)) {
+                    scene.join(one, other);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The scene as it is: what was read of namespaces, tied together by what the World knows of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::planned::{hand_over, planned};
+use fairway_core::object::{Key, Object};
+use fairway_core::plan::Plan;
+use fairway_core::policy::{BRIDGE_TABLE, TABLE, iptables};
+use fairway_core::world::World;
+use fairway_model::SandboxId;
+use fairway_ruleset::Table;
+use fairway_walk::{Machine, Scene, Survey};
+
+/// The scene of a host that was read, with the sandboxes of `inside` that were read too. The others are as their
+/// Plan has them. Machines are in the order of [`planned`].
+pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<SandboxId, Survey>) -> Scene {
+    let mut scene = planned(world, plan, without_ours(&host.machine, plan));
+    scene.read_host(host.machine.clone());
+    let read =
+        world.sandboxes().filter_map(|sandbox| Some((sandbox.name.as_str(), inside.get(&sandbox.id)?)));
+    let read: BTreeMap<&str, &Survey> = read.collect();
+    for place in 1..scene.machines.len() {
+        if let Some(survey) = read.get(scene.machines[place].name.as_str()) {
+            scene.read_inside(place, survey);
+        }
+    }
+    scene
+}
+
+/// A host without what a Plan makes on it: its links with their routes, its tables and its sockets.
+pub fn without_ours(host: &Machine, plan: &Plan) -> Machine {
+    let ours: BTreeSet<&str> = plan
+        .values()
+        .flat_map(|fragment| fragment.keys())
+        .filter_map(|key| match key {
+            Key::Bridge(name) | Key::Veth(name) | Key::StandIn(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut host = host.clone();
+    for (key, object) in plan.values().flatten() {
+        if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) {
+            hand_over(&mut host, parent, &port.bridge, false);
+        }
+    }
+    let (gone, kept): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut host.interfaces).into_iter().partition(|it| ours.contains(it.name.as_str()));
+    let gone: BTreeSet<u32> = gone.iter().map(|interface| interface.index).collect();
+    host.routes.retain(|route| !gone.contains(&route.interface));
+    host.interfaces = kept;
+    // Which table was there before which decides what a packet meets first: their places stay.
+    for table in host.tables.iter_mut().filter(|it| [TABLE, BRIDGE_TABLE].contains(&it.name.as_str())) {
+        *table = Table::new(table.family, std::mem::take(&mut table.name));
+    }
+    iptables::remove(&mut host.tables);
+    iptables::remove(&mut host.older);
+    let sockets: BTreeSet<_> = plan
+        .values()
+        .flat_map(|fragment| fragment.keys())
+        .filter_map(|key| match key {
+            Key::Socket(protocol, address) => Some((protocol.number(), address.ip(), address.port())),
+            _ => None,
+        })
+        .collect();
+    host.listeners.retain(|it| !sockets.contains(&(it.protocol, it.address, it.port)));
+    host
+}

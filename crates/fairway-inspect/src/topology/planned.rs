@@ -1,0 +1,270 @@
+//! The scene that a World asks for: what its Plan makes, around a host that is otherwise as it is.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::enclosed;
+use fairway_core::object::{BridgeLink, InsideRoutes, Key, Object, SocketUse, VethLink};
+use fairway_core::object::{SETS, SetName};
+use fairway_core::plan::Plan;
+use fairway_core::policy::{iptables, ruleset};
+use fairway_core::world::World;
+use fairway_model::{MacAddress, Namespace, NetworkMode, Protocol};
+use fairway_ruleset::{Element, Table};
+use fairway_walk::{Interface, Listener, Machine, Scene, add_default, add_interface, bare};
+
+const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
+
+/// The scene of a World, on a host that has `host` beside what is ours. Machine 0 is the host; every running sandbox
+/// with a namespace of its own follows, in the order of their ids.
+pub fn planned(world: &World, plan: &Plan, host: Machine) -> Scene {
+    scene(world, plan, host)
+}
+
+/// As [`planned`], without what the Plan has very much of: elements of sets of exact keys, and sockets. They are asked
+/// for one by one: [`planned_element`], [`planned_listeners`].
+pub fn planned_outline(world: &World, plan: &Plan, host: Machine) -> Scene {
+    scene(world, plan, Machine { elsewhere: true, ..host })
+}
+
+/// The element of a set of ours that a key is by a Plan.
+pub fn planned_element(plan: &Plan, table: &Table, set: &str, key: &[u8]) -> Option<Element> {
+    let name = SETS.into_iter().find(|it| it.text() == set && it.family() == table.family)?;
+    let wanted = Key::Element(name, key.to_vec());
+    match plan.values().find_map(|fragment| fragment.get(&wanted))? {
+        Object::Element(element) => Some(element.to_element(name, key)),
+        _ => None,
+    }
+}
+
+/// The sockets at a port that are ours by a Plan.
+pub fn planned_listeners(plan: &Plan, protocol: Protocol, port: u16) -> Vec<Listener> {
+    let first = || Key::Socket(protocol, (Ipv4Addr::UNSPECIFIED, 0).into());
+    let sockets = plan.values().flat_map(|fragment| {
+        fragment
+            .range(first()..)
+            .take_while(|(key, _)| matches!(key, Key::Socket(own, _) if *own == protocol))
+    });
+    sockets.filter_map(|(key, object)| listener(key, object)).filter(|it| it.port == port).collect()
+}
+
+fn listener(key: &Key, object: &Object) -> Option<Listener> {
+    let (Key::Socket(protocol, address), Object::Socket(socket)) = (key, object) else { return None };
+    let proxy = match socket.purpose {
+        SocketUse::Proxy(target) => Some(target),
+        SocketUse::Hold => None,
+    };
+    Some(Listener {
+        protocol: protocol.number(),
+        address: address.ip(),
+        port: address.port(),
+        both_families: false,
+        held: proxy.is_none(),
+        owner: "fairway's relay".to_owned(),
+        proxy,
+    })
+}
+
+fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
+    let elsewhere = host.elsewhere;
+    let mut builder = Builder::new(host);
+    for sandbox in world.sandboxes().filter(|sandbox| sandbox.running()) {
+        if let (NetworkMode::Private | NetworkMode::None, Some(namespace)) =
+            (&sandbox.mode, sandbox.namespace())
+        {
+            builder.places.insert((namespace.device, namespace.inode), builder.scene.machines.len());
+            builder.add(bare(&sandbox.name));
+        }
+    }
+    let objects = || plan.values().flatten();
+    for (_, object) in objects() {
+        if let Object::Bridge(bridge) = object {
+            builder.bridge(bridge);
+        }
+    }
+    for (_, object) in objects() {
+        if let Object::Veth(link) = object {
+            builder.veth(link);
+        }
+    }
+    let places = builder.places.clone();
+    let places = |namespace: &Namespace| places.get(&(namespace.device, namespace.inode)).copied();
+    enclosed::add(&mut builder.scene, plan, &places);
+    enclosed::tie(&mut builder.scene, plan, &places);
+    for (key, object) in objects() {
+        if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) {
+            hand_over(builder.host(), parent, &port.bridge, true);
+        }
+    }
+    let mut tables: Vec<Table> = Vec::new();
+    let mut elements: BTreeMap<SetName, Vec<Element>> = BTreeMap::new();
+    for (key, object) in objects() {
+        match (key, object) {
+            (_, Object::Routes(routes)) => builder.routes(routes),
+            (Key::Socket(..), _) if !elsewhere => builder.host().listeners.extend(listener(key, object)),
+            (Key::Sysctl(path), Object::Sysctl(value)) if value == "1" => {
+                let ipv4 = path == IPV4_FORWARDING;
+                for interface in &mut builder.host().interfaces {
+                    let forwards = &mut interface.forwarding;
+                    *(if ipv4 { &mut forwards.0 } else { &mut forwards.1 }) = true;
+                }
+            }
+            (_, Object::Ruleset(switches)) => tables.extend(ruleset(switches)),
+            (Key::Element(name, bytes), Object::Element(element)) if !elsewhere || name.has_ranges() => {
+                elements.entry(*name).or_default().push(element.to_element(*name, bytes));
+            }
+            _ => {}
+        }
+    }
+    for (name, elements) in elements {
+        let tables = tables.iter_mut().filter(|table| table.family == name.family());
+        if let Some(set) = tables.flat_map(|table| &mut table.sets).find(|set| set.name == name.text()) {
+            set.elements.extend(elements);
+        }
+    }
+    let host = builder.host();
+    iptables::place(objects(), &mut host.tables, &mut host.older);
+    for table in tables {
+        match host.tables.iter_mut().find(|it| (it.family, &it.name) == (table.family, &table.name)) {
+            Some(place) => *place = table,
+            None => host.tables.push(table),
+        }
+    }
+    builder.scene
+}
+
+/// Gives what an interface has to another one, whose port it is from then on, or is no longer.
+pub(super) fn hand_over(host: &mut Machine, parent: &str, bridge: &str, taken: bool) {
+    let index = |name: &str| host.interface_named(name).map(|interface| interface.index);
+    let (Some(parent), Some(bridge)) = (index(parent), index(bridge)) else { return };
+    let (from, to) = if taken { (parent, bridge) } else { (bridge, parent) };
+    let mut had = Interface::default();
+    for interface in &mut host.interfaces {
+        if interface.index == from {
+            had = interface.clone();
+            interface.addresses.clear();
+        }
+    }
+    for interface in &mut host.interfaces {
+        if interface.index == parent {
+            interface.bridge = taken.then_some(bridge);
+        }
+        if interface.index == to {
+            interface.addresses.extend(had.addresses.iter().copied());
+            interface.mac = had.mac;
+            (interface.forwarding, interface.reverse_path) = (had.forwarding, had.reverse_path);
+            interface.route_localnet |= had.route_localnet;
+        }
+    }
+    for route in host.routes.iter_mut().filter(|route| route.interface == from) {
+        route.interface = to;
+    }
+}
+
+struct Builder {
+    scene: Scene,
+    /// Which machine a namespace is, by device and inode.
+    places: BTreeMap<(u64, u64), usize>,
+    /// The next free index of an interface, for each machine.
+    free: Vec<u32>,
+    /// The bridges of the host by name.
+    bridges: BTreeMap<String, u32>,
+}
+
+impl Builder {
+    fn new(host: Machine) -> Self {
+        let bridges = host.interfaces.iter().filter(|it| it.kind == "bridge");
+        let mut builder = Self {
+            bridges: bridges.map(|it| (it.name.clone(), it.index)).collect(),
+            scene: Scene::default(),
+            places: BTreeMap::new(),
+            free: Vec::new(),
+        };
+        builder.add(host);
+        builder
+    }
+
+    fn add(&mut self, machine: Machine) {
+        let highest = machine.interfaces.iter().map(|it| it.index).max();
+        self.free.push(highest.unwrap_or_default() + 1);
+        self.scene.machines.push(machine);
+    }
+
+    fn host(&mut self) -> &mut Machine {
+        &mut self.scene.machines[0]
+    }
+
+    fn take_index(&mut self, machine: usize) -> u32 {
+        let free = self.free[machine];
+        self.free[machine] += 1;
+        free
+    }
+
+    /// Whether the host forwards already.
+    fn forwarding(&self) -> (bool, bool) {
+        self.scene.machines[0]
+            .interfaces
+            .iter()
+            .find(|it| !it.loopback)
+            .map_or((false, false), |it| it.forwarding)
+    }
+
+    fn bridge(&mut self, bridge: &BridgeLink) {
+        let interface = Interface {
+            index: self.take_index(0),
+            name: bridge.name.clone(),
+            kind: "bridge".to_owned(),
+            mac: bridge.mac,
+            up: true,
+            addresses: bridge.addresses.clone(),
+            route_localnet: bridge.route_localnet,
+            forwarding: self.forwarding(),
+            ..Interface::default()
+        };
+        self.bridges.insert(interface.name.clone(), interface.index);
+        add_interface(self.host(), interface);
+    }
+
+    fn veth(&mut self, link: &VethLink) {
+        let Some(place) = self.places.get(&(link.namespace.device, link.namespace.inode)).copied() else {
+            return;
+        };
+        let (outer, inner) = (self.take_index(0), self.take_index(place));
+        let bridge = self.bridges.get(&link.bridge).copied();
+        let port = Interface {
+            index: outer,
+            name: link.host_interface.clone(),
+            kind: "veth".to_owned(),
+            mac: MacAddress([0xfe, 0, 0, 0, 0, 1]),
+            up: true,
+            bridge,
+            hairpin: link.hairpin,
+            peer: Some((place, inner)),
+            ..Interface::default()
+        };
+        add_interface(self.host(), port);
+        let end = Interface {
+            index: inner,
+            name: link.interface.clone(),
+            kind: "veth".to_owned(),
+            mac: link.mac,
+            up: true,
+            addresses: link.addresses.clone(),
+            peer: Some((0, outer)),
+            ..Interface::default()
+        };
+        add_interface(&mut self.scene.machines[place], end);
+    }
+
+    fn routes(&mut self, routes: &InsideRoutes) {
+        let Some(place) = self.places.get(&(routes.namespace.device, routes.namespace.inode)) else { return };
+        let machine = &mut self.scene.machines[*place];
+        let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));
+        let ipv6 = routes.ipv6.as_ref().map(|(gateway, name)| (IpAddr::V6(*gateway), name));
+        for (gateway, name) in ipv4.into_iter().chain(ipv6) {
+            if let Some(index) = machine.interface_named(name).map(|interface| interface.index) {
+                add_default(machine, gateway, index);
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Real packets, watched at all places at once, told as one.
+//!
+//! Captures at interfaces, nf_tables' own tracing and conntrack each tell a part of what happens to a packet, in their
+//! own time and with the addresses that it has just there. The [`Joiner`] takes all that is heard, in any order, and
+//! tells of each packet once: where it was, what it met, what was rewritten, and where it ended; and of its flow what
+//! has come of it.
+
+mod event;
+mod filter;
+mod flow;
+mod glimpse;
+mod join;
+mod journey;
+mod order;
+mod rulebook;
+#[cfg(test)]
+mod tests;
+mod told;
+mod tracing;
+
+use std::time::Duration;
+
+pub use event::{Captured, Change, Event, Frame, Head, RuleMet, Ruled, Tracked, What};
+pub use filter::{Filter, Pattern, Side};
+pub use glimpse::{Fingerprint, Glimpse, Segment, TcpFlags};
+pub use join::Joiner;
+pub use journey::HOST;
+pub use rulebook::RuleBook;
+pub use told::{FrameBytes, Journey, Lost, SeenLine, Summary, Told};
+pub use tracing::{OVERFLOW, sandbox_table, tables};
+
+/// What is to be watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TraceRequest {
+    /// Who begins: as for `explain`, or `any`; none for everybody.
+    pub from: Option<String>,
+    /// Who is asked, and at which port.
+    pub to: Option<String>,
+    /// How many bytes of each packet are wanted; none if no bytes are.
+    pub bytes: Option<usize>,
+    /// After how many packets it ends.
+    pub count: Option<u64>,
+    /// After how long it ends.
+    pub duration: Option<Duration>,
+}

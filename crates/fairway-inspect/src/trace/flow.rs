@@ -1,0 +1,263 @@
+//! Flows that are watched: whose packets are one conversation, and what came of it.
+
+use std::collections::HashMap;
+
+use super::event::{Change, Tracked};
+use super::glimpse::{Glimpse, Segment, TcpFlags};
+use super::told::Summary;
+use fairway_ruleset::CtDirection;
+use fairway_walk::Tuple;
+
+const TCP: u8 = 6;
+/// How many flows are remembered; the oldest are forgotten.
+const REMEMBERED: usize = 4096;
+
+/// What was seen of a flow.
+#[derive(Debug, Clone, Default)]
+pub struct Flow {
+    /// Its number once something was told of it.
+    pub number: Option<u32>,
+    original: Option<Tuple>,
+    /// As answers are expected, as conntrack tells.
+    reply: Option<Tuple>,
+    /// The kernel's number for it.
+    id: Option<u32>,
+    /// Whether it is one that is asked for.
+    pub is_meant: bool,
+    /// Whether it was told that conntrack has it.
+    pub announced: bool,
+    /// The flow that the proxy carries by it.
+    pub carries: Option<u32>,
+    /// When its first packet was seen.
+    pub began: u64,
+    packets: (u64, u64),
+    /// The sequence number of its first segment.
+    first_sequence: Option<u32>,
+    began_before: bool,
+    accepted: bool,
+    established: bool,
+    ended: bool,
+    /// Who said that it is refused, and how.
+    refused: Option<String>,
+    /// What dropped its last packet that did not come through.
+    dropped: Option<String>,
+}
+
+impl Flow {
+    /// As its first packet was.
+    pub fn original(&self) -> Option<Tuple> {
+        self.original
+    }
+
+    /// As answers are expected, if that tells of a translation.
+    pub fn expects(&self) -> Option<Tuple> {
+        self.reply
+    }
+
+    /// Whether it can be told who began, with this packet of it.
+    pub fn knows_its_beginning(&self, glimpse: &Glimpse) -> bool {
+        match glimpse.segment {
+            Segment::Tcp { flags, .. } => {
+                self.reply.is_some() || self.first_sequence.is_some() || flags.contains(TcpFlags::SYN)
+            }
+            _ => true,
+        }
+    }
+
+    /// Takes what was seen of a packet: with the first or against it, on which machine it was made, and what
+    /// dropped it.
+    pub fn see(&mut self, glimpse: &Glimpse, direction: CtDirection, maker: &str, dropped: Option<&str>) {
+        let forth = direction == CtDirection::Original;
+        let is_first = self.packets == (0, 0);
+        *(if forth { &mut self.packets.0 } else { &mut self.packets.1 }) += 1;
+        self.dropped = dropped.map(str::to_owned).or(self.dropped.take().filter(|_| forth));
+        match glimpse.segment {
+            Segment::Tcp { flags, sequence, .. } => {
+                let (syn, ack) = (flags.contains(TcpFlags::SYN), flags.contains(TcpFlags::ACK));
+                match (forth, syn, ack) {
+                    (true, true, false) => self.first_sequence = Some(sequence),
+                    (false, true, true) => self.accepted |= dropped.is_none(),
+                    (true, false, true) => self.established |= self.accepted,
+                    _ => {}
+                }
+                self.began_before |= is_first && !syn;
+                if flags.contains(TcpFlags::RST) && !forth && !self.established && !self.began_before {
+                    self.refused = Some(format!("refused by {maker}: a TCP reset"));
+                }
+                self.ended |= flags.contains(TcpFlags::FIN) || flags.contains(TcpFlags::RST);
+            }
+            Segment::Error(..) if !forth => {
+                self.refused = Some(format!("refused by {maker}: {}", glimpse.segment));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a packet begins another connection between the same ends.
+    fn is_another(&self, glimpse: &Glimpse, direction: CtDirection) -> bool {
+        let Segment::Tcp { flags, sequence, .. } = glimpse.segment else { return false };
+        let begins = flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::ACK);
+        begins
+            && (self.packets.0 + self.packets.1 > 0)
+            && (direction == CtDirection::Reply || self.first_sequence.is_none_or(|first| first != sequence))
+    }
+
+    fn outcome(&self) -> (String, Option<bool>) {
+        let is_tcp = self.original.is_some_and(|tuple| tuple.protocol == TCP);
+        let (_, back) = self.packets;
+        if is_tcp && self.established {
+            let ended = if self.ended { "established, and closed" } else { "established" };
+            return (ended.to_owned(), Some(true));
+        }
+        if let Some(refused) = &self.refused {
+            return (refused.clone(), Some(false));
+        }
+        if let Some(dropped) = &self.dropped {
+            return (dropped.clone(), Some(false));
+        }
+        if is_tcp && self.began_before {
+            let (text, answered) = match back {
+                0 => ("seen one way only; it began before", None),
+                _ => ("seen both ways; it began before", Some(true)),
+            };
+            return (text.to_owned(), answered);
+        }
+        match (back, is_tcp) {
+            (0, _) => ("no answer seen".to_owned(), Some(false)),
+            (_, true) if self.accepted => ("accepted by the server; its client is silent".to_owned(), None),
+            (_, true) => ("answered, and not accepted".to_owned(), None),
+            (_, false) => ("answered".to_owned(), Some(true)),
+        }
+    }
+
+    /// What is known of it.
+    pub fn summary(&self) -> Summary {
+        let (outcome, answered) = self.outcome();
+        let translated = self.reply.map(Tuple::reversed).filter(|tuple| Some(*tuple) != self.original);
+        Summary {
+            number: self.number.unwrap_or_default(),
+            original: self.original.map(|tuple| tuple.to_string()).unwrap_or_default(),
+            translated: translated.map(|tuple| tuple.to_string()),
+            carries: self.carries,
+            packets: self.packets,
+            outcome,
+            answered,
+        }
+    }
+}
+
+/// All flows that are watched.
+#[derive(Debug, Default)]
+pub struct Flows {
+    all: HashMap<u64, Flow>,
+    /// Which flow a packet is of, by its addresses at any place.
+    places: HashMap<Tuple, (u64, CtDirection)>,
+    next: u64,
+    numbered: u32,
+}
+
+impl Flows {
+    /// The flow that packets with these addresses are of, and which way they go.
+    pub fn find(&self, tuple: Tuple) -> Option<(u64, CtDirection)> {
+        self.places.get(&tuple).copied().filter(|(key, _)| self.all.contains_key(key))
+    }
+
+    /// A flow.
+    pub fn get(&mut self, key: u64) -> Option<&mut Flow> {
+        self.all.get_mut(&key)
+    }
+
+    /// The flow that a packet is of which was seen with these addresses, in their order; a new one if there is none,
+    /// or the packet begins another connection.
+    pub fn of(&mut self, glimpses: &[&Glimpse], at: u64) -> Option<(u64, CtDirection)> {
+        let first = glimpses.first()?;
+        let known = glimpses.iter().find_map(|glimpse| self.find(glimpse.belongs_to()));
+        let another = |flow: &Flow, direction| flow.is_another(first, direction);
+        let (key, direction) = match known {
+            Some((key, direction)) if !self.all.get(&key).is_some_and(|flow| another(flow, direction)) => {
+                (key, direction)
+            }
+            _ => {
+                let direction = match first.about {
+                    Some(_) => CtDirection::Reply,
+                    None => CtDirection::Original,
+                };
+                let original =
+                    if first.about.is_some() { first.belongs_to().reversed() } else { first.tuple };
+                (self.add(Flow { original: Some(original), began: at, ..Flow::default() }), direction)
+            }
+        };
+        for glimpse in glimpses {
+            self.put(glimpse.belongs_to(), key, direction);
+        }
+        Some((key, direction))
+    }
+
+    /// Takes what conntrack tells; which flow it is of that was told of, if it has been forgotten.
+    pub fn track(&mut self, tracked: &Tracked, at: u64) -> Option<u64> {
+        let known = self.find(tracked.original);
+        if tracked.change == Change::Forgotten {
+            let (key, _) = known?;
+            let flow = self.all.get(&key)?;
+            return (flow.id == Some(tracked.id) && flow.number.is_some()).then_some(key);
+        }
+        let key = match known {
+            // A packet of it was seen before this was heard.
+            Some((key, CtDirection::Original))
+                if self.all.get(&key).is_some_and(|flow| flow.id.is_none_or(|id| id == tracked.id)) =>
+            {
+                key
+            }
+            _ => self.add(Flow { began: at, announced: tracked.change == Change::Known, ..Flow::default() }),
+        };
+        if let Some(flow) = self.all.get_mut(&key) {
+            (flow.original, flow.reply) = (Some(tracked.original), Some(tracked.reply));
+            flow.id = Some(tracked.id);
+        }
+        self.put(tracked.original, key, CtDirection::Original);
+        self.put(tracked.reply, key, CtDirection::Reply);
+        None
+    }
+
+    /// Gives a flow its number, if it has none, and says which one the proxy carries by it: the last one that came
+    /// to the proxy's `port` of the same protocol.
+    pub fn number(&mut self, key: u64, is_carried: impl Fn(&Tuple) -> bool) -> Option<u32> {
+        let flow = self.all.get(&key)?;
+        if flow.number.is_some() {
+            return flow.number;
+        }
+        let taken: Vec<u32> = self.all.values().filter_map(|flow| flow.carries).collect();
+        let began = flow.began;
+        let carried = self.all.values().filter(|other| other.began <= began);
+        let carried = carried.filter(|other| other.original.is_some_and(|tuple| is_carried(&tuple)));
+        let carried = carried.filter_map(|other| Some((other.began, other.number?)));
+        let carried = carried.filter(|(_, number)| !taken.contains(number)).max();
+        self.numbered += 1;
+        let number = self.numbered;
+        let flow = self.all.get_mut(&key)?;
+        flow.number = Some(number);
+        flow.carries = carried.map(|(_, number)| number);
+        flow.number
+    }
+
+    fn put(&mut self, tuple: Tuple, key: u64, direction: CtDirection) {
+        let back = match direction {
+            CtDirection::Original => CtDirection::Reply,
+            CtDirection::Reply => CtDirection::Original,
+        };
+        self.places.insert(tuple, (key, direction));
+        // An echo is answered with the same identifier: for others it is another tuple.
+        self.places.insert(tuple.reversed(), (key, back));
+    }
+
+    fn add(&mut self, flow: Flow) -> u64 {
+        if self.all.len() >= REMEMBERED {
+            let oldest = self.next.saturating_sub(REMEMBERED as u64 / 2);
+            self.all.retain(|key, _| *key >= oldest);
+            self.places.retain(|_, (key, _)| *key >= oldest);
+        }
+        self.next += 1;
+        self.all.insert(self.next, flow);
+        self.next
+    }
+}

@@ -1,0 +1,283 @@
+//! Puts together what is heard of one packet at many places, and of one flow in many packets.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::event::{Change, Event, What};
+use super::filter::Filter;
+use super::flow::Flows;
+use super::glimpse::{Fingerprint, Glimpse};
+use super::journey::{HOST, glimpse, way};
+use super::order::{confirmation, in_order};
+use super::told::{Journey, SeenLine, Told};
+use fairway_core::policy::is_trace_table;
+use fairway_ruleset::CtDirection;
+use fairway_walk::Tuple;
+
+/// How long nothing more must have been heard of a packet before it is told, in nanoseconds: readers of captures and of
+/// rules are not equally fast.
+const PATIENCE: u64 = 120_000_000;
+/// How many packets wait to be told.
+const WAITING: usize = 20_000;
+
+/// A packet of which more may be heard.
+#[derive(Debug)]
+struct Packet {
+    /// In the order in which they were heard.
+    events: Vec<(u64, Event)>,
+    last: u64,
+    fingerprint: Fingerprint,
+}
+
+/// Puts together what is heard.
+#[derive(Debug)]
+pub struct Joiner {
+    filter: Filter,
+    flows: Flows,
+    /// By their order of arrival.
+    waiting: BTreeMap<u64, Packet>,
+    prints: HashMap<Fingerprint, Vec<u64>>,
+    /// Which packet the kernel means by a number, on a machine.
+    ids: HashMap<(String, u32), u64>,
+    next: u64,
+    heard: u64,
+    forgotten: Vec<(u64, Event)>,
+    untold: u64,
+}
+
+impl Joiner {
+    /// Begins, with what is asked for.
+    pub fn new(filter: Filter) -> Self {
+        Self {
+            filter,
+            flows: Flows::default(),
+            waiting: BTreeMap::new(),
+            prints: HashMap::new(),
+            ids: HashMap::new(),
+            next: 0,
+            heard: 0,
+            forgotten: Vec::new(),
+            untold: 0,
+        }
+    }
+
+    /// Asks again, for what is behind its names may have changed.
+    pub fn ask(&mut self, filter: Filter) {
+        self.filter = filter;
+    }
+
+    /// How many packets were seen and cannot be told.
+    pub fn untold(&self) -> u64 {
+        self.untold
+    }
+
+    /// Takes something that was heard now. All times are in nanoseconds since 1970.
+    pub fn hear(&mut self, event: Event, now: u64) {
+        match &event.what {
+            What::Tracked(tracked) => {
+                if let Some(key) = self.flows.track(tracked, now) {
+                    self.forgotten.push((key, event));
+                }
+            }
+            What::Ruled(ruled) if ruled.head.is_none() => {
+                let known = self.ids.get(&(event.machine.clone(), ruled.id)).copied();
+                if let Some(place) = known {
+                    self.add(place, event, now);
+                }
+            }
+            _ => {
+                let Some(seen) = glimpse(&event).cloned() else { return };
+                if event.machine != HOST && seen.tuple.source.is_loopback() {
+                    // What a sandbox says to itself has the same addresses in each.
+                    return;
+                }
+                let known = self.places(&seen, |_| true);
+                let place = self.join(&known).unwrap_or_else(|| self.begin(seen.fingerprint, now));
+                if let What::Ruled(ruled) = &event.what {
+                    self.ids.insert((event.machine.clone(), ruled.id), place);
+                }
+                self.add(place, event, now);
+            }
+        }
+    }
+
+    fn add(&mut self, place: u64, event: Event, now: u64) {
+        if let Some(packet) = self.waiting.get_mut(&place) {
+            packet.last = now;
+            packet.events.push((self.heard, event));
+            self.heard += 1;
+        }
+    }
+
+    fn begin(&mut self, fingerprint: Fingerprint, now: u64) -> u64 {
+        if self.waiting.len() >= WAITING
+            && let Some((place, packet)) = self.waiting.pop_first()
+        {
+            self.untold += 1;
+            self.unprint(place, &packet.fingerprint);
+        }
+        let place = self.next;
+        self.next += 1;
+        self.prints.entry(fingerprint.clone()).or_default().push(place);
+        self.waiting.insert(place, Packet { events: Vec::new(), last: now, fingerprint });
+        place
+    }
+
+    /// The packets of which this is one, seen elsewhere.
+    fn places(&self, seen: &Glimpse, is_meant: impl Fn(u64) -> bool) -> Vec<u64> {
+        let places = self.prints.get(&seen.fingerprint).into_iter().flatten().copied();
+        let is_same = |place: &u64| {
+            let events = self.waiting.get(place).into_iter().flat_map(|packet| &packet.events);
+            events.filter_map(|(_, event)| glimpse(event)).any(|other| self.are_related(other, seen))
+        };
+        places.filter(|place| is_meant(*place)).filter(is_same).collect()
+    }
+
+    /// Makes one packet of several; the first of them.
+    fn join(&mut self, places: &[u64]) -> Option<u64> {
+        let (first, others) = places.split_first()?;
+        for other in others {
+            let Some(packet) = self.waiting.remove(other) else { continue };
+            self.unprint(*other, &packet.fingerprint);
+            self.ids.values_mut().filter(|place| *place == other).for_each(|place| *place = *first);
+            if let Some(joined) = self.waiting.get_mut(first) {
+                joined.last = joined.last.max(packet.last);
+                joined.events.extend(packet.events);
+                joined.events.sort_by_key(|(heard, _)| *heard);
+            }
+        }
+        Some(*first)
+    }
+
+    /// Joins what turned out to be one packet by what was heard since.
+    fn join_again(&mut self, place: u64) {
+        let Some(packet) = self.waiting.get(&place) else { return };
+        if self.prints.get(&packet.fingerprint).is_none_or(|places| places.len() < 2) {
+            return;
+        }
+        let seen: Vec<Glimpse> =
+            packet.events.iter().filter_map(|(_, event)| glimpse(event)).cloned().collect();
+        for glimpse in seen {
+            let others = self.places(&glimpse, |other| other != place);
+            let all: Vec<u64> = std::iter::once(place).chain(others).collect();
+            self.join(&all);
+        }
+    }
+
+    /// Whether two packets that look the same are the same: an end of it is, or conntrack knows both.
+    fn are_related(&self, one: &Glimpse, other: &Glimpse) -> bool {
+        let source = |tuple: Tuple| (tuple.source, tuple.source_port);
+        let destination = |tuple: Tuple| (tuple.destination, tuple.destination_port);
+        let flow = |glimpse: &Glimpse| self.flows.find(glimpse.belongs_to());
+        source(one.tuple) == source(other.tuple)
+            || destination(one.tuple) == destination(other.tuple)
+            || flow(one).is_some_and(|found| flow(other) == Some(found))
+    }
+
+    fn unprint(&mut self, place: u64, fingerprint: &Fingerprint) {
+        if let Some(places) = self.prints.get_mut(fingerprint) {
+            places.retain(|other| *other != place);
+            if places.is_empty() {
+                self.prints.remove(fingerprint);
+            }
+        }
+    }
+
+    /// Tells of the packets of which no more is to be expected; with `all` of every one.
+    pub fn tell(&mut self, now: u64, all: bool) -> Vec<Told> {
+        let is_due = |packet: &Packet| all || now.saturating_sub(packet.last) >= PATIENCE;
+        let due: Vec<u64> =
+            self.waiting.iter().filter(|(_, packet)| is_due(packet)).map(|it| *it.0).collect();
+        let mut packets = Vec::new();
+        for place in due {
+            self.join_again(place);
+            if let Some(packet) = self.waiting.remove(&place) {
+                self.unprint(place, &packet.fingerprint);
+                let events: Vec<Event> = packet.events.into_iter().map(|(_, event)| event).collect();
+                let ipv4 = events.iter().find_map(glimpse).is_none_or(|it| it.tuple.source.is_ipv4());
+                packets.push(in_order(events, self.filter.sees_bridged(ipv4)));
+            }
+        }
+        let Self { ids, waiting, .. } = self;
+        ids.retain(|_, place| waiting.contains_key(place));
+        packets.sort_by_key(|events| began(events, now));
+        let mut told: Vec<Told> =
+            packets.into_iter().filter_map(|events| self.journey(events, now)).map(Told::Packet).collect();
+        told.extend(self.tell_forgotten(now));
+        told
+    }
+
+    fn journey(&mut self, mut events: Vec<Event>, now: u64) -> Option<Journey> {
+        let glimpses: Vec<&Glimpse> = events.iter().filter_map(glimpse).collect();
+        let at = began(&events, now);
+        let first = (*glimpses.first()?).clone();
+        let (key, direction) = self.flows.of(&glimpses, at)?;
+        let maker = events.first().map(|event| event.machine.clone()).unwrap_or_default();
+        let flow = self.flows.get(key)?;
+        let is_known = flow.knows_its_beginning(&first);
+        let with_first =
+            |tuple: Tuple| if direction == CtDirection::Reply { tuple.reversed() } else { tuple };
+        let mut tuples = glimpses.iter().map(|glimpse| glimpse.belongs_to());
+        flow.is_meant |= tuples.any(|tuple| match is_known {
+            true => self.filter.begins(with_first(tuple)),
+            false => self.filter.means(tuple),
+        });
+        flow.is_meant |= flow.original().is_some_and(|tuple| is_known && self.filter.begins(tuple));
+        if !flow.is_meant {
+            return None;
+        }
+        if let (false, Some(original), Some(reply)) = (flow.announced, flow.original(), flow.expects())
+            && direction == CtDirection::Original
+            && events.iter().any(|event| event.machine == HOST)
+        {
+            flow.announced = true;
+            let tracked = super::event::Tracked { change: Change::New, id: 0, original, reply };
+            let place = confirmation(&events, HOST);
+            let event = Event { machine: HOST.to_owned(), what: What::Tracked(tracked) };
+            events.insert(place, event);
+        }
+        let remembered = flow.number.is_some() || direction == CtDirection::Reply;
+        let way = way(&events, remembered, is_trace_table);
+        let from = if maker == HOST && comes_in(&events) { first.tuple.source.to_string() } else { maker };
+        flow.see(&first, direction, &from, way.dropped.as_deref());
+        let filter = &self.filter;
+        let target = flow.original();
+        self.flows.number(key, |asked| target.is_some_and(|target| filter.is_carried(asked, &target)));
+        let flow = self.flows.get(key)?.summary();
+        let back = direction == CtDirection::Reply;
+        Some(Journey { at, title: first.to_string(), back, lines: way.lines, end: way.end, flow })
+    }
+
+    fn tell_forgotten(&mut self, now: u64) -> Vec<Told> {
+        let forgotten = std::mem::take(&mut self.forgotten);
+        let told = forgotten.into_iter().filter_map(|(key, event)| {
+            let flow = self.flows.get(key)?.summary();
+            let line = SeenLine {
+                at: now,
+                machine: event.machine,
+                place: "conntrack".to_owned(),
+                text: format!("forgets {}", flow.original),
+                ..SeenLine::default()
+            };
+            Some(Told::Packet(Journey { at: now, lines: vec![line], flow, ..Journey::default() }))
+        });
+        told.collect()
+    }
+}
+
+/// When a packet was first captured.
+fn began(events: &[Event], now: u64) -> u64 {
+    let times = events.iter().filter_map(|event| match &event.what {
+        What::Captured(captured) => Some(captured.at),
+        _ => None,
+    });
+    times.min().unwrap_or(now)
+}
+
+/// Whether the first that was seen of a packet is that it arrives.
+fn comes_in(events: &[Event]) -> bool {
+    match events.first().map(|event| &event.what) {
+        Some(What::Captured(captured)) => !captured.outgoing,
+        Some(What::Ruled(ruled)) => ruled.head.as_ref().is_some_and(|head| head.input.is_some()),
+        _ => false,
+    }
+}

@@ -1,0 +1,50 @@
+//! The words of container networking: identifiers, addresses, ports, and what users ask for.
+
+#![forbid(unsafe_code)]
+
+mod address;
+pub mod address_range;
+mod draw;
+mod endpoint;
+mod host;
+mod id;
+mod lease;
+mod log;
+mod macvlan;
+mod name_server;
+mod network;
+mod network_option;
+mod owner;
+pub mod parse;
+mod peer;
+mod port;
+mod refusal;
+mod resolv_conf;
+mod sandbox;
+mod settings;
+pub mod shell;
+mod subnet_request;
+mod uplink;
+
+pub use address::{MacAddress, ParseMacError};
+pub use draw::Draw;
+pub use endpoint::{Allocation, Endpoint, EndpointRequest, HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
+pub use host::{HostFacts, HostRoute, NextHop};
+pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
+pub use lease::{Lease, LeaseIdentity, LeaseRequest};
+pub use log::{LOG_DRIVER, LogLimits};
+pub use macvlan::{Macvlan, MacvlanMode, ParentFacts};
+pub use name_server::{NameServer, NameServerError};
+pub use network::{AliasAnswer, Driver, Network, Subnet};
+pub use network_option::{Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl};
+pub use owner::Owner;
+pub use peer::{ParsePeerError, Peer};
+pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
+pub use refusal::RefusalKind;
+pub use resolv_conf::ResolvConf;
+pub use sandbox::{
+    Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
+};
+pub use settings::{AddressPool, Backend, DefaultBridge, PacketMark, Settings};
+pub use subnet_request::SubnetRequest;
+pub use uplink::{Held, Uplink, UplinkRoute};

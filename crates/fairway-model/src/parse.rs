@@ -1,0 +1,91 @@
+//! What people type, read: ports, names, hosts, addresses, options.
+//!
+//! Each function reads one value of one flag and takes any text without harm. What ends in a file
+//! (names in hosts, search domains and options in resolv.conf) is checked so that it cannot be
+//! more than one word there. The words of the errors start as Docker's do.
+
+mod cidr;
+mod host;
+mod name;
+mod option;
+mod port;
+
+use thiserror::Error;
+
+use super::ParseMacError;
+use crate::RefusalKind;
+
+pub use cidr::{cidr, expected_instead_of};
+pub use host::{HOST_GATEWAY, add_host, address, dns_option, dns_search, dns_server, ipv4, ipv6, link, mac};
+pub use name::{alias, hostname, interface_name, is_alias, is_hostname, is_interface_name, is_name, name};
+pub use option::{address_pool, driver_option, label, option, packet_mark};
+pub use port::{expose, publish, unpublish};
+
+/// A text that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the message of each says what its fields are")]
+pub enum ParseError {
+    #[error("no port specified: {0}<empty>: the port in the container comes last, as in 8080:80")]
+    NoPort(String),
+    #[error("invalid containerPort: {0}: {PORT}")]
+    ContainerPort(String),
+    #[error("invalid hostPort: {0}: {PORT}")]
+    HostPort(String),
+    #[error("invalid port to expose: {0}: {PORT}, then /tcp, /udp or /sctp")]
+    ExposedPort(String),
+    #[error("invalid proto: {0}: it can be tcp, udp or sctp")]
+    Protocol(String),
+    #[error(
+        "invalid ranges specified for container and host Ports: {container} and {host}: both must be of one length, or the first one port"
+    )]
+    Ranges { container: String, host: String },
+    #[error("invalid {what}: {text}: an address such as {example} is expected")]
+    Address { what: &'static str, text: String, example: &'static str },
+    #[error(
+        "invalid IP address: {0}: an IPv4 address or an IPv6 address in brackets is expected before the host port"
+    )]
+    HostAddress(String),
+    #[error(transparent)]
+    Mac(#[from] ParseMacError),
+    #[error("{0:?} is not a name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, up to 128 characters")]
+    Name(String),
+    #[error(
+        "invalid {what}: {text:?}: letters, digits, '-', '_' and '.' are allowed, up to {limit} bytes, with no empty part"
+    )]
+    HostName { what: &'static str, text: String, limit: usize },
+    #[error(
+        "invalid interface name: {0:?}: 1 to 15 bytes are allowed, [a-zA-Z0-9_][a-zA-Z0-9_.@=+-]*, and not \"all\" or \"default\""
+    )]
+    Interface(String),
+    #[error(
+        "{0:?} is no mark: MARK or MARK/MASK is expected, such as 0x2/0x3, within 32 bits and within the mask"
+    )]
+    Mark(String),
+    #[error("bad format for add-host: {0:?}: name:address or name:host-gateway is expected")]
+    ExtraHost(String),
+    #[error("bad format for links: {0:?}: name or name:alias is expected")]
+    Link(String),
+    #[error("invalid {what}: {text:?}: {expected} is expected")]
+    Pair { what: &'static str, text: String, expected: &'static str },
+    #[error("invalid log option {name}={value}: {reason}")]
+    LogOption { name: String, value: String, reason: String },
+    #[error("invalid CIDR address: {text}: {reason}")]
+    Cidr { text: String, reason: String },
+    #[error("invalid DNS option: {0:?}: one word such as ndots:1 is expected")]
+    DnsOption(String),
+    #[error("invalid default address pool {text:?}: {reason}")]
+    Pool { text: String, reason: String },
+}
+
+/// What is expected where a port is.
+const PORT: &str = "a port from 1 to 65535, or a range such as 8000-8010, is expected";
+
+impl ParseError {
+    /// What kind of refusal it is.
+    pub const fn kind(&self) -> RefusalKind {
+        RefusalKind::Invalid
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Pairs of a key and a value.
+
+use ipnet::IpNet;
+
+use super::{ParseError, expected_instead_of};
+use crate::address_range::reserved_for;
+use crate::{AddressPool, PacketMark};
+
+/// Reads `--label`: `key=value`, or `key` for an empty value.
+///
+/// # Errors
+/// [`ParseError::Pair`] without a key.
+pub fn label(text: &str) -> Result<(String, String), ParseError> {
+    pair("label", text.split_once('=').unwrap_or((text, "")), text, "key or key=value")
+}
+
+/// Reads `--opt`: `key=value`, or `key` for an empty value.
+///
+/// # Errors
+/// [`ParseError::Pair`] without a key.
+pub fn option(text: &str) -> Result<(String, String), ParseError> {
+    pair("option", text.split_once('=').unwrap_or((text, "")), text, "key or key=value")
+}
+
+/// Reads `--driver-opt`: `key=value`.
+///
+/// # Errors
+/// [`ParseError::Pair`] without a key or an equals sign.
+pub fn driver_option(text: &str) -> Result<(String, String), ParseError> {
+    let split = text.split_once('=').unwrap_or_default();
+    pair("key value pair format in driver options", split, text, "key=value")
+}
+
+fn pair(
+    what: &'static str,
+    (key, value): (&str, &str),
+    text: &str,
+    expected: &'static str,
+) -> Result<(String, String), ParseError> {
+    let key = key.trim();
+    if key.is_empty() || key.contains(char::is_whitespace) {
+        return Err(ParseError::Pair { what, text: text.to_owned(), expected });
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Reads `--bridge-accept-fwmark`: `MARK` or `MARK/MASK`, each decimal, or hexadecimal behind `0x`.
+///
+/// # Errors
+/// [`ParseError::Mark`] if one is no number of 32 bits, or the mark has bits that the mask has not.
+pub fn packet_mark(text: &str) -> Result<PacketMark, ParseError> {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let (value, mask) = match text.split_once('/') {
+        Some((value, mask)) => (number(value), number(mask)),
+        None => (number(text), Some(u32::MAX)),
+    };
+    match (value, mask) {
+        (Some(value), Some(mask)) if value & !mask == 0 && mask != 0 => Ok(PacketMark { value, mask }),
+        _ => Err(ParseError::Mark(text.to_owned())),
+    }
+}
+
+/// Reads `--default-address-pool`: `base=10.0.0.0/8,size=24`, in either order.
+///
+/// # Errors
+/// [`ParseError::Pool`] says what is missing or cannot be.
+pub fn address_pool(text: &str) -> Result<AddressPool, ParseError> {
+    let error = |reason: String| ParseError::Pool { text: text.to_owned(), reason };
+    let (mut base, mut size) = (None::<IpNet>, None::<u8>);
+    for field in text.split(',') {
+        let (key, value) = field.split_once('=').unwrap_or((field, ""));
+        match key.trim().to_ascii_lowercase().as_str() {
+            "base" if base.is_none() => {
+                let read = value.trim().parse();
+                let reason = || expected_instead_of(value.trim(), "a subnet such as 10.0.0.0/8");
+                base =
+                    Some(read.map_err(|_| error(format!("base {value:?} is not a subnet: {}", reason())))?);
+            }
+            "size" if size.is_none() => {
+                let read = value.trim().parse();
+                size = Some(read.map_err(|_| error(format!("size {value:?} is not a prefix length")))?);
+            }
+            _ => {
+                let expected = "base=SUBNET,size=PREFIX-LENGTH, each once, is expected";
+                return Err(error(format!("{expected}, not {field:?}")));
+            }
+        }
+    }
+    let (Some(base), Some(size)) = (base, size) else {
+        return Err(error("base=SUBNET,size=PREFIX-LENGTH is expected".to_owned()));
+    };
+    pool(base, size).map_err(error)
+}
+
+/// Checks what a pool is made of.
+fn pool(base: IpNet, size: u8) -> Result<AddressPool, String> {
+    let expected = base.trunc();
+    if base != expected {
+        return Err(format!("base {base} should be {expected}"));
+    }
+    if let Some(reason) = reserved_for(base) {
+        return Err(reason.to_owned());
+    }
+    // One address for the gateway, one for an endpoint.
+    let longest = base.max_prefix_len() - 1;
+    if size < base.prefix_len() || size > longest {
+        return Err(format!("size must lie between {} and {longest}", base.prefix_len()));
+    }
+    Ok(AddressPool { base, size })
+}

@@ -1,0 +1,246 @@
+//! The way through chains: from rule to rule, by jumps and back.
+
+use super::{Effect, End, Evaluation, Met, Outcome};
+use crate::packet::Packet;
+use fairway_ruleset::{Chain, Expression, Policy, Rule, Verdict};
+
+/// How deep chains may lead into one another by jumps and gotos (`nft_chain_validate` in net/netfilter/nf_tables_api.c).
+const DEEPEST: usize = 16;
+/// How many rules a walk through one base chain tries, and how many of them may lead to another chain.
+const MOST_RULES: usize = 2_000_000;
+pub(super) const MOST_WAYS: usize = 2_000;
+/// How often a walk may go on both ways, with and without a rule of which nobody knows whether it matches.
+const MOST_FORKS: usize = 64;
+
+/// Where a walk is.
+#[derive(Clone)]
+struct Cursor<'a> {
+    base: &'a Chain,
+    at: &'a Chain,
+    /// The next rule.
+    next: usize,
+    /// How deep it is: the jumps and gotos between the base chain and here.
+    depth: usize,
+    /// Where it goes on after each jump.
+    stack: Vec<Frame<'a>>,
+}
+
+/// Where it goes on after a jump.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    chain: &'a Chain,
+    next: usize,
+    depth: usize,
+    /// The place of the jump among what was met.
+    jump: usize,
+}
+
+impl Met {
+    /// The table in words: its family and name.
+    pub fn table_text(&self) -> String {
+        let older = if self.older { "legacy " } else { "" };
+        format!("{older}{} {}", self.family, self.table)
+    }
+}
+
+impl<'a> Evaluation<'a> {
+    /// Walks a base chain. What rules change is changed in `packet`; what they translate is said in
+    /// [`Evaluation::met`].
+    pub fn run(&mut self, chain: &'a Chain, packet: &mut Packet) -> End {
+        self.walk(Cursor { base: chain, at: chain, next: 0, depth: 0, stack: Vec::new() }, packet)
+    }
+
+    fn walk(&mut self, mut cursor: Cursor<'a>, packet: &mut Packet) -> End {
+        while let Some((chain, place, rule)) = self.next_rule(&mut cursor) {
+            self.tried += 1;
+            if self.tried > MOST_RULES {
+                return self.lost(chain, rule, &format!("more than {MOST_RULES} rules are tried before it"));
+            }
+            let verdict = match self.rule(rule, packet) {
+                Outcome::No => continue,
+                Outcome::Yes(verdict) => verdict,
+                Outcome::Unknown(reason) => return self.lost(chain, rule, &reason),
+                // One that would only count or log changes nothing.
+                Outcome::Perhaps(None, ..) if self.effects.is_empty() => continue,
+                Outcome::Perhaps(verdict, reason, otherwise) => {
+                    let taken = (chain, place, rule, verdict);
+                    return match self.fork(cursor, taken, packet, *otherwise) {
+                        Some(end) => end,
+                        None => self.lost(chain, rule, &reason),
+                    };
+                }
+            };
+            if let Some(end) = self.obey(&mut cursor, (chain, place, rule, verdict)) {
+                return end;
+            }
+        }
+        self.policy(cursor.base)
+    }
+
+    /// The next rule with its chain and its place there; none at the end of the base chain.
+    fn next_rule(&mut self, cursor: &mut Cursor<'a>) -> Option<(&'a Chain, usize, &'a Rule)> {
+        loop {
+            if let Some(rule) = cursor.at.rules.get(cursor.next) {
+                let place = cursor.next;
+                cursor.next += 1;
+                return Some((cursor.at, place, rule));
+            }
+            self.go_back(cursor)?;
+        }
+    }
+
+    /// Goes on behind the last jump, which is no news if nothing came of it; none in the base chain.
+    fn go_back(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        let Frame { chain, next, depth, jump } = cursor.stack.pop()?;
+        (cursor.at, cursor.next, cursor.depth) = (chain, next, depth);
+        self.forget_ways(jump);
+        Some(())
+    }
+
+    /// Forgets what was met from a place on, if it was nothing but ways from chain to chain.
+    fn forget_ways(&mut self, from: usize) {
+        let is_way = |met: &Met| {
+            let leads = matches!(met.verdict, Some(Verdict::Jump(_) | Verdict::Goto(_)));
+            leads && met.effects.is_empty()
+        };
+        if self.met.get(from..).is_some_and(|met| met.iter().all(is_way)) {
+            self.met.truncate(from);
+        }
+    }
+
+    /// Goes on as if a rule did not match, and as if it did; none if the one ends otherwise than the other.
+    fn fork(
+        &mut self,
+        mut cursor: Cursor<'a>,
+        taken: (&'a Chain, usize, &'a Rule, Option<Verdict>),
+        packet: &mut Packet,
+        mut otherwise: Packet,
+    ) -> Option<End> {
+        self.forks += 1;
+        if self.forks > MOST_FORKS {
+            return None;
+        }
+        let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
+        // A way back out of a chain forgets what was met before the fork, too.
+        let (before, counted, flow_mark) = (self.met.clone(), self.counted.len(), self.flow_mark);
+        let end = self.walk(cursor.clone(), &mut otherwise);
+        let without = std::mem::replace(&mut self.met, before);
+        let without_counted = self.counted.split_off(counted);
+        (self.effects, self.element, self.flow_mark) = (effects, element, flow_mark);
+        let obeyed = self.obey(&mut cursor, taken);
+        let other_end = obeyed.unwrap_or_else(|| self.walk(cursor, packet));
+        let effects = |met: &[Met]| met.iter().flat_map(|met| met.effects.clone()).collect::<Vec<_>>();
+        let same = end == other_end && effects(&without) == effects(&self.met) && otherwise == *packet;
+        self.counted.truncate(counted);
+        self.counted.extend(without_counted);
+        self.met = without;
+        same.then_some(end)
+    }
+
+    /// Goes where a rule sends the packet; an end if it does not go on.
+    fn obey(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        (chain, place, rule, verdict): (&'a Chain, usize, &'a Rule, Option<Verdict>),
+    ) -> Option<End> {
+        let refused = self.effects.iter().find_map(|effect| match effect {
+            Effect::Refuse(how) => Some(*how),
+            _ => None,
+        });
+        self.note(chain, Some((place, rule)), verdict.clone());
+        if let Some(how) = refused {
+            return Some(End::Refused(how));
+        }
+        match verdict? {
+            Verdict::Continue | Verdict::Break => None,
+            Verdict::Accept => Some(End::Accepted),
+            Verdict::Drop => Some(End::Dropped),
+            Verdict::Return => match self.go_back(cursor) {
+                Some(()) => None,
+                None => Some(self.policy(cursor.base)),
+            },
+            Verdict::Jump(name) => {
+                let jump = self.met.len().saturating_sub(1);
+                let frame = Frame { chain: cursor.at, next: cursor.next, depth: cursor.depth, jump };
+                let lost = self.enter(cursor, "jump", &name);
+                cursor.stack.push(frame);
+                lost
+            }
+            Verdict::Goto(name) => self.enter(cursor, "goto", &name),
+        }
+    }
+
+    /// Goes on at the beginning of another chain; an end where there is none, or where the way there is longer than
+    /// the kernel allows, as it is when chains lead back to themselves.
+    fn enter(&mut self, cursor: &mut Cursor<'a>, how: &str, name: &str) -> Option<End> {
+        let from = &cursor.at.name;
+        let Some(to) = self.table.chain(name) else {
+            return Some(End::Unknown(format!("{from}: a {how} to {name}, which is not there")));
+        };
+        self.ways += 1;
+        if cursor.depth == DEEPEST || self.ways > MOST_WAYS {
+            return Some(End::Unknown(format!(
+                "{from}: a {how} to {name}: chains lead into one another more than {DEEPEST} deep, or {MOST_WAYS} times"
+            )));
+        }
+        (cursor.at, cursor.next, cursor.depth) = (to, 0, cursor.depth + 1);
+        None
+    }
+
+    fn policy(&mut self, chain: &Chain) -> End {
+        match chain.base.as_ref().map(|base| base.policy) {
+            Some(Policy::Drop) => {
+                self.note(chain, None, Some(Verdict::Drop));
+                End::Dropped
+            }
+            _ => {
+                let is_goto = |met: &Met| matches!(met.verdict, Some(Verdict::Goto(_)));
+                let last = self.met.iter().rposition(|met| !is_goto(met)).map_or(0, |place| place + 1);
+                self.forget_ways(last);
+                End::Accepted
+            }
+        }
+    }
+
+    fn lost(&self, chain: &Chain, rule: &Rule, reason: &str) -> End {
+        let (family, table) = (self.table.family, &self.table.name);
+        let text = self.table.rule_text(&uncounted(rule));
+        let (older, number) = match self.is_older() {
+            true => ("legacy ", "number"),
+            false => ("", "handle"),
+        };
+        let handle = rule.handle.map(|handle| format!(" ({number} {handle})")).unwrap_or_default();
+        End::Unknown(format!("{older}{family} {table} {}: {text}{handle}: {reason}", chain.name))
+    }
+
+    fn is_older(&self) -> bool {
+        self.facts.machine.is_older(self.table)
+    }
+
+    /// Remembers a rule that did something: one that only counted is no news.
+    fn note(&mut self, chain: &Chain, rule: Option<(usize, &Rule)>, verdict: Option<Verdict>) {
+        let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
+        if effects.is_empty() && verdict.is_none() {
+            return;
+        }
+        self.met.push(Met {
+            family: self.table.family,
+            older: self.is_older(),
+            table: self.table.name.clone(),
+            chain: chain.name.clone(),
+            rule: rule.map(|(_, rule)| self.table.rule_text(&uncounted(rule))),
+            comment: rule.and_then(|(_, rule)| rule.comment.clone()),
+            handle: rule.and_then(|(_, rule)| rule.handle),
+            place: rule.map(|(place, _)| place),
+            element,
+            effects,
+            verdict,
+        });
+    }
+}
+
+/// A rule without its counters: what passed before is not what it does.
+fn uncounted(rule: &Rule) -> Rule {
+    let kept = rule.expressions.iter().filter(|expression| !matches!(expression, Expression::Counter(_)));
+    Rule { expressions: kept.cloned().collect(), ..rule.clone() }
+}

@@ -1,0 +1,167 @@
+//! What rules can ask about a packet that is not in it.
+
+use std::net::IpAddr;
+
+use super::Facts;
+use crate::machine::Interface;
+use crate::packet::{Packet, Tuple};
+use crate::route::{RouteQuestion, Routed};
+use fairway_ruleset::{CtDirection, CtKey, CtState, Family, FibFlags, FibResult, MetaKey};
+
+/// What was asked for.
+pub enum Loaded {
+    /// This.
+    Value(Vec<u8>),
+    /// There is no such thing: the rule does not match.
+    Absent,
+    /// It is there, and is not known here.
+    Unknown(String),
+}
+
+fn number(value: u32) -> Loaded {
+    Loaded::Value(value.to_ne_bytes().to_vec())
+}
+
+fn name(text: &str) -> Loaded {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(16, 0);
+    Loaded::Value(bytes)
+}
+
+fn address(of: IpAddr) -> Loaded {
+    Loaded::Value(match of {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    })
+}
+
+/// A fact about the packet.
+pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
+    // Without an interface the name is empty and the number 0; a rule on the group or kind does not match.
+    let index = |interface: Option<&Interface>| number(interface.map_or(0, |it| it.index));
+    let named = |interface: Option<&Interface>| name(interface.map_or("", |it| &it.name));
+    let kind = |interface: Option<&Interface>| match interface {
+        Some(it) if !it.kind.is_empty() => name(&it.kind),
+        _ => Loaded::Absent,
+    };
+    let bridge = |port: Option<&Interface>| {
+        let bridge = port.and_then(|port| port.bridge).and_then(|index| facts.machine.interface(index));
+        bridge.map_or(Loaded::Absent, |bridge| name(&bridge.name))
+    };
+    let ipv4 = packet.family() == Family::Ip;
+    match key {
+        MetaKey::Protocol => {
+            let kind: u16 = if ipv4 { 0x0800 } else { 0x86dd };
+            Loaded::Value(kind.to_be_bytes().to_vec())
+        }
+        MetaKey::Mark => number(packet.mark),
+        MetaKey::InputInterface => index(facts.input),
+        MetaKey::OutputInterface => index(facts.output),
+        MetaKey::InputName => named(facts.input),
+        MetaKey::OutputName => named(facts.output),
+        MetaKey::InputKind => kind(facts.input),
+        MetaKey::OutputKind => kind(facts.output),
+        MetaKey::InputBridge => bridge(facts.input),
+        MetaKey::OutputBridge => bridge(facts.output),
+        MetaKey::SocketUser => facts.user.map_or(Loaded::Absent, number),
+        MetaKey::NetworkFamily => Loaded::Value(vec![packet.family().number()]),
+        MetaKey::TransportProtocol => Loaded::Value(vec![packet.tuple().protocol]),
+        // PACKET_HOST: a walked packet is for whoever gets it.
+        MetaKey::PacketType => Loaded::Value(vec![0]),
+        MetaKey::SecurityPath => Loaded::Value(vec![0]),
+        other => Loaded::Unknown(format!("{other} of a packet that is only thought of")),
+    }
+}
+
+/// The name of the port of a bridge by which it came or leaves.
+pub fn port(facts: &Facts<'_>, output: bool) -> Loaded {
+    match facts.ports {
+        Some((input, leaving)) => name(if output { &leaving.name } else { &input.name }),
+        // It may have come by a bridge, which remembers the port.
+        None if !output && facts.input.is_some_and(|it| it.kind == "bridge") => {
+            Loaded::Unknown("by which port of its bridge it came is not known here".to_owned())
+        }
+        None => name(""),
+    }
+}
+
+/// A fact about the packet's flow.
+pub fn ct(facts: &Facts<'_>, key: CtKey, direction: Option<CtDirection>) -> Loaded {
+    let state = |bit: CtState| number(bit.number());
+    let Some((flow, own)) = facts.flow else {
+        // What conntrack has not seen has a state and nothing else.
+        return match (key, facts.untracked) {
+            (CtKey::State, true) => state(CtState::Untracked),
+            (CtKey::State, false) => state(CtState::Invalid),
+            _ => Loaded::Absent,
+        };
+    };
+    let tuple: Tuple = match direction {
+        Some(CtDirection::Reply) => flow.translated.reversed(),
+        _ => flow.original,
+    };
+    let is_ipv4 = tuple.source.is_ipv4();
+    let port = |port: u16| Loaded::Value(port.to_be_bytes().to_vec());
+    match key {
+        CtKey::State if facts.related => state(CtState::Related),
+        CtKey::State if flow.answered || own == CtDirection::Reply => state(CtState::Established),
+        CtKey::State => state(CtState::New),
+        CtKey::Direction => Loaded::Value(vec![own.number()]),
+        CtKey::Status => number(flow.status()),
+        CtKey::Mark => number(flow.mark),
+        CtKey::NetworkFamily => Loaded::Value(vec![tuple.family().number()]),
+        CtKey::TransportProtocol => Loaded::Value(vec![tuple.protocol]),
+        CtKey::Source => address(tuple.source),
+        CtKey::Destination => address(tuple.destination),
+        CtKey::SourceIpv4 if is_ipv4 => address(tuple.source),
+        CtKey::DestinationIpv4 if is_ipv4 => address(tuple.destination),
+        CtKey::SourceIpv6 if !is_ipv4 => address(tuple.source),
+        CtKey::DestinationIpv6 if !is_ipv4 => address(tuple.destination),
+        CtKey::SourceIpv4 | CtKey::DestinationIpv4 | CtKey::SourceIpv6 | CtKey::DestinationIpv6 => {
+            Loaded::Absent
+        }
+        CtKey::SourcePort => port(tuple.source_port),
+        CtKey::DestinationPort => port(tuple.destination_port),
+        CtKey::Zone => Loaded::Value(vec![0, 0]),
+        other => Loaded::Unknown(format!("ct {other} of a flow that is only thought of")),
+    }
+}
+
+/// What the routing tables say.
+pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlags) -> Loaded {
+    let tuple = packet.tuple();
+    let asked = if flags.contains(FibFlags::SOURCE) { tuple.source } else { tuple.destination };
+    let only = match (flags.contains(FibFlags::INPUT), flags.contains(FibFlags::OUTPUT)) {
+        (true, _) => facts.input.map(|it| it.index),
+        (_, true) => facts.output.map(|it| it.index),
+        _ => None,
+    };
+    if result == FibResult::AddressType {
+        return number(facts.machine.address_type(asked, only));
+    }
+    // What came by loopback came from where it should (nft_fib_is_loopback, rpfilter_is_loopback).
+    if let Some(loopback) = facts.input.filter(|it| it.loopback && flags.contains(FibFlags::SOURCE)) {
+        return match result {
+            _ if flags.contains(FibFlags::PRESENT) => Loaded::Value(vec![1]),
+            FibResult::Interface => number(loopback.index),
+            _ => name(&loopback.name),
+        };
+    }
+    let other = if flags.contains(FibFlags::SOURCE) { tuple.destination } else { tuple.source };
+    let mark = if flags.contains(FibFlags::MARK) { packet.mark } else { 0 };
+    let question = RouteQuestion { source: Some(other), mark, ..RouteQuestion::to(asked) };
+    let found = match facts.machine.route(&question) {
+        Routed::Unknown(reason) => return Loaded::Unknown(reason),
+        Routed::By(route) if only.is_none_or(|index| route.interface == index) => {
+            facts.machine.interface(route.interface)
+        }
+        _ => None,
+    };
+    if flags.contains(FibFlags::PRESENT) {
+        return Loaded::Value(vec![u8::from(found.is_some())]);
+    }
+    match result {
+        FibResult::Interface => number(found.map_or(0, |it| it.index)),
+        _ => name(found.map_or("", |it| &it.name)),
+    }
+}

@@ -1,0 +1,159 @@
+//! What expressions leave for those after them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Step;
+use super::load::Loaded;
+use fairway_ruleset::{Comparison, Family, Register, RegisterRange};
+
+const BYTES: usize = Register::COUNT as usize * Register::SIZE;
+
+/// The registers of a rule.
+#[derive(Debug, Default)]
+pub struct Registers {
+    bytes: Vec<u8>,
+    /// The slots whose value is not known, as bits.
+    lost: u16,
+    /// Why it is not.
+    reason: String,
+}
+
+/// The most bytes that one value has: an IPv6 address, or the name of an interface.
+const WIDEST: usize = 16;
+
+impl Registers {
+    /// Puts what was loaded into a register; what is not there ends the rule.
+    pub fn load(&mut self, to: Register, loaded: Loaded) -> Step {
+        match loaded {
+            Loaded::Value(value) => {
+                self.put(to, &value);
+                Step::Next
+            }
+            Loaded::Absent => Step::No,
+            Loaded::Unknown(reason) => {
+                // A rule may load it and not use it.
+                self.lost |= slots(to, WIDEST);
+                self.reason = reason;
+                Step::Next
+            }
+        }
+    }
+
+    fn put(&mut self, to: Register, value: &[u8]) {
+        self.bytes.resize(BYTES, 0);
+        self.lost &= !slots(to, value.len());
+        let start = usize::from(to.slot()) * Register::SIZE;
+        // The kernel clears the rest of the last slot.
+        let end = (start + value.len().next_multiple_of(Register::SIZE)).min(BYTES);
+        self.bytes[start..end].fill(0);
+        let end = (start + value.len()).min(BYTES);
+        self.bytes[start..end].copy_from_slice(&value[..end - start]);
+    }
+
+    /// Why a value is not known, if it is not.
+    pub fn unknown(&self, from: Register, length: usize) -> Option<String> {
+        (self.lost & slots(from, length) != 0).then(|| self.reason.clone())
+    }
+
+    /// Why it is not known which value of a range is taken, if it is not.
+    pub fn one_of(&self, range: Option<RegisterRange>, length: usize) -> Option<String> {
+        let RegisterRange { first, last } = range?;
+        let several = self.bytes(first, length) != self.bytes(last, length);
+        let unknown = self.unknown(first, length).or_else(|| self.unknown(last, length));
+        unknown.or_else(|| several.then(|| "which one of several is taken is not known here".to_owned()))
+    }
+
+    /// Says of all values that they are not known, and why.
+    pub fn lose(&mut self, reason: String) {
+        (self.lost, self.reason) = (u16::MAX, reason);
+    }
+
+    /// Bytes from a register on.
+    pub fn bytes(&self, from: Register, length: usize) -> Vec<u8> {
+        let start = usize::from(from.slot()) * Register::SIZE;
+        let mut bytes = self.bytes.get(start..).unwrap_or_default().to_vec();
+        bytes.resize(length, 0);
+        bytes
+    }
+
+    /// A number in the host's order.
+    pub fn number(&self, from: Register) -> u32 {
+        u32::from_ne_bytes(self.bytes(from, 4).try_into().unwrap_or_default())
+    }
+
+    /// An address.
+    pub fn address(&self, from: Register, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::Ip6 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(self.bytes(from, 16)).ok()?).into()),
+            _ => Some(Ipv4Addr::from(<[u8; 4]>::try_from(self.bytes(from, 4)).ok()?).into()),
+        }
+    }
+
+    fn matches(&self, from: Register, length: usize, holds: bool) -> Step {
+        match self.unknown(from, length) {
+            Some(reason) => Step::Perhaps(reason),
+            None if holds => Step::Next,
+            None => Step::No,
+        }
+    }
+
+    /// Compares as `memcmp` does.
+    pub fn compare(&self, from: Register, operator: Comparison, value: &[u8]) -> Step {
+        let order = self.bytes(from, value.len()).as_slice().cmp(value);
+        let holds = match operator {
+            Comparison::Equal => order.is_eq(),
+            Comparison::NotEqual => order.is_ne(),
+            Comparison::Less => order.is_lt(),
+            Comparison::LessOrEqual => order.is_le(),
+            Comparison::Greater => order.is_gt(),
+            Comparison::GreaterOrEqual => order.is_ge(),
+        };
+        self.matches(from, value.len(), holds)
+    }
+
+    /// Compares with both ends.
+    pub fn range(&self, from: Register, inverted: bool, first: &[u8], last: &[u8]) -> Step {
+        let value = self.bytes(from, first.len());
+        let within = first <= value.as_slice() && value.as_slice() <= last;
+        self.matches(from, first.len(), within != inverted)
+    }
+
+    /// `to = (from & mask) ^ xor`.
+    pub fn bitwise(&mut self, from: Register, to: Register, mask: &[u8], xor: &[u8]) -> Step {
+        let value = self.bytes(from, mask.len());
+        let bits = mask.iter().zip(xor.iter().chain(std::iter::repeat(&0)));
+        let value: Vec<u8> = value.iter().zip(bits).map(|(byte, (mask, xor))| (byte & mask) ^ xor).collect();
+        let lost = self.lost & slots(from, mask.len()) != 0;
+        self.put(to, &value);
+        self.lost |= if lost { slots(to, mask.len()) } else { 0 };
+        Step::Next
+    }
+
+    /// `to = one ^ other`.
+    pub fn exclusive_or(&mut self, one: Register, other: Register, to: Register, length: usize) -> Step {
+        let lost = self.lost & (slots(one, length) | slots(other, length)) != 0;
+        let pairs = self.bytes(one, length).into_iter().zip(self.bytes(other, length));
+        let value: Vec<u8> = pairs.map(|(one, other)| one ^ other).collect();
+        self.put(to, &value);
+        self.lost |= if lost { slots(to, length) } else { 0 };
+        Step::Next
+    }
+
+    /// Turns the bytes of each number, where the host's order is not the network's.
+    pub fn turn(&mut self, from: Register, to: Register, length: u32, size: u32) -> Step {
+        let mut value = self.bytes(from, length as usize);
+        if cfg!(target_endian = "little") {
+            value.chunks_mut(size.max(1) as usize).for_each(<[u8]>::reverse);
+        }
+        let lost = self.lost & slots(from, length as usize) != 0;
+        self.put(to, &value);
+        self.lost |= if lost { slots(to, length as usize) } else { 0 };
+        Step::Next
+    }
+}
+
+/// The slots of a value that begins in a register, as bits.
+fn slots(from: Register, length: usize) -> u16 {
+    let end = (usize::from(from.slot()) + length.div_ceil(Register::SIZE)).min(usize::from(Register::COUNT));
+    (usize::from(from.slot())..end).fold(0, |bits, slot| bits | 1 << slot)
+}

@@ -1,0 +1,149 @@
+//! What is not known of a rule ends the walk only where something depends on it.
+
+use super::{End, Evaluation, Facts};
+use crate::holdings::Holdings;
+use crate::{Packet, Place, Tuple, bare};
+use fairway_ruleset::{
+    Chain, ChainKind, Expression, Hook, LimitRate, MetaKey, Register, RuleBuilder, Table, compat, rule,
+};
+
+/// The walk of a TCP segment to port 80 through these rules, and the verdicts that it met.
+fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
+    let mut table = Table::new(fairway_ruleset::Family::Ip, "mine");
+    table.chains.push(Chain::base("fwd", ChainKind::Filter, Hook::Forward, 0).with(rules));
+    table.chains.extend(others);
+    for (handle, rule) in table.chains.iter_mut().flat_map(|chain| &mut chain.rules).enumerate() {
+        rule.handle = Some(handle as u64 + 1);
+    }
+    let machine = bare("host");
+    let holdings = Holdings::default();
+    let facts = Facts {
+        machine: &machine,
+        input: None,
+        output: None,
+        flow: None,
+        related: false,
+        untracked: false,
+        user: None,
+        ports: None,
+        holdings: (&holdings, 0),
+    };
+    let tuple = Tuple {
+        protocol: 6,
+        source: [10, 0, 0, 1].into(),
+        destination: [10, 0, 0, 2].into(),
+        source_port: 40_000,
+        destination_port: 80,
+    };
+    let mut evaluation = Evaluation::new(facts, &table);
+    let end = evaluation.run(&table.chains[0], &mut Packet::new(tuple, Place::First));
+    let met = evaluation.met.iter().filter_map(|met| met.rule.clone());
+    (end, met.collect())
+}
+
+fn recent() -> RuleBuilder {
+    rule().expression(compat::matching("recent"))
+}
+
+fn to_port(rule: RuleBuilder, port: u16) -> RuleBuilder {
+    rule.to_port(fairway_model::Protocol::Tcp, port)
+}
+
+#[test]
+fn a_rule_that_may_match_decides_nothing_where_both_ways_end_alike() {
+    let limit = LimitRate { amount: 3, seconds: 60, burst: 5, bytes: false, inverted: false };
+    let log = rule().expression(Expression::Limit(limit)).expression(compat::target("LOG"));
+    assert_eq!(walked(vec![log, rule().drop()], vec![]).0, End::Dropped);
+    assert_eq!(walked(vec![recent().drop(), rule().drop()], vec![]), (End::Dropped, vec!["drop".to_owned()]));
+    assert_eq!(walked(vec![recent().accept()], vec![]).0, End::Accepted);
+    let back = Chain::regular("logging").with([recent().go_back(), rule().expression(compat::target("LOG"))]);
+    assert_eq!(walked(vec![rule().jump("logging"), rule().drop()], vec![back]).0, End::Dropped);
+}
+
+#[test]
+fn a_rule_that_does_not_match_anyway_is_passed_over() {
+    assert_eq!(walked(vec![to_port(recent(), 81).drop()], vec![]).0, End::Accepted);
+    assert_eq!(
+        walked(vec![to_port(rule(), 81).expression(compat::target("NFQUEUE"))], vec![]).0,
+        End::Accepted
+    );
+}
+
+#[test]
+fn where_it_decides_the_rule_is_told() {
+    let (end, met) = walked(vec![rule().set_mark(7), to_port(recent(), 80).drop()], vec![]);
+    let End::Unknown(reason) = end else { panic!("{end:?}") };
+    assert!(reason.starts_with("ip mine fwd: ") && reason.contains("(handle 2)"), "{reason}");
+    assert!(reason.ends_with("it depends on what passed before"), "{reason}");
+    assert_eq!(met.len(), 1, "{met:?}");
+    let (end, _) = walked(vec![recent().set_mark(7)], vec![]);
+    assert!(matches!(end, End::Unknown(_)), "a mark may decide later: {end:?}");
+    let (end, _) = walked(vec![to_port(rule(), 80).expression(compat::target("NFQUEUE"))], vec![]);
+    assert!(matches!(end, End::Unknown(_)), "{end:?}");
+}
+
+#[test]
+fn a_value_that_is_not_known_matters_where_it_is_asked_for() {
+    let chance = || {
+        let loads = Expression::Unknown { name: "numgen".to_owned(), attributes: Vec::new() };
+        rule().expression(loads)
+    };
+    assert_eq!(walked(vec![to_port(chance(), 81).drop()], vec![]).0, End::Accepted);
+    let (from, value) = (Register::FIRST, vec![0; 4]);
+    let compare = Expression::Compare { from, operator: fairway_ruleset::Comparison::Equal, value };
+    let (end, _) = walked(vec![chance().expression(compare).drop()], vec![]);
+    assert!(matches!(&end, End::Unknown(reason) if reason.ends_with("a matter of chance")), "{end:?}");
+    let mark = Expression::MetaSet { key: MetaKey::Mark, from };
+    assert!(matches!(walked(vec![chance().expression(mark)], vec![]).0, End::Unknown(_)));
+}
+
+#[test]
+fn ways_without_number_are_not_all_walked() {
+    let rules: Vec<RuleBuilder> = (0..200).map(|_| recent().jump("on")).collect();
+    let on = Chain::regular("on").with([recent().go_back()]);
+    let (end, _) = walked(rules.into_iter().chain([rule().drop()]).collect(), vec![on]);
+    assert!(matches!(end, End::Unknown(_)), "{end:?}");
+}
+
+/// Chains as `iptables-save` may print them, which the kernel would not take: they lead back to themselves, or fan out.
+#[test]
+fn chains_that_lead_into_one_another_without_end_end_the_walk() {
+    let ends = |rules: Vec<RuleBuilder>, others: Vec<Chain>| {
+        let End::Unknown(reason) = walked(rules, others).0 else { panic!("it is known") };
+        assert!(reason.contains("lead into one another"), "{reason}");
+    };
+    ends(vec![rule().goto("one")], vec![Chain::regular("one").with([rule().goto("one")])]);
+    let two = [("one", "two"), ("two", "one")].map(|(name, to)| Chain::regular(name).with([rule().goto(to)]));
+    ends(vec![rule().jump("one")], two.into());
+    ends(vec![rule().jump("one")], vec![Chain::regular("one").with([rule().jump("one")])]);
+    let fan = (0..15).map(|depth| {
+        let jumps = (0..10).map(|_| rule().jump(&format!("at{}", depth + 1)));
+        Chain::regular(format!("at{depth}")).with(jumps)
+    });
+    ends(vec![rule().jump("at0")], fan.chain([Chain::regular("at15")]).collect());
+}
+
+/// Texts that lead anywhere: the walk ends, and soon.
+#[test]
+fn the_walk_ends_whatever_chains_lead_where() {
+    let mut draw = fairway_model::Draw::new(1);
+    for _ in 0..200 {
+        let chains = (0..6).map(|number| {
+            let rules = (0..draw.below(6)).map(|_| {
+                let begins = if draw.below(4) == 0 { recent() } else { rule() };
+                let to = format!("at{}", draw.below(7));
+                match draw.below(8) {
+                    0 => begins.accept(),
+                    1 => begins.drop(),
+                    2 => begins.go_back(),
+                    3 | 4 => begins.goto(&to),
+                    _ => begins.jump(&to),
+                }
+            });
+            Chain::regular(format!("at{number}")).with(rules.collect::<Vec<_>>())
+        });
+        let chains = chains.collect();
+        let (_, met) = walked(vec![rule().jump("at0"), recent().jump("at1"), rule().goto("at2")], chains);
+        assert!(met.len() <= super::chain::MOST_WAYS, "{}", met.len());
+    }
+}

@@ -1,0 +1,303 @@
+//! A packet as its bytes, which is how rules look at it.
+
+mod about;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use fairway_model::MacAddress;
+use fairway_ruleset::{Family, PayloadBase};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+const HOP_LIMIT: u8 = 64;
+/// Flags of TCP: RFC 9293, 3.1.
+const SYN: u8 = 0x02;
+const RESET: u8 = 0x04;
+const ACKNOWLEDGEMENT: u8 = 0x10;
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+
+/// What conntrack tells flows apart by, in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tuple {
+    /// The number of the transport protocol (IANA).
+    pub protocol: u8,
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// Where it goes.
+    pub destination: IpAddr,
+    /// The source port, or the identifier of an ICMP echo; 0 for protocols without.
+    pub source_port: u16,
+    /// The destination port; 0 for protocols without.
+    pub destination_port: u16,
+}
+
+impl Tuple {
+    /// What answers it.
+    pub fn reversed(self) -> Self {
+        let has_identifier = matches!(self.protocol, ICMP | ICMPV6);
+        let (source_port, destination_port) = match has_identifier {
+            true => (self.source_port, self.destination_port),
+            false => (self.destination_port, self.source_port),
+        };
+        Self { source: self.destination, destination: self.source, source_port, destination_port, ..self }
+    }
+
+    /// Its layer 3 family.
+    pub fn family(&self) -> Family {
+        if self.source.is_ipv4() { Family::Ip } else { Family::Ip6 }
+    }
+
+    /// Whether its protocol has ports.
+    pub fn has_ports(&self) -> bool {
+        matches!(self.protocol, TCP | UDP | SCTP)
+    }
+}
+
+fn end(address: IpAddr, port: u16, has_ports: bool) -> String {
+    match (address, has_ports) {
+        (IpAddr::V6(address), true) => format!("[{address}]:{port}"),
+        (address, true) => format!("{address}:{port}"),
+        (address, false) => address.to_string(),
+    }
+}
+
+impl fmt::Display for Tuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            TCP => "tcp",
+            UDP => "udp",
+            SCTP => "sctp",
+            ICMP | ICMPV6 => "icmp",
+            other => return write!(f, "protocol {other} {} > {}", self.source, self.destination),
+        };
+        let source = end(self.source, self.source_port, self.has_ports());
+        let destination = end(self.destination, self.destination_port, self.has_ports());
+        write!(f, "{protocol} {source} > {destination}")
+    }
+}
+
+/// Where in its flow a packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The first of all.
+    First,
+    /// The first answer.
+    Answer,
+    /// Any later one.
+    Later,
+    /// TCP's refusal; of other protocols as the first answer.
+    Reset,
+}
+
+/// A packet, each of its headers as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    link: Vec<u8>,
+    network: Vec<u8>,
+    transport: Vec<u8>,
+    /// Its mark, which is not in it.
+    pub mark: u32,
+}
+
+impl Packet {
+    /// A packet of a flow, without a link header.
+    pub fn new(tuple: Tuple, place: Place) -> Self {
+        let mut packet =
+            Self { link: Vec::new(), network: Vec::new(), transport: transport(&tuple, place), mark: 0 };
+        packet.network = network(&tuple, packet.transport.len());
+        packet
+    }
+
+    /// Puts an Ethernet header in front, or another in place of the one it has.
+    pub fn frame(&mut self, source: MacAddress, destination: MacAddress) {
+        let kind: u16 = if self.family() == Family::Ip { 0x0800 } else { 0x86dd };
+        self.link = [&destination.0[..], &source.0[..], &kind.to_be_bytes()[..]].concat();
+    }
+
+    /// Sends its frame to another address; without a frame nothing happens.
+    pub fn readdress(&mut self, destination: MacAddress) {
+        if let Some(bytes) = self.link.get_mut(..6) {
+            bytes.copy_from_slice(&destination.0);
+        }
+    }
+
+    /// Sends a frame back to whose frame another packet came in.
+    pub fn frame_back(&mut self, to: &Packet) {
+        self.link = to.link.clone();
+        if let [destination, source] = [0, 6].map(|at| to.link.get(at..at + 6).map(<[u8]>::to_vec))
+            && let (Some(destination), Some(source)) = (destination, source)
+        {
+            self.link[..6].copy_from_slice(&source);
+            self.link[6..12].copy_from_slice(&destination);
+        }
+    }
+
+    /// Whether it has a frame and nobody knows who sent it.
+    pub fn sender_is_unknown(&self) -> bool {
+        self.link.get(6..12).is_some_and(|mac| mac.iter().all(|byte| *byte == 0))
+    }
+
+    /// The address that its frame is for; none without a frame.
+    pub fn frame_destination(&self) -> Option<MacAddress> {
+        Some(MacAddress(self.link.get(..6)?.try_into().ok()?))
+    }
+
+    /// Its layer 3 family.
+    pub fn family(&self) -> Family {
+        if self.network.first().is_some_and(|byte| byte >> 4 == 6) { Family::Ip6 } else { Family::Ip }
+    }
+
+    /// Bytes from a header on; none when it is too short.
+    pub fn bytes(&self, base: PayloadBase, offset: u32, length: u32) -> Option<&[u8]> {
+        let header = match base {
+            PayloadBase::Link => &self.link,
+            PayloadBase::Network => &self.network,
+            PayloadBase::Transport => &self.transport,
+            PayloadBase::Inner => return None,
+        };
+        let offset = offset as usize;
+        header.get(offset..offset.checked_add(length as usize)?)
+    }
+
+    /// Replaces bytes; whether they were there. Checksums are not kept.
+    pub fn replace(&mut self, base: PayloadBase, offset: u32, bytes: &[u8]) -> bool {
+        let header = match base {
+            PayloadBase::Link => &mut self.link,
+            PayloadBase::Network => &mut self.network,
+            PayloadBase::Transport => &mut self.transport,
+            PayloadBase::Inner => return false,
+        };
+        let offset = offset as usize;
+        match header.get_mut(offset..offset.saturating_add(bytes.len())) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What it is told apart by.
+    pub fn tuple(&self) -> Tuple {
+        let protocol = self.protocol();
+        let (source_port, destination_port) = match protocol {
+            TCP | UDP | SCTP => (self.port(0), self.port(2)),
+            ICMP | ICMPV6 => (self.port(4), 0),
+            _ => (0, 0),
+        };
+        let [source, destination] = [self.address(true), self.address(false)];
+        Tuple { protocol, source, destination, source_port, destination_port }
+    }
+
+    /// Makes it a packet with these addresses and ports; protocol and family stay.
+    pub fn translate(&mut self, to: Tuple) {
+        for (source, address) in [(true, to.source), (false, to.destination)] {
+            let bytes = match address {
+                IpAddr::V4(address) => address.octets().to_vec(),
+                IpAddr::V6(address) => address.octets().to_vec(),
+            };
+            if address.is_ipv4() == (self.family() == Family::Ip) {
+                self.replace(PayloadBase::Network, self.address_offset(source), &bytes);
+            }
+        }
+        if to.has_ports() {
+            self.replace(PayloadBase::Transport, 0, &to.source_port.to_be_bytes());
+            self.replace(PayloadBase::Transport, 2, &to.destination_port.to_be_bytes());
+        }
+    }
+
+    fn protocol(&self) -> u8 {
+        let offset = if self.family() == Family::Ip { 9 } else { 6 };
+        self.network.get(offset).copied().unwrap_or_default()
+    }
+
+    fn port(&self, offset: usize) -> u16 {
+        let bytes = self.transport.get(offset..offset + 2).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u16::from_be_bytes)
+    }
+
+    fn address_offset(&self, source: bool) -> u32 {
+        match (self.family(), source) {
+            (Family::Ip, true) => 12,
+            (Family::Ip, false) => 16,
+            (_, true) => 8,
+            (_, false) => 24,
+        }
+    }
+
+    fn address(&self, source: bool) -> IpAddr {
+        let offset = self.address_offset(source);
+        let length = if self.family() == Family::Ip { 4 } else { 16 };
+        let bytes = self.bytes(PayloadBase::Network, offset, length).unwrap_or_default();
+        match bytes.len() {
+            4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).unwrap_or_default())),
+            _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap_or_default())),
+        }
+    }
+}
+
+/// An IPv4 header without options (RFC 791, 3.1), or an IPv6 header (RFC 8200, 3). The checksum is left at zero:
+/// no rule looks at it.
+fn network(tuple: &Tuple, payload: usize) -> Vec<u8> {
+    match (tuple.source, tuple.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            const DONT_FRAGMENT: u16 = 0x4000;
+            let mut bytes = vec![0x45, 0];
+            bytes.extend(((IPV4_HEADER + payload) as u16).to_be_bytes());
+            bytes.extend([0, 0]);
+            bytes.extend(DONT_FRAGMENT.to_be_bytes());
+            bytes.extend([HOP_LIMIT, tuple.protocol, 0, 0]);
+            bytes.extend(source.octets());
+            bytes.extend(destination.octets());
+            bytes
+        }
+        (source, destination) => {
+            let mut bytes = vec![0x60, 0, 0, 0];
+            bytes.extend((payload as u16).to_be_bytes());
+            bytes.extend([tuple.protocol, HOP_LIMIT]);
+            for address in [source, destination] {
+                match address {
+                    IpAddr::V4(address) => bytes.extend(address.to_ipv6_mapped().octets()),
+                    IpAddr::V6(address) => bytes.extend(address.octets()),
+                }
+            }
+            debug_assert_eq!(bytes.len(), IPV6_HEADER);
+            bytes
+        }
+    }
+}
+
+fn transport(tuple: &Tuple, place: Place) -> Vec<u8> {
+    let ports = [tuple.source_port.to_be_bytes(), tuple.destination_port.to_be_bytes()].concat();
+    match tuple.protocol {
+        TCP => {
+            let (syn, reset, acknowledgement) = (SYN, RESET, ACKNOWLEDGEMENT);
+            let flags = match place {
+                Place::First => syn,
+                Place::Answer => syn | acknowledgement,
+                Place::Later => acknowledgement,
+                Place::Reset => reset | acknowledgement,
+            };
+            [&ports[..], &[0; 8], &[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]].concat()
+        }
+        UDP => [&ports[..], &[0, 8, 0, 0]].concat(),
+        SCTP => [&ports[..], &[0; 8], &[1, 0, 0, 20]].concat(),
+        ICMP | ICMPV6 => {
+            // Echo and its reply: RFC 792 and RFC 4443, 4.
+            let kind = match (tuple.protocol, place) {
+                (ICMP, Place::Answer | Place::Reset) => 0,
+                (ICMP, _) => 8,
+                (_, Place::Answer | Place::Reset) => 129,
+                (_, _) => 128,
+            };
+            let [high, low] = tuple.source_port.to_be_bytes();
+            vec![kind, 0, 0, 0, high, low, 0, 1]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,91 @@
+//! Packets that are about others: ICMP errors, which have in them what they are about.
+
+use std::net::IpAddr;
+
+use super::{
+    ACKNOWLEDGEMENT, ICMP, ICMPV6, IPV4_HEADER, IPV6_HEADER, Packet, RESET, SYN, TCP, Tuple, network,
+};
+use fairway_ruleset::Family;
+
+/// The length of what precedes the packet that an error is about.
+const HEADER: usize = 8;
+/// "Unreachable" of each family.
+const UNREACHABLE: u8 = 3;
+const UNREACHABLE_IPV6: u8 = 1;
+/// Of ICMPv6, all types below are errors (RFC 4443, 2.1).
+const FIRST_QUESTION_IPV6: u8 = 128;
+
+impl Packet {
+    /// The ICMP error that says that a packet did not get through.
+    pub fn unreachable(source: IpAddr, code: u8, about: &Packet) -> Packet {
+        let (protocol, kind) = match about.family() {
+            Family::Ip => (ICMP, UNREACHABLE),
+            _ => (ICMPV6, UNREACHABLE_IPV6),
+        };
+        let destination = about.tuple().source;
+        let tuple = Tuple { protocol, source, destination, source_port: 0, destination_port: 0 };
+        let transport = [&[kind, code, 0, 0, 0, 0, 0, 0], &about.network[..], &about.transport].concat();
+        Packet { link: Vec::new(), network: network(&tuple, transport.len()), transport, mark: 0 }
+    }
+
+    /// The packet that an ICMP error is about; none of all others.
+    fn within(&self) -> Option<Packet> {
+        let kind = *self.transport.first()?;
+        let header = match (self.protocol(), kind) {
+            // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.
+            (ICMP, 3 | 4 | 5 | 11 | 12) => IPV4_HEADER,
+            (ICMPV6, kind) if kind < FIRST_QUESTION_IPV6 => IPV6_HEADER,
+            _ => return None,
+        };
+        let (network, transport) = self.transport.get(HEADER..)?.split_at_checked(header)?;
+        Some(Packet { link: Vec::new(), network: network.to_vec(), transport: transport.to_vec(), mark: 0 })
+    }
+
+    /// What the packet is told apart by that an ICMP error is about; none of all others.
+    pub fn about(&self) -> Option<Tuple> {
+        self.within().map(|packet| packet.tuple())
+    }
+
+    /// Makes an ICMP error one about a packet with these addresses and ports.
+    pub fn translate_about(&mut self, to: Tuple) {
+        if let Some(mut packet) = self.within() {
+            packet.translate(to);
+            self.transport.truncate(HEADER);
+            self.transport.extend(packet.network);
+            self.transport.extend(packet.transport);
+        }
+    }
+
+    fn flags(&self) -> u8 {
+        self.transport.get(13).copied().unwrap_or_default()
+    }
+
+    /// Whether it is TCP's refusal.
+    pub fn is_reset(&self) -> bool {
+        self.protocol() == TCP && self.flags() & RESET != 0
+    }
+
+    /// Whether it answers an echo request, or asks for one; none of all else.
+    pub fn echoes(&self) -> Option<bool> {
+        match (self.protocol(), self.transport.first()?) {
+            (ICMP, 0) | (ICMPV6, 129) => Some(true),
+            (ICMP, 8) | (ICMPV6, 128) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether conntrack takes it for the first of a flow that it has not seen: `tcp_new`, and `valid_new` of
+    /// nf_conntrack_icmp.
+    pub fn begins(&self) -> bool {
+        let kind = self.transport.first().copied().unwrap_or_default();
+        match self.protocol() {
+            TCP => {
+                let flags = self.flags() & (SYN | RESET | ACKNOWLEDGEMENT);
+                flags == SYN || flags == ACKNOWLEDGEMENT
+            }
+            ICMP => kind == 8,
+            ICMPV6 => kind == 128,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Which way a packet goes: the rules of the routing policy, and the longest prefix.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::machine::{Interface, Machine, Route, RouteKind, RouteRule};
+use super::packet::Tuple;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteQuestion<'a> {
+    /// Where it goes.
+    pub destination: IpAddr,
+    /// Where it comes from; none when that is still open.
+    pub source: Option<IpAddr>,
+    /// The name of the interface that it arrived at; none when it was made here.
+    pub input: Option<&'a str>,
+    /// The interface that it has to leave by; none when the route decides. What arrives for a link-local address is
+    /// for the interface that it arrived at.
+    pub output: Option<&'a str>,
+    /// Its mark.
+    pub mark: u32,
+    /// The number of its transport protocol; 0 when the question is about an address alone.
+    pub protocol: u8,
+    /// Its source and destination port.
+    pub ports: (u16, u16),
+}
+
+impl<'a> RouteQuestion<'a> {
+    /// Asks for the way to an address, whatever is sent there.
+    pub fn to(destination: IpAddr) -> Self {
+        Self { destination, source: None, input: None, output: None, mark: 0, protocol: 0, ports: (0, 0) }
+    }
+
+    /// Asks for the way of a packet with these addresses and ports. An unspecified source is still open.
+    pub fn of(tuple: Tuple) -> Self {
+        Self {
+            source: (!tuple.source.is_unspecified()).then_some(tuple.source),
+            protocol: tuple.protocol,
+            ports: (tuple.source_port, tuple.destination_port),
+            ..Self::to(tuple.destination)
+        }
+    }
+
+    /// The interface that a route has to leave by: `rt6_need_strict` in net/ipv6/route.c.
+    fn strict(&self) -> Option<&'a str> {
+        // What comes by loopback found its way when it was made.
+        let arrived = self.input.filter(|input| is_link_local(self.destination) && *input != "lo");
+        self.output.or(arrived)
+    }
+}
+
+/// Whether an address is an IPv6 address of one link alone.
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routed<'a> {
+    /// This route won.
+    By(&'a Route),
+    /// There is none.
+    Nowhere,
+    /// A rule that is not known here stands before the answer.
+    Unknown(String),
+}
+
+/// A rule and a packet are of one family, and the packet is what the rule is for.
+fn applies(rule: &RouteRule, question: &RouteQuestion<'_>) -> bool {
+    let within = |prefix: Option<IpNet>, address: Option<IpAddr>| match (prefix, address) {
+        (None, _) => true,
+        (Some(prefix), Some(address)) => prefix.contains(&address),
+        (Some(prefix), None) => prefix.prefix_len() == 0,
+    };
+    let port = |range: Option<(u16, u16)>, port: u16| {
+        range.is_none_or(|(first, last)| question.protocol != 0 && (first..=last).contains(&port))
+    };
+    let matches = within(rule.from, question.source)
+        && within(rule.to, Some(question.destination))
+        && rule.input.as_deref().is_none_or(|name| question.input.unwrap_or("lo") == name)
+        && rule.output.as_deref().is_none_or(|name| question.output == Some(name))
+        && rule.mark.is_none_or(|(mark, mask)| question.mark & mask == mark & mask)
+        && rule.protocol.is_none_or(|protocol| question.protocol == protocol)
+        && port(rule.source_ports, question.ports.0)
+        && port(rule.destination_ports, question.ports.1);
+    rule.ipv4 == question.destination.is_ipv4() && matches != rule.inverted
+}
+
+impl Machine {
+    /// The best route of a table: the longest prefix, then the lowest metric.
+    fn best(&self, table: u32, destination: IpAddr, by: Option<&str>) -> Option<&Route> {
+        // Of thousands of routes few lead there: only their interfaces are looked for.
+        let leads = |route: &&Route| {
+            let fits = |interface: &Interface| interface.up && by.is_none_or(|name| interface.name == name);
+            let usable = || self.interface(route.interface).is_none_or(fits);
+            route.table == table && route.destination.contains(&destination) && usable()
+        };
+        let routes = self.routes.iter().filter(leads);
+        routes.min_by_key(|route| (u8::MAX - route.destination.prefix_len(), route.metric))
+    }
+
+    /// Which way a packet goes.
+    pub fn route(&self, question: &RouteQuestion<'_>) -> Routed<'_> {
+        for rule in self.rules.iter().filter(|rule| applies(rule, question)) {
+            if let Some(reason) = &rule.unknown {
+                return Routed::Unknown(format!("the routing rule {}: {reason}", rule.priority));
+            }
+            let found = self.best(rule.table, question.destination, question.strict());
+            let counts = |route: &&Route| {
+                let length = route.destination.prefix_len();
+                route.kind != RouteKind::Throw && rule.suppressed.is_none_or(|most| length > most)
+            };
+            if let Some(route) = found.filter(counts) {
+                return Routed::By(route);
+            }
+        }
+        Routed::Nowhere
+    }
+
+    /// The kind of an address, as `fib addrtype` tells it (`RTN_*`): from the local table alone, as
+    /// `inet_addr_type` looks there.
+    pub fn address_type(&self, address: IpAddr, only: Option<u32>) -> u32 {
+        const UNICAST: u32 = 1;
+        let multicast = address.is_multicast();
+        let all = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        let local = self.best(255, address, None).filter(|route| only.is_none_or(|it| route.interface == it));
+        match local.map(|route| route.kind) {
+            _ if multicast => 5,
+            _ if all => 3,
+            Some(RouteKind::Local) => 2,
+            Some(RouteKind::Broadcast) => 3,
+            _ => UNICAST,
+        }
+    }
+
+    /// The source that a packet gets which is made here and has none: as the route says, or the first address of
+    /// its interface in the subnet of the next hop, or the first that fits.
+    pub fn source_for(&self, route: &Route, destination: IpAddr) -> Option<IpAddr> {
+        if route.kind == RouteKind::Local {
+            return route.source.or(Some(destination));
+        }
+        if route.source.is_some() {
+            return route.source;
+        }
+        let next = route.gateway.unwrap_or(destination);
+        let interface = self.interface(route.interface)?;
+        let same = |net: &&IpNet| net.addr().is_ipv4() == destination.is_ipv4();
+        if let IpAddr::V6(destination) = destination {
+            return self.source_for_ipv6(interface, destination);
+        }
+        let near = interface.addresses.iter().filter(same).find(|net| net.contains(&next));
+        let near = near.or_else(|| interface.addresses.iter().find(same)).map(|net| net.addr());
+        near.or_else(|| {
+            let others = self.interfaces.iter().filter(|other| !other.loopback);
+            others.flat_map(|other| &other.addresses).find(same).map(|net| net.addr())
+        })
+    }
+
+    /// RFC 6724, section 5: an address of the destination's scope, of the interface rather than of another one, with
+    /// the longest prefix in common.
+    fn source_for_ipv6(&self, interface: &Interface, destination: Ipv6Addr) -> Option<IpAddr> {
+        let scoped = destination.is_unicast_link_local();
+        let others =
+            self.interfaces.iter().filter(|it| !scoped && !it.loopback && it.index != interface.index);
+        let mut of = [interface].into_iter().chain(others).map(|it| {
+            let fitting = it.addresses.iter().filter_map(|net| match net {
+                IpNet::V6(net) if net.addr().is_unicast_link_local() == scoped => Some(net),
+                _ => None,
+            });
+            let common = |net: &&ipnet::Ipv6Net| {
+                let differs = u128::from(net.addr()) ^ u128::from(destination);
+                (differs.leading_zeros() as u8).min(net.prefix_len())
+            };
+            // The first of those that are as good as one another.
+            fitting.rev().max_by_key(common).map(|net| IpAddr::V6(net.addr()))
+        });
+        of.find_map(|found| found)
+    }
+}

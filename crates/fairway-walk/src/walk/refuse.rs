@@ -1,0 +1,187 @@
+//! What tells a sender that its packet was refused.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Carried, Next, Walker};
+use crate::conversation::Maker;
+use crate::machine::Interface;
+use crate::packet::{Packet, Place};
+use crate::route::{RouteQuestion, is_link_local};
+use crate::step::Step;
+use fairway_ruleset::{CtDirection, Family, Reject};
+
+/// Codes of ICMP's "unreachable": RFC 792 and RFC 1812, 5.2.7.1; RFC 4443, 3.1.
+pub(super) mod unreachable {
+    /// There is no way there, in both families.
+    pub const NETWORK: u8 = 0;
+    /// IPv4: the host is unreachable.
+    pub const HOST: u8 = 1;
+    /// IPv4: nobody listens at the port.
+    pub const PORT: u8 = 3;
+    /// IPv4: it is forbidden.
+    pub const FILTERED: u8 = 13;
+    /// IPv6: it is forbidden.
+    pub const PROHIBITED_IPV6: u8 = 1;
+    /// IPv6: it is beyond the scope of the source.
+    pub const SCOPE_IPV6: u8 = 2;
+    /// IPv6: the address is unreachable.
+    pub const ADDRESS_IPV6: u8 = 3;
+    /// IPv6: nobody listens at the port.
+    pub const PORT_IPV6: u8 = 4;
+}
+
+/// How a sender is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// TCP by a socket's absence: a reset, which is an answer like any other.
+    Reset,
+    /// A rule resets it.
+    ResetByRule,
+    /// An ICMP error with this code; [`unreachable::PORT`] is that of either family.
+    Unreachable(u8),
+}
+
+/// What was refused, as it was then.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    machine: usize,
+    packet: Packet,
+    flow: Option<(usize, CtDirection)>,
+    how: How,
+    /// Where it arrived.
+    input: Option<u32>,
+    /// The port of a bridge at which it was shown to IP.
+    shown_from: Option<u32>,
+    /// Whether that was where it was refused.
+    on_bridge: bool,
+}
+
+/// What rules say by a number of their own for both families (`NFT_REJECT_ICMPX_*`).
+fn code_of(any: u8, ipv4: bool) -> u8 {
+    match (any, ipv4) {
+        (0, _) => unreachable::NETWORK,
+        (1, true) => unreachable::PORT,
+        (1, false) => unreachable::PORT_IPV6,
+        (2, true) => unreachable::HOST,
+        (2, false) => unreachable::ADDRESS_IPV6,
+        (_, true) => unreachable::FILTERED,
+        (_, false) => unreachable::PROHIBITED_IPV6,
+    }
+}
+
+/// The IPv6 address of an interface that it speaks to another one with: one of the same prefix, else its first.
+fn global(interface: &Interface, to: IpAddr) -> Option<IpAddr> {
+    let is_global = |own: &&IpNet| matches!(own.addr(), IpAddr::V6(own) if !own.is_unicast_link_local());
+    let own = || interface.addresses.iter().filter(is_global);
+    own().find(|own| own.contains(&to)).or_else(|| own().next()).map(|own| own.addr())
+}
+
+/// The interface by which a link-local address is answered.
+fn scoped(address: IpAddr, input: Option<u32>) -> Option<u32> {
+    input.filter(|_| is_link_local(address))
+}
+
+impl Walker<'_> {
+    /// Remembers what was refused, for [`Walker::refusal`].
+    pub(super) fn refuse(&mut self, machine: usize, carried: &Carried, input: Option<u32>, how: How) {
+        let ipv4 = carried.packet.family() == Family::Ip;
+        let how = match how {
+            How::Unreachable(unreachable::PORT) if !ipv4 => How::Unreachable(unreachable::PORT_IPV6),
+            how => how,
+        };
+        // Nobody is told of an error about an error (RFC 1122, 3.2.2), nor is a reset reset.
+        let resets = matches!(how, How::Reset | How::ResetByRule);
+        let silent = carried.packet.about().is_some() || (resets && carried.packet.is_reset());
+        self.refused = (!silent).then(|| Refused {
+            machine,
+            packet: carried.packet.clone(),
+            flow: carried.flow,
+            how,
+            input,
+            shown_from: carried.shown_from,
+            on_bridge: carried.on_bridge,
+        });
+    }
+
+    /// Remembers what a rule refused.
+    pub(super) fn refuse_by_rule(
+        &mut self,
+        machine: usize,
+        carried: &Carried,
+        input: Option<u32>,
+        how: Reject,
+    ) {
+        let ipv4 = carried.packet.family() == Family::Ip;
+        let how = match how {
+            Reject::TcpReset => How::ResetByRule,
+            Reject::Unreachable(code) => How::Unreachable(code),
+            Reject::AnyUnreachable(any) => How::Unreachable(code_of(any, ipv4)),
+        };
+        self.refuse(machine, carried, input, how);
+    }
+
+    /// Tells the sender.
+    pub(super) fn tell(&mut self, refused: Refused) -> Next {
+        let Refused { machine, packet, flow, how, input, shown_from, on_bridge } = refused;
+        let tuple = packet.tuple();
+        if how == How::Reset {
+            let maker = Maker { interface: scoped(tuple.source, input), ..Maker::on(machine) };
+            return self.make(maker, tuple.reversed(), Place::Reset);
+        }
+        let place = self.machine(machine);
+        let port = shown_from.and_then(|port| place.interface(port));
+        if let Some(port) = port.filter(|_| how == How::ResetByRule) {
+            // nf_send_reset sends it back to the port itself, past all hooks.
+            let mut answer = Packet::new(tuple.reversed(), Place::Reset);
+            answer.frame_back(&packet);
+            let (name, interface) = (self.name(machine), port.name.clone());
+            self.steps.push(Step::Leaves { machine: name, interface, tuple: answer.tuple() });
+            return match port.peer {
+                Some((peer, index)) => Next::Arrives(peer, index, Carried::new(answer)),
+                None => Next::End(self.discarded(machine, "the port leads nowhere")),
+            };
+        }
+        let own = place.holder(tuple.destination).is_some() || tuple.destination.is_loopback();
+        // For IPv4 it is the route that says so, which a frame has not (RTCF_LOCAL).
+        let own = own && !(on_bridge && tuple.source.is_ipv4());
+        let output = scoped(tuple.source, input).and_then(|index| place.interface(index));
+        let output = output.map(|interface| interface.name.as_str());
+        // icmp_send in net/ipv4/icmp.c, icmp6_send in net/ipv6/icmp.c: IPv6 speaks for the interface where it arrived,
+        // if that has an address.
+        let is_global = tuple.source.is_ipv6() && !is_link_local(tuple.source);
+        let near = input.filter(|_| is_global).and_then(|input| place.interface(input));
+        let near = near.and_then(|near| global(near, tuple.source));
+        let source = match how {
+            How::Unreachable(_) if own => Some(tuple.destination),
+            How::Unreachable(_) => near,
+            // nf_send_reset in net/ipv4/netfilter/nf_reject_ipv4.c, nf_send_reset6 in its like for IPv6.
+            How::Reset | How::ResetByRule => Some(tuple.destination),
+        };
+        let back = RouteQuestion { output, source, ..RouteQuestion::to(tuple.source) };
+        let route = match self.route(machine, &back) {
+            Ok(route) => route,
+            Err(end) => return Next::End(end),
+        };
+        let answer = match how {
+            How::Unreachable(code) => {
+                let Some(source) = source.or_else(|| place.source_for(route, tuple.source)) else {
+                    return Next::End(self.discarded(machine, "it has no address to send from"));
+                };
+                Packet::unreachable(source, code, &packet)
+            }
+            How::Reset | How::ResetByRule => Packet::new(tuple.reversed(), Place::Reset),
+        };
+        // What tells of a packet belongs to the packet's flow (nf_ct_attach).
+        let flow = flow.map(|(number, direction)| {
+            let back = match direction {
+                CtDirection::Original => CtDirection::Reply,
+                CtDirection::Reply => CtDirection::Original,
+            };
+            (number, back)
+        });
+        let carried = Carried { flow, related: flow.is_some(), ..Carried::new(answer) };
+        self.emit(machine, route, carried)
+    }
+}
