@@ -4,11 +4,11 @@ mod about;
 mod arguments;
 mod backend;
 mod configuration;
+mod configuration_error;
 mod control;
 mod file;
 mod ignored;
 mod listen;
-pub(crate) mod notify;
 mod reload;
 
 use std::os::unix::net::UnixStream;
@@ -26,14 +26,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub use arguments::DaemonArguments;
-pub use configuration::Configuration;
-pub use configuration::{ConfigurationError, EXEC_ROOT};
+pub use configuration::{Configuration, EXEC_ROOT};
+pub use configuration_error::ConfigurationError;
 use control::EngineControl;
 use reload::Reload;
 
 use crate::logging::{self, Level, LogLevel};
-use crate::process::{Ending, cgroup};
-use crate::relay;
+use crate::{notify, relay};
+use fairway_run::{Ending, cgroup};
 
 /// The first descriptor that is not a standard one.
 const FIRST_INHERITED: u32 = 3;

@@ -5,5 +5,5 @@ pub mod daemon;
 pub mod demo;
 pub mod install;
 pub mod logging;
-pub mod process;
+pub mod notify;
 pub mod relay;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use fairway::{command, demo, process, relay};
+use fairway::{command, demo, relay};
 use fairway_kernel::system::inherit::hold_signals;
 use rustix::process::Signal;
 
@@ -12,7 +12,7 @@ const HELD: [i32; 3] = [Signal::TERM.as_raw(), Signal::INT.as_raw(), Signal::HUP
 
 fn main() -> ExitCode {
     // First, while there is one thread only: what this program was started by itself as.
-    if let Some(code) = process::stage(std::env::args_os(), command::report) {
+    if let Some(code) = fairway_run::stage(std::env::args_os(), command::report) {
         return ExitCode::from(u8::try_from(code).unwrap_or(125));
     }
     if let Some(code) = demo::stage(std::env::args_os()) {

@@ -11,8 +11,8 @@ use fairway_relay::confine::User;
 use fairway_relay::server::{Configuration, run};
 use rustix::process::Signal;
 
-use crate::daemon::notify;
-use crate::process::{cgroup, named};
+use crate::notify;
+use fairway_run::{cgroup, named};
 
 /// The hidden subcommand that runs a relay.
 pub const SUBCOMMAND: &str = "relay";

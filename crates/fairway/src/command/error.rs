@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::template::{TemplateError, Unshowable};
 use crate::daemon::DaemonError;
 use crate::install::InstallError;
-use crate::process::{Failure as ProcessFailure, LaunchError, LogError, UnknownCapability};
+use fairway_run::{Failure as ProcessFailure, LaunchError, LogError, UnknownCapability};
 
 /// Why a command failed.
 #[derive(Debug, Error)]

@@ -6,7 +6,7 @@ use fairway_api::Client;
 use super::error::CommandError;
 use super::process_options::ProcessOptions;
 use super::session::{capabilities, surroundings};
-use crate::process::{CapabilitySet, Entry, LaunchError, enter, identify};
+use fairway_run::{CapabilitySet, Entry, LaunchError, enter, identify};
 use std::io::{self, IsTerminal};
 
 /// What to run, and in which sandbox.

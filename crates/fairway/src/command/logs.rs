@@ -7,7 +7,7 @@ use fairway_api::Client;
 
 use super::error::CommandError;
 use super::session::log_path;
-use crate::process::{LogOptions, print_log};
+use fairway_run::{LogOptions, print_log};
 
 /// Which log to print, and how.
 #[derive(Debug, Args)]

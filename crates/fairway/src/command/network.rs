@@ -10,12 +10,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use clap::{Args, Subcommand};
 use fairway_api::Client;
 use fairway_api::filter::Filters;
-use fairway_api::types::{ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings};
+use fairway_api::types::{ConnectRequest, DisconnectRequest, EndpointSettings};
 use fairway_model::parse;
 
 use super::error::CommandError;
 use super::inspect;
-use super::options::refuse_link_local;
+use super::options::{addresses, given, refuse_link_local};
 use super::print::{each, print, print_line};
 
 /// What can be done with networks.
@@ -164,21 +164,6 @@ impl NetworkCommand {
             }
         }
     }
-}
-
-/// Addresses that are asked for, if any is.
-pub(super) fn addresses(ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Option<EndpointIpam> {
-    (ipv4.is_some() || ipv6.is_some()).then(|| EndpointIpam {
-        ipv4_address: ipv4.map(|address| address.to_string()).unwrap_or_default(),
-        ipv6_address: ipv6.map(|address| address.to_string()).unwrap_or_default(),
-        link_local_ips: Vec::new(),
-    })
-}
-
-/// The values, if there is any.
-pub(super) fn given(values: impl Iterator<Item = String>) -> Option<Vec<String>> {
-    let values: Vec<String> = values.collect();
-    (!values.is_empty()).then_some(values)
 }
 
 /// Reads `--filter`: each `name=value`.

@@ -7,12 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clap::Args;
 use fairway_api::show;
-use fairway_api::types::{ContainerCreate, EndpointSettings, HostConfig, NetworkingConfig};
+use fairway_api::types::{ContainerCreate, EndpointIpam, EndpointSettings, HostConfig, NetworkingConfig};
 use fairway_model::parse;
 use fairway_model::{MacAddress, Protocol};
 
 use super::error::CommandError;
-use super::network::{addresses, given};
 use attachment::Attachment;
 use published::Exposed;
 pub(super) use published::Published;
@@ -70,6 +69,21 @@ pub(super) struct SandboxOptions {
     /// Metadata (key=value); may be repeated
     #[arg(short, long, value_name = "LABEL", value_parser = parse::label)]
     label: Vec<(String, String)>,
+}
+
+/// Addresses that are asked for, if any is.
+pub(super) fn addresses(ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Option<EndpointIpam> {
+    (ipv4.is_some() || ipv6.is_some()).then(|| EndpointIpam {
+        ipv4_address: ipv4.map(|address| address.to_string()).unwrap_or_default(),
+        ipv6_address: ipv6.map(|address| address.to_string()).unwrap_or_default(),
+        link_local_ips: Vec::new(),
+    })
+}
+
+/// The values, if there is any.
+pub(super) fn given(values: impl Iterator<Item = String>) -> Option<Vec<String>> {
+    let values: Vec<String> = values.collect();
+    (!values.is_empty()).then_some(values)
 }
 
 /// Refuses `--link-local-ip`, with the reason.

@@ -8,7 +8,7 @@ use super::options::SandboxOptions;
 use super::print::{print_line, warn};
 use super::process_options::ProcessOptions;
 use super::session::Session;
-use crate::process::CapabilitySet;
+use fairway_run::CapabilitySet;
 
 /// What is to be run, and where.
 #[derive(Debug, Args)]

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::error::CommandError;
 use super::print::warn;
 use crate::daemon::EXEC_ROOT;
-use crate::process::{
-    self, CapabilitySet, Ending, Files, Launch, LaunchError, NetworkNamespace, Order, environment, home,
+use fairway_run::{
+    CapabilitySet, Ending, Files, Launch, LaunchError, NetworkNamespace, Order, environment, home,
 };
 
 /// A connection to a daemon, and where that is.
@@ -31,7 +31,7 @@ struct Context {
     record: PathBuf,
 }
 
-/// Tells the daemon how a detached command ended; for [`process::stage`].
+/// Tells the daemon how a detached command ended; for [`fairway_run::stage`].
 pub fn report(context: &str, ending: Ending) {
     let Ok(Context { host, sandbox, record }) = serde_json::from_str(context) else { return };
     let Ok(mut client) = Client::new(&host) else { return };
@@ -55,7 +55,7 @@ impl Session {
         let known = self.client.container(sandbox)?;
         let terminal = [io::stdin().is_terminal(), io::stdout().is_terminal()].contains(&true);
         let launch = self.launch(&known, terminal)?;
-        let launched = process::launch(&launch)?;
+        let launched = fairway_run::launch(&launch)?;
         let pid = launched.identity().pid;
         let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
         let running = match launched.release(&files(&given)) {
@@ -91,12 +91,12 @@ impl Session {
             name: known.name.trim_start_matches('/').to_owned(),
             launch,
             record,
-            cgroups: process::cgroup::places(&known.id),
+            cgroups: fairway_run::cgroup::places(&known.id),
             log,
             limits: LogLimits::parse(&known.host_config.log_config.config)?,
             context: serde_json::to_string(&context).unwrap_or_default(),
         };
-        let detached = process::detach(&order)?;
+        let detached = fairway_run::detach(&order)?;
         let pid = detached.identity().pid;
         let given = self.client.attach_namespace(&known.id, &in_process(pid))?;
         match detached.release(&files(&given)) {

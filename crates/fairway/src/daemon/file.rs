@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::arguments::DaemonArguments;
-use super::configuration::ConfigurationError;
+use super::configuration_error::ConfigurationError;
 use super::ignored;
 
 const DEFAULT_CONFIGURATION: &str = "/etc/fairway/daemon.json";

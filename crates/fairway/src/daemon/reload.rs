@@ -8,7 +8,8 @@ use fairway_model::Settings;
 use thiserror::Error;
 
 use super::arguments::DaemonArguments;
-use super::configuration::{Configuration, ConfigurationError};
+use super::configuration::Configuration;
+use super::configuration_error::ConfigurationError;
 use crate::logging::LogLevel;
 
 /// Why the daemon goes on with the settings that it had.

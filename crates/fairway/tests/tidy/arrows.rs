@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{assert_none, root};
 
 /// The crates that each crate may use. An arrow points from user to used; there are no cycles.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("fairway-model", &[]),
     ("fairway-ruleset", &["model"]),
     ("fairway-core", &["model", "ruleset"]),
@@ -16,8 +16,9 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("fairway-relay", &["model", "core"]),
     ("fairway-engine", &["model", "ruleset", "core", "walk", "inspect", "kernel", "store", "relay"]),
     ("fairway-api", &["model", "core", "walk", "inspect"]),
+    ("fairway-run", &["model", "kernel"]),
     ("fairway-lab", &["kernel"]),
-    ("fairway", &["model", "core", "walk", "inspect", "kernel", "store", "relay", "engine", "api", "lab"]),
+    ("fairway", &["model", "core", "walk", "inspect", "kernel", "relay", "run", "engine", "api", "lab"]),
 ];
 
 /// The crates of ours below one heading of a manifest.

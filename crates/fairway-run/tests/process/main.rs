@@ -19,8 +19,8 @@ mod view;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 
-use fairway::process::{Ending, stage};
 use fairway_kernel::system::spawn::{Users, spawn_in_new_namespaces};
+use fairway_run::{Ending, stage};
 
 type Case = (&'static str, fn());
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use fairway::process::{CapabilitySet, Files, Launch, NetworkNamespace, environment, launch};
 use fairway_kernel::system;
+use fairway_run::{CapabilitySet, Files, Launch, NetworkNamespace, environment, launch};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
 

@@ -20,8 +20,10 @@
 //! As in Docker, the command itself is process 1 of its namespace: it is not ended by a signal
 //! that it has no handler for, SIGKILL apart.
 
+#![deny(unsafe_code)]
+
 mod capability;
-pub(crate) mod cgroup;
+pub mod cgroup;
 mod channel;
 mod enter;
 mod environment;

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use fairway::process::{Files, Order, detach, launch};
 use fairway_kernel::system::inherit::hold_signals;
+use fairway_run::{Files, Order, detach, launch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::room;

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use fairway::process::{
+use fairway_run::{
     CapabilitySet, Entry, Files, Launch, NetworkNamespace, Running, enter, environment, launch,
 };
 use rustix::mount::{MountFlags, mount, mount_bind};

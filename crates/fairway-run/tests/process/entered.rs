@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use fairway::process::{CapabilitySet, Entry, Files, LaunchError, Running, enter, environment, launch};
 use fairway_model::ProcessIdentity;
+use fairway_run::{CapabilitySet, Entry, Files, LaunchError, Running, enter, environment, launch};
 use rustix::process::Signal;
 
 use super::Case;

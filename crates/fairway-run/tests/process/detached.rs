@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fairway::process::{
+use fairway_model::LogLimits;
+use fairway_run::{
     Ending, Files, Launch, LogOptions, Order, Stopped, detach, identify, print_log, send_signal, stop,
 };
-use fairway_model::LogLimits;
 
 use rustix::mount::{MountFlags, mount};
 

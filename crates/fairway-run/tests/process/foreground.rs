@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairway::process::{Files, NetworkNamespace, Stopped, identify, launch, send_signal, stop};
 use fairway_model::ProcessIdentity;
+use fairway_run::{Files, NetworkNamespace, Stopped, identify, launch, send_signal, stop};
 use rustix::process::Signal;
 
 use super::room::{code, command, file, place, printed, probe, shell, until};
@@ -125,7 +125,7 @@ fn networks_are_new_joined_or_the_callers() {
     assert!(links.lines().last().unwrap().trim_start().starts_with("lo:"), "{links}");
 
     let holder = launch(&shell("exit 0")).unwrap();
-    let inode = |launched: &fairway::process::Launched| launched.namespace().unwrap().inode;
+    let inode = |launched: &fairway_run::Launched| launched.namespace().unwrap().inode;
     let mut joined = shell("exit 0");
     joined.network = NetworkNamespace::Join(holder.namespace().unwrap().path.into());
     assert_eq!(inode(&launch(&joined).unwrap()), inode(&holder));
