@@ -98,7 +98,7 @@ pub struct HostRoute {
 
 /// An interface of a sandbox that has no end on the host. It bears our mark itself, inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EnclosedLink {
+pub struct NetnsLink {
     /// The sandbox.
     pub sandbox: SandboxId,
     /// The endpoint, written into the link's alias as our mark.
@@ -119,7 +119,7 @@ pub struct EnclosedLink {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MacvlanLink {
     /// The sandbox's interface.
-    pub link: EnclosedLink,
+    pub link: NetnsLink,
     /// The link of the host that it stands upon. It waits for one that is not there.
     pub parent: String,
     /// Which frames pass between it and others on the same parent.
@@ -128,7 +128,7 @@ pub struct MacvlanLink {
 
 /// A link of the host that leads nowhere, for macvlans to stand upon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StandInLink {
+pub struct DummyParent {
     /// Its interface name.
     pub name: String,
     /// The network, written into the link's alias as our mark.
@@ -146,12 +146,12 @@ pub struct PairLink {
     /// The interface name of the end that waits, when there is one.
     pub waiting: String,
     /// The ends in sandboxes: one or two.
-    pub ends: Vec<EnclosedLink>,
+    pub ends: Vec<NetnsLink>,
 }
 
 /// The default routes in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InsideRoutes {
+pub struct DefaultRoutes {
     /// The sandbox's namespace.
     pub namespace: Namespace,
     /// The IPv4 gateway and the interface in the sandbox.
@@ -213,7 +213,7 @@ pub enum SocketUse {
     /// The relay accepts there and carries bytes to this address.
     Proxy(SocketAddr),
     /// Bound and not listening, so that no other program gets the port.
-    Hold,
+    Reserve,
 }
 
 /// A port of the host that is ours.
@@ -252,15 +252,15 @@ pub enum Key {
     /// A veth pair, by the name of the host's end.
     Veth(String),
     /// A link for macvlans to stand upon, by interface name.
-    StandIn(String),
+    DummyParent(String),
     /// A macvlan, by the endpoint.
     Macvlan(EndpointId),
     /// The pair of a network.
     Pair(NetworkId),
     /// The loopback interface and resolver rewrite in a sandbox's namespace.
-    Inside(SandboxId),
+    Netns(SandboxId),
     /// The default routes in a sandbox.
-    Routes(SandboxId),
+    DefaultRoutes(SandboxId),
     /// A chain of iptables that is ours.
     Chain(RuleChain),
     /// Rules of iptables that follow one another in a chain, one a line, as `iptables-save` writes them.
@@ -295,15 +295,15 @@ pub enum Object {
     /// A veth pair.
     Veth(VethLink),
     /// A link for macvlans to stand upon.
-    StandIn(StandInLink),
+    DummyParent(DummyParent),
     /// A macvlan.
     Macvlan(MacvlanLink),
     /// A pair of two sandboxes.
     Pair(PairLink),
     /// A namespace in which loopback is up; with a resolver at 127.0.0.11 if so.
-    Inside(Namespace, bool),
+    Netns(Namespace, bool),
     /// Default routes.
-    Routes(InsideRoutes),
+    DefaultRoutes(DefaultRoutes),
     /// A chain.
     Chain,
     /// Rules, and where in their chain.
@@ -324,7 +324,7 @@ pub enum Object {
 
 impl Object {
     /// The interfaces of sandboxes without an end on the host that the object consists of.
-    pub fn enclosed(&self) -> &[EnclosedLink] {
+    pub fn netns_links(&self) -> &[NetnsLink] {
         match self {
             Self::Macvlan(macvlan) => std::slice::from_ref(&macvlan.link),
             Self::Pair(pair) => &pair.ends,

@@ -3,9 +3,9 @@
 //! It is a union of fragments, each with an owner. After a command only the fragments of the owners
 //! that it touched are made anew; the result is the same as making all of them.
 
-mod enclosed;
 mod file;
 mod fragment;
+mod netns_link;
 #[cfg(test)]
 mod tests;
 

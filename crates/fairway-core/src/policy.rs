@@ -21,12 +21,12 @@ use fairway_ruleset::{Family, Table};
 /// which it can be told whom they leave alone.
 pub fn unknown_switches(found: &[Table]) -> RulesetSwitches {
     let bridge = found.iter().find(|table| table.family == Family::Bridge);
-    let (spares_ipv4, spares_ipv6) = bridge.map_or((false, false), isolation::spares);
-    let bridged_alone = !found.iter().any(|table| table.family == Family::Inet);
+    let (ipv4_disabled, ipv6_disabled) = bridge.map_or((false, false), isolation::spares);
+    let bridge_table_only = !found.iter().any(|table| table.family == Family::Inet);
     RulesetSwitches {
-        spares_ipv4,
-        spares_ipv6,
-        bridged_alone,
+        ipv4_disabled,
+        ipv6_disabled,
+        bridge_table_only,
         relay_user: Some(0),
         ..RulesetSwitches::default()
     }

@@ -30,7 +30,7 @@ impl Engine {
         if difference.is_empty() {
             return Ok(());
         }
-        for object in difference.gone.values() {
+        for object in difference.removed.values() {
             // Before anybody else can have its addresses.
             if let Object::Veth(link) = object {
                 self.announcements.withdraw(link.endpoint);
@@ -47,10 +47,10 @@ impl Engine {
         self.apply_uplinks(difference)?;
         self.apply_routes(difference)?;
         boundary("routes");
-        self.apply_enclosed(difference)?;
-        boundary("enclosed");
+        self.apply_netns_links(difference)?;
+        boundary("netns links");
         let resolvers = self.visit_sandboxes(difference)?;
-        self.settle_enclosed(difference);
+        self.settle_netns_links(difference);
         boundary("insides");
         self.apply_files(difference)?;
         boundary("files");
@@ -93,7 +93,7 @@ impl Engine {
         for (_, object) in difference.wanted() {
             match object {
                 Object::Bridge(bridge) => drop(self.links(|links| links.apply_bridge(bridge))?),
-                Object::StandIn(link) => self.links(|links| links.apply_stand_in(link))?,
+                Object::DummyParent(link) => self.links(|links| links.apply_dummy_parent(link))?,
                 _ => {}
             }
         }
@@ -128,12 +128,12 @@ impl Engine {
 
     fn apply_relay(&self, difference: &Difference, resolvers: Vec<RelayChange>) -> Result<(), ApplyError> {
         let mut changes: Vec<RelayChange> = difference
-            .gone
+            .removed
             .iter()
             .filter_map(|(key, object)| relay_key(key, object))
             .map(RelayChange::Remove)
             .collect();
-        let closed = difference.other.iter().filter(|(_, (_, new))| matches!(new, Object::Inside(_, false)));
+        let closed = difference.changed.iter().filter(|(_, (_, new))| matches!(new, Object::Netns(_, false)));
         changes.extend(closed.filter_map(|(key, (old, _))| relay_key(key, old)).map(RelayChange::Remove));
         changes.extend(resolvers);
         let records = difference.wanted().filter_map(|(key, object)| relay_record(key, object));
@@ -172,8 +172,8 @@ impl Engine {
     /// may take a while longer to forget it.
     fn retire(&self, difference: &Difference) {
         let mut leaving = Vec::new();
-        let kept = self.give_back(&difference.gone);
-        for (key, object) in &difference.gone {
+        let kept = self.give_back(&difference.removed);
+        for (key, object) in &difference.removed {
             match (key, object) {
                 (Key::Socket(protocol, address), _) => self.ports.remove(*protocol, *address),
                 (Key::File(sandbox, name), _) => {
@@ -195,14 +195,16 @@ impl Engine {
                         tracing::warn!(%error, "left behind");
                     }
                 }
-                (_, Object::StandIn(link)) => leaving.push((link.name.clone(), Mark::Network(link.network))),
+                (_, Object::DummyParent(link)) => {
+                    leaving.push((link.name.clone(), Mark::Network(link.network)))
+                }
                 (_, Object::Bridge(bridge)) if !kept.contains(&bridge.name) => {
                     leaving.push((bridge.name.clone(), Mark::Network(bridge.network)))
                 }
                 _ => {}
             }
         }
-        for (old, new) in difference.other.values() {
+        for (old, new) in difference.changed.values() {
             if let (Object::Bridge(old), Object::Bridge(new)) = (old, new)
                 && old.name != new.name
             {
@@ -330,7 +332,7 @@ pub(crate) fn relay_record(key: &Key, object: &Object) -> Option<Record> {
 /// The key of what the relay has for an object.
 fn relay_key(key: &Key, object: &Object) -> Option<RecordKey> {
     match (key, object) {
-        (Key::Inside(sandbox), Object::Inside(_, true)) => Some(RecordKey::Resolver(*sandbox)),
+        (Key::Netns(sandbox), Object::Netns(_, true)) => Some(RecordKey::Resolver(*sandbox)),
         _ => relay_record(key, object).map(|record| record.key()),
     }
 }

@@ -235,7 +235,7 @@ fn look_at_obstacles(world: &World, seen: &mut Observations) {
 
 /// The published ports that we do not hold, and whether others than these processes of ours do.
 fn lost(world: &World, difference: &Difference, ours: &[u32]) -> Vec<LostPort> {
-    let sockets = difference.new.iter().filter_map(|(key, object)| match (key, object) {
+    let sockets = difference.added.iter().filter_map(|(key, object)| match (key, object) {
         (Key::Socket(protocol, at), Object::Socket(socket)) => Some((*protocol, *at, socket.sandbox)),
         _ => None,
     });

@@ -33,11 +33,11 @@ fn describe(key: &Key) -> String {
         Key::Route(destination) => format!("route to {destination}"),
         Key::Uplink(name) => format!("interface {name} of a LAN"),
         Key::Veth(name) => format!("interface {name}"),
-        Key::StandIn(name) => format!("parent {name}"),
+        Key::DummyParent(name) => format!("parent {name}"),
         Key::Macvlan(endpoint) => format!("macvlan of endpoint {}", endpoint.short()),
         Key::Pair(network) => format!("pair of network {}", network.short()),
-        Key::Inside(sandbox) => format!("inside of sandbox {}", sandbox.short()),
-        Key::Routes(sandbox) => format!("default routes of sandbox {}", sandbox.short()),
+        Key::Netns(sandbox) => format!("inside of sandbox {}", sandbox.short()),
+        Key::DefaultRoutes(sandbox) => format!("default routes of sandbox {}", sandbox.short()),
         Key::Chain(chain) => {
             format!("{} chain {} {}", program(chain), chain.table.text(), chain.name)
         }
@@ -72,10 +72,10 @@ impl Drift {
     fn lines(&self, verb: &str, concerns: impl Fn(&Key) -> bool) -> Vec<String> {
         let mut lines = Vec::new();
         let mut elements: BTreeMap<(SetName, &str), Vec<String>> = BTreeMap::new();
-        let Difference { gone, new, other } = &self.difference;
-        let gone = gone.iter().map(|(key, object)| (key, object, "not expected"));
-        let new = new.iter().map(|(key, object)| (key, object, "missing"));
-        let other = other.iter().map(|(key, (old, _))| (key, old, "other than expected"));
+        let Difference { removed, added, changed } = &self.difference;
+        let gone = removed.iter().map(|(key, object)| (key, object, "not expected"));
+        let new = added.iter().map(|(key, object)| (key, object, "missing"));
+        let other = changed.iter().map(|(key, (old, _))| (key, old, "other than expected"));
         for (key, object, what) in gone.chain(new).chain(other).filter(|(key, ..)| concerns(key)) {
             match (key, object, self.deviations.get(key)) {
                 (Key::Element(set, bytes), Object::Element(element), _) => {
@@ -98,7 +98,7 @@ impl Drift {
 
     /// What is there otherwise than expected, or is missing, but for ports, which others may have.
     pub(crate) fn present(&self) -> Vec<String> {
-        let gone = &self.difference.gone;
+        let gone = &self.difference.removed;
         self.lines("is", |key| !matches!(key, Key::Socket(..)) && !gone.contains_key(key))
     }
 
@@ -130,7 +130,7 @@ fn element_text(name: SetName, bytes: &[u8], element: &SetElement) -> String {
 /// What is there and belongs to nothing.
 pub(crate) fn left(difference: &Difference) -> Vec<String> {
     let mut lines: Vec<(String, usize)> = Vec::new();
-    for key in difference.gone.keys() {
+    for key in difference.removed.keys() {
         let line = format!("the {} is there and belongs to nothing", describe(key));
         match lines.iter_mut().find(|(known, _)| *known == line) {
             Some((_, count)) => *count += 1,

@@ -52,9 +52,9 @@ impl Engine {
             let owners = owners.chain([Owner::Sandbox(id), Owner::Publications(id), Owner::Links(id)]);
             for key in owners.filter_map(|owner| state.plan.get(&owner)).flat_map(|fragment| fragment.keys())
             {
-                difference.gone.remove(key);
-                difference.new.remove(key);
-                difference.other.remove(key);
+                difference.removed.remove(key);
+                difference.added.remove(key);
+                difference.changed.remove(key);
             }
         }
     }

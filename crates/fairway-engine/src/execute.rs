@@ -51,7 +51,7 @@ fn relied_upon(difference: &Difference) -> Vec<Key> {
         .wanted()
         .filter_map(|(_, object)| match object {
             Object::Veth(link) => Some(Key::Bridge(link.bridge.clone())),
-            Object::Macvlan(macvlan) => Some(Key::StandIn(macvlan.parent.clone())),
+            Object::Macvlan(macvlan) => Some(Key::DummyParent(macvlan.parent.clone())),
             _ => None,
         })
         .collect();
@@ -340,7 +340,7 @@ impl crate::State {
 
 /// Only the kernel knows whether a link of somebody else has the name of a new bridge.
 fn bridges_can_be_named(difference: &Difference) -> Result<(), ApplyError> {
-    for object in difference.new.values() {
+    for object in difference.added.values() {
         match object {
             Object::Bridge(bridge) if bridge.adopted => {
                 Links::open()?.own_bridge(&bridge.name)?;

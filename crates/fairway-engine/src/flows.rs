@@ -77,7 +77,7 @@ impl Flows {
 /// the port was taken from them. Where the proxy carries them it cuts them itself.
 fn stale(difference: &Difference) -> HashSet<Selector> {
     let mut selectors = HashSet::new();
-    for object in difference.gone.values() {
+    for object in difference.removed.values() {
         if let Object::Veth(link) = object {
             selectors.extend(link.addresses.iter().map(|address| Selector::Address(address.addr())));
         }
@@ -89,14 +89,14 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
             selectors.insert(Selector::OriginalDestination { address, port, protocol });
         }
     }
-    for key in difference.gone.keys() {
+    for key in difference.removed.keys() {
         if let Key::Socket(protocol @ Protocol::Tcp, at) = key {
             let (address, port, protocol) = (specific(at.ip()), at.port(), *protocol);
             selectors.insert(Selector::Translated { address, port, protocol });
         }
     }
     // Who went straight there, though it is published no more.
-    for key in difference.gone.keys() {
+    for key in difference.removed.keys() {
         let target = match key {
             Key::Element(set, bytes) => ElementKey::direct_target(*set, bytes),
             Key::Rules(chain, text) => iptables::direct_target(chain, text),
@@ -115,9 +115,9 @@ fn becomes_filtered(difference: &Difference, ipv4: bool) -> Option<bool> {
         Some(Object::Ruleset(switches)) => switches.filters(ipv4),
         _ => false,
     };
-    let other = difference.other.get(&Key::Ruleset);
-    let before = filters(difference.gone.get(&Key::Ruleset).or(other.map(|(old, _)| old)));
-    let after = filters(difference.new.get(&Key::Ruleset).or(other.map(|(_, new)| new)));
+    let other = difference.changed.get(&Key::Ruleset);
+    let before = filters(difference.removed.get(&Key::Ruleset).or(other.map(|(old, _)| old)));
+    let after = filters(difference.added.get(&Key::Ruleset).or(other.map(|(_, new)| new)));
     (before != after).then_some(after)
 }
 

@@ -97,7 +97,7 @@ impl Engine {
         if !difference.is_empty() {
             self.leave_out_ended(&mut difference);
         }
-        if let Some(switches) = switches.filter(|_| difference.other.contains_key(&Key::Ruleset)) {
+        if let Some(switches) = switches.filter(|_| difference.changed.contains_key(&Key::Ruleset)) {
             deviations.insert(Key::Ruleset, self.firewall.deviations(&switches));
         }
         Ok(Drift { difference, deviations })
@@ -140,8 +140,8 @@ impl Engine {
             }
         }
         for key in taken {
-            difference.new.remove(&key);
-            difference.other.remove(&key);
+            difference.added.remove(&key);
+            difference.changed.remove(&key);
         }
     }
 
@@ -172,38 +172,38 @@ fn parts(difference: Difference) -> [Vec<Difference>; 4] {
     let whose = |object: &Object| match object {
         Object::Veth(link) => Some(link.namespace.inode),
         Object::Macvlan(macvlan) => Some(macvlan.link.namespace.inode),
-        Object::Inside(namespace, _) => Some(namespace.inode),
-        Object::Routes(routes) => Some(routes.namespace.inode),
+        Object::Netns(namespace, _) => Some(namespace.inode),
+        Object::DefaultRoutes(routes) => Some(routes.namespace.inode),
         _ => None,
     };
-    for (key, object) in difference.new {
-        let part = |key, object| Difference { new: [(key, object)].into(), ..Difference::default() };
+    for (key, object) in difference.added {
+        let part = |key, object| Difference { added: [(key, object)].into(), ..Difference::default() };
         match (whose(&object), &object) {
             _ if is_firewall(&object) => {}
             (Some(inode), _) => {
-                sandboxes.entry(inode).or_default().new.insert(key, object);
+                sandboxes.entry(inode).or_default().added.insert(key, object);
             }
-            (None, Object::Bridge(_) | Object::StandIn(_) | Object::Sysctl(_)) => {
+            (None, Object::Bridge(_) | Object::DummyParent(_) | Object::Sysctl(_)) => {
                 bridges.push(part(key, object))
             }
             (None, _) => parts.push(part(key, object)),
         }
     }
-    for (key, (old, new)) in difference.other {
+    for (key, (old, new)) in difference.changed {
         match (whose(&new), &new) {
             _ if is_firewall(&new) => {}
             (Some(inode), _) => {
-                sandboxes.entry(inode).or_default().other.insert(key, (old, new));
+                sandboxes.entry(inode).or_default().changed.insert(key, (old, new));
             }
             (None, object) => {
                 let is_bridge = matches!(object, Object::Bridge(_));
-                let part = Difference { other: [(key, (old, new))].into(), ..Difference::default() };
+                let part = Difference { changed: [(key, (old, new))].into(), ..Difference::default() };
                 if is_bridge { bridges.push(part) } else { parts.push(part) }
             }
         }
     }
-    let gone = difference.gone.into_iter().filter(|(_, object)| !is_firewall(object));
-    let gone = Difference { gone: gone.collect(), ..Difference::default() };
+    let gone = difference.removed.into_iter().filter(|(_, object)| !is_firewall(object));
+    let gone = Difference { removed: gone.collect(), ..Difference::default() };
     [bridges, sandboxes.into_values().collect(), parts, vec![gone]]
 }
 

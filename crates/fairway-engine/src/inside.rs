@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use fairway_core::object::{EnclosedLink, InsideRoutes, VethLink};
+use fairway_core::object::{DefaultRoutes, NetnsLink, VethLink};
 use fairway_inspect::doctor::Deviation;
 use fairway_kernel::route::InsideState;
 use fairway_model::MacAddress;
@@ -28,9 +28,9 @@ impl<'a> From<&'a VethLink> for Interface<'a> {
     }
 }
 
-impl<'a> From<&'a EnclosedLink> for Interface<'a> {
-    fn from(link: &'a EnclosedLink) -> Self {
-        let EnclosedLink { interface, mac, mtu, addresses, .. } = link;
+impl<'a> From<&'a NetnsLink> for Interface<'a> {
+    fn from(link: &'a NetnsLink) -> Self {
+        let NetnsLink { interface, mac, mtu, addresses, .. } = link;
         Self { name: interface, mac: *mac, mtu: *mtu, addresses, sysctls: &[] }
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &InsideS
 }
 
 /// What of the default routes of a sandbox is other than wanted.
-pub(crate) fn other_routes(wanted: &InsideRoutes, inside: &InsideState) -> Vec<Deviation> {
+pub(crate) fn other_routes(wanted: &DefaultRoutes, inside: &InsideState) -> Vec<Deviation> {
     let ipv4 = wanted.ipv4.as_ref().map(|(gateway, interface)| (IpAddr::V4(*gateway), interface));
     let ipv6 = wanted.ipv6.as_ref().map(|(gateway, interface)| (IpAddr::V6(*gateway), interface));
     [(ipv4, false), (ipv6, true)]

@@ -16,7 +16,7 @@ use fairway_relay::table::Record;
 use crate::apply::relay_record;
 use crate::deviations::{adopted_deviations, bridge_deviations, file_deviation, veth_deviations};
 use crate::drift::Deviations;
-use crate::enclosed::Seen;
+use crate::netns_link::Seen;
 use crate::side_by_side::side_by_side;
 use crate::{ApplyError, Engine};
 
@@ -89,11 +89,11 @@ impl Engine {
         self.observe_sockets(&mut observation);
         match depth {
             Depth::Host => {
-                self.enclosed_as_left(&mut observation);
+                self.netns_links_as_left(&mut observation);
                 observe_as_left(&mut observation, self);
             }
             Depth::Enclosed => {
-                self.observe_enclosed(&mut observation)?;
+                self.observe_netns_links(&mut observation)?;
                 observe_as_left(&mut observation, self);
             }
             Depth::All(known) => self.observe_all(&mut observation, known)?,
@@ -108,10 +108,10 @@ impl Engine {
             links.iter().map(|link| (link.index, link.name.as_str())).collect();
         for link in &links {
             match link.mark() {
-                Some(Mark::Network(network)) if crate::enclosed::waits(observation.wanted, network, link) => {
-                }
-                Some(Mark::Network(_)) if crate::enclosed::stands_in(observation.wanted, link) => {
-                    observation.as_wanted(&Key::StandIn(link.name.clone()));
+                Some(Mark::Network(network))
+                    if crate::netns_link::waits(observation.wanted, network, link) => {}
+                Some(Mark::Network(_)) if crate::netns_link::is_dummy_parent(observation.wanted, link) => {
+                    observation.as_wanted(&Key::DummyParent(link.name.clone()));
                 }
                 Some(Mark::Network(network)) => {
                     let key = Key::Bridge(link.name.clone());
@@ -199,7 +199,7 @@ impl Engine {
     fn observe_sockets(&self, observation: &mut Observation<'_>) {
         for key in self.ports.keys() {
             let nobody = SandboxId::new([0; 32]);
-            let object = Object::Socket(PortSocket { sandbox: nobody, purpose: SocketUse::Hold });
+            let object = Object::Socket(PortSocket { sandbox: nobody, purpose: SocketUse::Reserve });
             observation.unwanted(key, object);
         }
     }
@@ -230,7 +230,7 @@ impl Engine {
                     let handle = self.resolvers.namespace(*sandbox);
                     let nowhere = Namespace { path: String::new(), device: 0, inode: 0 };
                     let namespace = handle.map_or(nowhere, |handle| handle.namespace().clone());
-                    observation.unwanted(Key::Inside(*sandbox), Object::Inside(namespace, true));
+                    observation.unwanted(Key::Netns(*sandbox), Object::Netns(namespace, true));
                 }
                 Record::Port { .. } | Record::HostServers(_) => {}
             }
@@ -254,7 +254,7 @@ impl Engine {
             }
         }
         self.look_into_orphans(observation, &mut seen, &orphaned);
-        self.judge_enclosed(observation, &seen)
+        self.judge_netns_links(observation, &seen)
     }
 
     /// Compares the inside of one sandbox with what is wanted there.
@@ -269,18 +269,18 @@ impl Engine {
         let loopback = inside.links.iter().any(|link| link.index == 1 && link.up);
         let has_resolver = self.resolvers.has(sandbox, resolver);
         if resolver != has_resolver {
-            let object = Object::Inside(namespace.clone(), has_resolver);
-            observation.found.insert(Key::Inside(sandbox), object);
+            let object = Object::Netns(namespace.clone(), has_resolver);
+            observation.found.insert(Key::Netns(sandbox), object);
         } else if loopback {
-            observation.as_wanted(&Key::Inside(sandbox));
+            observation.as_wanted(&Key::Netns(sandbox));
         }
         for (key, link) in links {
             if !crate::inside::differences(*link, inside).is_empty() {
                 observation.found.remove(*key);
             }
         }
-        let routes = Key::Routes(sandbox);
-        if let Some(Object::Routes(wanted)) = observation.wanted.get(&routes)
+        let routes = Key::DefaultRoutes(sandbox);
+        if let Some(Object::DefaultRoutes(wanted)) = observation.wanted.get(&routes)
             && crate::inside::other_routes(wanted, inside).is_empty()
         {
             observation.as_wanted(&routes);
@@ -291,7 +291,7 @@ impl Engine {
 /// Each sandbox with a namespace of ours, and whether it has a resolver.
 fn insides(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
     let inside = |(key, object): (&Key, &Object)| match (key, object) {
-        (Key::Inside(sandbox), Object::Inside(namespace, resolver)) => {
+        (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
             Some((*sandbox, namespace.clone(), *resolver))
         }
         _ => None,
@@ -336,9 +336,11 @@ fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
         .collect();
     for (key, object) in observation.wanted {
         let left = match (key, object) {
-            (Key::Routes(_), Object::Routes(routes)) => !missing.contains(&routes.namespace.inode),
+            (Key::DefaultRoutes(_), Object::DefaultRoutes(routes)) => {
+                !missing.contains(&routes.namespace.inode)
+            }
             (Key::Socket(protocol, address), _) => engine.ports.get(*protocol, *address).is_some(),
-            (Key::Inside(sandbox), Object::Inside(_, resolver)) => {
+            (Key::Netns(sandbox), Object::Netns(_, resolver)) => {
                 *resolver == engine.resolvers.has(*sandbox, *resolver)
             }
             (Key::Names(_) | Key::View(_) | Key::HostServers, _) => true,

@@ -16,7 +16,7 @@ impl Engine {
     /// of the host that such a bridge holds gets its addresses back first.
     pub(crate) fn remove_orphaned_links(&self, difference: &Difference) -> Result<(), ApplyError> {
         let mut leaving = Vec::new();
-        for (key, (old, new)) in &difference.other {
+        for (key, (old, new)) in &difference.changed {
             match (key, old, new) {
                 (Key::Uplink(parent), Object::Uplink(old), Object::Uplink(new))
                     if old.network != new.network =>

@@ -338,7 +338,7 @@ mod tests {
         let taken = SocketAddr::try_from(rustix::net::getsockname(&holder).unwrap()).unwrap();
         let ports = PortSockets::default();
         let wanted =
-            [(Protocol::Udp, any_port(), &SocketUse::Hold), (Protocol::Udp, taken, &SocketUse::Hold)];
+            [(Protocol::Udp, any_port(), &SocketUse::Reserve), (Protocol::Udp, taken, &SocketUse::Reserve)];
         assert!(ports.bind_all(wanted).is_err());
         assert!(ports.keys().is_empty());
     }

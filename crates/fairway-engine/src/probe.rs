@@ -18,7 +18,7 @@ const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 impl Engine {
     /// Asks the LANs that a difference puts sandboxes on whether somebody there has their addresses.
     pub(crate) fn probe(&self, difference: &Difference) -> Result<(), EngineError> {
-        for object in difference.new.values() {
+        for object in difference.added.values() {
             if let Object::Veth(link) = object
                 && let Some(network) = self.read(|world| {
                     let network = world.network(world.endpoint(link.endpoint)?.network)?;

@@ -116,7 +116,7 @@ fn try_iptables(settings: &Settings, flavour: Option<Flavour>) -> Result<(), Eng
         });
         let new = chains.chain(rules).collect();
         let users = format!("*filter\n-N {}\nCOMMIT\n", fairway_core::object::iptables::USER);
-        let script = iptables::script(ipv4, &Difference { new, ..Difference::default() }, None);
+        let script = iptables::script(ipv4, &Difference { added: new, ..Difference::default() }, None);
         for text in [Some(users), script].into_iter().flatten() {
             programs.restore(ipv4, &text, |_| {}).map_err(|error| {
                 lacks("what iptables needs: raw, filter, nat, conntrack, addrtype, owner (CONFIG_IP_NF_*, CONFIG_NETFILTER_XT_*)", error)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
-use fairway_core::object::{EnclosedLink, InsideRoutes, Key, Object, VethLink};
+use fairway_core::object::{DefaultRoutes, Key, NetnsLink, Object, VethLink};
 use fairway_inspect::doctor::Deviation;
 use fairway_kernel::namespace;
 use fairway_kernel::route::{InsideState, observe_with_settings};
@@ -31,17 +31,17 @@ struct Wanted {
     namespace: Namespace,
     links: Vec<VethLink>,
     /// Those that no end on the host tells of, and whose parents are there.
-    enclosed: Vec<EnclosedLink>,
-    routes: Option<InsideRoutes>,
+    netns_links: Vec<NetnsLink>,
+    routes: Option<DefaultRoutes>,
 }
 
 impl Wanted {
     fn differences(&self, found: &InsideState) -> Vec<Deviation> {
         let links = self.links.iter().flat_map(|link| inside::differences(link, found));
-        let there = self.enclosed.iter().filter(|link| crate::enclosed::find(link, found).is_some());
-        let enclosed = there.flat_map(|link| inside::differences(link, found));
+        let there = self.netns_links.iter().filter(|link| crate::netns_link::find(link, found).is_some());
+        let netns_links = there.flat_map(|link| inside::differences(link, found));
         let routes = self.routes.iter().flat_map(|routes| inside::other_routes(routes, found));
-        links.chain(enclosed).chain(routes).collect()
+        links.chain(netns_links).chain(routes).collect()
     }
 }
 
@@ -94,7 +94,7 @@ impl Engine {
         let handle = namespace::open(&wanted.namespace).ok()?;
         let sysctls = wanted.links.iter().flat_map(|link| &link.sysctls).map(|(path, _)| path.clone());
         let found = observe_with_settings(&self.workers, &handle, sysctls.collect()).ok()?;
-        if wanted.enclosed.iter().any(|link| crate::enclosed::find(link, &found).is_none()) {
+        if wanted.netns_links.iter().any(|link| crate::netns_link::find(link, &found).is_none()) {
             // Nobody else would notice: it may have gone with the end in another sandbox.
             self.heal_insides_soon();
         }
@@ -106,23 +106,25 @@ impl Engine {
     fn wanted_inside(&self, id: SandboxId) -> Option<Wanted> {
         let state = self.state();
         let fragment = state.plan.get(&Owner::Sandbox(id))?;
-        let Some(Object::Inside(namespace, _)) = fragment.get(&Key::Inside(id)) else { return None };
-        let routes = match fragment.get(&Key::Routes(id)) {
-            Some(Object::Routes(routes)) => Some(routes.clone()),
+        let Some(Object::Netns(namespace, _)) = fragment.get(&Key::Netns(id)) else { return None };
+        let routes = match fragment.get(&Key::DefaultRoutes(id)) {
+            Some(Object::DefaultRoutes(routes)) => Some(routes.clone()),
             _ => None,
         };
         let endpoints = state.world.endpoints_of_sandbox(id).into_iter();
         let owners = endpoints.flat_map(|it| [Owner::Endpoint(it.id), Owner::Network(it.network)]);
         let objects =
             owners.filter_map(|owner| state.plan.get(&owner)).flat_map(|fragment| fragment.values());
-        let (mut links, mut enclosed) = (Vec::new(), Vec::new());
+        let (mut links, mut netns_links) = (Vec::new(), Vec::new());
         for object in objects {
             match object {
                 Object::Veth(link) => links.push(link.clone()),
                 Object::Macvlan(macvlan) if self.ends.awaits(&macvlan.parent) => {}
-                _ => enclosed.extend(object.enclosed().iter().filter(|link| link.sandbox == id).cloned()),
+                _ => {
+                    netns_links.extend(object.netns_links().iter().filter(|link| link.sandbox == id).cloned())
+                }
             }
         }
-        Some(Wanted { namespace: namespace.clone(), links, enclosed, routes })
+        Some(Wanted { namespace: namespace.clone(), links, netns_links, routes })
     }
 }

@@ -77,7 +77,7 @@ impl Engine {
 
     /// Waits until what was decided about a sandbox has been carried out.
     fn await_changes(&self, id: SandboxId) {
-        let touched = [Key::Inside(id), Key::File(id, FileName::Hosts)];
+        let touched = [Key::Netns(id), Key::File(id, FileName::Hosts)];
         let mut turn = self.state().ordering.turn([], &touched);
         turn.wait();
     }

@@ -48,7 +48,7 @@ impl Namespaces {
     /// `/proc` is not mounted.
     pub fn of(plan: &Plan) -> Result<Self, ApplyError> {
         let inside = |(key, object): (&Key, &Object)| match (key, object) {
-            (Key::Inside(sandbox), Object::Inside(namespace, _)) => {
+            (Key::Netns(sandbox), Object::Netns(namespace, _)) => {
                 Some((*sandbox, (namespace.device, namespace.inode)))
             }
             _ => None,

@@ -56,7 +56,7 @@ impl Engine {
             Key::Socket(protocol, at) => Some((*protocol, *at)),
             _ => None,
         };
-        let gone: HashSet<(Protocol, SocketAddr)> = difference.gone.keys().filter_map(port).collect();
+        let gone: HashSet<(Protocol, SocketAddr)> = difference.removed.keys().filter_map(port).collect();
         if gone.is_empty() {
             return;
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fairway_core::object::{Difference, EnclosedLink, InsideRoutes, Key, Object, VethLink};
+use fairway_core::object::{DefaultRoutes, Difference, Key, NetnsLink, Object, VethLink};
 use fairway_inspect::doctor::{Deviation, RESOLVER_TABLE};
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
@@ -28,8 +28,8 @@ pub(crate) struct Visit {
     /// Links to make, each with an end inside.
     links: Vec<VethLink>,
     /// Links that are made, to be filled.
-    enclosed: Vec<EnclosedLink>,
-    routes: Option<InsideRoutes>,
+    netns_links: Vec<NetnsLink>,
+    routes: Option<DefaultRoutes>,
     /// Loopback is to be switched on.
     loopback: bool,
     /// A resolver is to listen (true), or its rewriting is to be removed.
@@ -41,19 +41,19 @@ impl Visit {
     pub(crate) fn all(difference: &Difference) -> Vec<Self> {
         let mut visits: BTreeMap<(u64, u64), Self> = BTreeMap::new();
         for (key, object) in difference.wanted() {
-            let fresh = difference.new.contains_key(key);
-            for link in object.enclosed() {
-                visit(&mut visits, &link.namespace).enclosed.push(link.clone());
+            let fresh = difference.added.contains_key(key);
+            for link in object.netns_links() {
+                visit(&mut visits, &link.namespace).netns_links.push(link.clone());
             }
             match (key, object) {
                 (_, Object::Veth(link)) => visit(&mut visits, &link.namespace).links.push(link.clone()),
-                (_, Object::Routes(routes)) => {
+                (_, Object::DefaultRoutes(routes)) => {
                     let nothing = fresh && routes.ipv4.is_none() && routes.ipv6.is_none();
                     if !nothing {
                         visit(&mut visits, &routes.namespace).routes = Some(routes.clone());
                     }
                 }
-                (Key::Inside(sandbox), Object::Inside(namespace, resolver)) => {
+                (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
                     let visit = visit(&mut visits, namespace);
                     visit.loopback = true;
                     if *resolver || !fresh {
@@ -63,8 +63,8 @@ impl Visit {
                 _ => {}
             }
         }
-        for (key, object) in &difference.gone {
-            if let (Key::Inside(sandbox), Object::Inside(namespace, true)) = (key, object) {
+        for (key, object) in &difference.removed {
+            if let (Key::Netns(sandbox), Object::Netns(namespace, true)) = (key, object) {
                 visit(&mut visits, namespace).resolver.get_or_insert((*sandbox, false));
             }
         }
@@ -81,7 +81,7 @@ fn visit<'a>(visits: &'a mut BTreeMap<(u64, u64), Visit>, namespace: &Namespace)
     visits.entry((namespace.device, namespace.inode)).or_insert_with(|| Visit {
         namespace: namespace.clone(),
         links: Vec::new(),
-        enclosed: Vec::new(),
+        netns_links: Vec::new(),
         routes: None,
         loopback: false,
         resolver: None,
@@ -188,8 +188,9 @@ impl Engine {
         pairs: Vec<(VethLink, VethPair)>,
     ) -> Result<Option<ResolverSockets>, Inside> {
         let resolver = visit.resolver.map(|(_, wanted)| wanted);
-        let (loopback, enclosed, routes) = (visit.loopback, visit.enclosed.clone(), visit.routes.clone());
-        let work = InsideWork { loopback, pairs, enclosed, routes };
+        let (loopback, netns_links, routes) =
+            (visit.loopback, visit.netns_links.clone(), visit.routes.clone());
+        let work = InsideWork { loopback, pairs, netns_links, routes };
         let inside = move || -> Result<Option<ResolverSockets>, Inside> {
             let links = Links::open().map_err(Inside::Route)?;
             links.apply_inside(&work).map_err(Inside::Route)?;

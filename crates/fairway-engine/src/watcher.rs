@@ -180,10 +180,10 @@ impl Engine {
                 Some(Mark::Endpoint(id)) => (Owner::Endpoint(id), Key::Veth(link.name.clone())),
                 None => return false,
             };
-            let stand_in = Key::StandIn(link.name.clone());
+            let dummy_parent = Key::DummyParent(link.name.clone());
             let planned =
                 |key| self.state().plan.get(&owner).is_some_and(|fragment| fragment.contains_key(key));
-            planned(&key) || planned(&stand_in)
+            planned(&key) || planned(&dummy_parent)
         };
         match event {
             Event::Link(link) if link.mark().is_none() && self.is_uplink_loose(link) => true,
@@ -222,8 +222,8 @@ impl Engine {
                 Some(Object::Bridge(bridge)) => {
                     !link.up || link.mtu != bridge.mtu || link.mac != Some(bridge.mac)
                 }
-                _ => match object(Owner::Network(id), Key::StandIn(link.name.clone())) {
-                    Some(Object::StandIn(_)) => !link.up,
+                _ => match object(Owner::Network(id), Key::DummyParent(link.name.clone())) {
+                    Some(Object::DummyParent(_)) => !link.up,
                     _ => false,
                 },
             },

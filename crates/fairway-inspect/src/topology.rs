@@ -1,6 +1,6 @@
 //! The topology that a packet walks on: as planned, and as read from the kernel.
 
-mod enclosed;
+mod netns_link;
 mod observed;
 mod planned;
 

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use fairway_core::object::{BridgeLink, InsideRoutes, VethLink};
+use fairway_core::object::{BridgeLink, DefaultRoutes, VethLink};
 use fairway_kernel::announce::Announcer;
 use fairway_kernel::namespace::{Handle, Workers, own};
 use fairway_kernel::route::{Doomed, InsideWork, Links, Mark};
@@ -55,7 +55,7 @@ fn main() -> Result<(), Failure> {
         let namespace = new_namespace()?;
         let mut veth = veth(number, &namespace);
         veth.addresses.retain(|net| ipv6 || net.addr().is_ipv4());
-        let routes = InsideRoutes {
+        let routes = DefaultRoutes {
             namespace: namespace.namespace().clone(),
             ipv4: Some((Ipv4Addr::new(10, 0, 0, 1), "eth0".into())),
             ipv6: if ipv6 { Some(("fd00::1".parse()?, "eth0".into())) } else { None },

@@ -1,13 +1,13 @@
 //! Links, addresses and routes, by rtnetlink(7): those of Plans made real, and what is there.
 
 mod bridge;
-mod enclosed;
+mod dummy_parent;
 mod inside;
 mod message;
+mod netns_link;
 mod observe;
 mod peer;
 mod retire;
-mod stand_in;
 mod traffic;
 mod uplink;
 mod veth;
@@ -112,7 +112,7 @@ pub enum Error {
     #[error(
         "this kernel has neither dummy nor ifb links for {0} to be one: load the module dummy, or name a parent (-o parent=...)"
     )]
-    NoStandIn(String),
+    NoDummyParent(String),
     /// The kernel left something out of its answer.
     #[error("the kernel did not describe the interface {0}")]
     Undescribed(String),

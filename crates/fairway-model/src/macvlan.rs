@@ -57,11 +57,11 @@ pub struct Macvlan {
 
 impl Macvlan {
     /// What the names of parents of our own begin with; Docker's, which has dummy links there.
-    pub const STAND_IN_PREFIX: &str = "dm-";
+    pub const DUMMY_PARENT_PREFIX: &str = "dm-";
 
     /// Whether the parent is one of our own, made because the user named none.
-    pub fn has_stand_in(&self) -> bool {
-        self.parent.starts_with(Self::STAND_IN_PREFIX)
+    pub fn has_dummy_parent(&self) -> bool {
+        self.parent.starts_with(Self::DUMMY_PARENT_PREFIX)
     }
 }
 

@@ -137,7 +137,7 @@ impl Proxy {
             None => self.socket(port).ok_or(PortError::NoSocket)?.try_clone_to_owned()?,
         };
         let used = match (purpose, port.0) {
-            (SocketUse::Hold, _) | (_, Protocol::Sctp) => Use::Hold(socket),
+            (SocketUse::Reserve, _) | (_, Protocol::Sctp) => Use::Hold(socket),
             (SocketUse::Proxy(target), Protocol::Tcp) => Use::Tcp(self.tcp.listen(poller, socket, *target)?),
             (SocketUse::Proxy(target), Protocol::Udp) => Use::Udp(self.udp.listen(poller, socket, *target)?),
         };
@@ -198,7 +198,7 @@ impl Proxy {
                 Use::Tcp(place) => self.tcp.target(*place),
                 Use::Udp(place) => self.udp.target(*place),
             };
-            let purpose = target.map_or(SocketUse::Hold, SocketUse::Proxy);
+            let purpose = target.map_or(SocketUse::Reserve, SocketUse::Proxy);
             Record::Port { protocol: *protocol, address: *address, purpose }
         })
     }

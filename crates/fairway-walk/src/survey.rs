@@ -57,9 +57,9 @@ impl Scene {
         let mut asked = std::mem::take(&mut self.machines[place]);
         let name = std::mem::take(&mut asked.name);
         self.machines[place] = Machine { name, ..inside.machine.clone() };
-        let is_enclosed =
+        let is_netns_link =
             |it: &&Interface| it.stands_on.is_some() || it.peer.is_some_and(|(peer, _)| peer > 0);
-        for planned in asked.interfaces.iter().filter(is_enclosed) {
+        for planned in asked.interfaces.iter().filter(is_netns_link) {
             self.follow(place, planned);
         }
         let ends = places(&self.machines[place]);

@@ -8,11 +8,11 @@ use super::{Fragment, Key, Object};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
     /// Objects that are to be gone.
-    pub gone: BTreeMap<Key, Object>,
+    pub removed: BTreeMap<Key, Object>,
     /// Objects that are to be made.
-    pub new: BTreeMap<Key, Object>,
+    pub added: BTreeMap<Key, Object>,
     /// Objects that are there and are to be other: as they are, as they shall be.
-    pub other: BTreeMap<Key, (Object, Object)>,
+    pub changed: BTreeMap<Key, (Object, Object)>,
 }
 
 impl Difference {
@@ -22,31 +22,31 @@ impl Difference {
         for (key, old) in is {
             match shall.remove(&key) {
                 None => {
-                    difference.gone.insert(key, old);
+                    difference.removed.insert(key, old);
                 }
                 Some(new) if new != old => {
-                    difference.other.insert(key, (old, new));
+                    difference.changed.insert(key, (old, new));
                 }
                 Some(_) => {}
             }
         }
-        difference.new = shall;
+        difference.added = shall;
         difference
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.gone.is_empty() && self.new.is_empty() && self.other.is_empty()
+        self.removed.is_empty() && self.added.is_empty() && self.changed.is_empty()
     }
 
     /// Every key that is touched.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.gone.keys().chain(self.new.keys()).chain(self.other.keys())
+        self.removed.keys().chain(self.added.keys()).chain(self.changed.keys())
     }
 
     /// The objects that are to be made or to be other, as they shall be.
     pub fn wanted(&self) -> impl Iterator<Item = (&Key, &Object)> {
-        self.new.iter().chain(self.other.iter().map(|(key, (_, new))| (key, new)))
+        self.added.iter().chain(self.changed.iter().map(|(key, (_, new))| (key, new)))
     }
 }
 
@@ -60,9 +60,9 @@ mod tests {
         let is = Fragment::from([sysctl("a", "1"), sysctl("b", "1"), sysctl("c", "1")]);
         let shall = Fragment::from([sysctl("b", "1"), sysctl("c", "2"), sysctl("d", "1")]);
         let difference = Difference::between(is.clone(), shall);
-        assert_eq!(difference.gone.keys().collect::<Vec<_>>(), [&Key::Sysctl("a".into())]);
-        assert_eq!(difference.new.keys().collect::<Vec<_>>(), [&Key::Sysctl("d".into())]);
-        assert_eq!(difference.other.keys().collect::<Vec<_>>(), [&Key::Sysctl("c".into())]);
+        assert_eq!(difference.removed.keys().collect::<Vec<_>>(), [&Key::Sysctl("a".into())]);
+        assert_eq!(difference.added.keys().collect::<Vec<_>>(), [&Key::Sysctl("d".into())]);
+        assert_eq!(difference.changed.keys().collect::<Vec<_>>(), [&Key::Sysctl("c".into())]);
         assert!(Difference::between(is.clone(), is).is_empty());
     }
 }

@@ -73,7 +73,7 @@ pub enum Place {
     /// Behind all that is first.
     Last,
     /// Where it should not be, so many times. Only found, never wanted.
-    Strewn(usize),
+    Misplaced(usize),
 }
 
 /// Rules that follow one another in a chain.

@@ -17,63 +17,63 @@ pub enum SetName {
     /// Our bridges.
     Bridges,
     /// Pairs of bridges whose sandboxes may talk to one another: each bridge with itself.
-    Same,
+    SameNetwork,
     /// Those of them whose sandboxes may not, but for links: each bridge with itself.
-    Isolated,
+    IccOff,
     /// Links between sandboxes that may not talk otherwise: who opens, to whom, protocol, port.
     Links4,
     /// As `Links4`, for IPv6.
     Links6,
     /// Bridges of internal networks.
-    Internal,
+    InternalBridges,
     /// Bridges whose sandboxes' packets leave with an address of the host, by family.
-    Masquerade,
+    MasqueradeBridges,
     /// The IPv4 address that packets from a bridge leave with, where it is a certain one.
-    Sources4,
+    Snat4,
     /// As `Sources4`, for IPv6.
-    Sources6,
+    Snat6,
     /// Bridges that every packet may enter, by family.
-    Unprotected,
+    UnprotectedBridges,
     /// Bridges that packets to published ports may enter untranslated, by family.
-    RoutedMode,
+    RoutedModeBridges,
     /// Interfaces from which packets to published ports may enter a bridge untranslated.
-    Trusted,
+    TrustedInterfaces,
     /// Published IPv4 ports by the sandbox's own address: address, protocol, port.
-    Direct4,
+    DirectPorts4,
     /// As `Direct4`, for IPv6.
-    Direct6,
+    DirectPorts6,
     /// Published on each IPv4 address: (protocol, port) to address and port.
-    Ports4,
+    Published4,
     /// Published on one IPv4 address: (protocol, address, port) to address and port.
-    Ports4At,
+    Published4ByAddress,
     /// As `Ports4`, for IPv6.
-    Ports6,
+    Published6,
     /// As `Ports4At`, for IPv6.
-    Ports6At,
+    Published6ByAddress,
     /// Sandboxes that may reach their own published ports: their IPv4 address twice.
     Hairpin4,
     /// As `Hairpin4`, for IPv6.
     Hairpin6,
     /// Hardware addresses that belong to an endpoint or a bridge.
-    OwnedMacs,
+    AssignedMacs,
     /// Which port of a bridge has which hardware address.
-    OwnMacs,
+    PortMacs,
     /// IPv4 addresses that belong to an endpoint or a bridge.
-    Owned4,
+    AssignedIps4,
     /// Which port of a bridge has which IPv4 address.
-    Own4,
+    PortIps4,
     /// As `Owned4`, for IPv6.
-    Owned6,
+    AssignedIps6,
     /// As `Own4`, for IPv6.
-    Own6,
+    PortIps6,
     /// Ports of bridges whose sandboxes may not talk to one another.
-    IsolatedPorts,
+    IccOffPorts,
     /// Ports of bridges whose sandboxes may send from nothing but their own addresses.
-    StrictPorts,
+    StrictGuardPorts,
     /// Links between them: the port of who opens, the port to whom, protocol, port.
     LinkedPorts,
     /// Bridges whose subnets other hosts reach by routes.
-    Routed,
+    RoutedDriverBridges,
     /// Whom such a network is open to, and reaches untranslated: its bridge, a range of IPv4 addresses.
     Peers4,
     /// As `Peers4`, for IPv6.
@@ -90,35 +90,35 @@ pub enum SetName {
 /// All of them.
 pub const SETS: [SetName; 35] = [
     SetName::Bridges,
-    SetName::Same,
-    SetName::Isolated,
+    SetName::SameNetwork,
+    SetName::IccOff,
     SetName::Links4,
     SetName::Links6,
-    SetName::Internal,
-    SetName::Masquerade,
-    SetName::Sources4,
-    SetName::Sources6,
-    SetName::Unprotected,
-    SetName::RoutedMode,
-    SetName::Trusted,
-    SetName::Direct4,
-    SetName::Direct6,
-    SetName::Ports4,
-    SetName::Ports4At,
-    SetName::Ports6,
-    SetName::Ports6At,
+    SetName::InternalBridges,
+    SetName::MasqueradeBridges,
+    SetName::Snat4,
+    SetName::Snat6,
+    SetName::UnprotectedBridges,
+    SetName::RoutedModeBridges,
+    SetName::TrustedInterfaces,
+    SetName::DirectPorts4,
+    SetName::DirectPorts6,
+    SetName::Published4,
+    SetName::Published4ByAddress,
+    SetName::Published6,
+    SetName::Published6ByAddress,
     SetName::Hairpin4,
     SetName::Hairpin6,
-    SetName::OwnedMacs,
-    SetName::OwnMacs,
-    SetName::Owned4,
-    SetName::Own4,
-    SetName::Owned6,
-    SetName::Own6,
-    SetName::IsolatedPorts,
-    SetName::StrictPorts,
+    SetName::AssignedMacs,
+    SetName::PortMacs,
+    SetName::AssignedIps4,
+    SetName::PortIps4,
+    SetName::AssignedIps6,
+    SetName::PortIps6,
+    SetName::IccOffPorts,
+    SetName::StrictGuardPorts,
     SetName::LinkedPorts,
-    SetName::Routed,
+    SetName::RoutedDriverBridges,
     SetName::Peers4,
     SetName::Peers6,
     SetName::LanPorts,
@@ -131,35 +131,35 @@ impl SetName {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Bridges => "bridges",
-            Self::Same => "same_network",
-            Self::Isolated => "isolated",
+            Self::SameNetwork => "same_network",
+            Self::IccOff => "icc_off",
             Self::Links4 => "links4",
             Self::Links6 => "links6",
-            Self::Internal => "internal",
-            Self::Masquerade => "masqueraded",
-            Self::Sources4 => "sources4",
-            Self::Sources6 => "sources6",
-            Self::Unprotected => "unprotected",
-            Self::RoutedMode => "routed_mode",
-            Self::Trusted => "trusted",
-            Self::Direct4 => "direct4",
-            Self::Direct6 => "direct6",
-            Self::Ports4 => "ports4",
-            Self::Ports4At => "ports4_at",
-            Self::Ports6 => "ports6",
-            Self::Ports6At => "ports6_at",
+            Self::InternalBridges => "internal_bridges",
+            Self::MasqueradeBridges => "masquerade_bridges",
+            Self::Snat4 => "snat4",
+            Self::Snat6 => "snat6",
+            Self::UnprotectedBridges => "unprotected_bridges",
+            Self::RoutedModeBridges => "routed_mode_bridges",
+            Self::TrustedInterfaces => "trusted_interfaces",
+            Self::DirectPorts4 => "direct_ports4",
+            Self::DirectPorts6 => "direct_ports6",
+            Self::Published4 => "published4",
+            Self::Published4ByAddress => "published4_by_address",
+            Self::Published6 => "published6",
+            Self::Published6ByAddress => "published6_by_address",
             Self::Hairpin4 => "hairpin4",
             Self::Hairpin6 => "hairpin6",
-            Self::OwnedMacs => "owned_macs",
-            Self::OwnMacs => "own_macs",
-            Self::Owned4 => "owned4",
-            Self::Own4 => "own4",
-            Self::Owned6 => "owned6",
-            Self::Own6 => "own6",
-            Self::IsolatedPorts => "isolated_ports",
-            Self::StrictPorts => "strict_ports",
+            Self::AssignedMacs => "assigned_macs",
+            Self::PortMacs => "port_macs",
+            Self::AssignedIps4 => "assigned_ips4",
+            Self::PortIps4 => "port_ips4",
+            Self::AssignedIps6 => "assigned_ips6",
+            Self::PortIps6 => "port_ips6",
+            Self::IccOffPorts => "icc_off_ports",
+            Self::StrictGuardPorts => "strict_guard_ports",
             Self::LinkedPorts => "linked_ports",
-            Self::Routed => "routed",
+            Self::RoutedDriverBridges => "routed_driver_bridges",
             Self::Peers4 => "peers4",
             Self::Peers6 => "peers6",
             Self::LanPorts => "lan_ports",
@@ -178,24 +178,24 @@ impl SetName {
     pub const fn of_ipv4(self) -> Option<bool> {
         match self {
             Self::Links4
-            | Self::Ports4
-            | Self::Ports4At
+            | Self::Published4
+            | Self::Published4ByAddress
             | Self::Hairpin4
-            | Self::Owned4
-            | Self::Own4
+            | Self::AssignedIps4
+            | Self::PortIps4
             | Self::Peers4
             | Self::LanRouters4
-            | Self::Direct4
-            | Self::Sources4 => Some(true),
+            | Self::DirectPorts4
+            | Self::Snat4 => Some(true),
             Self::Links6
-            | Self::Ports6
-            | Self::Ports6At
+            | Self::Published6
+            | Self::Published6ByAddress
             | Self::Hairpin6
-            | Self::Owned6
-            | Self::Own6
+            | Self::AssignedIps6
+            | Self::PortIps6
             | Self::Peers6
-            | Self::Direct6
-            | Self::Sources6 => Some(false),
+            | Self::DirectPorts6
+            | Self::Snat6 => Some(false),
             _ => None,
         }
     }
@@ -203,10 +203,13 @@ impl SetName {
     /// The family of the table that it is in.
     pub const fn family(self) -> Family {
         match self {
-            Self::OwnedMacs | Self::OwnMacs | Self::Owned4 | Self::Own4 | Self::Owned6 | Self::Own6 => {
-                Family::Bridge
-            }
-            Self::IsolatedPorts | Self::StrictPorts | Self::LinkedPorts => Family::Bridge,
+            Self::AssignedMacs
+            | Self::PortMacs
+            | Self::AssignedIps4
+            | Self::PortIps4
+            | Self::AssignedIps6
+            | Self::PortIps6 => Family::Bridge,
+            Self::IccOffPorts | Self::StrictGuardPorts | Self::LinkedPorts => Family::Bridge,
             Self::LanPorts | Self::LanRouters4 | Self::StormLimits => Family::Bridge,
             _ => Family::Inet,
         }
@@ -256,14 +259,14 @@ impl ElementKey {
         Self::plain(SetName::Bridges, interface(name))
     }
 
-    /// In [`SetName::Same`].
-    pub fn same(bridge: &str) -> Self {
-        Self::new(SetName::Same, [interface(bridge), interface(bridge)])
+    /// In [`SetName::SameNetwork`].
+    pub fn same_network(bridge: &str) -> Self {
+        Self::new(SetName::SameNetwork, [interface(bridge), interface(bridge)])
     }
 
-    /// In [`SetName::Isolated`].
-    pub fn isolated(bridge: &str) -> Self {
-        Self::new(SetName::Isolated, [interface(bridge), interface(bridge)])
+    /// In [`SetName::IccOff`].
+    pub fn icc_off(bridge: &str) -> Self {
+        Self::new(SetName::IccOff, [interface(bridge), interface(bridge)])
     }
 
     /// In [`SetName::Links4`] or [`SetName::Links6`]; none when the addresses are of two families.
@@ -273,14 +276,14 @@ impl ElementKey {
         (from.is_ipv4() == to.is_ipv4()).then(|| Self::new(set, parts))
     }
 
-    /// In [`SetName::IsolatedPorts`].
-    pub fn isolated_port(port: &str) -> Self {
-        Self::plain(SetName::IsolatedPorts, interface(port))
+    /// In [`SetName::IccOffPorts`].
+    pub fn icc_off_port(port: &str) -> Self {
+        Self::plain(SetName::IccOffPorts, interface(port))
     }
 
-    /// In [`SetName::StrictPorts`].
-    pub fn strict_port(port: &str) -> Self {
-        Self::plain(SetName::StrictPorts, interface(port))
+    /// In [`SetName::StrictGuardPorts`].
+    pub fn strict_guard_port(port: &str) -> Self {
+        Self::plain(SetName::StrictGuardPorts, interface(port))
     }
 
     /// In [`SetName::LinkedPorts`].
@@ -289,9 +292,9 @@ impl ElementKey {
         Self::new(SetName::LinkedPorts, parts)
     }
 
-    /// In [`SetName::Internal`].
-    pub fn internal(bridge: &str) -> Self {
-        Self::plain(SetName::Internal, interface(bridge))
+    /// In [`SetName::InternalBridges`].
+    pub fn internal_bridge(bridge: &str) -> Self {
+        Self::plain(SetName::InternalBridges, interface(bridge))
     }
 
     fn of_family(set: SetName, bridge: &str, ipv4: bool) -> Self {
@@ -299,45 +302,45 @@ impl ElementKey {
         Self::new(set, [interface(bridge), vec![family.number()]])
     }
 
-    /// In [`SetName::Masquerade`].
-    pub fn masquerade(bridge: &str, ipv4: bool) -> Self {
-        Self::of_family(SetName::Masquerade, bridge, ipv4)
+    /// In [`SetName::MasqueradeBridges`].
+    pub fn masquerade_bridge(bridge: &str, ipv4: bool) -> Self {
+        Self::of_family(SetName::MasqueradeBridges, bridge, ipv4)
     }
 
-    /// In [`SetName::Sources4`] or [`SetName::Sources6`].
-    pub fn outbound_source(bridge: &str, ipv4: bool) -> Self {
-        Self::plain(if ipv4 { SetName::Sources4 } else { SetName::Sources6 }, interface(bridge))
+    /// In [`SetName::Snat4`] or [`SetName::Snat6`].
+    pub fn snat(bridge: &str, ipv4: bool) -> Self {
+        Self::plain(if ipv4 { SetName::Snat4 } else { SetName::Snat6 }, interface(bridge))
     }
 
-    /// In [`SetName::Unprotected`].
-    pub fn unprotected(bridge: &str, ipv4: bool) -> Self {
-        Self::of_family(SetName::Unprotected, bridge, ipv4)
+    /// In [`SetName::UnprotectedBridges`].
+    pub fn unprotected_bridge(bridge: &str, ipv4: bool) -> Self {
+        Self::of_family(SetName::UnprotectedBridges, bridge, ipv4)
     }
 
-    /// In [`SetName::RoutedMode`].
-    pub fn routed_mode(bridge: &str, ipv4: bool) -> Self {
-        Self::of_family(SetName::RoutedMode, bridge, ipv4)
+    /// In [`SetName::RoutedModeBridges`].
+    pub fn routed_mode_bridge(bridge: &str, ipv4: bool) -> Self {
+        Self::of_family(SetName::RoutedModeBridges, bridge, ipv4)
     }
 
-    /// In [`SetName::Trusted`].
-    pub fn trusted(from: &str, bridge: &str) -> Self {
-        Self::new(SetName::Trusted, [interface(from), interface(bridge)])
+    /// In [`SetName::TrustedInterfaces`].
+    pub fn trusted_interface(from: &str, bridge: &str) -> Self {
+        Self::new(SetName::TrustedInterfaces, [interface(from), interface(bridge)])
     }
 
-    /// In [`SetName::Direct4`] or [`SetName::Direct6`].
-    pub fn direct(to: IpAddr, protocol: Protocol, port: u16) -> Self {
-        let set = if to.is_ipv4() { SetName::Direct4 } else { SetName::Direct6 };
+    /// In [`SetName::DirectPorts4`] or [`SetName::DirectPorts6`].
+    pub fn direct_port(to: IpAddr, protocol: Protocol, port: u16) -> Self {
+        let set = if to.is_ipv4() { SetName::DirectPorts4 } else { SetName::DirectPorts6 };
         Self::new(set, [address(to), vec![protocol.number()], port.to_be_bytes().to_vec()])
     }
 
-    /// What an element of [`SetName::Direct4`] or [`SetName::Direct6`] is about; none of other sets.
+    /// What an element of [`SetName::DirectPorts4`] or [`SetName::DirectPorts6`] is about; none of other sets.
     pub fn direct_target(set: SetName, bytes: &[u8]) -> Option<(IpAddr, Protocol, u16)> {
         let (address, rest) = match set {
-            SetName::Direct4 => {
+            SetName::DirectPorts4 => {
                 let (address, rest) = bytes.split_first_chunk::<4>()?;
                 (IpAddr::from(*address), rest)
             }
-            SetName::Direct6 => {
+            SetName::DirectPorts6 => {
                 let (address, rest) = bytes.split_first_chunk::<16>()?;
                 (IpAddr::from(*address), rest)
             }
@@ -352,8 +355,8 @@ impl ElementKey {
     pub fn published(protocol: Protocol, at: SocketAddr) -> Self {
         let (protocol, port) = (vec![protocol.number()], at.port().to_be_bytes().to_vec());
         let (everywhere, there) = match at {
-            SocketAddr::V4(_) => (SetName::Ports4, SetName::Ports4At),
-            SocketAddr::V6(_) => (SetName::Ports6, SetName::Ports6At),
+            SocketAddr::V4(_) => (SetName::Published4, SetName::Published4ByAddress),
+            SocketAddr::V6(_) => (SetName::Published6, SetName::Published6ByAddress),
         };
         if at.ip().is_unspecified() {
             Self::new(everywhere, [protocol, port])
@@ -368,9 +371,9 @@ impl ElementKey {
         Self::new(set, [address(of), address(of)])
     }
 
-    /// In [`SetName::Routed`].
-    pub fn routed(bridge: &str) -> Self {
-        Self::plain(SetName::Routed, interface(bridge))
+    /// In [`SetName::RoutedDriverBridges`].
+    pub fn routed_driver_bridge(bridge: &str) -> Self {
+        Self::plain(SetName::RoutedDriverBridges, interface(bridge))
     }
 
     /// In [`SetName::Peers4`] or [`SetName::Peers6`].
@@ -395,25 +398,25 @@ impl ElementKey {
         Self::plain(SetName::StormLimits, interface(port))
     }
 
-    /// In [`SetName::OwnedMacs`].
-    pub fn owned_mac(mac: MacAddress) -> Self {
-        Self::plain(SetName::OwnedMacs, mac.0.to_vec())
+    /// In [`SetName::AssignedMacs`].
+    pub fn assigned_mac(mac: MacAddress) -> Self {
+        Self::plain(SetName::AssignedMacs, mac.0.to_vec())
     }
 
-    /// In [`SetName::OwnMacs`].
-    pub fn own_mac(port: &str, mac: MacAddress) -> Self {
-        Self::new(SetName::OwnMacs, [interface(port), mac.0.to_vec()])
+    /// In [`SetName::PortMacs`].
+    pub fn port_mac(port: &str, mac: MacAddress) -> Self {
+        Self::new(SetName::PortMacs, [interface(port), mac.0.to_vec()])
     }
 
-    /// In [`SetName::Owned4`] or [`SetName::Owned6`].
-    pub fn owned(of: IpAddr) -> Self {
-        let set = if of.is_ipv4() { SetName::Owned4 } else { SetName::Owned6 };
+    /// In [`SetName::AssignedIps4`] or [`SetName::AssignedIps6`].
+    pub fn assigned_ip(of: IpAddr) -> Self {
+        let set = if of.is_ipv4() { SetName::AssignedIps4 } else { SetName::AssignedIps6 };
         Self::plain(set, address(of))
     }
 
-    /// In [`SetName::Own4`] or [`SetName::Own6`].
-    pub fn own(port: &str, of: IpAddr) -> Self {
-        let set = if of.is_ipv4() { SetName::Own4 } else { SetName::Own6 };
+    /// In [`SetName::PortIps4`] or [`SetName::PortIps6`].
+    pub fn port_ip(port: &str, of: IpAddr) -> Self {
+        let set = if of.is_ipv4() { SetName::PortIps4 } else { SetName::PortIps6 };
         Self::new(set, [interface(port), address(of)])
     }
 }

@@ -13,17 +13,17 @@ pub struct RulesetSwitches {
     /// Bridged IPv6 packets meet the IP hooks.
     pub bridge_netfilter_ipv6: bool,
     /// We switched IPv4 forwarding on, so flows that touch none of our bridges are not forwarded.
-    pub guard_forward_ipv4: bool,
+    pub drop_unrelated_forward_ipv4: bool,
     /// The same for IPv6.
-    pub guard_forward_ipv6: bool,
+    pub drop_unrelated_forward_ipv6: bool,
     /// IPv4 is neither filtered nor translated.
-    pub spares_ipv4: bool,
+    pub ipv4_disabled: bool,
     /// The same for IPv6.
-    pub spares_ipv6: bool,
+    pub ipv6_disabled: bool,
     /// What is routed is left to iptables: there is no table of the inet family.
-    pub bridged_alone: bool,
+    pub bridge_table_only: bool,
     /// Who has a route may go straight to published ports of any sandbox.
-    pub allow_direct: bool,
+    pub allow_direct_routing: bool,
     /// Packets with such a mark may enter networks that are not internal.
     pub accept_mark: Option<PacketMark>,
     /// The relay's user, which may open connections to our networks and to name servers only.
@@ -33,6 +33,6 @@ pub struct RulesetSwitches {
 impl RulesetSwitches {
     /// Whether a family is filtered and translated.
     pub fn filters(&self, ipv4: bool) -> bool {
-        !(if ipv4 { self.spares_ipv4 } else { self.spares_ipv6 })
+        !(if ipv4 { self.ipv4_disabled } else { self.ipv6_disabled })
     }
 }

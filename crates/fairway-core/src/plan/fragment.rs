@@ -15,7 +15,7 @@ use super::file;
 use crate::ipam;
 use crate::names::{NameRecord, NameView, Upstreams};
 use crate::object::{
-    BridgeLink, ElementValue, FileName, Fragment, InsideRoutes, Key, Object, PortSocket, SetElement,
+    BridgeLink, DefaultRoutes, ElementValue, FileName, Fragment, Key, Object, PortSocket, SetElement,
     SocketUse, VethLink,
 };
 use crate::object::{ElementKey, RulesetSwitches, SetName};
@@ -108,13 +108,13 @@ impl Maker<'_> {
             userland_proxy: settings.userland_proxy,
             bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
             bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
-            guard_forward_ipv4: journal.switched_forwarding_ipv4 && !settings.ip_forward_no_drop,
-            guard_forward_ipv6: journal.switched_forwarding_ipv6 && !settings.ip_forward_no_drop,
-            allow_direct: settings.allow_direct_routing,
+            drop_unrelated_forward_ipv4: journal.switched_forwarding_ipv4 && !settings.ip_forward_no_drop,
+            drop_unrelated_forward_ipv6: journal.switched_forwarding_ipv6 && !settings.ip_forward_no_drop,
+            allow_direct_routing: settings.allow_direct_routing,
             accept_mark: settings.accept_mark,
-            spares_ipv4: !settings.iptables,
-            spares_ipv6: !settings.ip6tables,
-            bridged_alone: settings.backend == Backend::Iptables,
+            ipv4_disabled: !settings.iptables,
+            ipv6_disabled: !settings.ip6tables,
+            bridge_table_only: settings.backend == Backend::Iptables,
             relay_user: settings.relay_user,
         }
     }
@@ -140,7 +140,7 @@ impl Maker<'_> {
         let network = self.world.network(id)?;
         match network.driver {
             Driver::Bridge | Driver::Routed | Driver::Lan => {}
-            Driver::Macvlan => return self.stand_in(network),
+            Driver::Macvlan => return self.dummy_parent(network),
             Driver::Ptp => return self.pair(network),
             Driver::Host | Driver::Null => return None,
         }
@@ -170,21 +170,21 @@ impl Maker<'_> {
             adopted: network.adopted.is_some(),
         };
         self.member(ElementKey::bridge(&bridge.name));
-        self.member(ElementKey::same(&bridge.name));
+        self.member(ElementKey::same_network(&bridge.name));
         if !self.world.icc(network) {
-            self.member(ElementKey::isolated(&bridge.name));
+            self.member(ElementKey::icc_off(&bridge.name));
         }
         if network.internal {
-            self.member(ElementKey::internal(&bridge.name));
+            self.member(ElementKey::internal_bridge(&bridge.name));
         }
         if !bridge.adopted {
-            self.member(ElementKey::owned_mac(bridge.mac));
+            self.member(ElementKey::assigned_mac(bridge.mac));
             if bridge.ipv6 {
-                self.member(ElementKey::owned(bridge.mac.link_local().into()));
+                self.member(ElementKey::assigned_ip(bridge.mac.link_local().into()));
             }
         }
         for subnet in network.subnets.iter().filter(|subnet| network.reserves_gateway(subnet)) {
-            self.member(ElementKey::owned(subnet.gateway));
+            self.member(ElementKey::assigned_ip(subnet.gateway));
         }
         self.peers(network);
         self.network_rules(network);
@@ -200,8 +200,8 @@ impl Maker<'_> {
         }
         self.files(sandbox);
         let namespace = sandbox.namespace()?;
-        self.add(Key::Inside(id), Object::Inside(namespace.clone(), sandbox.resolver));
-        let routes = InsideRoutes {
+        self.add(Key::Netns(id), Object::Netns(namespace.clone(), sandbox.resolver));
+        let routes = DefaultRoutes {
             namespace: namespace.clone(),
             ipv4: self.gateway(id, true).and_then(|(address, interface)| match address {
                 IpAddr::V4(address) => Some((address, interface)),
@@ -212,7 +212,7 @@ impl Maker<'_> {
                 IpAddr::V4(_) => None,
             }),
         };
-        self.add(Key::Routes(id), Object::Routes(routes));
+        self.add(Key::DefaultRoutes(id), Object::DefaultRoutes(routes));
         self.own_on_other_ports(id);
         if sandbox.resolver {
             self.add(Key::View(id), Object::View(self.view(sandbox)));
@@ -308,7 +308,7 @@ impl Maker<'_> {
             self.lan_port(network, allocation);
         }
         if !self.world.icc(network) {
-            self.member(ElementKey::isolated_port(&allocation.host_interface));
+            self.member(ElementKey::icc_off_port(&allocation.host_interface));
         }
         Some(())
     }
@@ -366,7 +366,7 @@ impl Maker<'_> {
         for (host_port, container_port) in publication.pairs() {
             let at = SocketAddr::new(publication.host_address, host_port);
             let to = SocketAddr::new(target, container_port);
-            let purpose = if proxy { SocketUse::Proxy(to) } else { SocketUse::Hold };
+            let purpose = if proxy { SocketUse::Proxy(to) } else { SocketUse::Reserve };
             let socket = PortSocket { sandbox: sandbox.id, purpose };
             self.add(Key::Socket(publication.protocol, at), Object::Socket(socket));
             if direct.is_some() {

@@ -20,19 +20,24 @@ pub(super) fn untranslated(switches: &RulesetSwitches) -> Vec<RuleBuilder> {
         rules.push(
             rule()
                 .is_masked(Load::Meta(MetaKey::Mark), mark.mask.to_ne_bytes(), mark.value.to_ne_bytes())
-                .is_not_in(&[Load::OUTPUT_NAME], SetName::Internal.text())
+                .is_not_in(&[Load::OUTPUT_NAME], SetName::InternalBridges.text())
                 .accept()
                 .comment("marked"),
         );
     }
-    rules.push(rule().is_in(&INTO, SetName::Unprotected.text()).accept().comment("unprotected"));
-    rules.push(rule().is_in(&INTO, SetName::RoutedMode.text()).goto(ROUTED).comment("routed"));
-    rules.push(rule().is_in(&[Load::OUTPUT_NAME], SetName::Routed.text()).goto(super::routed::INTO));
-    rules.push(match switches.allow_direct {
+    rules.push(rule().is_in(&INTO, SetName::UnprotectedBridges.text()).accept().comment("unprotected"));
+    rules.push(rule().is_in(&INTO, SetName::RoutedModeBridges.text()).goto(ROUTED).comment("routed"));
+    rules.push(
+        rule().is_in(&[Load::OUTPUT_NAME], SetName::RoutedDriverBridges.text()).goto(super::routed::INTO),
+    );
+    rules.push(match switches.allow_direct_routing {
         true => rule().goto(STRAIGHT).comment("direct routing is allowed"),
         false => {
             let from = [Load::INPUT_NAME, Load::OUTPUT_NAME];
-            rule().is_in(&from, SetName::Trusted.text()).goto(STRAIGHT).comment("from a trusted interface")
+            rule()
+                .is_in(&from, SetName::TrustedInterfaces.text())
+                .goto(STRAIGHT)
+                .comment("from a trusted interface")
         }
     });
     rules
@@ -50,8 +55,8 @@ pub(super) fn routed() -> Chain {
 /// To the sandbox's own address: published ports.
 pub(super) fn straight() -> Chain {
     let families = [
-        (Family::Ip, Load::IP_DESTINATION, SetName::Direct4),
-        (Family::Ip6, Load::IP6_DESTINATION, SetName::Direct6),
+        (Family::Ip, Load::IP_DESTINATION, SetName::DirectPorts4),
+        (Family::Ip6, Load::IP6_DESTINATION, SetName::DirectPorts6),
     ];
     let published = families.map(|(family, address, set)| {
         let key = [address, Load::TRANSPORT, Load::DESTINATION_PORT];

@@ -65,7 +65,7 @@ pub(super) fn within(switches: &RulesetSwitches) -> Chain {
 
 /// Frames from one port of a bridge to another, where both are of an isolated network.
 pub(super) fn forward() -> Chain {
-    let ports = SetName::IsolatedPorts.text();
+    let ports = SetName::IccOffPorts.text();
     let both = rule().is_in(&[Load::INPUT_NAME], ports).is_in(&[Load::OUTPUT_NAME], ports);
     Chain::base("isolation", ChainKind::Filter, Hook::Forward, FILTER_BRIDGED)
         .with([both.goto(BETWEEN_PORTS)])
@@ -90,8 +90,8 @@ pub(super) fn between_ports(switches: &RulesetSwitches) -> Chain {
     // By the frame's own header: br_netfilter passes over frames with a tag, which a receiver takes as if
     // there were none when its number is 0.
     let families = [
-        (switches.bridge_netfilter_ipv4, switches.spares_ipv4, ETHERTYPE_IPV4),
-        (switches.bridge_netfilter_ipv6, switches.spares_ipv6, ETHERTYPE_IPV6),
+        (switches.bridge_netfilter_ipv4, switches.ipv4_disabled, ETHERTYPE_IPV4),
+        (switches.bridge_netfilter_ipv6, switches.ipv6_disabled, ETHERTYPE_IPV6),
     ];
     let decided = families.into_iter().filter(|(seen, spared, _)| *seen || *spared);
     let decided = decided.map(|(_, spared, kind)| match spared {

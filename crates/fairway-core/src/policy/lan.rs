@@ -71,12 +71,12 @@ fn from_port(switches: &RulesetSwitches) -> Chain {
     let storm = to_many().is_in(&[Load::INPUT_NAME], SetName::StormLimits.text());
     let chain = Chain::regular(FROM_PORT).with([
         storm.counter().drop().comment("a storm"),
-        not_own(rule(), Load::ETHER_SOURCE, SetName::OwnMacs, "not its MAC"),
+        not_own(rule(), Load::ETHER_SOURCE, SetName::PortMacs, "not its MAC"),
     ]);
     let kinds = [
-        (ETHERTYPE_ARP, ARP_FROM_PORT, switches.spares_ipv4),
-        (ETHERTYPE_IPV4, IPV4_FROM_PORT, switches.spares_ipv4),
-        (ETHERTYPE_IPV6, IPV6_FROM_PORT, switches.spares_ipv6),
+        (ETHERTYPE_ARP, ARP_FROM_PORT, switches.ipv4_disabled),
+        (ETHERTYPE_IPV4, IPV4_FROM_PORT, switches.ipv4_disabled),
+        (ETHERTYPE_IPV6, IPV6_FROM_PORT, switches.ipv6_disabled),
     ];
     let chain = kinds.into_iter().fold(chain, |chain, (kind, own, spared)| {
         let of_kind = rule().ether_type(kind);
@@ -87,9 +87,9 @@ fn from_port(switches: &RulesetSwitches) -> Chain {
 
 fn arp_from_port() -> Chain {
     Chain::regular(ARP_FROM_PORT).with([
-        not_own(rule(), Load::ARP_SENDER_ETHER, SetName::OwnMacs, "not its MAC by ARP"),
+        not_own(rule(), Load::ARP_SENDER_ETHER, SetName::PortMacs, "not its MAC by ARP"),
         rule().is(Load::ARP_SENDER_IP, [0; 4]).accept().comment("a probe"),
-        not_own(rule(), Load::ARP_SENDER_IP, SetName::Own4, "not its address by ARP"),
+        not_own(rule(), Load::ARP_SENDER_IP, SetName::PortIps4, "not its address by ARP"),
     ])
 }
 
@@ -97,7 +97,7 @@ fn ipv4_from_port() -> Chain {
     Chain::regular(IPV4_FROM_PORT).with([
         rule().from_port(Protocol::Udp, DHCP_SERVER).counter().drop().comment("no DHCP server"),
         rule().is(Load::IP_SOURCE, [0; 4]).accept().comment("it has no address yet"),
-        not_own(rule(), Load::IP_SOURCE, SetName::Own4, "not its address"),
+        not_own(rule(), Load::IP_SOURCE, SetName::PortIps4, "not its address"),
     ])
 }
 
@@ -107,9 +107,9 @@ fn ipv6_from_port() -> Chain {
     Chain::regular(IPV6_FROM_PORT).with([
         message(ICMPV6_ROUTER_ADVERTISEMENT).counter().drop().comment("no router"),
         rule().from_port(Protocol::Udp, DHCPV6_SERVER).counter().drop().comment("no DHCP server"),
-        not_own(advertisement, Load::ND_TARGET, SetName::Own6, "not its address by ND"),
+        not_own(advertisement, Load::ND_TARGET, SetName::PortIps6, "not its address by ND"),
         rule().is(Load::IP6_SOURCE, [0; 16]).accept().comment("it has no address yet"),
-        not_own(rule(), Load::IP6_SOURCE, SetName::Own6, "not its address"),
+        not_own(rule(), Load::IP6_SOURCE, SetName::PortIps6, "not its address"),
     ])
 }
 
@@ -119,8 +119,8 @@ fn into_port(switches: &RulesetSwitches) -> Chain {
         to_many().ether_type(ETHERTYPE_IPV6).icmpv6().is(Load::ICMPV6_TYPE, [ICMPV6_NEIGHBOUR_SOLICITATION]);
     let request = rule().ether_type(ETHERTYPE_ARP).is(Load::ARP_OPERATION, REQUEST);
     let rules = [
-        (request.goto(ARP_INTO_PORT), switches.spares_ipv4),
-        (not_asked(solicitation, Load::ND_TARGET, SetName::Own6), switches.spares_ipv6),
+        (request.goto(ARP_INTO_PORT), switches.ipv4_disabled),
+        (not_asked(solicitation, Load::ND_TARGET, SetName::PortIps6), switches.ipv6_disabled),
     ];
     let looked_at = rules.into_iter().filter(|(_, spared)| !spared).map(|(rule, _)| rule);
     Chain::regular(INTO_PORT).with(looked_at)
@@ -131,6 +131,6 @@ fn arp_into_port() -> Chain {
     let moved = rule().is_in(&[Load::ARP_SENDER_IP], routers).is_in(&[Load::ARP_TARGET_IP], routers);
     Chain::regular(ARP_INTO_PORT).with([
         moved.accept().comment("a router tells where it is"),
-        not_asked(rule(), Load::ARP_TARGET_IP, SetName::Own4),
+        not_asked(rule(), Load::ARP_TARGET_IP, SetName::PortIps4),
     ])
 }

@@ -9,8 +9,8 @@ pub(super) const INTO: &str = "into-routed";
 const ICMP: u8 = 1;
 
 const FAMILIES: [(Family, Load, Load, SetName, SetName); 2] = [
-    (Family::Ip, Load::IP_SOURCE, Load::IP_DESTINATION, SetName::Peers4, SetName::Direct4),
-    (Family::Ip6, Load::IP6_SOURCE, Load::IP6_DESTINATION, SetName::Peers6, SetName::Direct6),
+    (Family::Ip, Load::IP_SOURCE, Load::IP_DESTINATION, SetName::Peers4, SetName::DirectPorts4),
+    (Family::Ip6, Load::IP6_SOURCE, Load::IP6_DESTINATION, SetName::Peers6, SetName::DirectPorts6),
 ];
 
 /// Peers come in to everything, others to what is published, by its own address; echo requests come from

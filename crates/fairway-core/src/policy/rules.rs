@@ -85,7 +85,7 @@ pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
         isolation::between_ports(switches),
     ];
     bridge.chains.extend(lan::chains(switches));
-    match switches.bridged_alone {
+    match switches.bridge_table_only {
         true => vec![bridge],
         false => vec![inet, bridge],
     }
@@ -93,7 +93,7 @@ pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
 
 /// The families that are left alone.
 pub(super) fn spared(switches: &RulesetSwitches) -> impl Iterator<Item = Family> + use<> {
-    let families = [(switches.spares_ipv4, Family::Ip), (switches.spares_ipv6, Family::Ip6)];
+    let families = [(switches.ipv4_disabled, Family::Ip), (switches.ipv6_disabled, Family::Ip6)];
     families.into_iter().filter(|(spared, _)| *spared).map(|(_, family)| family)
 }
 
@@ -110,42 +110,44 @@ fn declare(set: SetName) -> Set {
     };
     let name = set.text();
     match set {
-        SetName::Bridges | SetName::Internal | SetName::Routed => Set::new(name, [InterfaceName]),
-        SetName::Same | SetName::Isolated | SetName::Trusted => {
+        SetName::Bridges | SetName::InternalBridges | SetName::RoutedDriverBridges => {
+            Set::new(name, [InterfaceName])
+        }
+        SetName::SameNetwork | SetName::IccOff | SetName::TrustedInterfaces => {
             Set::new(name, [InterfaceName, InterfaceName])
         }
-        SetName::Masquerade | SetName::Unprotected | SetName::RoutedMode => {
+        SetName::MasqueradeBridges | SetName::UnprotectedBridges | SetName::RoutedModeBridges => {
             Set::new(name, [InterfaceName, NetworkFamily])
         }
-        SetName::Sources4 => Set::map(name, [InterfaceName], [Ipv4Address]),
-        SetName::Sources6 => Set::map(name, [InterfaceName], [Ipv6Address]),
-        SetName::Direct4 => Set::new(name, [Ipv4Address, InetProtocol, InetService]),
-        SetName::Direct6 => Set::new(name, [Ipv6Address, InetProtocol, InetService]),
+        SetName::Snat4 => Set::map(name, [InterfaceName], [Ipv4Address]),
+        SetName::Snat6 => Set::map(name, [InterfaceName], [Ipv6Address]),
+        SetName::DirectPorts4 => Set::new(name, [Ipv4Address, InetProtocol, InetService]),
+        SetName::DirectPorts6 => Set::new(name, [Ipv6Address, InetProtocol, InetService]),
         SetName::Peers4 => Set::new(name, [InterfaceName, Ipv4Address]).with_ranges(),
         SetName::Peers6 => Set::new(name, [InterfaceName, Ipv6Address]).with_ranges(),
         SetName::Links4 => Set::new(name, [Ipv4Address, Ipv4Address, InetProtocol, InetService]),
         SetName::Links6 => Set::new(name, [Ipv6Address, Ipv6Address, InetProtocol, InetService]),
-        SetName::IsolatedPorts | SetName::StrictPorts | SetName::LanPorts | SetName::StormLimits => {
+        SetName::IccOffPorts | SetName::StrictGuardPorts | SetName::LanPorts | SetName::StormLimits => {
             Set::new(name, [InterfaceName])
         }
         SetName::LanRouters4 => Set::new(name, [Ipv4Address]),
         SetName::LinkedPorts => Set::new(name, [InterfaceName, InterfaceName, InetProtocol, InetService]),
-        SetName::Ports4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]),
-        SetName::Ports4At => {
+        SetName::Published4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]),
+        SetName::Published4ByAddress => {
             Set::map(name, [InetProtocol, Ipv4Address, InetService], [Ipv4Address, InetService])
         }
-        SetName::Ports6 => Set::map(name, [InetProtocol, InetService], [Ipv6Address, InetService]),
-        SetName::Ports6At => {
+        SetName::Published6 => Set::map(name, [InetProtocol, InetService], [Ipv6Address, InetService]),
+        SetName::Published6ByAddress => {
             Set::map(name, [InetProtocol, Ipv6Address, InetService], [Ipv6Address, InetService])
         }
         SetName::Hairpin4 => Set::new(name, [Ipv4Address, Ipv4Address]),
         SetName::Hairpin6 => Set::new(name, [Ipv6Address, Ipv6Address]),
-        SetName::OwnedMacs => Set::new(name, [EtherAddress]),
-        SetName::OwnMacs => Set::new(name, [InterfaceName, EtherAddress]),
-        SetName::Owned4 => Set::new(name, [Ipv4Address]),
-        SetName::Own4 => Set::new(name, [InterfaceName, Ipv4Address]),
-        SetName::Owned6 => Set::new(name, [Ipv6Address]),
-        SetName::Own6 => Set::new(name, [InterfaceName, Ipv6Address]),
+        SetName::AssignedMacs => Set::new(name, [EtherAddress]),
+        SetName::PortMacs => Set::new(name, [InterfaceName, EtherAddress]),
+        SetName::AssignedIps4 => Set::new(name, [Ipv4Address]),
+        SetName::PortIps4 => Set::new(name, [InterfaceName, Ipv4Address]),
+        SetName::AssignedIps6 => Set::new(name, [Ipv6Address]),
+        SetName::PortIps6 => Set::new(name, [InterfaceName, Ipv6Address]),
     }
 }
 
@@ -214,8 +216,8 @@ fn link_local_is_proxied() -> [RuleBuilder; 2] {
 fn publish() -> Chain {
     use Load as L;
     let families = [
-        (Family::Ip, L::IP_DESTINATION, SetName::Ports4At, SetName::Ports4),
-        (Family::Ip6, L::IP6_DESTINATION, SetName::Ports6At, SetName::Ports6),
+        (Family::Ip, L::IP_DESTINATION, SetName::Published4ByAddress, SetName::Published4),
+        (Family::Ip6, L::IP6_DESTINATION, SetName::Published6ByAddress, SetName::Published6),
     ];
     families.into_iter().fold(Chain::regular("publish"), |chain, (family, address, at, everywhere)| {
         chain.with([
@@ -231,8 +233,8 @@ fn forward(switches: &RulesetSwitches) -> Chain {
         rule().is_in(&[Load::INPUT_NAME], SetName::Bridges.text()).goto("out-of-network"),
     ]);
     let families = [
-        (switches.guard_forward_ipv4, switches.bridge_netfilter_ipv4, Family::Ip),
-        (switches.guard_forward_ipv6, switches.bridge_netfilter_ipv6, Family::Ip6),
+        (switches.drop_unrelated_forward_ipv4, switches.bridge_netfilter_ipv4, Family::Ip),
+        (switches.drop_unrelated_forward_ipv6, switches.bridge_netfilter_ipv6, Family::Ip6),
     ];
     families.into_iter().filter(|(guard, ..)| *guard).fold(chain, |chain, (_, bridged, family)| {
         let kind = |key| Load::Meta(key);
@@ -268,10 +270,14 @@ pub fn drops_unrelated_forwarding(table: &Table) -> (bool, bool) {
 fn into_network(switches: &RulesetSwitches) -> Chain {
     let chain = Chain::regular("into-network").with([
         // Before the answers: a flow must not outlive the link that let it begin.
-        rule().is_in(&SAME, SetName::Isolated.text()).goto(isolation::WITHIN).comment("icc is off"),
+        rule().is_in(&SAME, SetName::IccOff.text()).goto(isolation::WITHIN).comment("icc is off"),
         rule().ct_state_any(&ESTABLISHED).accept(),
-        rule().is_in(&SAME, SetName::Same.text()).accept().comment("same network"),
-        rule().is_in(&[Load::INPUT_NAME], SetName::Internal.text()).counter().drop().comment("internal"),
+        rule().is_in(&SAME, SetName::SameNetwork.text()).accept().comment("same network"),
+        rule()
+            .is_in(&[Load::INPUT_NAME], SetName::InternalBridges.text())
+            .counter()
+            .drop()
+            .comment("internal"),
         rule().ct_status_dnat().accept().comment("published"),
     ]);
     chain.with(gateway::untranslated(switches)).with([rule().counter().drop().comment("not published")])
@@ -281,10 +287,14 @@ fn into_network(switches: &RulesetSwitches) -> Chain {
 fn out_of_network() -> Chain {
     Chain::regular("out-of-network").with([
         rule().ct_state_any(&ESTABLISHED).accept(),
-        rule().is_in(&[Load::INPUT_NAME], SetName::Internal.text()).counter().drop().comment("internal"),
+        rule()
+            .is_in(&[Load::INPUT_NAME], SetName::InternalBridges.text())
+            .counter()
+            .drop()
+            .comment("internal"),
         rule()
             .ct_state_any(&[CtState::Invalid])
-            .is_in(&FROM, SetName::Masquerade.text())
+            .is_in(&FROM, SetName::MasqueradeBridges.text())
             .counter()
             .drop()
             .comment("would leave untranslated"),
@@ -307,19 +317,19 @@ fn postrouting(switches: &RulesetSwitches) -> Chain {
         let unseen =
             [(switches.bridge_netfilter_ipv4, Family::Ip), (switches.bridge_netfilter_ipv6, Family::Ip6)];
         for (_, family) in unseen.into_iter().filter(|(seen, _)| !*seen) {
-            let neighbour = rule().family(family).ct_status_dnat().is_in(&SAME, SetName::Same.text());
+            let neighbour = rule().family(family).ct_status_dnat().is_in(&SAME, SetName::SameNetwork.text());
             rules.push(neighbour.masquerade().comment("the answer would pass the bridge untranslated"));
         }
     }
     rules.extend(routed::untranslated());
-    for (family, set) in [(Family::Ip, SetName::Sources4), (Family::Ip6, SetName::Sources6)] {
-        let outbound = rule().family(family).is_not_in(&SAME, SetName::Same.text());
+    for (family, set) in [(Family::Ip, SetName::Snat4), (Family::Ip6, SetName::Snat6)] {
+        let outbound = rule().family(family).is_not_in(&SAME, SetName::SameNetwork.text());
         rules.push(outbound.snat_by(family, &[Load::INPUT_NAME], set.text()).comment("outbound"));
     }
     rules.push(
         rule()
-            .is_in(&FROM, SetName::Masquerade.text())
-            .is_not_in(&SAME, SetName::Same.text())
+            .is_in(&FROM, SetName::MasqueradeBridges.text())
+            .is_not_in(&SAME, SetName::SameNetwork.text())
             .masquerade()
             .comment("outbound"),
     );
@@ -359,8 +369,8 @@ fn relay(user: u32) -> [Chain; 2] {
 fn untracked_answers() -> impl Iterator<Item = RuleBuilder> {
     use Load as L;
     let families = [
-        (Family::Ip, L::IP_SOURCE, SetName::Ports4At, SetName::Ports4),
-        (Family::Ip6, L::IP6_SOURCE, SetName::Ports6At, SetName::Ports6),
+        (Family::Ip, L::IP_SOURCE, SetName::Published4ByAddress, SetName::Published4),
+        (Family::Ip6, L::IP6_SOURCE, SetName::Published6ByAddress, SetName::Published6),
     ];
     families.into_iter().flat_map(|(family, address, at, everywhere)| {
         let keys = [vec![L::TRANSPORT, address, L::SOURCE_PORT], vec![L::TRANSPORT, L::SOURCE_PORT]];
@@ -385,7 +395,7 @@ fn guard(switches: &RulesetSwitches) -> Chain {
             .drop()
             .comment(what)
     };
-    let (macs, own_macs) = (SetName::OwnedMacs, SetName::OwnMacs);
+    let (macs, own_macs) = (SetName::AssignedMacs, SetName::PortMacs);
     // What is behind the first tag, as the receiver will see it: to one with priority alone (VLAN 0) it is
     // as if there were none. The EtherType in the frame would be that of the tag.
     let carries = |kind: u16| rule().is(L::Meta(MetaKey::Protocol), kind.to_be_bytes());
@@ -399,16 +409,22 @@ fn guard(switches: &RulesetSwitches) -> Chain {
         claims(rule(), L::ETHER_SOURCE, macs, own_macs, "another's MAC"),
     ]);
     let of_ipv4 = [
-        claims(ipv4(), L::IP_SOURCE, SetName::Owned4, SetName::Own4, "another's address"),
+        claims(ipv4(), L::IP_SOURCE, SetName::AssignedIps4, SetName::PortIps4, "another's address"),
         claims(arp(), L::ARP_SENDER_ETHER, macs, own_macs, "another's MAC by ARP"),
-        claims(arp(), L::ARP_SENDER_IP, SetName::Owned4, SetName::Own4, "another's address by ARP"),
+        claims(arp(), L::ARP_SENDER_IP, SetName::AssignedIps4, SetName::PortIps4, "another's address by ARP"),
     ];
     let of_ipv6 = [
-        claims(ipv6(), L::IP6_SOURCE, SetName::Owned6, SetName::Own6, "another's IPv6 address"),
-        claims(advertisement, L::ND_TARGET, SetName::Owned6, SetName::Own6, "another's address by ND"),
+        claims(ipv6(), L::IP6_SOURCE, SetName::AssignedIps6, SetName::PortIps6, "another's IPv6 address"),
+        claims(
+            advertisement,
+            L::ND_TARGET,
+            SetName::AssignedIps6,
+            SetName::PortIps6,
+            "another's address by ND",
+        ),
     ];
-    let chain = if switches.spares_ipv4 { chain } else { chain.with(of_ipv4) };
-    let chain = if switches.spares_ipv6 { chain } else { chain.with(of_ipv6) };
+    let chain = if switches.ipv4_disabled { chain } else { chain.with(of_ipv4) };
+    let chain = if switches.ipv6_disabled { chain } else { chain.with(of_ipv6) };
     chain.with([strict::entry()])
 }
 

@@ -34,7 +34,7 @@ fn not_own(rule: RuleBuilder, claim: Load, set: SetName) -> RuleBuilder {
 
 /// The way to it, at the end of the guard.
 pub(super) fn entry() -> RuleBuilder {
-    rule().is_in(&[Load::INPUT_NAME], SetName::StrictPorts.text()).goto(STRICT)
+    rule().is_in(&[Load::INPUT_NAME], SetName::StrictGuardPorts.text()).goto(STRICT)
 }
 
 pub(super) fn chain(switches: &RulesetSwitches) -> Chain {
@@ -45,20 +45,20 @@ pub(super) fn chain(switches: &RulesetSwitches) -> Chain {
     let advertises = carries(ETHERTYPE_IPV6).icmpv6().is(L::ICMPV6_TYPE, [ICMPV6_NEIGHBOUR_ADVERTISEMENT]);
     let asks_for_own = from_nothing6().is(L::ICMPV6_TYPE, [ICMPV6_NEIGHBOUR_SOLICITATION]);
     let chain = Chain::regular(STRICT)
-        .with([not_own(rule(), L::ETHER_SOURCE, SetName::OwnMacs).comment("not its own MAC")]);
+        .with([not_own(rule(), L::ETHER_SOURCE, SetName::PortMacs).comment("not its own MAC")]);
     let chain = match spares(Family::Ip) {
         true => chain.with([ETHERTYPE_IPV4, ETHERTYPE_ARP].map(|kind| carries(kind).accept())),
         false => chain.with([
-            own(carries(ETHERTYPE_IPV4), L::IP_SOURCE, SetName::Own4),
+            own(carries(ETHERTYPE_IPV4), L::IP_SOURCE, SetName::PortIps4),
             carries(ETHERTYPE_IPV4)
                 .is(L::IP_SOURCE, nothing4)
                 .from_port(Protocol::Udp, DHCP_CLIENT)
                 .to_port(Protocol::Udp, DHCP_SERVER)
                 .accept()
                 .comment("DHCP"),
-            not_own(carries(ETHERTYPE_ARP), L::ARP_SENDER_ETHER, SetName::OwnMacs)
+            not_own(carries(ETHERTYPE_ARP), L::ARP_SENDER_ETHER, SetName::PortMacs)
                 .comment("not its own MAC by ARP"),
-            own(carries(ETHERTYPE_ARP), L::ARP_SENDER_IP, SetName::Own4),
+            own(carries(ETHERTYPE_ARP), L::ARP_SENDER_IP, SetName::PortIps4),
             carries(ETHERTYPE_ARP).is(L::ARP_SENDER_IP, nothing4).accept().comment("a probe"),
         ]),
     };
@@ -66,9 +66,9 @@ pub(super) fn chain(switches: &RulesetSwitches) -> Chain {
         true => chain.with([carries(ETHERTYPE_IPV6).accept()]),
         false => chain
             .with([
-                not_own(advertises, L::ND_TARGET, SetName::Own6).comment("not its own address by ND"),
-                own(carries(ETHERTYPE_IPV6), L::IP6_SOURCE, SetName::Own6),
-                own(asks_for_own, L::ND_TARGET, SetName::Own6).comment("is it free?"),
+                not_own(advertises, L::ND_TARGET, SetName::PortIps6).comment("not its own address by ND"),
+                own(carries(ETHERTYPE_IPV6), L::IP6_SOURCE, SetName::PortIps6),
+                own(asks_for_own, L::ND_TARGET, SetName::PortIps6).comment("is it free?"),
             ])
             .with(ICMPV6_WITHOUT_ADDRESS.map(|kind| from_nothing6().is(L::ICMPV6_TYPE, [kind]).accept())),
     };

@@ -28,11 +28,12 @@ impl World {
         let mode = options.macvlan_mode.unwrap_or_default();
         let internal = request.internal || options.internal;
         let Some(parent) = options.parent.as_ref().filter(|_| !internal) else {
-            let parent = format!("{}{}", Macvlan::STAND_IN_PREFIX, id.short());
+            let parent = format!("{}{}", Macvlan::DUMMY_PARENT_PREFIX, id.short());
             return Ok(Macvlan { parent, mode, mac: None });
         };
-        if parent.starts_with(Macvlan::STAND_IN_PREFIX) {
-            let reason = format!("names that begin with {} are those of our own", Macvlan::STAND_IN_PREFIX);
+        if parent.starts_with(Macvlan::DUMMY_PARENT_PREFIX) {
+            let reason =
+                format!("names that begin with {} are those of our own", Macvlan::DUMMY_PARENT_PREFIX);
             return Err(Refusal::NotAParent { parent: parent.clone(), reason });
         }
         let facts = request.parent.as_ref().ok_or_else(|| Refusal::NoParent(parent.clone()))?;

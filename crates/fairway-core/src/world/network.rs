@@ -99,7 +99,7 @@ impl World {
         };
         let peers = options.peers;
         let (bridge, internal) = match &macvlan {
-            Some(macvlan) if macvlan.has_stand_in() => (String::new(), true),
+            Some(macvlan) if macvlan.has_dummy_parent() => (String::new(), true),
             _ if driver.has_bridge() => (self.bridge_name(options.bridge_name, id)?, internal),
             _ => (String::new(), internal || driver == Driver::Ptp),
         };

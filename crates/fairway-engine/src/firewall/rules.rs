@@ -103,7 +103,7 @@ impl Rules {
 
     fn apply_family(&self, programs: &Programs, ipv4: bool, difference: &Difference) -> Result<(), Error> {
         let users = users_chain(ipv4);
-        if difference.new.contains_key(&users) {
+        if difference.added.contains_key(&users) {
             self.try_users_chain(programs, ipv4, "-N");
         }
         if let Some(text) = script(ipv4, difference, None) {
@@ -118,7 +118,7 @@ impl Rules {
                 outcome => outcome?,
             }
         }
-        if difference.gone.contains_key(&users) {
+        if difference.removed.contains_key(&users) {
             self.try_users_chain(programs, ipv4, "-X");
         }
         Ok(())
@@ -172,7 +172,7 @@ impl Rules {
         let saved = Saved::parse(ipv4, &programs.save(ipv4)?);
         if !saved.is_empty() {
             let gone = saved.objects(&Fragment::new());
-            self.apply_family(&programs, ipv4, &Difference { gone, ..Difference::default() })?;
+            self.apply_family(&programs, ipv4, &Difference { removed: gone, ..Difference::default() })?;
             tracing::info!(%flavour, ipv4, "rules of iptables that another daemon left are gone");
         }
         Ok(())

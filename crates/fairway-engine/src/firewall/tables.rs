@@ -112,7 +112,7 @@ impl Tables {
     /// What the kernel refuses, by name.
     pub fn apply(&self, difference: &Difference) -> Result<(), Error> {
         let mut transaction = Transaction::new();
-        let tables = match difference.gone.contains_key(&Key::Ruleset) {
+        let tables = match difference.removed.contains_key(&Key::Ruleset) {
             true => Some(Vec::new()),
             false => difference.wanted().find_map(|(_, object)| match object {
                 Object::Ruleset(switches) => Some(ruleset(switches)),
@@ -166,12 +166,12 @@ impl Tables {
             Some((last, list)) if *last == name => list.push(change),
             _ => changes.push((name, vec![change])),
         };
-        for (key, object) in &difference.gone {
+        for (key, object) in &difference.removed {
             if let (Key::Element(name, bytes), Object::Element(element)) = (key, object) {
                 push(*name, Change::Remove(element.to_element(*name, bytes)));
             }
         }
-        for (key, (old, _)) in &difference.other {
+        for (key, (old, _)) in &difference.changed {
             if let (Key::Element(name, bytes), Object::Element(element)) = (key, old) {
                 push(*name, Change::Remove(element.to_element(*name, bytes)));
             }

@@ -52,7 +52,7 @@ fn ports_that_are_what_the_relay_says_are_taken() {
     let record = Record::Port {
         protocol: Protocol::Sctp,
         address: "192.0.2.1:9".parse().unwrap(),
-        purpose: SocketUse::Hold,
+        purpose: SocketUse::Reserve,
     };
     let unbound = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
     assert!(takes(record, vec![unbound], &namespaces));

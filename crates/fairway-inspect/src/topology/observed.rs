@@ -33,7 +33,7 @@ pub fn without_ours(host: &Machine, plan: &Plan) -> Machine {
         .values()
         .flat_map(|fragment| fragment.keys())
         .filter_map(|key| match key {
-            Key::Bridge(name) | Key::Veth(name) | Key::StandIn(name) => Some(name.as_str()),
+            Key::Bridge(name) | Key::Veth(name) | Key::DummyParent(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();

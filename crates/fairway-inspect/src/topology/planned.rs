@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::enclosed;
-use fairway_core::object::{BridgeLink, InsideRoutes, Key, Object, SocketUse, VethLink};
+use super::netns_link;
+use fairway_core::object::{BridgeLink, DefaultRoutes, Key, Object, SocketUse, VethLink};
 use fairway_core::object::{SETS, SetName};
 use fairway_core::plan::Plan;
 use fairway_core::policy::{iptables, ruleset};
@@ -52,7 +52,7 @@ fn listener(key: &Key, object: &Object) -> Option<Listener> {
     let (Key::Socket(protocol, address), Object::Socket(socket)) = (key, object) else { return None };
     let proxy = match socket.purpose {
         SocketUse::Proxy(target) => Some(target),
-        SocketUse::Hold => None,
+        SocketUse::Reserve => None,
     };
     Some(Listener {
         protocol: protocol.number(),
@@ -89,8 +89,8 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
     }
     let places = builder.places.clone();
     let places = |namespace: &Namespace| places.get(&(namespace.device, namespace.inode)).copied();
-    enclosed::add(&mut builder.scene, plan, &places);
-    enclosed::tie(&mut builder.scene, plan, &places);
+    netns_link::add(&mut builder.scene, plan, &places);
+    netns_link::tie(&mut builder.scene, plan, &places);
     for (key, object) in objects() {
         if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) {
             hand_over(builder.host(), parent, &port.bridge, true);
@@ -100,7 +100,7 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
     let mut elements: BTreeMap<SetName, Vec<Element>> = BTreeMap::new();
     for (key, object) in objects() {
         match (key, object) {
-            (_, Object::Routes(routes)) => builder.routes(routes),
+            (_, Object::DefaultRoutes(routes)) => builder.routes(routes),
             (Key::Socket(..), _) if !elsewhere => builder.host().listeners.extend(listener(key, object)),
             (Key::Sysctl(path), Object::Sysctl(value)) if value == "1" => {
                 let ipv4 = path == IPV4_FORWARDING;
@@ -256,7 +256,7 @@ impl Builder {
         add_interface(&mut self.scene.machines[place], end);
     }
 
-    fn routes(&mut self, routes: &InsideRoutes) {
+    fn routes(&mut self, routes: &DefaultRoutes) {
         let Some(place) = self.places.get(&(routes.namespace.device, routes.namespace.inode)) else { return };
         let machine = &mut self.scene.machines[*place];
         let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));

@@ -310,7 +310,7 @@ fn carried(plan: &Plan) -> Vec<Carried> {
     let sockets = objects.filter_map(|(key, object)| match (key, object) {
         (Key::Socket(protocol, at), Object::Socket(socket)) => match socket.purpose {
             SocketUse::Proxy(target) => Some(Carried { protocol: protocol.number(), at: *at, target }),
-            SocketUse::Hold => None,
+            SocketUse::Reserve => None,
         },
         _ => None,
     });

@@ -1,4 +1,4 @@
-use fairway_core::object::{BridgeLink, InsideRoutes};
+use fairway_core::object::{BridgeLink, DefaultRoutes};
 use fairway_model::{MacAddress, NetworkId};
 
 use super::*;
@@ -35,7 +35,7 @@ fn ours_is_left_out_and_the_rest_is_seen() {
         links.apply_bridge(&bridge("uplink", 1, "192.0.2.9/24", 1420)).unwrap();
         links.apply_bridge(&bridge("fairway0", 2, "172.17.0.1/16", 1500)).unwrap();
         let namespace = own().unwrap().namespace().clone();
-        let routes = InsideRoutes {
+        let routes = DefaultRoutes {
             namespace,
             ipv4: Some(("192.0.2.1".parse().unwrap(), "uplink".into())),
             ipv6: None,

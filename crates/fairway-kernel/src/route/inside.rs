@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use fairway_core::object::{EnclosedLink, InsideRoutes, VethLink};
+use fairway_core::object::{DefaultRoutes, NetnsLink, VethLink};
 use ipnet::IpNet;
 use rustix::io::Errno;
 
@@ -37,9 +37,9 @@ pub struct InsideWork {
     /// Give these ends their addresses and switch them on.
     pub pairs: Vec<(VethLink, VethPair)>,
     /// Give these, which are there, their mark and addresses, and switch them on.
-    pub enclosed: Vec<EnclosedLink>,
+    pub netns_links: Vec<NetnsLink>,
     /// Then make the default routes these, and no others of a family.
-    pub routes: Option<InsideRoutes>,
+    pub routes: Option<DefaultRoutes>,
 }
 
 /// The inside of a sandbox as it is.
@@ -110,8 +110,8 @@ impl Links {
         for (veth, pair) in &work.pairs {
             self.fill_end(&mut batch, veth, pair)?;
         }
-        for link in &work.enclosed {
-            self.fill_enclosed(&mut batch, link)?;
+        for link in &work.netns_links {
+            self.fill_netns_link(&mut batch, link)?;
         }
         if let Some(routes) = &work.routes {
             self.default_routes_of(&mut batch, routes)?;
@@ -134,7 +134,7 @@ impl Links {
         let fresh = work.pairs.iter().filter(|(_, pair)| pair.fresh);
         let addresses: Vec<Ipv6Addr> = fresh
             .flat_map(|(veth, _)| &veth.addresses)
-            .chain(work.enclosed.iter().flat_map(|link| &link.addresses))
+            .chain(work.netns_links.iter().flat_map(|link| &link.addresses))
             .filter_map(|address| match address.addr() {
                 IpAddr::V6(address) => Some(address),
                 IpAddr::V4(_) => None,
@@ -213,7 +213,7 @@ impl Links {
         end.map(drop).ok_or_else(|| Error::NotInside { name: veth.interface.clone() })
     }
 
-    fn default_routes_of(&self, batch: &mut Batch, routes: &InsideRoutes) -> Result<(), Error> {
+    fn default_routes_of(&self, batch: &mut Batch, routes: &DefaultRoutes) -> Result<(), Error> {
         let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));
         let ipv6 = routes.ipv6.as_ref().map(|(gateway, name)| (IpAddr::V6(*gateway), name));
         for (wanted, family) in [(ipv4, libc::AF_INET), (ipv6, libc::AF_INET6)] {
@@ -237,7 +237,7 @@ impl Links {
         namespace: &Handle,
         veth: &VethLink,
         loopback: bool,
-        routes: Option<&InsideRoutes>,
+        routes: Option<&DefaultRoutes>,
     ) -> Result<VethPair, Error> {
         let visit = |pair: &VethPair| {
             let pairs = vec![(veth.clone(), pair.clone())];

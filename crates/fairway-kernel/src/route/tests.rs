@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use fairway_core::object::{BridgeLink, InsideRoutes, VethLink};
+use fairway_core::object::{BridgeLink, DefaultRoutes, VethLink};
 use fairway_model::MacAddress;
 
 use super::*;
@@ -25,7 +25,7 @@ fn in_host(test: impl FnOnce(Host) + Send) {
 }
 
 impl Host {
-    fn attach(&self, veth: &VethLink, routes: Option<&InsideRoutes>) -> Result<VethPair, Error> {
+    fn attach(&self, veth: &VethLink, routes: Option<&DefaultRoutes>) -> Result<VethPair, Error> {
         self.links.attach(&self.workers, &self.sandbox, veth, true, routes)
     }
 
@@ -52,9 +52,9 @@ impl Host {
         }
     }
 
-    fn routes(&self, number: u8) -> InsideRoutes {
+    fn routes(&self, number: u8) -> DefaultRoutes {
         let name = format!("eth{number}");
-        InsideRoutes {
+        DefaultRoutes {
             namespace: self.sandbox.namespace().clone(),
             ipv4: Some((Ipv4Addr::new(10, 0, number, 1), name.clone())),
             ipv6: Some((format!("fd00:{number}::1").parse().unwrap(), name)),
@@ -216,7 +216,7 @@ fn without_an_ipv6_address_there_is_no_ipv6_inside() {
     in_host(|host| {
         host.links.apply_bridge(&bridge()).unwrap();
         let veth = VethLink { addresses: vec!["10.0.1.2/24".parse().unwrap()], ..host.veth(1) };
-        let routes = InsideRoutes { ipv6: None, ..host.routes(1) };
+        let routes = DefaultRoutes { ipv6: None, ..host.routes(1) };
         let pair = host.attach(&veth, Some(&routes)).unwrap();
         let inside = host.inside();
         let families: Vec<_> = inside
@@ -240,7 +240,7 @@ fn default_routes_move_and_go() {
         assert_eq!(routes.len(), 2, "{routes:?}");
         assert!(routes.iter().all(|route| route.interface == second.inside), "{routes:?}");
 
-        let none = InsideRoutes { ipv4: None, ipv6: None, ..host.routes(2) };
+        let none = DefaultRoutes { ipv4: None, ipv6: None, ..host.routes(2) };
         for _ in 0..2 {
             let work = InsideWork { routes: Some(none.clone()), ..InsideWork::default() };
             work.run(&host.workers, &host.sandbox).unwrap();

@@ -234,7 +234,7 @@ fn a_held_port_is_held_and_can_be_carried_later() {
     let relay = TestRelay::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let held = Record::Port { protocol: Protocol::Tcp, address, purpose: SocketUse::Hold };
+    let held = Record::Port { protocol: Protocol::Tcp, address, purpose: SocketUse::Reserve };
     relay.insert(held.clone(), vec![listener.into()]);
     assert_eq!(TcpListener::bind(address).unwrap_err().kind(), ErrorKind::AddrInUse);
     assert!(relay.client.describe().unwrap().contains(&held));

@@ -329,7 +329,7 @@ fn a_hand_over_ends_when_its_time_is_up() {
 fn a_held_port_survives_the_daemon() {
     let relay = TestRelay::start();
     let (address, socket) = listener();
-    let record = Record::Port { protocol: Protocol::Tcp, address, purpose: SocketUse::Hold };
+    let record = Record::Port { protocol: Protocol::Tcp, address, purpose: SocketUse::Reserve };
     relay.insert(record, vec![socket.into()]);
     let TestRelay { client, path, .. } = &relay;
     let _ = client;

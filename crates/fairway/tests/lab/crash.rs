@@ -116,8 +116,17 @@ fn crash_everywhere(case: Case) -> impl FnOnce(&Lab) {
             passed.push(boundary);
         }
         for name in [
-            "bound", "durable", "firewall", "bridges", "enclosed", "routes", "insides", "files", "relay",
-            "flows", "retired",
+            "bound",
+            "durable",
+            "firewall",
+            "bridges",
+            "netns links",
+            "routes",
+            "insides",
+            "files",
+            "relay",
+            "flows",
+            "retired",
         ] {
             assert!(passed.iter().any(|passed| passed == name), "never killed at {name}: {passed:?}");
         }
@@ -222,7 +231,7 @@ fn connecting() {
 }
 
 /// A network of links without an end on the host, which `b` is not on yet: of macvlans, or a pair whose one end `a` has.
-fn with_enclosed(stage: &Stage, driver: &str) {
+fn with_netns_links(stage: &Stage, driver: &str) {
     let ask = |network: &mut NetworkCreate| {
         network.driver = driver.to_owned();
         network.enable_ipv6 = Some(true);
@@ -245,7 +254,7 @@ fn leave(stage: &Stage) -> Result<(), ClientError> {
 #[test]
 fn joining_by_a_macvlan() {
     fairway_lab::run(|lab| {
-        let prepare = |stage: &Stage| with_enclosed(stage, "macvlan");
+        let prepare = |stage: &Stage| with_netns_links(stage, "macvlan");
         crash_everywhere(Case { prepare, act: join, undo: leave })(lab);
     });
 }
@@ -254,7 +263,7 @@ fn joining_by_a_macvlan() {
 fn leaving_by_a_macvlan() {
     fairway_lab::run(|lab| {
         let prepare = |stage: &Stage| {
-            with_enclosed(stage, "macvlan");
+            with_netns_links(stage, "macvlan");
             join(stage).unwrap();
         };
         crash_everywhere(Case { prepare, act: leave, undo: join })(lab);
@@ -264,7 +273,7 @@ fn leaving_by_a_macvlan() {
 #[test]
 fn joining_a_pair() {
     fairway_lab::run(|lab| {
-        let prepare = |stage: &Stage| with_enclosed(stage, "ptp");
+        let prepare = |stage: &Stage| with_netns_links(stage, "ptp");
         crash_everywhere(Case { prepare, act: join, undo: leave })(lab);
     });
 }
@@ -273,7 +282,7 @@ fn joining_a_pair() {
 fn leaving_a_pair() {
     fairway_lab::run(|lab| {
         let prepare = |stage: &Stage| {
-            with_enclosed(stage, "ptp");
+            with_netns_links(stage, "ptp");
             join(stage).unwrap();
         };
         crash_everywhere(Case { prepare, act: leave, undo: join })(lab);

@@ -233,15 +233,15 @@ fn without_a_parent_it_leads_nowhere() {
         assert_eq!(ask(&a, &to_b).unwrap(), answered(a.address("alone")));
         assert_eq!(ask(&a, &format!("{HOST}:80")).unwrap(), Outcome::Unreachable);
         // Somebody deletes what they stand upon: it comes back, and they with it.
-        let stand_in = format!("dm-{}", &made.id[..12]);
-        stage.host.run_in(|| meddle::delete_link(&stand_in)).unwrap();
+        let dummy_parent = format!("dm-{}", &made.id[..12]);
+        stage.host.run_in(|| meddle::delete_link(&dummy_parent)).unwrap();
         eventually("they are back", SOON, || {
             let question = Question::to(&to_b).unwrap().within(Duration::from_millis(200));
             matches!(question.tcp(&a).unwrap(), Outcome::Answered { .. })
         });
         ["a", "b"].iter().for_each(|name| stage.client().detach(name).unwrap());
         stage.client().remove_network("alone").unwrap();
-        assert!(!stage.host.run_in(|| meddle::has_link(&stand_in)).unwrap());
+        assert!(!stage.host.run_in(|| meddle::has_link(&dummy_parent)).unwrap());
     });
 }
 

@@ -11,21 +11,21 @@ impl Maker<'_> {
         let (world, bridge) = (self.world, network.bridge.as_str());
         for ipv4 in [true, false] {
             if world.masqueraded(network, ipv4) {
-                self.member(ElementKey::masquerade(bridge, ipv4));
+                self.member(ElementKey::masquerade_bridge(bridge, ipv4));
             }
             if let Some(source) = world.outbound_source(network, ipv4) {
-                let key = ElementKey::outbound_source(bridge, ipv4);
+                let key = ElementKey::snat(bridge, ipv4);
                 self.element(key, ElementValue::Address(source), "");
             }
             if world.unprotected(network, ipv4) {
-                self.member(ElementKey::unprotected(bridge, ipv4));
+                self.member(ElementKey::unprotected_bridge(bridge, ipv4));
             }
             if world.routed(network, ipv4) {
-                self.member(ElementKey::routed_mode(bridge, ipv4));
+                self.member(ElementKey::routed_mode_bridge(bridge, ipv4));
             }
         }
         for interface in network.bridge_options.trusted_interfaces.iter().filter(|_| !network.internal) {
-            self.member(ElementKey::trusted(interface, bridge));
+            self.member(ElementKey::trusted_interface(interface, bridge));
         }
     }
 
@@ -38,7 +38,7 @@ impl Maker<'_> {
             let meant = |p: &&Publication| routed || !p.host_address.is_loopback();
             for publication in sandbox.publications.iter().filter(of_family).filter(meant) {
                 for port in publication.container_ports().iter() {
-                    let key = ElementKey::direct(address, publication.protocol, port);
+                    let key = ElementKey::direct_port(address, publication.protocol, port);
                     self.element(key, ElementValue::None, &sandbox.name);
                     self.direct_rules(address, publication.protocol, port);
                 }

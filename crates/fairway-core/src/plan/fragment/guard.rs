@@ -12,17 +12,17 @@ impl Maker<'_> {
     /// to no endpoint.
     pub(super) fn guard(&mut self, network: &Network, allocation: &Allocation) {
         let port = &allocation.host_interface;
-        self.member(ElementKey::owned_mac(allocation.mac));
-        self.member(ElementKey::own_mac(port, allocation.mac));
+        self.member(ElementKey::assigned_mac(allocation.mac));
+        self.member(ElementKey::port_mac(port, allocation.mac));
         let link_local = IpAddr::V6(allocation.mac.link_local());
         let derived = Some(link_local).filter(|_| network.enable_ipv6);
         for address in allocation.addresses().chain(derived) {
-            self.member(ElementKey::owned(address));
-            self.member(ElementKey::own(port, address));
+            self.member(ElementKey::assigned_ip(address));
+            self.member(ElementKey::port_ip(port, address));
         }
         if self.world.strictly_guarded(network) {
-            self.member(ElementKey::strict_port(port));
-            self.member(ElementKey::own(port, link_local));
+            self.member(ElementKey::strict_guard_port(port));
+            self.member(ElementKey::port_ip(port, link_local));
         }
     }
 
@@ -41,7 +41,7 @@ impl Maker<'_> {
             for address in
                 others.filter_map(|other| other.allocation.as_ref()).flat_map(Allocation::addresses)
             {
-                self.member(ElementKey::own(&at.host_interface, address));
+                self.member(ElementKey::port_ip(&at.host_interface, address));
             }
         }
     }

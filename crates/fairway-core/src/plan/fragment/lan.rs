@@ -26,11 +26,11 @@ impl Maker<'_> {
         self.add(Key::Uplink(uplink.parent.clone()), Object::Uplink(port));
         self.add(Key::Bridge(bridge.name.clone()), Object::Bridge(bridge));
         // Neither the host nor the router can be played by a sandbox.
-        self.member(ElementKey::owned_mac(uplink.mac));
+        self.member(ElementKey::assigned_mac(uplink.mac));
         for subnet in &network.subnets {
             let reserved = subnet.auxiliary.values().chain([&subnet.gateway]);
             for address in reserved.filter(|address| subnet.subnet.contains(*address)) {
-                self.member(ElementKey::owned(*address));
+                self.member(ElementKey::assigned_ip(*address));
             }
             if let IpAddr::V4(router) = subnet.gateway {
                 self.member(ElementKey::lan_router(router));

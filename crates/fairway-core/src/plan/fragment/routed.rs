@@ -16,7 +16,7 @@ impl Maker<'_> {
         if network.driver != Driver::Routed {
             return;
         }
-        self.member(ElementKey::routed(&network.bridge));
+        self.member(ElementKey::routed_driver_bridge(&network.bridge));
         for peer in &network.peers {
             let route = HostRoute { network: network.id, gateway: peer.gateway };
             self.add(Key::Route(peer.subnet), Object::Route(route));

@@ -43,7 +43,7 @@ impl Entry<'_> {
         if everywhere {
             lines.push(format!("{from_outside} -p {icmp} -j ACCEPT"));
         }
-        if everywhere || switches.allow_direct {
+        if everywhere || switches.allow_direct_routing {
             lines.push(format!("{from_outside} -j {DIRECT}"));
         } else {
             lines.extend(self.trusted.iter().map(|from| format!("-i {from} -o {bridge} -j {DIRECT}")));
@@ -53,7 +53,7 @@ impl Entry<'_> {
 
     /// Whether sandboxes of other networks may be among those who enter.
     pub(super) fn admits_networks(&self, switches: &RulesetSwitches) -> bool {
-        let direct = self.routed || (switches.allow_direct && self.peers.is_none());
+        let direct = self.routed || (switches.allow_direct_routing && self.peers.is_none());
         self.unprotected || direct || switches.accept_mark.is_some() || !self.trusted.is_empty()
     }
 }

@@ -58,8 +58,8 @@ impl Family {
 pub fn host(ipv4: bool, switches: &RulesetSwitches) -> Host {
     let of = Family { ipv4 };
     let (guard, bridged) = match ipv4 {
-        true => (switches.guard_forward_ipv4, switches.bridge_netfilter_ipv4),
-        false => (switches.guard_forward_ipv6, switches.bridge_netfilter_ipv6),
+        true => (switches.drop_unrelated_forward_ipv4, switches.bridge_netfilter_ipv4),
+        false => (switches.drop_unrelated_forward_ipv6, switches.bridge_netfilter_ipv6),
     };
     let mut chains: Vec<RuleChain> =
         [USER, STAGE_1, STAGE_2, FORWARD, OWN, DIRECT].map(|name| of.filter(name)).into();

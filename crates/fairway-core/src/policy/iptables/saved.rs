@@ -130,7 +130,7 @@ fn in_chain(
         }
     }
     for (rule, times) in strewn {
-        found.insert(Key::Rules(chain.clone(), rule), Object::Rules(Place::Strewn(times)));
+        found.insert(Key::Rules(chain.clone(), rule), Object::Rules(Place::Misplaced(times)));
     }
     found
 }

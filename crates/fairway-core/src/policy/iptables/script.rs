@@ -78,15 +78,15 @@ impl Part<'_> {
     }
 
     fn delete(&mut self, difference: &Difference) {
-        let other = difference.other.iter().map(|(key, (old, _))| (key, old));
+        let other = difference.changed.iter().map(|(key, (old, _))| (key, old));
         let found = self.found.map(Saved::counts);
-        for (key, object) in difference.gone.iter().chain(other) {
+        for (key, object) in difference.removed.iter().chain(other) {
             let (Key::Rules(chain, text), Object::Rules(place)) = (key, object) else { continue };
-            if !self.concerns(chain) || difference.gone.contains_key(&Key::Chain(chain.clone())) {
+            if !self.concerns(chain) || difference.removed.contains_key(&Key::Chain(chain.clone())) {
                 // A chain that goes is emptied as a whole.
                 continue;
             }
-            let times = if let Place::Strewn(times) = place { *times } else { 1 };
+            let times = if let Place::Misplaced(times) = place { *times } else { 1 };
             for rule in text.lines() {
                 let there = found.as_ref().map_or(times, |found| *found.get(&(chain, rule)).unwrap_or(&0));
                 for _ in 0..times.min(there) {
@@ -109,7 +109,7 @@ impl Part<'_> {
                         self.line(format_args!("-I {name} {rule}"));
                     }
                 }
-                Place::Last | Place::Strewn(_) => {
+                Place::Last | Place::Misplaced(_) => {
                     for rule in text.lines() {
                         self.line(format_args!("-A {name} {rule}"));
                     }
@@ -121,7 +121,7 @@ impl Part<'_> {
     /// The chains that go: empty first, so that none is jumped to by another. Somebody may have put something of
     /// theirs into them.
     fn forget(&mut self, difference: &Difference) {
-        let chains = difference.gone.keys().filter_map(|key| match key {
+        let chains = difference.removed.keys().filter_map(|key| match key {
             Key::Chain(chain) if self.concerns(chain) && !chain.is_users() => Some(chain),
             _ => None,
         });

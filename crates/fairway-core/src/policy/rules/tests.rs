@@ -4,12 +4,12 @@ const WITH_PROXY: RulesetSwitches = RulesetSwitches {
     userland_proxy: true,
     bridge_netfilter_ipv4: true,
     bridge_netfilter_ipv6: true,
-    guard_forward_ipv4: false,
-    guard_forward_ipv6: false,
-    spares_ipv4: false,
-    spares_ipv6: false,
-    bridged_alone: false,
-    allow_direct: false,
+    drop_unrelated_forward_ipv4: false,
+    drop_unrelated_forward_ipv6: false,
+    ipv4_disabled: false,
+    ipv6_disabled: false,
+    bridge_table_only: false,
+    allow_direct_routing: false,
     accept_mark: None,
     relay_user: Some(61_000),
 };
@@ -32,10 +32,10 @@ fn the_relay_answers_what_is_untracked_and_opens_nothing_more() {
     ip6 daddr fe80::/10 udp dport 53 accept
     ip6 daddr fe80::/10 tcp dport 53 accept
     tcp flags & 16 != 0 accept comment "only the first segment of a connection has no ACK"
-    ct state untracked accept comment "from a port in ports4_at"
-    meta nfproto ipv4 ct state untracked accept comment "from a port in ports4"
-    ct state untracked accept comment "from a port in ports6_at"
-    meta nfproto ipv6 ct state untracked accept comment "from a port in ports6"
+    ct state untracked accept comment "from a port in published4_by_address"
+    meta nfproto ipv4 ct state untracked accept comment "from a port in published4"
+    ct state untracked accept comment "from a port in published6_by_address"
+    meta nfproto ipv6 ct state untracked accept comment "from a port in published6"
     counter packets 0 bytes 0 drop comment "the relay has no business there"
     "#);
 }
@@ -65,7 +65,11 @@ fn link_local_addresses_are_left_to_the_proxy_where_there_is_one() {
 #[test]
 fn a_table_says_whom_forwarding_is_on_for() {
     for (ipv4, ipv6) in [(true, true), (true, false), (false, true), (false, false)] {
-        let switches = RulesetSwitches { guard_forward_ipv4: ipv4, guard_forward_ipv6: ipv6, ..WITH_PROXY };
+        let switches = RulesetSwitches {
+            drop_unrelated_forward_ipv4: ipv4,
+            drop_unrelated_forward_ipv6: ipv6,
+            ..WITH_PROXY
+        };
         let tables = ruleset(&switches);
         let table = tables.into_iter().find(|table| table.family == Family::Inet).unwrap();
         assert_eq!(drops_unrelated_forwarding(&table.at_rest()), (ipv4, ipv6));

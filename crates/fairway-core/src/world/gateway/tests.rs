@@ -88,12 +88,12 @@ fn what_is_routed_has_no_host_port_that_others_could_not_have() {
         assert_eq!(publications(&world, name), [(ANY4, 8080, 80, true), (ANY6, 8080, 80, true)]);
     }
     assert_eq!(straight(&world, "a"), ["10.1.0.2 80/tcp", "fd01::2 80/tcp"]);
-    assert!(!holds(&world, "a", SetName::Ports4) && !holds(&world, "a", SetName::Hairpin4));
+    assert!(!holds(&world, "a", SetName::Published4) && !holds(&world, "a", SetName::Hairpin4));
     // One that is translated has it, in the family where it is.
     run(&mut world, d, [sandbox("c", &join("half"), publish(Some(8080), 80)), start("c")]);
     assert_eq!(publications(&world, "c"), [(ANY4, 8080, 80, false), (ANY6, 8080, 80, true)]);
     assert_eq!(straight(&world, "c"), ["fd02::2 80/tcp"]);
-    assert!(holds(&world, "c", SetName::Ports4) && !holds(&world, "c", SetName::Ports6));
+    assert!(holds(&world, "c", SetName::Published4) && !holds(&world, "c", SetName::Published6));
     run(&mut world, d, [sandbox("e", &join("plain"), publish(Some(8080), 80))]);
     let refusal = refused(&mut world, d, start("e"));
     assert!(refusal.starts_with("Bind for 0.0.0.0:8080 failed: port is already allocated"), "{refusal}");

@@ -110,7 +110,9 @@ fn a_sandbox_gets_a_link_on_the_parent_and_the_lan_s_gateway() {
     assert!(objects.contains_key(&Key::Names(endpoint)));
     assert_eq!(objects.len(), 2, "the host's firewall never sees it: {objects:?}");
     let inside = host.fragment(Owner::Sandbox(sandbox));
-    let Some(Object::Routes(routes)) = inside.get(&Key::Routes(sandbox)) else { panic!("{inside:?}") };
+    let Some(Object::DefaultRoutes(routes)) = inside.get(&Key::DefaultRoutes(sandbox)) else {
+        panic!("{inside:?}")
+    };
     assert_eq!(routes.ipv4, Some(("10.10.50.1".parse().unwrap(), "eth0".to_owned())));
     assert!(host.fragment(Owner::Publications(sandbox)).is_empty());
     let warning = "Published ports of web are discarded: they mean nothing on a LAN, where each of its ports is \
@@ -123,17 +125,17 @@ fn without_a_parent_the_links_stand_on_one_that_leads_nowhere() {
     let mut host = Host::new();
     for (name, options) in [("alone", [("parent", "")]), ("empty", [("macvlan_mode", "private")])] {
         let id = host.create("macvlan", name, "", &options).unwrap();
-        let stand_in = format!("dm-{}", id.short());
+        let dummy_parent = format!("dm-{}", id.short());
         let objects = host.fragment(Owner::Network(id));
-        assert!(matches!(objects.get(&Key::StandIn(stand_in.clone())), Some(Object::StandIn(_))));
+        assert!(matches!(objects.get(&Key::DummyParent(dummy_parent.clone())), Some(Object::DummyParent(_))));
         assert_eq!(objects.len(), 1, "nothing is forwarded there: {objects:?}");
         let network = host.world.network(id).unwrap();
         assert!(network.internal);
-        assert_eq!(network.macvlan.as_ref().unwrap().parent, stand_in);
+        assert_eq!(network.macvlan.as_ref().unwrap().parent, dummy_parent);
         let change = host.join(&format!("in-{name}"), name).unwrap();
         let inside = host.fragment(Owner::Sandbox(change.sandbox.unwrap()));
-        let routes = &inside[&Key::Routes(change.sandbox.unwrap())];
-        assert!(matches!(routes, Object::Routes(routes) if routes.ipv4.is_none()));
+        let routes = &inside[&Key::DefaultRoutes(change.sandbox.unwrap())];
+        assert!(matches!(routes, Object::DefaultRoutes(routes) if routes.ipv4.is_none()));
     }
 }
 

@@ -107,7 +107,7 @@ fn marks(world: &World, network: &model::Network) -> Vec<Mark> {
     if let Some(macvlan) = &network.macvlan {
         let sentence = "sandboxes have links of their own upon the parent; the host does not reach them";
         marks.push(mark(Plain, format!("mode {}", macvlan.mode), sentence));
-        if macvlan.has_stand_in() {
+        if macvlan.has_dummy_parent() {
             marks.push(mark(Apart, "no parent", "it leads nowhere"));
         }
     }

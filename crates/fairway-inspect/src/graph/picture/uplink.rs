@@ -22,7 +22,7 @@ fn link_local(address: IpAddr) -> bool {
 /// The link of the host that the members of a network are on.
 pub(super) fn parent(network: &Network) -> Option<&str> {
     let taken = network.uplink.as_ref().map(|uplink| uplink.parent.as_str());
-    let macvlan = network.macvlan.as_ref().filter(|it| !it.has_stand_in());
+    let macvlan = network.macvlan.as_ref().filter(|it| !it.has_dummy_parent());
     taken.or_else(|| macvlan.map(|it| it.parent.as_str()))
 }
 

@@ -50,14 +50,14 @@ fn the_firewall_is_read_as_it_was_written_whatever_the_switches() {
         userland_proxy: bits & 1 != 0,
         bridge_netfilter_ipv4: bits & 2 != 0,
         bridge_netfilter_ipv6: bits & 4 != 0,
-        guard_forward_ipv4: bits & 8 != 0,
-        guard_forward_ipv6: bits & 16 != 0,
+        drop_unrelated_forward_ipv4: bits & 8 != 0,
+        drop_unrelated_forward_ipv6: bits & 16 != 0,
         relay_user: (bits & 32 != 0).then_some(4711),
         // Each family is spared with half of the other switches, for the time that all would take.
-        spares_ipv4: bits & 64 != 0 && bits & 128 == 0,
-        spares_ipv6: bits & 64 != 0 && bits & 128 != 0,
-        bridged_alone: false,
-        allow_direct: bits & 256 != 0,
+        ipv4_disabled: bits & 64 != 0 && bits & 128 == 0,
+        ipv6_disabled: bits & 64 != 0 && bits & 128 != 0,
+        bridge_table_only: false,
+        allow_direct_routing: bits & 256 != 0,
         accept_mark: (bits & 512 != 0).then_some(PacketMark { value: 2, mask: 3 }),
     };
     in_new_namespace(|| {

@@ -54,16 +54,16 @@ fn each_port_owns_all_addresses_of_its_sandbox_and_none_of_others() {
         assert_eq!(own.len(), 4);
         for (port, link_local) in ports(&world, "a") {
             let kept = own.iter().chain([&link_local]);
-            assert!(kept.clone().all(|address| has(&plan, ElementKey::own(&port, *address))), "{port}");
-            assert!(kept.clone().all(|address| has(&plan, ElementKey::owned(*address))), "{port}");
+            assert!(kept.clone().all(|address| has(&plan, ElementKey::port_ip(&port, *address))), "{port}");
+            assert!(kept.clone().all(|address| has(&plan, ElementKey::assigned_ip(*address))), "{port}");
             for (other, other_local) in ports(&world, "b") {
-                assert!(!has(&plan, ElementKey::own(&port, other_local)));
-                assert!(!kept.clone().any(|address| has(&plan, ElementKey::own(&other, *address))));
+                assert!(!has(&plan, ElementKey::port_ip(&port, other_local)));
+                assert!(!kept.clone().any(|address| has(&plan, ElementKey::port_ip(&other, *address))));
             }
         }
         // A link-local address means something on its own link alone.
         let [(first, _), (_, second_local)] = &ports(&world, "a")[..] else { panic!("two ports") };
-        assert!(!has(&plan, ElementKey::own(first, *second_local)));
+        assert!(!has(&plan, ElementKey::port_ip(first, *second_local)));
     }
 }
 
@@ -97,7 +97,7 @@ fn the_gateway_s_link_local_address_is_its_own() {
         crate::object::Object::Bridge(bridge) if bridge.ipv6 => Some(bridge.mac),
         _ => None,
     });
-    let key = ElementKey::owned(bridge.unwrap().link_local().into());
-    assert_eq!(key.set, SetName::Owned6);
+    let key = ElementKey::assigned_ip(bridge.unwrap().link_local().into());
+    assert_eq!(key.set, SetName::AssignedIps6);
     assert!(has(&plan, key));
 }

@@ -1,6 +1,6 @@
 //! Interfaces of sandboxes without an end on the host: macvlans, and pairs of two sandboxes.
 
-use fairway_core::object::{EnclosedLink, Object};
+use fairway_core::object::{NetnsLink, Object};
 use fairway_core::plan::Plan;
 use fairway_model::Namespace;
 use fairway_walk::{Interface, Scene, Standing, add_interface};
@@ -16,7 +16,7 @@ fn free_index(scene: &Scene, machine: usize) -> u32 {
 pub(super) fn add(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
     for object in plan.values().flat_map(|fragment| fragment.values()) {
         let (kind, of_host) = match object {
-            Object::StandIn(link) => ("dummy", Some((link.name.clone(), true))),
+            Object::DummyParent(link) => ("dummy", Some((link.name.clone(), true))),
             Object::Pair(pair) if pair.ends.len() == 1 => ("veth", Some((pair.waiting.clone(), false))),
             Object::Pair(_) => ("veth", None),
             Object::Macvlan(_) => ("macvlan", None),
@@ -27,7 +27,7 @@ pub(super) fn add(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
             let interface = Interface { index, name, kind: kind.to_owned(), up, ..Interface::default() };
             add_interface(&mut scene.machines[0], interface);
         }
-        for link in object.enclosed() {
+        for link in object.netns_links() {
             let Some(place) = places(&link.namespace) else { continue };
             let interface = Interface {
                 index: free_index(scene, place),
@@ -43,8 +43,8 @@ pub(super) fn add(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
     }
 }
 
-/// The interface of a sandbox that is an enclosed link: by its hardware address, else by its name.
-fn find(scene: &Scene, link: &EnclosedLink, places: Places<'_>) -> Option<(usize, u32)> {
+/// The interface of a sandbox that is an netns link: by its hardware address, else by its name.
+fn find(scene: &Scene, link: &NetnsLink, places: Places<'_>) -> Option<(usize, u32)> {
     let place = places(&link.namespace)?;
     let interfaces = &scene.machines[place].interfaces;
     let own = interfaces.iter().find(|it| link.mac.is_some_and(|mac| it.mac == mac));

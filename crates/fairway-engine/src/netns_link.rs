@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fairway_core::object::{Difference, EnclosedLink, Fragment, Key, MacvlanLink, Object, PairLink};
+use fairway_core::object::{Difference, Fragment, Key, MacvlanLink, NetnsLink, Object, PairLink};
 use fairway_kernel::monitor::Event;
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::route::{InsideState, Link, Links, Mark, observe_inside};
@@ -15,7 +15,7 @@ use crate::observe::Observation;
 use crate::{ApplyError, Engine};
 
 /// The link of a sandbox that bears the mark, by whatever name.
-pub(crate) fn find<'a>(link: &EnclosedLink, inside: &'a InsideState) -> Option<&'a Link> {
+pub(crate) fn find<'a>(link: &NetnsLink, inside: &'a InsideState) -> Option<&'a Link> {
     inside.links.iter().find(|found| found.mark() == Some(Mark::Endpoint(link.endpoint)))
 }
 
@@ -26,32 +26,34 @@ pub(crate) fn waits(wanted: &Fragment, network: NetworkId, link: &Link) -> bool 
 }
 
 /// Whether a link of the host is one for macvlans to stand upon, as wanted.
-pub(crate) fn stands_in(wanted: &Fragment, link: &Link) -> bool {
-    let Some(Object::StandIn(stand_in)) = wanted.get(&Key::StandIn(link.name.clone())) else { return false };
-    link.mark() == Some(Mark::Network(stand_in.network))
+pub(crate) fn is_dummy_parent(wanted: &Fragment, link: &Link) -> bool {
+    let Some(Object::DummyParent(dummy_parent)) = wanted.get(&Key::DummyParent(link.name.clone())) else {
+        return false;
+    };
+    link.mark() == Some(Mark::Network(dummy_parent.network))
         && link.up
-        && stand_in.mtu.is_none_or(|mtu| link.mtu == mtu)
+        && dummy_parent.mtu.is_none_or(|mtu| link.mtu == mtu)
 }
 
 /// Whether two objects are the same links, if perhaps with other settings.
 fn same_links(old: &Object, new: &Object) -> bool {
-    let place = |link: &EnclosedLink| (link.endpoint, link.namespace.clone(), link.interface.clone());
+    let place = |link: &NetnsLink| (link.endpoint, link.namespace.clone(), link.interface.clone());
     let stands = |object: &Object| match object {
         Object::Macvlan(MacvlanLink { parent, mode, .. }) => Some((parent.clone(), *mode)),
         _ => None,
     };
-    stands(old) == stands(new) && old.enclosed().iter().map(place).eq(new.enclosed().iter().map(place))
+    stands(old) == stands(new) && old.netns_links().iter().map(place).eq(new.netns_links().iter().map(place))
 }
 
 impl Engine {
     /// Takes away the links that left, and makes those that are new.
-    pub(crate) fn apply_enclosed(&self, difference: &Difference) -> Result<(), ApplyError> {
-        let other = difference.other.values().filter(|(old, new)| !same_links(old, new));
-        for object in difference.gone.values().chain(other.clone().map(|(old, _)| old)) {
+    pub(crate) fn apply_netns_links(&self, difference: &Difference) -> Result<(), ApplyError> {
+        let other = difference.changed.values().filter(|(old, new)| !same_links(old, new));
+        for object in difference.removed.values().chain(other.clone().map(|(old, _)| old)) {
             self.take_away(object);
         }
-        boundary("enclosed ones left");
-        for object in difference.new.values().chain(other.map(|(_, new)| new)) {
+        boundary("netns links deleted");
+        for object in difference.added.values().chain(other.map(|(_, new)| new)) {
             match object {
                 Object::Macvlan(macvlan) => {
                     let handle = namespace::open(&macvlan.link.namespace)?;
@@ -85,8 +87,8 @@ impl Engine {
     /// Makes links that were switched on carry frames at once. The kernel tells their queues of a carrier by a
     /// deferred work (linkwatch), up to a second later, and drops frames until then; being asked about a link, it
     /// does so at once (since 6.8). An end of a pair has a carrier only when the other one is on as well.
-    pub(crate) fn settle_enclosed(&self, difference: &Difference) {
-        for link in difference.wanted().flat_map(|(_, object)| object.enclosed()) {
+    pub(crate) fn settle_netns_links(&self, difference: &Difference) {
+        for link in difference.wanted().flat_map(|(_, object)| object.netns_links()) {
             let Some(handle) = self.namespace_of(link) else { continue };
             let name = link.interface.clone();
             let asked = self.workers.run(&handle, move || Links::open()?.find(&name));
@@ -98,10 +100,10 @@ impl Engine {
 
     /// Deletes the links of an object wherever they are.
     fn take_away(&self, object: &Object) {
-        for link in object.enclosed() {
+        for link in object.netns_links() {
             let Some(handle) = self.namespace_of(link) else { continue };
             let doomed = link.clone();
-            let deleted = self.workers.run(&handle, move || Links::open()?.delete_enclosed(&doomed));
+            let deleted = self.workers.run(&handle, move || Links::open()?.delete_netns_link(&doomed));
             let error = match deleted {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => ApplyError::from(error),
@@ -119,14 +121,14 @@ impl Engine {
 
     /// The namespace that a link is in; none if it is gone, and the link with it. Its path may be
     /// gone while it lives on.
-    fn namespace_of(&self, link: &EnclosedLink) -> Option<Handle> {
+    fn namespace_of(&self, link: &NetnsLink) -> Option<Handle> {
         namespace::open(&link.namespace).ok().or_else(|| self.resolvers.namespace(link.sandbox))
     }
 
     /// Takes what no end on the host tells of to be as it was left.
-    pub(crate) fn enclosed_as_left(&self, observation: &mut Observation<'_>) {
+    pub(crate) fn netns_links_as_left(&self, observation: &mut Observation<'_>) {
         for (key, object) in observation.wanted {
-            if !object.enclosed().is_empty() {
+            if !object.netns_links().is_empty() {
                 observation.as_wanted(key);
             }
         }
@@ -134,16 +136,16 @@ impl Engine {
 
     /// Looks whether sandboxes have the links that no end on the host tells of. What they did to
     /// them is their own matter.
-    pub(crate) fn observe_enclosed(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
+    pub(crate) fn observe_netns_links(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
         let mut seen = Seen::default();
-        for link in observation.wanted.values().flat_map(Object::enclosed) {
+        for link in observation.wanted.values().flat_map(Object::netns_links) {
             let Ok(handle) = namespace::open(&link.namespace) else { continue };
             match observe_inside(&self.workers, &handle) {
                 Ok(inside) => seen.note(link, &inside),
                 Err(error) => tracing::warn!(%error, "a sandbox cannot be looked into"),
             }
         }
-        self.judge_enclosed(observation, &seen)
+        self.judge_netns_links(observation, &seen)
     }
 
     /// Looks into the sandboxes that are in no World: those that have a resolver still, and `namespaces`.
@@ -154,7 +156,7 @@ impl Engine {
         namespaces: &[Namespace],
     ) {
         let of_resolvers = self.resolvers.all().into_iter().filter_map(|(sandbox, _)| {
-            let wanted = observation.wanted.contains_key(&Key::Inside(sandbox));
+            let wanted = observation.wanted.contains_key(&Key::Netns(sandbox));
             Some((sandbox, self.resolvers.namespace(sandbox).filter(|_| !wanted)?))
         });
         let unknown = SandboxId::new([0; 32]);
@@ -167,7 +169,7 @@ impl Engine {
     }
 
     /// Says which of the wanted ones are there as wanted. A macvlan whose parent is gone waits for it.
-    pub(crate) fn judge_enclosed(
+    pub(crate) fn judge_netns_links(
         &self,
         observation: &mut Observation<'_>,
         seen: &Seen,
@@ -195,7 +197,7 @@ impl Engine {
 
     fn waits_for_parent(&self, wanted: &Fragment, macvlan: &MacvlanLink) -> Result<bool, ApplyError> {
         let parent = &macvlan.parent;
-        if wanted.contains_key(&Key::StandIn(parent.clone()))
+        if wanted.contains_key(&Key::DummyParent(parent.clone()))
             || self.links(|links| links.find(parent))?.is_some()
         {
             return Ok(false);
@@ -246,11 +248,11 @@ impl Engine {
     }
 }
 
-/// What was seen of enclosed links.
+/// What was seen of netns link.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Those that are wanted, by the inode of their namespace.
-    wanted: BTreeMap<u64, Vec<EnclosedLink>>,
+    wanted: BTreeMap<u64, Vec<NetnsLink>>,
     /// The index of each that was seen, and that of what it is joined to.
     found: BTreeMap<EndpointId, (u32, Option<u32>)>,
 }
@@ -259,7 +261,7 @@ impl Seen {
     /// Nothing seen yet of what is wanted.
     pub fn nothing_of(wanted: &Fragment) -> Self {
         let mut seen = Self::default();
-        for link in wanted.values().flat_map(Object::enclosed) {
+        for link in wanted.values().flat_map(Object::netns_links) {
             seen.wanted.entry(link.namespace.inode).or_default().push(link.clone());
         }
         seen
@@ -284,7 +286,7 @@ impl Seen {
             if wanted.iter().any(|link| link.endpoint == endpoint) {
                 continue;
             }
-            let link = EnclosedLink {
+            let link = NetnsLink {
                 sandbox,
                 endpoint,
                 namespace: namespace.clone(),
@@ -300,18 +302,18 @@ impl Seen {
     }
 
     /// Notes one that is there.
-    fn note(&mut self, link: &EnclosedLink, inside: &InsideState) {
+    fn note(&mut self, link: &NetnsLink, inside: &InsideState) {
         if let Some(found) = find(link, inside) {
             self.found.insert(link.endpoint, (found.index, found.peer));
         }
     }
 
-    fn has(&self, link: &EnclosedLink) -> bool {
+    fn has(&self, link: &NetnsLink) -> bool {
         self.found.contains_key(&link.endpoint)
     }
 
     /// Whether two are the ends of one pair.
-    fn joined(&self, one: &EnclosedLink, other: &EnclosedLink) -> bool {
+    fn joined(&self, one: &NetnsLink, other: &NetnsLink) -> bool {
         match (self.found.get(&one.endpoint), self.found.get(&other.endpoint)) {
             (Some(one), Some(other)) => one.1 == Some(other.0) && other.1 == Some(one.0),
             _ => false,
@@ -319,7 +321,7 @@ impl Seen {
     }
 
     /// Whether one is joined to a link of the host.
-    fn ends_at(&self, link: &EnclosedLink, host: &Link) -> bool {
+    fn ends_at(&self, link: &NetnsLink, host: &Link) -> bool {
         self.found
             .get(&link.endpoint)
             .is_some_and(|(index, peer)| *peer == Some(host.index) && host.peer == Some(*index))

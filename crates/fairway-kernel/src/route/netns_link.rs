@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use fairway_core::object::{EnclosedLink, MacvlanLink};
+use fairway_core::object::{MacvlanLink, NetnsLink};
 use fairway_model::{MacvlanMode, NetworkId, ParentFacts};
 use rustix::io::Errno;
 
@@ -91,8 +91,8 @@ impl Links {
         &self,
         network: NetworkId,
         waiting: &str,
-        ends: (&EnclosedLink, &Handle),
-        other: Option<(&EnclosedLink, &Handle)>,
+        ends: (&NetnsLink, &Handle),
+        other: Option<(&NetnsLink, &Handle)>,
     ) -> Result<(), Error> {
         let (end, namespace) = ends;
         let mut batch = Batch::new();
@@ -151,7 +151,7 @@ impl Links {
     ///
     /// # Errors
     /// [`Error::Netlink`].
-    pub fn delete_enclosed(&self, link: &EnclosedLink) -> Result<(), Error> {
+    pub fn delete_netns_link(&self, link: &NetnsLink) -> Result<(), Error> {
         let mark = Mark::Endpoint(link.endpoint);
         for found in self.all()? {
             let newborn = found.name == link.interface && is_newborn(&found);
@@ -163,7 +163,7 @@ impl Links {
     }
 
     /// Adds to `batch` what makes an interface that is here as planned.
-    pub(super) fn fill_enclosed(&self, batch: &mut Batch, link: &EnclosedLink) -> Result<(), Error> {
+    pub(super) fn fill_netns_link(&self, batch: &mut Batch, link: &NetnsLink) -> Result<(), Error> {
         let name = &link.interface;
         let mark = Mark::Endpoint(link.endpoint);
         let found =
@@ -200,7 +200,7 @@ fn is_newborn(link: &Link) -> bool {
 }
 
 /// What a new interface is told: where it belongs, and how it is called there.
-fn describe(message: &mut MessageBuilder<'_>, link: &EnclosedLink, namespace: &Handle) {
+fn describe(message: &mut MessageBuilder<'_>, link: &NetnsLink, namespace: &Handle) {
     // The descriptor's number is all that the kernel is told; it is open until the answer.
     let descriptor = namespace.as_fd().as_raw_fd().cast_unsigned();
     message

@@ -42,8 +42,8 @@ fn in_host(test: impl FnOnce(Host) + Send) {
 }
 
 impl Host {
-    fn link(&self, number: u8) -> EnclosedLink {
-        EnclosedLink {
+    fn link(&self, number: u8) -> NetnsLink {
+        NetnsLink {
             sandbox: SandboxId::new([number; 32]),
             endpoint: EndpointId::new([number; 32]),
             namespace: self.sandboxes[usize::from(number)].namespace().clone(),
@@ -61,8 +61,8 @@ impl Host {
         MacvlanLink { link: self.link(number), parent: "lan".into(), mode }
     }
 
-    fn fill(&self, link: &EnclosedLink) -> Result<(), Error> {
-        let work = InsideWork { enclosed: vec![link.clone()], ..InsideWork::default() };
+    fn fill(&self, link: &NetnsLink) -> Result<(), Error> {
+        let work = InsideWork { netns_links: vec![link.clone()], ..InsideWork::default() };
         work.run(&self.workers, &self.sandboxes[usize::from(link.endpoint.bytes()[0])])
     }
 
@@ -80,10 +80,10 @@ impl Host {
         Some((link.clone(), addresses))
     }
 
-    fn delete(&self, number: usize, link: &EnclosedLink) {
+    fn delete(&self, number: usize, link: &NetnsLink) {
         let link = link.clone();
         self.workers
-            .run(&self.sandboxes[number], move || Links::open()?.delete_enclosed(&link))
+            .run(&self.sandboxes[number], move || Links::open()?.delete_netns_link(&link))
             .unwrap()
             .unwrap();
     }
@@ -148,7 +148,7 @@ fn an_interface_of_somebody_else_is_left_alone() {
         host.fill(&first.link).unwrap();
         second.link.endpoint = EndpointId::new([1; 32].map(|byte: u8| byte + 1));
         host.links.create_macvlan(&second, &host.sandboxes[1]).unwrap();
-        let work = InsideWork { enclosed: vec![second.link.clone()], ..InsideWork::default() };
+        let work = InsideWork { netns_links: vec![second.link.clone()], ..InsideWork::default() };
         let error = work.run(&host.workers, &host.sandboxes[1]).unwrap_err();
         assert!(matches!(error, Error::InterfaceTaken { .. }), "{error}");
         host.delete(1, &second.link);

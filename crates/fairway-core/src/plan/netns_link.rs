@@ -3,17 +3,17 @@
 use ipnet::IpNet;
 
 use super::fragment::Maker;
-use crate::object::{EnclosedLink, Key, MacvlanLink, Object, PairLink, StandInLink};
+use crate::object::{DummyParent, Key, MacvlanLink, NetnsLink, Object, PairLink};
 use fairway_model::HOST_INTERFACE_PREFIX;
 use fairway_model::{Endpoint, MacvlanMode, Network, Sandbox};
 
 impl Maker<'_> {
     /// The parent of macvlans that lead nowhere, where the user named none.
-    pub(super) fn stand_in(&mut self, network: &Network) -> Option<()> {
-        let macvlan = network.macvlan.as_ref().filter(|macvlan| macvlan.has_stand_in())?;
+    pub(super) fn dummy_parent(&mut self, network: &Network) -> Option<()> {
+        let macvlan = network.macvlan.as_ref().filter(|macvlan| macvlan.has_dummy_parent())?;
         let name = macvlan.parent.clone();
-        let stand_in = StandInLink { name: name.clone(), network: network.id, mtu: network.mtu };
-        self.add(Key::StandIn(name), Object::StandIn(stand_in));
+        let dummy_parent = DummyParent { name: name.clone(), network: network.id, mtu: network.mtu };
+        self.add(Key::DummyParent(name), Object::DummyParent(dummy_parent));
         Some(())
     }
 
@@ -24,7 +24,7 @@ impl Maker<'_> {
         sandbox: &Sandbox,
     ) -> Option<()> {
         let macvlan = network.macvlan.as_ref()?;
-        let mut link = enclosed(network, endpoint, sandbox, network.mtu)?;
+        let mut link = netns_link(network, endpoint, sandbox, network.mtu)?;
         if macvlan.mode == MacvlanMode::Passthru {
             // Giving it another one would give it to the parent.
             link.mac = None;
@@ -43,7 +43,7 @@ impl Maker<'_> {
             .into_iter()
             .filter_map(|endpoint| {
                 let sandbox = self.world.sandbox(endpoint.sandbox)?;
-                enclosed(network, endpoint, sandbox, mtu)
+                netns_link(network, endpoint, sandbox, mtu)
             })
             .collect();
         if !ends.is_empty() {
@@ -56,18 +56,18 @@ impl Maker<'_> {
 }
 
 /// The interface of an endpoint whose sandbox runs.
-fn enclosed(
+fn netns_link(
     network: &Network,
     endpoint: &Endpoint,
     sandbox: &Sandbox,
     mtu: Option<u32>,
-) -> Option<EnclosedLink> {
+) -> Option<NetnsLink> {
     let (allocation, namespace) = (endpoint.allocation.as_ref()?, sandbox.namespace()?);
     let with_length = |address| {
         let subnet = network.subnet_for(address)?;
         IpNet::new(address, subnet.subnet.prefix_len()).ok()
     };
-    Some(EnclosedLink {
+    Some(NetnsLink {
         sandbox: sandbox.id,
         endpoint: endpoint.id,
         namespace: namespace.clone(),

@@ -1,6 +1,6 @@
 //! Links that lead nowhere, for macvlans to stand upon.
 
-use fairway_core::object::StandInLink;
+use fairway_core::object::DummyParent;
 use rustix::io::Errno;
 
 use super::bridge::claim;
@@ -17,10 +17,10 @@ impl Links {
     /// Makes such a link as planned, or makes ours of that name so. It is up at the end.
     ///
     /// # Errors
-    /// [`Error::NoStandIn`] if the kernel has no kind of them; [`Error::Foreign`] if the name
+    /// [`Error::NoDummyParent`] if the kernel has no kind of them; [`Error::Foreign`] if the name
     /// belongs to something else; [`Error::Netlink`].
-    pub fn apply_stand_in(&self, link: &StandInLink) -> Result<(), Error> {
-        let found = self.create_stand_in(link)?;
+    pub fn apply_dummy_parent(&self, link: &DummyParent) -> Result<(), Error> {
+        let found = self.create_dummy_parent(link)?;
         let mark = Mark::Network(link.network);
         let kind = found.kind.as_deref().filter(|kind| KINDS.contains(kind)).unwrap_or(KINDS[0]);
         claim(&found, kind, mark)?;
@@ -38,7 +38,7 @@ impl Links {
         Ok(())
     }
 
-    fn create_stand_in(&self, link: &StandInLink) -> Result<Link, Error> {
+    fn create_dummy_parent(&self, link: &DummyParent) -> Result<Link, Error> {
         for kind in KINDS {
             let made = self.create_or_find(&link.name, kind, |batch| {
                 batch
@@ -60,6 +60,6 @@ impl Links {
                 made => return made,
             }
         }
-        Err(Error::NoStandIn(link.name.clone()))
+        Err(Error::NoDummyParent(link.name.clone()))
     }
 }
