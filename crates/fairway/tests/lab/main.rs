@@ -18,6 +18,7 @@ mod default_bridge;
 mod deny;
 mod direct;
 mod doctor;
+mod documents;
 mod durable;
 mod events;
 mod explain;
