@@ -41,10 +41,15 @@ macro_rules! pages {
 pages! {
     readme: "README.md";
     change_settings: "docs/how-to/change-settings.md";
+    connect_two_hosts: "docs/how-to/connect-two-hosts.md";
     find_a_lost_packet: "docs/how-to/find-a-lost-packet.md";
     first_network: "docs/tutorial/first-network.md";
+    foreign_firewalls: "docs/how-to/foreign-firewalls.md";
+    install: "docs/how-to/install.md";
     isolate_sandboxes: "docs/how-to/isolate-sandboxes.md";
+    lan_addresses: "docs/how-to/lan-addresses.md";
     other_runtimes: "docs/how-to/other-runtimes.md";
+    own_firewall_rules: "docs/how-to/own-firewall-rules.md";
     publish_ports: "docs/how-to/publish-ports.md";
 }
 

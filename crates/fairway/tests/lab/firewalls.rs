@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_millis(700);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What users are told to do.
-const GUIDE: &str = include_str!("../../../../docs/reference/firewall.md");
+const GUIDE: &str = include_str!("../../../../docs/how-to/own-firewall-rules.md");
 
 /// Flags of the daemon, as others than the harness name them.
 const NONE: &[&str] = &["--iptables=false", "--ip6tables=false"];

@@ -25,12 +25,12 @@ fn constant(line: &str, counts: bool) -> String {
     let line = line.replace("Less than a second", "1 second").replace("seconds", "second");
     let mut words: Vec<String> = Vec::new();
     for word in line.split_whitespace() {
-        let after_handle = words.last().is_some_and(|last| last.ends_with("handle"));
+        let counted = words.last().is_some_and(|last| last.ends_with("handle") || last.ends_with("process"));
         let number = word.trim_matches(|c: char| !c.is_ascii_digit());
         let is_time = word.len() > 19 && word.as_bytes()[10] == b'T' && word.starts_with("20");
         words.push(match word {
             _ if is_time => "TIME".to_owned(),
-            _ if after_handle && !number.is_empty() => word.replace(number, "N"),
+            _ if counted && !number.is_empty() => word.replace(number, "N"),
             _ => constant_word(word, counts),
         });
     }
@@ -50,7 +50,9 @@ fn constant_word(word: &str, counts: bool) -> String {
         let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != ':').unwrap_or(rest.len());
         let Some(piece) = rest.get(..length.max(first.len_utf8())) else { break };
         rest = &rest[piece.len()..];
-        result.push_str(&constant_piece(piece, counts));
+        // The index of a veth pair's other end: eth0@if5.
+        let index = piece.strip_prefix("if").filter(|_| result.ends_with('@'));
+        result.push_str(&index.map_or_else(|| constant_piece(piece, counts), |_| "if".to_owned()));
     }
     result
 }
