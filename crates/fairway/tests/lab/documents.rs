@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fairway_api::Client;
 use fairway_lab::{Host, Lab, SCRATCH};
 use page::{Block, Page};
 
@@ -23,9 +24,9 @@ use crate::harness::{LAN, LAN6, Stage};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Commands that change nothing, and so may be repeated until a server listens or a log line is written.
-const READING: [&str; 14] = [
+const READING: [&str; 16] = [
     "curl ", "ip ", "tail ", "cat ", "grep ", "nft list", "iptables -", "iptables-save", "ls ", "fairway ps",
-    "fairway explain", "fairway doctor", "fairway logs", "fairway network stats",
+    "fairway explain", "fairway doctor", "fairway logs", "fairway run --rm", "fairway exec", "fairway network stats",
 ];
 
 /// Makes a test of each page.
@@ -43,7 +44,6 @@ pages! {
     change_settings: "docs/how-to/change-settings.md";
     connect_two_hosts: "docs/how-to/connect-two-hosts.md";
     find_a_lost_packet: "docs/how-to/find-a-lost-packet.md";
-    first_network: "docs/tutorial/first-network.md";
     foreign_firewalls: "docs/how-to/foreign-firewalls.md";
     install: "docs/how-to/install.md";
     isolate_sandboxes: "docs/how-to/isolate-sandboxes.md";
@@ -51,6 +51,23 @@ pages! {
     other_runtimes: "docs/how-to/other-runtimes.md";
     own_firewall_rules: "docs/how-to/own-firewall-rules.md";
     publish_ports: "docs/how-to/publish-ports.md";
+    counters: "docs/reference/counters.md";
+    docker_api: "docs/reference/docker-api.md";
+    doctor: "docs/reference/doctor.md";
+    driver_lan: "docs/reference/driver-lan.md";
+    driver_macvlan: "docs/reference/driver-macvlan.md";
+    driver_ptp: "docs/reference/driver-ptp.md";
+    events: "docs/reference/events.md";
+    explain: "docs/reference/explain.md";
+    firewall: "docs/reference/firewall.md";
+    graph: "docs/reference/graph.md";
+    multiple_networks: "docs/reference/multiple-networks.md";
+    names: "docs/reference/names.md";
+    network_options: "docs/reference/network-options.md";
+    run: "docs/reference/run.md";
+    sandbox_files: "docs/reference/sandbox-files.md";
+    trace: "docs/reference/trace.md";
+    first_network: "docs/tutorial/first-network.md";
 }
 
 /// The machines on which a page's commands run, each with the prompt that names it.
@@ -111,9 +128,13 @@ impl Machines {
         let printed = std::fs::read_to_string(&output).unwrap_or_default();
         if line.contains("fairway daemon") && line.trim_end().ends_with('&') {
             let deadline = Instant::now() + PATIENCE;
-            while Instant::now() < deadline && self.shell(prompt, "fairway version >/dev/null && echo up") != "up\n" {
+            let answers = || Client::new("unix:///run/fairway.sock").unwrap().ping().is_ok();
+            while Instant::now() < deadline && !host.run_in(answers).unwrap() {
                 std::thread::sleep(Duration::from_millis(20));
             }
+        }
+        if line.contains("http.server") {
+            std::thread::sleep(Duration::from_millis(500));
         }
         printed
     }
