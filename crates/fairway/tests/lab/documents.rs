@@ -34,7 +34,7 @@ macro_rules! pages {
     ($($name:ident: $path:literal;)*) => {$(
         #[test]
         fn $name() {
-            fairway_lab::run(|lab| run(lab, $path));
+            fairway_lab::run(|lab| run_page(lab, $path));
         }
     )*};
 }
@@ -51,6 +51,7 @@ pages! {
     other_runtimes: "docs/how-to/other-runtimes.md";
     own_firewall_rules: "docs/how-to/own-firewall-rules.md";
     publish_ports: "docs/how-to/publish-ports.md";
+    published_ports: "docs/explanation/published-ports.md";
     counters: "docs/reference/counters.md";
     docker_api: "docs/reference/docker-api.md";
     doctor: "docs/reference/doctor.md";
@@ -145,7 +146,7 @@ fn root() -> PathBuf {
 }
 
 /// Runs all commands of a page, and fails with every difference at once.
-fn run(lab: &Lab, path: &str) {
+fn run_page(lab: &Lab, path: &str) {
     let file = root().join(path);
     let mut page = Page::read(&std::fs::read_to_string(&file).unwrap());
     let machines = Machines::new(lab, &page);
@@ -173,7 +174,8 @@ fn run_block(machines: &Machines, block: &mut Block, differences: &mut BTreeMap<
         let deadline = Instant::now() + patience;
         let printed = loop {
             let printed = machines.shell(&step.prompt, &step.line);
-            let repeat = READING.iter().any(|word| step.line.starts_with(word)) && Instant::now() < deadline;
+            let reads = READING.iter().any(|word| step.line.starts_with(word)) && !step.line.contains("-X ");
+            let repeat = reads && Instant::now() < deadline;
             if shown::agrees(&step.output, &printed, counts) || !repeat {
                 break printed;
             }
