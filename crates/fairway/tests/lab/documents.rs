@@ -25,8 +25,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Commands that change nothing, and so may be repeated until a server listens or a log line is written.
 const READING: [&str; 16] = [
-    "curl ", "ip ", "tail ", "cat ", "grep ", "nft list", "iptables -", "iptables-save", "ls ", "fairway ps",
-    "fairway explain", "fairway doctor", "fairway logs", "fairway run --rm", "fairway exec", "fairway network stats",
+    "curl ",
+    "ip ",
+    "tail ",
+    "cat ",
+    "grep ",
+    "nft list",
+    "iptables -",
+    "iptables-save",
+    "ls ",
+    "fairway ps",
+    "fairway explain",
+    "fairway doctor",
+    "fairway logs",
+    "fairway run --rm",
+    "fairway exec",
+    "fairway network stats",
 ];
 
 /// Makes a test of each page.
@@ -88,7 +102,12 @@ impl Machines {
             peer
         });
         let machines = Machines { stage, peer };
-        machines.stage.host.run_in(|| std::fs::write("/etc/resolv.conf", format!("nameserver {LAN}\n"))).unwrap().unwrap();
+        machines
+            .stage
+            .host
+            .run_in(|| std::fs::write("/etc/resolv.conf", format!("nameserver {LAN}\n")))
+            .unwrap()
+            .unwrap();
         let bin = Path::new(SCRATCH).join("bin");
         std::fs::create_dir_all(&bin).unwrap();
         symlink(env!("CARGO_BIN_EXE_fairway"), bin.join("fairway")).unwrap();
@@ -121,7 +140,10 @@ impl Machines {
         let written = std::fs::File::create(&output).unwrap();
         let mut command = Command::new("bash");
         command.arg(&script).current_dir(&directory).env_clear();
-        command.env("PATH", format!("{SCRATCH}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+        command.env(
+            "PATH",
+            format!("{SCRATCH}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        );
         command.envs([("HOME", "/root"), ("NO_COLOR", "1"), ("LC_ALL", "C.UTF-8")]);
         command.stdin(Stdio::null()).stdout(written.try_clone().unwrap()).stderr(written);
         let host = self.host(prompt);
@@ -164,7 +186,10 @@ fn run_page(lab: &Lab, path: &str) {
     }
     let log = machines.shell("", "cat /run/fairway.log");
     let differences: Vec<_> = differences.into_values().collect();
-    panic!("{path} does not show what is printed (UPDATE_PAGES=1 writes it):\n{}\nlog:\n{log}", differences.join("\n"));
+    panic!(
+        "{path} does not show what is printed (UPDATE_PAGES=1 writes it):\n{}\nlog:\n{log}",
+        differences.join("\n")
+    );
 }
 
 fn run_block(machines: &Machines, block: &mut Block, differences: &mut BTreeMap<usize, String>) {

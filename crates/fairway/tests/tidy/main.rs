@@ -4,6 +4,7 @@
 
 mod arrows;
 mod modules;
+mod pages;
 
 use std::path::{Path, PathBuf};
 
@@ -187,27 +188,4 @@ fn nothing_is_left_unfinished() {
         }
     }
     assert_none("what is left to do is an issue, not a comment", offences);
-}
-
-#[test]
-fn every_test_that_the_table_of_situations_names_is_there() {
-    let table = std::fs::read_to_string(root().join("docs/reference/situations.md")).unwrap();
-    let tests: String = sources()
-        .into_iter()
-        .filter(|(name, _)| name.starts_with("crates/fairway/tests/"))
-        .map(|(_, text)| text)
-        .collect();
-    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.contains("| command |"));
-    let last_cells = rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next());
-    let named: Vec<&str> = last_cells
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-        .filter(|name| name.contains("::") && !name.contains("..."))
-        .collect();
-    assert!(named.len() > 50, "{} tests are named", named.len());
-    let is_there = |name: &&&str| {
-        let function = name.rsplit("::").next().unwrap();
-        tests.contains(&format!("fn {function}(")) || tests.contains(&format!("{function}:"))
-    };
-    let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
-    assert!(missing.is_empty(), "docs/reference/situations.md names tests that are not there: {missing:?}");
 }

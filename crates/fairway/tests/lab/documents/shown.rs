@@ -71,7 +71,9 @@ fn constant_piece(piece: &str, counts: bool) -> String {
     let constant = groups.iter().map(|group| match group.strip_prefix("fw").unwrap_or(group) {
         id if is_hex(id) && matches!(id.len(), 12 | 64) => "ID".to_owned(),
         digits if digits.len() > 4 && digits.chars().all(|c| c.is_ascii_digit()) => "N".to_owned(),
-        digits if counts && !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) => "N".to_owned(),
+        digits if counts && !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) => {
+            "N".to_owned()
+        }
         _ => (*group).to_owned(),
     });
     constant.collect::<Vec<_>>().join(":")
