@@ -85,7 +85,7 @@ fn is_checkout_command(line: &str) -> bool {
     let words: Vec<&str> = line.split('#').next().unwrap().split_whitespace().collect();
     let mut command = words.iter().skip_while(|word| word.contains('='));
     let Some(program) = command.next() else { return true };
-    let named = |flag: &str| words.windows(2).filter(move |pair| pair[0] == flag).map(|pair| pair[1]);
+    let named = |flag: &'static str| words.windows(2).filter(move |pair| pair[0] == flag).map(|pair| pair[1]);
     let tests = root().join("crates/fairway/tests");
     let has_test = |name: &str| tests.join(format!("{name}.rs")).exists() || tests.join(name).is_dir();
     (*program == "cargo" || root().join(program).is_file())
