@@ -50,9 +50,9 @@ fn constant_word(word: &str, counts: bool) -> String {
         let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != ':').unwrap_or(rest.len());
         let Some(piece) = rest.get(..length.max(first.len_utf8())) else { break };
         rest = &rest[piece.len()..];
-        // The index of a veth pair's other end: eth0@if5.
-        let index = piece.strip_prefix("if").filter(|_| result.ends_with('@'));
-        result.push_str(&index.map_or_else(|| constant_piece(piece, counts), |_| "if".to_owned()));
+        // The index of a veth pair's other end (eth0@if5), and a process (/proc/55).
+        let varies = piece.starts_with("if") && result.ends_with('@') || result.ends_with("/proc/");
+        result.push_str(&if varies { "N".to_owned() } else { constant_piece(piece, counts) });
     }
     result
 }
