@@ -229,7 +229,7 @@ impl Engine {
                 tracing::warn!(%reason, "the relay is gone; starting another one");
                 self.restart_relay()
             }
-            Err(ClientError::Late(_)) => {
+            Err(ClientError::Timeout(_)) => {
                 let pid = self.relay.hello().pid;
                 tracing::warn!(
                     pid,

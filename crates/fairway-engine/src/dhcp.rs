@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fairway_core::dhcp::{Client, Renewal, Told, decline, read, release};
 use fairway_core::world::{Command, World};
-use fairway_kernel::dhcp::Port;
+use fairway_kernel::dhcp::Socket;
 use fairway_model::{EndpointId, Lease, LeaseRequest, NetworkId};
 
 use crate::{ApplyError, Engine, EngineError};
@@ -38,9 +38,9 @@ fn transaction() -> u32 {
 }
 
 impl Engine {
-    fn dhcp_port(&self, parent: &str) -> Result<Port, ApplyError> {
+    fn dhcp_port(&self, parent: &str) -> Result<Socket, ApplyError> {
         let interface = self.links(|links| links.index(parent))?;
-        Ok(Port::open(interface)?)
+        Ok(Socket::open(interface)?)
     }
 
     /// Does something about why a command failed. True if it should be tried again with the leases as they are now;
@@ -112,7 +112,8 @@ impl Engine {
                 port.send(&frame).map_err(ApplyError::from)?;
             }
             let left = u64::try_from(client.next() - self.now()).unwrap_or(0);
-            let heard = port.hear(Instant::now() + Duration::from_nanos(left)).map_err(ApplyError::from)?;
+            let heard =
+                port.receive(Instant::now() + Duration::from_nanos(left)).map_err(ApplyError::from)?;
             let Some((from, message)) = heard.and_then(|frame| read(&frame)) else { continue };
             if let Some(lease) = client.hear(from, &message, self.now()) {
                 tracing::info!(network = request.network_name, address = %lease.address, server = %lease.server,
@@ -144,7 +145,7 @@ impl Kept {
 #[derive(Default)]
 struct Keeper {
     leases: BTreeMap<EndpointId, Kept>,
-    ports: BTreeMap<String, Port>,
+    ports: BTreeMap<String, Socket>,
 }
 
 /// The leases in use: endpoint, interface that leads to the server, sandbox.
@@ -199,7 +200,7 @@ impl Keeper {
                 tracing::debug!(%error, sandbox = kept.sandbox, "its lease is renewed later");
             }
         }
-        let heard = hear(&mut self.ports);
+        let heard = receive(&mut self.ports);
         for (from, message) in heard.iter().filter_map(|frame| read(frame)) {
             for (id, kept) in &mut self.leases {
                 let outcome = kept.renewal.hear(from, &message, engine.now());
@@ -215,7 +216,7 @@ impl Keeper {
 /// Sends a frame at an interface, where answers are heard from then on.
 fn say(
     engine: &Engine,
-    ports: &mut BTreeMap<String, Port>,
+    ports: &mut BTreeMap<String, Socket>,
     parent: &str,
     frame: &[u8],
 ) -> Result<(), ApplyError> {
@@ -223,18 +224,18 @@ fn say(
     // An interface that was away has another index.
     let port = match ports.remove(parent).filter(|port| port.interface() == index) {
         Some(port) => port,
-        None => Port::open(index)?,
+        None => Socket::open(index)?,
     };
     Ok(ports.entry(parent.to_owned()).or_insert(port).send(frame)?)
 }
 
 /// All that waits at the ports; those that are heard no more are closed.
-fn hear(ports: &mut BTreeMap<String, Port>) -> Vec<Vec<u8>> {
+fn receive(ports: &mut BTreeMap<String, Socket>) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     ports.retain(|parent, port| {
         let until = Instant::now() + Duration::from_millis(1);
         loop {
-            match port.hear(until) {
+            match port.receive(until) {
                 Ok(Some(frame)) => frames.push(frame),
                 Ok(None) => return true,
                 Err(error) => {

@@ -243,7 +243,7 @@ fn lost(world: &World, difference: &Difference, ours: &[u32]) -> Vec<LostPort> {
         protocol,
         at,
         sandbox: world.sandbox(sandbox).map(|it| it.name.clone()).unwrap_or_default(),
-        holder: port_holder::find_beside(protocol, at, ours).map(|holder| (holder.pid, holder.name)),
+        holder: port_holder::find_except(protocol, at, ours).map(|holder| (holder.pid, holder.name)),
     });
     lost.collect()
 }

@@ -174,7 +174,7 @@ pub enum ApplyError {
     Flows(#[from] fairway_kernel::netlink::Error),
     /// Neighbours cannot be asked.
     #[error(transparent)]
-    Probe(#[from] fairway_kernel::probe::Error),
+    Probe(#[from] fairway_kernel::duplicate_address::Error),
     /// DHCP servers cannot be asked.
     #[error(transparent)]
     Dhcp(#[from] fairway_kernel::dhcp::Error),

@@ -343,7 +343,7 @@ fn bridges_can_be_named(difference: &Difference) -> Result<(), ApplyError> {
     for object in difference.added.values() {
         match object {
             Object::Bridge(bridge) if bridge.adopted => {
-                Links::open()?.own_bridge(&bridge.name)?;
+                Links::open()?.user_bridge(&bridge.name)?;
             }
             Object::Bridge(bridge) => Links::open()?.check_name(&bridge.name)?,
             _ => {}

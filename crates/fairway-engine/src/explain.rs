@@ -61,7 +61,7 @@ impl Engine {
     /// See [`ExplainError`].
     pub fn explain(&self, from: &str, to: &str, by_plan: bool) -> Result<Explanation, ExplainError> {
         let outline = || Ok::<_, survey::Error>((survey::outline("host")?, Details::open()?));
-        let (host, details) = self.workers.run(self.workers.home(), outline)??;
+        let (host, details) = self.workers.run(self.workers.initial(), outline)??;
         let (question, mut scene) = {
             let State { world, plan, .. } = &*self.state();
             let question = Question::parse(world, plan, from, to)?;
@@ -168,7 +168,7 @@ impl Engine {
     fn holder(&self, machine: &str, tuple: &Tuple) -> Option<String> {
         let handle = match self.read(|world| namespace_of(world, machine)) {
             Some(namespace) => namespace::open(&namespace).ok()?,
-            None => self.workers.home().clone(),
+            None => self.workers.initial().clone(),
         };
         let protocol = Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol)?;
         let address = SocketAddr::new(tuple.destination, tuple.destination_port);

@@ -26,7 +26,7 @@ impl Engine {
     /// See [`GraphError`].
     pub fn graph(&self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, GraphError> {
         let outline = || survey::outline("host");
-        let host = self.workers.run(self.workers.home(), outline).map_err(ExplainError::from)?;
+        let host = self.workers.run(self.workers.initial(), outline).map_err(ExplainError::from)?;
         let host = host.map_err(ExplainError::from)?;
         let mut picture = {
             let State { world, plan, .. } = &*self.state();

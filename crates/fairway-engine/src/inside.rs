@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use fairway_core::object::{DefaultRoutes, NetnsLink, VethLink};
 use fairway_inspect::doctor::Deviation;
-use fairway_kernel::route::InsideState;
+use fairway_kernel::route::NetnsState;
 use fairway_model::MacAddress;
 use fairway_model::shell::{quote, set_sysctl};
 use ipnet::IpNet;
@@ -36,7 +36,7 @@ impl<'a> From<&'a NetnsLink> for Interface<'a> {
 }
 
 /// What of an interface is other than it was made.
-pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &InsideState) -> Vec<Deviation> {
+pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &NetnsState) -> Vec<Deviation> {
     let Interface { name, mac, mtu, addresses, sysctls } = wanted.into();
     let Some(link) = inside.links.iter().find(|link| link.name == *name) else {
         return vec![Deviation::missing(format!("interface {name}"))];
@@ -75,7 +75,7 @@ pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &InsideS
 }
 
 /// What of the default routes of a sandbox is other than wanted.
-pub(crate) fn other_routes(wanted: &DefaultRoutes, inside: &InsideState) -> Vec<Deviation> {
+pub(crate) fn other_routes(wanted: &DefaultRoutes, inside: &NetnsState) -> Vec<Deviation> {
     let ipv4 = wanted.ipv4.as_ref().map(|(gateway, interface)| (IpAddr::V4(*gateway), interface));
     let ipv6 = wanted.ipv6.as_ref().map(|(gateway, interface)| (IpAddr::V6(*gateway), interface));
     [(ipv4, false), (ipv6, true)]
@@ -84,7 +84,7 @@ pub(crate) fn other_routes(wanted: &DefaultRoutes, inside: &InsideState) -> Vec<
         .collect()
 }
 
-fn other_route(wanted: Option<(IpAddr, &String)>, ipv6: bool, inside: &InsideState) -> Option<Deviation> {
+fn other_route(wanted: Option<(IpAddr, &String)>, ipv6: bool, inside: &NetnsState) -> Option<Deviation> {
     let name =
         |index: u32| inside.links.iter().find(|link| link.index == index).map(|link| link.name.as_str());
     let text = |gateway: Option<IpAddr>, interface: &str| {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fairway_core::object::{Difference, Fragment, Key, MacvlanLink, NetnsLink, Object, PairLink};
 use fairway_kernel::monitor::Event;
 use fairway_kernel::namespace::{self, Handle};
-use fairway_kernel::route::{InsideState, Link, Links, Mark, observe_inside};
+use fairway_kernel::route::{Link, Links, Mark, NetnsState, observe_netns};
 use fairway_model::Owner;
 use fairway_model::{EndpointId, MacvlanMode, Namespace, NetworkId, SandboxId};
 
@@ -15,7 +15,7 @@ use crate::observe::Observation;
 use crate::{ApplyError, Engine};
 
 /// The link of a sandbox that bears the mark, by whatever name.
-pub(crate) fn find<'a>(link: &NetnsLink, inside: &'a InsideState) -> Option<&'a Link> {
+pub(crate) fn find<'a>(link: &NetnsLink, inside: &'a NetnsState) -> Option<&'a Link> {
     inside.links.iter().find(|found| found.mark() == Some(Mark::Endpoint(link.endpoint)))
 }
 
@@ -81,7 +81,7 @@ impl Engine {
         }
         let mut ends = ends.iter().map(|(end, handle)| (*end, handle));
         let Some(first) = ends.next() else { return Ok(()) };
-        self.links(|links| links.create_pair(pair.network, &pair.waiting, first, ends.next()))
+        self.links(|links| links.create_ptp_pair(pair.network, &pair.waiting, first, ends.next()))
     }
 
     /// Makes links that were switched on carry frames at once. The kernel tells their queues of a carrier by a
@@ -113,7 +113,7 @@ impl Engine {
         }
         if let Object::Pair(pair) = object {
             let mark = Mark::Network(pair.network);
-            if let Err(error) = self.links(|links| links.delete_waiting(&pair.waiting, mark)) {
+            if let Err(error) = self.links(|links| links.delete_pending_end(&pair.waiting, mark)) {
                 tracing::warn!(%error, interface = pair.waiting, "left behind");
             }
         }
@@ -140,7 +140,7 @@ impl Engine {
         let mut seen = Seen::default();
         for link in observation.wanted.values().flat_map(Object::netns_links) {
             let Ok(handle) = namespace::open(&link.namespace) else { continue };
-            match observe_inside(&self.workers, &handle) {
+            match observe_netns(&self.workers, &handle) {
                 Ok(inside) => seen.note(link, &inside),
                 Err(error) => tracing::warn!(%error, "a sandbox cannot be looked into"),
             }
@@ -162,7 +162,7 @@ impl Engine {
         let unknown = SandboxId::new([0; 32]);
         let others = namespaces.iter().filter_map(|it| Some((unknown, namespace::open(it).ok()?)));
         for (sandbox, handle) in of_resolvers.chain(others).collect::<Vec<_>>() {
-            if let Ok(inside) = observe_inside(&self.workers, &handle) {
+            if let Ok(inside) = observe_netns(&self.workers, &handle) {
                 seen.look(observation, sandbox, handle.namespace(), &inside);
             }
         }
@@ -273,7 +273,7 @@ impl Seen {
         observation: &mut Observation<'_>,
         sandbox: SandboxId,
         namespace: &Namespace,
-        inside: &InsideState,
+        inside: &NetnsState,
     ) {
         let wanted = self.wanted.get(&namespace.inode).cloned().unwrap_or_default();
         for link in &wanted {
@@ -302,7 +302,7 @@ impl Seen {
     }
 
     /// Notes one that is there.
-    fn note(&mut self, link: &NetnsLink, inside: &InsideState) {
+    fn note(&mut self, link: &NetnsLink, inside: &NetnsState) {
         if let Some(found) = find(link, inside) {
             self.found.insert(link.endpoint, (found.index, found.peer));
         }

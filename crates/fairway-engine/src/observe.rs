@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fairway_core::object::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
 use fairway_inspect::doctor::Deviation;
-use fairway_kernel::route::{InsideState, Link, Mark, RouteEntry, observe_with_settings};
+use fairway_kernel::route::{Link, Mark, NetnsState, RouteEntry, observe_netns_with_sysctls};
 use fairway_kernel::{namespace, sysctl};
 use fairway_model::{Namespace, NetworkId, SandboxId};
 use fairway_relay::table::Record;
@@ -241,7 +241,7 @@ impl Engine {
             let links = links.get(&namespace.inode).into_iter().flatten();
             let sysctls = links.flat_map(|(_, link)| &link.sysctls).map(|(path, _)| path.clone()).collect();
             let handle = namespace::open(namespace)?;
-            Ok::<_, ApplyError>(observe_with_settings(&self.workers, &handle, sysctls)?)
+            Ok::<_, ApplyError>(observe_netns_with_sysctls(&self.workers, &handle, sysctls)?)
         });
         for ((sandbox, namespace, resolver), inside) in wanted.iter().zip(looked) {
             match inside {
@@ -264,7 +264,7 @@ impl Engine {
         sandbox: SandboxId,
         (namespace, links): (&Namespace, &[(&Key, &VethLink)]),
         resolver: bool,
-        inside: &InsideState,
+        inside: &NetnsState,
     ) {
         let loopback = inside.links.iter().any(|link| link.index == 1 && link.up);
         let has_resolver = self.resolvers.has(sandbox, resolver);

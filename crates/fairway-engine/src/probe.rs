@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fairway_core::object::{Difference, Object, VethLink};
 use fairway_core::world::Command;
-use fairway_kernel::probe::{Holder, Listener, probe};
+use fairway_kernel::duplicate_address::{Holder, Listener, probe};
 use fairway_model::{MacAddress, NetworkId};
 
 use crate::{ApplyError, Engine, EngineError};

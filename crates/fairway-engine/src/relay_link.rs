@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fairway_kernel::unix_socket;
 use fairway_model::Protocol;
-use fairway_relay::client::{Awaited, ClientError, RelayClient};
-use fairway_relay::table::{Carried, Change, Held, Hello, Record, RecordKey};
+use fairway_relay::client::{ClientError, PendingConnection, RelayClient};
+use fairway_relay::table::{Change, Hello, ProxiedBytes, Record, RecordKey, RecordWithSockets};
 use rustix::net::SocketType;
 use rustix::process::{Resource, getrlimit};
 
@@ -31,7 +31,7 @@ pub(crate) struct RelayLink {
     start: StartRelay,
     client: RwLock<Arc<RelayClient>>,
     /// A connection to a relay that did not answer, until it does.
-    awaited: Mutex<Option<Awaited>>,
+    awaited: Mutex<Option<PendingConnection>>,
 }
 
 /// How the relay is.
@@ -56,19 +56,22 @@ impl RelayLink {
     /// # Errors
     /// A relay is there and its sockets cannot be taken over: it does not answer, or there are more of them than this
     /// process may have descriptors. Another relay would find all its ports taken.
-    pub fn find_or_start(path: PathBuf, start: StartRelay) -> Result<(Self, Vec<Held>), ApplyError> {
-        let found =
-            RelayClient::connect(&path).and_then(|client| client.recover().map(|held| (client, held)));
+    pub fn find_or_start(
+        path: PathBuf,
+        start: StartRelay,
+    ) -> Result<(Self, Vec<RecordWithSockets>), ApplyError> {
+        let found = RelayClient::connect(&path)
+            .and_then(|client| client.describe_with_sockets().map(|held| (client, held)));
         let (client, held) = match found {
             Ok((_, held)) if !fits(&held) => {
                 return Err(ApplyError::TakeOver { path, error: ClientError::Descriptors });
             }
-            Ok((client, held)) if client.hello().asks_inside => (client, held),
+            Ok((client, held)) if client.hello().queries_from_sandbox => (client, held),
             Ok((earlier, held)) => {
                 drop(held);
                 replace(&earlier, &path, &start)?
             }
-            Err(error) if error.is_of_living() => return Err(ApplyError::TakeOver { path, error }),
+            Err(error) if error.relay_is_alive() => return Err(ApplyError::TakeOver { path, error }),
             Err(reason) => {
                 tracing::debug!(%reason, "no relay to take over");
                 (start_at(&path, &start)?, Vec::new())
@@ -81,13 +84,13 @@ impl RelayLink {
     /// Looks how the relay is. One that did not answer is asked again each time.
     pub fn look(&self) -> Health {
         match self.client().apply(Vec::new()) {
-            Err(ClientError::Late(_)) => {}
+            Err(ClientError::Timeout(_)) => {}
             Err(ClientError::Connection(_)) => return Health::Gone,
             _ => return Health::Answers,
         }
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = match awaited.take() {
-            Some(waiting) if !waiting.is_over() => {
+            Some(waiting) if !waiting.is_ready() => {
                 *awaited = Some(waiting);
                 return Health::Awaited;
             }
@@ -95,7 +98,7 @@ impl RelayLink {
                 *self.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(client);
                 Health::Back
             }),
-            None => RelayClient::begin(&self.path).map(|waiting| {
+            None => RelayClient::start_connect(&self.path).map(|waiting| {
                 *awaited = Some(waiting);
                 Health::Late
             }),
@@ -125,8 +128,8 @@ impl RelayLink {
     }
 
     /// What was carried through each port.
-    pub fn carried(&self) -> Result<Vec<(Protocol, SocketAddr, Carried)>, ClientError> {
-        self.client().carried()
+    pub fn carried(&self) -> Result<Vec<(Protocol, SocketAddr, ProxiedBytes)>, ClientError> {
+        self.client().proxied_bytes()
     }
 
     /// What the relay said of itself.
@@ -163,7 +166,7 @@ impl RelayLink {
 }
 
 /// Whether the sockets that a relay handed over leave descriptors for everything else.
-fn fits(held: &[Held]) -> bool {
+fn fits(held: &[RecordWithSockets]) -> bool {
     let sockets: usize = held.iter().map(|held| held.sockets.len()).sum();
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     u64::try_from(sockets).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS) <= limit
@@ -175,7 +178,7 @@ fn replace(
     earlier: &RelayClient,
     path: &Path,
     start: &StartRelay,
-) -> Result<(RelayClient, Vec<Held>), ApplyError> {
+) -> Result<(RelayClient, Vec<RecordWithSockets>), ApplyError> {
     let version = earlier.hello().version.as_str();
     tracing::info!(version, "replacing the relay of an earlier version, which keeps its open connections");
     let held = earlier.hand_over(DRAINING);
@@ -185,7 +188,7 @@ fn replace(
     let shared: Vec<(Record, Vec<Arc<OwnedFd>>)> = shared.collect();
     let changes = shared.iter().cloned().map(|(record, sockets)| Change::Insert { record, sockets });
     client.apply(changes.collect())?;
-    let kept = |(record, sockets): (Record, Vec<Arc<OwnedFd>>)| Held {
+    let kept = |(record, sockets): (Record, Vec<Arc<OwnedFd>>)| RecordWithSockets {
         record,
         // They were sent, and are here alone again.
         sockets: sockets.into_iter().filter_map(Arc::into_inner).collect(),

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use fairway_core::object::{DefaultRoutes, Key, NetnsLink, Object, VethLink};
 use fairway_inspect::doctor::Deviation;
 use fairway_kernel::namespace;
-use fairway_kernel::route::{InsideState, observe_with_settings};
+use fairway_kernel::route::{NetnsState, observe_netns_with_sysctls};
 use fairway_model::Owner;
 use fairway_model::{Namespace, SandboxId};
 
@@ -36,7 +36,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn differences(&self, found: &InsideState) -> Vec<Deviation> {
+    fn differences(&self, found: &NetnsState) -> Vec<Deviation> {
         let links = self.links.iter().flat_map(|link| inside::differences(link, found));
         let there = self.netns_links.iter().filter(|link| crate::netns_link::find(link, found).is_some());
         let netns_links = there.flat_map(|link| inside::differences(link, found));
@@ -93,7 +93,7 @@ impl Engine {
         let wanted = self.wanted_inside(id)?;
         let handle = namespace::open(&wanted.namespace).ok()?;
         let sysctls = wanted.links.iter().flat_map(|link| &link.sysctls).map(|(path, _)| path.clone());
-        let found = observe_with_settings(&self.workers, &handle, sysctls.collect()).ok()?;
+        let found = observe_netns_with_sysctls(&self.workers, &handle, sysctls.collect()).ok()?;
         if wanted.netns_links.iter().any(|link| crate::netns_link::find(link, &found).is_none()) {
             // Nobody else would notice: it may have gone with the end in another sandbox.
             self.heal_insides_soon();

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fairway_kernel::route::{CHUNK, Doomed, Links, Mark};
+use fairway_kernel::route::{Links, MAX_DELETED_TOGETHER, Mark, PendingDelete};
 use fairway_model::Draw;
 
 /// How long to wait for a link to be out of sight. A deletion in the middle of many takes a while.
@@ -18,7 +18,7 @@ const FIRST_LOOK: Duration = Duration::from_micros(200);
 /// Deletes links in the background.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
-    queue: Sender<Vec<Doomed>>,
+    queue: Sender<Vec<PendingDelete>>,
     sight: Mutex<Links>,
 }
 
@@ -39,13 +39,13 @@ impl Sweeper {
     pub fn sweep(&self, leaving: Vec<(String, Mark)>) {
         let doomed: Vec<_> = leaving
             .into_iter()
-            .filter_map(|(name, mark)| Some((Doomed { index: self.owned(&name, mark)?, mark }, name)))
+            .filter_map(|(name, mark)| Some((PendingDelete { index: self.owned(&name, mark)?, mark }, name)))
             .collect();
         if doomed.is_empty() {
             return;
         }
         for (doomed, name) in &doomed {
-            let off = self.sight().switch_off(doomed.index, name);
+            let off = self.sight().set_down(doomed.index, name);
             if let Err(error) = off {
                 tracing::debug!(%error, interface = name, "it is deleted as it is");
             }
@@ -84,8 +84,8 @@ impl Sweeper {
     }
 }
 
-fn run(links: &Links, queue: &Receiver<Vec<Doomed>>, draw: &mut Draw) {
-    let mut waiting: Vec<Doomed> = Vec::new();
+fn run(links: &Links, queue: &Receiver<Vec<PendingDelete>>, draw: &mut Draw) {
+    let mut waiting: Vec<PendingDelete> = Vec::new();
     loop {
         if waiting.is_empty() {
             match queue.recv() {
@@ -94,10 +94,10 @@ fn run(links: &Links, queue: &Receiver<Vec<Doomed>>, draw: &mut Draw) {
             }
         }
         waiting.extend(queue.try_iter().flatten());
-        let rest = waiting.split_off(waiting.len().min(CHUNK));
+        let rest = waiting.split_off(waiting.len().min(MAX_DELETED_TOGETHER));
         // The high bits keep clear of the small numbers that people give to groups.
         let group = 0x8000_0000 | (draw.below(1 << 31) as u32);
-        if let Err(error) = links.retire(&waiting, group) {
+        if let Err(error) = links.delete_links(&waiting, group) {
             tracing::warn!(%error, "links are left behind; they are swept later");
         }
         waiting = rest;

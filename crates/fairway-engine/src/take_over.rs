@@ -10,7 +10,7 @@ use fairway_core::object::{Key, Object, SocketUse};
 use fairway_core::plan::Plan;
 use fairway_kernel::namespace::{self, Handle};
 use fairway_model::{Protocol, SandboxId};
-use fairway_relay::table::{Change, Held, Record, RecordKey};
+use fairway_relay::table::{Change, Record, RecordKey, RecordWithSockets};
 use fairway_ruleset::resolver::ADDRESS;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
@@ -69,13 +69,13 @@ impl Namespaces {
 
 /// Takes the sockets that the relay kept, as far as they are what it says.
 pub(crate) fn take_over(
-    held: Vec<Held>,
+    held: Vec<RecordWithSockets>,
     namespaces: &Namespaces,
     ports: &PortSockets,
     resolvers: &Resolvers,
 ) -> TakenOver {
     let mut taken = TakenOver::default();
-    for Held { record, sockets } in held {
+    for RecordWithSockets { record, sockets } in held {
         let sockets: Vec<Arc<OwnedFd>> = sockets.into_iter().map(Arc::new).collect();
         let outcome = match (&record, &sockets[..]) {
             (Record::Port { protocol, address, purpose }, [socket]) => {

@@ -115,7 +115,7 @@ impl Engine {
         let running = Running::begin()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let filter = self.filter(&request)?;
-        let home = self.workers.home().clone();
+        let home = self.workers.initial().clone();
         let bytes = request.bytes;
         let mut host = self.workers.run(&home, move || Station::open(HOST, bytes))??;
         let notes = host.trace_rules(number, &filter, self.tracks())?;
@@ -139,7 +139,9 @@ impl Engine {
         let names: Vec<&str> = trace.sandboxes.iter().map(|station| station.machine.as_str()).collect();
         notes.insert(0, watching(&names, filter.sandboxes.len()));
         let wants_more = notes.into_iter().all(|note| (trace.tell)(Told::Note(note)));
-        if let Ok(flows) = conntrack::known(|flow| filter.means(flow.original) || filter.means(flow.reply)) {
+        if let Ok(flows) =
+            conntrack::matching_flows(|flow| filter.means(flow.original) || filter.means(flow.reply))
+        {
             flows.iter().for_each(|flow| trace.joiner.hear(station::tracked(flow, true), now()));
         }
         if wants_more {

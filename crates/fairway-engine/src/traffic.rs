@@ -36,7 +36,7 @@ impl Engine {
         let counts = self.firewall.counts()?;
         let carried: BTreeMap<(Protocol, SocketAddr), (u64, u64)> = match self.relay.carried() {
             Ok(ports) => {
-                let bytes = |(protocol, at, it): (_, _, fairway_relay::table::Carried)| {
+                let bytes = |(protocol, at, it): (_, _, fairway_relay::table::ProxiedBytes)| {
                     ((protocol, at), (it.bytes_in, it.bytes_out))
                 };
                 ports.into_iter().map(bytes).collect()

@@ -17,7 +17,7 @@ impl Engine {
         let Some(parent) = request.options.get(PARENT_OPTION) else { return Ok(request) };
         match request.driver.as_str() {
             "lan" => request.uplink = self.links(|links| links.uplink(parent))?.map(Box::new),
-            "macvlan" => request.parent = self.links(|links| links.as_parent(parent))?,
+            "macvlan" => request.parent = self.links(|links| links.macvlan_parent(parent))?,
             _ => {}
         }
         Ok(request)
@@ -44,8 +44,8 @@ impl Engine {
         boundary("uplink port");
         self.links(|links| links.move_routes(parent, bridge))?;
         boundary("uplink routes");
-        self.links(|links| links.drop_addresses(parent, bridge))?;
-        if port.taken.boot == route::boot()? {
+        self.links(|links| links.remove_addresses(parent, bridge))?;
+        if port.taken.boot == route::boot_id()? {
             self.links(|links| links.restore(bridge, &port.taken))?;
         }
         boundary("uplink taken");
@@ -78,7 +78,7 @@ impl Engine {
         boundary("given addresses");
         self.links(|links| links.move_routes(bridge, parent))?;
         boundary("given routes");
-        self.links(|links| links.drop_addresses(bridge, parent))?;
+        self.links(|links| links.remove_addresses(bridge, parent))?;
         boundary("given bare");
         self.links(|links| links.release(parent))?;
         boundary("given port");

@@ -10,7 +10,7 @@ use fairway_core::object::{DefaultRoutes, Difference, Key, NetnsLink, Object, Ve
 use fairway_inspect::doctor::{Deviation, RESOLVER_TABLE};
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
-use fairway_kernel::route::{self, InsideWork, Links, VethPair};
+use fairway_kernel::route::{self, Links, NetnsSetup, VethPair};
 use fairway_model::{Namespace, Protocol, SandboxId};
 use fairway_relay::table::{Change as RelayChange, Record};
 use fairway_ruleset::resolver::{ADDRESS, TABLE, resolver_table};
@@ -142,7 +142,7 @@ impl Engine {
     /// addresses have now.
     fn announce(&self, pairs: &[(VethLink, VethPair)]) {
         for (link, pair) in pairs {
-            if let Err(error) = self.links(|links| links.settle(link, pair)) {
+            if let Err(error) = self.links(|links| links.activate_port(link, pair)) {
                 tracing::debug!(%error, interface = link.host_interface, "its first frames may be lost");
             }
             let addresses: Vec<_> = link.addresses.iter().map(|address| address.addr()).collect();
@@ -190,10 +190,10 @@ impl Engine {
         let resolver = visit.resolver.map(|(_, wanted)| wanted);
         let (loopback, netns_links, routes) =
             (visit.loopback, visit.netns_links.clone(), visit.routes.clone());
-        let work = InsideWork { loopback, pairs, netns_links, routes };
+        let work = NetnsSetup { loopback, pairs, netns_links, routes };
         let inside = move || -> Result<Option<ResolverSockets>, Inside> {
             let links = Links::open().map_err(Inside::Route)?;
-            links.apply_inside(&work).map_err(Inside::Route)?;
+            links.apply_netns_setup(&work).map_err(Inside::Route)?;
             let sockets = resolver.map(rewrite_questions).transpose().map_err(Inside::Other)?.flatten();
             Ok(sockets)
         };

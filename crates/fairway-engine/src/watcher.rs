@@ -11,7 +11,7 @@ use fairway_core::policy::is_trace_table;
 use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
 use fairway_kernel::host_facts;
 use fairway_kernel::monitor::{Event, Monitor};
-use fairway_kernel::nftables::{self, Noticed};
+use fairway_kernel::nftables::{self, Notifications};
 use fairway_kernel::route::{Link, Mark};
 use fairway_kernel::watch::{self, Watch};
 use fairway_model::Owner;
@@ -392,11 +392,11 @@ fn listen(engine: &Weak<Engine>, links: &Monitor, tables: &nftables::Monitor) {
             change.table == fairway_core::policy::TABLE || is_trace_table(&change.table)
         };
         let (others, beside) = match tables.drain() {
-            Ok(Noticed::Changes(changes)) => {
+            Ok(Notifications::Changes(changes)) => {
                 let ours = |change: &&nftables::Change| engine.firewall.is_disturbed_by(change);
                 (changes.iter().any(|it| ours(&it)), changes.iter().any(|change| !is_ours(change)))
             }
-            Ok(Noticed::TooMuch) => (true, true),
+            Ok(Notifications::Overflow) => (true, true),
             Err(error) => {
                 tracing::warn!(%error, "changes of tables may go unnoticed");
                 (true, true)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fairway_core::object::{BridgeLink, DefaultRoutes, VethLink};
 use fairway_kernel::announce::Announcer;
 use fairway_kernel::namespace::{Handle, Workers, own};
-use fairway_kernel::route::{Doomed, InsideWork, Links, Mark};
+use fairway_kernel::route::{Links, Mark, NetnsSetup, PendingDelete};
 use fairway_kernel::system;
 use fairway_model::{EndpointId, MacAddress, NetworkId};
 use ipnet::IpNet;
@@ -63,15 +63,15 @@ fn main() -> Result<(), Failure> {
         let begun = Instant::now();
         let pair = links.apply_veth(&veth, &namespace)?;
         let middle = Instant::now();
-        let work = InsideWork {
+        let work = NetnsSetup {
             loopback: true,
             pairs: vec![(veth.clone(), pair.clone())],
             routes: Some(routes),
-            ..InsideWork::default()
+            ..NetnsSetup::default()
         };
         work.run(&workers, &namespace)?;
         let worked = Instant::now();
-        links.settle(&veth, &pair)?;
+        links.activate_port(&veth, &pair)?;
         let ended = Instant::now();
         let addresses: Vec<IpAddr> = veth.addresses.iter().map(|net| net.addr()).collect();
         announcer.announce(bridge.index, veth.mac, &addresses)?;
@@ -80,7 +80,7 @@ fn main() -> Result<(), Failure> {
         whole.push(ended - begun);
         outside.push(middle - begun);
         inside.push(worked - middle);
-        sandboxes.push((namespace, Doomed { index: pair.host, mark: Mark::Endpoint(veth.endpoint) }));
+        sandboxes.push((namespace, PendingDelete { index: pair.host, mark: Mark::Endpoint(veth.endpoint) }));
     }
     for (name, times) in [
         ("attach", whole),
@@ -94,11 +94,11 @@ fn main() -> Result<(), Failure> {
     }
     report("observe all links", vec![timed(|| links.all())?]);
     let off: Result<Vec<_>, _> =
-        sandboxes[..100].iter().map(|(_, doomed)| timed(|| links.switch_off(doomed.index, "port"))).collect();
+        sandboxes[..100].iter().map(|(_, doomed)| timed(|| links.set_down(doomed.index, "port"))).collect();
     report("switch a port off", off?);
     for count in [1, 8, 24, 24, 32, 32] {
         let doomed: Vec<_> = sandboxes.drain(..count).map(|(_, doomed)| doomed).collect();
-        report(&format!("delete {count}"), vec![timed(|| links.retire(&doomed, 0x1234_5678))?]);
+        report(&format!("delete {count}"), vec![timed(|| links.delete_links(&doomed, 0x1234_5678))?]);
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ const ICMPV6: u8 = 58;
 /// To be kept: closing a packet socket waits until the kernel's readers are done (13 ms and more),
 /// and one that is open in a sandbox keeps the sandbox's namespace. So announcements of sandboxes
 /// are sent from the host, out of their bridge, which passes them to all its ports; only what the
-/// host itself knows is not corrected by that ([`crate::route::Links::settle`] does).
+/// host itself knows is not corrected by that ([`crate::route::Links::activate_port`] does).
 #[derive(Debug)]
 pub struct Announcer {
     socket: OwnedFd,
@@ -69,7 +69,7 @@ impl Announcer {
             let sent = match address {
                 IpAddr::V4(ipv4) => system::send_frame(&self.socket, interface, &gratuitous_arp(mac, ipv4)),
                 IpAddr::V6(ipv6) => {
-                    system::send_frame(&self.socket, interface, &neighbour_advertisement(mac, ipv6))
+                    system::send_frame(&self.socket, interface, &neighbor_advertisement(mac, ipv6))
                 }
             };
             sent.map_err(|errno| Error::Send { address, interface, errno })?;
@@ -96,7 +96,7 @@ pub fn gratuitous_arp(mac: MacAddress, address: Ipv4Addr) -> [u8; 42] {
 
 /// An unsolicited neighbour advertisement to all nodes, which overrides what they know (RFC 4861,
 /// sections 4.4 and 7.2.6).
-pub fn neighbour_advertisement(mac: MacAddress, address: Ipv6Addr) -> [u8; 86] {
+pub fn neighbor_advertisement(mac: MacAddress, address: Ipv6Addr) -> [u8; 86] {
     let mut frame = [0; 86];
     frame[..6].copy_from_slice(&ALL_NODES_MAC);
     frame[6..12].copy_from_slice(&mac.0);

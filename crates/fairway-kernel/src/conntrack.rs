@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::netlink::{self, Attributes, Batch, Error, Socket};
 
-pub use events::{FlowEvent, FlowEvents, known};
+pub use events::{FlowEvent, FlowEvents, matching_flows};
 
 /// Length of `struct nfgenmsg`.
 const HEADER: usize = 4;
@@ -40,7 +40,7 @@ const PROTOCOL_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
 /// How many deletions are sent at once: each refusal takes room in the receive buffer.
-const CHUNK: usize = 256;
+const MAX_DELETED_TOGETHER: usize = 256;
 
 /// One direction of a flow. Ports are zero for protocols without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Conntrack {
         }
         let flows = self.flows(selectors)?;
         let mut deleted = 0;
-        for chunk in flows.chunks(CHUNK) {
+        for chunk in flows.chunks(MAX_DELETED_TOGETHER) {
             let mut batch = Batch::new();
             chunk.iter().for_each(|flow| forget(&mut batch, flow));
             let refusals = self.socket.transact_each(&mut batch)?.refusals;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::probe::next_frame;
+use crate::duplicate_address::next_frame;
 use crate::system;
 use crate::system::filter::only_datagrams_to;
 use crate::system::packet::packet_socket;
@@ -30,12 +30,12 @@ pub struct Error {
 
 /// Where servers are heard and told.
 #[derive(Debug)]
-pub struct Port {
+pub struct Socket {
     sockets: [OwnedFd; 1],
     interface: u32,
 }
 
-impl Port {
+impl Socket {
     /// At an interface of the calling thread's namespace, from now on.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Port {
     ///
     /// # Errors
     /// [`Error`] when the interface goes down.
-    pub fn hear(&self, until: Instant) -> Result<Option<Vec<u8>>, Error> {
+    pub fn receive(&self, until: Instant) -> Result<Option<Vec<u8>>, Error> {
         next_frame(&self.sockets, until.min(Instant::now() + LONGEST))
             .map_err(|source| Error { interface: self.interface, source })
     }

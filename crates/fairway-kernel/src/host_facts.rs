@@ -74,7 +74,7 @@ pub fn observe_with(
         .filter(|address| others.iter().any(|link| link.index == address.interface))
         .map(|found| HostRoute { destination: found.address, interface: name(found.interface) })
         .collect();
-    let is_bridge = |link: &&Link| link.kind.as_deref() == Some("bridge") && !link.is_being_born();
+    let is_bridge = |link: &&Link| link.kind.as_deref() == Some("bridge") && !link.is_incomplete();
     let mut bridges: Vec<_> = others.iter().filter(is_bridge).map(|link| link.name.clone()).collect();
     bridges.sort();
     let mut facts = HostFacts {
@@ -134,7 +134,7 @@ pub fn observe_settings(facts: &mut HostFacts, resolv_conf: &Path) -> Result<(),
 /// and routes whoever's they are.
 pub fn concerns(event: &Event) -> bool {
     match event {
-        Event::Link(link) | Event::LinkGone(link) => link.mark().is_none() && !link.is_being_born(),
+        Event::Link(link) | Event::LinkGone(link) => link.mark().is_none() && !link.is_incomplete(),
         Event::Address(_) | Event::AddressGone(_) | Event::Lost => true,
         Event::Route(route) | Event::RouteGone(route) => route.table != LOCAL_TABLE,
         Event::PortLeft(_) => false,

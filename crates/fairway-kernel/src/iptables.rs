@@ -211,7 +211,7 @@ pub fn has_legacy_tables(ipv4: bool) -> bool {
 
 /// What tells that tables of the older kind were changed, of which the kernel tells nobody: for each how many rules
 /// it has, and how long they are.
-pub fn legacy_sizes(ipv4: bool) -> Vec<(u32, u32)> {
+pub fn legacy_table_sizes(ipv4: bool) -> Vec<(u32, u32)> {
     // To ask for a table that is not there would make it. What cannot be asked cannot be noticed.
     let sizes = |table: &String| xtables::legacy_size(ipv4, table).unwrap_or_default();
     legacy_tables(ipv4).iter().map(sizes).collect()

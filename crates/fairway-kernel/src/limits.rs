@@ -17,7 +17,7 @@ pub fn connections() -> Option<(u64, u64)> {
 /// Neighbours that all namespaces together know, and the most that there can be (`gc_thresh3`, arp(7)). Only the first
 /// network namespace of a machine shows it.
 #[must_use]
-pub fn neighbours(ipv4: bool) -> Option<(u64, u64)> {
+pub fn neighbors(ipv4: bool) -> Option<(u64, u64)> {
     let (table, family) = if ipv4 { ("arp_cache", "ipv4") } else { ("ndisc_cache", "ipv6") };
     let most = number(&format!("net/{family}/neigh/default/gc_thresh3"))?;
     // Titles, and then a line for each processor that begins with the count of all, in hexadecimal digits.
@@ -28,7 +28,7 @@ pub fn neighbours(ipv4: bool) -> Option<(u64, u64)> {
 
 /// Packets of this namespace that `rp_filter` dropped since it began.
 #[must_use]
-pub fn dropped_by_source() -> u64 {
+pub fn reverse_path_drops() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/net/netstat").unwrap_or_default();
     counter(&text, "IPReversePathFilter").unwrap_or_default()
 }
@@ -67,9 +67,9 @@ mod tests {
     #[test]
     fn a_new_namespace_has_dropped_nothing_and_has_descriptors() {
         in_new_namespace(|| {
-            assert_eq!(dropped_by_source(), 0);
+            assert_eq!(reverse_path_drops(), 0);
             // The kernel shows it to the first namespace alone.
-            assert_eq!(neighbours(true), None);
+            assert_eq!(neighbors(true), None);
             let _file = fs::File::open("/proc/self/status").unwrap();
             let (open, most, hard) = descriptors().unwrap();
             assert!(open >= 1 && most > open && hard >= most, "{open} of {most}, {hard}");

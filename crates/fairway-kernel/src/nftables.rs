@@ -16,9 +16,9 @@ mod userdata;
 mod writer;
 
 pub use error::Error;
-pub use monitor::{Change, Monitor, Noticed};
-pub use reader::{Listed, Reader};
-pub use tracer::{Traced, TracedAt, Tracer};
+pub use monitor::{Change, Monitor, Notifications};
+pub use reader::{Reader, TableHeader};
+pub use tracer::{TraceEvent, TracePoint, Tracer};
 pub use transaction::Transaction;
 pub use writer::Writer;
 

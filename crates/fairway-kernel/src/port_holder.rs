@@ -28,12 +28,12 @@ impl fmt::Display for PortHolder {
 /// at the descriptors of all processes, and so takes milliseconds.
 #[must_use]
 pub fn find(protocol: Protocol, address: SocketAddr) -> Option<PortHolder> {
-    find_beside(protocol, address, &[])
+    find_except(protocol, address, &[])
 }
 
 /// As [`find`], but none of these processes: a socket of IPv6 at the same port looks as if it stood in the way of IPv4.
 #[must_use]
-pub fn find_beside(protocol: Protocol, address: SocketAddr, known: &[u32]) -> Option<PortHolder> {
+pub fn find_except(protocol: Protocol, address: SocketAddr, known: &[u32]) -> Option<PortHolder> {
     let tables = match protocol {
         Protocol::Tcp => ["tcp", "tcp6"],
         Protocol::Udp => ["udp", "udp6"],
@@ -103,7 +103,7 @@ mod tests {
                 assert_eq!(pid_at(Protocol::Tcp, address), own, "{address}");
             }
             let known = [std::process::id()];
-            assert_eq!(find_beside(Protocol::Tcp, "0.0.0.0:8080".parse().unwrap(), &known), None);
+            assert_eq!(find_except(Protocol::Tcp, "0.0.0.0:8080".parse().unwrap(), &known), None);
             for address in ["0.0.0.0:5353", "[::]:5353", "[fd00::1]:5353"] {
                 assert_eq!(pid_at(Protocol::Udp, address), own, "{address}");
             }

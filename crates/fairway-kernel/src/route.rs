@@ -2,12 +2,15 @@
 
 mod bridge;
 mod dummy_parent;
-mod inside;
+mod link_deletion;
+mod macvlan;
 mod message;
+mod netns;
 mod netns_link;
 mod observe;
-mod peer;
-mod retire;
+mod ownership;
+mod peer_route;
+mod ptp;
 mod traffic;
 mod uplink;
 mod veth;
@@ -19,12 +22,12 @@ use fairway_model::{EndpointId, MacvlanMode, NetworkId};
 use rustix::io::Errno;
 use thiserror::Error;
 
-pub use inside::{InsideState, InsideWork, observe_inside, observe_with_settings};
+pub use link_deletion::{DeletedLinks, MAX_DELETED_TOGETHER, PendingDelete};
+pub use message::ROUTE_PROTOCOL;
+pub use netns::{NetnsSetup, NetnsState, observe_netns, observe_netns_with_sysctls};
 pub use observe::{Address, DefaultRoute, Link, RouteEntry};
-pub use peer::ROUTE_PROTOCOL;
-pub use retire::{CHUNK, Doomed, Retired};
 pub use traffic::LinkTraffic;
-pub use uplink::boot;
+pub use uplink::boot_id;
 pub use veth::VethPair;
 
 use crate::netlink::{self, Protocol, Socket};

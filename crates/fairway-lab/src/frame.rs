@@ -131,7 +131,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 /// A neighbour advertisement (RFC 4861) that says that `claimed` is at `at`, whatever was known before.
 #[must_use]
-pub fn neighbour_advertisement(
+pub fn neighbor_advertisement(
     ethernet: Ethernet,
     source: Ipv6Addr,
     destination: Ipv6Addr,

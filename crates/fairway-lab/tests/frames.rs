@@ -86,7 +86,7 @@ fn a_forged_neighbour_advertisement_takes_an_address_over() {
         let own = thief.mac("eth0").unwrap();
         let ethernet = Ethernet { source: own, destination: friend.mac("eth0").unwrap() };
         let (claimed, told) = ("fd00::2".parse().unwrap(), "fd00::3".parse().unwrap());
-        let lie = frame::neighbour_advertisement(ethernet, claimed, told, claimed, own).unwrap();
+        let lie = frame::neighbor_advertisement(ethernet, claimed, told, claimed, own).unwrap();
         lie_until_lost(&FrameSender::open(&thief, "eth0").unwrap(), &lie, &friend, "[fd00::2]:80");
     });
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use fairway_kernel::system::inherit::default_signals;
+use fairway_kernel::system::inherit::reset_signals;
 use fairway_lab::leftovers::{Machine, processes_with};
 use fairway_lab::{ask, serve_tcp};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -19,7 +19,7 @@ const MARK: &str = "FAIRWAY_LAB_VICTIM";
 #[ignore = "it waits to be killed: the other tests run it"]
 fn victim() {
     // A shell that runs the tests in the background has them ignore it.
-    default_signals([Signal::INT.as_raw()]);
+    reset_signals([Signal::INT.as_raw()]);
     fairway_lab::run(|lab| {
         let host = lab.host("host").unwrap();
         lab.lan("lan0").unwrap().join(&host, &["10.0.0.1/24"]).unwrap();

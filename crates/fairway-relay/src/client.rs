@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChange};
 use crate::proof;
-use crate::table::{Carried, Change, Held, Hello, Record, Refusal};
+use crate::table::{Change, Hello, ProxiedBytes, Record, RecordWithSockets, Refusal};
 
 /// Why the relay did not do what it was asked.
 #[derive(Debug, Error)]
@@ -29,7 +29,7 @@ pub enum ClientError {
         "the relay does not answer within {} s: it is stopped or hangs: let it go on (kill -CONT), or end it (kill -KILL)",
         .0.as_secs_f32()
     )]
-    Late(Duration),
+    Timeout(Duration),
     /// More sockets came than this process may have descriptors.
     #[error(
         "too many open files: the relay holds more sockets than this process may open: raise its limit (LimitNOFILE= of its \
@@ -52,14 +52,14 @@ pub enum ClientError {
     #[error(
         "the relay answered another question than was asked: its version is too different; hand over to a new one"
     )]
-    Confused,
+    UnexpectedResponse,
 }
 
 impl ClientError {
     /// Whether a relay is there, and cannot be used all the same.
     #[must_use]
-    pub fn is_of_living(&self) -> bool {
-        matches!(self, Self::Late(_) | Self::Descriptors)
+    pub fn relay_is_alive(&self) -> bool {
+        matches!(self, Self::Timeout(_) | Self::Descriptors)
     }
 }
 
@@ -98,7 +98,7 @@ struct Line {
 }
 
 /// A connection to a relay that was asked who it is and has not answered yet.
-pub struct Awaited(Line);
+pub struct PendingConnection(Line);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A caller that panicked left a queue or a buffer, both of which are whole at any time.
@@ -111,14 +111,14 @@ impl RelayClient {
     /// # Errors
     /// No relay listens there, or none that answers.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
-        Self::begin(path)?.finish()
+        Self::start_connect(path)?.finish()
     }
 
     /// Connects, and does not wait for the relay to answer.
     ///
     /// # Errors
     /// No relay listens there, or too many wait for it already.
-    pub fn begin(path: &Path) -> Result<Awaited, ClientError> {
+    pub fn start_connect(path: &Path) -> Result<PendingConnection, ClientError> {
         let unreachable = |errno: Errno| ClientError::Unreachable {
             path: path.display().to_string(),
             source: errno.into(),
@@ -136,7 +136,7 @@ impl RelayClient {
             Err(errno) => return Err(unreachable(errno)),
         }
         line.greet()?;
-        Ok(Awaited(line))
+        Ok(PendingConnection(line))
     }
 
     /// What the relay said of itself.
@@ -159,7 +159,7 @@ impl RelayClient {
         let batch = std::mem::take(&mut *lock(&self.waiting));
         line.exchange(&batch);
         drop(line);
-        lock(&slot).take().unwrap_or(Err(ClientError::Confused))
+        lock(&slot).take().unwrap_or(Err(ClientError::UnexpectedResponse))
     }
 
     /// Says what is in the relay's table.
@@ -168,7 +168,7 @@ impl RelayClient {
         Ok(records.into_iter().map(|held| held.record).collect())
     }
 
-    fn records(&self, request: &Request) -> Result<Vec<Held>, ClientError> {
+    fn records(&self, request: &Request) -> Result<Vec<RecordWithSockets>, ClientError> {
         let mut line = lock(&self.line);
         line.wait_at_most(FIRST_PATIENCE)?;
         line.records(request)
@@ -179,17 +179,17 @@ impl RelayClient {
     ///
     /// # Errors
     /// The connection fails.
-    pub fn carried(&self) -> Result<Vec<(Protocol, SocketAddr, Carried)>, ClientError> {
-        if !self.hello.counts {
+    pub fn proxied_bytes(&self) -> Result<Vec<(Protocol, SocketAddr, ProxiedBytes)>, ClientError> {
+        if !self.hello.counts_bytes {
             return Ok(Vec::new());
         }
         let mut line = lock(&self.line);
         line.wait_at_most(PATIENCE)?;
-        line.ask(&Request::Carried)?;
+        line.ask(&Request::ProxiedBytes)?;
         let mut all = Vec::new();
         loop {
-            let Response::Carried { ports, last } = line.answer()?.0 else {
-                return Err(ClientError::Confused);
+            let Response::ProxiedBytes { ports, last } = line.answer()?.0 else {
+                return Err(ClientError::UnexpectedResponse);
             };
             all.extend(ports);
             if last {
@@ -199,22 +199,22 @@ impl RelayClient {
     }
 
     /// Says what is in the relay's table, with duplicates of all sockets.
-    pub fn recover(&self) -> Result<Vec<Held>, ClientError> {
+    pub fn describe_with_sockets(&self) -> Result<Vec<RecordWithSockets>, ClientError> {
         self.records(&Request::Describe { sockets: true })
     }
 
     /// Takes everything from the relay: from now on it accepts nothing, and it ends with its last
     /// connection or after `limit`.
-    pub fn hand_over(&self, limit: Duration) -> Result<Vec<Held>, ClientError> {
+    pub fn hand_over(&self, limit: Duration) -> Result<Vec<RecordWithSockets>, ClientError> {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.records(&Request::HandOver { limit })
     }
 }
 
-impl Awaited {
+impl PendingConnection {
     /// Whether the relay has answered or the connection has ended, so that [`Self::finish`] does not wait.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         let mut socket = [PollFd::new(&self.0.socket, PollFlags::IN)];
         // An interrupted look is as good as one that came too early.
         poll(&mut socket, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
@@ -226,7 +226,7 @@ impl Awaited {
     /// It does not come, or the connection ends.
     pub fn finish(self) -> Result<RelayClient, ClientError> {
         let mut line = self.0;
-        let Response::Hello(hello) = line.answer()?.0 else { return Err(ClientError::Confused) };
+        let Response::Hello(hello) = line.answer()?.0 else { return Err(ClientError::UnexpectedResponse) };
         Ok(RelayClient { hello, waiting: Mutex::default(), line: Mutex::new(line) })
     }
 }
@@ -239,7 +239,7 @@ impl Line {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
         self.late |= matches!(error, MessageError::Socket(Errno::AGAIN));
         match error {
-            _ if self.late => ClientError::Late(self.patience),
+            _ if self.late => ClientError::Timeout(self.patience),
             MessageError::Descriptors => ClientError::Descriptors,
             error => ClientError::Connection(Arc::new(error)),
         }
@@ -284,18 +284,19 @@ impl Line {
         Ok((response, sockets))
     }
 
-    fn records(&mut self, request: &Request) -> Result<Vec<Held>, ClientError> {
+    fn records(&mut self, request: &Request) -> Result<Vec<RecordWithSockets>, ClientError> {
         self.ask(request)?;
         let mut all = Vec::new();
         loop {
             let (response, sockets) = self.answer()?;
-            let Response::Records { records, last } = response else { return Err(ClientError::Confused) };
+            let Response::Records { records, last } = response else {
+                return Err(ClientError::UnexpectedResponse);
+            };
             let mut sockets = sockets.into_iter();
-            all.extend(
-                records
-                    .into_iter()
-                    .map(|(record, count)| Held { record, sockets: sockets.by_ref().take(count).collect() }),
-            );
+            all.extend(records.into_iter().map(|(record, count)| RecordWithSockets {
+                record,
+                sockets: sockets.by_ref().take(count).collect(),
+            }));
             if last {
                 return Ok(all);
             }
@@ -309,8 +310,8 @@ impl Line {
             let own = match &outcome {
                 Ok(refusals) => own_outcome(&waiting.changes, refusals),
                 Err(ClientError::Connection(source)) => Err(ClientError::Connection(Arc::clone(source))),
-                Err(ClientError::Late(patience)) => Err(ClientError::Late(*patience)),
-                Err(_) => Err(ClientError::Confused),
+                Err(ClientError::Timeout(patience)) => Err(ClientError::Timeout(*patience)),
+                Err(_) => Err(ClientError::UnexpectedResponse),
             };
             *lock(&waiting.slot) = Some(own);
         }
@@ -337,7 +338,7 @@ impl Line {
         .map_err(|error| self.broken(error))?;
         match self.answer()?.0 {
             Response::Changed(refusals) => Ok(refusals),
-            _ => Err(ClientError::Confused),
+            _ => Err(ClientError::UnexpectedResponse),
         }
     }
 }

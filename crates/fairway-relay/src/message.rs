@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use fairway_model::Protocol;
 
-use crate::table::{Carried, Hello, Record, RecordKey, Refusal};
+use crate::table::{Hello, ProxiedBytes, Record, RecordKey, Refusal};
 
 /// The longest message in bytes; well below the default send buffer (212,992), which a packet
 /// must fit into.
@@ -82,7 +82,8 @@ pub(crate) enum Request<R = Record> {
     },
     /// Say what was carried through each port. Not to be asked of one whose `Hello` does not say that it
     /// counts.
-    Carried,
+    #[serde(rename = "Carried")]
+    ProxiedBytes,
     /// Send everything to whoever asks, accept nothing from now on, and end with the last
     /// connection or after so many milliseconds.
     HandOver {
@@ -98,10 +99,11 @@ pub(crate) enum Response<R = Record> {
     Hello(Hello),
     /// To the last part of a change.
     Changed(Vec<Refusal>),
-    /// To `Carried`.
-    Carried {
+    /// To `ProxiedBytes`.
+    #[serde(rename = "Carried")]
+    ProxiedBytes {
         /// What was carried through each port that carries.
-        ports: Vec<(Protocol, SocketAddr, Carried)>,
+        ports: Vec<(Protocol, SocketAddr, ProxiedBytes)>,
         /// Whether these are the last.
         last: bool,
     },

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use crate::poll::{Kind, Poller, Token};
 use crate::slab::Place;
-use crate::table::{Carried, Record};
+use crate::table::{ProxiedBytes, Record};
 
 pub(crate) use tcp::Tcp;
 pub(crate) use udp::Udp;
@@ -179,12 +179,12 @@ impl Proxy {
     }
 
     /// What was carried through each port that carries.
-    pub fn carried(&self) -> impl Iterator<Item = (Protocol, SocketAddr, Carried)> {
+    pub fn proxied_bytes(&self) -> impl Iterator<Item = (Protocol, SocketAddr, ProxiedBytes)> {
         self.ports.iter().filter_map(|((protocol, address), used)| {
             let carried = match used {
                 Use::Hold(_) => return None,
-                Use::Tcp(place) => self.tcp.carried(*place),
-                Use::Udp(place) => self.udp.carried(*place),
+                Use::Tcp(place) => self.tcp.proxied_bytes(*place),
+                Use::Udp(place) => self.udp.proxied_bytes(*place),
             };
             Some((*protocol, *address, carried))
         })

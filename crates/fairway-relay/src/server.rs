@@ -1,6 +1,6 @@
 //! The relay itself: one thread, one loop, one table.
 
-mod control;
+mod protocol;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::poll::{Kind, Poller, Token};
 use crate::proof::Proof;
 use crate::proxy::{Proxy, ProxyLimits};
 use crate::resolver::{ResolverLimits, Resolvers};
-use control::Control;
+use protocol::ControlSocket;
 
 /// Why the relay cannot go on.
 #[derive(Debug, Error)]
@@ -39,7 +39,7 @@ pub enum ServerError {
     },
     /// The control socket cannot be used.
     #[error("the relay's control socket is of no use: {0}; give it a SOCK_SEQPACKET socket that listens")]
-    Control(#[source] Errno),
+    ControlSocket(#[source] Errno),
 }
 
 /// How the relay runs.
@@ -86,7 +86,7 @@ pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerE
     }
     Relay {
         poller: Poller::new().map_err(ServerError::Poll)?,
-        control: Control::new(control, confinement, proof),
+        control: ControlSocket::new(control, confinement, proof),
         proxy: Proxy::new(&configuration.proxy.within(descriptors)),
         resolvers: Resolvers::new(configuration.resolver),
         descriptors,
@@ -108,7 +108,7 @@ fn raise_descriptor_limit() -> usize {
 /// Everything that the relay is.
 struct Relay {
     poller: Poller,
-    control: Control,
+    control: ControlSocket,
     proxy: Proxy,
     resolvers: Resolvers,
     /// How many descriptors the process may have.
@@ -123,7 +123,7 @@ struct Relay {
 
 impl Relay {
     fn serve(mut self) -> Result<(), ServerError> {
-        self.control.watch(&self.poller).map_err(ServerError::Control)?;
+        self.control.watch(&self.poller).map_err(ServerError::ControlSocket)?;
         let mut ready = Vec::new();
         loop {
             let timeout = self.deadline(Instant::now());

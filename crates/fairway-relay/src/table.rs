@@ -117,14 +117,14 @@ impl Change {
 
 /// What was carried through a port: bytes of payload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carried {
+pub struct ProxiedBytes {
     /// From clients to the sandbox.
     pub bytes_in: u64,
     /// From the sandbox to clients.
     pub bytes_out: u64,
 }
 
-impl Carried {
+impl ProxiedBytes {
     /// Adds what was carried elsewhere.
     pub fn add(&mut self, other: Self) {
         self.bytes_in += other.bytes_in;
@@ -134,7 +134,7 @@ impl Carried {
 
 /// A record with duplicates of its sockets.
 #[derive(Debug)]
-pub struct Held {
+pub struct RecordWithSockets {
     /// The record.
     pub record: Record,
     /// Its sockets, in the order in which they were given.
@@ -162,9 +162,9 @@ pub struct Hello {
     /// The parts that are not, and why.
     pub missing: Vec<(String, String)>,
     /// Whether it can say what it carried.
-    #[serde(default)]
-    pub counts: bool,
+    #[serde(rename = "counts", default)]
+    pub counts_bytes: bool,
     /// Whether its resolvers ask name servers by sockets of the sandboxes' namespaces.
-    #[serde(default)]
-    pub asks_inside: bool,
+    #[serde(rename = "asks_inside", default)]
+    pub queries_from_sandbox: bool,
 }

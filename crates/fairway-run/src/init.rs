@@ -133,8 +133,8 @@ fn namespaces(launch: &Launch) -> Result<(), Failure> {
 pub(super) fn confine(capabilities: CapabilitySet) -> Result<(), Failure> {
     let refused = |step: &str, errno| Failure::step(step, io::Error::from(errno));
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    inherit::default_signals(1..=64);
-    inherit::free_signals().map_err(|errno| refused("free the signals", errno))?;
+    inherit::reset_signals(1..=64);
+    inherit::unblock_signals().map_err(|errno| refused("free the signals", errno))?;
     // Before Linux 5.11 the files that our caller left open to us stay open, as its own affair.
     let _ = inherit::close_on_exec_from(3);
     let mut kept = rustix::thread::CapabilitySet::empty();

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdout};
 
-use fairway_kernel::system::inherit::{default_signals, hold_signals};
+use fairway_kernel::system::inherit::{block_signals, reset_signals};
 use fairway_model::ProcessIdentity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -48,8 +48,8 @@ impl Signals {
         let numbers: Vec<i32> =
             PASSED_ON.iter().chain([&Signal::CHILD]).map(|signal| signal.as_raw()).collect();
         // Who ignores it, as may be inherited, is not told how a child ended (wait(2), notes).
-        default_signals([Signal::CHILD.as_raw()]);
-        Ok(Self(hold_signals(&numbers)?))
+        reset_signals([Signal::CHILD.as_raw()]);
+        Ok(Self(block_signals(&numbers)?))
     }
 
     /// The next that waits, with what caused it.

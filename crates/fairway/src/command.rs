@@ -41,7 +41,7 @@ use std::process::ExitCode;
 
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand};
-use fairway_kernel::system::inherit::free_signals;
+use fairway_kernel::system::inherit::unblock_signals;
 
 use crate::demo;
 use crate::logging::{self, Level};
@@ -192,7 +192,7 @@ impl Arguments {
         let Self { host, debug, log_level, verb } = self;
         if !matches!(verb, Verb::Daemon(_)) {
             // They were held for the daemon, which alone has handlers for them.
-            let _ = free_signals();
+            let _ = unblock_signals();
             if let Some(level) = if debug { Some(Level::Debug) } else { log_level } {
                 logging::start(level);
             }

@@ -17,8 +17,8 @@ use std::sync::{Arc, mpsc};
 
 use fairway_api::Limits;
 use fairway_engine::{Engine, EngineError, Options, Removed};
-use fairway_kernel::system::inherit::{close_on_exec_from, free_signals};
-use fairway_kernel::trusted;
+use fairway_kernel::system::inherit::{close_on_exec_from, unblock_signals};
+use fairway_kernel::trusted_directory;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -57,7 +57,7 @@ pub enum DaemonError {
     Engine(#[from] EngineError),
     /// Another user could change what the daemon keeps.
     #[error("failed to start daemon: {0}")]
-    Directory(#[from] trusted::Error),
+    Directory(#[from] trusted_directory::Error),
     /// Another daemon runs, or a file stands in the way.
     #[error("{0}")]
     Listen(#[from] listen::ListenError),
@@ -92,7 +92,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         tracing::debug!(%error, "the relay may keep files open that were open here");
     }
     for directory in [&configuration.data_root, &configuration.exec_root] {
-        trusted::directory(directory)?;
+        trusted_directory::ensure(directory)?;
     }
     let socket = listen::listen(&configuration.socket, &configuration.exec_root)?;
     cgroup::sweep();
@@ -268,7 +268,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         };
-        free_signals()?;
+        unblock_signals()?;
         Ok(signals)
     }
 

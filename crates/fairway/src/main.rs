@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use fairway::{command, demo, relay};
-use fairway_kernel::system::inherit::hold_signals;
+use fairway_kernel::system::inherit::block_signals;
 use rustix::process::Signal;
 
 /// What ends or reloads a daemon. Held from the first moment on: one that arrives before the daemon
@@ -29,6 +29,6 @@ fn main() -> ExitCode {
         };
     }
     // Without it a signal acts as it does by default, as it did before.
-    let _ = hold_signals(&HELD);
+    let _ = block_signals(&HELD);
     command::main(std::env::args_os())
 }

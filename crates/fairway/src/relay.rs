@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fairway_kernel::system::inherit::hold_signals;
+use fairway_kernel::system::inherit::block_signals;
 use fairway_relay::confine::User;
 use fairway_relay::server::{Configuration, run};
 use rustix::process::Signal;
@@ -72,7 +72,7 @@ pub fn main(user: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
     let user = user.map(str::parse::<u32>).transpose()?.map(|number| User { user: number, group: number });
     // Connections are not to be cut by a signal to all processes of a terminal or a service, which is for the daemon.
-    let _ = hold_signals(&[Signal::HUP.as_raw(), Signal::INT.as_raw()]);
+    let _ = block_signals(&[Signal::HUP.as_raw(), Signal::INT.as_raw()]);
     named(c"fairway-relay", || run(control, Configuration { user, ..Configuration::default() }))?;
     Ok(())
 }

@@ -51,8 +51,8 @@ pub(super) fn observe(seen: &mut Observations) {
     seen.sysctls = values.collect();
     let share = |(used, most): (u64, u64)| Share { used, most };
     seen.connections = limits::connections().map(share);
-    seen.neighbours = [true, false].map(|ipv4| limits::neighbours(ipv4).map(share));
-    seen.dropped_by_source = limits::dropped_by_source();
+    seen.neighbours = [true, false].map(|ipv4| limits::neighbors(ipv4).map(share));
+    seen.dropped_by_source = limits::reverse_path_drops();
 }
 
 fn unseen(seen: &mut Observations, checks: &[&'static str], reason: &str) {

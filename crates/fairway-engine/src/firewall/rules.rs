@@ -36,7 +36,7 @@ pub(super) struct Rules {
 }
 
 fn sizes() -> Vec<(u32, u32)> {
-    [true, false].into_iter().flat_map(iptables::legacy_sizes).collect()
+    [true, false].into_iter().flat_map(iptables::legacy_table_sizes).collect()
 }
 
 fn has_rules(wanted: &Fragment, ipv4: bool) -> bool {

@@ -62,7 +62,7 @@ fn a_relay_of_the_version_before_hands_over_to_a_new_one() {
         Ok(())
     });
     let (link, held) = RelayLink::find_or_start(path, start).unwrap();
-    assert!(link.hello().asks_inside, "the new one answers");
+    assert!(link.hello().queries_from_sandbox, "the new one answers");
     let asked = earlier.join().unwrap();
     assert!(asked.last().is_some_and(|asked| asked.contains("HandOver")), "{asked:?}");
     let resolver = Record::Resolver(sandbox.parse().unwrap());

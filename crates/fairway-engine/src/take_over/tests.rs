@@ -31,7 +31,12 @@ fn datagrams(address: &str) -> (OwnedFd, SocketAddr) {
 fn takes(record: Record, sockets: Vec<OwnedFd>, namespaces: &Namespaces) -> bool {
     let (ports, resolvers) = (PortSockets::default(), Resolvers::default());
     let key = record.key();
-    let taken = take_over(vec![Held { record: record.clone(), sockets }], namespaces, &ports, &resolvers);
+    let taken = take_over(
+        vec![RecordWithSockets { record: record.clone(), sockets }],
+        namespaces,
+        &ports,
+        &resolvers,
+    );
     if taken.known == [record] {
         return true;
     }

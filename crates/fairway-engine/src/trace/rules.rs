@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fairway_core::policy::is_trace_table;
 use fairway_inspect::trace::{OVERFLOW, RuleBook, RuleMet};
-use fairway_kernel::nftables::{Error, Reader, Traced, TracedAt, Transaction, Writer};
+use fairway_kernel::nftables::{Error, Reader, TraceEvent, TracePoint, Transaction, Writer};
 use fairway_ruleset::{Expression, Hook, Table, TableFlags, resolver};
 use rustix::io::Errno;
 
@@ -122,23 +122,23 @@ impl Rules {
     }
 
     /// What a packet met: where its chain hangs, and the rule.
-    pub fn look_up(&mut self, traced: &Traced) -> (Option<(Hook, i32)>, RuleMet) {
-        let Traced { family, table, chain, .. } = traced;
+    pub fn look_up(&mut self, traced: &TraceEvent) -> (Option<(Hook, i32)>, RuleMet) {
+        let TraceEvent { family, table, chain, .. } = traced;
         let is_known = |book: &RuleBook| match traced.at {
-            TracedAt::Rule(handle) => book.rule(*family, table, chain, handle).is_some(),
-            TracedAt::End => true,
-            TracedAt::Policy => book.base(*family, table, chain).is_some(),
+            TracePoint::Rule(handle) => book.rule(*family, table, chain, handle).is_some(),
+            TracePoint::End => true,
+            TracePoint::Policy => book.base(*family, table, chain).is_some(),
         };
         if !is_known(&self.book) && self.read.elapsed() >= PAUSE {
             self.read();
         }
         let met = match traced.at {
-            TracedAt::Rule(handle) => {
+            TracePoint::Rule(handle) => {
                 let found = self.book.rule(*family, table, chain, handle);
                 found.unwrap_or(RuleMet::Rule { handle, text: None, comment: None })
             }
-            TracedAt::End => RuleMet::End,
-            TracedAt::Policy => RuleMet::Policy,
+            TracePoint::End => RuleMet::End,
+            TracePoint::Policy => RuleMet::Policy,
         };
         (self.book.base(*family, table, chain), met)
     }

@@ -7,7 +7,7 @@ use fairway_inspect::trace::{
 };
 use fairway_kernel::capture::{self, Capture};
 use fairway_kernel::conntrack::{FlowEvent, FlowEvents};
-use fairway_kernel::nftables::{Traced, Tracer};
+use fairway_kernel::nftables::{TraceEvent, Tracer};
 use fairway_model::Namespace;
 use fairway_walk::Machine;
 
@@ -119,7 +119,7 @@ impl Station {
         lost
     }
 
-    fn ruled(&mut self, traced: Traced) -> Option<Event> {
+    fn ruled(&mut self, traced: TraceEvent) -> Option<Event> {
         let rules = self.rules.as_mut()?;
         let (base, met) = rules.look_up(&traced);
         let mut name = |index: Option<u32>| index.map(|index| self.capture.name(index));
@@ -131,7 +131,7 @@ impl Station {
             }),
             None => None,
         };
-        let Traced { id, family, table, chain, verdict, .. } = traced;
+        let TraceEvent { id, family, table, chain, verdict, .. } = traced;
         let ruled = Ruled { id, head, family, table, chain, base, met, verdict };
         Some(Event { machine: self.machine.clone(), what: What::Ruled(ruled) })
     }

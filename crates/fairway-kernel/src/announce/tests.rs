@@ -48,7 +48,7 @@ fn an_arp_request_for_the_own_address() {
 #[test]
 fn an_advertisement_whose_checksum_holds() {
     let address: Ipv6Addr = "fd00::2".parse().unwrap();
-    let frame = neighbour_advertisement(MacAddress([2, 1, 2, 3, 4, 5]), address);
+    let frame = neighbor_advertisement(MacAddress([2, 1, 2, 3, 4, 5]), address);
     assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 1]);
     assert_eq!((frame[20], frame[21], frame[54], frame[58]), (58, 255, 136, 0x20));
     assert_eq!(frame[62..78], address.octets());
@@ -84,7 +84,7 @@ fn a_sandbox_hears_what_is_announced_on_its_bridge() {
         announcer.announce(bridge.index, mac, &[ipv4.into(), ipv6.into()]).unwrap();
         assert_eq!(heard(&socket, ETHERNET_ARP), [gratuitous_arp(mac, ipv4).to_vec()]);
         announcer.announce(bridge.index, mac, &[ipv6.into()]).unwrap();
-        assert!(heard(&socket, ETHERNET_IPV6).contains(&neighbour_advertisement(mac, ipv6).to_vec()));
+        assert!(heard(&socket, ETHERNET_IPV6).contains(&neighbor_advertisement(mac, ipv6).to_vec()));
         assert!(matches!(announcer.announce(9999, mac, &[ipv4.into()]), Err(Error::Send { .. })));
     });
 }

@@ -2,12 +2,15 @@ use std::net::UdpSocket;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::route::{InsideWork, Links};
+use crate::route::{Links, NetnsSetup};
 use crate::testing::in_new_namespace;
 
 fn with_loopback(test: impl FnOnce() + Send) {
     in_new_namespace(|| {
-        Links::open().unwrap().apply_inside(&InsideWork { loopback: true, ..InsideWork::default() }).unwrap();
+        Links::open()
+            .unwrap()
+            .apply_netns_setup(&NetnsSetup { loopback: true, ..NetnsSetup::default() })
+            .unwrap();
         test();
     });
 }

@@ -82,7 +82,7 @@ impl AsFd for FlowEvents {
 ///
 /// # Errors
 /// [`Error::Refused`] where the kernel has no `nf_conntrack_netlink`.
-pub fn known(wanted: impl Fn(&FlowEvent) -> bool) -> Result<Vec<FlowEvent>, Error> {
+pub fn matching_flows(wanted: impl Fn(&FlowEvent) -> bool) -> Result<Vec<FlowEvent>, Error> {
     let socket = Socket::open(Protocol::Netfilter)?;
     let mut request = Batch::new();
     request.message(GET, libc::NLM_F_DUMP as u16, "the list of tracked flows").raw(&[0; HEADER]);

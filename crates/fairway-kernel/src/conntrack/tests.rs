@@ -2,13 +2,16 @@ use std::net::UdpSocket;
 
 use super::*;
 use crate::netlink::Protocol as Family;
-use crate::route::{InsideWork, Links};
+use crate::route::{Links, NetnsSetup};
 use crate::testing::in_new_namespace;
 
 /// A namespace with loopback, in which flows are tracked: a table with one rule that asks for it.
 fn in_tracked(test: impl FnOnce() + Send) {
     in_new_namespace(|| {
-        Links::open().unwrap().apply_inside(&InsideWork { loopback: true, ..InsideWork::default() }).unwrap();
+        Links::open()
+            .unwrap()
+            .apply_netns_setup(&NetnsSetup { loopback: true, ..NetnsSetup::default() })
+            .unwrap();
         track();
         test();
     });
@@ -152,8 +155,8 @@ fn flows_are_told_as_they_come_and_go() {
         let [new] = heard()[..] else { panic!("one flow is new") };
         assert_eq!(new.original.to_string(), "udp 127.0.0.1:1000 > 127.0.0.1:53");
         assert_eq!((new.reply, new.is_gone), (new.original.reversed(), false));
-        assert_eq!(known(is_meant), Ok(vec![new]));
-        assert_eq!(known(|flow| !is_meant(flow)), Ok(vec![]));
+        assert_eq!(matching_flows(is_meant), Ok(vec![new]));
+        assert_eq!(matching_flows(|flow| !is_meant(flow)), Ok(vec![]));
         drop(sender);
         Conntrack::open().unwrap().delete(&[udp(53, None)].into()).unwrap();
         assert_eq!(heard(), [FlowEvent { is_gone: true, ..new }]);

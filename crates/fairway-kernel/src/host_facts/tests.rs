@@ -3,7 +3,7 @@ use fairway_model::{MacAddress, NetworkId};
 
 use super::*;
 use crate::namespace::own;
-use crate::route::InsideWork;
+use crate::route::NetnsSetup;
 use crate::testing::in_new_namespace;
 
 fn bridge(name: &str, id: u8, address: &str, mtu: u32) -> BridgeLink {
@@ -40,7 +40,7 @@ fn ours_is_left_out_and_the_rest_is_seen() {
             ipv4: Some(("192.0.2.1".parse().unwrap(), "uplink".into())),
             ipv6: None,
         };
-        links.apply_inside(&InsideWork { routes: Some(routes), ..InsideWork::default() }).unwrap();
+        links.apply_netns_setup(&NetnsSetup { routes: Some(routes), ..NetnsSetup::default() }).unwrap();
         sysctl::set("net/ipv4/ip_local_port_range", "40000 50000").unwrap();
         sysctl::set("net/ipv4/ip_forward", "1").unwrap();
 

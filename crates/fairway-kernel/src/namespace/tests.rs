@@ -20,7 +20,7 @@ fn work_runs_inside_and_leaves_the_thread_at_home() {
             assert_eq!(inside.namespace().inode, target.namespace().inode);
             assert_eq!(links, 1);
             // The same thread, home again.
-            let back = workers.run(workers.home(), || own().unwrap()).unwrap();
+            let back = workers.run(workers.initial(), || own().unwrap()).unwrap();
             assert_eq!(back.namespace().inode, home.namespace().inode);
         }
         assert_eq!(own().unwrap().namespace().inode, home.namespace().inode);

@@ -50,7 +50,7 @@ impl Workers {
     }
 
     /// The namespace that its threads come back to.
-    pub fn home(&self) -> &Handle {
+    pub fn initial(&self) -> &Handle {
         &self.shared.home
     }
 

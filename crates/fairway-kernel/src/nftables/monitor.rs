@@ -10,7 +10,7 @@ use super::{Error, decode, reader};
 use crate::netlink::{self, Protocol, Socket};
 use crate::system;
 
-/// Holds what the tools of others change at once; more is told as [`Noticed::TooMuch`].
+/// Holds what the tools of others change at once; more is told as [`Notifications::Overflow`].
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A table that somebody else changed.
@@ -28,11 +28,11 @@ pub struct Change {
 
 /// What was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Noticed {
+pub enum Notifications {
     /// These tables were changed, or none.
     Changes(BTreeSet<Change>),
     /// More than the socket could hold: anything may have changed.
-    TooMuch,
+    Overflow,
 }
 
 /// A socket that hears when tables of one network namespace are changed. Its descriptor becomes
@@ -63,10 +63,10 @@ impl Monitor {
     ///
     /// # Errors
     /// If the socket cannot be read.
-    pub fn drain(&self) -> Result<Noticed, Error> {
+    pub fn drain(&self) -> Result<Notifications, Error> {
         let messages = match self.socket.notifications() {
             Ok(messages) => messages,
-            Err(netlink::Error::Overrun) => return Ok(Noticed::TooMuch),
+            Err(netlink::Error::Overrun) => return Ok(Notifications::Overflow),
             Err(error) => return Err(error.into()),
         };
         let mut changes = BTreeSet::new();
@@ -90,7 +90,7 @@ impl Monitor {
             }
         }
         changes.extend(pending);
-        Ok(Noticed::Changes(changes))
+        Ok(Notifications::Changes(changes))
     }
 }
 

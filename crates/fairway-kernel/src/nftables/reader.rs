@@ -12,7 +12,7 @@ const ATTEMPTS: u32 = 16;
 
 /// A table that is there, without what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct TableHeader {
     /// The packets it sees.
     pub family: Family,
     /// Its name.
@@ -54,7 +54,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the exchange fails.
-    pub fn tables(&self) -> Result<Vec<Listed>, Error> {
+    pub fn tables(&self) -> Result<Vec<TableHeader>, Error> {
         let replies = self.dump(message::GET_TABLE, 0, "tables", |_| {})?;
         Ok(replies.iter().filter_map(listed).collect())
     }
@@ -101,7 +101,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the exchange fails.
-    pub fn foreign(&self, ours: impl Fn(&Listed) -> bool) -> Result<Vec<(Table, bool)>, Error> {
+    pub fn foreign(&self, ours: impl Fn(&TableHeader) -> bool) -> Result<Vec<(Table, bool)>, Error> {
         let mut found = Vec::new();
         for listed in self.tables()? {
             let meets = matches!(listed.family, Family::Inet | Family::Ip | Family::Ip6);
@@ -153,7 +153,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the exchange fails.
-    pub fn listed(&self, family: Family, name: &str) -> Result<Option<Listed>, Error> {
+    pub fn listed(&self, family: Family, name: &str) -> Result<Option<TableHeader>, Error> {
         let mut batch = Batch::new();
         let label = format!("table {family} {name}");
         transaction::begin(&mut batch, message::GET_TABLE, 0, family.number(), label)
@@ -264,9 +264,9 @@ pub(super) fn attributes(message: &Message) -> Attributes<'_> {
     message.attributes(n::HEADER_LENGTH)
 }
 
-fn listed(reply: &Message) -> Option<Listed> {
+fn listed(reply: &Message) -> Option<TableHeader> {
     let found = attributes(reply);
-    Some(Listed {
+    Some(TableHeader {
         family: Family::from_number(*reply.payload.first()?)?,
         name: decode::text(found, n::table::NAME)?,
         flags: decode::table_flags(found),

@@ -13,7 +13,7 @@ const RECEIVE_BUFFER: usize = 16 << 20;
 
 /// A packet that met a rule, or came to the end of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Traced {
+pub struct TraceEvent {
     /// The kernel's number for the packet.
     pub id: u32,
     /// The family of the table.
@@ -23,7 +23,7 @@ pub struct Traced {
     /// The chain.
     pub chain: String,
     /// What it met.
-    pub at: TracedAt,
+    pub at: TracePoint,
     /// Where it goes on.
     pub verdict: Verdict,
     /// Its network and transport headers, as much as is told of them; told once for each base chain.
@@ -36,7 +36,7 @@ pub struct Traced {
 
 /// What a traced packet met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TracedAt {
+pub enum TracePoint {
     /// The rule with this handle.
     Rule(u64),
     /// The end of a chain that it was sent to.
@@ -68,7 +68,7 @@ impl Tracer {
     ///
     /// # Errors
     /// If the socket cannot be read.
-    pub fn drain(&self, take: &mut dyn FnMut(Traced)) -> Result<bool, Error> {
+    pub fn drain(&self, take: &mut dyn FnMut(TraceEvent)) -> Result<bool, Error> {
         let taken = self.socket.take_notifications(&mut |message| {
             if let Some(traced) = traced(&message) {
                 take(traced);
@@ -88,7 +88,7 @@ impl AsFd for Tracer {
     }
 }
 
-fn traced(message: &Message) -> Option<Traced> {
+fn traced(message: &Message) -> Option<TraceEvent> {
     if message.kind != n::SUBSYSTEM << 8 | message::TRACE {
         return None;
     }
@@ -97,15 +97,15 @@ fn traced(message: &Message) -> Option<Traced> {
     let bytes = |kind| attributes.find(kind).map(|found| found.value.to_vec());
     let verdict = || decode::plain_verdict(attributes.nested(trace::VERDICT));
     let (at, verdict) = match number(trace::KIND)? {
-        trace::KIND_RULE => (TracedAt::Rule(attributes.find(trace::RULE)?.be64()?), verdict()),
-        trace::KIND_RETURN => (TracedAt::End, verdict()),
+        trace::KIND_RULE => (TracePoint::Rule(attributes.find(trace::RULE)?.be64()?), verdict()),
+        trace::KIND_RETURN => (TracePoint::End, verdict()),
         trace::KIND_POLICY => {
             let dropped = number(trace::POLICY) == Some(n::verdict::DROP.cast_unsigned());
-            (TracedAt::Policy, Some(if dropped { Verdict::Drop } else { Verdict::Accept }))
+            (TracePoint::Policy, Some(if dropped { Verdict::Drop } else { Verdict::Accept }))
         }
         _ => return None,
     };
-    Some(Traced {
+    Some(TraceEvent {
         id: number(trace::ID)?,
         family: Family::from_number(*message.payload.first()?)?,
         table: decode::text(attributes, trace::TABLE)?,

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::message::{CREATE_NEW, add_address, delete_address, get_link, ifinfo};
+use super::ownership::{INCOMPLETE_GROUP, check_owner, foreign};
 use super::{Error, Link, Links, Mark};
 use crate::netlink::{self, Batch};
 use crate::sysctl;
@@ -31,12 +32,12 @@ impl Links {
                 .raw(&ifinfo(0, None))
                 .text(libc::IFLA_IFNAME, name)
                 .attribute(libc::IFLA_ADDRESS, &bridge.mac.0)
-                .u32(libc::IFLA_GROUP, super::veth::BIRTH_GROUP)
+                .u32(libc::IFLA_GROUP, INCOMPLETE_GROUP)
                 .nest(libc::IFLA_LINKINFO, |info| {
                     info.text(libc::IFLA_INFO_KIND, "bridge");
                 });
         })?;
-        claim(&link, "bridge", mark)?;
+        check_owner(&link, "bridge", mark)?;
         let mut batch = Batch::new();
         // The MTU only now: one that a bridge was born with follows its ports, and is 1500 again when the
         // last one leaves (br_mtu_auto_adjust).
@@ -89,7 +90,7 @@ impl Links {
     /// [`Error::Foreign`], [`Error::Netlink`].
     pub fn check_name(&self, name: &str) -> Result<(), Error> {
         match self.find(name)? {
-            Some(link) if link.mark().is_none() && !link.is_being_born() => Err(foreign(&link)),
+            Some(link) if link.mark().is_none() && !link.is_incomplete() => Err(foreign(&link)),
             _ => Ok(()),
         }
     }
@@ -150,25 +151,4 @@ fn alias(mark: Mark, bridge: &BridgeLink) -> String {
         Some(parent) => format!("{mark}:{parent}"),
         None => mark.to_string(),
     }
-}
-
-/// Makes sure that a link is the one we mean: of our mark, or just made by us and not yet marked.
-pub(super) fn claim(link: &Link, kind: &str, mark: Mark) -> Result<(), Error> {
-    let ours = match &link.alias {
-        Some(_) => link.mark() == Some(mark),
-        None => link.group == super::veth::BIRTH_GROUP,
-    };
-    if ours && link.kind.as_deref() == Some(kind) {
-        return Ok(());
-    }
-    Err(foreign(link))
-}
-
-fn foreign(link: &Link) -> Error {
-    let kind = link.kind.as_deref().unwrap_or("hardware");
-    let what = match &link.alias {
-        Some(alias) => format!("a {kind} link with the alias {alias:?}"),
-        None => format!("a {kind} link"),
-    };
-    Error::Foreign { name: link.name.clone(), what }
 }

@@ -3,9 +3,8 @@
 use fairway_core::object::DummyParent;
 use rustix::io::Errno;
 
-use super::bridge::claim;
 use super::message::{CREATE_NEW, ifinfo};
-use super::veth::BIRTH_GROUP;
+use super::ownership::{INCOMPLETE_GROUP, check_owner};
 use super::{Error, Link, Links, Mark};
 use crate::netlink::{self, Batch};
 
@@ -23,7 +22,7 @@ impl Links {
         let found = self.create_dummy_parent(link)?;
         let mark = Mark::Network(link.network);
         let kind = found.kind.as_deref().filter(|kind| KINDS.contains(kind)).unwrap_or(KINDS[0]);
-        claim(&found, kind, mark)?;
+        check_owner(&found, kind, mark)?;
         let mut batch = Batch::new();
         let mut message = batch.message(libc::RTM_NEWLINK, 0, format!("set up {}", link.name));
         message
@@ -49,7 +48,7 @@ impl Links {
                     )
                     .raw(&ifinfo(0, None))
                     .text(libc::IFLA_IFNAME, &link.name)
-                    .u32(libc::IFLA_GROUP, BIRTH_GROUP)
+                    .u32(libc::IFLA_GROUP, INCOMPLETE_GROUP)
                     .nest(libc::IFLA_LINKINFO, |info| {
                         info.text(libc::IFLA_INFO_KIND, kind);
                     });

@@ -28,6 +28,10 @@ const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 /// `RTEXT_FILTER_SKIP_STATS`: counters are half of an answer and nobody reads them.
 const SKIP_STATS: u32 = 1 << 3;
 
+/// Our mark on routes: the number of who made them (`rtm_protocol`), shown by `ip route` as `proto 70`. Numbers
+/// above 4 mean nothing to the kernel; this one is in nobody's list (`/etc/iproute2/rt_protos`).
+pub const ROUTE_PROTOCOL: u8 = 70;
+
 const IFF_UP: u32 = libc::IFF_UP as u32;
 
 /// `struct ifinfomsg`; `up` none leaves the flags alone.
@@ -186,7 +190,7 @@ pub fn peer_route<'a>(
 ) -> MessageBuilder<'a> {
     let mut header = default_route(family(destination.addr()));
     header[1] = destination.prefix_len();
-    header[5] = super::ROUTE_PROTOCOL;
+    header[5] = ROUTE_PROTOCOL;
     let mut message = batch.message(kind, flags, label);
     message.raw(&header).address(libc::RTA_DST, destination.network());
     message
@@ -207,7 +211,7 @@ const NUD_STALE: u16 = 4;
 const NTF_MASTER: u8 = 4;
 
 /// Tells a bridge behind which port a MAC is, as if it had heard from it.
-pub fn learn(batch: &mut Batch, port: u32, mac: MacAddress) {
+pub fn add_fdb_entry(batch: &mut Batch, port: u32, mac: MacAddress) {
     batch
         .message(libc::RTM_NEWNEIGH, CREATE_OR_REPLACE, format!("learn the MAC {mac}"))
         .raw(&neighbour(libc::AF_BRIDGE as u8, port, NUD_REACHABLE, NTF_MASTER))
@@ -216,7 +220,7 @@ pub fn learn(batch: &mut Batch, port: u32, mac: MacAddress) {
 
 /// Corrects what is known of a neighbour, if anything is: an entry for every sandbox would fill
 /// the table (`net.ipv4.neigh.default.gc_thresh3`).
-pub fn correct_neighbour(batch: &mut Batch, index: u32, address: IpAddr, mac: MacAddress) {
+pub fn replace_neighbor(batch: &mut Batch, index: u32, address: IpAddr, mac: MacAddress) {
     batch
         .message(libc::RTM_NEWNEIGH, libc::NLM_F_REPLACE as u16, format!("correct the neighbour {address}"))
         .raw(&neighbour(family(address), index, NUD_STALE, 0))

@@ -1,151 +1,26 @@
-//! Interfaces of sandboxes without an end on the host: macvlans, and pairs of two sandboxes.
+//! Links that have no end on the host: macvlans, and both ends of the veth pairs of point-to-point networks.
 //!
-//! They are made from the host, straight into the namespaces, bare and switched off, and bear the
-//! group of the newly born there until they are filled inside and get their mark.
+//! The host creates each straight in the sandbox's namespace, without addresses and down. It has the group
+//! [`INCOMPLETE_GROUP`] until it is configured there and gets its mark.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::LazyLock;
 
-use fairway_core::object::{MacvlanLink, NetnsLink};
-use fairway_model::{MacvlanMode, NetworkId, ParentFacts};
+use fairway_core::object::NetnsLink;
+use ipnet::IpNet;
 use rustix::io::Errno;
 
-use super::inside::SYSCTLS;
-use super::message::{CREATE_NEW, VETH_INFO_PEER, get_link_by_index, ifinfo};
-use super::veth::BIRTH_GROUP;
-use super::{Error, Link, Links, Mark};
+use super::message::ifinfo;
+use super::ownership::INCOMPLETE_GROUP;
+use super::{Error, Links, Mark};
 use crate::namespace::Handle;
 use crate::netlink::{Batch, MessageBuilder};
+use crate::sysctl::Tree;
 
-/// `IFLA_MACVLAN_MODE` of `<linux/if_link.h>`.
-const IFLA_MACVLAN_MODE: u16 = 1;
-
-/// The number of a mode: `enum macvlan_mode` of `<linux/if_link.h>`.
-const fn number(mode: MacvlanMode) -> u32 {
-    match mode {
-        MacvlanMode::Private => 1,
-        MacvlanMode::Vepa => 2,
-        MacvlanMode::Bridge => 4,
-        MacvlanMode::Passthru => 8,
-    }
-}
+/// One for all sandboxes: it is there so that many of them cost no more than one.
+pub(super) static SYSCTLS: LazyLock<Tree> = LazyLock::new(Tree::default);
 
 impl Links {
-    /// What a link is to macvlans; none if there is no link of that name.
-    ///
-    /// # Errors
-    /// [`Error::Netlink`].
-    pub fn as_parent(&self, name: &str) -> Result<Option<ParentFacts>, Error> {
-        let Some(link) = self.find(name)? else { return Ok(None) };
-        let master = match link.master {
-            Some(index) => {
-                let mut batch = Batch::new();
-                get_link_by_index(&mut batch, index);
-                let replies = super::unless_gone(self.socket.transact_each(&mut batch)?)?;
-                replies.iter().find_map(Link::parse).map(|master| master.name)
-            }
-            None => None,
-        };
-        Ok(Some(ParentFacts { mac: link.mac, loopback: link.loopback, master }))
-    }
-
-    /// Makes a macvlan in a sandbox with one message; [`Links::apply_inside`] does the rest, there.
-    /// One of that name may be there already, which is found out there. `namespace` is
-    /// `macvlan.link.namespace`, open.
-    ///
-    /// # Errors
-    /// [`Error::NoInterface`] without the parent, [`Error::Parent`] if it carries none in this
-    /// mode, [`Error::Netlink`].
-    pub fn create_macvlan(&self, macvlan: &MacvlanLink, namespace: &Handle) -> Result<(), Error> {
-        let MacvlanLink { link, parent, mode } = macvlan;
-        let below = self.index(parent)?;
-        let mut batch = Batch::new();
-        let label = format!("create the macvlan {} on {parent} in the sandbox", link.interface);
-        let mut message = batch.message(libc::RTM_NEWLINK, CREATE_NEW, label);
-        message.raw(&ifinfo(0, None)).u32(libc::IFLA_LINK, below);
-        describe(&mut message, link, namespace);
-        message.nest(libc::IFLA_LINKINFO, |info| {
-            info.text(libc::IFLA_INFO_KIND, "macvlan").nest(libc::IFLA_INFO_DATA, |data| {
-                data.u32(IFLA_MACVLAN_MODE, number(*mode));
-            });
-        });
-        drop(message);
-        match self.socket.transact(&mut batch) {
-            Ok(_) => Ok(()),
-            Err(error) => match error.errno() {
-                Some(Errno::EXIST) => Ok(()),
-                Some(errno @ (Errno::BUSY | Errno::INVAL)) => {
-                    Err(Error::Parent { parent: parent.clone(), mode: *mode, errno })
-                }
-                _ => Err(error.into()),
-            },
-        }
-    }
-
-    /// Makes a pair with an end in each of two sandboxes, or in one: then the other end, of the
-    /// name `waiting` and with the mark of the network, stays here, switched off.
-    ///
-    /// # Errors
-    /// [`Error::InterfaceTaken`] if a sandbox has an interface of that name, or the host has
-    /// `waiting`; [`Error::Netlink`].
-    pub fn create_pair(
-        &self,
-        network: NetworkId,
-        waiting: &str,
-        ends: (&NetnsLink, &Handle),
-        other: Option<(&NetnsLink, &Handle)>,
-    ) -> Result<(), Error> {
-        let (end, namespace) = ends;
-        let mut batch = Batch::new();
-        let label = format!("create the pair of network {}", network.short());
-        let mut message = batch.message(libc::RTM_NEWLINK, CREATE_NEW, label);
-        message.raw(&ifinfo(0, None));
-        match other {
-            Some((other, namespace)) => describe(&mut message, other, namespace),
-            None => {
-                message.text(libc::IFLA_IFNAME, waiting).u32(libc::IFLA_GROUP, BIRTH_GROUP);
-            }
-        }
-        message.nest(libc::IFLA_LINKINFO, |info| {
-            info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
-                data.nest(VETH_INFO_PEER, |peer| {
-                    peer.raw(&ifinfo(0, None));
-                    describe(peer, end, namespace);
-                });
-            });
-        });
-        drop(message);
-        match self.socket.transact(&mut batch) {
-            Err(error) if error.errno() == Some(Errno::EXIST) => {
-                return Err(Error::InterfaceTaken {
-                    name: end.interface.clone(),
-                    namespace: end.namespace.path.clone(),
-                });
-            }
-            outcome => outcome?,
-        };
-        if other.is_none() {
-            let mut batch = Batch::new();
-            batch
-                .message(libc::RTM_SETLINK, 0, format!("mark {waiting}"))
-                .raw(&ifinfo(self.index(waiting)?, None))
-                .text(libc::IFLA_IFALIAS, &Mark::Network(network).to_string())
-                .u32(libc::IFLA_GROUP, 0);
-            self.socket.transact(&mut batch)?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the link of that name if it bears the mark or is being born.
-    ///
-    /// # Errors
-    /// [`Error::Netlink`].
-    pub fn delete_waiting(&self, waiting: &str, mark: Mark) -> Result<(), Error> {
-        match self.find(waiting)? {
-            Some(link) if link.mark() == Some(mark) || is_newborn(&link) => self.delete(link.index, waiting),
-            _ => Ok(()),
-        }
-    }
-
     /// Deletes an interface of a sandbox, by its mark whatever its name; and one of its name that
     /// is being born. The socket is one of the sandbox's namespace.
     ///
@@ -154,7 +29,7 @@ impl Links {
     pub fn delete_netns_link(&self, link: &NetnsLink) -> Result<(), Error> {
         let mark = Mark::Endpoint(link.endpoint);
         for found in self.all()? {
-            let newborn = found.name == link.interface && is_newborn(&found);
+            let newborn = found.name == link.interface && found.is_incomplete();
             if found.mark() == Some(mark) || newborn {
                 self.delete(found.index, &found.name)?;
             }
@@ -163,12 +38,12 @@ impl Links {
     }
 
     /// Adds to `batch` what makes an interface that is here as planned.
-    pub(super) fn fill_netns_link(&self, batch: &mut Batch, link: &NetnsLink) -> Result<(), Error> {
+    pub(super) fn configure_netns_link(&self, batch: &mut Batch, link: &NetnsLink) -> Result<(), Error> {
         let name = &link.interface;
         let mark = Mark::Endpoint(link.endpoint);
         let found =
             self.find(name)?.ok_or_else(|| Error::NoInterface { name: name.clone(), errno: Errno::NODEV })?;
-        if found.mark() != Some(mark) && !is_newborn(&found) {
+        if found.mark() != Some(mark) && !found.is_incomplete() {
             return Err(Error::InterfaceTaken { name: name.clone(), namespace: link.namespace.path.clone() });
         }
         self.switch_ipv6(name, &link.addresses)?;
@@ -192,21 +67,35 @@ impl Links {
         }
         Ok(())
     }
-}
 
-/// Whether a link was made by us and has not got its mark yet.
-fn is_newborn(link: &Link) -> bool {
-    link.alias.is_none() && link.group == BIRTH_GROUP
+    /// Switches IPv6 of an interface on, if it has such addresses, and else off.
+    pub(super) fn switch_ipv6(&self, name: &str, addresses: &[IpNet]) -> Result<(), Error> {
+        if !self.ipv6 {
+            return Ok(());
+        }
+        let disable = format!("net/ipv6/conf/{name}/disable_ipv6");
+        if addresses.iter().any(|address| address.addr().is_ipv6()) {
+            // The gateway is known; a neighbour's router advertisement shall not move it.
+            SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+            // Neighbours are asked with the link-local address where an answer leaves by another interface
+            // than that of its own address; it would be tried for a second first. It follows from our MAC.
+            SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
+            SYSCTLS.write(&disable, "0")?;
+        } else {
+            SYSCTLS.set(&disable, "1")?;
+        }
+        Ok(())
+    }
 }
 
 /// What a new interface is told: where it belongs, and how it is called there.
-fn describe(message: &mut MessageBuilder<'_>, link: &NetnsLink, namespace: &Handle) {
+pub(super) fn place_in_sandbox(message: &mut MessageBuilder<'_>, link: &NetnsLink, namespace: &Handle) {
     // The descriptor's number is all that the kernel is told; it is open until the answer.
     let descriptor = namespace.as_fd().as_raw_fd().cast_unsigned();
     message
         .text(libc::IFLA_IFNAME, &link.interface)
         .u32(libc::IFLA_NET_NS_FD, descriptor)
-        .u32(libc::IFLA_GROUP, BIRTH_GROUP);
+        .u32(libc::IFLA_GROUP, INCOMPLETE_GROUP);
     if let Some(mac) = link.mac {
         message.attribute(libc::IFLA_ADDRESS, &mac.0);
     }

@@ -92,11 +92,6 @@ impl Link {
         self.alias.as_deref()?.strip_prefix("fairway:network:")?.split_once(':').map(|(_, parent)| parent)
     }
 
-    /// Whether it is a veth pair of ours that has not got its mark yet.
-    pub fn is_being_born(&self) -> bool {
-        self.group == super::veth::BIRTH_GROUP
-    }
-
     /// Reads `RTM_NEWLINK` and `RTM_DELLINK`.
     pub(crate) fn parse(message: &Message) -> Option<Self> {
         let header: &[u8; IFINFO_LENGTH] = message.payload.first_chunk()?;

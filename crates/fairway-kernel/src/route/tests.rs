@@ -29,8 +29,8 @@ impl Host {
         self.links.attach(&self.workers, &self.sandbox, veth, true, routes)
     }
 
-    fn inside(&self) -> InsideState {
-        observe_inside(&self.workers, &self.sandbox).unwrap()
+    fn inside(&self) -> NetnsState {
+        observe_netns(&self.workers, &self.sandbox).unwrap()
     }
 
     fn veth(&self, number: u8) -> VethLink {
@@ -242,7 +242,7 @@ fn default_routes_move_and_go() {
 
         let none = DefaultRoutes { ipv4: None, ipv6: None, ..host.routes(2) };
         for _ in 0..2 {
-            let work = InsideWork { routes: Some(none.clone()), ..InsideWork::default() };
+            let work = NetnsSetup { routes: Some(none.clone()), ..NetnsSetup::default() };
             work.run(&host.workers, &host.sandbox).unwrap();
             assert_eq!(host.inside().default_routes, []);
         }
@@ -309,7 +309,7 @@ fn an_unfinished_link_of_ours_is_finished() {
             .message(libc::RTM_SETLINK, 0, "unmark")
             .raw(&message::ifinfo(pair.host, Some(false)))
             .text(libc::IFLA_IFALIAS, "")
-            .u32(libc::IFLA_GROUP, veth::BIRTH_GROUP);
+            .u32(libc::IFLA_GROUP, ownership::INCOMPLETE_GROUP);
         host.links.socket.transact(&mut batch).unwrap();
         assert_eq!(host.links.find("fw1").unwrap().unwrap().mark(), None);
         let again = host.attach(&host.veth(1), None).unwrap();
@@ -327,16 +327,16 @@ fn many_links_go_and_no_others() {
             .map(|number| {
                 let veth = host.veth(number);
                 let pair = host.attach(&veth, None).unwrap();
-                Doomed { index: pair.host, mark: Mark::Endpoint(veth.endpoint) }
+                PendingDelete { index: pair.host, mark: Mark::Endpoint(veth.endpoint) }
             })
             .collect();
         let foreign = add_foreign(&host.links, "other");
         let mut asked = doomed[..28].to_vec();
         // An index that somebody else has now, and one that nobody has.
-        let reused = Doomed { index: foreign.index, mark: doomed[0].mark };
-        let gone = Doomed { index: 1_000_000, mark: doomed[0].mark };
+        let reused = PendingDelete { index: foreign.index, mark: doomed[0].mark };
+        let gone = PendingDelete { index: 1_000_000, mark: doomed[0].mark };
         asked.extend([reused, gone]);
-        let retired = host.links.retire(&asked, 0x5eed_1234).unwrap();
+        let retired = host.links.delete_links(&asked, 0x5eed_1234).unwrap();
         assert_eq!(retired.deleted, doomed[..28]);
         assert_eq!(retired.absent, [reused, gone]);
         let mut left: Vec<_> = host
@@ -360,7 +360,7 @@ fn a_stranger_in_the_group_saves_the_group() {
             .map(|number| {
                 let veth = host.veth(number);
                 let pair = host.attach(&veth, None).unwrap();
-                Doomed { index: pair.host, mark: Mark::Endpoint(veth.endpoint) }
+                PendingDelete { index: pair.host, mark: Mark::Endpoint(veth.endpoint) }
             })
             .collect();
         let foreign = add_foreign(&host.links, "other");
@@ -370,7 +370,7 @@ fn a_stranger_in_the_group_saves_the_group() {
             .raw(&message::ifinfo(foreign.index, None))
             .u32(libc::IFLA_GROUP, 77);
         host.links.socket.transact(&mut batch).unwrap();
-        assert!(matches!(host.links.retire(&doomed, 77), Err(Error::Foreign { .. })));
+        assert!(matches!(host.links.delete_links(&doomed, 77), Err(Error::Foreign { .. })));
         assert!(host.links.find("fw1").unwrap().is_some());
         assert!(host.links.find("other").unwrap().is_some());
     });
@@ -381,13 +381,13 @@ fn a_port_that_is_switched_off_waits_to_be_deleted() {
     in_host(|host| {
         host.links.apply_bridge(&bridge()).unwrap();
         let pair = host.attach(&host.veth(1), None).unwrap();
-        host.links.switch_off(pair.host, "fw1").unwrap();
+        host.links.set_down(pair.host, "fw1").unwrap();
         let link = host.links.find("fw1").unwrap().unwrap();
         assert_eq!((link.up, link.mark()), (false, Some(Mark::Endpoint(host.veth(1).endpoint))));
         // Attaching again brings it back as it was.
         assert_eq!(host.attach(&host.veth(1), None).unwrap().host, pair.host);
         assert!(host.links.find("fw1").unwrap().unwrap().up);
         host.links.delete(pair.host, "fw1").unwrap();
-        assert_eq!(host.links.switch_off(pair.host, "fw1"), Ok(()));
+        assert_eq!(host.links.set_down(pair.host, "fw1"), Ok(()));
     });
 }

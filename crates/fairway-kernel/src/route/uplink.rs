@@ -54,7 +54,7 @@ const SETTINGS: [&str; 16] = [
 ///
 /// # Errors
 /// [`Error::Sysctl`].
-pub fn boot() -> Result<String, Error> {
+pub fn boot_id() -> Result<String, Error> {
     Ok(sysctl::read("kernel/random/boot_id")?)
 }
 
@@ -108,7 +108,7 @@ impl Links {
             mtu: link.mtu,
             addresses: moving.map(|address| address.address).collect(),
             routes: known.collect(),
-            boot: boot()?,
+            boot: boot_id()?,
             obstacle: obstacle(link, &all),
         }))
     }
@@ -214,7 +214,7 @@ impl Links {
     ///
     /// # Errors
     /// [`Error::NoInterface`], [`Error::Netlink`].
-    pub fn drop_addresses(&self, from: &str, to: &str) -> Result<(), Error> {
+    pub fn remove_addresses(&self, from: &str, to: &str) -> Result<(), Error> {
         let (source, target) = (self.index(from)?, self.index(to)?);
         let there = self.addresses(target)?;
         let mut batch = Batch::new();

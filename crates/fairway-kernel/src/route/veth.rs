@@ -5,18 +5,14 @@ use std::os::fd::{AsFd, AsRawFd};
 use fairway_core::object::VethLink;
 use rustix::io::Errno;
 
-use super::bridge::claim;
 use super::message::{
-    CREATE_NEW, IFLA_BRPORT_MODE, VETH_INFO_PEER, correct_neighbour, get_link, get_link_by_index, ifinfo,
-    learn, no_link_local,
+    CREATE_NEW, IFLA_BRPORT_MODE, VETH_INFO_PEER, add_fdb_entry, get_link, get_link_by_index, ifinfo,
+    no_link_local, replace_neighbor,
 };
+use super::ownership::{INCOMPLETE_GROUP, check_owner};
 use super::{Error, Link, Links, Mark};
 use crate::namespace::Handle;
 use crate::netlink::{self, Batch};
-
-/// The link group of links between their creation and the moment they get their mark: the kernel
-/// takes a group with the creation, an alias only afterwards. It spells "FWAY".
-pub(super) const BIRTH_GROUP: u32 = 0x4657_4159;
 
 /// A veth pair that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +63,7 @@ impl Links {
             }
         }
         let link = found.ok_or_else(|| Error::Undescribed(name.clone()))?;
-        claim(&link, "veth", mark)?;
+        check_owner(&link, "veth", mark)?;
         let inside = link.peer.ok_or_else(|| Error::Undescribed(name.clone()))?;
 
         let mut batch = Batch::new();
@@ -98,15 +94,15 @@ impl Links {
     ///
     /// # Errors
     /// [`Error::NoInterface`] without the bridge, [`Error::Netlink`].
-    pub fn settle(&self, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
+    pub fn activate_port(&self, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
         let bridge = self.index(&veth.bridge)?;
         let mut batch = Batch::new();
         get_link_by_index(&mut batch, pair.host);
         // With its first port the bridge itself gets carrier.
         get_link_by_index(&mut batch, bridge);
-        learn(&mut batch, pair.host, veth.mac);
+        add_fdb_entry(&mut batch, pair.host, veth.mac);
         for address in &veth.addresses {
-            correct_neighbour(&mut batch, bridge, address.addr(), veth.mac);
+            replace_neighbor(&mut batch, bridge, address.addr(), veth.mac);
         }
         let mut outcome = self.socket.transact_each(&mut batch)?;
         // No such neighbour, or a port that does not learn yet: then there is nothing to correct.
@@ -148,7 +144,7 @@ impl Links {
     }
 
     fn delete_unmarked(&self, link: Option<&Link>) -> Result<(), Error> {
-        let Some(link) = link.filter(|link| link.group == BIRTH_GROUP) else { return Ok(()) };
+        let Some(link) = link.filter(|link| link.group == INCOMPLETE_GROUP) else { return Ok(()) };
         let mut batch = Batch::new();
         batch
             .message(libc::RTM_DELLINK, 0, format!("delete the interface {}", link.name))
@@ -170,7 +166,7 @@ fn create_pair(batch: &mut Batch, veth: &VethLink, bridge: u32, namespace: &Hand
         .text(libc::IFLA_IFNAME, &veth.host_interface)
         .u32(libc::IFLA_MTU, veth.mtu)
         .u32(libc::IFLA_MASTER, bridge)
-        .u32(libc::IFLA_GROUP, BIRTH_GROUP)
+        .u32(libc::IFLA_GROUP, INCOMPLETE_GROUP)
         .nest(libc::IFLA_LINKINFO, |info| {
             info.text(libc::IFLA_INFO_KIND, "veth").nest(libc::IFLA_INFO_DATA, |data| {
                 data.nest(VETH_INFO_PEER, |peer| {

@@ -15,7 +15,7 @@ use super::last_errno;
 ///
 /// # Errors
 /// As signalfd(2); `EINVAL` for a number that is no signal.
-pub fn hold_signals(signals: &[i32]) -> Result<OwnedFd, Errno> {
+pub fn block_signals(signals: &[i32]) -> Result<OwnedFd, Errno> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset makes the set a valid one; everything after works on that set, which is
     // alive for all of it, and signalfd returns a descriptor that nobody else owns.
@@ -38,7 +38,7 @@ pub fn hold_signals(signals: &[i32]) -> Result<OwnedFd, Errno> {
 /// Lets these signals act as they do when nobody has said anything about them: away with handlers,
 /// and with an inherited wish to ignore them. Numbers that are no signal, and those that cannot be
 /// changed, are passed over.
-pub fn default_signals(signals: impl IntoIterator<Item = i32>) {
+pub fn reset_signals(signals: impl IntoIterator<Item = i32>) {
     for signal in signals {
         // SAFETY: SIG_DFL runs no code of ours; a number that is refused changes nothing.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -49,7 +49,7 @@ pub fn default_signals(signals: impl IntoIterator<Item = i32>) {
 ///
 /// # Errors
 /// As sigprocmask(2).
-pub fn free_signals() -> Result<(), Errno> {
+pub fn unblock_signals() -> Result<(), Errno> {
     let mut none = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset makes the set a valid one before it is read.
     let refused = unsafe {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_held_signal_is_read_instead() {
-        let held = hold_signals(&[libc::SIGUSR2]).unwrap();
+        let held = block_signals(&[libc::SIGUSR2]).unwrap();
         let mut record = [0_u8; 128];
         assert_eq!(rustix::io::read(&held, &mut record), Err(Errno::AGAIN));
         let thread = rustix::thread::gettid();
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(sent, 0);
         assert_eq!(rustix::io::read(&held, &mut record), Ok(128));
         assert_eq!(record[..4], libc::SIGUSR2.to_ne_bytes());
-        assert!(hold_signals(&[999]).is_err());
+        assert!(block_signals(&[999]).is_err());
     }
 
     #[test]
@@ -98,9 +98,9 @@ mod tests {
             let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
             status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim().to_owned()
         };
-        let _held = hold_signals(&[libc::SIGUSR1]).unwrap();
+        let _held = block_signals(&[libc::SIGUSR1]).unwrap();
         assert_eq!(blocked(), "0000000000000200");
-        free_signals().unwrap();
+        unblock_signals().unwrap();
         assert_eq!(blocked(), "0000000000000000");
     }
 

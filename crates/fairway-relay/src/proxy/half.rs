@@ -244,7 +244,7 @@ impl Half {
     }
 
     /// How many bytes were read since the last call.
-    pub fn take_carried(&mut self) -> u64 {
+    pub fn take_proxied_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.carried)
     }
 

@@ -15,7 +15,7 @@ use super::pipes::Pipes;
 use crate::poll::{EDGES, Kind, Poller, READ, Token};
 use crate::shares::{Shares, source};
 use crate::slab::{Place, Slab};
-use crate::table::Carried;
+use crate::table::ProxiedBytes;
 
 /// How many connections one port accepts before others have their turn.
 const ACCEPTS: usize = 64;
@@ -28,7 +28,7 @@ struct Listener {
     socket: OwnedFd,
     target: SocketAddr,
     connections: HashSet<Place>,
-    carried: Carried,
+    carried: ProxiedBytes,
 }
 
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Tcp {
             socket,
             target,
             connections: HashSet::new(),
-            carried: Carried::default(),
+            carried: ProxiedBytes::default(),
         });
         if let Some(listener) = self.listeners.get(place)
             && let Err(errno) = poller.add(&listener.socket, Token(Kind::TcpListener, place), READ)
@@ -156,7 +156,7 @@ impl Tcp {
     }
 
     /// What was carried through a port.
-    pub fn carried(&self, place: Place) -> Carried {
+    pub fn proxied_bytes(&self, place: Place) -> ProxiedBytes {
         self.listeners.get(place).map(|listener| listener.carried).unwrap_or_default()
     }
 
@@ -286,7 +286,10 @@ impl Tcp {
         let there = to_upstream.carry(client, upstream, &mut self.pipes, &mut self.buffer, turn);
         let turn = Turn { last: to_upstream.closed, splices };
         let back = to_client.carry(upstream, client, &mut self.pipes, &mut self.buffer, turn);
-        let carried = Carried { bytes_in: to_upstream.take_carried(), bytes_out: to_client.take_carried() };
+        let carried = ProxiedBytes {
+            bytes_in: to_upstream.take_proxied_bytes(),
+            bytes_out: to_client.take_proxied_bytes(),
+        };
         let waiting = to_upstream.waiting() + to_client.waiting();
         if std::mem::replace(&mut connection.waiting, waiting) != waiting {
             let (sandbox, client) = connection.party;

@@ -14,7 +14,7 @@ use super::datagram::{self, Asked, Received};
 use crate::poll::{Kind, Poller, READ, Token};
 use crate::shares::{Shares, source};
 use crate::slab::{Place, Slab};
-use crate::table::Carried;
+use crate::table::ProxiedBytes;
 
 /// How many datagrams one socket handles before others have their turn.
 const DATAGRAMS: usize = 32;
@@ -27,7 +27,7 @@ struct Listener {
     socket: OwnedFd,
     target: SocketAddr,
     flows: HashMap<(SocketAddr, IpAddr), Place>,
-    carried: Carried,
+    carried: ProxiedBytes,
 }
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Udp {
     pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<Place, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         datagram::tell_address(&socket)?;
-        let listener = Listener { socket, target, flows: HashMap::new(), carried: Carried::default() };
+        let listener = Listener { socket, target, flows: HashMap::new(), carried: ProxiedBytes::default() };
         let place = self.listeners.insert(listener);
         if let Some(listener) = self.listeners.get(place)
             && let Err(errno) = poller.add(&listener.socket, Token(Kind::UdpListener, place), READ)
@@ -132,13 +132,13 @@ impl Udp {
     }
 
     /// What was carried through a port.
-    pub fn carried(&self, place: Place) -> Carried {
+    pub fn proxied_bytes(&self, place: Place) -> ProxiedBytes {
         self.listeners.get(place).map(|listener| listener.carried).unwrap_or_default()
     }
 
     /// A port has another socket; what was carried through the old one still counts.
     pub fn inherit(&mut self, old: Place, new: Place) {
-        let carried = self.carried(old);
+        let carried = self.proxied_bytes(old);
         if let Some(listener) = self.listeners.get_mut(new) {
             listener.carried.add(carried);
         }

@@ -12,7 +12,7 @@ use fairway_model::Protocol;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::client::{ClientError, RelayClient};
-use crate::table::{Change, Held, Record, RecordKey};
+use crate::table::{Change, Record, RecordKey, RecordWithSockets};
 use crate::testing::{SOON, TestRelay, names, port, resolver_sockets, sandbox, view};
 
 fn listener() -> (SocketAddr, TcpListener) {
@@ -78,8 +78,8 @@ fn a_new_daemon_takes_over_and_finds_everything() {
     let second = RelayClient::connect(&relay.path).unwrap();
     assert!(matches!(relay.client.describe(), Err(ClientError::Connection(_))));
     assert_eq!(sorted(second.describe().unwrap()), before);
-    let held = second.recover().unwrap();
-    for Held { record, sockets } in &held {
+    let held = second.describe_with_sockets().unwrap();
+    for RecordWithSockets { record, sockets } in &held {
         assert!(record.sockets().contains(&sockets.len()), "{record:?}");
         if let Record::Port { address, .. } = record {
             let found = rustix::net::getsockname(&sockets[0]).unwrap();
@@ -164,7 +164,10 @@ fn two_thousand_listeners_in_one_batch() {
     }
     relay.client.apply(changes).unwrap();
     assert_eq!(relay.client.describe().unwrap().len(), 2_001);
-    assert_eq!(relay.client.recover().unwrap().iter().map(|held| held.sockets.len()).sum::<usize>(), 2_000);
+    assert_eq!(
+        relay.client.describe_with_sockets().unwrap().iter().map(|held| held.sockets.len()).sum::<usize>(),
+        2_000
+    );
     let removals = addresses.iter().map(|address| Change::Remove(RecordKey::Port(Protocol::Tcp, *address)));
     relay.client.apply(removals.collect()).unwrap();
     assert_eq!(relay.client.describe().unwrap().len(), 1);
@@ -213,7 +216,7 @@ fn a_hand_over_to_a_daemon_that_died_is_none() {
     rustix::event::poll(&mut [PollFd::new(&daemon, PollFlags::IN)], None).unwrap();
     drop(daemon);
     let next = RelayClient::connect(&relay.path).unwrap();
-    assert_eq!(next.recover().unwrap().len(), 1_001);
+    assert_eq!(next.describe_with_sockets().unwrap().len(), 1_001);
     TcpStream::connect(addresses[0]).unwrap();
 }
 
@@ -292,7 +295,7 @@ fn a_relay_that_handed_over_finishes_its_connections_and_ends() {
     let control = super::listen(&path).unwrap();
     thread::spawn(move || super::run(control, super::Configuration::default()));
     let next = RelayClient::connect(&path).unwrap();
-    let changes = held.into_iter().map(|Held { record, sockets }| Change::Insert {
+    let changes = held.into_iter().map(|RecordWithSockets { record, sockets }| Change::Insert {
         record,
         sockets: sockets.into_iter().map(Arc::new).collect(),
     });

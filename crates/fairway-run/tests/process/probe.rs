@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use fairway_kernel::system::inherit::hold_signals;
+use fairway_kernel::system::inherit::block_signals;
 use fairway_run::{Files, Order, detach, launch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -25,7 +25,7 @@ pub fn run(arguments: &[&str]) -> ExitCode {
 
 /// Says that it is ready, waits for a signal, and ends with its number; with 100 if it came twice.
 fn signals(ready: &str) -> ExitCode {
-    let held = hold_signals(&[1, 2, 10, 12, 15, 28]).unwrap();
+    let held = block_signals(&[1, 2, 10, 12, 15, 28]).unwrap();
     fs::write(ready, "").unwrap();
     let mut record = [0; 128];
     let mut watched = [PollFd::from_borrowed_fd(held.as_fd(), PollFlags::IN)];

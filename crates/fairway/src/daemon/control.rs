@@ -17,7 +17,7 @@ use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_inspect::conflict::{Obstacle, Path};
 use fairway_inspect::graph::Picture;
 use fairway_inspect::trace::{Told, TraceRequest};
-use fairway_kernel::{namespace, peer, process};
+use fairway_kernel::{namespace, pid_namespace, process};
 use fairway_model::RefusalKind;
 use fairway_model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
 use fairway_walk::Outcome;
@@ -135,7 +135,7 @@ impl Control for EngineControl {
     /// A sandbox sees the host's files, and may reach the socket: it may not use it.
     fn check_peer(&self, socket: BorrowedFd<'_>) -> Result<(), Failure> {
         let refused = |reason: String| Failure::new(FailureKind::Forbidden, reason);
-        let namespaces = peer::pid_namespaces_below(socket).map_err(|error| {
+        let namespaces = pid_namespace::pid_namespaces_of_peer(socket).map_err(|error| {
             refused(format!("cannot command the daemon: the process that asks cannot be looked at: {error}"))
         })?;
         if namespaces.is_empty() {
@@ -146,7 +146,8 @@ impl Control for EngineControl {
             ours.filter_map(|sandbox| Some((sandbox.name.clone(), sandbox.process()?.pid)))
                 .collect::<Vec<_>>()
         });
-        let is_within = |pid| peer::pid_namespace(pid).is_ok_and(|found| namespaces.contains(&found));
+        let is_within =
+            |pid| pid_namespace::pid_namespace(pid).is_ok_and(|found| namespaces.contains(&found));
         match running.into_iter().find(|(_, pid)| is_within(*pid)) {
             Some((sandbox, _)) => {
                 tracing::warn!(sandbox, "refused a request from inside a sandbox");

@@ -181,7 +181,7 @@ fn serve_as_relay(
             let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
             let answer = match &request {
                 hello if hello.contains("Hello") => {
-                    r#"{"Hello":{"version":"0","pid":1,"confinement":[],"missing":[],"counts":false,"asks_inside":true}}"#
+                    r#"{"Hello":{"version":"0","pid":1,"confinement":[],"missing":[],"counts":false,"queries_from_sandbox":true}}"#
                         .to_owned()
                 }
                 describe if describe.contains("Describe") => {

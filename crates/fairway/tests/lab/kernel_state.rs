@@ -26,7 +26,7 @@ const TCP_LISTEN: &str = "0A";
 pub fn observe(stage: &Stage, sandboxes: &[(&str, &Place)]) -> BTreeSet<String> {
     let mut lines = stage.host.run_in(observe_host).unwrap();
     for (name, place) in sandboxes {
-        let inside = place.run_in(observe_inside).unwrap();
+        let inside = place.run_in(observe_netns).unwrap();
         lines.extend(inside.into_iter().map(|line| format!("in {name}: {line}")));
     }
     lines
@@ -127,7 +127,7 @@ fn observe_host() -> BTreeSet<String> {
     lines
 }
 
-fn observe_inside() -> BTreeSet<String> {
+fn observe_netns() -> BTreeSet<String> {
     let mut lines = links(false);
     // The resolver's ports are others each time.
     let rewriting = table(Family::Ip, resolver::TABLE).len();

@@ -83,7 +83,7 @@ impl Scene {
 
     pub fn advertisement(&self, ethernet: Ethernet, source: Ipv6Addr, claimed: Ipv6Addr) -> Vec<u8> {
         let told = self.ipv6(&self.friend);
-        frame::neighbour_advertisement(ethernet, source, told, claimed, ethernet.source).unwrap()
+        frame::neighbor_advertisement(ethernet, source, told, claimed, ethernet.source).unwrap()
     }
 
     /// Frames that pretend to be another's.
@@ -260,7 +260,7 @@ fn the_host_takes_no_sandbox_for_its_router() {
         let own = scene.mac(&scene.attacker);
         let ethernet = Ethernet { source: own, destination: [0x33, 0x33, 0, 0, 0, 1] };
         let (source, all) = ("fe80::bad".parse().unwrap(), "ff02::1".parse().unwrap());
-        let mut bytes = frame::neighbour_advertisement(ethernet, source, all, source, own).unwrap();
+        let mut bytes = frame::neighbor_advertisement(ethernet, source, all, source, own).unwrap();
         let message = 14 + 40;
         bytes[message] = 134;
         // Hop limit 64, no flags, a lifetime of 1,800 seconds; the rest is an option of one's own MAC address.

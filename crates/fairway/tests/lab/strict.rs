@@ -41,7 +41,7 @@ fn forgeries(scene: &Scene) -> Vec<Lie> {
 fn asks_whether_free(honest: Ethernet, wanted: Ipv6Addr) -> Vec<u8> {
     let ethernet = Ethernet { destination: [0x33, 0x33, 0, 0, 0, 1], ..honest };
     let (nobody, all) = (Ipv6Addr::UNSPECIFIED, "ff02::1".parse().unwrap());
-    let mut bytes = frame::neighbour_advertisement(ethernet, nobody, all, wanted, honest.source).unwrap();
+    let mut bytes = frame::neighbor_advertisement(ethernet, nobody, all, wanted, honest.source).unwrap();
     let message = 14 + 40;
     bytes.truncate(message + 24);
     bytes[18..20].copy_from_slice(&24_u16.to_be_bytes());

@@ -6,8 +6,8 @@ use fairway_ruleset::{
     Chain, ChainKind, Expression, Family, Hook, MetaKey, Register, Table, TableFlags, Verdict, rule,
 };
 
-use crate::nftables::{Reader, Traced, TracedAt, Tracer, Transaction, Writer};
-use crate::route::{InsideWork, Links};
+use crate::nftables::{Reader, TraceEvent, TracePoint, Tracer, Transaction, Writer};
+use crate::route::{Links, NetnsSetup};
 use crate::testing::in_new_namespace;
 
 const OWNED: TableFlags = TableFlags { dormant: false, owner: true, persist: false };
@@ -35,7 +35,10 @@ fn deciding() -> Table {
 #[test]
 fn rules_are_told_in_their_order_with_the_packet_once() {
     in_new_namespace(|| {
-        Links::open().unwrap().apply_inside(&InsideWork { loopback: true, ..InsideWork::default() }).unwrap();
+        Links::open()
+            .unwrap()
+            .apply_netns_setup(&NetnsSetup { loopback: true, ..NetnsSetup::default() })
+            .unwrap();
         let mut writer = Writer::open().unwrap();
         let mut transaction = Transaction::new();
         transaction.create(&tracing()).create(&deciding());
@@ -43,11 +46,11 @@ fn rules_are_told_in_their_order_with_the_packet_once() {
         let tracer = Tracer::open().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:1000").unwrap();
         assert!(socket.send_to(b"hello", "127.0.0.1:2000").is_err(), "it is dropped");
-        let mut told: Vec<Traced> = Vec::new();
+        let mut told: Vec<TraceEvent> = Vec::new();
         assert_eq!(tracer.drain(&mut |event| told.push(event)), Ok(true));
         let rules = |chain| {
             let rules = writer.reader().rules(Family::Ip, "deciding", chain).unwrap();
-            rules.into_iter().map(|rule| TracedAt::Rule(rule.handle.unwrap())).collect::<Vec<_>>()
+            rules.into_iter().map(|rule| TracePoint::Rule(rule.handle.unwrap())).collect::<Vec<_>>()
         };
         let (outer, inner) = (rules("output"), rules("inner"));
         let met: Vec<_> = told

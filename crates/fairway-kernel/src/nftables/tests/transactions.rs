@@ -9,7 +9,7 @@ use fairway_ruleset::{Datatype, ElementData, Family, Load, Policy, Rule, Set, Ta
 use rustix::io::Errno;
 
 use super::{firewall, guard, published};
-use crate::nftables::{Change, Error, Monitor, Noticed, Reader, Transaction, Writer};
+use crate::nftables::{Change, Error, Monitor, Notifications, Reader, Transaction, Writer};
 use crate::testing::in_new_namespace;
 
 fn created(table: &Table) -> Writer {
@@ -305,18 +305,18 @@ fn changes_of_others_are_heard_and_our_own_are_not() {
         transaction.create(&firewall());
         ours.commit(transaction).unwrap();
         assert_ne!(ours.reader().generation().unwrap(), before);
-        assert_eq!(monitor.drain().unwrap(), Noticed::Changes(BTreeSet::new()));
+        assert_eq!(monitor.drain().unwrap(), Notifications::Changes(BTreeSet::new()));
 
         let mut others = Writer::open().unwrap();
         let mut transaction = Transaction::new();
         transaction.flush_set(&firewall(), "bridges").create(&guard());
         others.commit(transaction).unwrap();
-        let Noticed::Changes(changes) = monitor.drain().unwrap() else { panic!("too much") };
+        let Notifications::Changes(changes) = monitor.drain().unwrap() else { panic!("too much") };
         let tables: Vec<_> =
             changes.iter().map(|Change { family, table, .. }| (*family, table.as_str())).collect();
         assert_eq!(tables, [(Family::Inet, "fairway"), (Family::Bridge, "fairway")]);
         assert!(changes.iter().all(|change| change.program.is_some()), "{changes:?}");
-        assert_eq!(monitor.drain().unwrap(), Noticed::Changes(BTreeSet::new()));
+        assert_eq!(monitor.drain().unwrap(), Notifications::Changes(BTreeSet::new()));
     });
 }
 
@@ -332,12 +332,12 @@ fn more_changes_than_can_be_heard_are_told_as_such() {
             transaction.add_elements(&table, table.set("ports").unwrap(), part);
             writer.commit(transaction).unwrap();
         }
-        assert_eq!(monitor.drain().unwrap(), Noticed::TooMuch);
-        while monitor.drain().unwrap() != Noticed::Changes(BTreeSet::new()) {}
+        assert_eq!(monitor.drain().unwrap(), Notifications::Overflow);
+        while monitor.drain().unwrap() != Notifications::Changes(BTreeSet::new()) {}
         let mut transaction = Transaction::new();
         transaction.flush_set(&table, "bridges");
         writer.commit(transaction).unwrap();
-        let Noticed::Changes(changes) = monitor.drain().unwrap() else { panic!("too much again") };
+        let Notifications::Changes(changes) = monitor.drain().unwrap() else { panic!("too much again") };
         assert_eq!(changes.len(), 1);
     });
 }

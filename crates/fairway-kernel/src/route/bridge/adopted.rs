@@ -15,7 +15,7 @@ impl Links {
     /// [`Error::NoBridge`] if there is none of that name, or it is one of ours; [`Error::Netlink`],
     /// [`Error::Sysctl`].
     pub(super) fn adopt_bridge(&self, bridge: &BridgeLink) -> Result<Link, Error> {
-        let link = self.own_bridge(&bridge.name)?;
+        let link = self.user_bridge(&bridge.name)?;
         let localnet = if bridge.route_localnet { "1" } else { "0" };
         sysctl::write(&format!("net/ipv4/conf/{}/route_localnet", bridge.name), localnet)?;
         if self.ipv6 && bridge.ipv6 {
@@ -40,7 +40,7 @@ impl Links {
     /// # Errors
     /// [`Error::Netlink`], [`Error::Sysctl`].
     pub fn release_bridge(&self, bridge: &BridgeLink) -> Result<(), Error> {
-        let Ok(link) = self.own_bridge(&bridge.name) else { return Ok(()) };
+        let Ok(link) = self.user_bridge(&bridge.name) else { return Ok(()) };
         if bridge.route_localnet {
             sysctl::write(&format!("net/ipv4/conf/{}/route_localnet", bridge.name), "0")?;
         }
@@ -59,7 +59,7 @@ impl Links {
     ///
     /// # Errors
     /// [`Error::NoBridge`], [`Error::Netlink`].
-    pub fn own_bridge(&self, name: &str) -> Result<Link, Error> {
+    pub fn user_bridge(&self, name: &str) -> Result<Link, Error> {
         let link = self.find(name)?.filter(|link| link.kind.as_deref() == Some("bridge"));
         link.filter(|link| link.mark().is_none()).ok_or_else(|| Error::NoBridge(name.to_owned()))
     }

@@ -1,10 +1,12 @@
-use fairway_model::{EndpointId, MacAddress, SandboxId};
+use fairway_model::{EndpointId, MacAddress, MacvlanMode, NetworkId, SandboxId};
 
-use super::*;
-use crate::namespace::{Workers, own};
-use crate::route::{InsideState, InsideWork, observe_inside};
+use crate::namespace::{Handle, Workers, own};
+use crate::netlink::Batch;
+use crate::route::message::{CREATE_NEW, VETH_INFO_PEER, ifinfo};
+use crate::route::{Error, Link, Links, Mark, NetnsSetup, NetnsState, observe_netns};
 use crate::sysctl;
 use crate::testing::in_new_namespace;
+use fairway_core::object::{MacvlanLink, NetnsLink};
 
 const NETWORK: NetworkId = NetworkId::new([7; 32]);
 
@@ -62,12 +64,12 @@ impl Host {
     }
 
     fn fill(&self, link: &NetnsLink) -> Result<(), Error> {
-        let work = InsideWork { netns_links: vec![link.clone()], ..InsideWork::default() };
+        let work = NetnsSetup { netns_links: vec![link.clone()], ..NetnsSetup::default() };
         work.run(&self.workers, &self.sandboxes[usize::from(link.endpoint.bytes()[0])])
     }
 
-    fn inside(&self, number: usize) -> InsideState {
-        observe_inside(&self.workers, &self.sandboxes[number]).unwrap()
+    fn inside(&self, number: usize) -> NetnsState {
+        observe_netns(&self.workers, &self.sandboxes[number]).unwrap()
     }
 
     /// The interface of a sandbox with its global addresses.
@@ -148,7 +150,7 @@ fn an_interface_of_somebody_else_is_left_alone() {
         host.fill(&first.link).unwrap();
         second.link.endpoint = EndpointId::new([1; 32].map(|byte: u8| byte + 1));
         host.links.create_macvlan(&second, &host.sandboxes[1]).unwrap();
-        let work = InsideWork { netns_links: vec![second.link.clone()], ..InsideWork::default() };
+        let work = NetnsSetup { netns_links: vec![second.link.clone()], ..NetnsSetup::default() };
         let error = work.run(&host.workers, &host.sandboxes[1]).unwrap_err();
         assert!(matches!(error, Error::InterfaceTaken { .. }), "{error}");
         host.delete(1, &second.link);
@@ -161,7 +163,7 @@ fn a_pair_has_an_end_in_each_sandbox_or_one_that_waits() {
     in_host(|host| {
         let (a, b) = (host.link(0), host.link(1));
         let [first, second] = &host.sandboxes;
-        host.links.create_pair(NETWORK, "fw07", (&a, first), None).unwrap();
+        host.links.create_ptp_pair(NETWORK, "fw07", (&a, first), None).unwrap();
         host.fill(&a).unwrap();
         let (link, addresses) = host.found(0).unwrap();
         assert_eq!(addresses, ["10.0.0.0/24", "fd00::/64"]);
@@ -170,12 +172,12 @@ fn a_pair_has_an_end_in_each_sandbox_or_one_that_waits() {
         assert_eq!((waiting.mark(), waiting.up, waiting.group), (Some(Mark::Network(NETWORK)), false, 0));
         assert_eq!(waiting.peer, Some(link.index));
 
-        host.links.delete_waiting("fw07", Mark::Network(NetworkId::new([8; 32]))).unwrap();
+        host.links.delete_pending_end("fw07", Mark::Network(NetworkId::new([8; 32]))).unwrap();
         assert!(host.links.find("fw07").unwrap().is_some(), "it bears another mark");
-        host.links.delete_waiting("fw07", Mark::Network(NETWORK)).unwrap();
+        host.links.delete_pending_end("fw07", Mark::Network(NETWORK)).unwrap();
         assert_eq!(host.found(0), None);
 
-        host.links.create_pair(NETWORK, "fw07", (&a, first), Some((&b, second))).unwrap();
+        host.links.create_ptp_pair(NETWORK, "fw07", (&a, first), Some((&b, second))).unwrap();
         host.fill(&a).unwrap();
         host.fill(&b).unwrap();
         let [(a_found, _), (b_found, addresses)] = [0, 1].map(|number| host.found(number).unwrap());
@@ -183,7 +185,7 @@ fn a_pair_has_an_end_in_each_sandbox_or_one_that_waits() {
         assert_eq!((b_found.mac, b_found.mark()), (b.mac, Some(Mark::Endpoint(b.endpoint))));
         assert_eq!(addresses, ["10.0.0.1/24", "fd00::1/64"]);
         assert_eq!(host.links.all().unwrap().len(), 3, "nothing of it is on the host");
-        let error = host.links.create_pair(NETWORK, "fw07", (&a, first), Some((&b, second))).unwrap_err();
+        let error = host.links.create_ptp_pair(NETWORK, "fw07", (&a, first), Some((&b, second))).unwrap_err();
         assert!(matches!(error, Error::InterfaceTaken { .. }), "{error}");
         host.delete(1, &b);
         assert_eq!(host.found(0), None, "one end takes the other with it");

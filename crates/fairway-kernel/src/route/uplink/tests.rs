@@ -109,7 +109,7 @@ fn addresses_and_routes_move_and_come_back_as_they_were() {
         }
         for _ in 0..2 {
             links.move_routes("eth0", "br0").unwrap();
-            links.drop_addresses("eth0", "br0").unwrap();
+            links.remove_addresses("eth0", "br0").unwrap();
         }
         assert_eq!(state(&links, "br0"), before);
         assert_eq!(state(&links, "eth0"), (Vec::new(), Vec::new()));
@@ -119,7 +119,7 @@ fn addresses_and_routes_move_and_come_back_as_they_were() {
         for _ in 0..2 {
             links.copy_addresses("br0", "eth0").unwrap();
             links.move_routes("br0", "eth0").unwrap();
-            links.drop_addresses("br0", "eth0").unwrap();
+            links.remove_addresses("br0", "eth0").unwrap();
             links.release("eth0").unwrap();
         }
         assert_eq!(state(&links, "eth0"), before);
@@ -136,7 +136,7 @@ fn what_was_lost_with_a_bridge_is_restored() {
         links.copy_addresses("eth0", "br0").unwrap();
         links.enslave("eth0", "br0").unwrap();
         links.move_routes("eth0", "br0").unwrap();
-        links.drop_addresses("eth0", "br0").unwrap();
+        links.remove_addresses("eth0", "br0").unwrap();
         let before = state(&links, "br0");
         links.delete(links.index("br0").unwrap(), "br0").unwrap();
         assert_eq!(state(&links, "eth0").0, Vec::<String>::new());

@@ -35,7 +35,7 @@ fn questions_leave_by_the_sandboxs_sockets_from_ever_new_ports() {
     let ports: HashSet<u16> = servers[0].askers.lock().unwrap().iter().map(SocketAddr::port).collect();
     assert!(ports.len() > 40, "{} ports for 50 questions", ports.len());
     // One more question needs no more sockets.
-    let held = relay.client.recover().unwrap();
+    let held = relay.client.describe_with_sockets().unwrap();
     let held = held.iter().find(|held| matches!(held.record, Record::Resolver(_))).unwrap();
     assert_eq!(held.sockets.len(), 8);
     let asking: HashSet<u16> = held.sockets[2..6]
@@ -232,7 +232,7 @@ fn a_resolver_of_an_earlier_daemon_asks_until_it_gets_sockets() {
     // A record without sockets keeps all that are there.
     relay.insert(Record::Resolver(crate::testing::sandbox(1)), Vec::new());
     assert_eq!(answered(after, "c.org."), [EXAMPLE]);
-    assert!(relay.client.hello().asks_inside);
+    assert!(relay.client.hello().queries_from_sandbox);
 }
 
 #[test]

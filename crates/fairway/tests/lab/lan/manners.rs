@@ -38,7 +38,7 @@ fn who_has6(own: Mac, own_address: Ipv6Addr, address: Ipv6Addr) -> Vec<u8> {
     let [.., a, b, c] = address.octets();
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
     let ethernet = Ethernet { source: own, destination: [0x33, 0x33, 0xff, a, b, c] };
-    let mut frame = frame::neighbour_advertisement(ethernet, own_address, group, address, own).unwrap();
+    let mut frame = frame::neighbor_advertisement(ethernet, own_address, group, address, own).unwrap();
     frame[54] = 135;
     // A solicitation has no flags, and names the hardware address of who asks.
     frame[58] = 0;
@@ -216,7 +216,7 @@ fn pretend(stage: &Stage, one: &Sandbox, two: &Sandbox, neighbour: &Place) {
     let all_nodes: Ipv6Addr = "ff02::1".parse().unwrap();
     let multicast = Ethernet { source: own, destination: [0x33, 0x33, 0, 0, 0, 1] };
     let advertise = |source: Ipv6Addr, claimed: Ipv6Addr| {
-        frame::neighbour_advertisement(multicast, source, all_nodes, claimed, own).unwrap()
+        frame::neighbor_advertisement(multicast, source, all_nodes, claimed, own).unwrap()
     };
     let mut router_advertisement = advertise(address6, address6);
     router_advertisement[54] = 134;

@@ -14,38 +14,38 @@ fn set_mode(path: &Path, mode: u32) {
 fn a_directory_is_made_where_only_we_can_write() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("a/b");
-    directory(&path).unwrap();
+    ensure(&path).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o022, 0);
     fs::create_dir(path.join("inner")).unwrap();
     fs::write(path.join("file"), "").unwrap();
-    directory(&path).unwrap();
+    ensure(&path).unwrap();
     // Our own links may lead anywhere that is safe.
     let link = scratch.path().join("link");
     symlink("a/../a/b", &link).unwrap();
-    directory(&link).unwrap();
-    directory(&link.join("below")).unwrap();
+    ensure(&link).unwrap();
+    ensure(&link.join("below")).unwrap();
 }
 
 #[test]
 fn what_others_may_write_to_is_refused_by_name() {
     let scratch = tempfile::tempdir().unwrap();
     let (above, path) = (scratch.path().join("above"), scratch.path().join("above/root"));
-    directory(&path).unwrap();
+    ensure(&path).unwrap();
     for mode in [0o777, 0o757] {
         set_mode(&above, mode);
-        let refused = directory(&path).unwrap_err();
+        let refused = ensure(&path).unwrap_err();
         assert!(matches!(&refused, Error::Writable { path, .. } if *path == above), "{refused}");
-        assert!(directory(&above.join("new")).is_err());
+        assert!(ensure(&above.join("new")).is_err());
         assert!(!above.join("new").exists(), "it was made");
     }
     // As /tmp is: others may add to it.
     set_mode(&above, 0o1777);
-    directory(&path).unwrap();
-    let refused = directory(&above).unwrap_err();
+    ensure(&path).unwrap();
+    let refused = ensure(&above).unwrap_err();
     assert!(matches!(refused, Error::Writable { .. }), "{refused}");
     fs::create_dir(path.join("logs")).unwrap();
     set_mode(&path.join("logs"), 0o777);
-    let refused = directory(&path).unwrap_err().to_string();
+    let refused = ensure(&path).unwrap_err().to_string();
     assert!(refused.contains("root/logs (mode 777)"), "{refused}");
 }
 
@@ -53,13 +53,13 @@ fn what_others_may_write_to_is_refused_by_name() {
 fn what_another_user_owns_is_refused_by_name() {
     let scratch = tempfile::tempdir().unwrap();
     let root = scratch.path().join("root");
-    directory(&root).unwrap();
+    ensure(&root).unwrap();
     if chown(&root, Some(OTHER), None).is_err() {
         // This test's user cannot give files away, so there is nothing that another one owns.
         return;
     }
     let refuses = |what: &Path, path: &Path| {
-        let refused = directory(path).unwrap_err();
+        let refused = ensure(path).unwrap_err();
         assert!(matches!(&refused, Error::Owner { path, owner: OTHER, .. } if path == what), "{refused}");
     };
     refuses(&root, &root);
@@ -76,7 +76,7 @@ fn what_another_user_owns_is_refused_by_name() {
     let link = shared.join("fairway");
     fs::remove_file(&planted).unwrap();
     symlink(&root, &link).unwrap();
-    directory(&link).unwrap();
+    ensure(&link).unwrap();
     std::os::unix::fs::lchown(&link, Some(OTHER), None).unwrap();
     refuses(&link, &link);
 }

@@ -210,7 +210,7 @@ mod tests {
             arp_probe(OTHER, ipv4).into(),
             gratuitous_arp(OTHER, ipv4).into(),
             solicitation(OTHER, ipv6).into(),
-            crate::announce::neighbour_advertisement(OTHER, ipv6).into(),
+            crate::announce::neighbor_advertisement(OTHER, ipv6).into(),
         ];
         for (frame, address) in frames.iter().zip([ipv4.into(), ipv4.into(), ipv6.into(), ipv6.into()]) {
             assert_eq!(holder(frame, OWN), Some(Holder { address, mac: OTHER }));
@@ -220,7 +220,7 @@ mod tests {
         let mut asked_by_a_neighbour = solicitation(OTHER, ipv6);
         asked_by_a_neighbour[37] = 9;
         assert_eq!(holder(&asked_by_a_neighbour, OWN), None, "who asks does not have it");
-        let mut far = crate::announce::neighbour_advertisement(OTHER, ipv6);
+        let mut far = crate::announce::neighbor_advertisement(OTHER, ipv6);
         far[21] = 64;
         assert_eq!(holder(&far, OWN), None, "it came through a router");
     }

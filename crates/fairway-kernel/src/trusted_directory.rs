@@ -61,7 +61,7 @@ pub enum Error {
 ///
 /// # Errors
 /// Another user could change it: nothing was made then.
-pub fn directory(path: &Path) -> Result<(), Error> {
+pub fn ensure(path: &Path) -> Result<(), Error> {
     let error = |at: &Path, source| Error::Io { directory: path.to_owned(), path: at.to_owned(), source };
     let absolute = std::path::absolute(path).map_err(|source| error(path, source))?;
     let judge = Judge::new(path)?;

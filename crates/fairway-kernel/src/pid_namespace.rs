@@ -44,7 +44,7 @@ fn open(pid: impl std::fmt::Display) -> io::Result<File> {
 ///
 /// # Errors
 /// The process has ended, so that nothing can be said of it, or the kernel refuses.
-pub fn pid_namespaces_below(socket: impl AsFd) -> io::Result<Vec<NamespaceId>> {
+pub fn pid_namespaces_of_peer(socket: impl AsFd) -> io::Result<Vec<NamespaceId>> {
     let ended = || io::Error::from(Errno::SRCH);
     let Some(process) = system::peer_process(socket)? else { return Ok(Vec::new()) };
     let information = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_process_of_the_same_namespace_is_in_none_below() {
         let (one, _other) = UnixStream::pair().unwrap();
-        assert_eq!(pid_namespaces_below(&one).unwrap(), []);
+        assert_eq!(pid_namespaces_of_peer(&one).unwrap(), []);
         assert_eq!(
             pid_namespace(std::process::id()).unwrap(),
             NamespaceId::of(&open("self").unwrap()).unwrap()

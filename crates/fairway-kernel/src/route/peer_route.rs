@@ -5,13 +5,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rustix::io::Errno;
 
-use super::message::{CREATE_NEW, CREATE_OR_REPLACE, peer_route};
+use super::message::{CREATE_NEW, CREATE_OR_REPLACE, ROUTE_PROTOCOL, peer_route};
 use super::{Error, Links, RouteEntry, unless_gone};
 use crate::netlink::{self, Batch};
-
-/// Our mark on routes: the number of who made them (`rtm_protocol`), shown by `ip route` as `proto 70`. Numbers
-/// above 4 mean nothing to the kernel; this one is in nobody's list (`/etc/iproute2/rt_protos`).
-pub const ROUTE_PROTOCOL: u8 = 70;
 
 impl RouteEntry {
     /// Whether it bears our mark.

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use fairway_core::object::{DefaultRoutes, NetnsLink, VethLink};
-use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::message::{
     add_address, delete_any_default_route, get_link_by_index, get_route6, ifinfo, is_local_route,
     set_default_route,
 };
+use super::netns_link::SYSCTLS;
 use super::{Address, DefaultRoute, Error, Link, Links, VethPair, is_gone, unless_gone};
 use crate::namespace::{Handle, Workers};
 use crate::netlink::{self, Batch};
-use crate::sysctl::Tree;
 
 /// The index of the loopback interface: the first link of every namespace.
 const LOOPBACK: u32 = 1;
@@ -26,12 +24,9 @@ const LOOPBACK: u32 = 1;
 const LOCAL_WITHIN: Duration = Duration::from_millis(200);
 const LOCAL_PAUSE: Duration = Duration::from_micros(100);
 
-/// One for all sandboxes: it is there so that many of them cost no more than one.
-pub(super) static SYSCTLS: LazyLock<Tree> = LazyLock::new(Tree::default);
-
 /// What one visit to a sandbox makes so.
 #[derive(Debug, Clone, Default)]
-pub struct InsideWork {
+pub struct NetnsSetup {
     /// Switch loopback on.
     pub loopback: bool,
     /// Give these ends their addresses and switch them on.
@@ -44,7 +39,7 @@ pub struct InsideWork {
 
 /// The inside of a sandbox as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InsideState {
+pub struct NetnsState {
     /// Its links.
     pub links: Vec<Link>,
     /// Its addresses.
@@ -55,13 +50,13 @@ pub struct InsideState {
     pub sysctls: BTreeMap<String, String>,
 }
 
-impl InsideWork {
+impl NetnsSetup {
     /// Does the work in `namespace`, on a thread of `workers`. Nothing of it stays open there.
     ///
     /// # Errors
-    /// [`Error::Namespace`]; else as [`Links::apply_inside`].
+    /// [`Error::Namespace`]; else as [`Links::apply_netns_setup`].
     pub fn run(self, workers: &Workers, namespace: &Handle) -> Result<(), Error> {
-        workers.run(namespace, move || Links::open()?.apply_inside(&self))?
+        workers.run(namespace, move || Links::open()?.apply_netns_setup(&self))?
     }
 }
 
@@ -69,22 +64,22 @@ impl InsideWork {
 ///
 /// # Errors
 /// [`Error::Namespace`], [`Error::Netlink`].
-pub fn observe_inside(workers: &Workers, namespace: &Handle) -> Result<InsideState, Error> {
-    observe_with_settings(workers, namespace, Vec::new())
+pub fn observe_netns(workers: &Workers, namespace: &Handle) -> Result<NetnsState, Error> {
+    observe_netns_with_sysctls(workers, namespace, Vec::new())
 }
 
 /// Observes the inside of a sandbox, with the settings of these paths under `/proc/sys`.
 ///
 /// # Errors
 /// [`Error::Namespace`], [`Error::Netlink`].
-pub fn observe_with_settings(
+pub fn observe_netns_with_sysctls(
     workers: &Workers,
     namespace: &Handle,
     sysctls: Vec<String>,
-) -> Result<InsideState, Error> {
+) -> Result<NetnsState, Error> {
     workers.run(namespace, move || {
         let links = Links::open()?;
-        Ok(InsideState {
+        Ok(NetnsState {
             links: links.all()?,
             addresses: links.addresses(0)?,
             default_routes: links.default_routes()?,
@@ -102,7 +97,7 @@ impl Links {
     /// # Errors
     /// [`Error::NotInside`] when an end is not here, [`Error::NoInterface`] for a default route
     /// by an interface that is not, [`Error::Netlink`], [`Error::Sysctl`].
-    pub fn apply_inside(&self, work: &InsideWork) -> Result<(), Error> {
+    pub fn apply_netns_setup(&self, work: &NetnsSetup) -> Result<(), Error> {
         let mut batch = Batch::new();
         if work.loopback {
             batch.message(libc::RTM_NEWLINK, 0, "switch loopback on").raw(&ifinfo(LOOPBACK, Some(true)));
@@ -111,7 +106,7 @@ impl Links {
             self.fill_end(&mut batch, veth, pair)?;
         }
         for link in &work.netns_links {
-            self.fill_netns_link(&mut batch, link)?;
+            self.configure_netns_link(&mut batch, link)?;
         }
         if let Some(routes) = &work.routes {
             self.default_routes_of(&mut batch, routes)?;
@@ -130,7 +125,7 @@ impl Links {
     /// Waits until the namespace takes packets to the new IPv6 addresses for its own. The kernel leaves that to a
     /// work queue, also for addresses that are not tried first (addrconf_dad_start), and until then it drops the
     /// answer of the gateway: the next one comes after a second.
-    fn wait_until_local(&self, work: &InsideWork) -> Result<(), Error> {
+    fn wait_until_local(&self, work: &NetnsSetup) -> Result<(), Error> {
         let fresh = work.pairs.iter().filter(|(_, pair)| pair.fresh);
         let addresses: Vec<Ipv6Addr> = fresh
             .flat_map(|(veth, _)| &veth.addresses)
@@ -181,25 +176,6 @@ impl Links {
         Ok(())
     }
 
-    /// Switches IPv6 of an interface on, if it has such addresses, and else off.
-    pub(super) fn switch_ipv6(&self, name: &str, addresses: &[IpNet]) -> Result<(), Error> {
-        if !self.ipv6 {
-            return Ok(());
-        }
-        let disable = format!("net/ipv6/conf/{name}/disable_ipv6");
-        if addresses.iter().any(|address| address.addr().is_ipv6()) {
-            // The gateway is known; a neighbour's router advertisement shall not move it.
-            SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-            // Neighbours are asked with the link-local address where an answer leaves by another interface
-            // than that of its own address; it would be tried for a second first. It follows from our MAC.
-            SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
-            SYSCTLS.write(&disable, "0")?;
-        } else {
-            SYSCTLS.set(&disable, "1")?;
-        }
-        Ok(())
-    }
-
     /// Makes sure that the end of a pair that was there before is here and bears its name.
     fn confirm_end(&self, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
         let mut batch = Batch::new();
@@ -230,7 +206,7 @@ impl Links {
     /// pair of ours whose other end has left the sandbox is made anew.
     ///
     /// # Errors
-    /// As [`Links::apply_veth`], [`Links::apply_inside`] and [`Links::settle`].
+    /// As [`Links::apply_veth`], [`Links::apply_netns_setup`] and [`Links::activate_port`].
     pub fn attach(
         &self,
         workers: &Workers,
@@ -241,7 +217,7 @@ impl Links {
     ) -> Result<VethPair, Error> {
         let visit = |pair: &VethPair| {
             let pairs = vec![(veth.clone(), pair.clone())];
-            InsideWork { loopback, pairs, routes: routes.cloned(), ..InsideWork::default() }
+            NetnsSetup { loopback, pairs, routes: routes.cloned(), ..NetnsSetup::default() }
                 .run(workers, namespace)
         };
         let mut pair = self.apply_veth(veth, namespace)?;
@@ -254,7 +230,7 @@ impl Links {
             }
             result => result?,
         }
-        self.settle(veth, &pair)?;
+        self.activate_port(veth, &pair)?;
         Ok(pair)
     }
 

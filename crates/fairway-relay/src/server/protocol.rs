@@ -22,17 +22,17 @@ use crate::table::{Hello, OUTGOING_SOCKETS, Record, RecordKey, Refusal};
 const ONLY: Place = Place { slot: 0, generation: 0 };
 
 /// How many messages of the daemon are read before others have their turn.
-const MESSAGES: usize = 16;
+const MESSAGES_PER_TURN: usize = 16;
 
 /// How many connections may wait that have not shown that a daemon made them.
-const ARRIVALS: usize = 16;
+const MAX_PENDING: usize = 16;
 
 /// How many descriptors are kept for a daemon that connects when there are no others: its connection and its proof.
-const SPARE: usize = 2;
+const SPARE_DESCRIPTORS: usize = 2;
 
-/// Whose sockets go along with an answer.
+/// Whose sockets go attached with an answer.
 #[derive(Debug, Clone, Copy)]
-enum Along {
+enum AttachedSockets {
     Port(Protocol, SocketAddr),
     Resolver(SandboxId),
 }
@@ -41,7 +41,7 @@ enum Along {
 /// descriptors again as there are sockets.
 struct Answer {
     bytes: Vec<u8>,
-    along: Vec<Along>,
+    attached: Vec<AttachedSockets>,
 }
 
 /// The daemon's connection.
@@ -57,11 +57,11 @@ struct Daemon {
 }
 
 /// Where daemons connect, and the one that did last.
-pub(super) struct Control {
+pub(super) struct ControlSocket {
     listener: Option<OwnedFd>,
     daemon: Option<Daemon>,
     /// Connections that a process of a sandbox may have made, for all that is known yet; the oldest first.
-    arrivals: VecDeque<Daemon>,
+    pending: VecDeque<Daemon>,
     connections: u32,
     confinement: Confinement,
     proof: Proof,
@@ -70,12 +70,12 @@ pub(super) struct Control {
     spare: Vec<OwnedFd>,
 }
 
-impl Control {
+impl ControlSocket {
     pub(super) fn new(listener: OwnedFd, confinement: Confinement, proof: Proof) -> Self {
         Self {
             listener: Some(listener),
             daemon: None,
-            arrivals: VecDeque::new(),
+            pending: VecDeque::new(),
             connections: 0,
             confinement,
             proof,
@@ -94,7 +94,7 @@ impl Control {
 
     fn keep_spare(&mut self) {
         let Some(listener) = &self.listener else { return };
-        let missing = SPARE.saturating_sub(self.spare.len());
+        let missing = SPARE_DESCRIPTORS.saturating_sub(self.spare.len());
         self.spare.extend((0..missing).map_while(|_| rustix::io::fcntl_dupfd_cloexec(listener, 0).ok()));
     }
 
@@ -116,7 +116,7 @@ impl Control {
         self.connections = (self.connections + 1) & 0xff_ffff;
         let place = Place { slot: 0, generation: self.connections };
         if poller.add(&socket, Token(Kind::Daemon, place), READ).is_ok() {
-            self.arrivals.push_back(Daemon {
+            self.pending.push_back(Daemon {
                 socket,
                 place,
                 batch: Vec::new(),
@@ -124,29 +124,29 @@ impl Control {
                 blocked: false,
             });
         }
-        if self.arrivals.len() > ARRIVALS {
-            self.arrivals.pop_front();
+        if self.pending.len() > MAX_PENDING {
+            self.pending.pop_front();
         }
     }
 
     /// Reads the first message of a connection: the greeting of a daemon, with its proof, makes it the daemon's in place
     /// of the one before. All else ends it.
     fn admit(&mut self, place: Place) -> bool {
-        let Some(index) = self.arrivals.iter().position(|arrival| arrival.place == place) else {
+        let Some(index) = self.pending.iter().position(|connection| connection.place == place) else {
             return false;
         };
-        let received = message::receive(&self.arrivals[index].socket, &mut self.buffer);
+        let received = message::receive(&self.pending[index].socket, &mut self.buffer);
         if matches!(received, Err(MessageError::Socket(Errno::AGAIN))) {
             return false;
         }
-        let arrival = self.arrivals.remove(index);
+        let connection = self.pending.remove(index);
         let is_daemon = received.is_ok_and(|(length, files)| {
             let greets =
                 matches!(serde_json::from_slice(&self.buffer[..length]), Ok(Request::<Record>::Hello));
             greets && files.first().and_then(|file| Proof::of(file).ok()) == Some(self.proof)
         });
         if is_daemon {
-            self.daemon = arrival;
+            self.daemon = connection;
         }
         self.keep_spare();
         is_daemon
@@ -159,10 +159,11 @@ impl Control {
     }
 
     /// Sends what waits, with the sockets that `find` finds; `false` when the daemon is gone.
-    fn flush<'a>(&mut self, poller: &Poller, find: impl Fn(Along) -> Vec<BorrowedFd<'a>>) -> bool {
+    fn flush<'a>(&mut self, poller: &Poller, find: impl Fn(AttachedSockets) -> Vec<BorrowedFd<'a>>) -> bool {
         let Some(daemon) = &mut self.daemon else { return true };
         while let Some(answer) = daemon.answers.front() {
-            let sockets: Vec<BorrowedFd<'_>> = answer.along.iter().flat_map(|along| find(*along)).collect();
+            let sockets: Vec<BorrowedFd<'_>> =
+                answer.attached.iter().flat_map(|attached| find(*attached)).collect();
             match message::send(&daemon.socket, &answer.bytes, &sockets) {
                 Ok(()) => drop(daemon.answers.pop_front()),
                 // TOOMANYREFS: so many sockets are on their way that the daemon must read first.
@@ -204,9 +205,11 @@ impl Relay {
 
     fn flush(&mut self) -> bool {
         let Self { control, poller, proxy, resolvers, .. } = self;
-        control.flush(poller, |along| match along {
-            Along::Port(protocol, address) => proxy.socket((protocol, address)).into_iter().collect(),
-            Along::Resolver(sandbox) => resolvers.sockets(sandbox).into_iter().flatten().collect(),
+        control.flush(poller, |attached| match attached {
+            AttachedSockets::Port(protocol, address) => {
+                proxy.socket((protocol, address)).into_iter().collect()
+            }
+            AttachedSockets::Resolver(sandbox) => resolvers.sockets(sandbox).into_iter().flatten().collect(),
         })
     }
 
@@ -221,7 +224,7 @@ impl Relay {
             if let Some(listener) = self.control.listener.take() {
                 self.poller.remove(&listener);
                 self.control.spare.clear();
-                self.control.arrivals.clear();
+                self.control.pending.clear();
             }
             self.ends = Some(now + limit);
         }
@@ -229,20 +232,20 @@ impl Relay {
 
     /// Reads and obeys what the daemon sent.
     fn read(&mut self) -> Result<(), MessageError> {
-        for _ in 0..MESSAGES {
-            let Control { daemon: Some(daemon), buffer, .. } = &mut self.control else { return Ok(()) };
+        for _ in 0..MESSAGES_PER_TURN {
+            let ControlSocket { daemon: Some(daemon), buffer, .. } = &mut self.control else { return Ok(()) };
             let (length, sockets) = match message::receive(&daemon.socket, buffer) {
                 Err(MessageError::Socket(Errno::AGAIN)) => return Ok(()),
                 other => other?,
             };
             let request = serde_json::from_slice(&buffer[..length])?;
-            let answers = self.obey(request, sockets)?;
+            let answers = self.handle(request, sockets)?;
             self.control.answer(answers);
         }
         Ok(())
     }
 
-    fn obey(&mut self, request: Request, sockets: Vec<OwnedFd>) -> Result<Vec<Answer>, MessageError> {
+    fn handle(&mut self, request: Request, sockets: Vec<OwnedFd>) -> Result<Vec<Answer>, MessageError> {
         match request {
             Request::Hello => Ok(vec![self.hello()?]),
             Request::Change { changes, last } => {
@@ -261,7 +264,7 @@ impl Relay {
                 self.share_descriptors();
                 Ok(vec![answer(&Response::Changed(refusals))?])
             }
-            Request::Carried => self.carried(),
+            Request::ProxiedBytes => self.proxied_bytes(),
             Request::Describe { sockets } => self.describe(sockets),
             Request::HandOver { limit } => {
                 let longest = Duration::from_secs(365 * 86_400);
@@ -284,8 +287,8 @@ impl Relay {
             pid: std::process::id(),
             confinement: self.control.confinement.in_force.clone(),
             missing: self.control.confinement.missing.clone(),
-            counts: true,
-            asks_inside: true,
+            counts_bytes: true,
+            queries_from_sandbox: true,
         }))
     }
 
@@ -362,17 +365,18 @@ impl Relay {
     }
 
     /// What was carried through each port.
-    fn carried(&self) -> Result<Vec<Answer>, MessageError> {
-        let all: Vec<_> = self.proxy.carried().collect();
-        let text =
-            |run: &[_], last| serde_json::to_vec(&Response::<Record>::Carried { ports: run.to_vec(), last });
+    fn proxied_bytes(&self) -> Result<Vec<Answer>, MessageError> {
+        let all: Vec<_> = self.proxy.proxied_bytes().collect();
+        let text = |run: &[_], last| {
+            serde_json::to_vec(&Response::<Record>::ProxiedBytes { ports: run.to_vec(), last })
+        };
         let mut answers = Vec::new();
         message::packets(
             &all,
             |_| 0,
             text,
             |_, bytes| {
-                answers.push(Answer { bytes, along: Vec::new() });
+                answers.push(Answer { bytes, attached: Vec::new() });
                 Ok(())
             },
         )?;
@@ -382,35 +386,40 @@ impl Relay {
     /// Everything in the table, with the sockets if they are wanted.
     fn describe(&self, with_sockets: bool) -> Result<Vec<Answer>, MessageError> {
         let ports = self.proxy.records().map(|record| match record {
-            Record::Port { protocol, address, .. } => (record, Some(Along::Port(protocol, address))),
+            Record::Port { protocol, address, .. } => {
+                (record, Some(AttachedSockets::Port(protocol, address)))
+            }
             record => (record, None),
         });
         let resolvers = self
             .resolvers
             .sandboxes()
-            .map(|sandbox| (Record::Resolver(sandbox), Some(Along::Resolver(sandbox))));
+            .map(|sandbox| (Record::Resolver(sandbox), Some(AttachedSockets::Resolver(sandbox))));
         let names = self.resolvers.names.records().cloned().map(Record::Names);
         let views = self.resolvers.names.views().cloned().map(Record::View);
         let servers = Record::HostServers(self.resolvers.host_servers().to_vec());
         let plain = names.chain(views).chain([servers]).map(|record| (record, None));
-        let all: Vec<(Record, Option<Along>)> = ports.chain(resolvers).chain(plain).collect();
+        let all: Vec<(Record, Option<AttachedSockets>)> = ports.chain(resolvers).chain(plain).collect();
 
-        let count = |(_, along): &(Record, Option<Along>)| match along {
-            Some(Along::Port(..)) if with_sockets => 1,
-            Some(Along::Resolver(sandbox)) if with_sockets => {
+        let count = |(_, attached): &(Record, Option<AttachedSockets>)| match attached {
+            Some(AttachedSockets::Port(..)) if with_sockets => 1,
+            Some(AttachedSockets::Resolver(sandbox)) if with_sockets => {
                 self.resolvers.sockets(*sandbox).map_or(0, |sockets| sockets.len())
             }
             _ => 0,
         };
-        let text = |run: &[(Record, Option<Along>)], last| {
+        let text = |run: &[(Record, Option<AttachedSockets>)], last| {
             let records = run.iter().map(|item| (&item.0, count(item))).collect();
             serde_json::to_vec(&Response::Records { records, last })
         };
         let mut answers = Vec::new();
         message::packets(&all, count, text, |run, bytes| {
-            let along =
-                if with_sockets { run.iter().filter_map(|(_, along)| *along).collect() } else { Vec::new() };
-            answers.push(Answer { bytes, along });
+            let attached = if with_sockets {
+                run.iter().filter_map(|(_, attached)| *attached).collect()
+            } else {
+                Vec::new()
+            };
+            answers.push(Answer { bytes, attached });
             Ok(())
         })?;
         Ok(answers)
@@ -418,5 +427,5 @@ impl Relay {
 }
 
 fn answer(response: &Response) -> Result<Answer, MessageError> {
-    Ok(Answer { bytes: serde_json::to_vec(response)?, along: Vec::new() })
+    Ok(Answer { bytes: serde_json::to_vec(response)?, attached: Vec::new() })
 }

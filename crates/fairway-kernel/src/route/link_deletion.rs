@@ -5,11 +5,11 @@ use super::{Error, Link, Links, Mark, is_gone, unless_gone};
 use crate::netlink::{self, Batch};
 
 /// How many links die at a time. The kernel lets nobody else change a link meanwhile.
-pub const CHUNK: usize = 24;
+pub const MAX_DELETED_TOGETHER: usize = 24;
 
 /// A link that has to go, by exact identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Doomed {
+pub struct PendingDelete {
     /// Its index.
     pub index: u32,
     /// Our mark on it; a link without this very mark is left alone.
@@ -18,24 +18,24 @@ pub struct Doomed {
 
 /// What became of links that had to go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Retired {
+pub struct DeletedLinks {
     /// Those that were deleted now.
-    pub deleted: Vec<Doomed>,
+    pub deleted: Vec<PendingDelete>,
     /// Those whose index nobody or somebody else has: they were gone already.
-    pub absent: Vec<Doomed>,
+    pub absent: Vec<PendingDelete>,
 }
 
 impl Links {
-    /// Deletes links of ours, [`CHUNK`] at a time, and lets others in between.
+    /// Deletes links of ours, [`MAX_DELETED_TOGETHER`] at a time, and lets others in between.
     ///
     /// `group` is the link group that the dying ones are gathered in. Whatever else is in that
     /// group dies too, so it must be random; it is looked at once more before each deletion.
     ///
     /// # Errors
     /// [`Error::Netlink`]; [`Error::Foreign`] if somebody else's link is in the group.
-    pub fn retire(&self, doomed: &[Doomed], group: u32) -> Result<Retired, Error> {
-        let mut retired = Retired::default();
-        for chunk in doomed.chunks(CHUNK) {
+    pub fn delete_links(&self, doomed: &[PendingDelete], group: u32) -> Result<DeletedLinks, Error> {
+        let mut retired = DeletedLinks::default();
+        for chunk in doomed.chunks(MAX_DELETED_TOGETHER) {
             let (present, absent) = self.part(chunk)?;
             self.delete_group(&present, group)?;
             retired.deleted.extend(present);
@@ -50,14 +50,14 @@ impl Links {
     ///
     /// # Errors
     /// [`Error::Netlink`].
-    pub fn switch_off(&self, index: u32, name: &str) -> Result<(), Error> {
+    pub fn set_down(&self, index: u32, name: &str) -> Result<(), Error> {
         let mut batch = Batch::new();
         batch.message(libc::RTM_SETLINK, 0, format!("switch {name} off")).raw(&ifinfo(index, Some(false)));
         unless_gone(self.socket.transact_each(&mut batch)?).map(drop)
     }
 
     /// Parts those that are there and ours from the others.
-    fn part(&self, doomed: &[Doomed]) -> Result<(Vec<Doomed>, Vec<Doomed>), Error> {
+    fn part(&self, doomed: &[PendingDelete]) -> Result<(Vec<PendingDelete>, Vec<PendingDelete>), Error> {
         let mut batch = Batch::new();
         doomed.iter().for_each(|link| get_link_by_index(&mut batch, link.index));
         let replies = unless_gone(self.socket.transact_each(&mut batch)?)?;
@@ -67,7 +67,7 @@ impl Links {
         }))
     }
 
-    fn delete_group(&self, doomed: &[Doomed], group: u32) -> Result<(), Error> {
+    fn delete_group(&self, doomed: &[PendingDelete], group: u32) -> Result<(), Error> {
         if let [only] = doomed {
             return self.delete(only.index, &only.mark.to_string());
         }
