@@ -5,9 +5,9 @@ use std::sync::Weak;
 
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, World};
-use fairway_inspect::conflict::Obstacle;
+use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
-use fairway_inspect::trace::{Told, TraceRequest};
+use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_model::RefusalKind;
 use fairway_model::{Namespace, NetworkId, ProcessIdentity, SandboxId, SandboxKind};
 use thiserror::Error;
@@ -213,7 +213,7 @@ pub trait Control: Send + Sync + 'static {
     fn files(&self, sandbox: SandboxId) -> SandboxFiles;
 
     /// What firewalls of others drop of a network's packets. An engine that does not look finds none.
-    fn obstacles(&self, _network: NetworkId) -> Vec<Obstacle> {
+    fn firewall_conflicts(&self, _network: NetworkId) -> Vec<FirewallConflict> {
         Vec::new()
     }
 
@@ -261,7 +261,7 @@ pub trait Control: Send + Sync + 'static {
     fn trace(
         &self,
         _request: TraceRequest,
-        _tell: Box<dyn FnMut(Told) -> bool + Send>,
+        _tell: Box<dyn FnMut(TraceMessage) -> bool + Send>,
     ) -> Result<(), Failure> {
         Err(Failure::invalid("there is no kernel whose packets could be watched"))
     }

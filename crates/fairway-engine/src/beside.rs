@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fairway_core::policy::TABLE;
 use fairway_core::policy::is_trace_table;
-use fairway_inspect::conflict::{Foreign, Obstacle, Samples, obstacles, read_saved};
+use fairway_inspect::conflict::{FirewallConflict, ForeignTable, Samples, firewall_conflicts, read_saved};
 use fairway_kernel::nftables::{self, Reader};
 use fairway_model::{HostRoute, NetworkId, SandboxId};
 use fairway_ruleset::Family;
@@ -40,19 +40,19 @@ pub(crate) struct Beside {
 
 #[derive(Debug, Default)]
 struct Known {
-    tables: Arc<Vec<Foreign>>,
+    tables: Arc<Vec<ForeignTable>>,
     /// The older tables as they were printed.
     legacy: Printed,
     legacy_read: Option<Instant>,
     /// What was said of them in the log.
-    said: BTreeMap<Obstacle, Vec<String>>,
+    said: BTreeMap<FirewallConflict, Vec<String>>,
     unreadable: bool,
     /// The routes that were said to meet a network, each with its name.
     routes: BTreeSet<(String, String)>,
 }
 
 impl Beside {
-    fn remember(&self, tables: Vec<Foreign>, legacy: Printed) {
+    fn remember(&self, tables: Vec<ForeignTable>, legacy: Printed) {
         let mut known = self.lock();
         (known.tables, known.legacy) = (Arc::new(tables), legacy);
     }
@@ -88,18 +88,18 @@ fn legacy_tables() -> io::Result<Printed> {
 }
 
 /// All tables of others, and how the older ones were printed.
-pub(crate) fn read_all() -> Result<(Vec<Foreign>, Printed), nftables::Error> {
+pub(crate) fn read_all() -> Result<(Vec<ForeignTable>, Printed), nftables::Error> {
     let tables = Reader::open()?.foreign(|listed| listed.name == TABLE || is_trace_table(&listed.name))?;
     // That they cannot be read is said where they are read regularly.
     let legacy = legacy_tables().unwrap_or_default();
     let older = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));
-    let tables = tables.into_iter().map(|(table, owned)| Foreign { table, legacy: false, owned });
-    Ok((tables.chain(older).map(Foreign::beside_ours).collect(), legacy))
+    let tables = tables.into_iter().map(|(table, owned)| ForeignTable { table, legacy: false, owned });
+    Ok((tables.chain(older).map(ForeignTable::with_own_rules_allowed).collect(), legacy))
 }
 
 impl Engine {
     /// What tables of others drop of a network's packets.
-    pub fn obstacles(&self, network: NetworkId) -> Vec<Obstacle> {
+    pub fn firewall_conflicts(&self, network: NetworkId) -> Vec<FirewallConflict> {
         let tables = self.beside.lock().tables.clone();
         if tables.is_empty() {
             return Vec::new();
@@ -108,14 +108,14 @@ impl Engine {
             let host = world.host();
             world.network(network).and_then(|it| Samples::of(it, host, host.default_interface.clone()))
         });
-        samples.map(|samples| obstacles(&tables, &samples)).unwrap_or_default()
+        samples.map(|samples| firewall_conflicts(&tables, &samples)).unwrap_or_default()
     }
 
     /// What they drop of the packets of a sandbox's networks.
-    pub fn obstacles_of(&self, sandbox: SandboxId) -> BTreeSet<Obstacle> {
+    pub fn obstacles_of(&self, sandbox: SandboxId) -> BTreeSet<FirewallConflict> {
         let networks: Vec<NetworkId> =
             self.read(|world| world.endpoints_of_sandbox(sandbox).iter().map(|it| it.network).collect());
-        networks.into_iter().flat_map(|network| self.obstacles(network)).collect()
+        networks.into_iter().flat_map(|network| self.firewall_conflicts(network)).collect()
     }
 
     /// Whether tables of the older kernel interface are other than they were; looks now and then.
@@ -184,18 +184,18 @@ impl Engine {
     fn say_obstacles(&self) {
         let networks: Vec<(NetworkId, String)> =
             self.read(|world| world.networks().map(|it| (it.id, it.name.clone())).collect());
-        let mut found: BTreeMap<Obstacle, Vec<String>> = BTreeMap::new();
+        let mut found: BTreeMap<FirewallConflict, Vec<String>> = BTreeMap::new();
         for (id, name) in networks {
-            for obstacle in self.obstacles(id) {
-                found.entry(obstacle).or_default().push(name.clone());
+            for conflict in self.firewall_conflicts(id) {
+                found.entry(conflict).or_default().push(name.clone());
             }
         }
         let mut known = self.beside.lock();
-        for (obstacle, names) in found.iter().filter(|(obstacle, _)| !known.said.contains_key(obstacle)) {
-            tracing::warn!(networks = list(names), "another firewall is in the way: {obstacle}");
+        for (conflict, names) in found.iter().filter(|(conflict, _)| !known.said.contains_key(conflict)) {
+            tracing::warn!(networks = list(names), "another firewall is in the way: {conflict}");
         }
-        for obstacle in known.said.keys().filter(|obstacle| !found.contains_key(obstacle)) {
-            tracing::info!("another firewall is no longer in the way: {obstacle}");
+        for conflict in known.said.keys().filter(|conflict| !found.contains_key(conflict)) {
+            tracing::info!("another firewall is no longer in the way: {conflict}");
         }
         known.said = found;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fairway_core::object::{Difference, Key, Object};
 use fairway_core::world::World;
-use fairway_inspect::conflict::{Foreign, Samples, obstacles};
+use fairway_inspect::conflict::{ForeignTable, Samples, firewall_conflicts};
 use fairway_inspect::doctor::{
     Descriptors, Finding, Inside, LostPort, Observations, RESOLVER_TABLE, Relay, Share, examine,
 };
@@ -170,7 +170,7 @@ impl Engine {
 
     /// What is left of what is gone and is no object of a Plan: files of sandboxes, links to them, and rules of iptables
     /// where that is not what this daemon programs.
-    fn forgotten(&self, world: &World, tables: &[Foreign]) -> Vec<String> {
+    fn forgotten(&self, world: &World, tables: &[ForeignTable]) -> Vec<String> {
         let gone = self.files.sandboxes().into_iter().filter(|id| world.sandbox(*id).is_none());
         let files = gone.map(|id| {
             let directory = self.files.directory(id);
@@ -179,7 +179,7 @@ impl Engine {
         let links = named::left();
         let links = links.iter().map(|link| format!("{} leads to a sandbox that is gone", link.display()));
         let legacy = self.firewall.flavour() == Some(Flavour::Legacy);
-        let used = |table: &Foreign| {
+        let used = |table: &ForeignTable| {
             let backend = world.settings().backend_of(table.table.family == Family::Ip);
             backend == Some(Backend::Iptables) && table.legacy == legacy
         };
@@ -227,8 +227,9 @@ impl Engine {
 fn look_at_obstacles(world: &World, seen: &mut Observations) {
     for network in world.networks() {
         let samples = Samples::of(network, &seen.facts, seen.facts.default_interface.clone());
-        for obstacle in samples.map(|samples| obstacles(&seen.tables, &samples)).unwrap_or_default() {
-            seen.obstacles.entry(obstacle).or_default().push(network.name.clone());
+        for conflict in samples.map(|samples| firewall_conflicts(&seen.tables, &samples)).unwrap_or_default()
+        {
+            seen.firewall_conflicts.entry(conflict).or_default().push(network.name.clone());
         }
     }
 }

@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
 use fairway_core::world::World;
-use fairway_inspect::explain::{Capture, Question, QuestionError, Resolved, advice, captures};
+use fairway_inspect::explain::{Capture, Query, QueryError, Resolved, advice, captures};
 use fairway_inspect::topology::{planned_element, planned_listeners, planned_outline, without_ours};
 use fairway_kernel::survey::Details;
 use fairway_kernel::{namespace, port_holder, survey};
 use fairway_model::{Namespace, Protocol};
 use fairway_ruleset::{Element, Set, Table};
-use fairway_walk::{Contents, Conversation, End, Listener, Proxy, Scene, Step, Tuple, Walker, converse_by};
+use fairway_walk::{
+    ConnectionWalk, End, Listener, Proxy, StateSource, Step, Topology, Tuple, Walker, walk_connection_with,
+};
 use thiserror::Error;
 
 use crate::{Engine, State};
@@ -20,9 +22,9 @@ use crate::{Engine, State};
 /// Why nothing can be explained.
 #[derive(Debug, Error)]
 pub enum ExplainError {
-    /// The question makes no sense.
+    /// The query makes no sense.
     #[error(transparent)]
-    Question(#[from] QuestionError),
+    Query(#[from] QueryError),
     /// The kernel cannot be asked.
     #[error("cannot read what is there: {0}")]
     Survey(#[from] survey::Error),
@@ -35,7 +37,7 @@ pub enum ExplainError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// The walks.
-    pub conversation: Conversation,
+    pub connection: ConnectionWalk,
     /// Where captures see it.
     pub captures: Vec<Capture>,
     /// What would let it through that does not get through.
@@ -62,56 +64,56 @@ impl Engine {
     pub fn explain(&self, from: &str, to: &str, by_plan: bool) -> Result<Explanation, ExplainError> {
         let outline = || Ok::<_, survey::Error>((survey::outline("host")?, Details::open()?));
         let (host, details) = self.workers.run(self.workers.initial(), outline)??;
-        let (question, mut scene) = {
+        let (query, mut topology) = {
             let State { world, plan, .. } = &*self.state();
-            let question = Question::parse(world, plan, from, to)?;
-            (question, planned_outline(world, plan, without_ours(&host.machine, plan)))
+            let query = Query::parse(world, plan, from, to)?;
+            (query, planned_outline(world, plan, without_ours(&host.namespace, plan)))
         };
         let asked = |by_plan| Host { engine: self, details: &details, by_plan };
-        let should = self.walk(&question, &scene, &asked(true))?;
+        let should = self.walk(&query, &topology, &asked(true))?;
         if by_plan {
-            return Ok(self.explanation(&question, &scene, &asked(true), should, None));
+            return Ok(self.explanation(&query, &topology, &asked(true), should, None));
         }
-        scene.read_host(host.machine);
-        let mut conversation = self.walk_through_what_is(&question, &mut scene, &asked(false))?;
-        conversation.name_owners(&mut |machine, tuple| self.holder(machine, tuple));
+        topology.read_host(host.namespace);
+        let mut connection = self.walk_through_what_is(&query, &mut topology, &asked(false))?;
+        connection.name_owners(&mut |namespace, tuple| self.holder(namespace, tuple));
         let differs = std::mem::discriminant(&should.first.end)
-            != std::mem::discriminant(&conversation.first.end)
-            && !ends_by_own(&conversation)
+            != std::mem::discriminant(&connection.first.end)
+            && !ends_by_own(&connection)
             && !ends_by_own(&should);
         let planned = differs.then(|| Planned {
             end: should.first.end.sentence(),
-            differences: self.differences(&[&conversation, &should]),
+            differences: self.differences(&[&connection, &should]),
         });
-        Ok(self.explanation(&question, &scene, &asked(false), conversation, planned))
+        Ok(self.explanation(&query, &topology, &asked(false), connection, planned))
     }
 
     fn explanation(
         &self,
-        question: &Question,
-        scene: &Scene,
+        query: &Query,
+        topology: &Topology,
         contents: &Host<'_>,
-        conversation: Conversation,
+        connection: ConnectionWalk,
         planned: Option<Planned>,
     ) -> Explanation {
-        let waiting = waiting(scene, contents, &conversation);
-        let (captures, advice) = self
-            .read(|world| (captures(&conversation, world), advice(world, question, &conversation, &waiting)));
+        let waiting = waiting(topology, contents, &connection);
+        let (captures, advice) =
+            self.read(|world| (captures(&connection, world), advice(world, query, &connection, &waiting)));
         // What only has to be mended needs no other networks or ports.
         let advice = match planned {
             Some(_) => Some("fairway doctor: it names the command that mends this".to_owned()),
             None => advice,
         };
-        Explanation { conversation, captures, advice, planned }
+        Explanation { connection, captures, advice, planned }
     }
 
     /// What is other than by the Plan, on the host and in the sandboxes that these come to.
-    fn differences(&self, conversations: &[&Conversation]) -> Vec<String> {
+    fn differences(&self, conversations: &[&ConnectionWalk]) -> Vec<String> {
         let mut differences = match self.look_for_drift() {
             Ok(drift) => drift.present(),
             Err(error) => vec![format!("what else is other cannot be told: {error}")],
         };
-        let met: BTreeSet<&str> = conversations.iter().flat_map(|it| machines(it)).collect();
+        let met: BTreeSet<&str> = conversations.iter().flat_map(|it| namespaces(it)).collect();
         let sandboxes: Vec<_> = self.read(|world| {
             let met = world.sandboxes().filter(|it| it.running() && met.contains(it.name.as_str()));
             met.map(|it| (it.id, it.name.clone())).collect()
@@ -126,47 +128,46 @@ impl Engine {
     /// Reads every sandbox that the packet comes to, and walks again, until no other one is met.
     fn walk_through_what_is(
         &self,
-        question: &Question,
-        scene: &mut Scene,
+        query: &Query,
+        topology: &mut Topology,
         contents: &Host<'_>,
-    ) -> Result<Conversation, ExplainError> {
+    ) -> Result<ConnectionWalk, ExplainError> {
         let mut read = BTreeSet::from([0]);
         loop {
-            let conversation = self.walk(question, scene, contents)?;
-            let met = machines(&conversation);
-            let mut unread = scene
-                .machines
-                .iter()
-                .enumerate()
-                .filter(|(place, machine)| !read.contains(place) && met.contains(machine.name.as_str()));
-            let Some((place, name)) = unread.next().map(|(place, machine)| (place, machine.name.clone()))
+            let connection = self.walk(query, topology, contents)?;
+            let met = namespaces(&connection);
+            let mut unread =
+                topology.namespaces.iter().enumerate().filter(|(place, namespace)| {
+                    !read.contains(place) && met.contains(namespace.name.as_str())
+                });
+            let Some((place, name)) = unread.next().map(|(place, namespace)| (place, namespace.name.clone()))
             else {
-                return Ok(conversation);
+                return Ok(connection);
             };
             read.insert(place);
             // One that has stopped meanwhile stays as it was planned.
             if let Some(namespace) = self.read(|world| namespace_of(world, &name)) {
                 let inside = self.workers.run(&namespace::open(&namespace)?, || survey::survey(""))??;
-                scene.read_inside(place, &inside);
+                topology.read_inside(place, &inside);
             }
         }
     }
 
     fn walk(
         &self,
-        question: &Question,
-        scene: &Scene,
+        query: &Query,
+        topology: &Topology,
         contents: &Host<'_>,
-    ) -> Result<Conversation, QuestionError> {
+    ) -> Result<ConnectionWalk, QueryError> {
         let (resolved, user) =
-            self.read(|world| (question.resolve(world, scene), world.settings().relay_user));
-        let Resolved { asker, tuple } = resolved?;
-        Ok(converse_by(&mut Walker::asking(scene, contents), asker, tuple, Proxy { user }))
+            self.read(|world| (query.resolve(world, topology), world.settings().relay_user));
+        let Resolved { origin, tuple } = resolved?;
+        Ok(walk_connection_with(&mut Walker::with_source(topology, contents), origin, tuple, Proxy { user }))
     }
 
-    /// The process that has the socket for what arrives on a machine, if it can be seen from here.
-    fn holder(&self, machine: &str, tuple: &Tuple) -> Option<String> {
-        let handle = match self.read(|world| namespace_of(world, machine)) {
+    /// The process that has the socket for what arrives on a namespace, if it can be seen from here.
+    fn holder(&self, namespace: &str, tuple: &Tuple) -> Option<String> {
+        let handle = match self.read(|world| namespace_of(world, namespace)) {
             Some(namespace) => namespace::open(&namespace).ok()?,
             None => self.workers.initial().clone(),
         };
@@ -177,16 +178,16 @@ impl Engine {
     }
 }
 
-/// The sockets of the machine where nobody listened: of the host those at the port alone.
-fn waiting(scene: &Scene, contents: &Host<'_>, conversation: &Conversation) -> Vec<Listener> {
-    let End::NobodyListens { machine, tuple } = conversation.last_end() else { return Vec::new() };
-    let place = scene.machines.iter().position(|it| it.name == *machine).unwrap_or_default();
-    match scene.machines.get(place) {
+/// The sockets of the namespace where nobody listened: of the host those at the port alone.
+fn waiting(topology: &Topology, contents: &Host<'_>, connection: &ConnectionWalk) -> Vec<Listener> {
+    let End::NoListener { namespace, tuple } = connection.last_end() else { return Vec::new() };
+    let place = topology.namespaces.iter().position(|it| it.name == *namespace).unwrap_or_default();
+    match topology.namespaces.get(place) {
         // What cannot be read helps nobody; that it cannot was told before.
-        Some(machine) if machine.elsewhere => {
+        Some(namespace) if namespace.on_demand => {
             contents.listeners(place, tuple.protocol, tuple.destination_port).unwrap_or_default()
         }
-        Some(machine) => machine.listeners.clone(),
+        Some(namespace) => namespace.listeners.clone(),
         None => Vec::new(),
     }
 }
@@ -214,7 +215,7 @@ fn unread(error: survey::Error) -> String {
     ExplainError::Survey(error).to_string()
 }
 
-impl Contents for Host<'_> {
+impl StateSource for Host<'_> {
     fn element(&self, _: usize, table: &Table, set: &Set, key: &[u8]) -> Result<Option<Element>, String> {
         if self.by_plan && [TABLE, BRIDGE_TABLE].contains(&table.name.as_str()) {
             return Ok(planned_element(&self.engine.state().plan, table, &set.name, key));
@@ -238,24 +239,25 @@ impl Contents for Host<'_> {
     }
 }
 
-/// The names of the machines that a conversation's packets come to.
-fn machines(conversation: &Conversation) -> BTreeSet<&str> {
-    let Conversation { first, answer, later, next, .. } = conversation;
-    let paths = [Some(first), answer.as_ref(), later.as_ref(), next.as_ref()];
+/// The names of the namespaces that a connection's packets come to.
+fn namespaces(connection: &ConnectionWalk) -> BTreeSet<&str> {
+    let ConnectionWalk { first, reply, established, next_reply, .. } = connection;
+    let paths = [Some(first), reply.as_ref(), established.as_ref(), next_reply.as_ref()];
     // Who has no route makes no step.
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for path in paths.into_iter().flatten() {
-        names.extend(path.steps.iter().map(Step::machine).chain([path.end.machine()]));
+        names.extend(path.steps.iter().map(Step::namespace).chain([path.end.namespace()]));
     }
-    if let Some(second) = &conversation.proxied {
-        names.extend(machines(second));
+    if let Some(second) = &connection.proxied {
+        names.extend(namespaces(second));
     }
     names
 }
 
 /// Whether the first packet ends by a sandbox's own sockets or tables, which are not in a Plan.
-fn ends_by_own(conversation: &Conversation) -> bool {
-    let end = &conversation.first.end;
-    let inside = conversation.first.steps.last().map(Step::machine).is_some_and(|machine| machine != "host");
-    inside && !matches!(end, End::NoRoute { .. } | End::NoNeighbour { .. } | End::Discarded { .. })
+fn ends_by_own(connection: &ConnectionWalk) -> bool {
+    let end = &connection.first.end;
+    let inside =
+        connection.first.steps.last().map(Step::namespace).is_some_and(|namespace| namespace != "host");
+    inside && !matches!(end, End::NoRoute { .. } | End::NoNeighbor { .. } | End::Discarded { .. })
 }

@@ -32,12 +32,12 @@ impl Engine {
             let State { world, plan, .. } = &*self.state();
             let found = networks.iter().map(|name| world.find_network(name).map(|network| network.id));
             let only: Vec<_> = found.collect::<Result<_, _>>()?;
-            Picture::new(world, plan, &host.machine, &only)
+            Picture::new(world, plan, &host.namespace, &only)
         };
         if let Some((from, to)) = path {
             let explained = self.explain(from, to, false)?;
             let question = format!("{from} asks {to}");
-            picture.walk = Some(Walk::new(&picture, question, &explained.conversation, explained.advice));
+            picture.walk = Some(Walk::new(&picture, question, &explained.connection, explained.advice));
         }
         Ok(picture)
     }

@@ -64,4 +64,4 @@ pub use relay_link::StartRelay;
 pub use remove::{Removed, purge};
 pub use sandbox_files::FileError;
 pub use stop::Stopping;
-pub use trace::{Teller, TraceError};
+pub use trace::{TraceError, TraceSink};

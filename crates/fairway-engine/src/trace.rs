@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fairway_inspect::explain::QuestionError;
-use fairway_inspect::trace::{Event, Filter, HOST, Joiner, Lost, Told, TraceRequest};
+use fairway_inspect::explain::QueryError;
+use fairway_inspect::trace::{Event, Filter, HOST, Joiner, Lost, TraceMessage, TraceRequest};
 use fairway_kernel::iptables::has_legacy_tables;
 use fairway_kernel::{conntrack, namespace, nftables};
 use fairway_model::{Namespace, NetworkMode, SandboxId};
@@ -37,14 +37,14 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// Is told what is seen, and must not block. It says whether it wants to be told more.
-pub type Teller = Box<dyn FnMut(Told) -> bool + Send>;
+pub type TraceSink = Box<dyn FnMut(TraceMessage) -> bool + Send>;
 
 /// Why nothing can be watched.
 #[derive(Debug, Error)]
 pub enum TraceError {
     /// What is asked for makes no sense.
     #[error(transparent)]
-    Question(#[from] QuestionError),
+    Query(#[from] QueryError),
     /// Too many watch already.
     #[error("{AT_ONCE} traces run already: end one of them")]
     TooMany,
@@ -95,7 +95,7 @@ struct Trace {
     given_up: BTreeSet<SandboxId>,
     lost: Lost,
     told: u64,
-    tell: Teller,
+    tell: TraceSink,
     _running: Running,
 }
 
@@ -111,7 +111,7 @@ impl Engine {
     ///
     /// # Errors
     /// See [`TraceError`].
-    pub fn trace(self: &Arc<Self>, request: TraceRequest, tell: Teller) -> Result<(), TraceError> {
+    pub fn trace(self: &Arc<Self>, request: TraceRequest, tell: TraceSink) -> Result<(), TraceError> {
         let running = Running::begin()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let filter = self.filter(&request)?;
@@ -136,9 +136,9 @@ impl Engine {
         };
         let mut notes: Vec<String> = notes.into_iter().chain(self.legacy_note()).collect();
         notes.extend(trace.follow(self));
-        let names: Vec<&str> = trace.sandboxes.iter().map(|station| station.machine.as_str()).collect();
+        let names: Vec<&str> = trace.sandboxes.iter().map(|station| station.name.as_str()).collect();
         notes.insert(0, watching(&names, filter.sandboxes.len()));
-        let wants_more = notes.into_iter().all(|note| (trace.tell)(Told::Note(note)));
+        let wants_more = notes.into_iter().all(|note| (trace.tell)(TraceMessage::Note(note)));
         if let Ok(flows) =
             conntrack::matching_flows(|flow| filter.means(flow.original) || filter.means(flow.reply))
         {
@@ -211,7 +211,7 @@ impl Trace {
             }
         }
         self.count_lost();
-        (self.tell)(Told::Watching(self.lost));
+        (self.tell)(TraceMessage::Watching(self.lost));
         self.host.forget_rules();
         self.sandboxes.iter_mut().for_each(Station::forget_rules);
     }
@@ -242,7 +242,7 @@ impl Trace {
             if self.request.count.is_some_and(|count| self.told >= count) {
                 return false;
             }
-            let counts = matches!(&told, Told::Packet(journey) if !journey.title.is_empty());
+            let counts = matches!(&told, TraceMessage::Packet(timeline) if !timeline.title.is_empty());
             self.told += u64::from(counts);
             if !(self.tell)(told) {
                 return false;
@@ -259,11 +259,11 @@ impl Trace {
             self.renew(&engine);
         }
         let notes = self.follow(&engine);
-        if !notes.into_iter().all(|note| (self.tell)(Told::Note(note))) {
+        if !notes.into_iter().all(|note| (self.tell)(TraceMessage::Note(note))) {
             return false;
         }
         self.count_lost();
-        (self.tell)(Told::Watching(self.lost))
+        (self.tell)(TraceMessage::Watching(self.lost))
     }
 
     /// Finds out who is meant now. A name may mean nobody for a while: then it means whom it meant.
@@ -281,7 +281,7 @@ impl Trace {
         let stations = std::iter::once(&mut self.host).chain(&mut self.sandboxes);
         self.lost.captured += stations.map(Station::lost).sum::<u64>();
         self.lost.ruled += self.host.unmarked();
-        self.lost.untold = self.joiner.untold();
+        self.lost.unreported = self.joiner.unreported();
     }
 
     /// Watches inside the sandboxes that are concerned, as long as they run. What is to be known of it.

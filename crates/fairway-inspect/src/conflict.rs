@@ -5,11 +5,11 @@
 //! (a port, the other side's address, an extension that is not understood) makes a rule one that *may* match, and
 //! what comes of it something that *may* happen.
 //!
-//! On request a jump is placed where they would drop ([`place`]).
+//! On request a jump is placed where they would drop ([`jump`]).
 
 mod extension;
+pub mod jump;
 mod packet;
-pub mod place;
 mod registers;
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ use fairway_ruleset::{Family, Table, saved};
 
 /// A table of somebody else, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
+pub struct ForeignTable {
     /// What it holds.
     pub table: Table,
     /// Whether it is one of the older kernel interface, which nf_tables does not show.
@@ -44,7 +44,7 @@ pub enum Cause {
 
 /// Something of ours that a chain of somebody else drops.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Obstacle {
+pub struct FirewallConflict {
     /// What is dropped.
     pub path: Path,
     /// Whether IPv4 packets are.
@@ -69,9 +69,9 @@ pub struct Obstacle {
 
 /// The table `filter` of what `iptables-legacy-save` (or `ip6tables-legacy-save`) prints; none if it is not among it.
 /// What is not understood of a rule becomes something that may match.
-pub fn read_saved(family: Family, text: &str) -> Option<Foreign> {
+pub fn read_saved(family: Family, text: &str) -> Option<ForeignTable> {
     let table = saved::read(family, text).into_iter().find(|table| table.name == "filter")?;
-    (!table.chains.is_empty()).then_some(Foreign { table, legacy: true, owned: false })
+    (!table.chains.is_empty()).then_some(ForeignTable { table, legacy: true, owned: false })
 }
 
 /// Who keeps a table, as far as its name and its chains tell.
@@ -107,7 +107,7 @@ impl fmt::Display for Owner {
 /// The tables that iptables keeps in nf_tables, by name.
 const IPTABLES_NAMES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
 
-impl Foreign {
+impl ForeignTable {
     /// Whether it is one of iptables: of the older kernel interface, or laid out so that `iptables` reads it.
     pub fn is_iptables(&self) -> bool {
         let family = matches!(self.table.family, Family::Ip | Family::Ip6);
@@ -119,7 +119,7 @@ impl Foreign {
     }
 
     /// The same, where rules of ours are among those of others: they let pass what is ours.
-    pub fn beside_ours(mut self) -> Self {
+    pub fn with_own_rules_allowed(mut self) -> Self {
         if self.is_iptables() {
             iptables::as_allowed(&mut self.table);
         }
@@ -144,7 +144,7 @@ impl Foreign {
     }
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for FirewallConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let legacy = if self.legacy { "legacy " } else { "" };
         let Self { family, table, chain, owner, .. } = self;
@@ -165,13 +165,13 @@ impl fmt::Display for Obstacle {
 }
 
 /// What of these samples the tables drop, in the order of paths.
-pub fn obstacles(tables: &[Foreign], samples: &Samples) -> Vec<Obstacle> {
-    let mut found: Vec<Obstacle> = Vec::new();
+pub fn firewall_conflicts(tables: &[ForeignTable], samples: &Samples) -> Vec<FirewallConflict> {
+    let mut found: Vec<FirewallConflict> = Vec::new();
     for packet in samples.packets() {
         for foreign in tables {
             for (chain, cause, certain) in walk::drops(foreign, &packet) {
                 let ipv4 = packet.family == Family::Ip;
-                let obstacle = Obstacle {
+                let conflict = FirewallConflict {
                     path: packet.path,
                     ipv4,
                     ipv6: !ipv4,
@@ -183,16 +183,16 @@ pub fn obstacles(tables: &[Foreign], samples: &Samples) -> Vec<Obstacle> {
                     cause,
                     legacy: foreign.legacy,
                 };
-                let same = |it: &&mut Obstacle| {
-                    Obstacle { ipv4: false, ipv6: false, ..(**it).clone() }
-                        == Obstacle { ipv4: false, ipv6: false, ..obstacle.clone() }
+                let same = |it: &&mut FirewallConflict| {
+                    FirewallConflict { ipv4: false, ipv6: false, ..(**it).clone() }
+                        == FirewallConflict { ipv4: false, ipv6: false, ..conflict.clone() }
                 };
                 match found.iter_mut().find(same) {
                     Some(known) => {
-                        known.ipv4 |= obstacle.ipv4;
-                        known.ipv6 |= obstacle.ipv6;
+                        known.ipv4 |= conflict.ipv4;
+                        known.ipv6 |= conflict.ipv6;
                     }
-                    None => found.push(obstacle),
+                    None => found.push(conflict),
                 }
             }
         }

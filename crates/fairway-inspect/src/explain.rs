@@ -2,10 +2,10 @@
 
 mod advice;
 mod capture;
-mod question;
+mod query;
 
 pub use advice::advice;
 pub(crate) use advice::{give_back, has_vanished, publish_everywhere};
 pub use capture::{Capture, captures};
-pub use question::{Party, Question, QuestionError, Resolved};
-pub(crate) use question::{Port, party, resolve, split};
+pub use query::{Peer, Query, QueryError, Resolved};
+pub(crate) use query::{Port, peer, resolve, split};

@@ -1,15 +1,15 @@
 //! The walker against what was measured with Docker, row by row.
 
 mod links;
-pub(crate) mod stage;
+pub(crate) mod matrix_world;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use fairway_model::Backend;
 
 use crate::explain::captures;
-use fairway_walk::{Asker, Line, Outcome, Proxy, Tuple, converse};
-use stage::{Mode, Stage};
+use fairway_walk::{Line, Origin, Outcome, Proxy, Tuple, walk_connection};
+use matrix_world::{DaemonFlags, MatrixWorld};
 
 const TABLE: &str = include_str!("tests/docker-matrix.tsv");
 
@@ -22,10 +22,10 @@ fn tuple(to: SocketAddr) -> Tuple {
 }
 
 /// Where Fairway differs from Docker on purpose, as the end-to-end test of the matrix has it.
-fn expected(mode: Mode, group: &str, path: &str, outcome: &str, source: &str) -> String {
+fn expected(mode: DaemonFlags, group: &str, path: &str, outcome: &str, source: &str) -> String {
     let published = path.ends_with(":pub") || path.ends_with("gw pub");
     if path.ends_with("no route") {
-        // The neighbour on the LAN has no other way out, so that its own kernel answers.
+        // The neighbor on the LAN has no other way out, so that its own kernel answers.
         return "unreachable".to_owned();
     }
     if !mode.iptables && !mode.proxy && published {
@@ -47,14 +47,14 @@ fn said(outcome: &Outcome) -> String {
         Outcome::Refused => "refused".to_owned(),
         Outcome::Closed => "closed".to_owned(),
         Outcome::Unreachable => "unreachable".to_owned(),
-        Outcome::Nothing => "nothing".to_owned(),
-        Outcome::Left => "left".to_owned(),
+        Outcome::NoReply => "nothing".to_owned(),
+        Outcome::LeavesHost => "left".to_owned(),
         Outcome::Unknown => "unknown".to_owned(),
     }
 }
 
-fn check(mode: Mode) {
-    let stage = Stage::new(mode);
+fn check(mode: DaemonFlags) {
+    let stage = MatrixWorld::new(mode);
     let mut wrong = String::new();
     let mut rows = 0;
     for line in TABLE.lines().filter(|line| !line.starts_with('#')).skip(1) {
@@ -67,53 +67,58 @@ fn check(mode: Mode) {
         }
         rows += 1;
         let with_route = group == "DIRECT" || path.ends_with("(back route)");
-        let scene = stage.scene(with_route);
-        let asker = stage.asker(&scene, group, path);
+        let topology = stage.topology(with_route);
+        let origin = stage.origin(&topology, group, path);
         let to: SocketAddr = format!("{address}:{port}").parse().unwrap();
-        let conversation = converse(&scene, Asker::On(asker), tuple(to), Proxy { user: Some(61_137) });
-        let (seen, expected) = (said(&conversation.outcome()), expected(mode, group, path, outcome, source));
+        let connection =
+            walk_connection(&topology, Origin::Local(origin), tuple(to), Proxy { user: Some(61_137) });
+        let (seen, expected) = (said(&connection.outcome()), expected(mode, group, path, outcome, source));
         if seen != expected {
-            wrong += &format!("{group} {path} {to}: {expected}, walked {seen}\n{conversation:#?}\n");
+            wrong += &format!("{group} {path} {to}: {expected}, walked {seen}\n{connection:#?}\n");
         }
     }
     assert_eq!(rows, 50);
     assert!(wrong.is_empty(), "{mode:?}\n{wrong}");
 }
 
-/// The walks of a question from one machine to an address and port, as text, with names of interfaces that do not
+/// The walks of a question from one namespace to an address and port, as text, with names of interfaces that do not
 /// depend on what was drawn; then where captures see it.
-fn golden(mode: Mode, from: &str, to: &str) -> String {
+fn golden(mode: DaemonFlags, from: &str, to: &str) -> String {
     walks(mode, from, to, |_, line| !line.idle)
 }
 
 /// As [`golden`], without the walks of what comes after the first packet.
-fn first(mode: Mode, from: &str, to: &str) -> String {
+fn first(mode: DaemonFlags, from: &str, to: &str) -> String {
     walks(mode, from, to, |title, line| title.starts_with("the first packet") && !line.idle)
 }
 
-fn walks(mode: Mode, from: &str, to: &str, shown: impl Fn(&str, &Line) -> bool) -> String {
-    let stage = Stage::new(mode);
-    let scene = stage.scene(false);
-    let asker = scene.machines.iter().position(|machine| machine.name == from).unwrap();
-    let conversation =
-        converse(&scene, Asker::On(asker), tuple(to.parse().unwrap()), Proxy { user: Some(61_137) });
+fn walks(mode: DaemonFlags, from: &str, to: &str, shown: impl Fn(&str, &Line) -> bool) -> String {
+    let stage = MatrixWorld::new(mode);
+    let topology = stage.topology(false);
+    let origin = topology.namespaces.iter().position(|namespace| namespace.name == from).unwrap();
+    let connection = walk_connection(
+        &topology,
+        Origin::Local(origin),
+        tuple(to.parse().unwrap()),
+        Proxy { user: Some(61_137) },
+    );
     let names = stage.interfaces();
     let plain =
         |text: String| names.iter().fold(text, |text, (drawn, plain)| text.replace(drawn.as_str(), plain));
     let mut text = format!("{from} asks {to}\n");
-    for part in conversation.parts() {
+    for part in connection.parts() {
         let lines: Vec<Line> = part.lines.into_iter().filter(|line| shown(&part.title, line)).collect();
         if lines.is_empty() {
             continue;
         }
         text += &format!("\n{}\n", part.title);
         for line in lines {
-            text += &format!("  {:5} {:12} {}\n", line.machine, plain(line.place), plain(line.text));
+            text += &format!("  {:5} {:12} {}\n", line.namespace, plain(line.place), plain(line.text));
         }
         text += &format!("  = {}\n", plain(part.end));
     }
-    text += &format!("\n{}\n\n", plain(conversation.sentence()));
-    for capture in captures(&conversation, stage.world()) {
+    text += &format!("\n{}\n\n", plain(connection.sentence()));
+    for capture in captures(&connection, stage.world()) {
         text += &format!("{}  # {}\n", plain(capture.command), capture.what);
         for shown in capture.shows {
             text += &format!("  sees {shown}\n");
@@ -126,12 +131,12 @@ fn walks(mode: Mode, from: &str, to: &str, shown: impl Fn(&str, &Line) -> bool) 
 /// bridged met no rules there.
 #[test]
 fn a_translated_port_is_walked_as_people_have_analysed_it() {
-    let mode = Mode { proxy: false, bridge_netfilter: false, ..Mode::DOCKERS };
+    let mode = DaemonFlags { proxy: false, bridge_netfilter: false, ..DaemonFlags::DOCKER_DEFAULTS };
     insta::assert_snapshot!("itself_by_the_hosts_address", golden(mode, "u1", "10.10.50.99:8081"));
     insta::assert_snapshot!("host_by_loopback", golden(mode, "host", "127.0.0.1:8081"));
     insta::assert_snapshot!("host_by_its_address", golden(mode, "host", "10.10.50.99:8081"));
     insta::assert_snapshot!("host_by_the_gateway_address", golden(mode, "host", "172.18.0.1:8081"));
-    let shut = Mode { route_localnet: false, ..mode };
+    let shut = DaemonFlags { route_localnet: false, ..mode };
     insta::assert_snapshot!(
         "host_by_loopback_without_route_localnet",
         golden(shut, "host", "127.0.0.1:8081")
@@ -150,21 +155,24 @@ fn a_translated_port_is_walked_as_people_have_analysed_it() {
 /// routes and its end of the bridge never see it.
 #[test]
 fn a_translated_port_on_a_bridge_that_is_seen() {
-    let mode = Mode { proxy: false, ..Mode::DOCKERS };
+    let mode = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
     insta::assert_snapshot!("itself_on_a_bridge_that_is_seen", golden(mode, "u1", "10.10.50.99:8081"));
 }
 
 /// The proxy beside translation, the proxy alone, and neither.
 #[test]
 fn the_proxy_is_walked_as_two_connections() {
-    insta::assert_snapshot!("itself_by_the_proxy", golden(Mode::DOCKERS, "u1", "10.10.50.99:8081"));
+    insta::assert_snapshot!(
+        "itself_by_the_proxy",
+        golden(DaemonFlags::DOCKER_DEFAULTS, "u1", "10.10.50.99:8081")
+    );
     insta::assert_snapshot!(
         "host_by_loopback_and_the_proxy",
-        golden(Mode::DOCKERS, "host", "127.0.0.1:8081")
+        golden(DaemonFlags::DOCKER_DEFAULTS, "host", "127.0.0.1:8081")
     );
-    let alone = Mode { iptables: false, ..Mode::DOCKERS };
+    let alone = DaemonFlags { iptables: false, ..DaemonFlags::DOCKER_DEFAULTS };
     insta::assert_snapshot!("itself_by_the_proxy_alone", golden(alone, "u1", "10.10.50.99:8081"));
-    let nothing = Mode { proxy: false, ..alone };
+    let nothing = DaemonFlags { proxy: false, ..alone };
     insta::assert_snapshot!(
         "host_by_its_address_without_any_help",
         golden(nothing, "host", "10.10.50.99:8081")
@@ -179,26 +187,26 @@ fn the_proxy_is_walked_as_two_connections() {
 /// on, translation alone, neither, the proxy alone.
 #[test]
 fn what_people_have_noted_of_each_way_to_publish_is_walked() {
-    let both = Mode::DOCKERS;
+    let both = DaemonFlags::DOCKER_DEFAULTS;
     insta::assert_snapshot!("noted_both_default_bridge", first(both, "d1", "10.10.50.99:8080"));
     insta::assert_snapshot!("noted_both_host_by_any_address", first(both, "host", "0.0.0.0:8080"));
     insta::assert_snapshot!("noted_both_host_network", first(both, "lan", "10.10.50.99:8082"));
-    let translated = Mode { proxy: false, bridge_netfilter: false, ..both };
+    let translated = DaemonFlags { proxy: false, bridge_netfilter: false, ..both };
     insta::assert_snapshot!("noted_translated_default_bridge", first(translated, "d1", "10.10.50.99:8080"));
     insta::assert_snapshot!(
         "noted_translated_host_by_any_address",
         first(translated, "host", "0.0.0.0:8081")
     );
-    let shut = Mode { route_localnet: false, ..translated };
+    let shut = DaemonFlags { route_localnet: false, ..translated };
     insta::assert_snapshot!(
         "noted_translated_host_by_any_address_without_route_localnet",
         first(shut, "host", "0.0.0.0:8081")
     );
-    let nothing = Mode { iptables: false, ..translated };
+    let nothing = DaemonFlags { iptables: false, ..translated };
     insta::assert_snapshot!("noted_nothing_host_by_any_address", first(nothing, "host", "0.0.0.0:8080"));
     insta::assert_snapshot!("noted_nothing_host_by_the_gateway", first(nothing, "host", "172.17.0.1:8080"));
     insta::assert_snapshot!("noted_nothing_itself_by_the_host", first(nothing, "d1", "10.10.50.99:8080"));
-    let proxied = Mode { iptables: false, ..both };
+    let proxied = DaemonFlags { iptables: false, ..both };
     insta::assert_snapshot!("noted_proxied_default_bridge", first(proxied, "d1", "10.10.50.99:8080"));
     insta::assert_snapshot!("noted_proxied_host_by_any_address", first(proxied, "host", "0.0.0.0:8080"));
 }
@@ -208,13 +216,14 @@ fn what_people_have_noted_of_each_way_to_publish_is_walked() {
 fn every_chain_that_a_packet_meets_is_told_of() {
     insta::assert_snapshot!(
         "every_chain",
-        walks(Mode::DOCKERS, "lan", "10.10.50.99:8081", |title, _| title.starts_with("the first packet"))
+        walks(DaemonFlags::DOCKER_DEFAULTS, "lan", "10.10.50.99:8081", |title, _| title
+            .starts_with("the first packet"))
     );
 }
 
 #[test]
 fn what_is_not_allowed_ends_at_the_rule_that_says_so() {
-    insta::assert_snapshot!("another_network", golden(Mode::DOCKERS, "o1", "172.18.0.2:80"));
+    insta::assert_snapshot!("another_network", golden(DaemonFlags::DOCKER_DEFAULTS, "o1", "172.18.0.2:80"));
 }
 
 #[test]
@@ -222,7 +231,7 @@ fn the_walker_agrees_with_every_row_of_the_matrix() {
     for iptables in [true, false] {
         for proxy in [true, false] {
             for bridge_netfilter in [true, false] {
-                check(Mode { iptables, proxy, bridge_netfilter, ..Mode::DOCKERS });
+                check(DaemonFlags { iptables, proxy, bridge_netfilter, ..DaemonFlags::DOCKER_DEFAULTS });
             }
         }
     }
@@ -232,14 +241,19 @@ fn the_walker_agrees_with_every_row_of_the_matrix() {
 fn it_agrees_by_the_rules_of_iptables_too() {
     for proxy in [true, false] {
         for bridge_netfilter in [true, false] {
-            check(Mode { proxy, bridge_netfilter, backend: Backend::Iptables, ..Mode::DOCKERS });
+            check(DaemonFlags {
+                proxy,
+                bridge_netfilter,
+                backend: Backend::Iptables,
+                ..DaemonFlags::DOCKER_DEFAULTS
+            });
         }
     }
 }
 
 #[test]
 fn rules_of_iptables_are_told_in_its_own_words() {
-    let mode = Mode { proxy: false, backend: Backend::Iptables, ..Mode::DOCKERS };
+    let mode = DaemonFlags { proxy: false, backend: Backend::Iptables, ..DaemonFlags::DOCKER_DEFAULTS };
     insta::assert_snapshot!("by_iptables", golden(mode, "u1", "10.10.50.99:8081"));
     insta::assert_snapshot!("another_network_by_iptables", golden(mode, "o1", "172.18.0.2:80"));
 }

@@ -7,26 +7,26 @@
 
 mod event;
 mod filter;
+mod fingerprint;
 mod flow;
-mod glimpse;
 mod join;
-mod journey;
 mod order;
-mod rulebook;
+mod output;
+mod rules;
 #[cfg(test)]
 mod tests;
-mod told;
+mod timeline;
 mod tracing;
 
 use std::time::Duration;
 
 pub use event::{Captured, Change, Event, Frame, Head, RuleMet, Ruled, Tracked, What};
 pub use filter::{Filter, Pattern, Side};
-pub use glimpse::{Fingerprint, Glimpse, Segment, TcpFlags};
+pub use fingerprint::{Fingerprint, ObservedPacket, Segment, TcpFlags};
 pub use join::Joiner;
-pub use journey::HOST;
-pub use rulebook::RuleBook;
-pub use told::{FrameBytes, Journey, Lost, SeenLine, Summary, Told};
+pub use output::{FlowSummary, FrameBytes, Lost, PacketTimeline, TimelineEntry, TraceMessage};
+pub use rules::RuleTexts;
+pub use timeline::HOST;
 pub use tracing::{OVERFLOW, sandbox_table, tables};
 
 /// What is to be watched.

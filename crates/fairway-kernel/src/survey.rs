@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use fairway_core::policy::is_trace_table;
 use fairway_model::Protocol;
 use fairway_ruleset::{Element, Set, Table};
-use fairway_walk::{Interface, Listener, Machine, Survey};
+use fairway_walk::{Interface, Listener, NetworkNamespace, Survey};
 use ipnet::IpNet;
 pub use routing::route;
 use thiserror::Error;
@@ -41,7 +41,7 @@ pub fn survey(name: &str) -> Result<Survey, Error> {
 }
 
 /// As [`survey`], without what there may be very much of: the elements of sets of exact keys, and sockets
-/// ([`Machine::elsewhere`]). Those are asked for one by one ([`Details`]).
+/// ([`NetworkNamespace::on_demand`]). Those are asked for one by one ([`Details`]).
 ///
 /// # Errors
 /// The kernel cannot be asked.
@@ -86,7 +86,7 @@ impl Details {
     }
 }
 
-fn look(name: &str, elsewhere: bool) -> Result<Survey, Error> {
+fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
     let links = Links::open()?;
     let all = links.all()?;
     let mut addresses: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
@@ -98,25 +98,25 @@ fn look(name: &str, elsewhere: bool) -> Result<Survey, Error> {
         addresses: addresses.remove(&link.index).unwrap_or_default(),
         ..interface(link, &shared)
     });
-    let (older, unread) = iptables::older();
-    let machine = Machine {
+    let (iptables_legacy, unreadable_rules) = iptables::legacy_tables();
+    let namespace = NetworkNamespace {
         name: name.to_owned(),
         interfaces: interfaces.collect(),
         routes: links.routes()?.into_iter().map(routing::route).collect(),
         rules: routing::rules()?,
-        tables: tables(elsewhere)?,
-        older,
-        listeners: if elsewhere { Vec::new() } else { sockets::listeners()? },
+        tables: tables(on_demand)?,
+        iptables_legacy,
+        listeners: if on_demand { Vec::new() } else { sockets::listeners()? },
         bridge_netfilter: (
             is_on("net/bridge/bridge-nf-call-iptables"),
             is_on("net/bridge/bridge-nf-call-ip6tables"),
         ),
-        elsewhere,
-        unread,
+        on_demand,
+        unreadable_rules,
     };
     let pairs = all.iter().filter(|link| link.kind.as_deref() == Some("veth"));
     let pairs = pairs.filter_map(|link| Some((link.index, link.peer?))).collect();
-    Ok(Survey { machine, pairs })
+    Ok(Survey { namespace, veth_pairs: pairs })
 }
 
 /// Settings that count for all interfaces.
@@ -158,7 +158,7 @@ fn interface(link: &Link, shared: &Shared) -> Interface {
         bridge: link.master,
         hairpin: link.hairpin.unwrap_or_default(),
         peer: None,
-        stands_on: None,
+        macvlan_parent: None,
         route_localnet: own.route_localnet || shared.route_localnet,
         forwarding: (own.forwarding, shared.forwards_ipv6),
         reverse_path: own.reverse_path.max(shared.reverse_path),
@@ -166,14 +166,14 @@ fn interface(link: &Link, shared: &Shared) -> Interface {
 }
 
 /// All tables, whoever's they are, but those that only watch.
-fn tables(elsewhere: bool) -> Result<Vec<Table>, Error> {
+fn tables(on_demand: bool) -> Result<Vec<Table>, Error> {
     let reader = Reader::open()?;
     iptables::in_words(&reader, || {
         let mut tables = Vec::new();
         for listed in reader.tables()?.into_iter().filter(|it| !is_trace_table(&it.name)) {
             let (family, name) = (listed.family, listed.name.as_str());
             // One that has gone meanwhile is met by nobody.
-            tables.extend(if elsewhere {
+            tables.extend(if on_demand {
                 reader.outline(family, name)?
             } else {
                 reader.table(family, name)?

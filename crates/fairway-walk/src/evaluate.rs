@@ -2,18 +2,18 @@
 
 mod chain;
 mod load;
+mod opaque;
 mod registers;
 #[cfg(test)]
 mod tests;
-mod unknown;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::flow::Flow;
-use super::holdings::Holdings;
-use super::machine::{Interface, Machine};
+use super::lookup::Lookup;
 use super::packet::Packet;
+use super::topology::{Interface, NetworkNamespace};
 use fairway_ruleset::{
     CtDirection, CtKey, Element, ElementData, Expression, ExtensionKind, Family, LookupResult, MetaKey,
     NatKind, PayloadBase, RegisterRange, Reject, Rule, Set, SetData, Table, Verdict,
@@ -24,7 +24,7 @@ use registers::Registers;
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The namespace.
-    pub machine: &'a Machine,
+    pub namespace: &'a NetworkNamespace,
     /// Where it arrived.
     pub input: Option<&'a Interface>,
     /// Where it will leave.
@@ -35,24 +35,24 @@ pub struct Facts<'a> {
     pub related: bool,
     /// Whether conntrack was told to leave it alone.
     pub untracked: bool,
-    /// The user whose socket made it, if one of this machine's did.
+    /// The user whose socket made it, if one of this namespace's did.
     pub user: Option<u32>,
     /// The ports between which a bridge forwards it, where it meets the IP hooks on that way.
     pub ports: Option<(&'a Interface, &'a Interface)>,
-    /// What the sets of the scene hold, and which of its machines this is.
-    pub holdings: (&'a Holdings<'a>, usize),
+    /// What the sets of the topology hold, and which of its namespaces this is.
+    pub lookup: (&'a Lookup<'a>, usize),
 }
 
 impl<'a> Facts<'a> {
     fn element(&self, table: &Table, set: &'a Set, key: &[u8]) -> Result<Option<Cow<'a, Element>>, String> {
-        let (holdings, place) = self.holdings;
-        holdings.element((place, self.machine), table, set, key)
+        let (lookup, place) = self.lookup;
+        lookup.element((place, self.namespace), table, set, key)
     }
 }
 
 /// What a rule does beside deciding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub enum Action {
     /// Translates the flow.
     Translate {
         /// What of it.
@@ -64,7 +64,7 @@ pub enum Effect {
     },
     /// Translates the source to the address of the interface that it leaves by.
     Masquerade,
-    /// Translates the destination to this machine.
+    /// Translates the destination to this namespace.
     Redirect(Option<u16>),
     /// Gives the packet a mark.
     Mark(u32),
@@ -80,11 +80,11 @@ pub enum Effect {
 
 /// A rule that matched and did something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Met {
+pub struct RuleHit {
     /// The family of its table.
     pub family: Family,
     /// Whether the table is one of iptables' older kind.
-    pub older: bool,
+    pub legacy: bool,
     /// The table.
     pub table: String,
     /// The chain.
@@ -100,7 +100,7 @@ pub struct Met {
     /// The element of a set or map that was found.
     pub element: Option<String>,
     /// What it did.
-    pub effects: Vec<Effect>,
+    pub actions: Vec<Action>,
     /// Where the packet went; none for on to the next rule.
     pub verdict: Option<Verdict>,
 }
@@ -125,7 +125,7 @@ enum Outcome {
     /// It matches, with what it leaves.
     Yes(Option<Verdict>),
     /// Nobody knows whether it matches, and why; with what it would leave, and the packet as it is if it does not.
-    Perhaps(Option<Verdict>, String, Box<Packet>),
+    MayMatch(Option<Verdict>, String, Box<Packet>),
     /// What it does is not known.
     Unknown(String),
 }
@@ -135,10 +135,10 @@ pub struct Evaluation<'a> {
     facts: Facts<'a>,
     table: &'a Table,
     /// Rules that matched and did something, in order.
-    pub met: Vec<Met>,
+    pub met: Vec<RuleHit>,
     /// The keys that rules put into dynamic sets, with the sets' names, in order.
     pub counted: Vec<(String, Vec<u8>)>,
-    effects: Vec<Effect>,
+    actions: Vec<Action>,
     element: Option<String>,
     /// The mark that rules of this chain gave the flow.
     flow_mark: Option<u32>,
@@ -158,7 +158,7 @@ impl<'a> Evaluation<'a> {
             table,
             met: Vec::new(),
             counted: Vec::new(),
-            effects: Vec::new(),
+            actions: Vec::new(),
             element: None,
             flow_mark: None,
             forks: 0,
@@ -169,17 +169,17 @@ impl<'a> Evaluation<'a> {
 
     fn rule(&mut self, rule: &Rule, packet: &mut Packet) -> Outcome {
         let mut registers = Registers::default();
-        self.effects.clear();
+        self.actions.clear();
         self.element = None;
         let (mut verdict, mut perhaps) = (None, None);
         for expression in &rule.expressions {
             match self.step(expression, &mut registers, packet, &mut verdict) {
                 Step::Next => {}
                 Step::No => {
-                    self.effects.clear();
+                    self.actions.clear();
                     return Outcome::No;
                 }
-                Step::Perhaps(reason) => {
+                Step::MayMatch(reason) => {
                     perhaps.get_or_insert_with(|| (reason, Box::new(packet.clone())));
                 }
                 Step::Unknown(reason) => return Outcome::Unknown(reason),
@@ -189,7 +189,7 @@ impl<'a> Evaluation<'a> {
             }
         }
         match perhaps {
-            Some((reason, otherwise)) => Outcome::Perhaps(verdict, reason, otherwise),
+            Some((reason, otherwise)) => Outcome::MayMatch(verdict, reason, otherwise),
             None => Outcome::Yes(verdict),
         }
     }
@@ -240,28 +240,28 @@ impl<'a> Evaluation<'a> {
                     return Step::Unknown(reason);
                 }
                 let address = address.map(|range| registers.address(range.first, packet.family()));
-                let effect = Effect::Translate {
+                let action = Action::Translate {
                     kind: *kind,
                     address: address.flatten(),
                     port: port_of(registers, *port),
                 };
-                self.decide(effect, verdict)
+                self.decide(action, verdict)
             }
-            E::Masquerade { .. } => self.decide(Effect::Masquerade, verdict),
+            E::Masquerade { .. } => self.decide(Action::Masquerade, verdict),
             E::Redirect { port, .. } => match registers.one_of(*port, 2) {
                 Some(reason) => Step::Unknown(reason),
-                None => self.decide(Effect::Redirect(port_of(registers, *port)), verdict),
+                None => self.decide(Action::Redirect(port_of(registers, *port)), verdict),
             },
-            E::Reject(how) => self.decide(Effect::Refuse(*how), verdict),
+            E::Reject(how) => self.decide(Action::Refuse(*how), verdict),
             E::Counter(_) => Step::Next,
             E::Update { set, from } => self.count(set, registers, *from),
-            E::Limit(_) => Step::Perhaps(unknown::PASSED.to_owned()),
-            E::Notrack => self.effect(Effect::Untrack),
+            E::Limit(_) => Step::MayMatch(opaque::PASSED.to_owned()),
+            E::Notrack => self.action(Action::Untrack),
             E::MetaSet { key: MetaKey::Mark, from } => match registers.unknown(*from, 4) {
                 Some(reason) => Step::Unknown(reason),
                 None => {
                     packet.mark = registers.number(*from);
-                    self.effect(Effect::Mark(packet.mark))
+                    self.action(Action::Mark(packet.mark))
                 }
             },
             // They change nothing about where it goes.
@@ -271,7 +271,7 @@ impl<'a> Evaluation<'a> {
                 None => {
                     let mark = registers.number(*from);
                     self.flow_mark = Some(mark);
-                    self.effect(Effect::FlowMark(mark))
+                    self.action(Action::FlowMark(mark))
                 }
             },
             E::PayloadSet { from, base, offset, length, .. } => {
@@ -280,7 +280,7 @@ impl<'a> Evaluation<'a> {
                 }
                 let bytes = registers.bytes(*from, *length as usize);
                 packet.replace(*base, *offset, &bytes);
-                self.effect(Effect::Rewrite(*base, *offset, bytes))
+                self.action(Action::Rewrite(*base, *offset, bytes))
             }
             E::MetaSet { key, .. } => Step::Unknown(format!("it sets {key}")),
             E::CtSet { key, .. } => Step::Unknown(format!("it sets ct {key}")),
@@ -298,11 +298,11 @@ impl<'a> Evaluation<'a> {
             E::ExclusiveOr { one, other, to, length } => {
                 registers.exclusive_or(*one, *other, *to, *length as usize)
             }
-            E::Unknown { name, attributes } => match unknown::say(name, attributes) {
-                unknown::Said::Nothing => Step::Next,
-                unknown::Said::Perhaps(reason) => Step::Perhaps(reason),
-                unknown::Said::Anything(reason) => Step::Unknown(reason),
-                unknown::Said::Loads(reason) => {
+            E::Unknown { name, attributes } => match opaque::classify(name, attributes) {
+                opaque::Opaque::Nothing => Step::Next,
+                opaque::Opaque::MayMatch(reason) => Step::MayMatch(reason),
+                opaque::Opaque::Anything(reason) => Step::Unknown(reason),
+                opaque::Opaque::Loads(reason) => {
                     registers.lose(reason);
                     Step::Next
                 }
@@ -319,26 +319,26 @@ impl<'a> Evaluation<'a> {
             match steps.find(|step| !matches!(step, Step::Next)) {
                 None if inverted => return Step::No,
                 None => return Step::Next,
-                Some(Step::Perhaps(reason) | Step::Unknown(reason)) => perhaps = Some(reason),
+                Some(Step::MayMatch(reason) | Step::Unknown(reason)) => perhaps = Some(reason),
                 Some(_) => {}
             }
         }
         match perhaps {
-            Some(reason) => Step::Perhaps(reason),
+            Some(reason) => Step::MayMatch(reason),
             None if inverted => Step::Next,
             None => Step::No,
         }
     }
 
-    fn effect(&mut self, effect: Effect) -> Step {
-        self.effects.push(effect);
+    fn action(&mut self, action: Action) -> Step {
+        self.actions.push(action);
         Step::Next
     }
 
-    fn decide(&mut self, effect: Effect, verdict: &mut Option<Verdict>) -> Step {
-        let refuses = matches!(effect, Effect::Refuse(_));
+    fn decide(&mut self, action: Action, verdict: &mut Option<Verdict>) -> Step {
+        let refuses = matches!(action, Action::Refuse(_));
         *verdict = Some(if refuses { Verdict::Drop } else { Verdict::Accept });
-        self.effect(effect)
+        self.action(action)
     }
 
     fn count(&mut self, name: &str, registers: &Registers, from: fairway_ruleset::Register) -> Step {
@@ -362,15 +362,15 @@ impl<'a> Evaluation<'a> {
         if matches!(set.data, SetData::Object(_)) {
             return Step::Unknown(format!("the map {name} leads to objects"));
         }
-        let empty = set.elements.is_empty() && !self.facts.machine.elsewhere;
+        let empty = set.elements.is_empty() && !self.facts.namespace.on_demand;
         match (registers.unknown(from, set.key_length()), result) {
             (None, _) => {}
             (Some(_), LookupResult::NoMatch) if empty => return Step::Next,
             (Some(_), _) if empty => return Step::No,
-            (Some(reason), LookupResult::Match | LookupResult::NoMatch) => return Step::Perhaps(reason),
+            (Some(reason), LookupResult::Match | LookupResult::NoMatch) => return Step::MayMatch(reason),
             (Some(reason), LookupResult::Value(to)) => {
                 registers.load(to, load::Loaded::Unknown(reason.clone()));
-                return Step::Perhaps(reason);
+                return Step::MayMatch(reason);
             }
             (Some(reason), LookupResult::Verdict) => return Step::Unknown(reason),
         }
@@ -406,7 +406,7 @@ pub(super) enum Step {
     /// It does not match.
     No,
     /// Nobody knows whether it matches, and why.
-    Perhaps(String),
+    MayMatch(String),
     /// Nobody knows what it does, and why.
     Unknown(String),
 }

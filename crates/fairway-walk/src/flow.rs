@@ -11,7 +11,7 @@ const CONFIRMED: u32 = 8;
 const SOURCE_TRANSLATED: u32 = 16;
 const DESTINATION_TRANSLATED: u32 = 32;
 
-/// A flow of one machine, from its first packet on.
+/// A flow of one namespace, from its first packet on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
     /// As its first packet was.

@@ -1,32 +1,34 @@
 //! The walk of one packet: every hook, chain and rule that it meets, every rewrite, and its end.
 //!
-//! A [`Scene`] holds network namespaces as values; the [`Walker`] does what the kernel does with a packet in them. It
+//! A [`Topology`] holds network namespaces as values; the [`Walker`] does what the kernel does with a packet in them. It
 //! interprets nf_tables' own expressions, so it walks our tables and other people's alike, planned or read from the
 //! kernel. What it does not know makes the end [`End::Unknown`], never a guess.
 
 #![forbid(unsafe_code)]
 
-mod bare;
-mod conversation;
+mod build;
+mod connection;
 mod evaluate;
 mod flow;
-mod holdings;
-mod line;
-mod machine;
+mod lookup;
+mod observed;
 mod packet;
+mod render;
 mod route;
 mod step;
-mod survey;
+mod topology;
 mod walk;
 
-pub use bare::{add_default, add_interface, bare};
-pub use conversation::{Asker, Conversation, Maker, Outcome, Proxy, converse, converse_by};
-pub use evaluate::{Effect, Met};
+pub use build::{add_default_route, add_interface, empty_namespace};
+pub use connection::{ConnectionWalk, Origin, Outcome, Proxy, Sender, walk_connection, walk_connection_with};
+pub use evaluate::{Action, RuleHit};
 pub use flow::Flow;
-pub use holdings::Contents;
-pub use line::{Line, Part, changes};
-pub use machine::{Interface, Listener, Machine, Route, RouteKind, RouteRule, Scene, Standing, Survey};
-pub use packet::{Packet, Place, Tuple};
-pub use route::{RouteQuestion, Routed, is_link_local};
-pub use step::{Counted, End, Path, Step};
+pub use lookup::StateSource;
+pub use packet::{FlowPosition, Packet, Tuple};
+pub use render::{Line, Part, changes};
+pub use route::{RouteQuery, RouteResult, is_link_local};
+pub use step::{Counted, End, PacketWalk, Step};
+pub use topology::{
+    Interface, Listener, MacvlanParent, NetworkNamespace, Route, RouteKind, RouteRule, Survey, Topology,
+};
 pub use walk::Walker;

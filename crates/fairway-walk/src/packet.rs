@@ -1,6 +1,6 @@
 //! A packet as its bytes, which is how rules look at it.
 
-mod about;
+mod icmp_error;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -83,13 +83,13 @@ impl fmt::Display for Tuple {
 
 /// Where in its flow a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum FlowPosition {
     /// The first of all.
     First,
     /// The first answer.
-    Answer,
+    Reply,
     /// Any later one.
-    Later,
+    Established,
     /// TCP's refusal; of other protocols as the first answer.
     Reset,
 }
@@ -106,7 +106,7 @@ pub struct Packet {
 
 impl Packet {
     /// A packet of a flow, without a link header.
-    pub fn new(tuple: Tuple, place: Place) -> Self {
+    pub fn new(tuple: Tuple, place: FlowPosition) -> Self {
         let mut packet =
             Self { link: Vec::new(), network: Vec::new(), transport: transport(&tuple, place), mark: 0 };
         packet.network = network(&tuple, packet.transport.len());
@@ -272,16 +272,16 @@ fn network(tuple: &Tuple, payload: usize) -> Vec<u8> {
     }
 }
 
-fn transport(tuple: &Tuple, place: Place) -> Vec<u8> {
+fn transport(tuple: &Tuple, place: FlowPosition) -> Vec<u8> {
     let ports = [tuple.source_port.to_be_bytes(), tuple.destination_port.to_be_bytes()].concat();
     match tuple.protocol {
         TCP => {
             let (syn, reset, acknowledgement) = (SYN, RESET, ACKNOWLEDGEMENT);
             let flags = match place {
-                Place::First => syn,
-                Place::Answer => syn | acknowledgement,
-                Place::Later => acknowledgement,
-                Place::Reset => reset | acknowledgement,
+                FlowPosition::First => syn,
+                FlowPosition::Reply => syn | acknowledgement,
+                FlowPosition::Established => acknowledgement,
+                FlowPosition::Reset => reset | acknowledgement,
             };
             [&ports[..], &[0; 8], &[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]].concat()
         }
@@ -290,9 +290,9 @@ fn transport(tuple: &Tuple, place: Place) -> Vec<u8> {
         ICMP | ICMPV6 => {
             // Echo and its reply: RFC 792 and RFC 4443, 4.
             let kind = match (tuple.protocol, place) {
-                (ICMP, Place::Answer | Place::Reset) => 0,
+                (ICMP, FlowPosition::Reply | FlowPosition::Reset) => 0,
                 (ICMP, _) => 8,
-                (_, Place::Answer | Place::Reset) => 129,
+                (_, FlowPosition::Reply | FlowPosition::Reset) => 129,
                 (_, _) => 128,
             };
             let [high, low] = tuple.source_port.to_be_bytes();

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::machine::{Interface, Machine, Route, RouteKind, RouteRule};
 use super::packet::Tuple;
+use super::topology::{Interface, NetworkNamespace, Route, RouteKind, RouteRule};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RouteQuestion<'a> {
+pub struct RouteQuery<'a> {
     /// Where it goes.
     pub destination: IpAddr,
     /// Where it comes from; none when that is still open.
@@ -21,13 +21,13 @@ pub struct RouteQuestion<'a> {
     pub output: Option<&'a str>,
     /// Its mark.
     pub mark: u32,
-    /// The number of its transport protocol; 0 when the question is about an address alone.
+    /// The number of its transport protocol; 0 when the query is about an address alone.
     pub protocol: u8,
     /// Its source and destination port.
     pub ports: (u16, u16),
 }
 
-impl<'a> RouteQuestion<'a> {
+impl<'a> RouteQuery<'a> {
     /// Asks for the way to an address, whatever is sent there.
     pub fn to(destination: IpAddr) -> Self {
         Self { destination, source: None, input: None, output: None, mark: 0, protocol: 0, ports: (0, 0) }
@@ -58,37 +58,37 @@ pub fn is_link_local(address: IpAddr) -> bool {
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Routed<'a> {
+pub enum RouteResult<'a> {
     /// This route won.
-    By(&'a Route),
+    Found(&'a Route),
     /// There is none.
-    Nowhere,
+    NoRoute,
     /// A rule that is not known here stands before the answer.
     Unknown(String),
 }
 
 /// A rule and a packet are of one family, and the packet is what the rule is for.
-fn applies(rule: &RouteRule, question: &RouteQuestion<'_>) -> bool {
+fn applies(rule: &RouteRule, query: &RouteQuery<'_>) -> bool {
     let within = |prefix: Option<IpNet>, address: Option<IpAddr>| match (prefix, address) {
         (None, _) => true,
         (Some(prefix), Some(address)) => prefix.contains(&address),
         (Some(prefix), None) => prefix.prefix_len() == 0,
     };
     let port = |range: Option<(u16, u16)>, port: u16| {
-        range.is_none_or(|(first, last)| question.protocol != 0 && (first..=last).contains(&port))
+        range.is_none_or(|(first, last)| query.protocol != 0 && (first..=last).contains(&port))
     };
-    let matches = within(rule.from, question.source)
-        && within(rule.to, Some(question.destination))
-        && rule.input.as_deref().is_none_or(|name| question.input.unwrap_or("lo") == name)
-        && rule.output.as_deref().is_none_or(|name| question.output == Some(name))
-        && rule.mark.is_none_or(|(mark, mask)| question.mark & mask == mark & mask)
-        && rule.protocol.is_none_or(|protocol| question.protocol == protocol)
-        && port(rule.source_ports, question.ports.0)
-        && port(rule.destination_ports, question.ports.1);
-    rule.ipv4 == question.destination.is_ipv4() && matches != rule.inverted
+    let matches = within(rule.from, query.source)
+        && within(rule.to, Some(query.destination))
+        && rule.input.as_deref().is_none_or(|name| query.input.unwrap_or("lo") == name)
+        && rule.output.as_deref().is_none_or(|name| query.output == Some(name))
+        && rule.mark.is_none_or(|(mark, mask)| query.mark & mask == mark & mask)
+        && rule.protocol.is_none_or(|protocol| query.protocol == protocol)
+        && port(rule.source_ports, query.ports.0)
+        && port(rule.destination_ports, query.ports.1);
+    rule.ipv4 == query.destination.is_ipv4() && matches != rule.inverted
 }
 
-impl Machine {
+impl NetworkNamespace {
     /// The best route of a table: the longest prefix, then the lowest metric.
     fn best(&self, table: u32, destination: IpAddr, by: Option<&str>) -> Option<&Route> {
         // Of thousands of routes few lead there: only their interfaces are looked for.
@@ -102,21 +102,21 @@ impl Machine {
     }
 
     /// Which way a packet goes.
-    pub fn route(&self, question: &RouteQuestion<'_>) -> Routed<'_> {
-        for rule in self.rules.iter().filter(|rule| applies(rule, question)) {
+    pub fn route(&self, query: &RouteQuery<'_>) -> RouteResult<'_> {
+        for rule in self.rules.iter().filter(|rule| applies(rule, query)) {
             if let Some(reason) = &rule.unknown {
-                return Routed::Unknown(format!("the routing rule {}: {reason}", rule.priority));
+                return RouteResult::Unknown(format!("the routing rule {}: {reason}", rule.priority));
             }
-            let found = self.best(rule.table, question.destination, question.strict());
+            let found = self.best(rule.table, query.destination, query.strict());
             let counts = |route: &&Route| {
                 let length = route.destination.prefix_len();
                 route.kind != RouteKind::Throw && rule.suppressed.is_none_or(|most| length > most)
             };
             if let Some(route) = found.filter(counts) {
-                return Routed::By(route);
+                return RouteResult::Found(route);
             }
         }
-        Routed::Nowhere
+        RouteResult::NoRoute
     }
 
     /// The kind of an address, as `fib addrtype` tells it (`RTN_*`): from the local table alone, as

@@ -1,18 +1,18 @@
-//! What a path consists of.
+//! What a walk consists of.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::evaluate::Met;
+use super::evaluate::RuleHit;
 use super::packet::Tuple;
 use fairway_ruleset::{Family, Hook, Reject};
 
-/// Where a path ends.
+/// Where a walk ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// A socket gets it.
     Delivered {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// Whose socket.
         owner: String,
         /// What the socket sees.
@@ -21,23 +21,23 @@ pub enum End {
         proxy: Option<SocketAddr>,
     },
     /// Nobody listens there: TCP is reset, others get an ICMP error.
-    NobodyListens {
-        /// The machine.
-        machine: String,
+    NoListener {
+        /// The namespace.
+        namespace: String,
         /// What was asked for.
         tuple: Tuple,
     },
     /// A rule dropped it.
     Dropped {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// Where, in words: table, chain, rule.
         by: String,
     },
     /// A rule dropped it and its sender is told.
     Rejected {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// Where, in words.
         by: String,
         /// What the sender is told.
@@ -45,22 +45,22 @@ pub enum End {
     },
     /// The kernel itself drops it, and why.
     Discarded {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// The reason.
         reason: String,
     },
     /// There is no route; its sender is told.
     NoRoute {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// Where it was to go.
         destination: IpAddr,
     },
     /// Nobody on the link has the address of the next hop.
-    NoNeighbour {
-        /// The machine.
-        machine: String,
+    NoNeighbor {
+        /// The namespace.
+        namespace: String,
         /// The interface.
         interface: String,
         /// Who was asked for.
@@ -68,8 +68,8 @@ pub enum End {
     },
     /// It leaves the host by an interface behind which nothing is known.
     Leaves {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// The interface.
         interface: String,
         /// Its next router, or its destination on that link.
@@ -79,44 +79,44 @@ pub enum End {
     },
     /// What happens from here on is not known, and why.
     Unknown {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// The reason.
         reason: String,
     },
 }
 
 impl End {
-    /// The machine that it is on.
-    pub fn machine(&self) -> &str {
+    /// The namespace that it is on.
+    pub fn namespace(&self) -> &str {
         match self {
-            Self::Delivered { machine, .. }
-            | Self::NobodyListens { machine, .. }
-            | Self::Dropped { machine, .. }
-            | Self::Rejected { machine, .. }
-            | Self::Discarded { machine, .. }
-            | Self::NoRoute { machine, .. }
-            | Self::NoNeighbour { machine, .. }
-            | Self::Leaves { machine, .. }
-            | Self::Unknown { machine, .. } => machine,
+            Self::Delivered { namespace, .. }
+            | Self::NoListener { namespace, .. }
+            | Self::Dropped { namespace, .. }
+            | Self::Rejected { namespace, .. }
+            | Self::Discarded { namespace, .. }
+            | Self::NoRoute { namespace, .. }
+            | Self::NoNeighbor { namespace, .. }
+            | Self::Leaves { namespace, .. }
+            | Self::Unknown { namespace, .. } => namespace,
         }
     }
 }
 
-/// One step of a path.
+/// One step of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// A program makes it.
     Made {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// What it makes.
         tuple: Tuple,
     },
     /// It arrives at an interface: a capture there sees it so.
     Arrives {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// The interface.
         interface: String,
         /// What a capture sees.
@@ -124,8 +124,8 @@ pub enum Step {
     },
     /// It leaves by an interface: a capture there sees it so.
     Leaves {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// The interface.
         interface: String,
         /// What a capture sees.
@@ -133,8 +133,8 @@ pub enum Step {
     },
     /// It met a base chain.
     Chain {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// The hook.
         hook: Hook,
         /// Whether it is a hook of the bridge.
@@ -146,19 +146,19 @@ pub enum Step {
         /// Its name.
         chain: String,
         /// The rules that did something, in order; none when no rule was for it, and it went on.
-        met: Vec<Met>,
+        met: Vec<RuleHit>,
     },
     /// Conntrack knows it, as a new flow or one that it has.
     Tracked {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// Its state in words.
         state: &'static str,
     },
     /// Its addresses changed.
     Translated {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// Before.
         from: Tuple,
         /// After.
@@ -168,8 +168,8 @@ pub enum Step {
     },
     /// A route won.
     Routed {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// The route in words.
         route: String,
         /// Why it won.
@@ -177,8 +177,8 @@ pub enum Step {
     },
     /// A bridge sends it from one port to another, or up to the host.
     Bridged {
-        /// The machine.
-        machine: String,
+        /// The namespace.
+        namespace: String,
         /// The bridge.
         bridge: String,
         /// Where to: a port, or none for the host itself.
@@ -187,17 +187,17 @@ pub enum Step {
 }
 
 impl Step {
-    /// The machine that it is on.
-    pub fn machine(&self) -> &str {
+    /// The namespace that it is on.
+    pub fn namespace(&self) -> &str {
         match self {
-            Self::Made { machine, .. }
-            | Self::Arrives { machine, .. }
-            | Self::Leaves { machine, .. }
-            | Self::Chain { machine, .. }
-            | Self::Tracked { machine, .. }
-            | Self::Translated { machine, .. }
-            | Self::Routed { machine, .. }
-            | Self::Bridged { machine, .. } => machine,
+            Self::Made { namespace, .. }
+            | Self::Arrives { namespace, .. }
+            | Self::Leaves { namespace, .. }
+            | Self::Chain { namespace, .. }
+            | Self::Tracked { namespace, .. }
+            | Self::Translated { namespace, .. }
+            | Self::Routed { namespace, .. }
+            | Self::Bridged { namespace, .. } => namespace,
         }
     }
 }
@@ -205,8 +205,8 @@ impl Step {
 /// A key that a rule put into a dynamic set, or whose element there counted the packet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Counted {
-    /// The machine.
-    pub machine: String,
+    /// The namespace.
+    pub namespace: String,
     /// The family of the table.
     pub family: Family,
     /// The table.
@@ -219,7 +219,7 @@ pub struct Counted {
 
 /// The walk of one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
+pub struct PacketWalk {
     /// Its steps.
     pub steps: Vec<Step>,
     /// What dynamic sets counted on its way.

@@ -1,40 +1,40 @@
-//! The walk of a packet through machines, hook by hook.
+//! The walk of a packet through namespaces, hook by hook.
 
 mod hook;
+mod input;
 mod link;
-mod make;
-mod own;
-mod refuse;
-mod take;
+mod nat_address;
+mod output;
+mod refusal;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::conversation::Maker;
+use super::connection::Sender;
 use super::evaluate::Facts;
 use super::flow::Flow;
-use super::holdings::{Contents, Holdings};
-use super::machine::{Interface, Machine, Route, RouteKind, Scene};
-use super::packet::{Packet, Place, Tuple};
-use super::route::{RouteQuestion, Routed};
-use super::step::{Counted, End, Path, Step};
+use super::lookup::{Lookup, StateSource};
+use super::packet::{FlowPosition, Packet, Tuple};
+use super::route::{RouteQuery, RouteResult};
+use super::step::{Counted, End, PacketWalk, Step};
+use super::topology::{Interface, NetworkNamespace, Route, RouteKind, Topology};
 use fairway_model::MacAddress;
 use fairway_ruleset::CtDirection;
-use refuse::Refused;
+use refusal::Refused;
 
-/// How often a packet may change machines before it is taken for a loop.
+/// How often a packet may change namespaces before it is taken for a loop.
 const MOST_HOPS: usize = 32;
 
-/// A packet on its way, and what its machine knows of it.
+/// A packet on its way, and what its namespace knows of it.
 #[derive(Debug, Clone)]
-struct Carried {
+struct InFlight {
     packet: Packet,
-    /// Its flow on this machine: its number there, and its direction.
+    /// Its flow on this namespace: its number there, and its direction.
     flow: Option<(usize, CtDirection)>,
     /// Whether it is no packet of the flow, but about one.
     related: bool,
     /// The port of a bridge that it arrived at, if br_netfilter showed it to IP there.
-    shown_from: Option<u32>,
+    bridge_port: Option<u32>,
     /// Whether it is shown to IP while it is still a frame on a bridge, with no route of its own.
     on_bridge: bool,
     /// Where it went before it was shown.
@@ -47,13 +47,13 @@ struct Carried {
     rerouted: Option<u32>,
 }
 
-impl Carried {
+impl InFlight {
     fn new(packet: Packet) -> Self {
         Self {
             packet,
             flow: None,
             related: false,
-            shown_from: None,
+            bridge_port: None,
             on_bridge: false,
             packet_destination: None,
             next: None,
@@ -70,14 +70,14 @@ impl Carried {
 
 /// The interfaces that a packet is between: where it arrived, and where it will leave.
 #[derive(Debug, Clone, Copy, Default)]
-struct Between<'b> {
+struct HookInterfaces<'b> {
     input: Option<&'b Interface>,
     output: Option<&'b Interface>,
     /// The ports between which a bridge forwards it, in the IP hooks.
     ports: Option<(&'b Interface, &'b Interface)>,
 }
 
-impl<'b> Between<'b> {
+impl<'b> HookInterfaces<'b> {
     fn in_by(input: &'b Interface) -> Self {
         Self { input: Some(input), ..Self::default() }
     }
@@ -89,8 +89,8 @@ impl<'b> Between<'b> {
 
 /// Where a packet goes next.
 enum Next {
-    /// To an interface of a machine, as a frame that arrives there.
-    Arrives(usize, u32, Carried),
+    /// To an interface of a namespace, as a frame that arrives there.
+    Arrives(usize, u32, InFlight),
     /// Nowhere.
     End(End),
 }
@@ -98,64 +98,68 @@ enum Next {
 /// Walks packets, and remembers flows between them.
 #[derive(Debug, Clone)]
 pub struct Walker<'a> {
-    scene: &'a Scene,
+    topology: &'a Topology,
     flows: Vec<Vec<Flow>>,
-    /// What programs made, by machine: what answers it is theirs.
-    asked: Vec<(usize, Tuple)>,
+    /// What programs made, by namespace: what answers it is theirs.
+    sent_tuples: Vec<(usize, Tuple)>,
     steps: Vec<Step>,
     counted: Vec<Counted>,
     /// What was refused last, and is to be told to its sender.
     refused: Option<Refused>,
     /// Who asked for neighbors, by address, and the MAC address that it has there.
-    asked_by: Vec<(IpAddr, MacAddress)>,
+    learned_neighbors: Vec<(IpAddr, MacAddress)>,
     /// Where the last packet arrived that was delivered.
     arrived: Option<u32>,
-    holdings: Rc<Holdings<'a>>,
-    /// The macvlans of all machines, with their machines: looked for at each link.
+    lookup: Rc<Lookup<'a>>,
+    /// The macvlans of all namespaces, with their namespaces: looked for at each link.
     macvlans: Rc<[(usize, &'a Interface)]>,
 }
 
 impl<'a> Walker<'a> {
     /// A walker that knows no flow yet.
-    pub fn new(scene: &'a Scene) -> Self {
-        Self::within(scene, Holdings::default().into(), macvlans(scene))
+    pub fn new(topology: &'a Topology) -> Self {
+        Self::within(topology, Lookup::default().into(), macvlans(topology))
     }
 
-    /// A walker that asks for what machines hold elsewhere ([`Machine::elsewhere`]).
-    pub fn asking(scene: &'a Scene, contents: &'a dyn Contents) -> Self {
-        Self::within(scene, Holdings::with(contents).into(), macvlans(scene))
+    /// A walker that asks for what namespaces hold on_demand ([`NetworkNamespace::on_demand`]).
+    pub fn with_source(topology: &'a Topology, contents: &'a dyn StateSource) -> Self {
+        Self::within(topology, Lookup::with(contents).into(), macvlans(topology))
     }
 
-    /// Another one in the same scene that knows no flow yet, and where to find things.
-    pub fn afresh(&self) -> Self {
-        Self::within(self.scene, Rc::clone(&self.holdings), Rc::clone(&self.macvlans))
+    /// Another one in the same topology that knows no flow yet, and where to find things.
+    pub fn without_flows(&self) -> Self {
+        Self::within(self.topology, Rc::clone(&self.lookup), Rc::clone(&self.macvlans))
     }
 
-    fn within(scene: &'a Scene, holdings: Rc<Holdings<'a>>, macvlans: Rc<[(usize, &'a Interface)]>) -> Self {
-        let flows = vec![Vec::new(); scene.machines.len()];
+    fn within(
+        topology: &'a Topology,
+        lookup: Rc<Lookup<'a>>,
+        macvlans: Rc<[(usize, &'a Interface)]>,
+    ) -> Self {
+        let flows = vec![Vec::new(); topology.namespaces.len()];
         Self {
-            scene,
+            topology,
             flows,
-            asked: Vec::new(),
+            sent_tuples: Vec::new(),
             steps: Vec::new(),
             counted: Vec::new(),
             refused: None,
-            asked_by: Vec::new(),
+            learned_neighbors: Vec::new(),
             arrived: None,
-            holdings,
+            lookup,
             macvlans,
         }
     }
 
-    /// The scene that it walks in.
-    pub fn scene(&self) -> &'a Scene {
-        self.scene
+    /// The topology that it walks in.
+    pub fn topology(&self) -> &'a Topology {
+        self.topology
     }
 
-    /// The path of a packet that a program makes. An unspecified source is chosen as the kernel does.
-    pub fn made(&mut self, maker: Maker, tuple: Tuple, place: Place) -> Path {
+    /// The walk of a packet that a program makes. An unspecified source is chosen as the kernel does.
+    pub fn walk_from_program(&mut self, sender: Sender, tuple: Tuple, place: FlowPosition) -> PacketWalk {
         self.refused = None;
-        let next = self.make(maker, tuple, place);
+        let next = self.send_new(sender, tuple, place);
         self.follow(next)
     }
 
@@ -164,107 +168,118 @@ impl<'a> Walker<'a> {
         self.arrived
     }
 
-    /// The path of a packet that arrives at an interface from outside, as a frame for that interface.
-    pub fn arrives(&mut self, machine: usize, interface: u32, tuple: Tuple, place: Place) -> Path {
+    /// The walk of a packet that arrives at an interface from outside, as a frame for that interface.
+    pub fn arrives(
+        &mut self,
+        namespace: usize,
+        interface: u32,
+        tuple: Tuple,
+        place: FlowPosition,
+    ) -> PacketWalk {
         self.refused = None;
         let mut packet = Packet::new(tuple, place);
-        let (interface, mac) = self.asked_from_outside(machine, interface, tuple.destination);
+        let (interface, mac) = self.entry_port(namespace, interface, tuple.destination);
         packet.frame(Default::default(), mac);
-        self.follow(Next::Arrives(machine, interface, Carried::new(packet)))
+        self.follow(Next::Arrives(namespace, interface, InFlight::new(packet)))
     }
 
-    /// The flows that a machine knows.
-    pub fn flows(&self, machine: usize) -> &[Flow] {
-        self.flows.get(machine).map(Vec::as_slice).unwrap_or_default()
+    /// The flows that a namespace knows.
+    pub fn flows(&self, namespace: usize) -> &[Flow] {
+        self.flows.get(namespace).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn machine(&self, number: usize) -> &'a Machine {
-        &self.scene.machines[number]
+    fn namespace(&self, number: usize) -> &'a NetworkNamespace {
+        &self.topology.namespaces[number]
     }
 
-    /// The path of what tells the sender of the last packet that it was refused; none if nobody tells.
-    pub fn refusal(&mut self) -> Option<Path> {
+    /// The walk of what tells the sender of the last packet that it was refused; none if nobody tells.
+    pub fn refusal(&mut self) -> Option<PacketWalk> {
         let refused = self.refused.take()?;
-        let next = self.tell(refused);
+        let next = self.send_refusal(refused);
         Some(self.follow(next))
     }
 
-    fn follow(&mut self, mut next: Next) -> Path {
+    fn follow(&mut self, mut next: Next) -> PacketWalk {
         for _ in 0..MOST_HOPS {
             match next {
-                Next::End(end) => return self.path(end),
-                Next::Arrives(machine, interface, carried) => {
-                    next = self.receive(machine, interface, carried)
+                Next::End(end) => return self.walk(end),
+                Next::Arrives(namespace, interface, in_flight) => {
+                    next = self.receive_frame(namespace, interface, in_flight)
                 }
             }
         }
-        self.path(End::Discarded { machine: String::new(), reason: "it goes round in a circle".to_owned() })
+        self.walk(End::Discarded { namespace: String::new(), reason: "it goes round in a circle".to_owned() })
     }
 
-    fn path(&mut self, end: End) -> Path {
-        Path { steps: std::mem::take(&mut self.steps), counted: std::mem::take(&mut self.counted), end }
+    fn walk(&mut self, end: End) -> PacketWalk {
+        PacketWalk { steps: std::mem::take(&mut self.steps), counted: std::mem::take(&mut self.counted), end }
     }
 
-    fn name(&self, machine: usize) -> String {
-        self.machine(machine).name.clone()
+    fn name(&self, namespace: usize) -> String {
+        self.namespace(namespace).name.clone()
     }
 
-    fn facts<'b>(&'b self, machine: usize, carried: &Carried, between: Between<'b>) -> Facts<'b> {
-        let flow = carried.flow.and_then(|(number, direction)| {
-            self.flows.get(machine)?.get(number).map(|flow| (flow, direction))
+    fn facts<'b>(
+        &'b self,
+        namespace: usize,
+        in_flight: &InFlight,
+        interfaces: HookInterfaces<'b>,
+    ) -> Facts<'b> {
+        let flow = in_flight.flow.and_then(|(number, direction)| {
+            self.flows.get(namespace)?.get(number).map(|flow| (flow, direction))
         });
         Facts {
-            machine: self.machine(machine),
-            input: between.input,
-            output: between.output,
+            namespace: self.namespace(namespace),
+            input: interfaces.input,
+            output: interfaces.output,
             flow,
-            related: carried.related,
-            untracked: carried.untracked,
-            user: carried.user,
-            ports: between.ports,
-            holdings: (&self.holdings, machine),
+            related: in_flight.related,
+            untracked: in_flight.untracked,
+            user: in_flight.user,
+            ports: interfaces.ports,
+            lookup: (&self.lookup, namespace),
         }
     }
 
     /// Finds the way, and says which and why.
-    fn route(&mut self, machine: usize, question: &RouteQuestion<'_>) -> Result<&'a Route, End> {
-        let place = self.machine(machine);
-        match place.route(question) {
-            Routed::By(route) => Ok(self.by_route(machine, route)),
-            Routed::Nowhere => {
-                Err(End::NoRoute { machine: self.name(machine), destination: question.destination })
+    fn route(&mut self, namespace: usize, query: &RouteQuery<'_>) -> Result<&'a Route, End> {
+        let place = self.namespace(namespace);
+        match place.route(query) {
+            RouteResult::Found(route) => Ok(self.by_route(namespace, route)),
+            RouteResult::NoRoute => {
+                Err(End::NoRoute { namespace: self.name(namespace), destination: query.destination })
             }
-            Routed::Unknown(reason) => Err(End::Unknown { machine: self.name(machine), reason }),
+            RouteResult::Unknown(reason) => Err(End::Unknown { namespace: self.name(namespace), reason }),
         }
     }
 
     /// Says which way it goes and why.
-    fn by_route(&mut self, machine: usize, route: &'a Route) -> &'a Route {
-        let (text, why) = (describe(self.machine(machine), route), reason(route));
-        self.steps.push(Step::Routed { machine: self.name(machine), route: text, why });
+    fn by_route(&mut self, namespace: usize, route: &'a Route) -> &'a Route {
+        let (text, why) = (describe(self.namespace(namespace), route), reason(route));
+        self.steps.push(Step::Routed { namespace: self.name(namespace), route: text, why });
         route
     }
 
-    fn discarded(&self, machine: usize, reason: impl Into<String>) -> End {
-        End::Discarded { machine: self.name(machine), reason: reason.into() }
+    fn discarded(&self, namespace: usize, reason: impl Into<String>) -> End {
+        End::Discarded { namespace: self.name(namespace), reason: reason.into() }
     }
 }
 
-fn macvlans(scene: &Scene) -> Rc<[(usize, &Interface)]> {
-    let machines = scene.machines.iter().enumerate();
-    let interfaces = machines.flat_map(|(place, it)| it.interfaces.iter().map(move |it| (place, it)));
-    interfaces.filter(|(_, interface)| interface.up && interface.stands_on.is_some()).collect()
+fn macvlans(topology: &Topology) -> Rc<[(usize, &Interface)]> {
+    let namespaces = topology.namespaces.iter().enumerate();
+    let interfaces = namespaces.flat_map(|(place, it)| it.interfaces.iter().map(move |it| (place, it)));
+    interfaces.filter(|(_, interface)| interface.up && interface.macvlan_parent.is_some()).collect()
 }
 
-/// What is for the machine itself leaves by loopback, whatever interface has the address.
-fn leaving_by(machine: &Machine, route: &Route) -> u32 {
+/// What is for the namespace itself leaves by loopback, whatever interface has the address.
+fn leaving_by(namespace: &NetworkNamespace, route: &Route) -> u32 {
     match route.kind {
-        RouteKind::Local => machine.interfaces.iter().find(|it| it.loopback).map_or(1, |it| it.index),
+        RouteKind::Local => namespace.interfaces.iter().find(|it| it.loopback).map_or(1, |it| it.index),
         _ => route.interface,
     }
 }
 
-fn describe(machine: &Machine, route: &Route) -> String {
+fn describe(namespace: &NetworkNamespace, route: &Route) -> String {
     let mut text = match (route.kind, route.destination.prefix_len()) {
         (RouteKind::Local, _) => format!("local {}", route.destination.addr()),
         (RouteKind::Unicast, 0) => "default".to_owned(),
@@ -274,7 +289,7 @@ fn describe(machine: &Machine, route: &Route) -> String {
     if let Some(gateway) = route.gateway {
         text.push_str(&format!(" via {gateway}"));
     }
-    if let Some(interface) = machine.interface(route.interface) {
+    if let Some(interface) = namespace.interface(route.interface) {
         text.push_str(&format!(" dev {}", interface.name));
     }
     text

@@ -1,6 +1,6 @@
 //! Packets, as they are seen.
 
-use fairway_inspect::trace::{Told, TraceRequest};
+use fairway_inspect::trace::{TraceMessage, TraceRequest};
 
 use super::{Client, ClientError, encode};
 
@@ -12,7 +12,7 @@ impl Client {
     pub fn trace(
         &mut self,
         request: &TraceRequest,
-        mut show: impl FnMut(Told) -> bool,
+        mut show: impl FnMut(TraceMessage) -> bool,
     ) -> Result<(), ClientError> {
         let TraceRequest { from, to, bytes, count, duration } = request;
         let milliseconds = duration.map(|duration| duration.as_millis().to_string());

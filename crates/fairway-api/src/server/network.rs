@@ -26,10 +26,10 @@ pub(super) fn inspect(control: &dyn Control, id: &str, call: &Call) -> Result<Re
         return Err(Refusal::NoSuchNetwork(id.to_owned()).into());
     }
     let found = look(control, |world| Ok(world.find_network(id)?.id))?;
-    let obstacles = control.obstacles(found);
+    let firewall_conflicts = control.firewall_conflicts(found);
     Reply::json(&look(control, |world| {
         let network = world.find_network(&found.to_string())?;
-        let troubles = show::troubles(world, network, &obstacles);
+        let troubles = show::troubles(world, network, &firewall_conflicts);
         Ok(NetworkInspect { fairway: troubles, ..show::inspect_network(world, network) })
     })?)
 }

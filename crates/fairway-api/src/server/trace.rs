@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use fairway_inspect::trace::{Told, TraceRequest};
+use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
@@ -32,10 +32,10 @@ pub(super) fn stream(control: &dyn Control, call: &Call) -> Result<Reply, Failur
 }
 
 /// Sends a line; whether anybody listens still.
-fn tell(send: &mpsc::Sender<Bytes>, missed: &mut u64, mut told: Told) -> bool {
-    let is_packet = matches!(told, Told::Packet(_));
-    if let Told::Watching(lost) = &mut told {
-        lost.untold += *missed;
+fn tell(send: &mpsc::Sender<Bytes>, missed: &mut u64, mut told: TraceMessage) -> bool {
+    let is_packet = matches!(told, TraceMessage::Packet(_));
+    if let TraceMessage::Watching(lost) = &mut told {
+        lost.unreported += *missed;
     }
     match send.try_send(line(&told)) {
         Err(mpsc::error::TrySendError::Full(_)) => {
@@ -46,7 +46,7 @@ fn tell(send: &mpsc::Sender<Bytes>, missed: &mut u64, mut told: Told) -> bool {
     }
 }
 
-fn line(told: &Told) -> Bytes {
+fn line(told: &TraceMessage) -> Bytes {
     // It is made of texts and numbers: there is nothing that JSON cannot say.
     let mut text = serde_json::to_vec(told).unwrap_or_default();
     text.push(b'\n');
@@ -64,7 +64,7 @@ fn number<T: FromStr>(call: &Call, name: &'static str) -> Result<Option<T>, Fail
 
 #[cfg(test)]
 mod tests {
-    use fairway_inspect::trace::{Journey, Lost};
+    use fairway_inspect::trace::{Lost, PacketTimeline};
 
     use super::*;
 
@@ -73,14 +73,20 @@ mod tests {
         let (send, mut receive) = mpsc::channel(2);
         let mut missed = 0;
         for _ in 0..5 {
-            assert!(tell(&send, &mut missed, Told::Packet(Journey::default())));
+            assert!(tell(&send, &mut missed, TraceMessage::Packet(PacketTimeline::default())));
         }
-        let mut read = || serde_json::from_slice::<Told>(&receive.try_recv().unwrap()).unwrap();
-        assert_eq!((read(), read()), (Told::Packet(Journey::default()), Told::Packet(Journey::default())));
-        assert!(tell(&send, &mut missed, Told::Watching(Lost { untold: 1, ..Lost::default() })));
-        assert_eq!(read(), Told::Watching(Lost { untold: 4, ..Lost::default() }));
+        let mut read = || serde_json::from_slice::<TraceMessage>(&receive.try_recv().unwrap()).unwrap();
+        assert_eq!(
+            (read(), read()),
+            (
+                TraceMessage::Packet(PacketTimeline::default()),
+                TraceMessage::Packet(PacketTimeline::default())
+            )
+        );
+        assert!(tell(&send, &mut missed, TraceMessage::Watching(Lost { unreported: 1, ..Lost::default() })));
+        assert_eq!(read(), TraceMessage::Watching(Lost { unreported: 4, ..Lost::default() }));
         drop(receive);
-        assert!(!tell(&send, &mut missed, Told::Note(String::new())));
+        assert!(!tell(&send, &mut missed, TraceMessage::Note(String::new())));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use fairway_core::world::World;
-use fairway_inspect::conflict::{Cause, Obstacle};
+use fairway_inspect::conflict::{Cause, FirewallConflict};
 use fairway_model::{Driver, Endpoint, HostRoute, Network, NetworkMode, Sandbox, Subnet};
 use ipnet::IpNet;
 
@@ -74,8 +74,8 @@ pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
 }
 
 /// What stands in a network's way; none if nothing does.
-pub fn troubles(world: &World, network: &Network, obstacles: &[Obstacle]) -> Option<NetworkTroubles> {
-    let obstacle = |it: &Obstacle| NetworkObstacle {
+pub fn troubles(world: &World, network: &Network, obstacles: &[FirewallConflict]) -> Option<NetworkTroubles> {
+    let conflict = |it: &FirewallConflict| NetworkObstacle {
         text: it.to_string(),
         certain: it.certain,
         owner: it.owner.to_string(),
@@ -88,7 +88,7 @@ pub fn troubles(world: &World, network: &Network, obstacles: &[Obstacle]) -> Opt
     };
     let route = |it: &HostRoute| format!("{} dev {}", it.destination, it.interface);
     let troubles = NetworkTroubles {
-        obstacles: obstacles.iter().map(obstacle).collect(),
+        obstacles: obstacles.iter().map(conflict).collect(),
         routes: world.routes_over(network).map(route).collect(),
         held: network.held.iter().map(|(address, held)| format!("{address} at {}", held.mac)).collect(),
         leases: leases(world, network),

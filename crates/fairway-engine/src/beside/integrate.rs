@@ -1,9 +1,9 @@
 //! Placing a jump where another firewall would drop what is forwarded for our networks, and taking it away.
 
-use fairway_inspect::conflict::place::{
+use fairway_inspect::conflict::jump::{
     CHAIN, MARK, is_jump, jump, legacy_script, places, rules, without_ours,
 };
-use fairway_inspect::conflict::{Foreign, Samples, read_saved};
+use fairway_inspect::conflict::{ForeignTable, Samples, read_saved};
 use fairway_kernel::iptables::{Flavour, Programs};
 use fairway_kernel::nftables::Transaction;
 use fairway_ruleset::{Chain, Family, Rule, Table};
@@ -19,7 +19,7 @@ struct Ours<'a> {
 }
 
 impl<'a> Ours<'a> {
-    fn of(foreign: &'a Foreign) -> Self {
+    fn of(foreign: &'a ForeignTable) -> Self {
         let mut jumps = Vec::new();
         for chain in &foreign.table.chains {
             for (at, rule) in chain.rules.iter().enumerate().filter(|(_, rule)| is_jump(rule)) {
@@ -77,7 +77,12 @@ impl Engine {
         changed
     }
 
-    fn place(&self, foreign: &Foreign, wanted: &[String], networks: &[Samples]) -> Result<bool, ApplyError> {
+    fn place(
+        &self,
+        foreign: &ForeignTable,
+        wanted: &[String],
+        networks: &[Samples],
+    ) -> Result<bool, ApplyError> {
         let bridges: Vec<String> = networks.iter().map(|samples| samples.bridge.clone()).collect();
         let (ours, table) = (Ours::of(foreign), &foreign.table);
         // What `iptables` prints is read a little differently from what the kernel tells.
@@ -114,7 +119,7 @@ impl Engine {
     }
 }
 
-fn transaction(foreign: &Foreign, ours: &Ours<'_>, wanted: &[String], rules: &[Rule]) -> Transaction {
+fn transaction(foreign: &ForeignTable, ours: &Ours<'_>, wanted: &[String], rules: &[Rule]) -> Transaction {
     let table = &foreign.table;
     let mut transaction = Transaction::new();
     for (chain, _, handle) in &ours.jumps {

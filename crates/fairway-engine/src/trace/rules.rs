@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fairway_core::policy::is_trace_table;
-use fairway_inspect::trace::{OVERFLOW, RuleBook, RuleMet};
+use fairway_inspect::trace::{OVERFLOW, RuleMet, RuleTexts};
 use fairway_kernel::nftables::{Error, Reader, TraceEvent, TracePoint, Transaction, Writer};
 use fairway_ruleset::{Expression, Hook, Table, TableFlags, resolver};
 use rustix::io::Errno;
@@ -16,7 +16,7 @@ pub struct Rules {
     /// The one socket that may change our tables here: they go with it.
     writer: Writer,
     tables: Vec<Table>,
-    book: RuleBook,
+    book: RuleTexts,
     read: Instant,
     installed: Vec<Table>,
     unmarked: u64,
@@ -31,7 +31,7 @@ impl Rules {
         Ok(Self {
             writer: Writer::open()?,
             tables: Vec::new(),
-            book: RuleBook::default(),
+            book: RuleTexts::default(),
             read: Instant::now(),
             installed: Vec::new(),
             unmarked: 0,
@@ -43,7 +43,7 @@ impl Rules {
         self.read = Instant::now();
         match outlines(self.writer.reader()) {
             Ok(tables) => {
-                self.book = RuleBook::new(tables.clone());
+                self.book = RuleTexts::new(tables.clone());
                 self.tables = tables;
             }
             Err(error) => tracing::debug!(%error, "rules are told by their numbers"),
@@ -124,7 +124,7 @@ impl Rules {
     /// What a packet met: where its chain hangs, and the rule.
     pub fn look_up(&mut self, traced: &TraceEvent) -> (Option<(Hook, i32)>, RuleMet) {
         let TraceEvent { family, table, chain, .. } = traced;
-        let is_known = |book: &RuleBook| match traced.at {
+        let is_known = |book: &RuleTexts| match traced.at {
             TracePoint::Rule(handle) => book.rule(*family, table, chain, handle).is_some(),
             TracePoint::End => true,
             TracePoint::Policy => book.base(*family, table, chain).is_some(),

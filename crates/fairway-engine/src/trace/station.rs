@@ -1,28 +1,29 @@
-//! One machine that is watched: its sockets, and what is heard from them.
+//! One namespace that is watched: its sockets, and what is heard from them.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use fairway_inspect::trace::{
-    Captured, Change, Event, Filter, Frame, Glimpse, HOST, Head, Ruled, Tracked, What, sandbox_table, tables,
+    Captured, Change, Event, Filter, Frame, HOST, Head, ObservedPacket, Ruled, Tracked, What, sandbox_table,
+    tables,
 };
 use fairway_kernel::capture::{self, Capture};
 use fairway_kernel::conntrack::{FlowEvent, FlowEvents};
 use fairway_kernel::nftables::{TraceEvent, Tracer};
 use fairway_model::Namespace;
-use fairway_walk::Machine;
+use fairway_walk::NetworkNamespace;
 
 use super::TraceError;
 use super::rules::Rules;
 
 /// How much of a packet is read if nobody wants its bytes: all headers.
 const HEADERS: usize = 256;
-/// How many packets of one machine are taken in a row.
+/// How many packets of one namespace are taken in a row.
 const IN_A_ROW: usize = 2048;
 
-/// A machine that is watched.
+/// A namespace that is watched.
 pub struct Station {
     /// Its name.
-    pub machine: String,
+    pub name: String,
     /// Its namespace, if it is a sandbox.
     pub namespace: Option<Namespace>,
     capture: Capture,
@@ -34,10 +35,10 @@ pub struct Station {
 
 impl Station {
     /// Begins to watch the namespace of the calling thread.
-    pub fn open(machine: &str, bytes: Option<usize>) -> Result<Self, TraceError> {
-        let is_host = machine == HOST;
+    pub fn open(name: &str, bytes: Option<usize>) -> Result<Self, TraceError> {
+        let is_host = name == HOST;
         Ok(Self {
-            machine: machine.to_owned(),
+            name: name.to_owned(),
             namespace: None,
             capture: Capture::open(bytes.unwrap_or(HEADERS).max(HEADERS))?,
             with_frames: bytes.is_some(),
@@ -57,7 +58,8 @@ impl Station {
     ) -> Result<Option<String>, TraceError> {
         let Some(rules) = &mut self.rules else { return Ok(None) };
         rules.read();
-        let tracks = tracks || Machine { tables: rules.tables(), ..Machine::default() }.tracks();
+        let tracks =
+            tracks || NetworkNamespace { tables: rules.tables(), ..NetworkNamespace::default() }.tracks();
         rules.install(|flags| tables(number, filter, tracks, flags))?;
         let note = "this kernel knows no owners of tables: should the daemon be killed, the rules that watch stay until \
                     it is started again";
@@ -105,16 +107,16 @@ impl Station {
         let mut seen = Vec::new();
         let with_frames = self.with_frames;
         let drained = self.capture.drain(IN_A_ROW, &mut |frame| {
-            if let Some(glimpse) = Glimpse::of_packet(frame.packet()) {
-                seen.push((frame.interface, captured(&frame, glimpse, with_frames)));
+            if let Some(observed) = ObservedPacket::of_packet(frame.packet()) {
+                seen.push((frame.interface, captured(&frame, observed, with_frames)));
             }
         });
         if let Err(error) = drained {
-            tracing::debug!(%error, machine = self.machine, "a capture is interrupted");
+            tracing::debug!(%error, namespace = self.name, "a capture is interrupted");
         }
         for (interface, captured) in seen {
             let captured = Captured { interface: self.capture.name(interface), ..captured };
-            take(Event { machine: self.machine.clone(), what: What::Captured(captured) });
+            take(Event { namespace: self.name.clone(), what: What::Captured(captured) });
         }
         lost
     }
@@ -125,7 +127,7 @@ impl Station {
         let mut name = |index: Option<u32>| index.map(|index| self.capture.name(index));
         let head = match &traced.headers {
             Some((network, transport)) => Some(Head {
-                glimpse: Glimpse::of_headers(network, transport)?,
+                observed: ObservedPacket::of_headers(network, transport)?,
                 input: name(traced.input),
                 output: name(traced.output),
             }),
@@ -133,7 +135,7 @@ impl Station {
         };
         let TraceEvent { id, family, table, chain, verdict, .. } = traced;
         let ruled = Ruled { id, head, family, table, chain, base, met, verdict };
-        Some(Event { machine: self.machine.clone(), what: What::Ruled(ruled) })
+        Some(Event { namespace: self.name.clone(), what: What::Ruled(ruled) })
     }
 
     /// How many packets captures lost since the last call. Names of interfaces are asked for anew.
@@ -142,7 +144,7 @@ impl Station {
         self.capture.lost().unwrap_or_default().into()
     }
 
-    /// How many packets more than before passed rules untold, for there were too many in a second.
+    /// How many packets more than before passed rules unreported, for there were too many in a second.
     pub fn unmarked(&mut self) -> u64 {
         self.rules.as_mut().map(Rules::unmarked).unwrap_or_default()
     }
@@ -155,13 +157,13 @@ impl Station {
     }
 }
 
-fn captured(frame: &capture::Frame<'_>, glimpse: Glimpse, with_frames: bool) -> Captured {
+fn captured(frame: &capture::Frame<'_>, observed: ObservedPacket, with_frames: bool) -> Captured {
     let bytes = with_frames.then(|| Frame {
         ethernet: frame.ethernet,
         length: u32::try_from(frame.length).unwrap_or(u32::MAX),
         bytes: frame.bytes.to_vec(),
     });
-    Captured { at: frame.at, interface: String::new(), outgoing: frame.outgoing, glimpse, frame: bytes }
+    Captured { at: frame.at, interface: String::new(), outgoing: frame.outgoing, observed, frame: bytes }
 }
 
 /// What conntrack tells of the host's flows.
@@ -173,5 +175,5 @@ pub fn tracked(flow: &FlowEvent, known: bool) -> Event {
         (false, false) => Change::New,
     };
     let tracked = Tracked { change, id, original, reply };
-    Event { machine: HOST.to_owned(), what: What::Tracked(tracked) }
+    Event { namespace: HOST.to_owned(), what: What::Tracked(tracked) }
 }

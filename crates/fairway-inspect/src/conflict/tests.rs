@@ -17,11 +17,11 @@ fn samples() -> Samples {
     }
 }
 
-fn lines(tables: &[Foreign]) -> Vec<String> {
-    obstacles(tables, &samples()).iter().map(ToString::to_string).collect()
+fn lines(tables: &[ForeignTable]) -> Vec<String> {
+    firewall_conflicts(tables, &samples()).iter().map(ToString::to_string).collect()
 }
 
-fn saved(family: Family, text: &str) -> Foreign {
+fn saved(family: Family, text: &str) -> ForeignTable {
     read_saved(family, text).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn sixteen(name: &str) -> Vec<u8> {
 }
 
 /// A table with one chain at the forward hook.
-fn forward(policy: Policy, rules: Vec<RuleBuilder>, others: Vec<Chain>) -> Foreign {
+fn forward(policy: Policy, rules: Vec<RuleBuilder>, others: Vec<Chain>) -> ForeignTable {
     let mut chain = Chain::base("fwd", ChainKind::Filter, Hook::Forward, 0).with(rules);
     if let Some(base) = &mut chain.base {
         base.policy = policy;
@@ -44,7 +44,7 @@ fn forward(policy: Policy, rules: Vec<RuleBuilder>, others: Vec<Chain>) -> Forei
             rule.handle = Some(handle);
         }
     }
-    Foreign { table, legacy: false, owned: false }
+    ForeignTable { table, legacy: false, owned: false }
 }
 
 const OUTWARD: &str = "what sandboxes send elsewhere (IPv4 and IPv6)";
@@ -160,14 +160,14 @@ fn words_in_quotes_are_one_word() {
 #[test]
 fn a_jump_is_placed_at_the_top_of_what_drops_and_nowhere_else() {
     let networks = [samples()];
-    let at = |foreign: &Foreign| place::places(foreign, &networks);
+    let at = |foreign: &ForeignTable| jump::places(foreign, &networks);
     assert_eq!(at(&saved(Family::Ip, include_str!("data/ufw.v4"))), ["FORWARD"]);
     assert_eq!(at(&saved(Family::Ip6, include_str!("data/ufw.v6"))), ["FORWARD"]);
     assert_eq!(at(&saved(Family::Ip, include_str!("data/docker.v4"))), ["DOCKER-USER"]);
     assert!(at(&forward(Policy::Accept, vec![], vec![])).is_empty());
     let table = forward(Policy::Drop, vec![], vec![]);
     assert_eq!(at(&table), ["fwd"]);
-    assert!(at(&Foreign { owned: true, ..table.clone() }).is_empty(), "nobody else may change it");
+    assert!(at(&ForeignTable { owned: true, ..table.clone() }).is_empty(), "nobody else may change it");
     // Among rules of our own they come first in any case.
     let mut own = table.clone();
     own.table.chains.push(Chain::regular("FAIRWAY-FORWARD"));
@@ -182,7 +182,7 @@ fn a_jump_is_placed_at_the_top_of_what_drops_and_nowhere_else() {
 fn what_was_placed_is_known_and_left_out() {
     let text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i a -j ACCEPT\nCOMMIT\n";
     let before = saved(Family::Ip, text);
-    let script = place::legacy_script(&before, &["FORWARD".to_owned()], &["br-ours".to_owned()]);
+    let script = jump::legacy_script(&before, &["FORWARD".to_owned()], &["br-ours".to_owned()]);
     let own = "-A fairway-beside -i br-ours -j ACCEPT\n-A fairway-beside -o br-ours -j ACCEPT\n";
     let jump = "-m comment --comment fairway -j fairway-beside\n";
     let expected = format!("*filter\n:fairway-beside - [0:0]\n{own}-I FORWARD 1 {jump}COMMIT\n");
@@ -192,11 +192,11 @@ fn what_was_placed_is_known_and_left_out() {
     );
     let with = saved(Family::Ip, &with);
     assert!(lines(std::slice::from_ref(&with)).is_empty());
-    let without = place::without_ours(&with);
+    let without = jump::without_ours(&with);
     assert_eq!(without.table.chains[0].rules[0].handle, Some(2));
     assert_eq!(without.table.at_rest(), before.table.clone().at_rest());
     let removal = format!("*filter\n-D FORWARD {jump}-F fairway-beside\n-X fairway-beside\nCOMMIT\n");
-    assert_eq!(place::legacy_script(&with, &[], &[]), removal);
+    assert_eq!(jump::legacy_script(&with, &[], &[]), removal);
 }
 
 #[test]

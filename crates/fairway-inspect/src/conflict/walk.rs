@@ -3,7 +3,7 @@
 use super::extension::{Said, say};
 use super::packet::Packet;
 use super::registers::{Answer, Registers};
-use super::{Cause, Foreign};
+use super::{Cause, ForeignTable};
 use fairway_ruleset::{Chain, ChainKind, Expression, Family, Policy, Rule, Verdict};
 
 /// How deep chains may jump into one another (`NFT_JUMP_STACK_SIZE`).
@@ -21,7 +21,7 @@ enum Fate {
 }
 
 struct Walk<'a> {
-    foreign: &'a Foreign,
+    foreign: &'a ForeignTable,
     packet: &'a Packet,
     /// Whether a rule that may match accepts.
     may_be_accepted: bool,
@@ -32,7 +32,7 @@ struct Walk<'a> {
 }
 
 /// Where a table drops a packet: chain, cause, and whether it does so for sure.
-pub(super) fn drops(foreign: &Foreign, packet: &Packet) -> Vec<(String, Cause, bool)> {
+pub(super) fn drops(foreign: &ForeignTable, packet: &Packet) -> Vec<(String, Cause, bool)> {
     let table = &foreign.table;
     let sees = table.family == Family::Inet || table.family == packet.family;
     if !sees || table.flags.dormant {
@@ -46,7 +46,7 @@ pub(super) fn drops(foreign: &Foreign, packet: &Packet) -> Vec<(String, Cause, b
 }
 
 /// The same of one base chain.
-pub(super) fn drops_in(foreign: &Foreign, chain: &Chain, packet: &Packet) -> Vec<(String, Cause, bool)> {
+pub(super) fn drops_in(foreign: &ForeignTable, chain: &Chain, packet: &Packet) -> Vec<(String, Cause, bool)> {
     let family = foreign.table.family;
     let sees = family == Family::Inet || family == packet.family;
     let Some(base) = chain.base.as_ref().filter(|base| base.hook == packet.hook) else { return Vec::new() };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::addressing::{DEFAULT_BRIDGE_ELSEWHERE, renew};
 use super::{Ill, Level, LinkSeen, Observations, few};
-use crate::conflict::{Cause, Foreign, Obstacle, Owner, Path};
+use crate::conflict::{Cause, FirewallConflict, ForeignTable, Owner, Path};
 use fairway_core::world::World;
 use fairway_model::shell::quote;
 use fairway_ruleset::{Family, Policy};
@@ -13,9 +13,9 @@ use fairway_ruleset::{Family, Policy};
 /// Where Docker has others put their rules.
 const DOCKER_USER: &str = "DOCKER-USER";
 
-/// What one place drops: the obstacles that differ in what they drop alone, and the bridges of the networks.
+/// What one place drops: the firewall_conflicts that differ in what they drop alone, and the bridges of the networks.
 struct Drop<'a> {
-    first: &'a Obstacle,
+    first: &'a FirewallConflict,
     paths: BTreeSet<Path>,
     networks: BTreeSet<&'a str>,
 }
@@ -24,16 +24,16 @@ struct Drop<'a> {
 /// is for.
 fn drops(seen: &Observations) -> Vec<Drop<'_>> {
     let mut places: BTreeMap<_, Drop<'_>> = BTreeMap::new();
-    let is_usual = |it: &Obstacle| it.path == Path::ToHost && !it.certain;
-    for (obstacle, networks) in seen.obstacles.iter().filter(|(obstacle, _)| !is_usual(obstacle)) {
-        let Obstacle { family, table, chain, cause, legacy, certain, .. } = obstacle;
+    let is_usual = |it: &FirewallConflict| it.path == Path::ToHost && !it.certain;
+    for (conflict, networks) in seen.firewall_conflicts.iter().filter(|(conflict, _)| !is_usual(conflict)) {
+        let FirewallConflict { family, table, chain, cause, legacy, certain, .. } = conflict;
         let place = (family.to_string(), table, chain, *cause, *legacy, *certain);
         let drop = places.entry(place).or_insert_with(|| Drop {
-            first: obstacle,
+            first: conflict,
             paths: BTreeSet::new(),
             networks: BTreeSet::new(),
         });
-        drop.paths.insert(obstacle.path);
+        drop.paths.insert(conflict.path);
         drop.networks.extend(networks.iter().map(String::as_str));
     }
     places.into_values().collect()
@@ -75,16 +75,16 @@ pub(super) fn rules(world: &World, seen: &Observations) -> Vec<Ill> {
 }
 
 /// A table, and whose it is.
-fn place(obstacle: &Obstacle) -> String {
-    let Obstacle { family, table, owner, legacy, .. } = obstacle;
+fn place(conflict: &FirewallConflict) -> String {
+    let FirewallConflict { family, table, owner, legacy, .. } = conflict;
     format!("{owner}: {}table {family} {table}", if *legacy { "legacy " } else { "" })
 }
 
 /// What of a chain drops.
-fn part(obstacle: &Obstacle) -> String {
-    match obstacle.cause {
+fn part(conflict: &FirewallConflict) -> String {
+    match conflict.cause {
         Cause::Policy => "its policy".to_owned(),
-        Cause::Rule(number) if obstacle.legacy => format!("rule {number}"),
+        Cause::Rule(number) if conflict.legacy => format!("rule {number}"),
         Cause::Rule(handle) => format!("the rule with handle {handle}"),
     }
 }
@@ -148,11 +148,11 @@ fn mend(seen: &Observations, drop: &Drop<'_>, bridges: &[Cow<'_, str>]) -> Strin
 }
 
 /// The command for a rule that accepts something, in the words of iptables and in those of nft, before what drops it.
-fn accept(seen: &Observations, drop: &Obstacle, words: &str, nft: &str) -> String {
-    let Obstacle { family, table, chain, legacy, .. } = drop;
+fn accept(seen: &Observations, drop: &FirewallConflict, words: &str, nft: &str) -> String {
+    let FirewallConflict { family, table, chain, legacy, .. } = drop;
     let tables = seen.tables.iter().filter(|it| it.legacy == *legacy && it.table.family == *family);
     let foreign = tables.into_iter().find(|it| it.table.name == *table);
-    if foreign.is_some_and(Foreign::is_iptables) {
+    if foreign.is_some_and(ForeignTable::is_iptables) {
         let program = match (family, legacy) {
             (Family::Ip6, true) => "ip6tables-legacy",
             (Family::Ip6, false) => "ip6tables-nft",
@@ -172,7 +172,7 @@ fn accept(seen: &Observations, drop: &Obstacle, words: &str, nft: &str) -> Strin
 }
 
 /// Whether a table says anything.
-fn is_used(foreign: &Foreign) -> bool {
+fn is_used(foreign: &ForeignTable) -> bool {
     let drops = |policy: Policy| policy == Policy::Drop;
     foreign
         .table

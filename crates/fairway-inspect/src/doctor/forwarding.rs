@@ -81,7 +81,7 @@ pub(super) fn bridges(world: &World, seen: &Observations) -> Vec<Ill> {
         seen.links.iter().filter(busy).partition(|link| is_of_containers(world, link));
     if !on.is_empty() && !others.is_empty() {
         let forwards = |path: Path| matches!(path, Path::Outward | Path::Published | Path::Within);
-        let drops = seen.obstacles.keys().any(|obstacle| forwards(obstacle.path));
+        let drops = seen.firewall_conflicts.keys().any(|conflict| forwards(conflict.path));
         let names = few(others.iter().map(|link| link.name.as_str()));
         let what =
             format!("{} is 1, and {} of others: {names}", on.join(" and "), count(others.len(), "bridge"));

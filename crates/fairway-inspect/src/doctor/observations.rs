@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::Deviation;
-use crate::conflict::{Foreign, Obstacle};
+use crate::conflict::{FirewallConflict, ForeignTable};
 use fairway_model::{HostFacts, Protocol};
 use fairway_walk::Route;
 
@@ -138,9 +138,9 @@ pub struct Observations {
     /// Packets that `rp_filter` dropped since the host's network began (`IPReversePathFilter`).
     pub dropped_by_source: u64,
     /// The tables of others.
-    pub tables: Vec<Foreign>,
+    pub tables: Vec<ForeignTable>,
     /// What they drop, each with the names of the networks that it is about.
-    pub obstacles: BTreeMap<Obstacle, Vec<String>>,
+    pub firewall_conflicts: BTreeMap<FirewallConflict, Vec<String>>,
     /// What the kernel lacks, in words.
     pub lacking: Option<String>,
     /// Connections that are tracked.

@@ -7,70 +7,70 @@ mod vanished;
 
 use std::net::IpAddr;
 
-use super::question::{Party, Question};
+use super::query::{Peer, Query};
 use fairway_core::world::World;
 use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{Endpoint, Network, Publication, Sandbox};
 use fairway_walk::End;
 use fairway_walk::Listener;
 use fairway_walk::Tuple;
-use fairway_walk::{Conversation, Outcome};
+use fairway_walk::{ConnectionWalk, Outcome};
 pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
 
 /// What to do so that what was asked is answered; none when it is answered, or nothing is known that would help.
-/// `waiting` are the sockets of the machine where it ends: there may be one that waits elsewhere.
+/// `waiting` are the sockets of the namespace where it ends: there may be one that waits elsewhere.
 pub fn advice(
     world: &World,
-    question: &Question,
-    conversation: &Conversation,
+    query: &Query,
+    connection: &ConnectionWalk,
     waiting: &[Listener],
 ) -> Option<String> {
-    let outcome = conversation.outcome();
+    let outcome = connection.outcome();
     if matches!(outcome, Outcome::Answered(_)) {
         return None;
     }
-    if let Some(advice) = published_elsewhere(world, question) {
+    if let Some(advice) = published_elsewhere(world, query) {
         return Some(advice);
     }
-    if outcome == Outcome::Left {
+    if outcome == Outcome::LeavesHost {
         return None;
     }
-    let path = conversation.last_path();
+    let path = connection.last_walk();
     match &path.end {
-        End::Dropped { machine, .. } | End::Rejected { machine, .. } => {
-            dropped::dropped(world, question, machine, path)
+        End::Dropped { namespace, .. } | End::Rejected { namespace, .. } => {
+            dropped::dropped(world, query, namespace, path)
         }
-        End::NobodyListens { machine, tuple } => Some(match machine.as_str() {
-            "host" => nobody_on_host(world, question, tuple, waiting),
-            _ => nobody_inside(machine, tuple, waiting),
+        End::NoListener { namespace, tuple } => Some(match namespace.as_str() {
+            "host" => nobody_on_host(world, query, tuple, waiting),
+            _ => nobody_inside(namespace, tuple, waiting),
         }),
-        End::Discarded { machine, reason } => discarded(world, machine, reason),
-        End::NoRoute { machine, destination } => Some(no_route(world, question, machine, *destination)),
-        End::NoNeighbour { next, .. } => stale(world, *next),
+        End::Discarded { namespace, reason } => discarded(world, namespace, reason),
+        End::NoRoute { namespace, destination } => Some(no_route(world, query, namespace, *destination)),
+        End::NoNeighbor { next, .. } => stale(world, *next),
         _ => None,
     }
 }
 
-/// What to begin a command with that has to be done on a machine.
-fn at(world: &World, machine: &str) -> String {
+/// What to begin a command with that has to be done on a namespace.
+fn at(world: &World, namespace: &str) -> String {
     let mut sandboxes = world.sandboxes().filter(|sandbox| sandbox.running());
-    let sandbox = sandboxes.find(|sandbox| machine != "host" && sandbox.name == machine);
+    let sandbox = sandboxes.find(|sandbox| namespace != "host" && sandbox.name == namespace);
     match sandbox.and_then(Sandbox::namespace) {
         Some(namespace) => format!("nsenter --net={} ", quote(&namespace.path)),
         None => String::new(),
     }
 }
 
-fn sandbox_of<'a>(world: &'a World, party: &Party) -> Option<&'a Sandbox> {
-    match party {
-        Party::Sandbox(id) => world.sandbox(*id),
-        Party::Address(address) => {
+fn sandbox_of<'a>(world: &'a World, peer: &Peer) -> Option<&'a Sandbox> {
+    match peer {
+        Peer::Sandbox(id) => world.sandbox(*id),
+        Peer::Address(address) => {
             let holds = |endpoint: &&Endpoint| {
                 endpoint.allocation.as_ref().is_some_and(|own| own.addresses().any(|it| it == *address))
             };
             world.endpoints().find(holds).and_then(|endpoint| world.sandbox(endpoint.sandbox))
         }
-        Party::Host | Party::Lan(_) => None,
+        Peer::Host | Peer::Lan(_) => None,
     }
 }
 
@@ -103,11 +103,11 @@ fn place(publication: &Publication, port: u16) -> String {
 }
 
 /// What is published on an address that the host has not.
-fn published_elsewhere(world: &World, question: &Question) -> Option<String> {
-    let (Party::Address(address) | Party::Lan(Some(address))) = &question.to else { return None };
-    let port = question.port;
+fn published_elsewhere(world: &World, query: &Query) -> Option<String> {
+    let (Peer::Address(address) | Peer::Lan(Some(address))) = &query.to else { return None };
+    let port = query.port;
     let is = |it: &&Publication| {
-        let same = it.host_address == *address && it.protocol.number() == question.protocol;
+        let same = it.host_address == *address && it.protocol.number() == query.protocol;
         same && it.host_ports.contains(port) && has_vanished(it, world.host())
     };
     let (sandbox, publication) =
@@ -121,11 +121,11 @@ fn published_elsewhere(world: &World, question: &Question) -> Option<String> {
 }
 
 /// Where the published port of a routed sandbox is reached: at an address of its own.
-fn routed_at(world: &World, sandbox: &Sandbox, asked: &Question) -> Option<IpAddr> {
+fn routed_at(world: &World, sandbox: &Sandbox, asked: &Query) -> Option<IpAddr> {
     let own = [true, false].into_iter().flat_map(|ipv4| world.direct_addresses(sandbox.id, ipv4));
     let mut routed = own.filter(|(_, routed)| *routed).map(|(address, _)| address);
     match asked.to {
-        Party::Address(to) if sandbox_of(world, &asked.to).is_some() => routed.find(|own| *own == to),
+        Peer::Address(to) if sandbox_of(world, &asked.to).is_some() => routed.find(|own| *own == to),
         _ => routed.next(),
     }
 }
@@ -138,7 +138,7 @@ fn elsewhere(waiting: &[Listener], tuple: &Tuple) -> Option<IpAddr> {
 }
 
 /// A port of the host that nothing answers.
-fn nobody_on_host(world: &World, question: &Question, tuple: &Tuple, waiting: &[Listener]) -> String {
+fn nobody_on_host(world: &World, query: &Query, tuple: &Tuple, waiting: &[Listener]) -> String {
     let port = tuple.destination_port;
     let of = |publication: &Publication| publication.host_ports.contains(port) && !publication.routed;
     let published = world.sandboxes().flat_map(|sandbox| {
@@ -178,7 +178,7 @@ fn nobody_on_host(world: &World, question: &Question, tuple: &Tuple, waiting: &[
     };
     let routed = world.sandboxes().find_map(|sandbox| {
         let publication = sandbox.publications.iter().find(is_routed)?;
-        Some((sandbox, publication, routed_at(world, sandbox, question)?))
+        Some((sandbox, publication, routed_at(world, sandbox, query)?))
     });
     if let Some((sandbox, publication, address)) = routed {
         let inside = publication.container_port + (port - publication.host_ports.first);
@@ -204,11 +204,11 @@ fn bracketed(address: IpAddr) -> String {
 }
 
 /// A port of a sandbox at which nobody listens.
-fn nobody_inside(machine: &str, tuple: &Tuple, waiting: &[Listener]) -> String {
+fn nobody_inside(namespace: &str, tuple: &Tuple, waiting: &[Listener]) -> String {
     let (address, port) = (tuple.destination, tuple.destination_port);
     if let Some(at) = elsewhere(waiting, tuple) {
         return format!(
-            "what listens at port {port} in {machine} does so at {at} alone: have it listen at {address} or at all addresses"
+            "what listens at port {port} in {namespace} does so at {at} alone: have it listen at {address} or at all addresses"
         );
     }
     let mut ports: Vec<u16> = waiting
@@ -226,7 +226,7 @@ fn nobody_inside(machine: &str, tuple: &Tuple, waiting: &[Listener]) -> String {
             format!("; it listens at {}", ports.join(", "))
         }
     };
-    format!("have the program in {machine} listen at {address} or at all addresses, port {port}{listens}")
+    format!("have the program in {namespace} listen at {address} or at all addresses, port {port}{listens}")
 }
 
 /// The word of a text behind `before`, up to one of `ends`.
@@ -240,8 +240,8 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
-fn discarded(world: &World, machine: &str, reason: &str) -> Option<String> {
-    let at = at(world, machine);
+fn discarded(world: &World, namespace: &str, reason: &str) -> Option<String> {
+    let at = at(world, namespace);
     if reason.contains("route_localnet is 0") {
         let named = between(reason, "net.ipv4.conf.", ".route_localnet")
             .or_else(|| word(reason, "arrived at ", &[',', ' ']));
@@ -252,7 +252,7 @@ fn discarded(world: &World, machine: &str, reason: &str) -> Option<String> {
     }
     if reason.contains("does not forward") {
         let setting = word(reason, "the sysctl ", &[' ']).unwrap_or("net.ipv4.ip_forward");
-        let daemon = if machine == "host" { ", or run the daemon with --ip-forward=true" } else { "" };
+        let daemon = if namespace == "host" { ", or run the daemon with --ip-forward=true" } else { "" };
         return Some(format!("{at}sysctl -w {setting}=1{daemon}"));
     }
     if reason.contains("hairpin is off") {
@@ -277,22 +277,22 @@ fn discarded(world: &World, machine: &str, reason: &str) -> Option<String> {
     Some(format!("{at}ip link set dev {} up", quote(down)))
 }
 
-fn no_route(world: &World, question: &Question, machine: &str, destination: IpAddr) -> String {
-    let Some(sandbox) = world.sandboxes().find(|it| machine != "host" && it.name == machine) else {
+fn no_route(world: &World, query: &Query, namespace: &str, destination: IpAddr) -> String {
+    let Some(sandbox) = world.sandboxes().find(|it| namespace != "host" && it.name == namespace) else {
         return format!("ip route add {destination} via ROUTER");
     };
     let networks = networks_of(world, sandbox);
     let there = network_with(world, destination).or_else(|| {
-        let to = sandbox_of(world, &question.to)?;
+        let to = sandbox_of(world, &query.to)?;
         networks_of(world, to).into_iter().next()
     });
     let to = there.map_or_else(|| way_out(world), |network| network.name.as_str());
     let why = match networks.iter().find(|network| network.internal) {
         Some(network) => format!("the network {} is internal", network.name),
-        None if networks.is_empty() => format!("{machine} is on no network"),
-        None => format!("{machine} has no route there"),
+        None if networks.is_empty() => format!("{namespace} is on no network"),
+        None => format!("{namespace} has no route there"),
     };
-    format!("{why}: fairway network connect {to} {machine}")
+    format!("{why}: fairway network connect {to} {namespace}")
 }
 
 /// Nobody has the address now; the World may know the network.

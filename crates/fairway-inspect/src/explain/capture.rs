@@ -1,4 +1,4 @@
-//! Where a capture sees a conversation, and with which addresses: before PREROUTING and after POSTROUTING only, so what
+//! Where a capture sees a connection, and with which addresses: before PREROUTING and after POSTROUTING only, so what
 //! rules do between the two is seen by comparing two places.
 
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use fairway_core::world::World;
 use fairway_model::Endpoint;
 use fairway_model::shell::quote;
-use fairway_walk::Conversation;
+use fairway_walk::ConnectionWalk;
 use fairway_walk::Tuple;
-use fairway_walk::{Path, Step};
+use fairway_walk::{PacketWalk, Step};
 
 /// A place where a capture sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Capture {
-    /// The machine.
-    pub machine: String,
+    /// The namespace.
+    pub namespace: String,
     /// The interface.
     pub interface: String,
     /// What the interface is.
@@ -28,23 +28,23 @@ pub struct Capture {
     pub command: String,
 }
 
-/// An interface of a machine, with the flows that are seen there.
+/// An interface of a namespace, with the flows that are seen there.
 struct Seen<'a> {
-    machine: &'a str,
+    namespace: &'a str,
     interface: &'a str,
     flows: Vec<Tuple>,
 }
 
 /// Where captures see a connection, in the order in which its packets come there.
-pub fn captures(conversation: &Conversation, world: &World) -> Vec<Capture> {
+pub fn captures(connection: &ConnectionWalk, world: &World) -> Vec<Capture> {
     let mut seen = Vec::new();
-    look_at(conversation, &mut seen);
+    look_at(connection, &mut seen);
     let namespace = |name: &str| {
         let mut running = world.sandboxes().filter(|sandbox| sandbox.running());
         running.find(|sandbox| sandbox.name == name)?.namespace().map(|namespace| namespace.path.clone())
     };
     let command = |seen: &Seen<'_>| {
-        let inside = match seen.machine {
+        let inside = match seen.namespace {
             "host" => String::new(),
             sandbox => format!("nsenter --net={} ", quote(&namespace(sandbox)?)),
         };
@@ -53,7 +53,7 @@ pub fn captures(conversation: &Conversation, world: &World) -> Vec<Capture> {
     };
     let captures = seen.iter().filter_map(|place| {
         Some(Capture {
-            machine: place.machine.to_owned(),
+            namespace: place.namespace.to_owned(),
             interface: place.interface.to_owned(),
             what: what(world, place),
             shows: place.flows.iter().map(Tuple::to_string).collect(),
@@ -63,21 +63,21 @@ pub fn captures(conversation: &Conversation, world: &World) -> Vec<Capture> {
     captures.collect()
 }
 
-fn look_at<'a>(conversation: &'a Conversation, seen: &mut Vec<Seen<'a>>) {
-    look(&conversation.first, false, seen);
-    if let Some(second) = &conversation.proxied {
+fn look_at<'a>(connection: &'a ConnectionWalk, seen: &mut Vec<Seen<'a>>) {
+    look(&connection.first, false, seen);
+    if let Some(second) = &connection.proxied {
         look_at(second, seen);
     }
-    if let Some(answer) = &conversation.answer {
+    if let Some(answer) = &connection.reply {
         look(answer, true, seen);
     }
 }
 
 /// What an interface is.
 fn what(world: &World, place: &Seen<'_>) -> String {
-    let Seen { machine, interface, .. } = place;
-    if *machine != "host" {
-        return format!("in {machine}");
+    let Seen { namespace, interface, .. } = place;
+    if *namespace != "host" {
+        return format!("in {namespace}");
     }
     if let Some(network) = world.networks().find(|network| network.bridge == *interface) {
         return format!("the bridge of network {}", network.name);
@@ -94,18 +94,19 @@ fn what(world: &World, place: &Seen<'_>) -> String {
 }
 
 /// Notes what is seen on a path, that of an answer turned round.
-fn look<'a>(path: &'a Path, answers: bool, seen: &mut Vec<Seen<'a>>) {
+fn look<'a>(path: &'a PacketWalk, answers: bool, seen: &mut Vec<Seen<'a>>) {
     for step in &path.steps {
-        let (Step::Arrives { machine, interface, tuple } | Step::Leaves { machine, interface, tuple }) = step
+        let (Step::Arrives { namespace, interface, tuple } | Step::Leaves { namespace, interface, tuple }) =
+            step
         else {
             continue;
         };
         let tuple = if answers { tuple.reversed() } else { *tuple };
-        let known = seen.iter_mut().find(|it| it.machine == machine && it.interface == interface);
+        let known = seen.iter_mut().find(|it| it.namespace == namespace && it.interface == interface);
         match known {
             Some(known) if known.flows.contains(&tuple) => {}
             Some(known) => known.flows.push(tuple),
-            None => seen.push(Seen { machine, interface, flows: vec![tuple] }),
+            None => seen.push(Seen { namespace, interface, flows: vec![tuple] }),
         }
     }
 }

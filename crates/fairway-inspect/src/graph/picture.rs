@@ -11,7 +11,7 @@ use super::walk::Walk;
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
 use fairway_model::{self as model, Driver, NetworkId, NetworkMode};
-use fairway_walk::Machine;
+use fairway_walk::NetworkNamespace;
 
 /// A host with its networks and sandboxes, and perhaps a walk through them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl Port {
 
 impl Picture {
     /// What a World asks for, on a host that was read. `only` are the networks to be shown; none means all.
-    pub fn new(world: &World, plan: &Plan, host: &Machine, only: &[NetworkId]) -> Self {
+    pub fn new(world: &World, plan: &Plan, host: &NetworkNamespace, only: &[NetworkId]) -> Self {
         let drawn = |network: &&model::Network| {
             let predefined = matches!(network.driver, Driver::Host | Driver::Null);
             !predefined && (only.is_empty() || only.contains(&network.id))

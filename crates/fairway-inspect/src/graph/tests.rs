@@ -11,13 +11,13 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::{Format, Picture, Walk, draw, layout};
-use crate::explain::Question;
+use crate::explain::Query;
 use crate::topology::planned;
 use fairway_core::plan::plan;
 use fairway_core::world::World;
 use fairway_core::world::history::{Step, World as Rehearsal, step};
 use fairway_model::Draw;
-use fairway_walk::{Proxy, converse};
+use fairway_walk::{Proxy, walk_connection};
 use legible::assert_legible;
 use shown::{assert_all_is_shown, assert_well_formed};
 
@@ -35,10 +35,10 @@ fn assert_good(picture: &Picture) {
 /// The walk of a question, if it makes sense in a World.
 fn walked(world: &World, mut picture: Picture, from: &str, to: &str) -> Option<Picture> {
     let plan = plan(world);
-    let scene = planned(world, &plan, town::host());
-    let resolved = Question::parse(world, &plan, from, to).ok()?.resolve(world, &scene).ok()?;
-    let conversation = converse(&scene, resolved.asker, resolved.tuple, Proxy::default());
-    picture.walk = Some(Walk::new(&picture, format!("{from} asks {to}"), &conversation, None));
+    let topology = planned(world, &plan, town::host());
+    let resolved = Query::parse(world, &plan, from, to).ok()?.resolve(world, &topology).ok()?;
+    let connection = walk_connection(&topology, resolved.origin, resolved.tuple, Proxy::default());
+    picture.walk = Some(Walk::new(&picture, format!("{from} asks {to}"), &connection, None));
     Some(picture)
 }
 

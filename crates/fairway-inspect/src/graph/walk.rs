@@ -1,7 +1,7 @@
 //! A walk through a picture: the steps of a packet, gathered by the places where they happen.
 
 use super::picture::Picture;
-use fairway_walk::{Conversation, End, Outcome, Path, Step};
+use fairway_walk::{ConnectionWalk, End, Outcome, PacketWalk, Step};
 
 /// A place in a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +63,7 @@ impl Stop {
     }
 }
 
-/// Which of a conversation's packets it is.
+/// Which of a connection's packets it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LegKind {
     /// One that asks.
@@ -99,22 +99,22 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// A conversation, seen in a picture of the same World. The answer is a leg where it decides what comes of it.
+    /// A connection, seen in a picture of the same World. The answer is a leg where it decides what comes of it.
     pub fn new(
         picture: &Picture,
         question: String,
-        conversation: &Conversation,
+        connection: &ConnectionWalk,
         advice: Option<String>,
     ) -> Self {
         let mut tracer = Tracer { picture, number: 0, legs: Vec::new() };
-        tracer.conversation(conversation, "");
-        let answered = match conversation.outcome() {
+        tracer.connection(connection, "");
+        let answered = match connection.outcome() {
             Outcome::Answered(_) => Some(true),
-            Outcome::Left | Outcome::Unknown => None,
+            Outcome::LeavesHost | Outcome::Unknown => None,
             _ => Some(false),
         };
         let legs = tracer.legs;
-        Self { question, legs, sentence: conversation.sentence(), advice, answered }
+        Self { question, legs, sentence: connection.sentence(), advice, answered }
     }
 }
 
@@ -126,25 +126,25 @@ struct Tracer<'a> {
 }
 
 impl Tracer<'_> {
-    fn conversation(&mut self, conversation: &Conversation, whose: &str) {
-        self.leg(LegKind::Asks, format!("the first packet{whose}"), &conversation.first);
-        if let Some(second) = &conversation.proxied {
-            self.conversation(second, " of the proxy's connection");
-        } else if let Some(answer) = &conversation.answer
-            && std::ptr::eq(conversation.last_end(), &answer.end)
+    fn connection(&mut self, connection: &ConnectionWalk, whose: &str) {
+        self.leg(LegKind::Asks, format!("the first packet{whose}"), &connection.first);
+        if let Some(second) = &connection.proxied {
+            self.connection(second, " of the proxy's connection");
+        } else if let Some(answer) = &connection.reply
+            && std::ptr::eq(connection.last_end(), &answer.end)
             && !matches!(answer.end, End::Delivered { .. } | End::Leaves { .. })
         {
             self.leg(LegKind::Answers, format!("its answer{whose}"), answer);
         }
     }
 
-    fn leg(&mut self, kind: LegKind, title: String, path: &Path) {
+    fn leg(&mut self, kind: LegKind, title: String, path: &PacketWalk) {
         let mut stops: Vec<Stop> = Vec::new();
-        if let Some(Step::Arrives { machine, interface, tuple }) = path.steps.first()
-            && let Spot::Uplink(uplink) = self.on(machine, interface)
+        if let Some(Step::Arrives { namespace, interface, tuple }) = path.steps.first()
+            && let Spot::Uplink(uplink) = self.on(namespace, interface)
         {
             let line = format!("sends {tuple}");
-            self.stop(&mut stops, Spot::Beyond(uplink), Badge::Passes, machine, vec![line]);
+            self.stop(&mut stops, Spot::Beyond(uplink), Badge::Passes, namespace, vec![line]);
         }
         let crossed = self.crossed(path);
         for (step, crossed) in path.steps.iter().zip(crossed) {
@@ -160,20 +160,20 @@ impl Tracer<'_> {
                 Step::Translated { .. } => Badge::Rewritten,
                 _ => Badge::Passes,
             };
-            self.stop(&mut stops, spot, badge, step.machine(), texts);
+            self.stop(&mut stops, spot, badge, step.namespace(), texts);
         }
-        let last = path.steps.last().map(Step::machine).zip(stops.last().map(|stop| stop.spot));
-        let (spot, badge, machine) = self.end(&path.end, last);
-        self.stop(&mut stops, spot, badge, machine, vec![path.end.sentence()]);
+        let last = path.steps.last().map(Step::namespace).zip(stops.last().map(|stop| stop.spot));
+        let (spot, badge, namespace) = self.end(&path.end, last);
+        self.stop(&mut stops, spot, badge, namespace, vec![path.end.sentence()]);
         self.legs.push(Leg { kind, title, stops });
     }
 
     /// For each step the place where it is drawn, if that is another than it says: so that a packet does not seem to
     /// go to and fro where br_netfilter lets the host's hooks see what is on a bridge.
-    fn crossed(&self, path: &Path) -> Vec<Option<Spot>> {
+    fn crossed(&self, path: &PacketWalk) -> Vec<Option<Spot>> {
         let steps = &path.steps;
         let mut crossed = vec![None; steps.len()];
-        let on_host = |step: &Step| (step.machine() == "host").then(|| self.spot(step));
+        let on_host = |step: &Step| (step.namespace() == "host").then(|| self.spot(step));
         let seen = |step: &Step| match step {
             Step::Chain { bridged, met, .. } => !bridged && !met.is_empty(),
             step => on_host(step) == Some(Spot::Host),
@@ -199,8 +199,8 @@ impl Tracer<'_> {
     }
 
     /// Adds what happens to the last stop, or makes one more where the place is another or it shall be seen.
-    fn stop(&mut self, stops: &mut Vec<Stop>, spot: Spot, badge: Badge, machine: &str, lines: Vec<String>) {
-        let place = self.place(spot, machine);
+    fn stop(&mut self, stops: &mut Vec<Stop>, spot: Spot, badge: Badge, namespace: &str, lines: Vec<String>) {
+        let place = self.place(spot, namespace);
         if let Some(last) = stops.last_mut()
             && last.spot == spot
             && last.badge == Badge::Passes
@@ -216,49 +216,49 @@ impl Tracer<'_> {
     }
 
     /// A place in words.
-    fn place(&self, spot: Spot, machine: &str) -> String {
+    fn place(&self, spot: Spot, namespace: &str) -> String {
         match spot {
             Spot::Member(network, member) if !self.picture.networks[network].members[member].home => {
-                format!("{machine} on {}", self.picture.networks[network].name)
+                format!("{namespace} on {}", self.picture.networks[network].name)
             }
             Spot::Network(network) => format!("network {}", self.picture.networks[network].name),
             Spot::Uplink(uplink) => self.picture.uplinks[uplink].name.clone(),
             Spot::Beyond(uplink) => format!("behind {}", self.picture.uplinks[uplink].name),
-            Spot::Member(..) | Spot::Host | Spot::Elsewhere => machine.to_owned(),
+            Spot::Member(..) | Spot::Host | Spot::Elsewhere => namespace.to_owned(),
         }
     }
 
     fn spot(&self, step: &Step) -> Spot {
         match step {
-            Step::Arrives { machine, interface, .. } | Step::Leaves { machine, interface, .. } => {
-                self.on(machine, interface)
+            Step::Arrives { namespace, interface, .. } | Step::Leaves { namespace, interface, .. } => {
+                self.on(namespace, interface)
             }
-            Step::Bridged { machine, bridge, .. } => self.on(machine, bridge),
-            _ => self.machine(step.machine()),
+            Step::Bridged { namespace, bridge, .. } => self.on(namespace, bridge),
+            _ => self.namespace(step.namespace()),
         }
     }
 
-    /// The place of a machine as a whole.
-    fn machine(&self, machine: &str) -> Spot {
-        match self.picture.sandboxes.iter().find(|sandbox| sandbox.name == machine) {
+    /// The place of a namespace as a whole.
+    fn namespace(&self, namespace: &str) -> Spot {
+        match self.picture.sandboxes.iter().find(|sandbox| sandbox.name == namespace) {
             Some(sandbox) => {
                 sandbox.places.first().map_or(Spot::Elsewhere, |(network, it)| Spot::Member(*network, *it))
             }
-            None if machine == "host" => Spot::Host,
+            None if namespace == "host" => Spot::Host,
             None => Spot::Elsewhere,
         }
     }
 
-    /// The place of an interface of a machine.
-    fn on(&self, machine: &str, interface: &str) -> Spot {
-        if let Some(sandbox) = self.picture.sandboxes.iter().find(|it| it.name == machine) {
+    /// The place of an interface of a namespace.
+    fn on(&self, namespace: &str, interface: &str) -> Spot {
+        if let Some(sandbox) = self.picture.sandboxes.iter().find(|it| it.name == namespace) {
             let own = |(network, it): &&(usize, usize)| {
                 self.picture.networks[*network].members[*it].interface == interface
             };
             let found = sandbox.places.iter().find(own);
-            return found.map_or(self.machine(machine), |(network, it)| Spot::Member(*network, *it));
+            return found.map_or(self.namespace(namespace), |(network, it)| Spot::Member(*network, *it));
         }
-        if machine != "host" {
+        if namespace != "host" {
             return Spot::Elsewhere;
         }
         let uplink = self.picture.uplinks.iter().position(|it| it.name == interface);
@@ -274,23 +274,23 @@ impl Tracer<'_> {
 
     /// Where a path ends, and how; it was at `last` before.
     fn end<'a>(&self, end: &'a End, last: Option<(&str, Spot)>) -> (Spot, Badge, &'a str) {
-        let here = |machine: &str| match last {
-            Some((before, spot)) if before == machine => spot,
-            _ => self.machine(machine),
+        let here = |namespace: &str| match last {
+            Some((before, spot)) if before == namespace => spot,
+            _ => self.namespace(namespace),
         };
         match end {
-            End::Delivered { machine, .. } => (self.machine(machine), Badge::Delivered, machine),
-            End::NobodyListens { machine, .. } => (self.machine(machine), Badge::Lost, machine),
-            End::Leaves { machine, interface, .. } => match self.on(machine, interface) {
-                Spot::Uplink(uplink) => (Spot::Beyond(uplink), Badge::Unknown, machine),
-                spot => (spot, Badge::Unknown, machine),
+            End::Delivered { namespace, .. } => (self.namespace(namespace), Badge::Delivered, namespace),
+            End::NoListener { namespace, .. } => (self.namespace(namespace), Badge::Lost, namespace),
+            End::Leaves { namespace, interface, .. } => match self.on(namespace, interface) {
+                Spot::Uplink(uplink) => (Spot::Beyond(uplink), Badge::Unknown, namespace),
+                spot => (spot, Badge::Unknown, namespace),
             },
-            End::Unknown { machine, .. } => (here(machine), Badge::Unknown, machine),
-            End::Dropped { machine, .. }
-            | End::Rejected { machine, .. }
-            | End::Discarded { machine, .. }
-            | End::NoRoute { machine, .. }
-            | End::NoNeighbour { machine, .. } => (here(machine), Badge::Lost, machine),
+            End::Unknown { namespace, .. } => (here(namespace), Badge::Unknown, namespace),
+            End::Dropped { namespace, .. }
+            | End::Rejected { namespace, .. }
+            | End::Discarded { namespace, .. }
+            | End::NoRoute { namespace, .. }
+            | End::NoNeighbor { namespace, .. } => (here(namespace), Badge::Lost, namespace),
         }
     }
 }

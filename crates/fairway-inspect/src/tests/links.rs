@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use fairway_walk::{
-    Asker, End, Interface, Listener, Machine, Maker, Outcome, Place, Proxy, Route, RouteKind, RouteRule,
-    Scene, Step, Tuple, Walker, add_interface, converse,
+    End, FlowPosition, Interface, Listener, NetworkNamespace, Origin, Outcome, Proxy, Route, RouteKind,
+    RouteRule, Sender, Step, Topology, Tuple, Walker, add_interface, walk_connection,
 };
 
-use fairway_walk::{add_default, bare};
+use fairway_walk::{add_default_route, empty_namespace};
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -24,8 +24,8 @@ fn tcp(source: &str, destination: &str) -> Tuple {
 }
 
 /// A host with two links that lead out, and a server at port 80.
-fn host() -> Machine {
-    let mut host = bare("host");
+fn host() -> NetworkNamespace {
+    let mut host = empty_namespace("host");
     for (index, own) in [(2, ["10.0.1.9/24", "fe80::2/64"]), (3, ["10.0.2.9/24", "fe80::3/64"])] {
         let interface = Interface {
             index,
@@ -37,7 +37,7 @@ fn host() -> Machine {
         };
         add_interface(&mut host, interface);
     }
-    add_default(&mut host, address("10.0.1.1"), 2);
+    add_default_route(&mut host, address("10.0.1.1"), 2);
     host.routes.push(Route {
         table: 100,
         destination: "0.0.0.0/0".parse().unwrap(),
@@ -60,10 +60,10 @@ fn host() -> Machine {
 }
 
 /// The same with a rule for table 100 before the main table.
-fn with_rule(rule: RouteRule) -> Scene {
+fn with_rule(rule: RouteRule) -> Topology {
     let mut host = host();
     host.rules.insert(1, RouteRule { priority: 100, ipv4: true, table: 100, ..rule });
-    Scene { machines: vec![host] }
+    Topology { namespaces: vec![host] }
 }
 
 fn from(source: &str) -> RouteRule {
@@ -71,8 +71,8 @@ fn from(source: &str) -> RouteRule {
 }
 
 /// The interface that a packet leaves by which the host makes.
-fn way_out(scene: &Scene, tuple: Tuple) -> String {
-    match Walker::new(scene).made(Maker::on(0), tuple, Place::First).end {
+fn way_out(topology: &Topology, tuple: Tuple) -> String {
+    match Walker::new(topology).walk_from_program(Sender::of(0), tuple, FlowPosition::First).end {
         End::Leaves { interface, .. } => interface,
         other => panic!("{other:?}"),
     }
@@ -80,11 +80,11 @@ fn way_out(scene: &Scene, tuple: Tuple) -> String {
 
 #[test]
 fn an_answer_that_leaves_elsewhere_is_not_known_to_arrive() {
-    let ask = |scene: &Scene| {
+    let ask = |topology: &Topology| {
         let tuple = tcp("192.0.2.7", "10.0.1.9");
-        converse(scene, Asker::Behind(0, 2), tuple, Proxy::default())
+        walk_connection(topology, Origin::Remote(0, 2), tuple, Proxy::default())
     };
-    let plain = Scene { machines: vec![host()] };
+    let plain = Topology { namespaces: vec![host()] };
     assert_eq!(ask(&plain).outcome(), Outcome::Answered(address("192.0.2.7")));
     let ruled = ask(&with_rule(from("10.0.1.9/32")));
     assert_eq!(ruled.outcome(), Outcome::Unknown);
@@ -116,17 +116,18 @@ fn rules_decide_by_all_that_they_name() {
 
 #[test]
 fn link_local_addresses_are_of_the_link_that_is_named() {
-    let scene = Scene { machines: vec![host()] };
+    let topology = Topology { namespaces: vec![host()] };
     let to_neighbor = tcp("::", "fe80::1");
     for (index, own, name) in [(2, "fe80::2", "eth0"), (3, "fe80::3", "eth1")] {
-        let maker = Maker { interface: Some(index), ..Maker::on(0) };
-        let path = Walker::new(&scene).made(maker, to_neighbor, Place::First);
+        let sender = Sender { interface: Some(index), ..Sender::of(0) };
+        let path = Walker::new(&topology).walk_from_program(sender, to_neighbor, FlowPosition::First);
         let End::Leaves { interface, tuple, .. } = path.end else { panic!("{path:?}") };
         assert_eq!((interface.as_str(), tuple.source), (name, address(own)));
-        let asked = |own| converse(&scene, Asker::Behind(0, index), tcp("fe80::1", own), Proxy::default());
+        let asked =
+            |own| walk_connection(&topology, Origin::Remote(0, index), tcp("fe80::1", own), Proxy::default());
         let answered = asked(own);
         assert_eq!(answered.outcome(), Outcome::Answered(address("fe80::1")), "{answered:?}");
-        let leaves = answered.answer.unwrap();
+        let leaves = answered.reply.unwrap();
         assert!(matches!(leaves.end, End::Leaves { interface, .. } if interface == name));
         let other = if index == 2 { "fe80::3" } else { "fe80::2" };
         assert!(!matches!(asked(other).outcome(), Outcome::Answered(_)));
@@ -140,14 +141,14 @@ fn what_comes_from_a_link_local_address_is_not_forwarded() {
     let other =
         Interface { addresses: vec!["fd02::9/64".parse().unwrap()], ..host.interfaces.pop().unwrap() };
     add_interface(&mut host, other);
-    let scene = Scene { machines: vec![host] };
-    let asked = converse(&scene, Asker::Behind(0, 2), tcp("fe80::1", "fd02::7"), Proxy::default());
+    let topology = Topology { namespaces: vec![host] };
+    let asked = walk_connection(&topology, Origin::Remote(0, 2), tcp("fe80::1", "fd02::7"), Proxy::default());
     assert_eq!(asked.outcome(), Outcome::Unreachable, "{asked:?}");
     assert_eq!(
         asked.sentence(),
         "Lost on host: its source fe80::1 is link-local, and such packets are not forwarded."
     );
-    let told = asked.answer.unwrap();
+    let told = asked.reply.unwrap();
     let is_back = |step: &Step| matches!(step, Step::Leaves { interface, tuple, .. } if interface == "eth0" && tuple.source == address("fe80::2"));
     assert!(told.steps.iter().any(is_back), "{told:?}");
 }

@@ -3,17 +3,17 @@
 use fairway_core::object::{NetnsLink, Object};
 use fairway_core::plan::Plan;
 use fairway_model::Namespace;
-use fairway_walk::{Interface, Scene, Standing, add_interface};
+use fairway_walk::{Interface, MacvlanParent, Topology, add_interface};
 
-/// Which machine of a scene a namespace is.
+/// Which namespace of a topology a namespace is.
 pub(super) type Places<'a> = &'a dyn Fn(&Namespace) -> Option<usize>;
 
-fn free_index(scene: &Scene, machine: usize) -> u32 {
-    scene.machines[machine].interfaces.iter().map(|it| it.index).max().unwrap_or_default() + 1
+fn free_index(topology: &Topology, namespace: usize) -> u32 {
+    topology.namespaces[namespace].interfaces.iter().map(|it| it.index).max().unwrap_or_default() + 1
 }
 
 /// Adds the interfaces that a Plan encloses in sandboxes, and the links of the host that they need.
-pub(super) fn add(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
+pub(super) fn add(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
     for object in plan.values().flat_map(|fragment| fragment.values()) {
         let (kind, of_host) = match object {
             Object::DummyParent(link) => ("dummy", Some((link.name.clone(), true))),
@@ -23,14 +23,14 @@ pub(super) fn add(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
             _ => continue,
         };
         if let Some((name, up)) = of_host {
-            let index = free_index(scene, 0);
+            let index = free_index(topology, 0);
             let interface = Interface { index, name, kind: kind.to_owned(), up, ..Interface::default() };
-            add_interface(&mut scene.machines[0], interface);
+            add_interface(&mut topology.namespaces[0], interface);
         }
         for link in object.netns_links() {
             let Some(place) = places(&link.namespace) else { continue };
             let interface = Interface {
-                index: free_index(scene, place),
+                index: free_index(topology, place),
                 name: link.interface.clone(),
                 kind: kind.to_owned(),
                 mac: link.mac.unwrap_or_default(),
@@ -38,37 +38,38 @@ pub(super) fn add(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
                 addresses: link.addresses.clone(),
                 ..Interface::default()
             };
-            add_interface(&mut scene.machines[place], interface);
+            add_interface(&mut topology.namespaces[place], interface);
         }
     }
 }
 
 /// The interface of a sandbox that is an netns link: by its hardware address, else by its name.
-fn find(scene: &Scene, link: &NetnsLink, places: Places<'_>) -> Option<(usize, u32)> {
+fn find(topology: &Topology, link: &NetnsLink, places: Places<'_>) -> Option<(usize, u32)> {
     let place = places(&link.namespace)?;
-    let interfaces = &scene.machines[place].interfaces;
+    let interfaces = &topology.namespaces[place].interfaces;
     let own = interfaces.iter().find(|it| link.mac.is_some_and(|mac| it.mac == mac));
     let named = || interfaces.iter().find(|it| it.name == link.interface);
     Some((place, own.or_else(named)?.index))
 }
 
 /// Ties them to one another and to what they stand upon.
-pub(super) fn tie(scene: &mut Scene, plan: &Plan, places: Places<'_>) {
+pub(super) fn tie(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
     for object in plan.values().flat_map(|fragment| fragment.values()) {
         match object {
             Object::Macvlan(macvlan) => {
-                let parent = scene.machines[0].interface_named(&macvlan.parent).map(|parent| parent.index);
-                if let (Some(parent), Some(own)) = (parent, find(scene, &macvlan.link, places)) {
-                    let standing = Standing { machine: 0, parent, mode: macvlan.mode };
-                    scene.change_interface(own, |interface| interface.stands_on = Some(standing));
+                let parent =
+                    topology.namespaces[0].interface_named(&macvlan.parent).map(|parent| parent.index);
+                if let (Some(parent), Some(own)) = (parent, find(topology, &macvlan.link, places)) {
+                    let standing = MacvlanParent { namespace: 0, parent, mode: macvlan.mode };
+                    topology.change_interface(own, |interface| interface.macvlan_parent = Some(standing));
                 }
             }
             Object::Pair(pair) => {
-                let mut ends = pair.ends.iter().filter_map(|link| find(scene, link, places));
+                let mut ends = pair.ends.iter().filter_map(|link| find(topology, link, places));
                 let (one, other) = (ends.next(), ends.next());
-                let waiting = scene.machines[0].interface_named(&pair.waiting).map(|it| (0, it.index));
+                let waiting = topology.namespaces[0].interface_named(&pair.waiting).map(|it| (0, it.index));
                 if let (Some(one), Some(other)) = (one, other.or(waiting)) {
-                    scene.join(one, other);
+                    topology.join(one, other);
                 }
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! The scene as it is: what was read of namespaces, tied together by what the World knows of them.
+//! The topology as it is: what was read of namespaces, tied together by what the World knows of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,26 +9,26 @@ use fairway_core::policy::{BRIDGE_TABLE, TABLE, iptables};
 use fairway_core::world::World;
 use fairway_model::SandboxId;
 use fairway_ruleset::Table;
-use fairway_walk::{Machine, Scene, Survey};
+use fairway_walk::{NetworkNamespace, Survey, Topology};
 
-/// The scene of a host that was read, with the sandboxes of `inside` that were read too. The others are as their
+/// The topology of a host that was read, with the sandboxes of `inside` that were read too. The others are as their
 /// Plan has them. Machines are in the order of [`planned`].
-pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<SandboxId, Survey>) -> Scene {
-    let mut scene = planned(world, plan, without_ours(&host.machine, plan));
-    scene.read_host(host.machine.clone());
+pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<SandboxId, Survey>) -> Topology {
+    let mut topology = planned(world, plan, without_ours(&host.namespace, plan));
+    topology.read_host(host.namespace.clone());
     let read =
         world.sandboxes().filter_map(|sandbox| Some((sandbox.name.as_str(), inside.get(&sandbox.id)?)));
     let read: BTreeMap<&str, &Survey> = read.collect();
-    for place in 1..scene.machines.len() {
-        if let Some(survey) = read.get(scene.machines[place].name.as_str()) {
-            scene.read_inside(place, survey);
+    for place in 1..topology.namespaces.len() {
+        if let Some(survey) = read.get(topology.namespaces[place].name.as_str()) {
+            topology.read_inside(place, survey);
         }
     }
-    scene
+    topology
 }
 
 /// A host without what a Plan makes on it: its links with their routes, its tables and its sockets.
-pub fn without_ours(host: &Machine, plan: &Plan) -> Machine {
+pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
     let ours: BTreeSet<&str> = plan
         .values()
         .flat_map(|fragment| fragment.keys())
@@ -53,7 +53,7 @@ pub fn without_ours(host: &Machine, plan: &Plan) -> Machine {
         *table = Table::new(table.family, std::mem::take(&mut table.name));
     }
     iptables::remove(&mut host.tables);
-    iptables::remove(&mut host.older);
+    iptables::remove(&mut host.iptables_legacy);
     let sockets: BTreeSet<_> = plan
         .values()
         .flat_map(|fragment| fragment.keys())

@@ -1,4 +1,4 @@
-//! The scene that a World asks for: what its Plan makes, around a host that is otherwise as it is.
+//! The topology that a World asks for: what its Plan makes, around a host that is otherwise as it is.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,20 +11,22 @@ use fairway_core::policy::{iptables, ruleset};
 use fairway_core::world::World;
 use fairway_model::{MacAddress, Namespace, NetworkMode, Protocol};
 use fairway_ruleset::{Element, Table};
-use fairway_walk::{Interface, Listener, Machine, Scene, add_default, add_interface, bare};
+use fairway_walk::{
+    Interface, Listener, NetworkNamespace, Topology, add_default_route, add_interface, empty_namespace,
+};
 
 const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
 
-/// The scene of a World, on a host that has `host` beside what is ours. Machine 0 is the host; every running sandbox
+/// The topology of a World, on a host that has `host` beside what is ours. NetworkNamespace 0 is the host; every running sandbox
 /// with a namespace of its own follows, in the order of their ids.
-pub fn planned(world: &World, plan: &Plan, host: Machine) -> Scene {
-    scene(world, plan, host)
+pub fn planned(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
+    topology(world, plan, host)
 }
 
 /// As [`planned`], without what the Plan has very much of: elements of sets of exact keys, and sockets. They are asked
 /// for one by one: [`planned_element`], [`planned_listeners`].
-pub fn planned_outline(world: &World, plan: &Plan, host: Machine) -> Scene {
-    scene(world, plan, Machine { elsewhere: true, ..host })
+pub fn planned_outline(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
+    topology(world, plan, NetworkNamespace { on_demand: true, ..host })
 }
 
 /// The element of a set of ours that a key is by a Plan.
@@ -65,15 +67,15 @@ fn listener(key: &Key, object: &Object) -> Option<Listener> {
     })
 }
 
-fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
-    let elsewhere = host.elsewhere;
+fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
+    let on_demand = host.on_demand;
     let mut builder = Builder::new(host);
     for sandbox in world.sandboxes().filter(|sandbox| sandbox.running()) {
         if let (NetworkMode::Private | NetworkMode::None, Some(namespace)) =
             (&sandbox.mode, sandbox.namespace())
         {
-            builder.places.insert((namespace.device, namespace.inode), builder.scene.machines.len());
-            builder.add(bare(&sandbox.name));
+            builder.places.insert((namespace.device, namespace.inode), builder.topology.namespaces.len());
+            builder.add(empty_namespace(&sandbox.name));
         }
     }
     let objects = || plan.values().flatten();
@@ -89,8 +91,8 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
     }
     let places = builder.places.clone();
     let places = |namespace: &Namespace| places.get(&(namespace.device, namespace.inode)).copied();
-    netns_link::add(&mut builder.scene, plan, &places);
-    netns_link::tie(&mut builder.scene, plan, &places);
+    netns_link::add(&mut builder.topology, plan, &places);
+    netns_link::tie(&mut builder.topology, plan, &places);
     for (key, object) in objects() {
         if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) {
             hand_over(builder.host(), parent, &port.bridge, true);
@@ -101,7 +103,7 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
     for (key, object) in objects() {
         match (key, object) {
             (_, Object::DefaultRoutes(routes)) => builder.routes(routes),
-            (Key::Socket(..), _) if !elsewhere => builder.host().listeners.extend(listener(key, object)),
+            (Key::Socket(..), _) if !on_demand => builder.host().listeners.extend(listener(key, object)),
             (Key::Sysctl(path), Object::Sysctl(value)) if value == "1" => {
                 let ipv4 = path == IPV4_FORWARDING;
                 for interface in &mut builder.host().interfaces {
@@ -110,7 +112,7 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
                 }
             }
             (_, Object::Ruleset(switches)) => tables.extend(ruleset(switches)),
-            (Key::Element(name, bytes), Object::Element(element)) if !elsewhere || name.has_ranges() => {
+            (Key::Element(name, bytes), Object::Element(element)) if !on_demand || name.has_ranges() => {
                 elements.entry(*name).or_default().push(element.to_element(*name, bytes));
             }
             _ => {}
@@ -123,18 +125,18 @@ fn scene(world: &World, plan: &Plan, host: Machine) -> Scene {
         }
     }
     let host = builder.host();
-    iptables::place(objects(), &mut host.tables, &mut host.older);
+    iptables::place(objects(), &mut host.tables, &mut host.iptables_legacy);
     for table in tables {
         match host.tables.iter_mut().find(|it| (it.family, &it.name) == (table.family, &table.name)) {
             Some(place) => *place = table,
             None => host.tables.push(table),
         }
     }
-    builder.scene
+    builder.topology
 }
 
 /// Gives what an interface has to another one, whose port it is from then on, or is no longer.
-pub(super) fn hand_over(host: &mut Machine, parent: &str, bridge: &str, taken: bool) {
+pub(super) fn hand_over(host: &mut NetworkNamespace, parent: &str, bridge: &str, taken: bool) {
     let index = |name: &str| host.interface_named(name).map(|interface| interface.index);
     let (Some(parent), Some(bridge)) = (index(parent), index(bridge)) else { return };
     let (from, to) = if taken { (parent, bridge) } else { (bridge, parent) };
@@ -162,21 +164,21 @@ pub(super) fn hand_over(host: &mut Machine, parent: &str, bridge: &str, taken: b
 }
 
 struct Builder {
-    scene: Scene,
-    /// Which machine a namespace is, by device and inode.
+    topology: Topology,
+    /// Which namespace a namespace is, by device and inode.
     places: BTreeMap<(u64, u64), usize>,
-    /// The next free index of an interface, for each machine.
+    /// The next free index of an interface, for each namespace.
     free: Vec<u32>,
     /// The bridges of the host by name.
     bridges: BTreeMap<String, u32>,
 }
 
 impl Builder {
-    fn new(host: Machine) -> Self {
+    fn new(host: NetworkNamespace) -> Self {
         let bridges = host.interfaces.iter().filter(|it| it.kind == "bridge");
         let mut builder = Self {
             bridges: bridges.map(|it| (it.name.clone(), it.index)).collect(),
-            scene: Scene::default(),
+            topology: Topology::default(),
             places: BTreeMap::new(),
             free: Vec::new(),
         };
@@ -184,25 +186,25 @@ impl Builder {
         builder
     }
 
-    fn add(&mut self, machine: Machine) {
-        let highest = machine.interfaces.iter().map(|it| it.index).max();
+    fn add(&mut self, namespace: NetworkNamespace) {
+        let highest = namespace.interfaces.iter().map(|it| it.index).max();
         self.free.push(highest.unwrap_or_default() + 1);
-        self.scene.machines.push(machine);
+        self.topology.namespaces.push(namespace);
     }
 
-    fn host(&mut self) -> &mut Machine {
-        &mut self.scene.machines[0]
+    fn host(&mut self) -> &mut NetworkNamespace {
+        &mut self.topology.namespaces[0]
     }
 
-    fn take_index(&mut self, machine: usize) -> u32 {
-        let free = self.free[machine];
-        self.free[machine] += 1;
+    fn take_index(&mut self, namespace: usize) -> u32 {
+        let free = self.free[namespace];
+        self.free[namespace] += 1;
         free
     }
 
     /// Whether the host forwards already.
     fn forwarding(&self) -> (bool, bool) {
-        self.scene.machines[0]
+        self.topology.namespaces[0]
             .interfaces
             .iter()
             .find(|it| !it.loopback)
@@ -253,17 +255,17 @@ impl Builder {
             peer: Some((0, outer)),
             ..Interface::default()
         };
-        add_interface(&mut self.scene.machines[place], end);
+        add_interface(&mut self.topology.namespaces[place], end);
     }
 
     fn routes(&mut self, routes: &DefaultRoutes) {
         let Some(place) = self.places.get(&(routes.namespace.device, routes.namespace.inode)) else { return };
-        let machine = &mut self.scene.machines[*place];
+        let namespace = &mut self.topology.namespaces[*place];
         let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));
         let ipv6 = routes.ipv6.as_ref().map(|(gateway, name)| (IpAddr::V6(*gateway), name));
         for (gateway, name) in ipv4.into_iter().chain(ipv6) {
-            if let Some(index) = machine.interface_named(name).map(|interface| interface.index) {
-                add_default(machine, gateway, index);
+            if let Some(index) = namespace.interface_named(name).map(|interface| interface.index) {
+                add_default_route(namespace, gateway, index);
             }
         }
     }

@@ -1,14 +1,14 @@
 //! What is heard while packets are watched.
 
-use super::glimpse::Glimpse;
+use super::fingerprint::ObservedPacket;
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::Tuple;
 
 /// Something that was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// On which machine: `host`, or a sandbox's name.
-    pub machine: String,
+    /// On which namespace: `host`, or a sandbox's name.
+    pub namespace: String,
     /// What.
     pub what: What,
 }
@@ -34,7 +34,7 @@ pub struct Captured {
     /// Whether it leaves.
     pub outgoing: bool,
     /// What was seen.
-    pub glimpse: Glimpse,
+    pub observed: ObservedPacket,
     /// Its bytes, if they are wanted.
     pub frame: Option<Frame>,
 }
@@ -76,7 +76,7 @@ pub struct Ruled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// What it is.
-    pub glimpse: Glimpse,
+    pub observed: ObservedPacket,
     /// Where it arrived.
     pub input: Option<String>,
     /// Where it will leave.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::explain::{Party, Port, QuestionError, party, resolve, split};
+use crate::explain::{Peer, Port, QueryError, peer, resolve, split};
 use fairway_core::object::{Key, Object, SocketUse};
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
@@ -76,7 +76,7 @@ impl Filter {
         host: Vec<IpAddr>,
         from: Option<&str>,
         to: Option<&str>,
-    ) -> Result<Self, QuestionError> {
+    ) -> Result<Self, QueryError> {
         let subnets = world.networks().flat_map(|network| &network.subnets).map(|subnet| subnet.subnet);
         let inside: Vec<IpNet> = subnets.collect();
         let bridges_seen = (world.host().bridge_netfilter_ipv4, world.host().bridge_netfilter_ipv6);
@@ -111,21 +111,21 @@ impl Filter {
         plan: &Plan,
         asker: Option<&str>,
         name: &str,
-    ) -> Result<Named, QuestionError> {
+    ) -> Result<Named, QueryError> {
         if name == "any" {
             return Ok(ANYBODY);
         }
         let by_name = || {
-            let asker = party(world, asker?)?;
-            resolve(plan, &asker, name).map(Party::Address)
+            let asker = peer(world, asker?)?;
+            resolve(plan, &asker, name).map(Peer::Address)
         };
-        let found = party(world, name).or_else(by_name);
-        let nobody = || QuestionError::Nobody(name.to_owned(), asker.unwrap_or("FROM").to_owned());
+        let found = peer(world, name).or_else(by_name);
+        let nobody = || QueryError::Nobody(name.to_owned(), asker.unwrap_or("FROM").to_owned());
         Ok(match found.ok_or_else(nobody)? {
-            Party::Sandbox(id) => Named { side: side_of(world, id), sandbox: Some(id) },
-            Party::Host => Named { side: Side::Host, sandbox: None },
-            Party::Lan(None) => Named { side: Side::Outside, sandbox: None },
-            Party::Lan(Some(address)) | Party::Address(address) => {
+            Peer::Sandbox(id) => Named { side: side_of(world, id), sandbox: Some(id) },
+            Peer::Host => Named { side: Side::Host, sandbox: None },
+            Peer::Lan(None) => Named { side: Side::Outside, sandbox: None },
+            Peer::Lan(Some(address)) | Peer::Address(address) => {
                 let holds = |sandbox: &&Sandbox| addresses(world, sandbox.id).contains(&address);
                 let sandbox = world.sandboxes().find(holds).map(|sandbox| sandbox.id);
                 Named { side: Side::Nets(vec![address.into()]), sandbox }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::event::{Change, Tracked};
-use super::glimpse::{Glimpse, Segment, TcpFlags};
-use super::told::Summary;
+use super::fingerprint::{ObservedPacket, Segment, TcpFlags};
+use super::output::FlowSummary;
 use fairway_ruleset::CtDirection;
 use fairway_walk::Tuple;
 
@@ -55,8 +55,8 @@ impl Flow {
     }
 
     /// Whether it can be told who began, with this packet of it.
-    pub fn knows_its_beginning(&self, glimpse: &Glimpse) -> bool {
-        match glimpse.segment {
+    pub fn knows_its_beginning(&self, observed: &ObservedPacket) -> bool {
+        match observed.segment {
             Segment::Tcp { flags, .. } => {
                 self.reply.is_some() || self.first_sequence.is_some() || flags.contains(TcpFlags::SYN)
             }
@@ -64,14 +64,20 @@ impl Flow {
         }
     }
 
-    /// Takes what was seen of a packet: with the first or against it, on which machine it was made, and what
+    /// Takes what was seen of a packet: with the first or against it, on which namespace it was made, and what
     /// dropped it.
-    pub fn see(&mut self, glimpse: &Glimpse, direction: CtDirection, maker: &str, dropped: Option<&str>) {
+    pub fn see(
+        &mut self,
+        observed: &ObservedPacket,
+        direction: CtDirection,
+        maker: &str,
+        dropped: Option<&str>,
+    ) {
         let forth = direction == CtDirection::Original;
         let is_first = self.packets == (0, 0);
         *(if forth { &mut self.packets.0 } else { &mut self.packets.1 }) += 1;
         self.dropped = dropped.map(str::to_owned).or(self.dropped.take().filter(|_| forth));
-        match glimpse.segment {
+        match observed.segment {
             Segment::Tcp { flags, sequence, .. } => {
                 let (syn, ack) = (flags.contains(TcpFlags::SYN), flags.contains(TcpFlags::ACK));
                 match (forth, syn, ack) {
@@ -87,15 +93,15 @@ impl Flow {
                 self.ended |= flags.contains(TcpFlags::FIN) || flags.contains(TcpFlags::RST);
             }
             Segment::Error(..) if !forth => {
-                self.refused = Some(format!("refused by {maker}: {}", glimpse.segment));
+                self.refused = Some(format!("refused by {maker}: {}", observed.segment));
             }
             _ => {}
         }
     }
 
     /// Whether a packet begins another connection between the same ends.
-    fn is_another(&self, glimpse: &Glimpse, direction: CtDirection) -> bool {
-        let Segment::Tcp { flags, sequence, .. } = glimpse.segment else { return false };
+    fn is_another(&self, observed: &ObservedPacket, direction: CtDirection) -> bool {
+        let Segment::Tcp { flags, sequence, .. } = observed.segment else { return false };
         let begins = flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::ACK);
         begins
             && (self.packets.0 + self.packets.1 > 0)
@@ -131,10 +137,10 @@ impl Flow {
     }
 
     /// What is known of it.
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> FlowSummary {
         let (outcome, answered) = self.outcome();
         let translated = self.reply.map(Tuple::reversed).filter(|tuple| Some(*tuple) != self.original);
-        Summary {
+        FlowSummary {
             number: self.number.unwrap_or_default(),
             original: self.original.map(|tuple| tuple.to_string()).unwrap_or_default(),
             translated: translated.map(|tuple| tuple.to_string()),
@@ -169,9 +175,9 @@ impl Flows {
 
     /// The flow that a packet is of which was seen with these addresses, in their order; a new one if there is none,
     /// or the packet begins another connection.
-    pub fn of(&mut self, glimpses: &[&Glimpse], at: u64) -> Option<(u64, CtDirection)> {
-        let first = glimpses.first()?;
-        let known = glimpses.iter().find_map(|glimpse| self.find(glimpse.belongs_to()));
+    pub fn of(&mut self, observed: &[&ObservedPacket], at: u64) -> Option<(u64, CtDirection)> {
+        let first = observed.first()?;
+        let known = observed.iter().find_map(|observed| self.find(observed.belongs_to()));
         let another = |flow: &Flow, direction| flow.is_another(first, direction);
         let (key, direction) = match known {
             Some((key, direction)) if !self.all.get(&key).is_some_and(|flow| another(flow, direction)) => {
@@ -187,8 +193,8 @@ impl Flows {
                 (self.add(Flow { original: Some(original), began: at, ..Flow::default() }), direction)
             }
         };
-        for glimpse in glimpses {
-            self.put(glimpse.belongs_to(), key, direction);
+        for observed in observed {
+            self.put(observed.belongs_to(), key, direction);
         }
         Some((key, direction))
     }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::event::{Change, Event, What};
 use super::filter::Filter;
+use super::fingerprint::{Fingerprint, ObservedPacket};
 use super::flow::Flows;
-use super::glimpse::{Fingerprint, Glimpse};
-use super::journey::{HOST, glimpse, way};
 use super::order::{confirmation, in_order};
-use super::told::{Journey, SeenLine, Told};
+use super::output::{PacketTimeline, TimelineEntry, TraceMessage};
+use super::timeline::{HOST, observed, way};
 use fairway_core::policy::is_trace_table;
 use fairway_ruleset::CtDirection;
 use fairway_walk::Tuple;
@@ -36,12 +36,12 @@ pub struct Joiner {
     /// By their order of arrival.
     waiting: BTreeMap<u64, Packet>,
     prints: HashMap<Fingerprint, Vec<u64>>,
-    /// Which packet the kernel means by a number, on a machine.
+    /// Which packet the kernel means by a number, on a namespace.
     ids: HashMap<(String, u32), u64>,
     next: u64,
     heard: u64,
     forgotten: Vec<(u64, Event)>,
-    untold: u64,
+    unreported: u64,
 }
 
 impl Joiner {
@@ -56,7 +56,7 @@ impl Joiner {
             next: 0,
             heard: 0,
             forgotten: Vec::new(),
-            untold: 0,
+            unreported: 0,
         }
     }
 
@@ -66,8 +66,8 @@ impl Joiner {
     }
 
     /// How many packets were seen and cannot be told.
-    pub fn untold(&self) -> u64 {
-        self.untold
+    pub fn unreported(&self) -> u64 {
+        self.unreported
     }
 
     /// Takes something that was heard now. All times are in nanoseconds since 1970.
@@ -79,21 +79,21 @@ impl Joiner {
                 }
             }
             What::Ruled(ruled) if ruled.head.is_none() => {
-                let known = self.ids.get(&(event.machine.clone(), ruled.id)).copied();
+                let known = self.ids.get(&(event.namespace.clone(), ruled.id)).copied();
                 if let Some(place) = known {
                     self.add(place, event, now);
                 }
             }
             _ => {
-                let Some(seen) = glimpse(&event).cloned() else { return };
-                if event.machine != HOST && seen.tuple.source.is_loopback() {
+                let Some(seen) = observed(&event).cloned() else { return };
+                if event.namespace != HOST && seen.tuple.source.is_loopback() {
                     // What a sandbox says to itself has the same addresses in each.
                     return;
                 }
                 let known = self.places(&seen, |_| true);
                 let place = self.join(&known).unwrap_or_else(|| self.begin(seen.fingerprint, now));
                 if let What::Ruled(ruled) = &event.what {
-                    self.ids.insert((event.machine.clone(), ruled.id), place);
+                    self.ids.insert((event.namespace.clone(), ruled.id), place);
                 }
                 self.add(place, event, now);
             }
@@ -112,7 +112,7 @@ impl Joiner {
         if self.waiting.len() >= WAITING
             && let Some((place, packet)) = self.waiting.pop_first()
         {
-            self.untold += 1;
+            self.unreported += 1;
             self.unprint(place, &packet.fingerprint);
         }
         let place = self.next;
@@ -123,11 +123,11 @@ impl Joiner {
     }
 
     /// The packets of which this is one, seen elsewhere.
-    fn places(&self, seen: &Glimpse, is_meant: impl Fn(u64) -> bool) -> Vec<u64> {
+    fn places(&self, seen: &ObservedPacket, is_meant: impl Fn(u64) -> bool) -> Vec<u64> {
         let places = self.prints.get(&seen.fingerprint).into_iter().flatten().copied();
         let is_same = |place: &u64| {
             let events = self.waiting.get(place).into_iter().flat_map(|packet| &packet.events);
-            events.filter_map(|(_, event)| glimpse(event)).any(|other| self.are_related(other, seen))
+            events.filter_map(|(_, event)| observed(event)).any(|other| self.are_related(other, seen))
         };
         places.filter(|place| is_meant(*place)).filter(is_same).collect()
     }
@@ -154,20 +154,20 @@ impl Joiner {
         if self.prints.get(&packet.fingerprint).is_none_or(|places| places.len() < 2) {
             return;
         }
-        let seen: Vec<Glimpse> =
-            packet.events.iter().filter_map(|(_, event)| glimpse(event)).cloned().collect();
-        for glimpse in seen {
-            let others = self.places(&glimpse, |other| other != place);
+        let seen: Vec<ObservedPacket> =
+            packet.events.iter().filter_map(|(_, event)| observed(event)).cloned().collect();
+        for observed in seen {
+            let others = self.places(&observed, |other| other != place);
             let all: Vec<u64> = std::iter::once(place).chain(others).collect();
             self.join(&all);
         }
     }
 
     /// Whether two packets that look the same are the same: an end of it is, or conntrack knows both.
-    fn are_related(&self, one: &Glimpse, other: &Glimpse) -> bool {
+    fn are_related(&self, one: &ObservedPacket, other: &ObservedPacket) -> bool {
         let source = |tuple: Tuple| (tuple.source, tuple.source_port);
         let destination = |tuple: Tuple| (tuple.destination, tuple.destination_port);
-        let flow = |glimpse: &Glimpse| self.flows.find(glimpse.belongs_to());
+        let flow = |observed: &ObservedPacket| self.flows.find(observed.belongs_to());
         source(one.tuple) == source(other.tuple)
             || destination(one.tuple) == destination(other.tuple)
             || flow(one).is_some_and(|found| flow(other) == Some(found))
@@ -183,7 +183,7 @@ impl Joiner {
     }
 
     /// Tells of the packets of which no more is to be expected; with `all` of every one.
-    pub fn tell(&mut self, now: u64, all: bool) -> Vec<Told> {
+    pub fn tell(&mut self, now: u64, all: bool) -> Vec<TraceMessage> {
         let is_due = |packet: &Packet| all || now.saturating_sub(packet.last) >= PATIENCE;
         let due: Vec<u64> =
             self.waiting.iter().filter(|(_, packet)| is_due(packet)).map(|it| *it.0).collect();
@@ -193,30 +193,33 @@ impl Joiner {
             if let Some(packet) = self.waiting.remove(&place) {
                 self.unprint(place, &packet.fingerprint);
                 let events: Vec<Event> = packet.events.into_iter().map(|(_, event)| event).collect();
-                let ipv4 = events.iter().find_map(glimpse).is_none_or(|it| it.tuple.source.is_ipv4());
+                let ipv4 = events.iter().find_map(observed).is_none_or(|it| it.tuple.source.is_ipv4());
                 packets.push(in_order(events, self.filter.sees_bridged(ipv4)));
             }
         }
         let Self { ids, waiting, .. } = self;
         ids.retain(|_, place| waiting.contains_key(place));
         packets.sort_by_key(|events| began(events, now));
-        let mut told: Vec<Told> =
-            packets.into_iter().filter_map(|events| self.journey(events, now)).map(Told::Packet).collect();
+        let mut told: Vec<TraceMessage> = packets
+            .into_iter()
+            .filter_map(|events| self.timeline(events, now))
+            .map(TraceMessage::Packet)
+            .collect();
         told.extend(self.tell_forgotten(now));
         told
     }
 
-    fn journey(&mut self, mut events: Vec<Event>, now: u64) -> Option<Journey> {
-        let glimpses: Vec<&Glimpse> = events.iter().filter_map(glimpse).collect();
+    fn timeline(&mut self, mut events: Vec<Event>, now: u64) -> Option<PacketTimeline> {
+        let observed: Vec<&ObservedPacket> = events.iter().filter_map(observed).collect();
         let at = began(&events, now);
-        let first = (*glimpses.first()?).clone();
-        let (key, direction) = self.flows.of(&glimpses, at)?;
-        let maker = events.first().map(|event| event.machine.clone()).unwrap_or_default();
+        let first = (*observed.first()?).clone();
+        let (key, direction) = self.flows.of(&observed, at)?;
+        let maker = events.first().map(|event| event.namespace.clone()).unwrap_or_default();
         let flow = self.flows.get(key)?;
         let is_known = flow.knows_its_beginning(&first);
         let with_first =
             |tuple: Tuple| if direction == CtDirection::Reply { tuple.reversed() } else { tuple };
-        let mut tuples = glimpses.iter().map(|glimpse| glimpse.belongs_to());
+        let mut tuples = observed.iter().map(|observed| observed.belongs_to());
         flow.is_meant |= tuples.any(|tuple| match is_known {
             true => self.filter.begins(with_first(tuple)),
             false => self.filter.means(tuple),
@@ -227,12 +230,12 @@ impl Joiner {
         }
         if let (false, Some(original), Some(reply)) = (flow.announced, flow.original(), flow.expects())
             && direction == CtDirection::Original
-            && events.iter().any(|event| event.machine == HOST)
+            && events.iter().any(|event| event.namespace == HOST)
         {
             flow.announced = true;
             let tracked = super::event::Tracked { change: Change::New, id: 0, original, reply };
             let place = confirmation(&events, HOST);
-            let event = Event { machine: HOST.to_owned(), what: What::Tracked(tracked) };
+            let event = Event { namespace: HOST.to_owned(), what: What::Tracked(tracked) };
             events.insert(place, event);
         }
         let remembered = flow.number.is_some() || direction == CtDirection::Reply;
@@ -244,21 +247,26 @@ impl Joiner {
         self.flows.number(key, |asked| target.is_some_and(|target| filter.is_carried(asked, &target)));
         let flow = self.flows.get(key)?.summary();
         let back = direction == CtDirection::Reply;
-        Some(Journey { at, title: first.to_string(), back, lines: way.lines, end: way.end, flow })
+        Some(PacketTimeline { at, title: first.to_string(), back, lines: way.lines, end: way.end, flow })
     }
 
-    fn tell_forgotten(&mut self, now: u64) -> Vec<Told> {
+    fn tell_forgotten(&mut self, now: u64) -> Vec<TraceMessage> {
         let forgotten = std::mem::take(&mut self.forgotten);
         let told = forgotten.into_iter().filter_map(|(key, event)| {
             let flow = self.flows.get(key)?.summary();
-            let line = SeenLine {
+            let line = TimelineEntry {
                 at: now,
-                machine: event.machine,
+                namespace: event.namespace,
                 place: "conntrack".to_owned(),
                 text: format!("forgets {}", flow.original),
-                ..SeenLine::default()
+                ..TimelineEntry::default()
             };
-            Some(Told::Packet(Journey { at: now, lines: vec![line], flow, ..Journey::default() }))
+            Some(TraceMessage::Packet(PacketTimeline {
+                at: now,
+                lines: vec![line],
+                flow,
+                ..PacketTimeline::default()
+            }))
         });
         told.collect()
     }

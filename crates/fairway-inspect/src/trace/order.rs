@@ -1,6 +1,6 @@
 //! In which order a packet was at the places where it was seen.
 //!
-//! Captures have times. Of rules the kernel tells no time, but their order on one machine, and at which interface the
+//! Captures have times. Of rules the kernel tells no time, but their order on one namespace, and at which interface the
 //! packet arrived: so they belong behind the capture there.
 
 use super::event::{Captured, Event, Ruled, What};
@@ -12,12 +12,12 @@ pub fn in_order(events: Vec<Event>, bridges_seen: bool) -> Vec<Event> {
     let (mut list, others): (Vec<Event>, Vec<Event>) =
         events.into_iter().partition(|event| matches!(event.what, What::Captured(_)));
     list.sort_by_key(time);
-    let mut machines: Vec<String> = others.iter().map(|event| event.machine.clone()).collect();
-    machines.sort();
-    machines.dedup();
-    for machine in machines {
+    let mut namespaces: Vec<String> = others.iter().map(|event| event.namespace.clone()).collect();
+    namespaces.sort();
+    namespaces.dedup();
+    for namespace in namespaces {
         let mut next = 0;
-        for event in others.iter().filter(|event| event.machine == machine) {
+        for event in others.iter().filter(|event| event.namespace == namespace) {
             next = place(&list, event, next, bridges_seen);
             list.insert(next, event.clone());
             next += 1;
@@ -39,7 +39,7 @@ fn place(list: &[Event], event: &Event, next: usize, bridges_seen: bool) -> usiz
     let Some(input) = &head.input else { return next };
     let arrives = |other: &Event, there: &dyn Fn(&str) -> bool| match &other.what {
         What::Captured(Captured { interface, outgoing: false, .. }) => {
-            other.machine == event.machine && there(interface)
+            other.namespace == event.namespace && there(interface)
         }
         _ => false,
     };
@@ -62,8 +62,8 @@ fn place(list: &[Event], event: &Event, next: usize, bridges_seen: bool) -> usiz
 }
 
 /// Where it belongs that conntrack has the flow: it is told behind all that may still drop or translate the packet.
-pub fn confirmation(list: &[Event], machine: &str) -> usize {
-    let own = |event: &&Event| event.machine == machine;
+pub fn confirmation(list: &[Event], namespace: &str) -> usize {
+    let own = |event: &&Event| event.namespace == namespace;
     let routed = |event: &&Event| match &event.what {
         What::Ruled(ruled) => ruled.family != Family::Bridge,
         What::Captured(captured) => !captured.outgoing,

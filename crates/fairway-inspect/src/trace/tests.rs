@@ -1,7 +1,7 @@
 //! What is heard in any order is told in one.
 
 mod filters;
-mod scenes;
+mod scenarios;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -9,7 +9,7 @@ use proptest::sample::Index;
 use super::flow::Flows;
 use super::*;
 use fairway_walk::Tuple;
-use scenes::{Scene, dropped, published, scenes};
+use scenarios::{Scene, dropped, published, scenes};
 
 /// What a joiner tells of events that come in this order, with times from the first on.
 fn told(scene: &Scene, events: &[Event]) -> String {
@@ -18,17 +18,17 @@ fn told(scene: &Scene, events: &[Event]) -> String {
     assert_eq!(joiner.tell(6, false), [], "more may come");
     let mut text = String::new();
     for told in joiner.tell(1_000_000_000, false) {
-        let Told::Packet(journey) = told else { panic!("{told:?}") };
-        let Summary { number, carries, outcome, packets, translated, .. } = &journey.flow;
+        let TraceMessage::Packet(timeline) = told else { panic!("{told:?}") };
+        let FlowSummary { number, carries, outcome, packets, translated, .. } = &timeline.flow;
         text += &format!(
             "{number} {} {carries:?} {}\n",
-            if journey.back { "back" } else { "forth" },
-            journey.title
+            if timeline.back { "back" } else { "forth" },
+            timeline.title
         );
-        for line in &journey.lines {
-            text += &format!("  {} {:5} {:12} {}\n", line.at, line.machine, line.place, line.text);
+        for line in &timeline.lines {
+            text += &format!("  {} {:5} {:12} {}\n", line.at, line.namespace, line.place, line.text);
         }
-        text += &format!("  = {}\n  {outcome} {packets:?} {translated:?}\n\n", journey.end);
+        text += &format!("  = {}\n  {outcome} {packets:?} {translated:?}\n\n", timeline.end);
     }
     text
 }
@@ -45,7 +45,7 @@ fn a_drop() {
     insta::assert_snapshot!(told(&scene, &scene.events));
 }
 
-/// The same events in another order: what is told of rules on one machine keeps its own.
+/// The same events in another order: what is told of rules on one namespace keeps its own.
 fn shuffled(scene: &Scene, picks: &[Index]) -> Vec<Event> {
     let is_rule = |event: &Event| matches!(event.what, What::Ruled(_));
     let (rules, mut others): (Vec<Event>, Vec<Event>) = scene.events.iter().cloned().partition(is_rule);
@@ -76,8 +76,8 @@ proptest! {
 
     #[test]
     fn bytes_of_strangers_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..120), cut in 0usize..60) {
-        let _ = Glimpse::of_packet(&bytes);
-        let _ = Glimpse::of_headers(&bytes[..cut.min(bytes.len())], &bytes[cut.min(bytes.len())..]);
+        let _ = ObservedPacket::of_packet(&bytes);
+        let _ = ObservedPacket::of_headers(&bytes[..cut.min(bytes.len())], &bytes[cut.min(bytes.len())..]);
     }
 }
 
@@ -90,12 +90,12 @@ fn what_nobody_asked_for_is_not_told() {
 
 #[test]
 fn a_new_connection_between_the_same_ends_is_another_flow() {
-    let glimpse = |flags, sequence| scenes::tcp("10.0.0.1:1000", "10.0.0.2:80", flags, sequence);
+    let observed = |flags, sequence| scenarios::tcp("10.0.0.1:1000", "10.0.0.2:80", flags, sequence);
     let mut flows = Flows::default();
-    let first = flows.of(&[&glimpse(2, 1)], 1).unwrap().0;
-    flows.get(first).unwrap().see(&glimpse(2, 1), fairway_ruleset::CtDirection::Original, "a", None);
-    assert_eq!(flows.of(&[&glimpse(2, 1)], 2).unwrap().0, first, "sent again");
-    assert_ne!(flows.of(&[&glimpse(2, 7)], 3).unwrap().0, first);
+    let first = flows.of(&[&observed(2, 1)], 1).unwrap().0;
+    flows.get(first).unwrap().see(&observed(2, 1), fairway_ruleset::CtDirection::Original, "a", None);
+    assert_eq!(flows.of(&[&observed(2, 1)], 2).unwrap().0, first, "sent again");
+    assert_ne!(flows.of(&[&observed(2, 7)], 3).unwrap().0, first);
 }
 
 #[test]
@@ -104,14 +104,14 @@ fn outcomes() {
     let (syn, ack, rst, fin) = (2, 16, 4, 1);
     let outcome = |packets: &[(u8, bool, Option<&str>)]| {
         let mut flows = Flows::default();
-        let first = scenes::tcp("10.0.0.1:1000", "10.0.0.2:80", syn, 1);
+        let first = scenarios::tcp("10.0.0.1:1000", "10.0.0.2:80", syn, 1);
         let key = flows.of(&[&first], 1).unwrap().0;
         let flow = flows.get(key).unwrap();
         for (flags, back, dropped) in packets {
             let (from, to) = ("10.0.0.1:1000", "10.0.0.2:80");
             let (from, to) = if *back { (to, from) } else { (from, to) };
             let direction = if *back { Reply } else { Original };
-            flow.see(&scenes::tcp(from, to, *flags, 1), direction, "web", *dropped);
+            flow.see(&scenarios::tcp(from, to, *flags, 1), direction, "web", *dropped);
         }
         let summary = flow.summary();
         (summary.outcome, summary.answered)
@@ -135,25 +135,25 @@ fn outcomes() {
 
 #[test]
 fn a_packet_is_known_again_whatever_is_rewritten() {
-    let print = |bytes: Vec<u8>| Glimpse::of_packet(&bytes).unwrap().fingerprint;
-    let one = scenes::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2, 9, 9, 9, 9]);
+    let print = |bytes: Vec<u8>| ObservedPacket::of_packet(&bytes).unwrap().fingerprint;
+    let one = scenarios::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2, 9, 9, 9, 9]);
     let rewritten =
-        scenes::packet("172.18.0.1", "172.18.0.2", 17, &[0x20, 1, 0, 80, 0, 12, 7, 8, 9, 9, 9, 9]);
-    let other = scenes::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2, 9, 9, 9, 8]);
+        scenarios::packet("172.18.0.1", "172.18.0.2", 17, &[0x20, 1, 0, 80, 0, 12, 7, 8, 9, 9, 9, 9]);
+    let other = scenarios::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2, 9, 9, 9, 8]);
     assert_eq!(print(one.clone()), print(rewritten));
     assert_ne!(print(one.clone()), print(other));
     // What nf_tables shows of it is as good as the whole.
-    let headers = Glimpse::of_headers(&one[..20], &one[20..]);
-    assert_eq!(headers, Glimpse::of_packet(&one));
+    let headers = ObservedPacket::of_headers(&one[..20], &one[20..]);
+    assert_eq!(headers, ObservedPacket::of_packet(&one));
 }
 
 #[test]
 fn an_error_belongs_to_the_flow_that_it_is_about() {
-    let quoted = scenes::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2]);
+    let quoted = scenarios::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2]);
     let error = [&[3, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat();
-    let error = Glimpse::of_packet(&scenes::packet("10.0.0.2", "10.0.0.1", 1, &error)).unwrap();
+    let error = ObservedPacket::of_packet(&scenarios::packet("10.0.0.2", "10.0.0.1", 1, &error)).unwrap();
     assert_eq!(error.segment.to_string(), "port unreachable");
-    let asked = scenes::glimpse(quoted).tuple;
+    let asked = scenarios::observed(quoted).tuple;
     assert_eq!((error.about, error.belongs_to()), (Some(asked), asked.reversed()));
     let mut flows = Flows::default();
     let key = flows.of(&[&error], 1).unwrap();
@@ -168,7 +168,8 @@ fn ipv6_options_are_passed_over() {
     bytes.extend([0xfc; 16]);
     bytes.extend([6, 0, 0, 0, 0, 0, 0, 0]);
     bytes.extend([0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0]);
-    let Tuple { protocol, source_port, destination_port, .. } = Glimpse::of_packet(&bytes).unwrap().tuple;
+    let Tuple { protocol, source_port, destination_port, .. } =
+        ObservedPacket::of_packet(&bytes).unwrap().tuple;
     assert_eq!((protocol, source_port, destination_port), (6, 80, 81));
 }
 
@@ -178,7 +179,7 @@ fn how_neighbours_find_each_other_is_no_conversation() {
         let mut bytes = vec![0x60, 0, 0, 0, 0, 8, 58, 255];
         bytes.extend([0xfd; 32]);
         bytes.extend([kind, 0, 0, 0, 0, 1, 0, 1]);
-        Glimpse::of_packet(&bytes)
+        ObservedPacket::of_packet(&bytes)
     };
     assert_eq!([135, 136, 133, 143].map(icmpv6), [None, None, None, None]);
     assert_eq!(icmpv6(128).unwrap().segment, Segment::Echo { reply: false, sequence: 1 });

@@ -52,7 +52,7 @@ fn is_carried(table: &Table) -> bool {
 }
 
 /// The tables of the older kind, or why they are not known.
-pub fn older() -> (Vec<Table>, Option<String>) {
+pub fn legacy_tables() -> (Vec<Table>, Option<String>) {
     let mut tables = Vec::new();
     for (family, ipv4) in FAMILIES.into_iter().filter(|(_, ipv4)| iptables::has_legacy_tables(*ipv4)) {
         match Programs::open(Some(Flavour::Legacy)).and_then(|programs| programs.save(ipv4)) {

@@ -13,7 +13,7 @@ const LISTENING: u8 = 0x0a;
 /// `TCP_CLOSE`: of a UDP socket, that it is not connected.
 const UNCONNECTED: u8 = 0x07;
 /// The sockets of the namespace of the calling thread that wait. Its tables in `/proc` would be read through all
-/// connections of the machine.
+/// connections of the namespace.
 pub(super) fn listeners() -> Result<Vec<Listener>, Error> {
     let waiting = Waiting::open()?;
     let mut found = waiting.at(Protocol::Tcp, ANY)?;

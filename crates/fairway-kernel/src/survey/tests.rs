@@ -1,6 +1,6 @@
 use fairway_model::Protocol;
 use fairway_ruleset::{Datatype, Element, Family, Set, Table, Verdict};
-use fairway_walk::{Listener, RouteQuestion, Routed};
+use fairway_walk::{Listener, RouteQuery, RouteResult};
 
 use super::{Details, outline, survey};
 use crate::nftables::{Transaction, Writer};
@@ -11,16 +11,20 @@ fn a_namespace_is_read_as_the_kernel_has_it() {
     in_new_namespace(|| {
         let socket = std::net::TcpListener::bind("0.0.0.0:4242").unwrap();
         let survey = survey("here").unwrap();
-        let loopback = survey.machine.interface_named("lo").unwrap();
+        let loopback = survey.namespace.interface_named("lo").unwrap();
         assert!(loopback.loopback);
-        assert!(survey.machine.rules.iter().any(|rule| rule.ipv4 && rule.table == 255));
-        assert!(survey.machine.rules.iter().all(|rule| rule.unknown.is_none()), "{:?}", survey.machine.rules);
-        let there = survey.machine.listener(6, "127.0.0.1".parse().unwrap(), 4242);
-        assert!(there.is_some_and(|listener| !listener.held), "{:?}", survey.machine.listeners);
+        assert!(survey.namespace.rules.iter().any(|rule| rule.ipv4 && rule.table == 255));
+        assert!(
+            survey.namespace.rules.iter().all(|rule| rule.unknown.is_none()),
+            "{:?}",
+            survey.namespace.rules
+        );
+        let there = survey.namespace.listener(6, "127.0.0.1".parse().unwrap(), 4242);
+        assert!(there.is_some_and(|listener| !listener.held), "{:?}", survey.namespace.listeners);
         drop(socket);
         // Loopback is down in a new namespace, and nothing leads anywhere.
-        let question = RouteQuestion::to("192.0.2.1".parse().unwrap());
-        assert_eq!(survey.machine.route(&question), Routed::Nowhere);
+        let question = RouteQuery::to("192.0.2.1".parse().unwrap());
+        assert_eq!(survey.namespace.route(&question), RouteResult::NoRoute);
     });
 }
 
@@ -31,12 +35,12 @@ fn settings_of_interfaces_are_read_as_sysctls_tell_them() {
         for (interface, key, value) in settings {
             crate::sysctl::write(&format!("net/ipv4/conf/{interface}/{key}"), value).unwrap();
         }
-        let loopback = survey("here").unwrap().machine.interface_named("lo").unwrap().clone();
+        let loopback = survey("here").unwrap().namespace.interface_named("lo").unwrap().clone();
         assert_eq!((loopback.forwarding.0, loopback.reverse_path, loopback.route_localnet), (true, 2, true));
         for (interface, key, _) in settings {
             crate::sysctl::write(&format!("net/ipv4/conf/{interface}/{key}"), "0").unwrap();
         }
-        let loopback = survey("here").unwrap().machine.interface_named("lo").unwrap().clone();
+        let loopback = survey("here").unwrap().namespace.interface_named("lo").unwrap().clone();
         assert_eq!(
             (loopback.forwarding.0, loopback.reverse_path, loopback.route_localnet),
             (false, 0, false)
@@ -51,7 +55,7 @@ fn sockets_at_a_port_are_those_that_the_tables_tell_of() {
         let _both = TcpListener::bind("[::]:4242").unwrap();
         let _other = TcpListener::bind("0.0.0.0:4243").unwrap();
         let _datagrams = UdpSocket::bind("0.0.0.0:4242").unwrap();
-        let all = survey("here").unwrap().machine.listeners;
+        let all = survey("here").unwrap().namespace.listeners;
         let listeners_at = |protocol, port| Details::open().unwrap().listeners_at(protocol, port).unwrap();
         for (protocol, port, table) in
             [(Protocol::Tcp, 4242, "tcp6"), (Protocol::Tcp, 4243, "tcp"), (Protocol::Udp, 4242, "udp")]
@@ -84,8 +88,8 @@ fn an_outline_leaves_out_what_can_be_asked_for() {
         let mut transaction = Transaction::new();
         transaction.create(&table);
         Writer::open().unwrap().commit(transaction).unwrap();
-        let outlined = outline("here").unwrap().machine;
-        assert!(outlined.elsewhere && outlined.listeners.is_empty());
+        let outlined = outline("here").unwrap().namespace;
+        assert!(outlined.on_demand && outlined.listeners.is_empty());
         let [found] = &outlined.tables[..] else { panic!("{:?}", outlined.tables) };
         assert_eq!(found.set("exact").unwrap().elements, []);
         assert_eq!(found.set("ranges").unwrap().elements, table.sets[1].elements);

@@ -1,6 +1,6 @@
 //! The way through chains: from rule to rule, by jumps and back.
 
-use super::{Effect, End, Evaluation, Met, Outcome};
+use super::{Action, End, Evaluation, Outcome, RuleHit};
 use crate::packet::Packet;
 use fairway_ruleset::{Chain, Expression, Policy, Rule, Verdict};
 
@@ -35,11 +35,11 @@ struct Frame<'a> {
     jump: usize,
 }
 
-impl Met {
+impl RuleHit {
     /// The table in words: its family and name.
     pub fn table_text(&self) -> String {
-        let older = if self.older { "legacy " } else { "" };
-        format!("{older}{} {}", self.family, self.table)
+        let legacy = if self.legacy { "legacy " } else { "" };
+        format!("{legacy}{} {}", self.family, self.table)
     }
 }
 
@@ -61,8 +61,8 @@ impl<'a> Evaluation<'a> {
                 Outcome::Yes(verdict) => verdict,
                 Outcome::Unknown(reason) => return self.lost(chain, rule, &reason),
                 // One that would only count or log changes nothing.
-                Outcome::Perhaps(None, ..) if self.effects.is_empty() => continue,
-                Outcome::Perhaps(verdict, reason, otherwise) => {
+                Outcome::MayMatch(None, ..) if self.actions.is_empty() => continue,
+                Outcome::MayMatch(verdict, reason, otherwise) => {
                     let taken = (chain, place, rule, verdict);
                     return match self.fork(cursor, taken, packet, *otherwise) {
                         Some(end) => end,
@@ -99,9 +99,9 @@ impl<'a> Evaluation<'a> {
 
     /// Forgets what was met from a place on, if it was nothing but ways from chain to chain.
     fn forget_ways(&mut self, from: usize) {
-        let is_way = |met: &Met| {
+        let is_way = |met: &RuleHit| {
             let leads = matches!(met.verdict, Some(Verdict::Jump(_) | Verdict::Goto(_)));
-            leads && met.effects.is_empty()
+            leads && met.actions.is_empty()
         };
         if self.met.get(from..).is_some_and(|met| met.iter().all(is_way)) {
             self.met.truncate(from);
@@ -120,17 +120,17 @@ impl<'a> Evaluation<'a> {
         if self.forks > MOST_FORKS {
             return None;
         }
-        let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
+        let (actions, element) = (std::mem::take(&mut self.actions), self.element.take());
         // A way back out of a chain forgets what was met before the fork, too.
         let (before, counted, flow_mark) = (self.met.clone(), self.counted.len(), self.flow_mark);
         let end = self.walk(cursor.clone(), &mut otherwise);
         let without = std::mem::replace(&mut self.met, before);
         let without_counted = self.counted.split_off(counted);
-        (self.effects, self.element, self.flow_mark) = (effects, element, flow_mark);
+        (self.actions, self.element, self.flow_mark) = (actions, element, flow_mark);
         let obeyed = self.obey(&mut cursor, taken);
         let other_end = obeyed.unwrap_or_else(|| self.walk(cursor, packet));
-        let effects = |met: &[Met]| met.iter().flat_map(|met| met.effects.clone()).collect::<Vec<_>>();
-        let same = end == other_end && effects(&without) == effects(&self.met) && otherwise == *packet;
+        let actions = |met: &[RuleHit]| met.iter().flat_map(|met| met.actions.clone()).collect::<Vec<_>>();
+        let same = end == other_end && actions(&without) == actions(&self.met) && otherwise == *packet;
         self.counted.truncate(counted);
         self.counted.extend(without_counted);
         self.met = without;
@@ -143,8 +143,8 @@ impl<'a> Evaluation<'a> {
         cursor: &mut Cursor<'a>,
         (chain, place, rule, verdict): (&'a Chain, usize, &'a Rule, Option<Verdict>),
     ) -> Option<End> {
-        let refused = self.effects.iter().find_map(|effect| match effect {
-            Effect::Refuse(how) => Some(*how),
+        let refused = self.actions.iter().find_map(|action| match action {
+            Action::Refuse(how) => Some(*how),
             _ => None,
         });
         self.note(chain, Some((place, rule)), verdict.clone());
@@ -194,7 +194,7 @@ impl<'a> Evaluation<'a> {
                 End::Dropped
             }
             _ => {
-                let is_goto = |met: &Met| matches!(met.verdict, Some(Verdict::Goto(_)));
+                let is_goto = |met: &RuleHit| matches!(met.verdict, Some(Verdict::Goto(_)));
                 let last = self.met.iter().rposition(|met| !is_goto(met)).map_or(0, |place| place + 1);
                 self.forget_ways(last);
                 End::Accepted
@@ -205,27 +205,27 @@ impl<'a> Evaluation<'a> {
     fn lost(&self, chain: &Chain, rule: &Rule, reason: &str) -> End {
         let (family, table) = (self.table.family, &self.table.name);
         let text = self.table.rule_text(&uncounted(rule));
-        let (older, number) = match self.is_older() {
+        let (legacy, number) = match self.is_legacy() {
             true => ("legacy ", "number"),
             false => ("", "handle"),
         };
         let handle = rule.handle.map(|handle| format!(" ({number} {handle})")).unwrap_or_default();
-        End::Unknown(format!("{older}{family} {table} {}: {text}{handle}: {reason}", chain.name))
+        End::Unknown(format!("{legacy}{family} {table} {}: {text}{handle}: {reason}", chain.name))
     }
 
-    fn is_older(&self) -> bool {
-        self.facts.machine.is_older(self.table)
+    fn is_legacy(&self) -> bool {
+        self.facts.namespace.is_legacy(self.table)
     }
 
     /// Remembers a rule that did something: one that only counted is no news.
     fn note(&mut self, chain: &Chain, rule: Option<(usize, &Rule)>, verdict: Option<Verdict>) {
-        let (effects, element) = (std::mem::take(&mut self.effects), self.element.take());
-        if effects.is_empty() && verdict.is_none() {
+        let (actions, element) = (std::mem::take(&mut self.actions), self.element.take());
+        if actions.is_empty() && verdict.is_none() {
             return;
         }
-        self.met.push(Met {
+        self.met.push(RuleHit {
             family: self.table.family,
-            older: self.is_older(),
+            legacy: self.is_legacy(),
             table: self.table.name.clone(),
             chain: chain.name.clone(),
             rule: rule.map(|(_, rule)| self.table.rule_text(&uncounted(rule))),
@@ -233,7 +233,7 @@ impl<'a> Evaluation<'a> {
             handle: rule.and_then(|(_, rule)| rule.handle),
             place: rule.map(|(place, _)| place),
             element,
-            effects,
+            actions,
             verdict,
         });
     }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::Facts;
-use crate::machine::Interface;
 use crate::packet::{Packet, Tuple};
-use crate::route::{RouteQuestion, Routed};
+use crate::route::{RouteQuery, RouteResult};
+use crate::topology::Interface;
 use fairway_ruleset::{CtDirection, CtKey, CtState, Family, FibFlags, FibResult, MetaKey};
 
 /// What was asked for.
@@ -45,7 +45,7 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
         _ => Loaded::Absent,
     };
     let bridge = |port: Option<&Interface>| {
-        let bridge = port.and_then(|port| port.bridge).and_then(|index| facts.machine.interface(index));
+        let bridge = port.and_then(|port| port.bridge).and_then(|index| facts.namespace.interface(index));
         bridge.map_or(Loaded::Absent, |bridge| name(&bridge.name))
     };
     let ipv4 = packet.family() == Family::Ip;
@@ -137,7 +137,7 @@ pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlag
         _ => None,
     };
     if result == FibResult::AddressType {
-        return number(facts.machine.address_type(asked, only));
+        return number(facts.namespace.address_type(asked, only));
     }
     // What came by loopback came from where it should (nft_fib_is_loopback, rpfilter_is_loopback).
     if let Some(loopback) = facts.input.filter(|it| it.loopback && flags.contains(FibFlags::SOURCE)) {
@@ -149,11 +149,11 @@ pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlag
     }
     let other = if flags.contains(FibFlags::SOURCE) { tuple.destination } else { tuple.source };
     let mark = if flags.contains(FibFlags::MARK) { packet.mark } else { 0 };
-    let question = RouteQuestion { source: Some(other), mark, ..RouteQuestion::to(asked) };
-    let found = match facts.machine.route(&question) {
-        Routed::Unknown(reason) => return Loaded::Unknown(reason),
-        Routed::By(route) if only.is_none_or(|index| route.interface == index) => {
-            facts.machine.interface(route.interface)
+    let question = RouteQuery { source: Some(other), mark, ..RouteQuery::to(asked) };
+    let found = match facts.namespace.route(&question) {
+        RouteResult::Unknown(reason) => return Loaded::Unknown(reason),
+        RouteResult::Found(route) if only.is_none_or(|index| route.interface == index) => {
+            facts.namespace.interface(route.interface)
         }
         _ => None,
     };

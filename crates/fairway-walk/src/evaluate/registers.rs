@@ -91,7 +91,7 @@ impl Registers {
 
     fn matches(&self, from: Register, length: usize, holds: bool) -> Step {
         match self.unknown(from, length) {
-            Some(reason) => Step::Perhaps(reason),
+            Some(reason) => Step::MayMatch(reason),
             None if holds => Step::Next,
             None => Step::No,
         }

@@ -1,8 +1,8 @@
 //! What is not known of a rule ends the walk only where something depends on it.
 
 use super::{End, Evaluation, Facts};
-use crate::holdings::Holdings;
-use crate::{Packet, Place, Tuple, bare};
+use crate::lookup::Lookup;
+use crate::{FlowPosition, Packet, Tuple, empty_namespace};
 use fairway_ruleset::{
     Chain, ChainKind, Expression, Hook, LimitRate, MetaKey, Register, RuleBuilder, Table, compat, rule,
 };
@@ -15,10 +15,10 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
     for (handle, rule) in table.chains.iter_mut().flat_map(|chain| &mut chain.rules).enumerate() {
         rule.handle = Some(handle as u64 + 1);
     }
-    let machine = bare("host");
-    let holdings = Holdings::default();
+    let namespace = empty_namespace("host");
+    let lookup = Lookup::default();
     let facts = Facts {
-        machine: &machine,
+        namespace: &namespace,
         input: None,
         output: None,
         flow: None,
@@ -26,7 +26,7 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
         untracked: false,
         user: None,
         ports: None,
-        holdings: (&holdings, 0),
+        lookup: (&lookup, 0),
     };
     let tuple = Tuple {
         protocol: 6,
@@ -36,7 +36,7 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
         destination_port: 80,
     };
     let mut evaluation = Evaluation::new(facts, &table);
-    let end = evaluation.run(&table.chains[0], &mut Packet::new(tuple, Place::First));
+    let end = evaluation.run(&table.chains[0], &mut Packet::new(tuple, FlowPosition::First));
     let met = evaluation.met.iter().filter_map(|met| met.rule.clone());
     (end, met.collect())
 }

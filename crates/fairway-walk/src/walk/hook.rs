@@ -1,8 +1,8 @@
 //! One hook: its chains in the order of their priorities, with conntrack and translation where the kernel has them.
 
-use super::own::redirected_to;
-use super::{Between, Carried, Walker};
-use crate::evaluate::{Effect, End as ChainEnd, Evaluation, Met};
+use super::nat_address::redirected_to;
+use super::{HookInterfaces, InFlight, Walker};
+use crate::evaluate::{Action, End as ChainEnd, Evaluation, RuleHit};
 use crate::flow::Flow;
 use crate::packet::{Packet, Tuple};
 use crate::step::{Counted, End, Step};
@@ -20,7 +20,7 @@ enum Work<'a> {
 
 /// Where br_netfilter shows bridged packets to IP among the rules of the bridge's hooks: `br_nf_ops` in
 /// net/bridge/br_netfilter_hooks.c.
-fn shown_at(hook: Hook) -> i32 {
+fn br_netfilter_priority(hook: Hook) -> i32 {
     match hook {
         Hook::Forward => -1,
         Hook::Postrouting => i32::MAX,
@@ -28,16 +28,16 @@ fn shown_at(hook: Hook) -> i32 {
     }
 }
 
-/// A hook that a packet meets on a machine.
+/// A hook that a packet meets on a namespace.
 #[derive(Debug, Clone, Copy)]
 struct At<'b> {
-    machine: usize,
+    namespace: usize,
     hook: Hook,
     /// Whether it is a hook of the bridge.
     bridged: bool,
-    between: Between<'b>,
+    interfaces: HookInterfaces<'b>,
     /// For a hook of the bridge that shows packets to IP: between what they are then.
-    shown: Option<Between<'b>>,
+    ip_interfaces: Option<HookInterfaces<'b>>,
 }
 
 /// A base chain with its priority and its table.
@@ -47,80 +47,80 @@ impl<'a> Walker<'a> {
     /// All of a hook of IP. Ends the walk when the packet is dropped.
     pub(super) fn hook(
         &mut self,
-        machine: usize,
+        namespace: usize,
         hook: Hook,
-        carried: &mut Carried,
-        between: Between<'_>,
+        in_flight: &mut InFlight,
+        interfaces: HookInterfaces<'_>,
     ) -> Result<(), End> {
-        if let Some(reason) = self.machine(machine).unread.clone() {
-            return Err(End::Unknown { machine: self.name(machine), reason });
+        if let Some(reason) = self.namespace(namespace).unreadable_rules.clone() {
+            return Err(End::Unknown { namespace: self.name(namespace), reason });
         }
-        self.pass(At { machine, hook, bridged: false, between, shown: None }, carried)
+        self.pass(At { namespace, hook, bridged: false, interfaces, ip_interfaces: None }, in_flight)
     }
 
     /// All of a hook of the bridge, and of the same hook of IP if bridged packets meet it, between `shown`.
     pub(super) fn bridge_hook(
         &mut self,
-        machine: usize,
+        namespace: usize,
         hook: Hook,
-        carried: &mut Carried,
-        between: Between<'_>,
-        shown: Between<'_>,
+        in_flight: &mut InFlight,
+        interfaces: HookInterfaces<'_>,
+        ip_interfaces: HookInterfaces<'_>,
     ) -> Result<(), End> {
-        let seen = self.machine(machine).sees_bridged(carried.packet.family());
-        let shown = Some(shown)
+        let seen = self.namespace(namespace).sees_bridged(in_flight.packet.family());
+        let ip_interfaces = Some(ip_interfaces)
             .filter(|_| seen && matches!(hook, Hook::Prerouting | Hook::Forward | Hook::Postrouting));
-        self.pass(At { machine, hook, bridged: true, between, shown }, carried)
+        self.pass(At { namespace, hook, bridged: true, interfaces, ip_interfaces }, in_flight)
     }
 
     /// All of a hook of the bridge for what IP has seen, since the host itself sends it.
-    pub(super) fn unshown(
+    pub(super) fn bridge_hook_without_ip(
         &mut self,
-        machine: usize,
+        namespace: usize,
         hook: Hook,
-        carried: &mut Carried,
-        between: Between<'_>,
+        in_flight: &mut InFlight,
+        interfaces: HookInterfaces<'_>,
     ) -> Result<(), End> {
-        self.pass(At { machine, hook, bridged: true, between, shown: None }, carried)
+        self.pass(At { namespace, hook, bridged: true, interfaces, ip_interfaces: None }, in_flight)
     }
 
-    fn pass(&mut self, at: At<'_>, carried: &mut Carried) -> Result<(), End> {
-        let At { machine, hook, bridged, .. } = at;
-        for (priority, work) in self.works(at, carried) {
+    fn pass(&mut self, at: At<'_>, in_flight: &mut InFlight) -> Result<(), End> {
+        let At { namespace, hook, bridged, .. } = at;
+        for (priority, work) in self.works(at, in_flight) {
             match work {
-                Work::Track => self.track(machine, carried),
+                Work::Track => self.track(namespace, in_flight),
                 Work::TranslateDestination => {
-                    let before = carried.tuple().destination;
-                    self.translate(at, NatKind::Destination, carried)?;
-                    if hook == Hook::Output && before != carried.tuple().destination {
-                        carried.rerouted = Some(carried.packet.mark);
-                        self.finds_way(machine, carried)?;
+                    let before = in_flight.tuple().destination;
+                    self.translate(at, NatKind::Destination, in_flight)?;
+                    if hook == Hook::Output && before != in_flight.tuple().destination {
+                        in_flight.rerouted = Some(in_flight.packet.mark);
+                        self.reroute_after_dnat(namespace, in_flight)?;
                     }
                 }
-                Work::TranslateSource => self.translate(at, NatKind::Source, carried)?,
+                Work::TranslateSource => self.translate(at, NatKind::Source, in_flight)?,
                 Work::Rules(table, chain) => {
-                    let before = (carried.packet.mark, carried.tuple().destination);
-                    let effects = self.walk_chain(at, (priority, table, chain), carried)?;
-                    self.heed(machine, &effects, carried);
+                    let before = (in_flight.packet.mark, in_flight.tuple().destination);
+                    let actions = self.walk_chain(at, (priority, table, chain), in_flight)?;
+                    self.apply_actions(namespace, &actions, in_flight);
                     // `nf_route_table_hook4` in net/netfilter/nft_chain_route.c: other chains change no route.
                     let routes = chain.base.as_ref().is_some_and(|base| base.kind == ChainKind::Route);
-                    if routes && before != (carried.packet.mark, carried.tuple().destination) {
-                        carried.rerouted = Some(carried.packet.mark);
+                    if routes && before != (in_flight.packet.mark, in_flight.tuple().destination) {
+                        in_flight.rerouted = Some(in_flight.packet.mark);
                     }
                 }
                 Work::Ip => {
-                    carried.on_bridge = true;
-                    self.hook(machine, hook, carried, at.shown.unwrap_or_default())?;
-                    carried.on_bridge = false;
+                    in_flight.on_bridge = true;
+                    self.hook(namespace, hook, in_flight, at.ip_interfaces.unwrap_or_default())?;
+                    in_flight.on_bridge = false;
                     if hook == Hook::Prerouting {
-                        self.turn_to(machine, at.shown.unwrap_or_default(), carried)?;
+                        self.redirect_bridged(namespace, at.ip_interfaces.unwrap_or_default(), in_flight)?;
                     }
                 }
             }
         }
         let last = matches!(hook, Hook::Input | Hook::Postrouting) && !bridged;
-        let begins = carried.flow.is_some_and(|(_, direction)| direction == CtDirection::Original);
-        if let Some(flow) = self.flow(machine, carried).filter(|_| last && begins) {
+        let begins = in_flight.flow.is_some_and(|(_, direction)| direction == CtDirection::Original);
+        if let Some(flow) = self.flow(namespace, in_flight).filter(|_| last && begins) {
             flow.confirmed = true;
         }
         Ok(())
@@ -132,9 +132,13 @@ impl<'a> Walker<'a> {
             true => table.family == Family::Bridge,
             false => table.family == family || table.family == Family::Inet,
         };
-        let machine = self.machine(at.machine);
-        let tables =
-            machine.tables.iter().chain(&machine.older).filter(sees).filter(|table| !table.flags.dormant);
+        let namespace = self.namespace(at.namespace);
+        let tables = namespace
+            .tables
+            .iter()
+            .chain(&namespace.iptables_legacy)
+            .filter(sees)
+            .filter(|table| !table.flags.dormant);
         let chains = tables.flat_map(|table| table.chains.iter().map(move |chain| (table, chain)));
         chains.filter_map(move |(table, chain)| {
             let base = chain.base.as_ref()?;
@@ -144,14 +148,14 @@ impl<'a> Walker<'a> {
     }
 
     /// The chains of a hook and the kernel's own work there, in order.
-    fn works(&self, at: At<'_>, carried: &Carried) -> Vec<(i32, Work<'a>)> {
-        let rules = self.chains(at, carried.packet.family(), false);
+    fn works(&self, at: At<'_>, in_flight: &InFlight) -> Vec<(i32, Work<'a>)> {
+        let rules = self.chains(at, in_flight.packet.family(), false);
         let mut works: Vec<_> =
             rules.map(|(priority, table, chain)| (priority, Work::Rules(table, chain))).collect();
         // Of two at one priority, the one that came later is first: `nf_hook_entries_grow` in net/netfilter/core.c.
         works.reverse();
-        if at.shown.is_some() {
-            works.push((shown_at(at.hook), Work::Ip));
+        if at.ip_interfaces.is_some() {
+            works.push((br_netfilter_priority(at.hook), Work::Ip));
         }
         match at.hook {
             _ if at.bridged => {}
@@ -171,102 +175,104 @@ impl<'a> Walker<'a> {
         &mut self,
         at: At<'_>,
         (priority, table, chain): Hooked<'a>,
-        carried: &mut Carried,
-    ) -> Result<Vec<Effect>, End> {
-        let At { machine, hook, bridged, between, .. } = at;
-        let mut evaluation = Evaluation::new(self.facts(machine, carried, between), table);
-        let end = evaluation.run(chain, &mut carried.packet);
+        in_flight: &mut InFlight,
+    ) -> Result<Vec<Action>, End> {
+        let At { namespace, hook, bridged, interfaces, .. } = at;
+        let mut evaluation = Evaluation::new(self.facts(namespace, in_flight, interfaces), table);
+        let end = evaluation.run(chain, &mut in_flight.packet);
         let Evaluation { met, counted, .. } = evaluation;
-        let name = self.name(machine);
+        let name = self.name(namespace);
         self.counted.extend(counted.into_iter().map(|(set, key)| Counted {
-            machine: name.clone(),
+            namespace: name.clone(),
             family: table.family,
             table: table.name.clone(),
             set,
             key,
         }));
         let by = met.last().map(in_words).unwrap_or_default();
-        let effects = met.iter().flat_map(|met| met.effects.clone()).collect();
-        let older = if self.machine(machine).is_older(table) { "legacy " } else { "" };
-        let (table, chain) = (format!("{older}{} {}", table.family, table.name), chain.name.clone());
-        self.steps.push(Step::Chain { machine: name.clone(), hook, bridged, priority, table, chain, met });
+        let actions = met.iter().flat_map(|met| met.actions.clone()).collect();
+        let legacy = if self.namespace(namespace).is_legacy(table) { "legacy " } else { "" };
+        let (table, chain) = (format!("{legacy}{} {}", table.family, table.name), chain.name.clone());
+        self.steps.push(Step::Chain { namespace: name.clone(), hook, bridged, priority, table, chain, met });
         match end {
-            ChainEnd::Accepted => Ok(effects),
-            ChainEnd::Dropped => Err(End::Dropped { machine: name, by }),
+            ChainEnd::Accepted => Ok(actions),
+            ChainEnd::Dropped => Err(End::Dropped { namespace: name, by }),
             ChainEnd::Refused(how) => {
-                let input = between.input.map(|input| input.index);
+                let input = interfaces.input.map(|input| input.index);
                 // The kernel does not tell itself of its own echo replies: `icmp_xmit_lock` is held.
-                if hook != Hook::Output || carried.packet.echoes() != Some(true) {
-                    self.refuse_by_rule(machine, carried, input, how);
+                if hook != Hook::Output || in_flight.packet.echoes() != Some(true) {
+                    self.refuse_by_rule(namespace, in_flight, input, how);
                 }
-                let how = how.of_any(carried.packet.family());
-                Err(End::Rejected { machine: name, by, how })
+                let how = how.of_any(in_flight.packet.family());
+                Err(End::Rejected { namespace: name, by, how })
             }
-            ChainEnd::Unknown(reason) => Err(End::Unknown { machine: name, reason }),
+            ChainEnd::Unknown(reason) => Err(End::Unknown { namespace: name, reason }),
         }
     }
 
-    fn flow(&mut self, machine: usize, carried: &Carried) -> Option<&mut Flow> {
-        let (number, _) = carried.flow?;
-        self.flows.get_mut(machine)?.get_mut(number)
+    fn flow(&mut self, namespace: usize, in_flight: &InFlight) -> Option<&mut Flow> {
+        let (number, _) = in_flight.flow?;
+        self.flows.get_mut(namespace)?.get_mut(number)
     }
 
     /// Conntrack finds the packet's flow, or begins one.
-    fn track(&mut self, machine: usize, carried: &mut Carried) {
-        if carried.untracked || carried.flow.is_some() || !self.machine(machine).tracks() {
+    fn track(&mut self, namespace: usize, in_flight: &mut InFlight) {
+        if in_flight.untracked || in_flight.flow.is_some() || !self.namespace(namespace).tracks() {
             return;
         }
-        if let Some(about) = carried.packet.about() {
-            return self.relate(machine, about, carried);
+        if let Some(about) = in_flight.packet.about() {
+            return self.relate(namespace, about, in_flight);
         }
-        let tuple = carried.tuple();
-        let known = self.flows[machine]
+        let tuple = in_flight.tuple();
+        let known = self.flows[namespace]
             .iter()
             .enumerate()
             .find_map(|(number, flow)| Some((number, flow.direction(tuple).filter(|_| flow.confirmed)?)));
         // Who asks itself for an echo has one tuple for both ways.
         let known = match known {
-            Some((number, _)) if carried.packet.echoes() == Some(true) => Some((number, CtDirection::Reply)),
+            Some((number, _)) if in_flight.packet.echoes() == Some(true) => {
+                Some((number, CtDirection::Reply))
+            }
             known => known,
         };
         let (found, state) = match known {
             Some((number, CtDirection::Reply)) => {
-                self.flows[machine][number].answered = true;
+                self.flows[namespace][number].answered = true;
                 ((number, CtDirection::Reply), "established (an answer)")
             }
             Some(found) => (found, "established"),
-            None if !carried.packet.begins() => {
-                self.steps.push(Step::Tracked { machine: self.name(machine), state: "invalid" });
+            None if !in_flight.packet.begins() => {
+                self.steps.push(Step::Tracked { namespace: self.name(namespace), state: "invalid" });
                 return;
             }
             None => {
-                self.flows[machine].push(Flow::new(tuple));
-                ((self.flows[machine].len() - 1, CtDirection::Original), "new")
+                self.flows[namespace].push(Flow::new(tuple));
+                ((self.flows[namespace].len() - 1, CtDirection::Original), "new")
             }
         };
-        carried.flow = Some(found);
-        self.steps.push(Step::Tracked { machine: self.name(machine), state });
+        in_flight.flow = Some(found);
+        self.steps.push(Step::Tracked { namespace: self.name(namespace), state });
     }
 
     /// An ICMP error belongs to the flow that it is about: `nf_conntrack_inet_error`.
-    fn relate(&mut self, machine: usize, about: Tuple, carried: &mut Carried) {
-        let known = self.flows[machine].iter().enumerate().find_map(|(number, flow)| {
+    fn relate(&mut self, namespace: usize, about: Tuple, in_flight: &mut InFlight) {
+        let known = self.flows[namespace].iter().enumerate().find_map(|(number, flow)| {
             Some((number, flow.direction(about.reversed()).filter(|_| flow.confirmed)?))
         });
-        carried.flow = known;
-        carried.related = known.is_some();
+        in_flight.flow = known;
+        in_flight.related = known.is_some();
         let state = if known.is_some() { "related" } else { "invalid" };
-        self.steps.push(Step::Tracked { machine: self.name(machine), state });
+        self.steps.push(Step::Tracked { namespace: self.name(namespace), state });
     }
 
     /// An ICMP error is translated as an answer to what it is about, and so is what is in it:
     /// `nf_nat_icmp_reply_translation`.
-    fn translate_error(&mut self, machine: usize, kind: NatKind, carried: &mut Carried) {
+    fn translate_error(&mut self, namespace: usize, kind: NatKind, in_flight: &mut InFlight) {
         const SOURCE_TRANSLATED: u32 = 16;
         const DESTINATION_TRANSLATED: u32 = 32;
-        let Some((_, direction)) = carried.flow else { return };
-        let Some(about) = carried.packet.about() else { return };
-        let Some(flow) = self.flow(machine, carried) else { return };
+        let Some((_, direction)) = in_flight.flow else { return };
+        let Some(about) = in_flight.packet.about() else { return };
+        let Some(flow) = self.flow(namespace, in_flight) else { return };
         let answers = direction == CtDirection::Reply;
         let needed =
             if (kind == NatKind::Source) != answers { SOURCE_TRANSLATED } else { DESTINATION_TRANSLATED };
@@ -274,7 +280,7 @@ impl<'a> Walker<'a> {
             return;
         }
         let first = if answers { flow.original } else { flow.translated.reversed() };
-        let (from, mut to) = (carried.tuple(), carried.tuple());
+        let (from, mut to) = (in_flight.tuple(), in_flight.tuple());
         let about = match kind {
             NatKind::Source => {
                 to.source = first.destination;
@@ -285,61 +291,61 @@ impl<'a> Walker<'a> {
                 Tuple { source: first.source, source_port: first.source_port, ..about }
             }
         };
-        carried.packet.translate_about(about);
+        in_flight.packet.translate_about(about);
         if from != to {
-            carried.packet.translate(to);
-            self.steps.push(Step::Translated { machine: self.name(machine), from, to, now: false });
+            in_flight.packet.translate(to);
+            self.steps.push(Step::Translated { namespace: self.name(namespace), from, to, now: false });
         }
     }
 
     /// The nat chains, for the first packet of a flow; and what was decided, for all of them.
-    fn translate(&mut self, at: At<'_>, kind: NatKind, carried: &mut Carried) -> Result<(), End> {
-        let machine = at.machine;
-        let Some((_, direction)) = carried.flow else { return Ok(()) };
-        if carried.packet.about().is_some() {
-            self.translate_error(machine, kind, carried);
+    fn translate(&mut self, at: At<'_>, kind: NatKind, in_flight: &mut InFlight) -> Result<(), End> {
+        let namespace = at.namespace;
+        let Some((_, direction)) = in_flight.flow else { return Ok(()) };
+        if in_flight.packet.about().is_some() {
+            self.translate_error(namespace, kind, in_flight);
             return Ok(());
         }
-        let open = self.flow(machine, carried).is_some_and(|flow| {
+        let open = self.flow(namespace, in_flight).is_some_and(|flow| {
             let decided =
                 if kind == NatKind::Source { flow.source_decided } else { flow.destination_decided };
             !flow.confirmed && !decided
         });
         if open {
-            self.decide(at, kind, carried)?;
+            self.decide(at, kind, in_flight)?;
         }
-        let before = carried.tuple();
-        if let Some(flow) = self.flow(machine, carried) {
+        let before = in_flight.tuple();
+        if let Some(flow) = self.flow(namespace, in_flight) {
             let after = match kind {
                 NatKind::Destination => flow.destination_of(before, direction),
                 NatKind::Source => flow.source_of(before, direction),
             };
-            self.rewrite(machine, carried, after, open);
+            self.rewrite(namespace, in_flight, after, open);
         }
         Ok(())
     }
 
     /// Which of two tables was hooked first is not told: where another one at the same priority would translate
     /// otherwise, the end is not known.
-    fn without_rival(
+    fn check_nat_conflict(
         &self,
         at: At<'_>,
-        ((priority, table, chain), effect): (Hooked<'a>, &Effect),
+        ((priority, table, chain), action): (Hooked<'a>, &Action),
         others: &[Hooked<'a>],
-        carried: &Carried,
+        in_flight: &InFlight,
         packet: Packet,
     ) -> Result<(), End> {
         let rivals = others.iter().filter(|(other, of, _)| *other == priority && !std::ptr::eq(*of, table));
         for (_, other_table, other_chain) in rivals {
-            let facts = self.facts(at.machine, carried, at.between);
+            let facts = self.facts(at.namespace, in_flight, at.interfaces);
             let mut evaluation = Evaluation::new(facts, other_table);
             let end = evaluation.run(other_chain, &mut packet.clone());
             if let ChainEnd::Unknown(reason) = end {
-                return Err(End::Unknown { machine: self.name(at.machine), reason });
+                return Err(End::Unknown { namespace: self.name(at.namespace), reason });
             }
-            let effects = evaluation.met.into_iter().flat_map(|met| met.effects);
-            if let Some(other) = effects.into_iter().find(translates)
-                && other != *effect
+            let actions = evaluation.met.into_iter().flat_map(|met| met.actions);
+            if let Some(other) = actions.into_iter().find(translates)
+                && other != *action
             {
                 let name =
                     |table: &Table, chain: &Chain| format!("{} {} {}", table.family, table.name, chain.name);
@@ -347,52 +353,52 @@ impl<'a> Walker<'a> {
                 let reason = format!(
                     "{one} and {other} translate it otherwise at one priority, and which of them does is not told"
                 );
-                return Err(End::Unknown { machine: self.name(at.machine), reason });
+                return Err(End::Unknown { namespace: self.name(at.namespace), reason });
             }
         }
         Ok(())
     }
 
-    fn rewrite(&mut self, machine: usize, carried: &mut Carried, to: Tuple, now: bool) {
-        let from = carried.tuple();
+    fn rewrite(&mut self, namespace: usize, in_flight: &mut InFlight, to: Tuple, now: bool) {
+        let from = in_flight.tuple();
         if from != to {
-            carried.packet.translate(to);
-            self.steps.push(Step::Translated { machine: self.name(machine), from, to, now });
+            in_flight.packet.translate(to);
+            self.steps.push(Step::Translated { namespace: self.name(namespace), from, to, now });
         }
     }
 
     /// The first nat chain that translates decides; when none does, nothing is translated.
-    fn decide(&mut self, at: At<'_>, kind: NatKind, carried: &mut Carried) -> Result<(), End> {
-        let machine = at.machine;
-        let mut chains: Vec<_> = self.chains(at, carried.packet.family(), true).collect();
+    fn decide(&mut self, at: At<'_>, kind: NatKind, in_flight: &mut InFlight) -> Result<(), End> {
+        let namespace = at.namespace;
+        let mut chains: Vec<_> = self.chains(at, in_flight.packet.family(), true).collect();
         chains.reverse();
         chains.sort_by_key(|(priority, ..)| *priority);
         for (place, hooked) in chains.iter().enumerate() {
-            let as_before = carried.packet.clone();
-            let effects = self.walk_chain(at, *hooked, carried)?;
-            let effect = effects.into_iter().find(translates);
-            let Some(effect) = effect else { continue };
-            self.without_rival(at, (*hooked, &effect), &chains[place + 1..], carried, as_before)?;
-            let own = match effect {
-                Effect::Redirect(_) => redirected_to(at.hook, at.between, carried.packet.family()),
-                _ => self.masqueraded_as(machine, carried, at.between),
+            let as_before = in_flight.packet.clone();
+            let actions = self.walk_chain(at, *hooked, in_flight)?;
+            let action = actions.into_iter().find(translates);
+            let Some(action) = action else { continue };
+            self.check_nat_conflict(at, (*hooked, &action), &chains[place + 1..], in_flight, as_before)?;
+            let own = match action {
+                Action::Redirect(_) => redirected_to(at.hook, at.interfaces, in_flight.packet.family()),
+                _ => self.masqueraded_as(namespace, in_flight, at.interfaces),
             };
-            if let Some(flow) = self.flow(machine, carried) {
-                match effect {
-                    Effect::Translate { kind: NatKind::Destination, address, port } => {
+            if let Some(flow) = self.flow(namespace, in_flight) {
+                match action {
+                    Action::Translate { kind: NatKind::Destination, address, port } => {
                         flow.translate_destination(address, port);
                     }
-                    Effect::Translate { kind: NatKind::Source, address, port } => {
+                    Action::Translate { kind: NatKind::Source, address, port } => {
                         flow.translate_source(address, port);
                     }
-                    Effect::Masquerade => flow.translate_source(own, None),
-                    Effect::Redirect(port) => flow.translate_destination(own, port),
+                    Action::Masquerade => flow.translate_source(own, None),
+                    Action::Redirect(port) => flow.translate_destination(own, port),
                     _ => {}
                 }
             }
             return Ok(());
         }
-        if let Some(flow) = self.flow(machine, carried) {
+        if let Some(flow) = self.flow(namespace, in_flight) {
             match kind {
                 NatKind::Source => flow.source_decided = true,
                 NatKind::Destination => flow.destination_decided = true,
@@ -402,12 +408,12 @@ impl<'a> Walker<'a> {
     }
 
     /// What rules say that bears on what comes after them.
-    fn heed(&mut self, machine: usize, effects: &[Effect], carried: &mut Carried) {
-        for effect in effects {
-            match effect {
-                Effect::Untrack => carried.untracked = true,
-                Effect::FlowMark(mark) => {
-                    if let Some(flow) = self.flow(machine, carried) {
+    fn apply_actions(&mut self, namespace: usize, actions: &[Action], in_flight: &mut InFlight) {
+        for action in actions {
+            match action {
+                Action::Untrack => in_flight.untracked = true,
+                Action::FlowMark(mark) => {
+                    if let Some(flow) = self.flow(namespace, in_flight) {
                         flow.mark = *mark;
                     }
                 }
@@ -417,13 +423,13 @@ impl<'a> Walker<'a> {
     }
 }
 
-fn translates(effect: &Effect) -> bool {
-    matches!(effect, Effect::Translate { .. } | Effect::Masquerade | Effect::Redirect(_))
+fn translates(action: &Action) -> bool {
+    matches!(action, Action::Translate { .. } | Action::Masquerade | Action::Redirect(_))
 }
 
-fn in_words(met: &Met) -> String {
+fn in_words(met: &RuleHit) -> String {
     let (table, chain) = (met.table_text(), &met.chain);
-    let what = if met.older { "number" } else { "handle" };
+    let what = if met.legacy { "number" } else { "handle" };
     let handle = met.handle.map(|handle| format!(" ({what} {handle})")).unwrap_or_default();
     match (&met.comment, &met.rule) {
         (Some(comment), _) => format!("{table} {chain}: \"{comment}\"{handle}"),

@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
-use super::take::unexpected_source;
-use super::{Between, Carried, Next, Walker};
-use crate::machine::{Interface, RouteKind, Standing};
+use super::input::unexpected_source;
+use super::{HookInterfaces, InFlight, Next, Walker};
 use crate::packet::Tuple;
-use crate::route::{RouteQuestion, Routed};
+use crate::route::{RouteQuery, RouteResult};
 use crate::step::{End, Step};
+use crate::topology::{Interface, MacvlanParent, RouteKind};
 use fairway_model::{MacAddress, MacvlanMode};
 use fairway_ruleset::Hook;
 
 /// Who has an address behind an interface.
-enum Neighbour {
-    /// An interface of a machine that is known.
+enum Neighbor {
+    /// An interface of a namespace that is known.
     Known(MacAddress),
     /// It is asked on a wire that leads out.
     Outside,
@@ -28,97 +28,112 @@ impl<'a> Walker<'a> {
     /// Out of an interface to the next hop.
     pub(super) fn transmit(
         &mut self,
-        machine: usize,
+        namespace: usize,
         output: &'a Interface,
         next: IpAddr,
-        mut carried: Carried,
+        mut in_flight: InFlight,
     ) -> Next {
-        let name = self.name(machine);
+        let name = self.name(namespace);
         if !output.up {
-            return Next::End(self.discarded(machine, format!("{} is down", output.name)));
+            return Next::End(self.discarded(namespace, format!("{} is down", output.name)));
         }
-        let tuple = carried.tuple();
-        let leaves = Step::Leaves { machine: name.clone(), interface: output.name.clone(), tuple };
+        let tuple = in_flight.tuple();
+        let leaves = Step::Leaves { namespace: name.clone(), interface: output.name.clone(), tuple };
         if output.loopback {
             self.steps.push(leaves);
-            return self.take_from_loopback(machine, output, carried);
+            return self.input_from_loopback(namespace, output, in_flight);
         }
-        let asker = self.speaks_as(machine, output, tuple.source, next);
-        let known = self.asked_by.iter().find(|(address, _)| *address == next).map(|(_, mac)| *mac);
-        let mac = match (self.neighbour(machine, output, next, asker), known) {
-            (Neighbour::Known(mac), _) => {
+        let origin = self.arp_source(namespace, output, tuple.source, next);
+        let known = self.learned_neighbors.iter().find(|(address, _)| *address == next).map(|(_, mac)| *mac);
+        let mac = match (self.neighbor(namespace, output, next, origin), known) {
+            (Neighbor::Known(mac), _) => {
                 // Who is asked for its address knows the one who asks from then on (`arp_process`).
-                self.asked_by.extend(asker.map(|asker| (asker, output.mac)));
+                self.learned_neighbors.extend(origin.map(|origin| (origin, output.mac)));
                 mac
             }
-            (Neighbour::Outside, _) => STRANGER,
-            (Neighbour::Nobody, Some(mac)) => mac,
-            (Neighbour::Nobody, None) => {
+            (Neighbor::Outside, _) => STRANGER,
+            (Neighbor::Nobody, Some(mac)) => mac,
+            (Neighbor::Nobody, None) => {
                 let interface = output.name.clone();
-                return Next::End(End::NoNeighbour { machine: name, interface, next });
+                return Next::End(End::NoNeighbor { namespace: name, interface, next });
             }
         };
-        carried.packet.frame(output.mac, mac);
-        carried.next = Some(next);
+        in_flight.packet.frame(output.mac, mac);
+        in_flight.next = Some(next);
         self.steps.push(leaves);
-        self.onto(machine, output, carried)
+        self.deliver_to_link(namespace, output, in_flight)
     }
 
     /// Out of an interface, as a frame.
-    fn onto(&mut self, machine: usize, output: &'a Interface, carried: Carried) -> Next {
+    fn deliver_to_link(&mut self, namespace: usize, output: &'a Interface, in_flight: InFlight) -> Next {
         if output.kind == "bridge" {
-            return self.send_to_port(machine, output, None, carried);
+            return self.send_to_port(namespace, output, None, in_flight);
         }
         if let Some((peer, index)) = output.peer {
-            return Next::Arrives(peer, index, Self::anew(carried));
+            return Next::Arrives(peer, index, Self::into_other_namespace(in_flight));
         }
-        let tuple = carried.tuple();
-        let Some(Standing { machine: below, parent, mode }) = output.stands_on else {
-            let next = carried.next.unwrap_or(tuple.destination);
+        let tuple = in_flight.tuple();
+        let Some(MacvlanParent { namespace: below, parent, mode }) = output.macvlan_parent else {
+            let next = in_flight.next.unwrap_or(tuple.destination);
             let interface = output.name.clone();
-            return Next::End(End::Leaves { machine: self.name(machine), interface, next, tuple });
+            return Next::End(End::Leaves { namespace: self.name(namespace), interface, next, tuple });
         };
         // macvlan_queue_xmit in drivers/net/macvlan.c: within the host to another one, else out of the parent, past the
         // host's own addresses and hooks.
-        let wanted = carried.packet.frame_destination();
+        let wanted = in_flight.packet.frame_destination();
         let near =
-            self.standing_on(below, parent).find(|(_, it)| Some(it.mac) == wanted && in_mode_bridge(it));
+            self.macvlans_of(below, parent).find(|(_, it)| Some(it.mac) == wanted && in_mode_bridge(it));
         if let Some((peer, interface)) = near.filter(|_| mode == MacvlanMode::Bridge) {
-            return Next::Arrives(peer, interface.index, Self::anew(carried));
+            return Next::Arrives(peer, interface.index, Self::into_other_namespace(in_flight));
         }
-        let Some(parent) = self.machine(below).interface(parent) else {
+        let Some(parent) = self.namespace(below).interface(parent) else {
             return Next::End(self.discarded(below, "what it stands upon is gone"));
         };
         let interface = parent.name.clone();
-        self.steps.push(Step::Leaves { machine: self.name(below), interface, tuple });
-        self.onto(below, parent, carried)
+        self.steps.push(Step::Leaves { namespace: self.name(below), interface, tuple });
+        self.deliver_to_link(below, parent, in_flight)
     }
 
-    /// The macvlans upon an interface, with their machines.
-    fn standing_on(&self, machine: usize, parent: u32) -> impl Iterator<Item = (usize, &'a Interface)> + '_ {
+    /// The macvlans upon an interface, with their namespaces.
+    fn macvlans_of(
+        &self,
+        namespace: usize,
+        parent: u32,
+    ) -> impl Iterator<Item = (usize, &'a Interface)> + '_ {
         let upon = move |interface: &Interface| {
-            interface.stands_on.is_some_and(|on| (on.machine, on.parent) == (machine, parent))
+            interface.macvlan_parent.is_some_and(|on| (on.namespace, on.parent) == (namespace, parent))
         };
         self.macvlans.iter().copied().filter(move |(_, interface)| upon(interface))
     }
 
-    /// What another machine makes of a packet, it makes from the beginning.
-    fn anew(carried: Carried) -> Carried {
-        let mut packet = carried.packet;
+    /// What another namespace makes of a packet, it makes from the beginning.
+    fn into_other_namespace(in_flight: InFlight) -> InFlight {
+        let mut packet = in_flight.packet;
         packet.mark = 0;
-        Carried { next: carried.next, ..Carried::new(packet) }
+        InFlight { next: in_flight.next, ..InFlight::new(packet) }
     }
 
     /// Loopback: the same packet, with the flow that it has, arrives.
-    fn take_from_loopback(&mut self, machine: usize, loopback: &'a Interface, mut carried: Carried) -> Next {
-        carried.user = None;
-        self.take(machine, loopback, carried, false)
+    fn input_from_loopback(
+        &mut self,
+        namespace: usize,
+        loopback: &'a Interface,
+        mut in_flight: InFlight,
+    ) -> Next {
+        in_flight.user = None;
+        self.route_input(namespace, loopback, in_flight, false)
     }
 
-    /// In whose name a machine asks for a neighbour by ARP: the packet's own, if it is one of its addresses, else one that
+    /// In whose name a namespace asks for a neighbor by ARP: the packet's own, if it is one of its addresses, else one that
     /// it has there (`arp_solicit`).
-    fn speaks_as(&self, machine: usize, output: &Interface, source: IpAddr, next: IpAddr) -> Option<IpAddr> {
-        if self.machine(machine).holder(source).is_some() {
+    fn arp_source(
+        &self,
+        namespace: usize,
+        output: &Interface,
+        source: IpAddr,
+        next: IpAddr,
+    ) -> Option<IpAddr> {
+        if self.namespace(namespace).holder(source).is_some() {
             return Some(source);
         }
         let own = || output.addresses.iter().filter(|own| own.addr().is_ipv4());
@@ -126,291 +141,306 @@ impl<'a> Walker<'a> {
     }
 
     /// Who has `address` behind an interface.
-    fn neighbour(
+    fn neighbor(
         &self,
-        machine: usize,
+        namespace: usize,
         interface: &Interface,
         address: IpAddr,
-        asker: Option<IpAddr>,
-    ) -> Neighbour {
+        origin: Option<IpAddr>,
+    ) -> Neighbor {
         if interface.kind == "bridge" {
-            return self.behind_bridge(machine, interface, address, asker, None);
+            return self.behind_bridge(namespace, interface, address, origin, None);
         }
-        let Some(Standing { machine: below, parent, mode }) = interface.stands_on else {
+        let Some(MacvlanParent { namespace: below, parent, mode }) = interface.macvlan_parent else {
             // What stands upon an interface hears nothing of what goes out there.
-            let above = self.standing_on(machine, interface.index);
-            let kept_apart = above.into_iter().any(|(place, it)| self.answers(place, it, address, asker));
-            return if kept_apart { Neighbour::Nobody } else { self.across(interface, address, asker) };
+            let above = self.macvlans_of(namespace, interface.index);
+            let kept_apart = above.into_iter().any(|(place, it)| self.answers(place, it, address, origin));
+            return if kept_apart {
+                Neighbor::Nobody
+            } else {
+                self.resolve_over_link(interface, address, origin)
+            };
         };
-        let near = self.standing_on(below, parent).find(|(place, it)| {
+        let near = self.macvlans_of(below, parent).find(|(place, it)| {
             in_mode_bridge(it)
-                && (*place, it.index) != (machine, interface.index)
+                && (*place, it.index) != (namespace, interface.index)
                 && self.answers(*place, it, address, None)
         });
-        match (near, self.machine(below).interface(parent)) {
-            (Some((_, near)), _) if mode == MacvlanMode::Bridge => Neighbour::Known(near.mac),
-            (_, Some(parent)) => self.across(parent, address, asker),
-            _ => Neighbour::Nobody,
+        match (near, self.namespace(below).interface(parent)) {
+            (Some((_, near)), _) if mode == MacvlanMode::Bridge => Neighbor::Known(near.mac),
+            (_, Some(parent)) => self.resolve_over_link(parent, address, origin),
+            _ => Neighbor::Nobody,
         }
     }
 
     /// Who has `address` at the other end of an interface.
-    fn across(&self, interface: &Interface, address: IpAddr, asker: Option<IpAddr>) -> Neighbour {
+    fn resolve_over_link(&self, interface: &Interface, address: IpAddr, origin: Option<IpAddr>) -> Neighbor {
         let Some((peer, index)) = interface.peer else {
             // What macvlans without a parent stand upon leads nowhere.
             let leads_out = !matches!(interface.kind.as_str(), "dummy" | "ifb");
-            return if leads_out { Neighbour::Outside } else { Neighbour::Nobody };
+            return if leads_out { Neighbor::Outside } else { Neighbor::Nobody };
         };
-        let place = self.machine(peer);
-        let Some(end) = place.interface(index).filter(|end| end.up) else { return Neighbour::Nobody };
+        let place = self.namespace(peer);
+        let Some(end) = place.interface(index).filter(|end| end.up) else { return Neighbor::Nobody };
         if let Some(bridge) = end.bridge.and_then(|bridge| place.interface(bridge)) {
-            return match self.answers(peer, bridge, address, asker) {
-                true => Neighbour::Known(bridge.mac),
-                false => self.behind_bridge(peer, bridge, address, asker, Some(index)),
+            return match self.answers(peer, bridge, address, origin) {
+                true => Neighbor::Known(bridge.mac),
+                false => self.behind_bridge(peer, bridge, address, origin, Some(index)),
             };
         }
-        if self.answers(peer, end, address, asker) {
-            return Neighbour::Known(end.mac);
+        if self.answers(peer, end, address, origin) {
+            return Neighbor::Known(end.mac);
         }
-        let above = self.standing_on(peer, index).find(|(place, it)| self.answers(*place, it, address, None));
-        above.map_or(Neighbour::Nobody, |(_, above)| Neighbour::Known(above.mac))
+        let above = self.macvlans_of(peer, index).find(|(place, it)| self.answers(*place, it, address, None));
+        above.map_or(Neighbor::Nobody, |(_, above)| Neighbor::Known(above.mac))
     }
 
     /// Where a frame comes in that somebody behind an interface sends, who looked for `address` there: at the port that
-    /// leads out, if the interface is a bridge. And whom it is for: who has the address, else the machine, as a router.
-    pub(super) fn asked_from_outside(
-        &self,
-        machine: usize,
-        interface: u32,
-        address: IpAddr,
-    ) -> (u32, MacAddress) {
-        let place = self.machine(machine);
+    /// leads out, if the interface is a bridge. And whom it is for: who has the address, else the namespace, as a router.
+    pub(super) fn entry_port(&self, namespace: usize, interface: u32, address: IpAddr) -> (u32, MacAddress) {
+        let place = self.namespace(namespace);
         let Some(found) = place.interface(interface) else { return (interface, MacAddress::default()) };
         let leads_out = |port: &&Interface| port.peer.is_none();
         let port = match found.kind.as_str() {
-            "bridge" => self.ports(machine, found).find(leads_out).unwrap_or(found),
+            "bridge" => self.ports(namespace, found).find(leads_out).unwrap_or(found),
             _ => found,
         };
         let bridge = port.bridge.and_then(|bridge| place.interface(bridge));
         let own = bridge.unwrap_or(port);
-        if self.answers(machine, own, address, None) {
+        if self.answers(namespace, own, address, None) {
             return (port.index, own.mac);
         }
         let behind = match bridge {
-            Some(bridge) => self.behind_bridge(machine, bridge, address, None, Some(port.index)),
+            Some(bridge) => self.behind_bridge(namespace, bridge, address, None, Some(port.index)),
             None => {
-                let above = self.standing_on(machine, port.index);
+                let above = self.macvlans_of(namespace, port.index);
                 let mut holders = above.filter(|(place, it)| self.answers(*place, it, address, None));
-                holders.next().map_or(Neighbour::Nobody, |(_, above)| Neighbour::Known(above.mac))
+                holders.next().map_or(Neighbor::Nobody, |(_, above)| Neighbor::Known(above.mac))
             }
         };
         match behind {
-            Neighbour::Known(mac) => (port.index, mac),
+            Neighbor::Known(mac) => (port.index, mac),
             _ => (port.index, own.mac),
         }
     }
 
-    /// Whether who is asked for an address at an interface says that it has it: by ARP a machine speaks for all its
-    /// addresses (`arp_ignore`), by neighbour discovery only for those of the interface.
+    /// Whether who is asked for an address at an interface says that it has it: by ARP a namespace speaks for all its
+    /// addresses (`arp_ignore`), by neighbor discovery only for those of the interface.
     /// Who asks in the name of somebody that `rp_filter` does not let in is not answered (`arp_process`).
-    fn answers(&self, machine: usize, interface: &Interface, address: IpAddr, asker: Option<IpAddr>) -> bool {
-        let place = self.machine(machine);
+    fn answers(
+        &self,
+        namespace: usize,
+        interface: &Interface,
+        address: IpAddr,
+        origin: Option<IpAddr>,
+    ) -> bool {
+        let place = self.namespace(namespace);
         let is_let_in = |source: IpAddr| {
             let tuple =
                 Tuple { protocol: 0, source, destination: address, source_port: 0, destination_port: 0 };
             unexpected_source(place, interface, None, &tuple, 0).is_none()
         };
         match address {
-            IpAddr::V4(_) => place.holder(address).is_some() && asker.is_none_or(is_let_in),
+            IpAddr::V4(_) => place.holder(address).is_some() && origin.is_none_or(is_let_in),
             IpAddr::V6(_) => interface.addresses.iter().any(|own| own.addr() == address),
         }
     }
 
     fn behind_bridge(
         &self,
-        machine: usize,
+        namespace: usize,
         bridge: &Interface,
         address: IpAddr,
-        asker: Option<IpAddr>,
+        origin: Option<IpAddr>,
         asking: Option<u32>,
-    ) -> Neighbour {
-        let mut outside = Neighbour::Nobody;
-        for port in self.ports(machine, bridge) {
+    ) -> Neighbor {
+        let mut outside = Neighbor::Nobody;
+        for port in self.ports(namespace, bridge) {
             if asking == Some(port.index) && !port.hairpin {
                 continue;
             }
-            match self.across(port, address, asker) {
-                Neighbour::Known(mac) => return Neighbour::Known(mac),
-                Neighbour::Outside => outside = Neighbour::Outside,
-                Neighbour::Nobody => {}
+            match self.resolve_over_link(port, address, origin) {
+                Neighbor::Known(mac) => return Neighbor::Known(mac),
+                Neighbor::Outside => outside = Neighbor::Outside,
+                Neighbor::Nobody => {}
             }
         }
         outside
     }
 
-    fn ports(&self, machine: usize, bridge: &Interface) -> impl Iterator<Item = &'a Interface> + use<'a> {
+    fn ports(&self, namespace: usize, bridge: &Interface) -> impl Iterator<Item = &'a Interface> + use<'a> {
         let index = bridge.index;
-        self.machine(machine).interfaces.iter().filter(move |port| port.bridge == Some(index) && port.up)
+        self.namespace(namespace).interfaces.iter().filter(move |port| port.bridge == Some(index) && port.up)
     }
 
     /// A frame that arrives at an interface.
-    pub(super) fn receive(&mut self, machine: usize, index: u32, carried: Carried) -> Next {
-        let place = self.machine(machine);
+    pub(super) fn receive_frame(&mut self, namespace: usize, index: u32, in_flight: InFlight) -> Next {
+        let place = self.namespace(namespace);
         let Some(interface) = place.interface(index).filter(|interface| interface.up) else {
-            return Next::End(self.discarded(machine, "the interface is down"));
+            return Next::End(self.discarded(namespace, "the interface is down"));
         };
         let arrives = Step::Arrives {
-            machine: self.name(machine),
+            namespace: self.name(namespace),
             interface: interface.name.clone(),
-            tuple: carried.tuple(),
+            tuple: in_flight.tuple(),
         };
         self.steps.push(arrives);
-        let wanted = carried.packet.frame_destination();
+        let wanted = in_flight.packet.frame_destination();
         let above = |(_, it): &(usize, &Interface)| {
-            let all = it.stands_on.is_some_and(|on| on.mode == MacvlanMode::Passthru);
+            let all = it.macvlan_parent.is_some_and(|on| on.mode == MacvlanMode::Passthru);
             all || Some(it.mac) == wanted
         };
-        if let Some((above, interface)) = self.standing_on(machine, index).find(above) {
-            return Next::Arrives(above, interface.index, Self::anew(carried));
+        if let Some((above, interface)) = self.macvlans_of(namespace, index).find(above) {
+            return Next::Arrives(above, interface.index, Self::into_other_namespace(in_flight));
         }
         match interface.bridge.and_then(|bridge| place.interface(bridge)) {
-            Some(bridge) => self.bridge(machine, bridge, interface, carried),
-            None => self.take(machine, interface, carried, false),
+            Some(bridge) => self.bridge(namespace, bridge, interface, in_flight),
+            None => self.route_input(namespace, interface, in_flight, false),
         }
     }
 
     /// A frame at a port of a bridge.
     fn bridge(
         &mut self,
-        machine: usize,
+        namespace: usize,
         bridge: &'a Interface,
         port: &'a Interface,
-        mut carried: Carried,
+        mut in_flight: InFlight,
     ) -> Next {
-        let seen = self.machine(machine).sees_bridged(carried.packet.family());
-        let (between, shown) = (Between::in_by(port), Between::in_by(bridge));
-        carried.shown_from = seen.then_some(port.index);
-        carried.packet_destination = Some(carried.tuple().destination);
-        if let Err(end) = self.bridge_hook(machine, Hook::Prerouting, &mut carried, between, shown) {
+        let seen = self.namespace(namespace).sees_bridged(in_flight.packet.family());
+        let (interfaces, ip_interfaces) = (HookInterfaces::in_by(port), HookInterfaces::in_by(bridge));
+        in_flight.bridge_port = seen.then_some(port.index);
+        in_flight.packet_destination = Some(in_flight.tuple().destination);
+        if let Err(end) =
+            self.bridge_hook(namespace, Hook::Prerouting, &mut in_flight, interfaces, ip_interfaces)
+        {
             return Next::End(end);
         }
-        let name = self.name(machine);
-        if carried.packet.frame_destination() == Some(bridge.mac) {
-            self.steps.push(Step::Bridged { machine: name.clone(), bridge: bridge.name.clone(), to: None });
-            if let Err(end) = self.bridge_hook(machine, Hook::Input, &mut carried, between, shown) {
+        let name = self.name(namespace);
+        if in_flight.packet.frame_destination() == Some(bridge.mac) {
+            self.steps.push(Step::Bridged { namespace: name.clone(), bridge: bridge.name.clone(), to: None });
+            if let Err(end) =
+                self.bridge_hook(namespace, Hook::Input, &mut in_flight, interfaces, ip_interfaces)
+            {
                 return Next::End(end);
             }
             // From here on it is the bridge's own: a capture there sees it, too.
-            let tuple = carried.tuple();
-            self.steps.push(Step::Arrives { machine: name, interface: bridge.name.clone(), tuple });
+            let tuple = in_flight.tuple();
+            self.steps.push(Step::Arrives { namespace: name, interface: bridge.name.clone(), tuple });
             // What has met the hook of IP already does not meet it again: `ip_sabotage_in`.
-            return self.take(machine, bridge, carried, seen);
+            return self.route_input(namespace, bridge, in_flight, seen);
         }
-        self.send_to_port(machine, bridge, Some(port), carried)
+        self.send_to_port(namespace, bridge, Some(port), in_flight)
     }
 
     /// A frame whose packet was translated on the bridge goes where the packet goes now: to another port if that is
     /// behind the same bridge, else up to the host. `br_nf_pre_routing_finish` in net/bridge/br_netfilter_hooks.c.
-    pub(super) fn turn_to(
+    pub(super) fn redirect_bridged(
         &mut self,
-        machine: usize,
-        shown: Between<'_>,
-        carried: &mut Carried,
+        namespace: usize,
+        ip_interfaces: HookInterfaces<'_>,
+        in_flight: &mut InFlight,
     ) -> Result<(), End> {
-        let tuple = carried.tuple();
-        let Some(bridge) = shown.input.and_then(|bridge| self.machine(machine).interface(bridge.index))
+        let tuple = in_flight.tuple();
+        let Some(bridge) =
+            ip_interfaces.input.and_then(|bridge| self.namespace(namespace).interface(bridge.index))
         else {
             return Ok(());
         };
-        if carried.packet_destination == Some(tuple.destination) {
+        if in_flight.packet_destination == Some(tuple.destination) {
             return Ok(());
         }
-        let question = RouteQuestion {
-            input: Some(&bridge.name),
-            mark: carried.packet.mark,
-            ..RouteQuestion::of(tuple)
-        };
+        let query =
+            RouteQuery { input: Some(&bridge.name), mark: in_flight.packet.mark, ..RouteQuery::of(tuple) };
         // What goes up to the host finds its way there.
-        let to = match self.machine(machine).route(&question) {
-            Routed::By(route) if route.kind == RouteKind::Unicast && route.interface == bridge.index => {
-                self.route(machine, &question)?;
+        let to = match self.namespace(namespace).route(&query) {
+            RouteResult::Found(route)
+                if route.kind == RouteKind::Unicast && route.interface == bridge.index =>
+            {
+                self.route(namespace, &query)?;
                 let next = route.gateway.unwrap_or(tuple.destination);
-                match self.behind_bridge(machine, bridge, next, None, None) {
-                    Neighbour::Known(mac) => mac,
+                match self.behind_bridge(namespace, bridge, next, None, None) {
+                    Neighbor::Known(mac) => mac,
                     _ => {
-                        let (machine, interface) = (self.name(machine), bridge.name.clone());
-                        return Err(End::NoNeighbour { machine, interface, next });
+                        let (namespace, interface) = (self.name(namespace), bridge.name.clone());
+                        return Err(End::NoNeighbor { namespace, interface, next });
                     }
                 }
             }
-            Routed::Nowhere => {
-                return Err(self.discarded(machine, format!("there is no route to {}", tuple.destination)));
+            RouteResult::NoRoute => {
+                return Err(self.discarded(namespace, format!("there is no route to {}", tuple.destination)));
             }
             _ => bridge.mac,
         };
-        carried.packet.readdress(to);
+        in_flight.packet.readdress(to);
         Ok(())
     }
 
     /// Out of the port behind which the frame's destination is. `from` is the port that it arrived at; none when
-    /// the machine itself sends.
+    /// the namespace itself sends.
     fn send_to_port(
         &mut self,
-        machine: usize,
+        namespace: usize,
         bridge: &'a Interface,
         from: Option<&'a Interface>,
-        mut carried: Carried,
+        mut in_flight: InFlight,
     ) -> Next {
-        let name = self.name(machine);
-        let wanted = carried.packet.frame_destination();
+        let name = self.name(namespace);
+        let wanted = in_flight.packet.frame_destination();
         let behind = |port: &&Interface| match port.peer {
             Some((peer, index)) => {
-                let end = self.machine(peer).interface(index).filter(|end| Some(end.mac) == wanted);
-                end.is_some() || self.standing_on(peer, index).any(|(_, above)| Some(above.mac) == wanted)
+                let end = self.namespace(peer).interface(index).filter(|end| Some(end.mac) == wanted);
+                end.is_some() || self.macvlans_of(peer, index).any(|(_, above)| Some(above.mac) == wanted)
             }
             None => wanted == Some(STRANGER),
         };
-        let Some(to) = self.ports(machine, bridge).find(behind) else {
-            return Next::End(self.discarded(machine, format!("nobody behind {} has its MAC", bridge.name)));
+        let Some(to) = self.ports(namespace, bridge).find(behind) else {
+            return Next::End(
+                self.discarded(namespace, format!("nobody behind {} has its MAC", bridge.name)),
+            );
         };
         if from.is_some_and(|from| from.index == to.index) && !to.hairpin {
             let reason = format!("{} may not send it back by {}: hairpin is off", bridge.name, to.name);
-            return Next::End(self.discarded(machine, reason));
+            return Next::End(self.discarded(namespace, reason));
         }
         self.steps.push(Step::Bridged {
-            machine: name.clone(),
+            namespace: name.clone(),
             bridge: bridge.name.clone(),
             to: Some(to.name.clone()),
         });
         // Behind the bridge nobody knows any more where a frame came in.
-        let out = Between::out_by(Some(to));
+        let out = HookInterfaces::out_by(Some(to));
         let hooks = match from {
             Some(_) => [
-                (Hook::Forward, Between { input: from, output: Some(to), ports: None }),
+                (Hook::Forward, HookInterfaces { input: from, output: Some(to), ports: None }),
                 (Hook::Postrouting, out),
             ],
             None => [(Hook::Output, out), (Hook::Postrouting, out)],
         };
-        for (hook, between) in hooks {
+        for (hook, interfaces) in hooks {
             let input = Some(bridge).filter(|_| hook == Hook::Forward);
             let ports = from.map(|from| (from, to));
-            let shown = Between { input, output: Some(bridge), ports };
+            let ip_interfaces = HookInterfaces { input, output: Some(bridge), ports };
             let done = match (from, hook) {
-                (None, _) => self.unshown(machine, hook, &mut carried, between),
-                _ => self.bridge_hook(machine, hook, &mut carried, between, shown),
+                (None, _) => self.bridge_hook_without_ip(namespace, hook, &mut in_flight, interfaces),
+                _ => self.bridge_hook(namespace, hook, &mut in_flight, interfaces, ip_interfaces),
             };
             if let Err(end) = done {
                 return Next::End(end);
             }
         }
-        self.steps.push(Step::Leaves { machine: name, interface: to.name.clone(), tuple: carried.tuple() });
+        self.steps.push(Step::Leaves {
+            namespace: name,
+            interface: to.name.clone(),
+            tuple: in_flight.tuple(),
+        });
         match to.peer {
-            Some((peer, index)) => Next::Arrives(peer, index, Self::anew(carried)),
-            None => self.onto(machine, to, carried),
+            Some((peer, index)) => Next::Arrives(peer, index, Self::into_other_namespace(in_flight)),
+            None => self.deliver_to_link(namespace, to, in_flight),
         }
     }
 }
 
 fn in_mode_bridge(interface: &Interface) -> bool {
-    interface.stands_on.is_some_and(|on| on.mode == MacvlanMode::Bridge)
+    interface.macvlan_parent.is_some_and(|on| on.mode == MacvlanMode::Bridge)
 }

@@ -14,8 +14,8 @@ use fairway_model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol, PublishRequest,
     SandboxKind, SandboxOptions, Settings,
 };
-use fairway_walk::{Interface, Maker, Place, Tuple, Walker, add_interface};
-use fairway_walk::{add_default, bare};
+use fairway_walk::{FlowPosition, Interface, Sender, Tuple, Walker, add_interface};
+use fairway_walk::{add_default_route, empty_namespace};
 
 use crate::Failure;
 use crate::figures::{Table, Times, milliseconds};
@@ -67,8 +67,8 @@ fn rows(stage: &Stage, table: &Table, what: &str) -> Result<(), Failure> {
     let lan = format!("lan:{NEIGHBOUR}");
     let questions = [
         ("from the LAN to a published port", lan.as_str(), published.as_str(), false),
-        ("a neighbour to a published port, by the proxy", "sandbox1", published.as_str(), false),
-        ("a neighbour by name", "sandbox1", inside.as_str(), false),
+        ("a neighbor to a published port, by the proxy", "sandbox1", published.as_str(), false),
+        ("a neighbor by name", "sandbox1", inside.as_str(), false),
         ("from the LAN to a published port, by the Plan", lan.as_str(), published.as_str(), true),
     ];
     for (question, from, to, by_plan) in questions {
@@ -98,7 +98,7 @@ fn command(stage: &Stage, from: &str, to: &str, by_plan: bool) -> Result<(), Fai
 }
 
 /// A host as planned, whose LAN is behind interface 2.
-fn scene() -> Result<fairway_walk::Scene, Failure> {
+fn topology() -> Result<fairway_walk::Topology, Failure> {
     let (mut world, mut draw) = (World::default(), Draw::new(1));
     let facts = HostFacts {
         addresses: vec![HostRoute {
@@ -138,7 +138,7 @@ fn scene() -> Result<fairway_walk::Scene, Failure> {
         };
         world.apply(attach, 0, &mut draw)?;
     }
-    let mut host = bare("host");
+    let mut host = empty_namespace("host");
     let interface = Interface {
         index: 2,
         name: "eth0".to_owned(),
@@ -148,7 +148,7 @@ fn scene() -> Result<fairway_walk::Scene, Failure> {
         ..Interface::default()
     };
     add_interface(&mut host, interface);
-    add_default(&mut host, NEIGHBOUR.parse()?, 2);
+    add_default_route(&mut host, NEIGHBOUR.parse()?, 2);
     Ok(planned(&world, &plan(&world), host))
 }
 
@@ -158,49 +158,49 @@ fn walker() -> Result<(), Failure> {
         "The walker alone, planned: 1,000 sandboxes, 10,000 publications",
         &["", "packets/s", "ms to index"],
     );
-    let scene = scene()?;
-    let (host, neighbour): (IpAddr, IpAddr) = (HOST.parse()?, NEIGHBOUR.parse()?);
-    let sandbox = scene.machines[1].interfaces[1].addresses[0].addr();
+    let topology = topology()?;
+    let (host, neighbor): (IpAddr, IpAddr) = (HOST.parse()?, NEIGHBOUR.parse()?);
+    let sandbox = topology.namespaces[1].interfaces[1].addresses[0].addr();
     let published = |number: usize| Tuple {
         protocol: 6,
-        source: neighbour,
+        source: neighbor,
         destination: host,
         source_port: 40_000,
         destination_port: FIRST + u16::try_from(number % 10_000).unwrap_or_default(),
     };
     let walks: [Walk<'_>; 3] = [
         ("from the LAN to a published port, translated", &|walker, number| {
-            walker.arrives(0, 2, published(number), Place::First);
+            walker.arrives(0, 2, published(number), FlowPosition::First);
         }),
-        ("a sandbox to its neighbour", &|walker, number| {
+        ("a sandbox to its neighbor", &|walker, number| {
             let tuple = Tuple {
                 source: Ipv4Addr::UNSPECIFIED.into(),
                 destination: sandbox,
                 destination_port: 80,
                 ..published(number)
             };
-            walker.made(Maker::on(2), tuple, Place::First);
+            walker.walk_from_program(Sender::of(2), tuple, FlowPosition::First);
         }),
         ("from the LAN to a port that is not published", &|walker, number| {
-            walker.arrives(0, 2, Tuple { destination_port: 9, ..published(number) }, Place::First);
+            walker.arrives(0, 2, Tuple { destination_port: 9, ..published(number) }, FlowPosition::First);
         }),
     ];
     for (what, walk) in walks {
         let begun = Instant::now();
-        let known = Walker::new(&scene);
-        walk(&mut known.afresh(), 0);
+        let known = Walker::new(&topology);
+        walk(&mut known.without_flows(), 0);
         let first = begun.elapsed();
         let (begun, mut count) = (Instant::now(), 0);
         while begun.elapsed() < LENGTH {
-            walk(&mut known.afresh(), count);
+            walk(&mut known.without_flows(), count);
             count += 1;
         }
         let rate = count as f64 / begun.elapsed().as_secs_f64();
         table.row([what.to_owned(), format!("{rate:.0}"), milliseconds(first.as_secs_f64() * 1e3)]);
     }
     // So that it is seen that they get where they should.
-    match Walker::new(&scene).arrives(0, 2, published(0), Place::First).end {
-        fairway_walk::End::NobodyListens { machine, .. } if machine == "sandbox0" => Ok(()),
+    match Walker::new(&topology).arrives(0, 2, published(0), FlowPosition::First).end {
+        fairway_walk::End::NoListener { namespace, .. } if namespace == "sandbox0" => Ok(()),
         other => Err(format!("it walks elsewhere: {other:?}").into()),
     }
 }

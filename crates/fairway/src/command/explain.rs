@@ -68,11 +68,11 @@ fn text(explained: &Explained, all: bool, paint: &Paint) -> String {
     let lines = |part: &&Part| part.lines.iter().filter(|line| all || !line.idle).cloned().collect();
     let walks: Vec<Vec<Line>> = parts.iter().map(lines).collect();
     let widest = |width: fn(&Line) -> usize| walks.iter().flatten().map(width).max().unwrap_or_default();
-    let (machine, place) = (widest(|line| line.machine.len()), widest(|line| line.place.len()));
+    let (namespace, place) = (widest(|line| line.namespace.len()), widest(|line| line.place.len()));
     for (part, lines) in parts.iter().zip(&walks) {
         text.push_str(&format!("{}\n", paint.dress(Look::Title, &part.title)));
         for line in lines {
-            let head = format!("  {:machine$}  {:place$}  ", line.machine, line.place);
+            let head = format!("  {:namespace$}  {:place$}  ", line.namespace, line.place);
             hang(&mut text, &head, &line.text, look(line), paint);
         }
         let end = if part.end.starts_with("delivered") || part.end.starts_with("leaves") {

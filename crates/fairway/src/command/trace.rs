@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use fairway_api::Client;
-use fairway_inspect::trace::{Lost, Summary, Told, TraceRequest};
+use fairway_inspect::trace::{FlowSummary, Lost, TraceMessage, TraceRequest};
 use serde_json::json;
 
 use super::error::CommandError;
@@ -111,35 +111,35 @@ struct Seen {
     format: Format,
     text: Text,
     file: Option<Output>,
-    flows: BTreeMap<u32, Summary>,
+    flows: BTreeMap<u32, FlowSummary>,
     lost: Lost,
     /// Whether packets are watched.
     began: bool,
 }
 
 impl Seen {
-    fn take(&mut self, told: Told) -> Result<(), CommandError> {
+    fn take(&mut self, told: TraceMessage) -> Result<(), CommandError> {
         self.began = true;
-        if let (Told::Packet(journey), Some(output)) = (&told, &mut self.file) {
-            let written = output.writer.journey(journey).and_then(|()| output.writer.flush());
+        if let (TraceMessage::Packet(timeline), Some(output)) = (&told, &mut self.file) {
+            let written = output.writer.timeline(timeline).and_then(|()| output.writer.flush());
             let path = || output.path.display().to_string();
             written.map_err(|source| CommandError::PacketFile { path: path(), source })?;
         }
         match (self.format, told) {
-            (_, Told::Watching(lost)) => self.lost = lost,
-            (Format::Json, Told::Packet(mut journey)) => {
-                self.flows.insert(journey.flow.number, journey.flow.clone());
+            (_, TraceMessage::Watching(lost)) => self.lost = lost,
+            (Format::Json, TraceMessage::Packet(mut timeline)) => {
+                self.flows.insert(timeline.flow.number, timeline.flow.clone());
                 if self.file.is_some() {
-                    journey.lines.iter_mut().for_each(|line| line.frame = None);
+                    timeline.lines.iter_mut().for_each(|line| line.frame = None);
                 }
-                print_line(&json_of(&Told::Packet(journey)))?;
+                print_line(&json_of(&TraceMessage::Packet(timeline)))?;
             }
             (Format::Json, note) => print_line(&json_of(&note))?,
             // Whoever reads only packets from the standard output does not see it among them.
-            (Format::Text, Told::Note(note)) => drop(writeln!(io::stderr(), "{note}")),
-            (Format::Text, Told::Packet(journey)) => {
-                print(&self.text.journey(&journey))?;
-                self.flows.insert(journey.flow.number, journey.flow);
+            (Format::Text, TraceMessage::Note(note)) => drop(writeln!(io::stderr(), "{note}")),
+            (Format::Text, TraceMessage::Packet(timeline)) => {
+                print(&self.text.timeline(&timeline))?;
+                self.flows.insert(timeline.flow.number, timeline.flow);
             }
         }
         Ok(())
@@ -148,7 +148,7 @@ impl Seen {
     fn end(self) -> Result<(), CommandError> {
         match self.format {
             Format::Json => {
-                let flows: Vec<Summary> = self.flows.into_values().collect();
+                let flows: Vec<FlowSummary> = self.flows.into_values().collect();
                 print_line(&json!({ "End": { "Flows": flows, "Lost": self.lost } }).to_string())
             }
             Format::Text => print(&self.text.summaries(self.flows.values(), &self.lost)),
@@ -156,7 +156,7 @@ impl Seen {
     }
 }
 
-fn json_of(told: &Told) -> String {
+fn json_of(told: &TraceMessage) -> String {
     // It is made of texts and numbers: there is nothing that JSON cannot say.
     serde_json::to_string(told).unwrap_or_default()
 }

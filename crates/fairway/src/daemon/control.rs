@@ -14,9 +14,9 @@ use fairway_core::object::FileName;
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, CreateSandbox, Happened, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
-use fairway_inspect::conflict::{Obstacle, Path};
+use fairway_inspect::conflict::{FirewallConflict, Path};
 use fairway_inspect::graph::Picture;
-use fairway_inspect::trace::{Told, TraceRequest};
+use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_kernel::{namespace, pid_namespace, process};
 use fairway_model::RefusalKind;
 use fairway_model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
@@ -55,7 +55,7 @@ fn kind(error: &EngineError) -> FailureKind {
 }
 
 fn unexplained(error: &ExplainError) -> Failure {
-    let misuse = matches!(error, ExplainError::Question(_));
+    let misuse = matches!(error, ExplainError::Query(_));
     let kind = if misuse { FailureKind::Invalid } else { FailureKind::Internal };
     Failure::new(kind, error.to_string())
 }
@@ -66,11 +66,11 @@ fn applied(change: Change) -> Applied {
 
 /// What other firewalls drop, as warnings.
 fn in_the_way<'a>(
-    obstacles: impl IntoIterator<Item = &'a Obstacle>,
-    is_meant: impl Fn(&Obstacle) -> bool,
+    firewall_conflicts: impl IntoIterator<Item = &'a FirewallConflict>,
+    is_meant: impl Fn(&FirewallConflict) -> bool,
 ) -> Vec<String> {
-    let meant = obstacles.into_iter().filter(|obstacle| is_meant(obstacle));
-    meant.map(|obstacle| format!("another firewall is in the way: {obstacle}")).collect()
+    let meant = firewall_conflicts.into_iter().filter(|conflict| is_meant(conflict));
+    meant.map(|conflict| format!("another firewall is in the way: {conflict}")).collect()
 }
 
 /// A signal by name, with or without `SIG`, or by number.
@@ -166,10 +166,10 @@ impl Control for EngineControl {
         let creates = matches!(&command, Command::CreateNetwork(_));
         let mut applied = self.engine.execute(command).map(applied).map_err(failure)?;
         if let (true, Some(network)) = (creates, applied.network) {
-            applied.warnings.extend(in_the_way(&self.engine.obstacles(network), |_| true));
+            applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts(network), |_| true));
         }
         if let (true, Some(sandbox)) = (publishes, applied.sandbox) {
-            let published = |obstacle: &Obstacle| obstacle.path == Path::Published;
+            let published = |conflict: &FirewallConflict| conflict.path == Path::Published;
             applied.warnings.extend(in_the_way(&self.engine.obstacles_of(sandbox), published));
         }
         Ok(applied)
@@ -177,16 +177,16 @@ impl Control for EngineControl {
 
     fn explain(&self, from: &str, to: &str, plan: bool) -> Result<Explained, Failure> {
         let found = self.engine.explain(from, to, plan).map_err(|error| unexplained(&error))?;
-        let answered = match found.conversation.outcome() {
+        let answered = match found.connection.outcome() {
             Outcome::Answered(_) => Some(true),
-            Outcome::Left | Outcome::Unknown => None,
+            Outcome::LeavesHost | Outcome::Unknown => None,
             _ => Some(false),
         };
         let (planned, differences) = found.planned.map(|planned| (planned.end, planned.differences)).unzip();
         Ok(Explained {
-            parts: found.conversation.parts(),
+            parts: found.connection.parts(),
             captures: found.captures,
-            sentence: found.conversation.sentence(),
+            sentence: found.connection.sentence(),
             answered,
             advice: found.advice,
             planned,
@@ -217,10 +217,14 @@ impl Control for EngineControl {
         })
     }
 
-    fn trace(&self, request: TraceRequest, tell: Box<dyn FnMut(Told) -> bool + Send>) -> Result<(), Failure> {
+    fn trace(
+        &self,
+        request: TraceRequest,
+        tell: Box<dyn FnMut(TraceMessage) -> bool + Send>,
+    ) -> Result<(), Failure> {
         self.engine.trace(request, tell).map_err(|error| {
             let kind = match error {
-                TraceError::Question(_) => FailureKind::Invalid,
+                TraceError::Query(_) => FailureKind::Invalid,
                 TraceError::TooMany => FailureKind::Conflict,
                 _ => FailureKind::Internal,
             };
@@ -228,8 +232,8 @@ impl Control for EngineControl {
         })
     }
 
-    fn obstacles(&self, network: NetworkId) -> Vec<Obstacle> {
-        self.engine.obstacles(network)
+    fn firewall_conflicts(&self, network: NetworkId) -> Vec<FirewallConflict> {
+        self.engine.firewall_conflicts(network)
     }
 
     fn read(&self, look: &mut dyn FnMut(&World)) {

@@ -131,7 +131,7 @@ pub fn agree(stage: &Stage, questions: &[(&str, &Place, Vec<SocketAddr>)]) -> us
             if said != seen && !overtaken {
                 let lines = explained.parts.iter().flat_map(|part| {
                     let lines =
-                        part.lines.iter().map(|it| format!("    {} {} {}", it.machine, it.place, it.text));
+                        part.lines.iter().map(|it| format!("    {} {} {}", it.namespace, it.place, it.text));
                     [part.title.clone()].into_iter().chain(lines).chain([format!("    = {}", part.end)])
                 });
                 let lines: Vec<String> = lines.collect();
@@ -234,14 +234,14 @@ fn captures_see_what_is_said(lab: &Lab, flags: &[&str], bridge_netfilter: bool) 
         assert!(explained.captures.len() > 1, "{from} -> {to}: {explained:?}");
         let started = explained.captures.iter().map(|it| {
             assert!(it.command.contains(&format!("tcpdump -ni {} '", it.interface)), "{}", it.command);
-            Capture::start(place(&it.machine), &it.interface, |_| true).unwrap()
+            Capture::start(place(&it.namespace), &it.interface, |_| true).unwrap()
         });
         let started: Vec<Capture> = started.collect();
         // It may be refused.
         let _ = Question::to(&to).unwrap().tcp(place(from)).unwrap();
         for (told, capture) in explained.captures.iter().zip(&started) {
             let expected = said_to_be_seen(&told.shows);
-            let what = format!("{from} -> {to} at {} of {}: {expected:?}", told.interface, told.machine);
+            let what = format!("{from} -> {to} at {} of {}: {expected:?}", told.interface, told.namespace);
             let all = || beginnings(&capture.frames()).is_superset(&expected);
             eventually(&what, Duration::from_secs(5), all);
             assert_eq!(beginnings(&capture.frames()), expected, "{what}");

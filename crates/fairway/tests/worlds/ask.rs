@@ -122,7 +122,7 @@ struct Client {
 fn told(errno: Errno) -> Heard {
     match errno {
         Errno::CONNREFUSED | Errno::CONNRESET => Heard::Refused,
-        // The firewall of the asker's own host drops it, and tells the program so.
+        // The firewall of the origin's own host drops it, and tells the program so.
         Errno::PERM => Heard::Nothing,
         _ => Heard::Unreachable,
     }

@@ -17,7 +17,7 @@ use fairway_model::SubnetRequest;
 use fairway_model::{
     Backend, EndpointRequest, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings,
 };
-use fairway_walk::{Scene, Survey};
+use fairway_walk::{Survey, Topology};
 use ipnet::IpNet;
 
 use crate::case::{self, Driver, HOST, LAN, MORE, SIDE, SIDE_LAN};
@@ -90,7 +90,7 @@ fn create(number: usize, network: &case::Network) -> CreateNetwork {
         ],
     };
     if on_side {
-        // Past the host's own addresses there, and the neighbour's.
+        // Past the host's own addresses there, and the neighbor's.
         for (subnet, range) in subnets.iter_mut().zip(["10.60.0.128/28", "fd60::8000/116"]) {
             subnet.ip_range = Some(range.parse().unwrap());
         }
@@ -265,11 +265,11 @@ impl Built {
         Some(SocketAddr::new(address, probe.port))
     }
 
-    /// The link-local address behind the asker's `eth0`.
+    /// The link-local address behind the origin's `eth0`.
     fn link_local(&self, probe: &case::Probe) -> Option<SocketAddr> {
         let eth0 = |place: &Place| {
             let inside = place.run_in(|| survey("").unwrap()).unwrap();
-            inside.machine.interface_named("eth0").cloned()
+            inside.namespace.interface_named("eth0").cloned()
         };
         let own = eth0(self.place(probe.from)?)?;
         let behind = match probe.from {
@@ -277,8 +277,8 @@ impl Built {
             case::From::Lan => eth0(&self.host)?,
             case::From::Sandbox(number) => {
                 let inside = self.sandboxes[number].run_in(|| survey("").unwrap()).unwrap();
-                let (_, port) = inside.pairs.iter().find(|(index, _)| *index == own.index)?;
-                let host = self.host.run_in(|| survey("").unwrap()).unwrap().machine;
+                let (_, port) = inside.veth_pairs.iter().find(|(index, _)| *index == own.index)?;
+                let host = self.host.run_in(|| survey("").unwrap()).unwrap().namespace;
                 host.interface(host.interface(*port)?.bridge?)?.clone()
             }
         };
@@ -297,7 +297,7 @@ impl Built {
         }
     }
 
-    /// All places, with the names that they have in the scene.
+    /// All places, with the names that they have in the topology.
     pub fn places(&self) -> Vec<(String, &Place)> {
         let sandboxes =
             self.sandboxes.iter().enumerate().map(|(number, place)| (sandbox_name(number), place));
@@ -307,8 +307,8 @@ impl Built {
             .collect()
     }
 
-    /// The scene as the engine sees it; and with the neighbour, who is then plugged into the host's interfaces.
-    pub fn scene(&self) -> (Scene, Scene) {
+    /// The topology as the engine sees it; and with the neighbor, who is then plugged into the host's interfaces.
+    pub fn topology(&self) -> (Topology, Topology) {
         let look = |place: &Place, name: &str| -> Survey { place.run_in(|| survey(name).unwrap()).unwrap() };
         let host = look(&self.host, "host");
         let world = self.engine.read(Clone::clone);
@@ -318,15 +318,15 @@ impl Built {
         });
         let alone = observed(&world, &plan(&world), &host, &inside.collect());
         let mut whole = alone.clone();
-        let place = whole.machines.len();
-        let mut lan = look(&self.lan, "lan").machine;
+        let place = whole.namespaces.len();
+        let mut lan = look(&self.lan, "lan").namespace;
         for name in ["eth0", "eth1"] {
-            let near = whole.machines[0].interfaces.iter_mut().find(|it| it.name == name).unwrap();
+            let near = whole.namespaces[0].interfaces.iter_mut().find(|it| it.name == name).unwrap();
             let far = lan.interfaces.iter_mut().find(|it| it.name == name).unwrap();
             near.peer = Some((place, far.index));
             far.peer = Some((0, near.index));
         }
-        whole.machines.push(lan);
+        whole.namespaces.push(lan);
         (alone, whole)
     }
 
@@ -366,7 +366,7 @@ fn options(lab: &Lab, world: &case::World) -> Options {
     }
 }
 
-/// What the user's own rules leave alone: who drops this has no neighbours.
+/// What the user's own rules leave alone: who drops this has no neighbors.
 const SPARED: &str = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
 
 /// The user's own tables, one for each rule.

@@ -9,15 +9,15 @@ use crate::own::{foreign, route, route_inside, rule};
 
 /// The host's addresses on its LAN.
 pub const HOST: [&str; 2] = ["10.10.50.99", "fd50::99"];
-/// The neighbour's there.
+/// The neighbor's there.
 pub const LAN: [&str; 2] = ["10.10.50.1", "fd50::1"];
 /// The host's addresses on its second LAN, which networks may take over.
 pub const SIDE: [&str; 2] = ["10.60.0.99", "fd60::99"];
-/// The neighbour's there.
+/// The neighbor's there.
 pub const SIDE_LAN: [&str; 2] = ["10.60.0.1", "fd60::1"];
 /// More addresses that the host may have: one more of its LAN, and one of nobody else's.
 pub const MORE: [&str; 2] = ["10.10.50.98", "10.77.0.1"];
-/// The port at which each sandbox and the neighbour have servers.
+/// The port at which each sandbox and the neighbor have servers.
 pub const SERVED: u16 = 80;
 /// The port at which the host has servers.
 pub const ON_HOST: u16 = 9000;
@@ -50,7 +50,7 @@ pub struct World {
     pub reverse_path: u8,
     /// `route_localnet` of the host's interface to the LAN.
     pub route_localnet: bool,
-    /// Whether the neighbour has routes to the networks by the host.
+    /// Whether the neighbor has routes to the networks by the host.
     pub lan_routes: bool,
     /// Whether the host has more addresses.
     pub more_addresses: bool,
@@ -130,7 +130,7 @@ pub enum To {
     Gateway(usize),
     /// Somebody on a network who is not there.
     Nobody(usize),
-    /// The link-local address of whoever is at the other end of the asker's `eth0`: of the neighbor, the host, or a
+    /// The link-local address of whoever is at the other end of the origin's `eth0`: of the neighbor, the host, or a
     /// gateway.
     LinkLocal,
     At(IpAddr),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use fairway_ruleset::{Family, Hook};
-use fairway_walk::{Asker, Conversation, End, Outcome, Path, Proxy, Scene, Step, Tuple, converse};
+use fairway_walk::{
+    ConnectionWalk, End, Origin, Outcome, PacketWalk, Proxy, Step, Topology, Tuple, walk_connection,
+};
 
 use crate::ask::Heard;
 use crate::case::{ASKING, Asked, Protocol, SERVED};
@@ -32,30 +34,30 @@ pub fn tuple(asked: &Asked) -> Tuple {
     }
 }
 
-pub fn walk(scene: &Scene, from: &str, asked: &Asked, user: Option<u32>) -> Conversation {
-    let machine = scene.machines.iter().position(|machine| machine.name == from).unwrap();
-    let asker = match asked.target {
-        SocketAddr::V6(target) if target.scope_id() != 0 => Asker::By(machine, target.scope_id()),
-        _ => Asker::On(machine),
+pub fn walk(topology: &Topology, from: &str, asked: &Asked, user: Option<u32>) -> ConnectionWalk {
+    let namespace = topology.namespaces.iter().position(|namespace| namespace.name == from).unwrap();
+    let origin = match asked.target {
+        SocketAddr::V6(target) if target.scope_id() != 0 => Origin::LocalVia(namespace, target.scope_id()),
+        _ => Origin::Local(namespace),
     };
-    converse(scene, asker, tuple(asked), Proxy { user })
+    walk_connection(topology, origin, tuple(asked), Proxy { user })
 }
 
-/// The first packet of a path as it arrives at a machine from another one, and where.
-fn arrives_at<'p>(path: &'p Path, machine: &str) -> Option<(&'p str, Tuple)> {
+/// The first packet of a path as it arrives at a namespace from another one, and where.
+fn arrives_at<'p>(path: &'p PacketWalk, namespace: &str) -> Option<(&'p str, Tuple)> {
     path.steps.iter().find_map(|step| match step {
-        Step::Arrives { machine: at, interface, tuple } if at == machine => {
+        Step::Arrives { namespace: at, interface, tuple } if at == namespace => {
             Some((interface.as_str(), *tuple))
         }
         _ => None,
     })
 }
 
-/// The same without the neighbour, of whom nothing is known in life: what comes from there begins at the host's
+/// The same without the neighbor, of whom nothing is known in life: what comes from there begins at the host's
 /// interface, and what goes there ends with what a capture sees. What differs; none when both agree.
 pub fn compare_alone(
-    alone: &Scene,
-    whole: &Conversation,
+    alone: &Topology,
+    whole: &ConnectionWalk,
     from: &str,
     asked: &Asked,
     user: Option<u32>,
@@ -63,18 +65,18 @@ pub fn compare_alone(
     if let Some((_, tuple)) = arrives_at(&whole.first, "lan").filter(|_| from != "lan") {
         let walked = walk(alone, from, asked, user);
         let agrees = matches!(&walked.first.end, End::Leaves { tuple: seen, .. } if *seen == tuple);
-        return (!agrees).then(|| format!("without the neighbour: not {tuple}, but {}", words(&walked)));
+        return (!agrees).then(|| format!("without the neighbor: not {tuple}, but {}", words(&walked)));
     }
     let (interface, tuple) = arrives_at(&whole.first, "host").filter(|_| from == "lan")?;
-    let index = alone.machines[0].interface_named(interface)?.index;
-    let walked = converse(alone, Asker::Behind(0, index), tuple, Proxy { user });
+    let index = alone.namespaces[0].interface_named(interface)?.index;
+    let walked = walk_connection(alone, Origin::Remote(0, index), tuple, Proxy { user });
     if let Some((_, tuple)) = arrives_at(&whole.first, "lan") {
         let agrees = matches!(&walked.first.end, End::Leaves { tuple: seen, .. } if *seen == tuple);
         return (!agrees)
-            .then(|| format!("without the neighbour: not back as {tuple}, but {}", words(&walked)));
+            .then(|| format!("without the neighbor: not back as {tuple}, but {}", words(&walked)));
     }
-    let comes_back = |of: &Conversation| {
-        of.answer.as_ref().is_some_and(|answer| {
+    let comes_back = |of: &ConnectionWalk| {
+        of.reply.as_ref().is_some_and(|answer| {
             // Alone, what leaves by another interface than that of the question is not known to come back.
             arrives_at(answer, "lan").is_some()
                 || matches!(answer.end, End::Leaves { .. })
@@ -84,12 +86,12 @@ pub fn compare_alone(
     let same_end = std::mem::discriminant(&walked.first.end) == std::mem::discriminant(&whole.first.end);
     let agrees =
         same_end && comes_back(&walked) == comes_back(whole) && server_saw(&walked) == server_saw(whole);
-    (!agrees).then(|| format!("without the neighbour: {}", words(&walked)))
+    (!agrees).then(|| format!("without the neighbor: {}", words(&walked)))
 }
 
 /// Whether nothing is expected to come back.
-pub fn is_silent(conversation: &Conversation) -> bool {
-    matches!(conversation.outcome(), Outcome::Nothing | Outcome::Left | Outcome::Unknown)
+pub fn is_silent(connection: &ConnectionWalk) -> bool {
+    matches!(connection.outcome(), Outcome::NoReply | Outcome::LeavesHost | Outcome::Unknown)
 }
 
 /// Whether it is of a question; the walker gives the odd ones to the proxy's own connections.
@@ -126,53 +128,53 @@ fn asker_of((_, _, ipv4, key): &Noted) -> Option<u16> {
     ports.into_iter().find(|port| is_probe(*port))
 }
 
-fn counted_on(path: &Path) -> impl Iterator<Item = Noted> {
+fn counted_on(path: &PacketWalk) -> impl Iterator<Item = Noted> {
     path.counted.iter().filter(|counted| counted.table == watch::NAME).map(|counted| {
         let ipv4 = counted.set == watch::SETS[0];
-        (counted.machine.clone(), counted.family, ipv4, counted.key.clone())
+        (counted.namespace.clone(), counted.family, ipv4, counted.key.clone())
     })
 }
 
-fn counted(conversation: &Conversation, into: &mut BTreeSet<Noted>) {
-    let Conversation { first, answer, later, next, refusal, .. } = conversation;
+fn counted(connection: &ConnectionWalk, into: &mut BTreeSet<Noted>) {
+    let ConnectionWalk { first, reply, established, next_reply, refusal, .. } = connection;
     // Of datagrams and echoes one is sent: nothing comes later, and is refused.
     let is_tcp = matches!(&first.end, End::Delivered { tuple, .. } if tuple.protocol == 6);
-    let (later, refusal) = match later {
+    let (established, refusal) = match established {
         Some(_) if !is_tcp => (&None, &None),
-        _ => (later, refusal),
+        _ => (established, refusal),
     };
-    let paths = [Some(first), answer.as_ref(), later.as_ref(), next.as_ref(), refusal.as_ref()];
+    let paths = [Some(first), reply.as_ref(), established.as_ref(), next_reply.as_ref(), refusal.as_ref()];
     into.extend(paths.into_iter().flatten().flat_map(counted_on).map(plain));
-    if let Some(second) = &conversation.proxied {
+    if let Some(second) = &connection.proxied {
         counted(second, into);
     }
 }
 
 /// Whether a packet of it is for somebody who is not there.
-fn finds_nobody(conversation: &Conversation) -> bool {
-    let paths = [Some(&conversation.first), conversation.answer.as_ref()];
-    let ends = |path: &Path| matches!(path.end, End::NoNeighbour { .. });
-    paths.into_iter().flatten().any(ends) || conversation.proxied.as_deref().is_some_and(finds_nobody)
+fn finds_nobody(connection: &ConnectionWalk) -> bool {
+    let paths = [Some(&connection.first), connection.reply.as_ref()];
+    let ends = |path: &PacketWalk| matches!(path.end, End::NoNeighbor { .. });
+    paths.into_iter().flatten().any(ends) || connection.proxied.as_deref().is_some_and(finds_nobody)
 }
 
-fn is_refused_later(conversation: &Conversation) -> bool {
-    conversation.later.as_ref().is_some_and(|later| matches!(later.end, End::Rejected { .. }))
+fn is_refused_later(connection: &ConnectionWalk) -> bool {
+    connection.established.as_ref().is_some_and(|later| matches!(later.end, End::Rejected { .. }))
 }
 
 /// Whether a packet of it is dropped where a bridge hears it.
-fn ends_on_bridge(conversation: &Conversation) -> bool {
-    let paths = [Some(&conversation.first), conversation.answer.as_ref()];
-    let ends = |path: &Path| {
+fn ends_on_bridge(connection: &ConnectionWalk) -> bool {
+    let paths = [Some(&connection.first), connection.reply.as_ref()];
+    let ends = |path: &PacketWalk| {
         let last = path.steps.iter().rev().find(|step| matches!(step, Step::Chain { .. }));
         matches!(path.end, End::Dropped { .. })
             && matches!(last, Some(Step::Chain { bridged: true, hook: Hook::Prerouting, .. }))
     };
-    paths.into_iter().flatten().any(ends) || conversation.proxied.as_deref().is_some_and(ends_on_bridge)
+    paths.into_iter().flatten().any(ends) || connection.proxied.as_deref().is_some_and(ends_on_bridge)
 }
 
 /// The port of a question.
-fn port_of(conversation: &Conversation) -> Option<u16> {
-    conversation.first.steps.iter().find_map(|step| match step {
+fn port_of(connection: &ConnectionWalk) -> Option<u16> {
+    connection.first.steps.iter().find_map(|step| match step {
         Step::Made { tuple, .. } => Some(tuple.source_port),
         _ => None,
     })
@@ -189,9 +191,9 @@ fn noted_in_words(noted: &Noted) -> String {
 }
 
 /// Compares the hooks that packets met, and returns what differs by the port of its question; 0 for the proxy's.
-pub fn compare_hooks(walked: &[&Conversation], noted: Vec<Noted>) -> BTreeMap<u16, Vec<String>> {
+pub fn compare_hooks(walked: &[&ConnectionWalk], noted: Vec<Noted>) -> BTreeMap<u16, Vec<String>> {
     let mut expected = BTreeSet::new();
-    walked.iter().for_each(|conversation| counted(conversation, &mut expected));
+    walked.iter().for_each(|connection| counted(connection, &mut expected));
     let seen: BTreeSet<Noted> = noted.into_iter().map(plain).collect();
     let mut wrong: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     let mut differ = |noted: &Noted, what: &str| {
@@ -249,11 +251,11 @@ fn parts_protocol(ipv4: bool) -> usize {
 }
 
 /// The addresses that the last server saw, and its own.
-fn server_saw(conversation: &Conversation) -> Option<(SocketAddr, SocketAddr)> {
-    if let Some(second) = &conversation.proxied {
+fn server_saw(connection: &ConnectionWalk) -> Option<(SocketAddr, SocketAddr)> {
+    if let Some(second) = &connection.proxied {
         return server_saw(second).map(|(from, at)| (SocketAddr::new(from.ip(), 0), at));
     }
-    match &conversation.first.end {
+    match &connection.first.end {
         End::Delivered { tuple, .. } => Some((
             SocketAddr::new(tuple.source, tuple.source_port),
             SocketAddr::new(tuple.destination, tuple.destination_port),
@@ -262,41 +264,41 @@ fn server_saw(conversation: &Conversation) -> Option<(SocketAddr, SocketAddr)> {
     }
 }
 
-/// Whom the asker hears.
-fn answers(conversation: &Conversation) -> Option<SocketAddr> {
-    match &conversation.answer.as_ref()?.end {
+/// Whom the origin hears.
+fn answers(connection: &ConnectionWalk) -> Option<SocketAddr> {
+    match &connection.reply.as_ref()?.end {
         End::Delivered { tuple, .. } => Some(SocketAddr::new(tuple.source, tuple.source_port)),
         _ => None,
     }
 }
 
 /// What differs between a walk and what was heard; none when they agree.
-pub fn compare(conversation: &Conversation, asked: &Asked, heard: Heard) -> Option<String> {
-    let outcome = conversation.outcome();
-    let proxied = conversation.proxied.is_some();
+pub fn compare(connection: &ConnectionWalk, asked: &Asked, heard: Heard) -> Option<String> {
+    let outcome = connection.outcome();
+    let proxied = connection.proxied.is_some();
     let agrees = match (&outcome, heard) {
         (Outcome::Answered(_), Heard::Answer { from, mut seen, at }) => {
-            let (source, own) = server_saw(conversation)?;
+            let (source, own) = server_saw(connection)?;
             if proxied {
                 seen.set_port(0);
             }
-            answers(conversation) == Some(from) && source == seen && own == at
+            answers(connection) == Some(from) && source == seen && own == at
         }
         (Outcome::Answered(_), Heard::Echo { from }) => {
-            answers(conversation).is_some_and(|answer| answer.ip() == from)
+            answers(connection).is_some_and(|answer| answer.ip() == from)
         }
         (Outcome::Refused, Heard::Refused) | (Outcome::Unreachable, Heard::Unreachable) => true,
-        (Outcome::Nothing, Heard::Nothing) => true,
+        (Outcome::NoReply, Heard::Nothing) => true,
         // What ICMP says about an open connection is told to programs that ask for it.
-        (Outcome::Nothing, Heard::Unreachable | Heard::Refused) if is_refused_later(conversation) => true,
+        (Outcome::NoReply, Heard::Unreachable | Heard::Refused) if is_refused_later(connection) => true,
         // What is lost before it is sent is told to whoever sends a datagram.
-        (Outcome::Nothing, Heard::Unreachable)
-            if asked.protocol != Protocol::Tcp && matches!(conversation.first.end, End::Discarded { .. }) =>
+        (Outcome::NoReply, Heard::Unreachable)
+            if asked.protocol != Protocol::Tcp && matches!(connection.first.end, End::Discarded { .. }) =>
         {
-            !conversation.first.steps.iter().any(|step| matches!(step, Step::Leaves { .. }))
+            !connection.first.steps.iter().any(|step| matches!(step, Step::Leaves { .. }))
         }
-        (Outcome::Nothing, Heard::Unreachable) => finds_nobody(conversation) || ends_on_bridge(conversation),
-        // Taken and reset at once: the reset may overtake the asker's own connect(2). Datagrams just vanish.
+        (Outcome::NoReply, Heard::Unreachable) => finds_nobody(connection) || ends_on_bridge(connection),
+        // Taken and reset at once: the reset may overtake the origin's own connect(2). Datagrams just vanish.
         (Outcome::Closed, Heard::Closed) => true,
         (Outcome::Closed, Heard::Refused) => asked.protocol == Protocol::Tcp,
         (Outcome::Closed, Heard::Nothing) => asked.protocol == Protocol::Udp,
@@ -306,7 +308,7 @@ pub fn compare(conversation: &Conversation, asked: &Asked, heard: Heard) -> Opti
     (!agrees).then(|| {
         format!(
             "walked {outcome:?}{}, heard {heard:?}",
-            match (answers(conversation), server_saw(conversation)) {
+            match (answers(connection), server_saw(connection)) {
                 (Some(answer), Some((source, own))) => format!(" (from {answer}; {own} sees {source})"),
                 _ => String::new(),
             }
@@ -315,12 +317,12 @@ pub fn compare(conversation: &Conversation, asked: &Asked, heard: Heard) -> Opti
 }
 
 /// A walk in words.
-pub fn words(conversation: &Conversation) -> String {
+pub fn words(connection: &ConnectionWalk) -> String {
     let mut text = String::new();
-    for part in conversation.parts() {
+    for part in connection.parts() {
         text += &format!("  {}\n", part.title);
         for line in part.lines {
-            text += &format!("    {} {} {}\n", line.machine, line.place, line.text);
+            text += &format!("    {} {} {}\n", line.namespace, line.place, line.text);
         }
         text += &format!("    = {}\n", part.end);
     }

@@ -74,7 +74,7 @@ fn check(lab: &Lab, number: usize, case: &Case) -> (usize, Vec<Difference>) {
         case::From::Host => "host".to_owned(),
         case::From::Lan => "lan".to_owned(),
     };
-    let (apart, scene) = built.scene();
+    let (apart, topology) = built.topology();
     let user = built.relay_user();
     let mut questions = Vec::new();
     let mut walked = Vec::new();
@@ -85,7 +85,7 @@ fn check(lab: &Lab, number: usize, case: &Case) -> (usize, Vec<Difference>) {
             continue;
         };
         let asked = Asked { protocol, target, port: ASKING + 2 * number as u16 };
-        walked.push(judge::walk(&scene, &name_of(from), &asked, user));
+        walked.push(judge::walk(&topology, &name_of(from), &asked, user));
         questions.push((place, asked));
         numbers.push((number, name_of(from)));
     }
@@ -118,7 +118,7 @@ fn check(lab: &Lab, number: usize, case: &Case) -> (usize, Vec<Difference>) {
 }
 
 /// Sends what differs once more, each packet alone in a world of its own: a walk is that of one packet, and others may
-/// be in its way, as when a neighbour is looked for in the name of one whose source is refused.
+/// be in its way, as when a neighbor is looked for in the name of one whose source is refused.
 fn alone(lab: &Lab, seed: usize, case: &Case, differences: Vec<Difference>) -> Vec<Difference> {
     let again = |(number, difference): (usize, Difference)| {
         let Some(probe) = case.probes.get(difference.probe) else { return Some(difference) };

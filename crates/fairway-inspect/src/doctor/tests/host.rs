@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::conflict::{Cause, Foreign, Obstacle, Owner, Path};
+use crate::conflict::{Cause, FirewallConflict, ForeignTable, Owner, Path};
 use fairway_ruleset::{Chain, ChainKind, Family, Hook, Policy, Table};
 use fairway_walk::{Route, RouteKind};
 
@@ -46,7 +46,7 @@ fn bridges_of_others_that_meet_the_firewall() {
     let seen = "net/bridge/bridge-nf-call-iptables is 1, and 1 bridge of others: virbr0";
     let mend = "sysctl -w net.bridge.bridge-nf-call-iptables=0";
     patient.assert("bridge-netfilter", Level::Note, seen, mend);
-    patient.seen.obstacles = BTreeMap::from([(policy(), vec!["web".to_owned()])]);
+    patient.seen.firewall_conflicts = BTreeMap::from([(policy(), vec!["web".to_owned()])]);
     let found = patient.ills();
     assert!(found.iter().any(|it| it.check == "bridge-netfilter" && it.level == Level::Warning));
 
@@ -55,7 +55,7 @@ fn bridges_of_others_that_meet_the_firewall() {
     let port =
         |index| LinkSeen { bridge: Some(18), addresses: Vec::new(), ..link(index, "ve", "10.1.1.1/24") };
     patient.seen.links.extend([docker0, port(19), port(20)]);
-    patient.seen.obstacles.clear();
+    patient.seen.firewall_conflicts.clear();
     assert_eq!(patient.only("bridge-netfilter").2, "iptables -I FORWARD -i virbr0 -o virbr0 -j ACCEPT");
     patient.seen.links.retain(|link| link.name != "virbr0");
     assert_eq!(patient.ills(), []);
@@ -107,8 +107,8 @@ fn advertisements_that_are_not_heeded() {
     assert_eq!(patient.ills(), []);
 }
 
-fn policy() -> Obstacle {
-    Obstacle {
+fn policy() -> FirewallConflict {
+    FirewallConflict {
         path: Path::Outward,
         ipv4: true,
         ipv6: false,
@@ -122,7 +122,7 @@ fn policy() -> Obstacle {
     }
 }
 
-fn iptables(legacy: bool, chains: &[&str]) -> Foreign {
+fn iptables(legacy: bool, chains: &[&str]) -> ForeignTable {
     let mut table = Table::new(Family::Ip, "filter");
     table.chains = chains
         .iter()
@@ -137,14 +137,14 @@ fn iptables(legacy: bool, chains: &[&str]) -> Foreign {
             name => Chain::regular(name),
         })
         .collect();
-    Foreign { table, legacy, owned: false }
+    ForeignTable { table, legacy, owned: false }
 }
 
-/// What mends an obstacle, and the check that names it.
-fn mend_of(obstacle: Obstacle, tables: Vec<Foreign>) -> (String, Level, String) {
+/// What mends an conflict, and the check that names it.
+fn mend_of(conflict: FirewallConflict, tables: Vec<ForeignTable>) -> (String, Level, String) {
     let mut patient = Patient::new();
     patient.seen.tables = tables;
-    patient.seen.obstacles = BTreeMap::from([(obstacle, vec!["web".to_owned()])]);
+    patient.seen.firewall_conflicts = BTreeMap::from([(conflict, vec!["web".to_owned()])]);
     let bridge = patient.bridge();
     let ill = patient.ills().remove(0);
     assert!(!ill.mend.as_ref().unwrap().own, "it is never Fairway's to mend");
@@ -153,21 +153,22 @@ fn mend_of(obstacle: Obstacle, tables: Vec<Foreign>) -> (String, Level, String) 
 
 #[test]
 fn what_others_drop_is_mended_in_their_own_words() {
-    let expect = |obstacle: Obstacle, tables: Vec<Foreign>, check: &str, level: Level, mend: &str| {
-        assert_eq!(mend_of(obstacle, tables), (check.to_owned(), level, mend.to_owned()));
-    };
+    let expect =
+        |conflict: FirewallConflict, tables: Vec<ForeignTable>, check: &str, level: Level, mend: &str| {
+            assert_eq!(mend_of(conflict, tables), (check.to_owned(), level, mend.to_owned()));
+        };
     let new = || vec![iptables(false, &["FORWARD"])];
     let both = |program: &str, chain: &str| {
         format!("{program} -I {chain} -i BR -j ACCEPT && {program} -I {chain} -o BR -j ACCEPT")
     };
     expect(policy(), new(), "forward-policy", Level::Problem, &both("iptables-nft", "FORWARD"));
-    let legacy = Obstacle { legacy: true, ..policy() };
+    let legacy = FirewallConflict { legacy: true, ..policy() };
     let tables = vec![iptables(true, &["FORWARD"])];
     expect(legacy, tables, "forward-policy", Level::Problem, &both("iptables-legacy", "FORWARD"));
-    let docker = Obstacle { owner: Owner::Docker, ..policy() };
+    let docker = FirewallConflict { owner: Owner::Docker, ..policy() };
     let tables = vec![iptables(false, &["FORWARD", "DOCKER-USER"])];
     expect(docker, tables, "forward-policy", Level::Problem, &both("iptables-nft", "DOCKER-USER"));
-    let own = Obstacle {
+    let own = FirewallConflict {
         family: Family::Inet,
         table: "mine".to_owned(),
         chain: "pass".to_owned(),
@@ -178,24 +179,24 @@ fn what_others_drop_is_mended_in_their_own_words() {
     let nft = "nft insert rule inet mine pass position 9 iifname BR accept && \
                nft insert rule inet mine pass position 9 oifname BR accept";
     expect(own.clone(), Vec::new(), "firewall", Level::Problem, nft);
-    let perhaps = Obstacle { certain: false, ..own.clone() };
+    let perhaps = FirewallConflict { certain: false, ..own.clone() };
     expect(perhaps, Vec::new(), "firewall", Level::Note, "fairway explain FROM TO:PORT");
-    let perhaps = Obstacle { certain: false, ..policy() };
+    let perhaps = FirewallConflict { certain: false, ..policy() };
     expect(perhaps, new(), "forward-policy", Level::Warning, &both("iptables-nft", "FORWARD"));
-    let questions = Obstacle { path: Path::Questions, chain: "OUTPUT".to_owned(), ..policy() };
+    let questions = FirewallConflict { path: Path::Questions, chain: "OUTPUT".to_owned(), ..policy() };
     let mend = "iptables-nft -I OUTPUT -p udp --dport 53 -j ACCEPT";
     expect(questions, new(), "firewall", Level::Problem, mend);
-    let to_host = Obstacle { path: Path::ToHost, ..own.clone() };
+    let to_host = FirewallConflict { path: Path::ToHost, ..own.clone() };
     let nft = "nft insert rule inet mine pass position 9 iifname BR accept";
     expect(to_host.clone(), Vec::new(), "firewall", Level::Warning, nft);
     let ufw = "ufw route allow in on BR && ufw route allow out on BR";
-    expect(Obstacle { owner: Owner::Ufw, ..policy() }, new(), "forward-policy", Level::Problem, ufw);
+    expect(FirewallConflict { owner: Owner::Ufw, ..policy() }, new(), "forward-policy", Level::Problem, ufw);
     let zone = "firewall-cmd --permanent --zone=trusted --add-interface=BR && firewall-cmd --reload";
-    expect(Obstacle { owner: Owner::Firewalld, ..own }, Vec::new(), "firewall", Level::Problem, zone);
+    expect(FirewallConflict { owner: Owner::Firewalld, ..own }, Vec::new(), "firewall", Level::Problem, zone);
     // Some ports of the host are kept from sandboxes: that is what a firewall is for.
     let mut patient = Patient::new();
-    patient.seen.obstacles =
-        BTreeMap::from([(Obstacle { certain: false, ..to_host }, vec!["web".to_owned()])]);
+    patient.seen.firewall_conflicts =
+        BTreeMap::from([(FirewallConflict { certain: false, ..to_host }, vec!["web".to_owned()])]);
     assert_eq!(patient.ills(), []);
 }
 

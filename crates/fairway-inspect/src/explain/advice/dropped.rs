@@ -1,15 +1,15 @@
 //! What would help against rules: ours say what the user has to allow, others' have to go.
 
 use super::{at, networks_of, place, routed_at, sandbox_of, way_out};
-use crate::explain::{Party, Question};
+use crate::explain::{Peer, Query};
 use fairway_core::object::iptables::USER;
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
 use fairway_core::world::World;
 use fairway_model::shell::quote;
 use fairway_model::{Network, Sandbox};
 use fairway_ruleset::{Family, Hook};
-use fairway_walk::Met;
-use fairway_walk::{Path, Step};
+use fairway_walk::RuleHit;
+use fairway_walk::{PacketWalk, Step};
 
 /// What chains of ours begin with in tables of iptables.
 const OWN_CHAINS: &str = "FAIRWAY";
@@ -17,22 +17,22 @@ const OWN_CHAINS: &str = "FAIRWAY";
 const IPTABLES: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
 
 /// What to do about the rule or policy that a path ends at.
-pub(super) fn dropped(world: &World, question: &Question, machine: &str, path: &Path) -> Option<String> {
+pub(super) fn dropped(world: &World, query: &Query, namespace: &str, path: &PacketWalk) -> Option<String> {
     let last = path.steps.iter().rev().find_map(|step| match step {
         Step::Chain { hook, bridged, met, .. } => Some((*hook, *bridged, met.last()?)),
         _ => None,
     });
     let (hook, bridged, met) = last?;
-    let ours = machine == "host" && is_ours(met);
-    if ours { own(world, question, met) } else { Some(of_others(world, machine, (hook, bridged), met)) }
+    let ours = namespace == "host" && is_ours(met);
+    if ours { own(world, query, met) } else { Some(of_others(world, namespace, (hook, bridged), met)) }
 }
 
-fn is_ours(met: &Met) -> bool {
+fn is_ours(met: &RuleHit) -> bool {
     let table = [TABLE, BRIDGE_TABLE].contains(&met.table.as_str());
     table || (met.chain.starts_with(OWN_CHAINS) && met.chain != USER)
 }
 
-fn own(world: &World, question: &Question, met: &Met) -> Option<String> {
+fn own(world: &World, query: &Query, met: &RuleHit) -> Option<String> {
     let comment = met.comment.as_deref().unwrap_or_default();
     let is = |what: &str| comment.contains(what);
     if is("another's") || is("not its own") {
@@ -53,7 +53,7 @@ fn own(world: &World, question: &Question, met: &Met) -> Option<String> {
     if is("the relay has no business") {
         return None;
     }
-    let (from, to) = (sandbox_of(world, &question.from), sandbox_of(world, &question.to));
+    let (from, to) = (sandbox_of(world, &query.from), sandbox_of(world, &query.to));
     if let (Some(from), Some(to)) = (from, to)
         && let Some(network) = networks_of(world, from).into_iter().find(|it| is_on(world, to, it))
     {
@@ -90,7 +90,7 @@ fn own(world: &World, question: &Question, met: &Met) -> Option<String> {
             to.name
         ));
     }
-    Some(unpublished(world, from, to, question))
+    Some(unpublished(world, from, to, query))
 }
 
 fn is_on(world: &World, sandbox: &Sandbox, network: &Network) -> bool {
@@ -98,8 +98,8 @@ fn is_on(world: &World, sandbox: &Sandbox, network: &Network) -> bool {
 }
 
 /// Who is not on the network of a sandbox reaches what is published.
-fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, question: &Question) -> String {
-    let Question { port, protocol, .. } = *question;
+fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Query) -> String {
+    let Query { port, protocol, .. } = *query;
     let leads_there = to.publications.iter().find_map(|publication| {
         let inside = publication.container_ports();
         let same = inside.contains(port) && publication.protocol.number() == protocol;
@@ -108,7 +108,7 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, question: &Q
         let at = publication.host_ports.first.checked_add(port.checked_sub(inside.first)?)?;
         (same && reached).then(|| place(publication, at))
     });
-    let routed = routed_at(world, to, question);
+    let routed = routed_at(world, to, query);
     let publish = match (leads_there, fairway_model::Protocol::ALL.iter().find(|it| it.number() == protocol))
     {
         (Some(place), _) => format!("its port {port} is published: ask {place}"),
@@ -136,7 +136,7 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, question: &Q
         (Some(join), false) => format!("{join}; or {publish}"),
         (Some(join), true) => join,
         (None, false) => publish,
-        (None, true) if matches!(question.from, Party::Lan(_)) => {
+        (None, true) if matches!(query.from, Peer::Lan(_)) => {
             "from elsewhere only published ports are reached, and an echo has none".to_owned()
         }
         (None, true) => "only published ports are reached, and an echo has none".to_owned(),
@@ -144,17 +144,17 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, question: &Q
 }
 
 /// The rule or policy of somebody else, and the command that takes it away.
-fn of_others(world: &World, machine: &str, (hook, bridged): (Hook, bool), met: &Met) -> String {
-    let Met { family, .. } = met;
+fn of_others(world: &World, namespace: &str, (hook, bridged): (Hook, bool), met: &RuleHit) -> String {
+    let RuleHit { family, .. } = met;
     let (table, chain) = (quote(&met.table), quote(&met.chain));
-    let at = at(world, machine);
+    let at = at(world, namespace);
     let is_iptables = IPTABLES.contains(&met.table.as_str());
     let program = match family {
         Family::Ip if is_iptables => Some("iptables"),
         Family::Ip6 if is_iptables => Some("ip6tables"),
         _ => None,
     };
-    let program = program.map(|program| format!("{program}{}", if met.older { "-legacy" } else { "" }));
+    let program = program.map(|program| format!("{program}{}", if met.legacy { "-legacy" } else { "" }));
     let of_table = if table == "filter" { String::new() } else { format!("-t {table} ") };
     let command = match (program, met.place, met.handle) {
         (Some(program), None, _) => format!("{at}{program} {of_table}-P {chain} ACCEPT"),
@@ -171,7 +171,7 @@ fn of_others(world: &World, machine: &str, (hook, bridged): (Hook, bool), met: &
         None => "another firewall's policy",
         Some(_) => "another firewall's rule",
     };
-    let integrated = (hook == Hook::Forward && !bridged && machine == "host")
+    let integrated = (hook == Hook::Forward && !bridged && namespace == "host")
         .then_some("; or run the daemon with --firewall-integration");
     format!("that is {what}: {command}{}", integrated.unwrap_or_default())
 }

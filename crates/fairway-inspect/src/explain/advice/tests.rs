@@ -1,117 +1,120 @@
 use super::*;
 use crate::explain::Resolved;
-use crate::tests::stage::{Mode, Stage};
+use crate::tests::matrix_world::{DaemonFlags, MatrixWorld};
 use fairway_core::plan::plan;
 use fairway_core::world::{Command, CreateNetwork};
 use fairway_model::{PortRange, Protocol, PublishRequest};
 use fairway_ruleset::{Chain, ChainKind, Family, Hook, Policy, Rule, Table, priority, rule};
-use fairway_walk::{Machine, Proxy, Scene, converse};
+use fairway_walk::{NetworkNamespace, Proxy, Topology, walk_connection};
 
-/// What is advised about a question, in a scene, or how it goes.
-fn advised(stage: &Stage, scene: &Scene, from: &str, to: &str) -> String {
+/// What is advised about a query, in a topology, or how it goes.
+fn advised(stage: &MatrixWorld, topology: &Topology, from: &str, to: &str) -> String {
     let world = stage.world();
-    let question = Question::parse(world, &plan(world), from, to).unwrap();
-    let Resolved { asker, tuple } = question.resolve(world, scene).unwrap();
-    let conversation = converse(scene, asker, tuple, Proxy { user: Some(61_137) });
-    let waiting = match conversation.last_end() {
-        End::NobodyListens { machine, .. } => scene.machines.iter().find(|it| it.name == *machine),
+    let query = Query::parse(world, &plan(world), from, to).unwrap();
+    let Resolved { origin, tuple } = query.resolve(world, topology).unwrap();
+    let connection = walk_connection(topology, origin, tuple, Proxy { user: Some(61_137) });
+    let waiting = match connection.last_end() {
+        End::NoListener { namespace, .. } => topology.namespaces.iter().find(|it| it.name == *namespace),
         _ => None,
     };
-    let waiting = waiting.map(|machine| machine.listeners.clone()).unwrap_or_default();
-    advice(world, &question, &conversation, &waiting).unwrap_or_else(|| conversation.sentence())
+    let waiting = waiting.map(|namespace| namespace.listeners.clone()).unwrap_or_default();
+    advice(world, &query, &connection, &waiting).unwrap_or_else(|| connection.sentence())
 }
 
-fn told(mode: Mode, from: &str, to: &str) -> String {
-    let stage = Stage::new(mode);
-    advised(&stage, &stage.scene(true), from, to)
+fn told(mode: DaemonFlags, from: &str, to: &str) -> String {
+    let stage = MatrixWorld::new(mode);
+    advised(&stage, &stage.topology(true), from, to)
 }
 
-const TRANSLATED: Mode = Mode { proxy: false, ..Mode::DOCKERS };
+const TRANSLATED: DaemonFlags = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
 
 #[test]
 fn who_is_on_another_network_may_join_it_or_ask_what_is_published() {
     assert_eq!(
-        told(Mode::DOCKERS, "o1", "u1:80"),
+        told(DaemonFlags::DOCKER_DEFAULTS, "o1", "u1:80"),
         "fairway network connect usr o1; or its port 80 is published: ask the host's address, port 8081"
     );
     assert_eq!(
-        told(Mode::DOCKERS, "o1", "u1:81"),
+        told(DaemonFlags::DOCKER_DEFAULTS, "o1", "u1:81"),
         "fairway network connect usr o1; or fairway publish u1 81:81, and use the host's address"
     );
     assert_eq!(
-        told(Mode::DOCKERS, "o1", "u2:53/udp"),
+        told(DaemonFlags::DOCKER_DEFAULTS, "o1", "u2:53/udp"),
         "fairway network connect usr o1; or fairway publish u2 53:53/udp, and use the host's address"
     );
-    assert_eq!(told(Mode::DOCKERS, "o1", "u2"), "fairway network connect usr o1");
+    assert_eq!(told(DaemonFlags::DOCKER_DEFAULTS, "o1", "u2"), "fairway network connect usr o1");
     assert_eq!(
-        told(Mode::DOCKERS, "lan:10.10.50.1", "u1:80"),
+        told(DaemonFlags::DOCKER_DEFAULTS, "lan:10.10.50.1", "u1:80"),
         "its port 80 is published: ask the host's address, port 8081"
     );
-    assert_eq!(told(Mode::DOCKERS, "u1", "u2:80"), "It is answered; the server sees 172.18.0.2.");
+    assert_eq!(
+        told(DaemonFlags::DOCKER_DEFAULTS, "u1", "u2:80"),
+        "It is answered; the server sees 172.18.0.2."
+    );
 }
 
 #[test]
 fn networks_without_a_way_out_are_named() {
-    let mut stage = Stage::new(Mode::DOCKERS);
+    let mut stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let inner = CreateNetwork { name: "inner".to_owned(), internal: true, ..CreateNetwork::default() };
     stage.apply(Command::CreateNetwork(inner));
     stage.attach("i1", "inner");
-    let scene = stage.scene(true);
+    let topology = stage.topology(true);
     assert_eq!(
-        advised(&stage, &scene, "i1", "u1:80"),
+        advised(&stage, &topology, "i1", "u1:80"),
         "the network inner is internal: fairway network connect usr i1"
     );
     assert_eq!(
-        advised(&stage, &scene, "i1", "10.10.50.1:80"),
+        advised(&stage, &topology, "i1", "10.10.50.1:80"),
         "the network inner is internal: fairway network connect bridge i1"
     );
     assert_eq!(
-        advised(&stage, &scene, "u1", "i1:80"),
+        advised(&stage, &topology, "u1", "i1:80"),
         "the network inner is internal: fairway network connect inner u1; or fairway network connect bridge i1, and publish the port"
     );
 }
 
 #[test]
-fn neighbours_that_are_kept_apart_may_meet_elsewhere() {
-    let mut stage = Stage::new(Mode::DOCKERS);
+fn neighbors_that_are_kept_apart_may_meet_elsewhere() {
+    let mut stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let off = ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
     let options = [off].into();
     let apart = CreateNetwork { name: "apart".to_owned(), options, ..CreateNetwork::default() };
     stage.apply(Command::CreateNetwork(apart));
     stage.attach("a1", "apart");
     stage.attach("a2", "apart");
-    let advice = advised(&stage, &stage.scene(true), "a1", "a2:80");
+    let advice = advised(&stage, &stage.topology(true), "a1", "a2:80");
     assert!(advice.starts_with("the containers of apart are kept apart (icc): "), "{advice}");
     // There a link is but a name.
     assert!(!advice.contains("--link"), "{advice}");
 }
 
-/// A scene in which somebody else has a table.
-fn beside(stage: &Stage, family: Family, table: &str, chain: Chain) -> Scene {
-    let mut scene = stage.scene(true);
+/// A topology in which somebody else has a table.
+fn beside(stage: &MatrixWorld, family: Family, table: &str, chain: Chain) -> Topology {
+    let mut topology = stage.topology(true);
     let mut theirs = Table::new(family, table);
     theirs.chains.push(chain);
-    scene.machines[0].tables.push(theirs);
-    scene
+    topology.namespaces[0].tables.push(theirs);
+    topology
 }
 
 #[test]
 fn rules_of_others_are_named_with_the_command_that_takes_them_away() {
-    let stage = Stage::new(TRANSLATED);
-    let ask = |scene: &Scene, to: &str| advised(&stage, scene, "lan:10.10.50.1", to);
+    let stage = MatrixWorld::new(TRANSLATED);
+    let ask = |topology: &Topology, to: &str| advised(&stage, topology, "lan:10.10.50.1", to);
     let chain = |name: &str, hook| Chain::base(name, ChainKind::Filter, hook, priority::FILTER);
     let dropping = |handle| Rule { handle, ..rule().to_port(Protocol::Tcp, 80).drop().into() };
     let kept = || -> Rule { rule().to_port(Protocol::Tcp, 22).drop().into() };
 
     let rules = [kept(), dropping(Some(12))];
-    let scene = beside(&stage, Family::Inet, "mine", chain("forward", Hook::Forward).with(rules.clone()));
+    let topology = beside(&stage, Family::Inet, "mine", chain("forward", Hook::Forward).with(rules.clone()));
     assert_eq!(
-        ask(&scene, "10.10.50.99:8081"),
+        ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's rule: nft delete rule inet mine forward handle 12; or run the daemon with --firewall-integration"
     );
-    let scene = beside(&stage, Family::Ip, "filter", chain("FORWARD", Hook::Forward).with(rules));
+    let topology = beside(&stage, Family::Ip, "filter", chain("FORWARD", Hook::Forward).with(rules));
     assert_eq!(
-        ask(&scene, "10.10.50.99:8081"),
+        ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's rule: iptables -D FORWARD 2; or run the daemon with --firewall-integration"
     );
     let policy = |mut chain: Chain| {
@@ -120,51 +123,51 @@ fn rules_of_others_are_named_with_the_command_that_takes_them_away() {
         }
         chain
     };
-    let scene = beside(&stage, Family::Ip, "filter", policy(chain("FORWARD", Hook::Forward)));
+    let topology = beside(&stage, Family::Ip, "filter", policy(chain("FORWARD", Hook::Forward)));
     assert_eq!(
-        ask(&scene, "10.10.50.99:8081"),
+        ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's policy: iptables -P FORWARD ACCEPT; or run the daemon with --firewall-integration"
     );
-    let scene = beside(&stage, Family::Inet, "mine", policy(chain("input", Hook::Input)));
+    let topology = beside(&stage, Family::Inet, "mine", policy(chain("input", Hook::Input)));
     assert_eq!(
-        ask(&scene, "10.10.50.99:8082"),
+        ask(&topology, "10.10.50.99:8082"),
         "that is another firewall's policy: nft 'chain inet mine input { policy accept; }'"
     );
-    let scene =
+    let topology =
         beside(&stage, Family::Ip, "filter", chain("FAIRWAY-USER", Hook::Forward).with([dropping(Some(3))]));
     assert_eq!(
-        ask(&scene, "10.10.50.99:8081"),
+        ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's rule: iptables -D FAIRWAY-USER 1; or run the daemon with --firewall-integration"
     );
 
     // In a sandbox it is the sandbox's own.
-    let mut scene = stage.scene(true);
+    let mut topology = stage.topology(true);
     let mut theirs = Table::new(Family::Inet, "own");
     theirs.chains.push(chain("input", Hook::Input).with([dropping(Some(2))]));
-    let inside = scene.machines.iter_mut().find(|machine| machine.name == "u1").unwrap();
+    let inside = topology.namespaces.iter_mut().find(|namespace| namespace.name == "u1").unwrap();
     inside.tables.push(theirs);
     assert_eq!(
-        ask(&scene, "10.10.50.99:8081"),
+        ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's rule: nsenter --net=/u1 nft delete rule inet own input handle 2"
     );
 }
 
 #[test]
 fn settings_of_the_kernel_are_named() {
-    let shut = Mode { route_localnet: false, ..TRANSLATED };
-    let stage = Stage::new(shut);
+    let shut = DaemonFlags { route_localnet: false, ..TRANSLATED };
+    let stage = MatrixWorld::new(shut);
     let bridge = &stage.world().find_network("usr").unwrap().bridge;
     assert_eq!(
-        advised(&stage, &stage.scene(false), "host", "127.0.0.1:8081"),
+        advised(&stage, &stage.topology(false), "host", "127.0.0.1:8081"),
         format!(
             "use another address of the host; or sysctl -w net.ipv4.conf.{bridge}.route_localnet=1; or run the daemon with --userland-proxy=true"
         )
     );
-    let change = |change: fn(&mut Machine)| {
-        let stage = Stage::new(TRANSLATED);
-        let mut scene = stage.scene(true);
-        change(&mut scene.machines[0]);
-        advised(&stage, &scene, "lan:10.10.50.1", "10.10.50.99:8081")
+    let change = |change: fn(&mut NetworkNamespace)| {
+        let stage = MatrixWorld::new(TRANSLATED);
+        let mut topology = stage.topology(true);
+        change(&mut topology.namespaces[0]);
+        advised(&stage, &topology, "lan:10.10.50.1", "10.10.50.99:8081")
     };
     assert_eq!(
         change(|host| host.interfaces.iter_mut().for_each(|it| it.forwarding = (false, false))),
@@ -183,7 +186,7 @@ const LAN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 10, 50, 1));
 
 #[test]
 fn what_listens_elsewhere_is_named() {
-    let mut stage = Stage::new(TRANSLATED);
+    let mut stage = MatrixWorld::new(TRANSLATED);
     let request = PublishRequest {
         host_address: Some("127.0.0.1".parse().unwrap()),
         host_ports: Some(PortRange::single(8090)),
@@ -192,47 +195,47 @@ fn what_listens_elsewhere_is_named() {
     };
     let requests = vec![request];
     stage.apply(Command::Publish { sandbox: "u1".to_owned(), requests, avoid: Vec::new() });
-    let mut scene = stage.scene(true);
+    let mut topology = stage.topology(true);
     // What is on the LAN is not known, as on real hosts.
-    scene.machines[0].interfaces[1].peer = None;
-    let ask = |scene: &Scene, from: &str, to: &str| advised(&stage, scene, from, to);
+    topology.namespaces[0].interfaces[1].peer = None;
+    let ask = |topology: &Topology, from: &str, to: &str| advised(&stage, topology, from, to);
     assert_eq!(
-        ask(&scene, "lan:10.10.50.1", "10.10.50.99:8090"),
+        ask(&topology, "lan:10.10.50.1", "10.10.50.99:8090"),
         "port 8090 is published for u1 at 127.0.0.1 alone: ask there; or fairway publish u1 10.10.50.99:8090:80"
     );
     assert_eq!(
-        ask(&scene, "lan:10.10.50.1", "10.10.50.99:9999"),
+        ask(&topology, "lan:10.10.50.1", "10.10.50.99:9999"),
         "start something that listens there, or publish a container's port: fairway publish CONTAINER 9999:PORT"
     );
     assert_eq!(
-        ask(&scene, "u2", "u1:81"),
+        ask(&topology, "u2", "u1:81"),
         "have the program in u1 listen at 172.18.0.2 or at all addresses, port 81; it listens at 80"
     );
     let loopback: IpAddr = "127.0.0.1".parse().unwrap();
-    for machine in &mut scene.machines {
-        machine.listeners.iter_mut().filter(|it| it.proxy.is_none()).for_each(|it| it.address = loopback);
-        machine.listeners.iter_mut().for_each(|it| it.both_families = false);
+    for namespace in &mut topology.namespaces {
+        namespace.listeners.iter_mut().filter(|it| it.proxy.is_none()).for_each(|it| it.address = loopback);
+        namespace.listeners.iter_mut().for_each(|it| it.both_families = false);
     }
     assert_eq!(
-        ask(&scene, "u2", "u1:80"),
+        ask(&topology, "u2", "u1:80"),
         "what listens at port 80 in u1 does so at 127.0.0.1 alone: have it listen at 172.18.0.2 or at all addresses"
     );
     assert_eq!(
-        ask(&scene, "lan:10.10.50.1", "10.10.50.99:8082"),
+        ask(&topology, "lan:10.10.50.1", "10.10.50.99:8082"),
         "what listens at port 8082 of the host does so at 127.0.0.1 alone: ask there, or have it listen at 10.10.50.99 or at all addresses"
     );
 }
 
 #[test]
 fn what_comes_from_a_link_local_address_is_to_come_from_a_global_one() {
-    let stage = Stage::new(Mode::DOCKERS);
+    let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let reason = "its source fe80::1 is link-local, and such packets are not forwarded";
     let advice = discarded(stage.world(), "host", reason).unwrap();
     assert!(advice.starts_with("ask from a global address"), "{advice}");
 }
 
 /// Publishes port 80 of u1.
-fn publish(stage: &mut Stage, address: Option<&str>, port: Option<u16>) {
+fn publish(stage: &mut MatrixWorld, address: Option<&str>, port: Option<u16>) {
     let request = PublishRequest {
         host_address: address.map(|text| text.parse().unwrap()),
         host_ports: port.map(PortRange::single),
@@ -244,20 +247,20 @@ fn publish(stage: &mut Stage, address: Option<&str>, port: Option<u16>) {
 
 #[test]
 fn a_port_on_an_address_that_has_vanished_moves_or_the_address_comes_back() {
-    let mut stage = Stage::new(Mode::DOCKERS);
+    let mut stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     publish(&mut stage, Some("10.10.50.98"), Some(8090));
     publish(&mut stage, Some("192.0.2.9"), Some(8090));
-    let mut scene = stage.scene(true);
-    scene.machines[0].interfaces[1].peer = None;
+    let mut topology = stage.topology(true);
+    topology.namespaces[0].interfaces[1].peer = None;
     for from in ["lan:10.10.50.1", "host"] {
         assert_eq!(
-            advised(&stage, &scene, from, "10.10.50.98:8090"),
+            advised(&stage, &topology, from, "10.10.50.98:8090"),
             "port 8090 is published for u1 at 10.10.50.98, which is no address of the host now: ip address add \
              10.10.50.98/24 dev eth0; or fairway unpublish u1 10.10.50.98:8090 && fairway publish u1 8090:80"
         );
     }
     assert_eq!(
-        advised(&stage, &scene, "lan:10.10.50.1", "192.0.2.9:8090"),
+        advised(&stage, &topology, "lan:10.10.50.1", "192.0.2.9:8090"),
         "port 8090 is published for u1 at 192.0.2.9, which is no address of the host now: fairway unpublish u1 \
          192.0.2.9:8090 && fairway publish u1 8090:80"
     );
@@ -265,7 +268,7 @@ fn a_port_on_an_address_that_has_vanished_moves_or_the_address_comes_back() {
 
 #[test]
 fn ports_of_routed_networks_are_asked_for_at_the_containers_own_address() {
-    let mut stage = Stage::new(Mode::DOCKERS);
+    let mut stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let routed = ("com.docker.network.bridge.gateway_mode_ipv4".to_owned(), "routed".to_owned());
     let open =
         CreateNetwork { name: "open".to_owned(), options: [routed].into(), ..CreateNetwork::default() };
@@ -273,10 +276,10 @@ fn ports_of_routed_networks_are_asked_for_at_the_containers_own_address() {
     stage.attach("r1", "open");
     let own = stage.world().find_sandbox("r1").unwrap().id;
     let own = stage.world().direct_addresses(own, true)[0].0;
-    let ask = |stage: &Stage, from: &str, to: &str| {
-        let mut scene = stage.scene(true);
-        scene.machines[0].interfaces[1].peer = None;
-        advised(stage, &scene, from, to)
+    let ask = |stage: &MatrixWorld, from: &str, to: &str| {
+        let mut topology = stage.topology(true);
+        topology.namespaces[0].interfaces[1].peer = None;
+        advised(stage, &topology, from, to)
     };
     assert_eq!(ask(&stage, "lan:10.10.50.1", &format!("{own}:80")), "fairway publish r1 80");
     assert_eq!(

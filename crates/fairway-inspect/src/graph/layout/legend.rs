@@ -55,7 +55,7 @@ fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
     }
     let wires = [
         (WireKind::Link, "on the LAN itself, past the host"),
-        (WireKind::Apart, "kept apart from its neighbours"),
+        (WireKind::Apart, "kept apart from its neighbors"),
         (WireKind::Again, "one sandbox, on several networks"),
         (WireKind::Trail(LegKind::Asks), "the packet"),
         (WireKind::Trail(LegKind::Answers), "its answer"),

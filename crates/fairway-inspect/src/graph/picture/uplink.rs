@@ -10,7 +10,7 @@ use crate::topology::without_ours;
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
 use fairway_model::Network;
-use fairway_walk::{Interface, Machine, RouteKind};
+use fairway_walk::{Interface, NetworkNamespace, RouteKind};
 
 fn link_local(address: IpAddr) -> bool {
     match address {
@@ -27,7 +27,7 @@ pub(super) fn parent(network: &Network) -> Option<&str> {
 }
 
 /// The routers that the default routes through an interface lead to.
-fn routers(host: &Machine, interface: u32) -> Vec<IpAddr> {
+fn routers(host: &NetworkNamespace, interface: u32) -> Vec<IpAddr> {
     let own = host.routes.iter().filter(|it| it.interface == interface && it.destination.prefix_len() == 0);
     let mut routers: Vec<IpAddr> =
         own.filter(|it| it.kind == RouteKind::Unicast).filter_map(|it| it.gateway).collect();
@@ -40,7 +40,7 @@ fn texts<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
     values.into_iter().map(|value| value.to_string()).collect()
 }
 
-fn uplink(host: &Machine, interface: &Interface) -> Uplink {
+fn uplink(host: &NetworkNamespace, interface: &Interface) -> Uplink {
     let addresses: Vec<IpNet> =
         interface.addresses.iter().copied().filter(|it| !link_local(it.addr())).collect();
     Uplink {
@@ -54,7 +54,7 @@ fn uplink(host: &Machine, interface: &Interface) -> Uplink {
 }
 
 /// All that have an address or lead somewhere, and those that networks are upon.
-pub(super) fn uplinks(world: &World, plan: &Plan, host: &Machine) -> Vec<Uplink> {
+pub(super) fn uplinks(world: &World, plan: &Plan, host: &NetworkNamespace) -> Vec<Uplink> {
     let others = without_ours(host, plan);
     let mut found: BTreeMap<String, Uplink> = others
         .interfaces

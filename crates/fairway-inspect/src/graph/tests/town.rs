@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::explain::{Question, Resolved, advice};
+use crate::explain::{Query, Resolved, advice};
 use crate::graph::{Picture, Walk};
 use crate::topology::planned;
 use fairway_core::plan::plan;
@@ -13,8 +13,8 @@ use fairway_model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, ParentFacts, SandboxKind, SandboxOptions,
     Settings, Uplink, UplinkRoute, parse,
 };
-use fairway_walk::{Interface, Listener, Machine, Proxy, Scene, add_interface, converse};
-use fairway_walk::{add_default, bare};
+use fairway_walk::{Interface, Listener, NetworkNamespace, Proxy, Topology, add_interface, walk_connection};
+use fairway_walk::{add_default_route, empty_namespace};
 
 /// A host 10.10.50.99 with a World on it.
 pub struct Town {
@@ -109,9 +109,9 @@ impl Town {
     }
 
     /// The host with all sandboxes, in each of which a server listens at port 80.
-    pub fn scene(&self) -> Scene {
-        let mut scene = planned(&self.world, &plan(&self.world), host());
-        for sandbox in &mut scene.machines[1..] {
+    pub fn topology(&self) -> Topology {
+        let mut topology = planned(&self.world, &plan(&self.world), host());
+        for sandbox in &mut topology.namespaces[1..] {
             sandbox.listeners.push(Listener {
                 protocol: 6,
                 address: "::".parse().unwrap(),
@@ -122,22 +122,22 @@ impl Town {
                 proxy: None,
             });
         }
-        scene
+        topology
     }
 
     /// The picture with a walk over it.
     pub fn walked(&self, from: &str, to: &str) -> Picture {
-        self.walked_through(&self.scene(), from, to)
+        self.walked_through(&self.topology(), from, to)
     }
 
-    /// The same through a scene that is otherwise than planned.
-    pub fn walked_through(&self, scene: &Scene, from: &str, to: &str) -> Picture {
+    /// The same through a topology that is otherwise than planned.
+    pub fn walked_through(&self, topology: &Topology, from: &str, to: &str) -> Picture {
         let mut picture = self.picture();
-        let question = Question::parse(&self.world, &plan(&self.world), from, to).unwrap();
-        let Resolved { asker, tuple } = question.resolve(&self.world, scene).unwrap();
-        let conversation = converse(scene, asker, tuple, Proxy { user: Some(61_137) });
-        let advice = advice(&self.world, &question, &conversation, &[]);
-        let walk = Walk::new(&picture, format!("{from} asks {to}"), &conversation, advice);
+        let query = Query::parse(&self.world, &plan(&self.world), from, to).unwrap();
+        let Resolved { origin, tuple } = query.resolve(&self.world, topology).unwrap();
+        let connection = walk_connection(topology, origin, tuple, Proxy { user: Some(61_137) });
+        let advice = advice(&self.world, &query, &connection, &[]);
+        let walk = Walk::new(&picture, format!("{from} asks {to}"), &connection, advice);
         picture.walk = Some(walk);
         picture
     }
@@ -150,8 +150,8 @@ impl Town {
 }
 
 /// The host's interfaces.
-pub fn host() -> Machine {
-    let mut host = bare("host");
+pub fn host() -> NetworkNamespace {
+    let mut host = empty_namespace("host");
     host.bridge_netfilter = (true, true);
     let eth0 = Interface {
         index: 2,
@@ -162,7 +162,7 @@ pub fn host() -> Machine {
         ..Interface::default()
     };
     add_interface(&mut host, eth0);
-    add_default(&mut host, "10.10.50.1".parse::<IpAddr>().unwrap(), 2);
+    add_default_route(&mut host, "10.10.50.1".parse::<IpAddr>().unwrap(), 2);
     host
 }
 

@@ -32,7 +32,7 @@ fn a_published_port_is_rewritten_on_the_host_and_delivered_inside() {
 }
 
 #[test]
-fn between_neighbours_a_packet_stays_on_the_bridge_whatever_looks_at_it_there() {
+fn between_neighbors_a_packet_stays_on_the_bridge_whatever_looks_at_it_there() {
     use Badge::{Delivered, Passes};
     let picture = town::shop().walked("api", "db:80");
     let expected = [("api", Passes), ("api on back", Passes), ("network back", Passes), ("db", Delivered)];
@@ -85,11 +85,11 @@ fn what_leaves_ends_behind_the_interface_with_the_address_that_is_seen_there() {
 #[test]
 fn an_answer_that_is_lost_is_drawn() {
     let shop = town::shop();
-    let mut scene = shop.scene();
+    let mut topology = shop.topology();
     // Somebody in web took its default route away.
-    let web = scene.machines.iter_mut().find(|machine| machine.name == "web").unwrap();
+    let web = topology.namespaces.iter_mut().find(|namespace| namespace.name == "web").unwrap();
     web.routes.retain(|route| route.gateway.is_none());
-    let picture = shop.walked_through(&scene, "lan", "10.10.50.99:8080");
+    let picture = shop.walked_through(&topology, "lan", "10.10.50.99:8080");
     let walk = picture.walk.as_ref().unwrap();
     let kinds: Vec<LegKind> = walk.legs.iter().map(|leg| leg.kind).collect();
     assert_eq!(kinds, [LegKind::Asks, LegKind::Answers]);

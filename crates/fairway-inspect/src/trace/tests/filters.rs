@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::tests::stage::{Mode, Stage};
+use crate::tests::matrix_world::{DaemonFlags, MatrixWorld};
 use crate::trace::{Filter, sandbox_table, tables};
 use fairway_core::plan::plan;
 use fairway_ruleset::TableFlags;
@@ -15,7 +15,7 @@ fn filter(from: &str, to: &str) -> Filter {
 }
 
 fn try_filter(from: &str, to: &str) -> Result<Filter, String> {
-    let stage = Stage::new(Mode::DOCKERS);
+    let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let world = stage.world();
     let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let own = ["10.10.50.99", "172.17.0.1", "172.18.0.1", "172.19.0.1"];
@@ -88,7 +88,7 @@ fn who_is_nobody() {
 #[test]
 fn who_is_looked_into() {
     let names = |from, to| {
-        let stage = Stage::new(Mode::DOCKERS);
+        let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
         let found = filter(from, to).sandboxes;
         let name = |id| stage.world().sandbox(id).unwrap().name.clone();
         found.into_iter().map(name).collect::<Vec<_>>()

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use fairway_inspect::trace::{FrameBytes, Journey, SeenLine};
+use fairway_inspect::trace::{FrameBytes, PacketTimeline, TimelineEntry};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
@@ -28,7 +28,7 @@ const LONGEST: usize = 65_535;
 /// Writes such a file.
 pub(super) struct Writer<W: Write> {
     inner: W,
-    /// By machine and name, and whether its packets are those of Ethernet.
+    /// By namespace and name, and whether its packets are those of Ethernet.
     interfaces: BTreeMap<(String, String, bool), u32>,
 }
 
@@ -47,9 +47,9 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes a packet as often as it was captured.
-    pub(super) fn journey(&mut self, journey: &Journey) -> io::Result<()> {
-        let mut comments = comments(journey).into_iter();
-        for line in &journey.lines {
+    pub(super) fn timeline(&mut self, timeline: &PacketTimeline) -> io::Result<()> {
+        let mut comments = comments(timeline).into_iter();
+        for line in &timeline.lines {
             let Some(frame) = &line.frame else { continue };
             let interface = self.interface(line, frame.ethernet)?;
             self.packet(interface, line.at, frame, &comments.next().unwrap_or_default())?;
@@ -62,8 +62,8 @@ impl<W: Write> Writer<W> {
         self.inner.flush()
     }
 
-    fn interface(&mut self, line: &SeenLine, ethernet: bool) -> io::Result<u32> {
-        let key = (line.machine.clone(), line.place.clone(), ethernet);
+    fn interface(&mut self, line: &TimelineEntry, ethernet: bool) -> io::Result<u32> {
+        let key = (line.namespace.clone(), line.place.clone(), ethernet);
         if let Some(number) = self.interfaces.get(&key) {
             return Ok(*number);
         }
@@ -71,7 +71,7 @@ impl<W: Write> Writer<W> {
         let mut body = u32::from(link_type).to_le_bytes().to_vec();
         // No limit.
         body.extend(0u32.to_le_bytes());
-        option(&mut body, NAME, format!("{} {}", line.machine, line.place).as_bytes());
+        option(&mut body, NAME, format!("{} {}", line.namespace, line.place).as_bytes());
         option(&mut body, RESOLUTION, &[NANOSECONDS]);
         end_options(&mut body);
         self.block(INTERFACE_DESCRIPTION, &body)?;
@@ -128,11 +128,11 @@ fn pad(body: &mut Vec<u8>) {
 
 /// The comment of each capture: what happened between it and the next one; before the first one that too, and behind the
 /// last one how it ends.
-fn comments(journey: &Journey) -> Vec<String> {
+fn comments(timeline: &PacketTimeline) -> Vec<String> {
     let mut comments: Vec<Vec<String>> = Vec::new();
-    let mut before = vec![format!("flow {}", journey.flow.number)];
-    for line in &journey.lines {
-        let words = format!("{} {}: {}", line.machine, line.place, line.text);
+    let mut before = vec![format!("flow {}", timeline.flow.number)];
+    for line in &timeline.lines {
+        let words = format!("{} {}: {}", line.namespace, line.place, line.text);
         match (line.frame.is_some(), comments.last_mut()) {
             (true, _) => comments.push(std::mem::take(&mut before)),
             (false, _) if line.captured => {}
@@ -141,7 +141,7 @@ fn comments(journey: &Journey) -> Vec<String> {
         }
     }
     if let Some(last) = comments.last_mut() {
-        last.push(format!("= {}", journey.end));
+        last.push(format!("= {}", timeline.end));
     }
     comments.into_iter().map(|lines| lines.join("\n")).collect()
 }

@@ -1,6 +1,6 @@
 //! What was seen, for people.
 
-use fairway_inspect::trace::{Journey, Lost, Summary};
+use fairway_inspect::trace::{FlowSummary, Lost, PacketTimeline};
 
 /// Colours (ECMA-48, 8.3.117).
 const BOLD: &str = "1";
@@ -14,7 +14,7 @@ pub(super) struct Text {
     colours: bool,
     /// When the first packet was seen.
     began: Option<u64>,
-    /// The widest machine and place so far, so that columns stay.
+    /// The widest namespace and place so far, so that columns stay.
     widths: (usize, usize),
 }
 
@@ -28,35 +28,35 @@ impl Text {
     }
 
     /// A packet: what it is, what happened to it, and where it ends.
-    pub(super) fn journey(&mut self, journey: &Journey) -> String {
-        let began = *self.began.get_or_insert(journey.at);
-        let (machine, place) = &mut self.widths;
-        for line in &journey.lines {
-            (*machine, *place) = ((*machine).max(line.machine.len()), (*place).max(line.place.len()));
+    pub(super) fn timeline(&mut self, timeline: &PacketTimeline) -> String {
+        let began = *self.began.get_or_insert(timeline.at);
+        let (namespace, place) = &mut self.widths;
+        for line in &timeline.lines {
+            (*namespace, *place) = ((*namespace).max(line.namespace.len()), (*place).max(line.place.len()));
         }
-        let (machine, place) = self.widths;
+        let (namespace, place) = self.widths;
         let mut text = String::new();
-        if !journey.title.is_empty() {
-            let number = journey.flow.number;
-            let carries = match journey.flow.carries {
+        if !timeline.title.is_empty() {
+            let number = timeline.flow.number;
+            let carries = match timeline.flow.carries {
                 Some(other) => format!(" (the proxy's, for flow {other})"),
                 None => String::new(),
             };
-            let back = if journey.back { ", back" } else { "" };
-            let title = format!("flow {number}{back}{carries}:  {}", journey.title);
+            let back = if timeline.back { ", back" } else { "" };
+            let title = format!("flow {number}{back}{carries}:  {}", timeline.title);
             text.push_str(&format!("{}\n", self.dress(BOLD, &title)));
         }
-        for line in &journey.lines {
+        for line in &timeline.lines {
             let seconds = line.at.saturating_sub(began) as f64 / 1e9;
             let words = if line.captured { self.dress(CYAN, &line.text) } else { line.text.clone() };
             text.push_str(&format!(
-                "  {seconds:10.6}  {:machine$}  {:place$}  {words}\n",
-                line.machine, line.place
+                "  {seconds:10.6}  {:namespace$}  {:place$}  {words}\n",
+                line.namespace, line.place
             ));
         }
-        if !journey.end.is_empty() {
-            let bad = journey.end.starts_with("dropped") || journey.end.starts_with("refused");
-            let end = if bad { self.dress(RED, &journey.end) } else { journey.end.clone() };
+        if !timeline.end.is_empty() {
+            let bad = timeline.end.starts_with("dropped") || timeline.end.starts_with("refused");
+            let end = if bad { self.dress(RED, &timeline.end) } else { timeline.end.clone() };
             text.push_str(&format!("  = {end}\n"));
         }
         text.push('\n');
@@ -64,7 +64,7 @@ impl Text {
     }
 
     /// What came of each flow, and what was missed.
-    pub(super) fn summaries<'a>(&self, flows: impl Iterator<Item = &'a Summary>, lost: &Lost) -> String {
+    pub(super) fn summaries<'a>(&self, flows: impl Iterator<Item = &'a FlowSummary>, lost: &Lost) -> String {
         let mut text = String::new();
         for flow in flows {
             let code = match flow.answered {
@@ -95,7 +95,7 @@ impl Text {
         let missed = [
             (lost.captured, "packets were missed by captures: there were too many"),
             (lost.ruled, "packets met rules that are not told: more than 1000 came in a second"),
-            (lost.untold, "packets were seen and are not told: there were too many"),
+            (lost.unreported, "packets were seen and are not told: there were too many"),
         ];
         for (count, words) in missed.into_iter().filter(|(count, _)| *count > 0) {
             text.push_str(&format!("{count} {words}\n"));

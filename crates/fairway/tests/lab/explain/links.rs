@@ -54,7 +54,7 @@ fn link_local_addresses_are_given_with_their_interface() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         let link_local = |place: &fairway_lab::Place| {
-            let inside = place.run_in(|| fairway_kernel::survey::survey("").unwrap().machine).unwrap();
+            let inside = place.run_in(|| fairway_kernel::survey::survey("").unwrap().namespace).unwrap();
             let eth0 = inside.interface_named("eth0").unwrap();
             let is_local = |address: &std::net::IpAddr| matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local());
             eth0.addresses.iter().map(|net| net.addr()).find(is_local).unwrap()

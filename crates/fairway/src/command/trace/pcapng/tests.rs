@@ -1,17 +1,17 @@
 //! Files, read by somebody else's reader.
 
-use fairway_inspect::trace::Summary;
+use fairway_inspect::trace::FlowSummary;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
 
 use super::*;
 
-fn captured(machine: &str, place: &str, at: u64, outgoing: bool, bytes: &[u8]) -> SeenLine {
+fn captured(namespace: &str, place: &str, at: u64, outgoing: bool, bytes: &[u8]) -> TimelineEntry {
     let frame = FrameBytes { ethernet: place != "tun0", outgoing, length: 1000, bytes: bytes.to_vec() };
-    SeenLine {
+    TimelineEntry {
         at,
-        machine: machine.to_owned(),
+        namespace: namespace.to_owned(),
         place: place.to_owned(),
         text: "in".to_owned(),
         captured: true,
@@ -19,15 +19,15 @@ fn captured(machine: &str, place: &str, at: u64, outgoing: bool, bytes: &[u8]) -
     }
 }
 
-fn rule(text: &str) -> SeenLine {
-    let (machine, place) = ("host".to_owned(), "prerouting".to_owned());
-    SeenLine { machine, place, text: text.to_owned(), ..SeenLine::default() }
+fn rule(text: &str) -> TimelineEntry {
+    let (namespace, place) = ("host".to_owned(), "prerouting".to_owned());
+    TimelineEntry { namespace, place, text: text.to_owned(), ..TimelineEntry::default() }
 }
 
 #[test]
 fn each_place_is_an_interface_and_each_decision_a_comment() {
     let at = 1_795_312_963_489_811_622;
-    let journey = Journey {
+    let timeline = PacketTimeline {
         lines: vec![
             rule("made"),
             captured("host", "eth0", at, false, &[1, 2, 3]),
@@ -36,13 +36,13 @@ fn each_place_is_an_interface_and_each_decision_a_comment() {
             captured("web", "tun0", at + 1000, true, &[4; 8]),
         ],
         end: "arrives".to_owned(),
-        flow: Summary { number: 7, ..Summary::default() },
-        ..Journey::default()
+        flow: FlowSummary { number: 7, ..FlowSummary::default() },
+        ..PacketTimeline::default()
     };
     let mut file = Vec::new();
     let mut writer = Writer::new(&mut file).unwrap();
-    writer.journey(&journey).unwrap();
-    writer.journey(&journey).unwrap();
+    writer.timeline(&timeline).unwrap();
+    writer.timeline(&timeline).unwrap();
     let mut reader = PcapNgReader::new(&file[..]).unwrap();
     let (mut names, mut packets) = (Vec::new(), Vec::new());
     while let Some(block) = reader.next_block() {

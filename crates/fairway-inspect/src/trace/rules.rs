@@ -3,13 +3,13 @@
 use super::event::RuleMet;
 use fairway_ruleset::{Chain, Expression, Family, Hook, Table};
 
-/// The rules of a machine as they were read.
+/// The rules of a namespace as they were read.
 #[derive(Debug, Clone, Default)]
-pub struct RuleBook {
+pub struct RuleTexts {
     tables: Vec<Table>,
 }
 
-impl RuleBook {
+impl RuleTexts {
     /// Of these tables. What rules counted is left out: it changes, and decides nothing.
     pub fn new(mut tables: Vec<Table>) -> Self {
         let chains = tables.iter_mut().flat_map(|table| &mut table.chains);

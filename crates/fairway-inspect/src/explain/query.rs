@@ -10,20 +10,20 @@ use fairway_core::plan::Plan;
 use fairway_core::world::World;
 use fairway_model::parse;
 use fairway_model::{NetworkMode, SandboxId};
-use fairway_walk::Asker;
+use fairway_walk::Origin;
 use fairway_walk::Tuple;
-use fairway_walk::{Machine, Route, RouteKind, Scene};
-use fairway_walk::{RouteQuestion, Routed, is_link_local};
+use fairway_walk::{NetworkNamespace, Route, RouteKind, Topology};
+use fairway_walk::{RouteQuery, RouteResult, is_link_local};
 
 /// A source port that nobody else uses, so that walks read alike.
 const SOURCE_PORT: u16 = 40_000;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
-/// Why a question makes no sense.
+/// Why a query makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the message of each says what its fields are")]
-pub enum QuestionError {
+pub enum QueryError {
     #[error(
         "{0:?} is nobody: give a container, host, lan, lan:ADDRESS, an address, or a name that {1} can resolve"
     )]
@@ -46,9 +46,9 @@ pub enum QuestionError {
     UnknownInterface(String, String),
 }
 
-/// One end of a question.
+/// One end of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Party {
+pub enum Peer {
     /// A running sandbox.
     Sandbox(SandboxId),
     /// The host.
@@ -61,11 +61,11 @@ pub enum Party {
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct Query {
     /// Who asks.
-    pub from: Party,
+    pub from: Peer,
     /// Who is asked.
-    pub to: Party,
+    pub to: Peer,
     /// The number of the protocol; an echo request when no port is given.
     pub protocol: u8,
     /// The port; 0 for an echo.
@@ -74,11 +74,11 @@ pub struct Question {
     pub interface: Option<String>,
 }
 
-/// A question as a walker takes it.
+/// A query as a walker takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolved {
     /// Where the walk begins.
-    pub asker: Asker,
+    pub origin: Origin,
     /// Its first packet.
     pub tuple: Tuple,
 }
@@ -87,8 +87,8 @@ pub struct Resolved {
 pub(crate) type Port = (u16, u8);
 
 /// Splits `TO[:PORT[/PROTOCOL]]`; an IPv6 address with a port is in brackets.
-pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QuestionError> {
-    let bad = || QuestionError::Port(text.to_owned());
+pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QueryError> {
+    let bad = || QueryError::Port(text.to_owned());
     let is_address = |text: &str| zoned(text).0.parse::<IpAddr>().is_ok();
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -121,53 +121,53 @@ fn zoned(text: &str) -> (&str, Option<&str>) {
 }
 
 /// Who is called that.
-pub(crate) fn party(world: &World, text: &str) -> Option<Party> {
+pub(crate) fn peer(world: &World, text: &str) -> Option<Peer> {
     if let Ok(sandbox) = world.find_sandbox(text) {
-        return Some(Party::Sandbox(sandbox.id));
+        return Some(Peer::Sandbox(sandbox.id));
     }
     match text {
-        "host" | "localhost" => Some(Party::Host),
-        "lan" => Some(Party::Lan(None)),
+        "host" | "localhost" => Some(Peer::Host),
+        "lan" => Some(Peer::Lan(None)),
         _ => match text.strip_prefix("lan:") {
-            Some(address) => zoned(address).0.parse().ok().map(|address| Party::Lan(Some(address))),
-            None => zoned(text).0.parse().ok().map(Party::Address),
+            Some(address) => zoned(address).0.parse().ok().map(|address| Peer::Lan(Some(address))),
+            None => zoned(text).0.parse().ok().map(Peer::Address),
         },
     }
 }
 
-impl Question {
+impl Query {
     /// Reads what people type.
     ///
     /// # Errors
     /// Nobody is called that, or the port is none.
-    pub fn parse(world: &World, plan: &Plan, from: &str, to: &str) -> Result<Self, QuestionError> {
-        let nobody = |text: &str| QuestionError::Nobody(text.to_owned(), from.to_owned());
-        let asker = party(world, from).ok_or_else(|| nobody(from))?;
+    pub fn parse(world: &World, plan: &Plan, from: &str, to: &str) -> Result<Self, QueryError> {
+        let nobody = |text: &str| QueryError::Nobody(text.to_owned(), from.to_owned());
+        let origin = peer(world, from).ok_or_else(|| nobody(from))?;
         let (name, port) = split(to)?;
-        let asked = match party(world, name) {
-            Some(party) => party,
-            None => Party::Address(resolve(plan, &asker, name).ok_or_else(|| nobody(name))?),
+        let asked = match peer(world, name) {
+            Some(peer) => peer,
+            None => Peer::Address(resolve(plan, &origin, name).ok_or_else(|| nobody(name))?),
         };
         let (port, protocol) = port.unwrap_or((0, ICMP));
         let interface = zoned(name).1.or(zoned(from).1).map(str::to_owned);
-        Ok(Self { from: asker, to: asked, protocol, port, interface })
+        Ok(Self { from: origin, to: asked, protocol, port, interface })
     }
 
     /// Finds where the walk begins and what its first packet is.
     ///
     /// # Errors
-    /// Somebody has no address, or no place in the scene.
-    pub fn resolve(&self, world: &World, scene: &Scene) -> Result<Resolved, QuestionError> {
-        let destination = self.destination(world, scene)?;
-        let (asker, source) = self.beginning(world, scene, destination)?;
-        let asker = self.by_interface(scene, asker, destination)?;
+    /// Somebody has no address, or no place in the topology.
+    pub fn resolve(&self, world: &World, topology: &Topology) -> Result<Resolved, QueryError> {
+        let destination = self.destination(world, topology)?;
+        let (origin, source) = self.beginning(world, topology, destination)?;
+        let origin = self.by_interface(topology, origin, destination)?;
         let unspecified = match destination {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         let source = source.unwrap_or(unspecified);
         if source.is_ipv4() != destination.is_ipv4() {
-            return Err(QuestionError::Families(source, destination));
+            return Err(QueryError::Families(source, destination));
         }
         let protocol = match (self.protocol, destination) {
             (ICMP, IpAddr::V6(_)) => ICMPV6,
@@ -175,42 +175,48 @@ impl Question {
         };
         let tuple =
             Tuple { protocol, source, destination, source_port: SOURCE_PORT, destination_port: self.port };
-        Ok(Resolved { asker, tuple })
+        Ok(Resolved { origin, tuple })
     }
 
-    fn destination(&self, world: &World, scene: &Scene) -> Result<IpAddr, QuestionError> {
+    fn destination(&self, world: &World, topology: &Topology) -> Result<IpAddr, QueryError> {
         match &self.to {
-            Party::Address(address) | Party::Lan(Some(address)) => Ok(*address),
-            Party::Sandbox(id) => address_of(world, *id, &self.from)
-                .ok_or_else(|| QuestionError::NoAddress(name_of(world, *id))),
-            Party::Host if self.from == Party::Host => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            Party::Host => lan_of(&scene.machines[0])
+            Peer::Address(address) | Peer::Lan(Some(address)) => Ok(*address),
+            Peer::Sandbox(id) => {
+                address_of(world, *id, &self.from).ok_or_else(|| QueryError::NoAddress(name_of(world, *id)))
+            }
+            Peer::Host if self.from == Peer::Host => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Peer::Host => lan_of(&topology.namespaces[0])
                 .map(|(_, address)| address)
-                .ok_or_else(|| QuestionError::NoLan("host".to_owned())),
-            Party::Lan(None) => {
-                neighbour_of(&scene.machines[0]).ok_or_else(|| QuestionError::NoLan("lan".to_owned()))
+                .ok_or_else(|| QueryError::NoLan("host".to_owned())),
+            Peer::Lan(None) => {
+                neighbor_of(&topology.namespaces[0]).ok_or_else(|| QueryError::NoLan("lan".to_owned()))
             }
         }
     }
 
-    /// The same asker, by the interface that is named.
-    fn by_interface(&self, scene: &Scene, asker: Asker, destination: IpAddr) -> Result<Asker, QuestionError> {
-        let (Asker::On(place) | Asker::By(place, _) | Asker::Behind(place, _)) = asker;
-        let machine = &scene.machines[place];
+    /// The same origin, by the interface that is named.
+    fn by_interface(
+        &self,
+        topology: &Topology,
+        origin: Origin,
+        destination: IpAddr,
+    ) -> Result<Origin, QueryError> {
+        let (Origin::Local(place) | Origin::LocalVia(place, _) | Origin::Remote(place, _)) = origin;
+        let namespace = &topology.namespaces[place];
         let index = match &self.interface {
             None => None,
             Some(name) => {
-                let unknown = || QuestionError::UnknownInterface(name.clone(), machine.name.clone());
-                Some(machine.interface_named(name).ok_or_else(unknown)?.index)
+                let unknown = || QueryError::UnknownInterface(name.clone(), namespace.name.clone());
+                Some(namespace.interface_named(name).ok_or_else(unknown)?.index)
             }
         };
-        Ok(match (asker, index) {
-            (Asker::Behind(..), Some(index)) => Asker::Behind(place, index),
-            (Asker::On(_), Some(index)) => Asker::By(place, index),
-            (Asker::On(_), None) if is_link_local(destination) => {
-                return Err(QuestionError::NoInterface(destination, machine.name.clone()));
+        Ok(match (origin, index) {
+            (Origin::Remote(..), Some(index)) => Origin::Remote(place, index),
+            (Origin::Local(_), Some(index)) => Origin::LocalVia(place, index),
+            (Origin::Local(_), None) if is_link_local(destination) => {
+                return Err(QueryError::NoInterface(destination, namespace.name.clone()));
             }
-            _ => asker,
+            _ => origin,
         })
     }
 
@@ -218,32 +224,33 @@ impl Question {
     fn beginning(
         &self,
         world: &World,
-        scene: &Scene,
+        topology: &Topology,
         destination: IpAddr,
-    ) -> Result<(Asker, Option<IpAddr>), QuestionError> {
-        let host = &scene.machines[0];
+    ) -> Result<(Origin, Option<IpAddr>), QueryError> {
+        let host = &topology.namespaces[0];
         match &self.from {
-            Party::Host => Ok((Asker::On(0), None)),
-            Party::Sandbox(id) => {
+            Peer::Host => Ok((Origin::Local(0), None)),
+            Peer::Sandbox(id) => {
                 let name = name_of(world, *id);
-                let place = place_of(world, scene, *id).ok_or(QuestionError::NotRunning(name))?;
-                Ok((Asker::On(place), None))
+                let place = place_of(world, topology, *id).ok_or(QueryError::NotRunning(name))?;
+                Ok((Origin::Local(place), None))
             }
-            Party::Lan(address) => {
-                let no_lan = || QuestionError::NoLan("lan".to_owned());
+            Peer::Lan(address) => {
+                let no_lan = || QueryError::NoLan("lan".to_owned());
                 let way = address.and_then(|address| way_to(host, address));
                 let interface = way.or(lan_of(host).map(|(index, _)| index)).ok_or_else(no_lan)?;
                 let ipv4 = destination.is_ipv4();
-                let from = address.or_else(|| neighbour_of(host)).filter(|from| from.is_ipv4() == ipv4);
-                Ok((Asker::Behind(0, interface), Some(from.ok_or_else(no_lan)?)))
+                let from = address.or_else(|| neighbor_of(host)).filter(|from| from.is_ipv4() == ipv4);
+                Ok((Origin::Remote(0, interface), Some(from.ok_or_else(no_lan)?)))
             }
-            Party::Address(address) => {
-                let holder = scene.machines.iter().position(|machine| machine.holder(*address).is_some());
-                if let Some(machine) = holder {
-                    return Ok((Asker::On(machine), Some(*address)));
+            Peer::Address(address) => {
+                let holder =
+                    topology.namespaces.iter().position(|namespace| namespace.holder(*address).is_some());
+                if let Some(namespace) = holder {
+                    return Ok((Origin::Local(namespace), Some(*address)));
                 }
-                let way = way_to(host, *address).ok_or_else(|| QuestionError::NoLan(address.to_string()))?;
-                Ok((Asker::Behind(0, way), Some(*address)))
+                let way = way_to(host, *address).ok_or_else(|| QueryError::NoLan(address.to_string()))?;
+                Ok((Origin::Remote(0, way), Some(*address)))
             }
         }
     }
@@ -253,42 +260,47 @@ fn name_of(world: &World, id: SandboxId) -> String {
     world.sandbox(id).map_or_else(|| id.to_string(), |sandbox| sandbox.name.clone())
 }
 
-/// The machine that a sandbox's programs are on.
-fn place_of(world: &World, scene: &Scene, id: SandboxId) -> Option<usize> {
+/// The namespace that a sandbox's programs are on.
+fn place_of(world: &World, topology: &Topology, id: SandboxId) -> Option<usize> {
     let sandbox = world.sandbox(id).filter(|sandbox| sandbox.running())?;
     if sandbox.mode == NetworkMode::Host {
         return Some(0);
     }
     let owner = world.namespace_owner(sandbox)?;
-    scene.machines.iter().skip(1).position(|machine| machine.name == owner.name).map(|place| place + 1)
+    topology
+        .namespaces
+        .iter()
+        .skip(1)
+        .position(|namespace| namespace.name == owner.name)
+        .map(|place| place + 1)
 }
 
 /// The address that a sandbox is known by to somebody: on a network that both are on, else any; IPv4 first.
-fn address_of(world: &World, id: SandboxId, to: &Party) -> Option<IpAddr> {
+fn address_of(world: &World, id: SandboxId, to: &Peer) -> Option<IpAddr> {
     let endpoints = world.endpoints_of_sandbox(id);
-    let near = |network| matches!(to, Party::Sandbox(other) if world.endpoint_on(*other, network).is_some());
+    let near = |network| matches!(to, Peer::Sandbox(other) if world.endpoint_on(*other, network).is_some());
     let shared = endpoints.iter().filter(|endpoint| near(endpoint.network));
     shared.chain(&endpoints).find_map(|endpoint| endpoint.allocation.as_ref()?.addresses().next())
 }
 
 /// The interface behind which the host looks for an address.
-fn way_to(host: &Machine, address: IpAddr) -> Option<u32> {
-    let question = RouteQuestion::to(address);
-    match host.route(&question) {
-        Routed::By(route) if route.kind == RouteKind::Unicast => Some(route.interface),
+fn way_to(host: &NetworkNamespace, address: IpAddr) -> Option<u32> {
+    let query = RouteQuery::to(address);
+    match host.route(&query) {
+        RouteResult::Found(route) if route.kind == RouteKind::Unicast => Some(route.interface),
         _ => None,
     }
 }
 
 /// The default routes of the main table. Those of others are for some packets alone.
-fn defaults(host: &Machine) -> impl Iterator<Item = &Route> {
+fn defaults(host: &NetworkNamespace) -> impl Iterator<Item = &Route> {
     const MAIN_TABLE: u32 = 254;
     let is_default = |route: &&Route| route.table == MAIN_TABLE && route.destination.prefix_len() == 0;
     host.routes.iter().filter(is_default)
 }
 
 /// The interface of the host's default route and its address; without one, its first that is not loopback.
-fn lan_of(host: &Machine) -> Option<(u32, IpAddr)> {
+fn lan_of(host: &NetworkNamespace) -> Option<(u32, IpAddr)> {
     let default = defaults(host);
     let default = default.min_by_key(|route| (route.destination.addr().is_ipv6(), route.metric));
     let interface = match default {
@@ -302,7 +314,7 @@ fn lan_of(host: &Machine) -> Option<(u32, IpAddr)> {
 }
 
 /// Somebody on the host's LAN: its router, else the first address of the subnet that is not the host's.
-fn neighbour_of(host: &Machine) -> Option<IpAddr> {
+fn neighbor_of(host: &NetworkNamespace) -> Option<IpAddr> {
     let default = defaults(host);
     if let Some(gateway) = default.filter_map(|route| route.gateway).min_by_key(IpAddr::is_ipv6) {
         return Some(gateway);
@@ -313,8 +325,8 @@ fn neighbour_of(host: &Machine) -> Option<IpAddr> {
 }
 
 /// What a sandbox's resolver answers.
-pub(crate) fn resolve(plan: &Plan, asker: &Party, name: &str) -> Option<IpAddr> {
-    let Party::Sandbox(sandbox) = asker else { return None };
+pub(crate) fn resolve(plan: &Plan, origin: &Peer, name: &str) -> Option<IpAddr> {
+    let Peer::Sandbox(sandbox) = origin else { return None };
     let mut table = NameTable::new();
     for object in plan.values().flat_map(|fragment| fragment.values()) {
         match object {

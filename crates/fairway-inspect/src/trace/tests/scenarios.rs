@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::trace::{
-    Captured, Change, Event, Filter, Glimpse, Head, Pattern, RuleMet, Ruled, Side, Tracked, What,
+    Captured, Change, Event, Filter, Head, ObservedPacket, Pattern, RuleMet, Ruled, Side, Tracked, What,
 };
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::Tuple;
@@ -36,21 +36,26 @@ pub fn packet(source: &str, destination: &str, protocol: u8, transport: &[u8]) -
     bytes
 }
 
-pub fn glimpse(bytes: Vec<u8>) -> Glimpse {
-    Glimpse::of_packet(&bytes).unwrap()
+pub fn observed(bytes: Vec<u8>) -> ObservedPacket {
+    ObservedPacket::of_packet(&bytes).unwrap()
 }
 
 /// A segment of TCP with these flags and that number.
-pub fn tcp(source: &str, destination: &str, flags: u8, sequence: u8) -> Glimpse {
+pub fn tcp(source: &str, destination: &str, flags: u8, sequence: u8) -> ObservedPacket {
     let [source, destination]: [SocketAddr; 2] = [source, destination].map(|text| text.parse().unwrap());
     let ports = [source.port().to_be_bytes(), destination.port().to_be_bytes()].concat();
     let rest = [0, 0, 0, sequence, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0];
-    glimpse(packet(&source.ip().to_string(), &destination.ip().to_string(), 6, &[&ports[..], &rest].concat()))
+    observed(packet(
+        &source.ip().to_string(),
+        &destination.ip().to_string(),
+        6,
+        &[&ports[..], &rest].concat(),
+    ))
 }
 
-fn seen(at: u64, machine: &str, interface: &str, outgoing: bool, glimpse: Glimpse) -> Event {
-    let captured = Captured { at, interface: interface.to_owned(), outgoing, glimpse, frame: None };
-    Event { machine: machine.to_owned(), what: What::Captured(captured) }
+fn seen(at: u64, namespace: &str, interface: &str, outgoing: bool, observed: ObservedPacket) -> Event {
+    let captured = Captured { at, interface: interface.to_owned(), outgoing, observed, frame: None };
+    Event { namespace: namespace.to_owned(), what: What::Captured(captured) }
 }
 
 struct Met<'a> {
@@ -64,11 +69,11 @@ struct Met<'a> {
 }
 
 /// A rule that a packet met; with `head` the packet and its interfaces.
-fn met(met: Met<'_>, head: Option<(Glimpse, &str, &str)>) -> Event {
+fn met(met: Met<'_>, head: Option<(ObservedPacket, &str, &str)>) -> Event {
     let Met { id, family, chain, base, text, comment, verdict } = met;
     let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
     let head =
-        head.map(|(glimpse, input, output)| Head { glimpse, input: name(input), output: name(output) });
+        head.map(|(observed, input, output)| Head { observed, input: name(input), output: name(output) });
     let rule = RuleMet::Rule { handle: 7, text: Some(text.to_owned()), comment: comment.map(str::to_owned) };
     let table = if text.is_empty() { "fairway-trace-1" } else { "fairway" };
     let ruled = Ruled {
@@ -81,7 +86,7 @@ fn met(met: Met<'_>, head: Option<(Glimpse, &str, &str)>) -> Event {
         met: rule,
         verdict,
     };
-    Event { machine: "host".to_owned(), what: What::Ruled(ruled) }
+    Event { namespace: "host".to_owned(), what: What::Ruled(ruled) }
 }
 
 fn inet<'a>(id: u32, chain: &'a str, base: Option<(Hook, i32)>, text: &'a str, verdict: Verdict) -> Met<'a> {
@@ -131,7 +136,7 @@ pub fn published() -> Scene {
             inet(1, "nat-postrouting", masked, "masquerade", Verdict::Accept),
             Some((translated(), "", "br-app")),
         ),
-        Event { machine: "host".to_owned(), what: What::Tracked(flow) },
+        Event { namespace: "host".to_owned(), what: What::Tracked(flow) },
         seen(140, "host", "br-app", true, hidden()),
         seen(141, "host", "fw1", true, hidden()),
         seen(142, "web", "eth0", false, hidden()),

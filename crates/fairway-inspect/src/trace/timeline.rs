@@ -1,8 +1,8 @@
 //! A packet's way in words.
 
 use super::event::{Captured, Event, Frame, RuleMet, Ruled, What};
-use super::glimpse::Glimpse;
-use super::told::{FrameBytes, SeenLine};
+use super::fingerprint::ObservedPacket;
+use super::output::{FrameBytes, TimelineEntry};
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::{Tuple, changes};
 
@@ -13,16 +13,16 @@ pub const HOST: &str = "host";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Way {
     /// What happened, in order.
-    pub lines: Vec<SeenLine>,
+    pub lines: Vec<TimelineEntry>,
     /// Where it ends.
     pub end: String,
     /// What dropped it, if something did.
     pub dropped: Option<String>,
 }
 
-/// Where a packet is in a machine's hooks.
+/// Where a packet is in a namespace's hooks.
 struct Stay {
-    machine: String,
+    namespace: String,
     id: u32,
     base: Option<(Hook, i32)>,
 }
@@ -35,43 +35,43 @@ pub fn way(events: &[Event], remembered: bool, is_ours: impl Fn(&str) -> bool) -
     let mut stays: Vec<Stay> = Vec::new();
     let mut at = events.iter().find_map(captured).map_or(0, |captured| captured.at);
     for event in events {
-        let machine = event.machine.as_str();
+        let namespace = event.namespace.as_str();
         if let What::Captured(captured) = &event.what {
             at = captured.at;
         }
         let now = match &event.what {
             // By then it has been rewritten, by this or as it was for the first.
             What::Tracked(tracked) => Some(tracked.reply.reversed()),
-            _ => glimpse(event).map(|glimpse| glimpse.tuple),
+            _ => observed(event).map(|observed| observed.tuple),
         };
         if let Some(now) = now {
-            let before = seen.iter().position(|(other, _)| other == machine);
+            let before = seen.iter().position(|(other, _)| other == namespace);
             let before = before.map(|at| std::mem::replace(&mut seen[at].1, now));
             match before {
                 Some(before) => {
                     let place = if remembered { "conntrack" } else { "translate" };
                     let how = if remembered { " (as it was for the first)" } else { "" };
                     let changed = changes(before, now).into_iter();
-                    way.lines.extend(changed.map(|text| line(at, machine, place, format!("{text}{how}"))));
+                    way.lines.extend(changed.map(|text| line(at, namespace, place, format!("{text}{how}"))));
                 }
-                None => seen.push((machine.to_owned(), now)),
+                None => seen.push((namespace.to_owned(), now)),
             }
         }
         match &event.what {
-            What::Captured(captured) => way.lines.push(of_capture(machine, captured)),
+            What::Captured(captured) => way.lines.push(of_capture(namespace, captured)),
             What::Ruled(ruled) => {
-                let base = hook_of(&mut stays, machine, ruled);
+                let base = hook_of(&mut stays, namespace, ruled);
                 let words = in_words(ruled).filter(|_| !is_ours(&ruled.table));
                 if let Some(words) = words {
-                    way.lines.push(line(at, machine, &place_of(ruled, base), head(ruled, base) + &words));
+                    way.lines.push(line(at, namespace, &place_of(ruled, base), head(ruled, base) + &words));
                 }
                 if ruled.verdict == Verdict::Drop {
-                    way.dropped = Some(dropped_by(machine, ruled));
+                    way.dropped = Some(dropped_by(namespace, ruled));
                 }
             }
             What::Tracked(tracked) => {
                 let text = format!("new: {}, answers are expected as {}", tracked.original, tracked.reply);
-                way.lines.push(line(at, machine, "conntrack", text));
+                way.lines.push(line(at, namespace, "conntrack", text));
             }
         }
     }
@@ -87,19 +87,25 @@ fn captured(event: &Event) -> Option<&Captured> {
 }
 
 /// The packet as an event shows it.
-pub fn glimpse(event: &Event) -> Option<&Glimpse> {
+pub fn observed(event: &Event) -> Option<&ObservedPacket> {
     match &event.what {
-        What::Captured(captured) => Some(&captured.glimpse),
-        What::Ruled(ruled) => ruled.head.as_ref().map(|head| &head.glimpse),
+        What::Captured(captured) => Some(&captured.observed),
+        What::Ruled(ruled) => ruled.head.as_ref().map(|head| &head.observed),
         What::Tracked(_) => None,
     }
 }
 
-fn line(at: u64, machine: &str, place: &str, text: String) -> SeenLine {
-    SeenLine { at, machine: machine.to_owned(), place: place.to_owned(), text, ..SeenLine::default() }
+fn line(at: u64, namespace: &str, place: &str, text: String) -> TimelineEntry {
+    TimelineEntry {
+        at,
+        namespace: namespace.to_owned(),
+        place: place.to_owned(),
+        text,
+        ..TimelineEntry::default()
+    }
 }
 
-fn of_capture(machine: &str, captured: &Captured) -> SeenLine {
+fn of_capture(namespace: &str, captured: &Captured) -> TimelineEntry {
     let way = if captured.outgoing { "out" } else { "in " };
     let frame = captured.frame.as_ref().map(|Frame { ethernet, length, bytes }| FrameBytes {
         ethernet: *ethernet,
@@ -107,17 +113,17 @@ fn of_capture(machine: &str, captured: &Captured) -> SeenLine {
         length: *length,
         bytes: bytes.clone(),
     });
-    let text = format!("{way}  {}", captured.glimpse);
-    SeenLine { captured: true, frame, ..line(captured.at, machine, &captured.interface, text) }
+    let text = format!("{way}  {}", captured.observed);
+    TimelineEntry { captured: true, frame, ..line(captured.at, namespace, &captured.interface, text) }
 }
 
 /// The base chain that a packet is in: chains that are jumped to do not tell.
-fn hook_of(stays: &mut Vec<Stay>, machine: &str, ruled: &Ruled) -> Option<(Hook, i32)> {
-    let known = stays.iter_mut().find(|stay| stay.machine == machine && stay.id == ruled.id);
+fn hook_of(stays: &mut Vec<Stay>, namespace: &str, ruled: &Ruled) -> Option<(Hook, i32)> {
+    let known = stays.iter_mut().find(|stay| stay.namespace == namespace && stay.id == ruled.id);
     match (known, ruled.base) {
         (Some(stay), Some(base)) => stay.base = Some(base),
         (Some(stay), None) => return stay.base,
-        (None, base) => stays.push(Stay { machine: machine.to_owned(), id: ruled.id, base }),
+        (None, base) => stays.push(Stay { namespace: namespace.to_owned(), id: ruled.id, base }),
     }
     ruled.base
 }
@@ -156,7 +162,7 @@ fn in_words(ruled: &Ruled) -> Option<String> {
     }
 }
 
-fn dropped_by(machine: &str, ruled: &Ruled) -> String {
+fn dropped_by(namespace: &str, ruled: &Ruled) -> String {
     let Ruled { family, table, chain, .. } = ruled;
     match &ruled.met {
         RuleMet::Rule { handle, text, comment } => {
@@ -169,10 +175,10 @@ fn dropped_by(machine: &str, ruled: &Ruled) -> String {
                 (None, Some(text)) => format!(": {text}"),
                 (None, None) => String::new(),
             };
-            format!("{how} on {machine} by {family} {table} {chain}{rule} (handle {handle})")
+            format!("{how} on {namespace} by {family} {table} {chain}{rule} (handle {handle})")
         }
         RuleMet::Policy | RuleMet::End => {
-            format!("dropped on {machine} by the policy of {family} {table} {chain}")
+            format!("dropped on {namespace} by the policy of {family} {table} {chain}")
         }
     }
 }
@@ -180,29 +186,30 @@ fn dropped_by(machine: &str, ruled: &Ruled) -> String {
 /// Where a packet that nothing dropped was last.
 fn end(events: &[Event]) -> Option<String> {
     let last = events.iter().rfind(|event| !matches!(event.what, What::Tracked(_)))?;
-    let machine = &last.machine;
+    let namespace = &last.namespace;
     Some(match &last.what {
         What::Captured(captured) if captured.interface == "lo" && !captured.outgoing => {
-            format!("arrives on {machine}")
+            format!("arrives on {namespace}")
         }
-        What::Captured(Captured { outgoing: false, interface, .. }) if machine != HOST => {
-            format!("arrives at {machine} by {interface}")
+        What::Captured(Captured { outgoing: false, interface, .. }) if namespace != HOST => {
+            format!("arrives at {namespace} by {interface}")
         }
         What::Captured(Captured { outgoing: true, interface, .. }) => {
-            format!("leaves {machine} by {interface}")
+            format!("leaves {namespace} by {interface}")
         }
-        What::Captured(Captured { interface, .. }) => format!("last seen at {interface} of {machine}"),
+        What::Captured(Captured { interface, .. }) => format!("last seen at {interface} of {namespace}"),
         What::Ruled(_) => {
-            let mut bases = events.iter().filter(|event| event.machine == *machine).filter_map(|event| {
-                match &event.what {
+            let mut bases =
+                events.iter().filter(|event| event.namespace == *namespace).filter_map(|event| match &event
+                    .what
+                {
                     What::Ruled(ruled) => ruled.base,
                     _ => None,
-                }
-            });
+                });
             match bases.next_back() {
-                Some((Hook::Input, _)) => format!("arrives on {machine}"),
-                Some((hook, _)) => format!("last seen on {machine} at {hook}"),
-                None => format!("last seen on {machine}"),
+                Some((Hook::Input, _)) => format!("arrives on {namespace}"),
+                Some((hook, _)) => format!("last seen on {namespace} at {hook}"),
+                None => format!("last seen on {namespace}"),
             }
         }
         What::Tracked(_) => return None,

@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One message of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Told {
+pub enum TraceMessage {
     /// What is to be known of the whole trace.
     Note(String),
     /// A packet, wherever it was seen.
-    Packet(Journey),
+    Packet(PacketTimeline),
     /// That packets are watched still, and how many were lost so far because there were too many.
     Watching(Lost),
 }
@@ -25,13 +25,13 @@ pub struct Lost {
     /// rules than was heard.
     pub ruled: u64,
     /// Packets that were seen and not told.
-    pub untold: u64,
+    pub unreported: u64,
 }
 
 /// A packet at all places where it was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Journey {
+pub struct PacketTimeline {
     /// When it was first seen, in nanoseconds since 1970.
     pub at: u64,
     /// What it is: as it was first seen.
@@ -39,21 +39,21 @@ pub struct Journey {
     /// Whether it goes against the first of its flow.
     pub back: bool,
     /// What happened to it, in order.
-    pub lines: Vec<SeenLine>,
+    pub lines: Vec<TimelineEntry>,
     /// Where it ends, in a sentence.
     pub end: String,
     /// Its flow, as far as it has come with it.
-    pub flow: Summary,
+    pub flow: FlowSummary,
 }
 
 /// Something that happened to a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct SeenLine {
+pub struct TimelineEntry {
     /// When, in nanoseconds since 1970; of rules the kernel does not tell, so it is the time of the capture before.
     pub at: u64,
-    /// The machine.
-    pub machine: String,
+    /// The namespace.
+    pub namespace: String,
     /// Where on it: an interface, a hook, `conntrack`.
     pub place: String,
     /// What happened.
@@ -83,7 +83,7 @@ pub struct FrameBytes {
 /// What is known of a flow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Summary {
+pub struct FlowSummary {
     /// Its number, from 1 on.
     pub number: u32,
     /// As its first packet was.

@@ -3,7 +3,7 @@
 //! The jump leads to a chain of ours in their table, which accepts what comes from our bridges or goes there. That
 //! ends their evaluation and not ours: whether it may pass is still decided by our own tables, at the same hook.
 
-use super::{Foreign, Samples, walk};
+use super::{ForeignTable, Samples, walk};
 use fairway_ruleset::{Chain, ChainKind, Comparison, Expression, Hook, Load, Register, Rule, Verdict, rule};
 
 /// The name of our chain in tables of others.
@@ -38,7 +38,7 @@ pub fn rules(bridges: &[String]) -> Vec<Rule> {
 }
 
 /// The table without what is ours in it.
-pub fn without_ours(foreign: &Foreign) -> Foreign {
+pub fn without_ours(foreign: &ForeignTable) -> ForeignTable {
     let mut foreign = foreign.clone();
     foreign.table.chains.retain(|chain| chain.name != CHAIN);
     for chain in &mut foreign.table.chains {
@@ -47,7 +47,7 @@ pub fn without_ours(foreign: &Foreign) -> Foreign {
     foreign
 }
 
-impl Foreign {
+impl ForeignTable {
     /// Whether chains of ours are in it, as our firewall has them where iptables is the backend.
     pub fn has_ours(&self) -> bool {
         self.table.chains.iter().any(|chain| is_ours(&chain.name))
@@ -61,7 +61,7 @@ fn is_ours(chain: &str) -> bool {
 
 /// The chains of a table, as it is without ours, at whose top a jump has to be: one for each base chain that drops
 /// what is forwarded.
-pub fn places(foreign: &Foreign, networks: &[Samples]) -> Vec<String> {
+pub fn places(foreign: &ForeignTable, networks: &[Samples]) -> Vec<String> {
     // Where our own rules are, they stand first, and accepting before them would let everything pass.
     if foreign.owned || foreign.has_ours() {
         return Vec::new();
@@ -85,7 +85,7 @@ pub fn places(foreign: &Foreign, networks: &[Samples]) -> Vec<String> {
 }
 
 /// Whether a base chain drops anything that is forwarded for these networks, for sure or not.
-pub fn drops(foreign: &Foreign, base: &str, networks: &[Samples]) -> bool {
+pub fn drops(foreign: &ForeignTable, base: &str, networks: &[Samples]) -> bool {
     let packets = networks.iter().flat_map(Samples::packets).filter(|packet| packet.hook == Hook::Forward);
     packets.into_iter().any(|packet| {
         let chain = foreign.table.chain(base);
@@ -94,7 +94,7 @@ pub fn drops(foreign: &Foreign, base: &str, networks: &[Samples]) -> bool {
 }
 
 /// The table as it would be with our chain and a jump to it.
-fn with_jump(foreign: &Foreign, place: &str, bridges: &[String]) -> Foreign {
+fn with_jump(foreign: &ForeignTable, place: &str, bridges: &[String]) -> ForeignTable {
     let mut with = foreign.clone();
     if let Some(chain) = with.table.chains.iter_mut().find(|chain| chain.name == place) {
         chain.rules.insert(0, jump());
@@ -107,7 +107,7 @@ fn with_jump(foreign: &Foreign, place: &str, bridges: &[String]) -> Foreign {
 
 /// What `iptables-legacy-restore --noflush` is told so that a table of the older interface has the jumps, and no other;
 /// no places take all of it away.
-pub fn legacy_script(found: &Foreign, places: &[String], bridges: &[String]) -> String {
+pub fn legacy_script(found: &ForeignTable, places: &[String], bridges: &[String]) -> String {
     let mut lines = vec!["*filter".to_owned()];
     let jump = |chain: &str| format!("{chain} -m comment --comment {MARK} -j {CHAIN}");
     for chain in &found.table.chains {

@@ -9,18 +9,18 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::machine::{Listener, Machine, listener_of};
+use super::topology::{Listener, NetworkNamespace, listener_of};
 use fairway_ruleset::{Element, Set, Table};
 
-/// Asked for what a machine has more of than is worth reading for one packet ([`Machine::elsewhere`]).
-pub trait Contents: fmt::Debug {
+/// Asked for what a namespace has more of than is worth reading for one packet ([`NetworkNamespace::on_demand`]).
+pub trait StateSource: fmt::Debug {
     /// The element of a set of exact keys that a key is, or else the one that matches what no other does.
     ///
     /// # Errors
     /// Why it cannot be known, in words.
     fn element(
         &self,
-        machine: usize,
+        namespace: usize,
         table: &Table,
         set: &Set,
         key: &[u8],
@@ -30,34 +30,34 @@ pub trait Contents: fmt::Debug {
     ///
     /// # Errors
     /// Why it cannot be known, in words.
-    fn listeners(&self, machine: usize, protocol: u8, port: u16) -> Result<Vec<Listener>, String>;
+    fn listeners(&self, namespace: usize, protocol: u8, port: u16) -> Result<Vec<Listener>, String>;
 }
 
-/// What the machines of a scene hold. It belongs to one scene: sets are known by their places in memory.
+/// What the namespaces of a topology hold. It belongs to one topology: sets are known by their places in memory.
 #[derive(Debug, Default)]
-pub(super) struct Holdings<'a> {
+pub(super) struct Lookup<'a> {
     indexes: RefCell<HashMap<*const Set, Rc<Index>>>,
-    elsewhere: Option<&'a dyn Contents>,
+    on_demand: Option<&'a dyn StateSource>,
 }
 
-/// Why nothing of a machine can be looked up.
+/// Why nothing of a namespace can be looked up.
 const UNREAD: &str = "what its sets and sockets are was not read";
 
-impl<'a> Holdings<'a> {
-    pub(super) fn with(elsewhere: &'a dyn Contents) -> Self {
-        Self { elsewhere: Some(elsewhere), ..Self::default() }
+impl<'a> Lookup<'a> {
+    pub(super) fn with(on_demand: &'a dyn StateSource) -> Self {
+        Self { on_demand: Some(on_demand), ..Self::default() }
     }
 
-    /// The element of a set of `machine`, which is at `place`, that a key meets.
+    /// The element of a set of `namespace`, which is at `place`, that a key meets.
     pub(super) fn element<'s>(
         &self,
-        (place, machine): (usize, &Machine),
+        (place, namespace): (usize, &NetworkNamespace),
         table: &Table,
         set: &'s Set,
         key: &[u8],
     ) -> Result<Option<Cow<'s, Element>>, String> {
-        if machine.elsewhere && set.is_exact() {
-            let found = self.elsewhere.ok_or(UNREAD)?.element(place, table, set, key)?;
+        if namespace.on_demand && set.is_exact() {
+            let found = self.on_demand.ok_or(UNREAD)?.element(place, table, set, key)?;
             return Ok(found.filter(|it| !exceeds(it)).map(Cow::Owned));
         }
         let mut indexes = self.indexes.borrow_mut();
@@ -66,19 +66,19 @@ impl<'a> Holdings<'a> {
         Ok(index.find(set, key).map(Cow::Borrowed))
     }
 
-    /// The socket of `machine`, which is at `place`, that gets what is for `address` and `port`.
+    /// The socket of `namespace`, which is at `place`, that gets what is for `address` and `port`.
     pub(super) fn listener<'m>(
         &self,
-        (place, machine): (usize, &'m Machine),
+        (place, namespace): (usize, &'m NetworkNamespace),
         protocol: u8,
         address: IpAddr,
         port: u16,
     ) -> Result<Option<Cow<'m, Listener>>, String> {
-        if machine.elsewhere {
-            let found = self.elsewhere.ok_or(UNREAD)?.listeners(place, protocol, port)?;
+        if namespace.on_demand {
+            let found = self.on_demand.ok_or(UNREAD)?.listeners(place, protocol, port)?;
             return Ok(listener_of(&found, protocol, address, port).cloned().map(Cow::Owned));
         }
-        Ok(machine.listener(protocol, address, port).map(Cow::Borrowed))
+        Ok(namespace.listener(protocol, address, port).map(Cow::Borrowed))
     }
 }
 

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Carried, Next, Walker};
-use crate::conversation::Maker;
-use crate::machine::Interface;
-use crate::packet::{Packet, Place};
-use crate::route::{RouteQuestion, is_link_local};
+use super::{InFlight, Next, Walker};
+use crate::connection::Sender;
+use crate::packet::{FlowPosition, Packet};
+use crate::route::{RouteQuery, is_link_local};
 use crate::step::Step;
+use crate::topology::Interface;
 use fairway_ruleset::{CtDirection, Family, Reject};
 
 /// Codes of ICMP's "unreachable": RFC 792 and RFC 1812, 5.2.7.1; RFC 4443, 3.1.
@@ -46,14 +46,14 @@ pub(super) enum How {
 /// What was refused, as it was then.
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
-    machine: usize,
+    namespace: usize,
     packet: Packet,
     flow: Option<(usize, CtDirection)>,
     how: How,
     /// Where it arrived.
     input: Option<u32>,
     /// The port of a bridge at which it was shown to IP.
-    shown_from: Option<u32>,
+    bridge_port: Option<u32>,
     /// Whether that was where it was refused.
     on_bridge: bool,
 }
@@ -85,62 +85,62 @@ fn scoped(address: IpAddr, input: Option<u32>) -> Option<u32> {
 
 impl Walker<'_> {
     /// Remembers what was refused, for [`Walker::refusal`].
-    pub(super) fn refuse(&mut self, machine: usize, carried: &Carried, input: Option<u32>, how: How) {
-        let ipv4 = carried.packet.family() == Family::Ip;
+    pub(super) fn refuse(&mut self, namespace: usize, in_flight: &InFlight, input: Option<u32>, how: How) {
+        let ipv4 = in_flight.packet.family() == Family::Ip;
         let how = match how {
             How::Unreachable(unreachable::PORT) if !ipv4 => How::Unreachable(unreachable::PORT_IPV6),
             how => how,
         };
         // Nobody is told of an error about an error (RFC 1122, 3.2.2), nor is a reset reset.
         let resets = matches!(how, How::Reset | How::ResetByRule);
-        let silent = carried.packet.about().is_some() || (resets && carried.packet.is_reset());
+        let silent = in_flight.packet.about().is_some() || (resets && in_flight.packet.is_reset());
         self.refused = (!silent).then(|| Refused {
-            machine,
-            packet: carried.packet.clone(),
-            flow: carried.flow,
+            namespace,
+            packet: in_flight.packet.clone(),
+            flow: in_flight.flow,
             how,
             input,
-            shown_from: carried.shown_from,
-            on_bridge: carried.on_bridge,
+            bridge_port: in_flight.bridge_port,
+            on_bridge: in_flight.on_bridge,
         });
     }
 
     /// Remembers what a rule refused.
     pub(super) fn refuse_by_rule(
         &mut self,
-        machine: usize,
-        carried: &Carried,
+        namespace: usize,
+        in_flight: &InFlight,
         input: Option<u32>,
         how: Reject,
     ) {
-        let ipv4 = carried.packet.family() == Family::Ip;
+        let ipv4 = in_flight.packet.family() == Family::Ip;
         let how = match how {
             Reject::TcpReset => How::ResetByRule,
             Reject::Unreachable(code) => How::Unreachable(code),
             Reject::AnyUnreachable(any) => How::Unreachable(code_of(any, ipv4)),
         };
-        self.refuse(machine, carried, input, how);
+        self.refuse(namespace, in_flight, input, how);
     }
 
     /// Tells the sender.
-    pub(super) fn tell(&mut self, refused: Refused) -> Next {
-        let Refused { machine, packet, flow, how, input, shown_from, on_bridge } = refused;
+    pub(super) fn send_refusal(&mut self, refused: Refused) -> Next {
+        let Refused { namespace, packet, flow, how, input, bridge_port, on_bridge } = refused;
         let tuple = packet.tuple();
         if how == How::Reset {
-            let maker = Maker { interface: scoped(tuple.source, input), ..Maker::on(machine) };
-            return self.make(maker, tuple.reversed(), Place::Reset);
+            let sender = Sender { interface: scoped(tuple.source, input), ..Sender::of(namespace) };
+            return self.send_new(sender, tuple.reversed(), FlowPosition::Reset);
         }
-        let place = self.machine(machine);
-        let port = shown_from.and_then(|port| place.interface(port));
+        let place = self.namespace(namespace);
+        let port = bridge_port.and_then(|port| place.interface(port));
         if let Some(port) = port.filter(|_| how == How::ResetByRule) {
             // nf_send_reset sends it back to the port itself, past all hooks.
-            let mut answer = Packet::new(tuple.reversed(), Place::Reset);
+            let mut answer = Packet::new(tuple.reversed(), FlowPosition::Reset);
             answer.frame_back(&packet);
-            let (name, interface) = (self.name(machine), port.name.clone());
-            self.steps.push(Step::Leaves { machine: name, interface, tuple: answer.tuple() });
+            let (name, interface) = (self.name(namespace), port.name.clone());
+            self.steps.push(Step::Leaves { namespace: name, interface, tuple: answer.tuple() });
             return match port.peer {
-                Some((peer, index)) => Next::Arrives(peer, index, Carried::new(answer)),
-                None => Next::End(self.discarded(machine, "the port leads nowhere")),
+                Some((peer, index)) => Next::Arrives(peer, index, InFlight::new(answer)),
+                None => Next::End(self.discarded(namespace, "the port leads nowhere")),
             };
         }
         let own = place.holder(tuple.destination).is_some() || tuple.destination.is_loopback();
@@ -159,19 +159,19 @@ impl Walker<'_> {
             // nf_send_reset in net/ipv4/netfilter/nf_reject_ipv4.c, nf_send_reset6 in its like for IPv6.
             How::Reset | How::ResetByRule => Some(tuple.destination),
         };
-        let back = RouteQuestion { output, source, ..RouteQuestion::to(tuple.source) };
-        let route = match self.route(machine, &back) {
+        let back = RouteQuery { output, source, ..RouteQuery::to(tuple.source) };
+        let route = match self.route(namespace, &back) {
             Ok(route) => route,
             Err(end) => return Next::End(end),
         };
         let answer = match how {
             How::Unreachable(code) => {
                 let Some(source) = source.or_else(|| place.source_for(route, tuple.source)) else {
-                    return Next::End(self.discarded(machine, "it has no address to send from"));
+                    return Next::End(self.discarded(namespace, "it has no address to send from"));
                 };
                 Packet::unreachable(source, code, &packet)
             }
-            How::Reset | How::ResetByRule => Packet::new(tuple.reversed(), Place::Reset),
+            How::Reset | How::ResetByRule => Packet::new(tuple.reversed(), FlowPosition::Reset),
         };
         // What tells of a packet belongs to the packet's flow (nf_ct_attach).
         let flow = flow.map(|(number, direction)| {
@@ -181,7 +181,7 @@ impl Walker<'_> {
             };
             (number, back)
         });
-        let carried = Carried { flow, related: flow.is_some(), ..Carried::new(answer) };
-        self.emit(machine, route, carried)
+        let in_flight = InFlight { flow, related: flow.is_some(), ..InFlight::new(answer) };
+        self.output(namespace, route, in_flight)
     }
 }

@@ -4,18 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::machine::{Interface, Machine, Route, RouteKind, RouteRule};
+use crate::topology::{Interface, NetworkNamespace, Route, RouteKind, RouteRule};
 
 const LOCAL_TABLE: u32 = 255;
 const MAIN_TABLE: u32 = 254;
 const LOOPBACK: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 
-/// A machine with nothing but loopback and the rules that the kernel begins with.
-pub fn bare(name: &str) -> Machine {
+/// A namespace with nothing but loopback and the rules that the kernel begins with.
+pub fn empty_namespace(name: &str) -> NetworkNamespace {
     let rule = |priority, ipv4, table| RouteRule { priority, ipv4, table, ..RouteRule::default() };
-    let mut machine = Machine { name: name.to_owned(), ..Machine::default() };
+    let mut namespace = NetworkNamespace { name: name.to_owned(), ..NetworkNamespace::default() };
     for ipv4 in [true, false] {
-        machine.rules.extend([rule(0, ipv4, LOCAL_TABLE), rule(32_766, ipv4, MAIN_TABLE)]);
+        namespace.rules.extend([rule(0, ipv4, LOCAL_TABLE), rule(32_766, ipv4, MAIN_TABLE)]);
     }
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(IpNet::from);
     let interface = Interface {
@@ -27,11 +27,11 @@ pub fn bare(name: &str) -> Machine {
         forwarding: (true, true),
         ..Interface::default()
     };
-    add_interface(&mut machine, interface);
-    machine
+    add_interface(&mut namespace, interface);
+    namespace
         .routes
         .push(Route { destination: IpNet::V4(LOOPBACK), ..local(IpAddr::V4(Ipv4Addr::LOCALHOST), 1) });
-    machine
+    namespace
 }
 
 fn local(address: IpAddr, interface: u32) -> Route {
@@ -47,11 +47,11 @@ fn local(address: IpAddr, interface: u32) -> Route {
 }
 
 /// Adds an interface with the routes that the kernel adds for its addresses.
-pub fn add_interface(machine: &mut Machine, interface: Interface) {
+pub fn add_interface(namespace: &mut NetworkNamespace, interface: Interface) {
     for address in &interface.addresses {
-        machine.routes.push(local(address.addr(), interface.index));
+        namespace.routes.push(local(address.addr(), interface.index));
         if address.prefix_len() < address.max_prefix_len() {
-            machine.routes.push(Route {
+            namespace.routes.push(Route {
                 table: MAIN_TABLE,
                 destination: address.trunc(),
                 kind: RouteKind::Unicast,
@@ -62,16 +62,16 @@ pub fn add_interface(machine: &mut Machine, interface: Interface) {
             });
         }
     }
-    machine.interfaces.push(interface);
+    namespace.interfaces.push(interface);
 }
 
 /// Adds a default route.
-pub fn add_default(machine: &mut Machine, gateway: IpAddr, interface: u32) {
+pub fn add_default_route(namespace: &mut NetworkNamespace, gateway: IpAddr, interface: u32) {
     let all = match gateway {
         IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
         IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
     };
-    machine.routes.push(Route {
+    namespace.routes.push(Route {
         table: MAIN_TABLE,
         destination: all,
         kind: RouteKind::Unicast,

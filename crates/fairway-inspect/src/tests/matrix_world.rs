@@ -10,14 +10,14 @@ use fairway_model::{
     Backend, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol,
     PublishRequest, SandboxKind, SandboxOptions, Settings,
 };
-use fairway_walk::{Interface, Listener, Machine, Scene, add_interface};
-use fairway_walk::{add_default, bare};
+use fairway_walk::{Interface, Listener, NetworkNamespace, Topology, add_interface};
+use fairway_walk::{add_default_route, empty_namespace};
 
 const HOST: &str = "10.10.50.99";
 const LAN: &str = "10.10.50.1";
 
 #[derive(Debug, Clone, Copy)]
-pub struct Mode {
+pub struct DaemonFlags {
     pub iptables: bool,
     pub proxy: bool,
     pub bridge_netfilter: bool,
@@ -25,9 +25,9 @@ pub struct Mode {
     pub backend: Backend,
 }
 
-impl Mode {
+impl DaemonFlags {
     /// As Docker is when nobody says anything.
-    pub const DOCKERS: Self = Self {
+    pub const DOCKER_DEFAULTS: Self = Self {
         iptables: true,
         proxy: true,
         bridge_netfilter: true,
@@ -36,10 +36,10 @@ impl Mode {
     };
 }
 
-pub struct Stage {
+pub struct MatrixWorld {
     world: World,
     draw: Draw,
-    mode: Mode,
+    mode: DaemonFlags,
 }
 
 fn publish(host: u16, container: u16) -> PublishRequest {
@@ -55,8 +55,8 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn listens(machine: &mut Machine, at: &str, port: u16) {
-    machine.listeners.push(Listener {
+fn listens(namespace: &mut NetworkNamespace, at: &str, port: u16) {
+    namespace.listeners.push(Listener {
         protocol: 6,
         address: address(at),
         port,
@@ -67,8 +67,8 @@ fn listens(machine: &mut Machine, at: &str, port: u16) {
     });
 }
 
-impl Stage {
-    pub fn new(mode: Mode) -> Self {
+impl MatrixWorld {
+    pub fn new(mode: DaemonFlags) -> Self {
         let mut world = World::default();
         let mut draw = Draw::new(1);
         let mut apply = |command| world.apply(command, 0, &mut draw).unwrap();
@@ -154,11 +154,11 @@ impl Stage {
         &self.world
     }
 
-    /// The host, its sandboxes, and a neighbour on its LAN, which may have a route to the sandboxes.
-    pub fn scene(&self, with_route: bool) -> Scene {
-        let mut host = bare("host");
+    /// The host, its sandboxes, and a neighbor on its LAN, which may have a route to the sandboxes.
+    pub fn topology(&self, with_route: bool) -> Topology {
+        let mut host = empty_namespace("host");
         host.bridge_netfilter = (self.mode.bridge_netfilter, self.mode.bridge_netfilter);
-        let neighbour = self.world.sandboxes().count() + 1;
+        let neighbor = self.world.sandboxes().count() + 1;
         let interface = |peer, own: &str, mac| Interface {
             index: 2,
             name: "eth0".to_owned(),
@@ -168,24 +168,27 @@ impl Stage {
             peer: Some((peer, 2)),
             ..Interface::default()
         };
-        add_interface(&mut host, interface(neighbour, HOST, 1));
-        add_default(&mut host, address(LAN), 2);
+        add_interface(&mut host, interface(neighbor, HOST, 1));
+        add_default_route(&mut host, address(LAN), 2);
         listens(&mut host, "0.0.0.0", 8082);
-        let mut scene = planned(&self.world, &plan(&self.world), host);
+        let mut topology = planned(&self.world, &plan(&self.world), host);
         if !self.mode.route_localnet {
-            scene.machines[0].interfaces.iter_mut().for_each(|interface| interface.route_localnet = false);
+            topology.namespaces[0]
+                .interfaces
+                .iter_mut()
+                .for_each(|interface| interface.route_localnet = false);
         }
-        for sandbox in &mut scene.machines[1..] {
+        for sandbox in &mut topology.namespaces[1..] {
             listens(sandbox, "::", 80);
         }
-        let mut lan = bare("lan");
+        let mut lan = empty_namespace("lan");
         add_interface(&mut lan, interface(0, LAN, 2));
         if with_route {
-            add_default(&mut lan, address(HOST), 2);
+            add_default_route(&mut lan, address(HOST), 2);
         }
         listens(&mut lan, "0.0.0.0", 80);
-        scene.machines.push(lan);
-        scene
+        topology.namespaces.push(lan);
+        topology
     }
 
     /// The drawn names of interfaces, and what to call them instead.
@@ -199,7 +202,7 @@ impl Stage {
     }
 
     /// Where the question of a row is asked.
-    pub fn asker(&self, scene: &Scene, group: &str, path: &str) -> usize {
+    pub fn origin(&self, topology: &Topology, group: &str, path: &str) -> usize {
         let usr = group == "USR";
         let name = match path.split("->").next().unwrap_or_default() {
             "host" => "host",
@@ -213,6 +216,6 @@ impl Stage {
             "dflnet" | "dfl" => "d2",
             other => panic!("who is {other}?"),
         };
-        scene.machines.iter().position(|machine| machine.name == name).unwrap()
+        topology.namespaces.iter().position(|namespace| namespace.name == name).unwrap()
     }
 }

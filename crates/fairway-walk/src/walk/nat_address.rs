@@ -1,37 +1,37 @@
-//! The machine's own addresses that translation takes.
+//! The namespace's own addresses that translation takes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::{Between, Carried, Walker};
-use crate::machine::Interface;
-use crate::route::{RouteQuestion, Routed};
+use super::{HookInterfaces, InFlight, Walker};
+use crate::route::{RouteQuery, RouteResult};
+use crate::topology::Interface;
 use fairway_ruleset::{Family, Hook};
 
 impl Walker<'_> {
     /// The source of what is masqueraded: of the interface that it leaves by, one that is near the next hop. What is
-    /// for this machine alone (127.0.0.1) is for nobody else: then it is the first one of another interface
+    /// for this namespace alone (127.0.0.1) is for nobody else: then it is the first one of another interface
     /// (`inet_select_addr` in net/ipv4/devinet.c); by IPv6 who is asked for is answered as himself
     /// (`ipv6_get_saddr_eval` in net/ipv6/addrconf.c, RFC 6724 section 5, rule 1).
     pub(super) fn masqueraded_as(
         &self,
-        machine: usize,
-        carried: &Carried,
-        between: Between<'_>,
+        namespace: usize,
+        in_flight: &InFlight,
+        interfaces: HookInterfaces<'_>,
     ) -> Option<IpAddr> {
-        let tuple = carried.tuple();
-        let place = self.machine(machine);
-        let question = RouteQuestion { mark: carried.packet.mark, ..RouteQuestion::to(tuple.destination) };
-        let next = match place.route(&question) {
-            Routed::By(route) => route.gateway.unwrap_or(tuple.destination),
+        let tuple = in_flight.tuple();
+        let place = self.namespace(namespace);
+        let query = RouteQuery { mark: in_flight.packet.mark, ..RouteQuery::to(tuple.destination) };
+        let next = match place.route(&query) {
+            RouteResult::Found(route) => route.gateway.unwrap_or(tuple.destination),
             _ => tuple.destination,
         };
         if tuple.destination.is_ipv6() && place.holder(tuple.destination).is_some() {
             return Some(tuple.destination);
         }
-        let family = carried.packet.family();
-        let output = between.output?;
+        let family = in_flight.packet.family();
+        let output = interfaces.output?;
         let near = usable(output, family).find(|net| net.contains(&next));
         let others = place.interfaces.iter().flat_map(|it| usable(it, family));
         near.or_else(|| usable(output, family).chain(others).next()).map(|net| net.addr())
@@ -40,11 +40,11 @@ impl Walker<'_> {
 
 /// Where a redirection leads: for what is made here to loopback, else to the interface that it arrived at
 /// (`nf_nat_redirect_ipv4` in net/netfilter/nf_nat_redirect.c).
-pub(super) fn redirected_to(hook: Hook, between: Between<'_>, family: Family) -> Option<IpAddr> {
+pub(super) fn redirected_to(hook: Hook, interfaces: HookInterfaces<'_>, family: Family) -> Option<IpAddr> {
     match (hook, family) {
         (Hook::Output, Family::Ip6) => Some(Ipv6Addr::LOCALHOST.into()),
         (Hook::Output, _) => Some(Ipv4Addr::LOCALHOST.into()),
-        _ => between.input.and_then(|input| addresses(input, family).next()).map(|net| net.addr()),
+        _ => interfaces.input.and_then(|input| addresses(input, family).next()).map(|net| net.addr()),
     }
 }
 

@@ -2,18 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::conversation::{Conversation, Outcome};
-use super::evaluate::Met;
+use super::connection::{ConnectionWalk, Outcome};
+use super::evaluate::RuleHit;
 use super::packet::Tuple;
-use super::step::{End, Path, Step};
+use super::step::{End, PacketWalk, Step};
 use fairway_ruleset::Verdict;
 
 /// A step in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Line {
-    /// The machine.
-    pub machine: String,
+    /// The namespace.
+    pub namespace: String,
     /// Where on it: an interface, a hook, `route`.
     pub place: String,
     /// What happens there.
@@ -32,12 +32,12 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(machine: &str, place: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { machine: machine.to_owned(), place: place.into(), text: text.into(), ..Self::default() }
+    fn new(namespace: &str, place: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { namespace: namespace.to_owned(), place: place.into(), text: text.into(), ..Self::default() }
     }
 
-    fn capture(machine: &str, interface: &str, text: String) -> Self {
-        Self { captured: true, ..Self::new(machine, interface, text) }
+    fn capture(namespace: &str, interface: &str, text: String) -> Self {
+        Self { captured: true, ..Self::new(namespace, interface, text) }
     }
 }
 
@@ -55,13 +55,13 @@ pub fn changes(from: Tuple, to: Tuple) -> Vec<String> {
     changed.map(|(what, old, new)| format!("{what} {old} -> {new}")).collect()
 }
 
-fn rule(met: &Met) -> String {
+fn rule(met: &RuleHit) -> String {
     let mut text = match &met.rule {
         Some(rule) => format!("{}: {rule}", met.chain),
         None => format!("{}: its policy", met.chain),
     };
     if let Some(handle) = met.handle {
-        let what = if met.older { "number" } else { "handle" };
+        let what = if met.legacy { "number" } else { "handle" };
         text.push_str(&format!("  # {what} {handle}"));
     }
     if let Some(element) = &met.element {
@@ -80,38 +80,40 @@ impl Step {
     /// The step in words: a line, or one for each rule.
     pub fn lines(&self) -> Vec<Line> {
         match self {
-            Self::Made { machine, tuple } => vec![Line::new(machine, "program", format!("makes {tuple}"))],
-            Self::Arrives { machine, interface, tuple } => {
-                vec![Line::capture(machine, interface, format!("in   {tuple}"))]
+            Self::Made { namespace, tuple } => {
+                vec![Line::new(namespace, "program", format!("makes {tuple}"))]
             }
-            Self::Leaves { machine, interface, tuple } => {
-                vec![Line::capture(machine, interface, format!("out  {tuple}"))]
+            Self::Arrives { namespace, interface, tuple } => {
+                vec![Line::capture(namespace, interface, format!("in   {tuple}"))]
             }
-            Self::Tracked { machine, state } => vec![Line::new(machine, "conntrack", *state)],
-            Self::Routed { machine, route, why } => {
-                vec![Line::new(machine, "route", format!("{route} ({why})"))]
+            Self::Leaves { namespace, interface, tuple } => {
+                vec![Line::capture(namespace, interface, format!("out  {tuple}"))]
             }
-            Self::Bridged { machine, bridge, to } => {
+            Self::Tracked { namespace, state } => vec![Line::new(namespace, "conntrack", *state)],
+            Self::Routed { namespace, route, why } => {
+                vec![Line::new(namespace, "route", format!("{route} ({why})"))]
+            }
+            Self::Bridged { namespace, bridge, to } => {
                 let to =
                     to.as_ref().map_or("up to the host".to_owned(), |port| format!("to its port {port}"));
-                vec![Line::new(machine, bridge, to)]
+                vec![Line::new(namespace, bridge, to)]
             }
-            Self::Translated { machine, from, to, now } => {
+            Self::Translated { namespace, from, to, now } => {
                 let place = if *now { "translate" } else { "conntrack" };
                 let how = if *now { "" } else { " (as it was for the first)" };
-                vec![Line::new(machine, place, format!("{}{how}", changes(*from, *to).join(", ")))]
+                vec![Line::new(namespace, place, format!("{}{how}", changes(*from, *to).join(", ")))]
             }
-            Self::Chain { machine, hook, bridged, priority, table, chain, met } => {
+            Self::Chain { namespace, hook, bridged, priority, table, chain, met } => {
                 let place = if *bridged { format!("bridge {hook}") } else { hook.to_string() };
                 if met.is_empty() {
                     let text = format!("{table} {priority}: {chain}: no rule is for it");
-                    return vec![Line { idle: true, ..Line::new(machine, place, text) }];
+                    return vec![Line { idle: true, ..Line::new(namespace, place, text) }];
                 }
-                let head = |met: &Met| format!("{} {priority}: {}", met.table_text(), rule(met));
-                let line = |met: &Met| Line {
+                let head = |met: &RuleHit| format!("{} {priority}: {}", met.table_text(), rule(met));
+                let line = |met: &RuleHit| Line {
                     handle: met.handle,
                     comment: met.comment.clone(),
-                    ..Line::new(machine, place.as_str(), head(met))
+                    ..Line::new(namespace, place.as_str(), head(met))
                 };
                 met.iter().map(line).collect()
             }
@@ -123,32 +125,32 @@ impl End {
     /// The end in a sentence.
     pub fn sentence(&self) -> String {
         match self {
-            Self::Delivered { machine, owner, tuple, proxy: None } => {
-                format!("delivered on {machine} to {owner}, which sees {tuple}")
+            Self::Delivered { namespace, owner, tuple, proxy: None } => {
+                format!("delivered on {namespace} to {owner}, which sees {tuple}")
             }
-            Self::Delivered { machine, owner, proxy: Some(target), .. } => {
+            Self::Delivered { namespace, owner, proxy: Some(target), .. } => {
                 format!(
-                    "delivered on {machine} to {owner}, which carries it to {target} by a connection of its own"
+                    "delivered on {namespace} to {owner}, which carries it to {target} by a connection of its own"
                 )
             }
-            Self::NobodyListens { machine, tuple } => {
-                format!("refused: nobody on {machine} listens at {}", destination(tuple))
+            Self::NoListener { namespace, tuple } => {
+                format!("refused: nobody on {namespace} listens at {}", destination(tuple))
             }
-            Self::Dropped { machine, by } => format!("dropped on {machine} by {by}"),
-            Self::Rejected { machine, by, how } => {
-                format!("refused on {machine} by {by}: its sender gets {how}")
+            Self::Dropped { namespace, by } => format!("dropped on {namespace} by {by}"),
+            Self::Rejected { namespace, by, how } => {
+                format!("refused on {namespace} by {by}: its sender gets {how}")
             }
-            Self::Discarded { machine, reason } => format!("lost on {machine}: {reason}"),
-            Self::NoRoute { machine, destination } => {
-                format!("refused on {machine}: there is no route to {destination}")
+            Self::Discarded { namespace, reason } => format!("lost on {namespace}: {reason}"),
+            Self::NoRoute { namespace, destination } => {
+                format!("refused on {namespace}: there is no route to {destination}")
             }
-            Self::NoNeighbour { machine, interface, next } => {
-                format!("lost on {machine}: nobody behind {interface} has {next}")
+            Self::NoNeighbor { namespace, interface, next } => {
+                format!("lost on {namespace}: nobody behind {interface} has {next}")
             }
-            Self::Leaves { machine, interface, next, tuple } => {
-                format!("leaves {machine} by {interface} for {next}, where a capture sees {tuple}")
+            Self::Leaves { namespace, interface, next, tuple } => {
+                format!("leaves {namespace} by {interface} for {next}, where a capture sees {tuple}")
             }
-            Self::Unknown { machine, reason } => format!("unknown from here on {machine}: {reason}"),
+            Self::Unknown { namespace, reason } => format!("unknown from here on {namespace}: {reason}"),
         }
     }
 }
@@ -157,14 +159,14 @@ fn destination(tuple: &Tuple) -> String {
     tuple.to_string().rsplit(" > ").next().unwrap_or_default().to_owned()
 }
 
-impl Path {
+impl PacketWalk {
     /// All steps in words.
     pub fn lines(&self) -> Vec<Line> {
         self.steps.iter().flat_map(Step::lines).collect()
     }
 }
 
-/// A walk of a conversation with its title.
+/// A walk of a connection with its title.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Part {
@@ -176,17 +178,17 @@ pub struct Part {
     pub end: String,
 }
 
-impl Conversation {
+impl ConnectionWalk {
     /// The walks, in the order in which they happen.
     pub fn parts(&self) -> Vec<Part> {
         self.titled("")
     }
 
     fn titled(&self, whose: &str) -> Vec<Part> {
-        let part = |title: &str, path: &Path| Part {
+        let part = |title: &str, walk: &PacketWalk| Part {
             title: format!("{title}{whose}"),
-            lines: path.lines(),
-            end: path.end.sentence(),
+            lines: walk.lines(),
+            end: walk.end.sentence(),
         };
         let mut parts = vec![part("the first packet", &self.first)];
         if let Some(second) = &self.proxied {
@@ -194,10 +196,10 @@ impl Conversation {
         }
         let answers =
             if matches!(self.first.end, End::Delivered { .. }) { "its answer" } else { "its refusal" };
-        parts.extend(self.answer.as_ref().map(|path| part(answers, path)));
-        parts.extend(self.later.as_ref().map(|path| part("an established one", path)));
-        parts.extend(self.next.as_ref().map(|path| part("the next one of the answer", path)));
-        parts.extend(self.refusal.as_ref().map(|path| part("the refusal of that", path)));
+        parts.extend(self.reply.as_ref().map(|walk| part(answers, walk)));
+        parts.extend(self.established.as_ref().map(|walk| part("an established one", walk)));
+        parts.extend(self.next_reply.as_ref().map(|walk| part("the next one of the answer", walk)));
+        parts.extend(self.refusal.as_ref().map(|walk| part("the refusal of that", walk)));
         parts
     }
 
@@ -205,9 +207,9 @@ impl Conversation {
     pub fn sentence(&self) -> String {
         match self.outcome() {
             Outcome::Answered(source) => format!("It is answered; the server sees {source}."),
-            Outcome::Left => "It leaves; what answers is not known here.".to_owned(),
+            Outcome::LeavesHost => "It leaves; what answers is not known here.".to_owned(),
             Outcome::Unknown => format!("Not known: {}.", self.last_end().sentence()),
-            Outcome::Nothing => format!("No answer: {}.", self.last_end().sentence()),
+            Outcome::NoReply => format!("No answer: {}.", self.last_end().sentence()),
             Outcome::Closed => {
                 format!("Accepted by the proxy, and closed again: {}.", self.last_end().sentence())
             }
@@ -220,22 +222,22 @@ impl Conversation {
 
     /// The end that decided.
     pub fn last_end(&self) -> &End {
-        &self.last_path().end
+        &self.last_walk().end
     }
 
     /// The walk whose end decided.
-    pub fn last_path(&self) -> &Path {
+    pub fn last_walk(&self) -> &PacketWalk {
         if let Some(second) = &self.proxied {
-            return second.last_path();
+            return second.last_walk();
         }
-        let arrives = |path: &Path| matches!(path.end, End::Delivered { .. } | End::Leaves { .. });
+        let arrives = |walk: &PacketWalk| matches!(walk.end, End::Delivered { .. } | End::Leaves { .. });
         let delivered = matches!(self.first.end, End::Delivered { .. });
         let is_tcp = matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == 6);
         if let Some(stuck) = self.stuck().filter(|_| is_tcp) {
             return stuck;
         }
-        match &self.answer {
-            Some(answer) if delivered || !arrives(answer) => answer,
+        match &self.reply {
+            Some(reply) if delivered || !arrives(reply) => reply,
             _ => &self.first,
         }
     }

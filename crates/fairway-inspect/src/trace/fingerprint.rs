@@ -112,7 +112,7 @@ pub struct Fingerprint(Vec<u8>);
 
 /// A packet as it is seen at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glimpse {
+pub struct ObservedPacket {
     /// Its addresses and ports.
     pub tuple: Tuple,
     /// If it is an error of ICMP: the packet that it is about, as that one was sent.
@@ -123,7 +123,7 @@ pub struct Glimpse {
     pub fingerprint: Fingerprint,
 }
 
-impl fmt::Display for Glimpse {
+impl fmt::Display for ObservedPacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.about {
             Some(about) => write!(f, "{}  {}, about {about}", self.tuple, self.segment),
@@ -146,7 +146,7 @@ struct Header {
     is_later_fragment: bool,
 }
 
-impl Glimpse {
+impl ObservedPacket {
     /// Reads a packet from its IP header on; none if it is no IP, or too short, or one by which neighbours find each
     /// other.
     pub fn of_packet(bytes: &[u8]) -> Option<Self> {

@@ -28,10 +28,10 @@ pub struct Interface {
     pub bridge: Option<u32>,
     /// Whether its bridge may send a frame back through it.
     pub hairpin: bool,
-    /// The other end of a veth pair: the machine, by place in the scene, and the index there.
+    /// The other end of a veth pair: the namespace, by place in the topology, and the index there.
     pub peer: Option<(usize, u32)>,
     /// What it stands upon, if it is a macvlan.
-    pub stands_on: Option<Standing>,
+    pub macvlan_parent: Option<MacvlanParent>,
     /// Whether 127.0.0.0/8 may be routed by it (`route_localnet`).
     pub route_localnet: bool,
     /// Whether what arrives at it may be forwarded, for IPv4 and IPv6.
@@ -42,9 +42,9 @@ pub struct Interface {
 
 /// What a macvlan stands upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// The machine of its parent, by place in the scene.
-    pub machine: usize,
+pub struct MacvlanParent {
+    /// The namespace of its parent, by place in the topology.
+    pub namespace: usize,
     /// The parent's index there.
     pub parent: u32,
     /// Which frames pass between it and others on the same parent.
@@ -150,7 +150,7 @@ impl Listener {
 
 /// A network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Machine {
+pub struct NetworkNamespace {
     /// What it is called: `host`, or a sandbox's name.
     pub name: String,
     /// Its interfaces.
@@ -162,26 +162,26 @@ pub struct Machine {
     /// Its nf_tables.
     pub tables: Vec<Table>,
     /// The tables of iptables' older kind, which nf_tables does not show.
-    pub older: Vec<Table>,
+    pub iptables_legacy: Vec<Table>,
     /// Its sockets that wait.
     pub listeners: Vec<Listener>,
     /// Whether bridged packets meet the IP hooks, for IPv4 and IPv6 (`bridge-nf-call-iptables`, `-ip6tables`).
     pub bridge_netfilter: (bool, bool),
-    /// Whether what its sets of exact keys hold, and its sockets, is not here but asked for ([`super::Contents`]).
-    pub elsewhere: bool,
+    /// Whether what its sets of exact keys hold, and its sockets, is not here but asked for ([`super::StateSource`]).
+    pub on_demand: bool,
     /// Why rules that packets meet here are not among the tables, if there are any.
-    pub unread: Option<String>,
+    pub unreadable_rules: Option<String>,
 }
 
-impl Machine {
+impl NetworkNamespace {
     /// The interface of that number.
     pub fn interface(&self, index: u32) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.index == index)
     }
 
-    /// Whether a table of this machine is one of iptables' older kind.
-    pub fn is_older(&self, table: &Table) -> bool {
-        self.older.iter().any(|older| std::ptr::eq(older, table))
+    /// Whether a table of this namespace is one of iptables' older kind.
+    pub fn is_legacy(&self, table: &Table) -> bool {
+        self.iptables_legacy.iter().any(|iptables_legacy| std::ptr::eq(iptables_legacy, table))
     }
 
     /// The interface of that name.
@@ -202,7 +202,7 @@ impl Machine {
 
     /// Whether conntrack is on: the kernel switches it on for a namespace whose rules need it.
     pub fn tracks(&self) -> bool {
-        let chains = self.tables.iter().chain(&self.older).flat_map(|table| &table.chains);
+        let chains = self.tables.iter().chain(&self.iptables_legacy).flat_map(|table| &table.chains);
         chains.into_iter().any(|chain| {
             chain.base.as_ref().is_some_and(|base| base.kind == ChainKind::Nat)
                 || chain.rules.iter().any(|rule| rule.expressions.iter().any(needs_conntrack))
@@ -247,18 +247,18 @@ fn needs_conntrack(expression: &Expression) -> bool {
     }
 }
 
-/// Several namespaces and the pairs between them. The first is the host.
+/// Several namespaces and the veth_pairs between them. The first is the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scene {
-    /// The machines.
-    pub machines: Vec<Machine>,
+pub struct Topology {
+    /// The namespaces.
+    pub namespaces: Vec<NetworkNamespace>,
 }
 
 /// A namespace as it is, read from the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// It. The other ends of pairs are not filled in: they are in other namespaces.
-    pub machine: Machine,
+    /// It. The other ends of veth_pairs are not filled in: they are in other namespaces.
+    pub namespace: NetworkNamespace,
     /// For each end of a pair: its index, and that of the other end in the other namespace.
-    pub pairs: Vec<(u32, u32)>,
+    pub veth_pairs: Vec<(u32, u32)>,
 }

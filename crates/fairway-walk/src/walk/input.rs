@@ -1,60 +1,62 @@
-//! Packets that a machine takes in, or sends on.
+//! Packets that a namespace takes in, or sends on.
 
 use std::net::IpAddr;
 
-use super::refuse::{How, unreachable};
-use super::{Between, Carried, Next, Walker};
-use crate::machine::{Interface, Machine, RouteKind};
+use super::refusal::{How, unreachable};
+use super::{HookInterfaces, InFlight, Next, Walker};
 use crate::packet::Tuple;
-use crate::route::{RouteQuestion, Routed, is_link_local};
+use crate::route::{RouteQuery, RouteResult, is_link_local};
 use crate::step::End;
+use crate::topology::{Interface, NetworkNamespace, RouteKind};
 use fairway_ruleset::Hook;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 impl<'a> Walker<'a> {
-    /// A packet that this machine has to take in, or to send on.
-    pub(super) fn take(
+    /// A packet that this namespace has to take in, or to send on.
+    pub(super) fn route_input(
         &mut self,
-        machine: usize,
+        namespace: usize,
         input: &'a Interface,
-        mut carried: Carried,
+        mut in_flight: InFlight,
         hooked: bool,
     ) -> Next {
-        let place = self.machine(machine);
-        if !hooked && let Err(end) = self.hook(machine, Hook::Prerouting, &mut carried, Between::in_by(input))
+        let place = self.namespace(namespace);
+        if !hooked
+            && let Err(end) =
+                self.hook(namespace, Hook::Prerouting, &mut in_flight, HookInterfaces::in_by(input))
         {
             return Next::End(end);
         }
-        let tuple = carried.tuple();
+        let tuple = in_flight.tuple();
         if let Some(reason) = martian(input, &tuple) {
-            return Next::End(self.discarded(machine, reason));
+            return Next::End(self.discarded(namespace, reason));
         }
-        let mark = carried.packet.mark;
-        let question = RouteQuestion { input: Some(&input.name), mark, ..RouteQuestion::of(tuple) };
+        let mark = in_flight.packet.mark;
+        let query = RouteQuery { input: Some(&input.name), mark, ..RouteQuery::of(tuple) };
         let ipv4 = tuple.source.is_ipv4();
         let forwards = input.loopback || if ipv4 { input.forwarding.0 } else { input.forwarding.1 };
-        let route = match place.route(&question) {
-            Routed::Unknown(_) | Routed::By(_) => match self.route(machine, &question) {
+        let route = match place.route(&query) {
+            RouteResult::Unknown(_) | RouteResult::Found(_) => match self.route(namespace, &query) {
                 Ok(route) => Some(route),
                 Err(end) => return Next::End(end),
             },
-            Routed::Nowhere => None,
+            RouteResult::NoRoute => None,
         };
         let kind = route.map_or(RouteKind::Unreachable, |route| route.kind);
         let here = matches!(kind, RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast);
-        // What has no way out is not told so by a machine that would not have sent it on.
+        // What has no way out is not told so by a namespace that would not have sent it on.
         if !here && !forwards && (ipv4 || kind == RouteKind::Unicast) {
             let reason = format!(
                 "{} is not its own and it does not forward: the sysctl net.{} is 0",
                 tuple.destination,
                 if ipv4 { "ipv4.ip_forward" } else { "ipv6.conf.all.forwarding" }
             );
-            return Next::End(self.discarded(machine, reason));
+            return Next::End(self.discarded(namespace, reason));
         }
         let code = match (kind, ipv4, route.is_some()) {
-            (RouteKind::Blackhole, ..) => return Next::End(self.discarded(machine, "a blackhole route")),
+            (RouteKind::Blackhole, ..) => return Next::End(self.discarded(namespace, "a blackhole route")),
             (RouteKind::Unreachable, true, true) => Some(unreachable::HOST),
             (RouteKind::Unreachable | RouteKind::Throw, ..) => Some(unreachable::NETWORK),
             (RouteKind::Prohibit, true, _) => Some(unreachable::FILTERED),
@@ -62,93 +64,100 @@ impl<'a> Walker<'a> {
             _ => None,
         };
         if let Some(code) = code {
-            self.refuse(machine, &carried, Some(input.index), How::Unreachable(code));
-            return Next::End(End::NoRoute { machine: self.name(machine), destination: tuple.destination });
+            self.refuse(namespace, &in_flight, Some(input.index), How::Unreachable(code));
+            return Next::End(End::NoRoute {
+                namespace: self.name(namespace),
+                destination: tuple.destination,
+            });
         }
         let onward = route.filter(|_| !here).and_then(|route| place.interface(route.interface));
         if let Some(reason) = unexpected_source(place, input, onward, &tuple, mark) {
-            return Next::End(self.discarded(machine, reason));
+            return Next::End(self.discarded(namespace, reason));
         }
         if here {
-            return Next::End(self.deliver(machine, input, carried));
+            return Next::End(self.deliver(namespace, input, in_flight));
         }
         let Some(route) = route else {
-            return Next::End(End::NoRoute { machine: self.name(machine), destination: tuple.destination });
+            return Next::End(End::NoRoute {
+                namespace: self.name(namespace),
+                destination: tuple.destination,
+            });
         };
         // `ip6_forward` in net/ipv6/ip6_output.c; RFC 4291, 2.5.6.
         if is_link_local(tuple.source) {
-            self.refuse(machine, &carried, Some(input.index), How::Unreachable(unreachable::SCOPE_IPV6));
+            self.refuse(namespace, &in_flight, Some(input.index), How::Unreachable(unreachable::SCOPE_IPV6));
             let reason =
                 format!("its source {} is link-local, and such packets are not forwarded", tuple.source);
-            return Next::End(self.discarded(machine, reason));
+            return Next::End(self.discarded(namespace, reason));
         }
         let output = place.interface(route.interface);
-        let between = Between { input: Some(input), output, ports: None };
-        if let Err(end) = self.hook(machine, Hook::Forward, &mut carried, between) {
+        let interfaces = HookInterfaces { input: Some(input), output, ports: None };
+        if let Err(end) = self.hook(namespace, Hook::Forward, &mut in_flight, interfaces) {
             return Next::End(end);
         }
         let Some(output) = output else {
-            return Next::End(self.discarded(machine, "the interface of the route is gone"));
+            return Next::End(self.discarded(namespace, "the interface of the route is gone"));
         };
-        if let Err(end) = self.hook(machine, Hook::Postrouting, &mut carried, between) {
+        if let Err(end) = self.hook(namespace, Hook::Postrouting, &mut in_flight, interfaces) {
             return Next::End(end);
         }
-        let next = route.gateway.unwrap_or(carried.tuple().destination);
-        self.transmit(machine, output, next, carried)
+        let next = route.gateway.unwrap_or(in_flight.tuple().destination);
+        self.transmit(namespace, output, next, in_flight)
     }
 
-    fn deliver(&mut self, machine: usize, input: &'a Interface, mut carried: Carried) -> End {
-        if let Err(end) = self.hook(machine, Hook::Input, &mut carried, Between::in_by(input)) {
+    fn deliver(&mut self, namespace: usize, input: &'a Interface, mut in_flight: InFlight) -> End {
+        if let Err(end) = self.hook(namespace, Hook::Input, &mut in_flight, HookInterfaces::in_by(input)) {
             return end;
         }
-        let tuple = carried.tuple();
-        let place = self.machine(machine);
-        let name = self.name(machine);
-        // What a machine sends to itself by loopback arrives where its address is (`ip6_rcv_core`).
+        let tuple = in_flight.tuple();
+        let place = self.namespace(namespace);
+        let name = self.name(namespace);
+        // What a namespace sends to itself by loopback arrives where its address is (`ip6_rcv_core`).
         let own = place.holder(tuple.destination).filter(|_| input.loopback);
         self.arrived = Some(own.unwrap_or(input).index);
-        let theirs = match carried.packet.about() {
-            Some(about) => self.asked.contains(&(machine, about)),
+        let theirs = match in_flight.packet.about() {
+            Some(about) => self.sent_tuples.contains(&(namespace, about)),
             None => {
-                carried.packet.echoes() != Some(false) && self.asked.contains(&(machine, tuple.reversed()))
+                in_flight.packet.echoes() != Some(false)
+                    && self.sent_tuples.contains(&(namespace, tuple.reversed()))
             }
         };
         if theirs {
             return End::Delivered {
-                machine: name,
+                namespace: name,
                 owner: "the program that asked".to_owned(),
                 tuple,
                 proxy: None,
             };
         }
-        if carried.packet.about().is_some() {
-            return self.discarded(machine, "it is about nothing that was asked here");
+        if in_flight.packet.about().is_some() {
+            return self.discarded(namespace, "it is about nothing that was asked here");
         }
         if matches!(tuple.protocol, 1 | 58) {
             return End::Delivered {
-                machine: name,
+                namespace: name,
                 owner: "the kernel, which answers".to_owned(),
                 tuple,
                 proxy: None,
             };
         }
         let (address, port) = (tuple.destination, tuple.destination_port);
-        match self.holdings.listener((machine, place), tuple.protocol, address, port) {
+        match self.lookup.listener((namespace, place), tuple.protocol, address, port) {
             Ok(Some(listener)) if !listener.held => {
                 let (owner, proxy) = (listener.owner.clone(), listener.proxy);
-                End::Delivered { machine: name, owner, tuple, proxy }
+                End::Delivered { namespace: name, owner, tuple, proxy }
             }
             Ok(Some(listener)) if tuple.protocol == UDP => {
                 let reason = format!("{} holds the port, and answers nothing there", listener.owner);
-                self.discarded(machine, reason)
+                self.discarded(namespace, reason)
             }
             Ok(_) => {
                 let how =
                     if tuple.protocol == TCP { How::Reset } else { How::Unreachable(unreachable::PORT) };
-                self.refuse(machine, &carried, Some(input.index), how);
-                End::NobodyListens { machine: name, tuple }
+                self.refuse(namespace, &in_flight, Some(input.index), how);
+                End::NoListener { namespace: name, tuple }
             }
-            Err(reason) => End::Unknown { machine: name, reason },
+            Err(reason) => End::Unknown { namespace: name, reason },
         }
     }
 }
@@ -180,7 +189,7 @@ fn martian(input: &Interface, tuple: &Tuple) -> Option<String> {
 /// Why a source cannot be behind an interface, or `rp_filter` does not let it in (RFC 3704; IPv4 only):
 /// `__fib_validate_source` in net/ipv4/fib_frontend.c. What is sent on by `output` is asked for as if it came from there.
 pub(super) fn unexpected_source(
-    machine: &Machine,
+    namespace: &NetworkNamespace,
     input: &Interface,
     output: Option<&Interface>,
     tuple: &Tuple,
@@ -189,9 +198,9 @@ pub(super) fn unexpected_source(
     if input.loopback || !tuple.source.is_ipv4() {
         return None;
     }
-    if machine.holder(tuple.source).is_some() {
+    if namespace.holder(tuple.source).is_some() {
         return Some(format!(
-            "its source {} is this machine's own, and it arrived at {}",
+            "its source {} is this namespace's own, and it arrived at {}",
             tuple.source, input.name
         ));
     }
@@ -199,10 +208,10 @@ pub(super) fn unexpected_source(
         return None;
     }
     let from = output.map(|output| output.name.as_str());
-    let question = RouteQuestion { input: from, mark, ..RouteQuestion::of(tuple.reversed()) };
-    let back = match machine.route(&question) {
-        Routed::By(route) if route.kind == RouteKind::Unicast => Some(route.interface),
-        Routed::Unknown(_) => return None,
+    let query = RouteQuery { input: from, mark, ..RouteQuery::of(tuple.reversed()) };
+    let back = match namespace.route(&query) {
+        RouteResult::Found(route) if route.kind == RouteKind::Unicast => Some(route.interface),
+        RouteResult::Unknown(_) => return None,
         _ => None,
     };
     let fits = match (back, input.reverse_path) {

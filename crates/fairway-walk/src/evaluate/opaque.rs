@@ -7,11 +7,11 @@ pub const PASSED: &str = "it depends on what passed before";
 
 /// What such an expression does.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Opaque {
     /// Nothing that bears on where the packet goes.
     Nothing,
     /// It matches or not, and why nobody knows.
-    Perhaps(String),
+    MayMatch(String),
     /// It leaves something in a register, and why nobody knows what.
     Loads(String),
     /// Whatever it likes, and why nobody knows.
@@ -26,33 +26,33 @@ const CONNECTION_LIMIT: u32 = 5;
 const SYN_PROXY: u32 = 10;
 
 /// Says what is known of an expression by its name and attributes.
-pub fn say(name: &str, attributes: &[u8]) -> Said {
+pub fn classify(name: &str, attributes: &[u8]) -> Opaque {
     match name {
-        "log" | "last" | "dup" | "flow_offload" => Said::Nothing,
-        "quota" | "connlimit" => Said::Perhaps(PASSED.to_owned()),
-        "numgen" => Said::Loads("it is a matter of chance".to_owned()),
+        "log" | "last" | "dup" | "flow_offload" => Opaque::Nothing,
+        "quota" | "connlimit" => Opaque::MayMatch(PASSED.to_owned()),
+        "numgen" => Opaque::Loads("it is a matter of chance".to_owned()),
         "bitwise" | "byteorder" | "exthdr" | "hash" | "inner" | "osf" | "rt" | "socket" | "tunnel"
-        | "xfrm" => Said::Loads(format!("what the expression {name:?} gives is not known here")),
+        | "xfrm" => Opaque::Loads(format!("what the expression {name:?} gives is not known here")),
         "objref" => object(attributes),
         "match" => matching(&compat::name(attributes).unwrap_or_default()),
         "target" => target(&compat::name(attributes).unwrap_or_default()),
-        _ => Said::Anything(format!("the expression {name:?} is not known here")),
+        _ => Opaque::Anything(format!("the expression {name:?} is not known here")),
     }
 }
 
-fn object(attributes: &[u8]) -> Said {
+fn object(attributes: &[u8]) -> Opaque {
     let kind = compat::attribute(attributes, OBJECT_KIND).and_then(|value| value.try_into().ok());
     match kind.map(u32::from_be_bytes) {
-        Some(QUOTA | LIMIT | CONNECTION_LIMIT) => Said::Perhaps(PASSED.to_owned()),
-        None | Some(SYN_PROXY) => Said::Anything("what its object does is not known here".to_owned()),
-        Some(_) => Said::Nothing,
+        Some(QUOTA | LIMIT | CONNECTION_LIMIT) => Opaque::MayMatch(PASSED.to_owned()),
+        None | Some(SYN_PROXY) => Opaque::Anything("what its object does is not known here".to_owned()),
+        Some(_) => Opaque::Nothing,
     }
 }
 
 /// A match of iptables.
-fn matching(name: &str) -> Said {
-    Said::Perhaps(match name {
-        "comment" | "nfacct" => return Said::Nothing,
+fn matching(name: &str) -> Opaque {
+    Opaque::MayMatch(match name {
+        "comment" | "nfacct" => return Opaque::Nothing,
         "statistic" => "it is a matter of chance".to_owned(),
         "limit" | "hashlimit" | "connlimit" | "connbytes" | "quota" | "recent" | "rateest" => {
             PASSED.to_owned()
@@ -67,12 +67,12 @@ fn matching(name: &str) -> Said {
 }
 
 /// A target of iptables. Those of the first list note something, or change what no route and no rule asks for.
-fn target(name: &str) -> Said {
+fn target(name: &str) -> Opaque {
     match name {
         "AUDIT" | "CHECKSUM" | "CLASSIFY" | "CONNSECMARK" | "DSCP" | "ECN" | "IDLETIMER" | "LED" | "LOG"
         | "NFLOG" | "RATEEST" | "SECMARK" | "SET" | "TCPMSS" | "TCPOPTSTRIP" | "TEE" | "TOS" | "TRACE"
-        | "ULOG" => Said::Nothing,
-        name => Said::Anything(format!("what the target {name:?} does is not known here")),
+        | "ULOG" => Opaque::Nothing,
+        name => Opaque::Anything(format!("what the target {name:?} does is not known here")),
     }
 }
 
@@ -81,23 +81,23 @@ mod tests {
     use super::*;
     use fairway_ruleset::Expression;
 
-    fn said(expression: &Expression) -> Said {
+    fn said(expression: &Expression) -> Opaque {
         match expression {
-            Expression::Unknown { name, attributes } => say(name, attributes),
+            Expression::Unknown { name, attributes } => classify(name, attributes),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn what_notes_does_nothing_and_what_decides_is_named() {
-        assert_eq!(said(&compat::target("LOG")), Said::Nothing);
-        assert_eq!(said(&compat::matching("comment")), Said::Nothing);
-        assert_eq!(said(&compat::matching("recent")), Said::Perhaps(PASSED.to_owned()));
-        let Said::Anything(reason) = said(&compat::target("NFQUEUE")) else { panic!() };
+        assert_eq!(said(&compat::target("LOG")), Opaque::Nothing);
+        assert_eq!(said(&compat::matching("comment")), Opaque::Nothing);
+        assert_eq!(said(&compat::matching("recent")), Opaque::MayMatch(PASSED.to_owned()));
+        let Opaque::Anything(reason) = said(&compat::target("NFQUEUE")) else { panic!() };
         assert!(reason.contains("NFQUEUE"), "{reason}");
         // A counter, a limit.
-        for (kind, expected) in [(1_u8, Said::Nothing), (4, Said::Perhaps(PASSED.to_owned()))] {
-            assert_eq!(say("objref", &[8, 0, 1, 0, 0, 0, 0, kind]), expected);
+        for (kind, expected) in [(1_u8, Opaque::Nothing), (4, Opaque::MayMatch(PASSED.to_owned()))] {
+            assert_eq!(classify("objref", &[8, 0, 1, 0, 0, 0, 0, kind]), expected);
         }
     }
 }

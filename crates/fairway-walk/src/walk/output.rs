@@ -1,0 +1,152 @@
+//! Packets that a namespace makes itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{HookInterfaces, InFlight, Next, Walker, leaving_by};
+use crate::connection::Sender;
+use crate::packet::{FlowPosition, Packet, Tuple};
+use crate::route::{RouteQuery, RouteResult, is_link_local};
+use crate::step::{End, Step};
+use crate::topology::{Interface, Route, RouteKind};
+use fairway_ruleset::Hook;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Who asks for nobody's address asks itself: `ip_route_output_key_hash_rcu` in net/ipv4/route.c, and `tcp_v6_connect`
+/// in net/ipv6/tcp_ipv6.c.
+fn to_itself(tuple: Tuple) -> Tuple {
+    let destination = match (tuple.destination, tuple.source) {
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Ipv4Addr::LOCALHOST.into(),
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), source) => source,
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), _) => Ipv6Addr::LOCALHOST.into(),
+        _ => return tuple,
+    };
+    Tuple { destination, ..tuple }
+}
+
+/// Whether a program of this namespace may send by a route.
+fn can_send_by(route: &Route) -> bool {
+    use RouteKind as Kind;
+    matches!(route.kind, Kind::Unicast | Kind::Local | Kind::Broadcast | Kind::Multicast)
+}
+
+impl Walker<'_> {
+    /// A packet of this namespace's own: routed, through the output hooks, and out.
+    pub(super) fn send_new(&mut self, sender: Sender, tuple: Tuple, place: FlowPosition) -> Next {
+        let Sender { namespace, user, interface } = sender;
+        let mut tuple = to_itself(tuple);
+        let output = interface.and_then(|index| self.namespace(namespace).interface(index));
+        let output = output.map(|interface| interface.name.as_str());
+        let found = match self.namespace(namespace).route(&RouteQuery { output, ..RouteQuery::of(tuple) }) {
+            // With a source there may be another way: `ip_route_connect` in include/net/route.h.
+            RouteResult::Found(route) if tuple.source.is_unspecified() && can_send_by(route) => {
+                match self.namespace(namespace).source_for(route, tuple.destination) {
+                    Some(source) => tuple.source = source,
+                    None => return Next::End(self.discarded(namespace, "it has no address to send from")),
+                }
+                let asks_again = tuple.source.is_ipv4() && matches!(tuple.protocol, TCP | UDP);
+                (!asks_again).then_some(route)
+            }
+            _ => None,
+        };
+        let query = RouteQuery { output, ..RouteQuery::of(tuple) };
+        let route = match found {
+            Some(route) => self.by_route(namespace, route),
+            None => match self.route(namespace, &query) {
+                Ok(route) => route,
+                Err(end) => return Next::End(end),
+            },
+        };
+        if !can_send_by(route) {
+            return Next::End(End::NoRoute {
+                namespace: self.name(namespace),
+                destination: tuple.destination,
+            });
+        }
+        if matches!(place, FlowPosition::First | FlowPosition::Established) {
+            self.sent_tuples.push((namespace, tuple));
+        }
+        self.output(namespace, route, InFlight { user, ..InFlight::new(Packet::new(tuple, place)) })
+    }
+
+    /// Sends what is made, by a route that was found for it.
+    pub(super) fn output(&mut self, namespace: usize, route: &Route, mut in_flight: InFlight) -> Next {
+        let tuple = in_flight.tuple();
+        self.steps.push(Step::Made { namespace: self.name(namespace), tuple });
+        let output = self.namespace(namespace).interface(leaving_by(self.namespace(namespace), route));
+        if let Err(end) = self.hook(namespace, Hook::Output, &mut in_flight, HookInterfaces::out_by(output)) {
+            return Next::End(end);
+        }
+        let Some(mark) = in_flight.rerouted else {
+            return self.transmit_by_route(namespace, route, in_flight);
+        };
+        let now = in_flight.tuple();
+        // `ip6_route_me_harder` in net/ipv6/netfilter.c: what is for one link stays there.
+        let by =
+            self.namespace(namespace).interface(route.interface).filter(|_| is_link_local(now.destination));
+        let output = by.map(|interface| interface.name.as_str());
+        let query = RouteQuery { output, mark, ..RouteQuery::of(now) };
+        match self.route(namespace, &query) {
+            Ok(route) => self.transmit_by_route(namespace, route, in_flight),
+            Err(end) => Next::End(end),
+        }
+    }
+
+    /// What was translated as it was made looks for its way at once: `ip_route_me_harder` in net/ipv4/netfilter.c.
+    pub(super) fn reroute_after_dnat(&mut self, namespace: usize, in_flight: &InFlight) -> Result<(), End> {
+        let tuple = in_flight.tuple();
+        let query = RouteQuery { mark: in_flight.packet.mark, ..RouteQuery::of(tuple) };
+        let place = self.namespace(namespace);
+        match place.route(&query) {
+            RouteResult::Found(route) if can_send_by(route) => {
+                let output = place.interface(leaving_by(place, route));
+                let found = output
+                    .map_or(Ok(()), |output| self.check_loopback_source(namespace, output, tuple.source));
+                if found.is_err() {
+                    self.route(namespace, &query)?;
+                }
+                found
+            }
+            RouteResult::Found(_) | RouteResult::NoRoute => {
+                Err(End::NoRoute { namespace: self.name(namespace), destination: tuple.destination })
+            }
+            RouteResult::Unknown(reason) => Err(End::Unknown { namespace: self.name(namespace), reason }),
+        }
+    }
+
+    /// RFC 1122, 3.2.1.3: 127/8 never appears outside a host; `__mkroute_output` in net/ipv4/route.c.
+    fn check_loopback_source(&self, namespace: usize, output: &Interface, source: IpAddr) -> Result<(), End> {
+        let is_loopback = matches!(source, IpAddr::V4(source) if source.is_loopback());
+        if !is_loopback || output.loopback || output.route_localnet {
+            return Ok(());
+        }
+        let name = &output.name;
+        Err(self.discarded(
+            namespace,
+            format!("its source {source} may not leave by {name}: net.ipv4.conf.{name}.route_localnet is 0"),
+        ))
+    }
+
+    /// Out by a route: the last hooks, then the link.
+    fn transmit_by_route(&mut self, namespace: usize, route: &Route, mut in_flight: InFlight) -> Next {
+        let place = self.namespace(namespace);
+        if !can_send_by(route) {
+            let destination = in_flight.tuple().destination;
+            return Next::End(End::NoRoute { namespace: self.name(namespace), destination });
+        }
+        let Some(output) = place.interface(leaving_by(place, route)) else {
+            return Next::End(self.discarded(namespace, "the interface of the route is gone"));
+        };
+        if let Err(end) = self.check_loopback_source(namespace, output, in_flight.tuple().source) {
+            return Next::End(end);
+        }
+        if let Err(end) =
+            self.hook(namespace, Hook::Postrouting, &mut in_flight, HookInterfaces::out_by(Some(output)))
+        {
+            return Next::End(end);
+        }
+        let next = route.gateway.unwrap_or(in_flight.tuple().destination);
+        self.transmit(namespace, output, next, in_flight)
+    }
+}
