@@ -1,5 +1,5 @@
 //! The socket between a process and the stage of this program that it started: messages as JSON,
-//! each after its length, and open files beside them.
+//! each after its length, with open files.
 //!
 //! A stage gets its end as standard input, and its real standard input as the first file: so no
 //! descriptor has to be made inheritable, which another thread's child could inherit too.
@@ -16,12 +16,12 @@ use rustix::net::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The most files beside one message.
+/// The most files that one message carries.
 const MOST_FILES: usize = 4;
-/// The longest message, in bytes: more than the kernel lets a command line and environment be.
+/// The longest message in bytes: longer than any command line and environment that the kernel accepts.
 const LONGEST: u32 = 16 << 20;
 
-/// One end.
+/// One end of the channel.
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: UnixStream,
@@ -67,7 +67,7 @@ impl Channel {
         Ok(self.receive_with()?.map(|(message, _)| message))
     }
 
-    /// The next message and the files beside it; none when the other end is closed.
+    /// The next message and its files; none when the other end is closed.
     pub(super) fn receive_with<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         let mut header = [0; 4];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];

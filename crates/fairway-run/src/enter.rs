@@ -19,7 +19,7 @@ use super::launch::{Launched, Output};
 use super::program::become_command;
 use super::{CapabilitySet, Failure, Files, LaunchError, Running, identity};
 
-/// How this program is told to be this stage.
+/// The first argument that starts this program as this stage.
 pub(super) const STAGE: &str = "sandbox-enter";
 
 /// What to run in a sandbox that runs.

@@ -1,4 +1,4 @@
-//! Which process: by its number and its start, so that a number that is used again deceives nobody.
+//! Identity of a process: its id and start time, since ids are reused.
 
 use std::fs;
 use std::io;

@@ -17,10 +17,10 @@ use super::channel::Channel;
 use super::program::become_command;
 use super::{CapabilitySet, Failure, Files, Launch, NetworkNamespace, mounts};
 
-/// How this program is told to be this stage.
+/// The first argument that starts this program as this stage.
 pub(super) const STAGE: &str = "sandbox-init";
 
-/// What a stage tells its starter. After [`Report::Starting`] the channel ends when the command
+/// The messages of a stage to its starter. After [`Report::Starting`] the channel ends when the command
 /// has taken the stage's place.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
@@ -45,7 +45,7 @@ pub(super) fn main() -> i32 {
     run_stage(run)
 }
 
-/// Runs a stage that becomes the command, and tells its starter if it cannot.
+/// Runs a stage that becomes the command, and reports to its starter if it cannot.
 pub(super) fn run_stage(run: impl FnOnce(&mut Channel) -> Result<Infallible, Failure>) -> i32 {
     let mut channel = match Channel::of_stage() {
         Ok(channel) => channel,
@@ -53,18 +53,18 @@ pub(super) fn run_stage(run: impl FnOnce(&mut Channel) -> Result<Infallible, Fai
     };
     let Err(failure) = run(&mut channel);
     let code = failure.exit_code();
-    // Nobody is left to hear it when the starter has gone.
+    // There is no receiver when the starter has gone.
     let _ = channel.send(&Report::Failed(failure));
     code
 }
 
-/// Somebody typed the name of a stage.
+/// Reports that a user typed the name of a stage.
 pub(super) fn stray(reason: &str) -> i32 {
     eprintln!("fairway: this command is for fairway's own use: {reason}");
     125
 }
 
-/// Takes over the standard input that came beside the first message.
+/// Takes over the standard input that came with the first message.
 pub(super) fn take_input(input: impl AsFd) -> Result<(), Failure> {
     rustix::stdio::dup2_stdin(input)
         .map_err(|errno| Failure::step("take over standard input", io::Error::from(errno)))
@@ -106,7 +106,7 @@ fn gone() -> Failure {
 }
 
 pub(super) fn tell(channel: &mut Channel, report: &Report) -> Result<(), Failure> {
-    channel.send(report).map_err(|error| Failure::step("tell how far the start is", error))
+    channel.send(report).map_err(|error| Failure::step("report the progress of the start", error))
 }
 
 fn namespaces(launch: &Launch) -> Result<(), Failure> {
@@ -126,7 +126,7 @@ fn namespaces(launch: &Launch) -> Result<(), Failure> {
 }
 
 /// Leaves the command these capabilities and nothing else of this program's: no open files, and
-/// signals as in a process that was started by nobody in particular.
+/// signals as in a process that was started by no particular program.
 ///
 /// The command is executed by root, so it gets what is in the bounding set (capabilities(7),
 /// "Capabilities and execution of programs by root").

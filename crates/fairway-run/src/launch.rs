@@ -34,7 +34,7 @@ pub(super) enum Output {
 #[derive(Debug)]
 pub struct Launched {
     stage: &'static str,
-    /// None once somebody else looks after the process.
+    /// None once another process owns it.
     pid: Option<Pid>,
     identity: ProcessIdentity,
     channel: Channel,
@@ -52,7 +52,7 @@ pub fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
 pub(super) fn start(launch: &Launch, output: Output) -> Result<Launched, LaunchError> {
     let files: &[OwnedFd] = &[];
     let new_pids = || system::unshare(UnshareFlags::NEWPID);
-    // Detached, there is nobody to type anything.
+    // A detached command has no terminal.
     let nothing =
         fs::File::open("/dev/null").map_err(|source| LaunchError::Stage { stage: init::STAGE, source })?;
     let input = io::stdin();
@@ -161,11 +161,11 @@ impl Launched {
         }
     }
 
-    /// The process has closed the channel without a word: it is ending.
+    /// The error of a process that closed the channel without a report: it is ending.
     fn ended(&mut self) -> LaunchError {
         let status = self.pid.take().and_then(|pid| waitpid(Some(pid), WaitOptions::empty()).ok().flatten());
         let ending =
-            status.map_or_else(|| "nobody saw how".to_owned(), |(_, status)| running::describe(status));
+            status.map_or_else(|| "with unknown status".to_owned(), |(_, status)| running::describe(status));
         LaunchError::Ended { ending }
     }
 }

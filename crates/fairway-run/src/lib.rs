@@ -1,8 +1,8 @@
 //! The processes of sandboxes: how `fairway run`, `start`, `exec`, `logs` and `stop` start, enter,
-//! record and end them. Nothing in here knows of the daemon.
+//! record and end them. This crate knows nothing of the daemon.
 //!
 //! A process is started in two phases, because its network must be there before its command is:
-//! [`launch`] makes a process in new namespaces, which waits; whoever called reads its
+//! [`launch`] makes a process in new namespaces, which waits; the caller reads its
 //! [`identity`](Launched::identity) and [`namespace`](Launched::namespace), has the namespace
 //! connected, and then [releases](Launched::release) the process, which becomes the command, or
 //! drops it, which ends it. It ends too when its starter does before the release. [`detach`] does
@@ -64,7 +64,7 @@ pub enum NetworkNamespace {
     Join(PathBuf),
 }
 
-/// Everything about a process that is known before its namespaces are there.
+/// The description of a process, complete before its namespaces exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// In which network namespace.
@@ -82,7 +82,7 @@ pub struct Launch {
     /// The command and its arguments; the command is looked for in the `PATH` of the environment.
     pub command: Vec<String>,
     /// Directories and files that it must not see, such as the one with the daemon's socket. To
-    /// hide a *file* holds only until somebody removes it and makes it anew, as a daemon does with
+    /// hide a *file* holds only until a program removes and creates it again, as a daemon does with
     /// its socket when it starts: the kernel then takes away what was mounted on it. So let the
     /// socket be in a directory of its own and hide that.
     pub hidden: Vec<PathBuf>,
@@ -102,8 +102,8 @@ pub struct Files {
 /// Runs the stage that this program was started as, if it was started as one, and returns the exit
 /// code that it ends with. To be called first in `main`, before there is any other thread.
 ///
-/// `arguments` are those of the program, its name included. `report` is told, in a supervisor,
-/// how the process ended: see [`Order::context`].
+/// `arguments` are those of the program, its name included. `report` is called, in a supervisor,
+/// with how the process ended: see [`Order::context`].
 pub fn stage(
     mut arguments: impl Iterator<Item = OsString>,
     report: impl FnOnce(&str, Ending),

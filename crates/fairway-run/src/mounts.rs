@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_
 
 use super::{Failure, Files, Launch, NetworkNamespace, etc};
 
-/// What Docker hides: it tells of the host, or acts on all of it.
+/// The paths that Docker masks, since they show or change the whole host.
 const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",

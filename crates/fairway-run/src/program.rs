@@ -13,7 +13,7 @@ use super::Failure;
 /// Replaces this program by the command, in its working directory; returns only when it cannot.
 ///
 /// # Errors
-/// What Docker tells by 126 and 127.
+/// The failures for which Docker exits with 126 and 127.
 pub(super) fn become_command(
     command: &[String],
     environment: &[(String, String)],

@@ -206,7 +206,7 @@ pub(super) fn describe(status: WaitStatus) -> String {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "nobody saw how".to_owned(),
+        (None, None) => "with unknown status".to_owned(),
     }
 }
 

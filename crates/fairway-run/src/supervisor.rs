@@ -1,5 +1,5 @@
-//! The process that holds a detached command: it outlives whoever started it, keeps the log, and
-//! tells how the command ended.
+//! The supervisor: a process that runs a detached command, outlives its starter, writes the log and reports the
+//! exit code.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -21,7 +21,7 @@ use super::launch::{self, Output, spawn_stage, start};
 use super::log::{Log, Stream};
 use super::{Failure, Files, Launch, LaunchError, Running};
 
-/// How this program is told to be this stage.
+/// The first argument that starts this program as this stage.
 pub(super) const STAGE: &str = "sandbox-supervise";
 /// What a supervisor is called in ps(1), before the name of its sandbox.
 const TITLE: &str = "fairway-supervisor";
@@ -44,7 +44,7 @@ pub struct Order {
     pub limits: LogLimits,
     /// The file that is to say how it ended, see [`Ending::read`]. One that is there is removed.
     pub record: PathBuf,
-    /// Handed to the `report` of [`super::stage`]: which sandbox it is, and whom to tell.
+    /// Handed to the `report` of [`super::stage`]: which sandbox it is, and where to report.
     pub context: String,
 }
 
@@ -60,8 +60,8 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// What the record file of an [`Order`] says, if it is about this process: for who was not
-    /// there to be told.
+    /// What the record file of an [`Order`] says, if it is about this process: for a daemon that was
+    /// not running then.
     pub fn read(record: &Path, process: ProcessIdentity) -> Option<Self> {
         let text = fs::read(record).ok()?;
         serde_json::from_slice(&text).ok().filter(|ending: &Self| ending.process == process)
@@ -196,7 +196,7 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
         Err(failure) => {
             cgroup::leave(&cgroups);
             let code = failure.exit_code();
-            // Nobody is left to hear it when the starter has gone.
+            // There is no receiver when the starter has gone.
             let _ = channel.send(&Reply::Failed(failure));
             return code;
         }
@@ -209,7 +209,7 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
     cgroup::leave(&cgroups);
     let at = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     let ending = Ending { process, code, at };
-    // Whoever is told needs no record; who is not told and finds none will know that it ended.
+    // A daemon that got the report needs no record.
     let _ = ending.write(&record);
     report(&context, ending);
     0
@@ -230,14 +230,12 @@ fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Log)>,
         _ => {}
     }
     let launched = start(&order.launch, Output::Piped).map_err(as_failure)?;
-    channel
-        .send(&Reply::Ready(launched.identity()))
-        .map_err(|error| refused("tell of the process", error))?;
+    channel.send(&Reply::Ready(launched.identity())).map_err(|error| refused("report the process", error))?;
     let files: Option<Files> =
         channel.receive().map_err(|error| refused("read which files to use", error))?;
     let Some(files) = files else { return Ok(None) };
     let running = launched.release(&files).map_err(as_failure)?;
-    // Whoever waited for this may have gone; the command runs all the same.
+    // The starter may have gone; the command runs all the same.
     let _ = channel.send(&Reply::Started { notes: running.notes().to_vec() });
     Ok(Some((running, log)))
 }
@@ -260,7 +258,7 @@ fn follow(mut running: Running, mut log: Log) -> io::Result<i32> {
     let mut deadline = None;
     loop {
         // Looked at first: what the command wrote before it ended is then in the pipes, and
-        // nobody of its pid namespace is left to write more (pid_namespaces(7)).
+        // no process of its pid namespace is left to write more (pid_namespaces(7)).
         let code = running.turn()?;
         drain(&mut out, Stream::Stdout, &mut log, &mut buffer);
         drain(&mut err, Stream::Stderr, &mut log, &mut buffer);

@@ -49,7 +49,7 @@ use error::CommandError;
 use session::Session;
 pub use session::report;
 
-/// Where the daemon listens unless told otherwise.
+/// The daemon's socket by default.
 const DEFAULT_HOST: &str = "unix:///run/fairway.sock";
 
 /// Container networking as one program.
@@ -85,59 +85,59 @@ enum Verb {
     Exec(exec::ExecOptions),
     /// List sandboxes
     Ps(list::ListSandboxes),
-    /// Show sandboxes and networks in detail
+    /// Display detailed information on sandboxes and networks
     Inspect(inspect::InspectOptions),
-    /// List published ports of a sandbox
+    /// List port mappings or a specific mapping for the sandbox
     Port(port::PortOptions),
-    /// Publish more ports of a sandbox, while it runs
+    /// Publish ports of a running sandbox
     Publish(republish::PublishOptions),
-    /// Publish ports of a sandbox no more, while it runs
+    /// Remove published ports from a running sandbox
     Unpublish(republish::UnpublishOptions),
-    /// Show what happens, as it happens
+    /// Get real time events
     Events(events::EventsOptions),
-    /// Print what a detached sandbox wrote
+    /// Fetch the logs of a detached sandbox
     Logs(logs::LogsOptions),
-    /// Start stopped sandboxes
+    /// Start one or more stopped sandboxes
     Start(start::StartOptions),
-    /// Stop running sandboxes
+    /// Stop one or more running sandboxes
     Stop(lifecycle::StopOptions),
-    /// Restart sandboxes
+    /// Restart one or more sandboxes
     Restart(lifecycle::RestartOptions),
-    /// Send a signal to sandboxes
+    /// Kill one or more running sandboxes
     Kill(lifecycle::KillOptions),
-    /// Remove sandboxes
+    /// Remove one or more sandboxes
     Rm(lifecycle::RemoveOptions),
-    /// Wait until sandboxes stop, then print their exit codes
+    /// Block until one or more sandboxes stop, then print their exit codes
     Wait(lifecycle::WaitOptions),
     /// Manage networks
     #[command(subcommand)]
     Network(network::NetworkCommand),
-    /// Show where a packet goes: each chain, rewrite and route, and its end
+    /// Show the way of a packet: each chain, rewrite, route and the outcome
     Explain(explain::ExplainOptions),
-    /// Look for all that is known to go wrong on this host, and say what mends it
+    /// Diagnose networking problems on this host and suggest fixes
     Doctor(doctor::DoctorOptions),
-    /// Draw the networks, and where a packet goes in them
+    /// Draw the networks and the way of a packet
     Graph(graph::GraphOptions),
-    /// Watch real packets: each interface, chain and rewrite, as they pass
+    /// Trace real packets: each interface, chain and rewrite they pass
     Trace(trace::TraceOptions),
-    /// Put a namespace that exists on networks
+    /// Connect an existing network namespace to networks
     Attach(Box<attach::AttachOptions>),
-    /// Take attached namespaces off their networks
+    /// Disconnect attached network namespaces from all their networks
     Detach(attach::DetachOptions),
-    /// Manage sandboxes that `ip netns exec` enters
+    /// Manage sandboxes for `ip netns exec`
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
     /// Run the daemon
     Daemon(Box<daemon::DaemonOptions>),
-    /// Install a systemd unit, and files that keep other programs off our links
+    /// Install the systemd unit and the files that keep NetworkManager and others off Fairway's links
     Install(install::InstallOptions),
-    /// Remove what install made
+    /// Remove the files that install wrote
     Uninstall(install::UninstallOptions),
-    /// Show what Fairway does, in a lab that vanishes
+    /// Demonstrate Fairway in a temporary lab of namespaces
     Demo,
-    /// Show versions
+    /// Show the version information
     Version(system::VersionOptions),
-    /// Show what the daemon says of itself and of the host
+    /// Display system-wide information
     Info(system::InfoOptions),
     /// Print completions for a shell
     #[command(hide = true)]
@@ -149,11 +149,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return exit(usage::tell(&error, &arguments)),
+        Err(error) => return exit(usage::report(&error, &arguments)),
     };
     match parsed.verb {
         Verb::Demo => demo::main(),
-        _ => exit(parsed.told()),
+        _ => exit(parsed.run_and_report()),
     }
 }
 
@@ -163,8 +163,8 @@ fn exit(code: i32) -> ExitCode {
 }
 
 impl Arguments {
-    /// Does what is asked, tells why if it cannot be done, and returns the exit code.
-    fn told(self) -> i32 {
+    /// Runs the command, prints its error if it fails, and returns the exit code.
+    fn run_and_report(self) -> i32 {
         let launches = matches!(self.verb, Verb::Run(_));
         let named = launches || matches!(self.verb, Verb::Daemon(_));
         match self.act() {

@@ -47,7 +47,9 @@ pub enum DaemonError {
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
     /// A daemon runs, whose work is not to be removed.
-    #[error("cannot remove what the daemon made: it runs, at {0}: stop it first: systemctl stop fairway")]
+    #[error(
+        "cannot remove the daemon's objects: a daemon runs at {0}: stop it first: systemctl stop fairway"
+    )]
     Running(PathBuf),
     /// What the daemon made cannot be removed.
     #[error("{0}")]
@@ -58,7 +60,7 @@ pub enum DaemonError {
     /// Another user could change what the daemon keeps.
     #[error("failed to start daemon: {0}")]
     Directory(#[from] trusted_directory::Error),
-    /// Another daemon runs, or a file stands in the way.
+    /// Another daemon runs, or a file occupies the path of the socket.
     #[error("{0}")]
     Listen(#[from] listen::ListenError),
     /// The pid file cannot be written.
@@ -78,7 +80,7 @@ pub enum DaemonError {
     Serve(#[source] std::io::Error),
 }
 
-/// Runs the daemon until it is told to end. What it made stays: networks, published ports, names.
+/// Runs the daemon until a signal ends it. Networks, published ports and names go on without it.
 ///
 /// # Errors
 /// It cannot start.
@@ -89,7 +91,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     let (configuration, log_level) = configured(arguments)?;
     raise_descriptor_limit();
     if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
-        tracing::debug!(%error, "the relay may keep files open that were open here");
+        tracing::debug!(%error, "failed to close inherited descriptors; the relay may keep them open");
     }
     for directory in [&configuration.data_root, &configuration.exec_root] {
         trusted_directory::ensure(directory)?;
@@ -117,7 +119,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     if let Some(error) = failed {
         return Err(error.into());
     }
-    tracing::info!("ended; networks, published ports and names stay");
+    tracing::info!("daemon stopped; networks, published ports and names remain");
     Ok(())
 }
 
@@ -235,15 +237,15 @@ fn raise_descriptor_limit() {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: wanted });
     // Without the right to raise the hard limit it is what there is.
     if raised.or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })).is_err() {
-        tracing::warn!(?limit, "few ports can be published at once");
+        tracing::warn!(?limit, "failed to raise the limit of open files; few ports can be published at once");
     }
 }
 
 fn say_what_is_missing(engine: &Engine) {
     let relay = engine.relay();
-    tracing::debug!(confinement = ?relay.confinement, "the relay is confined");
+    tracing::debug!(confinement = ?relay.confinement, "relay confined");
     for (part, reason) in relay.missing {
-        tracing::warn!(part, reason, "the relay goes without a part of its confinement");
+        tracing::warn!(part, reason, "failed to confine the relay completely");
     }
 }
 

@@ -44,7 +44,7 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Prints at once, also into a pipe. Nobody who has gone away is owed a word.
+/// Prints at once, also into a pipe. A reader that has gone is no error.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -121,7 +121,7 @@ impl Demo {
     }
 
     fn killed(&mut self) -> Result<(), Failure> {
-        heading("The daemon is killed, and nobody notices");
+        heading("The daemon is killed, and traffic goes on");
         say("$ kill -9 $(pidof fairway)");
         self.daemon = None;
         let asked = format!("{HOST_ADDRESS}:8080");

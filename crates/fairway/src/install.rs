@@ -5,7 +5,7 @@
 //! [`place`] reads and writes.
 //!
 //! A file is ours if its first line says so ([`MARK`]). All are looked at before any is written: if
-//! somebody else has a file of one of the names, nothing is.
+//! a foreign file has one of the names, nothing is.
 
 mod place;
 mod text;
@@ -20,7 +20,7 @@ pub use text::{File, MARK, PATHS, files};
 /// Why nothing, or not all, is installed or removed.
 #[derive(Debug, Error)]
 pub enum InstallError {
-    /// Somebody else has files of these names.
+    /// Files of these names exist that Fairway did not write.
     #[error(
         "{} not made by fairway install, so nothing is written: move {} away, or make \"{MARK}\" the first line",
         is_or_are(.0),
@@ -33,7 +33,7 @@ pub enum InstallError {
     )]
     Program(PathBuf),
     /// The system does not say what program this is.
-    #[error("cannot tell where this program is: {0}: use --bin-path")]
+    #[error("cannot find this program's path: {0}: use --bin-path")]
     Unlocated(#[source] std::io::Error),
     /// A file or directory withstands.
     #[error("cannot {verb} {path}: {source}")]
@@ -83,7 +83,7 @@ pub enum Fate {
     Unchanged,
     /// It was ours.
     Removed,
-    /// It is somebody else's.
+    /// A foreign file: Fairway did not write it.
     Foreign,
 }
 
@@ -121,7 +121,7 @@ pub struct Outcome {
     pub text: String,
 }
 
-/// Has each file below a root say what it shall; `program` is what the unit starts. A dry run tells
+/// Writes each file below a root; `program` is what the unit starts. A dry run reports
 /// what would be done and writes nothing.
 ///
 /// # Errors

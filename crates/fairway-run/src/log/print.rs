@@ -51,7 +51,7 @@ pub enum LogError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// It cannot be printed, perhaps because nobody reads any more.
+    /// It cannot be printed, perhaps because the reader has closed the pipe.
     #[error("cannot print the log: {0}")]
     Output(io::Error),
 }
@@ -189,7 +189,7 @@ fn watch(file: &File) -> io::Result<OwnedFd> {
     Ok(watch)
 }
 
-/// Whether nobody writes the log: a writer holds it locked.
+/// Whether the log has no writer: a writer holds it locked.
 fn no_writer(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => {
@@ -201,7 +201,7 @@ fn no_writer(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Waits for a change. The kernel tells of a writer that was killed before it frees the lock
+/// Waits for a change. The kernel reports a writer that was killed before it frees the lock
 /// (`__fput`): hence the second look after a while.
 fn wait(watch: &OwnedFd) -> Result<(), Errno> {
     let a_while = Timespec { tv_sec: 1, tv_nsec: 0 };

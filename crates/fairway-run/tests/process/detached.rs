@@ -11,7 +11,7 @@ use fairway_run::{
 
 use rustix::mount::{MountFlags, mount};
 
-use super::room::{WORK, place, probe, shell, until};
+use super::workspace::{WORK, place, probe, shell, until};
 use super::{Case, PROBE, text, this_program};
 
 pub const CASES: &[Case] = &[

@@ -8,7 +8,7 @@ use fairway_run::{CapabilitySet, Entry, Files, LaunchError, Running, enter, envi
 use rustix::process::Signal;
 
 use super::Case;
-use super::room::{WORK, file, place, probe, shell, until};
+use super::workspace::{WORK, file, place, probe, shell, until};
 
 pub const CASES: &[Case] = &[
     ("entering_leads_into_all_namespaces", entering_leads_into_all_namespaces),
@@ -49,12 +49,12 @@ fn entering_leads_into_all_namespaces() {
     let process = running.identity();
     let script = format!(
         "read host < /proc/sys/kernel/hostname; read hosts < /etc/hosts; \
-         [ $$ != 1 ] && [ -e /proc/$$ ] && echo \"$host $hosts $MODE $(pwd)\" > {WORK}/told; \
+         [ $$ != 1 ] && [ -e /proc/$$ ] && echo \"$host $hosts $MODE $(pwd)\" > {WORK}/report; \
          : > {WORK}/inside; until [ -e {WORK}/seen ]; do :; done"
     );
     let inside = enter(process, &entry(&script)).unwrap();
     until("the command is inside", || place("inside").exists());
-    assert_eq!(super::text(place("told")), "web 192.0.2.1 inner inner /etc");
+    assert_eq!(super::text(place("report")), "web 192.0.2.1 inner inner /etc");
     for kind in ["mnt", "uts", "ipc", "net", "pid"] {
         let of = |pid: u32| fs::metadata(format!("/proc/{pid}/ns/{kind}")).unwrap().ino();
         assert_eq!(of(inside.identity().pid), of(process.pid), "{kind}");

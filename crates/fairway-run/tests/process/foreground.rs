@@ -1,4 +1,4 @@
-//! Commands in the foreground: exit codes, signals, and what happens when somebody ends early.
+//! Commands in the foreground: exit codes, signals, and the end of the starter or the command.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use fairway_model::ProcessIdentity;
 use fairway_run::{Files, NetworkNamespace, Stopped, identify, launch, send_signal, stop};
 use rustix::process::Signal;
 
-use super::room::{code, command, file, place, printed, probe, shell, until};
+use super::workspace::{code, command, file, place, printed, probe, shell, until};
 use super::{Case, PROBE, this_program};
 
 pub const CASES: &[Case] = &[
@@ -81,10 +81,10 @@ fn the_first_process_is_killed_if_it_does_not_listen() {
 }
 
 fn a_process_that_waits_dies_with_its_starter() {
-    let told = place("told");
-    let mut starter = this_program().args([PROBE, "blocked", told.to_str().unwrap()]).spawn().unwrap();
-    until("the process is there", || told.exists());
-    let process: ProcessIdentity = serde_json::from_slice(&fs::read(&told).unwrap()).unwrap();
+    let report = place("report");
+    let mut starter = this_program().args([PROBE, "blocked", report.to_str().unwrap()]).spawn().unwrap();
+    until("the process is there", || report.exists());
+    let process: ProcessIdentity = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
     assert_eq!(identify(process.pid).unwrap(), process);
     starter.kill().unwrap();
     starter.wait().unwrap();

@@ -13,8 +13,8 @@ mod detached;
 mod entered;
 mod foreground;
 mod probe;
-mod room;
 mod view;
+mod workspace;
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
@@ -24,7 +24,7 @@ use fairway_run::{Ending, stage};
 
 type Case = (&'static str, fn());
 
-/// A program that is started beside a case, or by it as a sandbox's command.
+/// A program that a case starts, outside or as a sandbox's command.
 const PROBE: &str = "--probe";
 /// In the environment of each case, and of no sandbox.
 const MARK: &str = "FAIRWAY_TEST_OF_PROCESSES";
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [PROBE, ref arguments @ ..] => probe::run(arguments),
-        [CASE, name] => room::enter(|| run_case(name)),
+        [CASE, name] => workspace::enter(|| run_case(name)),
         _ => run_all(&arguments),
     }
 }

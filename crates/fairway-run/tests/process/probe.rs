@@ -1,4 +1,4 @@
-//! Small programs that the cases start in sandboxes and beside them.
+//! Small programs that the cases start inside and outside of sandboxes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,13 +9,13 @@ use fairway_kernel::system::inherit::block_signals;
 use fairway_run::{Files, Order, detach, launch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::room;
+use super::workspace;
 
 /// Runs the probe that the arguments name.
 pub fn run(arguments: &[&str]) -> ExitCode {
     match *arguments {
         ["signals", ready] => signals(ready),
-        ["blocked", told] => blocked(told),
+        ["blocked", report] => blocked(report),
         ["starter", order] => starter(order),
         ["rights", watching, seen] => rights(watching, seen),
         ["terminal", ready, result] => terminal(ready, result),
@@ -40,11 +40,11 @@ fn signals(ready: &str) -> ExitCode {
 }
 
 /// Starts a process and never lets it go on.
-fn blocked(told: &str) -> ExitCode {
-    let launched = launch(&room::shell("exit 0")).unwrap();
+fn blocked(report: &str) -> ExitCode {
+    let launched = launch(&workspace::shell("exit 0")).unwrap();
     let identity = launched.identity();
-    fs::write(format!("{told}.draft"), serde_json::to_vec(&identity).unwrap()).unwrap();
-    fs::rename(format!("{told}.draft"), told).unwrap();
+    fs::write(format!("{report}.draft"), serde_json::to_vec(&identity).unwrap()).unwrap();
+    fs::rename(format!("{report}.draft"), report).unwrap();
     loop {
         std::thread::park();
     }
@@ -64,7 +64,7 @@ fn starter(order: &str) -> ExitCode {
 fn terminal(ready: &str, result: &str) -> ExitCode {
     rustix::process::setsid().unwrap();
     rustix::process::ioctl_tiocsctty(std::io::stdin()).unwrap();
-    let code = room::code(&room::probe(&["signals", ready]));
+    let code = workspace::code(&workspace::probe(&["signals", ready]));
     let foreground = rustix::termios::tcgetpgrp(std::io::stdin()).unwrap() == rustix::process::getpgrp();
     fs::write(format!("{result}.draft"), format!("{code} {foreground}")).unwrap();
     fs::rename(format!("{result}.draft"), result).unwrap();

@@ -11,7 +11,7 @@ use fairway_run::{
 };
 use rustix::mount::{MountFlags, mount, mount_bind};
 
-use super::room::{WORK, code_with, file, place, printed, printed_with, shell, until};
+use super::workspace::{WORK, code_with, file, place, printed, printed_with, shell, until};
 use super::{Case, MARK};
 
 pub const CASES: &[Case] = &[

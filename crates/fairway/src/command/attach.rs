@@ -1,4 +1,4 @@
-//! `fairway attach` and `fairway detach`: networks for namespaces that somebody else made.
+//! `fairway attach` and `fairway detach`: networks for existing network namespaces.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -30,13 +30,13 @@ enum Format {
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(super) struct AttachOptions {
-    /// Path of a network namespace, or the name of one that `ip netns` made
+    /// Path of a network namespace, or the name of one in `ip netns`
     #[arg(long, value_name = "PATH", required_unless_present = "pid", conflicts_with = "pid")]
     netns: Option<String>,
-    /// Process whose network namespace is meant
+    /// Process in the network namespace
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
-    /// Name of the sandbox [default: one is made up]
+    /// Name of the sandbox [default: a random name]
     #[arg(long, value_name = "NAME", value_parser = parse::name)]
     name: Option<String>,
     #[command(flatten)]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_what_was_given() {
+    fn attach_prints_the_addresses() {
         insta::assert_snapshot!(text(&attached()), @"
         id            ab12
         name          web

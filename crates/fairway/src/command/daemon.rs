@@ -17,10 +17,10 @@ pub(super) struct DaemonOptions {
     /// Validate flags and configuration file, and exit
     #[arg(long, conflicts_with_all = ["reload", "remove"])]
     validate: bool,
-    /// Have the running daemon read its configuration file again, wait until it has, and exit
+    /// Make the running daemon reload its configuration file, wait for it, and exit
     #[arg(long, conflicts_with = "remove")]
     reload: bool,
-    /// Remove tables, links, routes and the relay of a daemon that does not run, give back forwarding and interfaces,
+    /// Remove tables, links, routes and the relay of a daemon that does not run, restore forwarding and interfaces,
     /// and exit; networks stay in the data root
     #[arg(long)]
     remove: bool,
@@ -63,7 +63,7 @@ impl DaemonOptions {
 pub(super) fn remove(configuration: &Configuration, force: bool) -> Result<(), CommandError> {
     let removed = daemon::remove(configuration, force)?;
     removed.stopped.iter().try_for_each(|name| print_line(&format!("stopped {name}")))?;
-    print_line("removed tables, links, routes and the relay; gave back forwarding and interfaces")
+    print_line("removed tables, links, routes and the relay; restored forwarding and interfaces")
 }
 
 /// Asks the daemon to reload, and prints what came of it.
@@ -73,7 +73,7 @@ fn reload(host: &str) -> Result<(), CommandError> {
         warn(&format!("{name} cannot change while the daemon runs: restart the daemon"));
     }
     match reloaded.changed.is_empty() {
-        true => print_line("reloaded: nothing has changed"),
+        true => print_line("reloaded: no setting changed"),
         false => print_line(&format!("reloaded: {}", reloaded.changed.join(", "))),
     }
 }

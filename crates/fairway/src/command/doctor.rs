@@ -28,13 +28,13 @@ enum Format {
 /// What is shown, and whether it is mended.
 #[derive(Debug, Args)]
 pub(super) struct DoctorOptions {
-    /// Mend what is Fairway's own; what belongs to others is never touched
+    /// Repair Fairway's own objects; foreign objects are never changed
     #[arg(long)]
     fix: bool,
-    /// Show also what is well
+    /// Also show the checks that found nothing
     #[arg(short, long)]
     all: bool,
-    /// How to print it
+    /// Format output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
 }

@@ -43,7 +43,7 @@ pub(super) enum CommandError {
     Unshowable(#[from] Unshowable),
     #[error("cannot write {path}: {source}")]
     Write { path: String, source: io::Error },
-    #[error("{0} does not say what to draw: end it in .svg, .dot or .mmd, or use --format")]
+    #[error("cannot choose a format for {0}: unknown extension: use .svg, .dot or .mmd, or --format")]
     Extension(String),
     #[error("cannot print: {0}")]
     Print(#[source] io::Error),
@@ -83,7 +83,7 @@ pub(super) enum CommandError {
     AttachSeveral,
     #[error("cannot wait for the command: {0}")]
     Wait(#[source] io::Error),
-    #[error("the daemon does not say where the log of {0} is: is it of another version?")]
+    #[error("cannot find the log of {0}: the daemon sent no path: use the daemon of this version")]
     NoLog(String),
     #[error("cannot write packets to {path}: {source}")]
     PacketFile { path: String, source: io::Error },
@@ -121,7 +121,7 @@ impl CommandError {
         matches!(self, Self::Refused { status: 404, .. } | Self::NotFound { .. })
     }
 
-    /// Whether it is the request that makes no sense, as far as this program can tell alone: then
+    /// Whether it is the request that makes no sense, as far as this program knows without the daemon: then
     /// Docker points to the help.
     pub(super) fn misuse(&self) -> bool {
         matches!(
@@ -150,7 +150,7 @@ impl CommandError {
         }
     }
 
-    /// Whether nobody reads what is printed any more, which is no failure.
+    /// Whether the reader of the output has closed the pipe, which is no failure.
     pub(super) fn unheard(&self) -> bool {
         let error = match self {
             Self::Print(error) | Self::Log(LogError::Output(error)) => error,
@@ -167,7 +167,7 @@ impl CommandError {
         }
     }
 
-    /// The exit code where a command was to be run: 125, or what tells why it could not be.
+    /// The exit code where a command was to be run: 125, or 126 or 127 by the reason.
     pub(super) fn launch_code(&self) -> i32 {
         match self {
             Self::Launch(error) => error.exit_code(),

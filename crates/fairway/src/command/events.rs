@@ -17,13 +17,13 @@ use super::template::{Template, Value};
 /// What to show of what happens.
 #[derive(Debug, Args)]
 pub(super) struct EventsOptions {
-    /// Only some, such as 'type=network', 'container=web' or 'event=die'; may be repeated
+    /// Filter output, such as 'type=network', 'container=web' or 'event=die'; may be repeated
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// Also what happened since then: a time (2026-11-22T10:00:00Z, seconds since 1970) or how long ago (10m)
+    /// Show all events created since this time: a timestamp (2026-11-22T10:00:00Z, seconds since 1970) or how long ago (10m)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only until then: a time, or how long ago
+    /// Stream events until this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Format output: 'json' or a Go template such as '{{.Action}} {{.Actor.ID}}'
@@ -62,8 +62,8 @@ fn line(event: &EventMessage) -> String {
     let at = Timestamp::from_nanosecond(event.time_nano.into()).unwrap_or_default();
     let attributes = event.actor.attributes.iter().map(|(name, value)| format!("{name}={value}"));
     let attributes = attributes.collect::<Vec<_>>().join(", ");
-    let told = if attributes.is_empty() { String::new() } else { format!(" ({attributes})") };
-    format!("{at:.9} {} {} {}{told}", event.kind, event.action, event.actor.id)
+    let attributes = if attributes.is_empty() { String::new() } else { format!(" ({attributes})") };
+    format!("{at:.9} {} {} {}{attributes}", event.kind, event.action, event.actor.id)
 }
 
 /// A time as the daemon takes it: seconds since 1970 with a fraction.

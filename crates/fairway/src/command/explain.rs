@@ -22,22 +22,22 @@ enum Format {
 /// Whose packet, and where to.
 #[derive(Debug, Args)]
 pub(super) struct ExplainOptions {
-    /// Who asks: a sandbox, host, lan, lan:ADDRESS or an address
+    /// Source: a sandbox, host, lan, lan:ADDRESS or an address
     #[arg(value_name = "FROM")]
     from: String,
-    /// Who is asked: as FROM, or a name that FROM resolves; without a port, an ICMP echo
+    /// Destination: as FROM, or a name that FROM resolves; without a port, an ICMP echo
     #[arg(value_name = "TO[:PORT[/PROTOCOL]]")]
     to: String,
-    /// Walk what should be in the kernel instead of what is
+    /// Walk the planned state instead of the kernel's actual state
     #[arg(long)]
     plan: bool,
     /// Show the walks of the answer and of an established connection, chains without a rule for it and captures too
     #[arg(short, long)]
     all: bool,
-    /// When to use colours
+    /// When to use colors
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
     color: Colours,
-    /// How to print it
+    /// Format output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
 }
@@ -58,7 +58,7 @@ impl ExplainOptions {
     }
 }
 
-/// What is printed. Where nothing goes wrong, the walks of later packets say little that is new, and nobody needs to
+/// What is printed. Where nothing goes wrong, the walks of later packets say little that is new, and are not
 /// look.
 fn text(explained: &Explained, all: bool, paint: &Paint) -> String {
     let mut text = String::new();

@@ -21,16 +21,16 @@ enum Asked {
 /// What is drawn, and where to.
 #[derive(Debug, Args)]
 pub(super) struct GraphOptions {
-    /// Draw this network alone; may be given several times
+    /// Draw only this network; may be repeated
     #[arg(long, value_name = "NETWORK")]
     network: Vec<String>,
-    /// Draw where a packet goes, from and to whom as explain has it
+    /// Draw the way of a packet; FROM and TO as in explain
     #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
     path: Vec<String>,
     /// How to draw it [default: by the file's name; mermaid on a terminal, else svg]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Asked>,
-    /// Write it to a file: .svg, .dot, .gv, .mmd, .mermaid
+    /// Output file: .svg, .dot, .gv, .mmd, .mermaid
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -19,7 +19,7 @@ pub(super) enum Kind {
 /// What to show.
 #[derive(Debug, Args)]
 pub(super) struct InspectOptions {
-    /// Only objects of this kind; else a sandbox, or a network when there is no such sandbox
+    /// Only inspect objects of this type [default: a sandbox, else a network of this name]
     #[arg(long = "type", value_name = "KIND", value_enum)]
     kind: Option<Kind>,
     /// Format output: 'json' or a Go template such as '{{.State.Status}}'
@@ -41,7 +41,7 @@ impl InspectOptions {
 }
 
 /// Shows what of one of the kinds has these names: as JSON, or by a template each. What is not
-/// there is told after the others; the exit code then is 1.
+/// is missing is reported after the others; the exit code then is 1.
 pub(super) fn inspect(
     client: &mut Client,
     names: &[String],

@@ -13,10 +13,10 @@ use crate::install::{self, Fate, Outcome};
 /// Where, and whether at all.
 #[derive(Debug, Args)]
 struct Where {
-    /// Directory that stands for /, as for an image
+    /// Use this directory as /, for example for an image
     #[arg(long, value_name = "DIRECTORY", default_value = "/")]
     root: PathBuf,
-    /// Tell what would be done, and do nothing
+    /// Show what would be done without doing it
     #[arg(long)]
     dry_run: bool,
 }
@@ -36,7 +36,7 @@ pub(super) struct InstallOptions {
 pub(super) struct UninstallOptions {
     #[command(flatten)]
     place: Where,
-    /// Remove too what the daemon made of the host, its networks and its logs, for good
+    /// Also remove the daemon's changes of the host, its networks and its logs, for good
     #[arg(long, conflicts_with = "root")]
     purge: bool,
     /// With --purge: stop sandboxes that run
@@ -52,12 +52,12 @@ impl InstallOptions {
             None => install::this_program()?,
         };
         let outcomes = install::install(root, &program, *dry_run)?;
-        tell(&outcomes, *dry_run)?;
+        report(&outcomes, *dry_run)?;
         if !dry_run && changed(&outcomes) {
             print_line("Next:")?;
             if is_host(root) {
                 print_line("  systemctl daemon-reload && systemctl enable --now fairway")?;
-                tell_the_others()?;
+                reload_service_manager()?;
             } else {
                 print_line(&format!("  systemctl --root={} enable fairway", root.display()))?;
             }
@@ -73,15 +73,15 @@ impl UninstallOptions {
             self.purge(host)?;
         }
         let outcomes = install::uninstall(root, *dry_run)?;
-        tell(&outcomes, *dry_run)?;
+        report(&outcomes, *dry_run)?;
         if !self.purge && is_host(root) {
-            print_line("What the daemon made of the host stays: fairway daemon --remove removes it,")?;
-            print_line("fairway uninstall --purge its networks and logs too.")?;
+            print_line("The daemon's tables and links remain: fairway daemon --remove removes them,")?;
+            print_line("fairway uninstall --purge also its networks and logs.")?;
         }
         if !dry_run && changed(&outcomes) && is_host(root) {
             print_line("Next:")?;
             print_line("  systemctl stop fairway; systemctl daemon-reload")?;
-            tell_the_others()?;
+            reload_service_manager()?;
         }
         Ok(0)
     }
@@ -95,7 +95,7 @@ impl UninstallOptions {
         let root = configuration.data_root.display();
         if self.place.dry_run {
             print_line(
-                "would remove tables, links, routes and the relay, and give back forwarding and interfaces",
+                "would remove tables, links, routes and the relay, and restore forwarding and interfaces",
             )?;
             return print_line(&format!("would remove networks and logs in {root}"));
         }
@@ -114,7 +114,7 @@ fn changed(outcomes: &[Outcome]) -> bool {
 }
 
 /// A line for each file; in a dry run also what would be written.
-fn tell(outcomes: &[Outcome], dry_run: bool) -> Result<(), CommandError> {
+fn report(outcomes: &[Outcome], dry_run: bool) -> Result<(), CommandError> {
     for Outcome { path, fate, text } in outcomes {
         let (done, to_be_done) = match fate {
             Fate::Created => ("created", "would create"),
@@ -135,7 +135,7 @@ fn tell(outcomes: &[Outcome], dry_run: bool) -> Result<(), CommandError> {
 }
 
 /// How the programs that read the files hear of them, each only where it runs.
-fn tell_the_others() -> Result<(), CommandError> {
+fn reload_service_manager() -> Result<(), CommandError> {
     print_line("  nmcli general reload        # if NetworkManager runs")?;
     print_line("  networkctl reload           # if systemd-networkd runs")?;
     print_line("  udevadm control --reload")

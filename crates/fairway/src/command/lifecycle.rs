@@ -14,7 +14,7 @@ struct Ending {
     /// Signal to send
     #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<String>,
-    /// Seconds to wait before killing; negative: for ever [default: 10]
+    /// Seconds to wait before killing the sandbox; negative: wait forever [default: 10]
     #[arg(
         short = 't',
         long = "timeout",
@@ -59,10 +59,10 @@ pub(super) struct KillOptions {
 /// Which sandboxes to remove.
 #[derive(Debug, Args)]
 pub(super) struct RemoveOptions {
-    /// Kill those that run
+    /// Force the removal of a running sandbox (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
-    /// Accepted for docker's sake: there are no volumes
+    /// Accepted for compatibility with Docker: there are no volumes
     #[arg(short, long, hide = true)]
     volumes: bool,
     /// Names or ids

@@ -36,7 +36,7 @@ pub(super) struct ListSandboxes {
     /// Show all sandboxes (default shows just running)
     #[arg(short, long)]
     all: bool,
-    /// Only some, such as 'name=web', 'network=app' or 'status=exited'; may be repeated
+    /// Filter output, such as 'name=web', 'network=app' or 'status=exited'; may be repeated
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
     /// Show the N sandboxes created last, whatever their state

@@ -47,7 +47,7 @@ pub(super) struct InspectNetworks {
     /// Format output: 'json' or a Go template such as '{{.Driver}}'
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Accepted for docker's sake
+    /// Accepted for compatibility with Docker
     #[arg(short, long, hide = true)]
     verbose: bool,
     /// Names or ids
@@ -58,7 +58,7 @@ pub(super) struct InspectNetworks {
 /// Which networks to remove.
 #[derive(Debug, Args)]
 pub(super) struct RemoveNetworks {
-    /// Do not fail if a network does not exist
+    /// Do not error if the network does not exist
     #[arg(short, long)]
     force: bool,
     /// Names or ids
@@ -72,7 +72,7 @@ pub(super) struct PruneNetworks {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
-    /// Only some, such as 'until=24h' or 'label=env=test'; may be repeated
+    /// Filter output, such as 'until=24h' or 'label=env=test'; may be repeated
     #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
 }
@@ -86,7 +86,7 @@ pub(super) struct ConnectOptions {
     /// IPv6 address, such as 2001:db8::33
     #[arg(long, value_name = "ADDRESS", value_parser = parse::ipv6)]
     ip6: Option<Ipv6Addr>,
-    /// Further name on this network; may be repeated
+    /// Add network-scoped alias for the sandbox; may be repeated
     #[arg(long, value_name = "NAME", value_parser = parse::alias)]
     alias: Vec<String>,
     /// Link to another sandbox (NAME or NAME:ALIAS); may be repeated
@@ -110,7 +110,7 @@ pub(super) struct ConnectOptions {
 /// Which endpoint is to go.
 #[derive(Debug, Args)]
 pub(super) struct DisconnectOptions {
-    /// Accepted for docker's sake: no endpoint needs force
+    /// Accepted for compatibility with Docker: no endpoint needs force
     #[arg(short, long)]
     force: bool,
     /// Network

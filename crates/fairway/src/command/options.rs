@@ -36,7 +36,7 @@ pub(super) struct SandboxOptions {
     /// MAC address on the first network, such as 92:d0:c6:0a:29:33
     #[arg(long, value_name = "MAC", value_parser = parse::mac, help_heading = "Networks")]
     mac_address: Option<MacAddress>,
-    /// Further name on the first network; may be repeated
+    /// Add network-scoped alias for the sandbox on the first network; may be repeated
     #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = parse::alias, help_heading = "Networks")]
     network_alias: Vec<String>,
     /// Link to another sandbox (NAME or NAME:ALIAS); may be repeated
@@ -63,7 +63,7 @@ pub(super) struct SandboxOptions {
     /// DNS option, such as ndots:1; may be repeated
     #[arg(long, visible_alias = "dns-opt", value_name = "OPTION", value_parser = parse::dns_option, help_heading = "Names")]
     dns_option: Vec<String>,
-    /// Line for the hosts file (NAME:ADDRESS; 'host-gateway' is the host's address); may be repeated
+    /// Add a custom host-to-IP mapping (NAME:ADDRESS; 'host-gateway' is the host's address); may be repeated
     #[arg(long, value_name = "HOST", value_parser = parse::add_host, help_heading = "Names")]
     add_host: Vec<(String, Option<IpAddr>)>,
     /// Metadata (key=value); may be repeated

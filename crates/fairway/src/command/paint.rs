@@ -28,7 +28,7 @@ pub(super) enum Look {
     Good,
     /// What ends badly.
     Bad,
-    /// What nobody knows.
+    /// Unknown.
     Unsure,
 }
 

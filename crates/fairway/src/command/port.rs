@@ -14,7 +14,7 @@ use super::print::print;
 pub(super) struct PortOptions {
     /// Sandbox
     container: String,
-    /// Port in the sandbox; all when none is given
+    /// Port of the sandbox [default: all]
     #[arg(value_name = "PRIVATE_PORT[/PROTOCOL]")]
     port: Option<String>,
 }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_told_alone_or_with_the_others() {
+    fn a_port_is_printed_alone_or_with_the_others() {
         let binding = |host_ip: &str, host_port: &str| PortBinding {
             host_ip: host_ip.to_owned(),
             host_port: host_port.to_owned(),

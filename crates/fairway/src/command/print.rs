@@ -33,7 +33,7 @@ pub(super) fn complain(error: &CommandError) {
     let _ = writeln!(io::stderr(), "{error}");
 }
 
-/// Does the same for each name. What fails is told, and the others are done all the same. Returns
+/// Does the same for each name. Prints the error of each that fails and goes on. Returns
 /// the exit code.
 pub(super) fn each(
     names: &[String],

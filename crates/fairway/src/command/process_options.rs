@@ -18,13 +18,13 @@ pub(super) struct ProcessOptions {
     /// Working directory of the command
     #[arg(short, long, value_name = "DIRECTORY", help_heading = "Process")]
     pub(super) workdir: Option<String>,
-    /// Give the command all rights, and the kernel's files to write
+    /// Give extended privileges to the command
     #[arg(long, help_heading = "Process")]
     pub(super) privileged: bool,
-    /// Accepted for docker's sake: the command has the caller's input
+    /// Accepted for compatibility with Docker: the command has the caller's input
     #[arg(short, long, help_heading = "Process")]
     interactive: bool,
-    /// Accepted for docker's sake: the command has the caller's terminal
+    /// Accepted for compatibility with Docker: the command has the caller's terminal
     #[arg(short, long, help_heading = "Process")]
     tty: bool,
 }

@@ -26,7 +26,7 @@ pub(super) struct PublishOptions {
 pub(super) struct UnpublishOptions {
     /// Sandbox, running or not
     container: String,
-    /// Ports ([ADDRESS:]HOSTPORT[:PORT][/tcp|/udp], also ranges; HOSTPORT 0: whichever leads to PORT)
+    /// Ports ([ADDRESS:]HOSTPORT[:PORT][/tcp|/udp], also ranges; HOSTPORT 0: any that leads to PORT)
     #[arg(required = true, value_name = "HOSTPORT", value_parser = parse::unpublish)]
     ports: Vec<UnpublishRequest>,
 }
@@ -34,17 +34,17 @@ pub(super) struct UnpublishOptions {
 impl PublishOptions {
     pub(super) fn run(self, client: &mut Client) -> Result<i32, CommandError> {
         let requests: Vec<_> = self.ports.into_iter().flat_map(|it| it.0).collect();
-        tell(&client.publish(&self.container, show::port_bindings(&requests))?)
+        print_published(&client.publish(&self.container, show::port_bindings(&requests))?)
     }
 }
 
 impl UnpublishOptions {
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
-        tell(&client.unpublish(&self.container, show::unpublish_bindings(&self.ports))?)
+        print_published(&client.unpublish(&self.container, show::unpublish_bindings(&self.ports))?)
     }
 }
 
-fn tell(published: &PublishedPorts) -> Result<i32, CommandError> {
+fn print_published(published: &PublishedPorts) -> Result<i32, CommandError> {
     published.warnings.iter().for_each(|text| warn(text));
     print(&port::all(&published.ports))?;
     Ok(0)

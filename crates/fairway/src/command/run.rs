@@ -14,13 +14,13 @@ use fairway_run::CapabilitySet;
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true, override_usage = "fairway run [OPTIONS] [--] COMMAND [ARGUMENT]...")]
 pub(super) struct RunOptions {
-    /// Run the command in the background and print the id of its sandbox
+    /// Run the command in the background and print the sandbox ID
     #[arg(short, long)]
     detach: bool,
-    /// Remove the sandbox when the command ends
+    /// Remove the sandbox when its command exits
     #[arg(long)]
     rm: bool,
-    /// Name of the sandbox [default: one is made up]
+    /// Name of the sandbox [default: a random name]
     #[arg(long, value_name = "NAME", value_parser = parse::name)]
     name: Option<String>,
     #[command(flatten)]

@@ -14,11 +14,11 @@ use super::print::{ListOptions, each, print_line, warn};
 /// What can be done with such sandboxes.
 #[derive(Debug, Subcommand)]
 pub(super) enum SandboxCommand {
-    /// Make a namespace that 'ip netns exec NAME' enters, and put it on networks
+    /// Create a network namespace for 'ip netns exec NAME' and connect it to networks
     Create(Box<CreateSandbox>),
-    /// List those that were made so
+    /// List these sandboxes
     Ls(ListOptions),
-    /// Remove them with their namespaces
+    /// Remove these sandboxes and their namespaces
     Rm(RemoveSandboxes),
 }
 

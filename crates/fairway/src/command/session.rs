@@ -23,7 +23,7 @@ pub(super) struct Session {
     host: String,
 }
 
-/// What a supervisor keeps of whom to tell how its command ended.
+/// Where a supervisor reports how its command ended.
 #[derive(Debug, Serialize, Deserialize)]
 struct Context {
     host: String,
@@ -31,7 +31,7 @@ struct Context {
     record: PathBuf,
 }
 
-/// Tells the daemon how a detached command ended; for [`fairway_run::stage`].
+/// Reports to the daemon how a detached command ended; for [`fairway_run::stage`].
 pub fn report(context: &str, ending: Ending) {
     let Ok(Context { host, sandbox, record }) = serde_json::from_str(context) else { return };
     let Ok(mut client) = Client::new(&host) else { return };
@@ -65,8 +65,8 @@ impl Session {
         running.notes().iter().for_each(|note| tracing::warn!("{note}"));
         let process = running.identity();
         let code = running.wait_forwarding_signals().map_err(CommandError::Wait)?;
-        if let Err(error) = self.tell_exit(&known.id, pid, code) {
-            warn(&format!("the daemon was not told that {sandbox} ended: {error}"));
+        if let Err(error) = self.report_exit(&known.id, pid, code) {
+            warn(&format!("cannot report the end of {sandbox} to the daemon: {error}"));
             let at = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
             // For the next daemon. Without it that knows only that the command ended.
             let _ = Ending { process, code, at }.write(&record_path(&log_path(&known)?));
@@ -108,16 +108,16 @@ impl Session {
 
     /// The process was connected, but did not become its command: it is over.
     fn unreleased(&mut self, sandbox: &str, pid: u32, error: LaunchError) -> CommandError {
-        // A daemon that is not told notices by itself; the failure is what the user needs to know.
-        let _ = self.tell_exit(sandbox, pid, error.exit_code());
+        // A daemon without this report notices by itself; the failure is what the user needs to know.
+        let _ = self.report_exit(sandbox, pid, error.exit_code());
         error.into()
     }
 
-    fn tell_exit(&mut self, sandbox: &str, pid: u32, code: i32) -> Result<(), CommandError> {
+    fn report_exit(&mut self, sandbox: &str, pid: u32, code: i32) -> Result<(), CommandError> {
         match self.client.exited(sandbox, pid, code).map_err(CommandError::from) {
             // The daemon may have noticed by itself, and forgotten a sandbox run with `--rm`.
             Err(error) if error.not_found() => Ok(()),
-            told => told,
+            result => result,
         }
     }
 
@@ -165,7 +165,7 @@ impl Session {
     }
 
     /// What no sandbox may see: the daemon's socket, and the directory with the relay's and with all
-    /// sandboxes' files, in which a socket stays out of sight also when a new daemon makes it anew.
+    /// sandboxes' files, in which a socket stays hidden also when a new daemon makes it anew.
     fn hidden(&self, known: &ContainerInspect) -> Vec<PathBuf> {
         let named = Path::new(self.host.strip_prefix("unix://").unwrap_or_default());
         let socket = fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
@@ -212,7 +212,7 @@ pub(super) fn log_path(known: &ContainerInspect) -> Result<PathBuf, CommandError
     }
 }
 
-/// Where it is written how a sandbox's command ended when the daemon could not be told.
+/// The file that records how a sandbox's command ended, for a daemon that could not be reached.
 fn record_path(log: &Path) -> PathBuf {
     log.with_extension("exit")
 }

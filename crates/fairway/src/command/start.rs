@@ -9,10 +9,10 @@ use super::session::Session;
 /// Which sandboxes to start, and how.
 #[derive(Debug, Args)]
 pub(super) struct StartOptions {
-    /// Hold the command in the foreground, with its output and signals
+    /// Attach STDOUT/STDERR and forward signals
     #[arg(short, long)]
     attach: bool,
-    /// Accepted for docker's sake: in the foreground the command has the caller's input
+    /// Accepted for compatibility with Docker: in the foreground the command has the caller's input
     #[arg(short, long)]
     interactive: bool,
     /// Names or ids

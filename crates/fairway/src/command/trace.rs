@@ -35,25 +35,25 @@ enum Format {
 /// Which packets are watched, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct TraceOptions {
-    /// Who begins: a sandbox, host, lan, lan:ADDRESS, an address or any; alone it may be either side
+    /// Source: a sandbox, host, lan, lan:ADDRESS, an address or any; alone it may be either side
     #[arg(value_name = "FROM")]
     from: Option<String>,
-    /// Who is asked: as FROM, or a name that FROM resolves; without a port, at all of them
+    /// Destination: as FROM, or a name that FROM resolves; without a port, at all of them
     #[arg(value_name = "TO[:PORT[/PROTOCOL]]")]
     to: Option<String>,
     /// Write the packets to a pcapng file too, with what happened to them as comments
     #[arg(short = 'w', long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// How many bytes of each packet are written
+    /// Maximum bytes of each packet to write
     #[arg(short, long, value_name = "BYTES", default_value_t = WHOLE, requires = "pcap")]
     snaplen: usize,
-    /// End after so many packets
+    /// Exit after this many packets
     #[arg(short, long, value_name = "PACKETS")]
     count: Option<u64>,
-    /// End after so long, such as 10s or 1m30s
+    /// Exit after this duration, such as 10s or 1m30s
     #[arg(short, long, visible_alias = "timeout", value_name = "TIME", value_parser = length_of_time)]
     duration: Option<Duration>,
-    /// How to print it
+    /// Format output
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
 }
@@ -164,7 +164,7 @@ fn json_of(told: &TraceMessage) -> String {
 /// Is set when the user has seen enough (Ctrl-C), or the program is asked to end: what was seen is summed up then.
 fn until_interrupted() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&interrupted);
+    let flag = Arc::clone(&interrupted);
     // Without it the program ends at once.
     let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
@@ -177,7 +177,7 @@ fn until_interrupted() -> Arc<AtomicBool> {
                 _ = terminate.recv() => Ok(()),
             }
         });
-        told.store(heard.is_ok(), Ordering::Relaxed);
+        flag.store(heard.is_ok(), Ordering::Relaxed);
     });
     interrupted
 }

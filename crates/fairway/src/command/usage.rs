@@ -9,9 +9,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::Arguments;
 use super::docker::{instead_of_command, instead_of_flag};
 
-/// Tells what is wrong, or the help that was asked for, and returns the exit code: as Docker's, 125
+/// Prints what is wrong, or the help that was asked for, and returns the exit code: as Docker's, 125
 /// for a flag that cannot be, 1 for arguments that are missing and commands that there are not.
-pub(super) fn tell(error: &clap::Error, arguments: &[OsString]) -> i32 {
+pub(super) fn report(error: &clap::Error, arguments: &[OsString]) -> i32 {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -26,62 +26,62 @@ pub struct DaemonArguments {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config_file: Option<PathBuf>,
-    /// Where what is durable is kept [default: /var/lib/fairway]
+    /// Persistent state directory [default: /var/lib/fairway]
     #[arg(long, value_name = "DIRECTORY")]
     pub data_root: Option<PathBuf>,
-    /// Where what belongs to this boot is kept [default: /run/fairway]
+    /// Runtime state directory [default: /run/fairway]
     #[arg(long, value_name = "DIRECTORY")]
     pub exec_root: Option<PathBuf>,
-    /// File for the daemon's process id
+    /// Path of the PID file
     #[arg(short, long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
     /// Address and subnet of the default bridge
     #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv4Net>)]
     #[serde(deserialize_with = "cidr_key")]
     pub bip: Option<Ipv4Net>,
-    /// Where addresses of the default bridge are given from
+    /// IPv4 subnet for fixed IPs of the default bridge
     #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv4Net>)]
     #[serde(deserialize_with = "cidr_key")]
     pub fixed_cidr: Option<Ipv4Net>,
-    /// Default gateway of sandboxes on the default bridge
+    /// Default gateway IPv4 address of the default bridge
     #[arg(long, value_name = "ADDRESS")]
     pub default_gateway: Option<Ipv4Addr>,
     /// Bridge of your own for the default network, or 'none' for no default network
     #[arg(short, long, value_name = "BRIDGE")]
     pub bridge: Option<String>,
-    /// Give sandboxes on the default bridge IPv6 [default: false]
+    /// Enable IPv6 networking on the default bridge [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ipv6: Option<bool>,
     /// IPv6 address and subnet of the default bridge
     #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv6Net>)]
     #[serde(deserialize_with = "cidr_key")]
     pub bip6: Option<Ipv6Net>,
-    /// Where IPv6 addresses of the default bridge are given from
+    /// IPv6 subnet for fixed IPs of the default bridge
     #[arg(long, value_name = "CIDR", value_parser = subnet::<Ipv6Net>)]
     #[serde(deserialize_with = "cidr_key")]
     pub fixed_cidr_v6: Option<Ipv6Net>,
-    /// Default IPv6 gateway of sandboxes on the default bridge
+    /// Default gateway IPv6 address of the default bridge
     #[arg(long, value_name = "ADDRESS")]
     pub default_gateway_v6: Option<Ipv6Addr>,
     /// Address that 'host-gateway' stands for in --add-host [default: the default bridge's]; once for each family
     #[arg(long = "host-gateway-ip", value_name = "ADDRESS")]
     #[serde(rename = "host-gateway-ips", alias = "host-gateway-ip", deserialize_with = "one_or_more")]
     pub host_gateway: Option<Vec<IpAddr>>,
-    /// Option of networks of a driver that do not say otherwise (bridge=NAME=VALUE); may be repeated
+    /// Default option of networks of a driver (bridge=NAME=VALUE); may be repeated
     #[arg(long = "default-network-opt", value_name = "OPTION", value_parser = network_option)]
     #[serde(rename = "default-network-opts", deserialize_with = "by_driver")]
     pub default_network_opt: Option<Vec<NetworkOption>>,
-    /// Where subnets of networks come from (base=10.0.0.0/8,size=24); may be repeated
+    /// Default address pool for networks (base=10.0.0.0/8,size=24); may be repeated
     #[arg(long = "default-address-pool", value_name = "POOL", value_parser = pool)]
     #[serde(rename = "default-address-pools")]
     pub default_address_pool: Option<Vec<Pool>>,
-    /// Largest packet of networks in bytes [default: that of the default route's interface]
+    /// MTU of networks in bytes [default: that of the default route's interface]
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<u32>,
-    /// Where ports are published when no address is given [default: 0.0.0.0]
+    /// Default host address of published ports [default: 0.0.0.0]
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<IpAddr>,
-    /// What programs the firewall: nftables or iptables [default: nftables]
+    /// Firewall backend to use: nftables or iptables [default: nftables]
     #[arg(long, value_name = "BACKEND", value_parser = backend)]
     #[serde(default, deserialize_with = "named_backend")]
     pub firewall_backend: Option<Backend>,
@@ -89,43 +89,43 @@ pub struct DaemonArguments {
     #[arg(long, value_name = "KIND", value_parser = flavour)]
     #[serde(default, deserialize_with = "named_flavour")]
     pub iptables_flavour: Option<Flavour>,
-    /// Filter and translate IPv4 [default: true]
+    /// Enable addition of IPv4 firewall rules [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub iptables: Option<bool>,
-    /// Filter and translate IPv6 [default: true]
+    /// Enable addition of IPv6 firewall rules [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ip6tables: Option<bool>,
-    /// Carry published ports on loopback and between sandboxes in user space [default: true]
+    /// Use the userland proxy for loopback traffic and between sandboxes [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub userland_proxy: Option<bool>,
-    /// Switch forwarding on if it is off [default: true]
+    /// Enable IP forwarding if it is off [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ip_forward: Option<bool>,
-    /// Remain a router for everybody where forwarding was switched on [default: false]
+    /// Do not drop forwarded traffic unrelated to Fairway after enabling forwarding [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ip_forward_no_drop: Option<bool>,
-    /// Let whoever has a route go straight to published ports of sandboxes [default: false]
+    /// Allow direct routed access to published ports [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_direct_routing: Option<bool>,
-    /// Let packets with such a mark (MARK or MARK/MASK) enter networks
+    /// Accept packets with this firewall mark (MARK or MARK/MASK) into networks
     #[arg(long, value_name = "MARK")]
     pub bridge_accept_fwmark: Option<String>,
-    /// Place a jump where another firewall would drop what is forwarded for networks [default: false]
+    /// Insert a jump where another firewall would drop the forwarded traffic of networks [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub firewall_integration: Option<bool>,
-    /// Give what leaves networks the host's address [default: true]
+    /// Enable IP masquerading of outbound traffic [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ip_masq: Option<bool>,
-    /// Let sandboxes on the default bridge talk to one another [default: true]
+    /// Enable inter-sandbox communication on the default bridge [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub icc: Option<bool>,
-    /// Name server of sandboxes [default: the host's]; may be repeated
+    /// DNS server of sandboxes [default: the host's]; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub dns: Option<Vec<IpAddr>>,
-    /// Search domain of sandboxes; may be repeated
+    /// DNS search domain of sandboxes; may be repeated
     #[arg(long, value_name = "DOMAIN")]
     pub dns_search: Option<Vec<String>>,
-    /// Resolver option of sandboxes; may be repeated
+    /// DNS option of sandboxes; may be repeated
     #[arg(long = "dns-opt", value_name = "OPTION")]
     #[serde(rename = "dns-opts")]
     pub dns_opt: Option<Vec<String>>,

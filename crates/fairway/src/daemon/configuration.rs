@@ -13,11 +13,11 @@ use super::configuration_error::ConfigurationError;
 use super::file;
 use crate::logging::Level;
 
-/// The user that the relay becomes where it can: one of those that are in nobody's use by the
-/// conventions of systemd (60578 to 61183), so that the firewall can tell its traffic.
+/// The user that the relay becomes where it can: one that systemd's conventions leave unused
+/// (60578 to 61183), so that the firewall can match its traffic.
 const RELAY_USER: u32 = 61_137;
 
-/// Where what belongs to this boot is kept, unless the daemon is told otherwise.
+/// The runtime state directory by default.
 pub const EXEC_ROOT: &str = "/run/fairway";
 
 /// What the daemon runs with.
@@ -25,9 +25,9 @@ pub const EXEC_ROOT: &str = "/run/fairway";
 pub struct Configuration {
     /// Where to listen.
     pub socket: PathBuf,
-    /// Where what is durable is kept.
+    /// The persistent state directory.
     pub data_root: PathBuf,
-    /// Where what belongs to this boot is kept.
+    /// The runtime state directory.
     pub exec_root: PathBuf,
     /// Where to write the process id.
     pub pid_file: Option<PathBuf>,
@@ -46,7 +46,7 @@ impl DaemonArguments {
     /// The file cannot be read, says what a flag says, or a value makes no sense.
     pub fn configuration(self) -> Result<Configuration, ConfigurationError> {
         let all = file::with_file(self)?;
-        all.ignored.tell();
+        all.ignored.warn();
         let bridge = default_bridge(&all)?;
         check_host_gateway(all.host_gateway.as_deref().unwrap_or_default())?;
         warn_of_ipv6_flags(&all);
@@ -159,7 +159,7 @@ fn warn_of_ipv6_flags(all: &DaemonArguments) {
         ("default-gateway-v6", all.default_gateway_v6.is_some()),
     ];
     for (flag, _) in given.into_iter().filter(|(_, given)| *given && !all.ipv6.unwrap_or(false)) {
-        tracing::warn!(flag, "it means nothing without --ipv6: the default bridge has no IPv6");
+        tracing::warn!(flag, "ignored an IPv6 flag of the default bridge: set --ipv6 to enable IPv6");
     }
 }
 

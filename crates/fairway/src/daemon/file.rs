@@ -75,12 +75,12 @@ fn read(path: &Path, required: bool) -> Result<DaemonArguments, ConfigurationErr
         Err(source) => return Err(ConfigurationError::Read { path: path.to_owned(), source }),
     };
     let syntax = |source| ConfigurationError::Syntax { path: path.to_owned(), source };
-    // Keys of dockerd's that mean nothing here are told, not refused.
+    // Keys of dockerd's that mean nothing here are logged, not refused.
     let mut keys: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).map_err(syntax)?;
     keys.retain(|name, _| {
         let kept = !ignored::is_key(name);
         if !kept {
-            tracing::warn!(key = name, "this key of dockerd's means nothing to Fairway");
+            tracing::warn!(key = name, "ignored a key of dockerd without effect in Fairway");
         }
         kept
     });

@@ -1,5 +1,5 @@
 //! dockerd's flags and keys that are about containers, images or swarms: accepted, so that a command line or a file
-//! of Docker's can be used as it is, and told that they mean nothing here.
+//! of Docker's can be used as it is, and are reported to have no effect.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -89,9 +89,9 @@ pub struct Ignored(Vec<&'static str>);
 
 impl Ignored {
     /// Says of each that it means nothing.
-    pub fn tell(&self) {
+    pub fn warn(&self) {
         for flag in &self.0 {
-            tracing::warn!(flag, "this flag of dockerd's means nothing to Fairway");
+            tracing::warn!(flag, "ignored a flag of dockerd without effect in Fairway");
         }
     }
 }

@@ -17,7 +17,7 @@ const BACKLOG: i32 = 128;
 /// Why the daemon has no socket.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// Somebody answers there.
+    /// Another daemon answers there.
     #[error("another daemon listens at {0}: stop it, or give this one another socket with -H")]
     Taken(PathBuf),
     /// The file cannot be made.
@@ -34,7 +34,7 @@ pub enum ListenError {
 /// How long a daemon that was killed may take to be gone.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// Where clients look when they are told nothing.
+/// The socket that clients use by default.
 pub const DEFAULT: &str = "/run/fairway.sock";
 
 /// The name of the socket itself, in the exec root, when it is the default one; that is a link to it
@@ -42,7 +42,7 @@ pub const DEFAULT: &str = "/run/fairway.sock";
 /// itself would be seen again when the daemon makes it anew.
 const SOCKET: &str = "api.sock";
 
-/// Makes the socket, in place of one that nobody answers at any more. One that a user names is made
+/// Makes the socket, in place of one without a listener. One that a user names is made
 /// where they say.
 ///
 /// # Errors

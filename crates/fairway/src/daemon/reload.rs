@@ -16,10 +16,10 @@ use crate::logging::LogLevel;
 #[derive(Debug, Error)]
 pub enum ReloadError {
     /// The file makes no sense.
-    #[error("nothing is reloaded: {0}")]
+    #[error("cannot reload the configuration: {0}")]
     Configuration(#[from] ConfigurationError),
     /// The settings do not fit what runs.
-    #[error("nothing is reloaded: {0}")]
+    #[error("cannot reload the configuration: {0}")]
     Engine(#[from] EngineError),
 }
 
@@ -58,11 +58,11 @@ impl Reload {
             changed.push("log-level");
         }
         for name in &fixed {
-            tracing::warn!(name, "a setting cannot change while the daemon runs: restart the daemon");
+            tracing::warn!(name, "failed to change a setting while the daemon runs; restart the daemon");
         }
         match changed.is_empty() {
-            true => tracing::info!("reloaded; nothing has changed"),
-            false => tracing::info!(changed = changed.join(", "), "reloaded"),
+            true => tracing::info!("configuration reloaded; no setting changed"),
+            false => tracing::info!(changed = changed.join(", "), "configuration reloaded"),
         }
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Ok(Reloaded { changed: owned(changed), needs_restart: owned(fixed) })

@@ -12,7 +12,7 @@ pub const SERVE: &str = "demo-server";
 /// The hidden subcommand that asks such a server.
 pub const ASK: &str = "demo-client";
 
-/// The answer of a port that nobody listens at.
+/// The answer of a port without a listener.
 pub const REFUSED: &str = "refused";
 
 const LOST: Duration = Duration::from_millis(1500);

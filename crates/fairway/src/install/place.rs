@@ -35,7 +35,7 @@ impl Place {
         found.map_err(self.failure("read"))
     }
 
-    /// Has the file say a text: whoever reads it meanwhile sees the former text or this one, whole.
+    /// Replaces the file's text atomically: a reader sees the former text or this one, whole.
     pub(super) fn write(&self, text: &str) -> Result<(), InstallError> {
         let (Some(directory), Some(name)) = (self.0.parent(), self.0.file_name()) else {
             return Err(self.failure("write")(ErrorKind::InvalidInput.into()));

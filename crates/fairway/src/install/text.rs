@@ -15,7 +15,7 @@ const NETWORK: &str = "/etc/systemd/network/05-fairway.network";
 const LINK: &str = "/etc/systemd/network/05-fairway.link";
 const UNIT: &str = "/etc/systemd/system/fairway.service";
 
-/// Where the files are, in the order in which they are written and told of.
+/// Where the files are, in the order in which they are written and reported.
 pub const PATHS: [&str; 4] = [NETWORK_MANAGER, NETWORK, LINK, UNIT];
 
 /// A file that is installed.

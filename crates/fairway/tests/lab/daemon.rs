@@ -91,7 +91,7 @@ impl Daemon {
         loop {
             let log = self.log();
             let said: Vec<&str> = log.lines().skip(before).collect();
-            if said.iter().any(|line| line.contains("reloaded")) {
+            if said.iter().any(|line| line.contains("reload")) {
                 return said.join("\n");
             }
             assert!(Instant::now() < deadline, "it says nothing of a reload");

@@ -78,7 +78,7 @@ fn drift_that_is_mended_and_what_is_reloaded_is_told() {
             line.contains(" daemon mend ") && line.contains("bridge fairway0: mtu was 1300, expected 1500"),
             "{line}"
         );
-        assert!(stage.daemon.reload().contains("nothing has changed"));
+        assert!(stage.daemon.reload().contains("no setting changed"));
         assert_eq!(printed(&stage, "events --since 1h --until 0s --filter event=reload"), "");
         let path = "/etc/fairway/daemon.json";
         let text = r#"{"dns-search": ["in.test"]}"#;

@@ -46,7 +46,7 @@ fn a_signal_at_start_is_not_lost() {
             assert!(status.success(), "{signal:?}: {status}");
             let _ = fs::remove_file(stage.daemon.address().trim_start_matches("unix://"));
         }
-        assert_eq!(stage.daemon.log().matches("ended; networks").count(), 3);
+        assert_eq!(stage.daemon.log().matches("daemon stopped; networks").count(), 3);
     });
 }
 
@@ -58,7 +58,7 @@ fn a_reload_by_command_says_what_came_of_it() {
         stage.daemon.launch(&["--config-file", FILE]);
         stage.daemon.wait_until_ready();
         let reload = format!("daemon --config-file {FILE} --reload");
-        assert_eq!(printed(&stage, &reload), "reloaded: nothing has changed");
+        assert_eq!(printed(&stage, &reload), "reloaded: no setting changed");
         write(&stage, r#"{"log-level": "debug", "mtu": 1400, "data-root": "/var/lib/other"}"#);
         let said = fairway(&stage, &reload);
         assert_eq!((said.output.as_str(), said.code), ("reloaded: mtu, log-level\n", 0));
@@ -79,7 +79,7 @@ fn a_reload_by_command_says_what_came_of_it() {
             assert!(said.errors.contains(reason), "{text}: {}", said.errors);
         }
         write(&stage, r#"{"log-level": "debug", "mtu": 1400}"#);
-        assert_eq!(printed(&stage, &reload), "reloaded: nothing has changed");
+        assert_eq!(printed(&stage, &reload), "reloaded: no setting changed");
     });
 }
 

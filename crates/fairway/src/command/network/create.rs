@@ -24,10 +24,10 @@ pub(in crate::command) struct CreateOptions {
     /// Gateway of a subnet; may be repeated
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     gateway: Vec<String>,
-    /// Part of a subnet that addresses are given from; may be repeated
+    /// Allocate addresses from this sub-range of a subnet; may be repeated
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     ip_range: Vec<String>,
-    /// Address that is never given (name=address); may be repeated
+    /// Auxiliary address that IPAM never allocates (name=address); may be repeated
     #[arg(long, value_name = "NAME=ADDRESS", value_delimiter = ',')]
     aux_address: Vec<String>,
     /// Restrict external access to the network
@@ -45,7 +45,7 @@ pub(in crate::command) struct CreateOptions {
     /// Metadata (key=value); may be repeated
     #[arg(long, value_name = "LABEL", value_parser = parse::label)]
     label: Vec<(String, String)>,
-    /// Accepted for docker's sake: any sandbox can join any network
+    /// Accepted for compatibility with Docker: any sandbox can join any network
     #[arg(long)]
     attachable: bool,
     /// Name

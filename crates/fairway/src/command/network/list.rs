@@ -24,7 +24,7 @@ const FIELDS: [Column; 9] = [
 /// Which networks to list, and how.
 #[derive(Debug, Args)]
 pub(in crate::command) struct ListNetworks {
-    /// Only some, such as 'driver=bridge', 'name=web' or 'dangling=true'; may be repeated
+    /// Filter output, such as 'driver=bridge', 'name=web' or 'dangling=true'; may be repeated
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
     #[command(flatten)]

@@ -105,7 +105,7 @@ fn split(text: &str) -> Result<Vec<Piece>, TemplateError> {
     }
 }
 
-/// How long an action is up to its closing braces, which may also stand in a text in quotes.
+/// How long an action is up to its closing braces, which may also be in a quoted text.
 fn action_length(text: &str) -> Option<usize> {
     let mut quote = None;
     let mut escaped = false;

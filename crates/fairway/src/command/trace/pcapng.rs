@@ -57,7 +57,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Hands all that was written to whoever reads.
+    /// Flushes what was written.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }

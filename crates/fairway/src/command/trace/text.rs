@@ -94,8 +94,8 @@ impl Text {
         }
         let missed = [
             (lost.captured, "packets were missed by captures: there were too many"),
-            (lost.ruled, "packets met rules that are not told: more than 1000 came in a second"),
-            (lost.unreported, "packets were seen and are not told: there were too many"),
+            (lost.ruled, "packets met rules that are not shown: more than 1000 came in a second"),
+            (lost.unreported, "packets were seen and are not shown: there were too many"),
         ];
         for (count, words) in missed.into_iter().filter(|(count, _)| *count > 0) {
             text.push_str(&format!("{count} {words}\n"));

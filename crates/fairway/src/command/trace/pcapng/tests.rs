@@ -1,4 +1,4 @@
-//! Files, read by somebody else's reader.
+//! Files, read by the reader of another library.
 
 use fairway_inspect::trace::FlowSummary;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
