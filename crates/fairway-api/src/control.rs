@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Weak;
 
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, CreateSandbox, Happened, Refusal, World};
+use fairway_core::world::{Command, CreateSandbox, Refusal, TimedEvent, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
@@ -25,17 +25,11 @@ pub struct Applied {
     pub warnings: Vec<String>,
 }
 
-/// Which HTTP status a failure is.
+/// The kind of a failure; decides its HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// 400.
-    Invalid,
-    /// 403.
-    Forbidden,
-    /// 404.
-    NotFound,
-    /// 409.
-    Conflict,
+    /// 400, 403, 404 or 409: the request is refused.
+    Refused(RefusalKind),
     /// 413.
     TooLarge,
     /// 500.
@@ -44,6 +38,12 @@ pub enum FailureKind {
     Unsupported,
     /// 503: later it may work.
     Unavailable,
+}
+
+impl From<RefusalKind> for FailureKind {
+    fn from(kind: RefusalKind) -> Self {
+        Self::Refused(kind)
+    }
 }
 
 /// Why something was not done, in words for the user.
@@ -58,25 +58,19 @@ pub struct Failure {
 
 impl Failure {
     /// A failure of a kind, in words.
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+    pub fn new(kind: impl Into<FailureKind>, message: impl Into<String>) -> Self {
+        Self { kind: kind.into(), message: message.into() }
     }
 
     /// A request that makes no sense.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(FailureKind::Invalid, message)
+        Self::new(RefusalKind::Invalid, message)
     }
 }
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        let kind = match refusal.kind() {
-            RefusalKind::Invalid => FailureKind::Invalid,
-            RefusalKind::Forbidden => FailureKind::Forbidden,
-            RefusalKind::NotFound => FailureKind::NotFound,
-            RefusalKind::Conflict => FailureKind::Conflict,
-        };
-        Self::new(kind, refusal.to_string())
+        Self::new(refusal.kind(), refusal.to_string())
     }
 }
 
@@ -207,7 +201,7 @@ pub trait Control: Send + Sync + 'static {
 
     /// Calls `watcher`, which does not block, with what happened last and with each event from now on, until it
     /// says that it wants no more. Returns at once. An engine that tells nothing does nothing.
-    fn watch(&self, _watcher: Box<dyn Fn(&Happened) -> bool + Send>) {}
+    fn watch(&self, _watcher: Box<dyn Fn(&TimedEvent) -> bool + Send>) {}
 
     /// Where a sandbox's files are.
     fn files(&self, sandbox: SandboxId) -> SandboxFiles;
@@ -327,7 +321,7 @@ pub trait Control: Send + Sync + 'static {
         let (id, kind, running) = found?;
         if kind == SandboxKind::Run {
             return Err(Failure::new(
-                FailureKind::Conflict,
+                RefusalKind::Conflict,
                 format!("container {sandbox} was run, not attached: stop and remove it instead"),
             ));
         }
@@ -337,7 +331,7 @@ pub trait Control: Send + Sync + 'static {
         }
         match self.execute(Command::RemoveSandbox { sandbox }) {
             // The World forgets one that was attached when it stops.
-            Err(failure) if running && failure.kind == FailureKind::NotFound => Ok(()),
+            Err(failure) if running && failure.kind == RefusalKind::NotFound.into() => Ok(()),
             result => result.map(drop),
         }
     }

@@ -6,10 +6,10 @@ mod frame;
 mod message;
 mod renewal;
 
-pub use client::{Client, Failure, PATIENCE_SECONDS};
-pub use frame::read;
-pub use message::{Kind, Message};
-pub use renewal::{Renewal, Told, decline, release};
+pub use client::{Client, LeaseError, TIMEOUT_SECONDS};
+pub use frame::parse_frame;
+pub use message::{Message, MessageType};
+pub use renewal::{LeaseEvent, Renewal, decline, release};
 
 #[cfg(test)]
 mod tests;

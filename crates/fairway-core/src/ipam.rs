@@ -1,7 +1,7 @@
 //! Which subnet a network gets, and which address an endpoint.
 //!
-//! [`subnets`] decides for a network that is created, [`default_bridge`] for the one that exists
-//! from the start, [`choose`] cuts a subnet from the pools where the user named none, and an
+//! [`allocate_subnets`] decides for a network that is created, [`default_bridge_subnet`] for the one that exists
+//! from the start, [`choose_subnet`] cuts a subnet from the pools where the user named none, and an
 //! [`AddressSet`] finds the lowest free address within one. Everything is refused before anything
 //! has changed.
 
@@ -14,10 +14,10 @@ mod matching;
 mod set;
 mod subnet;
 
-pub use bridge::{default_bridge, default_gateway, flag_takes_from_host};
-pub use choose::choose;
+pub use bridge::{default_bridge_subnet, default_gateway, flag_error};
+pub use choose::choose_subnet;
 pub use error::IpamError;
-pub use host::{TakenFromHost, overlaps_of_host, taken_from_host};
+pub use host::{LostHostAddress, host_overlap_warnings, lost_host_address};
 pub use matching::match_subnets;
 pub use set::AddressSet;
-pub use subnet::subnets;
+pub use subnet::allocate_subnets;

@@ -6,7 +6,7 @@
 
 mod table;
 
-pub use table::{Answer, NameTable, QuestionKind};
+pub use table::{Answer, NameTable, QueryType};
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -29,8 +29,8 @@ pub struct NameRecord {
     pub names: Vec<String>,
     /// Whether, of those that have a name, the one that joined first answers alone; the same for all
     /// endpoints of the network.
-    #[serde(default)]
-    pub first_alone: bool,
+    #[serde(default, rename = "first_alone")]
+    pub first_only: bool,
     /// Its IPv4 address.
     pub ipv4: Option<Ipv4Addr>,
     /// Its IPv6 address.
@@ -45,7 +45,8 @@ pub enum Upstreams {
     /// To these.
     Servers(Vec<NameServer>),
     /// Nowhere: the sandbox is on internal networks only, and names no server of its own.
-    Nowhere,
+    #[serde(rename = "Nowhere")]
+    None,
 }
 
 /// What one sandbox can see.

@@ -47,7 +47,7 @@ pub struct Counters {
 }
 
 /// What passed each port that is published now. Of ranges, ports that nobody asked for are left out.
-pub fn ports(
+pub fn port_traffic(
     world: &World,
     counts: &[(Counted, Count)],
     proxied: &BTreeMap<(Protocol, SocketAddr), (u64, u64)>,
@@ -56,7 +56,7 @@ pub fn ports(
     for (counted, count) in counts {
         // An address of its own goes before all addresses, as in the maps.
         let of = |at: SocketAddr| world.publisher(counted.protocol, at).map(|_| at);
-        let Some(at) = of(counted.at).or_else(|| of(everywhere(counted.at))) else { continue };
+        let Some(at) = of(counted.at).or_else(|| of(wildcard(counted.at))) else { continue };
         let traffic = translated.entry((counted.protocol, at)).or_default();
         let side = if counted.answers { &mut traffic.outward } else { &mut traffic.inward };
         side.packets += count.packets;
@@ -92,7 +92,7 @@ pub fn ports(
 }
 
 /// The same port of all addresses.
-pub fn everywhere(at: SocketAddr) -> SocketAddr {
+pub fn wildcard(at: SocketAddr) -> SocketAddr {
     let all: IpAddr = match at {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

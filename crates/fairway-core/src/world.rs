@@ -11,7 +11,7 @@ mod event;
 mod gateway;
 #[cfg(any(test, feature = "histories"))]
 #[allow(missing_docs, reason = "the names of the steps and their fields say what a user does")]
-pub mod history;
+pub mod histories;
 mod index;
 mod lease;
 mod limit;
@@ -23,9 +23,9 @@ mod option;
 mod port_claims;
 mod ptp;
 mod publication;
+mod publish_live;
 mod record;
 mod refusal;
-mod republish;
 mod sandbox;
 mod sandbox_name;
 #[cfg(test)]
@@ -35,15 +35,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice};
 pub use default_bridge::DEFAULT_BRIDGE;
-pub use event::{Before, Event, Happened, Subject};
+pub use event::{Event, EventRecorder, Subject, TimedEvent};
 pub use link::Link;
 pub use network::BRIDGE_PREFIX;
-pub use option::{KnownOption, NETWORK_OPTIONS, NetworkOptions, PARENT as PARENT_OPTION};
-pub use record::{Journal, Record, RecordKey};
+pub use option::{NETWORK_OPTIONS, NetworkOption, NetworkOptions, PARENT as PARENT_OPTION};
+pub use record::{HostState, Record, RecordKey};
 pub use refusal::Refusal;
 
-use fairway_model::Draw;
 use fairway_model::Owner;
+use fairway_model::Rng;
 use fairway_model::{
     Endpoint, EndpointId, HostFacts, Lease, Network, NetworkId, Publication, Sandbox, SandboxId,
     SandboxState, Settings,
@@ -58,7 +58,7 @@ pub const UNKNOWN_EXIT_CODE: i32 = 255;
 pub struct World {
     settings: Settings,
     host: HostFacts,
-    journal: Journal,
+    host_state: HostState,
     networks: BTreeMap<NetworkId, Network>,
     sandboxes: BTreeMap<SandboxId, Sandbox>,
     endpoints: BTreeMap<EndpointId, Endpoint>,
@@ -101,20 +101,20 @@ impl World {
     ///
     /// # Errors
     /// The reason why the command is refused; the World is then as it was.
-    pub fn apply(&mut self, command: Command, now: i64, draw: &mut Draw) -> Result<Change, Refusal> {
+    pub fn apply(&mut self, command: Command, now: i64, rng: &mut Rng) -> Result<Change, Refusal> {
         match command {
-            Command::Configure { settings, host } => self.configure(*settings, *host, now, draw),
-            Command::CreateNetwork(request) => self.create_network(request, now, draw),
+            Command::Configure { settings, host } => self.configure(*settings, *host, now, rng),
+            Command::CreateNetwork(request) => self.create_network(request, now, rng),
             Command::RemoveNetwork { network } => self.remove_network(&network),
-            Command::CreateSandbox(request) => self.create_sandbox(*request, now, draw),
+            Command::CreateSandbox(request) => self.create_sandbox(*request, now, rng),
             Command::StartSandbox { sandbox, process, namespace, avoid } => {
-                self.start_sandbox(&sandbox, process, namespace, &avoid, now, draw)
+                self.start_sandbox(&sandbox, process, namespace, &avoid, now, rng)
             }
             Command::Attach { create, process, namespace, avoid } => {
-                let journal = self.journal.clone();
-                let mut change = self.create_sandbox(*create, now, draw)?;
+                let host_state = self.host_state.clone();
+                let mut change = self.create_sandbox(*create, now, rng)?;
                 let id = change.sandbox.map(|id| id.to_string()).unwrap_or_default();
-                match self.start_sandbox(&id, process, namespace, &avoid, now, draw) {
+                match self.start_sandbox(&id, process, namespace, &avoid, now, rng) {
                     Ok(started) => {
                         change.records.extend(started.records);
                         change.owners.extend(started.owners);
@@ -123,7 +123,7 @@ impl World {
                     }
                     Err(refusal) => {
                         self.remove_sandbox(&id)?;
-                        self.journal = journal;
+                        self.host_state = host_state;
                         Err(refusal)
                     }
                 }
@@ -131,15 +131,17 @@ impl World {
             Command::StopSandbox { sandbox, code } => {
                 self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: now })
             }
-            Command::AbandonStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created),
+            Command::CancelStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created),
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox),
-            Command::Publish { sandbox, requests, avoid } => self.publish(&sandbox, requests, &avoid, draw),
+            Command::Publish { sandbox, requests, avoid } => self.publish(&sandbox, requests, &avoid, rng),
             Command::Unlink { sandbox, alias } => self.unlink(&sandbox, &alias),
             Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests),
-            Command::AddressHeld { network, address, mac } => self.address_held(&network, address, mac, now),
+            Command::AddressInUse { network, address, mac } => {
+                self.address_in_use(&network, address, mac, now)
+            }
             Command::LeaseRenewed { endpoint, lease } => Ok(self.lease_renewed(endpoint, *lease)),
-            Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, draw),
-            Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox, draw),
+            Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, rng),
+            Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox, rng),
         }
     }
 
@@ -154,8 +156,8 @@ impl World {
     }
 
     /// What exists once and is remembered.
-    pub fn journal(&self) -> &Journal {
-        &self.journal
+    pub fn host_state(&self) -> &HostState {
+        &self.host_state
     }
 
     fn put_network(&mut self, network: Network) {

@@ -164,7 +164,7 @@ impl Engine {
         let found: BTreeSet<(String, String)> = self.read(|world| {
             let meet = world.networks().flat_map(|network| {
                 let route = |it: &HostRoute| format!("{} dev {}", it.destination, it.interface);
-                world.routes_over(network).map(move |it| (network.name.clone(), route(it)))
+                world.overlapping_routes(network).map(move |it| (network.name.clone(), route(it)))
             });
             meet.collect()
         });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use fairway_core::dhcp::{Client, Renewal, Told, decline, read, release};
+use fairway_core::dhcp::{Client, LeaseEvent, Renewal, decline, parse_frame, release};
 use fairway_core::world::{Command, World};
 use fairway_kernel::dhcp::Socket;
 use fairway_model::{EndpointId, Lease, LeaseRequest, NetworkId};
@@ -103,7 +103,7 @@ impl Engine {
         let port = self.dhcp_port(&request.parent)?;
         let mut client = Client::new(request.identity.clone(), transaction(), self.now());
         loop {
-            let due = client.due(self.now()).map_err(|failure| EngineError::NoLease {
+            let due = client.poll(self.now()).map_err(|failure| EngineError::NoLease {
                 parent: request.parent.clone(),
                 network: request.network_name.clone(),
                 failure,
@@ -111,11 +111,11 @@ impl Engine {
             if let Some(frame) = due {
                 port.send(&frame).map_err(ApplyError::from)?;
             }
-            let left = u64::try_from(client.next() - self.now()).unwrap_or(0);
+            let left = u64::try_from(client.next_poll() - self.now()).unwrap_or(0);
             let heard =
                 port.receive(Instant::now() + Duration::from_nanos(left)).map_err(ApplyError::from)?;
-            let Some((from, message)) = heard.and_then(|frame| read(&frame)) else { continue };
-            if let Some(lease) = client.hear(from, &message, self.now()) {
+            let Some((from, message)) = heard.and_then(|frame| parse_frame(&frame)) else { continue };
+            if let Some(lease) = client.receive(from, &message, self.now()) {
                 tracing::info!(network = request.network_name, address = %lease.address, server = %lease.server,
                     "lent by DHCP");
                 return Ok(lease);
@@ -194,16 +194,16 @@ impl Keeper {
     fn speak(&mut self, engine: &Engine) {
         let mut told = Vec::new();
         for (id, kept) in &mut self.leases {
-            let (frame, lost) = kept.renewal.due(engine.now());
+            let (frame, lost) = kept.renewal.poll(engine.now());
             told.extend(lost.map(|lost| (*id, kept.sandbox.clone(), lost)));
             if let Some(Err(error)) = frame.map(|frame| say(engine, &mut self.ports, &kept.parent, &frame)) {
                 tracing::debug!(%error, sandbox = kept.sandbox, "its lease is renewed later");
             }
         }
         let heard = receive(&mut self.ports);
-        for (from, message) in heard.iter().filter_map(|frame| read(frame)) {
+        for (from, message) in heard.iter().filter_map(|frame| parse_frame(frame)) {
             for (id, kept) in &mut self.leases {
-                let outcome = kept.renewal.hear(from, &message, engine.now());
+                let outcome = kept.renewal.receive(from, &message, engine.now());
                 told.extend(outcome.map(|outcome| (*id, kept.sandbox.clone(), outcome)));
             }
         }
@@ -250,14 +250,14 @@ fn receive(ports: &mut BTreeMap<String, Socket>) -> Vec<Vec<u8>> {
 
 impl Engine {
     /// Remembers and tells what has become of a lease.
-    fn keep_lease(&self, endpoint: EndpointId, sandbox: &str, outcome: Told) {
+    fn keep_lease(&self, endpoint: EndpointId, sandbox: &str, outcome: LeaseEvent) {
         let lease = match outcome {
-            Told::Renewed(lease) => {
+            LeaseEvent::Renewed(lease) => {
                 let seconds = (lease.expires_at - self.now()) / 1_000_000_000;
                 tracing::info!(sandbox, address = %lease.address, seconds, "its lease is renewed");
                 lease
             }
-            Told::Lost(lease) => {
+            LeaseEvent::Lost(lease) => {
                 tracing::error!(sandbox, address = %lease.address, server = %lease.server,
                     "its lease is lost, and the server may lend the address to somebody else: it goes on with it \
                      and asks for it; disconnect and connect it for another one");

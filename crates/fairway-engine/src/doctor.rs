@@ -180,7 +180,7 @@ impl Engine {
         let links = links.iter().map(|link| format!("{} leads to a sandbox that is gone", link.display()));
         let legacy = self.firewall.flavour() == Some(Flavour::Legacy);
         let used = |table: &ForeignTable| {
-            let backend = world.settings().backend_of(table.table.family == Family::Ip);
+            let backend = world.settings().firewall_backend(table.table.family == Family::Ip);
             backend == Some(Backend::Iptables) && table.legacy == legacy
         };
         let rules = tables.iter().filter(|table| table.has_ours() && !used(table)).map(|table| {

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairway_core::object::FileName;
 use fairway_core::plan::{Plan, plan};
-use fairway_core::world::{Command, Journal, Record, UNKNOWN_EXIT_CODE, World};
+use fairway_core::world::{Command, HostState, Record, UNKNOWN_EXIT_CODE, World};
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::namespace::Workers;
 use fairway_kernel::route::Links;
 use fairway_kernel::{host_facts, sysctl};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{HostFacts, ProcessIdentity, SandboxId, Settings};
 use fairway_store::{Store, StoreError};
 
@@ -67,7 +67,7 @@ pub type ExitRecord = Box<dyn Fn(&Path, ProcessIdentity) -> Option<i32> + Send +
 pub(crate) struct State {
     pub world: World,
     pub plan: Plan,
-    pub draw: Draw,
+    pub rng: Rng,
     pub ordering: Ordering,
     /// When the ordering has grown so far it is tidied.
     pub tidy_at: usize,
@@ -170,15 +170,15 @@ impl Engine {
         let path = options.data_root.join(STORE_FILE);
         let store = Store::open(&path, STORE_PATIENCE)?;
         let mut world = load(&store, &path)?;
-        let mut draw = Draw::new(seed());
+        let mut rng = Rng::new(seed());
         let host = observe_host()?;
         find_switched_forwarding(&mut world, &host)?;
-        let before = world.journal().clone();
+        let before = world.host_state().clone();
         let adopted = adopted(&world);
         let files = SandboxFiles::under(&options.exec_root, &options.data_root);
         let configure = Command::Configure { settings: Box::new(options.settings), host: Box::new(host) };
         world
-            .apply(configure, now(), &mut draw)?
+            .apply(configure, now(), &mut rng)?
             .warnings
             .iter()
             .for_each(|warning| tracing::warn!("{warning}"));
@@ -188,9 +188,9 @@ impl Engine {
             let recorded = process.and_then(|process| (options.exit_record)(&files.log(sandbox), process));
             let code = recorded.unwrap_or(UNKNOWN_EXIT_CODE);
             let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code };
-            world.apply(stop, now(), &mut draw)?;
+            world.apply(stop, now(), &mut rng)?;
         }
-        give_forwarding_back(&before, world.journal())?;
+        give_forwarding_back(&before, world.host_state())?;
         give_bridges_back(&adopted, &world);
         boundary("given back");
         save_all(&store, &world)?;
@@ -208,7 +208,7 @@ impl Engine {
             relay.apply(dropped).map_err(ApplyError::from)?;
         }
         let engine = Arc::new(Self {
-            state: Mutex::new(State { world, plan, draw, ordering: Ordering::default(), tidy_at: 1024 }),
+            state: Mutex::new(State { world, plan, rng, ordering: Ordering::default(), tidy_at: 1024 }),
             calm: RwLock::new(()),
             store,
             firewall,
@@ -216,7 +216,7 @@ impl Engine {
             ports,
             resolvers,
             relay,
-            sweeper: Sweeper::start(Draw::new(seed()))?,
+            sweeper: Sweeper::start(Rng::new(seed()))?,
             announcements: Announcements::start()?,
             flows: Flows::start()?,
             ends: Ends::new()?,
@@ -301,21 +301,21 @@ impl Engine {
 /// Finds out by the rules that are there whether forwarding was switched on by a daemon whose state is lost: it is not
 /// the host's own then, and goes on for our networks alone.
 fn find_switched_forwarding(world: &mut World, host: &HostFacts) -> Result<(), ApplyError> {
-    let journal = world.journal();
+    let host_state = world.host_state();
     let unknown = [
-        host.forwarding.0 && !journal.switched_forwarding_ipv4,
-        host.forwarding.1 && !journal.switched_forwarding_ipv6,
+        host.forwarding.0 && !host_state.switched_forwarding_ipv4,
+        host.forwarding.1 && !host_state.switched_forwarding_ipv6,
     ];
     if unknown.contains(&true) {
         let (ipv4, ipv6) = crate::firewall::drops_unrelated_forwarding()?;
-        world.forwarding_was_switched(ipv4, ipv6);
+        world.record_enabled_forwarding(ipv4, ipv6);
     }
     Ok(())
 }
 
 /// Gives forwarding back where the last daemon switched it on and this one does not want it. Before
 /// that is durable: killed in between, the next one does it again.
-pub(crate) fn give_forwarding_back(before: &Journal, after: &Journal) -> Result<(), ApplyError> {
+pub(crate) fn give_forwarding_back(before: &HostState, after: &HostState) -> Result<(), ApplyError> {
     let switched = [
         (before.switched_forwarding_ipv4, after.switched_forwarding_ipv4, "net/ipv4/ip_forward"),
         (before.switched_forwarding_ipv6, after.switched_forwarding_ipv6, "net/ipv6/conf/all/forwarding"),
@@ -356,7 +356,7 @@ pub(crate) fn give_bridges_back(before: &[String], world: &World) {
 /// Makes the whole World durable as it is now; what the store has and the World has not goes.
 fn save_all(store: &Store, world: &World) -> Result<(), StoreError> {
     use fairway_core::world::RecordKey;
-    let keys = std::iter::once(RecordKey::Journal)
+    let keys = std::iter::once(RecordKey::Host)
         .chain(world.networks().map(|network| RecordKey::Network(network.id)))
         .chain(world.sandboxes().map(|sandbox| RecordKey::Sandbox(sandbox.id)))
         .chain(world.endpoints().map(|endpoint| RecordKey::Endpoint(endpoint.id)));

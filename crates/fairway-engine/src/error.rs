@@ -45,7 +45,7 @@ pub enum EngineError {
         /// The network.
         network: String,
         /// What happened.
-        failure: fairway_core::dhcp::Failure,
+        failure: fairway_core::dhcp::LeaseError,
     },
     /// The store cannot be written or read.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fairway_core::world::{Event, Happened};
+use fairway_core::world::{Event, TimedEvent};
 
 use crate::Engine;
 
@@ -11,7 +11,7 @@ use crate::Engine;
 const KEPT: usize = 256;
 
 /// Told each event; it must not block. It says whether it wants to be told more.
-pub type Watcher = Box<dyn Fn(&Happened) -> bool + Send>;
+pub type Watcher = Box<dyn Fn(&TimedEvent) -> bool + Send>;
 
 /// Who watches, and what happened last.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Events(Mutex<Hub>);
 
 #[derive(Default)]
 struct Hub {
-    recent: VecDeque<Happened>,
+    recent: VecDeque<TimedEvent>,
     watchers: Vec<Watcher>,
 }
 
@@ -32,7 +32,7 @@ impl Events {
     pub fn tell(&self, events: Vec<Event>, at: i64) {
         let mut hub = self.lock();
         for event in events {
-            let happened = Happened { event, at };
+            let happened = TimedEvent { event, at };
             hub.watchers.retain(|watcher| watcher(&happened));
             if hub.recent.len() == KEPT {
                 hub.recent.pop_front();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use fairway_core::object::{Difference, Fragment, Key, Object, SocketUse};
 use fairway_core::plan::refresh;
-use fairway_core::world::{Before, Change, Command, Event};
+use fairway_core::world::{Change, Command, Event, EventRecorder};
 use fairway_kernel::route::Links;
 use fairway_model::Owner;
 use fairway_model::{
@@ -38,7 +38,7 @@ pub(crate) struct Decision {
 enum Undo {
     Command(Command),
     /// A start that could not be carried out.
-    AbandonStart,
+    CancelStart,
     /// A sandbox that was made and started at once.
     Detach,
     /// Ports that were published of one that runs.
@@ -158,7 +158,7 @@ impl Engine {
                 Err(EngineError::Bind(error)) => return Err(EngineError::Bind(self.named(error))),
                 Err(EngineError::Held { network, address, mac, asked: false }) => {
                     tracing::info!(network, %address, %mac, "somebody on the LAN has it; another one is taken");
-                    self.carry_out(self.decide(Command::AddressHeld { network, address, mac })?)?;
+                    self.carry_out(self.decide(Command::AddressInUse { network, address, mac })?)?;
                 }
                 outcome => return outcome,
             }
@@ -193,8 +193,8 @@ impl Engine {
         };
         let mut guard = self.state();
         let state = &mut *guard;
-        let before = Before::look(&state.world, &command);
-        let change = state.world.apply_with(command, leases, self.now(), &mut state.draw)?;
+        let before = EventRecorder::before(&state.world, &command);
+        let change = state.world.apply_with(command, leases, self.now(), &mut state.rng)?;
         let events = before.events(&state.world, &change);
         let difference = state.follow(&change.owners);
         let relied_upon = relied_upon(&difference);
@@ -361,7 +361,7 @@ pub(crate) fn encode(record: &fairway_core::world::Record) -> Vec<u8> {
 /// things fewer is not taken back: it is finished later.
 fn undo_of(command: &Command) -> Option<Undo> {
     match command {
-        Command::StartSandbox { .. } => Some(Undo::AbandonStart),
+        Command::StartSandbox { .. } => Some(Undo::CancelStart),
         Command::Attach { .. } => Some(Undo::Detach),
         Command::Publish { .. } => Some(Undo::Unpublish),
         Command::Connect { network, sandbox, .. } => {
@@ -379,7 +379,7 @@ impl Undo {
         let sandbox = change.sandbox.map(|id| id.to_string());
         match self {
             Self::Command(command) => Some(command),
-            Self::AbandonStart => sandbox.map(|sandbox| Command::AbandonStart { sandbox }),
+            Self::CancelStart => sandbox.map(|sandbox| Command::CancelStart { sandbox }),
             // One that is attached is forgotten when it stops.
             Self::Detach => sandbox.map(|sandbox| Command::StopSandbox { sandbox, code: 0 }),
             Self::Unpublish => sandbox.map(|sandbox| Command::Unpublish {

@@ -109,7 +109,7 @@ impl Guardian {
         self.defended.insert(address, Instant::now());
         tracing::warn!(sandbox, network = name, %address, %mac, "somebody else on the LAN uses its address; it is defended");
         engine.announcements.send(bridge, own, vec![address]);
-        let held = Command::AddressHeld { network: name, address, mac };
+        let held = Command::AddressInUse { network: name, address, mac };
         if let Err(error) = engine.execute(held) {
             tracing::warn!(%error, "the conflict is not remembered");
         }

@@ -17,10 +17,10 @@ impl Engine {
         crate::requirements::check(&settings, self.firewall.flavour())?;
         let host = observe_host()?;
         let _calm = self.calm.read().unwrap_or_else(PoisonError::into_inner);
-        let (before, bridges) = self.read(|world| (world.journal().clone(), adopted(world)));
+        let (before, bridges) = self.read(|world| (world.host_state().clone(), adopted(world)));
         let configure = Command::Configure { settings: Box::new(settings), host: Box::new(host) };
         let decision = self.decide(configure)?;
-        let after = self.read(|world| world.journal().clone());
+        let after = self.read(|world| world.host_state().clone());
         give_forwarding_back(&before, &after)?;
         self.carry_out(decision)?;
         self.read(|world| give_bridges_back(&bridges, world));

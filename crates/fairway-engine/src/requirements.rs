@@ -86,7 +86,7 @@ fn try_all() -> Result<(), EngineError> {
 /// Tries the matches and targets of all rules, where iptables is to have them.
 fn try_iptables(settings: &Settings, flavour: Option<Flavour>) -> Result<(), EngineError> {
     for ipv4 in [true, false] {
-        if settings.backend_of(ipv4) != Some(Backend::Iptables) {
+        if settings.firewall_backend(ipv4) != Some(Backend::Iptables) {
             continue;
         }
         let programs = Programs::open(flavour).map_err(ApplyError::from)?;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fairway_kernel::route::{Links, MAX_DELETED_TOGETHER, Mark, PendingDelete};
-use fairway_model::Draw;
+use fairway_model::Rng;
 
 /// How long to wait for a link to be out of sight. A deletion in the middle of many takes a while.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,13 +24,13 @@ pub(crate) struct Sweeper {
 
 impl Sweeper {
     /// Starts it in the namespace of the calling thread.
-    pub fn start(mut draw: Draw) -> Result<Self, crate::EngineError> {
+    pub fn start(mut rng: Rng) -> Result<Self, crate::EngineError> {
         let links = Links::open().map_err(crate::ApplyError::from)?;
         let sight = Mutex::new(Links::open().map_err(crate::ApplyError::from)?);
         let (queue, doomed) = channel();
         std::thread::Builder::new()
             .name("sweeper".to_owned())
-            .spawn(move || run(&links, &doomed, &mut draw))
+            .spawn(move || run(&links, &doomed, &mut rng))
             .map_err(crate::EngineError::Thread)?;
         Ok(Self { queue, sight })
     }
@@ -84,7 +84,7 @@ impl Sweeper {
     }
 }
 
-fn run(links: &Links, queue: &Receiver<Vec<PendingDelete>>, draw: &mut Draw) {
+fn run(links: &Links, queue: &Receiver<Vec<PendingDelete>>, rng: &mut Rng) {
     let mut waiting: Vec<PendingDelete> = Vec::new();
     loop {
         if waiting.is_empty() {
@@ -96,7 +96,7 @@ fn run(links: &Links, queue: &Receiver<Vec<PendingDelete>>, draw: &mut Draw) {
         waiting.extend(queue.try_iter().flatten());
         let rest = waiting.split_off(waiting.len().min(MAX_DELETED_TOGETHER));
         // The high bits keep clear of the small numbers that people give to groups.
-        let group = 0x8000_0000 | (draw.below(1 << 31) as u32);
+        let group = 0x8000_0000 | (rng.below(1 << 31) as u32);
         if let Err(error) = links.delete_links(&waiting, group) {
             tracing::warn!(%error, "links are left behind; they are swept later");
         }

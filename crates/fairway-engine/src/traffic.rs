@@ -46,7 +46,7 @@ impl Engine {
                 BTreeMap::new()
             }
         };
-        let ports = self.read(|world| traffic::ports(world, &counts, &carried));
+        let ports = self.read(|world| traffic::port_traffic(world, &counts, &carried));
         Ok(Counters { networks, ports })
     }
 
@@ -63,7 +63,7 @@ impl Engine {
         // What asked for an address of the host belongs to who publishes there, or everywhere.
         let is_gone = |it: &Counted| {
             gone.contains(&(it.protocol, it.at))
-                || gone.contains(&(it.protocol, traffic::everywhere(it.at)))
+                || gone.contains(&(it.protocol, traffic::wildcard(it.at)))
                     && self.read(|world| world.publisher(it.protocol, it.at).is_none())
         };
         if let Err(error) = self.firewall.forget_counts(is_gone) {

@@ -163,7 +163,7 @@ pub(crate) fn observe(observation: &mut Observation<'_>, links: &[Link], address
                     addresses: Vec::new(),
                     routes: Vec::new(),
                     boot: String::new(),
-                    obstacle: None,
+                    unusable: None,
                 },
             });
             observation.orphaned(Key::Uplink(name), object);

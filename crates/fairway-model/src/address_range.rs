@@ -53,24 +53,24 @@ impl AddressRange {
     }
 
     /// Whether two ranges share an address.
-    pub const fn meets(self, other: Self) -> bool {
+    pub const fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
     /// The addresses that two ranges share.
     pub fn intersection(self, other: Self) -> Option<Self> {
-        self.meets(other)
+        self.overlaps(other)
             .then(|| Self { first: self.first.max(other.first), last: self.last.min(other.last) })
     }
 }
 
 /// Whether two subnets share an address; those of different families never do.
 pub fn overlap(one: IpNet, other: IpNet) -> bool {
-    one.addr().is_ipv4() == other.addr().is_ipv4() && AddressRange::of(one).meets(AddressRange::of(other))
+    one.addr().is_ipv4() == other.addr().is_ipv4() && AddressRange::of(one).overlaps(AddressRange::of(other))
 }
 
 /// The reason why a subnet cannot be used for endpoints, where all or some of its addresses are reserved.
-pub fn reserved_for(subnet: IpNet) -> Option<&'static str> {
+pub fn reserved_reason(subnet: IpNet) -> Option<&'static str> {
     const RESERVED: [(&str, &str); 8] = [
         ("127.0.0.0/8", "127.0.0.0/8 is loopback"),
         ("169.254.0.0/16", "169.254.0.0/16 is link-local"),

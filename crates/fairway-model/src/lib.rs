@@ -4,7 +4,6 @@
 
 mod address;
 pub mod address_range;
-mod draw;
 mod endpoint;
 mod host;
 mod id;
@@ -20,6 +19,7 @@ mod peer;
 mod port;
 mod refusal;
 mod resolv_conf;
+mod rng;
 mod sandbox;
 mod settings;
 pub mod shell;
@@ -27,7 +27,6 @@ mod subnet_request;
 mod uplink;
 
 pub use address::{MacAddress, ParseMacError};
-pub use draw::Draw;
 pub use endpoint::{Allocation, Endpoint, EndpointRequest, HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
 pub use host::{HostFacts, HostRoute, NextHop};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
@@ -42,9 +41,10 @@ pub use peer::{ParsePeerError, Peer};
 pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
 pub use refusal::RefusalKind;
 pub use resolv_conf::ResolvConf;
+pub use rng::Rng;
 pub use sandbox::{
     Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
 };
 pub use settings::{AddressPool, Backend, DefaultBridge, PacketMark, Settings};
 pub use subnet_request::SubnetRequest;
-pub use uplink::{Held, Uplink, UplinkRoute};
+pub use uplink::{AddressInUse, Uplink, UplinkRoute};

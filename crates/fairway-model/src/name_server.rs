@@ -30,7 +30,7 @@ impl NameServer {
 
     /// Whether it is asked from the host's network namespace, as it is not reached from others: it listens on
     /// the host's loopback, or has an address of one of the host's links. Others are asked from the sandbox's.
-    pub fn asked_from_host(&self) -> bool {
+    pub fn queried_from_host(&self) -> bool {
         self.address.is_loopback() || self.scope != 0
     }
 }
@@ -104,7 +104,7 @@ mod tests {
             ("fe80::1%7", true),
         ] {
             let server = NameServer::parse(text, eth0).unwrap();
-            assert_eq!(server.asked_from_host(), from_host, "{text}");
+            assert_eq!(server.queried_from_host(), from_host, "{text}");
             assert_eq!(server.to_string().parse(), Ok(server), "{text}");
         }
         assert_eq!(NameServer::parse("fe80::1%eth0", eth0).map(|server| server.scope), Some(2));

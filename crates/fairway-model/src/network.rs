@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeOptions, GatewayMode, Held, Macvlan, MacvlanMode, NetworkId, Peer, Uplink};
+use super::{AddressInUse, BridgeOptions, GatewayMode, Macvlan, MacvlanMode, NetworkId, Peer, Uplink};
 
 /// How a network is made of kernel objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -142,8 +142,8 @@ pub struct Network {
     #[serde(default)]
     pub uplink: Option<Uplink>,
     /// Addresses of a LAN that somebody there was seen to have.
-    #[serde(default)]
-    pub held: BTreeMap<IpAddr, Held>,
+    #[serde(default, alias = "held")]
+    pub addresses_in_use: BTreeMap<IpAddr, AddressInUse>,
     /// What the driver `macvlan` knows; none for the others.
     #[serde(default)]
     pub macvlan: Option<Macvlan>,
@@ -180,7 +180,7 @@ impl Network {
     }
 
     /// How many endpoints there can be, where that is limited.
-    pub fn most_endpoints(&self) -> Option<usize> {
+    pub fn max_endpoints(&self) -> Option<usize> {
         match (self.driver, &self.macvlan) {
             (Driver::Ptp, _) => Some(2),
             (_, Some(macvlan)) if macvlan.mode == MacvlanMode::Passthru => Some(1),
@@ -190,7 +190,7 @@ impl Network {
 
     /// How many running endpoints its bridge has ports for; none without a bridge. The kernel numbers the ports of a
     /// bridge from 1 to 1,023 (`BR_MAX_PORTS`, net/bridge/br_private.h), and an interface that is taken over is one.
-    pub fn most_ports(&self) -> Option<usize> {
+    pub fn max_ports(&self) -> Option<usize> {
         const MOST: usize = 1023;
         self.driver.has_bridge().then(|| MOST - usize::from(self.uplink.is_some()))
     }

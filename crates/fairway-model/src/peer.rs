@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::parse::expected_instead_of;
+use super::parse::expected_message;
 
 /// A subnet of another host, and that host's address on a LAN that both are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Peer {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParsePeerError {
     /// It has not the shape.
-    #[error("{0:?} is no peer: {expected}", expected = expected_instead_of(subnet_of(.0), PEER))]
+    #[error("{0:?} is no peer: {expected}", expected = expected_message(subnet_of(.0), PEER))]
     Shape(String),
     /// The subnet has host bits.
     #[error("{0} has host bits: {expected} is meant", expected = .0.trunc())]

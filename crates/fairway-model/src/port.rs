@@ -22,7 +22,7 @@ impl Protocol {
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
 
     /// Whether the userland proxy can carry it.
-    pub const fn is_carried(self) -> bool {
+    pub const fn supports_proxy(self) -> bool {
         !matches!(self, Self::Sctp)
     }
 
@@ -123,7 +123,7 @@ pub struct UnpublishRequest {
 impl UnpublishRequest {
     /// Whether it means the publication of one port. A port that is chosen at the next start has no
     /// host port, and nobody names it by one.
-    pub fn means(
+    pub fn matches(
         &self,
         protocol: Protocol,
         address: IpAddr,

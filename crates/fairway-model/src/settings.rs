@@ -38,9 +38,10 @@ pub struct PacketMark {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DefaultBridge {
-    /// A bridge of ours.
+    /// The bridge `fairway0`, which Fairway creates.
     #[default]
-    Ours,
+    #[serde(alias = "ours")]
+    Managed,
     /// The user's own bridge of that name.
     Named(String),
     /// Nothing (`none`): there is no default network.
@@ -116,13 +117,13 @@ pub struct Settings {
 
 impl Settings {
     /// What filters and translates a family; none if nothing does, and the proxy alone carries.
-    pub fn backend_of(&self, ipv4: bool) -> Option<Backend> {
+    pub fn firewall_backend(&self, ipv4: bool) -> Option<Backend> {
         let on = if ipv4 { self.iptables } else { self.ip6tables };
         on.then_some(self.backend)
     }
 
     /// Whether there is a firewall for a family at all.
-    pub fn filters(&self) -> bool {
+    pub fn has_firewall(&self) -> bool {
         self.iptables || self.ip6tables
     }
 }
@@ -144,7 +145,7 @@ impl Default for Settings {
             bridge_address: None,
             fixed_cidr: None,
             default_gateway: None,
-            bridge: DefaultBridge::Ours,
+            bridge: DefaultBridge::Managed,
             ipv6: false,
             bridge_address_ipv6: None,
             fixed_cidr_ipv6: None,

@@ -35,13 +35,13 @@ pub struct Uplink {
     /// another one, which was configured anew.
     pub boot: String,
     /// Why it cannot be a port of a bridge, if it cannot.
-    #[serde(default)]
-    pub obstacle: Option<String>,
+    #[serde(default, alias = "obstacle")]
+    pub unusable: Option<String>,
 }
 
 /// Who has an address of a LAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct AddressInUse {
     /// The hardware address that answered for it.
     pub mac: MacAddress,
     /// When, in nanoseconds since 1970.

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fairway_core::names::{Answer, NameTable, NameView, QuestionKind, Upstreams};
+use fairway_core::names::{Answer, NameTable, NameView, QueryType, Upstreams};
 use fairway_model::{NameServer, SandboxId};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -262,19 +262,18 @@ impl Resolvers {
         if query.edns.is_some() && wire::edns_version(packet, &query) > 0 {
             return respond::only_code(&mut self.out, packet, &query, code::BAD_VERSION);
         }
-        let kind =
-            if query.class == wire::INTERNET { question_kind(query.kind) } else { QuestionKind::Other };
+        let kind = if query.class == wire::INTERNET { query_type(query.kind) } else { QueryType::Other };
         let limit = limit(asker, &query);
         match self.names.answer(resolver.sandbox, &self.text, kind) {
             Answer::Addresses(all) => respond::addresses(&mut self.out, packet, &query, limit, &all),
             Answer::Names(all) => respond::names(&mut self.out, packet, &query, limit, &all),
-            Answer::Nothing => respond::only_code(&mut self.out, packet, &query, code::NO_ERROR),
-            Answer::Unreachable => respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE),
+            Answer::NoData => respond::only_code(&mut self.out, packet, &query, code::NO_ERROR),
+            Answer::NoUpstream => respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE),
             Answer::Forward(upstreams) => {
                 let servers = match upstreams {
                     Upstreams::Host => &self.host_servers,
                     Upstreams::Servers(servers) => servers,
-                    Upstreams::Nowhere => const { &Vec::new() },
+                    Upstreams::None => const { &Vec::new() },
                 };
                 let key = Forwarder::key(packet, &query, servers);
                 let origin = self.forwarder.origin(place, servers);
@@ -369,12 +368,12 @@ fn limit(asker: Asker, query: &Query) -> usize {
     }
 }
 
-fn question_kind(number: u16) -> QuestionKind {
+fn query_type(number: u16) -> QueryType {
     match number {
-        kind::A => QuestionKind::A,
-        kind::AAAA => QuestionKind::Aaaa,
-        kind::PTR => QuestionKind::Ptr,
-        _ => QuestionKind::Other,
+        kind::A => QueryType::A,
+        kind::AAAA => QueryType::Aaaa,
+        kind::PTR => QueryType::Ptr,
+        _ => QueryType::Other,
     }
 }
 

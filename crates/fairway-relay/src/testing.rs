@@ -138,7 +138,7 @@ pub(crate) fn names(n: u16, names: &[&str], address: IpAddr) -> NameRecord {
         network_name: "app".to_owned(),
         order: u64::from(n),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
-        first_alone: false,
+        first_only: false,
         ipv4: if let IpAddr::V4(address) = address { Some(address) } else { None },
         ipv6: if let IpAddr::V6(address) = address { Some(address) } else { None },
     }

@@ -3,18 +3,19 @@
 use std::net::IpAddr;
 
 use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
+use fairway_model::RefusalKind;
 use fairway_model::parse::{self, ParseError};
 use fairway_model::{
     EndpointRequest, LOG_DRIVER, PortRange, PublishRequest, SandboxKind, SandboxOptions, UnpublishRequest,
 };
 
 use super::endpoint;
-use crate::control::{Failure, FailureKind, NamespaceReference};
+use crate::control::{Failure, NamespaceReference};
 use crate::types::{ContainerCreate, EndpointSettings, PortBinding, PortMap};
 
 impl From<ParseError> for Failure {
     fn from(error: ParseError) -> Self {
-        Failure::new(FailureKind::Invalid, error.to_string())
+        Failure::new(RefusalKind::Invalid, error.to_string())
     }
 }
 

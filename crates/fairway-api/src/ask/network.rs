@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use fairway_core::world::CreateNetwork;
+use fairway_model::RefusalKind;
 use fairway_model::SubnetRequest;
 use fairway_model::{EndpointRequest, parse};
 
-use crate::control::{Failure, FailureKind};
+use crate::control::Failure;
 use crate::types::{EndpointSettings, IpamConfig, NetworkCreate};
 
 /// The network that a request asks for, and what its user should know.
@@ -19,7 +20,7 @@ pub fn network(request: NetworkCreate) -> Result<(CreateNetwork, Vec<String>), F
     let ipam = request.ipam.unwrap_or_default();
     if !matches!(ipam.driver.as_str(), "" | "default") {
         return Err(Failure::new(
-            FailureKind::NotFound,
+            RefusalKind::NotFound,
             format!("plugin {:?} not found: the IPAM driver can be default", ipam.driver),
         ));
     }
@@ -87,7 +88,7 @@ fn read<T: FromStr>(what: &str, text: &str, expected: &str, errors: &mut Vec<Str
     }
     let value = text.parse().ok();
     if value.is_none() {
-        errors.push(format!("invalid {what} {text}: {}", parse::expected_instead_of(text, expected)));
+        errors.push(format!("invalid {what} {text}: {}", parse::expected_message(text, expected)));
     }
     value
 }

@@ -4,6 +4,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use fairway_core::world::{Command, Refusal};
+use fairway_model::RefusalKind;
 use fairway_model::{Sandbox, SandboxKind, SandboxState};
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -60,7 +61,7 @@ pub(super) fn create(control: &dyn Control, call: &Call) -> Result<Reply, Failur
 /// To Docker's client a 404 here means that the image is missing, which it then tries to pull.
 fn not_an_image(failure: Failure) -> Failure {
     match failure.kind {
-        FailureKind::NotFound => Failure::invalid(failure.message),
+        FailureKind::Refused(RefusalKind::NotFound) => Failure::invalid(failure.message),
         _ => failure,
     }
 }
@@ -114,7 +115,7 @@ fn unsupported(message: String) -> Failure {
 pub(super) fn unlink(control: &dyn Control, link: &str) -> Result<Reply, Failure> {
     let (sandbox, alias) = link.trim_matches('/').rsplit_once('/').ok_or_else(|| {
         Failure::new(
-            FailureKind::Conflict,
+            RefusalKind::Conflict,
             format!("cannot remove link {link}: that is the name of a container: name a link as in web/db"),
         )
     })?;
@@ -126,7 +127,7 @@ pub(super) fn unlink(control: &dyn Control, link: &str) -> Result<Reply, Failure
 pub(super) fn remove(control: &dyn Control, id: String, forced: bool) -> Result<Reply, Failure> {
     match control.execute(Command::RemoveSandbox { sandbox: id }) {
         // The World forgets one that was attached, or run with `--rm`, when it stops.
-        Err(failure) if forced && failure.kind == FailureKind::NotFound => {}
+        Err(failure) if forced && failure.kind == RefusalKind::NotFound.into() => {}
         result => drop(result?),
     }
     Ok(Reply::empty(StatusCode::NO_CONTENT))

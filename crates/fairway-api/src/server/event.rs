@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fairway_core::world::{Event, Happened};
+use fairway_core::world::{Event, TimedEvent};
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
@@ -66,11 +66,11 @@ pub(super) fn stream(control: &dyn Control, call: &Call) -> Result<Reply, Failur
 }
 
 /// Sends a line, and before it how many were lost; whether anybody listens still.
-fn tell(send: &mpsc::Sender<Bytes>, lost: &AtomicU64, happened: &Happened, message: &EventMessage) -> bool {
+fn tell(send: &mpsc::Sender<Bytes>, lost: &AtomicU64, happened: &TimedEvent, message: &EventMessage) -> bool {
     let missed = lost.load(Ordering::Relaxed);
     if missed > 0 {
         let event = Event::of_daemon("lost", "", &[("count", missed.to_string())]);
-        match send.try_send(line(&self::message(&Happened { event, at: happened.at }))) {
+        match send.try_send(line(&self::message(&TimedEvent { event, at: happened.at }))) {
             Ok(()) => lost.store(0, Ordering::Relaxed),
             Err(mpsc::error::TrySendError::Full(_)) => {
                 lost.store(missed + 1, Ordering::Relaxed);
@@ -96,8 +96,8 @@ fn line(message: &EventMessage) -> Bytes {
     text.into()
 }
 
-fn message(happened: &Happened) -> EventMessage {
-    let Happened { event, at } = happened;
+fn message(happened: &TimedEvent) -> EventMessage {
+    let TimedEvent { event, at } = happened;
     let container = event.subject.text() == "container";
     EventMessage {
         status: if container { event.action.to_owned() } else { String::new() },
@@ -153,8 +153,8 @@ fn time(call: &Call, name: &'static str) -> Result<Option<i64>, Failure> {
 mod tests {
     use super::*;
 
-    fn happened(at: i64) -> Happened {
-        Happened { event: Event::of_daemon("reload", "box", &[]), at }
+    fn happened(at: i64) -> TimedEvent {
+        TimedEvent { event: Event::of_daemon("reload", "box", &[]), at }
     }
 
     #[test]

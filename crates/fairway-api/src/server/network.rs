@@ -2,6 +2,7 @@
 
 use fairway_core::world::{Command, Refusal};
 use fairway_model::NetworkId;
+use fairway_model::RefusalKind;
 use hyper::StatusCode;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -81,7 +82,11 @@ pub(super) fn prune(control: &dyn Control, call: &Call) -> Result<Reply, Failure
         match control.execute(Command::RemoveNetwork { network: id.to_string() }) {
             Ok(_) => deleted.push(name),
             // In use, or gone already.
-            Err(failure) if matches!(failure.kind, FailureKind::Forbidden | FailureKind::NotFound) => {}
+            Err(failure)
+                if matches!(
+                    failure.kind,
+                    FailureKind::Refused(RefusalKind::Forbidden | RefusalKind::NotFound)
+                ) => {}
             Err(failure) => return Err(failure),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use fairway_model::RefusalKind;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -97,10 +98,10 @@ impl Reply {
     /// The reason why something was not done.
     pub(super) fn refusal(failure: &Failure) -> Self {
         let status = match failure.kind {
-            FailureKind::Invalid => StatusCode::BAD_REQUEST,
-            FailureKind::Forbidden => StatusCode::FORBIDDEN,
-            FailureKind::NotFound => StatusCode::NOT_FOUND,
-            FailureKind::Conflict => StatusCode::CONFLICT,
+            FailureKind::Refused(RefusalKind::Invalid) => StatusCode::BAD_REQUEST,
+            FailureKind::Refused(RefusalKind::Forbidden) => StatusCode::FORBIDDEN,
+            FailureKind::Refused(RefusalKind::NotFound) => StatusCode::NOT_FOUND,
+            FailureKind::Refused(RefusalKind::Conflict) => StatusCode::CONFLICT,
             FailureKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             FailureKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,10 +1,11 @@
 //! Which request is meant by a method and a path.
 
+use fairway_model::RefusalKind;
 use hyper::Method;
 
 use super::call::decode;
 use super::{API_VERSION, MINIMUM_API_VERSION};
-use crate::control::{Failure, FailureKind};
+use crate::control::Failure;
 
 /// What can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl Route {
             ("GET", ["fairway", "graph"]) => Task::Graph,
             ("GET", ["fairway", "stats"]) => Task::Stats,
             ("POST", ["fairway", "reload"]) => Task::Reload,
-            _ => return Err(Failure::new(FailureKind::NotFound, "page not found")),
+            _ => return Err(Failure::new(RefusalKind::NotFound, "page not found")),
         }))
     }
 }
@@ -178,7 +179,10 @@ mod tests {
         for (method, path) in [(Method::GET, "/images/json"), (Method::PUT, "/networks"), (Method::GET, "/")]
         {
             let failure = Route::of(&method, path).unwrap_err();
-            assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::NotFound, "page not found"));
+            assert_eq!(
+                (failure.kind, failure.message.as_str()),
+                (RefusalKind::NotFound.into(), "page not found")
+            );
         }
     }
 }

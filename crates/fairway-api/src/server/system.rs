@@ -59,7 +59,7 @@ pub(super) fn info(control: &dyn Control) -> Result<Reply, Failure> {
     let mut info = look(control, |world| {
         let running = world.sandboxes().filter(|sandbox| sandbox.running()).count();
         let stopped = world.sandboxes().filter(|it| matches!(it.state, SandboxState::Exited { .. })).count();
-        let driver = match (world.settings().filters(), world.settings().backend) {
+        let driver = match (world.settings().has_firewall(), world.settings().backend) {
             (false, _) => "none",
             (true, Backend::Nftables) => "nftables",
             (true, Backend::Iptables) => "iptables",

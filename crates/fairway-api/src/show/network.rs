@@ -89,8 +89,12 @@ pub fn troubles(world: &World, network: &Network, obstacles: &[FirewallConflict]
     let route = |it: &HostRoute| format!("{} dev {}", it.destination, it.interface);
     let troubles = NetworkTroubles {
         obstacles: obstacles.iter().map(conflict).collect(),
-        routes: world.routes_over(network).map(route).collect(),
-        held: network.held.iter().map(|(address, held)| format!("{address} at {}", held.mac)).collect(),
+        routes: world.overlapping_routes(network).map(route).collect(),
+        held: network
+            .addresses_in_use
+            .iter()
+            .map(|(address, held)| format!("{address} at {}", held.mac))
+            .collect(),
         leases: leases(world, network),
     };
     (troubles != NetworkTroubles::default()).then_some(troubles)

@@ -6,22 +6,23 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread::JoinHandle;
 
 use fairway_api::{
-    About, Applied, Client, Control, ExitListener, Failure, FailureKind, Limits, Located, NamespaceReference,
+    About, Applied, Client, Control, ExitListener, Failure, Limits, Located, NamespaceReference,
     SandboxFiles, Stopping, runtime, serve,
 };
-use fairway_core::world::{Command, Happened, World};
-use fairway_model::Draw;
+use fairway_core::world::{Command, TimedEvent, World};
+use fairway_model::RefusalKind;
+use fairway_model::Rng;
 use fairway_model::{HostFacts, Namespace, ProcessIdentity, SandboxId, Settings};
 use tokio::sync::oneshot;
 
 use crate::small_world::NOW;
 
 type Told = Weak<ExitListener>;
-type EventWatcher = Box<dyn Fn(&Happened) -> bool + Send>;
+type EventWatcher = Box<dyn Fn(&TimedEvent) -> bool + Send>;
 
 pub struct PaperEngine {
     world: RwLock<World>,
-    draw: Mutex<Draw>,
+    rng: Mutex<Rng>,
     /// They are kept, and told nothing.
     event_watchers: Mutex<Vec<EventWatcher>>,
     watchers: Mutex<BTreeMap<SandboxId, Vec<Told>>>,
@@ -47,7 +48,7 @@ impl PaperEngine {
     pub fn new() -> Self {
         let engine = Self {
             world: RwLock::default(),
-            draw: Mutex::new(Draw::new(1)),
+            rng: Mutex::new(Rng::new(1)),
             event_watchers: Mutex::default(),
             watchers: Mutex::default(),
             signals: Arc::default(),
@@ -75,7 +76,7 @@ impl Control for PaperEngine {
             }
             _ => None,
         };
-        let change = self.world.write().unwrap().apply(command, NOW, &mut self.draw.lock().unwrap())?;
+        let change = self.world.write().unwrap().apply(command, NOW, &mut self.rng.lock().unwrap())?;
         if let Some((id, code)) = stopped {
             let told = self.watchers.lock().unwrap().remove(&id);
             told.into_iter().flatten().filter_map(|tell| tell.upgrade()).for_each(|tell| tell(code));
@@ -97,7 +98,7 @@ impl Control for PaperEngine {
                 namespace: namespace(format!("/proc/{pid}/ns/net"), (*pid).into()),
             }),
             NamespaceReference::Path(path) if path.contains("nosuch") => {
-                Err(Failure::new(FailureKind::NotFound, format!("no namespace at {path}")))
+                Err(Failure::new(RefusalKind::NotFound, format!("no namespace at {path}")))
             }
             NamespaceReference::Path(path) => {
                 Ok(Located { process: None, namespace: namespace(path.clone(), 99) })

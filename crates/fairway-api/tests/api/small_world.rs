@@ -43,7 +43,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         peers: Vec::new(),
         alias_answer: Default::default(),
         uplink: None,
-        held: BTreeMap::new(),
+        addresses_in_use: BTreeMap::new(),
         bridge_options: Default::default(),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),

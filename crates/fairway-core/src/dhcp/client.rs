@@ -5,22 +5,22 @@ use std::net::Ipv4Addr;
 use thiserror::Error;
 
 use super::frame::to_server;
-use super::{Kind, Message, SECOND};
+use super::{Message, MessageType, SECOND};
 use fairway_model::{Lease, LeaseIdentity, MacAddress};
 
 /// The pauses after each time that something is asked, in seconds. Those of the RFC are longer, and there are more:
 /// somebody waits for the address here. Servers that look whether an address is free take three seconds.
 const PAUSES: [i64; 3] = [1, 2, 4];
 /// How long servers are waited for, in seconds.
-pub const PATIENCE_SECONDS: i64 = 7;
+pub const TIMEOUT_SECONDS: i64 = 7;
 /// How often is begun anew with a server that takes its offer back.
 const REFUSALS: u32 = 2;
 
 /// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Failure {
+pub enum LeaseError {
     /// Nobody offered anything, or who offered has fallen silent.
-    #[error("no DHCP server answered within {PATIENCE_SECONDS} s")]
+    #[error("no DHCP server answered within {TIMEOUT_SECONDS} s")]
     Silence,
     /// A server takes its offers back.
     #[error("the DHCP server {0} refused what it had offered")]
@@ -45,29 +45,29 @@ impl Client {
         Self { identity, transaction, offer: None, tries: 0, refusals: 0, next: now }
     }
 
-    /// When [`Client::due`] is to be asked next.
-    pub fn next(&self) -> i64 {
+    /// When [`Client::poll`] is to be asked next.
+    pub fn next_poll(&self) -> i64 {
         self.next
     }
 
     /// The frame that is to be sent now, if one is.
     ///
     /// # Errors
-    /// [`Failure`], when there is nothing left to try.
-    pub fn due(&mut self, now: i64) -> Result<Option<Vec<u8>>, Failure> {
+    /// [`LeaseError`], when there is nothing left to try.
+    pub fn poll(&mut self, now: i64) -> Result<Option<Vec<u8>>, LeaseError> {
         if let Some(Message { server: Some(server), .. }) = self.offer
             && self.refusals >= REFUSALS
         {
-            return Err(Failure::Refused(server));
+            return Err(LeaseError::Refused(server));
         }
         if now < self.next {
             return Ok(None);
         }
-        let pause = *PAUSES.get(self.tries).ok_or(Failure::Silence)?;
+        let pause = *PAUSES.get(self.tries).ok_or(LeaseError::Silence)?;
         self.tries += 1;
         self.next = now + pause * SECOND;
-        let kind = if self.offer.is_some() { Kind::Request } else { Kind::Discover };
-        let mut message = Message::of(&self.identity, kind, self.transaction);
+        let message_type = if self.offer.is_some() { MessageType::Request } else { MessageType::Discover };
+        let mut message = Message::new(&self.identity, message_type, self.transaction);
         message.broadcast = true;
         if let Some(offer) = &self.offer {
             (message.requested, message.server) = (Some(offer.your_address), offer.server);
@@ -76,17 +76,19 @@ impl Client {
     }
 
     /// Hears a message that `from` sent, and returns the lease once there is one.
-    pub fn hear(&mut self, from: MacAddress, message: &Message, now: i64) -> Option<Lease> {
+    pub fn receive(&mut self, from: MacAddress, message: &Message, now: i64) -> Option<Lease> {
         if message.transaction != self.transaction || message.mac != self.identity.mac {
             return None;
         }
-        match (&self.offer, message.kind) {
-            (None, Kind::Offer) if message.server.is_some() && !message.your_address.is_unspecified() => {
+        match (&self.offer, message.message_type) {
+            (None, MessageType::Offer)
+                if message.server.is_some() && !message.your_address.is_unspecified() =>
+            {
                 self.offer = Some(message.clone());
                 (self.tries, self.next) = (0, now);
                 None
             }
-            (Some(offer), Kind::Nak) if message.server == offer.server => {
+            (Some(offer), MessageType::Nak) if message.server == offer.server => {
                 self.refusals += 1;
                 if self.refusals < REFUSALS {
                     (self.offer, self.tries) = (None, 0);
@@ -94,7 +96,7 @@ impl Client {
                 self.next = now;
                 None
             }
-            (Some(offer), Kind::Ack) if message.server == offer.server => {
+            (Some(offer), MessageType::Ack) if message.server == offer.server => {
                 lease(&self.identity, offer.your_address, from, message, now)
             }
             _ => None,
@@ -111,7 +113,7 @@ pub(super) fn lease(
     now: i64,
 ) -> Option<Lease> {
     let length = i64::from(message.lease_seconds.filter(|seconds| *seconds > 0)?) * SECOND;
-    if message.kind != Kind::Ack || message.your_address != address {
+    if message.message_type != MessageType::Ack || message.your_address != address {
         return None;
     }
     // What RFC 2131, section 4.4.5, says where the server does not, or nothing that can be.

@@ -49,7 +49,7 @@ pub(super) fn to_server(message: &Message, to: Option<(MacAddress, Ipv4Addr)>) -
 
 /// Reads a frame: who sent it, and the message to a client that is in it; none if there is none. Checksums are left to
 /// network cards: between the interfaces of one machine they are not even made.
-pub fn read(frame: &[u8]) -> Option<(MacAddress, Message)> {
+pub fn parse_frame(frame: &[u8]) -> Option<(MacAddress, Message)> {
     let ip = frame.get(LINK..)?;
     let header = usize::from(ip.first()? & 0xf) * 4;
     let is_whole = u16::from_be_bytes([*ip.get(6)?, *ip.get(7)?]) & 0x3fff == 0;

@@ -31,7 +31,7 @@ const END: u8 = 255;
 /// What a message is for: option 53.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "RFC 2131, section 3.1, says what each is for")]
-pub enum Kind {
+pub enum MessageType {
     Discover = 1,
     Offer,
     Request,
@@ -41,11 +41,11 @@ pub enum Kind {
     Release,
 }
 
-impl Kind {
+impl MessageType {
     fn from_number(number: u8) -> Option<Self> {
         let all =
             [Self::Discover, Self::Offer, Self::Request, Self::Decline, Self::Ack, Self::Nak, Self::Release];
-        all.into_iter().find(|kind| *kind as u8 == number)
+        all.into_iter().find(|message_type| *message_type as u8 == number)
     }
 
     fn is_reply(self) -> bool {
@@ -57,7 +57,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// What it is for.
-    pub kind: Kind,
+    pub message_type: MessageType,
     /// Which answer belongs to which question.
     pub transaction: u32,
     /// Whether the answer is to be sent to all.
@@ -90,12 +90,12 @@ pub struct Message {
 
 impl Message {
     /// A message of a client, that says no more than who asks.
-    pub fn of(identity: &LeaseIdentity, kind: Kind, transaction: u32) -> Self {
+    pub fn new(identity: &LeaseIdentity, message_type: MessageType, transaction: u32) -> Self {
         // Type 0 is an identifier that is no hardware address (RFC 2132, section 9.14). Half of the digits will do:
         // there are servers with little room.
         let client = [0].into_iter().chain(identity.client.bytes()[..16].iter().copied()).collect();
         Self {
-            kind,
+            message_type,
             transaction,
             broadcast: false,
             client_address: Ipv4Addr::UNSPECIFIED,
@@ -117,7 +117,7 @@ impl Message {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; HEADER];
         bytes[..3].copy_from_slice(&[
-            if self.kind.is_reply() { BOOT_REPLY } else { BOOT_REQUEST },
+            if self.message_type.is_reply() { BOOT_REPLY } else { BOOT_REQUEST },
             ETHERNET,
             6,
         ]);
@@ -133,7 +133,7 @@ impl Message {
             bytes.extend([number, value.len() as u8]);
             bytes.extend(value);
         };
-        option(KIND, &[self.kind as u8]);
+        option(KIND, &[self.message_type as u8]);
         let texts = [(CLIENT, self.client.as_slice()), (HOSTNAME, self.hostname.as_bytes())];
         texts.iter().filter(|(_, text)| !text.is_empty()).for_each(|(number, text)| option(*number, text));
         let addresses = [
@@ -153,7 +153,7 @@ impl Message {
         for (number, seconds) in times {
             seconds.iter().for_each(|seconds| option(number, &seconds.to_be_bytes()));
         }
-        if matches!(self.kind, Kind::Discover | Kind::Request) {
+        if matches!(self.message_type, MessageType::Discover | MessageType::Request) {
             option(WANTED, &[NETMASK, ROUTER, LEASE_TIME, RENEWAL_TIME, REBINDING_TIME]);
         }
         bytes.push(END);
@@ -167,7 +167,7 @@ impl Message {
         if bytes.get(1..3)? != [ETHERNET, 6] || bytes.get(HEADER..HEADER + 4)? != COOKIE {
             return None;
         }
-        let mut kind = None;
+        let mut message_type = None;
         let identity = LeaseIdentity {
             client: fairway_model::EndpointId::new([0; 32]),
             mac: MacAddress(bytes.get(28..34)?.try_into().ok()?),
@@ -175,7 +175,7 @@ impl Message {
         };
         let mut read = Self {
             client: Vec::new(),
-            ..Self::of(&identity, Kind::Discover, u32::from_be_bytes(four(bytes.get(4..8)?)?))
+            ..Self::new(&identity, MessageType::Discover, u32::from_be_bytes(four(bytes.get(4..8)?)?))
         };
         read.broadcast = bytes.get(10)? & 0x80 != 0;
         (read.client_address, read.your_address) = (address(12)?, address(16)?);
@@ -194,7 +194,7 @@ impl Message {
             let address = || four(value).map(Ipv4Addr::from);
             let seconds = || four(value).map(u32::from_be_bytes);
             match *number {
-                KIND => kind = Kind::from_number(*value.first()?),
+                KIND => message_type = MessageType::from_number(*value.first()?),
                 CLIENT => read.client = value.to_vec(),
                 HOSTNAME => read.hostname = String::from_utf8_lossy(value).into_owned(),
                 REQUESTED => read.requested = address(),
@@ -208,8 +208,8 @@ impl Message {
                 _ => {}
             }
         }
-        read.kind = kind?;
-        let operation = if read.kind.is_reply() { BOOT_REPLY } else { BOOT_REQUEST };
+        read.message_type = message_type?;
+        let operation = if read.message_type.is_reply() { BOOT_REPLY } else { BOOT_REQUEST };
         (bytes[0] == operation).then_some(read)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::client::lease;
 use super::frame::to_server;
-use super::{Kind, Message, SECOND};
+use super::{Message, MessageType, SECOND};
 use fairway_model::{Lease, LeaseIdentity, MacAddress};
 
 /// The shortest pause between two times that a server is asked for the same.
@@ -12,7 +12,7 @@ const LOST: i64 = 60 * SECOND;
 
 /// What has become of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum LeaseEvent {
     /// It goes on.
     Renewed(Lease),
     /// It ended, or was refused. It is still asked for.
@@ -46,7 +46,7 @@ impl Renewal {
     }
 
     /// The frame that is to be sent now, and what has become of the lease, if something has.
-    pub fn due(&mut self, now: i64) -> (Option<Vec<u8>>, Option<Told>) {
+    pub fn poll(&mut self, now: i64) -> (Option<Vec<u8>>, Option<LeaseEvent>) {
         if now < self.next {
             return (None, None);
         }
@@ -58,41 +58,41 @@ impl Renewal {
             // Half of what is left, as the RFC has it, though not for so long that the end would be missed.
             false => (now + ((until - now) / 2).max(SHORTEST)).min(self.lease.expires_at),
         };
-        let mut message = Message::of(&self.identity, Kind::Request, self.transaction);
+        let mut message = Message::new(&self.identity, MessageType::Request, self.transaction);
         message.client_address = self.lease.address;
         let server = (self.lease.server_mac, self.lease.server);
-        let told = ended.then(|| Told::Lost(self.lease.clone()));
+        let told = ended.then(|| LeaseEvent::Lost(self.lease.clone()));
         (Some(to_server(&message, Some(server).filter(|_| now < self.lease.rebind_at))), told)
     }
 
     /// Hears a message that `from` sent.
-    pub fn hear(&mut self, from: MacAddress, message: &Message, now: i64) -> Option<Told> {
+    pub fn receive(&mut self, from: MacAddress, message: &Message, now: i64) -> Option<LeaseEvent> {
         // Nothing is taken that was not asked for.
         let asked = self.lease.lost || now >= self.lease.renew_at;
         if !asked || message.transaction != self.transaction || message.mac != self.identity.mac {
             return None;
         }
-        if message.kind == Kind::Nak && !self.lease.lost {
+        if message.message_type == MessageType::Nak && !self.lease.lost {
             self.lease.lost = true;
             self.next = now + LOST;
-            return Some(Told::Lost(self.lease.clone()));
+            return Some(LeaseEvent::Lost(self.lease.clone()));
         }
         self.lease = lease(&self.identity, self.lease.address, from, message, now)?;
         self.next = self.lease.renew_at;
-        Some(Told::Renewed(self.lease.clone()))
+        Some(LeaseEvent::Renewed(self.lease.clone()))
     }
 }
 
 /// Gives a lease back.
 pub fn release(lease: &Lease, transaction: u32) -> Vec<u8> {
-    let mut message = Message::of(&identity(lease, ""), Kind::Release, transaction);
+    let mut message = Message::new(&identity(lease, ""), MessageType::Release, transaction);
     (message.client_address, message.server) = (lease.address, Some(lease.server));
     to_server(&message, Some((lease.server_mac, lease.server)))
 }
 
 /// Tells a server that somebody has the address that it lent.
 pub fn decline(lease: &Lease, transaction: u32) -> Vec<u8> {
-    let mut message = Message::of(&identity(lease, ""), Kind::Decline, transaction);
+    let mut message = Message::new(&identity(lease, ""), MessageType::Decline, transaction);
     (message.requested, message.server) = (Some(lease.address), Some(lease.server));
     to_server(&message, None)
 }

@@ -20,9 +20,9 @@ fn sent(frame: &[u8]) -> Message {
     Message::decode(&frame[42..]).unwrap()
 }
 
-fn answer(question: &Message, kind: Kind) -> Message {
+fn answer(question: &Message, message_type: MessageType) -> Message {
     Message {
-        kind,
+        message_type,
         your_address: ADDRESS,
         server: Some(SERVER),
         lease_seconds: Some(80),
@@ -34,17 +34,17 @@ fn answer(question: &Message, kind: Kind) -> Message {
 
 fn leased() -> Lease {
     let mut client = Client::new(identity(), 9, START);
-    let discover = sent(&client.due(START).unwrap().unwrap());
-    assert_eq!((discover.kind, discover.broadcast), (Kind::Discover, true));
+    let discover = sent(&client.poll(START).unwrap().unwrap());
+    assert_eq!((discover.message_type, discover.broadcast), (MessageType::Discover, true));
     assert_eq!((discover.hostname.as_str(), discover.client.len()), ("web", 17));
-    assert_eq!(client.due(START).unwrap(), None);
-    assert_eq!(client.hear(SERVER_MAC, &answer(&discover, Kind::Offer), START), None);
-    let request = sent(&client.due(START).unwrap().unwrap());
+    assert_eq!(client.poll(START).unwrap(), None);
+    assert_eq!(client.receive(SERVER_MAC, &answer(&discover, MessageType::Offer), START), None);
+    let request = sent(&client.poll(START).unwrap().unwrap());
     assert_eq!(
-        (request.kind, request.requested, request.server),
-        (Kind::Request, Some(ADDRESS), Some(SERVER))
+        (request.message_type, request.requested, request.server),
+        (MessageType::Request, Some(ADDRESS), Some(SERVER))
     );
-    client.hear(SERVER_MAC, &answer(&request, Kind::Ack), START).unwrap()
+    client.receive(SERVER_MAC, &answer(&request, MessageType::Ack), START).unwrap()
 }
 
 #[test]
@@ -58,21 +58,25 @@ fn four_messages_make_a_lease() {
 #[test]
 fn only_what_was_offered_is_taken_of_who_offered_it() {
     let mut client = Client::new(identity(), 9, START);
-    let discover = sent(&client.due(START).unwrap().unwrap());
-    let offer = answer(&discover, Kind::Offer);
-    assert_eq!(client.hear(SERVER_MAC, &answer(&discover, Kind::Ack), START), None, "nothing was offered");
+    let discover = sent(&client.poll(START).unwrap().unwrap());
+    let offer = answer(&discover, MessageType::Offer);
+    assert_eq!(
+        client.receive(SERVER_MAC, &answer(&discover, MessageType::Ack), START),
+        None,
+        "nothing was offered"
+    );
     let strangers = [
         Message { transaction: 8, ..offer.clone() },
         Message { mac: SERVER_MAC, ..offer.clone() },
         Message { server: None, ..offer.clone() },
     ];
     for stranger in &strangers {
-        client.hear(SERVER_MAC, stranger, START);
-        assert_eq!(client.due(START).unwrap(), None, "{stranger:?} is no offer");
+        client.receive(SERVER_MAC, stranger, START);
+        assert_eq!(client.poll(START).unwrap(), None, "{stranger:?} is no offer");
     }
-    client.hear(SERVER_MAC, &offer, START);
-    let request = sent(&client.due(START).unwrap().unwrap());
-    let ack = answer(&request, Kind::Ack);
+    client.receive(SERVER_MAC, &offer, START);
+    let request = sent(&client.poll(START).unwrap().unwrap());
+    let ack = answer(&request, MessageType::Ack);
     let unfit = [
         Message { server: Some(ADDRESS), ..ack.clone() },
         Message { your_address: SERVER, ..ack.clone() },
@@ -80,8 +84,8 @@ fn only_what_was_offered_is_taken_of_who_offered_it() {
         Message { lease_seconds: Some(0), ..ack.clone() },
         Message { transaction: 1, ..ack.clone() },
     ];
-    unfit.iter().for_each(|it| assert_eq!(client.hear(SERVER_MAC, it, START), None, "{it:?}"));
-    assert!(client.hear(SERVER_MAC, &ack, START).is_some());
+    unfit.iter().for_each(|it| assert_eq!(client.receive(SERVER_MAC, it, START), None, "{it:?}"));
+    assert!(client.receive(SERVER_MAC, &ack, START).is_some());
 }
 
 #[test]
@@ -89,56 +93,56 @@ fn silence_and_refusals_end_it() {
     let mut client = Client::new(identity(), 9, START);
     let (mut now, mut frames) = (START, 0);
     let failure = loop {
-        match client.due(now) {
+        match client.poll(now) {
             Ok(frame) => frames += usize::from(frame.is_some()),
             Err(failure) => break failure,
         }
-        now = client.next();
+        now = client.next_poll();
     };
-    assert_eq!((failure, frames, now - START), (Failure::Silence, 3, PATIENCE_SECONDS * SECOND));
+    assert_eq!((failure, frames, now - START), (LeaseError::Silence, 3, TIMEOUT_SECONDS * SECOND));
     let mut client = Client::new(identity(), 9, START);
     for _ in 0..2 {
-        let discover = sent(&client.due(START).unwrap().unwrap());
-        assert_eq!(discover.kind, Kind::Discover);
-        client.hear(SERVER_MAC, &answer(&discover, Kind::Offer), START);
-        let request = sent(&client.due(START).unwrap().unwrap());
-        client.hear(SERVER_MAC, &answer(&request, Kind::Nak), START);
+        let discover = sent(&client.poll(START).unwrap().unwrap());
+        assert_eq!(discover.message_type, MessageType::Discover);
+        client.receive(SERVER_MAC, &answer(&discover, MessageType::Offer), START);
+        let request = sent(&client.poll(START).unwrap().unwrap());
+        client.receive(SERVER_MAC, &answer(&request, MessageType::Nak), START);
     }
-    assert_eq!(client.due(START), Err(Failure::Refused(SERVER)));
+    assert_eq!(client.poll(START), Err(LeaseError::Refused(SERVER)));
 }
 
 #[test]
 fn a_lease_is_renewed_rebound_and_lost() {
     let mut renewal = Renewal::new(leased(), "web", 3, START);
-    assert_eq!(renewal.due(START + 39 * SECOND), (None, None));
+    assert_eq!(renewal.poll(START + 39 * SECOND), (None, None));
     // By its server first, then by any.
-    let (frame, told) = renewal.due(START + 40 * SECOND);
+    let (frame, told) = renewal.poll(START + 40 * SECOND);
     let frame = frame.unwrap();
     assert_eq!((told, &frame[..6]), (None, &SERVER_MAC.0[..]));
     let request = sent(&frame);
     assert_eq!((request.client_address, request.requested, request.server), (ADDRESS, None, None));
-    let (frame, _) = renewal.due(START + 70 * SECOND);
+    let (frame, _) = renewal.poll(START + 70 * SECOND);
     assert_eq!(frame.unwrap()[..6], [0xff; 6]);
     // Somebody answers.
-    let ack = answer(&request, Kind::Ack);
+    let ack = answer(&request, MessageType::Ack);
     let now = START + 71 * SECOND;
     assert!(
-        matches!(renewal.hear(SERVER_MAC, &ack, now), Some(Told::Renewed(lease)) if lease.expires_at == now + 80 * SECOND)
+        matches!(renewal.receive(SERVER_MAC, &ack, now), Some(LeaseEvent::Renewed(lease)) if lease.expires_at == now + 80 * SECOND)
     );
-    assert_eq!(renewal.hear(SERVER_MAC, &ack, now), None, "it is not asked for");
+    assert_eq!(renewal.receive(SERVER_MAC, &ack, now), None, "it is not asked for");
     // Nobody does.
     let mut at = now;
     let lost = loop {
         at += SECOND / 4;
-        if let (_, Some(told)) = renewal.due(at) {
+        if let (_, Some(told)) = renewal.poll(at) {
             break told;
         }
     };
-    assert!(matches!(lost, Told::Lost(lease) if lease.lost));
+    assert!(matches!(lost, LeaseEvent::Lost(lease) if lease.lost));
     assert_eq!(at, now + 80 * SECOND);
     // Once lost it is told once, asked for still, and found again.
-    assert!(renewal.due(at + LOST_PAUSE).0.is_some());
-    assert!(matches!(renewal.hear(SERVER_MAC, &ack, at), Some(Told::Renewed(lease)) if !lease.lost));
+    assert!(renewal.poll(at + LOST_PAUSE).0.is_some());
+    assert!(matches!(renewal.receive(SERVER_MAC, &ack, at), Some(LeaseEvent::Renewed(lease)) if !lease.lost));
 }
 
 const LOST_PAUSE: i64 = 60 * SECOND;
@@ -146,11 +150,11 @@ const LOST_PAUSE: i64 = 60 * SECOND;
 #[test]
 fn a_refusal_loses_it_at_once_and_only_when_asked() {
     let mut renewal = Renewal::new(leased(), "web", 3, START);
-    let nak = answer(&Message::of(&identity(), Kind::Request, 3), Kind::Nak);
-    assert_eq!(renewal.hear(SERVER_MAC, &nak, START), None);
-    renewal.due(START + 40 * SECOND);
-    assert!(matches!(renewal.hear(SERVER_MAC, &nak, START + 40 * SECOND), Some(Told::Lost(_))));
-    assert_eq!(renewal.hear(SERVER_MAC, &nak, START + 41 * SECOND), None, "it is lost already");
+    let nak = answer(&Message::new(&identity(), MessageType::Request, 3), MessageType::Nak);
+    assert_eq!(renewal.receive(SERVER_MAC, &nak, START), None);
+    renewal.poll(START + 40 * SECOND);
+    assert!(matches!(renewal.receive(SERVER_MAC, &nak, START + 40 * SECOND), Some(LeaseEvent::Lost(_))));
+    assert_eq!(renewal.receive(SERVER_MAC, &nak, START + 41 * SECOND), None, "it is lost already");
 }
 
 #[test]
@@ -158,12 +162,12 @@ fn it_is_given_back_to_who_lent_it() {
     let frame = release(&leased(), 4);
     let message = sent(&frame);
     assert_eq!(
-        (message.kind, message.client_address, message.server),
-        (Kind::Release, ADDRESS, Some(SERVER))
+        (message.message_type, message.client_address, message.server),
+        (MessageType::Release, ADDRESS, Some(SERVER))
     );
     assert_eq!(frame[..6], SERVER_MAC.0);
     let message = sent(&decline(&leased(), 4));
-    assert_eq!((message.kind, message.requested), (Kind::Decline, Some(ADDRESS)));
+    assert_eq!((message.message_type, message.requested), (MessageType::Decline, Some(ADDRESS)));
 }
 
 /// A frame of a server, made from one of a client.
@@ -176,23 +180,23 @@ fn reply_frame(message: &Message) -> Vec<u8> {
 proptest! {
     #[test]
     fn whatever_is_heard_nothing_breaks(bytes in prop::collection::vec(any::<u8>(), 0..400), valid in any::<bool>(), at in 0..400_usize) {
-        let mut frame = reply_frame(&answer(&Message::of(&identity(), Kind::Request, 9), Kind::Ack));
+        let mut frame = reply_frame(&answer(&Message::new(&identity(), MessageType::Request, 9), MessageType::Ack));
         if valid {
             // Broken somewhere behind the headers.
             frame.splice((42 + at).min(frame.len()).., bytes);
         } else {
             frame = bytes;
         }
-        if let Some((from, message)) = read(&frame) {
+        if let Some((from, message)) = parse_frame(&frame) {
             let mut client = Client::new(identity(), 9, START);
-            prop_assert_eq!(client.hear(from, &message, START), None);
+            prop_assert_eq!(client.receive(from, &message, START), None);
             Message::decode(&message.encode());
         }
     }
 
     #[test]
     fn what_is_said_is_understood(
-        kind in prop_oneof![Just(Kind::Offer), Just(Kind::Ack), Just(Kind::Nak)],
+        message_type in prop_oneof![Just(MessageType::Offer), Just(MessageType::Ack), Just(MessageType::Nak)],
         transaction: u32,
         broadcast: bool,
         address: u32,
@@ -209,9 +213,9 @@ proptest! {
             renewal_seconds: seconds,
             client,
             hostname,
-            ..Message::of(&identity(), kind, transaction)
+            ..Message::new(&identity(), message_type, transaction)
         };
         prop_assert_eq!(Message::decode(&message.encode()), Some(message.clone()));
-        prop_assert_eq!(read(&reply_frame(&message)), Some((identity().mac, message)));
+        prop_assert_eq!(parse_frame(&reply_frame(&message)), Some((identity().mac, message)));
     }
 }

@@ -91,7 +91,7 @@ impl<'a> Blockers<'a> {
     }
 
     /// What a run of addresses meets; of several the one that ends last.
-    pub fn meeting(&self, span: AddressRange) -> Option<(AddressRange, Holder<'a>)> {
+    pub fn overlapping(&self, span: AddressRange) -> Option<(AddressRange, Holder<'a>)> {
         let before = self.sorted.partition_point(|(blocker, _)| blocker.first <= span.last);
         let farthest = *self.reach.get(before.checked_sub(1)?)?;
         let found = *self.sorted.get(farthest)?;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::subnet::{check_address, check_overlap, check_subnet, first_except};
-use super::{IpamError, TakenFromHost, choose};
-use fairway_model::Draw;
+use super::{IpamError, LostHostAddress, choose_subnet};
+use fairway_model::Rng;
 use fairway_model::{HostFacts, Settings, Subnet};
 
 /// The auxiliary address that `--default-gateway` becomes: it is never given to an endpoint, and
@@ -62,12 +62,12 @@ impl Flags {
 /// # Errors
 /// [`IpamError::Flag`] for flags that contradict one another, [`IpamError::Overlap`] for a `--bip`
 /// that another network has, [`IpamError::Exhausted`] without a free pool.
-pub fn default_bridge(
+pub fn default_bridge_subnet(
     settings: &Settings,
     host: &HostFacts,
     taken: &[(IpNet, String)],
     v6: bool,
-    draw: &mut Draw,
+    rng: &mut Rng,
 ) -> Result<Subnet, IpamError> {
     let Flags { address, range, gateway: default, names: [bip, fixed_cidr, default_name], key } =
         Flags::of(settings, v6);
@@ -80,8 +80,8 @@ pub fn default_bridge(
             check_overlap(subnet, taken)?;
             subnet
         }
-        (None, None) => choose(settings, host, taken, v6, None, draw)?,
-        (None, Some(range)) => match choose(settings, host, taken, v6, None, draw) {
+        (None, None) => choose_subnet(settings, host, taken, v6, None, rng)?,
+        (None, Some(range)) => match choose_subnet(settings, host, taken, v6, None, rng) {
             Ok(subnet) if subnet.contains(&range) => subnet,
             _ => {
                 check_subnet(range).map_err(|error| flag(fixed_cidr, range.to_string(), error))?;
@@ -109,7 +109,7 @@ pub fn default_bridge(
 }
 
 /// Says which flag of the default bridge asks for a subnet that would cut the host off.
-pub fn flag_takes_from_host(subnet: &Subnet, v6: bool, taken: &TakenFromHost) -> IpamError {
+pub fn flag_error(subnet: &Subnet, v6: bool, taken: &LostHostAddress) -> IpamError {
     let Flags { names: [bip, fixed_cidr, _], .. } = Flags::of(&Settings::default(), v6);
     let flag = if subnet.chosen { bip } else { fixed_cidr };
     let value = match IpNet::new(subnet.gateway, subnet.subnet.prefix_len()) {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::IpamError;
 use super::blocker::{Blockers, Holder};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::address_range::{AddressRange, address};
 use fairway_model::{AddressPool, HostFacts, Settings};
 
@@ -40,13 +40,13 @@ const NAMED_HOLDERS: usize = 3;
 /// # Errors
 /// [`IpamError::Exhausted`], which says for each pool who takes it, and [`IpamError::TooSmall`]
 /// for a size that cannot hold a gateway and an endpoint.
-pub fn choose(
+pub fn choose_subnet(
     settings: &Settings,
     host: &HostFacts,
     taken: &[(IpNet, String)],
     v6: bool,
     size: Option<u8>,
-    draw: &mut Draw,
+    rng: &mut Rng,
 ) -> Result<IpNet, IpamError> {
     let (widest, unspecified) =
         if v6 { (127, IpAddr::V6(Ipv6Addr::UNSPECIFIED)) } else { (31, IpAddr::from([0, 0, 0, 0])) };
@@ -59,7 +59,7 @@ pub fn choose(
     let mut pools: Vec<AddressPool> =
         settings.address_pools.iter().copied().filter(|pool| pool.base.addr().is_ipv6() == v6).collect();
     if pools.is_empty() && v6 {
-        return unique_local(&blockers, size.unwrap_or(64), draw);
+        return unique_local(&blockers, size.unwrap_or(64), rng);
     }
     if pools.is_empty() {
         pools.extend(
@@ -96,7 +96,7 @@ fn cut<'a>(base: IpNet, size: u8, blockers: &Blockers<'a>) -> Result<IpNet, Vec<
         let blocked = if span.first < place {
             span.last
         } else {
-            match blockers.meeting(span) {
+            match blockers.overlapping(span) {
                 None => return Ok(subnet),
                 Some((held, holder)) => {
                     holders.push(holder);
@@ -113,7 +113,7 @@ fn cut<'a>(base: IpNet, size: u8, blockers: &Blockers<'a>) -> Result<IpNet, Vec<
 }
 
 /// A random unique local subnet.
-fn unique_local(blockers: &Blockers<'_>, size: u8, draw: &mut Draw) -> Result<IpNet, IpamError> {
+fn unique_local(blockers: &Blockers<'_>, size: u8, rng: &mut Rng) -> Result<IpNet, IpamError> {
     let exhausted = |reason: String| IpamError::Exhausted(format!("fd00::/8 {reason}"));
     if size < UNIQUE_LOCAL_PREFIX {
         return Err(exhausted(format!(
@@ -122,10 +122,10 @@ fn unique_local(blockers: &Blockers<'_>, size: u8, draw: &mut Draw) -> Result<Ip
     }
     let mut holders = Vec::new();
     for _ in 0..UNIQUE_LOCAL_TRIES {
-        let global = u128::from(draw.next() >> 24);
+        let global = u128::from(rng.next() >> 24);
         let prefix = Ipv6Addr::from_bits((0xfd << 120) | (global << 80));
         let Ok(subnet) = IpNet::new(prefix.into(), size) else { continue };
-        match blockers.meeting(AddressRange::of(subnet)) {
+        match blockers.overlapping(AddressRange::of(subnet)) {
             None => return Ok(subnet),
             Some((_, holder)) => holders.push(holder),
         }

@@ -14,12 +14,12 @@ const NAMED: usize = 3;
 /// Why a bridge with an address in a subnet would cut the host off: an address that it takes from the host, or whose
 /// packets it draws to itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakenFromHost {
+pub struct LostHostAddress {
     address: IpAddr,
     holder: String,
 }
 
-impl fmt::Display for TakenFromHost {
+impl fmt::Display for LostHostAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {}", self.address, self.holder)
     }
@@ -27,7 +27,7 @@ impl fmt::Display for TakenFromHost {
 
 /// Finds what a subnet would take from the host if `bridge` had the subnet's gateway address: an address of the host,
 /// the next hop of a route, or the way to one of them, since packets go by the longest prefix.
-pub fn taken_from_host(subnet: &Subnet, host: &HostFacts, bridge: &str) -> Option<TakenFromHost> {
+pub fn lost_host_address(subnet: &Subnet, host: &HostFacts, bridge: &str) -> Option<LostHostAddress> {
     let others = || host.addresses.iter().filter(|address| address.interface != bridge);
     let connected = |address: IpAddr| {
         let lengths = others().map(|own| own.destination).filter(|own| own.contains(&address));
@@ -44,7 +44,7 @@ pub fn taken_from_host(subnet: &Subnet, host: &HostFacts, bridge: &str) -> Optio
     let own =
         others().map(|own| (own.destination.addr(), format!("the host's address at {}", own.interface)));
     let mut lost = next_hops.chain(own).filter(|(address, _)| is_lost(*address));
-    lost.next().map(|(address, holder)| TakenFromHost { address, holder })
+    lost.next().map(|(address, holder)| LostHostAddress { address, holder })
 }
 
 fn destination_of(next_hop: &NextHop) -> String {
@@ -55,7 +55,7 @@ fn destination_of(next_hop: &NextHop) -> String {
 }
 
 /// Warns of what a subnet overlaps of the host's routes and addresses, and says who does not reach whom then.
-pub fn overlaps_of_host(network: &str, subnet: &Subnet, host: &HostFacts, bridge: &str) -> Vec<String> {
+pub fn host_overlap_warnings(network: &str, subnet: &Subnet, host: &HostFacts, bridge: &str) -> Vec<String> {
     let subnet = subnet.subnet;
     let of_host = host.routes.iter().chain(&host.addresses);
     // The two halves of everything that VPN clients put in front of a default route take nothing.

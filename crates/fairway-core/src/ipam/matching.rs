@@ -8,12 +8,12 @@ use ipnet::IpNet;
 use super::IpamError;
 use fairway_model::SubnetRequest;
 use fairway_model::address_range::overlap;
-use fairway_model::parse::expected_instead_of;
+use fairway_model::parse::expected_message;
 
 /// Brings together the values of `--subnet`, `--gateway`, `--ip-range` and `--aux-address`
 /// (`name=address`), which may be given in any order and of both families: each goes to the subnet
 /// that contains it, as the docker client does. Whether the result makes sense otherwise is
-/// [`subnets`](super::subnets)' business.
+/// [`allocate_subnets`](super::allocate_subnets)' business.
 ///
 /// # Errors
 /// A text that cannot be read, one that no subnet contains, two of a kind for one subnet, and
@@ -68,7 +68,7 @@ pub fn match_subnets(
 
 fn read_subnet(what: &'static str, text: &str, example: &str) -> Result<IpNet, IpamError> {
     let expected = format!("an address and a prefix length ({example})");
-    text.parse().map_err(|_| unreadable(what, text, expected_instead_of(text, &expected)))
+    text.parse().map_err(|_| unreadable(what, text, expected_message(text, &expected)))
 }
 
 fn read<T: FromStr>(what: &'static str, text: &str, expected: &str) -> Result<T, IpamError> {

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{IpamError, choose};
-use fairway_model::Draw;
+use super::{IpamError, choose_subnet};
+use fairway_model::Rng;
 use fairway_model::SubnetRequest;
-use fairway_model::address_range::{AddressRange, address, key, overlap, reserved_for};
+use fairway_model::address_range::{AddressRange, address, key, overlap, reserved_reason};
 use fairway_model::{HostFacts, Settings, Subnet};
 
 /// Decides the subnets of a network: those that were asked for, checked, and one from the pools
@@ -21,7 +21,7 @@ use fairway_model::{HostFacts, Settings, Subnet};
 /// # Errors
 /// Says what is wrong with which part of the request; see [`IpamError`].
 #[allow(clippy::too_many_arguments, reason = "a pure decision takes all it depends on")]
-pub fn subnets(
+pub fn allocate_subnets(
     network: &str,
     requests: &[SubnetRequest],
     enable_ipv4: bool,
@@ -29,7 +29,7 @@ pub fn subnets(
     settings: &Settings,
     host: &HostFacts,
     taken: &[(IpNet, String)],
-    draw: &mut Draw,
+    rng: &mut Rng,
 ) -> Result<Vec<Subnet>, IpamError> {
     let mut by_family: [Option<&SubnetRequest>; 2] = [None, None];
     for request in requests {
@@ -70,7 +70,7 @@ pub fn subnets(
             _ => {
                 needs_no_subnet(request)?;
                 let size = size.map(|subnet| subnet.prefix_len());
-                complete(choose(settings, host, taken, v6, size, draw)?, false, request)?
+                complete(choose_subnet(settings, host, taken, v6, size, rng)?, false, request)?
             }
         });
     }
@@ -80,7 +80,7 @@ pub fn subnets(
 /// Whether endpoints can live in a subnet that a user names.
 pub(super) fn check_subnet(subnet: IpNet) -> Result<(), IpamError> {
     check_host_bits("subnet", subnet)?;
-    if let Some(reason) = reserved_for(subnet) {
+    if let Some(reason) = reserved_reason(subnet) {
         return Err(IpamError::Reserved { subnet, reason });
     }
     if subnet.prefix_len() == subnet.max_prefix_len() {

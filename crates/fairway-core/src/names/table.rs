@@ -8,7 +8,7 @@ use fairway_model::{EndpointId, NetworkId, SandboxId};
 
 /// What is asked about a name: the record types (RFC 1035, RFC 3596) that names of sandboxes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum QuestionKind {
+pub enum QueryType {
     /// IPv4 addresses.
     A,
     /// IPv6 addresses.
@@ -27,11 +27,11 @@ pub enum Answer<'table> {
     /// These names, without the final dot.
     Names(Vec<String>),
     /// The name is known and has nothing of this kind.
-    Nothing,
+    NoData,
     /// Not ours to answer: ask these.
     Forward(&'table Upstreams),
     /// Not ours to answer, and this sandbox may ask nobody else.
-    Unreachable,
+    NoUpstream,
 }
 
 /// An endpoint as the holder of a name.
@@ -51,7 +51,7 @@ struct NetworkNames {
     /// The network's name in lower case, with a dot before it.
     suffix: String,
     /// Of those that have a name the first answers alone.
-    first_alone: bool,
+    first_only: bool,
     /// How many endpoints have names here.
     members: usize,
     holders: HashMap<String, Vec<Holder>>,
@@ -141,27 +141,27 @@ impl NameTable {
     /// Answers the question of a sandbox.
     ///
     /// `name` is in lower case, its labels joined by dots, without a final dot.
-    pub fn answer(&self, sandbox: SandboxId, name: &str, kind: QuestionKind) -> Answer<'_> {
-        let Some(view) = self.views.get(&sandbox) else { return Answer::Unreachable };
+    pub fn answer(&self, sandbox: SandboxId, name: &str, kind: QueryType) -> Answer<'_> {
+        let Some(view) = self.views.get(&sandbox) else { return Answer::NoUpstream };
         // A name of ours is never asked for elsewhere, whatever is asked about it.
         let ours = self.forward(view, name, kind).or_else(|| self.reverse(&view.view, name, kind));
         ours.unwrap_or(match &view.view.upstreams {
-            Upstreams::Nowhere => Answer::Unreachable,
+            Upstreams::None => Answer::NoUpstream,
             upstreams => Answer::Forward(upstreams),
         })
     }
 
-    fn forward(&self, view: &View, name: &str, kind: QuestionKind) -> Option<Answer<'static>> {
+    fn forward(&self, view: &View, name: &str, kind: QueryType) -> Option<Answer<'static>> {
         let holders = self.linked(view, name).or_else(|| self.shared(view, name))?;
         let addresses: Vec<IpAddr> = holders
             .iter()
             .filter_map(|holder| match kind {
-                QuestionKind::A => holder.ipv4.map(IpAddr::V4),
-                QuestionKind::Aaaa => holder.ipv6.map(IpAddr::V6),
+                QueryType::A => holder.ipv4.map(IpAddr::V4),
+                QueryType::Aaaa => holder.ipv6.map(IpAddr::V6),
                 _ => None,
             })
             .collect();
-        Some(if addresses.is_empty() { Answer::Nothing } else { Answer::Addresses(addresses) })
+        Some(if addresses.is_empty() { Answer::NoData } else { Answer::Addresses(addresses) })
     }
 
     /// The holders by way of the sandbox's own links, which go before everybody's names.
@@ -194,7 +194,7 @@ impl NameTable {
         in_order(found)
     }
 
-    fn reverse(&self, view: &NameView, name: &str, kind: QuestionKind) -> Option<Answer<'static>> {
+    fn reverse(&self, view: &NameView, name: &str, kind: QueryType) -> Option<Answer<'static>> {
         let address = reverse_address(name)?;
         let names: Vec<String> = view
             .networks
@@ -209,20 +209,20 @@ impl NameTable {
         if names.is_empty() {
             return None;
         }
-        Some(if kind == QuestionKind::Ptr { Answer::Names(names) } else { Answer::Nothing })
+        Some(if kind == QueryType::Ptr { Answer::Names(names) } else { Answer::NoData })
     }
 }
 
 impl NetworkNames {
     /// Who of those that have a name answers to it, in the order of joining.
     fn answering(&self, name: &str) -> impl Iterator<Item = &Holder> {
-        let most = if self.first_alone { 1 } else { usize::MAX };
+        let most = if self.first_only { 1 } else { usize::MAX };
         self.holders.get(name).into_iter().flatten().take(most)
     }
 
     fn add(&mut self, record: &NameRecord) {
         self.members += 1;
-        self.first_alone = record.first_alone;
+        self.first_only = record.first_only;
         self.suffix = format!(".{}", folded(&record.network_name));
         for (place, name) in record.names.iter().enumerate() {
             let holders = self.holders.entry(folded(name)).or_default();

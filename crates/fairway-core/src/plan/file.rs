@@ -64,7 +64,7 @@ fn plain_servers(world: &World, sandbox: &Sandbox) -> Vec<IpAddr> {
     if !chosen.is_empty() {
         return chosen.to_vec();
     }
-    let reachable = world.host().nameservers.iter().filter(|server| !server.asked_from_host());
+    let reachable = world.host().nameservers.iter().filter(|server| !server.queried_from_host());
     let servers: Vec<_> = reachable.map(|server| server.address).collect();
     if servers.is_empty() && sandbox.mode == NetworkMode::Private {
         FALLBACK_SERVERS.to_vec()

@@ -84,8 +84,8 @@ impl Maker<'_> {
         let settings = self.world.settings();
         let table = set.family() == Family::Bridge || settings.backend == Backend::Nftables;
         let family = match set.of_ipv4() {
-            Some(ipv4) => settings.backend_of(ipv4).is_some(),
-            None => settings.filters(),
+            Some(ipv4) => settings.firewall_backend(ipv4).is_some(),
+            None => settings.has_firewall(),
         };
         table && family
     }
@@ -103,13 +103,14 @@ impl Maker<'_> {
 
     /// What the fixed part of the firewall follows from.
     fn switches(&self) -> RulesetSwitches {
-        let (settings, host, journal) = (self.world.settings(), self.world.host(), self.world.journal());
+        let (settings, host, host_state) =
+            (self.world.settings(), self.world.host(), self.world.host_state());
         RulesetSwitches {
             userland_proxy: settings.userland_proxy,
             bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
             bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
-            drop_unrelated_forward_ipv4: journal.switched_forwarding_ipv4 && !settings.ip_forward_no_drop,
-            drop_unrelated_forward_ipv6: journal.switched_forwarding_ipv6 && !settings.ip_forward_no_drop,
+            drop_unrelated_forward_ipv4: host_state.switched_forwarding_ipv4 && !settings.ip_forward_no_drop,
+            drop_unrelated_forward_ipv6: host_state.switched_forwarding_ipv6 && !settings.ip_forward_no_drop,
             allow_direct_routing: settings.allow_direct_routing,
             accept_mark: settings.accept_mark,
             ipv4_disabled: !settings.iptables,
@@ -120,15 +121,16 @@ impl Maker<'_> {
     }
 
     fn host(&mut self) -> Option<()> {
-        let (settings, host, journal) = (self.world.settings(), self.world.host(), self.world.journal());
-        if journal.switched_forwarding_ipv4 {
+        let (settings, host, host_state) =
+            (self.world.settings(), self.world.host(), self.world.host_state());
+        if host_state.switched_forwarding_ipv4 {
             self.add(Key::Sysctl(IPV4_FORWARDING.to_owned()), Object::Sysctl("1".to_owned()));
         }
-        if journal.switched_forwarding_ipv6 {
+        if host_state.switched_forwarding_ipv6 {
             self.add(Key::Sysctl(IPV6_FORWARDING.to_owned()), Object::Sysctl("1".to_owned()));
         }
         self.add(Key::HostServers, Object::HostServers(host.nameservers.clone()));
-        if settings.filters() {
+        if settings.has_firewall() {
             let switches = self.switches();
             self.add(Key::Ruleset, Object::Ruleset(switches));
             self.host_rules(&switches);
@@ -247,7 +249,7 @@ impl Maker<'_> {
             sandbox: sandbox.id,
             networks: Vec::new(),
             links: Vec::new(),
-            upstreams: Upstreams::Nowhere,
+            upstreams: Upstreams::None,
         };
         let mut way_out = false;
         for endpoint in endpoints {
@@ -262,10 +264,10 @@ impl Maker<'_> {
         let chosen = file::chosen_servers(self.world, sandbox);
         let servers = chosen.iter().map(|address| NameServer::from(*address));
         // A server of the host's own asks others, which a sandbox without a way out may not.
-        let servers: Vec<_> = servers.filter(|server| way_out || !server.asked_from_host()).collect();
+        let servers: Vec<_> = servers.filter(|server| way_out || !server.queried_from_host()).collect();
         view.upstreams = match (chosen.is_empty(), servers.is_empty()) {
             (true, _) if way_out => Upstreams::Host,
-            (_, true) => Upstreams::Nowhere,
+            (_, true) => Upstreams::None,
             (_, false) => Upstreams::Servers(servers),
         };
         view
@@ -298,7 +300,7 @@ impl Maker<'_> {
             mac: allocation.mac,
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
-            hairpin: network.uplink.is_none() && settings.filters() && !settings.userland_proxy,
+            hairpin: network.uplink.is_none() && settings.has_firewall() && !settings.userland_proxy,
             sysctls: sysctls.map(|it| (it.path(&allocation.interface), it.value.clone())).collect(),
             advertising: endpoint.options.advertising(network.bridge_options.advertising),
         };
@@ -361,7 +363,7 @@ impl Maker<'_> {
         direct: Option<IpAddr>,
         other: Option<IpAddr>,
     ) {
-        let proxy = self.world.settings().userland_proxy && publication.protocol.is_carried();
+        let proxy = self.world.settings().userland_proxy && publication.protocol.supports_proxy();
         let Some(target) = direct.or(other.filter(|_| proxy)) else { return };
         for (host_port, container_port) in publication.pairs() {
             let at = SocketAddr::new(publication.host_address, host_port);
@@ -392,7 +394,7 @@ fn name_record(
         network_name: network.name.clone(),
         order: endpoint.order,
         names,
-        first_alone: network.alias_answer == AliasAnswer::First,
+        first_only: network.alias_answer == AliasAnswer::First,
         ipv4: allocation.ipv4,
         ipv6: allocation.ipv6,
     }

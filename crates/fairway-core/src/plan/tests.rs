@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 
 use super::{Plan, plan, refresh};
-use crate::world::history::{Step, World as Rehearsal, step};
+use crate::world::histories::{Step, TestWorld, step};
 use crate::world::{Change, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 
 /// No two fragments hold the same key, else one would take the other's object away.
 fn assert_disjoint(plan: &Plan) {
@@ -21,30 +21,30 @@ fn assert_disjoint(plan: &Plan) {
 }
 
 fn rehearse(steps: &[Step]) {
-    let mut draw = Draw::new(7);
-    let mut rehearsal = Rehearsal::new(&mut draw);
-    let mut folded = plan(rehearsal.world());
+    let mut rng = Rng::new(7);
+    let mut test_world = TestWorld::new(&mut rng);
+    let mut folded = plan(test_world.world());
     for step in steps {
-        let before = rehearsal.world().clone();
-        match rehearsal.take(step, &mut draw) {
+        let before = test_world.world().clone();
+        match test_world.apply(step, &mut rng) {
             Ok(Change { owners, records, .. }) => {
-                refresh(&mut folded, rehearsal.world(), owners);
-                rehearsal.remember(&records);
+                refresh(&mut folded, test_world.world(), owners);
+                test_world.store(&records);
             }
-            Err(_) => assert_same_records(&before, rehearsal.world()),
+            Err(_) => assert_same_records(&before, test_world.world()),
         }
         assert_disjoint(&folded);
     }
-    assert_eq!(folded, plan(rehearsal.world()));
-    let mut reborn = rehearsal.reborn();
-    let configure = rehearsal.configure();
-    reborn.apply(configure, 0, &mut draw).expect("the same settings are accepted again");
+    assert_eq!(folded, plan(test_world.world()));
+    let mut reborn = test_world.reload();
+    let configure = test_world.configure();
+    reborn.apply(configure, 0, &mut rng).expect("the same settings are accepted again");
     assert_eq!(plan(&reborn), folded, "a World read back from its records has the same Plan");
 }
 
 /// A refusal changes nothing.
 fn assert_same_records(before: &World, after: &World) {
-    assert_eq!(before.journal(), after.journal());
+    assert_eq!(before.host_state(), after.host_state());
     assert!(before.networks().eq(after.networks()));
     assert!(before.sandboxes().eq(after.sandboxes()));
     assert!(before.endpoints().eq(after.endpoints()));

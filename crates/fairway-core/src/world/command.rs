@@ -111,7 +111,7 @@ pub enum Command {
         code: i32,
     },
     /// A start could not be carried out: as if it had never been asked for.
-    AbandonStart {
+    CancelStart {
         /// Which.
         sandbox: String,
     },
@@ -137,7 +137,7 @@ pub enum Command {
         requests: Vec<UnpublishRequest>,
     },
     /// Somebody on the LAN of a network has an address: it is passed over for a while.
-    AddressHeld {
+    AddressInUse {
         /// The network.
         network: String,
         /// The address.

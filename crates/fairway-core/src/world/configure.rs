@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Change, RecordKey, Refusal, World};
-use fairway_model::Draw;
 use fairway_model::Owner;
+use fairway_model::Rng;
 use fairway_model::{BridgeOptions, Driver, HostFacts, Network, NetworkId, Settings};
 
 pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) -> Network {
@@ -28,7 +28,7 @@ pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) ->
         peers: Vec::new(),
         alias_answer: Default::default(),
         uplink: None,
-        held: BTreeMap::new(),
+        addresses_in_use: BTreeMap::new(),
         macvlan: None,
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
@@ -41,9 +41,9 @@ impl World {
         settings: Settings,
         host: HostFacts,
         now: i64,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Change, Refusal> {
-        let bridge = self.default_network(&settings, &host, now, draw)?;
+        let bridge = self.default_network(&settings, &host, now, rng)?;
         let mut change = Change::default();
         if let Some(bridge) = &bridge {
             change.warnings = self.default_bridge_warnings(bridge, &host);
@@ -51,18 +51,18 @@ impl World {
         self.put_default_network(bridge, &mut change);
         for (name, driver) in [("host", Driver::Host), ("none", Driver::Null)] {
             if !self.index.network_names.contains_key(name) {
-                let network = predefined(draw.network_id(), name, driver, now);
+                let network = predefined(rng.network_id(), name, driver, now);
                 change.record(RecordKey::Network(network.id));
                 self.put_network(network);
             }
         }
         if !settings.ip_forward
-            && (self.journal.switched_forwarding_ipv4 || self.journal.switched_forwarding_ipv6)
+            && (self.host_state.switched_forwarding_ipv4 || self.host_state.switched_forwarding_ipv6)
         {
-            self.journal.switched_forwarding_ipv4 = false;
-            self.journal.switched_forwarding_ipv6 = false;
-            self.journal.router_advertisements.clear();
-            change.record(RecordKey::Journal);
+            self.host_state.switched_forwarding_ipv4 = false;
+            self.host_state.switched_forwarding_ipv6 = false;
+            self.host_state.router_advertisements.clear();
+            change.record(RecordKey::Host);
         }
         self.settings = settings;
         self.host = host;
@@ -74,9 +74,9 @@ impl World {
 
     /// Records that a daemon had switched forwarding on for these families, which the World does not know since its
     /// state was lost.
-    pub fn forwarding_was_switched(&mut self, ipv4: bool, ipv6: bool) {
-        self.journal.switched_forwarding_ipv4 |= ipv4;
-        self.journal.switched_forwarding_ipv6 |= ipv6;
+    pub fn record_enabled_forwarding(&mut self, ipv4: bool, ipv6: bool) {
+        self.host_state.switched_forwarding_ipv4 |= ipv4;
+        self.host_state.switched_forwarding_ipv6 |= ipv6;
     }
 
     /// Records that forwarding is to be switched on, for each family that has a network, unless it
@@ -92,15 +92,15 @@ impl World {
             bridges().any(|network| network.ipv4().is_some()),
             bridges().any(|network| network.ipv6().is_some()),
         );
-        let mut journal = self.journal.clone();
-        journal.switched_forwarding_ipv4 |= has_ipv4 && !self.host.forwarding.0;
-        journal.switched_forwarding_ipv6 |= has_ipv6 && !self.host.forwarding.1;
-        if journal.switched_forwarding_ipv6 && !self.journal.switched_forwarding_ipv6 {
-            journal.router_advertisements = self.host.router_advertisements.clone();
+        let mut host_state = self.host_state.clone();
+        host_state.switched_forwarding_ipv4 |= has_ipv4 && !self.host.forwarding.0;
+        host_state.switched_forwarding_ipv6 |= has_ipv6 && !self.host.forwarding.1;
+        if host_state.switched_forwarding_ipv6 && !self.host_state.switched_forwarding_ipv6 {
+            host_state.router_advertisements = self.host.router_advertisements.clone();
         }
-        if journal != self.journal {
-            self.journal = journal;
-            change.record(RecordKey::Journal).owner(Owner::Host);
+        if host_state != self.host_state {
+            self.host_state = host_state;
+            change.record(RecordKey::Host).owner(Owner::Host);
         }
     }
 }

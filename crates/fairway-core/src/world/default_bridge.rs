@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use super::configure::predefined;
 use super::{Change, RecordKey, Refusal, World};
 use crate::ipam;
-use fairway_model::Draw;
 use fairway_model::Owner;
+use fairway_model::Rng;
 use fairway_model::{DefaultBridge, Driver, HostFacts, Network, Settings, Subnet};
 
 /// The name of the default network.
@@ -54,7 +54,7 @@ impl World {
         settings: &Settings,
         host: &HostFacts,
         now: i64,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Option<Network>, Refusal> {
         let existing = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
         if settings.bridge == DefaultBridge::Disabled {
@@ -64,16 +64,16 @@ impl World {
             return Ok(None);
         }
         let adopted = Adopted::find(settings, host, self)?;
-        let mut subnets = vec![self.default_subnet(settings, adopted.as_ref(), host, false, draw)?];
+        let mut subnets = vec![self.default_subnet(settings, adopted.as_ref(), host, false, rng)?];
         if settings.ipv6 {
-            subnets.push(self.default_subnet(settings, adopted.as_ref(), host, true, draw)?);
+            subnets.push(self.default_subnet(settings, adopted.as_ref(), host, true, rng)?);
         }
         let mut network = match existing {
             Some(network) => {
                 self.check_running_fit(network, &subnets)?;
                 network.clone()
             }
-            None => predefined(draw.network_id(), DEFAULT, Driver::Bridge, now),
+            None => predefined(rng.network_id(), DEFAULT, Driver::Bridge, now),
         };
         network.subnets = subnets;
         network.enable_ipv6 = settings.ipv6;
@@ -89,7 +89,7 @@ impl World {
         adopted: Option<&Adopted<'_>>,
         host: &HostFacts,
         v6: bool,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Subnet, Refusal> {
         let bridge = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
         let mut taken = self.taken_subnets(None);
@@ -97,7 +97,7 @@ impl World {
         let mut settings = settings.clone();
         if let Some(adopted) = adopted {
             set_address(&mut settings, adopted.address(v6)?);
-            return Ok(ipam::default_bridge(&settings, host, &taken, v6, draw)?);
+            return Ok(ipam::default_bridge_subnet(&settings, host, &taken, v6, rng)?);
         }
         let (named, range) = match v6 {
             true => (settings.bridge_address_ipv6.is_some(), settings.fixed_cidr_ipv6.map(IpNet::V6)),
@@ -105,23 +105,23 @@ impl World {
         };
         let old = bridge.and_then(|bridge| if v6 { bridge.ipv6() } else { bridge.ipv4() });
         let in_use = bridge.is_some_and(|bridge| self.running_on(bridge).next().is_some());
-        let taken_from_host = |subnet: &Subnet| ipam::taken_from_host(subnet, host, DEFAULT_BRIDGE);
+        let lost_host_address = |subnet: &Subnet| ipam::lost_host_address(subnet, host, DEFAULT_BRIDGE);
         let fits = |old: &&Subnet| {
-            let free = in_use || taken_from_host(old).is_none();
+            let free = in_use || lost_host_address(old).is_none();
             !named && !old.chosen && range.is_none_or(|it| old.subnet.contains(&it)) && free
         };
         let kept = old.filter(fits).and_then(|old| IpNet::new(old.gateway, old.subnet.prefix_len()).ok());
         let Some(address) = kept else {
-            let subnet = ipam::default_bridge(&settings, host, &taken, v6, draw)?;
+            let subnet = ipam::default_bridge_subnet(&settings, host, &taken, v6, rng)?;
             // What it has already was no harm when it was asked for, and sandboxes may be on it.
             let is_new = old.is_none_or(|old| old.subnet != subnet.subnet || old.gateway != subnet.gateway);
-            return match taken_from_host(&subnet).filter(|_| is_new) {
-                Some(taken) => Err(ipam::flag_takes_from_host(&subnet, v6, &taken).into()),
+            return match lost_host_address(&subnet).filter(|_| is_new) {
+                Some(taken) => Err(ipam::flag_error(&subnet, v6, &taken).into()),
                 None => Ok(subnet),
             };
         };
         set_address(&mut settings, address);
-        let mut subnet = ipam::default_bridge(&settings, host, &taken, v6, draw)?;
+        let mut subnet = ipam::default_bridge_subnet(&settings, host, &taken, v6, rng)?;
         (subnet.chosen, subnet.gateway_chosen) = (false, old.is_some_and(|old| old.gateway_chosen));
         Ok(subnet)
     }
@@ -132,14 +132,14 @@ impl World {
             return Vec::new();
         }
         let overlaps = |host: &HostFacts| -> Vec<String> {
-            let of = |subnet| ipam::overlaps_of_host(&bridge.name, subnet, host, &bridge.bridge);
+            let of = |subnet| ipam::host_overlap_warnings(&bridge.name, subnet, host, &bridge.bridge);
             bridge.subnets.iter().flat_map(of).collect()
         };
         let known = overlaps(&self.host);
         let old = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
         let left = old.iter().flat_map(|old| &old.subnets).filter(|old| !bridge.subnets.contains(old));
         let moved = left.filter_map(|old| {
-            let taken = ipam::taken_from_host(old, host, &bridge.bridge)?;
+            let taken = ipam::lost_host_address(old, host, &bridge.bridge)?;
             Some(format!("the default bridge leaves subnet {}: {taken}", old.subnet))
         });
         moved.chain(overlaps(host).into_iter().filter(|warning| !known.contains(warning))).collect()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::option::endpoint_options;
 use super::{Change, RecordKey, Refusal, World, limit};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::parse;
 use fairway_model::{
     Allocation, Driver, Endpoint, EndpointOptions, EndpointRequest, MacAddress, Macvlan, MacvlanMode,
@@ -87,11 +87,11 @@ impl World {
         sandbox: SandboxId,
         request: EndpointRequest,
         options: EndpointOptions,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Endpoint {
-        let order = self.journal.next_order;
-        self.journal.next_order += 1;
-        Endpoint { id: draw.endpoint_id(), network, sandbox, order, request, options, allocation: None }
+        let order = self.host_state.next_order;
+        self.host_state.next_order += 1;
+        Endpoint { id: rng.endpoint_id(), network, sandbox, order, request, options, allocation: None }
     }
 
     /// The name of the next interface in a sandbox: as asked, or the lowest free number behind the
@@ -123,11 +123,11 @@ impl World {
         let range = subnet.ip_range.unwrap_or(subnet.subnet);
         let addresses = self.index.addresses.get(&network.id);
         let free = addresses.and_then(|addresses| {
-            if network.held.is_empty() {
+            if network.addresses_in_use.is_empty() {
                 return addresses.first_free(range, subnet.subnet);
             }
             let mut addresses = addresses.clone();
-            for held in network.held.keys() {
+            for held in network.addresses_in_use.keys() {
                 addresses.take(*held);
             }
             addresses.first_free(range, subnet.subnet)
@@ -141,7 +141,7 @@ impl World {
         &self,
         endpoint: &Endpoint,
         ipv4: Option<IpAddr>,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<MacAddress, Refusal> {
         let holder = |mac: MacAddress| self.index.macs.get(&mac).filter(|id| **id != endpoint.id);
         if let Some(asked) = endpoint.request.mac {
@@ -162,7 +162,7 @@ impl World {
             return Ok(mac);
         }
         loop {
-            let [a, b, c, d, e, f, ..] = draw.bytes();
+            let [a, b, c, d, e, f, ..] = rng.bytes();
             let mac = MacAddress::from_random([a, b, c, d, e, f]);
             if holder(mac).is_none() {
                 return Ok(mac);
@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Decides what an endpoint gets when its sandbox starts.
-    pub(super) fn allocate(&self, endpoint: &Endpoint, draw: &mut Draw) -> Result<Allocation, Refusal> {
+    pub(super) fn allocate(&self, endpoint: &Endpoint, rng: &mut Rng) -> Result<Allocation, Refusal> {
         let network = self
             .networks
             .get(&endpoint.network)
@@ -182,7 +182,7 @@ impl World {
             (None, Some(subnet)) => self.free_address(network, subnet).map(Some),
             (_, None) => Ok(None),
         };
-        let lease = self.lease_for(network, endpoint, draw)?;
+        let lease = self.lease_for(network, endpoint, rng)?;
         let asked = lease.as_ref().map(|lease| lease.address).or(endpoint.request.ipv4);
         let ipv4 = given(asked.map(IpAddr::V4), network.ipv4())?;
         // As in Docker: who switches IPv6 off inside gets no address of it.
@@ -193,10 +193,10 @@ impl World {
         let of_parent = network.macvlan.as_ref().and_then(|macvlan| macvlan.mac);
         let mac = match of_parent.or(lease.as_ref().map(|lease| lease.mac)) {
             Some(mac) => mac,
-            None => self.mac_for(endpoint, ipv4, draw)?,
+            None => self.mac_for(endpoint, ipv4, rng)?,
         };
         // Drawn anew at each start: the link of the last one may still be leaving.
-        let digits = &draw.endpoint_id().to_string()[..HOST_INTERFACE_DIGITS];
+        let digits = &rng.endpoint_id().to_string()[..HOST_INTERFACE_DIGITS];
         Ok(Allocation {
             ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
             ipv6: ipv6.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
@@ -218,7 +218,7 @@ impl World {
 
     /// Refuses one endpoint more than a network can have.
     pub(super) fn check_room(&self, network: &Network) -> Result<(), Refusal> {
-        let Some(most) = network.most_endpoints() else { return Ok(()) };
+        let Some(most) = network.max_endpoints() else { return Ok(()) };
         let mut endpoints: Vec<_> = self.endpoints_of_network(network.id).collect();
         if endpoints.len() < most {
             return Ok(());
@@ -238,7 +238,7 @@ impl World {
 
     /// Refuses one running endpoint more than the bridge of a network has ports for.
     fn check_ports(&self, network: &Network) -> Result<(), Refusal> {
-        let Some(most) = network.most_ports() else { return Ok(()) };
+        let Some(most) = network.max_ports() else { return Ok(()) };
         let all = self.index.by_network.get(&network.id).map_or(0, |endpoints| endpoints.len());
         let running = || self.endpoints_of_network(network.id).filter(|it| it.allocation.is_some()).count();
         match all >= most && running() >= most {
@@ -265,7 +265,7 @@ impl World {
         network: &str,
         sandbox: &str,
         request: EndpointRequest,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Change, Refusal> {
         let network = self.find_network(network)?.clone();
         let sandbox = self.find_sandbox(sandbox)?.clone();
@@ -276,18 +276,18 @@ impl World {
         self.check_request(&network, &request)?;
         let (options, unknown) = endpoint_options(&request.driver_options)?;
         let request = self.link_by_id(&network, request)?;
-        let order_before = self.journal.next_order;
-        let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, options, draw);
+        let order_before = self.host_state.next_order;
+        let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, options, rng);
         let joined = match sandbox.running() {
             true => {
-                self.check_links(&sandbox, &endpoint).and_then(|()| self.allocate(&endpoint, draw)).map(Some)
+                self.check_links(&sandbox, &endpoint).and_then(|()| self.allocate(&endpoint, rng)).map(Some)
             }
             false => Ok(None),
         };
         let published = joined.and_then(|allocation| {
             endpoint.allocation = allocation;
             self.put_endpoint(endpoint.clone());
-            let (publications, refusals, warnings) = self.follow_gateways(&sandbox, draw);
+            let (publications, refusals, warnings) = self.follow_gateways(&sandbox, rng);
             match refusals.into_iter().next() {
                 Some(refusal) => {
                     self.drop_endpoint(endpoint.id);
@@ -297,13 +297,13 @@ impl World {
             }
         });
         let (publications, mut warnings) =
-            published.inspect_err(|_| self.journal.next_order = order_before)?;
+            published.inspect_err(|_| self.host_state.next_order = order_before)?;
         warnings.extend(unknown);
         if !sandbox.publications.is_empty() {
             warnings.extend(self.no_way_out(&sandbox));
         }
         let mut change = Change { warnings, ..Change::default() };
-        change.record(RecordKey::Journal);
+        change.record(RecordKey::Host);
         self.touch_endpoint(&endpoint, &mut change);
         let mut updated = Sandbox {
             publications,
@@ -320,7 +320,7 @@ impl World {
         &mut self,
         network: &str,
         sandbox: &str,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Change, Refusal> {
         let network = match self.find_network(network) {
             Ok(network) => network.clone(),
@@ -340,7 +340,7 @@ impl World {
             return Err(Refusal::NotConnected { sandbox: sandbox.name, network: network.name });
         };
         self.drop_endpoint(endpoint.id);
-        let (publications, refusals, _) = self.follow_gateways(&sandbox, draw);
+        let (publications, refusals, _) = self.follow_gateways(&sandbox, rng);
         let discarded = |refusal| format!("A published port of {} is discarded: {refusal}", sandbox.name);
         let warnings = refusals.into_iter().map(discarded).collect();
         let mut change = Change { network: Some(network.id), warnings, ..Change::default() };

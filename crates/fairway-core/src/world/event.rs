@@ -69,7 +69,7 @@ impl Event {
 
 /// An event and when it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happened {
+pub struct TimedEvent {
     /// What happened.
     pub event: Event,
     /// Nanoseconds since 1970.
@@ -92,7 +92,7 @@ fn described(sandbox: &Sandbox) -> BTreeMap<String, String> {
 
 /// What events about a sandbox say of it.
 #[derive(Debug, Clone)]
-struct Party {
+struct SandboxSnapshot {
     id: SandboxId,
     attributes: BTreeMap<String, String>,
     running: bool,
@@ -101,7 +101,7 @@ struct Party {
     publications: Vec<Publication>,
 }
 
-impl Party {
+impl SandboxSnapshot {
     fn find(world: &World, reference: &str) -> Option<Self> {
         let sandbox = world.find_sandbox(reference).ok()?;
         let endpoints = world.endpoints_of_sandbox(sandbox.id).into_iter();
@@ -156,8 +156,8 @@ fn ports(publications: &[Publication]) -> impl Iterator<Item = (Protocol, Socket
 
 /// What a command is about, as it was before: afterwards it may be gone.
 #[derive(Debug, Clone)]
-pub struct Before {
-    party: Option<Party>,
+pub struct EventRecorder {
+    sandbox: Option<SandboxSnapshot>,
     networks: BTreeMap<NetworkId, (String, String, String)>,
     kind: Kind,
 }
@@ -170,17 +170,24 @@ enum Kind {
 }
 
 /// Identifier, name and driver of the networks that a command may be about.
-fn networks(world: &World, party: Option<&Party>) -> BTreeMap<NetworkId, (String, String, String)> {
+fn networks(
+    world: &World,
+    sandbox: Option<&SandboxSnapshot>,
+) -> BTreeMap<NetworkId, (String, String, String)> {
     let of = |id: NetworkId| {
         let network = world.network(id)?;
         Some((id, (id.to_string(), network.name.clone(), network.driver.to_string())))
     };
-    party.into_iter().flat_map(|party| &party.endpoints).filter_map(|(_, network)| of(*network)).collect()
+    sandbox
+        .into_iter()
+        .flat_map(|sandbox| &sandbox.endpoints)
+        .filter_map(|(_, network)| of(*network))
+        .collect()
 }
 
-impl Before {
+impl EventRecorder {
     /// Looks at a World before a command is applied to it.
-    pub fn look(world: &World, command: &Command) -> Self {
+    pub fn before(world: &World, command: &Command) -> Self {
         let (reference, kind) = match command {
             Command::CreateNetwork(_) | Command::RemoveNetwork { .. } => (None, Kind::Network),
             Command::StopSandbox { sandbox, code } => {
@@ -188,7 +195,7 @@ impl Before {
             }
             Command::StartSandbox { sandbox, .. }
             | Command::RemoveSandbox { sandbox }
-            | Command::AbandonStart { sandbox }
+            | Command::CancelStart { sandbox }
             | Command::Publish { sandbox, .. }
             | Command::Unpublish { sandbox, .. }
             | Command::Connect { sandbox, .. }
@@ -196,14 +203,14 @@ impl Before {
             Command::CreateSandbox(_) | Command::Attach { .. } => (None, Kind::Sandbox { exit_code: None }),
             _ => (None, Kind::Other),
         };
-        let party = reference.and_then(|reference| Party::find(world, reference));
-        let mut networks = networks(world, party.as_ref());
+        let sandbox = reference.and_then(|reference| SandboxSnapshot::find(world, reference));
+        let mut networks = networks(world, sandbox.as_ref());
         if let Command::RemoveNetwork { network } = command
             && let Ok(found) = world.find_network(network)
         {
             networks.insert(found.id, (found.id.to_string(), found.name.clone(), found.driver.to_string()));
         }
-        Self { party, networks, kind }
+        Self { sandbox, networks, kind }
     }
 
     /// What happened, now that the command was applied.
@@ -231,20 +238,22 @@ impl Before {
     }
 
     fn of_sandbox(self, world: &World, change: &Change, exit_code: Option<i32>) -> Vec<Event> {
-        let id = change.sandbox.or(self.party.as_ref().map(|party| party.id));
+        let id = change.sandbox.or(self.sandbox.as_ref().map(|sandbox| sandbox.id));
         let Some(id) = id else { return Vec::new() };
-        let after = Party::find(world, &id.to_string());
+        let after = SandboxSnapshot::find(world, &id.to_string());
         let known = networks(world, after.as_ref());
-        let nobody = |party: &Party| Party {
+        let nobody = |sandbox: &SandboxSnapshot| SandboxSnapshot {
             running: false,
             endpoints: Vec::new(),
             publications: Vec::new(),
-            ..party.clone()
+            ..sandbox.clone()
         };
-        let Some(was) = self.party.clone().or_else(|| after.as_ref().map(nobody)) else { return Vec::new() };
+        let Some(was) = self.sandbox.clone().or_else(|| after.as_ref().map(nobody)) else {
+            return Vec::new();
+        };
         let is = after.clone().unwrap_or_else(|| nobody(&was));
         let mut events = Vec::new();
-        if self.party.is_none() {
+        if self.sandbox.is_none() {
             events.push(is.event("create", &[]));
         }
         let (stops, starts) = (was.running && !is.running, !was.running && is.running);

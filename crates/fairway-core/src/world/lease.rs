@@ -1,7 +1,7 @@
 //! Addresses that the DHCP server of a LAN lends endpoints.
 
 use super::{Change, Command, RecordKey, Refusal, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{
     Allocation, Endpoint, EndpointId, Lease, LeaseIdentity, LeaseRequest, MacAddress, Network, NetworkId,
 };
@@ -17,10 +17,10 @@ impl World {
         command: Command,
         leases: &[(NetworkId, Lease)],
         now: i64,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Change, Refusal> {
         self.offered = leases.to_vec();
-        let outcome = self.apply(command, now, draw);
+        let outcome = self.apply(command, now, rng);
         self.offered.clear();
         outcome
     }
@@ -30,7 +30,7 @@ impl World {
         &self,
         network: &Network,
         endpoint: &Endpoint,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Option<Lease>, Refusal> {
         let (true, None, Some(subnet), Some(uplink)) =
             (network.bridge_options.dhcp, endpoint.request.ipv4, network.ipv4(), &network.uplink)
@@ -41,7 +41,7 @@ impl World {
             let sandbox = self.sandboxes.get(&endpoint.sandbox);
             let identity = LeaseIdentity {
                 client: endpoint.id,
-                mac: self.mac_to_lease_with(endpoint, draw)?,
+                mac: self.mac_to_lease_with(endpoint, rng)?,
                 hostname: sandbox.map(|sandbox| sandbox.name.clone()).unwrap_or_default(),
             };
             return Err(Refusal::LeaseNeeded(Box::new(LeaseRequest {
@@ -76,11 +76,11 @@ impl World {
 
     /// The hardware address that a server is told: as asked, else one that the endpoint has at each start, so that
     /// the server knows it again.
-    fn mac_to_lease_with(&self, endpoint: &Endpoint, draw: &mut Draw) -> Result<MacAddress, Refusal> {
+    fn mac_to_lease_with(&self, endpoint: &Endpoint, rng: &mut Rng) -> Result<MacAddress, Refusal> {
         let [a, b, c, d, e, f, ..] = *endpoint.id.bytes();
         let own = MacAddress::from_random([a, b, c, d, e, f]);
         let is_free = self.index.macs.get(&own).is_none_or(|holder| *holder == endpoint.id);
-        if endpoint.request.mac.is_none() && is_free { Ok(own) } else { self.mac_for(endpoint, None, draw) }
+        if endpoint.request.mac.is_none() && is_free { Ok(own) } else { self.mac_for(endpoint, None, rng) }
     }
 
     /// Remembers what has become of a lease. Of an endpoint that has it no more nothing is remembered.

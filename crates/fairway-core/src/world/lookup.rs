@@ -62,7 +62,7 @@ impl World {
 
     /// The routes of the host that meet a network's subnets: one within a subnet leads its addresses
     /// elsewhere, one around it leads to some that cannot be reached, for they seem to be on the network.
-    pub fn routes_over<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a HostRoute> {
+    pub fn overlapping_routes<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a HostRoute> {
         let meets = |route: &&HostRoute| {
             network
                 .subnets

@@ -1,7 +1,7 @@
 //! Making and removing networks.
 
+mod address_in_use;
 mod adopt;
-mod held;
 mod lan;
 mod peers;
 
@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, limit, ptp};
 use crate::ipam;
-use fairway_model::Draw;
 use fairway_model::Owner;
+use fairway_model::Rng;
 use fairway_model::parse::name;
 use fairway_model::{Driver, Macvlan, Network, NetworkId};
 
@@ -75,7 +75,7 @@ impl World {
         &mut self,
         request: CreateNetwork,
         now: i64,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Change, Refusal> {
         limit::check_network(&request)?;
         let driver = self.check_network_name(&request)?;
@@ -92,7 +92,7 @@ impl World {
         let uplink = self.uplink(&request, &options, driver)?;
         self.check_peers(&options.peers, driver, internal)?;
         lan::check_dhcp(&request, &options, driver, enable_ipv4)?;
-        let id = draw.network_id();
+        let id = rng.network_id();
         let macvlan = match driver {
             Driver::Macvlan => Some(self.macvlan(&request, &options, id)?),
             _ => None,
@@ -110,8 +110,8 @@ impl World {
             _ => adopt::with_own_addresses(&request.subnets, adopted.as_deref(), enable_ipv4, enable_ipv6),
         };
         let subnets = match &uplink {
-            Some(uplink) => self.lan_subnets(&request, uplink, [enable_ipv4, enable_ipv6], draw)?,
-            None => ipam::subnets(
+            Some(uplink) => self.lan_subnets(&request, uplink, [enable_ipv4, enable_ipv6], rng)?,
+            None => ipam::allocate_subnets(
                 &request.name,
                 &asked,
                 enable_ipv4,
@@ -119,7 +119,7 @@ impl World {
                 &self.settings,
                 &self.host,
                 &self.taken_subnets(macvlan.as_ref()),
-                draw,
+                rng,
             )?,
         };
         peers::check_apart(&peers, &subnets)?;
@@ -148,7 +148,7 @@ impl World {
             peers,
             alias_answer: options.alias_answer,
             uplink,
-            held: Default::default(),
+            addresses_in_use: Default::default(),
             macvlan,
             options: request.options,
             labels: request.labels,
@@ -167,11 +167,11 @@ impl World {
             if !self.bridge_has_address(network, subnet.subnet.addr().is_ipv4()) {
                 continue;
             }
-            if let Some(taken) = ipam::taken_from_host(subnet, &self.host, &network.bridge) {
+            if let Some(taken) = ipam::lost_host_address(subnet, &self.host, &network.bridge) {
                 let (network, subnet) = (network.name.clone(), subnet.subnet);
                 return Err(Refusal::SubnetOfHost { network, subnet, taken });
             }
-            warnings.extend(ipam::overlaps_of_host(&network.name, subnet, &self.host, &network.bridge));
+            warnings.extend(ipam::host_overlap_warnings(&network.name, subnet, &self.host, &network.bridge));
         }
         Ok(warnings)
     }

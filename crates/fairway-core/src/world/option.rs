@@ -282,7 +282,7 @@ pub(super) fn endpoint_options(
 
 mod table;
 
-pub use table::{KnownOption, NETWORK_OPTIONS};
+pub use table::{NETWORK_OPTIONS, NetworkOption};
 
 #[cfg(test)]
 mod tests;

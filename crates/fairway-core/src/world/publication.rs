@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Refusal, World};
 use choice::{Asked, Choice};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
 
 /// What the gateways of a sandbox mean for its publications. The flags are for IPv4 and IPv6.
@@ -68,7 +68,7 @@ impl World {
         Gateways {
             default_address: binding.unwrap_or(self.settings.publish_address),
             exists: families.map(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_some()),
-            routed: families.map(|ipv4| self.publishes_routed(sandbox.id, ipv4)),
+            routed: families.map(|ipv4| self.publishes_without_nat(sandbox.id, ipv4)),
         }
     }
 
@@ -79,11 +79,11 @@ impl World {
     pub(super) fn follow_gateways(
         &self,
         sandbox: &Sandbox,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> (Vec<Publication>, Vec<Refusal>, Vec<String>) {
         let published = &sandbox.publications;
         if sandbox.running() && published.is_empty() {
-            return match self.decide_publications(sandbox, &[], draw) {
+            return match self.decide_publications(sandbox, &[], rng) {
                 Ok((publications, warnings)) => (publications, Vec::new(), warnings),
                 Err(refusal) => (Vec::new(), vec![refusal], Vec::new()),
             };
@@ -114,7 +114,7 @@ impl World {
                 followed.push(Publication { routed: true, ..publication.clone() });
             } else {
                 let before = choice.decided().len();
-                match choice.decide(&asked.again(publication), draw) {
+                match choice.decide(&asked.again(publication), rng) {
                     Ok(()) => {
                         let decided = choice.decided().iter().skip(before);
                         decided.clone().for_each(|decided| asked.note(decided));
@@ -153,7 +153,7 @@ impl World {
         &self,
         sandbox: &Sandbox,
         avoid: &[u16],
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<(Vec<Publication>, Vec<String>), Refusal> {
         let requests = Self::publish_requests(sandbox);
         if requests.is_empty() {
@@ -162,7 +162,7 @@ impl World {
         if let Some(warning) = self.no_way_out(sandbox) {
             return Ok((Vec::new(), vec![warning]));
         }
-        let publications = self.decide_further(sandbox, Vec::new(), &requests, avoid, draw)?;
+        let publications = self.decide_further(sandbox, Vec::new(), &requests, avoid, rng)?;
         let warning = self.not_forwarded(sandbox, &publications);
         Ok((publications, warning.into_iter().collect()))
     }
@@ -190,11 +190,11 @@ impl World {
         decided: Vec<Publication>,
         requests: &[PublishRequest],
         avoid: &[u16],
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Vec<Publication>, Refusal> {
         let mut choice = Choice::new(self, sandbox, avoid, decided);
         for request in requests {
-            choice.decide(request, draw)?;
+            choice.decide(request, rng)?;
         }
         Ok(choice.into_decided())
     }
@@ -204,10 +204,10 @@ impl World {
         let held = |ipv4: bool| {
             publications.iter().any(|publication| publication.host_address.is_ipv4() == ipv4)
                 && self.publication_target(sandbox.id, ipv4).is_some()
-                && self.settings.backend_of(ipv4).is_none()
+                && self.settings.firewall_backend(ipv4).is_none()
         };
         let proxy = self.settings.userland_proxy;
-        if proxy && publications.iter().any(|publication| !publication.protocol.is_carried()) {
+        if proxy && publications.iter().any(|publication| !publication.protocol.supports_proxy()) {
             return Some(format!(
                 "SCTP ports of {} are published by the firewall alone, which other hosts reach: the userland proxy, which answers this host and its containers, does not carry SCTP (--userland-proxy=false)",
                 sandbox.name

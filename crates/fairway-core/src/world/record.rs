@@ -1,4 +1,4 @@
-//! What of a World is durable, one record at a time.
+//! The durable records of a World.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use super::World;
 use super::option::endpoint_options;
 use fairway_model::{Endpoint, EndpointId, EndpointOptions, Network, NetworkId, Sandbox, SandboxId};
 
-/// What tells records apart.
+/// The key of a durable record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKey {
-    /// What exists once.
-    Journal,
+    /// The [`HostState`].
+    Host,
     /// A network.
     Network(NetworkId),
     /// A sandbox.
@@ -25,7 +25,7 @@ impl RecordKey {
     /// The key in the store.
     pub fn text(&self) -> String {
         match self {
-            Self::Journal => "journal".to_owned(),
+            Self::Host => "journal".to_owned(),
             Self::Network(id) => format!("network/{id}"),
             Self::Sandbox(id) => format!("sandbox/{id}"),
             Self::Endpoint(id) => format!("endpoint/{id}"),
@@ -33,26 +33,28 @@ impl RecordKey {
     }
 }
 
-/// What exists once in a World and must be remembered.
+/// State of which a World has one: the counter of endpoints, and the sysctls that Fairway changed on the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Journal {
+pub struct HostState {
     /// The order of the next endpoint that joins.
     pub next_order: u64,
-    /// Whether we switched IPv4 forwarding on.
+    /// Whether Fairway enabled IPv4 forwarding.
     pub switched_forwarding_ipv4: bool,
-    /// Whether we switched IPv6 forwarding on.
+    /// Whether Fairway enabled IPv6 forwarding.
     pub switched_forwarding_ipv6: bool,
-    /// The interfaces whose `accept_ra` was 1 when we did: they keep taking advertisements by 2.
+    /// The interfaces whose `accept_ra` was 1 when Fairway enabled IPv6 forwarding: they keep accepting router
+    /// advertisements with the value 2.
     #[serde(default)]
     pub router_advertisements: BTreeSet<String>,
 }
 
-/// A durable piece of a World.
+/// A durable record of a World.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Record {
-    /// What exists once.
-    Journal(Journal),
+    /// The counter and the changed sysctls, by the name that stores have had since the first version.
+    #[serde(rename = "journal")]
+    Host(HostState),
     /// A network.
     Network(Network),
     /// A sandbox.
@@ -62,23 +64,23 @@ pub enum Record {
 }
 
 impl World {
-    /// The record of `key` as it is now; none when it is gone.
+    /// The current record of `key`; none when the object was removed.
     pub fn record(&self, key: RecordKey) -> Option<Record> {
         match key {
-            RecordKey::Journal => Some(Record::Journal(self.journal.clone())),
+            RecordKey::Host => Some(Record::Host(self.host_state.clone())),
             RecordKey::Network(id) => self.networks.get(&id).cloned().map(Record::Network),
             RecordKey::Sandbox(id) => self.sandboxes.get(&id).cloned().map(Box::new).map(Record::Sandbox),
             RecordKey::Endpoint(id) => self.endpoints.get(&id).cloned().map(Record::Endpoint),
         }
     }
 
-    /// Puts a World together again. Endpoints whose network or sandbox is not among the records
-    /// are left out: they can only stem from a store that somebody edited.
+    /// Builds a World from its records. An endpoint without its network or its sandbox is dropped: such a record
+    /// exists only in a store that was edited by hand.
     pub fn from_records(records: impl IntoIterator<Item = Record>) -> Self {
         let mut world = Self::default();
         for record in records {
             match record {
-                Record::Journal(journal) => world.journal = journal,
+                Record::Host(host_state) => world.host_state = host_state,
                 Record::Network(network) => {
                     world.networks.insert(network.id, network);
                 }
@@ -86,7 +88,7 @@ impl World {
                     world.sandboxes.insert(sandbox.id, *sandbox);
                 }
                 Record::Endpoint(mut endpoint) => {
-                    // Written before driver options were kept as what they say.
+                    // A record of a version that did not store the parsed driver options.
                     if endpoint.options == EndpointOptions::default()
                         && let Ok((options, _)) = endpoint_options(&endpoint.request.driver_options)
                     {

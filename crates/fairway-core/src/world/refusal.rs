@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use thiserror::Error;
 
-use crate::ipam::{IpamError, TakenFromHost};
+use crate::ipam::{IpamError, LostHostAddress};
 use fairway_model::RefusalKind;
 use fairway_model::parse::ParseError;
 use fairway_model::{Driver, LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
@@ -50,7 +50,7 @@ pub enum Refusal {
     #[error(
         "cannot use subnet {subnet} for network {network}: {taken}, and the host would lose it: choose another --subnet, or put containers on that LAN itself (-d lan -o parent=INTERFACE)"
     )]
-    SubnetOfHost { network: String, subnet: ipnet::IpNet, taken: TakenFromHost },
+    SubnetOfHost { network: String, subnet: ipnet::IpNet, taken: LostHostAddress },
     #[error("there is no interface {0} on the host: name another one, -o parent=NAME")]
     NoParent(String),
     #[error(

@@ -2,8 +2,8 @@
 
 use super::option::endpoint_options;
 use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World, limit};
-use fairway_model::Draw;
 use fairway_model::Owner;
+use fairway_model::Rng;
 use fairway_model::parse;
 use fairway_model::{
     Driver, Endpoint, EndpointOptions, EndpointRequest, LogLimits, Namespace, NetworkId, NetworkMode,
@@ -95,11 +95,9 @@ impl World {
         Ok(choice)
     }
 
-    fn sandbox_name_for(&self, asked: Option<&str>, draw: &mut Draw) -> Result<String, Refusal> {
+    fn sandbox_name_for(&self, asked: Option<&str>, rng: &mut Rng) -> Result<String, Refusal> {
         let Some(asked) = asked else {
-            return Ok(super::sandbox_name::make_up(draw, |name| {
-                self.index.sandbox_names.contains_key(name)
-            }));
+            return Ok(super::sandbox_name::make_up(rng, |name| self.index.sandbox_names.contains_key(name)));
         };
         fairway_model::parse::name(asked).map_err(|_| Refusal::InvalidName(asked.to_owned()))?;
         match self.index.sandbox_names.get(asked) {
@@ -114,9 +112,9 @@ impl World {
         &mut self,
         request: CreateSandbox,
         now: i64,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Change, Refusal> {
-        let name = self.sandbox_name_for(request.name.as_deref(), draw)?;
+        let name = self.sandbox_name_for(request.name.as_deref(), rng)?;
         check_options(&request.options)?;
         let choice = self.choose(&request)?;
         let mut options = request.options;
@@ -124,7 +122,7 @@ impl World {
             options.log_options.entry(name.clone()).or_insert_with(|| value.clone());
         }
         let sandbox = Sandbox {
-            id: draw.sandbox_id(),
+            id: rng.sandbox_id(),
             name,
             created: now,
             kind: request.kind,
@@ -139,8 +137,8 @@ impl World {
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
         self.touch_sandbox(sandbox, &mut change);
         for (network, request, options) in choice.endpoints {
-            let endpoint = self.new_endpoint(network, id, request, options, draw);
-            change.record(RecordKey::Journal);
+            let endpoint = self.new_endpoint(network, id, request, options, rng);
+            change.record(RecordKey::Host);
             self.touch_endpoint(&endpoint, &mut change);
             self.put_endpoint(endpoint);
         }
@@ -171,15 +169,15 @@ impl World {
         namespace: Option<Namespace>,
         avoid: &[u16],
         now: i64,
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Change, Refusal> {
         let mut sandbox = self.find_sandbox(reference)?.clone();
         self.check_may_start(&sandbox)?;
         let before: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
         before.iter().try_for_each(|endpoint| self.check_links(&sandbox, endpoint))?;
-        let started = self.allocate_all(&before, draw).and_then(|()| {
+        let started = self.allocate_all(&before, rng).and_then(|()| {
             sandbox.state = SandboxState::Running { process, namespace, since: now };
-            self.decide_publications(&sandbox, avoid, draw)
+            self.decide_publications(&sandbox, avoid, rng)
         });
         let (publications, warnings) = match started {
             Ok(started) => started,
@@ -199,9 +197,9 @@ impl World {
         Ok(change)
     }
 
-    fn allocate_all(&mut self, endpoints: &[Endpoint], draw: &mut Draw) -> Result<(), Refusal> {
+    fn allocate_all(&mut self, endpoints: &[Endpoint], rng: &mut Rng) -> Result<(), Refusal> {
         for endpoint in endpoints {
-            let allocation = Some(self.allocate(endpoint, draw)?);
+            let allocation = Some(self.allocate(endpoint, rng)?);
             self.put_endpoint(Endpoint { allocation, ..endpoint.clone() });
         }
         Ok(())

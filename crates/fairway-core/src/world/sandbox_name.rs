@@ -1,6 +1,6 @@
 //! Names for sandboxes that were given none.
 
-use fairway_model::Draw;
+use fairway_model::Rng;
 
 const QUALITIES: [&str; 32] = [
     "able", "brisk", "calm", "daring", "eager", "fair", "gentle", "hardy", "idle", "jolly", "keen", "lively",
@@ -45,15 +45,15 @@ const SIGHTS: [&str; 32] = [
 
 /// Makes up a name that `taken` does not know, two words long, with a number behind it when luck
 /// runs out.
-pub fn make_up(draw: &mut Draw, taken: impl Fn(&str) -> bool) -> String {
-    let mut pick = |words: &[&'static str; 32]| words[draw.below(32) as usize];
+pub fn make_up(rng: &mut Rng, taken: impl Fn(&str) -> bool) -> String {
+    let mut pick = |words: &[&'static str; 32]| words[rng.below(32) as usize];
     let mut name = format!("{}_{}", pick(&QUALITIES), pick(&SIGHTS));
     if taken(&name) {
         let plain = name.clone();
         let mut number = 2_u64;
         while taken(&name) {
             name = format!("{plain}{number}");
-            number += 1 + draw.below(number);
+            number += 1 + rng.below(number);
         }
     }
     name

@@ -9,11 +9,11 @@ use fairway_model::{
     EndpointRequest, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
 };
 
-pub(crate) fn world() -> (World, Draw) {
-    let (mut world, mut draw) = (World::default(), Draw::new(1));
+pub(crate) fn world() -> (World, Rng) {
+    let (mut world, mut rng) = (World::default(), Rng::new(1));
     let configure = Command::Configure { settings: Box::default(), host: Box::default() };
-    world.apply(configure, 0, &mut draw).unwrap();
-    (world, draw)
+    world.apply(configure, 0, &mut rng).unwrap();
+    (world, rng)
 }
 
 pub(crate) fn network(name: &str, subnet: Option<&str>) -> Command {
@@ -67,14 +67,14 @@ pub(crate) fn addresses(world: &World, name: &str) -> Vec<IpAddr> {
     endpoints.iter().flat_map(|e| e.allocation.iter()).flat_map(|a| a.addresses()).collect()
 }
 
-pub(crate) fn run(world: &mut World, draw: &mut Draw, commands: impl IntoIterator<Item = Command>) {
+pub(crate) fn run(world: &mut World, rng: &mut Rng, commands: impl IntoIterator<Item = Command>) {
     for command in commands {
-        world.apply(command.clone(), 1, draw).unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"));
+        world.apply(command.clone(), 1, rng).unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"));
     }
 }
 
-pub(crate) fn refused(world: &mut World, draw: &mut Draw, command: Command) -> String {
-    world.apply(command.clone(), 1, draw).expect_err(&format!("{command:?}")).to_string()
+pub(crate) fn refused(world: &mut World, rng: &mut Rng, command: Command) -> String {
+    world.apply(command.clone(), 1, rng).expect_err(&format!("{command:?}")).to_string()
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn the_predefined_networks_are_there_with_dockers_subnet() {
 
 #[test]
 fn addresses_are_given_from_the_lowest_and_given_back() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, ["a", "b"].map(|name| sandbox(name, &[], SandboxOptions::default())));
     run(&mut world, d, ["a", "b"].map(start));
     assert_eq!(addresses(&world, "a"), [IpAddr::from([172, 17, 0, 2])]);
@@ -103,8 +103,8 @@ fn addresses_are_given_from_the_lowest_and_given_back() {
 
 #[test]
 fn an_address_asked_for_is_kept_while_the_sandbox_is_stopped() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     let first = fixed([10, 1, 0, 2]);
     run(
         &mut world,
@@ -125,8 +125,8 @@ fn an_address_asked_for_is_kept_while_the_sandbox_is_stopped() {
 
 #[test]
 fn a_port_is_published_once() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [sandbox("p1", &[], publish(Some(8080), 80)), start("p1")]);
     run(&mut world, d, [sandbox("p2", &[], publish(Some(8080), 80))]);
     let text = refused(&mut world, d, start("p2"));
@@ -140,8 +140,8 @@ fn a_port_is_published_once() {
 
 #[test]
 fn a_random_port_is_the_same_for_both_families_and_not_an_avoided_one() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [sandbox("p", &[], publish(None, 80))]);
     let all_but_one: Vec<u16> = (49_153..=65_535).filter(|port| *port != 60_000).collect();
     let Command::StartSandbox { sandbox, process, namespace, .. } = start("p") else { unreachable!() };
@@ -153,8 +153,8 @@ fn a_random_port_is_the_same_for_both_families_and_not_an_avoided_one() {
 
 #[test]
 fn published_ports_and_default_route_follow_the_gateway_endpoint() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [network("app", Some("10.1.0.0/24")), network("back", Some("10.2.0.0/24"))]);
     run(&mut world, d, [sandbox("a", &[("back", Default::default())], publish(Some(80), 80)), start("a")]);
     let id = world.find_sandbox("a").unwrap().id;
@@ -175,8 +175,8 @@ fn published_ports_and_default_route_follow_the_gateway_endpoint() {
 
 #[test]
 fn an_internal_network_publishes_nothing_and_says_so() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     let internal = CreateNetwork { name: "in".to_owned(), internal: true, ..CreateNetwork::default() };
     run(&mut world, d, [Command::CreateNetwork(internal)]);
     run(&mut world, d, [sandbox("a", &[("in", Default::default())], publish(Some(80), 80))]);
@@ -193,8 +193,8 @@ fn an_internal_network_publishes_nothing_and_says_so() {
 
 #[test]
 fn a_default_bridge_that_no_longer_fits_is_refused_by_name() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [sandbox("a", &[], Default::default()), start("a")]);
     let settings = Settings { bridge_address: "10.9.0.1/24".parse().ok(), ..Settings::default() };
     let configure = Command::Configure { settings: Box::new(settings), host: Box::default() };
@@ -208,8 +208,8 @@ fn a_default_bridge_that_no_longer_fits_is_refused_by_name() {
 
 #[test]
 fn things_are_found_by_id_name_and_prefix() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [network("app", None)]);
     let id = world.find_network("app").unwrap().id;
     assert_eq!(world.find_network(&id.to_string()).unwrap().name, "app");
@@ -220,8 +220,8 @@ fn things_are_found_by_id_name_and_prefix() {
 
 #[test]
 fn refusals_name_the_thing_and_the_reason() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [network("app", Some("172.25.0.0/16"))]);
     run(&mut world, d, [sandbox("c1", &[("app", fixed([172, 25, 3, 3]))], Default::default()), start("c1")]);
     let connect = |network: &str, sandbox: &str, request| Command::Connect {
@@ -277,7 +277,7 @@ fn refusals_name_the_thing_and_the_reason() {
 
 #[test]
 fn a_word_for_a_file_does_not_become_a_line() {
-    let (mut world, mut draw) = world();
+    let (mut world, mut rng) = world();
     let bad = "x\n10.0.0.1 trusted".to_owned();
     let options = [
         SandboxOptions { hostname: bad.clone(), ..Default::default() },
@@ -286,9 +286,9 @@ fn a_word_for_a_file_does_not_become_a_line() {
         SandboxOptions { extra_hosts: vec![(bad.clone(), None)], ..Default::default() },
     ];
     for options in options {
-        refused(&mut world, &mut draw, sandbox("a", &[], options));
+        refused(&mut world, &mut rng, sandbox("a", &[], options));
     }
-    run(&mut world, &mut draw, [network("app", None)]);
+    run(&mut world, &mut rng, [network("app", None)]);
     let alias = EndpointRequest { aliases: vec![bad], ..Default::default() };
-    refused(&mut world, &mut draw, sandbox("a", &[("app", alias)], Default::default()));
+    refused(&mut world, &mut rng, sandbox("a", &[("app", alias)], Default::default()));
 }

@@ -125,7 +125,7 @@ pub(super) fn overlaps(world: &World, seen: &Observations) -> Vec<Ill> {
     let mut ills = Vec::new();
     let dockers = |name: &str| seen.link(name).is_some_and(|link| is_dockers(world, link));
     for network in world.networks() {
-        for route in world.routes_over(network).filter(|route| !dockers(&route.interface)) {
+        for route in world.overlapping_routes(network).filter(|route| !dockers(&route.interface)) {
             let subnets = network.subnets.iter().map(|it| it.subnet);
             let inside = subnets.clone().any(|subnet| subnet.contains(&route.destination));
             let by = if route.interface.is_empty() { "nowhere" } else { &route.interface };
@@ -173,7 +173,7 @@ pub(super) fn nameservers(world: &World, seen: &Observations) -> Vec<Ill> {
         let why = "they resolve the names of sandboxes alone; on the default network they ask 8.8.8.8";
         return vec![Ill::warning(what, why).mend("echo nameserver ADDRESS >> /etc/resolv.conf")];
     }
-    if !servers.iter().all(NameServer::asked_from_host) {
+    if !servers.iter().all(NameServer::queried_from_host) {
         return Vec::new();
     }
     let without = |sandbox: &&Sandbox| {

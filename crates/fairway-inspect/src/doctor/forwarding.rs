@@ -97,7 +97,8 @@ pub(super) fn bridges(world: &World, seen: &Observations) -> Vec<Ill> {
         };
         return vec![if drops { Ill::warning(what, why) } else { Ill::note(what, why) }.mend(mend)];
     }
-    let iptables = seen.daemon && world.settings().filters() && world.settings().backend == Backend::Iptables;
+    let iptables =
+        seen.daemon && world.settings().has_firewall() && world.settings().backend == Backend::Iptables;
     if on.len() < BRIDGE_NETFILTER.len() && iptables {
         return vec![
             Ill::note(

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::{Ill, Level, Observations, Share, few};
 use fairway_core::ipam;
 use fairway_core::world::World;
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::shell::set_sysctl;
 use fairway_model::{Network, Subnet};
 
@@ -95,8 +95,8 @@ pub(super) fn subnets(world: &World, seen: &Observations) -> Vec<Ill> {
         .collect();
     let mut left = 0;
     while left < MORE_NETWORKS {
-        // IPv4 is chosen without any draw.
-        match ipam::choose(world.settings(), &seen.facts, &taken, false, None, &mut Draw::new(0)) {
+        // IPv4 is chosen without any random number.
+        match ipam::choose_subnet(world.settings(), &seen.facts, &taken, false, None, &mut Rng::new(0)) {
             Ok(subnet) => taken.push((subnet, "one more".to_owned())),
             Err(_) => break,
         }

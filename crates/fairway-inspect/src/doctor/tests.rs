@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use fairway_core::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::SubnetRequest;
 use fairway_model::{
     Backend, HostFacts, HostRoute, Namespace, PortRange, Protocol, PublishRequest, SandboxKind,
@@ -18,7 +18,7 @@ use fairway_model::{
 /// A World and what is seen of its host, both healthy: network `web` with a sandbox `p`, which publishes 40000.
 struct Patient {
     world: World,
-    draw: Draw,
+    rng: Rng,
     seen: Observations,
 }
 
@@ -51,7 +51,7 @@ impl Patient {
 
     fn with(settings: Settings) -> Patient {
         let seen = Observations { daemon: true, facts: host(), ..Observations::default() };
-        let mut patient = Patient { world: World::default(), draw: Draw::new(1), seen };
+        let mut patient = Patient { world: World::default(), rng: Rng::new(1), seen };
         let configure = Command::Configure { settings: Box::new(settings), host: Box::new(host()) };
         patient.run(configure);
         patient.network("web", |_| {});
@@ -72,7 +72,7 @@ impl Patient {
     }
 
     fn run(&mut self, command: Command) {
-        self.world.apply(command, 1, &mut self.draw).unwrap();
+        self.world.apply(command, 1, &mut self.rng).unwrap();
     }
 
     fn network(&mut self, name: &str, ask: impl FnOnce(&mut CreateNetwork)) {

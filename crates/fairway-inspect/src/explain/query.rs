@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
-use fairway_core::names::{Answer, NameTable, QuestionKind};
+use fairway_core::names::{Answer, NameTable, QueryType};
 use fairway_core::object::Object;
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
@@ -336,10 +336,8 @@ pub(crate) fn resolve(plan: &Plan, origin: &Peer, name: &str) -> Option<IpAddr> 
         }
     }
     let folded = name.trim_end_matches('.').to_ascii_lowercase();
-    [QuestionKind::A, QuestionKind::Aaaa].into_iter().find_map(|kind| {
-        match table.answer(*sandbox, &folded, kind) {
-            Answer::Addresses(addresses) => addresses.first().copied(),
-            _ => None,
-        }
+    [QueryType::A, QueryType::Aaaa].into_iter().find_map(|kind| match table.answer(*sandbox, &folded, kind) {
+        Answer::Addresses(addresses) => addresses.first().copied(),
+        _ => None,
     })
 }

@@ -15,8 +15,8 @@ use crate::explain::Query;
 use crate::topology::planned;
 use fairway_core::plan::plan;
 use fairway_core::world::World;
-use fairway_core::world::history::{Step, World as Rehearsal, step};
-use fairway_model::Draw;
+use fairway_core::world::histories::{Step, TestWorld, step};
+use fairway_model::Rng;
 use fairway_walk::{Proxy, walk_connection};
 use legible::assert_legible;
 use shown::{assert_all_is_shown, assert_well_formed};
@@ -43,13 +43,13 @@ fn walked(world: &World, mut picture: Picture, from: &str, to: &str) -> Option<P
 }
 
 fn after(steps: &[Step]) -> World {
-    let mut draw = Draw::new(7);
-    let mut rehearsal = Rehearsal::new(&mut draw);
+    let mut rng = Rng::new(7);
+    let mut test_world = TestWorld::new(&mut rng);
     for step in steps {
         // What is refused changes nothing.
-        drop(rehearsal.take(step, &mut draw));
+        drop(test_world.apply(step, &mut rng));
     }
-    rehearsal.world().clone()
+    test_world.world().clone()
 }
 
 proptest! {

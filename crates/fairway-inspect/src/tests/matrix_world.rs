@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::topology::planned;
 use fairway_core::plan::plan;
 use fairway_core::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{
     Backend, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol,
     PublishRequest, SandboxKind, SandboxOptions, Settings,
@@ -38,7 +38,7 @@ impl DaemonFlags {
 
 pub struct MatrixWorld {
     world: World,
-    draw: Draw,
+    rng: Rng,
     mode: DaemonFlags,
 }
 
@@ -70,8 +70,8 @@ fn listens(namespace: &mut NetworkNamespace, at: &str, port: u16) {
 impl MatrixWorld {
     pub fn new(mode: DaemonFlags) -> Self {
         let mut world = World::default();
-        let mut draw = Draw::new(1);
-        let mut apply = |command| world.apply(command, 0, &mut draw).unwrap();
+        let mut rng = Rng::new(1);
+        let mut apply = |command| world.apply(command, 0, &mut rng).unwrap();
         let settings = Settings {
             iptables: mode.iptables,
             backend: mode.backend,
@@ -123,12 +123,12 @@ impl MatrixWorld {
                 avoid: Vec::new(),
             });
         }
-        Self { world, draw, mode }
+        Self { world, rng, mode }
     }
 
     /// Asks for more.
     pub fn apply(&mut self, command: Command) {
-        self.world.apply(command, 0, &mut self.draw).unwrap();
+        self.world.apply(command, 0, &mut self.rng).unwrap();
     }
 
     /// One more sandbox, on a network.

@@ -109,7 +109,7 @@ impl Links {
             addresses: moving.map(|address| address.address).collect(),
             routes: known.collect(),
             boot: boot_id()?,
-            obstacle: obstacle(link, &all),
+            unusable: unusable(link, &all),
         }))
     }
 
@@ -278,7 +278,7 @@ impl Links {
 }
 
 /// Why an interface cannot be a port of a bridge of ours.
-fn obstacle(link: &Link, all: &[Link]) -> Option<String> {
+fn unusable(link: &Link, all: &[Link]) -> Option<String> {
     let above = |other: &&Link| {
         other.peer == Some(link.index)
             && other.peer_namespace.is_none()

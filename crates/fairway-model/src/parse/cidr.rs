@@ -12,12 +12,12 @@ use super::ParseError;
 pub fn cidr<T: FromStr>(text: &str, example: &str) -> Result<T, ParseError> {
     text.parse().map_err(|_| ParseError::Cidr {
         text: text.to_owned(),
-        reason: expected_instead_of(text, &format!("one such as {example}")),
+        reason: expected_message(text, &format!("one such as {example}")),
     })
 }
 
 /// What to say of a text in whose place an address with a prefix length is expected.
-pub fn expected_instead_of(text: &str, expected: &str) -> String {
+pub fn expected_message(text: &str, expected: &str) -> String {
     match text.parse::<IpAddr>() {
         Ok(_) => format!("the prefix length is missing: {expected} is expected"),
         Err(_) => format!("{expected} is expected"),

@@ -2,8 +2,8 @@
 
 use ipnet::IpNet;
 
-use super::{ParseError, expected_instead_of};
-use crate::address_range::reserved_for;
+use super::{ParseError, expected_message};
+use crate::address_range::reserved_reason;
 use crate::{AddressPool, PacketMark};
 
 /// Reads `--label`: `key=value`, or `key` for an empty value.
@@ -75,7 +75,7 @@ pub fn address_pool(text: &str) -> Result<AddressPool, ParseError> {
         match key.trim().to_ascii_lowercase().as_str() {
             "base" if base.is_none() => {
                 let read = value.trim().parse();
-                let reason = || expected_instead_of(value.trim(), "a subnet such as 10.0.0.0/8");
+                let reason = || expected_message(value.trim(), "a subnet such as 10.0.0.0/8");
                 base =
                     Some(read.map_err(|_| error(format!("base {value:?} is not a subnet: {}", reason())))?);
             }
@@ -101,7 +101,7 @@ fn pool(base: IpNet, size: u8) -> Result<AddressPool, String> {
     if base != expected {
         return Err(format!("base {base} should be {expected}"));
     }
-    if let Some(reason) = reserved_for(base) {
+    if let Some(reason) = reserved_reason(base) {
         return Err(reason.to_owned());
     }
     // One address for the gateway, one for an endpoint.

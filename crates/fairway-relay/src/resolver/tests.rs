@@ -233,7 +233,7 @@ const EXAMPLE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 #[test]
 fn names_are_answered_as_the_table_says() {
     let relay = TestRelay::start();
-    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["Web", "www"][..]), (2, &["db", "www"][..])].into_iter());
     let answer = ask(resolver, &question("wEb.", RecordType::A));
     assert_eq!(addresses(&answer), [v4(1)]);
@@ -257,7 +257,7 @@ fn names_are_answered_as_the_table_says() {
 #[test]
 fn a_name_that_left_is_gone_at_once() {
     let relay = TestRelay::start();
-    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["a"][..])].into_iter());
     let record = Record::Names(names(1, &["a"], v4(1)));
     assert_eq!(addresses(&ask(resolver, &question("a.", RecordType::A))), [v4(1)]);
@@ -268,7 +268,7 @@ fn a_name_that_left_is_gone_at_once() {
 #[test]
 fn long_answers_are_cut_to_what_the_asker_takes_and_whole_over_tcp() {
     let relay = TestRelay::start();
-    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, (0..100).map(|n| (n, &["many"][..])));
     let mut query = question("many.", RecordType::A);
     let plain = ask(resolver, &query);
@@ -291,7 +291,7 @@ fn long_answers_are_cut_to_what_the_asker_takes_and_whole_over_tcp() {
 #[test]
 fn many_questions_over_one_tcp_connection() {
     let relay = TestRelay::start();
-    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["a"][..])].into_iter());
     let mut stream = TcpStream::connect(resolver).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -316,7 +316,7 @@ fn many_questions_over_one_tcp_connection() {
 fn a_silent_tcp_client_is_hung_up_on() {
     let limits = ResolverLimits { client_idle: Duration::from_millis(200), ..ResolverLimits::default() };
     let relay = TestRelay::with(ProxyLimits::default(), limits);
-    let mut stream = TcpStream::connect(relay.resolver(1, Upstreams::Nowhere)).unwrap();
+    let mut stream = TcpStream::connect(relay.resolver(1, Upstreams::None)).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream.write_all(&[0]).unwrap();
     assert!(matches!(stream.read(&mut [0]), Ok(0)));
@@ -428,7 +428,7 @@ fn a_servers_long_answer_is_cut_to_what_the_asker_takes() {
 #[test]
 fn garbage_at_the_socket_harms_nobody() {
     let relay = TestRelay::start();
-    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["a"][..])].into_iter());
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut noise = 0x2545_f491_4f6c_dd1du64;

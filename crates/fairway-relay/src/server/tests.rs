@@ -269,7 +269,7 @@ fn many_threads_change_at_once_and_each_learns_its_own_outcome() {
 #[test]
 fn a_removed_resolver_has_let_go_of_its_sockets() {
     let relay = TestRelay::start();
-    let address = relay.resolver(1, Upstreams::Nowhere);
+    let address = relay.resolver(1, Upstreams::None);
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     relay.remove(RecordKey::Resolver(sandbox(1)));
@@ -284,7 +284,7 @@ fn a_relay_that_handed_over_finishes_its_connections_and_ends() {
     let (target, server) = listener();
     let address = relay.tcp(target);
     let (udp, tcp) = resolver_sockets();
-    relay.insert(Record::View(view(1, Upstreams::Nowhere)), Vec::new());
+    relay.insert(Record::View(view(1, Upstreams::None)), Vec::new());
     relay.insert(Record::Resolver(sandbox(1)), vec![udp.into(), tcp.into()]);
     let mut client = TcpStream::connect(address).unwrap();
     let (mut old_side, _) = server.accept().unwrap();

@@ -126,13 +126,13 @@ fn chains_that_lead_into_one_another_without_end_end_the_walk() {
 /// Texts that lead anywhere: the walk ends, and soon.
 #[test]
 fn the_walk_ends_whatever_chains_lead_where() {
-    let mut draw = fairway_model::Draw::new(1);
+    let mut rng = fairway_model::Rng::new(1);
     for _ in 0..200 {
         let chains = (0..6).map(|number| {
-            let rules = (0..draw.below(6)).map(|_| {
-                let begins = if draw.below(4) == 0 { recent() } else { rule() };
-                let to = format!("at{}", draw.below(7));
-                match draw.below(8) {
+            let rules = (0..rng.below(6)).map(|_| {
+                let begins = if rng.below(4) == 0 { recent() } else { rule() };
+                let to = format!("at{}", rng.below(7));
+                match rng.below(8) {
                     0 => begins.accept(),
                     1 => begins.drop(),
                     2 => begins.go_back(),

@@ -9,7 +9,7 @@ use fairway_core::world::{self, CreateNetwork, CreateSandbox, NetworkChoice, Wor
 use fairway_inspect::topology::planned;
 use fairway_kernel::namespace::NAMED_DIRECTORY;
 use fairway_lab::Lab;
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol, PublishRequest,
     SandboxKind, SandboxOptions, Settings,
@@ -99,7 +99,7 @@ fn command(stage: &Stage, from: &str, to: &str, by_plan: bool) -> Result<(), Fai
 
 /// A host as planned, whose LAN is behind interface 2.
 fn topology() -> Result<fairway_walk::Topology, Failure> {
-    let (mut world, mut draw) = (World::default(), Draw::new(1));
+    let (mut world, mut rng) = (World::default(), Rng::new(1));
     let facts = HostFacts {
         addresses: vec![HostRoute {
             destination: format!("{HOST}/24").parse()?,
@@ -112,7 +112,7 @@ fn topology() -> Result<fairway_walk::Topology, Failure> {
         world::Command::Configure { settings: Box::new(Settings::default()), host: Box::new(facts) };
     let network = CreateNetwork { name: "names".to_owned(), ..CreateNetwork::default() };
     for command in [configure, world::Command::CreateNetwork(network)] {
-        world.apply(command, 0, &mut draw)?;
+        world.apply(command, 0, &mut rng)?;
     }
     for number in 0..SANDBOXES {
         let ports = if number < PUBLISHING { EACH } else { 0 };
@@ -136,7 +136,7 @@ fn topology() -> Result<fairway_walk::Topology, Failure> {
             namespace: Some(namespace),
             avoid: Vec::new(),
         };
-        world.apply(attach, 0, &mut draw)?;
+        world.apply(attach, 0, &mut rng)?;
     }
     let mut host = empty_namespace("host");
     let interface = Interface {

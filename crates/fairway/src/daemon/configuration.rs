@@ -119,7 +119,7 @@ impl DaemonArguments {
 /// `--bridge`, which goes with no address for the bridge.
 fn default_bridge(all: &DaemonArguments) -> Result<DefaultBridge, ConfigurationError> {
     let bridge = match all.bridge.as_deref() {
-        None | Some("") => return Ok(DefaultBridge::Ours),
+        None | Some("") => return Ok(DefaultBridge::Managed),
         Some("none") => DefaultBridge::Disabled,
         Some(name) => {
             interface_name(name).map_err(|error| ConfigurationError::Value {

@@ -12,7 +12,7 @@ use fairway_api::{
 };
 use fairway_core::object::FileName;
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, CreateSandbox, Happened, World};
+use fairway_core::world::{Change, Command, CreateSandbox, TimedEvent, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_inspect::conflict::{FirewallConflict, Path};
 use fairway_inspect::graph::Picture;
@@ -45,18 +45,12 @@ fn failure(error: EngineError) -> Failure {
 }
 
 fn kind(error: &EngineError) -> FailureKind {
-    match error.kind() {
-        Some(RefusalKind::Invalid) => FailureKind::Invalid,
-        Some(RefusalKind::Forbidden) => FailureKind::Forbidden,
-        Some(RefusalKind::NotFound) => FailureKind::NotFound,
-        Some(RefusalKind::Conflict) => FailureKind::Conflict,
-        None => FailureKind::Internal,
-    }
+    error.kind().map_or(FailureKind::Internal, FailureKind::Refused)
 }
 
 fn unexplained(error: &ExplainError) -> Failure {
     let misuse = matches!(error, ExplainError::Query(_));
-    let kind = if misuse { FailureKind::Invalid } else { FailureKind::Internal };
+    let kind = if misuse { FailureKind::Refused(RefusalKind::Invalid) } else { FailureKind::Internal };
     Failure::new(kind, error.to_string())
 }
 
@@ -134,7 +128,7 @@ impl Control for EngineControl {
 
     /// A sandbox sees the host's files, and may reach the socket: it may not use it.
     fn check_peer(&self, socket: BorrowedFd<'_>) -> Result<(), Failure> {
-        let refused = |reason: String| Failure::new(FailureKind::Forbidden, reason);
+        let refused = |reason: String| Failure::new(RefusalKind::Forbidden, reason);
         let namespaces = pid_namespace::pid_namespaces_of_peer(socket).map_err(|error| {
             refused(format!("cannot command the daemon: the process that asks cannot be looked at: {error}"))
         })?;
@@ -203,7 +197,7 @@ impl Control for EngineControl {
         self.reload.reload().map_err(|error| {
             tracing::error!("{error}");
             let kind = match &error {
-                ReloadError::Configuration(_) => FailureKind::Invalid,
+                ReloadError::Configuration(_) => FailureKind::Refused(RefusalKind::Invalid),
                 ReloadError::Engine(error) => kind(error),
             };
             Failure::new(kind, error.to_string())
@@ -224,8 +218,8 @@ impl Control for EngineControl {
     ) -> Result<(), Failure> {
         self.engine.trace(request, tell).map_err(|error| {
             let kind = match error {
-                TraceError::Query(_) => FailureKind::Invalid,
-                TraceError::TooMany => FailureKind::Conflict,
+                TraceError::Query(_) => FailureKind::Refused(RefusalKind::Invalid),
+                TraceError::TooMany => FailureKind::Refused(RefusalKind::Conflict),
                 _ => FailureKind::Internal,
             };
             Failure::new(kind, error.to_string())
@@ -270,7 +264,7 @@ impl Control for EngineControl {
         self.engine.on_exit(sandbox, listener);
     }
 
-    fn watch(&self, watcher: Box<dyn Fn(&Happened) -> bool + Send>) {
+    fn watch(&self, watcher: Box<dyn Fn(&TimedEvent) -> bool + Send>) {
         self.engine.watch(watcher);
     }
 

@@ -164,7 +164,7 @@ fn failures_are_values() {
         if is_test(&path)
             || !path.contains("/src/")
             || path.contains("fairway-lab")
-            || path.ends_with("history.rs")
+            || path.contains("/histories")
         {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use fairway_model::Draw;
+use fairway_model::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::own::{foreign, route, route_inside, rule};
@@ -160,7 +160,7 @@ pub fn subnets(network: usize) -> (Ipv4Addr, Ipv6Addr) {
 }
 
 /// What draws.
-pub struct Dice(Draw);
+pub struct Dice(Rng);
 
 impl Dice {
     pub fn percent(&mut self, chance: u64) -> bool {
@@ -179,7 +179,7 @@ impl Dice {
 impl Case {
     /// The case of a seed, with so many packets.
     pub fn drawn(seed: u64, packets: usize) -> Case {
-        let mut dice = Dice(Draw::new(seed));
+        let mut dice = Dice(Rng::new(seed));
         let mut world = world(&mut dice);
         // Every third one, so that a few worlds have all backends among them.
         world.by_iptables = seed.is_multiple_of(3);

@@ -46,7 +46,7 @@ fn all_that_cannot_be_read_is_told_at_once() {
 
 #[test]
 fn what_needs_a_swarm_is_refused() {
-    let refused = |request: NetworkCreate| network(request).unwrap_err().kind == FailureKind::Invalid;
+    let refused = |request: NetworkCreate| network(request).unwrap_err().kind == RefusalKind::Invalid.into();
     assert!(refused(NetworkCreate { ingress: true, ..NetworkCreate::default() }));
     assert!(refused(NetworkCreate { config_only: true, ..NetworkCreate::default() }));
     assert!(refused(NetworkCreate { scope: "swarm".into(), ..NetworkCreate::default() }));
@@ -54,7 +54,7 @@ fn what_needs_a_swarm_is_refused() {
     assert!(refused(NetworkCreate { config_from: from, ..NetworkCreate::default() }));
     let ipam = Some(Ipam { driver: "dhcp".into(), ..Ipam::default() });
     let failure = network(NetworkCreate { ipam, ..NetworkCreate::default() }).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::NotFound);
+    assert_eq!(failure.kind, RefusalKind::NotFound.into());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 use ipnet::IpNet;
 
-use super::{default_bridge, default_gateway};
+use super::{default_bridge_subnet, default_gateway};
 use crate::ipam::IpamError;
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{HostFacts, HostRoute, Settings, Subnet};
 
 fn settings(bip: &str, fixed_cidr: &str, default_gateway: &str) -> Settings {
@@ -15,7 +15,7 @@ fn settings(bip: &str, fixed_cidr: &str, default_gateway: &str) -> Settings {
 }
 
 fn decide(settings: &Settings) -> Result<Subnet, IpamError> {
-    default_bridge(settings, &HostFacts::default(), &[], false, &mut Draw::new(1))
+    default_bridge_subnet(settings, &HostFacts::default(), &[], false, &mut Rng::new(1))
 }
 
 #[test]
@@ -43,12 +43,15 @@ fn without_bip_it_yields_to_the_host_and_to_networks() {
     let routes = vec![HostRoute { destination, interface: "tun0".to_owned() }];
     let host = HostFacts { routes, ..HostFacts::default() };
     let taken = [("172.18.0.0/16".parse().unwrap(), "web".to_owned())];
-    let decided = default_bridge(&Settings::default(), &host, &taken, false, &mut Draw::new(1)).unwrap();
+    let decided =
+        default_bridge_subnet(&Settings::default(), &host, &taken, false, &mut Rng::new(1)).unwrap();
     assert_eq!(decided.gateway.to_string(), "172.19.0.1");
     // What the user names may meet the host's routes, but not a network.
-    let named = default_bridge(&settings("172.17.0.1/16", "", ""), &host, &taken, false, &mut Draw::new(1));
+    let named =
+        default_bridge_subnet(&settings("172.17.0.1/16", "", ""), &host, &taken, false, &mut Rng::new(1));
     assert_eq!(named.unwrap().gateway.to_string(), "172.17.0.1");
-    let named = default_bridge(&settings("172.18.5.1/24", "", ""), &host, &taken, false, &mut Draw::new(1));
+    let named =
+        default_bridge_subnet(&settings("172.18.5.1/24", "", ""), &host, &taken, false, &mut Rng::new(1));
     assert!(matches!(named, Err(IpamError::Overlap { holder, .. }) if holder == "web"));
 }
 
@@ -123,7 +126,7 @@ fn ipv6_has_flags_of_its_own() {
             default_gateway_ipv6: gateway.parse().ok(),
             ..settings("10.9.8.1/24", "10.9.8.128/25", "10.9.8.254")
         };
-        default_bridge(&settings, &HostFacts::default(), &[], true, &mut Draw::new(1))
+        default_bridge_subnet(&settings, &HostFacts::default(), &[], true, &mut Rng::new(1))
     };
     let table = [
         ("fd08::5/64", "", "fd08::/64", "fd08::5", ""),

@@ -2,8 +2,8 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::super::IpamError;
-use super::choose;
-use fairway_model::Draw;
+use super::choose_subnet;
+use fairway_model::Rng;
 use fairway_model::address_range::overlap;
 use fairway_model::{AddressPool, HostFacts, HostRoute, Settings};
 
@@ -24,7 +24,7 @@ fn pools(pools: &[(&str, u8)]) -> Settings {
 fn exhaust(settings: &Settings, host: &HostFacts, v6: bool) -> (Vec<String>, String) {
     let mut taken: Vec<(IpNet, String)> = Vec::new();
     loop {
-        match choose(settings, host, &taken, v6, None, &mut Draw::new(1)) {
+        match choose_subnet(settings, host, &taken, v6, None, &mut Rng::new(1)) {
             Ok(subnet) => taken.push((subnet, format!("n{}", taken.len()))),
             Err(error) => {
                 return (taken.iter().map(|(subnet, _)| subnet.to_string()).collect(), error.to_string());
@@ -58,7 +58,7 @@ fn what_the_host_has_is_passed_over() {
         ..HostFacts::default()
     };
     let taken = [(net("172.22.128.0/17"), "web".to_owned())];
-    let subnet = choose(&Settings::default(), &host, &taken, false, None, &mut Draw::new(1));
+    let subnet = choose_subnet(&Settings::default(), &host, &taken, false, None, &mut Rng::new(1));
     assert_eq!(subnet, Ok(net("172.23.0.0/16")));
 }
 
@@ -70,25 +70,26 @@ fn the_error_says_who_took_which_pool() {
         routes: vec![route("172.16.0.0/12", "tun0"), route("192.168.0.0/16", "")],
         ..HostFacts::default()
     };
-    let error = choose(&Settings::default(), &host, &[], false, None, &mut Draw::new(1)).unwrap_err();
+    let error = choose_subnet(&Settings::default(), &host, &[], false, None, &mut Rng::new(1)).unwrap_err();
     insta::assert_snapshot!(error, @"all predefined address pools have been fully subnetted: 172.17.0.0/16, 172.18.0.0/16, 172.19.0.0/16, 172.20.0.0/14, 172.24.0.0/14, 172.28.0.0/14 by route 172.16.0.0/12 of tun0; 192.168.0.0/16 by route 192.168.0.0/16: name a free subnet with --subnet, or give the daemon another --default-address-pool");
     let error =
-        choose(&pools(&[("10.0.0.0/24", 24)]), &host, &[], false, None, &mut Draw::new(1)).unwrap_err();
+        choose_subnet(&pools(&[("10.0.0.0/24", 24)]), &host, &[], false, None, &mut Rng::new(1)).unwrap_err();
     assert!(error.to_string().contains("10.0.0.0/24 by nameserver 10.0.0.53"), "{error}");
-    let error =
-        choose(&pools(&[("192.168.1.0/28", 28)]), &host, &[], false, None, &mut Draw::new(1)).unwrap_err();
+    let error = choose_subnet(&pools(&[("192.168.1.0/28", 28)]), &host, &[], false, None, &mut Rng::new(1))
+        .unwrap_err();
     assert!(error.to_string().contains("192.168.1.0/28 by route 192.168.0.0/16"), "{error}");
 }
 
 #[test]
 fn a_wanted_size_is_cut_from_the_pools() {
-    let choose =
-        |size| choose(&Settings::default(), &HostFacts::default(), &[], false, Some(size), &mut Draw::new(1));
-    assert_eq!(choose(24), Ok(net("172.17.0.0/24")));
-    assert_eq!(choose(15), Ok(net("172.20.0.0/15")));
-    assert_eq!(choose(31), Ok(net("172.17.0.0/31")));
-    assert_eq!(choose(32), Err(IpamError::TooSmall { subnet: net("0.0.0.0/32") }));
-    assert!(choose(8).unwrap_err().to_string().contains("192.168.0.0/16 cannot be cut into /8"));
+    let choose_sized = |size| {
+        choose_subnet(&Settings::default(), &HostFacts::default(), &[], false, Some(size), &mut Rng::new(1))
+    };
+    assert_eq!(choose_sized(24), Ok(net("172.17.0.0/24")));
+    assert_eq!(choose_sized(15), Ok(net("172.20.0.0/15")));
+    assert_eq!(choose_sized(31), Ok(net("172.17.0.0/31")));
+    assert_eq!(choose_sized(32), Err(IpamError::TooSmall { subnet: net("0.0.0.0/32") }));
+    assert!(choose_sized(8).unwrap_err().to_string().contains("192.168.0.0/16 cannot be cut into /8"));
 }
 
 #[test]
@@ -100,16 +101,16 @@ fn pools_of_ones_own_replace_those_of_their_family() {
     assert_eq!(v6, ["2001:db8::/64", "2001:db8:0:1::/64", "2001:db8:0:2::/64", "2001:db8:0:3::/64"]);
     assert!(error.contains("2001:db8::/62 by network n0 (2001:db8::/64), network n1"), "{error}");
     let only_v6 = pools(&[("2001:db8::/48", 64)]);
-    let v4 = choose(&only_v6, &HostFacts::default(), &[], false, None, &mut Draw::new(1));
+    let v4 = choose_subnet(&only_v6, &HostFacts::default(), &[], false, None, &mut Rng::new(1));
     assert_eq!(v4, Ok(net("172.17.0.0/16")));
 }
 
 #[test]
 fn ipv6_without_a_pool_is_a_random_unique_local_subnet() {
     let (settings, host) = (Settings::default(), HostFacts::default());
-    let mut draw = Draw::new(7);
-    let mut choose = |size| choose(&settings, &host, &[], true, size, &mut draw);
-    let (one, other) = (choose(None).unwrap(), choose(None).unwrap());
+    let mut rng = Rng::new(7);
+    let mut choose_sized = |size| choose_subnet(&settings, &host, &[], true, size, &mut rng);
+    let (one, other) = (choose_sized(None).unwrap(), choose_sized(None).unwrap());
     assert_ne!(one, other);
     for subnet in [one, other] {
         assert_eq!(subnet, subnet.trunc());
@@ -119,15 +120,15 @@ fn ipv6_without_a_pool_is_a_random_unique_local_subnet() {
         // The subnet id of RFC 4193 is 0: all of the randomness is in the global id.
         assert_eq!(subnet.addr().segments()[3], 0);
     }
-    assert_eq!(choose(Some(112)).map(|subnet| subnet.prefix_len()), Ok(112));
-    let error = choose(Some(40)).unwrap_err().to_string();
+    assert_eq!(choose_sized(Some(112)).map(|subnet| subnet.prefix_len()), Ok(112));
+    let error = choose_sized(Some(40)).unwrap_err().to_string();
     assert!(error.contains("fd00::/8 is given in /48 and less"), "{error}");
 }
 
 #[test]
 fn unique_local_addresses_can_be_taken_too() {
     let host = HostFacts { routes: vec![route("fc00::/7", "tun0")], ..HostFacts::default() };
-    let error = choose(&Settings::default(), &host, &[], true, None, &mut Draw::new(1)).unwrap_err();
+    let error = choose_subnet(&Settings::default(), &host, &[], true, None, &mut Rng::new(1)).unwrap_err();
     assert!(error.to_string().contains("subnetted: fd00::/8 by route fc00::/7 of tun0: name"), "{error}");
 }
 
@@ -136,12 +137,12 @@ fn a_pool_of_many_subnets_is_searched_by_holders_alone() {
     // 2^56 subnets; a search subnet by subnet would not end.
     let settings = pools(&[("2000::/8", 64)]);
     let taken = [(net("2000::/9"), "a".to_owned()), (net("2080::/10"), "b".to_owned())];
-    let subnet = choose(&settings, &HostFacts::default(), &taken, true, None, &mut Draw::new(1));
+    let subnet = choose_subnet(&settings, &HostFacts::default(), &taken, true, None, &mut Rng::new(1));
     assert_eq!(subnet, Ok(net("20c0::/64")));
 }
 
 /// A subnet of 10.0.0.0/20 or thereabouts.
-fn subnets() -> impl Strategy<Value = IpNet> {
+fn allocate_subnets() -> impl Strategy<Value = IpNet> {
     (0u32..0x2000, 14u8..=32).prop_map(|(host, length)| {
         IpNet::new(std::net::Ipv4Addr::from_bits(0x0a00_0000 + host).into(), length).unwrap()
     })
@@ -150,9 +151,9 @@ fn subnets() -> impl Strategy<Value = IpNet> {
 proptest! {
     #[test]
     fn what_is_chosen_is_free_and_the_first_that_is(
-        routes in prop::collection::vec(subnets(), 0..6),
-        addresses in prop::collection::vec(subnets(), 0..6),
-        networks in prop::collection::vec(subnets(), 0..20),
+        routes in prop::collection::vec(allocate_subnets(), 0..6),
+        addresses in prop::collection::vec(allocate_subnets(), 0..6),
+        networks in prop::collection::vec(allocate_subnets(), 0..20),
         size in 20u8..=31,
     ) {
         let held = |subnets: &[IpNet]| -> Vec<HostRoute> {
@@ -171,7 +172,7 @@ proptest! {
         let pool: ipnet::Ipv4Net = "10.0.0.0/20".parse().unwrap();
         let first = pool.subnets(size).unwrap().map(IpNet::V4).find(|&subnet| free(subnet));
         let settings = pools(&[("10.0.0.0/20", size)]);
-        let chosen = choose(&settings, &host, &taken, false, None, &mut Draw::new(1));
+        let chosen = choose_subnet(&settings, &host, &taken, false, None, &mut Rng::new(1));
         prop_assert_eq!(chosen.ok(), first);
     }
 }

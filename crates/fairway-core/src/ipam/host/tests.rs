@@ -83,11 +83,11 @@ fn what_would_cut_the_host_off_is_named() {
         ("fe00::/8", "fe00::1", Some("fe80::1 is the next hop of the host's route to everywhere by eth0")),
         ("fd51::/64", "fd51::1", None),
     ] {
-        let found = taken_from_host(&subnet(wanted, gateway), &host(), "br-app");
+        let found = lost_host_address(&subnet(wanted, gateway), &host(), "br-app");
         assert_eq!(found.map(|taken| taken.to_string()).as_deref(), taken, "{wanted} with {gateway}");
     }
     assert_eq!(
-        taken_from_host(&subnet("10.10.50.0/24", "10.10.50.99"), &host(), "eth0"),
+        lost_host_address(&subnet("10.10.50.0/24", "10.10.50.99"), &host(), "eth0"),
         None,
         "its own bridge"
     );
@@ -95,7 +95,7 @@ fn what_would_cut_the_host_off_is_named() {
 
 #[test]
 fn overlaps_are_named_with_what_is_lost() {
-    let warned = |wanted: &str| overlaps_of_host("app", &subnet(wanted, "10.0.0.1"), &host(), "br-app");
+    let warned = |wanted: &str| host_overlap_warnings("app", &subnet(wanted, "10.0.0.1"), &host(), "br-app");
     assert_eq!(
         warned("10.0.0.0/8"),
         [
@@ -111,6 +111,6 @@ fn overlaps_are_named_with_what_is_lost() {
     assert_eq!(warned("172.18.0.0/16"), [""; 0]);
     let mut host = host();
     host.routes = (0..9).map(|number| held(&format!("10.{number}.0.0/16"), "tun0")).collect();
-    let warned = overlaps_of_host("app", &subnet("10.0.0.0/8", "10.0.0.1"), &host, "br-app");
+    let warned = host_overlap_warnings("app", &subnet("10.0.0.0/8", "10.0.0.1"), &host, "br-app");
     assert!(warned[0].contains("10.1.0.0/16 of tun0, 10.2.0.0/16 of tun0 and 7 more: "), "{warned:?}");
 }

@@ -1,8 +1,8 @@
 use ipnet::IpNet;
 
-use super::subnets;
+use super::allocate_subnets;
 use crate::ipam::IpamError;
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{HostFacts, HostRoute, Settings, Subnet};
 use fairway_model::{RefusalKind, SubnetRequest};
 
@@ -24,7 +24,7 @@ fn decide(requests: &[SubnetRequest], v4: bool, v6: bool) -> Result<Vec<Subnet>,
     let destination: IpNet = "10.10.0.0/16".parse().unwrap();
     let routes = vec![HostRoute { destination, interface: "tun0".to_owned() }];
     let host = HostFacts { routes, ..HostFacts::default() };
-    subnets("web", requests, v4, v6, &Settings::default(), &host, &taken, &mut Draw::new(1))
+    allocate_subnets("web", requests, v4, v6, &Settings::default(), &host, &taken, &mut Rng::new(1))
 }
 
 #[test]

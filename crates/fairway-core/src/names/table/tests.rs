@@ -21,7 +21,7 @@ fn record(n: u8, on: u8, network_name: &str, names: &[&str]) -> NameRecord {
         network_name: network_name.to_owned(),
         order: u64::from(n),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
-        first_alone: false,
+        first_only: false,
         ipv4: Some(Ipv4Addr::new(172, 18, on, n)),
         ipv6: None,
     }
@@ -48,11 +48,11 @@ fn table() -> NameTable {
     table.insert(record(2, 1, "app", &["first", "www"]));
     table.insert(record(4, 2, "Data.Net", &["db", "www"]));
     table.set_view(view(1, &[1], Upstreams::Host));
-    table.set_view(view(2, &[1, 2], Upstreams::Nowhere));
+    table.set_view(view(2, &[1, 2], Upstreams::None));
     table
 }
 
-const A: QuestionKind = QuestionKind::A;
+const A: QueryType = QueryType::A;
 
 #[test]
 fn names_of_shared_networks_only() {
@@ -62,7 +62,7 @@ fn names_of_shared_networks_only() {
     assert_eq!(table.answer(sandbox(1), "db", A), Answer::Forward(&Upstreams::Host));
     assert_eq!(table.answer(sandbox(1), "db.data.net", A), Answer::Forward(&Upstreams::Host));
     assert_eq!(table.answer(sandbox(2), "db", A), Answer::Addresses(vec![v4(2, 4)]));
-    assert_eq!(table.answer(sandbox(9), "web", A), Answer::Unreachable);
+    assert_eq!(table.answer(sandbox(9), "web", A), Answer::NoUpstream);
 }
 
 #[test]
@@ -89,15 +89,15 @@ fn names_and_networks_may_contain_dots() {
 #[test]
 fn a_known_name_without_such_a_record_is_empty_and_never_forwarded() {
     let table = table();
-    for kind in [QuestionKind::Aaaa, QuestionKind::Ptr, QuestionKind::Other] {
+    for kind in [QueryType::Aaaa, QueryType::Ptr, QueryType::Other] {
         for asker in [1, 2] {
             for name in ["web", "web.app", "0123456789ab", "www"] {
-                assert_eq!(table.answer(sandbox(asker), name, kind), Answer::Nothing, "{name} {kind:?}");
+                assert_eq!(table.answer(sandbox(asker), name, kind), Answer::NoData, "{name} {kind:?}");
             }
         }
     }
-    for kind in [A, QuestionKind::Aaaa, QuestionKind::Other] {
-        assert_eq!(table.answer(sandbox(1), "1.1.18.172.in-addr.arpa", kind), Answer::Nothing, "{kind:?}");
+    for kind in [A, QueryType::Aaaa, QueryType::Other] {
+        assert_eq!(table.answer(sandbox(1), "1.1.18.172.in-addr.arpa", kind), Answer::NoData, "{kind:?}");
         assert_eq!(table.answer(sandbox(1), "example.org", kind), Answer::Forward(&Upstreams::Host));
     }
 }
@@ -105,8 +105,8 @@ fn a_known_name_without_such_a_record_is_empty_and_never_forwarded() {
 #[test]
 fn internal_sandboxes_ask_nobody() {
     let table = table();
-    assert_eq!(table.answer(sandbox(2), "example.org", A), Answer::Unreachable);
-    assert_eq!(table.answer(sandbox(2), "1.1.1.10.in-addr.arpa", QuestionKind::Ptr), Answer::Unreachable);
+    assert_eq!(table.answer(sandbox(2), "example.org", A), Answer::NoUpstream);
+    assert_eq!(table.answer(sandbox(2), "1.1.1.10.in-addr.arpa", QueryType::Ptr), Answer::NoUpstream);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn links_go_first_and_may_point_to_what_comes_later() {
     table.insert(record(8, 1, "app", &["target"]));
     assert_eq!(table.answer(sandbox(1), "www", A), Answer::Addresses(vec![v4(1, 8)]));
     assert_eq!(table.answer(sandbox(1), "www.app", A), Answer::Addresses(vec![v4(1, 8)]));
-    assert_eq!(table.answer(sandbox(1), "www", QuestionKind::Aaaa), Answer::Nothing);
+    assert_eq!(table.answer(sandbox(1), "www", QueryType::Aaaa), Answer::NoData);
     // Nobody else sees the alias as the link has it.
     let Answer::Addresses(others) = table.answer(sandbox(2), "www", A) else { panic!("others know www") };
     assert!(!others.contains(&v4(1, 8)));
@@ -146,7 +146,7 @@ fn addresses_have_names() {
     let mut both = record(5, 1, "app", &["six"]);
     both.ipv6 = Some("fd00::5".parse().unwrap());
     table.insert(both);
-    let ptr = |sandbox, name: &str| table.answer(sandbox, name, QuestionKind::Ptr);
+    let ptr = |sandbox, name: &str| table.answer(sandbox, name, QueryType::Ptr);
     assert_eq!(ptr(sandbox(1), "1.1.18.172.in-addr.arpa"), Answer::Names(vec!["Web.app".to_owned()]));
     let nibbles = format!("5.{}0.0.d.f.ip6.arpa", "0.".repeat(27));
     assert_eq!(ptr(sandbox(1), &nibbles), Answer::Names(vec!["six.app".to_owned()]));
@@ -162,7 +162,7 @@ fn a_new_record_takes_the_place_of_the_old() {
     assert_eq!(table.answer(sandbox(1), "web", A), Answer::Forward(&Upstreams::Host));
     assert_eq!(table.answer(sandbox(1), "renamed", A), Answer::Addresses(vec![v4(1, 99)]));
     assert_eq!(
-        table.answer(sandbox(1), "1.1.18.172.in-addr.arpa", QuestionKind::Ptr),
+        table.answer(sandbox(1), "1.1.18.172.in-addr.arpa", QueryType::Ptr),
         Answer::Forward(&Upstreams::Host)
     );
 }
@@ -195,7 +195,7 @@ proptest! {
         }
         for n in 0..6 {
             let name = format!("{n}.1.18.172.in-addr.arpa");
-            let kind = QuestionKind::Ptr;
+            let kind = QueryType::Ptr;
             prop_assert_eq!(table.answer(sandbox(1), &name, kind), fresh.answer(sandbox(1), &name, kind));
         }
         prop_assert_eq!(table.networks.len(), fresh.networks.len());
@@ -206,7 +206,7 @@ proptest! {
 fn the_first_holder_may_answer_alone() {
     let mut table = NameTable::new();
     for n in [3, 2] {
-        table.insert(NameRecord { first_alone: true, ..record(n, 1, "app", &["box", "pool"]) });
+        table.insert(NameRecord { first_only: true, ..record(n, 1, "app", &["box", "pool"]) });
     }
     table.insert(record(4, 2, "back", &["other", "pool"]));
     table.insert(record(5, 2, "back", &["more", "pool"]));
@@ -214,14 +214,14 @@ fn the_first_holder_may_answer_alone() {
         let address = |(on, n): &(u8, u8)| IpAddr::from(Ipv4Addr::new(172, 18, *on, *n));
         Answer::Addresses(on.iter().map(address).collect())
     };
-    table.set_view(view(9, &[1], Upstreams::Nowhere));
-    assert_eq!(table.answer(sandbox(9), "pool", QuestionKind::A), all(&[(1, 2)]));
-    assert_eq!(table.answer(sandbox(9), "pool.app", QuestionKind::A), all(&[(1, 2)]));
+    table.set_view(view(9, &[1], Upstreams::None));
+    assert_eq!(table.answer(sandbox(9), "pool", QueryType::A), all(&[(1, 2)]));
+    assert_eq!(table.answer(sandbox(9), "pool.app", QueryType::A), all(&[(1, 2)]));
     // Each network as it was asked for.
-    table.set_view(view(9, &[1, 2], Upstreams::Nowhere));
-    assert_eq!(table.answer(sandbox(9), "pool", QuestionKind::A), all(&[(1, 2), (2, 4), (2, 5)]));
+    table.set_view(view(9, &[1, 2], Upstreams::None));
+    assert_eq!(table.answer(sandbox(9), "pool", QueryType::A), all(&[(1, 2), (2, 4), (2, 5)]));
     // The next one takes its place.
     table.remove(endpoint(2));
-    table.set_view(view(9, &[1], Upstreams::Nowhere));
-    assert_eq!(table.answer(sandbox(9), "pool", QuestionKind::A), all(&[(1, 3)]));
+    table.set_view(view(9, &[1], Upstreams::None));
+    assert_eq!(table.answer(sandbox(9), "pool", QueryType::A), all(&[(1, 3)]));
 }

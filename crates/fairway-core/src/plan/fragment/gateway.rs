@@ -10,17 +10,17 @@ impl Maker<'_> {
     pub(super) fn gateway_rules(&mut self, network: &Network) {
         let (world, bridge) = (self.world, network.bridge.as_str());
         for ipv4 in [true, false] {
-            if world.masqueraded(network, ipv4) {
+            if world.is_masqueraded(network, ipv4) {
                 self.member(ElementKey::masquerade_bridge(bridge, ipv4));
             }
             if let Some(source) = world.outbound_source(network, ipv4) {
                 let key = ElementKey::snat(bridge, ipv4);
                 self.element(key, ElementValue::Address(source), "");
             }
-            if world.unprotected(network, ipv4) {
+            if world.is_unprotected(network, ipv4) {
                 self.member(ElementKey::unprotected_bridge(bridge, ipv4));
             }
-            if world.routed(network, ipv4) {
+            if world.is_routed(network, ipv4) {
                 self.member(ElementKey::routed_mode_bridge(bridge, ipv4));
             }
         }

@@ -20,7 +20,7 @@ impl Maker<'_> {
             self.member(ElementKey::assigned_ip(address));
             self.member(ElementKey::port_ip(port, address));
         }
-        if self.world.strictly_guarded(network) {
+        if self.world.has_strict_guard(network) {
             self.member(ElementKey::strict_guard_port(port));
             self.member(ElementKey::port_ip(port, link_local));
         }

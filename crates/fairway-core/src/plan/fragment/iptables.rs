@@ -14,7 +14,7 @@ use fairway_model::{Backend, Driver, Network, Protocol};
 
 impl Maker<'_> {
     fn has_rules(&self, ipv4: bool) -> bool {
-        self.world.settings().backend_of(ipv4) == Some(Backend::Iptables)
+        self.world.settings().firewall_backend(ipv4) == Some(Backend::Iptables)
     }
 
     fn rules(&mut self, rules: impl IntoIterator<Item = Rules>) {
@@ -52,11 +52,11 @@ impl Maker<'_> {
                         subnet: subnet.map(|subnet| subnet.subnet),
                         icc: self.world.icc(network),
                         internal: network.internal,
-                        masquerade: self.world.masqueraded(network, ipv4),
+                        masquerade: self.world.is_masqueraded(network, ipv4),
                         source: self.world.outbound_source(network, ipv4),
                         entry: Entry {
-                            unprotected: self.world.unprotected(network, ipv4),
-                            routed: self.world.routed(network, ipv4),
+                            unprotected: self.world.is_unprotected(network, ipv4),
+                            routed: self.world.is_routed(network, ipv4),
                             peers: (network.driver == Driver::Routed).then_some(&peers[..]),
                             trusted: &network.bridge_options.trusted_interfaces,
                         },

@@ -26,8 +26,8 @@ fn published(world: &World, name: &str) -> Vec<u16> {
 
 #[test]
 fn a_bridge_has_so_many_ports_and_no_more() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [network("app", Some("10.0.0.0/16")), network("other", None)]);
     for number in 0..1023 {
         let name = format!("s{number}");
@@ -53,8 +53,8 @@ fn a_bridge_has_so_many_ports_and_no_more() {
 
 #[test]
 fn a_network_that_was_removed_is_missed_by_who_was_on_it() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [network("app", None), network("back", None), network("other", None)]);
     run(&mut world, d, [sandbox("a", &join("app"), Default::default()), connect("back", "a")]);
     let remove = |network: &str| Command::RemoveNetwork { network: network.to_owned() };
@@ -77,8 +77,8 @@ fn a_network_that_was_removed_is_missed_by_who_was_on_it() {
 
 #[test]
 fn nothing_is_published_without_a_way_out_and_all_is_with_one_again() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     let internal = Command::CreateNetwork(CreateNetwork {
         name: "inn".to_owned(),
         internal: true,

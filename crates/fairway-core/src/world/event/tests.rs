@@ -1,6 +1,6 @@
 use super::*;
 use crate::world::{CreateNetwork, CreateSandbox, NetworkChoice};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{
     EndpointRequest, HostFacts, Namespace, PortRange, ProcessIdentity, Protocol, PublishRequest, SandboxKind,
     SandboxOptions, Settings, UnpublishRequest,
@@ -9,13 +9,13 @@ use fairway_model::{
 /// A World, and what is told of each command.
 struct Told {
     world: World,
-    draw: Draw,
+    rng: Rng,
 }
 
 impl Told {
     fn apply(&mut self, command: Command) -> Vec<String> {
-        let before = Before::look(&self.world, &command);
-        let change = self.world.apply(command, 1, &mut self.draw).unwrap();
+        let before = EventRecorder::before(&self.world, &command);
+        let change = self.world.apply(command, 1, &mut self.rng).unwrap();
         let line = |event: Event| {
             let attributes = event.attributes.iter().filter(|(name, _)| *name != "container");
             let attributes: Vec<_> = attributes.map(|(name, value)| format!("{name}={value}")).collect();
@@ -26,7 +26,7 @@ impl Told {
 }
 
 fn started() -> Told {
-    let mut told = Told { world: World::default(), draw: Draw::new(1) };
+    let mut told = Told { world: World::default(), rng: Rng::new(1) };
     let configure = Command::Configure { settings: Box::default(), host: Box::new(HostFacts::default()) };
     assert_eq!(Settings::default(), *Box::<Settings>::default());
     assert!(told.apply(configure).is_empty());

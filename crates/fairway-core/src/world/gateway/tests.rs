@@ -5,7 +5,7 @@ use crate::object::{ElementKey, SetName};
 use crate::plan::fragment;
 use crate::world::tests::{addresses, publish, refused, run, sandbox, start, world};
 use crate::world::{Command, CreateNetwork, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::SubnetRequest;
 use fairway_model::{EndpointRequest, GatewayMode, PortRange, Publication};
 
@@ -47,19 +47,19 @@ fn publications(world: &World, name: &str) -> Vec<(IpAddr, u16, u16, bool)> {
 const ANY4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 const ANY6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
 
-fn routed_world() -> (World, Draw) {
-    let (mut world, mut draw) = world();
+fn routed_world() -> (World, Rng) {
+    let (mut world, mut rng) = world();
     let both = [(MODE4, "routed"), (MODE6, "routed")];
     run(
         &mut world,
-        &mut draw,
+        &mut rng,
         [
             network("routed", &["10.1.0.0/24", "fd01::/64"], false, &both),
             network("half", &["10.2.0.0/24", "fd02::/64"], false, &both[1..]),
             network("plain", &["10.3.0.0/24", "fd03::/64"], false, &[]),
         ],
     );
-    (world, draw)
+    (world, rng)
 }
 
 /// What is open straight at the addresses of a sandbox.
@@ -81,8 +81,8 @@ fn holds(world: &World, name: &str, set: SetName) -> bool {
 
 #[test]
 fn what_is_routed_has_no_host_port_that_others_could_not_have() {
-    let (mut world, mut draw) = routed_world();
-    let d = &mut draw;
+    let (mut world, mut rng) = routed_world();
+    let d = &mut rng;
     for name in ["a", "b"] {
         run(&mut world, d, [sandbox(name, &join("routed"), publish(Some(8080), 80)), start(name)]);
         assert_eq!(publications(&world, name), [(ANY4, 8080, 80, true), (ANY6, 8080, 80, true)]);
@@ -101,8 +101,8 @@ fn what_is_routed_has_no_host_port_that_others_could_not_have() {
 
 #[test]
 fn a_random_port_is_drawn_where_it_has_a_meaning() {
-    let (mut world, mut draw) = routed_world();
-    let d = &mut draw;
+    let (mut world, mut rng) = routed_world();
+    let d = &mut rng;
     run(&mut world, d, [sandbox("a", &join("routed"), publish(None, 80)), start("a")]);
     assert_eq!(publications(&world, "a"), [(ANY4, 80, 80, true), (ANY6, 80, 80, true)]);
     run(&mut world, d, [connect("plain", "a", 1)]);
@@ -113,8 +113,8 @@ fn a_random_port_is_drawn_where_it_has_a_meaning() {
 
 #[test]
 fn publications_follow_the_gateway_from_mode_to_mode() {
-    let (mut world, mut draw) = routed_world();
-    let d = &mut draw;
+    let (mut world, mut rng) = routed_world();
+    let d = &mut rng;
     run(&mut world, d, [sandbox("a", &join("routed"), publish(Some(8080), 80)), start("a")]);
     // Routed ports live on, also where the gateway is elsewhere.
     run(&mut world, d, [connect("plain", "a", 1)]);
@@ -138,8 +138,8 @@ fn publications_follow_the_gateway_from_mode_to_mode() {
 
 #[test]
 fn what_is_routed_can_be_published_and_unpublished_while_it_runs() {
-    let (mut world, mut draw) = routed_world();
-    let d = &mut draw;
+    let (mut world, mut rng) = routed_world();
+    let d = &mut rng;
     run(&mut world, d, [sandbox("a", &join("half"), publish(Some(8080), 80)), start("a")]);
     let publish = |ports: (u16, u16), to: (u16, u16)| Command::Publish {
         sandbox: "a".to_owned(),
@@ -175,8 +175,8 @@ fn what_is_routed_can_be_published_and_unpublished_while_it_runs() {
 
 #[test]
 fn isolated_networks_have_no_gateway_to_reserve_an_address_for() {
-    let (mut world, mut draw) = world();
-    let d = &mut draw;
+    let (mut world, mut rng) = world();
+    let d = &mut rng;
     run(&mut world, d, [network("point", &["10.1.0.0/31"], true, &[(MODE4, "isolated")])]);
     let point = world.find_network("point").unwrap();
     assert_eq!(world.gateway_mode(point, true), GatewayMode::Isolated);
@@ -195,8 +195,8 @@ fn isolated_networks_have_no_gateway_to_reserve_an_address_for() {
 
 #[test]
 fn who_may_go_straight_follows_from_settings_and_trust() {
-    let (mut world, mut draw) = routed_world();
-    let d = &mut draw;
+    let (mut world, mut rng) = routed_world();
+    let d = &mut rng;
     let trusting = [("com.docker.network.bridge.trusted_host_interfaces", "eth1")];
     run(&mut world, d, [network("trusting", &["10.4.0.0/24"], false, &trusting)]);
     for (name, network) in [("a", "plain"), ("b", "trusting"), ("c", "routed")] {

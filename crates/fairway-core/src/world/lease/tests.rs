@@ -6,12 +6,12 @@ use fairway_model::{Namespace, SandboxKind, SandboxOptions, Uplink, UplinkRoute}
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 10, 50, 1);
 
-fn world() -> (World, Draw) {
-    let (mut world, mut draw) = (World::default(), Draw::new(1));
+fn world() -> (World, Rng) {
+    let (mut world, mut rng) = (World::default(), Rng::new(1));
     let configure = Command::Configure { settings: Box::default(), host: Box::default() };
-    world.apply(configure, 0, &mut draw).unwrap();
-    world.apply(Command::CreateNetwork(network("lan", &[("fairway.dhcp", "true")])), 0, &mut draw).unwrap();
-    (world, draw)
+    world.apply(configure, 0, &mut rng).unwrap();
+    world.apply(Command::CreateNetwork(network("lan", &[("fairway.dhcp", "true")])), 0, &mut rng).unwrap();
+    (world, rng)
 }
 
 fn network(driver: &str, options: &[(&str, &str)]) -> CreateNetwork {
@@ -26,7 +26,7 @@ fn network(driver: &str, options: &[(&str, &str)]) -> CreateNetwork {
             metric: 0,
         }],
         boot: String::new(),
-        obstacle: None,
+        unusable: None,
     };
     let options = [("parent", "eth0")].iter().chain(options);
     CreateNetwork {
@@ -49,8 +49,8 @@ fn attach(name: &str) -> Command {
     Command::Attach { create: Box::new(create), process: None, namespace, avoid: Vec::new() }
 }
 
-fn needed(world: &mut World, draw: &mut Draw, name: &str) -> LeaseRequest {
-    match world.apply(attach(name), 0, draw) {
+fn needed(world: &mut World, rng: &mut Rng, name: &str) -> LeaseRequest {
+    match world.apply(attach(name), 0, rng) {
         Err(Refusal::LeaseNeeded(request)) => *request,
         other => panic!("{other:?}"),
     }
@@ -74,33 +74,33 @@ fn lend(request: &LeaseRequest, last: u8) -> (NetworkId, Lease) {
 
 #[test]
 fn an_address_is_asked_for_before_anything_is_given() {
-    let (mut world, mut draw) = world();
-    let request = needed(&mut world, &mut draw, "web");
+    let (mut world, mut rng) = world();
+    let request = needed(&mut world, &mut rng, "web");
     assert_eq!((request.parent.as_str(), request.identity.hostname.as_str()), ("eth0", "web"));
     assert_eq!(world.sandboxes().count(), 0, "a refusal changes nothing");
     let (network, lease) = lend(&request, 50);
-    world.apply_with(attach("web"), &[(network, lease.clone())], 0, &mut draw).unwrap();
+    world.apply_with(attach("web"), &[(network, lease.clone())], 0, &mut rng).unwrap();
     let endpoint = world.endpoints().next().unwrap().clone();
     let given = endpoint.allocation.unwrap();
     assert_eq!((given.ipv4, given.mac), (Some(lease.address), lease.mac));
     // The lease is for one command.
-    assert_ne!(needed(&mut world, &mut draw, "two").identity, request.identity);
+    assert_ne!(needed(&mut world, &mut rng, "two").identity, request.identity);
     // What becomes of it is remembered, that of another is not.
     let renewed = Lease { expires_at: 9, ..lease };
     let command =
         |lease: &Lease| Command::LeaseRenewed { endpoint: endpoint.id, lease: Box::new(lease.clone()) };
-    let change = world.apply(command(&renewed), 0, &mut draw).unwrap();
+    let change = world.apply(command(&renewed), 0, &mut rng).unwrap();
     assert_eq!(change.records.into_iter().collect::<Vec<_>>(), [RecordKey::Endpoint(endpoint.id)]);
     let other = Lease { address: SERVER, ..renewed.clone() };
-    assert!(world.apply(command(&other), 0, &mut draw).unwrap().records.is_empty());
+    assert!(world.apply(command(&other), 0, &mut rng).unwrap().records.is_empty());
     let kept = world.endpoints().next().unwrap().allocation.clone().unwrap().lease;
     assert_eq!(kept, Some(renewed));
 }
 
 #[test]
 fn what_a_server_lends_must_fit_the_network() {
-    let (mut world, mut draw) = world();
-    let request = needed(&mut world, &mut draw, "web");
+    let (mut world, mut rng) = world();
+    let request = needed(&mut world, &mut rng, "web");
     let (network, fit) = lend(&request, 50);
     let unfit = [
         (Lease { address: Ipv4Addr::new(10, 9, 0, 5), ..fit.clone() }, "10.9.0.5"),
@@ -109,7 +109,7 @@ fn what_a_server_lends_must_fit_the_network() {
         (Lease { netmask: Some(Ipv4Addr::new(255, 255, 0, 0)), ..fit.clone() }, "255.255.0.0"),
     ];
     for (lease, reason) in unfit {
-        let refused = world.apply_with(attach("web"), &[(network, lease)], 0, &mut draw).unwrap_err();
+        let refused = world.apply_with(attach("web"), &[(network, lease)], 0, &mut rng).unwrap_err();
         assert!(matches!(refused, Refusal::LeaseUnfit { .. }), "{refused}");
         assert!(refused.to_string().contains(reason), "{refused}");
     }
@@ -117,8 +117,8 @@ fn what_a_server_lends_must_fit_the_network() {
 
 #[test]
 fn only_lans_have_a_server() {
-    let (mut world, mut draw) = world();
-    world.apply(Command::RemoveNetwork { network: "lan".to_owned() }, 0, &mut draw).unwrap();
+    let (mut world, mut rng) = world();
+    world.apply(Command::RemoveNetwork { network: "lan".to_owned() }, 0, &mut rng).unwrap();
     let ranged = fairway_model::SubnetRequest {
         ip_range: "10.10.50.128/28".parse().ok(),
         ..fairway_model::SubnetRequest::default()
@@ -132,7 +132,7 @@ fn only_lans_have_a_server() {
         (network("lan", &[("fairway.dhcp", "perhaps")]), "true or false"),
     ];
     for (request, reason) in requests {
-        let refused = world.apply(Command::CreateNetwork(request), 0, &mut draw).unwrap_err().to_string();
+        let refused = world.apply(Command::CreateNetwork(request), 0, &mut rng).unwrap_err().to_string();
         assert!(refused.contains("fairway.dhcp") && refused.contains(reason), "{refused}");
     }
 }

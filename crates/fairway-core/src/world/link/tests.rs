@@ -3,23 +3,23 @@ use super::*;
 use crate::object::Key;
 use crate::object::SetName;
 use crate::plan::fragment;
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{Namespace, PortRange, PublishRequest, SandboxKind, SandboxOptions, Settings};
 
 struct Scene {
     world: World,
-    draw: Draw,
+    rng: Rng,
 }
 
 impl Scene {
     fn new() -> Self {
-        let mut scene = Self { world: World::default(), draw: Draw::new(3) };
+        let mut scene = Self { world: World::default(), rng: Rng::new(3) };
         scene.configure(false);
         scene
     }
 
     fn take(&mut self, command: Command) -> Result<Change, Refusal> {
-        self.world.apply(command, 1, &mut self.draw)
+        self.world.apply(command, 1, &mut self.rng)
     }
 
     fn configure(&mut self, icc: bool) {

@@ -2,8 +2,8 @@ use super::*;
 use crate::object::{Fragment, Key, Object};
 use crate::plan::fragment;
 use crate::world::{Change, Command, CreateSandbox, NetworkChoice};
-use fairway_model::Draw;
 use fairway_model::Owner;
+use fairway_model::Rng;
 use fairway_model::SubnetRequest;
 use fairway_model::{
     EndpointRequest, HostFacts, MacAddress, Namespace, PortRange, Protocol, PublishRequest, SandboxKind,
@@ -14,19 +14,19 @@ const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
 
 struct Host {
     world: World,
-    draw: Draw,
+    rng: Rng,
 }
 
 impl Host {
     fn new() -> Self {
-        let mut host = Self { world: World::default(), draw: Draw::new(7) };
+        let mut host = Self { world: World::default(), rng: Rng::new(7) };
         let (settings, facts) = (Box::<Settings>::default(), Box::<HostFacts>::default());
         host.apply(Command::Configure { settings, host: facts }).unwrap();
         host
     }
 
     fn apply(&mut self, command: Command) -> Result<Change, Refusal> {
-        self.world.apply(command, 0, &mut self.draw)
+        self.world.apply(command, 0, &mut self.rng)
     }
 
     /// `network create -d DRIVER --subnet SUBNET -o OPTIONS`, on a host where every parent is there.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::ipam;
 use crate::world::option::{DHCP, PARENT};
 use crate::world::{CreateNetwork, NetworkOptions, Refusal, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::SubnetRequest;
 use fairway_model::{Driver, Network, Subnet, Uplink};
 
@@ -53,7 +53,7 @@ impl World {
         }
         let found = request.uplink.as_deref().filter(|uplink| uplink.parent == *parent);
         let uplink = found.ok_or_else(|| Refusal::NoParent(parent.clone()))?.clone();
-        match uplink.obstacle {
+        match uplink.unusable {
             Some(reason) => Err(Refusal::ParentUnfit { parent: parent.clone(), reason }),
             None => Ok(Some(uplink)),
         }
@@ -65,7 +65,7 @@ impl World {
         request: &CreateNetwork,
         uplink: &Uplink,
         families: [bool; 2],
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Vec<Subnet>, Refusal> {
         let mut completed = Vec::new();
         let mut routers: [Option<IpAddr>; 2] = [None, None];
@@ -106,7 +106,7 @@ impl World {
         let taken = self.taken_subnets(None);
         let (name, settings, host) = (&request.name, &self.settings, &self.host);
         let mut subnets =
-            ipam::subnets(name, &completed, enable_ipv4, enable_ipv6, settings, host, &taken, draw)?;
+            ipam::allocate_subnets(name, &completed, enable_ipv4, enable_ipv6, settings, host, &taken, rng)?;
         for subnet in &mut subnets {
             if let Some(router) = routers[usize::from(subnet.subnet.addr().is_ipv6())] {
                 subnet.gateway = router;

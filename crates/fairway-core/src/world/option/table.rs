@@ -7,7 +7,7 @@ use super::{
 use crate::world::Refusal;
 
 /// An option of networks.
-pub struct KnownOption {
+pub struct NetworkOption {
     /// Its name, as `-o NAME=VALUE` has it.
     pub name: &'static str,
     /// What stands for its value in help.
@@ -30,14 +30,14 @@ const ALL: &[&str] = &[];
 /// Makes an option of its columns.
 macro_rules! options {
     ($($name:expr, $value:literal, $drivers:expr, $help:literal, $read:expr;)*) => {
-        &[$(KnownOption {
+        &[$(NetworkOption {
             name: $name, value: $value, help: $help, drivers: $drivers, read: $read
         }),*]
     };
 }
 
 /// All options of networks. Any other name that begins as Docker's or Fairway's is warned of.
-pub const NETWORK_OPTIONS: &[KnownOption] = options! {
+pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
     PARENT, "INTERFACE", PARENTED, "Interface of the host that the network is on", |read, given| {
         // Nothing is as if it were not given, as in Docker.
         if !given.value.is_empty() {

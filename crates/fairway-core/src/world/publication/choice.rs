@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Gateways;
 use crate::world::port_claims::PortClaims;
 use crate::world::{Refusal, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
 
 /// Where random host ports come from when the host does not say: the range that IANA leaves for
@@ -186,7 +186,7 @@ impl<'a> Choice<'a> {
     ///
     /// # Errors
     /// Those that it asks for, or all that may be chosen, are taken.
-    pub fn decide(&mut self, request: &PublishRequest, draw: &mut Draw) -> Result<(), Refusal> {
+    pub fn decide(&mut self, request: &PublishRequest, rng: &mut Rng) -> Result<(), Refusal> {
         let mut addresses = self.gateways.host_addresses(request.host_address);
         if let Some(range) = request.host_ports.filter(|range| range.len() == request.container_ports.len()) {
             addresses.retain(|address| !self.asked_twice(request, range, *address));
@@ -203,7 +203,7 @@ impl<'a> Choice<'a> {
             None if bound.is_empty() => request.container_ports,
             None => {
                 let (first, last) = self.world.host.ephemeral_ports.unwrap_or(EPHEMERAL_PORTS);
-                self.free_run(request, &bound, PortRange { first, last }, count, draw.next() >> 16)?
+                self.free_run(request, &bound, PortRange { first, last }, count, rng.next() >> 16)?
             }
         };
         self.add(request, host, &addresses);

@@ -2,17 +2,17 @@
 
 use crate::world::port_claims::LOOKUPS;
 use crate::world::{Change, Command, CreateSandbox, NetworkChoice, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{
     EndpointRequest, HostFacts, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
     UnpublishRequest,
 };
 
 /// A World with sandboxes `web` and `other`, which run.
-fn running() -> (World, Draw) {
-    let (mut world, mut draw) = (World::default(), Draw::new(1));
+fn running() -> (World, Rng) {
+    let (mut world, mut rng) = (World::default(), Rng::new(1));
     let host = HostFacts { ephemeral_ports: Some((20_000, 59_999)), ..HostFacts::default() };
-    world.apply(Command::Configure { settings: Box::default(), host: Box::new(host) }, 1, &mut draw).unwrap();
+    world.apply(Command::Configure { settings: Box::default(), host: Box::new(host) }, 1, &mut rng).unwrap();
     for name in ["web", "other"] {
         let create = CreateSandbox {
             name: Some(name.to_owned()),
@@ -20,14 +20,12 @@ fn running() -> (World, Draw) {
             network: NetworkChoice::Networks(Vec::new()),
             options: SandboxOptions::default(),
         };
-        world.apply(Command::CreateSandbox(Box::new(create)), 1, &mut draw).unwrap();
+        world.apply(Command::CreateSandbox(Box::new(create)), 1, &mut rng).unwrap();
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
         let (sandbox, avoid) = (name.to_owned(), Vec::new());
-        world
-            .apply(Command::StartSandbox { sandbox, process: None, namespace, avoid }, 1, &mut draw)
-            .unwrap();
+        world.apply(Command::StartSandbox { sandbox, process: None, namespace, avoid }, 1, &mut rng).unwrap();
     }
-    (world, draw)
+    (world, rng)
 }
 
 fn request(container: u16, host_ports: Option<PortRange>) -> PublishRequest {
@@ -39,16 +37,16 @@ fn request(container: u16, host_ports: Option<PortRange>) -> PublishRequest {
     }
 }
 
-fn publish(world: &mut World, draw: &mut Draw, requests: Vec<PublishRequest>) -> Result<Change, String> {
+fn publish(world: &mut World, rng: &mut Rng, requests: Vec<PublishRequest>) -> Result<Change, String> {
     let command = Command::Publish { sandbox: "web".to_owned(), requests, avoid: Vec::new() };
-    world.apply(command, 1, draw).map_err(|refusal| refusal.to_string())
+    world.apply(command, 1, rng).map_err(|refusal| refusal.to_string())
 }
 
 /// How many conflicts are looked for when `web` publishes what `requests` makes for a count of ports.
 fn lookups(count: u16, requests: impl Fn(u16) -> PublishRequest) -> usize {
-    let (mut world, mut draw) = running();
+    let (mut world, mut rng) = running();
     LOOKUPS.set(0);
-    publish(&mut world, &mut draw, (1..=count).map(requests).collect()).unwrap();
+    publish(&mut world, &mut rng, (1..=count).map(requests).collect()).unwrap();
     LOOKUPS.get()
 }
 
@@ -68,34 +66,34 @@ fn look_ups_grow_with_the_ports_and_not_faster() {
 
 #[test]
 fn a_run_is_found_without_looking_at_a_taken_port_for_each_place() {
-    let (mut world, mut draw) = running();
+    let (mut world, mut rng) = running();
     // No 500 ports in a row are free but the last ones.
     let taken = (20_250..59_000).step_by(250).map(|port| request(1, Some(PortRange::single(port))));
-    publish(&mut world, &mut draw, taken.collect()).unwrap();
+    publish(&mut world, &mut rng, taken.collect()).unwrap();
     LOOKUPS.set(0);
     let run = PublishRequest { container_ports: PortRange { first: 1, last: 500 }, ..request(1, None) };
-    let change = publish(&mut world, &mut draw, vec![run]).unwrap();
+    let change = publish(&mut world, &mut rng, vec![run]).unwrap();
     assert!(change.published[0].host_ports.first > 59_000 - 250, "{:?}", change.published[0]);
     assert!(LOOKUPS.get() <= 3 * 2 * 40_000, "{}", LOOKUPS.get());
 }
 
 #[test]
 fn all_ports_of_a_range_are_given_before_it_is_refused() {
-    let (mut world, mut draw) = running();
+    let (mut world, mut rng) = running();
     let range = PortRange { first: 65_000, last: 65_535 };
     let requests = (1..=536).map(|port| request(port, Some(range))).collect();
-    assert_eq!(publish(&mut world, &mut draw, requests).unwrap().published.len(), 2 * 536);
-    let refusal = publish(&mut world, &mut draw, vec![request(1, Some(range))]).unwrap_err();
+    assert_eq!(publish(&mut world, &mut rng, requests).unwrap().published.len(), 2 * 536);
+    let refusal = publish(&mut world, &mut rng, vec![request(1, Some(range))]).unwrap_err();
     assert_eq!(refusal, "all tcp host ports of 65000-65535 are in use");
     let run = PublishRequest { container_ports: PortRange { first: 1, last: 60_000 }, ..request(1, None) };
-    assert!(publish(&mut world, &mut draw, vec![run]).unwrap_err().starts_with("all tcp host ports of "));
+    assert!(publish(&mut world, &mut rng, vec![run]).unwrap_err().starts_with("all tcp host ports of "));
 }
 
 #[test]
 fn every_port_can_be_published_and_unpublished_one_by_one() {
-    let (mut world, mut draw) = running();
+    let (mut world, mut rng) = running();
     let fixed = (1..=u16::MAX).map(|port| request(port, Some(PortRange::single(port))));
-    assert_eq!(publish(&mut world, &mut draw, fixed.collect()).unwrap().published.len(), 2 * 65_535);
+    assert_eq!(publish(&mut world, &mut rng, fixed.collect()).unwrap().published.len(), 2 * 65_535);
     let each = (2..=u16::MAX).map(|port| UnpublishRequest {
         host_address: None,
         host_ports: Some(PortRange::single(port)),
@@ -103,16 +101,16 @@ fn every_port_can_be_published_and_unpublished_one_by_one() {
         protocol: Protocol::Tcp,
     });
     let command = Command::Unpublish { sandbox: "web".to_owned(), requests: each.collect() };
-    world.apply(command, 1, &mut draw).unwrap();
+    world.apply(command, 1, &mut rng).unwrap();
     let left = &world.find_sandbox("web").unwrap().publications;
     assert_eq!(left.iter().map(|it| it.host_ports).collect::<Vec<_>>(), [PortRange::single(1); 2]);
 }
 
 #[test]
 fn more_than_can_be_handled_is_refused_with_the_limit() {
-    let (mut world, mut draw) = running();
+    let (mut world, mut rng) = running();
     let all = PublishRequest { container_ports: PortRange { first: 1, last: 65_535 }, ..request(1, None) };
-    let refusal = publish(&mut world, &mut draw, vec![all; 3]).unwrap_err();
+    let refusal = publish(&mut world, &mut rng, vec![all; 3]).unwrap_err();
     let text = "too many published ports of a container: 196605 where 131070 is the limit: ask for fewer";
     assert_eq!(refusal, text);
     let request = EndpointRequest {
@@ -120,9 +118,9 @@ fn more_than_can_be_handled_is_refused_with_the_limit() {
         ..EndpointRequest::default()
     };
     let network = crate::world::CreateNetwork { name: "net".to_owned(), ..Default::default() };
-    world.apply(Command::CreateNetwork(network), 1, &mut draw).unwrap();
+    world.apply(Command::CreateNetwork(network), 1, &mut rng).unwrap();
     let connect = Command::Connect { network: "net".to_owned(), sandbox: "web".to_owned(), request };
-    let refusal = world.apply(connect, 1, &mut draw).unwrap_err();
+    let refusal = world.apply(connect, 1, &mut rng).unwrap_err();
     assert_eq!(refusal.to_string(), "too many aliases: 10001 where 10000 is the limit: ask for fewer");
     let ranges = (1..=257).map(|port| UnpublishRequest {
         host_address: None,
@@ -131,6 +129,6 @@ fn more_than_can_be_handled_is_refused_with_the_limit() {
         protocol: Protocol::Tcp,
     });
     let unpublish = Command::Unpublish { sandbox: "web".to_owned(), requests: ranges.collect() };
-    let refusal = world.apply(unpublish, 1, &mut draw).unwrap_err();
+    let refusal = world.apply(unpublish, 1, &mut rng).unwrap_err();
     assert!(refusal.to_string().starts_with("too many port ranges to unpublish: 257 "), "{refusal}");
 }

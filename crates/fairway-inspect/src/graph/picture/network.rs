@@ -78,7 +78,7 @@ fn marks(world: &World, network: &model::Network) -> Vec<Mark> {
             [(network.enable_ipv4, true), (network.enable_ipv6, false)].into_iter().any(|(on, ipv4)| {
                 on && !network.internal
                     && world.gateway_mode(network, ipv4) == GatewayMode::Nat
-                    && !world.masqueraded(network, ipv4)
+                    && !world.is_masqueraded(network, ipv4)
             });
         if translated {
             marks.push(mark(Plain, "not masqueraded", "what leaves keeps its own address"));
@@ -111,7 +111,7 @@ fn marks(world: &World, network: &model::Network) -> Vec<Mark> {
             marks.push(mark(Apart, "no parent", "it leads nowhere"));
         }
     }
-    if bridge && world.strictly_guarded(network) {
+    if bridge && world.has_strict_guard(network) {
         marks.push(mark(Apart, "strict guard", "sandboxes use nothing but their own addresses"));
     }
     if network.bridge_options.dhcp {

@@ -7,7 +7,7 @@ use crate::graph::{Picture, Walk};
 use crate::topology::planned;
 use fairway_core::plan::plan;
 use fairway_core::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::SubnetRequest;
 use fairway_model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, ParentFacts, SandboxKind, SandboxOptions,
@@ -19,13 +19,13 @@ use fairway_walk::{add_default_route, empty_namespace};
 /// A host 10.10.50.99 with a World on it.
 pub struct Town {
     world: World,
-    draw: Draw,
+    rng: Rng,
     born: u64,
 }
 
 impl Town {
     pub fn new(settings: Settings) -> Self {
-        let mut town = Self { world: World::default(), draw: Draw::new(3), born: 0 };
+        let mut town = Self { world: World::default(), rng: Rng::new(3), born: 0 };
         let host = HostFacts {
             addresses: vec![HostRoute {
                 destination: "10.10.50.99/24".parse().unwrap(),
@@ -41,7 +41,7 @@ impl Town {
     }
 
     fn apply(&mut self, command: Command) {
-        self.world.apply(command, 0, &mut self.draw).unwrap();
+        self.world.apply(command, 0, &mut self.rng).unwrap();
     }
 
     /// Makes a network; options as `-o` has them, and `internal`, `ipv6`, `subnet=`, `driver=`.
@@ -70,7 +70,7 @@ impl Town {
                     metric: 0,
                 }],
                 boot: String::new(),
-                obstacle: None,
+                unusable: None,
             }));
         }
         request.parent = Some(ParentFacts { mac: Some(MacAddress([2; 6])), ..ParentFacts::default() });

@@ -165,7 +165,7 @@ fn bridge_again(links: &Links, taken: &Uplink) {
 fn what_stands_in_the_way_is_named() {
     in_host(|links| {
         assert_eq!(links.uplink("eth9").unwrap(), None);
-        let obstacle = |name: &str| links.uplink(name).unwrap().unwrap().obstacle.unwrap_or_default();
+        let obstacle = |name: &str| links.uplink(name).unwrap().unwrap().unusable.unwrap_or_default();
         assert_eq!(obstacle("eth0"), "");
         assert!(obstacle("lo").contains("no Ethernet"), "{}", obstacle("lo"));
         bridge(&links);

@@ -54,7 +54,7 @@ impl Forwarder {
 
     /// Whether questions of a resolver for this server leave from inside the sandbox.
     pub(super) fn is_inside(&self, resolver: Place, server: NameServer) -> bool {
-        !server.asked_from_host() && self.sockets_inside(resolver).next().is_some()
+        !server.queried_from_host() && self.sockets_inside(resolver).next().is_some()
     }
 
     /// A socket that is connected to a server; questions that keep others from being asked give way.

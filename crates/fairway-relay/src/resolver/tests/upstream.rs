@@ -265,7 +265,7 @@ fn the_sandbox_with_the_most_waiting_questions_makes_space() {
 #[test]
 fn one_tcp_client_too_many_takes_the_place_of_the_one_that_was_idle_longest() {
     let relay = TestRelay::start();
-    let resolver = relay.resolver(1, Upstreams::Nowhere);
+    let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["a"][..])].into_iter());
     let most = ResolverLimits::default().clients_per_sandbox;
     let mut clients: Vec<TcpStream> = Vec::new();

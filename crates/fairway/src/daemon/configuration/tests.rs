@@ -22,8 +22,8 @@ fn the_file_has_dockerds_keys() {
         "default-address-pools": [{"base": "10.9.0.0/16", "size": 24}], "live-restore": true}"#;
     let configuration = with(text, DaemonArguments::default()).unwrap();
     assert_eq!(configuration.socket, Path::new("/x.sock"));
-    assert_eq!(configuration.settings.backend_of(true), None);
-    assert_eq!(configuration.settings.backend_of(false), Some(Backend::Nftables));
+    assert_eq!(configuration.settings.firewall_backend(true), None);
+    assert_eq!(configuration.settings.firewall_backend(false), Some(Backend::Nftables));
     assert_eq!(configuration.settings.bridge_address, "10.1.0.1/24".parse().ok());
     assert_eq!(configuration.settings.address_pools.len(), 1);
 }
@@ -74,7 +74,7 @@ fn ipv6_bridge_and_options_are_keys_of_dockerds() {
         "host-gateway-ips": ["10.1.2.3", "fd08::3"],
         "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1400"}}}"#;
     let settings = with(text, DaemonArguments::default()).unwrap().settings;
-    assert!(settings.ipv6 && settings.bridge == DefaultBridge::Ours);
+    assert!(settings.ipv6 && settings.bridge == DefaultBridge::Managed);
     assert_eq!(settings.bridge_address_ipv6, "fd08::1/64".parse().ok());
     assert_eq!(settings.fixed_cidr_ipv6, "fd08::/64".parse().ok());
     assert_eq!(settings.default_gateway_ipv6, "fd08::9".parse().ok());

@@ -35,11 +35,11 @@ fn each_port_owns_all_addresses_of_its_sandbox_and_none_of_others() {
     for options in
         [&[][..], &[("fairway.guard", "strict"), ("com.docker.network.bridge.enable_icc", "false")]]
     {
-        let (mut world, mut draw) = world();
+        let (mut world, mut rng) = world();
         let join = ["one", "two"].map(|name| (name, Default::default()));
         run(
             &mut world,
-            &mut draw,
+            &mut rng,
             [
                 network("one", options),
                 network("two", options),
@@ -69,15 +69,15 @@ fn each_port_owns_all_addresses_of_its_sandbox_and_none_of_others() {
 
 #[test]
 fn who_joins_touches_its_own_sandbox_alone() {
-    let (mut world, mut draw) = world();
+    let (mut world, mut rng) = world();
     let join = [("one", Default::default())];
-    run(&mut world, &mut draw, [network("one", &[]), network("two", &[])]);
+    run(&mut world, &mut rng, [network("one", &[]), network("two", &[])]);
     for name in ["a", "b", "c"] {
-        run(&mut world, &mut draw, [sandbox(name, &join, Default::default()), start(name)]);
+        run(&mut world, &mut rng, [sandbox(name, &join, Default::default()), start(name)]);
     }
     let connect =
         Command::Connect { network: "two".to_owned(), sandbox: "a".to_owned(), request: Default::default() };
-    let change = world.apply(connect, 1, &mut draw).unwrap();
+    let change = world.apply(connect, 1, &mut rng).unwrap();
     let id = world.find_sandbox("a").unwrap().id;
     let own: BTreeSet<Owner> = world
         .endpoints_of_sandbox(id)
@@ -90,8 +90,8 @@ fn who_joins_touches_its_own_sandbox_alone() {
 
 #[test]
 fn the_gateway_s_link_local_address_is_its_own() {
-    let (mut world, mut draw) = world();
-    run(&mut world, &mut draw, [network("one", &[])]);
+    let (mut world, mut rng) = world();
+    run(&mut world, &mut rng, [network("one", &[])]);
     let plan = plan(&world);
     let bridge = plan.values().flatten().find_map(|(_, object)| match object {
         crate::object::Object::Bridge(bridge) if bridge.ipv6 => Some(bridge.mac),

@@ -2,11 +2,11 @@ use super::*;
 use crate::world::{Command, CreateSandbox, NetworkChoice};
 use fairway_model::{EndpointRequest, MacAddress, Namespace, SandboxKind, SandboxOptions, UplinkRoute};
 
-fn world() -> (World, Draw) {
-    let (mut world, mut draw) = (World::default(), Draw::new(1));
+fn world() -> (World, Rng) {
+    let (mut world, mut rng) = (World::default(), Rng::new(1));
     let configure = Command::Configure { settings: Box::default(), host: Box::default() };
-    world.apply(configure, 0, &mut draw).unwrap();
-    (world, draw)
+    world.apply(configure, 0, &mut rng).unwrap();
+    (world, rng)
 }
 
 fn uplink(parent: &str) -> Uplink {
@@ -26,7 +26,7 @@ fn uplink(parent: &str) -> Uplink {
             route("::/0", Some("fe80::1")),
         ],
         boot: "boot".to_owned(),
-        obstacle: None,
+        unusable: None,
     }
 }
 
@@ -41,15 +41,15 @@ fn lan(name: &str, parent: &str) -> CreateNetwork {
 }
 
 fn refusal(request: CreateNetwork) -> String {
-    let (mut world, mut draw) = world();
-    world.apply(Command::CreateNetwork(request), 0, &mut draw).unwrap_err().to_string()
+    let (mut world, mut rng) = world();
+    world.apply(Command::CreateNetwork(request), 0, &mut rng).unwrap_err().to_string()
 }
 
 #[test]
 fn subnet_and_gateway_are_those_of_the_lan() {
-    let (mut world, mut draw) = world();
+    let (mut world, mut rng) = world();
     let request = CreateNetwork { enable_ipv6: Some(true), ..lan("lan", "eth0") };
-    let change = world.apply(Command::CreateNetwork(request), 0, &mut draw).unwrap();
+    let change = world.apply(Command::CreateNetwork(request), 0, &mut rng).unwrap();
     assert!(change.warnings[0].contains("--ip-range"), "{:?}", change.warnings);
     let network = world.find_network("lan").unwrap();
     let shown = |subnet: &Subnet| format!("{} {} {:?}", subnet.subnet, subnet.gateway, subnet.auxiliary);
@@ -77,9 +77,9 @@ fn what_cannot_be_taken_over_is_refused_by_name() {
     assert!(refusal(CreateNetwork { uplink: None, ..lan("lan", "eth0") }).contains("no interface eth0"));
     assert!(refusal(CreateNetwork { internal: true, ..lan("lan", "eth0") }).contains("drop --internal"));
     assert!(with("com.docker.network.bridge.enable_icc", "false").contains("reach one another"));
-    let obstacle = Some("it is a port of the bridge br9".to_owned());
+    let unusable = Some("it is a port of the bridge br9".to_owned());
     let busy =
-        CreateNetwork { uplink: Some(Box::new(Uplink { obstacle, ..uplink("eth0") })), ..lan("lan", "eth0") };
+        CreateNetwork { uplink: Some(Box::new(Uplink { unusable, ..uplink("eth0") })), ..lan("lan", "eth0") };
     let refused = refusal(busy);
     assert!(refused.contains("eth0") && refused.contains("br9"), "{refused}");
     let bare = Uplink { addresses: Vec::new(), ..uplink("eth0") };
@@ -91,17 +91,17 @@ fn what_cannot_be_taken_over_is_refused_by_name() {
         refusal(CreateNetwork { uplink: Some(Box::new(alone)), ..lan("lan", "eth0") }).contains("--gateway")
     );
 
-    let (mut world, mut draw) = world();
-    world.apply(Command::CreateNetwork(lan("one", "eth0")), 0, &mut draw).unwrap();
+    let (mut world, mut rng) = world();
+    world.apply(Command::CreateNetwork(lan("one", "eth0")), 0, &mut rng).unwrap();
     let refused =
-        world.apply(Command::CreateNetwork(lan("two", "eth0")), 0, &mut draw).unwrap_err().to_string();
+        world.apply(Command::CreateNetwork(lan("two", "eth0")), 0, &mut rng).unwrap_err().to_string();
     assert!(refused.contains("eth0") && refused.contains("one"), "{refused}");
 }
 
 #[test]
 fn the_lan_has_the_default_route_and_publishes_nothing() {
-    let (mut world, mut draw) = world();
-    world.apply(Command::CreateNetwork(lan("zlan", "eth0")), 0, &mut draw).unwrap();
+    let (mut world, mut rng) = world();
+    world.apply(Command::CreateNetwork(lan("zlan", "eth0")), 0, &mut rng).unwrap();
     let create = CreateSandbox {
         name: Some("box".to_owned()),
         kind: SandboxKind::Run,
@@ -111,33 +111,33 @@ fn the_lan_has_the_default_route_and_publishes_nothing() {
             ..SandboxOptions::default()
         },
     };
-    world.apply(Command::CreateSandbox(Box::new(create)), 0, &mut draw).unwrap();
+    world.apply(Command::CreateSandbox(Box::new(create)), 0, &mut rng).unwrap();
     let namespace = Namespace { path: "/run/netns/box".to_owned(), device: 4, inode: 5 };
     let (sandbox, namespace) = ("box".to_owned(), Some(namespace));
     let start = Command::StartSandbox { sandbox, process: None, namespace, avoid: Vec::new() };
-    world.apply(start, 0, &mut draw).unwrap();
+    world.apply(start, 0, &mut rng).unwrap();
     let id = world.find_sandbox("box").unwrap().id;
     assert!(world.publication_target(id, true).is_some());
     let request = EndpointRequest { ipv4: "10.10.50.95".parse().ok(), ..EndpointRequest::default() };
     let connect = Command::Connect { network: "zlan".to_owned(), sandbox: "box".to_owned(), request };
-    let change = world.apply(connect, 0, &mut draw).unwrap();
+    let change = world.apply(connect, 0, &mut rng).unwrap();
     assert!(change.warnings.iter().any(|warning| warning.contains("mean nothing")), "{:?}", change.warnings);
     assert_eq!(world.publication_target(id, true), None);
     let gateway = world.gateway_endpoint(id, true).unwrap();
     assert_eq!(world.network(gateway.network).unwrap().name, "zlan");
     // The host's own address is nobody else's.
     let disconnect = Command::Disconnect { network: "zlan".to_owned(), sandbox: "box".to_owned() };
-    world.apply(disconnect, 0, &mut draw).unwrap();
+    world.apply(disconnect, 0, &mut rng).unwrap();
     assert!(world.publication_target(id, true).is_some());
     let request = EndpointRequest { ipv4: "10.10.50.99".parse().ok(), ..EndpointRequest::default() };
     let connect = Command::Connect { network: "zlan".to_owned(), sandbox: "box".to_owned(), request };
-    let refused = world.apply(connect, 0, &mut draw).unwrap_err().to_string();
+    let refused = world.apply(connect, 0, &mut rng).unwrap_err().to_string();
     assert!(refused.contains("auxiliary address host"), "{refused}");
 }
 
 #[test]
 fn addresses_that_somebody_has_are_passed_over_for_a_while() {
-    let (mut world, mut draw) = world();
+    let (mut world, mut rng) = world();
     let mut request = lan("lan", "eth0");
     let range = SubnetRequest {
         subnet: "10.10.50.0/24".parse().ok(),
@@ -145,14 +145,14 @@ fn addresses_that_somebody_has_are_passed_over_for_a_while() {
         ..SubnetRequest::default()
     };
     request.subnets = vec![range];
-    world.apply(Command::CreateNetwork(request), 0, &mut draw).unwrap();
+    world.apply(Command::CreateNetwork(request), 0, &mut rng).unwrap();
     let mac = MacAddress([2, 0, 0, 0, 0, 7]);
-    let held = |address: &str| Command::AddressHeld {
+    let held = |address: &str| Command::AddressInUse {
         network: "lan".to_owned(),
         address: address.parse().unwrap(),
         mac,
     };
-    let given = |world: &mut World, draw: &mut Draw, name: &str, asked: Option<&str>, now: i64| {
+    let given = |world: &mut World, rng: &mut Rng, name: &str, asked: Option<&str>, now: i64| {
         let request =
             EndpointRequest { ipv4: asked.and_then(|it| it.parse().ok()), ..EndpointRequest::default() };
         let create = CreateSandbox {
@@ -164,20 +164,23 @@ fn addresses_that_somebody_has_are_passed_over_for_a_while() {
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
         let attach =
             Command::Attach { create: Box::new(create), process: None, namespace, avoid: Vec::new() };
-        let id = world.apply(attach, now, draw)?.sandbox.unwrap();
+        let id = world.apply(attach, now, rng)?.sandbox.unwrap();
         let allocation = world.endpoints_of_sandbox(id)[0].allocation.clone().unwrap();
         Ok::<_, Refusal>(allocation.ipv4.unwrap().to_string())
     };
-    world.apply(held("10.10.50.128"), 0, &mut draw).unwrap();
-    world.apply(held("10.10.50.130"), 1, &mut draw).unwrap();
-    assert_eq!(given(&mut world, &mut draw, "a", None, 2).unwrap(), "10.10.50.129");
-    assert_eq!(given(&mut world, &mut draw, "b", None, 2).unwrap(), "10.10.50.131");
-    let full = given(&mut world, &mut draw, "c", None, 2).unwrap_err();
+    world.apply(held("10.10.50.128"), 0, &mut rng).unwrap();
+    world.apply(held("10.10.50.130"), 1, &mut rng).unwrap();
+    assert_eq!(given(&mut world, &mut rng, "a", None, 2).unwrap(), "10.10.50.129");
+    assert_eq!(given(&mut world, &mut rng, "b", None, 2).unwrap(), "10.10.50.131");
+    let full = given(&mut world, &mut rng, "c", None, 2).unwrap_err();
     assert!(full.to_string().contains("10.10.50.128/30"), "{full}");
     // Who asks for one by name has it probed anew.
-    assert_eq!(given(&mut world, &mut draw, "c", Some("10.10.50.128"), 3).unwrap(), "10.10.50.128");
+    assert_eq!(given(&mut world, &mut rng, "c", Some("10.10.50.128"), 3).unwrap(), "10.10.50.128");
     // An hour later the first is forgotten.
-    world.apply(held("10.10.50.131"), 1 + 3_600_000_000_000, &mut draw).unwrap();
+    world.apply(held("10.10.50.131"), 1 + 3_600_000_000_000, &mut rng).unwrap();
     let network = world.find_network("lan").unwrap();
-    assert_eq!(network.held.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.10.50.131"]);
+    assert_eq!(
+        network.addresses_in_use.keys().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.10.50.131"]
+    );
 }

@@ -11,7 +11,7 @@ use super::limit::check_ports;
 use super::port_claims::PortClaims;
 use super::publication::{Gateways, asked_ports};
 use super::{Change, Refusal, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::{
     NetworkMode, PortRange, Publication, PublishRequest, Sandbox, SandboxOptions, UnpublishRequest,
 };
@@ -43,7 +43,7 @@ impl World {
         reference: &str,
         requests: Vec<PublishRequest>,
         avoid: &[u16],
-        draw: &mut Draw,
+        rng: &mut Rng,
     ) -> Result<Change, Refusal> {
         let mut sandbox = self.find_sandbox(reference)?.clone();
         self.check_may_publish(&sandbox)?;
@@ -55,7 +55,7 @@ impl World {
             if !discarded {
                 let before = sandbox.publications.len();
                 let decided = std::mem::take(&mut sandbox.publications);
-                sandbox.publications = self.decide_further(&sandbox, decided, &requests, avoid, draw)?;
+                sandbox.publications = self.decide_further(&sandbox, decided, &requests, avoid, rng)?;
                 change.published = sandbox.publications[before..].to_vec();
                 change.warnings.extend(self.not_forwarded(&sandbox, &change.published));
             }

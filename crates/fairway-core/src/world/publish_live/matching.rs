@@ -57,7 +57,7 @@ impl<'a> Unpublishing<'a> {
             };
             self.single.get(&request).copied()
         });
-        let means = move |it: &&UnpublishRequest| it.means(protocol, address, host_port, container_port);
+        let means = move |it: &&UnpublishRequest| it.matches(protocol, address, host_port, container_port);
         single.chain(self.ranges.iter().copied().filter(means))
     }
 }

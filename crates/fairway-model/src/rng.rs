@@ -5,9 +5,9 @@ use crate::{EndpointId, NetworkId, SandboxId};
 /// A deterministic source of numbers (SplitMix64), seeded by the caller: with random bytes in
 /// life, with a constant in tests. Not for secrets; nothing drawn here is one.
 #[derive(Debug, Clone)]
-pub struct Draw(u64);
+pub struct Rng(u64);
 
-impl Draw {
+impl Rng {
     /// Starts from a seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)

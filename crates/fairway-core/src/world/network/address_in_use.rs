@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use crate::world::{Change, RecordKey, Refusal, World};
-use fairway_model::{Held, MacAddress, Network};
+use fairway_model::{AddressInUse, MacAddress, Network};
 
 /// How long an address that somebody had is passed over, in nanoseconds. Who asks for it by name has it probed anew.
 const PASSED_OVER: i64 = 3_600_000_000_000;
 
 impl World {
     /// Remembers who has an address of a LAN.
-    pub(in crate::world) fn address_held(
+    pub(in crate::world) fn address_in_use(
         &mut self,
         network: &str,
         address: IpAddr,
@@ -22,8 +22,8 @@ impl World {
         if network.uplink.is_none() {
             return Ok(change);
         }
-        network.held.retain(|_, held| now.saturating_sub(held.at) < PASSED_OVER);
-        network.held.insert(address, Held { mac, at: now });
+        network.addresses_in_use.retain(|_, held| now.saturating_sub(held.at) < PASSED_OVER);
+        network.addresses_in_use.insert(address, AddressInUse { mac, at: now });
         change.record(RecordKey::Network(network.id));
         self.networks.insert(network.id, network);
         Ok(change)

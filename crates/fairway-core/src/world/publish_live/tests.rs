@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use crate::world::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
-use fairway_model::Draw;
+use fairway_model::Rng;
 use fairway_model::parse;
 use fairway_model::{
     EndpointRequest, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
@@ -15,18 +15,18 @@ use fairway_model::{
 
 struct Room {
     world: World,
-    draw: Draw,
+    rng: Rng,
 }
 
 impl Room {
     fn new() -> Self {
-        let mut room = Self { world: World::default(), draw: Draw::new(1) };
+        let mut room = Self { world: World::default(), rng: Rng::new(1) };
         room.apply(Command::Configure { settings: Box::default(), host: Box::default() }).unwrap();
         room
     }
 
     fn apply(&mut self, command: Command) -> Result<Change, String> {
-        self.world.apply(command, 1, &mut self.draw).map_err(|refusal| refusal.to_string())
+        self.world.apply(command, 1, &mut self.rng).map_err(|refusal| refusal.to_string())
     }
 
     fn create(&mut self, name: &str, network: NetworkChoice, options: SandboxOptions) {
