@@ -4,6 +4,19 @@
 //! guarded from their first frame; then the insides of sandboxes, files, names and listeners; last
 //! what left. Each step may be done twice.
 
+pub(crate) mod adopt;
+pub(crate) mod announcements;
+pub(crate) mod etc_netns;
+pub(crate) mod files;
+pub(crate) mod firewall;
+pub(crate) mod flows;
+pub(crate) mod netns_link;
+mod netns_setup;
+pub(crate) mod relay_link;
+pub(crate) mod resolvers;
+pub(crate) mod sweeper;
+pub(crate) mod uplink;
+
 use std::net::SocketAddr;
 
 use fairway_core::object::{Difference, Key, Object, SocketUse};
@@ -14,14 +27,14 @@ use fairway_relay::client::ClientError;
 use fairway_relay::table::Change as RelayChange;
 use fairway_relay::table::{Record, RecordKey};
 
-use crate::boundary::boundary;
+use crate::apply::netns_setup::NetnsChanges;
+use crate::failpoint::failpoint;
+use crate::parallel::in_parallel;
 use crate::port_sockets::set_listening;
-use crate::side_by_side::side_by_side;
-use crate::visit::Visit;
 use crate::{ApplyError, BindError, Engine};
 
 impl Engine {
-    /// Makes everything follow `difference`. What leaves and cannot go is told in the log, and goes
+    /// Makes everything follow `difference`. What leaves and cannot go is relay_state in the log, and goes
     /// later.
     ///
     /// # Errors
@@ -37,30 +50,30 @@ impl Engine {
             }
         }
         self.firewall.apply(difference)?;
-        boundary("firewall");
+        failpoint("firewall");
         self.apply_sysctls(difference)?;
-        boundary("sysctls");
+        failpoint("sysctls");
         self.remove_orphaned_links(difference)?;
-        boundary("orphans");
+        failpoint("orphans");
         self.apply_bridges(difference)?;
-        boundary("bridges");
+        failpoint("bridges");
         self.apply_uplinks(difference)?;
         self.apply_routes(difference)?;
-        boundary("routes");
+        failpoint("routes");
         self.apply_netns_links(difference)?;
-        boundary("netns links");
-        let resolvers = self.visit_sandboxes(difference)?;
+        failpoint("netns links");
+        let resolvers = self.set_up_namespaces(difference)?;
         self.settle_netns_links(difference);
-        boundary("insides");
+        failpoint("insides");
         self.apply_files(difference)?;
-        boundary("files");
+        failpoint("files");
         self.apply_relay(difference, resolvers)?;
-        boundary("relay");
-        self.flows.forget_while(difference, || self.published(), || self.retire(difference));
-        boundary("flows");
+        failpoint("relay");
+        self.flows.forget_while(difference, || self.published(), || self.remove_gone(difference));
+        failpoint("flows");
         self.forget_counts(difference);
-        boundary("counts");
-        boundary("retired");
+        failpoint("counts");
+        failpoint("retired");
         Ok(())
     }
 
@@ -112,8 +125,8 @@ impl Engine {
 
     /// Goes into each sandbox that has something new inside, once, into several at a time. Returns what the relay is to
     /// know of resolvers that were made.
-    fn visit_sandboxes(&self, difference: &Difference) -> Result<Vec<RelayChange>, ApplyError> {
-        let changes = side_by_side(&Visit::all(difference), |visit| self.visit(visit));
+    fn set_up_namespaces(&self, difference: &Difference) -> Result<Vec<RelayChange>, ApplyError> {
+        let changes = in_parallel(&NetnsChanges::all(difference), |visit| self.visit(visit));
         Ok(changes.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
@@ -154,7 +167,7 @@ impl Engine {
     /// Makes the ports that the relay is to carry listen, or those listen no more that are only held
     /// from now on: a port that listens and that nobody accepts at would keep clients waiting.
     fn listen(&self, difference: &Difference, carried: bool) -> Result<(), ApplyError> {
-        for (protocol, address, purpose) in crate::execute::sockets(difference) {
+        for (protocol, address, purpose) in crate::commit::sockets(difference) {
             if matches!(purpose, SocketUse::Proxy(_)) == carried
                 && let Some(socket) = self.ports.get(protocol, address)
             {
@@ -170,9 +183,9 @@ impl Engine {
 
     /// Lets go of what left. A link that is leaving is out of sight when this returns; the kernel
     /// may take a while longer to forget it.
-    fn retire(&self, difference: &Difference) {
+    fn remove_gone(&self, difference: &Difference) {
         let mut leaving = Vec::new();
-        let kept = self.give_back(&difference.removed);
+        let kept = self.release_uplinks(&difference.removed);
         for (key, object) in &difference.removed {
             match (key, object) {
                 (Key::Socket(protocol, address), _) => self.ports.remove(*protocol, *address),
@@ -184,7 +197,7 @@ impl Engine {
                 (Key::Route(destination), _) => {
                     if let Err(error) = self.links(|links| links.delete_route(*destination)) {
                         tracing::warn!(%error, "left behind; it is removed later");
-                        self.ends.try_again();
+                        self.signals.request_retry();
                     }
                 }
                 (_, Object::Veth(link)) => {
@@ -255,14 +268,14 @@ impl Engine {
 
     /// Gives a relay that answers again everything.
     pub(crate) fn relay_is_back(&self) -> Result<(), ApplyError> {
-        self.relay.catch_up(|| self.told())
+        self.relay.catch_up(|| self.relay_state())
     }
 
     /// Starts another relay and tells it everything.
     pub(crate) fn restart_relay(&self) -> Result<(), ApplyError> {
         // The Plan is looked at while nobody else talks to the relay: whoever changes it meanwhile
         // tells the new one afterwards.
-        self.relay.restart(|| self.told())
+        self.relay.restart(|| self.relay_state())
     }
 
     /// What tells the relay of a record, with the socket of a port as far as it is there.
@@ -277,13 +290,13 @@ impl Engine {
     }
 
     /// All that a relay is to know.
-    fn told(&self) -> Vec<RelayChange> {
+    fn relay_state(&self) -> Vec<RelayChange> {
         let records: Vec<Record> = {
             let state = self.state();
             let objects = state.plan.values().flatten();
             objects.filter_map(|(key, object)| relay_record(key, object)).collect()
         };
-        // A port whose socket is not there yet is about to be told by whoever binds it.
+        // A port whose socket is not there yet is about to be relay_state by whoever binds it.
         let is_whole = |change: &RelayChange| match change {
             RelayChange::Insert { record, sockets } => record.sockets().contains(&sockets.len()),
             RelayChange::Remove(_) => true,

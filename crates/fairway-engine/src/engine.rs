@@ -16,25 +16,26 @@ use fairway_model::Rng;
 use fairway_model::{HostFacts, ProcessIdentity, SandboxId, Settings};
 use fairway_store::{Store, StoreError};
 
-use crate::announcements::Announcements;
-use crate::beside::Beside;
-use crate::boundary::{boundary, started};
-use crate::ended::ended;
-use crate::events::Events;
-use crate::exits::Exits;
-use crate::firewall::Firewall;
-use crate::flows::Flows;
-use crate::heal::Mended;
+use crate::apply::adopt::{Adopted, Namespaces, adopt_relay_sockets};
+use crate::apply::announcements::Announcements;
+use crate::apply::etc_netns;
+use crate::apply::files::SandboxFiles;
+use crate::apply::firewall::Firewall;
+use crate::apply::flows::Flows;
+use crate::apply::relay_link::{RelayLink, StartRelay};
+use crate::apply::resolvers::Resolvers;
+use crate::apply::sweeper::Sweeper;
+use crate::commit::events::Events;
+use crate::commit::exit_waiters::ExitWaiters;
+use crate::commit::ordering::Ordering;
+use crate::failpoint::{failpoint, started};
 use crate::memory::Memory;
-use crate::ordering::Ordering;
 use crate::port_sockets::PortSockets;
-use crate::relay_link::{RelayLink, StartRelay};
-use crate::resolvers::Resolvers;
-use crate::sandbox_files::SandboxFiles;
-use crate::sweeper::Sweeper;
-use crate::take_over::{Namespaces, TakenOver, take_over};
-use crate::watcher::{Ends, Monitors};
-use crate::{ApplyError, EngineError, named};
+use crate::reconcile::Repairs;
+use crate::reconcile::foreign_firewall::ForeignFirewalls;
+use crate::reconcile::liveness::ended;
+use crate::reconcile::watcher::{Monitors, Signals};
+use crate::{ApplyError, EngineError};
 
 /// How long to wait for another process that has the store open.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -77,7 +78,7 @@ pub(crate) struct State {
 pub struct Engine {
     state: Mutex<State>,
     /// Commands share it; healing, which compares all with all, has it alone.
-    pub(crate) calm: RwLock<()>,
+    pub(crate) reconcile_lock: RwLock<()>,
     pub(crate) store: Store,
     pub(crate) firewall: Firewall,
     pub(crate) workers: Workers,
@@ -87,12 +88,12 @@ pub struct Engine {
     pub(crate) sweeper: Sweeper,
     pub(crate) announcements: Announcements,
     pub(crate) flows: Flows,
-    pub(crate) ends: Ends,
-    pub(crate) exits: Exits,
+    pub(crate) signals: Signals,
+    pub(crate) exit_waiters: ExitWaiters,
     pub(crate) events: Events,
     pub(crate) files: SandboxFiles,
-    pub(crate) beside: Beside,
-    pub(crate) mended: Mended,
+    pub(crate) foreign: ForeignFirewalls,
+    pub(crate) repairs: Repairs,
     pub(crate) memory: Memory,
     links: Mutex<Vec<Links>>,
     started: AtomicBool,
@@ -146,14 +147,14 @@ impl Engine {
     /// needed. What runs is left as it is then.
     pub fn open(options: Options, readable: impl FnOnce(&Arc<Self>)) -> Result<Arc<Self>, EngineError> {
         let (engine, monitors, known) = Self::assemble(options)?;
-        let alone = engine.calm.write().unwrap_or_else(PoisonError::into_inner);
+        let alone = engine.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
         readable(&engine);
-        engine.settle(known)?;
+        engine.reconcile_at_start(known)?;
         drop(alone);
-        crate::trace::sweep();
-        engine.look_beside();
-        crate::watcher::start(&engine, monitors)?;
-        crate::dhcp::start(&engine)?;
+        crate::inspect::trace::sweep();
+        engine.scan_foreign_firewalls();
+        crate::reconcile::watcher::start(&engine, monitors)?;
+        crate::reconcile::leases::start(&engine)?;
         started();
         engine.started.store(true, Order::Release);
         Ok(engine)
@@ -190,26 +191,27 @@ impl Engine {
             let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code };
             world.apply(stop, now(), &mut rng)?;
         }
-        give_forwarding_back(&before, world.host_state())?;
-        give_bridges_back(&adopted, &world);
-        boundary("given back");
+        restore_forwarding(&before, world.host_state())?;
+        release_bridges(&adopted, &world);
+        failpoint("given back");
         save_all(&store, &world)?;
-        boundary("durable");
+        failpoint("durable");
 
         let firewall = Firewall::open(options.iptables)?;
         let monitors = Monitors::open(&firewall)?;
         let (relay, held) =
             RelayLink::find_or_start(options.exec_root.join(RELAY_SOCKET), options.start_relay)?;
-        boundary("relay");
+        failpoint("relay");
         let (ports, resolvers) = (PortSockets::default(), Resolvers::default());
         let plan = plan(&world);
-        let TakenOver { known, dropped } = take_over(held, &Namespaces::of(&plan)?, &ports, &resolvers);
+        let Adopted { known, dropped } =
+            adopt_relay_sockets(held, &Namespaces::of(&plan)?, &ports, &resolvers);
         if !dropped.is_empty() {
             relay.apply(dropped).map_err(ApplyError::from)?;
         }
         let engine = Arc::new(Self {
             state: Mutex::new(State { world, plan, rng, ordering: Ordering::default(), tidy_at: 1024 }),
-            calm: RwLock::new(()),
+            reconcile_lock: RwLock::new(()),
             store,
             firewall,
             workers: Workers::new(NAMESPACE_THREADS).map_err(ApplyError::from)?,
@@ -219,12 +221,12 @@ impl Engine {
             sweeper: Sweeper::start(Rng::new(seed()))?,
             announcements: Announcements::start()?,
             flows: Flows::start()?,
-            ends: Ends::new()?,
-            exits: Exits::default(),
+            signals: Signals::new()?,
+            exit_waiters: ExitWaiters::default(),
             events: Events::default(),
             files,
-            beside: Beside::default(),
-            mended: Mended::default(),
+            foreign: ForeignFirewalls::default(),
+            repairs: Repairs::default(),
             memory: Memory::default(),
             links: Mutex::default(),
             started: AtomicBool::new(false),
@@ -249,7 +251,7 @@ impl Engine {
 
     /// Calls `listener`, if it is still there, with the exit code when the sandbox stops next.
     pub fn on_exit(&self, sandbox: SandboxId, listener: Weak<crate::ExitListener>) {
-        self.exits.listen(sandbox, listener);
+        self.exit_waiters.listen(sandbox, listener);
     }
 
     /// Where a sandbox finds one of its files.
@@ -294,7 +296,7 @@ impl Engine {
             self.files.sandboxes().into_iter().filter(|id| state.world.sandbox(*id).is_none()).collect()
         };
         gone.into_iter().for_each(|id| self.files.forget(id));
-        named::tidy();
+        etc_netns::tidy();
     }
 }
 
@@ -307,7 +309,7 @@ fn find_switched_forwarding(world: &mut World, host: &HostFacts) -> Result<(), A
         host.forwarding.1 && !host_state.switched_forwarding_ipv6,
     ];
     if unknown.contains(&true) {
-        let (ipv4, ipv6) = crate::firewall::drops_unrelated_forwarding()?;
+        let (ipv4, ipv6) = crate::apply::firewall::drops_unrelated_forwarding()?;
         world.record_enabled_forwarding(ipv4, ipv6);
     }
     Ok(())
@@ -315,7 +317,7 @@ fn find_switched_forwarding(world: &mut World, host: &HostFacts) -> Result<(), A
 
 /// Gives forwarding back where the last daemon switched it on and this one does not want it. Before
 /// that is durable: killed in between, the next one does it again.
-pub(crate) fn give_forwarding_back(before: &HostState, after: &HostState) -> Result<(), ApplyError> {
+pub(crate) fn restore_forwarding(before: &HostState, after: &HostState) -> Result<(), ApplyError> {
     let switched = [
         (before.switched_forwarding_ipv4, after.switched_forwarding_ipv4, "net/ipv4/ip_forward"),
         (before.switched_forwarding_ipv6, after.switched_forwarding_ipv6, "net/ipv6/conf/all/forwarding"),
@@ -343,7 +345,7 @@ pub(crate) fn adopted(world: &World) -> Vec<String> {
 
 /// Takes from bridges of the user's own, which the last daemon used and this one does not, what loopback
 /// ports without a proxy need.
-pub(crate) fn give_bridges_back(before: &[String], world: &World) {
+pub(crate) fn release_bridges(before: &[String], world: &World) {
     let now = adopted(world);
     for bridge in before.iter().filter(|bridge| !now.contains(bridge)) {
         match sysctl::write(&format!("net/ipv4/conf/{bridge}/route_localnet"), "0") {
@@ -363,7 +365,7 @@ fn save_all(store: &Store, world: &World) -> Result<(), StoreError> {
     let mut change = fairway_store::Change::default();
     for key in keys {
         if let Some(record) = world.record(key) {
-            change.put.push((key.text(), crate::execute::encode(&record)));
+            change.put.push((key.text(), crate::commit::encode(&record)));
         }
     }
     let kept: std::collections::BTreeSet<&str> = change.put.iter().map(|(key, _)| key.as_str()).collect();

@@ -9,8 +9,8 @@ use fairway_relay::client::ClientError;
 use fairway_store::StoreError;
 use thiserror::Error;
 
+use crate::apply::files::FileError;
 use crate::port_sockets::BindError;
-use crate::sandbox_files::FileError;
 
 /// Why the engine did not do what it was asked. What it had begun has been taken back.
 #[derive(Debug, Error)]
@@ -25,7 +25,7 @@ pub enum EngineError {
     #[error(
         "Address already in use: {address} is that of {mac} on the LAN of network {network}: choose another one"
     )]
-    Held {
+    AddressInUse {
         /// The network.
         network: String,
         /// The address.
@@ -120,7 +120,7 @@ impl EngineError {
     pub fn kind(&self) -> Option<RefusalKind> {
         match self {
             Self::Refused(refusal) => Some(refusal.kind()),
-            Self::Held { .. } | Self::NoLease { .. } => Some(RefusalKind::Forbidden),
+            Self::AddressInUse { .. } | Self::NoLease { .. } => Some(RefusalKind::Forbidden),
             Self::Process(_) | Self::Namespace(_) => Some(RefusalKind::NotFound),
             _ => None,
         }

@@ -12,10 +12,11 @@ use fairway_model::{ProcessIdentity, SandboxId, SandboxKind, Settings};
 use fairway_store::Store;
 use rustix::process::Signal;
 
-use crate::engine::{RELAY_SOCKET, STORE_FILE, STORE_PATIENCE, adopted, give_bridges_back, load};
-use crate::observe::Depth;
-use crate::sandbox_files::{LOGS, SandboxFiles};
-use crate::{Engine, EngineError, Options, named};
+use crate::apply::etc_netns;
+use crate::apply::files::{LOGS, SandboxFiles};
+use crate::engine::{RELAY_SOCKET, STORE_FILE, STORE_PATIENCE, adopted, load, release_bridges};
+use crate::reconcile::observe::Depth;
+use crate::{Engine, EngineError, Options};
 
 /// How long the command of a sandbox has to end by itself; Docker's.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,11 +51,11 @@ impl Engine {
         await_records(&options, &running);
         // No monitor is listened to, which would have what goes repaired.
         let (engine, _, known) = Self::assemble(options)?;
-        engine.give_all_back()?;
+        engine.release_host()?;
         // First what is there as wanted, all of which is known; then what is there otherwise, or is in no World.
         for wanted in [engine.wanted(), Fragment::new()] {
             let (found, _) = engine.observe(&wanted, &Depth::All(&known))?;
-            engine.apply_stubbornly(Difference::between(found, Fragment::new()))?;
+            engine.apply_in_parts(Difference::between(found, Fragment::new()))?;
         }
         engine.firewall.sweep(&Fragment::new());
         engine.relay.end();
@@ -63,11 +64,11 @@ impl Engine {
     }
 
     /// Gives back what is the host's own: forwarding, tables of other firewalls, bridges of the user's.
-    fn give_all_back(self: &Arc<Self>) -> Result<(), EngineError> {
+    fn release_host(self: &Arc<Self>) -> Result<(), EngineError> {
         let settings = self.read(|world| world.settings().clone());
         self.reconfigure(Settings { ip_forward: false, firewall_integration: false, ..settings })?;
         let bridges = self.read(adopted);
-        give_bridges_back(&bridges, &World::default());
+        release_bridges(&bridges, &World::default());
         Ok(())
     }
 }
@@ -138,7 +139,7 @@ fn await_records(options: &Options, running: &[Running]) {
     }
 }
 
-/// Ends a process: asks it to, and kills it if it does not.
+/// Signals a process: asks it to, and kills it if it does not.
 fn end(process: ProcessIdentity) -> Result<(), process::Error> {
     let gone = |error| if matches!(error, process::Error::Gone(_)) { Ok(()) } else { Err(error) };
     let Ok(process) = Process::open(process) else { return Ok(()) };
@@ -153,6 +154,6 @@ fn end(process: ProcessIdentity) -> Result<(), process::Error> {
 /// Removes directories and sockets of this boot; one that cannot be removed stays.
 fn remove_files(engine: &Engine, exec_root: &Path) {
     engine.files.remove_all();
-    named::tidy();
+    etc_netns::tidy();
     let _ = std::fs::remove_file(exec_root.join(RELAY_SOCKET));
 }

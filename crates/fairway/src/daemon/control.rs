@@ -164,7 +164,7 @@ impl Control for EngineControl {
         }
         if let (true, Some(sandbox)) = (publishes, applied.sandbox) {
             let published = |conflict: &FirewallConflict| conflict.path == Path::Published;
-            applied.warnings.extend(in_the_way(&self.engine.obstacles_of(sandbox), published));
+            applied.warnings.extend(in_the_way(&self.engine.firewall_conflicts_of(sandbox), published));
         }
         Ok(applied)
     }

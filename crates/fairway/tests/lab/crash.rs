@@ -92,7 +92,7 @@ impl Scene {
         self.stage.daemon.wait_until_ended().expect("it was killed");
         let log = self.stage.daemon.log();
         let line = log.lines().rfind(|line| line.contains("killed as asked")).expect("as asked");
-        line.split("boundary=").nth(1).unwrap().trim_matches('"').to_owned()
+        line.split("failpoint=").nth(1).unwrap().trim_matches('"').to_owned()
     }
 }
 

@@ -99,7 +99,7 @@ fn crash_everywhere(
             stage.daemon.wait_until_ended().unwrap();
             let log = stage.daemon.log();
             let line = log.lines().rfind(|line| line.contains("killed as asked")).unwrap();
-            let at = line.split("boundary=").nth(1).unwrap().trim_matches('"').to_owned();
+            let at = line.split("failpoint=").nth(1).unwrap().trim_matches('"').to_owned();
             stage.daemon.launch(&[]);
             stage.daemon.wait_until_ready();
             assert!(is_reachable(&stage), "killed at {at}");

@@ -1,0 +1,213 @@
+//! The connection to the relay, and starting one.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use fairway_kernel::unix_socket;
+use fairway_model::Protocol;
+use fairway_relay::client::{ClientError, PendingConnection, RelayClient};
+use fairway_relay::table::{Change, Hello, ProxiedBytes, Record, RecordKey, RecordWithSockets};
+use rustix::net::SocketType;
+use rustix::process::{Resource, getrlimit};
+
+use crate::ApplyError;
+use crate::port_sockets::SPARE_DESCRIPTORS;
+
+/// How long a relay of an earlier version may keep its open connections.
+const DRAINING: Duration = Duration::from_secs(24 * 3600);
+
+/// Starts a relay that serves a listening socket. Given by the program, for only it knows how to
+/// run itself as a relay.
+pub type StartRelay = Box<dyn Fn(OwnedFd) -> io::Result<()> + Send + Sync>;
+
+/// The relay, as the engine reaches it.
+pub(crate) struct RelayLink {
+    path: PathBuf,
+    start: StartRelay,
+    client: RwLock<Arc<RelayClient>>,
+    /// A connection to a relay that did not answer, until it does.
+    awaited: Mutex<Option<PendingConnection>>,
+}
+
+/// How the relay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It answers.
+    Answers,
+    /// It is there and does not answer, as is seen now.
+    Late,
+    /// It does not answer still.
+    Awaited,
+    /// It did not answer and does so again; it has to be given what changed meanwhile.
+    Back,
+    /// It has ended.
+    Gone,
+}
+
+impl RelayLink {
+    /// Finds the relay that a former daemon left, or starts one. With it come the records that it
+    /// has, and duplicates of their sockets.
+    ///
+    /// # Errors
+    /// A relay is there and its sockets cannot be taken over: it does not answer, or there are more of them than this
+    /// process may have descriptors. Another relay would find all its ports taken.
+    pub fn find_or_start(
+        path: PathBuf,
+        start: StartRelay,
+    ) -> Result<(Self, Vec<RecordWithSockets>), ApplyError> {
+        let found = RelayClient::connect(&path)
+            .and_then(|client| client.describe_with_sockets().map(|held| (client, held)));
+        let (client, held) = match found {
+            Ok((_, held)) if !fits(&held) => {
+                return Err(ApplyError::TakeOver { path, error: ClientError::Descriptors });
+            }
+            Ok((client, held)) if client.hello().queries_from_sandbox => (client, held),
+            Ok((earlier, held)) => {
+                drop(held);
+                replace(&earlier, &path, &start)?
+            }
+            Err(error) if error.relay_is_alive() => return Err(ApplyError::TakeOver { path, error }),
+            Err(reason) => {
+                tracing::debug!(%reason, "no relay to take over");
+                (start_at(&path, &start)?, Vec::new())
+            }
+        };
+        let client = RwLock::new(Arc::new(client));
+        Ok((Self { path, start, client, awaited: Mutex::default() }, held))
+    }
+
+    /// Looks how the relay is. One that did not answer is asked again each time.
+    pub fn look(&self) -> Health {
+        match self.client().apply(Vec::new()) {
+            Err(ClientError::Timeout(_)) => {}
+            Err(ClientError::Connection(_)) => return Health::Gone,
+            _ => return Health::Answers,
+        }
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match awaited.take() {
+            Some(waiting) if !waiting.is_ready() => {
+                *awaited = Some(waiting);
+                return Health::Awaited;
+            }
+            Some(waiting) => waiting.finish().map(|client| {
+                *self.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(client);
+                Health::Back
+            }),
+            None => RelayClient::start_connect(&self.path).map(|waiting| {
+                *awaited = Some(waiting);
+                Health::Late
+            }),
+        };
+        match outcome {
+            Ok(health) => health,
+            Err(ClientError::Connection(_) | ClientError::Unreachable { .. }) => Health::Gone,
+            Err(_) => Health::Awaited,
+        }
+    }
+
+    /// Gives a relay that answers again what `told` says, and takes from it what that does not. Everybody else waits
+    /// until it knows.
+    pub fn catch_up(&self, told: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
+        let client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        let known = client.describe()?;
+        let mut changes = told();
+        let kept: HashSet<RecordKey> = changes.iter().filter_map(Change::inserted).collect();
+        let gone = known.into_iter().map(|record| record.key()).filter(|key| !kept.contains(key));
+        changes.extend(gone.map(Change::Remove));
+        Ok(client.apply(changes)?)
+    }
+
+    /// Changes the relay's table.
+    pub fn apply(&self, changes: Vec<Change>) -> Result<(), ClientError> {
+        self.client().apply(changes)
+    }
+
+    /// What was carried through each port.
+    pub fn carried(&self) -> Result<Vec<(Protocol, SocketAddr, ProxiedBytes)>, ClientError> {
+        self.client().proxied_bytes()
+    }
+
+    /// What the relay said of itself.
+    pub fn hello(&self) -> Hello {
+        self.client().hello().clone()
+    }
+
+    /// Whether the relay answers.
+    pub fn answers(&self) -> bool {
+        self.client().apply(Vec::new()).is_ok()
+    }
+
+    /// Replaces a relay that has ended, and gives the new one what `told` says. Everybody else waits until it knows.
+    pub fn restart(&self, told: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
+        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have been faster.
+        if client.apply(Vec::new()).is_err() {
+            *client = Arc::new(start_at(&self.path, &self.start)?);
+            *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(client.apply(told())?)
+    }
+
+    /// Signals the relay, with all connections that it carries.
+    pub fn end(&self) {
+        if let Err(error) = self.client().hand_over(Duration::ZERO) {
+            tracing::debug!(%error, "the relay has ended already");
+        }
+    }
+
+    fn client(&self) -> Arc<RelayClient> {
+        Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whether the sockets that a relay handed over leave descriptors for everything else.
+fn fits(held: &[RecordWithSockets]) -> bool {
+    let sockets: usize = held.iter().map(|held| held.sockets.len()).sum();
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u64::try_from(sockets).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS) <= limit
+}
+
+/// Starts a relay in place of one of an earlier version, which would ask name servers from the host's namespace
+/// whatever the sandbox may reach. The earlier one goes on with the connections that it has.
+fn replace(
+    earlier: &RelayClient,
+    path: &Path,
+    start: &StartRelay,
+) -> Result<(RelayClient, Vec<RecordWithSockets>), ApplyError> {
+    let version = earlier.hello().version.as_str();
+    tracing::info!(version, "replacing the relay of an earlier version, which keeps its open connections");
+    let held = earlier.hand_over(DRAINING);
+    let held = held.map_err(|error| ApplyError::TakeOver { path: path.to_owned(), error })?;
+    let client = start_at(path, start)?;
+    let shared = held.into_iter().map(|held| (held.record, held.sockets.into_iter().map(Arc::new).collect()));
+    let shared: Vec<(Record, Vec<Arc<OwnedFd>>)> = shared.collect();
+    let changes = shared.iter().cloned().map(|(record, sockets)| Change::Insert { record, sockets });
+    client.apply(changes.collect())?;
+    let kept = |(record, sockets): (Record, Vec<Arc<OwnedFd>>)| RecordWithSockets {
+        record,
+        // They were sent, and are here alone again.
+        sockets: sockets.into_iter().filter_map(Arc::into_inner).collect(),
+    };
+    Ok((client, shared.into_iter().map(kept).collect()))
+}
+
+fn start_at(path: &Path, start: &StartRelay) -> Result<RelayClient, ApplyError> {
+    let listener = listen(path).map_err(ApplyError::StartRelay)?;
+    start(listener).map_err(ApplyError::StartRelay)?;
+    Ok(RelayClient::connect(path)?)
+}
+
+/// Makes the control socket, which only our own user may connect to.
+fn listen(path: &Path) -> io::Result<OwnedFd> {
+    let socket = unix_socket::listen(path, SocketType::SEQPACKET, 0o600, 4)?;
+    tracing::debug!(descriptor = socket.as_raw_fd(), "the relay's control socket listens");
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests;

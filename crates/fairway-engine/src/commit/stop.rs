@@ -1,0 +1,99 @@
+//! Ending the process of a sandbox.
+
+use fairway_core::object::{FileName, Key};
+use fairway_core::world::{Command, Event, UNKNOWN_EXIT_CODE};
+use fairway_kernel::process::{self, Process};
+use fairway_model::{SandboxId, SandboxKind};
+use rustix::process::Signal;
+
+use crate::{Engine, EngineError};
+
+fn stopped(id: SandboxId) -> Command {
+    Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE }
+}
+
+/// A running sandbox whose process has had the signal to end.
+#[derive(Debug)]
+pub struct Stopping {
+    id: SandboxId,
+    process: Option<Process>,
+    events: Vec<Event>,
+}
+
+impl Stopping {
+    /// Kills the process.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn kill(&self) -> Result<(), EngineError> {
+        Ok(self.process.as_ref().map_or(Ok(()), Process::kill)?)
+    }
+}
+
+impl Engine {
+    /// Begins to end a running sandbox: its process gets `signal`. A process that Fairway did not start is not
+    /// touched: such a sandbox only loses its endpoints, and has stopped when this returns none.
+    ///
+    /// # Errors
+    /// There is no such sandbox, or it does not run, or it cannot be signalled.
+    pub fn begin_stop(&self, sandbox: &str, signal: Signal) -> Result<Option<Stopping>, EngineError> {
+        let (id, kind, process) = self.read(|world| {
+            world.find_sandbox(sandbox).map(|found| (found.id, found.kind.clone(), found.process()))
+        })?;
+        let events = self.about(sandbox, "stop", &[]);
+        let Some(process) = process.filter(|_| kind == SandboxKind::Run) else {
+            self.execute(stopped(id))?;
+            self.events.emit(events, self.now());
+            return Ok(None);
+        };
+        let process = Process::open(process).ok();
+        match process.as_ref().map(|process| process.signal(signal)) {
+            None | Some(Ok(()) | Err(process::Error::Gone(_))) => Ok(Some(Stopping { id, process, events })),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Takes a process for ended, if that was not events yet. Returns when the sandbox has stopped.
+    ///
+    /// # Errors
+    /// Those of [`Engine::execute`].
+    pub fn finish_stop(&self, stopping: &Stopping) -> Result<(), EngineError> {
+        match self.execute(stopped(stopping.id)) {
+            Err(EngineError::Refused(_)) => self.await_changes(stopping.id),
+            outcome => drop(outcome?),
+        }
+        self.events.emit(stopping.events.clone(), self.now());
+        Ok(())
+    }
+
+    /// An event of a sandbox that there is now.
+    fn about(&self, sandbox: &str, action: &'static str, attributes: &[(&str, String)]) -> Vec<Event> {
+        let event = self.read(|world| {
+            let found = world.find_sandbox(sandbox).ok()?;
+            Some(Event::of_sandbox(found, action, attributes))
+        });
+        event.into_iter().collect()
+    }
+
+    /// Waits until what was decided about a sandbox has been carried out.
+    fn await_changes(&self, id: SandboxId) {
+        let touched = [Key::Netns(id), Key::File(id, FileName::Hosts)];
+        let mut turn = self.state().ordering.turn([], &touched);
+        turn.wait();
+    }
+
+    /// Sends a signal to the process of a running sandbox.
+    ///
+    /// # Errors
+    /// There is no such sandbox, it has no process, or the kernel refuses.
+    pub fn kill(&self, sandbox: &str, signal: Signal) -> Result<(), EngineError> {
+        let process = self.read(|world| {
+            let found = world.find_sandbox(sandbox)?;
+            found.process().ok_or_else(|| fairway_core::world::Refusal::NotRunning(found.name.clone()))
+        })?;
+        let events = self.about(sandbox, "kill", &[("signal", signal.as_raw().to_string())]);
+        Process::open(process)?.signal(signal)?;
+        self.events.emit(events, self.now());
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Placing a jump where another firewall would drop what is forwarded for our networks, and taking it away.
+
+use fairway_inspect::conflict::jump::{
+    CHAIN, MARK, is_jump, jump, legacy_script, places, rules, without_ours,
+};
+use fairway_inspect::conflict::{ForeignTable, Samples, read_saved};
+use fairway_kernel::iptables::{Flavour, Programs};
+use fairway_kernel::nftables::Transaction;
+use fairway_ruleset::{Chain, Family, Rule, Table};
+
+use crate::failpoint::failpoint;
+use crate::{ApplyError, Engine};
+
+/// What a table has of ours.
+struct Ours<'a> {
+    /// Each jump: its chain, its place there, its handle.
+    jumps: Vec<(&'a str, usize, Option<u64>)>,
+    chain: Option<&'a Chain>,
+}
+
+impl<'a> Ours<'a> {
+    fn of(foreign: &'a ForeignTable) -> Self {
+        let mut jumps = Vec::new();
+        for chain in &foreign.table.chains {
+            for (at, rule) in chain.rules.iter().enumerate().filter(|(_, rule)| is_jump(rule)) {
+                jumps.push((chain.name.as_str(), at, rule.handle));
+            }
+        }
+        Self { jumps, chain: foreign.table.chain(CHAIN) }
+    }
+
+    /// Whether it is all that is wanted, at the top.
+    fn is(&self, wanted: &[String], rules: &[Rule]) -> bool {
+        let placed = |place: &String| self.jumps.iter().any(|(chain, at, _)| chain == place && *at == 0);
+        let same = match self.chain {
+            Some(chain) => !wanted.is_empty() && same_rules(&chain.rules, rules),
+            None => wanted.is_empty(),
+        };
+        same && self.jumps.len() == wanted.len() && wanted.iter().all(placed)
+    }
+}
+
+/// Whether rules do the same, whatever they counted.
+fn same_rules(one: &[Rule], other: &[Rule]) -> bool {
+    let at_rest = |rules: &[Rule]| {
+        let mut table = Table::new(Family::Inet, "");
+        table.chains = vec![Chain::regular("").with(rules.iter().cloned())];
+        table.at_rest()
+    };
+    at_rest(one) == at_rest(other)
+}
+
+impl Engine {
+    /// Has the jumps where they are to be and nowhere else; whether anything was changed.
+    pub(super) fn integrate(&self) -> bool {
+        let tables = self.foreign.lock().tables.clone();
+        let (wanted, networks) = self.read(|world| {
+            let host = world.host();
+            let samples = |network| Samples::of(network, host, host.default_interface.clone());
+            let settings = world.settings();
+            // Nothing of ours would decide about a family that has no firewall.
+            let on = settings.firewall_integration && settings.iptables && settings.ip6tables;
+            (on, world.networks().filter_map(samples).collect::<Vec<_>>())
+        });
+        let mut changed = false;
+        for foreign in tables.iter() {
+            let wanted = if wanted { places(&without_ours(foreign), &networks) } else { Vec::new() };
+            match self.place(foreign, &wanted, &networks) {
+                Ok(placed) => changed |= placed,
+                Err(error) => tracing::warn!(
+                    %error,
+                    table = format!("{} {}", foreign.table.family, foreign.table.name),
+                    "no jump can be placed in a table of another firewall"
+                ),
+            }
+        }
+        changed
+    }
+
+    fn place(
+        &self,
+        foreign: &ForeignTable,
+        wanted: &[String],
+        networks: &[Samples],
+    ) -> Result<bool, ApplyError> {
+        let bridges: Vec<String> = networks.iter().map(|samples| samples.bridge.clone()).collect();
+        let (ours, table) = (Ours::of(foreign), &foreign.table);
+        // What `iptables` prints is read a little differently from what the kernel tells.
+        let own_rules = match foreign.legacy {
+            true => {
+                let script = legacy_script(&without_ours(foreign), &["FORWARD".to_owned()], &bridges);
+                let read = read_saved(table.family, &script);
+                read.and_then(|it| it.table.chain(CHAIN).map(|chain| chain.rules.clone())).unwrap_or_default()
+            }
+            false => rules(&bridges),
+        };
+        if ours.is(wanted, &own_rules) {
+            return Ok(false);
+        }
+        if foreign.legacy {
+            let programs = Programs::open(Some(Flavour::Legacy))?;
+            programs.restore(
+                table.family == Family::Ip,
+                &legacy_script(foreign, wanted, &bridges),
+                |_| {},
+            )?;
+        } else {
+            self.firewall.commit(transaction(foreign, &ours, wanted, &own_rules))?;
+        }
+        failpoint("beside");
+        let (family, name, chains) = (table.family, &table.name, wanted.join(", "));
+        match wanted.is_empty() {
+            true => tracing::info!("took our jump out of table {family} {name} of another firewall"),
+            false => tracing::info!(
+                "placed a jump (comment {MARK}) at the top of chain {chains} in table {family} {name} of another firewall"
+            ),
+        }
+        Ok(true)
+    }
+}
+
+fn transaction(foreign: &ForeignTable, ours: &Ours<'_>, wanted: &[String], rules: &[Rule]) -> Transaction {
+    let table = &foreign.table;
+    let mut transaction = Transaction::new();
+    for (chain, _, handle) in &ours.jumps {
+        if let Some(handle) = handle {
+            transaction.delete_rule(table, chain, *handle);
+        }
+    }
+    if let Some(chain) = ours.chain {
+        for handle in chain.rules.iter().filter_map(|rule| rule.handle) {
+            transaction.delete_rule(table, &chain.name, handle);
+        }
+        if wanted.is_empty() {
+            transaction.delete_chain(table, &chain.name);
+        }
+    }
+    if wanted.is_empty() {
+        return transaction;
+    }
+    if ours.chain.is_none() {
+        transaction.add_chain(table, &Chain::regular(CHAIN));
+    }
+    for rule in rules {
+        transaction.append_rule(table, CHAIN, rule);
+    }
+    for place in wanted {
+        transaction.insert_rule(table, place, &jump());
+    }
+    transaction
+}

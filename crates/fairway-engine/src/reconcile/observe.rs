@@ -1,0 +1,370 @@
+//! What of a Plan is there.
+//!
+//! An object that is there as wanted is observed as it is wanted. One that is there and is not
+//! wanted is observed as it is. One that is there and is other than wanted is not observed at all:
+//! making it again makes it right, for each step may be done twice.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use fairway_core::object::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
+use fairway_inspect::doctor::Deviation;
+use fairway_kernel::route::{Link, Mark, NetnsState, RouteEntry, observe_netns_with_sysctls};
+use fairway_kernel::{namespace, sysctl};
+use fairway_model::{Namespace, NetworkId, SandboxId};
+use fairway_relay::table::Record;
+
+use crate::apply::netns_link::Seen;
+use crate::apply::relay_record;
+use crate::parallel::in_parallel;
+use crate::reconcile::deviations::{adopted_deviations, bridge_deviations, file_deviation, veth_deviations};
+use crate::reconcile::drift::Deviations;
+use crate::{ApplyError, Engine};
+
+/// How closely to look.
+pub(crate) enum Depth<'a> {
+    /// At what the host can see. What the relay was told and what is inside sandboxes is taken as
+    /// it was left.
+    Host,
+    /// At that, and whether sandboxes have the links that no end on the host tells of.
+    Enclosed,
+    /// At everything, as after a crash; with what the relay says that it knows.
+    All(&'a [Record]),
+}
+
+/// Where an observation puts what it finds.
+pub(crate) struct Observation<'a> {
+    pub(crate) wanted: &'a Fragment,
+    pub(crate) found: Fragment,
+    /// Of what is there and other than wanted, in which properties.
+    pub(crate) deviations: Deviations,
+}
+
+impl Observation<'_> {
+    /// A wanted object is there as wanted.
+    pub(crate) fn as_wanted(&mut self, key: &Key) {
+        if let Some(object) = self.wanted.get(key) {
+            self.found.insert(key.clone(), object.clone());
+        }
+    }
+
+    /// A wanted object is there, as wanted but for these properties.
+    fn compared(&mut self, key: &Key, deviations: Vec<Deviation>) {
+        match deviations.is_empty() {
+            true => self.as_wanted(key),
+            false => {
+                self.deviations.insert(key.clone(), deviations);
+            }
+        }
+    }
+
+    /// An orphan, which is in no World, whether or not an object of its key is wanted.
+    pub(crate) fn orphaned(&mut self, key: Key, object: Object) {
+        self.found.insert(key, object);
+    }
+
+    /// An object is there that nobody wants.
+    pub(crate) fn unwanted(&mut self, key: Key, object: Object) {
+        if !self.wanted.contains_key(&key) {
+            self.found.insert(key, object);
+        }
+    }
+}
+
+impl Engine {
+    /// Observes what of `wanted` is there, and what of ours is there beside it.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub(crate) fn observe(
+        &self,
+        wanted: &Fragment,
+        depth: &Depth<'_>,
+    ) -> Result<(Fragment, Deviations), ApplyError> {
+        let mut observation = Observation { wanted, found: Fragment::new(), deviations: Deviations::new() };
+        observation.found = self.firewall.observe(wanted)?;
+        observe_sysctls(&mut observation);
+        self.observe_links(&mut observation)?;
+        self.observe_routes(&mut observation)?;
+        self.observe_files(&mut observation);
+        self.observe_sockets(&mut observation);
+        match depth {
+            Depth::Host => {
+                self.netns_links_as_left(&mut observation);
+                observe_as_left(&mut observation, self);
+            }
+            Depth::Enclosed => {
+                self.observe_netns_links(&mut observation)?;
+                observe_as_left(&mut observation, self);
+            }
+            Depth::All(known) => self.observe_all(&mut observation, known)?,
+        }
+        Ok((observation.found, observation.deviations))
+    }
+
+    fn observe_links(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
+        let (links, addresses) = self.links(|links| Ok((links.all()?, links.addresses(0)?)))?;
+        crate::apply::uplink::observe(observation, &links, &addresses);
+        let bridges: BTreeMap<u32, &str> =
+            links.iter().map(|link| (link.index, link.name.as_str())).collect();
+        for link in &links {
+            match link.mark() {
+                Some(Mark::Network(network))
+                    if crate::apply::netns_link::waits(observation.wanted, network, link) => {}
+                Some(Mark::Network(_))
+                    if crate::apply::netns_link::is_dummy_parent(observation.wanted, link) =>
+                {
+                    observation.as_wanted(&Key::DummyParent(link.name.clone()));
+                }
+                Some(Mark::Network(network)) => {
+                    let key = Key::Bridge(link.name.clone());
+                    match observation.wanted.get(&key) {
+                        Some(Object::Bridge(wanted)) if wanted.network != network => {
+                            observation.orphaned(key, stray_bridge(link, network));
+                        }
+                        Some(Object::Bridge(wanted)) => {
+                            observation.compared(&key, bridge_deviations(wanted, link, &addresses));
+                        }
+                        _ => observation.unwanted(key, stray_bridge(link, network)),
+                    }
+                }
+                Some(Mark::Endpoint(endpoint)) => {
+                    let key = Key::Veth(link.name.clone());
+                    let master = link.master.and_then(|index| bridges.get(&index)).copied();
+                    match observation.wanted.get(&key) {
+                        Some(Object::Veth(wanted)) => {
+                            observation.compared(&key, veth_deviations(wanted, link, master));
+                        }
+                        _ => {
+                            let object = Object::Veth(VethLink {
+                                host_interface: link.name.clone(),
+                                endpoint,
+                                bridge: String::new(),
+                                namespace: Namespace { path: String::new(), device: 0, inode: 0 },
+                                interface: String::new(),
+                                mac: fairway_model::MacAddress([0; 6]),
+                                mtu: 0,
+                                addresses: Vec::new(),
+                                hairpin: false,
+                                sysctls: Vec::new(),
+                                advertising: Default::default(),
+                            });
+                            observation.unwanted(key, object);
+                        }
+                    }
+                }
+                None => {
+                    let key = Key::Bridge(link.name.clone());
+                    if let Some(Object::Bridge(wanted)) = observation.wanted.get(&key)
+                        && wanted.adopted
+                    {
+                        observation.compared(&key, adopted_deviations(wanted, link, &addresses));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn observe_routes(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
+        for route in self.links(|links| links.routes())?.into_iter().filter(RouteEntry::is_ours) {
+            let key = Key::Route(route.destination);
+            let Some(gateway) = route.gateway else { continue };
+            match observation.wanted.get(&key) {
+                Some(Object::Route(wanted)) => {
+                    let deviation = Deviation::unless_equal("gateway", gateway, wanted.gateway);
+                    observation.compared(&key, deviation.into_iter().collect());
+                }
+                _ => {
+                    let nobody = NetworkId::new([0; 32]);
+                    observation.unwanted(key, Object::Route(HostRoute { network: nobody, gateway }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn observe_files(&self, observation: &mut Observation<'_>) {
+        for (sandbox, name, contents) in self.files.all() {
+            let (key, object) = (Key::File(sandbox, name), Object::File(contents));
+            match (observation.wanted.get(&key), &object) {
+                (Some(Object::File(wanted)), Object::File(contents)) => {
+                    let deviation = file_deviation(contents, wanted);
+                    observation.compared(&key, deviation.into_iter().collect());
+                }
+                _ => observation.unwanted(key, object),
+            }
+        }
+    }
+
+    /// The ports that are held and not wanted; whether the others are as wanted depends on what the
+    /// relay does with them.
+    fn observe_sockets(&self, observation: &mut Observation<'_>) {
+        for key in self.ports.keys() {
+            let nobody = SandboxId::new([0; 32]);
+            let object = Object::Socket(PortSocket { sandbox: nobody, purpose: SocketUse::Reserve });
+            observation.unwanted(key, object);
+        }
+    }
+
+    fn observe_all(&self, observation: &mut Observation<'_>, known: &[Record]) -> Result<(), ApplyError> {
+        let mut seen = Seen::nothing_of(observation.wanted);
+        let orphaned = self.orphaned_namespaces(known);
+        let known: BTreeMap<_, _> = known.iter().map(|record| (record.key(), record)).collect();
+        let mut told = BTreeSet::new();
+        for (key, object) in observation.wanted {
+            if let Some(record) = relay_record(key, object) {
+                told.insert(record.key());
+                if known.get(&record.key()) == Some(&&record) {
+                    observation.as_wanted(key);
+                }
+            }
+        }
+        for record in known.values().filter(|record| !told.contains(&record.key())) {
+            match record {
+                Record::Names(names) => {
+                    observation.unwanted(Key::Names(names.endpoint), Object::Names((*names).clone()));
+                }
+                Record::View(view) => {
+                    observation.unwanted(Key::View(view.sandbox), Object::View((*view).clone()));
+                }
+                Record::Resolver(sandbox) => {
+                    // The World has forgotten where it was; its sockets have not.
+                    let handle = self.resolvers.namespace(*sandbox);
+                    let nowhere = Namespace { path: String::new(), device: 0, inode: 0 };
+                    let namespace = handle.map_or(nowhere, |handle| handle.namespace().clone());
+                    observation.unwanted(Key::Netns(*sandbox), Object::Netns(namespace, true));
+                }
+                Record::Port { .. } | Record::HostServers(_) => {}
+            }
+        }
+        let links = links_inside(observation.wanted);
+        let wanted = insides(observation.wanted);
+        let looked = in_parallel(&wanted, |(_, namespace, _)| {
+            let links = links.get(&namespace.inode).into_iter().flatten();
+            let sysctls = links.flat_map(|(_, link)| &link.sysctls).map(|(path, _)| path.clone()).collect();
+            let handle = namespace::open(namespace)?;
+            Ok::<_, ApplyError>(observe_netns_with_sysctls(&self.workers, &handle, sysctls)?)
+        });
+        for ((sandbox, namespace, resolver), inside) in wanted.iter().zip(looked) {
+            match inside {
+                Ok(inside) => {
+                    let links = links.get(&namespace.inode).map(Vec::as_slice).unwrap_or_default();
+                    self.observe_sandbox(observation, *sandbox, (namespace, links), *resolver, &inside);
+                    seen.look(observation, *sandbox, namespace, &inside);
+                }
+                Err(error) => tracing::warn!(%error, "a sandbox cannot be looked into"),
+            }
+        }
+        self.look_into_orphans(observation, &mut seen, &orphaned);
+        self.judge_netns_links(observation, &seen)
+    }
+
+    /// Compares the inside of one sandbox with what is wanted there.
+    fn observe_sandbox(
+        &self,
+        observation: &mut Observation<'_>,
+        sandbox: SandboxId,
+        (namespace, links): (&Namespace, &[(&Key, &VethLink)]),
+        resolver: bool,
+        inside: &NetnsState,
+    ) {
+        let loopback = inside.links.iter().any(|link| link.index == 1 && link.up);
+        let has_resolver = self.resolvers.has(sandbox, resolver);
+        if resolver != has_resolver {
+            let object = Object::Netns(namespace.clone(), has_resolver);
+            observation.found.insert(Key::Netns(sandbox), object);
+        } else if loopback {
+            observation.as_wanted(&Key::Netns(sandbox));
+        }
+        for (key, link) in links {
+            if !crate::reconcile::netns_diff::differences(*link, inside).is_empty() {
+                observation.found.remove(*key);
+            }
+        }
+        let routes = Key::DefaultRoutes(sandbox);
+        if let Some(Object::DefaultRoutes(wanted)) = observation.wanted.get(&routes)
+            && crate::reconcile::netns_diff::other_routes(wanted, inside).is_empty()
+        {
+            observation.as_wanted(&routes);
+        }
+    }
+}
+
+/// Each sandbox with a namespace of ours, and whether it has a resolver.
+fn insides(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
+    let inside = |(key, object): (&Key, &Object)| match (key, object) {
+        (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
+            Some((*sandbox, namespace.clone(), *resolver))
+        }
+        _ => None,
+    };
+    wanted.iter().filter_map(inside).collect()
+}
+
+/// The veth pairs by the inode of the namespace that one end is in.
+fn links_inside(wanted: &Fragment) -> HashMap<u64, Vec<(&Key, &VethLink)>> {
+    let mut links: HashMap<u64, Vec<(&Key, &VethLink)>> = HashMap::new();
+    for (key, object) in wanted {
+        if let Object::Veth(link) = object {
+            links.entry(link.namespace.inode).or_default().push((key, link));
+        }
+    }
+    links
+}
+
+fn observe_sysctls(observation: &mut Observation<'_>) {
+    for (key, object) in observation.wanted {
+        if let (Key::Sysctl(path), Object::Sysctl(value)) = (key, object)
+            && let Ok(found) = sysctl::read(path)
+        {
+            observation
+                .compared(key, Deviation::unless_equal("", found, value.clone()).into_iter().collect());
+        }
+    }
+}
+
+/// What the host cannot see is taken to be as it was left, unless a link of the sandbox is gone:
+/// its default routes went with it.
+fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
+    let missing: BTreeSet<u64> = observation
+        .wanted
+        .iter()
+        .filter(|(key, _)| !observation.found.contains_key(*key))
+        .filter_map(|(_, object)| match object {
+            Object::Veth(link) => Some(link.namespace.inode),
+            Object::Macvlan(macvlan) => Some(macvlan.link.namespace.inode),
+            _ => None,
+        })
+        .collect();
+    for (key, object) in observation.wanted {
+        let left = match (key, object) {
+            (Key::DefaultRoutes(_), Object::DefaultRoutes(routes)) => {
+                !missing.contains(&routes.namespace.inode)
+            }
+            (Key::Socket(protocol, address), _) => engine.ports.get(*protocol, *address).is_some(),
+            (Key::Netns(sandbox), Object::Netns(_, resolver)) => {
+                *resolver == engine.resolvers.has(*sandbox, *resolver)
+            }
+            (Key::Names(_) | Key::View(_) | Key::HostServers, _) => true,
+            _ => false,
+        };
+        if left {
+            observation.as_wanted(key);
+        }
+    }
+}
+
+/// A bridge that is not as wanted: its name and mark are what it takes to delete it.
+fn stray_bridge(link: &Link, network: NetworkId) -> Object {
+    Object::Bridge(BridgeLink {
+        name: link.name.clone(),
+        network,
+        mac: fairway_model::MacAddress([0; 6]),
+        mtu: 0,
+        addresses: Vec::new(),
+        route_localnet: false,
+        ipv6: false,
+        parent: None,
+        adopted: false,
+    })
+}
