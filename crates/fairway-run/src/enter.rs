@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use fairway_kernel::process::{self, Process};
 use fairway_kernel::system::spawn::fork_sibling;
 use fairway_model::ProcessIdentity;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -17,7 +18,7 @@ use super::channel::Channel;
 use super::init::{Report, confine, run_stage, stray, take_input, tell};
 use super::launch::{Launched, Output};
 use super::program::become_command;
-use super::{CapabilitySet, Failure, Files, LaunchError, Running, identity};
+use super::{CapabilitySet, Failure, Files, LaunchError, Running};
 
 /// The first argument that starts this program as this stage.
 pub(super) const STAGE: &str = "sandbox-enter";
@@ -52,7 +53,10 @@ struct Request {
 pub fn enter(target: ProcessIdentity, entry: &Entry) -> Result<Running, LaunchError> {
     let unreadable =
         |source| LaunchError::Unreadable { path: format!("/proc/{}", target.pid).into(), source };
-    let process = identity::open(target).map_err(unreadable)?.ok_or(LaunchError::Gone { pid: target.pid })?;
+    let process = Process::open(target).map_err(|error| match error {
+        process::Error::Gone(pid) | process::Error::Replaced { pid, .. } => LaunchError::Gone { pid },
+        error => unreadable(io::Error::other(error)),
+    })?;
     let pids = differs(target.pid, "pid").map_err(unreadable)?;
     let mut namespaces = ThreadNameSpaceType::empty();
     for (name, namespace) in [
@@ -68,7 +72,7 @@ pub fn enter(target: ProcessIdentity, entry: &Entry) -> Result<Running, LaunchEr
     }
     let request = Request { namespaces: namespaces.bits(), pids, entry: entry.clone() };
     let input = io::stdin();
-    Launched::begin(STAGE, &request, input.as_fd(), &[process], Output::Inherited, || Ok(()))?
+    Launched::begin(STAGE, &request, input.as_fd(), &[process.as_fd()], Output::Inherited, || Ok(()))?
         .release(&Files::default())
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
-use fairway_kernel::system;
+use fairway_kernel::{process, system};
 use fairway_model::{Namespace, ProcessIdentity};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::channel::Channel;
 use super::init::{self, Report};
 use super::running::{self, Running, Signals};
-use super::{Files, Launch, LaunchError, identify};
+use super::{Files, Launch, LaunchError};
 
 /// Where the output of a command goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,15 +49,23 @@ pub fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
     start(launch, Output::Inherited)
 }
 
+/// The identity of a child that has this process id. Of one that has ended already the start time is 0: what it
+/// reported says why it ended.
+fn identity_of(pid: u32) -> io::Result<ProcessIdentity> {
+    match process::identity(pid) {
+        Err(process::Error::Gone(pid)) => Ok(ProcessIdentity { pid, start_time: 0 }),
+        found => found.map_err(io::Error::other),
+    }
+}
+
 pub(super) fn start(launch: &Launch, output: Output) -> Result<Launched, LaunchError> {
-    let files: &[OwnedFd] = &[];
     let new_pids = || system::unshare(UnshareFlags::NEWPID);
     // A detached command has no terminal.
     let nothing =
         fs::File::open("/dev/null").map_err(|source| LaunchError::Stage { stage: init::STAGE, source })?;
     let input = io::stdin();
     let input = if output == Output::Piped { nothing.as_fd() } else { input.as_fd() };
-    Launched::begin(init::STAGE, launch, input, files, output, new_pids)
+    Launched::begin(init::STAGE, launch, input, &[], output, new_pids)
 }
 
 impl Launched {
@@ -67,7 +75,7 @@ impl Launched {
         stage: &'static str,
         message: &impl Serialize,
         input: BorrowedFd<'_>,
-        files: &[OwnedFd],
+        files: &[BorrowedFd<'_>],
         output: Output,
         enter_pids: impl FnOnce() -> rustix::io::Result<()> + Send,
     ) -> Result<Self, LaunchError> {
@@ -86,14 +94,13 @@ impl Launched {
         })?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let output = child.stdout.take().zip(child.stderr.take());
-        let identity = identify(child.id());
+        let identity = identity_of(child.id());
         let unread = ProcessIdentity { pid: child.id(), start_time: 0 };
         // From here on dropping this ends the process.
         let mut launched = Self { stage, pid, identity: unread, channel, output };
         launched.identity = identity.map_err(stage_error)?;
 
-        let descriptors: Vec<BorrowedFd<'_>> =
-            std::iter::once(input).chain(files.iter().map(AsFd::as_fd)).collect();
+        let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(input).chain(files.iter().copied()).collect();
         // If it cannot be sent, the stage has ended, and its last words say why.
         let sent = launched.channel.send_with(message, &descriptors);
         match launched.hear()? {
@@ -113,7 +120,7 @@ impl Launched {
         if let Some(stage) = self.pid.replace(next) {
             waitpid(Some(stage), WaitOptions::empty())?;
         }
-        self.identity = identify(pid)?;
+        self.identity = identity_of(pid)?;
         Ok(())
     }
 

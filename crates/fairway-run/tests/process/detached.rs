@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fairway_kernel::process::{Process, identity};
 use fairway_model::LogLimits;
-use fairway_run::{
-    Ending, Files, Launch, LogOptions, Order, Stopped, detach, identify, print_log, send_signal, stop,
-};
+use fairway_run::{Ending, Files, Launch, LogOptions, Order, detach, print_log};
+use rustix::process::Signal;
 
 use rustix::mount::{MountFlags, mount};
 
@@ -91,9 +91,9 @@ fn what_cannot_start_says_why() {
 fn it_is_gone_if_not_released() {
     let detached = detach(&order(shell(": > /mnt/began"))).unwrap();
     let process = detached.identity();
-    assert_eq!(identify(process.pid).unwrap(), process);
+    assert_eq!(identity(process.pid).unwrap(), process);
     drop(detached);
-    assert!(identify(process.pid).is_err());
+    assert!(identity(process.pid).is_err());
     assert!(!place("began").exists());
 }
 
@@ -104,7 +104,9 @@ fn it_can_be_stopped() {
     let process = detached.identity();
     detached.release(&Files::default()).unwrap();
     until("the command is ready", || ready.exists());
-    assert_eq!(stop(process, 15, Duration::from_secs(20)).unwrap(), Stopped::Asked);
+    let held = Process::open(process).unwrap();
+    held.signal(Signal::TERM).unwrap();
+    assert!(held.wait(Duration::from_secs(20)).unwrap());
     until("the end is reported", || fs::read_to_string(place("reported")).is_ok_and(|code| code == "15"));
 }
 
@@ -160,10 +162,10 @@ fn supervisor(process: u32) -> u32 {
 fn a_supervisor_that_is_asked_to_end_stops_its_command() {
     // As the first process of its namespace, a shell without a trap does not notice SIGTERM.
     let detached = detach(&order(shell("echo begun; while :; do read -r x < /dev/zero; done"))).unwrap();
-    let supervisor = identify(supervisor(detached.identity().pid)).unwrap();
+    let supervisor = identity(supervisor(detached.identity().pid)).unwrap();
     detached.release(&Files::default()).unwrap();
     until("the command runs", || logged(&LogOptions::default()).0 == "begun\n");
-    send_signal(supervisor, 15).unwrap();
+    Process::open(supervisor).unwrap().signal(Signal::TERM).unwrap();
     ended_with("137");
 }
 

@@ -7,8 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use fairway_kernel::process::{Process, identity};
 use fairway_model::ProcessIdentity;
-use fairway_run::{Files, NetworkNamespace, Stopped, identify, launch, send_signal, stop};
+use fairway_run::{Files, NetworkNamespace, launch};
 use rustix::process::Signal;
 
 use super::workspace::{code, command, file, place, printed, probe, shell, until};
@@ -73,11 +74,15 @@ fn the_first_process_is_killed_if_it_does_not_listen() {
     let running = launch(&shell("read line < /dev/tty || while :; do :; done")).unwrap();
     let running = running.release(&Files::default()).unwrap();
     let process = running.identity();
-    send_signal(process, Signal::TERM.as_raw()).unwrap();
-    let stopper = std::thread::spawn(move || stop(process, 15, Duration::from_millis(100)).unwrap());
+    let held = Process::open(process).unwrap();
+    held.signal(Signal::TERM).unwrap();
+    let stopper = std::thread::spawn(move || {
+        assert!(!held.wait(Duration::from_millis(100)).unwrap(), "SIGTERM does not end it");
+        held.kill().unwrap();
+    });
     assert_eq!(running.wait_forwarding_signals().unwrap(), 137);
-    assert_eq!(stopper.join().unwrap(), Stopped::Killed);
-    assert_eq!(stop(process, 15, Duration::ZERO).unwrap(), Stopped::Before);
+    stopper.join().unwrap();
+    assert!(Process::open(process).is_err());
 }
 
 fn a_process_that_waits_dies_with_its_starter() {
@@ -85,7 +90,7 @@ fn a_process_that_waits_dies_with_its_starter() {
     let mut starter = this_program().args([PROBE, "blocked", report.to_str().unwrap()]).spawn().unwrap();
     until("the process is there", || report.exists());
     let process: ProcessIdentity = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
-    assert_eq!(identify(process.pid).unwrap(), process);
+    assert_eq!(identity(process.pid).unwrap(), process);
     starter.kill().unwrap();
     starter.wait().unwrap();
     until("the process is gone", || ended(process));
@@ -93,7 +98,7 @@ fn a_process_that_waits_dies_with_its_starter() {
 
 /// Whether a process is gone, or waits for a parent that does not care.
 fn ended(process: ProcessIdentity) -> bool {
-    identify(process.pid).ok() != Some(process)
+    identity(process.pid).ok() != Some(process)
         || fs::read_to_string(format!("/proc/{}/stat", process.pid))
             .map_or(true, |stat| stat.rsplit_once(')').unwrap().1.starts_with(" Z"))
 }
@@ -101,9 +106,9 @@ fn ended(process: ProcessIdentity) -> bool {
 fn a_process_that_is_not_released_is_gone() {
     let launched = launch(&shell(": > /mnt/began")).unwrap();
     let process = launched.identity();
-    assert_eq!(identify(process.pid).unwrap(), process);
+    assert_eq!(identity(process.pid).unwrap(), process);
     drop(launched);
-    assert!(identify(process.pid).is_err());
+    assert!(identity(process.pid).is_err());
     assert!(!place("began").exists());
 }
 

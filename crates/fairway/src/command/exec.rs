@@ -2,11 +2,12 @@
 
 use clap::Args;
 use fairway_api::Client;
+use fairway_kernel::process;
 
 use super::error::CommandError;
 use super::process_options::ProcessOptions;
 use super::session::{capabilities, surroundings};
-use fairway_run::{CapabilitySet, Entry, LaunchError, enter, identify};
+use fairway_run::{CapabilitySet, Entry, LaunchError, enter};
 use std::io::{self, IsTerminal};
 
 /// What to run, and in which sandbox.
@@ -33,9 +34,13 @@ impl ExecOptions {
         if known.state.pid == 0 {
             return Err(CommandError::NoProcess(self.container, known.network_settings.sandbox_key));
         }
-        let target = identify(known.state.pid).map_err(|source| LaunchError::Unreadable {
-            path: format!("/proc/{}", known.state.pid).into(),
-            source,
+        let pid = known.state.pid;
+        let target = process::identity(pid).map_err(|error| match error {
+            process::Error::Gone(pid) => LaunchError::Gone { pid },
+            error => LaunchError::Unreadable {
+                path: format!("/proc/{pid}").into(),
+                source: io::Error::other(error),
+            },
         })?;
         let given = known.config.link_env.iter().chain(&known.config.env);
         let variables: Vec<String> = given.cloned().chain(asked).collect();
