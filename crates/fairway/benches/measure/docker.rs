@@ -16,7 +16,7 @@ use crate::memory::proportional;
 use crate::publish::{COLUMNS, FIRST, cells, connect};
 use crate::stage::{FIRST_CONTAINER_PORT, HOST, NEIGHBOUR};
 
-/// The argument that the second execution is told by.
+/// The argument of the second execution.
 pub const INSIDE: &str = "docker-inside";
 const NEIGHBOUR_NAME: &str = "neighbour";
 const IMAGE: &str = "sleeper";

@@ -42,7 +42,7 @@ fn flow(target: SocketAddr) -> std::io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// New connections and new UDP flows, alone and beside a flood of each.
+/// New connections and new UDP flows, alone and during a flood of each.
 pub fn measure(lab: &Lab) -> Result<(), Failure> {
     let stage = Stage::new(lab, "fair", &["--iptables=false"])?;
     for (name, port) in stage.namespaces("fair", 2)?.iter().zip([QUIET, NOISY]) {

@@ -56,7 +56,7 @@ fn installed(program: &str) -> bool {
     Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// What the objects of one sandbox are told by.
+/// What distinguishes the objects of one sandbox.
 struct Sandbox {
     namespace: String,
     port: String,

@@ -85,7 +85,7 @@ pub fn ask(
     Ok(times.into_iter().collect())
 }
 
-/// How long a flood runs before anything is measured beside it.
+/// How long a flood runs before anything is measured.
 pub const WARMING: Duration = Duration::from_secs(2);
 
 /// Answers each datagram with itself until the process ends.

@@ -49,7 +49,7 @@ const SHARED: &str = "publish";
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(docker::INSIDE) {
-        return told(docker::inside());
+        return reported(docker::inside());
     }
     // Cargo adds flags of its own.
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
@@ -74,13 +74,13 @@ fn main() -> ExitCode {
     });
     match measured {
         // Inside the lab this is the end; the one who waited outside goes on.
-        Ok(ExitCode::SUCCESS) if beside_docker && !fairway_lab::is_inside() => told(docker::measure()),
+        Ok(ExitCode::SUCCESS) if beside_docker && !fairway_lab::is_inside() => reported(docker::measure()),
         Ok(status) => status,
-        Err(error) => told(Err(error.into())),
+        Err(error) => reported(Err(error.into())),
     }
 }
 
-fn told(outcome: Result<(), Failure>) -> ExitCode {
+fn reported(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -18,7 +18,8 @@ pub fn proportional(pid: u32) -> Result<f64, Failure> {
 /// A field of /proc/PID/smaps_rollup in MiB.
 fn megabytes(pid: u32, field: &str) -> Result<f64, Failure> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field)).ok_or("the kernel does not tell")?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix(field)).ok_or("the kernel does not report it")?;
     let kilobytes: f64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
     Ok(kilobytes / 1024.0)
 }

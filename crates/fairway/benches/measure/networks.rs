@@ -16,7 +16,7 @@ const ROUND_TRIPS: usize = 20_000;
 const HOST_PORT: u16 = 8080;
 const HOLDERS: u16 = 100;
 const EACH: u16 = 100;
-/// More networks than Docker's pools have room for.
+/// More networks than Docker's pools have subnets for.
 const POOL: &str = "--default-address-pool=base=10.128.0.0/10,size=24";
 
 /// With 10 networks and one publication, and with 1,000 networks and 10,000 publications of others.

@@ -1,4 +1,4 @@
-//! How long a daemon takes to start again beside what a former one left.
+//! How long a daemon takes to start again with what a former one left.
 
 use std::time::Instant;
 

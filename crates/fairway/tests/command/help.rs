@@ -1,9 +1,9 @@
 //! What `--help` says: all that can be asked for.
 
-use super::{NOBODY, fairway, text};
+use super::{UNUSED, fairway, text};
 
 fn help(words: &[&str]) -> String {
-    let output = fairway(NOBODY, words);
+    let output = fairway(UNUSED, words);
     assert_eq!(output.status.code(), Some(0), "{words:?}");
     text(&output.stdout)
 }

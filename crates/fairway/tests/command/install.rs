@@ -8,7 +8,7 @@ use std::process::Output;
 
 use tempfile::TempDir;
 
-use super::{NOBODY, fairway, text};
+use super::{UNUSED, fairway, text};
 
 const MARK: &str = "# Made by fairway install\n";
 const NETWORK_MANAGER: &str = "etc/NetworkManager/conf.d/fairway.conf";
@@ -18,7 +18,7 @@ const UNIT: &str = "etc/systemd/system/fairway.service";
 const ALL: [&str; 4] = [NETWORK_MANAGER, NETWORK, LINK, UNIT];
 
 fn run(root: &Path, verb: &str, flags: &[&str]) -> Output {
-    fairway(NOBODY, &[&[verb, "--root", root.to_str().unwrap()], flags].concat())
+    fairway(UNUSED, &[&[verb, "--root", root.to_str().unwrap()], flags].concat())
 }
 
 /// Does it, and brings what it said without the root.
@@ -32,7 +32,7 @@ fn install(root: &Path) -> String {
     done(root, "install", &["--bin-path", "/usr/bin/fairway"])
 }
 
-fn told(word: &str) -> String {
+fn reported(word: &str) -> String {
     ALL.map(|path| format!("{word} /{path}\n")).concat()
 }
 
@@ -71,7 +71,7 @@ fn matches(globs: &str, separator: char, name: &str) -> bool {
 fn all_files_are_installed_once() {
     let root = TempDir::new().unwrap();
     let said = install(root.path());
-    assert!(said.starts_with(&told("created")), "{said}");
+    assert!(said.starts_with(&reported("created")), "{said}");
     assert!(said.contains("systemctl --root= enable fairway"), "{said}");
     let first = tree(root.path());
     assert_eq!(first.values().flatten().count(), ALL.len(), "{first:?}");
@@ -84,7 +84,7 @@ fn all_files_are_installed_once() {
     for line in ["ExecStart=/usr/bin/fairway daemon", "KillMode=process", "WantedBy=multi-user.target"] {
         assert!(unit.lines().any(|it| it == line), "{line}: {unit}");
     }
-    assert_eq!(install(root.path()), told("unchanged"));
+    assert_eq!(install(root.path()), reported("unchanged"));
     assert_eq!(tree(root.path()), first);
 }
 
@@ -126,7 +126,7 @@ fn a_file_of_ours_is_brought_up_to_date() {
 }
 
 #[test]
-fn somebody_elses_file_is_refused_and_nothing_is_written() {
+fn a_foreign_file_is_refused_and_nothing_is_written() {
     let root = TempDir::new().unwrap();
     // One that only quotes the mark is not ours.
     put(root.path(), LINK, &format!("# mine\n{MARK}"));
@@ -167,7 +167,7 @@ fn a_dry_run_prints_all_and_does_nothing() {
         let says = installed[path].as_deref().unwrap();
         assert!(dry.contains(&format!("would create /{path}\n{says}")), "{path}: {dry}");
     }
-    assert_eq!(done(root.path(), "uninstall", &["--dry-run"]), told("would remove"));
+    assert_eq!(done(root.path(), "uninstall", &["--dry-run"]), reported("would remove"));
     assert_eq!(tree(root.path()), installed);
 }
 
@@ -190,5 +190,5 @@ fn what_is_uninstalled_is_ours_alone() {
     assert_eq!(files, [NETWORK_MANAGER, "etc/systemd/network/10-lan.network"]);
     assert!(left.contains_key("etc/systemd/network") && left.contains_key("etc/systemd/system"), "{left:?}");
     fs::remove_file(root.path().join(NETWORK_MANAGER)).unwrap();
-    assert_eq!(done(root.path(), "uninstall", &[]), told("unchanged"));
+    assert_eq!(done(root.path(), "uninstall", &[]), reported("unchanged"));
 }

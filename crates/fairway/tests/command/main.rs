@@ -3,18 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
 
+mod fake_daemon;
 mod help;
 mod install;
+mod output;
 mod refusals;
-mod rote;
-mod shown;
 
 use std::process::{Command, Output, Stdio};
 
 /// Where no daemon listens.
-const NOBODY: &str = "unix:///nonexistent/fairway.sock";
+const UNUSED: &str = "unix:///nonexistent/fairway.sock";
 
-/// The program, with words that stand for what it is told.
+/// The program, with its arguments as one text.
 fn fairway(host: &str, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fairway"))
         .args(words)

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
-use super::{NOBODY, fairway, text};
+use super::{UNUSED, fairway, text};
 
 /// Arguments; words of Docker's own that ours must have (in any letter case); the exit code.
 type Row = (&'static str, &'static str, i32);
@@ -45,15 +45,15 @@ const DOCKER: [Row; 14] = [
 #[test]
 fn they_say_what_docker_says_and_more() {
     for (line, docker, code) in DOCKER {
-        let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
-        let told = text(&output.stderr);
-        assert!(told.to_lowercase().contains(&docker.to_lowercase()), "{line}: {told}");
+        let output = fairway(UNUSED, &line.split(' ').collect::<Vec<_>>());
+        let reported = text(&output.stderr);
+        assert!(reported.to_lowercase().contains(&docker.to_lowercase()), "{line}: {reported}");
         assert_eq!(output.status.code(), Some(code), "{line}");
         assert_eq!(text(&output.stdout), "", "{line}");
         if line.starts_with("run") {
             assert!(
-                told.starts_with("fairway: ") && told.ends_with("See 'fairway run --help'.\n"),
-                "{line}: {told}"
+                reported.starts_with("fairway: ") && reported.ends_with("See 'fairway run --help'.\n"),
+                "{line}: {reported}"
             );
         }
     }
@@ -68,9 +68,9 @@ fn what_is_mistyped_is_corrected() {
         ("ps --fromat json", "'--format'", 125),
         ("network create --subnte 10.1.0.0/24 x", "'--subnet'", 125),
     ] {
-        let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
-        let told = text(&output.stderr);
-        assert!(told.contains(tip) && told.contains("See 'fairway "), "{line}: {told}");
+        let output = fairway(UNUSED, &line.split(' ').collect::<Vec<_>>());
+        let reported = text(&output.stderr);
+        assert!(reported.contains(tip) && reported.contains("See 'fairway "), "{line}: {reported}");
         assert_eq!(output.status.code(), Some(code), "{line}");
     }
 }
@@ -86,7 +86,7 @@ fn what_only_docker_has_is_refused_with_what_to_do() {
         ("compose up", "'compose': Fairway runs one command at a time", 1),
         ("network create --scope swarm x", "unexpected argument '--scope' found\n", 125),
     ] {
-        let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
+        let output = fairway(UNUSED, &line.split(' ').collect::<Vec<_>>());
         let said = text(&output.stderr);
         assert!(said.contains(instead) && said.contains("See 'fairway"), "{line}: {said}");
         assert!(!said.contains("tip:"), "{line}: {said}");
@@ -105,7 +105,7 @@ fn a_prefix_length_that_is_missing_is_named() {
         "network create --subnet 10.1.0.0 x",
         "network create --subnet 10.1.0.0/24 --ip-range 10.1.0.128 x",
     ] {
-        let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
+        let output = fairway(UNUSED, &line.split(' ').collect::<Vec<_>>());
         let said = text(&output.stderr);
         assert!(said.contains("the prefix length is missing: "), "{line}: {said}");
         assert_ne!(output.status.code(), Some(0), "{line}");
@@ -119,7 +119,7 @@ fn a_configuration_is_validated_without_a_daemon() {
     let path = path.to_str().unwrap();
     let validate = |contents: &str| {
         std::fs::write(path, contents).unwrap();
-        fairway(NOBODY, &["daemon", "--validate", "--config-file", path])
+        fairway(UNUSED, &["daemon", "--validate", "--config-file", path])
     };
     let good = validate(r#"{"bip": "10.1.0.1/24", "log-level": "warn"}"#);
     assert_eq!((text(&good.stdout).as_str(), good.status.code()), ("configuration OK\n", Some(0)));
@@ -187,21 +187,21 @@ fn what_is_missing_is_named() {
         ("stop", "<CONTAINER>", 1),
         ("attach --name x", "--netns", 1),
     ] {
-        let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
-        let told = text(&output.stderr);
-        assert!(told.contains(missing), "{line}: {told}");
+        let output = fairway(UNUSED, &line.split(' ').collect::<Vec<_>>());
+        let reported = text(&output.stderr);
+        assert!(reported.contains(missing), "{line}: {reported}");
         assert_eq!(output.status.code(), Some(code), "{line}");
     }
 }
 
 #[test]
-fn a_daemon_that_is_not_there_is_told_of() {
+fn a_missing_daemon_is_reported() {
     for (line, start, code) in [
         ("ps", "cannot connect to the Fairway daemon at ", 1),
         ("run -- true", "fairway: cannot connect to the Fairway daemon at ", 125),
         ("-H tcp://127.0.0.1:2375 ps", "invalid daemon address \"tcp://127.0.0.1:2375\"", 1),
     ] {
-        let output = fairway(NOBODY, &line.split(' ').collect::<Vec<_>>());
+        let output = fairway(UNUSED, &line.split(' ').collect::<Vec<_>>());
         assert!(text(&output.stderr).starts_with(start), "{line}: {}", text(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{line}");
     }

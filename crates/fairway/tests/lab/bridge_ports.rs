@@ -2,7 +2,7 @@
 
 use fairway_lab::{Outcome, ask, serve_tcp};
 
-use crate::beside::run_with;
+use crate::foreign_firewalls::run_with;
 use crate::harness::{LAN, Stage, refusal, request};
 
 /// `BR_MAX_PORTS` of net/bridge/br_private.h, without the number 0, which no port has.

@@ -8,9 +8,9 @@ use fairway_api::ClientError;
 use fairway_api::types::EndpointSettings;
 use fairway_lab::{Lab, Place};
 
+use crate::foreign_changes;
 use crate::harness::{Stage, eventually, request};
 use crate::kernel_state::{assert_same, kill, make_anew, observe};
-use crate::meddle;
 
 const CLIENTS: usize = 6;
 
@@ -31,7 +31,7 @@ fn stage(lab: &Lab) -> (Stage, Vec<(String, Place)>) {
     (stage, places)
 }
 
-/// Attaches, connects, disconnects and detaches until told to end or until something fails.
+/// Attaches, connects, disconnects and detaches until asked to end or until something fails.
 fn come_and_go(stage: &Stage, name: &str, enough: &AtomicBool) -> Result<(), ClientError> {
     while !enough.load(Ordering::Acquire) {
         stage.client().detach(name)?;
@@ -90,7 +90,7 @@ fn links_that_others_delete_in_the_middle_of_many_requests() {
             .map(|name| {
                 let gateway = &stage.client().network(name).unwrap().ipam.config[0].gateway;
                 let gateway = gateway.parse().unwrap();
-                stage.host.run_in(|| meddle::bridge_with(gateway)).unwrap()
+                stage.host.run_in(|| foreign_changes::bridge_with(gateway)).unwrap()
             })
             .collect();
         let enough = AtomicBool::new(false);
@@ -108,12 +108,17 @@ fn links_that_others_delete_in_the_middle_of_many_requests() {
             for round in 0..6 {
                 std::thread::sleep(Duration::from_millis(150));
                 let bridge = &bridges[round % 2];
-                stage.host.run_in(|| meddle::has_link(bridge).then(|| meddle::delete_link(bridge))).unwrap();
+                stage
+                    .host
+                    .run_in(|| {
+                        foreign_changes::has_link(bridge).then(|| foreign_changes::delete_link(bridge))
+                    })
+                    .unwrap();
             }
             enough.store(true, Ordering::Release);
         });
         eventually("the bridges are back", Duration::from_secs(3), || {
-            bridges.iter().all(|bridge| stage.host.run_in(|| meddle::has_link(bridge)).unwrap())
+            bridges.iter().all(|bridge| stage.host.run_in(|| foreign_changes::has_link(bridge)).unwrap())
         });
         std::thread::sleep(Duration::from_millis(1500));
         assert_as_fresh(&mut stage, &places, "after the meddling");

@@ -21,7 +21,7 @@ const CAPABILITIES: &str = "CapBnd:\t00000000a80425fb";
 
 /// What a command said, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct CommandOutput {
     /// What it printed.
     pub output: String,
     /// What it printed to its standard error.
@@ -49,9 +49,9 @@ fn command(stage: &Stage, words: &[&str]) -> Command {
     command
 }
 
-fn told(host: &Host, command: &mut Command) -> Told {
+fn reported(host: &Host, command: &mut Command) -> CommandOutput {
     let output = host.run(command).unwrap();
-    Told {
+    CommandOutput {
         output: String::from_utf8(output.stdout).unwrap(),
         errors: String::from_utf8(output.stderr).unwrap(),
         code: output.status.code().unwrap(),
@@ -59,8 +59,8 @@ fn told(host: &Host, command: &mut Command) -> Told {
 }
 
 /// Runs a line on the host.
-pub fn fairway(stage: &Stage, line: &str) -> Told {
-    told(&stage.host, &mut command(stage, &words(line)))
+pub fn fairway(stage: &Stage, line: &str) -> CommandOutput {
+    reported(&stage.host, &mut command(stage, &words(line)))
 }
 
 /// What a line prints, without the end of its last line. It does not fail.
@@ -73,19 +73,19 @@ fn scripted(stage: &Stage, line: &str, script: &str) -> String {
     succeeded(line, with_script(stage, line, script))
 }
 
-fn with_script(stage: &Stage, line: &str, script: &str) -> Told {
+fn with_script(stage: &Stage, line: &str, script: &str) -> CommandOutput {
     let mut all = words(line);
     all.extend(["/bin/sh", "-c", script]);
-    told(&stage.host, &mut command(stage, &all))
+    reported(&stage.host, &mut command(stage, &all))
 }
 
-fn succeeded(line: &str, told: Told) -> String {
-    assert_eq!((told.code, told.errors.as_str()), (0, ""), "{line}");
-    told.output.trim_end_matches('\n').to_owned()
+fn succeeded(line: &str, reported: CommandOutput) -> String {
+    assert_eq!((reported.code, reported.errors.as_str()), (0, ""), "{line}");
+    reported.output.trim_end_matches('\n').to_owned()
 }
 
-/// A script that runs until it is asked to end, with code 3, and tells on SIGUSR1 that it was heard.
-fn until_told(first: &str) -> String {
+/// A script that runs until it is asked to end, with code 3, and reports on SIGUSR1 that it was received.
+fn until_signal(first: &str) -> String {
     let never = format!("{SCRATCH}/never");
     if !std::fs::exists(&never).unwrap() {
         let mode = rustix::fs::Mode::from_raw_mode(0o666);
@@ -97,7 +97,7 @@ fn until_told(first: &str) -> String {
 
 /// Starts a sandbox that stays, with these flags.
 pub fn stay(stage: &Stage, flags: &str) -> String {
-    scripted(stage, &format!("run -d {flags} --"), &until_told(":"))
+    scripted(stage, &format!("run -d {flags} --"), &until_signal(":"))
 }
 
 /// The inside of a sandbox.
@@ -123,7 +123,7 @@ fn ended(mut process: Process) -> i32 {
 /// Starts a command in the foreground of a client; it waits when this returns.
 fn foreground(stage: &Stage, name: &str) -> Process {
     let ready = format!("{SCRATCH}/{name}-is-ready");
-    let script = until_told(&format!("echo > {ready}"));
+    let script = until_signal(&format!("echo > {ready}"));
     let all = [words("run --rm --name"), vec![name, "--", "/bin/sh", "-c", &script]].concat();
     let process =
         stage.host.spawn(command(stage, &all).stdout(Stdio::piped()).stderr(Stdio::piped())).unwrap();
@@ -206,8 +206,9 @@ fn a_command_sees_a_host_of_its_own() {
         assert_eq!(asked, "nameserver 9.9.9.9");
 
         // Without -d it has the caller's streams, and its own environment.
-        let told = with_script(&stage, "run --rm -e MODE=x -w /etc --", "echo $MODE; pwd; echo wrong >&2");
-        assert_eq!(told, Told { output: "x\n/etc\n".into(), errors: "wrong\n".into(), code: 0 });
+        let reported =
+            with_script(&stage, "run --rm -e MODE=x -w /etc --", "echo $MODE; pwd; echo wrong >&2");
+        assert_eq!(reported, CommandOutput { output: "x\n/etc\n".into(), errors: "wrong\n".into(), code: 0 });
     });
 }
 
@@ -224,7 +225,7 @@ fn the_daemon_is_out_of_sight() {
             let mut command = Command::new(FAIRWAY);
             command.arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let process = stage.host.spawn(&mut command).unwrap();
-            let answers = || told(&stage.host, Command::new(FAIRWAY).arg("ps")).code == 0;
+            let answers = || reported(&stage.host, Command::new(FAIRWAY).arg("ps")).code == 0;
             eventually("the daemon answers", PATIENCE, answers);
             process
         };
@@ -233,11 +234,11 @@ fn the_daemon_is_out_of_sight() {
         stage.daemon.kill9();
         let asked = |line: &str, script: &str| {
             let all = [words(line), vec!["/bin/sh", "-c", script]].concat();
-            succeeded(line, told(&stage.host, Command::new(FAIRWAY).args(all)))
+            succeeded(line, reported(&stage.host, Command::new(FAIRWAY).args(all)))
         };
         let daemon = start();
         for mode in ["bridge", "host", "none"] {
-            asked(&format!("run -d --name {mode} --network {mode} --"), &until_told(":"));
+            asked(&format!("run -d --name {mode} --network {mode} --"), &until_signal(":"));
         }
         let look = |when: &str| {
             for name in ["bridge", "host", "none"] {
@@ -257,7 +258,7 @@ fn a_detached_command_has_a_life() {
         let stage = Stage::new(lab, &[]);
         printed(&stage, "network create --subnet 172.25.0.0/16 app");
         let asked = "run -d --name web --network app --ip 172.25.3.3 -p 8080:80 -p 127.0.0.1:5353:53/udp --";
-        let id = scripted(&stage, asked, &until_told("echo out; echo wrong >&2"));
+        let id = scripted(&stage, asked, &until_signal("echo out; echo wrong >&2"));
         assert_eq!(id, field(&stage, "web", "ID"));
         let reached = || {
             let _server = serve_tcp(&inside(&stage, "web"), "0.0.0.0:80").unwrap();
@@ -275,7 +276,7 @@ fn a_detached_command_has_a_life() {
         eventually("it writes", PATIENCE, || fairway(&stage, "logs web").errors == "wrong\n");
         assert_eq!(
             fairway(&stage, "logs web"),
-            Told { output: "out\n".into(), errors: "wrong\n".into(), code: 0 }
+            CommandOutput { output: "out\n".into(), errors: "wrong\n".into(), code: 0 }
         );
         let mut follower = stage
             .host
@@ -360,7 +361,7 @@ fn a_supervisor_outlives_the_daemon() {
         let rows = printed(&stage, "ps -a --format '{{.Names}} {{.State}}'");
         assert_eq!(rows, "after exited\nmeanwhile exited\nbefore exited");
         let left = [format!("{meanwhile}.exit")];
-        eventually("only what nobody heard is written", PATIENCE, || records(&stage) == left);
+        eventually("only unreported exits are written", PATIENCE, || records(&stage) == left);
         printed(&stage, "rm after meanwhile before");
         assert_eq!(records(&stage), [""; 0]);
     });

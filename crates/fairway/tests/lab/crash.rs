@@ -16,7 +16,7 @@ const MANY: usize = 40;
 
 /// A change, and what takes it back.
 struct Case {
-    /// What there is beside the scene.
+    /// The objects that are not of the scene.
     prepare: fn(&Stage),
     act: fn(&Stage) -> Result<(), ClientError>,
     undo: fn(&Stage) -> Result<(), ClientError>,
@@ -50,7 +50,7 @@ impl Scene {
         self.places.iter().map(|(name, place)| (*name, place)).collect()
     }
 
-    /// All that a client is told.
+    /// All that a client is shown.
     fn world(&self) -> Vec<String> {
         let mut client = self.stage.client();
         let networks = client.networks(&Filters::default()).unwrap();
@@ -64,9 +64,9 @@ impl Scene {
         let found = observe(&self.stage, &self.places());
         let places = self.places.clone();
         let places: Vec<_> = places.iter().map(|(name, place)| (*name, place)).collect();
-        let told = self.world();
+        let reported = self.world();
         make_anew(&mut self.stage, flags, &places);
-        assert_eq!(told, self.world(), "{what}: the World lives on");
+        assert_eq!(reported, self.world(), "{what}: the World lives on");
         assert_same(what, &found, &observe(&self.stage, &places));
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use fairway_lab::{Outcome, ask, serve_tcp};
 
 use crate::cli::{fairway, printed};
+use crate::foreign_changes;
 use crate::harness::{HOST6, LAN, LAN6, Sandbox, Stage, eventually, refusal, request};
-use crate::meddle;
 
 fn six(stage: &Stage, flags: &[&str]) -> Vec<String> {
     let network = stage.client().network("bridge").unwrap();
@@ -91,7 +91,7 @@ fn with_ipv6_it_is_as_any_network_with_ipv6() {
 
 /// A bridge of the host's own, up, with addresses.
 fn make_bridge(stage: &Stage, name: &str, addresses: &[&str]) {
-    stage.host.run_in(|| meddle::add_bridge(name)).unwrap();
+    stage.host.run_in(|| foreign_changes::add_bridge(name)).unwrap();
     stage.host.set_link(name, true).unwrap();
     addresses.iter().for_each(|address| stage.host.add_address(name, address).unwrap());
 }
@@ -100,7 +100,7 @@ fn make_bridge(stage: &Stage, name: &str, addresses: &[&str]) {
 fn addresses(stage: &Stage, name: &str) -> Vec<String> {
     let found = stage.host.run_in(|| {
         let links = fairway_kernel::route::Links::open().unwrap();
-        let index = meddle::link(name).index;
+        let index = foreign_changes::link(name).index;
         let all = links.addresses(index).unwrap();
         let own = all.into_iter().filter(|it| it.interface == index && it.scope == 0);
         own.map(|it| it.address.to_string()).collect::<Vec<_>>()
@@ -114,7 +114,7 @@ fn on_a_bridge_of_ones_own() {
         let mut stage = Stage::before_daemon(lab);
         let said = is_refused(&mut stage, &["--bridge=own0"]);
         assert!(said.contains("bridge own0 does not exist"), "{said}");
-        stage.host.run_in(|| meddle::add_bridge("own0")).unwrap();
+        stage.host.run_in(|| foreign_changes::add_bridge("own0")).unwrap();
         let said = is_refused(&mut stage, &["--bridge=own0"]);
         assert!(said.contains("bridge own0 has no IPv4 address"), "{said}");
         stage.host.set_link("own0", true).unwrap();
@@ -129,17 +129,17 @@ fn on_a_bridge_of_ones_own() {
             let _server = serve_tcp(&web, "0.0.0.0:80").unwrap();
             assert_eq!(ask(&stage.lan, "10.10.50.99:8080").unwrap(), Outcome::answered(LAN));
             assert_eq!(ask(&stage.host, "127.0.0.1:8080").unwrap(), Outcome::answered("10.77.0.254"));
-            let port = stage.host.run_in(|| meddle::port_of(&web, "eth0")).unwrap();
-            let master = stage.host.run_in(|| meddle::link(&port).master).unwrap();
-            assert_eq!(master, Some(stage.host.run_in(|| meddle::link("own0").index).unwrap()));
+            let port = stage.host.run_in(|| foreign_changes::port_of(&web, "eth0")).unwrap();
+            let master = stage.host.run_in(|| foreign_changes::link(&port).master).unwrap();
+            assert_eq!(master, Some(stage.host.run_in(|| foreign_changes::link("own0").index).unwrap()));
             stage.client().detach("web").unwrap();
         }
         let localnet = |stage: &Stage| stage.host.sysctl("net.ipv4.conf.own0.route_localnet").unwrap();
         assert_eq!(localnet(&stage), "1");
-        assert!(!stage.host.run_in(|| meddle::has_link("fairway0")).unwrap());
+        assert!(!stage.host.run_in(|| foreign_changes::has_link("fairway0")).unwrap());
         // Back to a bridge of ours: the other one is as it was.
         stage.daemon.restart(&[]);
-        assert!(stage.host.run_in(|| meddle::has_link("fairway0")).unwrap());
+        assert!(stage.host.run_in(|| foreign_changes::has_link("fairway0")).unwrap());
         assert_eq!((addresses(&stage, "own0"), localnet(&stage).as_str()), (before, "0"));
         let sandbox = stage.sandbox("web", &["bridge"], &[]);
         let said = is_refused(&mut stage, &["--bridge=own0"]);
@@ -179,7 +179,10 @@ fn a_network_on_a_bridge_of_ones_own_leaves_it() {
         assert_eq!(other.unwrap().ipam.config[0].gateway, "10.79.0.1");
         assert_eq!(addresses(&stage, "own0"), ["10.77.0.254/24", "10.79.0.1/24"]);
         let name: std::net::IpAddr = "10.79.0.1".parse().unwrap();
-        stage.host.run_in(|| meddle::remove_address("own0", ipnet::IpNet::new(name, 24).unwrap())).unwrap();
+        stage
+            .host
+            .run_in(|| foreign_changes::remove_address("own0", ipnet::IpNet::new(name, 24).unwrap()))
+            .unwrap();
         eventually("it is given back", Duration::from_secs(10), || addresses(&stage, "own0").len() == 2);
         stage.client().remove_network("other").unwrap();
         assert_eq!(addresses(&stage, "own0"), ["10.77.0.254/24"]);
@@ -197,13 +200,13 @@ fn without_one_a_sandbox_has_loopback_alone() {
         drop(web);
         stage.client().detach("web").unwrap();
         stage.daemon.restart(&["--bridge=none"]);
-        assert!(!stage.host.run_in(|| meddle::has_link("fairway0")).unwrap());
+        assert!(!stage.host.run_in(|| foreign_changes::has_link("fairway0")).unwrap());
         let listed = printed(&stage, "network ls --format {{.Name}}");
         assert_eq!(listed, "host\nnone");
         let links = printed(&stage, "run --rm -- ls /sys/class/net");
         assert!(!links.contains("eth0"), "{links}");
-        let told = fairway(&stage, "run --rm --network bridge -- true");
-        assert!(told.errors.contains("network bridge not found"), "{told:?}");
+        let reported = fairway(&stage, "run --rm --network bridge -- true");
+        assert!(reported.errors.contains("network bridge not found"), "{reported:?}");
         assert!(refusal(stage.attach("bad", request(&["bridge"], &[]))).contains("network bridge not found"));
         stage.network("app");
         let app = stage.sandbox("app", &["app"], &[]);

@@ -3,8 +3,8 @@
 
 mod inside;
 mod kept;
+mod limits;
 mod passing;
-mod room;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const IMPATIENT: Duration = Duration::from_millis(400);
 /// How long what the daemon does by itself may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A host with a sandbox `p` on network `web` that publishes 8080, and somebody on the LAN who answers at 80.
+/// A host with a sandbox `p` on network `web` that publishes 8080, and a host on the LAN that answers at 80.
 struct Clinic {
     stage: Stage,
     sandbox: Sandbox,
@@ -56,7 +56,7 @@ impl Clinic {
     /// The bridge of `web`.
     fn bridge(&self) -> String {
         let gateway = self.stage.client().network("web").unwrap().ipam.config[0].gateway.parse().unwrap();
-        self.stage.host.run_in(|| crate::meddle::bridge_with(gateway)).unwrap()
+        self.stage.host.run_in(|| crate::foreign_changes::bridge_with(gateway)).unwrap()
     }
 
     fn assert_flows(&self) {
@@ -81,9 +81,9 @@ impl Clinic {
 
     /// What `doctor --fix` says that it did; after it nothing of that check is wrong.
     fn fix(&self, check: &str) -> String {
-        let told = fairway(&self.stage, "doctor --fix");
-        assert!(!told.output.contains(&format!(" {check}: ")), "{}", told.output);
-        let done = told.output.lines().filter_map(|line| line.strip_prefix("done ")).map(str::trim_start);
+        let reported = fairway(&self.stage, "doctor --fix");
+        assert!(!reported.output.contains(&format!(" {check}: ")), "{}", reported.output);
+        let done = reported.output.lines().filter_map(|line| line.strip_prefix("done ")).map(str::trim_start);
         done.collect::<Vec<_>>().join("\n")
     }
 
@@ -135,8 +135,8 @@ pub fn shell(stage: &Stage, line: &str) -> String {
 }
 
 /// What each check says when all is well, line by line.
-fn well(told: &str) -> Vec<&str> {
-    let names = told.lines().filter_map(|line| line.strip_prefix("ok ")?.trim_start().split(':').next());
+fn well(reported: &str) -> Vec<&str> {
+    let names = reported.lines().filter_map(|line| line.strip_prefix("ok ")?.trim_start().split(':').next());
     names.collect()
 }
 
@@ -146,12 +146,12 @@ fn a_healthy_host_has_no_findings() {
         let clinic = Clinic::new(lab, &[]);
         clinic.assert_flows();
         assert_eq!(clinic.findings(), []);
-        let told = fairway(&clinic.stage, "doctor --all");
+        let reported = fairway(&clinic.stage, "doctor --all");
         let ids: Vec<&str> = CHECKS.iter().map(|check| check.id).collect();
-        assert_eq!(well(&told.output), ids);
-        assert_eq!((told.code, told.errors.as_str()), (0, ""), "{}", told.output);
-        let told = fairway(&clinic.stage, "doctor");
-        assert_eq!((told.code, told.output), (0, format!("All is well: {} checks.\n", CHECKS.len())));
+        assert_eq!(well(&reported.output), ids);
+        assert_eq!((reported.code, reported.errors.as_str()), (0, ""), "{}", reported.output);
+        let reported = fairway(&clinic.stage, "doctor");
+        assert_eq!((reported.code, reported.output), (0, format!("All is well: {} checks.\n", CHECKS.len())));
         // Nor is there anything to mend.
         assert_eq!(clinic.stage.client().doctor(true).unwrap().done, [""; 0]);
     });
@@ -184,21 +184,21 @@ fn without_a_daemon_the_host_is_examined() {
     fairway_lab::run(|lab| {
         let mut clinic = Clinic::new(lab, &[]);
         clinic.stage.daemon.stop();
-        let told = fairway(&clinic.stage, "doctor --all");
-        assert_eq!(told.code, 1, "{}", told.output);
-        assert!(told.output.contains("problem  daemon: no daemon runs"), "{}", told.output);
+        let reported = fairway(&clinic.stage, "doctor --all");
+        assert_eq!(reported.code, 1, "{}", reported.output);
+        assert!(reported.output.contains("problem  daemon: no daemon runs"), "{}", reported.output);
         assert!(
-            told.output.contains("mend     systemctl start fairway || fairway daemon\n"),
+            reported.output.contains("mend     systemctl start fairway || fairway daemon\n"),
             "{}",
-            told.output
+            reported.output
         );
         let of_host = CHECKS.iter().filter(|check| !check.needs_daemon && check.id != "daemon");
-        assert_eq!(well(&told.output), of_host.map(|check| check.id).collect::<Vec<_>>());
+        assert_eq!(well(&reported.output), of_host.map(|check| check.id).collect::<Vec<_>>());
         clinic.stage.host.set_sysctl("net.ipv4.ip_unprivileged_port_start", "0").unwrap();
-        let told = fairway(&clinic.stage, "doctor --fix");
-        assert!(told.errors.contains("no daemon runs, and only that can mend"), "{}", told.errors);
+        let reported = fairway(&clinic.stage, "doctor --fix");
+        assert!(reported.errors.contains("no daemon runs, and only that can mend"), "{}", reported.errors);
         let low = "note     unprivileged-ports: net/ipv4/ip_unprivileged_port_start is 0\n";
-        assert!(told.output.contains(low), "{}", told.output);
+        assert!(reported.output.contains(low), "{}", reported.output);
         clinic.stage.daemon.launch(&[]);
         clinic.stage.daemon.wait_until_ready();
         let low = clinic.only("unprivileged-ports", Level::Note);

@@ -9,9 +9,9 @@ use fairway_api::types::AttachNamespace;
 use fairway_lab::dns::{DnsQuestion, Kind};
 use fairway_lab::{Lab, Outcome, Place, Question, Transfer, ask, serve_echo, serve_tcp};
 
+use crate::foreign_changes;
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 use crate::kernel_state::{assert_same, kill_relay, make_anew, observe, relay_pid, wipe_host};
-use crate::meddle;
 use crate::upstream::RESOLVER;
 
 /// How long what must not fail may take on a busy machine.
@@ -41,7 +41,7 @@ impl Scene {
     }
 }
 
-/// Asks for a name again and again until told to end; returns how often, and what failed.
+/// Asks for a name again and again until asked to end; returns how often, and what failed.
 fn keep_asking(place: &Place, name: &str, address: IpAddr, enough: &AtomicBool) -> (usize, Vec<String>) {
     let (mut asked, mut failed) = (0, Vec::new());
     while !enough.load(Ordering::Acquire) {
@@ -170,8 +170,8 @@ fn a_bridge_address_that_does_not_fit_is_refused_and_all_runs_on() {
         assert!(!status.success());
         let address = neighbour.address("bridge").to_string();
         let log = stage.daemon.log();
-        let told = log.lines().rfind(|line| line.contains("10.99.0.1/24")).expect("it is told");
-        assert!(told.contains("neighbour") && told.contains(&address), "{told}");
+        let reported = log.lines().rfind(|line| line.contains("10.99.0.1/24")).expect("it is logged");
+        assert!(reported.contains("neighbour") && reported.contains(&address), "{reported}");
         assert_same("what runs is left alone", &observe(&stage, &places), &before);
         assert_eq!(from_lan(&stage, 8081), Outcome::answered(LAN));
         stage.daemon.launch(&[]);
@@ -181,13 +181,13 @@ fn a_bridge_address_that_does_not_fit_is_refused_and_all_runs_on() {
 }
 
 #[test]
-fn who_died_while_nobody_watched_is_gone() {
+fn a_sandbox_that_ended_without_a_daemon_is_gone() {
     fairway_lab::run(|lab| {
         let Scene { mut stage, p, neighbour } = Scene::new(lab);
         let before = observe(&stage, &[("p", &p), ("neighbour", &neighbour)]);
         let (with_process, process) = stage.attach_process("q", request(&["web"], &["8085:80"])).unwrap();
         let named = stage.sandbox("n", &["web"], &["8086:80/udp"]);
-        stage.host.run_in(|| meddle::thread_into(&named.path, "alive")).unwrap();
+        stage.host.run_in(|| foreign_changes::thread_into(&named.path, "alive")).unwrap();
         stage.daemon.kill9();
         drop((with_process, process));
         stage.remove_namespace(named);
@@ -197,7 +197,7 @@ fn who_died_while_nobody_watched_is_gone() {
             assert!(stage.client().container(name).is_err(), "{name} is gone");
         }
         eventually("nothing keeps the namespace", PATIENCE, || {
-            !stage.host.run_in(|| meddle::has_link("alive")).unwrap()
+            !stage.host.run_in(|| foreign_changes::has_link("alive")).unwrap()
         });
         assert_same("they are gone", &observe(&stage, &[("p", &p), ("neighbour", &neighbour)]), &before);
         assert!(stage.host.run_in(|| TcpListener::bind("0.0.0.0:8085").is_ok()).unwrap());
@@ -249,8 +249,9 @@ fn a_port_that_was_lost_comes_back_when_it_is_free() {
         stage.daemon.launch(&[]);
         stage.daemon.wait_until_ready();
         let log = stage.daemon.log();
-        let told = log.lines().rfind(|line| line.contains("lost until it is free")).expect("it is told");
-        assert!(told.contains("0.0.0.0:8081"), "{told}");
+        let reported =
+            log.lines().rfind(|line| line.contains("lost until it is free")).expect("it is logged");
+        assert!(reported.contains("0.0.0.0:8081"), "{reported}");
         drop(thief);
         eventually("it is ours again", PATIENCE, || observe(&stage, &[]) == before);
         assert!(matches!(ask(&stage.host, "127.0.0.1:8081").unwrap(), Outcome::Answered { .. }));

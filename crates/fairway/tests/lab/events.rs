@@ -1,4 +1,4 @@
-//! What happens, as `fairway events` and the API tell it.
+//! Events, as `fairway events` and the API print them.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -7,11 +7,11 @@ use std::time::Duration;
 use fairway_api::types::EventMessage;
 
 use crate::cli::{fairway, printed};
+use crate::foreign_changes;
 use crate::harness::{Stage, eventually, ports};
-use crate::meddle;
 
 #[test]
-fn a_life_is_told_in_dockers_lines() {
+fn the_life_of_a_sandbox_is_printed_as_dockers_events() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         // One that listens from the start.
@@ -21,8 +21,8 @@ fn a_life_is_told_in_dockers_lines() {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut listener = command.spawn().unwrap();
         let lines = BufReader::new(listener.stdout.take().unwrap()).lines();
-        let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
-        let heard = std::sync::Arc::clone(&told);
+        let reported = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+        let heard = std::sync::Arc::clone(&reported);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 heard.lock().unwrap().push(line);
@@ -32,18 +32,18 @@ fn a_life_is_told_in_dockers_lines() {
         // The listener is there when it is told of the first.
         eventually("it listens", Duration::from_secs(10), || {
             printed(&stage, "run --rm --name web -- true");
-            !told.lock().unwrap().is_empty()
+            !reported.lock().unwrap().is_empty()
         });
-        eventually("the last is told", Duration::from_secs(10), || {
-            told.lock().unwrap().last().is_some_and(|line| line == "destroy web")
+        eventually("the last is printed", Duration::from_secs(10), || {
+            reported.lock().unwrap().last().is_some_and(|line| line == "destroy web")
         });
-        told.lock().unwrap().clear();
+        reported.lock().unwrap().clear();
         let web = stage.sandbox("web", &["app"], &["8080:80"]);
         stage.client().publish("web", ports(&["127.0.0.1:8081:81"])).unwrap();
         stage.client().detach("web").unwrap();
         stage.client().remove_network("app").unwrap();
         let expected = ["create web", "start web", "publish web", "die web", "destroy web"];
-        eventually("all is told", Duration::from_secs(10), || *told.lock().unwrap() == expected);
+        eventually("all is printed", Duration::from_secs(10), || *reported.lock().unwrap() == expected);
         listener.kill().unwrap();
         listener.wait().unwrap();
 
@@ -67,12 +67,12 @@ fn a_life_is_told_in_dockers_lines() {
 }
 
 #[test]
-fn drift_that_is_mended_and_what_is_reloaded_is_told() {
+fn repairs_and_reloads_are_events() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::new(lab, &[]);
-        stage.host.run_in(|| meddle::set_mtu("fairway0", 1300)).unwrap();
+        stage.host.run_in(|| foreign_changes::set_mtu("fairway0", 1300)).unwrap();
         let mended = |stage: &Stage| printed(stage, "events --since 1h --until 0s --filter event=mend");
-        eventually("it is told", Duration::from_secs(10), || !mended(&stage).is_empty());
+        eventually("it is logged", Duration::from_secs(10), || !mended(&stage).is_empty());
         let line = mended(&stage);
         assert!(
             line.contains(" daemon mend ") && line.contains("bridge fairway0: mtu was 1300, expected 1500"),

@@ -239,9 +239,10 @@ fn captures_see_what_is_said(lab: &Lab, flags: &[&str], bridge_netfilter: bool) 
         let started: Vec<Capture> = started.collect();
         // It may be refused.
         let _ = Question::to(&to).unwrap().tcp(place(from)).unwrap();
-        for (told, capture) in explained.captures.iter().zip(&started) {
-            let expected = said_to_be_seen(&told.shows);
-            let what = format!("{from} -> {to} at {} of {}: {expected:?}", told.interface, told.namespace);
+        for (reported, capture) in explained.captures.iter().zip(&started) {
+            let expected = said_to_be_seen(&reported.shows);
+            let what =
+                format!("{from} -> {to} at {} of {}: {expected:?}", reported.interface, reported.namespace);
             let all = || beginnings(&capture.frames()).is_superset(&expected);
             eventually(&what, Duration::from_secs(5), all);
             assert_eq!(beginnings(&capture.frames()), expected, "{what}");
@@ -273,8 +274,8 @@ fn agrees_with_the_kernel_by_legacy_iptables() {
 fn says_what_would_help() {
     fairway_lab::run(|lab| {
         let players = Players::new(lab, &[], true);
-        let told = |line: &str| fairway(&players.stage, line);
-        let dropped = told("explain d1 w1:80");
+        let reported = |line: &str| fairway(&players.stage, line);
+        let dropped = reported("explain d1 w1:80");
         assert_eq!(dropped.code, 1);
         assert!(
             dropped.output.contains(
@@ -288,27 +289,27 @@ fn says_what_would_help() {
             "{}",
             dropped.output
         );
-        assert_eq!(told("network connect web d1").code, 0);
-        let through = told("explain d1 w1:80");
+        assert_eq!(reported("network connect web d1").code, 0);
+        let through = reported("explain d1 w1:80");
         assert_eq!(through.code, 0);
         assert!(through.output.contains("It is answered; the server sees "), "{}", through.output);
-        let apart = told("explain a1 a2:80");
+        let apart = reported("explain a1 a2:80");
         assert!(
             apart.output.contains("\"icc is off\"")
                 && apart.output.contains("fairway network connect NETWORK a1"),
             "{}",
             apart.output
         );
-        let nobody = told("explain d1 nobody:80");
+        let nobody = reported("explain d1 nobody:80");
         assert_eq!((nobody.code, nobody.output.as_str()), (1, ""));
         assert!(
             nobody.errors.contains("\"nobody\" is nobody: give a container, host, lan"),
             "{}",
             nobody.errors
         );
-        let served = told("explain host d1:80").output;
+        let served = reported("explain host d1:80").output;
         assert!(served.contains("delivered on d1 to ") && served.contains(" (process "), "{served}");
-        let closed = told("explain host d1:81 --format json");
+        let closed = reported("explain host d1:81 --format json");
         assert!(closed.output.contains("\"Answered\": false"), "{}", closed.output);
     });
 }
@@ -317,11 +318,11 @@ fn says_what_would_help() {
 fn says_what_is_other_than_planned() {
     fairway_lab::run(|lab| {
         let players = Players::new(lab, &[], true);
-        let told = || fairway(&players.stage, "explain d1 10.10.50.1:80");
-        assert!(!told().output.contains("By the Plan"), "{}", told().output);
+        let reported = || fairway(&players.stage, "explain d1 10.10.50.1:80");
+        assert!(!reported().output.contains("By the Plan"), "{}", reported().output);
         let (_, sandbox) = &players.sandboxes[0];
-        sandbox.run_in(super::meddle::remove_default_route).unwrap();
-        let lost = told();
+        sandbox.run_in(super::foreign_changes::remove_default_route).unwrap();
+        let lost = reported();
         assert_eq!(lost.code, 1);
         let says = [
             "Refused on d1: there is no route to 10.10.50.1.\n",

@@ -1,5 +1,5 @@
 //! The backends of the firewall on a living host: one takes the place of another, what others do to its rules is
-//! mended, and the rules of the user's own come first.
+//! repaired, and the rules of the user's own come first.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_millis(700);
 /// How long some bytes may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What users are told to do.
+/// What users are advised to do.
 const GUIDE: &str = include_str!("../../../../docs/how-to/own-firewall-rules.md");
 
 /// Flags of the daemon, as others than the harness name them.
@@ -143,10 +143,10 @@ fn restore(stage: &Stage, flavour: Flavour, ipv4: bool, script: &str) {
     stage.host.run_in(run).unwrap();
 }
 
-/// What somebody does who knows no half measures.
+/// Flushes every rule of iptables.
 const EVERYTHING: &str = "everything";
 
-fn mends(lab: &Lab, name: &str, flavour: Flavour) {
+fn repairs(lab: &Lab, name: &str, flavour: Flavour) {
     let (stage, server, _neighbour) = stage(lab, name);
     let _servers = serve(&server);
     let transfer = Transfer::start(&stage.lan, &format!("{HOST}:8081")).unwrap();
@@ -169,15 +169,15 @@ fn mends(lab: &Lab, name: &str, flavour: Flavour) {
         ("a rule of theirs", format!("*filter\n-I FAIRWAY -j ACCEPT\n{stranger}\nCOMMIT\n")),
         (EVERYTHING, "*raw\n-F\n-X\nCOMMIT\n*filter\n-F\n-X\nCOMMIT\n*nat\n-F\n-X\nCOMMIT\n".to_owned()),
     ] {
-        let told = drifts(&stage);
+        let reported = drifts(&stage);
         for ipv4 in [true, false] {
             if !ipv4 && script.contains("192.0.2.1") {
                 continue;
             }
             restore(&stage, flavour, ipv4, &script);
         }
-        eventually(&format!("{name} mended: {what}"), SOON, || {
-            stage.host.run_in(rules).unwrap() == before && count() == lines && drifts(&stage) > told
+        eventually(&format!("{name} repaired: {what}"), SOON, || {
+            stage.host.run_in(rules).unwrap() == before && count() == lines && drifts(&stage) > reported
         });
         if what == EVERYTHING {
             // Also when it is not mended yet what comes next can be made.
@@ -191,7 +191,7 @@ fn mends(lab: &Lab, name: &str, flavour: Flavour) {
                 restore(&stage, flavour, true, &script);
                 stage.client().detach("late").unwrap();
             }
-            eventually(&format!("{name} mended: {what}"), SOON, || count() == lines);
+            eventually(&format!("{name} repaired: {what}"), SOON, || count() == lines);
             // Whoever takes the translations away cuts what was translated.
             continue;
         }
@@ -205,13 +205,13 @@ fn mends(lab: &Lab, name: &str, flavour: Flavour) {
 }
 
 #[test]
-fn rules_that_somebody_flushes_come_back() {
-    fairway_lab::run(|lab| mends(lab, "nft", Flavour::Nft));
+fn flushed_iptables_rules_come_back() {
+    fairway_lab::run(|lab| repairs(lab, "nft", Flavour::Nft));
 }
 
 #[test]
-fn rules_of_legacy_iptables_that_somebody_flushes_come_back() {
-    fairway_lab::run(|lab| mends(lab, "legacy", Flavour::Legacy));
+fn flushed_legacy_iptables_rules_come_back() {
+    fairway_lab::run(|lab| repairs(lab, "legacy", Flavour::Legacy));
 }
 
 #[test]

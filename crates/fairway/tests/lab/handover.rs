@@ -91,7 +91,7 @@ fn a_relay_that_does_not_answer_and_ends_is_replaced() {
 }
 
 #[test]
-fn a_daemon_does_not_start_beside_a_relay_that_does_not_answer() {
+fn a_daemon_does_not_start_while_a_relay_does_not_answer() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::new(lab, &[]);
         let server = stage.sandbox("server", &["bridge"], &["8080:80"]);

@@ -120,7 +120,7 @@ impl Stage {
     }
 
     /// One more host on the same LAN, with these addresses and a daemon of its own with these flags.
-    pub fn beside(&self, lab: &Lab, name: &str, addresses: [&str; 2], flags: &[&str]) -> Stage {
+    pub fn second_host(&self, lab: &Lab, name: &str, addresses: [&str; 2], flags: &[&str]) -> Stage {
         let host = lab.host(name).unwrap();
         let [ipv4, ipv6] = addresses;
         self.wire.join(&host, &[&format!("{ipv4}/24"), &format!("{ipv6}/64")]).unwrap();

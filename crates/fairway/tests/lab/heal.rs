@@ -1,4 +1,4 @@
-//! What somebody else changes is mended and told; what a sandbox changes inside is told and left.
+//! Foreign changes are repaired and logged; changes inside a sandbox are logged and left.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use fairway_kernel::sysctl;
 use fairway_lab::{Lab, Outcome, Place, Transfer, ask, serve_echo, serve_tcp};
 use fairway_ruleset::{Family, Table};
 
+use crate::foreign_changes;
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 use crate::kernel_state::{assert_same, destroy, observe};
-use crate::meddle;
 
 /// How long mending may take. It is to be a second; the rest is for a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(3);
@@ -44,7 +44,7 @@ fn a_flushed_ruleset_cuts_nothing() {
                     let mut strangers = Transaction::new();
                     strangers.add_table(&Table::new(Family::Ip, "stranger"));
                     Writer::open().unwrap().commit(strangers).unwrap();
-                    meddle::flush_ruleset();
+                    foreign_changes::flush_ruleset();
                     assert_eq!(
                         Reader::open().unwrap().table(Family::Ip, "stranger"),
                         Ok(None),
@@ -61,7 +61,7 @@ fn a_flushed_ruleset_cuts_nothing() {
 }
 
 #[test]
-fn tables_that_went_while_nobody_owned_them_come_back() {
+fn tables_deleted_while_no_daemon_ran_come_back() {
     fairway_lab::run(|lab| {
         let (mut stage, sandbox) = stage(lab);
         let _server = serve_tcp(&sandbox, "0.0.0.0:80").unwrap();
@@ -78,22 +78,24 @@ fn tables_that_went_while_nobody_owned_them_come_back() {
 /// Something that is done to the host, and what the log says of it.
 struct Meddling {
     what: &'static str,
-    told: String,
+    reported: String,
     meddle: Box<dyn Fn() + Send + Sync>,
 }
 
-fn meddling(what: &'static str, told: &str, meddle: impl Fn() + Send + Sync + 'static) -> Meddling {
-    Meddling { what, told: told.to_owned(), meddle: Box::new(meddle) }
+fn meddling(what: &'static str, reported: &str, meddle: impl Fn() + Send + Sync + 'static) -> Meddling {
+    Meddling { what, reported: reported.to_owned(), meddle: Box::new(meddle) }
 }
 
 #[test]
-fn what_others_change_is_mended_and_told() {
+fn foreign_changes_are_repaired_and_logged() {
     fairway_lab::run(|lab| {
         let (stage, sandbox) = stage(lab);
         let _server = serve_tcp(&sandbox, "0.0.0.0:80").unwrap();
         let gateway = stage.client().network("web").unwrap().ipam.config[0].gateway.parse().unwrap();
-        let (bridge, port) =
-            stage.host.run_in(|| (meddle::bridge_with(gateway), meddle::port_of(&sandbox, "eth0"))).unwrap();
+        let (bridge, port) = stage
+            .host
+            .run_in(|| (foreign_changes::bridge_with(gateway), foreign_changes::port_of(&sandbox, "eth0")))
+            .unwrap();
         let of_bridge = |what: &str| format!("bridge {bridge}{what}");
         let of_port = |what: &str| format!("interface {port}{what}");
         let with = |name: &String, change: fn(&str)| {
@@ -105,37 +107,45 @@ fn what_others_change_is_mended_and_told() {
         let localnet = format!("net/ipv4/conf/{bridge}/route_localnet");
         let localnet_was = format!(": sysctl net.ipv4.conf.{bridge}.route_localnet was 1, expected 0");
         let all = [
-            meddling("a port is deleted", &of_port(" was missing"), with(&port, meddle::delete_link)),
-            meddling("the bridge is deleted", &of_bridge(" was missing"), with(&bridge, meddle::delete_link)),
+            meddling(
+                "a port is deleted",
+                &of_port(" was missing"),
+                with(&port, foreign_changes::delete_link),
+            ),
+            meddling(
+                "the bridge is deleted",
+                &of_bridge(" was missing"),
+                with(&bridge, foreign_changes::delete_link),
+            ),
             meddling(
                 "the bridge loses its address",
                 &of_bridge(&format!(": address {address} was missing")),
-                move || meddle::remove_address(&name, address),
+                move || foreign_changes::remove_address(&name, address),
             ),
             meddling(
                 "the bridge is down",
                 &of_bridge(": state was down, expected up"),
-                with(&bridge, meddle::set_down),
+                with(&bridge, foreign_changes::set_down),
             ),
             meddling(
                 "the port is down",
                 &of_port(": state was down, expected up"),
-                with(&port, meddle::set_down),
+                with(&port, foreign_changes::set_down),
             ),
             meddling(
                 "the port leaves",
                 &of_port(&format!(": bridge was none, expected {bridge}")),
-                with(&port, meddle::take_from_bridge),
+                with(&port, foreign_changes::take_from_bridge),
             ),
             meddling(
                 "the port gets another MTU",
                 &of_port(": mtu was 1300, expected 1500"),
-                with(&port, |name| meddle::set_mtu(name, 1300)),
+                with(&port, |name| foreign_changes::set_mtu(name, 1300)),
             ),
             meddling(
                 "the bridge gets another MTU",
                 &of_bridge(": mtu was 1300, expected 1500"),
-                with(&bridge, |name| meddle::set_mtu(name, 1300)),
+                with(&bridge, |name| foreign_changes::set_mtu(name, 1300)),
             ),
             meddling("forwarding is off", "sysctl net.ipv4.ip_forward was 0, expected 1", || {
                 sysctl::set("net/ipv4/ip_forward", "0").unwrap();
@@ -147,21 +157,21 @@ fn what_others_change_is_mended_and_told() {
         stage.host.set_sysctl("net.ipv4.ip_forward", "0").unwrap();
         eventually("forwarding is ours", SOON, || stage.host.sysctl("net.ipv4.ip_forward").unwrap() == "1");
         let wanted = observe(&stage, &[("p", &sandbox)]);
-        for Meddling { what, told, meddle } in all {
+        for Meddling { what, reported, meddle } in all {
             let logged = stage.daemon.log().len();
             stage.host.run_in(&*meddle).unwrap();
-            mended(&stage, &sandbox, what, &wanted);
+            repaired(&stage, &sandbox, what, &wanted);
             let log = stage.daemon.log().split_off(logged);
             assert!(
-                log.contains(&format!("drift: {told}; repaired")),
-                "{what}: {told} is not told of in\n{log}"
+                log.contains(&format!("drift: {reported}; repaired")),
+                "{what}: {reported} is not logged in\n{log}"
             );
             assert_eq!(reaches_port(&stage.lan), Outcome::answered(LAN), "{what}");
         }
     });
 }
 
-fn mended(stage: &Stage, sandbox: &Place, what: &str, wanted: &BTreeSet<String>) {
+fn repaired(stage: &Stage, sandbox: &Place, what: &str, wanted: &BTreeSet<String>) {
     let since = Instant::now();
     while observe(stage, &[("p", sandbox)]) != *wanted {
         if since.elapsed() > SOON {
@@ -169,7 +179,7 @@ fn mended(stage: &Stage, sandbox: &Place, what: &str, wanted: &BTreeSet<String>)
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    println!("{what}: mended in {:?}", since.elapsed());
+    println!("{what}: repaired in {:?}", since.elapsed());
 }
 
 #[test]
@@ -195,26 +205,28 @@ fn it_is_followed_whether_bridged_packets_meet_the_firewall() {
 }
 
 #[test]
-fn what_a_sandbox_does_inside_is_told_and_left() {
+fn changes_inside_a_sandbox_are_logged_and_left() {
     fairway_lab::run(|lab| {
         let (stage, sandbox) = stage(lab);
         let address = sandbox.address("web");
-        let told = |words: &str| {
+        let reported = |words: &str| {
             eventually(words, A_ROUND, || {
                 let log = stage.daemon.log();
                 log.lines().any(|line| line.contains("left so") && line.contains(words))
             });
         };
-        sandbox.run_in(meddle::remove_default_route).unwrap();
-        told("default route is missing, expected via ");
-        sandbox.run_in(|| meddle::remove_address("eth0", ipnet::IpNet::new(address, 16).unwrap())).unwrap();
-        told(&format!("address {address}/16 of eth0 is missing"));
-        sandbox.run_in(|| meddle::set_down("eth0")).unwrap();
-        told("eth0 is down, expected up");
-        assert!(!sandbox.run_in(|| meddle::link("eth0").up).unwrap(), "it is left");
-        let told = stage.daemon.log().matches("left so").count();
+        sandbox.run_in(foreign_changes::remove_default_route).unwrap();
+        reported("default route is missing, expected via ");
+        sandbox
+            .run_in(|| foreign_changes::remove_address("eth0", ipnet::IpNet::new(address, 16).unwrap()))
+            .unwrap();
+        reported(&format!("address {address}/16 of eth0 is missing"));
+        sandbox.run_in(|| foreign_changes::set_down("eth0")).unwrap();
+        reported("eth0 is down, expected up");
+        assert!(!sandbox.run_in(|| foreign_changes::link("eth0").up).unwrap(), "it is left");
+        let reported = stage.daemon.log().matches("left so").count();
         std::thread::sleep(Duration::from_millis(1500));
-        assert_eq!(stage.daemon.log().matches("left so").count(), told, "each is told once");
+        assert_eq!(stage.daemon.log().matches("left so").count(), reported, "each is logged once");
     });
 }
 

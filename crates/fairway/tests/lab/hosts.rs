@@ -26,7 +26,7 @@ fn sandbox(stage: &Stage, name: &str, subnet: &str, publish: &[&str]) -> Sandbox
 
 fn check(lab: &Lab, flags: &[&str]) {
     let here = Stage::new(lab, flags);
-    let there = here.beside(lab, "other", [OTHER, OTHER6], flags);
+    let there = here.second_host(lab, "other", [OTHER, OTHER6], flags);
     let client = sandbox(&here, "client", "172.30.1.0/24", &["8081:80"]);
     let server = sandbox(&there, "server", "172.30.2.0/24", &["8080:80"]);
     let default = here.sandbox("default", &["bridge"], &[]);

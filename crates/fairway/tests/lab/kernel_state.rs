@@ -167,7 +167,7 @@ pub fn rules() -> BTreeSet<String> {
     lines
 }
 
-/// Removes all rules of iptables, whoever made them.
+/// Removes all rules of iptables.
 fn wipe_rules() {
     for (ipv4, programs) in programs() {
         for table in ["raw", "filter", "nat"] {

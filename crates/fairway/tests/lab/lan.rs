@@ -2,7 +2,7 @@
 
 mod conflict;
 mod dhcp;
-mod manners;
+mod frames;
 mod takeover;
 
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage, refusal, request};
 use crate::ping::ping;
 
 const RESOLVER: &str = "127.0.0.11:53";
-/// Where addresses are given from; the highest of the LAN are nobody's.
+/// Where addresses are given from; the highest of the LAN are unused.
 const RANGE: &str = "10.10.50.128/28";
 const FIRST: &str = "10.10.50.128";
 
@@ -95,7 +95,7 @@ fn check(lab: &Lab, flags: &[&str], bridge_netfilter: bool) {
     stage.host.set_bridge_netfilter(bridge_netfilter).unwrap();
     stage.daemon.launch(flags);
     stage.daemon.wait_until_ready();
-    let other = stage.beside(lab, "other", ["10.10.50.98", "fd50::98"], &[]);
+    let other = stage.second_host(lab, "other", ["10.10.50.98", "fd50::98"], &[]);
     let stranger = other.sandbox("stranger", &["bridge"], &[]);
     let beyond = beyond(&stage);
     // A sandbox that lives on the default bridge is put on the LAN as well.
@@ -173,7 +173,7 @@ fn the_same_without_a_firewall() {
 }
 
 #[test]
-fn published_ports_mean_nothing_there_and_are_told_so() {
+fn published_ports_on_a_lan_have_no_effect_and_warn() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         create(&stage, "lan", &[]).unwrap();

@@ -8,9 +8,9 @@ use fairway_api::types::AttachNamespace;
 use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Lab, Place};
 
+use crate::foreign_changes;
 use crate::harness::{Sandbox, Stage, eventually, request};
 use crate::kernel_state::{assert_same, observe};
-use crate::meddle;
 
 /// How soon the endpoints of what has ended are gone.
 const SOON: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ fn who_ends_takes_everything_along() {
         eventually("all of it is gone", SOON, || observe(&stage, &[]) == before);
         assert!(!is_known(&neighbour, "p") && is_free(&stage, 8080));
         assert!(stage.client().container("p").is_err());
-        assert!(!stage.daemon.log().contains("drift"), "it is not taken for somebody's meddling");
+        assert!(!stage.daemon.log().contains("drift"), "it is not taken for drift");
     });
 }
 
@@ -55,11 +55,11 @@ fn a_namespace_whose_name_is_removed_is_gone() {
         let (stage, neighbour) = stage(lab);
         let before = observe(&stage, &[]);
         let sandbox = stage.sandbox("p", &["web"], &["8080:80"]);
-        stage.host.run_in(|| meddle::thread_into(&sandbox.path, "alive")).unwrap();
+        stage.host.run_in(|| foreign_changes::thread_into(&sandbox.path, "alive")).unwrap();
         assert!(is_known(&neighbour, "p") && is_known(&sandbox, "neighbour"));
         stage.remove_namespace(sandbox);
         eventually("nothing keeps the namespace", SOON, || {
-            !stage.host.run_in(|| meddle::has_link("alive")).unwrap()
+            !stage.host.run_in(|| foreign_changes::has_link("alive")).unwrap()
         });
         eventually("all of it is gone", SOON, || observe(&stage, &[]) == before);
         assert!(!is_known(&neighbour, "p") && is_free(&stage, 8080));
@@ -76,11 +76,11 @@ fn a_detached_namespace_belongs_to_its_owner_alone() {
         stage.client().detach("p").unwrap();
         assert_same("when the reply comes", &observe(&stage, &[]), &before);
         assert!(!is_known(&neighbour, "p") && is_free(&stage, 8080));
-        assert!(!sandbox.run_in(|| meddle::has_link("eth0")).unwrap(), "its interface is gone");
-        stage.host.run_in(|| meddle::thread_into(&sandbox.path, "alive")).unwrap();
+        assert!(!sandbox.run_in(|| foreign_changes::has_link("eth0")).unwrap(), "its interface is gone");
+        stage.host.run_in(|| foreign_changes::thread_into(&sandbox.path, "alive")).unwrap();
         stage.remove_namespace(sandbox);
         eventually("nothing keeps the namespace", SOON, || {
-            !stage.host.run_in(|| meddle::has_link("alive")).unwrap()
+            !stage.host.run_in(|| foreign_changes::has_link("alive")).unwrap()
         });
     });
 }
@@ -105,7 +105,7 @@ fn a_hundred_come_and_go_at_once() {
                     assert!(!is_free(stage, sandbox.host_port("80/tcp")));
                     barrier.wait();
                     stage.client().detach(&name).unwrap();
-                    assert!(!sandbox.run_in(|| meddle::has_link("eth0")).unwrap());
+                    assert!(!sandbox.run_in(|| foreign_changes::has_link("eth0")).unwrap());
                 });
             }
         });
@@ -175,7 +175,7 @@ fn an_exit_code_is_not_lost_to_a_link_that_goes_first() {
             let start = AttachNamespace { pid: process.id(), ..Default::default() };
             client.attach_namespace("code", &start).unwrap();
             let inside = stage.host.sandbox(format!("/proc/{}/ns/net", process.id())).unwrap();
-            let link = stage.host.run_in(|| meddle::port_of(&inside, "eth0")).unwrap();
+            let link = stage.host.run_in(|| foreign_changes::port_of(&inside, "eth0")).unwrap();
             drop(inside);
             let mut waiting = stage.client();
             let waiter = std::thread::spawn(move || waiting.wait("code", "next-exit").unwrap());
@@ -184,14 +184,14 @@ fn an_exit_code_is_not_lost_to_a_link_that_goes_first() {
             drop(process);
             // Nothing but the process keeps a namespace without a resolver: its link goes with it, and tells the
             // daemon before anybody else does.
-            let gone = || !stage.host.run_in(|| meddle::has_link(&link)).unwrap();
+            let gone = || !stage.host.run_in(|| foreign_changes::has_link(&link)).unwrap();
             eventually("the link is gone", SOON, gone);
             std::thread::sleep(Duration::from_millis(30));
             client.exited("code", pid, code).unwrap();
             let state = client.container("code").unwrap().state;
-            assert_eq!(waiter.join().unwrap(), code, "whoever waits is told");
+            assert_eq!(waiter.join().unwrap(), code, "each waiter gets it");
             assert_eq!((state.running, state.exit_code), (false, code));
         }
-        assert!(!stage.daemon.log().contains("drift"), "it is not taken for somebody's meddling");
+        assert!(!stage.daemon.log().contains("drift"), "it is not taken for drift");
     });
 }

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use fairway_lab::{Host, Lab, Outcome, Question, ask, ask_datagram, serve_datagrams, serve_tcp};
 use fairway_model::MacAddress;
 
-use crate::beside::run_with;
+use crate::foreign_firewalls::run_with;
 use crate::harness::{HOST, HOST6, Stage, eventually};
 
 on_each_backend! {

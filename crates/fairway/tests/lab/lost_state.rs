@@ -7,9 +7,9 @@ use fairway_api::types::{EndpointSettings, IpamConfig, NetworkCreate};
 use fairway_lab::{Lab, Outcome, ask, serve_tcp};
 
 use crate::cli::{printed, stay};
+use crate::foreign_changes;
 use crate::harness::{HOST, LAN, Sandbox, Stage};
 use crate::kernel_state::{assert_same, kill_relay, make_anew, observe};
-use crate::meddle;
 
 /// How long nothing may be repaired again.
 const WATCHED: Duration = Duration::from_millis(1500);
@@ -87,7 +87,11 @@ fn what_is_in_no_world_is_removed(lab: &Lab) {
         let line = log(&stage).into_iter().find(|line| line.contains(name) && line.contains("pids"));
         assert!(line.is_some_and(|line| line.contains("its process runs on")), "{:#?}", log(&stage));
         for sandbox in &sandboxes {
-            assert!(!sandbox.run_in(|| meddle::has_link("eth0")).unwrap(), "{} has a link", sandbox.name());
+            assert!(
+                !sandbox.run_in(|| foreign_changes::has_link("eth0")).unwrap(),
+                "{} has a link",
+                sandbox.name()
+            );
         }
         std::thread::sleep(WATCHED);
         let wrong = |line: &&String| line.contains("drift") || line.contains("cannot be made");

@@ -8,9 +8,9 @@ use fairway_kernel::route::Links;
 use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Capture, Lab, Lan, Outcome, Place, Question, ask, serve_datagrams, serve_tcp};
 
+use crate::foreign_changes;
 use crate::harness::{HOST, HOST6, Sandbox, Stage, eventually, refusal, request};
 use crate::kernel_state::{assert_same, observe};
-use crate::meddle;
 
 /// The neighbour on the second LAN: the router of the macvlan networks.
 const ROUTER: &str = "10.20.0.1";
@@ -234,14 +234,14 @@ fn without_a_parent_it_leads_nowhere() {
         assert_eq!(ask(&a, &format!("{HOST}:80")).unwrap(), Outcome::Unreachable);
         // Somebody deletes what they stand upon: it comes back, and they with it.
         let dummy_parent = format!("dm-{}", &made.id[..12]);
-        stage.host.run_in(|| meddle::delete_link(&dummy_parent)).unwrap();
+        stage.host.run_in(|| foreign_changes::delete_link(&dummy_parent)).unwrap();
         eventually("they are back", SOON, || {
             let question = Question::to(&to_b).unwrap().within(Duration::from_millis(200));
             matches!(question.tcp(&a).unwrap(), Outcome::Answered { .. })
         });
         ["a", "b"].iter().for_each(|name| stage.client().detach(name).unwrap());
         stage.client().remove_network("alone").unwrap();
-        assert!(!stage.host.run_in(|| meddle::has_link(&dummy_parent)).unwrap());
+        assert!(!stage.host.run_in(|| foreign_changes::has_link(&dummy_parent)).unwrap());
     });
 }
 
@@ -257,7 +257,7 @@ fn what_cannot_be_a_parent_is_refused_by_name() {
         let bridged = stage.network("app");
         stage.sandbox("p", &["app"], &[]);
         let p = stage.host.sandbox("/run/netns/p").unwrap();
-        let port = stage.host.run_in(|| meddle::port_of(&p, "eth0")).unwrap();
+        let port = stage.host.run_in(|| foreign_changes::port_of(&p, "eth0")).unwrap();
         assert!(on(&port).contains(&format!("it belongs to br-{}", &bridged.id[..12])));
     });
 }
@@ -295,14 +295,17 @@ fn a_living_sandbox_comes_and_goes() {
         assert_same("after a restart", &observe(stage, &[("a", &a)]), &with);
         assert!(reached(stage));
         stage.disconnect("lan", "a").unwrap();
-        assert!(!a.run_in(|| meddle::has_link("eth1")).unwrap());
+        assert!(!a.run_in(|| foreign_changes::has_link("eth1")).unwrap());
         // Another one with its address and another MAC: neighbours are told.
         let b = stage.sandbox("b", &["app"], &[]);
         let _other = serve_tcp(&b, "[::]:80").unwrap();
         stage.connect("lan", "b", settings("02:00:00:00:00:77")).unwrap();
         assert_eq!(ask(&stage.lan, "10.20.0.9:80").unwrap(), Outcome::answered(ROUTER));
         stage.client().detach("b").unwrap();
-        assert!(!b.run_in(|| meddle::has_link("eth1")).unwrap(), "the namespace lives on without it");
+        assert!(
+            !b.run_in(|| foreign_changes::has_link("eth1")).unwrap(),
+            "the namespace lives on without it"
+        );
     });
 }
 
@@ -327,9 +330,9 @@ fn links_come_back_with_their_parent() {
         eventually("up again", SOON, || reached(&scene));
 
         for restart in [false, true] {
-            scene.stage.host.run_in(|| meddle::delete_link("eth1")).unwrap();
-            assert!(!a.run_in(|| meddle::has_link("eth0")).unwrap(), "the kernel takes it away");
-            eventually("it is told", SOON, || {
+            scene.stage.host.run_in(|| foreign_changes::delete_link("eth1")).unwrap();
+            assert!(!a.run_in(|| foreign_changes::has_link("eth0")).unwrap(), "the kernel takes it away");
+            eventually("it is logged", SOON, || {
                 scene.stage.daemon.log().lines().any(|line| line.contains("is gone") && line.contains("eth1"))
             });
             if restart {
@@ -343,7 +346,7 @@ fn links_come_back_with_their_parent() {
         assert_same("the sandbox", &observe(&scene.stage, &[("a", &a)]), &with);
 
         // The sandbox deletes it itself: a look into sandboxes finds that out.
-        a.run_in(|| meddle::delete_link("eth0")).unwrap();
+        a.run_in(|| foreign_changes::delete_link("eth0")).unwrap();
         eventually("made anew", Duration::from_secs(10), || reached(&scene));
     });
 }

@@ -1,4 +1,4 @@
-//! Fairway from the outside: the real daemon on a host of a lab, asked over its socket, and traffic that tells what
+//! Fairway from the outside: the real daemon on a host of a lab, asked over its socket, and traffic that shows what
 //! came of it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
@@ -7,7 +7,6 @@
 mod harness;
 mod advertisements;
 mod askers;
-mod beside;
 mod bridge_ports;
 mod chaos;
 mod cli;
@@ -22,10 +21,12 @@ mod documents;
 mod durable;
 mod events;
 mod explain;
-mod explain_beside;
+mod explain_foreign_rules;
 mod fairness;
 mod files;
 mod firewalls;
+mod foreign_changes;
+mod foreign_firewalls;
 mod graph;
 mod handover;
 mod heal;
@@ -41,7 +42,6 @@ mod link_local;
 mod lost_state;
 mod macvlan;
 mod matrix;
-mod meddle;
 mod modes;
 mod moving_route;
 mod names;

@@ -13,7 +13,7 @@ use crate::ping::ping;
 /// How long is waited for what must not come.
 pub const IMPATIENT: Duration = Duration::from_millis(700);
 
-/// By what somebody is asked.
+/// How a server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     Published,

@@ -156,7 +156,7 @@ fn other_questions_follow_the_hosts_servers() {
 }
 
 #[test]
-fn a_sandbox_with_a_silent_server_starves_nobody() {
+fn a_sandbox_with_a_silent_server_does_not_starve_others() {
     fairway_lab::run(|lab| {
         let (stage, _upstream) = stage(lab);
         stage.network("app");
@@ -180,7 +180,7 @@ fn a_sandbox_with_a_silent_server_starves_nobody() {
 }
 
 #[test]
-fn internal_networks_ask_nobody_outside() {
+fn internal_networks_ask_no_outside_server() {
     fairway_lab::run(|lab| {
         let (stage, upstream) = stage(lab);
         stage.create_network("inner", |network| network.internal = true).unwrap();

@@ -1,4 +1,4 @@
-//! Options of endpoints, and those of networks that no other room is about.
+//! Options of endpoints, and those of networks that no other file is about.
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
@@ -41,7 +41,7 @@ fn app(stage: &Stage, options: &[(&str, &str)]) {
 }
 
 #[test]
-fn settings_inside_are_as_asked_and_mended_at_the_next_start() {
+fn settings_inside_are_as_asked_and_repaired_at_the_next_start() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::new(lab, &[]);
         app(&stage, &[]);
@@ -76,9 +76,9 @@ fn settings_inside_are_as_asked_and_mended_at_the_next_start() {
     });
 }
 
-/// How often a sandbox's addresses are told to its neighbours, by ARP and by ND, while `join` and `pause` last.
-fn told<T>(neighbour: &Place, pause: Duration, join: impl FnOnce() -> T) -> (T, usize, usize) {
-    let told = Capture::start(neighbour, "eth0", |bytes| {
+/// How often a sandbox's addresses are announced to its neighbors, by ARP and by ND, while `join` and `pause` last.
+fn reported<T>(neighbour: &Place, pause: Duration, join: impl FnOnce() -> T) -> (T, usize, usize) {
+    let reported = Capture::start(neighbour, "eth0", |bytes| {
         frame::read(bytes).is_some_and(|seen| match seen.content {
             Content::Arp { sender_address, target_address, .. } => sender_address == target_address,
             _ => bytes.get(54) == Some(&136) && bytes.get(38..40) == Some(&[0xff, 0x02]),
@@ -87,13 +87,13 @@ fn told<T>(neighbour: &Place, pause: Duration, join: impl FnOnce() -> T) -> (T, 
     .unwrap();
     let joined = join();
     thread::sleep(pause);
-    let frames = told.frames();
+    let frames = reported.frames();
     let arp = frames.iter().filter(|bytes| bytes[12..14] == [0x08, 0x06]).count();
     (joined, arp, frames.len() - arp)
 }
 
 #[test]
-fn neighbours_are_told_as_often_as_asked() {
+fn announcements_are_sent_as_often_as_asked() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         app(&stage, &[(COUNT, "2"), (INTERVAL, "100")]);
@@ -101,7 +101,7 @@ fn neighbours_are_told_as_often_as_asked() {
         thread::sleep(Duration::from_millis(400));
         let pause = Duration::from_millis(900);
         let attach = |name: &str, options: &[(&str, &str)]| {
-            let (_, arp, nd) = told(&neighbour, pause, || stage.attach(name, with(options)).unwrap());
+            let (_, arp, nd) = reported(&neighbour, pause, || stage.attach(name, with(options)).unwrap());
             (arp, nd)
         };
         assert_eq!(attach("one", &[]), (2, 2));
@@ -109,7 +109,7 @@ fn neighbours_are_told_as_often_as_asked() {
         assert_eq!(attach("none", &[(COUNT, "0")]), (0, 0));
         // Of who has left nothing is said: another may have its address.
         let slow = [(COUNT, "3"), (INTERVAL, "400")];
-        let (_, arp, nd) = told(&neighbour, Duration::from_millis(1300), || {
+        let (_, arp, nd) = reported(&neighbour, Duration::from_millis(1300), || {
             stage.attach("brief", with(&slow)).unwrap();
             stage.client().detach("brief").unwrap();
         });

@@ -8,9 +8,9 @@ use fairway_kernel::route::Links;
 use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Outcome, Place, Question, ask, serve_datagrams, serve_tcp};
 
+use crate::foreign_changes;
 use crate::harness::{HOST, Sandbox, Stage, eventually, refusal, request};
 use crate::kernel_state::{assert_same, observe};
-use crate::meddle;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -54,7 +54,7 @@ fn two_sandboxes_and_nothing_between_them() {
         pair(&stage, "wire", &["10.1.1.0/30", "fd01::/126"]);
         let a = stage.sandbox("a", &["wire"], &["8080:80"]);
         assert!(a.attached.warnings.join(" ").contains("discarded"), "{:?}", a.attached.warnings);
-        let alone = a.run_in(|| meddle::link("eth0")).unwrap();
+        let alone = a.run_in(|| foreign_changes::link("eth0")).unwrap();
         assert!(alone.up, "it has its interface, if not a neighbour");
         let b = stage.sandbox("b", &["wire"], &[]);
         assert_eq!([&a, &b].map(|it| it.address("wire").to_string()), ["10.1.1.1", "10.1.1.2"]);
@@ -178,13 +178,13 @@ fn the_order_of_coming_and_going_does_not_matter() {
         assert_same("after a restart", &observe(&stage, &[("a", &a), ("e", &e)]), &with);
         assert!(reached());
         // What one end does to its interface, the other has to bear; both are made anew.
-        e.run_in(|| meddle::delete_link("eth1")).unwrap();
+        e.run_in(|| foreign_changes::delete_link("eth1")).unwrap();
         assert_eq!(links(&a), Vec::<String>::new());
         eventually("made anew", Duration::from_secs(10), reached);
         // The end that waits is looked after, too.
         stage.disconnect("wire", "e").unwrap();
         let waiting = stage.client().network("wire").unwrap().id[..12].to_owned();
-        stage.host.run_in(|| meddle::delete_link(&format!("fw{waiting}"))).unwrap();
+        stage.host.run_in(|| foreign_changes::delete_link(&format!("fw{waiting}"))).unwrap();
         eventually("an interface again", SOON, || links(&a) == ["eth0"]);
 
         stage.client().detach("a").unwrap();

@@ -65,14 +65,14 @@ fn a_refusal_says_why_and_changes_nothing() {
             let mut fields = row.split('\t');
             let mut next = || fields.next().unwrap_or_default();
             let (line, code, words, undo) = (next(), next(), next(), next());
-            let told = fairway(&stage, line);
-            let said = told.errors.to_lowercase();
+            let reported = fairway(&stage, line);
+            let said = reported.errors.to_lowercase();
             let says_it = match words {
                 "-" => said.is_empty(),
                 words => words.split(" & ").all(|part| said.contains(&part.to_lowercase())),
             };
-            if told.code.to_string() != code || !says_it {
-                wrong.push(format!("{line}: {} instead of {code}: {}", told.code, told.errors));
+            if reported.code.to_string() != code || !says_it {
+                wrong.push(format!("{line}: {} instead of {code}: {}", reported.code, reported.errors));
             }
             if !undo.is_empty() {
                 assert_eq!(fairway(&stage, undo).code, 0, "{undo}");

@@ -53,10 +53,10 @@ fn settings_change_while_all_runs_on() {
             ("{}", "changed=\"bip\"", true, true),
             ("{}", "no setting changed", true, true),
         ];
-        for (text, told, neighbours, carried) in table {
+        for (text, reported, neighbours, carried) in table {
             write(&stage, text);
             let said = stage.daemon.reload();
-            assert!(said.lines().last().unwrap().contains(told), "{text}: {said}");
+            assert!(said.lines().last().unwrap().contains(reported), "{text}: {said}");
             assert!(said.contains(" reloaded"), "{text}: {said}");
             assert!(matches!(from_lan(&stage), Outcome::Answered { .. }), "{text}");
             assert_eq!(matches!(near(), Outcome::Answered { .. }), neighbours, "{text}");
@@ -84,7 +84,7 @@ fn what_makes_no_sense_changes_nothing() {
         let web = stage.sandbox("web", &["bridge"], &["8080:80"]);
         let _server = serve_tcp(&web, "0.0.0.0:80").unwrap();
         let before = observe(&stage, &[("web", &*web)]);
-        for (text, told) in [
+        for (text, reported) in [
             ("{", "EOF while parsing"),
             (r#"{"bipp": "x"}"#, "bipp"),
             (r#"{"userland-proxy": true}"#, "specified both as a flag and in the configuration file"),
@@ -98,7 +98,7 @@ fn what_makes_no_sense_changes_nothing() {
             write(&stage, text);
             let said = stage.daemon.reload();
             assert!(
-                said.contains("cannot reload the configuration") && said.contains(told),
+                said.contains("cannot reload the configuration") && said.contains(reported),
                 "{text}: {said}"
             );
             assert_same(text, &observe(&stage, &[("web", &*web)]), &before);

@@ -30,10 +30,10 @@ impl Transfer {
         let mut stream = place.run_in(move || TcpStream::connect(target).unwrap()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (ended, carried) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (told, count) = (Arc::clone(&ended), Arc::clone(&carried));
+        let (reported, count) = (Arc::clone(&ended), Arc::clone(&carried));
         let thread = std::thread::spawn(move || {
             let mut back = [0; 8192];
-            while !told.load(Ordering::Relaxed) {
+            while !reported.load(Ordering::Relaxed) {
                 stream.write_all(&[7; 8192])?;
                 stream.read_exact(&mut back)?;
                 count.fetch_add(1, Ordering::Relaxed);
@@ -126,7 +126,7 @@ fn a_port_comes_and_goes_while_a_transfer_runs_through_another(lab: &Lab) {
         }
         let flow = DatagramFlow::open(lan, &format!("{HOST}:5300")).unwrap();
         assert_eq!(flow.ask(PATIENCE), Outcome::answered(LAN));
-        transfers.iter().for_each(|transfer| transfer.goes_on("beside a port that came"));
+        transfers.iter().for_each(|transfer| transfer.goes_on("during an addition"));
 
         let gone = stage.client().unpublish("server", ports(&["8081:81", "8082:82", "5300:53/udp"])).unwrap();
         assert_eq!(gone.ports.keys().collect::<Vec<_>>(), ["80/tcp"]);
@@ -138,7 +138,7 @@ fn a_port_comes_and_goes_while_a_transfer_runs_through_another(lab: &Lab) {
         }
         // The host has it again.
         drop(stage.host.run_in(|| TcpListener::bind("0.0.0.0:8081").unwrap()).unwrap());
-        transfers.iter().for_each(|transfer| transfer.goes_on("beside a port that went"));
+        transfers.iter().for_each(|transfer| transfer.goes_on("during a removal"));
         transfers.into_iter().for_each(Transfer::end);
     }
 }

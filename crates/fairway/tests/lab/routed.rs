@@ -43,7 +43,7 @@ struct Pair {
 impl Pair {
     fn new(lab: &Lab, flags: &[&str]) -> Pair {
         let here = Stage::new(lab, flags);
-        let there = here.beside(lab, "other", [OTHER, OTHER6], flags);
+        let there = here.second_host(lab, "other", [OTHER, OTHER6], flags);
         routed(&here, 1, &format!("172.30.2.0/24@{OTHER},fd30:2::/64@{OTHER6}")).unwrap();
         routed(&there, 2, &format!("172.30.1.0/24@{HOST}, fd30:1::/64@{HOST6}")).unwrap();
         let a = here.sandbox("a", &["net"], &[]);
@@ -147,7 +147,7 @@ fn and_by_iptables() {
 }
 
 #[test]
-fn routes_outlast_the_daemon_and_are_mended_and_given_back() {
+fn routes_outlast_the_daemon_and_are_repaired_and_removed() {
     fairway_lab::run(|lab| {
         let Pair { mut here, there, a, b } = Pair::new(lab, &[]);
         let _server = serve_tcp(&b, "0.0.0.0:80").unwrap();
@@ -182,7 +182,7 @@ fn routes_outlast_the_daemon_and_are_mended_and_given_back() {
 }
 
 #[test]
-fn a_route_of_somebody_else_is_left_alone() {
+fn a_foreign_route_is_left_alone() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         stage.host.route("172.30.2.0/24", LAN).unwrap();

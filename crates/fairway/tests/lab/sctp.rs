@@ -44,7 +44,7 @@ fn begin(stage: &Stage, from: (&str, u16), to: (&str, u16)) {
     FrameSender::open(&stage.lan, "eth0").unwrap().send(&frame).unwrap();
 }
 
-/// Begins an association from the LAN, has the sandbox answer, and sees who is told what on the way.
+/// Begins an association from the LAN, has the sandbox answer, and sees which addresses each side sees.
 fn associates(stage: &Stage, sandbox: &Sandbox, [lan, host]: [&str; 2], target: IpAddr, port: u16) {
     let (inside, outside) = (listen(sandbox, "eth0"), listen(&stage.lan, "eth0"));
     begin(stage, (lan, port), (host, 8080));
@@ -101,6 +101,6 @@ fn and_by_iptables() {
 }
 
 #[test]
-fn and_beside_the_proxy() {
+fn and_with_the_proxy() {
     fairway_lab::run(|lab| check(lab, &[]));
 }

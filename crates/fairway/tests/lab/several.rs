@@ -8,8 +8,8 @@ use fairway_api::types::EndpointSettings;
 use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Outcome, Place, Question, ask, serve_tcp};
 
-use crate::beside::run_with;
 use crate::cli::{fairway, field, inside, printed, stay};
+use crate::foreign_firewalls::run_with;
 use crate::harness::{HOST, LAN, Sandbox, Stage, refusal, request};
 
 const RESOLVER: &str = "127.0.0.11:53";

@@ -77,13 +77,13 @@ impl Scene {
     }
 
     pub fn arp(&self, ethernet: Ethernet, operation: ArpOperation, at: Mac, claimed: Ipv4Addr) -> Vec<u8> {
-        let told = self.ipv4(&self.friend);
-        frame::arp(ethernet, operation, at, claimed, ethernet.destination, told)
+        let reported = self.ipv4(&self.friend);
+        frame::arp(ethernet, operation, at, claimed, ethernet.destination, reported)
     }
 
     pub fn advertisement(&self, ethernet: Ethernet, source: Ipv6Addr, claimed: Ipv6Addr) -> Vec<u8> {
-        let told = self.ipv6(&self.friend);
-        frame::neighbor_advertisement(ethernet, source, told, claimed, ethernet.source).unwrap()
+        let reported = self.ipv6(&self.friend);
+        frame::neighbor_advertisement(ethernet, source, reported, claimed, ethernet.source).unwrap()
     }
 
     /// Frames that pretend to be another's.
@@ -143,7 +143,7 @@ impl Scene {
         vec![
             ("its own datagram", self.datagram(honest, own4.into(), 2)),
             ("its own datagram by IPv6", self.datagram(honest, own6.into(), 2)),
-            ("an address that nobody has", self.datagram(honest, "10.66.66.66".parse().unwrap(), 2)),
+            ("an unused address", self.datagram(honest, "10.66.66.66".parse().unwrap(), 2)),
             ("its own address", self.arp(honest, ArpOperation::Reply, honest.source, own4)),
             ("a probe without an address", probe),
             ("its own address by IPv6", self.advertisement(honest, own6, own6)),
@@ -188,7 +188,7 @@ pub fn names(frames: &[Lie]) -> Vec<&'static str> {
 }
 
 #[test]
-fn nobody_is_another() {
+fn no_sandbox_can_use_the_addresses_of_another() {
     fairway_lab::run(|lab| {
         let scene = Scene::new(lab, &[]);
         let victim = scene.victim.name();

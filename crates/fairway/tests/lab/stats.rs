@@ -62,7 +62,7 @@ fn each_packet_through_a_published_port_is_counted_once() {
         assert_eq!(
             port(&stage, "app", "0.0.0.0", 9001),
             None,
-            "of a range nothing is told before somebody asks"
+            "a range has no counters before a client asks"
         );
 
         // From the LAN, at two of the host's addresses; by the host; by the sandbox itself.
@@ -129,7 +129,7 @@ fn what_is_denied_or_meant_for_others_does_not_count() {
 }
 
 #[test]
-fn what_the_proxy_carries_is_told_apart_from_what_the_kernel_translates() {
+fn proxied_and_translated_traffic_are_counted_separately() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::new(lab, &[]);
         let published = ["8080:80", "8081:81/udp"];
@@ -182,8 +182,8 @@ fn a_network_counts_what_its_sandboxes_have_with_others() {
         assert!(stats(&stage, "bridge").traffic.unwrap().bytes_in < 100_000);
 
         let json = printed(&stage, "network stats --format json app");
-        let told: NetworkStats = serde_json::from_str(&json).unwrap();
-        assert!(told.traffic.unwrap().bytes_out >= second.bytes_out);
+        let reported: NetworkStats = serde_json::from_str(&json).unwrap();
+        assert!(reported.traffic.unwrap().bytes_out >= second.bytes_out);
         let text = printed(&stage, "network stats");
         assert!(text.lines().any(|line| line.starts_with("app ")), "{text}");
         assert!(!text.contains("\nhost"), "{text}");

@@ -8,31 +8,31 @@ use fairway_model::MacAddress;
 use crate::spoof::{Lie, Scene, checksum6, names};
 
 const STRICT: [(&str, &str); 1] = [("fairway.guard", "strict")];
-/// A MAC address that nobody has.
+/// An unused MAC address.
 const STRAY: Mac = [0x02, 0xde, 0xad, 0xbe, 0xef, 0x01];
 
-/// What pretends to be nobody in particular.
+/// Frames from unused addresses.
 fn forgeries(scene: &Scene) -> Vec<Lie> {
     let honest = scene.honest();
     let stray = Ethernet { source: STRAY, ..honest };
     let (own4, own6) = (scene.ipv4(&scene.attacker), scene.ipv6(&scene.attacker));
-    let (nobody4, nobody6): (Ipv4Addr, Ipv6Addr) =
+    let (unused4, unused6): (Ipv4Addr, Ipv6Addr) =
         ("10.66.66.66".parse().unwrap(), "fd66::66".parse().unwrap());
     let link_local = "fe80::bad".parse().unwrap();
     let nothing = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let mut foreign = scene.datagram(honest, own4.into(), 1);
     foreign[12..14].copy_from_slice(&[0x88, 0xb5]);
     vec![
-        ("an address that nobody has", scene.datagram(honest, nobody4.into(), 1)),
-        ("an IPv6 address that nobody has", scene.datagram(honest, nobody6.into(), 1)),
-        ("a MAC that nobody has", scene.datagram(stray, own4.into(), 1)),
-        ("a MAC that nobody has, by IPv6", scene.datagram(stray, own6.into(), 1)),
-        ("an answer for nobody", scene.arp(honest, ArpOperation::Reply, honest.source, nobody4)),
-        ("an answer with nobody's MAC", scene.arp(honest, ArpOperation::Reply, STRAY, own4)),
-        ("an advertisement for nobody", scene.advertisement(honest, own6, nobody6)),
+        ("an unused address", scene.datagram(honest, unused4.into(), 1)),
+        ("an unused IPv6 address", scene.datagram(honest, unused6.into(), 1)),
+        ("an unused MAC", scene.datagram(stray, own4.into(), 1)),
+        ("an unused MAC, by IPv6", scene.datagram(stray, own6.into(), 1)),
+        ("an answer for an unused address", scene.arp(honest, ArpOperation::Reply, honest.source, unused4)),
+        ("an answer with an unused MAC", scene.arp(honest, ArpOperation::Reply, STRAY, own4)),
+        ("an advertisement for an unused address", scene.advertisement(honest, own6, unused6)),
         ("one from a link-local address of another", scene.advertisement(honest, link_local, link_local)),
         ("no address, and no DHCP", scene.datagram(honest, nothing, 1)),
-        ("a question whether an address of others is free", asks_whether_free(honest, nobody6)),
+        ("a question whether an address of others is free", asks_whether_free(honest, unused6)),
         ("what has no address at all", foreign),
     ]
 }
@@ -83,8 +83,8 @@ fn a_sandbox_sends_from_nothing_but_its_own_addresses() {
             let arrived = scene.arrived(&forgeries(&scene));
             // Of a family that is not filtered only the MAC is looked at.
             let by_ipv6 = [
-                "an IPv6 address that nobody has",
-                "an advertisement for nobody",
+                "an unused IPv6 address",
+                "an advertisement for an unused address",
                 "one from a link-local address of another",
                 "a question whether an address of others is free",
             ];

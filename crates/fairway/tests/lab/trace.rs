@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A trace that runs.
 struct Trace {
     process: Child,
-    /// What it says beside packets.
+    /// What it prints besides packets.
     notes: Vec<String>,
     notes_of: Receiver<String>,
     printed: Receiver<String>,
@@ -194,14 +194,14 @@ fn what_the_proxy_carries_is_two_flows() {
         let carried = packet(&text, "flow 2 (the proxy's, for flow 1):  tcp ");
         let expected = [&format!("> {web}:80 SYN"), "web eth0 in", "= arrives at web by eth0"];
         assert_in_order(&carried, &expected);
-        let told =
+        let reported =
             |number: u32| text.lines().find(|line| line.starts_with(&format!("flow {number}: tcp"))).unwrap();
-        assert!(told(1).contains(&format!("> {HOST}:8080: established")), "{}", told(1));
-        assert!(told(2).contains("by which the proxy carries flow 1: established"), "{}", told(2));
+        assert!(reported(1).contains(&format!("> {HOST}:8080: established")), "{}", reported(1));
+        assert!(reported(2).contains("by which the proxy carries flow 1: established"), "{}", reported(2));
     });
 }
 
-/// A table of somebody else that drops what goes to a port.
+/// A foreign table that drops what goes to a port.
 fn strangers(port: u16) -> Table {
     let port = rule().to_port(Protocol::Tcp, port).drop().comment("not this one");
     let mut table = Table::new(Family::Inet, "strangers");
@@ -216,7 +216,7 @@ fn make(place: &Place, table: Table) {
 }
 
 #[test]
-fn a_drop_names_the_rule_whoever_made_it() {
+fn a_drop_names_its_rule_in_any_table() {
     fairway_lab::run(|lab| {
         let players = Players::new(lab, &[]);
         make(&players.stage.host, strangers(81));
@@ -255,7 +255,7 @@ fn a_drop_names_the_rule_whoever_made_it() {
 }
 
 #[test]
-fn rules_of_iptables_are_told_too() {
+fn rules_of_iptables_are_traced_too() {
     fairway_lab::run(|lab| {
         let mut flags = backend("nft").to_vec();
         flags.push("--userland-proxy=false");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use fairway_lab::{Lab, Outcome, ask, ask_datagram, serve_datagrams, serve_tcp};
 
-use crate::beside::run_with;
+use crate::foreign_firewalls::run_with;
 use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage};
 use crate::kernel_state::relay_pid;
 

@@ -1,4 +1,4 @@
-//! Many questions at once, for real: servers that tell whom they saw, and clients that are all asked before any is waited
+//! Many questions at once, for real: servers that report the client that they saw, and clients that are all asked before any is waited
 //! for.
 
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// What came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// An answer: from whom, as far as the program is told, and whom the server saw, at which of its addresses.
+    /// An answer: from whom, as far as the program sees, and whom the server saw, at which of its addresses.
     Answer {
         from: SocketAddr,
         seen: SocketAddr,
@@ -119,7 +119,7 @@ struct Client {
     heard: Option<Heard>,
 }
 
-fn told(errno: Errno) -> Heard {
+fn reported(errno: Errno) -> Heard {
     match errno {
         Errno::CONNREFUSED | Errno::CONNRESET => Heard::Refused,
         // The firewall of the origin's own host drops it, and tells the program so.
@@ -155,7 +155,7 @@ impl Client {
         };
         let heard = match sent {
             Ok(()) | Err(Errno::INPROGRESS) => None,
-            Err(errno) => Some(told(errno)),
+            Err(errno) => Some(reported(errno)),
         };
         Client { socket, asked, connected: false, peer: None, received: Vec::new(), heard }
     }
@@ -176,7 +176,7 @@ impl Client {
                     self.peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
                     self.connected = self.peer.is_some();
                 }
-                Ok(Err(errno)) | Err(errno) => self.heard = Some(told(errno)),
+                Ok(Err(errno)) | Err(errno) => self.heard = Some(reported(errno)),
             }
             return;
         }
@@ -193,7 +193,7 @@ impl Client {
                 }
                 Ok((length, _)) => self.received.extend_from_slice(&buffer[..length]),
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(errno) => self.heard = Some(told(errno)),
+                Err(errno) => self.heard = Some(reported(errno)),
             }
             return;
         }
@@ -207,7 +207,7 @@ impl Client {
                 };
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(errno) => self.heard = Some(told(errno)),
+            Err(errno) => self.heard = Some(reported(errno)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Worlds as they are: hosts of a lab, the engine itself, and what users do beside it.
+//! Worlds as they are: hosts of a lab, the engine itself, and what users do on the same host.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -110,7 +110,7 @@ fn create(number: usize, network: &case::Network) -> CreateNetwork {
 }
 
 impl Built {
-    /// Builds a world in a lab; `number` tells it from others there.
+    /// Builds a world in a lab; `number` distinguishes it from others there.
     pub fn new(lab: &Lab, number: usize, world: &case::World) -> Built {
         let (host, lan) =
             (lab.host(&format!("host{number}")).unwrap(), lab.host(&format!("lan{number}")).unwrap());

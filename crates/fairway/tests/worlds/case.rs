@@ -15,7 +15,7 @@ pub const LAN: [&str; 2] = ["10.10.50.1", "fd50::1"];
 pub const SIDE: [&str; 2] = ["10.60.0.99", "fd60::99"];
 /// The neighbor's there.
 pub const SIDE_LAN: [&str; 2] = ["10.60.0.1", "fd60::1"];
-/// More addresses that the host may have: one more of its LAN, and one of nobody else's.
+/// More addresses that the host may have: one more of its LAN, and one that no other host has.
 pub const MORE: [&str; 2] = ["10.10.50.98", "10.77.0.1"];
 /// The port at which each sandbox and the neighbor have servers.
 pub const SERVED: u16 = 80;
@@ -128,9 +128,9 @@ pub enum To {
     Sandbox(usize, usize),
     /// The gateway of a network.
     Gateway(usize),
-    /// Somebody on a network who is not there.
+    /// An unused address of a network.
     Nobody(usize),
-    /// The link-local address of whoever is at the other end of the origin's `eth0`: of the neighbor, the host, or a
+    /// The link-local address of the other end of the origin's `eth0`: of the neighbor, the host, or a
     /// gateway.
     LinkLocal,
     At(IpAddr),

@@ -109,7 +109,7 @@ fn parts(ipv4: bool) -> std::ops::Range<usize> {
     rest + 4..rest + 12
 }
 
-/// A key without ports that nobody knows beforehand.
+/// A key without ports, which are not known beforehand.
 fn plain((place, family, ipv4, key): Noted) -> Noted {
     let mut key = key;
     // What ICMP is about begins with its type and code.
@@ -150,11 +150,11 @@ fn counted(connection: &ConnectionWalk, into: &mut BTreeSet<Noted>) {
     }
 }
 
-/// Whether a packet of it is for somebody who is not there.
-fn finds_nobody(connection: &ConnectionWalk) -> bool {
+/// Whether a packet of it is for an unused address.
+fn has_no_receiver(connection: &ConnectionWalk) -> bool {
     let paths = [Some(&connection.first), connection.reply.as_ref()];
     let ends = |path: &PacketWalk| matches!(path.end, End::NoNeighbor { .. });
-    paths.into_iter().flatten().any(ends) || connection.proxied.as_deref().is_some_and(finds_nobody)
+    paths.into_iter().flatten().any(ends) || connection.proxied.as_deref().is_some_and(has_no_receiver)
 }
 
 fn is_refused_later(connection: &ConnectionWalk) -> bool {
@@ -200,7 +200,7 @@ pub fn compare_hooks(walked: &[&ConnectionWalk], noted: Vec<Noted>) -> BTreeMap<
         let text = format!("{what}: {}", noted_in_words(noted));
         wrong.entry(asker_of(noted).unwrap_or_default()).or_default().push(text);
     };
-    let lost = walked.iter().copied().filter(|it| finds_nobody(it) || ends_on_bridge(it));
+    let lost = walked.iter().copied().filter(|it| has_no_receiver(it) || ends_on_bridge(it));
     let lost: BTreeSet<u16> = lost.filter_map(port_of).collect();
     // A bridge whose rules drop a packet for its source drops the question first by which its sender looks for the
     // next one, so that the packet is not even sent.
@@ -220,7 +220,7 @@ pub fn compare_hooks(walked: &[&ConnectionWalk], noted: Vec<Noted>) -> BTreeMap<
     wrong
 }
 
-/// The error that a program without a connection is not told of: what the last hook of its place noted.
+/// The error that a program without a connection does not see: what the last hook of its place noted.
 pub fn with_errors(heard: Heard, place: &str, asked: &Asked, noted: &[Noted]) -> Heard {
     const INPUT_ENDS: [u8; 4] = [0, 0, 0, 3];
     if heard != Heard::Nothing || asked.protocol == Protocol::Tcp {
@@ -297,7 +297,7 @@ pub fn compare(connection: &ConnectionWalk, asked: &Asked, heard: Heard) -> Opti
         {
             !connection.first.steps.iter().any(|step| matches!(step, Step::Leaves { .. }))
         }
-        (Outcome::NoReply, Heard::Unreachable) => finds_nobody(connection) || ends_on_bridge(connection),
+        (Outcome::NoReply, Heard::Unreachable) => has_no_receiver(connection) || ends_on_bridge(connection),
         // Taken and reset at once: the reset may overtake the origin's own connect(2). Datagrams just vanish.
         (Outcome::Closed, Heard::Closed) => true,
         (Outcome::Closed, Heard::Refused) => asked.protocol == Protocol::Tcp,

@@ -1,4 +1,4 @@
-//! The walker against the kernel: worlds that nobody has thought of, and packets that are walked and sent.
+//! The walker against the kernel: random worlds, and packets that are walked and sent.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -177,7 +177,7 @@ fn the_walker_agrees_with_the_kernel() {
     });
 }
 
-/// Some worlds from `FAIRWAY_SEED` on, for whoever runs many.
+/// Some worlds from `FAIRWAY_SEED` on, for a long campaign.
 #[test]
 #[ignore = "a part of many"]
 fn some() {

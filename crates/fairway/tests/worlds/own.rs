@@ -1,4 +1,4 @@
-//! What users do beside Fairway: rules of filters and of routing, and routes, drawn.
+//! What users do on the same host: rules of filters and of routing, and routes, drawn.
 
 use crate::case::{Dice, Foreign};
 

@@ -27,7 +27,7 @@ fn set(ipv4: bool) -> Set {
         .filled_by_rules(SIZE)
 }
 
-/// What of a packet is noted beside its addresses.
+/// What is noted of a packet besides its addresses.
 enum Kind {
     /// Ports.
     Ports(u8),
@@ -174,7 +174,7 @@ pub fn read(place: &Place) -> Vec<(Family, bool, Vec<u8>)> {
         .unwrap()
 }
 
-/// A key in words, for whoever reads a disagreement.
+/// A key in words, for the report of a disagreement.
 pub fn words(family: Family, ipv4: bool, key: &[u8]) -> String {
     let number = |at: usize| u32::from_be_bytes(key[at..at + 4].try_into().unwrap_or_default());
     let native = |at: usize| u32::from_ne_bytes(key[at..at + 4].try_into().unwrap_or_default());

@@ -48,11 +48,11 @@ fn each_change_inside_is_undone_by_its_command_alone() {
             ("ip link set dev eth0 down", "eth0 is down, expected up"),
             ("ip link set dev eth0 address 02:00:00:00:00:09", "MAC address of eth0 is 02:00:00:00:00:09"),
         ];
-        for (change, told) in changes {
+        for (change, reported) in changes {
             let transfer = Transfer::start(&clinic.sandbox, &format!("{LAN}:81")).unwrap();
             shell(&clinic.stage, &format!("nsenter --net={} {change}", clinic.sandbox.path));
             let found = clinic.ill("inside", Level::Warning);
-            assert!(found.seen.contains(told), "{change}: {found:?}");
+            assert!(found.seen.contains(reported), "{change}: {found:?}");
             clinic.obey(&found);
             clinic.assert_well("inside");
             clinic.assert_flows();

@@ -10,13 +10,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Clinic, IMPATIENT, shell};
 use crate::cli::fairway;
+use crate::foreign_changes;
 use crate::harness::{HOST, LAN, eventually};
 use crate::kernel_state::{kill_relay, relay_pid};
-use crate::meddle;
 
-/// What somebody else who has a port is: it listens until it is killed.
+/// Another program on a port: it listens until it is killed.
 #[test]
-#[ignore = "the process of somebody else, not a test"]
+#[ignore = "a process of another program, not a test"]
 fn a_process_that_listens() {
     // Whoever had the port may have been killed only just now.
     let _listener = loop {
@@ -31,7 +31,7 @@ fn a_process_that_listens() {
 }
 
 #[test]
-fn a_port_that_somebody_else_took() {
+fn a_port_that_another_program_took() {
     fairway_lab::run(|lab| {
         let mut clinic = Clinic::new(lab, &["--iptables=false"]);
         clinic.stage.daemon.kill9();
@@ -102,7 +102,7 @@ fn what_is_other_than_it_was_made() {
         assert_eq!(clinic.findings(), []);
 
         // From within, it is the sandbox's own.
-        clinic.sandbox.run_in(meddle::remove_default_route).unwrap();
+        clinic.sandbox.run_in(foreign_changes::remove_default_route).unwrap();
         assert_ne!(clinic.reach()[0], Outcome::answered(HOST));
         let found = clinic.only("inside", Level::Warning);
         assert_eq!(found.seen, "p: default route is missing, expected via 172.18.0.1 dev eth0");
@@ -154,7 +154,8 @@ fn what_is_left_of_what_is_gone() {
         let done = clinic.fix("leaks");
         assert!(done.contains("mended: the bridge lost is there and belongs to nothing"), "{done}");
         assert_eq!(clinic.findings(), []);
-        let has = |name: &'static str| clinic.stage.host.run_in(move || meddle::has_link(name)).unwrap();
+        let has =
+            |name: &'static str| clinic.stage.host.run_in(move || foreign_changes::has_link(name)).unwrap();
         assert!(!has("lost") && has("br-0123456789ab"));
         assert!(shell(&clinic.stage, "nft list tables").contains("inet stranger"));
         assert!(!shell(&clinic.stage, "ip route").contains("10.66.0.0/16"));
@@ -182,7 +183,7 @@ fn a_relay_that_does_not_answer() {
         let found = clinic.only("relay", Level::Problem);
         assert_eq!(found.mend.as_ref().unwrap().command, format!("kill -KILL {pid}"));
         let done = clinic.fix("relay");
-        assert_eq!(done, "started another relay and told it everything");
+        assert_eq!(done, "started another relay and reported it everything");
         assert!(relay_pid().is_some_and(|it| it != pid));
         assert!(asked());
         assert_eq!(clinic.findings(), []);
@@ -190,23 +191,27 @@ fn a_relay_that_does_not_answer() {
 }
 
 #[test]
-fn somebody_who_changes_it_again_and_again() {
+fn repeated_foreign_changes() {
     fairway_lab::run(|lab| {
         let clinic = Clinic::new(lab, &[]);
         let bridge = clinic.bridge();
         for round in 0..4 {
-            clinic.stage.host.run_in(|| meddle::set_down(&bridge)).unwrap();
+            clinic.stage.host.run_in(|| foreign_changes::set_down(&bridge)).unwrap();
             eventually("it is mended", super::PATIENCE, || {
-                let told = clinic.stage.client().doctor(false).unwrap().findings;
-                told.iter().any(|it| {
+                let reported = clinic.stage.client().doctor(false).unwrap().findings;
+                reported.iter().any(|it| {
                     it.check == "healing" && it.seen.contains(&format!("mended {} thing", round + 1))
                 })
             });
-            let told = fairway(&clinic.stage, "doctor");
-            assert_eq!(told.code, i32::from(round == 3), "{}", told.output);
+            let reported = fairway(&clinic.stage, "doctor");
+            assert_eq!(reported.code, i32::from(round == 3), "{}", reported.output);
         }
-        let told = fairway(&clinic.stage, "doctor");
-        assert!(told.output.contains("warning  healing: the daemon mended 4 things"), "{}", told.output);
+        let reported = fairway(&clinic.stage, "doctor");
+        assert!(
+            reported.output.contains("warning  healing: the daemon mended 4 things"),
+            "{}",
+            reported.output
+        );
         let events = shell(&clinic.stage, "fairway events --since 10m --until 0s --filter type=daemon");
         assert!(events.contains(&format!("bridge {bridge}: state was down, expected up")), "{events}");
         clinic.assert_flows();

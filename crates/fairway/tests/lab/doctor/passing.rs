@@ -5,7 +5,7 @@ use fairway_lab::{Lab, Outcome, Question, serve_tcp};
 
 use super::{Clinic, IMPATIENT, PATIENCE, shell};
 use crate::advertisements::{advertise, has_route};
-use crate::beside::run_with;
+use crate::foreign_firewalls::run_with;
 use crate::harness::{HOST, eventually};
 
 /// What Docker has in the table `filter`.
@@ -94,7 +94,7 @@ fn a_policy_of_drop_in_a_table_of_ones_own() {
 }
 
 #[test]
-fn a_docker_beside_that_drops() {
+fn a_docker_firewall_that_drops() {
     fairway_lab::run(|lab| {
         let clinic = Clinic::new(lab, &[]);
         run_with(&clinic.stage.host, "iptables-nft-restore", &[], DOCKER);

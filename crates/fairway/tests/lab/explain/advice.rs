@@ -15,9 +15,9 @@ const PROGRAMS: [&str; 6] = ["fairway ", "ip ", "iptables ", "nft ", "nsenter ",
 
 /// The commands that are advised, one for each alternative that is one.
 fn commands(stage: &Stage, from: &str, to: &str) -> Vec<String> {
-    let told = fairway(stage, &format!("explain {from} {to}"));
-    let line = told.output.lines().find_map(|line| line.strip_prefix(HELP));
-    let line = line.unwrap_or_else(|| panic!("{}", told.output));
+    let reported = fairway(stage, &format!("explain {from} {to}"));
+    let line = reported.output.lines().find_map(|line| line.strip_prefix(HELP));
+    let line = line.unwrap_or_else(|| panic!("{}", reported.output));
     let command = |part: &str| {
         let begin = PROGRAMS.iter().filter_map(|it| part.find(it)).min()?;
         let command = part[begin..].split(", and use ").next()?;

@@ -1,4 +1,4 @@
-//! Sandboxes on the LAN, and pairs of them: what is said, beside what happens.
+//! Sandboxes on the LAN, and pairs of them: what is explained, and what happens.
 
 use std::net::SocketAddr;
 

@@ -18,14 +18,14 @@ fn an_answer_that_leaves_by_another_interface_is_not_said_to_arrive() {
         wire.join(&stage.host, &["10.60.0.99/24"]).unwrap();
         let _server = serve_tcp(&stage.host, "0.0.0.0:9000").unwrap();
         let target = format!("{HOST}:9000");
-        let told = || stage.client().explain("lan", &target, false).unwrap().sentence;
-        assert!(told().starts_with("It is answered"), "{}", told());
+        let reported = || stage.client().explain("lan", &target, false).unwrap().sentence;
+        assert!(reported().starts_with("It is answered"), "{}", reported());
         assert_eq!(ask(&stage.lan, &target).unwrap(), Outcome::answered(LAN));
         // On the second LAN nothing sends it back.
         shell(&stage, "ip route add default via 10.60.0.1 dev eth1 table 100");
         shell(&stage, &format!("ip rule add from {HOST} priority 100 lookup 100"));
         assert_eq!(ask(&stage.lan, &target).unwrap(), Outcome::TimedOut);
-        assert!(!told().contains("It is answered"), "{}", told());
+        assert!(!reported().contains("It is answered"), "{}", reported());
     });
 }
 
@@ -61,10 +61,10 @@ fn link_local_addresses_are_given_with_their_interface() {
         };
         let (own, neighbor) = (link_local(&stage.host), link_local(&stage.lan));
         let _server = serve_tcp(&stage.host, "[::]:9000").unwrap();
-        let told = |from: &str, to: &str| stage.client().explain(from, to, false).unwrap().sentence;
-        let answered = told(&format!("lan:{neighbor}%eth0"), &format!("[{own}%eth0]:9000"));
+        let reported = |from: &str, to: &str| stage.client().explain(from, to, false).unwrap().sentence;
+        let answered = reported(&format!("lan:{neighbor}%eth0"), &format!("[{own}%eth0]:9000"));
         assert_eq!(answered, format!("It is answered; the server sees {neighbor}."));
-        assert!(told("host", &format!("[{neighbor}%eth0]:80")).starts_with("It leaves"));
+        assert!(reported("host", &format!("[{neighbor}%eth0]:80")).starts_with("It leaves"));
         let vague = stage.client().explain("host", &neighbor.to_string(), false).unwrap_err().to_string();
         assert!(vague.contains(&format!("as in {neighbor}%eth0")), "{vague}");
         let unknown = stage.client().explain("host", &format!("{neighbor}%eth7"), false).unwrap_err();

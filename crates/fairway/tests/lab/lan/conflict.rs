@@ -1,4 +1,4 @@
-//! Addresses that somebody on the LAN has: none is given that is in use, and one that is given is defended.
+//! Addresses that are in use on the LAN: none is given, and one that is given is defended.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -22,10 +22,10 @@ fn held(stage: &Stage) -> Vec<String> {
 }
 
 #[test]
-fn an_address_that_somebody_has_is_passed_over_or_refused_with_its_holder() {
+fn an_address_in_use_on_the_lan_is_skipped_or_refused_with_its_holder() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
-        let other = stage.beside(lab, "other", ["10.10.50.98", "fd50::98"], &[]);
+        let other = stage.second_host(lab, "other", ["10.10.50.98", "fd50::98"], &[]);
         stage.lan.add_address("eth0", &format!("{FIRST}/24")).unwrap();
         other.host.add_address("eth0", "10.10.50.95/24").unwrap();
         other.host.add_address("eth0", "fd50::8000/64").unwrap();
@@ -56,7 +56,7 @@ fn an_address_that_somebody_has_is_passed_over_or_refused_with_its_holder() {
 fn two_hosts_do_not_give_the_same_address() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
-        let other = stage.beside(lab, "other", ["10.10.50.98", "fd50::98"], &[]);
+        let other = stage.second_host(lab, "other", ["10.10.50.98", "fd50::98"], &[]);
         create(&stage, "lan", &[]).unwrap();
         create(&other, "lan", &[]).unwrap();
         let one = stage.sandbox("one", &["lan"], &[]);
@@ -70,7 +70,7 @@ fn two_hosts_do_not_give_the_same_address() {
 }
 
 #[test]
-fn a_later_conflict_is_told_and_the_address_defended() {
+fn a_later_conflict_is_logged_and_the_address_defended() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         create(&stage, "lan", &[]).unwrap();
@@ -92,8 +92,8 @@ fn a_later_conflict_is_told_and_the_address_defended() {
         let lie = frame::arp(ethernet, ArpOperation::Request, theirs, address, [0; 6], address);
         std::thread::sleep(Duration::from_secs(1));
         sender.send(&lie).unwrap();
-        assert!(!defence.wait_for(1, SOON).is_empty(), "nobody defended {address}");
-        eventually("it is told", SOON, || {
+        assert!(!defence.wait_for(1, SOON).is_empty(), "no host defended {address}");
+        eventually("it is logged", SOON, || {
             stage.daemon.log().contains("somebody else on the LAN uses its address")
                 && held(&stage).contains(&format!("{address} at {}", shown(&liar, "eth0")))
         });

@@ -98,7 +98,7 @@ fn the_same_with_the_iptables_backend() {
 }
 
 #[test]
-fn leases_are_renewed_and_their_loss_is_told() {
+fn leases_are_renewed_and_their_loss_is_logged() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::new(lab, &[]);
         let server = serve(&stage, &POOL, 4);
@@ -119,7 +119,7 @@ fn leases_are_renewed_and_their_loss_is_told() {
         assert!(!stage.daemon.log().contains("its lease is lost"));
         // What is lost is told, and the sandbox is not cut off.
         server.refuse(true);
-        eventually("the loss is told", SOON, || {
+        eventually("the loss is logged", SOON, || {
             stage.daemon.log().contains("its lease is lost")
                 && leases(&stage).iter().any(|line| line.starts_with(&format!("{address} of one: lost")))
         });
@@ -128,7 +128,7 @@ fn leases_are_renewed_and_their_loss_is_told() {
 }
 
 #[test]
-fn where_nobody_lends_it_is_refused_by_name_and_nothing_changes() {
+fn a_lan_without_a_dhcp_server_is_refused_and_nothing_changes() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
         create(&stage).unwrap();

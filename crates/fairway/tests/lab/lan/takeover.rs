@@ -146,7 +146,7 @@ fn killed_anywhere_while_it_is_given_back() {
 }
 
 #[test]
-fn what_others_do_to_bridge_and_interface_is_mended() {
+fn foreign_changes_of_bridge_and_uplink_are_repaired() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::new(lab, &[]);
         let before = state(&stage.host, "eth0");

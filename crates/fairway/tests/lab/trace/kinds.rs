@@ -64,7 +64,7 @@ fn too_many_packets_are_counted() {
         std::thread::sleep(Duration::from_secs(1));
         let text = trace.end();
         assert!(
-            text.contains("packets met rules that are not told: more than 1000 came in a second"),
+            text.contains("packets met rules that are not reported: more than 1000 came in a second"),
             "{}",
             &text[text.len().saturating_sub(400)..]
         );
@@ -72,7 +72,7 @@ fn too_many_packets_are_counted() {
 }
 
 #[test]
-fn rules_of_legacy_iptables_tell_nothing_and_that_is_said() {
+fn legacy_iptables_rules_are_not_traced_and_that_is_reported() {
     fairway_lab::run(|lab| {
         let mut flags = backend("legacy").to_vec();
         flags.push("--userland-proxy=false");

@@ -29,7 +29,7 @@ fn packets_that_are_too_large() {
         assert_eq!(found.seen, "packets of network wide have up to 1500 bytes, those of eth0 up to 1400");
         clinic.obey(&found);
         assert_eq!(clinic.findings(), []);
-        assert_eq!(sandbox.run_in(|| crate::meddle::link("eth0").mtu).unwrap(), 1400);
+        assert_eq!(sandbox.run_in(|| crate::foreign_changes::link("eth0").mtu).unwrap(), 1400);
         let asked = Question::to(&format!("{HOST}:8081")).unwrap().tcp(&clinic.stage.lan).unwrap();
         assert_eq!(asked, Outcome::answered(LAN));
 
@@ -153,7 +153,7 @@ fn a_bridge_without_ports() {
                 )
             };
             let lines: String = (from..to).map(add).collect();
-            crate::beside::run_with(&clinic.stage.host, "ip", &["-batch", "-"], &lines);
+            crate::foreign_firewalls::run_with(&clinic.stage.host, "ip", &["-batch", "-"], &lines);
         };
         // The sandbox has one of the 1,023.
         fill(0, 460);

@@ -14,8 +14,8 @@ const ARP: [u8; 2] = [8, 6];
 const IPV6: [u8; 2] = [0x86, 0xdd];
 /// How long is waited for what must not come.
 const WHILE: Duration = Duration::from_millis(400);
-/// Nobody's, but on the LAN.
-const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 10, 50, 200);
+/// An unused address of the LAN.
+const UNUSED: Ipv4Addr = Ipv4Addr::new(10, 10, 50, 200);
 
 fn ipv4(address: IpAddr) -> Ipv4Addr {
     let IpAddr::V4(address) = address else { panic!("{address} is not IPv4") };
@@ -100,7 +100,7 @@ fn a_sandbox_is_asked_for_its_own_addresses_alone() {
         }
         // A sandbox asks all of the LAN, and the host does.
         let asking = FrameSender::open(&two, "eth0").unwrap();
-        asking.send(&who_has(two.mac("eth0").unwrap(), ipv4(two.address("lan")), NOBODY)).unwrap();
+        asking.send(&who_has(two.mac("eth0").unwrap(), ipv4(two.address("lan")), UNUSED)).unwrap();
         assert!(!ping(&stage.host, "10.10.50.199".parse().unwrap()));
         sender.send(&who_has(router, lan, own)).unwrap();
         sender.send(&who_has6(router, lan6, own6)).unwrap();
@@ -114,7 +114,7 @@ fn a_sandbox_is_asked_for_its_own_addresses_alone() {
         assert_eq!(asked_for(&heard[1].frames()), [IpAddr::V4(lan)]);
         // They were there to be heard: the wire has them, also what the sandbox asked.
         assert!(wire.frames().len() > 20);
-        assert!(asked_for(&wire.frames()).contains(&NOBODY.into()));
+        assert!(asked_for(&wire.frames()).contains(&UNUSED.into()));
     });
 }
 
@@ -163,7 +163,7 @@ fn a_storm_is_cut_to_what_is_allowed_and_nothing_else_is() {
         assert!(storm(&stage, &other, 20).0 >= 20);
         // When something else is mended, the limits are seen as they are.
         stage.host.add_address("eth0", "10.10.50.77/24").unwrap();
-        eventually("it is mended", Duration::from_secs(8), || stage.daemon.log().contains("drift"));
+        eventually("it is repaired", Duration::from_secs(8), || stage.daemon.log().contains("drift"));
         assert!(!stage.daemon.log().contains("storm_limits"), "{}", stage.daemon.log());
     });
 }
@@ -180,7 +180,7 @@ fn without_a_limit_all_arrives() {
 }
 
 #[test]
-fn a_sandbox_pretends_to_be_nobody_else() {
+fn a_sandbox_cannot_use_addresses_of_others() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::new(lab, &[]);
         create(&stage, "lan", &[]).unwrap();
@@ -228,12 +228,12 @@ fn pretend(stage: &Stage, one: &Sandbox, two: &Sandbox, neighbour: &Place) {
         ("the host's address by ARP", claim(own, host_address)),
         ("a neighbour's address by ARP", claim(own, strangers)),
         ("another sandbox's address by ARP", claim(own, ipv4(two.address("lan")))),
-        ("an address of nobody by ARP", claim(own, NOBODY)),
+        ("an unused address by ARP", claim(own, UNUSED)),
         ("the router's MAC by ARP", claim(router, address)),
         ("the router's MAC", datagram(Ethernet { source: router, ..all }, address.into(), 9)),
         ("the host's MAC", datagram(Ethernet { source: host, ..all }, address.into(), 9)),
         ("another sandbox's MAC", datagram(Ethernet { source: other, ..all }, address.into(), 9)),
-        ("a MAC of nobody", datagram(Ethernet { source: [2, 9, 9, 9, 9, 9], ..all }, address.into(), 9)),
+        ("an unused MAC", datagram(Ethernet { source: [2, 9, 9, 9, 9, 9], ..all }, address.into(), 9)),
         ("a neighbour's address", datagram(all, strangers.into(), 9)),
         ("the router's IPv6 address", datagram(multicast, lan6.into(), 9)),
         ("the router's address by ND", advertise(address6, lan6)),

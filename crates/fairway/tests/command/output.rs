@@ -6,7 +6,7 @@ use fairway_api::types::{
 
 use fairway_inspect::doctor::{Finding, Level, Mend};
 
-use super::rote::{Answer, Rote};
+use super::fake_daemon::{Answer, FakeDaemon};
 use super::{fairway, text};
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -28,81 +28,81 @@ fn network(name: &str, id: &str, driver: &str) -> NetworkInspect {
 }
 
 /// The output, the errors and the exit code, as a person would want to read them.
-fn told(rote: &Rote, words: &[&str]) -> String {
-    let output = fairway(&rote.host, words);
-    let mut told = text(&output.stdout);
+fn reported(daemon: &FakeDaemon, words: &[&str]) -> String {
+    let output = fairway(&daemon.host, words);
+    let mut reported = text(&output.stdout);
     for line in text(&output.stderr).lines() {
-        told.push_str(&format!("! {line}\n"));
+        reported.push_str(&format!("! {line}\n"));
     }
-    told + &format!("= {}", output.status.code().unwrap())
+    reported + &format!("= {}", output.status.code().unwrap())
 }
 
 #[test]
 fn networks_are_listed_by_name() {
     let networks =
         vec![network("none", "c", "null"), network("app", "b", "bridge"), network("bridge", "a", "bridge")];
-    let rote = Rote::new(vec![("GET /networks?", 200, json(&networks))]);
-    insta::assert_snapshot!(told(&rote, &["network", "ls"]), @"
+    let daemon = FakeDaemon::new(vec![("GET /networks?", 200, json(&networks))]);
+    insta::assert_snapshot!(reported(&daemon, &["network", "ls"]), @"
     NETWORK ID     NAME      DRIVER    SCOPE
     bbbbbbbbbbbb   app       bridge    local
     aaaaaaaaaaaa   bridge    bridge    local
     cccccccccccc   none      null      local
     = 0
     ");
-    insta::assert_snapshot!(told(&rote, &["network", "ls", "--format", "{{.Name}} {{.ID}}"]), @"
+    insta::assert_snapshot!(reported(&daemon, &["network", "ls", "--format", "{{.Name}} {{.ID}}"]), @"
     app bbbbbbbbbbbb
     bridge aaaaaaaaaaaa
     none cccccccccccc
     = 0
     ");
-    told(&rote, &["network", "ls", "-q", "-f", "driver=bridge", "--filter", "label=a=b"]);
+    reported(&daemon, &["network", "ls", "-q", "-f", "driver=bridge", "--filter", "label=a=b"]);
     // {"driver":["bridge"],"label":["a=b"]}
     let asked =
         "GET /networks?filters=%7B%22driver%22%3A%5B%22bridge%22%5D%2C%22label%22%3A%5B%22a%3Db%22%5D%7D";
-    assert_eq!(rote.asked().last().unwrap(), asked);
+    assert_eq!(daemon.asked().last().unwrap(), asked);
 }
 
 #[test]
-fn what_is_not_there_is_told_after_what_is() {
-    let rote = Rote::new(vec![
+fn missing_objects_are_reported_after_the_found_ones() {
+    let daemon = FakeDaemon::new(vec![
         ("GET /networks/app", 200, json(&network("app", "b", "bridge"))),
         ("GET /", 404, refusal("no")),
     ]);
-    insta::assert_snapshot!(told(&rote, &["network", "inspect", "nosuch"]), @"
+    insta::assert_snapshot!(reported(&daemon, &["network", "inspect", "nosuch"]), @"
     []
     ! Error: No such network: nosuch
     = 1
     ");
-    insta::assert_snapshot!(told(&rote, &["inspect", "nosuch", "app", "-f", "{{.Name}} {{.Driver}}"]), @"
+    insta::assert_snapshot!(reported(&daemon, &["inspect", "nosuch", "app", "-f", "{{.Name}} {{.Driver}}"]), @"
     app bridge
     ! Error: No such object: nosuch
     = 1
     ");
-    insta::assert_snapshot!(told(&rote, &["inspect", "--type", "container", "app"]), @"
+    insta::assert_snapshot!(reported(&daemon, &["inspect", "--type", "container", "app"]), @"
     []
     ! Error: No such container: app
     = 1
     ");
-    let whole = told(&rote, &["network", "inspect", "app"]);
+    let whole = reported(&daemon, &["network", "inspect", "app"]);
     assert!(whole.starts_with("[\n    {\n        \"Name\": \"app\",\n"), "{whole}");
 }
 
 #[test]
-fn each_of_several_is_removed_or_told_of() {
+fn each_of_several_is_removed_or_reported() {
     let answers: Vec<Answer> = vec![
         ("DELETE /networks/app", 204, String::new()),
         ("DELETE /networks/bridge", 403, refusal("bridge is a pre-defined network and cannot be removed")),
         ("DELETE /", 404, refusal("no")),
     ];
-    let rote = Rote::new(answers);
-    insta::assert_snapshot!(told(&rote, &["network", "rm", "nosuch", "bridge", "app"]), @"
+    let daemon = FakeDaemon::new(answers);
+    insta::assert_snapshot!(reported(&daemon, &["network", "rm", "nosuch", "bridge", "app"]), @"
     app
     ! Error: No such network: nosuch
     ! Error response from daemon: bridge is a pre-defined network and cannot be removed
     = 1
     ");
-    insta::assert_snapshot!(told(&rote, &["network", "rm", "-f", "nosuch"]), @"= 0");
-    insta::assert_snapshot!(told(&rote, &["rm", "nosuch"]), @"
+    insta::assert_snapshot!(reported(&daemon, &["network", "rm", "-f", "nosuch"]), @"= 0");
+    insta::assert_snapshot!(reported(&daemon, &["rm", "nosuch"]), @"
     ! Error: No such container: nosuch
     = 1
     ");
@@ -111,14 +111,14 @@ fn each_of_several_is_removed_or_told_of() {
 #[test]
 fn pruning_asks_first() {
     let deleted = NetworksDeleted { networks_deleted: Some(vec!["app".to_owned(), "db".to_owned()]) };
-    let rote = Rote::new(vec![("POST /networks/prune", 200, json(&deleted))]);
-    insta::assert_snapshot!(told(&rote, &["network", "prune"]), @"
+    let daemon = FakeDaemon::new(vec![("POST /networks/prune", 200, json(&deleted))]);
+    insta::assert_snapshot!(reported(&daemon, &["network", "prune"]), @"
     WARNING! This will remove all custom networks not used by at least one container.
     Are you sure you want to continue? [y/N] 
     = 0
     ");
-    assert_eq!(rote.asked(), [""; 0]);
-    insta::assert_snapshot!(told(&rote, &["network", "prune", "-f"]), @"
+    assert_eq!(daemon.asked(), [""; 0]);
+    insta::assert_snapshot!(reported(&daemon, &["network", "prune", "-f"]), @"
     Deleted Networks:
     app
     db
@@ -145,19 +145,19 @@ fn sandboxes_are_listed_with_their_ports() {
         ..ContainerSummary::default()
     };
     let info = r#"{"Warnings":["published ports are not forwarded: --iptables=false","something else"]}"#;
-    let rote = Rote::new(vec![
+    let daemon = FakeDaemon::new(vec![
         ("GET /containers/json?all=0", 200, json(&vec![web.clone()])),
         ("GET /containers/json?all=1", 200, json(&[ContainerSummary { ports: Vec::new(), ..web }])),
         ("GET /info", 200, info.to_owned()),
     ]);
     let format = "table {{.ID}}\\t{{.Command}}\\t{{.Status}}\\t{{.Ports}}\\t{{.Names}}";
-    insta::assert_snapshot!(told(&rote, &["ps", "--format", format]), @r#"
+    insta::assert_snapshot!(reported(&daemon, &["ps", "--format", format]), @r#"
     CONTAINER ID   COMMAND                  STATUS         PORTS                                     NAMES
     abababababab   "python3 -m http.ser…"   Up 5 minutes   0.0.0.0:8080->80/tcp, [::]:8080->80/tcp   web
     ! WARNING: published ports are not forwarded: --iptables=false
     = 0
     "#);
-    insta::assert_snapshot!(told(&rote, &["ps", "-aq"]), @"
+    insta::assert_snapshot!(reported(&daemon, &["ps", "-aq"]), @"
     abababababab
     = 0
     ");
@@ -168,16 +168,16 @@ fn a_port_that_is_not_published_is_a_failure() {
     let mut web = ContainerInspect::default();
     let binding = PortBinding { host_ip: "::".to_owned(), host_port: "8080".to_owned() };
     web.network_settings.ports = [("80/tcp".to_owned(), Some(vec![binding]))].into();
-    let rote = Rote::new(vec![("GET /containers/web/json", 200, json(&web))]);
-    insta::assert_snapshot!(told(&rote, &["port", "web"]), @"
+    let daemon = FakeDaemon::new(vec![("GET /containers/web/json", 200, json(&web))]);
+    insta::assert_snapshot!(reported(&daemon, &["port", "web"]), @"
     80/tcp -> [::]:8080
     = 0
     ");
-    insta::assert_snapshot!(told(&rote, &["port", "web", "53/udp"]), @"
+    insta::assert_snapshot!(reported(&daemon, &["port", "web", "53/udp"]), @"
     ! Error: No public port '53/udp' published for web
     = 1
     ");
-    insta::assert_snapshot!(told(&rote, &["exec", "web", "true"]), @"
+    insta::assert_snapshot!(reported(&daemon, &["exec", "web", "true"]), @"
     ! Error response from daemon: Container web is not running: start it first
     = 1
     ");
@@ -185,29 +185,29 @@ fn a_port_that_is_not_published_is_a_failure() {
 
 #[test]
 fn what_is_created_is_asked_for_in_dockers_json() {
-    let rote = Rote::new(vec![
+    let daemon = FakeDaemon::new(vec![
         ("POST /networks/create", 201, r#"{"Id":"abc","Warning":"mind this"}"#.to_owned()),
         ("POST /networks/app/connect", 200, String::new()),
         ("POST /containers/create", 409, refusal("Conflict. The container name is in use")),
     ]);
     let words = "network create --subnet 10.1.0.0/24 --gateway 10.1.0.9 --ip-range 10.1.0.128/25 --aux-address a=10.1.0.5 \
                  --ipv4=false --ipv6 --internal -o mtu=1400 --label x=y app";
-    insta::assert_snapshot!(told(&rote, &words.split_whitespace().collect::<Vec<_>>()), @"
+    insta::assert_snapshot!(reported(&daemon, &words.split_whitespace().collect::<Vec<_>>()), @"
     abc
     ! WARNING: mind this
     = 0
     ");
-    told(
-        &rote,
+    reported(
+        &daemon,
         &["network", "connect", "--ip", "10.1.0.7", "--alias", "db", "--gw-priority", "-3", "app", "web"],
     );
     let words =
         ["run", "--name", "web", "--rm", "-p", "8080:80", "-e", "A=b", "sh", "-c", "true", "--", "-x"];
-    insta::assert_snapshot!(told(&rote, &words), @"
+    insta::assert_snapshot!(reported(&daemon, &words), @"
     ! fairway: Error response from daemon: Conflict. The container name is in use
     = 125
     ");
-    let bodies: Vec<serde_json::Value> = rote
+    let bodies: Vec<serde_json::Value> = daemon
         .asked()
         .iter()
         .map(|asked| serde_json::from_str(asked.splitn(3, ' ').nth(2).unwrap()).unwrap())
@@ -231,7 +231,7 @@ fn what_is_created_is_asked_for_in_dockers_json() {
 #[test]
 fn ports_that_come_and_go_are_asked_for_and_what_is_left_is_shown() {
     let left = r#"{"Ports":{"81/tcp":[{"HostIp":"0.0.0.0","HostPort":"8081"}]},"Warnings":["so it is"]}"#;
-    let rote = Rote::new(vec![("POST", 200, left.to_owned())]);
+    let daemon = FakeDaemon::new(vec![("POST", 200, left.to_owned())]);
     for (words, asked) in [
         (
             &["publish", "web", "8081:81", "127.0.0.1:5300:53/udp"][..],
@@ -242,11 +242,11 @@ fn ports_that_come_and_go_are_asked_for_and_what_is_left_is_shown() {
             r#"POST /containers/web/unpublish {"PortBindings":{"/tcp":[{"HostIp":"","HostPort":"8080"}],"80/tcp":[{"HostIp":"","HostPort":""}],"90-91/udp":[{"HostIp":"::1","HostPort":"9000-9001"}]}}"#,
         ),
     ] {
-        let output = fairway(&rote.host, words);
+        let output = fairway(&daemon.host, words);
         assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
         assert_eq!(text(&output.stdout), "81/tcp -> 0.0.0.0:8081\n");
         assert_eq!(text(&output.stderr), "WARNING: so it is\n");
-        assert_eq!(rote.asked().last().map(String::as_str), Some(asked));
+        assert_eq!(daemon.asked().last().map(String::as_str), Some(asked));
     }
 }
 
@@ -258,7 +258,7 @@ fn finding(check: &str, level: Level, seen: &str, mend: Option<(&str, bool)>) ->
 }
 
 #[test]
-fn what_the_doctor_finds_is_told_the_worst_last() {
+fn findings_are_printed_the_worst_last() {
     let findings = vec![
         finding("kernel", Level::Ok, "the kernel has it", None),
         finding("drift", Level::Warning, "a bridge is gone", Some(("fairway doctor --fix", true))),
@@ -267,18 +267,18 @@ fn what_the_doctor_finds_is_told_the_worst_last() {
         finding("firewall", Level::Unknown, "it could not be looked at: no", None),
     ];
     let all = Diagnosis { findings: findings.clone(), done: Vec::new() };
-    let well = Diagnosis { findings: findings[..1].to_vec(), done: vec!["mended: all".to_owned()] };
+    let well = Diagnosis { findings: findings[..1].to_vec(), done: vec!["repaired: all".to_owned()] };
     let unknown = Diagnosis { findings: findings[3..].to_vec(), done: Vec::new() };
-    let rote = Rote::new(vec![
+    let daemon = FakeDaemon::new(vec![
         ("GET /fairway/doctor", 200, json(&all)),
         ("POST /fairway/doctor/fix", 200, json(&well)),
     ]);
-    insta::assert_snapshot!(told(&rote, &["doctor"]));
-    insta::assert_snapshot!(told(&rote, &["doctor", "--fix", "--all"]));
-    let rote = Rote::new(vec![("GET /fairway/doctor", 200, json(&unknown))]);
-    assert!(told(&rote, &["doctor"]).ends_with("1 note, 1 could not be made.\n= 2"));
-    insta::assert_snapshot!(told(&rote, &["doctor", "--format=json"]));
+    insta::assert_snapshot!(reported(&daemon, &["doctor"]));
+    insta::assert_snapshot!(reported(&daemon, &["doctor", "--fix", "--all"]));
+    let daemon = FakeDaemon::new(vec![("GET /fairway/doctor", 200, json(&unknown))]);
+    assert!(reported(&daemon, &["doctor"]).ends_with("1 note, 1 could not be made.\n= 2"));
+    insta::assert_snapshot!(reported(&daemon, &["doctor", "--format=json"]));
     // What is no answer is no finding.
-    let rote = Rote::new(vec![("GET /fairway/doctor", 500, refusal("the disk is full"))]);
-    assert_eq!(told(&rote, &["doctor"]), "! Error response from daemon: the disk is full\n= 2");
+    let daemon = FakeDaemon::new(vec![("GET /fairway/doctor", 500, refusal("the disk is full"))]);
+    assert_eq!(reported(&daemon, &["doctor"]), "! Error response from daemon: the disk is full\n= 2");
 }

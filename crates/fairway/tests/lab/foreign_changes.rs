@@ -20,7 +20,7 @@ fn send(protocol: Protocol, mut batch: Batch) {
     Socket::open(protocol).unwrap().transact(&mut batch).unwrap();
 }
 
-/// `nft flush ruleset`: every table of every family that nobody owns is gone.
+/// `nft flush ruleset`: every table of every family without an owner is gone.
 pub fn flush_ruleset() {
     let mut batch = Batch::new();
     batch.message(0x10, 0, "begin").raw(&[0, 0, 0, NF_TABLES as u8]);

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use fairway_api::types::Explained;
 use fairway_lab::{Lab, Place, Server, serve_tcp};
 
-use crate::beside::{run, run_with};
 use crate::explain::agree;
+use crate::foreign_firewalls::{run, run_with};
 use crate::harness::{HOST, LAN, Sandbox, Stage, backend};
 
 const DOCKER: &str = include_str!("../../../fairway-inspect/src/conflict/data/docker.v4");
-const FIREWALLD: &str = include_str!("../data/beside/firewalld.nft");
+const FIREWALLD: &str = include_str!("../data/foreign/firewalld.nft");
 
 /// A sandbox that publishes, two on another network, and a neighbour on the LAN; each serves at port 80, and the host
 /// at 9000.
@@ -70,7 +70,7 @@ impl Street {
     }
 }
 
-/// The handle of a chain's last rule but `behind`, as `nft` tells it.
+/// The handle of a chain's last rule but `behind`, as `nft` prints it.
 fn handle(stage: &Stage, chain: &str, behind: usize) -> String {
     let listed = run(&stage.host, "nft", &["-a", "list", "chain", "ip", "filter", chain]);
     let handles = listed.lines().filter_map(|line| line.split("# handle ").nth(1)).collect::<Vec<_>>();
@@ -198,7 +198,7 @@ fn rules_of_a_user_by_legacy_iptables_are_walked_and_named() {
 }
 
 #[test]
-fn rules_of_a_user_stand_beside_ours_in_the_same_tables() {
+fn user_rules_and_ours_in_the_same_tables() {
     fairway_lab::run(|lab| {
         let street = Street::new(lab, backend("nft"));
         let own = "-A FAIRWAY-USER -s {lan}/32 -p tcp -m tcp --dport 80 -m comment --comment mine -j DROP";

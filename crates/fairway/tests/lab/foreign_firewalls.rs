@@ -10,10 +10,10 @@ use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 
 /// What is not let through is waited for in vain.
 const IMPATIENT: Duration = Duration::from_millis(400);
-/// How long a change of somebody else's tables may go unnoticed; those of legacy iptables are polled.
+/// How long a change of foreign tables may go unnoticed; those of legacy iptables are polled.
 const PATIENCE: Duration = Duration::from_secs(10);
 const DOCKER: &str = include_str!("../../../fairway-inspect/src/conflict/data/docker.v4");
-const FIREWALLD: &str = include_str!("../data/beside/firewalld.nft");
+const FIREWALLD: &str = include_str!("../data/foreign/firewalld.nft");
 
 /// Runs a program that a test cannot do without, and brings what it printed.
 pub fn run(host: &Place, program: &str, arguments: &[&str]) -> String {
@@ -40,7 +40,7 @@ pub fn run_with(host: &Place, program: &str, arguments: &[&str], input: &str) ->
     said
 }
 
-/// A stage whose bridged packets meet no IP hook, where somebody has been before the daemon.
+/// A stage whose bridged packets meet no IP hook, where another program has been before the daemon.
 pub fn stage(lab: &Lab, before: impl FnOnce(&Host), flags: &[&str]) -> Stage {
     let mut stage = Stage::before_daemon(lab);
     stage.host.set_bridge_netfilter(false).unwrap();
@@ -50,7 +50,7 @@ pub fn stage(lab: &Lab, before: impl FnOnce(&Host), flags: &[&str]) -> Stage {
     stage
 }
 
-/// What stands in the way of a network.
+/// The firewall conflicts of a network.
 pub fn obstacles(stage: &Stage, network: &str) -> Vec<NetworkObstacle> {
     stage.client().network(network).unwrap().fairway.unwrap_or_default().obstacles
 }
@@ -204,7 +204,7 @@ fn a_zone_of_firewalld_is_named() {
 
 const INTEGRATED: &[&str] = &["--firewall-integration"];
 
-/// The rules of somebody's table, without what they counted.
+/// The rules of a table, without their counters.
 fn listed(host: &Host, program: &str) -> Vec<String> {
     let lines = run(host, program, &["-S"]);
     lines.lines().map(str::to_owned).collect()
@@ -304,7 +304,7 @@ fn a_jump_outlasts_reloads_of_firewalld() {
 }
 
 #[test]
-fn docker_beside_us_gets_the_jump_where_it_has_others_put_theirs() {
+fn docker_gets_the_jump_in_its_user_chain() {
     fairway_lab::run(|lab| {
         let load = |host: &Host| {
             run_with(host, "iptables-nft-restore", &[], DOCKER);
@@ -323,7 +323,7 @@ fn docker_beside_us_gets_the_jump_where_it_has_others_put_theirs() {
 }
 
 #[test]
-fn a_route_that_comes_over_a_network_is_told() {
+fn a_new_route_that_overlaps_a_network_is_logged() {
     fairway_lab::run(|lab| {
         let stage = stage(lab, |_| {}, &[]);
         let app = stage.network("app");
@@ -332,10 +332,10 @@ fn a_route_that_comes_over_a_network_is_told() {
         // As a VPN would: a route to a part of what the network has.
         stage.host.route("172.18.128.0/20", LAN).unwrap();
         let routes = |name: &str| stage.client().network(name).unwrap().fairway.unwrap_or_default().routes;
-        eventually("it is told", PATIENCE, || routes("app") == ["172.18.128.0/20 dev eth0"]);
+        eventually("it is logged", PATIENCE, || routes("app") == ["172.18.128.0/20 dev eth0"]);
         assert!(routes("bridge").is_empty());
         let text = "a route of the host meets the network's subnet: one of the two cannot be reached";
-        eventually("the log tells it", PATIENCE, || {
+        eventually("the log has it", PATIENCE, || {
             stage.daemon.log().lines().any(|line| line.contains(text) && line.contains("network=\"app\""))
         });
         // Networks that are made now keep away from it, and from what is around them.

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 /// A method and path, and the status and JSON of the answer to what begins so.
 pub type Answer = (&'static str, u16, String);
 
-pub struct Rote {
+pub struct FakeDaemon {
     pub host: String,
     asked: Arc<Mutex<Vec<String>>>,
     _directory: tempfile::TempDir,
 }
 
-impl Rote {
+impl FakeDaemon {
     /// A daemon with these answers; the first that fits is given.
     pub fn new(answers: Vec<Answer>) -> Self {
         let directory = tempfile::tempdir().unwrap();
