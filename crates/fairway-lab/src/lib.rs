@@ -34,14 +34,13 @@
 //! - a [`Place`] is where things run: a host, a sandbox of it ([`Place::sandbox`]), or any namespace by its path
 //!   ([`Place::from_path`]). [`Place::spawn`] and [`Place::run`] start programs there, [`Place::run_in`] a closure;
 //! - probes: [`serve_tcp`], [`serve_datagrams`], [`serve_echo`]; [`ask`], [`ask_datagram`], [`Question`],
-//!   [`DatagramFlow`], [`Transfer`]; names in [`dns`]; [`DhcpServer`]; [`FrameSender`] and [`Capture`] with [`frame`];
+//!   [`DatagramFlow`], [`Transfer`]; [`DhcpServer`]; [`FrameSender`] and [`Capture`] with [`frame`];
 //! - [`leftovers`] proves that nothing stayed behind.
 //!
 //! With `FAIRWAY_LAB_SINGLE_USER=1` a lab has no user but root, as it is where the caller is not root. Where the system
 //! forbids user namespaces, [`LabError::Forbidden`] says who does and what to do, and tests fail.
 
 mod dhcp;
-pub mod dns;
 mod enter;
 mod error;
 mod forbidden;

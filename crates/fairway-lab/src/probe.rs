@@ -11,7 +11,7 @@ pub use client::{Question, ask};
 pub use datagram::{DatagramFlow, ask_datagram};
 pub use outcome::{Outcome, Reply};
 pub use server::{Server, serve_datagrams, serve_echo, serve_tcp};
-pub(crate) use socket::{connect_tcp, connect_udp};
+
 pub use transfer::{Fault, Transfer, TransferReport};
 
 use std::net::SocketAddr;

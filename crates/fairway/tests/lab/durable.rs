@@ -4,9 +4,9 @@ use std::net::{IpAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::dns::{DnsQuestion, RecordType};
 use fairway_api::filter::Filters;
 use fairway_api::types::AttachNamespace;
-use fairway_lab::dns::{DnsQuestion, Kind};
 use fairway_lab::{Lab, Outcome, Place, Question, Transfer, ask, serve_echo, serve_tcp};
 
 use crate::foreign_changes;
@@ -46,7 +46,7 @@ fn keep_asking(place: &Place, name: &str, address: IpAddr, enough: &AtomicBool) 
     let (mut asked, mut failed) = (0, Vec::new());
     while !enough.load(Ordering::Acquire) {
         asked += 1;
-        match DnsQuestion::new(name, Kind::A).within(PATIENCE).ask(place, RESOLVER).unwrap() {
+        match DnsQuestion::new(name, RecordType::A).within(PATIENCE).ask(place, RESOLVER) {
             Ok(answer) if answer.addresses() == [address] => {}
             other => failed.push(format!("{other:?}")),
         }
@@ -214,7 +214,7 @@ fn a_killed_relay_loses_no_one_who_waits() {
             // Whoever asks while there is no relay waits in the backlog of the daemon's own descriptors.
             let own = Question::to("127.0.0.1:8081").unwrap().within(PATIENCE).tcp(&stage.host).unwrap();
             assert!(matches!(own, Outcome::Answered { .. }), "{own}");
-            let answer = DnsQuestion::new("p", Kind::A).within(PATIENCE).ask(&neighbour, RESOLVER).unwrap();
+            let answer = DnsQuestion::new("p", RecordType::A).within(PATIENCE).ask(&neighbour, RESOLVER);
             assert_eq!(answer.unwrap().addresses(), [address]);
         };
         let before = observe(&stage, &[("p", &p), ("neighbour", &neighbour)]);

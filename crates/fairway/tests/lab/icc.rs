@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::dns::{RecordType, look_up};
 use fairway_api::types::{ContainerCreate, EndpointSettings};
-use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::frame::{self, Ethernet};
 use fairway_lab::{
     Capture, DatagramFlow, FrameSender, Lab, Outcome, Place, Question, Server, serve_datagrams, serve_tcp,
@@ -270,7 +270,7 @@ fn on_networks_of_users_a_link_is_a_name_and_no_more() {
             .unwrap();
         let server = "127.0.0.11:53";
         let found =
-            |place: &Place, name: &str| look_up(place, server, name, Kind::A).unwrap().unwrap_or_default();
+            |place: &Place, name: &str| look_up(place, server, name, RecordType::A).unwrap_or_default();
         for _ in 0..2 {
             let mut container = request(&["app"], &[]);
             container.exposed_ports = [("80/tcp".to_owned(), Default::default())].into();

@@ -7,10 +7,10 @@ mod takeover;
 
 use std::net::IpAddr;
 
+use crate::dns::{RecordType, look_up};
 use fairway_api::ClientError;
 use fairway_api::types::{ContainerCreate, EndpointIpam, EndpointSettings, IpamConfig, NetworkInspect};
 use fairway_kernel::route::Links;
-use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Host, Lab, Outcome, Place, ask, serve_tcp};
 
 use crate::harness::{HOST, HOST6, LAN, LAN6, Sandbox, Stage, refusal, request};
@@ -141,7 +141,7 @@ fn check(lab: &Lab, flags: &[&str], bridge_netfilter: bool) {
     // Networks stay apart: from the LAN nobody gets to what is not published.
     stage.lan.route("172.17.0.0/16", HOST).unwrap();
     assert_eq!(ask(&stage.lan, &port_80(neighbour.address("bridge"))).unwrap(), Outcome::TimedOut);
-    assert_eq!(look_up(&living, RESOLVER, "second", Kind::A).unwrap().unwrap(), [second.address("lan")]);
+    assert_eq!(look_up(&living, RESOLVER, "second", RecordType::A).unwrap(), [second.address("lan")]);
 }
 
 #[test]

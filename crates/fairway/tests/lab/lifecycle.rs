@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use crate::dns::{RecordType, look_up};
 use fairway_api::types::AttachNamespace;
-use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Lab, Place};
 
 use crate::foreign_changes;
@@ -25,7 +25,7 @@ fn stage(lab: &Lab) -> (Stage, Sandbox) {
 }
 
 fn is_known(place: &Place, name: &str) -> bool {
-    !look_up(place, RESOLVER, name, Kind::A).unwrap().unwrap().is_empty()
+    !look_up(place, RESOLVER, name, RecordType::A).unwrap().is_empty()
 }
 
 fn is_free(stage: &Stage, port: u16) -> bool {

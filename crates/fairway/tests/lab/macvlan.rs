@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::dns::{RecordType, look_up};
 use fairway_api::types::{EndpointSettings, IpamConfig, NetworkCreate};
 use fairway_kernel::route::Links;
-use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Capture, Lab, Lan, Outcome, Place, Question, ask, serve_datagrams, serve_tcp};
 
 use crate::foreign_changes;
@@ -132,8 +132,8 @@ fn sandboxes_are_on_the_lan_past_the_host() {
             assert!(!matches!(question.tcp(&a).unwrap(), Outcome::Answered { .. }));
         }
         assert_eq!(ask(&stage.lan, &format!("{HOST}:8080")).unwrap(), Outcome::Refused, "not published");
-        for (kind, address) in [(Kind::A, b.address("lan")), (Kind::Aaaa, b.address6("lan"))] {
-            assert_eq!(look_up(&a, "127.0.0.11:53", "b", kind).unwrap().unwrap(), [address]);
+        for (kind, address) in [(RecordType::A, b.address("lan")), (RecordType::AAAA, b.address6("lan"))] {
+            assert_eq!(look_up(&a, "127.0.0.11:53", "b", kind).unwrap(), [address]);
         }
     });
 }

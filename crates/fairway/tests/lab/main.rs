@@ -16,6 +16,7 @@ mod daemon;
 mod default_bridge;
 mod deny;
 mod direct;
+mod dns;
 mod doctor;
 mod documents;
 mod durable;

@@ -3,20 +3,22 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use crate::dns::{
+    DnsAnswer, DnsFailure, DnsQuestion, RecordType, ResponseCode, Transport, look_up, reverse_name,
+};
 use fairway_api::types::EndpointSettings;
-use fairway_lab::dns::{DnsAnswer, DnsFailure, DnsQuestion, Kind, Transport, look_up};
 use fairway_lab::{Outcome, Place, ask, ask_datagram, serve_datagrams, serve_tcp};
 
 use crate::harness::{LAN, Sandbox, Stage, eventually, request};
 use crate::upstream::{FIRST, RESOLVER, SECOND, Upstream, set_servers, stage};
 
-fn ask_resolver(place: &Place, name: &str, kind: Kind, by: Transport) -> DnsAnswer {
-    DnsQuestion::new(name, kind).by(by).ask(place, RESOLVER).unwrap().unwrap()
+fn ask_resolver(place: &Place, name: &str, kind: RecordType, by: Transport) -> DnsAnswer {
+    DnsQuestion::new(name, kind).by(by).ask(place, RESOLVER).unwrap()
 }
 
 /// The IPv4 addresses of a name, as a sandbox sees them.
 fn addresses(place: &Place, name: &str) -> Vec<IpAddr> {
-    look_up(place, RESOLVER, name, Kind::A).unwrap().unwrap()
+    look_up(place, RESOLVER, name, RecordType::A).unwrap()
 }
 
 /// A sandbox with an alias on a network.
@@ -41,23 +43,27 @@ fn sandboxes_are_found_by_all_their_names() {
         let long = format!("{short}.app");
         for name in ["web", "web.app", "WEB", "Web.App", "web.", "web.app.", "front", "www", short, &long] {
             for by in [Transport::Udp, Transport::Edns, Transport::Tcp] {
-                for (kind, address) in [(Kind::A, address), (Kind::Aaaa, address6)] {
+                for (kind, address) in [(RecordType::A, address), (RecordType::AAAA, address6)] {
                     let answer = ask_resolver(&asker, name, kind, by);
                     assert_eq!(answer.addresses(), [address], "{name} {kind:?} {by:?}");
-                    assert_eq!((answer.code, answer.records[0].ttl), (0, 1), "{name} {kind:?} {by:?}");
+                    assert_eq!(
+                        (answer.code, answer.records[0].ttl),
+                        (ResponseCode::NoError, 1),
+                        "{name} {kind:?} {by:?}"
+                    );
                 }
             }
         }
         for address in [address, address6] {
             for by in [Transport::Udp, Transport::Tcp] {
-                let answer = ask_resolver(&asker, &Kind::reverse_name(address), Kind::Ptr, by);
+                let answer = ask_resolver(&asker, &reverse_name(address), RecordType::PTR, by);
                 assert_eq!(answer.names(), ["web.app"], "{address}");
             }
         }
         // It knows itself, and a name of ours is nobody else's business.
         assert_eq!(addresses(&web, "web"), [address]);
-        let mail = ask_resolver(&asker, "web", Kind::Other(15), Transport::Udp);
-        assert_eq!((mail.code, mail.records.len()), (0, 0));
+        let mail = ask_resolver(&asker, "web", RecordType::MX, Transport::Udp);
+        assert_eq!((mail.code, mail.records.len()), (ResponseCode::NoError, 0));
         assert_eq!(upstream.asked(), 0);
     });
 }
@@ -69,8 +75,8 @@ fn a_name_without_an_address_of_the_family_is_known_all_the_same() {
         stage.network("app");
         let _web = stage.sandbox("web", &["app"], &[]);
         let asker = stage.sandbox("asker", &["app"], &[]);
-        let answer = ask_resolver(&asker, "web", Kind::Aaaa, Transport::Udp);
-        assert_eq!((answer.code, answer.records.len()), (0, 0));
+        let answer = ask_resolver(&asker, "web", RecordType::AAAA, Transport::Udp);
+        assert_eq!((answer.code, answer.records.len()), (ResponseCode::NoError, 0));
         assert_eq!(upstream.asked(), 0);
     });
 }
@@ -112,8 +118,12 @@ fn names_are_seen_on_shared_networks_only() {
         assert_eq!(addresses(&red, "both"), [both.address("red")]);
         assert_eq!(addresses(&blue, "both"), [both.address("blue")]);
         assert_eq!(addresses(&red, "both.blue"), elsewhere);
-        let reverse = Kind::reverse_name(blue.address("blue"));
-        assert!(!ask_resolver(&red, &reverse, Kind::Ptr, Transport::Udp).names().contains(&"blue-one.blue"));
+        let reverse = reverse_name(blue.address("blue"));
+        assert!(
+            !ask_resolver(&red, &reverse, RecordType::PTR, Transport::Udp)
+                .names()
+                .contains(&"blue-one.blue".to_owned())
+        );
         // Those that join and leave see and are seen at once.
         stage.connect("blue", "red-one", EndpointSettings::default()).unwrap();
         assert_eq!(addresses(&red, "blue-one"), [blue.address("blue")]);
@@ -133,7 +143,7 @@ fn other_questions_follow_the_hosts_servers() {
         stage.network("app");
         let sandbox = stage.sandbox("sandbox", &["app"], &[]);
         for by in [Transport::Udp, Transport::Edns, Transport::Tcp] {
-            let answer = ask_resolver(&sandbox, "example.org", Kind::A, by);
+            let answer = ask_resolver(&sandbox, "example.org", RecordType::A, by);
             assert_eq!(answer.addresses(), [IpAddr::from(FIRST)], "{by:?}");
         }
         assert!(upstream.asked() > 0 && second.asked() == 0);
@@ -148,9 +158,9 @@ fn other_questions_follow_the_hosts_servers() {
         assert_eq!(addresses(&stubborn, "example.com"), [IpAddr::from(FIRST)]);
         // The next one is asked when the first is silent.
         set_servers(&stage, &["10.10.50.77", "10.10.50.2"]);
-        let patient = DnsQuestion::new("example.edu", Kind::A).within(Duration::from_secs(10));
+        let patient = DnsQuestion::new("example.edu", RecordType::A).within(Duration::from_secs(10));
         std::thread::sleep(Duration::from_secs(1));
-        let answer = patient.ask(&sandbox, RESOLVER).unwrap().unwrap();
+        let answer = patient.ask(&sandbox, RESOLVER).unwrap();
         assert_eq!(answer.addresses(), [IpAddr::from(SECOND)]);
     });
 }
@@ -188,8 +198,8 @@ fn internal_networks_ask_no_outside_server() {
         let neighbour = stage.sandbox("neighbour", &["inner"], &[]);
         assert_eq!(addresses(&inside, "neighbour"), [neighbour.address("inner")]);
         for by in [Transport::Udp, Transport::Tcp] {
-            let answer = ask_resolver(&inside, "example.org", Kind::A, by);
-            assert!(answer.code != 0 && answer.records.is_empty(), "{answer:?}");
+            let answer = ask_resolver(&inside, "example.org", RecordType::A, by);
+            assert!(answer.code != ResponseCode::NoError && answer.records.is_empty(), "{answer:?}");
         }
         assert_eq!(upstream.asked(), 0);
         // One that has another way out may ask.
@@ -219,7 +229,7 @@ fn a_sandbox_can_be_a_name_server_itself() {
         }
         // Its own questions are still answered by its resolver.
         for by in [Transport::Udp, Transport::Tcp] {
-            let answer = ask_resolver(&server, "client", Kind::A, by);
+            let answer = ask_resolver(&server, "client", RecordType::A, by);
             assert_eq!(answer.addresses(), [client.address("app")]);
         }
     });
@@ -232,7 +242,7 @@ fn the_default_bridge_has_no_resolver() {
         stage.network("app");
         let web = stage.sandbox("web", &["app"], &[]);
         let plain = stage.sandbox("plain", &["bridge"], &[]);
-        let nobody = DnsQuestion::new("plain", Kind::A).ask(&plain, RESOLVER).unwrap();
+        let nobody = DnsQuestion::new("plain", RecordType::A).ask(&plain, RESOLVER);
         assert_eq!(nobody, Err(DnsFailure::Refused));
         let file = |sandbox: &Sandbox| {
             let path = sandbox.attached.resolv_conf_path.clone();
@@ -301,7 +311,7 @@ fn long_answers_are_cut_for_datagrams_and_whole_otherwise() {
         let holders: Vec<_> =
             (0..40).map(|number| with_alias(&stage, &format!("holder{number}"), "app", "pool")).collect();
         let all: Vec<_> = holders.iter().map(|holder| holder.address("app")).collect();
-        let answer = |by| ask_resolver(&asker, "pool", Kind::A, by);
+        let answer = |by| ask_resolver(&asker, "pool", RecordType::A, by);
         let cut = answer(Transport::Udp);
         assert!(cut.truncated && cut.size <= 512, "{cut:?}");
         for by in [Transport::Edns, Transport::Tcp] {

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::dns::{RecordType, look_up};
 use fairway_api::types::{EndpointSettings, IpamConfig};
 use fairway_kernel::route::Links;
-use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Outcome, Place, Question, ask, serve_datagrams, serve_tcp};
 
 use crate::foreign_changes;
@@ -75,7 +75,7 @@ fn two_sandboxes_and_nothing_between_them() {
             }
         }
         for (asker, name, address) in [(&a, "b", b.address("wire")), (&b, "a", a.address("wire"))] {
-            let found = look_up(asker, "127.0.0.11:53", name, Kind::A).unwrap().unwrap();
+            let found = look_up(asker, "127.0.0.11:53", name, RecordType::A).unwrap();
             assert_eq!(found, [address]);
         }
         for target in [HOST, "10.10.50.1"] {

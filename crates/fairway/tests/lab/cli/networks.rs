@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::dns::{RecordType, look_up};
 use fairway_kernel::namespace;
-use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Outcome, Question, ask, serve_tcp};
 
 use super::{SHOW, fairway, field, inside, printed, scripted, stay};
@@ -86,7 +86,7 @@ fn networks_come_and_go_while_it_runs() {
         assert_eq!(printed(&stage, "network connect --ip 172.25.7.7 --alias www app web"), "");
         goes_by([172, 25, 0, 1], "172.25.7.7");
         stay(&stage, "--name asks --network app");
-        let found = look_up(&inside(&stage, "asks"), "127.0.0.11:53", "www", Kind::A).unwrap().unwrap();
+        let found = look_up(&inside(&stage, "asks"), "127.0.0.11:53", "www", RecordType::A).unwrap();
         assert_eq!(found, [IpAddr::from([172, 25, 7, 7])]);
         assert_eq!(printed(&stage, "network disconnect app web"), "");
         goes_by([172, 26, 0, 1], "172.26.0.2");

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use fairway_inspect::doctor::Level;
-use fairway_lab::dns::{DnsQuestion, Kind};
 use fairway_lab::{Transfer, serve_echo};
 
 use super::{Clinic, IMPATIENT, shell};
+use crate::dns::{DnsQuestion, RecordType};
 use crate::harness::LAN;
 
 fn resolves(clinic: &Clinic) -> bool {
-    let question = DnsQuestion::new("p.", Kind::A).within(IMPATIENT);
-    question.ask(&clinic.sandbox, "127.0.0.11:53").unwrap().is_ok()
+    let question = DnsQuestion::new("p.", RecordType::A).within(IMPATIENT);
+    question.ask(&clinic.sandbox, "127.0.0.11:53").is_ok()
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use crate::dns::{RecordType, look_up};
 use fairway_api::types::{IpamConfig, NetworkCreate};
 use fairway_inspect::doctor::Level;
-use fairway_lab::dns::{Kind, look_up};
 use fairway_lab::{Outcome, Question};
 use rustix::process::{Pid, Resource, Rlimit};
 
@@ -99,7 +99,7 @@ fn name_servers_on_loopback() {
         assert_eq!(found.mend.as_ref().unwrap().command, "fairway network connect web plain");
         clinic.obey(&found);
         clinic.assert_well("nameservers");
-        let found = look_up(&plain, "127.0.0.11:53", "name.example", Kind::A).unwrap().unwrap();
+        let found = look_up(&plain, "127.0.0.11:53", "name.example", RecordType::A).unwrap();
         assert_eq!(found, [everything]);
         // None at all, and nobody has one of their own.
         clinic.stage.host.run_in(|| std::fs::write("/etc/resolv.conf", "").unwrap()).unwrap();
