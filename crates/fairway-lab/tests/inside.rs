@@ -4,16 +4,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
-use fairway_lab::SCRATCH;
+use fairway_lab::{Host, SCRATCH};
 use rustix::process::Signal;
 
-/// This program, to run but one of the ignored tests, which are programs for the others.
-fn again(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--ignored", "--nocapture"]);
+/// The program of these tests, to do one thing.
+fn program(subcommand: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lab-program"));
+    command.arg(subcommand);
     command
 }
 
@@ -21,35 +21,9 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-#[test]
-#[ignore = "a program"]
-fn sleeper() {
-    std::thread::sleep(Duration::from_secs(1000));
-}
-
-#[test]
-#[ignore = "a program"]
-fn short_sleeper() {
-    std::thread::sleep(Duration::from_millis(50));
-}
-
-/// Leaves a process behind and tells its pid.
-#[test]
-#[ignore = "a program"]
-#[expect(clippy::zombie_processes, reason = "it is to be orphaned")]
-fn leaver() {
-    let orphan = again("short_sleeper").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    println!("left {}.", orphan.id());
-}
-
-/// Tells who the host is and what it holds.
-#[test]
-#[ignore = "a program"]
-fn teller() {
-    println!("named {}.", rustix::system::uname().nodename().to_string_lossy());
-    for path in std::env::var("TELL").unwrap().split(':') {
-        println!("{path} holds {:?}.", fs::read_to_string(path).unwrap());
-    }
+/// What a program started on a host prints.
+fn printed(host: &Host, program: &[&str]) -> String {
+    text(&host.run(Command::new(program[0]).args(&program[1..])).unwrap())
 }
 
 #[test]
@@ -73,15 +47,12 @@ fn what_a_host_writes_is_its_own() {
                 fs::write(path, "mine").unwrap();
             })
             .unwrap();
-            let seen = text(&one.run(again("teller").env("TELL", path)).unwrap());
-            assert!(seen.contains(&format!("{} holds \"mine\".", path.display())), "{seen}");
+            assert_eq!(printed(&one, &["cat", path.to_str().unwrap()]), "mine");
             assert!(!other.run_in(|| path.exists()).unwrap());
             assert!(!path.exists());
         }
-        let told = text(&one.run(again("teller").env("TELL", "/etc/hostname:/etc/resolv.conf")).unwrap());
-        for line in ["named one.", "/etc/hostname holds \"one\\n\".", "/etc/resolv.conf holds \"\"."] {
-            assert!(told.contains(line), "{told}");
-        }
+        assert_eq!(printed(&one, &["uname", "-n"]), "one\n");
+        assert_eq!(printed(&one, &["cat", "/etc/hostname", "/etc/resolv.conf"]), "one\n");
         assert!(one.run_in(|| fs::read_to_string("/etc/hosts").unwrap()).unwrap().contains("\tone\n"));
         one.run_in(|| fs::write("/etc/resolv.conf", "nameserver 10.0.0.53\n").unwrap()).unwrap();
         assert_eq!(other.run_in(|| fs::read_to_string("/etc/resolv.conf").unwrap()).unwrap(), "");
@@ -108,8 +79,7 @@ fn a_host_has_the_sysctls_and_links_of_its_own_network() {
         let (host, other) = (lab.host("host").unwrap(), lab.host("other").unwrap());
         let path = "/proc/sys/net/ipv4/ip_forward";
         host.run_in(|| fs::write(path, "1").unwrap()).unwrap();
-        let told = text(&host.run(again("teller").env("TELL", path)).unwrap());
-        assert!(told.contains("holds \"1\\n\"."), "{told}");
+        assert_eq!(printed(&host, &["cat", path]), "1\n");
         assert_eq!(host.sysctl("net.ipv4.ip_forward").unwrap(), "1");
         assert_eq!(other.sysctl("net.ipv4.ip_forward").unwrap(), "0");
         let links = host.run_in(|| fs::read_dir("/sys/class/net").unwrap().count()).unwrap();
@@ -128,7 +98,7 @@ fn a_host_has_the_sysctls_and_links_of_its_own_network() {
 fn a_program_ends_with_its_handle() {
     fairway_lab::run(|lab| {
         let host = lab.host("host").unwrap();
-        let mut sleeper = host.spawn(&mut again("sleeper")).unwrap();
+        let mut sleeper = host.spawn(Command::new("sleep").arg("1000")).unwrap();
         let path = format!("/proc/{}", sleeper.id());
         assert!(Path::new(&path).exists());
         assert_eq!(sleeper.wait_within(Duration::from_millis(10)).unwrap(), None);
@@ -136,7 +106,7 @@ fn a_program_ends_with_its_handle() {
         let status = sleeper.wait_within(Duration::from_secs(5)).unwrap().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(Signal::TERM.as_raw()));
 
-        let sleeper = host.spawn(&mut again("sleeper")).unwrap();
+        let sleeper = host.spawn(Command::new("sleep").arg("1000")).unwrap();
         let path = format!("/proc/{}", sleeper.id());
         drop(sleeper);
         assert!(!Path::new(&path).exists());
@@ -148,9 +118,8 @@ fn a_program_ends_with_its_handle() {
 fn an_orphan_that_ends_does_not_stay_as_a_zombie() {
     fairway_lab::run(|lab| {
         let host = lab.host("host").unwrap();
-        let told = text(&host.run(&mut again("leaver")).unwrap());
-        let orphan = told.split_once("left ").unwrap().1.split_once('.').unwrap().0;
-        let path = format!("/proc/{orphan}");
+        let orphan = printed(&host, &["sh", "-c", "sleep 0.05 >/dev/null & echo $!"]);
+        let path = format!("/proc/{}", orphan.trim_end());
         let gone = (0..1000).any(|_| {
             std::thread::sleep(Duration::from_millis(5));
             !Path::new(&path).exists()
@@ -186,19 +155,13 @@ fn where_user_namespaces_are_forbidden_a_test_fails_and_names_the_way_out() {
 }
 
 #[test]
-#[ignore = "a program"]
-fn counter_of_users() {
-    fairway_lab::run(|lab| println!("other users: {}.", lab.has_other_users().unwrap()));
-}
-
-#[test]
 fn a_lab_has_the_users_that_it_may_have() {
-    let single = text(&again("counter_of_users").env("FAIRWAY_LAB_SINGLE_USER", "1").output().unwrap());
-    assert!(single.contains("other users: false."), "{single}");
+    let single = text(&program("users").env("FAIRWAY_LAB_SINGLE_USER", "1").output().unwrap());
+    assert!(single.contains("other users: false\n"), "{single}");
     if std::env::var_os("FAIRWAY_LAB_SINGLE_USER").is_none() {
-        let all = text(&again("counter_of_users").output().unwrap());
+        let all = text(&program("users").output().unwrap());
         let expected = rustix::process::geteuid().is_root();
-        assert!(all.contains(&format!("other users: {expected}.")), "{all}");
+        assert!(all.contains(&format!("other users: {expected}\n")), "{all}");
     }
 }
 
@@ -223,17 +186,6 @@ fn elsewhere() {
 }
 
 #[test]
-#[ignore = "it executes itself with the same arguments: the next test runs it alone"]
-fn program() {
-    let status = fairway_lab::main(|lab| {
-        lab.host("host").unwrap();
-        std::process::exit(7);
-    });
-    assert_eq!(status.unwrap(), ExitCode::from(7));
-}
-
-#[test]
 fn a_program_executes_itself_inside_and_returns_its_status() {
-    let output = again("program").output().unwrap();
-    assert!(output.status.success() && text(&output).contains("1 passed"), "{}", text(&output));
+    assert_eq!(program("status").status().unwrap().code(), Some(7));
 }

@@ -8,54 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use fairway_kernel::system::inherit::reset_signals;
 use fairway_lab::leftovers::{Machine, processes_with};
-use fairway_lab::{ask, serve_tcp};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const MARK: &str = "FAIRWAY_LAB_VICTIM";
-
-#[test]
-#[ignore = "it waits to be killed: the other tests run it"]
-fn victim() {
-    // A shell that runs the tests in the background has them ignore it.
-    reset_signals([Signal::INT.as_raw()]);
-    fairway_lab::run(|lab| {
-        let host = lab.host("host").unwrap();
-        lab.lan("lan0").unwrap().join(&host, &["10.0.0.1/24"]).unwrap();
-        let _server = serve_tcp(&host, "0.0.0.0:80").unwrap();
-        ask(&host, "10.0.0.1:80").unwrap();
-        // One that is a child of this process, and one that has left it and its session.
-        let _child = host.spawn(&mut again("sleeper")).unwrap();
-        assert!(host.run(&mut again("leaver")).unwrap().status.success());
-        println!("ready {}", own_namespace());
-        if std::env::var_os("FAIRWAY_LAB_VICTIM_PANICS").is_some() {
-            panic!("as asked");
-        }
-        std::thread::sleep(Duration::from_secs(1000));
-    });
-}
-
-#[test]
-#[ignore = "the victim runs it"]
-fn sleeper() {
-    std::thread::sleep(Duration::from_secs(1000));
-}
-
-#[test]
-#[ignore = "the victim runs it"]
-#[expect(clippy::zombie_processes, reason = "it is to be orphaned")]
-fn leaver() {
-    rustix::process::setsid().unwrap();
-    again("sleeper").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-}
-
-/// This program, to run but one of the ignored tests.
-fn again(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--ignored", "--nocapture"]);
-    command
-}
 
 struct Victim {
     child: Child,
@@ -67,18 +23,14 @@ impl Victim {
     fn start(panics: bool) -> Victim {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut command = again("victim");
-        command.env(MARK, &mark).process_group(0);
-        if panics {
-            command.env("FAIRWAY_LAB_VICTIM_PANICS", "1");
-        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lab-program"));
+        command.arg(if panics { "panics" } else { "victim" }).env(MARK, &mark).process_group(0);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // The harness may have begun the line.
-        let ready = lines.find_map(|line| Some(line.unwrap().split_once("ready ")?.1.to_owned()));
+        let ready = lines.find_map(|line| Some(line.unwrap().strip_prefix("ready ")?.to_owned()));
         let namespace = ready.expect("the victim's lab should come up");
         assert_ne!(namespace, own_namespace());
-        // Read on, so that it never writes to nobody.
+        // Read on, so that it never writes to a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Victim { child, mark }
     }
@@ -128,7 +80,7 @@ fn pid(number: u32) -> Pid {
 }
 
 #[test]
-fn whichever_process_is_killed() {
+fn a_lab_vanishes_whichever_of_its_processes_is_killed() {
     let before = Machine::observe().unwrap();
     for (position, name) in ["the test", "the gate", "init", "the body"].into_iter().enumerate() {
         let victim = Victim::start(false);
@@ -143,14 +95,14 @@ fn whichever_process_is_killed() {
 }
 
 #[test]
-fn interrupted_from_the_keyboard() {
+fn a_lab_vanishes_when_interrupted_from_the_keyboard() {
     let victim = Victim::start(false);
     kill_process_group(pid(victim.child.id()), Signal::INT).unwrap();
     victim.assert_gone("interrupted");
 }
 
 #[test]
-fn when_the_test_panics_it_fails_and_leaves_nothing() {
+fn a_test_that_panics_fails_and_its_lab_vanishes() {
     let mut victim = Victim::start(true);
     assert!(!victim.child.wait().unwrap().success());
     victim.assert_gone("panicked");

@@ -1,7 +1,4 @@
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
 use std::thread;
 
 use std::fs;
@@ -12,10 +9,8 @@ use super::*;
 use crate::disk::{FORMAT, write_format};
 use crate::journal::CAPACITY;
 
-/// A child that another test starts holds every lock of this process until it becomes its program.
-const CHILD_WAIT: Duration = Duration::from_secs(5);
-/// Names the store that the test's own child process writes to.
-const CHILD_STORE: &str = "FAIRWAY_STORE_TEST_CHILD";
+/// No other process has the store.
+const NO_WAIT: Duration = Duration::ZERO;
 
 fn put(key: &str, value: &[u8]) -> Change {
     Change { put: vec![(key.to_owned(), value.to_vec())], delete: Vec::new() }
@@ -33,7 +28,7 @@ fn directory() -> tempfile::TempDir {
 fn what_was_committed_is_there_when_opened_again() {
     let directory = directory();
     let path = directory.path().join("world");
-    let store = Store::open(&path, CHILD_WAIT).unwrap();
+    let store = Store::open(&path, NO_WAIT).unwrap();
     assert_eq!(store.load().unwrap(), []);
     store.commit(put("network/b", b"1")).unwrap();
     store.commit(put("network/a", b"2")).unwrap();
@@ -45,14 +40,14 @@ fn what_was_committed_is_there_when_opened_again() {
         .unwrap();
     drop(store);
     let expected = [("network/b".into(), b"4".to_vec()), ("sandbox/c".into(), b"3".to_vec())];
-    assert_eq!(Store::open(&path, CHILD_WAIT).unwrap().load().unwrap(), expected);
+    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), expected);
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn a_key_that_is_deleted_and_put_in_one_change_is_there() {
     let directory = directory();
-    let store = Store::open(directory.path().join("world"), CHILD_WAIT).unwrap();
+    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
     store.commit(Change { put: vec![("a".into(), b"1".to_vec())], delete: vec!["a".into()] }).unwrap();
     assert_eq!(store.load().unwrap(), [("a".into(), b"1".to_vec())]);
 }
@@ -60,7 +55,7 @@ fn a_key_that_is_deleted_and_put_in_one_change_is_there() {
 #[test]
 fn changes_take_effect_in_the_order_of_submission_whoever_waits_first() {
     let directory = directory();
-    let store = Store::open(directory.path().join("world"), CHILD_WAIT).unwrap();
+    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
     let first = store.submit(put("a", b"1"));
     let second = store.submit(delete("a"));
     let third = store.submit(put("b", b"1"));
@@ -76,7 +71,7 @@ fn changes_take_effect_in_the_order_of_submission_whoever_waits_first() {
 #[test]
 fn a_dropped_ticket_does_not_lose_its_change() {
     let directory = directory();
-    let store = Store::open(directory.path().join("world"), CHILD_WAIT).unwrap();
+    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
     drop(store.submit(put("a", b"1")));
     assert_eq!(store.load().unwrap(), [("a".into(), b"1".to_vec())]);
 }
@@ -84,7 +79,7 @@ fn a_dropped_ticket_does_not_lose_its_change() {
 #[test]
 fn many_threads_commit_at_once_and_each_finds_its_record() {
     let directory = directory();
-    let store = Store::open(directory.path().join("world"), CHILD_WAIT).unwrap();
+    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
     thread::scope(|scope| {
         for writer in 0..16 {
             let store = &store;
@@ -104,7 +99,7 @@ fn many_threads_commit_at_once_and_each_finds_its_record() {
 fn a_second_opener_is_told_who_has_it() {
     let directory = directory();
     let path = directory.path().join("world");
-    let _held = Store::open(&path, CHILD_WAIT).unwrap();
+    let _held = Store::open(&path, NO_WAIT).unwrap();
     let error = Store::open(&path, Duration::from_millis(20)).unwrap_err();
     assert!(matches!(&error, StoreError::Locked { .. }), "{error}");
     let text = error.to_string();
@@ -116,7 +111,7 @@ fn a_second_opener_is_told_who_has_it() {
 fn a_second_opener_waits_its_turn() {
     let directory = directory();
     let path = directory.path().join("world");
-    let held = Store::open(&path, CHILD_WAIT).unwrap();
+    let held = Store::open(&path, NO_WAIT).unwrap();
     thread::scope(|scope| {
         let second = scope.spawn(|| Store::open(&path, Duration::from_secs(60)).unwrap().load().unwrap());
         thread::sleep(Duration::from_millis(30));
@@ -130,11 +125,11 @@ fn a_second_opener_waits_its_turn() {
 fn a_newer_format_is_refused() {
     let directory = directory();
     let path = directory.path().join("world");
-    Store::open(&path, CHILD_WAIT).unwrap();
+    Store::open(&path, NO_WAIT).unwrap();
     let database = Database::open(&path).unwrap();
     write_format(&database, FORMAT + 1).unwrap();
     drop(database);
-    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
+    let error = Store::open(&path, NO_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Newer { found, known: FORMAT, .. } if found == FORMAT + 1));
 }
 
@@ -142,7 +137,7 @@ fn a_newer_format_is_refused() {
 fn damage_is_found_when_opened_and_the_file_is_named() {
     let directory = directory();
     let path = directory.path().join("world");
-    let store = Store::open(&path, CHILD_WAIT).unwrap();
+    let store = Store::open(&path, NO_WAIT).unwrap();
     store.commit(put("network/a", &[0x5a; 3000])).unwrap();
     // More than the journal holds: all of it goes to the database.
     store.commit(put("network/b", &[0x5b; CAPACITY])).unwrap();
@@ -159,7 +154,7 @@ fn damage_is_found_when_opened_and_the_file_is_named() {
     ];
     for (what, bytes) in cases {
         fs::write(&path, bytes).unwrap();
-        let error = Store::open(&path, CHILD_WAIT).unwrap_err();
+        let error = Store::open(&path, NO_WAIT).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{what}: {error:?}");
         assert!(error.to_string().contains(&path.display().to_string()), "{what}: {error}");
     }
@@ -170,7 +165,7 @@ fn damage_of_the_journal_is_found_too() {
     let directory = directory();
     let path = directory.path().join("world");
     let journal = directory.path().join("world.journal");
-    let store = Store::open(&path, CHILD_WAIT).unwrap();
+    let store = Store::open(&path, NO_WAIT).unwrap();
     store.commit(put("network/a", b"1")).unwrap();
     store.commit(put("network/b", b"2")).unwrap();
     drop(store);
@@ -178,13 +173,13 @@ fn damage_of_the_journal_is_found_too() {
     let mut flipped = whole.clone();
     flipped[20] ^= 1;
     fs::write(&journal, flipped).unwrap();
-    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
+    let error = Store::open(&path, NO_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     fs::remove_file(&journal).unwrap();
-    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
+    let error = Store::open(&path, NO_WAIT).unwrap_err();
     assert!(error.to_string().contains("journal beside it is missing"), "{error}");
     fs::write(&journal, whole).unwrap();
-    assert_eq!(Store::open(&path, CHILD_WAIT).unwrap().load().unwrap().len(), 2);
+    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap().len(), 2);
 }
 
 #[test]
@@ -192,25 +187,22 @@ fn a_store_that_is_missing_is_not_replaced_while_its_journal_is_there() {
     let directory = directory();
     let path = directory.path().join("world");
     let journal = directory.path().join("world.journal");
-    let store = Store::open(&path, CHILD_WAIT).unwrap();
+    let store = Store::open(&path, NO_WAIT).unwrap();
     store.commit(put("network/a", b"1")).unwrap();
     drop(store);
     let (database, changes) = (fs::read(&path).unwrap(), fs::read(&journal).unwrap());
     fs::remove_file(&path).unwrap();
-    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
+    let error = Store::open(&path, NO_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
     assert!(error.to_string().contains(&journal.display().to_string()), "{error}");
     assert_eq!(fs::read(&journal).unwrap(), changes, "the journal was changed");
     fs::write(&path, database).unwrap();
-    assert_eq!(
-        Store::open(&path, CHILD_WAIT).unwrap().load().unwrap(),
-        [("network/a".into(), b"1".to_vec())]
-    );
+    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), [("network/a".into(), b"1".to_vec())]);
     // A crash while a store is made leaves an empty journal, or a part of one.
     for unused in [&vec![0; CAPACITY][..], &[0; 100], b""] {
         fs::remove_file(&path).unwrap();
         fs::write(&journal, unused).unwrap();
-        assert_eq!(Store::open(&path, CHILD_WAIT).unwrap().load().unwrap(), []);
+        assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), []);
     }
 }
 
@@ -220,7 +212,7 @@ fn records_outlive_many_rounds_of_the_journal() {
     let path = directory.path().join("world");
     let mut expected = std::collections::BTreeMap::new();
     for round in 0..4_u8 {
-        let store = Store::open(&path, CHILD_WAIT).unwrap();
+        let store = Store::open(&path, NO_WAIT).unwrap();
         for step in 0..30_u8 {
             let (key, value) = (format!("sandbox/{}", step % 7), vec![round ^ step; 100_000]);
             store.commit(put(&key, &value)).unwrap();
@@ -232,7 +224,7 @@ fn records_outlive_many_rounds_of_the_journal() {
         }
         assert_eq!(store.load().unwrap(), Vec::from_iter(expected.clone()));
         drop(store);
-        let store = Store::open(&path, CHILD_WAIT).unwrap();
+        let store = Store::open(&path, NO_WAIT).unwrap();
         assert_eq!(store.load().unwrap(), Vec::from_iter(expected.clone()));
     }
 }
@@ -241,67 +233,7 @@ fn records_outlive_many_rounds_of_the_journal() {
 fn a_missing_directory_is_named() {
     let directory = directory();
     let path = directory.path().join("nosuch/world");
-    let error = Store::open(&path, CHILD_WAIT).unwrap_err();
+    let error = Store::open(&path, NO_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
     assert!(error.to_string().contains("nosuch"), "{error}");
-}
-
-/// Not a test by itself: what the test below kills.
-#[test]
-#[ignore = "the child of `killed_at_any_instant_a_prefix_with_all_that_was_acknowledged_remains`"]
-fn commit_until_killed() {
-    let store = Store::open(std::env::var(CHILD_STORE).unwrap(), CHILD_WAIT).unwrap();
-    let next = Mutex::new(0_u64);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let (number, ticket) = {
-                        let mut next = next.lock().unwrap();
-                        *next += 1;
-                        (*next, store.submit(put(&format!("{next:08}"), &[7; 20_000])))
-                    };
-                    ticket.wait().unwrap();
-                    println!("acknowledged {number}");
-                }
-            });
-        }
-    });
-}
-
-#[test]
-fn killed_at_any_instant_a_prefix_with_all_that_was_acknowledged_remains() {
-    for round in 0..6_u64 {
-        let directory = directory();
-        let path = directory.path().join("world");
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::tests::commit_until_killed", "--ignored", "--nocapture"])
-            .env(CHILD_STORE, &path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut acknowledged = BTreeSet::new();
-        let mut note = |line: std::io::Result<String>| {
-            let line = line.unwrap();
-            if let Some((_, number)) = line.split_once("acknowledged ") {
-                acknowledged.insert(number.parse::<u64>().unwrap());
-            }
-            acknowledged.len()
-        };
-        // More than one round of the journal, then an instant that differs.
-        while lines.next().is_some_and(|line| note(line) < 70 + 10 * round as usize) {}
-        thread::sleep(Duration::from_micros(400 * round));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        for line in lines {
-            note(line);
-        }
-        assert!(acknowledged.len() >= 70, "the child did not get far");
-
-        let records = Store::open(&path, CHILD_WAIT).unwrap().load().unwrap();
-        let present: BTreeSet<u64> = records.iter().map(|(key, _)| key.parse().unwrap()).collect();
-        assert_eq!(present, (1..=present.len() as u64).collect(), "not a prefix");
-        assert!(acknowledged.is_subset(&present), "an acknowledged commit is gone");
-    }
 }

@@ -199,9 +199,8 @@ impl Stage {
         name: &str,
         container: ContainerCreate,
     ) -> Result<(Sandbox, Process), ClientError> {
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["harness::a_process_that_waits", "--exact", "--ignored", "--nocapture"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = Command::new("sleep");
+        command.arg("infinity").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let path = format!("{}/{name}-is-born", namespace::NAMED_DIRECTORY);
         let born = format!("{name}-is-born");
         let made = self.host.run_in(|| namespace::create_named(&born)).unwrap().unwrap();
@@ -330,14 +329,5 @@ pub fn refusal<T>(outcome: Result<T, ClientError>) -> String {
         Err(ClientError::Refused { message, .. }) => message,
         Err(error) => panic!("no refusal: {error}"),
         Ok(_) => panic!("it was not refused"),
-    }
-}
-
-/// What a sandbox's process is: it waits to be killed.
-#[test]
-#[ignore = "the process of a sandbox, not a test"]
-fn a_process_that_waits() {
-    loop {
-        std::thread::park();
     }
 }

@@ -27,8 +27,6 @@ const WORLDS: u64 = 9;
 const PACKETS: usize = 50;
 /// How many differences of a world are looked into.
 const MOST: usize = 10;
-/// How many worlds are in one lab, of many.
-const TOGETHER: u64 = 15;
 /// What the line begins with that has the numbers of some worlds.
 const SUM: &str = "packets and disagreements:";
 
@@ -171,20 +169,11 @@ fn check_all(lab: &Lab, seeds: Range<u64>) -> (usize, usize) {
 #[test]
 fn the_walker_agrees_with_the_kernel() {
     fairway_lab::run(|lab| {
-        let (packets, wrong) = check_all(lab, 1..1 + WORLDS);
+        let first = asked("FAIRWAY_SEED").unwrap_or(1);
+        let (packets, wrong) = check_all(lab, first..first + WORLDS);
+        println!("\n{SUM} {packets} {wrong}");
         assert_eq!(wrong, 0, "disagreements of {packets} packets");
         assert!(packets > PACKETS * WORLDS as usize / 2, "{packets}");
-    });
-}
-
-/// Some worlds from `FAIRWAY_SEED` on, for a long campaign.
-#[test]
-#[ignore = "a part of many"]
-fn some() {
-    fairway_lab::run(|lab| {
-        let first = asked("FAIRWAY_SEED").expect("FAIRWAY_SEED has the first seed");
-        let (packets, wrong) = check_all(lab, first..first + TOGETHER);
-        println!("\n{SUM} {packets} {wrong}");
     });
 }
 
@@ -197,9 +186,9 @@ fn many() {
     let (packets, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         while packets.load(Relaxed) < wanted {
-            let seed = next.fetch_add(TOGETHER, Relaxed);
+            let seed = next.fetch_add(WORLDS, Relaxed);
             let part = Command::new(std::env::current_exe().unwrap())
-                .args(["some", "--exact", "--ignored", "--nocapture"])
+                .args(["the_walker_agrees_with_the_kernel", "--exact", "--nocapture"])
                 .env("FAIRWAY_SEED", seed.to_string())
                 .output()
                 .unwrap();

@@ -1,33 +1,29 @@
 //! What Fairway keeps: its ports, its objects, its relay.
 
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
+use std::process::Command;
 
 use fairway_inspect::doctor::Level;
-use fairway_lab::{Outcome, Question};
+use fairway_lab::{Host, Outcome, Process, Question};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Clinic, IMPATIENT, shell};
+use super::{Clinic, IMPATIENT, PATIENCE, shell};
 use crate::cli::fairway;
 use crate::foreign_changes;
 use crate::harness::{HOST, LAN, eventually};
 use crate::kernel_state::{kill_relay, relay_pid};
 
-/// Another program on a port: it listens until it is killed.
-#[test]
-#[ignore = "a process of another program, not a test"]
-fn a_process_that_listens() {
-    // Whoever had the port may have been killed only just now.
-    let _listener = loop {
-        match TcpListener::bind("0.0.0.0:8080") {
-            Ok(listener) => break listener,
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    loop {
-        std::thread::park();
-    }
+/// A process that has a listening socket on port 8080 for its input.
+fn listener(host: &Host) -> Process {
+    let mut bound = None;
+    eventually("the port is free", PATIENCE, || {
+        bound = host.run_in(|| TcpListener::bind("0.0.0.0:8080")).unwrap().ok();
+        bound.is_some()
+    });
+    let mut command = Command::new("sleep");
+    command.arg("infinity").stdin(OwnedFd::from(bound.unwrap()));
+    host.spawn(&mut command).unwrap()
 }
 
 #[test]
@@ -36,14 +32,7 @@ fn a_port_that_another_program_took() {
         let mut clinic = Clinic::new(lab, &["--iptables=false"]);
         clinic.stage.daemon.kill9();
         kill_relay();
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["doctor::kept::a_process_that_listens", "--exact", "--ignored", "--nocapture"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let other = clinic.stage.host.spawn(&mut command).unwrap();
-        eventually("it listens", super::PATIENCE, || {
-            let asked = Question::to(&format!("{HOST}:8080")).unwrap().within(IMPATIENT);
-            asked.tcp(&clinic.stage.lan).unwrap() != Outcome::Refused
-        });
+        let other = listener(&clinic.stage.host);
         clinic.stage.daemon.launch(&["--iptables=false"]);
         clinic.stage.daemon.wait_until_ready();
         assert_ne!(clinic.reach()[1], Outcome::answered(LAN));
@@ -53,8 +42,8 @@ fn a_port_that_another_program_took() {
         clinic.obey(&found);
         drop(other);
         clinic.fix("ports");
-        eventually("it is ours again", super::PATIENCE, || clinic.reach()[1] != Outcome::Refused);
-        assert!(matches!(clinic.reach()[1], Outcome::Answered { .. }));
+        eventually("it is ours again", PATIENCE, || clinic.reach()[1] != Outcome::Refused);
+        assert!(matches!(clinic.reach_within(PATIENCE)[1], Outcome::Answered { .. }));
         clinic.assert_well("ports");
     });
 }
@@ -69,7 +58,7 @@ fn ports_that_nothing_carries_or_that_others_may_get() {
         assert_eq!(found.mend.unwrap().command, "fairway daemon --userland-proxy=true");
         clinic.stage.daemon.restart(&["--iptables=false", "--ip6tables=false", "--userland-proxy=true"]);
         clinic.assert_well("publishing");
-        assert!(matches!(clinic.reach()[1], Outcome::Answered { .. }));
+        assert!(matches!(clinic.reach_within(PATIENCE)[1], Outcome::Answered { .. }));
 
         clinic.stage.sandbox("q", &["web"], &["40000:80"]);
         clinic.stage.host.set_sysctl("net.ipv4.ip_local_reserved_ports", "7000-7001").unwrap();
@@ -197,7 +186,7 @@ fn repeated_foreign_changes() {
         let bridge = clinic.bridge();
         for round in 0..4 {
             clinic.stage.host.run_in(|| foreign_changes::set_down(&bridge)).unwrap();
-            eventually("it is mended", super::PATIENCE, || {
+            eventually("it is mended", PATIENCE, || {
                 let reported = clinic.stage.client().doctor(false).unwrap().findings;
                 reported.iter().any(|it| {
                     it.check == "healing" && it.seen.contains(&format!("mended {} thing", round + 1))
