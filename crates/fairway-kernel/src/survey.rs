@@ -12,6 +12,7 @@ use fairway_ruleset::{Element, Set, Table};
 use fairway_walk::{Interface, Listener, NetworkNamespace, Survey};
 use ipnet::IpNet;
 pub use routing::route;
+pub use sockets::listeners;
 use thiserror::Error;
 
 use crate::nftables::{self, Reader};

@@ -12,9 +12,13 @@ use crate::socket_table::Entry;
 const LISTENING: u8 = 0x0a;
 /// `TCP_CLOSE`: of a UDP socket, that it is not connected.
 const UNCONNECTED: u8 = 0x07;
-/// The sockets of the namespace of the calling thread that wait. Its tables in `/proc` would be read through all
-/// connections of the namespace.
-pub(super) fn listeners() -> Result<Vec<Listener>, Error> {
+
+/// The sockets of the calling thread's namespace that wait for packets. Its tables in `/proc` would be read through all
+/// connections of the machine.
+///
+/// # Errors
+/// Netlink's.
+pub fn listeners() -> Result<Vec<Listener>, Error> {
     let waiting = Waiting::open()?;
     let mut found = waiting.at(Protocol::Tcp, ANY)?;
     found.extend(waiting.at(Protocol::Udp, ANY)?);

@@ -16,6 +16,9 @@ use fairway_lab::{Capture, Lab, Place, Question, Server, frame, serve_tcp};
 use crate::cli::fairway;
 use crate::harness::{HOST, HOST6, LAN, Sandbox, Stage, backend, eventually};
 
+/// How long a connection may take: all are tried at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Sandboxes of all kinds of networks, each with a server at port 80.
 struct Players {
     stage: Stage,
@@ -108,15 +111,18 @@ fn said(explained: &Explained) -> String {
 pub fn agree(stage: &Stage, questions: &[(&str, &Place, Vec<SocketAddr>)]) -> usize {
     let mut wrong = String::new();
     let mut compared = 0;
-    for (name, place, targets) in questions {
-        let seen: Vec<String> = thread::scope(|scope| {
-            let asked = targets.iter().map(|target| {
-                scope
-                    .spawn(move || Question::to(&target.to_string()).unwrap().tcp(place).unwrap().to_string())
-            });
-            let asked: Vec<_> = asked.collect();
-            asked.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
+    let seen: Vec<Vec<String>> = thread::scope(|scope| {
+        let ask = |place, target: &SocketAddr| {
+            let question = Question::to(&target.to_string()).unwrap().within(PATIENCE);
+            scope.spawn(move || question.tcp(place).unwrap().to_string())
+        };
+        let asked = questions
+            .iter()
+            .map(|(_, place, targets)| targets.iter().map(|target| ask(*place, target)).collect::<Vec<_>>());
+        let asked: Vec<_> = asked.collect();
+        asked.into_iter().map(|all| all.into_iter().map(|one| one.join().unwrap()).collect()).collect()
+    });
+    for ((name, _, targets), seen) in questions.iter().zip(seen) {
         let mut client = stage.client();
         for (target, seen) in targets.iter().zip(seen) {
             let explained = match client.explain(name, &target.to_string(), false) {
