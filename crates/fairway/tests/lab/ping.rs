@@ -18,12 +18,18 @@ const ECHO6: (u8, u8) = (128, 129);
 /// its own.
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// Whether an address answers an echo request from a place within a second and a half: a neighbour that was not heard is asked again after one.
+/// Whether an address answers an echo request from a place within a second and a half: the kernel asks for a neighbor
+/// that did not answer again after one second.
 pub fn ping(place: &Place, target: IpAddr) -> bool {
-    place.run_in(|| echoed(target).unwrap_or(false)).unwrap()
+    ping_within(place, target, Duration::from_millis(1500))
 }
 
-fn echoed(target: IpAddr) -> rustix::io::Result<bool> {
+/// Whether an address answers an echo request from a place in time.
+pub fn ping_within(place: &Place, target: IpAddr, patience: Duration) -> bool {
+    place.run_in(|| echoed(target, patience).unwrap_or(false)).unwrap()
+}
+
+fn echoed(target: IpAddr, patience: Duration) -> rustix::io::Result<bool> {
     let (family, protocol, (request, reply)) = match target {
         IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP, ECHO),
         IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6, ECHO6),
@@ -39,7 +45,7 @@ fn echoed(target: IpAddr) -> rustix::io::Result<bool> {
         message[2..4].copy_from_slice(&sum);
     }
     send(&socket, &message, SendFlags::empty())?;
-    let deadline = Instant::now() + Duration::from_millis(1500);
+    let deadline = Instant::now() + patience;
     let mut buffer = [0; 256];
     while Instant::now() < deadline {
         let Ok((length, _)) = recv(&socket, &mut buffer[..], RecvFlags::empty()) else { continue };

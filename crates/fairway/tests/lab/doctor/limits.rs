@@ -8,7 +8,7 @@ use fairway_inspect::doctor::Level;
 use fairway_lab::{Outcome, Question};
 use rustix::process::{Pid, Resource, Rlimit};
 
-use super::{Clinic, IMPATIENT, name_server, shell};
+use super::{Clinic, PATIENCE, name_server, shell};
 use crate::harness::{HOST, LAN, refusal, request};
 use crate::upstream::Upstream;
 
@@ -164,7 +164,7 @@ fn a_bridge_without_ports() {
         refusal(clinic.stage.attach("more", request(&["web"], &[])));
         clinic.obey(&full);
         let more = clinic.stage.sandbox("more", &["web-2"], &[]);
-        let asked = Question::to(&format!("{LAN}:80")).unwrap().within(IMPATIENT).tcp(&more).unwrap();
+        let asked = Question::to(&format!("{LAN}:80")).unwrap().within(PATIENCE).tcp(&more).unwrap();
         assert_eq!(asked, Outcome::answered(HOST));
     });
 }
