@@ -7,8 +7,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use crate::duplicate_address::next_frame;
 use crate::system;
 use crate::system::filter::only_datagrams_to;
@@ -19,7 +17,7 @@ const CLIENT_PORT: u16 = 68;
 const LONGEST: Duration = Duration::from_millis(900);
 
 /// Why a DHCP server cannot be asked.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("cannot ask for an address at the interface with index {interface}: {source}")]
 pub struct Error {
     /// Where.

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use fairway_model::MacAddress;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
-use thiserror::Error;
 
 use crate::announce::{gratuitous_arp, icmpv6_checksum};
 use crate::system;
@@ -42,7 +41,7 @@ pub struct Holder {
 }
 
 /// Why a LAN cannot be asked.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("cannot ask the LAN at the interface with index {interface} who has an address: {source}")]
 pub struct Error {
     /// Where.

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use fairway_model::{HostFacts, HostRoute, NameServer, NextHop, ResolvConf};
-use thiserror::Error;
 
 use crate::monitor::Event;
 use crate::route::{Link, Links, RouteEntry};
@@ -21,7 +20,7 @@ const SYSTEMD_STUB: NameServer =
 const LOCAL_TABLE: u32 = 255;
 
 /// Why the host cannot be observed.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Links, addresses or routes cannot be read.
     #[error(transparent)]

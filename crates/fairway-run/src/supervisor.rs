@@ -36,7 +36,7 @@ pub struct Order {
     pub name: String,
     /// What to start.
     pub launch: Launch,
-    /// The control groups that it goes into, where it can: see [`cgroup::places`].
+    /// The control groups that it goes into, where it can: see `cgroup::places`.
     pub cgroups: Vec<PathBuf>,
     /// The file to add its output to.
     pub log: PathBuf,

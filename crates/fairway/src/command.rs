@@ -2,7 +2,7 @@
 //!
 //! A command reads its options, asks the daemon over its socket, and prints; it needs no runtime,
 //! so that it starts within milliseconds. Each option is defined once: what several commands take
-//! is in [`options`].
+//! is in `options`.
 
 mod attach;
 mod completion;

@@ -1,8 +1,8 @@
 //! What `fairway install` puts on a host: a systemd unit for the daemon, and files by which
 //! NetworkManager, systemd-networkd and udev leave its links alone.
 //!
-//! What the files say is in [`text`], and what becomes of a file in [`Fate`]: neither does I/O. Only
-//! [`place`] reads and writes.
+//! What the files say is in `text`, and what becomes of a file in [`Fate`]: neither does I/O. Only
+//! `place` reads and writes.
 //!
 //! A file is ours if its first line says so ([`MARK`]). All are looked at before any is written: if
 //! a foreign file has one of the names, nothing is.
