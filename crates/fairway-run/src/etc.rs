@@ -93,10 +93,12 @@ pub(super) fn mount_files(
     Ok(())
 }
 
-/// Puts a plain file of this name into the upper layer.
+/// Puts a plain file of this name into the upper layer, in place of the host's. That cannot be copied up where the user
+/// who owns it is not one of the user namespace.
 fn mount_point(path: &Path) -> io::Result<()> {
-    if path.is_symlink() {
-        fs::remove_file(path)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-    File::options().append(true).create(true).open(path).map(drop)
+    File::create_new(path).map(drop)
 }
