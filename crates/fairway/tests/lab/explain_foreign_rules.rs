@@ -114,7 +114,8 @@ fn zones_of_firewalld_are_walked() {
     });
 }
 
-/// Rules that a person may have, with most of what iptables can ask: `{here}` is the LAN's address of the host.
+/// Rules that a person may have, with most of what iptables can ask: `{here}` is the LAN's address of the host, `{user}`
+/// a user.
 const MANY: &str = "*raw
 :PREROUTING ACCEPT [0:0]
 -A PREROUTING -p tcp -m tcp --dport 9001 -m addrtype --dst-type LOCAL -m rpfilter -j RETURN
@@ -125,7 +126,7 @@ COMMIT
 :OUTPUT ACCEPT [0:0]
 -A PREROUTING -s {lan}/32 -p tcp -m multiport --dports 79,80:82,9000 -j MARK --set-xmark 0x10/0xf0
 -A PREROUTING -m mark --mark 0x10/0xf0 -j CONNMARK --save-mark --nfmask 0xf0 --ctmask 0xf0
--A OUTPUT -p tcp -m owner ! --uid-owner 61137 -m tcp --dport 9001 -j TOS --set-tos 0x10/0x3f
+-A OUTPUT -p tcp -m owner ! --uid-owner {user} -m tcp --dport 9001 -j TOS --set-tos 0x10/0x3f
 COMMIT
 *nat
 :PREROUTING ACCEPT [0:0]
@@ -152,7 +153,9 @@ COMMIT
 fn many(lab: &Lab, program: &str, flags: &[&str], table: &str) -> Street {
     let street = Street::new(lab, flags);
     let rules = MANY.replace("{lan}", LAN).replace("{here}", HOST);
-    let rules = rules.replace("{d1}", &street.address("d1"));
+    // The kernel takes the number of a user that there is.
+    let user = if lab.has_other_users().unwrap() { "61137" } else { "0" };
+    let rules = rules.replace("{d1}", &street.address("d1")).replace("{user}", user);
     run_with(&street.stage.host, program, &["--noflush"], &rules);
     street.agree();
     let dropped = street.explain("host", &format!("{}:80", street.address("d1")));

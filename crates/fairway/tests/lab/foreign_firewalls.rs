@@ -10,8 +10,9 @@ use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 
 /// What is not let through is waited for in vain.
 const IMPATIENT: Duration = Duration::from_millis(400);
-/// How long a change of foreign tables may go unnoticed; those of legacy iptables are polled.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a change of foreign tables may go unnoticed; those of legacy iptables are polled,
+/// every two seconds where the machine is not busy.
+const PATIENCE: Duration = Duration::from_secs(30);
 const DOCKER: &str = include_str!("../../../fairway-inspect/src/conflict/data/docker.v4");
 const FIREWALLD: &str = include_str!("../data/foreign/firewalld.nft");
 
