@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fairway_kernel::iptables::{self, Flavour, Programs};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
-use fairway_kernel::route::{Doomed, Links, RouteEntry};
+use fairway_kernel::route::{Links, PendingDelete, RouteEntry};
 use fairway_kernel::survey::listeners;
 use fairway_kernel::sysctl;
 use fairway_lab::Place;
@@ -99,9 +99,9 @@ fn delete_marked() {
     let links = Links::open().unwrap();
     let all = links.all().unwrap();
     let doomed: Vec<_> =
-        all.iter().filter_map(|link| Some(Doomed { index: link.index, mark: link.mark()? })).collect();
+        all.iter().filter_map(|link| Some(PendingDelete { index: link.index, mark: link.mark()? })).collect();
     // In one group they go as fast as one. No other link of a lab is in any.
-    links.retire(&doomed, 0xdead).unwrap();
+    links.delete_links(&doomed, 0xdead).unwrap();
 }
 
 /// Destroys tables whose owner is dead.
