@@ -172,9 +172,10 @@ fn run_page(lab: &Lab, path: &str) {
     let file = root().join(path);
     let mut page = Page::read(&std::fs::read_to_string(&file).unwrap());
     let machines = Machines::new(lab, &page);
+    let full = lab.has_other_users().unwrap();
     let mut differences = BTreeMap::new();
     for block in page.blocks_mut() {
-        run_block(&machines, block, &mut differences);
+        run_block(&machines, block, full, &mut differences);
     }
     if differences.is_empty() {
         return;
@@ -192,7 +193,9 @@ fn run_page(lab: &Lab, path: &str) {
     );
 }
 
-fn run_block(machines: &Machines, block: &mut Block, differences: &mut BTreeMap<usize, String>) {
+/// Runs a block. In a lab that is not `full`, for it has no second user, the relay has no user of its own: doctor notes
+/// that, which the pages do not show.
+fn run_block(machines: &Machines, block: &mut Block, full: bool, differences: &mut BTreeMap<usize, String>) {
     let counts = block.counts;
     for step in &mut block.steps {
         let patience = if step.output.is_empty() { Duration::from_secs(1) } else { PATIENCE };
@@ -206,7 +209,8 @@ fn run_block(machines: &Machines, block: &mut Block, differences: &mut BTreeMap<
             }
             std::thread::sleep(Duration::from_millis(100));
         };
-        if !shown::agrees(&step.output, &printed, counts) {
+        let comparable = full || !step.line.contains("fairway doctor");
+        if comparable && !shown::agrees(&step.output, &printed, counts) {
             let line = &step.line;
             let shown = step.output.join("\n");
             differences.insert(
