@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{assert_none, root};
 
 /// The crates that each crate may use. An arrow points from user to used; there are no cycles.
-const ARROWS: [(&str, &[&str]); 13] = [
+pub const ARROWS: [(&str, &[&str]); 13] = [
     ("fairway-model", &[]),
     ("fairway-ruleset", &["model"]),
     ("fairway-core", &["model", "ruleset"]),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail on anything that it did not expect")]
 
+mod architecture;
 mod arrows;
 mod modules;
 mod pages;
