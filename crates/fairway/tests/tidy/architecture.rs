@@ -1,6 +1,7 @@
 //! ARCHITECTURE.md: its table of crates is that of the manifests, its code map has each module, its paragraphs are short.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::arrows::ARROWS;
 use crate::{assert_none, root};
@@ -47,12 +48,12 @@ fn the_code_map_has_a_line_for_each_module() {
     for (name, _) in ARROWS {
         let documented: BTreeSet<String> =
             rows(section(&page, &format!("### {name}"))).map(|(module, _)| module.to_owned()).collect();
-        let files = std::fs::read_dir(root().join("crates").join(name).join("src")).unwrap().flatten();
-        let modules = files.filter_map(|entry| {
-            entry.file_name().into_string().unwrap().strip_suffix(".rs").map(str::to_owned)
-        });
-        let other = ["lib", "main", "tests", "testing"];
-        let modules: BTreeSet<String> = modules.filter(|module| !other.contains(&module.as_str())).collect();
+        let source = root().join("crates").join(name).join("src");
+        let mut modules = modules_of(&source, "");
+        let detailed = documented.iter().filter_map(|module| module.split_once("::"));
+        for parent in detailed.map(|(parent, _)| parent).collect::<BTreeSet<_>>() {
+            modules.extend(modules_of(&source.join(parent), &format!("{parent}::")));
+        }
         offences
             .extend(modules.difference(&documented).map(|module| format!("{name}: no line for {module}")));
         offences.extend(
@@ -60,6 +61,15 @@ fn the_code_map_has_a_line_for_each_module() {
         );
     }
     assert_none("the code map of ARCHITECTURE.md has one line for each module", offences);
+}
+
+/// The modules in a directory, except those of tests, with a prefix before each name.
+fn modules_of(directory: &Path, prefix: &str) -> BTreeSet<String> {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let names =
+        files.filter_map(|entry| Some(entry.file_name().into_string().ok()?.strip_suffix(".rs")?.to_owned()));
+    let other = ["lib", "main", "tests", "testing"];
+    names.filter(|name| !other.contains(&name.as_str())).map(|name| format!("{prefix}{name}")).collect()
 }
 
 #[test]
