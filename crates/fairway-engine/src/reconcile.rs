@@ -81,7 +81,7 @@ impl Engine {
         }
         let drifted = drift.report();
         self.apply_in_parts(drift.difference)?;
-        self.emit_daemon_event("mend", &[("drift", drifted.clone())]);
+        self.emit_daemon_event("repair", &[("drift", drifted.clone())]);
         Ok(Some(drifted))
     }
 

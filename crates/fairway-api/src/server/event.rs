@@ -176,7 +176,7 @@ mod tests {
         };
         assert!(passes(&[]) && passes(&[("type", "network"), ("type", "daemon")]));
         assert!(passes(&[("daemon", "box"), ("event", "reload")]) && passes(&[("daemon", "bo")]));
-        assert!(!passes(&[("type", "network")]) && !passes(&[("event", "mend")]));
+        assert!(!passes(&[("type", "network")]) && !passes(&[("event", "repair")]));
         assert!(!passes(&[("container", "box")]));
     }
 

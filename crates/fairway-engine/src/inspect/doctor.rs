@@ -1,4 +1,4 @@
-//! What is wrong with the host: looked at here, judged by [`fairway_inspect::doctor`], and mended where it is Fairway's own.
+//! Gathers what [`fairway_inspect::doctor`] examines, and fixes what Fairway owns.
 
 mod files;
 mod host;
@@ -10,7 +10,8 @@ use fairway_core::object::{Difference, Key, Object};
 use fairway_core::world::World;
 use fairway_inspect::conflict::{ForeignTable, Samples, firewall_conflicts};
 use fairway_inspect::doctor::{
-    Descriptors, Finding, Inside, LostPort, Observations, RESOLVER_TABLE, Relay, Share, examine,
+    DaemonFinding, Descriptors, Finding, FindingKind, ForwardingFinding, NamespaceState, Observations,
+    PortFinding, RESOLVER_TABLE, RelayState, UnheldPort, Usage, examine,
 };
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::{limits, port_holder, process, sysctl};
@@ -22,145 +23,148 @@ use crate::reconcile::drift;
 use crate::{Engine, EngineError, requirements};
 
 /// How long the relay may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What was found, and what was done before.
+/// The findings of `fairway doctor`, and what `--fix` did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// What was found, for each check in turn; of what was mended, how it is now.
+    /// The findings of all checks in order, after the fixes.
     pub findings: Vec<Finding>,
-    /// What was mended, in words.
+    /// The fixes, described in text.
     pub done: Vec<String>,
 }
 
-/// Examines the host where no daemon runs.
+/// Examines a host on which no daemon runs.
 pub fn examine_host() -> Vec<Finding> {
-    let mut seen = Observations::default();
-    host::observe(&mut seen);
-    kernel(&mut seen, requirements::check(&Settings::default(), None));
-    examine(&World::default(), &seen)
+    let mut observed = Observations::default();
+    host::observe(&mut observed);
+    record_requirements(&mut observed, requirements::check(&Settings::default(), None));
+    render(&examine(&World::default(), &observed))
 }
 
-/// Remembers what trying the kernel brought.
-fn kernel(seen: &mut Observations, tried: Result<(), EngineError>) {
-    match tried {
+fn render(findings: &[FindingKind]) -> Vec<Finding> {
+    findings.iter().map(FindingKind::render).collect()
+}
+
+/// Records the result of trying the kernel's features. Without root, an error says nothing about the kernel.
+fn record_requirements(observed: &mut Observations, result: Result<(), EngineError>) {
+    match result {
         Ok(()) => {}
         Err(error) if !rustix::process::geteuid().is_root() => {
-            seen.unseen.insert("kernel", error.to_string());
+            observed.not_examined.insert("kernel", error.to_string());
         }
-        Err(error) => seen.lacking = Some(error.to_string()),
+        Err(error) => observed.kernel_lacks = Some(error.to_string()),
     }
 }
 
 impl Engine {
-    /// Examines the host and all that is Fairway's, and changes nothing.
+    /// Examines the host and the daemon, and changes nothing.
     pub fn doctor(self: &Arc<Self>) -> Diagnosis {
-        let mut seen = Observations { daemon: true, now: self.now(), ..Observations::default() };
-        host::observe(&mut seen);
+        Diagnosis { findings: render(&self.examine()), done: Vec::new() }
+    }
+
+    fn examine(self: &Arc<Self>) -> Vec<FindingKind> {
+        let mut observed = Observations { daemon: true, now: self.now(), ..Observations::default() };
+        host::observe(&mut observed);
         let (world, settings) = self.read(|world| (world.clone(), world.settings().clone()));
-        kernel(&mut seen, requirements::check(&settings, self.firewall.flavour()));
-        look_at_obstacles(&world, &mut seen);
-        seen.relay = self.relay_seen();
-        seen.descriptors = limits::descriptors().map(|(used, most, hard)| Descriptors {
+        record_requirements(&mut observed, requirements::check(&settings, self.firewall.flavour()));
+        look_at_conflicts(&world, &mut observed);
+        observed.relay = self.observe_relay();
+        observed.descriptors = limits::descriptors().map(|(used, limit, hard)| Descriptors {
             pid: std::process::id(),
-            open: Share { used, most },
+            open: Usage { used, limit },
             hard,
         });
-        seen.mended = self.repairs.all();
+        observed.repairs = self.repairs.all();
         match self.find_drift() {
             Ok(drift) => {
-                seen.drift = drift.present();
-                seen.leaks = drift::left(&drift.difference);
-                seen.lost = lost(&world, &drift.difference, &[std::process::id(), seen.relay.pid]);
+                observed.drift = drift.present();
+                observed.leaks = drift::left(&drift.difference);
+                observed.unheld_ports =
+                    unheld_ports(&world, &drift.difference, &[std::process::id(), observed.relay.pid]);
             }
             Err(error) => {
                 for check in ["drift", "leaks", "ports"] {
-                    seen.unseen.insert(check, error.to_string());
+                    observed.not_examined.insert(check, error.to_string());
                 }
             }
         }
-        let lines = self.forgotten(&world, &seen.tables);
-        seen.leaks.extend(lines);
-        seen.inside = self.changed_inside(&world);
-        seen.replaced_files = files::replaced(&world, &self.files);
-        Diagnosis { findings: examine(&world, &seen), done: Vec::new() }
+        let leaks = self.leaked_files_and_rules(&world, &observed.tables);
+        observed.leaks.extend(leaks);
+        observed.changed_namespaces = self.changed_namespaces(&world);
+        observed.replaced_files = files::replaced(&world, &self.files);
+        examine(&world, &observed)
     }
 
-    /// Mends what is Fairway's own, and examines it all again.
+    /// Fixes what Fairway owns, and examines everything again.
     pub fn doctor_fix(self: &Arc<Self>) -> Diagnosis {
-        let before = self.doctor();
+        let before = self.examine();
         self.follow_host();
-        let own = |check: &str| {
-            let found = before.findings.iter().filter(move |it| it.check == check);
-            found
-                .filter(|it| it.mend.as_ref().is_some_and(|mend| mend.own))
-                .map(|it| it.seen.clone())
-                .collect::<Vec<_>>()
-        };
         let mut done = Vec::new();
-        if !own("relay").is_empty() {
+        let is_relay =
+            |it: &FindingKind| matches!(it, FindingKind::Daemon(DaemonFinding::RelayUnresponsive { .. }));
+        if before.iter().any(is_relay) {
             done.push(match self.replace_relay() {
-                Ok(()) => "started another relay and told it everything".to_owned(),
-                Err(error) => format!("could not start another relay: {error}"),
+                Ok(()) => "started a new relay and sent it the whole state".to_owned(),
+                Err(error) => format!("cannot start a new relay: {error}"),
             });
         }
         done.extend(self.repair_resolvers());
-        let bridges = self.forward_on_bridges();
-        let is_set = |what: &String| bridges.iter().any(|(path, _)| what.starts_with(path.as_str()));
-        let ill = ["forwarding", "drift", "leaks", "ports"].into_iter().flat_map(own);
-        let ill: Vec<String> = ill.filter(|what| !is_set(what)).collect();
-        for (path, outcome) in bridges {
+        for (path, outcome) in self.enable_bridge_forwarding() {
             done.push(match outcome {
                 Ok(()) => format!("set {path} to 1"),
                 Err(error) => error.to_string(),
             });
         }
-        if !ill.is_empty() {
+        let repairable = before.iter().filter(|kind| is_repaired_by_heal(kind)).map(FindingKind::render);
+        let repairable: Vec<String> = repairable.map(|finding| finding.message).collect();
+        let mut repaired = Vec::new();
+        if !repairable.is_empty() {
             self.request_netns_heal();
             match self.heal() {
-                Ok(_) => done.extend(ill.into_iter().map(|what| format!("mended: {what}"))),
-                Err(error) => done.push(format!("not everything could be mended: {error}")),
+                Ok(_) => repaired = repairable,
+                Err(error) => done.push(format!("cannot repair everything: {error}")),
             }
             self.sweep_firewall();
             self.tidy_files();
         }
-        // What was not mended after all is not said to be.
-        let after = self.doctor();
-        done.retain(|line| !after.findings.iter().any(|it| line.strip_prefix("mended: ") == Some(&it.seen)));
-        Diagnosis { done, ..after }
+        let findings = render(&self.examine());
+        repaired.retain(|message| !findings.iter().any(|finding| finding.message == *message));
+        done.extend(repaired.into_iter().map(|message| format!("repaired: {message}")));
+        Diagnosis { findings, done }
     }
 
-    /// Whether the relay answers soon. One that is stuck is waited for elsewhere.
-    fn relay_seen(self: &Arc<Self>) -> Relay {
-        let (tell, told) = mpsc::channel();
+    /// The state of the relay. A thread waits for the answer, since a stuck relay never sends one.
+    fn observe_relay(self: &Arc<Self>) -> RelayState {
+        let (sender, receiver) = mpsc::channel();
         let weak = Arc::downgrade(self);
-        let asks = move || {
+        let query = move || {
             let answers = weak.upgrade().is_some_and(|engine| engine.relay.answers());
-            // Nobody may wait any longer.
-            let _ = tell.send(answers);
+            // The receiver is gone after the timeout.
+            let _ = sender.send(answers);
         };
-        let asking = std::thread::Builder::new().name("ask the relay".to_owned()).spawn(asks);
-        let answers = asking.is_ok() && told.recv_timeout(PATIENCE).unwrap_or(false);
+        let thread = std::thread::Builder::new().name("query the relay".to_owned()).spawn(query);
+        let answers = thread.is_ok() && receiver.recv_timeout(RELAY_TIMEOUT).unwrap_or(false);
         let hello = self.relay.hello();
-        Relay { answers, pid: hello.pid, missing: hello.missing }
+        RelayState { answers, pid: hello.pid, missing: hello.missing }
     }
 
-    /// Signals a relay that does not answer, if it is there, and starts another one.
+    /// Kills a relay that does not answer, if its process exists, and starts a new one.
     fn replace_relay(&self) -> Result<(), EngineError> {
         let pid = self.relay.hello().pid;
         let own = std::fs::read_link("/proc/self/exe").ok();
-        // By that number it is known in its own pid namespace: it has to be the same program.
+        // The pid is the one in the relay's own pid namespace: the process has to run the same program.
         if own.is_some() && std::fs::read_link(format!("/proc/{pid}/exe")).ok() == own {
             let relay = process::identity(pid).and_then(process::Process::open);
             if let Err(error) = relay.and_then(|relay| relay.kill()) {
-                tracing::debug!(%error, "the relay that did not answer has ended");
+                tracing::debug!(%error, "cannot kill the relay that does not answer");
             }
         }
         Ok(self.restart_relay()?)
     }
 
-    /// Lets bridges of ours forward that somebody keeps from it.
-    fn forward_on_bridges(&self) -> Vec<(String, Result<(), sysctl::Error>)> {
+    /// Enables forwarding on the bridges of networks where it was disabled.
+    fn enable_bridge_forwarding(&self) -> Vec<(String, Result<(), sysctl::Error>)> {
         let (bridges, on) = self.read(|world| {
             let bridges = world.networks().filter(|network| network.driver.has_bridge() && !network.internal);
             (bridges.map(|network| network.bridge.clone()).collect::<Vec<_>>(), world.host().forwarding.0)
@@ -170,16 +174,17 @@ impl Engine {
         off.map(|path| (path.clone(), sysctl::set(&path, "1"))).collect()
     }
 
-    /// What is left of what is gone and is no object of a Plan: files of sandboxes, links to them, and rules of iptables
-    /// where that is not what this daemon programs.
-    fn forgotten(&self, world: &World, tables: &[ForeignTable]) -> Vec<String> {
+    /// Leaks that are no objects of a Plan: files of removed sandboxes, links to them in `/etc/netns`, and chains in the
+    /// iptables backend that this daemon does not use.
+    fn leaked_files_and_rules(&self, world: &World, tables: &[ForeignTable]) -> Vec<String> {
         let gone = self.files.sandboxes().into_iter().filter(|id| world.sandbox(*id).is_none());
         let files = gone.map(|id| {
             let directory = self.files.directory(id);
-            format!("files of sandbox {}, which is gone, are there ({})", id.short(), directory.display())
+            format!("files of removed sandbox {} ({})", id.short(), directory.display())
         });
         let links = etc_netns::left();
-        let links = links.iter().map(|link| format!("{} leads to a sandbox that is gone", link.display()));
+        let links =
+            links.iter().map(|link| format!("{} links to a file of a removed sandbox", link.display()));
         let legacy = self.firewall.flavour() == Some(Flavour::Legacy);
         let used = |table: &ForeignTable| {
             let backend = world.settings().firewall_backend(table.table.family == Family::Ip);
@@ -188,24 +193,24 @@ impl Engine {
         let rules = tables.iter().filter(|table| table.has_ours() && !used(table)).map(|table| {
             let kind = if table.legacy { "legacy " } else { "" };
             let Table { family, name, .. } = &table.table;
-            format!("chains of Fairway's are in {kind}table {family} {name}, and nothing uses them")
+            format!("unused chains of Fairway in {kind}table {family} {name}")
         });
         files.chain(links).chain(rules).collect()
     }
 
-    /// The sandboxes that are inside not as they were made.
-    fn changed_inside(&self, world: &World) -> Vec<Inside> {
+    /// The sandboxes whose namespace differs from the Plan.
+    fn changed_namespaces(&self, world: &World) -> Vec<NamespaceState> {
         let mut running: Vec<&Sandbox> = world.sandboxes().filter(|it| it.running()).collect();
         running.sort_by_key(|sandbox| &sandbox.name);
         let look = |sandbox: &Sandbox| {
-            let differences = self.netns_deviations(sandbox.id).filter(|found| !found.is_empty())?;
+            let deviations = self.netns_deviations(sandbox.id).filter(|found| !found.is_empty())?;
             let namespace = sandbox.namespace().map(|namespace| namespace.path.clone()).unwrap_or_default();
-            Some(Inside { sandbox: sandbox.name.clone(), namespace, differences })
+            Some(NamespaceState { sandbox: sandbox.name.clone(), namespace, deviations })
         };
         running.into_iter().filter_map(look).collect()
     }
 
-    /// Leads questions to the resolvers again in sandboxes that have lost the rules for it.
+    /// Restores the rules that redirect DNS queries to the resolver in sandboxes that have lost them.
     fn repair_resolvers(&self) -> Vec<String> {
         let running: Vec<(SandboxId, String)> = self.read(|world| {
             let running = world.sandboxes().filter(|it| it.running());
@@ -217,7 +222,7 @@ impl Engine {
         };
         let repaired = running.into_iter().filter(|(id, _)| lacks(*id)).map(|(id, name)| {
             match self.restore_resolver_rules(id) {
-                Ok(()) => format!("{name}: {RESOLVER_TABLE} is there again"),
+                Ok(()) => format!("{name}: restored {RESOLVER_TABLE}"),
                 Err(error) => format!("cannot restore {RESOLVER_TABLE} in {name}: {error}"),
             }
         });
@@ -225,28 +230,41 @@ impl Engine {
     }
 }
 
-/// What firewalls of others drop, of all networks.
-fn look_at_obstacles(world: &World, seen: &mut Observations) {
+/// Records what foreign firewalls drop of the packets of all networks.
+fn look_at_conflicts(world: &World, observed: &mut Observations) {
     for network in world.networks() {
-        let samples = Samples::of(network, &seen.facts, seen.facts.default_interface.clone());
-        for conflict in samples.map(|samples| firewall_conflicts(&seen.tables, &samples)).unwrap_or_default()
+        let samples = Samples::of(network, &observed.facts, observed.facts.default_interface.clone());
+        for conflict in
+            samples.map(|samples| firewall_conflicts(&observed.tables, &samples)).unwrap_or_default()
         {
-            seen.firewall_conflicts.entry(conflict).or_default().push(network.name.clone());
+            observed.firewall_conflicts.entry(conflict).or_default().push(network.name.clone());
         }
     }
 }
 
-/// The published ports that we do not hold, and whether others than these processes of ours do.
-fn lost(world: &World, difference: &Difference, ours: &[u32]) -> Vec<LostPort> {
+/// Whether healing repairs the cause of a finding.
+fn is_repaired_by_heal(kind: &FindingKind) -> bool {
+    match kind {
+        FindingKind::Daemon(DaemonFinding::Drift { .. } | DaemonFinding::Leak { .. }) => true,
+        FindingKind::Forwarding(ForwardingFinding::Disabled { automatic, .. }) => *automatic,
+        FindingKind::Port(PortFinding::NotHeld(port)) => port.holder.is_none(),
+        _ => false,
+    }
+}
+
+/// The published ports that Fairway does not hold, each with the process that holds it, other than `ours`.
+fn unheld_ports(world: &World, difference: &Difference, ours: &[u32]) -> Vec<UnheldPort> {
     let sockets = difference.added.iter().filter_map(|(key, object)| match (key, object) {
-        (Key::Socket(protocol, at), Object::Socket(socket)) => Some((*protocol, *at, socket.sandbox)),
+        (Key::Socket(protocol, address), Object::Socket(socket)) => {
+            Some((*protocol, *address, socket.sandbox))
+        }
         _ => None,
     });
-    let lost = sockets.map(|(protocol, at, sandbox)| LostPort {
+    let unheld = sockets.map(|(protocol, address, sandbox)| UnheldPort {
         protocol,
-        at,
+        address,
         sandbox: world.sandbox(sandbox).map(|it| it.name.clone()).unwrap_or_default(),
-        holder: port_holder::find_except(protocol, at, ours).map(|holder| (holder.pid, holder.name)),
+        holder: port_holder::find_except(protocol, address, ours).map(|holder| (holder.pid, holder.name)),
     });
-    lost.collect()
+    unheld.collect()
 }

@@ -1,87 +1,84 @@
-//! What firewalls of others do to what is Fairway's.
+//! Checks of foreign firewalls and of Docker on the same host.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::addressing::{DEFAULT_BRIDGE_ELSEWHERE, renew};
-use super::{Ill, Level, LinkSeen, Observations, few};
+use ipnet::IpNet;
+
+use super::finding::join_some;
+use super::remedy::{is_docker_bridge, move_network};
+use super::{Finding, FindingKind, Observations, Severity};
 use crate::conflict::{Cause, FirewallConflict, ForeignTable, Owner, Path};
 use fairway_core::world::World;
 use fairway_model::shell::quote;
 use fairway_ruleset::{Family, Policy};
 
-/// Where Docker has others put their rules.
+/// The chain in which Docker expects rules of other programs.
 const DOCKER_USER: &str = "DOCKER-USER";
 
-/// What one place drops: the firewall_conflicts that differ in what they drop alone, and the bridges of the networks.
-struct Drop<'a> {
-    first: &'a FirewallConflict,
-    paths: BTreeSet<Path>,
-    networks: BTreeSet<&'a str>,
+/// A foreign firewall that drops packets, or a conflict with Docker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FirewallFinding {
+    /// A chain policy or a rule drops, or may drop, packets of Fairway's networks.
+    Drops {
+        /// The chain, and the policy or the rule.
+        conflict: FirewallConflict,
+        /// The kinds of packets that it drops.
+        paths: BTreeSet<Path>,
+        /// The networks that they belong to.
+        networks: BTreeSet<String>,
+        /// The command that accepts them.
+        fix: String,
+    },
+    /// Rules of one table may drop packets, depending on their ports, addresses or state.
+    MayDrop {
+        /// The rules, all of one table.
+        conflicts: Vec<FirewallConflict>,
+        /// The kinds of packets that they may drop.
+        paths: BTreeSet<Path>,
+    },
+    /// The host has rules of both iptables-legacy and iptables-nft.
+    TwoBackends {
+        /// `iptables` or `ip6tables`.
+        program: &'static str,
+        /// The tables of the legacy backend.
+        legacy: Vec<String>,
+        /// The tables of the nf_tables backend.
+        nft: Vec<String>,
+        /// Whether the legacy tables have chains of Fairway's.
+        ours: bool,
+    },
+    /// A bridge of Docker's has an address in a network's subnet, or the other way round.
+    DockerOverlaps {
+        /// Docker's bridge.
+        bridge: String,
+        /// Its address.
+        address: IpNet,
+        /// The network.
+        network: String,
+        /// The command that gives the network another subnet.
+        fix: String,
+    },
 }
 
-/// Obstacles by the chain and by what in it drops. That a firewall keeps some ports of the host from others is what it
-/// is for.
-fn drops(seen: &Observations) -> Vec<Drop<'_>> {
-    let mut places: BTreeMap<_, Drop<'_>> = BTreeMap::new();
-    let is_usual = |it: &FirewallConflict| it.path == Path::ToHost && !it.certain;
-    for (conflict, networks) in seen.firewall_conflicts.iter().filter(|(conflict, _)| !is_usual(conflict)) {
-        let FirewallConflict { family, table, chain, cause, legacy, certain, .. } = conflict;
-        let place = (family.to_string(), table, chain, *cause, *legacy, *certain);
-        let drop = places.entry(place).or_insert_with(|| Drop {
-            first: conflict,
-            paths: BTreeSet::new(),
-            networks: BTreeSet::new(),
-        });
-        drop.paths.insert(conflict.path);
-        drop.networks.extend(networks.iter().map(String::as_str));
-    }
-    places.into_values().collect()
-}
-
+/// Whether the host forwards the packets of a path.
 fn is_forwarded(path: Path) -> bool {
     matches!(path, Path::Outward | Path::Published | Path::Within)
 }
 
-fn is_policy(drop: &Drop<'_>) -> bool {
-    drop.first.cause == Cause::Policy && drop.paths.iter().any(|path| is_forwarded(*path))
+/// Whether a chain policy drops forwarded packets.
+fn is_forward_policy(conflict: &FirewallConflict, paths: &BTreeSet<Path>) -> bool {
+    conflict.cause == Cause::Policy && paths.iter().any(|path| is_forwarded(*path))
 }
 
-/// Policies of DROP in the way of what is forwarded.
-pub(super) fn policies(world: &World, seen: &Observations) -> Vec<Ill> {
-    drops(seen).iter().filter(|drop| is_policy(drop)).map(|drop| ill(world, seen, drop)).collect()
-}
-
-/// All else that drops. What may drop and may not is told once for each table: firewalls are full of it.
-pub(super) fn rules(world: &World, seen: &Observations) -> Vec<Ill> {
-    let drops = drops(seen);
-    let (certain, perhaps): (Vec<_>, Vec<_>) =
-        drops.iter().filter(|drop| !is_policy(drop)).partition(|drop| drop.first.certain);
-    let mut tables: BTreeMap<String, Vec<&Drop<'_>>> = BTreeMap::new();
-    for drop in perhaps {
-        tables.entry(place(drop.first)).or_default().push(drop);
-    }
-    let perhaps = tables.into_iter().map(|(table, drops)| {
-        let parts = drops.iter().map(|drop| format!("chain {}, {}", drop.first.chain, part(drop.first)));
-        let paths: BTreeSet<Path> = drops.iter().flat_map(|drop| drop.paths.iter().copied()).collect();
-        let what = paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ");
-        Ill::note(
-            format!("{table} may drop some of {what}: {}", few(parts)),
-            "it depends on ports, addresses or states; explain tells it of one packet",
-        )
-        .mend("fairway explain FROM TO:PORT")
-    });
-    certain.into_iter().map(|drop| ill(world, seen, drop)).chain(perhaps).collect()
-}
-
-/// A table, and whose it is.
-fn place(conflict: &FirewallConflict) -> String {
+/// A table with its owner.
+fn table_name(conflict: &FirewallConflict) -> String {
     let FirewallConflict { family, table, owner, legacy, .. } = conflict;
     format!("{owner}: {}table {family} {table}", if *legacy { "legacy " } else { "" })
 }
 
-/// What of a chain drops.
-fn part(conflict: &FirewallConflict) -> String {
+/// The policy or the rule.
+fn cause(conflict: &FirewallConflict) -> String {
     match conflict.cause {
         Cause::Policy => "its policy".to_owned(),
         Cause::Rule(number) if conflict.legacy => format!("rule {number}"),
@@ -89,68 +86,185 @@ fn part(conflict: &FirewallConflict) -> String {
     }
 }
 
-fn ill(world: &World, seen: &Observations, drop: &Drop<'_>) -> Ill {
-    let Drop { first, paths, networks } = drop;
-    let verb = if first.certain { "drops" } else { "may drop" };
-    let what = paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ");
-    let shown = format!(
-        "{}, chain {}: {} {verb} {what} (networks {})",
-        place(first),
-        first.chain,
-        part(first),
-        few(networks.iter().copied())
-    );
-    let only_host = paths.iter().all(|path| *path == Path::ToHost);
-    let level = if first.certain && !only_host { Level::Problem } else { Level::Warning };
-    let why = match is_policy(drop) {
-        true => {
-            "a packet has to pass all tables: that Fairway accepts it does not help. With \
-             --firewall-integration the daemon does this by itself, and follows networks"
-        }
-        false => "a packet has to pass all tables: that Fairway accepts it does not help",
-    };
-    let networks = networks.iter().filter_map(|name| world.find_network(name).ok());
-    let bridges: Vec<_> = networks.map(|network| quote(&network.bridge)).collect();
-    Ill::new(level, shown, why).mend(mend(seen, drop, &bridges))
+fn list_paths(paths: &BTreeSet<Path>) -> String {
+    paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", and ")
 }
 
-/// What lets through no more than what comes from our bridges or goes there; our own tables still decide of that.
-fn mend(seen: &Observations, drop: &Drop<'_>, bridges: &[Cow<'_, str>]) -> String {
+impl FirewallFinding {
+    pub(super) fn render(&self) -> Finding {
+        match self {
+            Self::Drops { conflict, paths, networks, fix } => {
+                let message = format!(
+                    "{}, chain {}: {} {} {} (networks {})",
+                    table_name(conflict),
+                    conflict.chain,
+                    cause(conflict),
+                    if conflict.certain { "drops" } else { "may drop" },
+                    list_paths(paths),
+                    join_some(networks)
+                );
+                let is_policy = is_forward_policy(conflict, paths);
+                let impact = match is_policy {
+                    true => {
+                        "a packet has to pass every table: Fairway's accept rule does not overrule this one. With \
+                         --firewall-integration the daemon adds the rules itself and keeps them up to date"
+                    }
+                    false => "a packet has to pass every table: Fairway's accept rule does not overrule this one",
+                };
+                let only_host = paths.iter().all(|path| *path == Path::ToHost);
+                let severity =
+                    if conflict.certain && !only_host { Severity::Error } else { Severity::Warning };
+                let id = if is_policy { "forward-policy" } else { "firewall" };
+                Finding::new(id, severity, message, impact).fix(fix)
+            }
+            Self::MayDrop { conflicts, paths } => {
+                let table = conflicts.first().map(table_name).unwrap_or_default();
+                let causes = conflicts.iter().map(|it| format!("chain {}, {}", it.chain, cause(it)));
+                Finding::note(
+                    "firewall",
+                    format!("{table} may drop some of {}: {}", list_paths(paths), join_some(causes)),
+                    "it depends on ports, addresses or connection state; explain shows the result for one packet",
+                )
+                .fix("fairway explain FROM TO:PORT")
+            }
+            Self::TwoBackends { program, legacy, nft, ours } => Finding::warning(
+                "two-firewalls",
+                format!(
+                    "the host has rules of legacy {program} ({}) and of {program}-nft ({})",
+                    join_some(legacy),
+                    join_some(nft)
+                ),
+                "a packet has to pass both, and each program shows its own rules only: what one accepts, the other may \
+                 drop",
+            )
+            .fix(match ours {
+                // The daemon would restore its own rules in the legacy tables.
+                true => "fairway daemon --iptables-flavour=nft".to_owned(),
+                false => move_to_nft(program),
+            }),
+            Self::DockerOverlaps { bridge, address, network, fix } => Finding::error(
+                "docker",
+                format!("Docker's bridge {bridge} has {address}, which overlaps network {network}"),
+                "one of the two cannot be reached: the host has one route for both",
+            )
+            .fix(fix),
+        }
+    }
+}
+
+/// The command that moves the rules of the legacy backend to the nf_tables backend.
+fn move_to_nft(program: &str) -> String {
+    let accept = ["INPUT", "FORWARD", "OUTPUT"].map(|chain| format!("{program}-legacy -P {chain} ACCEPT"));
+    format!(
+        "{program}-legacy-save -t filter | {program}-nft-restore --noflush && {} && {program}-legacy -F",
+        accept.join(" && ")
+    )
+}
+
+/// What one policy or rule drops.
+struct Drop<'a> {
+    conflict: &'a FirewallConflict,
+    paths: BTreeSet<Path>,
+    networks: BTreeSet<String>,
+}
+
+/// Groups the conflicts by chain and rule. Rules that may drop packets to the host itself are left out: a firewall that
+/// protects some ports of the host works as intended.
+fn drops(observed: &Observations) -> Vec<Drop<'_>> {
+    let mut places: BTreeMap<_, Drop<'_>> = BTreeMap::new();
+    let is_usual = |it: &FirewallConflict| it.path == Path::ToHost && !it.certain;
+    for (conflict, networks) in observed.firewall_conflicts.iter().filter(|(conflict, _)| !is_usual(conflict))
+    {
+        let FirewallConflict { family, table, chain, cause, legacy, certain, .. } = conflict;
+        let place = (family.to_string(), table, chain, *cause, *legacy, *certain);
+        let drop = places.entry(place).or_insert_with(|| Drop {
+            conflict,
+            paths: BTreeSet::new(),
+            networks: BTreeSet::new(),
+        });
+        drop.paths.insert(conflict.path);
+        drop.networks.extend(networks.iter().cloned());
+    }
+    places.into_values().collect()
+}
+
+fn finding(world: &World, observed: &Observations, drop: Drop<'_>) -> FindingKind {
+    let fix = accept_command(world, observed, &drop);
+    let Drop { conflict, paths, networks } = drop;
+    FindingKind::Firewall(FirewallFinding::Drops { conflict: conflict.clone(), paths, networks, fix })
+}
+
+/// Reports chain policies that drop forwarded packets.
+pub(super) fn check_policies(world: &World, observed: &Observations) -> Vec<FindingKind> {
+    let policies = drops(observed).into_iter().filter(|drop| is_forward_policy(drop.conflict, &drop.paths));
+    policies.map(|drop| finding(world, observed, drop)).collect()
+}
+
+/// Reports everything else that drops packets; what only may drop is one finding for each table, since firewalls have
+/// many such rules.
+pub(super) fn check_rules(world: &World, observed: &Observations) -> Vec<FindingKind> {
+    let (certain, possible): (Vec<_>, Vec<_>) = drops(observed)
+        .into_iter()
+        .filter(|drop| !is_forward_policy(drop.conflict, &drop.paths))
+        .partition(|drop| drop.conflict.certain);
+    let mut tables: BTreeMap<String, (Vec<FirewallConflict>, BTreeSet<Path>)> = BTreeMap::new();
+    for drop in possible {
+        let (conflicts, paths) = tables.entry(table_name(drop.conflict)).or_default();
+        conflicts.push(drop.conflict.clone());
+        paths.extend(drop.paths);
+    }
+    let certain = certain.into_iter().map(|drop| finding(world, observed, drop));
+    let possible = tables
+        .into_values()
+        .map(|(conflicts, paths)| FindingKind::Firewall(FirewallFinding::MayDrop { conflicts, paths }));
+    certain.chain(possible).collect()
+}
+
+/// The command that accepts what comes from Fairway's bridges or goes there; Fairway's own tables still filter it.
+fn accept_command(world: &World, observed: &Observations, drop: &Drop<'_>) -> String {
+    let networks = drop.networks.iter().filter_map(|name| world.find_network(name).ok());
+    let bridges: Vec<Cow<'_, str>> = networks.map(|network| quote(&network.bridge)).collect();
     let has = |path: Path| drop.paths.contains(&path);
     let forwarded = drop.paths.iter().any(|path| is_forwarded(*path));
-    let mut commands = Vec::new();
-    for bridge in bridges {
-        let both = match drop.first.owner {
-            Owner::Firewalld => {
-                commands.push(format!("firewall-cmd --permanent --zone=trusted --add-interface={bridge}"));
-                continue;
-            }
-            Owner::Ufw => {
+    match drop.conflict.owner {
+        Owner::Firewalld => {
+            let trust = bridges
+                .iter()
+                .map(|it| format!("firewall-cmd --permanent --zone=trusted --add-interface={it}"));
+            let reload = "firewall-cmd --reload".to_owned();
+            trust.chain([reload]).collect::<Vec<_>>().join(" && ")
+        }
+        Owner::Ufw => {
+            let allow = bridges.iter().flat_map(|bridge| {
                 let route = ["in", "out"].map(|side| format!("ufw route allow {side} on {bridge}"));
-                commands.extend(route.into_iter().filter(|_| forwarded));
-                commands.extend(has(Path::ToHost).then(|| format!("ufw allow in on {bridge}")));
-                continue;
-            }
-            _ => [forwarded || has(Path::ToHost), forwarded || has(Path::FromHost)],
-        };
-        let sides = ["-i", "-o"].into_iter().zip(both).filter(|(_, wanted)| *wanted);
-        commands.extend(sides.map(|(side, _)| {
-            let key = if side == "-i" { "iifname" } else { "oifname" };
-            accept(seen, drop.first, &format!("{side} {bridge}"), &format!("{key} {bridge}"))
-        }));
+                let host = has(Path::ToHost).then(|| format!("ufw allow in on {bridge}"));
+                route.into_iter().filter(move |_| forwarded).chain(host)
+            });
+            allow.collect::<Vec<_>>().join(" && ")
+        }
+        _ => {
+            let sides = [
+                ("-i", "iifname", forwarded || has(Path::ToHost)),
+                ("-o", "oifname", forwarded || has(Path::FromHost)),
+            ];
+            let accept = |iptables: &str, nft: &str| accept_rule(observed, drop.conflict, iptables, nft);
+            let of_bridges = bridges.iter().flat_map(|bridge| {
+                let wanted = sides.into_iter().filter(|(_, _, wanted)| *wanted);
+                wanted.map(move |(flag, key, _)| (format!("{flag} {bridge}"), format!("{key} {bridge}")))
+            });
+            let dns =
+                has(Path::Questions).then(|| ("-p udp --dport 53".to_owned(), "udp dport 53".to_owned()));
+            let rules = of_bridges.chain(dns).map(|(iptables, nft)| accept(&iptables, &nft));
+            rules.collect::<Vec<_>>().join(" && ")
+        }
     }
-    let asks = has(Path::Questions) && !matches!(drop.first.owner, Owner::Firewalld | Owner::Ufw);
-    commands.extend(asks.then(|| accept(seen, drop.first, "-p udp --dport 53", "udp dport 53")));
-    if drop.first.owner == Owner::Firewalld {
-        commands.push("firewall-cmd --reload".to_owned());
-    }
-    commands.join(" && ")
 }
 
-/// The command for a rule that accepts something, in the words of iptables and in those of nft, before what drops it.
-fn accept(seen: &Observations, drop: &FirewallConflict, words: &str, nft: &str) -> String {
+/// The command that inserts an accepting rule before the one that drops. The match is given in iptables' and in nft's
+/// syntax.
+fn accept_rule(observed: &Observations, drop: &FirewallConflict, iptables: &str, nft: &str) -> String {
     let FirewallConflict { family, table, chain, legacy, .. } = drop;
-    let tables = seen.tables.iter().filter(|it| it.legacy == *legacy && it.table.family == *family);
+    let tables = observed.tables.iter().filter(|it| it.legacy == *legacy && it.table.family == *family);
     let foreign = tables.into_iter().find(|it| it.table.name == *table);
     if foreign.is_some_and(ForeignTable::is_iptables) {
         let program = match (family, legacy) {
@@ -161,8 +275,7 @@ fn accept(seen: &Observations, drop: &FirewallConflict, words: &str, nft: &str) 
         };
         let docker = foreign.filter(|_| drop.owner == Owner::Docker && chain == "FORWARD");
         let chain = docker.and_then(|it| it.table.chain(DOCKER_USER)).map_or(chain.as_str(), |it| &it.name);
-        let chain = quote(chain);
-        return format!("{program} -I {chain} {words} -j ACCEPT");
+        return format!("{program} -I {} {iptables} -j ACCEPT", quote(chain));
     }
     let position = match drop.cause {
         Cause::Rule(handle) => format!("position {handle} "),
@@ -171,7 +284,7 @@ fn accept(seen: &Observations, drop: &FirewallConflict, words: &str, nft: &str) 
     format!("nft insert rule {family} {} {} {position}{nft} accept", quote(table), quote(chain))
 }
 
-/// Whether a table says anything.
+/// Whether a table filters anything.
 fn is_used(foreign: &ForeignTable) -> bool {
     let drops = |policy: Policy| policy == Policy::Drop;
     foreign
@@ -181,77 +294,42 @@ fn is_used(foreign: &ForeignTable) -> bool {
         .any(|chain| !chain.rules.is_empty() || chain.base.as_ref().is_some_and(|base| drops(base.policy)))
 }
 
-/// Rules of both kinds of iptables.
-pub(super) fn both_kinds(_: &World, seen: &Observations) -> Vec<Ill> {
-    let used = |legacy: bool, family: Family| {
-        let tables = seen.tables.iter().filter(move |it| it.legacy == legacy && it.table.family == family);
-        tables
-            .filter(|it| it.is_iptables() && is_used(it))
-            .map(|it| it.table.name.as_str())
-            .collect::<Vec<_>>()
+/// Reports rules of both iptables-legacy and iptables-nft.
+pub(super) fn check_two_backends(_: &World, observed: &Observations) -> Vec<FindingKind> {
+    let of_family = |legacy: bool, family: Family| {
+        observed.tables.iter().filter(move |it| it.legacy == legacy && it.table.family == family)
     };
-    let mut ills = Vec::new();
-    for (family, program) in [(Family::Ip, "iptables"), (Family::Ip6, "ip6tables")] {
-        let (legacy, new) = (used(true, family), used(false, family));
-        if legacy.is_empty() || new.is_empty() {
-            continue;
-        }
-        // What the daemon has there it would put there again.
-        let ours = seen.tables.iter().any(|it| it.legacy && it.table.family == family && it.has_ours());
-        let chains =
-            ["INPUT", "FORWARD", "OUTPUT"].map(|chain| format!("{program}-legacy -P {chain} ACCEPT"));
-        ills.push(
-            Ill::warning(
-                format!(
-                    "there are rules of legacy {program} ({}) and of {program}-nft ({})",
-                    few(legacy),
-                    few(new)
-                ),
-                "a packet has to pass both, and each program shows one of them only: what one accepts the other drops",
-            )
-            .mend(match ours {
-                true => "fairway daemon --iptables-flavour=nft".to_owned(),
-                false => format!(
-                    "{program}-legacy-save -t filter | {program}-nft-restore --noflush && {} && \
-                     {program}-legacy -F",
-                    chains.join(" && ")
-                ),
-            }),
-        );
-    }
-    ills
+    let used = |legacy: bool, family: Family| -> Vec<String> {
+        let tables = of_family(legacy, family).filter(|it| it.is_iptables() && is_used(it));
+        tables.map(|it| it.table.name.clone()).collect()
+    };
+    let findings = [(Family::Ip, "iptables"), (Family::Ip6, "ip6tables")].map(|(family, program)| {
+        let (legacy, nft) = (used(true, family), used(false, family));
+        let ours = of_family(true, family).any(ForeignTable::has_ours);
+        (!legacy.is_empty() && !nft.is_empty())
+            .then_some(FindingKind::Firewall(FirewallFinding::TwoBackends { program, legacy, nft, ours }))
+    });
+    findings.into_iter().flatten().collect()
 }
 
-/// Docker's own bridges where networks of ours are.
-pub(super) fn docker(world: &World, seen: &Observations) -> Vec<Ill> {
-    let mut ills = Vec::new();
-    for link in seen.links.iter().filter(|link| is_dockers(world, link)) {
+/// Reports bridges of Docker's that overlap a network.
+pub(super) fn check_docker(world: &World, observed: &Observations) -> Vec<FindingKind> {
+    let mut findings = Vec::new();
+    for link in observed.links.iter().filter(|link| is_docker_bridge(world, link)) {
         for address in &link.addresses {
-            let met = world.networks().filter(|network| {
+            let overlapping = world.networks().filter(|network| {
                 let subnets = &mut network.subnets.iter();
                 subnets.any(|it| it.subnet.contains(&address.addr()) || address.contains(&it.subnet))
             });
-            ills.extend(met.map(|network| {
-                Ill::problem(
-                    format!("Docker's {} has {address}, which meets network {}", link.name, network.name),
-                    "one of the two cannot be reached: the host has one route for both",
-                )
-                .mend_if(renew(world, network, None, ""), DEFAULT_BRIDGE_ELSEWHERE)
+            findings.extend(overlapping.map(|network| {
+                FindingKind::Firewall(FirewallFinding::DockerOverlaps {
+                    bridge: link.name.clone(),
+                    address: *address,
+                    network: network.name.clone(),
+                    fix: move_network(world, network),
+                })
             }));
         }
     }
-    ills
-}
-
-/// Whether a link is a bridge of Docker, podman or Kubernetes, which need to have bridged packets filtered.
-pub(super) fn is_of_containers(world: &World, link: &LinkSeen) -> bool {
-    let prefixes = ["podman", "cni"];
-    is_dockers(world, link) || prefixes.iter().any(|prefix| link.name.starts_with(prefix))
-}
-
-/// Whether a link is a bridge that Docker made.
-pub(super) fn is_dockers(world: &World, link: &LinkSeen) -> bool {
-    let named = link.name == "docker0" || link.name.strip_prefix("br-").is_some_and(|id| id.len() == 12);
-    let ours = link.ours || world.networks().any(|network| network.bridge == link.name);
-    named && link.kind == "bridge" && !ours
+    findings
 }

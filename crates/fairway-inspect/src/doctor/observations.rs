@@ -1,4 +1,4 @@
-//! What is looked at.
+//! The observed state that the checks examine.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,185 +10,185 @@ use crate::conflict::{FirewallConflict, ForeignTable};
 use fairway_model::{HostFacts, Protocol};
 use fairway_walk::Route;
 
-/// A link of the host.
+/// A network interface of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LinkSeen {
-    /// Its number.
+pub struct LinkState {
+    /// The interface index.
     pub index: u32,
-    /// Its name.
+    /// The interface name.
     pub name: String,
-    /// Its driver's name; empty for hardware and for loopback.
+    /// The driver, such as `bridge`; empty for hardware and for loopback.
     pub kind: String,
     /// Whether it is the loopback interface.
     pub loopback: bool,
     /// Whether it is up.
     pub up: bool,
-    /// The largest packet in bytes.
+    /// The MTU in bytes.
     pub mtu: u32,
-    /// The bridge that it is a port of, by number.
+    /// The index of the bridge that it is a port of.
     pub bridge: Option<u32>,
-    /// Whether it bears a mark of Fairway's.
+    /// Whether it has Fairway's mark.
     pub ours: bool,
     /// Its addresses with their prefix lengths.
     pub addresses: Vec<IpNet>,
-    /// Whether it has an IPv6 address or route that a router advertised, or that somebody lends it: it goes after a
-    /// time unless it is told again.
+    /// Whether it has an IPv6 address or route with a lifetime, from a router advertisement or from DHCP.
     pub advertised: bool,
 }
 
-/// How much of something is used.
+/// How much of a limit is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    /// So much is used.
+pub struct Usage {
+    /// The number in use.
     pub used: u64,
-    /// There can be so much.
-    pub most: u64,
+    /// The largest number.
+    pub limit: u64,
 }
 
-impl Share {
-    /// Whether at least so many percent are used.
+impl Usage {
+    /// Whether at least this percentage is used.
     pub fn reaches(self, percent: u64) -> bool {
-        self.used.saturating_mul(100) >= self.most.saturating_mul(percent)
+        self.used.saturating_mul(100) >= self.limit.saturating_mul(percent)
     }
 
-    /// How many percent are used.
+    /// The percentage that is used.
     pub fn percent(self) -> u64 {
-        self.used.saturating_mul(100).checked_div(self.most).unwrap_or(100)
+        self.used.saturating_mul(100).checked_div(self.limit).unwrap_or(100)
     }
 }
 
-/// The descriptors of a process.
+/// The file descriptors of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
     /// The process.
     pub pid: u32,
-    /// Those that are open, of those that may be.
-    pub open: Share,
-    /// How far the limit may be raised without more rights.
+    /// The open descriptors and the soft limit.
+    pub open: Usage,
+    /// The hard limit.
     pub hard: u64,
 }
 
 /// A published port that Fairway does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LostPort {
+pub struct UnheldPort {
     /// The protocol.
     pub protocol: Protocol,
-    /// Where it is to be held.
-    pub at: SocketAddr,
-    /// The sandbox that it is published for, by name.
+    /// The address and port to bind.
+    pub address: SocketAddr,
+    /// The name of the sandbox that publishes it.
     pub sandbox: String,
-    /// The process that has it, by number and name, as far as it can be seen.
+    /// The process that holds it, by id and name; none if it cannot be seen.
     pub holder: Option<(u32, String)>,
 }
 
-/// A sandbox that is inside not as it was made.
+/// A sandbox whose namespace differs from the Plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inside {
-    /// Its name.
+pub struct NamespaceState {
+    /// The name of the sandbox.
     pub sandbox: String,
     /// The path of its network namespace.
     pub namespace: String,
-    /// What is other.
-    pub differences: Vec<Deviation>,
+    /// The properties that differ.
+    pub deviations: Vec<Deviation>,
 }
 
-/// The relay, as the daemon reaches it.
+/// The state of the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relay {
-    /// Whether it answers.
+pub struct RelayState {
+    /// Whether it answers the daemon.
     pub answers: bool,
     /// Its process.
     pub pid: u32,
-    /// The parts of its confinement that are not in force, and why.
+    /// The parts of its confinement that are not in force, each with the reason.
     pub missing: Vec<(String, String)>,
 }
 
-impl Default for Relay {
+impl Default for RelayState {
     fn default() -> Self {
         Self { answers: true, pid: 0, missing: Vec::new() }
     }
 }
 
-/// A file of a sandbox that its process does not see.
+/// A file in a sandbox that is not the one Fairway mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplacedFile {
     /// The name of the sandbox.
     pub sandbox: String,
-    /// The path where another file is seen.
+    /// The path in the sandbox.
     pub path: String,
 }
 
-/// What was seen of a host.
+/// The observed state of a host and of the daemon.
 #[derive(Debug, Clone, Default)]
 pub struct Observations {
-    /// Nanoseconds since 1970.
+    /// The time in nanoseconds since 1970.
     pub now: i64,
     /// Whether a daemon runs.
     pub daemon: bool,
-    /// Checks that cannot be made, by identifier, and why.
-    pub unseen: BTreeMap<&'static str, String>,
-    /// The host as decisions know it, observed anew.
+    /// Checks that cannot be carried out, by identifier, each with the reason.
+    pub not_examined: BTreeMap<&'static str, String>,
+    /// The facts of the host that decisions depend on, observed anew.
     pub facts: HostFacts,
-    /// Its links.
-    pub links: Vec<LinkSeen>,
-    /// Its routes.
+    /// The interfaces of the host.
+    pub links: Vec<LinkState>,
+    /// The routes of the host.
     pub routes: Vec<Route>,
-    /// Settings, by their paths under `/proc/sys`: those that the kernel has here of those that were looked at.
+    /// The values of sysctls by their paths under `/proc/sys`; those that the kernel does not have are missing.
     pub sysctls: BTreeMap<String, String>,
-    /// Packets that `rp_filter` dropped since the host's network began (`IPReversePathFilter`).
-    pub dropped_by_source: u64,
-    /// The tables of others.
+    /// The packets that `rp_filter` has dropped (`IPReversePathFilter`).
+    pub source_check_drops: u64,
+    /// The tables of foreign firewalls.
     pub tables: Vec<ForeignTable>,
-    /// What they drop, each with the names of the networks that it is about.
+    /// The conflicts with foreign firewalls, each with the names of the affected networks.
     pub firewall_conflicts: BTreeMap<FirewallConflict, Vec<String>>,
-    /// What the kernel lacks, in words.
-    pub lacking: Option<String>,
-    /// Connections that are tracked.
-    pub connections: Option<Share>,
-    /// Neighbours that are known, of IPv4 and IPv6.
-    pub neighbours: [Option<Share>; 2],
-    /// Open descriptors of the daemon.
+    /// The error of trying the kernel's features.
+    pub kernel_lacks: Option<String>,
+    /// The tracked connections.
+    pub connections: Option<Usage>,
+    /// The entries of the IPv4 and the IPv6 neighbor table.
+    pub neighbors: [Option<Usage>; 2],
+    /// The file descriptors of the daemon.
     pub descriptors: Option<Descriptors>,
     /// The relay.
-    pub relay: Relay,
-    /// What is other than it shall be, in words.
+    pub relay: RelayState,
+    /// Objects that differ from the Plan, described in text.
     pub drift: Vec<String>,
-    /// What is there and belongs to nothing, in words.
+    /// Objects with Fairway's mark that are not in the Plan, described in text.
     pub leaks: Vec<String>,
-    /// Sandboxes that are inside not as they were made.
-    pub inside: Vec<Inside>,
-    /// Files of sandboxes that their processes do not see.
+    /// Sandboxes whose namespace differs from the Plan.
+    pub changed_namespaces: Vec<NamespaceState>,
+    /// Files in sandboxes that are not those that Fairway mounted.
     pub replaced_files: Vec<ReplacedFile>,
-    /// Published ports that are not held.
-    pub lost: Vec<LostPort>,
-    /// When the daemon mended something, in nanoseconds since 1970, and what.
-    pub mended: Vec<(i64, String)>,
+    /// Published ports that Fairway does not hold.
+    pub unheld_ports: Vec<UnheldPort>,
+    /// The daemon's recent repairs: the time in nanoseconds since 1970, and the object.
+    pub repairs: Vec<(i64, String)>,
 }
 
 impl Observations {
-    /// A setting that is a number; none where the kernel has none such.
+    /// The value of a numeric sysctl.
     pub(super) fn number(&self, path: &str) -> Option<u64> {
         self.sysctls.get(path)?.parse().ok()
     }
 
-    /// A setting of an interface, where that of `all` counts for it too.
-    pub(super) fn larger(&self, interface: &str, key: &str) -> u64 {
+    /// The effective IPv4 setting of an interface where the kernel takes the larger of the interface's and `all`.
+    pub(super) fn effective(&self, interface: &str, key: &str) -> u64 {
         let of = |name: &str| self.number(&format!("net/ipv4/conf/{name}/{key}")).unwrap_or_default();
         of(interface).max(of("all"))
     }
 
-    pub(super) fn link(&self, name: &str) -> Option<&LinkSeen> {
+    /// The interface with this name.
+    pub(super) fn link(&self, name: &str) -> Option<&LinkState> {
         self.links.iter().find(|link| link.name == name)
     }
 
     /// The ports of a bridge.
-    pub(super) fn ports_of(&self, bridge: &LinkSeen) -> impl Iterator<Item = &LinkSeen> {
+    pub(super) fn ports_of(&self, bridge: &LinkState) -> impl Iterator<Item = &LinkState> {
         let index = bridge.index;
         self.links.iter().filter(move |link| link.bridge == Some(index))
     }
 
-    /// Links that packets are routed by: up, no port of a bridge, not loopback.
-    pub(super) fn routers(&self) -> impl Iterator<Item = &LinkSeen> {
+    /// The interfaces that packets are routed over: up, not a bridge port, not loopback.
+    pub(super) fn routed_links(&self) -> impl Iterator<Item = &LinkState> {
         self.links.iter().filter(|link| link.up && !link.loopback && link.bridge.is_none())
     }
 }

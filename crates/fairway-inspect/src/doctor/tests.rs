@@ -1,7 +1,7 @@
-//! Each check on a healthy host and on one that is ill in that way, and what mends it.
+//! Each check on a healthy host and on one with the problem that it reports, and the suggested fix.
 
 mod host;
-mod inside;
+mod namespaces;
 mod published;
 
 use std::net::Ipv4Addr;
@@ -15,14 +15,14 @@ use fairway_model::{
     SandboxOptions, Settings,
 };
 
-/// A World and what is seen of its host, both healthy: network `web` with a sandbox `p`, which publishes 40000.
-struct Patient {
+/// A healthy host with a daemon: network `web` with sandbox `p`, which publishes port 40000.
+struct TestHost {
     world: World,
     rng: Rng,
-    seen: Observations,
+    observed: Observations,
 }
 
-fn host() -> HostFacts {
+fn facts() -> HostFacts {
     HostFacts {
         mtu: Some(1500),
         default_interface: Some("eth0".to_owned()),
@@ -33,51 +33,52 @@ fn host() -> HostFacts {
     }
 }
 
-fn link(index: u32, name: &str, address: &str) -> LinkSeen {
-    LinkSeen {
+fn link(index: u32, name: &str, address: &str) -> LinkState {
+    LinkState {
         index,
         name: name.to_owned(),
         up: true,
         mtu: 1500,
         addresses: vec![address.parse().unwrap()],
-        ..LinkSeen::default()
+        ..LinkState::default()
     }
 }
 
-impl Patient {
-    fn new() -> Patient {
-        Patient::with(Settings::default())
+impl TestHost {
+    fn new() -> TestHost {
+        TestHost::with(Settings::default())
     }
 
-    fn with(settings: Settings) -> Patient {
-        let seen = Observations { daemon: true, facts: host(), ..Observations::default() };
-        let mut patient = Patient { world: World::default(), rng: Rng::new(1), seen };
-        let configure = Command::Configure { settings: Box::new(settings), host: Box::new(host()) };
-        patient.run(configure);
-        patient.network("web", |_| {});
-        patient.sandbox("p", "web", 40000);
-        let bridge = patient.world.find_network("web").unwrap().bridge.clone();
+    fn with(settings: Settings) -> TestHost {
+        let observed = Observations { daemon: true, facts: facts(), ..Observations::default() };
+        let mut host = TestHost { world: World::default(), rng: Rng::new(1), observed };
+        let configure = Command::Configure { settings: Box::new(settings), host: Box::new(facts()) };
+        host.run(configure);
+        host.network("web", |_| {});
+        host.sandbox("p", "web", 40000);
         let eth0 = link(2, "eth0", "10.0.0.2/24");
-        let bridge = LinkSeen { kind: "bridge".to_owned(), ours: true, ..link(3, &bridge, "172.18.0.1/16") };
-        let port =
-            LinkSeen { bridge: Some(3), kind: "veth".to_owned(), ours: true, ..link(4, "fw1", "fe80::1/64") };
-        patient.seen.links = vec![eth0, bridge, port];
-        for (path, value) in
-            [("net/ipv4/ip_unprivileged_port_start", "1024"), ("net/ipv4/conf/all/rp_filter", "0")]
-        {
-            patient.set(path, value);
-        }
-        patient.seen.sysctls.insert("net/ipv4/ip_local_reserved_ports".to_owned(), "40000-40001".to_owned());
-        patient
+        let bridge =
+            LinkState { kind: "bridge".to_owned(), ours: true, ..link(3, &host.bridge(), "172.18.0.1/16") };
+        let port = LinkState {
+            bridge: Some(3),
+            kind: "veth".to_owned(),
+            ours: true,
+            ..link(4, "fw1", "fe80::1/64")
+        };
+        host.observed.links = vec![eth0, bridge, port];
+        host.set("net/ipv4/ip_unprivileged_port_start", "1024");
+        host.set("net/ipv4/conf/all/rp_filter", "0");
+        host.set("net/ipv4/ip_local_reserved_ports", "40000-40001");
+        host
     }
 
     fn run(&mut self, command: Command) {
         self.world.apply(command, 1, &mut self.rng).unwrap();
     }
 
-    fn network(&mut self, name: &str, ask: impl FnOnce(&mut CreateNetwork)) {
+    fn network(&mut self, name: &str, change: impl FnOnce(&mut CreateNetwork)) {
         let mut request = CreateNetwork { name: name.to_owned(), ..CreateNetwork::default() };
-        ask(&mut request);
+        change(&mut request);
         self.run(Command::CreateNetwork(request));
     }
 
@@ -108,61 +109,71 @@ impl Patient {
         });
     }
 
-    /// The host changes, and the daemon follows.
-    fn host(&mut self, change: impl FnOnce(&mut HostFacts)) {
-        change(&mut self.seen.facts);
-        let (settings, host) = (self.world.settings().clone(), self.seen.facts.clone());
-        self.run(Command::Configure { settings: Box::new(settings), host: Box::new(host) });
+    /// Changes the host's facts, in the observations and in the World.
+    fn change_facts(&mut self, change: impl FnOnce(&mut HostFacts)) {
+        change(&mut self.observed.facts);
+        let (settings, facts) = (self.world.settings().clone(), self.observed.facts.clone());
+        self.run(Command::Configure { settings: Box::new(settings), host: Box::new(facts) });
     }
 
     fn set(&mut self, path: &str, value: &str) {
-        self.seen.sysctls.insert(path.to_owned(), value.to_owned());
+        self.observed.sysctls.insert(path.to_owned(), value.to_owned());
     }
 
     fn bridge(&self) -> String {
         self.world.find_network("web").unwrap().bridge.clone()
     }
 
-    fn link_mut(&mut self, name: &str) -> &mut LinkSeen {
-        self.seen.links.iter_mut().find(|link| link.name == name).unwrap()
+    fn link_mut(&mut self, name: &str) -> &mut LinkState {
+        self.observed.links.iter_mut().find(|link| link.name == name).unwrap()
     }
 
-    /// All that is not well.
-    fn ills(&self) -> Vec<Finding> {
-        examine(&self.world, &self.seen).into_iter().filter(|finding| finding.level != Level::Ok).collect()
+    /// All findings except passed checks.
+    fn findings(&self) -> Vec<FindingKind> {
+        let passed = |kind: &FindingKind| matches!(kind, FindingKind::Passed { .. });
+        examine(&self.world, &self.observed).into_iter().filter(|kind| !passed(kind)).collect()
     }
 
-    /// The one thing that is not well: how bad it is, what was seen, and the command, with whether it is Fairway's own.
-    fn only(&self, check: &str) -> (Level, String, String, bool) {
-        let mut ills = self.ills();
-        assert_eq!(ills.len(), 1, "{ills:#?}");
-        let ill = ills.remove(0);
-        assert_eq!(ill.check, check, "{ill:#?}");
-        assert!(!ill.why.is_empty(), "{ill:#?}");
-        let mend = ill.mend.unwrap_or(Mend { command: String::new(), own: false });
-        (ill.level, ill.seen, mend.command, mend.own)
+    /// The only finding.
+    fn only(&self) -> FindingKind {
+        let mut findings = self.findings();
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        findings.remove(0)
     }
 
-    fn assert(&self, check: &str, level: Level, seen: &str, mend: &str) {
-        let (found, what, command, _) = self.only(check);
-        assert_eq!((found, what.as_str(), command.as_str()), (level, seen, mend));
+    /// The rendered form of the only finding.
+    fn rendered(&self) -> Finding {
+        let finding = self.only().render();
+        assert!(!finding.impact.is_empty(), "{finding:#?}");
+        finding
+    }
+
+    fn fix(&self) -> Fix {
+        self.rendered().fix.unwrap()
+    }
+
+    fn assert(&self, id: &str, severity: Severity, message: &str, command: &str) {
+        let found = self.rendered();
+        assert_eq!((found.id.as_str(), found.severity, found.message.as_str()), (id, severity, message));
+        assert_eq!(found.fix.map(|fix| fix.command).unwrap_or_default(), command);
     }
 }
 
 #[test]
-fn a_healthy_host_is_well_in_all_respects() {
-    let patient = Patient::new();
-    let findings = examine(&patient.world, &patient.seen);
-    assert_eq!(patient.ills(), []);
+fn a_healthy_host_passes_all_checks() {
+    let host = TestHost::new();
+    assert_eq!(host.findings(), []);
+    let findings: Vec<Finding> =
+        examine(&host.world, &host.observed).iter().map(FindingKind::render).collect();
     assert_eq!(
-        findings.iter().map(|it| it.check.as_str()).collect::<Vec<_>>(),
+        findings.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(),
         CHECKS.iter().map(|it| it.id).collect::<Vec<_>>()
     );
-    assert_eq!(worst(&findings), Level::Ok);
+    assert_eq!(worst(&findings), Severity::Ok);
 }
 
 #[test]
-fn each_check_is_in_the_documentation() {
+fn each_check_is_documented() {
     let text = include_str!("../../../../docs/reference/doctor.md");
     let (_, table) = text.split_once("## The checks").unwrap();
     let rows: Vec<&str> =
@@ -172,166 +183,181 @@ fn each_check_is_in_the_documentation() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_unknown() {
-    let mut patient = Patient::new();
-    patient.seen.unseen.insert("firewall", "operation not permitted".to_owned());
-    let what = "it could not be looked at: operation not permitted";
-    patient.assert("firewall", Level::Unknown, what, "");
-    assert_eq!(worst(&patient.ills()), Level::Unknown);
+fn a_check_that_cannot_be_carried_out_is_unknown() {
+    let mut host = TestHost::new();
+    let reason = "operation not permitted".to_owned();
+    host.observed.not_examined.insert("firewall", reason.clone());
+    assert_eq!(host.only(), FindingKind::NotExamined { id: "firewall", reason });
+    let message = "cannot examine this: operation not permitted";
+    host.assert("firewall", Severity::Unknown, message, "");
+    assert_eq!(worst(&[host.rendered()]), Severity::Unknown);
 }
 
 #[test]
-fn without_a_daemon_the_host_alone_is_judged() {
-    let mut patient = Patient::new();
-    patient.seen.daemon = false;
-    patient.seen.drift = vec!["nobody could know".to_owned()];
-    patient.assert(
-        "daemon",
-        Level::Problem,
-        "no daemon runs: only the host is looked at",
-        "systemctl start fairway || fairway daemon",
-    );
-    let judged = examine(&World::default(), &patient.seen).len();
+fn without_a_daemon_only_the_host_is_examined() {
+    let mut host = TestHost::new();
+    host.observed.daemon = false;
+    host.observed.drift = vec!["only a daemon can report this".to_owned()];
+    assert_eq!(host.only(), FindingKind::Daemon(DaemonFinding::NotRunning));
+    let judged = examine(&World::default(), &host.observed).len();
     assert_eq!(judged, CHECKS.iter().filter(|check| !check.needs_daemon).count());
 }
 
 #[test]
-fn what_is_fairways_own() {
-    let own = |change: fn(&mut Observations), check: &str, level: Level, seen: &str, mend: &str| {
-        let mut patient = Patient::new();
-        change(&mut patient.seen);
-        assert_eq!(patient.only(check), (level, seen.to_owned(), mend.to_owned(), true));
-    };
-    own(|it| it.drift = vec!["the bridge x".into()], "drift", Level::Warning, "the bridge x", FIX);
-    own(|it| it.leaks = vec!["the bridge y".into()], "leaks", Level::Warning, "the bridge y", FIX);
-    own(
-        |it| it.relay = Relay { answers: false, pid: 7, missing: Vec::new() },
-        "relay",
-        Level::Problem,
-        "the relay (process 7) does not answer",
-        "kill -KILL 7",
-    );
-    let mut patient = Patient::new();
-    patient.seen.relay.missing = vec![("landlock".to_owned(), "not supported".to_owned())];
-    patient.assert("relay", Level::Note, "the relay goes without landlock: not supported", "");
-    let mut patient = Patient::new();
-    patient.seen.lacking = Some("the kernel lacks bridges".to_owned());
-    let (level, seen, mend, _) = patient.only("kernel");
-    assert_eq!((level, seen.as_str()), (Level::Problem, "the kernel lacks bridges"));
-    assert!(mend.starts_with("modprobe -a bridge veth nf_tables"), "{mend}");
+fn drift_and_leaks_are_fixed_automatically() {
+    let automatic = Fix { command: Fix::COMMAND.to_owned(), automatic: true };
+    let mut host = TestHost::new();
+    host.observed.drift = vec!["the bridge x".into()];
+    host.assert("drift", Severity::Warning, "the bridge x", Fix::COMMAND);
+    assert_eq!(host.fix(), automatic);
+    let mut host = TestHost::new();
+    host.observed.leaks = vec!["the bridge y".into()];
+    host.assert("leaks", Severity::Warning, "the bridge y", Fix::COMMAND);
+    assert_eq!(host.fix(), automatic);
 }
 
 #[test]
-fn mending_once_is_a_note_and_again_and_again_a_warning() {
-    let mut patient = Patient::new();
-    patient.seen.now = 2_000_000_000_000;
+fn relay_is_killed_if_unresponsive_and_reported_if_unconfined() {
+    let mut host = TestHost::new();
+    host.observed.relay = RelayState { answers: false, pid: 7, missing: Vec::new() };
+    assert_eq!(host.only(), FindingKind::Daemon(DaemonFinding::RelayUnresponsive { pid: 7 }));
+    host.assert("relay", Severity::Error, "the relay (process 7) does not answer", "kill -KILL 7");
+    assert!(host.fix().automatic);
+    let mut host = TestHost::new();
+    host.observed.relay.missing = vec![("landlock".to_owned(), "not supported".to_owned())];
+    host.assert("relay", Severity::Note, "the relay runs without landlock: not supported", "");
+}
+
+#[test]
+fn missing_kernel_features_need_modules() {
+    let mut host = TestHost::new();
+    host.observed.kernel_lacks = Some("the kernel lacks bridges".to_owned());
+    let found = host.rendered();
+    assert_eq!((found.severity, found.message.as_str()), (Severity::Error, "the kernel lacks bridges"));
+    assert!(host.fix().command.starts_with("modprobe -a bridge veth nf_tables"));
+}
+
+#[test]
+fn few_repairs_are_a_note_and_many_a_warning() {
+    let mut host = TestHost::new();
+    host.observed.now = 2_000_000_000_000;
     let ago = |seconds: i64| (2_000_000_000_000 - seconds * 1_000_000_000, "the bridge".to_owned());
-    patient.seen.mended = vec![ago(601)];
-    assert_eq!(patient.ills(), [], "that was long ago");
-    patient.seen.mended = vec![ago(601), ago(3)];
-    let mend = "fairway events --since 10m --until 0s --filter type=daemon";
-    let once = "the daemon mended 1 thing in the last ten minutes, last 3 seconds ago: the bridge";
-    patient.assert("healing", Level::Note, once, mend);
-    patient.seen.mended = vec![ago(9), ago(7), ago(4), ago(1)];
-    let often = "the daemon mended 4 things in the last ten minutes, last 1 second ago: the bridge";
-    patient.assert("healing", Level::Warning, often, mend);
+    host.observed.repairs = vec![ago(601)];
+    assert_eq!(host.findings(), [], "repairs of more than ten minutes ago are ignored");
+    host.observed.repairs = vec![ago(601), ago(3)];
+    let last = "the bridge".to_owned();
+    let one = DaemonFinding::Repaired { repairs: 1, seconds_ago: 3, last };
+    assert_eq!(host.only(), FindingKind::Daemon(one));
+    let command = "fairway events --since 10m --until 0s --filter type=daemon";
+    let message =
+        "the daemon repaired 1 object in the last 10 minutes, most recently 3 seconds ago: the bridge";
+    host.assert("healing", Severity::Note, message, command);
+    host.observed.repairs = vec![ago(9), ago(7), ago(4), ago(1)];
+    let message =
+        "the daemon repaired 4 objects in the last 10 minutes, most recently 1 second ago: the bridge";
+    host.assert("healing", Severity::Warning, message, command);
 }
 
 #[test]
-fn ports_that_others_have_or_may_get() {
-    let mut patient = Patient::new();
-    let lost = LostPort {
+fn published_ports_that_another_process_holds() {
+    let mut host = TestHost::new();
+    let port = UnheldPort {
         protocol: Protocol::Tcp,
-        at: "0.0.0.0:40000".parse().unwrap(),
+        address: "0.0.0.0:40000".parse().unwrap(),
         sandbox: "p".to_owned(),
         holder: Some((812, "nginx".to_owned())),
     };
-    patient.seen.lost = vec![lost.clone()];
+    host.observed.unheld_ports = vec![port.clone()];
+    assert_eq!(host.only(), FindingKind::Port(PortFinding::NotHeld(port.clone())));
     let held = "0.0.0.0:40000/tcp, published for p, is held by nginx (process 812)";
-    patient.assert("ports", Level::Problem, held, "kill 812");
-    patient.seen.lost = vec![LostPort { holder: None, ..lost }];
-    assert_eq!((patient.only("ports").2.as_str(), patient.only("ports").3), (FIX, true));
-
-    let mut patient = Patient::new();
-    patient.set("net/ipv4/ip_local_reserved_ports", "39999,50000-50001");
-    let seen = "outgoing connections get ports 32768-60999, and of these are to be published: 40000";
-    let mend = "sysctl -w net.ipv4.ip_local_reserved_ports=39999-40000,50000-50001";
-    patient.assert("ephemeral-ports", Level::Note, seen, mend);
-    let mut patient = Patient::new();
-    patient.set("net/ipv4/ip_unprivileged_port_start", "80");
-    let mend = "sysctl -w net.ipv4.ip_unprivileged_port_start=1024";
-    patient.assert("unprivileged-ports", Level::Note, "net/ipv4/ip_unprivileged_port_start is 80", mend);
-
-    let nothing =
-        Settings { iptables: false, ip6tables: false, userland_proxy: false, ..Settings::default() };
-    let (level, seen, mend, own) = Patient::with(nothing).only("publishing");
-    assert_eq!((level, mend.as_str(), own), (Level::Problem, "fairway daemon --userland-proxy=true", false));
-    assert!(seen.ends_with("--userland-proxy=false: p publish ports"), "{seen}");
+    host.assert("ports", Severity::Error, held, "kill 812");
+    host.observed.unheld_ports = vec![UnheldPort { holder: None, ..port }];
+    assert_eq!(host.fix(), Fix { command: Fix::COMMAND.to_owned(), automatic: true });
 }
 
 #[test]
-fn what_is_full() {
-    let mut patient = Patient::new();
-    let share = |used, most| Some(Share { used, most });
-    patient.seen.connections = share(799, 1000);
-    patient.seen.neighbours = [share(10, 1024), share(800, 1024)];
-    let open = |used| Some(Descriptors { pid: 5, open: Share { used, most: 1024 }, hard: 4096 });
-    patient.seen.descriptors = open(20);
-    assert_eq!(patient.ills(), []);
-    patient.seen.connections = share(800, 1000);
-    let mend = "sysctl -w net.netfilter.nf_conntrack_max=2000";
-    patient.assert("conntrack", Level::Warning, "800 of 1000 connections are tracked (80 %)", mend);
-    patient.seen.connections = share(1000, 1000);
-    assert_eq!(patient.only("conntrack").0, Level::Problem);
-    patient.seen.connections = None;
-    patient.seen.neighbours = [share(1000, 1024), None];
-    let mend = "sysctl -w net.ipv4.neigh.default.gc_thresh3=4096 net.ipv4.neigh.default.gc_thresh2=2048";
-    patient.assert("neighbours", Level::Warning, "1000 of 1024 neighbours are known by ipv4", mend);
-    patient.seen.neighbours = [None, None];
-    patient.seen.descriptors = open(900);
-    let mend = "prlimit --pid 5 --nofile=4096:4096";
-    patient.assert("descriptors", Level::Warning, "the daemon has 900 of 1024 descriptors open", mend);
-    patient.seen.descriptors = open(900).map(|it| Descriptors { hard: 1024, ..it });
-    assert_eq!(patient.only("descriptors").2, "prlimit --pid 5 --nofile=262144:262144");
-    patient.seen.descriptors = None;
+fn conntrack_limit() {
+    let mut host = TestHost::new();
+    let usage = |used| Usage { used, limit: 1000 };
+    host.observed.connections = Some(usage(799));
+    assert_eq!(host.findings(), []);
+    host.observed.connections = Some(usage(800));
+    assert_eq!(host.only(), FindingKind::Limit(LimitFinding::Conntrack(usage(800))));
+    let command = "sysctl -w net.netfilter.nf_conntrack_max=2000";
+    host.assert("conntrack", Severity::Warning, "800 of 1000 connections are tracked (80 %)", command);
+    host.observed.connections = Some(usage(1000));
+    assert_eq!(host.rendered().severity, Severity::Error);
+}
+
+#[test]
+fn neighbor_table_limit() {
+    let mut host = TestHost::new();
+    let usage = |used| Usage { used, limit: 1024 };
+    host.observed.neighbors = [Some(usage(10)), Some(usage(800))];
+    assert_eq!(host.findings(), []);
+    host.observed.neighbors = [Some(usage(1000)), None];
+    let neighbors = LimitFinding::Neighbors { family: "ipv4", entries: usage(1000) };
+    assert_eq!(host.only(), FindingKind::Limit(neighbors));
+    let command = "sysctl -w net.ipv4.neigh.default.gc_thresh3=4096 net.ipv4.neigh.default.gc_thresh2=2048";
+    let message = "1000 of 1024 entries of the ipv4 neighbor table are in use";
+    host.assert("neighbors", Severity::Warning, message, command);
+}
+
+#[test]
+fn descriptor_limit_of_the_daemon() {
+    let mut host = TestHost::new();
+    let open = |used| Some(Descriptors { pid: 5, open: Usage { used, limit: 1024 }, hard: 4096 });
+    host.observed.descriptors = open(20);
+    assert_eq!(host.findings(), []);
+    host.observed.descriptors = open(900);
+    let message = "the daemon has 900 of 1024 file descriptors open";
+    host.assert("descriptors", Severity::Warning, message, "prlimit --pid 5 --nofile=4096:4096");
+    host.observed.descriptors = open(900).map(|it| Descriptors { hard: 1024, ..it });
+    assert_eq!(host.fix().command, "prlimit --pid 5 --nofile=262144:262144");
+}
+
+#[test]
+fn port_limit_of_a_bridge() {
+    let mut host = TestHost::new();
     let ports = |count: u32| {
-        (5..5 + count).map(|index| LinkSeen {
-            bridge: Some(3),
-            mtu: 1500,
-            ..link(index, "port", "fe80::1/64")
-        })
+        (5..5 + count).map(|index| LinkState { bridge: Some(3), ..link(index, "port", "fe80::1/64") })
     };
-    patient.seen.links.extend(ports(919));
-    assert_eq!(patient.ills(), []);
-    let full = format!("921 of the 1023 ports of bridge {} are taken", patient.bridge());
-    patient.seen.links.extend(ports(1));
-    patient.assert("bridge-ports", Level::Warning, &full, "fairway network create web-2");
-    patient.seen.links.extend(ports(102));
-    assert_eq!(patient.only("bridge-ports").0, Level::Problem);
+    host.observed.links.extend(ports(919));
+    assert_eq!(host.findings(), []);
+    let message = format!("921 of the 1023 ports of bridge {} are in use", host.bridge());
+    host.observed.links.extend(ports(1));
+    host.assert("bridge-ports", Severity::Warning, &message, "fairway network create web-2");
+    host.observed.links.extend(ports(102));
+    assert_eq!(host.rendered().severity, Severity::Error);
 }
 
 #[test]
-fn networks_and_pools_that_are_full() {
+fn subnets_of_the_address_pools() {
     let pool = fairway_model::AddressPool { base: "10.9.0.0/21".parse().unwrap(), size: 24 };
-    let mut patient = Patient::with(Settings { address_pools: vec![pool], ..Settings::default() });
-    patient.network("a", |_| {});
-    patient.network("b", |_| {});
-    patient.network("c", |_| {});
-    assert_eq!(patient.ills(), []);
-    patient.network("d", |_| {});
-    let seen = "the address pools have subnets for 2 more only; nobody is on a, b, c, d";
-    patient.assert("subnets", Level::Warning, seen, "fairway network prune --force");
-    ["e", "f"].into_iter().for_each(|name| patient.network(name, |_| {}));
-    assert_eq!(patient.only("subnets").0, Level::Problem);
+    let mut host = TestHost::with(Settings { address_pools: vec![pool], ..Settings::default() });
+    host.network("a", |_| {});
+    host.network("b", |_| {});
+    host.network("c", |_| {});
+    assert_eq!(host.findings(), []);
+    host.network("d", |_| {});
+    let unused = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    assert_eq!(host.only(), FindingKind::Limit(LimitFinding::Subnets { remaining: 2, unused }));
+    let message = "the address pools have only 2 subnets left; no sandbox uses a, b, c, d";
+    host.assert("subnets", Severity::Warning, message, "fairway network prune --force");
+    ["e", "f"].into_iter().for_each(|name| host.network(name, |_| {}));
+    assert_eq!(host.rendered().severity, Severity::Error);
+}
 
-    let mut patient = Patient::new();
+#[test]
+fn addresses_of_a_network() {
+    let mut host = TestHost::new();
     let subnet = SubnetRequest { subnet: "10.8.0.0/29".parse().ok(), ..SubnetRequest::default() };
-    patient.network("small", |request| request.subnets = vec![subnet]);
+    host.network("small", |request| request.subnets = vec![subnet]);
     for (number, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
-        patient.sandbox(name, "small", 8000 + number as u16);
+        host.sandbox(name, "small", 8000 + number as u16);
     }
-    assert_eq!(patient.ills(), []);
-    patient.sandbox("e", "small", 8010);
-    let full = "5 of the 5 addresses in 10.8.0.0/29 are given on network small";
-    patient.assert("addresses", Level::Problem, full, "fairway network create small-2");
+    assert_eq!(host.findings(), []);
+    host.sandbox("e", "small", 8010);
+    let message = "5 of the 5 addresses in 10.8.0.0/29 are in use on network small";
+    host.assert("addresses", Severity::Error, message, "fairway network create small-2");
 }

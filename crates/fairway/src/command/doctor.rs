@@ -1,4 +1,4 @@
-//! `fairway doctor`: what is wrong with the host, why it matters, and what mends it.
+//! `fairway doctor`: diagnoses networking problems on this host and suggests fixes.
 
 use std::io::{self, IsTerminal};
 
@@ -6,26 +6,26 @@ use clap::{Args, ValueEnum};
 use fairway_api::types::Diagnosis;
 use fairway_api::{Client, ClientError};
 use fairway_engine::examine_host;
-use fairway_inspect::doctor::{Finding, Level, worst};
+use fairway_inspect::doctor::{Finding, Severity, worst};
 
 use super::error::CommandError;
 use super::print::{complain, print, warn};
 
-/// The exit code when something is wrong.
-const ILL: i32 = 1;
-/// The exit code when it cannot be told, or not all of it: as grep(1) and diff(1) have it.
+/// The exit code if there are warnings or errors.
+const PROBLEMS: i32 = 1;
+/// The exit code if a check could not be carried out and there is nothing worse: trouble, as of grep(1) and diff(1).
 const UNKNOWN: i32 = 2;
-/// How wide the words before what is said are.
+/// The width of the first column.
 const WIDTH: usize = 8;
 
-/// How what is found is printed.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Text,
     Json,
 }
 
-/// What is shown, and whether it is mended.
+/// The options of `fairway doctor`.
 #[derive(Debug, Args)]
 pub(super) struct DoctorOptions {
     /// Repair Fairway's own objects; foreign objects are never changed
@@ -40,13 +40,13 @@ pub(super) struct DoctorOptions {
 }
 
 impl DoctorOptions {
-    /// The exit code is 0 when all is well, 1 when there are warnings or problems, 2 when it could not be looked at.
+    /// The exit code: 0 without problems, 1 with warnings or errors, 2 if a check could not be carried out.
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
         let found = match client.doctor(self.fix) {
             Ok(found) => found,
             Err(ClientError::NotRunning { .. }) => {
                 if self.fix {
-                    warn("no daemon runs, and only that can mend: nothing is changed");
+                    warn("no daemon is running, and only the daemon can apply fixes: nothing is changed");
                 }
                 Diagnosis { findings: examine_host(), done: Vec::new() }
             }
@@ -65,83 +65,82 @@ impl DoctorOptions {
             Format::Text => print(&self.text(&found, io::stdout().is_terminal()))?,
         }
         Ok(match worst(&found.findings) {
-            Level::Ok | Level::Note => 0,
-            Level::Unknown => UNKNOWN,
-            Level::Warning | Level::Problem => ILL,
+            Severity::Ok | Severity::Note => 0,
+            Severity::Unknown => UNKNOWN,
+            Severity::Warning | Severity::Error => PROBLEMS,
         })
     }
 
     fn shown<'a>(&self, findings: &'a [Finding]) -> impl Iterator<Item = &'a Finding> {
         let all = self.all;
-        findings.iter().filter(move |finding| all || finding.level != Level::Ok)
+        findings.iter().filter(move |finding| all || finding.severity != Severity::Ok)
     }
 
-    /// What is printed: what was done, what was found, the worst last, where it is seen first, and how many there are.
-    fn text(&self, found: &Diagnosis, colours: bool) -> String {
+    /// The printed text: the applied fixes, the findings with the most severe last, and the counts.
+    fn text(&self, found: &Diagnosis, colors: bool) -> String {
         let mut text = String::new();
         for line in &found.done {
-            text.push_str(&format!("{:WIDTH$} {line}\n", dress(colours, "32", "done")));
+            text.push_str(&format!("{:WIDTH$} {line}\n", dress(colors, "32", "done")));
         }
         let mut shown: Vec<&Finding> = self.shown(&found.findings).collect();
-        shown.sort_by_key(|finding| finding.level);
+        shown.sort_by_key(|finding| finding.severity);
         for finding in shown {
-            let level = dress(colours, colour(finding.level), &format!("{:WIDTH$}", finding.level.text()));
-            let check = dress(colours, "1", &finding.check);
-            text.push_str(&format!("{level} {check}: {}\n", finding.seen));
-            // What is well takes one line.
-            let gap = if finding.level == Level::Ok { "" } else { "\n" };
-            if !finding.why.is_empty() {
-                text.push_str(&format!("{:WIDTH$} {}\n", "why", finding.why));
+            let severity = format!("{:WIDTH$}", finding.severity.as_str());
+            let severity = dress(colors, color(finding.severity), &severity);
+            let id = dress(colors, "1", &finding.id);
+            text.push_str(&format!("{severity} {id}: {}\n", finding.message));
+            if finding.severity == Severity::Ok {
+                continue;
             }
-            if let Some(mend) = &finding.mend {
-                let fix = if mend.own { "  (or: fairway doctor --fix)" } else { "" };
-                let fix = if mend.command.ends_with("doctor --fix") { "" } else { fix };
-                let command = dress(colours, "36", &mend.command);
-                text.push_str(&format!("{:WIDTH$} {command}{fix}\n", "mend"));
+            text.push_str(&format!("{:WIDTH$} {}\n", "impact", finding.impact));
+            if let Some(fix) = &finding.fix {
+                let is_flag = fix.command.ends_with("doctor --fix");
+                let flag = if fix.automatic && !is_flag { "  (or: fairway doctor --fix)" } else { "" };
+                let command = dress(colors, "36", &fix.command);
+                text.push_str(&format!("{:WIDTH$} {command}{flag}\n", "fix"));
             }
-            text.push_str(gap);
+            text.push('\n');
         }
         text.push_str(&summary(&found.findings));
         text
     }
 }
 
-/// How many there are of each level.
+/// The number of findings of each severity.
 fn summary(findings: &[Finding]) -> String {
-    let count = |level: Level| findings.iter().filter(|finding| finding.level == level).count();
+    let count = |severity: Severity| findings.iter().filter(|it| it.severity == severity).count();
     let many = |number: usize, what: &str| match number {
         0 => None,
         1 => Some(format!("1 {what}")),
         number => Some(format!("{number} {what}s")),
     };
-    let well = match count(Level::Ok) {
-        number if number == findings.len() => return format!("All is well: {number} checks.\n"),
-        0 => None,
-        1 => Some("1 check found all well".to_owned()),
-        number => Some(format!("{number} checks found all well")),
+    let passed = match count(Severity::Ok) {
+        number if number == findings.len() => {
+            return format!("No problems found: {} passed.\n", many(number, "check").unwrap_or_default());
+        }
+        number => many(number, "check").map(|checks| format!("{checks} passed")),
     };
-    let unknown = count(Level::Unknown);
-    let unknown = (unknown > 0).then(|| format!("{unknown} could not be made"));
+    let unknown = many(count(Severity::Unknown), "check").map(|checks| format!("{checks} not carried out"));
     let parts = [
-        many(count(Level::Problem), "problem"),
-        many(count(Level::Warning), "warning"),
-        many(count(Level::Note), "note"),
+        many(count(Severity::Error), "error"),
+        many(count(Severity::Warning), "warning"),
+        many(count(Severity::Note), "note"),
         unknown,
-        well,
+        passed,
     ];
     format!("{}.\n", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-/// The colour of a level (ECMA-48, 8.3.117).
-fn colour(level: Level) -> &'static str {
-    match level {
-        Level::Ok => "32",
-        Level::Note => "36",
-        Level::Unknown | Level::Warning => "33",
-        Level::Problem => "31",
+/// The color of a severity (ECMA-48, 8.3.117).
+fn color(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Ok => "32",
+        Severity::Note => "36",
+        Severity::Unknown | Severity::Warning => "33",
+        Severity::Error => "31",
     }
 }
 
-fn dress(colours: bool, code: &str, text: &str) -> String {
-    if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+fn dress(colors: bool, code: &str, text: &str) -> String {
+    if colors { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }

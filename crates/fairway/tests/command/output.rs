@@ -4,7 +4,7 @@ use fairway_api::types::{
     ContainerInspect, ContainerSummary, Diagnosis, NetworkInspect, NetworksDeleted, PortBinding, PortSummary,
 };
 
-use fairway_inspect::doctor::{Finding, Level, Mend};
+use fairway_inspect::doctor::{Finding, Fix, Severity};
 
 use super::fake_daemon::{Answer, FakeDaemon};
 use super::{fairway, text};
@@ -251,34 +251,44 @@ fn ports_that_come_and_go_are_asked_for_and_what_is_left_is_shown() {
 }
 
 /// A finding of `fairway doctor`.
-fn finding(check: &str, level: Level, seen: &str, mend: Option<(&str, bool)>) -> Finding {
-    let why = if level == Level::Ok { "" } else { "nothing arrives" };
-    let mend = mend.map(|(command, own)| Mend { command: command.to_owned(), own });
-    Finding { check: check.to_owned(), level, seen: seen.to_owned(), why: why.to_owned(), mend }
+fn finding(id: &str, severity: Severity, message: &str, fix: Option<(&str, bool)>) -> Finding {
+    let impact = if severity == Severity::Ok { "" } else { "packets are dropped" }.to_owned();
+    let fix = fix.map(|(command, automatic)| Fix { command: command.to_owned(), automatic });
+    Finding { id: id.to_owned(), severity, message: message.to_owned(), impact, fix }
 }
 
 #[test]
 fn findings_are_printed_the_worst_last() {
     let findings = vec![
-        finding("kernel", Level::Ok, "the kernel has it", None),
-        finding("drift", Level::Warning, "a bridge is gone", Some(("fairway doctor --fix", true))),
-        finding("forwarding", Level::Problem, "it is off", Some(("sysctl -w net.ipv4.ip_forward=1", true))),
-        finding("mtu", Level::Note, "a VPN is narrow", Some(("fairway daemon --mtu=1420", false))),
-        finding("firewall", Level::Unknown, "it could not be looked at: no", None),
+        finding("kernel", Severity::Ok, "the kernel has all features", None),
+        finding("drift", Severity::Warning, "a bridge is missing", Some(("fairway doctor --fix", true))),
+        finding(
+            "forwarding",
+            Severity::Error,
+            "forwarding is off",
+            Some(("sysctl -w net.ipv4.ip_forward=1", true)),
+        ),
+        finding(
+            "mtu",
+            Severity::Note,
+            "the MTU of a VPN is smaller",
+            Some(("fairway daemon --mtu=1420", false)),
+        ),
+        finding("firewall", Severity::Unknown, "cannot examine this: no", None),
     ];
     let all = Diagnosis { findings: findings.clone(), done: Vec::new() };
-    let well = Diagnosis { findings: findings[..1].to_vec(), done: vec!["repaired: all".to_owned()] };
+    let healthy = Diagnosis { findings: findings[..1].to_vec(), done: vec!["repaired: a bridge".to_owned()] };
     let unknown = Diagnosis { findings: findings[3..].to_vec(), done: Vec::new() };
     let daemon = FakeDaemon::new(vec![
         ("GET /fairway/doctor", 200, json(&all)),
-        ("POST /fairway/doctor/fix", 200, json(&well)),
+        ("POST /fairway/doctor/fix", 200, json(&healthy)),
     ]);
     insta::assert_snapshot!(reported(&daemon, &["doctor"]));
     insta::assert_snapshot!(reported(&daemon, &["doctor", "--fix", "--all"]));
     let daemon = FakeDaemon::new(vec![("GET /fairway/doctor", 200, json(&unknown))]);
-    assert!(reported(&daemon, &["doctor"]).ends_with("1 note, 1 could not be made.\n= 2"));
+    assert!(reported(&daemon, &["doctor"]).ends_with("1 note, 1 check not carried out.\n= 2"));
     insta::assert_snapshot!(reported(&daemon, &["doctor", "--format=json"]));
-    // What is no answer is no finding.
+    // A failed request is not a finding.
     let daemon = FakeDaemon::new(vec![("GET /fairway/doctor", 500, refusal("the disk is full"))]);
     assert_eq!(reported(&daemon, &["doctor"]), "! Error response from daemon: the disk is full\n= 2");
 }

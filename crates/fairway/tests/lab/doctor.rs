@@ -9,7 +9,7 @@ mod passing;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairway_inspect::doctor::{CHECKS, Finding, Level};
+use fairway_inspect::doctor::{CHECKS, Finding, Severity};
 use fairway_lab::{Lab, Outcome, Question, Server, serve_tcp};
 
 use crate::cli::fairway;
@@ -75,16 +75,16 @@ impl Clinic {
     fn findings(&self) -> Vec<Finding> {
         let all = self.stage.client().doctor(false).unwrap().findings;
         let counts = |it: &Finding| {
-            it.level != Level::Ok && it.check != "healing" && (self.has_other_users || !wants_user(it))
+            it.severity != Severity::Ok && it.id != "healing" && (self.has_other_users || !wants_user(it))
         };
         all.into_iter().filter(counts).collect()
     }
 
     /// What a check found wrong, when the daemon has noticed.
-    fn ill(&self, check: &str, level: Level) -> Finding {
+    fn ill(&self, check: &str, level: Severity) -> Finding {
         let mut found = None;
         eventually(check, PATIENCE, || {
-            found = self.findings().into_iter().find(|it| it.check == check && it.level == level);
+            found = self.findings().into_iter().find(|it| it.id == check && it.severity == level);
             found.is_some()
         });
         found.unwrap()
@@ -101,27 +101,27 @@ impl Clinic {
 
     /// Nothing is wrong any more with what a check looks at; what others change is followed within moments.
     fn assert_well(&self, check: &str) {
-        eventually("it is well again", PATIENCE, || self.findings().iter().all(|it| it.check != check));
+        eventually("it is well again", PATIENCE, || self.findings().iter().all(|it| it.id != check));
     }
 
     /// Runs what is printed, as a user would.
     fn obey(&self, finding: &Finding) {
-        shell(&self.stage, &finding.mend.as_ref().unwrap().command);
+        shell(&self.stage, &finding.fix.as_ref().unwrap().command);
     }
 
     /// The one thing that is wrong, which is this one.
-    fn only(&self, check: &str, level: Level) -> Finding {
+    fn only(&self, check: &str, level: Severity) -> Finding {
         let mut found = self.findings();
         assert_eq!(found.len(), 1, "{found:#?}");
         let found = found.remove(0);
-        assert_eq!((found.check.as_str(), found.level), (check, level), "{found:#?}");
+        assert_eq!((found.id.as_str(), found.severity), (check, level), "{found:#?}");
         found
     }
 }
 
 /// Whether a finding says that the relay has no user of its own.
 fn wants_user(finding: &Finding) -> bool {
-    finding.check == "relay" && finding.level == Level::Note && finding.seen.contains("without user")
+    finding.id == "relay" && finding.severity == Severity::Note && finding.message.contains("without user")
 }
 
 /// Has the host ask this server.
@@ -171,10 +171,10 @@ fn a_healthy_host_has_no_findings() {
         let reported = fairway(&clinic.stage, "doctor");
         assert_eq!((reported.code, reported.errors.as_str()), (0, ""), "{}", reported.output);
         if clinic.has_other_users {
-            assert_eq!(reported.output, format!("All is well: {} checks.\n", CHECKS.len()));
+            assert_eq!(reported.output, format!("No problems found: {} checks passed.\n", CHECKS.len()));
         } else {
             assert!(
-                reported.output.starts_with("note     relay: the relay goes without user: "),
+                reported.output.starts_with("note     relay: the relay runs without user: "),
                 "{}",
                 reported.output
             );
@@ -190,8 +190,8 @@ fn healthy_with(lab: &Lab, name: &str) {
     clinic.assert_flows();
     assert_eq!(clinic.findings(), []);
     clinic.stage.host.set_bridge_netfilter(false).unwrap();
-    let unseen = clinic.only("bridge-netfilter", Level::Note);
-    assert!(unseen.why.contains("FAIRWAY-USER"), "{unseen:?}");
+    let unseen = clinic.only("bridge-netfilter", Severity::Note);
+    assert!(unseen.impact.contains("FAIRWAY-USER"), "{unseen:?}");
     clinic.obey(&unseen);
     clinic.assert_well("bridge-netfilter");
 }
@@ -213,9 +213,9 @@ fn without_a_daemon_the_host_is_examined() {
         clinic.stage.daemon.stop();
         let reported = fairway(&clinic.stage, "doctor --all");
         assert_eq!(reported.code, 1, "{}", reported.output);
-        assert!(reported.output.contains("problem  daemon: no daemon runs"), "{}", reported.output);
+        assert!(reported.output.contains("error    daemon: no daemon is running"), "{}", reported.output);
         assert!(
-            reported.output.contains("mend     systemctl start fairway || fairway daemon\n"),
+            reported.output.contains("fix      systemctl start fairway || fairway daemon\n"),
             "{}",
             reported.output
         );
@@ -223,12 +223,16 @@ fn without_a_daemon_the_host_is_examined() {
         assert_eq!(well(&reported.output), of_host.map(|check| check.id).collect::<Vec<_>>());
         clinic.stage.host.set_sysctl("net.ipv4.ip_unprivileged_port_start", "0").unwrap();
         let reported = fairway(&clinic.stage, "doctor --fix");
-        assert!(reported.errors.contains("no daemon runs, and only that can mend"), "{}", reported.errors);
+        assert!(
+            reported.errors.contains("no daemon is running, and only the daemon can apply fixes"),
+            "{}",
+            reported.errors
+        );
         let low = "note     unprivileged-ports: net/ipv4/ip_unprivileged_port_start is 0\n";
         assert!(reported.output.contains(low), "{}", reported.output);
         clinic.stage.daemon.launch(&[]);
         clinic.stage.daemon.wait_until_ready();
-        let low = clinic.only("unprivileged-ports", Level::Note);
+        let low = clinic.only("unprivileged-ports", Severity::Note);
         assert_eq!(fairway(&clinic.stage, "doctor").code, 0, "a note is no fault");
         clinic.obey(&low);
         clinic.assert_well("unprivileged-ports");

@@ -71,11 +71,11 @@ fn repairs_and_reloads_are_events() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::new(lab, &[]);
         stage.host.run_in(|| foreign_changes::set_mtu("fairway0", 1300)).unwrap();
-        let mended = |stage: &Stage| printed(stage, "events --since 1h --until 0s --filter event=mend");
-        eventually("it is logged", Duration::from_secs(10), || !mended(&stage).is_empty());
-        let line = mended(&stage);
+        let repaired = |stage: &Stage| printed(stage, "events --since 1h --until 0s --filter event=repair");
+        eventually("it is logged", Duration::from_secs(10), || !repaired(&stage).is_empty());
+        let line = repaired(&stage);
         assert!(
-            line.contains(" daemon mend ") && line.contains("bridge fairway0: mtu was 1300, expected 1500"),
+            line.contains(" daemon repair ") && line.contains("bridge fairway0: mtu was 1300, expected 1500"),
             "{line}"
         );
         assert!(stage.daemon.reload().contains("no setting changed"));

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
-use fairway_inspect::doctor::Level;
+use fairway_inspect::doctor::Severity;
 
 use crate::cli::{field, printed, stay};
 use crate::harness::{Stage, eventually};
@@ -95,18 +95,18 @@ fn the_doctor_names_a_sandbox_that_does_not_see_its_files() {
         stay(&stage, "--name joined --network container:web");
         let found = || {
             let all = stage.client().doctor(false).unwrap().findings;
-            all.into_iter().filter(|finding| finding.check == "files").collect::<Vec<_>>()
+            all.into_iter().filter(|finding| finding.id == "files").collect::<Vec<_>>()
         };
-        assert!(found().iter().all(|it| it.level == Level::Ok), "{:?}", found());
+        assert!(found().iter().all(|it| it.severity == Severity::Ok), "{:?}", found());
         printed(&stage, "exec --privileged web umount /etc/hosts");
         let now = found();
         assert_eq!(now.len(), 1, "{now:?}");
-        assert!(now[0].seen.starts_with("web: /etc/hosts"), "{now:?}");
-        assert_eq!(now[0].mend.as_ref().unwrap().command, "fairway restart web");
+        assert!(now[0].message.starts_with("web: /etc/hosts"), "{now:?}");
+        assert_eq!(now[0].fix.as_ref().unwrap().command, "fairway restart web");
         printed(&stage, "restart web");
         // What was joined to the namespace of before is so still.
-        assert!(found().iter().all(|it| it.seen.starts_with("joined: ")), "{:?}", found());
+        assert!(found().iter().all(|it| it.message.starts_with("joined: ")), "{:?}", found());
         printed(&stage, "restart joined");
-        assert!(found().iter().all(|it| it.level == Level::Ok), "{:?}", found());
+        assert!(found().iter().all(|it| it.severity == Severity::Ok), "{:?}", found());
     });
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fairway::daemon::EXEC_ROOT;
 use fairway_api::Client;
 use fairway_api::types::NetworkCreate;
-use fairway_inspect::doctor::Level;
+use fairway_inspect::doctor::Severity;
 use fairway_lab::{Outcome, Question, serve_tcp};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -59,7 +59,10 @@ fn what_changes_while_the_relay_does_not_answer_is_given_to_it_when_it_does() {
         let said = format!("the relay (process {pid}) does not answer");
         assert!(stage.daemon.log().contains(&said));
         let findings = stage.client().doctor(false).unwrap().findings;
-        assert!(findings.iter().any(|it| it.seen == said && it.why.contains("kill -CONT")), "{findings:?}");
+        assert!(
+            findings.iter().any(|it| it.message == said && it.impact.contains("kill -CONT")),
+            "{findings:?}"
+        );
 
         signal(pid, Signal::CONT);
         for port in [8080, 8082, 8083] {
@@ -133,7 +136,7 @@ fn a_relay_hands_over_more_sockets_than_it_has_descriptors_left() {
         let log = stage.daemon.log();
         assert!(!log.contains("in use"), "{log}");
         let findings = stage.client().doctor(false).unwrap().findings;
-        assert!(findings.iter().any(|it| it.check == "ports" && it.level == Level::Ok), "{findings:?}");
+        assert!(findings.iter().any(|it| it.id == "ports" && it.severity == Severity::Ok), "{findings:?}");
         stage.client().detach("server").unwrap();
         for port in [8000, 8500, 8999] {
             assert_eq!(asked(&stage, port), Outcome::Refused);

@@ -1,4 +1,4 @@
-//! Whether sandboxes see the files that are theirs.
+//! Finds files in sandboxes that are not the ones Fairway mounted.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
 
 use crate::apply::files::SandboxFiles;
 
-/// The files that the process of each sandbox sees in place of its own.
+/// The mounted files that the process of each sandbox does not read.
 pub(super) fn replaced(world: &World, files: &SandboxFiles) -> Vec<ReplacedFile> {
     let mut running: Vec<&Sandbox> = world.sandboxes().filter(|it| it.kind == SandboxKind::Run).collect();
     running.sort_by_key(|sandbox| &sandbox.name);
@@ -21,7 +21,7 @@ pub(super) fn replaced(world: &World, files: &SandboxFiles) -> Vec<ReplacedFile>
 fn replaced_of(world: &World, files: &SandboxFiles, sandbox: &Sandbox) -> Vec<ReplacedFile> {
     let owner = world.namespace_owner(sandbox).filter(|owner| owner.mode != NetworkMode::Host);
     let (Some(owner), Some(process)) = (owner, sandbox.process()) else { return Vec::new() };
-    // A process that is ending has none.
+    // A process that is ending has no root.
     let Ok(root) = File::open(format!("/proc/{}/root", process.pid)) else { return Vec::new() };
     let named = [
         (FileName::ResolvConf, "/etc/resolv.conf"),
@@ -30,7 +30,7 @@ fn replaced_of(world: &World, files: &SandboxFiles, sandbox: &Sandbox) -> Vec<Re
     ];
     let is_replaced = |(name, path): &(FileName, &str)| {
         let own = std::fs::metadata(files.path(owner.id, *name));
-        // Without waiting at what the sandbox may have put there, and within its own root.
+        // Does not block on a FIFO that the sandbox put there, and stays within its root.
         let seen =
             openat2(&root, *path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)
                 .and_then(fstat);

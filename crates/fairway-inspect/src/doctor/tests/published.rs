@@ -1,9 +1,9 @@
-//! Published ports: where they wait, and among which ports.
+//! Published ports: whether packets reach them, and which ports they are.
 
 use super::*;
 
 /// Publishes so many ports from the first one on, for a new sandbox.
-fn publish(patient: &mut Patient, address: Option<&str>, first: u16, count: u16) {
+fn publish(host: &mut TestHost, address: Option<&str>, first: u16, count: u16) {
     let range = PortRange { first, last: first + (count - 1) };
     let request = PublishRequest {
         host_address: address.map(|text| text.parse().unwrap()),
@@ -11,49 +11,85 @@ fn publish(patient: &mut Patient, address: Option<&str>, first: u16, count: u16)
         container_ports: range,
         protocol: Protocol::Tcp,
     };
-    patient.attach(if first < 40_000 { "many" } else { "more" }, "web", request);
+    host.attach(if first < 40_000 { "many" } else { "more" }, "web", request);
+}
+
+fn ephemeral(ports: PortRange, reservation: Reservation) -> FindingKind {
+    FindingKind::Port(PortFinding::Ephemeral { range: (32768, 60999), ports: vec![ports], reservation })
 }
 
 #[test]
-fn ports_to_reserve_are_ranges_beside_those_that_are_reserved() {
-    let mut patient = Patient::new();
-    publish(&mut patient, None, 33_000, 2_000);
-    patient.set("net/ipv4/ip_local_reserved_ports", "8080,39999-40000,40001");
-    let seen = "outgoing connections get ports 32768-60999, and of these are to be published: 33000-34999";
-    let mend = "sysctl -w net.ipv4.ip_local_reserved_ports=8080,33000-34999,39999-40001";
-    patient.assert("ephemeral-ports", Level::Note, seen, mend);
+fn ports_of_outgoing_connections_are_to_be_reserved() {
+    let mut host = TestHost::new();
+    host.set("net/ipv4/ip_local_reserved_ports", "39999,50000-50001");
+    let message = "outgoing connections use ports 32768-60999, among them ports to be published: 40000";
+    let command = "sysctl -w net.ipv4.ip_local_reserved_ports=39999-40000,50000-50001";
+    host.assert("ephemeral-ports", Severity::Note, message, command);
 }
 
 #[test]
-fn ports_without_a_listener_are_noted() {
-    let patient = Patient::with(Settings { userland_proxy: false, ..Settings::default() });
-    let seen = "published ports of p are bound and do not listen, by IPv4";
-    patient.assert("publishing", Level::Note, seen, "fairway ps");
+fn reserved_ports_are_joined_to_ranges() {
+    let mut host = TestHost::new();
+    publish(&mut host, None, 33_000, 2_000);
+    host.set("net/ipv4/ip_local_reserved_ports", "8080,39999-40000,40001");
+    let list = "8080,33000-34999,39999-40001".to_owned();
+    let ports = PortRange { first: 33_000, last: 34_999 };
+    assert_eq!(host.only(), ephemeral(ports, Reservation::List(list)));
 }
 
 #[test]
-fn outgoing_connections_keep_ports() {
-    let mut patient = Patient::new();
-    publish(&mut patient, None, 32_768, 40_000 - 32_768);
-    publish(&mut patient, None, 40_001, 17_000);
-    let found = examine(&patient.world, &patient.seen);
-    let found = found.iter().find(|it| it.check == "ephemeral-ports").unwrap();
-    assert_eq!((found.level, &found.mend), (Level::Note, &None));
-    assert!(found.why.ends_with("publish ports outside 32768-60999"), "{}", found.why);
+fn enough_ports_remain_for_outgoing_connections() {
+    let mut host = TestHost::new();
+    publish(&mut host, None, 32_768, 40_000 - 32_768);
+    publish(&mut host, None, 40_001, 17_000);
+    let found = examine(&host.world, &host.observed).into_iter().map(|kind| kind.render());
+    let found = found.into_iter().find(|it| it.id == "ephemeral-ports").unwrap();
+    assert_eq!((found.severity, &found.fix), (Severity::Note, &None));
+    assert!(found.impact.ends_with("publish ports outside 32768-60999"), "{}", found.impact);
 }
 
 #[test]
-fn an_address_that_has_vanished_is_given_back_or_left() {
-    let mut patient = Patient::new();
+fn ports_below_1024_for_every_user() {
+    let mut host = TestHost::new();
+    host.set("net/ipv4/ip_unprivileged_port_start", "80");
+    assert_eq!(host.only(), FindingKind::Port(PortFinding::Unprivileged { first: 80 }));
+    let command = "sysctl -w net.ipv4.ip_unprivileged_port_start=1024";
+    host.assert("unprivileged-ports", Severity::Note, "net/ipv4/ip_unprivileged_port_start is 80", command);
+}
+
+#[test]
+fn ports_without_proxy_and_firewall() {
+    let settings =
+        Settings { iptables: false, ip6tables: false, userland_proxy: false, ..Settings::default() };
+    let host = TestHost::with(settings);
+    let kind = PortFinding::NotForwarded { flag: "--iptables", sandboxes: vec!["p".to_owned()] };
+    assert_eq!(host.only(), FindingKind::Port(kind));
+    assert_eq!(host.rendered().severity, Severity::Error);
+    assert_eq!(
+        host.fix(),
+        Fix { command: "fairway daemon --userland-proxy=true".to_owned(), automatic: false }
+    );
+}
+
+#[test]
+fn ports_without_a_listening_socket() {
+    let host = TestHost::with(Settings { userland_proxy: false, ..Settings::default() });
+    let message = "published ports of p are bound and do not listen on IPv4";
+    host.assert("publishing", Severity::Note, message, "fairway ps");
+}
+
+#[test]
+fn ports_on_an_address_that_the_host_has_lost() {
+    let mut host = TestHost::new();
     let own = |text: &str| HostRoute { destination: text.parse().unwrap(), interface: "eth0".to_owned() };
-    publish(&mut patient, Some("10.0.0.7"), 8080, 2);
-    patient.seen.facts.addresses = vec![own("10.0.0.2/24"), own("10.0.0.7/24")];
-    assert_eq!(patient.ills(), []);
-    patient.seen.facts.addresses.pop();
-    let seen =
-        "ports 8080-8081 of the host are published for many at 10.0.0.7, which is no address of the host";
-    patient.assert("published-addresses", Level::Problem, seen, "ip address add 10.0.0.7/24 dev eth0");
-    patient.seen.facts.addresses = vec![own("10.1.0.2/24")];
+    publish(&mut host, Some("10.0.0.7"), 8080, 2);
+    host.observed.facts.addresses = vec![own("10.0.0.2/24"), own("10.0.0.7/24")];
+    assert_eq!(host.findings(), []);
+    host.observed.facts.addresses.pop();
+    let message = "many publishes host ports 8080-8081 on 10.0.0.7, which the host does not have";
+    let add = "ip address add 10.0.0.7/24 dev eth0";
+    host.assert("published-addresses", Severity::Error, message, add);
+    host.observed.facts.addresses = vec![own("10.1.0.2/24")];
     let elsewhere = "fairway unpublish many 10.0.0.7:8080-8081 && fairway publish many 8080-8081:8080-8081";
-    patient.assert("published-addresses", Level::Problem, seen, elsewhere);
+    host.assert("published-addresses", Severity::Error, message, elsewhere);
 }

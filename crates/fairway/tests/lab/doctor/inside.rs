@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairway_inspect::doctor::Level;
+use fairway_inspect::doctor::Severity;
 use fairway_lab::{Transfer, serve_echo};
 
 use super::{Clinic, IMPATIENT, shell};
@@ -21,11 +21,11 @@ fn rules_of_the_resolver_that_a_sandbox_flushed_are_made_again() {
         assert!(resolves(&clinic));
         shell(&clinic.stage, &format!("nsenter --net={} nft flush ruleset", clinic.sandbox.path));
         assert!(!resolves(&clinic));
-        let found = clinic.only("inside", Level::Warning);
-        assert_eq!(found.seen, "p: table ip fairway-resolver is missing");
-        assert_eq!(found.mend.as_ref().unwrap().command, "fairway doctor --fix");
-        let done = clinic.fix("inside");
-        assert_eq!(done, "p: table ip fairway-resolver is there again");
+        let found = clinic.only("netns", Severity::Warning);
+        assert_eq!(found.message, "p: table ip fairway-resolver is missing");
+        assert_eq!(found.fix.as_ref().unwrap().command, "fairway doctor --fix");
+        let done = clinic.fix("netns");
+        assert_eq!(done, "p: restored table ip fairway-resolver");
         assert_eq!(clinic.findings(), []);
         assert!(resolves(&clinic));
         clinic.assert_flows();
@@ -51,10 +51,10 @@ fn each_change_inside_is_undone_by_its_command_alone() {
         for (change, reported) in changes {
             let transfer = Transfer::start(&clinic.sandbox, &format!("{LAN}:81")).unwrap();
             shell(&clinic.stage, &format!("nsenter --net={} {change}", clinic.sandbox.path));
-            let found = clinic.ill("inside", Level::Warning);
-            assert!(found.seen.contains(reported), "{change}: {found:?}");
+            let found = clinic.ill("netns", Severity::Warning);
+            assert!(found.message.contains(reported), "{change}: {found:?}");
             clinic.obey(&found);
-            clinic.assert_well("inside");
+            clinic.assert_well("netns");
             clinic.assert_flows();
             assert!(transfer.moves_on(1, Duration::from_secs(10)), "{change}: {found:?}");
         }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
-use fairway_inspect::doctor::Level;
+use fairway_inspect::doctor::Severity;
 use fairway_lab::{Host, Outcome, Process, Question};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -36,9 +36,9 @@ fn a_port_that_another_program_took() {
         clinic.stage.daemon.launch(&["--iptables=false"]);
         clinic.stage.daemon.wait_until_ready();
         assert_ne!(clinic.reach()[1], Outcome::answered(LAN));
-        let found = clinic.ill("ports", Level::Problem);
-        assert!(found.seen.starts_with("0.0.0.0:8080/tcp, published for p, is held by "), "{found:?}");
-        assert_eq!(found.mend.as_ref().unwrap().command, format!("kill {}", other.id()));
+        let found = clinic.ill("ports", Severity::Error);
+        assert!(found.message.starts_with("0.0.0.0:8080/tcp, published for p, is held by "), "{found:?}");
+        assert_eq!(found.fix.as_ref().unwrap().command, format!("kill {}", other.id()));
         clinic.obey(&found);
         drop(other);
         clinic.fix("ports");
@@ -54,17 +54,17 @@ fn ports_that_nothing_carries_or_that_others_may_get() {
         let held = ["--iptables=false", "--ip6tables=false", "--userland-proxy=false"];
         let mut clinic = Clinic::new(lab, &held);
         assert_eq!(clinic.reach()[1], Outcome::Refused);
-        let found = clinic.ill("publishing", Level::Problem);
-        assert_eq!(found.mend.unwrap().command, "fairway daemon --userland-proxy=true");
+        let found = clinic.ill("publishing", Severity::Error);
+        assert_eq!(found.fix.unwrap().command, "fairway daemon --userland-proxy=true");
         clinic.stage.daemon.restart(&["--iptables=false", "--ip6tables=false", "--userland-proxy=true"]);
         clinic.assert_well("publishing");
         assert!(matches!(clinic.reach_within(PATIENCE)[1], Outcome::Answered { .. }));
 
         clinic.stage.sandbox("q", &["web"], &["40000:80"]);
         clinic.stage.host.set_sysctl("net.ipv4.ip_local_reserved_ports", "7000-7001").unwrap();
-        let found = clinic.ill("ephemeral-ports", Level::Note);
-        let mend = "sysctl -w net.ipv4.ip_local_reserved_ports=7000-7001,40000";
-        assert_eq!(found.mend.as_ref().unwrap().command, mend);
+        let found = clinic.ill("ephemeral-ports", Severity::Note);
+        let fix = "sysctl -w net.ipv4.ip_local_reserved_ports=7000-7001,40000";
+        assert_eq!(found.fix.as_ref().unwrap().command, fix);
         clinic.obey(&found);
         clinic.assert_well("ephemeral-ports");
     });
@@ -78,26 +78,26 @@ fn what_is_other_than_it_was_made() {
         let read = || clinic.stage.host.run_in(|| std::fs::read_to_string(&path).unwrap()).unwrap();
         let before = read();
         clinic.stage.host.run_in(|| std::fs::write(&path, "nameserver 192.0.2.53\n").unwrap()).unwrap();
-        let found = clinic.only("drift", Level::Warning);
+        let found = clinic.only("drift", Severity::Warning);
         assert!(
-            found.seen.contains("file ResolvConf of sandbox")
-                && found.seen.contains("is \"nameserver 192.0.2.53\", expected \""),
+            found.message.contains("file ResolvConf of sandbox")
+                && found.message.contains("is \"nameserver 192.0.2.53\", expected \""),
             "{found:?}"
         );
-        assert_eq!(found.mend.as_ref().unwrap().command, "fairway doctor --fix");
+        assert_eq!(found.fix.as_ref().unwrap().command, "fairway doctor --fix");
         let done = clinic.fix("drift");
-        assert_eq!(done, format!("mended: {}", found.seen));
+        assert_eq!(done, format!("repaired: {}", found.message));
         assert_eq!(read(), before);
         assert_eq!(clinic.findings(), []);
 
         // From within, it is the sandbox's own.
         clinic.sandbox.run_in(foreign_changes::remove_default_route).unwrap();
         assert_ne!(clinic.reach()[0], Outcome::answered(HOST));
-        let found = clinic.only("inside", Level::Warning);
-        assert_eq!(found.seen, "p: default route is missing, expected via 172.18.0.1 dev eth0");
+        let found = clinic.only("netns", Severity::Warning);
+        assert_eq!(found.message, "p: default route is missing, expected via 172.18.0.1 dev eth0");
         assert_eq!(clinic.stage.client().doctor(true).unwrap().done, [""; 0]);
         clinic.obey(&found);
-        clinic.assert_well("inside");
+        clinic.assert_well("netns");
         clinic.assert_flows();
     });
 }
@@ -127,13 +127,13 @@ fn what_is_left_of_what_is_gone() {
         ];
         lines.iter().for_each(|line| drop(shell(&clinic.stage, line)));
         let found: Vec<String> =
-            clinic.findings().into_iter().map(|it| format!("{}: {}", it.check, it.seen)).collect();
+            clinic.findings().into_iter().map(|it| format!("{}: {}", it.id, it.message)).collect();
         for what in [
             "the bridge lost",
             "the route to 10.66.0.0/16",
-            "files of sandbox 0123456789ab",
-            "/etc/netns/lost/hosts leads",
-            "chains of Fairway's are in table ip filter",
+            "files of removed sandbox 0123456789ab",
+            "/etc/netns/lost/hosts links",
+            "unused chains of Fairway in table ip filter",
         ] {
             assert!(
                 found.iter().any(|line| line.starts_with(&format!("leaks: {what}"))),
@@ -141,7 +141,7 @@ fn what_is_left_of_what_is_gone() {
             );
         }
         let done = clinic.fix("leaks");
-        assert!(done.contains("mended: the bridge lost is there and belongs to nothing"), "{done}");
+        assert!(done.contains("repaired: the bridge lost is there and belongs to nothing"), "{done}");
         assert_eq!(clinic.findings(), []);
         let has =
             |name: &'static str| clinic.stage.host.run_in(move || foreign_changes::has_link(name)).unwrap();
@@ -169,10 +169,10 @@ fn a_relay_that_does_not_answer() {
         let pid = relay_pid().unwrap();
         kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::STOP).unwrap();
         assert!(!asked());
-        let found = clinic.only("relay", Level::Problem);
-        assert_eq!(found.mend.as_ref().unwrap().command, format!("kill -KILL {pid}"));
+        let found = clinic.only("relay", Severity::Error);
+        assert_eq!(found.fix.as_ref().unwrap().command, format!("kill -KILL {pid}"));
         let done = clinic.fix("relay");
-        assert_eq!(done, "started another relay and reported it everything");
+        assert_eq!(done, "started a new relay and sent it the whole state");
         assert!(relay_pid().is_some_and(|it| it != pid));
         assert!(asked());
         assert_eq!(clinic.findings(), []);
@@ -189,7 +189,7 @@ fn repeated_foreign_changes() {
             eventually("it is mended", PATIENCE, || {
                 let reported = clinic.stage.client().doctor(false).unwrap().findings;
                 reported.iter().any(|it| {
-                    it.check == "healing" && it.seen.contains(&format!("mended {} thing", round + 1))
+                    it.id == "healing" && it.message.contains(&format!("repaired {} object", round + 1))
                 })
             });
             let reported = fairway(&clinic.stage, "doctor");
@@ -197,7 +197,7 @@ fn repeated_foreign_changes() {
         }
         let reported = fairway(&clinic.stage, "doctor");
         assert!(
-            reported.output.contains("warning  healing: the daemon mended 4 things"),
+            reported.output.contains("warning  healing: the daemon repaired 4 objects"),
             "{}",
             reported.output
         );

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::dns::{RecordType, look_up};
 use fairway_api::types::{IpamConfig, NetworkCreate};
-use fairway_inspect::doctor::Level;
+use fairway_inspect::doctor::Severity;
 use fairway_lab::{Outcome, Question};
 use rustix::process::{Pid, Resource, Rlimit};
 
@@ -25,8 +25,8 @@ fn packets_that_are_too_large() {
         clinic.stage.create_network("wide", wide).unwrap();
         let sandbox = clinic.stage.sandbox("w", &["wide"], &["8081:80"]);
         let _server = fairway_lab::serve_tcp(&sandbox, "0.0.0.0:80").unwrap();
-        let found = clinic.only("mtu", Level::Warning);
-        assert_eq!(found.seen, "packets of network wide have up to 1500 bytes, those of eth0 up to 1400");
+        let found = clinic.only("mtu", Severity::Warning);
+        assert_eq!(found.message, "the MTU of network wide is 1500, larger than the MTU of eth0 (1400)");
         clinic.obey(&found);
         assert_eq!(clinic.findings(), []);
         assert_eq!(sandbox.run_in(|| crate::foreign_changes::link("eth0").mtu).unwrap(), 1400);
@@ -36,8 +36,8 @@ fn packets_that_are_too_large() {
         // A port of somebody else's that takes less than the bridge.
         let line = "ip link add stranger mtu 1300 type veth && ip link set stranger master BRIDGE up";
         shell(&clinic.stage, &line.replace("BRIDGE", &clinic.bridge()));
-        let found = clinic.ill("mtu", Level::Warning);
-        assert!(found.seen.contains("stranger (1300)"), "{found:?}");
+        let found = clinic.ill("mtu", Severity::Warning);
+        assert!(found.message.contains("stranger (1300)"), "{found:?}");
         clinic.obey(&found);
         clinic.assert_well("mtu");
 
@@ -45,8 +45,8 @@ fn packets_that_are_too_large() {
         let vpn =
             "ip link add vpn0 mtu 1280 type veth && ip link set vpn0 up && ip route add 10.8.0.0/16 dev vpn0";
         shell(&clinic.stage, vpn);
-        let found = clinic.ill("mtu", Level::Note);
-        assert!(found.seen.contains("more than fit through vpn0 (1280)"), "{found:?}");
+        let found = clinic.ill("mtu", Severity::Note);
+        assert!(found.message.contains("larger than the MTU of vpn0 (1280)"), "{found:?}");
     });
 }
 
@@ -56,11 +56,11 @@ fn a_route_over_a_network() {
         let clinic = Clinic::new(lab, &[]);
         clinic.stage.host.route("172.18.0.0/17", LAN).unwrap();
         assert_ne!(clinic.reach()[1], Outcome::answered(LAN), "the VPN has what is for the sandbox");
-        let found = clinic.ill("subnet-overlap", Level::Problem);
-        let seen = "the host's route to 172.18.0.0/17 by eth0 meets network web (172.18.0.0/16)";
-        assert_eq!(found.seen, seen);
+        let found = clinic.ill("subnet-overlap", Severity::Error);
+        let seen = "the host's route to 172.18.0.0/17 over eth0 overlaps network web (172.18.0.0/16)";
+        assert_eq!(found.message, seen);
         assert_eq!(
-            found.mend.as_ref().unwrap().command,
+            found.fix.as_ref().unwrap().command,
             "fairway network disconnect web p && fairway network rm web && fairway network create web && \
              fairway network connect web p"
         );
@@ -77,8 +77,8 @@ fn a_docker_with_the_same_subnet() {
         let clinic = Clinic::new(lab, &[]);
         let docker0 = "ip link add docker0 type bridge && ip addr add 172.18.0.1/16 dev docker0 && ip link set docker0 up";
         shell(&clinic.stage, docker0);
-        let found = clinic.ill("docker", Level::Problem);
-        assert_eq!(found.seen, "Docker's docker0 has 172.18.0.1/16, which meets network web");
+        let found = clinic.ill("docker", Severity::Error);
+        assert_eq!(found.message, "Docker's bridge docker0 has 172.18.0.1/16, which overlaps network web");
         clinic.obey(&found);
         clinic.assert_well("docker");
         clinic.assert_flows();
@@ -94,18 +94,18 @@ fn name_servers_on_loopback() {
         let _upstream = Upstream::start(&clinic.stage.host, "127.0.0.1", everything);
         name_server(&clinic.stage, "127.0.0.1");
         let plain = clinic.stage.sandbox("plain", &["bridge"], &[]);
-        let found = clinic.ill("nameservers", Level::Warning);
-        assert!(found.seen.starts_with("the host asks 127.0.0.1 alone"), "{found:?}");
-        assert_eq!(found.mend.as_ref().unwrap().command, "fairway network connect web plain");
+        let found = clinic.ill("nameservers", Severity::Warning);
+        assert!(found.message.starts_with("the host's name servers (127.0.0.1)"), "{found:?}");
+        assert_eq!(found.fix.as_ref().unwrap().command, "fairway network connect web plain");
         clinic.obey(&found);
         clinic.assert_well("nameservers");
         let found = look_up(&plain, "127.0.0.11:53", "name.example", RecordType::A).unwrap();
         assert_eq!(found, [everything]);
         // None at all, and nobody has one of their own.
         clinic.stage.host.run_in(|| std::fs::write("/etc/resolv.conf", "").unwrap()).unwrap();
-        let none = clinic.ill("nameservers", Level::Warning);
-        assert!(none.seen.starts_with("the host's resolv.conf names no server"), "{none:?}");
-        shell(&clinic.stage, &none.mend.unwrap().command.replace("ADDRESS", LAN));
+        let none = clinic.ill("nameservers", Severity::Warning);
+        assert!(none.message.starts_with("the host's resolv.conf has no name server"), "{none:?}");
+        shell(&clinic.stage, &none.fix.unwrap().command.replace("ADDRESS", LAN));
         clinic.assert_well("nameservers");
     });
 }
@@ -114,11 +114,11 @@ fn name_servers_on_loopback() {
 fn networks_without_addresses_and_pools_without_subnets() {
     fairway_lab::run(|lab| {
         let clinic = Clinic::new(lab, &["--default-address-pool=base=10.99.0.0/22,size=24"]);
-        let few = clinic.only("subnets", Level::Warning);
-        assert_eq!(few.seen, "the address pools have subnets for 2 more only");
+        let few = clinic.only("subnets", Severity::Warning);
+        assert_eq!(few.message, "the address pools have only 2 subnets left");
         ["a", "b"].into_iter().for_each(|name| drop(clinic.stage.network(name)));
-        let none = clinic.only("subnets", Level::Problem);
-        assert_eq!(none.seen, "the address pools have no subnet left; nobody is on a, b");
+        let none = clinic.only("subnets", Severity::Error);
+        assert_eq!(none.message, "the address pools have no subnet left; no sandbox uses a, b");
         let more = || clinic.stage.create_network("more", |_| {});
         refusal(more());
         clinic.obey(&none);
@@ -132,8 +132,8 @@ fn networks_without_addresses_and_pools_without_subnets() {
         for name in ["s1", "s2", "s3", "s4", "s5"] {
             clinic.stage.sandbox(name, &["small"], &[]);
         }
-        let full = clinic.ill("addresses", Level::Problem);
-        assert_eq!(full.seen, "5 of the 5 addresses in 10.77.0.0/29 are given on network small");
+        let full = clinic.ill("addresses", Severity::Error);
+        assert_eq!(full.message, "5 of the 5 addresses in 10.77.0.0/29 are in use on network small");
         refusal(clinic.stage.attach("s6", request(&["small"], &[])));
         clinic.obey(&full);
         clinic.stage.sandbox("s6", &["small-2"], &[]);
@@ -157,10 +157,10 @@ fn a_bridge_without_ports() {
         };
         // The sandbox has one of the 1,023.
         fill(0, 460);
-        let nearly = clinic.only("bridge-ports", Level::Warning);
-        assert_eq!(nearly.seen, format!("921 of the 1023 ports of bridge {bridge} are taken"));
+        let nearly = clinic.only("bridge-ports", Severity::Warning);
+        assert_eq!(nearly.message, format!("921 of the 1023 ports of bridge {bridge} are in use"));
         fill(460, 511);
-        let full = clinic.only("bridge-ports", Level::Problem);
+        let full = clinic.only("bridge-ports", Severity::Error);
         refusal(clinic.stage.attach("more", request(&["web"], &[])));
         clinic.obey(&full);
         let more = clinic.stage.sandbox("more", &["web-2"], &[]);
@@ -179,7 +179,7 @@ fn descriptors_that_are_nearly_all_open() {
         let few = Rlimit { current: Some(open + 6), maximum: limit.maximum };
         rustix::process::prlimit(Pid::from_raw(pid as i32), Resource::Nofile, few).unwrap();
         let ports = ["9000-9099:80-179"];
-        let found = clinic.only("descriptors", Level::Warning);
+        let found = clinic.only("descriptors", Severity::Warning);
         refusal(clinic.stage.attach("many", request(&["web"], &ports)));
         clinic.obey(&found);
         clinic.assert_well("descriptors");

@@ -1,6 +1,6 @@
 //! What keeps packets from passing the host.
 
-use fairway_inspect::doctor::Level;
+use fairway_inspect::doctor::Severity;
 use fairway_lab::{Lab, Outcome, Question, serve_tcp};
 
 use super::{Clinic, IMPATIENT, PATIENCE, shell};
@@ -20,9 +20,9 @@ fn forwarding_that_is_off() {
             stage.host.set_sysctl("net.ipv4.ip_forward", "0").unwrap();
         });
         assert_eq!(clinic.reach()[0], IN_VAIN);
-        let all = clinic.only("forwarding", Level::Problem);
-        let mend = all.mend.as_ref().unwrap();
-        assert_eq!((mend.command.as_str(), mend.own), ("sysctl -w net.ipv4.ip_forward=1", false));
+        let all = clinic.only("forwarding", Severity::Error);
+        let fix = all.fix.as_ref().unwrap();
+        assert_eq!((fix.command.as_str(), fix.automatic), ("sysctl -w net.ipv4.ip_forward=1", false));
         // It is not Fairway's: nothing is done.
         assert_eq!(clinic.stage.client().doctor(true).unwrap().done, [""; 0]);
         assert_eq!(clinic.stage.host.sysctl("net.ipv4.ip_forward").unwrap(), "0");
@@ -32,8 +32,8 @@ fn forwarding_that_is_off() {
 
         clinic.stage.host.set_sysctl("net.ipv4.conf.eth0.forwarding", "0").unwrap();
         assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
-        let one = clinic.only("forwarding", Level::Problem);
-        assert_eq!(one.mend.as_ref().unwrap().command, "sysctl -w net.ipv4.conf.eth0.forwarding=1");
+        let one = clinic.only("forwarding", Severity::Error);
+        assert_eq!(one.fix.as_ref().unwrap().command, "sysctl -w net.ipv4.conf.eth0.forwarding=1");
         clinic.obey(&one);
         clinic.assert_flows();
         assert_eq!(clinic.findings(), []);
@@ -42,7 +42,7 @@ fn forwarding_that_is_off() {
         let bridge = clinic.bridge();
         clinic.stage.host.set_sysctl(&format!("net.ipv4.conf.{bridge}.forwarding"), "0").unwrap();
         assert_eq!(clinic.reach()[0], IN_VAIN);
-        assert!(clinic.only("forwarding", Level::Problem).mend.unwrap().own);
+        assert!(clinic.only("forwarding", Severity::Error).fix.unwrap().automatic);
         assert_eq!(clinic.fix("forwarding"), format!("set net/ipv4/conf/{bridge}/forwarding to 1"));
         clinic.assert_flows();
         assert_eq!(clinic.findings(), []);
@@ -53,14 +53,14 @@ fn policy_of_drop(lab: &Lab, program: &str) {
     let clinic = Clinic::new(lab, &[]);
     shell(&clinic.stage, &format!("{program} -P FORWARD DROP"));
     assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
-    let found = clinic.ill("forward-policy", Level::Problem);
+    let found = clinic.ill("forward-policy", Severity::Error);
     assert!(
-        found.seen.contains("chain FORWARD: its policy drops what sandboxes send elsewhere"),
+        found.message.contains("chain FORWARD: its policy drops what sandboxes send elsewhere"),
         "{found:?}"
     );
     let accepted = format!("{program} -I FORWARD -i {} -j ACCEPT", clinic.bridge());
-    assert!(found.mend.as_ref().unwrap().command.contains(&accepted), "{found:?}");
-    assert!(!found.mend.as_ref().unwrap().own, "it is somebody else's");
+    assert!(found.fix.as_ref().unwrap().command.contains(&accepted), "{found:?}");
+    assert!(!found.fix.as_ref().unwrap().automatic, "it is somebody else's");
     clinic.obey(&found);
     clinic.assert_well("forward-policy");
     clinic.assert_flows();
@@ -84,9 +84,9 @@ fn a_policy_of_drop_in_a_table_of_ones_own() {
         let rules = "table inet mine { chain pass { type filter hook forward priority 5; policy drop; }; }";
         run_with(&clinic.stage.host, "nft", &["-f", "-"], rules);
         assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
-        let found = clinic.ill("forward-policy", Level::Problem);
+        let found = clinic.ill("forward-policy", Severity::Error);
         let accepted = format!("nft insert rule inet mine pass iifname {} accept", clinic.bridge());
-        assert!(found.mend.as_ref().unwrap().command.contains(&accepted), "{found:?}");
+        assert!(found.fix.as_ref().unwrap().command.contains(&accepted), "{found:?}");
         clinic.obey(&found);
         clinic.assert_well("forward-policy");
         clinic.assert_flows();
@@ -99,10 +99,10 @@ fn a_docker_firewall_that_drops() {
         let clinic = Clinic::new(lab, &[]);
         run_with(&clinic.stage.host, "iptables-nft-restore", &[], DOCKER);
         assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
-        let found = clinic.ill("forward-policy", Level::Problem);
-        assert!(found.seen.starts_with("Docker: table ip filter, chain FORWARD"), "{found:?}");
+        let found = clinic.ill("forward-policy", Severity::Error);
+        assert!(found.message.starts_with("Docker: table ip filter, chain FORWARD"), "{found:?}");
         let before_dockers_own = format!("iptables-nft -I DOCKER-USER -i {} -j ACCEPT", clinic.bridge());
-        assert!(found.mend.as_ref().unwrap().command.contains(&before_dockers_own), "{found:?}");
+        assert!(found.fix.as_ref().unwrap().command.contains(&before_dockers_own), "{found:?}");
         clinic.obey(&found);
         clinic.assert_well("forward-policy");
         clinic.assert_flows();
@@ -121,7 +121,7 @@ fn advertisements_that_are_not_heeded() {
         clinic.stage.create_network("app", |network| network.enable_ipv6 = Some(true)).unwrap();
         assert_eq!(clinic.findings(), [], "the daemon sees to it");
         clinic.stage.host.set_sysctl("net/ipv6/conf/eth0/accept_ra", "1").unwrap();
-        let found = clinic.only("accept-ra", Level::Warning);
+        let found = clinic.only("accept-ra", Severity::Warning);
         shell(&clinic.stage, "ip -6 route del default proto ra");
         (0..5).for_each(|_| assert!(advertise(&clinic.stage.lan)));
         std::thread::sleep(IMPATIENT);
@@ -151,12 +151,15 @@ fn rules_of_another_firewall() {
         let own = Question::to(&format!("{HOST}:9000")).unwrap().within(IMPATIENT);
         assert_eq!(clinic.reach()[0], IN_VAIN);
         assert_eq!(own.tcp(&clinic.sandbox).unwrap(), IN_VAIN);
-        let outward = clinic.ill("firewall", Level::Problem);
-        assert!(outward.seen.contains("table inet mine, chain guests: the rule with handle"), "{outward:?}");
+        let outward = clinic.ill("firewall", Severity::Error);
+        assert!(
+            outward.message.contains("table inet mine, chain guests: the rule with handle"),
+            "{outward:?}"
+        );
         clinic.obey(&outward);
         clinic.assert_flows();
-        let inward = clinic.ill("firewall", Level::Warning);
-        assert!(inward.seen.contains("chain here"), "{inward:?}");
+        let inward = clinic.ill("firewall", Severity::Warning);
+        assert!(inward.message.contains("chain here"), "{inward:?}");
         clinic.obey(&inward);
         clinic.assert_well("firewall");
         let own = Question::to(&format!("{HOST}:9000")).unwrap().within(IMPATIENT);
@@ -173,8 +176,11 @@ fn rules_of_both_kinds_of_iptables() {
         for program in ["iptables-nft", "iptables-legacy"] {
             shell(&clinic.stage, &format!("{program} -A INPUT -p tcp --dport 23 -j DROP"));
         }
-        let found = clinic.only("two-firewalls", Level::Warning);
-        assert_eq!(found.seen, "there are rules of legacy iptables (filter) and of iptables-nft (filter)");
+        let found = clinic.only("two-firewalls", Severity::Warning);
+        assert_eq!(
+            found.message,
+            "the host has rules of legacy iptables (filter) and of iptables-nft (filter)"
+        );
         clinic.obey(&found);
         clinic.assert_well("two-firewalls");
         let rules = shell(&clinic.stage, "iptables-legacy -S; iptables-nft -S");
@@ -205,14 +211,14 @@ fn bridges_of_others_that_meet_the_firewall() {
         let meet = || Question::to("192.168.77.2:80").unwrap().within(IMPATIENT).tcp(&one).unwrap();
         assert_eq!(meet(), Outcome::answered("192.168.77.1"));
         clinic.stage.host.set_bridge_netfilter(true).unwrap();
-        assert!(clinic.only("bridge-netfilter", Level::Note).seen.contains("1 bridge of others: virbr0"));
+        assert!(clinic.only("bridge-netfilter", Severity::Note).message.contains("1 foreign bridge: virbr0"));
         shell(&clinic.stage, "iptables-nft -P FORWARD DROP");
         assert_eq!(meet(), IN_VAIN);
-        let found = clinic.ill("bridge-netfilter", Level::Warning);
+        let found = clinic.ill("bridge-netfilter", Severity::Warning);
         clinic.obey(&found);
         assert_eq!(meet(), Outcome::answered("192.168.77.1"));
         clinic.assert_well("bridge-netfilter");
-        clinic.obey(&clinic.ill("forward-policy", Level::Problem));
+        clinic.obey(&clinic.ill("forward-policy", Severity::Error));
         clinic.assert_flows();
     });
 }
@@ -243,11 +249,8 @@ fn a_strict_check_of_sources() {
         assert_eq!(asked(), Outcome::answered("192.0.2.7"));
         stage.host.set_sysctl("net.ipv4.conf.eth1.rp_filter", "1").unwrap();
         assert_eq!(asked(), IN_VAIN);
-        let dropped = clinic.only("rp-filter", Level::Warning);
-        assert!(
-            dropped.seen.contains(" thrown away by rp_filter so far, which is strict at eth1"),
-            "{dropped:?}"
-        );
+        let dropped = clinic.only("rp-filter", Severity::Warning);
+        assert!(dropped.message.contains(" and is strict on eth1"), "{dropped:?}");
         clinic.obey(&dropped);
         assert_eq!(asked(), Outcome::answered("192.0.2.7"));
         assert_eq!(clinic.findings(), []);
@@ -255,9 +258,9 @@ fn a_strict_check_of_sources() {
         // Where the routes themselves say so.
         stage.host.set_sysctl("net.ipv4.conf.eth1.rp_filter", "1").unwrap();
         shell(stage, "ip route add default via 10.10.60.1 metric 4000");
-        let routed = clinic.only("rp-filter", Level::Warning);
-        let seen = "rp_filter of eth1 is strict, and the better route to everywhere else is by eth0";
-        assert_eq!(routed.seen, seen);
+        let routed = clinic.only("rp-filter", Severity::Warning);
+        let seen = "rp_filter of eth1 is strict, and the better default route is over eth0";
+        assert_eq!(routed.message, seen);
         assert_eq!(asked(), IN_VAIN);
         clinic.obey(&routed);
         assert_eq!(asked(), Outcome::answered("192.0.2.7"));

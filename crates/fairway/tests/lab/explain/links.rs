@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fairway_inspect::doctor::Level;
+use fairway_inspect::doctor::Severity;
 use fairway_lab::{Outcome, ask, serve_tcp};
 
 use super::agree;
@@ -84,10 +84,10 @@ fn an_address_that_vanishes_is_noticed() {
         shell(&stage, "ip address del 10.10.50.98/24 dev eth0");
         let found = || {
             let all = stage.client().doctor(false).unwrap().findings;
-            all.into_iter().find(|it| it.check == "published-addresses" && it.level == Level::Problem)
+            all.into_iter().find(|it| it.id == "published-addresses" && it.severity == Severity::Error)
         };
         crate::harness::eventually("it is noticed", std::time::Duration::from_secs(10), || found().is_some());
-        shell(&stage, &found().unwrap().mend.unwrap().command);
+        shell(&stage, &found().unwrap().fix.unwrap().command);
         crate::harness::eventually("it is well", std::time::Duration::from_secs(10), || found().is_none());
         assert_eq!(asked(), Outcome::answered(LAN));
     });
