@@ -2,8 +2,8 @@
 //!
 //! Built-in chains hold nothing of ours but jumps to our chains, so that our own rules are known by where they
 //! are. Docker 20.10 has its rules for each network in FORWARD and POSTROUTING themselves; ours are the same, in
-//! chains of their own. Rules come in groups ([`Rules`]): within one the order matters, among those at the same
-//! [`Place`] of a chain it does not, so that a change adds and deletes lines and never asks where they are.
+//! chains of their own. Rules come in groups: within one the order matters, among those at the same
+//! place of a chain it does not, so that a change adds and deletes lines and never asks where they are.
 
 mod entry;
 mod layout;
