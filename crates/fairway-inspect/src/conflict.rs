@@ -1,7 +1,7 @@
 //! What other owners of the host's firewall would do with our packets.
 //!
 //! To accept a packet in one table says nothing to the next: each base chain of a hook has to let it pass. So
-//! their tables are read, and sample packets of ours walk through them ([`walk`]). What cannot be known of a sample
+//! their tables are read, and sample packets of ours walk through them (`conflict::walk`). What cannot be known of a sample
 //! (a port, the other side's address, an extension that is not understood) makes a rule one that *may* match, and
 //! what comes of it something that *may* happen.
 //!

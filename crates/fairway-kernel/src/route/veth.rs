@@ -28,7 +28,7 @@ pub struct VethPair {
 impl Links {
     /// Makes a veth pair: the pair, its bridge port and its place in the sandbox in one message,
     /// then mark, hairpin and up on the host's end. The sandbox's end stays down and bare:
-    /// [`Links::apply_inside`] does the rest, there.
+    /// [`Links::apply_netns_setup`] does the rest, there.
     ///
     /// `namespace` is `veth.namespace`, open.
     ///
