@@ -213,6 +213,8 @@ pub enum SocketUse {
     /// The relay accepts there and carries bytes to this address.
     Proxy(SocketAddr),
     /// Bound and not listening, so that no other program gets the port.
+    // The relay of the version before reads and writes this name.
+    #[serde(rename = "Hold")]
     Reserve,
 }
 

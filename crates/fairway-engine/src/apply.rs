@@ -1,8 +1,8 @@
-//! Making the kernel, the relay and the files follow a difference, phase by phase.
+//! Applies a difference to the kernel, the relay and the files, phase by phase.
 //!
-//! The order lets no window open: the firewall first, in one transaction; then links, which are
-//! guarded from their first frame; then the insides of sandboxes, files, names and listeners; last
-//! what left. Each step may be done twice.
+//! The order leaves no unprotected moment: the firewall first, in one transaction; then links, guarded from their first
+//! frame; then network namespaces, files, names and listeners; removed objects last. Each step is idempotent, and ends
+//! at a failpoint.
 
 pub(crate) mod adopt;
 pub(crate) mod announcements;
@@ -12,39 +12,94 @@ pub(crate) mod firewall;
 pub(crate) mod flows;
 pub(crate) mod netns_link;
 mod netns_setup;
+mod relay;
 pub(crate) mod relay_link;
 pub(crate) mod resolvers;
 pub(crate) mod sweeper;
 pub(crate) mod uplink;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use fairway_core::object::{Difference, Key, Object, SocketUse};
-use fairway_kernel::route::Mark;
+use fairway_core::object::{Difference, Key, Object};
+use fairway_core::policy::counting::Counted;
+use fairway_core::traffic;
+use fairway_kernel::namespace::Workers;
+use fairway_kernel::route::{Links, Mark};
 use fairway_kernel::sysctl;
 use fairway_model::Protocol;
-use fairway_relay::client::ClientError;
-use fairway_relay::table::Change as RelayChange;
-use fairway_relay::table::{Record, RecordKey};
+use fairway_relay::table::{Change as RelayChange, Record};
 
-use crate::apply::netns_setup::NetnsChanges;
+use crate::ApplyError;
 use crate::failpoint::failpoint;
 use crate::parallel::in_parallel;
-use crate::port_sockets::set_listening;
-use crate::{ApplyError, BindError, Engine};
+use crate::port_sockets::PortSockets;
+use crate::signals::Signals;
+use announcements::Announcements;
+use files::SandboxFiles;
+use firewall::Firewall;
+use flows::Flows;
+use netns_setup::NetnsChanges;
+pub(crate) use relay::relay_record;
+use relay_link::RelayLink;
+use resolvers::Resolvers;
+use sweeper::Sweeper;
 
-impl Engine {
-    /// Makes everything follow `difference`. What leaves and cannot go is relay_state in the log, and goes
-    /// later.
+/// The desired state, as far as applying a difference depends on more than the difference.
+pub(crate) trait Desired {
+    /// The published ports.
+    fn published(&self) -> Vec<(Protocol, SocketAddr)>;
+
+    /// The records that the relay is to have.
+    fn relay_records(&self) -> Vec<Record>;
+
+    /// Whether a sandbox publishes this port.
+    fn is_published(&self, protocol: Protocol, at: SocketAddr) -> bool;
+}
+
+/// Makes differences true: sockets to the kernel, threads in namespaces, files, the relay.
+pub(crate) struct Applier {
+    pub signals: Arc<Signals>,
+    pub firewall: Firewall,
+    pub workers: Workers,
+    pub ports: PortSockets,
+    pub resolvers: Resolvers,
+    pub relay: RelayLink,
+    pub sweeper: Sweeper,
+    pub announcements: Announcements,
+    pub flows: Flows,
+    pub files: SandboxFiles,
+    /// Idle sockets for links in the host's namespace.
+    pub idle_links: Mutex<Vec<Links>>,
+}
+
+impl Applier {
+    /// Runs `work` with a socket for links in the host's namespace; the socket is kept for the next call.
+    pub fn links<T>(
+        &self,
+        work: impl FnOnce(&Links) -> Result<T, fairway_kernel::route::Error>,
+    ) -> Result<T, ApplyError> {
+        let kept = self.idle_links.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let links = match kept {
+            Some(links) => links,
+            None => Links::open()?,
+        };
+        let outcome = work(&links)?;
+        self.idle_links.lock().unwrap_or_else(PoisonError::into_inner).push(links);
+        Ok(outcome)
+    }
+
+    /// Applies a difference. A removed object that cannot be deleted is logged, and deleted later.
     ///
     /// # Errors
-    /// What could not be made.
-    pub(crate) fn apply(&self, difference: &Difference) -> Result<(), ApplyError> {
+    /// An object that could not be created.
+    pub fn apply(&self, difference: &Difference, desired: &dyn Desired) -> Result<(), ApplyError> {
         if difference.is_empty() {
             return Ok(());
         }
         for object in difference.removed.values() {
-            // Before anybody else can have its addresses.
+            // Before another endpoint gets the same addresses.
             if let Object::Veth(link) = object {
                 self.announcements.withdraw(link.endpoint);
             }
@@ -58,34 +113,23 @@ impl Engine {
         self.apply_bridges(difference)?;
         failpoint("bridges");
         self.apply_uplinks(difference)?;
+        failpoint("uplinks");
         self.apply_routes(difference)?;
         failpoint("routes");
         self.apply_netns_links(difference)?;
         failpoint("netns links");
         let resolvers = self.set_up_namespaces(difference)?;
         self.settle_netns_links(difference);
-        failpoint("insides");
+        failpoint("namespaces");
         self.apply_files(difference)?;
         failpoint("files");
-        self.apply_relay(difference, resolvers)?;
+        self.apply_relay(difference, resolvers, desired)?;
         failpoint("relay");
-        self.flows.forget_while(difference, || self.published(), || self.remove_gone(difference));
+        self.flows.forget_while(difference, || desired.published(), || self.remove_gone(difference));
         failpoint("flows");
-        self.forget_counts(difference);
+        self.forget_counts(difference, desired);
         failpoint("counts");
-        failpoint("retired");
         Ok(())
-    }
-
-    /// All published ports.
-    fn published(&self) -> Vec<(Protocol, SocketAddr)> {
-        let state = self.state();
-        let keys = state.plan.values().flat_map(|fragment| fragment.keys());
-        let published = keys.filter_map(|key| match key {
-            Key::Socket(protocol, at) => Some((*protocol, *at)),
-            _ => None,
-        });
-        published.collect()
     }
 
     fn apply_sysctls(&self, difference: &Difference) -> Result<(), ApplyError> {
@@ -95,7 +139,7 @@ impl Engine {
                     keep_router_advertisements();
                 }
                 if sysctl::write(path, value)? != sysctl::Change::Unchanged {
-                    tracing::info!(sysctl = path, value, "switched on");
+                    tracing::info!(sysctl = path, value, "set sysctl {path} to {value}");
                 }
             }
         }
@@ -113,7 +157,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the routes to other hosts' subnets.
+    /// Creates the routes to other hosts' subnets.
     fn apply_routes(&self, difference: &Difference) -> Result<(), ApplyError> {
         for (key, object) in difference.wanted() {
             if let (Key::Route(destination), Object::Route(route)) = (key, object) {
@@ -123,10 +167,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Goes into each sandbox that has something new inside, once, into several at a time. Returns what the relay is to
-    /// know of resolvers that were made.
+    /// Configures each network namespace with changes, several in parallel. Returns the changes for the relay.
     fn set_up_namespaces(&self, difference: &Difference) -> Result<Vec<RelayChange>, ApplyError> {
-        let changes = in_parallel(&NetnsChanges::all(difference), |visit| self.visit(visit));
+        let changes =
+            in_parallel(&NetnsChanges::all(difference), |changes| self.configure_namespace(changes));
         Ok(changes.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
@@ -139,50 +183,8 @@ impl Engine {
         Ok(())
     }
 
-    fn apply_relay(&self, difference: &Difference, resolvers: Vec<RelayChange>) -> Result<(), ApplyError> {
-        let mut changes: Vec<RelayChange> = difference
-            .removed
-            .iter()
-            .filter_map(|(key, object)| relay_key(key, object))
-            .map(RelayChange::Remove)
-            .collect();
-        let closed = difference.changed.iter().filter(|(_, (_, new))| matches!(new, Object::Netns(_, false)));
-        changes.extend(closed.filter_map(|(key, (old, _))| relay_key(key, old)).map(RelayChange::Remove));
-        changes.extend(resolvers);
-        let records = difference.wanted().filter_map(|(key, object)| relay_record(key, object));
-        changes.extend(records.map(|record| self.insertion(record)));
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.listen(difference, true)?;
-        for change in &changes {
-            if let RelayChange::Remove(RecordKey::Resolver(sandbox)) = change {
-                self.resolvers.forget(*sandbox);
-            }
-        }
-        self.relay_apply(changes)?;
-        self.listen(difference, false)
-    }
-
-    /// Makes the ports that the relay is to carry listen, or those listen no more that are only held
-    /// from now on: a port that listens and that nobody accepts at would keep clients waiting.
-    fn listen(&self, difference: &Difference, carried: bool) -> Result<(), ApplyError> {
-        for (protocol, address, purpose) in crate::commit::sockets(difference) {
-            if matches!(purpose, SocketUse::Proxy(_)) == carried
-                && let Some(socket) = self.ports.get(protocol, address)
-            {
-                set_listening(&socket, protocol, carried).map_err(|errno| BindError {
-                    address,
-                    protocol,
-                    reason: errno.into(),
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets go of what left. A link that is leaving is out of sight when this returns; the kernel
-    /// may take a while longer to forget it.
+    /// Removes the objects that are gone. A deleted link is unlinked when this returns; the kernel may take longer to
+    /// free it.
     fn remove_gone(&self, difference: &Difference) {
         let mut leaving = Vec::new();
         let kept = self.release_uplinks(&difference.removed);
@@ -191,12 +193,12 @@ impl Engine {
                 (Key::Socket(protocol, address), _) => self.ports.remove(*protocol, *address),
                 (Key::File(sandbox, name), _) => {
                     if let Err(error) = self.files.remove(*sandbox, *name) {
-                        tracing::warn!(%error, "left behind");
+                        tracing::warn!(%error, sandbox = %sandbox.short(), "{error}");
                     }
                 }
                 (Key::Route(destination), _) => {
                     if let Err(error) = self.links(|links| links.delete_route(*destination)) {
-                        tracing::warn!(%error, "left behind; it is removed later");
+                        tracing::warn!(%error, %destination, "failed to delete route {destination}: {error}; retrying in 5 s");
                         self.signals.request_retry();
                     }
                 }
@@ -205,7 +207,7 @@ impl Engine {
                 }
                 (_, Object::Bridge(bridge)) if bridge.adopted => {
                     if let Err(error) = self.links(|links| links.release_bridge(bridge)) {
-                        tracing::warn!(%error, "left behind");
+                        tracing::warn!(%error, bridge = bridge.name, "failed to release bridge {}: {error}", bridge.name);
                     }
                 }
                 (_, Object::DummyParent(link)) => {
@@ -227,87 +229,46 @@ impl Engine {
         self.sweeper.sweep(leaving);
     }
 
-    /// Sends changes to the relay; one that is gone is started anew with all that it has to know. One that does not
-    /// answer is given them when it does: until then the daemon's duplicates hold what is new.
-    pub(crate) fn relay_apply(&self, changes: Vec<RelayChange>) -> Result<(), ApplyError> {
-        let closed: Vec<_> = changes
-            .iter()
-            .filter_map(|change| match change {
-                RelayChange::Remove(RecordKey::Port(protocol, address)) => Some((*protocol, *address)),
-                _ => None,
-            })
-            .collect();
-        match self.relay.apply(changes) {
-            Err(ClientError::Connection(reason)) => {
-                tracing::warn!(%reason, "the relay is gone; starting another one");
-                self.restart_relay()
-            }
-            Err(ClientError::Timeout(_)) => {
-                let pid = self.relay.hello().pid;
-                tracing::warn!(
-                    pid,
-                    "the relay (process {pid}) does not answer; it is given what has changed when it does"
-                );
-                self.refuse_clients(closed);
-                Ok(())
-            }
-            outcome => Ok(outcome?),
-        }
-    }
-
-    /// Lets ports that are published no more refuse clients, while a relay that does not answer has their sockets: the
-    /// duplicates here are the same sockets.
-    fn refuse_clients(&self, closed: Vec<(Protocol, SocketAddr)>) {
-        for (protocol, address) in closed {
-            let Some(socket) = self.ports.get(protocol, address) else { continue };
-            if let Err(errno) = set_listening(&socket, protocol, false) {
-                tracing::debug!(%address, %errno, "its clients wait until the relay answers");
+    /// Deletes links with the name of a planned one and the mark of an unknown network. The uplink of such a bridge is
+    /// released first.
+    fn remove_orphaned_links(&self, difference: &Difference) -> Result<(), ApplyError> {
+        let mut leaving = Vec::new();
+        for (key, (old, new)) in &difference.changed {
+            match (key, old, new) {
+                (Key::Uplink(parent), Object::Uplink(old), Object::Uplink(new))
+                    if old.network != new.network =>
+                {
+                    self.release_uplink(parent, &old.bridge)?;
+                }
+                (_, Object::Bridge(old), Object::Bridge(new)) if old.network != new.network => {
+                    leaving.push((old.name.clone(), Mark::Network(old.network)));
+                }
+                _ => {}
             }
         }
+        self.sweeper.sweep(leaving);
+        Ok(())
     }
 
-    /// Gives a relay that answers again everything.
-    pub(crate) fn relay_is_back(&self) -> Result<(), ApplyError> {
-        self.relay.catch_up(|| self.relay_state())
-    }
-
-    /// Starts another relay and tells it everything.
-    pub(crate) fn restart_relay(&self) -> Result<(), ApplyError> {
-        // The Plan is looked at while nobody else talks to the relay: whoever changes it meanwhile
-        // tells the new one afterwards.
-        self.relay.restart(|| self.relay_state())
-    }
-
-    /// What tells the relay of a record, with the socket of a port as far as it is there.
-    fn insertion(&self, record: Record) -> RelayChange {
-        let sockets = match &record {
-            Record::Port { protocol, address, .. } => {
-                self.ports.get(*protocol, *address).into_iter().collect()
-            }
-            _ => Vec::new(),
+    /// Resets the counters of unpublished ports.
+    fn forget_counts(&self, difference: &Difference, desired: &dyn Desired) {
+        let port = |key: &Key| match key {
+            Key::Socket(protocol, at) => Some((*protocol, *at)),
+            _ => None,
         };
-        RelayChange::Insert { record, sockets }
-    }
-
-    /// All that a relay is to know.
-    fn relay_state(&self) -> Vec<RelayChange> {
-        let records: Vec<Record> = {
-            let state = self.state();
-            let objects = state.plan.values().flatten();
-            objects.filter_map(|(key, object)| relay_record(key, object)).collect()
+        let gone: HashSet<(Protocol, SocketAddr)> = difference.removed.keys().filter_map(port).collect();
+        if gone.is_empty() {
+            return;
+        }
+        // Packets to one address count for the publication at that address or at all addresses.
+        let is_gone = |it: &Counted| {
+            gone.contains(&(it.protocol, it.at))
+                || gone.contains(&(it.protocol, traffic::wildcard(it.at)))
+                    && !desired.is_published(it.protocol, it.at)
         };
-        // A port whose socket is not there yet is about to be relay_state by whoever binds it.
-        let is_whole = |change: &RelayChange| match change {
-            RelayChange::Insert { record, sockets } => record.sockets().contains(&sockets.len()),
-            RelayChange::Remove(_) => true,
-        };
-        let known = records.into_iter().map(|record| self.insertion(record)).filter(is_whole);
-        let resolvers = self
-            .resolvers
-            .all()
-            .into_iter()
-            .map(|(sandbox, sockets)| RelayChange::Insert { record: Record::Resolver(sandbox), sockets });
-        known.chain(resolvers).collect()
+        if let Err(error) = self.firewall.forget_counts(is_gone) {
+            tracing::warn!(%error, "failed to reset the counters of unpublished ports: {error}");
+        }
     }
 }
 
@@ -324,28 +285,7 @@ fn keep_router_advertisements() {
         if sysctl::read(&path).is_ok_and(|value| value == "1")
             && let Err(error) = sysctl::set(&path, "2")
         {
-            tracing::warn!(%error, "the host may lose its IPv6 default route");
+            tracing::warn!(%error, interface = name, "failed to set accept_ra of {name} to 2: {error}; the host may lose its IPv6 default route");
         }
-    }
-}
-
-/// What the relay has for an object.
-pub(crate) fn relay_record(key: &Key, object: &Object) -> Option<Record> {
-    match (key, object) {
-        (Key::Socket(protocol, address), Object::Socket(socket)) => {
-            Some(Record::Port { protocol: *protocol, address: *address, purpose: socket.purpose.clone() })
-        }
-        (_, Object::Names(names)) => Some(Record::Names(names.clone())),
-        (_, Object::View(view)) => Some(Record::View(view.clone())),
-        (_, Object::HostServers(servers)) => Some(Record::HostServers(servers.clone())),
-        _ => None,
-    }
-}
-
-/// The key of what the relay has for an object.
-fn relay_key(key: &Key, object: &Object) -> Option<RecordKey> {
-    match (key, object) {
-        (Key::Netns(sandbox), Object::Netns(_, true)) => Some(RecordKey::Resolver(*sandbox)),
-        _ => relay_record(key, object).map(|record| record.key()),
     }
 }

@@ -1,57 +1,124 @@
-//! From a command to a World that is durable and a kernel that follows it.
+//! Commits commands: decides them on the World, makes the change durable, and has it applied.
 
+mod address_probe;
 pub(crate) mod events;
 pub(crate) mod exit_waiters;
+pub(crate) mod host;
+pub(crate) mod leases;
 pub(crate) mod ordering;
 mod reconfigure;
+pub(crate) mod records;
 pub(crate) mod stop;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use fairway_core::object::{Difference, Fragment, Key, Object, SocketUse};
-use fairway_core::plan::refresh;
-use fairway_core::world::{Change, Command, Event, EventRecorder};
+use fairway_core::object::{Difference, Fragment, Key, Object};
+use fairway_core::plan::{Plan, refresh};
+use fairway_core::world::{Change, Command, CreateNetwork, Event, EventRecorder, PARENT_OPTION, World};
 use fairway_kernel::route::Links;
-use fairway_model::Owner;
 use fairway_model::{
-    Lease, NetworkId, PortRange, Protocol, Publication, PublishRequest, SandboxId, SandboxKind, SandboxState,
-    UnpublishRequest,
+    Lease, NetworkId, Owner, PortRange, Protocol, Publication, PublishRequest, Rng, SandboxId, SandboxKind,
+    SandboxState, UnpublishRequest,
 };
+use fairway_relay::table::Record;
+use fairway_store::Store;
 
-use crate::commit::ordering::Turn;
+use crate::apply::{Applier, Desired, etc_netns, relay_record};
 use crate::failpoint::failpoint;
-use crate::port_sockets::{BindError, BindReason};
-use crate::reconcile::leases::Leases;
-use crate::{ApplyError, Engine, EngineError};
+use crate::port_sockets::{BindError, BindReason, sockets};
+use crate::signals::Signals;
+use crate::{ApplyError, EngineError};
+use events::Events;
+use exit_waiters::ExitWaiters;
+use leases::Leases;
+use ordering::{Ordering, Turn};
+use records::encode;
 
-/// How often a start is tried with other random ports before it is given up.
+/// The World, its Plan, and the order of the changes in progress.
+pub(crate) struct State {
+    pub world: World,
+    pub plan: Plan,
+    pub rng: Rng,
+    pub ordering: Ordering,
+    /// The size of the ordering at which finished changes are dropped from it.
+    pub tidy_at: usize,
+}
+
+/// Decides commands, makes them durable and has them applied, each object's changes in the order of the decisions.
+pub(crate) struct Committer {
+    pub state: Mutex<State>,
+    /// Commands share the lock; a reconcile run, which compares everything, excludes them.
+    pub reconcile_lock: RwLock<()>,
+    pub store: Store,
+    pub applier: Arc<Applier>,
+    pub signals: Arc<Signals>,
+    pub exit_waiters: ExitWaiters,
+    pub events: Events,
+    /// The routes of the host that were reported to overlap a network: network and route.
+    pub overlapping_routes: Mutex<BTreeSet<(String, String)>>,
+}
+
+/// Nanoseconds since 1970, by the clock of the host.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl Desired for Committer {
+    fn published(&self) -> Vec<(Protocol, SocketAddr)> {
+        let state = self.state();
+        let keys = state.plan.values().flat_map(|fragment| fragment.keys());
+        let published = keys.filter_map(|key| match key {
+            Key::Socket(protocol, at) => Some((*protocol, *at)),
+            _ => None,
+        });
+        published.collect()
+    }
+
+    fn relay_records(&self) -> Vec<Record> {
+        let state = self.state();
+        let objects = state.plan.values().flatten();
+        objects.filter_map(|(key, object)| relay_record(key, object)).collect()
+    }
+
+    fn is_published(&self, protocol: Protocol, at: SocketAddr) -> bool {
+        self.read(|world| world.publisher(protocol, at).is_some())
+    }
+}
+
+/// From so many objects on, memory is returned to the system after a change: about ten megabytes.
+const LARGE: usize = 10_000;
+/// How often a command is retried with other random ports.
 const PORT_ATTEMPTS: usize = 64;
 
-/// A command that the World has accepted and that is not carried out yet.
+/// A command that the World has accepted and that is not applied yet.
 pub(crate) struct Decision {
     pub change: Change,
     pub difference: Difference,
     turn: Turn,
-    /// What takes it back.
+    /// The command that rolls it back.
     undo: Option<Undo>,
-    /// The exit code of the sandbox that it stops or removes.
+    /// The exit code of the sandbox that the command stops or removes.
     exit_code: Option<i32>,
-    /// What is told once it is done.
+    /// The events to emit after it is applied.
     events: Vec<Event>,
 }
 
-/// What takes a command back, as soon as the sandbox that it was about is known.
+/// How to roll a command back, once its sandbox is known.
 enum Undo {
     Command(Command),
-    /// A start that could not be carried out.
+    /// Reverts a start.
     CancelStart,
-    /// A sandbox that was made and started at once.
+    /// Stops a sandbox that was created and started at once.
     Detach,
-    /// Ports that were published of one that runs.
+    /// Unpublishes ports of a running sandbox.
     Unpublish,
 }
 
-/// The objects that others rely upon: a veth pair needs its bridge, a macvlan its parent.
+/// The objects that the new ones depend on: the bridge of a veth pair, the parent of a macvlan.
 fn relied_upon(difference: &Difference) -> Vec<Key> {
     let mut bridges: Vec<Key> = difference
         .wanted()
@@ -65,17 +132,7 @@ fn relied_upon(difference: &Difference) -> Vec<Key> {
     bridges
 }
 
-/// The ports that have to be bound for a difference.
-pub(crate) fn sockets(difference: &Difference) -> impl Iterator<Item = (Protocol, SocketAddr, &SocketUse)> {
-    difference.wanted().filter_map(|(key, object)| match (key, object) {
-        (Key::Socket(protocol, address), Object::Socket(socket)) => {
-            Some((*protocol, *address, &socket.purpose))
-        }
-        _ => None,
-    })
-}
-
-/// The ports that a command does without, if it is one that may choose ports.
+/// The list of ports to avoid, of a command that chooses random ports.
 fn avoided(command: &mut Command) -> Option<&mut Vec<u16>> {
     match command {
         Command::StartSandbox { avoid, .. }
@@ -85,31 +142,50 @@ fn avoided(command: &mut Command) -> Option<&mut Vec<u16>> {
     }
 }
 
-impl Engine {
-    /// Carries out a command: the World is asked, the change is made durable, and the kernel is
-    /// made to follow. Blocks until all of it is in force.
-    ///
-    /// # Errors
-    /// The World's refusal, or what stood in the way; nothing is left of the attempt.
-    pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
-        let changes_bridges = matches!(
-            command,
-            Command::CreateNetwork(_) | Command::RemoveNetwork { .. } | Command::Configure { .. }
-        );
-        let integrates = || self.read(|world| world.settings().firewall_integration);
-        let before = changes_bridges && integrates();
-        let outcome = self.execute_alone(command);
-        for warning in outcome.iter().filter(|_| changes_bridges).flat_map(|change| &change.warnings) {
-            tracing::warn!("{warning}");
-        }
-        if changes_bridges && outcome.is_ok() && (before || integrates()) {
-            // What was placed in tables of others is for the bridges that there are.
-            self.scan_foreign_firewalls();
-        }
-        outcome
+impl Committer {
+    /// Reads the World.
+    pub fn read<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&self.state().world)
     }
 
-    fn execute_alone(&self, command: Command) -> Result<Change, EngineError> {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked left a World that is whole: commands are checked before they
+        // change it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nanoseconds since 1970.
+    pub fn now(&self) -> i64 {
+        now()
+    }
+
+    /// Forgets the files of sandboxes that are no longer in the World.
+    pub fn tidy_files(&self) {
+        let gone: Vec<_> = {
+            let state = self.state();
+            self.applier
+                .files
+                .sandboxes()
+                .into_iter()
+                .filter(|id| state.world.sandbox(*id).is_none())
+                .collect()
+        };
+        gone.into_iter().for_each(|id| self.applier.files.forget(id));
+        etc_netns::tidy();
+    }
+
+    /// Completes a request with the state of the interface that it names.
+    fn with_parent(&self, mut request: CreateNetwork) -> Result<CreateNetwork, ApplyError> {
+        let Some(parent) = request.options.get(PARENT_OPTION) else { return Ok(request) };
+        match request.driver.as_str() {
+            "lan" => request.uplink = self.applier.links(|links| links.uplink(parent))?.map(Box::new),
+            "macvlan" => request.parent = self.applier.links(|links| links.macvlan_parent(parent))?,
+            _ => {}
+        }
+        Ok(request)
+    }
+
+    pub fn execute(&self, command: Command) -> Result<Change, EngineError> {
         if matches!(command, Command::CreateNetwork(_)) {
             // Its subnet must not meet a route that the host has had for a moment only.
             self.follow_host();
@@ -127,8 +203,7 @@ impl Engine {
         }
     }
 
-    /// Carries out a command with the leases that it is known to need. Nobody is kept waiting while those are asked
-    /// for.
+    /// Runs a command with the leases that it is known to need. No lock is held while leases are requested.
     fn execute_with(&self, command: &Command, leases: &[(NetworkId, Lease)]) -> Result<Change, EngineError> {
         let _shared = self.reconcile_lock.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match command {
@@ -140,8 +215,8 @@ impl Engine {
         }
     }
 
-    /// Carries out a command that publishes or joins networks, with other random ports for as long as other programs
-    /// have them, and other addresses for as long as somebody on a LAN has them.
+    /// Runs a command that publishes ports or joins networks; retries with other random ports while they are in use by
+    /// other programs, and with other addresses while other hosts of a LAN have them.
     fn with_free_ports(
         &self,
         command: &Command,
@@ -163,7 +238,7 @@ impl Engine {
                 }
                 Err(EngineError::Bind(error)) => return Err(EngineError::Bind(self.named(error))),
                 Err(EngineError::AddressInUse { network, address, mac, asked: false }) => {
-                    tracing::info!(network, %address, %mac, "somebody on the LAN has it; another one is taken");
+                    tracing::info!(network, %address, %mac, "address conflict on the LAN of network {network}: {address} held by {mac}; allocating another address");
                     self.carry_out(self.decide(Command::AddressInUse { network, address, mac })?)?;
                 }
                 outcome => return outcome,
@@ -171,10 +246,14 @@ impl Engine {
         }
     }
 
-    /// Says who has a port that cannot be bound.
+    /// Names the program that has a port which cannot be bound.
     fn named(&self, error: BindError) -> BindError {
         let error = error.named();
-        if self.relay.answers() { error } else { error.with_late_relay(self.relay.hello().pid) }
+        if self.applier.relay.answers() {
+            error
+        } else {
+            error.with_late_relay(self.applier.relay.hello().pid)
+        }
     }
 
     fn publish_requests(&self, sandbox: Option<SandboxId>) -> Vec<PublishRequest> {
@@ -184,7 +263,7 @@ impl Engine {
         })
     }
 
-    /// Asks the World, and finds what has to be done.
+    /// Decides a command on the World and computes the difference of the Plan.
     pub(crate) fn decide(&self, command: Command) -> Result<Decision, EngineError> {
         self.decide_with(command, &[])
     }
@@ -212,11 +291,13 @@ impl Engine {
         Ok(Decision { change, difference, turn, undo, exit_code, events })
     }
 
-    /// Does what was decided: binds ports, makes the change durable, makes the kernel follow.
+    /// Applies a decision: binds ports, makes the change durable, applies the difference. Rolls back on failure.
     pub(crate) fn carry_out(&self, mut decision: Decision) -> Result<Change, EngineError> {
         decision.turn.wait();
-        let done = self.follow_through(&decision);
-        self.release_memory_of(&decision.difference);
+        let done = self.enact(&decision);
+        if decision.difference.keys().nth(LARGE).is_some() {
+            self.signals.request_memory_release();
+        }
         let Decision { change, turn, undo, exit_code, events, .. } = decision;
         drop(turn);
         match (done, undo.and_then(|undo| undo.command(&change))) {
@@ -227,14 +308,14 @@ impl Engine {
                 Ok(change)
             }
             (Err(error), Some(undo)) => {
-                self.take_back(undo, &error);
+                self.roll_back(undo, &error);
                 Err(error)
             }
-            // What is not durable must not be called done. The next daemon starts from what is.
+            // A change that is not durable must not be acknowledged. The next daemon starts from the store.
             (Err(error @ EngineError::Store(_)), None) => Err(error),
             (Err(error), None) => {
-                tracing::error!(%error, "a change could not be carried out as planned; it is tried again");
-                self.request_netns_heal();
+                tracing::error!(%error, "failed to apply a change: {error}; retrying");
+                self.signals.request_netns_heal();
                 self.events.emit(events, self.now());
                 self.watch_sandbox(&change);
                 self.notify_exit(&change, exit_code);
@@ -243,39 +324,38 @@ impl Engine {
         }
     }
 
-    fn follow_through(&self, decision: &Decision) -> Result<(), EngineError> {
-        self.ports.bind_all(sockets(&decision.difference))?;
+    fn enact(&self, decision: &Decision) -> Result<(), EngineError> {
+        self.applier.ports.bind_all(sockets(&decision.difference))?;
         bridges_can_be_named(&decision.difference)?;
         self.probe(&decision.difference)?;
         failpoint("bound");
         self.make_durable(&decision.change)?;
         failpoint("durable");
-        Ok(self.apply(&decision.difference)?)
+        Ok(self.applier.apply(&decision.difference, self)?)
     }
 
-    /// Commits a smaller World and reconciles to it.
-    fn take_back(&self, undo: Command, reason: &EngineError) {
-        tracing::debug!(%reason, ?undo, "taking a change back");
+    /// Commits the reverse command and applies it.
+    fn roll_back(&self, undo: Command, reason: &EngineError) {
+        tracing::debug!(%reason, ?undo, "rolling a change back: {reason}");
         let undone = self.decide(undo).and_then(|mut decision| {
             decision.turn.wait();
             self.make_durable(&decision.change)?;
-            self.apply(&decision.difference).map_err(EngineError::from)
+            self.applier.apply(&decision.difference, self).map_err(EngineError::from)
         });
         if let Err(error) = undone {
-            tracing::error!(%error, "a change could not be taken back as planned; it is tried again");
-            self.request_netns_heal();
+            tracing::error!(%error, "failed to roll a change back: {error}; retrying");
+            self.signals.request_netns_heal();
         }
     }
 
     fn make_durable(&self, change: &Change) -> Result<(), EngineError> {
         let ticket = {
-            // The records are those of this moment, in the order of the store: a later one is never
-            // overwritten by an earlier one.
+            // The records are those of this moment, submitted in order: an older record never overwrites a newer one.
             let state = self.state();
             let mut stored = fairway_store::Change::default();
             for key in &change.records {
                 match state.world.record(*key) {
-                    Some(record) => stored.put.push((key.text(), encode(&record))),
+                    Some(record) => stored.put.push((key.text(), encode(*key, &record)?)),
                     None => stored.delete.push(key.text()),
                 }
             }
@@ -284,17 +364,17 @@ impl Engine {
         Ok(ticket.wait()?)
     }
 
-    /// Tells whoever waits for the end of a sandbox.
+    /// Sends the exit code to the waiters of the sandbox.
     fn notify_exit(&self, change: &Change, code: Option<i32>) {
         if let (Some(sandbox), Some(code)) = (change.sandbox, code) {
             self.exit_waiters.notify(sandbox, code);
         }
     }
 
-    /// Starts or stops watching for the end of the sandbox that a change was about.
+    /// Watches the sandbox of a change while it runs.
     fn watch_sandbox(&self, change: &Change) {
         let Some(id) = change.sandbox else { return };
-        // Between looking and doing nobody else may do what follows from a later look.
+        // No other thread may change the watch between the read of the state and the watch.
         let _exclusive = self.signals.exclusive();
         let running = self.read(|world| {
             world.sandbox(id).and_then(|sandbox| match &sandbox.state {
@@ -308,24 +388,24 @@ impl Engine {
         match running {
             Some((process, namespace, named)) => {
                 self.signals.watch(id, process, namespace.as_ref());
-                let published = named.map(|name| crate::apply::etc_netns::publish(&name, id, &self.files));
+                let published = named.map(|name| etc_netns::publish(&name, id, &self.applier.files));
                 if let Some(Err(error)) = published {
-                    tracing::warn!(%error, "`ip netns exec` will show the host's own files");
+                    tracing::warn!(%error, "failed to link /etc/netns files: {error}; `ip netns exec` shows the host's own");
                 }
             }
             None => {
                 self.signals.forget(id);
                 if self.read(|world| world.sandbox(id).is_none()) {
-                    self.files.forget(id);
-                    crate::apply::etc_netns::tidy();
+                    self.applier.files.forget(id);
+                    etc_netns::tidy();
                 }
             }
         }
     }
 }
 
-impl crate::State {
-    /// Makes the fragments of `owners` anew and says what became other.
+impl State {
+    /// Refreshes the fragments of `owners` and returns the difference.
     pub(crate) fn follow(&mut self, owners: &std::collections::BTreeSet<Owner>) -> Difference {
         let mut before = Fragment::new();
         for owner in owners {
@@ -344,7 +424,7 @@ impl crate::State {
     }
 }
 
-/// Only the kernel knows whether a link of somebody else has the name of a new bridge.
+/// Checks that no foreign link has the name of a new bridge.
 fn bridges_can_be_named(difference: &Difference) -> Result<(), ApplyError> {
     for object in difference.added.values() {
         match object {
@@ -358,13 +438,8 @@ fn bridges_can_be_named(difference: &Difference) -> Result<(), ApplyError> {
     Ok(())
 }
 
-pub(crate) fn encode(record: &fairway_core::world::Record) -> Vec<u8> {
-    // Records are plain structures with string keys: there is nothing that JSON cannot say.
-    serde_json::to_vec(record).unwrap_or_default()
-}
-
-/// What takes a command back, where that can be said before it is carried out. What only makes
-/// things fewer is not taken back: it is finished later.
+/// The reverse of a command, as far as it is known before. Commands that only remove objects have none: they are
+/// finished later.
 fn undo_of(command: &Command) -> Option<Undo> {
     match command {
         Command::StartSandbox { .. } => Some(Undo::CancelStart),
@@ -386,18 +461,18 @@ impl Undo {
         match self {
             Self::Command(command) => Some(command),
             Self::CancelStart => sandbox.map(|sandbox| Command::CancelStart { sandbox }),
-            // One that is attached is forgotten when it stops.
+            // An attached sandbox is removed when it stops.
             Self::Detach => sandbox.map(|sandbox| Command::StopSandbox { sandbox, code: 0 }),
             Self::Unpublish => sandbox.map(|sandbox| Command::Unpublish {
                 sandbox,
-                requests: change.published.iter().flat_map(exactly).collect(),
+                requests: change.published.iter().flat_map(unpublish_exactly).collect(),
             }),
         }
     }
 }
 
-/// What takes one publication back and no other, port by port: those are looked up, ranges are compared.
-fn exactly(publication: &Publication) -> impl Iterator<Item = UnpublishRequest> {
+/// The requests that unpublish unpublish_exactly one publication, port by port: single ports are looked up, ranges are compared.
+fn unpublish_exactly(publication: &Publication) -> impl Iterator<Item = UnpublishRequest> {
     let Publication { host_address, host_ports, protocol, .. } = *publication;
     host_ports.iter().map(move |port| UnpublishRequest {
         host_address: Some(host_address),
@@ -407,7 +482,7 @@ fn exactly(publication: &Publication) -> impl Iterator<Item = UnpublishRequest> 
     })
 }
 
-/// Whether it was left to us to choose this port.
+/// Whether this port was chosen at random.
 fn is_random(requests: &[PublishRequest], protocol: Protocol, port: u16) -> bool {
     let exact = |range: &PortRange, request: &PublishRequest| {
         range.len() == request.container_ports.len() && range.contains(port)

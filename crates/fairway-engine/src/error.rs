@@ -1,4 +1,4 @@
-//! Why the engine did not do what it was asked.
+//! Errors of the engine.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,18 @@ use fairway_relay::client::ClientError;
 use fairway_store::StoreError;
 use thiserror::Error;
 
-use crate::apply::files::FileError;
 use crate::port_sockets::BindError;
 
-/// Why the engine did not do what it was asked. What it had begun has been taken back.
+/// Why a command failed. What it had changed has been rolled back.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The World refuses.
+    /// The World refuses the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A port of the host cannot be had.
+    /// A host port cannot be bound.
     #[error("failed to set up container networking: {0}")]
     Bind(#[from] BindError),
-    /// Somebody on a LAN has the address that was to be given.
+    /// Another host on the LAN has the address.
     #[error(
         "Address already in use: {address} is that of {mac} on the LAN of network {network}: choose another one"
     )]
@@ -30,12 +29,12 @@ pub enum EngineError {
         network: String,
         /// The address.
         address: std::net::IpAddr,
-        /// Who has it.
+        /// The MAC address of that host.
         mac: fairway_model::MacAddress,
-        /// Whether the user asked for this very address.
+        /// Whether the user requested this address.
         asked: bool,
     },
-    /// No DHCP server lends an address.
+    /// No DHCP server leases an address.
     #[error(
         "{failure} on {parent}: give --ip, or create network {network} with --ip-range instead of fairway.dhcp"
     )]
@@ -52,7 +51,7 @@ pub enum EngineError {
     Store(#[from] StoreError),
     /// A record of the store cannot be read.
     #[error(
-        "the record {key} in {path} cannot be read: {source}: restore the file from a backup, or remove it to start anew"
+        "cannot read record {key} in {path}: {source}: restore the file from a backup, or remove it to start anew"
     )]
     Record {
         /// The key of the record.
@@ -63,16 +62,27 @@ pub enum EngineError {
         #[source]
         source: serde_json::Error,
     },
-    /// The kernel refuses.
+    /// A record cannot be written to the store.
+    #[error(
+        "cannot write record {key} to the store: {source}: the change is refused; please report this as a bug"
+    )]
+    Encode {
+        /// The key of the record.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The change cannot be applied.
     #[error("failed to set up container networking: {0}")]
     Apply(#[from] ApplyError),
-    /// A process that is named is not there.
+    /// The process does not exist.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// A namespace that is named is not there.
+    /// The network namespace does not exist.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
-    /// A directory of ours cannot be made.
+    /// A directory of the daemon cannot be created.
     #[error("cannot create {path}: {source}")]
     Directory {
         /// The directory.
@@ -81,7 +91,7 @@ pub enum EngineError {
         #[source]
         source: std::io::Error,
     },
-    /// What is durable cannot be deleted.
+    /// Durable state cannot be deleted.
     #[error("cannot delete the data in {path}: {source}")]
     Delete {
         /// The data root.
@@ -93,21 +103,21 @@ pub enum EngineError {
     /// The host cannot be observed.
     #[error("cannot observe the host: {0}")]
     Observe(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Commands of sandboxes run, and are not to be ended.
+    /// Sandboxes run, and are not to be stopped.
     #[error("cannot remove the networks of running containers: {}: stop them first, or use --force", .0.join(", "))]
     Running(Vec<String>),
     /// The daemon does not run as root.
     #[error("cannot change the host's network without {missing}: run the daemon as root")]
     Privilege {
-        /// The capabilities that it lacks.
+        /// The missing capabilities.
         missing: String,
     },
-    /// The kernel lacks something.
+    /// The kernel lacks a feature.
     #[error("the kernel lacks {what}, which Fairway needs: {reason}")]
     Kernel {
-        /// What it lacks.
+        /// The feature.
         what: &'static str,
-        /// What it answered when it was tried.
+        /// The reason that the kernel gave.
         reason: String,
     },
     /// A thread cannot be started.
@@ -116,7 +126,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// What kind of refusal it is; none for a failure of the system.
+    /// The kind of the refusal; none for a failure of the system.
     pub fn kind(&self) -> Option<RefusalKind> {
         match self {
             Self::Refused(refusal) => Some(refusal.kind()),
@@ -127,7 +137,7 @@ impl EngineError {
     }
 }
 
-/// Why objects could not be made as planned.
+/// Why a difference cannot be applied.
 #[derive(Debug, Error)]
 pub enum ApplyError {
     /// Links, addresses or routes.
@@ -139,7 +149,7 @@ pub enum ApplyError {
     /// The rules of iptables.
     #[error(transparent)]
     Iptables(#[from] iptables::Error),
-    /// A namespace that is gone or another by now.
+    /// A network namespace that is gone or was replaced.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
     /// A sysctl.
@@ -151,9 +161,9 @@ pub enum ApplyError {
     /// The relay.
     #[error(transparent)]
     Relay(#[from] ClientError),
-    /// There is a relay, and its sockets cannot be taken over.
+    /// A relay runs, and its sockets cannot be adopted.
     #[error(
-        "cannot take over the relay at {path}, which goes on as it is: {error} (its process: ss -xlp src {path})",
+        "cannot adopt the sockets of the relay at {path}: {error}: the relay goes on as it is; find its process with ss -xlp src {path}",
         path = .path.display()
     )]
     TakeOver {
@@ -167,21 +177,34 @@ pub enum ApplyError {
     #[error("cannot start the relay: {0}")]
     StartRelay(#[source] std::io::Error),
     /// A resolver cannot listen in its sandbox.
-    #[error("the resolver cannot listen at 127.0.0.11 in the sandbox: {0}")]
+    #[error("cannot listen on 127.0.0.11 in the sandbox for its resolver: {0}")]
     Resolver(#[source] std::io::Error),
-    /// Flows cannot be forgotten.
+    /// Conntrack entries cannot be deleted.
     #[error(transparent)]
     Flows(#[from] fairway_kernel::netlink::Error),
-    /// Neighbours cannot be asked.
+    /// Duplicate address detection cannot run.
     #[error(transparent)]
     Probe(#[from] fairway_kernel::duplicate_address::Error),
-    /// DHCP servers cannot be asked.
+    /// DHCP cannot be spoken on the interface.
     #[error(transparent)]
     Dhcp(#[from] fairway_kernel::dhcp::Error),
-    /// Neighbours cannot be told.
+    /// Addresses cannot be announced.
     #[error(transparent)]
     Announce(#[from] fairway_kernel::announce::Error),
-    /// A port that was to be ours is not.
+    /// A host port cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+}
+
+/// Why a file of a sandbox cannot be read or written.
+#[derive(Debug, Error)]
+#[error("cannot {action} {path}: {source}")]
+pub struct FileError {
+    /// What was tried.
+    pub action: &'static str,
+    /// On which file.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: std::io::Error,
 }

@@ -1,27 +1,27 @@
-//! Where one step of a change ends and the next begins.
+//! Failpoints: named places at which a test kills the daemon.
 //!
-//! A crash may come at any of these places, and nothing may be lost or leaked by it. To test that, a
-//! debug build of the daemon can be told to die at the n-th of them.
+//! A crash at any of these places must lose and leak nothing. A debug build of the daemon kills itself at the n-th of
+//! them.
 
-/// A debug build dies here, as by `kill -9`, when `FAIRWAY_CRASH_AT` names this place: `start:3` is
-/// the third boundary of the start, `change:5` the fifth one after it.
+/// Kills a debug build, as by `kill -9`, when `FAIRWAY_CRASH_AT` names this place: `start:3` is the third failpoint of
+/// the start, `change:5` the fifth one after the start.
 #[cfg(debug_assertions)]
 pub(crate) fn failpoint(name: &'static str) {
     asked::pass(name);
 }
 
-/// Nothing at all.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub(crate) fn failpoint(_: &'static str) {}
 
-/// The start is over.
+/// Notes that the start is over: failpoints of changes are counted from here.
 #[cfg(debug_assertions)]
 pub(crate) fn started() {
     asked::start_is_over();
 }
 
-/// Nothing at all.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub(crate) fn started() {}
@@ -35,7 +35,7 @@ mod asked {
 
     const VARIABLE: &str = "FAIRWAY_CRASH_AT";
 
-    /// Whether it is to happen while starting, and at which boundary, counted from one.
+    /// Whether to die while starting, and at which failpoint, counted from one.
     static ASKED: LazyLock<Option<(bool, usize)>> = LazyLock::new(|| parse(&std::env::var(VARIABLE).ok()?));
     static STARTED: AtomicBool = AtomicBool::new(false);
     static PASSED: AtomicUsize = AtomicUsize::new(0);
@@ -55,8 +55,8 @@ mod asked {
             return;
         }
         if PASSED.fetch_add(1, Ordering::SeqCst) + 1 == number {
-            tracing::info!(failpoint = name, "killed as asked");
-            // One cannot fail to kill oneself.
+            tracing::info!(failpoint = name, "killing the daemon at failpoint {name}");
+            // A process may always kill itself.
             let _ = kill_process(getpid(), Signal::KILL);
         }
     }

@@ -5,3 +5,18 @@ pub(crate) mod explain;
 pub(crate) mod graph;
 pub(crate) mod trace;
 mod traffic;
+
+use std::sync::Arc;
+
+use crate::apply::Applier;
+use crate::commit::Committer;
+use crate::reconcile::Reconciler;
+use crate::signals::Signals;
+
+/// Answers questions about the running host. Holds nothing durable.
+pub(crate) struct Inspector {
+    pub committer: Arc<Committer>,
+    pub applier: Arc<Applier>,
+    pub reconciler: Arc<Reconciler>,
+    pub signals: Arc<Signals>,
+}

@@ -1,8 +1,8 @@
-//! Fairway's engine: transaction, plan, reconcile.
+//! The engine: commits commands, applies the Plan, repairs drift, and explains the host.
 //!
-//! A command changes the World, which is made durable, and then the kernel, the relay and the
-//! sandboxes' files are made to follow it. What somebody else changes is noticed and mended. The
-//! engine is a library: the daemon keeps one, a short-lived command can open one.
+//! The Committer decides a command and makes the change durable, the Applier makes the kernel, the relay and the files
+//! match it, the Reconciler repairs changes by other programs, the Inspector answers questions. The engine is a
+//! library: the daemon keeps one open, a short-lived command can open one.
 
 #![forbid(unsafe_code)]
 
@@ -12,21 +12,19 @@ mod engine;
 mod error;
 mod failpoint;
 mod inspect;
-mod memory;
 mod parallel;
 mod port_sockets;
 mod reconcile;
 mod remove;
 mod requirements;
+mod signals;
 
-pub use apply::files::FileError;
 pub use apply::relay_link::StartRelay;
 pub use commit::events::EventListener;
 pub use commit::exit_waiters::ExitListener;
 pub use commit::stop::Stopping;
-pub(crate) use engine::State;
 pub use engine::{Engine, ExitRecord, Options};
-pub use error::{ApplyError, EngineError};
+pub use error::{ApplyError, EngineError, FileError};
 pub use inspect::doctor::{Diagnosis, examine_host};
 pub use inspect::explain::{ExplainError, Explanation};
 pub use inspect::graph::GraphError;

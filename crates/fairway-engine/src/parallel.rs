@@ -1,13 +1,13 @@
-//! Doing many things at the same time that wait for the kernel more than they compute.
+//! Runs work in parallel that waits for the kernel more than it computes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How many are done at a time. Most of the time of a change in a network namespace goes into waiting for readers of
-/// the kernel's tables (RCU), which many can do together.
+/// How many items are worked on at once. Most of the time of a change in a network namespace goes into waiting for
+/// readers of the kernel's tables (RCU), which many threads can do together.
 const AT_ONCE: usize = 16;
 
-/// Does `work` for each of `items`, several at a time, and returns what came of each, in their order.
+/// Runs `work` for each of `items`, several at a time, and returns the results in the order of the items.
 pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if items.len() <= 1 {
         return items.iter().map(work).collect();
@@ -25,8 +25,8 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
     };
     std::thread::scope(|scope| {
         for _ in 1..AT_ONCE.min(items.len()) {
-            // With fewer threads it takes longer.
-            let _ = std::thread::Builder::new().name("side by side".to_owned()).spawn_scoped(scope, go_on);
+            // Without the thread the others do its share.
+            let _ = std::thread::Builder::new().name("parallel".to_owned()).spawn_scoped(scope, go_on);
         }
         go_on();
     });

@@ -1,11 +1,11 @@
-//! The ports of the host that are ours: bound now, for only the kernel knows whether they are free.
+//! The bound sockets of published ports: only a bind finds out whether a port is free.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
-use fairway_core::object::{Key, SocketUse};
+use fairway_core::object::{Difference, Key, Object, SocketUse};
 use fairway_kernel::port_holder::{self, PortHolder};
 use fairway_model::Protocol;
 use rustix::io::Errno;
@@ -16,28 +16,28 @@ use thiserror::Error;
 /// The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// A port that cannot be had.
+/// A host port that cannot be bound.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("failed to bind host port {address}/{protocol}: {reason}")]
 pub struct BindError {
-    /// Where.
+    /// The address and port.
     pub address: SocketAddr,
-    /// Of which protocol.
+    /// The protocol.
     pub protocol: Protocol,
-    /// What the kernel said, and what to do about it.
+    /// The reason, and the way out.
     pub reason: BindReason,
 }
 
-/// Why a port cannot be had.
+/// Why a host port cannot be bound.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BindReason {
-    /// Another program has it.
+    /// Another program has the port.
     #[error("address already in use by another program on the host: stop it, or publish another port")]
     InUse,
-    /// A program that is known has it.
+    /// This program has the port.
     #[error("address already in use by {0}: stop it, or publish another port")]
     InUseBy(PortHolder),
-    /// A port that was published before is with a relay that does not answer.
+    /// A relay that does not answer may hold the port from an earlier publication.
     #[error(
         "address already in use, perhaps by the relay (process {0}), which does not answer and has ports that were \
          published before: let it go on (kill -CONT {0}), or replace it (fairway doctor --fix)"
@@ -46,18 +46,18 @@ pub enum BindReason {
     /// The host has no such address.
     #[error("cannot assign requested address: no interface of the host has it")]
     NoSuchAddress,
-    /// It would take descriptors that the daemon needs for everything else.
+    /// The daemon needs the remaining descriptors for everything else.
     #[error(
         "too many open files: the daemon may have {0}, and each published port takes one for each family: raise its limit (LimitNOFILE= of its unit, or ulimit -Hn), or publish fewer"
     )]
     Descriptors(u64),
-    /// Anything else.
+    /// Another error of the kernel.
     #[error("{0}")]
     Other(Errno),
 }
 
 impl BindError {
-    /// With the name of who has the port, if that can be found out.
+    /// Adds the program that has the port, if it can be found.
     pub(crate) fn named(mut self) -> Self {
         if self.reason == BindReason::InUse
             && let Some(holder) = port_holder::find(self.protocol, self.address)
@@ -67,9 +67,9 @@ impl BindError {
         self
     }
 
-    /// With what a relay that does not answer has to do with it.
+    /// Adds that a relay which does not answer may have the port.
     pub(crate) fn with_late_relay(mut self, pid: u32) -> Self {
-        // A socket that listens no more is nowhere to be seen.
+        // A bound socket that does not listen has no visible holder.
         if match &self.reason {
             BindReason::InUse => true,
             BindReason::InUseBy(holder) => holder.pid == pid,
@@ -91,8 +91,8 @@ impl From<Errno> for BindReason {
     }
 }
 
-/// Binds a port of the namespace that the calling thread is in. One that the relay is to carry
-/// listens; one that is only held does not, and so refuses by itself.
+/// Binds a port in the namespace of the calling thread. A port of the proxy listens; a reserved one does not, and so
+/// refuses connections.
 pub fn bind(protocol: Protocol, address: SocketAddr, listens: bool) -> Result<OwnedFd, BindError> {
     bind_socket(protocol, address, listens).map_err(|errno| BindError {
         address,
@@ -114,10 +114,10 @@ fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result
             static SAID: Once = Once::new();
             SAID.call_once(|| {
                 tracing::warn!(
-                    "this kernel has no SCTP sockets: published SCTP ports are not held, only translated"
+                    "cannot bind published SCTP ports: the kernel has no SCTP sockets; only translating them"
                 );
             });
-            // No other program can have the port either. This one stands for it, bound to nothing.
+            // No other program can bind the port either. An unbound socket represents it.
             return rustix::net::socket_with(family, SocketType::DGRAM, flags, None);
         }
         socket => socket?,
@@ -126,12 +126,12 @@ fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     if protocol == Protocol::Tcp {
-        // Connections of a former listener that are still in TIME_WAIT must not stand in the way.
+        // Connections of a former listener in TIME_WAIT must not prevent the bind.
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
     match (protocol, listens) {
-        // It has the option already.
+        // The option is set already.
         (Protocol::Tcp, true) => rustix::net::listen(&socket, BACKLOG)?,
         (Protocol::Tcp, false) => listen(&socket, false)?,
         (Protocol::Udp | Protocol::Sctp, _) => {}
@@ -139,9 +139,8 @@ fn bind_socket(protocol: Protocol, address: SocketAddr, listens: bool) -> Result
     Ok(socket)
 }
 
-/// Makes a TCP port that is bound listen, or listen no more: it stays bound, and refuses by itself
-/// (tcp(7) does not say so; the kernel's `inet_shutdown` disconnects a listener, and leaves a port
-/// that was bound explicitly).
+/// Makes a bound TCP port listen, or stop listening: it stays bound, and refuses connections (tcp(7) does not say so;
+/// the kernel's `inet_shutdown` disconnects a listener, and leaves a port that was bound explicitly).
 pub fn set_listening(socket: &OwnedFd, protocol: Protocol, listens: bool) -> Result<(), Errno> {
     if protocol != Protocol::Tcp || sockopt::socket_acceptconn(socket)? == listens {
         return Ok(());
@@ -152,22 +151,22 @@ pub fn set_listening(socket: &OwnedFd, protocol: Protocol, listens: bool) -> Res
     listen(socket, listens)
 }
 
-/// Makes a bound socket listen, or keeps others from its port if it does not: with SO_REUSEADDR another
-/// program could bind a port that nobody listens at. A listener keeps the option, which its connections
-/// inherit: else those in TIME_WAIT would hold the port when the listener is gone.
+/// Makes a bound socket listen, or reserves its port exclusively: with SO_REUSEADDR another program could bind a port
+/// without a listener. A listener keeps the option, which its connections inherit: else those in TIME_WAIT would hold
+/// the port when the listener is gone.
 fn listen(socket: &OwnedFd, listens: bool) -> Result<(), Errno> {
     sockopt::set_socket_reuseaddr(socket, listens)?;
     if listens { rustix::net::listen(socket, BACKLOG) } else { Ok(()) }
 }
 
-/// How many descriptors ports must leave: the API, the store and visits to sandboxes take some for
-/// moments, and so does the relay, which has as many ports and the same limit, for connections.
+/// How many descriptors must remain free: the API, the store and work in namespaces take some for moments, and so does
+/// the relay, which has as many ports and the same limit, for connections.
 pub(crate) const SPARE_DESCRIPTORS: u64 = 256;
 
-/// As many ports as are worth a second thread: about a millisecond's.
+/// From so many ports on, a second thread binds half of them: about a millisecond's work.
 const SHARED_FROM: usize = 256;
 
-/// A port that was bound now.
+/// A newly bound port.
 type Bound = ((Protocol, SocketAddr), Arc<OwnedFd>);
 
 fn bind_each(wanted: &[(Protocol, SocketAddr, bool)], limit: u64) -> Result<Vec<Bound>, BindError> {
@@ -187,34 +186,44 @@ fn bind_each(wanted: &[(Protocol, SocketAddr, bool)], limit: u64) -> Result<Vec<
     wanted.iter().map(one).collect()
 }
 
-/// The sockets that we hold, by what they are bound to.
+/// The ports that a difference needs to be bound.
+pub(crate) fn sockets(difference: &Difference) -> impl Iterator<Item = (Protocol, SocketAddr, &SocketUse)> {
+    difference.wanted().filter_map(|(key, object)| match (key, object) {
+        (Key::Socket(protocol, address), Object::Socket(socket)) => {
+            Some((*protocol, *address, &socket.purpose))
+        }
+        _ => None,
+    })
+}
+
+/// The sockets of published ports, by address.
 #[derive(Debug, Default)]
 pub struct PortSockets {
     held: Mutex<HashMap<(Protocol, SocketAddr), Arc<OwnedFd>>>,
 }
 
 impl PortSockets {
-    /// The socket that is bound there.
+    /// The socket bound to an address.
     pub fn get(&self, protocol: Protocol, address: SocketAddr) -> Option<Arc<OwnedFd>> {
         self.lock().get(&(protocol, address)).cloned()
     }
 
-    /// Takes a socket that is bound already.
+    /// Stores a socket that is bound already.
     pub fn insert(&self, protocol: Protocol, address: SocketAddr, socket: Arc<OwnedFd>) {
         self.lock().insert((protocol, address), socket);
     }
 
-    /// Lets a port go.
+    /// Closes a port.
     pub fn remove(&self, protocol: Protocol, address: SocketAddr) {
         self.lock().remove(&(protocol, address));
     }
 
-    /// The keys of all ports that are held.
+    /// The keys of all stored ports.
     pub fn keys(&self) -> Vec<Key> {
         self.lock().keys().map(|(protocol, address)| Key::Socket(*protocol, *address)).collect()
     }
 
-    /// Binds the ports of `wanted` that are not held yet, all or none.
+    /// Binds the ports of `wanted` that are not bound yet, all or none.
     pub fn bind_all<'a>(
         &self,
         wanted: impl IntoIterator<Item = (Protocol, SocketAddr, &'a SocketUse)>,
@@ -295,7 +304,7 @@ mod tests {
         while matches!(accepted, Err(Errno::AGAIN)) {
             accepted = rustix::net::accept(&first);
         }
-        // Who closes first is in TIME_WAIT: our side.
+        // The end that closes first is in TIME_WAIT: this one.
         drop(accepted.unwrap());
         drop((client, first));
         bind(Protocol::Tcp, address, true).unwrap();
@@ -315,7 +324,7 @@ mod tests {
         let found = bind(Protocol::Tcp, SocketAddr::from(([127, 9, 9, 9], 0)), false).unwrap();
         let address = SocketAddr::try_from(rustix::net::getsockname(&found).unwrap()).unwrap();
         drop(found);
-        // Only a port that was asked for by number stays bound.
+        // Only a port that was chosen by number stays bound.
         let socket = bind(Protocol::Tcp, address, true).unwrap();
         let connect = || std::net::TcpStream::connect(address).map(drop).map_err(|error| error.kind());
         assert_eq!(connect(), Ok(()));

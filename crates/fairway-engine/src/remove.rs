@@ -1,4 +1,4 @@
-//! Removing from the host what the engine made there.
+//! Removes everything that the engine created on the host.
 
 use std::io;
 use std::path::Path;
@@ -14,32 +14,34 @@ use rustix::process::Signal;
 
 use crate::apply::etc_netns;
 use crate::apply::files::{LOGS, SandboxFiles};
-use crate::engine::{RELAY_SOCKET, STORE_FILE, STORE_PATIENCE, adopted, load, release_bridges};
+use crate::commit::host::{adopted, release_bridges};
+use crate::commit::records::{STORE_FILE, STORE_PATIENCE, load};
+use crate::engine::RELAY_SOCKET;
 use crate::reconcile::observe::Depth;
 use crate::{Engine, EngineError, Options};
 
-/// How long the command of a sandbox has to end by itself; Docker's.
+/// How long the process of a sandbox may take to end after SIGTERM; as in Docker.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a supervisor may take to record how its command ended.
+/// How long a supervisor may take to record the exit code.
 const REPORT: Duration = Duration::from_secs(1);
-/// How many commands are ended at once.
-const SIDE_BY_SIDE: usize = 64;
+/// How many processes are stopped in parallel.
+const MAX_PARALLEL_STOPS: usize = 64;
 
-/// What was removed.
+/// The result of a removal.
 #[derive(Debug, Default)]
 pub struct Removed {
-    /// The sandboxes whose commands were ended, by name.
+    /// The names of the stopped sandboxes.
     pub stopped: Vec<String>,
 }
 
 impl Engine {
-    /// Removes what a daemon with these options made of the host: tables and rules, links, addresses and routes, files,
-    /// the relay. Forwarding and interfaces are given back. What is durable stays: a daemon that is started again makes
-    /// the same networks again.
+    /// Removes what a daemon with these options created on the host: tables and rules, links, addresses and routes,
+    /// files, the relay. Releases uplinks and restores forwarding. Durable state stays: a daemon that starts again
+    /// creates the same networks.
     ///
     /// # Errors
-    /// [`EngineError::Running`] if sandboxes run, unless `force` ends them; nothing is changed then. What a daemon
-    /// cannot start with, and what the kernel refuses.
+    /// [`EngineError::Running`] if sandboxes run, unless `force` stops them; nothing is changed then. The errors of a
+    /// start, and those of the kernel.
     pub fn remove(options: Options, force: bool) -> Result<Removed, EngineError> {
         let exec_root = options.exec_root.clone();
         let running = running(&options.data_root)?;
@@ -47,23 +49,23 @@ impl Engine {
         if !running.is_empty() && !force {
             return Err(EngineError::Running(names));
         }
-        end_all(&running)?;
+        stop_all(&running)?;
         await_records(&options, &running);
-        // No monitor is listened to, which would have what goes repaired.
+        // Without monitors, a removed object is not repaired.
         let (engine, _, known) = Self::assemble(options)?;
         engine.release_host()?;
-        // First what is there as wanted, all of which is known; then what is there otherwise, or is in no World.
-        for wanted in [engine.wanted(), Fragment::new()] {
-            let (found, _) = engine.observe(&wanted, &Depth::All(&known))?;
-            engine.apply_in_parts(Difference::between(found, Fragment::new()))?;
+        // First the objects as planned, of which everything is known; then the others, and orphans.
+        for wanted in [engine.reconciler.wanted(), Fragment::new()] {
+            let (found, _) = engine.reconciler.observe(&wanted, &Depth::All(&known))?;
+            engine.reconciler.apply_in_parts(Difference::between(found, Fragment::new()))?;
         }
-        engine.firewall.sweep(&Fragment::new());
-        engine.relay.end();
+        engine.applier.firewall.sweep(&Fragment::new());
+        engine.applier.relay.end();
         remove_files(&engine, &exec_root);
         Ok(Removed { stopped: names })
     }
 
-    /// Gives back what is the host's own: forwarding, tables of other firewalls, bridges of the user's.
+    /// Restores forwarding, foreign tables and adopted bridges of the host.
     fn release_host(self: &Arc<Self>) -> Result<(), EngineError> {
         let settings = self.read(|world| world.settings().clone());
         self.reconfigure(Settings { ip_forward: false, firewall_integration: false, ..settings })?;
@@ -73,8 +75,7 @@ impl Engine {
     }
 }
 
-/// Deletes what is durable below a data root: the World and the logs. Anything else in it stays, and the directory with
-/// it.
+/// Deletes durable state below a data root: the World and the logs. Other files stay, and the directory with them.
 ///
 /// # Errors
 /// A file that cannot be deleted.
@@ -92,14 +93,15 @@ pub fn purge(data_root: &Path) -> Result<(), EngineError> {
     }
 }
 
-/// A command of Fairway's that runs in a sandbox.
+/// A process that Fairway runs in a sandbox.
 struct Running {
     sandbox: SandboxId,
     name: String,
     process: ProcessIdentity,
 }
 
-/// The commands that run, by the names of their sandboxes. What others run there is theirs: it loses its networks.
+/// The running processes, by the names of their sandboxes. Processes of other programs are left: they lose their
+/// networks.
 fn running(data_root: &Path) -> Result<Vec<Running>, EngineError> {
     let path = data_root.join(STORE_FILE);
     if !path.exists() {
@@ -117,17 +119,17 @@ fn running(data_root: &Path) -> Result<Vec<Running>, EngineError> {
     Ok(running)
 }
 
-fn end_all(running: &[Running]) -> Result<(), EngineError> {
-    for some in running.chunks(SIDE_BY_SIDE) {
+fn stop_all(running: &[Running]) -> Result<(), EngineError> {
+    for some in running.chunks(MAX_PARALLEL_STOPS) {
         std::thread::scope(|scope| {
-            let ends: Vec<_> = some.iter().map(|command| scope.spawn(|| end(command.process))).collect();
+            let ends: Vec<_> = some.iter().map(|command| scope.spawn(|| stop(command.process))).collect();
             ends.into_iter().try_for_each(|end| end.join().unwrap_or(Ok(())))
         })?;
     }
     Ok(())
 }
 
-/// Waits until supervisors have recorded how their commands ended, a moment after they did.
+/// Waits until supervisors have recorded the exit codes.
 fn await_records(options: &Options, running: &[Running]) {
     let files = SandboxFiles::under(&options.exec_root, &options.data_root);
     let since = Instant::now();
@@ -139,8 +141,8 @@ fn await_records(options: &Options, running: &[Running]) {
     }
 }
 
-/// Signals a process: asks it to, and kills it if it does not.
-fn end(process: ProcessIdentity) -> Result<(), process::Error> {
+/// Stops a process: SIGTERM, then SIGKILL.
+fn stop(process: ProcessIdentity) -> Result<(), process::Error> {
     let gone = |error| if matches!(error, process::Error::Gone(_)) { Ok(()) } else { Err(error) };
     let Ok(process) = Process::open(process) else { return Ok(()) };
     process.signal(Signal::TERM).or_else(gone)?;
@@ -151,9 +153,9 @@ fn end(process: ProcessIdentity) -> Result<(), process::Error> {
     Ok(())
 }
 
-/// Removes directories and sockets of this boot; one that cannot be removed stays.
+/// Removes directories and sockets below the exec root; what cannot be removed stays.
 fn remove_files(engine: &Engine, exec_root: &Path) {
-    engine.files.remove_all();
+    engine.applier.files.remove_all();
     etc_netns::tidy();
     let _ = std::fs::remove_file(exec_root.join(RELAY_SOCKET));
 }

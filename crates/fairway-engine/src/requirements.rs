@@ -1,4 +1,4 @@
-//! Whether the kernel has what is needed: tried, in a network namespace that is gone afterwards.
+//! Checks whether the kernel has all needed features, by using them in a temporary network namespace.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -19,7 +19,7 @@ use crate::{ApplyError, EngineError};
 
 const BRIDGE: &str = "probe";
 
-/// Tries everything that a network with one sandbox takes.
+/// Tries everything that a network with one sandbox needs.
 ///
 /// # Errors
 /// [`EngineError::Kernel`] with what is missing.
@@ -32,11 +32,11 @@ pub fn check(settings: &Settings, flavour: Option<Flavour>) -> Result<(), Engine
     tried.unwrap_or_else(|_| Err(lacks("a thread that lives", "it has panicked")))
 }
 
-/// What the daemon cannot do without, by capabilities(7).
+/// The capabilities that the daemon needs, by capabilities(7).
 const RIGHTS: [(CapabilitySet, &str); 2] =
     [(CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"), (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN")];
 
-/// Refuses to go on without rights, which would look like a kernel that lacks everything.
+/// Refuses to go on without capabilities, which would look like a kernel that lacks everything.
 fn check_rights() -> Result<(), EngineError> {
     let held = rustix::thread::capabilities(None).map_err(|errno| lacks("capabilities", errno))?.effective;
     let missing: Vec<&str> =
@@ -51,7 +51,7 @@ fn lacks(what: &'static str, reason: impl ToString) -> EngineError {
     EngineError::Kernel { what, reason: reason.to_string() }
 }
 
-/// What it tries first is what the next one builds on.
+/// Tries the features in the order in which they build on each other.
 fn try_all() -> Result<(), EngineError> {
     system::unshare(UnshareFlags::NEWNET)
         .map_err(|errno| lacks("network namespaces (CONFIG_NET_NS) and the right to make them", errno))?;
@@ -83,7 +83,7 @@ fn try_all() -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Tries the matches and targets of all rules, where iptables is to have them.
+/// Tries the matches and targets of all rules with the iptables backend.
 fn try_iptables(settings: &Settings, flavour: Option<Flavour>) -> Result<(), EngineError> {
     for ipv4 in [true, false] {
         if settings.firewall_backend(ipv4) != Some(Backend::Iptables) {

@@ -1,5 +1,5 @@
-//! Taking over the sockets that a relay kept: each is looked at, for the relay reads what strangers send and may have
-//! been taken over by one.
+//! Adopts the sockets of a running relay. Each socket is checked: the relay reads untrusted packets, and may have been
+//! compromised.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,19 +19,19 @@ use crate::ApplyError;
 use crate::apply::resolvers::Resolvers;
 use crate::port_sockets::{PortSockets, set_listening};
 
-/// What a namespace is told apart by.
+/// The identity of a namespace: device and inode.
 type Identity = (u64, u64);
 
 fn identity(handle: &Handle) -> Identity {
     (handle.namespace().device, handle.namespace().inode)
 }
 
-/// What was taken over of a relay.
+/// The result of adopting the sockets of a relay.
 #[derive(Debug, Default)]
 pub(crate) struct Adopted {
     /// The records whose sockets are as the relay says.
     pub known: Vec<Record>,
-    /// What the relay has to give up: the others.
+    /// The removals of the other records, for the relay.
     pub dropped: Vec<Change>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// The host's, which is that of the calling thread, and those of a Plan's sandboxes.
+    /// The namespace of the host, which is that of the calling thread, and those of a Plan's sandboxes.
     ///
     /// # Errors
     /// `/proc` is not mounted.
@@ -57,8 +57,8 @@ impl Namespaces {
         Ok(Self { host: identity(&namespace::own()?), sandboxes })
     }
 
-    /// Whether a resolver of a sandbox may be in a namespace: in its own, or in one of which nothing is known if nothing is
-    /// known of the sandbox.
+    /// Whether a resolver of a sandbox may be in a namespace: in that of the sandbox or, for an unknown sandbox, in an
+    /// unknown namespace.
     fn may_have_resolver(&self, sandbox: SandboxId, of: Identity) -> bool {
         match self.sandboxes.get(&sandbox) {
             Some(own) => *own == of,
@@ -67,23 +67,23 @@ impl Namespaces {
     }
 }
 
-/// Takes the sockets that the relay kept, as far as they are what it says.
+/// Adopts the sockets that are what the relay says.
 pub(crate) fn adopt_relay_sockets(
     held: Vec<RecordWithSockets>,
     namespaces: &Namespaces,
     ports: &PortSockets,
     resolvers: &Resolvers,
 ) -> Adopted {
-    let mut taken = Adopted::default();
+    let mut adopted = Adopted::default();
     for RecordWithSockets { record, sockets } in held {
         let sockets: Vec<Arc<OwnedFd>> = sockets.into_iter().map(Arc::new).collect();
         let outcome = match (&record, &sockets[..]) {
             (Record::Port { protocol, address, purpose }, [socket]) => {
                 is_port(socket, *protocol, *address, namespaces).map(|()| {
-                    // The last daemon may have died between telling the relay and this.
+                    // The last daemon may have died between the update of the relay and the change of the socket.
                     let listens = matches!(purpose, SocketUse::Proxy(_));
                     if let Err(errno) = set_listening(socket, *protocol, listens) {
-                        tracing::warn!(%address, %errno, listens, "it does not listen as it should");
+                        tracing::warn!(%address, %errno, listens, "failed to set whether {address} listens to {listens}: {errno}");
                     }
                     ports.insert(*protocol, *address, Arc::clone(socket));
                 })
@@ -98,15 +98,15 @@ pub(crate) fn adopt_relay_sockets(
             _ => Ok(()),
         };
         match outcome {
-            Ok(()) => taken.known.push(record),
+            Ok(()) => adopted.known.push(record),
             Err(reason) => {
                 let key: RecordKey = record.key();
-                tracing::error!(%key, reason, "dropped what the relay gave as {key}: {reason}; it is made anew");
-                taken.dropped.push(Change::Remove(key));
+                tracing::error!(%key, reason, "dropped the relay's sockets of {key}: {reason}; creating them again");
+                adopted.dropped.push(Change::Remove(key));
             }
         }
     }
-    taken
+    adopted
 }
 
 /// Whether a socket is that of a published port.
@@ -123,7 +123,7 @@ fn is_port(
         Protocol::Tcp => is(socket, SocketType::STREAM, ipproto::TCP, address),
         Protocol::Udp => is(socket, SocketType::DGRAM, ipproto::UDP, address),
         Protocol::Sctp => is(socket, SocketType::STREAM, ipproto::SCTP, address).or_else(|reason| {
-            // Where the kernel has no SCTP, a socket that is bound to nothing is kept instead.
+            // On a kernel without SCTP, an unbound socket is kept instead.
             let nowhere = SocketAddr::new(unspecified(address), 0);
             is(socket, SocketType::DGRAM, ipproto::UDP, nowhere).map_err(|_| reason)
         }),
@@ -146,7 +146,7 @@ fn is_resolver(
     let bound = |socket| bound_to(socket).map(|at| SocketAddr::from((ADDRESS, at.port())));
     is(udp, SocketType::DGRAM, ipproto::UDP, bound(udp)?)?;
     is(tcp, SocketType::STREAM, ipproto::TCP, bound(tcp)?)?;
-    if sockopt::socket_acceptconn(tcp).map_err(said)? {
+    if sockopt::socket_acceptconn(tcp).map_err(unreadable)? {
         Ok(())
     } else {
         Err("its TCP socket does not listen".to_owned())
@@ -161,9 +161,9 @@ fn is(
 ) -> Result<(), String> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let found = (
-        sockopt::socket_domain(socket).map_err(said)?,
-        sockopt::socket_type(socket).map_err(said)?,
-        sockopt::socket_protocol(socket).map_err(said)?,
+        sockopt::socket_domain(socket).map_err(unreadable)?,
+        sockopt::socket_type(socket).map_err(unreadable)?,
+        sockopt::socket_protocol(socket).map_err(unreadable)?,
     );
     if found != (family, kind, Some(protocol)) {
         return Err(format!("its socket is of another kind ({found:?})"));
@@ -179,14 +179,14 @@ fn unspecified(address: SocketAddr) -> IpAddr {
 }
 
 fn bound_to(socket: &OwnedFd) -> Result<SocketAddr, String> {
-    rustix::net::getsockname(socket).and_then(SocketAddr::try_from).map_err(said)
+    rustix::net::getsockname(socket).and_then(SocketAddr::try_from).map_err(unreadable)
 }
 
 fn namespace_of(socket: &OwnedFd) -> Result<Identity, String> {
     namespace::of_socket(socket.as_fd()).map(|handle| identity(&handle)).map_err(|error| error.to_string())
 }
 
-fn said(errno: Errno) -> String {
+fn unreadable(errno: Errno) -> String {
     format!("its socket cannot be looked at: {errno}")
 }
 

@@ -1,9 +1,9 @@
-//! Telling neighbours which hardware address an address has now.
+//! Announces the MAC address of IP addresses to neighbors: gratuitous ARP and unsolicited neighbor advertisements.
 //!
-//! An announcement reaches every sandbox of a network, and the one who sends it does the kernel's work
-//! in all of them: 2 to 3 ms where there are 900. So it is sent by a thread of its own, in the order of
-//! attaching, and whoever attaches does not wait for it. It is said again for who did not hear it, unless the
-//! endpoint has left by then: somebody else may have its address.
+//! An announcement reaches every sandbox of a network, and its sender does the kernel's work in all of them: 2 to 3 ms
+//! for 900. So a thread sends announcements, in the order of attaching, and an attach does not wait for them.
+//! Announcements are repeated for neighbors that missed one, unless the endpoint has left by then: another one may have
+//! its address.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use fairway_model::{Advertising, EndpointId, MacAddress};
 
 use crate::{ApplyError, EngineError};
 
-/// What is to be told on one bridge.
+/// The addresses to announce on one bridge.
 #[derive(Debug)]
 struct Announcement {
     bridge: u32,
@@ -24,14 +24,14 @@ struct Announcement {
 }
 
 impl Announcement {
-    fn say(&self, announcer: &Announcer) {
+    fn send(&self, announcer: &Announcer) {
         if let Err(error) = announcer.announce(self.bridge, self.mac, &self.addresses) {
-            tracing::debug!(%error, "neighbours learn the address when they ask");
+            tracing::debug!(%error, mac = %self.mac, "failed to announce the addresses of {}: {error}", self.mac);
         }
     }
 }
 
-/// What is said again, and how often.
+/// An announcement to repeat, and how often.
 #[derive(Debug)]
 struct Repeated {
     endpoint: EndpointId,
@@ -54,7 +54,7 @@ pub(crate) struct Announcements {
 }
 
 impl Announcements {
-    /// Starts it in the namespace of the calling thread.
+    /// Starts the thread in the namespace of the calling thread.
     pub fn start() -> Result<Self, EngineError> {
         let announcer = Announcer::open().map_err(ApplyError::from)?;
         let (queue, waiting) = channel();
@@ -65,13 +65,12 @@ impl Announcements {
         Ok(Self { queue })
     }
 
-    /// Says on a bridge, by its index, that each address is at `mac`: soon, and after all that was
-    /// said before.
+    /// Announces on a bridge, by its index, that each address is at `mac`. Returns at once.
     pub fn send(&self, bridge: u32, mac: MacAddress, addresses: Vec<IpAddr>) {
-        self.tell(Message::Once(Announcement { bridge, mac, addresses }));
+        self.enqueue(Message::Once(Announcement { bridge, mac, addresses }));
     }
 
-    /// Says it of an endpoint that has joined, as often as asked.
+    /// Announces the addresses of a new endpoint, as often as its options say.
     pub fn repeat(
         &self,
         endpoint: EndpointId,
@@ -82,21 +81,21 @@ impl Announcements {
     ) {
         let announcement = Announcement { bridge, mac, addresses };
         let interval = Duration::from_millis(advertising.interval_milliseconds.into());
-        self.tell(Message::Repeat(Repeated { endpoint, announcement, left: advertising.count, interval }));
+        self.enqueue(Message::Repeat(Repeated { endpoint, announcement, left: advertising.count, interval }));
     }
 
-    /// Says no more of an endpoint that leaves.
+    /// Stops repeating the announcements of an endpoint.
     pub fn withdraw(&self, endpoint: EndpointId) {
-        self.tell(Message::Withdraw(endpoint));
+        self.enqueue(Message::Withdraw(endpoint));
     }
 
-    fn tell(&self, message: Message) {
-        // Without the thread, neighbours learn it when they ask.
+    fn enqueue(&self, message: Message) {
+        // Without the thread, neighbors learn the address when they ask for it.
         let _ = self.queue.send(message);
     }
 }
 
-/// What is due, first what is due first; the number tells those of one instant apart.
+/// The announcements by due time; the number distinguishes those of the same instant.
 type Due = BTreeMap<(Instant, u64), Repeated>;
 
 fn run(announcer: &Announcer, waiting: &Receiver<Message>) {
@@ -117,7 +116,7 @@ fn run(announcer: &Announcer, waiting: &Receiver<Message>) {
         };
         let repeated = match message {
             Some(Message::Once(announcement)) => {
-                announcement.say(announcer);
+                announcement.send(announcer);
                 continue;
             }
             Some(Message::Withdraw(endpoint)) => {
@@ -131,7 +130,7 @@ fn run(announcer: &Announcer, waiting: &Receiver<Message>) {
             },
         };
         let Some(left) = repeated.left.checked_sub(1) else { continue };
-        repeated.announcement.say(announcer);
+        repeated.announcement.send(announcer);
         if left > 0 {
             number += 1;
             due.insert((Instant::now() + repeated.interval, number), Repeated { left, ..repeated });

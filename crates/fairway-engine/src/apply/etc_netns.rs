@@ -1,5 +1,4 @@
-//! Files for namespaces that `ip netns exec` enters: it mounts what is in `/etc/netns/NAME` over
-//! `/etc`. There they are links to the sandbox's own files, which are rewritten in place.
+//! Links in `/etc/netns/NAME` to the files of a sandbox: `ip netns exec` mounts them over `/etc`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,10 +11,10 @@ use crate::apply::files::SandboxFiles;
 const DIRECTORY: &str = "/etc/netns";
 const FILES: [FileName; 2] = [FileName::ResolvConf, FileName::Hosts];
 
-/// Makes the links for a namespace of that name.
+/// Creates the links for a namespace of that name.
 ///
 /// # Errors
-/// What the system said.
+/// The filesystem refuses.
 pub fn publish(name: &str, sandbox: SandboxId, files: &SandboxFiles) -> io::Result<()> {
     let directory = Path::new(DIRECTORY).join(name);
     std::fs::create_dir_all(&directory)?;
@@ -28,7 +27,7 @@ pub fn publish(name: &str, sandbox: SandboxId, files: &SandboxFiles) -> io::Resu
                 std::os::unix::fs::symlink(&target, &link)?;
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                tracing::warn!(path = %link.display(), "somebody else's file is there, and stays");
+                tracing::warn!(path = %link.display(), "cannot link {}: another program's file exists", link.display());
             }
             outcome => outcome?,
         }
@@ -36,7 +35,7 @@ pub fn publish(name: &str, sandbox: SandboxId, files: &SandboxFiles) -> io::Resu
     Ok(())
 }
 
-/// Whether it is a link of ours to a sandbox that is gone.
+/// Whether the path is a link of Fairway's to a removed sandbox.
 fn is_dangling(link: &Path) -> bool {
     let ours = |target: PathBuf| {
         let directory = target.parent()?;
@@ -46,26 +45,26 @@ fn is_dangling(link: &Path) -> bool {
     std::fs::read_link(link).ok().and_then(ours).is_some()
 }
 
-/// Links to sandboxes that are gone.
-pub fn left() -> Vec<PathBuf> {
+/// Lists the links to removed sandboxes.
+pub fn dangling() -> Vec<PathBuf> {
     let directories = std::fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
-    directories.flat_map(|directory| left_in(&directory.path())).collect()
+    directories.flat_map(|directory| dangling_in(&directory.path())).collect()
 }
 
-fn left_in(directory: &Path) -> Vec<PathBuf> {
+fn dangling_in(directory: &Path) -> Vec<PathBuf> {
     let links = std::fs::read_dir(directory).into_iter().flatten().flatten();
     links.map(|link| link.path()).filter(|link| is_dangling(link)).collect()
 }
 
-/// Removes links to sandboxes that are gone, and directories that are empty then.
+/// Removes links to removed sandboxes, and directories that are empty then.
 pub fn tidy() {
     for directory in std::fs::read_dir(DIRECTORY).into_iter().flatten().flatten() {
-        let dangling = left_in(&directory.path());
-        if dangling.is_empty() {
+        let links = dangling_in(&directory.path());
+        if links.is_empty() {
             continue;
         }
-        // What cannot be removed is tried again when the next sandbox goes.
-        dangling.iter().for_each(|link| drop(std::fs::remove_file(link)));
+        // A link that cannot be removed is retried when the next sandbox is removed.
+        links.iter().for_each(|link| drop(std::fs::remove_file(link)));
         let _ = std::fs::remove_dir(directory.path());
     }
 }

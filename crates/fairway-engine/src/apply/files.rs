@@ -1,30 +1,18 @@
-//! The files that sandboxes see, in a directory for each under the exec root.
+//! The files that sandboxes mount: resolv.conf, hosts and hostname, in a directory for each sandbox below the exec
+//! root.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::FileError;
 use fairway_core::object::FileName;
 use fairway_model::SandboxId;
-use thiserror::Error;
 
 /// The directory of logs in the data root.
 pub(crate) const LOGS: &str = "logs";
 
-/// A file of a sandbox that cannot be read or written.
-#[derive(Debug, Error)]
-#[error("cannot {action} {path}: {source}")]
-pub struct FileError {
-    /// What was tried.
-    pub action: &'static str,
-    /// On which file.
-    pub path: PathBuf,
-    /// What the system said.
-    #[source]
-    pub source: io::Error,
-}
-
-/// Where the files of all sandboxes are.
+/// The directories of the files and logs of all sandboxes.
 #[derive(Debug, Clone)]
 pub struct SandboxFiles {
     root: PathBuf,
@@ -56,16 +44,15 @@ impl SandboxFiles {
         })
     }
 
-    /// What a file contains; none when it is not there.
+    /// The contents of a file; none if it does not exist.
     pub fn read(&self, sandbox: SandboxId, name: FileName) -> Option<String> {
         std::fs::read_to_string(self.path(sandbox, name)).ok()
     }
 
-    /// Writes a file. An existing one is rewritten in place, for a sandbox has its inode mounted and
-    /// would not see another.
+    /// Writes a file. An existing file is rewritten in place: sandboxes mount its inode.
     ///
     /// # Errors
-    /// What the system said.
+    /// The filesystem refuses.
     pub fn write(&self, sandbox: SandboxId, name: FileName, contents: &str) -> Result<(), FileError> {
         let path = self.path(sandbox, name);
         let error = |action| {
@@ -84,7 +71,7 @@ impl SandboxFiles {
         file.write_all(contents.as_bytes()).map_err(error("write"))
     }
 
-    /// Every file that is there, with what it contains.
+    /// Lists all files with their contents.
     pub fn all(&self) -> Vec<(SandboxId, FileName, String)> {
         const NAMES: [FileName; 3] = [FileName::ResolvConf, FileName::Hosts, FileName::Hostname];
         let directories = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
@@ -93,7 +80,7 @@ impl SandboxFiles {
         files.filter_map(|(id, name)| Some((id, name, self.read(id, name)?))).collect()
     }
 
-    /// Removes a file; one that is gone already is fine.
+    /// Removes a file; a missing file is no error.
     ///
     /// # Errors
     /// What the system said.
@@ -107,17 +94,16 @@ impl SandboxFiles {
         }
     }
 
-    /// The sandboxes that have a directory, a log, or a record of their end.
+    /// The sandboxes that have a directory, a log, or a recorded exit code.
     pub fn sandboxes(&self) -> BTreeSet<SandboxId> {
         let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
         let id = |name: std::ffi::OsString| name.to_str()?.split('.').next()?.parse().ok();
         entries(&self.root).chain(entries(&self.logs)).filter_map(|entry| id(entry.file_name())).collect()
     }
 
-    /// Removes the directory of a sandbox that is forgotten, with all that is in it, its log, and what
-    /// was written down of its end.
+    /// Removes the directory of a removed sandbox, its log, and its recorded exit code.
     pub fn forget(&self, sandbox: SandboxId) {
-        // What cannot be removed now is removed at the next start.
+        // A file that cannot be removed is retried at the next start.
         let _ = std::fs::remove_dir_all(self.directory(sandbox));
         remove_log(&self.log(sandbox));
         let _ = std::fs::remove_file(self.log(sandbox).with_extension("exit"));
@@ -131,8 +117,8 @@ impl SandboxFiles {
     }
 }
 
-/// Removes a log with its older files, `.1`, `.2` and so on. One number may be missing among them: a writer that was
-/// killed was moving them on.
+/// Removes a log with its rotated files, `.1`, `.2` and so on. One number may be missing among them: a writer was
+/// killed while it rotated.
 fn remove_log(log: &Path) {
     let _ = std::fs::remove_file(log);
     let _ = std::fs::remove_file(log.with_added_extension("next"));

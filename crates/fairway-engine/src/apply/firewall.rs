@@ -1,4 +1,4 @@
-//! The firewall's part of a Plan: tables of nf_tables, and where that is the backend rules of iptables.
+//! The firewall of a Plan: nf_tables tables and, with that backend, iptables rules.
 
 mod rules;
 mod tables;
@@ -16,25 +16,25 @@ use crate::failpoint::failpoint;
 use rules::Rules;
 use tables::Tables;
 
-/// What programs it.
+/// Programs the firewall.
 #[derive(Debug)]
 pub struct Firewall {
     tables: Tables,
     rules: Rules,
 }
 
-/// For which families, IPv4 and IPv6, rules of ours drop what is forwarded between interfaces of others: the daemon
-/// that made them had switched forwarding on, though its state may be lost.
+/// For which families, IPv4 and IPv6, rules in the kernel drop forwarded packets between foreign interfaces: the daemon
+/// that made them had enabled forwarding, though its state may be lost.
 ///
 /// # Errors
-/// The kernel or the programs cannot be asked.
+/// The kernel or the programs refuse to list rules.
 pub fn drops_unrelated_forwarding() -> Result<(bool, bool), ApplyError> {
     let (ipv4, ipv6) = tables::drops_unrelated_forwarding()?;
     Ok((ipv4 || rules::drops_unrelated_forwarding(true)?, ipv6 || rules::drops_unrelated_forwarding(false)?))
 }
 
 impl Firewall {
-    /// Opens it in the namespace of the calling thread. `flavour` is the kind of iptables that is asked for.
+    /// Opens the firewall in the namespace of the calling thread. `flavour` is the requested kind of iptables.
     ///
     /// # Errors
     /// The kernel has no nf_tables, or refuses the socket.
@@ -42,18 +42,18 @@ impl Firewall {
         Ok(Self { tables: Tables::open()?, rules: Rules::of(flavour) })
     }
 
-    /// The flavour of iptables that was asked for.
+    /// The requested flavor of iptables.
     pub fn flavour(&self) -> Option<Flavour> {
         self.rules.asked()
     }
 
-    /// The netlink port of the writer of our tables, whose changes are ours.
+    /// The netlink port of the writer of the tables, whose notifications are of own changes.
     pub fn port(&self) -> u32 {
         self.tables.port()
     }
 
-    /// Makes the firewall follow: each backend in one go. Where one takes the place of the other, the new one is
-    /// there before the old one goes, so that nothing is open meanwhile and nothing is cut.
+    /// Applies a difference, each backend in one transaction. Where one replaces the other, the new one exists before
+    /// the old one is deleted, so that no packet passes unfiltered and no connection is cut.
     ///
     /// # Errors
     /// What the kernel or the programs refuse, by name.
@@ -75,7 +75,7 @@ impl Firewall {
         Ok(())
     }
 
-    /// What of a Plan is there, and what of ours is there beside it.
+    /// Observes the firewall objects of a Plan, and other ones of Fairway's.
     ///
     /// # Errors
     /// The kernel or the programs cannot be asked.
@@ -89,12 +89,12 @@ impl Firewall {
         Ok(found)
     }
 
-    /// In what our tables of nf_tables are other than the fixed part of a ruleset.
+    /// How the tables differ from the fixed part of a ruleset.
     pub fn deviations(&self, switches: &RulesetSwitches) -> Vec<Deviation> {
         self.tables.deviations(switches)
     }
 
-    /// Makes a change of a table of somebody else, which is not told to us as one.
+    /// Commits a change of a foreign table, which is not notified as one of another program.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -102,7 +102,7 @@ impl Firewall {
         Ok(self.tables.commit(transaction)?)
     }
 
-    /// What passed published ports, as far as our tables translate.
+    /// The counters of published ports, as far as the tables translate.
     ///
     /// # Errors
     /// The kernel cannot be asked.
@@ -110,7 +110,7 @@ impl Firewall {
         Ok(self.tables.counts()?)
     }
 
-    /// Forgets what passed ports that are published no more.
+    /// Deletes the counters of unpublished ports.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -118,18 +118,18 @@ impl Firewall {
         Ok(self.tables.forget_counts(is_gone)?)
     }
 
-    /// Takes away what another daemon left in a place that this one does not use: rules of iptables for a family
-    /// that has none now, or of the other flavour.
+    /// Deletes rules that another daemon left in a place which this one does not use: iptables rules for a family that
+    /// has none now, or of the other flavor.
     pub fn sweep(&self, wanted: &Fragment) {
         self.rules.sweep(wanted);
     }
 
-    /// Whether a change of a table was of rules among which ours are, and was not made by us.
+    /// Whether another program changed a table that holds rules of Fairway's.
     pub fn is_disturbed_by(&self, change: &Change) -> bool {
         change.table == fairway_core::policy::TABLE || self.rules.is_disturbed_by(change)
     }
 
-    /// Whether rules of ours are other than they were, as far as can be told without reading them.
+    /// Whether iptables-legacy tables changed, as far as their sizes show.
     pub fn differs(&self) -> bool {
         self.rules.differ()
     }

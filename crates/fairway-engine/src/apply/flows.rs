@@ -1,8 +1,8 @@
-//! Flows that the kernel remembers of what is no more.
+//! Deletes stale conntrack entries: of addresses and ports that are gone or lead elsewhere.
 //!
-//! A UDP client keeps its flow alive by asking, so it would be answered by nobody for as long as
-//! conntrack translates to an address that has changed. And who gets an address must not inherit
-//! the flows of the one before.
+//! A UDP client keeps its conntrack entry alive by sending, so its packets would go unanswered for as long as conntrack
+//! translates to an address that has changed. And a new owner of an address must not inherit the connections of the one
+//! before.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -16,21 +16,20 @@ use fairway_model::Protocol;
 
 use crate::{ApplyError, EngineError};
 
-/// What is to be forgotten, and whom to tell.
+/// The entries to delete, and the channel that reports the end.
 struct Request {
     selectors: HashSet<Selector>,
     done: SyncSender<()>,
 }
 
-/// Makes the kernel forget flows; those of several changes in one go, for each takes a look at all
-/// flows.
+/// Deletes conntrack entries on a thread, those of several changes in one pass: each pass lists all entries.
 #[derive(Debug)]
 pub(crate) struct Flows {
     queue: Sender<Request>,
 }
 
 impl Flows {
-    /// Starts it in the namespace of the calling thread.
+    /// Starts the thread in the namespace of the calling thread.
     pub fn start() -> Result<Self, EngineError> {
         let conntrack = Conntrack::open().map_err(|error| EngineError::Apply(ApplyError::from(error)))?;
         let (queue, requests) = channel();
@@ -41,8 +40,8 @@ impl Flows {
         Ok(Self { queue })
     }
 
-    /// Forgets the flows that a difference makes stale, and meanwhile does something else; returns
-    /// when both are done. `published` gives all ports that are.
+    /// Deletes the entries that a difference makes stale, and meanwhile runs `work`; returns when both are done.
+    /// `published` returns all published ports.
     pub fn forget_while<T>(
         &self,
         difference: &Difference,
@@ -65,16 +64,16 @@ impl Flows {
         let asked = self.queue.send(Request { selectors, done }).is_ok();
         let worked = work();
         if asked {
-            // If the thread has ended there is nobody to wait for.
+            // If the thread has ended there is nothing to wait for.
             let _ = finished.recv();
         }
         worked
     }
 }
 
-/// The flows of addresses that were let go, of UDP and SCTP ports that lead elsewhere now, and of TCP ports
-/// that are published no more: what was translated would go on for as long as both ends live, though
-/// the port was taken from them. Where the proxy carries them it cuts them itself.
+/// The stale entries: those of released addresses, of UDP and SCTP ports that lead elsewhere now, and of unpublished
+/// TCP ports: translated connections would go on for as long as both ends live. The proxy cuts its own connections
+/// itself.
 fn stale(difference: &Difference) -> HashSet<Selector> {
     let mut selectors = HashSet::new();
     for object in difference.removed.values() {
@@ -95,7 +94,7 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
             selectors.insert(Selector::Translated { address, port, protocol });
         }
     }
-    // Who went straight there, though it is published no more.
+    // Connections by direct routing to a port that is no longer published.
     for key in difference.removed.keys() {
         let target = match key {
             Key::Element(set, bytes) => ElementKey::direct_target(*set, bytes),
@@ -109,7 +108,7 @@ fn stale(difference: &Difference) -> HashSet<Selector> {
     selectors
 }
 
-/// Whether a family has a firewall from now on, or none; nothing if that is as before.
+/// Whether an address family gets or loses its firewall; none if neither.
 fn becomes_filtered(difference: &Difference, ipv4: bool) -> Option<bool> {
     let filters = |object: Option<&Object>| match object {
         Some(Object::Ruleset(switches)) => switches.filters(ipv4),
@@ -121,10 +120,9 @@ fn becomes_filtered(difference: &Difference, ipv4: bool) -> Option<bool> {
     (before != after).then_some(after)
 }
 
-/// The flows to a port that are not as they would be if they began now that there is a firewall, or none.
-/// Where the host tracks flows by itself, one that was translated stands in the way of the proxy: its
-/// answers would begin a flow that clashes with it, and conntrack drops those. A connection that the
-/// proxy carries it carries on.
+/// The entries to a port that would be translated otherwise if they began now, after the firewall came or went. Where
+/// the host itself tracks connections, a translated entry breaks the proxy: its replies would begin an entry that
+/// clashes with it, and conntrack drops those. Connections of the proxy go on.
 fn other_way(protocol: Protocol, at: SocketAddr, firewall: bool) -> Option<Selector> {
     let (address, port) = (Some(at.ip()).filter(|address| !address.is_unspecified()), at.port());
     match (firewall, protocol) {
@@ -140,11 +138,11 @@ fn run(conntrack: &Conntrack, requests: &Receiver<Request>) {
         let selectors: HashSet<Selector> = all.iter().flat_map(|request| request.selectors.clone()).collect();
         match conntrack.delete(&selectors) {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "flows forgotten"),
-            Err(error) => tracing::warn!(%error, "stale flows may live on"),
+            Ok(count) => tracing::debug!(count, "deleted {count} stale conntrack entries"),
+            Err(error) => tracing::warn!(%error, "failed to delete stale conntrack entries: {error}"),
         }
         for request in all {
-            // Whoever asked may have given up.
+            // The requester may have given up.
             let _ = request.done.send(());
         }
     }

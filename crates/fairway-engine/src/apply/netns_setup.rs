@@ -1,4 +1,4 @@
-//! What is done inside a sandbox's namespace, in one visit.
+//! Configures the network namespace of a sandbox: links, addresses, routes, and the resolver's sockets and rules.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,48 +16,49 @@ use fairway_relay::table::{Change as RelayChange, Record};
 use fairway_ruleset::resolver::{ADDRESS, TABLE, resolver_table};
 use fairway_ruleset::{Family, Table};
 
+use super::Applier;
+use crate::ApplyError;
 use crate::apply::resolvers::{ResolverSockets, outgoing_sockets};
 use crate::failpoint::failpoint;
 use crate::port_sockets::bind;
-use crate::{ApplyError, Engine};
 
-/// What is to be done inside one sandbox.
+/// What a difference changes in one network namespace.
 #[derive(Debug)]
 pub(crate) struct NetnsChanges {
     namespace: Namespace,
-    /// Links to make, each with an end inside.
+    /// The veth pairs to create.
     links: Vec<VethLink>,
-    /// Links that are made, to be filled.
+    /// The links without an end on the host, to configure.
     netns_links: Vec<NetnsLink>,
     routes: Option<DefaultRoutes>,
-    /// Loopback is to be switched on.
+    /// Whether loopback is to be set up.
     loopback: bool,
-    /// A resolver is to listen (true), or its rewriting is to be removed.
+    /// The sandbox whose resolver is to listen (true), or whose redirection is to be removed.
     resolver: Option<(SandboxId, bool)>,
 }
 
 impl NetnsChanges {
-    /// The visits that a difference asks for, one for each namespace.
+    /// The changes of a difference, grouped by namespace.
     pub(crate) fn all(difference: &Difference) -> Vec<Self> {
-        let mut visits: BTreeMap<(u64, u64), Self> = BTreeMap::new();
+        let mut all: BTreeMap<(u64, u64), Self> = BTreeMap::new();
         for (key, object) in difference.wanted() {
             let fresh = difference.added.contains_key(key);
             for link in object.netns_links() {
-                visit(&mut visits, &link.namespace).netns_links.push(link.clone());
+                changes_of(&mut all, &link.namespace).netns_links.push(link.clone());
             }
             match (key, object) {
-                (_, Object::Veth(link)) => visit(&mut visits, &link.namespace).links.push(link.clone()),
+                (_, Object::Veth(link)) => changes_of(&mut all, &link.namespace).links.push(link.clone()),
                 (_, Object::DefaultRoutes(routes)) => {
                     let nothing = fresh && routes.ipv4.is_none() && routes.ipv6.is_none();
                     if !nothing {
-                        visit(&mut visits, &routes.namespace).routes = Some(routes.clone());
+                        changes_of(&mut all, &routes.namespace).routes = Some(routes.clone());
                     }
                 }
                 (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
-                    let visit = visit(&mut visits, namespace);
-                    visit.loopback = true;
+                    let changes = changes_of(&mut all, namespace);
+                    changes.loopback = true;
                     if *resolver || !fresh {
-                        visit.resolver = Some((*sandbox, *resolver));
+                        changes.resolver = Some((*sandbox, *resolver));
                     }
                 }
                 _ => {}
@@ -65,23 +66,23 @@ impl NetnsChanges {
         }
         for (key, object) in &difference.removed {
             if let (Key::Netns(sandbox), Object::Netns(namespace, true)) = (key, object) {
-                visit(&mut visits, namespace).resolver.get_or_insert((*sandbox, false));
+                changes_of(&mut all, namespace).resolver.get_or_insert((*sandbox, false));
             }
         }
-        visits.into_values().collect()
+        all.into_values().collect()
     }
 
-    /// Whether something has to be made, so that a namespace that is gone is an error.
+    /// Whether an object has to be created, so that a missing namespace is an error.
     fn makes_something(&self) -> bool {
         !self.links.is_empty() || self.routes.is_some() || self.loopback
     }
 }
 
-fn visit<'a>(
-    visits: &'a mut BTreeMap<(u64, u64), NetnsChanges>,
+fn changes_of<'a>(
+    all: &'a mut BTreeMap<(u64, u64), NetnsChanges>,
     namespace: &Namespace,
 ) -> &'a mut NetnsChanges {
-    visits.entry((namespace.device, namespace.inode)).or_insert_with(|| NetnsChanges {
+    all.entry((namespace.device, namespace.inode)).or_insert_with(|| NetnsChanges {
         namespace: namespace.clone(),
         links: Vec::new(),
         netns_links: Vec::new(),
@@ -91,37 +92,41 @@ fn visit<'a>(
     })
 }
 
-/// Why the inside is not as planned.
+/// Why a namespace could not be configured.
 enum Inside {
     Route(route::Error),
     Other(ApplyError),
 }
 
-impl Engine {
-    /// Makes links and goes inside once. Returns what the relay is to know.
-    pub(crate) fn visit(&self, visit: &NetnsChanges) -> Result<Vec<RelayChange>, ApplyError> {
-        let handle = match namespace::open(&visit.namespace) {
+impl Applier {
+    /// Creates links and configures the namespace once. Returns the changes for the relay.
+    pub(crate) fn configure_namespace(&self, changes: &NetnsChanges) -> Result<Vec<RelayChange>, ApplyError> {
+        let handle = match namespace::open(&changes.namespace) {
             Ok(handle) => handle,
-            Err(error) if visit.makes_something() => return Err(error.into()),
-            // Its path is gone; the namespace itself may live on.
-            Err(_) => match visit.resolver.and_then(|(sandbox, _)| self.resolvers.namespace(sandbox)) {
+            Err(error) if changes.makes_something() => return Err(error.into()),
+            // Its path is gone, but an open socket may keep the namespace.
+            Err(_) => match changes.resolver.and_then(|(sandbox, _)| self.resolvers.namespace(sandbox)) {
                 Some(handle) => handle,
                 None => return Ok(Vec::new()),
             },
         };
-        let mut pairs = self.make_pairs(&visit.links, &handle)?;
+        let mut pairs = self.make_pairs(&changes.links, &handle)?;
         failpoint("links");
         let (resolver, sockets) = loop {
-            match self.configure_inside(visit, &handle, pairs.clone()) {
-                Ok(sockets) => break (visit.resolver, sockets),
+            match self.configure_inside(changes, &handle, pairs.clone()) {
+                Ok(sockets) => break (changes.resolver, sockets),
                 Err(Inside::Route(route::Error::NotInside { .. }))
                     if pairs.iter().any(|(_, pair)| !pair.fresh) =>
                 {
                     for (link, pair) in pairs.iter().filter(|(_, pair)| !pair.fresh) {
-                        tracing::info!(interface = link.host_interface, "the other end has left the sandbox");
+                        tracing::info!(
+                            interface = link.host_interface,
+                            "recreating veth pair {}: its other end left the sandbox",
+                            link.host_interface
+                        );
                         self.links(|links| links.delete(pair.host, &link.host_interface))?;
                     }
-                    pairs = self.make_pairs(&visit.links, &handle)?;
+                    pairs = self.make_pairs(&changes.links, &handle)?;
                 }
                 Err(Inside::Route(error)) => {
                     self.delete_fresh(&pairs);
@@ -141,19 +146,28 @@ impl Engine {
         Ok(vec![RelayChange::Insert { record: Record::Resolver(sandbox), sockets }])
     }
 
-    /// Makes new ends carry frames at once, and tells their neighbours which hardware address their
-    /// addresses have now.
+    /// Makes new links carry frames at once, and announces the MAC address of their addresses to neighbors.
     fn announce(&self, pairs: &[(VethLink, VethPair)]) {
         for (link, pair) in pairs {
             if let Err(error) = self.links(|links| links.activate_port(link, pair)) {
-                tracing::debug!(%error, interface = link.host_interface, "its first frames may be lost");
+                tracing::debug!(
+                    %error,
+                    interface = link.host_interface,
+                    "failed to read the carrier of {}: {error}; its first frames may be lost",
+                    link.host_interface
+                );
             }
             let addresses: Vec<_> = link.addresses.iter().map(|address| address.addr()).collect();
             match self.links(|links| links.index(&link.bridge)) {
                 Ok(bridge) => {
                     self.announcements.repeat(link.endpoint, bridge, link.mac, addresses, link.advertising)
                 }
-                Err(error) => tracing::debug!(%error, "neighbours learn the address when they ask"),
+                Err(error) => tracing::debug!(
+                    %error,
+                    mac = %link.mac,
+                    "failed to announce the addresses of {}: {error}",
+                    link.mac
+                ),
             }
         }
     }
@@ -179,32 +193,37 @@ impl Engine {
     fn delete_fresh(&self, pairs: &[(VethLink, VethPair)]) {
         for (link, pair) in pairs.iter().filter(|(_, pair)| pair.fresh) {
             if let Err(error) = self.links(|links| links.delete(pair.host, &link.host_interface)) {
-                tracing::warn!(%error, interface = link.host_interface, "left behind; it is swept later");
+                tracing::warn!(
+                    %error,
+                    interface = link.host_interface,
+                    "failed to delete veth pair {}: {error}; the next reconcile run deletes it",
+                    link.host_interface
+                );
             }
         }
     }
 
     fn configure_inside(
         &self,
-        visit: &NetnsChanges,
+        changes: &NetnsChanges,
         handle: &Handle,
         pairs: Vec<(VethLink, VethPair)>,
     ) -> Result<Option<ResolverSockets>, Inside> {
-        let resolver = visit.resolver.map(|(_, wanted)| wanted);
+        let resolver = changes.resolver.map(|(_, wanted)| wanted);
         let (loopback, netns_links, routes) =
-            (visit.loopback, visit.netns_links.clone(), visit.routes.clone());
+            (changes.loopback, changes.netns_links.clone(), changes.routes.clone());
         let work = NetnsSetup { loopback, pairs, netns_links, routes };
         let inside = move || -> Result<Option<ResolverSockets>, Inside> {
             let links = Links::open().map_err(Inside::Route)?;
             links.apply_netns_setup(&work).map_err(Inside::Route)?;
-            let sockets = resolver.map(rewrite_questions).transpose().map_err(Inside::Other)?.flatten();
+            let sockets = resolver.map(redirect_queries).transpose().map_err(Inside::Other)?.flatten();
             Ok(sockets)
         };
         self.workers.run(handle, inside).map_err(|error| Inside::Other(error.into()))?
     }
 }
 
-/// The table that leads questions to these sockets of a resolver.
+/// The nf_tables table that redirects DNS queries to these sockets of a resolver.
 fn table_of(sockets: &[Arc<OwnedFd>]) -> Result<Table, ApplyError> {
     let port = |socket: &OwnedFd| -> Result<u16, ApplyError> {
         let address = rustix::net::getsockname(socket).and_then(SocketAddr::try_from);
@@ -214,9 +233,9 @@ fn table_of(sockets: &[Arc<OwnedFd>]) -> Result<Table, ApplyError> {
     Ok(resolver_table(port(udp)?, port(tcp)?))
 }
 
-impl Engine {
-    /// What of the table is other that leads questions of a sandbox to its resolver; none if it is as made, if there
-    /// is no resolver, or the namespace cannot be read.
+impl Applier {
+    /// How the table that redirects DNS queries to the resolver differs from the planned one; none if it does not, if
+    /// there is no resolver, or if the namespace cannot be read.
     pub(crate) fn resolver_deviation(&self, sandbox: SandboxId, handle: &Handle) -> Option<Deviation> {
         let wanted = table_of(&self.resolvers.of(sandbox)?).ok()?;
         let read = || Reader::open()?.table(Family::Ip, TABLE);
@@ -228,7 +247,7 @@ impl Engine {
         }
     }
 
-    /// Makes the rules that lead questions to a sandbox's resolver anew. Its sockets stay.
+    /// Creates the rules that redirect DNS queries to a sandbox's resolver again. Its sockets stay.
     pub(crate) fn restore_resolver_rules(&self, sandbox: SandboxId) -> Result<(), ApplyError> {
         let (Some(sockets), Some(handle)) = (self.resolvers.of(sandbox), self.resolvers.namespace(sandbox))
         else {
@@ -245,9 +264,9 @@ impl Engine {
     }
 }
 
-/// Makes the resolver of the namespace that the calling thread is in listen, with the table that
-/// leads port 53 to it; or removes that table.
-fn rewrite_questions(wanted: bool) -> Result<Option<ResolverSockets>, ApplyError> {
+/// Binds the sockets of the resolver in the namespace of the calling thread and redirects port 53 to them; or removes
+/// the redirection.
+fn redirect_queries(wanted: bool) -> Result<Option<ResolverSockets>, ApplyError> {
     let mut writer = Writer::open()?;
     let mut transaction = Transaction::new();
     transaction.destroy_table(Family::Ip, TABLE);

@@ -1,4 +1,4 @@
-//! The connection to the relay, and starting one.
+//! The connection to the relay: finds a running relay, or starts one.
 
 use std::collections::HashSet;
 use std::io;
@@ -21,41 +21,41 @@ use crate::port_sockets::SPARE_DESCRIPTORS;
 /// How long a relay of an earlier version may keep its open connections.
 const DRAINING: Duration = Duration::from_secs(24 * 3600);
 
-/// Starts a relay that serves a listening socket. Given by the program, for only it knows how to
-/// run itself as a relay.
+/// Starts a relay that serves a listening socket. The program gives it: only the program knows how to run itself as a
+/// relay.
 pub type StartRelay = Box<dyn Fn(OwnedFd) -> io::Result<()> + Send + Sync>;
 
-/// The relay, as the engine reaches it.
+/// The connection to the relay.
 pub(crate) struct RelayLink {
     path: PathBuf,
     start: StartRelay,
     client: RwLock<Arc<RelayClient>>,
-    /// A connection to a relay that did not answer, until it does.
+    /// The pending connection to a relay that does not answer.
     awaited: Mutex<Option<PendingConnection>>,
 }
 
-/// How the relay is.
+/// Whether the relay answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     /// It answers.
     Answers,
-    /// It is there and does not answer, as is seen now.
+    /// It has just stopped answering.
     Late,
-    /// It does not answer still.
+    /// It still does not answer.
     Awaited,
-    /// It did not answer and does so again; it has to be given what changed meanwhile.
+    /// It answers again; the changes meanwhile have to be sent.
     Back,
     /// It has ended.
     Gone,
 }
 
 impl RelayLink {
-    /// Finds the relay that a former daemon left, or starts one. With it come the records that it
-    /// has, and duplicates of their sockets.
+    /// Connects to the relay of the daemon before, or starts one. Returns the records that the relay has, with
+    /// duplicates of their sockets.
     ///
     /// # Errors
-    /// A relay is there and its sockets cannot be taken over: it does not answer, or there are more of them than this
-    /// process may have descriptors. Another relay would find all its ports taken.
+    /// A relay runs and its sockets cannot be adopted: it does not answer, or it has more of them than this process may
+    /// have descriptors. Another relay would find all its ports in use.
     pub fn find_or_start(
         path: PathBuf,
         start: StartRelay,
@@ -73,7 +73,7 @@ impl RelayLink {
             }
             Err(error) if error.relay_is_alive() => return Err(ApplyError::TakeOver { path, error }),
             Err(reason) => {
-                tracing::debug!(%reason, "no relay to take over");
+                tracing::debug!(%reason, "starting a relay: found none to adopt: {reason}");
                 (start_at(&path, &start)?, Vec::new())
             }
         };
@@ -81,7 +81,7 @@ impl RelayLink {
         Ok((Self { path, start, client, awaited: Mutex::default() }, held))
     }
 
-    /// Looks how the relay is. One that did not answer is asked again each time.
+    /// Checks whether the relay answers. A relay that did not is asked again each time.
     pub fn look(&self) -> Health {
         match self.client().apply(Vec::new()) {
             Err(ClientError::Timeout(_)) => {}
@@ -110,29 +110,29 @@ impl RelayLink {
         }
     }
 
-    /// Gives a relay that answers again what `told` says, and takes from it what that does not. Everybody else waits
-    /// until it knows.
-    pub fn catch_up(&self, told: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
+    /// Sends the records of `desired` to a relay that answers again, and removes its other records. Other callers wait
+    /// until that is done.
+    pub fn catch_up(&self, desired: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
         let client = self.client.write().unwrap_or_else(PoisonError::into_inner);
         let known = client.describe()?;
-        let mut changes = told();
+        let mut changes = desired();
         let kept: HashSet<RecordKey> = changes.iter().filter_map(Change::inserted).collect();
         let gone = known.into_iter().map(|record| record.key()).filter(|key| !kept.contains(key));
         changes.extend(gone.map(Change::Remove));
         Ok(client.apply(changes)?)
     }
 
-    /// Changes the relay's table.
+    /// Applies changes to the relay's table.
     pub fn apply(&self, changes: Vec<Change>) -> Result<(), ClientError> {
         self.client().apply(changes)
     }
 
-    /// What was carried through each port.
+    /// The bytes that the relay carried through each port.
     pub fn carried(&self) -> Result<Vec<(Protocol, SocketAddr, ProxiedBytes)>, ClientError> {
         self.client().proxied_bytes()
     }
 
-    /// What the relay said of itself.
+    /// The version, process and confinement of the relay.
     pub fn hello(&self) -> Hello {
         self.client().hello().clone()
     }
@@ -142,21 +142,22 @@ impl RelayLink {
         self.client().apply(Vec::new()).is_ok()
     }
 
-    /// Replaces a relay that has ended, and gives the new one what `told` says. Everybody else waits until it knows.
-    pub fn restart(&self, told: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
+    /// Replaces a relay that has ended, and sends the records of `desired` to the new one. Other callers wait until
+    /// that is done.
+    pub fn restart(&self, desired: impl FnOnce() -> Vec<Change>) -> Result<(), ApplyError> {
         let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have been faster.
+        // Another thread may have restarted the relay already.
         if client.apply(Vec::new()).is_err() {
             *client = Arc::new(start_at(&self.path, &self.start)?);
             *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        Ok(client.apply(told())?)
+        Ok(client.apply(desired())?)
     }
 
-    /// Signals the relay, with all connections that it carries.
+    /// Ends the relay, with all connections that it carries.
     pub fn end(&self) {
         if let Err(error) = self.client().hand_over(Duration::ZERO) {
-            tracing::debug!(%error, "the relay has ended already");
+            tracing::debug!(%error, "failed to end the relay: {error}");
         }
     }
 
@@ -165,22 +166,22 @@ impl RelayLink {
     }
 }
 
-/// Whether the sockets that a relay handed over leave descriptors for everything else.
+/// Whether the sockets of a relay leave enough descriptors for everything else.
 fn fits(held: &[RecordWithSockets]) -> bool {
     let sockets: usize = held.iter().map(|held| held.sockets.len()).sum();
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     u64::try_from(sockets).unwrap_or(u64::MAX).saturating_add(SPARE_DESCRIPTORS) <= limit
 }
 
-/// Starts a relay in place of one of an earlier version, which would ask name servers from the host's namespace
-/// whatever the sandbox may reach. The earlier one goes on with the connections that it has.
+/// Replaces a relay of an earlier version, which would query name servers from the host's namespace, whatever the
+/// sandbox may reach. The earlier relay keeps its open connections.
 fn replace(
     earlier: &RelayClient,
     path: &Path,
     start: &StartRelay,
 ) -> Result<(RelayClient, Vec<RecordWithSockets>), ApplyError> {
     let version = earlier.hello().version.as_str();
-    tracing::info!(version, "replacing the relay of an earlier version, which keeps its open connections");
+    tracing::info!(version, "replacing the relay of version {version}, which keeps its open connections");
     let held = earlier.hand_over(DRAINING);
     let held = held.map_err(|error| ApplyError::TakeOver { path: path.to_owned(), error })?;
     let client = start_at(path, start)?;
@@ -190,7 +191,7 @@ fn replace(
     client.apply(changes.collect())?;
     let kept = |(record, sockets): (Record, Vec<Arc<OwnedFd>>)| RecordWithSockets {
         record,
-        // They were sent, and are here alone again.
+        // They were sent: this process has the only other reference.
         sockets: sockets.into_iter().filter_map(Arc::into_inner).collect(),
     };
     Ok((client, shared.into_iter().map(kept).collect()))
@@ -202,10 +203,10 @@ fn start_at(path: &Path, start: &StartRelay) -> Result<RelayClient, ApplyError> 
     Ok(RelayClient::connect(path)?)
 }
 
-/// Makes the control socket, which only our own user may connect to.
+/// Listens on the control socket, to which only the daemon's own user may connect.
 fn listen(path: &Path) -> io::Result<OwnedFd> {
     let socket = unix_socket::listen(path, SocketType::SEQPACKET, 0o600, 4)?;
-    tracing::debug!(descriptor = socket.as_raw_fd(), "the relay's control socket listens");
+    tracing::debug!(descriptor = socket.as_raw_fd(), "listening on the control socket of the relay");
     Ok(socket)
 }
 

@@ -1,6 +1,5 @@
-//! The sockets of the resolvers, by sandbox: duplicates of what the relay has, so that a relay that
-//! dies can be replaced. They are closed the moment a sandbox leaves, for an open socket keeps its
-//! namespace alive.
+//! Duplicates of the resolvers' sockets, so that a relay that dies can be replaced. They are closed as soon as a
+//! sandbox leaves: an open socket keeps its namespace alive.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,11 +11,12 @@ use fairway_relay::table::OUTGOING_SOCKETS;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-/// The sockets of a sandbox's resolver: UDP and TCP, at which it is asked, and those by which it asks name servers.
+/// The sockets of a sandbox's resolver: UDP and TCP for queries from the sandbox, and those for queries to name
+/// servers.
 pub(crate) type ResolverSockets = Vec<Arc<OwnedFd>>;
 
-/// Makes the sockets by which a resolver asks name servers, in the namespace that the calling thread is in: four of UDP
-/// for both families, and one of TCP for each. In a namespace without IPv6 there are those of IPv4 alone.
+/// Creates the sockets for queries to name servers in the namespace of the calling thread: four UDP sockets for both
+/// families, and one TCP socket for each. In a namespace without IPv6 only those of IPv4.
 pub(crate) fn outgoing_sockets() -> Result<Vec<OwnedFd>, Errno> {
     let make = |family, kind| rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None);
     let both_families = |kind| match make(AddressFamily::INET6, kind) {
@@ -34,7 +34,7 @@ pub(crate) fn outgoing_sockets() -> Result<Vec<OwnedFd>, Errno> {
 pub(crate) struct Resolvers(Mutex<HashMap<SandboxId, ResolverSockets>>);
 
 impl Resolvers {
-    /// Keeps the sockets of a sandbox, in place of those that it had.
+    /// Stores the sockets of a sandbox, replacing the ones before.
     pub fn keep(&self, sandbox: SandboxId, sockets: ResolverSockets) {
         self.lock().insert(sandbox, sockets);
     }
@@ -44,7 +44,7 @@ impl Resolvers {
         self.lock().remove(&sandbox);
     }
 
-    /// All of them.
+    /// The sockets of all resolvers.
     pub fn all(&self) -> Vec<(SandboxId, ResolverSockets)> {
         self.lock().iter().map(|(sandbox, sockets)| (*sandbox, sockets.clone())).collect()
     }
@@ -54,14 +54,14 @@ impl Resolvers {
         self.lock().get(&sandbox).cloned()
     }
 
-    /// The namespace of a sandbox that has a resolver, wherever it is by now.
+    /// The namespace of a sandbox that has a resolver, even if its path is gone.
     pub fn namespace(&self, sandbox: SandboxId) -> Option<Handle> {
         let socket = self.lock().get(&sandbox)?.first().map(Arc::clone)?;
         namespace::of_socket(socket.as_fd()).ok()
     }
 
-    /// Whether the sockets of a sandbox are here, and all of them if all are wanted: a daemon of an earlier version
-    /// made none to ask name servers by.
+    /// Whether the sockets of a sandbox are stored; with `all`, including those to name servers, which a daemon of an
+    /// earlier version did not create.
     pub fn has(&self, sandbox: SandboxId, all: bool) -> bool {
         self.lock().get(&sandbox).is_some_and(|sockets| !all || sockets.len() == 2 + OUTGOING_SOCKETS)
     }

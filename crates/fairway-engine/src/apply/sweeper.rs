@@ -1,8 +1,8 @@
-//! Links that are leaving.
+//! Deletes links in the background, in groups.
 //!
-//! Deleting a veth pair waits for every reader of the network stack: 15 to 30 ms. Links that leave at the
-//! same time are deleted as one group. Whoever asked sees them switched off at once, and waits only
-//! until they are out of sight, which is when the kernel has taken their names: early in a deletion.
+//! The deletion of a veth pair waits for every reader of the network stack: 15 to 30 ms. Links that are deleted at the
+//! same time are deleted as one group. The caller sees them set down at once, and waits only until they are unlinked,
+//! which is when the kernel has removed their names: early in a deletion.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,31 +11,31 @@ use std::time::{Duration, Instant};
 use fairway_kernel::route::{Links, MAX_DELETED_TOGETHER, Mark, PendingDelete};
 use fairway_model::Rng;
 
-/// How long to wait for a link to be out of sight. A deletion in the middle of many takes a while.
-const PATIENCE: Duration = Duration::from_secs(10);
-const FIRST_LOOK: Duration = Duration::from_micros(200);
+/// How long to wait for a link to be unlinked. A deletion among many takes a while.
+const UNLINK_TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_POLL: Duration = Duration::from_micros(200);
 
 /// Deletes links in the background.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     queue: Sender<Vec<PendingDelete>>,
-    sight: Mutex<Links>,
+    lookup: Mutex<Links>,
 }
 
 impl Sweeper {
-    /// Starts it in the namespace of the calling thread.
+    /// Starts the thread in the namespace of the calling thread.
     pub fn start(mut rng: Rng) -> Result<Self, crate::EngineError> {
         let links = Links::open().map_err(crate::ApplyError::from)?;
-        let sight = Mutex::new(Links::open().map_err(crate::ApplyError::from)?);
+        let lookup = Mutex::new(Links::open().map_err(crate::ApplyError::from)?);
         let (queue, pending) = channel();
         std::thread::Builder::new()
             .name("sweeper".to_owned())
             .spawn(move || run(&links, &pending, &mut rng))
             .map_err(crate::EngineError::Thread)?;
-        Ok(Self { queue, sight })
+        Ok(Self { queue, lookup })
     }
 
-    /// Deletes links that bear these marks, and returns when they are out of sight.
+    /// Deletes links with these marks, and returns when they are unlinked.
     pub fn sweep(&self, leaving: Vec<(String, Mark)>) {
         let pending: Vec<_> = leaving
             .into_iter()
@@ -45,42 +45,43 @@ impl Sweeper {
             return;
         }
         for (pending, name) in &pending {
-            let off = self.sight().set_down(pending.index, name);
+            let off = self.lookup().set_down(pending.index, name);
             if let Err(error) = off {
-                tracing::debug!(%error, interface = name, "it is deleted as it is");
+                tracing::debug!(%error, interface = name, "failed to set interface {name} down before its deletion: {error}");
             }
         }
         if self.queue.send(pending.iter().map(|(pending, _)| *pending).collect()).is_err() {
             return;
         }
-        let (since, mut pause) = (Instant::now(), FIRST_LOOK);
+        let (since, mut pause) = (Instant::now(), FIRST_POLL);
         for (pending, name) in pending {
-            while self.index(&name) == Some(pending.index) && since.elapsed() < PATIENCE {
+            while self.index(&name) == Some(pending.index) && since.elapsed() < UNLINK_TIMEOUT {
                 std::thread::sleep(pause);
                 pause = (pause * 5 / 4).min(Duration::from_millis(5));
             }
         }
     }
 
-    /// The index of the link of that name, if it is ours.
+    /// The index of the link of that name, if it is Fairway's.
     fn owned(&self, name: &str, mark: Mark) -> Option<u32> {
         match mark {
-            // The name was drawn at random: nobody else has it, and looking would wait for the kernel's lock.
+            // The name is random: no other link has it, and reading the mark would wait for the kernel's lock.
             Mark::Endpoint(_) => self.index(name),
-            // The name may be a user's choice, and that of somebody's link: why the network was not made.
+            // The name may be the user's choice, and that of a foreign link: the reason why the network was not
+            // created.
             Mark::Network(_) => {
-                let link = self.sight().find(name).ok().flatten()?;
+                let link = self.lookup().find(name).ok().flatten()?;
                 (link.mark() == Some(mark)).then_some(link.index)
             }
         }
     }
 
     fn index(&self, name: &str) -> Option<u32> {
-        self.sight().index(name).ok()
+        self.lookup().index(name).ok()
     }
 
-    fn sight(&self) -> MutexGuard<'_, Links> {
-        self.sight.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lookup(&self) -> MutexGuard<'_, Links> {
+        self.lookup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,10 +96,10 @@ fn run(links: &Links, queue: &Receiver<Vec<PendingDelete>>, rng: &mut Rng) {
         }
         waiting.extend(queue.try_iter().flatten());
         let rest = waiting.split_off(waiting.len().min(MAX_DELETED_TOGETHER));
-        // The high bits keep clear of the small numbers that people give to groups.
+        // The high bit avoids the small numbers that people give to groups.
         let group = 0x8000_0000 | (rng.below(1 << 31) as u32);
         if let Err(error) = links.delete_links(&waiting, group) {
-            tracing::warn!(%error, "links are left behind; they are swept later");
+            tracing::warn!(%error, "failed to delete links: {error}; the next reconcile run deletes them");
         }
         waiting = rest;
     }

@@ -1,26 +1,26 @@
-//! Those who watch what happens, and what happened last.
+//! Events: the last ones, and the listeners to new ones.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fairway_core::world::{Event, TimedEvent};
 
-use crate::Engine;
+use super::Committer;
 
-/// How many events are kept for whoever asks later; as many as Docker keeps.
+/// How many events are kept for later listeners; as many as Docker keeps.
 const KEPT: usize = 256;
 
-/// Told each event; it must not block. It says whether it wants to be told more.
+/// Receives each event; must not block. Returns whether it wants more events.
 pub type EventListener = Box<dyn Fn(&TimedEvent) -> bool + Send>;
 
-/// Who watches, and what happened last.
+/// The listeners and the last events.
 #[derive(Default)]
 pub(crate) struct Events(Mutex<Hub>);
 
 #[derive(Default)]
 struct Hub {
     recent: VecDeque<TimedEvent>,
-    watchers: Vec<EventListener>,
+    listeners: Vec<EventListener>,
 }
 
 impl Events {
@@ -28,12 +28,12 @@ impl Events {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells everybody.
+    /// Sends events to all listeners.
     pub fn emit(&self, events: Vec<Event>, at: i64) {
         let mut hub = self.lock();
         for event in events {
             let happened = TimedEvent { event, at };
-            hub.watchers.retain(|watcher| watcher(&happened));
+            hub.listeners.retain(|listener| listener(&happened));
             if hub.recent.len() == KEPT {
                 hub.recent.pop_front();
             }
@@ -41,22 +41,17 @@ impl Events {
         }
     }
 
-    /// Tells `watcher` what happened last, and from now on everything.
-    pub fn watch(&self, watcher: EventListener) {
+    /// Sends the last events to a listener, and from now on each new one.
+    pub fn watch(&self, listener: EventListener) {
         let mut hub = self.lock();
-        if hub.recent.iter().all(&watcher) {
-            hub.watchers.push(watcher);
+        if hub.recent.iter().all(&listener) {
+            hub.listeners.push(listener);
         }
     }
 }
 
-impl Engine {
-    /// Tells `watcher` the last 256 events, and from now on each, until it wants no more.
-    pub fn watch(&self, watcher: EventListener) {
-        self.events.watch(watcher);
-    }
-
-    /// Tells an event of the daemon itself.
+impl Committer {
+    /// Emits an event of the daemon itself.
     pub(crate) fn emit_daemon_event(&self, action: &'static str, attributes: &[(&str, String)]) {
         let event = self.read(|world| Event::of_daemon(action, &world.host().hostname, attributes));
         self.events.emit(vec![event], self.now());
@@ -76,28 +71,28 @@ mod tests {
 
     fn counting(most: usize) -> (EventListener, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
-        let told = Arc::clone(&count);
-        (Box::new(move |_| told.fetch_add(1, Ordering::SeqCst) + 1 < most), count)
+        let received = Arc::clone(&count);
+        (Box::new(move |_| received.fetch_add(1, Ordering::SeqCst) + 1 < most), count)
     }
 
     #[test]
-    fn the_last_are_kept_and_no_more() {
+    fn the_last_256_events_are_kept() {
         let events = Events::default();
         happen(&events, KEPT + 10);
-        let (watcher, count) = counting(usize::MAX);
-        events.watch(watcher);
+        let (listener, count) = counting(usize::MAX);
+        events.watch(listener);
         assert_eq!(count.load(Ordering::SeqCst), KEPT);
         happen(&events, 1);
         assert_eq!(count.load(Ordering::SeqCst), KEPT + 1);
     }
 
     #[test]
-    fn who_wants_no_more_is_forgotten() {
+    fn a_listener_that_wants_no_more_is_removed() {
         let events = Events::default();
-        let (watcher, count) = counting(2);
-        events.watch(watcher);
+        let (listener, count) = counting(2);
+        events.watch(listener);
         happen(&events, 5);
         assert_eq!(count.load(Ordering::SeqCst), 2);
-        assert!(events.lock().watchers.is_empty());
+        assert!(events.lock().listeners.is_empty());
     }
 }

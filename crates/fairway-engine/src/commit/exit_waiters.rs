@@ -8,12 +8,12 @@ use fairway_model::SandboxId;
 /// Called with an exit code.
 pub type ExitListener = dyn Fn(i32) + Send + Sync;
 
-/// The waiters, by sandbox. One that is gone is forgotten when the next one comes.
+/// The waiters, by sandbox. A dropped waiter is removed when the next one is added.
 #[derive(Default)]
 pub(crate) struct ExitWaiters(Mutex<HashMap<SandboxId, Vec<Weak<ExitListener>>>>);
 
 impl ExitWaiters {
-    /// Calls `listener`, if it is still there, when the sandbox stops next.
+    /// Calls `listener`, if it still exists, when the sandbox stops next.
     pub fn listen(&self, sandbox: SandboxId, listener: Weak<ExitListener>) {
         let mut waiters = self.lock();
         waiters.retain(|_, listeners| {
@@ -23,7 +23,7 @@ impl ExitWaiters {
         waiters.entry(sandbox).or_default().push(listener);
     }
 
-    /// Tells the waiters of a sandbox.
+    /// Sends the exit code to the waiters of a sandbox.
     pub fn notify(&self, sandbox: SandboxId, code: i32) {
         let listeners = self.lock().remove(&sandbox).unwrap_or_default();
         listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener(code));
@@ -42,15 +42,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiters_that_are_gone_are_forgotten() {
+    fn dropped_waiters_are_removed() {
         let (exit_waiters, code) = (ExitWaiters::default(), Arc::new(AtomicI32::new(0)));
         let (one, other) = (SandboxId::new([1; 32]), SandboxId::new([2; 32]));
         for id in [one, other] {
-            let gone: Arc<ExitListener> = Arc::new(|_| panic!("nothing waits any more"));
+            let gone: Arc<ExitListener> = Arc::new(|_| panic!("the waiter was dropped"));
             exit_waiters.listen(id, Arc::downgrade(&gone));
         }
-        let told = Arc::clone(&code);
-        let listener: Arc<ExitListener> = Arc::new(move |code| told.store(code, Ordering::SeqCst));
+        let received = Arc::clone(&code);
+        let listener: Arc<ExitListener> = Arc::new(move |code| received.store(code, Ordering::SeqCst));
         exit_waiters.listen(one, Arc::downgrade(&listener));
         assert_eq!(exit_waiters.lock().values().map(Vec::len).sum::<usize>(), 1);
         exit_waiters.notify(one, 7);

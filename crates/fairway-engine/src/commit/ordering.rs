@@ -1,5 +1,4 @@
-//! Who has to wait for whom, so that changes of the same object happen in the order in which they
-//! were decided, and all others side by side.
+//! Orders changes: those of the same object run in the order of their decisions, all others in parallel.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
@@ -8,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use fairway_core::object::Key;
 
-/// Set once the work of a turn is done.
+/// Set when the work of a turn is done.
 #[derive(Debug, Default)]
 struct Done {
     done: Mutex<bool>,
@@ -33,15 +32,15 @@ impl Done {
     }
 }
 
-/// Who uses an object: the last one to change it, and those that relied on it since.
+/// The users of an object: the last turn that changes it, and the turns that have depended on it since.
 #[derive(Debug, Default)]
 struct Users {
     changer: Option<Arc<Done>>,
     readers: Vec<Arc<Done>>,
 }
 
-/// The users of all objects, by a hash of the object's key. Two keys that share a hash make somebody
-/// wait who need not; nothing worse.
+/// The users of all objects, by a hash of the object's key. Two keys with the same hash only make a turn wait that need
+/// not.
 #[derive(Debug, Default)]
 pub struct Ordering {
     users: HashMap<u64, Users>,
@@ -61,8 +60,8 @@ fn hash(key: &Key) -> u64 {
 }
 
 impl Ordering {
-    /// Takes a place behind all who came before and change what is relied upon, or change or rely
-    /// on what is changed.
+    /// Takes a turn behind all turns that change an object on which this one depends, or that change or depend on an
+    /// object which this one changes.
     pub fn turn<'a>(
         &mut self,
         changed: impl IntoIterator<Item = &'a Key>,
@@ -91,7 +90,7 @@ impl Ordering {
         Turn { done, before }
     }
 
-    /// Forgets users whose work is done.
+    /// Drops users whose work is done.
     pub fn tidy(&mut self) {
         self.users.retain(|_, users| {
             users.changer.take_if(|changer| changer.is_set());
@@ -108,7 +107,7 @@ impl Ordering {
 }
 
 impl Turn {
-    /// Waits until everybody before is done.
+    /// Waits until all turns before are done.
     pub fn wait(&mut self) {
         self.before.drain(..).for_each(|before| before.wait());
     }
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_one_object_happen_in_order() {
+    fn changes_of_one_object_run_in_order() {
         let (mut ordering, x) = (Ordering::default(), key("x"));
         let (mut first, mut second) = (ordering.turn([&x], []), ordering.turn([&x], []));
         let reached = AtomicUsize::new(0);
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_only_rely_do_not_wait_for_each_other() {
+    fn turns_that_only_depend_on_an_object_run_in_parallel() {
         let (mut ordering, x) = (Ordering::default(), key("x"));
         let (mut first, mut second) = (ordering.turn([], [&x]), ordering.turn([], [&x]));
         second.wait();
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_waited_for_by_no_later_turn() {
+    fn finished_turns_are_not_waited_for() {
         let (mut ordering, keys) = (Ordering::default(), ["a", "b", "c"].map(key));
         keys.iter().for_each(|key| drop(ordering.turn([key], [])));
         let pending = ordering.turn(&keys, []);
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_forgotten() {
+    fn finished_turns_are_dropped() {
         let (mut ordering, x) = (Ordering::default(), key("x"));
         let turn = ordering.turn([&x], []);
         ordering.tidy();

@@ -1,20 +1,21 @@
-//! Other settings while the engine runs.
+//! Changes the settings of a running daemon.
 
 use std::sync::PoisonError;
 
 use fairway_core::world::Command;
 use fairway_model::Settings;
 
-use crate::engine::{adopted, observe_host, release_bridges, restore_forwarding};
-use crate::{Engine, EngineError};
+use super::Committer;
+use super::host::{adopted, observe_host, release_bridges, restore_forwarding};
+use crate::EngineError;
 
-impl Engine {
-    /// Goes over to other settings, as a start with them would; sandboxes run on.
+impl Committer {
+    /// Changes the settings, as a start with them would. Sandboxes run on.
     ///
     /// # Errors
     /// Settings that do not fit what runs, or that the kernel lacks something for: nothing has changed then.
     pub fn reconfigure(&self, settings: Settings) -> Result<(), EngineError> {
-        crate::requirements::check(&settings, self.firewall.flavour())?;
+        crate::requirements::check(&settings, self.applier.firewall.flavour())?;
         let host = observe_host()?;
         let _shared = self.reconcile_lock.read().unwrap_or_else(PoisonError::into_inner);
         let (before, bridges) = self.read(|world| (world.host_state().clone(), adopted(world)));
@@ -25,7 +26,6 @@ impl Engine {
         self.carry_out(decision)?;
         self.read(|world| release_bridges(&bridges, world));
         self.emit_daemon_event("reload", &[]);
-        self.scan_foreign_firewalls();
         Ok(())
     }
 }

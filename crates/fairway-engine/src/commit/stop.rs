@@ -1,4 +1,4 @@
-//! Ending the process of a sandbox.
+//! Stops the process of a sandbox.
 
 use fairway_core::object::{FileName, Key};
 use fairway_core::world::{Command, Event, UNKNOWN_EXIT_CODE};
@@ -6,13 +6,14 @@ use fairway_kernel::process::{self, Process};
 use fairway_model::{SandboxId, SandboxKind};
 use rustix::process::Signal;
 
-use crate::{Engine, EngineError};
+use super::Committer;
+use crate::EngineError;
 
 fn stopped(id: SandboxId) -> Command {
     Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE }
 }
 
-/// A running sandbox whose process has had the signal to end.
+/// A running sandbox whose process was signaled to end.
 #[derive(Debug)]
 pub struct Stopping {
     id: SandboxId,
@@ -30,7 +31,7 @@ impl Stopping {
     }
 }
 
-impl Engine {
+impl Committer {
     /// Begins to end a running sandbox: its process gets `signal`. A process that Fairway did not start is not
     /// touched: such a sandbox only loses its endpoints, and has stopped when this returns none.
     ///
@@ -53,10 +54,11 @@ impl Engine {
         }
     }
 
-    /// Takes a process for ended, if that was not events yet. Returns when the sandbox has stopped.
+    /// Stops the sandbox of a process that has ended, unless that was done already. Returns when the sandbox has
+    /// stopped.
     ///
     /// # Errors
-    /// Those of [`Engine::execute`].
+    /// Those of [`Committer::execute`].
     pub fn finish_stop(&self, stopping: &Stopping) -> Result<(), EngineError> {
         match self.execute(stopped(stopping.id)) {
             Err(EngineError::Refused(_)) => self.await_changes(stopping.id),
@@ -66,7 +68,7 @@ impl Engine {
         Ok(())
     }
 
-    /// An event of a sandbox that there is now.
+    /// An event of an existing sandbox.
     fn about(&self, sandbox: &str, action: &'static str, attributes: &[(&str, String)]) -> Vec<Event> {
         let event = self.read(|world| {
             let found = world.find_sandbox(sandbox).ok()?;
@@ -75,7 +77,7 @@ impl Engine {
         event.into_iter().collect()
     }
 
-    /// Waits until what was decided about a sandbox has been carried out.
+    /// Waits until all decided changes of a sandbox are applied.
     fn await_changes(&self, id: SandboxId) {
         let touched = [Key::Netns(id), Key::File(id, FileName::Hosts)];
         let mut turn = self.state().ordering.turn([], &touched);

@@ -18,9 +18,10 @@ use fairway_kernel::{limits, port_holder, process, sysctl};
 use fairway_model::{Backend, Sandbox, SandboxId, Settings};
 use fairway_ruleset::{Family, Table};
 
+use super::Inspector;
 use crate::apply::etc_netns;
 use crate::reconcile::drift;
-use crate::{Engine, EngineError, requirements};
+use crate::{EngineError, requirements};
 
 /// How long the relay may take to answer.
 const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,17 +58,18 @@ fn record_requirements(observed: &mut Observations, result: Result<(), EngineErr
     }
 }
 
-impl Engine {
+impl Inspector {
     /// Examines the host and the daemon, and changes nothing.
     pub fn doctor(self: &Arc<Self>) -> Diagnosis {
         Diagnosis { findings: render(&self.examine()), done: Vec::new() }
     }
 
     fn examine(self: &Arc<Self>) -> Vec<FindingKind> {
-        let mut observed = Observations { daemon: true, now: self.now(), ..Observations::default() };
+        let mut observed =
+            Observations { daemon: true, now: self.committer.now(), ..Observations::default() };
         host::observe(&mut observed);
-        let (world, settings) = self.read(|world| (world.clone(), world.settings().clone()));
-        record_requirements(&mut observed, requirements::check(&settings, self.firewall.flavour()));
+        let (world, settings) = self.committer.read(|world| (world.clone(), world.settings().clone()));
+        record_requirements(&mut observed, requirements::check(&settings, self.applier.firewall.flavour()));
         look_at_conflicts(&world, &mut observed);
         observed.relay = self.observe_relay();
         observed.descriptors = limits::descriptors().map(|(used, limit, hard)| Descriptors {
@@ -75,11 +77,11 @@ impl Engine {
             open: Usage { used, limit },
             hard,
         });
-        observed.repairs = self.repairs.all();
-        match self.find_drift() {
+        observed.repairs = self.reconciler.repairs.all();
+        match self.reconciler.find_drift() {
             Ok(drift) => {
-                observed.drift = drift.present();
-                observed.leaks = drift::left(&drift.difference);
+                observed.drift = drift.present(&world);
+                observed.leaks = drift::leaked(&drift.difference, &world);
                 observed.unheld_ports =
                     unheld_ports(&world, &drift.difference, &[std::process::id(), observed.relay.pid]);
             }
@@ -92,14 +94,14 @@ impl Engine {
         let leaks = self.leaked_files_and_rules(&world, &observed.tables);
         observed.leaks.extend(leaks);
         observed.changed_namespaces = self.changed_namespaces(&world);
-        observed.replaced_files = files::replaced(&world, &self.files);
+        observed.replaced_files = files::replaced(&world, &self.applier.files);
         examine(&world, &observed)
     }
 
     /// Fixes what Fairway owns, and examines everything again.
     pub fn doctor_fix(self: &Arc<Self>) -> Diagnosis {
         let before = self.examine();
-        self.follow_host();
+        self.committer.follow_host();
         let mut done = Vec::new();
         let is_relay =
             |it: &FindingKind| matches!(it, FindingKind::Daemon(DaemonFinding::RelayUnresponsive { .. }));
@@ -120,13 +122,13 @@ impl Engine {
         let repairable: Vec<String> = repairable.map(|finding| finding.message).collect();
         let mut repaired = Vec::new();
         if !repairable.is_empty() {
-            self.request_netns_heal();
-            match self.heal() {
+            self.signals.request_netns_heal();
+            match self.reconciler.heal() {
                 Ok(_) => repaired = repairable,
                 Err(error) => done.push(format!("cannot repair everything: {error}")),
             }
-            self.sweep_firewall();
-            self.tidy_files();
+            self.reconciler.sweep_firewall();
+            self.committer.tidy_files();
         }
         let findings = render(&self.examine());
         repaired.retain(|message| !findings.iter().any(|finding| finding.message == *message));
@@ -139,33 +141,33 @@ impl Engine {
         let (sender, receiver) = mpsc::channel();
         let weak = Arc::downgrade(self);
         let query = move || {
-            let answers = weak.upgrade().is_some_and(|engine| engine.relay.answers());
+            let answers = weak.upgrade().is_some_and(|inspector| inspector.applier.relay.answers());
             // The receiver is gone after the timeout.
             let _ = sender.send(answers);
         };
         let thread = std::thread::Builder::new().name("query the relay".to_owned()).spawn(query);
         let answers = thread.is_ok() && receiver.recv_timeout(RELAY_TIMEOUT).unwrap_or(false);
-        let hello = self.relay.hello();
+        let hello = self.applier.relay.hello();
         RelayState { answers, pid: hello.pid, missing: hello.missing }
     }
 
     /// Kills a relay that does not answer, if its process exists, and starts a new one.
     fn replace_relay(&self) -> Result<(), EngineError> {
-        let pid = self.relay.hello().pid;
+        let pid = self.applier.relay.hello().pid;
         let own = std::fs::read_link("/proc/self/exe").ok();
         // The pid is the one in the relay's own pid namespace: the process has to run the same program.
         if own.is_some() && std::fs::read_link(format!("/proc/{pid}/exe")).ok() == own {
             let relay = process::identity(pid).and_then(process::Process::open);
             if let Err(error) = relay.and_then(|relay| relay.kill()) {
-                tracing::debug!(%error, "cannot kill the relay that does not answer");
+                tracing::debug!(%error, pid, "failed to kill the relay (process {pid}): {error}");
             }
         }
-        Ok(self.restart_relay()?)
+        Ok(self.applier.restart_relay(&*self.committer)?)
     }
 
     /// Enables forwarding on the bridges of networks where it was disabled.
     fn enable_bridge_forwarding(&self) -> Vec<(String, Result<(), sysctl::Error>)> {
-        let (bridges, on) = self.read(|world| {
+        let (bridges, on) = self.committer.read(|world| {
             let bridges = world.networks().filter(|network| network.driver.has_bridge() && !network.internal);
             (bridges.map(|network| network.bridge.clone()).collect::<Vec<_>>(), world.host().forwarding.0)
         });
@@ -177,15 +179,15 @@ impl Engine {
     /// Leaks that are no objects of a Plan: files of removed sandboxes, links to them in `/etc/netns`, and chains in the
     /// iptables backend that this daemon does not use.
     fn leaked_files_and_rules(&self, world: &World, tables: &[ForeignTable]) -> Vec<String> {
-        let gone = self.files.sandboxes().into_iter().filter(|id| world.sandbox(*id).is_none());
+        let gone = self.applier.files.sandboxes().into_iter().filter(|id| world.sandbox(*id).is_none());
         let files = gone.map(|id| {
-            let directory = self.files.directory(id);
+            let directory = self.applier.files.directory(id);
             format!("files of removed sandbox {} ({})", id.short(), directory.display())
         });
-        let links = etc_netns::left();
+        let links = etc_netns::dangling();
         let links =
             links.iter().map(|link| format!("{} links to a file of a removed sandbox", link.display()));
-        let legacy = self.firewall.flavour() == Some(Flavour::Legacy);
+        let legacy = self.applier.firewall.flavour() == Some(Flavour::Legacy);
         let used = |table: &ForeignTable| {
             let backend = world.settings().firewall_backend(table.table.family == Family::Ip);
             backend == Some(Backend::Iptables) && table.legacy == legacy
@@ -203,7 +205,8 @@ impl Engine {
         let mut running: Vec<&Sandbox> = world.sandboxes().filter(|it| it.running()).collect();
         running.sort_by_key(|sandbox| &sandbox.name);
         let look = |sandbox: &Sandbox| {
-            let deviations = self.netns_deviations(sandbox.id).filter(|found| !found.is_empty())?;
+            let deviations =
+                self.reconciler.netns_deviations(sandbox.id).filter(|found| !found.is_empty())?;
             let namespace = sandbox.namespace().map(|namespace| namespace.path.clone()).unwrap_or_default();
             Some(NamespaceState { sandbox: sandbox.name.clone(), namespace, deviations })
         };
@@ -212,16 +215,16 @@ impl Engine {
 
     /// Restores the rules that redirect DNS queries to the resolver in sandboxes that have lost them.
     fn repair_resolvers(&self) -> Vec<String> {
-        let running: Vec<(SandboxId, String)> = self.read(|world| {
+        let running: Vec<(SandboxId, String)> = self.committer.read(|world| {
             let running = world.sandboxes().filter(|it| it.running());
             running.map(|it| (it.id, it.name.clone())).collect()
         });
         let lacks = |id: SandboxId| {
-            let found = self.netns_deviations(id).unwrap_or_default();
+            let found = self.reconciler.netns_deviations(id).unwrap_or_default();
             found.iter().any(|it| it.what == RESOLVER_TABLE)
         };
         let repaired = running.into_iter().filter(|(id, _)| lacks(*id)).map(|(id, name)| {
-            match self.restore_resolver_rules(id) {
+            match self.applier.restore_resolver_rules(id) {
                 Ok(()) => format!("{name}: restored {RESOLVER_TABLE}"),
                 Err(error) => format!("cannot restore {RESOLVER_TABLE} in {name}: {error}"),
             }

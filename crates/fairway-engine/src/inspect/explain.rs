@@ -1,4 +1,4 @@
-//! Where a packet goes: the host and the sandboxes concerned are read, and a packet is walked through them.
+//! Explains the path of a packet: walks it through the namespaces of the host and the sandboxes that it enters.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,15 +17,16 @@ use fairway_walk::{
 };
 use thiserror::Error;
 
-use crate::{Engine, State};
+use super::Inspector;
+use crate::commit::State;
 
-/// Why nothing can be explained.
+/// Why a packet cannot be explained.
 #[derive(Debug, Error)]
 pub enum ExplainError {
-    /// The query makes no sense.
+    /// The query is invalid.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// The kernel cannot be asked.
+    /// The kernel refuses to list its objects.
     #[error("cannot read what is there: {0}")]
     Survey(#[from] survey::Error),
     /// A namespace cannot be entered.
@@ -33,43 +34,43 @@ pub enum ExplainError {
     Namespace(#[from] namespace::Error),
 }
 
-/// What was found out.
+/// The path of a packet, with advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// The walks.
     pub connection: ConnectionWalk,
     /// Where captures see it.
     pub captures: Vec<Capture>,
-    /// What would let it through that does not get through.
+    /// The command that would let a dropped packet through.
     pub advice: Option<String>,
-    /// What the Plan would have come of it, where that is another outcome.
+    /// The outcome by the Plan, where it differs.
     pub planned: Option<Planned>,
 }
 
-/// What should come of a packet.
+/// The outcome by the Plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     /// Its end, in words.
     pub end: String,
-    /// What is other than by the Plan, on the host and in the sandboxes that it comes to.
+    /// The drift on the host and in the sandboxes that the packet enters.
     pub differences: Vec<String>,
 }
 
-impl Engine {
-    /// Walks a packet from one to another, through what the kernel has or, with `by_plan`, through what it should
-    /// have. Of what there may be very much, only what the packet meets is asked for.
+impl Inspector {
+    /// Walks a packet through the running host or, with `by_plan`, through the host as planned. Large sets are not
+    /// listed: only the elements that the packet matches are looked up.
     ///
     /// # Errors
     /// See [`ExplainError`].
     pub fn explain(&self, from: &str, to: &str, by_plan: bool) -> Result<Explanation, ExplainError> {
         let outline = || Ok::<_, survey::Error>((survey::outline("host")?, Details::open()?));
-        let (host, details) = self.workers.run(self.workers.initial(), outline)??;
+        let (host, details) = self.applier.workers.run(self.applier.workers.initial(), outline)??;
         let (query, mut topology) = {
-            let State { world, plan, .. } = &*self.state();
+            let State { world, plan, .. } = &*self.committer.state();
             let query = Query::parse(world, plan, from, to)?;
             (query, planned_outline(world, plan, without_ours(&host.namespace, plan)))
         };
-        let asked = |by_plan| Host { engine: self, details: &details, by_plan };
+        let asked = |by_plan| Host { inspector: self, details: &details, by_plan };
         let should = self.walk(&query, &topology, &asked(true))?;
         if by_plan {
             return Ok(self.explanation(&query, &topology, &asked(true), should, None));
@@ -97,35 +98,36 @@ impl Engine {
         planned: Option<Planned>,
     ) -> Explanation {
         let waiting = waiting(topology, contents, &connection);
-        let (captures, advice) =
-            self.read(|world| (captures(&connection, world), advice(world, query, &connection, &waiting)));
-        // What only has to be mended needs no other networks or ports.
+        let (captures, advice) = self
+            .committer
+            .read(|world| (captures(&connection, world), advice(world, query, &connection, &waiting)));
+        // Drift needs a repair, not other networks or ports.
         let advice = match planned {
-            Some(_) => Some("fairway doctor: it names the command that mends this".to_owned()),
+            Some(_) => Some("fairway doctor: it names the command that fixes this".to_owned()),
             None => advice,
         };
         Explanation { connection, captures, advice, planned }
     }
 
-    /// What is other than by the Plan, on the host and in the sandboxes that these come to.
+    /// The drift on the host and in the sandboxes that these walks enter.
     fn differences(&self, conversations: &[&ConnectionWalk]) -> Vec<String> {
-        let mut differences = match self.find_drift() {
-            Ok(drift) => drift.present(),
-            Err(error) => vec![format!("what else is other cannot be told: {error}")],
+        let mut differences = match self.reconciler.find_drift() {
+            Ok(drift) => self.committer.read(|world| drift.present(world)),
+            Err(error) => vec![format!("cannot observe drift of the host: {error}")],
         };
         let met: BTreeSet<&str> = conversations.iter().flat_map(|it| namespaces(it)).collect();
-        let sandboxes: Vec<_> = self.read(|world| {
+        let sandboxes: Vec<_> = self.committer.read(|world| {
             let met = world.sandboxes().filter(|it| it.running() && met.contains(it.name.as_str()));
             met.map(|it| (it.id, it.name.clone())).collect()
         });
         for (id, name) in sandboxes {
-            let inside = self.netns_deviations(id).unwrap_or_default();
+            let inside = self.reconciler.netns_deviations(id).unwrap_or_default();
             differences.extend(inside.iter().map(|difference| format!("in {name}, {}", difference.is())));
         }
         differences
     }
 
-    /// Reads every sandbox that the packet comes to, and walks again, until no other one is met.
+    /// Reads each sandbox that the packet enters and walks again, until the walk enters no other one.
     fn walk_through_what_is(
         &self,
         query: &Query,
@@ -145,9 +147,10 @@ impl Engine {
                 return Ok(connection);
             };
             read.insert(place);
-            // One that has stopped meanwhile stays as it was planned.
-            if let Some(namespace) = self.read(|world| namespace_of(world, &name)) {
-                let inside = self.workers.run(&namespace::open(&namespace)?, || survey::survey(""))??;
+            // A sandbox that has stopped meanwhile stays as planned.
+            if let Some(namespace) = self.committer.read(|world| namespace_of(world, &name)) {
+                let inside =
+                    self.applier.workers.run(&namespace::open(&namespace)?, || survey::survey(""))??;
                 topology.read_inside(place, &inside);
             }
         }
@@ -160,30 +163,31 @@ impl Engine {
         contents: &Host<'_>,
     ) -> Result<ConnectionWalk, QueryError> {
         let (resolved, user) =
-            self.read(|world| (query.resolve(world, topology), world.settings().relay_user));
+            self.committer.read(|world| (query.resolve(world, topology), world.settings().relay_user));
         let Resolved { origin, tuple } = resolved?;
         Ok(walk_connection_with(&mut Walker::with_source(topology, contents), origin, tuple, Proxy { user }))
     }
 
-    /// The process that has the socket for what arrives on a namespace, if it can be seen from here.
+    /// The process with the socket for a packet in a namespace, if it is visible from here.
     fn holder(&self, namespace: &str, tuple: &Tuple) -> Option<String> {
-        let handle = match self.read(|world| namespace_of(world, namespace)) {
+        let handle = match self.committer.read(|world| namespace_of(world, namespace)) {
             Some(namespace) => namespace::open(&namespace).ok()?,
-            None => self.workers.initial().clone(),
+            None => self.applier.workers.initial().clone(),
         };
         let protocol = Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol)?;
         let address = SocketAddr::new(tuple.destination, tuple.destination_port);
-        let found = self.workers.run(&handle, move || port_holder::find(protocol, address)).ok()??;
+        let found =
+            self.applier.workers.run(&handle, move || port_holder::find(protocol, address)).ok()??;
         Some(found.to_string())
     }
 }
 
-/// The sockets of the namespace where nobody listened: of the host those at the port alone.
+/// The sockets of the namespace that refused the packet: of the host only those at the port.
 fn waiting(topology: &Topology, contents: &Host<'_>, connection: &ConnectionWalk) -> Vec<Listener> {
     let End::NoListener { namespace, tuple } = connection.last_end() else { return Vec::new() };
     let place = topology.namespaces.iter().position(|it| it.name == *namespace).unwrap_or_default();
     match topology.namespaces.get(place) {
-        // What cannot be read helps nobody; that it cannot was told before.
+        // A failure to list them was reported by the walk.
         Some(namespace) if namespace.on_demand => {
             contents.listeners(place, tuple.protocol, tuple.destination_port).unwrap_or_default()
         }
@@ -198,9 +202,9 @@ fn namespace_of(world: &World, name: &str) -> Option<Namespace> {
     sandbox.namespace().cloned()
 }
 
-/// What the host holds, asked of the kernel or, for what is ours, of the Plan.
+/// The state of the host: from the kernel or, for Fairway's objects, from the Plan.
 struct Host<'e> {
-    engine: &'e Engine,
+    inspector: &'e Inspector,
     details: &'e Details,
     by_plan: bool,
 }
@@ -218,7 +222,7 @@ fn unread(error: survey::Error) -> String {
 impl StateSource for Host<'_> {
     fn element(&self, _: usize, table: &Table, set: &Set, key: &[u8]) -> Result<Option<Element>, String> {
         if self.by_plan && [TABLE, BRIDGE_TABLE].contains(&table.name.as_str()) {
-            return Ok(planned_element(&self.engine.state().plan, table, &set.name, key));
+            return Ok(planned_element(&self.inspector.committer.state().plan, table, &set.name, key));
         }
         self.details.element(table, set, key).map_err(unread)
     }
@@ -228,22 +232,22 @@ impl StateSource for Host<'_> {
             return Ok(Vec::new());
         };
         let there = self.details.listeners_at(protocol, port).map_err(unread)?;
-        let ours = planned_listeners(&self.engine.state().plan, protocol, port);
+        let ours = planned_listeners(&self.inspector.committer.state().plan, protocol, port);
         let own = |other: &Listener| ours.iter().find(|own| own.address == other.address);
         if self.by_plan {
             let others = there.into_iter().filter(|it| own(it).is_none());
             return Ok(others.chain(ours.iter().cloned()).collect());
         }
-        // Of a socket that is ours, only the Plan tells what for.
+        // Only the Plan knows the purpose of Fairway's sockets.
         Ok(there.into_iter().map(|it| own(&it).cloned().unwrap_or(it)).collect())
     }
 }
 
-/// The names of the namespaces that a connection's packets come to.
+/// The names of the namespaces that a connection enters.
 fn namespaces(connection: &ConnectionWalk) -> BTreeSet<&str> {
     let ConnectionWalk { first, reply, established, next_reply, .. } = connection;
     let paths = [Some(first), reply.as_ref(), established.as_ref(), next_reply.as_ref()];
-    // Who has no route makes no step.
+    // A packet without a route makes no step.
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for path in paths.into_iter().flatten() {
         names.extend(path.steps.iter().map(Step::namespace).chain([path.end.namespace()]));
@@ -254,7 +258,7 @@ fn namespaces(connection: &ConnectionWalk) -> BTreeSet<&str> {
     names
 }
 
-/// Whether the first packet ends by a sandbox's own sockets or tables, which are not in a Plan.
+/// Whether the first packet ends at a sandbox's own sockets or tables, which are not in the Plan.
 fn ends_by_own(connection: &ConnectionWalk) -> bool {
     let end = &connection.first.end;
     let inside =

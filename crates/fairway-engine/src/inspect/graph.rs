@@ -1,35 +1,36 @@
-//! The host's networks as a picture.
+//! Draws the networks of the host.
 
 use fairway_core::world::Refusal;
 use fairway_inspect::graph::{Picture, Walk};
 use fairway_kernel::survey;
 use thiserror::Error;
 
-use crate::{Engine, ExplainError, State};
+use super::{Inspector, explain::ExplainError};
+use crate::commit::State;
 
-/// Why nothing can be drawn.
+/// Why a graph cannot be drawn.
 #[derive(Debug, Error)]
 pub enum GraphError {
-    /// There is no network of that name.
+    /// No network has the name.
     #[error(transparent)]
     Network(#[from] Refusal),
-    /// The host cannot be read, or the question makes no sense.
+    /// The host cannot be read, or the query is invalid.
     #[error(transparent)]
     Explain(#[from] ExplainError),
 }
 
-impl Engine {
-    /// The networks of those names, or all, and where a packet goes from one to another, as [`Engine::explain`] has
-    /// it.
+impl Inspector {
+    /// Draws the networks of those names, or all, and the path of a packet as `explain` finds it.
     ///
     /// # Errors
     /// See [`GraphError`].
     pub fn graph(&self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, GraphError> {
         let outline = || survey::outline("host");
-        let host = self.workers.run(self.workers.initial(), outline).map_err(ExplainError::from)?;
+        let host =
+            self.applier.workers.run(self.applier.workers.initial(), outline).map_err(ExplainError::from)?;
         let host = host.map_err(ExplainError::from)?;
         let mut picture = {
-            let State { world, plan, .. } = &*self.state();
+            let State { world, plan, .. } = &*self.committer.state();
             let found = networks.iter().map(|name| world.find_network(name).map(|network| network.id));
             let only: Vec<_> = found.collect::<Result<_, _>>()?;
             Picture::new(world, plan, &host.namespace, &only)

@@ -1,4 +1,4 @@
-//! Watching real packets: captures, rules and conntrack of the host and of the sandboxes concerned, told as one.
+//! Traces real packets: joins captures, traced rules and conntrack events of the host and of the sandboxes concerned.
 
 mod rules;
 mod station;
@@ -17,7 +17,8 @@ use fairway_model::{Namespace, NetworkMode, SandboxId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 
-use crate::{ApplyError, Engine};
+use super::Inspector;
+use crate::ApplyError;
 pub(crate) use rules::sweep;
 use station::Station;
 
@@ -25,27 +26,27 @@ use station::Station;
 const AT_ONCE: usize = 8;
 /// Inside how many sandboxes packets are captured.
 const SANDBOXES: usize = 64;
-/// How long a wait for packets may last: what is known is told then.
+/// How long to wait for packets before what is known is reported.
 const ROUND: Duration = Duration::from_millis(40);
-/// How often it is looked which sandboxes are there still, and told that packets are watched.
+/// How often the list of sandboxes is refreshed, and progress is reported.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How often it is found out anew who is meant.
+/// How often the names of the request are resolved again.
 const RENEWAL: Duration = Duration::from_secs(1);
 
-/// The traces that run, and the number of the next one.
+/// The number of running traces, and the number of the next one.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
-/// Is told what is seen, and must not block. It says whether it wants to be told more.
+/// Receives trace messages; must not block. Returns whether it wants more.
 pub type TraceSink = Box<dyn FnMut(TraceMessage) -> bool + Send>;
 
-/// Why nothing can be watched.
+/// Why packets cannot be traced.
 #[derive(Debug, Error)]
 pub enum TraceError {
-    /// What is asked for makes no sense.
+    /// The request is invalid.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// Too many watch already.
+    /// Too many traces run already.
     #[error("{AT_ONCE} traces run already: end one of them")]
     TooMany,
     /// A namespace cannot be entered.
@@ -54,18 +55,18 @@ pub enum TraceError {
     /// The host's addresses cannot be read.
     #[error(transparent)]
     Host(#[from] ApplyError),
-    /// The kernel lets nobody capture.
+    /// The kernel refuses to capture packets.
     #[error("cannot capture packets: {0}")]
     Capture(#[from] std::io::Error),
-    /// Rules cannot be watched.
+    /// The kernel refuses to trace rules.
     #[error("cannot watch rules: {0}")]
     Rules(#[from] nftables::Error),
-    /// No thread can be started.
+    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
 }
 
-/// Counts a trace that runs.
+/// Counts a running trace.
 struct Running;
 
 impl Running {
@@ -81,9 +82,9 @@ impl Drop for Running {
     }
 }
 
-/// A trace that runs.
+/// A running trace.
 struct Trace {
-    engine: Weak<Engine>,
+    inspector: Weak<Inspector>,
     request: TraceRequest,
     number: u64,
     joiner: Joiner,
@@ -91,10 +92,10 @@ struct Trace {
     renewed: Instant,
     host: Station,
     sandboxes: Vec<Station>,
-    /// Sandboxes of which it was told that they cannot be watched.
+    /// Sandboxes that were reported as traced from outside only.
     given_up: BTreeSet<SandboxId>,
     lost: Lost,
-    told: u64,
+    reported: u64,
     sink: TraceSink,
     _running: Running,
 }
@@ -105,9 +106,9 @@ fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Engine {
-    /// Watches packets from now on, on a thread of its own, and tells `tell` of each, until that wants no more or
-    /// what is asked for has been seen. What it puts into the kernel is gone then, and also when the daemon is.
+impl Inspector {
+    /// Traces packets on a thread of its own, and sends messages to `sink`, until it wants no more or the request is
+    /// satisfied. The tables of a trace are deleted then, and also when the daemon dies.
     ///
     /// # Errors
     /// See [`TraceError`].
@@ -115,12 +116,12 @@ impl Engine {
         let running = Running::begin()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let filter = self.filter(&request)?;
-        let home = self.workers.initial().clone();
+        let home = self.applier.workers.initial().clone();
         let bytes = request.bytes;
-        let mut host = self.workers.run(&home, move || Station::open(HOST, bytes))??;
+        let mut host = self.applier.workers.run(&home, move || Station::open(HOST, bytes))??;
         let notes = host.trace_rules(number, &filter, self.tracks())?;
         let mut trace = Trace {
-            engine: Arc::downgrade(self),
+            inspector: Arc::downgrade(self),
             request,
             number,
             joiner: Joiner::new(filter.clone()),
@@ -130,7 +131,7 @@ impl Engine {
             sandboxes: Vec::new(),
             given_up: BTreeSet::new(),
             lost: Lost::default(),
-            told: 0,
+            reported: 0,
             sink,
             _running: running,
         };
@@ -152,21 +153,20 @@ impl Engine {
     }
 
     fn filter(&self, request: &TraceRequest) -> Result<Filter, TraceError> {
-        let addresses = self.links(|links| links.addresses(0))?;
+        let addresses = self.applier.links(|links| links.addresses(0))?;
         let host: Vec<IpAddr> = addresses.iter().map(|it| it.address.addr()).collect();
-        let state = self.state();
+        let state = self.committer.state();
         Ok(Filter::parse(&state.world, &state.plan, host, request.from.as_deref(), request.to.as_deref())?)
     }
 
-    /// Whether our own rules have conntrack on.
+    /// Whether Fairway's own rules enable conntrack.
     fn tracks(&self) -> bool {
-        self.read(|world| world.settings().iptables || world.settings().ip6tables)
+        self.committer.read(|world| world.settings().iptables || world.settings().ip6tables)
     }
 
     fn legacy_note(&self) -> Option<String> {
         (has_legacy_tables(true) || has_legacy_tables(false)).then(|| {
-            "the rules of legacy iptables tell nothing of the packets that they meet: what they drop is seen no further"
-                .to_owned()
+            "rules of iptables-legacy cannot be traced: a packet that they drop is not seen again".to_owned()
         })
     }
 }
@@ -192,15 +192,15 @@ impl Trace {
         loop {
             self.wait();
             self.hear();
-            if !self.tell(false) {
+            if !self.report(false) {
                 break;
             }
             let over = self.request.duration.is_some_and(|duration| began.elapsed() >= duration);
             if over {
-                // What has just been sent is still on its way.
+                // The last packets are still on their way.
                 self.wait();
                 self.hear();
-                self.tell(true);
+                self.report(true);
                 break;
             }
             if polled.elapsed() >= POLL_INTERVAL {
@@ -223,7 +223,7 @@ impl Trace {
             .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
             .collect();
         let patience = Timespec { tv_sec: 0, tv_nsec: ROUND.subsec_nanos().into() };
-        // An interrupted wait finds nothing ready, which is what the next look finds too.
+        // An interrupted wait finds nothing ready, as the next poll does too.
         let _ = poll(&mut descriptors, Some(&patience));
     }
 
@@ -236,29 +236,29 @@ impl Trace {
         }
     }
 
-    /// Tells what is known; whether more is wanted.
-    fn tell(&mut self, all: bool) -> bool {
-        for told in self.joiner.tell(now(), all) {
-            if self.request.count.is_some_and(|count| self.told >= count) {
+    /// Sends what is known to the sink; returns whether more is wanted.
+    fn report(&mut self, all: bool) -> bool {
+        for message in self.joiner.tell(now(), all) {
+            if self.request.count.is_some_and(|count| self.reported >= count) {
                 return false;
             }
-            let counts = matches!(&told, TraceMessage::Packet(timeline) if !timeline.title.is_empty());
-            self.told += u64::from(counts);
-            if !(self.sink)(told) {
+            let counts = matches!(&message, TraceMessage::Packet(timeline) if !timeline.title.is_empty());
+            self.reported += u64::from(counts);
+            if !(self.sink)(message) {
                 return false;
             }
         }
-        self.request.count.is_none_or(|count| self.told < count)
+        self.request.count.is_none_or(|count| self.reported < count)
     }
 
-    /// Follows what changes; whether more is wanted.
+    /// Follows sandboxes that start and stop; returns whether more is wanted.
     fn refresh(&mut self) -> bool {
-        let Some(engine) = self.engine.upgrade() else { return false };
+        let Some(inspector) = self.inspector.upgrade() else { return false };
         if self.renewed.elapsed() >= RENEWAL {
             self.renewed = Instant::now();
-            self.renew(&engine);
+            self.renew(&inspector);
         }
-        let notes = self.follow(&engine);
+        let notes = self.follow(&inspector);
         if !notes.into_iter().all(|note| (self.sink)(TraceMessage::Note(note))) {
             return false;
         }
@@ -266,12 +266,12 @@ impl Trace {
         (self.sink)(TraceMessage::Watching(self.lost))
     }
 
-    /// Finds out who is meant now. A name may mean nobody for a while: then it means whom it meant.
-    fn renew(&mut self, engine: &Engine) {
-        let Ok(filter) = engine.filter(&self.request) else { return };
+    /// Resolves the names of the request again. A name that is unknown for a while keeps its addresses.
+    fn renew(&mut self, inspector: &Inspector) {
+        let Ok(filter) = inspector.filter(&self.request) else { return };
         let differs = filter.patterns != self.filter.patterns;
-        if differs && let Err(error) = self.host.trace_rules(self.number, &filter, engine.tracks()) {
-            tracing::warn!(%error, "rules are traced as before");
+        if differs && let Err(error) = self.host.trace_rules(self.number, &filter, inspector.tracks()) {
+            tracing::warn!(%error, "failed to update the rules of a trace: {error}; tracing the addresses before");
         }
         self.joiner.ask(filter.clone());
         self.filter = filter;
@@ -284,9 +284,9 @@ impl Trace {
         self.lost.unreported = self.joiner.unreported();
     }
 
-    /// Watches inside the sandboxes that are concerned, as long as they run. What is to be known of it.
-    fn follow(&mut self, engine: &Engine) -> Vec<String> {
-        let wanted = engine.read(|world| {
+    /// Traces inside the sandboxes concerned while they run. Returns notes for the user.
+    fn follow(&mut self, inspector: &Inspector) -> Vec<String> {
+        let wanted = inspector.committer.read(|world| {
             let found = self.filter.sandboxes.iter().filter_map(|id| {
                 let sandbox = world.sandbox(*id).filter(|sandbox| sandbox.running())?;
                 let own = matches!(sandbox.mode, NetworkMode::Private | NetworkMode::None);
@@ -295,7 +295,7 @@ impl Trace {
             });
             found.take(SANDBOXES).collect::<Vec<(SandboxId, String, Namespace)>>()
         });
-        // An open socket keeps a namespace, and its links, from going.
+        // An open socket keeps a namespace, and its links, alive.
         let is_wanted =
             |station: &Station| wanted.iter().any(|(_, _, it)| station.namespace.as_ref() == Some(it));
         self.sandboxes.retain(is_wanted);
@@ -305,7 +305,7 @@ impl Trace {
             if is_known || self.given_up.contains(&id) {
                 continue;
             }
-            match open_inside(engine, &name, namespace, self.request.bytes, self.number) {
+            match open_inside(inspector, &name, namespace, self.request.bytes, self.number) {
                 Ok(station) => self.sandboxes.push(station),
                 Err(error) => {
                     notes.push(format!("{name} is watched from outside only: {error}"));
@@ -318,7 +318,7 @@ impl Trace {
 }
 
 fn open_inside(
-    engine: &Engine,
+    inspector: &Inspector,
     name: &str,
     namespace: Namespace,
     bytes: Option<usize>,
@@ -326,7 +326,7 @@ fn open_inside(
 ) -> Result<Station, TraceError> {
     let handle = namespace::open(&namespace)?;
     let name = name.to_owned();
-    let mut station = engine.workers.run(&handle, move || {
+    let mut station = inspector.applier.workers.run(&handle, move || {
         let mut station = Station::open(&name, bytes)?;
         station.trace_rules_inside(number)?;
         Ok::<_, TraceError>(station)

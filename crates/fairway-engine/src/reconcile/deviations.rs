@@ -1,4 +1,4 @@
-//! In which properties objects that are there are other than wanted.
+//! Compares observed links and files with the planned ones, setting by setting.
 
 use fairway_core::object::{BridgeLink, VethLink};
 use fairway_inspect::doctor::Deviation;
@@ -7,7 +7,7 @@ use fairway_kernel::sysctl;
 
 use crate::reconcile::drift::dotted;
 
-/// The first line in which a file of a sandbox differs.
+/// The first line in which a file of a sandbox differs from the planned one.
 pub(crate) fn file_deviation(found: &str, wanted: &str) -> Option<Deviation> {
     if found == wanted {
         return None;
@@ -40,7 +40,7 @@ fn mark(link: &Link, wanted: Mark) -> Option<Deviation> {
     (link.mark() != Some(wanted)).then(|| Deviation::new("alias", alias(), "Fairway's mark of this object"))
 }
 
-/// In what a bridge of ours is other than wanted.
+/// How a bridge differs from the planned one.
 pub(crate) fn bridge_deviations(wanted: &BridgeLink, link: &Link, addresses: &[Address]) -> Vec<Deviation> {
     let ours = [
         mark(link, Mark::Network(wanted.network)),
@@ -49,7 +49,7 @@ pub(crate) fn bridge_deviations(wanted: &BridgeLink, link: &Link, addresses: &[A
         Deviation::unless_equal("interface", shown(link.parent()), shown(wanted.parent.as_deref())),
     ];
     let mut found: Vec<Deviation> = ours.into_iter().flatten().collect();
-    // What else a LAN of the host is like is not ours to say.
+    // The other settings of a LAN belong to the host.
     if wanted.parent.is_some() {
         return found;
     }
@@ -69,7 +69,7 @@ pub(crate) fn bridge_deviations(wanted: &BridgeLink, link: &Link, addresses: &[A
     found
 }
 
-/// What a bridge of the user's own lacks that a network takes.
+/// What an adopted bridge lacks that its network needs.
 pub(crate) fn adopted_deviations(wanted: &BridgeLink, link: &Link, addresses: &[Address]) -> Vec<Deviation> {
     let has = |address| addresses.iter().any(|it| it.interface == link.index && it.address == address);
     let missing = wanted.addresses.iter().filter(|address| !has(**address));
@@ -84,7 +84,7 @@ pub(crate) fn adopted_deviations(wanted: &BridgeLink, link: &Link, addresses: &[
     properties.into_iter().flatten().chain(missing).collect()
 }
 
-/// In what the host's end of a pair is other than wanted.
+/// How the host's end of a veth pair differs from the planned one.
 pub(crate) fn veth_deviations(wanted: &VethLink, link: &Link, master: Option<&str>) -> Vec<Deviation> {
     let properties = [
         mark(link, Mark::Endpoint(wanted.endpoint)),

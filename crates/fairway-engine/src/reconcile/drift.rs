@@ -1,43 +1,99 @@
-//! Drift, in words for the log.
+//! Drift: the difference between observed and planned objects, as lines for logs and findings.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use fairway_core::object::iptables::RuleChain;
 use fairway_core::object::{Difference, Key, Object, SetElement};
 use fairway_core::object::{RulesetSwitches, SetName};
 use fairway_core::policy::ruleset;
+use fairway_core::world::World;
 use fairway_inspect::doctor::Deviation;
-use fairway_model::HostFacts;
+use fairway_model::{NetworkId, SandboxId};
 
-/// What is other than the Plan, and of objects that are there but other, in which properties.
+/// The objects that differ from the Plan and, where they exist, the settings in which they differ.
 #[derive(Debug, Default)]
 pub(crate) struct Drift {
     pub(crate) difference: Difference,
     pub(crate) deviations: Deviations,
 }
 
-/// The properties in which objects that are there are other than expected.
+/// The settings in which existing objects differ from the Plan.
 pub(crate) type Deviations = BTreeMap<Key, Vec<Deviation>>;
 
-/// A sysctl's name, by its path under `/proc/sys`.
+/// One setting of one object, or one whole object, that differs from the Plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct DriftLine {
+    object: String,
+    /// None for a whole object.
+    setting: Option<String>,
+    expected: String,
+    found: String,
+}
+
+impl DriftLine {
+    fn whole(object: String, (expected, found): (&str, &str)) -> Self {
+        Self { object, setting: None, expected: expected.to_owned(), found: found.to_owned() }
+    }
+
+    fn of(object: String, deviation: &Deviation) -> Self {
+        Self {
+            object,
+            setting: Some(deviation.what.clone()).filter(|what| !what.is_empty()),
+            expected: deviation.expected.clone().unwrap_or_else(|| PRESENT.to_owned()),
+            found: deviation.actual.clone(),
+        }
+    }
+
+    /// The line in the present tense: `bridge br0: mtu is 1300, expected 1500`.
+    fn present(&self) -> String {
+        let setting = self.setting.as_ref().map(|setting| format!(": {setting}")).unwrap_or_default();
+        let expected = match self.expected.as_str() {
+            PRESENT => String::new(),
+            expected => format!(", expected {expected}"),
+        };
+        format!("{}{setting} is {}{expected}", self.object, self.found)
+    }
+}
+
+impl fmt::Display for DriftLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(setting) = &self.setting {
+            write!(f, "{setting} of ")?;
+        }
+        write!(f, "{}: expected {}, found {}", self.object, self.expected, self.found)
+    }
+}
+
+/// What is expected of an object, or of a part of it, that is missing.
+const PRESENT: &str = "present";
+const MISSING: (&str, &str) = (PRESENT, "missing");
+const UNEXPECTED: (&str, &str) = ("none", "present");
+const CHANGED: (&str, &str) = ("as planned", "changed");
+
+/// The name of a sysctl, by its path under `/proc/sys`.
 pub(crate) fn dotted(path: &str) -> String {
     if path.contains('.') { path.to_owned() } else { path.replace('/', ".") }
 }
 
-/// Says what an object is.
-fn describe(key: &Key) -> String {
+/// Names an object as `ip`, `nft` and Docker name it.
+fn describe(key: &Key, world: &World) -> String {
+    let sandbox =
+        |id: SandboxId| world.sandbox(id).map_or_else(|| id.short(), |sandbox| sandbox.name.clone());
+    let network =
+        |id: NetworkId| world.network(id).map_or_else(|| id.short(), |network| network.name.clone());
     match key {
         Key::Ruleset => "nf_tables tables".to_owned(),
         Key::Sysctl(path) => format!("sysctl {}", dotted(path)),
         Key::Bridge(name) => format!("bridge {name}"),
         Key::Route(destination) => format!("route to {destination}"),
-        Key::Uplink(name) => format!("interface {name} of a LAN"),
+        Key::Uplink(name) => format!("uplink {name}"),
         Key::Veth(name) => format!("interface {name}"),
-        Key::DummyParent(name) => format!("parent {name}"),
+        Key::DummyParent(name) => format!("dummy parent {name}"),
         Key::Macvlan(endpoint) => format!("macvlan of endpoint {}", endpoint.short()),
-        Key::Pair(network) => format!("pair of network {}", network.short()),
-        Key::Netns(sandbox) => format!("inside of sandbox {}", sandbox.short()),
-        Key::DefaultRoutes(sandbox) => format!("default routes of sandbox {}", sandbox.short()),
+        Key::Pair(id) => format!("ptp pair of network {}", network(*id)),
+        Key::Netns(id) => format!("network namespace of sandbox {}", sandbox(*id)),
+        Key::DefaultRoutes(id) => format!("default routes of sandbox {}", sandbox(*id)),
         Key::Chain(chain) => {
             format!("{} chain {} {}", program(chain), chain.table.text(), chain.name)
         }
@@ -51,10 +107,10 @@ fn describe(key: &Key) -> String {
         }
         Key::Element(set, _) => format!("element of the set {}", SetName::text(*set)),
         Key::Socket(protocol, address) => format!("port {address}/{protocol}"),
-        Key::File(sandbox, name) => format!("file {name:?} of sandbox {}", sandbox.short()),
+        Key::File(id, name) => format!("file {name:?} of sandbox {}", sandbox(*id)),
         Key::Names(endpoint) => format!("names of endpoint {}", endpoint.short()),
-        Key::View(sandbox) => format!("view of sandbox {}", sandbox.short()),
-        Key::HostServers => "host's name servers".to_owned(),
+        Key::View(id) => format!("resolver names of sandbox {}", sandbox(*id)),
+        Key::HostServers => "name servers of the host".to_owned(),
     }
 }
 
@@ -62,61 +118,60 @@ fn program(chain: &RuleChain) -> &'static str {
     if chain.ipv4 { "iptables" } else { "ip6tables" }
 }
 
-/// How many kinds of drift an event names.
-const NAMED: usize = 8;
+/// How many lines of drift an event holds.
+const MAX_LINES: usize = 8;
 /// So many elements of one set are named; of more only their number.
-const ELEMENTS: usize = 3;
+const MAX_ELEMENTS: usize = 3;
 
 impl Drift {
-    /// What is other, a line for each property, in the past (`was`) or the present (`is`).
-    fn lines(&self, verb: &str, concerns: impl Fn(&Key) -> bool) -> Vec<String> {
+    /// One line for each setting or object that differs.
+    fn lines(&self, world: &World, concerns: impl Fn(&Key) -> bool) -> Vec<DriftLine> {
         let mut lines = Vec::new();
-        let mut elements: BTreeMap<(SetName, &str), Vec<String>> = BTreeMap::new();
+        let mut elements: BTreeMap<(SetName, (&str, &str)), Vec<String>> = BTreeMap::new();
         let Difference { removed, added, changed } = &self.difference;
-        let gone = removed.iter().map(|(key, object)| (key, object, "not expected"));
-        let new = added.iter().map(|(key, object)| (key, object, "missing"));
-        let other = changed.iter().map(|(key, (old, _))| (key, old, "other than expected"));
-        for (key, object, what) in gone.chain(new).chain(other).filter(|(key, ..)| concerns(key)) {
+        let removed = removed.iter().map(|(key, object)| (key, object, UNEXPECTED));
+        let added = added.iter().map(|(key, object)| (key, object, MISSING));
+        let changed = changed.iter().map(|(key, (old, _))| (key, old, CHANGED));
+        for (key, object, state) in removed.chain(added).chain(changed).filter(|(key, ..)| concerns(key)) {
             match (key, object, self.deviations.get(key)) {
                 (Key::Element(set, bytes), Object::Element(element), _) => {
-                    elements.entry((*set, what)).or_default().push(element_text(*set, bytes, element));
+                    elements.entry((*set, state)).or_default().push(element_text(*set, bytes, element));
                 }
-                (_, _, Some(found)) => lines.extend(found.iter().map(|it| property(key, it, verb))),
-                (_, _, None) => lines.push(format!("{} {verb} {what}", describe(key))),
+                (_, _, Some(found)) => {
+                    lines.extend(found.iter().map(|it| DriftLine::of(describe(key, world), it)));
+                }
+                (_, _, None) => lines.push(DriftLine::whole(describe(key, world), state)),
             }
         }
-        for ((set, what), named) in elements {
+        for ((set, state), texts) in elements {
             let set = set.text();
-            match named.len() > ELEMENTS {
-                true => lines.push(format!("{} elements of the set {set}: {verb} {what}", named.len())),
-                false => lines
-                    .extend(named.iter().map(|it| format!("element {it} of the set {set} {verb} {what}"))),
+            if texts.len() > MAX_ELEMENTS {
+                let object = format!("{} elements of the set {set}", texts.len());
+                lines.push(DriftLine::whole(object, state));
+            } else {
+                let named = texts.iter().map(|text| format!("element {text} of the set {set}"));
+                lines.extend(named.map(|object| DriftLine::whole(object, state)));
             }
         }
         lines
     }
 
-    /// What is there otherwise than expected, or is missing, but for ports, which others may have.
-    pub(crate) fn present(&self) -> Vec<String> {
-        let gone = &self.difference.removed;
-        self.lines("is", |key| !matches!(key, Key::Socket(..)) && !gone.contains_key(key))
+    /// The objects that are missing or differ now, one line each. Ports are left out: another program may have them.
+    pub(crate) fn present(&self, world: &World) -> Vec<String> {
+        let unexpected = &self.difference.removed;
+        let lines = self.lines(world, |key| !matches!(key, Key::Socket(..)) && !unexpected.contains_key(key));
+        lines.iter().map(DriftLine::present).collect()
     }
 
-    /// Logs what had drifted, and returns the first few lines.
-    pub(crate) fn report(&self) -> String {
-        let lines = self.lines("was", |_| true);
+    /// Logs each repaired setting with its expected and found value, and returns the first lines.
+    pub(crate) fn report(&self, world: &World) -> String {
+        let lines = self.lines(world, |_| true);
         for line in &lines {
-            tracing::warn!("drift: {line}; repaired");
+            let DriftLine { object, setting, expected, found } = line;
+            tracing::warn!(object, setting, expected, found, "drift repaired: {line}");
         }
-        lines.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ")
+        lines.iter().take(MAX_LINES).map(DriftLine::to_string).collect::<Vec<_>>().join("; ")
     }
-}
-
-/// One property of an object, with its actual and its expected value.
-fn property(key: &Key, deviation: &Deviation, verb: &str) -> String {
-    let text = if verb == "was" { deviation.was() } else { deviation.is() };
-    let colon = if deviation.what.is_empty() { "" } else { ":" };
-    format!("{}{colon} {text}", describe(key))
 }
 
 /// An element as `nft` prints it.
@@ -127,11 +182,11 @@ fn element_text(name: SetName, bytes: &[u8], element: &SetElement) -> String {
     set.map_or_else(|| format!("{bytes:02x?}"), |set| set.element_text(&element))
 }
 
-/// What is there and belongs to nothing.
-pub(crate) fn left(difference: &Difference) -> Vec<String> {
+/// The objects with Fairway's mark that no network or sandbox has, one line for each kind and name.
+pub(crate) fn leaked(difference: &Difference, world: &World) -> Vec<String> {
     let mut lines: Vec<(String, usize)> = Vec::new();
     for key in difference.removed.keys() {
-        let line = format!("the {} is there and belongs to nothing", describe(key));
+        let line = format!("the {} is there and belongs to nothing", describe(key, world));
         match lines.iter_mut().find(|(known, _)| *known == line) {
             Some((_, count)) => *count += 1,
             None => lines.push((line, 1)),
@@ -141,21 +196,43 @@ pub(crate) fn left(difference: &Difference) -> Vec<String> {
     lines.into_iter().map(counted).collect()
 }
 
-/// Says what of the host is other than it was; forwarding, which we may have switched ourselves, is
-/// told where it is mended.
-pub(crate) fn of_host(before: &HostFacts, now: &HostFacts) -> Vec<&'static str> {
-    let nf = |facts: &HostFacts| (facts.bridge_netfilter_ipv4, facts.bridge_netfilter_ipv6);
-    let resolver =
-        |facts: &HostFacts| (facts.nameservers.clone(), facts.search.clone(), facts.resolver_options.clone());
-    let changes = [
-        (before.mtu != now.mtu, "the MTU of its default route"),
-        (before.default_interface != now.default_interface, "the interface of its default route"),
-        (before.addresses != now.addresses, "its addresses"),
-        (before.routes != now.routes, "its routes"),
-        (resolver(before) != resolver(now), "its resolv.conf"),
-        (nf(before) != nf(now), "whether bridged packets meet the firewall (bridge-nf-call)"),
-        (before.ephemeral_ports != now.ephemeral_ports, "its ephemeral ports"),
-        (before.hostname != now.hostname, "its name"),
-    ];
-    changes.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drift(key: Key, deviations: Vec<Deviation>) -> Drift {
+        let mut drift = Drift::default();
+        drift.difference.added.insert(key.clone(), Object::Sysctl("1".to_owned()));
+        if !deviations.is_empty() {
+            drift.deviations.insert(key, deviations);
+        }
+        drift
+    }
+
+    #[test]
+    fn drift_names_setting_expected_and_found_value() {
+        let world = World::default();
+        let bridge = || Key::Bridge("br0".to_owned());
+        let mtu = drift(bridge(), vec![Deviation::new("mtu", 1400, 1500)]);
+        assert_eq!(mtu.report(&world), "mtu of bridge br0: expected 1500, found 1400");
+        assert_eq!(mtu.present(&world), ["bridge br0: mtu is 1400, expected 1500"]);
+        let address = drift(bridge(), vec![Deviation::missing("address 10.0.0.1/24")]);
+        assert_eq!(
+            address.report(&world),
+            "address 10.0.0.1/24 of bridge br0: expected present, found missing"
+        );
+        assert_eq!(address.present(&world), ["bridge br0: address 10.0.0.1/24 is missing"]);
+        let missing = drift(bridge(), Vec::new());
+        assert_eq!(missing.report(&world), "bridge br0: expected present, found missing");
+        assert_eq!(missing.present(&world), ["bridge br0 is missing"]);
+        let sysctl = drift(Key::Sysctl("net/ipv4/ip_forward".to_owned()), vec![Deviation::new("", 0, 1)]);
+        assert_eq!(sysctl.report(&world), "sysctl net.ipv4.ip_forward: expected 1, found 0");
+        assert_eq!(sysctl.present(&world), ["sysctl net.ipv4.ip_forward is 0, expected 1"]);
+    }
+
+    #[test]
+    fn ports_of_other_programs_are_no_present_drift() {
+        let port = Key::Socket(fairway_model::Protocol::Tcp, "0.0.0.0:80".parse().unwrap());
+        assert!(drift(port, Vec::new()).present(&World::default()).is_empty());
+    }
 }

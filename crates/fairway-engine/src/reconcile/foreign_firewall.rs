@@ -1,4 +1,4 @@
-//! Other owners of the firewall: what their tables would do with our packets, and saying so.
+//! Finds rules in other programs' firewall tables that would drop Fairway's packets, and logs them.
 
 mod integrate;
 
@@ -12,43 +12,41 @@ use fairway_core::policy::TABLE;
 use fairway_core::policy::is_trace_table;
 use fairway_inspect::conflict::{FirewallConflict, ForeignTable, Samples, firewall_conflicts, read_saved};
 use fairway_kernel::nftables::{self, Reader};
-use fairway_model::{HostRoute, NetworkId, SandboxId};
+use fairway_model::{NetworkId, SandboxId};
 use fairway_ruleset::Family;
 
-use crate::Engine;
+use crate::reconcile::Reconciler;
 
-/// How often the tables of the older kernel interface are read, of whose changes nobody tells.
+/// How often the tables of iptables-legacy are read: the kernel does not notify of their changes.
 const LEGACY_ROUND: Duration = Duration::from_secs(2);
-/// Where the kernel lists those that there are, and what prints them.
+/// The lists of the kernel of iptables-legacy tables, and the programs that print them.
 const LEGACY: [(Family, &str, &str); 2] = [
     (Family::Ip, "/proc/self/net/ip_tables_names", "iptables-legacy-save"),
     (Family::Ip6, "/proc/self/net/ip6_tables_names", "ip6tables-legacy-save"),
 ];
-/// How many networks are named in a line of the log.
+/// How many networks a log line names.
 const NAMED: usize = 5;
 
-/// Tables of the older kernel interface as they were printed.
+/// The tables of iptables-legacy, as printed.
 pub(crate) type Printed = Vec<(Family, String)>;
 
-/// What is known of the tables of others.
+/// The last scan of the foreign firewalls.
 #[derive(Debug, Default)]
 pub(crate) struct ForeignFirewalls {
     known: Mutex<Known>,
-    /// Held by whoever looks: what is placed follows from what was read.
+    /// Held during a scan: the placed jumps follow from what was read.
     alone: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     tables: Arc<Vec<ForeignTable>>,
-    /// The older tables as they were printed.
+    /// The tables of iptables-legacy, as printed.
     legacy: Printed,
     legacy_read: Option<Instant>,
-    /// What was said of them in the log.
+    /// The conflicts that were logged, with the names of their networks.
     said: BTreeMap<FirewallConflict, Vec<String>>,
     unreadable: bool,
-    /// The routes that were said to meet a network, each with its name.
-    routes: BTreeSet<(String, String)>,
 }
 
 impl ForeignFirewalls {
@@ -62,7 +60,7 @@ impl ForeignFirewalls {
     }
 }
 
-/// The older tables `filter`, as they are printed, where there are any.
+/// Prints the tables `filter` of iptables-legacy that exist.
 fn legacy_tables() -> io::Result<Printed> {
     let mut found = Vec::new();
     for (family, names, program) in LEGACY {
@@ -75,7 +73,7 @@ fn legacy_tables() -> io::Result<Printed> {
         if !output.status.success() {
             return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
-        // The comments hold the time; what is counted is not asked for.
+        // Comments hold the time, and counters are not compared.
         let text = String::from_utf8_lossy(&output.stdout);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let without_counts = lines.map(|line| match line.strip_prefix(':') {
@@ -87,38 +85,39 @@ fn legacy_tables() -> io::Result<Printed> {
     Ok(found)
 }
 
-/// All tables of others, and how the older ones were printed.
+/// Reads all foreign tables, and the printed text of those of iptables-legacy.
 pub(crate) fn read_all() -> Result<(Vec<ForeignTable>, Printed), nftables::Error> {
     let tables = Reader::open()?.foreign(|listed| listed.name == TABLE || is_trace_table(&listed.name))?;
-    // That they cannot be read is said where they are read regularly.
+    // A failure is logged where they are read regularly.
     let legacy = legacy_tables().unwrap_or_default();
     let older = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));
     let tables = tables.into_iter().map(|(table, owned)| ForeignTable { table, legacy: false, owned });
     Ok((tables.chain(older).map(ForeignTable::with_own_rules_allowed).collect(), legacy))
 }
 
-impl Engine {
-    /// What tables of others drop of a network's packets.
+impl Reconciler {
+    /// The rules of foreign tables that drop packets of a network.
     pub fn firewall_conflicts(&self, network: NetworkId) -> Vec<FirewallConflict> {
         let tables = self.foreign.lock().tables.clone();
         if tables.is_empty() {
             return Vec::new();
         }
-        let samples = self.read(|world| {
+        let samples = self.committer.read(|world| {
             let host = world.host();
             world.network(network).and_then(|it| Samples::of(it, host, host.default_interface.clone()))
         });
         samples.map(|samples| firewall_conflicts(&tables, &samples)).unwrap_or_default()
     }
 
-    /// What they drop of the packets of a sandbox's networks.
+    /// The rules of foreign tables that drop packets of a sandbox's networks.
     pub fn firewall_conflicts_of(&self, sandbox: SandboxId) -> BTreeSet<FirewallConflict> {
-        let networks: Vec<NetworkId> =
-            self.read(|world| world.endpoints_of_sandbox(sandbox).iter().map(|it| it.network).collect());
+        let networks: Vec<NetworkId> = self
+            .committer
+            .read(|world| world.endpoints_of_sandbox(sandbox).iter().map(|it| it.network).collect());
         networks.into_iter().flat_map(|network| self.firewall_conflicts(network)).collect()
     }
 
-    /// Whether tables of the older kernel interface are other than they were; looks now and then.
+    /// Whether the tables of iptables-legacy changed since the last scan. Reads them at most every two seconds.
     pub(crate) fn legacy_tables_changed(&self) -> bool {
         if self.foreign.lock().legacy_read.is_some_and(|read| read.elapsed() < LEGACY_ROUND) {
             return false;
@@ -135,7 +134,7 @@ impl Engine {
                 if !std::mem::replace(&mut known.unreadable, true) {
                     tracing::warn!(
                         %reason,
-                        "there are tables of legacy iptables, and what they drop cannot be known: install iptables, or take them away"
+                        "cannot read the tables of iptables-legacy: {reason}: install iptables, or delete the tables"
                     );
                 }
                 false
@@ -143,12 +142,14 @@ impl Engine {
         }
     }
 
-    /// Reads the tables of others, and says in the log what of ours they drop, once.
+    /// Scans the foreign tables, places jumps where that is on, and logs each conflict once.
     pub(crate) fn scan_foreign_firewalls(&self) {
         let _exclusive = self.foreign.alone.lock().unwrap_or_else(PoisonError::into_inner);
         match read_all() {
             Ok((tables, legacy)) => self.foreign.remember(tables, legacy),
-            Err(error) => return tracing::warn!(%error, "what other firewalls do cannot be known"),
+            Err(error) => {
+                return tracing::warn!(%error, "failed to read the tables of other firewalls: {error}");
+            }
         }
         if self.integrate()
             && let Ok((tables, legacy)) = read_all()
@@ -156,34 +157,12 @@ impl Engine {
             self.foreign.remember(tables, legacy);
         }
         self.report_conflicts();
-        self.report_overlapping_routes();
-    }
-
-    /// Says which routes of the host meet networks of ours, once.
-    pub(crate) fn report_overlapping_routes(&self) {
-        let found: BTreeSet<(String, String)> = self.read(|world| {
-            let meet = world.networks().flat_map(|network| {
-                let route = |it: &HostRoute| format!("{} dev {}", it.destination, it.interface);
-                world.overlapping_routes(network).map(move |it| (network.name.clone(), route(it)))
-            });
-            meet.collect()
-        });
-        let before = std::mem::replace(&mut self.foreign.lock().routes, found.clone());
-        for (network, route) in found.difference(&before) {
-            tracing::warn!(
-                network,
-                route,
-                "a route of the host meets the network's subnet: one of the two cannot be reached"
-            );
-        }
-        for (network, route) in before.difference(&found) {
-            tracing::info!(network, route, "no route of the host meets the network's subnet any more");
-        }
+        self.committer.report_overlapping_routes();
     }
 
     fn report_conflicts(&self) {
         let networks: Vec<(NetworkId, String)> =
-            self.read(|world| world.networks().map(|it| (it.id, it.name.clone())).collect());
+            self.committer.read(|world| world.networks().map(|it| (it.id, it.name.clone())).collect());
         let mut found: BTreeMap<FirewallConflict, Vec<String>> = BTreeMap::new();
         for (id, name) in networks {
             for conflict in self.firewall_conflicts(id) {
@@ -192,16 +171,16 @@ impl Engine {
         }
         let mut known = self.foreign.lock();
         for (conflict, names) in found.iter().filter(|(conflict, _)| !known.said.contains_key(conflict)) {
-            tracing::warn!(networks = list(names), "another firewall is in the way: {conflict}");
+            tracing::warn!(networks = list(names), "another firewall drops packets: {conflict}");
         }
         for conflict in known.said.keys().filter(|conflict| !found.contains_key(conflict)) {
-            tracing::info!("another firewall is no longer in the way: {conflict}");
+            tracing::info!("another firewall no longer drops packets: {conflict}");
         }
         known.said = found;
     }
 }
 
-/// The first few of many names.
+/// The first of many names.
 fn list(names: &[String]) -> String {
     let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMED) {

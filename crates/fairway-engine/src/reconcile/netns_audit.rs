@@ -1,4 +1,4 @@
-//! Looking into sandboxes, one after the other: what is done inside is told, not undone.
+//! Audits the network namespaces of sandboxes in turn. Changes made inside are logged, not reverted.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -10,28 +10,28 @@ use fairway_kernel::route::{NetnsState, observe_netns_with_sysctls};
 use fairway_model::Owner;
 use fairway_model::{Namespace, SandboxId};
 
-use crate::Engine;
+use crate::reconcile::Reconciler;
 use crate::reconcile::netns_diff;
 
-/// In how many turns all sandboxes are looked into, as long as they are not too many.
+/// In how many steps all sandboxes are audited, unless they are too many.
 const TURNS: usize = 5;
-/// How many are looked into in one turn at most: each look takes a fifth of a millisecond.
+/// How many sandboxes one step audits at most: each takes a fifth of a millisecond.
 const MOST: usize = 20;
 
-/// What was found so far.
+/// The state of the audit.
 #[derive(Debug, Default)]
 pub(crate) struct NetnsAudit {
-    /// The sandbox that was looked into last.
+    /// The sandbox that was audited last.
     last: Option<SandboxId>,
-    /// What was told of sandboxes that are not as they were made.
-    told: HashMap<SandboxId, Vec<Deviation>>,
+    /// The reported deviations of sandboxes.
+    reported: HashMap<SandboxId, Vec<Deviation>>,
 }
 
-/// What is to be inside one sandbox.
+/// The planned objects in one namespace.
 struct Wanted {
     namespace: Namespace,
     links: Vec<VethLink>,
-    /// Those that no end on the host tells of, and whose parents are there.
+    /// Links without an end on the host whose parents exist.
     netns_links: Vec<NetnsLink>,
     routes: Option<DefaultRoutes>,
 }
@@ -39,74 +39,82 @@ struct Wanted {
 impl Wanted {
     fn differences(&self, found: &NetnsState) -> Vec<Deviation> {
         let links = self.links.iter().flat_map(|link| netns_diff::differences(link, found));
-        let there =
-            self.netns_links.iter().filter(|link| crate::apply::netns_link::find(link, found).is_some());
+        let there = self
+            .netns_links
+            .iter()
+            .filter(|link| crate::reconcile::observe::netns_link::find(link, found).is_some());
         let netns_links = there.flat_map(|link| netns_diff::differences(link, found));
-        let routes = self.routes.iter().flat_map(|routes| netns_diff::other_routes(routes, found));
+        let routes = self.routes.iter().flat_map(|routes| netns_diff::route_differences(routes, found));
         links.chain(netns_links).chain(routes).collect()
     }
 }
 
 impl NetnsAudit {
-    /// Looks into the next few sandboxes.
-    pub fn step(&mut self, engine: &Engine) {
-        let mut all: Vec<SandboxId> = engine.read(|world| {
+    /// Audits the next few sandboxes.
+    pub fn step(&mut self, reconciler: &Reconciler) {
+        let mut all: Vec<SandboxId> = reconciler.committer.read(|world| {
             world.sandboxes().filter(|sandbox| sandbox.running()).map(|sandbox| sandbox.id).collect()
         });
         all.sort_unstable();
-        self.told.retain(|id, _| all.binary_search(id).is_ok());
+        self.reported.retain(|id, _| all.binary_search(id).is_ok());
         let next = self.last.map_or(0, |last| all.partition_point(|id| *id <= last));
         let few = all.len().div_ceil(TURNS).min(MOST);
         for id in all.iter().cycle().skip(next).take(few) {
-            self.look_into(engine, *id);
+            self.audit(reconciler, *id);
             self.last = Some(*id);
         }
     }
 
-    fn look_into(&mut self, engine: &Engine, id: SandboxId) {
-        let known = self.told.get(&id).cloned().unwrap_or_default();
-        let Some(found) = engine.netns_deviations(id) else { return };
+    fn audit(&mut self, reconciler: &Reconciler, id: SandboxId) {
+        let known = self.reported.get(&id).cloned().unwrap_or_default();
+        let Some(found) = reconciler.netns_deviations(id) else { return };
         if found == known {
             return;
         }
-        // Perhaps it is being changed by us: then it is as wanted as soon as nobody works on it.
+        // A command may be changing the namespace: under the lock none is.
         let found = {
-            let _exclusive = engine.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
-            engine.netns_deviations(id)
+            let _exclusive =
+                reconciler.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
+            reconciler.netns_deviations(id)
         };
         match found {
             Some(found) if found.is_empty() && !known.is_empty() => {
-                self.told.remove(&id);
-                tracing::info!(sandbox = %id.short(), "its inside is again as it was made");
+                self.reported.remove(&id);
+                tracing::info!(sandbox = %id.short(), "network namespace of sandbox {} is as planned again", id.short());
             }
             Some(found) if found != known => {
                 let what = found.iter().map(Deviation::is).collect::<Vec<_>>().join("; ");
-                tracing::warn!(sandbox = %id.short(), "changed inside the sandbox, and left so: {what}");
-                self.told.insert(id, found);
+                tracing::warn!(sandbox = %id.short(), "network namespace of sandbox {} was changed inside, not reverting: {what}", id.short());
+                self.reported.insert(id, found);
             }
             _ => {}
         }
     }
 }
 
-impl Engine {
-    /// What inside a sandbox is other than it was made; none if it cannot be known, or has no inside of ours.
+impl Reconciler {
+    /// How the namespace of a sandbox differs from the Plan; none if it cannot be read, or if Fairway does not
+    /// configure it.
     pub(crate) fn netns_deviations(&self, id: SandboxId) -> Option<Vec<Deviation>> {
         let wanted = self.wanted_in_netns(id)?;
         let handle = namespace::open(&wanted.namespace).ok()?;
         let sysctls = wanted.links.iter().flat_map(|link| &link.sysctls).map(|(path, _)| path.clone());
-        let found = observe_netns_with_sysctls(&self.workers, &handle, sysctls.collect()).ok()?;
-        if wanted.netns_links.iter().any(|link| crate::apply::netns_link::find(link, &found).is_none()) {
-            // Nobody else would notice: it may have gone with the end in another sandbox.
-            self.request_netns_heal();
+        let found = observe_netns_with_sysctls(&self.applier.workers, &handle, sysctls.collect()).ok()?;
+        if wanted
+            .netns_links
+            .iter()
+            .any(|link| crate::reconcile::observe::netns_link::find(link, &found).is_none())
+        {
+            // Only the audit notices: the link may have gone with its end in another sandbox.
+            self.signals.request_netns_heal();
         }
         let mut differences = wanted.differences(&found);
-        differences.extend(self.resolver_deviation(id, &handle));
+        differences.extend(self.applier.resolver_deviation(id, &handle));
         Some(differences)
     }
 
     fn wanted_in_netns(&self, id: SandboxId) -> Option<Wanted> {
-        let state = self.state();
+        let state = self.committer.state();
         let fragment = state.plan.get(&Owner::Sandbox(id))?;
         let Some(Object::Netns(namespace, _)) = fragment.get(&Key::Netns(id)) else { return None };
         let routes = match fragment.get(&Key::DefaultRoutes(id)) {

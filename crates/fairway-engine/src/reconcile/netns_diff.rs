@@ -1,5 +1,4 @@
-//! Whether the inside of a sandbox is as it was made. What a sandbox does there is its own matter:
-//! it is told, not undone.
+//! Compares a sandbox's namespace with the Plan. Changes made inside are logged, not reverted.
 
 use std::net::IpAddr;
 
@@ -12,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::reconcile::drift::dotted;
 
-/// How an interface of a sandbox is to be.
+/// The planned settings of an interface of a sandbox.
 pub(crate) struct Interface<'a> {
     name: &'a str,
     mac: Option<MacAddress>,
@@ -35,7 +34,7 @@ impl<'a> From<&'a NetnsLink> for Interface<'a> {
     }
 }
 
-/// What of an interface is other than it was made.
+/// How an interface differs from the planned one.
 pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &NetnsState) -> Vec<Deviation> {
     let Interface { name, mac, mtu, addresses, sysctls } = wanted.into();
     let Some(link) = inside.links.iter().find(|link| link.name == *name) else {
@@ -66,7 +65,7 @@ pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &NetnsSt
         let has =
             inside.addresses.iter().any(|found| found.interface == link.index && found.address == *address);
         if !has {
-            // An address that has the same prefix would otherwise be a secondary one.
+            // With `add`, an address of the same prefix would become a secondary one.
             let add = format!("ip address replace {address} dev {}", quote(name));
             found.push(Deviation::missing(format!("address {address} of {name}")).with_fix(add));
         }
@@ -74,17 +73,17 @@ pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &NetnsSt
     found
 }
 
-/// What of the default routes of a sandbox is other than wanted.
-pub(crate) fn other_routes(wanted: &DefaultRoutes, inside: &NetnsState) -> Vec<Deviation> {
+/// How the default routes of a sandbox differ from the planned ones.
+pub(crate) fn route_differences(wanted: &DefaultRoutes, inside: &NetnsState) -> Vec<Deviation> {
     let ipv4 = wanted.ipv4.as_ref().map(|(gateway, interface)| (IpAddr::V4(*gateway), interface));
     let ipv6 = wanted.ipv6.as_ref().map(|(gateway, interface)| (IpAddr::V6(*gateway), interface));
     [(ipv4, false), (ipv6, true)]
         .into_iter()
-        .filter_map(|(wanted, ipv6)| other_route(wanted, ipv6, inside))
+        .filter_map(|(wanted, ipv6)| route_difference(wanted, ipv6, inside))
         .collect()
 }
 
-fn other_route(wanted: Option<(IpAddr, &String)>, ipv6: bool, inside: &NetnsState) -> Option<Deviation> {
+fn route_difference(wanted: Option<(IpAddr, &String)>, ipv6: bool, inside: &NetnsState) -> Option<Deviation> {
     let name =
         |index: u32| inside.links.iter().find(|link| link.index == index).map(|link| link.name.as_str());
     let text = |gateway: Option<IpAddr>, interface: &str| {

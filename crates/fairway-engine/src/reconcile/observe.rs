@@ -1,8 +1,7 @@
-//! What of a Plan is there.
+//! Observes the objects of a Plan, and objects of Fairway's that the Plan does not have.
 //!
-//! An object that is there as wanted is observed as it is wanted. One that is there and is not
-//! wanted is observed as it is. One that is there and is other than wanted is not observed at all:
-//! making it again makes it right, for each step may be done twice.
+//! An object that is as planned is observed as planned. An unplanned object is observed as it is. An object that
+//! differs from the Plan is not observed: the difference creates it again, and each step of applying is idempotent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,41 +12,45 @@ use fairway_kernel::{namespace, sysctl};
 use fairway_model::{Namespace, NetworkId, SandboxId};
 use fairway_relay::table::Record;
 
-use crate::apply::netns_link::Seen;
+use crate::ApplyError;
 use crate::apply::relay_record;
 use crate::parallel::in_parallel;
+use crate::reconcile::Reconciler;
 use crate::reconcile::deviations::{adopted_deviations, bridge_deviations, file_deviation, veth_deviations};
 use crate::reconcile::drift::Deviations;
-use crate::{ApplyError, Engine};
 
-/// How closely to look.
+pub(crate) mod netns_link;
+mod uplink;
+
+use netns_link::FoundLinks;
+
+/// How much to observe.
 pub(crate) enum Depth<'a> {
-    /// At what the host can see. What the relay was told and what is inside sandboxes is taken as
-    /// it was left.
+    /// What the host can see. The records of the relay and the namespaces of sandboxes are taken to be as left.
     Host,
-    /// At that, and whether sandboxes have the links that no end on the host tells of.
-    Enclosed,
-    /// At everything, as after a crash; with what the relay says that it knows.
+    /// Also the links without an end on the host.
+    HostAndNetnsLinks,
+    /// Everything, as after a crash; with the records that the relay has.
     All(&'a [Record]),
 }
 
-/// Where an observation puts what it finds.
+/// The result of an observation.
 pub(crate) struct Observation<'a> {
     pub(crate) wanted: &'a Fragment,
     pub(crate) found: Fragment,
-    /// Of what is there and other than wanted, in which properties.
+    /// The settings in which existing objects differ from the Plan.
     pub(crate) deviations: Deviations,
 }
 
 impl Observation<'_> {
-    /// A wanted object is there as wanted.
+    /// Notes that a planned object is as planned.
     pub(crate) fn as_wanted(&mut self, key: &Key) {
         if let Some(object) = self.wanted.get(key) {
             self.found.insert(key.clone(), object.clone());
         }
     }
 
-    /// A wanted object is there, as wanted but for these properties.
+    /// Notes that a planned object exists, but for these deviations as planned.
     fn compared(&mut self, key: &Key, deviations: Vec<Deviation>) {
         match deviations.is_empty() {
             true => self.as_wanted(key),
@@ -57,12 +60,12 @@ impl Observation<'_> {
         }
     }
 
-    /// An orphan, which is in no World, whether or not an object of its key is wanted.
+    /// Notes an orphan of an unknown network, even if the Plan has an object of its key.
     pub(crate) fn orphaned(&mut self, key: Key, object: Object) {
         self.found.insert(key, object);
     }
 
-    /// An object is there that nobody wants.
+    /// Notes an object that the Plan does not have.
     pub(crate) fn unwanted(&mut self, key: Key, object: Object) {
         if !self.wanted.contains_key(&key) {
             self.found.insert(key, object);
@@ -70,18 +73,18 @@ impl Observation<'_> {
     }
 }
 
-impl Engine {
-    /// Observes what of `wanted` is there, and what of ours is there beside it.
+impl Reconciler {
+    /// Observes the objects of `wanted`, and other objects of Fairway's.
     ///
     /// # Errors
-    /// The kernel cannot be asked.
+    /// The kernel refuses to list them.
     pub(crate) fn observe(
         &self,
         wanted: &Fragment,
         depth: &Depth<'_>,
     ) -> Result<(Fragment, Deviations), ApplyError> {
         let mut observation = Observation { wanted, found: Fragment::new(), deviations: Deviations::new() };
-        observation.found = self.firewall.observe(wanted)?;
+        observation.found = self.applier.firewall.observe(wanted)?;
         observe_sysctls(&mut observation);
         self.observe_links(&mut observation)?;
         self.observe_routes(&mut observation)?;
@@ -92,7 +95,7 @@ impl Engine {
                 self.netns_links_as_left(&mut observation);
                 observe_as_left(&mut observation, self);
             }
-            Depth::Enclosed => {
+            Depth::HostAndNetnsLinks => {
                 self.observe_netns_links(&mut observation)?;
                 observe_as_left(&mut observation, self);
             }
@@ -102,17 +105,14 @@ impl Engine {
     }
 
     fn observe_links(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
-        let (links, addresses) = self.links(|links| Ok((links.all()?, links.addresses(0)?)))?;
-        crate::apply::uplink::observe(observation, &links, &addresses);
+        let (links, addresses) = self.applier.links(|links| Ok((links.all()?, links.addresses(0)?)))?;
+        uplink::observe(observation, &links, &addresses);
         let bridges: BTreeMap<u32, &str> =
             links.iter().map(|link| (link.index, link.name.as_str())).collect();
         for link in &links {
             match link.mark() {
-                Some(Mark::Network(network))
-                    if crate::apply::netns_link::waits(observation.wanted, network, link) => {}
-                Some(Mark::Network(_))
-                    if crate::apply::netns_link::is_dummy_parent(observation.wanted, link) =>
-                {
+                Some(Mark::Network(network)) if netns_link::waits(observation.wanted, network, link) => {}
+                Some(Mark::Network(_)) if netns_link::is_dummy_parent(observation.wanted, link) => {
                     observation.as_wanted(&Key::DummyParent(link.name.clone()));
                 }
                 Some(Mark::Network(network)) => {
@@ -166,7 +166,7 @@ impl Engine {
     }
 
     fn observe_routes(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
-        for route in self.links(|links| links.routes())?.into_iter().filter(RouteEntry::is_ours) {
+        for route in self.applier.links(|links| links.routes())?.into_iter().filter(RouteEntry::is_ours) {
             let key = Key::Route(route.destination);
             let Some(gateway) = route.gateway else { continue };
             match observation.wanted.get(&key) {
@@ -175,8 +175,8 @@ impl Engine {
                     observation.compared(&key, deviation.into_iter().collect());
                 }
                 _ => {
-                    let nobody = NetworkId::new([0; 32]);
-                    observation.unwanted(key, Object::Route(HostRoute { network: nobody, gateway }));
+                    let unknown = NetworkId::new([0; 32]);
+                    observation.unwanted(key, Object::Route(HostRoute { network: unknown, gateway }));
                 }
             }
         }
@@ -184,7 +184,7 @@ impl Engine {
     }
 
     fn observe_files(&self, observation: &mut Observation<'_>) {
-        for (sandbox, name, contents) in self.files.all() {
+        for (sandbox, name, contents) in self.applier.files.all() {
             let (key, object) = (Key::File(sandbox, name), Object::File(contents));
             match (observation.wanted.get(&key), &object) {
                 (Some(Object::File(wanted)), Object::File(contents)) => {
@@ -196,30 +196,30 @@ impl Engine {
         }
     }
 
-    /// The ports that are held and not wanted; whether the others are as wanted depends on what the
-    /// relay does with them.
+    /// Notes bound ports that the Plan does not have; whether the others are as planned depends on what the relay does
+    /// with them.
     fn observe_sockets(&self, observation: &mut Observation<'_>) {
-        for key in self.ports.keys() {
-            let nobody = SandboxId::new([0; 32]);
-            let object = Object::Socket(PortSocket { sandbox: nobody, purpose: SocketUse::Reserve });
+        for key in self.applier.ports.keys() {
+            let unknown = SandboxId::new([0; 32]);
+            let object = Object::Socket(PortSocket { sandbox: unknown, purpose: SocketUse::Reserve });
             observation.unwanted(key, object);
         }
     }
 
     fn observe_all(&self, observation: &mut Observation<'_>, known: &[Record]) -> Result<(), ApplyError> {
-        let mut seen = Seen::nothing_of(observation.wanted);
+        let mut seen = FoundLinks::nothing_of(observation.wanted);
         let orphaned = self.orphaned_namespaces(known);
         let known: BTreeMap<_, _> = known.iter().map(|record| (record.key(), record)).collect();
-        let mut told = BTreeSet::new();
+        let mut planned = BTreeSet::new();
         for (key, object) in observation.wanted {
             if let Some(record) = relay_record(key, object) {
-                told.insert(record.key());
+                planned.insert(record.key());
                 if known.get(&record.key()) == Some(&&record) {
                     observation.as_wanted(key);
                 }
             }
         }
-        for record in known.values().filter(|record| !told.contains(&record.key())) {
+        for record in known.values().filter(|record| !planned.contains(&record.key())) {
             match record {
                 Record::Names(names) => {
                     observation.unwanted(Key::Names(names.endpoint), Object::Names((*names).clone()));
@@ -228,8 +228,8 @@ impl Engine {
                     observation.unwanted(Key::View(view.sandbox), Object::View((*view).clone()));
                 }
                 Record::Resolver(sandbox) => {
-                    // The World has forgotten where it was; its sockets have not.
-                    let handle = self.resolvers.namespace(*sandbox);
+                    // The World does not know its namespace any more; its sockets do.
+                    let handle = self.applier.resolvers.namespace(*sandbox);
                     let nowhere = Namespace { path: String::new(), device: 0, inode: 0 };
                     let namespace = handle.map_or(nowhere, |handle| handle.namespace().clone());
                     observation.unwanted(Key::Netns(*sandbox), Object::Netns(namespace, true));
@@ -238,12 +238,12 @@ impl Engine {
             }
         }
         let links = links_inside(observation.wanted);
-        let wanted = insides(observation.wanted);
+        let wanted = configured_namespaces(observation.wanted);
         let looked = in_parallel(&wanted, |(_, namespace, _)| {
             let links = links.get(&namespace.inode).into_iter().flatten();
             let sysctls = links.flat_map(|(_, link)| &link.sysctls).map(|(path, _)| path.clone()).collect();
             let handle = namespace::open(namespace)?;
-            Ok::<_, ApplyError>(observe_netns_with_sysctls(&self.workers, &handle, sysctls)?)
+            Ok::<_, ApplyError>(observe_netns_with_sysctls(&self.applier.workers, &handle, sysctls)?)
         });
         for ((sandbox, namespace, resolver), inside) in wanted.iter().zip(looked) {
             match inside {
@@ -252,14 +252,16 @@ impl Engine {
                     self.observe_sandbox(observation, *sandbox, (namespace, links), *resolver, &inside);
                     seen.look(observation, *sandbox, namespace, &inside);
                 }
-                Err(error) => tracing::warn!(%error, "a sandbox cannot be looked into"),
+                Err(error) => {
+                    tracing::warn!(%error, sandbox = %sandbox.short(), "failed to observe the network namespace of sandbox {}: {error}", sandbox.short())
+                }
             }
         }
         self.look_into_orphans(observation, &mut seen, &orphaned);
         self.judge_netns_links(observation, &seen)
     }
 
-    /// Compares the inside of one sandbox with what is wanted there.
+    /// Compares the namespace of one sandbox with the Plan.
     fn observe_sandbox(
         &self,
         observation: &mut Observation<'_>,
@@ -269,7 +271,7 @@ impl Engine {
         inside: &NetnsState,
     ) {
         let loopback = inside.links.iter().any(|link| link.index == 1 && link.up);
-        let has_resolver = self.resolvers.has(sandbox, resolver);
+        let has_resolver = self.applier.resolvers.has(sandbox, resolver);
         if resolver != has_resolver {
             let object = Object::Netns(namespace.clone(), has_resolver);
             observation.found.insert(Key::Netns(sandbox), object);
@@ -283,15 +285,15 @@ impl Engine {
         }
         let routes = Key::DefaultRoutes(sandbox);
         if let Some(Object::DefaultRoutes(wanted)) = observation.wanted.get(&routes)
-            && crate::reconcile::netns_diff::other_routes(wanted, inside).is_empty()
+            && crate::reconcile::netns_diff::route_differences(wanted, inside).is_empty()
         {
             observation.as_wanted(&routes);
         }
     }
 }
 
-/// Each sandbox with a namespace of ours, and whether it has a resolver.
-fn insides(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
+/// Each sandbox whose namespace Fairway configures, and whether it has a resolver.
+fn configured_namespaces(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
     let inside = |(key, object): (&Key, &Object)| match (key, object) {
         (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
             Some((*sandbox, namespace.clone(), *resolver))
@@ -301,7 +303,7 @@ fn insides(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
     wanted.iter().filter_map(inside).collect()
 }
 
-/// The veth pairs by the inode of the namespace that one end is in.
+/// The veth pairs by the inode of the namespace of their inner end.
 fn links_inside(wanted: &Fragment) -> HashMap<u64, Vec<(&Key, &VethLink)>> {
     let mut links: HashMap<u64, Vec<(&Key, &VethLink)>> = HashMap::new();
     for (key, object) in wanted {
@@ -323,9 +325,8 @@ fn observe_sysctls(observation: &mut Observation<'_>) {
     }
 }
 
-/// What the host cannot see is taken to be as it was left, unless a link of the sandbox is gone:
-/// its default routes went with it.
-fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
+/// Takes what the host cannot see to be as left, unless a link of the sandbox is gone: its default routes went with it.
+fn observe_as_left(observation: &mut Observation<'_>, reconciler: &Reconciler) {
     let missing: BTreeSet<u64> = observation
         .wanted
         .iter()
@@ -341,9 +342,11 @@ fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
             (Key::DefaultRoutes(_), Object::DefaultRoutes(routes)) => {
                 !missing.contains(&routes.namespace.inode)
             }
-            (Key::Socket(protocol, address), _) => engine.ports.get(*protocol, *address).is_some(),
+            (Key::Socket(protocol, address), _) => {
+                reconciler.applier.ports.get(*protocol, *address).is_some()
+            }
             (Key::Netns(sandbox), Object::Netns(_, resolver)) => {
-                *resolver == engine.resolvers.has(*sandbox, *resolver)
+                *resolver == reconciler.applier.resolvers.has(*sandbox, *resolver)
             }
             (Key::Names(_) | Key::View(_) | Key::HostServers, _) => true,
             _ => false,
@@ -354,7 +357,7 @@ fn observe_as_left(observation: &mut Observation<'_>, engine: &Engine) {
     }
 }
 
-/// A bridge that is not as wanted: its name and mark are what it takes to delete it.
+/// An unplanned bridge: its name and mark are enough to delete it.
 fn stray_bridge(link: &Link, network: NetworkId) -> Object {
     Object::Bridge(BridgeLink {
         name: link.name.clone(),

@@ -64,7 +64,7 @@ fn in_the_way<'a>(
     is_meant: impl Fn(&FirewallConflict) -> bool,
 ) -> Vec<String> {
     let meant = firewall_conflicts.into_iter().filter(|conflict| is_meant(conflict));
-    meant.map(|conflict| format!("another firewall is in the way: {conflict}")).collect()
+    meant.map(|conflict| format!("another firewall drops packets: {conflict}")).collect()
 }
 
 /// A signal by name, with or without `SIG`, or by number.

@@ -91,7 +91,8 @@ impl Scene {
     fn killed(&mut self) -> String {
         self.stage.daemon.wait_until_ended().expect("it was killed");
         let log = self.stage.daemon.log();
-        let line = log.lines().rfind(|line| line.contains("killed as asked")).expect("as asked");
+        let line =
+            log.lines().rfind(|line| line.contains("killing the daemon at failpoint")).expect("as asked");
         line.split("failpoint=").nth(1).unwrap().trim_matches('"').to_owned()
     }
 }
@@ -122,11 +123,11 @@ fn crash_everywhere(case: Case) -> impl FnOnce(&Lab) {
             "bridges",
             "netns links",
             "routes",
-            "insides",
+            "namespaces",
             "files",
             "relay",
             "flows",
-            "retired",
+            "counts",
         ] {
             assert!(passed.iter().any(|passed| passed == name), "never killed at {name}: {passed:?}");
         }
@@ -318,7 +319,7 @@ fn starting_with_other_flags() {
             scene.check(&format!("killed at {number} of the start"), &others);
             scene.stage.daemon.restart(&[]);
         }
-        for name in ["given back", "durable", "relay", "firewall", "bridges", "insides", "retired"] {
+        for name in ["host released", "durable", "relay", "firewall", "bridges", "namespaces", "counts"] {
             assert!(passed.iter().any(|passed| passed == name), "never killed at {name}: {passed:?}");
         }
     });

@@ -75,7 +75,8 @@ fn repairs_and_reloads_are_events() {
         eventually("it is logged", Duration::from_secs(10), || !repaired(&stage).is_empty());
         let line = repaired(&stage);
         assert!(
-            line.contains(" daemon repair ") && line.contains("bridge fairway0: mtu was 1300, expected 1500"),
+            line.contains(" daemon repair ")
+                && line.contains("mtu of bridge fairway0: expected 1500, found 1300"),
             "{line}"
         );
         assert!(stage.daemon.reload().contains("no setting changed"));

@@ -151,7 +151,7 @@ fn repairs(lab: &Lab, name: &str, flavour: Flavour) {
     let _servers = serve(&server);
     let transfer = Transfer::start(&stage.lan, &format!("{HOST}:8081")).unwrap();
     assert!(transfer.moves_on(1 << 20, PATIENCE));
-    let drifts = |stage: &Stage| stage.daemon.log().matches("drift: ").count();
+    let drifts = |stage: &Stage| stage.daemon.log().matches("drift repaired: ").count();
     let before = stage.host.run_in(rules).unwrap();
     let count = || {
         let save = |ipv4| Programs::open(Some(flavour)).unwrap().save(ipv4).unwrap();

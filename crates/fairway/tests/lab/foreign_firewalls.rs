@@ -95,7 +95,7 @@ fn policy_of_drop(lab: &Lab, program: &'static str, table: &str) {
         format!("{place} what comes to published ports from elsewhere (IPv4)"),
     ];
     assert_eq!(texts(&stage, "bridge"), expected);
-    let warning = format!("another firewall is in the way: {}", expected[1]);
+    let warning = format!("another firewall drops packets: {}", expected[1]);
     assert_eq!(web.attached.warnings, [warning.as_str()]);
     let mut client = stage.client();
     let network = NetworkCreate { name: "app".to_owned(), ..Default::default() };
@@ -105,7 +105,7 @@ fn policy_of_drop(lab: &Lab, program: &'static str, table: &str) {
     let publishing = client.create_container("last", &request(&["app"], &["8081:80"])).unwrap();
     assert_eq!(publishing.warnings.unwrap(), [warning]);
     for text in &expected {
-        assert_eq!(stage.daemon.log().matches(&format!("another firewall is in the way: {text}")).count(), 1);
+        assert_eq!(stage.daemon.log().matches(&format!("another firewall drops packets: {text}")).count(), 1);
     }
     run(
         &stage.host,
@@ -123,7 +123,7 @@ fn policy_of_drop(lab: &Lab, program: &'static str, table: &str) {
     eventually_clear(&stage, "bridge");
     assert_eq!(reach(&stage, &web), all_reached());
     eventually("the log says so", PATIENCE, || {
-        stage.daemon.log().contains(&format!("another firewall is no longer in the way: {}", expected[1]))
+        stage.daemon.log().contains(&format!("another firewall no longer drops packets: {}", expected[1]))
     });
 }
 
@@ -335,7 +335,7 @@ fn a_new_route_that_overlaps_a_network_is_logged() {
         let routes = |name: &str| stage.client().network(name).unwrap().fairway.unwrap_or_default().routes;
         eventually("it is logged", PATIENCE, || routes("app") == ["172.18.128.0/20 dev eth0"]);
         assert!(routes("bridge").is_empty());
-        let text = "a route of the host meets the network's subnet: one of the two cannot be reached";
+        let text = "overlaps the subnet of network";
         eventually("the log has it", PATIENCE, || {
             stage.daemon.log().lines().any(|line| line.contains(text) && line.contains("network=\"app\""))
         });

@@ -104,7 +104,9 @@ fn a_daemon_does_not_start_while_a_relay_does_not_answer() {
         signal(pid, Signal::STOP);
         stage.daemon.launch(&[]);
         assert!(stage.daemon.wait_until_ended().is_some_and(|status| !status.success()));
-        assert!(stage.daemon.log().contains("cannot take over the relay at /run/fairway/relay.sock"));
+        assert!(
+            stage.daemon.log().contains("cannot adopt the sockets of the relay at /run/fairway/relay.sock")
+        );
         signal(pid, Signal::CONT);
         stage.daemon.restart(&[]);
         assert_eq!(relay_pid(), Some(pid));
@@ -184,7 +186,7 @@ fn serve_as_relay(
             let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
             let answer = match &request {
                 hello if hello.contains("Hello") => {
-                    r#"{"Hello":{"version":"0","pid":1,"confinement":[],"missing":[],"counts":false,"queries_from_sandbox":true}}"#
+                    r#"{"Hello":{"version":"0","pid":1,"confinement":[],"missing":[],"counts":false,"asks_inside":true}}"#
                         .to_owned()
                 }
                 describe if describe.contains("Describe") => {
@@ -248,7 +250,7 @@ fn what_a_relay_says_of_sockets_is_not_believed() {
         let said: Vec<String> = heard.try_iter().collect();
         assert!(said.iter().any(|it| it.contains("Remove")), "{said:?}");
         let log = stage.daemon.log();
-        assert!(log.contains("dropped what the relay gave as port 127.0.0.1:8080/tcp"), "{log}");
+        assert!(log.contains("dropped the relay's sockets of port 127.0.0.1:8080/tcp"), "{log}");
         assert!(
             stage.host.run_in(|| TcpStream::connect("127.0.0.1:8080").is_ok()).unwrap(),
             "it is bound anew"

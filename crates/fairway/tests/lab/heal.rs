@@ -96,8 +96,8 @@ fn foreign_changes_are_repaired_and_logged() {
             .host
             .run_in(|| (foreign_changes::bridge_with(gateway), foreign_changes::port_of(&sandbox, "eth0")))
             .unwrap();
-        let of_bridge = |what: &str| format!("bridge {bridge}{what}");
-        let of_port = |what: &str| format!("interface {port}{what}");
+        let of_bridge = |setting: &str, values: &str| format!("{setting}bridge {bridge}: {values}");
+        let of_port = |setting: &str, values: &str| format!("{setting}interface {port}: {values}");
         let with = |name: &String, change: fn(&str)| {
             let name = name.clone();
             move || change(&name)
@@ -105,54 +105,56 @@ fn foreign_changes_are_repaired_and_logged() {
         let address = ipnet::IpNet::new(gateway, 16).unwrap();
         let name = bridge.clone();
         let localnet = format!("net/ipv4/conf/{bridge}/route_localnet");
-        let localnet_was = format!(": sysctl net.ipv4.conf.{bridge}.route_localnet was 1, expected 0");
+        let localnet_setting = format!("sysctl net.ipv4.conf.{bridge}.route_localnet of ");
         let all = [
             meddling(
                 "a port is deleted",
-                &of_port(" was missing"),
+                &of_port("", "expected present, found missing"),
                 with(&port, foreign_changes::delete_link),
             ),
             meddling(
                 "the bridge is deleted",
-                &of_bridge(" was missing"),
+                &of_bridge("", "expected present, found missing"),
                 with(&bridge, foreign_changes::delete_link),
             ),
             meddling(
                 "the bridge loses its address",
-                &of_bridge(&format!(": address {address} was missing")),
+                &of_bridge(&format!("address {address} of "), "expected present, found missing"),
                 move || foreign_changes::remove_address(&name, address),
             ),
             meddling(
                 "the bridge is down",
-                &of_bridge(": state was down, expected up"),
+                &of_bridge("state of ", "expected up, found down"),
                 with(&bridge, foreign_changes::set_down),
             ),
             meddling(
                 "the port is down",
-                &of_port(": state was down, expected up"),
+                &of_port("state of ", "expected up, found down"),
                 with(&port, foreign_changes::set_down),
             ),
             meddling(
                 "the port leaves",
-                &of_port(&format!(": bridge was none, expected {bridge}")),
+                &of_port("bridge of ", &format!("expected {bridge}, found none")),
                 with(&port, foreign_changes::take_from_bridge),
             ),
             meddling(
                 "the port gets another MTU",
-                &of_port(": mtu was 1300, expected 1500"),
+                &of_port("mtu of ", "expected 1500, found 1300"),
                 with(&port, |name| foreign_changes::set_mtu(name, 1300)),
             ),
             meddling(
                 "the bridge gets another MTU",
-                &of_bridge(": mtu was 1300, expected 1500"),
+                &of_bridge("mtu of ", "expected 1500, found 1300"),
                 with(&bridge, |name| foreign_changes::set_mtu(name, 1300)),
             ),
-            meddling("forwarding is off", "sysctl net.ipv4.ip_forward was 0, expected 1", || {
+            meddling("forwarding is off", "sysctl net.ipv4.ip_forward: expected 1, found 0", || {
                 sysctl::set("net/ipv4/ip_forward", "0").unwrap();
             }),
-            meddling("127.0.0.0/8 is let in", &of_bridge(&localnet_was), move || {
-                sysctl::set(&localnet, "1").unwrap()
-            }),
+            meddling(
+                "127.0.0.0/8 is let in",
+                &of_bridge(&localnet_setting, "expected 0, found 1"),
+                move || sysctl::set(&localnet, "1").unwrap(),
+            ),
         ];
         stage.host.set_sysctl("net.ipv4.ip_forward", "0").unwrap();
         eventually("forwarding is ours", SOON, || stage.host.sysctl("net.ipv4.ip_forward").unwrap() == "1");
@@ -163,7 +165,7 @@ fn foreign_changes_are_repaired_and_logged() {
             repaired(&stage, &sandbox, what, &wanted);
             let log = stage.daemon.log().split_off(logged);
             assert!(
-                log.contains(&format!("drift: {reported}; repaired")),
+                log.contains(&format!("drift repaired: {reported}")),
                 "{what}: {reported} is not logged in\n{log}"
             );
             assert_eq!(reaches_port(&stage.lan), Outcome::answered(LAN), "{what}");
@@ -213,7 +215,7 @@ fn changes_inside_a_sandbox_are_logged_and_left() {
         let reported = |words: &str| {
             eventually(words, A_ROUND, || {
                 let log = stage.daemon.log();
-                log.lines().any(|line| line.contains("left so") && line.contains(words))
+                log.lines().any(|line| line.contains("not reverting") && line.contains(words))
             });
         };
         sandbox.run_in(foreign_changes::remove_default_route).unwrap();
@@ -225,9 +227,9 @@ fn changes_inside_a_sandbox_are_logged_and_left() {
         sandbox.run_in(|| foreign_changes::set_down("eth0")).unwrap();
         reported("eth0 is down, expected up");
         assert!(!sandbox.run_in(|| foreign_changes::link("eth0").up).unwrap(), "it is left");
-        let reported = stage.daemon.log().matches("left so").count();
+        let reported = stage.daemon.log().matches("not reverting").count();
         std::thread::sleep(Duration::from_millis(1500));
-        assert_eq!(stage.daemon.log().matches("left so").count(), reported, "each is logged once");
+        assert_eq!(stage.daemon.log().matches("not reverting").count(), reported, "each is logged once");
     });
 }
 
@@ -261,7 +263,7 @@ fn our_own_work_is_no_drift() {
         let log = stage.daemon.log();
         let wrong: Vec<&str> = log
             .lines()
-            .filter(|line| ["drift", "left so", "ERROR"].iter().any(|word| line.contains(word)))
+            .filter(|line| ["drift", "not reverting", "ERROR"].iter().any(|word| line.contains(word)))
             .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert_same("afterwards", &observe(&stage, &[]), &before);

@@ -10,10 +10,6 @@ type Path = Vec<String>;
 const CYCLIC: &[(&str, &str)] = &[
     ("fairway-core", "policy"),
     ("fairway-core", "policy::iptables"),
-    ("fairway-engine", ""),
-    ("fairway-engine", "apply"),
-    ("fairway-engine", "commit"),
-    ("fairway-engine", "reconcile"),
     ("fairway-inspect", "graph"),
     ("fairway-inspect", "graph::layout"),
     ("fairway-lab", ""),

@@ -1,4 +1,4 @@
-//! What of the firewall is iptables: rules put in place and read by its programs.
+//! The iptables backend: rules that its programs restore and save.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,27 +11,27 @@ use fairway_kernel::iptables::{self, Error, Flavour, Programs};
 use fairway_kernel::nftables::{Change, Reader};
 use fairway_ruleset::Family;
 
-/// How many of the programs that we ran are remembered, for what they did is heard a little later.
+/// How many own program runs are kept: their notifications arrive a little later.
 const REMEMBERED: usize = 64;
 
-/// What is known of the rules.
+/// The state of the rules.
 #[derive(Debug, Default)]
 struct Known {
     programs: Option<Programs>,
-    /// The process ids of the programs that ran last.
+    /// The process ids of the last program runs.
     ran: VecDeque<u32>,
-    /// The sizes of the older kind's tables when we left them, for both families.
+    /// The sizes of the iptables-legacy tables after the last own change, for both families.
     sizes: Vec<(u32, u32)>,
-    /// They were others when we came back to them.
+    /// The sizes had changed before the next own change.
     disturbed: bool,
 }
 
-/// What programs rules of iptables.
+/// Programs iptables rules.
 #[derive(Debug)]
 pub(super) struct Rules {
     asked: Option<Flavour>,
     known: Mutex<Known>,
-    /// Held by whoever changes rules: what one has decided about another must not change meanwhile.
+    /// Held during a change: a decision about a rule must not be outdated by another one.
     alone: Mutex<()>,
 }
 
@@ -52,7 +52,7 @@ impl Rules {
         Self { asked, known: Mutex::default(), alone: Mutex::default() }
     }
 
-    /// The flavour that was asked for.
+    /// The requested flavor.
     pub fn asked(&self) -> Option<Flavour> {
         self.asked
     }
@@ -81,14 +81,14 @@ impl Rules {
         })
     }
 
-    /// Remembers how we leave the tables of the older kind.
+    /// Notes the sizes of the iptables-legacy tables after an own change.
     fn leave(&self, programs: &Programs) {
         if programs.flavour() == Flavour::Legacy {
             self.known().sizes = sizes();
         }
     }
 
-    /// Makes the rules follow, with one run of `iptables-restore` and one of `ip6tables-restore`.
+    /// Applies a difference with one run of `iptables-restore` and one of `ip6tables-restore`.
     pub fn apply(&self, difference: &Difference) -> Result<(), Error> {
         let _exclusive = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         let programs = self.programs()?;
@@ -109,7 +109,7 @@ impl Rules {
         if let Some(text) = script(ipv4, difference, None) {
             match self.restore(programs, ipv4, &text) {
                 Err(error @ Error::Refused { .. }) => {
-                    tracing::warn!(%error, "somebody else has changed rules of ours");
+                    tracing::warn!(%error, ipv4, "another program changed Fairway's iptables rules: {error}; reading them again");
                     let found = Saved::parse(ipv4, &programs.save(ipv4)?);
                     if let Some(text) = script(ipv4, difference, Some(&found)) {
                         self.restore(programs, ipv4, &text)?;
@@ -124,22 +124,22 @@ impl Rules {
         Ok(())
     }
 
-    /// Makes the chain of the user's rules, unless it is there, or takes it away, unless it holds something: the
-    /// program refuses either, which is what is wanted.
+    /// Creates the chain of the user's rules, unless it exists, or deletes it, unless it holds rules: the program
+    /// refuses otherwise, which is intended.
     fn try_users_chain(&self, programs: &Programs, ipv4: bool, what: &str) {
         let text = format!("*{}\n{what} {USER}\nCOMMIT\n", RuleTable::Filter.text());
         if let Err(reason) = self.restore(programs, ipv4, &text) {
-            tracing::debug!(%reason, ipv4, "the user's own chain stays as it is");
+            tracing::debug!(%reason, ipv4, "iptables {what} {USER} refused: {reason}; keeping the chain as it is");
         }
     }
 
-    /// What of a Plan is there, in the families that have rules.
+    /// Observes the rules of a Plan, in the families that have rules.
     pub fn observe(&self, wanted: &Fragment) -> Result<Fragment, Error> {
         let mut found = Fragment::new();
         let _exclusive = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         for ipv4 in [true, false].into_iter().filter(|ipv4| has_rules(wanted, *ipv4)) {
             let programs = self.programs()?;
-            // What changes while it is read is seen the next time.
+            // A change during the read is seen the next time.
             self.leave(&programs);
             self.known().disturbed = false;
             found.extend(Saved::parse(ipv4, &programs.save(ipv4)?).objects(wanted));
@@ -156,14 +156,14 @@ impl Rules {
                     && may_hold_ours(ipv4, flavour)
                     && let Err(error) = self.sweep_family(ipv4, flavour)
                 {
-                    tracing::warn!(%error, "rules of iptables may be left of another daemon");
+                    tracing::warn!(%error, %flavour, ipv4, "failed to delete iptables rules of another daemon: {error}");
                 }
             }
         }
     }
 
     fn sweep_family(&self, ipv4: bool, flavour: Flavour) -> Result<(), Error> {
-        // The host's own programs need no name for their flavour.
+        // The host's own programs need no name for their flavor.
         let hosts = Programs::open(None).ok().filter(|programs| programs.flavour() == flavour);
         let programs = match hosts {
             Some(programs) => programs,
@@ -173,12 +173,12 @@ impl Rules {
         if !saved.is_empty() {
             let gone = saved.objects(&Fragment::new());
             self.apply_family(&programs, ipv4, &Difference { removed: gone, ..Difference::default() })?;
-            tracing::info!(%flavour, ipv4, "rules of iptables that another daemon left are gone");
+            tracing::info!(%flavour, ipv4, "deleted iptables rules of another daemon ({flavour})");
         }
         Ok(())
     }
 
-    /// Whether rules of ours are among those of a table that somebody else changed.
+    /// Whether another program changed a table that holds Fairway's rules.
     pub fn is_disturbed_by(&self, change: &Change) -> bool {
         let known = self.known();
         known.programs.as_ref().is_some_and(|programs| programs.flavour() == Flavour::Nft)
@@ -187,9 +187,9 @@ impl Rules {
             && !known.ran.contains(&change.port)
     }
 
-    /// Whether tables of the older kind are other than we left them. Nobody tells of that.
+    /// Whether iptables-legacy tables changed since the last own change. The kernel does not notify of that.
     pub fn differ(&self) -> bool {
-        // Whoever changes them now looks at them afterwards.
+        // A change in progress notes the sizes afterwards.
         let Ok(_exclusive) = self.alone.try_lock() else { return false };
         let known = self.known();
         known.programs.as_ref().is_some_and(|programs| programs.flavour() == Flavour::Legacy)
@@ -197,7 +197,7 @@ impl Rules {
     }
 }
 
-/// Whether rules of ours of either flavour say that forwarding was switched on for our networks alone.
+/// Whether rules of either flavor show that forwarding was enabled for Fairway's networks only.
 pub(super) fn drops_unrelated_forwarding(ipv4: bool) -> Result<bool, Error> {
     let guard = RuleChain::new(ipv4, RuleTable::Filter, GUARD);
     for flavour in [Flavour::Nft, Flavour::Legacy] {
@@ -210,7 +210,7 @@ pub(super) fn drops_unrelated_forwarding(ipv4: bool) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Whether there may be rules of ours, as far as can be told without running anything.
+/// Whether rules of Fairway's may exist, as far as can be seen without running a program.
 fn may_hold_ours(ipv4: bool, flavour: Flavour) -> bool {
     match flavour {
         Flavour::Legacy => iptables::has_legacy_tables(ipv4),

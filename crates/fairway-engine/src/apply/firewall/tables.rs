@@ -1,4 +1,4 @@
-//! What of the firewall is nf_tables: two tables that are ours, put into the kernel and read from it.
+//! The nf_tables backend: two tables that Fairway owns.
 
 mod compare;
 mod counts;
@@ -14,19 +14,19 @@ use fairway_inspect::doctor::Deviation;
 use fairway_kernel::nftables::{Error, Reader, Transaction, Writer};
 use fairway_ruleset::{Element, ElementData, Family, Set, Table, TableFlags};
 
-/// How many elements go into one transaction when there are too many for one.
+/// How many elements go into one transaction when they do not fit into one.
 const CHUNK: usize = 2000;
 
-/// The two tables that are ours.
+/// The tables that Fairway owns.
 const TABLES: [(Family, &str); 2] = [(Family::Inet, TABLE), (Family::Bridge, BRIDGE_TABLE)];
 
-/// What programs our tables: the one socket that may.
+/// Programs the tables, through the one socket that owns them.
 #[derive(Debug)]
 pub(super) struct Tables {
     writer: Mutex<Writer>,
-    /// Owned by us, where the kernel knows ownership.
+    /// The flags of the tables: `owner` and `persist` where the kernel knows them.
     flags: TableFlags,
-    /// Our tables with their sets and no chains: how elements are laid out.
+    /// The tables with their sets and no chains: the layout of elements.
     layout: Vec<Table>,
 }
 
@@ -43,7 +43,7 @@ fn value_of(bytes: &[u8]) -> Option<ElementValue> {
     }
 }
 
-/// The key of an element as the Plan has it: of a range, both its ends.
+/// The key of an element in the Plan: of a range, both ends.
 fn key_of(name: SetName, element: &Element) -> Vec<u8> {
     let mut key = element.key.clone();
     if name.has_ranges() {
@@ -68,14 +68,14 @@ enum Change {
     Remove(Element),
 }
 
-/// For which families our table says that forwarding was switched on for our networks alone.
+/// For which families the table shows that forwarding was enabled for Fairway's networks only.
 pub(super) fn drops_unrelated_forwarding() -> Result<(bool, bool), Error> {
     let table = Reader::open()?.table(Family::Inet, TABLE)?;
     Ok(table.map_or((false, false), |table| policy::drops_unrelated_forwarding(&table.at_rest())))
 }
 
 impl Tables {
-    /// Opens it in the namespace of the calling thread.
+    /// Opens the socket in the namespace of the calling thread.
     ///
     /// # Errors
     /// The kernel has no nf_tables, or refuses the socket.
@@ -87,7 +87,7 @@ impl Tables {
         Ok(Self { writer: Mutex::new(writer), flags, layout })
     }
 
-    /// The netlink port of the writer, whose changes are ours.
+    /// The netlink port of the writer, whose notifications are of own changes.
     pub fn port(&self) -> u32 {
         self.lock().port()
     }
@@ -96,7 +96,7 @@ impl Tables {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a change of a table of somebody else.
+    /// Commits a change of a foreign table.
     pub fn commit(&self, transaction: Transaction) -> Result<(), Error> {
         self.lock().commit(transaction)
     }
@@ -106,10 +106,10 @@ impl Tables {
         Some((table, table.set(name.text())?))
     }
 
-    /// Makes the tables follow: in one transaction, unless there is more than fits into one.
+    /// Applies a difference in one transaction, unless it does not fit into one.
     ///
     /// # Errors
-    /// What the kernel refuses, by name.
+    /// The error of the kernel, with the refused object.
     pub fn apply(&self, difference: &Difference) -> Result<(), Error> {
         let mut transaction = Transaction::new();
         let tables = match difference.removed.contains_key(&Key::Ruleset) {
@@ -119,7 +119,7 @@ impl Tables {
                 _ => None,
             }),
         };
-        // The elements of a table go with it.
+        // The elements of a deleted table go with it.
         let stays = |family| tables.as_ref().is_none_or(|all| all.iter().any(|table| table.family == family));
         let changes = self.changes(difference, |name| stays(name.family()));
         let mut writer = self.lock();
@@ -153,8 +153,7 @@ impl Tables {
         }
     }
 
-    /// The changes of elements, set by set; what goes before what comes, for the same key may do
-    /// both.
+    /// The changes of elements, set by set; removals before additions, for the same key may have both.
     fn changes(
         &self,
         difference: &Difference,
@@ -204,11 +203,10 @@ impl Tables {
         }
     }
 
-    /// What of a Plan is in the kernel. The fixed part counts as there if it is exactly what
-    /// `switches` ask for.
+    /// Observes the tables. The fixed part is as planned if it is exactly the one of `switches`.
     ///
     /// # Errors
-    /// The kernel cannot be asked.
+    /// The kernel refuses to list the tables.
     pub fn observe(&self, switches: Option<&RulesetSwitches>) -> Result<Fragment, Error> {
         let reader = Reader::open()?;
         let mut objects = Fragment::new();
@@ -220,7 +218,7 @@ impl Tables {
             return Ok(objects);
         }
         let wanted: Vec<Table> = switches.map(ruleset).unwrap_or_default();
-        // The elements of a table that is not wanted go with it.
+        // The elements of an unplanned table go with it.
         let stays = |table: &&Table| wanted.iter().any(|wanted| wanted.family == table.family);
         for table in found.iter().filter(stays) {
             for name in SETS.into_iter().filter(|name| name.family() == table.family) {
@@ -234,14 +232,14 @@ impl Tables {
         let found: Vec<Table> = found.into_iter().map(fixed_part).collect();
         let same = found.iter().cloned().eq(wanted);
         let switches = switches.filter(|_| same).copied();
-        // A ruleset that is there but other than wanted is told by switches that nobody asks for.
+        // A ruleset that differs is reported by switches that no Plan has.
         objects.insert(Key::Ruleset, Object::Ruleset(switches.unwrap_or_else(|| unknown_switches(&found))));
         Ok(objects)
     }
 }
 
 impl Tables {
-    /// In what our tables are other than the fixed part that `switches` ask for. What cannot be read is not compared.
+    /// How the tables differ from the fixed part of `switches`. A table that cannot be read is not compared.
     pub fn deviations(&self, switches: &RulesetSwitches) -> Vec<Deviation> {
         let Ok(reader) = Reader::open() else { return Vec::new() };
         let wanted =
@@ -255,7 +253,7 @@ impl Tables {
     }
 }
 
-/// A table without elements and counts: what does not come and go.
+/// A table without elements and counters: its fixed part.
 fn fixed_part(mut table: Table) -> Table {
     for set in &mut table.sets {
         set.elements.clear();

@@ -5,7 +5,7 @@ use fairway_kernel::route::{Address, Link, Links, RouteEntry};
 use fairway_kernel::survey::route;
 use fairway_kernel::{limits, sysctl};
 
-use crate::engine::observe_host;
+use crate::commit::host::observe_host;
 use crate::reconcile::foreign_firewall::read_all;
 
 /// Sysctls to read.

@@ -1,4 +1,4 @@
-//! The rules of one namespace: those that have the kernel tell of packets, and what those say that it tells of.
+//! The rules of one namespace: those that make the kernel trace packets, and the lookup of traced rules.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use fairway_kernel::nftables::{Error, Reader, TraceEvent, TracePoint, Transactio
 use fairway_ruleset::{Expression, Hook, Table, TableFlags, resolver};
 use rustix::io::Errno;
 
-/// How long rules that are not known are not looked for again.
+/// How long unknown rules are not looked up again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The rules of a namespace.
 pub struct Rules {
-    /// The one socket that may change our tables here: they go with it.
+    /// The socket that owns the tables of the trace: they are deleted with it.
     writer: Writer,
     tables: Vec<Table>,
     book: RuleTexts,
@@ -23,7 +23,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Those of the calling thread's namespace.
+    /// Opens the namespace of the calling thread.
     ///
     /// # Errors
     /// The kernel has no nf_tables.
@@ -38,7 +38,7 @@ impl Rules {
         })
     }
 
-    /// Reads what is there.
+    /// Reads all tables.
     pub fn read(&mut self) {
         self.read = Instant::now();
         match outlines(self.writer.reader()) {
@@ -46,21 +46,21 @@ impl Rules {
                 self.book = RuleTexts::new(tables.clone());
                 self.tables = tables;
             }
-            Err(error) => tracing::debug!(%error, "rules are told by their numbers"),
+            Err(error) => tracing::debug!(%error, "failed to read rules: {error}; naming rules by handle"),
         }
     }
 
-    /// What was read.
+    /// The tables as read.
     pub fn tables(&self) -> Vec<Table> {
         self.tables.clone()
     }
 
-    /// Whether somebody else's rules could decide about packets.
+    /// Whether foreign rules could decide about packets.
     pub fn decide(&self) -> bool {
         self.tables.iter().any(|table| table.name != resolver::TABLE && !is_trace_table(&table.name))
     }
 
-    /// Puts tables there, in the place of those that this put there before.
+    /// Installs the tables of a trace, replacing those installed before.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -89,23 +89,23 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether what was put there goes by itself, however this ends.
+    /// Whether the kernel deletes the installed tables when the socket closes.
     pub fn vanish(&self) -> bool {
         self.installed.iter().all(|table| table.flags.owner)
     }
 
-    /// Takes away what was put there.
+    /// Deletes the installed tables.
     pub fn remove(&mut self) {
         let mut transaction = Transaction::new();
         for table in std::mem::take(&mut self.installed) {
             transaction.delete_table(table.family, &table.name);
         }
         if let Err(error) = self.writer.commit(transaction) {
-            tracing::warn!(%error, "the rules of a trace go when the daemon is started again");
+            tracing::warn!(%error, "failed to delete the rules of a trace: {error}; the next start deletes them");
         }
     }
 
-    /// How many packets more than before were one too many to be told.
+    /// How many more packets than at the last call exceeded the rate limit.
     pub fn unmarked(&mut self) -> u64 {
         let count = |table: &Table| {
             let rules = self.writer.reader().rules(table.family, &table.name, OVERFLOW).unwrap_or_default();
@@ -121,7 +121,7 @@ impl Rules {
         more
     }
 
-    /// What a packet met: where its chain hangs, and the rule.
+    /// The hook of a traced chain, and the rule.
     pub fn look_up(&mut self, traced: &TraceEvent) -> (Option<(Hook, i32)>, RuleMet) {
         let TraceEvent { family, table, chain, .. } = traced;
         let is_known = |book: &RuleTexts| match traced.at {
@@ -144,7 +144,7 @@ impl Rules {
     }
 }
 
-/// All tables, of their sets only what stands in rules. What changes meanwhile may be read in part.
+/// Lists all tables, of sets only the anonymous ones of rules. Changes meanwhile may be read in part.
 fn outlines(reader: &Reader) -> Result<Vec<Table>, Error> {
     let mut tables = Vec::new();
     for listed in reader.tables()? {
@@ -153,7 +153,7 @@ fn outlines(reader: &Reader) -> Result<Vec<Table>, Error> {
     Ok(tables)
 }
 
-/// Takes away what a daemon that was killed left, where tables have no owners.
+/// Deletes the trace tables of a killed daemon, where tables have no owners.
 pub fn sweep() {
     let swept = Writer::open().and_then(|mut writer| {
         let mut transaction = Transaction::new();
@@ -164,6 +164,6 @@ pub fn sweep() {
         writer.commit(transaction)
     });
     if let Err(error) = swept {
-        tracing::warn!(%error, "the rules of a trace may be left");
+        tracing::warn!(%error, "failed to delete the rules of traces before: {error}");
     }
 }

@@ -1,4 +1,4 @@
-//! One namespace that is watched: its sockets, and what is heard from them.
+//! One traced namespace: its capture sockets, and the events read from them.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -15,12 +15,12 @@ use fairway_walk::NetworkNamespace;
 use super::TraceError;
 use super::rules::Rules;
 
-/// How much of a packet is read if nobody wants its bytes: all headers.
+/// How many bytes of a packet are read if its bytes are not requested: all headers.
 const HEADERS: usize = 256;
-/// How many packets of one namespace are taken in a row.
+/// How many packets of one namespace are read in a row.
 const IN_A_ROW: usize = 2048;
 
-/// A namespace that is watched.
+/// A traced namespace.
 pub struct Station {
     /// Its name.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Station {
 }
 
 impl Station {
-    /// Begins to watch the namespace of the calling thread.
+    /// Starts to capture in the namespace of the calling thread.
     pub fn open(name: &str, bytes: Option<usize>) -> Result<Self, TraceError> {
         let is_host = name == HOST;
         Ok(Self {
@@ -43,13 +43,13 @@ impl Station {
             capture: Capture::open(bytes.unwrap_or(HEADERS).max(HEADERS))?,
             with_frames: bytes.is_some(),
             tracer: is_host.then(Tracer::open).transpose()?,
-            // A kernel without it has no flows to tell of.
+            // A kernel without conntrack events reports no connections.
             flows: is_host.then(|| FlowEvents::open().ok()).flatten(),
             rules: is_host.then(Rules::open).transpose()?,
         })
     }
 
-    /// Has the kernel tell of rules that packets meet on the host; what is to be known of it.
+    /// Makes the kernel trace the rules of the host; returns a note for the user.
     pub fn trace_rules(
         &mut self,
         number: u64,
@@ -66,7 +66,7 @@ impl Station {
         Ok((!rules.vanish()).then(|| note.to_owned()))
     }
 
-    /// The same in the sandbox whose namespace the calling thread is in, if it has rules that could drop.
+    /// Makes the kernel trace the rules of the calling thread's namespace, if it has rules that could drop.
     pub fn trace_rules_inside(&mut self, number: u64) -> Result<(), TraceError> {
         let mut rules = Rules::open()?;
         rules.read();
@@ -76,7 +76,7 @@ impl Station {
             if rules.vanish() {
                 self.rules = Some(rules);
             } else {
-                // Nobody would find it again in there.
+                // A later daemon would not find the table in there.
                 rules.remove();
                 self.tracer = None;
             }
@@ -84,14 +84,14 @@ impl Station {
         Ok(())
     }
 
-    /// What becomes readable when there is something to hear.
+    /// The descriptors that become readable with an event.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let tracer = self.tracer.as_ref().map(AsFd::as_fd);
         let flows = self.flows.as_ref().map(AsFd::as_fd);
         [Some(self.capture.as_fd()), tracer, flows].into_iter().flatten()
     }
 
-    /// Hands all that has come to `take`, and returns how often something was lost.
+    /// Passes all waiting events to `take`, and returns how many were lost.
     pub fn hear(&mut self, take: &mut dyn FnMut(Event)) -> u64 {
         let mut lost = 0;
         let mut flows = Vec::new();
@@ -112,7 +112,7 @@ impl Station {
             }
         });
         if let Err(error) = drained {
-            tracing::debug!(%error, namespace = self.name, "a capture is interrupted");
+            tracing::debug!(%error, namespace = self.name, "failed to read captured packets in {}: {error}", self.name);
         }
         for (interface, captured) in seen {
             let captured = Captured { interface: self.capture.name(interface), ..captured };
@@ -138,18 +138,18 @@ impl Station {
         Some(Event { namespace: self.name.clone(), what: What::Ruled(ruled) })
     }
 
-    /// How many packets captures lost since the last call. Names of interfaces are asked for anew.
+    /// How many packets the capture lost since the last call. Forgets the names of interfaces.
     pub fn lost(&mut self) -> u64 {
         self.capture.forget_names();
         self.capture.lost().unwrap_or_default().into()
     }
 
-    /// How many packets more than before passed rules unreported, for there were too many in a second.
+    /// How many more packets than at the last call exceeded the rate limit of the rules.
     pub fn unmarked(&mut self) -> u64 {
         self.rules.as_mut().map(Rules::unmarked).unwrap_or_default()
     }
 
-    /// Takes away what has the kernel tell of rules.
+    /// Deletes the rules of the trace.
     pub fn forget_rules(&mut self) {
         if let Some(rules) = &mut self.rules {
             rules.remove();
@@ -166,7 +166,7 @@ fn captured(frame: &capture::Frame<'_>, observed: ObservedPacket, with_frames: b
     Captured { at: frame.at, interface: String::new(), outgoing: frame.outgoing, observed, frame: bytes }
 }
 
-/// What conntrack tells of the host's flows.
+/// The event for a conntrack entry of the host.
 pub fn tracked(flow: &FlowEvent, known: bool) -> Event {
     let FlowEvent { is_gone, id, original, reply } = *flow;
     let change = match (known, is_gone) {

@@ -1,4 +1,4 @@
-//! Placing a jump where another firewall would drop what is forwarded for our networks, and taking it away.
+//! Places a jump in foreign chains that would drop forwarded packets of networks, and removes it.
 
 use fairway_inspect::conflict::jump::{
     CHAIN, MARK, is_jump, jump, legacy_script, places, rules, without_ours,
@@ -8,12 +8,13 @@ use fairway_kernel::iptables::{Flavour, Programs};
 use fairway_kernel::nftables::Transaction;
 use fairway_ruleset::{Chain, Family, Rule, Table};
 
+use crate::ApplyError;
 use crate::failpoint::failpoint;
-use crate::{ApplyError, Engine};
+use crate::reconcile::Reconciler;
 
-/// What a table has of ours.
+/// Fairway's jumps and chain in a foreign table.
 struct Ours<'a> {
-    /// Each jump: its chain, its place there, its handle.
+    /// Each jump: its chain, its position there, its handle.
     jumps: Vec<(&'a str, usize, Option<u64>)>,
     chain: Option<&'a Chain>,
 }
@@ -29,7 +30,7 @@ impl<'a> Ours<'a> {
         Self { jumps, chain: foreign.table.chain(CHAIN) }
     }
 
-    /// Whether it is all that is wanted, at the top.
+    /// Whether exactly the wanted jumps exist, each at the top of its chain.
     fn is(&self, wanted: &[String], rules: &[Rule]) -> bool {
         let placed = |place: &String| self.jumps.iter().any(|(chain, at, _)| chain == place && *at == 0);
         let same = match self.chain {
@@ -40,7 +41,7 @@ impl<'a> Ours<'a> {
     }
 }
 
-/// Whether rules do the same, whatever they counted.
+/// Whether rules are equal but for their counters.
 fn same_rules(one: &[Rule], other: &[Rule]) -> bool {
     let at_rest = |rules: &[Rule]| {
         let mut table = Table::new(Family::Inet, "");
@@ -50,15 +51,15 @@ fn same_rules(one: &[Rule], other: &[Rule]) -> bool {
     at_rest(one) == at_rest(other)
 }
 
-impl Engine {
-    /// Has the jumps where they are to be and nowhere else; whether anything was changed.
+impl Reconciler {
+    /// Places the wanted jumps and removes all others. Returns whether anything changed.
     pub(super) fn integrate(&self) -> bool {
         let tables = self.foreign.lock().tables.clone();
-        let (wanted, networks) = self.read(|world| {
+        let (wanted, networks) = self.committer.read(|world| {
             let host = world.host();
             let samples = |network| Samples::of(network, host, host.default_interface.clone());
             let settings = world.settings();
-            // Nothing of ours would decide about a family that has no firewall.
+            // A family without a firewall of Fairway's has no rules to jump to.
             let on = settings.firewall_integration && settings.iptables && settings.ip6tables;
             (on, world.networks().filter_map(samples).collect::<Vec<_>>())
         });
@@ -70,7 +71,7 @@ impl Engine {
                 Err(error) => tracing::warn!(
                     %error,
                     table = format!("{} {}", foreign.table.family, foreign.table.name),
-                    "no jump can be placed in a table of another firewall"
+                    "failed to place a jump in a table of another firewall: {error}"
                 ),
             }
         }
@@ -85,7 +86,7 @@ impl Engine {
     ) -> Result<bool, ApplyError> {
         let bridges: Vec<String> = networks.iter().map(|samples| samples.bridge.clone()).collect();
         let (ours, table) = (Ours::of(foreign), &foreign.table);
-        // What `iptables` prints is read a little differently from what the kernel tells.
+        // The parsed text of `iptables` differs a little from the rules that the kernel lists.
         let own_rules = match foreign.legacy {
             true => {
                 let script = legacy_script(&without_ours(foreign), &["FORWARD".to_owned()], &bridges);
@@ -105,13 +106,18 @@ impl Engine {
                 |_| {},
             )?;
         } else {
-            self.firewall.commit(transaction(foreign, &ours, wanted, &own_rules))?;
+            self.applier.firewall.commit(transaction(foreign, &ours, wanted, &own_rules))?;
         }
-        failpoint("beside");
+        failpoint("foreign firewall");
         let (family, name, chains) = (table.family, &table.name, wanted.join(", "));
         match wanted.is_empty() {
-            true => tracing::info!("took our jump out of table {family} {name} of another firewall"),
+            true => {
+                tracing::info!(%family, table = name, "deleted the jump from table {family} {name} of another firewall")
+            }
             false => tracing::info!(
+                %family,
+                table = name,
+                chains,
                 "placed a jump (comment {MARK}) at the top of chain {chains} in table {family} {name} of another firewall"
             ),
         }

@@ -202,7 +202,7 @@ fn repeated_foreign_changes() {
             reported.output
         );
         let events = shell(&clinic.stage, "fairway events --since 10m --until 0s --filter type=daemon");
-        assert!(events.contains(&format!("bridge {bridge}: state was down, expected up")), "{events}");
+        assert!(events.contains(&format!("state of bridge {bridge}: expected up, found down")), "{events}");
         clinic.assert_flows();
     });
 }

@@ -106,7 +106,7 @@ fn leases_are_renewed_and_their_loss_is_logged() {
         let one = stage.sandbox("one", &["lan"], &[]);
         let address = ipv4(&one);
         let _server = serve_tcp(&one, "0.0.0.0:80").unwrap();
-        eventually("it is renewed", SOON, || stage.daemon.log().contains("its lease is renewed"));
+        eventually("it is renewed", SOON, || stage.daemon.log().contains("renewed lease of "));
         let renewal = server.heard().into_iter().find(|heard| heard.address == address).unwrap();
         assert_eq!(
             (renewal.kind, renewal.source, renewal.mac),

@@ -98,7 +98,7 @@ fn crash_everywhere(
             }
             stage.daemon.wait_until_ended().unwrap();
             let log = stage.daemon.log();
-            let line = log.lines().rfind(|line| line.contains("killed as asked")).unwrap();
+            let line = log.lines().rfind(|line| line.contains("killing the daemon at failpoint")).unwrap();
             let at = line.split("failpoint=").nth(1).unwrap().trim_matches('"').to_owned();
             stage.daemon.launch(&[]);
             stage.daemon.wait_until_ready();
@@ -125,7 +125,7 @@ fn killed_anywhere_while_it_is_taken_over() {
         crash_everywhere(
             |_| {},
             |stage| create(stage, "lan", &[]).map(drop),
-            &["bridges", "uplink addresses", "uplink port", "uplink routes", "uplink taken", "insides"],
+            &["bridges", "uplink addresses", "uplink port", "uplink routes", "uplink enslaved", "namespaces"],
         )(lab);
     });
 }
@@ -140,7 +140,14 @@ fn killed_anywhere_while_it_is_given_back() {
                 }
             },
             |stage| stage.client().remove_network("lan"),
-            &["durable", "given addresses", "given routes", "given bare", "given port", "retired"],
+            &[
+                "durable",
+                "uplink released: addresses",
+                "uplink released: routes",
+                "uplink released: bridge bare",
+                "uplink released: port",
+                "counts",
+            ],
         )(lab);
     });
 }

@@ -1,9 +1,9 @@
-//! In what a table that is there is other than the one that is wanted.
+//! Compares an observed table with the planned one.
 
 use fairway_inspect::doctor::Deviation;
 use fairway_ruleset::{Rule, Table};
 
-/// What of a table is other: its flags, sets, chains and rules.
+/// How flags, sets, chains and rules of a table differ from the planned ones.
 pub(super) fn compare(found: &Table, wanted: &Table) -> Vec<Deviation> {
     let name = format!("{} {}", wanted.family, wanted.name);
     let mut deviations = Vec::new();
@@ -16,7 +16,7 @@ pub(super) fn compare(found: &Table, wanted: &Table) -> Vec<Deviation> {
             None => deviations.push(Deviation::missing(format!("set {name} {}", set.name))),
             Some(other) if other != set => {
                 let what = format!("set {name} {}", set.name);
-                deviations.push(Deviation::new(what, "declared otherwise", "as made"));
+                deviations.push(Deviation::new(what, "changed", "as planned"));
             }
             Some(_) => {}
         }

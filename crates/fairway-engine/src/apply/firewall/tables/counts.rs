@@ -1,4 +1,4 @@
-//! What packets counted in our tables.
+//! The counters of published ports in the tables.
 
 use fairway_core::policy::TABLE;
 use fairway_core::policy::counting::{Counted, set_name};
@@ -16,16 +16,16 @@ impl Tables {
     fn counted(&self, ipv4: bool) -> Result<Vec<Element>, Error> {
         let Some((_, set)) = self.counting(ipv4) else { return Ok(Vec::new()) };
         match Reader::open()?.elements(Family::Inet, TABLE, set) {
-            // Without a ruleset nobody counts.
+            // Without a ruleset there are no counters.
             Err(error) if error.is_absent() => Ok(Vec::new()),
             outcome => outcome,
         }
     }
 
-    /// What passed published ports.
+    /// Reads the counters of published ports.
     ///
     /// # Errors
-    /// The kernel cannot be asked.
+    /// The kernel refuses to list the counters.
     pub fn counts(&self) -> Result<Vec<(Counted, Count)>, Error> {
         let mut found = Vec::new();
         for ipv4 in [true, false] {
@@ -36,7 +36,7 @@ impl Tables {
         Ok(found)
     }
 
-    /// Forgets what passed ports that are published no more.
+    /// Deletes the counters of unpublished ports.
     ///
     /// # Errors
     /// The kernel refuses.

@@ -1,0 +1,160 @@
+//! The relay's part of a difference: which ports it carries, which names it answers, which resolvers it serves.
+
+use std::net::SocketAddr;
+
+use fairway_core::object::{Difference, Key, Object, SocketUse};
+use fairway_model::Protocol;
+use fairway_relay::client::ClientError;
+use fairway_relay::table::{Change as RelayChange, Record, RecordKey};
+
+use super::{Applier, Desired};
+use crate::port_sockets::{set_listening, sockets};
+use crate::{ApplyError, BindError};
+
+impl Applier {
+    pub fn apply_relay(
+        &self,
+        difference: &Difference,
+        resolvers: Vec<RelayChange>,
+        desired: &dyn Desired,
+    ) -> Result<(), ApplyError> {
+        let mut changes: Vec<RelayChange> = difference
+            .removed
+            .iter()
+            .filter_map(|(key, object)| relay_key(key, object))
+            .map(RelayChange::Remove)
+            .collect();
+        let closed = difference.changed.iter().filter(|(_, (_, new))| matches!(new, Object::Netns(_, false)));
+        changes.extend(closed.filter_map(|(key, (old, _))| relay_key(key, old)).map(RelayChange::Remove));
+        changes.extend(resolvers);
+        let records = difference.wanted().filter_map(|(key, object)| relay_record(key, object));
+        changes.extend(records.map(|record| self.insertion(record)));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.listen(difference, true)?;
+        for change in &changes {
+            if let RelayChange::Remove(RecordKey::Resolver(sandbox)) = change {
+                self.resolvers.forget(*sandbox);
+            }
+        }
+        self.relay_apply(changes, desired)?;
+        self.listen(difference, false)
+    }
+
+    /// Makes the ports of the proxy listen, or stops the ports that are only reserved from now on: a listening port
+    /// without a program that accepts would keep clients waiting.
+    fn listen(&self, difference: &Difference, carried: bool) -> Result<(), ApplyError> {
+        for (protocol, address, purpose) in sockets(difference) {
+            if matches!(purpose, SocketUse::Proxy(_)) == carried
+                && let Some(socket) = self.ports.get(protocol, address)
+            {
+                set_listening(&socket, protocol, carried).map_err(|errno| BindError {
+                    address,
+                    protocol,
+                    reason: errno.into(),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends changes to the relay. A relay that has ended is started again with all records. A relay that does not
+    /// answer gets the changes when it does: until then the daemon's duplicates hold the new sockets.
+    pub fn relay_apply(&self, changes: Vec<RelayChange>, desired: &dyn Desired) -> Result<(), ApplyError> {
+        let closed: Vec<_> = changes
+            .iter()
+            .filter_map(|change| match change {
+                RelayChange::Remove(RecordKey::Port(protocol, address)) => Some((*protocol, *address)),
+                _ => None,
+            })
+            .collect();
+        match self.relay.apply(changes) {
+            Err(ClientError::Connection(reason)) => {
+                tracing::warn!(%reason, "restarting the relay: {reason}");
+                self.restart_relay(desired)
+            }
+            Err(ClientError::Timeout(_)) => {
+                let pid = self.relay.hello().pid;
+                tracing::warn!(
+                    pid,
+                    "the relay (process {pid}) does not answer; sending the changes when it does"
+                );
+                self.refuse_clients(closed);
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Stops unpublished ports from listening while a relay that does not answer has their sockets: the duplicates here
+    /// are the same sockets.
+    fn refuse_clients(&self, closed: Vec<(Protocol, SocketAddr)>) {
+        for (protocol, address) in closed {
+            let Some(socket) = self.ports.get(protocol, address) else { continue };
+            if let Err(errno) = set_listening(&socket, protocol, false) {
+                tracing::debug!(%address, %errno, "failed to stop listening on {address}: {errno}; clients wait for the relay");
+            }
+        }
+    }
+
+    /// Sends all records to a relay that answers again.
+    pub fn catch_up_relay(&self, desired: &dyn Desired) -> Result<(), ApplyError> {
+        self.relay.catch_up(|| self.relay_state(desired))
+    }
+
+    /// Starts another relay and sends it all records.
+    pub fn restart_relay(&self, desired: &dyn Desired) -> Result<(), ApplyError> {
+        // The Plan is read while no other thread talks to the relay: a thread that changes it meanwhile sends its
+        // changes to the new relay afterwards.
+        self.relay.restart(|| self.relay_state(desired))
+    }
+
+    /// The change that inserts a record, with the socket of a port if it is bound.
+    fn insertion(&self, record: Record) -> RelayChange {
+        let sockets = match &record {
+            Record::Port { protocol, address, .. } => {
+                self.ports.get(*protocol, *address).into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        RelayChange::Insert { record, sockets }
+    }
+
+    /// All records that the relay is to have.
+    fn relay_state(&self, desired: &dyn Desired) -> Vec<RelayChange> {
+        // A port that is not bound yet is sent by the thread that binds it.
+        let is_whole = |change: &RelayChange| match change {
+            RelayChange::Insert { record, sockets } => record.sockets().contains(&sockets.len()),
+            RelayChange::Remove(_) => true,
+        };
+        let known = desired.relay_records().into_iter().map(|record| self.insertion(record)).filter(is_whole);
+        let resolvers = self
+            .resolvers
+            .all()
+            .into_iter()
+            .map(|(sandbox, sockets)| RelayChange::Insert { record: Record::Resolver(sandbox), sockets });
+        known.chain(resolvers).collect()
+    }
+}
+
+/// The record of the relay for an object.
+pub(crate) fn relay_record(key: &Key, object: &Object) -> Option<Record> {
+    match (key, object) {
+        (Key::Socket(protocol, address), Object::Socket(socket)) => {
+            Some(Record::Port { protocol: *protocol, address: *address, purpose: socket.purpose.clone() })
+        }
+        (_, Object::Names(names)) => Some(Record::Names(names.clone())),
+        (_, Object::View(view)) => Some(Record::View(view.clone())),
+        (_, Object::HostServers(servers)) => Some(Record::HostServers(servers.clone())),
+        _ => None,
+    }
+}
+
+/// The key of the record of the relay for an object.
+fn relay_key(key: &Key, object: &Object) -> Option<RecordKey> {
+    match (key, object) {
+        (Key::Netns(sandbox), Object::Netns(_, true)) => Some(RecordKey::Resolver(*sandbox)),
+        _ => relay_record(key, object).map(|record| record.key()),
+    }
+}
