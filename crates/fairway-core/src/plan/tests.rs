@@ -52,7 +52,7 @@ fn assert_same_records(before: &World, after: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     #[test]
     fn the_fold_of_fragments_is_the_plan(steps in prop::collection::vec(step(), 1..40)) {
