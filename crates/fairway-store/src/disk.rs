@@ -1,4 +1,4 @@
-//! The database and the journal in front of it, as one.
+//! The two files of a store: the redb database and the journal in front of it.
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
@@ -8,40 +8,41 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
+use crate::change::Change;
+use crate::error::StoreError;
 use crate::journal::{Journal, JournalError};
-use crate::lock::beside;
-use crate::{Change, StoreError};
+use crate::lock::companion_file;
 
-/// The format that this program writes.
+/// The format that this version writes.
 pub(crate) const FORMAT: u64 = 1;
-/// What redb keeps in memory of the file. A World of a thousand sandboxes is a few megabytes.
+/// The cache of redb in bytes. The records of a thousand sandboxes have a few megabytes.
 const CACHE_BYTES: usize = 16 << 20;
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const FORMAT_KEY: &str = "format";
-/// The last record of the journal that the database has.
+/// The key of the last journal record that was moved to the database.
 const APPLIED_KEY: &str = "applied";
 
-/// What went wrong with a write; shared by all that waited for it.
+/// The error of a write, shared by the changes that waited for it.
 pub(crate) type WriteError = Arc<dyn Error + Send + Sync>;
 
-/// The two files of a store.
+/// The open files of a store.
 #[derive(Debug)]
 pub(crate) struct Disk {
     database: Database,
     journal: Journal,
-    /// What is in the journal and not in the database.
+    /// The changes that are in the journal and not in the database.
     pending: Vec<Change>,
 }
 
 impl Disk {
-    /// Opens the store at `path`, or makes an empty one there.
+    /// Opens the store at `path`, or creates an empty one.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         if !path.try_exists().map_err(|source| StoreError::io("open the store", path, source))? {
             create(path)?;
         }
-        // All of it is checked: a damaged page is found now, not when it is met.
+        // The whole file is checked, so that a damaged page is found now and not at its first use.
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .set_check_integrity_on_open(true)
@@ -53,13 +54,13 @@ impl Disk {
                 return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT });
             }
             Some(_) => {}
-            None => return Err(damaged(path, "it does not say its format")),
+            None => return Err(damaged(path, "it has no format number")),
         }
         let applied = read_about(&database, APPLIED_KEY).map_err(reading)?.unwrap_or_default();
         let (journal, pending) =
-            Journal::open(&beside(path, ".journal"), applied).map_err(|error| match error {
+            Journal::open(&companion_file(path, ".journal"), applied).map_err(|error| match error {
                 JournalError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    damaged(path, "its journal beside it is missing")
+                    damaged(path, "its journal is missing")
                 }
                 JournalError::Io(error) => StoreError::io("read the journal of", path, error),
                 JournalError::Damaged(reason) => damaged(path, &reason),
@@ -67,7 +68,7 @@ impl Disk {
         Ok(Self { database, journal, pending })
     }
 
-    /// Writes changes, in order and as one. When this returns they are on the disk.
+    /// Writes changes in order and in one transaction. They are on disk when this returns.
     pub(crate) fn write(&mut self, changes: Vec<Change>) -> Result<(), WriteError> {
         let journaled = self.journal.append(&changes).map_err(|error| Arc::new(error) as WriteError)?;
         self.pending.extend(changes);
@@ -77,7 +78,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Moves what is pending to the database, and starts the journal anew.
+    /// Moves the pending changes to the database and starts the journal over (a checkpoint).
     fn checkpoint(&mut self) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         {
@@ -118,11 +119,11 @@ fn damaged(path: &Path, reason: &str) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() }
 }
 
-/// Makes an empty store under another name and moves it into place, so that a crash leaves either
-/// none or a whole one. Its journal is there before it.
+/// Creates an empty store under a temporary name and renames it, so that a crash leaves no store or a complete
+/// one. Its journal is created first.
 fn create(path: &Path) -> Result<(), StoreError> {
-    let (draft, journal) = (beside(path, ".new"), beside(path, ".journal"));
-    let error = |source| StoreError::io("make the store", path, source);
+    let (draft, journal) = (companion_file(path, ".new"), companion_file(path, ".journal"));
+    let error = |source| StoreError::io("create the store", path, source);
     if Journal::is_used(&journal).map_err(error)? {
         return Err(StoreError::Missing { path: path.to_owned(), journal });
     }

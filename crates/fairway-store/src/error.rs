@@ -1,4 +1,4 @@
-//! Why the store cannot be opened, read or written.
+//! Errors of the store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,79 +7,79 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why the store cannot be opened, read or written.
+/// An error of opening, reading or writing a store.
 #[derive(Debug, Clone, Error)]
 pub enum StoreError {
-    /// Another process has it open, and did not let go in time.
-    #[error("the store {} is in use by {holder}, for longer than {waited:?}: stop it or wait for it", path.display())]
+    /// Another process has the store open and did not close it in time.
+    #[error("cannot open the store {}: {holder} has held its lock for longer than {waited:?}: stop that process, or wait for it", path.display())]
     Locked {
         /// The store.
         path: PathBuf,
-        /// Who has it, as far as the lock file says.
+        /// The process that has the store open, as the lock file names it.
         holder: String,
-        /// How long was waited.
+        /// The time that this process waited.
         waited: Duration,
     },
-    /// A newer Fairway wrote it.
+    /// A newer version of Fairway wrote the store.
     #[error(
-        "the store {} has format {found}, this Fairway knows formats up to {known}: start the newer one again, or move the file away to begin anew", path.display()
+        "cannot open the store {}: it has format {found}, and this version reads formats up to {known}: start the newer version again, or move the file away to start with an empty store", path.display()
     )]
     Newer {
         /// The store.
         path: PathBuf,
-        /// The format that it has.
+        /// The format of the store.
         found: u64,
-        /// The newest format that this program knows.
+        /// The newest format that this version reads.
         known: u64,
     },
-    /// What is on the disk is not what was written.
-    #[error("the store {} is damaged ({reason}): restore it from a backup, or move it away to begin anew", path.display())]
+    /// The files of the store are damaged.
+    #[error("cannot read the store {}: it is damaged ({reason}): restore it from a backup, or move it away to start with an empty store", path.display())]
     Damaged {
         /// The store.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage that was found.
         reason: String,
     },
-    /// The store is gone and its journal is not: an empty store would overwrite the last changes of the old one.
+    /// The database file is missing and its journal exists: an empty store would overwrite the journal's changes.
     #[error(
-        "cannot open the store {}: the file is missing, but its journal {} has changes that belong to it: restore the file from a backup, or move the journal away to begin anew", path.display(), journal.display()
+        "cannot open the store {}: the file is missing, but its journal {} has changes that belong to it: restore the file from a backup, or move the journal away to start with an empty store", path.display(), journal.display()
     )]
     Missing {
         /// The store.
         path: PathBuf,
-        /// The journal that is there.
+        /// The journal.
         journal: PathBuf,
     },
-    /// The file system refused.
+    /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// Why it was refused.
+        /// The reason.
         #[source]
         source: Arc<io::Error>,
     },
-    /// A commit failed. Nothing after it can be durable until the store is opened again, for
-    /// what is durable must be a prefix of what was submitted.
-    #[error("cannot write the store {}: see to its file system, then start again", path.display())]
+    /// A commit failed. No later change can become durable until the store is opened again, since the durable
+    /// changes must be a prefix of the submitted ones.
+    #[error("cannot write the store {}: repair its file system, then restart the daemon", path.display())]
     Write {
         /// The store.
         path: PathBuf,
-        /// Why it was refused.
+        /// The reason.
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
 }
 
 impl StoreError {
-    /// An operation on a file that the file system refused.
+    /// An error of a file operation.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source: Arc::new(source) }
     }
 
-    /// What redb says while a store is opened or read.
+    /// An error of redb while a store is opened or read.
     pub(crate) fn reading(path: &Path, error: impl Into<redb::Error>) -> Self {
         match error.into() {
             redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {

@@ -1,36 +1,36 @@
-//! The journal: what was committed since the last checkpoint, in one sync each.
+//! The journal: the changes since the last checkpoint, one record and one sync a commit.
 //!
-//! A file of fixed size, filled with zeros once, so that writing it changes nothing but data: its
-//! sync costs the disk one write, where a commit to the database costs ten pages. It is written
-//! from its start; after a checkpoint, from its start again.
+//! The file has a fixed size and is filled with zeros when it is created, so that a write changes data
+//! and no metadata: a sync costs the disk one write, where a commit to the database costs ten pages.
+//! Records follow one another from the start of the file; a checkpoint starts over.
 //!
-//! A record is a sequence number (u64), the length of its payload (u32), CRC-32C of all but itself
-//! (u32), and the payload, little-endian throughout. Numbers grow by one, also across checkpoints:
-//! what is left of an older round is told by that.
+//! A record is a sequence number (u64), the length of its payload (u32), CRC-32C of the other fields
+//! (u32), and the payload, all little-endian. Sequence numbers grow by one, also across checkpoints, so
+//! that records from before a checkpoint are recognized.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::Change;
+use crate::change::Change;
 
-/// The size of the journal in bytes: some hundreds of changes.
+/// The size of the journal in bytes: enough for some hundreds of changes.
 pub(crate) const CAPACITY: usize = 1 << 20;
-/// The bytes of a record before its payload.
+/// The size of a record's header in bytes.
 const HEADER: usize = 16;
 
 /// The open journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: File,
-    /// Where the next record goes.
+    /// The offset of the next record.
     end: usize,
-    /// The number of the last record.
+    /// The sequence number of the last record.
     last: u64,
 }
 
-/// Why a journal cannot be used.
+/// The reason why a journal cannot be used.
 #[derive(Debug)]
 pub(crate) enum JournalError {
     Io(io::Error),
@@ -44,14 +44,14 @@ impl From<io::Error> for JournalError {
 }
 
 impl Journal {
-    /// Makes an empty journal, synced.
+    /// Creates an empty journal and syncs it.
     pub(crate) fn create(path: &Path) -> io::Result<()> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all_at(&vec![0; CAPACITY], 0)?;
         file.sync_all()
     }
 
-    /// Whether a journal was written to since it was made; false when there is none.
+    /// Whether a journal has records; false without a journal.
     pub(crate) fn is_used(path: &Path) -> io::Result<bool> {
         match std::fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -59,12 +59,12 @@ impl Journal {
         }
     }
 
-    /// Opens a journal and reads what was committed after record `applied`.
+    /// Opens a journal and reads the changes after record `applied`.
     pub(crate) fn open(path: &Path, applied: u64) -> Result<(Self, Vec<Change>), JournalError> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut bytes = vec![0; CAPACITY];
         file.read_exact_at(&mut bytes, 0).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => JournalError::Damaged("its journal is cut short".to_owned()),
+            io::ErrorKind::UnexpectedEof => JournalError::Damaged("its journal is truncated".to_owned()),
             _ => JournalError::Io(error),
         })?;
         let mut journal = Self { file, end: 0, last: applied };
@@ -79,29 +79,28 @@ impl Journal {
             expected = Some(number + 1);
             if number > applied {
                 changes.extend(decode(payload).ok_or_else(|| {
-                    JournalError::Damaged(format!("record {number} of its journal says nothing"))
+                    JournalError::Damaged(format!("record {number} of its journal cannot be decoded"))
                 })?);
                 journal.last = number;
                 journal.end = place;
             }
         }
-        // A record that was being written when the machine stopped is the last one. One that is
-        // followed by a newer one was whole once.
+        // An incomplete record is the last one: the machine stopped while it was written. A newer record
+        // behind it proves that it was complete once.
         let later = journal.last + 1..=journal.last + (CAPACITY / HEADER) as u64;
         let newer = (place..bytes.len() - HEADER)
             .filter(|place| number_at(&bytes[*place..]).is_some_and(|number| later.contains(&number)))
             .find_map(|place| record(&bytes[place..]));
         match newer {
             Some((number, _)) => Err(JournalError::Damaged(format!(
-                "its journal has record {number}, and lacks record {}",
+                "its journal has record {number}, but record {} is missing",
                 journal.last + 1
             ))),
             None => Ok((journal, changes)),
         }
     }
 
-    /// Writes changes as one record and syncs it. False, and nothing is written, when there is no
-    /// room for it.
+    /// Writes changes as one record and syncs it. Returns false and writes nothing when the journal is full.
     pub(crate) fn append(&mut self, changes: &[Change]) -> io::Result<bool> {
         let mut bytes = vec![0; HEADER];
         encode(changes, &mut bytes);
@@ -121,12 +120,12 @@ impl Journal {
         Ok(true)
     }
 
-    /// The number of the last record.
+    /// The sequence number of the last record.
     pub(crate) fn last(&self) -> u64 {
         self.last
     }
 
-    /// All records are elsewhere: the next one goes to the start.
+    /// Starts over at the start of the file, after a checkpoint.
     pub(crate) fn rewind(&mut self) {
         self.end = 0;
     }
@@ -140,16 +139,16 @@ fn length_at(bytes: &[u8], place: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(place..place + 4)?.try_into().ok()?))
 }
 
-/// The record at the start of `bytes`: its number and payload, if it is whole.
+/// The number and payload of the record at the start of `bytes`; none if it is incomplete.
 fn record(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let number = number_at(bytes).filter(|number| *number > 0)?;
     let payload = bytes.get(HEADER..HEADER.checked_add(length_at(bytes, 8)? as usize)?)?;
     (checksum(&bytes[..12], payload) == length_at(bytes, 12)?).then_some((number, payload))
 }
 
-/// Each change as the count of its keys to delete, these, the count of its records, and these.
+/// Appends changes to `bytes`: for each the count of its deleted keys, the keys, the count of its records, the records.
 fn encode(changes: &[Change], bytes: &mut Vec<u8>) {
-    // What is longer than 4 GiB does not fit the journal anyway.
+    // More than 4 GiB does not fit the journal.
     let count = |bytes: &mut Vec<u8>, count: usize| {
         bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
     };
@@ -197,7 +196,7 @@ fn decode(mut bytes: &[u8]) -> Option<Vec<Change>> {
     Some(changes)
 }
 
-/// CRC-32C (Castagnoli; RFC 3720, appendix B.4) of two pieces, one after the other.
+/// The CRC-32C (Castagnoli; RFC 3720, appendix B.4) of two consecutive slices.
 fn checksum(first: &[u8], second: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0_u32; 256];

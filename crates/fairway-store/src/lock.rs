@@ -1,4 +1,4 @@
-//! The lock in front of the store: redb refuses a second process at once, this waits for it.
+//! The lock file of a store. redb refuses a second process at once; this lock waits.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -8,25 +8,25 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::StoreError;
+use crate::error::StoreError;
 
-/// The store is looked at again after this long. flock(2) has no timeout, and a thread blocked in
-/// it could not be called back.
+/// The pause between two attempts to take the lock. flock(2) has no timeout, and a thread that blocks in it
+/// cannot be interrupted.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// An exclusive flock(2) on `<store>.lock`, which holds the process id of its holder. The kernel
-/// lets go of it when the process dies; the file itself stays, for removing it would let two
-/// processes lock two files of the same name.
+/// An exclusive flock(2) on `<store>.lock`, a file with the process id of the holder. The kernel releases the
+/// lock when the process exits. The file stays: if it were removed, two processes could lock two files of the
+/// same name.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of the store at `store`, waiting up to `wait` for whoever has it.
+    /// Takes the lock of the store at `store`, and waits up to `wait` for another process that holds it.
     pub(crate) fn take(store: &Path, wait: Duration) -> Result<Self, StoreError> {
-        let path = beside(store, ".lock");
-        let error = |source| StoreError::io("lock the store by", &path, source);
+        let path = companion_file(store, ".lock");
+        let error = |source| StoreError::io("lock the store with", &path, source);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -59,14 +59,14 @@ impl Lock {
     }
 }
 
-/// The path of a file that belongs to the store and lies beside it.
-pub(crate) fn beside(store: &Path, suffix: &str) -> PathBuf {
+/// The path of a file that belongs to the store: the store's path with a suffix.
+pub(crate) fn companion_file(store: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(store);
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Who the lock file says has the lock.
+/// The holder of the lock, as the lock file names it.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     if file.rewind().and_then(|()| file.read_to_string(&mut text)).is_err() || text.trim().is_empty() {

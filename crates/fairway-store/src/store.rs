@@ -1,4 +1,4 @@
-//! The store itself, and how changes share transactions.
+//! The store, and how changes share transactions (group commit).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,27 +6,19 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::StoreError;
+use crate::change::Change;
 use crate::disk::{Disk, WriteError};
-use crate::lock::{Lock, beside};
+use crate::error::StoreError;
+use crate::lock::{Lock, companion_file};
 
-/// What becomes durable together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Change {
-    /// Records that are written, by key; one that exists is replaced.
-    pub put: Vec<(String, Vec<u8>)>,
-    /// Keys whose records go, before those above are written. One without a record is no error.
-    pub delete: Vec<String>,
-}
-
-/// The durable map. It is shared by reference among threads.
+/// A durable map from keys to records, shared by reference among threads.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
 }
 
-/// A change that was submitted. It takes its place in the order of changes by that, and is durable
-/// when [`Ticket::wait`] says so. A ticket that is dropped waits too.
+/// A submitted change. Its place in the order of changes is fixed; it is durable when [`Ticket::wait`] returns.
+/// Dropping a ticket waits too.
 #[derive(Debug)]
 #[must_use = "the change is durable only once `wait` has returned"]
 pub struct Ticket {
@@ -38,36 +30,36 @@ pub struct Ticket {
 struct Shared {
     path: PathBuf,
     queue: Mutex<Queue>,
-    /// Told each time that `Queue::durable` grew or a commit failed.
+    /// Notified each time that `Queue::durable` grows or a commit fails.
     settled: Condvar,
-    // Declared before the lock, so that it is closed before the lock is let go.
-    /// Taken by the one that commits, and by readers.
+    // Declared before the lock, so that the files are closed before the lock is released.
+    /// Locked by the thread that commits, and by readers.
     disk: Mutex<Disk>,
     _lock: Lock,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Changes that no transaction has taken yet, in order.
+    /// Changes that are not yet in a transaction, in order.
     waiting: Vec<Change>,
-    /// The number of the last change that was submitted.
+    /// The number of the last submitted change.
     submitted: u64,
-    /// The number of the last change that is durable.
+    /// The number of the last durable change.
     durable: u64,
-    /// Whether some thread is committing.
+    /// Whether a thread is committing.
     committing: bool,
-    /// The error that ended all commits.
+    /// The error after which all commits fail.
     failed: Option<StoreError>,
 }
 
 impl Store {
-    /// Opens the store at `path`, or makes an empty one there (mode 0600, with
-    /// `<path>.journal` and `<path>.lock` beside it). Waits up to `wait` for another process that has it open.
+    /// Opens the store at `path`, or creates an empty one (mode 0600, with `<path>.journal` and `<path>.lock`).
+    /// Waits up to `wait` for another process that has the store open.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] when the other process keeps it, [`StoreError::Newer`] and
-    /// [`StoreError::Damaged`] when the file is not one that can be read, [`StoreError::Io`] when
-    /// the file system refuses. Nothing is changed then.
+    /// [`StoreError::Locked`] if the other process keeps the store open, [`StoreError::Newer`],
+    /// [`StoreError::Damaged`] and [`StoreError::Missing`] if the files cannot be used, [`StoreError::Io`] if a file
+    /// operation fails. Nothing is changed then.
     pub fn open(path: impl AsRef<Path>, wait: Duration) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let lock = Lock::take(path, wait)?;
@@ -83,13 +75,13 @@ impl Store {
         })
     }
 
-    /// Deletes the files of the store at `path`; that there are none is fine. No process may have it open.
+    /// Deletes the files of the store at `path`, if there are any. No process may have the store open.
     ///
     /// # Errors
-    /// [`StoreError::Io`] when the file system refuses.
+    /// [`StoreError::Io`] if a file cannot be deleted.
     pub fn delete(path: &Path) -> Result<(), StoreError> {
         for suffix in ["", ".journal", ".lock"] {
-            let file = beside(path, suffix);
+            let file = companion_file(path, suffix);
             match std::fs::remove_file(&file) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                     return Err(StoreError::io("delete", &file, source));
@@ -109,8 +101,8 @@ impl Store {
         disk.read().map_err(|error| StoreError::reading(&self.shared.path, error))
     }
 
-    /// Gives a change its place after all that were submitted before. Returns at once; to be called
-    /// under the lock that decides the order, which can then be let go before waiting.
+    /// Puts a change behind all changes submitted before. Returns at once: a caller submits under the lock that
+    /// decides the order, and releases that lock before it waits.
     pub fn submit(&self, change: Change) -> Ticket {
         let mut queue = self.shared.queue();
         queue.waiting.push(change);
@@ -128,12 +120,11 @@ impl Store {
 }
 
 impl Ticket {
-    /// Returns when the change, and each that was submitted before it, is on the disk.
+    /// Waits until the change and all changes submitted before it are on disk.
     ///
     /// # Errors
-    /// [`StoreError::Write`] when it, or one before it, could not be written. It is not known
-    /// then whether it will be there when the store is opened again. From then on the store
-    /// refuses everything.
+    /// [`StoreError::Write`] if this change or one before it could not be written. The change may or may not exist
+    /// when the store is opened again; until then the store refuses every change.
     pub fn wait(self) -> Result<(), StoreError> {
         self.shared.settle(self.number)
     }
@@ -141,14 +132,14 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // Its error, if there is one, is remembered and given to every change after it.
+        // An error is kept and returned to every later change.
         let _ = self.shared.settle(self.number);
     }
 }
 
 impl Shared {
-    /// A thread that panicked while it held the lock has left the queue whole, for no statement
-    /// under the lock can panic between two that belong together.
+    /// A thread that panicked under the lock left the queue consistent: no statement between two that belong
+    /// together can panic.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,8 +148,8 @@ impl Shared {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until change `number` is durable. Whoever finds nobody committing commits all that
-    /// waits, for the others too: a lone change costs no change of threads.
+    /// Waits until change `number` is durable. A thread that finds no commit in progress commits all waiting
+    /// changes, those of other threads too, so that a single change needs no switch of threads.
     fn settle(&self, number: u64) -> Result<(), StoreError> {
         let mut queue = self.queue();
         loop {
@@ -183,16 +174,16 @@ impl Shared {
     }
 }
 
-/// Tells those that wait how a commit ended, also if that was by a panic: they would wait for ever.
+/// Publishes the result of a commit to the waiting threads, also after a panic: else they would wait for ever.
 struct Outcome<'a> {
     shared: &'a Shared,
     last: u64,
     error: Option<WriteError>,
 }
 
-/// The thread that committed panicked.
+/// The error of changes whose committing thread panicked.
 #[derive(Debug, Error)]
-#[error("the thread that wrote it failed: the log says where")]
+#[error("the thread that wrote it panicked: see the log")]
 struct Interrupted;
 
 impl Outcome<'_> {

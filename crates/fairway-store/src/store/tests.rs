@@ -25,7 +25,7 @@ fn directory() -> tempfile::TempDir {
 }
 
 #[test]
-fn what_was_committed_is_there_when_opened_again() {
+fn committed_records_survive_reopening() {
     let directory = directory();
     let path = directory.path().join("world");
     let store = Store::open(&path, NO_WAIT).unwrap();
@@ -45,7 +45,7 @@ fn what_was_committed_is_there_when_opened_again() {
 }
 
 #[test]
-fn a_key_that_is_deleted_and_put_in_one_change_is_there() {
+fn a_change_deletes_before_it_puts() {
     let directory = directory();
     let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
     store.commit(Change { put: vec![("a".into(), b"1".to_vec())], delete: vec!["a".into()] }).unwrap();
@@ -53,7 +53,7 @@ fn a_key_that_is_deleted_and_put_in_one_change_is_there() {
 }
 
 #[test]
-fn changes_take_effect_in_the_order_of_submission_whoever_waits_first() {
+fn changes_apply_in_the_order_of_submission() {
     let directory = directory();
     let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
     let first = store.submit(put("a", b"1"));
@@ -96,7 +96,7 @@ fn many_threads_commit_at_once_and_each_finds_its_record() {
 }
 
 #[test]
-fn a_second_opener_is_told_who_has_it() {
+fn a_locked_store_names_the_process_that_holds_it() {
     let directory = directory();
     let path = directory.path().join("world");
     let _held = Store::open(&path, NO_WAIT).unwrap();
@@ -108,7 +108,7 @@ fn a_second_opener_is_told_who_has_it() {
 }
 
 #[test]
-fn a_second_opener_waits_its_turn() {
+fn opening_waits_for_the_lock() {
     let directory = directory();
     let path = directory.path().join("world");
     let held = Store::open(&path, NO_WAIT).unwrap();
@@ -134,7 +134,7 @@ fn a_newer_format_is_refused() {
 }
 
 #[test]
-fn damage_is_found_when_opened_and_the_file_is_named() {
+fn open_reports_a_damaged_database_by_its_path() {
     let directory = directory();
     let path = directory.path().join("world");
     let store = Store::open(&path, NO_WAIT).unwrap();
@@ -161,7 +161,7 @@ fn damage_is_found_when_opened_and_the_file_is_named() {
 }
 
 #[test]
-fn damage_of_the_journal_is_found_too() {
+fn open_reports_a_damaged_journal() {
     let directory = directory();
     let path = directory.path().join("world");
     let journal = directory.path().join("world.journal");
@@ -177,13 +177,13 @@ fn damage_of_the_journal_is_found_too() {
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     fs::remove_file(&journal).unwrap();
     let error = Store::open(&path, NO_WAIT).unwrap_err();
-    assert!(error.to_string().contains("journal beside it is missing"), "{error}");
+    assert!(error.to_string().contains("journal is missing"), "{error}");
     fs::write(&journal, whole).unwrap();
     assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap().len(), 2);
 }
 
 #[test]
-fn a_store_that_is_missing_is_not_replaced_while_its_journal_is_there() {
+fn a_missing_database_with_a_used_journal_is_an_error() {
     let directory = directory();
     let path = directory.path().join("world");
     let journal = directory.path().join("world.journal");
@@ -207,7 +207,7 @@ fn a_store_that_is_missing_is_not_replaced_while_its_journal_is_there() {
 }
 
 #[test]
-fn records_outlive_many_rounds_of_the_journal() {
+fn records_survive_many_checkpoints() {
     let directory = directory();
     let path = directory.path().join("world");
     let mut expected = std::collections::BTreeMap::new();

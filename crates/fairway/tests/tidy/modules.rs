@@ -15,7 +15,6 @@ const CYCLIC: &[(&str, &str)] = &[
     ("fairway-lab", ""),
     ("fairway-lab", "probe"),
     ("fairway-ruleset", ""),
-    ("fairway-store", ""),
     ("fairway-walk", ""),
 ];
 
