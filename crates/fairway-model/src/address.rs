@@ -1,4 +1,4 @@
-//! Hardware addresses.
+//! MAC addresses.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A text that is not the hardware address of an interface.
+/// The error of a text that is not a MAC address which an interface can have.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the message of each says what its field is")]
 pub enum ParseMacError {
@@ -23,26 +23,26 @@ pub enum ParseMacError {
     Multicast(String),
 }
 
-/// An Ethernet address (48 bits).
+/// A MAC address (48 bits).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// The address that Docker 20.10 gives an IPv4 address: 02:42 and its four bytes.
+    /// The MAC address of an endpoint with this IPv4 address, as in Docker 20.10: 02:42 and the four bytes.
     pub const fn from_ipv4(address: Ipv4Addr) -> Self {
         let [a, b, c, d] = address.octets();
         Self([0x02, 0x42, a, b, c, d])
     }
 
-    /// A locally administered unicast address made of six random bytes.
+    /// A locally administered unicast address from six random bytes.
     pub const fn from_random(mut bytes: [u8; 6]) -> Self {
         bytes[0] = (bytes[0] & 0xfc) | 0x02;
         Self(bytes)
     }
 
-    /// The link-local IPv6 address that follows from it (RFC 4291, appendix A), which the kernel gives an
-    /// interface unless it is told otherwise.
+    /// The link-local IPv6 address of an interface with this MAC address (EUI-64; RFC 4291, appendix A), which the
+    /// kernel assigns by default.
     pub fn link_local(self) -> Ipv6Addr {
         let [a, b, c, d, e, f] = self.0.map(u16::from);
         Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
@@ -65,8 +65,8 @@ impl fmt::Debug for MacAddress {
 impl FromStr for MacAddress {
     type Err = ParseMacError;
 
-    /// Reads six hexadecimal bytes as Docker does: `02:42:ac:11:00:02`, `02-42-ac-11-00-02` or `0242.ac11.0002`.
-    /// Addresses that no interface can have are refused.
+    /// Parses six hexadecimal bytes as Docker does: `02:42:ac:11:00:02`, `02-42-ac-11-00-02` or `0242.ac11.0002`.
+    /// Rejects addresses that no interface can have.
     fn from_str(text: &str) -> Result<Self, ParseMacError> {
         let bytes = hexadecimal(text).ok_or_else(|| ParseMacError::Syntax(text.to_owned()))?;
         let refuse = match bytes {
@@ -79,7 +79,7 @@ impl FromStr for MacAddress {
     }
 }
 
-/// Six bytes, in groups of one or two.
+/// Parses six bytes in groups of one or two.
 fn hexadecimal(text: &str) -> Option<[u8; 6]> {
     let (separator, digits) = match text.as_bytes().get(2)? {
         b':' => (':', 2),
@@ -114,27 +114,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_back() {
+    fn a_mac_address_is_parsed_from_its_own_text() {
         let mac = MacAddress::from_ipv4(Ipv4Addr::new(172, 18, 0, 9));
         assert_eq!(mac.to_string(), "02:42:ac:12:00:09");
         assert_eq!("02:42:ac:12:00:09".parse(), Ok(mac));
     }
 
     #[test]
-    fn random_addresses_are_local_and_unicast() {
+    fn random_mac_addresses_are_local_and_unicast() {
         let mac = MacAddress::from_random([0xff; 6]);
         assert_eq!(mac.0[0] & 3, 2);
     }
 
     #[test]
-    fn each_way_of_writing_is_read() {
+    fn the_three_notations_of_docker_are_parsed() {
         for text in ["02:42:AC:12:00:09", "02-42-ac-12-00-09", "0242.ac12.0009"] {
             assert_eq!(text.parse(), Ok(MacAddress([2, 0x42, 0xac, 0x12, 0, 9])), "{text}");
         }
     }
 
     #[test]
-    fn other_texts_are_refused_for_their_reason() {
+    fn other_texts_are_rejected_with_the_reason() {
         let syntax = [
             "",
             "02:42",

@@ -1,11 +1,11 @@
-//! Ranges of IP addresses as numbers, with IPv4 and IPv6 on one line.
+//! Ranges of IP addresses of both families, as ranges of numbers.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// The place of an address on the line of all addresses: IPv4 lies where RFC 4291 section 2.5.5.2
-/// maps it, so that both families fit on one line and back.
+/// The number of an address. IPv4 addresses are mapped into IPv6 (RFC 4291, section 2.5.5.2), so that addresses of
+/// both families have distinct numbers.
 pub fn key(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -13,12 +13,12 @@ pub fn key(address: IpAddr) -> u128 {
     }
 }
 
-/// The address at a place.
+/// The address of a number.
 pub fn address(key: u128) -> IpAddr {
     IpAddr::V6(key.into()).to_canonical()
 }
 
-/// A range of addresses, both ends included.
+/// A range of addresses, both ends inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddressRange {
     /// The first address.
@@ -28,14 +28,14 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
-    /// Every address of a subnet.
+    /// All addresses of a subnet.
     pub fn of(subnet: IpNet) -> Self {
         Self { first: key(subnet.network()), last: key(subnet.broadcast()) }
     }
 
-    /// The addresses of a subnet that an interface can have: in IPv4 not the network's own and not
-    /// the broadcast address, but both of a /31 (RFC 3021); in IPv6 not the subnet-router anycast
-    /// address (RFC 4291 section 2.6.1), but both of a /127 (RFC 6164).
+    /// The addresses of a subnet that an interface can have: in IPv4 all but the network address and the broadcast
+    /// address, and both of a /31 (RFC 3021); in IPv6 all but the subnet-router anycast address (RFC 4291, section
+    /// 2.6.1), and both of a /127 (RFC 6164).
     pub fn usable(subnet: IpNet) -> Self {
         let Self { first, last } = Self::of(subnet);
         if last - first < 2 {
@@ -47,7 +47,7 @@ impl AddressRange {
         }
     }
 
-    /// Whether an address lies in it.
+    /// Whether the range contains an address.
     pub const fn contains(self, key: u128) -> bool {
         self.first <= key && key <= self.last
     }
@@ -57,19 +57,19 @@ impl AddressRange {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// The addresses that two ranges share.
+    /// The addresses that two ranges have in common; none if there are none.
     pub fn intersection(self, other: Self) -> Option<Self> {
         self.overlaps(other)
             .then(|| Self { first: self.first.max(other.first), last: self.last.min(other.last) })
     }
 }
 
-/// Whether two subnets share an address; those of different families never do.
+/// Whether two subnets share an address. Subnets of different families do not.
 pub fn overlap(one: IpNet, other: IpNet) -> bool {
     one.addr().is_ipv4() == other.addr().is_ipv4() && AddressRange::of(one).overlaps(AddressRange::of(other))
 }
 
-/// The reason why a subnet cannot be used for endpoints, where all or some of its addresses are reserved.
+/// The reason why no endpoint can have addresses of a subnet; none if no part of the subnet is reserved.
 pub fn reserved_reason(subnet: IpNet) -> Option<&'static str> {
     const RESERVED: [(&str, &str); 8] = [
         ("127.0.0.0/8", "127.0.0.0/8 is loopback"),

@@ -1,4 +1,4 @@
-//! Endpoints: a sandbox's places on networks.
+//! Endpoints: the connections of sandboxes to networks.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EndpointId, EndpointOptions, Lease, MacAddress, NetworkId, SandboxId};
 
-/// What was asked of an endpoint, kept so that it can be asked again at the next start.
+/// The requested settings of an endpoint. They apply again at each start of the sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointRequest {
     /// `--ip`.
@@ -16,64 +16,63 @@ pub struct EndpointRequest {
     pub ipv6: Option<Ipv6Addr>,
     /// `--mac-address`.
     pub mac: Option<MacAddress>,
-    /// `--network-alias`, `--alias`: names that the whole network can ask for.
+    /// `--network-alias`, `--alias`: names that the whole network resolves.
     pub aliases: Vec<String>,
-    /// `--link NAME:ALIAS`: pairs of a sandbox's name and the name that this sandbox has for it.
+    /// `--link NAME:ALIAS`: pairs of the target sandbox and the alias that this sandbox has for it.
     pub links: Vec<(String, String)>,
     /// `--driver-opt`.
     pub driver_options: BTreeMap<String, String>,
-    /// `--gw-priority`: the endpoint with the highest one has the default route.
+    /// `--gw-priority`: the endpoint with the highest priority has the default route.
     pub gateway_priority: i32,
 }
 
-/// What was decided for an endpoint while its sandbox runs.
+/// The addresses and interface names of an endpoint while its sandbox runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocation {
-    /// Its IPv4 address.
+    /// The IPv4 address.
     pub ipv4: Option<Ipv4Addr>,
-    /// Its IPv6 address.
+    /// The IPv6 address.
     pub ipv6: Option<Ipv6Addr>,
-    /// Its hardware address.
+    /// The MAC address.
     pub mac: MacAddress,
     /// The interface's name in the sandbox (`eth0`).
     pub interface: String,
-    /// The name of the other end, on the host.
+    /// The name of the veth peer on the host.
     pub host_interface: String,
-    /// The lease that it has its IPv4 address by, on a LAN with a DHCP server.
+    /// The DHCP lease of the IPv4 address, on a LAN with `fairway.dhcp`.
     #[serde(default)]
     pub lease: Option<Lease>,
 }
 
 impl Allocation {
-    /// Its addresses, IPv4 first.
+    /// The addresses, IPv4 first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
     }
 }
 
-/// A sandbox's place on a network.
+/// The connection of a sandbox to a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// Its identifier.
+    /// The identifier.
     pub id: EndpointId,
     /// The network.
     pub network: NetworkId,
     /// The sandbox.
     pub sandbox: SandboxId,
-    /// Grows with every endpoint that joins; those that joined first answer first.
+    /// The order of creation: names resolve to the oldest endpoint first.
     pub order: u64,
-    /// What was asked.
+    /// The requested settings.
     pub request: EndpointRequest,
-    /// What the driver options among that say.
+    /// The parsed driver options of the request.
     #[serde(default)]
     pub options: EndpointOptions,
-    /// What was decided; none while the sandbox does not run.
+    /// The addresses and names; none while the sandbox does not run.
     pub allocation: Option<Allocation>,
 }
 
-/// Interfaces on the host that are ends of our veth pairs begin with this; the firewall's guard
-/// looks at no others.
+/// The prefix of the names of veth interfaces on the host. The firewall guards interfaces of this prefix only.
 pub const HOST_INTERFACE_PREFIX: &str = "fw";
 
-/// How many random hexadecimal digits follow the prefix: names have at most 15 bytes.
+/// The number of random hexadecimal digits after the prefix: names have at most 15 bytes.
 pub const HOST_INTERFACE_DIGITS: usize = 12;

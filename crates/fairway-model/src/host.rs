@@ -1,4 +1,4 @@
-//! What was observed of the host and bears on decisions.
+//! The observed state of the host that decisions depend on.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,69 +8,68 @@ use serde::{Deserialize, Serialize};
 
 use super::NameServer;
 
-/// A route of the host that pools must not meet.
+/// An address or route of the host, which subnets from pools must not overlap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRoute {
-    /// Where it leads.
+    /// The destination subnet.
     pub destination: IpNet,
-    /// The interface that it leaves by; empty for one without (blackhole).
+    /// The interface; empty for a route without one (blackhole).
     pub interface: String,
 }
 
-/// The next hop of a route of the host, default routes among them.
+/// The next hop of a route of the host, also of a default route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextHop {
-    /// Its address.
+    /// The address of the next hop.
     pub address: IpAddr,
-    /// Where the route leads.
+    /// The destination subnet of the route.
     pub destination: IpNet,
-    /// The interface that it leaves by.
+    /// The interface of the route.
     pub interface: String,
 }
 
-/// What was observed of the host. Our own bridges, links and routes are not in it.
+/// The observed state of the host, without Fairway's own bridges, links and routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
     /// The MTU of the default route's interface; none without a default route.
     pub mtu: Option<u32>,
-    /// The name of that interface.
+    /// The name of the default route's interface.
     #[serde(default)]
     pub default_interface: Option<String>,
-    /// Addresses with their subnets and interfaces.
+    /// The addresses of the host, each with prefix length and interface.
     pub addresses: Vec<HostRoute>,
-    /// The bridges among its links, by name.
+    /// The names of the host's bridges.
     #[serde(default)]
     pub bridges: Vec<String>,
-    /// Routes other than default routes.
+    /// The routes, without default routes.
     pub routes: Vec<HostRoute>,
-    /// The next hops of its routes.
+    /// The next hops of the routes.
     #[serde(default)]
     pub next_hops: Vec<NextHop>,
-    /// The servers of the host's resolv.conf.
+    /// The name servers of the host's resolv.conf.
     pub nameservers: Vec<NameServer>,
-    /// Its search list.
+    /// The search list of the host's resolv.conf.
     pub search: Vec<String>,
-    /// Its options.
+    /// The options of the host's resolv.conf.
     pub resolver_options: Vec<String>,
-    /// Whether bridged IPv4 packets meet the IP hooks (`net.bridge.bridge-nf-call-iptables`).
+    /// Whether bridged IPv4 packets pass the IP hooks (`net.bridge.bridge-nf-call-iptables`).
     pub bridge_netfilter_ipv4: bool,
-    /// Whether bridged IPv6 packets do.
+    /// Whether bridged IPv6 packets pass the IP hooks (`net.bridge.bridge-nf-call-ip6tables`).
     pub bridge_netfilter_ipv6: bool,
-    /// The ports given to outgoing connections: random host ports are taken from here
-    /// (`net.ipv4.ip_local_port_range`).
+    /// The ephemeral ports, from which random host ports are chosen (`net.ipv4.ip_local_port_range`).
     pub ephemeral_ports: Option<(u16, u16)>,
-    /// Whether forwarding was on, IPv4 and IPv6, before we touched it.
+    /// Whether IPv4 and IPv6 forwarding were enabled before Fairway enabled them.
     pub forwarding: (bool, bool),
-    /// The interfaces of others that take router advertisements as long as the host does not forward (`accept_ra`
-    /// is 1), and `all` and `default`; nothing once it does.
+    /// The foreign interfaces that accept router advertisements only while the host does not forward (`accept_ra` is
+    /// 1), and `all` and `default`; empty if the host forwards.
     #[serde(default)]
     pub router_advertisements: BTreeSet<String>,
-    /// The host's own name.
+    /// The host name.
     pub hostname: String,
 }
 
 impl HostFacts {
-    /// The addresses of an interface with their prefix lengths, without link-local ones.
+    /// The addresses of an interface with prefix lengths, without link-local addresses.
     pub fn addresses_of(&self, interface: &str) -> impl Iterator<Item = IpNet> {
         let own = self.addresses.iter().filter(move |address| address.interface == interface);
         own.map(|address| address.destination).filter(|address| match address.addr() {
@@ -79,7 +78,7 @@ impl HostFacts {
         })
     }
 
-    /// Takes a bridge as it was in `known`: what networks were made of does not change by itself.
+    /// Restores the facts of a bridge from `known`: a bridge that networks use keeps its recorded addresses.
     pub fn keep_bridge(&mut self, known: &Self, name: &str) {
         self.addresses.retain(|address| address.interface != name);
         self.addresses.extend(known.addresses.iter().filter(|address| address.interface == name).cloned());

@@ -1,4 +1,4 @@
-//! Identifiers: 256 random bits, written as 64 hexadecimal digits, as in Docker.
+//! Identifiers: 256 random bits in 64 hexadecimal digits, as in Docker.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A text that is not 64 hexadecimal digits.
+/// The error of a text that is not 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is not an identifier: 64 hexadecimal digits are")]
+#[error("invalid identifier {0:?}: 64 hexadecimal digits are expected")]
 pub struct ParseIdError(pub String);
 
 fn parse_hex(text: &str) -> Result<[u8; 32], ParseIdError> {
@@ -24,8 +24,8 @@ fn parse_hex(text: &str) -> Result<[u8; 32], ParseIdError> {
     Ok(bytes)
 }
 
-/// Writes the digits at once: identifiers are in every message between our processes, and the
-/// formatter's own way of a byte at a time costs microseconds each.
+/// Writes the hexadecimal digits in one call: identifiers are in each message between the processes, and one call
+/// of the formatter per byte costs microseconds.
 fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = String::with_capacity(64);
@@ -44,7 +44,7 @@ macro_rules! identifier {
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// Makes an identifier of 32 bytes, which should be random.
+            /// An identifier of 32 bytes, which should be random.
             pub const fn new(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
@@ -54,7 +54,7 @@ macro_rules! identifier {
                 &self.0
             }
 
-            /// The first twelve digits, as people are shown them.
+            /// The first twelve digits, as Docker displays identifiers.
             pub fn short(&self) -> String {
                 self.to_string()[..12].to_owned()
             }
@@ -105,14 +105,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_back() {
+    fn an_identifier_is_parsed_from_its_own_text() {
         let id = NetworkId::new([0xab; 32]);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.short(), "abababababab");
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn other_texts_are_rejected() {
         for text in ["", "ab", &"g".repeat(64), &"é".repeat(32)] {
             assert!(text.parse::<SandboxId>().is_err(), "{text:?}");
         }

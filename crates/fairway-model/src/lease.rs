@@ -1,4 +1,4 @@
-//! Addresses that a DHCP server of a LAN lends.
+//! DHCP leases.
 
 use std::net::Ipv4Addr;
 
@@ -6,51 +6,51 @@ use serde::{Deserialize, Serialize};
 
 use super::{EndpointId, MacAddress, NetworkId};
 
-/// An IPv4 address that a DHCP server has lent an endpoint. All times are in nanoseconds since 1970.
+/// A DHCP lease of an endpoint's IPv4 address. All times are in nanoseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The address.
+    /// The leased address.
     pub address: Ipv4Addr,
-    /// What the server said that the LAN's mask is, if it did.
+    /// The subnet mask that the server sent, if any.
     pub netmask: Option<Ipv4Addr>,
-    /// The hardware address that it was asked for with.
+    /// The MAC address of the client.
     pub mac: MacAddress,
-    /// The endpoint that it was asked for with.
+    /// The endpoint, from which the client identifier is derived.
     pub client: EndpointId,
-    /// Who lent it.
+    /// The server's address.
     pub server: Ipv4Addr,
-    /// Where the server's answer came from: itself, or the relay agent's side of this LAN.
+    /// The source MAC address of the server's answer: that of the server or of a relay agent on this LAN.
     pub server_mac: MacAddress,
-    /// From when on the server is asked to extend it (T1 of RFC 2131, section 4.4.5).
+    /// The time from which the lease is renewed with its server (T1 of RFC 2131, section 4.4.5).
     pub renew_at: i64,
-    /// From when on any server is (T2).
+    /// The time from which the lease is renewed with any server (T2).
     pub rebind_at: i64,
-    /// When it ends.
+    /// The time at which the lease expires.
     pub expires_at: i64,
-    /// Whether it was refused or ended, and the address is used without it.
+    /// Whether the lease expired or its renewal was refused; the address stays in use.
     pub lost: bool,
 }
 
-/// A lease that somebody needs before a command can be accepted.
+/// A lease that a command needs before the World can accept it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRequest {
     /// The network.
     pub network: NetworkId,
     /// The network's name.
     pub network_name: String,
-    /// The interface that leads to its LAN.
+    /// The host's interface on the network's LAN.
     pub parent: String,
-    /// Who asks.
+    /// The client.
     pub identity: LeaseIdentity,
 }
 
-/// What a DHCP server is told of who asks.
+/// A DHCP client, as its messages identify it to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseIdentity {
-    /// The endpoint, which stays the same when its sandbox starts again.
+    /// The endpoint, which stays the same across starts of its sandbox.
     pub client: EndpointId,
-    /// Its hardware address.
+    /// The MAC address.
     pub mac: MacAddress,
-    /// The sandbox's name.
+    /// The host name: the sandbox's name.
     pub hostname: String,
 }

@@ -1,4 +1,4 @@
-//! The words of container networking: identifiers, addresses, ports, and what users ask for.
+//! The vocabulary of container networking: identifiers, addresses, ports, requests, settings and their parsing.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! How much of a command's output is kept.
+//! Limits of the log of a command's output.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::parse::ParseError;
 
-/// The log driver that there is, by Docker's name.
+/// The only log driver, by Docker's name.
 pub const LOG_DRIVER: &str = "json-file";
-/// The most files of one log.
+/// The highest value of `max-file`.
 const MOST_FILES: u32 = 1000;
-/// Options of Docker's that add to the lines of a log, and have no effect here.
+/// Docker's log options that Fairway accepts and ignores.
 const WITHOUT_EFFECT: [&str; 8] =
     ["compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag"];
 
-/// How large a log may grow: when a file would be larger than `max_size`, another one is begun, and the oldest of
-/// more than `max_files` is removed.
+/// The size limits of a log. A file that would exceed `max_size` is rotated; the oldest of more than `max_files`
+/// files is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLimits {
     /// The size of one file in bytes; none for no limit.
     pub max_size: Option<u64>,
-    /// How many files there are at most; at least 1.
+    /// The highest number of files; at least 1.
     pub max_files: u32,
 }
 
@@ -31,10 +31,10 @@ impl Default for LogLimits {
 }
 
 impl LogLimits {
-    /// Reads the options of a log: `max-size` (`10m`; `-1` is no limit) and `max-file` (`3`).
+    /// Parses the options of a log: `max-size` (`10m`; `-1` is no limit) and `max-file` (`3`).
     ///
     /// # Errors
-    /// [`ParseError::LogOption`] names an option that is unknown or has a value that it cannot have.
+    /// [`ParseError::LogOption`] names the unknown option or the invalid value.
     pub fn parse(options: &BTreeMap<String, String>) -> Result<Self, ParseError> {
         let mut limits = Self::default();
         for (name, value) in options {
@@ -53,17 +53,18 @@ impl LogLimits {
                 }
                 "max-file" => {
                     let number = value.parse().ok().filter(|number| (1..=MOST_FILES).contains(number));
-                    limits.max_files = number.ok_or_else(|| refused("1 to 1000 files are possible"))?;
+                    limits.max_files =
+                        number.ok_or_else(|| refused("a number from 1 to 1000 is expected"))?;
                 }
                 other if WITHOUT_EFFECT.contains(&other) => {}
-                _ => return Err(refused("max-size and max-file are known")),
+                _ => return Err(refused("unknown option: max-size or max-file is expected")),
             }
         }
         Ok(limits)
     }
 }
 
-/// A number of bytes, as Docker has it: `10m`, `512k`, `1g`, `1048576`, `10MB`.
+/// Parses a number of bytes in Docker's notation: `10m`, `512k`, `1g`, `1048576`, `10MB`.
 fn size(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_are_limited_unless_they_are_asked_not_to_be() {
+    fn a_log_is_limited_by_default() {
         assert_eq!(limits(&[]), Ok(LogLimits { max_size: Some(10_485_760), max_files: 3 }));
         assert_eq!(limits(&[("max-size", "-1")]).unwrap().max_size, None);
         for (text, bytes) in [("1", 1), ("2k", 2048), ("3M", 3 << 20), ("1GB", 1 << 30)] {
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_is_refused_by_name() {
+    fn an_invalid_log_option_is_rejected_by_name() {
         for (name, value) in [
             ("max-size", "much"),
             ("max-size", "0"),

@@ -1,4 +1,4 @@
-//! Macvlan: links of their own upon a link of the host.
+//! Macvlan networks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,18 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::MacAddress;
 
-/// Which frames pass between the macvlans of one parent; Docker's `macvlan_mode` (ip-link(8)).
+/// The mode of macvlan links, as in Docker's option `macvlan_mode`: which frames pass between the macvlans of one
+/// parent (ip-link(8)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MacvlanMode {
-    /// All of them, within the host.
+    /// All frames pass, within the host.
     #[default]
     Bridge,
-    /// None, not even those that a switch sends back.
+    /// No frames pass, not even reflected by a switch.
     Private,
-    /// Those that a switch sends back (IEEE 802.1Qbg).
+    /// Frames pass that a switch reflects (IEEE 802.1Qbg).
     Vepa,
-    /// There is one macvlan, which has the parent's own address and gets all its frames.
+    /// The parent has one macvlan, which has the parent's MAC address and receives all its frames.
     Passthru,
 }
 
@@ -42,36 +43,34 @@ impl FromStr for MacvlanMode {
     }
 }
 
-/// What makes a network a macvlan network.
+/// The macvlan settings of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Macvlan {
-    /// The link of the host that its sandboxes' links stand upon: the user's, or one of ours that
-    /// leads nowhere.
+    /// The parent interface: an interface of the host, or a dummy link that Fairway creates.
     pub parent: String,
-    /// Which frames pass between them.
+    /// The mode of the network's macvlans.
     pub mode: MacvlanMode,
-    /// The parent's own hardware address when the network was made, which the only sandbox of a
-    /// network in the mode passthru has.
+    /// In passthru mode the MAC address of the parent at creation, which the only endpoint has; else none.
     pub mac: Option<MacAddress>,
 }
 
 impl Macvlan {
-    /// What the names of parents of our own begin with; Docker's, which has dummy links there.
+    /// The prefix of the names of dummy parents, as in Docker.
     pub const DUMMY_PARENT_PREFIX: &str = "dm-";
 
-    /// Whether the parent is one of our own, made because the user named none.
+    /// Whether the parent is a dummy link that Fairway creates, since the user named no parent.
     pub fn has_dummy_parent(&self) -> bool {
         self.parent.starts_with(Self::DUMMY_PARENT_PREFIX)
     }
 }
 
-/// What was seen of a link that is to be a parent.
+/// The observed state of an interface that is to be a macvlan parent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParentFacts {
-    /// Its hardware address, where it has one.
+    /// The MAC address, if the interface has one.
     pub mac: Option<MacAddress>,
-    /// Whether it is a loopback interface.
+    /// Whether the interface is loopback.
     pub loopback: bool,
-    /// The bridge or bond that it belongs to.
+    /// The bridge or bond that the interface is a port of.
     pub master: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Name servers, and from where they are asked.
+//! Addresses of name servers.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,19 +8,19 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A name server: its address, and the host's link that a link-local address is on.
+/// The address of a name server, with the scope of a link-local address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NameServer {
-    /// Its address.
+    /// The address.
     pub address: IpAddr,
-    /// The index of the host's link (RFC 4007), as in `fe80::1%2`; 0 when the address says it all.
+    /// The index of the host's interface (RFC 4007), as in `fe80::1%2`; 0 for an address without a scope.
     pub scope: u32,
 }
 
 impl NameServer {
-    /// Reads what a resolv.conf has, such as `192.0.2.1` or `fe80::1%eth0`; `index` is the index of a link of
-    /// that name.
+    /// Parses a name server of resolv.conf, such as `192.0.2.1` or `fe80::1%eth0`. `index` looks up the index of an
+    /// interface by name.
     pub fn parse(text: &str, index: impl FnOnce(&str) -> Option<u32>) -> Option<Self> {
         let Some((address, zone)) = text.split_once('%') else { return text.parse().ok() };
         let address: Ipv6Addr = address.parse().ok()?;
@@ -28,8 +28,8 @@ impl NameServer {
         Some(Self { address: address.into(), scope })
     }
 
-    /// Whether it is asked from the host's network namespace, as it is not reached from others: it listens on
-    /// the host's loopback, or has an address of one of the host's links. Others are asked from the sandbox's.
+    /// Whether the resolver must query this server from the host's network namespace, since it has a loopback address
+    /// or one with a scope. Other servers are queried from the sandbox's namespace.
     pub fn queried_from_host(&self) -> bool {
         self.address.is_loopback() || self.scope != 0
     }
@@ -50,14 +50,14 @@ impl fmt::Display for NameServer {
     }
 }
 
-/// A text that is no name server.
+/// The error of a text that is not a name server.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameServerError {
-    /// The address cannot be read.
-    #[error("cannot read the address of a name server: {0}")]
+    /// Invalid address.
+    #[error("invalid address of a name server: {0}")]
     Address(#[from] std::net::AddrParseError),
-    /// The link's index cannot be read.
-    #[error("cannot read the link of a name server: {0}")]
+    /// Invalid scope.
+    #[error("invalid scope of a name server: {0}: the index of an interface is expected")]
     Scope(#[from] ParseIntError),
 }
 
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_and_links_of_the_host_are_asked_from_the_host() {
+    fn loopback_and_scoped_servers_are_queried_from_the_host() {
         let eth0 = |name: &str| (name == "eth0").then_some(2);
         for (text, from_host) in [
             ("192.0.2.1", false),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_stored_as_an_address_was() {
+    fn a_server_without_a_scope_is_stored_as_an_address() {
         let server = NameServer::from(IpAddr::from([192, 0, 2, 1]));
         assert_eq!(String::from(server), "192.0.2.1");
         assert_eq!(NameServer::try_from("fe80::1%3".to_owned()).map(|server| server.scope), Ok(3));

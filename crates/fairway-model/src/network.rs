@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 
 use super::{AddressInUse, BridgeOptions, GatewayMode, Macvlan, MacvlanMode, NetworkId, Peer, Uplink};
 
-/// How a network is made of kernel objects.
+/// The driver of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
-    /// A bridge on this host, one veth pair a sandbox.
+    /// A bridge on this host, with a veth pair for each sandbox, behind the host's address.
     Bridge,
-    /// The host's own namespace.
+    /// The host's network namespace.
     Host,
-    /// Nothing but loopback.
+    /// No network: loopback only.
     Null,
-    /// A bridge whose subnet other hosts reach by routes.
+    /// A bridge whose subnet other hosts have routes to.
     Routed,
-    /// A bridge that takes over an interface of the host, so that sandboxes are on its LAN.
+    /// A bridge with an interface of the host as a port: sandboxes are on that interface's LAN.
     Lan,
-    /// Links of their own upon a link of the host, one a sandbox.
+    /// A macvlan link on a parent interface for each sandbox.
     Macvlan,
-    /// A pair of interfaces, one in each of two sandboxes, and nothing else.
+    /// A veth pair between two sandboxes, with no interface on the host.
     Ptp,
 }
 
 impl Driver {
-    /// The drivers of networks that users create, and what such a network is.
+    /// The drivers that a user can create networks of, each with its help text.
     pub const CREATABLE: [(Self, &str); 5] = [
         (Self::Bridge, "a bridge of this host, behind its address"),
         (Self::Routed, "a bridge whose subnet other hosts reach by routes"),
@@ -39,7 +39,7 @@ impl Driver {
         (Self::Ptp, "a pair of interfaces between two sandboxes"),
     ];
 
-    /// Its name.
+    /// The driver's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
@@ -52,7 +52,7 @@ impl Driver {
         }
     }
 
-    /// Whether its networks are bridges with a veth pair for each sandbox.
+    /// Whether networks of this driver have a bridge with a veth pair for each sandbox.
     pub fn has_bridge(self) -> bool {
         matches!(self, Self::Bridge | Self::Routed | Self::Lan)
     }
@@ -64,122 +64,122 @@ impl fmt::Display for Driver {
     }
 }
 
-/// A pool of addresses that belongs to a network.
+/// A subnet of a network, with its gateway and address range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
-    /// The subnet, its host bits zero.
+    /// The subnet, host bits zero.
     pub subnet: IpNet,
-    /// The gateway: the bridge's own address, or with the driver `macvlan` that of a router out
-    /// there. It means nothing on pairs.
+    /// The gateway: the bridge's address, or with the drivers `lan` and `macvlan` the address of a router on the LAN.
+    /// Unused by the driver `ptp`.
     pub gateway: IpAddr,
-    /// Addresses are given automatically from here only.
+    /// The range that addresses are allocated from, unless requested with `--ip`.
     pub ip_range: Option<IpNet>,
-    /// Addresses that are never given, by name.
+    /// Auxiliary addresses by name, which are never allocated.
     pub auxiliary: BTreeMap<String, IpAddr>,
-    /// Whether the user named the subnet (then `--ip` is allowed, as in Docker).
+    /// Whether the user specified the subnet.
     pub chosen: bool,
-    /// Whether the user named the gateway.
+    /// Whether the user specified the gateway.
     pub gateway_chosen: bool,
 }
 
-/// Who answers to a name that several endpoints of a network have.
+/// The addresses in the answer to a name that several endpoints of a network share.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AliasAnswer {
-    /// All of them, those that joined first, first: who asks can go on to the next.
+    /// The addresses of all endpoints, oldest first.
     #[default]
     All,
-    /// The one that joined first, as long as it runs.
+    /// The addresses of the oldest running endpoint.
     First,
 }
 
-/// A set of endpoints that may talk to one another.
+/// A network: a set of endpoints that can communicate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// Its identifier.
+    /// The identifier.
     pub id: NetworkId,
-    /// Its name, unique on the host.
+    /// The name, unique on the host.
     pub name: String,
-    /// Nanoseconds since 1970.
+    /// The time of creation, in nanoseconds since 1970.
     pub created: i64,
-    /// How it is made.
+    /// The driver.
     pub driver: Driver,
-    /// Whether it was there from the start (`bridge`, `host`, `none`).
+    /// Whether the network is predefined (`bridge`, `host`, `none`).
     pub predefined: bool,
-    /// The name of the bridge of ours; empty where there is none.
+    /// The name of the bridge; empty without one.
     pub bridge: String,
-    /// Whether endpoints get IPv4 addresses.
+    /// Whether endpoints have IPv4 addresses.
     pub enable_ipv4: bool,
-    /// Whether endpoints get IPv6 addresses.
+    /// Whether endpoints have IPv6 addresses.
     pub enable_ipv6: bool,
-    /// At most one subnet of each family.
+    /// The subnets, at most one of each family.
     pub subnets: Vec<Subnet>,
-    /// No way out and no way in but from its own endpoints and the host.
+    /// `--internal`: endpoints communicate with one another and the host only.
     pub internal: bool,
-    /// Whether what leaves it is masqueraded; none means as the daemon says (`--ip-masq`).
+    /// Whether outbound traffic is masqueraded; none means the daemon's setting (`--ip-masq`).
     pub masquerade: Option<bool>,
-    /// Whether its endpoints may talk to one another (`enable_icc`); none means yes. The default
-    /// bridge does as the daemon says (`--icc`).
+    /// Whether the endpoints may communicate with one another (`enable_icc`); none means yes, and for the default
+    /// bridge the daemon's setting (`--icc`).
     #[serde(default)]
     pub icc: Option<bool>,
-    /// The largest packet in bytes; none means as the daemon says (`--mtu`).
+    /// The MTU in bytes; none means the daemon's setting (`--mtu`).
     pub mtu: Option<u32>,
-    /// Where `--publish` without an address publishes; none means the daemon's default.
+    /// The host address of `--publish` without an address; none means the daemon's setting (`--ip`).
     pub host_binding: Option<IpAddr>,
-    /// Of a bridge that is the user's own and not ours: the addresses that it had by itself.
+    /// The addresses of a bridge that the user created; none for a bridge that Fairway creates.
     #[serde(default)]
     pub adopted: Option<Vec<IpNet>>,
-    /// What else its options say, where it is a bridge.
+    /// The parsed options of bridge networks.
     #[serde(default)]
     pub bridge_options: BridgeOptions,
-    /// The hosts whose subnets a routed network and the host itself reach by routes.
+    /// The peers of a routed network: subnets of other hosts, with the next hops to them.
     #[serde(default)]
     pub peers: Vec<Peer>,
-    /// Who answers to a name that several endpoints have.
+    /// The addresses in the answer to a name that several endpoints share.
     #[serde(default)]
     pub alias_answer: AliasAnswer,
-    /// The interface that a lan network has taken over.
+    /// The uplink of a lan network: the interface of the host that is a port of its bridge.
     #[serde(default)]
     pub uplink: Option<Uplink>,
-    /// Addresses of a LAN that somebody there was seen to have.
+    /// Addresses of the LAN that duplicate address detection found in use by other hosts.
     #[serde(default, alias = "held")]
     pub addresses_in_use: BTreeMap<IpAddr, AddressInUse>,
-    /// What the driver `macvlan` knows; none for the others.
+    /// The settings of a macvlan network; none for other drivers.
     #[serde(default)]
     pub macvlan: Option<Macvlan>,
-    /// The driver options as they were given.
+    /// The driver options as specified.
     pub options: BTreeMap<String, String>,
-    /// The labels as they were given.
+    /// The labels.
     pub labels: BTreeMap<String, String>,
 }
 
 impl Network {
-    /// Its subnet of the family of `address`.
+    /// The subnet of the family of `address`.
     pub fn subnet_for(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.subnet.addr().is_ipv4() == address.is_ipv4())
     }
 
-    /// Its IPv4 subnet.
+    /// The IPv4 subnet.
     pub fn ipv4(&self) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.subnet.addr().is_ipv4())
     }
 
-    /// Its IPv6 subnet.
+    /// The IPv6 subnet.
     pub fn ipv6(&self) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.subnet.addr().is_ipv6())
     }
 
-    /// Whether nobody else can have the gateway address of one of its subnets. It is free where no
-    /// gateway has a use: as in Docker, on isolated networks, and on internal ones whose bridge has no
-    /// IPv4 address, unless the user named it; and on pairs.
+    /// Whether the gateway address of a subnet is reserved, so that no endpoint can have it. The address is free where
+    /// the network has no gateway: with the driver `ptp`, and, unless the user specified the gateway, on isolated
+    /// networks and on internal ones whose bridge has no IPv4 address, as in Docker.
     pub fn reserves_gateway(&self, subnet: &Subnet) -> bool {
         let ipv4 = subnet.subnet.addr().is_ipv4();
         let isolated = self.bridge_options.gateway_mode(ipv4) == GatewayMode::Isolated;
-        let nobodys = isolated || (ipv4 && self.bridge_options.inhibit_ipv4 && self.internal);
-        self.driver != Driver::Ptp && (!nobodys || subnet.gateway_chosen)
+        let unused = isolated || (ipv4 && self.bridge_options.inhibit_ipv4 && self.internal);
+        self.driver != Driver::Ptp && (!unused || subnet.gateway_chosen)
     }
 
-    /// How many endpoints there can be, where that is limited.
+    /// The highest number of endpoints, if the driver limits it.
     pub fn max_endpoints(&self) -> Option<usize> {
         match (self.driver, &self.macvlan) {
             (Driver::Ptp, _) => Some(2),
@@ -188,14 +188,14 @@ impl Network {
         }
     }
 
-    /// How many running endpoints its bridge has ports for; none without a bridge. The kernel numbers the ports of a
-    /// bridge from 1 to 1,023 (`BR_MAX_PORTS`, net/bridge/br_private.h), and an interface that is taken over is one.
+    /// The highest number of running endpoints that the bridge has ports for; none without a bridge. The kernel numbers
+    /// the ports of a bridge from 1 to 1,023 (`BR_MAX_PORTS`, net/bridge/br_private.h), and an uplink is one of them.
     pub fn max_ports(&self) -> Option<usize> {
         const MOST: usize = 1023;
         self.driver.has_bridge().then(|| MOST - usize::from(self.uplink.is_some()))
     }
 
-    /// Whether it was made by a user, and so resolves names.
+    /// Whether a user created the network. User-defined networks resolve names.
     pub fn user_defined(&self) -> bool {
         !self.predefined
     }

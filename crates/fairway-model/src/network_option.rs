@@ -1,27 +1,28 @@
-//! What the options of a network and of an endpoint say, read.
+//! Parsed options of networks and endpoints.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// How a bridge network is joined to what is outside, for one family of addresses.
+/// The gateway mode of a bridge network, for one address family, as in Docker's options `gateway_mode_ipv4` and
+/// `gateway_mode_ipv6`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GatewayMode {
-    /// Published ports are translated, what leaves is masqueraded, and nothing else comes in.
+    /// Published ports are translated (DNAT), outbound traffic is masqueraded, other inbound traffic is dropped.
     #[default]
     Nat,
-    /// The same, but whoever has a route reaches every port.
+    /// Like `Nat`, but hosts with a route to the subnet reach every port.
     NatUnprotected,
-    /// Nothing is translated: whoever has a route reaches the published ports at the endpoint's own
-    /// address, and may send ICMP. Host ports have no meaning.
+    /// No NAT: hosts with a route to the subnet reach the published ports at the endpoint's address, and may send
+    /// ICMP. Host ports are unused.
     Routed,
-    /// The bridge has no address: the host cannot be reached either. For internal networks only.
+    /// The bridge has no address, so that endpoints cannot reach the host. For internal networks only.
     Isolated,
 }
 
 impl GatewayMode {
-    /// The mode of that name; an empty one stands for the default, as in Docker.
+    /// The mode of a name; an empty name is the default mode, as in Docker.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "" | "nat" => Self::Nat,
@@ -33,23 +34,23 @@ impl GatewayMode {
     }
 }
 
-/// How often, and in which intervals, neighbours are told of the addresses of an endpoint that joins.
+/// The announcements of a new endpoint's addresses to neighbors (gratuitous ARP and unsolicited NA).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advertising {
-    /// How many times; 0 means not at all.
+    /// The number of announcements; 0 disables them.
     pub count: u8,
-    /// The time between two of them.
+    /// The interval between two announcements.
     pub interval_milliseconds: u16,
 }
 
 impl Default for Advertising {
-    /// Docker's: three times (`ANNOUNCE_NUM` of RFC 5227 is two), a second apart.
+    /// Docker's default: three announcements (`ANNOUNCE_NUM` of RFC 5227 is two), one second apart.
     fn default() -> Self {
         Self { count: 3, interval_milliseconds: 1000 }
     }
 }
 
-/// The options that only bridge networks have. What no option says is as in Docker 29.
+/// The options of bridge networks. Defaults are those of Docker 29.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BridgeOptions {
@@ -57,26 +58,27 @@ pub struct BridgeOptions {
     pub gateway_mode_ipv4: GatewayMode,
     /// `com.docker.network.bridge.gateway_mode_ipv6`.
     pub gateway_mode_ipv6: GatewayMode,
-    /// `com.docker.network.bridge.inhibit_ipv4`: somebody else has the gateway's IPv4 address.
+    /// `com.docker.network.bridge.inhibit_ipv4`: the bridge does not get the gateway's IPv4 address.
     pub inhibit_ipv4: bool,
-    /// `com.docker.network.bridge.trusted_host_interfaces`: what arrives there may go straight to
-    /// published ports of endpoints.
+    /// `com.docker.network.bridge.trusted_host_interfaces`: packets from these interfaces may be
+    /// addressed directly to the published ports of endpoints.
     pub trusted_interfaces: Vec<String>,
-    /// `com.docker.network.container_iface_prefix`: interfaces inside are named so, with a number.
+    /// `com.docker.network.container_iface_prefix`: the prefix of interface names in sandboxes.
     pub interface_prefix: Option<String>,
-    /// `com.docker.network.host_ipv4`: what leaves gets this address instead of being masqueraded.
+    /// `com.docker.network.host_ipv4`: the source address of outbound IPv4 traffic (SNAT instead of masquerade).
     pub source_ipv4: Option<Ipv4Addr>,
-    /// `com.docker.network.host_ipv6`: the same for IPv6.
+    /// `com.docker.network.host_ipv6`: the source address of outbound IPv6 traffic.
     pub source_ipv6: Option<Ipv6Addr>,
     /// `com.docker.network.advertise_addr_nmsgs` and `advertise_addr_ms`.
     pub advertising: Advertising,
-    /// `fairway.route_localnet`: the bridge may route 127.0.0.0/8 where publishing needs it.
+    /// `fairway.route_localnet`: enable `route_localnet` of the bridge where published ports on 127.0.0.0/8 need it.
     pub route_localnet: bool,
-    /// `fairway.storm_limit`: so many frames a second may an endpoint on a LAN send to all or many; 0 is no limit.
+    /// `fairway.storm_limit`: the broadcast and multicast frames a second that an endpoint of a lan network may send; 0
+    /// means no limit.
     pub storm_limit: u32,
-    /// `fairway.guard=strict`: endpoints may use nothing but their own addresses.
+    /// `fairway.guard=strict`: endpoints may send from their own addresses only.
     pub strict_guard: bool,
-    /// `fairway.dhcp`: IPv4 addresses come from the DHCP server of the LAN.
+    /// `fairway.dhcp`: the LAN's DHCP server allocates the IPv4 addresses.
     pub dhcp: bool,
 }
 
@@ -105,7 +107,7 @@ impl BridgeOptions {
         if ipv4 { self.gateway_mode_ipv4 } else { self.gateway_mode_ipv6 }
     }
 
-    /// The address that what leaves gets instead of being masqueraded.
+    /// The source address of outbound traffic of a family; none means masquerade.
     pub fn source(&self, ipv4: bool) -> Option<IpAddr> {
         if ipv4 { self.source_ipv4.map(IpAddr::V4) } else { self.source_ipv6.map(IpAddr::V6) }
     }
@@ -114,47 +116,47 @@ impl BridgeOptions {
 /// A sysctl of one interface: `net.ipv4.conf.IFNAME.log_martians`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct InterfaceSysctl {
-    /// The directory in front of the interface's name: `net/ipv4/conf`.
+    /// The directory before the interface's name: `net/ipv4/conf`.
     pub directory: String,
-    /// What is behind it: `log_martians`.
+    /// The name after the interface's name: `log_martians`.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
 impl InterfaceSysctl {
-    /// The path under `/proc/sys` for an interface.
+    /// The path below `/proc/sys` for an interface.
     pub fn path(&self, interface: &str) -> String {
         format!("{}/{interface}/{}", self.directory, self.name)
     }
 
-    /// Whether it switches IPv6 off.
+    /// Whether the sysctl disables IPv6.
     pub fn disables_ipv6(&self) -> bool {
         self.directory == "net/ipv6/conf" && self.name == "disable_ipv6" && self.value == "1"
     }
 }
 
-/// What the driver options of an endpoint say.
+/// The parsed driver options of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndpointOptions {
     /// `com.docker.network.endpoint.ifname`: the name of the interface in the sandbox.
     pub interface: Option<String>,
-    /// `com.docker.network.endpoint.sysctls`, each path once; a later one takes an earlier one's place.
+    /// `com.docker.network.endpoint.sysctls`, each path once; of several values the last applies.
     pub sysctls: Vec<InterfaceSysctl>,
-    /// `com.docker.network.advertise_addr_nmsgs`; none means as the network says.
+    /// `com.docker.network.advertise_addr_nmsgs`; none means the network's value.
     pub advertise_count: Option<u8>,
-    /// `com.docker.network.advertise_addr_ms`; none means as the network says.
+    /// `com.docker.network.advertise_addr_ms`; none means the network's value.
     pub advertise_interval: Option<u16>,
 }
 
 impl EndpointOptions {
-    /// Whether the endpoint is to have no IPv6, whatever its network has.
+    /// Whether the endpoint has no IPv6 address, although its network may have IPv6.
     pub fn disables_ipv6(&self) -> bool {
         self.sysctls.iter().any(InterfaceSysctl::disables_ipv6)
     }
 
-    /// How neighbours are told of its addresses, on a network that says `network`.
+    /// The announcements of the endpoint's addresses, with defaults from its network.
     pub fn advertising(&self, network: Advertising) -> Advertising {
         Advertising {
             count: self.advertise_count.unwrap_or(network.count),

@@ -1,22 +1,22 @@
-//! The owners of the fragments of a Plan.
+//! Owners of kernel objects.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{EndpointId, NetworkId, SandboxId};
 
-/// Who an object belongs to. When the owner changes, its fragment is made anew, and no other.
+/// The owner of a fragment of the Plan. A change of an owner recomputes its fragment only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owner {
-    /// What exists once: tables, fixed rules, sysctls.
+    /// The host: tables, base chains, sysctls.
     Host,
     /// A network.
     Network(NetworkId),
-    /// A sandbox: its files, its resolver, its default routes.
+    /// A sandbox: files, resolver, default routes.
     Sandbox(SandboxId),
-    /// An endpoint: its link, its guard elements, its names.
+    /// An endpoint: link, guard elements, names.
     Endpoint(EndpointId),
     /// The published ports of a sandbox.
     Publications(SandboxId),
-    /// The links of a sandbox to others, where nothing else lets it reach them.
+    /// The `--link`s of a sandbox, where the firewall must permit them.
     Links(SandboxId),
 }

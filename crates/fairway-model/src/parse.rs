@@ -1,8 +1,8 @@
-//! What people type, read: ports, names, hosts, addresses, options.
+//! Parsers of user input: ports, names, hosts, addresses, options.
 //!
-//! Each function reads one value of one flag and takes any text without harm. What ends in a file
-//! (names in hosts, search domains and options in resolv.conf) is checked so that it cannot be
-//! more than one word there. The words of the errors start as Docker's do.
+//! Each function parses the value of one flag, from untrusted text. Values that are written to files
+//! (names in hosts, search domains and options in resolv.conf) are checked to be one word, so that they
+//! cannot add lines. Error messages start with Docker's words.
 
 mod cidr;
 mod host;
@@ -21,7 +21,7 @@ pub use name::{alias, hostname, interface_name, is_alias, is_hostname, is_interf
 pub use option::{address_pool, driver_option, label, option, packet_mark};
 pub use port::{expose, publish, unpublish};
 
-/// A text that cannot be read.
+/// The error of a text that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the message of each says what its fields are")]
 pub enum ParseError {
@@ -58,7 +58,7 @@ pub enum ParseError {
     )]
     Interface(String),
     #[error(
-        "{0:?} is no mark: MARK or MARK/MASK is expected, such as 0x2/0x3, within 32 bits and within the mask"
+        "invalid mark {0:?}: MARK or MARK/MASK is expected, such as 0x2/0x3, within 32 bits and within the mask"
     )]
     Mark(String),
     #[error("bad format for add-host: {0:?}: name:address or name:host-gateway is expected")]
@@ -77,11 +77,11 @@ pub enum ParseError {
     Pool { text: String, reason: String },
 }
 
-/// What is expected where a port is.
+/// The expected form of a port.
 const PORT: &str = "a port from 1 to 65535, or a range such as 8000-8010, is expected";
 
 impl ParseError {
-    /// What kind of refusal it is.
+    /// The kind of the refusal.
     pub const fn kind(&self) -> RefusalKind {
         RefusalKind::Invalid
     }

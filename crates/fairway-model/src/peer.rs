@@ -1,4 +1,4 @@
-//! Other hosts whose subnets are reached by routes.
+//! Peers of routed networks.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,44 +10,44 @@ use thiserror::Error;
 
 use super::parse::expected_message;
 
-/// A subnet of another host, and that host's address on a LAN that both are on.
+/// A subnet on another host, and the address of that host on a common LAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Peer {
-    /// The subnet of its sandboxes, its host bits zero.
+    /// The subnet, host bits zero.
     pub subnet: IpNet,
-    /// The host: the next hop of the route to its subnet.
+    /// The host's address: the next hop of the route to the subnet.
     pub gateway: IpAddr,
 }
 
-/// Why a text names no peer.
+/// The error of a text that is not a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParsePeerError {
-    /// It has not the shape.
-    #[error("{0:?} is no peer: {expected}", expected = expected_message(subnet_of(.0), PEER))]
+    /// Not of the form SUBNET@HOST.
+    #[error("invalid peer {0:?}: {expected}", expected = expected_message(subnet_of(.0), PEER))]
     Shape(String),
     /// The subnet has host bits.
-    #[error("{0} has host bits: {expected} is meant", expected = .0.trunc())]
+    #[error("invalid peer subnet {0}: it should be {expected}", expected = .0.trunc())]
     HostBits(IpNet),
-    /// The families differ.
-    #[error("{subnet} and {gateway} are of two families: a subnet is reached by a host of its own family")]
+    /// Subnet and host are of different address families.
+    #[error("invalid peer {subnet}@{gateway}: subnet and host must be of one address family")]
     Families {
         /// The subnet.
         subnet: IpNet,
         /// The host.
         gateway: IpAddr,
     },
-    /// No host has such an address.
-    #[error("{0} is no address of a host")]
+    /// The host's address is unspecified, multicast or loopback.
+    #[error("invalid peer host {0}: a unicast address of a host is expected")]
     NotAHost(IpAddr),
-    /// It would take in everything.
-    #[error("{0} is no subnet of a host but a way to everywhere")]
+    /// The subnet is a default route.
+    #[error("invalid peer subnet {0}: a peer subnet must not be a default route")]
     Everything(IpNet),
 }
 
-/// What a peer looks like.
+/// The expected form of a peer.
 const PEER: &str = "SUBNET@HOST, as 172.30.2.0/24@10.10.50.98,";
 
-/// What stands before the host.
+/// The part of a peer before the host.
 fn subnet_of(peer: &str) -> &str {
     peer.split_once('@').map_or(peer, |(subnet, _)| subnet)
 }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_is_a_subnet_and_its_host() {
+    fn a_peer_is_a_subnet_and_a_host() {
         for text in ["172.30.2.0/24@10.10.50.98", "fd02::/64@fd50::98"] {
             assert_eq!(text.parse::<Peer>().map(|peer| peer.to_string()), Ok(text.to_owned()));
         }
@@ -95,9 +95,12 @@ mod tests {
         for text in ["", "172.30.2.0/24", "172.30.2.0@10.0.0.1", "172.30.2.0/24@", "@10.0.0.1"] {
             assert!(refused(text).contains("SUBNET@HOST"), "{text}");
         }
-        assert_eq!(refused("172.30.2.1/24@10.0.0.1"), "172.30.2.1/24 has host bits: 172.30.2.0/24 is meant");
-        assert!(refused("172.30.2.0/24@fd50::98").contains("two families"));
-        assert!(refused("172.30.2.0/24@127.0.0.1").contains("no address of a host"));
-        assert!(refused("0.0.0.0/0@10.0.0.1").contains("everywhere"));
+        assert_eq!(
+            refused("172.30.2.1/24@10.0.0.1"),
+            "invalid peer subnet 172.30.2.1/24: it should be 172.30.2.0/24"
+        );
+        assert!(refused("172.30.2.0/24@fd50::98").contains("one address family"));
+        assert!(refused("172.30.2.0/24@127.0.0.1").contains("invalid peer host 127.0.0.1"));
+        assert!(refused("0.0.0.0/0@10.0.0.1").contains("default route"));
     }
 }

@@ -18,15 +18,15 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// All of them.
+    /// All protocols.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
 
-    /// Whether the userland proxy can carry it.
+    /// Whether the userland proxy supports the protocol.
     pub const fn supports_proxy(self) -> bool {
         !matches!(self, Self::Sctp)
     }
 
-    /// The number of the protocol in the IP header (IANA).
+    /// The protocol number in the IP header (IANA).
     pub const fn number(self) -> u8 {
         match self {
             Self::Tcp => 6,
@@ -46,12 +46,12 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// A run of ports: `first` and the `count - 1` after it.
+/// A range of ports, both ends inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PortRange {
-    /// The first port; never 0.
+    /// The first port, not 0.
     pub first: u16,
-    /// The last port; never below `first`.
+    /// The last port, not below `first`.
     pub last: u16,
 }
 
@@ -61,17 +61,17 @@ impl PortRange {
         Self { first: port, last: port }
     }
 
-    /// How many ports there are.
+    /// The number of ports.
     pub const fn len(self) -> usize {
         (self.last - self.first) as usize + 1
     }
 
-    /// A range is never empty; here because `len` is.
+    /// False: a range has at least one port.
     pub const fn is_empty(self) -> bool {
         false
     }
 
-    /// Whether `port` is one of them.
+    /// Whether the range contains `port`.
     pub const fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
@@ -92,13 +92,13 @@ impl fmt::Display for PortRange {
     }
 }
 
-/// What `--publish` asks for: `[address:][host ports:]container ports[/protocol]`.
+/// A request of `--publish`: `[address:][host ports:]container ports[/protocol]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PublishRequest {
-    /// The host address to publish on; none means the network's or the daemon's default.
+    /// The host address; none means the network's or the daemon's default.
     pub host_address: Option<IpAddr>,
-    /// The host ports; none means any free ones. When it is longer than a container range of one
-    /// port, any free port of it.
+    /// The host ports; none means free ephemeral ports. Of a range for one container port, the first free port is
+    /// used.
     pub host_ports: Option<PortRange>,
     /// The ports in the sandbox.
     pub container_ports: PortRange,
@@ -106,23 +106,22 @@ pub struct PublishRequest {
     pub protocol: Protocol,
 }
 
-/// Which publications `unpublish` means: those that agree with all that is given.
+/// A request of `unpublish`: selects the published ports that match all given parts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnpublishRequest {
-    /// The host address; none means whichever.
+    /// The host address; none means any.
     pub host_address: Option<IpAddr>,
-    /// The host ports; none means whichever.
+    /// The host ports; none means any.
     pub host_ports: Option<PortRange>,
-    /// The ports in the sandbox; none means whichever. Of two ranges of one length the first
-    /// belongs to the first, and so on.
+    /// The ports in the sandbox; none means any. Host and container ranges of equal length are paired port by port.
     pub container_ports: Option<PortRange>,
     /// The protocol.
     pub protocol: Protocol,
 }
 
 impl UnpublishRequest {
-    /// Whether it means the publication of one port. A port that is chosen at the next start has no
-    /// host port, and nobody names it by one.
+    /// Whether the request selects a published port. A port whose host port is chosen at the next start has no host
+    /// port, and no request with host ports selects it.
     pub fn matches(
         &self,
         protocol: Protocol,
@@ -165,11 +164,10 @@ impl fmt::Display for UnpublishRequest {
     }
 }
 
-/// One run of published ports, decided: host port `host_ports.first + n` leads to
-/// `container_port + n` of the sandbox.
+/// A range of published ports: host port `host_ports.first + n` leads to port `container_port + n` of the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Publication {
-    /// The host address; unspecified (0.0.0.0 or ::) means each address of that family.
+    /// The host address; unspecified (0.0.0.0 or ::) means all addresses of the family.
     pub host_address: IpAddr,
     /// The host ports.
     pub host_ports: PortRange,
@@ -177,8 +175,8 @@ pub struct Publication {
     pub container_port: u16,
     /// The protocol.
     pub protocol: Protocol,
-    /// Nothing is translated: whoever has a route reaches the ports at the sandbox's own address. The
-    /// host ports are those that would be asked for elsewhere, and nobody's.
+    /// Whether the ports are published without NAT (gateway mode `routed`): hosts with a route reach them at the
+    /// sandbox's address. The host ports are kept for a change of the gateway, and are not bound.
     #[serde(default)]
     pub routed: bool,
 }
@@ -190,17 +188,17 @@ impl Publication {
         PortRange { first, last: first.saturating_add(self.host_ports.last - self.host_ports.first) }
     }
 
-    /// The ports of the host that nobody else can have meanwhile.
+    /// The host ports that the publication occupies.
     pub fn claimed_ports(&self) -> impl Iterator<Item = u16> {
         self.host_ports.iter().filter(|_| !self.routed)
     }
 
-    /// The host port of each port, where it has one, and the port in the sandbox.
+    /// The port pairs, without the host port where it is unused.
     pub fn bindings(&self) -> impl Iterator<Item = (Option<u16>, u16)> {
         self.pairs().map(|(host, container)| ((!self.routed).then_some(host), container))
     }
 
-    /// Each host port with the container port that it leads to.
+    /// The pairs of host port and container port.
     pub fn pairs(&self) -> impl Iterator<Item = (u16, u16)> {
         self.host_ports.iter().zip(self.container_port..=u16::MAX)
     }

@@ -1,14 +1,14 @@
 //! The kinds of refusal.
 
-/// What kind of refusal it is: decides the HTTP status and the exit code.
+/// The kind of a refusal; decides the HTTP status and the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// The request makes no sense (400).
+    /// The request is invalid (400).
     Invalid,
-    /// It is not allowed (403).
+    /// The request is not allowed (403).
     Forbidden,
-    /// What it names does not exist (404).
+    /// An object that the request names does not exist (404).
     NotFound,
-    /// Something else has what it wants (409).
+    /// The request conflicts with an existing object (409).
     Conflict,
 }

@@ -1,22 +1,21 @@
-//! The resolver's configuration file, resolv.conf(5).
+//! Parser of resolv.conf(5).
 
 use super::NameServer;
 
-/// What a resolv.conf says.
+/// The content of a resolv.conf.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolvConf {
-    /// The servers, in order.
+    /// The name servers, in order.
     pub nameservers: Vec<NameServer>,
-    /// The search list; the last `search` or `domain` line counts.
+    /// The search list; the last `search` or `domain` line applies.
     pub search: Vec<String>,
     /// The options of all `options` lines.
     pub options: Vec<String>,
 }
 
 impl ResolvConf {
-    /// Reads the text of the file. Lines that say nothing known are passed over, as by the C
-    /// library; a keyword begins its line. `index` is the index of a link by its name, for servers such as
-    /// `fe80::1%eth0`.
+    /// Parses the text of the file. Unknown lines are ignored, as by the C library; a keyword starts its line. `index`
+    /// looks up the index of an interface by name, for servers such as `fe80::1%eth0`.
     pub fn parse(text: &str, index: impl Fn(&str) -> Option<u32>) -> Self {
         let mut found = Self::default();
         for line in text.lines() {
@@ -49,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_search_and_options_are_read_in_order() {
+    fn servers_search_list_and_options_are_parsed_in_order() {
         let found = parse(
             "# a comment\n; another one\nnameserver 192.0.2.1\nnameserver\t2001:db8::1\n\
              search a.example b.example\noptions ndots:2 rotate\noptions timeout:1\n",
@@ -60,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_search_or_domain_counts() {
+    fn the_last_search_or_domain_line_applies() {
         let found = parse("search a b\ndomain c d\n");
         assert_eq!(found.search, ["c"]);
         assert_eq!(parse("domain c\nsearch a b").search, ["a", "b"]);
     }
 
     #[test]
-    fn what_is_not_understood_is_passed_over() {
+    fn unknown_lines_are_ignored() {
         let found = parse(
             "nameserver\nnameserver example\n nameserver 192.0.2.1\nnameserver fe80::1%eth9\n\
              #nameserver 192.0.2.2\nnameservers 192.0.2.3\n",
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_on_a_link_has_its_index() {
+    fn a_scoped_server_has_the_index_of_its_interface() {
         let found = parse("nameserver fe80::1%eth0\nnameserver fe80::2%7\nnameserver 127.0.0.53\n");
         assert_eq!(found.nameservers, servers(&["fe80::1%2", "fe80::2%7", "127.0.0.53"]));
     }

@@ -1,19 +1,19 @@
-//! Randomness as an argument.
+//! The random number generator that decisions take as an argument.
 
 use crate::{EndpointId, NetworkId, SandboxId};
 
-/// A deterministic source of numbers (SplitMix64), seeded by the caller: with random bytes in
-/// life, with a constant in tests. Not for secrets; nothing drawn here is one.
+/// A deterministic random number generator (SplitMix64). The daemon seeds it with random bytes, tests with a
+/// constant. Not for secrets.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// Starts from a seed.
+    /// A generator with this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next number.
+    /// The next random number.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -22,12 +22,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which must not be 0.
+    /// A random number below `bound`, which must not be 0.
     pub const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// The next 32 bytes.
+    /// 32 random bytes.
     pub fn bytes(&mut self) -> [u8; 32] {
         let mut bytes = [0; 32];
         for chunk in bytes.chunks_exact_mut(8) {
@@ -36,17 +36,17 @@ impl Rng {
         bytes
     }
 
-    /// A network's identifier.
+    /// A random identifier of a network.
     pub fn network_id(&mut self) -> NetworkId {
         NetworkId::new(self.bytes())
     }
 
-    /// A sandbox's identifier.
+    /// A random identifier of a sandbox.
     pub fn sandbox_id(&mut self) -> SandboxId {
         SandboxId::new(self.bytes())
     }
 
-    /// An endpoint's identifier.
+    /// A random identifier of an endpoint.
     pub fn endpoint_id(&mut self) -> EndpointId {
         EndpointId::new(self.bytes())
     }

@@ -1,4 +1,4 @@
-//! Sandboxes: network namespaces with names of their own.
+//! Sandboxes: network namespaces with a resolv.conf, a hosts file and a name.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,57 +7,57 @@ use serde::{Deserialize, Serialize};
 
 use super::{Protocol, Publication, PublishRequest, SandboxId};
 
-/// Which process, not just which number: process ids are used again.
+/// A process, identified by process id and start time, since the kernel reuses process ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
-    /// The process id as the daemon sees it.
+    /// The process id in the daemon's PID namespace.
     pub pid: u32,
-    /// Its start, in clock ticks since boot: field 22 of `/proc/PID/stat`, proc(5).
+    /// The start time in clock ticks since boot: field 22 of `/proc/PID/stat`, proc(5).
     pub start_time: u64,
 }
 
-/// Which network namespace. The path says how to reach it, device and inode whether it is still it.
+/// A network namespace: the path to open it, and its identity by device and inode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
-    /// Where it can be opened: `/proc/PID/ns/net` or a bind mount.
+    /// The path: `/proc/PID/ns/net` or a bind mount.
     pub path: String,
     /// The device number of nsfs.
     pub device: u64,
-    /// The inode within nsfs.
+    /// The inode number in nsfs.
     pub inode: u64,
 }
 
-/// Who keeps the sandbox's namespace.
+/// The origin of a sandbox's namespace, which decides when the sandbox ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SandboxKind {
-    /// `fairway run`: a process that the command line or its supervisor started.
+    /// `fairway run`: the namespace of a process that Fairway started.
     Run,
-    /// `fairway attach`: somebody else's namespace, gone when its process or path is.
+    /// `fairway attach`: an existing namespace; the sandbox ends with its process or path.
     Attached,
-    /// `fairway sandbox create`: a bind mount of ours, at `/run/netns/NAME`.
+    /// `fairway sandbox create`: a namespace that Fairway bind-mounts at `/run/netns/NAME`.
     Created,
 }
 
-/// What kind of network namespace a sandbox has.
+/// The network mode of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
-    /// One of its own, with endpoints.
+    /// A namespace of its own, with endpoints.
     Private,
-    /// The host's.
+    /// The host's namespace.
     Host,
-    /// One of its own with loopback only, in which no endpoint may be.
+    /// A namespace of its own with loopback only, without endpoints.
     None,
-    /// That of another sandbox.
+    /// The namespace of another sandbox.
     Shared(SandboxId),
 }
 
-/// What a sandbox was created with. The engine does not interpret `command`, `environment`,
-/// `directory`, `labels`, `image` and the capabilities: they are kept for the next start of the process.
+/// The options that a sandbox was created with. The engine does not interpret `command`, `environment`, `directory`,
+/// `labels`, `image` and the capabilities; they are stored for the next start of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxOptions {
-    /// `--hostname`; the short id when empty.
+    /// `--hostname`; empty means the short id.
     pub hostname: String,
     /// `--dns`.
     pub dns: Vec<IpAddr>,
@@ -79,7 +79,7 @@ pub struct SandboxOptions {
     pub command: Vec<String>,
     /// `--env`, each `NAME=VALUE`.
     pub environment: Vec<String>,
-    /// `--workdir`; `/` when empty.
+    /// `--workdir`; empty means `/`.
     #[serde(default)]
     pub directory: String,
     /// `--cap-add`.
@@ -90,34 +90,34 @@ pub struct SandboxOptions {
     pub privileged: bool,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
-    /// `--log-opt`, with the daemon's where it says nothing.
+    /// `--log-opt`, with defaults from the daemon's `--log-opt`.
     #[serde(default)]
     pub log_options: BTreeMap<String, String>,
-    /// The image that a client of Docker's named: shown, and not used.
+    /// The image that a Docker client specified; displayed only.
     #[serde(default)]
     pub image: String,
 }
 
-/// Where a sandbox is in its life.
+/// The state of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SandboxState {
-    /// Made, never started.
+    /// Created and not started.
     Created,
-    /// Its namespace exists.
+    /// Running: the namespace exists.
     Running {
-        /// The process that keeps it, if one does.
+        /// The process of the namespace, if one is known.
         process: Option<ProcessIdentity>,
         /// The namespace; none in host mode.
         namespace: Option<Namespace>,
-        /// Nanoseconds since 1970.
+        /// The time of the start, in nanoseconds since 1970.
         since: i64,
     },
-    /// Its process ended or its namespace went.
+    /// Exited: the process ended or the namespace was removed.
     Exited {
-        /// The exit code; 255 when nobody saw it.
+        /// The exit code; 255 if unknown.
         code: i32,
-        /// Nanoseconds since 1970.
+        /// The time of the exit, in nanoseconds since 1970.
         at: i64,
     },
 }
@@ -125,37 +125,37 @@ pub enum SandboxState {
 /// A network namespace with its resolv.conf, hosts file and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
-    /// Its identifier.
+    /// The identifier.
     pub id: SandboxId,
-    /// Its name, unique on the host.
+    /// The name, unique on the host.
     pub name: String,
-    /// Nanoseconds since 1970.
+    /// The time of creation, in nanoseconds since 1970.
     pub created: i64,
-    /// Who keeps its namespace.
+    /// The origin of the namespace.
     pub kind: SandboxKind,
-    /// What namespace it has.
+    /// The network mode.
     pub mode: NetworkMode,
-    /// What it was created with.
+    /// The options.
     pub options: SandboxOptions,
-    /// Where it is in its life.
+    /// The state.
     pub state: SandboxState,
-    /// The ports that are published for it now; none while it does not run.
+    /// The published ports; empty while the sandbox does not run.
     pub publications: Vec<Publication>,
-    /// Whether it ever was on a network that resolves names: its resolv.conf then keeps naming
-    /// our resolver, as in Docker.
+    /// Whether the running sandbox has been on a user-defined network: its resolv.conf then keeps the address of the
+    /// embedded resolver, as in Docker.
     pub resolver: bool,
-    /// The names of networks that it was on while it did not run, and that were removed meanwhile.
+    /// The names of networks that were removed while the stopped sandbox was connected to them.
     #[serde(default)]
     pub removed_networks: Vec<String>,
 }
 
 impl Sandbox {
-    /// Whether it runs.
+    /// Whether the sandbox runs.
     pub fn running(&self) -> bool {
         matches!(self.state, SandboxState::Running { .. })
     }
 
-    /// Its namespace, while it runs in one of its own.
+    /// The namespace of a running sandbox; none in host mode.
     pub fn namespace(&self) -> Option<&Namespace> {
         match &self.state {
             SandboxState::Running { namespace, .. } => namespace.as_ref(),
@@ -163,7 +163,7 @@ impl Sandbox {
         }
     }
 
-    /// Its process, while it runs and one keeps it.
+    /// The process of a running sandbox, if one is known.
     pub fn process(&self) -> Option<ProcessIdentity> {
         match &self.state {
             SandboxState::Running { process, .. } => *process,
@@ -171,7 +171,7 @@ impl Sandbox {
         }
     }
 
-    /// Its host name: as asked, or the short id.
+    /// The host name: as requested, or the short id.
     pub fn hostname(&self) -> String {
         if self.options.hostname.is_empty() { self.id.short() } else { self.options.hostname.clone() }
     }

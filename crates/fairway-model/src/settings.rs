@@ -1,4 +1,4 @@
-//! The daemon's settings that decide what follows from a World.
+//! The daemon's settings.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,35 +6,35 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-/// What programs a policy.
+/// The firewall backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// nf_tables, by netlink.
+    /// nf_tables, with netlink.
     Nftables,
-    /// iptables and ip6tables; what passes between the ports of a bridge is left to nf_tables.
+    /// iptables and ip6tables, and nf_tables for the bridge family.
     Iptables,
 }
 
-/// A range that subnets of `size` bits are cut from when a network names none.
+/// An address pool, from which networks without `--subnet` get subnets of prefix length `size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressPool {
-    /// The whole range.
+    /// The range of the pool.
     pub base: IpNet,
     /// The prefix length of each subnet.
     pub size: u8,
 }
 
-/// Marks of packets: those that have exactly `value` in the bits of `mask`.
+/// A match on packet marks: `mark & mask == value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketMark {
-    /// The bits that are set; none outside `mask`.
+    /// The value, within the mask.
     pub value: u32,
-    /// The bits that are looked at.
+    /// The mask.
     pub mask: u32,
 }
 
-/// `--bridge`: what the default network is made of.
+/// The bridge of the default network (`--bridge`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DefaultBridge {
@@ -42,47 +42,47 @@ pub enum DefaultBridge {
     #[default]
     #[serde(alias = "ours")]
     Managed,
-    /// The user's own bridge of that name.
+    /// An existing bridge of this name.
     Named(String),
-    /// Nothing (`none`): there is no default network.
+    /// No default network (`none`).
     Disabled,
 }
 
-/// The daemon's flags, by dockerd's names.
+/// The daemon's settings, with the names of dockerd's flags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// `--firewall-backend`: what programs the firewall, for the families that have one.
+    /// `--firewall-backend`: the firewall backend of the enabled families.
     pub backend: Backend,
-    /// `--iptables`: whether IPv4 is filtered and translated, whatever the backend.
+    /// `--iptables`: enable IPv4 firewall rules and NAT, with either backend.
     pub iptables: bool,
-    /// `--ip6tables`: the same for IPv6.
+    /// `--ip6tables`: enable IPv6 firewall rules and NAT.
     pub ip6tables: bool,
     /// `--userland-proxy`.
     pub userland_proxy: bool,
-    /// `--ip-forward`: switch forwarding on if it is off.
+    /// `--ip-forward`: enable forwarding.
     pub ip_forward: bool,
-    /// `--ip-forward-no-drop`: the host stays a router for everybody where we switched forwarding on.
+    /// `--ip-forward-no-drop`: do not drop unrelated forwarded traffic where Fairway enabled forwarding.
     pub ip_forward_no_drop: bool,
-    /// `--allow-direct-routing`: whoever has a route may go straight to published ports of endpoints.
+    /// `--allow-direct-routing`: allow direct routed access to the published ports of endpoints.
     pub allow_direct_routing: bool,
-    /// `--bridge-accept-fwmark`: packets with such a mark may enter any network that is not internal.
+    /// `--bridge-accept-fwmark`: accept packets with this mark to all networks that are not internal.
     pub accept_mark: Option<PacketMark>,
-    /// `--firewall-integration`: where firewalls of others would drop what is forwarded for our networks, a jump
-    /// is placed that lets it pass.
+    /// `--firewall-integration`: insert a jump into foreign firewalls that would drop the traffic of networks, so that
+    /// it passes.
     pub firewall_integration: bool,
     /// `--ip-masq`.
     pub masquerade: bool,
-    /// `--icc`: sandboxes on the default bridge may talk to one another.
+    /// `--icc`: allow communication between sandboxes on the default bridge.
     pub icc: bool,
     /// `--bip`: address and subnet of the default bridge.
     pub bridge_address: Option<Ipv4Net>,
-    /// `--fixed-cidr`: where the default bridge's addresses are given from.
+    /// `--fixed-cidr`: the range of the default bridge's addresses.
     pub fixed_cidr: Option<Ipv4Net>,
-    /// `--default-gateway`: that of the default bridge's sandboxes.
+    /// `--default-gateway`: the default gateway of sandboxes on the default bridge.
     pub default_gateway: Option<Ipv4Addr>,
     /// `--bridge`.
     pub bridge: DefaultBridge,
-    /// `--ipv6`: the default bridge has IPv6.
+    /// `--ipv6`: enable IPv6 on the default bridge.
     pub ipv6: bool,
     /// `--bip6`.
     pub bridge_address_ipv6: Option<Ipv6Net>,
@@ -90,16 +90,16 @@ pub struct Settings {
     pub fixed_cidr_ipv6: Option<Ipv6Net>,
     /// `--default-gateway-v6`.
     pub default_gateway_ipv6: Option<Ipv6Addr>,
-    /// `--host-gateway-ip`: what `host-gateway` means in `--add-host`; none of a family means the default bridge's
-    /// own address.
+    /// `--host-gateway-ip`: the addresses of `host-gateway` in `--add-host`; without one of a family, the default
+    /// bridge's address.
     pub host_gateway: Vec<IpAddr>,
-    /// `--default-network-opt`: for each driver by name, options of networks that do not say otherwise.
+    /// `--default-network-opt`: default options of new networks, by driver.
     pub network_options: BTreeMap<String, BTreeMap<String, String>>,
-    /// `--default-address-pool`; none means Docker's.
+    /// `--default-address-pool`; empty means Docker's pools.
     pub address_pools: Vec<AddressPool>,
     /// `--mtu`; none means that of the default route's interface.
     pub mtu: Option<u32>,
-    /// `--ip`: where `--publish` without an address publishes.
+    /// `--ip`: the host address of `--publish` without an address.
     pub publish_address: IpAddr,
     /// `--dns`.
     pub dns: Vec<IpAddr>,
@@ -107,22 +107,22 @@ pub struct Settings {
     pub dns_search: Vec<String>,
     /// `--dns-opt`.
     pub dns_options: Vec<String>,
-    /// `--log-opt`: of the logs of new sandboxes that do not say otherwise.
+    /// `--log-opt`: default log options of new sandboxes.
     #[serde(default)]
     pub log_options: BTreeMap<String, String>,
-    /// The user that the relay runs as, so that the firewall can tell its traffic; none where it
-    /// cannot change its user.
+    /// The user id of the relay process, by which the firewall matches its traffic; none if the relay cannot change its
+    /// user.
     pub relay_user: Option<u32>,
 }
 
 impl Settings {
-    /// What filters and translates a family; none if nothing does, and the proxy alone carries.
+    /// The firewall backend of a family; none if the family's firewall is disabled.
     pub fn firewall_backend(&self, ipv4: bool) -> Option<Backend> {
         let on = if ipv4 { self.iptables } else { self.ip6tables };
         on.then_some(self.backend)
     }
 
-    /// Whether there is a firewall for a family at all.
+    /// Whether the firewall of a family is enabled.
     pub fn has_firewall(&self) -> bool {
         self.iptables || self.ip6tables
     }

@@ -1,9 +1,9 @@
-//! Commands for people to paste into a shell.
+//! Shell commands for users to copy.
 
 use std::borrow::Cow;
 use std::fmt::Display;
 
-/// Quotes a word for a POSIX shell, so that it is one word and means itself.
+/// Quotes a word for a POSIX shell.
 pub fn quote(word: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
@@ -12,8 +12,8 @@ pub fn quote(word: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
 }
 
-/// The command that sets a sysctl, by its path under `/proc/sys`. Interfaces may have dots in their names: then it is
-/// written with slashes, which sysctl(8) takes as they are.
+/// The `sysctl -w` command for a path below `/proc/sys`. A path with a dot, as of interface `eth0.1`, keeps its slashes,
+/// which sysctl(8) accepts.
 pub fn set_sysctl(path: &str, value: impl Display) -> String {
     let name = if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
     format!("sysctl -w {}", quote(&format!("{name}={value}")))
@@ -24,7 +24,7 @@ mod tests {
     use super::{quote, set_sysctl};
 
     #[test]
-    fn words_mean_themselves() {
+    fn words_are_quoted_for_a_shell() {
         for plain in ["eth0", "net.ipv4.ip_forward=1", "/run/netns/a-b", "fd00::1/64", "[::1]:80"] {
             assert_eq!(quote(plain).trim_matches('\''), plain);
         }
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_them_back() {
+    fn a_shell_reads_quoted_words_back() {
         for word in ["$(id)", "a b\tc\nd", "'", "''\\'", "*", "~", "!x", "`id`", "a\"b", "é"] {
             let printed = std::process::Command::new("sh")
                 .args(["-c", &format!("printf %s {}", quote(word))])

@@ -1,15 +1,14 @@
-//! The subnet that a user asks for.
+//! Requested subnets.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// One subnet of a network that is to be created: Docker's `IPAM.Config` entry, as text was parsed.
+/// A requested subnet of a new network: an entry of Docker's `IPAM.Config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SubnetRequest {
-    /// `--subnet`, host bits included; an unspecified address (`0.0.0.0/24`) asks for any subnet of
-    /// that size.
+    /// `--subnet`, with host bits; an unspecified address (`0.0.0.0/24`) requests any subnet of that size.
     pub subnet: Option<IpNet>,
     /// `--gateway`.
     pub gateway: Option<IpAddr>,

@@ -1,4 +1,4 @@
-//! Interfaces of the host that a `lan` network takes over.
+//! Uplinks: interfaces of the host that lan networks enslave.
 
 use std::net::IpAddr;
 
@@ -7,54 +7,54 @@ use serde::{Deserialize, Serialize};
 
 use super::MacAddress;
 
-/// A route of the host by an interface.
+/// A route of the host via an uplink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UplinkRoute {
-    /// Where it leads; a prefix of length 0 is a default route.
+    /// The destination; prefix length 0 is a default route.
     pub destination: IpNet,
-    /// The next hop; none where destinations are neighbours.
+    /// The next hop; none for an on-link route.
     pub gateway: Option<IpAddr>,
-    /// Lower ones are preferred.
+    /// The metric; the lowest is preferred.
     pub metric: u32,
 }
 
-/// An interface of the host as it was when it was asked for.
+/// An uplink: an interface of the host, with its addresses and routes before the network was created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uplink {
-    /// Its name.
+    /// The name of the interface.
     pub parent: String,
-    /// Its hardware address, which the bridge gets: neighbours, and who gave the host a lease, know it.
+    /// The MAC address, which the bridge takes over: neighbors and DHCP servers know the host by it.
     pub mac: MacAddress,
-    /// The largest packet in bytes.
+    /// The MTU in bytes.
     pub mtu: u32,
-    /// Its addresses, link-local ones left out.
+    /// The addresses, without link-local ones.
     pub addresses: Vec<IpNet>,
-    /// The routes by it, in the main table.
+    /// The routes via the interface in the main table.
     pub routes: Vec<UplinkRoute>,
-    /// Which run of the kernel it was (`/proc/sys/kernel/random/boot_id`): what was true then is not restored in
-    /// another one, which was configured anew.
+    /// The boot id at that time (`/proc/sys/kernel/random/boot_id`): addresses and routes are not restored after a
+    /// reboot, which configured the host again.
     pub boot: String,
-    /// Why it cannot be a port of a bridge, if it cannot.
+    /// The reason why the interface cannot be a port of a bridge; none if it can.
     #[serde(default, alias = "obstacle")]
     pub unusable: Option<String>,
 }
 
-/// Who has an address of a LAN.
+/// A host that duplicate address detection found to use an address of a LAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressInUse {
-    /// The hardware address that answered for it.
+    /// The MAC address that answered the probe.
     pub mac: MacAddress,
-    /// When, in nanoseconds since 1970.
+    /// The time of the answer, in nanoseconds since 1970.
     pub at: i64,
 }
 
 impl Uplink {
-    /// The first address of a family, with its prefix length.
+    /// The first address of a family, with prefix length.
     pub fn address(&self, ipv4: bool) -> Option<IpNet> {
         self.addresses.iter().find(|address| address.addr().is_ipv4() == ipv4).copied()
     }
 
-    /// Where its best default route of a family leads.
+    /// The next hop of the default route of a family with the lowest metric.
     pub fn gateway(&self, ipv4: bool) -> Option<IpAddr> {
         let defaults = self.routes.iter().filter(|route| {
             route.destination.prefix_len() == 0 && route.destination.addr().is_ipv4() == ipv4

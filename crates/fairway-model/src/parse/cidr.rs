@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use super::ParseError;
 
-/// Reads an address with its prefix length, of the family of the example (`172.17.0.1/16`).
+/// Parses an address with a prefix length, of the family of the example (`172.17.0.1/16`).
 ///
 /// # Errors
-/// [`ParseError::Cidr`] says what is missing.
+/// [`ParseError::Cidr`] with the missing part.
 pub fn cidr<T: FromStr>(text: &str, example: &str) -> Result<T, ParseError> {
     text.parse().map_err(|_| ParseError::Cidr {
         text: text.to_owned(),
@@ -16,7 +16,7 @@ pub fn cidr<T: FromStr>(text: &str, example: &str) -> Result<T, ParseError> {
     })
 }
 
-/// What to say of a text in whose place an address with a prefix length is expected.
+/// The reason for an error about a text that should be an address with a prefix length.
 pub fn expected_message(text: &str, expected: &str) -> String {
     match text.parse::<IpAddr>() {
         Ok(_) => format!("the prefix length is missing: {expected} is expected"),
@@ -33,7 +33,7 @@ mod tests {
     use crate::parse::address_pool;
 
     #[test]
-    fn a_missing_prefix_length_is_named_wherever_one_is_expected() {
+    fn errors_name_a_missing_prefix_length() {
         let missing = "the prefix length is missing";
         let texts = [
             cidr::<Ipv4Net>("172.17.0.1", "172.17.0.1/16").unwrap_err().to_string(),

@@ -7,10 +7,10 @@ use super::name::{alias, domain, is_name};
 use super::{ParseError, name};
 use crate::MacAddress;
 
-/// The word that stands for the host's address in `--add-host`.
+/// The value of `--add-host` that means the host's address.
 pub const HOST_GATEWAY: &str = "host-gateway";
 
-/// Reads an address of either family.
+/// Parses an IP address of either family.
 ///
 /// # Errors
 /// [`ParseError::Address`].
@@ -18,7 +18,7 @@ pub fn address(text: &str) -> Result<IpAddr, ParseError> {
     read("IP address", text, "10.1.2.3 or fd00::3")
 }
 
-/// Reads `--ip`.
+/// Parses `--ip`.
 ///
 /// # Errors
 /// [`ParseError::Address`].
@@ -26,7 +26,7 @@ pub fn ipv4(text: &str) -> Result<Ipv4Addr, ParseError> {
     read("IPv4 address", text, "10.1.2.3")
 }
 
-/// Reads `--ip6`.
+/// Parses `--ip6`.
 ///
 /// # Errors
 /// [`ParseError::Address`].
@@ -34,7 +34,7 @@ pub fn ipv6(text: &str) -> Result<Ipv6Addr, ParseError> {
     read("IPv6 address", text, "fd00::3")
 }
 
-/// Reads `--dns`: the address of a name server, one that can be asked.
+/// Parses `--dns`: the unicast address of a name server.
 ///
 /// # Errors
 /// [`ParseError::Address`].
@@ -47,7 +47,7 @@ pub fn dns_server(text: &str) -> Result<IpAddr, ParseError> {
     Ok(address)
 }
 
-/// Reads `--dns-search`: a domain, or `.` for none.
+/// Parses `--dns-search`: a domain, or `.` for none.
 ///
 /// # Errors
 /// [`ParseError::HostName`].
@@ -58,7 +58,7 @@ pub fn dns_search(text: &str) -> Result<String, ParseError> {
     domain("DNS search domain", text.strip_suffix('.').unwrap_or(text))
 }
 
-/// Reads `--dns-opt`: one word of resolv.conf(5).
+/// Parses `--dns-opt`: one word of resolv.conf(5).
 ///
 /// # Errors
 /// [`ParseError::DnsOption`].
@@ -70,7 +70,7 @@ pub fn dns_option(text: &str) -> Result<String, ParseError> {
     }
 }
 
-/// Reads `--mac-address`.
+/// Parses `--mac-address`.
 ///
 /// # Errors
 /// [`ParseError::Mac`].
@@ -78,8 +78,8 @@ pub fn mac(text: &str) -> Result<MacAddress, ParseError> {
     Ok(text.parse()?)
 }
 
-/// Reads `--add-host`: `name:address` or `name=address`, an IPv6 address with brackets or without;
-/// no address stands for [`HOST_GATEWAY`].
+/// Parses `--add-host`: `name:address` or `name=address`, an IPv6 address with brackets or without.
+/// Returns no address for [`HOST_GATEWAY`].
 ///
 /// # Errors
 /// [`ParseError::ExtraHost`], [`ParseError::HostName`] and [`ParseError::Address`].
@@ -102,15 +102,15 @@ pub fn add_host(text: &str) -> Result<(String, Option<IpAddr>), ParseError> {
     Ok((host, Some(address)))
 }
 
-/// Reads `--link`: a sandbox's name or id, and the name that it shall have; without one, the same.
-/// A leading `/` is Docker's own way to write a name.
+/// Parses `--link`: the name or id of a sandbox, and its alias, which defaults to the name.
+/// Docker writes names with a leading `/`.
 ///
 /// # Errors
 /// [`ParseError::Link`], [`ParseError::HostName`].
 pub fn link(text: &str) -> Result<(String, String), ParseError> {
     let (target, known_as) = text.split_once(':').unwrap_or((text, text));
     let target = target.strip_prefix('/').unwrap_or(target);
-    // Docker's own records have /SANDBOX/ALIAS in this place.
+    // Docker's records have /SANDBOX/ALIAS as the alias.
     let known_as = known_as.rsplit_once('/').map_or(known_as, |(_, alias)| alias);
     if !is_name(target) {
         return Err(ParseError::Link(text.to_owned()));

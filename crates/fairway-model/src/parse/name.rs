@@ -2,65 +2,65 @@
 
 use super::ParseError;
 
-/// The longest name of a network or sandbox, in bytes.
+/// The maximum length of a name of a network or sandbox, in bytes.
 const NAME_LIMIT: usize = 128;
 
-/// The longest name in DNS, in bytes as text (RFC 1035 section 2.3.4, less length and root bytes).
+/// The maximum length of a domain name as text, in bytes (RFC 1035, section 2.3.4, less length and root bytes).
 const DOMAIN_LIMIT: usize = 253;
 
-/// The longest host name that Linux keeps, in bytes (`__NEW_UTS_LEN`, linux/utsname.h).
+/// The maximum length of a host name in Linux, in bytes (`__NEW_UTS_LEN`, linux/utsname.h).
 const HOSTNAME_LIMIT: usize = 64;
 
-/// The longest interface name in bytes: IFNAMSIZ of linux/if.h, less the terminating zero.
+/// The maximum length of an interface name in bytes: IFNAMSIZ of linux/if.h, less the terminating zero.
 const INTERFACE_LIMIT: usize = 15;
 
-/// Whether a text can name a network or sandbox: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, up to 128 bytes.
+/// Whether a text is a valid name of a network or sandbox: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, up to 128 bytes.
 pub fn is_name(text: &str) -> bool {
     text.len() <= NAME_LIMIT
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.bytes().all(in_name)
 }
 
-/// Reads the name of a network or sandbox.
+/// Parses the name of a network or sandbox.
 ///
 /// # Errors
-/// [`ParseError::Name`] if [`is_name`] says no.
+/// [`ParseError::Name`] unless [`is_name`].
 pub fn name(text: &str) -> Result<String, ParseError> {
     if is_name(text) { Ok(text.to_owned()) } else { Err(ParseError::Name(text.to_owned())) }
 }
 
-/// Whether a text can be a name that other sandboxes ask for: like [`is_name`], but as long as DNS
-/// allows, with no empty part between dots, and it may begin with `_` as services' names do.
+/// Whether a text is a valid alias: like [`is_name`], but up to the length of a domain name, without empty labels, and
+/// with a leading `_` allowed, as in service names.
 pub fn is_alias(text: &str) -> bool {
     is_domain(text, DOMAIN_LIMIT)
 }
 
-/// Reads `--network-alias`, the second half of `--link`, and the first of `--add-host`.
+/// Parses `--network-alias`, the second half of `--link`, and the first of `--add-host`.
 ///
 /// # Errors
-/// [`ParseError::HostName`] if [`is_alias`] says no.
+/// [`ParseError::HostName`] unless [`is_alias`].
 pub fn alias(text: &str) -> Result<String, ParseError> {
     host_name("alias", text, DOMAIN_LIMIT)
 }
 
-/// Whether a text can be a host name: like [`is_alias`], up to the 64 bytes that Linux keeps.
+/// Whether a text is a valid host name: like [`is_alias`], up to 64 bytes, the limit of Linux.
 pub fn is_hostname(text: &str) -> bool {
     is_domain(text, HOSTNAME_LIMIT)
 }
 
-/// Reads `--hostname`.
+/// Parses `--hostname`.
 ///
 /// # Errors
-/// [`ParseError::HostName`] if [`is_hostname`] says no.
+/// [`ParseError::HostName`] unless [`is_hostname`].
 pub fn hostname(text: &str) -> Result<String, ParseError> {
     host_name("hostname", text, HOSTNAME_LIMIT)
 }
 
-/// Whether a text can be an interface's name: `[a-zA-Z0-9_][a-zA-Z0-9_.@=+-]*`, up to 15 bytes.
+/// Whether a text is a valid interface name: `[a-zA-Z0-9_][a-zA-Z0-9_.@=+-]*`, up to 15 bytes.
 ///
-/// The kernel takes more (`dev_valid_name` of net/core/dev.c). Names end in logs, in commands and in rules, where
-/// other characters mean something. It refuses `all` and `default`, for these are directories of sysctls
-/// (`sysctl_dev_name_is_allowed`).
+/// The kernel allows more characters (`dev_valid_name` of net/core/dev.c), but names appear in logs, commands and
+/// rules, where other characters have a meaning. The kernel rejects `all` and `default`, which are directories of
+/// sysctls (`sysctl_dev_name_is_allowed`).
 pub fn is_interface_name(text: &str) -> bool {
     (1..=INTERFACE_LIMIT).contains(&text.len())
         && !matches!(text, "all" | "default")
@@ -68,10 +68,10 @@ pub fn is_interface_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.@=+-".contains(&byte))
 }
 
-/// Reads an interface's name.
+/// Parses the name of an interface.
 ///
 /// # Errors
-/// [`ParseError::Interface`] if [`is_interface_name`] says no.
+/// [`ParseError::Interface`] unless [`is_interface_name`].
 pub fn interface_name(text: &str) -> Result<String, ParseError> {
     if is_interface_name(text) { Ok(text.to_owned()) } else { Err(ParseError::Interface(text.to_owned())) }
 }
@@ -84,12 +84,12 @@ fn host_name(what: &'static str, text: &str, limit: usize) -> Result<String, Par
     }
 }
 
-/// Reads a domain name, for a flag that the error names.
+/// Parses a domain name; `what` names the value in errors.
 pub(super) fn domain(what: &'static str, text: &str) -> Result<String, ParseError> {
     host_name(what, text, DOMAIN_LIMIT)
 }
 
-/// Parts of up to 63 bytes (RFC 1035) joined by dots.
+/// Whether a text is labels of up to 63 bytes (RFC 1035), joined by dots.
 fn is_domain(text: &str, limit: usize) -> bool {
     text.len() <= limit
         && text.split('.').all(|label| {

@@ -1,4 +1,4 @@
-//! Pairs of a key and a value.
+//! Options: key-value pairs, marks and address pools.
 
 use ipnet::IpNet;
 
@@ -6,7 +6,7 @@ use super::{ParseError, expected_message};
 use crate::address_range::reserved_reason;
 use crate::{AddressPool, PacketMark};
 
-/// Reads `--label`: `key=value`, or `key` for an empty value.
+/// Parses `--label`: `key=value`, or `key` for an empty value.
 ///
 /// # Errors
 /// [`ParseError::Pair`] without a key.
@@ -14,7 +14,7 @@ pub fn label(text: &str) -> Result<(String, String), ParseError> {
     pair("label", text.split_once('=').unwrap_or((text, "")), text, "key or key=value")
 }
 
-/// Reads `--opt`: `key=value`, or `key` for an empty value.
+/// Parses `--opt`: `key=value`, or `key` for an empty value.
 ///
 /// # Errors
 /// [`ParseError::Pair`] without a key.
@@ -22,7 +22,7 @@ pub fn option(text: &str) -> Result<(String, String), ParseError> {
     pair("option", text.split_once('=').unwrap_or((text, "")), text, "key or key=value")
 }
 
-/// Reads `--driver-opt`: `key=value`.
+/// Parses `--driver-opt`: `key=value`.
 ///
 /// # Errors
 /// [`ParseError::Pair`] without a key or an equals sign.
@@ -44,10 +44,10 @@ fn pair(
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Reads `--bridge-accept-fwmark`: `MARK` or `MARK/MASK`, each decimal, or hexadecimal behind `0x`.
+/// Parses `--bridge-accept-fwmark`: `MARK` or `MARK/MASK`, each decimal, or hexadecimal behind `0x`.
 ///
 /// # Errors
-/// [`ParseError::Mark`] if one is no number of 32 bits, or the mark has bits that the mask has not.
+/// [`ParseError::Mark`] if a number exceeds 32 bits, or the mark has bits outside the mask.
 pub fn packet_mark(text: &str) -> Result<PacketMark, ParseError> {
     let number = |text: &str| match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
@@ -63,10 +63,10 @@ pub fn packet_mark(text: &str) -> Result<PacketMark, ParseError> {
     }
 }
 
-/// Reads `--default-address-pool`: `base=10.0.0.0/8,size=24`, in either order.
+/// Parses `--default-address-pool`: `base=10.0.0.0/8,size=24`, in either order.
 ///
 /// # Errors
-/// [`ParseError::Pool`] says what is missing or cannot be.
+/// [`ParseError::Pool`] with the missing or invalid part.
 pub fn address_pool(text: &str) -> Result<AddressPool, ParseError> {
     let error = |reason: String| ParseError::Pool { text: text.to_owned(), reason };
     let (mut base, mut size) = (None::<IpNet>, None::<u8>);
@@ -95,7 +95,7 @@ pub fn address_pool(text: &str) -> Result<AddressPool, ParseError> {
     pool(base, size).map_err(error)
 }
 
-/// Checks what a pool is made of.
+/// Checks base and size of a pool.
 fn pool(base: IpNet, size: u8) -> Result<AddressPool, String> {
     let expected = base.trunc();
     if base != expected {
@@ -104,7 +104,7 @@ fn pool(base: IpNet, size: u8) -> Result<AddressPool, String> {
     if let Some(reason) = reserved_reason(base) {
         return Err(reason.to_owned());
     }
-    // One address for the gateway, one for an endpoint.
+    // A subnet must hold a gateway and an endpoint.
     let longest = base.max_prefix_len() - 1;
     if size < base.prefix_len() || size > longest {
         return Err(format!("size must lie between {} and {longest}", base.prefix_len()));

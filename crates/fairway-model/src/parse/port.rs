@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use super::ParseError;
 use crate::{PortRange, Protocol, PublishRequest, UnpublishRequest};
 
-/// Reads `--publish`: `[[address:][host ports]:]container ports[/protocol]`.
+/// Parses `--publish`: `[[address:][host ports]:]container ports[/protocol]`.
 ///
-/// An IPv6 address stands in brackets. Ranges of one length are published side by side; of a range
-/// of host ports for one container port any free one is taken; no host port, or 0, is any that is
-/// free.
+/// An IPv6 address is in brackets. Ranges of equal length are published port by port; of a range of host ports for one
+/// container port the first free port is used; without a host port, or with 0, a free ephemeral port.
 ///
 /// # Errors
-/// Says which part cannot be read, in Docker's words.
+/// Names the part that cannot be parsed, in Docker's words.
 pub fn publish(text: &str) -> Result<Vec<PublishRequest>, ParseError> {
     let (ports, protocol) = split_protocol(text)?;
     let (rest, container) = ports.rsplit_once(':').unwrap_or(("", ports));
@@ -20,7 +19,7 @@ pub fn publish(text: &str) -> Result<Vec<PublishRequest>, ParseError> {
         return Err(ParseError::NoPort(ports.to_owned()));
     }
     let container_ports = range(container).ok_or_else(|| ParseError::ContainerPort(container.to_owned()))?;
-    // What ends in a bracket is an address that no host port follows.
+    // A text that ends with a bracket is an address without a host port.
     let (address, host) = match rest.rsplit_once(':') {
         Some((_, host)) if host.ends_with(']') => return Err(ParseError::HostAddress(rest.to_owned())),
         Some(split) => split,
@@ -40,14 +39,14 @@ pub fn publish(text: &str) -> Result<Vec<PublishRequest>, ParseError> {
     Ok(vec![PublishRequest { host_address, host_ports, container_ports, protocol }])
 }
 
-/// Reads what `unpublish` takes: `[address:]host ports[:container ports][/protocol]`. A host port of
-/// 0, or none before the colon, is whichever.
+/// Parses the argument of `unpublish`: `[address:]host ports[:container ports][/protocol]`. A host port of
+/// 0, or none before the colon, means any.
 ///
 /// # Errors
-/// Says which part cannot be read.
+/// Names the part that cannot be parsed.
 pub fn unpublish(text: &str) -> Result<UnpublishRequest, ParseError> {
     let (ports, protocol) = split_protocol(text)?;
-    // An address, with brackets or dots, is not a port.
+    // A text with brackets or dots is an address and not a port.
     let (address, ports) = match ports.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
         Some((address, rest)) => (format!("[{address}]"), rest),
         None => match ports.split_once(':') {
@@ -78,17 +77,17 @@ pub fn unpublish(text: &str) -> Result<UnpublishRequest, ParseError> {
     Ok(UnpublishRequest { host_address, host_ports, container_ports, protocol })
 }
 
-/// Reads `--expose`: `ports[/protocol]`; a range is each of its ports.
+/// Parses `--expose`: `ports[/protocol]`; a range means each of its ports.
 ///
 /// # Errors
-/// Says which part cannot be read.
+/// Names the part that cannot be parsed.
 pub fn expose(text: &str) -> Result<Vec<(u16, Protocol)>, ParseError> {
     let (ports, protocol) = split_protocol(text)?;
     let ports = range(ports).ok_or_else(|| ParseError::ExposedPort(text.to_owned()))?;
     Ok(ports.iter().map(|port| (port, protocol)).collect())
 }
 
-/// Takes the protocol off the end; none is TCP.
+/// Splits off the protocol; without one it is TCP.
 fn split_protocol(text: &str) -> Result<(&str, Protocol), ParseError> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, ""));
     let protocol = match protocol.to_ascii_lowercase().as_str() {
@@ -112,7 +111,7 @@ fn host_address(text: &str) -> Result<Option<IpAddr>, ParseError> {
     address.map(Some).ok_or_else(|| ParseError::HostAddress(text.to_owned()))
 }
 
-/// Reads `port` or `first-last`.
+/// Parses `port` or `first-last`.
 fn range(text: &str) -> Option<PortRange> {
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
@@ -121,7 +120,7 @@ fn range(text: &str) -> Option<PortRange> {
     (first <= last).then_some(PortRange { first, last })
 }
 
-/// Reads a port of digits alone: Rust would take a plus sign, too.
+/// Parses a port of digits only; `u16::from_str` would accept a plus sign.
 fn port(text: &str) -> Option<u16> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|&port| digits && port != 0)

@@ -7,7 +7,7 @@ fn change(number: usize) -> Change {
     }
 }
 
-/// A journal with three records of one, two and one changes, and where each of them starts.
+/// A journal with three records of one, two and one changes, and the offset of each record.
 fn journal() -> (tempfile::TempDir, std::path::PathBuf, [usize; 4]) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
@@ -34,7 +34,7 @@ fn damage(path: &Path) -> String {
 }
 
 #[test]
-fn the_checksum_is_that_of_the_rfc() {
+fn the_checksum_matches_rfc_3720() {
     // RFC 3720, appendix B.4: 32 bytes of zeros, of ones, and counting up.
     assert_eq!(checksum(&[0; 16], &[0; 16]), 0x8a91_36aa);
     assert_eq!(checksum(&[0xff; 32], &[]), 0x62a8_ab43);
@@ -42,7 +42,7 @@ fn the_checksum_is_that_of_the_rfc() {
 }
 
 #[test]
-fn what_was_appended_is_read_again_from_where_it_is_asked_for() {
+fn open_reads_the_records_after_the_applied_one() {
     let (_directory, path, places) = journal();
     let (opened, changes) = Journal::open(&path, 0).unwrap();
     assert_eq!(changes, [change(1), change(2), change(3), change(4)]);
@@ -55,18 +55,18 @@ fn what_was_appended_is_read_again_from_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_new_round_hides_what_is_left_of_the_old_one() {
+fn records_from_before_a_checkpoint_are_ignored() {
     let (_directory, path, _) = journal();
     let (mut opened, _) = Journal::open(&path, 0).unwrap();
     opened.rewind();
-    // As long as the first record was, so that the old second one follows it seamlessly.
+    // As long as the first record, so that the old second record follows without a gap.
     assert!(opened.append(&[change(1)]).unwrap());
     let (opened, changes) = Journal::open(&path, 3).unwrap();
     assert_eq!((opened.last(), changes), (4, vec![change(1)]));
 }
 
 #[test]
-fn a_record_that_was_being_written_is_not_there() {
+fn an_incomplete_last_record_is_ignored() {
     let (_directory, path, places) = journal();
     for cut in [places[2] + 1, places[2] + HEADER, places[3] - 1] {
         overwrite(&path, cut, &vec![0; places[3] - cut]);
@@ -79,24 +79,24 @@ fn a_record_that_was_being_written_is_not_there() {
 }
 
 #[test]
-fn a_record_that_was_whole_once_is_missed() {
+fn a_damaged_record_before_a_newer_one_is_an_error() {
     let (_directory, path, places) = journal();
     overwrite(&path, places[1] + HEADER + 3, &[0xee]);
-    assert_eq!(damage(&path), "its journal has record 3, and lacks record 2");
+    assert_eq!(damage(&path), "its journal has record 3, but record 2 is missing");
     let (_directory, path, places) = journal();
     overwrite(&path, 0, &vec![0; places[1]]);
-    assert_eq!(damage(&path), "its journal has record 2, and lacks record 1");
+    assert_eq!(damage(&path), "its journal has record 2, but record 1 is missing");
 }
 
 #[test]
-fn a_journal_that_is_cut_short_is_damaged() {
+fn a_truncated_journal_is_damaged() {
     let (_directory, path, places) = journal();
     OpenOptions::new().write(true).open(&path).unwrap().set_len(places[3] as u64).unwrap();
-    assert_eq!(damage(&path), "its journal is cut short");
+    assert_eq!(damage(&path), "its journal is truncated");
 }
 
 #[test]
-fn what_does_not_fit_is_not_written() {
+fn append_to_a_full_journal_writes_nothing() {
     let (_directory, path, _) = journal();
     let (mut opened, _) = Journal::open(&path, 0).unwrap();
     let large = Change { put: vec![("a".into(), vec![1; CAPACITY])], delete: Vec::new() };

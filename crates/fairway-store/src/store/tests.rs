@@ -139,7 +139,7 @@ fn open_reports_a_damaged_database_by_its_path() {
     let path = directory.path().join("world");
     let store = Store::open(&path, NO_WAIT).unwrap();
     store.commit(put("network/a", &[0x5a; 3000])).unwrap();
-    // More than the journal holds: all of it goes to the database.
+    // More than the journal holds, so that all records are in the database.
     store.commit(put("network/b", &[0x5b; CAPACITY])).unwrap();
     drop(store);
     let whole = fs::read(&path).unwrap();
