@@ -104,3 +104,6 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,3 +219,6 @@ fn set_address(settings: &mut Settings, address: IpNet) {
         IpNet::V6(address) => settings.bridge_address_ipv6 = Some(address),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,13 @@ fn the_first_holder_may_answer_alone() {
     table.set_view(view(9, &[1], Upstreams::None));
     assert_eq!(table.answer(sandbox(9), "pool", QueryType::A), all(&[(1, 3)]));
 }
+
+#[test]
+fn a_removed_view_is_returned_and_answers_nothing() {
+    let mut table = table();
+    assert_eq!(table.remove_view(sandbox(1)), Some(view(1, &[1], Upstreams::Host)));
+    assert_eq!(table.view(sandbox(1)), None);
+    assert_eq!(table.answer(sandbox(1), "web", A), Answer::NoUpstream);
+    assert_eq!(table.remove_view(sandbox(1)), None);
+    assert_eq!(table.views().map(|view| view.sandbox).collect::<Vec<_>>(), [sandbox(2)]);
+}

@@ -97,3 +97,14 @@ fn nothing_is_published_without_a_way_out_and_all_is_with_one_again() {
     run(&mut world, d, [connect("other", "a")]);
     assert_eq!(published(&world, "a"), [8080, 8080]);
 }
+
+#[test]
+fn connect_and_disconnect_name_network_and_sandbox_in_the_change() {
+    let (mut world, mut rng) = world();
+    run(&mut world, &mut rng, [network("app", None), sandbox("a", &[], Default::default()), start("a")]);
+    let ids = (world.find_network("app").unwrap().id, world.find_sandbox("a").unwrap().id);
+    for command in [connect("app", "a"), disconnect("app", "a")] {
+        let change = world.apply(command, 1, &mut rng).unwrap();
+        assert_eq!((change.network, change.sandbox), (Some(ids.0), Some(ids.1)));
+    }
+}

@@ -7,7 +7,7 @@ use crate::world::tests::{addresses, publish, refused, run, sandbox, start, worl
 use crate::world::{Command, CreateNetwork, World};
 use fairway_model::Rng;
 use fairway_model::SubnetRequest;
-use fairway_model::{EndpointRequest, GatewayMode, PortRange, Publication};
+use fairway_model::{EndpointRequest, GatewayMode, PortRange, Publication, Settings};
 
 const MODE4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const MODE6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
@@ -219,4 +219,75 @@ fn who_may_go_straight_follows_from_settings_and_trust() {
     run(&mut world, d, [Command::Configure { settings: Box::new(settings), host: Box::default() }]);
     assert_eq!(straight(&world, "a"), ["10.3.0.2 80/tcp", "fd03::2 80/tcp"]);
     assert_eq!(straight(&world, "c"), ["10.1.0.2 80/tcp", "fd01::2 80/tcp"]);
+}
+
+#[test]
+fn gateway_modes_decide_about_nat_and_direct_access() {
+    let (mut world, mut rng) = world();
+    let modes = ["nat", "nat-unprotected", "routed", "isolated"];
+    let subnets = |n: usize| [format!("10.{n}.0.0/24"), format!("fd0{n}::/64")];
+    for (n, mode) in modes.into_iter().enumerate() {
+        let subnets = subnets(n + 1);
+        let subnets: Vec<&str> = subnets.iter().map(String::as_str).collect();
+        let internal = mode == "isolated";
+        run(&mut world, &mut rng, [network(mode, &subnets, internal, &[(MODE4, mode), (MODE6, mode)])]);
+    }
+    run(&mut world, &mut rng, [network("inside", &["10.9.0.0/24", "fd09::/64"], true, &[])]);
+    let answers = |name: &str, ipv4| {
+        let network = world.find_network(name).unwrap();
+        [
+            world.is_masqueraded(network, ipv4),
+            world.is_unprotected(network, ipv4),
+            world.is_routed(network, ipv4),
+            world.allows_direct_access(network, ipv4),
+            world.bridge_has_address(network, ipv4),
+            world.bridge_has_ipv6(network),
+        ]
+    };
+    for ipv4 in [true, false] {
+        assert_eq!(answers("nat", ipv4), [true, false, false, false, true, true]);
+        assert_eq!(answers("nat-unprotected", ipv4), [true, true, false, false, true, true]);
+        assert_eq!(answers("routed", ipv4), [false, false, true, true, true, true]);
+        assert_eq!(answers("isolated", ipv4), [false, false, false, false, false, false]);
+        assert_eq!(answers("inside", ipv4), [false, false, false, false, true, true]);
+        assert_eq!(answers("bridge", ipv4), [true, false, false, false, true, false]);
+    }
+}
+
+#[test]
+fn direct_access_is_allowed_by_the_daemon_the_driver_or_a_trusted_interface() {
+    let (mut world, mut rng) = world();
+    let trusted = "com.docker.network.bridge.trusted_host_interfaces";
+    run(
+        &mut world,
+        &mut rng,
+        [
+            network("trusting", &["10.1.0.0/24"], false, &[(trusted, "eth1")]),
+            network("inside", &["10.2.0.0/24"], true, &[(trusted, "eth1")]),
+            network("plain", &["10.3.0.0/24"], false, &[("com.docker.network.host_ipv4", "10.0.0.9")]),
+            network("guarded", &["10.5.0.0/24"], false, &[("fairway.guard", "strict")]),
+        ],
+    );
+    let Command::CreateNetwork(request) = network("far", &["10.4.0.0/24"], false, &[]) else {
+        unreachable!()
+    };
+    let request = CreateNetwork { driver: "routed".to_owned(), ..request };
+    run(&mut world, &mut rng, [Command::CreateNetwork(request)]);
+    let direct = |world: &World| {
+        ["trusting", "inside", "plain", "far"]
+            .map(|name| world.allows_direct_access(world.find_network(name).unwrap(), true))
+    };
+    assert_eq!(direct(&world), [true, false, false, true]);
+    let plain = world.find_network("plain").unwrap();
+    assert_eq!(world.outbound_source(plain, true), Some(IpAddr::from([10, 0, 0, 9])));
+    assert_eq!(world.outbound_source(plain, false), None);
+    let strict = |name: &str| world.has_strict_guard(world.find_network(name).unwrap());
+    assert!(strict("guarded") && !strict("plain"));
+    let settings = Settings { allow_direct_routing: true, masquerade: false, ..Settings::default() };
+    let configure = Command::Configure { settings: Box::new(settings), host: Box::default() };
+    run(&mut world, &mut rng, [configure]);
+    assert_eq!(direct(&world), [true, false, true, true]);
+    let plain = world.find_network("plain").unwrap();
+    assert!(!world.is_masqueraded(plain, true));
+    assert_eq!(world.outbound_source(plain, true), None, "outbound traffic keeps its source address");
 }

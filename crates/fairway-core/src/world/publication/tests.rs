@@ -5,7 +5,7 @@ use crate::world::{Change, Command, CreateSandbox, NetworkChoice, World};
 use fairway_model::Rng;
 use fairway_model::{
     EndpointRequest, HostFacts, Namespace, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions,
-    UnpublishRequest,
+    Settings, UnpublishRequest,
 };
 
 /// A World with sandboxes `web` and `other`, which run.
@@ -131,4 +131,70 @@ fn more_than_can_be_handled_is_refused_with_the_limit() {
     let unpublish = Command::Unpublish { sandbox: "web".to_owned(), requests: ranges.collect() };
     let refusal = world.apply(unpublish, 1, &mut rng).unwrap_err();
     assert!(refusal.to_string().starts_with("too many port ranges to unpublish: 257 "), "{refusal}");
+}
+
+fn configured(settings: Settings, requests: Vec<PublishRequest>) -> Vec<String> {
+    let (mut world, mut rng) = running();
+    let configure = Command::Configure { settings: Box::new(settings), host: Box::default() };
+    world.apply(configure, 1, &mut rng).unwrap();
+    publish(&mut world, &mut rng, requests).unwrap().warnings
+}
+
+#[test]
+fn ports_that_nothing_forwards_are_warned_of_with_the_flags() {
+    let at = |address: &str| PublishRequest {
+        host_address: address.parse().ok(),
+        ..request(80, Some(PortRange::single(8080)))
+    };
+    let settings = |iptables, ip6tables, userland_proxy| Settings {
+        iptables,
+        ip6tables,
+        userland_proxy,
+        ipv6: true,
+        ..Settings::default()
+    };
+    let text = |flags: &str| {
+        vec![format!(
+            "Published ports of web are held but not forwarded: the daemon runs with {flags} and \
+             --userland-proxy=false"
+        )]
+    };
+    let both = "--iptables=false, --ip6tables=false";
+    let any = || vec![request(80, Some(PortRange::single(8080)))];
+    let cases = [
+        (settings(true, true, false), any(), Vec::new()),
+        (settings(false, false, true), any(), Vec::new()),
+        (settings(false, true, false), any(), text("--iptables=false")),
+        (settings(false, true, false), vec![at("::")], Vec::new()),
+        (settings(false, false, false), vec![at("127.0.0.1")], text("--iptables=false")),
+    ];
+    for (settings, requests, expected) in cases {
+        assert_eq!(configured(settings.clone(), requests), expected, "{settings:?}");
+    }
+    // The endpoints have no IPv6 addresses until their sandboxes start again.
+    let (mut world, mut rng) = running();
+    let configure =
+        Command::Configure { settings: Box::new(settings(false, false, false)), host: Box::default() };
+    world.apply(configure, 1, &mut rng).unwrap();
+    world.apply(Command::StopSandbox { sandbox: "web".to_owned(), code: 0 }, 1, &mut rng).unwrap();
+    let start = Command::StartSandbox {
+        sandbox: "web".to_owned(),
+        process: None,
+        namespace: Some(Namespace { path: "/run/netns/web".to_owned(), device: 4, inode: 5 }),
+        avoid: Vec::new(),
+    };
+    world.apply(start, 1, &mut rng).unwrap();
+    assert_eq!(publish(&mut world, &mut rng, any()).unwrap().warnings, text(both));
+    let only_ipv6 = vec![PublishRequest { host_ports: Some(PortRange::single(8081)), ..at("::1") }];
+    assert_eq!(publish(&mut world, &mut rng, only_ipv6).unwrap().warnings, text("--ip6tables=false"));
+}
+
+#[test]
+fn sctp_ports_are_warned_of_where_the_proxy_would_answer() {
+    let sctp = || vec![PublishRequest { protocol: Protocol::Sctp, ..request(80, None) }];
+    let settings = |userland_proxy| Settings { userland_proxy, ..Settings::default() };
+    let warnings = configured(settings(true), sctp());
+    assert!(warnings.len() == 1 && warnings[0].starts_with("SCTP ports of web"), "{warnings:?}");
+    assert!(configured(settings(false), sctp()).is_empty());
+    assert!(configured(settings(true), vec![request(80, None)]).is_empty());
 }
