@@ -1,5 +1,5 @@
-//! Addresses from a LAN's DHCP server (RFC 2131): messages, frames, and what a client says when. No I/O: frames that
-//! were heard and the time come in as arguments, frames to be sent go out.
+//! DHCP client (RFC 2131): messages, frames, and the client's state machine. No I/O: received frames and the time are
+//! arguments, frames to send are results.
 
 mod client;
 mod frame;

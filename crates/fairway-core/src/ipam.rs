@@ -1,4 +1,4 @@
-//! Which subnet a network gets, and which address an endpoint.
+//! IP address management (IPAM): subnets of networks and addresses of endpoints.
 //!
 //! [`allocate_subnets`] decides for a network that is created, [`default_bridge_subnet`] for the one that exists
 //! from the start, [`choose_subnet`] cuts a subnet from the pools where the user named none, and an

@@ -1,7 +1,7 @@
-//! What decides: the World that is desired, the Plan that follows from it, and the firewall policy.
+//! Decisions: the World (desired state), the Plan (kernel objects) that follows from it, and the firewall policy.
 //!
-//! No I/O, no clock, no randomness of its own, no global state: time and random bytes come in as
-//! arguments. That is what lets every decision be tested by the thousand.
+//! This crate has no I/O, no clock, no random numbers of its own and no global state: time and random
+//! numbers are arguments, so that tests can run thousands of decisions.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
-//! Who answers to which name, and for whom.
+//! Name resolution: the names of endpoints, and the answers to a sandbox's queries.
 //!
-//! The rules are those of Docker's resolver for user-defined networks, with two betterments:
-//! several holders of a name answer in the order in which they joined, and all networks that the
-//! asking sandbox is on count.
+//! The rules are those of Docker's resolver for user-defined networks, with two improvements: the
+//! addresses of a shared name are in the order of connection, and the names of all networks of the
+//! querying sandbox resolve.
 
 mod table;
 
@@ -19,45 +19,44 @@ use fairway_model::{EndpointId, NameServer, NetworkId, SandboxId};
 pub struct NameRecord {
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// Its network.
+    /// The network.
     pub network: NetworkId,
     /// The network's name, for `name.network` and for reverse answers.
     pub network_name: String,
-    /// Those that joined first answer first.
+    /// The order of connection; older endpoints come first in answers.
     pub order: u64,
-    /// Sandbox name first, then short id, host name and aliases; as given, compared without case.
+    /// The sandbox's name first, then short id, host name and aliases; compared without case.
     pub names: Vec<String>,
-    /// Whether, of those that have a name, the one that joined first answers alone; the same for all
-    /// endpoints of the network.
+    /// Whether answers have the address of the oldest endpoint only; equal for all endpoints of the network.
     #[serde(default, rename = "first_alone")]
     pub first_only: bool,
-    /// Its IPv4 address.
+    /// The IPv4 address.
     pub ipv4: Option<Ipv4Addr>,
-    /// Its IPv6 address.
+    /// The IPv6 address.
     pub ipv6: Option<Ipv6Addr>,
 }
 
-/// Where questions go that are not about our names.
+/// The upstream servers of a sandbox, for queries about other names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Upstreams {
-    /// To the host's servers, whichever they are by then.
+    /// The host's name servers at the time of the query.
     Host,
-    /// To these.
+    /// These name servers.
     Servers(Vec<NameServer>),
-    /// Nowhere: the sandbox is on internal networks only, and names no server of its own.
+    /// No servers: the sandbox is on internal networks only, and has no `--dns`.
     #[serde(rename = "Nowhere")]
     None,
 }
 
-/// What one sandbox can see.
+/// The names that a sandbox can resolve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameView {
     /// The sandbox.
     pub sandbox: SandboxId,
-    /// The networks that it is on and whose names it may ask for.
+    /// The networks whose names the sandbox resolves.
     pub networks: Vec<NetworkId>,
-    /// Names that only this sandbox has for others: network, alias, name of the other sandbox.
+    /// The sandbox's links: network, alias, name of the target sandbox.
     pub links: Vec<(NetworkId, String, String)>,
-    /// Where other questions go.
+    /// The upstream servers.
     pub upstreams: Upstreams,
 }

@@ -1,4 +1,4 @@
-//! What passed published ports: counts of the kernel and of the proxy, told apart by whose they are.
+//! Traffic counters of networks and published ports, from the kernel and the proxy.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,45 +8,45 @@ use crate::world::World;
 use fairway_model::{NetworkId, Protocol, SandboxId};
 use fairway_ruleset::Count;
 
-/// Packets and bytes both ways, as the sandbox or network sees them.
+/// Packets and bytes of a sandbox or network, by direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Towards it.
+    /// Received.
     pub inward: Count,
-    /// From it.
+    /// Sent.
     pub outward: Count,
 }
 
-/// What passed one published port.
+/// The traffic of a published port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortTraffic {
-    /// Whose port it is.
+    /// The sandbox.
     pub sandbox: SandboxId,
-    /// The network that it leads to.
+    /// The network that the port leads to.
     pub network: NetworkId,
     /// The protocol.
     pub protocol: Protocol,
-    /// Where it is published.
+    /// The host address and port.
     pub host: SocketAddr,
     /// The port in the sandbox.
     pub container_port: u16,
-    /// What the kernel translated.
+    /// The traffic that the kernel translated (DNAT).
     pub translated: Traffic,
-    /// Bytes that the proxy carried, towards the sandbox and from it.
+    /// The bytes that the proxy relayed, to the sandbox and from it.
     pub proxied: (u64, u64),
 }
 
-/// What passed, as far as it is counted.
+/// The traffic counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Between a network's sandboxes and everybody else, the host among them, as its bridge saw it. Networks
-    /// without a bridge are not in it.
+    /// The traffic between a network's sandboxes and other hosts, the own host included, by its bridge's counters.
+    /// Networks without a bridge are missing.
     pub networks: BTreeMap<NetworkId, Traffic>,
-    /// Through published ports.
+    /// The traffic of published ports.
     pub ports: Vec<PortTraffic>,
 }
 
-/// What passed each port that is published now. Of ranges, ports that nobody asked for are left out.
+/// The traffic of each published port. Ports of ranges without traffic are omitted.
 pub fn port_traffic(
     world: &World,
     counts: &[(Counted, Count)],
@@ -54,7 +54,7 @@ pub fn port_traffic(
 ) -> Vec<PortTraffic> {
     let mut translated: BTreeMap<(Protocol, SocketAddr), Traffic> = BTreeMap::new();
     for (counted, count) in counts {
-        // An address of its own goes before all addresses, as in the maps.
+        // A specific address takes precedence over the wildcard address, as in the firewall's maps.
         let of = |at: SocketAddr| world.publisher(counted.protocol, at).map(|_| at);
         let Some(at) = of(counted.at).or_else(|| of(wildcard(counted.at))) else { continue };
         let traffic = translated.entry((counted.protocol, at)).or_default();
@@ -91,7 +91,7 @@ pub fn port_traffic(
     found
 }
 
-/// The same port of all addresses.
+/// The same port at the wildcard address of the family.
 pub fn wildcard(at: SocketAddr) -> SocketAddr {
     let all: IpAddr = match at {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

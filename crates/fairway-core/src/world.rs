@@ -1,7 +1,7 @@
-//! The World: what users asked for, and what was decided for them.
+//! The World: the durable desired state of networks, sandboxes and endpoints.
 //!
-//! A command is checked as a whole before anything changes; then either the World has changed and
-//! the [`Change`] says which records and which owners did, or the [`Refusal`] says why not.
+//! A command is checked as a whole before anything changes. It either changes the World and returns the
+//! [`Change`] of records and owners, or it changes nothing and returns a [`Refusal`].
 
 mod command;
 mod configure;
@@ -50,10 +50,10 @@ use fairway_model::{
 };
 use index::Index;
 
-/// The exit code of a sandbox whose end nobody saw.
+/// The exit code of a sandbox whose exit was not observed.
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
 
-/// What users asked for, and what was decided for them and must not change by itself.
+/// The desired state: requested objects, and the addresses, names and ports that were allocated for them.
 #[derive(Debug, Clone, Default)]
 pub struct World {
     settings: Settings,
@@ -63,24 +63,24 @@ pub struct World {
     sandboxes: BTreeMap<SandboxId, Sandbox>,
     endpoints: BTreeMap<EndpointId, Endpoint>,
     index: Index,
-    /// The leases that the command at hand may use; none between commands.
+    /// The leases that the current command may use; empty between commands.
     offered: Vec<(NetworkId, Lease)>,
 }
 
-/// What a command did to a World.
+/// The changes of a World by one command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
-    /// The records that are new, other or gone.
+    /// The keys of created, changed and removed records.
     pub records: BTreeSet<RecordKey>,
-    /// The owners whose fragments may be other than before.
+    /// The owners whose fragments may have changed.
     pub owners: BTreeSet<Owner>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// The network that the command was about.
+    /// The network of the command.
     pub network: Option<NetworkId>,
-    /// The sandbox that the command was about.
+    /// The sandbox of the command.
     pub sandbox: Option<SandboxId>,
-    /// What `Publish` added to what is published now.
+    /// The ports that `Publish` has published now.
     pub published: Vec<Publication>,
 }
 
@@ -100,7 +100,7 @@ impl World {
     /// Applies a command. `now` is in nanoseconds since 1970.
     ///
     /// # Errors
-    /// The reason why the command is refused; the World is then as it was.
+    /// The reason for the refusal; the World is unchanged.
     pub fn apply(&mut self, command: Command, now: i64, rng: &mut Rng) -> Result<Change, Refusal> {
         match command {
             Command::Configure { settings, host } => self.configure(*settings, *host, now, rng),
@@ -145,17 +145,17 @@ impl World {
         }
     }
 
-    /// The settings in force.
+    /// The daemon's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The host as it was last observed.
+    /// The last observed state of the host.
     pub fn host(&self) -> &HostFacts {
         &self.host
     }
 
-    /// What exists once and is remembered.
+    /// The counter of endpoints and the sysctls that Fairway changed.
     pub fn host_state(&self) -> &HostState {
         &self.host_state
     }

@@ -1,4 +1,4 @@
-//! Asking for an address: discover, offer, request, acknowledgement (RFC 2131, section 3.1).
+//! Obtaining a lease: discover, offer, request, acknowledgement (RFC 2131, section 3.1).
 
 use std::net::Ipv4Addr;
 
@@ -8,31 +8,31 @@ use super::frame::to_server;
 use super::{Message, MessageType, SECOND};
 use fairway_model::{Lease, LeaseIdentity, MacAddress};
 
-/// The pauses after each time that something is asked, in seconds. Those of the RFC are longer, and there are more:
-/// somebody waits for the address here. Servers that look whether an address is free take three seconds.
+/// The retransmission intervals of a message, in seconds. They are shorter and fewer than in RFC 2131, since a command
+/// waits for the address. Servers that probe an address before they offer it take three seconds.
 const PAUSES: [i64; 3] = [1, 2, 4];
-/// How long servers are waited for, in seconds.
+/// The time to wait for servers, in seconds.
 pub const TIMEOUT_SECONDS: i64 = 7;
-/// How often is begun anew with a server that takes its offer back.
+/// The number of NAKs after offers before the client gives up.
 const REFUSALS: u32 = 2;
 
-/// Why there is no lease.
+/// The reason why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LeaseError {
-    /// Nobody offered anything, or who offered has fallen silent.
+    /// No server answered, or the offering server stopped answering.
     #[error("no DHCP server answered within {TIMEOUT_SECONDS} s")]
     Silence,
-    /// A server takes its offers back.
+    /// A server refuses its own offers.
     #[error("the DHCP server {0} refused what it had offered")]
     Refused(Ipv4Addr),
 }
 
-/// A client that has no lease yet.
+/// A client without a lease.
 #[derive(Debug)]
 pub struct Client {
     identity: LeaseIdentity,
     transaction: u32,
-    /// What was accepted of what was offered.
+    /// The accepted offer.
     offer: Option<Message>,
     tries: usize,
     refusals: u32,
@@ -40,20 +40,20 @@ pub struct Client {
 }
 
 impl Client {
-    /// One that begins now. `transaction` should be random.
+    /// A client that starts now. `transaction` should be random.
     pub fn new(identity: LeaseIdentity, transaction: u32, now: i64) -> Self {
         Self { identity, transaction, offer: None, tries: 0, refusals: 0, next: now }
     }
 
-    /// When [`Client::poll`] is to be asked next.
+    /// The time of the next call of [`Client::poll`].
     pub fn next_poll(&self) -> i64 {
         self.next
     }
 
-    /// The frame that is to be sent now, if one is.
+    /// The frame to send now, if any.
     ///
     /// # Errors
-    /// [`LeaseError`], when there is nothing left to try.
+    /// [`LeaseError`] after the last retransmission or refusal.
     pub fn poll(&mut self, now: i64) -> Result<Option<Vec<u8>>, LeaseError> {
         if let Some(Message { server: Some(server), .. }) = self.offer
             && self.refusals >= REFUSALS
@@ -75,7 +75,7 @@ impl Client {
         Ok(Some(to_server(&message, None)))
     }
 
-    /// Hears a message that `from` sent, and returns the lease once there is one.
+    /// Processes a received message from `from`, and returns the lease once it is acknowledged.
     pub fn receive(&mut self, from: MacAddress, message: &Message, now: i64) -> Option<Lease> {
         if message.transaction != self.transaction || message.mac != self.identity.mac {
             return None;
@@ -104,7 +104,7 @@ impl Client {
     }
 }
 
-/// The lease of an acknowledgement that fits; none if it does not.
+/// The lease of a matching acknowledgement.
 pub(super) fn lease(
     identity: &LeaseIdentity,
     address: Ipv4Addr,
@@ -116,7 +116,7 @@ pub(super) fn lease(
     if message.message_type != MessageType::Ack || message.your_address != address {
         return None;
     }
-    // What RFC 2131, section 4.4.5, says where the server does not, or nothing that can be.
+    // The defaults of RFC 2131, section 4.4.5, for missing and invalid times.
     let after = |seconds: Option<u32>, least: i64, most: i64, default: i64| {
         let asked = seconds.map(|seconds| i64::from(seconds) * SECOND);
         asked.filter(|after| (least..=most).contains(after)).unwrap_or(default.clamp(least, most))

@@ -1,4 +1,4 @@
-//! Messages of DHCP as frames of Ethernet.
+//! DHCP messages in Ethernet frames.
 
 use std::net::Ipv4Addr;
 
@@ -22,7 +22,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
-/// A message of a client to a server, or to all of them.
+/// The frame of a message to a server, or to all servers.
 pub(super) fn to_server(message: &Message, to: Option<(MacAddress, Ipv4Addr)>) -> Vec<u8> {
     let (mac, address) = to.unwrap_or((MacAddress([0xff; 6]), Ipv4Addr::BROADCAST));
     let payload = message.encode();
@@ -42,13 +42,13 @@ pub(super) fn to_server(message: &Message, to: Option<(MacAddress, Ipv4Addr)>) -
     datagram[2..4].copy_from_slice(&SERVER_PORT.to_be_bytes());
     datagram[4..6].copy_from_slice(&length(DATAGRAM));
     let sum = checksum(&[&ip[12..], &[0, UDP], &length(DATAGRAM), &datagram, &payload]);
-    // A sum of 0 would say that there is none (RFC 768).
+    // A checksum of 0 means that there is none (RFC 768).
     datagram[6..].copy_from_slice(&(if sum == 0 { u16::MAX } else { sum }).to_be_bytes());
     [&mac.0[..], &message.mac.0, &ETHERNET_IPV4, &ip, &datagram, &payload].concat()
 }
 
-/// Reads a frame: who sent it, and the message to a client that is in it; none if there is none. Checksums are left to
-/// network cards: between the interfaces of one machine they are not even made.
+/// Parses a frame: the source MAC address and the message to a client; none for other frames. Checksums are not verified:
+/// network cards do, and between interfaces of one host they are not computed.
 pub fn parse_frame(frame: &[u8]) -> Option<(MacAddress, Message)> {
     let ip = frame.get(LINK..)?;
     let header = usize::from(ip.first()? & 0xf) * 4;

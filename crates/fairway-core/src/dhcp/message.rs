@@ -1,4 +1,4 @@
-//! Messages of DHCP: a BOOTP header and options (RFC 2131, section 2; RFC 2132).
+//! DHCP messages: a BOOTP header and options (RFC 2131, section 2; RFC 2132).
 
 use std::net::Ipv4Addr;
 
@@ -7,11 +7,11 @@ use fairway_model::{LeaseIdentity, MacAddress};
 const BOOT_REQUEST: u8 = 1;
 const BOOT_REPLY: u8 = 2;
 const ETHERNET: u8 = 1;
-/// The answer is to be sent to all, for who asks has no address yet.
+/// The flag that requests a broadcast answer, since the client has no address yet.
 const BROADCAST: u16 = 0x8000;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 const HEADER: usize = 236;
-/// Relay agents of BOOTP drop what is shorter.
+/// The minimum length of a message: BOOTP relay agents drop shorter ones.
 const SHORTEST: usize = 300;
 
 const PAD: u8 = 0;
@@ -28,7 +28,7 @@ const REBINDING_TIME: u8 = 59;
 const CLIENT: u8 = 61;
 const END: u8 = 255;
 
-/// What a message is for: option 53.
+/// The DHCP message type (option 53).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "RFC 2131, section 3.1, says what each is for")]
 pub enum MessageType {
@@ -53,46 +53,46 @@ impl MessageType {
     }
 }
 
-/// A message, as far as it matters here.
+/// A message with the fields that the client uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What it is for.
+    /// The message type.
     pub message_type: MessageType,
-    /// Which answer belongs to which question.
+    /// The transaction id.
     pub transaction: u32,
-    /// Whether the answer is to be sent to all.
+    /// Whether the answer must be broadcast.
     pub broadcast: bool,
-    /// The address that the client uses already; 0.0.0.0 if none.
+    /// The present address of the client; 0.0.0.0 if none.
     pub client_address: Ipv4Addr,
-    /// The address that the client is given; 0.0.0.0 if none.
+    /// The address for the client; 0.0.0.0 if none.
     pub your_address: Ipv4Addr,
-    /// The client's hardware address.
+    /// The MAC address of the client.
     pub mac: MacAddress,
-    /// What the client is told apart by, beside that; empty if not said.
+    /// The client identifier; empty if missing.
     pub client: Vec<u8>,
-    /// The client's name; empty if not said.
+    /// The host name; empty if missing.
     pub hostname: String,
-    /// The address that the client would have.
+    /// The requested address.
     pub requested: Option<Ipv4Addr>,
-    /// The server that says it, or that is meant.
+    /// The server identifier.
     pub server: Option<Ipv4Addr>,
-    /// The LAN's mask.
+    /// The subnet mask.
     pub netmask: Option<Ipv4Addr>,
-    /// The LAN's first router.
+    /// The first router.
     pub router: Option<Ipv4Addr>,
-    /// How long the address is lent, in seconds; `u32::MAX` is for ever.
+    /// The lease time in seconds; `u32::MAX` means infinite.
     pub lease_seconds: Option<u32>,
-    /// After how many seconds it is to be renewed (T1).
+    /// The renewal time T1 in seconds.
     pub renewal_seconds: Option<u32>,
-    /// After how many seconds it is to be renewed with any server (T2).
+    /// The rebinding time T2 in seconds.
     pub rebinding_seconds: Option<u32>,
 }
 
 impl Message {
-    /// A message of a client, that says no more than who asks.
+    /// A message of a client with its identity only.
     pub fn new(identity: &LeaseIdentity, message_type: MessageType, transaction: u32) -> Self {
-        // Type 0 is an identifier that is no hardware address (RFC 2132, section 9.14). Half of the digits will do:
-        // there are servers with little room.
+        // Type 0 is an identifier other than a hardware address (RFC 2132, section 9.14). Half of the id is used, since
+        // some servers limit the length.
         let client = [0].into_iter().chain(identity.client.bytes()[..16].iter().copied()).collect();
         Self {
             message_type,
@@ -113,7 +113,7 @@ impl Message {
         }
     }
 
-    /// As it is sent.
+    /// Encodes the message.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; HEADER];
         bytes[..3].copy_from_slice(&[
@@ -128,7 +128,7 @@ impl Message {
         bytes[28..34].copy_from_slice(&self.mac.0);
         bytes.extend(COOKIE);
         let mut option = |number: u8, value: &[u8]| {
-            // A longer one is cut: no value of ours is.
+            // A value has at most 255 bytes.
             let value = &value[..value.len().min(255)];
             bytes.extend([number, value.len() as u8]);
             bytes.extend(value);
@@ -161,7 +161,7 @@ impl Message {
         bytes
     }
 
-    /// Reads a message; none if it is none of DHCP over Ethernet.
+    /// Decodes a message; none if it is not DHCP over Ethernet.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let address = |at: usize| four(bytes.get(at..at + 4)?).map(Ipv4Addr::from);
         if bytes.get(1..3)? != [ETHERNET, 6] || bytes.get(HEADER..HEADER + 4)? != COOKIE {
@@ -200,7 +200,7 @@ impl Message {
                 REQUESTED => read.requested = address(),
                 SERVER => read.server = address(),
                 NETMASK => read.netmask = address(),
-                // There may be several; the first is the best.
+                // Of several routers the first is preferred.
                 ROUTER => read.router = value.get(..4).and_then(four).map(Ipv4Addr::from),
                 LEASE_TIME => read.lease_seconds = seconds(),
                 RENEWAL_TIME => read.renewal_seconds = seconds(),

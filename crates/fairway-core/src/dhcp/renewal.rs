@@ -1,25 +1,25 @@
-//! Keeping a lease, and giving it back (RFC 2131, sections 4.4.5 and 4.4.6).
+//! Renewal and release of leases (RFC 2131, sections 4.4.5 and 4.4.6).
 
 use super::client::lease;
 use super::frame::to_server;
 use super::{Message, MessageType, SECOND};
 use fairway_model::{Lease, LeaseIdentity, MacAddress};
 
-/// The shortest pause between two times that a server is asked for the same.
+/// The minimum interval between two requests.
 const SHORTEST: i64 = SECOND / 2;
-/// The pause while a lease is lost.
+/// The interval between requests while a lease is lost.
 const LOST: i64 = 60 * SECOND;
 
-/// What has become of a lease.
+/// A change of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseEvent {
-    /// It goes on.
+    /// The lease was renewed.
     Renewed(Lease),
-    /// It ended, or was refused. It is still asked for.
+    /// The lease expired or its renewal was refused. Requests continue.
     Lost(Lease),
 }
 
-/// A lease that is kept.
+/// The renewal of a lease.
 #[derive(Debug)]
 pub struct Renewal {
     identity: LeaseIdentity,
@@ -33,19 +33,19 @@ fn identity(lease: &Lease, hostname: &str) -> LeaseIdentity {
 }
 
 impl Renewal {
-    /// Keeps a lease from now on, however old it is. `transaction` should be random.
+    /// Renews a lease from now on, of any age. `transaction` should be random.
     pub fn new(lease: Lease, hostname: &str, transaction: u32, now: i64) -> Self {
         let identity = identity(&lease, hostname);
         let next = if lease.lost { now } else { lease.renew_at };
         Self { identity, lease, transaction, next }
     }
 
-    /// The lease as it is now.
+    /// The current lease.
     pub fn lease(&self) -> &Lease {
         &self.lease
     }
 
-    /// The frame that is to be sent now, and what has become of the lease, if something has.
+    /// The frame to send now, and the change of the lease, if any.
     pub fn poll(&mut self, now: i64) -> (Option<Vec<u8>>, Option<LeaseEvent>) {
         if now < self.next {
             return (None, None);
@@ -55,7 +55,7 @@ impl Renewal {
         let until = if now < self.lease.rebind_at { self.lease.rebind_at } else { self.lease.expires_at };
         self.next = match self.lease.lost {
             true => now + LOST,
-            // Half of what is left, as the RFC has it, though not for so long that the end would be missed.
+            // Half of the remaining time, as in the RFC, but not past the expiry.
             false => (now + ((until - now) / 2).max(SHORTEST)).min(self.lease.expires_at),
         };
         let mut message = Message::new(&self.identity, MessageType::Request, self.transaction);
@@ -65,9 +65,9 @@ impl Renewal {
         (Some(to_server(&message, Some(server).filter(|_| now < self.lease.rebind_at))), told)
     }
 
-    /// Hears a message that `from` sent.
+    /// Processes a received message from `from`.
     pub fn receive(&mut self, from: MacAddress, message: &Message, now: i64) -> Option<LeaseEvent> {
-        // Nothing is taken that was not asked for.
+        // Unsolicited messages are ignored.
         let asked = self.lease.lost || now >= self.lease.renew_at;
         if !asked || message.transaction != self.transaction || message.mac != self.identity.mac {
             return None;
@@ -83,14 +83,14 @@ impl Renewal {
     }
 }
 
-/// Gives a lease back.
+/// The frame that releases a lease.
 pub fn release(lease: &Lease, transaction: u32) -> Vec<u8> {
     let mut message = Message::new(&identity(lease, ""), MessageType::Release, transaction);
     (message.client_address, message.server) = (lease.address, Some(lease.server));
     to_server(&message, Some((lease.server_mac, lease.server)))
 }
 
-/// Tells a server that somebody has the address that it lent.
+/// The frame that declines a lease, since another host uses the address.
 pub fn decline(lease: &Lease, transaction: u32) -> Vec<u8> {
     let mut message = Message::new(&identity(lease, ""), MessageType::Decline, transaction);
     (message.requested, message.server) = (Some(lease.address), Some(lease.server));

@@ -1,4 +1,4 @@
-//! What stands in the way of a pool.
+//! Subnets and addresses that subnets from pools must not overlap.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use fairway_model::address_range::AddressRange;
 use fairway_model::{HostFacts, HostRoute, NextHop};
 
-/// Who has addresses that a new subnet must not meet.
+/// The holder of a subnet or address that a new subnet must not overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holder<'a> {
     Network(&'a str, IpNet),
@@ -32,7 +32,7 @@ impl fmt::Display for Holder<'_> {
     }
 }
 
-/// A destination with its interface, if it has one.
+/// Displays a destination with its interface, if any.
 struct Shown<'a>(&'a HostRoute);
 
 impl fmt::Display for Shown<'_> {
@@ -46,11 +46,11 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Everything of one family that a new subnet must not meet, searchable in O(log n).
+/// The holders of one family, searchable in O(log n).
 pub(super) struct Blockers<'a> {
-    /// By first address.
+    /// Sorted by first address.
     sorted: Vec<(AddressRange, Holder<'a>)>,
-    /// For each place in `sorted`, where up to and with it the highest last address is.
+    /// For each index in `sorted`, the index of the highest last address up to it.
     reach: Vec<usize>,
 }
 
@@ -61,8 +61,8 @@ impl<'a> Blockers<'a> {
         let nameservers = host.nameservers.iter().map(|server| server.address);
         let nameservers = nameservers.map(|address| (address.into(), Holder::Nameserver(address)));
         let next_hops = host.next_hops.iter().map(|hop| (hop.address.into(), Holder::NextHop(hop)));
-        // A default route leads everywhere and so takes nothing; nor do the two halves of
-        // everything (0.0.0.0/1 and 128.0.0.0/1) that VPN clients put in front of one.
+        // Default routes block no subnet, and neither do 0.0.0.0/1 and 128.0.0.0/1, which VPN clients put in front
+        // of one.
         let routes = host
             .routes
             .iter()
@@ -90,7 +90,7 @@ impl<'a> Blockers<'a> {
         Self { sorted, reach }
     }
 
-    /// What a run of addresses meets; of several the one that ends last.
+    /// The holder that overlaps a range; of several the one with the highest last address.
     pub fn overlapping(&self, span: AddressRange) -> Option<(AddressRange, Holder<'a>)> {
         let before = self.sorted.partition_point(|(blocker, _)| blocker.first <= span.last);
         let farthest = *self.reach.get(before.checked_sub(1)?)?;

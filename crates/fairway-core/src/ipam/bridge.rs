@@ -1,4 +1,4 @@
-//! The subnet of the bridge that exists from the start.
+//! The subnet of the default bridge.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,19 +10,19 @@ use super::{IpamError, LostHostAddress, choose_subnet};
 use fairway_model::Rng;
 use fairway_model::{HostFacts, Settings, Subnet};
 
-/// The auxiliary address that `--default-gateway` becomes: it is never given to an endpoint, and
-/// is the default route of those on the default bridge. Docker calls it the same.
+/// The name of the auxiliary address of `--default-gateway`, as in Docker. It is never allocated, and is the next hop of
+/// the default route on the default bridge.
 const DEFAULT_GATEWAY_KEY: &str = "DefaultGatewayIPv4";
-/// The same of `--default-gateway-v6`.
+/// The name of the auxiliary address of `--default-gateway-v6`.
 const DEFAULT_GATEWAY_IPV6_KEY: &str = "DefaultGatewayIPv6";
 
-/// The default route of a subnet of the default bridge, where it is another than the bridge itself.
+/// The default gateway of a subnet of the default bridge; none if it is the bridge itself.
 pub fn default_gateway(subnet: &Subnet) -> Option<IpAddr> {
     let key = if subnet.subnet.addr().is_ipv6() { DEFAULT_GATEWAY_IPV6_KEY } else { DEFAULT_GATEWAY_KEY };
     subnet.auxiliary.get(key).copied()
 }
 
-/// What the flags of one family say, with their names.
+/// The values and names of the flags of one family.
 struct Flags {
     address: Option<IpNet>,
     range: Option<IpNet>,
@@ -54,14 +54,13 @@ impl Flags {
 
 /// Decides the subnet of the default bridge in one family.
 ///
-/// `--bip` is its address and subnet. Without it, it is the first pool that meets nothing, and the
-/// bridge has the first address; or `--fixed-cidr` itself, if that pool does not contain it.
-/// `--fixed-cidr` is where addresses are given from, and a `--default-gateway` other than the
+/// `--bip` is its address and subnet. Without the flag the subnet is the first free one of the pools, and the bridge has
+/// the first address; or `--fixed-cidr` itself, if that pool does not contain it.
+/// `--fixed-cidr` is the range of addresses, and a `--default-gateway` other than the
 /// bridge's own address is kept for [`default_gateway`]. IPv6 has the same flags by other names.
 ///
 /// # Errors
-/// [`IpamError::Flag`] for flags that contradict one another, [`IpamError::Overlap`] for a `--bip`
-/// that another network has, [`IpamError::Exhausted`] without a free pool.
+/// [`IpamError::Flag`] for contradictory flags, [`IpamError::Overlap`] for a `--bip` that overlaps another network, [`IpamError::Exhausted`] without a free pool.
 pub fn default_bridge_subnet(
     settings: &Settings,
     host: &HostFacts,
@@ -108,7 +107,7 @@ pub fn default_bridge_subnet(
     Ok(Subnet { subnet, gateway, ip_range: range, auxiliary, chosen, gateway_chosen: chosen })
 }
 
-/// Says which flag of the default bridge asks for a subnet that would cut the host off.
+/// The error about the flag of the default bridge whose subnet would take an address or a next hop from the host.
 pub fn flag_error(subnet: &Subnet, v6: bool, taken: &LostHostAddress) -> IpamError {
     let Flags { names: [bip, fixed_cidr, _], .. } = Flags::of(&Settings::default(), v6);
     let flag = if subnet.chosen { bip } else { fixed_cidr };
@@ -120,7 +119,7 @@ pub fn flag_error(subnet: &Subnet, v6: bool, taken: &LostHostAddress) -> IpamErr
     IpamError::Flag { flag, value: value.to_string(), reason }
 }
 
-/// Says which flag is to blame.
+/// The error about a flag.
 fn flag(flag: &'static str, value: String, error: IpamError) -> IpamError {
     IpamError::Flag { flag, value, reason: error.to_string() }
 }

@@ -1,4 +1,4 @@
-//! Subnets for networks that name none.
+//! Subnets from address pools.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -21,24 +21,23 @@ const DEFAULT_POOLS: [(&str, u8); 7] = [
     ("192.168.0.0/16", 20),
 ];
 
-/// The prefix length of RFC 4193's unique local addresses: fd, and a global id of 40 bits.
+/// The prefix length of unique local addresses (RFC 4193): fd and a global id of 40 bits.
 const UNIQUE_LOCAL_PREFIX: u8 = 48;
 
-/// How many random prefixes are tried: 2^40 of them meet only somebody who holds a large part of
-/// fd00::/8, and then trying on is of no use.
+/// The number of random prefixes to try. Of 2^40 prefixes many are taken only where a holder has a large part of
+/// fd00::/8, and then more tries do not help.
 const UNIQUE_LOCAL_TRIES: usize = 16;
 
-/// How many holders of one pool an error names before it only counts them.
+/// The number of holders of a pool that an error names.
 const NAMED_HOLDERS: usize = 3;
 
-/// Cuts a subnet from the pools: the first that meets no subnet of another network (`taken`, each
-/// with its holder's name), no address, nameserver or route of the host. `size` is the wanted
-/// prefix length; none means the pool's.
+/// Chooses a subnet from the pools: the first that overlaps no subnet of another network (`taken`, each with the network's
+/// name) and no address, name server or route of the host. `size` is the prefix length; none means the pool's.
 ///
 /// IPv6 without a pool of that family gets a random unique local /64 (RFC 4193).
 ///
 /// # Errors
-/// [`IpamError::Exhausted`], which says for each pool who takes it, and [`IpamError::TooSmall`]
+/// [`IpamError::Exhausted`], which names the holders of each pool, and [`IpamError::TooSmall`]
 /// for a size that cannot hold a gateway and an endpoint.
 pub fn choose_subnet(
     settings: &Settings,
@@ -83,8 +82,8 @@ pub fn choose_subnet(
     Err(IpamError::Exhausted(report.text()))
 }
 
-/// The first free subnet of `size` within `base`, or who is in the way. Each step passes a holder,
-/// so there are no more steps than holders, however large the base.
+/// The first free subnet of `size` within `base`, or the holders of all of it. Each step skips a holder, so that there are
+/// no more steps than holders, however large the base.
 fn cut<'a>(base: IpNet, size: u8, blockers: &Blockers<'a>) -> Result<IpNet, Vec<Holder<'a>>> {
     let pool = AddressRange::of(base);
     let mut holders = Vec::new();
@@ -92,7 +91,7 @@ fn cut<'a>(base: IpNet, size: u8, blockers: &Blockers<'a>) -> Result<IpNet, Vec<
     while pool.contains(place) {
         let Ok(subnet) = IpNet::new(address(place), size).map(|subnet| subnet.trunc()) else { break };
         let span = AddressRange::of(subnet);
-        // The place after a holder may lie within a subnet that the holder reaches into.
+        // The address after a holder may be within a subnet that the holder overlaps.
         let blocked = if span.first < place {
             span.last
         } else {
@@ -134,7 +133,7 @@ fn unique_local(blockers: &Blockers<'_>, size: u8, rng: &mut Rng) -> Result<IpNe
     Err(exhausted(describe(&holders)))
 }
 
-/// Who takes a pool, in a few words however many they are.
+/// The holders of a pool as text; names a few and counts the others.
 fn describe(holders: &[Holder<'_>]) -> String {
     let mut texts: Vec<String> = holders.iter().take(NAMED_HOLDERS).map(Holder::to_string).collect();
     if let Some(more) = holders.len().checked_sub(NAMED_HOLDERS).filter(|&more| more > 0) {
@@ -146,7 +145,7 @@ fn describe(holders: &[Holder<'_>]) -> String {
     }
 }
 
-/// What became of each pool; neighbours with the same fate share a clause.
+/// The reasons why each pool is unusable; adjacent pools with the same reason share a clause.
 #[derive(Default)]
 struct Report {
     clauses: Vec<(Vec<IpNet>, String)>,

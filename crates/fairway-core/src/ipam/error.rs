@@ -1,4 +1,4 @@
-//! Why no subnet or address can be given.
+//! Errors of IPAM.
 
 use std::net::IpAddr;
 
@@ -7,22 +7,22 @@ use thiserror::Error;
 
 use fairway_model::RefusalKind;
 
-/// Why no subnet or address can be given.
+/// The reason why no subnet or address can be allocated.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the message of each says what its fields are")]
 pub enum IpamError {
-    /// Each pool meets something; the text says which pool meets what.
+    /// No pool has a free subnet; the text names the holders of each pool.
     #[error(
-        "all predefined address pools have been fully subnetted: {0}: name a free subnet with --subnet, or give the daemon another --default-address-pool"
+        "all predefined address pools have been fully subnetted: {0}: choose a free subnet with --subnet, or configure another --default-address-pool"
     )]
     Exhausted(String),
-    /// Every address of a network's subnet or range is in use.
+    /// All addresses of a network's subnet or range are in use.
     #[error(
-        "no available addresses on network {network}: all of {range} are in use: disconnect a container, or name a free one with --ip or --ip6"
+        "no available addresses on network {network}: all of {range} are in use: disconnect a container, or choose a free address with --ip or --ip6"
     )]
     Full { network: String, range: IpNet },
     #[error(
-        "Pool overlaps with other one on this address space: {subnet} meets {held} of network {holder}: choose another subnet, or remove that network"
+        "Pool overlaps with other one on this address space: {subnet} overlaps {held} of network {holder}: choose another subnet, or remove that network"
     )]
     Overlap { subnet: IpNet, held: IpNet, holder: String },
     #[error("invalid {what} {given}: it should be {expected}")]
@@ -47,7 +47,7 @@ pub enum IpamError {
     AuxiliaryInUse { name: String, address: IpAddr, holder: String },
     #[error("failed to allocate gateway: no available addresses on {subnet}: auxiliary addresses take all")]
     NoGateway { subnet: IpNet },
-    #[error("invalid {what} {value}: its subnet is not named: add --subnet")]
+    #[error("invalid {what} {value}: its subnet is unknown: add --subnet")]
     NeedsSubnet { what: &'static str, value: String },
     #[error("invalid {what} {text}: {reason}")]
     Unreadable { what: &'static str, text: String, reason: String },
@@ -64,7 +64,7 @@ pub enum IpamError {
 }
 
 impl IpamError {
-    /// What kind of refusal it is.
+    /// The kind of the refusal.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::Exhausted(_) | Self::Full { .. } | Self::Overlap { .. } => RefusalKind::Forbidden,

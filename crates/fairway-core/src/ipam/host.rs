@@ -1,4 +1,4 @@
-//! What a subnet takes from the host itself.
+//! Overlaps of subnets with the host's addresses and routes.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,11 +8,11 @@ use ipnet::IpNet;
 use fairway_model::address_range::overlap;
 use fairway_model::{HostFacts, HostRoute, NextHop, Subnet};
 
-/// How many overlaps a warning names before it only counts them.
+/// The number of overlaps that a warning names.
 const NAMED: usize = 3;
 
-/// Why a bridge with an address in a subnet would cut the host off: an address that it takes from the host, or whose
-/// packets it draws to itself.
+/// An address that the host would lose to a bridge: an address of the host, or a next hop whose packets would go to the
+/// bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostHostAddress {
     address: IpAddr,
@@ -25,8 +25,8 @@ impl fmt::Display for LostHostAddress {
     }
 }
 
-/// Finds what a subnet would take from the host if `bridge` had the subnet's gateway address: an address of the host,
-/// the next hop of a route, or the way to one of them, since packets go by the longest prefix.
+/// Finds an address or next hop of the host that would be lost if `bridge` had the subnet's gateway address, by equality or
+/// by longest prefix match.
 pub fn lost_host_address(subnet: &Subnet, host: &HostFacts, bridge: &str) -> Option<LostHostAddress> {
     let others = || host.addresses.iter().filter(|address| address.interface != bridge);
     let connected = |address: IpAddr| {
@@ -54,11 +54,11 @@ fn destination_of(next_hop: &NextHop) -> String {
     }
 }
 
-/// Warns of what a subnet overlaps of the host's routes and addresses, and says who does not reach whom then.
+/// Warnings about overlaps of a subnet with the host's routes and addresses, with the consequences.
 pub fn host_overlap_warnings(network: &str, subnet: &Subnet, host: &HostFacts, bridge: &str) -> Vec<String> {
     let subnet = subnet.subnet;
     let of_host = host.routes.iter().chain(&host.addresses);
-    // The two halves of everything that VPN clients put in front of a default route take nothing.
+    // 0.0.0.0/1 and 128.0.0.0/1, which VPN clients put in front of a default route, are no overlap.
     let meets = |held: &&HostRoute| {
         held.interface != bridge && held.destination.prefix_len() > 1 && overlap(held.destination, subnet)
     };

@@ -1,4 +1,4 @@
-//! Which gateway, range and auxiliary address belongs to which subnet.
+//! Matching of gateways, ranges and auxiliary addresses with subnets.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -10,14 +10,13 @@ use fairway_model::SubnetRequest;
 use fairway_model::address_range::overlap;
 use fairway_model::parse::expected_message;
 
-/// Brings together the values of `--subnet`, `--gateway`, `--ip-range` and `--aux-address`
-/// (`name=address`), which may be given in any order and of both families: each goes to the subnet
-/// that contains it, as the docker client does. Whether the result makes sense otherwise is
-/// [`allocate_subnets`](super::allocate_subnets)' business.
+/// Matches the values of `--subnet`, `--gateway`, `--ip-range` and `--aux-address` (`name=address`), in any order and of
+/// both families: each belongs to the subnet that contains it, as in the docker client.
+/// [`allocate_subnets`](super::allocate_subnets) checks the result.
 ///
 /// # Errors
-/// A text that cannot be read, one that no subnet contains, two of a kind for one subnet, and
-/// subnets that overlap, with the docker client's words.
+/// A text that cannot be parsed, a value that no subnet contains, two values of a kind for one subnet, and overlapping
+/// subnets, in the docker client's words.
 pub fn match_subnets(
     subnets: &[String],
     gateways: &[String],
@@ -83,7 +82,7 @@ fn multiple(what: &'static str, first: String, second: String, subnet: IpNet) ->
     IpamError::Multiple { what, first, second, subnet }
 }
 
-/// The request whose subnet fits.
+/// The request of the first subnet that `fits`.
 fn find<'a>(
     what: &'static str,
     value: &str,

@@ -1,4 +1,4 @@
-//! The addresses in use.
+//! Sets of addresses in use.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use fairway_model::address_range::{AddressRange, address, key};
 
-/// The addresses in use within a subnet. Neighbours are merged into runs, so that finding the
-/// lowest free address takes O(log n) however many are in use, and a /64 costs no more than a /24.
+/// The addresses in use within a subnet. Adjacent addresses are merged into runs, so that the lowest free address is found
+/// in O(log n), in a /64 as in a /24.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressSet {
     /// First to last of each run; between two runs at least one address is free.
@@ -17,12 +17,12 @@ pub struct AddressSet {
 }
 
 impl AddressSet {
-    /// A set with no address in use.
+    /// An empty set.
     pub const fn new() -> Self {
         Self { runs: BTreeMap::new(), count: 0 }
     }
 
-    /// Marks an address as in use; false if it was already.
+    /// Marks an address as in use; false if it already was.
     pub fn take(&mut self, address: IpAddr) -> bool {
         let key = key(address);
         if self.run_of(key).is_some() {
@@ -35,7 +35,7 @@ impl AddressSet {
         true
     }
 
-    /// Marks an address as free; false if it was already.
+    /// Marks an address as free; false if it already was.
     pub fn release(&mut self, address: IpAddr) -> bool {
         let key = key(address);
         let Some(run) = self.run_of(key) else { return false };
@@ -56,15 +56,13 @@ impl AddressSet {
         self.run_of(key(address)).is_some()
     }
 
-    /// How many addresses are in use.
+    /// The number of addresses in use.
     pub const fn count(&self) -> usize {
         self.count
     }
 
-    /// The lowest free address of `range` that an interface in `subnet` can have: in IPv4 never
-    /// the network's own and the broadcast address, but both of a /31 (RFC 3021); in IPv6 never
-    /// the subnet-router anycast address (RFC 4291), but both of a /127 (RFC 6164). None if all
-    /// are in use, or `range` lies outside `subnet`.
+    /// The lowest free address of `range` that an interface in `subnet` can have
+    /// ([`AddressRange::usable`]). None if all are in use, or `range` is outside `subnet`.
     pub fn first_free(&self, range: IpNet, subnet: IpNet) -> Option<IpAddr> {
         if range.addr().is_ipv4() != subnet.addr().is_ipv4() {
             return None;
@@ -77,7 +75,7 @@ impl AddressSet {
         wanted.contains(free).then(|| address(free))
     }
 
-    /// The run that a place lies in.
+    /// The run that contains an address.
     fn run_of(&self, key: u128) -> Option<AddressRange> {
         let (&first, &last) = self.runs.range(..=key).next_back()?;
         (key <= last).then_some(AddressRange { first, last })

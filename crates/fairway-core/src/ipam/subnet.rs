@@ -1,4 +1,4 @@
-//! The subnets of a network that is created.
+//! The subnets of a new network.
 
 use std::net::IpAddr;
 
@@ -10,16 +10,14 @@ use fairway_model::SubnetRequest;
 use fairway_model::address_range::{AddressRange, address, key, overlap, reserved_reason};
 use fairway_model::{HostFacts, Settings, Subnet};
 
-/// Decides the subnets of a network: those that were asked for, checked, and one from the pools
-/// for each enabled family that none was asked for; IPv4 first.
+/// Allocates the subnets of a network: the requested ones, checked, and one from the pools for each enabled family without a
+/// requested subnet; IPv4 first.
 ///
-/// A subnet of an unspecified address (`0.0.0.0/24`, `::/64`) and a request without a subnet ask
-/// for any one of that size. A subnet that the user names may meet routes of the host, as in
-/// Docker: the user knows what it is for. `taken` are the subnets of other networks with the names
-/// of these.
+/// An unspecified address (`0.0.0.0/24`, `::/64`) requests any subnet of that size. A requested subnet may overlap routes
+/// of the host, as in Docker. `taken` are the subnets of other networks, with their names.
 ///
 /// # Errors
-/// Says what is wrong with which part of the request; see [`IpamError`].
+/// [`IpamError`] with the invalid part of the request.
 #[allow(clippy::too_many_arguments, reason = "a pure decision takes all it depends on")]
 pub fn allocate_subnets(
     network: &str,
@@ -77,7 +75,7 @@ pub fn allocate_subnets(
     Ok(subnets)
 }
 
-/// Whether endpoints can live in a subnet that a user names.
+/// Checks that a requested subnet can hold endpoints.
 pub(super) fn check_subnet(subnet: IpNet) -> Result<(), IpamError> {
     check_host_bits("subnet", subnet)?;
     if let Some(reason) = reserved_reason(subnet) {
@@ -89,7 +87,7 @@ pub(super) fn check_subnet(subnet: IpNet) -> Result<(), IpamError> {
     Ok(())
 }
 
-/// Whether a subnet meets one of another network.
+/// Checks that a subnet overlaps no other network.
 pub(super) fn check_overlap(subnet: IpNet, taken: &[(IpNet, String)]) -> Result<(), IpamError> {
     match taken.iter().find(|(held, _)| overlap(*held, subnet)) {
         Some((held, holder)) => Err(IpamError::Overlap { subnet, held: *held, holder: holder.clone() }),
@@ -102,7 +100,7 @@ fn check_host_bits(what: &'static str, given: IpNet) -> Result<(), IpamError> {
     if given == expected { Ok(()) } else { Err(IpamError::HostBits { what, given, expected }) }
 }
 
-/// What lies in a subnet cannot be named before the subnet is known.
+/// Refuses gateway, range and auxiliary addresses without a subnet.
 fn needs_no_subnet(request: &SubnetRequest) -> Result<(), IpamError> {
     let gateway = request.gateway.map(|gateway| ("gateway", gateway.to_string()));
     let range = request.ip_range.map(|range| ("ip-range", range.to_string()));
@@ -114,7 +112,7 @@ fn needs_no_subnet(request: &SubnetRequest) -> Result<(), IpamError> {
     }
 }
 
-/// Checks what was asked within a subnet, and decides the gateway.
+/// Checks gateway, range and auxiliary addresses of a subnet, and allocates the gateway.
 fn complete(subnet: IpNet, chosen: bool, request: &SubnetRequest) -> Result<Subnet, IpamError> {
     if let Some(range) = request.ip_range {
         check_host_bits("ip-range", range)?;
@@ -149,7 +147,7 @@ fn complete(subnet: IpNet, chosen: bool, request: &SubnetRequest) -> Result<Subn
     })
 }
 
-/// The lowest usable address of a subnet that is none of `except`.
+/// The lowest usable address of a subnet outside `except`.
 pub(super) fn first_except(subnet: IpNet, except: impl Iterator<Item = IpAddr>) -> Result<IpAddr, IpamError> {
     let usable = AddressRange::usable(subnet);
     let except: std::collections::BTreeSet<u128> = except.map(key).collect();
@@ -163,7 +161,7 @@ pub(super) fn first_except(subnet: IpNet, except: impl Iterator<Item = IpAddr>) 
     if usable.contains(lowest) { Ok(address(lowest)) } else { Err(IpamError::NoGateway { subnet }) }
 }
 
-/// Whether an interface in a subnet can have an address.
+/// Checks that an interface in a subnet can have an address.
 pub(super) fn check_address(what: &'static str, address: IpAddr, subnet: IpNet) -> Result<(), IpamError> {
     if !subnet.contains(&address) {
         return Err(IpamError::Outside { what, value: address.to_string(), subnet });

@@ -1,4 +1,4 @@
-//! The table of all names, and the answer to one question.
+//! The table of names, and the answers to queries.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,31 +6,31 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{NameRecord, NameView, Upstreams};
 use fairway_model::{EndpointId, NetworkId, SandboxId};
 
-/// What is asked about a name: the record types (RFC 1035, RFC 3596) that names of sandboxes have.
+/// The type of a query: the record types that names of sandboxes have (RFC 1035, RFC 3596).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum QueryType {
     /// IPv4 addresses.
     A,
     /// IPv6 addresses.
     Aaaa,
-    /// The name of an address; the question then is a name below `in-addr.arpa` or `ip6.arpa`.
+    /// The name of an address, by a name below `in-addr.arpa` or `ip6.arpa`.
     Ptr,
-    /// Anything else, which our names do not have.
+    /// Another type, which names of sandboxes do not have.
     Other,
 }
 
-/// The answer to one question.
+/// The answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<'table> {
-    /// These addresses, of the family that was asked for: those that joined first, first.
+    /// Addresses of the queried family, of the oldest endpoint first.
     Addresses(Vec<IpAddr>),
-    /// These names, without the final dot.
+    /// Names without the final dot.
     Names(Vec<String>),
-    /// The name is known and has nothing of this kind.
+    /// The name exists and has no record of this type (NODATA, RFC 2308).
     NoData,
-    /// Not ours to answer: ask these.
+    /// The name is not that of a sandbox: forward the query to these servers.
     Forward(&'table Upstreams),
-    /// Not ours to answer, and this sandbox may ask nobody else.
+    /// The name is not that of a sandbox, and the querying sandbox has no upstream servers.
     NoUpstream,
 }
 
@@ -39,7 +39,7 @@ pub enum Answer<'table> {
 struct Holder {
     order: u64,
     endpoint: EndpointId,
-    /// The name is that of the sandbox, not an alias.
+    /// Whether the name is the sandbox's name, and not an alias.
     primary: bool,
     ipv4: Option<Ipv4Addr>,
     ipv6: Option<Ipv6Addr>,
@@ -50,9 +50,9 @@ struct Holder {
 struct NetworkNames {
     /// The network's name in lower case, with a dot before it.
     suffix: String,
-    /// Of those that have a name the first answers alone.
+    /// Whether answers have the address of the oldest endpoint only.
     first_only: bool,
-    /// How many endpoints have names here.
+    /// The number of endpoints with names.
     members: usize,
     holders: HashMap<String, Vec<Holder>>,
     by_address: HashMap<IpAddr, Vec<EndpointId>>,
@@ -62,14 +62,14 @@ struct NetworkNames {
 #[derive(Debug, Clone)]
 struct View {
     view: NameView,
-    /// Network, alias, name of the other sandbox.
+    /// Network, alias, name of the target sandbox.
     links: Vec<(NetworkId, String, String)>,
 }
 
-/// The names of all networks and what each sandbox can see of them.
+/// The names of all networks, and the views of all sandboxes.
 ///
-/// The cost of an answer grows with the networks and links of the asking sandbox and with the
-/// holders of the name, and with nothing else.
+/// The cost of an answer depends on the networks and links of the querying sandbox and on the number of
+/// endpoints with the name.
 #[derive(Debug, Clone, Default)]
 pub struct NameTable {
     records: HashMap<EndpointId, NameRecord>,
@@ -78,12 +78,12 @@ pub struct NameTable {
 }
 
 impl NameTable {
-    /// Makes a table without names.
+    /// An empty table.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the names of an endpoint, in place of those that it had.
+    /// Adds the names of an endpoint, and replaces earlier ones.
     pub fn insert(&mut self, record: NameRecord) {
         self.remove(record.endpoint);
         let network = self.networks.entry(record.network).or_default();
@@ -91,7 +91,7 @@ impl NameTable {
         self.records.insert(record.endpoint, record);
     }
 
-    /// Forgets the names of an endpoint; `None` when it had none.
+    /// Removes the names of an endpoint; `None` if it had none.
     pub fn remove(&mut self, endpoint: EndpointId) -> Option<NameRecord> {
         let record = self.records.remove(&endpoint)?;
         if let Some(network) = self.networks.get_mut(&record.network) {
@@ -103,7 +103,7 @@ impl NameTable {
         Some(record)
     }
 
-    /// Sets what a sandbox can see.
+    /// Sets the view of a sandbox.
     pub fn set_view(&mut self, view: NameView) {
         let links = view
             .links
@@ -113,7 +113,7 @@ impl NameTable {
         self.views.insert(view.sandbox, View { view, links });
     }
 
-    /// Forgets what a sandbox can see; it then gets no answers at all.
+    /// Removes the view of a sandbox, which then gets no answers.
     pub fn remove_view(&mut self, sandbox: SandboxId) -> Option<NameView> {
         self.views.remove(&sandbox).map(|view| view.view)
     }
@@ -123,27 +123,27 @@ impl NameTable {
         self.records.get(&endpoint)
     }
 
-    /// What a sandbox can see.
+    /// The view of a sandbox.
     pub fn view(&self, sandbox: SandboxId) -> Option<&NameView> {
         self.views.get(&sandbox).map(|view| &view.view)
     }
 
-    /// All records, in no order.
+    /// All records, in any order.
     pub fn records(&self) -> impl Iterator<Item = &NameRecord> {
         self.records.values()
     }
 
-    /// All views, in no order.
+    /// All views, in any order.
     pub fn views(&self) -> impl Iterator<Item = &NameView> {
         self.views.values().map(|view| &view.view)
     }
 
-    /// Answers the question of a sandbox.
+    /// Answers a query of a sandbox.
     ///
     /// `name` is in lower case, its labels joined by dots, without a final dot.
     pub fn answer(&self, sandbox: SandboxId, name: &str, kind: QueryType) -> Answer<'_> {
         let Some(view) = self.views.get(&sandbox) else { return Answer::NoUpstream };
-        // A name of ours is never asked for elsewhere, whatever is asked about it.
+        // Queries about names of sandboxes are not forwarded, for any type.
         let ours = self.forward(view, name, kind).or_else(|| self.reverse(&view.view, name, kind));
         ours.unwrap_or(match &view.view.upstreams {
             Upstreams::None => Answer::NoUpstream,
@@ -164,7 +164,7 @@ impl NameTable {
         Some(if addresses.is_empty() { Answer::NoData } else { Answer::Addresses(addresses) })
     }
 
-    /// The holders by way of the sandbox's own links, which go before everybody's names.
+    /// The holders by the sandbox's links, which take precedence over the names of networks.
     fn linked(&self, view: &View, name: &str) -> Option<Vec<&Holder>> {
         let mut found = Vec::new();
         for (network, alias, target) in &view.links {
@@ -175,13 +175,13 @@ impl NameTable {
             if name != alias && name.strip_suffix(names.suffix.as_str()) != Some(alias) {
                 continue;
             }
-            // Only the sandbox of that name: somebody else's alias must not catch the link.
+            // Only the sandbox of that name: an alias of another sandbox must not match the link.
             found.extend(names.holders.get(target).into_iter().flatten().filter(|holder| holder.primary));
         }
         in_order(found)
     }
 
-    /// The holders on the networks that the sandbox is on.
+    /// The holders on the sandbox's networks.
     fn shared(&self, view: &View, name: &str) -> Option<Vec<&Holder>> {
         let mut found = Vec::new();
         for network in &view.view.networks {
@@ -214,7 +214,7 @@ impl NameTable {
 }
 
 impl NetworkNames {
-    /// Who of those that have a name answers to it, in the order of joining.
+    /// The holders of a name that are in the answer, oldest first.
     fn answering(&self, name: &str) -> impl Iterator<Item = &Holder> {
         let most = if self.first_only { 1 } else { usize::MAX };
         self.holders.get(name).into_iter().flatten().take(most)
@@ -226,7 +226,7 @@ impl NetworkNames {
         self.suffix = format!(".{}", folded(&record.network_name));
         for (place, name) in record.names.iter().enumerate() {
             let holders = self.holders.entry(folded(name)).or_default();
-            // A sandbox may have its own name as an alias too; the first place counts.
+            // A sandbox may have its own name as an alias too; the first one applies.
             if holders.iter().any(|holder| holder.endpoint == record.endpoint) {
                 continue;
             }
@@ -276,7 +276,7 @@ fn folded(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// Sorts by the order of joining and keeps each endpoint once; `None` when there is none.
+/// Sorts holders by the order of connection and removes duplicates; `None` if there are none.
 fn in_order(mut holders: Vec<&Holder>) -> Option<Vec<&Holder>> {
     if holders.len() > 1 {
         holders.sort_by_key(|holder| (holder.order, holder.endpoint));

@@ -1,4 +1,4 @@
-//! What can be asked of a World.
+//! The commands of a World.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,18 +8,18 @@ use fairway_model::{
     PublishRequest, SandboxKind, SandboxOptions, Settings, SubnetRequest, UnpublishRequest, Uplink,
 };
 
-/// A network that is to be created.
+/// The request to create a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CreateNetwork {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its driver's name; empty means `bridge`.
+    /// The name of the driver; empty means `bridge`.
     pub driver: String,
-    /// `--subnet` and what belongs to it; empty means that the engine chooses.
+    /// `--subnet`, `--gateway`, `--ip-range` and `--aux-address`; empty means a subnet from a pool.
     pub subnets: Vec<SubnetRequest>,
     /// `--ipv4`; none means yes.
     pub enable_ipv4: Option<bool>,
-    /// `--ipv6`; none means no, unless a subnet says so.
+    /// `--ipv6`; none means no, unless there is an IPv6 subnet.
     pub enable_ipv6: Option<bool>,
     /// `--internal`.
     pub internal: bool,
@@ -27,17 +27,17 @@ pub struct CreateNetwork {
     pub options: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
-    /// The interface that the option `parent` of a lan network names, as it is now; none if there is none of that
-    /// name.
+    /// The observed interface of the option `parent` of a lan network; none if there is no such interface.
     pub uplink: Option<Box<Uplink>>,
-    /// What was seen of the link that the option `parent` of a macvlan network names; none likewise.
+    /// The observed interface of the option `parent` of a macvlan network; none if there is no such interface.
     pub parent: Option<ParentFacts>,
 }
 
-/// The network that a sandbox is created for.
+/// The networks of a new sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkChoice {
-    /// Networks by name or id, each with what is asked there; an empty list means `bridge`, or, without that (`--bridge none`), no network.
+    /// Networks by name or id, each with the request of an endpoint. An empty list means `bridge`, or no network if there
+    /// is no default network (`--bridge none`).
     Networks(Vec<(String, EndpointRequest)>),
     /// `host`.
     Host,
@@ -47,132 +47,132 @@ pub enum NetworkChoice {
     Container(String),
 }
 
-/// A sandbox that is to be created.
+/// The request to create a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateSandbox {
-    /// Its name; none means that one is made up.
+    /// The name; none means a random name.
     pub name: Option<String>,
-    /// Who keeps its namespace.
+    /// The origin of the namespace.
     pub kind: SandboxKind,
-    /// Its networks.
+    /// The networks.
     pub network: NetworkChoice,
-    /// Everything else.
+    /// The options.
     pub options: SandboxOptions,
 }
 
-/// What can be asked of a World. Networks and sandboxes are named by full id, full name, or a
-/// prefix of the id that only one has, in this order, as in Docker.
+/// A command of a World. As in Docker, networks and sandboxes are found by full id, name or unique prefix of the id, in
+/// this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// The daemon started, its settings changed, or something that was observed did. The first one
-    /// makes the networks that exist from the start.
+    /// Applies the daemon's settings and the observed state of the host. The first one creates the predefined
+    /// networks.
     Configure {
-        /// The settings in force from now on.
+        /// The settings.
         settings: Box<Settings>,
-        /// The host as it is.
+        /// The observed host.
         host: Box<HostFacts>,
     },
-    /// Make a network.
+    /// Creates a network.
     CreateNetwork(CreateNetwork),
-    /// Remove a network that no endpoint is on.
+    /// Removes a network without running endpoints.
     RemoveNetwork {
-        /// Which.
+        /// The network.
         network: String,
     },
-    /// Make a sandbox, not yet started.
+    /// Creates a sandbox without starting it.
     CreateSandbox(Box<CreateSandbox>),
-    /// The sandbox's namespace exists: allocate, publish, connect.
+    /// Starts a sandbox whose namespace exists: allocates addresses and ports.
     StartSandbox {
-        /// Which.
+        /// The sandbox.
         sandbox: String,
-        /// The process that keeps it.
+        /// The process of the namespace.
         process: Option<ProcessIdentity>,
         /// The namespace; none in host mode.
         namespace: Option<Namespace>,
-        /// Host ports that turned out to be held by others, so that a random one is chosen anew.
+        /// Host ports that other programs hold, and that must not be chosen as random ports.
         avoid: Vec<u16>,
     },
-    /// Make a sandbox and start it in a namespace that exists, as one change.
+    /// Creates a sandbox and starts it in an existing namespace, in one change.
     Attach {
-        /// What to make.
+        /// The sandbox.
         create: Box<CreateSandbox>,
-        /// The process that keeps the namespace.
+        /// The process of the namespace.
         process: Option<ProcessIdentity>,
         /// The namespace.
         namespace: Option<Namespace>,
         /// As in `StartSandbox`.
         avoid: Vec<u16>,
     },
-    /// The sandbox's process ended, or its namespace went.
+    /// Records the exit of a sandbox's process, or the removal of its namespace.
     StopSandbox {
-        /// Which.
+        /// The sandbox.
         sandbox: String,
         /// The exit code.
         code: i32,
     },
-    /// A start could not be carried out: as if it had never been asked for.
+    /// Takes back a start that could not be carried out.
     CancelStart {
-        /// Which.
+        /// The sandbox.
         sandbox: String,
     },
-    /// Forget a sandbox that does not run.
+    /// Removes a sandbox that does not run.
     RemoveSandbox {
-        /// Which.
+        /// The sandbox.
         sandbox: String,
     },
-    /// Publish more ports of a sandbox: now if it runs, and at each start from now on.
+    /// Publishes ports of a sandbox: now if it runs, and at each later start.
     Publish {
-        /// Which.
+        /// The sandbox.
         sandbox: String,
         /// The ports.
         requests: Vec<PublishRequest>,
         /// As in `StartSandbox`.
         avoid: Vec<u16>,
     },
-    /// Publish some ports of a sandbox no more: neither now nor at its next start.
+    /// Unpublishes ports of a sandbox, now and at later starts.
     Unpublish {
-        /// Which.
+        /// The sandbox.
         sandbox: String,
-        /// The ports; each must mean some that are published.
+        /// The ports; each request must select published ports.
         requests: Vec<UnpublishRequest>,
     },
-    /// Somebody on the LAN of a network has an address: it is passed over for a while.
+    /// Records that another host on a network's LAN uses an address, which is not allocated for an hour.
     AddressInUse {
         /// The network.
         network: String,
         /// The address.
         address: IpAddr,
-        /// Who has it.
+        /// The MAC address of that host.
         mac: MacAddress,
     },
-    /// A DHCP server has extended a lease of an endpoint, or it is lost.
+    /// Records that a DHCP server renewed an endpoint's lease, or that the lease is lost.
     LeaseRenewed {
         /// The endpoint.
         endpoint: EndpointId,
-        /// The lease as it is now.
+        /// The new state of the lease.
         lease: Box<Lease>,
     },
-    /// Remove a link of the default bridge; both its ends stay.
+    /// Removes a `--link` of the default bridge; both sandboxes stay.
     Unlink {
         /// The sandbox that has the link.
         sandbox: String,
-        /// The name that the link gives its target.
+        /// The alias of the link.
         alias: String,
     },
-    /// Put a sandbox on one more network.
+    /// Connects a sandbox to a network.
     Connect {
-        /// Which network.
+        /// The network.
         network: String,
-        /// Which sandbox.
+        /// The sandbox.
         sandbox: String,
-        /// What is asked there.
+        /// The request of the endpoint.
         request: EndpointRequest,
     },
-    /// Take a sandbox off a network.
+    /// Disconnects a sandbox from a network.
     Disconnect {
-        /// Which network.
+        /// The network.
         network: String,
-        /// Which sandbox.
+        /// The sandbox.
         sandbox: String,
     },
 }

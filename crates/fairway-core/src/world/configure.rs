@@ -1,4 +1,4 @@
-//! Settings and host facts, and the networks that exist from the start.
+//! Application of settings and host facts, and the predefined networks.
 
 use std::collections::BTreeMap;
 
@@ -72,15 +72,14 @@ impl World {
         Ok(change)
     }
 
-    /// Records that a daemon had switched forwarding on for these families, which the World does not know since its
-    /// state was lost.
+    /// Records that an earlier daemon enabled forwarding of these families, after the loss of its state.
     pub fn record_enabled_forwarding(&mut self, ipv4: bool, ipv6: bool) {
         self.host_state.switched_forwarding_ipv4 |= ipv4;
         self.host_state.switched_forwarding_ipv6 |= ipv6;
     }
 
-    /// Records that forwarding is to be switched on, for each family that has a network, unless it
-    /// was on already or is not wanted.
+    /// Records that Fairway enables forwarding, for each family of a bridge network, unless the host forwards already or
+    /// the settings forbid it.
     pub(super) fn switch_forwarding(&mut self, change: &mut Change) {
         if !self.settings.ip_forward {
             return;

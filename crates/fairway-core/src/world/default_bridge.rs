@@ -1,4 +1,4 @@
-//! The default network: a bridge of ours, the user's own, or none.
+//! The default network `bridge`: on Fairway's bridge, on an existing bridge, or disabled.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ const DEFAULT: &str = "bridge";
 /// The interface name of the default bridge; Docker's is `docker0`.
 pub const DEFAULT_BRIDGE: &str = "fairway0";
 
-/// What a bridge of the user's own is: its name and its addresses.
+/// An existing bridge of the host: its name and its addresses.
 struct Adopted<'a> {
     name: &'a str,
     addresses: Vec<IpNet>,
@@ -39,7 +39,7 @@ impl<'a> Adopted<'a> {
         Ok(Some(Self { name, addresses: host.addresses_of(name).collect() }))
     }
 
-    /// Its address of a family.
+    /// The bridge's address of a family.
     fn address(&self, v6: bool) -> Result<IpNet, Refusal> {
         let own = self.addresses.iter().find(|address| address.addr().is_ipv6() == v6);
         let family = if v6 { "IPv6" } else { "IPv4" };
@@ -48,7 +48,7 @@ impl<'a> Adopted<'a> {
 }
 
 impl World {
-    /// The default network as the settings want it; none where there shall be none.
+    /// The default network by the settings; none if they disable it.
     pub(super) fn default_network(
         &self,
         settings: &Settings,
@@ -59,7 +59,7 @@ impl World {
         let existing = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
         if settings.bridge == DefaultBridge::Disabled {
             if let Some(network) = existing {
-                self.check_nobody_runs_on(network)?;
+                self.check_no_running_endpoints(network)?;
             }
             return Ok(None);
         }
@@ -82,7 +82,7 @@ impl World {
         Ok(Some(network))
     }
 
-    /// Its subnet in one family: the one that it has, unless the settings name another.
+    /// The subnet of the default network of one family: the present one, unless the settings specify another.
     fn default_subnet(
         &self,
         settings: &Settings,
@@ -113,7 +113,7 @@ impl World {
         let kept = old.filter(fits).and_then(|old| IpNet::new(old.gateway, old.subnet.prefix_len()).ok());
         let Some(address) = kept else {
             let subnet = ipam::default_bridge_subnet(&settings, host, &taken, v6, rng)?;
-            // What it has already was no harm when it was asked for, and sandboxes may be on it.
+            // The present subnet was accepted before, and running sandboxes may be on it.
             let is_new = old.is_none_or(|old| old.subnet != subnet.subnet || old.gateway != subnet.gateway);
             return match lost_host_address(&subnet).filter(|_| is_new) {
                 Some(taken) => Err(ipam::flag_error(&subnet, v6, &taken).into()),
@@ -126,7 +126,7 @@ impl World {
         Ok(subnet)
     }
 
-    /// What to say of the default bridge on a host that is perhaps on other networks than before.
+    /// Warnings about subnets of the default bridge that overlap new addresses or routes of the host.
     pub(super) fn default_bridge_warnings(&self, bridge: &Network, host: &HostFacts) -> Vec<String> {
         if bridge.adopted.is_some() {
             return Vec::new();
@@ -154,14 +154,14 @@ impl World {
         })
     }
 
-    fn check_nobody_runs_on(&self, network: &Network) -> Result<(), Refusal> {
+    fn check_no_running_endpoints(&self, network: &Network) -> Result<(), Refusal> {
         match self.running_on(network).next() {
             Some((sandbox, _)) => Err(Refusal::DefaultBridgeInUse(sandbox)),
             None => Ok(()),
         }
     }
 
-    /// Refuses subnets for the default bridge that sandboxes which run now are not in.
+    /// Refuses subnets of the default bridge that do not contain the addresses of running sandboxes.
     fn check_running_fit(&self, network: &Network, subnets: &[Subnet]) -> Result<(), Refusal> {
         for (sandbox, address) in self.running_on(network) {
             let same = |subnet: &&Subnet| subnet.subnet.addr().is_ipv6() == address.is_ipv6();
@@ -182,8 +182,7 @@ impl World {
         Ok(())
     }
 
-    /// Puts the default network in the place of the one before; without it, stopped sandboxes are
-    /// no longer on it.
+    /// Replaces the default network. If it is disabled, stopped sandboxes are disconnected from it.
     pub(super) fn put_default_network(&mut self, network: Option<Network>, change: &mut Change) {
         let existing = self.index.network_names.get(DEFAULT).copied();
         if let Some(network) = network {
@@ -212,7 +211,7 @@ impl World {
     }
 }
 
-/// As if the bridge had been given this address by its flag.
+/// Sets the bridge address flag of the address's family.
 fn set_address(settings: &mut Settings, address: IpNet) {
     match address {
         IpNet::V4(address) => settings.bridge_address = Some(address),

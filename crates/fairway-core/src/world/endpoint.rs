@@ -1,4 +1,4 @@
-//! Joining and leaving networks, and what an endpoint is given.
+//! Connecting to and disconnecting from networks, and the allocation of addresses of endpoints.
 
 use std::net::IpAddr;
 
@@ -30,7 +30,7 @@ impl World {
         }
     }
 
-    /// Checks an address that a user asks for.
+    /// Checks a requested address.
     pub(super) fn check_address(&self, network: &Network, address: IpAddr) -> Result<(), Refusal> {
         let outside = || Refusal::AddressOutside { address, network: network.name.clone() };
         let subnet = network.subnet_for(address).ok_or_else(outside)?;
@@ -45,7 +45,7 @@ impl World {
         Ok(())
     }
 
-    /// Checks a link on the default network, which is to somebody on it.
+    /// Checks a link on the default network: its target must be connected to that network.
     fn check_link(&self, network: &Network, target: &str) -> Result<(), Refusal> {
         let unknown = |_| Refusal::LinkTarget { target: target.to_owned() };
         let linked = self.find_sandbox(target).map_err(unknown)?;
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// Checks what is asked of an endpoint that is to be on `network`.
+    /// Checks the request of a new endpoint on `network`.
     pub(super) fn check_request(&self, network: &Network, request: &EndpointRequest) -> Result<(), Refusal> {
         limit::check_endpoint(request)?;
         let addresses = [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6)];
@@ -80,7 +80,7 @@ impl World {
         addresses.into_iter().flatten().try_for_each(|address| self.check_address(network, address))
     }
 
-    /// A new endpoint, not yet given anything.
+    /// A new endpoint without an allocation.
     pub(super) fn new_endpoint(
         &mut self,
         network: NetworkId,
@@ -94,8 +94,8 @@ impl World {
         Endpoint { id: rng.endpoint_id(), network, sandbox, order, request, options, allocation: None }
     }
 
-    /// The name of the next interface in a sandbox: as asked, or the lowest free number behind the
-    /// network's prefix, which is `eth` unless it says otherwise.
+    /// The interface name of an endpoint: as requested, or the network's prefix (default `eth`) with the lowest free
+    /// number.
     fn interface_for(&self, network: &Network, endpoint: &Endpoint) -> Result<String, Refusal> {
         let others = self.endpoints_of_sandbox(endpoint.sandbox);
         let used: Vec<_> = others
@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    /// Decides what an endpoint gets when its sandbox starts.
+    /// Allocates addresses and interface names of an endpoint whose sandbox starts.
     pub(super) fn allocate(&self, endpoint: &Endpoint, rng: &mut Rng) -> Result<Allocation, Refusal> {
         let network = self
             .networks
@@ -185,7 +185,7 @@ impl World {
         let lease = self.lease_for(network, endpoint, rng)?;
         let asked = lease.as_ref().map(|lease| lease.address).or(endpoint.request.ipv4);
         let ipv4 = given(asked.map(IpAddr::V4), network.ipv4())?;
-        // As in Docker: who switches IPv6 off inside gets no address of it.
+        // As in Docker, an endpoint with disable_ipv6=1 gets no IPv6 address.
         let ipv6 = match endpoint.options.disables_ipv6() {
             true => None,
             false => given(endpoint.request.ipv6.map(IpAddr::V6), network.ipv6())?,
@@ -195,7 +195,7 @@ impl World {
             Some(mac) => mac,
             None => self.mac_for(endpoint, ipv4, rng)?,
         };
-        // Drawn anew at each start: the link of the last one may still be leaving.
+        // Random at each start: the link of the last start may not be deleted yet.
         let digits = &rng.endpoint_id().to_string()[..HOST_INTERFACE_DIGITS];
         Ok(Allocation {
             ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
@@ -212,12 +212,12 @@ impl World {
             (_, Driver::Host) => Err(Refusal::HostMode),
             (NetworkMode::Host | NetworkMode::Shared(_), _) => Err(Refusal::SharedNamespace),
             (NetworkMode::None, _) | (_, Driver::Null) => Err(Refusal::NoneMode),
-            (NetworkMode::Private, _) => self.check_room(network),
+            (NetworkMode::Private, _) => self.check_endpoint_limit(network),
         }
     }
 
-    /// Refuses one endpoint more than a network can have.
-    pub(super) fn check_room(&self, network: &Network) -> Result<(), Refusal> {
+    /// Refuses an endpoint beyond the limit of a network.
+    pub(super) fn check_endpoint_limit(&self, network: &Network) -> Result<(), Refusal> {
         let Some(most) = network.max_endpoints() else { return Ok(()) };
         let mut endpoints: Vec<_> = self.endpoints_of_network(network.id).collect();
         if endpoints.len() < most {
@@ -236,7 +236,7 @@ impl World {
         })
     }
 
-    /// Refuses one running endpoint more than the bridge of a network has ports for.
+    /// Refuses a running endpoint beyond the port limit of a network's bridge.
     fn check_ports(&self, network: &Network) -> Result<(), Refusal> {
         let Some(most) = network.max_ports() else { return Ok(()) };
         let all = self.index.by_network.get(&network.id).map_or(0, |endpoints| endpoints.len());
@@ -251,8 +251,7 @@ impl World {
         }
     }
 
-    /// Notes that an endpoint is new, other or gone. The two ends of a pair are one object, which
-    /// is their network's.
+    /// Adds an endpoint to a change. Both endpoints of a ptp network are one object, which the network owns.
     pub(super) fn touch_endpoint(&self, endpoint: &Endpoint, change: &mut Change) {
         change.record(RecordKey::Endpoint(endpoint.id)).owner(Owner::Endpoint(endpoint.id));
         if self.networks.get(&endpoint.network).is_some_and(|network| network.driver == Driver::Ptp) {
@@ -349,7 +348,7 @@ impl World {
         Ok(change)
     }
 
-    /// Has a sandbox start without a network that was removed.
+    /// Disconnects a stopped sandbox from a removed network, so that it can start.
     fn forget_removed(&mut self, network: &str, sandbox: &str) -> Option<Change> {
         let mut sandbox = self.find_sandbox(sandbox).ok()?.clone();
         let place = sandbox.removed_networks.iter().position(|removed| removed == network)?;
@@ -359,7 +358,7 @@ impl World {
         Some(change)
     }
 
-    /// Stores a sandbox and says that all that depends on its endpoints may be other than before.
+    /// Stores a sandbox, and adds it and the owners that depend on its endpoints to a change.
     pub(super) fn touch_sandbox(&mut self, sandbox: Sandbox, change: &mut Change) {
         let id = sandbox.id;
         self.put_sandbox(sandbox);
@@ -370,7 +369,7 @@ impl World {
     }
 }
 
-/// Whether an endpoint can have this address of a subnet.
+/// Whether an endpoint can have an address of a subnet.
 fn usable(subnet: &Subnet, address: IpAddr) -> bool {
     let only = ipnet::IpNet::from(address);
     crate::ipam::AddressSet::default().first_free(only, subnet.subnet) == Some(address)

@@ -1,4 +1,4 @@
-//! What happened, in Docker's words, for those who watch (`fairway events`).
+//! Events in Docker's words (`fairway events`).
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use super::{Change, Command, World};
 use fairway_model::{EndpointId, NetworkId, Protocol, Publication, Sandbox, SandboxId};
 
-/// How many ports an event names: the last events are kept, and sent to each client that watches.
+/// The number of ports that an event lists. Recent events are stored, and sent to each client.
 const LISTED_PORTS: usize = 64;
 
-/// What an event is about.
+/// The type of the object of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     /// A sandbox, which Docker calls a container.
@@ -21,7 +21,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Docker's word.
+    /// Docker's name of the type.
     pub fn text(self) -> &'static str {
         match self {
             Self::Container => "container",
@@ -31,16 +31,16 @@ impl Subject {
     }
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What it is about.
+    /// The type of the object.
     pub subject: Subject,
-    /// What happened: Docker's word where it has one.
+    /// The action, with Docker's name if Docker has the event.
     pub action: &'static str,
-    /// The identifier of whom it is about; the host's name for the daemon.
+    /// The identifier of the object; for the daemon the host name.
     pub id: String,
-    /// What more there is to say, by Docker's names.
+    /// The attributes, by Docker's names.
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -67,12 +67,12 @@ impl Event {
     }
 }
 
-/// An event and when it was.
+/// An event with its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedEvent {
-    /// What happened.
+    /// The event.
     pub event: Event,
-    /// Nanoseconds since 1970.
+    /// The time, in nanoseconds since 1970.
     pub at: i64,
 }
 
@@ -80,7 +80,7 @@ fn named(name: &str) -> BTreeMap<String, String> {
     [("name".to_owned(), name.to_owned())].into()
 }
 
-/// The attributes of each event about a sandbox: as in Docker its labels, and over them its image and name.
+/// The attributes of events of a sandbox, as in Docker: the labels, overridden by image and name.
 fn described(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let mut attributes = sandbox.options.labels.clone();
     if !sandbox.options.image.is_empty() {
@@ -90,13 +90,13 @@ fn described(sandbox: &Sandbox) -> BTreeMap<String, String> {
     attributes
 }
 
-/// What events about a sandbox say of it.
+/// The state of a sandbox that events depend on.
 #[derive(Debug, Clone)]
 struct SandboxSnapshot {
     id: SandboxId,
     attributes: BTreeMap<String, String>,
     running: bool,
-    /// Its endpoints that are up, with their networks.
+    /// The running endpoints, with their networks.
     endpoints: Vec<(EndpointId, NetworkId)>,
     publications: Vec<Publication>,
 }
@@ -129,7 +129,8 @@ impl SandboxSnapshot {
         event
     }
 
-    /// The published ports that this one has and the other has not, for people: the first ones, and how many more.
+    /// The published ports of this state that the other state lacks, as text: the first ports, and the number of the
+    /// others.
     fn ports_beyond(&self, other: &Self) -> Option<String> {
         let others: HashSet<_> = ports(&other.publications).collect();
         let mut new = ports(&self.publications).filter(|port| !others.contains(port));
@@ -146,7 +147,7 @@ impl SandboxSnapshot {
     }
 }
 
-/// Each published port: protocol, where on the host, and the port in the sandbox.
+/// The published ports: protocol, host address with port, and container port.
 fn ports(publications: &[Publication]) -> impl Iterator<Item = (Protocol, SocketAddr, u16)> {
     publications.iter().flat_map(|publication| {
         let at = |port| SocketAddr::new(publication.host_address, port);
@@ -154,7 +155,8 @@ fn ports(publications: &[Publication]) -> impl Iterator<Item = (Protocol, Socket
     })
 }
 
-/// What a command is about, as it was before: afterwards it may be gone.
+/// Records the state of the objects of a command before it is applied, and derives the events from the difference
+/// afterwards.
 #[derive(Debug, Clone)]
 pub struct EventRecorder {
     sandbox: Option<SandboxSnapshot>,
@@ -169,7 +171,7 @@ enum Kind {
     Other,
 }
 
-/// Identifier, name and driver of the networks that a command may be about.
+/// Identifier, name and driver of the networks of a sandbox's endpoints.
 fn networks(
     world: &World,
     sandbox: Option<&SandboxSnapshot>,
@@ -186,7 +188,7 @@ fn networks(
 }
 
 impl EventRecorder {
-    /// Looks at a World before a command is applied to it.
+    /// Records the state before a command.
     pub fn before(world: &World, command: &Command) -> Self {
         let (reference, kind) = match command {
             Command::CreateNetwork(_) | Command::RemoveNetwork { .. } => (None, Kind::Network),
@@ -213,7 +215,7 @@ impl EventRecorder {
         Self { sandbox, networks, kind }
     }
 
-    /// What happened, now that the command was applied.
+    /// The events of the applied command.
     pub fn events(self, world: &World, change: &Change) -> Vec<Event> {
         match self.kind {
             Kind::Network => self.of_network(world, change),
@@ -242,16 +244,16 @@ impl EventRecorder {
         let Some(id) = id else { return Vec::new() };
         let after = SandboxSnapshot::find(world, &id.to_string());
         let known = networks(world, after.as_ref());
-        let nobody = |sandbox: &SandboxSnapshot| SandboxSnapshot {
+        let stopped = |sandbox: &SandboxSnapshot| SandboxSnapshot {
             running: false,
             endpoints: Vec::new(),
             publications: Vec::new(),
             ..sandbox.clone()
         };
-        let Some(was) = self.sandbox.clone().or_else(|| after.as_ref().map(nobody)) else {
+        let Some(was) = self.sandbox.clone().or_else(|| after.as_ref().map(stopped)) else {
             return Vec::new();
         };
-        let is = after.clone().unwrap_or_else(|| nobody(&was));
+        let is = after.clone().unwrap_or_else(|| stopped(&was));
         let mut events = Vec::new();
         if self.sandbox.is_none() {
             events.push(is.event("create", &[]));

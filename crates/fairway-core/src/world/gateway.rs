@@ -1,5 +1,5 @@
-//! What may pass between a bridge network and what is outside, for each family of addresses: the
-//! questions whose answers every backend of the firewall puts into rules of its own kind.
+//! The traffic that is permitted between a bridge network and other networks, by address family. Both firewall backends
+//! make their rules from these answers.
 
 use std::net::IpAddr;
 
@@ -12,33 +12,30 @@ impl World {
         network.bridge_options.gateway_mode(ipv4)
     }
 
-    /// Whether what leaves a network gets another source address.
+    /// Whether outbound traffic of a network is masqueraded or gets another source address.
     pub fn is_masqueraded(&self, network: &Network, ipv4: bool) -> bool {
         let translates =
             matches!(self.gateway_mode(network, ipv4), GatewayMode::Nat | GatewayMode::NatUnprotected);
         translates && !network.internal && network.masquerade.unwrap_or(self.settings.masquerade)
     }
 
-    /// The source address that what leaves a network gets, where it is not that of the interface it
-    /// leaves by.
+    /// The configured source address of a network's outbound traffic; none if it has the outbound interface's address.
     pub fn outbound_source(&self, network: &Network, ipv4: bool) -> Option<IpAddr> {
         network.bridge_options.source(ipv4).filter(|_| self.is_masqueraded(network, ipv4))
     }
 
-    /// Whether whoever has a route reaches every port of a network's endpoints.
+    /// Whether hosts with a route reach every port of a network's endpoints (`nat-unprotected`).
     pub fn is_unprotected(&self, network: &Network, ipv4: bool) -> bool {
         !network.internal && self.gateway_mode(network, ipv4) == GatewayMode::NatUnprotected
     }
 
-    /// Whether whoever has a route reaches the published ports of a network's endpoints at their own
-    /// addresses, and nothing is translated.
+    /// Whether hosts with a route reach the published ports of a network's endpoints without NAT (`routed`).
     pub fn is_routed(&self, network: &Network, ipv4: bool) -> bool {
         !network.internal && self.gateway_mode(network, ipv4) == GatewayMode::Routed
     }
 
-    /// Whether somebody may go straight to the published ports of a network's endpoints: because it is
-    /// routed, or where packets come from an interface that it trusts, by
-    /// `--allow-direct-routing`, or because its subnet is one that other hosts have routes to.
+    /// Whether packets addressed directly to the published ports of a network's endpoints are accepted: in gateway mode
+    /// `routed`, from trusted interfaces, with `--allow-direct-routing`, and with the driver `routed`.
     pub fn allows_direct_access(&self, network: &Network, ipv4: bool) -> bool {
         let exempt = self.settings.allow_direct_routing
             || network.driver == Driver::Routed
@@ -47,35 +44,34 @@ impl World {
         self.is_routed(network, ipv4) || (exempt && translated && !network.internal)
     }
 
-    /// Whether the bridge of a network has its gateway's address.
+    /// Whether the bridge of a network has the gateway's address.
     pub fn bridge_has_address(&self, network: &Network, ipv4: bool) -> bool {
         let inhibited = ipv4 && network.bridge_options.inhibit_ipv4;
         self.gateway_mode(network, ipv4) != GatewayMode::Isolated && !inhibited
     }
 
-    /// Whether IPv6 is on for the bridge of a network: on an isolated one not even a link-local address
-    /// leads to the host.
+    /// Whether IPv6 is enabled on the bridge of a network. On an isolated network the bridge has no link-local address
+    /// either.
     pub fn bridge_has_ipv6(&self, network: &Network) -> bool {
         network.enable_ipv6 && self.gateway_mode(network, false) != GatewayMode::Isolated
     }
 
-    /// Whether the sandboxes of a network may send from nothing but their own addresses; elsewhere, from
-    /// nothing that is another's.
+    /// Whether the endpoints of a network may send from their own addresses only (`fairway.guard=strict`). Otherwise they
+    /// may send from addresses that no other endpoint has.
     pub fn has_strict_guard(&self, network: &Network) -> bool {
         network.bridge_options.strict_guard
     }
 
-    /// Whether the published ports of a running sandbox are not translated in a family: its gateway there
-    /// is a routed network, and host ports have no meaning.
+    /// Whether the ports of a running sandbox are published without NAT in a family, since its gateway network has the
+    /// mode `routed`. Host ports are then unused.
     pub fn publishes_without_nat(&self, sandbox: SandboxId, ipv4: bool) -> bool {
         let gateway = self.gateway_endpoint(sandbox, ipv4);
         let network = gateway.and_then(|endpoint| self.networks.get(&endpoint.network));
         network.is_some_and(|network| self.is_routed(network, ipv4))
     }
 
-    /// The addresses of a family at which somebody may go straight to the published ports of a running
-    /// sandbox, and whether it is routed there: on routed networks all of them, elsewhere that of its
-    /// gateway endpoint, to which published ports lead.
+    /// The addresses of a family at which the published ports of a running sandbox are directly accessible, each with
+    /// whether the network is routed: all addresses on routed networks, and the gateway endpoint's address elsewhere.
     pub fn direct_addresses(&self, sandbox: SandboxId, ipv4: bool) -> Vec<(IpAddr, bool)> {
         let gateway = self.gateway_endpoint(sandbox, ipv4).map(|endpoint| endpoint.id);
         let mut addresses = Vec::new();

@@ -1,4 +1,4 @@
-//! What can be derived from a World and is asked often.
+//! Indexes of a World's objects.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -8,24 +8,24 @@ use super::port_claims::PortClaims;
 use crate::ipam::AddressSet;
 use fairway_model::{Endpoint, EndpointId, MacAddress, Network, NetworkId, Sandbox, SandboxId};
 
-/// Look-ups that do not grow with what exists.
+/// Indexes for lookups in constant or logarithmic time.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     pub network_names: HashMap<String, NetworkId>,
     pub sandbox_names: HashMap<String, SandboxId>,
     pub by_network: HashMap<NetworkId, BTreeSet<EndpointId>>,
     pub by_sandbox: HashMap<SandboxId, BTreeSet<EndpointId>>,
-    /// Each address of a network that is given or reserved; the gateway and auxiliary ones too.
+    /// The allocated and reserved addresses of a network, with gateway and auxiliary addresses.
     pub addresses: HashMap<NetworkId, AddressSet>,
     pub holders: HashMap<(NetworkId, IpAddr), EndpointId>,
     pub macs: HashMap<MacAddress, EndpointId>,
-    /// Who links to a sandbox, with the endpoint that asks for it.
+    /// The sandboxes with links to a sandbox, each with the endpoint that has the link.
     pub linked_by: HashMap<SandboxId, BTreeSet<(SandboxId, EndpointId)>>,
     pub ports: PortClaims<SandboxId>,
 }
 
 impl Index {
-    /// Derives the whole index.
+    /// Builds the indexes of a World.
     pub fn of(world: &World) -> Self {
         let mut index = Self::default();
         world.networks.values().for_each(|network| index.add_network(network));
@@ -64,9 +64,8 @@ impl Index {
         sandbox.publications.iter().for_each(|publication| self.ports.release(publication, sandbox.id));
     }
 
-    /// The addresses that an endpoint holds: those it has, and those it asked for and will have
-    /// again.
-    fn held(endpoint: &Endpoint) -> BTreeSet<IpAddr> {
+    /// The addresses that an endpoint reserves: the allocated ones, and the requested ones while its sandbox is stopped.
+    fn reserved_addresses(endpoint: &Endpoint) -> BTreeSet<IpAddr> {
         let requested = [endpoint.request.ipv4.map(IpAddr::V4), endpoint.request.ipv6.map(IpAddr::V6)];
         let given = endpoint.allocation.iter().flat_map(|allocation| allocation.addresses());
         requested.into_iter().flatten().chain(given).collect()
@@ -79,7 +78,7 @@ impl Index {
             self.linked_by.entry(target).or_default().insert((endpoint.sandbox, endpoint.id));
         }
         let addresses = self.addresses.entry(endpoint.network).or_default();
-        for address in Self::held(endpoint) {
+        for address in Self::reserved_addresses(endpoint) {
             addresses.take(address);
             self.holders.insert((endpoint.network, address), endpoint.id);
         }
@@ -104,7 +103,7 @@ impl Index {
             }
         }
         if let Some(addresses) = self.addresses.get_mut(&endpoint.network) {
-            for address in Self::held(endpoint) {
+            for address in Self::reserved_addresses(endpoint) {
                 addresses.release(address);
                 self.holders.remove(&(endpoint.network, address));
             }

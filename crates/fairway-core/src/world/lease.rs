@@ -1,4 +1,4 @@
-//! Addresses that the DHCP server of a LAN lends endpoints.
+//! DHCP leases of endpoints.
 
 use super::{Change, Command, RecordKey, Refusal, World};
 use fairway_model::Rng;
@@ -7,8 +7,7 @@ use fairway_model::{
 };
 
 impl World {
-    /// Applies a command with the leases that it has turned out to need ([`Refusal::LeaseNeeded`]), each with its
-    /// network.
+    /// Applies a command again with the leases that it needs ([`Refusal::LeaseNeeded`]), each with its network.
     ///
     /// # Errors
     /// As [`World::apply`].
@@ -25,7 +24,7 @@ impl World {
         outcome
     }
 
-    /// The lease that an endpoint gets its IPv4 address by; none where that is chosen here.
+    /// The lease of an endpoint's IPv4 address; none if IPAM allocates the address.
     pub(super) fn lease_for(
         &self,
         network: &Network,
@@ -61,21 +60,21 @@ impl World {
             && std::net::IpAddr::V4(mask) != subnet.subnet.netmask()
         {
             return Err(unfit(format!(
-                "the server's mask is {mask}, network {} is {}",
+                "the server's mask is {mask}, but network {} has subnet {}",
                 network.name, subnet.subnet
             )));
         }
         self.check_address(network, lease.address.into()).map_err(|refusal| unfit(refusal.to_string()))?;
         match self.index.macs.get(&lease.mac) {
             Some(holder) if *holder != endpoint.id => {
-                Err(unfit(format!("{} was taken meanwhile: try again", lease.mac)))
+                Err(unfit(format!("another endpoint took MAC address {} meanwhile: try again", lease.mac)))
             }
             _ => Ok(Some(lease.clone())),
         }
     }
 
-    /// The hardware address that a server is told: as asked, else one that the endpoint has at each start, so that
-    /// the server knows it again.
+    /// The MAC address of a DHCP client: as requested, else derived from the endpoint's id, so that the server recognizes
+    /// the endpoint at each start.
     fn mac_to_lease_with(&self, endpoint: &Endpoint, rng: &mut Rng) -> Result<MacAddress, Refusal> {
         let [a, b, c, d, e, f, ..] = *endpoint.id.bytes();
         let own = MacAddress::from_random([a, b, c, d, e, f]);
@@ -83,7 +82,7 @@ impl World {
         if endpoint.request.mac.is_none() && is_free { Ok(own) } else { self.mac_for(endpoint, None, rng) }
     }
 
-    /// Remembers what has become of a lease. Of an endpoint that has it no more nothing is remembered.
+    /// Records the renewal or loss of a lease, if the endpoint still has it.
     pub(super) fn lease_renewed(&mut self, id: EndpointId, lease: Lease) -> Change {
         let mut change = Change::default();
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return change };

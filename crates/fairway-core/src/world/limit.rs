@@ -1,14 +1,14 @@
-//! How much one request may ask for. What is asked for is worked on while other requests wait, kept for good, and
-//! told to the kernel and the relay.
+//! Limits of one request. A request is worked on while other requests wait, is stored, and is sent to the kernel and the
+//! relay.
 
 use super::{CreateNetwork, Refusal};
 use fairway_model::{EndpointRequest, PublishRequest, SandboxOptions};
 
-/// Ports in a sandbox that it may publish: all of TCP and all of UDP.
+/// The maximum number of published ports of a sandbox: all of TCP and all of UDP.
 const PORTS: usize = 2 * 65_535;
-/// Names, addresses, options and the like in one list.
+/// The maximum number of entries of one list, such as names, addresses or options.
 const ENTRIES: usize = 10_000;
-/// Ranges of ports in one `unpublish`, each of which is compared with each port.
+/// The maximum number of port ranges of one `unpublish`, since each is compared with each port.
 const RANGES: usize = 256;
 
 fn check(what: &'static str, count: usize, limit: usize) -> Result<(), Refusal> {
@@ -22,7 +22,7 @@ fn check_entries<const N: usize>(lists: [(&'static str, usize); N]) -> Result<()
     lists.into_iter().try_for_each(|(what, count)| check(what, count, ENTRIES))
 }
 
-/// Checks the ports of publish requests: each range, and how many ports there are with those that `before` has.
+/// Checks the ports of publish requests: each range, and the number of ports with those of `before`.
 pub(super) fn check_ports(before: &[PublishRequest], requests: &[PublishRequest]) -> Result<(), Refusal> {
     let ranges = |request: &PublishRequest| [Some(request.container_ports), request.host_ports];
     for range in requests.iter().flat_map(ranges).flatten() {
@@ -34,12 +34,12 @@ pub(super) fn check_ports(before: &[PublishRequest], requests: &[PublishRequest]
     check("published ports of a container", ports.sum(), PORTS)
 }
 
-/// Checks how many ranges one `unpublish` names.
+/// Checks the number of ranges of one `unpublish`.
 pub(super) fn check_ranges(count: usize) -> Result<(), Refusal> {
     check("port ranges to unpublish", count, RANGES)
 }
 
-/// Checks the lists of a sandbox that is to be created.
+/// Checks the lists of a new sandbox.
 pub(super) fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
     check_ports(&[], &options.publish)?;
     check("exposed ports", options.exposed.len(), PORTS)?;
@@ -52,7 +52,7 @@ pub(super) fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
     ])
 }
 
-/// Checks the lists of an endpoint that is to be made.
+/// Checks the lists of a new endpoint.
 pub(super) fn check_endpoint(request: &EndpointRequest) -> Result<(), Refusal> {
     check_entries([
         ("aliases", request.aliases.len()),
@@ -61,7 +61,7 @@ pub(super) fn check_endpoint(request: &EndpointRequest) -> Result<(), Refusal> {
     ])
 }
 
-/// Checks the lists of a network that is to be created.
+/// Checks the lists of a new network.
 pub(super) fn check_network(request: &CreateNetwork) -> Result<(), Refusal> {
     let auxiliary = request.subnets.iter().map(|subnet| subnet.auxiliary.len()).sum();
     check_entries([

@@ -1,6 +1,6 @@
-//! Links of the default bridge: what one sandbox may use of another, and what it calls it.
+//! Links (`--link`) of the default bridge: an alias for another sandbox, and permission to use its ports.
 //!
-//! On other networks a link is a name that only the linking sandbox has for another, and nothing more.
+//! On user-defined networks a link is an alias that only the linking sandbox resolves.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +8,19 @@ use super::{Change, Refusal, World};
 use fairway_model::Owner;
 use fairway_model::{Allocation, Endpoint, EndpointRequest, Network, Protocol, Sandbox, SandboxId};
 
-/// A link whose target runs.
+/// A link to a running target.
 #[derive(Debug, Clone, Copy)]
 pub struct Link<'a> {
-    /// The target.
+    /// The target sandbox.
     pub target: &'a Sandbox,
-    /// What the target was given on the default bridge.
+    /// The target's addresses on the default bridge.
     pub given: &'a Allocation,
-    /// What the linking sandbox calls it.
+    /// The alias of the target.
     pub alias: &'a str,
 }
 
 impl Link<'_> {
-    /// The ports that the link is for, the exposed and the published ones, in order.
+    /// The exposed and published ports of the target, in order.
     pub fn ports(&self) -> BTreeSet<(u16, Protocol)> {
         let options = &self.target.options;
         let asked = options
@@ -35,7 +35,7 @@ impl Link<'_> {
         options.exposed.iter().copied().chain(asked).chain(published).collect()
     }
 
-    /// The variables that tell a command of `source` about it, in Docker's words, each `NAME=VALUE`.
+    /// Docker's environment variables of the link for the command of `source`, each `NAME=VALUE`.
     pub fn environment(&self, source: &Sandbox) -> Vec<String> {
         let alias = self.alias.to_uppercase().replace('-', "_");
         let mut variables = Vec::new();
@@ -64,8 +64,8 @@ impl Link<'_> {
     }
 }
 
-/// The sandboxes that an endpoint of the default bridge links to, with their aliases. What a target
-/// is called is read once, when the link is made.
+/// The targets of an endpoint's links on the default bridge, with their aliases. Links store the id of the target, which
+/// was looked up when the link was created.
 fn targets(endpoint: &Endpoint) -> impl Iterator<Item = (SandboxId, &str)> {
     let links = endpoint.request.links.iter();
     links.filter_map(|(target, alias)| Some((target.parse().ok()?, alias.as_str())))
@@ -77,7 +77,7 @@ impl World {
         self.endpoint_on(sandbox, *self.index.network_names.get("bridge")?)
     }
 
-    /// What a sandbox is linked to on the default bridge, as far as it runs.
+    /// The links of a sandbox on the default bridge to running targets.
     pub fn links(&self, source: SandboxId) -> Vec<Link<'_>> {
         let Some(endpoint) = self.default_endpoint(source) else { return Vec::new() };
         let running = |(id, alias)| {
@@ -88,13 +88,13 @@ impl World {
         targets(endpoint).filter_map(running).collect()
     }
 
-    /// The environment that the links of a sandbox give it.
+    /// The environment variables of a sandbox's links.
     pub fn link_environment(&self, source: &Sandbox) -> Vec<String> {
         self.links(source.id).iter().flat_map(|link| link.environment(source)).collect()
     }
 
-    /// Writes links of the default bridge down by the ids of their targets: whoever has a target's
-    /// name after it is not what was linked to.
+    /// Replaces the targets of links on the default bridge by their ids: a later sandbox of the same name is not a
+    /// target.
     pub(super) fn link_by_id(
         &self,
         network: &Network,
@@ -111,8 +111,7 @@ impl World {
         Ok(request)
     }
 
-    /// Refuses links of a sandbox that is about to run to those that do not. A target that was
-    /// removed has taken its links with it.
+    /// Refuses the start of a sandbox with links to stopped targets. Links to removed targets are ignored.
     pub(super) fn check_links(&self, source: &Sandbox, endpoint: &Endpoint) -> Result<(), Refusal> {
         let network = self.networks.get(&endpoint.network).filter(|network| network.predefined);
         for ((id, alias), network) in targets(endpoint).zip(network.into_iter().cycle()) {
@@ -132,7 +131,7 @@ impl World {
         Ok(())
     }
 
-    /// Removes the link of the default bridge by which a sandbox calls another `alias`.
+    /// Removes the link of a sandbox on the default bridge with this alias.
     pub(super) fn unlink(&mut self, sandbox: &str, alias: &str) -> Result<Change, Refusal> {
         let sandbox = self.find_sandbox(sandbox)?.clone();
         let mut endpoint = self.default_endpoint(sandbox.id).cloned();
@@ -152,7 +151,7 @@ impl World {
         Ok(change)
     }
 
-    /// The owners that follow from a sandbox by way of those that link to it, and its own links.
+    /// The owners that depend on a sandbox through links to and from it.
     pub(super) fn link_owners(&self, target: SandboxId) -> impl Iterator<Item = Owner> {
         let sources = self.index.linked_by.get(&target).into_iter().flatten();
         let sources = sources.flat_map(|(source, _)| [Owner::Links(*source), Owner::Sandbox(*source)]);
@@ -160,8 +159,8 @@ impl World {
     }
 }
 
-/// Who links to whom, for the index: targets by id. Of other networks there are none, for names are
-/// not ids; a name that looks like one only makes a fragment in vain.
+/// The targets of an endpoint's links by id, for the index. Links on other networks have names as targets, which are not
+/// ids; a name in the form of an id only recomputes a fragment needlessly.
 pub(super) fn linked(endpoint: &Endpoint) -> impl Iterator<Item = SandboxId> {
     targets(endpoint).map(|(target, _)| target)
 }

@@ -1,4 +1,4 @@
-//! Finding things by what users call them, and following the ties between them.
+//! Lookups of networks, sandboxes and endpoints by id, name and relation.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,8 @@ use fairway_model::{
     Driver, Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Protocol, Sandbox, SandboxId,
 };
 
-/// The only key of `ids` that starts with `prefix`, or how many do. Ids are in the order of their digits.
+/// The only key of `ids` that starts with `prefix`, or the number of such keys. The order of ids is that of their
+/// digits.
 fn by_prefix<K, V>(ids: &BTreeMap<K, V>, prefix: &str) -> Result<K, usize>
 where
     K: Copy + Ord + FromStr,
@@ -60,8 +61,8 @@ impl World {
         self.endpoints.get(&id)
     }
 
-    /// The routes of the host that meet a network's subnets: one within a subnet leads its addresses
-    /// elsewhere, one around it leads to some that cannot be reached, for they seem to be on the network.
+    /// The routes of the host that overlap a network's subnets. A route within a subnet diverts traffic to endpoints; the
+    /// addresses of a wider route that are in the subnet cannot be reached.
     pub fn overlapping_routes<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a HostRoute> {
         let meets = |route: &&HostRoute| {
             network
@@ -69,7 +70,7 @@ impl World {
                 .iter()
                 .any(|it| it.subnet.contains(&route.destination) || route.destination.contains(&it.subnet))
         };
-        // The network of a LAN, and of a bridge of the user's own, is where the host's own route to it leads.
+        // The host's own route to a LAN, or to the subnet of an existing bridge, is no overlap.
         let own = |route: &&HostRoute| {
             let uplink = network.uplink.as_ref();
             uplink.is_some_and(|it| route.interface == it.parent) || route.interface == network.bridge
@@ -77,10 +78,10 @@ impl World {
         self.host.routes.iter().filter(meets).filter(move |route| !own(route))
     }
 
-    /// A network by full id, by name, or by a prefix of its id.
+    /// Finds a network by full id, by name, or by a unique prefix of its id.
     ///
     /// # Errors
-    /// There is none, or the prefix is that of several.
+    /// No network matches, or the prefix is ambiguous.
     pub fn find_network(&self, reference: &str) -> Result<&Network, Refusal> {
         let unknown = || Refusal::NoSuchNetwork(reference.to_owned());
         let exact = reference.parse().ok().filter(|id| self.networks.contains_key(id));
@@ -94,11 +95,10 @@ impl World {
         self.networks.get(&id).ok_or_else(unknown)
     }
 
-    /// A sandbox by full id, by name (with or without Docker's leading slash), or by a prefix of
-    /// its id.
+    /// Finds a sandbox by full id, by name (with or without Docker's leading slash), or by a unique prefix of its id.
     ///
     /// # Errors
-    /// There is none, or the prefix is that of several.
+    /// No sandbox matches, or the prefix is ambiguous.
     pub fn find_sandbox(&self, reference: &str) -> Result<&Sandbox, Refusal> {
         let unknown = || Refusal::NoSuchSandbox(reference.to_owned());
         let name = reference.strip_prefix('/').unwrap_or(reference);
@@ -118,7 +118,7 @@ impl World {
         self.index.by_network.get(&id).into_iter().flatten().filter_map(|id| self.endpoints.get(id))
     }
 
-    /// The endpoints of a sandbox, those that joined first, first.
+    /// The endpoints of a sandbox, oldest first.
     pub fn endpoints_of_sandbox(&self, id: SandboxId) -> Vec<&Endpoint> {
         let ids = self.index.by_sandbox.get(&id).into_iter().flatten();
         let mut endpoints: Vec<_> = ids.filter_map(|id| self.endpoints.get(id)).collect();
@@ -131,7 +131,7 @@ impl World {
         self.endpoints_of_sandbox(sandbox).into_iter().find(|endpoint| endpoint.network == network)
     }
 
-    /// The sandbox whose namespace `sandbox` lives in: its own, or for `container:NAME` the other's.
+    /// The sandbox that owns the namespace of `sandbox`: itself, or with `--network container:NAME` the other one.
     pub fn namespace_owner<'a>(&'a self, sandbox: &'a Sandbox) -> Option<&'a Sandbox> {
         match &sandbox.mode {
             NetworkMode::Shared(other) => self.sandboxes.get(other),
@@ -139,9 +139,9 @@ impl World {
         }
     }
 
-    /// The endpoint through which a running sandbox has its default route and its published ports,
-    /// for one family: the highest `--gw-priority`, then one on a LAN, then one with both families, then by network
-    /// name, as in Docker 29. Internal networks have no way out and are never it.
+    /// The endpoint of a running sandbox with its default route, for one family: the one with the highest
+    /// `--gw-priority`, then one on a lan network, then one with both families, then the first by network name, as in
+    /// Docker 29. Endpoints on internal networks are excluded.
     pub fn gateway_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
         let usable = |endpoint: &&Endpoint| {
             let network = self.networks.get(&endpoint.network);
@@ -154,7 +154,7 @@ impl World {
         let rank = |endpoint: &&Endpoint| {
             let families = endpoint.allocation.iter().flat_map(|a| a.addresses()).count();
             let network = self.networks.get(&endpoint.network);
-            // Who is put on the LAN is reached there: answers must not go another way.
+            // A sandbox on a LAN is reached there, and its answers must take the same way.
             let lan = network.is_some_and(|network| network.driver == Driver::Lan);
             let name = network.map(|network| network.name.clone());
             (-endpoint.request.gateway_priority, !lan, 2 - families.min(2), name)
@@ -162,8 +162,8 @@ impl World {
         self.endpoints_of_sandbox(sandbox).into_iter().filter(usable).min_by_key(rank)
     }
 
-    /// The endpoint of a running sandbox that ports are published of, for one family: its way out, unless that is
-    /// a LAN, where every port is reached without.
+    /// The endpoint of a running sandbox whose ports are published, for one family: the gateway endpoint, unless it is on
+    /// a LAN, where every port is directly accessible.
     pub fn publishing_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
         self.gateway_endpoint(sandbox, ipv4).filter(|endpoint| {
             let driver = self.networks.get(&endpoint.network).map(|network| network.driver);
@@ -171,27 +171,27 @@ impl World {
         })
     }
 
-    /// Where traffic to a published port of a sandbox goes, for one family.
+    /// The endpoint and address that the published ports of a sandbox lead to, for one family.
     pub fn publication_target(&self, sandbox: SandboxId, ipv4: bool) -> Option<(&Endpoint, IpAddr)> {
         let endpoint = self.publishing_endpoint(sandbox, ipv4)?;
         let address = endpoint.allocation.as_ref()?.addresses().find(|address| address.is_ipv4() == ipv4)?;
         Some((endpoint, address))
     }
 
-    /// Who publishes a port at exactly this address of the host.
+    /// The sandbox that publishes a port at exactly this host address.
     pub fn publisher(&self, protocol: Protocol, at: SocketAddr) -> Option<SandboxId> {
         self.index.ports.at(protocol, at.port(), at.ip())
     }
 
-    /// The largest packet of a network in bytes: as its option says, or as on its LAN, or `--mtu`, or as on the
-    /// default route's interface, or 1500.
+    /// The MTU of a network in bytes: by its option, else of its uplink, else `--mtu`, else of the default route's
+    /// interface, else 1500.
     pub fn mtu(&self, network: &Network) -> u32 {
         let uplink = network.uplink.as_ref().map(|uplink| uplink.mtu);
         network.mtu.or(uplink).or(self.settings.mtu).or(self.host.mtu).unwrap_or(1500)
     }
 
-    /// Whether the endpoints of a network may talk to one another: as its option says; for the
-    /// default bridge alone, as in Docker, `--icc`.
+    /// Whether the endpoints of a network may communicate with one another: by its option, else for the default bridge
+    /// `--icc`, else yes, as in Docker.
     pub fn icc(&self, network: &Network) -> bool {
         network.icc.unwrap_or(network.user_defined() || self.settings.icc)
     }

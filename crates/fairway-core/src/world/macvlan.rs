@@ -1,14 +1,16 @@
-//! Networks of macvlans: on which link of the host, and in which mode.
+//! Parent and mode of macvlan networks.
 
 use super::{CreateNetwork, NetworkOptions, Refusal, World};
 use fairway_model::{Macvlan, MacvlanMode, NetworkId, ParentFacts};
 
-/// Whether a link can be a parent.
+/// Checks that an interface can be a macvlan parent.
 fn check_parent(parent: &str, facts: &ParentFacts) -> Result<(), Refusal> {
     let reason = if facts.loopback {
-        "it is the loopback interface: name the interface of a LAN".to_owned()
+        "it is the loopback interface: use the interface of a LAN".to_owned()
     } else if let Some(master) = &facts.master {
-        format!("it belongs to {master}, which takes all its frames: name {master}, or take it out first")
+        format!(
+            "it is a port of {master}, which takes all its frames: use {master}, or remove the interface from it first"
+        )
     } else {
         return Ok(());
     };
@@ -16,9 +18,8 @@ fn check_parent(parent: &str, facts: &ParentFacts) -> Result<(), Refusal> {
 }
 
 impl World {
-    /// What the options of a network say, as far as they fit the host and the other networks.
-    /// Without a parent, and for `--internal` whatever it says, its links stand upon one of ours
-    /// that leads nowhere, as in Docker.
+    /// The macvlan settings of a new network, checked against the host and other networks. Without a parent, and with
+    /// `--internal`, the parent is a dummy link that Fairway creates, as in Docker.
     pub(super) fn macvlan(
         &self,
         request: &CreateNetwork,
@@ -32,8 +33,10 @@ impl World {
             return Ok(Macvlan { parent, mode, mac: None });
         };
         if parent.starts_with(Macvlan::DUMMY_PARENT_PREFIX) {
-            let reason =
-                format!("names that begin with {} are those of our own", Macvlan::DUMMY_PARENT_PREFIX);
+            let reason = format!(
+                "names that start with {} are reserved for dummy parents",
+                Macvlan::DUMMY_PARENT_PREFIX
+            );
             return Err(Refusal::NotAParent { parent: parent.clone(), reason });
         }
         let facts = request.parent.as_ref().ok_or_else(|| Refusal::NoParent(parent.clone()))?;
@@ -43,8 +46,8 @@ impl World {
         Ok(Macvlan { parent: parent.clone(), mode, mac })
     }
 
-    /// Refuses a parent that another network has taken over, and a second network on one where one of
-    /// the two is in the mode passthru.
+    /// Refuses a parent that is the uplink of a lan network, and a second network on a parent if one of the two is in
+    /// passthru mode.
     fn check_others(&self, parent: &str, mode: MacvlanMode) -> Result<(), Refusal> {
         for network in self.networks.values() {
             if network.uplink.as_ref().is_some_and(|uplink| uplink.parent == parent) {

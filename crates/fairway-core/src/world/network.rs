@@ -1,4 +1,4 @@
-//! Making and removing networks.
+//! Creation and removal of networks.
 
 mod address_in_use;
 mod adopt;
@@ -14,14 +14,12 @@ use fairway_model::Rng;
 use fairway_model::parse::name;
 use fairway_model::{Driver, Macvlan, Network, NetworkId};
 
-/// Bridges of networks that choose no name begin with this, as Docker's do; the first twelve digits of the
-/// network's id follow.
+/// The prefix of generated bridge names, as in Docker, followed by the first twelve digits of the network's id.
 pub const BRIDGE_PREFIX: &str = "br-";
 
 impl World {
-    /// Each subnet in use with the name of the network that has it, or whose peer does, as a network
-    /// sees it that is a macvlan network or not: behind another parent is another LAN, which may
-    /// have the same.
+    /// The subnets of networks and their peers, each with the name of the network, that a new network must not overlap.
+    /// Macvlan networks on different parents are on different LANs, and may overlap.
     pub(super) fn taken_subnets(&self, macvlan: Option<&Macvlan>) -> Vec<(IpNet, String)> {
         let of = |network: &Network| {
             let name = network.name.clone();
@@ -63,7 +61,7 @@ impl World {
         }
     }
 
-    /// The request with the options of `--default-network-opt` that it does not say otherwise.
+    /// The request with the defaults of `--default-network-opt`.
     fn with_default_options(&self, mut request: CreateNetwork, driver: Driver) -> CreateNetwork {
         for (name, value) in self.settings.network_options.get(&driver.to_string()).into_iter().flatten() {
             request.options.entry(name.clone()).or_insert_with(|| value.clone());
@@ -153,14 +151,15 @@ impl World {
             options: request.options,
             labels: request.labels,
         };
-        change.warnings.extend(self.check_host_keeps(&network)?);
+        change.warnings.extend(self.check_host_overlap(&network)?);
         self.put_network(network);
         self.switch_forwarding(&mut change);
         Ok(change)
     }
 
-    /// Refuses a subnet that would cut the host off from what it is on, and warns of what else of the host it overlaps.
-    fn check_host_keeps(&self, network: &Network) -> Result<Vec<String>, Refusal> {
+    /// Refuses a subnet by which the host would lose an address or a next hop, and warns of other overlaps with the host's
+    /// addresses and routes.
+    fn check_host_overlap(&self, network: &Network) -> Result<Vec<String>, Refusal> {
         let mut warnings = Vec::new();
         let own = network.driver.has_bridge() && network.uplink.is_none();
         for subnet in network.subnets.iter().filter(|_| own) {

@@ -1,4 +1,4 @@
-//! Reading the options of networks and endpoints: once, when these are made.
+//! Parsing of the options of networks and endpoints, once at their creation.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -13,19 +13,20 @@ use fairway_model::{
     Peer,
 };
 
-/// The smallest packet that IPv4 must carry whole (RFC 791), and the largest that IP can.
+/// The minimum MTU of IPv4 (RFC 791) and the maximum packet size of IP.
 const MTU_RANGE: RangeInclusive<u32> = 68..=65_535;
-/// A gigabit carries 1.5 million of the smallest frames a second.
+/// The highest `fairway.storm_limit`: a gigabit link carries 1.5 million minimum-size frames a second.
 const STORM_LIMIT: u32 = 1_500_000;
-/// Docker's limits.
+/// Docker's range of `advertise_addr_nmsgs`.
 const ADVERTISE_COUNT: RangeInclusive<u8> = 0..=3;
+/// Docker's range of `advertise_addr_ms`.
 const ADVERTISE_INTERVAL: RangeInclusive<u16> = 100..=2000;
-/// Names of interfaces have 15 bytes; this leaves three for the number.
+/// The maximum length of `container_iface_prefix`: interface names have 15 bytes, and three are left for the number.
 const PREFIX_LIMIT: usize = 12;
-/// Entries of one option: its peers are compared with each other, its sysctls are written one by one.
+/// The maximum number of entries of a list option: peers are compared with one another, sysctls written one by one.
 const LIST_LIMIT: usize = 1000;
 
-/// What the options of a network say.
+/// The parsed options of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkOptions {
     /// `com.docker.network.bridge.name`.
@@ -38,9 +39,9 @@ pub struct NetworkOptions {
     pub host_binding: Option<IpAddr>,
     /// `com.docker.network.driver.mtu`.
     pub mtu: Option<u32>,
-    /// `com.docker.network.enable_ipv4`, where `--ipv4` says nothing.
+    /// `com.docker.network.enable_ipv4`, without `--ipv4`.
     pub enable_ipv4: Option<bool>,
-    /// `com.docker.network.enable_ipv6`, where `--ipv6` says nothing.
+    /// `com.docker.network.enable_ipv6`, without `--ipv6`.
     pub enable_ipv6: Option<bool>,
     /// `com.docker.network.internal`.
     pub internal: bool,
@@ -48,17 +49,17 @@ pub struct NetworkOptions {
     pub peers: Vec<Peer>,
     /// `fairway.alias_answer`.
     pub alias_answer: AliasAnswer,
-    /// `parent`: the interface of the host that the network is on.
+    /// `parent`: the uplink or macvlan parent.
     pub parent: Option<String>,
     /// `macvlan_mode`.
     pub macvlan_mode: Option<MacvlanMode>,
-    /// Those of bridges alone.
+    /// The options of bridge networks.
     pub bridge: BridgeOptions,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// One option as it was given.
+/// An option as specified.
 #[derive(Debug, Clone, Copy)]
 struct Given<'a> {
     name: &'a str,
@@ -74,7 +75,7 @@ impl Given<'_> {
         }
     }
 
-    /// Docker reads these as Go does.
+    /// Parses a boolean in Go's notation, as Docker does.
     fn flag(self) -> Result<bool, Refusal> {
         match self.value {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -93,7 +94,7 @@ impl Given<'_> {
         unit: &str,
     ) -> Result<T, Refusal> {
         let number = self.value.parse().ok().filter(|number| range.contains(number));
-        let reason = || format!("{} to {} {unit} are possible", range.start(), range.end());
+        let reason = || format!("{} to {} {unit} are expected", range.start(), range.end());
         number.ok_or_else(|| self.refused(reason()))
     }
 
@@ -111,20 +112,20 @@ impl Given<'_> {
         GatewayMode::from_name(self.value).ok_or_else(|| self.refused(expected))
     }
 
-    /// An address that packets can come from.
+    /// Parses a source address.
     fn source<A: FromStr + Into<IpAddr> + Copy>(self, expected: &str) -> Result<A, Refusal> {
         let address: A = self.parsed(expected)?;
         let ip: IpAddr = address.into();
         match ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() {
-            true => Err(self.refused("nobody could answer to it: name an address of this host")),
+            true => Err(self.refused("a unicast address of this host is expected")),
             false => Ok(address),
         }
     }
 
-    /// Refuses a list that is longer than can be handled at once.
+    /// Refuses a list with too many entries.
     fn check_entries(self, separator: char) -> Result<(), Refusal> {
         match self.value.split(separator).count() > LIST_LIMIT {
-            true => Err(self.refused(format!("{LIST_LIMIT} entries are the limit"))),
+            true => Err(self.refused(format!("at most {LIST_LIMIT} entries are allowed"))),
             false => Ok(()),
         }
     }
@@ -153,7 +154,7 @@ impl Given<'_> {
         match interface_name(&format!("{}0", self.value)) {
             Ok(_) if !self.value.is_empty() && self.value.len() <= PREFIX_LIMIT => Ok(self.value.to_owned()),
             Ok(_) => {
-                Err(self.refused(format!("1 to {PREFIX_LIMIT} bytes are possible, for a number follows")))
+                Err(self.refused(format!("1 to {PREFIX_LIMIT} bytes are expected, since a number follows")))
             }
             Err(error) => Err(self.refused(error.to_string())),
         }
@@ -193,7 +194,7 @@ impl Given<'_> {
     }
 }
 
-/// Directory, name and value of `net.X.Y.IFNAME.Z=V`.
+/// Parses `net.X.Y.IFNAME.Z=V` into directory, name and value.
 fn sysctl(text: &str) -> Option<(String, String, String)> {
     let (key, value) = text.split_once('=')?;
     let parts: Vec<&str> = key.trim().split('.').collect();
@@ -211,14 +212,14 @@ fn sysctl(text: &str) -> Option<(String, String, String)> {
         .then(|| (format!("net/{family}/{group}"), name.join("/"), value.to_owned()))
 }
 
-/// What to say of an option that would be ours or Docker's, if there were one of that name.
+/// The warning about an unknown option with a prefix of Docker's or Fairway's.
 fn unknown(name: &str) -> Option<String> {
     let ours = name.starts_with("com.docker.network.") || name.starts_with("fairway.");
-    ours.then(|| format!("the option {name} is not known here and has no effect"))
+    ours.then(|| format!("the option {name} is unknown and has no effect"))
 }
 
 impl NetworkOptions {
-    /// Reads the options of a network.
+    /// Parses the options of a network.
     ///
     /// # Errors
     /// [`Refusal::InvalidOption`] with the name of the option.
@@ -234,7 +235,7 @@ impl NetworkOptions {
         Ok(read)
     }
 
-    /// Refuses gateway modes that a network cannot have.
+    /// Refuses the gateway mode `isolated` for a network that is not internal.
     pub(super) fn check_gateway_modes(&self, internal: bool) -> Result<(), Refusal> {
         let modes = [
             (GATEWAY_MODE_IPV4, self.bridge.gateway_mode_ipv4),
@@ -248,18 +249,18 @@ impl NetworkOptions {
     }
 }
 
-/// The interface of the host that a network is on.
+/// The option with the uplink of a lan network or the parent of a macvlan network.
 pub const PARENT: &str = "parent";
-/// Whether IPv4 addresses come from the DHCP server of the LAN.
+/// The option that takes IPv4 addresses from the LAN's DHCP server.
 pub(super) const DHCP: &str = "fairway.dhcp";
-/// The hosts that a routed network knows the ways to: `SUBNET@HOST`, separated by commas.
+/// The option with the peers of a routed network: `SUBNET@HOST`, separated by commas.
 pub(super) const PEERS: &str = "fairway.peers";
 const GATEWAY_MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const GATEWAY_MODE_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
 const COUNT: &str = "com.docker.network.advertise_addr_nmsgs";
 const INTERVAL: &str = "com.docker.network.advertise_addr_ms";
 
-/// Reads the driver options of an endpoint, with what the user should know.
+/// Parses the driver options of an endpoint; returns warnings too.
 ///
 /// # Errors
 /// [`Refusal::InvalidOption`] with the name of the option.

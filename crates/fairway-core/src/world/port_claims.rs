@@ -1,11 +1,11 @@
-//! Which ports of the host are claimed, and by what.
+//! Claimed host ports and their holders.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway_model::{Protocol, Publication};
 
-/// Claimed ports of the host, each with its holder. A look-up takes the same few steps however many there are.
+/// Claimed host ports, each with its holder. A lookup takes logarithmic time.
 #[derive(Debug, Clone)]
 pub(super) struct PortClaims<T>(BTreeMap<(Protocol, u16, IpAddr), T>);
 
@@ -15,7 +15,7 @@ impl<T> Default for PortClaims<T> {
     }
 }
 
-/// The first and the last address of the family of `address`; the first one stands for all of them.
+/// The first and the last address of the family of `address`. The first, unspecified address means all addresses.
 fn family(address: IpAddr) -> (IpAddr, IpAddr) {
     match address {
         IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into()),
@@ -51,8 +51,8 @@ impl<T: Copy + PartialEq> PortClaims<T> {
         self.0.get(&(protocol, port, address)).copied()
     }
 
-    /// The holder of a port that conflicts with `address`. An unspecified address stands for every address of its
-    /// family, and so conflicts with each of them.
+    /// The holder of a port that conflicts with `address`. An unspecified address conflicts with every address of its
+    /// family.
     pub fn holder(&self, protocol: Protocol, port: u16, address: IpAddr) -> Option<T> {
         #[cfg(test)]
         LOOKUPS.set(LOOKUPS.get() + 1);
@@ -67,7 +67,7 @@ impl<T: Copy + PartialEq> PortClaims<T> {
 
 #[cfg(test)]
 thread_local! {
-    /// How many conflicts were looked for on this thread, for tests of how the work grows.
+    /// The number of conflict lookups on this thread, for tests of the cost.
     pub(super) static LOOKUPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 

@@ -1,4 +1,4 @@
-//! Pairs: two sandboxes and nothing between them.
+//! Subnets of ptp networks.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use fairway_model::SubnetRequest;
 
 use super::{CreateNetwork, Refusal};
 
-/// The subnets of a pair, as asked. Where none is named, a /31 is enough (RFC 3021).
+/// The requested subnets of a ptp network. Without an IPv4 subnet it is any /31 (RFC 3021).
 pub(super) fn asked(request: &CreateNetwork) -> Result<Vec<SubnetRequest>, Refusal> {
     if let Some(gateway) = request.subnets.iter().find_map(|subnet| subnet.gateway) {
         return Err(Refusal::GatewayOnPair(gateway));

@@ -1,4 +1,4 @@
-//! Which host ports a sandbox's publications get.
+//! Published ports of sandboxes.
 
 mod choice;
 #[cfg(test)]
@@ -12,7 +12,7 @@ use choice::{Asked, Choice};
 use fairway_model::Rng;
 use fairway_model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
 
-/// What the gateways of a sandbox mean for its publications. The flags are for IPv4 and IPv6.
+/// The gateways of a sandbox, as its publications depend on them. The flags are for IPv4 and IPv6.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gateways {
     default_address: IpAddr,
@@ -21,13 +21,13 @@ pub(super) struct Gateways {
 }
 
 impl Gateways {
-    /// The addresses that a request publishes on. No address, and none set for the network or the
-    /// daemon, means all of both families.
+    /// The host addresses of a request. Without an address in the request, the network and the daemon, these are the
+    /// unspecified addresses of both families.
     pub(super) fn host_addresses(&self, asked: Option<IpAddr>) -> Vec<IpAddr> {
         match asked.unwrap_or(self.default_address) {
             address if address.is_unspecified() && asked.is_none() => {
                 let both = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-                // The proxy leads from one family to the other, but not to what is routed.
+                // The proxy connects one family to the other, but not to a routed network.
                 let leads_nowhere =
                     |address: &IpAddr| !self.exists(address.is_ipv4()) && self.not_translated(*address);
                 both.into_iter().filter(|address| !leads_nowhere(address)).collect()
@@ -36,8 +36,8 @@ impl Gateways {
         }
     }
 
-    /// Whether what a running sandbox publishes at a host address is routed instead: by its gateway of that
-    /// family, or, where it has none, by that of the other, to which the proxy would lead.
+    /// Whether ports at a host address are published without NAT: because the gateway of that family is routed, or, without
+    /// such a gateway, that of the other family, to which the proxy would connect.
     fn not_translated(&self, address: IpAddr) -> bool {
         let ipv4 = address.is_ipv4();
         self.routed[usize::from(if self.exists(ipv4) { !ipv4 } else { ipv4 })]
@@ -48,7 +48,7 @@ impl Gateways {
     }
 }
 
-/// The ports in the sandbox that requests name.
+/// The container ports of requests.
 pub(super) fn asked_ports(requests: &[PublishRequest]) -> HashSet<(u16, Protocol)> {
     let ports = |request: &PublishRequest| {
         let protocol = request.protocol;
@@ -58,7 +58,7 @@ pub(super) fn asked_ports(requests: &[PublishRequest]) -> HashSet<(u16, Protocol
 }
 
 impl World {
-    /// What the gateways of a sandbox mean for its publications.
+    /// The gateways of a sandbox.
     pub(super) fn gateways(&self, sandbox: &Sandbox) -> Gateways {
         let network = [true, false].into_iter().find_map(|ipv4| self.publishing_endpoint(sandbox.id, ipv4));
         let binding = network
@@ -72,10 +72,10 @@ impl World {
         }
     }
 
-    /// The publications of a sandbox whose gateways may be others than when they were decided, what cannot be
-    /// published there, and what the user should know. Without a way out nothing is published; with one again, all
-    /// is decided anew. Host ports are decided for what was routed and is no more, and given back for what is routed
-    /// now.
+    /// Adapts the publications of a sandbox to its present gateways. Returns the publications, the refusals of ports that
+    /// cannot be published there, and warnings. Without a gateway no port is published; with a gateway again, all ports
+    /// are allocated again. Ports on a gateway that is no longer routed get host ports, and ports on a routed gateway
+    /// release them.
     pub(super) fn follow_gateways(
         &self,
         sandbox: &Sandbox,
@@ -127,8 +127,7 @@ impl World {
         (followed, refusals, Vec::new())
     }
 
-    /// The requests of a sandbox, those of `--publish-all` included, split so that each can be
-    /// decided by itself.
+    /// The requests of a sandbox, with one for each port of `--publish-all`.
     pub(super) fn publish_requests(sandbox: &Sandbox) -> Vec<PublishRequest> {
         let mut requests = sandbox.options.publish.clone();
         if sandbox.options.publish_all {
@@ -147,8 +146,7 @@ impl World {
         requests
     }
 
-    /// Decides the host ports of a sandbox that is about to run, and says what the user should
-    /// know. Ports in `avoid` are held by other programs.
+    /// Allocates the host ports of a starting sandbox, and returns warnings too. Other programs hold the ports in `avoid`.
     pub(super) fn decide_publications(
         &self,
         sandbox: &Sandbox,
@@ -167,14 +165,14 @@ impl World {
         Ok((publications, warning.into_iter().collect()))
     }
 
-    /// What to say of a sandbox whose ports nobody would reach, for it has no way out.
+    /// The warning about a sandbox whose ports cannot be published, since it has no gateway that publishes.
     pub(super) fn no_way_out(&self, sandbox: &Sandbox) -> Option<String> {
         if [true, false].into_iter().any(|ipv4| self.publishing_endpoint(sandbox.id, ipv4).is_some()) {
             return None;
         }
         let out = [true, false].into_iter().any(|ipv4| self.gateway_endpoint(sandbox.id, ipv4).is_some());
         let reason = if out {
-            "they mean nothing on a LAN, where each of its ports is reached at its own address"
+            "its gateway is on a LAN, where each of its ports is reached at its own address"
         } else if self.endpoints_of_sandbox(sandbox.id).is_empty() {
             "it is on no network"
         } else {
@@ -183,7 +181,7 @@ impl World {
         Some(format!("Published ports of {} are discarded: {reason}", sandbox.name))
     }
 
-    /// Decides the host ports of `requests` beside those that are `decided`, which stay in front.
+    /// Allocates the host ports of `requests` in addition to the publications in `decided`, which come first in the result.
     pub(super) fn decide_further(
         &self,
         sandbox: &Sandbox,
@@ -199,7 +197,7 @@ impl World {
         Ok(choice.into_decided())
     }
 
-    /// What to say where nothing forwards what is published.
+    /// The warning about published ports that neither firewall nor proxy forwards.
     pub(super) fn not_forwarded(&self, sandbox: &Sandbox, publications: &[Publication]) -> Option<String> {
         let held = |ipv4: bool| {
             publications.iter().any(|publication| publication.host_address.is_ipv4() == ipv4)

@@ -1,4 +1,4 @@
-//! Publications that change while a sandbox exists, and also while it runs.
+//! Publishing and unpublishing of ports of existing and running sandboxes.
 
 mod matching;
 #[cfg(test)]
@@ -17,13 +17,13 @@ use fairway_model::{
 };
 use matching::{Decided, Unpublishing};
 
-/// How many runs of ports a refusal lists before it says that there are more.
+/// The number of port ranges that a refusal lists.
 const LISTED: usize = 8;
 
-/// A request with what was decided for it.
+/// A request with the ports that are published for it.
 struct Published {
     request: PublishRequest,
-    /// Whether it was asked for, and does not follow from `--publish-all`.
+    /// Whether the user requested it, and it does not follow from `--publish-all`.
     asked: bool,
     bindings: Vec<Binding>,
 }
@@ -32,7 +32,7 @@ struct Published {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Binding {
     address: IpAddr,
-    /// None while it is to be chosen at the next start.
+    /// The host port; none if it is chosen at the next start.
     host_port: Option<u16>,
     container_port: u16,
 }
@@ -64,7 +64,7 @@ impl World {
         }
         let asked = asked_ports(&requests);
         if sandbox.options.publish_all && sandbox.options.exposed.iter().any(|port| asked.contains(port)) {
-            // What is asked for would take the place of what `--publish-all` stands for.
+            // An explicit request replaces the port's request by `--publish-all`.
             spell_out(&mut sandbox);
         }
         sandbox.options.publish.extend(requests);
@@ -129,7 +129,7 @@ impl World {
         }
     }
 
-    /// Refuses a port that a sandbox which does not run publishes already: it could never start.
+    /// Refuses host ports that requests of the same stopped sandbox have already: it could never start.
     fn check_among_themselves(&self, sandbox: &Sandbox, requests: &[PublishRequest]) -> Result<(), Refusal> {
         let mut taken = PortClaims::default();
         for entry in self.published(sandbox) {
@@ -152,7 +152,7 @@ impl World {
         Ok(())
     }
 
-    /// The requests of a sandbox with what is published for each: now, or at its next start.
+    /// The requests of a sandbox, each with the ports that are published now or at the next start.
     fn published(&self, sandbox: &Sandbox) -> Vec<Published> {
         let asked = sandbox.options.publish.len();
         let gateways = self.gateways(sandbox);
@@ -160,7 +160,7 @@ impl World {
         let entry = |(number, request)| Published { request, asked: number < asked, bindings: Vec::new() };
         let requests = Self::publish_requests(sandbox);
         let mut published: Vec<Published> = requests.into_iter().enumerate().map(entry).collect();
-        // What asks for more claims first: other requests are content with it, too.
+        // More specific requests claim first, since others match more ports.
         let mut order: Vec<&mut Published> = published.iter_mut().collect();
         let width = |it: &PublishRequest| it.host_ports.map_or(usize::MAX, PortRange::len);
         order.sort_by_key(|it| (it.request.host_address.is_none(), width(&it.request)));
@@ -174,7 +174,7 @@ impl World {
     }
 }
 
-/// What a request will come to at the next start, as far as that is known.
+/// The ports that a request publishes at the next start, as far as known.
 fn asked_bindings(gateways: &Gateways, request: &PublishRequest) -> Vec<Binding> {
     let exact = request.host_ports.filter(|range| range.len() == request.container_ports.len());
     let bindings = |address| {
@@ -187,13 +187,13 @@ fn asked_bindings(gateways: &Gateways, request: &PublishRequest) -> Vec<Binding>
     gateways.host_addresses(request.host_address).into_iter().flat_map(bindings).collect()
 }
 
-/// Says by itself what `--publish-all` stands for.
+/// Replaces `--publish-all` by explicit requests.
 fn spell_out(sandbox: &mut Sandbox) {
     sandbox.options.publish = World::publish_requests(sandbox);
     sandbox.options.publish_all = false;
 }
 
-/// Ports that follow one another on both sides, with the first one in the sandbox and their count.
+/// The ranges of consecutive host and container ports at an address.
 fn runs(bindings: &[Binding], address: IpAddr) -> Vec<(Option<PortRange>, PortRange)> {
     let mut runs: Vec<(Option<PortRange>, PortRange)> = Vec::new();
     for binding in bindings.iter().filter(|binding| binding.address == address) {
@@ -219,7 +219,7 @@ fn addresses(bindings: &[Binding]) -> BTreeSet<IpAddr> {
     bindings.iter().map(|binding| binding.address).collect()
 }
 
-/// The requests that ask for what is left of one.
+/// The requests for the remaining ports of a request.
 fn smaller(before: &Published, left: &[Binding]) -> Vec<PublishRequest> {
     let request = &before.request;
     if before.bindings.len() == left.len() {
@@ -246,7 +246,7 @@ fn smaller(before: &Published, left: &[Binding]) -> Vec<PublishRequest> {
     requests
 }
 
-/// What is left of a publication.
+/// The remaining ranges of a publication.
 fn remaining(publication: &Publication, unpublishing: &Unpublishing<'_>) -> Vec<Publication> {
     let bindings = publication.pairs().map(|(host_port, container_port)| Binding {
         address: publication.host_address,
@@ -262,7 +262,7 @@ fn remaining(publication: &Publication, unpublishing: &Unpublishing<'_>) -> Vec<
     .collect()
 }
 
-/// What is published, for people.
+/// The published ports as text.
 fn listed(published: &[Published]) -> String {
     let mut texts = Vec::new();
     for entry in published {

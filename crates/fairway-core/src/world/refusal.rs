@@ -1,4 +1,4 @@
-//! Why a World refuses a command.
+//! Refusals of commands.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,7 +9,7 @@ use fairway_model::RefusalKind;
 use fairway_model::parse::ParseError;
 use fairway_model::{Driver, LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
 
-/// Why a World refuses a command. Nothing has changed.
+/// The reason why a World refuses a command. The World is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the message of each says what its fields are")]
 pub enum Refusal {
@@ -44,35 +44,35 @@ pub enum Refusal {
     #[error("bridge name {name} is taken by network {holder}: choose another com.docker.network.bridge.name")]
     BridgeTaken { name: String, holder: String },
     #[error(
-        "the host has a route to {destination} by {interface} already: delete it, or leave that peer out: then the route is yours to keep"
+        "cannot add peer {destination}: the host has a route to it via {interface}: delete the route, or leave the peer out and keep the route"
     )]
     RouteTaken { destination: ipnet::IpNet, interface: String },
     #[error(
         "cannot use subnet {subnet} for network {network}: {taken}, and the host would lose it: choose another --subnet, or put containers on that LAN itself (-d lan -o parent=INTERFACE)"
     )]
     SubnetOfHost { network: String, subnet: ipnet::IpNet, taken: LostHostAddress },
-    #[error("there is no interface {0} on the host: name another one, -o parent=NAME")]
+    #[error("no such interface: {0}: choose another one with -o parent=NAME")]
     NoParent(String),
     #[error(
-        "the interface {parent} is that of network {holder} already: connect to that one, or remove it first"
+        "cannot use interface {parent}: network {holder} uses it: connect to that network, or remove it first"
     )]
     ParentTaken { parent: String, holder: String },
-    #[error("the interface {parent} cannot be taken over: {reason}")]
+    #[error("cannot use interface {parent} as uplink: {reason}")]
     ParentUnfit { parent: String, reason: String },
-    #[error("the interface {parent} of the host has no {what}")]
+    #[error("cannot use interface {parent}: it has no {what}")]
     LanUnknown { parent: String, what: &'static str },
-    #[error("the interface {parent} cannot carry macvlans: {reason}")]
+    #[error("cannot use interface {parent} as macvlan parent: {reason}")]
     NotAParent { parent: String, reason: String },
     #[error(
         "cannot use {parent} in the mode {mode}: network {holder} uses it in the mode {held}: a passthru macvlan is the only one of its parent"
     )]
     ParentMode { parent: String, mode: MacvlanMode, holder: String, held: MacvlanMode },
-    #[error("a ptp network has no gateway: leave --gateway {0} out")]
+    #[error("cannot use gateway {0}: a ptp network has no gateway: drop --gateway")]
     GatewayOnPair(IpAddr),
     #[error("cannot join network {network}: {limit}: {holders}: disconnect one first")]
     NetworkFull { network: String, limit: &'static str, holders: String },
     #[error(
-        "cannot join network {network}: its bridge {bridge} has {most} ports, and the kernel gives a bridge no more: stop or disconnect a container that is on it, or use another network"
+        "cannot join network {network}: its bridge {bridge} has {most} ports, which is the limit of the kernel: stop or disconnect a container that is on it, or use another network"
     )]
     BridgeFull { network: String, bridge: String, most: usize },
     #[error(
@@ -144,7 +144,7 @@ pub enum Refusal {
     #[error("No public port '{request}' published for {sandbox}: {published}")]
     NotPublished { request: UnpublishRequest, sandbox: String, published: String },
     #[error(
-        "cannot publish ports of container {0}: it uses the host's own network: what it listens at is reached without"
+        "cannot publish ports of container {0}: it uses the host's own network: its ports are reached without publishing"
     )]
     PublishOnHost(String),
     #[error(
@@ -155,9 +155,9 @@ pub enum Refusal {
     NoFreePort { range: PortRange, protocol: Protocol },
     #[error("conflicting options: {option} and the {mode} type network mode")]
     ConflictingOptions { option: &'static str, mode: &'static str },
-    #[error("network {} has its addresses from the DHCP server at {}, which was not asked", .0.network_name, .0.parent)]
+    #[error("cannot allocate an address on network {}: no DHCP lease was obtained via {}", .0.network_name, .0.parent)]
     LeaseNeeded(Box<LeaseRequest>),
-    #[error("the DHCP server {server} at {parent} lends {address}, which cannot be used: {reason}")]
+    #[error("cannot use address {address} from DHCP server {server} via {parent}: {reason}")]
     LeaseUnfit { server: Ipv4Addr, parent: String, address: Ipv4Addr, reason: String },
     #[error("links are only supported for user-defined networks")]
     LinkOnHost,
@@ -176,20 +176,20 @@ pub enum Refusal {
     #[error("--{flag} {wanted} does not fit running containers: {sandbox} has {address}: stop it first")]
     BridgeAddressInUse { flag: &'static str, wanted: String, sandbox: String, address: IpAddr },
     #[error(
-        "the default bridge cannot go without IPv6: {sandbox} has {address}: stop it first, or add --ipv6"
+        "cannot disable IPv6 on the default bridge: container {sandbox} has {address}: stop it first, or add --ipv6"
     )]
     Ipv6InUse { sandbox: String, address: IpAddr },
-    #[error("--bridge none: {0} runs on the default bridge: stop it first")]
+    #[error("cannot disable the default bridge: container {0} runs on it: stop it first")]
     DefaultBridgeInUse(String),
-    #[error("bridge {0} does not exist: make it first (ip link add {0} type bridge), or leave --bridge out")]
-    NoSuchBridge(String),
     #[error(
-        "bridge {name} has no {family} address to take its subnet from: give it one, or choose another --bridge"
+        "cannot use bridge {0}: it does not exist: create it (ip link add {0} type bridge), or drop --bridge"
     )]
+    NoSuchBridge(String),
+    #[error("cannot use bridge {name}: it has no {family} address: add one, or choose another --bridge")]
     BridgeWithoutAddress { name: String, family: &'static str },
 }
 
-/// The drivers that there are, in words.
+/// The names of the drivers as text.
 fn driver_names() -> String {
     let names = Driver::CREATABLE.map(|(driver, _)| driver.name());
     let [first @ .., last] = names;
@@ -197,7 +197,7 @@ fn driver_names() -> String {
 }
 
 impl Refusal {
-    /// What kind of refusal it is.
+    /// The kind of the refusal.
     pub fn kind(&self) -> RefusalKind {
         use RefusalKind::{Conflict, Forbidden, Invalid, NotFound};
         match self {

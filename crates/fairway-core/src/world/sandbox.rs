@@ -1,4 +1,4 @@
-//! Making, starting, stopping and removing sandboxes.
+//! Creation, start, stop and removal of sandboxes.
 
 use super::option::endpoint_options;
 use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World, limit};
@@ -10,14 +10,14 @@ use fairway_model::{
     ProcessIdentity, Sandbox, SandboxId, SandboxKind, SandboxOptions, SandboxState,
 };
 
-/// What a choice of networks comes to.
+/// The network mode and the endpoints of a new sandbox.
 struct Choice {
     mode: NetworkMode,
     endpoints: Vec<(NetworkId, EndpointRequest, EndpointOptions)>,
     warnings: Vec<String>,
 }
 
-/// Refuses options that the namespace of another sandbox leaves no room for.
+/// Refuses options that conflict with the namespace of another sandbox.
 fn check_shared(options: &SandboxOptions) -> Result<(), Refusal> {
     let conflicts = [
         (!options.publish.is_empty() || options.publish_all, "port publishing"),
@@ -32,7 +32,7 @@ fn check_shared(options: &SandboxOptions) -> Result<(), Refusal> {
     }
 }
 
-/// Checks whatever ends up in a sandbox's files or in its ports: a word there must not become a line.
+/// Checks the options that are written to a sandbox's files or published: a word must not become a line.
 fn check_options(options: &SandboxOptions) -> Result<(), Refusal> {
     limit::check_options(options)?;
     if !options.hostname.is_empty() {
@@ -78,7 +78,7 @@ impl World {
             let network = self.find_network(reference)?;
             match network.driver {
                 Driver::Bridge | Driver::Routed | Driver::Lan | Driver::Macvlan | Driver::Ptp => {
-                    self.check_room(network)?;
+                    self.check_endpoint_limit(network)?;
                 }
                 Driver::Host => return Err(Refusal::HostMode),
                 Driver::Null => return Err(Refusal::NoneMode),
@@ -97,7 +97,9 @@ impl World {
 
     fn sandbox_name_for(&self, asked: Option<&str>, rng: &mut Rng) -> Result<String, Refusal> {
         let Some(asked) = asked else {
-            return Ok(super::sandbox_name::make_up(rng, |name| self.index.sandbox_names.contains_key(name)));
+            return Ok(super::sandbox_name::random_name(rng, |name| {
+                self.index.sandbox_names.contains_key(name)
+            }));
         };
         fairway_model::parse::name(asked).map_err(|_| Refusal::InvalidName(asked.to_owned()))?;
         match self.index.sandbox_names.get(asked) {
@@ -210,7 +212,7 @@ impl World {
         let mut change = Change::default();
         match sandbox.state {
             SandboxState::Running { .. } => {}
-            // Its end was noticed before whoever waited for it could tell the code.
+            // The exit was noticed before the waiter of the process reported its code.
             SandboxState::Exited { code: super::UNKNOWN_EXIT_CODE, .. } => {
                 self.touch_sandbox(Sandbox { state, ..sandbox }, &mut change);
                 return Ok(change);
@@ -239,7 +241,7 @@ impl World {
         Ok(self.forget_sandbox(sandbox.id))
     }
 
-    /// Removes a sandbox and its endpoints, whatever its state.
+    /// Removes a sandbox and its endpoints, in any state.
     fn forget_sandbox(&mut self, id: SandboxId) -> Change {
         let mut change = Change { sandbox: Some(id), ..Change::default() };
         let endpoints: Vec<Endpoint> = self.endpoints_of_sandbox(id).into_iter().cloned().collect();

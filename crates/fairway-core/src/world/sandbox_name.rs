@@ -1,4 +1,4 @@
-//! Names for sandboxes that were given none.
+//! Random names of sandboxes.
 
 use fairway_model::Rng;
 
@@ -43,9 +43,8 @@ const SIGHTS: [&str; 32] = [
     "wharf",
 ];
 
-/// Makes up a name that `taken` does not know, two words long, with a number behind it when luck
-/// runs out.
-pub fn make_up(rng: &mut Rng, taken: impl Fn(&str) -> bool) -> String {
+/// A random name that is not `taken`: two words, and a number if the words are taken.
+pub fn random_name(rng: &mut Rng, taken: impl Fn(&str) -> bool) -> String {
     let mut pick = |words: &[&'static str; 32]| words[rng.below(32) as usize];
     let mut name = format!("{}_{}", pick(&QUALITIES), pick(&SIGHTS));
     if taken(&name) {

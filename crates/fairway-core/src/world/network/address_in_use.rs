@@ -1,15 +1,15 @@
-//! Addresses of a LAN that somebody there has.
+//! Addresses that other hosts on a LAN use.
 
 use std::net::IpAddr;
 
 use crate::world::{Change, RecordKey, Refusal, World};
 use fairway_model::{AddressInUse, MacAddress, Network};
 
-/// How long an address that somebody had is passed over, in nanoseconds. Who asks for it by name has it probed anew.
-const PASSED_OVER: i64 = 3_600_000_000_000;
+/// The time for which an address in use is not allocated, in nanoseconds. A requested address is probed again.
+const RETENTION: i64 = 3_600_000_000_000;
 
 impl World {
-    /// Remembers who has an address of a LAN.
+    /// Records an address of a LAN that another host uses.
     pub(in crate::world) fn address_in_use(
         &mut self,
         network: &str,
@@ -22,7 +22,7 @@ impl World {
         if network.uplink.is_none() {
             return Ok(change);
         }
-        network.addresses_in_use.retain(|_, held| now.saturating_sub(held.at) < PASSED_OVER);
+        network.addresses_in_use.retain(|_, held| now.saturating_sub(held.at) < RETENTION);
         network.addresses_in_use.insert(address, AddressInUse { mac, at: now });
         change.record(RecordKey::Network(network.id));
         self.networks.insert(network.id, network);

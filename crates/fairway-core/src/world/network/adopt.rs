@@ -1,17 +1,17 @@
-//! Networks on a bridge that is the user's own.
+//! Networks on an existing bridge.
 
 use ipnet::IpNet;
 
 use fairway_model::HostFacts;
 use fairway_model::SubnetRequest;
 
-/// The addresses of a bridge of the host's own; none if there is no such bridge, and one is made.
+/// The addresses of an existing bridge; none if there is no bridge of that name, so that Fairway creates it.
 pub fn adopted(host: &HostFacts, bridge: &str) -> Option<Vec<IpNet>> {
     host.bridges.iter().any(|name| name == bridge).then(|| host.addresses_of(bridge).collect())
 }
 
-/// What is asked of subnets where the bridge has addresses: a family of which no subnet is asked for
-/// has the bridge's own, and the gateway of a subnet is the address that the bridge has in it.
+/// The requested subnets of a network on an existing bridge: a family without a requested subnet gets that of the
+/// bridge's address, and the gateway of a subnet is the bridge's address in it.
 pub fn with_own_addresses(
     asked: &[SubnetRequest],
     addresses: Option<&[IpNet]>,
@@ -24,7 +24,7 @@ pub fn with_own_addresses(
         if !(if v6 { enable_ipv6 } else { enable_ipv4 }) {
             continue;
         }
-        // One without a subnet is of the first family, as where none is adopted.
+        // A request without a subnet is of the first enabled family.
         let is_v6 = |request: &SubnetRequest| request.subnet.map_or(!enable_ipv4, |it| it.addr().is_ipv6());
         match requests.iter_mut().find(|request| is_v6(request) == v6) {
             Some(request) => complete(request, *address),

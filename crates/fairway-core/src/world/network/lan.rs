@@ -1,4 +1,4 @@
-//! Networks that put their sandboxes on the LAN of an interface of the host.
+//! Creation of lan networks.
 
 use std::net::IpAddr;
 
@@ -9,11 +9,11 @@ use fairway_model::Rng;
 use fairway_model::SubnetRequest;
 use fairway_model::{Driver, Network, Subnet, Uplink};
 
-/// The names of the host's own addresses among those that are never given.
+/// The name of the host's addresses among the auxiliary addresses, which are never allocated.
 const HOST_ADDRESS: &str = "host";
 
 impl World {
-    /// The network that holds an interface of the host, or has macvlans upon it.
+    /// The network with this uplink or macvlan parent.
     fn holder_of(&self, parent: &str) -> Option<&Network> {
         let holds = |network: &&Network| {
             network.uplink.as_ref().is_some_and(|it| it.parent == parent)
@@ -22,7 +22,7 @@ impl World {
         self.networks.values().find(holds)
     }
 
-    /// The interface that a request takes over.
+    /// The uplink of a new lan network; none for other drivers.
     pub(super) fn uplink(
         &self,
         request: &CreateNetwork,
@@ -42,10 +42,10 @@ impl World {
             return Err(refused(PARENT, "", reason));
         };
         if request.internal || options.internal {
-            return Err(refused("internal", "true", "sandboxes on a LAN are not internal: drop --internal"));
+            return Err(refused("internal", "true", "a lan network cannot be internal: drop --internal"));
         }
         if options.icc == Some(false) {
-            let reason = "the neighbours of a LAN reach one another: drop the option";
+            let reason = "hosts on a LAN reach one another: drop the option";
             return Err(refused("com.docker.network.bridge.enable_icc", "false", reason));
         }
         if let Some(holder) = self.holder_of(parent) {
@@ -59,7 +59,7 @@ impl World {
         }
     }
 
-    /// The subnets of a LAN: as asked, else those that the host itself is in; the gateway is the LAN's own.
+    /// The subnets of a lan network: as requested, else those of the uplink's addresses. The gateway is that of the LAN.
     pub(super) fn lan_subnets(
         &self,
         request: &CreateNetwork,
@@ -89,7 +89,7 @@ impl World {
             wanted.subnet = Some(subnet);
             let gateway = wanted.gateway.or(uplink.gateway(ipv4));
             let gateway = gateway.ok_or_else(|| missing("default route: name the LAN's --gateway"))?;
-            // By IPv6 a router is known by its link-local address, which is in no subnet.
+            // An IPv6 router has a link-local address, which is in no subnet.
             wanted.gateway = Some(gateway).filter(|gateway| subnet.contains(gateway));
             routers[usize::from(!ipv4)] = Some(gateway);
             for (number, address) in uplink.addresses.iter().map(|address| address.addr()).enumerate() {
@@ -116,7 +116,7 @@ impl World {
     }
 }
 
-/// Refuses leases where there is nobody to lend, or another rule says which addresses are given.
+/// Refuses `fairway.dhcp` without a DHCP server, without IPv4, and with an address range.
 pub(super) fn check_dhcp(
     request: &CreateNetwork,
     options: &NetworkOptions,
@@ -130,19 +130,19 @@ pub(super) fn check_dhcp(
         (Driver::Lan, true, false) => return Ok(()),
         (Driver::Lan, true, true) => "addresses come from the DHCP server: drop the IPv4 --ip-range",
         (Driver::Lan, false, _) => "leases are of IPv4 addresses: drop --ipv4=false",
-        _ => "only networks of the driver lan have a DHCP server beside them: add -d lan",
+        _ => "only networks of the driver lan use a DHCP server: add -d lan",
     };
     let value = request.options.get(DHCP).cloned().unwrap_or_default();
     Err(Refusal::InvalidOption { name: DHCP.to_owned(), value, reason: reason.to_owned() })
 }
 
-/// What to say of subnets whose addresses somebody else may give too.
+/// Warnings about subnets without an address range, whose addresses a DHCP server may allocate too.
 pub(super) fn warnings(uplink: &Uplink, subnets: &[Subnet]) -> Vec<String> {
     let whole = subnets.iter().filter(|subnet| subnet.ip_range.is_none() && subnet.subnet.addr().is_ipv4());
     whole
         .map(|subnet| {
             format!(
-                "addresses are taken from all of {} on the LAN of {}: name an --ip-range that no DHCP server there gives from",
+                "addresses are allocated from all of {} on the LAN of {}: add an --ip-range that no DHCP server there allocates from",
                 subnet.subnet, uplink.parent
             )
         })

@@ -1,4 +1,4 @@
-//! The hosts that a routed network reaches by routes, as they are asked for.
+//! Checks of the peers of routed networks.
 
 use ipnet::IpNet;
 
@@ -13,8 +13,8 @@ fn refused(peers: &[Peer], reason: impl Into<String>) -> Refusal {
 }
 
 impl World {
-    /// Refuses peers that a network cannot have, or whose subnets are held by something else. A route that
-    /// somebody has to the very subnet would be taken from them.
+    /// Refuses peers of other drivers and of internal networks, and peers whose subnets overlap another network or peer or
+    /// equal the destination of a route of the host, which would be replaced.
     pub(super) fn check_peers(&self, peers: &[Peer], driver: Driver, internal: bool) -> Result<(), Refusal> {
         if peers.is_empty() {
             return Ok(());
@@ -23,7 +23,7 @@ impl World {
             return Err(refused(peers, "only a network of the driver routed has peers"));
         }
         if internal {
-            return Err(refused(peers, "an internal network is reached by nobody: drop --internal"));
+            return Err(refused(peers, "an internal network has no routes to other hosts: drop --internal"));
         }
         for (number, peer) in peers.iter().enumerate() {
             let named = peers[..number].iter().map(|other| (other.subnet, "another peer's".to_owned()));
@@ -41,7 +41,7 @@ impl World {
     }
 }
 
-/// Makes sure that no peer is within the network itself.
+/// Refuses peers within the network itself.
 pub(super) fn check_apart(peers: &[Peer], subnets: &[Subnet]) -> Result<(), Refusal> {
     let within = |peer: &Peer, subnet: IpNet| {
         overlap(peer.subnet, subnet) || subnet.contains(&peer.gateway) || peer.subnet.contains(&peer.gateway)

@@ -1,4 +1,4 @@
-//! The options that a network can have: the one list that reads them and that help is made of.
+//! The table of network options, for parsing and help.
 
 use super::{
     ADVERTISE_COUNT, ADVERTISE_INTERVAL, COUNT, DHCP, GATEWAY_MODE_IPV4, GATEWAY_MODE_IPV6, Given, INTERVAL,
@@ -6,28 +6,28 @@ use super::{
 };
 use crate::world::Refusal;
 
-/// An option of networks.
+/// A network option.
 pub struct NetworkOption {
-    /// Its name, as `-o NAME=VALUE` has it.
+    /// The name, as in `-o NAME=VALUE`.
     pub name: &'static str,
-    /// What stands for its value in help.
+    /// The placeholder of the value in help.
     pub value: &'static str,
-    /// What it does.
+    /// The help text.
     pub help: &'static str,
-    /// The drivers that it has an effect with; empty for all.
+    /// The drivers that use the option; empty for all drivers.
     pub drivers: &'static [&'static str],
     pub(super) read: fn(&mut NetworkOptions, Given<'_>) -> Result<(), Refusal>,
 }
 
-/// The drivers whose networks have a bridge.
+/// The drivers with a bridge.
 const BRIDGED: &[&str] = &["bridge", "routed", "lan"];
-/// Those whose networks have a gateway on this host.
+/// The drivers with a gateway on this host.
 const GATEWAY: &[&str] = &["bridge", "routed"];
-/// Those whose networks are on an interface of the host.
+/// The drivers with a parent interface.
 const PARENTED: &[&str] = &["lan", "macvlan"];
 const ALL: &[&str] = &[];
 
-/// Makes an option of its columns.
+/// Builds the table from its columns.
 macro_rules! options {
     ($($name:expr, $value:literal, $drivers:expr, $help:literal, $read:expr;)*) => {
         &[$(NetworkOption {
@@ -36,10 +36,10 @@ macro_rules! options {
     };
 }
 
-/// All options of networks. Any other name that begins as Docker's or Fairway's is warned of.
+/// All network options. Other names with a prefix of Docker's or Fairway's cause a warning.
 pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
-    PARENT, "INTERFACE", PARENTED, "Interface of the host that the network is on", |read, given| {
-        // Nothing is as if it were not given, as in Docker.
+    PARENT, "INTERFACE", PARENTED, "Parent interface on the host", |read, given| {
+        // An empty value is ignored, as in Docker.
         if !given.value.is_empty() {
             read.parent = Some(given.interface()?);
         }
@@ -49,7 +49,7 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
         read.macvlan_mode = Some(given.macvlan_mode()?);
         Ok(())
     };
-    PEERS, "SUBNET@HOST,...", &["routed"], "Subnets of other hosts, and the hosts they are reached by", |read, given| {
+    PEERS, "SUBNET@HOST,...", &["routed"], "Subnets of other hosts, with the next hops to them", |read, given| {
         read.peers = given.peers()?;
         Ok(())
     };
@@ -57,20 +57,20 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
         read.bridge.dhcp = given.flag()?;
         Ok(())
     };
-    "fairway.guard", "strict", BRIDGED, "Drop whatever a sandbox sends from other addresses than its own", |read, given| {
+    "fairway.guard", "strict", BRIDGED, "Drop packets that a sandbox sends from addresses other than its own", |read, given| {
         read.bridge.strict_guard = given.strict()?;
         Ok(())
     };
-    "fairway.storm_limit", "FRAMES", &["lan"], "Frames a second that a sandbox may send to all (0 is no limit)", |read, given| {
+    "fairway.storm_limit", "FRAMES", &["lan"], "Broadcast and multicast frames a second per sandbox (0 is no limit)", |read, given| {
         read.bridge.storm_limit =
             given.within(&(0..=STORM_LIMIT), "frames a second (0 is no limit)")?;
         Ok(())
     };
-    "fairway.alias_answer", "all|first", ALL, "How many addresses the answer to a shared alias has", |read, given| {
+    "fairway.alias_answer", "all|first", ALL, "Addresses in the answer to a shared alias", |read, given| {
         read.alias_answer = given.alias_answer()?;
         Ok(())
     };
-    "fairway.route_localnet", "BOOL", GATEWAY, "Without the proxy, let 127.0.0.1 lead to published ports", |read, given| {
+    "fairway.route_localnet", "BOOL", GATEWAY, "Without the userland proxy, publish ports on 127.0.0.1 too", |read, given| {
         read.bridge.route_localnet = given.flag()?;
         Ok(())
     };
@@ -78,31 +78,31 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
         read.bridge_name = Some(given.interface()?);
         Ok(())
     };
-    GATEWAY_MODE_IPV4, "MODE", GATEWAY, "nat, nat-unprotected, routed or isolated", |read, given| {
+    GATEWAY_MODE_IPV4, "MODE", GATEWAY, "IPv4 mode: nat, nat-unprotected, routed or isolated", |read, given| {
         read.bridge.gateway_mode_ipv4 = given.gateway_mode()?;
         Ok(())
     };
-    GATEWAY_MODE_IPV6, "MODE", GATEWAY, "The same for IPv6", |read, given| {
+    GATEWAY_MODE_IPV6, "MODE", GATEWAY, "IPv6 mode: nat, nat-unprotected, routed or isolated", |read, given| {
         read.bridge.gateway_mode_ipv6 = given.gateway_mode()?;
         Ok(())
     };
-    "com.docker.network.bridge.enable_ip_masquerade", "BOOL", GATEWAY, "Give what leaves the network the host's address", |read, given| {
+    "com.docker.network.bridge.enable_ip_masquerade", "BOOL", GATEWAY, "Masquerade outbound traffic", |read, given| {
         read.masquerade = Some(given.flag()?);
         Ok(())
     };
-    "com.docker.network.bridge.enable_icc", "BOOL", BRIDGED, "Let sandboxes of the network talk to one another", |read, given| {
+    "com.docker.network.bridge.enable_icc", "BOOL", BRIDGED, "Enable communication between sandboxes of the network", |read, given| {
         read.icc = Some(given.flag()?);
         Ok(())
     };
-    "com.docker.network.bridge.host_binding_ipv4", "ADDRESS", GATEWAY, "Where ports are published when no address is given", |read, given| {
+    "com.docker.network.bridge.host_binding_ipv4", "ADDRESS", GATEWAY, "Default host address of published ports", |read, given| {
         read.host_binding = Some(given.parsed("an IP address")?);
         Ok(())
     };
-    "com.docker.network.bridge.inhibit_ipv4", "BOOL", GATEWAY, "Leave the gateway's IPv4 address to another host on the bridge", |read, given| {
+    "com.docker.network.bridge.inhibit_ipv4", "BOOL", GATEWAY, "Do not assign the gateway's IPv4 address to the bridge", |read, given| {
         read.bridge.inhibit_ipv4 = given.flag()?;
         Ok(())
     };
-    "com.docker.network.bridge.trusted_host_interfaces", "INTERFACE:...", GATEWAY, "Interfaces from which published ports are reached directly", |read, given| {
+    "com.docker.network.bridge.trusted_host_interfaces", "INTERFACE:...", GATEWAY, "Interfaces that may access published ports directly", |read, given| {
         read.bridge.trusted_interfaces = given.interfaces()?;
         Ok(())
     };
@@ -110,15 +110,15 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
         read.bridge.interface_prefix = Some(given.prefix()?);
         Ok(())
     };
-    "com.docker.network.driver.mtu", "BYTES", ALL, "Largest packet of the network", |read, given| {
+    "com.docker.network.driver.mtu", "BYTES", ALL, "MTU of the network", |read, given| {
         read.mtu = Some(given.within(&MTU_RANGE, "bytes")?);
         Ok(())
     };
-    "com.docker.network.host_ipv4", "ADDRESS", GATEWAY, "Source address of what leaves the network", |read, given| {
+    "com.docker.network.host_ipv4", "ADDRESS", GATEWAY, "Source IPv4 address of outbound traffic", |read, given| {
         read.bridge.source_ipv4 = Some(given.source("an IPv4 address")?);
         Ok(())
     };
-    "com.docker.network.host_ipv6", "ADDRESS", GATEWAY, "The same for IPv6", |read, given| {
+    "com.docker.network.host_ipv6", "ADDRESS", GATEWAY, "Source IPv6 address of outbound traffic", |read, given| {
         read.bridge.source_ipv6 = Some(given.source("an IPv6 address")?);
         Ok(())
     };
@@ -134,7 +134,7 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
         read.internal = given.flag()?;
         Ok(())
     };
-    COUNT, "0-3", BRIDGED, "How many times new addresses are announced to neighbors", |read, given| {
+    COUNT, "0-3", BRIDGED, "Number of announcements of new addresses to neighbors", |read, given| {
         read.bridge.advertising.count = given.within(&ADVERTISE_COUNT, "announcements")?;
         Ok(())
     };

@@ -1,4 +1,4 @@
-//! Chooses host ports, in a time that grows with how many are asked for and not faster.
+//! Allocation of host ports, in time proportional to the number of ports.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -9,12 +9,11 @@ use crate::world::{Refusal, World};
 use fairway_model::Rng;
 use fairway_model::{PortRange, Protocol, Publication, PublishRequest, Sandbox};
 
-/// Where random host ports come from when the host does not say: the range that IANA leaves for
-/// it (RFC 6335, 6).
+/// The ephemeral ports where the host's are unknown: IANA's dynamic ports (RFC 6335, section 6).
 const EPHEMERAL_PORTS: (u16, u16) = (49_153, 65_535);
 
-/// Ports that were found taken, each with the next one that may be free: requests that search the same range
-/// one after the other do not look at a taken port again.
+/// Taken ports, each with the next port that may be free, so that requests on the same range do not check a taken port
+/// again.
 #[derive(Debug, Default)]
 struct Passed(HashMap<u32, u32>);
 
@@ -40,24 +39,24 @@ impl Passed {
     }
 }
 
-/// Publications in the making.
+/// The allocation of publications for requests.
 pub(super) struct Choice<'a> {
     world: &'a World,
     sandbox: &'a Sandbox,
     gateways: Gateways,
     avoid: HashSet<u16>,
     decided: Vec<Publication>,
-    /// How many of them were there before.
+    /// The number of publications from before.
     before: usize,
-    /// The host ports of what is decided, with its place there.
+    /// The host ports of `decided`, each with its index there.
     own: PortClaims<usize>,
-    /// The same of all that is decided now, also where host ports have no meaning.
+    /// The host ports of the new publications, also of those without NAT, each with its index in `decided`.
     asked: HashMap<(Protocol, u16, IpAddr), usize>,
     passed: HashMap<(Protocol, Vec<IpAddr>), Passed>,
 }
 
 impl<'a> Choice<'a> {
-    /// Begins with what is `decided` already. Ports in `avoid` are not chosen.
+    /// Starts with the publications in `decided`. Ports in `avoid` are not chosen as random ports.
     pub fn new(world: &'a World, sandbox: &'a Sandbox, avoid: &[u16], decided: Vec<Publication>) -> Self {
         let mut own = PortClaims::default();
         decided.iter().enumerate().for_each(|(place, publication)| own.claim(publication, place));
@@ -82,7 +81,7 @@ impl<'a> Choice<'a> {
         self.decided
     }
 
-    /// The name of the sandbox that publishes a port already: another one, or this one by an earlier request.
+    /// The name of the sandbox that publishes a port already: another sandbox, or this one by an earlier request.
     fn holder(&self, protocol: Protocol, port: u16, address: IpAddr) -> Option<&str> {
         if self.own.holder(protocol, port, address).is_some() {
             return Some(&self.sandbox.name);
@@ -92,8 +91,8 @@ impl<'a> Choice<'a> {
         Some(&other.name)
     }
 
-    /// Whether an earlier one of the same requests publishes the same ports at an address already: asking twice for
-    /// one thing is no conflict.
+    /// Whether an earlier request of the same command publishes the same ports at an address: a repeated request is no
+    /// conflict.
     fn asked_twice(&self, request: &PublishRequest, host: PortRange, address: IpAddr) -> bool {
         let place = self.asked.get(&(request.protocol, host.first, address));
         place.and_then(|place| self.decided.get(*place)).is_some_and(|earlier| {
@@ -104,7 +103,7 @@ impl<'a> Choice<'a> {
         })
     }
 
-    /// The address of an earlier one of the same requests that a port conflicts with.
+    /// The address of an earlier request of the same command that a port conflicts with.
     fn own_conflict(&self, protocol: Protocol, port: u16, address: IpAddr) -> Option<IpAddr> {
         let place = self.own.holder(protocol, port, address).filter(|place| *place >= self.before)?;
         self.decided.get(place).map(|earlier| earlier.host_address)
@@ -229,7 +228,7 @@ impl<'a> Choice<'a> {
 /// The number of a request, and the host ports that it asks for.
 type Requested = (usize, Option<PortRange>);
 
-/// What was asked for, by the ports in the sandbox: to ask again for a publication that has no host ports.
+/// The requests of a sandbox by container ports, to allocate host ports for publications that had none.
 pub(super) struct Asked {
     /// By protocol, ports and host address.
     requests: HashMap<(Protocol, PortRange, Option<IpAddr>), Requested>,
@@ -246,7 +245,7 @@ impl Asked {
         Self { requests, decided: HashMap::new() }
     }
 
-    /// Notes host ports that are decided: those of the same ports at another address are the same.
+    /// Records allocated host ports: the same container ports get the same host ports at another address.
     pub fn note(&mut self, decided: &Publication) {
         if !decided.routed {
             let key = (decided.protocol, decided.container_ports());
@@ -254,8 +253,8 @@ impl Asked {
         }
     }
 
-    /// The request for host ports of a publication: those of the same ports at another address, or those that
-    /// the user asked for.
+    /// The request of host ports for a publication: those of the same container ports at another address, or those that
+    /// the user requested.
     pub fn again(&self, publication: &Publication) -> PublishRequest {
         let Publication { protocol, host_address, host_ports, .. } = *publication;
         let ports = publication.container_ports();

@@ -1,4 +1,4 @@
-//! Finds what requests mean of what is published, by look-ups: many requests may meet many ports.
+//! Matching of requests with published ports by lookups, since both may be many.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,13 +11,13 @@ use fairway_model::{PortRange, Protocol, Publication, PublishRequest, UnpublishR
 const FIRST_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const LAST_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0));
 
-/// The requests of one `unpublish`, by what they name.
+/// The requests of one `unpublish`, indexed by their given parts.
 pub(super) struct Unpublishing<'a> {
-    /// Those that name at most one host port and one port in the sandbox.
+    /// The requests with at most one host port and one container port.
     single: HashSet<&'a UnpublishRequest>,
-    /// Whether address, host port and port in the sandbox are named: the combinations that occur in `single`.
+    /// Whether address, host port and container port are given: the combinations that occur in `single`.
     shapes: BTreeSet<[bool; 3]>,
-    /// The other ones, which each port is compared with.
+    /// The requests with ranges, which are compared with each port.
     ranges: BTreeSet<&'a UnpublishRequest>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Unpublishing<'a> {
         Ok(Self { single: single.into_iter().collect(), shapes, ranges })
     }
 
-    /// The requests that mean a published port.
+    /// The requests that select a published port.
     pub fn meaning(
         &self,
         protocol: Protocol,
@@ -43,7 +43,7 @@ impl<'a> Unpublishing<'a> {
     ) -> impl Iterator<Item = &'a UnpublishRequest> {
         let Binding { address, host_port, container_port } = *binding;
         let single = self.shapes.iter().filter_map(move |[by_address, by_host, by_container]| {
-            // A port that is chosen at the next start is named by no host port.
+            // A port whose host port is chosen at the next start matches no host port.
             let host_ports = match (by_host, host_port) {
                 (true, None) => return None,
                 (true, Some(port)) => Some(PortRange::single(port)),
@@ -62,10 +62,10 @@ impl<'a> Unpublishing<'a> {
     }
 }
 
-/// A run of ports in the sandbox: protocol, first port, count.
+/// A range of container ports: protocol, first port, count.
 type Run = (Protocol, u16, usize);
 
-/// What was decided, from which each request takes what is its own.
+/// The publications that are not yet assigned to a request.
 pub(super) struct Decided<'a> {
     by_port: BTreeMap<(Run, u16, IpAddr), &'a Publication>,
     by_address: BTreeSet<(Run, IpAddr, u16)>,
@@ -83,7 +83,7 @@ impl<'a> Decided<'a> {
         decided
     }
 
-    /// Takes what was decided for a request.
+    /// Takes the publications of a request.
     pub fn claim(&mut self, request: &PublishRequest) -> Vec<Binding> {
         let ports = request.container_ports;
         let run = (request.protocol, ports.first, ports.len());
