@@ -196,3 +196,6 @@ impl World {
         network.icc.unwrap_or(network.user_defined() || self.settings.icc)
     }
 }
+
+#[cfg(test)]
+mod tests;

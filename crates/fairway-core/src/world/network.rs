@@ -207,3 +207,6 @@ impl World {
         Ok(change)
     }
 }
+
+#[cfg(test)]
+mod tests;

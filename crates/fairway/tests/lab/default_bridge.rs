@@ -195,7 +195,7 @@ fn without_one_a_sandbox_has_loopback_alone() {
         let mut stage = Stage::new(lab, &[]);
         let web = stage.sandbox("web", &["bridge"], &[]);
         let said = is_refused(&mut stage, &["--bridge=none"]);
-        assert!(said.contains("--bridge none: web runs on the default bridge"), "{said}");
+        assert!(said.contains("cannot disable the default bridge: container web runs on it"), "{said}");
         stage.daemon.restart(&[]);
         drop(web);
         stage.client().detach("web").unwrap();

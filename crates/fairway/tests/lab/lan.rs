@@ -178,7 +178,7 @@ fn published_ports_on_a_lan_have_no_effect_and_warn() {
         let stage = Stage::new(lab, &[]);
         create(&stage, "lan", &[]).unwrap();
         let one = stage.sandbox("one", &["lan"], &["8080:80"]);
-        assert!(one.attached.warnings.iter().any(|it| it.contains("mean nothing on a LAN")));
+        assert!(one.attached.warnings.iter().any(|it| it.contains("its gateway is on a LAN")));
         let _server = serve_tcp(&one, "0.0.0.0:80").unwrap();
         assert_eq!(ask(&stage.lan, &format!("{HOST}:8080")).unwrap(), Outcome::Refused);
         assert_eq!(ask(&stage.lan, &port_80(one.address("lan"))).unwrap(), Outcome::answered(LAN));
@@ -191,13 +191,13 @@ fn what_cannot_be_is_refused_by_name() {
         let stage = Stage::new(lab, &[]);
         let before = state(&stage.host, "eth0");
         let missing = refusal(create(&stage, "lan", &[("parent", "eth7")]));
-        assert!(missing.contains("no interface eth7"), "{missing}");
+        assert!(missing.contains("no such interface: eth7"), "{missing}");
         let loopback = refusal(create(&stage, "lan", &[("parent", "lo")]));
-        assert!(loopback.contains("lo cannot be taken over"), "{loopback}");
+        assert!(loopback.contains("cannot use interface lo as uplink"), "{loopback}");
         assert_eq!(state(&stage.host, "eth0"), before);
         create(&stage, "lan", &[]).unwrap();
         let twice = refusal(create(&stage, "lan2", &[]));
-        assert!(twice.contains("eth0 is that of network lan already"), "{twice}");
+        assert!(twice.contains("cannot use interface eth0: network lan uses it"), "{twice}");
         // The host's own address, the router's, and one that another sandbox has.
         let one: Sandbox = stage.sandbox("one", &["lan"], &[]);
         for (address, holder) in

@@ -252,7 +252,7 @@ fn what_cannot_be_a_parent_is_refused_by_name() {
         let on = |parent: &str| {
             refusal(stage.create_network("lan", |network| on_parent(network, parent, "", "20")))
         };
-        assert!(on("eth7").contains("no interface eth7"));
+        assert!(on("eth7").contains("no such interface: eth7"));
         assert!(on("lo").contains("loopback"));
         let bridged = stage.network("app");
         stage.sandbox("p", &["app"], &[]);
@@ -339,7 +339,7 @@ fn links_come_back_with_their_parent() {
                 scene.stage.daemon.restart(&[]);
             }
             let text = refusal(scene.stage.attach("late", request(&["lan"], &[])));
-            assert!(text.contains("there is no interface eth1"), "{text}");
+            assert!(text.contains("no such interface: eth1"), "{text}");
             scene.plug();
             eventually("back again", SOON, || reached(&scene));
         }

@@ -192,7 +192,10 @@ fn a_foreign_route_is_left_alone() {
         };
         let before = all(&stage.host);
         let refused = refusal(routed(&stage, 1, &format!("172.30.2.0/24@{OTHER}")));
-        assert!(refused.contains("the host has a route to 172.30.2.0/24 by eth0 already"), "{refused}");
+        assert!(
+            refused.contains("cannot add peer 172.30.2.0/24: the host has a route to it via eth0"),
+            "{refused}"
+        );
         // A host that is on none of our LANs, too, leaves nothing behind.
         let refused = refusal(routed(&stage, 1, "172.30.3.0/24@192.0.2.1, 172.30.4.0/24@198.51.100.1"));
         assert!(refused.contains("172.30.3.0/24 by way of 192.0.2.1"), "{refused}");

@@ -41,7 +41,7 @@ fn the_default_pools_are_dockers_in_dockers_order() {
         .collect();
     let (given, error) = exhaust(&Settings::default(), &HostFacts::default(), false);
     assert_eq!(given, expected);
-    insta::assert_snapshot!(error, @"all predefined address pools have been fully subnetted: 172.17.0.0/16 by network n0 (172.17.0.0/16); 172.18.0.0/16 by network n1 (172.18.0.0/16); 172.19.0.0/16 by network n2 (172.19.0.0/16); 172.20.0.0/14 by network n3 (172.20.0.0/16), network n4 (172.21.0.0/16), network n5 (172.22.0.0/16) and 1 more; 172.24.0.0/14 by network n7 (172.24.0.0/16), network n8 (172.25.0.0/16), network n9 (172.26.0.0/16) and 1 more; 172.28.0.0/14 by network n11 (172.28.0.0/16), network n12 (172.29.0.0/16), network n13 (172.30.0.0/16) and 1 more; 192.168.0.0/16 by network n15 (192.168.0.0/20), network n16 (192.168.16.0/20), network n17 (192.168.32.0/20) and 13 more: name a free subnet with --subnet, or give the daemon another --default-address-pool");
+    insta::assert_snapshot!(error, @"all predefined address pools have been fully subnetted: 172.17.0.0/16 by network n0 (172.17.0.0/16); 172.18.0.0/16 by network n1 (172.18.0.0/16); 172.19.0.0/16 by network n2 (172.19.0.0/16); 172.20.0.0/14 by network n3 (172.20.0.0/16), network n4 (172.21.0.0/16), network n5 (172.22.0.0/16) and 1 more; 172.24.0.0/14 by network n7 (172.24.0.0/16), network n8 (172.25.0.0/16), network n9 (172.26.0.0/16) and 1 more; 172.28.0.0/14 by network n11 (172.28.0.0/16), network n12 (172.29.0.0/16), network n13 (172.30.0.0/16) and 1 more; 192.168.0.0/16 by network n15 (192.168.0.0/20), network n16 (192.168.16.0/20), network n17 (192.168.32.0/20) and 13 more: choose a free subnet with --subnet, or configure another --default-address-pool");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_error_says_who_took_which_pool() {
         ..HostFacts::default()
     };
     let error = choose_subnet(&Settings::default(), &host, &[], false, None, &mut Rng::new(1)).unwrap_err();
-    insta::assert_snapshot!(error, @"all predefined address pools have been fully subnetted: 172.17.0.0/16, 172.18.0.0/16, 172.19.0.0/16, 172.20.0.0/14, 172.24.0.0/14, 172.28.0.0/14 by route 172.16.0.0/12 of tun0; 192.168.0.0/16 by route 192.168.0.0/16: name a free subnet with --subnet, or give the daemon another --default-address-pool");
+    insta::assert_snapshot!(error, @"all predefined address pools have been fully subnetted: 172.17.0.0/16, 172.18.0.0/16, 172.19.0.0/16, 172.20.0.0/14, 172.24.0.0/14, 172.28.0.0/14 by route 172.16.0.0/12 of tun0; 192.168.0.0/16 by route 192.168.0.0/16: choose a free subnet with --subnet, or configure another --default-address-pool");
     let error =
         choose_subnet(&pools(&[("10.0.0.0/24", 24)]), &host, &[], false, None, &mut Rng::new(1)).unwrap_err();
     assert!(error.to_string().contains("10.0.0.0/24 by nameserver 10.0.0.53"), "{error}");
@@ -129,7 +129,7 @@ fn ipv6_without_a_pool_is_a_random_unique_local_subnet() {
 fn unique_local_addresses_can_be_taken_too() {
     let host = HostFacts { routes: vec![route("fc00::/7", "tun0")], ..HostFacts::default() };
     let error = choose_subnet(&Settings::default(), &host, &[], true, None, &mut Rng::new(1)).unwrap_err();
-    assert!(error.to_string().contains("subnetted: fd00::/8 by route fc00::/7 of tun0: name"), "{error}");
+    assert!(error.to_string().contains("subnetted: fd00::/8 by route fc00::/7 of tun0: choose"), "{error}");
 }
 
 #[test]

@@ -150,10 +150,10 @@ fn refusals_name_the_thing_the_reason_and_the_way_out() {
         (one("169.254.7.0/24", "", "", &[]), "invalid subnet 169.254.7.0/24: 169.254.0.0/16 is link-local"),
         (one("fe80::/64", "", "", &[]), "invalid subnet fe80::/64: fe80::/10 is link-local"),
         (one("ff05::/64", "", "", &[]), "invalid subnet ff05::/64: ff00::/8 is multicast"),
-        (one("", "10.1.0.1", "", &[]), "invalid gateway 10.1.0.1: its subnet is not named: add --subnet"),
+        (one("", "10.1.0.1", "", &[]), "invalid gateway 10.1.0.1: its subnet is unknown: add --subnet"),
         (
             one("0.0.0.0/24", "", "", &[("db", "10.1.0.7")]),
-            "invalid auxiliary address db=10.1.0.7: its subnet is not named: add --subnet",
+            "invalid auxiliary address db=10.1.0.7: its subnet is unknown: add --subnet",
         ),
         (
             vec![request("10.1.0.0/24", "", "", &[]), request("10.2.0.0/24", "", "", &[])],
@@ -186,7 +186,7 @@ fn a_subnet_of_another_network_is_refused_with_its_holder() {
         assert_eq!(
             error.to_string(),
             format!(
-                "Pool overlaps with other one on this address space: {subnet} meets 172.25.0.0/16 of network app: choose another subnet, or remove that network"
+                "Pool overlaps with other one on this address space: {subnet} overlaps 172.25.0.0/16 of network app: choose another subnet, or remove that network"
             )
         );
     }

@@ -297,3 +297,15 @@ fn who_went_straight_is_told_by_the_rule() {
     let elsewhere = RuleChain::new(true, RuleTable::Filter, USER);
     assert_eq!(direct_target(&elsewhere, &rules.text()), None);
 }
+
+#[test]
+fn as_allowed_accepts_in_our_forward_chain_and_keeps_other_chains() {
+    let drop = || fairway_ruleset::Chain::regular("").with([rule().drop()]).rules;
+    let names = [layout::FORWARD, "FAIRWAY-STAGE-1", USER, "FORWARD"];
+    let mut table = Table::new(fairway_ruleset::Family::Ip, "filter");
+    table.chains = names.map(|name| Chain { rules: drop(), ..Chain::regular(name) }).into();
+    as_allowed(&mut table);
+    let rules: Vec<_> = table.chains.iter().map(|chain| chain.rules.clone()).collect();
+    let accept = Chain::regular("").with([rule().accept()]).rules;
+    assert_eq!(rules, [accept, Vec::new(), drop(), drop()]);
+}

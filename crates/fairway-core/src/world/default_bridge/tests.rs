@@ -57,15 +57,15 @@ fn an_existing_bridge_must_be_there_with_an_address_of_each_family() {
     let cases = [
         (
             configure(named("own1"), false, host(&[])),
-            "bridge own1 does not exist: make it first (ip link add own1 type bridge), or leave --bridge out",
+            "cannot use bridge own1: it does not exist: create it (ip link add own1 type bridge), or drop --bridge",
         ),
         (
             configure(named("own0"), false, host(&["fd02::1/64"])),
-            "bridge own0 has no IPv4 address to take its subnet from: give it one, or choose another --bridge",
+            "cannot use bridge own0: it has no IPv4 address: add one, or choose another --bridge",
         ),
         (
             configure(named("own0"), true, host(&["192.0.2.1/24"])),
-            "bridge own0 has no IPv6 address to take its subnet from: give it one, or choose another --bridge",
+            "cannot use bridge own0: it has no IPv6 address: add one, or choose another --bridge",
         ),
     ];
     for (command, expected) in cases {
@@ -87,7 +87,7 @@ fn the_default_network_is_disabled_once_no_container_runs_on_it() {
     let disable = configure(DefaultBridge::Disabled, false, HostFacts::default());
     assert_eq!(
         refused(&mut world, &mut rng, disable.clone()),
-        "--bridge none: a runs on the default bridge: stop it first"
+        "cannot disable the default bridge: container a runs on it: stop it first"
     );
     run(&mut world, &mut rng, [stop("a")]);
     let change = world.apply(disable.clone(), 1, &mut rng).unwrap();
@@ -121,7 +121,7 @@ fn ipv6_of_the_default_bridge_is_disabled_once_no_container_has_it() {
     assert_eq!(
         refused(&mut world, &mut rng, six(false)),
         format!(
-            "the default bridge cannot go without IPv6: a has {}: stop it first, or add --ipv6",
+            "cannot disable IPv6 on the default bridge: container a has {}: stop it first, or add --ipv6",
             given[1]
         )
     );
@@ -173,4 +173,32 @@ fn a_container_on_another_network_does_not_hold_the_default_subnet() {
     run(&mut world, &mut rng, [network("app", None), sandbox("a", &on_app, Default::default()), start("a")]);
     run(&mut world, &mut rng, [configure(DefaultBridge::Disabled, false, HostFacts::default())]);
     assert!(world.find_network("bridge").is_err());
+}
+
+#[test]
+fn a_flag_whose_subnet_the_host_uses_is_refused_by_name() {
+    let flags = |bip: &str, fixed_cidr: &str| Settings {
+        bridge_address: bip.parse().ok(),
+        fixed_cidr: fixed_cidr.parse().ok(),
+        ..Settings::default()
+    };
+    let cases = [
+        (
+            flags("10.9.8.7/24", ""),
+            vec![route("10.9.8.7/32", "lo")],
+            "invalid --bip 10.9.8.7/24: 10.9.8.7 is the host's address at lo",
+        ),
+        (
+            flags("", "10.9.8.6/31"),
+            vec![route("10.9.8.7/24", "eth0"), route("10.9.8.6/32", "lo")],
+            "invalid --fixed-cidr 10.9.8.6/31: 10.9.8.6 is the host's address at lo",
+        ),
+    ];
+    for (settings, addresses, expected) in cases {
+        let (mut world, mut rng) = world();
+        let host = HostFacts { addresses, ..HostFacts::default() };
+        let command = Command::Configure { settings: Box::new(settings), host: Box::new(host) };
+        let text = refused(&mut world, &mut rng, command);
+        assert_eq!(text, format!("{expected}, and the host would lose it: choose another subnet"));
+    }
 }

@@ -115,7 +115,7 @@ fn a_sandbox_gets_a_link_on_the_parent_and_the_lan_s_gateway() {
     };
     assert_eq!(routes.ipv4, Some(("10.10.50.1".parse().unwrap(), "eth0".to_owned())));
     assert!(host.fragment(Owner::Publications(sandbox)).is_empty());
-    let warning = "Published ports of web are discarded: they mean nothing on a LAN, where each of its ports is \
+    let warning = "Published ports of web are discarded: its gateway is on a LAN, where each of its ports is \
                    reached at its own address";
     assert_eq!(change.warnings, [warning]);
 }
@@ -144,11 +144,11 @@ fn what_cannot_be_a_parent_is_refused_by_name() {
     let mut host = Host::new();
     let eth1 = [("parent", "eth1")];
     let text = refused(host.create_on(None, "macvlan", "lan", "", &eth1));
-    assert!(text.contains("no interface eth1"), "{text}");
+    assert!(text.contains("no such interface: eth1"), "{text}");
     let port = ParentFacts { master: Some("br0".to_owned()), ..ParentFacts::default() };
     assert_eq!(
         refused(host.create_on(Some(port), "macvlan", "lan", "", &eth1)),
-        "the interface eth1 cannot carry macvlans: it belongs to br0, which takes all its frames: name br0, or take it out first"
+        "cannot use interface eth1 as macvlan parent: it is a port of br0, which takes all its frames: use br0, or remove the interface from it first"
     );
     let loopback = ParentFacts { loopback: true, ..ParentFacts::default() };
     assert!(refused(host.create_on(Some(loopback), "macvlan", "lan", "", &eth1)).contains("loopback"));
@@ -259,5 +259,5 @@ fn a_pair_has_the_subnet_that_is_asked_for_and_no_gateway() {
         ..CreateNetwork::default()
     };
     let text = refused(host.apply(Command::CreateNetwork(request)));
-    assert_eq!(text, "a ptp network has no gateway: leave --gateway 10.2.2.1 out");
+    assert_eq!(text, "cannot use gateway 10.2.2.1: a ptp network has no gateway: drop --gateway");
 }

@@ -86,17 +86,17 @@ fn bad_values_are_refused_by_name() {
         ("com.docker.network.bridge.host_binding_ipv4", "host", "an IP address is expected"),
         ("fairway.peers", "10.2.0.0/24", "SUBNET@HOST"),
         ("fairway.storm_limit", "many", "frames a second"),
-        ("com.docker.network.driver.mtu", "67", "68 to 65535 bytes are possible"),
-        ("com.docker.network.container_iface_prefix", "averylongname", "1 to 12 bytes are possible"),
-        ("com.docker.network.container_iface_prefix", "", "1 to 12 bytes are possible"),
+        ("com.docker.network.driver.mtu", "67", "68 to 65535 bytes are expected"),
+        ("com.docker.network.container_iface_prefix", "averylongname", "1 to 12 bytes are expected"),
+        ("com.docker.network.container_iface_prefix", "", "1 to 12 bytes are expected"),
         ("com.docker.network.container_iface_prefix", "a%d", "a%d"),
         ("com.docker.network.host_ipv4", "fd00::9", "an IPv4 address is expected"),
-        ("com.docker.network.host_ipv4", "0.0.0.0", "nobody could answer to it"),
+        ("com.docker.network.host_ipv4", "0.0.0.0", "a unicast address of this host is expected"),
         ("com.docker.network.host_ipv6", "10.0.0.9", "an IPv6 address is expected"),
-        ("com.docker.network.host_ipv6", "ff02::1", "nobody could answer to it"),
+        ("com.docker.network.host_ipv6", "ff02::1", "a unicast address of this host is expected"),
         ("com.docker.network.enable_ipv6", "yes", "true or false is expected"),
-        ("com.docker.network.advertise_addr_nmsgs", "4", "0 to 3 announcements are possible"),
-        ("com.docker.network.advertise_addr_ms", "99", "100 to 2000 milliseconds are possible"),
+        ("com.docker.network.advertise_addr_nmsgs", "4", "0 to 3 announcements are expected"),
+        ("com.docker.network.advertise_addr_ms", "99", "100 to 2000 milliseconds are expected"),
         ("fairway.route_localnet", "off", "true or false is expected"),
         ("fairway.guard", "lax", "strict is expected"),
     ] {
@@ -116,8 +116,8 @@ fn what_would_be_an_option_and_is_none_is_told() {
     assert_eq!(
         read.unwrap().warnings,
         [
-            "the option com.docker.network.bridge.enable_iccc is not known here and has no effect",
-            "the option fairway.gard is not known here and has no effect",
+            "the option com.docker.network.bridge.enable_iccc is unknown and has no effect",
+            "the option fairway.gard is unknown and has no effect",
         ]
     );
 }
@@ -156,10 +156,7 @@ fn options_of_endpoints_are_read() {
         ]
     );
     assert_eq!((read.interface.as_deref(), read.advertise_count), (Some("lan0"), Some(1)));
-    assert_eq!(
-        warnings,
-        ["the option com.docker.network.endpoint.other is not known here and has no effect"]
-    );
+    assert_eq!(warnings, ["the option com.docker.network.endpoint.other is unknown and has no effect"]);
 }
 
 #[test]

@@ -239,7 +239,7 @@ fn refusals_name_who_stands_in_the_way_and_what_there_is() {
         (room.publish("web", &["8080:1"]), format!("Bind for 0.0.0.0:8080 {held} web publishes 8080/tcp")),
         (
             room.publish("of_host", &["1:1"]),
-            "cannot publish ports of container of_host: it uses the host's own network: what it listens at is reached without".to_owned(),
+            "cannot publish ports of container of_host: it uses the host's own network: its ports are reached without publishing".to_owned(),
         ),
         (
             room.publish("guest", &["1:1"]),

@@ -65,7 +65,7 @@ fn who_may_enter_networks_is_read_from_flags_and_file() {
     assert!(!none.allow_direct_routing && !none.ip_forward_no_drop && none.accept_mark.is_none());
     let arguments = DaemonArguments { bridge_accept_fwmark: Some("x".to_owned()), ..Default::default() };
     let error = with("{}", arguments).unwrap_err();
-    assert!(error.starts_with("invalid bridge-accept-fwmark x: \"x\" is no mark: "), "{error}");
+    assert!(error.starts_with("invalid bridge-accept-fwmark x: invalid mark \"x\": "), "{error}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn what_cannot_be_is_refused_by_name() {
         ("172.30.2.0/24@172.30.2.9", "does not lead out"),
         ("172.30.2.0/24@10.10.50.98,172.30.2.0/25@10.10.50.97", "another peer's"),
         ("172.17.0.0/24@10.10.50.98", "172.17.0.0/16, which is network bridge's"),
-        ("172.30.9.0/24@10.10.50.98", "the host has a route to 172.30.9.0/24 by eth0 already"),
+        ("172.30.9.0/24@10.10.50.98", "cannot add peer 172.30.9.0/24: the host has a route to it via eth0"),
         ("nonsense", "SUBNET@HOST"),
     ];
     for (peers, reason) in cases {

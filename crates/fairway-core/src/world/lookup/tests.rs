@@ -1,0 +1,95 @@
+use crate::world::tests::{network, refused, run, sandbox, start, world};
+use crate::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice, Refusal};
+use fairway_model::{HostFacts, HostRoute, SandboxKind, SandboxOptions, Settings};
+
+#[test]
+fn a_container_in_the_namespace_of_another_is_owned_by_it() {
+    let (mut world, mut rng) = world();
+    let guest = Command::CreateSandbox(Box::new(CreateSandbox {
+        name: Some("guest".to_owned()),
+        kind: SandboxKind::Run,
+        network: NetworkChoice::Container("owner".to_owned()),
+        options: SandboxOptions::default(),
+    }));
+    run(&mut world, &mut rng, [sandbox("owner", &[], Default::default()), guest]);
+    let owner =
+        |name: &str| world.namespace_owner(world.find_sandbox(name).unwrap()).map(|owner| owner.name.clone());
+    assert_eq!(owner("guest"), Some("owner".to_owned()));
+    assert_eq!(owner("owner"), Some("owner".to_owned()));
+    let text = refused(&mut world, &mut rng, start("guest"));
+    assert_eq!(text, "cannot join network of a non running container: owner");
+    run(&mut world, &mut rng, [start("owner"), start("guest")]);
+}
+
+#[test]
+fn an_id_prefix_must_be_unique() {
+    let (mut world, mut rng) = world();
+    let names: Vec<String> = (0..40).map(|number| format!("n{number}")).collect();
+    run(&mut world, &mut rng, names.iter().map(|name| sandbox(name, &[], Default::default())));
+    let ids: Vec<String> = world.sandboxes().map(|sandbox| sandbox.id.to_string()).collect();
+    let first = &ids[0][..1];
+    let count = ids.iter().filter(|id| id.starts_with(first)).count();
+    assert!(count > 1, "40 ids share first digits");
+    let expected = Refusal::AmbiguousSandbox { reference: first.to_owned(), count };
+    assert_eq!(world.find_sandbox(first).unwrap_err(), expected);
+    assert_eq!(world.find_sandbox(&ids[0][..20]).unwrap().id.to_string(), ids[0]);
+    for unknown in ["", "zz", &"0".repeat(65)] {
+        assert_eq!(world.find_sandbox(unknown).unwrap_err(), Refusal::NoSuchSandbox(unknown.to_owned()));
+    }
+}
+
+#[test]
+fn the_mtu_is_that_of_option_uplink_daemon_or_default_route() {
+    let configure = |mtu, host_mtu| Command::Configure {
+        settings: Box::new(Settings { mtu, ..Settings::default() }),
+        host: Box::new(HostFacts { mtu: host_mtu, ..HostFacts::default() }),
+    };
+    let Command::CreateNetwork(mut request) = network("own", None) else { unreachable!() };
+    request.options.insert("com.docker.network.driver.mtu".to_owned(), "1300".to_owned());
+    for (daemon, host, expected) in
+        [(None, None, 1500), (None, Some(9000), 9000), (Some(1400), Some(9000), 1400)]
+    {
+        let (mut world, mut rng) = world();
+        run(&mut world, &mut rng, [configure(daemon, host), Command::CreateNetwork(request.clone())]);
+        let mtu = |name: &str| world.mtu(world.find_network(name).unwrap());
+        assert_eq!((mtu("bridge"), mtu("own")), (expected, 1300));
+    }
+}
+
+#[test]
+fn icc_of_the_default_bridge_is_the_daemons_setting() {
+    let (mut world, mut rng) = world();
+    let icc = |name: &str, value: &str| {
+        let Command::CreateNetwork(request) = network(name, None) else { unreachable!() };
+        let options = [("com.docker.network.bridge.enable_icc".to_owned(), value.to_owned())].into();
+        Command::CreateNetwork(CreateNetwork { options, ..request })
+    };
+    run(&mut world, &mut rng, [network("plain", None), icc("on", "true"), icc("off", "false")]);
+    for daemon in [true, false] {
+        let settings = Box::new(Settings { icc: daemon, ..Settings::default() });
+        run(&mut world, &mut rng, [Command::Configure { settings, host: Box::default() }]);
+        let icc = |name: &str| world.icc(world.find_network(name).unwrap());
+        assert_eq!([icc("bridge"), icc("plain"), icc("on"), icc("off")], [daemon, true, true, false]);
+    }
+}
+
+#[test]
+fn routes_that_overlap_a_network_are_found_in_both_directions() {
+    let (mut world, mut rng) = world();
+    run(&mut world, &mut rng, [network("app", Some("10.1.0.0/16"))]);
+    let bridge = world.find_network("app").unwrap().bridge.clone();
+    let route = |destination: &str, interface: &str| HostRoute {
+        destination: destination.parse().unwrap(),
+        interface: interface.to_owned(),
+    };
+    let routes = vec![
+        route("10.1.2.0/24", "eth1"),
+        route("10.0.0.0/8", "tun0"),
+        route("10.2.0.0/16", "eth2"),
+        route("10.1.0.0/16", &bridge),
+    ];
+    let host = Box::new(HostFacts { routes, ..HostFacts::default() });
+    run(&mut world, &mut rng, [Command::Configure { settings: Box::default(), host }]);
+    let overlapping = world.overlapping_routes(world.find_network("app").unwrap());
+    assert_eq!(overlapping.map(|it| it.interface.as_str()).collect::<Vec<_>>(), ["eth1", "tun0"]);
+}

@@ -1,0 +1,121 @@
+use crate::world::tests::{network, refused, run, sandbox, start, world};
+use crate::world::{Command, CreateNetwork, RecordKey};
+use fairway_model::{EndpointRequest, HostFacts, HostRoute, Owner, SubnetRequest};
+
+fn create(name: &str, subnet: Option<&str>, change: impl FnOnce(&mut CreateNetwork)) -> Command {
+    let Command::CreateNetwork(mut request) = network(name, subnet) else { unreachable!() };
+    change(&mut request);
+    Command::CreateNetwork(request)
+}
+
+#[test]
+fn an_unknown_driver_is_refused_with_the_drivers() {
+    let (mut world, mut rng) = world();
+    let command = create("app", None, |request| request.driver = "overlay".to_owned());
+    assert_eq!(
+        refused(&mut world, &mut rng, command),
+        "plugin \"overlay\" not found: the driver can be bridge, routed, lan, macvlan or ptp"
+    );
+    for (driver, text) in [("host", "only one instance of \"host\" network is allowed"), ("null", "only one")]
+    {
+        let command = create("app", None, |request| request.driver = driver.to_owned());
+        assert!(refused(&mut world, &mut rng, command).starts_with(text));
+    }
+    run(&mut world, &mut rng, [create("app", None, |request| request.driver = "default".to_owned())]);
+}
+
+#[test]
+fn removing_a_network_disconnects_stopped_containers() {
+    let (mut world, mut rng) = world();
+    let join = [("app", EndpointRequest::default())];
+    run(&mut world, &mut rng, [network("app", Some("10.1.0.0/24")), sandbox("a", &join, Default::default())]);
+    let (id, endpoint) = (world.find_network("app").unwrap().id, world.endpoints().next().unwrap().clone());
+    let remove = Command::RemoveNetwork { network: "app".to_owned() };
+    run(&mut world, &mut rng, [start("a")]);
+    let text = refused(&mut world, &mut rng, remove.clone());
+    let expected = format!("network app has active endpoints (name:\"a\" id:\"{}\")", endpoint.id.short());
+    assert!(text.contains(&expected), "{text}");
+    run(&mut world, &mut rng, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0 }]);
+    let change = world.apply(remove, 1, &mut rng).unwrap();
+    assert_eq!(change.network, Some(id));
+    let sandbox = endpoint.sandbox;
+    for key in [RecordKey::Network(id), RecordKey::Endpoint(endpoint.id), RecordKey::Sandbox(sandbox)] {
+        assert!(change.records.contains(&key), "{key:?}");
+    }
+    for owner in [
+        Owner::Network(id),
+        Owner::Endpoint(endpoint.id),
+        Owner::Sandbox(sandbox),
+        Owner::Publications(sandbox),
+    ] {
+        assert!(change.owners.contains(&owner), "{owner:?}");
+    }
+    assert_eq!(world.find_sandbox("a").unwrap().removed_networks, ["app"]);
+    // Name and subnet are free again.
+    run(&mut world, &mut rng, [network("app", Some("10.1.0.0/24"))]);
+}
+
+fn host_with_bridge() -> Command {
+    let own =
+        |address: &str| HostRoute { destination: address.parse().unwrap(), interface: "own0".to_owned() };
+    let host = HostFacts {
+        bridges: vec!["own0".to_owned()],
+        addresses: vec![own("192.0.2.1/24"), own("fd02::1/64")],
+        ..HostFacts::default()
+    };
+    Command::Configure { settings: Box::default(), host: Box::new(host) }
+}
+
+fn on_bridge(name: &str, bridge: &str, ipv6: bool, subnets: Vec<SubnetRequest>) -> Command {
+    create(name, None, |request| {
+        request.options.insert("com.docker.network.bridge.name".to_owned(), bridge.to_owned());
+        request.enable_ipv6 = Some(ipv6);
+        request.subnets = subnets;
+    })
+}
+
+#[test]
+fn a_network_on_an_existing_bridge_has_its_addresses() {
+    let asked = |subnet: &str| SubnetRequest { subnet: subnet.parse().ok(), ..SubnetRequest::default() };
+    let ranged = SubnetRequest { ip_range: "192.0.2.128/25".parse().ok(), ..SubnetRequest::default() };
+    let cases: [(bool, Vec<SubnetRequest>, &[&str]); 5] = [
+        (false, Vec::new(), &["192.0.2.1/24"]),
+        (true, Vec::new(), &["192.0.2.1/24", "fd02::1/64"]),
+        (true, vec![asked("fd02::/64")], &["192.0.2.1/24", "fd02::1/64"]),
+        (false, vec![asked("10.7.0.0/24")], &["10.7.0.1/24"]),
+        (false, vec![ranged], &["192.0.2.1/24"]),
+    ];
+    for (ipv6, subnets, expected) in cases {
+        let (mut world, mut rng) = world();
+        run(&mut world, &mut rng, [host_with_bridge(), on_bridge("app", "own0", ipv6, subnets.clone())]);
+        let network = world.find_network("app").unwrap();
+        let given: Vec<String> =
+            network.subnets.iter().map(|it| format!("{}/{}", it.gateway, it.subnet.prefix_len())).collect();
+        assert_eq!(given, expected, "{subnets:?}");
+        assert_eq!(network.adopted.as_ref().map(Vec::len), Some(2));
+        assert_eq!(network.bridge, "own0");
+        let text = refused(&mut world, &mut rng, on_bridge("two", "own0", false, Vec::new()));
+        assert!(text.starts_with("bridge name own0 is taken by network app"), "{text}");
+    }
+    let (mut world, mut rng) = world();
+    run(&mut world, &mut rng, [host_with_bridge(), on_bridge("app", "new0", false, Vec::new())]);
+    let network = world.find_network("app").unwrap();
+    assert_eq!((network.adopted.as_ref(), network.bridge.as_str()), (None, "new0"));
+    assert_eq!(network.ipv4().unwrap().subnet.to_string(), "172.18.0.0/16");
+}
+
+#[test]
+fn default_options_apply_where_the_request_has_none() {
+    let (mut world, mut rng) = world();
+    let mtu = "com.docker.network.driver.mtu";
+    let options = [("bridge".to_owned(), [(mtu.to_owned(), "1400".to_owned())].into())];
+    let settings = fairway_model::Settings { network_options: options.into(), ..Default::default() };
+    let configure = Command::Configure { settings: Box::new(settings), host: Box::default() };
+    let own = create("own", None, |request| {
+        request.options.insert(mtu.to_owned(), "1300".to_owned());
+    });
+    let routed = create("far", None, |request| request.driver = "routed".to_owned());
+    run(&mut world, &mut rng, [configure, network("app", None), own, routed]);
+    let mtu = |name: &str| world.mtu(world.find_network(name).unwrap());
+    assert_eq!((mtu("app"), mtu("own"), mtu("far")), (1400, 1300, 1500));
+}
