@@ -258,7 +258,7 @@ fn what_cannot_be_a_parent_is_refused_by_name() {
         stage.sandbox("p", &["app"], &[]);
         let p = stage.host.sandbox("/run/netns/p").unwrap();
         let port = stage.host.run_in(|| foreign_changes::port_of(&p, "eth0")).unwrap();
-        assert!(on(&port).contains(&format!("it belongs to br-{}", &bridged.id[..12])));
+        assert!(on(&port).contains(&format!("it is a port of br-{}", &bridged.id[..12])));
     });
 }
 
