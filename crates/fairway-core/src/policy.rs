@@ -39,3 +39,6 @@ pub const TRACE_TABLE_PREFIX: &str = "fairway-trace-";
 pub fn is_trace_table(name: &str) -> bool {
     name.starts_with(TRACE_TABLE_PREFIX)
 }
+
+#[cfg(test)]
+mod tests;

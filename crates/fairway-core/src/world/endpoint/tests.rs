@@ -108,3 +108,41 @@ fn connect_and_disconnect_name_network_and_sandbox_in_the_change() {
         assert_eq!((change.network, change.sandbox), (Some(ids.0), Some(ids.1)));
     }
 }
+
+#[test]
+fn a_requested_interface_name_is_used_once_in_a_container() {
+    let (mut world, mut rng) = world();
+    let named = |network: &str, sandbox: &str| Command::Connect {
+        network: network.to_owned(),
+        sandbox: sandbox.to_owned(),
+        request: EndpointRequest {
+            driver_options: [("com.docker.network.endpoint.ifname".to_owned(), "wan0".to_owned())].into(),
+            ..EndpointRequest::default()
+        },
+    };
+    run(&mut world, &mut rng, [network("one", None), network("two", None)]);
+    run(&mut world, &mut rng, [sandbox("a", &[], Default::default()), start("a"), named("one", "a")]);
+    let id = world.find_sandbox("a").unwrap().id;
+    let names = world.endpoints_of_sandbox(id).into_iter().map(|it| it.allocation.as_ref().unwrap());
+    assert_eq!(names.map(|it| it.interface.as_str()).collect::<Vec<_>>(), ["eth0", "wan0"]);
+    let text = refused(&mut world, &mut rng, named("two", "a"));
+    assert_eq!(text, "interface name wan0 is already used in container a");
+}
+
+#[test]
+fn a_running_container_has_the_resolver_from_its_first_user_defined_network_on() {
+    let (mut world, mut rng) = world();
+    let resolver = |world: &World, name: &str| world.find_sandbox(name).unwrap().resolver;
+    run(&mut world, &mut rng, [network("app", None)]);
+    for name in ["stopped", "running"] {
+        run(&mut world, &mut rng, [sandbox(name, &[], Default::default())]);
+    }
+    run(&mut world, &mut rng, [connect("app", "stopped"), start("running")]);
+    assert!(!resolver(&world, "stopped") && !resolver(&world, "running"));
+    run(&mut world, &mut rng, [connect("app", "running"), start("stopped")]);
+    assert!(resolver(&world, "stopped") && resolver(&world, "running"));
+    run(&mut world, &mut rng, [disconnect("app", "running")]);
+    assert!(resolver(&world, "running"), "its resolv.conf keeps the resolver");
+    run(&mut world, &mut rng, [stop("running"), start("running")]);
+    assert!(!resolver(&world, "running"));
+}

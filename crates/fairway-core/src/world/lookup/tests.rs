@@ -93,3 +93,33 @@ fn routes_that_overlap_a_network_are_found_in_both_directions() {
     let overlapping = world.overlapping_routes(world.find_network("app").unwrap());
     assert_eq!(overlapping.map(|it| it.interface.as_str()).collect::<Vec<_>>(), ["eth1", "tun0"]);
 }
+
+#[test]
+fn options_conflict_with_the_namespace_of_another_container() {
+    let (mut world, mut rng) = world();
+    run(&mut world, &mut rng, [sandbox("owner", &[], Default::default())]);
+    let cases = [
+        (SandboxOptions { publish_all: true, ..Default::default() }, "port publishing"),
+        (SandboxOptions { hostname: "web".to_owned(), ..Default::default() }, "hostname"),
+        (SandboxOptions { dns: vec!["10.0.0.1".parse().unwrap()], ..Default::default() }, "dns"),
+        (SandboxOptions { dns_search: vec!["example".to_owned()], ..Default::default() }, "dns"),
+        (
+            SandboxOptions { extra_hosts: vec![("db".to_owned(), None)], ..Default::default() },
+            "custom host-to-IP mapping",
+        ),
+        (
+            SandboxOptions { exposed: vec![(80, fairway_model::Protocol::Tcp)], ..Default::default() },
+            "port exposing",
+        ),
+    ];
+    for (options, option) in cases {
+        let create = Command::CreateSandbox(Box::new(CreateSandbox {
+            name: None,
+            kind: SandboxKind::Run,
+            network: NetworkChoice::Container("owner".to_owned()),
+            options,
+        }));
+        let expected = format!("conflicting options: {option} and the container type network mode");
+        assert_eq!(refused(&mut world, &mut rng, create), expected);
+    }
+}
