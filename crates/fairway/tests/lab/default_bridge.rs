@@ -113,10 +113,10 @@ fn on_a_bridge_of_ones_own() {
     fairway_lab::run(|lab| {
         let mut stage = Stage::before_daemon(lab);
         let said = is_refused(&mut stage, &["--bridge=own0"]);
-        assert!(said.contains("bridge own0 does not exist"), "{said}");
+        assert!(said.contains("cannot use bridge own0: it does not exist"), "{said}");
         stage.host.run_in(|| foreign_changes::add_bridge("own0")).unwrap();
         let said = is_refused(&mut stage, &["--bridge=own0"]);
-        assert!(said.contains("bridge own0 has no IPv4 address"), "{said}");
+        assert!(said.contains("cannot use bridge own0: it has no IPv4 address"), "{said}");
         stage.host.set_link("own0", true).unwrap();
         stage.host.add_address("own0", "10.77.0.254/24").unwrap();
         stage.host.add_address("own0", "10.78.0.1/24").unwrap();
