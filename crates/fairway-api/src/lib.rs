@@ -1,23 +1,25 @@
-//! The daemon's HTTP face, in the shape of Docker's Engine API, and its client.
+//! The HTTP API of the daemon, in the format of Docker's Engine API, and its client.
 //!
-//! [`types`] are the JSON texts, [`show`] makes them of a World, [`ask`] makes commands of them;
-//! both are pure. [`serve`] answers requests on a unix socket by means of a [`Control`], which the
-//! engine is; [`Client`] is the other end, for the command line.
+//! [`types`] are the JSON bodies; [`decode`] makes commands of requests, [`encode`] makes responses of a World; both are
+//! pure. [`serve`] answers requests on a unix socket through an [`EngineApi`]; [`Client`] sends them, for the command
+//! line.
 
 #![forbid(unsafe_code)]
+// The crate parses what clients and servers send.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
-pub mod ask;
 pub mod client;
-mod control;
+pub mod decode;
+pub mod encode;
+mod engine_api;
 pub mod filter;
 mod json;
 mod server;
-pub mod show;
 pub mod types;
 
 pub use client::{Client, ClientError};
-pub use control::{
-    About, Applied, Control, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
+pub use engine_api::{
+    About, Applied, EngineApi, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
     Stopping,
 };
 pub use server::{API_VERSION, Limits, MINIMUM_API_VERSION, runtime, serve};

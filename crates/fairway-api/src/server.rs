@@ -27,7 +27,7 @@ use hyper::{Method, Request, Response};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 
-use crate::control::{Control, ExitListener, Failure, FailureKind};
+use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
 use call::Call;
 pub use clients::Limits;
 use clients::{Activity, Clients, Connection};
@@ -79,26 +79,26 @@ pub fn runtime() -> io::Result<Runtime> {
 pub fn serve(
     runtime: Runtime,
     listener: UnixListener,
-    control: Arc<dyn Control>,
+    engine: Arc<dyn EngineApi>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let result = runtime.block_on(accept(listener, control, limits, shutdown));
+    let result = runtime.block_on(accept(listener, engine, limits, shutdown));
     runtime.shutdown_background();
     result
 }
 
 async fn accept(
     listener: UnixListener,
-    control: Arc<dyn Control>,
+    engine: Arc<dyn EngineApi>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let clients = Clients::new(limits);
     let server = Server {
-        control,
+        engine,
         turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
         looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
         endings: Arc::new(Semaphore::new(ENDINGS_AT_ONCE)),
@@ -147,7 +147,7 @@ async fn accept(
 /// What every connection shares.
 #[derive(Clone)]
 struct Server {
-    control: Arc<dyn Control>,
+    engine: Arc<dyn EngineApi>,
     turns: Arc<Semaphore>,
     looks: Arc<Semaphore>,
     endings: Arc<Semaphore>,
@@ -171,7 +171,7 @@ impl Server {
             Reply::refusal(&failure)
         });
         if connection.take_large_body() {
-            self.control.release_memory();
+            self.engine.release_memory();
         }
         reply.into_response().map(|body| Sent::new(body, connection))
     }
@@ -193,7 +193,7 @@ impl Server {
             _ => head.method == Method::GET,
         };
         connection.becomes(Activity::Waiting);
-        while !reads && !self.control.is_started() {
+        while !reads && !self.engine.is_started() {
             tokio::time::sleep(START_GLANCE).await;
         }
         let waits = matches!(
@@ -206,36 +206,36 @@ impl Server {
             Route::Wait(id) => self.wait(id, call).await,
             Route::Events => {
                 connection.take_stream()?;
-                event::stream(&*self.control, &call)
+                event::stream(&*self.engine, &call)
             }
             Route::Trace => {
                 connection.take_stream()?;
-                self.command(move |control| trace::stream(control, &call)).await
+                self.command(move |engine| trace::stream(engine, &call)).await
             }
             // These go on when the client is gone.
             Route::Stop(id) => finished(tokio::spawn(self.clone().stop(id, call)).await),
             Route::Remove(id) => finished(tokio::spawn(self.clone().remove(id, call)).await),
             Route::Task(task) if task.is_look() => {
                 let _turn = turn(&self.looks).await?;
-                self.call(move |control| perform(control, task, &call)).await
+                self.call(move |engine| perform(engine, task, &call)).await
             }
-            Route::Task(task) => self.command(move |control| perform(control, task, &call)).await,
+            Route::Task(task) => self.command(move |engine| perform(engine, task, &call)).await,
         }
     }
 
     /// Does what may block, with the engine.
     async fn call<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&dyn Control) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(&dyn EngineApi) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let control = Arc::clone(&self.control);
-        blocking(move || work(&*control)).await
+        let engine = Arc::clone(&self.engine);
+        blocking(move || work(&*engine)).await
     }
 
     /// Does what may block and may take a while, when it is its turn.
     async fn command<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&dyn Control) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(&dyn EngineApi) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let _turn = turn(&self.turns).await?;
         self.call(work).await
@@ -248,7 +248,7 @@ impl Server {
         let (listener, exited) = exit_listener();
         let weak = Arc::downgrade(&listener);
         let _turn = turn(&self.looks).await?;
-        let code = self.call(move |control| container::exit_code_or_watch(control, &id, next, weak)).await?;
+        let code = self.call(move |engine| container::exit_code_or_watch(engine, &id, next, weak)).await?;
         Ok(match code {
             Some(code) => container::wait_reply(code),
             None => Reply::later(async move {
@@ -299,44 +299,44 @@ fn finished<T>(result: Result<Result<T, Failure>, tokio::task::JoinError>) -> Re
 }
 
 /// Does a task. May block.
-fn perform(control: &dyn Control, task: Task, call: &Call) -> Result<Reply, Failure> {
+fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Failure> {
     match task {
-        Task::Version => system::version(control),
-        Task::Info => system::info(control),
-        Task::Networks => network::list(control, call),
-        Task::Network(id) => network::inspect(control, &id, call),
-        Task::NetworkCreate => network::create(control, call),
-        Task::NetworkConnect(id) => network::connect(control, id, call),
-        Task::NetworkDisconnect(id) => network::disconnect(control, id, call),
-        Task::NetworkRemove(id) => network::remove(control, id),
-        Task::NetworksPrune => network::prune(control, call),
-        Task::Containers => container::list(control, call),
-        Task::Container(id) => container::inspect(control, &id),
-        Task::ContainerCreate => container::create(control, call),
-        Task::ContainerStart(id) => container::start(control, &id),
-        Task::ContainerRestart(id) => container::restart(control, &id),
-        Task::ContainerAttach(id) => container::attach(control, &id),
-        Task::ContainerKill(id) => container::kill(control, &id, call),
-        Task::ContainerExited(id) => fairway::exited(control, &id, call),
-        Task::AttachNamespace(id) => fairway::attach_namespace(control, &id, call),
-        Task::Publish(id) => fairway::publish(control, &id, call),
-        Task::Unpublish(id) => fairway::unpublish(control, &id, call),
-        Task::Attach => fairway::attach(control, call),
-        Task::Stats => fairway::stats(control, call),
-        Task::Detach => fairway::detach(control, call),
-        Task::Explain => fairway::explain(control, call),
-        Task::Doctor { fix } => fairway::doctor(control, fix),
-        Task::Graph => fairway::graph(control, call),
-        Task::Reload => fairway::reload(control),
+        Task::Version => system::version(engine),
+        Task::Info => system::info(engine),
+        Task::Networks => network::list(engine, call),
+        Task::Network(id) => network::inspect(engine, &id, call),
+        Task::NetworkCreate => network::create(engine, call),
+        Task::NetworkConnect(id) => network::connect(engine, id, call),
+        Task::NetworkDisconnect(id) => network::disconnect(engine, id, call),
+        Task::NetworkRemove(id) => network::remove(engine, id),
+        Task::NetworksPrune => network::prune(engine, call),
+        Task::Containers => container::list(engine, call),
+        Task::Container(id) => container::inspect(engine, &id),
+        Task::ContainerCreate => container::create(engine, call),
+        Task::ContainerStart(id) => container::start(engine, &id),
+        Task::ContainerRestart(id) => container::restart(engine, &id),
+        Task::ContainerAttach(id) => container::attach(engine, &id),
+        Task::ContainerKill(id) => container::kill(engine, &id, call),
+        Task::ContainerExited(id) => fairway::exited(engine, &id, call),
+        Task::AttachNamespace(id) => fairway::attach_namespace(engine, &id, call),
+        Task::Publish(id) => fairway::publish(engine, &id, call),
+        Task::Unpublish(id) => fairway::unpublish(engine, &id, call),
+        Task::Attach => fairway::attach(engine, call),
+        Task::Stats => fairway::stats(engine, call),
+        Task::Detach => fairway::detach(engine, call),
+        Task::Explain => fairway::explain(engine, call),
+        Task::Doctor { fix } => fairway::doctor(engine, fix),
+        Task::Graph => fairway::graph(engine, call),
+        Task::Reload => fairway::reload(engine),
     }
 }
 
 /// Looks at the World and brings an answer.
 fn look<T>(
-    control: &dyn Control,
+    engine: &dyn EngineApi,
     mut find: impl FnMut(&fairway_core::world::World) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let mut found = None;
-    control.read(&mut |world| found = Some(find(world)));
+    engine.read(&mut |world| found = Some(find(world)));
     found.unwrap_or_else(|| Err(stopped()))
 }

@@ -11,6 +11,7 @@ mod svg;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tracer;
 mod walk;
 
 use std::fmt;

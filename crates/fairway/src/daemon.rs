@@ -5,7 +5,7 @@ mod arguments;
 mod backend;
 mod configuration;
 mod configuration_error;
-mod control;
+mod engine_adapter;
 mod file;
 mod ignored;
 mod listen;
@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 pub use arguments::DaemonArguments;
 pub use configuration::{Configuration, EXEC_ROOT};
 pub use configuration_error::ConfigurationError;
-use control::EngineControl;
+use engine_adapter::EngineAdapter;
 use reload::Reload;
 
 use crate::logging::{self, Level, LogLevel};
@@ -103,7 +103,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         write_pid(path)?;
     }
     let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine), log_level));
-    let control = Arc::new(EngineControl::new(engine, &configuration.data_root, Arc::clone(&reload)));
+    let control = Arc::new(EngineAdapter::new(engine, &configuration.data_root, Arc::clone(&reload)));
     let mut failed = None;
     let end = async {
         tokio::select! {

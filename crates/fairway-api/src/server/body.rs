@@ -8,7 +8,7 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::EXPECT;
 
 use super::clients::Connection;
-use crate::control::{Failure, FailureKind};
+use crate::engine_api::{Failure, FailureKind};
 
 /// What a request may say at most: all ports of TCP and UDP, published one by one, are about 6 MB.
 pub(super) const BODY_LIMIT: usize = 8 << 20;

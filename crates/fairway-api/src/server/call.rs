@@ -6,10 +6,10 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 
 use super::body::Held;
-use crate::control::Failure;
+use crate::encode::ListError;
+use crate::engine_api::Failure;
 use crate::filter::{Filters, InvalidFilter};
 use crate::json;
-use crate::show::ListError;
 
 /// A request's query and body.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
 use super::shares::{Answer, Holder, Shares};
-use crate::control::{Failure, FailureKind};
+use crate::engine_api::{Failure, FailureKind};
 
 /// How much clients may take at once. When there is no more, the client that has most makes way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::Server;
 use super::clients::Connection;
-use crate::control::Failure;
+use crate::engine_api::Failure;
 
 /// What the heads of requests, and what of their bodies is read in advance, may take.
 const BUFFER: usize = 64 << 10;
@@ -33,7 +33,7 @@ impl Server {
         mut told: watch::Receiver<bool>,
     ) {
         let connection = Arc::new(connection);
-        let refused = self.control.check_peer(stream.as_fd()).err();
+        let refused = self.engine.check_peer(stream.as_fd()).err();
         let service = service_fn(|request| {
             let (server, connection, refused) = (self.clone(), Arc::clone(&connection), refused.clone());
             async move { Ok::<_, Infallible>(server.answer(connection, refused, request).await) }

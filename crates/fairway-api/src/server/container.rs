@@ -12,38 +12,38 @@ use hyper::body::Bytes;
 use super::call::Call;
 use super::look;
 use super::reply::Reply;
-use crate::control::{Control, ExitListener, Failure, FailureKind};
+use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
 use crate::types::{ContainerCreate, Created, WaitReply};
-use crate::{ask, show};
+use crate::{decode, encode};
 
-pub(super) fn list(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
-    let (filters, now) = (call.filters()?, control.now());
+pub(super) fn list(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
+    let (filters, now) = (call.filters()?, engine.now());
     // As in Docker, the newest of all, whether they run or not; 0 and less is no limit.
     let limit = usize::try_from(call.number::<i64>("limit")?.unwrap_or(0)).unwrap_or(0);
     let all = call.flag("all") || limit > 0;
-    let mut listed = look(control, |world| Ok(show::list_containers(world, all, &filters, now)?))?;
+    let mut listed = look(engine, |world| Ok(encode::list_containers(world, all, &filters, now)?))?;
     listed.truncate(if limit > 0 { limit } else { usize::MAX });
     Reply::json(&listed)
 }
 
-pub(super) fn inspect(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
-    let id = look(control, |world| Ok(world.find_sandbox(id)?.id))?;
-    let files = control.files(id);
-    Reply::json(&look(control, |world| {
+pub(super) fn inspect(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
+    let id = look(engine, |world| Ok(world.find_sandbox(id)?.id))?;
+    let files = engine.files(id);
+    Reply::json(&look(engine, |world| {
         let sandbox = world.find_sandbox(&id.to_string())?;
-        Ok(show::inspect_container(world, sandbox, files.clone()))
+        Ok(encode::inspect_container(world, sandbox, files.clone()))
     })?)
 }
 
-pub(super) fn create(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
-    let ask::Ignored { mut warnings, config_is_empty } = call.json()?;
+pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
+    let decode::Ignored { mut warnings, config_is_empty } = call.json()?;
     if config_is_empty {
         return Err(Failure::invalid("config cannot be empty in order to create a container"));
     }
     let request: ContainerCreate = call.json()?;
     let (image, auto_remove) = (request.image.clone(), request.host_config.auto_remove);
-    let create = ask::container(call.parameter("name"), SandboxKind::Run, request)?;
-    let applied = control.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;
+    let create = decode::container(call.parameter("name"), SandboxKind::Run, request)?;
+    let applied = engine.execute(Command::CreateSandbox(Box::new(create))).map_err(not_an_image)?;
     let id = applied.sandbox.map(|id| id.to_string()).unwrap_or_default();
     warnings.splice(0..0, applied.warnings);
     if !image.is_empty() {
@@ -67,38 +67,38 @@ fn not_an_image(failure: Failure) -> Failure {
 }
 
 /// Refused unless it runs already: only the command line has the files, input and output of a process.
-pub(super) fn start(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
-    let sandbox = look(control, |world| Ok(world.find_sandbox(id)?.clone()))?;
+pub(super) fn start(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
+    let sandbox = look(engine, |world| Ok(world.find_sandbox(id)?.clone()))?;
     match sandbox.running() {
         true => Ok(Reply::empty(StatusCode::NOT_MODIFIED)),
-        false => Err(cannot_start(control, &sandbox)?),
+        false => Err(cannot_start(engine, &sandbox)?),
     }
 }
 
-pub(super) fn restart(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
-    let name = look(control, |world| Ok(world.find_sandbox(id)?.name.clone()))?;
+pub(super) fn restart(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
+    let name = look(engine, |world| Ok(world.find_sandbox(id)?.name.clone()))?;
     Err(unsupported(format!(
         "cannot restart container {name}: the daemon runs no commands: use fairway restart {name}"
     )))
 }
 
 /// Docker's client attaches before it starts.
-pub(super) fn attach(control: &dyn Control, id: &str) -> Result<Reply, Failure> {
-    let sandbox = look(control, |world| Ok(world.find_sandbox(id)?.clone()))?;
+pub(super) fn attach(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
+    let sandbox = look(engine, |world| Ok(world.find_sandbox(id)?.clone()))?;
     let name = &sandbox.name;
     match sandbox.running() {
         true => Err(unsupported(format!(
             "cannot attach to container {name}: the daemon has none of its input and output: use fairway logs -f {name}"
         ))),
-        false => Err(cannot_start(control, &sandbox)?),
+        false => Err(cannot_start(engine, &sandbox)?),
     }
 }
 
 /// Why a container cannot start. As by Docker, one that is to be removed when it ends is removed.
-fn cannot_start(control: &dyn Control, sandbox: &Sandbox) -> Result<Failure, Failure> {
+fn cannot_start(engine: &dyn EngineApi, sandbox: &Sandbox) -> Result<Failure, Failure> {
     let remains = match sandbox.options.auto_remove && sandbox.state == SandboxState::Created {
         true => {
-            control.execute(Command::RemoveSandbox { sandbox: sandbox.id.to_string() })?;
+            engine.execute(Command::RemoveSandbox { sandbox: sandbox.id.to_string() })?;
             "it was removed: use fairway run --rm instead".to_owned()
         }
         false => format!("use fairway start {0}, or remove it: docker rm {0}", sandbox.name),
@@ -112,20 +112,20 @@ fn unsupported(message: String) -> Failure {
 }
 
 /// Removes a link of the default bridge (`web/db`) and nothing else.
-pub(super) fn unlink(control: &dyn Control, link: &str) -> Result<Reply, Failure> {
+pub(super) fn unlink(engine: &dyn EngineApi, link: &str) -> Result<Reply, Failure> {
     let (sandbox, alias) = link.trim_matches('/').rsplit_once('/').ok_or_else(|| {
         Failure::new(
             RefusalKind::Conflict,
             format!("cannot remove link {link}: that is the name of a container: name a link as in web/db"),
         )
     })?;
-    control.execute(Command::Unlink { sandbox: sandbox.to_owned(), alias: alias.to_owned() })?;
+    engine.execute(Command::Unlink { sandbox: sandbox.to_owned(), alias: alias.to_owned() })?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
 /// Removes a container; one that was stopped for it may be gone already.
-pub(super) fn remove(control: &dyn Control, id: String, forced: bool) -> Result<Reply, Failure> {
-    match control.execute(Command::RemoveSandbox { sandbox: id }) {
+pub(super) fn remove(engine: &dyn EngineApi, id: String, forced: bool) -> Result<Reply, Failure> {
+    match engine.execute(Command::RemoveSandbox { sandbox: id }) {
         // The World forgets one that was attached, or run with `--rm`, when it stops.
         Err(failure) if forced && failure.kind == RefusalKind::NotFound.into() => {}
         result => drop(result?),
@@ -142,12 +142,12 @@ pub(super) fn stop_parameters(call: &Call) -> Result<(Option<Duration>, Option<S
     Ok((timeout, Some(call.parameter("signal")).filter(|signal| !signal.is_empty()).map(str::to_owned)))
 }
 
-pub(super) fn kill(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn kill(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     let signal = match call.parameter("signal") {
         "" => "SIGKILL",
         signal => signal,
     };
-    control.kill(id, signal)?;
+    engine.kill(id, signal)?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -165,21 +165,21 @@ pub(super) fn waits_for_next(call: &Call) -> Result<bool, Failure> {
 
 /// The exit code of a sandbox that does not run, or none, and `listener` is called when it stops.
 pub(super) fn exit_code_or_watch(
-    control: &dyn Control,
+    engine: &dyn EngineApi,
     id: &str,
     next: bool,
     listener: Weak<ExitListener>,
 ) -> Result<Option<i32>, Failure> {
-    let (id, was_running) = look(control, |world| {
+    let (id, was_running) = look(engine, |world| {
         let sandbox = world.find_sandbox(id)?;
         Ok((sandbox.id, sandbox.running()))
     })?;
     // Watched before it is looked at again, so that an exit between the two is not missed.
-    control.on_exit(id, listener);
+    engine.on_exit(id, listener);
     if next {
         return Ok(None);
     }
-    look(control, |world| match world.sandbox(id).map(|sandbox| &sandbox.state) {
+    look(engine, |world| match world.sandbox(id).map(|sandbox| &sandbox.state) {
         Some(SandboxState::Exited { code, .. }) => Ok(Some(*code)),
         Some(SandboxState::Created) => Ok(Some(0)),
         Some(_) => Ok(None),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::call::Call;
 use super::reply::Reply;
-use crate::control::{Control, Failure};
+use crate::engine_api::{EngineApi, Failure};
 use crate::filter::{Filters, InvalidFilter};
 use crate::types::{EventActor, EventMessage};
 
@@ -44,17 +44,17 @@ struct Wanted {
 }
 
 /// Begins to tell.
-pub(super) fn stream(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn stream(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let filters = call.filters()?;
     filters.check(&FILTERS)?;
     let wanted = Wanted { since: time(call, "since")?, until: time(call, "until")?, filters };
-    let now = control.now();
+    let now = engine.now();
     // Without a beginning only what comes is told, as by Docker.
     let since = wanted.since.or(wanted.until.is_none().then_some(now)).unwrap_or(now);
     let left = wanted.until.map(|until| Duration::from_nanos(u64::try_from(until - now).unwrap_or(0)));
     let (send, receive) = mpsc::channel(QUEUE);
     let lost = Arc::new(AtomicU64::new(0));
-    control.watch(Box::new(move |happened| {
+    engine.watch(Box::new(move |happened| {
         let message = message(happened);
         let late = wanted.until.is_some_and(|until| happened.at > until);
         if late || happened.at < since || !passes(&wanted.filters, &message) {

@@ -1,37 +1,37 @@
-//! What Docker has no words for: namespaces that somebody else made, and publications that change.
+//! Requests that Docker's API does not have: attached namespaces, changes of published ports, diagnosis.
 
 use fairway_core::world::{Command, NetworkChoice};
 use fairway_inspect::graph::{Format, UnknownFormat, draw};
-use fairway_model::{NetworkMode, SandboxKind};
+use fairway_model::{NetworkMode, RefusalKind, SandboxKind};
 use hyper::StatusCode;
 
 use super::call::Call;
 use super::reply::Reply;
 use super::{container, look};
-use crate::control::{Control, Failure, FailureKind, Located, NamespaceReference};
+use crate::engine_api::{EngineApi, Failure, FailureKind, Located, NamespaceReference};
 use crate::types::{AttachNamespace, AttachRequest, DetachRequest, Exited, PublishPorts, PublishedPorts};
-use crate::{ask, show};
+use crate::{decode, encode};
 
-pub(super) fn attach_namespace(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn attach_namespace(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     let request: AttachNamespace = call.json()?;
-    let reference = ask::namespace(request.pid, request.path)?;
-    let (id, host) = look(control, |world| {
+    let reference = decode::namespace(request.pid, request.path)?;
+    let (id, host) = look(engine, |world| {
         let sandbox = world.find_sandbox(id)?;
         Ok((sandbox.id.to_string(), sandbox.mode == NetworkMode::Host))
     })?;
-    let located = locate(control, &reference, host)?;
-    control.execute(Command::StartSandbox {
+    let located = locate(engine, &reference, host)?;
+    engine.execute(Command::StartSandbox {
         sandbox: id.clone(),
         process: located.process,
         namespace: located.namespace,
         avoid: Vec::new(),
     })?;
-    container::inspect(control, &id)
+    container::inspect(engine, &id)
 }
 
 /// Finds the namespace; one in host mode has none of its own, any other must.
-fn locate(control: &dyn Control, reference: &NamespaceReference, host: bool) -> Result<Located, Failure> {
-    let located = control.locate(reference)?;
+fn locate(engine: &dyn EngineApi, reference: &NamespaceReference, host: bool) -> Result<Located, Failure> {
+    let located = engine.locate(reference)?;
     if host {
         return Ok(Located { namespace: None, ..located });
     }
@@ -47,17 +47,17 @@ fn locate(control: &dyn Control, reference: &NamespaceReference, host: bool) -> 
     Ok(located)
 }
 
-pub(super) fn exited(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     let request: Exited = call.json()?;
-    let process = look(control, |world| Ok(world.find_sandbox(id)?.process()))?;
+    let process = look(engine, |world| Ok(world.find_sandbox(id)?.process()))?;
     // Who tells late tells of a process that another one has followed already.
     if request.pid == 0 || process.is_none_or(|process| process.pid == request.pid) {
-        control.exited(id, request.code)?;
+        engine.execute(Command::StopSandbox { sandbox: id.to_owned(), code: request.code })?;
     }
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) fn attach(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn attach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let request: AttachRequest = call.json()?;
     let kind = match request.kind.as_str() {
         "" | "attached" => SandboxKind::Attached,
@@ -66,28 +66,33 @@ pub(super) fn attach(control: &dyn Control, call: &Call) -> Result<Reply, Failur
             return Err(Failure::invalid(format!("invalid kind {other:?}: it can be attached or created")));
         }
     };
-    let reference = ask::namespace(request.pid, request.path)?;
-    let create = ask::container(&request.name, kind, request.container)?;
-    let located = locate(control, &reference, create.network == NetworkChoice::Host)?;
-    let applied = control.attach(create, located)?;
+    let reference = decode::namespace(request.pid, request.path)?;
+    let create = decode::container(&request.name, kind, request.container)?;
+    let located = locate(engine, &reference, create.network == NetworkChoice::Host)?;
+    let applied = engine.execute(Command::Attach {
+        create: Box::new(create),
+        process: located.process,
+        namespace: located.namespace,
+        avoid: Vec::new(),
+    })?;
     let id = applied.sandbox.ok_or_else(|| Failure::new(FailureKind::Internal, "attached no sandbox"))?;
-    let files = control.files(id);
-    Reply::created(&look(control, |world| {
+    let files = engine.files(id);
+    Reply::created(&look(engine, |world| {
         let sandbox = world.find_sandbox(&id.to_string())?;
-        Ok(show::attached(world, sandbox, files.clone(), applied.warnings.clone()))
+        Ok(encode::attached(world, sandbox, files.clone(), applied.warnings.clone()))
     })?)
 }
 
-pub(super) fn publish(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
-    let requests = ask::publications(call.json::<PublishPorts>()?.port_bindings)?;
+pub(super) fn publish(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
+    let requests = decode::publications(call.json::<PublishPorts>()?.port_bindings)?;
     refuse_nothing(requests.len())?;
-    republish(control, id, |sandbox| Command::Publish { sandbox, requests, avoid: Vec::new() })
+    republish(engine, id, |sandbox| Command::Publish { sandbox, requests, avoid: Vec::new() })
 }
 
-pub(super) fn unpublish(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
-    let requests = ask::unpublications(call.json::<PublishPorts>()?.port_bindings)?;
+pub(super) fn unpublish(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
+    let requests = decode::unpublications(call.json::<PublishPorts>()?.port_bindings)?;
     refuse_nothing(requests.len())?;
-    republish(control, id, |sandbox| Command::Unpublish { sandbox, requests })
+    republish(engine, id, |sandbox| Command::Unpublish { sandbox, requests })
 }
 
 fn refuse_nothing(count: usize) -> Result<(), Failure> {
@@ -100,41 +105,60 @@ fn refuse_nothing(count: usize) -> Result<(), Failure> {
 }
 
 fn republish(
-    control: &dyn Control,
+    engine: &dyn EngineApi,
     id: &str,
     command: impl FnOnce(String) -> Command,
 ) -> Result<Reply, Failure> {
     // The reply is of the one that was meant, whatever has its name by then.
-    let id = look(control, |world| Ok(world.find_sandbox(id)?.id.to_string()))?;
-    let warnings = control.execute(command(id.clone()))?.warnings;
-    Reply::json(&look(control, |world| {
-        let mut ports = show::published(world.find_sandbox(&id)?);
+    let id = look(engine, |world| Ok(world.find_sandbox(id)?.id.to_string()))?;
+    let warnings = engine.execute(command(id.clone()))?.warnings;
+    Reply::json(&look(engine, |world| {
+        let mut ports = encode::published(world.find_sandbox(&id)?);
         ports.retain(|_, bindings| bindings.is_some());
         Ok(PublishedPorts { ports, warnings: warnings.clone() })
     })?)
 }
 
-pub(super) fn detach(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+/// Stops and removes a sandbox whose namespace another program created.
+pub(super) fn detach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let request: DetachRequest = call.json()?;
-    control.detach(&request.container)?;
+    let name = &request.container;
+    let (id, kind, running) = look(engine, |world| {
+        let sandbox = world.find_sandbox(name)?;
+        Ok((sandbox.id.to_string(), sandbox.kind.clone(), sandbox.running()))
+    })?;
+    if kind == SandboxKind::Run {
+        return Err(Failure::new(
+            RefusalKind::Conflict,
+            format!("cannot detach container: {name} was run, not attached: stop and remove it instead"),
+        ));
+    }
+    if running {
+        engine.execute(Command::StopSandbox { sandbox: id.clone(), code: 0 })?;
+    }
+    match engine.execute(Command::RemoveSandbox { sandbox: id }) {
+        // Stopping an attached sandbox removes it.
+        Err(failure) if running && failure.kind == RefusalKind::NotFound.into() => {}
+        result => drop(result?),
+    }
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) fn explain(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn explain(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let (from, to) = (call.parameter("from"), call.parameter("to"));
-    Reply::json(&control.explain(from, to, call.flag("plan"))?)
+    Reply::json(&engine.explain(from, to, call.flag("plan"))?)
 }
 
-pub(super) fn doctor(control: &dyn Control, fix: bool) -> Result<Reply, Failure> {
-    Reply::json(&control.doctor(fix)?)
+pub(super) fn doctor(engine: &dyn EngineApi, fix: bool) -> Result<Reply, Failure> {
+    Reply::json(&engine.doctor(fix)?)
 }
 
-pub(super) fn reload(control: &dyn Control) -> Result<Reply, Failure> {
-    Reply::json(&control.reload()?)
+pub(super) fn reload(engine: &dyn EngineApi) -> Result<Reply, Failure> {
+    Reply::json(&engine.reload()?)
 }
 
 /// The picture itself, not JSON, so that it can be looked at.
-pub(super) fn graph(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn graph(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let format = match call.parameter("format") {
         "" => Format::Svg,
         name => name.parse().map_err(|error: UnknownFormat| Failure::invalid(error.to_string()))?,
@@ -147,15 +171,15 @@ pub(super) fn graph(control: &dyn Control, call: &Call) -> Result<Reply, Failure
         }
         ends => Some(ends),
     };
-    Ok(Reply::document(format.media_type(), draw(&control.graph(&networks, path)?, format)))
+    Ok(Reply::document(format.media_type(), draw(&engine.graph(&networks, path)?, format)))
 }
 
-pub(super) fn stats(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn stats(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let name = call.parameter("network");
     let only = match name {
         "" => None,
-        name => Some(look(control, |world| Ok(world.find_network(name)?.id))?),
+        name => Some(look(engine, |world| Ok(world.find_network(name)?.id))?),
     };
-    let counters = control.counters()?;
-    Reply::json(&look(control, |world| Ok(show::stats(world, &counters, only)))?)
+    let counters = engine.counters()?;
+    Reply::json(&look(engine, |world| Ok(encode::stats(world, &counters, only)))?)
 }

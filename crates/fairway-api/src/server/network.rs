@@ -10,34 +10,34 @@ use jiff::tz::TimeZone;
 use super::call::Call;
 use super::look;
 use super::reply::Reply;
-use crate::control::{Control, Failure, FailureKind};
+use crate::engine_api::{EngineApi, Failure, FailureKind};
 use crate::filter::{Filters, InvalidFilter};
 use crate::types::{
     ConnectRequest, Created, DisconnectRequest, NetworkCreate, NetworkInspect, NetworksDeleted,
 };
-use crate::{ask, show};
+use crate::{decode, encode};
 
-pub(super) fn list(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn list(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let filters = call.filters()?;
-    Reply::json(&look(control, |world| Ok(show::list_networks(world, &filters)?))?)
+    Reply::json(&look(engine, |world| Ok(encode::list_networks(world, &filters)?))?)
 }
 
-pub(super) fn inspect(control: &dyn Control, id: &str, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn inspect(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     if !matches!(call.parameter("scope"), "" | "local") {
         return Err(Refusal::NoSuchNetwork(id.to_owned()).into());
     }
-    let found = look(control, |world| Ok(world.find_network(id)?.id))?;
-    let firewall_conflicts = control.firewall_conflicts(found);
-    Reply::json(&look(control, |world| {
+    let found = look(engine, |world| Ok(world.find_network(id)?.id))?;
+    let firewall_conflicts = engine.firewall_conflicts(found);
+    Reply::json(&look(engine, |world| {
         let network = world.find_network(&found.to_string())?;
-        let troubles = show::troubles(world, network, &firewall_conflicts);
-        Ok(NetworkInspect { fairway: troubles, ..show::inspect_network(world, network) })
+        let troubles = encode::troubles(world, network, &firewall_conflicts);
+        Ok(NetworkInspect { fairway: troubles, ..encode::inspect_network(world, network) })
     })?)
 }
 
-pub(super) fn create(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
-    let (create, mut warnings) = ask::network(call.json::<NetworkCreate>()?)?;
-    let applied = control.execute(Command::CreateNetwork(create))?;
+pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
+    let (create, mut warnings) = decode::network(call.json::<NetworkCreate>()?)?;
+    let applied = engine.execute(Command::CreateNetwork(create))?;
     warnings.extend(applied.warnings);
     Reply::created(&Created {
         id: applied.network.map(|id| id.to_string()).unwrap_or_default(),
@@ -46,29 +46,29 @@ pub(super) fn create(control: &dyn Control, call: &Call) -> Result<Reply, Failur
     })
 }
 
-pub(super) fn connect(control: &dyn Control, network: String, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn connect(engine: &dyn EngineApi, network: String, call: &Call) -> Result<Reply, Failure> {
     let request: ConnectRequest = call.json()?;
-    let endpoint = ask::endpoint(request.endpoint_config.unwrap_or_default())?;
-    control.execute(Command::Connect { network, sandbox: request.container, request: endpoint })?;
+    let endpoint = decode::endpoint(request.endpoint_config.unwrap_or_default())?;
+    engine.execute(Command::Connect { network, sandbox: request.container, request: endpoint })?;
     Ok(Reply::empty(StatusCode::OK))
 }
 
-pub(super) fn disconnect(control: &dyn Control, network: String, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn disconnect(engine: &dyn EngineApi, network: String, call: &Call) -> Result<Reply, Failure> {
     let request: DisconnectRequest = call.json()?;
-    control.execute(Command::Disconnect { network, sandbox: request.container })?;
+    engine.execute(Command::Disconnect { network, sandbox: request.container })?;
     Ok(Reply::empty(StatusCode::OK))
 }
 
-pub(super) fn remove(control: &dyn Control, network: String) -> Result<Reply, Failure> {
-    control.execute(Command::RemoveNetwork { network })?;
+pub(super) fn remove(engine: &dyn EngineApi, network: String) -> Result<Reply, Failure> {
+    engine.execute(Command::RemoveNetwork { network })?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) fn prune(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let filters = call.filters()?;
     filters.check(&["until", "label", "label!"])?;
-    let until = until(&filters, control.now())?;
-    let unused: Vec<(NetworkId, String)> = look(control, |world| {
+    let until = until(&filters, engine.now())?;
+    let unused: Vec<(NetworkId, String)> = look(engine, |world| {
         let meant = world.networks().filter(|network| {
             network.user_defined()
                 && network.created < until
@@ -79,7 +79,7 @@ pub(super) fn prune(control: &dyn Control, call: &Call) -> Result<Reply, Failure
     })?;
     let mut deleted = Vec::new();
     for (id, name) in unused {
-        match control.execute(Command::RemoveNetwork { network: id.to_string() }) {
+        match engine.execute(Command::RemoveNetwork { network: id.to_string() }) {
             Ok(_) => deleted.push(name),
             // In use, or gone already.
             Err(failure)
@@ -103,7 +103,7 @@ fn until(filters: &Filters, now: i64) -> Result<i64, Failure> {
         _ => return Err(Failure::invalid("more than one until filter specified")),
     };
     let seconds = text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
-    let time = || show::instant(text, &TimeZone::system());
+    let time = || encode::instant(text, &TimeZone::system());
     let length = || {
         let length = text.parse::<SignedDuration>().ok()?;
         now.checked_sub(i64::try_from(length.as_nanos()).ok()?)

@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 
 use super::API_VERSION;
 use super::clients::Connection;
-use crate::control::{Failure, FailureKind};
+use crate::engine_api::{Failure, FailureKind};
 use crate::types::ErrorMessage;
 
 type Later = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
@@ -71,7 +71,7 @@ impl Reply {
             status: StatusCode::OK,
             content_type: Some("text/plain; charset=utf-8"),
             headers: &[
-                ("cache-control", "no-cache, no-store, must-revalidate"),
+                ("cache-engine", "no-cache, no-store, must-revalidate"),
                 ("pragma", "no-cache"),
                 ("swarm", "inactive"),
             ],

@@ -5,7 +5,7 @@ use hyper::Method;
 
 use super::call::decode;
 use super::{API_VERSION, MINIMUM_API_VERSION};
-use crate::control::Failure;
+use crate::engine_api::Failure;
 
 /// What can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

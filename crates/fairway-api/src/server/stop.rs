@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use super::call::Call;
 use super::reply::Reply;
 use super::{Server, blocking, container, exit_listener, look, turn};
-use crate::control::{Control, Failure, Stopping};
+use crate::engine_api::{EngineApi, Failure, Stopping};
 
 /// How long a process has to end by itself; Docker's.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ impl Server {
     pub(super) async fn stop(self, id: String, call: Call) -> Result<Reply, Failure> {
         let (timeout, signal) = container::stop_parameters(&call)?;
         let timeout = timeout.unwrap_or(TIMEOUT);
-        let (id, running) = self.command(move |control| running(control, &id)).await?;
+        let (id, running) = self.command(move |engine| running(engine, &id)).await?;
         if !running {
             return Ok(Reply::empty(StatusCode::NOT_MODIFIED));
         }
@@ -33,23 +33,23 @@ impl Server {
     /// Removes a container, and with `force` stops it first; with `link`, a link and nothing else.
     pub(super) async fn remove(self, id: String, call: Call) -> Result<Reply, Failure> {
         if call.flag("link") {
-            return self.command(move |control| container::unlink(control, &id)).await;
+            return self.command(move |engine| container::unlink(engine, &id)).await;
         }
-        let (id, running) = self.command(move |control| running(control, &id)).await?;
+        let (id, running) = self.command(move |engine| running(engine, &id)).await?;
         let forced = running && call.flag("force");
         if forced {
             self.end(id, Some("SIGKILL".to_owned()), Duration::ZERO).await?;
         }
-        self.command(move |control| container::remove(control, id.to_string(), forced)).await
+        self.command(move |engine| container::remove(engine, id.to_string(), forced)).await
     }
 
     /// Ends the process of a running container, and returns when it has stopped.
     async fn end(&self, id: SandboxId, signal: Option<String>, timeout: Duration) -> Result<(), Failure> {
         let (listener, mut exited) = exit_listener();
         let weak = Arc::downgrade(&listener);
-        let begin = move |control: &dyn Control| {
-            control.on_exit(id, weak);
-            control.begin_stop(&id.to_string(), signal.as_deref())
+        let begin = move |engine: &dyn EngineApi| {
+            engine.on_exit(id, weak);
+            engine.begin_stop(&id.to_string(), signal.as_deref())
         };
         let Some(stopping) = self.command(begin).await? else { return Ok(()) };
         let stopping: Arc<dyn Stopping> = stopping.into();
@@ -64,8 +64,8 @@ impl Server {
     }
 }
 
-fn running(control: &dyn Control, id: &str) -> Result<(SandboxId, bool), Failure> {
-    look(control, |world| {
+fn running(engine: &dyn EngineApi, id: &str) -> Result<(SandboxId, bool), Failure> {
+    look(engine, |world| {
         let sandbox = world.find_sandbox(id)?;
         Ok((sandbox.id, sandbox.running()))
     })

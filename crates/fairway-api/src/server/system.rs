@@ -4,8 +4,8 @@ use fairway_model::{Backend, SandboxState};
 
 use super::reply::Reply;
 use super::{API_VERSION, MINIMUM_API_VERSION, look};
-use crate::control::{Control, Failure};
-use crate::show;
+use crate::encode;
+use crate::engine_api::{EngineApi, Failure};
 use crate::types::{Component, FirewallBackend, Info, Platform, Version};
 
 /// Drivers of networks.
@@ -15,8 +15,8 @@ pub(super) fn ping(head: bool) -> Reply {
     Reply::ping(if head { "" } else { "OK" })
 }
 
-pub(super) fn version(control: &dyn Control) -> Result<Reply, Failure> {
-    let about = control.about();
+pub(super) fn version(engine: &dyn EngineApi) -> Result<Reply, Failure> {
+    let about = engine.about();
     let mut version = Version {
         platform: Platform { name: "Fairway".to_owned() },
         version: about.version,
@@ -54,9 +54,9 @@ fn go_architecture(machine: &str) -> &str {
     }
 }
 
-pub(super) fn info(control: &dyn Control) -> Result<Reply, Failure> {
-    let about = control.about();
-    let mut info = look(control, |world| {
+pub(super) fn info(engine: &dyn EngineApi) -> Result<Reply, Failure> {
+    let about = engine.about();
+    let mut info = look(engine, |world| {
         let running = world.sandboxes().filter(|sandbox| sandbox.running()).count();
         let stopped = world.sandboxes().filter(|it| matches!(it.state, SandboxState::Exited { .. })).count();
         let driver = match (world.settings().has_firewall(), world.settings().backend) {
@@ -84,7 +84,7 @@ pub(super) fn info(control: &dyn Control) -> Result<Reply, Failure> {
     info.operating_system = about.operating_system;
     info.ncpu = about.processors;
     info.mem_total = about.memory;
-    info.system_time = show::rfc3339(Some(control.now()));
+    info.system_time = encode::rfc3339(Some(engine.now()));
     info.live_restore_enabled = true;
     info.swarm.local_node_state = "inactive".to_owned();
     info.plugins.network = DRIVERS.map(str::to_owned).to_vec();

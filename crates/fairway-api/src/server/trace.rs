@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 
 use super::call::Call;
 use super::reply::Reply;
-use crate::control::{Control, Failure};
+use crate::engine_api::{EngineApi, Failure};
 use crate::filter::InvalidFilter;
 
 /// How many lines wait for a slow reader; what comes then is lost to it, and it is told how much.
 const QUEUE: usize = 4096;
 
 /// Begins to tell.
-pub(super) fn stream(control: &dyn Control, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn stream(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let text = |name| Some(call.parameter(name)).filter(|text| !text.is_empty()).map(str::to_owned);
     let request = TraceRequest {
         from: text("from"),
@@ -27,7 +27,7 @@ pub(super) fn stream(control: &dyn Control, call: &Call) -> Result<Reply, Failur
     };
     let (send, receive) = mpsc::channel(QUEUE);
     let mut missed = 0;
-    control.trace(request, Box::new(move |told| tell(&send, &mut missed, told)))?;
+    engine.trace(request, Box::new(move |told| tell(&send, &mut missed, told)))?;
     Ok(Reply::stream(receive, None))
 }
 

@@ -1,31 +1,37 @@
-//! An engine of a World alone: it decides, and touches nothing.
+//! A fake engine: it applies commands to a World, without a kernel.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread::JoinHandle;
 
+use fairway_api::types::{Diagnosis, Explained, Reloaded};
 use fairway_api::{
-    About, Applied, Client, Control, ExitListener, Failure, Limits, Located, NamespaceReference,
+    About, Applied, Client, EngineApi, ExitListener, Failure, Limits, Located, NamespaceReference,
     SandboxFiles, Stopping, runtime, serve,
 };
+use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, TimedEvent, World};
+use fairway_inspect::conflict::FirewallConflict;
+use fairway_inspect::graph::Picture;
+use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_model::RefusalKind;
 use fairway_model::Rng;
-use fairway_model::{HostFacts, Namespace, ProcessIdentity, SandboxId, Settings};
+use fairway_model::{HostFacts, Namespace, NetworkId, ProcessIdentity, SandboxId, Settings};
 use tokio::sync::oneshot;
 
 use crate::small_world::NOW;
 
-type Told = Weak<ExitListener>;
+type Listener = Weak<ExitListener>;
 type EventWatcher = Box<dyn Fn(&TimedEvent) -> bool + Send>;
 
-pub struct PaperEngine {
+pub struct FakeEngine {
     world: RwLock<World>,
     rng: Mutex<Rng>,
-    /// They are kept, and told nothing.
+    /// Registered and never called.
     event_watchers: Mutex<Vec<EventWatcher>>,
-    watchers: Mutex<BTreeMap<SandboxId, Vec<Told>>>,
+    watchers: Mutex<BTreeMap<SandboxId, Vec<Listener>>>,
     /// Signals sent, with the sandbox's name.
     pub signals: Arc<Mutex<Vec<String>>>,
 }
@@ -44,7 +50,7 @@ impl Stopping for Stubborn {
     }
 }
 
-impl PaperEngine {
+impl FakeEngine {
     pub fn new() -> Self {
         let engine = Self {
             world: RwLock::default(),
@@ -65,7 +71,11 @@ impl PaperEngine {
     }
 }
 
-impl Control for PaperEngine {
+fn no_kernel() -> Failure {
+    Failure::invalid("the fake engine has no kernel")
+}
+
+impl EngineApi for FakeEngine {
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
         let stopped = match &command {
             Command::StopSandbox { sandbox, code } => {
@@ -78,8 +88,8 @@ impl Control for PaperEngine {
         };
         let change = self.world.write().unwrap().apply(command, NOW, &mut self.rng.lock().unwrap())?;
         if let Some((id, code)) = stopped {
-            let told = self.watchers.lock().unwrap().remove(&id);
-            told.into_iter().flatten().filter_map(|tell| tell.upgrade()).for_each(|tell| tell(code));
+            let listeners = self.watchers.lock().unwrap().remove(&id);
+            listeners.into_iter().flatten().filter_map(|it| it.upgrade()).for_each(|listener| listener(code));
         }
         Ok(Applied { network: change.network, sandbox: change.sandbox, warnings: change.warnings })
     }
@@ -91,7 +101,7 @@ impl Control for PaperEngine {
     fn locate(&self, reference: &NamespaceReference) -> Result<Located, Failure> {
         let namespace = |path: String, inode| Some(Namespace { path, device: 4, inode });
         match reference {
-            // As in life: process 1 is in the host's namespace.
+            // Process 1 is in the host's namespace.
             NamespaceReference::Pid(1) => Ok(Located { process: None, namespace: None }),
             NamespaceReference::Pid(pid) => Ok(Located {
                 process: Some(ProcessIdentity { pid: *pid, start_time: 1 }),
@@ -119,14 +129,14 @@ impl Control for PaperEngine {
     fn kill(&self, sandbox: &str, signal: &str) -> Result<(), Failure> {
         let name = self.name(sandbox)?;
         if signal == "PANIC" {
-            panic!("as the test asked for");
+            panic!("requested by the test");
         }
         self.signals.lock().unwrap().push(format!("kill {name} {signal}"));
         Ok(())
     }
 
-    fn on_exit(&self, sandbox: SandboxId, tell: Told) {
-        self.watchers.lock().unwrap().entry(sandbox).or_default().push(tell);
+    fn on_exit(&self, sandbox: SandboxId, listener: Listener) {
+        self.watchers.lock().unwrap().entry(sandbox).or_default().push(listener);
     }
 
     fn watch(&self, watcher: EventWatcher) {
@@ -136,6 +146,44 @@ impl Control for PaperEngine {
     fn files(&self, sandbox: SandboxId) -> SandboxFiles {
         SandboxFiles { hosts: format!("/files/{}/hosts", sandbox.short()), ..SandboxFiles::default() }
     }
+
+    fn is_started(&self) -> bool {
+        true
+    }
+
+    fn check_peer(&self, _: BorrowedFd<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn firewall_conflicts(&self, _: NetworkId) -> Vec<FirewallConflict> {
+        Vec::new()
+    }
+
+    fn explain(&self, _: &str, _: &str, _: bool) -> Result<Explained, Failure> {
+        Err(no_kernel())
+    }
+
+    fn doctor(&self, _: bool) -> Result<Diagnosis, Failure> {
+        Ok(Diagnosis::default())
+    }
+
+    fn reload(&self) -> Result<Reloaded, Failure> {
+        Ok(Reloaded::default())
+    }
+
+    fn graph(&self, _: &[&str], _: Option<(&str, &str)>) -> Result<Picture, Failure> {
+        Err(no_kernel())
+    }
+
+    fn trace(&self, _: TraceRequest, _: Box<dyn FnMut(TraceMessage) -> bool + Send>) -> Result<(), Failure> {
+        Err(no_kernel())
+    }
+
+    fn counters(&self) -> Result<Counters, Failure> {
+        Ok(Counters::default())
+    }
+
+    fn release_memory(&self) {}
 
     fn about(&self) -> About {
         About {
@@ -155,7 +203,7 @@ impl Control for PaperEngine {
 
 /// A server that is stopped, and must end, with the value.
 pub struct RunningServer {
-    pub engine: Arc<PaperEngine>,
+    pub engine: Arc<FakeEngine>,
     pub address: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
@@ -171,11 +219,11 @@ impl RunningServer {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("fairway.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let engine = Arc::new(PaperEngine::new());
+        let engine = Arc::new(FakeEngine::new());
         let (stop, stopped) = oneshot::channel();
-        let control: Arc<dyn Control> = engine.clone();
+        let api: Arc<dyn EngineApi> = engine.clone();
         let thread = std::thread::spawn(move || {
-            serve(runtime().unwrap(), listener, control, limits, async {
+            serve(runtime().unwrap(), listener, api, limits, async {
                 stopped.await.ok();
             })
         });

@@ -1,7 +1,7 @@
 //! Worlds as JSON: what Docker's own programs will read.
 
 use fairway_api::filter::Filters;
-use fairway_api::{SandboxFiles, show};
+use fairway_api::{SandboxFiles, encode};
 use serde::Serialize;
 
 use crate::small_world::{NOW, world};
@@ -22,46 +22,46 @@ fn files() -> SandboxFiles {
 #[test]
 fn a_network_inspected() {
     let world = world();
-    insta::assert_snapshot!(json(&show::inspect_network(&world, world.find_network("web").unwrap())));
+    insta::assert_snapshot!(json(&encode::inspect_network(&world, world.find_network("web").unwrap())));
 }
 
 #[test]
 fn networks_listed() {
-    insta::assert_snapshot!(json(&show::list_networks(&world(), &Filters::default()).unwrap()));
+    insta::assert_snapshot!(json(&encode::list_networks(&world(), &Filters::default()).unwrap()));
 }
 
 #[test]
 fn a_running_sandbox_inspected() {
     let world = world();
     let sandbox = world.find_sandbox("front").unwrap();
-    insta::assert_snapshot!(json(&show::inspect_container(&world, sandbox, files())));
+    insta::assert_snapshot!(json(&encode::inspect_container(&world, sandbox, files())));
 }
 
 #[test]
 fn a_stopped_sandbox_inspected() {
     let world = world();
     let sandbox = world.find_sandbox("old").unwrap();
-    insta::assert_snapshot!(json(&show::inspect_container(&world, sandbox, SandboxFiles::default())));
+    insta::assert_snapshot!(json(&encode::inspect_container(&world, sandbox, SandboxFiles::default())));
 }
 
 #[test]
 fn an_endpoint_with_all_that_can_be_asked() {
     let world = world();
     let sandbox = world.find_sandbox("db").unwrap();
-    let attached = show::attached(&world, sandbox, files(), vec!["a warning".into()]);
+    let attached = encode::attached(&world, sandbox, files(), vec!["a warning".into()]);
     insta::assert_snapshot!(json(&attached));
 }
 
 #[test]
 fn sandboxes_listed() {
-    let listed = show::list_containers(&world(), true, &Filters::default(), NOW).unwrap();
+    let listed = encode::list_containers(&world(), true, &Filters::default(), NOW).unwrap();
     insta::assert_snapshot!(json(&listed));
 }
 
 #[test]
 fn filters_choose_networks() {
     let names = |name: &str, value: &str| {
-        let networks = show::list_networks(&world(), &Filters::default().with(name, value)).unwrap();
+        let networks = encode::list_networks(&world(), &Filters::default().with(name, value)).unwrap();
         networks.into_iter().map(|network| network.name).collect::<Vec<_>>()
     };
     assert_eq!(names("type", "custom"), ["web"]);
@@ -73,7 +73,7 @@ fn filters_choose_networks() {
     assert_eq!(names("name", "^b"), ["bridge"]);
     assert_eq!(names("dangling", "true"), Vec::<String>::new());
     assert_eq!(names("dangling", "false"), ["bridge", "host", "web"]);
-    let error = show::list_networks(&world(), &Filters::default().with("status", "up")).unwrap_err();
+    let error = encode::list_networks(&world(), &Filters::default().with("status", "up")).unwrap_err();
     assert_eq!(error.to_string(), "invalid filter 'status'");
 }
 
@@ -81,7 +81,7 @@ fn filters_choose_networks() {
 fn filters_choose_sandboxes() {
     let names = |all: bool, name: &str, value: &str| {
         let filters = Filters::default().with(name, value);
-        let listed = show::list_containers(&world(), all, &filters, NOW).unwrap();
+        let listed = encode::list_containers(&world(), all, &filters, NOW).unwrap();
         listed.into_iter().flat_map(|it| it.names).collect::<Vec<_>>()
     };
     assert_eq!(names(false, "name", ""), ["/net", "/db", "/front"]);
@@ -94,6 +94,6 @@ fn filters_choose_sandboxes() {
     assert_eq!(names(true, "name", "^/front$"), ["/front"]);
     assert_eq!(names(true, "label", "app=shop"), ["/front"]);
     let filters = Filters::default().with("status", "asleep");
-    let error = show::list_containers(&world(), true, &filters, NOW).unwrap_err();
+    let error = encode::list_containers(&world(), true, &filters, NOW).unwrap_err();
     assert_eq!(error.to_string(), "invalid filter 'status=asleep'");
 }

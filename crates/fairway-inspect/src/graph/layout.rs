@@ -8,6 +8,7 @@ mod card;
 mod drawing;
 mod host;
 mod legend;
+mod placed;
 mod shelf;
 mod story;
 mod trail;
@@ -31,7 +32,7 @@ const INSET: i32 = 20;
 pub fn layout(picture: &Picture) -> Drawing {
     let cards: Vec<Card<'_>> = (0..picture.networks.len()).map(|number| Card::new(picture, number)).collect();
     let wiring = Wiring::new(picture);
-    let top = Top::new(picture, &wiring);
+    let top = Top::new(picture, wiring.tracks());
     let least = top.width().max(if picture.walk.is_some() { 720 } else { 520 });
     let shelves = Shelves::choose(&cards, &wiring, least);
     let mut drawing = Drawing::default();

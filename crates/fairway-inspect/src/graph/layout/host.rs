@@ -2,7 +2,6 @@
 
 use super::drawing::{Area, BoxKind, Drawing, Point, WireKind};
 use super::trail::{Anchor, Trail};
-use super::wiring::Wiring;
 use super::{INSET, MARGIN, widest};
 use crate::graph::picture::{Picture, Uplink};
 use crate::graph::text::{Style, width, wrap};
@@ -51,7 +50,7 @@ fn height(rows: &[(Style, String)]) -> i32 {
 }
 
 impl<'a> Top<'a> {
-    pub(super) fn new(picture: &'a Picture, wiring: &Wiring) -> Self {
+    pub(super) fn new(picture: &'a Picture, tracks: i32) -> Self {
         let columns = picture.uplinks.iter().map(|uplink| {
             let (title, lines) = beyond(uplink);
             let own = own(uplink).into_iter().map(|(style, text)| width(style, &text)).max();
@@ -59,7 +58,7 @@ impl<'a> Top<'a> {
                 width(Style::Name, &title).max(widest(Style::Address, lines.iter().map(String::as_str)));
             (beyond.max(own.unwrap_or_default()) + 24).clamp(120, 220)
         });
-        Self { picture, columns: columns.collect(), tracks: wiring.tracks() }
+        Self { picture, columns: columns.collect(), tracks }
     }
 
     /// The width below which the interfaces have no room.

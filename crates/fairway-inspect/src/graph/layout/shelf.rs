@@ -2,6 +2,7 @@
 
 use super::card::{Card, Placed};
 use super::drawing::Area;
+use super::placed::{PlacedShelf, PlacedShelves};
 use super::wiring::Wiring;
 
 /// Between two cards, and below a shelf.
@@ -19,23 +20,6 @@ pub(super) struct Shelves<'a> {
     rows: Vec<Vec<usize>>,
     columns: Vec<usize>,
     width: i32,
-}
-
-/// A shelf with its place.
-pub(super) struct PlacedShelf {
-    pub(super) networks: Vec<usize>,
-    /// Where the wires to the stack run.
-    pub(super) branch: i32,
-    /// Where those between places begin.
-    pub(super) gutter: i32,
-}
-
-/// All of them with their places.
-pub(super) struct PlacedShelves {
-    pub(super) shelves: Vec<PlacedShelf>,
-    /// The cards, by network.
-    pub(super) cards: Vec<Placed>,
-    pub(super) bottom: i32,
 }
 
 /// The columns that a card needs so that it is not higher than that, as far as it is not wider than that.

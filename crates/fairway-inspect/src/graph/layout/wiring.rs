@@ -3,7 +3,7 @@
 use super::card::{ATTACH, Card};
 use super::drawing::{Area, Drawing, Point, WireKind};
 use super::host::Below;
-use super::shelf::PlacedShelves;
+use super::placed::PlacedShelves;
 use super::trail::Trail;
 use super::{INSET, MARGIN};
 use crate::graph::picture::{Picture, Way};

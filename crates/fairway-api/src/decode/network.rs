@@ -9,7 +9,7 @@ use fairway_model::RefusalKind;
 use fairway_model::SubnetRequest;
 use fairway_model::{EndpointRequest, parse};
 
-use crate::control::Failure;
+use crate::engine_api::Failure;
 use crate::types::{EndpointSettings, IpamConfig, NetworkCreate};
 
 /// The network that a request asks for, and what its user should know.

@@ -1,4 +1,4 @@
-//! The engine, as the API asks for it.
+//! The adapter between the API and the engine.
 
 use std::os::fd::BorrowedFd;
 use std::path;
@@ -7,12 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fairway_api::types::{Diagnosis, Explained, Reloaded};
 use fairway_api::{
-    About, Applied, Control, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
+    About, Applied, EngineApi, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
     Stopping,
 };
 use fairway_core::object::FileName;
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Change, Command, CreateSandbox, TimedEvent, World};
+use fairway_core::world::{Change, Command, TimedEvent, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_inspect::conflict::{FirewallConflict, Path};
 use fairway_inspect::graph::Picture;
@@ -26,15 +26,15 @@ use rustix::process::Signal;
 use super::about::about;
 use super::reload::{Reload, ReloadError};
 
-/// The engine, as the API asks for it.
-pub struct EngineControl {
+/// Implements the API's interface on an engine.
+pub struct EngineAdapter {
     engine: Arc<Engine>,
     data_root: String,
     reload: Arc<Reload>,
 }
 
-impl EngineControl {
-    /// Serves an engine.
+impl EngineAdapter {
+    /// An adapter for an engine.
     pub fn new(engine: Arc<Engine>, data_root: &path::Path, reload: Arc<Reload>) -> Self {
         Self { engine, data_root: data_root.display().to_string(), reload }
     }
@@ -121,7 +121,7 @@ impl Stopping for EngineStopping {
     }
 }
 
-impl Control for EngineControl {
+impl EngineApi for EngineAdapter {
     fn is_started(&self) -> bool {
         self.engine.is_started()
     }
@@ -214,9 +214,9 @@ impl Control for EngineControl {
     fn trace(
         &self,
         request: TraceRequest,
-        tell: Box<dyn FnMut(TraceMessage) -> bool + Send>,
+        emit: Box<dyn FnMut(TraceMessage) -> bool + Send>,
     ) -> Result<(), Failure> {
-        self.engine.trace(request, tell).map_err(|error| {
+        self.engine.trace(request, emit).map_err(|error| {
             let kind = match error {
                 TraceError::Query(_) => FailureKind::Refused(RefusalKind::Invalid),
                 TraceError::TooMany => FailureKind::Refused(RefusalKind::Conflict),
@@ -300,14 +300,5 @@ impl Control for EngineControl {
     fn now(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-    }
-
-    fn attach(&self, create: CreateSandbox, located: Located) -> Result<Applied, Failure> {
-        self.execute(Command::Attach {
-            create: Box::new(create),
-            process: located.process,
-            namespace: located.namespace,
-            avoid: Vec::new(),
-        })
     }
 }

@@ -8,7 +8,7 @@ use fairway_model::{LOG_DRIVER, NetworkMode, Sandbox, SandboxKind, SandboxState}
 use super::network::{endpoint_settings, mode_network};
 use super::port;
 use super::time::{human, rfc3339};
-use crate::control::SandboxFiles;
+use crate::engine_api::SandboxFiles;
 use crate::types::{
     Attached, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, EndpointSettings,
     HostConfig, LogConfig, NetworkSettings, SummaryHostConfig, SummaryNetworks,

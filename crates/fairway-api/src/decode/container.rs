@@ -10,7 +10,7 @@ use fairway_model::{
 };
 
 use super::endpoint;
-use crate::control::{Failure, NamespaceReference};
+use crate::engine_api::{Failure, NamespaceReference};
 use crate::types::{ContainerCreate, EndpointSettings, PortBinding, PortMap};
 
 impl From<ParseError> for Failure {
