@@ -129,7 +129,8 @@ impl Connection {
                     while self.buffer.len() - end.min(self.buffer.len()) < 2 {
                         self.receive()?;
                     }
-                    let enough = size > 0 && !show(&self.buffer[start..end]);
+                    let chunk = self.buffer.get(start..end).unwrap_or_default();
+                    let enough = size > 0 && !show(chunk);
                     self.take(end + 2);
                     if size == 0 || enough {
                         return Ok(());
@@ -149,7 +150,7 @@ impl Connection {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
-                    self.buffer.extend_from_slice(&bytes[..count]);
+                    self.buffer.extend_from_slice(bytes.get(..count).unwrap_or(&bytes));
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -110,7 +110,10 @@ fn choose(
                 let mode_given = !matches!(mode, "" | "default");
                 let mode = name(mode);
                 match networks.iter().position(|(reference, _)| *reference == mode) {
-                    Some(place) => networks[..=place].rotate_right(1),
+                    Some(place) => {
+                        let chosen = networks.remove(place);
+                        networks.insert(0, chosen);
+                    }
                     None if mode_given => networks.insert(0, (mode, EndpointSettings::default())),
                     None => {}
                 }

@@ -85,13 +85,13 @@ pub(super) fn decode(text: &str, query: bool) -> String {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         let code = match (first, tail) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|digits| (digits, after)),
             _ => None,
         };
         rest = match code {
-            Some((high, low)) => {
+            Some(((high, low), after)) => {
                 bytes.push(high << 4 | low);
-                &tail[2..]
+                after
             }
             None => {
                 bytes.push(if query && *first == b'+' { b' ' } else { *first });
