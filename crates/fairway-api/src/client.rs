@@ -1,4 +1,4 @@
-//! The command line's end: one connection, one request at a time, without a runtime.
+//! A blocking client of the daemon's API: one connection, one request at a time.
 
 mod connection;
 mod events;
@@ -21,13 +21,13 @@ use crate::types::{
 };
 use connection::{Connection, Response};
 
-/// Why a request brought no answer, or a refusal.
+/// The error of a request.
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The address is not one of a unix socket.
     #[error("invalid daemon address {0:?}: one such as unix:///run/fairway.sock is expected")]
     Address(String),
-    /// Nobody listens.
+    /// No daemon listens on the socket.
     #[error(
         "cannot connect to the Fairway daemon at {address}: is it running? start it with: fairway daemon"
     )]
@@ -135,7 +135,7 @@ impl Client {
         self.get(&format!("/networks/{}", encode(network)))
     }
 
-    /// Where a packet from one to another goes; with `plan`, by the Plan instead of the kernel.
+    /// Walks a packet through the kernel's rules; with `plan`, through the planned ones.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -144,7 +144,7 @@ impl Client {
         self.get(&format!("/fairway/explain?from={}&to={}&plan={plan}", encode(from), encode(to)))
     }
 
-    /// What is wrong with the host; with `fix`, after what is Fairway's own has been mended.
+    /// Diagnoses the host; with `fix`, after fixing what Fairway owns.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -173,7 +173,7 @@ impl Client {
         String::from_utf8(response.body).map_err(|error| self.malformed(error))
     }
 
-    /// What passed a network, or all networks, and their published ports.
+    /// The counters of one or all networks and their published ports.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -181,7 +181,7 @@ impl Client {
         self.get(&format!("/fairway/stats?network={}", encode(network.unwrap_or_default())))
     }
 
-    /// Makes a network.
+    /// Creates a network.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -197,7 +197,7 @@ impl Client {
         self.send("DELETE", &format!("/networks/{}", encode(network)), None).map(drop)
     }
 
-    /// Removes the networks that nobody uses.
+    /// Removes the networks that no sandbox uses.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -207,20 +207,20 @@ impl Client {
         self.read(&response)
     }
 
-    /// Puts a sandbox on a network.
+    /// Connects a sandbox to a network.
     ///
     /// # Errors
     /// See [`Client::ping`].
     pub fn connect(&mut self, network: &str, request: &ConnectRequest) -> Result<(), ClientError> {
-        self.tell(&format!("/networks/{}/connect", encode(network)), request)
+        self.send_json(&format!("/networks/{}/connect", encode(network)), request)
     }
 
-    /// Takes a sandbox off a network.
+    /// Disconnects a sandbox from a network.
     ///
     /// # Errors
     /// See [`Client::ping`].
     pub fn disconnect(&mut self, network: &str, request: &DisconnectRequest) -> Result<(), ClientError> {
-        self.tell(&format!("/networks/{}/disconnect", encode(network)), request)
+        self.send_json(&format!("/networks/{}/disconnect", encode(network)), request)
     }
 
     /// The sandboxes that pass the filters: those that run, or all.
@@ -269,7 +269,7 @@ impl Client {
     /// # Errors
     /// See [`Client::ping`].
     pub fn exited(&mut self, container: &str, pid: u32, code: i32) -> Result<(), ClientError> {
-        self.tell(&format!("/containers/{}/exited", encode(container)), &Exited { code, pid })
+        self.send_json(&format!("/containers/{}/exited", encode(container)), &Exited { code, pid })
     }
 
     /// Waits for a sandbox to stop, and brings its exit code. The condition is `not-running`,
@@ -310,7 +310,7 @@ impl Client {
         self.send("POST", &path, None).map(drop)
     }
 
-    /// Forgets a sandbox; one that runs is killed first if `force` says so.
+    /// Removes a sandbox; with `force`, kills a running one first.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -319,7 +319,7 @@ impl Client {
         self.send("DELETE", &path, None).map(drop)
     }
 
-    /// Makes a sandbox of a namespace that exists.
+    /// Attaches an existing namespace as a sandbox.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -327,15 +327,15 @@ impl Client {
         self.post("/fairway/attach", request)
     }
 
-    /// Takes a sandbox off its networks and forgets it; its namespace stays.
+    /// Removes an attached sandbox; its namespace stays.
     ///
     /// # Errors
     /// See [`Client::ping`].
     pub fn detach(&mut self, container: &str) -> Result<(), ClientError> {
-        self.tell("/fairway/detach", &DetachRequest { container: container.to_owned() })
+        self.send_json("/fairway/detach", &DetachRequest { container: container.to_owned() })
     }
 
-    /// Publishes ports of a sandbox beside those that it has, also while it runs.
+    /// Publishes more ports of a sandbox, also while it runs.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -344,7 +344,7 @@ impl Client {
         self.post(&format!("/containers/{}/publish", encode(container)), &request)
     }
 
-    /// Publishes ports of a sandbox no more, also while it runs.
+    /// Removes published ports of a sandbox, also while it runs.
     ///
     /// # Errors
     /// See [`Client::ping`].
@@ -373,7 +373,7 @@ impl Client {
         self.read(&response)
     }
 
-    fn tell(&mut self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
+    fn send_json(&mut self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
         let text = self.text(body)?;
         self.send("POST", path, Some(&text)).map(drop)
     }

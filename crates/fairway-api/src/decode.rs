@@ -1,4 +1,4 @@
-//! Docker's JSON, as commands. Pure: what it says is checked as far as it can be without a World.
+//! Decodes Docker's JSON requests to commands. Pure: checks what can be checked without a World.
 
 mod container;
 mod ignored;

@@ -1,4 +1,4 @@
-//! A World, in Docker's JSON. Pure: the clock and the files' places come in as arguments.
+//! Encodes a World as Docker's JSON. Pure: the time and the paths of files are arguments.
 
 mod container;
 mod list;

@@ -1,4 +1,4 @@
-//! `?filters=`: which of many are meant.
+//! The query parameter `filters` of lists, in Docker's format.
 
 use std::collections::{BTreeMap, BTreeSet};
 

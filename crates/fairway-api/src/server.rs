@@ -105,7 +105,7 @@ async fn accept(
     };
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     // Each connection holds a receiver: it stops by the value, and the sender sees by the receivers when all are gone.
-    let (stopping, told) = watch::channel(false);
+    let (stopping, stopped) = watch::channel(false);
     let mut slow = tokio::time::interval(SLOW_INTERVAL.min(limits.reading));
     tokio::pin!(shutdown);
     loop {
@@ -115,7 +115,7 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => match clients.admit(&stream) {
                     Ok(connection) => {
-                        tokio::spawn(server.clone().connection(stream, connection, told.clone()));
+                        tokio::spawn(server.clone().connection(stream, connection, stopped.clone()));
                     }
                     Err(failure) => {
                         if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
@@ -135,7 +135,7 @@ async fn accept(
             },
         }
     }
-    drop((listener, told));
+    drop((listener, stopped));
     stopping.send_replace(true);
     let drained = tokio::time::timeout(DRAIN, stopping.closed()).await;
     if drained.is_err() {

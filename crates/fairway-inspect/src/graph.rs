@@ -1,6 +1,6 @@
-//! A host's networks as a picture: what is there, who reaches what, and where a packet goes in it.
+//! Draws a host's networks, their reachability, and the walk of a packet, as SVG, DOT or Mermaid.
 //!
-//! A [`Picture`] says what is there. [`layout`] gives each thing a place, as numbers; [`draw`] writes it down.
+//! A [`Picture`] holds the networks. [`layout`] gives each element a position; [`draw`] writes the text.
 
 mod dot;
 mod layout;
@@ -24,22 +24,22 @@ pub use picture::{Mark, Meaning, Member, Network, Picture, Port, Sandbox, Uplink
 pub use text::Style;
 pub use walk::{Badge, Leg, LegKind, Spot, Stop, Walk};
 
-/// How a picture is written down.
+/// The output format of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// SVG 1.1 with a style sheet, complete in itself.
     Svg,
-    /// The language of Graphviz.
+    /// DOT, the language of Graphviz.
     Dot,
-    /// A flowchart of Mermaid.
+    /// A Mermaid flowchart.
     Mermaid,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 3] = [Self::Svg, Self::Dot, Self::Mermaid];
 
-    /// The media type of its texts.
+    /// The media type.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Svg => "image/svg+xml",
@@ -59,9 +59,9 @@ impl fmt::Display for Format {
     }
 }
 
-/// Why a text names no format.
+/// The error of an unknown format.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no format {0:?}: svg, dot and mermaid can be had")]
+#[error("unknown format {0:?}: use svg, dot or mermaid")]
 pub struct UnknownFormat(String);
 
 impl FromStr for Format {
@@ -72,7 +72,7 @@ impl FromStr for Format {
     }
 }
 
-/// Writes a picture down.
+/// Writes a picture in a format.
 pub fn draw(picture: &Picture, format: Format) -> String {
     match format {
         Format::Svg => svg::write(&layout(picture)),

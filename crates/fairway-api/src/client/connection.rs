@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_no_http_is_an_error() {
+    fn truncated_or_invalid_http_is_an_error() {
         let kind = |text| answers(text, 1).remove(0).unwrap_err().kind();
         assert_eq!(kind("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"), io::ErrorKind::UnexpectedEof);
         assert_eq!(kind("SSH-2.0-OpenSSH_9.2\r\n\r\n"), io::ErrorKind::InvalidData);

@@ -1,4 +1,4 @@
-//! What happens, as it happens.
+//! The stream of events.
 
 use serde::de::DeserializeOwned;
 

@@ -1,4 +1,4 @@
-//! Packets, as they are seen.
+//! The stream of traced packets.
 
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 

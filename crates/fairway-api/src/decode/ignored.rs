@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dockers_client_sends_unasked_is_not_warned_of() {
+    fn defaults_of_dockers_client_cause_no_warnings() {
         // `docker create bb sleep 1` of 28.2, without what is empty in ways that are tested above.
         let body = r#"{"Hostname":"","AttachStdout":true,"AttachStderr":true,"Cmd":["sleep","1"],"Image":"bb",
             "HostConfig":{"NetworkMode":"default","RestartPolicy":{"Name":"no","MaximumRetryCount":0},

@@ -110,7 +110,7 @@ fn leases(world: &World, network: &Network) -> Vec<String> {
             let name = &world.sandbox(endpoint.sandbox)?.name;
             let until = lease.expires_at / 1_000_000_000;
             Some(match lease.lost {
-                true => format!("{address} of {name}: lost; {server} may lend it to somebody else"),
+                true => format!("{address} of {name}: lost; {server} may lease it to another host"),
                 false => format!("{address} of {name} by {server} until {until}"),
             })
         })

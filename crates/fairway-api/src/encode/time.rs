@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_told_in_their_largest_unit() {
+    fn durations_are_shown_in_their_largest_unit() {
         for (seconds, text) in [
             (-5, "Less than a second"),
             (0, "Less than a second"),

@@ -1,4 +1,4 @@
-//! What a request says beside its route.
+//! The query and the body of a request.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percent_codes_are_undone_and_nothing_else() {
+    fn percent_encoding_is_decoded() {
         assert_eq!(decode("a%2Fb%20c+d", true), "a/b c d");
         assert_eq!(decode("a+b", false), "a+b");
         assert_eq!(decode("%c3%a9%", true), "é%");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_dockers() {
+    fn flags_are_decoded_as_by_docker() {
         let call = Call::new("a=1&b=0&c=false&d=True&e&f=no", Held::default());
         let on: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].into_iter().filter(|it| call.flag(it)).collect();
         assert_eq!(on, ["a", "d"]);

@@ -30,7 +30,7 @@ impl Server {
         self,
         stream: UnixStream,
         connection: Connection,
-        mut told: watch::Receiver<bool>,
+        mut stopping: watch::Receiver<bool>,
     ) {
         let connection = Arc::new(connection);
         let refused = self.engine.check_peer(stream.as_fd()).err();
@@ -47,7 +47,7 @@ impl Server {
             tokio::select! {
                 result = http.as_mut() => result,
                 // What `wait_for` gives is a lock, which must not be held while the rest is awaited.
-                () = async { drop(told.wait_for(|stopping| *stopping).await) } => {
+                () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {
                     http.as_mut().graceful_shutdown();
                     http.await
                 }

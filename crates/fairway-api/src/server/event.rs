@@ -1,4 +1,4 @@
-//! `/events`: what happens, one JSON text a line, for as long as the client listens.
+//! `/events`: streams events, one JSON text per line, until the client disconnects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,11 @@ use crate::engine_api::{EngineApi, Failure};
 use crate::filter::{Filters, InvalidFilter};
 use crate::types::{EventActor, EventMessage};
 
-/// How many lines wait for a slow reader; what comes then is lost to it, and it is told how many.
+/// How many lines are queued for a slow reader; further events are dropped, and an event `lost` counts them.
 const QUEUE: usize = 512;
 const NANOSECONDS: i64 = 1_000_000_000;
 
-/// Filters that Docker's clients may use. The last ones are about what does not happen here.
+/// The filters of Docker's clients. The last ones select kinds of events that Fairway does not have.
 const FILTERS: [&str; 14] = [
     "container",
     "daemon",
@@ -36,20 +36,20 @@ const FILTERS: [&str; 14] = [
     "volume",
 ];
 
-/// What is wanted of what happens.
+/// Which events a client wants.
 struct Wanted {
     since: Option<i64>,
     until: Option<i64>,
     filters: Filters,
 }
 
-/// Begins to tell.
+/// Streams events.
 pub(super) fn stream(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let filters = call.filters()?;
     filters.check(&FILTERS)?;
     let wanted = Wanted { since: time(call, "since")?, until: time(call, "until")?, filters };
     let now = engine.now();
-    // Without a beginning only what comes is told, as by Docker.
+    // Without `since`, only new events are sent, as by Docker.
     let since = wanted.since.or(wanted.until.is_none().then_some(now)).unwrap_or(now);
     let left = wanted.until.map(|until| Duration::from_nanos(u64::try_from(until - now).unwrap_or(0)));
     let (send, receive) = mpsc::channel(QUEUE);
@@ -60,13 +60,13 @@ pub(super) fn stream(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
         if late || happened.at < since || !passes(&wanted.filters, &message) {
             return !send.is_closed() && !late;
         }
-        tell(&send, &lost, happened, &message)
+        emit(&send, &lost, happened, &message)
     }));
     Ok(Reply::stream(receive, left))
 }
 
-/// Sends a line, and before it how many were lost; whether anybody listens still.
-fn tell(send: &mpsc::Sender<Bytes>, lost: &AtomicU64, happened: &TimedEvent, message: &EventMessage) -> bool {
+/// Queues a line, preceded by the count of dropped events; false if the client is gone.
+fn emit(send: &mpsc::Sender<Bytes>, lost: &AtomicU64, happened: &TimedEvent, message: &EventMessage) -> bool {
     let missed = lost.load(Ordering::Relaxed);
     if missed > 0 {
         let event = Event::of_daemon("lost", "", &[("count", missed.to_string())]);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_dockers() {
+    fn events_have_dockers_json() {
         let mut happened = happened(1_795_312_963_489_811_622);
         let daemon = r#"{"Type":"daemon","Action":"reload","Actor":{"ID":"box","Attributes":{"name":"box"}},"scope":"local","time":1795312963,"timeNano":1795312963489811622}"#;
         assert_eq!(line(&message(&happened)), format!("{daemon}\n"));
@@ -181,22 +181,22 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_loses_and_is_told_how_many() {
+    fn a_slow_reader_gets_the_count_of_dropped_events() {
         let (send, mut receive) = mpsc::channel(2);
         let lost = AtomicU64::new(0);
         for at in 0..5 {
-            assert!(tell(&send, &lost, &happened(at), &message(&happened(at))));
+            assert!(emit(&send, &lost, &happened(at), &message(&happened(at))));
         }
         let mut read = |count: usize| -> Vec<EventMessage> {
             (0..count).map(|_| serde_json::from_slice(&receive.try_recv().unwrap()).unwrap()).collect()
         };
         assert_eq!(read(2).iter().map(|it| it.time_nano).collect::<Vec<_>>(), [0, 1]);
-        assert!(tell(&send, &lost, &happened(9), &message(&happened(9))));
+        assert!(emit(&send, &lost, &happened(9), &message(&happened(9))));
         let last = read(2);
         assert_eq!((last[0].action.as_str(), last[0].actor.attributes["count"].as_str()), ("lost", "3"));
         assert_eq!(last[1].time_nano, 9);
         drop(receive);
-        assert!(!tell(&send, &lost, &happened(9), &message(&happened(9))));
+        assert!(!emit(&send, &lost, &happened(9), &message(&happened(9))));
     }
 
     #[test]

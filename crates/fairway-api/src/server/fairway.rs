@@ -50,7 +50,7 @@ fn locate(engine: &dyn EngineApi, reference: &NamespaceReference, host: bool) ->
 pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     let request: Exited = call.json()?;
     let process = look(engine, |world| Ok(world.find_sandbox(id)?.process()))?;
-    // Who tells late tells of a process that another one has followed already.
+    // A late report is about a process that a new one has replaced.
     if request.pid == 0 || process.is_none_or(|process| process.pid == request.pid) {
         engine.execute(Command::StopSandbox { sandbox: id.to_owned(), code: request.code })?;
     }
@@ -157,7 +157,7 @@ pub(super) fn reload(engine: &dyn EngineApi) -> Result<Reply, Failure> {
     Reply::json(&engine.reload()?)
 }
 
-/// The picture itself, not JSON, so that it can be looked at.
+/// Sends the picture itself instead of JSON, for a browser.
 pub(super) fn graph(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let format = match call.parameter("format") {
         "" => Format::Svg,

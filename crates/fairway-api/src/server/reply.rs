@@ -1,4 +1,4 @@
-//! Replies.
+//! HTTP replies.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,7 +33,7 @@ pub(super) struct Reply {
 pub(super) enum ReplyBody {
     Now(Option<Bytes>),
     Later(Later),
-    /// As it comes, until nobody sends any more or, if there is an end, until then.
+    /// A stream, until its sender closes it or the time is over.
     Stream(mpsc::Receiver<Bytes>, Option<Pin<Box<Sleep>>>),
 }
 

@@ -1,4 +1,4 @@
-//! Which request is meant by a method and a path.
+//! Maps method and path of a request to a route.
 
 use fairway_model::RefusalKind;
 use hyper::Method;
@@ -7,26 +7,26 @@ use super::call::decode;
 use super::{API_VERSION, MINIMUM_API_VERSION};
 use crate::engine_api::Failure;
 
-/// What can be asked for.
+/// A route of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
-    /// Whether the server is there.
+    /// A ping.
     Ping,
     /// The exit code of a container, when there is one.
     Wait(String),
-    /// What happens.
+    /// The stream of events.
     Events,
-    /// Packets, as they are seen.
+    /// The stream of traced packets.
     Trace,
-    /// The end of a container's process.
+    /// Stopping a container.
     Stop(String),
     /// The removal of a container, which may have to be stopped first.
     Remove(String),
-    /// What the engine is asked for, and may block.
+    /// A task of the engine, which may block.
     Task(Task),
 }
 
-/// What the engine is asked for; the text is the name or id in the path.
+/// A task of the engine; the text is the name or id in the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Task {
     Version,
@@ -59,7 +59,7 @@ pub(super) enum Task {
 }
 
 impl Task {
-    /// Whether it only looks at the World.
+    /// Whether the task only reads the World.
     pub(super) fn is_look(&self) -> bool {
         matches!(
             self,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_found() {
+    fn unknown_routes_are_not_found() {
         for (method, path) in [(Method::GET, "/images/json"), (Method::PUT, "/networks"), (Method::GET, "/")]
         {
             let failure = Route::of(&method, path).unwrap_err();

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn one_may_have_all_while_there_is_no_other() {
+    fn a_single_client_may_use_everything() {
         let shares = filled(10, 0, &[(holder(1, 1, 1), 9)]);
         assert_eq!(shares.ask(holder(1, 1, 1), 1), Answer::Enough);
         assert_eq!(shares.ask(holder(1, 1, 1), 2), Answer::After(Vec::new()));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_for_root_alone() {
+    fn a_share_is_reserved_for_root() {
         let mut shares = filled(10, 2, &[(holder(1, 1, 1), 8)]);
         assert_eq!(shares.ask(holder(1, 1, 1), 1), Answer::After(Vec::new()));
         assert_eq!(shares.ask(holder(2, 1, 2), 1), Answer::After(vec![holder(1, 1, 1)]));

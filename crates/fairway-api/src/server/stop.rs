@@ -56,7 +56,7 @@ impl Server {
         if tokio::time::timeout(timeout, &mut exited).await.is_err() {
             let killed = Arc::clone(&stopping);
             self.command(move |_| killed.kill()).await?;
-            // Where nothing tells of its end it is taken for ended.
+            // Without a report of its end, the process is treated as ended.
             let _ = tokio::time::timeout(KILL_TIMEOUT, exited).await;
         }
         let _turn = turn(&self.endings).await?;

@@ -1,4 +1,4 @@
-//! What is not about one network or sandbox.
+//! `/version` and `/info`.
 
 use fairway_model::{Backend, SandboxState};
 

@@ -1,4 +1,4 @@
-//! `/fairway/trace`: packets, one JSON text a line, for as long as the client listens.
+//! `/fairway/trace`: streams traced packets, one JSON text per line, until the client disconnects.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::reply::Reply;
 use crate::engine_api::{EngineApi, Failure};
 use crate::filter::InvalidFilter;
 
-/// How many lines wait for a slow reader; what comes then is lost to it, and it is told how much.
+/// How many lines are queued for a slow reader; further packets are dropped and counted in the output.
 const QUEUE: usize = 4096;
 
-/// Begins to tell.
+/// Starts a trace and streams its packets.
 pub(super) fn stream(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let text = |name| Some(call.parameter(name)).filter(|text| !text.is_empty()).map(str::to_owned);
     let request = TraceRequest {
@@ -27,17 +27,17 @@ pub(super) fn stream(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
     };
     let (send, receive) = mpsc::channel(QUEUE);
     let mut missed = 0;
-    engine.trace(request, Box::new(move |told| tell(&send, &mut missed, told)))?;
+    engine.trace(request, Box::new(move |message| emit(&send, &mut missed, message)))?;
     Ok(Reply::stream(receive, None))
 }
 
-/// Sends a line; whether anybody listens still.
-fn tell(send: &mpsc::Sender<Bytes>, missed: &mut u64, mut told: TraceMessage) -> bool {
-    let is_packet = matches!(told, TraceMessage::Packet(_));
-    if let TraceMessage::Watching(lost) = &mut told {
+/// Queues a line; false if the client is gone.
+fn emit(send: &mpsc::Sender<Bytes>, missed: &mut u64, mut message: TraceMessage) -> bool {
+    let is_packet = matches!(message, TraceMessage::Packet(_));
+    if let TraceMessage::Watching(lost) = &mut message {
         lost.unreported += *missed;
     }
-    match send.try_send(line(&told)) {
+    match send.try_send(line(&message)) {
         Err(mpsc::error::TrySendError::Full(_)) => {
             *missed += u64::from(is_packet);
             true
@@ -46,9 +46,9 @@ fn tell(send: &mpsc::Sender<Bytes>, missed: &mut u64, mut told: TraceMessage) ->
     }
 }
 
-fn line(told: &TraceMessage) -> Bytes {
+fn line(message: &TraceMessage) -> Bytes {
     // It is made of texts and numbers: there is nothing that JSON cannot say.
-    let mut text = serde_json::to_vec(told).unwrap_or_default();
+    let mut text = serde_json::to_vec(message).unwrap_or_default();
     text.push(b'\n');
     text.into()
 }
@@ -69,11 +69,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_reader_loses_packets_and_is_told_how_many() {
+    fn a_slow_reader_gets_the_count_of_dropped_packets() {
         let (send, mut receive) = mpsc::channel(2);
         let mut missed = 0;
         for _ in 0..5 {
-            assert!(tell(&send, &mut missed, TraceMessage::Packet(PacketTimeline::default())));
+            assert!(emit(&send, &mut missed, TraceMessage::Packet(PacketTimeline::default())));
         }
         let mut read = || serde_json::from_slice::<TraceMessage>(&receive.try_recv().unwrap()).unwrap();
         assert_eq!(
@@ -83,14 +83,14 @@ mod tests {
                 TraceMessage::Packet(PacketTimeline::default())
             )
         );
-        assert!(tell(&send, &mut missed, TraceMessage::Watching(Lost { unreported: 1, ..Lost::default() })));
+        assert!(emit(&send, &mut missed, TraceMessage::Watching(Lost { unreported: 1, ..Lost::default() })));
         assert_eq!(read(), TraceMessage::Watching(Lost { unreported: 4, ..Lost::default() }));
         drop(receive);
-        assert!(!tell(&send, &mut missed, TraceMessage::Note(String::new())));
+        assert!(!emit(&send, &mut missed, TraceMessage::Note(String::new())));
     }
 
     #[test]
-    fn numbers_are_numbers() {
+    fn numeric_parameters_are_parsed() {
         let call = Call::new("count=12&bytes=many", crate::server::body::Held::default());
         assert_eq!(number::<u64>(&call, "count"), Ok(Some(12)));
         assert_eq!(number::<u64>(&call, "milliseconds"), Ok(None));

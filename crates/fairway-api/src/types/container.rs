@@ -108,7 +108,7 @@ pub struct ContainerConfig {
     pub hostname: String,
     pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
     pub env: Vec<String>,
-    /// What its links tell its commands: Docker has it without showing it.
+    /// The environment variables of its links, which Docker does not show.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub link_env: Vec<String>,
     pub cmd: Vec<String>,

@@ -1,4 +1,4 @@
-//! What Docker has no words for: namespaces that somebody else made.
+//! JSON bodies of requests that Docker's API does not have.
 
 use std::collections::BTreeMap;
 
@@ -110,13 +110,13 @@ pub struct Explained {
     pub differences: Vec<String>,
 }
 
-/// The reply of `GET /fairway/doctor`, and of `POST /fairway/doctor/fix`: what is wrong with the host.
+/// The reply of `GET /fairway/doctor`, and of `POST /fairway/doctor/fix`: the findings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Diagnosis {
-    /// What each check found, also that all is well.
+    /// The findings of all checks, also those without a problem.
     pub findings: Vec<Finding>,
-    /// What was mended before, in words.
+    /// The applied fixes, described in text.
     pub done: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Two habits of Docker's JSON that serde has to be told of.
+//! Serde helpers for Docker's conventions of `null` and empty values.
 
 use std::fmt;
 use std::marker::PhantomData;

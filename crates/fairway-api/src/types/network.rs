@@ -48,7 +48,7 @@ pub struct NetworkTroubles {
     /// Routes of the host that lead its addresses elsewhere, each `destination dev interface`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
-    /// Addresses of its LAN that somebody there has, each `address at hardware address`.
+    /// Address conflicts on its LAN, each `address at hardware address`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<String>,
     /// Addresses that its LAN's DHCP server has lent, each `address of sandbox by server until time`, in seconds since
@@ -57,7 +57,7 @@ pub struct NetworkTroubles {
     pub leases: Vec<String>,
 }
 
-/// What a firewall of somebody else drops.
+/// A foreign firewall rule that drops packets of the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkObstacle {
@@ -65,7 +65,7 @@ pub struct NetworkObstacle {
     pub text: String,
     /// Whether it is dropped for sure, and not only perhaps.
     pub certain: bool,
-    /// Whose table it is, as far as it tells.
+    /// The program that owns the table, as far as known.
     pub owner: String,
     /// Family and name of the table.
     pub table: String,

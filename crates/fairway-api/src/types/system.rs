@@ -1,17 +1,17 @@
-//! What is not about one network or sandbox.
+//! JSON bodies of `/version`, `/info` and of errors.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The body of every refusal.
+/// The body of every error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ErrorMessage {
     pub message: String,
 }
 
-/// The reply to what creates something.
+/// The reply to a request that creates an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Created {

@@ -137,7 +137,7 @@ fn bodies_are_read_as_go_reads_them() {
 }
 
 #[test]
-fn what_go_reads_is_what_was_meant() {
+fn json_is_decoded_as_by_go() {
     let server = RunningServer::start();
     let body = r#"{"NAME":"n","Labels":{"Keep":"Case","none":null},"ipam":{"CONFIG":[{"subnet":"10.1.0.0/24","Gateway":null}]}}"#;
     request(&server, "POST", "/networks/create", body);
@@ -165,7 +165,7 @@ fn a_missing_network_is_no_missing_image() {
 }
 
 #[test]
-fn what_create_does_not_do_is_warned_of() {
+fn unsupported_options_of_create_cause_warnings() {
     let server = RunningServer::start();
     let body = r#"{"Image":"bb","User":"5","HostConfig":{"Binds":["/tmp:/x"],"Memory":67108864,
         "RestartPolicy":{"Name":"always","MaximumRetryCount":0}}}"#;
@@ -356,7 +356,7 @@ fn prune_takes_times_without_a_zone_and_loses_no_filter() {
 }
 
 #[test]
-fn version_and_info_say_what_dockers_clients_ask() {
+fn version_and_info_have_the_fields_of_dockers_client() {
     let server = RunningServer::start();
     let version = get(&server, "/version");
     assert_eq!((&version["Arch"], &version["Os"]), (&"amd64".into(), &"linux".into()));
@@ -371,7 +371,7 @@ fn version_and_info_say_what_dockers_clients_ask() {
 }
 
 #[test]
-fn the_default_bridge_is_shown_where_old_clients_look() {
+fn the_default_bridge_is_shown_in_fields_of_old_clients() {
     let server = RunningServer::start();
     let host_config = HostConfig { network_mode: "bridge".into(), ..HostConfig::default() };
     let create = ContainerCreate { cmd: vec!["true".into()], host_config, ..ContainerCreate::default() };

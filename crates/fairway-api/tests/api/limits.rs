@@ -135,7 +135,7 @@ fn the_largest_body_makes_way_for_a_smaller_one() {
     let server = RunningServer::with(Limits { bodies: 100_000, ..Limits::default() });
     let mut large = send(&server, &post("/networks/create", 200_000));
     large.write_all(&[b' '; 90_000]).unwrap();
-    // It is taken as soon as it has arrived, which is not told.
+    // It is taken as soon as it has arrived, which the server does not report.
     std::thread::sleep(Duration::from_millis(100));
     let mut small = send(&server, &post("/networks/create", 20_000));
     small.write_all(&[b' '; 20_000]).unwrap();

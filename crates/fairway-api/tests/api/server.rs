@@ -51,7 +51,7 @@ fn raw(server: &RunningServer, request: &str) -> String {
 }
 
 #[test]
-fn dockers_client_finds_what_it_looks_for_in_a_ping() {
+fn a_ping_has_the_headers_of_dockers_client() {
     let server = RunningServer::start();
     for (method, body) in [("GET", "OK"), ("HEAD", "")] {
         let answer =
@@ -168,7 +168,7 @@ fn ports_are_published_and_unpublished_of_what_runs() {
         assert_eq!(refusal(nothing).0, 400);
     }
     assert_eq!(refusal(client.unpublish("front", map("x/tcp", None))).0, 400);
-    assert_eq!(refusal(client.publish("nobody", map("1/tcp", None))).0, 400, "exposed is not published");
+    assert_eq!(refusal(client.publish("missing", map("1/tcp", None))).0, 400, "exposed is not published");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn one_in_the_hosts_namespace_is_shown_on_the_network_host() {
 }
 
 #[test]
-fn what_is_too_large_is_refused() {
+fn too_large_bodies_are_refused() {
     let server = RunningServer::start();
     let mut create = network("web", "172.20.0.0/24");
     create.labels.insert("large".into(), "x".repeat(9 << 20));
@@ -291,7 +291,7 @@ fn a_wait_is_answered_when_the_sandbox_exits() {
 }
 
 #[test]
-fn who_tells_late_of_an_exit_does_not_stop_what_runs_now() {
+fn a_late_exit_report_does_not_stop_a_restarted_sandbox() {
     let server = RunningServer::start();
     let mut client = server.client();
     client.create_container("job", &on("bridge")).unwrap();
@@ -303,7 +303,7 @@ fn who_tells_late_of_an_exit_does_not_stop_what_runs_now() {
 }
 
 #[test]
-fn one_that_removes_itself_is_gone_when_it_exited() {
+fn a_sandbox_with_rm_is_gone_when_it_exited() {
     let server = RunningServer::start();
     let mut client = server.client();
     let mut create = on("bridge");
@@ -315,7 +315,7 @@ fn one_that_removes_itself_is_gone_when_it_exited() {
 }
 
 #[test]
-fn prune_removes_what_nobody_uses() {
+fn prune_removes_unused_networks() {
     let server = RunningServer::start();
     let mut client = server.client();
     for (name, subnet) in [("a", "172.20.0.0/24"), ("b", "172.21.0.0/24"), ("c", "172.22.0.0/24")] {
@@ -340,7 +340,7 @@ fn prune_removes_what_nobody_uses() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_in_json() {
+fn invalid_http_is_refused_in_json() {
     let server = RunningServer::start();
     let post = |path: &str, body: &str| {
         let length = body.len();
@@ -366,7 +366,7 @@ fn what_is_no_request_is_refused_in_json() {
 }
 
 #[test]
-fn nulls_of_dockers_client_are_nothing() {
+fn nulls_of_dockers_client_are_empty_values() {
     let server = RunningServer::start();
     let body = r#"{"Name":"web","Driver":"bridge","IPAM":{"Driver":"default","Options":null,"Config":null},
         "ConfigFrom":null,"Options":null,"Labels":null,"CheckDuplicate":true}"#;
@@ -382,7 +382,7 @@ fn nulls_of_dockers_client_are_nothing() {
 }
 
 #[test]
-fn a_failure_within_is_told_and_the_server_lives_on() {
+fn a_panic_is_reported_and_the_server_continues() {
     let server = RunningServer::start();
     let mut client = server.client();
     client.attach(&attach("job", 5, on("bridge"))).unwrap();

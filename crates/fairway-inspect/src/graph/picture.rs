@@ -1,4 +1,4 @@
-//! What is there to be drawn.
+//! A host's networks as values to be drawn.
 
 mod network;
 mod sandbox;
@@ -26,7 +26,7 @@ pub struct Picture {
     pub networks: Vec<Network>,
     /// The sandboxes, by name.
     pub sandboxes: Vec<Sandbox>,
-    /// Where a packet goes.
+    /// The walk of a packet.
     pub walk: Option<Walk>,
 }
 
@@ -50,46 +50,46 @@ pub struct Uplink {
 /// How a network is joined to the host's routing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
-    /// What leaves has the host's address, and only what is published comes in.
+    /// Outgoing packets are masqueraded, and only published ports are reachable.
     Nat,
-    /// Its addresses are seen as they are.
+    /// Its addresses are routed without NAT.
     Open,
-    /// The host reaches it, and nobody else.
+    /// Only the host reaches the network.
     HostOnly,
-    /// It is the host's own network.
+    /// The host's own network.
     Own,
 }
 
-/// What a mark of a network means.
+/// The meaning of a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Meaning {
-    /// Something is kept apart.
+    /// The option isolates.
     Apart,
-    /// Something is open that otherwise is not.
+    /// The option opens access.
     Open,
-    /// Neither.
+    /// The option does neither.
     Plain,
 }
 
-/// An option of a network that bears on who reaches it.
+/// An option of a network that affects reachability.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
-    /// What it means.
+    /// The meaning.
     pub meaning: Meaning,
-    /// It, in a word or two.
+    /// The option in a word or two.
     pub word: String,
-    /// It, in a sentence.
+    /// The option in a sentence.
     pub sentence: String,
 }
 
-/// A network, or those who are on none.
+/// A network, or the group of sandboxes without one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// Its name.
     pub name: String,
-    /// Its driver; empty for those who are on none.
+    /// Its driver; empty for the group without a network.
     pub driver: String,
-    /// What joins its members: a bridge, a parent. None where nothing does.
+    /// The bridge or parent interface of its members, if any.
     pub bridge: Option<String>,
     /// The addresses that the host has on it.
     pub gateways: Vec<String>,
@@ -103,14 +103,14 @@ pub struct Network {
     pub uplink: Option<usize>,
     /// Whether its members reach one another.
     pub together: bool,
-    /// Who is on it, by name.
+    /// Its members.
     pub members: Vec<Member>,
 }
 
-/// A sandbox's place on a network.
+/// An endpoint of a sandbox on a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Whose, by place in [`Picture::sandboxes`].
+    /// The index of the sandbox in [`Picture::sandboxes`].
     pub sandbox: usize,
     /// Its addresses there.
     pub addresses: Vec<String>,
@@ -131,30 +131,30 @@ pub struct Sandbox {
     pub running: bool,
     /// Its places, by the numbers of networks and their members: the first one is where it is drawn.
     pub places: Vec<(usize, usize)>,
-    /// What is published of it.
+    /// Its published ports.
     pub ports: Vec<Port>,
-    /// What else there is to say of it.
+    /// Remarks.
     pub notes: Vec<String>,
 }
 
 /// A published port, or several in a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
-    /// Where it is asked for: `*:8080`, `127.0.0.1:5300`; none where it is the sandbox's own address.
+    /// The host address and port: `*:8080`, `127.0.0.1:5300`; none where it is the sandbox's own address.
     pub host: Option<String>,
-    /// Where it leads to: `80/tcp`.
+    /// The container port: `80/tcp`.
     pub inside: String,
 }
 
 impl Member {
-    /// Somebody who is on no network.
+    /// The member of a sandbox that is on no network.
     fn nowhere(sandbox: usize) -> Self {
         Self { sandbox, addresses: Vec::new(), interface: String::new(), port: String::new(), home: true }
     }
 }
 
 impl Port {
-    /// It in words.
+    /// The port as text.
     pub fn text(&self) -> String {
         match &self.host {
             Some(host) => format!("{host} → {}", self.inside),
@@ -164,7 +164,7 @@ impl Port {
 }
 
 impl Picture {
-    /// What a World asks for, on a host that was read. `only` are the networks to be shown; none means all.
+    /// The picture of a World's networks on a host. `only` selects networks; empty means all.
     pub fn new(world: &World, plan: &Plan, host: &NetworkNamespace, only: &[NetworkId]) -> Self {
         let drawn = |network: &&model::Network| {
             let predefined = matches!(network.driver, Driver::Host | Driver::Null);
@@ -184,7 +184,7 @@ impl Picture {
                 only.is_empty()
                     || world.endpoints_of_sandbox(it.id).iter().any(|at| only.contains(&at.network))
             })
-            // Who shares another's namespace is told of there.
+            // A sandbox that shares a namespace is a note of the namespace's owner.
             .filter(|it| !matches!(it.mode, NetworkMode::Shared(_)) || world.namespace_owner(it).is_none())
             .collect();
         people.sort_by(|one, other| one.name.cmp(&other.name));
@@ -213,7 +213,7 @@ impl Picture {
         picture
     }
 
-    /// Orders members, and says of each sandbox where it is.
+    /// Orders the members, and records the places of each sandbox.
     pub(super) fn find_places(&mut self) {
         let mut places: Vec<usize> = vec![0; self.sandboxes.len()];
         self.networks.iter().flat_map(|it| &it.members).for_each(|member| places[member.sandbox] += 1);

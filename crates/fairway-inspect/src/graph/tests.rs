@@ -1,9 +1,9 @@
 //! Pictures of worlds.
 
 mod anything;
+mod large_fixture;
 mod legible;
 mod shown;
-mod town;
 mod walks;
 
 use std::path::Path;
@@ -35,7 +35,7 @@ fn assert_good(picture: &Picture) {
 /// The walk of a question, if it makes sense in a World.
 fn walked(world: &World, mut picture: Picture, from: &str, to: &str) -> Option<Picture> {
     let plan = plan(world);
-    let topology = planned(world, &plan, town::host());
+    let topology = planned(world, &plan, large_fixture::host());
     let resolved = Query::parse(world, &plan, from, to).ok()?.resolve(world, &topology).ok()?;
     let connection = walk_connection(&topology, resolved.origin, resolved.tuple, Proxy::default());
     picture.walk = Some(Walk::new(&picture, format!("{from} asks {to}"), &connection, None));
@@ -60,7 +60,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60), from in 0..5, to in 0..5, port in 0..2,
     ) {
         let world = after(&steps);
-        let picture = Picture::new(&world, &plan(&world), &town::host(), &[]);
+        let picture = Picture::new(&world, &plan(&world), &large_fixture::host(), &[]);
         for network in world.networks().filter(|it| !["host", "none"].contains(&it.name.as_str())) {
             prop_assert_eq!(picture.networks.iter().filter(|it| it.name == network.name).count(), 1);
         }
@@ -90,16 +90,16 @@ fn ratio(picture: &Picture) -> f64 {
 
 #[test]
 fn three_thirty_and_three_hundred_sandboxes_fit_a_screen() {
-    let towns = [
-        town::shop(),
-        town::quarter(),
-        town::city(300, 300),
-        town::city(300, 30),
-        town::city(300, 3),
-        town::city(1000, 25),
+    let hosts = [
+        large_fixture::shop(),
+        large_fixture::quarter(),
+        large_fixture::city(300, 300),
+        large_fixture::city(300, 30),
+        large_fixture::city(300, 3),
+        large_fixture::city(1000, 25),
     ];
-    for town in towns {
-        let picture = town.picture();
+    for host in hosts {
+        let picture = host.picture();
         assert_good(&picture);
         let ratio = ratio(&picture);
         assert!((1.0..2.4).contains(&ratio), "{} sandboxes: {ratio}", picture.sandboxes.len());
@@ -109,7 +109,7 @@ fn three_thirty_and_three_hundred_sandboxes_fit_a_screen() {
 /// What a user may call something, and what stands for it where it would otherwise end a text or begin a tag.
 #[test]
 fn names_do_not_end_texts() {
-    let mut picture = town::shop().picture();
+    let mut picture = large_fixture::shop().picture();
     picture.sandboxes[1].name = "a\"b\\N<c>&#35;`d`\ne".to_owned();
     let svg = draw(&picture, Format::Svg);
     assert!(svg.contains(">a&quot;b\\N&lt;c&gt;&amp;#35;`d`\ne</text>"), "{svg}");
@@ -121,14 +121,14 @@ fn names_do_not_end_texts() {
 
 #[test]
 fn a_small_world_in_all_formats() {
-    let picture = town::shop().picture();
+    let picture = large_fixture::shop().picture();
     insta::assert_snapshot!("shop_dot", draw(&picture, Format::Dot));
     insta::assert_snapshot!("shop_mermaid", draw(&picture, Format::Mermaid));
 }
 
 #[test]
 fn a_walk_in_words_formats() {
-    let picture = town::shop().walked("job", "web:80");
+    let picture = large_fixture::shop().walked("job", "web:80");
     insta::assert_snapshot!("walk_dot", draw(&picture, Format::Dot));
     insta::assert_snapshot!("walk_mermaid", draw(&picture, Format::Mermaid));
 }
@@ -138,7 +138,7 @@ fn a_walk_in_words_formats() {
 #[test]
 fn the_pictures_of_the_documentation_are_drawn_by_the_program() {
     let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
-    let shop = town::shop();
+    let shop = large_fixture::shop();
     let pictures = [
         ("graph.svg", shop.picture()),
         ("graph-path.svg", shop.walked("lan", "10.10.50.99:8080")),
@@ -160,7 +160,7 @@ fn the_pictures_of_the_documentation_are_drawn_by_the_program() {
 
 /// Pictures of all sizes, to be looked at: `DRAW_INTO=directory cargo test -p fairway-core pictures_to_look_at -- --ignored`.
 #[test]
-#[ignore = "it writes files for somebody to look at"]
+#[ignore = "it writes files for people to look at"]
 fn pictures_to_look_at() {
     let directory = std::env::var_os("DRAW_INTO").expect("DRAW_INTO says where to");
     let write = |name: &str, picture: &Picture| {
@@ -169,7 +169,7 @@ fn pictures_to_look_at() {
                 .unwrap();
         }
     };
-    let (shop, quarter) = (town::shop(), town::quarter());
+    let (shop, quarter) = (large_fixture::shop(), large_fixture::quarter());
     write("shop", &shop.picture());
     write("shop-proxied", &shop.walked("job", "10.10.50.99:8080"));
     write("shop-dropped", &shop.walked("job", "web:80"));
@@ -184,9 +184,9 @@ fn pictures_to_look_at() {
         *name = (*odd).to_owned();
     }
     write("named-oddly", &named);
-    write("city-10", &town::city(300, 30).picture());
-    write("city-1", &town::city(300, 300).picture());
-    write("city-100", &town::city(300, 3).picture());
-    write("city-1000", &town::city(1000, 25).picture());
-    write("city-walked", &town::city(300, 30).walked("box-028", "10.10.50.99:20290"));
+    write("city-10", &large_fixture::city(300, 30).picture());
+    write("city-1", &large_fixture::city(300, 300).picture());
+    write("city-100", &large_fixture::city(300, 3).picture());
+    write("city-1000", &large_fixture::city(1000, 25).picture());
+    write("city-walked", &large_fixture::city(300, 30).walked("box-028", "10.10.50.99:20290"));
 }

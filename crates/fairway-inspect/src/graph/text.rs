@@ -1,6 +1,6 @@
-//! How wide texts are, without a font at hand: estimates that hold for the usual fonts of all systems.
+//! Text styles, and estimates of text widths for the usual fonts.
 
-/// What a text is, and so how it looks.
+/// The style of a text, by its purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Style {
     /// The title of the picture.
@@ -9,9 +9,9 @@ pub enum Style {
     Heading,
     /// The name of a sandbox or an interface.
     Name,
-    /// Words beside others.
+    /// A short remark.
     Note,
-    /// What an option says, in a frame of its own.
+    /// An option of a network, in a frame.
     Mark,
     /// Addresses and names of interfaces.
     Address,
@@ -19,16 +19,16 @@ pub enum Style {
     Port,
     /// A step of a walk.
     Step,
-    /// What comes of a walk.
+    /// The result of a walk.
     Sentence,
-    /// The same, where it is answered.
+    /// The result of a walk that is answered.
     Answered,
-    /// The same, where it is not.
+    /// The result of a walk that is not answered.
     Failed,
 }
 
 impl Style {
-    /// All of them.
+    /// All styles.
     pub const ALL: [Self; 11] = [
         Self::Title,
         Self::Heading,
@@ -116,9 +116,9 @@ pub fn width(style: Style, text: &str) -> i32 {
     (thousandths * style.size() + 999) / 1000
 }
 
-/// The text, or as much of its beginning and its end as fits into `room` pixels; its names often differ at the end.
-pub fn fit(style: Style, text: &str, room: i32) -> String {
-    if width(style, text) <= room {
+/// The text, or as much of its beginning and its end as fits into `space` pixels; its names often differ at the end.
+pub fn fit(style: Style, text: &str, space: i32) -> String {
+    if width(style, text) <= space {
         return text.to_owned();
     }
     let letters: Vec<char> = text.chars().collect();
@@ -128,20 +128,20 @@ pub fn fit(style: Style, text: &str, room: i32) -> String {
         let (first, last) = (kept - kept / 2, kept / 2);
         let shorter: String =
             letters[..first].iter().chain(&['…']).chain(&letters[letters.len() - last..]).collect();
-        if width(style, &shorter) <= room {
+        if width(style, &shorter) <= space {
             return shorter;
         }
     }
     "…".to_owned()
 }
 
-/// The text in lines of at most `room` pixels, broken between words where there are any.
-pub fn wrap(style: Style, text: &str, room: i32) -> Vec<String> {
+/// The text in lines of at most `space` pixels, broken between words where there are any.
+pub fn wrap(style: Style, text: &str, space: i32) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
-        let word = fit(style, word, room);
+        let word = fit(style, word, space);
         match lines.last_mut() {
-            Some(line) if width(style, line) + width(style, " ") + width(style, &word) <= room => {
+            Some(line) if width(style, line) + width(style, " ") + width(style, &word) <= space => {
                 line.push(' ');
                 line.push_str(&word);
             }

@@ -5,50 +5,50 @@
 pub enum Spot {
     /// A sandbox's place on a network, by the numbers of the network and of the member.
     Member(usize, usize),
-    /// What joins a network's members, by the network's number.
+    /// The bridge or parent interface of a network, by the network's number.
     Network(usize),
     /// The host's own stack: its routes, its firewall, its programs.
     Host,
-    /// An interface that leads out, by its number.
+    /// An uplink of the host, by its number.
     Uplink(usize),
-    /// What is behind it.
+    /// The subnets and routers behind an uplink, by its number.
     Beyond(usize),
-    /// Nothing that is drawn.
+    /// A place that is not drawn.
     Elsewhere,
 }
 
-/// What happens at a stop that is worth seeing at once.
+/// The main event of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Badge {
     /// The packet passes.
     Passes,
     /// Its addresses change.
     Rewritten,
-    /// A socket gets it.
+    /// A socket receives the packet.
     Delivered,
-    /// It comes no further.
+    /// The packet is dropped.
     Lost,
-    /// It leaves for where nothing is known, or what happens is not known.
+    /// The packet leaves the host, or its fate is unknown.
     Unknown,
 }
 
-/// What happens to a packet at one place.
+/// The events of a packet at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
     /// Its number within the walk, from 1.
     pub number: usize,
-    /// Where.
+    /// The place.
     pub spot: Spot,
-    /// What, in short.
+    /// The main event.
     pub badge: Badge,
-    /// Where, in words.
+    /// The place as text.
     pub place: String,
-    /// What, in words.
+    /// The events as text.
     pub lines: Vec<String>,
 }
 
 impl Stop {
-    /// What happens, in a line.
+    /// The events in one line.
     pub fn in_short(&self) -> String {
         if let (Badge::Passes, [_, _, ..]) = (self.badge, &self.lines[..]) {
             let mut places: Vec<&str> =
@@ -60,37 +60,37 @@ impl Stop {
     }
 }
 
-/// Which of a connection's packets it is.
+/// The direction of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LegKind {
-    /// One that asks.
+    /// From the client.
     Asks,
-    /// One that answers.
+    /// From the server.
     Answers,
 }
 
-/// The way of one packet.
+/// The path of one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
-    /// Which packet it is.
+    /// The direction.
     pub kind: LegKind,
-    /// The same in words.
+    /// The direction as text.
     pub title: String,
-    /// Where it comes.
+    /// The stops in order.
     pub stops: Vec<Stop>,
 }
 
-/// What is drawn over a picture.
+/// The walk of a connection, drawn over a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walk {
-    /// What was asked.
+    /// The query.
     pub question: String,
     /// The packets, in the order in which they go.
     pub legs: Vec<Leg>,
-    /// What comes of it.
+    /// The result.
     pub sentence: String,
-    /// What would help.
+    /// Advice if the connection fails.
     pub advice: Option<String>,
-    /// Whether it is answered, where that is known.
+    /// Whether the connection is answered; none if unknown.
     pub answered: Option<bool>,
 }

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use fairway_api::Client;
-use fairway_api::show::instant;
+use fairway_api::encode::instant;
 use fairway_api::types::EventMessage;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use fairway_api::filter::Filters;
 use fairway_api::types::ContainerSummary;
-use fairway_api::{Client, show};
+use fairway_api::{Client, encode};
 
 use super::error::CommandError;
 use super::network::filters;
@@ -97,8 +97,8 @@ fn row(summary: &ContainerSummary, now: i64, whole: bool) -> Value {
         ("ID", identifier(&summary.id, whole)),
         ("Names", names.collect::<Vec<_>>().join(",")),
         ("Command", command(&summary.command, whole)),
-        ("CreatedAt", show::rfc3339(Some(summary.created.saturating_mul(1_000_000_000)))),
-        ("RunningFor", format!("{} ago", show::human(age))),
+        ("CreatedAt", encode::rfc3339(Some(summary.created.saturating_mul(1_000_000_000)))),
+        ("RunningFor", format!("{} ago", encode::human(age))),
         ("State", summary.state.clone()),
         ("Status", summary.status.clone()),
         ("Ports", displayed(&summary.ports)),

@@ -6,7 +6,7 @@ mod published;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clap::Args;
-use fairway_api::show;
+use fairway_api::encode;
 use fairway_api::types::{ContainerCreate, EndpointIpam, EndpointSettings, HostConfig, NetworkingConfig};
 use fairway_model::parse;
 use fairway_model::{MacAddress, Protocol};
@@ -147,7 +147,7 @@ impl SandboxOptions {
             labels: self.label.into_iter().collect(),
             host_config: HostConfig {
                 network_mode,
-                port_bindings: show::port_bindings(&publish),
+                port_bindings: encode::port_bindings(&publish),
                 publish_all_ports: self.publish_all,
                 dns: self.dns.iter().map(ToString::to_string).collect(),
                 dns_options: self.dns_option,

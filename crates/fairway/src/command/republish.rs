@@ -2,7 +2,7 @@
 
 use clap::Args;
 use fairway_api::types::PublishedPorts;
-use fairway_api::{Client, show};
+use fairway_api::{Client, encode};
 use fairway_model::UnpublishRequest;
 use fairway_model::parse;
 
@@ -34,13 +34,13 @@ pub(super) struct UnpublishOptions {
 impl PublishOptions {
     pub(super) fn run(self, client: &mut Client) -> Result<i32, CommandError> {
         let requests: Vec<_> = self.ports.into_iter().flat_map(|it| it.0).collect();
-        print_published(&client.publish(&self.container, show::port_bindings(&requests))?)
+        print_published(&client.publish(&self.container, encode::port_bindings(&requests))?)
     }
 }
 
 impl UnpublishOptions {
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
-        print_published(&client.unpublish(&self.container, show::unpublish_bindings(&self.ports))?)
+        print_published(&client.unpublish(&self.container, encode::unpublish_bindings(&self.ports))?)
     }
 }
 

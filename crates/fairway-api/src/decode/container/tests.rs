@@ -38,7 +38,7 @@ fn networks_keep_their_order_with_that_of_the_mode_first() {
 }
 
 #[test]
-fn other_modes_are_told_from_networks() {
+fn network_modes_are_not_taken_for_network_names() {
     let choice = |mode: &str| {
         let json = format!(r#"{{"HostConfig":{{"NetworkMode":"{mode}"}}}}"#);
         read(&json).map(|it| it.network)
@@ -53,7 +53,7 @@ fn other_modes_are_told_from_networks() {
 }
 
 #[test]
-fn nothing_is_asked_of_a_network_that_is_not_there() {
+fn settings_of_an_unlisted_network_are_refused() {
     let failure = |mode: &str, network: &str, settings: EndpointSettings| {
         let request = ContainerCreate {
             host_config: HostConfig { network_mode: mode.into(), ..HostConfig::default() },
@@ -126,7 +126,7 @@ fn one_port_with_a_choice_of_host_ports_is_not_joined() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused() {
+fn invalid_ports_are_refused() {
     let message = |json: &str| read(json).unwrap_err().message;
     let port = |key: &str, ip: &str, port: &str| {
         message(&format!(
@@ -148,7 +148,7 @@ fn what_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn everything_else_is_carried_over() {
+fn other_settings_are_decoded() {
     let json = r#"{"Hostname":"h","Entrypoint":["sh","-c"],"Cmd":["x"],"WorkingDir":"/srv","Env":["A=b"],"Labels":{"l":"1"},
         "ExposedPorts":{"80/tcp":{},"53/udp":{}},"MacAddress":"02:42:ac:14:00:07","Image":"bb",
         "HostConfig":{"Dns":["10.0.0.53"],"DnsSearch":["example.org"],"DnsOptions":["ndots:2"],

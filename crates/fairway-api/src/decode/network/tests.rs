@@ -30,7 +30,7 @@ fn a_subnet_and_what_belongs_to_it_are_read() {
 }
 
 #[test]
-fn all_that_cannot_be_read_is_told_at_once() {
+fn all_invalid_fields_of_a_network_are_reported_at_once() {
     let failure = network(create(IpamConfig {
         subnet: "172.31.0.0/99".into(),
         gateway: "gate".into(),
@@ -45,7 +45,7 @@ fn all_that_cannot_be_read_is_told_at_once() {
 }
 
 #[test]
-fn what_needs_a_swarm_is_refused() {
+fn swarm_options_are_refused() {
     let refused = |request: NetworkCreate| network(request).unwrap_err().kind == RefusalKind::Invalid.into();
     assert!(refused(NetworkCreate { ingress: true, ..NetworkCreate::default() }));
     assert!(refused(NetworkCreate { config_only: true, ..NetworkCreate::default() }));
@@ -64,7 +64,7 @@ fn attachable_is_taken_with_a_warning() {
 }
 
 #[test]
-fn what_is_asked_of_an_endpoint_is_read() {
+fn endpoint_settings_are_decoded() {
     let request = endpoint(EndpointSettings {
         ipam_config: Some(EndpointIpam {
             ipv4_address: "172.20.0.7".into(),
@@ -94,7 +94,7 @@ fn what_is_asked_of_an_endpoint_is_read() {
 }
 
 #[test]
-fn all_that_is_wrong_with_an_endpoint_is_told_at_once() {
+fn all_invalid_fields_of_an_endpoint_are_reported_at_once() {
     let failure = endpoint(EndpointSettings {
         ipam_config: Some(EndpointIpam {
             ipv4_address: "abc".into(),

@@ -7,7 +7,7 @@ use crate::graph::picture::{Member, Network, Picture, Sandbox};
 use crate::graph::text::{Style, width};
 use crate::graph::walk::Spot;
 
-/// From a card's left edge to its boxes where a wire runs beside them, and where none does.
+/// The distance from a card's left edge to its boxes, with and without a wire between.
 const LEFT: i32 = 30;
 const SIDE: i32 = 16;
 /// From a card's left edge to the wire to the stack, and from its right edge to that to an interface.
@@ -59,7 +59,7 @@ pub(super) struct Card<'a> {
     number: usize,
     cells: Vec<Cell>,
     cell_width: i32,
-    /// The width below which its words have no room.
+    /// The least width for its texts.
     least: i32,
     /// How much of the bar badges take.
     badges: i32,
@@ -145,18 +145,18 @@ impl<'a> Card<'a> {
         ((inner + GAP) / columns - GAP).min(WIDEST.max(self.cell_width))
     }
 
-    /// The columns that its words leave room for anyway.
+    /// The columns that its words leave space for anyway.
     pub(super) fn free_columns(&self) -> usize {
         (1..=self.most_columns()).take_while(|columns| self.width(*columns) == self.least).count().max(1)
     }
 
     /// The marks in lines, with their places from the left.
-    fn marks(&self, room: i32) -> Vec<Vec<(usize, i32, i32)>> {
+    fn marks(&self, space: i32) -> Vec<Vec<(usize, i32, i32)>> {
         let mut lines: Vec<Vec<(usize, i32, i32)>> = Vec::new();
         let mut x = 0;
         for (number, mark) in self.network.marks.iter().enumerate() {
-            let wide = (width(Style::Mark, &mark.word) + 14).min(room);
-            if lines.is_empty() || x + wide > room {
+            let wide = (width(Style::Mark, &mark.word) + 14).min(space);
+            if lines.is_empty() || x + wide > space {
                 lines.push(Vec::new());
                 x = 0;
             }
@@ -168,14 +168,14 @@ impl<'a> Card<'a> {
         lines
     }
 
-    fn room(&self, width: i32) -> i32 {
+    fn space(&self, width: i32) -> i32 {
         width - self.left() - SIDE - ATTACH
     }
 
     /// The height of what is above the first row.
     fn head(&self, width: i32) -> i32 {
         let subnets = self.network.subnets.len() as i32 * Style::Address.line();
-        let marks = self.marks(self.room(width)).len() as i32 * (MARK + MARK_GAP);
+        let marks = self.marks(self.space(width)).len() as i32 * (MARK + MARK_GAP);
         let bar = if self.network.bridge.is_some() { BAR + 6 } else { 0 };
         10 + Style::Heading.line() + 2 + subnets + marks + bar
     }
@@ -216,21 +216,21 @@ impl<'a> Card<'a> {
         let kind = BoxKind::Card;
         drawing.boxed(kind, area, 10, "");
         let x = area.x + self.left();
-        let room = self.room(area.width);
+        let space = self.space(area.width);
         let mut y = area.y + 10;
         let baseline = y + Style::Heading.ascent();
         let driver = width(Style::Note, &network.driver) + 10;
-        let named = drawing.text(Style::Heading, Point { x, y: baseline }, &network.name, room - driver);
+        let named = drawing.text(Style::Heading, Point { x, y: baseline }, &network.name, space - driver);
         if !network.driver.is_empty() {
             drawing.text(Style::Note, Point { x: x + named + 10, y: baseline }, &network.driver, driver);
         }
         y += Style::Heading.line() + 2;
         for subnet in &network.subnets {
             let style = if network.driver.is_empty() { Style::Note } else { Style::Address };
-            drawing.text(style, Point { x, y: y + style.ascent() }, subnet, room);
+            drawing.text(style, Point { x, y: y + style.ascent() }, subnet, space);
             y += Style::Address.line();
         }
-        for line in self.marks(room) {
+        for line in self.marks(space) {
             for (number, from, wide) in line {
                 let mark = &network.marks[number];
                 let place = Area { x: x + from, y: y + 2, width: wide, height: MARK };
@@ -334,7 +334,7 @@ fn draw_cell(drawing: &mut Drawing, cell: &Cell, area: Area) {
     for row in &cell.rows {
         let at = Point { x: area.x + 10, y: y + row.style.ascent() };
         match &row.whole {
-            Some(whole) => drawing.told(row.style, at, &row.text, whole),
+            Some(whole) => drawing.text_with_tooltip(row.style, at, &row.text, whole),
             None => drop(drawing.text(row.style, at, &row.text, area.width - 20)),
         }
         y += row.style.line();

@@ -1,10 +1,10 @@
-//! What a picture is drawn of.
+//! The shapes of a drawing: boxes, texts, wires, badges.
 
 use crate::graph::text::{self, Style};
 use crate::graph::walk::{Badge, LegKind};
 use crate::graph::{Meaning, Way};
 
-/// A place.
+/// A point in pixels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Point {
     /// From the left, in pixels.
@@ -56,7 +56,7 @@ impl Area {
     }
 }
 
-/// What a box stands for.
+/// The purpose of a box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BoxKind {
     /// The host.
@@ -65,23 +65,23 @@ pub enum BoxKind {
     Stack,
     /// An interface that leads out.
     Uplink,
-    /// What is behind one.
+    /// The subnets and routers behind an interface.
     Beyond,
     /// A network.
     Card,
-    /// What joins a network's members.
+    /// The bridge or parent interface of a network.
     Bridge,
     /// A sandbox.
     Sandbox,
     /// A sandbox that does not run.
     Stopped,
-    /// A further place of a sandbox.
+    /// Another endpoint of a sandbox.
     Again,
-    /// What an option says.
+    /// An option of a network.
     Mark(Meaning),
 }
 
-/// What a wire stands for.
+/// The purpose of a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WireKind {
     /// How a network is joined to the host's stack.
@@ -96,22 +96,22 @@ pub enum WireKind {
     Apart,
     /// Between the places of a sandbox.
     Again,
-    /// The way of a packet.
+    /// The path of a packet.
     Trail(LegKind),
 }
 
-/// Something drawn.
+/// A shape of a drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// A rectangle.
     Box {
-        /// What for.
+        /// The purpose.
         kind: BoxKind,
-        /// Where.
+        /// The position.
         area: Area,
         /// The radius of its corners.
         radius: i32,
-        /// What is told where a pointer rests on it; may be empty.
+        /// The tooltip; may be empty.
         hint: String,
     },
     /// A line of text.
@@ -127,20 +127,20 @@ pub enum Shape {
     },
     /// A line through some points.
     Wire {
-        /// What for.
+        /// The purpose.
         kind: WireKind,
         /// The points.
         points: Vec<Point>,
     },
     /// A numbered disc.
     Badge {
-        /// What happens there.
+        /// The badge of the stop.
         badge: Badge,
         /// Its middle.
         at: Point,
         /// Its number.
         number: usize,
-        /// What is told where a pointer rests on it.
+        /// The tooltip.
         hint: String,
     },
 }
@@ -174,23 +174,23 @@ impl Shape {
     }
 }
 
-/// Everything in its place, what is behind first.
+/// A complete drawing: shapes with positions, the hindmost first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drawing {
     /// The whole width.
     pub width: i32,
     /// The whole height.
     pub height: i32,
-    /// What it shows.
+    /// The title.
     pub title: String,
-    /// What it is made of.
+    /// The shapes.
     pub shapes: Vec<Shape>,
 }
 
 impl Drawing {
-    /// Adds a text, as much of it as fits into `room` pixels, and says how wide that is.
-    pub(super) fn text(&mut self, style: Style, at: Point, text: &str, room: i32) -> i32 {
-        let shown = text::fit(style, text, room);
+    /// Adds a text, as much of it as fits into `space` pixels, and says how wide that is.
+    pub(super) fn text(&mut self, style: Style, at: Point, text: &str, space: i32) -> i32 {
+        let shown = text::fit(style, text, space);
         let width = text::width(style, &shown);
         let whole = (shown != text).then(|| text.to_owned());
         self.shapes.push(Shape::Text { style, at, text: shown, whole });
@@ -212,8 +212,8 @@ impl Drawing {
 }
 
 impl Drawing {
-    /// Adds a text that stands for more.
-    pub(super) fn told(&mut self, style: Style, at: Point, text: &str, whole: &str) {
+    /// Adds a shortened text with the whole text as its tooltip.
+    pub(super) fn text_with_tooltip(&mut self, style: Style, at: Point, text: &str, whole: &str) {
         let (text, whole) = (text.to_owned(), Some(whole.to_owned()));
         self.shapes.push(Shape::Text { style, at, text, whole });
     }

@@ -1,4 +1,4 @@
-//! The upper part: what is behind the host's interfaces, these, and the host's stack.
+//! Places the upper part of a drawing: subnets and routers, the host's interfaces, the host's stack.
 
 use super::drawing::{Area, BoxKind, Drawing, Point, WireKind};
 use super::trail::{Anchor, Trail};
@@ -13,14 +13,14 @@ const STOP: i32 = 22;
 /// From the edge of the stack to what is in it.
 const PAD: i32 = 14;
 
-/// What is above the networks, before it has a place.
+/// The upper part, before it has a position.
 pub(super) struct Top<'a> {
     picture: &'a Picture,
     columns: Vec<i32>,
     tracks: i32,
 }
 
-/// Where the upper part ends.
+/// The lower edges of the upper part.
 pub(super) struct Below {
     pub(super) frame_top: i32,
     pub(super) stack_bottom: i32,
@@ -61,7 +61,7 @@ impl<'a> Top<'a> {
         Self { picture, columns: columns.collect(), tracks }
     }
 
-    /// The width below which the interfaces have no room.
+    /// The least width of the interfaces.
     pub(super) fn width(&self) -> i32 {
         self.columns.iter().sum::<i32>() + self.columns.len() as i32 * GAP
     }
@@ -123,9 +123,9 @@ impl<'a> Top<'a> {
     /// The stack, with what happens to a packet there.
     fn stack(&self, drawing: &mut Drawing, trail: &mut Trail, top: i32, wide: i32) -> i32 {
         let x = MARGIN + INSET;
-        let room = wide - 2 * PAD;
+        let space = wide - 2 * PAD;
         let rules: Vec<String> =
-            self.picture.rules.iter().flat_map(|rule| wrap(Style::Note, rule, room)).collect();
+            self.picture.rules.iter().flat_map(|rule| wrap(Style::Note, rule, space)).collect();
         let stops: Vec<&Stop> = self.stops().collect();
         let height = 10
             + Style::Heading.line()
@@ -136,10 +136,10 @@ impl<'a> Top<'a> {
         let mut y = top + 10;
         let title = format!("{}: routes and firewall", self.picture.host);
         let at = Point { x: x + PAD, y: y + Style::Heading.ascent() };
-        drawing.text(Style::Heading, at, &title, room);
+        drawing.text(Style::Heading, at, &title, space);
         y += Style::Heading.line();
         for rule in rules {
-            drawing.text(Style::Note, Point { x: x + PAD, y: y + Style::Note.ascent() }, &rule, room);
+            drawing.text(Style::Note, Point { x: x + PAD, y: y + Style::Note.ascent() }, &rule, space);
             y += Style::Note.line();
         }
         y += 4;
@@ -147,7 +147,7 @@ impl<'a> Top<'a> {
         trail.anchor(Spot::Host, Anchor { first, across: 0, down: STOP });
         for stop in stops {
             let at = Point { x: x + PAD + 26, y: y + STOP / 2 + 4 };
-            drawing.text(Style::Step, at, &stop.in_short(), room - 30);
+            drawing.text(Style::Step, at, &stop.in_short(), space - 30);
             y += STOP;
         }
         top + height
@@ -158,12 +158,12 @@ fn draw_beyond(drawing: &mut Drawing, uplink: &Uplink, area: Area) {
     drawing.boxed(BoxKind::Beyond, area, 6, "");
     let (title, lines) = beyond(uplink);
     let mut y = area.y + 10;
-    let room = area.width - 20;
+    let space = area.width - 20;
     let at = |y: i32, style: Style| Point { x: area.x + 10, y: y + style.ascent() };
-    drawing.text(Style::Name, at(y, Style::Name), &title, room);
+    drawing.text(Style::Name, at(y, Style::Name), &title, space);
     y += Style::Name.line();
     for line in lines {
-        drawing.text(Style::Address, at(y, Style::Address), &line, room);
+        drawing.text(Style::Address, at(y, Style::Address), &line, space);
         y += Style::Address.line();
     }
 }

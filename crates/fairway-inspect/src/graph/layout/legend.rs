@@ -101,14 +101,14 @@ fn badges(picture: &Picture) -> Vec<(Sample, String)> {
 }
 
 /// Places it below `top` and says where it ends.
-pub(super) fn place(drawing: &mut Drawing, picture: &Picture, top: i32, room: i32) -> i32 {
+pub(super) fn place(drawing: &mut Drawing, picture: &Picture, top: i32, space: i32) -> i32 {
     let (mut x, mut y) = (0, top);
     let items = items(picture, drawing);
     let any = !items.is_empty();
     for (sample, words) in items {
-        let before = sample.width().min(room / 2) + 8;
-        let wide = (before + width(Style::Note, &words)).min(room);
-        if x > 0 && x + wide > room {
+        let before = sample.width().min(space / 2) + 8;
+        let wide = (before + width(Style::Note, &words)).min(space);
+        if x > 0 && x + wide > space {
             x = 0;
             y += LINE;
         }
@@ -136,7 +136,7 @@ pub(super) fn place(drawing: &mut Drawing, picture: &Picture, top: i32, room: i3
             }
         }
         let at = Point { x: left + before, y: middle + 4 };
-        drawing.text(Style::Note, at, &words, room - before);
+        drawing.text(Style::Note, at, &words, space - before);
         x += wide + GAP;
     }
     if any { y + LINE + 6 } else { y }

@@ -12,24 +12,24 @@ const GAP: i32 = 6;
 struct Story<'a> {
     drawing: &'a mut Drawing,
     y: i32,
-    room: i32,
+    space: i32,
 }
 
 impl Story<'_> {
     fn wrapped(&mut self, style: Style, indent: i32, text: &str) {
-        let room = self.room - indent;
-        for line in wrap(style, text, room) {
+        let space = self.space - indent;
+        for line in wrap(style, text, space) {
             let at = Point { x: MARGIN + indent, y: self.y + style.ascent() };
-            self.drawing.text(style, at, &line, room);
+            self.drawing.text(style, at, &line, space);
             self.y += style.line();
         }
     }
 }
 
 /// Places it below `top` and says where it ends.
-pub(super) fn place(drawing: &mut Drawing, picture: &Picture, top: i32, room: i32) -> i32 {
+pub(super) fn place(drawing: &mut Drawing, picture: &Picture, top: i32, space: i32) -> i32 {
     let Some(walk) = &picture.walk else { return top };
-    let mut story = Story { drawing, y: top + GAP, room };
+    let mut story = Story { drawing, y: top + GAP, space };
     let style = match walk.answered {
         Some(true) => Style::Answered,
         Some(false) => Style::Failed,

@@ -9,7 +9,7 @@ use super::{INSET, MARGIN};
 use crate::graph::picture::{Picture, Way};
 use crate::graph::walk::Spot;
 
-/// Between two wires beside each other.
+/// The distance between two parallel wires.
 const TRACK: i32 = 9;
 /// With more sandboxes on several networks, wires between their places would only confuse.
 const MOST_NETS: usize = 16;
@@ -42,17 +42,17 @@ impl Wiring {
         Self { parents, nets, networks }
     }
 
-    /// The room that it takes between the interfaces and the stack.
+    /// The height of the wires between the interfaces and the stack.
     pub(super) fn tracks(&self) -> i32 {
         self.parents.len() as i32 * TRACK
     }
 
-    /// The room that it takes at the left.
+    /// The width of the wires on the left.
     pub(super) fn left(&self) -> i32 {
         if self.networks.iter().any(|(way, _)| way.is_some()) { 16 } else { 0 }
     }
 
-    /// The room that it takes at the right.
+    /// The width of the wires on the right.
     pub(super) fn right(&self) -> i32 {
         match self.parents.len() + self.nets.len() {
             0 => 0,
@@ -60,13 +60,13 @@ impl Wiring {
         }
     }
 
-    /// The room that it takes above a shelf of these networks.
+    /// The height of the wires above a shelf of these networks.
     pub(super) fn above(&self, shelf: &[usize]) -> i32 {
         let upon = self.parents.iter().filter(|it| self.is_upon(shelf, **it)).count() as i32;
         18 + upon * TRACK
     }
 
-    /// The room that it takes below a shelf of these networks.
+    /// The height of the wires below a shelf of these networks.
     pub(super) fn below(&self, shelf: &[usize]) -> i32 {
         let nets = self.nets.iter().filter(|net| net.is_in(shelf)).count() as i32;
         if nets == 0 { 0 } else { 8 + nets * TRACK }

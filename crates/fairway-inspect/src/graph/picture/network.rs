@@ -1,4 +1,4 @@
-//! Networks, with what bears on who reaches them.
+//! Networks of a picture, with the options that affect reachability.
 
 use super::uplink::parent;
 use crate::graph::{Mark, Meaning, Network, Uplink, Way};
@@ -62,7 +62,7 @@ fn marks(world: &World, network: &model::Network) -> Vec<Mark> {
                 GatewayMode::NatUnprotected => marks.push(mark(
                     Open,
                     format!("{family}nat-unprotected"),
-                    "whoever has a route reaches every port",
+                    "every port is reachable from hosts with a route",
                 )),
                 GatewayMode::Routed => marks.push(mark(
                     Open,
@@ -87,7 +87,7 @@ fn marks(world: &World, network: &model::Network) -> Vec<Mark> {
             marks.push(mark(Plain, format!("leaves as {source}"), "what leaves gets that address"));
         }
         if bridge && network.bridge_options.inhibit_ipv4 {
-            marks.push(mark(Plain, "no IPv4 on the bridge", "somebody else has the gateway's address"));
+            marks.push(mark(Plain, "no IPv4 on the bridge", "another host has the gateway's address"));
         }
     }
     for interface in &network.bridge_options.trusted_interfaces {
@@ -148,7 +148,7 @@ fn way(world: &World, network: &model::Network) -> Option<Way> {
 fn subnets(network: &model::Network) -> Vec<String> {
     let words = |it: &model::Subnet| {
         let gateway = match network.driver {
-            // Nobody is there.
+            // The network has no members.
             Driver::Ptp => String::new(),
             Driver::Macvlan | Driver::Lan => format!(" · router {}", it.gateway),
             _ if !network.reserves_gateway(it) => String::new(),
@@ -204,12 +204,12 @@ fn group(name: &str, sentence: &str, way: Option<Way>) -> Network {
     }
 }
 
-/// Those who are in the host's own namespace.
+/// The group of sandboxes in the host's own namespace.
 pub(super) fn of_the_host() -> Network {
     group("host", "in the host's own network", Some(Way::Own))
 }
 
-/// Those who are on no network.
+/// The group of sandboxes without a network.
 pub(super) fn of_nobody() -> Network {
     group("none", "nothing but loopback", None)
 }

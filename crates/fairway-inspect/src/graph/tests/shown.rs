@@ -44,7 +44,7 @@ pub fn assert_all_is_shown(picture: &Picture, drawing: &Drawing) {
             let words = texts.join(" ");
             for line in &stop.lines {
                 for word in line.split(' ') {
-                    assert!(words.contains(word), "{word:?} of {line:?} is not told");
+                    assert!(words.contains(word), "{word:?} of {line:?} is not shown");
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Where the stops of walks are, and what they are marked as.
 
-use super::town::{self, Town};
+use super::large_fixture::{self, LargeFixture};
 use crate::graph::{Badge, LegKind, Picture, Spot, Way};
 
 /// The stops of a walk: where, and what comes of it there.
@@ -16,7 +16,7 @@ fn places(expected: &[(&str, Badge)]) -> Vec<(String, Badge)> {
 #[test]
 fn a_published_port_is_rewritten_on_the_host_and_delivered_inside() {
     use Badge::{Delivered, Passes, Rewritten};
-    let picture = town::shop().walked("lan", "10.10.50.99:8080");
+    let picture = large_fixture::shop().walked("lan", "10.10.50.99:8080");
     let expected = [
         ("behind eth0", Passes),
         ("eth0", Passes),
@@ -34,7 +34,7 @@ fn a_published_port_is_rewritten_on_the_host_and_delivered_inside() {
 #[test]
 fn between_neighbors_a_packet_stays_on_the_bridge_whatever_looks_at_it_there() {
     use Badge::{Delivered, Passes};
-    let picture = town::shop().walked("api", "db:80");
+    let picture = large_fixture::shop().walked("api", "db:80");
     let expected = [("api", Passes), ("api on back", Passes), ("network back", Passes), ("db", Delivered)];
     assert_eq!(stops(&picture, 0), places(&expected));
     let hooks = &picture.walk.as_ref().unwrap().legs[0].stops[2].lines;
@@ -44,7 +44,7 @@ fn between_neighbors_a_packet_stays_on_the_bridge_whatever_looks_at_it_there() {
 #[test]
 fn a_drop_is_where_the_rule_is() {
     use Badge::{Lost, Passes};
-    let picture = town::shop().walked("job", "web:80");
+    let picture = large_fixture::shop().walked("job", "web:80");
     let expected = [("job", Passes), ("network bridge", Passes), ("host", Lost)];
     assert_eq!(stops(&picture, 0), places(&expected));
     let walk = picture.walk.unwrap();
@@ -53,9 +53,9 @@ fn a_drop_is_where_the_rule_is() {
 }
 
 #[test]
-fn where_the_proxy_takes_over_its_own_connection_goes_on() {
+fn the_proxys_own_connection_is_drawn() {
     use Badge::{Delivered, Passes};
-    let picture = town::shop().walked("job", "10.10.50.99:8080");
+    let picture = large_fixture::shop().walked("job", "10.10.50.99:8080");
     assert_eq!(
         stops(&picture, 0),
         places(&[("job", Passes), ("network bridge", Passes), ("host", Delivered)])
@@ -67,9 +67,9 @@ fn where_the_proxy_takes_over_its_own_connection_goes_on() {
 }
 
 #[test]
-fn what_leaves_ends_behind_the_interface_with_the_address_that_is_seen_there() {
+fn outgoing_packets_end_behind_the_uplink_with_their_translated_address() {
     use Badge::{Passes, Rewritten, Unknown};
-    let picture = town::shop().walked("web", "lan:8080");
+    let picture = large_fixture::shop().walked("web", "lan:8080");
     let expected = [
         ("web", Passes),
         ("network app", Passes),
@@ -84,9 +84,9 @@ fn what_leaves_ends_behind_the_interface_with_the_address_that_is_seen_there() {
 
 #[test]
 fn an_answer_that_is_lost_is_drawn() {
-    let shop = town::shop();
+    let shop = large_fixture::shop();
     let mut topology = shop.topology();
-    // Somebody in web took its default route away.
+    // A process in web removed the default route.
     let web = topology.namespaces.iter_mut().find(|namespace| namespace.name == "web").unwrap();
     web.routes.retain(|route| route.gateway.is_none());
     let picture = shop.walked_through(&topology, "lan", "10.10.50.99:8080");
@@ -99,8 +99,8 @@ fn an_answer_that_is_lost_is_drawn() {
 }
 
 #[test]
-fn a_picture_of_one_network_tells_who_is_elsewhere_too() {
-    let picture = town::shop().part(&["back"]);
+fn a_picture_of_one_network_shows_other_networks_of_its_sandboxes() {
+    let picture = large_fixture::shop().part(&["back"]);
     let names: Vec<&str> = picture.sandboxes.iter().map(|sandbox| sandbox.name.as_str()).collect();
     assert_eq!(names, ["api", "db"]);
     assert_eq!(picture.networks.len(), 1);
@@ -109,8 +109,8 @@ fn a_picture_of_one_network_tells_who_is_elsewhere_too() {
 }
 
 #[test]
-fn how_networks_are_joined_to_the_host_is_told() {
-    let picture = town::quarter().picture();
+fn connections_of_networks_to_the_host_are_shown() {
+    let picture = large_fixture::quarter().picture();
     let network = |name: &str| picture.networks.iter().find(|it| it.name == name).unwrap();
     let way = |name: &str| network(name).way;
     assert_eq!(way("app"), Some(Way::Nat));
@@ -137,7 +137,7 @@ fn an_isolated_network_is_joined_to_nothing_and_two_families_may_differ() {
     let mode = |family: &str, mode: &str| format!("com.docker.network.bridge.gateway_mode_{family}={mode}");
     let shut = mode("ipv4", "isolated");
     let mixed = mode("ipv6", "routed");
-    let picture = Town::new(fairway_model::Settings::default())
+    let picture = LargeFixture::new(fairway_model::Settings::default())
         .network("shut", &["internal", &shut])
         .network("mixed", &["ipv6", &mixed])
         .picture();

@@ -17,15 +17,15 @@ use fairway_walk::{Interface, Listener, NetworkNamespace, Proxy, Topology, add_i
 use fairway_walk::{add_default_route, empty_namespace};
 
 /// A host 10.10.50.99 with a World on it.
-pub struct Town {
+pub struct LargeFixture {
     world: World,
     rng: Rng,
     born: u64,
 }
 
-impl Town {
+impl LargeFixture {
     pub fn new(settings: Settings) -> Self {
-        let mut town = Self { world: World::default(), rng: Rng::new(3), born: 0 };
+        let mut fixture = Self { world: World::default(), rng: Rng::new(3), born: 0 };
         let host = HostFacts {
             addresses: vec![HostRoute {
                 destination: "10.10.50.99/24".parse().unwrap(),
@@ -36,8 +36,8 @@ impl Town {
             hostname: "harbour".to_owned(),
             ..HostFacts::default()
         };
-        town.apply(Command::Configure { settings: Box::new(settings), host: Box::new(host) });
-        town
+        fixture.apply(Command::Configure { settings: Box::new(settings), host: Box::new(host) });
+        fixture
     }
 
     fn apply(&mut self, command: Command) {
@@ -167,8 +167,8 @@ pub fn host() -> NetworkNamespace {
 }
 
 /// A shop: what it shows, what it asks, what it keeps.
-pub fn shop() -> Town {
-    Town::new(Settings { relay_user: Some(61_137), ..Settings::default() })
+pub fn shop() -> LargeFixture {
+    LargeFixture::new(Settings { relay_user: Some(61_137), ..Settings::default() })
         .network("app", &["subnet=172.25.0.0/16"])
         .network("back", &["internal", "ipv6"])
         .sandbox("web", &["app"], &["8080:80"])
@@ -178,10 +178,10 @@ pub fn shop() -> Town {
 }
 
 /// Networks of all kinds with 30 sandboxes.
-pub fn quarter() -> Town {
+pub fn quarter() -> LargeFixture {
     let icc = "com.docker.network.bridge.enable_icc=false";
     let mode = "com.docker.network.bridge.gateway_mode_ipv4";
-    let mut town = Town::new(Settings { relay_user: Some(61_137), ..Settings::default() })
+    let mut fixture = LargeFixture::new(Settings { relay_user: Some(61_137), ..Settings::default() })
         .network("app", &["subnet=172.25.0.0/16", "ipv6"])
         .network("back", &["internal", "ipv6"])
         .network("tenants", &[icc])
@@ -193,12 +193,13 @@ pub fn quarter() -> Town {
         .network("empty", &[]);
     for number in 1..=8 {
         let port = format!("{}:80", 8080 + number);
-        town = town.sandbox(&format!("web-{number}"), &["app"], &[&port]);
+        fixture = fixture.sandbox(&format!("web-{number}"), &["app"], &[&port]);
     }
     for number in 1..=6 {
-        town = town.sandbox(&format!("tenant-{number}"), &["tenants"], &[]);
+        fixture = fixture.sandbox(&format!("tenant-{number}"), &["tenants"], &[]);
     }
-    town.sandbox("api", &["app", "back"], &["127.0.0.1:9000:80", "5300-5310:53-63/udp"])
+    fixture
+        .sandbox("api", &["app", "back"], &["127.0.0.1:9000:80", "5300-5310:53-63/udp"])
         .sandbox("worker-with-a-name-that-is-quite-long-0001", &["app", "back"], &[])
         .sandbox("db", &["back"], &[])
         .sandbox("db-replica", &["back", "hills"], &[])
@@ -218,14 +219,14 @@ pub fn quarter() -> Town {
 }
 
 /// `count` sandboxes, `each` to a network, every seventh on the next one too.
-pub fn city(count: usize, each: usize) -> Town {
-    let mut town = Town::new(Settings { relay_user: Some(61_137), ..Settings::default() });
+pub fn city(count: usize, each: usize) -> LargeFixture {
+    let mut fixture = LargeFixture::new(Settings { relay_user: Some(61_137), ..Settings::default() });
     let networks = count.div_ceil(each);
     for number in 0..networks {
         let options: &[&str] = if number % 4 == 1 { &["internal"] } else { &[] };
         let subnet = format!("subnet=10.{}.0.0/20", 60 + number);
         let options: Vec<&str> = options.iter().copied().chain([subnet.as_str()]).collect();
-        town = town.network(&format!("net-{number:02}"), &options);
+        fixture = fixture.network(&format!("net-{number:02}"), &options);
     }
     for number in 0..count {
         let own = format!("net-{:02}", number / each);
@@ -233,7 +234,7 @@ pub fn city(count: usize, each: usize) -> Town {
         let port = format!("{}:80", 20_000 + number);
         let published: &[&str] = if number % 5 == 0 { &[&port] } else { &[] };
         let places: &[&str] = if number % 29 == 28 && networks > 1 { &[&own, &next] } else { &[&own] };
-        town = town.sandbox(&format!("box-{number:03}"), places, published);
+        fixture = fixture.sandbox(&format!("box-{number:03}"), places, published);
     }
-    town
+    fixture
 }
