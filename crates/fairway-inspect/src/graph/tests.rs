@@ -134,7 +134,7 @@ fn a_walk_in_words_formats() {
 }
 
 /// The pictures of the documentation are what the program draws. Made anew by
-/// `DRAW=1 cargo test -p fairway-core pictures_of_the_documentation`.
+/// `DRAW=1 cargo test -p fairway-inspect pictures_of_the_documentation`.
 #[test]
 fn the_pictures_of_the_documentation_are_drawn_by_the_program() {
     let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
@@ -153,12 +153,12 @@ fn the_pictures_of_the_documentation_are_drawn_by_the_program() {
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             kept == drawn,
-            "docs/reference/{name} is not what the program draws: DRAW=1 cargo test -p fairway-core pictures_of_the_documentation"
+            "docs/reference/{name} is not what the program draws: DRAW=1 cargo test -p fairway-inspect pictures_of_the_documentation"
         );
     }
 }
 
-/// Pictures of all sizes, to be looked at: `DRAW_INTO=directory cargo test -p fairway-core pictures_to_look_at -- --ignored`.
+/// Pictures of all sizes, to be looked at: `DRAW_INTO=directory cargo test -p fairway-inspect pictures_to_look_at -- --ignored`.
 #[test]
 #[ignore = "it writes files for people to look at"]
 fn pictures_to_look_at() {
