@@ -56,7 +56,7 @@ const NAMESPACE_THREADS: usize = 8;
 /// The control socket of the relay, below the exec root.
 pub(crate) const RELAY_SOCKET: &str = "relay.sock";
 
-/// What an engine is opened with.
+/// The options with which an engine is opened.
 pub struct Options {
     /// The directory of durable state: the store and the logs.
     pub data_root: PathBuf,

@@ -43,7 +43,7 @@ pub enum EngineError {
         parent: String,
         /// The network.
         network: String,
-        /// What happened.
+        /// How the DHCP exchange failed.
         failure: fairway_core::dhcp::LeaseError,
     },
     /// The store cannot be written or read.
@@ -58,7 +58,7 @@ pub enum EngineError {
         key: String,
         /// The store.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the encoder or decoder.
         #[source]
         source: serde_json::Error,
     },
@@ -69,7 +69,7 @@ pub enum EngineError {
     Encode {
         /// The key of the record.
         key: String,
-        /// What is wrong with it.
+        /// The error of the encoder or decoder.
         #[source]
         source: serde_json::Error,
     },
@@ -87,7 +87,7 @@ pub enum EngineError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -96,7 +96,7 @@ pub enum EngineError {
     Delete {
         /// The data root.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -200,11 +200,11 @@ pub enum ApplyError {
 #[derive(Debug, Error)]
 #[error("cannot {action} {path}: {source}")]
 pub struct FileError {
-    /// What was tried.
+    /// The action that failed.
     pub action: &'static str,
-    /// On which file.
+    /// The file.
     pub path: PathBuf,
-    /// What the system said.
+    /// The error of the system.
     #[source]
     pub source: std::io::Error,
 }

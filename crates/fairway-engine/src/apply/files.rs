@@ -83,7 +83,7 @@ impl SandboxFiles {
     /// Removes a file; a missing file is no error.
     ///
     /// # Errors
-    /// What the system said.
+    /// The filesystem refuses.
     pub fn remove(&self, sandbox: SandboxId, name: FileName) -> Result<(), FileError> {
         let path = self.path(sandbox, name);
         match std::fs::remove_file(&path) {

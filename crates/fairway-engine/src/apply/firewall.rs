@@ -56,7 +56,7 @@ impl Firewall {
     /// the old one is deleted, so that no packet passes unfiltered and no connection is cut.
     ///
     /// # Errors
-    /// What the kernel or the programs refuse, by name.
+    /// The error of the kernel or the program, with the refused object.
     pub fn apply(&self, difference: &Difference) -> Result<(), ApplyError> {
         let is_rule = |key: &Key| matches!(key, Key::Chain(_) | Key::Rules(..));
         if !difference.keys().any(is_rule) {

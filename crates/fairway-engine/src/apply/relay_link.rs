@@ -37,15 +37,15 @@ pub(crate) struct RelayLink {
 /// Whether the relay answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// It answers.
+    /// The relay answers.
     Answers,
-    /// It has just stopped answering.
+    /// The relay has just stopped answering.
     Late,
-    /// It still does not answer.
+    /// The relay still does not answer.
     Awaited,
-    /// It answers again; the changes meanwhile have to be sent.
+    /// The relay answers again; the changes meanwhile have to be sent.
     Back,
-    /// It has ended.
+    /// The relay has ended.
     Gone,
 }
 

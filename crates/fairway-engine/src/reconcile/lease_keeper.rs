@@ -153,7 +153,7 @@ impl Reconciler {
             }
             LeaseEvent::Lost(lease) => {
                 tracing::error!(sandbox, address = %lease.address, server = %lease.server,
-                    "lease of {} of sandbox {sandbox} expired: the DHCP server may lease the address to another host; still \
+                    "lost lease of {} of sandbox {sandbox}: the DHCP server may lease the address to another host; still \
                      asking for it; disconnect and connect the sandbox for another address", lease.address);
                 lease
             }

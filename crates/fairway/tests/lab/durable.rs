@@ -250,7 +250,7 @@ fn a_port_that_was_lost_comes_back_when_it_is_free() {
         stage.daemon.wait_until_ready();
         let log = stage.daemon.log();
         let reported =
-            log.lines().rfind(|line| line.contains("lost until it is free")).expect("it is logged");
+            log.lines().rfind(|line| line.contains("failed to bind host port")).expect("it is logged");
         assert!(reported.contains("0.0.0.0:8081"), "{reported}");
         drop(thief);
         eventually("it is ours again", PATIENCE, || observe(&stage, &[]) == before);

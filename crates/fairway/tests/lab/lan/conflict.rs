@@ -94,7 +94,7 @@ fn a_later_conflict_is_logged_and_the_address_defended() {
         sender.send(&lie).unwrap();
         assert!(!defence.wait_for(1, SOON).is_empty(), "no host defended {address}");
         eventually("it is logged", SOON, || {
-            stage.daemon.log().contains("somebody else on the LAN uses its address")
+            stage.daemon.log().contains("address conflict on the LAN of network")
                 && held(&stage).contains(&format!("{address} at {}", shown(&liar, "eth0")))
         });
         eventually("the LAN knows better", SOON, || {

@@ -116,11 +116,11 @@ fn leases_are_renewed_and_their_loss_is_logged() {
         stage.daemon.restart(&[]);
         let before = times(&server, "request", address);
         eventually("it is renewed again", SOON, || times(&server, "request", address) >= before + 2);
-        assert!(!stage.daemon.log().contains("its lease is lost"));
+        assert!(!stage.daemon.log().contains("lost lease of "));
         // What is lost is told, and the sandbox is not cut off.
         server.refuse(true);
         eventually("the loss is logged", SOON, || {
-            stage.daemon.log().contains("its lease is lost")
+            stage.daemon.log().contains("lost lease of ")
                 && leases(&stage).iter().any(|line| line.starts_with(&format!("{address} of one: lost")))
         });
         assert_eq!(ask(&stage.lan, &port_80(address)).unwrap(), Outcome::answered(LAN));
