@@ -2,17 +2,16 @@
 
 use std::any::type_name;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use fairway_kernel::system::spawn::{Users, spawn_in_new_namespaces};
 
 use crate::error::{LabError, Trying};
-use crate::forbidden::{Switches, explain};
-use crate::lab::{Lab, SCRATCH};
+use crate::inside::{MARK, is_inside, own_network_namespace};
+use crate::lab::Lab;
+use crate::mounts::SCRATCH;
+use crate::userns_denied::Switches;
 
-/// Tells a process that it is a lab's; its value is the identity of the network namespace outside.
-const MARK: &str = "FAIRWAY_LAB";
 /// Set to 1, a lab has no user but root even where it could have all.
 const SINGLE_USER: &str = "FAIRWAY_LAB_SINGLE_USER";
 /// The exit status by which the process of a test says that the body ran to its end. A test harness that finds
@@ -86,22 +85,7 @@ pub fn enter(command: &mut Command) -> Result<Child, LabError> {
     let single = std::env::var_os(SINGLE_USER).is_some_and(|value| value == "1");
     let users = if single { Users::OnlyRoot } else { Users::allowed() };
     command.env(MARK, own_network_namespace()?).env("TMPDIR", SCRATCH);
-    spawn_in_new_namespaces(command, users).map_err(|error| explain(error, &Switches::read()))
-}
-
-/// Whether this is the process that [`enter`] started. The environment alone would not prove it, and a lab built
-/// in the wrong place would change the machine's network: so the pids and the namespace must be right as well.
-#[must_use]
-pub fn is_inside() -> bool {
-    let Some(outside) = std::env::var_os(MARK) else { return false };
-    let second = std::process::id() == 2 && std::os::unix::process::parent_id() == 1;
-    second && own_network_namespace().is_ok_and(|own| outside != *own)
-}
-
-fn own_network_namespace() -> Result<String, LabError> {
-    let path = "/proc/thread-self/ns/net";
-    let metadata = std::fs::metadata(path).trying(|| format!("identify the network namespace {path}"))?;
-    Ok(format!("{}:{}", metadata.dev(), metadata.ino()))
+    spawn_in_new_namespaces(command, users).map_err(|error| LabError::from_spawn(error, &Switches::read()))
 }
 
 fn own_program() -> Result<std::path::PathBuf, LabError> {

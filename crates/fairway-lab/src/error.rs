@@ -5,7 +5,7 @@ use std::io;
 use fairway_kernel::netlink;
 use fairway_kernel::system::spawn::SpawnError;
 
-use crate::forbidden::Cause;
+use crate::userns_denied::{Cause, Switches, refusal};
 
 /// Why a lab cannot be built or used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,18 @@ pub enum LabError {
     },
 }
 
+impl LabError {
+    /// The error of a failed start: a refused user namespace comes with its cause.
+    pub(crate) fn from_spawn(error: SpawnError, switches: &Switches) -> LabError {
+        match error {
+            SpawnError::Unshare(source) | SpawnError::MapUsers(source) => {
+                LabError::Forbidden { cause: refusal(&source, switches), source }
+            }
+            other => LabError::Spawn(other),
+        }
+    }
+}
+
 /// Names what was tried when a system call fails.
 pub(crate) trait Trying<T> {
     /// Turns the error into a [`LabError::System`] that says that this was tried.
@@ -69,5 +81,19 @@ pub(crate) trait Trying<T> {
 impl<T, E: Into<io::Error>> Trying<T> for Result<T, E> {
     fn trying(self, action: impl FnOnce() -> String) -> Result<T, LabError> {
         self.map_err(|error| LabError::System { action: action(), source: error.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_refused_namespaces_count_as_forbidden() {
+        // Ubuntu lets the namespace be made and takes its rights: the map is what fails.
+        let map = SpawnError::MapUsers(io::Error::from_raw_os_error(libc::EPERM));
+        assert!(matches!(LabError::from_spawn(map, &Switches::default()), LabError::Forbidden { .. }));
+        let missing = SpawnError::Program(io::Error::from_raw_os_error(libc::ENOENT));
+        assert!(matches!(LabError::from_spawn(missing, &Switches::default()), LabError::Spawn(_)));
     }
 }

@@ -12,14 +12,11 @@ use fairway_kernel::system;
 use ipnet::IpNet;
 use rustix::thread::UnshareFlags;
 
-use crate::enter::is_inside;
 use crate::error::{LabError, Trying};
-use crate::mounts;
+use crate::inside::is_inside;
+use crate::mounts::{self, SCRATCH};
 use crate::place::Place;
 use crate::wire::{FarEnd, Wire};
-
-/// A directory in memory that the lab and all its hosts see, also the default for temporary files.
-pub const SCRATCH: &str = "/run/lab";
 
 /// A set of hosts and LANs that is gone with this process. The process's own network namespace is the room in which
 /// the switches stand; it has no way into a LAN but packet sockets.

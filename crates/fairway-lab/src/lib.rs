@@ -43,8 +43,8 @@
 mod dhcp;
 mod enter;
 mod error;
-mod forbidden;
 pub mod frame;
+mod inside;
 mod lab;
 pub mod leftovers;
 mod mounts;
@@ -52,13 +52,15 @@ mod place;
 mod probe;
 mod process;
 mod tap;
+mod userns_denied;
 mod wire;
 
 pub use dhcp::{DhcpServer, Heard};
-pub use enter::{enter, is_inside, main, run};
+pub use enter::{enter, main, run};
 pub use error::LabError;
-pub use forbidden::Cause;
-pub use lab::{Host, Lab, Lan, SCRATCH};
+pub use inside::is_inside;
+pub use lab::{Host, Lab, Lan};
+pub use mounts::SCRATCH;
 pub use place::Place;
 pub use probe::{
     DatagramFlow, Fault, Outcome, Question, Reply, Server, Transfer, TransferReport, ask, ask_datagram,
@@ -66,3 +68,4 @@ pub use probe::{
 };
 pub use process::Process;
 pub use tap::{Capture, FrameSender};
+pub use userns_denied::Cause;

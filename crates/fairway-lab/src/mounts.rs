@@ -13,8 +13,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 
 use crate::error::{LabError, Trying};
-use crate::forbidden::Cause;
-use crate::lab::SCRATCH;
+use crate::userns_denied::Cause;
+
+/// A directory in memory that the lab and all its hosts see, also the default for temporary files.
+pub const SCRATCH: &str = "/run/lab";
 
 /// Where the machine's /etc can be seen from a host, the first that is an empty directory. It is one level deep as
 /// /etc is, so that relative links in it (`../usr/share/...`) still lead where they should.

@@ -7,8 +7,8 @@ mod server;
 mod socket;
 mod transfer;
 
-pub use client::{Question, ask};
-pub use datagram::{DatagramFlow, ask_datagram};
+pub use client::{Question, ask, ask_datagram};
+pub use datagram::DatagramFlow;
 pub use outcome::{Outcome, Reply};
 pub use server::{Server, serve_datagrams, serve_echo, serve_tcp};
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::datagram::exchange;
-use super::outcome::{Outcome, Reply};
+use super::outcome::{Outcome, Reply, failed, outcome};
 use super::socket::{connect_tcp, connect_udp};
 use super::socket_address;
 use crate::error::LabError;
@@ -21,6 +21,14 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// When `target` is not an address and port, or the place cannot be entered.
 pub fn ask(place: &Place, target: &str) -> Result<Outcome, LabError> {
     Question::to(target)?.tcp(place)
+}
+
+/// Asks a UDP server from a place, from a new port, within a second and a half.
+///
+/// # Errors
+/// When `target` is not an address and port, or the place cannot be entered.
+pub fn ask_datagram(place: &Place, target: &str) -> Result<Outcome, LabError> {
+    Question::to(target)?.udp(place)
 }
 
 /// A question, to be asked by TCP or UDP.
@@ -110,21 +118,6 @@ impl Question {
         }
         let text = String::from_utf8_lossy(&received);
         text.split_once("\r\n\r\n").and_then(|(_, body)| Reply::read(body)).ok_or(Outcome::Dropped)
-    }
-}
-
-/// The category of a result.
-pub(super) fn outcome(result: Result<Reply, Outcome>) -> Outcome {
-    result.map_or_else(|other| other, |reply| Outcome::Answered { source: reply.source.ip() })
-}
-
-/// The category of an error before anybody took the connection.
-pub(super) fn failed(error: &io::Error) -> Outcome {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Outcome::Refused,
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::TimedOut,
-        // No route, a route that forbids, ICMP, or no address of the family to ask from.
-        _ => Outcome::Unreachable,
     }
 }
 

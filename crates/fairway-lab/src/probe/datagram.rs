@@ -5,8 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::client::{Question, failed, outcome};
-use super::outcome::{Outcome, Reply};
+use super::outcome::{Outcome, Reply, failed, outcome};
 use super::socket::connect_udp;
 use super::socket_address;
 use crate::error::{LabError, Trying};
@@ -14,14 +13,6 @@ use crate::place::Place;
 
 /// Tells late answers from the one that is awaited.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
-
-/// Asks a UDP server from a place, from a new port, within a second and a half.
-///
-/// # Errors
-/// When `target` is not an address and port, or the place cannot be entered.
-pub fn ask_datagram(place: &Place, target: &str) -> Result<Outcome, LabError> {
-    Question::to(target)?.udp(place)
-}
 
 /// A UDP client that keeps its socket, so that its questions are one flow to connection tracking. It takes answers
 /// only from the address that it asks.

@@ -1,6 +1,7 @@
 //! What became of a question, in few categories.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 /// What became of a question.
@@ -82,4 +83,19 @@ impl Reply {
 /// IPv4 as IPv4, also where a socket of IPv6 shows it as `::ffff:a.b.c.d`.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The category of a result.
+pub(super) fn outcome(result: Result<Reply, Outcome>) -> Outcome {
+    result.map_or_else(|other| other, |reply| Outcome::Answered { source: reply.source.ip() })
+}
+
+/// The category of an error before anybody took the connection.
+pub(super) fn failed(error: &io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Outcome::Refused,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::TimedOut,
+        // No route, a route that forbids, ICMP, or no address of the family to ask from.
+        _ => Outcome::Unreachable,
+    }
 }

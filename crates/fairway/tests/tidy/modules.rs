@@ -10,8 +10,6 @@ type Path = Vec<String>;
 const CYCLIC: &[(&str, &str)] = &[
     ("fairway-core", "policy"),
     ("fairway-core", "policy::iptables"),
-    ("fairway-lab", ""),
-    ("fairway-lab", "probe"),
     ("fairway-ruleset", ""),
     ("fairway-walk", ""),
 ];

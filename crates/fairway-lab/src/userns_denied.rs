@@ -3,10 +3,6 @@
 use std::fmt;
 use std::io;
 
-use fairway_kernel::system::spawn::SpawnError;
-
-use crate::error::LabError;
-
 /// Who forbids user namespaces to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -93,17 +89,8 @@ impl Switches {
     }
 }
 
-/// Names who is behind it when the kernel refuses the namespaces.
-pub(crate) fn explain(error: SpawnError, switches: &Switches) -> LabError {
-    match error {
-        SpawnError::Unshare(source) | SpawnError::MapUsers(source) => {
-            LabError::Forbidden { cause: refusal(&source, switches), source }
-        }
-        other => LabError::Spawn(other),
-    }
-}
-
-fn refusal(answer: &io::Error, switches: &Switches) -> Cause {
+/// Finds the cause of a refusal to make a user namespace.
+pub(crate) fn refusal(answer: &io::Error, switches: &Switches) -> Cause {
     match answer.raw_os_error() {
         Some(libc::ENOSPC | libc::EUSERS) => Cause::Limit { limit: switches.max_user_namespaces },
         Some(libc::EINVAL | libc::ENOSYS) if switches.max_user_namespaces.is_none() => Cause::NotBuilt,
@@ -142,15 +129,6 @@ mod tests {
         assert_eq!(asked(libc::EACCES, &ubuntu), Cause::AppArmor);
         assert_eq!(asked(libc::ENOSPC, &open), Cause::Limit { limit: Some(100) });
         assert_eq!(asked(libc::EINVAL, &Switches::default()), Cause::NotBuilt);
-    }
-
-    #[test]
-    fn only_refused_namespaces_count_as_forbidden() {
-        // Ubuntu lets the namespace be made and takes its rights: the map is what fails.
-        let map = SpawnError::MapUsers(io::Error::from_raw_os_error(libc::EPERM));
-        assert!(matches!(explain(map, &Switches::default()), LabError::Forbidden { .. }));
-        let missing = SpawnError::Program(io::Error::from_raw_os_error(libc::ENOENT));
-        assert!(matches!(explain(missing, &Switches::default()), LabError::Spawn(_)));
     }
 
     #[test]

@@ -1,0 +1,23 @@
+//! Whether this process is inside a lab.
+
+use std::os::unix::fs::MetadataExt;
+
+use crate::error::{LabError, Trying};
+
+/// Tells a process that it is a lab's; its value is the identity of the network namespace outside.
+pub(crate) const MARK: &str = "FAIRWAY_LAB";
+
+/// Whether this is the process that [`crate::enter`] started. The environment alone would not prove it, and a lab built
+/// in the wrong place would change the machine's network: so the pids and the namespace must be right as well.
+#[must_use]
+pub fn is_inside() -> bool {
+    let Some(outside) = std::env::var_os(MARK) else { return false };
+    let second = std::process::id() == 2 && std::os::unix::process::parent_id() == 1;
+    second && own_network_namespace().is_ok_and(|own| outside != *own)
+}
+
+pub(crate) fn own_network_namespace() -> Result<String, LabError> {
+    let path = "/proc/thread-self/ns/net";
+    let metadata = std::fs::metadata(path).trying(|| format!("identify the network namespace {path}"))?;
+    Ok(format!("{}:{}", metadata.dev(), metadata.ino()))
+}
