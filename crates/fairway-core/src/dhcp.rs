@@ -1,6 +1,8 @@
 //! DHCP client (RFC 2131): messages, frames, and the client's state machine. No I/O: received frames and the time are
 //! arguments, frames to send are results.
 
+#![warn(clippy::indexing_slicing)]
+
 mod client;
 mod frame;
 mod message;

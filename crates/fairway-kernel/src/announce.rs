@@ -1,6 +1,8 @@
 //! Telling neighbours which MAC an address has now: gratuitous ARP and unsolicited neighbour
 //! advertisements.
 
+#![warn(clippy::indexing_slicing)]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
@@ -123,7 +125,13 @@ pub fn neighbor_advertisement(mac: MacAddress, address: Ipv6Addr) -> [u8; 86] {
 /// The checksum of RFC 1071 over the pseudo-header of RFC 8200, section 8.1, and the message, in a frame whose
 /// message has an even length.
 pub(crate) fn icmpv6_checksum(frame: &[u8]) -> u16 {
-    let words = frame[22..].chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let words = frame
+        .get(22..)
+        .unwrap_or_default()
+        .as_chunks()
+        .0
+        .iter()
+        .map(|pair| u32::from(u16::from_be_bytes(*pair)));
     let length = frame.len() as u32 - 54;
     let mut sum: u32 = words.sum::<u32>() + length + u32::from(ICMPV6);
     while sum > 0xffff {

@@ -1,6 +1,8 @@
 //! Captures: packets at all interfaces of a namespace, as packet(7) shows them: when they have just arrived, and when they
 //! are about to leave.
 
+#![warn(clippy::indexing_slicing)]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -78,7 +80,7 @@ impl Capture {
                 outgoing: received.kind == libc::PACKET_OUTGOING,
                 ethernet: ETHERNET.contains(&received.hardware),
                 length: received.length,
-                bytes: &self.buffer[..received.length.min(self.buffer.len())],
+                bytes: self.buffer.get(..received.length).unwrap_or(&self.buffer),
             });
         }
         Ok(most)

@@ -5,6 +5,8 @@
 //! flows are deleted and the next packet is looked at anew. The format is that of
 //! `<linux/netfilter/nfnetlink_conntrack.h>`.
 
+#![warn(clippy::indexing_slicing)]
+
 mod events;
 
 use std::collections::HashSet;

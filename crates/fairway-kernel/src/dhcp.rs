@@ -3,6 +3,8 @@
 //! It is done at the port of a bridge and not at the bridge: answers to an address that a sandbox uses already go by
 //! the bridge to the sandbox, and are heard at the port alone.
 
+#![warn(clippy::indexing_slicing)]
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};

@@ -5,6 +5,8 @@
 //! network card lets through. The RFCs' pauses of seconds are for ports that have just come up and may not forward
 //! yet; those of the host have been in use, so the pauses here are for hosts that are slow to answer.
 
+#![warn(clippy::indexing_slicing)]
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -99,7 +101,7 @@ pub(crate) fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Opti
             Err(errno) => return Err(errno.into()),
         }
         let ready = descriptors.iter().position(|it| !it.revents().is_empty());
-        if let Some(frame) = ready.and_then(|at| receive(&sockets[at])) {
+        if let Some(frame) = ready.and_then(|at| receive(sockets.get(at)?)) {
             return Ok(Some(frame));
         }
     }
@@ -109,7 +111,7 @@ pub(crate) fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Opti
 pub(crate) fn receive(socket: &OwnedFd) -> Option<Vec<u8>> {
     let mut buffer = [0; LONGEST_FRAME];
     let (length, _) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::DONTWAIT).ok()?;
-    Some(buffer[..length].to_vec())
+    buffer.get(..length).map(<[u8]>::to_vec)
 }
 
 /// An ARP probe: a request that tells nobody an address of who asks.
@@ -153,11 +155,11 @@ pub fn holder(frame: &[u8], own: MacAddress) -> Option<Holder> {
 }
 
 fn arp_holder(packet: &[u8]) -> Option<Holder> {
-    let address = |at: usize| <[u8; 4]>::try_from(&packet[at..at + 4]).ok().map(Ipv4Addr::from);
+    let address = |at: usize| packet.get(at..)?.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets));
     let mac = MacAddress(packet.get(8..14)?.try_into().ok()?);
     let (sender, target) = (address(14)?, address(24)?);
     // Ethernet and IPv4, a request or a reply (RFC 826).
-    let is_known = packet[..6] == [0, 1, 8, 0, 6, 4] && packet[6] == 0 && matches!(packet[7], 1 | 2);
+    let is_known = matches!(packet, [0, 1, 8, 0, 6, 4, 0, 1 | 2, ..]);
     let address = if sender.is_unspecified() { target } else { sender };
     (is_known && !address.is_unspecified()).then_some(Holder { address: address.into(), mac })
 }
@@ -168,9 +170,10 @@ fn neighbour(frame: &[u8]) -> Option<Holder> {
     }
     let source: [u8; 16] = frame.get(22..38)?.try_into().ok()?;
     let target: [u8; 16] = frame.get(62..78)?.try_into().ok()?;
-    let is_tried = frame[54] == SOLICITATION && source == [0; 16];
-    let mac = MacAddress(frame[6..12].try_into().ok()?);
-    (is_tried || frame[54] == ADVERTISEMENT).then_some(Holder { address: Ipv6Addr::from(target).into(), mac })
+    let kind = *frame.get(54)?;
+    let is_tried = kind == SOLICITATION && source == [0; 16];
+    let mac = MacAddress(frame.get(6..12)?.try_into().ok()?);
+    (is_tried || kind == ADVERTISEMENT).then_some(Holder { address: Ipv6Addr::from(target).into(), mac })
 }
 
 /// Hears all ARP of the LAN of an interface.

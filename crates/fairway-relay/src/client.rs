@@ -279,8 +279,8 @@ impl Line {
     fn answer(&mut self) -> Result<(Response, Vec<OwnedFd>), ClientError> {
         let (length, sockets) =
             message::receive(&self.socket, &mut self.buffer).map_err(|error| self.broken(error))?;
-        let response =
-            serde_json::from_slice(&self.buffer[..length]).map_err(|error| self.broken(error.into()))?;
+        let response = serde_json::from_slice(self.buffer.get(..length).unwrap_or_default())
+            .map_err(|error| self.broken(error.into()))?;
         Ok((response, sockets))
     }
 

@@ -9,6 +9,7 @@
 //! cost but their own, and memory is held only for what has been read and cannot be written yet.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
 
 pub mod client;
 pub mod confine;

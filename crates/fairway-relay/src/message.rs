@@ -183,7 +183,7 @@ pub(crate) fn packets<T>(
         });
         let mut count = fitting.take(guess).count();
         let bytes = loop {
-            let bytes = text(&rest[..count], count == rest.len())?;
+            let bytes = text(rest.get(..count).unwrap_or(rest), count == rest.len())?;
             if bytes.len() <= MAX_BYTES {
                 break bytes;
             }

@@ -238,7 +238,7 @@ impl Resolvers {
                     Err(_) => continue,
                 };
             let Ok(from) = SocketAddr::try_from(from) else { continue };
-            self.answer(poller, place, Asker::Udp(from), &buffer[..length], now);
+            self.answer(poller, place, Asker::Udp(from), buffer.get(..length).unwrap_or_default(), now);
             if let Some(resolver) = self.resolvers.get(place)
                 && !self.out.is_empty()
             {
@@ -280,7 +280,8 @@ impl Resolvers {
                 if let Some((bytes, reply, age)) = self.forwarder.cache.find(origin, &key, now) {
                     return respond::relayed(&mut self.out, packet, &query, limit, (bytes, reply), age);
                 }
-                let waiting = Waiting { asker, packet: packet[..query.end].into(), query };
+                let head = packet.get(..query.end).unwrap_or(packet);
+                let waiting = Waiting { asker, packet: head.into(), query };
                 if !self.forwarder.ask(poller, place, waiting, key, servers, now) {
                     return respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE);
                 }

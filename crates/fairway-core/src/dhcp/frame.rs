@@ -15,9 +15,12 @@ const DATAGRAM: usize = 8;
 
 /// The Internet checksum (RFC 1071).
 fn checksum(parts: &[&[u8]]) -> u16 {
-    let words = parts.iter().flat_map(|part| part.chunks(2));
-    let sum: u32 =
-        words.map(|word| u32::from(u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)]))).sum();
+    let words = parts.iter().flat_map(|part| part.chunks(2)).map(|word| match word {
+        [high, low, ..] => [*high, *low],
+        [high] => [*high, 0],
+        [] => [0, 0],
+    });
+    let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(word))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     !((folded & 0xffff) + (folded >> 16)) as u16
 }
@@ -53,12 +56,13 @@ pub fn parse_frame(frame: &[u8]) -> Option<(MacAddress, Message)> {
     let ip = frame.get(LINK..)?;
     let header = usize::from(ip.first()? & 0xf) * 4;
     let is_whole = u16::from_be_bytes([*ip.get(6)?, *ip.get(7)?]) & 0x3fff == 0;
-    let is_udp = frame[12..LINK] == ETHERNET_IPV4 && ip[0] >> 4 == 4 && header >= IP && *ip.get(9)? == UDP;
+    let is_ipv4 = *frame.get(12..LINK)? == ETHERNET_IPV4 && ip.first()? >> 4 == 4;
+    let is_udp = is_ipv4 && header >= IP && *ip.get(9)? == UDP;
     let datagram = ip.get(header..)?;
     let ports = [SERVER_PORT.to_be_bytes(), CLIENT_PORT.to_be_bytes()].concat();
     if !is_udp || !is_whole || datagram.get(..4)? != ports {
         return None;
     }
-    let sender = MacAddress(frame[6..12].try_into().ok()?);
+    let sender = MacAddress(frame.get(6..12)?.try_into().ok()?);
     Some((sender, Message::decode(datagram.get(DATAGRAM..)?)?))
 }

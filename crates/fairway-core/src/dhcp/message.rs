@@ -115,21 +115,21 @@ impl Message {
 
     /// Encodes the message.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER];
-        bytes[..3].copy_from_slice(&[
+        let mut header = [0; HEADER];
+        header[..3].copy_from_slice(&[
             if self.message_type.is_reply() { BOOT_REPLY } else { BOOT_REQUEST },
             ETHERNET,
             6,
         ]);
-        bytes[4..8].copy_from_slice(&self.transaction.to_be_bytes());
-        bytes[10..12].copy_from_slice(&(if self.broadcast { BROADCAST } else { 0 }).to_be_bytes());
-        bytes[12..16].copy_from_slice(&self.client_address.octets());
-        bytes[16..20].copy_from_slice(&self.your_address.octets());
-        bytes[28..34].copy_from_slice(&self.mac.0);
-        bytes.extend(COOKIE);
+        header[4..8].copy_from_slice(&self.transaction.to_be_bytes());
+        header[10..12].copy_from_slice(&(if self.broadcast { BROADCAST } else { 0 }).to_be_bytes());
+        header[12..16].copy_from_slice(&self.client_address.octets());
+        header[16..20].copy_from_slice(&self.your_address.octets());
+        header[28..34].copy_from_slice(&self.mac.0);
+        let mut bytes = [&header[..], &COOKIE].concat();
         let mut option = |number: u8, value: &[u8]| {
             // A value has at most 255 bytes.
-            let value = &value[..value.len().min(255)];
+            let value = value.get(..255).unwrap_or(value);
             bytes.extend([number, value.len() as u8]);
             bytes.extend(value);
         };
@@ -179,7 +179,7 @@ impl Message {
         };
         read.broadcast = bytes.get(10)? & 0x80 != 0;
         (read.client_address, read.your_address) = (address(12)?, address(16)?);
-        let mut rest = &bytes[HEADER + 4..];
+        let mut rest = bytes.get(HEADER + 4..)?;
         while let [number, after @ ..] = rest {
             if *number == END {
                 break;
@@ -210,7 +210,7 @@ impl Message {
         }
         read.message_type = message_type?;
         let operation = if read.message_type.is_reply() { BOOT_REPLY } else { BOOT_REQUEST };
-        (bytes[0] == operation).then_some(read)
+        (*bytes.first()? == operation).then_some(read)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading attributes: type, length, value.
 
+#![warn(clippy::indexing_slicing)]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::align;
@@ -59,8 +61,8 @@ impl<'a> Attribute<'a> {
 
     /// The value as text, up to its first zero byte; none if it is not UTF-8.
     pub fn text(&self) -> Option<&'a str> {
-        let end = self.value.iter().position(|byte| *byte == 0).unwrap_or(self.value.len());
-        std::str::from_utf8(&self.value[..end]).ok()
+        let text = self.value.split(|byte| *byte == 0).next()?;
+        std::str::from_utf8(text).ok()
     }
 
     /// The value as an address: four bytes are IPv4, sixteen IPv6.

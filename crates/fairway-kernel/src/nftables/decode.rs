@@ -1,5 +1,7 @@
 //! Values read from attributes.
 
+#![warn(clippy::indexing_slicing)]
+
 mod expression;
 
 use fairway_ruleset::{

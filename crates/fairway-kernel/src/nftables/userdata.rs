@@ -1,6 +1,8 @@
 //! What the kernel keeps for `nft` without reading it: type, length, value, each of one byte
 //! (`include/libnftnl/udata.h` of libnftnl).
 
+#![warn(clippy::indexing_slicing)]
+
 use fairway_ruleset::{Datatype, Set, SetData};
 
 /// The comment of a rule or element.
@@ -69,16 +71,16 @@ fn push(bytes: &mut Vec<u8>, kind: u8, value: &[u8]) {
 
 fn find(mut bytes: &[u8], kind: u8) -> Option<&[u8]> {
     while let [own_kind, length, rest @ ..] = bytes {
-        let value = rest.get(..usize::from(*length))?;
+        let (value, rest) = rest.split_at_checked(usize::from(*length))?;
         if *own_kind == kind {
             return Some(value);
         }
-        bytes = &rest[value.len()..];
+        bytes = rest;
     }
     None
 }
 
 fn text(bytes: &[u8]) -> Option<String> {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    std::str::from_utf8(&bytes[..end]).ok().map(str::to_owned)
+    let text = bytes.split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(text).ok().map(str::to_owned)
 }

@@ -1,5 +1,7 @@
 //! Packet sockets: whole frames, sent and received at one interface (packet(7)).
 
+#![warn(clippy::indexing_slicing)]
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 

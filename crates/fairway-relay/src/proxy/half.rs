@@ -146,9 +146,11 @@ impl Half {
                     *left,
                     SpliceFlags::NONBLOCK | SpliceFlags::MOVE,
                 ),
-                Waiting::Copied(bytes, start) => {
-                    rustix::net::send(&to.socket, &bytes[*start..], SendFlags::NOSIGNAL)
-                }
+                Waiting::Copied(bytes, start) => rustix::net::send(
+                    &to.socket,
+                    bytes.get(*start..).unwrap_or_default(),
+                    SendFlags::NOSIGNAL,
+                ),
             };
             let written = match written {
                 Err(Errno::AGAIN) => {
@@ -222,14 +224,14 @@ impl Half {
         if !self.bulk && !from.ended {
             from.readable = false;
         }
-        let bytes = &buffer[..read];
+        let bytes = buffer.get(..read).unwrap_or_default();
         let sent = match rustix::net::send(&to.socket, bytes, SendFlags::NOSIGNAL) {
             Err(Errno::AGAIN) => 0,
             other => other?,
         };
-        if sent < read {
+        if let Some(unsent @ [_, ..]) = bytes.get(sent..) {
             to.writable = false;
-            self.waiting = Waiting::Copied(bytes[sent..].to_vec(), 0);
+            self.waiting = Waiting::Copied(unsent.to_vec(), 0);
         }
         Ok(read)
     }

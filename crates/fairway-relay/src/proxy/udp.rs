@@ -151,7 +151,7 @@ impl Udp {
             let Some(listener) = self.listeners.get(place) else { break };
             match datagram::receive(&listener.socket, &mut buffer, &mut self.ancillary) {
                 Ok(Some(Received { length, client, asked })) => {
-                    self.pass_on(poller, place, client, asked, &buffer[..length], now);
+                    self.pass_on(poller, place, client, asked, buffer.get(..length).unwrap_or_default(), now);
                 }
                 // A datagram whose sender or destination is not told cannot be answered.
                 Ok(None) => {}
@@ -227,7 +227,7 @@ impl Udp {
             match rustix::net::recv(&flow.socket, &mut self.buffer[..], RecvFlags::empty()) {
                 Ok((_, length)) => {
                     self.shares.touch(place, now);
-                    let datagram = &self.buffer[..length.min(LONGEST)];
+                    let datagram = self.buffer.get(..length).unwrap_or(&self.buffer);
                     listener.carried.bytes_out += datagram.len() as u64;
                     // A client that is not reachable any more loses its answer.
                     let _ = datagram::send(&listener.socket, datagram, flow.client, flow.asked);

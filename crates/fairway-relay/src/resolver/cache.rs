@@ -53,10 +53,11 @@ impl Cache {
         if seconds == 0 {
             return;
         }
+        let Some(bytes) = bytes.get(..reply.end) else { return };
         let share = self.shares.entry(origin).or_default();
         self.bytes -= share.drop_entry(key);
         let key: Rc<[u8]> = key.into();
-        let bytes: Box<[u8]> = bytes[..reply.end].into();
+        let bytes: Box<[u8]> = bytes.into();
         let size = key.len() + bytes.len();
         (share.bytes, self.bytes, self.entries) = (share.bytes + size, self.bytes + size, self.entries + 1);
         let expires = now + Duration::from_secs(seconds.into());

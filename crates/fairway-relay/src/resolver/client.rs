@@ -72,7 +72,7 @@ impl Client {
         }
         let rest = self.input.split_off(2 + length);
         let message = std::mem::replace(&mut self.input, rest);
-        Some(message[2..].to_vec())
+        message.get(2..).map(<[u8]>::to_vec)
     }
 
     /// Queues an answer.
@@ -106,7 +106,7 @@ impl Client {
                 Ok(false)
             }
             Ok((_, length)) => {
-                self.input.extend_from_slice(&buffer[..length]);
+                self.input.extend_from_slice(buffer.get(..length).unwrap_or_default());
                 Ok(true)
             }
             Err(Errno::AGAIN | Errno::INTR) => {

@@ -46,6 +46,13 @@ pub(crate) struct Waiting {
     pub query: Query,
 }
 
+impl Waiting {
+    /// The question as the client spelled it: name, type and class.
+    pub fn question(&self) -> &[u8] {
+        self.packet.get(wire::HEADER..).unwrap_or_default()
+    }
+}
+
 /// A question that waits for name servers, with all queries that ask it.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -188,7 +195,9 @@ impl Forwarder {
         let mut key = Vec::with_capacity(packet.len() + 32);
         key.extend_from_slice(&(query.flags & (wire::RD | wire::AD | wire::CD)).to_be_bytes());
         key.push(query.edns.map_or(0, |edns| 1 + u8::from(edns.dnssec)));
-        key.extend(packet[wire::HEADER..query.end].iter().map(u8::to_ascii_lowercase));
+        key.extend(
+            packet.get(wire::HEADER..query.end).unwrap_or_default().iter().map(u8::to_ascii_lowercase),
+        );
         for server in servers {
             match server.address {
                 std::net::IpAddr::V4(address) => key.extend_from_slice(&address.octets()),
@@ -284,7 +293,7 @@ impl Forwarder {
         // Without randomness nothing is asked.
         let id = socket.fresh_id(&mut self.random).ok_or(Errno::AGAIN)?;
         let first = pending.waiting.first().ok_or(Errno::SRCH)?;
-        respond::upstream_query(&mut self.out, &first.packet[wire::HEADER..], &first.query, id);
+        respond::upstream_query(&mut self.out, first.question(), &first.query, id);
         if let Err(errno) = socket.send(&self.out) {
             self.give_up(poller, at);
             return Err(errno);
@@ -343,8 +352,9 @@ impl Forwarder {
         match verdict {
             Verdict::Answer(reply) => {
                 let Some(pending) = self.remove(poller, place) else { return };
-                if reply.flags & TC == 0 {
-                    let key = &pending.key[..pending.key.len() - 1];
+                if reply.flags & TC == 0
+                    && let Some((_, key)) = pending.key.split_last()
+                {
                     self.cache.store(pending.origin, key, &bytes, reply.clone(), now);
                 }
                 self.settled.push_back(Settled { pending, answer: Some((bytes, reply)) });
@@ -417,7 +427,7 @@ impl Forwarder {
                 if let (Some((at, id)), Some(first)) = (pending.sent.last(), pending.waiting.first())
                     && let Some(socket) = self.sockets.get_mut(*at)
                 {
-                    respond::upstream_query(&mut self.out, &first.packet[wire::HEADER..], &first.query, *id);
+                    respond::upstream_query(&mut self.out, first.question(), &first.query, *id);
                     // A copy that cannot be sent is as one that is lost.
                     let _ = socket.send(&self.out);
                 }

@@ -78,7 +78,7 @@ fn answer(
     write: impl FnOnce(&mut Writer<'_>),
 ) {
     out.clear();
-    out.extend_from_slice(&packet[..query.end]);
+    out.extend_from_slice(packet.get(..query.end).unwrap_or(packet));
     let reserved = if query.edns.is_some() { 11 } else { 0 };
     let mut writer = Writer { out, limit: limit - reserved, answers: 0, cut: false };
     write(&mut writer);
@@ -136,10 +136,12 @@ pub(crate) fn only_code(out: &mut Vec<u8>, packet: &[u8], query: &Query, code: u
 /// Answers a query that cannot be read.
 pub(crate) fn unreadable(out: &mut Vec<u8>, packet: &[u8], code: u16) {
     out.clear();
-    out.extend_from_slice(&packet[..HEADER]);
-    let asked = u16::from_be_bytes([packet[2], packet[3]]);
-    set(out, 2, flags(asked) | (code & 0xf));
-    out[4..HEADER].fill(0);
+    let Some([id @ .., flags_high, flags_low]) = packet.first_chunk::<4>() else { return };
+    let asked = u16::from_be_bytes([*flags_high, *flags_low]);
+    out.extend_from_slice(id);
+    out.extend_from_slice(&(flags(asked) | (code & 0xf)).to_be_bytes());
+    // No question, no records.
+    out.resize(HEADER, 0);
 }
 
 /// Passes on what a name server answered, or what is remembered of it. `packet` is the query,
@@ -156,8 +158,10 @@ pub(crate) fn relayed(
     let fits = reply.end + reserved <= limit;
     let kept = if fits { reply.end } else { query.end };
     out.clear();
-    out.extend_from_slice(&bytes[..kept]);
-    out[HEADER..query.end].copy_from_slice(&packet[HEADER..query.end]);
+    out.extend_from_slice(bytes.get(..kept).unwrap_or(bytes));
+    if let (Some(place), Some(question)) = (out.get_mut(HEADER..query.end), packet.get(HEADER..query.end)) {
+        place.copy_from_slice(question);
+    }
     set(out, 0, query.id);
     let passed = reply.flags & (RA | AD | TC | 0x0400);
     set(out, 2, QR | (query.flags & (RD | CD)) | passed | (reply.code & 0xf) | if fits { 0 } else { TC });
@@ -165,15 +169,14 @@ pub(crate) fn relayed(
         set(out, 10, reply.additional + u16::from(query.edns.is_some()));
         if age > 0 {
             for at in reply.ttls.iter().map(|at| usize::from(*at)) {
-                if let Some(place) = out.get_mut(at..at + 4) {
-                    let left =
-                        u32::from_be_bytes([place[0], place[1], place[2], place[3]]).saturating_sub(age);
-                    place.copy_from_slice(&left.to_be_bytes());
+                if let Some(ttl) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+                    *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).to_be_bytes();
                 }
             }
         }
     } else {
-        out[6..10].fill(0);
+        set(out, 6, 0);
+        set(out, 8, 0);
         set(out, 10, u16::from(query.edns.is_some()));
     }
     edns(out, query, reply.code);

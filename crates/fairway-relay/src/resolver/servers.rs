@@ -58,27 +58,28 @@ impl Servers {
 
     /// A server answered in time, whatever it said.
     pub fn answered(&mut self, server: NameServer, now: Instant) {
-        let known = self.known(server);
-        (known.answered, known.avoided) = (Some(now), None);
+        if let Some(known) = self.known(server) {
+            (known.answered, known.avoided) = (Some(now), None);
+        }
     }
 
     /// A server did not answer what it was asked at `asked`. One that answers other questions is not avoided.
     pub fn silent(&mut self, server: NameServer, asked: Instant, now: Instant) {
-        let known = self.known(server);
-        if known.answered.is_none_or(|answered| answered < asked) {
+        if let Some(known) = self.known(server)
+            && known.answered.is_none_or(|answered| answered < asked)
+        {
             known.avoided = Some(now + AVOIDED);
         }
     }
 
-    fn known(&mut self, server: NameServer) -> &mut Known {
-        let place = self.known.iter().position(|known| known.server == server).unwrap_or_else(|| {
+    fn known(&mut self, server: NameServer) -> Option<&mut Known> {
+        if !self.known.iter().any(|known| known.server == server) {
             if self.known.len() >= KNOWN {
                 self.known.remove(0);
             }
             self.known.push(Known { server, answered: None, avoided: None });
-            self.known.len() - 1
-        });
-        &mut self.known[place]
+        }
+        self.known.iter_mut().find(|known| known.server == server)
     }
 
     /// Forgets what is known.

@@ -205,10 +205,12 @@ impl UpstreamSocket {
             }
             match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
                 Ok((_, length)) if self.transport == Transport::Udp => {
-                    return Ok(Some(buffer[..length.min(buffer.len())].to_vec()));
+                    return Ok(Some(buffer.get(..length).unwrap_or(buffer).to_vec()));
                 }
                 Ok((_, 0)) => return Err(Errno::CONNRESET),
-                Ok((_, length)) => self.stream.input.extend_from_slice(&buffer[..length]),
+                Ok((_, length)) => {
+                    self.stream.input.extend_from_slice(buffer.get(..length).unwrap_or_default())
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(errno) => return Err(errno),

@@ -99,8 +99,8 @@ pub(crate) struct Malformed;
 
 /// Two bytes, in network order.
 pub(crate) fn word(bytes: &[u8], at: usize) -> Result<u16, Malformed> {
-    let pair = bytes.get(at..at + 2).ok_or(Malformed)?;
-    Ok(u16::from_be_bytes([pair[0], pair[1]]))
+    let pair = bytes.get(at..).and_then(<[u8]>::first_chunk).ok_or(Malformed)?;
+    Ok(u16::from_be_bytes(*pair))
 }
 
 fn long(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
@@ -214,7 +214,7 @@ fn read_query(bytes: &[u8], flags: u16, text: &mut String) -> Result<Query, Malf
         let head = record(bytes, at)?;
         if head.kind == kind::OPT {
             // RFC 6891 section 6.1.1: at most one, at the root, in the additional section.
-            if query.edns.is_some() || bytes[at] != 0 || place < others {
+            if query.edns.is_some() || bytes.get(at) != Some(&0) || place < others {
                 return Err(Malformed);
             }
             query.edns = Some(Edns { payload: head.class, dnssec: head.ttl & 0x8000 != 0 });
@@ -308,8 +308,10 @@ pub(crate) fn reply(bytes: &[u8], question_end: usize) -> Result<Reply, Malforme
 /// without ASCII case, type and class.
 pub(crate) fn answers(reply: &[u8], question: &[u8]) -> bool {
     let Some(theirs) = reply.get(HEADER..HEADER + question.len()) else { return false };
-    let (name, rest) = question.split_at(question.len().saturating_sub(4));
-    word(reply, 4) == Ok(1) && theirs[..name.len()].eq_ignore_ascii_case(name) && theirs.ends_with(rest)
+    let name_length = question.len().saturating_sub(4);
+    let (name, kind_and_class) = question.split_at(name_length);
+    let (their_name, their_kind_and_class) = theirs.split_at(name_length);
+    word(reply, 4) == Ok(1) && their_name.eq_ignore_ascii_case(name) && their_kind_and_class == kind_and_class
 }
 
 #[cfg(test)]

@@ -135,14 +135,17 @@ impl ControlSocket {
         let Some(index) = self.pending.iter().position(|connection| connection.place == place) else {
             return false;
         };
-        let received = message::receive(&self.pending[index].socket, &mut self.buffer);
+        let Some(connection) = self.pending.get(index) else { return false };
+        let received = message::receive(&connection.socket, &mut self.buffer);
         if matches!(received, Err(MessageError::Socket(Errno::AGAIN))) {
             return false;
         }
         let connection = self.pending.remove(index);
         let is_daemon = received.is_ok_and(|(length, files)| {
-            let greets =
-                matches!(serde_json::from_slice(&self.buffer[..length]), Ok(Request::<Record>::Hello));
+            let greets = matches!(
+                serde_json::from_slice(self.buffer.get(..length).unwrap_or_default()),
+                Ok(Request::<Record>::Hello)
+            );
             greets && files.first().and_then(|file| Proof::of(file).ok()) == Some(self.proof)
         });
         if is_daemon {
@@ -238,7 +241,7 @@ impl Relay {
                 Err(MessageError::Socket(Errno::AGAIN)) => return Ok(()),
                 other => other?,
             };
-            let request = serde_json::from_slice(&buffer[..length])?;
+            let request = serde_json::from_slice(buffer.get(..length).unwrap_or_default())?;
             let answers = self.handle(request, sockets)?;
             self.control.answer(answers);
         }

@@ -21,7 +21,7 @@ pub(super) fn judge(bytes: &[u8], query: &Waiting, whole: bool, by: Transport) -
     if flags & wire::QR == 0 || flags & wire::OPCODE != 0 {
         return None;
     }
-    if !wire::answers(bytes, &query.packet[wire::HEADER..]) {
+    if !wire::answers(bytes, query.question()) {
         // Servers that cannot read a query may leave the question out.
         let refused = flags & 0xf != 0 && wire::word(bytes, 4) == Ok(0);
         return refused.then_some(Verdict::Failure);
