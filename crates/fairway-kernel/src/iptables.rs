@@ -90,6 +90,7 @@ pub struct Programs {
     infix: String,
 }
 
+#[expect(clippy::disallowed_methods, reason = "PATH says where iptables is")]
 fn find(program: &str) -> Result<PathBuf, Error> {
     let path = std::env::var("PATH").unwrap_or_default();
     let found =
@@ -177,6 +178,7 @@ impl Programs {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "iptables is changed by its own programs")]
 fn run(
     path: &PathBuf,
     arguments: &[&str],

@@ -1,5 +1,7 @@
 //! Everything of Fairway that speaks to Linux.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests run programs"))]
+
 pub mod announce;
 pub mod capture;
 pub mod conntrack;

@@ -66,6 +66,7 @@ pub fn run<F: FnOnce(&Lab)>(body: F) {
 ///
 /// # Errors
 /// When no lab can be made.
+#[expect(clippy::disallowed_methods, reason = "the process of a lab is this program, executed again")]
 pub fn main(body: impl FnOnce(&Lab) -> ExitCode) -> Result<ExitCode, LabError> {
     if is_inside() {
         return Ok(body(&Lab::new()?));
@@ -81,6 +82,7 @@ pub fn main(body: impl FnOnce(&Lab) -> ExitCode) -> Result<ExitCode, LabError> {
 ///
 /// # Errors
 /// [`LabError::Forbidden`] where the system forbids user namespaces.
+#[expect(clippy::disallowed_methods, reason = "the process of a lab is this program, executed again")]
 pub fn enter(command: &mut Command) -> Result<Child, LabError> {
     let single = std::env::var_os(SINGLE_USER).is_some_and(|value| value == "1");
     let users = if single { Users::OnlyRoot } else { Users::allowed() };
@@ -93,6 +95,7 @@ fn own_program() -> Result<std::path::PathBuf, LabError> {
 }
 
 /// Executes this one test inside a lab and passes on what it prints, so that the harness can capture it.
+#[expect(clippy::disallowed_methods, reason = "the process of a lab is this program, executed again")]
 fn run_test_inside(name: &str) -> Result<i32, LabError> {
     let (output, input) = std::io::pipe().trying(|| "make a pipe".to_owned())?;
     let mut command = Command::new(own_program()?);

@@ -1,6 +1,7 @@
 //! What a lab and its hosts are made of.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
 use std::fs;
 use std::path::Path;

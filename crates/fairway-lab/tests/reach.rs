@@ -1,6 +1,7 @@
 //! Who reaches whom in a lab, and what the probes call it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

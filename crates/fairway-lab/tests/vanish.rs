@@ -1,6 +1,7 @@
 //! A lab is gone, with all that ran in it, whatever ends it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests run programs"))]
 
 pub mod client;
 pub mod confine;

@@ -199,6 +199,10 @@ pub(super) fn namespace(process: ProcessIdentity) -> Result<Namespace, LaunchErr
 
 /// Runs this program again, also when its file was replaced or removed. The first word is what it is called, the
 /// second the stage.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the process of a sandbox begins as this program, executed again"
+)]
 pub(super) fn spawn_stage(words: &[&str], input: OwnedFd, output: Output) -> io::Result<std::process::Child> {
     let stream = || match output {
         Output::Inherited => Stdio::inherit(),

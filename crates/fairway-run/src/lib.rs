@@ -21,6 +21,7 @@
 //! that it has no handler for, SIGKILL apart.
 
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests run programs"))]
 
 mod capability;
 pub mod cgroup;

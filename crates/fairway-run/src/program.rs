@@ -14,6 +14,10 @@ use super::Failure;
 ///
 /// # Errors
 /// The failures for which Docker exits with 126 and 127.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "executes the program of the sandbox, in its working directory"
+)]
 pub(super) fn become_command(
     command: &[String],
     environment: &[(String, String)],

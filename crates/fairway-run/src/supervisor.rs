@@ -216,6 +216,7 @@ pub(super) fn main(report: impl FnOnce(&str, Ending)) -> i32 {
 }
 
 /// Starts the command; none when the starter ended before it said to go on.
+#[expect(clippy::disallowed_methods, reason = "the supervisor is a process of its own with one thread")]
 fn begin(channel: &mut Channel, order: &Order) -> Result<Option<(Running, Log)>, Failure> {
     let refused = |step: &str, error: io::Error| Failure::step(step, error);
     rustix::process::setsid().map_err(|errno| refused("make a session", errno.into()))?;

@@ -13,6 +13,7 @@
 //! One process at a time has the store open; a second process waits for the lock.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests run programs"))]
 
 mod change;
 mod disk;

@@ -153,6 +153,7 @@ impl Demo {
         Ok(())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the demo runs the commands that it shows")]
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments);

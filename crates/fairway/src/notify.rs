@@ -13,6 +13,10 @@ pub const VARIABLE: &str = "NOTIFY_SOCKET";
 ///
 /// # Errors
 /// The socket that it names cannot be reached.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "systemd passes the notification socket by the environment (sd_notify(3))"
+)]
 pub fn ready() -> io::Result<()> {
     let Some(name) = env::var_os(VARIABLE) else { return Ok(()) };
     let address = match name.as_bytes().strip_prefix(b"@") {

@@ -31,6 +31,7 @@ const NAME: &str = "fairway-relay";
 ///
 /// # Errors
 /// The program cannot be started.
+#[expect(clippy::disallowed_methods, reason = "the relay is this program, executed again")]
 pub fn start(control: OwnedFd, user: Option<u32>) -> io::Result<()> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0(NAME).arg(SUBCOMMAND).stdin(Stdio::from(control)).stdout(Stdio::null()).process_group(0);

@@ -101,6 +101,10 @@ struct Trace {
 }
 
 /// Nanoseconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "packets are dated by the wall clock, as the kernel dates them"
+)]
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

@@ -8,6 +8,7 @@
 
 // Clippy takes no program without the usual harness for a test.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
 mod detached;
 mod entered;

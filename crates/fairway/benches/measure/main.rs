@@ -4,6 +4,8 @@
 //! Everything happens in labs, through the real daemon and its socket; only the store is on a real
 //! disk. What the numbers mean is in `docs/benchmarks.md`.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured are programs")]
+
 mod attach;
 mod crowd;
 mod docker;

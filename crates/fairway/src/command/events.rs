@@ -67,6 +67,7 @@ fn line(event: &EventMessage) -> String {
 }
 
 /// A time as the daemon takes it: seconds since 1970 with a fraction.
+#[expect(clippy::disallowed_methods, reason = "times are shown relative to now")]
 fn moment(text: &str) -> Result<String, CommandError> {
     if text.split_once('.').unwrap_or((text, "0")).0.parse::<i64>().is_ok() {
         return Ok(text.to_owned());

@@ -59,6 +59,7 @@ impl ListSandboxes {
 }
 
 /// Prints sandboxes, and what the daemon says when their ports are not as published.
+#[expect(clippy::disallowed_methods, reason = "times are shown relative to now")]
 pub(super) fn show_all(
     client: &mut Client,
     found: &[ContainerSummary],

@@ -43,6 +43,7 @@ pub(super) struct Paint {
 impl Paint {
     /// For the standard output. Colours are by default for terminals of people who have not said otherwise
     /// (no-color.org).
+    #[expect(clippy::disallowed_methods, reason = "NO_COLOR and TERM say whether the terminal shows colors")]
     pub(super) fn new(colours: Colours) -> Self {
         let terminal = io::stdout().is_terminal();
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

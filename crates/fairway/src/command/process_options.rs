@@ -53,6 +53,7 @@ impl ProcessOptions {
 }
 
 /// A variable with its value; none when the caller has none of that name.
+#[expect(clippy::disallowed_methods, reason = "`--env NAME` takes the value of the caller, as in Docker")]
 fn variable(text: &str, place: &str) -> Result<Option<String>, CommandError> {
     let error = |reason| CommandError::Environment { text: text.to_owned(), path: place.to_owned(), reason };
     let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));

@@ -197,6 +197,7 @@ pub(super) fn capabilities(known: &ContainerInspect) -> Result<CapabilitySet, Co
 }
 
 /// The environment of a command that this user starts.
+#[expect(clippy::disallowed_methods, reason = "TERM describes the terminal of the caller")]
 pub(super) fn surroundings(hostname: &str, terminal: bool, asked: &[String]) -> Vec<(String, String)> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let home = home(&passwd, rustix::process::geteuid().as_raw());

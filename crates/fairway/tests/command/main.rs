@@ -2,6 +2,7 @@
 //! looked at. What needs a daemon gets one that answers by rote.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall end")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
 mod fake_daemon;
 mod help;

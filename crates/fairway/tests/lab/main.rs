@@ -2,6 +2,7 @@
 //! came of it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
 #[macro_use]
 mod harness;

@@ -1,6 +1,7 @@
 //! The walker against the kernel: random worlds, and packets that are walked and sent.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
 mod ask;
 mod build;
