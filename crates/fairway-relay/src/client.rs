@@ -18,19 +18,19 @@ use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChang
 use crate::proof;
 use crate::table::{Change, Hello, ProxiedBytes, Record, RecordWithSockets, Refusal};
 
-/// Why the relay did not do what it was asked.
+/// Why a request to the relay failed.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The connection failed; the relay is gone or another daemon has taken its place.
+    /// The connection failed: the relay has ended, or another daemon has connected.
     #[error("the relay does not answer; connect to it again, or start it: {0}")]
     Connection(#[source] Arc<MessageError>),
-    /// The relay is there and does not answer, as one that is stopped. What was asked may be done later.
+    /// The relay is alive and does not answer, as when it is stopped. It may execute the request later.
     #[error(
         "the relay does not answer within {} s: it is stopped or hangs: let it go on (kill -CONT), or end it (kill -KILL)",
         .0.as_secs_f32()
     )]
     Timeout(Duration),
-    /// More sockets came than this process may have descriptors.
+    /// The relay has more sockets than this process may have descriptors.
     #[error(
         "too many open files: the relay holds more sockets than this process may open: raise its limit (LimitNOFILE= of its \
          unit, or ulimit -Hn)"
@@ -45,79 +45,76 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
-    /// Some changes were refused; the others are in force.
+    /// The relay refused some changes; the others are in force.
     #[error("the relay refused {}: {}", .0.first().map(|r| r.key.to_string()).unwrap_or_default(), .0.first().map(|r| r.reason.as_str()).unwrap_or_default())]
     Refused(Vec<Refusal>),
-    /// The relay answered something else than what was asked.
-    #[error(
-        "the relay answered another question than was asked: its version is too different; hand over to a new one"
-    )]
+    /// The relay's response does not fit the request.
+    #[error("cannot understand the relay's response: its version is too different: restart the relay")]
     UnexpectedResponse,
 }
 
 impl ClientError {
-    /// Whether a relay is there, and cannot be used all the same.
+    /// Whether the relay is alive but cannot be used now.
     #[must_use]
     pub fn relay_is_alive(&self) -> bool {
         matches!(self, Self::Timeout(_) | Self::Descriptors)
     }
 }
 
-/// How long a relay that begins may take to answer, and one that says all that it has, on a busy machine.
-const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout for a starting relay, and for one that describes its whole table, on a busy machine.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a relay may take to answer that has answered before. It never takes more than a moment.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The timeout for a relay that has answered before; it normally takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much longer it may take for each record that changes.
-const PATIENCE_PER_CHANGE: Duration = Duration::from_millis(1);
+/// The addition to the timeout for each changed record.
+const TIMEOUT_PER_CHANGE: Duration = Duration::from_millis(1);
 
-/// What a caller waits for: its changes, then their outcome.
+/// The outcome of a caller's changes, once it is known.
 type Slot = Mutex<Option<Result<(), ClientError>>>;
 
-struct Waiting {
+struct QueuedChanges {
     changes: Vec<Change>,
     slot: Arc<Slot>,
 }
 
-/// A connection to the relay, for many threads: what they ask at the same time travels as one
-/// batch.
+/// A connection to the relay, for many threads: changes that are made at the same time are sent as one batch.
 pub struct RelayClient {
     hello: Hello,
-    waiting: Mutex<Vec<Waiting>>,
-    line: Mutex<Line>,
+    waiting: Mutex<Vec<QueuedChanges>>,
+    connection: Mutex<Connection>,
 }
 
 /// The socket and a buffer for answers.
-struct Line {
+struct Connection {
     socket: OwnedFd,
     buffer: Vec<u8>,
-    patience: Duration,
-    /// It was given up, for the relay took too long.
+    timeout: Duration,
+    /// The connection was closed because the relay took too long.
     late: bool,
 }
 
-/// A connection to a relay that was asked who it is and has not answered yet.
-pub struct PendingConnection(Line);
+/// A connection to a relay that has not answered the `Hello` yet.
+pub struct PendingConnection(Connection);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A caller that panicked left a queue or a buffer, both of which are whole at any time.
+    // After a panic the queue and the buffer are still whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl RelayClient {
-    /// Connects to the control socket at `path`. The relay drops whichever daemon it had before.
+    /// Connects to the control socket at `path`. The relay drops its former daemon.
     ///
     /// # Errors
-    /// No relay listens there, or none that answers.
+    /// No relay listens at `path`, or it does not answer.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
         Self::start_connect(path)?.finish()
     }
 
-    /// Connects, and does not wait for the relay to answer.
+    /// Connects without waiting for the relay's answer.
     ///
     /// # Errors
-    /// No relay listens there, or too many wait for it already.
+    /// No relay listens at `path`, or too many connections wait already.
     pub fn start_connect(path: &Path) -> Result<PendingConnection, ClientError> {
         let unreachable = |errno: Errno| ClientError::Unreachable {
             path: path.display().to_string(),
@@ -127,19 +124,20 @@ impl RelayClient {
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(unreachable)?;
         let address = SocketAddrUnix::new(path).map_err(unreachable)?;
-        let mut line = Line { socket, buffer: vec![0; MAX_BYTES], patience: Duration::MAX, late: false };
-        // A relay that accepts nothing keeps those who connect waiting, too.
-        line.wait_at_most(FIRST_PATIENCE)?;
-        match rustix::net::connect(&line.socket, &address) {
+        let mut connection =
+            Connection { socket, buffer: vec![0; MAX_BYTES], timeout: Duration::MAX, late: false };
+        // Connecting blocks too if the relay accepts nothing.
+        connection.set_timeout(FIRST_TIMEOUT)?;
+        match rustix::net::connect(&connection.socket, &address) {
             Ok(()) => {}
-            Err(Errno::AGAIN) => return Err(line.broken(Errno::AGAIN.into())),
+            Err(Errno::AGAIN) => return Err(connection.broken(Errno::AGAIN.into())),
             Err(errno) => return Err(unreachable(errno)),
         }
-        line.greet()?;
-        Ok(PendingConnection(line))
+        connection.greet()?;
+        Ok(PendingConnection(connection))
     }
 
-    /// What the relay said of itself.
+    /// The relay's description of itself.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }
@@ -150,32 +148,32 @@ impl RelayClient {
     /// With [`ClientError::Refused`] the changes that it names were not made and all others were.
     pub fn apply(&self, changes: Vec<Change>) -> Result<(), ClientError> {
         let slot = Arc::new(Slot::default());
-        lock(&self.waiting).push(Waiting { changes, slot: Arc::clone(&slot) });
-        let mut line = lock(&self.line);
-        // Whoever had the line before may have taken these changes along.
+        lock(&self.waiting).push(QueuedChanges { changes, slot: Arc::clone(&slot) });
+        let mut connection = lock(&self.connection);
+        // The thread that held the connection before may have sent these changes.
         if let Some(outcome) = lock(&slot).take() {
             return outcome;
         }
         let batch = std::mem::take(&mut *lock(&self.waiting));
-        line.exchange(&batch);
-        drop(line);
+        connection.exchange(&batch);
+        drop(connection);
         lock(&slot).take().unwrap_or(Err(ClientError::UnexpectedResponse))
     }
 
-    /// Says what is in the relay's table.
+    /// Reads the relay's table.
     pub fn describe(&self) -> Result<Vec<Record>, ClientError> {
         let records = self.records(&Request::Describe { sockets: false })?;
         Ok(records.into_iter().map(|held| held.record).collect())
     }
 
     fn records(&self, request: &Request) -> Result<Vec<RecordWithSockets>, ClientError> {
-        let mut line = lock(&self.line);
-        line.wait_at_most(FIRST_PATIENCE)?;
-        line.records(request)
+        let mut connection = lock(&self.connection);
+        connection.set_timeout(FIRST_TIMEOUT)?;
+        connection.records(request)
     }
 
-    /// What was carried through each port that the relay carries, since it began to; nothing from a relay of an
-    /// earlier version.
+    /// Reads the number of bytes proxied through each port since it was opened; empty from a relay of an earlier
+    /// version.
     ///
     /// # Errors
     /// The connection fails.
@@ -183,12 +181,12 @@ impl RelayClient {
         if !self.hello.counts_bytes {
             return Ok(Vec::new());
         }
-        let mut line = lock(&self.line);
-        line.wait_at_most(PATIENCE)?;
-        line.ask(&Request::ProxiedBytes)?;
+        let mut connection = lock(&self.connection);
+        connection.set_timeout(TIMEOUT)?;
+        connection.request(&Request::ProxiedBytes)?;
         let mut all = Vec::new();
         loop {
-            let Response::ProxiedBytes { ports, last } = line.answer()?.0 else {
+            let Response::ProxiedBytes { ports, last } = connection.answer()?.0 else {
                 return Err(ClientError::UnexpectedResponse);
             };
             all.extend(ports);
@@ -198,12 +196,12 @@ impl RelayClient {
         }
     }
 
-    /// Says what is in the relay's table, with duplicates of all sockets.
+    /// Reads the relay's table with duplicates of all sockets.
     pub fn describe_with_sockets(&self) -> Result<Vec<RecordWithSockets>, ClientError> {
         self.records(&Request::Describe { sockets: true })
     }
 
-    /// Takes everything from the relay: from now on it accepts nothing, and it ends with its last
+    /// Takes all records and sockets from the relay. It accepts nothing from then on, and exits with its last
     /// connection or after `limit`.
     pub fn hand_over(&self, limit: Duration) -> Result<Vec<RecordWithSockets>, ClientError> {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
@@ -212,53 +210,54 @@ impl RelayClient {
 }
 
 impl PendingConnection {
-    /// Whether the relay has answered or the connection has ended, so that [`Self::finish`] does not wait.
+    /// Whether [`Self::finish`] returns at once: the relay has answered or the connection has ended.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let mut socket = [PollFd::new(&self.0.socket, PollFlags::IN)];
-        // An interrupted look is as good as one that came too early.
+        // Interrupted: reported as not ready.
         poll(&mut socket, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }
 
     /// Waits for the answer.
     ///
     /// # Errors
-    /// It does not come, or the connection ends.
+    /// The relay does not answer, or the connection ends.
     pub fn finish(self) -> Result<RelayClient, ClientError> {
-        let mut line = self.0;
-        let Response::Hello(hello) = line.answer()?.0 else { return Err(ClientError::UnexpectedResponse) };
-        Ok(RelayClient { hello, waiting: Mutex::default(), line: Mutex::new(line) })
+        let mut connection = self.0;
+        let Response::Hello(hello) = connection.answer()?.0 else {
+            return Err(ClientError::UnexpectedResponse);
+        };
+        Ok(RelayClient { hello, waiting: Mutex::default(), connection: Mutex::new(connection) })
     }
 }
 
-impl Line {
-    /// Gives the connection up: an answer that comes late would be taken for that to another
-    /// question.
+impl Connection {
+    /// Closes the connection: a late answer would be taken for the answer to the next request.
     fn broken(&mut self, error: MessageError) -> ClientError {
-        // It fails only if the connection is down already.
+        // This fails only if the connection is down already.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
         self.late |= matches!(error, MessageError::Socket(Errno::AGAIN));
         match error {
-            _ if self.late => ClientError::Timeout(self.patience),
+            _ if self.late => ClientError::Timeout(self.timeout),
             MessageError::Descriptors => ClientError::Descriptors,
             error => ClientError::Connection(Arc::new(error)),
         }
     }
 
-    /// Sets how long the relay may take for what it is asked next.
-    fn wait_at_most(&mut self, patience: Duration) -> Result<(), ClientError> {
-        if self.late || self.patience == patience {
+    /// Sets the timeout of the next request.
+    fn set_timeout(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        if self.late || self.timeout == timeout {
             return Ok(());
         }
-        self.patience = patience;
+        self.timeout = timeout;
         for direction in [Timeout::Recv, Timeout::Send] {
-            sockopt::set_socket_timeout(&self.socket, direction, Some(patience))
+            sockopt::set_socket_timeout(&self.socket, direction, Some(timeout))
                 .map_err(|errno| self.broken(errno.into()))?;
         }
         Ok(())
     }
 
-    /// Asks the relay who it is, and shows it that a daemon asks.
+    /// Sends `Hello` with the proof that a daemon sent it.
     fn greet(&mut self) -> Result<(), ClientError> {
         let proof = proof::open().map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
@@ -267,7 +266,7 @@ impl Line {
         self.send(&Request::Hello, &[proof.as_fd()])
     }
 
-    fn ask(&mut self, request: &Request) -> Result<(), ClientError> {
+    fn request(&mut self, request: &Request) -> Result<(), ClientError> {
         self.send(request, &[])
     }
 
@@ -285,7 +284,7 @@ impl Line {
     }
 
     fn records(&mut self, request: &Request) -> Result<Vec<RecordWithSockets>, ClientError> {
-        self.ask(request)?;
+        self.request(request)?;
         let mut all = Vec::new();
         loop {
             let (response, sockets) = self.answer()?;
@@ -303,24 +302,24 @@ impl Line {
         }
     }
 
-    /// Sends the changes of all that wait as one batch and gives each its outcome.
-    fn exchange(&mut self, batch: &[Waiting]) {
+    /// Sends the changes of all waiting callers as one batch and gives each its outcome.
+    fn exchange(&mut self, batch: &[QueuedChanges]) {
         let outcome = self.send_batch(batch);
         for waiting in batch {
             let own = match &outcome {
                 Ok(refusals) => own_outcome(&waiting.changes, refusals),
                 Err(ClientError::Connection(source)) => Err(ClientError::Connection(Arc::clone(source))),
-                Err(ClientError::Timeout(patience)) => Err(ClientError::Timeout(*patience)),
+                Err(ClientError::Timeout(timeout)) => Err(ClientError::Timeout(*timeout)),
                 Err(_) => Err(ClientError::UnexpectedResponse),
             };
             *lock(&waiting.slot) = Some(own);
         }
     }
 
-    fn send_batch(&mut self, batch: &[Waiting]) -> Result<Vec<Refusal>, ClientError> {
+    fn send_batch(&mut self, batch: &[QueuedChanges]) -> Result<Vec<Refusal>, ClientError> {
         let changes: Vec<&Change> = batch.iter().flat_map(|waiting| &waiting.changes).collect();
         let many = u32::try_from(changes.len() / 1024 * 1024).unwrap_or(u32::MAX);
-        self.wait_at_most(PATIENCE + PATIENCE_PER_CHANGE * many)?;
+        self.set_timeout(TIMEOUT + TIMEOUT_PER_CHANGE * many)?;
         let text = |run: &[&Change], last| {
             let changes = run.iter().map(|change| sent(change)).collect();
             serde_json::to_vec(&Request::Change { changes, last })
@@ -357,7 +356,7 @@ fn sent(change: &Change) -> SentChange<&Record> {
     }
 }
 
-/// The refusals that are about one caller's changes.
+/// The outcome of one caller's changes, from the refusals of the whole batch.
 fn own_outcome(changes: &[Change], refusals: &[Refusal]) -> Result<(), ClientError> {
     if refusals.is_empty() {
         return Ok(());

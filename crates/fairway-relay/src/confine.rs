@@ -1,9 +1,8 @@
-//! Giving up every right that the relay does not need, for good.
+//! Drops every privilege that the relay does not need, irrevocably.
 //!
-//! In this order, for each step takes away what an earlier one needs: supplementary groups, group
-//! and user; all capabilities; new privileges; the file system and listening at new ports
-//! (landlock); all system calls but those of a proxy and resolver (seccomp). A step that cannot be
-//! done is reported and the others are done all the same.
+//! In this order, since each step removes what an earlier one needs: supplementary groups, group and user; all
+//! capabilities; new privileges; the file system and listening at new ports (landlock); all system calls but those of
+//! a proxy and resolver (seccomp). A step that fails is reported, and the others are done all the same.
 
 mod syscalls;
 
@@ -25,12 +24,12 @@ pub struct User {
     pub group: u32,
 }
 
-/// What is in force.
+/// The parts of the confinement that are in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confinement {
-    /// The parts that are.
+    /// The parts in force.
     pub in_force: Vec<String>,
-    /// The parts that are not, and why.
+    /// The parts that are not in force, and why.
     pub missing: Vec<(String, String)>,
 }
 
@@ -46,7 +45,7 @@ impl Confinement {
 /// Confines the calling thread, and every thread and process that it starts.
 pub fn confine(user: Option<User>) -> Confinement {
     let mut confinement = Confinement::default();
-    // The bounding set can be emptied only with rights that the change of user takes away.
+    // The bounding set can be emptied only with privileges that the change of user removes.
     let bounding = empty_bounding_set();
     confinement.note("user", become_user(user));
     confinement.note("capabilities", drop_capabilities(bounding));
@@ -72,11 +71,11 @@ fn become_user(user: Option<User>) -> Result<(), String> {
     set_thread_res_uid(user, user, user).map_err(|errno| refused("user", errno))
 }
 
-/// Takes every capability out of the set that limits what programs can ever get.
+/// Empties the capability bounding set.
 fn empty_bounding_set() -> Result<(), Errno> {
     for number in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        // The kernel says EINVAL for the first number that it does not know.
+        // The kernel returns EINVAL for the first number that it does not know.
         match capability_is_in_bounding_set(capability) {
             Ok(true) => remove_capability_from_bounding_set(capability)?,
             Ok(false) => {}
@@ -92,15 +91,14 @@ fn drop_capabilities(bounding: Result<(), Errno>) -> Result<(), String> {
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
         .map_err(kernel)?;
     match bounding {
-        // Whoever never had the right to change the set has nothing to gain from it either: no
-        // program gives it privileges any more.
+        // A process without the right to change the set gains nothing from it either: with no_new_privs no program
+        // gives it privileges.
         Ok(()) | Err(Errno::PERM) => Ok(()),
         Err(errno) => Err(kernel(errno)),
     }
 }
 
-/// Forbids all of the file system, listening at TCP ports of its own choice, and signals and
-/// abstract sockets of others.
+/// Forbids the whole file system, listening at new TCP ports, and signals and abstract sockets of other processes.
 fn landlock() -> Result<(), String> {
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V6))

@@ -1,12 +1,12 @@
-//! The data process of Fairway: answers names and carries proxied bytes.
+//! The data process of Fairway: resolves names and proxies published ports.
 //!
-//! The relay reads what strangers send, so it has no rights: it decides nothing, opens no
-//! listening socket and sees no file. The daemon gives it a table ([`table`]) and the sockets that
-//! belong to it, by way of [`client`]; the relay itself is [`server::run`]. It lives on when the
-//! daemon dies, keeps what it was told, and serves whichever daemon connects next.
+//! The relay parses untrusted input, so it has no privileges: it decides nothing, opens no listening socket and sees
+//! no file. The daemon gives it a table ([`table`]) and the sockets that belong to it, by way of [`client`]; the
+//! relay itself is [`server::run`]. It outlives the daemon, keeps its table, and serves the next daemon that
+//! connects.
 //!
-//! Everything happens in one thread around one epoll instance: sockets wait in the kernel at no
-//! cost but their own, and memory is held only for what has been read and cannot be written yet.
+//! Everything happens in one thread around one epoll instance: idle sockets cost no memory here; memory is held only
+//! for bytes that were read and cannot be written yet.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]

@@ -1,8 +1,8 @@
-//! What the daemon and the relay say to one another, and how it travels.
+//! The messages between daemon and relay, and their encoding.
 //!
-//! One packet of a SOCK_SEQPACKET socket is one message in JSON, so that a daemon and a relay of
-//! different versions can read one another, with the sockets of its records as SCM_RIGHTS, in the
-//! order of the records. The daemon asks, the relay answers; there is one question at a time.
+//! One packet of a SOCK_SEQPACKET socket is one message in JSON, so that a daemon and a relay of different versions
+//! can read each other's messages. The sockets of its records travel as SCM_RIGHTS, in the order of the records. The
+//! daemon sends a request and the relay responds; there is one request at a time.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -28,33 +28,32 @@ pub(crate) const MAX_BYTES: usize = 128 * 1024;
 /// The most sockets that one packet can carry (SCM_MAX_FD, linux/include/net/scm.h).
 pub(crate) const MAX_SOCKETS: usize = 253;
 
-/// Room for the sockets of one packet.
+/// The size of the ancillary data of one packet.
 const ANCILLARY: usize = rustix::cmsg_space!(ScmRights(MAX_SOCKETS));
 
-/// A message that cannot be read or does not fit.
+/// Why a message between daemon and relay cannot be sent or read.
 #[derive(Debug, Error)]
 pub enum MessageError {
     /// The socket failed.
     #[error("the connection between daemon and relay failed: {0}")]
     Socket(#[from] Errno),
-    /// The other side is gone.
+    /// The other side closed the connection.
     #[error("the other side closed the connection between daemon and relay")]
     Closed,
-    /// Text that is no message.
-    #[error("a message between daemon and relay cannot be read: {0}")]
+    /// The text is not a message.
+    #[error("cannot read a message between daemon and relay: {0}")]
     Text(#[from] serde_json::Error),
-    /// The process may not have so many descriptors as sockets came.
+    /// More sockets arrived than this process may have descriptors.
     #[error("sockets of a message between daemon and relay were closed: too many open files")]
     Descriptors,
-    /// Longer than a packet may be.
+    /// The message is longer than a packet may be.
     #[error(
         "a message between daemon and relay was cut off: at most {MAX_BYTES} bytes and {MAX_SOCKETS} sockets fit into one"
     )]
     Truncated,
 }
 
-/// A change as it travels; the sockets are beside it. Records are sent from where they are, and
-/// owned by whoever receives them.
+/// A change as it is sent; its sockets travel as ancillary data. The sender borrows the record, the receiver owns it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum SentChange<R = Record> {
     /// Insert this record with so many sockets.
@@ -63,36 +62,35 @@ pub(crate) enum SentChange<R = Record> {
     Remove(RecordKey),
 }
 
-/// What the daemon asks.
+/// A request of the daemon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Request<R = Record> {
-    /// Who are you? The first message, with the file that shows that a daemon asks (`proof`).
+    /// Identify yourself. The first message, with the file that proves that a daemon sent it (`proof`).
     Hello,
-    /// Change the table, once the last part of the batch is here.
+    /// Change the table, once the last part of the batch has arrived.
     Change {
         /// The changes of this part.
         changes: Vec<SentChange<R>>,
         /// Whether this is the last part.
         last: bool,
     },
-    /// Say what is in the table.
+    /// Describe the table.
     Describe {
         /// Whether to send duplicates of all sockets too.
         sockets: bool,
     },
-    /// Say what was carried through each port. Not to be asked of one whose `Hello` does not say that it
-    /// counts.
+    /// Report how many bytes were proxied through each port. Only for relays whose `Hello` says that they count.
     #[serde(rename = "Carried")]
     ProxiedBytes,
-    /// Send everything to whoever asks, accept nothing from now on, and end with the last
-    /// connection or after so many milliseconds.
+    /// Send the whole table with its sockets, accept nothing from now on, and exit with the last connection or after
+    /// this many milliseconds.
     HandOver {
         /// Milliseconds.
         limit: u64,
     },
 }
 
-/// What the relay answers.
+/// A response of the relay.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Response<R = Record> {
     /// To `Hello`.
@@ -102,16 +100,16 @@ pub(crate) enum Response<R = Record> {
     /// To `ProxiedBytes`.
     #[serde(rename = "Carried")]
     ProxiedBytes {
-        /// What was carried through each port that carries.
+        /// The bytes proxied through each proxied port.
         ports: Vec<(Protocol, SocketAddr, ProxiedBytes)>,
-        /// Whether these are the last.
+        /// Whether this is the last packet.
         last: bool,
     },
     /// To `Describe` and `HandOver`.
     Records {
         /// Records with the number of their sockets in this packet.
         records: Vec<(R, usize)>,
-        /// Whether these are the last.
+        /// Whether this is the last packet.
         last: bool,
     },
 }
@@ -156,14 +154,14 @@ pub(crate) fn receive(from: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<
     if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(MessageError::Truncated);
     }
-    // There is space for as many sockets as a packet can carry: it is the process that may not have them.
+    // The buffer holds as many sockets as a packet can carry, so the process has reached its limit of open files.
     if received.flags.contains(ReturnFlags::CTRUNC) {
         return Err(MessageError::Descriptors);
     }
     Ok((received.bytes, sockets))
 }
 
-/// Cuts `items` into runs that fit into packets, and calls `emit` with each run's text.
+/// Splits `items` into runs that fit into packets, and calls `emit` with each run's text.
 ///
 /// `sockets` says how many sockets an item brings; `text` writes a run, knowing if it is the last.
 /// There is at least one run.

@@ -1,4 +1,4 @@
-//! Waiting for sockets: epoll with typed tokens.
+//! An epoll instance with typed tokens.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -7,15 +7,15 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
-use crate::slab::Place;
+use crate::slab::SlabKey;
 
-/// What kind of thing a socket is for.
+/// The use of a watched socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Where daemons connect.
+    /// The control socket.
     ControlListener,
-    /// The daemon.
+    /// The daemon's connection.
     Daemon,
     /// A published TCP port.
     TcpListener,
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     ResolverTcp,
     /// A resolver's TCP client.
     ResolverClient,
-    /// A question that is on its way to a name server.
+    /// A socket to a name server.
     Upstream,
 }
 
@@ -51,9 +51,9 @@ const KINDS: [Kind; 11] = [
     Kind::Upstream,
 ];
 
-/// Whose event it is.
+/// The identity of an epoll event's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Token(pub Kind, pub Place);
+pub(crate) struct Token(pub Kind, pub SlabKey);
 
 impl Token {
     fn data(self) -> EventData {
@@ -65,14 +65,14 @@ impl Token {
 
     fn of(data: u64) -> Option<Self> {
         let kind = *KINDS.get((data >> 56) as usize)?;
-        Some(Self(kind, Place { slot: data as u32, generation: (data >> 32) as u32 & 0xff_ffff }))
+        Some(Self(kind, SlabKey { slot: data as u32, generation: (data >> 32) as u32 & 0xff_ffff }))
     }
 }
 
 /// Readable, until it is read empty.
 pub(crate) const READ: EventFlags = EventFlags::IN;
 
-/// Changes of either direction, each told once.
+/// Edge-triggered events of both directions.
 pub(crate) const EDGES: EventFlags =
     EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
 
@@ -83,7 +83,7 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    /// Makes one that watches nothing.
+    /// Creates an epoll instance that watches nothing.
     pub fn new() -> Result<Self, Errno> {
         Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(256) })
     }
@@ -93,14 +93,14 @@ impl Poller {
         epoll::add(&self.epoll, socket, token.data(), interest)
     }
 
-    /// Watches a socket for something else.
+    /// Changes the events that a socket is watched for.
     pub fn modify(&self, socket: impl AsFd, token: Token, interest: EventFlags) -> Result<(), Errno> {
         epoll::modify(&self.epoll, socket, token.data(), interest)
     }
 
-    /// Watches a socket no more. Closing is not enough where others hold duplicates.
+    /// Stops watching a socket. Closing is not enough while another process holds a duplicate.
     pub fn remove(&self, socket: impl AsFd) {
-        // It fails only if the socket was not watched, which is what is wanted.
+        // This fails only if the socket was not watched.
         let _ = epoll::delete(&self.epoll, socket);
     }
 
@@ -112,7 +112,7 @@ impl Poller {
     ) -> Result<(), Errno> {
         ready.clear();
         let timeout = timeout.map(|timeout| Timespec {
-            // Longer than a day is as good as a day: the loop computes it anew.
+            // A day at most: the loop computes the timeout anew.
             tv_sec: timeout.as_secs().min(86_400) as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
         });

@@ -1,7 +1,7 @@
-//! How a daemon shows the relay that no process of a sandbox speaks: by an open file of the relay's own pid namespace.
+//! Proof that a connection comes from a daemon and not from a sandbox: an open file of the relay's pid namespace.
 //!
-//! A process in a pid namespace below cannot open that file, whatever capabilities it has there: the `/proc` of its
-//! namespace does not show it, and NS_GET_PARENT leads only to what its own namespace spans (ioctl_nsfs(2)).
+//! A process in a descendant pid namespace cannot open that file, whatever capabilities it has there: the `/proc` of
+//! its namespace does not show it, and NS_GET_PARENT leads only to what its own namespace spans (ioctl_nsfs(2)).
 
 use std::fs::File;
 use std::io;
@@ -9,12 +9,12 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-/// Opens the file.
+/// Opens the pid namespace file of this process, to send it to the relay.
 pub(crate) fn open() -> io::Result<File> {
     File::open("/proc/self/ns/pid")
 }
 
-/// Which file it is, by device and inode.
+/// The identity of a pid namespace file: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Proof {
     device: u64,
@@ -22,12 +22,12 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    /// The one that daemons of this process's pid namespace have.
+    /// The proof that daemons in this process's pid namespace can give.
     pub(crate) fn expected() -> io::Result<Self> {
         Ok(Self::of(open()?)?)
     }
 
-    /// The one that a file is.
+    /// Reads the identity of a received file.
     pub(crate) fn of(file: impl AsFd) -> Result<Self, Errno> {
         let found = rustix::fs::fstat(file)?;
         Ok(Self { device: found.st_dev, inode: found.st_ino })

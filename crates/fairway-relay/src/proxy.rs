@@ -1,4 +1,4 @@
-//! Published ports in user space: what comes in at a port of the host goes on to a sandbox.
+//! The userland proxy: forwards published ports of the host to sandboxes.
 
 mod datagram;
 mod half;
@@ -17,7 +17,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
 use crate::poll::{Kind, Poller, Token};
-use crate::slab::Place;
+use crate::slab::SlabKey;
 use crate::table::{ProxiedBytes, Record};
 
 pub(crate) use tcp::Tcp;
@@ -26,15 +26,15 @@ pub(crate) use udp::Udp;
 /// The proxy's limits.
 #[derive(Debug, Clone)]
 pub struct ProxyLimits {
-    /// How long a sandbox may take to accept a connection.
+    /// The timeout of connecting to a sandbox.
     pub connect_timeout: Duration,
-    /// How long a TCP connection may carry nothing; conntrack's limit is the same.
+    /// The idle timeout of a TCP connection; conntrack's is the same.
     pub connection_idle: Duration,
-    /// How long a TCP connection may carry nothing once one side has ended.
+    /// The idle timeout of a half-closed TCP connection.
     pub half_closed_idle: Duration,
     /// The most TCP connections at a time; beyond, one of the greediest sandbox's is reset.
     pub connections: usize,
-    /// How long a UDP client keeps its flow without a packet; Docker's is 90 s.
+    /// The idle timeout of a UDP flow; Docker's is 90 s.
     pub flow_idle: Duration,
     /// The most UDP flows at a time; beyond, one of the greediest sandbox's ends.
     pub flows: usize,
@@ -60,8 +60,8 @@ impl Default for ProxyLimits {
 }
 
 impl ProxyLimits {
-    /// What of these limits so many descriptors allow. Names must be answered when ports are swamped, so that a part
-    /// is left.
+    /// Reduces these limits to a number of descriptors. A part is left for the resolvers, which must answer when
+    /// ports are flooded.
     pub(crate) fn within(&self, descriptors: usize) -> Self {
         Self {
             // Each connection is two descriptors, and so is each pipe.
@@ -76,12 +76,12 @@ impl ProxyLimits {
 /// What a port's socket is used for.
 #[derive(Debug)]
 enum Use {
-    /// Kept, so that nobody else gets the port.
+    /// Held, so that no other program gets the port.
     Hold(OwnedFd),
-    /// A listener among the TCP ones.
-    Tcp(Place),
-    /// A socket among the UDP ones.
-    Udp(Place),
+    /// The key of a TCP listener.
+    Tcp(SlabKey),
+    /// The key of a UDP socket.
+    Udp(SlabKey),
 }
 
 /// All ports, by protocol and address.
@@ -92,23 +92,23 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Makes a proxy without ports.
+    /// Creates a proxy without ports.
     pub fn new(limits: &ProxyLimits) -> Self {
         Self { ports: HashMap::new(), tcp: Tcp::new(limits), udp: Udp::new(limits) }
     }
 
-    /// Changes how many connections, flows and pipes there may be; the greediest make way.
+    /// Changes the limits of connections, flows and pipes; the greediest are ended.
     pub fn set_limits(&mut self, poller: &Poller, limits: &ProxyLimits) {
         self.tcp.set_limits(poller, limits);
         self.udp.set_limit(limits.flows);
     }
 
-    /// How many ports there are; each is one socket.
+    /// The number of ports; each is one socket.
     pub fn ports(&self) -> usize {
         self.ports.len()
     }
 
-    /// Uses a port's socket in this way; without `socket` that which it has.
+    /// Sets the use of a port; without `socket` it keeps the one that it has.
     pub fn insert(
         &mut self,
         poller: &Poller,
@@ -142,13 +142,13 @@ impl Proxy {
             (SocketUse::Proxy(target), Protocol::Udp) => Use::Udp(self.udp.listen(poller, socket, *target)?),
         };
         match (self.ports.insert(port, used), self.ports.get(&port)) {
-            // A new socket for the same port: what is established goes on.
+            // A new socket for the same port: established connections go on.
             (Some(Use::Tcp(old)), Some(Use::Tcp(new))) => self.tcp.replace(poller, old, *new),
             (Some(Use::Udp(old)), Some(Use::Udp(new))) => {
                 self.udp.inherit(old, *new);
                 self.udp.close(poller, old);
             }
-            // Nobody new is accepted; what is established goes on here as well.
+            // New clients are not accepted; established connections go on.
             (Some(Use::Tcp(old)), Some(Use::Hold(_))) => self.tcp.close(poller, old, false),
             (Some(old), _) => self.close(poller, old),
             (None, _) => {}
@@ -156,7 +156,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Closes a port's socket and resets its connections; whether there was one.
+    /// Closes a port and resets its connections; returns whether it existed.
     pub fn remove(&mut self, poller: &Poller, port: (Protocol, SocketAddr)) -> bool {
         self.ports.remove(&port).map(|used| self.close(poller, used)).is_some()
     }
@@ -178,7 +178,7 @@ impl Proxy {
         }
     }
 
-    /// What was carried through each port that carries.
+    /// The bytes proxied through each proxied port.
     pub fn proxied_bytes(&self) -> impl Iterator<Item = (Protocol, SocketAddr, ProxiedBytes)> {
         self.ports.iter().filter_map(|((protocol, address), used)| {
             let carried = match used {
@@ -190,7 +190,7 @@ impl Proxy {
         })
     }
 
-    /// All ports, as they were asked for.
+    /// All ports, as records of the table.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         self.ports.iter().map(|((protocol, address), used)| {
             let target = match used {
@@ -211,20 +211,19 @@ impl Proxy {
             Kind::TcpClient | Kind::TcpUpstream => {
                 self.tcp.ready(poller, place, kind == Kind::TcpClient, flags, now);
             }
-            Kind::UdpListener => self.udp.carry_in(poller, place, now),
-            Kind::UdpFlow => self.udp.carry_back(place, now),
+            Kind::UdpListener => self.udp.forward_to_sandbox(poller, place, now),
+            Kind::UdpFlow => self.udp.forward_to_client(place, now),
             _ => {}
         }
     }
 
-    /// Goes on with connections that had more to carry than one turn allows, and ends what took
-    /// too long.
+    /// Continues connections with more data than one turn allows, and ends those that timed out.
     pub fn turn(&mut self, poller: &Poller, now: Instant) {
         self.tcp.turn(poller, now);
         self.udp.expire(now);
     }
 
-    /// When `turn` wants to be called next.
+    /// When to call `turn` next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
         [self.tcp.deadline(now), self.udp.deadline(now)].into_iter().flatten().min()
     }
@@ -249,7 +248,7 @@ impl Proxy {
 /// Why a port could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PortError {
-    /// Neither a new socket nor an old one.
+    /// There is neither a new socket nor an old one.
     #[error("no socket came with it, and none is there to keep; send one")]
     NoSocket,
     /// The kernel refused.

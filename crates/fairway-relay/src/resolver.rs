@@ -1,5 +1,4 @@
-//! Names: a resolver in each sandbox, which answers what the table knows and asks name servers
-//! for the rest.
+//! The resolvers: one in each sandbox, which answers names of the table and forwards other queries to name servers.
 
 mod cache;
 mod client;
@@ -22,29 +21,29 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::poll::{Kind, Poller, READ, Token};
-use crate::slab::{Place, Slab};
+use crate::slab::{Slab, SlabKey};
 use client::Client;
-use forward::{Asker, Forwarder, Settled, Waiting};
+use forward::{Forwarder, Requestor, Settled, Waiting};
 use wire::{Query, Unfit, code, kind};
 
-/// How many questions one socket answers before others have their turn.
+/// How many queries one socket answers before other sockets get their turn.
 const QUESTIONS: usize = 64;
 
 /// The resolvers' limits.
 #[derive(Debug, Clone)]
 pub struct ResolverLimits {
-    /// How long a name server may take before the next is asked.
+    /// The timeout of a name server, after which the next is queried.
     pub upstream_timeout: Duration,
-    /// When a question that was sent to one by datagram is sent once more.
+    /// When an unanswered query over UDP is sent again.
     pub upstream_resend: Duration,
     /// The port of name servers.
     pub upstream_port: u16,
-    /// How many queries may wait for name servers. Each takes at most a kilobyte. Beyond, the oldest of the
-    /// sandbox that has the most is given up.
+    /// The most queries that may wait for name servers. Each takes at most a kilobyte. Beyond, the oldest of the
+    /// sandbox with the most is dropped.
     pub waiting: usize,
-    /// The most TCP clients of one sandbox; the one that was silent longest makes place for a new one.
+    /// The most TCP clients of one sandbox; beyond, the one that was idle longest is closed.
     pub clients_per_sandbox: usize,
-    /// How long a TCP client may be silent (RFC 7766 section 6.2.3).
+    /// The idle timeout of a TCP client (RFC 7766 section 6.2.3).
     pub client_idle: Duration,
 }
 
@@ -67,23 +66,23 @@ struct Resolver {
     sandbox: SandboxId,
     udp: OwnedFd,
     tcp: OwnedFd,
-    clients: HashSet<Place>,
+    clients: HashSet<SlabKey>,
 }
 
-/// All resolvers and what they know.
+/// All resolvers, with the names and name servers that they share.
 pub(crate) struct Resolvers {
     /// The names.
     pub names: NameTable,
     host_servers: Vec<NameServer>,
-    by_sandbox: HashMap<SandboxId, Place>,
+    by_sandbox: HashMap<SandboxId, SlabKey>,
     resolvers: Slab<Resolver>,
     clients: Slab<Client>,
-    /// TCP clients and when they were last known to ask, oldest first.
-    silent: VecDeque<(Instant, Place)>,
-    /// TCP clients that had their turn and ask more.
-    again: Vec<Place>,
+    /// TCP clients by their last known activity, oldest first.
+    silent: VecDeque<(Instant, SlabKey)>,
+    /// TCP clients that used up their turn and have more queries.
+    again: Vec<SlabKey>,
     /// Resolvers that do not accept until there are descriptors.
-    resting: Vec<Place>,
+    resting: Vec<SlabKey>,
     rest_until: Option<Instant>,
     forwarder: Forwarder,
     limits: ResolverLimits,
@@ -94,7 +93,7 @@ pub(crate) struct Resolvers {
 }
 
 impl Resolvers {
-    /// Makes resolvers that know nothing.
+    /// Creates an empty set of resolvers.
     pub fn new(limits: ResolverLimits) -> Self {
         Self {
             names: NameTable::new(),
@@ -115,8 +114,8 @@ impl Resolvers {
         }
     }
 
-    /// Answers at these sockets, and asks name servers by the sockets in `outgoing`, in place of those that
-    /// the sandbox's resolver had.
+    /// Adds or replaces a sandbox's resolver: it answers at these sockets and queries name servers by the sockets in
+    /// `outgoing`.
     pub fn insert(
         &mut self,
         poller: &Poller,
@@ -143,13 +142,13 @@ impl Resolvers {
         Ok(())
     }
 
-    /// Closes the sockets of a sandbox's resolver, which otherwise keep its namespace alive;
-    /// whether there were any.
+    /// Closes the sockets of a sandbox's resolver, which otherwise keep its namespace alive; returns whether it
+    /// existed.
     pub fn remove(&mut self, poller: &Poller, sandbox: SandboxId) -> bool {
         self.by_sandbox.remove(&sandbox).map(|place| self.close(poller, place)).is_some()
     }
 
-    fn close(&mut self, poller: &Poller, place: Place) {
+    fn close(&mut self, poller: &Poller, place: SlabKey) {
         let Some(resolver) = self.resolvers.remove(place) else { return };
         poller.remove(&resolver.udp);
         poller.remove(&resolver.tcp);
@@ -159,7 +158,7 @@ impl Resolvers {
         self.forwarder.close(poller, place);
     }
 
-    /// The sockets of a sandbox's resolver: UDP, TCP, and those by which it asks name servers.
+    /// The sockets of a sandbox's resolver: UDP, TCP, and those to name servers.
     pub fn sockets(&self, sandbox: SandboxId) -> Option<Vec<BorrowedFd<'_>>> {
         let place = *self.by_sandbox.get(&sandbox)?;
         let resolver = self.resolvers.get(place)?;
@@ -167,7 +166,8 @@ impl Resolvers {
         Some(own.into_iter().chain(self.forwarder.sockets_inside(place)).collect())
     }
 
-    /// Sets what a sandbox can see; what servers answered it by way of other networks is forgotten.
+    /// Sets the names that a sandbox can resolve, and drops its cached answers, which may have come by other
+    /// networks.
     pub fn set_view(&mut self, view: NameView) {
         if self.names.view(view.sandbox) != Some(&view)
             && let Some(place) = self.by_sandbox.get(&view.sandbox)
@@ -177,7 +177,7 @@ impl Resolvers {
         self.names.set_view(view);
     }
 
-    /// How many resolvers there are.
+    /// The number of resolvers.
     pub fn count(&self) -> usize {
         self.by_sandbox.len()
     }
@@ -192,7 +192,7 @@ impl Resolvers {
         &self.host_servers
     }
 
-    /// Sets the host's name servers; what the old ones said is forgotten.
+    /// Sets the host's name servers, and drops cached answers.
     pub fn set_host_servers(&mut self, servers: Vec<NameServer>) {
         if servers != self.host_servers {
             self.host_servers = servers;
@@ -200,7 +200,7 @@ impl Resolvers {
         }
     }
 
-    /// How many questions wait for name servers.
+    /// The number of queries that wait for name servers.
     pub fn in_flight(&self) -> usize {
         self.forwarder.len()
     }
@@ -225,7 +225,7 @@ impl Resolvers {
         }
     }
 
-    fn datagrams(&mut self, poller: &Poller, place: Place, now: Instant) {
+    fn datagrams(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..QUESTIONS {
             let Some(resolver) = self.resolvers.get(place) else { break };
@@ -238,11 +238,11 @@ impl Resolvers {
                     Err(_) => continue,
                 };
             let Ok(from) = SocketAddr::try_from(from) else { continue };
-            self.answer(poller, place, Asker::Udp(from), buffer.get(..length).unwrap_or_default(), now);
+            self.answer(poller, place, Requestor::Udp(from), buffer.get(..length).unwrap_or_default(), now);
             if let Some(resolver) = self.resolvers.get(place)
                 && !self.out.is_empty()
             {
-                // An asker that does not take its answer asks again.
+                // A client that does not get its answer asks again.
                 let _ = rustix::net::sendto(&resolver.udp, &self.out, SendFlags::NOSIGNAL, &from);
             }
         }
@@ -250,8 +250,8 @@ impl Resolvers {
         self.settle_all(poller, now);
     }
 
-    /// Answers a question into `out`, which stays empty if there is nothing to say yet.
-    fn answer(&mut self, poller: &Poller, place: Place, asker: Asker, packet: &[u8], now: Instant) {
+    /// Answers a query into `out`, which stays empty while the query waits for a name server.
+    fn answer(&mut self, poller: &Poller, place: SlabKey, requestor: Requestor, packet: &[u8], now: Instant) {
         self.out.clear();
         let Some(resolver) = self.resolvers.get(place) else { return };
         let query = match wire::query(packet, &mut self.text) {
@@ -263,7 +263,7 @@ impl Resolvers {
             return respond::only_code(&mut self.out, packet, &query, code::BAD_VERSION);
         }
         let kind = if query.class == wire::INTERNET { query_type(query.kind) } else { QueryType::Other };
-        let limit = limit(asker, &query);
+        let limit = limit(requestor, &query);
         match self.names.answer(resolver.sandbox, &self.text, kind) {
             Answer::Addresses(all) => respond::addresses(&mut self.out, packet, &query, limit, &all),
             Answer::Names(all) => respond::names(&mut self.out, packet, &query, limit, &all),
@@ -281,11 +281,11 @@ impl Resolvers {
                     return respond::relayed(&mut self.out, packet, &query, limit, (bytes, reply), age);
                 }
                 let head = packet.get(..query.end).unwrap_or(packet);
-                let waiting = Waiting { asker, packet: head.into(), query };
+                let waiting = Waiting { requestor, packet: head.into(), query };
                 if !self.forwarder.ask(poller, place, waiting, key, servers, now) {
                     return respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE);
                 }
-                if let Asker::Tcp(client) = asker
+                if let Requestor::Tcp(client) = requestor
                     && let Some(client) = self.clients.get_mut(client)
                 {
                     client.in_flight += 1;
@@ -294,18 +294,18 @@ impl Resolvers {
         }
     }
 
-    /// Answers all queries whose questions wait no more.
+    /// Answers all queries of finished questions.
     fn settle_all(&mut self, poller: &Poller, now: Instant) {
         while let Some(Settled { pending, answer }) = self.forwarder.settled() {
-            for Waiting { asker, packet, query } in &pending.waiting {
+            for Waiting { requestor, packet, query } in &pending.waiting {
                 match &answer {
                     Some((bytes, reply)) => {
-                        let limit = limit(*asker, query);
+                        let limit = limit(*requestor, query);
                         respond::relayed(&mut self.out, packet, query, limit, (bytes, reply), 0);
                     }
                     None => respond::only_code(&mut self.out, packet, query, code::SERVER_FAILURE),
                 }
-                self.reply(poller, pending.resolver, *asker, now);
+                self.reply(poller, pending.resolver, *requestor, now);
             }
             if self.draining {
                 self.drain(poller);
@@ -314,15 +314,15 @@ impl Resolvers {
     }
 
     /// Sends what is in `out` to the one who asked.
-    fn reply(&mut self, poller: &Poller, place: Place, asker: Asker, now: Instant) {
-        match asker {
-            Asker::Udp(to) => {
+    fn reply(&mut self, poller: &Poller, place: SlabKey, requestor: Requestor, now: Instant) {
+        match requestor {
+            Requestor::Udp(to) => {
                 if let Some(resolver) = self.resolvers.get(place) {
-                    // An asker that does not take its answer asks again.
+                    // A client that does not get its answer asks again.
                     let _ = rustix::net::sendto(&resolver.udp, &self.out, SendFlags::NOSIGNAL, &to);
                 }
             }
-            Asker::Tcp(place) => {
+            Requestor::Tcp(place) => {
                 if let Some(client) = self.clients.get_mut(place) {
                     client.in_flight = client.in_flight.saturating_sub(1);
                     client.answer(&self.out);
@@ -339,7 +339,7 @@ impl Resolvers {
         self.turn_clients(poller, now);
     }
 
-    /// When `turn` wants to be called next.
+    /// When to call `turn` next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
         [self.client_deadline(now), self.forwarder.deadline(now)].into_iter().flatten().min()
     }
@@ -361,11 +361,11 @@ impl Resolvers {
     }
 }
 
-/// The longest answer that this asker takes.
-fn limit(asker: Asker, query: &Query) -> usize {
-    match asker {
-        Asker::Udp(_) => respond::udp_limit(query),
-        Asker::Tcp(_) => respond::LONGEST_TCP,
+/// The longest answer that this requestor takes.
+fn limit(requestor: Requestor, query: &Query) -> usize {
+    match requestor {
+        Requestor::Udp(_) => respond::udp_limit(query),
+        Requestor::Tcp(_) => respond::LONGEST_TCP,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The relay itself: one thread, one loop, one table.
+//! The relay's event loop: one thread, one epoll instance, one table.
 
 mod protocol;
 
@@ -19,30 +19,30 @@ use crate::proxy::{Proxy, ProxyLimits};
 use crate::resolver::{ResolverLimits, Resolvers};
 use protocol::ControlSocket;
 
-/// Why the relay cannot go on.
+/// Why the relay cannot start or continue.
 #[derive(Debug, Error)]
 pub enum ServerError {
-    /// The kernel does not give what the loop needs.
-    #[error("the relay cannot watch its sockets: {0}")]
+    /// epoll failed.
+    #[error("cannot watch the relay's sockets by epoll: {0}")]
     Poll(#[source] Errno),
-    /// The pid namespace of this process cannot be looked at.
-    #[error("the relay cannot read /proc/self/ns/pid, by which it knows a daemon: {0}: mount /proc")]
+    /// The pid namespace of this process cannot be identified.
+    #[error("cannot read /proc/self/ns/pid, which identifies daemons: {0}: mount /proc")]
     Namespace(#[source] std::io::Error),
-    /// The control socket cannot be made.
+    /// The control socket cannot be created.
     #[error("cannot listen at {path}: {errno}")]
     Listen {
-        /// Where it was to be.
+        /// The path of the socket.
         path: String,
         /// What the kernel said.
         #[source]
         errno: Errno,
     },
-    /// The control socket cannot be used.
-    #[error("the relay's control socket is of no use: {0}; give it a SOCK_SEQPACKET socket that listens")]
+    /// The given control socket cannot be used.
+    #[error("cannot use the relay's control socket: {0}: pass a listening SOCK_SEQPACKET socket")]
     ControlSocket(#[source] Errno),
 }
 
-/// How the relay runs.
+/// The relay's settings.
 #[derive(Debug, Clone, Default)]
 pub struct Configuration {
     /// The user and group to become, if the process may.
@@ -53,16 +53,15 @@ pub struct Configuration {
     pub resolver: ResolverLimits,
 }
 
-/// Makes the socket to [`run`] with, at `path`; only the caller's user can connect to it.
+/// Creates the control socket for [`run`] at `path`; only the caller's user can connect to it.
 ///
 /// # Errors
-/// When something is at `path` already: whoever starts a relay has found out before that none
-/// answers there, and removed it.
+/// When a file exists at `path`: before a relay is started, the socket of one that does not answer is removed.
 pub fn listen(path: &Path) -> Result<OwnedFd, ServerError> {
     let listen = || {
         let flags = SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-        // The file gets the mode that the socket had before it was bound (unix_bind, net/unix).
+        // The file gets the mode that the socket had before binding (unix_bind, net/unix).
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
         rustix::net::listen(&socket, 8)?;
@@ -71,18 +70,18 @@ pub fn listen(path: &Path) -> Result<OwnedFd, ServerError> {
     listen().map_err(|errno| ServerError::Listen { path: path.display().to_string(), errno })
 }
 
-/// Runs the relay: serves whichever daemon connected last to `control`, and everybody else.
+/// Runs the relay: serves the daemon that connected last to `control`, and all clients.
 ///
 /// `control` is a unix socket of type SOCK_SEQPACKET that listens; a process of this pid namespace that can connect
-/// to it commands the relay. Returns when the relay was told to hand over and the last connection
-/// ended, or on an error that leaves nothing to be done. Meant for a process of its own with one
-/// thread: the confinement is that of the calling thread and stays.
+/// to it commands the relay. Returns when a daemon asked the relay to hand over and the last connection ended, or on
+/// a fatal error. Meant for a process of its own with one thread: the confinement is that of the calling thread and
+/// stays.
 pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerError> {
     let descriptors = raise_descriptor_limit();
     let proof = Proof::expected().map_err(ServerError::Namespace)?;
     let confinement = confine::confine(configuration.user);
     for (part, reason) in &confinement.missing {
-        tracing::warn!(part, reason, "the relay is less confined than it could be");
+        tracing::warn!(part, reason, "confinement of the relay is incomplete");
     }
     Relay {
         poller: Poller::new().map_err(ServerError::Poll)?,
@@ -97,7 +96,7 @@ pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerE
     .serve()
 }
 
-/// Raises the limit of open files as far as it goes, and returns it.
+/// Raises the limit of open files to its maximum, and returns it.
 fn raise_descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -105,19 +104,19 @@ fn raise_descriptor_limit() -> usize {
     current.and_then(|current| usize::try_from(current).ok()).unwrap_or(usize::MAX / 8)
 }
 
-/// Everything that the relay is.
+/// The state of the relay.
 struct Relay {
     poller: Poller,
     control: ControlSocket,
     proxy: Proxy,
     resolvers: Resolvers,
-    /// How many descriptors the process may have.
+    /// The limit of open files.
     descriptors: usize,
-    /// The proxy's limits where there are descriptors enough.
+    /// The proxy's limits if enough descriptors are free.
     limits: ProxyLimits,
-    /// It hands over: once all is sent it accepts nothing more, and ends after this time at the latest.
+    /// During a hand-over: once all is sent, the relay accepts nothing more and exits after this time at the latest.
     handing_over: Option<Duration>,
-    /// By when it ends, once it has handed over.
+    /// When the relay exits at the latest, after a hand-over.
     ends: Option<Instant>,
 }
 
@@ -156,7 +155,7 @@ impl Relay {
 
     fn deadline(&self, now: Instant) -> Option<Duration> {
         let ends = self.ends.map(|at| {
-            // Short, for the last connection may end without an event of its own to follow.
+            // Short, since the end of the last connection may cause no event.
             at.saturating_duration_since(now).min(Duration::from_millis(50))
         });
         [self.proxy.deadline(now), self.resolvers.deadline(now), ends].into_iter().flatten().min()

@@ -1,9 +1,9 @@
-//! Shares of something scarce: whose part goes when there is no more of it.
+//! Fair shares of a scarce resource: decides whose part is given up when the limit is reached.
 //!
 //! Each part belongs to an owner (the sandbox that a port leads to) and to a source (a client). When the parts
-//! together cost more than the limit, the greediest makes way: of the owner with the most, of the source with the most
-//! among its own, the part that was idle longest. A part that was not used for as long as it may be idle ends in any
-//! case. Each step takes logarithmic time, and memory grows with the parts that there are, not with those that were.
+//! together cost more than the limit, the greediest gives way: of the owner with the most, of its source with the
+//! most, the part that was idle longest. A part that reaches its idle timeout ends in any case. Each step takes
+//! logarithmic time, and memory grows with the present parts only.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -19,20 +19,20 @@ pub(crate) fn source(client: IpAddr) -> IpAddr {
     }
 }
 
-/// One part: whose it is, what it costs, and when it was used.
+/// One part: its owner, its source, its cost, and when it was used.
 #[derive(Debug)]
 struct Part<O, S> {
     owner: O,
     source: S,
     cost: usize,
     used: Instant,
-    /// How long it may be idle.
-    patience: Duration,
-    /// When it is looked at next; never later than when its patience ends.
+    /// Its idle timeout.
+    idle_timeout: Duration,
+    /// When it is checked next; never later than its idle timeout.
     queued: Instant,
 }
 
-/// What one source has of an owner's share: its parts by their last use.
+/// The parts of one source in an owner's share, by their last use.
 #[derive(Debug)]
 struct Source<M> {
     cost: usize,
@@ -40,7 +40,7 @@ struct Source<M> {
 }
 
 impl<M: Copy + Ord> Source<M> {
-    /// What it is compared by: its cost, and among equals how long its oldest part was idle.
+    /// The order of sources: by cost, then by how long the oldest part was idle.
     fn rank<S>(&self, source: S) -> Option<Rank<S>> {
         self.parts.first().map(|(used, _)| (self.cost, Reverse(*used), source))
     }
@@ -49,7 +49,7 @@ impl<M: Copy + Ord> Source<M> {
 /// The greediest is the last.
 type Rank<S> = (usize, Reverse<Instant>, S);
 
-/// What one owner has.
+/// The parts of one owner.
 #[derive(Debug)]
 struct Owner<S, M> {
     cost: usize,
@@ -57,7 +57,7 @@ struct Owner<S, M> {
     ranking: BTreeSet<Rank<S>>,
 }
 
-/// Parts of something scarce, by owner and source.
+/// Parts of a scarce resource, by owner and source.
 #[derive(Debug)]
 pub(crate) struct Shares<O, S, M> {
     limit: usize,
@@ -74,7 +74,7 @@ where
     S: Copy + Ord + Hash,
     M: Copy + Ord + Hash,
 {
-    /// No parts yet, of what there is `limit` of.
+    /// Creates an empty set of parts with this limit.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -86,16 +86,24 @@ where
         }
     }
 
-    /// Changes how much there is.
+    /// Changes the limit.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// Adds a part that is used now, in place of the one with its name.
-    pub fn insert(&mut self, part: M, owner: O, source: S, cost: usize, patience: Duration, now: Instant) {
+    /// Adds a part that is used now, or replaces the one with its key.
+    pub fn insert(
+        &mut self,
+        part: M,
+        owner: O,
+        source: S,
+        cost: usize,
+        idle_timeout: Duration,
+        now: Instant,
+    ) {
         self.remove(part);
-        let queued = now + patience;
-        self.parts.insert(part, Part { owner, source, cost, used: now, patience, queued });
+        let queued = now + idle_timeout;
+        self.parts.insert(part, Part { owner, source, cost, used: now, idle_timeout, queued });
         self.queue.insert((queued, part));
         self.account(owner, source, |parts| {
             parts.insert((now, part));
@@ -103,7 +111,7 @@ where
         });
     }
 
-    /// Removes a part, if it is there.
+    /// Removes a part, if it exists.
     pub fn remove(&mut self, part: M) {
         let Some(Part { owner, source, cost, used, queued, .. }) = self.parts.remove(&part) else { return };
         self.queue.remove(&(queued, part));
@@ -113,7 +121,7 @@ where
         });
     }
 
-    /// Notes that a part is used.
+    /// Records that a part is used.
     pub fn touch(&mut self, part: M, now: Instant) {
         let Some(it) = self.parts.get_mut(&part) else { return };
         let used = std::mem::replace(&mut it.used, now);
@@ -128,16 +136,16 @@ where
         });
     }
 
-    /// Changes how long a part may be idle.
-    pub fn set_patience(&mut self, part: M, patience: Duration) {
+    /// Changes the idle timeout of a part.
+    pub fn set_idle_timeout(&mut self, part: M, idle_timeout: Duration) {
         let Some(it) = self.parts.get_mut(&part) else { return };
-        it.patience = patience;
-        let queued = std::mem::replace(&mut it.queued, it.used + patience);
+        it.idle_timeout = idle_timeout;
+        let queued = std::mem::replace(&mut it.queued, it.used + idle_timeout);
         self.queue.remove(&(queued, part));
         self.queue.insert((it.queued, part));
     }
 
-    /// The part that has to go for the others to fit, if they do not.
+    /// The part to give up if the parts exceed the limit.
     pub fn excess(&self) -> Option<M> {
         if self.total <= self.limit {
             return None;
@@ -148,23 +156,23 @@ where
         owner.sources.get(source)?.parts.first().map(|(_, part)| *part)
     }
 
-    /// What the parts of an owner cost.
+    /// The cost of an owner's parts.
     pub fn cost_of(&self, owner: O) -> usize {
         self.owners.get(&owner).map_or(0, |owner| owner.cost)
     }
 
-    /// A part whose patience has ended.
+    /// A part that reached its idle timeout.
     pub fn idle(&mut self, now: Instant) -> Option<M> {
         while let Some((queued, part)) = self.queue.first().copied() {
             if queued > now {
                 return None;
             }
             let it = self.parts.get_mut(&part)?;
-            if it.used + it.patience <= now {
+            if it.used + it.idle_timeout <= now {
                 return Some(part);
             }
-            // It was used since it was queued.
-            it.queued = it.used + it.patience;
+            // The part was used since it was queued.
+            it.queued = it.used + it.idle_timeout;
             self.queue.pop_first();
             self.queue.insert((it.queued, part));
         }
@@ -176,7 +184,7 @@ where
         self.queue.first().map(|(queued, _)| *queued)
     }
 
-    /// Changes the parts of a source by `change`, which says what they cost less and what they cost more.
+    /// Changes the parts of a source by `change`, which returns the costs that were removed and added.
     fn account(
         &mut self,
         owner: O,

@@ -1,11 +1,11 @@
-//! Values by small number, each number with the generation of its use.
+//! A slab: values in reusable slots, each with a key that is never reused.
 
-/// Where a value is. A place that was given back and used again is another place.
+/// The key of a value in a slab. A slot that is used again gets another key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
-    /// The number of the slot.
+pub(crate) struct SlabKey {
+    /// The index of the slot.
     pub slot: u32,
-    /// How often the slot was used before; 24 bits, so that a place fits into an event.
+    /// How often the slot was used before; 24 bits, so that a key fits into an epoll event.
     pub generation: u32,
 }
 
@@ -17,7 +17,7 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-/// Values by place.
+/// Values by key.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
@@ -31,34 +31,34 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Keeps a value, which may depend on its place.
-    pub fn insert(&mut self, value: T) -> Place {
+    /// Stores a value and returns its key.
+    pub fn insert(&mut self, value: T) -> SlabKey {
         if let Some(slot) = self.free.pop()
             && let Some(entry) = self.slots.get_mut(slot as usize)
         {
             entry.value = Some(value);
-            return Place { slot, generation: entry.generation };
+            return SlabKey { slot, generation: entry.generation };
         }
         // Each value has a descriptor of its own, and there are fewer than 2^31 of those.
         let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         self.slots.push(Slot { generation: 0, value: Some(value) });
-        Place { slot, generation: 0 }
+        SlabKey { slot, generation: 0 }
     }
 
-    /// The value at a place, if it is still there.
-    pub fn get(&self, place: Place) -> Option<&T> {
+    /// The value with this key.
+    pub fn get(&self, place: SlabKey) -> Option<&T> {
         let slot = self.slots.get(place.slot as usize)?;
         if slot.generation == place.generation { slot.value.as_ref() } else { None }
     }
 
-    /// The value at a place, to be changed.
-    pub fn get_mut(&mut self, place: Place) -> Option<&mut T> {
+    /// The value with this key, mutable.
+    pub fn get_mut(&mut self, place: SlabKey) -> Option<&mut T> {
         let slot = self.slots.get_mut(place.slot as usize)?;
         if slot.generation == place.generation { slot.value.as_mut() } else { None }
     }
 
-    /// Takes the value away and gives the place back.
-    pub fn remove(&mut self, place: Place) -> Option<T> {
+    /// Removes a value and frees its slot.
+    pub fn remove(&mut self, place: SlabKey) -> Option<T> {
         let slot = self.slots.get_mut(place.slot as usize)?;
         if slot.generation != place.generation {
             return None;
@@ -74,10 +74,10 @@ impl<T> Slab<T> {
         self.slots.len() - self.free.len()
     }
 
-    /// All values with their places.
-    pub fn iter(&self) -> impl Iterator<Item = (Place, &T)> {
+    /// All values with their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (SlabKey, &T)> {
         self.slots.iter().enumerate().filter_map(|(slot, entry)| {
-            let place = Place { slot: slot as u32, generation: entry.generation };
+            let place = SlabKey { slot: slot as u32, generation: entry.generation };
             entry.value.as_ref().map(|value| (place, value))
         })
     }

@@ -1,4 +1,4 @@
-//! What the relay is told: a set of records by key, and changes of it.
+//! The relay's table: records by key, and changes of it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use fairway_core::object::SocketUse;
 use fairway_model::{EndpointId, NameServer, Protocol, SandboxId};
 use serde::{Deserialize, Serialize};
 
-/// The most sockets by which one sandbox's resolver asks name servers.
+/// The most sockets of one sandbox's resolver to name servers.
 pub const OUTGOING_SOCKETS: usize = 6;
 
-/// What tells records apart.
+/// The key of a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RecordKey {
     /// A port of the host.
@@ -23,7 +23,7 @@ pub enum RecordKey {
     Resolver(SandboxId),
     /// The names of an endpoint.
     Names(EndpointId),
-    /// What a sandbox can see of names.
+    /// The names that a sandbox can resolve.
     View(SandboxId),
     /// The name servers of the host.
     HostServers,
@@ -41,33 +41,32 @@ impl fmt::Display for RecordKey {
     }
 }
 
-/// One thing that the relay knows or does.
+/// A record of the relay's table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// A port of the host, with one socket: TCP to carry must listen already, UDP and ports to
-    /// hold must be bound.
+    /// A port of the host, with one socket: proxied TCP must listen already, UDP and held ports must be bound.
     Port {
         /// The protocol of the socket.
         protocol: Protocol,
-        /// The address that it is bound to.
+        /// The address that the socket is bound to.
         address: SocketAddr,
-        /// To carry bytes, or only to hold.
+        /// Whether the port is proxied or only held.
         purpose: SocketUse,
     },
-    /// The resolver in a sandbox, with sockets of the sandbox's namespace: UDP, bound; TCP, listening;
-    /// and at most [`OUTGOING_SOCKETS`] by which it asks name servers, connected to nothing. One that comes
-    /// from a daemon of an earlier version has none of the latter, and asks from the host's namespace.
+    /// The resolver in a sandbox, with sockets of the sandbox's namespace: UDP, bound; TCP, listening; and at most
+    /// [`OUTGOING_SOCKETS`] to name servers, not connected. A resolver from a daemon of an earlier version has none
+    /// of the latter, and queries from the host's namespace.
     Resolver(SandboxId),
     /// The names of an endpoint.
     Names(NameRecord),
-    /// What a sandbox can see of names.
+    /// The names that a sandbox can resolve.
     View(NameView),
     /// The name servers of the host, first choice first.
     HostServers(Vec<NameServer>),
 }
 
 impl Record {
-    /// What tells this record from others.
+    /// The key of this record.
     pub fn key(&self) -> RecordKey {
         match self {
             Self::Port { protocol, address, .. } => RecordKey::Port(*protocol, *address),
@@ -78,7 +77,7 @@ impl Record {
         }
     }
 
-    /// How many sockets such a record needs, and how many it may have.
+    /// The number of sockets that the record needs and may have.
     pub fn sockets(&self) -> RangeInclusive<usize> {
         match self {
             Self::Port { .. } => 1..=1,
@@ -91,8 +90,7 @@ impl Record {
 /// One change of the table.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// Adds a record in place of that with its key. Connections that are established go on as
-    /// they are, UDP flows follow a new target.
+    /// Adds or replaces a record. Established connections go on as they are, UDP flows follow a new target.
     Insert {
         /// The record.
         record: Record,
@@ -100,13 +98,12 @@ pub enum Change {
         /// record with this key already has.
         sockets: Vec<Arc<OwnedFd>>,
     },
-    /// Removes a record, closes its sockets, and resets the connections that it carried. One
-    /// that does not exist is no error.
+    /// Removes a record, closes its sockets, and resets its proxied connections. A missing record is no error.
     Remove(RecordKey),
 }
 
 impl Change {
-    /// The key of the record that it inserts.
+    /// The key of the inserted record.
     pub fn inserted(&self) -> Option<RecordKey> {
         match self {
             Self::Insert { record, .. } => Some(record.key()),
@@ -115,7 +112,7 @@ impl Change {
     }
 }
 
-/// What was carried through a port: bytes of payload.
+/// Payload bytes proxied through a port.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxiedBytes {
     /// From clients to the sandbox.
@@ -125,7 +122,7 @@ pub struct ProxiedBytes {
 }
 
 impl ProxiedBytes {
-    /// Adds what was carried elsewhere.
+    /// Adds the counts of another socket.
     pub fn add(&mut self, other: Self) {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
@@ -141,30 +138,30 @@ pub struct RecordWithSockets {
     pub sockets: Vec<OwnedFd>,
 }
 
-/// A change that the relay did not make, and why; the others of its batch are in force.
+/// A change that the relay refused; the others of its batch are in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// What was to be changed.
+    /// The key of the record.
     pub key: RecordKey,
-    /// Why it was not.
+    /// The reason.
     pub reason: String,
 }
 
-/// What the relay says of itself.
+/// The relay's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The version of the program that it is.
     pub version: String,
-    /// Its process, in its own pid namespace.
+    /// Its process id, in its own pid namespace.
     pub pid: u32,
     /// The parts of its confinement that are in force.
     pub confinement: Vec<String>,
-    /// The parts that are not, and why.
+    /// The parts that are not in force, and why.
     pub missing: Vec<(String, String)>,
-    /// Whether it can say what it carried.
+    /// Whether it counts proxied bytes.
     #[serde(rename = "counts", default)]
     pub counts_bytes: bool,
-    /// Whether its resolvers ask name servers by sockets of the sandboxes' namespaces.
+    /// Whether its resolvers query name servers from the sandboxes' namespaces.
     #[serde(rename = "asks_inside", default)]
     pub queries_from_sandbox: bool,
 }

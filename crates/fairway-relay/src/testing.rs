@@ -19,7 +19,7 @@ use crate::resolver::ResolverLimits;
 use crate::server::{self, Configuration, ServerError};
 use crate::table::{Change, Record, RecordKey};
 
-/// Longer than anything takes that works.
+/// A timeout that only a failure reaches.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) struct TestRelay {
@@ -44,7 +44,7 @@ impl TestRelay {
         Self { client, path, thread, _directory: directory }
     }
 
-    /// Publishes a port of loopback that leads to `target`.
+    /// Publishes a loopback port to `target`.
     pub fn tcp(&self, target: SocketAddr) -> SocketAddr {
         self.tcp_at("127.0.0.1:0", target)
     }

@@ -58,7 +58,7 @@ const FREE: &[i64] = &[
 /// FIONBIO (asm-generic/ioctls.h): whether a socket blocks.
 const FIONBIO: u64 = 0x5421;
 
-/// Installs the filter for the calling thread and its offspring.
+/// Installs the filter for the calling thread and its descendants.
 pub(super) fn allow_few() -> Result<(), String> {
     let program = program().map_err(|error| error.to_string())?;
     seccompiler::apply_filter(&program).map_err(|error| error.to_string())
@@ -81,7 +81,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     }
     rules.insert(libc::SYS_socket, sockets);
 
-    // Memory, but none that could be run as a program.
+    // Memory, but not executable.
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         rules.insert(call, vec![SeccompRule::new(vec![masked(2, libc::PROT_EXEC as u64, 0)?])?]);
     }

@@ -1,4 +1,4 @@
-//! Datagrams with the local address that they were sent to (ip(7) IP_PKTINFO, ipv6(7)
+//! Receives and sends datagrams with the local address that the client used (ip(7) IP_PKTINFO, ipv6(7)
 //! IPV6_RECVPKTINFO).
 
 use std::io::{IoSlice, IoSliceMut};
@@ -12,23 +12,23 @@ use nix::sys::socket::{
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
 
-/// The address that a client asked.
+/// The local address that a client used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// The local address; in the form that the socket's family has.
+    /// The address, of the socket's family.
     pub address: IpAddr,
     /// The interface, which only link-local addresses need; 0 otherwise.
     interface: u32,
 }
 
-/// A datagram that came in.
+/// A received datagram.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Received {
     /// Its length in bytes.
     pub length: usize,
-    /// Who sent it.
+    /// The sender.
     pub client: SocketAddr,
-    /// To which address.
+    /// The local address that it was sent to.
     pub asked: Asked,
 }
 
@@ -36,13 +36,13 @@ fn kernel(errno: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
 
-/// Room for what the kernel says beside a datagram.
+/// A buffer for a datagram's ancillary data.
 pub(crate) fn space() -> Vec<u8> {
     nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo)
 }
 
-/// Has the kernel say to which address each datagram was sent.
-pub(crate) fn tell_address(socket: &impl AsFd) -> Result<(), Errno> {
+/// Enables IP_PKTINFO or IPV6_RECVPKTINFO on a socket.
+pub(crate) fn enable_packet_info(socket: &impl AsFd) -> Result<(), Errno> {
     match rustix::net::sockopt::socket_domain(socket)? {
         AddressFamily::INET => setsockopt(socket, sockopt::Ipv4PacketInfo, &true),
         _ => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true),
@@ -87,7 +87,7 @@ pub(crate) fn receive(
     Ok(client.zip(asked).map(|(client, asked)| Received { length, client, asked }))
 }
 
-/// Sends a datagram to `client` from the address that it asked.
+/// Sends a datagram to `client` from the local address that it used.
 pub(crate) fn send(
     socket: &impl AsFd,
     datagram: &[u8],

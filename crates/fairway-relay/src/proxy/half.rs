@@ -1,4 +1,4 @@
-//! One direction of a connection.
+//! One direction of a proxied TCP connection.
 
 use std::os::fd::OwnedFd;
 
@@ -18,26 +18,26 @@ const SPLICE_BYTES: usize = 1 << 20;
 /// The most bytes that one direction carries before others have their turn.
 const TURN_BYTES: usize = 1 << 20;
 
-/// One end of a connection, with what the kernel has said of it since we last found it wanting.
+/// One end of a connection, with its readiness as epoll reported it.
 #[derive(Debug)]
 pub(crate) struct Side {
     /// Its socket.
     pub socket: OwnedFd,
-    /// Something may be there to be read.
+    /// The socket may be readable.
     readable: bool,
-    /// There may be room to write.
+    /// The socket may be writable.
     writable: bool,
     /// The peer will send no more; read until the end.
     ended: bool,
 }
 
 impl Side {
-    /// An end of which nothing is known yet.
+    /// An end whose readiness is unknown.
     pub fn new(socket: OwnedFd) -> Self {
         Self { socket, readable: false, writable: false, ended: false }
     }
 
-    /// Takes note of an event.
+    /// Records an epoll event.
     pub fn note(&mut self, flags: EventFlags) {
         let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         self.readable |= failed || flags.intersects(EventFlags::IN | EventFlags::RDHUP);
@@ -46,51 +46,51 @@ impl Side {
     }
 }
 
-/// Bytes that were read and could not be written yet.
+/// Bytes that were read and not written yet.
 #[derive(Debug, Default)]
 enum Waiting {
     #[default]
     Nothing,
-    /// So many bytes in a pipe.
+    /// This many bytes in a pipe.
     Piped(Pipe, usize),
-    /// Bytes in memory, from this place on.
+    /// Bytes in memory, from this offset on.
     Copied(Vec<u8>, usize),
 }
 
-/// One direction of a connection: what it holds, and how far it has come.
+/// One direction of a connection, with its unwritten bytes and its state.
 #[derive(Debug, Default)]
 pub(crate) struct Half {
     waiting: Waiting,
     /// The last read filled the buffer.
     bulk: bool,
-    /// The source said that it is done.
+    /// The source sent end-of-stream.
     finished: bool,
-    /// The destination was told so.
+    /// End-of-stream was passed on to the destination.
     pub closed: bool,
-    /// How many bytes were read since somebody asked.
+    /// How many bytes were read since the last [`Half::take_proxied_bytes`].
     carried: u64,
 }
 
-/// Whether a direction should be carried on with before the kernel speaks of it again.
+/// Whether a direction continues before the next epoll event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It waits for the kernel.
+    /// It waits for an event.
     Waits,
-    /// It had its turn and has more.
+    /// It used up its turn and has more.
     More,
 }
 
-/// How a direction is carried on with.
+/// The conditions of one turn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turn {
-    /// The other direction is over, so that the end of this one is the end of the connection.
+    /// The other direction has ended, so the end of this one ends the connection.
     pub last: bool,
     /// It may take a pipe.
     pub splices: bool,
 }
 
 impl Half {
-    /// Carries bytes until a side says wait, or the turn is over. An error ends the connection.
+    /// Forwards bytes until a side blocks or the turn is over. An error ends the connection.
     pub fn carry(
         &mut self,
         from: &mut Side,
@@ -113,7 +113,7 @@ impl Half {
                 }
                 return Ok(Progress::Waits);
             }
-            // Nothing is read that cannot be passed on: that is the back-pressure.
+            // Nothing is read before the last bytes were written: that is the back-pressure.
             if !from.readable || !to.writable {
                 return Ok(Progress::Waits);
             }
@@ -130,7 +130,7 @@ impl Half {
         }
     }
 
-    /// Writes what waits; whether all of it went.
+    /// Writes the waiting bytes; returns whether all were written.
     fn empty(&mut self, to: &mut Side, pipes: &mut Pipes) -> Result<bool, Errno> {
         while !matches!(self.waiting, Waiting::Nothing) {
             if !to.writable {
@@ -200,7 +200,7 @@ impl Half {
         }
     }
 
-    /// Reads into memory and writes at once what goes.
+    /// Reads into memory and writes at once as much as possible.
     fn copy(
         &mut self,
         from: &mut Side,
@@ -219,8 +219,8 @@ impl Half {
             return Ok(0);
         }
         self.bulk = read == buffer.len();
-        // Less than was asked for means that the kernel has no more (epoll(7)), and it will tell
-        // of what comes next; but the end it may have told of already.
+        // A short read means that the kernel has no more (epoll(7)) and reports the next bytes by an event; but it
+        // may have reported the end already.
         if !self.bulk && !from.ended {
             from.readable = false;
         }
@@ -236,7 +236,7 @@ impl Half {
         Ok(read)
     }
 
-    /// What the bytes that wait here for the reader take of memory; a pipe counts as if it were full.
+    /// The memory of the unwritten bytes; a pipe counts as if it were full.
     pub fn waiting(&self) -> usize {
         match &self.waiting {
             Waiting::Nothing => 0,
@@ -250,7 +250,7 @@ impl Half {
         std::mem::take(&mut self.carried)
     }
 
-    /// Lets go of what it holds.
+    /// Frees the pipe, if it has one.
     pub fn discard(self, pipes: &mut Pipes) {
         if let Waiting::Piped(pipe, _) = self.waiting {
             pipes.lose(pipe);

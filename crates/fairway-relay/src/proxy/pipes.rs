@@ -13,9 +13,9 @@ pub(crate) const PIPE_BYTES: usize = 256 * 1024;
 /// A pipe.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    /// Where bytes come out.
+    /// The read end.
     pub reader: OwnedFd,
-    /// Where bytes go in.
+    /// The write end.
     pub writer: OwnedFd,
 }
 
@@ -33,7 +33,7 @@ impl Pipes {
         Self { idle: Vec::new(), made: 0, limit }
     }
 
-    /// An empty pipe, if one can be had.
+    /// Takes an empty pipe, or creates one within the limit.
     pub fn take(&mut self) -> Option<Pipe> {
         if let Some(pipe) = self.idle.pop() {
             return Some(pipe);
@@ -42,13 +42,13 @@ impl Pipes {
             return None;
         }
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        // A smaller one does as well, more slowly.
+        // A smaller pipe works as well, more slowly.
         let _ = fcntl_setpipe_size(&writer, PIPE_BYTES);
         self.made += 1;
         Some(Pipe { reader, writer })
     }
 
-    /// Gives an empty pipe back.
+    /// Returns an empty pipe to the pool.
     pub fn give(&mut self, pipe: Pipe) {
         if self.made > self.limit {
             return self.lose(pipe);
@@ -56,7 +56,7 @@ impl Pipes {
         self.idle.push(pipe);
     }
 
-    /// Changes how many there may be.
+    /// Changes the limit of pipes.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
         let excess = self.made.saturating_sub(limit).min(self.idle.len());
@@ -69,7 +69,7 @@ impl Pipes {
         self.limit * PIPE_BYTES
     }
 
-    /// Throws a pipe away that has bytes in it.
+    /// Closes a pipe that has bytes in it.
     pub fn lose(&mut self, pipe: Pipe) {
         drop(pipe);
         self.made -= 1;

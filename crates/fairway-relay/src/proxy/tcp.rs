@@ -1,4 +1,4 @@
-//! TCP: each connection that a port accepts is carried to the sandbox over a second one.
+//! The TCP proxy: each accepted connection is forwarded to the sandbox over a second one.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -14,36 +14,36 @@ use super::half::{COPY_BYTES, Half, Progress, Side, Turn};
 use super::pipes::Pipes;
 use crate::poll::{EDGES, Kind, Poller, READ, Token};
 use crate::shares::{Shares, source};
-use crate::slab::{Place, Slab};
+use crate::slab::{Slab, SlabKey};
 use crate::table::ProxiedBytes;
 
-/// How many connections one port accepts before others have their turn.
+/// How many connections one port accepts before other sockets get their turn.
 const ACCEPTS: usize = 64;
 
-/// How long accepting rests when descriptors or memory have run out and no connection ends.
+/// How long accepting pauses when descriptors or memory have run out and no connection ends.
 const REST: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Listener {
     socket: OwnedFd,
     target: SocketAddr,
-    connections: HashSet<Place>,
+    connections: HashSet<SlabKey>,
     carried: ProxiedBytes,
 }
 
 #[derive(Debug)]
 struct Connection {
-    listener: Place,
+    listener: SlabKey,
     client: Side,
     upstream: Side,
     to_upstream: Half,
     to_client: Half,
     connected: bool,
-    /// It is in the list of those that have more to carry.
+    /// It is in the list of connections with more data.
     again: bool,
-    /// The sandbox and the client that it is counted to.
+    /// The sandbox and the client that the connection counts for.
     party: (IpAddr, IpAddr),
-    /// How many bytes wait for a reader.
+    /// The memory of bytes that wait for a reader.
     waiting: usize,
 }
 
@@ -53,20 +53,20 @@ pub(crate) struct Tcp {
     connections: Slab<Connection>,
     pipes: Pipes,
     buffer: Box<[u8; COPY_BYTES]>,
-    /// Those that had their turn and have more.
-    again: Vec<Place>,
+    /// Connections that used up their turn and have more data.
+    again: Vec<SlabKey>,
     /// Connections by the sandbox that they lead to and their client.
-    shares: Shares<IpAddr, IpAddr, Place>,
-    /// Bytes that wait for a reader, by the same.
-    waiting: Shares<IpAddr, IpAddr, Place>,
+    shares: Shares<IpAddr, IpAddr, SlabKey>,
+    /// Bytes that wait for a reader, by sandbox and client.
+    waiting: Shares<IpAddr, IpAddr, SlabKey>,
     /// Ports that do not accept until there are descriptors and memory.
-    resting: Vec<Place>,
+    resting: Vec<SlabKey>,
     rest_until: Option<Instant>,
     limits: ProxyLimits,
 }
 
 impl Tcp {
-    /// Makes a proxy without ports.
+    /// Creates a proxy without ports.
     pub fn new(limits: &ProxyLimits) -> Self {
         Self {
             listeners: Slab::default(),
@@ -82,22 +82,22 @@ impl Tcp {
         }
     }
 
-    /// Changes how many connections and pipes there may be.
+    /// Changes the limits of connections and pipes.
     pub fn set_limits(&mut self, poller: &Poller, limits: &ProxyLimits) {
         self.shares.set_limit(limits.connections);
         self.pipes.set_limit(limits.pipes);
-        self.make_way(poller);
+        self.end_greediest(poller);
     }
 
     /// Resets connections of the greediest until the others fit.
-    fn make_way(&mut self, poller: &Poller) {
+    fn end_greediest(&mut self, poller: &Poller) {
         while let Some(place) = self.shares.excess().or_else(|| self.waiting.excess()) {
             self.end(poller, place, true);
         }
     }
 
-    /// Accepts at a socket that listens, and carries to `target`.
-    pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<Place, Errno> {
+    /// Accepts connections at a listening socket and forwards them to `target`.
+    pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<SlabKey, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         // Accepted sockets inherit both: no delays, and a client that vanished is noticed.
         sockopt::set_tcp_nodelay(&socket, true)?;
@@ -117,15 +117,15 @@ impl Tcp {
         Ok(place)
     }
 
-    /// Carries connections from now on to another address; those that are established go on.
-    pub fn retarget(&mut self, place: Place, target: SocketAddr) {
+    /// Forwards new connections to another address; established ones go on.
+    pub fn retarget(&mut self, place: SlabKey, target: SocketAddr) {
         if let Some(listener) = self.listeners.get_mut(place) {
             listener.target = target;
         }
     }
 
     /// Closes the old listener of a port whose connections now belong to the new one.
-    pub fn replace(&mut self, poller: &Poller, old: Place, new: Place) {
+    pub fn replace(&mut self, poller: &Poller, old: SlabKey, new: SlabKey) {
         let Some(listener) = self.listeners.remove(old) else { return };
         poller.remove(&listener.socket);
         for place in &listener.connections {
@@ -139,8 +139,8 @@ impl Tcp {
         }
     }
 
-    /// Stops accepting, and resets the port's connections if told to.
-    pub fn close(&mut self, poller: &Poller, place: Place, reset: bool) {
+    /// Stops accepting, and resets the port's connections if `reset`.
+    pub fn close(&mut self, poller: &Poller, place: SlabKey, reset: bool) {
         let Some(listener) = self.listeners.remove(place) else { return };
         poller.remove(&listener.socket);
         if reset {
@@ -151,27 +151,27 @@ impl Tcp {
     }
 
     /// The listening socket.
-    pub fn listener(&self, place: Place) -> Option<BorrowedFd<'_>> {
+    pub fn listener(&self, place: SlabKey) -> Option<BorrowedFd<'_>> {
         self.listeners.get(place).map(|listener| listener.socket.as_fd())
     }
 
-    /// What was carried through a port.
-    pub fn proxied_bytes(&self, place: Place) -> ProxiedBytes {
+    /// The bytes proxied through a port.
+    pub fn proxied_bytes(&self, place: SlabKey) -> ProxiedBytes {
         self.listeners.get(place).map(|listener| listener.carried).unwrap_or_default()
     }
 
-    /// Where a port leads to.
-    pub fn target(&self, place: Place) -> Option<SocketAddr> {
+    /// The target of a port.
+    pub fn target(&self, place: SlabKey) -> Option<SocketAddr> {
         self.listeners.get(place).map(|listener| listener.target)
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Accepts what waits at a port.
-    pub fn accept(&mut self, poller: &Poller, place: Place, now: Instant) {
+    /// Accepts waiting connections at a port.
+    pub fn accept(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         for _ in 0..ACCEPTS {
             let Some(listener) = self.listeners.get(place) else { return };
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -187,7 +187,7 @@ impl Tcp {
                     }
                 }
                 Err(errno) if exhausted(errno) => return self.rest(poller, place, now),
-                // The client left before it was accepted (accept(2)); the next may be there.
+                // The client disconnected before it was accepted (accept(2)); try the next.
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
                 Err(_) => return,
             }
@@ -195,7 +195,7 @@ impl Tcp {
     }
 
     /// Stops listening to a port for a while; its backlog fills meanwhile.
-    fn rest(&mut self, poller: &Poller, place: Place, now: Instant) {
+    fn rest(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         if let Some(listener) = self.listeners.get(place)
             && poller.modify(&listener.socket, Token(Kind::TcpListener, place), EventFlags::empty()).is_ok()
         {
@@ -208,7 +208,7 @@ impl Tcp {
         self.rest_until = None;
         for place in std::mem::take(&mut self.resting) {
             if let Some(listener) = self.listeners.get(place) {
-                // It can only fail for want of memory; the socket is watched already.
+                // This can only fail for want of memory; the socket is watched already.
                 let _ = poller.modify(&listener.socket, Token(Kind::TcpListener, place), READ);
             }
         }
@@ -218,7 +218,7 @@ impl Tcp {
     fn connect(
         &mut self,
         poller: &Poller,
-        (listener, party): (Place, (IpAddr, IpAddr)),
+        (listener, party): (SlabKey, (IpAddr, IpAddr)),
         client: OwnedFd,
         target: SocketAddr,
         now: Instant,
@@ -253,12 +253,19 @@ impl Tcp {
             self.reset(place);
             return watched;
         }
-        self.make_way(poller);
+        self.end_greediest(poller);
         Ok(())
     }
 
     /// Handles an event of one end of a connection.
-    pub fn ready(&mut self, poller: &Poller, place: Place, of_client: bool, flags: EventFlags, now: Instant) {
+    pub fn ready(
+        &mut self,
+        poller: &Poller,
+        place: SlabKey,
+        of_client: bool,
+        flags: EventFlags,
+        now: Instant,
+    ) {
         let Some(connection) = self.connections.get_mut(place) else { return };
         let side = if of_client { &mut connection.client } else { &mut connection.upstream };
         side.note(flags);
@@ -270,15 +277,15 @@ impl Tcp {
                 return;
             }
             connection.connected = true;
-            self.shares.set_patience(place, self.limits.connection_idle);
+            self.shares.set_idle_timeout(place, self.limits.connection_idle);
         }
         self.carry(poller, place, now);
     }
 
-    /// Carries bytes both ways.
-    fn carry(&mut self, poller: &Poller, place: Place, now: Instant) {
+    /// Forwards bytes in both directions.
+    fn carry(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         let Some(connection) = self.connections.get_mut(place) else { return };
-        // One sandbox leaves pipes to others; what it cannot splice is copied.
+        // One sandbox does not take all pipes; what cannot be spliced is copied.
         let splices = self.waiting.cost_of(connection.party.0) <= self.pipes.bytes() / 2;
         let Connection { client, upstream, to_upstream, to_client, .. } = connection;
         let was_half_closed = to_upstream.closed != to_client.closed;
@@ -300,7 +307,7 @@ impl Tcp {
         }
         self.shares.touch(place, now);
         if !was_half_closed && to_upstream.closed != to_client.closed {
-            self.shares.set_patience(place, self.limits.half_closed_idle);
+            self.shares.set_idle_timeout(place, self.limits.half_closed_idle);
         }
         if let Some(listener) = self.listeners.get_mut(connection.listener) {
             listener.carried.add(carried);
@@ -316,10 +323,10 @@ impl Tcp {
             }
             _ => self.end(poller, place, true),
         }
-        self.make_way(poller);
+        self.end_greediest(poller);
     }
 
-    fn end(&mut self, poller: &Poller, place: Place, reset: bool) {
+    fn end(&mut self, poller: &Poller, place: SlabKey, reset: bool) {
         if reset {
             self.reset(place);
         } else {
@@ -331,14 +338,14 @@ impl Tcp {
     }
 
     /// Ends a connection so that both peers learn of it as an error.
-    fn reset(&mut self, place: Place) {
+    fn reset(&mut self, place: SlabKey) {
         if let Some(connection) = self.forget(place) {
             abort(&connection.client.socket);
             abort(&connection.upstream.socket);
         }
     }
 
-    fn forget(&mut self, place: Place) -> Option<Ends> {
+    fn forget(&mut self, place: SlabKey) -> Option<Ends> {
         let connection = self.connections.remove(place)?;
         self.shares.remove(place);
         self.waiting.remove(place);
@@ -353,7 +360,7 @@ impl Tcp {
         Some(Ends { client: connection.client, upstream: connection.upstream })
     }
 
-    /// Gives those their turn that have more to carry, and ends what took too long.
+    /// Continues connections with more data, and ends those that timed out.
     pub fn turn(&mut self, poller: &Poller, now: Instant) {
         for place in std::mem::take(&mut self.again) {
             if let Some(connection) = self.connections.get_mut(place) {
@@ -369,7 +376,7 @@ impl Tcp {
         }
     }
 
-    /// When `turn` wants to be called next.
+    /// When to call `turn` next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
@@ -382,14 +389,14 @@ impl Tcp {
     }
 }
 
-/// The sockets of a connection that is over.
+/// The sockets of an ended connection.
 struct Ends {
     client: Side,
     upstream: Side,
 }
 
-/// Begins to connect; the outcome is told by epoll. There is no keepalive on this side: a sandbox
-/// does not vanish unseen, its port is removed with it.
+/// Starts a nonblocking connect; epoll reports the outcome. No keepalive on this side: when a sandbox ends, its port
+/// is removed.
 fn dial(target: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -403,11 +410,11 @@ fn dial(target: SocketAddr) -> Result<OwnedFd, Errno> {
 
 /// Makes closing a socket send a reset instead of an end.
 fn abort(socket: &OwnedFd) {
-    // Should it fail, the peer sees an end, which is worse but no hang.
+    // If this fails, the peer sees a normal close instead.
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-/// Whether it is we who lack something, so that trying again at once is of no use.
+/// Whether this process lacks descriptors or memory, so that trying again at once is of no use.
 fn exhausted(errno: Errno) -> bool {
     matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
 }

@@ -178,14 +178,14 @@ fn two_thousand_connections_at_a_time() {
 }
 
 /// An address of loopback at which nobody listens.
-fn nobody() -> SocketAddr {
+fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[test]
 fn a_client_of_a_sandbox_that_refuses_is_reset() {
     let relay = TestRelay::start();
-    let mut stream = connect(relay.tcp(nobody()));
+    let mut stream = connect(relay.tcp(closed_port()));
     assert_eq!(read_byte(&mut stream).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 

@@ -1,5 +1,5 @@
-//! UDP: each client of a port has a flow, a socket of its own towards the sandbox, so that
-//! answers find back, and leave from the very address that the client asked.
+//! The UDP proxy: each client of a port has a flow, a socket of its own towards the sandbox, so that answers reach
+//! the client from the local address that it used.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,10 +13,10 @@ use super::ProxyLimits;
 use super::datagram::{self, Asked, Received};
 use crate::poll::{Kind, Poller, READ, Token};
 use crate::shares::{Shares, source};
-use crate::slab::{Place, Slab};
+use crate::slab::{Slab, SlabKey};
 use crate::table::ProxiedBytes;
 
-/// How many datagrams one socket handles before others have their turn.
+/// How many datagrams one socket handles before other sockets get their turn.
 const DATAGRAMS: usize = 32;
 
 /// The longest datagram (RFC 768: a 16-bit length).
@@ -26,13 +26,13 @@ const LONGEST: usize = 65_536;
 struct Listener {
     socket: OwnedFd,
     target: SocketAddr,
-    flows: HashMap<(SocketAddr, IpAddr), Place>,
+    flows: HashMap<(SocketAddr, IpAddr), SlabKey>,
     carried: ProxiedBytes,
 }
 
 #[derive(Debug)]
 struct Flow {
-    listener: Place,
+    listener: SlabKey,
     client: SocketAddr,
     asked: Asked,
     socket: OwnedFd,
@@ -46,11 +46,11 @@ pub(crate) struct Udp {
     ancillary: Vec<u8>,
     idle: Duration,
     /// Flows by the sandbox that they lead to and their client.
-    shares: Shares<IpAddr, IpAddr, Place>,
+    shares: Shares<IpAddr, IpAddr, SlabKey>,
 }
 
 impl Udp {
-    /// Makes a proxy without ports.
+    /// Creates a proxy without ports.
     pub fn new(limits: &ProxyLimits) -> Self {
         Self {
             listeners: Slab::default(),
@@ -62,21 +62,21 @@ impl Udp {
         }
     }
 
-    /// Changes how many flows there may be.
+    /// Changes the limit of flows.
     pub fn set_limit(&mut self, flows: usize) {
         self.shares.set_limit(flows);
-        self.make_way();
+        self.end_greediest();
     }
 
     /// Ends flows of the greediest until the others fit.
-    fn make_way(&mut self) {
+    fn end_greediest(&mut self) {
         while let Some(flow) = self.shares.excess() {
             self.end(flow);
         }
     }
 
     /// Ends a flow.
-    fn end(&mut self, place: Place) {
+    fn end(&mut self, place: SlabKey) {
         self.shares.remove(place);
         let Some(flow) = self.flows.remove(place) else { return };
         if let Some(listener) = self.listeners.get_mut(flow.listener) {
@@ -84,10 +84,10 @@ impl Udp {
         }
     }
 
-    /// Receives at a bound socket, and carries to `target`.
-    pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<Place, Errno> {
+    /// Receives datagrams at a bound socket and forwards them to `target`.
+    pub fn listen(&mut self, poller: &Poller, socket: OwnedFd, target: SocketAddr) -> Result<SlabKey, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        datagram::tell_address(&socket)?;
+        datagram::enable_packet_info(&socket)?;
         let listener = Listener { socket, target, flows: HashMap::new(), carried: ProxiedBytes::default() };
         let place = self.listeners.insert(listener);
         if let Some(listener) = self.listeners.get(place)
@@ -99,9 +99,9 @@ impl Udp {
         Ok(place)
     }
 
-    /// Carries to another address; flows to the old one end, so that clients reach the new one
-    /// with their next datagram.
-    pub fn retarget(&mut self, place: Place, target: SocketAddr) {
+    /// Forwards to another address; flows to the old one end, so that clients reach the new one with their next
+    /// datagram.
+    pub fn retarget(&mut self, place: SlabKey, target: SocketAddr) {
         let Some(listener) = self.listeners.get_mut(place) else { return };
         if listener.target == target {
             return;
@@ -113,7 +113,7 @@ impl Udp {
     }
 
     /// Closes a port and its flows.
-    pub fn close(&mut self, poller: &Poller, place: Place) {
+    pub fn close(&mut self, poller: &Poller, place: SlabKey) {
         let Some(listener) = self.listeners.remove(place) else { return };
         poller.remove(&listener.socket);
         for flow in listener.flows.into_values() {
@@ -122,51 +122,58 @@ impl Udp {
     }
 
     /// The port's socket.
-    pub fn listener(&self, place: Place) -> Option<BorrowedFd<'_>> {
+    pub fn listener(&self, place: SlabKey) -> Option<BorrowedFd<'_>> {
         self.listeners.get(place).map(|listener| listener.socket.as_fd())
     }
 
-    /// Where a port leads to.
-    pub fn target(&self, place: Place) -> Option<SocketAddr> {
+    /// The target of a port.
+    pub fn target(&self, place: SlabKey) -> Option<SocketAddr> {
         self.listeners.get(place).map(|listener| listener.target)
     }
 
-    /// What was carried through a port.
-    pub fn proxied_bytes(&self, place: Place) -> ProxiedBytes {
+    /// The bytes proxied through a port.
+    pub fn proxied_bytes(&self, place: SlabKey) -> ProxiedBytes {
         self.listeners.get(place).map(|listener| listener.carried).unwrap_or_default()
     }
 
-    /// A port has another socket; what was carried through the old one still counts.
-    pub fn inherit(&mut self, old: Place, new: Place) {
+    /// Adds the byte counts of a port's old socket to those of its new one.
+    pub fn inherit(&mut self, old: SlabKey, new: SlabKey) {
         let carried = self.proxied_bytes(old);
         if let Some(listener) = self.listeners.get_mut(new) {
             listener.carried.add(carried);
         }
     }
 
-    /// Carries what clients sent to a port.
-    pub fn carry_in(&mut self, poller: &Poller, place: Place, now: Instant) {
+    /// Forwards clients' datagrams to the sandbox.
+    pub fn forward_to_sandbox(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..DATAGRAMS {
             let Some(listener) = self.listeners.get(place) else { break };
             match datagram::receive(&listener.socket, &mut buffer, &mut self.ancillary) {
                 Ok(Some(Received { length, client, asked })) => {
-                    self.pass_on(poller, place, client, asked, buffer.get(..length).unwrap_or_default(), now);
+                    self.forward_datagram(
+                        poller,
+                        place,
+                        client,
+                        asked,
+                        buffer.get(..length).unwrap_or_default(),
+                        now,
+                    );
                 }
-                // A datagram whose sender or destination is not told cannot be answered.
+                // A datagram without sender or destination cannot be answered.
                 Ok(None) => {}
                 Err(Errno::AGAIN) => break,
-                // An ICMP error of an earlier answer: the client is gone, its flow will be.
+                // An ICMP error of an earlier answer: the client has gone, and its flow will time out.
                 Err(_) => {}
             }
         }
         self.buffer = buffer;
     }
 
-    fn pass_on(
+    fn forward_datagram(
         &mut self,
         poller: &Poller,
-        place: Place,
+        place: SlabKey,
         client: SocketAddr,
         asked: Asked,
         datagram: &[u8],
@@ -187,7 +194,7 @@ impl Udp {
             listener.carried.bytes_in += datagram.len() as u64;
         }
         if let Err(Errno::CONNREFUSED) = rustix::net::send(&flow.socket, datagram, SendFlags::NOSIGNAL) {
-            // That was the refusal of an earlier datagram (ICMP); this one was not sent yet.
+            // An ICMP error of an earlier datagram; this one was not sent yet.
             let _ = rustix::net::send(&flow.socket, datagram, SendFlags::NOSIGNAL);
         }
     }
@@ -195,11 +202,11 @@ impl Udp {
     fn open(
         &mut self,
         poller: &Poller,
-        place: Place,
+        place: SlabKey,
         client: SocketAddr,
         asked: Asked,
         now: Instant,
-    ) -> Result<Place, Errno> {
+    ) -> Result<SlabKey, Errno> {
         let listener = self.listeners.get_mut(place).ok_or(Errno::BADF)?;
         let target = listener.target;
         let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -215,12 +222,12 @@ impl Udp {
         }
         listener.flows.insert((client, asked.address), flow);
         self.shares.insert(flow, target.ip(), source(client.ip()), 1, self.idle, now);
-        self.make_way();
+        self.end_greediest();
         Ok(flow)
     }
 
-    /// Carries what the sandbox answered to the flow's client.
-    pub fn carry_back(&mut self, place: Place, now: Instant) {
+    /// Forwards the sandbox's answers to the flow's client.
+    pub fn forward_to_client(&mut self, place: SlabKey, now: Instant) {
         let Some(flow) = self.flows.get_mut(place) else { return };
         let Some(listener) = self.listeners.get_mut(flow.listener) else { return };
         for _ in 0..DATAGRAMS {
@@ -229,24 +236,24 @@ impl Udp {
                     self.shares.touch(place, now);
                     let datagram = self.buffer.get(..length).unwrap_or(&self.buffer);
                     listener.carried.bytes_out += datagram.len() as u64;
-                    // A client that is not reachable any more loses its answer.
+                    // The answer to an unreachable client is lost.
                     let _ = datagram::send(&listener.socket, datagram, flow.client, flow.asked);
                 }
                 Err(Errno::AGAIN) => return,
-                // Nobody listens in the sandbox (ICMP); the client hears nothing, as on a lossy way.
+                // No socket listens in the sandbox (ICMP); the client gets no answer.
                 Err(_) => {}
             }
         }
     }
 
-    /// Ends flows that were silent too long.
+    /// Ends flows that reached their idle timeout.
     pub fn expire(&mut self, now: Instant) {
         while let Some(flow) = self.shares.idle(now) {
             self.end(flow);
         }
     }
 
-    /// When `expire` wants to be called next.
+    /// When to call `expire` next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
         self.shares.deadline().map(|at| at.saturating_duration_since(now))
     }

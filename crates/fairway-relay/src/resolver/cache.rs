@@ -1,22 +1,22 @@
-//! What name servers answered, as long as it is valid.
+//! The cache of name servers' answers.
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::wire::Reply;
-use crate::slab::Place;
+use crate::slab::SlabKey;
 
-/// The most bytes of answers that are remembered.
+/// The most bytes of cached answers.
 const BYTES: usize = 8 << 20;
 
-/// The most answers that are remembered.
+/// The most cached answers.
 const ENTRIES: usize = 8_192;
 
-/// The longest that an answer is remembered, whatever it allows, in seconds.
+/// The longest that an answer is cached, whatever its TTL, in seconds.
 const LONGEST: u32 = 300;
 
-/// The longest that the absence of an answer is remembered, in seconds.
+/// The longest that a negative answer is cached, in seconds.
 const LONGEST_NEGATIVE: u32 = 30;
 
 struct Entry {
@@ -26,8 +26,8 @@ struct Entry {
     expires: Instant,
 }
 
-/// Whose answers they are: those of one resolver, or of the host's own servers, which all sandboxes share.
-pub(crate) type Origin = Option<Place>;
+/// The origin of answers: one resolver, or none for the host's own servers, which all sandboxes share.
+pub(crate) type Origin = Option<SlabKey>;
 
 /// The answers of one origin.
 #[derive(Default)]
@@ -46,7 +46,7 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Remembers an answer, if it may be.
+    /// Caches an answer, if its TTL allows.
     pub fn store(&mut self, origin: Origin, key: &[u8], bytes: &[u8], reply: Reply, now: Instant) {
         let longest = if reply.code == 0 { LONGEST } else { LONGEST_NEGATIVE };
         let seconds = reply.lasts.unwrap_or(0).min(longest);
@@ -73,14 +73,14 @@ impl Cache {
         let Some(share) = self.shares.values_mut().max_by_key(greediest) else { return false };
         let Some((stored, oldest)) = share.order.pop_front() else { return false };
         self.entries -= 1;
-        // It may have been stored anew since.
+        // The answer may have been stored again since.
         if share.entries.get(&oldest).is_some_and(|entry| entry.stored == stored) {
             self.bytes -= share.drop_entry(&oldest);
         }
         true
     }
 
-    /// An answer and its age in seconds.
+    /// Finds an answer and its age in seconds.
     pub fn find(&mut self, origin: Origin, key: &[u8], now: Instant) -> Option<(&[u8], &Reply, u32)> {
         let share = self.shares.get_mut(&origin)?;
         if share.entries.get(key)?.expires <= now {
@@ -92,7 +92,7 @@ impl Cache {
         Some((&entry.bytes, &entry.reply, u32::try_from(age).unwrap_or(u32::MAX)))
     }
 
-    /// Forgets what one origin was answered.
+    /// Drops the answers of one origin.
     pub fn forget(&mut self, origin: Origin) {
         if let Some(share) = self.shares.remove(&origin) {
             self.bytes -= share.bytes;
@@ -100,14 +100,14 @@ impl Cache {
         }
     }
 
-    /// Forgets everything.
+    /// Drops all answers.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 }
 
 impl Share {
-    /// Drops an answer, if it is there; how many bytes it had.
+    /// Drops an answer, if it exists, and returns its size in bytes.
     fn drop_entry(&mut self, key: &[u8]) -> usize {
         let Some((key, entry)) = self.entries.remove_entry(key) else { return 0 };
         let size = key.len() + entry.bytes.len();
@@ -175,7 +175,7 @@ mod tests {
     fn answers_are_for_their_origin_alone_and_the_greediest_loses_first() {
         let mut cache = Cache::default();
         let now = Instant::now();
-        let [greedy, modest] = [1, 2].map(|slot| Some(Place { slot, generation: 0 }));
+        let [greedy, modest] = [1, 2].map(|slot| Some(SlabKey { slot, generation: 0 }));
         cache.store(modest, b"name", b"bytes", reply(Some(60), 5), now);
         assert!(cache.find(greedy, b"name", now).is_none() && cache.find(None, b"name", now).is_none());
         for n in 0u32..20_000 {

@@ -1,4 +1,4 @@
-//! A TCP client of a resolver (RFC 7766): questions one after the other, answers in any order.
+//! A TCP client of a resolver (RFC 7766): queries in sequence, answers in any order.
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -8,24 +8,24 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::wire;
-use crate::slab::Place;
+use crate::slab::SlabKey;
 
-/// How many bytes of answers may wait for a client before its questions do.
+/// How many bytes of answers may be queued for a client before its queries wait.
 const OUTPUT: usize = 64 * 1024;
 
-/// How many questions of one client may wait for name servers.
+/// How many queries of one client may wait for name servers.
 const IN_FLIGHT: usize = 32;
 
-/// A client and what it sent and is sent.
+/// A TCP client with its input and output.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// The resolver that it asks.
-    pub resolver: Place,
+    /// The resolver that it queries.
+    pub resolver: SlabKey,
     /// Its socket.
     pub socket: OwnedFd,
-    /// How many of its questions wait for name servers.
+    /// How many of its queries wait for name servers.
     pub in_flight: usize,
-    /// When it last asked or was answered.
+    /// When its last query or answer was.
     pub used: Instant,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -34,8 +34,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client that has not asked yet.
-    pub fn new(resolver: Place, socket: OwnedFd, now: Instant) -> Self {
+    /// Creates a client without queries.
+    pub fn new(resolver: SlabKey, socket: OwnedFd, now: Instant) -> Self {
         Self {
             resolver,
             socket,
@@ -48,23 +48,23 @@ impl Client {
         }
     }
 
-    /// Takes note of an event.
+    /// Records an epoll event.
     pub fn note(&mut self, flags: EventFlags) {
         self.readable |=
             flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
     }
 
-    /// Whether it may ask now: it has read its answers and has not too many questions open.
+    /// Whether its next query is taken: it has read its answers and has few queries open.
     pub fn may_ask(&self) -> bool {
         self.output.len() < OUTPUT && self.in_flight < IN_FLIGHT
     }
 
-    /// Whether nothing is left to be done for it.
+    /// Whether the client is served completely.
     pub fn is_done(&self) -> bool {
         self.ended && self.in_flight == 0 && self.output.is_empty()
     }
 
-    /// The next complete question.
+    /// The next complete query.
     pub fn question(&mut self) -> Option<Vec<u8>> {
         let length = usize::from(wire::word(&self.input, 0).ok()?);
         if self.input.len() < 2 + length {
@@ -81,7 +81,7 @@ impl Client {
         self.output.extend_from_slice(bytes);
     }
 
-    /// Sends what waits, as far as the client takes it.
+    /// Sends queued answers, as far as the client takes them.
     pub fn flush(&mut self) -> Result<(), Errno> {
         while !self.output.is_empty() {
             match rustix::net::send(&self.socket, &self.output, SendFlags::NOSIGNAL) {
@@ -94,7 +94,7 @@ impl Client {
         Ok(())
     }
 
-    /// Reads on; whether anything came.
+    /// Reads input; returns whether any came.
     pub fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, Errno> {
         if !self.readable {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! Questions on their way to name servers.
+//! Forwards queries to name servers and matches their answers.
 
 mod order;
 mod sockets;
@@ -18,31 +18,31 @@ use super::upstream::{Randomness, Transport, UpstreamSocket};
 use super::wire::{self, Query, Reply, TC};
 use super::{ResolverLimits, respond};
 use crate::poll::Poller;
-use crate::slab::{Place, Slab};
+use crate::slab::{Slab, SlabKey};
 use order::Order;
 use sockets::PortBudget;
 use verdict::{Verdict, judge};
 
-/// How many answers are read from one socket before others have their turn.
+/// How many answers are read from one socket before other sockets get their turn.
 const ANSWERS: usize = 64;
 
-/// Who asked.
+/// The client that sent the query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asker {
-    /// This address, over UDP.
+pub(crate) enum Requestor {
+    /// A UDP client with this address.
     Udp(SocketAddr),
-    /// The TCP client at this place.
-    Tcp(Place),
+    /// The TCP client with this key.
+    Tcp(SlabKey),
 }
 
 /// One query that waits for an answer.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    /// Who asked.
-    pub asker: Asker,
-    /// The query as it came, up to the end of its question.
+    /// The client that sent the query.
+    pub requestor: Requestor,
+    /// The query as received, up to the end of its question.
     pub packet: Box<[u8]>,
-    /// Its head.
+    /// Its parsed header.
     pub query: Query,
 }
 
@@ -53,66 +53,66 @@ impl Waiting {
     }
 }
 
-/// A question that waits for name servers, with all queries that ask it.
+/// A question sent to name servers, with all queries that wait for its answer.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    /// The resolver that was asked.
-    pub resolver: Place,
-    /// The queries, of which there is at least one; the first one's question is what is asked.
+    /// The resolver that was queried.
+    pub resolver: SlabKey,
+    /// The waiting queries, at least one; the first one's question is sent.
     pub waiting: Vec<Waiting>,
     key: Rc<[u8]>,
     origin: Origin,
-    /// Whether it was asked over TCP, so that an answer that a server cut is asked for over TCP too.
+    /// Whether a client queried over TCP, so that a truncated answer is retried over TCP.
     whole: bool,
-    /// The servers that are left, next one first.
+    /// The servers not yet tried, next one first.
     servers: VecDeque<NameServer>,
     server: NameServer,
-    /// Where it was sent, and by which identifier; late answers count.
-    sent: Vec<(Place, u16)>,
+    /// The sockets and identifiers it was sent with; late answers count.
+    sent: Vec<(SlabKey, u16)>,
     attempt: u32,
 }
 
-/// A question that waits no more, and what a server answered, if one did.
+/// A finished question, with the answer if a server sent one.
 pub(crate) struct Settled {
     /// The question.
     pub pending: Pending,
-    /// The answer, and what it says.
+    /// The answer, as bytes and parsed.
     pub answer: Option<(Vec<u8>, Reply)>,
 }
 
-/// What one sandbox has to do with name servers.
+/// The state of one sandbox's forwarding.
 #[derive(Debug, Default)]
 struct Sandbox {
-    sockets: Vec<Place>,
+    sockets: Vec<SlabKey>,
     ports: PortBudget,
     servers: Servers,
     /// How many queries wait.
     waiting: usize,
-    /// The questions that wait, by what they ask.
-    asked: HashMap<Rc<[u8]>, Place>,
+    /// The waiting questions, by cache key.
+    asked: HashMap<Rc<[u8]>, SlabKey>,
     /// The same, oldest first.
     order: Order,
 }
 
-/// All questions that wait for name servers.
+/// Forwards queries to name servers; holds all waiting questions.
 pub(crate) struct Forwarder {
     pending: Slab<Pending>,
-    sandboxes: HashMap<Place, Sandbox>,
+    sandboxes: HashMap<SlabKey, Sandbox>,
     sockets: Slab<UpstreamSocket>,
     /// How many queries wait.
     waiting: usize,
-    /// The most that may.
+    /// The most queries that may wait.
     most: usize,
-    /// When attempts end, soonest first.
-    deadlines: VecDeque<(Instant, Place, u32)>,
-    /// When attempts by datagram are sent once more, soonest first.
-    resends: VecDeque<(Instant, Place, u32)>,
+    /// When attempts time out, soonest first.
+    deadlines: VecDeque<(Instant, SlabKey, u32)>,
+    /// When attempts over UDP are sent again, soonest first.
+    resends: VecDeque<(Instant, SlabKey, u32)>,
     /// Attempts that failed, whose questions go to the next server.
-    failed: Vec<(Place, u32)>,
+    failed: Vec<(SlabKey, u32)>,
     settled: VecDeque<Settled>,
     connections: u64,
     random: Randomness,
-    /// What was answered before.
+    /// Cached answers.
     pub cache: Cache,
     buffer: Vec<u8>,
     out: Vec<u8>,
@@ -122,7 +122,7 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// Asks servers within these limits.
+    /// Creates a forwarder with these limits.
     pub fn new(limits: &ResolverLimits) -> Self {
         Self {
             pending: Slab::default(),
@@ -145,8 +145,8 @@ impl Forwarder {
         }
     }
 
-    /// Forgets a resolver: its questions, its sockets and what servers answered it.
-    pub fn close(&mut self, poller: &Poller, resolver: Place) {
+    /// Removes a resolver: its questions, its sockets and its cached answers.
+    pub fn close(&mut self, poller: &Poller, resolver: SlabKey) {
         let Some(sandbox) = self.sandboxes.remove(&resolver) else { return };
         self.waiting -= sandbox.waiting;
         for place in sandbox.asked.into_values() {
@@ -166,31 +166,32 @@ impl Forwarder {
     }
 
     /// How many queries of one resolver wait.
-    pub fn waiting(&self, resolver: Place) -> usize {
+    pub fn waiting(&self, resolver: SlabKey) -> usize {
         self.sandboxes.get(&resolver).map_or(0, |sandbox| sandbox.waiting)
     }
 
-    /// Forgets which servers were silent, and their answers.
+    /// Clears the state of all servers, and all cached answers.
     pub fn clear(&mut self) {
         self.cache.clear();
         self.sandboxes.values_mut().for_each(|sandbox| sandbox.servers.clear());
     }
 
-    /// Forgets the same of one resolver, whose networks are others now.
-    pub fn clear_of(&mut self, resolver: Place) {
+    /// Clears both for one resolver, whose networks have changed.
+    pub fn clear_of(&mut self, resolver: SlabKey) {
         self.cache.forget(Some(resolver));
         if let Some(sandbox) = self.sandboxes.get_mut(&resolver) {
             sandbox.servers.clear();
         }
     }
 
-    /// Whose answers a resolver may be given from the cache: its own, but for servers of the host's namespace.
-    pub fn origin(&self, resolver: Place, servers: &[NameServer]) -> Origin {
+    /// The origin of cached answers for a resolver: its own, or shared for servers that are queried from the host's
+    /// namespace.
+    pub fn origin(&self, resolver: SlabKey, servers: &[NameServer]) -> Origin {
         let own = servers.iter().any(|server| self.is_inside(resolver, *server));
         own.then_some(resolver)
     }
 
-    /// What tells the answers to a question apart: servers, what was asked for, and the question.
+    /// The cache key of a question: flags, question and servers.
     pub fn key(packet: &[u8], query: &Query, servers: &[NameServer]) -> Vec<u8> {
         let mut key = Vec::with_capacity(packet.len() + 32);
         key.extend_from_slice(&(query.flags & (wire::RD | wire::AD | wire::CD)).to_be_bytes());
@@ -208,12 +209,12 @@ impl Forwarder {
         key
     }
 
-    /// Sends a question on its way; whether it could be. A question that waits already is not sent again:
-    /// each one in flight is a chance to guess its answer (RFC 5452 section 5).
+    /// Forwards a query; returns whether a server could be found. A question that waits already is not sent again:
+    /// each copy in flight is a chance to guess its answer (RFC 5452 section 5).
     pub fn ask(
         &mut self,
         poller: &Poller,
-        resolver: Place,
+        resolver: SlabKey,
         waiting: Waiting,
         mut key: Vec<u8>,
         configured: &[NameServer],
@@ -223,7 +224,7 @@ impl Forwarder {
             self.make_space();
             self.go_on(poller, now);
         }
-        let whole = matches!(waiting.asker, Asker::Tcp(_));
+        let whole = matches!(waiting.requestor, Requestor::Tcp(_));
         let origin = self.origin(resolver, configured);
         let Some(sandbox) = self.sandboxes.get_mut(&resolver) else { return false };
         key.push(u8::from(whole));
@@ -259,7 +260,7 @@ impl Forwarder {
         sent
     }
 
-    /// Gives up the oldest question of the sandbox that has the most.
+    /// Drops the oldest question of the sandbox that has the most.
     fn make_space(&mut self) {
         let greediest = self.sandboxes.iter_mut().max_by_key(|(_, sandbox)| sandbox.waiting);
         let Some((_, sandbox)) = greediest else { return };
@@ -272,8 +273,8 @@ impl Forwarder {
         }
     }
 
-    /// Sends a question to the next server that it can be sent to; `false` when none is left.
-    fn ask_next(&mut self, poller: &Poller, place: Place, now: Instant) -> bool {
+    /// Sends a question to the next reachable server; `false` when none is left.
+    fn ask_next(&mut self, poller: &Poller, place: SlabKey, now: Instant) -> bool {
         loop {
             let Some(pending) = self.pending.get_mut(place) else { return true };
             let Some(server) = pending.servers.pop_front() else { return false };
@@ -285,12 +286,12 @@ impl Forwarder {
     }
 
     /// Sends a question to its server.
-    fn send(&mut self, poller: &Poller, place: Place, by: Transport, now: Instant) -> Result<(), Errno> {
+    fn send(&mut self, poller: &Poller, place: SlabKey, by: Transport, now: Instant) -> Result<(), Errno> {
         let pending = self.pending.get(place).ok_or(Errno::SRCH)?;
         let at = self.socket(poller, pending.resolver, pending.server, by, now)?;
         let pending = self.pending.get_mut(place).ok_or(Errno::SRCH)?;
         let socket = self.sockets.get_mut(at).ok_or(Errno::BADF)?;
-        // Without randomness nothing is asked.
+        // Without randomness nothing is sent.
         let id = socket.fresh_id(&mut self.random).ok_or(Errno::AGAIN)?;
         let first = pending.waiting.first().ok_or(Errno::SRCH)?;
         respond::upstream_query(&mut self.out, first.question(), &first.query, id);
@@ -309,7 +310,7 @@ impl Forwarder {
     }
 
     /// Handles an event of a socket.
-    pub fn ready(&mut self, poller: &Poller, place: Place, now: Instant) {
+    pub fn ready(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         if let Some(socket) = self.sockets.get_mut(place)
             && socket.flush().is_err()
         {
@@ -321,7 +322,7 @@ impl Forwarder {
             match socket.receive(&mut buffer) {
                 Ok(Some(message)) => self.consider(poller, place, message, now),
                 Ok(None) => break,
-                // The server is not there (ICMP), or ended the connection.
+                // The server is unreachable (ICMP), or closed the connection.
                 Err(_) => {
                     self.give_up(poller, place);
                     break;
@@ -335,9 +336,9 @@ impl Forwarder {
         self.go_on(poller, now);
     }
 
-    /// Looks at what a server sent. What does not answer a question is dropped, and the question waits on:
-    /// a wrong guess must not make us stop listening.
-    fn consider(&mut self, poller: &Poller, at: Place, bytes: Vec<u8>, now: Instant) {
+    /// Handles a server's message. One that does not answer the question is dropped, and the question waits on: a
+    /// wrong guess must not end it.
+    fn consider(&mut self, poller: &Poller, at: SlabKey, bytes: Vec<u8>, now: Instant) {
         let Ok(id) = wire::word(&bytes, 0) else { return };
         let Some(socket) = self.sockets.get(at) else { return };
         let Some(place) = socket.asked.get(&id).copied() else { return };
@@ -377,8 +378,8 @@ impl Forwarder {
         }
     }
 
-    /// Listens no more for the answer to a question at a socket.
-    fn unsend(&mut self, poller: &Poller, place: Place, (at, id): (Place, u16)) {
+    /// Stops waiting for the answer to a question at a socket.
+    fn unsend(&mut self, poller: &Poller, place: SlabKey, (at, id): (SlabKey, u16)) {
         let Some(pending) = self.pending.get_mut(place) else { return };
         pending.sent.retain(|sent| *sent != (at, id));
         if self.sockets.get_mut(at).is_some_and(|socket| socket.forget(id, place)) {
@@ -386,8 +387,8 @@ impl Forwarder {
         }
     }
 
-    /// Takes a question out.
-    fn remove(&mut self, poller: &Poller, place: Place) -> Option<Pending> {
+    /// Removes a question.
+    fn remove(&mut self, poller: &Poller, place: SlabKey) -> Option<Pending> {
         let pending = self.pending.remove(place)?;
         for (at, id) in &pending.sent {
             if self.sockets.get_mut(*at).is_some_and(|socket| socket.forget(*id, place)) {
@@ -402,7 +403,7 @@ impl Forwarder {
         Some(pending)
     }
 
-    /// Has questions whose server failed go to the next one, or end.
+    /// Sends questions whose server failed to the next server, or finishes them.
     fn go_on(&mut self, poller: &Poller, now: Instant) {
         while let Some((place, attempt)) = self.failed.pop() {
             let waits = self.pending.get(place).is_some_and(|pending| pending.attempt == attempt);
@@ -415,8 +416,8 @@ impl Forwarder {
         }
     }
 
-    /// Sends a datagram once more if it was not answered in time, for datagrams get lost. The copy has the port
-    /// and the identifier of the first, so it is no further chance to guess the answer.
+    /// Sends a datagram again if it was not answered in time. The copy has the port and the identifier of the first,
+    /// so it adds no chance to guess the answer.
     fn resend(&mut self, now: Instant) {
         while let Some((due, place, attempt)) = self.resends.front().copied() {
             let pending = self.pending.get(place).filter(|pending| pending.attempt == attempt);
@@ -428,7 +429,7 @@ impl Forwarder {
                     && let Some(socket) = self.sockets.get_mut(*at)
                 {
                     respond::upstream_query(&mut self.out, first.question(), &first.query, *id);
-                    // A copy that cannot be sent is as one that is lost.
+                    // A copy that cannot be sent counts as lost.
                     let _ = socket.send(&self.out);
                 }
             }
@@ -436,7 +437,7 @@ impl Forwarder {
         }
     }
 
-    /// Sends again what is not answered yet, and ends attempts that took too long.
+    /// Sends unanswered datagrams again, and ends attempts that timed out.
     pub fn expire(&mut self, poller: &Poller, now: Instant) {
         self.resend(now);
         while let Some((deadline, place, attempt)) = self.deadlines.front().copied() {
@@ -455,12 +456,12 @@ impl Forwarder {
         self.go_on(poller, now);
     }
 
-    /// The next question that waits no more.
+    /// The next finished question.
     pub fn settled(&mut self) -> Option<Settled> {
         self.settled.pop_front()
     }
 
-    /// When `expire` wants to be called next.
+    /// When to call `expire` next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
         let next =
             [self.deadlines.front(), self.resends.front()].into_iter().flatten().map(|(at, ..)| *at).min();

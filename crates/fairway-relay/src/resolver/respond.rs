@@ -1,17 +1,17 @@
-//! Writing answers.
+//! Encodes DNS answers.
 
 use std::net::IpAddr;
 
 use super::wire::{AD, CD, HEADER, INTERNET, OPCODE, QR, Query, RA, RD, Reply, TC, code, kind};
 
-/// How long our own answers may be remembered, in seconds: names move with their sandboxes.
+/// The TTL of Fairway's own answers in seconds: names move with their sandboxes.
 const TTL: u32 = 1;
 
-/// The longest UDP message that we take, as EDNS says it: what DNS flag day 2020 recommends.
+/// The EDNS payload size that Fairway advertises: what DNS flag day 2020 recommends.
 pub(crate) const PAYLOAD: u16 = 1_232;
 
-/// The longest answer over UDP, whatever the asker takes. Sandbox and resolver share a loopback
-/// interface, where nothing is lost by being long.
+/// The longest answer over UDP, whatever the client takes. Sandbox and resolver share a loopback interface, where
+/// long datagrams are not lost.
 const LONGEST_UDP: usize = 4_096;
 
 /// The longest answer over TCP.
@@ -22,7 +22,7 @@ pub(crate) fn udp_limit(query: &Query) -> usize {
     query.edns.map_or(512, |edns| usize::from(edns.payload).clamp(512, LONGEST_UDP))
 }
 
-/// Where the records of an answer go.
+/// Appends records to an answer, within a limit.
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
     limit: usize,
@@ -49,7 +49,7 @@ impl Writer<'_> {
     }
 }
 
-/// The flags of an answer to a query with these.
+/// The flags of an answer to a query with these flags.
 fn flags(asked: u16) -> u16 {
     QR | RA | (asked & (OPCODE | RD | CD))
 }
@@ -60,7 +60,7 @@ fn set(out: &mut [u8], at: usize, value: u16) {
     }
 }
 
-/// Adds the EDNS record that answers that of the query.
+/// Appends the EDNS record, if the query had one.
 fn edns(out: &mut Vec<u8>, query: &Query, code: u16) {
     let Some(asked) = query.edns else { return };
     out.push(0);
@@ -90,7 +90,7 @@ fn answer(
     edns(out, query, code::NO_ERROR);
 }
 
-/// Answers with addresses, all of the family that was asked for.
+/// Answers with addresses of the queried family.
 pub(crate) fn addresses(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: usize, all: &[IpAddr]) {
     answer(out, packet, query, limit, |writer| {
         for address in all {
@@ -102,7 +102,7 @@ pub(crate) fn addresses(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: 
     });
 }
 
-/// Answers with names. One that no DNS name can hold is left out.
+/// Answers with names. A text that is no DNS name is left out.
 pub(crate) fn names(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: usize, all: &[String]) {
     answer(out, packet, query, limit, |writer| {
         for name in all.iter().filter_map(|name| encoded(name)) {
@@ -111,7 +111,7 @@ pub(crate) fn names(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: usiz
     });
 }
 
-/// A name as the message has it (RFC 1035 section 3.1).
+/// Encodes a name (RFC 1035 section 3.1).
 fn encoded(name: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(name.len() + 2);
     for label in name.split('.') {
@@ -125,7 +125,7 @@ fn encoded(name: &str) -> Option<Vec<u8>> {
     (bytes.len() <= 255).then_some(bytes)
 }
 
-/// Answers a query that was read with nothing but a code.
+/// Answers a query with a response code only.
 pub(crate) fn only_code(out: &mut Vec<u8>, packet: &[u8], query: &Query, code: u16) {
     answer(out, packet, query, LONGEST_TCP, |_| {});
     out.truncate(query.end);
@@ -133,7 +133,7 @@ pub(crate) fn only_code(out: &mut Vec<u8>, packet: &[u8], query: &Query, code: u
     edns(out, query, code);
 }
 
-/// Answers a query that cannot be read.
+/// Answers an unreadable query with a response code.
 pub(crate) fn unreadable(out: &mut Vec<u8>, packet: &[u8], code: u16) {
     out.clear();
     let Some([id @ .., flags_high, flags_low]) = packet.first_chunk::<4>() else { return };
@@ -144,8 +144,8 @@ pub(crate) fn unreadable(out: &mut Vec<u8>, packet: &[u8], code: u16) {
     out.resize(HEADER, 0);
 }
 
-/// Passes on what a name server answered, or what is remembered of it. `packet` is the query,
-/// whose spelling of the name the answer repeats; `age` is how old the answer is in seconds.
+/// Passes on a name server's answer, fresh or cached. `packet` is the query, whose spelling of the name the answer
+/// repeats; `age` is how old the answer is in seconds.
 pub(crate) fn relayed(
     out: &mut Vec<u8>,
     packet: &[u8],
@@ -182,8 +182,8 @@ pub(crate) fn relayed(
     edns(out, query, reply.code);
 }
 
-/// Writes the query that goes to a name server: the question as it was asked, the flags that
-/// matter, and EDNS of our own if the asker had it.
+/// Writes the query that goes to a name server: the question as it was asked, the flags that matter, and Fairway's
+/// own EDNS record if the client sent one.
 pub(crate) fn upstream_query(out: &mut Vec<u8>, question: &[u8], query: &Query, id: u16) {
     out.clear();
     out.extend_from_slice(&id.to_be_bytes());

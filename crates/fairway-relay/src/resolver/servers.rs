@@ -1,47 +1,47 @@
-//! In which order one sandbox's name servers are asked.
+//! The order in which one sandbox's name servers are queried.
 
 use std::time::{Duration, Instant};
 
 use fairway_model::NameServer;
 
-/// The most servers that one question goes to, as in resolv.conf(5).
+/// The most servers that one query goes to, as in resolv.conf(5).
 const MOST: usize = 3;
 
-/// How long a server that did not answer comes last.
+/// How long a server that did not answer is queried last.
 const AVOIDED: Duration = Duration::from_secs(30);
 
-/// The most servers that something is known of.
+/// The most servers whose state is kept.
 const KNOWN: usize = 16;
 
-/// Where our own resolvers are; asking them would be asking ourselves.
+/// The address of Fairway's own resolvers; querying them would be a loop.
 const OURS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11));
 
-/// What is known of one server.
+/// The state of one server.
 #[derive(Debug)]
 struct Known {
     server: NameServer,
     /// When it last answered in time.
     answered: Option<Instant>,
-    /// Until when others go first.
+    /// Until when the other servers go first.
     avoided: Option<Instant>,
 }
 
-/// What one sandbox knows of its name servers. They are asked in the order of its configuration; only one
-/// that does not answer at all comes last for a while, so that it slows few questions down and not all.
+/// The state of one sandbox's name servers. They are queried in the order of its configuration; only a server that
+/// does not answer at all comes last for a while, so that it delays few queries.
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
     known: Vec<Known>,
 }
 
 impl Servers {
-    /// The servers to ask, in this order.
+    /// The servers to query, in this order.
     pub fn order(&mut self, configured: &[NameServer], now: Instant) -> Vec<NameServer> {
         let usable = configured.iter().copied();
         let usable = usable.filter(|server| server.address != OURS && !server.address.is_unspecified());
         let (mut good, mut bad): (Vec<_>, Vec<_>) =
             usable.take(MOST).partition(|server| self.avoided(*server).is_none_or(|until| until <= now));
-        // The first question after a while tries a silent server again, alone: until it has an
-        // answer, all others still avoid it.
+        // One query at a time tries a silent server again after a while: until it has an answer, the others still
+        // avoid that server.
         if let Some(first) = good.first()
             && let Some(known) = self.known.iter_mut().find(|known| known.server == *first)
             && known.avoided.is_some()
@@ -56,14 +56,15 @@ impl Servers {
         self.known.iter().find(|known| known.server == server)?.avoided
     }
 
-    /// A server answered in time, whatever it said.
+    /// Records that a server answered in time, whatever the answer.
     pub fn answered(&mut self, server: NameServer, now: Instant) {
         if let Some(known) = self.known(server) {
             (known.answered, known.avoided) = (Some(now), None);
         }
     }
 
-    /// A server did not answer what it was asked at `asked`. One that answers other questions is not avoided.
+    /// Records that a server did not answer the query sent at `asked`. A server that answers other queries is not
+    /// avoided.
     pub fn silent(&mut self, server: NameServer, asked: Instant, now: Instant) {
         if let Some(known) = self.known(server)
             && known.answered.is_none_or(|answered| answered < asked)
@@ -82,7 +83,7 @@ impl Servers {
         self.known.iter_mut().find(|known| known.server == server)
     }
 
-    /// Forgets what is known.
+    /// Clears the state of all servers.
     pub fn clear(&mut self) {
         self.known.clear();
     }

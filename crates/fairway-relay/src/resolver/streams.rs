@@ -1,4 +1,4 @@
-//! Resolvers over TCP: accepting clients, taking turns with them, and hanging up.
+//! Serves the resolvers' TCP clients: accepts them, gives each its turn, closes idle ones.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,17 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::client::Client;
-use super::forward::Asker;
+use super::forward::Requestor;
 use super::{QUESTIONS, Resolvers};
 use crate::poll::{EDGES, Kind, Poller, READ, Token};
-use crate::slab::Place;
+use crate::slab::SlabKey;
 
-/// How long accepting rests when descriptors or memory have run out.
+/// How long accepting pauses when descriptors or memory have run out.
 const REST: Duration = Duration::from_millis(100);
 
 impl Resolvers {
-    /// Accepts what waits at a resolver.
-    pub(super) fn accept(&mut self, poller: &Poller, place: Place, now: Instant) {
+    /// Accepts waiting TCP clients of a resolver.
+    pub(super) fn accept(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         for _ in 0..QUESTIONS {
             let Some(resolver) = self.resolvers.get_mut(place) else { return };
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -28,7 +28,7 @@ impl Resolvers {
                 Err(_) => return self.rest(poller, place, now),
             };
             if resolver.clients.len() >= self.limits.clients_per_sandbox {
-                self.hang_up_on_idle(place);
+                self.close_idlest(place);
             }
             let Some(resolver) = self.resolvers.get_mut(place) else { return };
             let client = self.clients.insert(Client::new(place, socket, now));
@@ -37,13 +37,13 @@ impl Resolvers {
             if let Some(added) = self.clients.get(client)
                 && poller.add(&added.socket, Token(Kind::ResolverClient, client), EDGES).is_err()
             {
-                self.hang_up(client);
+                self.close_client(client);
             }
         }
     }
 
-    /// Accepts no TCP clients of one sandbox for a while, for want of descriptors or memory.
-    fn rest(&mut self, poller: &Poller, place: Place, now: Instant) {
+    /// Pauses accepting TCP clients of one sandbox, for want of descriptors or memory.
+    fn rest(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         if let Some(resolver) = self.resolvers.get(place)
             && poller.modify(&resolver.tcp, Token(Kind::ResolverTcp, place), EventFlags::empty()).is_ok()
         {
@@ -52,18 +52,17 @@ impl Resolvers {
         }
     }
 
-    /// Ends the connection of the TCP client that was silent longest; of one that waits for an answer only if all
-    /// do.
-    fn hang_up_on_idle(&mut self, place: Place) {
+    /// Closes the TCP client that was idle longest; one that waits for an answer only if all do.
+    fn close_idlest(&mut self, place: SlabKey) {
         let clients = self.resolvers.get(place).into_iter().flat_map(|resolver| &resolver.clients);
         let clients = clients.filter_map(|at| Some((*at, self.clients.get(*at)?)));
         let idle = clients.min_by_key(|(_, client)| (client.in_flight > 0, client.used));
         if let Some((idle, _)) = idle {
-            self.hang_up(idle);
+            self.close_client(idle);
         }
     }
 
-    fn hang_up(&mut self, place: Place) {
+    fn close_client(&mut self, place: SlabKey) {
         if let Some(client) = self.clients.remove(place)
             && let Some(resolver) = self.resolvers.get_mut(client.resolver)
         {
@@ -71,12 +70,12 @@ impl Resolvers {
         }
     }
 
-    /// Sends a TCP client its answers and reads its questions, as far as both go.
-    pub(super) fn serve(&mut self, poller: &Poller, place: Place, now: Instant) {
+    /// Sends a TCP client its answers and reads its queries, until both block.
+    pub(super) fn serve(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         for _ in 0..QUESTIONS {
             let Some(client) = self.clients.get_mut(place) else { return };
             if client.flush().is_err() || client.is_done() {
-                return self.hang_up(place);
+                return self.close_client(place);
             }
             if !client.may_ask() {
                 return;
@@ -84,7 +83,7 @@ impl Resolvers {
             client.used = now;
             let resolver = client.resolver;
             if let Some(question) = client.question() {
-                self.answer(poller, resolver, Asker::Tcp(place), &question, now);
+                self.answer(poller, resolver, Requestor::Tcp(place), &question, now);
                 if let Some(client) = self.clients.get_mut(place)
                     && !self.out.is_empty()
                 {
@@ -97,15 +96,15 @@ impl Resolvers {
             self.buffer = buffer;
             match filled {
                 Ok(true) => {}
-                Ok(false) if client.is_done() => return self.hang_up(place),
+                Ok(false) if client.is_done() => return self.close_client(place),
                 Ok(false) => return,
-                Err(_) => return self.hang_up(place),
+                Err(_) => return self.close_client(place),
             }
         }
         self.again.push(place);
     }
 
-    /// Goes on with clients that ask more than one turn allows, and ends those that are silent.
+    /// Continues clients with more queries than one turn allows, and closes idle ones.
     pub(super) fn turn_clients(&mut self, poller: &Poller, now: Instant) {
         for place in std::mem::take(&mut self.again) {
             self.serve(poller, place, now);
@@ -114,7 +113,7 @@ impl Resolvers {
             self.rest_until = None;
             for place in std::mem::take(&mut self.resting) {
                 if let Some(resolver) = self.resolvers.get(place) {
-                    // It can only fail for want of memory; the socket is watched already.
+                    // This can only fail for want of memory; the socket is watched already.
                     let _ = poller.modify(&resolver.tcp, Token(Kind::ResolverTcp, place), READ);
                 }
             }
@@ -129,13 +128,13 @@ impl Resolvers {
                     let used = if client.in_flight > 0 { now } else { client.used };
                     self.silent.push_back((used, place));
                 }
-                Some(_) => self.hang_up(place),
+                Some(_) => self.close_client(place),
                 None => {}
             }
         }
     }
 
-    /// When `turn_clients` wants to be called next.
+    /// When to call `turn_clients` next.
     pub(super) fn client_deadline(&self, now: Instant) -> Option<Duration> {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);

@@ -84,7 +84,7 @@ fn write_tcp(stream: &mut TcpStream, message: &Message) {
 
 /// What a name server does with a question.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+enum Behavior {
     Answers,
     Fails,
     Silent,
@@ -104,7 +104,7 @@ const LATE: Duration = Duration::from_millis(750);
 struct NameServer {
     address: IpAddr,
     asked: Arc<AtomicUsize>,
-    askers: Arc<Mutex<Vec<SocketAddr>>>,
+    requestors: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 impl NameServer {
@@ -125,32 +125,32 @@ impl NameServer {
     }
 }
 
-fn respond(manner: Manner, query: &Message, tcp: bool) -> Vec<Vec<u8>> {
+fn respond(behavior: Behavior, query: &Message, tcp: bool) -> Vec<Vec<u8>> {
     let mut answer = Message::response(query.metadata.id, query.metadata.op_code);
     answer.metadata.recursion_available = true;
     answer.add_query(query.queries[0].clone());
     let name = query.queries[0].name().clone();
     let record = |last| DnsRecord::from_rdata(name.clone(), 60, RData::A(A::new(192, 0, 2, last)));
-    match manner {
-        Manner::Silent => return Vec::new(),
-        Manner::Fails => answer.metadata.response_code = ResponseCode::ServFail,
-        Manner::Cuts if !tcp => answer.metadata.truncation = true,
-        Manner::Cuts => drop(answer.add_answers((0..60).map(record))),
-        Manner::Answers if query.queries[0].query_type() == RecordType::TXT => {
+    match behavior {
+        Behavior::Silent => return Vec::new(),
+        Behavior::Fails => answer.metadata.response_code = ResponseCode::ServFail,
+        Behavior::Cuts if !tcp => answer.metadata.truncation = true,
+        Behavior::Cuts => drop(answer.add_answers((0..60).map(record))),
+        Behavior::Answers if query.queries[0].query_type() == RecordType::TXT => {
             let text = RData::TXT(TXT::new(vec!["x".repeat(200); 5]));
             answer.add_answer(DnsRecord::from_rdata(name.clone(), 60, text));
         }
-        Manner::Answers => drop(answer.add_answer(record(1))),
-        Manner::Late => {
+        Behavior::Answers => drop(answer.add_answer(record(1))),
+        Behavior::Late => {
             thread::sleep(LATE);
             answer.add_answer(record(2));
         }
-        Manner::NoSuchName => {
+        Behavior::NoSuchName => {
             answer.metadata.response_code = ResponseCode::NXDomain;
             let soa = SOA::new(Name::root(), Name::root(), 1, 2, 3, 4, 20);
             answer.add_authority(DnsRecord::from_rdata(Name::root(), 60, RData::SOA(soa)));
         }
-        Manner::Lies => {
+        Behavior::Lies => {
             let mut guessed = answer.clone();
             guessed.metadata.id = query.metadata.id.wrapping_add(1);
             guessed.add_answer(record(66));
@@ -165,12 +165,12 @@ fn respond(manner: Manner, query: &Message, tcp: bool) -> Vec<Vec<u8>> {
 }
 
 /// Name servers at one port of 127.0.0.1, .2, ...
-fn name_servers(manners: &[Manner]) -> (u16, Vec<NameServer>) {
+fn name_servers(behaviors: &[Behavior]) -> (u16, Vec<NameServer>) {
     let (port, sockets) = 'port: loop {
         let (first, first_tcp) = resolver_sockets();
         let port = first.local_addr().unwrap().port();
         let mut sockets = vec![(first, first_tcp)];
-        for n in 1..manners.len() as u8 {
+        for n in 1..behaviors.len() as u8 {
             let address = SocketAddr::from(([127, 0, 0, 1 + n], port));
             match (UdpSocket::bind(address), TcpListener::bind(address)) {
                 (Ok(udp), Ok(tcp)) => sockets.push((udp, tcp)),
@@ -179,19 +179,19 @@ fn name_servers(manners: &[Manner]) -> (u16, Vec<NameServer>) {
         }
         break (port, sockets);
     };
-    let servers = sockets.into_iter().zip(manners).map(|((udp, tcp), manner)| {
-        let manner = *manner;
+    let servers = sockets.into_iter().zip(behaviors).map(|((udp, tcp), behavior)| {
+        let behavior = *behavior;
         let asked = Arc::new(AtomicUsize::new(0));
         let address = udp.local_addr().unwrap().ip();
-        let askers = Arc::new(Mutex::new(Vec::new()));
-        let (counter, notes) = (Arc::clone(&asked), Arc::clone(&askers));
+        let requestors = Arc::new(Mutex::new(Vec::new()));
+        let (counter, notes) = (Arc::clone(&asked), Arc::clone(&requestors));
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok((length, from)) = udp.recv_from(&mut buffer) {
                 counter.fetch_add(1, Ordering::SeqCst);
                 notes.lock().unwrap().push(from);
                 let query = Message::from_vec(&buffer[..length]).unwrap();
-                for answer in respond(manner, &query, false) {
+                for answer in respond(behavior, &query, false) {
                     udp.send_to(&answer, from).unwrap();
                 }
             }
@@ -200,22 +200,22 @@ fn name_servers(manners: &[Manner]) -> (u16, Vec<NameServer>) {
             for stream in tcp.incoming() {
                 let mut stream = stream.unwrap();
                 let query = read_tcp(&mut stream);
-                for answer in respond(manner, &query, true) {
+                for answer in respond(behavior, &query, true) {
                     write_tcp(&mut stream, &Message::from_vec(&answer).unwrap());
                 }
             }
         });
-        NameServer { address, asked, askers }
+        NameServer { address, asked, requestors }
     });
     (port, servers.collect())
 }
 
 /// A relay with a resolver in sandbox 1 that asks such servers.
 fn forwarding(
-    manners: &[Manner],
+    behaviors: &[Behavior],
     change: impl FnOnce(&mut ResolverLimits),
 ) -> (TestRelay, SocketAddr, Vec<NameServer>) {
-    let (port, servers) = name_servers(manners);
+    let (port, servers) = name_servers(behaviors);
     let mut limits = ResolverLimits {
         upstream_port: port,
         upstream_timeout: Duration::from_millis(500),
@@ -324,7 +324,7 @@ fn a_silent_tcp_client_is_hung_up_on() {
 
 #[test]
 fn other_names_are_asked_for_and_remembered() {
-    let (_relay, resolver, servers) = forwarding(&[Manner::Answers], |_| {});
+    let (_relay, resolver, servers) = forwarding(&[Behavior::Answers], |_| {});
     for name in ["example.org.", "Example.ORG."] {
         assert_eq!(addresses(&ask(resolver, &question(name, RecordType::A))), [EXAMPLE]);
     }
@@ -335,7 +335,7 @@ fn other_names_are_asked_for_and_remembered() {
 
 #[test]
 fn what_does_not_exist_is_remembered_too() {
-    let (_relay, resolver, servers) = forwarding(&[Manner::NoSuchName], |_| {});
+    let (_relay, resolver, servers) = forwarding(&[Behavior::NoSuchName], |_| {});
     for _ in 0..3 {
         let answer = ask(resolver, &question("nowhere.org.", RecordType::A));
         assert_eq!(code(&answer), ResponseCode::NXDomain);
@@ -345,28 +345,28 @@ fn what_does_not_exist_is_remembered_too() {
 
 #[test]
 fn the_next_server_answers_when_one_does_not() {
-    for first in [Manner::Silent, Manner::Fails] {
-        let (_relay, resolver, servers) = forwarding(&[first, Manner::Answers], |_| {});
+    for first in [Behavior::Silent, Behavior::Fails] {
+        let (_relay, resolver, servers) = forwarding(&[first, Behavior::Answers], |_| {});
         assert_eq!(addresses(&ask(resolver, &question("a.org.", RecordType::A))), [EXAMPLE]);
         // From then on the next one is asked first if the first was silent; what it said of one name says nothing
         // of others.
         for name in ["b.org.", "c.org.", "d.org."] {
             assert_eq!(addresses(&ask(resolver, &question(name, RecordType::A))), [EXAMPLE]);
         }
-        assert_eq!(servers[0].asked(), if first == Manner::Silent { 1 } else { 4 });
+        assert_eq!(servers[0].asked(), if first == Behavior::Silent { 1 } else { 4 });
     }
 }
 
 #[test]
 fn no_server_answers() {
-    let (_relay, resolver, servers) = forwarding(&[Manner::Silent, Manner::Fails], |_| {});
+    let (_relay, resolver, servers) = forwarding(&[Behavior::Silent, Behavior::Fails], |_| {});
     assert_eq!(code(&ask(resolver, &question("a.org.", RecordType::A))), ResponseCode::ServFail);
     assert!(servers.iter().all(|server| server.asked() == 1));
 }
 
 #[test]
 fn a_port_where_nobody_listens_is_passed_over_at_once() {
-    let (port, servers) = name_servers(&[Manner::Answers]);
+    let (port, servers) = name_servers(&[Behavior::Answers]);
     let limits = ResolverLimits { upstream_port: port, ..ResolverLimits::default() };
     let relay = TestRelay::with(ProxyLimits::default(), limits);
     let unused = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
@@ -378,7 +378,7 @@ fn a_port_where_nobody_listens_is_passed_over_at_once() {
 
 #[test]
 fn the_hosts_servers_are_followed() {
-    let (port, servers) = name_servers(&[Manner::NoSuchName, Manner::Answers]);
+    let (port, servers) = name_servers(&[Behavior::NoSuchName, Behavior::Answers]);
     let limits = ResolverLimits { upstream_port: port, ..ResolverLimits::default() };
     let relay = TestRelay::with(ProxyLimits::default(), limits);
     let resolver = relay.resolver(1, Upstreams::Host);
@@ -392,13 +392,13 @@ fn the_hosts_servers_are_followed() {
 
 #[test]
 fn lies_are_not_believed() {
-    let (_relay, resolver, _) = forwarding(&[Manner::Lies], |_| {});
+    let (_relay, resolver, _) = forwarding(&[Behavior::Lies], |_| {});
     assert_eq!(addresses(&ask(resolver, &question("a.org.", RecordType::A))), [EXAMPLE]);
 }
 
 #[test]
 fn what_a_server_cut_is_cut_over_udp_and_whole_over_tcp() {
-    let (_relay, resolver, _) = forwarding(&[Manner::Cuts], |_| {});
+    let (_relay, resolver, _) = forwarding(&[Behavior::Cuts], |_| {});
     let query = question("long.org.", RecordType::A);
     assert!(ask(resolver, &query).metadata.truncation);
     let mut stream = TcpStream::connect(resolver).unwrap();
@@ -412,7 +412,7 @@ fn what_a_server_cut_is_cut_over_udp_and_whole_over_tcp() {
 
 #[test]
 fn a_servers_long_answer_is_cut_to_what_the_asker_takes() {
-    let (_relay, resolver, _) = forwarding(&[Manner::Answers], |_| {});
+    let (_relay, resolver, _) = forwarding(&[Behavior::Answers], |_| {});
     let query = question("text.org.", RecordType::TXT);
     let answer = ask(resolver, &query);
     assert!(answer.metadata.truncation && answer.answers.is_empty());

@@ -1,4 +1,4 @@
-//! Sockets that questions leave by, each connected to one name server at a time.
+//! Sockets to name servers, each connected to one server at a time.
 //!
 //! A socket that is connected to nothing (`connect` to `AF_UNSPEC`) and then connected again gets a new
 //! random source port and stays in its network namespace. So the few sockets that the daemon made inside a
@@ -14,18 +14,18 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
 use super::wire;
-use crate::slab::Place;
+use crate::slab::SlabKey;
 
-/// The most datagrams that can wait at a socket: more than its receive buffer holds.
+/// The most datagrams that can be queued at a socket: more than its receive buffer holds.
 const QUEUED: usize = 8_192;
 
-/// The most free identifiers that are looked for; with half of them in use one of 64 is free.
+/// The most attempts to find a free identifier; with half of them in use one of 64 is free.
 const DRAWS: usize = 64;
 
 /// Identifiers keep no more memory than this many when none is in use.
 const KEPT: usize = 256;
 
-/// How a question travels.
+/// The transport of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
     Udp,
@@ -58,37 +58,37 @@ impl Randomness {
     }
 }
 
-/// What is still to be sent over TCP, and what has come (RFC 1035 section 4.2.2).
+/// The output and input of a TCP connection (RFC 1035 section 4.2.2).
 #[derive(Debug, Default)]
 struct Stream {
     output: Vec<u8>,
     input: Vec<u8>,
 }
 
-/// A socket for questions.
+/// A socket to name servers.
 #[derive(Debug)]
 pub(super) struct UpstreamSocket {
     /// The resolver whose questions it carries.
-    pub resolver: Place,
+    pub resolver: SlabKey,
     /// The socket.
     pub socket: OwnedFd,
-    /// How its questions travel.
+    /// Its transport.
     pub transport: Transport,
     /// Whether it is in the sandbox's namespace, not in the host's.
     pub inside: bool,
     /// The server that it is connected to.
     pub server: Option<NameServer>,
-    /// When it was connected, as a number that grows.
+    /// When it was connected, as a growing number.
     pub connected: u64,
     /// The questions that wait for an answer, by identifier.
-    pub asked: HashMap<u16, Place>,
+    pub asked: HashMap<u16, SlabKey>,
     family: AddressFamily,
     stream: Stream,
 }
 
 impl UpstreamSocket {
-    /// A socket that the daemon made in the sandbox's namespace, whatever it is connected to.
-    pub fn inside(resolver: Place, socket: OwnedFd) -> Result<Self, Errno> {
+    /// Takes a socket that the daemon created in the sandbox's namespace, whatever it is connected to.
+    pub fn inside(resolver: SlabKey, socket: OwnedFd) -> Result<Self, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         let transport = match sockopt::socket_type(&socket)? {
             SocketType::DGRAM => Transport::Udp,
@@ -99,8 +99,8 @@ impl UpstreamSocket {
         Ok(Self::new(resolver, socket, transport, family, true))
     }
 
-    /// A new socket in the host's namespace.
-    pub fn of_host(resolver: Place, transport: Transport, server: NameServer) -> Result<Self, Errno> {
+    /// Creates a socket in the host's namespace.
+    pub fn of_host(resolver: SlabKey, transport: Transport, server: NameServer) -> Result<Self, Errno> {
         let family = if server.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let kind = match transport {
             Transport::Udp => SocketType::DGRAM,
@@ -112,7 +112,7 @@ impl UpstreamSocket {
     }
 
     fn new(
-        resolver: Place,
+        resolver: SlabKey,
         socket: OwnedFd,
         transport: Transport,
         family: AddressFamily,
@@ -157,7 +157,7 @@ impl UpstreamSocket {
         }
     }
 
-    /// Reads what waits at a socket that is connected to nothing, so that nothing more arrives.
+    /// Drops datagrams queued at a disconnected socket.
     fn drop_queued(&self) {
         for _ in 0..QUEUED {
             if let Err(Errno::AGAIN) = rustix::net::recv(&self.socket, &mut [0; 1][..], RecvFlags::empty()) {
@@ -182,7 +182,7 @@ impl UpstreamSocket {
         self.flush()
     }
 
-    /// Sends what waits, as far as the server takes it.
+    /// Sends queued output, as far as the server takes it.
     pub fn flush(&mut self) -> Result<(), Errno> {
         let output = &mut self.stream.output;
         while !output.is_empty() {
@@ -218,7 +218,7 @@ impl UpstreamSocket {
         }
     }
 
-    /// The first complete message of what has come over TCP.
+    /// The first complete message of the TCP input.
     fn framed(&mut self) -> Option<Vec<u8>> {
         let input = &mut self.stream.input;
         let end = 2 + usize::from(wire::word(input, 0).ok()?);
@@ -229,21 +229,21 @@ impl UpstreamSocket {
         Some(std::mem::replace(input, rest).split_off(2))
     }
 
-    /// Forgets a question; whether no other one waits.
-    pub fn forget(&mut self, id: u16, question: Place) -> bool {
+    /// Removes a question; returns whether no other one waits.
+    pub fn forget(&mut self, id: u16, question: SlabKey) -> bool {
         if self.asked.get(&id) == Some(&question) {
             self.asked.remove(&id);
         }
         self.asked.is_empty()
     }
 
-    /// Ends a connection by which nothing is asked any more.
+    /// Disconnects an unused socket.
     pub fn rest(&mut self) {
         if self.asked.capacity() > KEPT {
             self.asked = HashMap::new();
         }
         if self.transport == Transport::Tcp && self.server.take().is_some() {
-            // It fails only if the server has ended the connection already.
+            // This fails only if the server has closed the connection already.
             let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
             self.stream = Stream::default();
         }

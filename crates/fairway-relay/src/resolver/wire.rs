@@ -1,24 +1,23 @@
-//! DNS messages as bytes (RFC 1035 section 4, RFC 6891): as much of them as a resolver needs that
-//! answers few kinds itself and passes all others on.
+//! Parses DNS messages (RFC 1035 section 4, RFC 6891), as far as a forwarding resolver needs it.
 
 use std::ops::Range;
 
 /// The length of a message's header.
 pub(crate) const HEADER: usize = 12;
 
-/// A response (RFC 1035 section 4.1.1); also the other flags that matter here.
+/// The flag of a response (RFC 1035 section 4.1.1).
 pub(crate) const QR: u16 = 0x8000;
-/// The kind of query; 0 is a standard one.
+/// The opcode; 0 is a standard query.
 pub(crate) const OPCODE: u16 = 0x7800;
-/// The message was cut to fit.
+/// Truncated.
 pub(crate) const TC: u16 = 0x0200;
-/// The asker wants the server to ask others.
+/// Recursion desired.
 pub(crate) const RD: u16 = 0x0100;
-/// The server can ask others.
+/// Recursion available.
 pub(crate) const RA: u16 = 0x0080;
-/// The data was authenticated, or the asker wants to know (RFC 6840 section 5.7).
+/// Authenticated data (RFC 6840 section 5.7).
 pub(crate) const AD: u16 = 0x0020;
-/// The asker checks signatures itself (RFC 4035 section 3.2.2).
+/// Checking disabled (RFC 4035 section 3.2.2).
 pub(crate) const CD: u16 = 0x0010;
 
 /// Response codes (RFC 1035 section 4.1.1, RFC 6891 section 9).
@@ -33,7 +32,7 @@ pub(crate) mod code {
     pub const NO_SUCH_NAME: u16 = 3;
     /// Such a query is not supported.
     pub const NOT_IMPLEMENTED: u16 = 4;
-    /// The server does not want to.
+    /// The server refuses.
     pub const REFUSED: u16 = 5;
     /// The version of EDNS is not supported.
     pub const BAD_VERSION: u16 = 16;
@@ -58,42 +57,42 @@ pub(crate) mod kind {
 /// The class of the Internet.
 pub(crate) const INTERNET: u16 = 1;
 
-/// What EDNS says of the asker.
+/// The EDNS record of a query (RFC 6891).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edns {
-    /// The longest UDP message that it takes, in bytes.
+    /// The longest UDP message that the client takes, in bytes.
     pub payload: u16,
-    /// It wants signatures.
+    /// The DO flag: the client wants DNSSEC records.
     pub dnssec: bool,
 }
 
-/// A query of which the head was read.
+/// A parsed query header and question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Query {
     /// Its identifier.
     pub id: u16,
     /// Its flags.
     pub flags: u16,
-    /// The type that is asked for.
+    /// The queried type.
     pub kind: u16,
-    /// The class that is asked for.
+    /// The queried class.
     pub class: u16,
-    /// Where the question ends; it begins after the header.
+    /// The offset of the question's end; it begins after the header.
     pub end: usize,
     /// Its EDNS part.
     pub edns: Option<Edns>,
 }
 
-/// A query that is not answered, or only with a code.
+/// Why a query is not answered normally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    /// Not a query at all.
+    /// Not a query: no answer.
     Silent,
-    /// Answered with this code.
+    /// Answered with this response code.
     Code(u16),
 }
 
-/// A message that does not hold what it says.
+/// A message that is shorter than its counts and lengths say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -107,7 +106,7 @@ fn long(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
     Ok(u32::from(word(bytes, at)?) << 16 | u32::from(word(bytes, at + 2)?))
 }
 
-/// Passes over a name, compressed or not, and returns where it ends.
+/// Skips a name, compressed or not, and returns the offset of its end.
 fn skip_name(bytes: &[u8], mut at: usize) -> Result<usize, Malformed> {
     loop {
         match *bytes.get(at).ok_or(Malformed)? {
@@ -119,8 +118,8 @@ fn skip_name(bytes: &[u8], mut at: usize) -> Result<usize, Malformed> {
     }
 }
 
-/// Reads the uncompressed name at `at` into `text`: in lower case, labels joined by dots. A name
-/// that such a text cannot tell from others (a label with a dot in it) leaves it empty.
+/// Reads the uncompressed name at `at` into `text`: in lower case, labels joined by dots. A name that has no
+/// unambiguous text (a label with a dot in it) leaves it empty.
 fn read_name(bytes: &[u8], mut at: usize, text: &mut String) -> Result<usize, Malformed> {
     text.clear();
     let start = at;
@@ -152,12 +151,12 @@ fn read_name(bytes: &[u8], mut at: usize, text: &mut String) -> Result<usize, Ma
     Ok(at + 1)
 }
 
-/// A record, as far as it is looked at.
+/// The header of a resource record.
 struct RecordHead {
     kind: u16,
     class: u16,
     ttl: u32,
-    /// Where the time to live is.
+    /// The offset of the TTL.
     ttl_at: usize,
     data: Range<usize>,
 }
@@ -178,7 +177,7 @@ fn record(bytes: &[u8], at: usize) -> Result<RecordHead, Malformed> {
     })
 }
 
-/// Reads the head of a query and puts its name into `text`.
+/// Parses a query and puts its name into `text`.
 pub(crate) fn query(bytes: &[u8], text: &mut String) -> Result<Query, Unfit> {
     let flags = word(bytes, 2).map_err(|_| Unfit::Silent)?;
     if bytes.len() < HEADER || flags & QR != 0 {
@@ -224,7 +223,7 @@ fn read_query(bytes: &[u8], flags: u16, text: &mut String) -> Result<Query, Malf
     Ok(query)
 }
 
-/// The version of EDNS that a query speaks; only called for the few that have one.
+/// The EDNS version of a query that has an EDNS record.
 pub(crate) fn edns_version(bytes: &[u8], query: &Query) -> u8 {
     let mut at = query.end;
     while let Ok(head) = record(bytes, at) {
@@ -236,24 +235,24 @@ pub(crate) fn edns_version(bytes: &[u8], query: &Query) -> u8 {
     0
 }
 
-/// What a name server answered, as far as it is looked at.
+/// A parsed answer of a name server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
     /// Its flags.
     pub flags: u16,
     /// The response code, with the upper bits that EDNS adds.
     pub code: u16,
-    /// How much of it is passed on: all but EDNS, which is between neighbours.
+    /// The length that is passed on: all but EDNS, which is hop-by-hop.
     pub end: usize,
-    /// How many additional records are within that.
+    /// How many additional records are within that length.
     pub additional: u16,
-    /// Where times to live are.
+    /// The offsets of all TTLs.
     pub ttls: Vec<u16>,
-    /// For how many seconds it may be remembered, if at all (RFC 1035, RFC 2308).
+    /// For how many seconds the answer may be cached (RFC 1035, RFC 2308).
     pub lasts: Option<u32>,
 }
 
-/// Reads an answer to a question that ends at `question_end`.
+/// Parses an answer to a question that ends at `question_end`.
 pub(crate) fn reply(bytes: &[u8], question_end: usize) -> Result<Reply, Malformed> {
     let flags = word(bytes, 2)?;
     let counts = [word(bytes, 6)?, word(bytes, 8)?, word(bytes, 10)?];
@@ -290,7 +289,7 @@ pub(crate) fn reply(bytes: &[u8], question_end: usize) -> Result<Reply, Malforme
     }
     reply.end = at;
     if let Some((start, place)) = edns {
-        // Names may point back into what was before. So the tail can go, or nothing.
+        // Compression pointers lead back to what precedes them, so only the tail can be cut.
         let last = place + 1 == counts[2];
         reply.end = if last { start } else { additional_start };
         reply.additional = if last { place } else { 0 };

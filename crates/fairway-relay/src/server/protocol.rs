@@ -1,4 +1,4 @@
-//! What a daemon asks of the relay, and what it is answered.
+//! The relay's side of the protocol between daemon and relay: the control socket, requests and responses.
 
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -15,30 +15,29 @@ use crate::confine::Confinement;
 use crate::message::{self, MAX_BYTES, MessageError, Request, Response, SentChange};
 use crate::poll::{Kind, Poller, READ, Token};
 use crate::proof::Proof;
-use crate::slab::Place;
+use crate::slab::SlabKey;
 use crate::table::{Hello, OUTGOING_SOCKETS, Record, RecordKey, Refusal};
 
-/// The place of sockets of which there is one.
-const ONLY: Place = Place { slot: 0, generation: 0 };
+/// The slab key of sockets that exist once.
+const ONLY: SlabKey = SlabKey { slot: 0, generation: 0 };
 
-/// How many messages of the daemon are read before others have their turn.
+/// How many messages of the daemon are read before other sockets get their turn.
 const MESSAGES_PER_TURN: usize = 16;
 
-/// How many connections may wait that have not shown that a daemon made them.
+/// The most connections that may wait before they prove that a daemon made them.
 const MAX_PENDING: usize = 16;
 
-/// How many descriptors are kept for a daemon that connects when there are no others: its connection and its proof.
+/// Reserve descriptors for a daemon that connects when none are free: for its connection and its proof.
 const SPARE_DESCRIPTORS: usize = 2;
 
-/// Whose sockets go attached with an answer.
+/// The record whose sockets are sent with an answer.
 #[derive(Debug, Clone, Copy)]
 enum AttachedSockets {
     Port(Protocol, SocketAddr),
     Resolver(SandboxId),
 }
 
-/// An answer that waits to be sent. Sockets are looked up when it is: a duplicate of each would take as many
-/// descriptors again as there are sockets.
+/// A queued answer. Its sockets are looked up when it is sent: duplicates would double the number of descriptors.
 struct Answer {
     bytes: Vec<u8>,
     attached: Vec<AttachedSockets>,
@@ -47,26 +46,26 @@ struct Answer {
 /// The daemon's connection.
 struct Daemon {
     socket: OwnedFd,
-    /// Tells this connection's events from those of earlier ones.
-    place: Place,
-    /// The parts of a batch that is not complete yet.
+    /// The key that keeps this connection's events apart from those of earlier connections.
+    place: SlabKey,
+    /// The parts of an incomplete batch.
     batch: Vec<(SentChange, Vec<OwnedFd>)>,
     answers: VecDeque<Answer>,
-    /// It did not take all answers, so we wait until it can.
+    /// The daemon did not take all answers: wait until its socket is writable.
     blocked: bool,
 }
 
-/// Where daemons connect, and the one that did last.
+/// The control socket and the connection of the daemon that connected last.
 pub(super) struct ControlSocket {
     listener: Option<OwnedFd>,
     daemon: Option<Daemon>,
-    /// Connections that a process of a sandbox may have made, for all that is known yet; the oldest first.
+    /// Connections without a proof yet, which a process of a sandbox may have made; oldest first.
     pending: VecDeque<Daemon>,
     connections: u32,
     confinement: Confinement,
     proof: Proof,
     buffer: Vec<u8>,
-    /// Given up when descriptors have run out, so that a daemon can connect even then.
+    /// Reserve descriptors, closed when the process has no others, so that a daemon can still connect.
     spare: Vec<OwnedFd>,
 }
 
@@ -98,12 +97,12 @@ impl ControlSocket {
         self.spare.extend((0..missing).map_while(|_| rustix::io::fcntl_dupfd_cloexec(listener, 0).ok()));
     }
 
-    /// Whether the daemon has been told everything.
+    /// Whether all answers to the daemon were sent.
     pub(super) fn is_quiet(&self) -> bool {
         self.daemon.as_ref().is_none_or(|daemon| daemon.answers.is_empty())
     }
 
-    /// Accepts a connection, which becomes that of the daemon when it is [admitted](Self::admit).
+    /// Accepts a connection; it becomes the daemon's when it is [admitted](Self::admit).
     fn accept(&mut self, poller: &Poller) {
         let Some(listener) = &self.listener else { return };
         let accept = || rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
@@ -114,7 +113,7 @@ impl ControlSocket {
         }
         let Ok(socket) = accepted else { return self.keep_spare() };
         self.connections = (self.connections + 1) & 0xff_ffff;
-        let place = Place { slot: 0, generation: self.connections };
+        let place = SlabKey { slot: 0, generation: self.connections };
         if poller.add(&socket, Token(Kind::Daemon, place), READ).is_ok() {
             self.pending.push_back(Daemon {
                 socket,
@@ -129,9 +128,9 @@ impl ControlSocket {
         }
     }
 
-    /// Reads the first message of a connection: the greeting of a daemon, with its proof, makes it the daemon's in place
-    /// of the one before. All else ends it.
-    fn admit(&mut self, place: Place) -> bool {
+    /// Reads the first message of a connection. A `Hello` with a valid proof replaces the daemon's connection;
+    /// anything else closes the new one.
+    fn admit(&mut self, place: SlabKey) -> bool {
         let Some(index) = self.pending.iter().position(|connection| connection.place == place) else {
             return false;
         };
@@ -161,7 +160,7 @@ impl ControlSocket {
         }
     }
 
-    /// Sends what waits, with the sockets that `find` finds; `false` when the daemon is gone.
+    /// Sends queued answers with the sockets that `find` returns; `false` when the daemon has disconnected.
     fn flush<'a>(&mut self, poller: &Poller, find: impl Fn(AttachedSockets) -> Vec<BorrowedFd<'a>>) -> bool {
         let Some(daemon) = &mut self.daemon else { return true };
         while let Some(answer) = daemon.answers.front() {
@@ -169,7 +168,7 @@ impl ControlSocket {
                 answer.attached.iter().flat_map(|attached| find(*attached)).collect();
             match message::send(&daemon.socket, &answer.bytes, &sockets) {
                 Ok(()) => drop(daemon.answers.pop_front()),
-                // TOOMANYREFS: so many sockets are on their way that the daemon must read first.
+                // TOOMANYREFS: too many sockets are in flight; the daemon must read first.
                 Err(Errno::AGAIN | Errno::TOOMANYREFS) => break,
                 Err(_) => return false,
             }
@@ -198,7 +197,7 @@ impl Relay {
                 if self.control.daemon.as_ref().is_some_and(|daemon| daemon.place == place)
                     && (self.read().is_err() || !self.flush())
                 {
-                    // What it asked for stays in force: a new daemon will come.
+                    // The table stays in force until the next daemon connects.
                     self.control.daemon = None;
                 }
             }
@@ -216,7 +215,7 @@ impl Relay {
         })
     }
 
-    /// Ends a hand-over: everything was sent, or the daemon that asked for it is gone.
+    /// Finishes a hand-over once everything was sent, or cancels it if the daemon has disconnected.
     fn hand_over(&mut self, now: Instant) {
         if self.control.daemon.is_none() {
             self.handing_over = None;
@@ -233,7 +232,7 @@ impl Relay {
         }
     }
 
-    /// Reads and obeys what the daemon sent.
+    /// Reads and executes the daemon's requests.
     fn read(&mut self) -> Result<(), MessageError> {
         for _ in 0..MESSAGES_PER_TURN {
             let ControlSocket { daemon: Some(daemon), buffer, .. } = &mut self.control else { return Ok(()) };
@@ -277,7 +276,7 @@ impl Relay {
         }
     }
 
-    /// Leaves to connections and flows what ports and resolvers do not take of the descriptors.
+    /// Sets the proxy's limits to the descriptors that ports and resolvers leave free.
     fn share_descriptors(&mut self) {
         let table = self.proxy.ports() + (2 + OUTGOING_SOCKETS) * self.resolvers.count();
         let limits = self.limits.within(self.descriptors.saturating_sub(table));
@@ -311,7 +310,7 @@ impl Relay {
     fn insert(&mut self, record: Record, mut sockets: Vec<OwnedFd>) -> Result<(), String> {
         if !sockets.is_empty() && !record.sockets().contains(&sockets.len()) {
             let (came, needed) = (sockets.len(), *record.sockets().start());
-            return Err(format!("{came} sockets came with it and {needed} are needed"));
+            return Err(format!("{came} sockets came with the record and {needed} are needed"));
         }
         match record {
             Record::Port { protocol, address, purpose } => self
@@ -325,13 +324,13 @@ impl Relay {
                         let outgoing = sockets.collect();
                         self.resolvers.insert(&self.poller, sandbox, [udp, tcp], outgoing).map_err(|errno| {
                             format!(
-                                "the kernel refused its sockets: {errno}; send UDP, bound, TCP, listening, and \
+                                "the kernel refused the resolver's sockets: {errno}; send UDP, bound, TCP, listening, and \
                                  some that are connected to nothing"
                             )
                         })
                     }
                     _ if self.resolvers.sockets(sandbox).is_some() => Ok(()),
-                    _ => Err("no sockets came with it, and none are there to keep; send them".to_owned()),
+                    _ => Err("no sockets came with the record and none exist to keep; send them".to_owned()),
                 }
             }
             Record::Names(record) => {
@@ -367,7 +366,7 @@ impl Relay {
         }
     }
 
-    /// What was carried through each port.
+    /// The number of bytes proxied through each port.
     fn proxied_bytes(&self) -> Result<Vec<Answer>, MessageError> {
         let all: Vec<_> = self.proxy.proxied_bytes().collect();
         let text = |run: &[_], last| {
@@ -386,7 +385,7 @@ impl Relay {
         Ok(answers)
     }
 
-    /// Everything in the table, with the sockets if they are wanted.
+    /// Describes the table, with all sockets if asked for.
     fn describe(&self, with_sockets: bool) -> Result<Vec<Answer>, MessageError> {
         let ports = self.proxy.records().map(|record| match record {
             Record::Port { protocol, address, .. } => {

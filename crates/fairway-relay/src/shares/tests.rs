@@ -8,7 +8,7 @@ use super::{Shares, source};
 const LONG: Duration = Duration::from_secs(90);
 
 /// Ends what is in excess, and says what it was.
-fn make_way(shares: &mut Shares<u8, u8, u32>) -> Vec<u32> {
+fn end_greediest(shares: &mut Shares<u8, u8, u32>) -> Vec<u32> {
     std::iter::from_fn(|| shares.excess().inspect(|part| shares.remove(*part))).collect()
 }
 
@@ -24,11 +24,11 @@ fn the_greediest_owner_makes_way_and_its_greediest_source_first() {
     }
     shares.insert(8, 2, 1, 1, LONG, now);
     shares.insert(9, 2, 2, 1, LONG, now);
-    assert!(make_way(&mut shares).is_empty());
+    assert!(end_greediest(&mut shares).is_empty());
     shares.touch(0, now + Duration::from_secs(1));
     for (part, gone) in [(10, 1), (11, 2), (12, 3)] {
         shares.insert(part, 2, 3, 1, LONG, now + LONG);
-        assert_eq!(make_way(&mut shares), [gone]);
+        assert_eq!(end_greediest(&mut shares), [gone]);
     }
 }
 
@@ -42,7 +42,7 @@ fn who_comes_last_does_not_push_out_its_equal() {
     }
     for part in 4..100 {
         shares.insert(part, 1, 2, 1, LONG, now);
-        assert!(make_way(&mut shares).iter().all(|gone| *gone > 1));
+        assert!(end_greediest(&mut shares).iter().all(|gone| *gone > 1));
     }
 }
 
@@ -55,7 +55,7 @@ fn of_many_sources_with_one_part_each_the_longest_idle_goes() {
     }
     shares.touch(0, now + Duration::from_secs(5));
     shares.insert(3, 1, 3, 1, LONG, now + Duration::from_secs(6));
-    assert_eq!(make_way(&mut shares), [1]);
+    assert_eq!(end_greediest(&mut shares), [1]);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn what_is_not_used_for_its_patience_ends() {
     shares.remove(2);
     assert_eq!(shares.idle(second(90)), None);
     assert_eq!(shares.deadline(), Some(second(150)));
-    shares.set_patience(1, Duration::from_secs(1));
+    shares.set_idle_timeout(1, Duration::from_secs(1));
     assert_eq!(shares.idle(second(61)), Some(1));
 }
 

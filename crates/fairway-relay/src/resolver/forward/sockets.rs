@@ -1,4 +1,4 @@
-//! The sockets that questions leave by: those that the daemon made inside sandboxes, and those of the host.
+//! The sockets to name servers: those that the daemon created in sandboxes, and those of the host.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use rustix::io::Errno;
 use super::{Forwarder, Sandbox};
 use crate::poll::{EDGES, Kind, Poller, READ, Token};
 use crate::resolver::upstream::{Transport, UpstreamSocket};
-use crate::slab::Place;
+use crate::slab::SlabKey;
 
-/// The most sockets of the host's namespace by which one sandbox asks at a time, over each transport.
+/// The most sockets of the host's namespace for one sandbox, for each transport.
 const HOST_SOCKETS: usize = 4;
 
-/// The most source ports that one sandbox's questions take in a second.
+/// The most source ports for one sandbox's questions in a second.
 const PORTS_A_SECOND: u32 = 64;
 
-/// How many source ports questions have taken in this second. Each port is an entry in the host's conntrack for
-/// half a minute, and one sandbox's flood of questions must not fill that table for all.
+/// The number of source ports used in this second. Each port is an entry in the host's conntrack for half a minute,
+/// and one sandbox's flood of questions must not fill that table for all.
 #[derive(Debug, Default)]
 pub(super) struct PortBudget {
     second: Option<Instant>,
@@ -26,7 +26,7 @@ pub(super) struct PortBudget {
 }
 
 impl PortBudget {
-    /// Takes one more port; whether there is one left in this second.
+    /// Uses one more port; returns whether one was left in this second.
     fn take(&mut self, now: Instant) -> bool {
         if self.second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
             (self.second, self.taken) = (Some(now), 0);
@@ -37,8 +37,8 @@ impl PortBudget {
 }
 
 impl Forwarder {
-    /// Takes the sockets that a resolver's questions leave its sandbox by; none if it has only the host's.
-    pub fn open(&mut self, poller: &Poller, resolver: Place, sockets: Vec<OwnedFd>) -> Result<(), Errno> {
+    /// Adds the sockets in a resolver's sandbox; none if it has only the host's.
+    pub fn open(&mut self, poller: &Poller, resolver: SlabKey, sockets: Vec<OwnedFd>) -> Result<(), Errno> {
         self.sandboxes.insert(resolver, Sandbox::default());
         for socket in sockets {
             self.add(poller, UpstreamSocket::inside(resolver, socket)?)?;
@@ -47,30 +47,30 @@ impl Forwarder {
     }
 
     /// The sockets inside the sandbox, in the order in which they came.
-    pub fn sockets_inside(&self, resolver: Place) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub fn sockets_inside(&self, resolver: SlabKey) -> impl Iterator<Item = BorrowedFd<'_>> {
         let places = self.sandboxes.get(&resolver).into_iter().flat_map(|sandbox| &sandbox.sockets);
         places.filter_map(|place| self.sockets.get(*place)).filter(|it| it.inside).map(|it| it.socket.as_fd())
     }
 
-    /// Whether questions of a resolver for this server leave from inside the sandbox.
-    pub(super) fn is_inside(&self, resolver: Place, server: NameServer) -> bool {
+    /// Whether a resolver queries this server from inside the sandbox.
+    pub(super) fn is_inside(&self, resolver: SlabKey, server: NameServer) -> bool {
         !server.queried_from_host() && self.sockets_inside(resolver).next().is_some()
     }
 
-    /// A socket that is connected to a server; questions that keep others from being asked give way.
+    /// Finds or connects a socket to a server; questions that block all sockets are given up.
     pub(super) fn socket(
         &mut self,
         poller: &Poller,
-        resolver: Place,
+        resolver: SlabKey,
         server: NameServer,
         by: Transport,
         now: Instant,
-    ) -> Result<Place, Errno> {
+    ) -> Result<SlabKey, Errno> {
         let inside = self.is_inside(resolver, server);
         let sandbox = self.sandboxes.get_mut(&resolver).ok_or(Errno::SRCH)?;
         let may_take_port = by == Transport::Tcp || sandbox.ports.take(now);
         let fitting = sandbox.sockets.iter().filter_map(|place| Some((*place, self.sockets.get(*place)?)));
-        let fitting: Vec<(Place, &UpstreamSocket)> = fitting
+        let fitting: Vec<(SlabKey, &UpstreamSocket)> = fitting
             .filter(|(_, it)| it.inside == inside && it.transport == by && it.reaches(server.address))
             .collect();
         let connected = fitting.iter().filter(|(_, it)| it.server == Some(server));
@@ -107,7 +107,7 @@ impl Forwarder {
         Ok(place)
     }
 
-    fn add(&mut self, poller: &Poller, socket: UpstreamSocket) -> Result<Place, Errno> {
+    fn add(&mut self, poller: &Poller, socket: UpstreamSocket) -> Result<SlabKey, Errno> {
         let (resolver, by) = (socket.resolver, socket.transport);
         let place = self.sockets.insert(socket);
         let interest = if by == Transport::Udp { READ } else { EDGES };
@@ -127,8 +127,8 @@ impl Forwarder {
         }
     }
 
-    /// Has a socket that no question uses end its connection; one of the host's namespace is closed.
-    pub(super) fn rest(&mut self, poller: &Poller, place: Place) {
+    /// Disconnects a socket that no question uses; one of the host's namespace is closed.
+    pub(super) fn rest(&mut self, poller: &Poller, place: SlabKey) {
         let Some(socket) = self.sockets.get_mut(place) else { return };
         socket.rest();
         if !socket.inside
@@ -141,8 +141,8 @@ impl Forwarder {
         }
     }
 
-    /// Has all questions that were sent by a socket go to their next server.
-    pub(super) fn give_up(&mut self, poller: &Poller, place: Place) {
+    /// Closes a socket and sends its questions to their next server.
+    pub(super) fn give_up(&mut self, poller: &Poller, place: SlabKey) {
         let Some(socket) = self.sockets.get_mut(place) else { return };
         for (id, question) in socket.asked.drain() {
             if let Some(pending) = self.pending.get_mut(question) {

@@ -1,21 +1,21 @@
-//! What a message from a name server says of a question.
+//! Judges whether a name server's message answers a question.
 
 use super::Waiting;
 use crate::resolver::upstream::Transport;
 use crate::resolver::wire::{self, Reply, TC, code};
 
-/// What a message says.
+/// What a message means for a question.
 pub(super) enum Verdict {
     /// This is the answer.
     Answer(Reply),
-    /// The answer was too long for UDP.
+    /// The answer was truncated: retry over TCP.
     AskOverTcp,
     /// The server cannot answer.
     Failure,
 }
 
-/// Judges a message that came over `by` and has the identifier of this query; `None` if it has nothing to do with
-/// it. `whole` is whether an answer that was cut is of no use.
+/// Judges a message that came over `by` and has the identifier of this query; `None` if it does not belong to the
+/// query. `whole` is whether a truncated answer is of no use.
 pub(super) fn judge(bytes: &[u8], query: &Waiting, whole: bool, by: Transport) -> Option<Verdict> {
     let flags = wire::word(bytes, 2).ok()?;
     if flags & wire::QR == 0 || flags & wire::OPCODE != 0 {
@@ -29,7 +29,7 @@ pub(super) fn judge(bytes: &[u8], query: &Waiting, whole: bool, by: Transport) -
     let failures = [code::SERVER_FAILURE, code::REFUSED, code::NOT_IMPLEMENTED];
     Some(match wire::reply(bytes, query.query.end) {
         Ok(reply) if failures.contains(&reply.code) => Verdict::Failure,
-        // An asker over UDP is answered that it was cut, and comes back over TCP.
+        // A UDP client gets the truncated answer and retries over TCP.
         Ok(_) if flags & TC != 0 && whole && by == Transport::Udp => Verdict::AskOverTcp,
         Ok(reply) => Verdict::Answer(reply),
         Err(wire::Malformed) => Verdict::Failure,

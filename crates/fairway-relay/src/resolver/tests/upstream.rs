@@ -6,8 +6,8 @@ use super::*;
 use crate::testing::outgoing_sockets;
 
 /// A relay that asks such servers at their common port.
-fn asking(manners: &[Manner], waiting: usize) -> (TestRelay, Vec<NameServer>) {
-    let (port, servers) = name_servers(manners);
+fn asking(behaviors: &[Behavior], waiting: usize) -> (TestRelay, Vec<NameServer>) {
+    let (port, servers) = name_servers(behaviors);
     let limits = ResolverLimits {
         upstream_port: port,
         upstream_timeout: Duration::from_millis(500),
@@ -27,12 +27,12 @@ fn answered(resolver: SocketAddr, name: &str) -> Vec<IpAddr> {
 
 #[test]
 fn questions_leave_by_the_sandboxs_sockets_from_ever_new_ports() {
-    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let (relay, servers) = asking(&[Behavior::Answers], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     for n in 0..50 {
         assert_eq!(answered(resolver, &format!("n{n}.org.")), [EXAMPLE]);
     }
-    let ports: HashSet<u16> = servers[0].askers.lock().unwrap().iter().map(SocketAddr::port).collect();
+    let ports: HashSet<u16> = servers[0].requestors.lock().unwrap().iter().map(SocketAddr::port).collect();
     assert!(ports.len() > 40, "{} ports for 50 questions", ports.len());
     // One more question needs no more sockets.
     let held = relay.client.describe_with_sockets().unwrap();
@@ -42,26 +42,26 @@ fn questions_leave_by_the_sandboxs_sockets_from_ever_new_ports() {
         .iter()
         .map(|socket| SocketAddr::try_from(rustix::net::getsockname(socket).unwrap()).unwrap().port())
         .collect();
-    let last = servers[0].askers.lock().unwrap().last().unwrap().port();
+    let last = servers[0].requestors.lock().unwrap().last().unwrap().port();
     assert!(asking.contains(&last), "the last question left by a socket that was handed over");
 }
 
 #[test]
 fn a_flood_of_questions_takes_a_bounded_number_of_ports() {
-    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let (relay, servers) = asking(&[Behavior::Answers], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     let started = Instant::now();
     for n in 0..1_000 {
         assert_eq!(answered(resolver, &format!("n{n}.org.")), [EXAMPLE]);
     }
     let seconds = started.elapsed().as_secs() as usize + 1;
-    let ports: HashSet<u16> = servers[0].askers.lock().unwrap().iter().map(SocketAddr::port).collect();
+    let ports: HashSet<u16> = servers[0].requestors.lock().unwrap().iter().map(SocketAddr::port).collect();
     assert!(ports.len() <= seconds * 64, "{} ports for 1,000 questions", ports.len());
 }
 
 #[test]
 fn many_questions_at_a_time_are_all_answered() {
-    let (relay, servers) = asking(&[Manner::Late, Manner::Answers], 10_000);
+    let (relay, servers) = asking(&[Behavior::Late, Behavior::Answers], 10_000);
     for upstreams in [inside(&servers[1..]), Upstreams::Servers(vec![servers[1].of_host()])] {
         let resolver = relay.resolver_inside(1, upstreams);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -86,7 +86,7 @@ fn many_questions_at_a_time_are_all_answered() {
 
 #[test]
 fn what_is_asked_already_is_not_asked_again() {
-    let (relay, servers) = asking(&[Manner::Late], 100);
+    let (relay, servers) = asking(&[Behavior::Late], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     // In time, although late for the timeout of these tests, as there is no other server.
     let limits = Upstreams::Servers(vec![servers[0].inside(), servers[0].inside()]);
@@ -114,18 +114,18 @@ fn what_is_asked_already_is_not_asked_again() {
 
 #[test]
 fn a_datagram_that_is_not_answered_is_sent_once_more() {
-    let (_relay, resolver, servers) = forwarding(&[Manner::Silent, Manner::Answers], |limits| {
+    let (_relay, resolver, servers) = forwarding(&[Behavior::Silent, Behavior::Answers], |limits| {
         limits.upstream_resend = Duration::from_millis(100);
     });
     assert_eq!(answered(resolver, "lost.org."), [EXAMPLE]);
-    let askers = servers[0].askers.lock().unwrap();
-    assert_eq!(askers.len(), 2);
-    assert_eq!(askers[0], askers[1], "one more port would be one more chance to guess the answer");
+    let requestors = servers[0].requestors.lock().unwrap();
+    assert_eq!(requestors.len(), 2);
+    assert_eq!(requestors[0], requestors[1], "one more port would be one more chance to guess the answer");
 }
 
 #[test]
 fn an_answer_that_comes_after_the_next_server_was_asked_is_used() {
-    let (relay, servers) = asking(&[Manner::Late, Manner::Silent], 100);
+    let (relay, servers) = asking(&[Behavior::Late, Behavior::Silent], 100);
     for resolver in [
         relay.resolver_inside(1, inside(&servers)),
         relay.resolver(2, Upstreams::Servers(servers.iter().map(NameServer::of_host).collect())),
@@ -138,7 +138,7 @@ fn an_answer_that_comes_after_the_next_server_was_asked_is_used() {
 
 #[test]
 fn what_a_server_says_of_one_name_says_nothing_of_others() {
-    let (relay, servers) = asking(&[Manner::Fails, Manner::NoSuchName], 100);
+    let (relay, servers) = asking(&[Behavior::Fails, Behavior::NoSuchName], 100);
     let one = relay.resolver_inside(1, inside(&servers));
     let two = relay.resolver_inside(2, inside(&servers));
     for (n, resolver) in [one, two, one, two].into_iter().enumerate() {
@@ -150,7 +150,7 @@ fn what_a_server_says_of_one_name_says_nothing_of_others() {
 
 #[test]
 fn a_server_that_is_silent_for_one_sandbox_is_asked_by_others() {
-    let (relay, servers) = asking(&[Manner::Silent, Manner::Answers], 100);
+    let (relay, servers) = asking(&[Behavior::Silent, Behavior::Answers], 100);
     let one = relay.resolver_inside(1, inside(&servers));
     assert_eq!(answered(one, "a.org."), [EXAMPLE]);
     assert_eq!(answered(one, "b.org."), [EXAMPLE]);
@@ -162,7 +162,7 @@ fn a_server_that_is_silent_for_one_sandbox_is_asked_by_others() {
 
 #[test]
 fn answers_are_shared_only_where_the_host_asks() {
-    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let (relay, servers) = asking(&[Behavior::Answers], 100);
     for (upstreams, asked) in [(inside(&servers), 2), (Upstreams::Servers(vec![servers[0].of_host()]), 3)] {
         for n in 1..=2 {
             let resolver = relay.resolver_inside(n, upstreams.clone());
@@ -175,7 +175,7 @@ fn answers_are_shared_only_where_the_host_asks() {
 
 #[test]
 fn what_was_answered_by_way_of_former_networks_is_asked_again() {
-    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let (relay, servers) = asking(&[Behavior::Answers], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
     let mut view = crate::testing::view(1, inside(&servers));
@@ -190,7 +190,7 @@ fn what_was_answered_by_way_of_former_networks_is_asked_again() {
 
 #[test]
 fn what_was_cut_is_asked_for_over_tcp_by_the_sandboxs_sockets() {
-    let (relay, servers) = asking(&[Manner::Cuts], 100);
+    let (relay, servers) = asking(&[Behavior::Cuts], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     for n in 0..20 {
         let mut stream = TcpStream::connect(resolver).unwrap();
@@ -202,7 +202,7 @@ fn what_was_cut_is_asked_for_over_tcp_by_the_sandboxs_sockets() {
 
 #[test]
 fn sockets_that_a_former_relay_connected_are_used_anew() {
-    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let (relay, servers) = asking(&[Behavior::Answers], 100);
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();
     let outgoing = outgoing_sockets();
     for socket in &outgoing[..4] {
@@ -224,7 +224,7 @@ fn sockets_that_a_former_relay_connected_are_used_anew() {
 
 #[test]
 fn a_resolver_of_an_earlier_daemon_asks_until_it_gets_sockets() {
-    let (relay, servers) = asking(&[Manner::Answers], 100);
+    let (relay, servers) = asking(&[Behavior::Answers], 100);
     let before = relay.resolver(1, inside(&servers));
     assert_eq!(answered(before, "a.org."), [EXAMPLE]);
     let after = relay.resolver_inside(1, inside(&servers));
@@ -237,7 +237,7 @@ fn a_resolver_of_an_earlier_daemon_asks_until_it_gets_sockets() {
 
 #[test]
 fn the_sandbox_with_the_most_waiting_questions_makes_space() {
-    let (relay, servers) = asking(&[Manner::Silent, Manner::Answers], 20);
+    let (relay, servers) = asking(&[Behavior::Silent, Behavior::Answers], 20);
     let limits = |server: &NameServer| Upstreams::Servers(vec![server.inside(); 3]);
     let greedy = relay.resolver_inside(1, limits(&servers[0]));
     let modest = relay.resolver_inside(2, limits(&servers[1]));
