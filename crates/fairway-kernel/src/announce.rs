@@ -1,5 +1,4 @@
-//! Telling neighbours which MAC an address has now: gratuitous ARP and unsolicited neighbour
-//! advertisements.
+//! Announces the MAC of an address: gratuitous ARP and unsolicited neighbor advertisements.
 
 #![warn(clippy::indexing_slicing)]
 
@@ -13,7 +12,7 @@ use thiserror::Error;
 
 use crate::system;
 
-/// Why neighbours could not be told.
+/// Why an address could not be announced.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// No packet socket could be made.
@@ -22,9 +21,9 @@ pub enum Error {
     /// The frame could not be sent.
     #[error("cannot announce {address} on the interface with index {interface}: {errno}")]
     Send {
-        /// What was to be announced.
+        /// The address.
         address: IpAddr,
-        /// Where.
+        /// The index of the interface.
         interface: u32,
         /// The reason; `ENETDOWN` when it is down, `ENXIO` when it is gone.
         errno: Errno,
@@ -41,10 +40,9 @@ const ICMPV6: u8 = 58;
 
 /// Sends announcements out of the interfaces of one namespace.
 ///
-/// To be kept: closing a packet socket waits until the kernel's readers are done (13 ms and more),
-/// and one that is open in a sandbox keeps the sandbox's namespace. So announcements of sandboxes
-/// are sent from the host, out of their bridge, which passes them to all its ports; only what the
-/// host itself knows is not corrected by that ([`crate::route::Links::activate_port`] does).
+/// Keep one for long: closing a packet socket waits for RCU (13 ms and more), and an open one keeps its namespace
+/// alive. So sandboxes' addresses are announced from the host, out of their bridge, which floods them to all its
+/// ports; only the host's own entries are not corrected by that ([`crate::route::Links::activate_port`] does).
 #[derive(Debug)]
 pub struct Announcer {
     socket: OwnedFd,
@@ -62,7 +60,7 @@ impl Announcer {
             .map_err(Error::Open)
     }
 
-    /// Says on an interface that each address is at `mac`.
+    /// Announces on an interface that each address is at `mac`.
     ///
     /// # Errors
     /// [`Error::Send`].
@@ -80,8 +78,8 @@ impl Announcer {
     }
 }
 
-/// An ARP request for one's own address (RFC 5227, section 3: requests are what everybody takes
-/// notice of), in an Ethernet frame (RFC 826).
+/// An ARP request for one's own address (RFC 5227, section 3: all hosts process requests), in an Ethernet frame (RFC
+/// 826).
 pub fn gratuitous_arp(mac: MacAddress, address: Ipv4Addr) -> [u8; 42] {
     let mut frame = [0; 42];
     frame[..6].copy_from_slice(&BROADCAST);
@@ -91,13 +89,13 @@ pub fn gratuitous_arp(mac: MacAddress, address: Ipv4Addr) -> [u8; 42] {
     frame[14..22].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
     frame[22..28].copy_from_slice(&mac.0);
     frame[28..32].copy_from_slice(&address.octets());
-    // The target's hardware address is not known in a request: zeroes.
+    // The target's hardware address is unknown in a request: zeroes.
     frame[38..42].copy_from_slice(&address.octets());
     frame
 }
 
-/// An unsolicited neighbour advertisement to all nodes, which overrides what they know (RFC 4861,
-/// sections 4.4 and 7.2.6).
+/// An unsolicited neighbor advertisement to all nodes, which overrides their entries (RFC 4861, sections 4.4 and
+/// 7.2.6).
 pub fn neighbor_advertisement(mac: MacAddress, address: Ipv6Addr) -> [u8; 86] {
     let mut frame = [0; 86];
     frame[..6].copy_from_slice(&ALL_NODES_MAC);

@@ -1,5 +1,4 @@
-//! Captures: packets at all interfaces of a namespace, as packet(7) shows them: when they have just arrived, and when they
-//! are about to leave.
+//! Captures packets at all interfaces of a namespace by packet(7), on arrival and before they leave.
 
 #![warn(clippy::indexing_slicing)]
 
@@ -9,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::system::packet::{Statistics, capture_socket, receive_packet, statistics};
 
-/// Room for some ten thousand packets that nobody has read yet.
+/// Holds some ten thousand unread packets.
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// The longest packet (`ETH_MAX_MTU`) and its frame.
 const LONGEST: usize = 65_535 + 18;
@@ -17,7 +16,7 @@ const LONGEST: usize = 65_535 + 18;
 const ETHERNET: [u16; 2] = [1, 772];
 const ETHERNET_HEADER: usize = 14;
 
-/// A packet that was seen.
+/// A captured packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// When, in nanoseconds since 1970.
@@ -30,7 +29,7 @@ pub struct Frame<'a> {
     pub ethernet: bool,
     /// How long it is.
     pub length: usize,
-    /// Its bytes, as many as are wanted.
+    /// Its bytes, cut to the snapshot length.
     pub bytes: &'a [u8],
 }
 
@@ -41,8 +40,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Sees the IP packets at all interfaces of one namespace, which it keeps alive while it is open. Its descriptor is
-/// readable when there are some.
+/// Captures the IP packets at all interfaces of one namespace, which it keeps alive. Its descriptor is readable when
+/// packets wait.
 #[derive(Debug)]
 pub struct Capture {
     socket: OwnedFd,
@@ -51,7 +50,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Sees them in the namespace of the calling thread from now on, and of each at most `most` bytes.
+    /// Starts a capture in the namespace of the calling thread, of at most `most` bytes of each packet.
     ///
     /// # Errors
     /// EPERM without CAP_NET_RAW.
@@ -60,8 +59,7 @@ impl Capture {
         Ok(Self { socket, buffer: vec![0; most.min(LONGEST)], names: BTreeMap::new() })
     }
 
-    /// Hands the packets that have come to `take`, but no more than `most`, and returns how many there were. Does not
-    /// wait.
+    /// Passes at most `most` captured packets to `take` and returns their number. Does not wait.
     ///
     /// # Errors
     /// The socket cannot be read.
@@ -70,7 +68,7 @@ impl Capture {
             let received = match receive_packet(&self.socket, &mut self.buffer) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(count),
-                // An interface went down, which is told once.
+                // An interface went down, which is reported once.
                 Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => continue,
                 Err(error) => return Err(error),
             };
@@ -86,10 +84,10 @@ impl Capture {
         Ok(most)
     }
 
-    /// How many packets were lost since the last call, for there were too many.
+    /// How many packets were dropped since the last call, since the buffer was full.
     ///
     /// # Errors
-    /// The socket cannot be asked.
+    /// getsockopt(2) failed.
     pub fn lost(&self) -> io::Result<u32> {
         statistics(&self.socket).map(|Statistics { dropped, .. }| dropped)
     }
@@ -109,7 +107,7 @@ impl Capture {
         }
     }
 
-    /// Forgets the names of interfaces, which may have others by now.
+    /// Clears the cached names of interfaces, which may have changed.
     pub fn forget_names(&mut self) {
         self.names.clear();
     }

@@ -1,8 +1,8 @@
-//! Connection tracking: flows that the kernel remembers, and forgetting them.
+//! Connection tracking: lists and deletes the kernel's flows.
 //!
-//! A flow keeps the rewrite that its first packet got. When the address behind a published port
-//! changes, packets of old UDP flows would still go to the old one until they fall silent; so the
-//! flows are deleted and the next packet is looked at anew. The format is that of
+//! A flow keeps the NAT of its first packet. When the address behind a published port changes, packets of old UDP
+//! flows would still go to the old address; so the flows are deleted and the next packet is evaluated anew. The
+//! format is that of
 //! `<linux/netfilter/nfnetlink_conntrack.h>`.
 
 #![warn(clippy::indexing_slicing)]
@@ -41,43 +41,43 @@ const IPV6_DESTINATION: u16 = 4;
 const PROTOCOL_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
-/// How many deletions are sent at once: each refusal takes room in the receive buffer.
+/// How many deletions are sent at once: the refusals have to fit into the receive buffer.
 const MAX_DELETED_TOGETHER: usize = 256;
 
 /// One direction of a flow. Ports are zero for protocols without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuple {
-    /// Who sends.
+    /// The source address.
     pub source: IpAddr,
-    /// To whom.
+    /// The destination address.
     pub destination: IpAddr,
     /// The IP protocol's number.
     pub protocol: u8,
-    /// The sender's port.
+    /// The source port.
     pub source_port: u16,
-    /// The receiver's port.
+    /// The destination port.
     pub destination_port: u16,
 }
 
-/// A flow that the kernel remembers.
+/// A flow of the kernel's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flow {
-    /// As its first packet was before any rewrite.
+    /// The original direction: its first packet before NAT.
     pub original: Tuple,
-    /// As answers are expected.
+    /// The reply direction.
     pub reply: Tuple,
-    /// The kernel's number for it.
+    /// The kernel's id for it.
     pub id: u32,
-    /// Its zone; zero unless somebody uses zones.
+    /// Its zone; zero by default.
     pub zone: u16,
     /// Whether the zone is part of the original tuple only (`CTA_TUPLE_ZONE`).
     zone_of_original: bool,
 }
 
-/// Which flows are meant.
+/// Selects flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// Those that were sent to a port, at one address of ours or at any.
+    /// Flows to a port, at one address or at any.
     OriginalDestination {
         /// The address; none means any.
         address: Option<IpAddr>,
@@ -86,8 +86,8 @@ pub enum Selector {
         /// The protocol.
         protocol: Protocol,
     },
-    /// Of these, those that are answered by somebody else, for they were translated. A flow through
-    /// this host to the same port of another one is none of them.
+    /// Of these, the flows with DNAT: another address answers. A flow through this host to the same port of another
+    /// host is not included.
     Translated {
         /// The address; none means any.
         address: Option<IpAddr>,
@@ -96,7 +96,7 @@ pub enum Selector {
         /// The protocol.
         protocol: Protocol,
     },
-    /// The others of these, which nobody translated.
+    /// Of these, the flows without DNAT.
     Untranslated {
         /// The address; none means any.
         address: Option<IpAddr>,
@@ -105,12 +105,12 @@ pub enum Selector {
         /// The protocol.
         protocol: Protocol,
     },
-    /// Those that have an address at any end, before or after rewriting.
+    /// Flows that have an address at either end, before or after NAT.
     Address(IpAddr),
 }
 
 impl Selector {
-    /// Each selector that means a flow: few, so that many need not be tried.
+    /// The selectors that can match a flow: few, so that a lookup in a large set is cheap.
     fn of(flow: &Flow) -> impl Iterator<Item = Self> {
         let Tuple { destination, destination_port: port, protocol, .. } = flow.original;
         let protocol = Protocol::ALL.into_iter().find(|it| it.number() == protocol);
@@ -144,7 +144,7 @@ impl Conntrack {
         Ok(Self { socket: Socket::open(netlink::Protocol::Netfilter)? })
     }
 
-    /// The flows that any of the selectors means, IPv4 and IPv6.
+    /// Lists the flows that any of the selectors matches, IPv4 and IPv6.
     ///
     /// # Errors
     /// [`Error::Refused`] where the kernel has no `nf_conntrack_netlink`.
@@ -157,8 +157,7 @@ impl Conntrack {
         })
     }
 
-    /// How many flows there are, which costs nothing to ask. To list them means a walk through a
-    /// table that is large however few it holds.
+    /// The number of flows, at no cost. Listing them walks a table that is large however few it holds.
     ///
     /// # Errors
     /// As [`Self::flows`].
@@ -170,7 +169,7 @@ impl Conntrack {
         Ok(count.map_or(usize::MAX, |count| count as usize))
     }
 
-    /// Forgets the flows that any of the selectors means, and returns how many there were.
+    /// Deletes the flows that any of the selectors matches, and returns their number.
     ///
     /// # Errors
     /// As [`Self::flows`].
@@ -185,7 +184,7 @@ impl Conntrack {
             chunk.iter().for_each(|flow| forget(&mut batch, flow));
             let refusals = self.socket.transact_each(&mut batch)?.refusals;
             deleted += chunk.len() - refusals.len();
-            // One that ended meanwhile is gone as well.
+            // A flow that ended meanwhile is gone as well.
             if let Some(refusal) = refusals.into_iter().find(|refusal| refusal.errno != Errno::NOENT) {
                 return Err(Error::Refused(refusal));
             }
@@ -218,7 +217,7 @@ fn forget(batch: &mut Batch, flow: &Flow) {
     if flow.zone != 0 && !flow.zone_of_original {
         message.be16(ZONE, flow.zone);
     }
-    // The number, so that a flow which took its place meanwhile stays.
+    // The id, so that a new flow with the same tuple stays.
     message.be32(ID, flow.id);
 }
 
@@ -236,8 +235,7 @@ fn parse(payload: &[u8]) -> Option<Flow> {
     })
 }
 
-/// Reads a tuple; none for protocols that have no ports but other things, such as ICMP: their
-/// flows are looked at by nobody here and end soon.
+/// Parses a tuple; none for protocols without ports, such as ICMP: their flows are not needed here and end soon.
 fn tuple(attributes: Attributes<'_>) -> Option<Tuple> {
     let ip = attributes.nested(TUPLE_IP);
     let address = |ipv4, ipv6| ip.find(ipv4).or_else(|| ip.find(ipv6))?.address();

@@ -1,7 +1,7 @@
-//! Hearing and telling DHCP servers at an interface, with whatever hardware address asks.
+//! Sends and receives DHCP frames at an interface, with any hardware address.
 //!
-//! It is done at the port of a bridge and not at the bridge: answers to an address that a sandbox uses already go by
-//! the bridge to the sandbox, and are heard at the port alone.
+//! The interface is the port of a bridge and not the bridge: answers to an address that a sandbox uses already are
+//! bridged to the sandbox, and seen at the port alone.
 
 #![warn(clippy::indexing_slicing)]
 
@@ -15,20 +15,20 @@ use crate::system::filter::only_datagrams_to;
 use crate::system::packet::packet_socket;
 
 const CLIENT_PORT: u16 = 68;
-/// The longest time that is waited at once.
+/// The longest wait of one call.
 const LONGEST: Duration = Duration::from_millis(900);
 
-/// Why a DHCP server cannot be asked.
+/// Why DHCP frames cannot be sent or received.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot ask for an address at the interface with index {interface}: {source}")]
+#[error("cannot send or receive DHCP at the interface with index {interface}: {source}")]
 pub struct Error {
-    /// Where.
+    /// The index of the interface.
     interface: u32,
     /// The reason; `ENETDOWN` when it is down.
     source: io::Error,
 }
 
-/// Where servers are heard and told.
+/// A packet socket for DHCP at one interface.
 #[derive(Debug)]
 pub struct Socket {
     sockets: [OwnedFd; 1],
@@ -36,7 +36,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// At an interface of the calling thread's namespace, from now on.
+    /// Opens a socket at an interface of the calling thread's namespace.
     ///
     /// # Errors
     /// [`Error`] without `CAP_NET_RAW`, or when there is no such interface.
@@ -62,7 +62,7 @@ impl Socket {
             .map_err(|errno| Error { interface: self.interface, source: errno.into() })
     }
 
-    /// The next frame that is heard; none if there is none until then, or for a while.
+    /// Receives the next frame; none if none comes until then, or within a second.
     ///
     /// # Errors
     /// [`Error`] when the interface goes down.

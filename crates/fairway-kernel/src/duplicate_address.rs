@@ -1,9 +1,8 @@
-//! Asking a LAN whether anybody has an address: ARP probes (RFC 5227, section 2.1.1) and duplicate address detection
-//! (RFC 4862, section 5.4).
+//! Duplicate address detection on a LAN: ARP probes (RFC 5227, section 2.1.1) and IPv6 DAD (RFC 4862, section 5.4).
 //!
-//! It is asked at the bridge, with the host's own hardware address: the answers come to the host then, whatever its
-//! network card lets through. The RFCs' pauses of seconds are for ports that have just come up and may not forward
-//! yet; those of the host have been in use, so the pauses here are for hosts that are slow to answer.
+//! Probes are sent at the bridge with the host's own MAC address, so that answers reach the host whatever its network
+//! card filters. The RFCs' pauses of seconds are for ports that have just come up; the host's ports are in use, so
+//! shorter pauses do.
 
 #![warn(clippy::indexing_slicing)]
 
@@ -20,40 +19,40 @@ use crate::announce::{gratuitous_arp, icmpv6_checksum};
 use crate::system;
 use crate::system::packet::packet_socket_for;
 
-/// How often is asked (`PROBE_NUM` of RFC 5227), and the pause after each time.
+/// The number of probes (`PROBE_NUM` of RFC 5227), and the pause after each.
 const TIMES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// Of Ethernet, without what is rare.
+/// The longest Ethernet frame, without VLAN tag.
 const LONGEST_FRAME: usize = 1514;
 const ETHERNET_ARP: u16 = 0x0806;
 const ETHERNET_IPV6: u16 = 0x86dd;
 const ICMPV6: u8 = 58;
-/// Neighbour solicitation and advertisement, RFC 4861 sections 4.3 and 4.4.
+/// Neighbor solicitation and advertisement, RFC 4861 sections 4.3 and 4.4.
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 
-/// Somebody has an address.
+/// The holder of an address on the LAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
     /// The address.
     pub address: IpAddr,
-    /// Who has it, or is about to take it.
+    /// The MAC address of its holder, or of a host that probes for it.
     pub mac: MacAddress,
 }
 
-/// Why a LAN cannot be asked.
+/// Why a LAN cannot be probed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot ask the LAN at the interface with index {interface} who has an address: {source}")]
+#[error("cannot probe for duplicate addresses at the interface with index {interface}: {source}")]
 pub struct Error {
-    /// Where.
+    /// The index of the interface.
     interface: u32,
     /// The reason; `ENETDOWN` when it is down.
     source: io::Error,
 }
 
-/// Asks whether anybody on the LAN of an interface has one of these addresses, and returns the first who has. It takes
-/// half a second if nobody has. `own` is the interface's hardware address.
+/// Probes the LAN of an interface for these addresses, and returns the first holder that answers. It takes half a
+/// second if all addresses are free. `own` is the interface's MAC address.
 ///
 /// # Errors
 /// [`Error`] without `CAP_NET_RAW`, or when the interface is down or gone.
@@ -84,7 +83,7 @@ fn search(interface: u32, own: MacAddress, addresses: &[IpAddr]) -> io::Result<O
     Ok(None)
 }
 
-/// The next frame at any of the sockets; none when the time is over.
+/// Receives the next frame at any of the sockets; none after `until`.
 pub(crate) fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Option<Vec<u8>>> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -93,7 +92,7 @@ pub(crate) fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Opti
         }
         let mut descriptors: Vec<_> =
             sockets.iter().map(|it| PollFd::from_borrowed_fd(it.as_fd(), PollFlags::IN)).collect();
-        // None would be for ever, which what does not fit nearly is.
+        // A time that does not fit is practically forever.
         let patience = Timespec::try_from(left).ok();
         match poll(&mut descriptors, patience.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => continue,
@@ -107,21 +106,21 @@ pub(crate) fn next_frame(sockets: &[OwnedFd], until: Instant) -> io::Result<Opti
     }
 }
 
-/// A frame that waits at a packet socket.
+/// Receives a waiting frame at a packet socket.
 pub(crate) fn receive(socket: &OwnedFd) -> Option<Vec<u8>> {
     let mut buffer = [0; LONGEST_FRAME];
     let (length, _) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::DONTWAIT).ok()?;
     buffer.get(..length).map(<[u8]>::to_vec)
 }
 
-/// An ARP probe: a request that tells nobody an address of who asks.
+/// An ARP probe: a request with sender address 0.0.0.0.
 pub fn arp_probe(own: MacAddress, address: Ipv4Addr) -> [u8; 42] {
     let mut frame = gratuitous_arp(own, address);
     frame[28..32].copy_from_slice(&[0; 4]);
     frame
 }
 
-/// A neighbour solicitation from nobody, to those who have an address like this.
+/// A DAD neighbor solicitation: from the unspecified address to the solicited-node group.
 fn solicitation(own: MacAddress, address: Ipv6Addr) -> [u8; 78] {
     let [.., a, b, c] = address.octets();
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
@@ -142,8 +141,8 @@ fn solicitation(own: MacAddress, address: Ipv6Addr) -> [u8; 78] {
     frame
 }
 
-/// Who says by this frame that they have an address, or are about to: whoever sends ARP from it or probes for it,
-/// whoever advertises it or tries it. None if it is `own`.
+/// The holder of an address according to a frame: its sender if it sends ARP from the address, probes for it,
+/// advertises it or solicits it for DAD. None if the sender is `own`.
 pub fn holder(frame: &[u8], own: MacAddress) -> Option<Holder> {
     let kind = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);
     let found = match kind {
@@ -176,14 +175,14 @@ fn neighbour(frame: &[u8]) -> Option<Holder> {
     (is_tried || kind == ADVERTISEMENT).then_some(Holder { address: Ipv6Addr::from(target).into(), mac })
 }
 
-/// Hears all ARP of the LAN of an interface.
+/// Receives all ARP frames of an interface.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
 }
 
 impl Listener {
-    /// At an interface of the calling thread's namespace, from now on.
+    /// Opens a socket at an interface of the calling thread's namespace.
     ///
     /// # Errors
     /// [`Error`].
@@ -192,7 +191,7 @@ impl Listener {
         socket.map(|socket| Self { socket }).map_err(|source| Error { interface, source })
     }
 
-    /// Who was heard to have an address, oldest first; `own` is left out.
+    /// The holders of addresses by the received frames, oldest first, without `own`.
     pub fn heard(&self, own: MacAddress) -> Vec<Holder> {
         std::iter::from_fn(|| receive(&self.socket)).filter_map(|frame| holder(&frame, own)).collect()
     }

@@ -1,4 +1,4 @@
-//! What decisions need to know of the host.
+//! Observes the facts about the host that decisions need.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! The programs of iptables: the one place that runs others' programs by itself.
+//! Runs the programs of iptables.
 //!
-//! There are two kinds that share the names: one that writes to nf_tables, and the older one ("legacy") with
-//! tables of its own in the kernel. Which one `iptables` is the distribution decides, or the administrator
+//! There are two flavours with the same names: iptables-nft, which writes to nf_tables, and iptables-legacy, with
+//! tables of its own in the kernel. The distribution or the administrator decides which one `iptables` is
 //! (`update-alternatives --config iptables`).
 
 use std::fmt;
@@ -13,13 +13,13 @@ use thiserror::Error;
 
 use crate::system::xtables;
 
-/// Where programs of administrators are, whatever `PATH` says.
+/// The directories of administrators' programs, searched in addition to `PATH`.
 const DIRECTORIES: &str = "/usr/local/sbin:/usr/sbin:/sbin";
-/// The tables of the older kind that exist in a network namespace, one a line.
+/// The files that list the tables of iptables-legacy in a network namespace, one a line.
 const LEGACY_TABLES: [&str; 2] =
     ["/proc/thread-self/net/ip6_tables_names", "/proc/thread-self/net/ip_tables_names"];
 
-/// Where the rules of a program of iptables are.
+/// The backend of a program of iptables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
     /// In tables of nf_tables.
@@ -52,10 +52,10 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// Why rules are not read or written.
+/// Why rules cannot be read or written.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The program is not there.
+    /// The program is not installed.
     #[error("there is no {program} in PATH: install iptables, or use --firewall-backend=nftables")]
     Missing {
         /// Its name.
@@ -66,7 +66,7 @@ pub enum Error {
     Run {
         /// Its name.
         program: String,
-        /// What the system said.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
@@ -75,9 +75,9 @@ pub enum Error {
     Refused {
         /// Its name.
         program: String,
-        /// The line that it refuses, where it says which.
+        /// The refused line, if the program names it.
         line: Option<String>,
-        /// What it said.
+        /// Its error output.
         said: String,
     },
 }
@@ -114,7 +114,7 @@ fn line_of<'a>(script: &'a str, complaint: &str) -> Option<&'a str> {
 }
 
 impl Programs {
-    /// Those of a flavour; of the host's own if none is asked for.
+    /// Finds the programs of a flavour, or the host's default ones.
     ///
     /// # Errors
     /// They are not installed.
@@ -123,7 +123,7 @@ impl Programs {
             Some(flavour) => Self { flavour, infix: format!("{flavour}-") },
             None => {
                 let output = run(&find("iptables")?, &["--version"], |_| Ok(()))?;
-                // Before 1.8 there was but one kind, and its version says nothing of it.
+                // Before 1.8 there was only iptables-legacy, whose version does not say so.
                 let nft = String::from_utf8_lossy(&output.stdout).contains("nf_tables");
                 Self { flavour: if nft { Flavour::Nft } else { Flavour::Legacy }, infix: String::new() }
             }
@@ -145,11 +145,11 @@ impl Programs {
         format!("{}-{}{what}", if ipv4 { "iptables" } else { "ip6tables" }, self.infix)
     }
 
-    /// Makes changes in the network namespace of the calling thread; table by table, each atomically. What the
-    /// script does not name stays. `started` is called with the process id before anything is changed.
+    /// Applies a script in the network namespace of the calling thread; table by table, each atomically. Rules that
+    /// the script does not name stay. `started` is called with the process id before anything is changed.
     ///
     /// # Errors
-    /// The program is not there or refuses; tables that were committed before stay so.
+    /// The program is not installed or refuses; tables that were committed before stay so.
     pub fn restore(&self, ipv4: bool, script: &str, started: impl FnOnce(u32)) -> Result<(), Error> {
         let program = self.name(ipv4, "restore");
         let feed = |child: &mut Child| {
@@ -171,7 +171,7 @@ impl Programs {
     /// All rules of a family, in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// The program is not there or fails.
+    /// The program is not installed or fails.
     pub fn save(&self, ipv4: bool) -> Result<String, Error> {
         let output = run(&find(&self.name(ipv4, "save"))?, &[], |_| Ok(()))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -189,7 +189,7 @@ fn run(
     let mut command = Command::new(path);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
-    // One that ends before it has read all says why.
+    // A program that ends before it has read all its input reports why.
     let fed = feed(&mut child);
     let output = child.wait_with_output().map_err(failed)?;
     if !output.status.success() {
@@ -199,22 +199,22 @@ fn run(
     Ok(output)
 }
 
-/// The tables of the older kind that there are in the namespace of the calling thread.
+/// The tables of iptables-legacy in the namespace of the calling thread.
 fn legacy_tables(ipv4: bool) -> Vec<String> {
-    // Where the file is not, neither are they.
+    // Without the file there are no tables.
     let names = std::fs::read_to_string(LEGACY_TABLES[usize::from(ipv4)]).unwrap_or_default();
     names.lines().map(str::to_owned).collect()
 }
 
-/// Whether there are tables of the older kind in the namespace of the calling thread.
+/// Whether the namespace of the calling thread has tables of iptables-legacy.
 pub fn has_legacy_tables(ipv4: bool) -> bool {
     !legacy_tables(ipv4).is_empty()
 }
 
-/// What tells that tables of the older kind were changed, of which the kernel tells nobody: for each how many rules
-/// it has, and how long they are.
+/// The number and size of the rules of each table of iptables-legacy: the kernel sends no notification of changes, so
+/// they are polled.
 pub fn legacy_table_sizes(ipv4: bool) -> Vec<(u32, u32)> {
-    // To ask for a table that is not there would make it. What cannot be asked cannot be noticed.
+    // Only existing tables are read: reading creates a missing one. Errors count as no change.
     let sizes = |table: &String| xtables::legacy_size(ipv4, table).unwrap_or_default();
     legacy_tables(ipv4).iter().map(sizes).collect()
 }

@@ -1,4 +1,5 @@
-//! Everything of Fairway that speaks to Linux.
+//! Everything of Fairway that talks to Linux: netlink, links, routes, nf_tables, conntrack, namespaces, processes,
+//! sysctls.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests run programs"))]
 

@@ -1,4 +1,4 @@
-//! How full the kernel's tables are. What a kernel, or a namespace other than the first, does not show is none.
+//! Usage and limits of the kernel's tables; none for what the kernel does not show in this namespace.
 
 use std::fs;
 
@@ -8,14 +8,14 @@ fn number(path: &str) -> Option<u64> {
     sysctl::read(path).ok()?.parse().ok()
 }
 
-/// Connections that are tracked in this namespace, and the most that there can be.
+/// The number of tracked connections of this namespace, and its limit.
 #[must_use]
 pub fn connections() -> Option<(u64, u64)> {
     Some((number("net/netfilter/nf_conntrack_count")?, number("net/netfilter/nf_conntrack_max")?))
 }
 
-/// Neighbours that all namespaces together know, and the most that there can be (`gc_thresh3`, arp(7)). Only the first
-/// network namespace of a machine shows it.
+/// The number of neighbor entries of all namespaces together, and its limit (`gc_thresh3`, arp(7)). Only the initial
+/// network namespace shows it.
 #[must_use]
 pub fn neighbors(ipv4: bool) -> Option<(u64, u64)> {
     let (table, family) = if ipv4 { ("arp_cache", "ipv4") } else { ("ndisc_cache", "ipv6") };
@@ -26,7 +26,7 @@ pub fn neighbors(ipv4: bool) -> Option<(u64, u64)> {
     Some((entries, most))
 }
 
-/// Packets of this namespace that `rp_filter` dropped since it began.
+/// The number of packets that `rp_filter` dropped in this namespace.
 #[must_use]
 pub fn reverse_path_drops() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/net/netstat").unwrap_or_default();
@@ -41,7 +41,7 @@ fn counter(text: &str, name: &str) -> Option<u64> {
     pair[1].split_whitespace().nth(place)?.parse().ok()
 }
 
-/// Descriptors that this process has open, the most that it may have, and how far that may be raised.
+/// The open descriptors of this process, and its soft and hard limit.
 #[must_use]
 pub fn descriptors() -> Option<(u64, u64, u64)> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);

@@ -1,4 +1,4 @@
-//! Network namespaces: which one a path leads to, work inside one, and named ones.
+//! Network namespaces: opening them by path, running work in them, and named ones.
 
 mod named;
 mod workers;
@@ -25,30 +25,30 @@ pub enum Error {
     /// The path cannot be opened.
     #[error("cannot open the network namespace {path}: {errno}")]
     Open {
-        /// Where it should be.
+        /// The path.
         path: String,
         /// The reason; `ENOENT` when it is gone.
         errno: Errno,
     },
-    /// The path leads to something else.
+    /// The path is not a network namespace.
     #[error("{path} is not a network namespace: give a bind mount of one or /proc/PID/ns/net")]
     NotNetwork {
         /// The path.
         path: String,
     },
-    /// The path leads to another namespace than it did.
+    /// The path leads to another namespace than before.
     #[error(
         "{path} is now another network namespace (inode {found}, was {expected}); the former one was replaced"
     )]
     Replaced {
         /// The path.
         path: String,
-        /// The inode that was known.
+        /// The expected inode.
         expected: u64,
-        /// The inode that is there.
+        /// The present inode.
         found: u64,
     },
-    /// The kernel lets no thread in.
+    /// A thread cannot enter the namespace.
     #[error("cannot enter the network namespace {path}: {errno}")]
     Enter {
         /// The path.
@@ -59,7 +59,7 @@ pub enum Error {
     /// No thread could be started.
     #[error("cannot start a thread to enter a network namespace: {0}")]
     Thread(Errno),
-    /// A name that cannot be a file's.
+    /// The name is not a valid file name.
     #[error(
         "invalid namespace name {0:?}: it must not be empty, \".\", \"..\", longer than 255 bytes or contain \"/\""
     )]
@@ -72,19 +72,19 @@ pub enum Error {
         /// Its path.
         path: String,
     },
-    /// A named namespace cannot be made or removed.
+    /// A named namespace cannot be created or removed.
     #[error("cannot {action} {path}: {errno}")]
     Mount {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// On what.
+        /// The path.
         path: String,
         /// The reason.
         errno: Errno,
     },
 }
 
-/// An open namespace. It lives while this is open.
+/// An open network namespace, which this keeps alive.
 #[derive(Debug, Clone)]
 pub struct Handle {
     descriptor: Arc<OwnedFd>,
@@ -92,7 +92,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Which one it is.
+    /// Its identity.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -104,7 +104,7 @@ impl AsFd for Handle {
     }
 }
 
-/// Opens the network namespace at `path`, whichever it is now.
+/// Opens the network namespace at `path`.
 ///
 /// # Errors
 /// [`Error::Open`], [`Error::NotNetwork`].
@@ -118,12 +118,12 @@ pub fn open_path(path: &str) -> Result<Handle, Error> {
 
 fn is_network(handle: &Handle) -> Result<bool, Errno> {
     const NSFS_MAGIC: u64 = 0x6e73_6673;
-    // First, for to something else, a device say, the request may mean anything.
+    // Check the file system first: on another file, such as a device, the ioctl may mean anything.
     let status = rustix::fs::fstatfs(handle)?;
     Ok(u64::try_from(status.f_type) == Ok(NSFS_MAGIC) && system::is_network_namespace(handle)?)
 }
 
-/// Opens a namespace that is known, and makes sure that it is still the one.
+/// Opens a known namespace, and checks that the path still leads to it.
 ///
 /// # Errors
 /// [`Error::Open`], [`Error::Replaced`].
@@ -140,7 +140,7 @@ pub fn open(namespace: &Namespace) -> Result<Handle, Error> {
     Ok(handle)
 }
 
-/// Which network namespace a path leads to now.
+/// The identity of the network namespace at a path.
 ///
 /// # Errors
 /// As [`open_path`].
@@ -156,10 +156,10 @@ pub fn own() -> Result<Handle, Error> {
     open_any(OWN)
 }
 
-/// The network namespace that a socket belongs to. It has no path.
+/// The network namespace of a socket. It has no path.
 ///
 /// # Errors
-/// [`Error::Open`] when it is no socket, or without rights over its namespace.
+/// [`Error::Open`] when it is not a socket, or without `CAP_NET_ADMIN` over its namespace.
 pub fn of_socket(socket: BorrowedFd<'_>) -> Result<Handle, Error> {
     let error = |errno| Error::Open { path: "the namespace of a socket".to_owned(), errno };
     let descriptor = crate::system::socket_namespace(socket).map_err(error)?;

@@ -1,4 +1,4 @@
-//! Who has a port of the host: asked when it cannot be bound, so that the refusal can say.
+//! Finds the process that holds a port, for error messages.
 
 use std::fmt;
 use std::fs;
@@ -8,7 +8,7 @@ use fairway_model::Protocol;
 
 use crate::socket_table::{Entry, entries};
 
-/// A process that has a port.
+/// A process that holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortHolder {
     /// Its number.
@@ -23,21 +23,21 @@ impl fmt::Display for PortHolder {
     }
 }
 
-/// Finds a process with a socket that stands in the way of binding `address` in the network namespace of the calling
-/// thread. None when there is none, or it cannot be seen from here: it may be in another pid namespace. This looks
-/// at the descriptors of all processes, and so takes milliseconds.
+/// Finds a process whose socket prevents binding `address` in the network namespace of the calling thread. None when
+/// there is none, or it is invisible, as in another pid namespace. This reads the descriptors of all processes, and
+/// so takes milliseconds.
 #[must_use]
 pub fn find(protocol: Protocol, address: SocketAddr) -> Option<PortHolder> {
     find_except(protocol, address, &[])
 }
 
-/// As [`find`], but none of these processes: a socket of IPv6 at the same port looks as if it stood in the way of IPv4.
+/// As [`find`], without these processes: an IPv6 socket at the same port looks as if it prevented binding IPv4.
 #[must_use]
 pub fn find_except(protocol: Protocol, address: SocketAddr, known: &[u32]) -> Option<PortHolder> {
     let tables = match protocol {
         Protocol::Tcp => ["tcp", "tcp6"],
         Protocol::Udp => ["udp", "udp6"],
-        // Its table tells ports and no more (`/proc/net/sctp/eps`).
+        // Its table has ports only (`/proc/net/sctp/eps`).
         Protocol::Sctp => return None,
     };
     let sockets = tables.iter().flat_map(|table| entries(table));
@@ -48,7 +48,7 @@ pub fn find_except(protocol: Protocol, address: SocketAddr, known: &[u32]) -> Op
     let wanted: Vec<String> = sockets.iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
     let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut pids: Vec<u32> = pids.collect();
-    // Most have few descriptors, and sockets of their own namespace; relays and the like may have ten thousands.
+    // Most processes have few descriptors, and sockets of their own namespace; relays may have ten thousands.
     let here = fs::read_link("/proc/thread-self/ns/net").ok();
     pids.sort_by_cached_key(|pid| {
         let elsewhere = fs::read_link(format!("/proc/{pid}/ns/net")).ok() != here;
@@ -62,14 +62,14 @@ pub fn find_except(protocol: Protocol, address: SocketAddr, known: &[u32]) -> Op
 }
 
 fn has_one_of(pid: u32, wanted: &[String]) -> bool {
-    // It may have ended since, or not be ours to look at.
+    // The process may have ended since, or be inaccessible.
     fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().any(|descriptor| {
         let target = fs::read_link(descriptor.path()).unwrap_or_default();
         wanted.iter().any(|socket| target.as_os_str() == socket.as_str())
     })
 }
 
-/// Whether a socket stands in the way of binding `address`.
+/// Whether a socket prevents binding `address`.
 fn is_in_the_way(socket: &Entry, address: SocketAddr) -> bool {
     let everywhere = socket.address.is_unspecified() || address.ip().is_unspecified();
     // A socket of IPv6 on all addresses may take IPv4 as well.

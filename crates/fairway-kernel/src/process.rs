@@ -1,4 +1,4 @@
-//! Processes, told apart by number and start: numbers are used again.
+//! Processes, identified by pid and start time, since pids are reused.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,20 +8,20 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use thiserror::Error;
 
-/// Why a process cannot be watched or signalled.
+/// Why a process cannot be watched or signaled.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// There is no such process, or it has ended.
     #[error("no process {0} is running")]
     Gone(u32),
-    /// The number belongs to another process now.
+    /// The pid belongs to another process now.
     #[error("process {pid} is now another one: it started at tick {found}, not {expected}")]
     Replaced {
         /// The number.
         pid: u32,
-        /// The start that was known, in clock ticks since boot.
+        /// The expected start time, in clock ticks since boot.
         expected: u64,
-        /// The start of the one that is there.
+        /// The start time of the present process.
         found: u64,
     },
     /// `/proc/PID/stat` cannot be read or understood.
@@ -35,19 +35,19 @@ pub enum Error {
     /// The kernel refuses.
     #[error("cannot {action} process {pid}: {errno}")]
     Refused {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// On which process.
+        /// The pid.
         pid: u32,
         /// The reason.
         errno: Errno,
     },
 }
 
-/// The identity of the process that has the number now.
+/// The identity of the process with this pid.
 ///
 /// # Errors
-/// [`Error::Gone`], also for one that has ended and is only waited for; [`Error::Stat`].
+/// [`Error::Gone`], also for a zombie; [`Error::Stat`].
 pub fn identity(pid: u32) -> Result<ProcessIdentity, Error> {
     let text =
         std::fs::read(format!("/proc/{pid}/stat")).map_err(|error| match Errno::from_io_error(&error) {
@@ -61,7 +61,7 @@ pub fn identity(pid: u32) -> Result<ProcessIdentity, Error> {
     }
 }
 
-/// Whether the process still runs.
+/// Whether the process is running.
 pub fn running(process: ProcessIdentity) -> bool {
     identity(process.pid) == Ok(process)
 }
@@ -75,7 +75,7 @@ fn parse_stat(text: &[u8]) -> Option<(u8, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-/// A process that is held by a descriptor: it can be watched and signalled, never mistaken.
+/// A process held by a pidfd, which never means another process.
 #[derive(Debug)]
 pub struct Process {
     descriptor: OwnedFd,
@@ -83,7 +83,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Opens the very process.
+    /// Opens the process with this identity.
     ///
     /// # Errors
     /// [`Error::Gone`], [`Error::Replaced`], [`Error::Refused`].
@@ -91,7 +91,7 @@ impl Process {
         let pid = process.pid;
         let descriptor =
             rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty()).map_err(refused("open", pid))?;
-        // Read after opening: if the number still means this process, so does the descriptor.
+        // Read after opening: if the pid still means this process, so does the pidfd.
         let found = identity(pid)?;
         if found != process {
             return Err(Error::Replaced { pid, expected: process.start_time, found: found.start_time });
@@ -99,7 +99,7 @@ impl Process {
         Ok(Self { descriptor, identity: process })
     }
 
-    /// Which one it is.
+    /// Its identity.
     pub fn identity(&self) -> ProcessIdentity {
         self.identity
     }
@@ -113,7 +113,7 @@ impl Process {
             .map_err(refused("signal", self.identity.pid))
     }
 
-    /// Ends it at once (`SIGKILL`). One that has ended is fine.
+    /// Kills the process (`SIGKILL`). An ended process is no error.
     ///
     /// # Errors
     /// [`Error::Refused`].
@@ -124,7 +124,7 @@ impl Process {
         }
     }
 
-    /// Whether it has ended, waiting for that no longer than `timeout`.
+    /// Waits for the end of the process, at most `timeout`; returns whether it has ended.
     ///
     /// # Errors
     /// [`Error::Refused`].

@@ -1,4 +1,4 @@
-//! Links, addresses and routes, by rtnetlink(7): those of Plans made real, and what is there.
+//! Links, addresses and routes, by rtnetlink(7): applies the Plan's and observes the present ones.
 
 mod bridge;
 mod dummy_parent;
@@ -33,7 +33,7 @@ pub use veth::VethPair;
 use crate::netlink::{self, Protocol, Socket};
 use crate::{namespace, sysctl};
 
-/// Why links, addresses or routes are not as they should be.
+/// Why links, addresses or routes cannot be changed or read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// A netlink exchange failed.
@@ -42,28 +42,28 @@ pub enum Error {
     /// A namespace cannot be used.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
-    /// A setting cannot be set.
+    /// A sysctl cannot be set.
     #[error(transparent)]
     Sysctl(#[from] sysctl::Error),
-    /// The name belongs to a link that is not ours, or to another of ours.
+    /// The name belongs to a link that is not Fairway's, or to another link of Fairway's.
     #[error(
         "the interface {name} already exists and is not Fairway's ({what}); rename or delete it, or choose another name"
     )]
     Foreign {
         /// The interface's name.
         name: String,
-        /// What it is.
+        /// The kind of link.
         what: String,
     },
-    /// Somebody has a route to the very destination of one of ours.
+    /// Another program has a route to the same destination.
     #[error(
         "the host has a route to {destination} that is not Fairway's: delete it, or leave that peer out: then the route is yours to keep"
     )]
     RouteTaken {
-        /// Where it leads.
+        /// The destination.
         destination: ipnet::IpNet,
     },
-    /// The sandbox has an interface of that name.
+    /// The sandbox already has an interface of that name.
     #[error(
         "the sandbox at {namespace} already has an interface {name}: detach the container that has it, or rename or delete it there"
     )]
@@ -81,16 +81,16 @@ pub enum Error {
         /// The reason; `ENODEV` where there is none.
         errno: Errno,
     },
-    /// The interface in the sandbox is not the other end of the pair.
-    #[error("the interface {name} in the sandbox is gone or is another one")]
+    /// The interface in the sandbox is not the peer of the host's veth end.
+    #[error("the interface {name} in the sandbox is gone or was replaced")]
     NotInside {
         /// The interface's name.
         name: String,
     },
-    /// A network is to be on a bridge of the user's own, and there is none of that name.
-    #[error("there is no bridge {0} of your own: make it (ip link add {0} type bridge)")]
+    /// The bridge that a network adopts does not exist.
+    #[error("there is no bridge {0} to adopt: create it (ip link add {0} type bridge)")]
     NoBridge(String),
-    /// The bridge has as many ports as the kernel gives one, some of them perhaps of others.
+    /// The bridge has the most ports that the kernel allows, perhaps some of other programs.
     #[error(
         "cannot make a port of the bridge {bridge}: it has 1023 ports, and the kernel gives a bridge no more: stop or disconnect a container that is on it, or use another network"
     )]
@@ -98,10 +98,10 @@ pub enum Error {
         /// The bridge.
         bridge: String,
     },
-    /// A link does not carry a macvlan.
+    /// A link cannot be the parent of a macvlan.
     #[error(
         "the kernel makes no macvlan in the mode {mode} on {parent} ({errno}): it is a port of something, or carries \
-         another macvlan that one of the two cannot be beside"
+         a macvlan that cannot share the parent with this one"
     )]
     Parent {
         /// The link of the host.
@@ -111,12 +111,12 @@ pub enum Error {
         /// The reason: `EBUSY` or `EINVAL`.
         errno: Errno,
     },
-    /// There is no kind of link that leads nowhere.
+    /// The kernel has no kind of link for a dummy parent.
     #[error(
-        "this kernel has neither dummy nor ifb links for {0} to be one: load the module dummy, or name a parent (-o parent=...)"
+        "cannot create the dummy parent {0}: this kernel has neither dummy nor ifb links: load the module dummy, or name a parent (-o parent=...)"
     )]
     NoDummyParent(String),
-    /// The kernel left something out of its answer.
+    /// The kernel's answer does not describe the interface.
     #[error("the kernel did not describe the interface {0}")]
     Undescribed(String),
 }
@@ -132,21 +132,21 @@ impl Error {
     }
 }
 
-/// Our mark: the alias of a link (`IFLA_IFALIAS`), shown by `ip link`.
+/// Fairway's mark on a link: its alias (`IFLA_IFALIAS`), shown by `ip link`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mark {
-    /// A bridge, or the end of a pair that waits for its sandbox.
+    /// A bridge, or the end of a point-to-point pair whose second sandbox has not come yet.
     Network(NetworkId),
-    /// The host's end of a veth pair, or the interface of a sandbox that has none.
+    /// The host's end of a veth pair, or a sandbox's interface without an end on the host.
     Endpoint(EndpointId),
 }
 
 impl Mark {
-    /// Reads an alias; none if it is not a mark of ours.
+    /// Parses an alias; none if it is not Fairway's mark.
     pub fn parse(alias: &str) -> Option<Self> {
         let (kind, id) = alias.strip_prefix("fairway:")?.split_once(':')?;
         match kind {
-            // A bridge that takes over an interface of the host names that behind its network.
+            // The bridge of an uplink has the interface's name after its network.
             "network" => id.split(':').next()?.parse().ok().map(Self::Network),
             "endpoint" => id.parse().ok().map(Self::Endpoint),
             _ => None,
@@ -163,13 +163,13 @@ impl std::fmt::Display for Mark {
     }
 }
 
-/// The same for all namespaces, so asked once: looking into `/proc/sys` of each is dear.
+/// Whether the kernel has IPv6. The same for all namespaces, so read once.
 static KERNEL_HAS_IPV6: LazyLock<bool> =
     LazyLock::new(|| rustix::fs::access("/proc/sys/net/ipv6", rustix::fs::Access::EXISTS).is_ok());
 
 /// The links of one namespace, through a socket that was opened there.
 ///
-/// It is meant for one thread at a time; the kernel works one change after another anyway.
+/// For one thread at a time; the kernel serializes changes anyway.
 #[derive(Debug)]
 pub struct Links {
     socket: Socket,
@@ -196,12 +196,12 @@ impl Links {
     }
 }
 
-/// Whether a refusal means that the thing is gone already.
+/// Whether a refusal means that the object is gone already.
 fn is_gone(refusal: &netlink::Refusal) -> bool {
     matches!(refusal.errno, Errno::NODEV | Errno::NOENT | Errno::SRCH | Errno::ADDRNOTAVAIL | Errno::NXIO)
 }
 
-/// The first refusal that does not mean that.
+/// The first refusal that does not mean that the object is gone.
 fn unless_gone(outcome: netlink::Outcome) -> Result<Vec<netlink::Message>, Error> {
     match outcome.refusals.into_iter().find(|refusal| !is_gone(refusal)) {
         Some(refusal) => Err(netlink::Error::Refused(refusal).into()),

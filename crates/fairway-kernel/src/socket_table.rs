@@ -1,8 +1,8 @@
-//! The kernel's tables of sockets (proc(5), `/proc/net/tcp` and its like).
+//! Reads the kernel's socket tables (proc(5), `/proc/net/tcp` and others).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A socket of a table.
+/// An entry of a socket table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Its own address.
@@ -11,11 +11,11 @@ pub(crate) struct Entry {
     pub port: u16,
     /// Its state, as a number of `include/net/tcp_states.h`.
     pub state: u8,
-    /// Its inode; 0 for those that no process has any more, such as in TIME_WAIT.
+    /// Its inode; 0 for sockets without a process, such as in TIME_WAIT.
     pub inode: u64,
 }
 
-/// The sockets of a table (`tcp`, `udp6`) in the network namespace of the calling thread. None where there is no such
+/// The sockets of a table (`tcp`, `udp6`) in the network namespace of the calling thread. Empty if there is no such
 /// table.
 pub(crate) fn entries(table: &str) -> Vec<Entry> {
     let text = std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();

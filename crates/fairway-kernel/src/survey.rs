@@ -1,4 +1,4 @@
-//! A whole network namespace as values, for whoever walks packets through it.
+//! Surveys a network namespace as values, for packet walks.
 
 mod iptables;
 mod routing;
@@ -19,7 +19,7 @@ use crate::nftables::{self, Reader};
 use crate::route::{self, Link, Links};
 use crate::{netlink, sysctl};
 
-/// Why a namespace cannot be looked at.
+/// Why a namespace cannot be surveyed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// Links or addresses cannot be read.
@@ -33,24 +33,24 @@ pub enum Error {
     Nftables(#[from] nftables::Error),
 }
 
-/// Looks at the namespace of the calling thread.
+/// Surveys the namespace of the calling thread.
 ///
 /// # Errors
-/// The kernel cannot be asked.
+/// The kernel refuses or its answer cannot be read.
 pub fn survey(name: &str) -> Result<Survey, Error> {
     look(name, false)
 }
 
-/// As [`survey`], without what there may be very much of: the elements of sets of exact keys, and sockets
-/// ([`NetworkNamespace::on_demand`]). Those are asked for one by one ([`Details`]).
+/// As [`survey`], without what may be very many: the elements of sets of exact keys, and sockets
+/// ([`NetworkNamespace::on_demand`]). These are read one by one ([`Details`]).
 ///
 /// # Errors
-/// The kernel cannot be asked.
+/// The kernel refuses or its answer cannot be read.
 pub fn outline(name: &str) -> Result<Survey, Error> {
     look(name, true)
 }
 
-/// Asks for what an [`outline`] leaves out, in the namespace that it was opened in, from any thread.
+/// Reads what an [`outline`] leaves out, in the namespace that it was opened in, from any thread.
 #[derive(Debug)]
 pub struct Details {
     reader: Reader,
@@ -61,15 +61,15 @@ impl Details {
     /// Opens the namespace of the calling thread.
     ///
     /// # Errors
-    /// If no socket can be made.
+    /// If no socket can be created.
     pub fn open() -> Result<Self, Error> {
         Ok(Self { reader: Reader::open()?, sockets: sockets::Waiting::open()? })
     }
 
-    /// The element of a set that a key is, or else the one that matches what no other does.
+    /// The element of a set with a key, or else its catch-all element.
     ///
     /// # Errors
-    /// The kernel cannot be asked.
+    /// The kernel refuses or its answer cannot be read.
     pub fn element(&self, table: &Table, set: &Set, key: &[u8]) -> Result<Option<Element>, Error> {
         let ask = |key| self.reader.element(table.family, &table.name, set, key);
         Ok(match ask(key)? {
@@ -78,10 +78,10 @@ impl Details {
         })
     }
 
-    /// The sockets that wait at a port.
+    /// The sockets that listen at a port.
     ///
     /// # Errors
-    /// The kernel cannot be asked.
+    /// The kernel refuses or its answer cannot be read.
     pub fn listeners_at(&self, protocol: Protocol, port: u16) -> Result<Vec<Listener>, Error> {
         Ok(self.sockets.at(protocol, port)?)
     }
@@ -120,7 +120,7 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
     Ok(Survey { namespace, veth_pairs: pairs })
 }
 
-/// Settings that count for all interfaces.
+/// Sysctls that apply to all interfaces.
 struct Shared {
     route_localnet: bool,
     reverse_path: u8,
@@ -141,7 +141,7 @@ fn is_on(path: &str) -> bool {
     number(path) != 0
 }
 
-/// A sysctl that the kernel may not have; then it is 0.
+/// Reads a sysctl; 0 if the kernel does not have it.
 fn number(path: &str) -> u8 {
     sysctl::read(path).ok().and_then(|value| value.parse().ok()).unwrap_or_default()
 }
@@ -166,14 +166,14 @@ fn interface(link: &Link, shared: &Shared) -> Interface {
     }
 }
 
-/// All tables, whoever's they are, but those that only watch.
+/// All tables of all owners, without trace tables.
 fn tables(on_demand: bool) -> Result<Vec<Table>, Error> {
     let reader = Reader::open()?;
     iptables::in_words(&reader, || {
         let mut tables = Vec::new();
         for listed in reader.tables()?.into_iter().filter(|it| !is_trace_table(&it.name)) {
             let (family, name) = (listed.family, listed.name.as_str());
-            // One that has gone meanwhile is met by nobody.
+            // A table that was deleted meanwhile meets no packet.
             tables.extend(if on_demand {
                 reader.outline(family, name)?
             } else {

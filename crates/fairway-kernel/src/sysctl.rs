@@ -1,4 +1,4 @@
-//! Kernel settings under `/proc/sys`. Those of the network are the calling thread's namespace's.
+//! Sysctls, as files under `/proc/sys`. Network sysctls are those of the calling thread's namespace.
 
 mod tree;
 
@@ -9,13 +9,13 @@ use thiserror::Error;
 
 pub use tree::Tree;
 
-/// Why a setting could not be read or written.
+/// Why a sysctl could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// The path leaves `/proc/sys` or is empty.
     #[error("invalid sysctl {0:?}: a path under /proc/sys is expected, such as net/ipv4/ip_forward")]
     Path(String),
-    /// The kernel has no such setting: a module is not loaded, or the interface is gone.
+    /// The kernel has no such sysctl: a module is not loaded, or the interface is gone.
     #[error("this kernel has no sysctl {0}")]
     Missing(String),
     /// It cannot be read.
@@ -38,18 +38,18 @@ pub enum Error {
     },
 }
 
-/// What setting a value did.
+/// The effect of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It had that value already.
+    /// The sysctl had that value already.
     Unchanged,
-    /// It had this one before.
+    /// The former value.
     From(String),
 }
 
 const ROOT: &str = "/proc/sys";
 
-/// Reads a setting, without the final line break. Values of several parts have tabs between them.
+/// Reads a sysctl, without the final line break. Values of several parts have tabs between them.
 ///
 /// # Errors
 /// [`Error::Path`], [`Error::Missing`], [`Error::Read`].
@@ -57,7 +57,7 @@ pub fn read(path: &str) -> Result<String, Error> {
     read_at(CWD, ROOT, checked(path)?)
 }
 
-/// Sets a setting, unless it has the value.
+/// Sets a sysctl, unless it has the value.
 ///
 /// # Errors
 /// [`Error::Path`], [`Error::Missing`], [`Error::Read`], [`Error::Write`].
@@ -70,7 +70,7 @@ pub fn write(path: &str, value: &str) -> Result<Change, Error> {
     Ok(Change::From(before))
 }
 
-/// Sets a setting without looking at it first.
+/// Sets a sysctl without reading it first.
 ///
 /// # Errors
 /// [`Error::Path`], [`Error::Missing`], [`Error::Write`].
@@ -85,7 +85,7 @@ fn read_at(root: BorrowedFd<'_>, prefix: &str, path: &str) -> Result<String, Err
     };
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(root, format!("{prefix}/{path}"), flags, Mode::empty()).map_err(error)?;
-    // Settings of the network are at most a page long, and read whole at once.
+    // Network sysctls are at most a page long, and read at once.
     let mut buffer = [0; 4096];
     let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer)).map_err(error)?;
     Ok(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned())

@@ -1,4 +1,4 @@
-//! Directories that no other user can change: neither themselves, nor what leads to them.
+//! Directories that no other user can change, neither themselves nor their parents.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Metadata};
@@ -9,58 +9,57 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::Mode;
 use thiserror::Error;
 
-/// As many symbolic links as the kernel follows (path_resolution(7)).
+/// The most symbolic links that are followed, as in the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// Why a directory cannot be trusted.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Another user owns it, something in it, or something that leads to it.
+    /// Another user owns the directory, a file in it, or a parent.
     #[error(
         "cannot use the directory {}: {} belongs to user {owner}, who could put other files in its place: give it to root (chown -h root), or choose another directory",
         directory.display(), path.display()
     )]
     Owner {
-        /// The directory that was to be used.
+        /// The directory.
         directory: PathBuf,
-        /// What the user owns.
+        /// The file that the user owns.
         path: PathBuf,
         /// The number of the user.
         owner: u32,
     },
-    /// Other users may write to it, or to a directory that leads to it.
+    /// Other users may write to the directory, or to a parent.
     #[error(
         "cannot use the directory {}: other users may write to {} (mode {mode:03o}): take that from them (chmod go-w), or choose another directory",
         directory.display(), path.display()
     )]
     Writable {
-        /// The directory that was to be used.
+        /// The directory.
         directory: PathBuf,
         /// The directory that others may write to.
         path: PathBuf,
         /// Its mode.
         mode: u32,
     },
-    /// It cannot be made or looked at.
+    /// The directory cannot be created or read.
     #[error("cannot use the directory {}: {}: {source}", directory.display(), path.display())]
     Io {
-        /// The directory that was to be used.
+        /// The directory.
         directory: PathBuf,
-        /// What was looked at.
+        /// The path that failed.
         path: PathBuf,
-        /// What the system said.
+        /// The reason.
         #[source]
         source: io::Error,
     },
 }
 
-/// Makes a directory, with those that lead to it, if it is not there; what is in it has to belong to trusted users too.
+/// Creates a directory with its parents, and checks that it, its parents and its entries belong to trusted users.
 ///
-/// Trusted are root, the user of this process, and the owner of `/`, who in a user namespace may be a user that it does not
-/// know.
+/// Trusted are root, the user of this process, and the owner of `/`, who may be unmapped in a user namespace.
 ///
 /// # Errors
-/// Another user could change it: nothing was made then.
+/// Another user could change the directory: then nothing was created.
 pub fn ensure(path: &Path) -> Result<(), Error> {
     let error = |at: &Path, source| Error::Io { directory: path.to_owned(), path: at.to_owned(), source };
     let absolute = std::path::absolute(path).map_err(|source| error(path, source))?;
@@ -79,7 +78,7 @@ pub fn ensure(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Who is trusted with a directory.
+/// Checks files on the way to a directory.
 struct Judge<'a> {
     directory: &'a Path,
     users: [u32; 3],
@@ -100,7 +99,7 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Follows a path as the kernel does, as far as it is there.
+    /// Follows a path as the kernel does, as far as it exists.
     fn walk(&self, path: &Path) -> Result<(), Error> {
         let mut ahead: Vec<OsString> = components(path);
         let mut at = PathBuf::from("/");
@@ -143,7 +142,7 @@ impl<'a> Judge<'a> {
         Err(Error::Owner { directory: self.directory.to_owned(), path: path.to_owned(), owner: found.uid() })
     }
 
-    /// A directory that leads to others may have the sticky bit instead: others add to it, and change nothing in it.
+    /// A parent may have the sticky bit instead: other users can add files, but change none.
     fn directory(&self, path: &Path, found: &Metadata, leads_on: bool) -> Result<(), Error> {
         let mode = Mode::from_raw_mode(found.mode());
         let others = mode.contains(Mode::WOTH);
@@ -159,7 +158,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The names of a path, the first one last.
+/// The components of a path, the first one last.
 fn components(path: &Path) -> Vec<OsString> {
     let name = |component: Component<'_>| match component {
         Component::Normal(name) => Some(name.to_owned()),

@@ -1,4 +1,4 @@
-//! Unix sockets that listen at a path, never open to more users than they are meant for.
+//! Listening unix sockets, created with their final mode.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -9,20 +9,20 @@ use std::path::Path;
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Makes a socket of mode `mode` that listens at a path, in place of one, or of a symbolic link, that is there.
+/// Creates a listening socket with this mode, in place of a socket or symbolic link at the path.
 ///
 /// # Errors
-/// A file of another kind is there (`AlreadyExists`), or the kernel refuses.
+/// A file of another kind exists (`AlreadyExists`), or the kernel refuses.
 pub fn listen(path: &Path, kind: SocketType, mode: u32, backlog: i32) -> io::Result<OwnedFd> {
     remove(path)?;
     let socket = bind(path, kind, mode)?;
-    // The umask may have taken from it.
+    // The umask may have reduced the mode.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     rustix::net::listen(&socket, backlog)?;
     Ok(socket)
 }
 
-/// Binds a socket; the modes of the file are at no time more than `mode`.
+/// Binds a socket; the file's mode is at no time wider than `mode`.
 fn bind(path: &Path, kind: SocketType, mode: u32) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
     // The file gets the mode of the socket, less the umask.
@@ -31,10 +31,10 @@ fn bind(path: &Path, kind: SocketType, mode: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Removes a socket or a symbolic link; nothing has to be there.
+/// Removes a socket or a symbolic link, if it exists.
 ///
 /// # Errors
-/// A file of another kind is there (`AlreadyExists`), or the kernel refuses.
+/// A file of another kind exists (`AlreadyExists`), or the kernel refuses.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! Waiting for things to end or change: processes, namespace paths, files.
+//! Watches processes, namespace paths and files, by pidfd, inotify and epoll.
 
 mod directory;
 
@@ -18,13 +18,13 @@ use crate::namespace;
 use crate::process::{self, Process};
 use directory::{Directories, Target};
 
-/// Why something cannot be watched.
+/// Why a process, namespace or file cannot be watched.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// The process cannot be watched.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// The namespace is not there any more.
+    /// The namespace is gone.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
     /// The path has no directory to watch.
@@ -33,27 +33,27 @@ pub enum Error {
     /// The kernel refuses.
     #[error("cannot {action}: {errno}")]
     Refused {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
         /// The reason; `EMFILE` or `ENOSPC` when `fs.inotify` limits are reached.
         errno: Errno,
     },
 }
 
-/// What happened. `K` is what the caller calls the things that it watches.
+/// An event. `K` is the caller's key of a watched object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<K> {
-    /// The process has ended. It is watched no longer.
+    /// The process has ended, and is not watched any more.
     ProcessEnded(K),
-    /// The path leads to that namespace no longer. It is watched no longer.
+    /// The path does not lead to the namespace any more, and is not watched any more.
     NamespaceGone(K),
-    /// The file was written, replaced, removed or made. It is still watched.
+    /// The file was written, replaced, removed or created. It is still watched.
     FileChanged(PathBuf),
-    /// Somebody called [`Waker::wake`].
+    /// [`Waker::wake`] was called.
     Woken,
 }
 
-/// What a descriptor in the epoll set stands for.
+/// The object of a descriptor in the epoll set.
 const WAKE: u64 = 0;
 const NOTIFY: u64 = 1;
 const FIRST_PROCESS: u64 = 2;
@@ -61,7 +61,7 @@ const FIRST_PROCESS: u64 = 2;
 struct Held<K> {
     key: K,
     process: Process,
-    /// Whether it stands for its namespace under `/proc`.
+    /// Whether it is watched for its namespace under `/proc`.
     namespace: bool,
 }
 
@@ -71,7 +71,7 @@ struct State<K> {
     directories: Directories<K>,
 }
 
-/// Watches many things. Any thread may add and forget; one thread waits.
+/// A set of watched objects. Any thread may add and remove; one thread waits.
 pub struct Watch<K> {
     epoll: OwnedFd,
     inotify: OwnedFd,
@@ -92,13 +92,13 @@ pub struct Waker(Arc<OwnedFd>);
 impl Waker {
     /// Makes [`Watch::wait`] return [`Event::Woken`], now or when it is called next.
     pub fn wake(&self) {
-        // It fails only when the counter is full, and then the thread is woken already.
+        // This fails only when the counter is full, and then the thread is woken already.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 }
 
 impl<K: Clone + PartialEq> Watch<K> {
-    /// Watches nothing yet.
+    /// Creates a watch of nothing.
     ///
     /// # Errors
     /// [`Error::Refused`].
@@ -125,24 +125,24 @@ impl<K: Clone + PartialEq> Watch<K> {
         Ok(watch)
     }
 
-    /// What wakes the waiting thread.
+    /// A handle that wakes the waiting thread.
     pub fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.wake))
     }
 
-    /// Reports when a process ends.
+    /// Watches for the end of a process.
     ///
     /// # Errors
-    /// [`Error::Process`], so also when it has ended already.
+    /// [`Error::Process`], also when the process has ended already.
     pub fn process(&self, key: K, process: ProcessIdentity) -> Result<(), Error> {
         self.hold(key, Process::open(process)?, false)
     }
 
-    /// Reports when the path of a namespace leads there no longer. For one under `/proc/PID` that
-    /// is when the process ends.
+    /// Watches for the removal or replacement of a namespace's path. For one under `/proc/PID` this is the end of the
+    /// process.
     ///
     /// # Errors
-    /// [`Error::Namespace`] when it leads elsewhere already, [`Error::Process`], [`Error::Path`].
+    /// [`Error::Namespace`] when the path leads elsewhere already, [`Error::Process`], [`Error::Path`].
     pub fn namespace(&self, key: K, namespace: &Namespace) -> Result<(), Error> {
         if let Some(pid) = process_of(&namespace.path) {
             let held = Process::open(process::identity(pid)?)?;
@@ -152,15 +152,15 @@ impl<K: Clone + PartialEq> Watch<K> {
         let (directory, name) = split(Path::new(&namespace.path))?;
         let target = Target::Namespace(key.clone(), namespace.clone());
         self.state().directories.add(&self.inotify, &directory, name, target)?;
-        // Looked at after the watch began: what went before is noticed here.
+        // Checked after the watch began, so that an earlier change is noticed here.
         namespace::open(namespace).map(drop).map_err(|error| {
             self.forget(&key);
             error.into()
         })
     }
 
-    /// Reports when a file changes, also when it is a symbolic link whose target does, or is
-    /// replaced. It need not exist; its directory must.
+    /// Watches for changes of a file and of the target of a symbolic link. The file need not exist; its directory
+    /// must.
     ///
     /// # Errors
     /// [`Error::Path`], [`Error::Refused`].
@@ -168,14 +168,14 @@ impl<K: Clone + PartialEq> Watch<K> {
         self.state().directories.follow(&self.inotify, path)
     }
 
-    /// Watches nothing of that name any more. Events that were found already may still come.
+    /// Stops watching the objects of a key. Events that were read already may still come.
     pub fn forget(&self, key: &K) {
         let mut state = self.state();
         state.processes.retain(|_, held| held.key != *key);
         state.directories.forget(&self.inotify, key);
     }
 
-    /// Waits until something happens, or for `timeout`; returns nothing only then.
+    /// Waits for events, at most `timeout`; returns none only after a timeout.
     ///
     /// # Errors
     /// [`Error::Refused`].
@@ -203,7 +203,7 @@ impl<K: Clone + PartialEq> Watch<K> {
     fn take(&self, token: u64, events: &mut Vec<Event<K>>) -> Result<(), Error> {
         match token {
             WAKE => {
-                // Sets the counter to zero; when another read did, nothing is lost.
+                // Resets the counter; if another read did, nothing is lost.
                 let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
                 events.push(Event::Woken);
             }

@@ -1,4 +1,4 @@
-//! Flows that come and go, as they do.
+//! Events of new and destroyed flows.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -20,27 +20,27 @@ const DELETED: u16 = NEW | 2;
 const IDENTIFIERS: [u16; 2] = [4, 7];
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// A flow that came or went.
+/// A new or destroyed flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowEvent {
-    /// Whether it is gone.
+    /// Whether it was destroyed.
     pub is_gone: bool,
-    /// The kernel's number for it.
+    /// The kernel's id for it.
     pub id: u32,
-    /// As its first packet was before any rewrite.
+    /// The original direction: its first packet before NAT.
     pub original: Tuple,
-    /// As answers are expected.
+    /// The reply direction.
     pub reply: Tuple,
 }
 
-/// Hears of flows of one namespace that come and go. Its descriptor is readable when there are some.
+/// Receives the events of flows of one namespace. Its descriptor is readable when events wait.
 #[derive(Debug)]
 pub struct FlowEvents {
     socket: Socket,
 }
 
 impl FlowEvents {
-    /// Hears of them in the namespace of the calling thread from now on.
+    /// Subscribes in the namespace of the calling thread.
     ///
     /// # Errors
     /// [`Error::Open`].
@@ -51,7 +51,7 @@ impl FlowEvents {
         Ok(Self { socket })
     }
 
-    /// Hands what has come to `take`, in its order. Does not wait. Whether all of it was heard.
+    /// Passes waiting events to `take`, in order. Does not wait. Returns whether none was lost.
     ///
     /// # Errors
     /// [`Error::Receive`], [`Error::Malformed`].
@@ -78,7 +78,7 @@ impl AsFd for FlowEvents {
     }
 }
 
-/// The flows of the calling thread's namespace that `wanted` says yes to, of all protocols.
+/// Lists the flows of the calling thread's namespace for which `wanted` is true, of all protocols.
 ///
 /// # Errors
 /// [`Error::Refused`] where the kernel has no `nf_conntrack_netlink`.

@@ -1,4 +1,4 @@
-//! Named namespaces: bind mounts in `/run/netns`, the way ip-netns(8) makes and finds them.
+//! Named namespaces: bind mounts in `/run/netns`, as in ip-netns(8).
 
 use fairway_model::Namespace;
 use rustix::fs::{Mode, OFlags};
@@ -9,15 +9,13 @@ use rustix::thread::UnshareFlags;
 use super::{Error, OWN, identity, open_any, thread_errno};
 use crate::system;
 
-/// Where named namespaces are.
+/// The directory of named namespaces.
 pub const NAMED_DIRECTORY: &str = "/run/netns";
 
-/// Makes a network namespace that `ip netns exec NAME` can enter, with nothing in it but a
-/// loopback interface that is down.
+/// Creates a network namespace that `ip netns exec NAME` can enter. Its loopback interface is down.
 ///
 /// # Errors
-/// [`Error::Name`], [`Error::Exists`], [`Error::Mount`], [`Error::Enter`] when the kernel makes no
-/// new namespace.
+/// [`Error::Name`], [`Error::Exists`], [`Error::Mount`], [`Error::Enter`] when the kernel refuses a new namespace.
 pub fn create_named(name: &str) -> Result<Namespace, Error> {
     let path = path_of(name)?;
     prepare_directory()?;
@@ -31,15 +29,14 @@ pub fn create_named(name: &str) -> Result<Namespace, Error> {
     match made {
         Ok(handle) => Ok(handle.namespace().clone()),
         Err(error) => {
-            // Nobody has been told of it, and it is not a namespace.
+            // The empty file is not a namespace, and not in use.
             let _ = rustix::fs::unlink(&path);
             Err(error)
         }
     }
 }
 
-/// Takes the name from a namespace, which ends with its last process and socket. A name that is
-/// gone already is fine.
+/// Removes the name of a namespace, which ends with its last process and socket. A missing name is no error.
 ///
 /// # Errors
 /// [`Error::Replaced`] when the path leads to another namespace, which is left alone;
@@ -61,8 +58,7 @@ pub fn remove_named(namespace: &Namespace) -> Result<(), Error> {
             });
         }
         Err(Error::Open { errno: Errno::NOENT, .. }) => return Ok(()),
-        // The empty file that is left when only the mount is gone; opening it is refused when we
-        // are not root, since it is made without rights.
+        // The empty file remains when only the mount is gone; it has mode 0, so only root can open it.
         Err(Error::NotNetwork { .. } | Error::Open { errno: Errno::ACCESS, .. }) => {}
         Err(error) => return Err(error),
     }
@@ -79,8 +75,8 @@ fn path_of(name: &str) -> Result<String, Error> {
     Ok(format!("{NAMED_DIRECTORY}/{name}"))
 }
 
-/// Makes the directory, and makes mounts in it reach the other mount namespaces that share it:
-/// otherwise a namespace that is unmounted here stays alive through copies elsewhere.
+/// Creates the directory and makes it a shared mount: otherwise copies in other mount namespaces keep unmounted
+/// namespaces alive.
 fn prepare_directory() -> Result<(), Error> {
     let error = |action| move |errno| Error::Mount { action, path: NAMED_DIRECTORY.to_owned(), errno };
     match rustix::fs::mkdir(NAMED_DIRECTORY, Mode::from_raw_mode(0o755)) {
@@ -105,7 +101,7 @@ fn prepare_directory() -> Result<(), Error> {
     }
 }
 
-/// Makes the namespace on a thread that ends with it.
+/// Creates the namespace on a thread of its own, which ends afterwards.
 fn mount_new_namespace(path: &str) -> Result<(), Error> {
     std::thread::scope(|scope| {
         std::thread::Builder::new()

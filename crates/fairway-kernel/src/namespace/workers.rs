@@ -1,4 +1,4 @@
-//! Threads that go into namespaces and come back, so that no other thread ever has to.
+//! A pool of threads that run work in other network namespaces.
 
 use std::any::Any;
 use std::os::fd::AsFd;
@@ -10,11 +10,12 @@ use rustix::io::Errno;
 
 use super::{Error, Handle, enter, own, thread_errno};
 
-/// Does the work inside, comes home, and says whether it did; what it returns delivers the result.
+/// A job: does its work, and returns whether the thread came back to its own namespace; the returned closure delivers
+/// the result.
 type Job = Box<dyn FnOnce(&Handle) -> (bool, Delivery) + Send>;
 type Delivery = Box<dyn FnOnce()>;
 
-/// What a thread that went inside brings back.
+/// The result of a job.
 type Outcome<T> = Result<Result<T, Box<dyn Any + Send>>, Errno>;
 
 #[derive(Debug)]
@@ -30,17 +31,17 @@ impl Shared {
     }
 }
 
-/// A small pool of threads for work inside namespaces.
+/// A small pool of threads that run work in network namespaces.
 ///
-/// Threads start when there is more to do at a time than threads wait; at most `limit` of them
-/// wait. One that cannot come home ends. All end when the pool is dropped.
+/// A thread is started when none is idle; at most `limit` stay idle. A thread that cannot return to its own namespace
+/// ends. All end when the pool is dropped.
 #[derive(Debug, Clone)]
 pub struct Workers {
     shared: Arc<Shared>,
 }
 
 impl Workers {
-    /// A pool whose home is the namespace of the calling thread, which it keeps open.
+    /// Creates a pool whose threads return to the namespace of the calling thread, which stays open.
     ///
     /// # Errors
     /// [`Error::Open`].
@@ -49,7 +50,7 @@ impl Workers {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The namespace that its threads come back to.
+    /// The namespace that its threads return to.
     pub fn initial(&self) -> &Handle {
         &self.shared.home
     }
@@ -111,7 +112,7 @@ fn job<T: Send + 'static>(
             Err(errno) => (true, Err(errno)),
         };
         let deliver = move || {
-            // The caller waits for it; if it is gone, nobody wants the answer.
+            // The caller waits for the result; if it has ended, the result is not needed.
             let _ = answer.send(outcome);
         };
         (at_home, Box::new(deliver))
@@ -119,7 +120,7 @@ fn job<T: Send + 'static>(
 }
 
 fn live(shared: Arc<Shared>, mut job: Job) {
-    // While it waits it must not keep the pool: the pool's end is what ends it.
+    // An idle thread must not keep the pool alive, since it ends with the pool.
     let pool = Arc::downgrade(&shared);
     let mut shared = Some(shared);
     loop {
@@ -134,7 +135,7 @@ fn live(shared: Arc<Shared>, mut job: Job) {
             })
         });
         drop(alive);
-        // It waits in the pool before the caller goes on, so that the next call finds it there.
+        // The thread is idle in the pool before the caller continues, so that the next call finds it.
         match next.flatten() {
             Some(receiver) => {
                 deliver();
@@ -143,7 +144,7 @@ fn live(shared: Arc<Shared>, mut job: Job) {
                     Err(_) => return,
                 }
             }
-            // A thread that is not at home ends and lets its namespace go.
+            // A thread in a foreign namespace ends, and releases it.
             None => return deliver(),
         }
     }

@@ -33,7 +33,7 @@ impl Reader {
     /// Opens a reader in the namespace of the calling thread.
     ///
     /// # Errors
-    /// If no socket can be made.
+    /// If no socket can be created.
     pub fn open() -> Result<Self, Error> {
         Ok(Self { socket: Socket::open(Protocol::Netfilter)? })
     }

@@ -52,7 +52,7 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Hears of them in the namespace of the calling thread from now on.
+    /// Subscribes in the namespace of the calling thread.
     ///
     /// # Errors
     /// If no such socket can be made.

@@ -1,4 +1,4 @@
-//! Bridges.
+//! Bridges: creating, configuring and checking them.
 
 mod adopted;
 
@@ -13,13 +13,11 @@ use crate::netlink::{self, Batch};
 use crate::sysctl;
 
 impl Links {
-    /// Makes a bridge as planned, or makes ours of that name so, and returns it. It is up at the
-    /// end; before that it has no IPv6 but what was asked for and hears no router advertisements. Its addresses are
-    /// usable at once.
+    /// Creates a bridge as planned, or corrects Fairway's bridge of that name, and returns it. It is up at the end;
+    /// before that, IPv6 is set as planned and router advertisements are ignored. Its addresses are usable at once.
     ///
     /// # Errors
-    /// [`Error::Foreign`] if the name belongs to something else; [`Error::Netlink`],
-    /// [`Error::Sysctl`].
+    /// [`Error::Foreign`] if the name belongs to a link that is not Fairway's; [`Error::Netlink`], [`Error::Sysctl`].
     pub fn apply_bridge(&self, bridge: &BridgeLink) -> Result<Link, Error> {
         if bridge.adopted {
             return self.adopt_bridge(bridge);
@@ -39,8 +37,8 @@ impl Links {
         })?;
         check_owner(&link, "bridge", mark)?;
         let mut batch = Batch::new();
-        // The MTU only now: one that a bridge was born with follows its ports, and is 1500 again when the
-        // last one leaves (br_mtu_auto_adjust).
+        // The MTU only now: an MTU given at creation follows the ports, and is 1500 again when the last one leaves
+        // (br_mtu_auto_adjust).
         batch
             .message(libc::RTM_NEWLINK, 0, format!("set up the bridge {name}"))
             .raw(&ifinfo(link.index, None))
@@ -61,8 +59,8 @@ impl Links {
         )?;
         if self.ipv6 {
             sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-            // While the link-local address, which follows from our MAC address, was still being tried for a
-            // second, what the host forwards would be lost: neighbours are asked with it.
+            // No DAD for the link-local address, which follows from the MAC address: while it is tentative, for a
+            // second, neighbors cannot be solicited and forwarded packets are lost.
             sysctl::write(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
             let disabled = if bridge.ipv6 { "0" } else { "1" };
             sysctl::write(&format!("net/ipv6/conf/{name}/disable_ipv6"), disabled)?;
@@ -73,7 +71,7 @@ impl Links {
         self.switch_on(batch, &link)
     }
 
-    /// Does what is in the batch, and switches a bridge on.
+    /// Sends the batch and sets a bridge up.
     fn switch_on(&self, mut batch: Batch, link: &Link) -> Result<Link, Error> {
         let name = &link.name;
         batch
@@ -84,7 +82,7 @@ impl Links {
         replies.iter().find_map(Link::parse).ok_or_else(|| Error::Undescribed(name.clone()))
     }
 
-    /// Makes sure that no link of somebody else has a name. One of ours that has it may be leaving.
+    /// Checks that no foreign link has a name. A link of Fairway's that has the name may be about to be deleted.
     ///
     /// # Errors
     /// [`Error::Foreign`], [`Error::Netlink`].
@@ -95,8 +93,7 @@ impl Links {
         }
     }
 
-    /// Sends what makes a link and asks for the link of that name; that it exists already is no
-    /// error here.
+    /// Creates a link, or finds the one of that name.
     pub(super) fn create_or_find(
         &self,
         name: &str,
@@ -112,15 +109,15 @@ impl Links {
             (None, Some(link)) => Ok(link),
             (None, None) => Err(Error::Undescribed(name.to_owned())),
             (Some(refusal), Some(link)) if refusal.index == 0 && refusal.errno == Errno::EXIST => {
-                tracing::debug!(name, kind, "the link exists already");
+                tracing::debug!(name, kind, "link exists already");
                 Ok(link)
             }
             (Some(refusal), _) => Err(netlink::Error::Refused(refusal).into()),
         }
     }
 
-    /// Adds to `batch` what makes the addresses of an interface exactly `wanted`. Link-local ones
-    /// that the kernel gives are left alone.
+    /// Adds to `batch` the changes that make the addresses of an interface exactly `wanted`. The kernel's link-local
+    /// addresses are left alone.
     pub(super) fn correct_addresses(
         &self,
         batch: &mut Batch,
@@ -145,7 +142,7 @@ impl Links {
     }
 }
 
-/// Our mark on a bridge, with the interface that it takes over: whoever finds the bridge can give that back.
+/// The alias of a bridge: the mark, and the interface that it enslaves, so that the interface can be restored.
 fn alias(mark: Mark, bridge: &BridgeLink) -> String {
     match &bridge.parent {
         Some(parent) => format!("{mark}:{parent}"),

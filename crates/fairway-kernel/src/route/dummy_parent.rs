@@ -1,4 +1,4 @@
-//! Links that lead nowhere, for macvlans to stand upon.
+//! Dummy links used as macvlan parents when the user names none.
 
 use fairway_core::object::DummyParent;
 use rustix::io::Errno;
@@ -8,16 +8,16 @@ use super::ownership::{INCOMPLETE_GROUP, check_owner};
 use super::{Error, Link, Links, Mark};
 use crate::netlink::{self, Batch};
 
-/// Kinds of links that drop all that is sent by them and always have a carrier; the second for kernels without the
-/// first. (A bridge without ports loses its carrier as soon as it is told its address, and all links upon it theirs.)
+/// Kinds of links that drop all frames and always have a carrier; the second for kernels without the first. (A bridge
+/// without ports loses its carrier as soon as its address is set, and so do the macvlans on it.)
 const KINDS: [&str; 2] = ["dummy", "ifb"];
 
 impl Links {
-    /// Makes such a link as planned, or makes ours of that name so. It is up at the end.
+    /// Creates a dummy parent as planned, or corrects Fairway's of that name. It is up at the end.
     ///
     /// # Errors
-    /// [`Error::NoDummyParent`] if the kernel has no kind of them; [`Error::Foreign`] if the name
-    /// belongs to something else; [`Error::Netlink`].
+    /// [`Error::NoDummyParent`] if the kernel has no kind of them; [`Error::Foreign`] if the name belongs to a link
+    /// that is not Fairway's; [`Error::Netlink`].
     pub fn apply_dummy_parent(&self, link: &DummyParent) -> Result<(), Error> {
         let found = self.create_dummy_parent(link)?;
         let mark = Mark::Network(link.network);

@@ -1,38 +1,38 @@
-//! Deleting many links at once: each waits for the kernel's readers, a group waits once.
+//! Deletes many links at once: each deletion waits for RCU, that of a link group waits once.
 
 use super::message::{get_link_by_index, ifinfo};
 use super::{Error, Link, Links, Mark, is_gone, unless_gone};
 use crate::netlink::{self, Batch};
 
-/// How many links die at a time. The kernel lets nobody else change a link meanwhile.
+/// How many links are deleted at a time. Meanwhile the kernel holds RTNL and blocks all other changes of links.
 pub const MAX_DELETED_TOGETHER: usize = 24;
 
-/// A link that has to go, by exact identity.
+/// A link to be deleted, identified by index and mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PendingDelete {
     /// Its index.
     pub index: u32,
-    /// Our mark on it; a link without this very mark is left alone.
+    /// Its mark; a link with another mark is left alone.
     pub mark: Mark,
 }
 
-/// What became of links that had to go.
+/// The outcome of [`Links::delete_links`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeletedLinks {
-    /// Those that were deleted now.
+    /// The links that were deleted now.
     pub deleted: Vec<PendingDelete>,
-    /// Those whose index nobody or somebody else has: they were gone already.
+    /// The links that were gone already: their index is free or has another link.
     pub absent: Vec<PendingDelete>,
 }
 
 impl Links {
-    /// Deletes links of ours, [`MAX_DELETED_TOGETHER`] at a time, and lets others in between.
+    /// Deletes links of Fairway's, [`MAX_DELETED_TOGETHER`] at a time; other changes can run in between.
     ///
-    /// `group` is the link group that the dying ones are gathered in. Whatever else is in that
-    /// group dies too, so it must be random; it is looked at once more before each deletion.
+    /// `group` is the link group that the links are put into. All other links in that group would be deleted too, so
+    /// its number must be random, and its members are checked before each deletion.
     ///
     /// # Errors
-    /// [`Error::Netlink`]; [`Error::Foreign`] if somebody else's link is in the group.
+    /// [`Error::Netlink`]; [`Error::Foreign`] if a foreign link is in the group.
     pub fn delete_links(&self, doomed: &[PendingDelete], group: u32) -> Result<DeletedLinks, Error> {
         let mut retired = DeletedLinks::default();
         for chunk in doomed.chunks(MAX_DELETED_TOGETHER) {
@@ -44,9 +44,8 @@ impl Links {
         Ok(retired)
     }
 
-    /// Switches a bridge port off: no frame passes it any more, and its bridge forgets what it
-    /// learned there. That takes 1 ms where deleting takes 20, so a pair whose sandbox is going
-    /// can wait, off, to be deleted with others. One that is gone is fine.
+    /// Sets a bridge port down: it forwards no frames, and its bridge flushes its FDB entries. This takes 1 ms and a
+    /// deletion 20, so pairs of ending sandboxes are set down and deleted together later. A missing link is no error.
     ///
     /// # Errors
     /// [`Error::Netlink`].
@@ -56,7 +55,7 @@ impl Links {
         unless_gone(self.socket.transact_each(&mut batch)?).map(drop)
     }
 
-    /// Parts those that are there and ours from the others.
+    /// Splits links into present ones with their mark, and others.
     fn part(&self, doomed: &[PendingDelete]) -> Result<(Vec<PendingDelete>, Vec<PendingDelete>), Error> {
         let mut batch = Batch::new();
         doomed.iter().for_each(|link| get_link_by_index(&mut batch, link.index));

@@ -24,7 +24,7 @@ const fn number(mode: MacvlanMode) -> u32 {
 }
 
 impl Links {
-    /// What a link is to macvlans; none if there is no link of that name.
+    /// Reads the facts about a macvlan parent; none if there is no link of that name.
     ///
     /// # Errors
     /// [`Error::Netlink`].
@@ -42,13 +42,13 @@ impl Links {
         Ok(Some(ParentFacts { mac: link.mac, loopback: link.loopback, master }))
     }
 
-    /// Makes a macvlan in a sandbox with one message; [`Links::apply_netns_setup`] does the rest, there.
-    /// One of that name may be there already, which is found out there. `namespace` is
+    /// Creates a macvlan in a sandbox with one message; [`Links::apply_netns_setup`] configures it there. An
+    /// interface of that name that exists already is found there too. `namespace` is
     /// `macvlan.link.namespace`, open.
     ///
     /// # Errors
-    /// [`Error::NoInterface`] without the parent, [`Error::Parent`] if it carries none in this
-    /// mode, [`Error::Netlink`].
+    /// [`Error::NoInterface`] without the parent, [`Error::Parent`] if it allows none in this mode,
+    /// [`Error::Netlink`].
     pub fn create_macvlan(&self, macvlan: &MacvlanLink, namespace: &Handle) -> Result<(), Error> {
         let MacvlanLink { link, parent, mode } = macvlan;
         let below = self.index(parent)?;

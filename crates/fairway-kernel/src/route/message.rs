@@ -12,9 +12,9 @@ pub const IFINFO_LENGTH: usize = 16;
 pub const IFADDR_LENGTH: usize = 8;
 pub const RTMSG_LENGTH: usize = 12;
 
-/// Creating, an error if it exists.
+/// Flags: create, an error if the object exists.
 pub const CREATE_NEW: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
-/// Creating or making what exists so.
+/// Flags: create or replace.
 pub const CREATE_OR_REPLACE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 pub const DUMP: u16 = libc::NLM_F_DUMP as u16;
 
@@ -25,11 +25,11 @@ pub const IFLA_BRPORT_MODE: u16 = 4;
 /// `IFLA_INET6_ADDR_GEN_MODE` and its value for no link-local address.
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
-/// `RTEXT_FILTER_SKIP_STATS`: counters are half of an answer and nobody reads them.
+/// `RTEXT_FILTER_SKIP_STATS`: counters are half of an answer and not needed.
 const SKIP_STATS: u32 = 1 << 3;
 
-/// Our mark on routes: the number of who made them (`rtm_protocol`), shown by `ip route` as `proto 70`. Numbers
-/// above 4 mean nothing to the kernel; this one is in nobody's list (`/etc/iproute2/rt_protos`).
+/// Fairway's mark on routes: the routing protocol (`rtm_protocol`), shown by `ip route` as `proto 70`. Numbers above
+/// 4 mean nothing to the kernel; this one is not in `/etc/iproute2/rt_protos`.
 pub const ROUTE_PROTOCOL: u8 = 70;
 
 const IFF_UP: u32 = libc::IFF_UP as u32;
@@ -45,7 +45,7 @@ pub fn ifinfo(index: u32, up: Option<bool>) -> [u8; IFINFO_LENGTH] {
     header
 }
 
-/// Asks for one link by name.
+/// Adds a request for one link by name.
 pub fn get_link(batch: &mut Batch, name: &str) {
     batch
         .message(libc::RTM_GETLINK, 0, format!("read the interface {name}"))
@@ -54,7 +54,7 @@ pub fn get_link(batch: &mut Batch, name: &str) {
         .text(libc::IFLA_IFNAME, name);
 }
 
-/// Asks for one link by index.
+/// Adds a request for one link by index.
 pub fn get_link_by_index(batch: &mut Batch, index: u32) {
     batch
         .message(libc::RTM_GETLINK, 0, format!("read the interface with index {index}"))
@@ -62,7 +62,7 @@ pub fn get_link_by_index(batch: &mut Batch, index: u32) {
         .u32(libc::IFLA_EXT_MASK, SKIP_STATS);
 }
 
-/// Asks for all links.
+/// A dump of all links.
 pub fn dump_links() -> Batch {
     let mut batch = Batch::new();
     batch
@@ -72,7 +72,7 @@ pub fn dump_links() -> Batch {
     batch
 }
 
-/// No link-local IPv6 address for this link.
+/// Disables the automatic link-local IPv6 address of a link.
 pub fn no_link_local(message: &mut MessageBuilder<'_>) {
     message.nest(libc::IFLA_AF_SPEC, |families| {
         families.nest(libc::AF_INET6 as u16, |ipv6| {
@@ -88,14 +88,14 @@ fn ifaddr(family: u8, prefix: u8, flags: u8, index: u32) -> [u8; IFADDR_LENGTH] 
     [family, prefix, flags, 0, a, b, c, d]
 }
 
-/// Asks for the addresses of one interface, or of all with index 0.
+/// A dump of the addresses of one interface, or of all with index 0.
 pub fn dump_addresses(index: u32) -> Batch {
     let mut batch = Batch::new();
     batch.message(libc::RTM_GETADDR, DUMP, "the list of addresses").raw(&ifaddr(0, 0, 0, index));
     batch
 }
 
-/// Adds an address, at once usable: nobody else can have it, so it is not probed for (RFC 4862).
+/// Adds an address without DAD (RFC 4862): it is unique by allocation, and usable at once.
 pub fn add_address(batch: &mut Batch, index: u32, interface: &str, address: IpNet) {
     let flags = if address.addr().is_ipv6() { libc::IFA_F_NODAD as u8 } else { 0 };
     let mut message = batch.message(
@@ -120,7 +120,7 @@ pub fn delete_address(batch: &mut Batch, index: u32, interface: &str, address: I
         .address(libc::IFA_LOCAL, address.addr());
 }
 
-/// Asks for the routes of a family in all tables.
+/// A dump of the routes of a family in all tables.
 pub fn dump_routes(family: u8) -> Batch {
     let mut batch = Batch::new();
     let mut header = [0; RTMSG_LENGTH];
@@ -129,7 +129,7 @@ pub fn dump_routes(family: u8) -> Batch {
     batch
 }
 
-/// Asks which way a packet to an IPv6 address would take.
+/// Adds a route lookup for an IPv6 address.
 pub fn get_route6(batch: &mut Batch, destination: Ipv6Addr) {
     let mut header = [0; RTMSG_LENGTH];
     header[0] = libc::AF_INET6 as u8;
@@ -140,7 +140,7 @@ pub fn get_route6(batch: &mut Batch, destination: Ipv6Addr) {
         .address(libc::RTA_DST, destination.into());
 }
 
-/// Whether an answer to [`get_route6`] says that the address is one of the namespace's own.
+/// Whether the answer to [`get_route6`] is a local route: the address is the namespace's own.
 pub fn is_local_route(reply: &Message) -> bool {
     reply.kind == libc::RTM_NEWROUTE && reply.payload.get(7) == Some(&libc::RTN_LOCAL)
 }
@@ -156,10 +156,10 @@ fn default_route(family: u8) -> [u8; RTMSG_LENGTH] {
     header
 }
 
-/// What ip-route(8) gives routes that it is not told otherwise of.
+/// The default protocol of ip-route(8).
 const RTPROT_BOOT: u8 = 3;
 
-/// Makes the default route of the gateway's family lead to it.
+/// Sets the default route of the gateway's family.
 pub fn set_default_route(batch: &mut Batch, gateway: IpAddr, index: u32, interface: &str) {
     batch
         .message(
@@ -172,15 +172,15 @@ pub fn set_default_route(batch: &mut Batch, gateway: IpAddr, index: u32, interfa
         .u32(libc::RTA_OIF, index);
 }
 
-/// How the labels of [`delete_any_default_route`] begin.
+/// The label of [`delete_any_default_route`].
 pub const REMOVE_DEFAULT_ROUTE: &str = "remove the default route";
 
-/// Removes the default route that [`set_default_route`] made, whichever it leads to.
+/// Removes the default route that [`set_default_route`] created, whatever its gateway.
 pub fn delete_any_default_route(batch: &mut Batch, family: u8) {
     batch.message(libc::RTM_DELROUTE, 0, REMOVE_DEFAULT_ROUTE).raw(&default_route(family));
 }
 
-/// A message about a route of ours in the main table, by the host of another subnet.
+/// A message about Fairway's route to a peer's subnet, in the main table.
 pub fn peer_route<'a>(
     batch: &'a mut Batch,
     kind: u16,
@@ -207,10 +207,10 @@ const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 const NUD_REACHABLE: u16 = 2;
 const NUD_STALE: u16 = 4;
-/// The entry is the bridge's, not the port's own.
+/// The entry belongs to the bridge, not to the port.
 const NTF_MASTER: u8 = 4;
 
-/// Tells a bridge behind which port a MAC is, as if it had heard from it.
+/// Adds an FDB entry: the bridge port behind which a MAC is.
 pub fn add_fdb_entry(batch: &mut Batch, port: u32, mac: MacAddress) {
     batch
         .message(libc::RTM_NEWNEIGH, CREATE_OR_REPLACE, format!("learn the MAC {mac}"))
@@ -218,8 +218,8 @@ pub fn add_fdb_entry(batch: &mut Batch, port: u32, mac: MacAddress) {
         .attribute(NDA_LLADDR, &mac.0);
 }
 
-/// Corrects what is known of a neighbour, if anything is: an entry for every sandbox would fill
-/// the table (`net.ipv4.neigh.default.gc_thresh3`).
+/// Corrects the MAC of an existing neighbor entry. New entries are not added: one for every sandbox would fill the
+/// table (`net.ipv4.neigh.default.gc_thresh3`).
 pub fn replace_neighbor(batch: &mut Batch, index: u32, address: IpAddr, mac: MacAddress) {
     batch
         .message(libc::RTM_NEWNEIGH, libc::NLM_F_REPLACE as u16, format!("correct the neighbour {address}"))

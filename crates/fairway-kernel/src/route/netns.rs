@@ -1,4 +1,4 @@
-//! The inside of a sandbox: its ends of veth pairs, its loopback interface, its default routes.
+//! The netns setup of a sandbox: its ends of veth pairs, its loopback interface, its default routes.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,25 +19,25 @@ use crate::netlink::{self, Batch};
 /// The index of the loopback interface: the first link of every namespace.
 const LOOPBACK: u32 = 1;
 
-/// How long new IPv6 addresses are waited for, and the pause between looks: it is a fraction of a millisecond, unless
-/// the machine is busy.
+/// How long to wait for new IPv6 addresses, and the pause between checks. It takes a fraction of a millisecond,
+/// unless the machine is busy.
 const LOCAL_WITHIN: Duration = Duration::from_millis(200);
 const LOCAL_PAUSE: Duration = Duration::from_micros(100);
 
-/// What one visit to a sandbox makes so.
+/// The setup of a sandbox's namespace that is applied at once.
 #[derive(Debug, Clone, Default)]
 pub struct NetnsSetup {
-    /// Switch loopback on.
+    /// Set loopback up.
     pub loopback: bool,
-    /// Give these ends their addresses and switch them on.
+    /// Veth ends that get their addresses and are set up.
     pub pairs: Vec<(VethLink, VethPair)>,
-    /// Give these, which are there, their mark and addresses, and switch them on.
+    /// Links without an end on the host that get their mark and addresses and are set up.
     pub netns_links: Vec<NetnsLink>,
-    /// Then make the default routes these, and no others of a family.
+    /// The default routes, which replace all others.
     pub routes: Option<DefaultRoutes>,
 }
 
-/// The inside of a sandbox as it is.
+/// The observed state of a sandbox's namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetnsState {
     /// Its links.
@@ -46,12 +46,12 @@ pub struct NetnsState {
     pub addresses: Vec<Address>,
     /// Its default routes.
     pub default_routes: Vec<DefaultRoute>,
-    /// The settings that were asked for, as far as there are such.
+    /// The requested sysctls that exist.
     pub sysctls: BTreeMap<String, String>,
 }
 
 impl NetnsSetup {
-    /// Does the work in `namespace`, on a thread of `workers`. Nothing of it stays open there.
+    /// Applies the setup in `namespace`, on a thread of `workers`. No descriptor stays open there.
     ///
     /// # Errors
     /// [`Error::Namespace`]; else as [`Links::apply_netns_setup`].
@@ -60,7 +60,7 @@ impl NetnsSetup {
     }
 }
 
-/// Observes the inside of a sandbox, without settings.
+/// Observes a sandbox's namespace, without sysctls.
 ///
 /// # Errors
 /// [`Error::Namespace`], [`Error::Netlink`].
@@ -68,7 +68,7 @@ pub fn observe_netns(workers: &Workers, namespace: &Handle) -> Result<NetnsState
     observe_netns_with_sysctls(workers, namespace, Vec::new())
 }
 
-/// Observes the inside of a sandbox, with the settings of these paths under `/proc/sys`.
+/// Observes a sandbox's namespace, with the sysctls of these paths under `/proc/sys`.
 ///
 /// # Errors
 /// [`Error::Namespace`], [`Error::Netlink`].
@@ -92,11 +92,11 @@ pub fn observe_netns_with_sysctls(
 }
 
 impl Links {
-    /// Does `work` in the namespace of the socket, which has to be the calling thread's.
+    /// Applies a setup in the namespace of the socket, which has to be the calling thread's.
     ///
     /// # Errors
-    /// [`Error::NotInside`] when an end is not here, [`Error::NoInterface`] for a default route
-    /// by an interface that is not, [`Error::Netlink`], [`Error::Sysctl`].
+    /// [`Error::NotInside`] when a veth end is missing, [`Error::NoInterface`] for a default route by a missing
+    /// interface, [`Error::Netlink`], [`Error::Sysctl`].
     pub fn apply_netns_setup(&self, work: &NetnsSetup) -> Result<(), Error> {
         let mut batch = Batch::new();
         if work.loopback {
@@ -112,7 +112,7 @@ impl Links {
             self.default_routes_of(&mut batch, routes)?;
         }
         let refused = self.socket.transact_each(&mut batch)?.refusals;
-        // That there is no default route to remove is what removing one is for.
+        // A missing default route is no error when removing it.
         let optional = |refusal: &netlink::Refusal| {
             refusal.label.starts_with(super::message::REMOVE_DEFAULT_ROUTE) && is_gone(refusal)
         };
@@ -122,9 +122,8 @@ impl Links {
         }
     }
 
-    /// Waits until the namespace takes packets to the new IPv6 addresses for its own. The kernel leaves that to a
-    /// work queue, also for addresses that are not tried first (addrconf_dad_start), and until then it drops the
-    /// answer of the gateway: the next one comes after a second.
+    /// Waits until the new IPv6 addresses have local routes. The kernel adds these by a work queue, also without DAD
+    /// (addrconf_dad_start), and until then drops the gateway's answers: the next one comes after a second.
     fn wait_until_local(&self, work: &NetnsSetup) -> Result<(), Error> {
         let fresh = work.pairs.iter().filter(|(_, pair)| pair.fresh);
         let addresses: Vec<Ipv6Addr> = fresh
@@ -147,7 +146,7 @@ impl Links {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                tracing::debug!("new IPv6 addresses are not in use yet; first packets may be lost");
+                tracing::debug!("new IPv6 addresses have no local route yet; first packets may be lost");
                 return Ok(());
             }
             std::thread::sleep(LOCAL_PAUSE);
@@ -176,7 +175,7 @@ impl Links {
         Ok(())
     }
 
-    /// Makes sure that the end of a pair that was there before is here and bears its name.
+    /// Checks that the sandbox's end of an existing pair is here and has its name.
     fn confirm_end(&self, veth: &VethLink, pair: &VethPair) -> Result<(), Error> {
         let mut batch = Batch::new();
         get_link_by_index(&mut batch, pair.inside);
@@ -202,8 +201,8 @@ impl Links {
         Ok(())
     }
 
-    /// Makes a pair as planned and fills its inside in one go, with default routes if given. A
-    /// pair of ours whose other end has left the sandbox is made anew.
+    /// Creates a veth pair as planned and sets up the sandbox's namespace, with default routes if given. A pair whose
+    /// other end has left the sandbox is created anew.
     ///
     /// # Errors
     /// As [`Links::apply_veth`], [`Links::apply_netns_setup`] and [`Links::activate_port`].
@@ -223,7 +222,10 @@ impl Links {
         let mut pair = self.apply_veth(veth, namespace)?;
         match visit(&pair) {
             Err(Error::NotInside { .. }) if !pair.fresh => {
-                tracing::info!(interface = veth.host_interface, "the other end has left the sandbox");
+                tracing::info!(
+                    interface = veth.host_interface,
+                    "recreating the veth pair: its other end has left the sandbox"
+                );
                 self.delete(pair.host, &veth.host_interface)?;
                 pair = self.apply_veth(veth, namespace)?;
                 visit(&pair)?;
@@ -234,7 +236,7 @@ impl Links {
         Ok(pair)
     }
 
-    /// Deletes one link, and its other end if it is a veth. One that is gone is fine.
+    /// Deletes one link, and its peer if it is a veth. A missing link is no error.
     ///
     /// # Errors
     /// [`Error::Netlink`].

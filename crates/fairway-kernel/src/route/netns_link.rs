@@ -17,12 +17,12 @@ use crate::namespace::Handle;
 use crate::netlink::{Batch, MessageBuilder};
 use crate::sysctl::Tree;
 
-/// One for all sandboxes: it is there so that many of them cost no more than one.
+/// The sysctl tree shared by all sandboxes, so that the cost of one does not grow with their number.
 pub(super) static SYSCTLS: LazyLock<Tree> = LazyLock::new(Tree::default);
 
 impl Links {
-    /// Deletes an interface of a sandbox, by its mark whatever its name; and one of its name that
-    /// is being born. The socket is one of the sandbox's namespace.
+    /// Deletes an interface of a sandbox by its mark, whatever its name, and an incomplete one of its name. The
+    /// socket belongs to the sandbox's namespace.
     ///
     /// # Errors
     /// [`Error::Netlink`].
@@ -37,7 +37,7 @@ impl Links {
         Ok(())
     }
 
-    /// Adds to `batch` what makes an interface that is here as planned.
+    /// Adds to `batch` the changes that configure an existing interface as planned.
     pub(super) fn configure_netns_link(&self, batch: &mut Batch, link: &NetnsLink) -> Result<(), Error> {
         let name = &link.interface;
         let mark = Mark::Endpoint(link.endpoint);
@@ -47,8 +47,7 @@ impl Links {
             return Err(Error::InterfaceTaken { name: name.clone(), namespace: link.namespace.path.clone() });
         }
         self.switch_ipv6(name, &link.addresses)?;
-        // Neighbours that knew another hardware address for one of these learn the new one when it
-        // is switched on.
+        // Neighbors with a stale MAC for one of the addresses learn the new one when the interface is set up.
         SYSCTLS.set(&format!("net/ipv4/conf/{name}/arp_notify"), "1")?;
         if link.addresses.iter().any(|address| address.addr().is_ipv6()) {
             SYSCTLS.set(&format!("net/ipv6/conf/{name}/ndisc_notify"), "1")?;
@@ -68,17 +67,18 @@ impl Links {
         Ok(())
     }
 
-    /// Switches IPv6 of an interface on, if it has such addresses, and else off.
+    /// Enables IPv6 of an interface if it has IPv6 addresses, and else disables it.
     pub(super) fn switch_ipv6(&self, name: &str, addresses: &[IpNet]) -> Result<(), Error> {
         if !self.ipv6 {
             return Ok(());
         }
         let disable = format!("net/ipv6/conf/{name}/disable_ipv6");
         if addresses.iter().any(|address| address.addr().is_ipv6()) {
-            // The gateway is known; a neighbour's router advertisement shall not move it.
+            // The gateway is set statically; router advertisements must not change it.
             SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-            // Neighbours are asked with the link-local address where an answer leaves by another interface
-            // than that of its own address; it would be tried for a second first. It follows from our MAC.
+            // No DAD for the link-local address, which follows from the MAC: neighbors are solicited with it where an
+            // answer leaves by another interface than that of its source address, and DAD would delay that by a
+            // second.
             SYSCTLS.set(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
             SYSCTLS.write(&disable, "0")?;
         } else {
@@ -88,9 +88,9 @@ impl Links {
     }
 }
 
-/// What a new interface is told: where it belongs, and how it is called there.
+/// Adds the attributes that create a link in a sandbox's namespace.
 pub(super) fn place_in_sandbox(message: &mut MessageBuilder<'_>, link: &NetnsLink, namespace: &Handle) {
-    // The descriptor's number is all that the kernel is told; it is open until the answer.
+    // The kernel gets the descriptor's number only; it stays open until the answer.
     let descriptor = namespace.as_fd().as_raw_fd().cast_unsigned();
     message
         .text(libc::IFLA_IFNAME, &link.interface)

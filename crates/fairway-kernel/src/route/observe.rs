@@ -1,4 +1,4 @@
-//! What is there: links, addresses and routes as plain values.
+//! Observes links, addresses and routes as plain values.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use super::message::{
 use super::{Error, Links, Mark, unless_gone};
 use crate::netlink::{Attributes, Batch, Message};
 
-/// A link as it is.
+/// An observed link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Its index in its namespace.
@@ -25,13 +25,13 @@ pub struct Link {
     pub mac: Option<MacAddress>,
     /// The largest packet in bytes.
     pub mtu: u32,
-    /// Whether it is switched on (`IFF_UP`).
+    /// Whether it is up (`IFF_UP`).
     pub up: bool,
     /// Whether it is a loopback interface.
     pub loopback: bool,
     /// The index of the bridge that it is a port of.
     pub master: Option<u32>,
-    /// Whether frames may go back where they came from; none if it is no bridge port.
+    /// Hairpin mode; none if it is not a bridge port.
     pub hairpin: Option<bool>,
     /// Its alias.
     pub alias: Option<String>,
@@ -39,32 +39,32 @@ pub struct Link {
     pub group: u32,
     /// The index of the other end of a veth pair, in that end's namespace.
     pub peer: Option<u32>,
-    /// This namespace's number for that namespace; none if it is the same.
+    /// This namespace's id for that namespace (`IFLA_LINK_NETNSID`); none if it is the same.
     pub peer_namespace: Option<i32>,
-    /// What it does with IPv4; none if it does nothing with it.
+    /// Its IPv4 sysctls; none if it has no IPv4.
     pub ipv4: Option<Ipv4Settings>,
 }
 
-/// Settings of an interface for IPv4 (`net.ipv4.conf.NAME`).
+/// IPv4 sysctls of an interface (`net.ipv4.conf.NAME`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ipv4Settings {
-    /// Whether what arrives there may be forwarded (`forwarding`).
+    /// Whether packets that arrive there may be forwarded (`forwarding`).
     pub forwarding: bool,
-    /// How strictly sources are checked (`rp_filter`).
+    /// Reverse path filtering (`rp_filter`).
     pub reverse_path: u8,
     /// Whether 127.0.0.0/8 may be routed by it (`route_localnet`).
     pub route_localnet: bool,
 }
 
-/// Places in the list of settings (`IPV4_DEVCONF_*`, linux/ip.h), which begins with the first.
+/// Indexes in the list of sysctls (`IPV4_DEVCONF_*`, linux/ip.h), which begin at 1.
 const FORWARDING: usize = 1;
 const REVERSE_PATH: usize = 8;
 const ROUTE_LOCALNET: usize = 26;
-/// The list of settings (linux/if_link.h).
+/// The attribute with the list of sysctls (linux/if_link.h).
 const IFLA_INET_CONF: u16 = 1;
 
 impl Ipv4Settings {
-    /// Reads `IFLA_AF_SPEC`.
+    /// Parses `IFLA_AF_SPEC`.
     fn parse(families: Attributes<'_>) -> Option<Self> {
         let list = families.nested(libc::AF_INET as u16).find(IFLA_INET_CONF)?.value;
         let setting = |place: usize| {
@@ -81,18 +81,18 @@ impl Ipv4Settings {
 }
 
 impl Link {
-    /// Our mark on it.
+    /// Fairway's mark on it.
     pub fn mark(&self) -> Option<Mark> {
         self.alias.as_deref().and_then(Mark::parse)
     }
 
-    /// The interface of the host that a bridge of ours has taken over, as its alias says.
+    /// The uplink that a bridge enslaves, as its alias says.
     pub fn parent(&self) -> Option<&str> {
         self.mark()?;
         self.alias.as_deref()?.strip_prefix("fairway:network:")?.split_once(':').map(|(_, parent)| parent)
     }
 
-    /// Reads `RTM_NEWLINK` and `RTM_DELLINK`.
+    /// Parses `RTM_NEWLINK` and `RTM_DELLINK`.
     pub(crate) fn parse(message: &Message) -> Option<Self> {
         let header: &[u8; IFINFO_LENGTH] = message.payload.first_chunk()?;
         let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
@@ -140,7 +140,7 @@ impl Link {
     }
 }
 
-/// An address as it is.
+/// An observed address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// The index of its interface.
@@ -154,7 +154,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads `RTM_NEWADDR` and `RTM_DELADDR`.
+    /// Parses `RTM_NEWADDR` and `RTM_DELADDR`.
     pub(crate) fn parse(message: &Message) -> Option<Self> {
         let [_, prefix, flags, scope, a, b, c, d]: [u8; IFADDR_LENGTH] = *message.payload.first_chunk()?;
         let attributes = message.attributes(IFADDR_LENGTH);
@@ -169,17 +169,17 @@ impl Address {
     }
 }
 
-/// A route as it is.
+/// An observed route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteEntry {
-    /// Where it leads; a prefix of length 0 for default routes.
+    /// The destination; a prefix of length 0 for default routes.
     pub destination: IpNet,
     /// The next hop.
     pub gateway: Option<IpAddr>,
     /// The index of the interface that it leaves by; 0 for one without, such as a blackhole.
     /// Of several next hops it is the first one's.
     pub interface: u32,
-    /// Lower ones are preferred.
+    /// The metric: lower ones are preferred.
     pub metric: u32,
     /// The routing table; 254 is the main one.
     pub table: u32,
@@ -194,18 +194,18 @@ pub struct RouteEntry {
 /// A default route in the main table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefaultRoute {
-    /// The next hop; none for an interface without neighbours.
+    /// The next hop; none for an interface without neighbors.
     pub gateway: Option<IpAddr>,
     /// The index of the interface.
     pub interface: u32,
-    /// Lower ones are preferred.
+    /// The metric: lower ones are preferred.
     pub metric: u32,
     /// Whether it is IPv6.
     pub ipv6: bool,
 }
 
 impl RouteEntry {
-    /// Reads `RTM_NEWROUTE` and `RTM_DELROUTE`; none for cached and multicast ones.
+    /// Parses `RTM_NEWROUTE` and `RTM_DELROUTE`; none for cached and multicast routes.
     pub(crate) fn parse(message: &Message) -> Option<Self> {
         let header: &[u8; RTMSG_LENGTH] = message.payload.first_chunk()?;
         let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);

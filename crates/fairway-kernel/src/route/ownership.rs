@@ -1,9 +1,9 @@
-//! Which links are Fairway's: by their mark, or by the group of links that do not have their mark yet.
+//! Decides which links are Fairway's: by their mark, or by the group of links that do not have their mark yet.
 
 use super::{Error, Link, Mark};
 
-/// The link group of links between their creation and the moment they get their mark: the kernel
-/// takes a group with the creation, an alias only afterwards. It spells "FWAY".
+/// The link group of new links until they get their mark: the kernel takes a group at creation, an alias only
+/// afterwards. The number spells "FWAY".
 pub(super) const INCOMPLETE_GROUP: u32 = 0x4657_4159;
 
 impl Link {
@@ -13,7 +13,7 @@ impl Link {
     }
 }
 
-/// Makes sure that a link is the one we mean: of our mark, or just made by us and not yet marked.
+/// Checks that a link is of this kind and Fairway's: it has the mark, or was just created and has none yet.
 pub(super) fn check_owner(link: &Link, kind: &str, mark: Mark) -> Result<(), Error> {
     let ours = link.mark() == Some(mark) || link.is_incomplete();
     if ours && link.kind.as_deref() == Some(kind) {

@@ -1,4 +1,4 @@
-//! Routes of the host to subnets of other hosts.
+//! Routes of the host to the subnets of peers.
 
 use std::net::IpAddr;
 
@@ -10,18 +10,18 @@ use super::{Error, Links, RouteEntry, unless_gone};
 use crate::netlink::{self, Batch};
 
 impl RouteEntry {
-    /// Whether it bears our mark.
+    /// Whether it has Fairway's mark.
     pub fn is_ours(&self) -> bool {
         self.protocol == ROUTE_PROTOCOL && self.table == u32::from(libc::RT_TABLE_MAIN)
     }
 }
 
 impl Links {
-    /// Makes a route in the main table, or makes ours to that destination so.
+    /// Adds a route to the main table, or replaces Fairway's route to that destination.
     ///
     /// # Errors
-    /// [`Error::RouteTaken`] if somebody else has one to that very destination; [`Error::Netlink`], `ENETUNREACH`
-    /// when the next hop is on no subnet of this host.
+    /// [`Error::RouteTaken`] if another program has a route to the same destination; [`Error::Netlink`],
+    /// `ENETUNREACH` when the next hop is on no subnet of this host.
     pub fn apply_route(&self, destination: IpNet, gateway: IpAddr) -> Result<(), Error> {
         let make = |flags| {
             let mut batch = Batch::new();
@@ -43,7 +43,7 @@ impl Links {
         }
     }
 
-    /// Removes our route to a destination; nobody else's, and one that is gone is fine.
+    /// Removes Fairway's route to a destination. A missing route is no error.
     ///
     /// # Errors
     /// [`Error::Netlink`].

@@ -12,8 +12,8 @@ use crate::namespace::Handle;
 use crate::netlink::Batch;
 
 impl Links {
-    /// Makes a pair with an end in each of two sandboxes, or in one: then the other end, of the
-    /// name `waiting` and with the mark of the network, stays here, switched off.
+    /// Creates a veth pair with an end in each of two sandboxes, or in one: then the other end, with the name
+    /// `waiting` and the mark of the network, stays on the host, down, until the second sandbox comes.
     ///
     /// # Errors
     /// [`Error::InterfaceTaken`] if a sandbox has an interface of that name, or the host has
@@ -66,7 +66,7 @@ impl Links {
         Ok(())
     }
 
-    /// Deletes the link of that name if it bears the mark or is being born.
+    /// Deletes the host's end of a pair if it has the mark or is incomplete.
     ///
     /// # Errors
     /// [`Error::Netlink`].

@@ -1,4 +1,4 @@
-//! What links have counted.
+//! Packet and byte counters of links.
 
 use super::message::{IFINFO_LENGTH, ifinfo};
 use super::{Error, Link, Links, unless_gone};
@@ -6,24 +6,24 @@ use crate::netlink::{Batch, Message};
 
 /// `IFLA_STATS64` of `<linux/if_link.h>`.
 const IFLA_STATS64: u16 = 23;
-/// How many links are asked for at once: their answers have to fit into the receive buffer.
+/// How many links are read at once: the answers have to fit into the receive buffer.
 const AT_ONCE: usize = 64;
 
-/// What passed a link, as it saw it.
+/// The counters of a link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LinkTraffic {
-    /// Packets that came in.
+    /// Received packets.
     pub received_packets: u64,
     /// Their bytes.
     pub received_bytes: u64,
-    /// Packets that went out.
+    /// Sent packets.
     pub sent_packets: u64,
     /// Their bytes.
     pub sent_bytes: u64,
 }
 
 impl LinkTraffic {
-    /// Reads the begin of `struct rtnl_link_stats64`.
+    /// Parses the beginning of `struct rtnl_link_stats64`.
     fn parse(message: &Message) -> Option<Self> {
         let found = message.attributes(IFINFO_LENGTH).find(IFLA_STATS64)?;
         let number = |position: usize| {
@@ -40,7 +40,7 @@ impl LinkTraffic {
 }
 
 impl Links {
-    /// What passed these links, by name; those that are not there are left out.
+    /// Reads the counters of these links by name; missing links are left out.
     ///
     /// # Errors
     /// [`Error::Netlink`].

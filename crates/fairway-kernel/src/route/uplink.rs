@@ -1,8 +1,8 @@
-//! Interfaces of the host that a bridge of ours takes over: the host's addresses and routes move between the two.
+//! Uplinks: interfaces of the host that a bridge enslaves. The host's addresses and routes move between the two.
 //!
-//! Each step may be done twice, and between any two of them the host has every address and every route at one of
-//! both: what moves is made there before it is removed here. Both have the same hardware address, so that who speaks
-//! with the host notices nothing.
+//! Each step is idempotent, and between any two steps the host has every address and every route at one of both: they
+//! are added at the destination before they are removed at the source. Both have the same MAC address, so that peers
+//! of the host notice nothing.
 
 use fairway_model::{MacAddress, Uplink, UplinkRoute};
 use ipnet::IpNet;
@@ -15,22 +15,22 @@ use super::{Address, Error, Link, Links, RouteEntry, unless_gone};
 use crate::netlink::{self, Batch, Message};
 use crate::sysctl;
 
-/// Of the flags of an address those that whoever gave it chose (`IFA_F_*`): home address, managed temporary
-/// addresses, no prefix route, joined groups. The others say how it fares.
+/// The flags of an address that are configuration (`IFA_F_*`): home address, managed temporary addresses, no prefix
+/// route, joined groups. The others are state.
 const CHOSEN_FLAGS: u32 = 0x10 | 0x100 | 0x200 | 0x400;
-/// `RTNH_F_ONLINK`: the next hop is a neighbour whatever the addresses say.
+/// `RTNH_F_ONLINK`: the next hop is on this link, whatever the addresses.
 const ONLINK: u32 = 4;
-/// Added beside what is there.
+/// Flags: add to the routes of the same destination.
 const CREATE_BESIDE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_APPEND) as u16;
 /// `IFA_PROTO`, `RTA_EXPIRES`, `RTA_NH_ID` of the kernel's headers.
 const RTA_EXPIRES: u16 = 23;
 const RTA_NH_ID: u16 = 30;
-/// The clock ticks that route lifetimes are told in (`USER_HZ`).
+/// Clock ticks per second, the unit of route lifetimes (`USER_HZ`).
 const TICKS: u32 = 100;
-/// Kinds of links that have a claim on every frame of the link below them.
+/// Kinds of links that receive every frame of the link below them.
 const CLAIMING: [&str; 4] = ["macvlan", "macvtap", "ipvlan", "ipvtap"];
 
-/// The settings of an interface that are the host's on its LAN, and so go with its addresses.
+/// The sysctls of an interface that move with the host's addresses.
 const SETTINGS: [&str; 16] = [
     "ipv4/conf/{}/rp_filter",
     "ipv4/conf/{}/arp_ignore",
@@ -50,7 +50,7 @@ const SETTINGS: [&str; 16] = [
     "ipv6/conf/{}/disable_ipv6",
 ];
 
-/// The boot that this kernel runs since.
+/// The id of the current boot.
 ///
 /// # Errors
 /// [`Error::Sysctl`].
@@ -58,7 +58,7 @@ pub fn boot_id() -> Result<String, Error> {
     Ok(sysctl::read("kernel/random/boot_id")?)
 }
 
-/// Gives a bridge the settings of the interface that it takes over.
+/// Copies the sysctls of an uplink to its bridge.
 pub(super) fn copy_settings(parent: &str, bridge: &str) -> Result<(), Error> {
     for setting in SETTINGS {
         let path = |name: &str| format!("net/{}", setting.replace("{}", name));
@@ -73,8 +73,8 @@ pub(super) fn copy_settings(parent: &str, bridge: &str) -> Result<(), Error> {
 }
 
 impl Address {
-    /// Whether it goes with the host when a bridge takes an interface over: not link-local ones, which both have, nor
-    /// the temporary ones of RFC 8981, which the kernel makes anew.
+    /// Whether the address moves from an uplink to its bridge: not link-local addresses, which both have, nor
+    /// temporary addresses (RFC 8981), which the kernel generates anew.
     pub fn moves(&self) -> bool {
         let temporary = self.flags & libc::IFA_F_TEMPORARY != 0;
         self.address.addr().is_ipv4() || (self.scope < libc::RT_SCOPE_LINK && !temporary)
@@ -82,7 +82,7 @@ impl Address {
 }
 
 impl Links {
-    /// An interface as a network that takes it over has to know it; none if there is none of that name.
+    /// Reads the state of an interface before it is enslaved; none if there is no interface of that name.
     ///
     /// # Errors
     /// [`Error::Netlink`], [`Error::Sysctl`].
@@ -113,7 +113,7 @@ impl Links {
         }))
     }
 
-    /// Gives `to` the addresses of `from` that it has not.
+    /// Adds the addresses of `from` to `to`.
     ///
     /// # Errors
     /// [`Error::NoInterface`], [`Error::Netlink`].
@@ -129,7 +129,7 @@ impl Links {
         self.make_what_is_missing(&mut batch)
     }
 
-    /// Sends what makes things; those that are there already are fine.
+    /// Sends a batch that creates objects; existing ones are no error.
     fn make_what_is_missing(&self, batch: &mut Batch) -> Result<(), Error> {
         let refusals = self.socket.transact_each(batch)?.refusals;
         match refusals.into_iter().find(|refusal| refusal.errno != Errno::EXIST) {
@@ -138,7 +138,7 @@ impl Links {
         }
     }
 
-    /// Makes an interface a port of a bridge, and switches it on.
+    /// Enslaves an interface to a bridge, and sets it up.
     ///
     /// # Errors
     /// [`Error::NoInterface`], [`Error::Netlink`].
@@ -150,13 +150,13 @@ impl Links {
             .raw(&ifinfo(port, Some(true)))
             .u32(libc::IFLA_MASTER, master);
         self.socket.transact(&mut batch)?;
-        // Being asked, the kernel tells the bridge now, and not by a work queue, that the port has carrier.
+        // A link request makes the kernel report the port's carrier to the bridge now and not by a work queue.
         self.find(parent)?;
         self.find(bridge)?;
         Ok(())
     }
 
-    /// Makes an interface a port of no bridge.
+    /// Releases an interface from its bridge.
     ///
     /// # Errors
     /// [`Error::NoInterface`], [`Error::Netlink`].
@@ -170,11 +170,11 @@ impl Links {
         self.socket.transact(&mut batch).map(drop).map_err(Error::from)
     }
 
-    /// Makes the routes by `from` lead by `to`, whoever made them and in whichever table they are. Those that the
-    /// kernel makes for addresses come and go with these.
+    /// Moves the routes of interface `from` to `to`, of all protocols and tables. The kernel's routes for addresses
+    /// come and go with these.
     ///
     /// # Errors
-    /// [`Error::NoInterface`], [`Error::Netlink`] with the first route that could not be made; all others were.
+    /// [`Error::NoInterface`], [`Error::Netlink`] with the first route that could not be added; all others were.
     pub fn move_routes(&self, from: &str, to: &str) -> Result<(), Error> {
         let (source, target) = (self.index(from)?, self.index(to)?);
         let (mut made, mut removed) = (Batch::new(), Batch::new());
@@ -190,7 +190,7 @@ impl Links {
                 leads_by(message, route, source) && is_meant(route) && !is_made(route)
             }));
         }
-        // Next hops must be neighbours when routes by way of them are made.
+        // Next hops must be on-link before routes via them are added.
         moving.sort_by_key(|(route, _)| {
             (route.gateway.is_some(), 128 - route.destination.prefix_len().min(128))
         });
@@ -210,7 +210,7 @@ impl Links {
         outcome
     }
 
-    /// Takes the addresses from `from` that `to` has.
+    /// Removes the addresses of `from` that `to` has.
     ///
     /// # Errors
     /// [`Error::NoInterface`], [`Error::Netlink`].
@@ -240,8 +240,8 @@ impl Links {
         unless_gone(self.socket.transact_each(&mut batch)?).map(drop)
     }
 
-    /// Gives a bridge that has none the addresses and routes that an interface had when it was taken over: for when
-    /// somebody deleted the bridge, and them with it.
+    /// Restores on a bridge the addresses and routes that its uplink had before it was enslaved: for when another
+    /// program deleted the bridge and with it these.
     ///
     /// # Errors
     /// [`Error::NoInterface`], [`Error::Netlink`].
@@ -277,7 +277,7 @@ impl Links {
     }
 }
 
-/// Why an interface cannot be a port of a bridge of ours.
+/// Why an interface cannot be enslaved to a bridge.
 fn unusable(link: &Link, all: &[Link]) -> Option<String> {
     let above = |other: &&Link| {
         other.peer == Some(link.index)
@@ -320,8 +320,8 @@ fn copy_address(batch: &mut Batch, message: &Message, found: &Address, target: u
     copy.raw(&header);
     for attribute in message.attributes(IFADDR_LENGTH) {
         match attribute.kind {
-            // Labels begin with the interface's name. Who renews a lease of IPv4 does not look for it here: that the
-            // address runs out would cut the host off.
+            // Labels begin with the interface's name. The lifetime of IPv4 addresses is not copied: a DHCP client
+            // does not renew the lease here, and an expired address would cut the host off.
             libc::IFA_LABEL | libc::IFA_FLAGS => {}
             libc::IFA_CACHEINFO if !ipv6 => {}
             kind => {
@@ -329,12 +329,12 @@ fn copy_address(batch: &mut Batch, message: &Message, found: &Address, target: u
             }
         }
     }
-    // Nobody else can have it: it is the host's already.
+    // No DAD: the address is the host's already.
     let no_detection = if ipv6 { libc::IFA_F_NODAD } else { 0 };
     copy.u32(libc::IFA_FLAGS, flags & CHOSEN_FLAGS | no_detection);
 }
 
-/// What tells routes to the same place apart.
+/// The key of a route among those to the same destination.
 type Same = (IpNet, u32, u32, bool);
 
 fn of(route: &RouteEntry) -> Same {
@@ -345,8 +345,7 @@ fn same((route, _): &(RouteEntry, Message)) -> Same {
     of(route)
 }
 
-/// Whether a route is one that goes with the host: the kernel keeps account of its own addresses and of what is
-/// link-local.
+/// Whether a route moves with the host: the kernel manages local and link-local routes itself.
 fn is_meant(route: &RouteEntry) -> bool {
     let special = match route.destination.addr() {
         std::net::IpAddr::V4(_) => false,
@@ -362,7 +361,7 @@ fn leads_by(message: &Message, route: &RouteEntry, interface: u32) -> bool {
         || hops.is_some_and(|hops| hop_indexes(hops.value).any(|(_, it)| it == interface))
 }
 
-/// Where in a list of next hops (`struct rtnexthop`) the interfaces are, and which.
+/// The offsets and values of interface indexes in a list of next hops (`struct rtnexthop`).
 fn hop_indexes(hops: &[u8]) -> impl Iterator<Item = (usize, u32)> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -375,7 +374,7 @@ fn hop_indexes(hops: &[u8]) -> impl Iterator<Item = (usize, u32)> {
     })
 }
 
-/// The message of a route that was read, with another interface.
+/// The message that adds an observed route with another interface.
 fn put_route(batch: &mut Batch, message: &Message, label: String, kind: u16, (from, to): (u32, u32)) {
     let Some(mut header) = message.payload.first_chunk::<RTMSG_LENGTH>().copied() else { return };
     let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]) & ONLINK;
@@ -402,7 +401,7 @@ fn put_route(batch: &mut Batch, message: &Message, label: String, kind: u16, (fr
                 copy.attribute(libc::RTA_MULTIPATH, &hops);
             }
             libc::RTA_CACHEINFO => {
-                // struct rta_cacheinfo: how long it is left is the third number.
+                // struct rta_cacheinfo: the remaining lifetime is the third number.
                 let left = attribute
                     .value
                     .get(8..12)

@@ -1,4 +1,4 @@
-//! Veth pairs: one end a port of a bridge, the other in a sandbox.
+//! Veth pairs: one end is a port of a bridge, the other is in a sandbox.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -14,21 +14,20 @@ use super::{Error, Link, Links, Mark};
 use crate::namespace::Handle;
 use crate::netlink::{self, Batch};
 
-/// A veth pair that is there.
+/// An existing veth pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VethPair {
     /// The index of the host's end.
     pub host: u32,
     /// The index of the sandbox's end, there.
     pub inside: u32,
-    /// Whether it was made now; if not, its inside may differ from the plan.
+    /// Whether it was created now; if not, the sandbox's end may differ from the Plan.
     pub fresh: bool,
 }
 
 impl Links {
-    /// Makes a veth pair: the pair, its bridge port and its place in the sandbox in one message,
-    /// then mark, hairpin and up on the host's end. The sandbox's end stays down and bare:
-    /// [`Links::apply_netns_setup`] does the rest, there.
+    /// Creates a veth pair: pair, bridge port and the sandbox's end in one message, then mark, hairpin and up on the
+    /// host's end. The sandbox's end stays down and without addresses until [`Links::apply_netns_setup`].
     ///
     /// `namespace` is `veth.namespace`, open.
     ///
@@ -48,7 +47,7 @@ impl Links {
         let fresh = outcome.refusals.is_empty();
         if let Some(refusal) = outcome.refusals.into_iter().find(|refusal| refusal.index == 0) {
             if refusal.errno != Errno::EXIST {
-                // The kernel enslaves last: a bridge that refuses leaves the pair behind.
+                // The kernel enslaves last: if that fails, the pair remains and is deleted here.
                 self.delete_unmarked(found.as_ref())?;
                 return Err(match refusal.errno {
                     Errno::XFULL => Error::BridgeFull { bridge: veth.bridge.clone() },
@@ -85,12 +84,11 @@ impl Links {
         }
     }
 
-    /// Makes a pair whose inside is up carry frames now, and makes the host know where it is.
+    /// Makes a bridge port forward frames at once, and corrects stale FDB and neighbor entries of the host.
     ///
-    /// The kernel tells a bridge that a port has carrier by a work queue (linkwatch), and drops
-    /// the port's frames until then: a lost ARP request costs a second. Being asked about the
-    /// link, it does so at once (since 6.8). What the host and its bridge remember of the MAC
-    /// behind a former port, or of the addresses at a former MAC, is corrected.
+    /// The kernel reports a port's carrier to the bridge by a work queue (linkwatch), and drops the port's frames
+    /// until then: a lost ARP request costs a second. A link request makes it do so at once (since 6.8). FDB entries
+    /// of the MAC at a former port, and neighbor entries of the addresses with a former MAC, are corrected.
     ///
     /// # Errors
     /// [`Error::NoInterface`] without the bridge, [`Error::Netlink`].
@@ -105,7 +103,7 @@ impl Links {
             replace_neighbor(&mut batch, bridge, address.addr(), veth.mac);
         }
         let mut outcome = self.socket.transact_each(&mut batch)?;
-        // No such neighbour, or a port that does not learn yet: then there is nothing to correct.
+        // No such neighbor, or a port that does not learn yet: nothing to correct.
         outcome.refusals.retain(|refusal| {
             refusal.index < 2 || !matches!(refusal.errno, Errno::NOENT | Errno::PERM | Errno::AFNOSUPPORT)
         });
@@ -115,7 +113,7 @@ impl Links {
         }
     }
 
-    /// Switches hairpin of a bridge port on or off.
+    /// Sets the hairpin mode of a bridge port.
     ///
     /// # Errors
     /// [`Error::Netlink`]; `ENODEV` when it is gone.
@@ -154,7 +152,7 @@ impl Links {
 }
 
 fn create_pair(batch: &mut Batch, veth: &VethLink, bridge: u32, namespace: &Handle) {
-    // The descriptor's number is all that the kernel is told; it is open until the answer.
+    // The kernel gets the descriptor's number only; it stays open until the answer.
     let descriptor = namespace.as_fd().as_raw_fd().cast_unsigned();
     batch
         .message(

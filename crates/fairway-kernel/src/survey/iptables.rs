@@ -1,5 +1,5 @@
-//! What iptables keeps where nf_tables does not show it: as bytes of its own matches and targets, and in the tables of
-//! its older kind. Its own programs say it in words.
+//! Rules of iptables that nf_tables does not show: xtables matches and targets as bytes, and the tables of
+//! iptables-legacy. `iptables-save` prints both.
 
 use fairway_ruleset::{Expression, Family, Table, saved};
 
@@ -7,14 +7,14 @@ use super::Error;
 use crate::iptables::{self, Flavour, Programs};
 use crate::nftables::Reader;
 
-/// How often what nf_tables shows is read again when it changes while `iptables-save` runs.
+/// How often the tables are read again when they change while `iptables-save` runs.
 const ATTEMPTS: usize = 3;
 
 /// The families of iptables, and whether they are IPv4.
 const FAMILIES: [(Family, bool); 2] = [(Family::Ip, true), (Family::Ip6, false)];
 
-/// Reads tables by `read`, and has what nf_tables only carries in the words of iptables. What nobody can read (there is
-/// no `iptables-nft-save`, or it does not understand a table) stays as it is.
+/// Reads tables by `read`, and replaces xtables expressions by what `iptables-save` prints. Tables that it cannot
+/// print (no `iptables-nft-save`, or a foreign table) stay as they are.
 pub fn in_words(reader: &Reader, read: impl Fn() -> Result<Vec<Table>, Error>) -> Result<Vec<Table>, Error> {
     let mut tables = Vec::new();
     for _ in 0..ATTEMPTS {
@@ -44,14 +44,14 @@ pub fn in_words(reader: &Reader, read: impl Fn() -> Result<Vec<Table>, Error>) -
     Ok(tables)
 }
 
-/// Whether rules of a table have matches or targets of iptables.
+/// Whether rules of a table have xtables matches or targets.
 fn is_carried(table: &Table) -> bool {
     let carried = |it: &Expression| matches!(it, Expression::Unknown { name, .. } if ["match", "target"].contains(&name.as_str()));
     let rules = table.chains.iter().flat_map(|chain| &chain.rules);
     matches!(table.family, Family::Ip | Family::Ip6) && rules.flat_map(|rule| &rule.expressions).any(carried)
 }
 
-/// The tables of the older kind, or why they are not known.
+/// The tables of iptables-legacy, or why they cannot be read.
 pub fn legacy_tables() -> (Vec<Table>, Option<String>) {
     let mut tables = Vec::new();
     for (family, ipv4) in FAMILIES.into_iter().filter(|(_, ipv4)| iptables::has_legacy_tables(*ipv4)) {

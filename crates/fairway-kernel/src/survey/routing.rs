@@ -1,4 +1,4 @@
-//! Routes and the rules of the routing policy.
+//! Routes and policy routing rules.
 
 use fairway_walk::{Route, RouteKind, RouteRule};
 use ipnet::IpNet;
@@ -12,7 +12,7 @@ const DUMP: u16 = libc::NLM_F_DUMP as u16;
 const HEADER: usize = 12;
 const RTM_GETRULE: u16 = 34;
 
-/// A route as the walker has it.
+/// Converts a route for the packet walker.
 pub fn route(entry: RouteEntry) -> Route {
     Route {
         table: entry.table,
@@ -41,7 +41,7 @@ mod attribute {
     pub const INPUT: u16 = 3;
     pub const PRIORITY: u16 = 6;
     pub const MARK: u16 = 10;
-    /// Routes with no longer prefix than this are passed over; -1 is none.
+    /// Routes with no longer prefix than this are ignored; -1 is none.
     pub const SUPPRESS_PREFIX: u16 = 14;
     pub const TABLE: u16 = 15;
     pub const MASK: u16 = 16;
@@ -50,9 +50,9 @@ mod attribute {
     pub const TRANSPORT: u16 = 22;
     pub const SOURCE_PORTS: u16 = 23;
     pub const DESTINATION_PORTS: u16 = 24;
-    /// Since Linux 6.15 a port is told with its mask: all bits of a single one.
+    /// Since Linux 6.15 a port comes with its mask: all bits for a single one.
     pub const PORT_MASKS: [u16; 2] = [28, 29];
-    /// Those that say nothing about which packets it is for: padding, suppressed groups (-1), protocol.
+    /// Attributes that do not select packets: padding, suppressed groups (-1), protocol.
     pub const HARMLESS: [u16; 3] = [0, 13, 18];
 }
 
@@ -62,7 +62,7 @@ const INVERT: u32 = 2;
 
 /// All rules, in their order.
 pub(super) fn rules() -> Result<Vec<RouteRule>, Error> {
-    // Asked for no family, the kernel tells of all.
+    // Without a family the kernel dumps all.
     let mut batch = Batch::new();
     batch.message(RTM_GETRULE, DUMP, "list the routing rules").raw(&[0; HEADER]);
     let replies = Socket::open(Protocol::Route)?.dump(&mut batch)?;
@@ -71,7 +71,7 @@ pub(super) fn rules() -> Result<Vec<RouteRule>, Error> {
     Ok(rules)
 }
 
-/// Reads `RTM_NEWRULE`; none for multicast routing, which has rules of its own.
+/// Parses `RTM_NEWRULE`; none for multicast routing, which has rules of its own.
 fn rule(message: &Message) -> Option<RouteRule> {
     let header: &[u8; HEADER] = message.payload.first_chunk()?;
     let ipv4 = match i32::from(header[0]) {

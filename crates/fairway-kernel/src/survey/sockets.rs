@@ -1,4 +1,4 @@
-//! Sockets that wait for packets.
+//! Listening sockets, by sock_diag(7).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,14 +10,14 @@ use crate::socket_table::Entry;
 
 /// `TCP_LISTEN`.
 const LISTENING: u8 = 0x0a;
-/// `TCP_CLOSE`: of a UDP socket, that it is not connected.
+/// `TCP_CLOSE`: the state of an unconnected UDP socket.
 const UNCONNECTED: u8 = 0x07;
 
-/// The sockets of the calling thread's namespace that wait for packets. Its tables in `/proc` would be read through all
-/// connections of the machine.
+/// The listening sockets of the namespace of the calling thread. Unlike `/proc/net`, sock_diag does not walk all
+/// connections.
 ///
 /// # Errors
-/// Netlink's.
+/// A netlink exchange failed.
 pub fn listeners() -> Result<Vec<Listener>, Error> {
     let waiting = Waiting::open()?;
     let mut found = waiting.at(Protocol::Tcp, ANY)?;
@@ -43,12 +43,12 @@ const BY_FAMILY: u16 = 20;
 /// The lengths of `struct inet_diag_req_v2` and `struct inet_diag_msg`, linux/inet_diag.h.
 const REQUEST: usize = 56;
 const ANSWER: usize = 72;
-/// What no socket that waits has for its port, and stands for all.
+/// Port 0, which no listening socket has: all ports.
 const ANY: u16 = 0;
 /// `INET_DIAG_SKV6ONLY`: that a socket of IPv6 takes no IPv4.
 const IPV6_ONLY: u16 = 11;
 
-/// Finds sockets by their port, which the kernel does itself: its tables may be long.
+/// Finds sockets by port; the kernel filters, since its tables may be long.
 #[derive(Debug)]
 pub(super) struct Waiting {
     socket: Socket,
@@ -60,12 +60,12 @@ impl Waiting {
         Ok(Self { socket: Socket::open(Kind::Sockets)? })
     }
 
-    /// The sockets that wait at a port, or at [`ANY`].
+    /// The sockets that listen at a port, or at [`ANY`].
     pub(super) fn at(&self, protocol: Protocol, port: u16) -> Result<Vec<Listener>, Error> {
         let state = match protocol {
             Protocol::Tcp => LISTENING,
             Protocol::Udp => UNCONNECTED,
-            // Their table tells ports and no more (`/proc/net/sctp/eps`).
+            // Their table has ports only (`/proc/net/sctp/eps`).
             Protocol::Sctp => return Ok(Vec::new()),
         };
         let mut found = Vec::new();
@@ -79,13 +79,13 @@ impl Waiting {
             let replies = self.socket.dump(&mut batch)?;
             found.extend(replies.iter().filter_map(|reply| waiting(reply, protocol)));
         }
-        // An old kernel tells of all.
+        // An old kernel does not filter.
         found.retain(|listener| port == ANY || listener.port == port);
         Ok(found)
     }
 }
 
-/// Reads `struct inet_diag_msg`.
+/// Parses `struct inet_diag_msg`.
 fn waiting(message: &Message, protocol: Protocol) -> Option<Listener> {
     let bytes: &[u8; ANSWER] = message.payload.first_chunk()?;
     let source: [u8; 16] = bytes[8..24].try_into().ok()?;

@@ -1,4 +1,4 @@
-//! Settings of many namespaces, at a cost that does not grow with their number.
+//! Sysctls of many namespaces, at a cost that does not grow with their number.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +9,14 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::{Change, Error, checked};
 
-/// How many look-ups a mount serves before a new one takes its place.
+/// How many lookups a mount serves before a new one replaces it.
 const USES: u32 = 64;
 
-/// `/proc/sys`, mounted for us alone and anew from time to time.
+/// A private mount of `/proc/sys`, renewed from time to time.
 ///
-/// In the one that all share, the kernel keeps an entry of the same name for each network
-/// namespace that ever looked, in one hash chain: with 900 sandboxes a first look takes 1 ms. A
-/// mount of our own costs 0.1 ms and starts empty. Where it is not allowed (a user namespace
-/// without a pid namespace), the shared one serves.
+/// In the shared `/proc`, the kernel keeps a dentry of the same name for each network namespace that ever looked, in
+/// one hash chain: with 900 sandboxes a first lookup takes 1 ms. A private mount costs 0.1 ms and starts empty. Where
+/// it is not allowed (a user namespace without a pid namespace), the shared one serves.
 #[derive(Debug, Default)]
 pub struct Tree {
     state: Mutex<State>,
@@ -90,7 +89,7 @@ impl Tree {
                 Some(root)
             }
             Err(errno) => {
-                tracing::debug!(%errno, "no /proc of our own; the shared one serves");
+                tracing::debug!(%errno, "cannot mount a private /proc; using the shared one");
                 *state = State::Refused;
                 None
             }
@@ -108,7 +107,7 @@ fn mount() -> Result<OwnedFd, Errno> {
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC,
     )?;
-    // What is hidden in the shared one (by mounts over it) may be hidden for a reason.
+    // Files hidden in the shared `/proc` by mounts over it stay hidden.
     rustix::fs::openat(&root, "sys/net", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     Ok(root)
 }

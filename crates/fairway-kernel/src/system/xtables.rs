@@ -1,4 +1,4 @@
-//! What the kernel tells of the tables of iptables' older kind, by `getsockopt`.
+//! Reads the size of iptables-legacy tables by `getsockopt`.
 
 use std::mem::size_of;
 use std::os::fd::AsRawFd;
@@ -20,7 +20,7 @@ struct Info {
 /// `IPT_SO_GET_INFO`, and `IP6T_SO_GET_INFO`.
 const GET_INFO: i32 = 64;
 
-/// How many rules a table of the namespace of the calling thread has, and their length in bytes.
+/// The number of rules of a table in the namespace of the calling thread, and their length in bytes.
 ///
 /// # Errors
 /// As getsockopt(2); `ENOENT` where there is no such table, `EPERM` without `CAP_NET_ADMIN`.

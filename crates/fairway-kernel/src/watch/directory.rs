@@ -1,4 +1,4 @@
-//! Directories, by inotify(7): what is removed, replaced or written in them.
+//! Watches directories by inotify(7) for removed, replaced and written files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::{Error, Event, refused, split};
 use crate::namespace;
 
-/// How many symbolic links are followed; the kernel's own limit (path_resolution(7)).
+/// The most symbolic links that are followed, as in the kernel (path_resolution(7)).
 const LINKS: usize = 40;
 
 /// One mask for all, since watching a directory again replaces the former one.
@@ -28,17 +28,17 @@ fn mask() -> WatchFlags {
         | WatchFlags::MOVE_SELF
 }
 
-/// Why a name in a directory is of interest.
+/// Why a name in a directory is watched.
 #[derive(Debug, Clone)]
 pub enum Target<K> {
-    /// It is a namespace, so called by the caller.
+    /// It is a namespace with this key.
     Namespace(K, Namespace),
-    /// It is on the way to this file, or is it.
+    /// It is this file, or a symbolic link on the way to it.
     File(PathBuf),
 }
 
-/// The directories that are watched, by inotify's numbers for them, and the names in them. The
-/// empty name stands for the watched thing itself.
+/// The watched directories by inotify's watch descriptors, and the names in them. The empty name means the watched
+/// file itself.
 #[derive(Debug)]
 pub struct Directories<K> {
     names: HashMap<i32, BTreeMap<OsString, Vec<Target<K>>>>,
@@ -64,14 +64,14 @@ impl<K: Clone + PartialEq> Directories<K> {
         Ok(())
     }
 
-    /// Watches a file, each symbolic link on the way to it, and the file that is there now, which
-    /// a bind mount can bring from a directory elsewhere.
+    /// Watches a file: each symbolic link on the way to it, and the present file itself, which may be a bind mount
+    /// from another directory.
     pub fn follow(&mut self, inotify: &OwnedFd, path: &Path) -> Result<(), Error> {
         let mut step = path.to_owned();
         for _ in 0..LINKS {
             let (directory, name) = split(&step)?;
             match self.add(inotify, &directory, name, Target::File(path.to_owned())) {
-                // A link into a directory that is not there yet: its own change is noticed.
+                // A link into a missing directory: a change of the link is noticed.
                 Err(Error::Refused { errno: Errno::NOENT, .. }) if step != path => break,
                 result => result?,
             }
@@ -87,8 +87,7 @@ impl<K: Clone + PartialEq> Directories<K> {
         Ok(())
     }
 
-    /// Forgets the namespaces of that key, and directories in which nothing is left. Says whether
-    /// there was any.
+    /// Stops watching the namespaces of a key, and directories without watched names. Returns whether any existed.
     pub fn forget(&mut self, inotify: &OwnedFd, key: &K) -> bool {
         let mut found = false;
         self.retain(inotify, |target| {
@@ -106,14 +105,14 @@ impl<K: Clone + PartialEq> Directories<K> {
                 !targets.is_empty()
             });
             if names.is_empty() {
-                // It fails only for a directory that is gone, whose watch went with it.
+                // This fails only for a removed directory, whose watch went with it.
                 let _ = inotify::remove_watch(inotify, *number);
             }
             !names.is_empty()
         });
     }
 
-    /// Reads what inotify has to say and adds the events that follow.
+    /// Reads inotify events and adds the resulting events.
     pub fn read(&mut self, inotify: &OwnedFd, events: &mut Vec<Event<K>>) -> Result<(), Error> {
         let mut touched = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
@@ -136,7 +135,7 @@ impl<K: Clone + PartialEq> Directories<K> {
                     files.insert(path);
                 }
                 Target::Namespace(key, namespace) => {
-                    // Several events may bear on one name.
+                    // Several inotify events may concern one name.
                     if namespace::open(&namespace).is_err() && self.forget(inotify, &key) {
                         events.push(Event::NamespaceGone(key));
                     }
@@ -150,7 +149,7 @@ impl<K: Clone + PartialEq> Directories<K> {
         Ok(())
     }
 
-    /// Adds what an inotify event bears on.
+    /// Adds the targets of an inotify event.
     fn touch(&mut self, number: i32, what: ReadFlags, name: Option<&OsStr>, touched: &mut Vec<Target<K>>) {
         if what.contains(ReadFlags::QUEUE_OVERFLOW) {
             touched.extend(self.names.values().flat_map(|names| names.values().flatten().cloned()));
@@ -158,7 +157,7 @@ impl<K: Clone + PartialEq> Directories<K> {
         }
         let whole = ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT;
         match name {
-            // The directory itself went, and everything in it; or it is a watched file.
+            // The directory was removed with everything in it; or it is a watched file.
             None if what.intersects(whole) => {
                 let names = self.names.get(&number).into_iter().flat_map(BTreeMap::values);
                 touched.extend(names.flatten().cloned());
@@ -174,7 +173,7 @@ impl<K: Clone + PartialEq> Directories<K> {
         }
     }
 
-    /// Follows a file again: its links may lead elsewhere now, and it may be another file.
+    /// Watches a file anew: its links may lead elsewhere now, and it may be another file.
     fn renew(&mut self, inotify: &OwnedFd, path: &Path) -> Result<(), Error> {
         let old = std::mem::take(&mut self.names);
         let followed = self.follow(inotify, path);
@@ -187,7 +186,7 @@ impl<K: Clone + PartialEq> Directories<K> {
         }
         self.retain(inotify, |_| true);
         match followed {
-            // The directory is gone for now; nothing can be heard of the file until it is followed anew.
+            // The directory is missing for now; the file is not watched until it is followed anew.
             Err(Error::Refused { errno: Errno::NOENT, .. }) => Ok(()),
             result => result,
         }

@@ -1,4 +1,4 @@
-//! Bridges that are the user's own: they are used as they are, and left as they were.
+//! Adopted bridges: created by the user, used as they are, and left as they were.
 
 use fairway_core::object::BridgeLink;
 
@@ -8,12 +8,10 @@ use crate::route::{Error, Link, Links};
 use crate::sysctl;
 
 impl Links {
-    /// Gives a bridge of the user's own what a network takes: it is up, and has the addresses that
-    /// it lacked. What else it is and has stays.
+    /// Adopts a bridge of the user's: sets it up and adds missing addresses. All else stays.
     ///
     /// # Errors
-    /// [`Error::NoBridge`] if there is none of that name, or it is one of ours; [`Error::Netlink`],
-    /// [`Error::Sysctl`].
+    /// [`Error::NoBridge`] if there is none of that name, or it is Fairway's; [`Error::Netlink`], [`Error::Sysctl`].
     pub(super) fn adopt_bridge(&self, bridge: &BridgeLink) -> Result<Link, Error> {
         let link = self.user_bridge(&bridge.name)?;
         let localnet = if bridge.route_localnet { "1" } else { "0" };
@@ -35,7 +33,7 @@ impl Links {
         Ok(link)
     }
 
-    /// Takes from a bridge of the user's own what a network gave it. One that is gone has nothing.
+    /// Removes from an adopted bridge what the network added. A missing bridge is no error.
     ///
     /// # Errors
     /// [`Error::Netlink`], [`Error::Sysctl`].
@@ -55,7 +53,7 @@ impl Links {
         Ok(())
     }
 
-    /// The user's own bridge of that name.
+    /// Finds a bridge of that name that is not Fairway's.
     ///
     /// # Errors
     /// [`Error::NoBridge`], [`Error::Netlink`].
