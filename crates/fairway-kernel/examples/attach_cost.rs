@@ -49,7 +49,7 @@ fn main() -> Result<(), Failure> {
 
     let mut sandboxes = Vec::new();
     let announcer = Announcer::open()?;
-    let (mut whole, mut outside, mut inside, mut settled, mut told) =
+    let (mut whole, mut outside, mut inside, mut settled, mut announced) =
         (vec![], vec![], vec![], vec![], vec![]);
     for number in 1..=PORTS {
         let namespace = new_namespace()?;
@@ -75,7 +75,7 @@ fn main() -> Result<(), Failure> {
         let ended = Instant::now();
         let addresses: Vec<IpAddr> = veth.addresses.iter().map(|net| net.addr()).collect();
         announcer.announce(bridge.index, veth.mac, &addresses)?;
-        told.push(ended.elapsed());
+        announced.push(ended.elapsed());
         settled.push(ended - worked);
         whole.push(ended - begun);
         outside.push(middle - begun);
@@ -87,7 +87,7 @@ fn main() -> Result<(), Failure> {
         ("  host", outside),
         ("  inside", inside),
         ("  settle", settled),
-        ("announce", told),
+        ("announce", announced),
     ] {
         report(&format!("{name}, ports 1 to 50"), times[..50].to_vec());
         report(&format!("{name}, ports 850 to 900"), times[850..].to_vec());

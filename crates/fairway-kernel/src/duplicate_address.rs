@@ -205,7 +205,7 @@ mod tests {
     const OTHER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 
     #[test]
-    fn frames_say_who_has_an_address() {
+    fn frames_show_the_holder_of_an_address() {
         let (ipv4, ipv6): (Ipv4Addr, Ipv6Addr) = ("10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap());
         let frames: [Vec<u8>; 4] = [
             arp_probe(OTHER, ipv4).into(),

@@ -9,11 +9,11 @@ use crate::monitor::Event;
 use crate::route::{Link, Links, RouteEntry};
 use crate::{route, sysctl};
 
-/// Where the resolver's configuration is.
+/// The resolver's configuration.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Where systemd-resolved keeps the servers that it asks itself.
+/// The servers that systemd-resolved queries itself.
 const SYSTEMD_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
-/// The server that systemd-resolved is, and that resolv.conf then names alone.
+/// The stub address of systemd-resolved, which resolv.conf then names alone.
 const SYSTEMD_STUB: NameServer =
     NameServer { address: IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53)), scope: 0 };
 /// `RT_TABLE_LOCAL`: the host's own addresses, which are looked at as addresses.
@@ -31,7 +31,7 @@ pub enum Error {
     /// The resolver's configuration cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     ResolvConf {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// The reason.
         source: std::io::Error,
@@ -43,7 +43,7 @@ pub enum Error {
 /// and routes.
 ///
 /// # Errors
-/// [`Error`]; a missing resolv.conf is none, nor are settings that the kernel does not have.
+/// [`Error`]; a missing resolv.conf or sysctl is no error.
 pub fn observe(links: &Links, ours: impl Fn(&Link) -> bool) -> Result<HostFacts, Error> {
     observe_with(links, ours, Path::new(RESOLV_CONF))
 }
@@ -111,8 +111,8 @@ pub fn observe_with(
     Ok(facts)
 }
 
-/// Observes anew what the kernel does not tell of, settings and resolv.conf, and leaves links,
-/// addresses and routes as they were. It costs the same whatever exists.
+/// Observes anew sysctls and resolv.conf, of whose changes the kernel sends no notification. Links, addresses and
+/// routes stay as observed before. The cost is constant.
 ///
 /// # Errors
 /// As [`observe`].
@@ -129,8 +129,7 @@ pub fn observe_settings(facts: &mut HostFacts, resolv_conf: &Path) -> Result<(),
     Ok(())
 }
 
-/// Whether an event may tell of something that [`observe`] brings: links of others, and addresses
-/// and routes whoever's they are.
+/// Whether an event may change the result of [`observe`]: foreign links, and all addresses and routes.
 pub fn concerns(event: &Event) -> bool {
     match event {
         Event::Link(link) | Event::LinkGone(link) => link.mark().is_none() && !link.is_incomplete(),
@@ -140,9 +139,8 @@ pub fn concerns(event: &Event) -> bool {
     }
 }
 
-/// Reads the resolver's configuration. Where it names nothing but systemd-resolved's stub, the
-/// servers are those that systemd-resolved asks, as in Docker. A file that is not there says
-/// nothing.
+/// Reads the resolver's configuration. If it names only systemd-resolved's stub, the servers are those of
+/// systemd-resolved, as in Docker. A missing file counts as empty.
 ///
 /// # Errors
 /// [`Error::ResolvConf`].
@@ -172,8 +170,8 @@ fn link_index(name: &str) -> Option<u32> {
     rustix::net::netdevice::name_to_index(socket, name).ok()
 }
 
-/// Whether a route is one that pools must not meet: not a default route, not the host's own
-/// address, broadcast or multicast, not link-local.
+/// Whether a route must not overlap with a pool: not a default route, not the host's own address, broadcast or
+/// multicast, not link-local.
 fn leads_somewhere(route: &RouteEntry) -> bool {
     let special = match route.destination.addr() {
         IpAddr::V4(address) => address.is_link_local() || address.is_multicast(),

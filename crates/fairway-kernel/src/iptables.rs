@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_that_is_refused_is_told() {
+    fn the_refused_line_is_named() {
         let script = "*filter\n-A FORWARD -j X\nCOMMIT\n";
         assert_eq!(line_of(script, "iptables-restore: line 2 failed"), Some("-A FORWARD -j X"));
         let verbose = "iptables-restore v1.8.9 (legacy): no chain; Error occurred at line: 2; Try `...'";
@@ -233,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named_with_the_way_out() {
-        let error = find("iptables-of-nobody").unwrap_err().to_string();
+    fn a_missing_program_is_named_with_the_way_out() {
+        let error = find("iptables-missing").unwrap_err().to_string();
         let wanted =
-            "there is no iptables-of-nobody in PATH: install iptables, or use --firewall-backend=nftables";
+            "there is no iptables-missing in PATH: install iptables, or use --firewall-backend=nftables";
         assert_eq!(error, wanted);
     }
 }

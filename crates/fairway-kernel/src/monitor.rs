@@ -1,11 +1,11 @@
-//! Changes of links, addresses and routes, as they happen.
+//! Monitors changes of links, addresses and routes.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::netlink::{Error, Message, Protocol, Socket};
 use crate::route::{Address, Link, RouteEntry};
 
-/// What happened.
+/// A change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A link is new or changed; this is how it is now.
@@ -22,21 +22,21 @@ pub enum Event {
     Route(RouteEntry),
     /// A route is gone.
     RouteGone(RouteEntry),
-    /// There was more than the buffer holds: observe everything anew.
+    /// The buffer overflowed: observe everything anew.
     Lost,
 }
 
-/// Hears of changes in one namespace. Its descriptor is readable when there are events.
+/// Receives changes in one namespace. Its descriptor is readable when events wait.
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
 }
 
-/// Room for the notifications of some thousands of changes.
+/// Holds the notifications of some thousands of changes.
 const BUFFER: usize = 4 << 20;
 
 impl Monitor {
-    /// Hears of changes in the namespace of the calling thread from now on.
+    /// Subscribes to changes in the namespace of the calling thread.
     ///
     /// # Errors
     /// [`Error::Open`].
@@ -55,7 +55,7 @@ impl Monitor {
         Ok(Self { socket })
     }
 
-    /// The events that have come, oldest first; none if there are none.
+    /// The waiting events, oldest first.
     ///
     /// # Errors
     /// [`Error::Receive`], [`Error::Malformed`].
@@ -75,8 +75,7 @@ impl AsFd for Monitor {
 }
 
 fn event(message: &Message) -> Option<Event> {
-    // Bridges tell of their ports in their own family; that one was removed there does not mean
-    // that the link is.
+    // Bridges report their ports in AF_BRIDGE; a deletion there does not mean that the link is deleted.
     let bridge = message.payload.first() == Some(&(libc::AF_BRIDGE as u8));
     match message.kind {
         libc::RTM_NEWLINK if bridge => None,
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_in_order() {
+    fn changes_are_reported_in_order() {
         in_new_namespace(|| {
             let monitor = Monitor::open().unwrap();
             let links = Links::open().unwrap();
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overflow_is_told() {
+    fn an_overflow_is_reported() {
         in_new_namespace(|| {
             let monitor = Monitor::open().unwrap();
             monitor.socket.grow_receive_buffer(4096).unwrap();

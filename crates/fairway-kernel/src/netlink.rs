@@ -1,4 +1,4 @@
-//! Netlink: batches of messages out, acknowledgements, replies and notifications in.
+//! Netlink: sends batches of messages, receives acknowledgments, replies and notifications.
 //!
 //! The formats are those of `<linux/netlink.h>` and of RFC 3549.
 

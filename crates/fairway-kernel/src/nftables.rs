@@ -1,8 +1,8 @@
-//! nf_tables over netlink: what [`fairway_ruleset`] says, put into the kernel and read from it.
+//! nf_tables over netlink: writes the values of [`fairway_ruleset`] to the kernel and reads them back.
 //!
-//! A change is a [`Transaction`]: one batch, which the kernel commits as a whole or not at all. One
-//! [`Writer`] holds the one socket that may change our tables, for a table that has an owner can be
-//! changed through the owner's socket only. Anybody may read ([`Reader`]) and listen ([`Monitor`]).
+//! A change is a [`Transaction`]: one batch, which the kernel commits as a whole or not at all. One [`Writer`] holds
+//! the socket that changes Fairway's tables, since a table with an owner can be changed by the owner's socket only.
+//! Any socket may read ([`Reader`]) and listen ([`Monitor`]).
 
 mod decode;
 mod encode;

@@ -1,7 +1,7 @@
-//! The pid namespaces of the process at the other end of a unix socket.
+//! The pid namespaces of the peer of a unix socket.
 //!
-//! A process cannot leave its pid namespace for one above or next to it, whatever capabilities it has
-//! (pid_namespaces(7)): so they say for certain where a process was started.
+//! A process cannot move to an ancestor or sibling pid namespace, whatever capabilities it has (pid_namespaces(7)):
+//! so they prove in which namespace a process was started.
 
 use std::fs::File;
 use std::io;
@@ -39,11 +39,11 @@ fn open(pid: impl std::fmt::Display) -> io::Result<File> {
     File::open(format!("/proc/{pid}/ns/pid"))
 }
 
-/// The pid namespaces below that of this process which the process that connected the socket is in, its own first; none
-/// for a process in the same namespace, or outside of it.
+/// The descendant pid namespaces that the peer of a socket is in, its own first; none for a peer in this process's
+/// namespace, or outside of it.
 ///
 /// # Errors
-/// The process has ended, so that nothing can be said of it, or the kernel refuses.
+/// The peer has ended, or the kernel refuses.
 pub fn pid_namespaces_of_peer(socket: impl AsFd) -> io::Result<Vec<NamespaceId>> {
     let ended = || io::Error::from(Errno::SRCH);
     let Some(process) = system::peer_process(socket)? else { return Ok(Vec::new()) };
@@ -55,7 +55,7 @@ pub fn pid_namespaces_of_peer(socket: impl AsFd) -> io::Result<Vec<NamespaceId>>
         [pid, ..] => pid,
     };
     let mut namespace = open(pid)?;
-    // The number was the process's own when it was used if the process is there still.
+    // If the process still runs, the pid was its own when it was used.
     if has_ended(&process)? {
         return Err(ended());
     }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_of_the_same_namespace_is_in_none_below() {
+    fn a_peer_in_the_same_pid_namespace_has_no_descendant_namespaces() {
         let (one, _other) = UnixStream::pair().unwrap();
         assert_eq!(pid_namespaces_of_peer(&one).unwrap(), []);
         assert_eq!(
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_those_of_all_namespaces() {
+    fn pids_of_all_pid_namespaces_are_read() {
         assert_eq!(numbers("pos:\t0\nflags:\t02000002\nPid:\t7\nNSpid:\t7\t3\t1\n"), [7, 3, 1]);
         assert_eq!(numbers("Pid:\t7\nNSpid:\t7\n"), [7]);
         assert_eq!(numbers("Pid:\t0\nNSpid:\t0\n"), [0]);

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_with_the_number_is_not_mistaken() {
+    fn a_reused_pid_is_not_mistaken() {
         let mut known = identity(std::process::id()).unwrap();
         known.start_time += 1;
         assert!(!running(known));

@@ -1,4 +1,4 @@
-//! Calls that `rustix` has no safe form of: the one place with `unsafe` in it.
+//! System calls without a safe form in `rustix`: the one place with `unsafe` code.
 
 #![allow(unsafe_code)]
 
@@ -15,26 +15,25 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::UnshareFlags;
 
-/// What a netlink socket can be told, by the names of `<linux/netlink.h>`.
+/// Options of netlink sockets (`<linux/netlink.h>`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetlinkOption {
-    /// Answers say what was wrong, in words and by offset (`NETLINK_EXT_ACK`).
+    /// Refusals have a text and an offset (`NETLINK_EXT_ACK`).
     ExtendedAck,
     /// Answers do not carry a copy of the request (`NETLINK_CAP_ACK`).
     CapAck,
     /// Headers of dump requests are checked and used as filters (`NETLINK_GET_STRICT_CHK`).
     StrictCheck,
-    /// Notifications of all namespaces that have an id here are heard (`NETLINK_LISTEN_ALL_NSID`).
+    /// The socket receives notifications of all namespaces that have an id here (`NETLINK_LISTEN_ALL_NSID`).
     ListenAllNamespaces,
     /// An overflow is not reported (`NETLINK_NO_ENOBUFS`).
     NoOverflowReport,
 }
 
-/// Takes the calling thread out of the namespaces that it shares, into new ones.
+/// Moves the calling thread into new namespaces.
 ///
 /// # Errors
-/// As unshare(2); `EINVAL` for `CLONE_FILES`, which would part the thread from the descriptors
-/// that others hold for it.
+/// As unshare(2); `EINVAL` for `CLONE_FILES`, which would separate the thread from the process's descriptors.
 pub fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     if flags.contains(UnshareFlags::FILES) {
         return Err(Errno::INVAL);
@@ -44,7 +43,7 @@ pub fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
-/// Switches an option of a netlink socket on.
+/// Enables an option of a netlink socket.
 ///
 /// # Errors
 /// As setsockopt(2); `ENOPROTOOPT` where the kernel does not know the option, `EPERM` for
@@ -60,7 +59,7 @@ pub fn enable_netlink_option(socket: impl AsFd, option: NetlinkOption) -> Result
     set_socket_option(socket, libc::SOL_NETLINK, name, 1)
 }
 
-/// Makes a netlink socket hear a multicast group, by its number (not its bit).
+/// Joins a netlink socket to a multicast group, by its number (not its bit).
 ///
 /// # Errors
 /// As setsockopt(2).
@@ -95,7 +94,7 @@ pub fn socket_namespace(socket: impl AsFd) -> Result<OwnedFd, Errno> {
     if descriptor < 0 {
         return Err(last_errno());
     }
-    // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+    // SAFETY: the kernel has just returned this new descriptor, and no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
@@ -111,10 +110,10 @@ pub fn is_network_namespace(file: impl AsFd) -> Result<bool, Errno> {
     if kind < 0 { Err(last_errno()) } else { Ok(kind == libc::CLONE_NEWNET) }
 }
 
-/// Opens the namespace above a pid or user namespace.
+/// Opens the parent of a pid or user namespace.
 ///
 /// # Errors
-/// As ioctl(2); `EPERM` when it is outside of what the caller's own namespace spans.
+/// As ioctl(2); `EPERM` when it is above the caller's namespace.
 pub fn parent_namespace(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
     // <linux/nsfs.h>
     const NS_GET_PARENT: libc::Ioctl = 0xb702;
@@ -123,12 +122,11 @@ pub fn parent_namespace(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
     if descriptor < 0 {
         return Err(last_errno());
     }
-    // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+    // SAFETY: the kernel has just returned this new descriptor, and no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// A descriptor of the process that connected a unix socket; none for one that has no number in the pid namespace of
-/// this process.
+/// A pidfd of the peer of a unix socket; none for a peer without a pid in the pid namespace of this process.
 ///
 /// # Errors
 /// As getsockopt(2); `ESRCH` or `EINVAL` when the process has ended.
@@ -136,7 +134,7 @@ pub fn peer_process(socket: impl AsFd) -> Result<Option<OwnedFd>, Errno> {
     let mut descriptor: i32 = -1;
     // SAFETY: each bit pattern is a valid i32.
     match unsafe { socket_option(&socket, libc::SO_PEERPIDFD, &mut descriptor) } {
-        // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+        // SAFETY: the kernel has just returned this new descriptor, and no other code owns it.
         Ok(()) => return Ok(Some(unsafe { OwnedFd::from_raw_fd(descriptor) })),
         // Before Linux 6.5.
         Err(Errno::NOPROTOOPT) => {}
@@ -155,7 +153,8 @@ pub fn peer_process(socket: impl AsFd) -> Result<Option<OwnedFd>, Errno> {
 /// Each pattern of bits has to be a valid `T`.
 unsafe fn socket_option<T>(socket: impl AsFd, name: i32, value: &mut T) -> Result<(), Errno> {
     let mut length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the pointers lead to a live value and its length, and the caller says that whatever is written is valid.
+    // SAFETY: the pointers lead to a live value and its length, and the caller guarantees that each bit pattern is
+    // valid.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_at_no_time_open_to_others() {
+    fn a_socket_is_at_no_time_open_to_other_users() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let _bound = bind(&path, SocketType::STREAM, 0o600).unwrap();

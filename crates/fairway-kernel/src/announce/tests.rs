@@ -38,7 +38,7 @@ fn veth(number: u8, sandbox: &Handle) -> VethLink {
 }
 
 #[test]
-fn an_arp_request_for_the_own_address() {
+fn a_gratuitous_arp_request() {
     let frame = gratuitous_arp(MacAddress([2, 1, 2, 3, 4, 5]), Ipv4Addr::new(10, 0, 0, 2));
     let expected = "ffffffffffff020102030405080600010800060400010201020304050a0000020000000000000a000002";
     let text: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -69,7 +69,7 @@ fn heard(socket: &OwnedFd, kind: [u8; 2]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_sandbox_hears_what_is_announced_on_its_bridge() {
+fn a_sandbox_receives_announcements_on_its_bridge() {
     in_new_namespace(|| {
         let workers = Workers::new(1).unwrap();
         let links = Links::open().unwrap();

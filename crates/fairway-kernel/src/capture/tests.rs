@@ -33,7 +33,7 @@ fn a_packet_is_seen_both_ways_with_its_time() {
             assert_eq!(frame.packet()[..1], [0x45]);
             seen.push((frame.interface, frame.outgoing));
         };
-        // With room for one.
+        // The buffer holds one packet.
         assert_eq!(capture.drain(1, take).unwrap(), 1);
         assert_eq!(capture.drain(10, take).unwrap(), 1);
         assert_eq!(seen, [(1, true), (1, false)]);
@@ -43,7 +43,7 @@ fn a_packet_is_seen_both_ways_with_its_time() {
 }
 
 #[test]
-fn what_finds_no_room_is_counted() {
+fn dropped_packets_are_counted() {
     with_loopback(|| {
         let mut capture = Capture::open(64).unwrap();
         rustix::net::sockopt::set_socket_recv_buffer_size(&capture.socket, 4096).unwrap();

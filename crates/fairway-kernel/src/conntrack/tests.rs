@@ -65,7 +65,7 @@ fn udp(port: u16, address: Option<&str>) -> Selector {
 }
 
 #[test]
-fn flows_are_found_by_what_they_were_sent_to_and_forgotten() {
+fn flows_are_found_by_destination_and_deleted() {
     in_tracked(|| {
         let conntrack = Conntrack::open().unwrap();
         assert_eq!(conntrack.count(), Ok(0));
@@ -110,7 +110,7 @@ fn flows_are_forgotten_by_any_end() {
 }
 
 #[test]
-fn of_the_flows_to_a_port_those_are_told_apart_that_were_translated() {
+fn flows_to_a_port_are_told_apart_by_dnat() {
     let tuple = |source: &str, destination: &str, source_port, destination_port| Tuple {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
@@ -130,7 +130,7 @@ fn of_the_flows_to_a_port_those_are_told_apart_that_were_translated() {
         flow(tuple("10.10.50.1", "10.10.50.99", 4000, 8080), tuple("172.17.0.2", "10.10.50.1", 80, 4000));
     assert!(means(to(None, 8080), &published) && means(to(Some("10.10.50.99"), 8080), &published));
     assert!(!means(to(None, 80), &published) && !means(to(Some("10.10.50.1"), 8080), &published));
-    // From a sandbox to that port of somebody else: only the source was rewritten.
+    // From a sandbox to that port of another host: only the source was rewritten.
     let outbound =
         flow(tuple("172.17.0.2", "192.0.2.1", 4000, 8080), tuple("192.0.2.1", "10.10.50.99", 8080, 4000));
     assert!(!means(to(None, 8080), &outbound));
@@ -141,7 +141,7 @@ fn of_the_flows_to_a_port_those_are_told_apart_that_were_translated() {
 }
 
 #[test]
-fn flows_are_told_as_they_come_and_go() {
+fn new_and_destroyed_flows_are_reported() {
     in_tracked(|| {
         let events = FlowEvents::open().unwrap();
         let _receiver = UdpSocket::bind("127.0.0.1:53").unwrap();

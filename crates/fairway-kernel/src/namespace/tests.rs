@@ -49,7 +49,7 @@ fn a_panic_inside_reaches_the_caller_and_the_pool_goes_on() {
 }
 
 #[test]
-fn what_is_no_network_namespace_is_refused() {
+fn a_path_that_is_not_a_network_namespace_is_refused() {
     in_new_namespace(|| {
         let found = identity("/proc/self/ns/mnt");
         assert_eq!(found, Err(Error::NotNetwork { path: "/proc/self/ns/mnt".into() }));
@@ -62,7 +62,7 @@ fn what_is_no_network_namespace_is_refused() {
 }
 
 #[test]
-fn another_namespace_at_the_same_path_is_noticed() {
+fn a_replaced_namespace_at_the_same_path_is_noticed() {
     in_new_namespace(|| {
         let mut known = identity(OWN).unwrap();
         assert!(open(&known).is_ok());

@@ -1,4 +1,4 @@
-//! Reading attributes: type, length, value.
+//! Reads netlink attributes: type, length, value.
 
 #![warn(clippy::indexing_slicing)]
 
@@ -80,7 +80,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// The attributes in a range of bytes. It ends at the first one whose length cannot be.
+/// The attributes in a range of bytes. It ends at the first invalid length.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes<'a> {
     rest: &'a [u8],

@@ -1,4 +1,4 @@
-//! Building messages: several in one buffer, sent at once.
+//! Builds netlink messages: several in one buffer, sent at once.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ struct Record {
     label: Cow<'static, str>,
 }
 
-/// Messages that are sent at once, each with a label by which errors name it.
+/// Messages that are sent at once, each with a label for error messages.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -30,8 +30,8 @@ impl Batch {
         Self::default()
     }
 
-    /// Begins a message of type `kind`. `NLM_F_REQUEST` is added to `flags`. It is complete when
-    /// the builder is dropped.
+    /// Starts a message of type `kind`. `NLM_F_REQUEST` is added to `flags`. It is complete when the builder is
+    /// dropped.
     pub fn message(
         &mut self,
         kind: u16,
@@ -62,17 +62,17 @@ impl Batch {
         &self.bytes
     }
 
-    /// What errors call the message.
+    /// The label of a message.
     pub fn label(&self, index: usize) -> &str {
         self.records.get(index).map_or("", |record| record.label.as_ref())
     }
 
-    /// The message that cannot be sent since an attribute of it is too long.
+    /// The first message with an attribute that is too long.
     pub(super) fn oversized(&self) -> Option<usize> {
         self.oversized
     }
 
-    /// Numbers the messages from `first` on.
+    /// Sets the sequence numbers, beginning with `first`.
     pub(super) fn number(&mut self, first: u32) {
         let mut sequence = first;
         for record in &self.records {
@@ -87,7 +87,7 @@ impl Batch {
         u16::from_ne_bytes([self.bytes[start + 4], self.bytes[start + 5]])
     }
 
-    /// Asks for an acknowledgement of a message.
+    /// Requests an acknowledgment of a message.
     pub(super) fn acknowledge(&mut self, index: usize) {
         let at = self.records[index].start + 6;
         let flags = u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]]) | NLM_F_ACK;
@@ -95,7 +95,7 @@ impl Batch {
     }
 }
 
-/// Appends to one message. Lengths and padding are its business.
+/// Appends to one message, and maintains lengths and padding.
 #[derive(Debug)]
 pub struct MessageBuilder<'a> {
     batch: &'a mut Batch,
@@ -116,7 +116,7 @@ impl MessageBuilder<'_> {
         self.close(start)
     }
 
-    /// Appends an attribute that says all by being there.
+    /// Appends a flag: an attribute without a value.
     pub fn flag(&mut self, kind: u16) -> &mut Self {
         self.attribute(kind, &[])
     }
@@ -177,8 +177,7 @@ impl MessageBuilder<'_> {
         self.nest_plain(kind | NLA_F_NESTED, fill)
     }
 
-    /// Like [`Self::nest`] without `NLA_F_NESTED`, as a few old attributes want it, or with what
-    /// header comes first.
+    /// Like [`Self::nest`] without `NLA_F_NESTED`, as a few old attributes need it.
     pub fn nest_plain(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
         let start = self.open(kind);
         fill(self);
@@ -209,7 +208,7 @@ impl MessageBuilder<'_> {
     }
 
     fn pad(&mut self) -> &mut Self {
-        // Messages begin aligned, so the buffer's length tells the message's padding.
+        // Messages begin aligned, so the padding follows from the buffer's length.
         let length = align(self.batch.bytes.len());
         self.batch.bytes.resize(length, 0);
         self
@@ -219,7 +218,7 @@ impl MessageBuilder<'_> {
 impl Drop for MessageBuilder<'_> {
     fn drop(&mut self) {
         debug_assert!(self.batch.bytes.len() - self.start >= HEADER_LENGTH);
-        // No message of ours comes near 4 GiB; the kernel refuses a wrong length as malformed.
+        // No message comes near 4 GiB; the kernel refuses a wrong length as malformed.
         let length = u32::try_from(self.batch.bytes.len() - self.start).unwrap_or(u32::MAX);
         self.batch.bytes[self.start..self.start + 4].copy_from_slice(&length.to_ne_bytes());
     }

@@ -1,4 +1,4 @@
-//! What can go wrong on a netlink socket.
+//! Errors of netlink sockets.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use thiserror::Error;
 /// A message that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which message of the batch, from 0.
+    /// The index of the message in the batch.
     pub index: usize,
-    /// What the caller called it.
+    /// The label of the message.
     pub label: String,
     /// The kernel's reason.
     pub errno: Errno,
@@ -33,13 +33,13 @@ impl fmt::Display for Refusal {
 /// Why a netlink exchange failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
-    /// No socket could be made.
+    /// No socket could be created.
     #[error("cannot open a netlink socket: {0}")]
     Open(Errno),
-    /// The batch could not be handed to the kernel.
+    /// The batch could not be sent.
     #[error("cannot send {label} ({bytes} bytes) to the kernel: {errno}")]
     Send {
-        /// What the caller called the first message.
+        /// The label of the first message.
         label: String,
         /// The size of the batch in bytes.
         bytes: usize,
@@ -50,7 +50,7 @@ pub enum Error {
     #[error("cannot read the kernel's answer: {0}")]
     Receive(Errno),
     /// The receive buffer overflowed: answers or notifications were lost; observe anew.
-    #[error("the kernel had more to say than the receive buffer holds; some of it is lost")]
+    #[error("netlink receive buffer overflow (ENOBUFS): messages were lost")]
     Overrun,
     /// The kernel refused a message.
     #[error("{0}")]
@@ -58,22 +58,22 @@ pub enum Error {
     /// The kernel did not answer.
     #[error("the kernel gave no answer to {label}")]
     NoAnswer {
-        /// What the caller called the last message.
+        /// The label of the last message.
         label: String,
     },
     /// The answer is not well-formed.
     #[error("the kernel's answer is malformed: {0}")]
     Malformed(&'static str),
-    /// An attribute is longer than its 16-bit length can say.
+    /// An attribute is longer than its 16-bit length allows.
     #[error("{label} has an attribute longer than 65535 bytes; split it into several messages")]
     AttributeTooLong {
-        /// What the caller called the message.
+        /// The label of the message.
         label: String,
     },
-    /// What was dumped kept changing meanwhile.
+    /// The dumped objects kept changing meanwhile.
     #[error("{label} changed while it was read, {attempts} times in a row")]
     Unsteady {
-        /// What the caller called the request.
+        /// The label of the request.
         label: String,
         /// How often it was tried.
         attempts: u32,

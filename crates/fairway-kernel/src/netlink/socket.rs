@@ -1,4 +1,4 @@
-//! A netlink socket: transactions, dumps, notifications.
+//! Netlink sockets: transactions, dumps, notifications.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use crate::system::{self, NetlinkOption};
 
 /// The kernel fills dumps in pieces of up to 32 KiB; single replies can be longer.
 const RECEIVE_BUFFER: usize = 64 * 1024;
-/// How often a dump is begun again when what it reads changes under it.
+/// How often an interrupted dump is restarted.
 const DUMP_ATTEMPTS: u32 = 16;
 /// `NFNL_MSG_BATCH_END`, the last message of an nf_tables transaction.
 const BATCH_END: u16 = libc::NFNL_MSG_BATCH_END as u16;
@@ -20,14 +20,14 @@ const NLMSG_NOOP: u16 = libc::NLMSG_NOOP as u16;
 const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
 const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
 const NLM_F_DUMP_INTR: u16 = libc::NLM_F_DUMP_INTR as u16;
-/// The answer holds the error number only, not a copy of the request (`<linux/netlink.h>`).
+/// Flag: the answer holds the error number only, not a copy of the request (`<linux/netlink.h>`).
 const NLM_F_CAPPED: u16 = 0x100;
-/// Attributes follow the error number (`<linux/netlink.h>`).
+/// Flag: attributes follow the error number (`<linux/netlink.h>`).
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 const NLMSGERR_ATTR_OFFS: u16 = 2;
 
-/// Which part of the kernel a socket speaks to.
+/// The netlink protocol of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// Links, addresses, routes: rtnetlink(7).
@@ -45,31 +45,31 @@ pub struct Message {
     pub kind: u16,
     /// Its flags.
     pub flags: u16,
-    /// The port of the socket that it is due to: of a notification, whose doing it tells.
+    /// The netlink port of the socket that caused it.
     pub port: u32,
-    /// What follows the netlink header.
+    /// The payload after the netlink header.
     pub payload: Vec<u8>,
 }
 
 impl Message {
-    /// The attributes behind a family header of `header` bytes.
+    /// The attributes after a family header of `header` bytes.
     pub fn attributes(&self, header: usize) -> Attributes<'_> {
         Attributes::new(self.payload.get(align(header)..).unwrap_or_default())
     }
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What the kernel answered beside acknowledgements, in its order.
+    /// The kernel's replies without acknowledgments, in order.
     pub replies: Vec<Message>,
-    /// The messages that it refused, in its order. Route messages stand for themselves: the
-    /// others took effect. An nf_tables transaction with a refusal had no effect at all.
+    /// The refused messages, in order. Of a batch of rtnetlink the others took effect. An nf_tables transaction with
+    /// a refusal had no effect at all.
     pub refusals: Vec<Refusal>,
 }
 
-/// A netlink socket. It speaks to the network namespace in which the thread that opened it was,
-/// for life, and keeps that namespace alive while it is open.
+/// A netlink socket. It belongs to the network namespace of the thread that opened it, and keeps that namespace
+/// alive.
 #[derive(Debug)]
 pub struct Socket {
     descriptor: OwnedFd,
@@ -85,7 +85,7 @@ impl Socket {
     /// [`Error::Open`].
     pub fn open(protocol: Protocol) -> Result<Self, Error> {
         let number = match protocol {
-            // The number of rtnetlink is zero, which is what no number means.
+            // The number of rtnetlink is zero, which `None` means.
             Protocol::Route => None,
             Protocol::Netfilter => Some(netlink::NETFILTER),
             Protocol::Sockets => Some(netlink::SOCK_DIAG),
@@ -101,21 +101,20 @@ impl Socket {
         Ok(Self { descriptor, protocol, sequence: Cell::new(1), buffer: RefCell::default() })
     }
 
-    /// Hears a multicast group from now on.
+    /// Joins a multicast group.
     ///
     /// # Errors
     /// [`Error::Open`].
     pub fn join(&self, group: u32) -> Result<(), Error> {
-        // Notifications come from port 0 to whoever is bound; an unbound socket hears none.
+        // Only a bound socket receives notifications.
         rustix::net::bind(&self.descriptor, &SocketAddrNetlink::new(0, 0))
             .or_else(|errno| if errno == Errno::INVAL { Ok(()) } else { Err(errno) })
             .map_err(Error::Open)?;
         system::join_netlink_group(&self.descriptor, group).map_err(Error::Open)
     }
 
-    /// Makes room for batches of `bytes` bytes (and the kernel's bookkeeping) and returns the
-    /// size of the send buffer. Without `CAP_NET_ADMIN` in the first user namespace it cannot
-    /// grow past `net.core.wmem_max`.
+    /// Grows the send buffer for batches of `bytes` bytes (and the kernel's bookkeeping) and returns its size.
+    /// Without `CAP_NET_ADMIN` in the initial user namespace it cannot exceed `net.core.wmem_max`.
     ///
     /// # Errors
     /// [`Error::Open`].
@@ -126,7 +125,7 @@ impl Socket {
             .map_err(Error::Open)
     }
 
-    /// As [`Self::grow_send_buffer`], for what comes from the kernel (`net.core.rmem_max`).
+    /// As [`Self::grow_send_buffer`], for the receive buffer (`net.core.rmem_max`).
     ///
     /// # Errors
     /// [`Error::Open`].
@@ -149,10 +148,10 @@ impl Socket {
         }
     }
 
-    /// Sends a batch and returns what became of each message.
+    /// Sends a batch and returns its replies and refusals.
     ///
-    /// Refusals are always answered and messages are worked off in order while sending, so only
-    /// the last one asks for an acknowledgement: one send and one receive in the good case.
+    /// The kernel always answers refusals, and handles messages in order while sending, so only the last one requests
+    /// an acknowledgment: one send and one receive without errors.
     ///
     /// # Errors
     /// When the exchange itself fails.
@@ -168,7 +167,7 @@ impl Socket {
             let received = self.receive(RecvFlags::DONTWAIT, |header, body| {
                 let index = header.sequence.wrapping_sub(first) as usize;
                 if index >= batch.len() {
-                    // An answer to an earlier batch that was given up.
+                    // An answer to an earlier batch that failed.
                     return Ok(false);
                 }
                 match header.kind {
@@ -193,8 +192,8 @@ impl Socket {
             match received {
                 Ok(true) => return Ok(outcome),
                 Ok(false) => {}
-                // All answers are there when the send returns. A transaction that failed as a
-                // whole is answered by its first message alone.
+                // All answers have arrived when the send returns. A transaction that failed as a whole is answered by
+                // its first message alone.
                 Err(Error::Receive(Errno::AGAIN)) if !outcome.refusals.is_empty() => return Ok(outcome),
                 Err(Error::Receive(Errno::AGAIN)) => {
                     return Err(Error::NoAnswer { label: batch.label(last).to_owned() });
@@ -204,20 +203,20 @@ impl Socket {
         }
     }
 
-    /// Sends a request for a dump, one message that the caller gave `NLM_F_DUMP`, and returns all
-    /// parts of the answer. It begins again when what it reads changes meanwhile.
+    /// Sends a dump request, one message with `NLM_F_DUMP`, and returns all parts of the answer. An interrupted dump
+    /// is restarted.
     ///
     /// # Errors
-    /// [`Error::Unsteady`] when it changes again and again; [`Error::Refused`]; else when the
-    /// exchange itself fails.
+    /// [`Error::Unsteady`] when it is interrupted again and again; [`Error::Refused`]; else when the exchange itself
+    /// fails.
     pub fn dump(&self, request: &mut Batch) -> Result<Vec<Message>, Error> {
         self.dump_map(request, |kind, payload| {
             Some(Message { kind, flags: 0, port: 0, payload: payload.to_vec() })
         })
     }
 
-    /// As [`Self::dump`], and keeps of each part, given as its type and what follows the netlink
-    /// header, what `take` makes of it: for dumps that are too large to keep.
+    /// As [`Self::dump`], but keeps only what `take` returns for each part, given as its type and payload: for dumps
+    /// that are too large to keep.
     ///
     /// # Errors
     /// As [`Self::dump`].
@@ -238,7 +237,7 @@ impl Socket {
                 match header.kind {
                     NLMSG_NOOP => Ok(false),
                     NLMSG_ERROR | NLMSG_DONE => match refusal(header, body)? {
-                        // A dump that ends with EINTR was interrupted just as well.
+                        // A dump that ends with EINTR was interrupted too.
                         Some(answer) if answer.errno == Errno::INTR => {
                             interrupted = true;
                             Ok(true)
@@ -261,20 +260,20 @@ impl Socket {
         Err(Error::Unsteady { label: request.label(0).to_owned(), attempts: DUMP_ATTEMPTS })
     }
 
-    /// Returns the notifications that have come; none if there are none.
+    /// Returns the waiting notifications.
     ///
     /// # Errors
-    /// [`Error::Overrun`] when some were lost: the state must be observed anew.
+    /// [`Error::Overrun`] when notifications were lost: the state must be observed anew.
     pub fn notifications(&self) -> Result<Vec<Message>, Error> {
         let mut messages = Vec::new();
         self.take_notifications(&mut |message| messages.push(message))?;
         Ok(messages)
     }
 
-    /// Hands the notifications that have come to `take`, one by one; none if there are none.
+    /// Passes the waiting notifications to `take`.
     ///
     /// # Errors
-    /// As [`Self::notifications`]; what came before was taken, and what comes after can be.
+    /// As [`Self::notifications`]; earlier notifications were passed on, and later ones can be read.
     pub fn take_notifications(&self, take: &mut dyn FnMut(Message)) -> Result<(), Error> {
         loop {
             let received = self.receive(RecvFlags::DONTWAIT, |header, body| {
@@ -294,7 +293,7 @@ impl Socket {
             return Err(Error::AttributeTooLong { label: batch.label(index).to_owned() });
         }
         let first = self.sequence.get();
-        // Zero stays out of use: notifications carry it.
+        // Zero is reserved for notifications.
         let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let (first, next) = match first.checked_add(count) {
             Some(next) => (first, next),
@@ -313,7 +312,7 @@ impl Socket {
         }
     }
 
-    /// Receives once and hands each message to `take` until it says that it was the last.
+    /// Receives once and passes each message to `take` until it returns that it was the last.
     fn receive(
         &self,
         flags: RecvFlags,
@@ -370,11 +369,11 @@ impl Header {
     }
 }
 
-/// Reads `struct nlmsgerr`, or the number at the end of a dump; none for an acknowledgement.
-/// Index and label are filled in by the caller.
+/// Parses `struct nlmsgerr`, or the number at the end of a dump; none for an acknowledgment. Index and label are
+/// filled in by the caller.
 fn refusal(header: &Header, body: &[u8]) -> Result<Option<Refusal>, Error> {
     let Some(code) = body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)) else {
-        // The end of a dump by an old kernel says nothing.
+        // The end of a dump by an old kernel has no number.
         return if header.kind == NLMSG_DONE {
             Ok(None)
         } else {
@@ -389,7 +388,7 @@ fn refusal(header: &Header, body: &[u8]) -> Result<Option<Refusal>, Error> {
     } else if header.kind == NLMSG_DONE {
         body.get(4..).unwrap_or_default()
     } else {
-        // The request's header follows the number, and its payload too unless it was left out.
+        // The request's header follows the number, and its payload unless it was left out.
         let request = body
             .get(4..8)
             .map_or(0, |bytes| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize);

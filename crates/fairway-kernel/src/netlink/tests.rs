@@ -125,7 +125,7 @@ fn an_attribute_that_is_too_long_is_not_sent() {
 }
 
 #[test]
-fn notifications_come_and_overruns_are_told() {
+fn notifications_arrive_and_overruns_are_reported() {
     in_new_namespace(|| {
         let listener = Socket::open(Protocol::Route).unwrap();
         listener.join(libc::RTNLGRP_LINK).unwrap();

@@ -1,4 +1,4 @@
-//! Values read from attributes.
+//! Decodes values from attributes.
 
 #![warn(clippy::indexing_slicing)]
 
@@ -32,7 +32,7 @@ fn verdict(data: Attributes<'_>) -> Option<Verdict> {
     plain_verdict(data.find(n::data::VERDICT)?.nested())
 }
 
-/// A verdict by itself.
+/// A verdict without a chain of its own.
 pub fn plain_verdict(verdict: Attributes<'_>) -> Option<Verdict> {
     let chain = || text(verdict, n::data::VERDICT_CHAIN);
     Some(match verdict.find(n::data::VERDICT_CODE)?.be32()?.cast_signed() {
@@ -133,7 +133,7 @@ pub fn set(attributes: Attributes<'_>) -> Option<Set> {
     })
 }
 
-/// What `read` makes of the data of the expression of that name, in an expression or in a list of them.
+/// Decodes by `read` the data of the expression of that name, in an expression or in a list of them.
 fn stateful<T>(
     is_list: bool,
     entry: Attributes<'_>,
@@ -207,7 +207,7 @@ pub fn elements<'a>(set: &Set, messages: impl Iterator<Item = Attributes<'a>>) -
         elements.sort();
         return elements;
     }
-    // A tree holds where intervals begin and end; an end comes before what begins there.
+    // A tree holds the bounds of intervals; an end comes before a beginning of the same key.
     found.sort_by(|(one, one_ends), (other, other_ends)| {
         one.key.cmp(&other.key).then(other_ends.cmp(one_ends))
     });
@@ -217,7 +217,7 @@ pub fn elements<'a>(set: &Set, messages: impl Iterator<Item = Attributes<'a>>) -
         if open && let Some(before) = elements.last_mut() {
             before.last = predecessor(&element.key).filter(|last| *last != before.key);
         }
-        // The element that matches all else has no key and no end.
+        // The catch-all element has no key and no end.
         open = !ends && !element.key.is_empty();
         if !ends {
             elements.push(element);

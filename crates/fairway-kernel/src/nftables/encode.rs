@@ -1,4 +1,4 @@
-//! Values written as attributes.
+//! Encodes values as attributes.
 
 mod expression;
 
@@ -14,7 +14,7 @@ pub use expression::expression;
 /// The kernel needs a length for the values of a verdict map and ignores it.
 const VERDICT_LENGTH: u32 = 16;
 
-/// What follows the name in a message that makes or takes over a table.
+/// The flags in a message that creates or takes over a table.
 pub fn table_flags(message: &mut MessageBuilder<'_>, flags: TableFlags) {
     let bits = [
         (flags.dormant, n::table_flag::DORMANT),
@@ -86,7 +86,7 @@ fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// A set without its elements. `id` tells it from other new sets of the transaction.
+/// A set without its elements. `id` identifies it among the new sets of the transaction.
 pub fn set(message: &mut MessageBuilder<'_>, table: &str, set: &Set, id: u32) {
     use fairway_ruleset::Datatype;
     message.text(n::set::TABLE, table).text(n::set::NAME, &set.name);

@@ -1,4 +1,4 @@
-//! What can go wrong with nf_tables.
+//! Errors of nf_tables.
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -11,7 +11,7 @@ pub enum Error {
     /// The exchange with the kernel failed.
     #[error("nf_tables: {0}")]
     Netlink(#[from] netlink::Error),
-    /// The kernel refused one object of a transaction, and with it the whole of it.
+    /// The kernel refused one object and with it the whole transaction.
     #[error("the kernel refuses {what}: {reason}", reason = reason(*errno, message.as_deref()))]
     Refused {
         /// The object: "rule 3 of chain forward", "element 192.0.2.1 . tcp . 80 of set ports".
@@ -21,7 +21,7 @@ pub enum Error {
         /// The kernel's reason in words, where it gave one.
         message: Option<String>,
     },
-    /// The transaction is larger than what this socket may send at once.
+    /// The transaction is larger than the send buffer allows.
     #[error(
         "a transaction of {bytes} bytes is more than the {limit} that may be sent at once: split it, or raise \
          net.core.wmem_max"
@@ -32,7 +32,7 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
-    /// What was read kept changing meanwhile.
+    /// The table kept changing while it was read.
     #[error("table {table} changed while it was read, {attempts} times in a row; try again")]
     Unsteady {
         /// The table.
@@ -64,12 +64,12 @@ impl Error {
         }
     }
 
-    /// Whether what should be changed or removed is not there.
+    /// Whether the object to be changed or deleted does not exist.
     pub fn is_absent(&self) -> bool {
         self.errno() == Some(Errno::NOENT)
     }
 
-    /// Whether what should be added is there already, and different.
+    /// Whether the object to be added exists already with other content.
     pub fn is_present(&self) -> bool {
         self.errno() == Some(Errno::EXIST)
     }

@@ -1,4 +1,4 @@
-//! Hearing of changes that others make.
+//! Receives notifications of changes of tables.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,45 +10,43 @@ use super::{Error, decode, reader};
 use crate::netlink::{self, Protocol, Socket};
 use crate::system;
 
-/// Holds what the tools of others change at once; more is told as [`Notifications::Overflow`].
+/// Holds what other tools change at once; more is reported as [`Notifications::Overflow`].
 const RECEIVE_BUFFER: usize = 1 << 20;
 
-/// A table that somebody else changed.
+/// A table that another program changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     /// Its family.
     pub family: Family,
     /// Its name.
     pub table: String,
-    /// The program that did it, as far as the kernel tells.
+    /// The program that changed it, if the kernel names it.
     pub program: Option<String>,
-    /// The netlink port by which it was done: most programs have that of their process id.
+    /// The netlink port of the program's socket: usually its process id.
     pub port: u32,
 }
 
-/// What was heard.
+/// The notifications of one [`Monitor::drain`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notifications {
     /// These tables were changed, or none.
     Changes(BTreeSet<Change>),
-    /// More than the socket could hold: anything may have changed.
+    /// The receive buffer overflowed: anything may have changed.
     Overflow,
 }
 
-/// A socket that hears when tables of one network namespace are changed. Its descriptor becomes
-/// readable then.
+/// A socket that receives changes of the tables of one network namespace. Its descriptor becomes readable then.
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
 }
 
 impl Monitor {
-    /// Listens in the namespace of the calling thread, to all but the changes that the writer with
-    /// this port makes ([`super::Writer::port`]): the kernel leaves them out, so that they neither
-    /// wake us nor fill the buffer.
+    /// Listens in the namespace of the calling thread, to all changes but those of the writer with this port
+    /// ([`super::Writer::port`]): the kernel filters these, so that they neither wake the reader nor fill the buffer.
     ///
     /// # Errors
-    /// If no such socket can be made.
+    /// If no such socket can be created.
     pub fn open(but: Option<u32>) -> Result<Self, Error> {
         let socket = Socket::open(Protocol::Netfilter)?;
         socket.grow_receive_buffer(RECEIVE_BUFFER)?;
@@ -59,7 +57,7 @@ impl Monitor {
         Ok(Self { socket })
     }
 
-    /// What was changed since the last call. Does not wait.
+    /// The changes since the last call. Does not wait.
     ///
     /// # Errors
     /// If the socket cannot be read.
@@ -74,7 +72,7 @@ impl Monitor {
         for heard in messages.iter().filter(|heard| heard.kind >> 8 == n::SUBSYSTEM) {
             let attributes = reader::attributes(heard);
             if heard.kind & 0xff == message::NEW_GENERATION {
-                // The end of a transaction, and who made it.
+                // The end of a transaction, with the program's name.
                 let program = decode::text(attributes, n::generation::PROCESS_NAME);
                 changes.extend(
                     std::mem::take(&mut pending)

@@ -1,4 +1,4 @@
-//! Reading the kernel's tables.
+//! Reads the kernel's nf_tables tables.
 
 use fairway_ruleset::{Chain, Element, Family, Rule, Set, Table, TableFlags};
 
@@ -10,14 +10,14 @@ const DUMP: u16 = libc::NLM_F_DUMP as u16;
 /// How often a table is read again when the rules of the namespace change meanwhile.
 const ATTEMPTS: u32 = 16;
 
-/// A table that is there, without what it holds.
+/// An existing table, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableHeader {
-    /// The packets it sees.
+    /// Its family.
     pub family: Family,
     /// Its name.
     pub name: String,
-    /// Ownership.
+    /// Its flags, which show ownership.
     pub flags: TableFlags,
     /// The netlink port of the socket that owns it, while there is one.
     pub owner: Option<u32>,
@@ -38,7 +38,7 @@ impl Reader {
         Ok(Self { socket: Socket::open(Protocol::Netfilter)? })
     }
 
-    /// A number that changes with every transaction in the namespace, whoever makes it.
+    /// The generation: a number that changes with every transaction in the namespace.
     ///
     /// # Errors
     /// If the exchange fails.
@@ -47,10 +47,10 @@ impl Reader {
         transaction::begin(&mut batch, message::GET_GENERATION, 0, 0, "the generation of nf_tables".into());
         let replies = self.socket.transact(&mut batch)?;
         let id = replies.first().and_then(|reply| attributes(reply).find(n::generation::ID)?.be32());
-        id.ok_or(Error::Netlink(crate::netlink::Error::Malformed("it tells no generation")))
+        id.ok_or(Error::Netlink(crate::netlink::Error::Malformed("the generation is missing")))
     }
 
-    /// All tables of the families that are known here.
+    /// All tables of the supported families.
     ///
     /// # Errors
     /// If the exchange fails.
@@ -59,8 +59,7 @@ impl Reader {
         Ok(replies.iter().filter_map(listed).collect())
     }
 
-    /// A table with all that it holds, each set's elements in the order of their keys; none if
-    /// there is no such table.
+    /// A table with its content, set elements ordered by key; none if there is no such table.
     ///
     /// # Errors
     /// [`Error::Unsteady`] if the rules change again and again meanwhile, or if the exchange fails.
@@ -68,8 +67,8 @@ impl Reader {
         self.steadily(family, name, |_| true)
     }
 
-    /// A table with all that it holds but the elements of sets of exact keys, of which there may be very many; none
-    /// if there is no such table.
+    /// A table with its content, without the elements of sets of exact keys, which may be very many; none if there is
+    /// no such table.
     ///
     /// # Errors
     /// As [`Self::table`].
@@ -96,8 +95,8 @@ impl Reader {
         Err(Error::Unsteady { table: format!("{family} {name}"), attempts: ATTEMPTS })
     }
 
-    /// The tables of other programs that IP packets meet, each with its content and whether a socket owns it; those that change
-    /// again and again while they are read are left out.
+    /// The tables of other programs that IP packets meet, each with its content and whether a socket owns it; tables
+    /// that keep changing while they are read are left out.
     ///
     /// # Errors
     /// If the exchange fails.
@@ -149,7 +148,7 @@ impl Reader {
         Ok(Some(table))
     }
 
-    /// A table without what it holds; none if there is no such table.
+    /// A table without its content; none if there is no such table.
     ///
     /// # Errors
     /// If the exchange fails.
@@ -165,7 +164,7 @@ impl Reader {
         }
     }
 
-    /// The names of all chains of a family, each behind that of its table.
+    /// The names of all chains of a family, each after that of its table.
     ///
     /// # Errors
     /// If the exchange fails.
@@ -221,8 +220,7 @@ impl Reader {
         Ok(decode::elements(set, replies.iter().map(attributes)))
     }
 
-    /// The element of a set that a key is, or with an empty key the one that matches what no other does; none when
-    /// there is none.
+    /// The element of a set with a key, or its catch-all element with an empty key; none if there is none.
     ///
     /// # Errors
     /// If the exchange fails.

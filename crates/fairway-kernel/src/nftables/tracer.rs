@@ -1,4 +1,4 @@
-//! Hearing which rules traced packets meet (`meta nftrace set 1`).
+//! Receives which rules traced packets meet (`meta nftrace set 1`).
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -8,13 +8,13 @@ use super::numbers::{self as n, message, trace};
 use super::{Error, decode, reader};
 use crate::netlink::{self, Message, Protocol, Socket};
 
-/// Room for what some ten thousand rules tell.
+/// Holds the messages of some ten thousand rules.
 const RECEIVE_BUFFER: usize = 16 << 20;
 
-/// A packet that met a rule, or came to the end of a chain.
+/// An event of a traced packet: it met a rule, or reached the end of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceEvent {
-    /// The kernel's number for the packet.
+    /// The kernel's id of the packet.
     pub id: u32,
     /// The family of the table.
     pub family: Family,
@@ -22,15 +22,15 @@ pub struct TraceEvent {
     pub table: String,
     /// The chain.
     pub chain: String,
-    /// What it met.
+    /// What the packet met.
     pub at: TracePoint,
-    /// Where it goes on.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Its network and transport headers, as much as is told of them; told once for each base chain.
+    /// The beginning of its network and transport headers; sent once for each base chain.
     pub headers: Option<(Vec<u8>, Vec<u8>)>,
-    /// The index of the interface that it arrived at, told with the headers.
+    /// The index of its input interface, sent with the headers.
     pub input: Option<u32>,
-    /// The index of the interface that it leaves by, told with the headers.
+    /// The index of its output interface, sent with the headers.
     pub output: Option<u32>,
 }
 
@@ -39,13 +39,13 @@ pub struct TraceEvent {
 pub enum TracePoint {
     /// The rule with this handle.
     Rule(u64),
-    /// The end of a chain that it was sent to.
+    /// The end of a regular chain.
     End,
     /// The policy of a base chain.
     Policy,
 }
 
-/// Hears of traced packets in one namespace. Its descriptor is readable when there is something.
+/// Receives the events of traced packets in one namespace. Its descriptor is readable when events wait.
 #[derive(Debug)]
 pub struct Tracer {
     socket: Socket,
@@ -55,7 +55,7 @@ impl Tracer {
     /// Subscribes in the namespace of the calling thread.
     ///
     /// # Errors
-    /// If no such socket can be made.
+    /// If no such socket can be created.
     pub fn open() -> Result<Self, Error> {
         let socket = Socket::open(Protocol::Netfilter)?;
         socket.grow_receive_buffer(RECEIVE_BUFFER)?;
@@ -63,8 +63,7 @@ impl Tracer {
         Ok(Self { socket })
     }
 
-    /// Hands what has come to `take`, in its order. Does not wait. Whether all of it was heard: if there was too much
-    /// for the buffer, some is lost.
+    /// Passes waiting events to `take`, in order. Does not wait. Returns whether none was lost for want of buffer.
     ///
     /// # Errors
     /// If the socket cannot be read.
@@ -111,7 +110,7 @@ fn traced(message: &Message) -> Option<TraceEvent> {
         table: decode::text(attributes, trace::TABLE)?,
         chain: decode::text(attributes, trace::CHAIN)?,
         at,
-        // What is handed to a program, say, is no verdict that is known here.
+        // Unsupported verdicts, such as queueing to a program.
         verdict: verdict.unwrap_or(Verdict::Continue),
         headers: bytes(trace::NETWORK_HEADER)
             .map(|network| (network, bytes(trace::TRANSPORT_HEADER).unwrap_or_default())),

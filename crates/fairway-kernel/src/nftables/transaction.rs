@@ -1,4 +1,4 @@
-//! One change of the kernel's tables: done as a whole or not at all.
+//! A transaction of nf_tables: applied as a whole or not at all.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ use crate::netlink::{Attributes, Batch, MessageBuilder, Refusal};
 
 const CREATE: u16 = libc::NLM_F_CREATE as u16;
 const APPEND: u16 = libc::NLM_F_APPEND as u16;
-/// Lists of elements are cut before they meet the limit of an attribute, 65,535 bytes. An element
-/// has at most some 600.
+/// Lists of elements are split before they reach the limit of an attribute, 65,535 bytes. An element has at most some
+/// 600.
 const LIST_LENGTH: usize = 60_000;
 /// Length of a message that frames a batch.
 const FRAME_LENGTH: usize = crate::netlink::HEADER_LENGTH + n::HEADER_LENGTH;
 
-/// Which elements a message lists, to name the one that is refused.
+/// The elements of a message, to name a refused one.
 #[derive(Debug, Clone)]
 struct Listing {
     index: usize,
@@ -24,12 +24,12 @@ struct Listing {
     key: Vec<Datatype>,
 }
 
-/// Changes of tables in the order in which they are made.
+/// Changes of tables, in order.
 #[derive(Debug, Clone)]
 pub struct Transaction {
     pub(super) batch: Batch,
     listings: Vec<Listing>,
-    /// New sets of a batch are told apart by number.
+    /// The id of the next new set of the batch.
     sets: u32,
 }
 
@@ -39,7 +39,7 @@ impl Default for Transaction {
     }
 }
 
-/// A message of nf_tables. Labels name what it is about.
+/// Starts a message of nf_tables.
 pub(super) fn begin(
     batch: &mut Batch,
     kind: u16,
@@ -70,7 +70,7 @@ impl Transaction {
         self.batch.len() <= 1
     }
 
-    /// How many bytes are sent for it; to be compared with [`super::Writer::limit`].
+    /// Its size in bytes; to be compared with [`super::Writer::limit`].
     pub fn size(&self) -> usize {
         self.batch.bytes().len() + FRAME_LENGTH
     }
@@ -79,8 +79,7 @@ impl Transaction {
         begin(&mut self.batch, kind, flags, family.number(), label)
     }
 
-    /// Makes a table if it is not there, or takes it over if its owner is gone. What it holds is
-    /// neither made nor changed.
+    /// Creates a table if it does not exist, or takes it over if its owner is gone. Its content is not changed.
     pub fn add_table(&mut self, table: &Table) -> &mut Self {
         let label = format!("table {} {}", table.family, table.name);
         let mut message = self.message(message::NEW_TABLE, CREATE, table.family, label);
@@ -90,15 +89,15 @@ impl Transaction {
         self
     }
 
-    /// Makes a table with all that it holds.
+    /// Creates a table with its content.
     pub fn create(&mut self, table: &Table) -> &mut Self {
         self.replace(&Table::new(table.family, table.name.clone()), table)
     }
 
-    /// Turns what is there, as it was read, into what should be there: chains and rules are those
-    /// of `new`, and so are sets that are new or are declared otherwise. A set that stays keeps
-    /// its elements, and its counters. One whose owner is gone is taken over. Else ownership cannot be
-    /// changed: a table that was made with other flags is made anew, with the elements of the sets that stay but without their counts.
+    /// Replaces an existing table `old` by `new`: chains, rules and differently declared sets are those of `new`. A
+    /// set with the same declaration keeps its elements and counters. A table whose owner is gone is taken over. Else
+    /// ownership cannot be changed: a table with other flags is created anew, with the elements of the kept sets but
+    /// without their counters.
     pub fn replace(&mut self, old: &Table, new: &Table) -> &mut Self {
         let is_there = !old.sets.is_empty() || !old.chains.is_empty();
         if is_there && old.flags != new.flags && !is_adopted(old, new) {
@@ -147,21 +146,21 @@ impl Transaction {
         self.delete_table(old.family, &old.name).create(&new)
     }
 
-    /// Removes a table with all that it holds.
+    /// Deletes a table with its content.
     pub fn delete_table(&mut self, family: Family, name: &str) -> &mut Self {
         let label = format!("table {family} {name}");
         self.message(message::DELETE_TABLE, 0, family, label).text(n::table::NAME, name);
         self
     }
 
-    /// Removes a table with all that it holds, if it is there.
+    /// Deletes a table with its content, if it exists.
     pub fn destroy_table(&mut self, family: Family, name: &str) -> &mut Self {
         let label = format!("table {family} {name}");
         self.message(message::DESTROY_TABLE, 0, family, label).text(n::table::NAME, name);
         self
     }
 
-    /// Makes a chain without its rules, or sets the policy of one that is there.
+    /// Creates a chain without rules, or sets the policy of an existing one.
     pub fn add_chain(&mut self, table: &Table, chain: &Chain) -> &mut Self {
         let label = format!("chain {}", chain.name);
         let mut message = self.message(message::NEW_CHAIN, CREATE, table.family, label);
@@ -179,12 +178,12 @@ impl Transaction {
         self
     }
 
-    /// Puts a rule behind those of a chain.
+    /// Appends a rule to a chain.
     pub fn append_rule(&mut self, table: &Table, chain: &str, rule: &Rule) -> &mut Self {
         self.put_rule(table, chain, rule, APPEND, format!("a rule for chain {chain}"))
     }
 
-    /// Puts a rule before those of a chain.
+    /// Inserts a rule at the beginning of a chain.
     pub fn insert_rule(&mut self, table: &Table, chain: &str, rule: &Rule) -> &mut Self {
         self.put_rule(table, chain, rule, 0, format!("a rule for chain {chain}"))
     }
@@ -196,7 +195,7 @@ impl Transaction {
         self
     }
 
-    /// Removes the rule that [`super::Reader::rules`] found under a handle.
+    /// Deletes the rule with a handle, as read by [`super::Reader::rules`].
     pub fn delete_rule(&mut self, table: &Table, chain: &str, handle: u64) -> &mut Self {
         let label = format!("the rule with handle {handle} of chain {chain}");
         let mut message = self.message(message::DELETE_RULE, 0, table.family, label);
@@ -205,7 +204,7 @@ impl Transaction {
         self
     }
 
-    /// Makes a set with its elements.
+    /// Creates a set with its elements.
     pub fn add_set(&mut self, table: &Table, set: &Set) -> &mut Self {
         self.sets += 1;
         let id = self.sets;
@@ -233,8 +232,8 @@ impl Transaction {
         self
     }
 
-    /// Adds elements to a set. One that is there with the same value is left as it is; one that is
-    /// there with another value is refused ([`Error::is_present`]).
+    /// Adds elements to a set. An existing one with the same value is kept; one with another value is refused
+    /// ([`Error::is_present`]).
     pub fn add_elements<'a>(
         &mut self,
         table: &Table,
@@ -244,7 +243,7 @@ impl Transaction {
         self.list(message::NEW_ELEMENTS, CREATE, table, set, elements)
     }
 
-    /// Removes elements from a set. One that is not there is refused ([`Error::is_absent`]).
+    /// Deletes elements from a set. A missing one is refused ([`Error::is_absent`]).
     pub fn delete_elements<'a>(
         &mut self,
         table: &Table,
@@ -254,7 +253,7 @@ impl Transaction {
         self.list(message::DELETE_ELEMENTS, 0, table, set, elements)
     }
 
-    /// Removes elements from a set, those of them that are there.
+    /// Deletes those elements of a set that exist.
     pub fn destroy_elements<'a>(
         &mut self,
         table: &Table,
@@ -291,8 +290,7 @@ impl Transaction {
         self
     }
 
-    /// Puts other messages in the place of the present ones, where each was one of them: `origins`
-    /// are their former positions.
+    /// Replaces the messages; `origins` are the positions of the former messages that they derive from.
     pub(super) fn rebuild(&mut self, batch: Batch, origins: &[usize]) {
         self.batch = batch;
         self.listings.retain_mut(|listing| {
@@ -302,13 +300,13 @@ impl Transaction {
         });
     }
 
-    /// The messages as they are sent.
+    /// The complete batch.
     pub(super) fn finish(&mut self) -> &mut Batch {
         frame(&mut self.batch, n::BATCH_END);
         &mut self.batch
     }
 
-    /// Names what was refused: of a list, the element.
+    /// Names the refused object: of a list, the element.
     pub(super) fn explain(&self, refusal: Refusal) -> Error {
         let what = self.element_of(&refusal).unwrap_or(refusal.label);
         Error::Refused { what, errno: refusal.errno, message: refusal.message }
@@ -323,7 +321,7 @@ impl Transaction {
     }
 }
 
-/// Where each message of a batch is.
+/// The byte range of each message of a batch.
 pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -334,7 +332,7 @@ pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ 
     })
 }
 
-/// Whether a table changes hands by being asked for: its owner is gone, and it was made to stay.
+/// Whether a table can be taken over: its owner is gone, and it is persistent.
 fn is_adopted(old: &Table, new: &Table) -> bool {
     new.flags == TableFlags::OWNED && old.flags == TableFlags { owner: false, ..TableFlags::OWNED }
 }
@@ -344,7 +342,7 @@ fn same_declaration(one: &Set, other: &Set) -> bool {
     declaration(one) == declaration(other)
 }
 
-/// Whether a chain can stay: only its policy can be changed.
+/// Whether a chain can be kept: only its policy can be changed.
 fn same_hook(one: &Chain, other: &Chain) -> bool {
     match (&one.base, &other.base) {
         (None, None) => true,

@@ -1,4 +1,4 @@
-//! What the kernel keeps for `nft` without reading it: type, length, value, each of one byte
+//! User data, which the kernel stores for `nft`: type and length of one byte each, and a value
 //! (`include/libnftnl/udata.h` of libnftnl).
 
 #![warn(clippy::indexing_slicing)]
@@ -13,10 +13,10 @@ const SET_COMMENT: u8 = 7;
 /// `BYTEORDER_HOST_ENDIAN` and `BYTEORDER_BIG_ENDIAN` of `nft`.
 const HOST_ORDER: u32 = 1;
 const NETWORK_ORDER: u32 = 2;
-/// What `nft` allows (`NFTNL_UDATA_COMMENT_MAXLEN`), its zero byte included.
+/// The longest comment of `nft` (`NFTNL_UDATA_COMMENT_MAXLEN`), its zero byte included.
 const COMMENT_LENGTH: usize = 128;
 
-/// The data of a rule or element with a comment. A comment that is too long for `nft` is cut.
+/// The user data of a rule or element with a comment. A comment that is too long for `nft` is cut.
 pub fn comment(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     push_text(&mut bytes, COMMENT, text);
@@ -28,7 +28,7 @@ pub fn read_comment(bytes: &[u8]) -> Option<String> {
     find(bytes, COMMENT).and_then(text)
 }
 
-/// The data of a set: in which order the bytes of its keys and values are, and its comment.
+/// The user data of a set: the byte order of its keys and values, and its comment.
 pub fn of_set(set: &Set) -> Vec<u8> {
     let mut bytes = Vec::new();
     push_order(&mut bytes, SET_KEY_ORDER, &set.key);

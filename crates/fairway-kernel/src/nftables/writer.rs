@@ -1,4 +1,4 @@
-//! The one socket that changes our tables.
+//! The socket that changes Fairway's tables.
 
 mod absent;
 
@@ -12,18 +12,18 @@ use crate::netlink;
 
 /// Large enough for every port of every protocol in one transaction.
 const SEND_BUFFER: usize = 64 << 20;
-/// What the kernel keeps of a send buffer for itself (`netlink_sendmsg`).
+/// The part of a send buffer that the kernel reserves (`netlink_sendmsg`).
 const OVERHEAD: usize = 32;
 
-/// A socket that changes the tables of one network namespace. A table that it makes with
-/// [`fairway_ruleset::TableFlags::OWNED`] can be changed by it alone; when it is dropped the
-/// table stays, and the next writer that adds a table of that name takes it over.
+/// A socket that changes the tables of one network namespace. Only this socket can change a table that it created
+/// with [`fairway_ruleset::TableFlags::OWNED`]; when it is dropped the table stays, and the next writer that adds a
+/// table of that name takes it over.
 #[derive(Debug)]
 pub struct Writer {
     reader: Reader,
     limit: usize,
     port: u32,
-    /// The kernel cannot remove what may be absent (before Linux 6.3).
+    /// The kernel has no NFT_MSG_DESTROY* (before Linux 6.3).
     strict: bool,
 }
 
@@ -31,7 +31,7 @@ impl Writer {
     /// Opens a writer in the namespace of the calling thread.
     ///
     /// # Errors
-    /// If no socket can be made, or nf_tables is missing.
+    /// If no socket can be created, or nf_tables is missing.
     pub fn open() -> Result<Self, Error> {
         let reader = Reader::open()?;
         let limit = reader.socket.grow_send_buffer(SEND_BUFFER)?.saturating_sub(OVERHEAD);
@@ -53,13 +53,13 @@ impl Writer {
         self.limit
     }
 
-    /// The port of the socket: the owner of the tables that it made.
+    /// The netlink port of the socket: the owner of its tables.
     pub const fn port(&self) -> u32 {
         self.port
     }
 
-    /// The flags to make our tables with: [`TableFlags::OWNED`] where the kernel can (Linux 6.9),
-    /// else none, for a table that is owned and does not persist would go when we go.
+    /// The flags for Fairway's tables: [`TableFlags::OWNED`] where the kernel supports it (Linux 6.9), else none,
+    /// since a table that is owned but not persistent is deleted with its owner.
     ///
     /// # Errors
     /// If nf_tables cannot be changed at all.
@@ -80,11 +80,10 @@ impl Writer {
         Ok(flags)
     }
 
-    /// Makes a change, as a whole or not at all.
+    /// Commits a transaction, as a whole or not at all.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] before anything is done; [`Error::Refused`] with the object that the
-    /// kernel did not like.
+    /// [`Error::TooLarge`] before anything is done; [`Error::Refused`] with the refused object.
     pub fn commit(&mut self, mut transaction: Transaction) -> Result<(), Error> {
         if transaction.is_empty() {
             return Ok(());
@@ -113,7 +112,7 @@ impl Writer {
         Err(transaction.explain(refusal))
     }
 
-    /// Acts as if the kernel could not remove what may be absent.
+    /// Acts as if the kernel had no NFT_MSG_DESTROY*.
     #[cfg(test)]
     pub(super) fn pretend_old_kernel(&mut self) {
         self.strict = true;

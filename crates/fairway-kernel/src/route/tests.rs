@@ -10,7 +10,7 @@ use crate::testing::in_new_namespace;
 
 const NETWORK: NetworkId = NetworkId::new([7; 32]);
 
-/// A host of its own, with a sandbox beside it.
+/// A host and two sandboxes.
 struct Host {
     links: Links,
     workers: Workers,
@@ -79,7 +79,7 @@ fn bridge() -> BridgeLink {
 fn add_foreign(links: &Links, name: &str) -> Link {
     let mut batch = Batch::new();
     batch
-        .message(libc::RTM_NEWLINK, message::CREATE_NEW, "a link of somebody else")
+        .message(libc::RTM_NEWLINK, message::CREATE_NEW, "a foreign link")
         .raw(&message::ifinfo(0, None))
         .text(libc::IFLA_IFNAME, name)
         .nest(libc::IFLA_LINKINFO, |info| {
@@ -128,7 +128,7 @@ fn a_bridge_is_as_planned_and_applying_it_again_changes_nothing() {
 }
 
 #[test]
-fn a_bridge_of_ours_is_corrected() {
+fn fairways_bridge_is_corrected() {
     in_host(|host| {
         let made = host.links.apply_bridge(&bridge()).unwrap();
         let plan = BridgeLink {
@@ -183,7 +183,7 @@ fn an_attached_sandbox_is_as_planned() {
 }
 
 #[test]
-fn attaching_again_changes_nothing_and_mends_what_differs() {
+fn attaching_again_changes_nothing_and_repairs_differences() {
     in_host(|host| {
         host.links.apply_bridge(&bridge()).unwrap();
         let veth = host.veth(1);
@@ -250,7 +250,7 @@ fn default_routes_move_and_go() {
 }
 
 #[test]
-fn names_of_others_are_refused_and_left_as_they_are() {
+fn names_of_foreign_links_are_refused() {
     in_host(|host| {
         let foreign = add_foreign(&host.links, "fairway0");
         let error = host.links.apply_bridge(&bridge()).unwrap_err();
@@ -272,7 +272,7 @@ fn names_of_others_are_refused_and_left_as_they_are() {
 }
 
 #[test]
-fn a_name_that_is_taken_inside_is_told_and_nothing_is_left() {
+fn an_interface_name_taken_in_the_sandbox_is_refused_and_leaves_no_link() {
     in_host(|host| {
         host.links.apply_bridge(&bridge()).unwrap();
         host.workers.run(&host.sandbox, || drop(add_foreign(&Links::open().unwrap(), "eth1"))).unwrap();
@@ -285,7 +285,7 @@ fn a_name_that_is_taken_inside_is_told_and_nothing_is_left() {
 }
 
 #[test]
-fn a_pair_whose_end_left_the_sandbox_is_made_anew() {
+fn a_pair_whose_end_left_the_sandbox_is_recreated() {
     in_host(|host| {
         host.links.apply_bridge(&bridge()).unwrap();
         let first = host.attach(&host.veth(1), None).unwrap();
@@ -299,7 +299,7 @@ fn a_pair_whose_end_left_the_sandbox_is_made_anew() {
 }
 
 #[test]
-fn an_unfinished_link_of_ours_is_finished() {
+fn an_incomplete_link_is_completed() {
     in_host(|host| {
         host.links.apply_bridge(&bridge()).unwrap();
         let pair = host.attach(&host.veth(1), None).unwrap();
@@ -320,7 +320,7 @@ fn an_unfinished_link_of_ours_is_finished() {
 }
 
 #[test]
-fn many_links_go_and_no_others() {
+fn many_links_are_deleted_and_no_others() {
     in_host(|host| {
         host.links.apply_bridge(&bridge()).unwrap();
         let doomed: Vec<_> = (1..=30)
@@ -332,7 +332,7 @@ fn many_links_go_and_no_others() {
             .collect();
         let foreign = add_foreign(&host.links, "other");
         let mut asked = doomed[..28].to_vec();
-        // An index that somebody else has now, and one that nobody has.
+        // An index of a foreign link, and an unused index.
         let reused = PendingDelete { index: foreign.index, mark: doomed[0].mark };
         let gone = PendingDelete { index: 1_000_000, mark: doomed[0].mark };
         asked.extend([reused, gone]);

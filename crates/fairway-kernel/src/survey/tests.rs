@@ -61,12 +61,12 @@ fn sockets_at_a_port_are_those_that_the_tables_tell_of() {
             [(Protocol::Tcp, 4242, "tcp6"), (Protocol::Tcp, 4243, "tcp"), (Protocol::Udp, 4242, "udp")]
         {
             let is = |it: &&Listener| it.port == port && it.protocol == protocol.number();
-            let told: Vec<_> = all.iter().filter(is).cloned().collect();
-            assert_eq!(listeners_at(protocol, port), told);
+            let expected: Vec<_> = all.iter().filter(is).cloned().collect();
+            assert_eq!(listeners_at(protocol, port), expected);
             let written = crate::socket_table::entries(table);
             let inodes: Vec<_> =
                 written.iter().map(|it| format!("{}{}", Listener::UNNAMED, it.inode)).collect();
-            let owners: Vec<_> = told.into_iter().map(|listener| listener.owner).collect();
+            let owners: Vec<_> = expected.into_iter().map(|listener| listener.owner).collect();
             assert_eq!(owners, inodes, "{protocol} {port}");
         }
         assert_eq!(listeners_at(Protocol::Tcp, 4244), []);
@@ -74,7 +74,7 @@ fn sockets_at_a_port_are_those_that_the_tables_tell_of() {
 }
 
 #[test]
-fn an_outline_leaves_out_what_can_be_asked_for() {
+fn an_outline_leaves_out_elements_and_listeners() {
     in_new_namespace(|| {
         let exact = Set::verdict_map("exact", [Datatype::InetService]).with([
             Element::to_verdict([0, 80], Verdict::Accept).with_comment("web"),

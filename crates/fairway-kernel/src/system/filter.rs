@@ -1,13 +1,13 @@
-//! Filters that the kernel applies to what a socket receives.
+//! Socket filters (BPF).
 
 use std::mem::size_of_val;
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;
 
-/// Where `nlmsg_pid` is in `struct nlmsghdr`.
+/// The offset of `nlmsg_pid` in `struct nlmsghdr`.
 const SENDER_OFFSET: u32 = 12;
-/// Where things are in a frame of Ethernet that carries IPv4 (RFC 791).
+/// Offsets in an Ethernet frame that carries IPv4 (RFC 791).
 const ETHER_TYPE_OFFSET: u32 = 12;
 const IP_OFFSET: u32 = 14;
 const FRAGMENT_OFFSET: u32 = 20;
@@ -16,8 +16,8 @@ const ETHERNET_IPV4: u32 = 0x0800;
 const UDP: u32 = 17;
 const WHOLE: u32 = u32::MAX;
 
-/// Keeps from a netlink socket what was caused by the socket with that port: such notifications
-/// neither wake its reader nor fill its buffer. One packet never holds messages of several senders.
+/// Filters from a netlink socket the notifications that the socket with that port causes: they neither wake its
+/// reader nor fill its buffer. One packet never holds messages of several senders.
 ///
 /// # Errors
 /// As setsockopt(2).
@@ -33,7 +33,7 @@ pub fn ignore_netlink_sender(socket: impl AsFd, port: u32) -> Result<(), Errno> 
     attach(socket, program)
 }
 
-/// Lets a packet socket of an Ethernet interface receive only datagrams of UDP by IPv4 to a port.
+/// Lets a packet socket of an Ethernet interface receive only UDP datagrams over IPv4 to a port.
 ///
 /// # Errors
 /// As setsockopt(2).
@@ -46,7 +46,7 @@ pub fn only_datagrams_to(socket: impl AsFd, port: u16) -> Result<(), Errno> {
         instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, PROTOCOL_OFFSET),
         instruction(is, 0, 6, UDP),
         instruction(half | libc::BPF_ABS, 0, 0, FRAGMENT_OFFSET),
-        // A later fragment begins with something else.
+        // Later fragments have no UDP header.
         instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 4, 0, 0x1fff),
         // The length of the header, in front of which is that of Ethernet.
         instruction(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0, 0, IP_OFFSET),
@@ -58,7 +58,7 @@ pub fn only_datagrams_to(socket: impl AsFd, port: u16) -> Result<(), Errno> {
     attach(socket, program)
 }
 
-/// Lets a packet socket, of whatever interface, receive only IPv4 and IPv6.
+/// Lets a packet socket of any interface receive only IPv4 and IPv6.
 ///
 /// # Errors
 /// As setsockopt(2).

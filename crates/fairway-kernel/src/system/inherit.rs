@@ -1,4 +1,4 @@
-//! What a program that is executed takes over from this one: signals that wait, and open files.
+//! Signals and descriptors that an executed program inherits.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -7,18 +7,18 @@ use rustix::io::Errno;
 
 use super::last_errno;
 
-/// Keeps the given signals from acting on the calling thread, and returns a descriptor from which
-/// they are read instead, each as a `struct signalfd_siginfo` (signalfd(2)).
+/// Blocks signals for the calling thread, and returns a signalfd from which they are read instead, each as a `struct
+/// signalfd_siginfo` (signalfd(2)).
 ///
-/// Other threads of the process are not affected: call it where there are none. A program that
-/// the thread starts afterwards inherits that they are kept.
+/// Other threads of the process are not affected: call it where there are none. A program started afterwards inherits
+/// the blocked signals.
 ///
 /// # Errors
 /// As signalfd(2); `EINVAL` for a number that is no signal.
 pub fn block_signals(signals: &[i32]) -> Result<OwnedFd, Errno> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset makes the set a valid one; everything after works on that set, which is
-    // alive for all of it, and signalfd returns a descriptor that nobody else owns.
+    // SAFETY: sigemptyset initializes the set; all later calls use that live set, and signalfd returns a new
+    // descriptor that no other code owns.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in signals {
@@ -35,9 +35,7 @@ pub fn block_signals(signals: &[i32]) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Lets these signals act as they do when nobody has said anything about them: away with handlers,
-/// and with an inherited wish to ignore them. Numbers that are no signal, and those that cannot be
-/// changed, are passed over.
+/// Resets signals to their default action, also inherited ignored ones. Invalid and unchangeable signals are skipped.
 pub fn reset_signals(signals: impl IntoIterator<Item = i32>) {
     for signal in signals {
         // SAFETY: SIG_DFL runs no code of ours; a number that is refused changes nothing.
@@ -45,7 +43,7 @@ pub fn reset_signals(signals: impl IntoIterator<Item = i32>) {
     }
 }
 
-/// Lets every signal act on the calling thread again.
+/// Unblocks all signals for the calling thread.
 ///
 /// # Errors
 /// As sigprocmask(2).
@@ -59,8 +57,7 @@ pub fn unblock_signals() -> Result<(), Errno> {
     if refused == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(refused)) }
 }
 
-/// Marks every open file from descriptor `first` on to be closed when a program is executed, also
-/// those that this program was started with and knows nothing of.
+/// Sets close-on-exec on every descriptor from `first` on, also on inherited ones.
 ///
 /// # Errors
 /// As close_range(2): `EINVAL` before Linux 5.11.

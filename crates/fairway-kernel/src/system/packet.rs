@@ -17,7 +17,7 @@ pub fn packet_socket(interface_index: u32) -> io::Result<OwnedFd> {
     packet_socket_for(interface_index, libc::ETH_P_ALL as u16)
 }
 
-/// The same, that receives only frames of one EtherType, and none that leave.
+/// A packet socket that receives only incoming frames of one EtherType.
 ///
 /// # Errors
 /// As [`packet_socket`].
@@ -48,48 +48,48 @@ fn bind(socket: &OwnedFd, interface_index: u32, ether_type: u16) -> io::Result<(
     if bound == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A packet as a socket of [`capture_socket`] gives it.
+/// A packet received by a socket of [`capture_socket`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
-    /// When it passed, in nanoseconds since 1970.
+    /// Its time in nanoseconds since 1970.
     pub at: u64,
-    /// How long it is; there may be less of it in the buffer.
+    /// Its length; the buffer may hold less of it.
     pub length: usize,
     /// The index of its interface.
     pub interface: u32,
-    /// Whom it is for (`PACKET_HOST`, `PACKET_OUTGOING`, ...).
+    /// Its packet type (`PACKET_HOST`, `PACKET_OUTGOING`, ...).
     pub kind: u8,
-    /// What kind of interface it is (`ARPHRD_*`).
+    /// The hardware type of the interface (`ARPHRD_*`).
     pub hardware: u16,
 }
 
-/// What a socket counted since it was last asked.
+/// Counters of a packet socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statistics {
-    /// What there was.
+    /// All packets.
     pub seen: u32,
-    /// What of it found no room.
+    /// Packets dropped since the buffer was full.
     pub dropped: u32,
 }
 
-/// A packet socket that sees IP packets at all interfaces of the calling thread's network namespace, each with its time,
-/// and has so much room for those that nobody has read yet.
+/// A packet socket that receives IP packets at all interfaces of the calling thread's network namespace with their
+/// time, with a receive buffer of this size in bytes.
 ///
 /// # Errors
 /// EPERM without CAP_NET_RAW.
-pub fn capture_socket(room: usize) -> io::Result<OwnedFd> {
+pub fn capture_socket(receive_buffer: usize) -> io::Result<OwnedFd> {
     // With protocol 0 the socket receives nothing before it is bound.
     let socket =
         rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     super::filter::only_ip(&socket)?;
     super::set_socket_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
-    rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, room)
-        .or_else(|_| rustix::net::sockopt::set_socket_recv_buffer_size(&socket, room))?;
+    rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, receive_buffer)
+        .or_else(|_| rustix::net::sockopt::set_socket_recv_buffer_size(&socket, receive_buffer))?;
     bind(&socket, 0, libc::ETH_P_ALL as u16)?;
     Ok(socket)
 }
 
-/// Takes a packet that waits at such a socket. Does not wait.
+/// Receives a packet at such a socket. Does not wait.
 ///
 /// # Errors
 /// As recvmsg(2); `EAGAIN` when there is none.
@@ -108,7 +108,7 @@ pub fn receive_packet(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Receive
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = std::mem::size_of_val(&control) as _;
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-    // SAFETY: all pointers in `message` lead to live memory of the length given beside them.
+    // SAFETY: all pointers in `message` lead to live memory of the given length.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
     let mut at = 0;
@@ -136,7 +136,7 @@ pub fn receive_packet(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Receive
     })
 }
 
-/// What a packet socket counted since this was last called.
+/// The counters of a packet socket since the last call.
 ///
 /// # Errors
 /// As getsockopt(2).

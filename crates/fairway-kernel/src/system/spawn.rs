@@ -25,18 +25,18 @@ use rustix::process::{
 };
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
-/// Which users exist in the new user namespace.
+/// The users of the new user namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Users {
-    /// Only root, who outside is the caller. Needs no right.
+    /// Only root, mapped to the caller. Needs no privilege.
     OnlyRoot,
-    /// Every user that the caller's namespace has, under the same number. Needs root with CAP_SETUID, CAP_SETGID
-    /// and CAP_SETFCAP (user_namespaces(7)).
+    /// Every user of the caller's namespace, with the same id. Needs root with CAP_SETUID, CAP_SETGID and CAP_SETFCAP
+    /// (user_namespaces(7)).
     All,
 }
 
 impl Users {
-    /// The larger of the two that the calling thread has the right to make.
+    /// The larger of the two that the calling thread may create.
     #[must_use]
     pub fn allowed() -> Users {
         let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETFCAP;
@@ -48,8 +48,8 @@ impl Users {
 /// Why a program could not be started in new namespaces.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// The caller's own user map could not be read.
-    #[error("cannot read which users exist here, in {path}: {source}")]
+    /// The caller's user map could not be read.
+    #[error("cannot read the user map {path}: {source}")]
     ReadMap {
         /// The file under /proc.
         path: &'static str,
@@ -59,19 +59,19 @@ pub enum SpawnError {
     /// unshare(2) was refused.
     #[error("the kernel refuses new namespaces: {0}")]
     Unshare(io::Error),
-    /// The namespaces were made, but their users may not be named.
+    /// The namespaces were created, but their user map was refused.
     #[error("the kernel refuses to map users into the new user namespace: {0}")]
     MapUsers(io::Error),
-    /// Pipes and processes of the gate and of init.
-    #[error("cannot make the processes that hold the new namespaces: {0}")]
+    /// A pipe or process of the gate or init could not be created.
+    #[error("cannot start the processes that hold the new namespaces: {0}")]
     Processes(io::Error),
     /// The program itself could not be executed.
     #[error("cannot start the program: {0}")]
     Program(io::Error),
 }
 
-/// What was being done when the child failed. `Command` carries only one number to the caller: the step is put
-/// above the 16 bits that an error number needs.
+/// The step at which the child failed. `Command` passes only one number to the caller: the step is encoded above the
+/// 16 bits of the error number.
 #[derive(Clone, Copy)]
 enum Step {
     Processes = 1,
@@ -96,7 +96,7 @@ fn decode(error: io::Error) -> SpawnError {
     }
 }
 
-/// What the child needs, prepared before the fork, for after it nothing may be allocated.
+/// What the child needs, prepared before the fork, since nothing may be allocated after it.
 struct Entry {
     users: Users,
     user_map: Vec<u8>,
@@ -104,15 +104,15 @@ struct Entry {
     caller: Option<Pid>,
 }
 
-/// Starts `command` as root of new namespaces; the child that is returned stands for it and has its exit status
-/// (128 + signal, if a signal ended it).
+/// Starts `command` as root of new namespaces; the returned child is the gate, which has its exit status (128 +
+/// signal, if a signal ended it).
 ///
 /// Everything dies with the **thread** that called this (PR_SET_PDEATHSIG, prctl(2)): call it from one that lives
 /// as long as the program should.
 ///
 /// # Errors
-/// Names the step that the kernel refused; [`SpawnError::Unshare`] and [`SpawnError::MapUsers`] are what a system
-/// answers that forbids unprivileged user namespaces.
+/// Names the step that the kernel refused; [`SpawnError::Unshare`] and [`SpawnError::MapUsers`] are the errors of a
+/// system that forbids unprivileged user namespaces.
 pub fn spawn_in_new_namespaces(command: &mut Command, users: Users) -> Result<Child, SpawnError> {
     let entry = Entry {
         users,
@@ -183,23 +183,23 @@ fn enter(entry: &Entry) -> io::Result<()> {
     Ok(())
 }
 
-/// A map of more than the caller itself must be written by somebody who still has the caller's rights, that is a
-/// process that was forked before unshare.
+/// A map of more users than the caller must be written by a process with the caller's privileges, forked before
+/// unshare.
 fn enter_with_all_users(entry: &Entry) -> io::Result<()> {
     let processes = |errno| Step::Processes.failed(errno);
     let own = open_own_directory().map_err(processes)?;
-    let (ready, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(processes)?;
+    let (ready, signal) = pipe_with(PipeFlags::CLOEXEC).map_err(processes)?;
     let Some(mapper) = fork().map_err(processes)? else {
-        drop(tell);
-        let told = rustix::io::read(&ready, &mut [0u8; 1]);
-        if told != Ok(1) {
+        drop(signal);
+        let read = rustix::io::read(&ready, &mut [0u8; 1]);
+        if read != Ok(1) {
             exit(0);
         }
         // An exit status has 8 bits; the error numbers of interest are far below 255.
         exit(write_maps(own.as_fd(), entry).map_or_else(|errno| errno.raw_os_error() & 0xff, |()| 0));
     };
     unshare_all().map_err(|errno| Step::Unshare.failed(errno))?;
-    rustix::io::write(&tell, &[1]).map_err(processes)?;
+    rustix::io::write(&signal, &[1]).map_err(processes)?;
     let status = wait_for(mapper).map_err(processes)?;
     if status == 0 { Ok(()) } else { Err(Step::MapUsers.failed(Errno::from_raw_os_error(status))) }
 }
@@ -236,7 +236,7 @@ fn write_file(directory: BorrowedFd<'_>, name: &CStr, content: &[u8]) -> rustix:
     rustix::io::write(&file, content).map(|_| ())
 }
 
-/// The gate: closes everything, waits for init and ends as it ended.
+/// The gate: closes all descriptors, waits for init and exits with its status.
 fn stand_by(init: Pid, keep: BorrowedFd<'_>) -> ! {
     block_all_signals();
     let keep = keep.as_raw_fd().unsigned_abs();
@@ -245,7 +245,7 @@ fn stand_by(init: Pid, keep: BorrowedFd<'_>) -> ! {
     exit(wait_for(init).unwrap_or(1))
 }
 
-/// Init: reaps whatever is orphaned in the pid namespace and ends as the program ended.
+/// Init: reaps orphans of the pid namespace and exits with the program's status.
 fn reap_until(program: Pid) -> ! {
     block_all_signals();
     close_range(0, u32::MAX);
@@ -278,12 +278,11 @@ fn has_hung_up(pipe: BorrowedFd<'_>) -> bool {
     poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().contains(PollFlags::HUP)
 }
 
-/// Forks the calling process so that the new one is another child of its parent, in the pid namespace that the caller
-/// has chosen for its children: its number, and `None` in the new one.
+/// Forks the calling process so that the new process is a child of its parent, in the pid namespace for the caller's
+/// children. Returns its pid, and `None` in the new process.
 ///
 /// # Errors
-/// As clone(2); `EINVAL` when the process has more threads than the calling one, whose locks the new process could
-/// never get.
+/// As clone(2); `EINVAL` when the process has other threads, whose locks the new process could never get.
 pub fn fork_sibling() -> Result<Option<Pid>, Errno> {
     // SAFETY: in a process of one thread the flag changes nothing, in others it is refused (unshare(2)).
     if unsafe { libc::unshare(libc::CLONE_VM) } != 0 {

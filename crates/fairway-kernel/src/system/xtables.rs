@@ -35,8 +35,8 @@ pub fn legacy_size(ipv4: bool, table: &str) -> Result<(u32, u32), Errno> {
     let name = table.as_bytes();
     info.name.get_mut(..name.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name);
     let mut length = size_of::<Info>() as libc::socklen_t;
-    // SAFETY: the pointer leads to a live structure of integers of the length given, which is the one that the
-    // kernel asks for (it refuses any other), and nobody else looks at it meanwhile.
+    // SAFETY: the pointer leads to a live structure of integers of the length given, which is the one that the kernel
+    // expects (it refuses any other), and no other code uses it meanwhile.
     let result = unsafe {
         libc::getsockopt(socket.as_raw_fd(), level, GET_INFO, (&raw mut info).cast(), &raw mut length)
     };

@@ -27,7 +27,7 @@ fn a_directory_is_made_where_only_we_can_write() {
 }
 
 #[test]
-fn what_others_may_write_to_is_refused_by_name() {
+fn directories_writable_by_other_users_are_refused_by_name() {
     let scratch = tempfile::tempdir().unwrap();
     let (above, path) = (scratch.path().join("above"), scratch.path().join("above/root"));
     ensure(&path).unwrap();
@@ -50,7 +50,7 @@ fn what_others_may_write_to_is_refused_by_name() {
 }
 
 #[test]
-fn what_another_user_owns_is_refused_by_name() {
+fn files_of_another_user_are_refused_by_name() {
     let scratch = tempfile::tempdir().unwrap();
     let root = scratch.path().join("root");
     ensure(&root).unwrap();

@@ -42,14 +42,14 @@ fn a_waker_wakes() {
 }
 
 #[test]
-fn removed_namespace_paths_are_told() {
+fn removed_namespace_paths_are_reported() {
     in_new_namespace_with_run(|| {
         let watch = Watch::new().unwrap();
         let named = ["a", "b", "c"].map(|name| create_named(name).unwrap());
         for (key, namespace) in named.iter().enumerate() {
             watch.namespace(key, namespace).unwrap();
         }
-        // Other names in the directory are nobody's business.
+        // Other names in the directory are not watched.
         std::fs::write("/run/netns/other", "").unwrap();
         assert_eq!(watch.wait(NOW), Ok(vec![]));
         remove_named(&named[1]).unwrap();

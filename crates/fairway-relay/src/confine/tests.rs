@@ -24,7 +24,7 @@ fn attempts(user: Option<User>) -> (super::Confinement, Vec<Attempt>) {
         other.uid(user).gid(group);
     }
     let other = other.spawn();
-    // Without other users in this namespace there is nobody else to signal.
+    // Without other users in this namespace there is no other process to signal.
     let mut other = other.or_else(|_| Command::new("sleep").arg("1000").spawn()).unwrap();
     let another = Pid::from_child(&other);
     let descriptor = pidfd_open(another, PidfdFlags::empty()).unwrap();
@@ -107,7 +107,7 @@ fn a_confined_thread_can_do_its_work_and_nothing_else() {
 }
 
 #[test]
-fn what_is_missing_is_said_with_its_reason() {
+fn missing_parts_of_the_confinement_have_a_reason() {
     let (confinement, _) = attempts(None);
     let missing = confinement.missing.iter().find(|(part, _)| part == "user").unwrap();
     assert!(missing.1.contains("no user was given"), "{missing:?}");

@@ -177,7 +177,7 @@ fn two_thousand_connections_at_a_time() {
     servers.join().unwrap();
 }
 
-/// An address of loopback at which nobody listens.
+/// A closed loopback port.
 fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -357,7 +357,7 @@ fn udp_clients_follow_a_new_target_at_once() {
 }
 
 #[test]
-fn a_sandbox_where_nobody_listens_stays_silent_and_may_come() {
+fn a_udp_target_without_a_listener_can_start_listening() {
     let relay = TestRelay::start();
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     let target = server.local_addr().unwrap();

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_for_their_origin_alone_and_the_greediest_loses_first() {
+    fn cached_answers_are_kept_apart_by_origin_and_the_greediest_loses_first() {
         let mut cache = Cache::default();
         let now = Instant::now();
         let [greedy, modest] = [1, 2].map(|slot| Some(SlabKey { slot, generation: 0 }));

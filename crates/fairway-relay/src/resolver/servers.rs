@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answers_other_questions_is_not_avoided() {
+    fn a_server_that_answers_other_queries_is_not_avoided() {
         let mut servers = Servers::default();
         let asked = Instant::now();
         let later = asked + Duration::from_secs(4);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_bounded() {
+    fn the_state_of_servers_is_bounded() {
         let mut servers = Servers::default();
         let now = Instant::now();
         (0..100).for_each(|n| servers.silent(server(n), now, now));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn never_ourselves_and_never_more_than_three() {
+    fn own_resolvers_are_skipped_and_at_most_three_servers_are_queried() {
         let mut servers = Servers::default();
         let many = [OURS.into(), server(1), server(2), server(3), server(4)];
         assert_eq!(servers.order(&many, Instant::now()), [server(1), server(2), server(3)]);

@@ -251,11 +251,11 @@ fn names_are_answered_as_the_table_says() {
     assert_eq!(pointer.answers[0].data.to_string(), "Web.app.");
     let started = Instant::now();
     assert_eq!(code(&ask(resolver, &question("example.org.", RecordType::A))), ResponseCode::ServFail);
-    assert!(started.elapsed() < Duration::from_secs(1), "nobody is asked, so nobody is waited for");
+    assert!(started.elapsed() < Duration::from_secs(1), "no server is queried, so there is no wait");
 }
 
 #[test]
-fn a_name_that_left_is_gone_at_once() {
+fn a_removed_name_does_not_resolve() {
     let relay = TestRelay::start();
     let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["a"][..])].into_iter());
@@ -266,7 +266,7 @@ fn a_name_that_left_is_gone_at_once() {
 }
 
 #[test]
-fn long_answers_are_cut_to_what_the_asker_takes_and_whole_over_tcp() {
+fn long_answers_are_truncated_to_the_clients_size_and_complete_over_tcp() {
     let relay = TestRelay::start();
     let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, (0..100).map(|n| (n, &["many"][..])));
@@ -323,7 +323,7 @@ fn a_silent_tcp_client_is_hung_up_on() {
 }
 
 #[test]
-fn other_names_are_asked_for_and_remembered() {
+fn other_names_are_forwarded_and_cached() {
     let (_relay, resolver, servers) = forwarding(&[Behavior::Answers], |_| {});
     for name in ["example.org.", "Example.ORG."] {
         assert_eq!(addresses(&ask(resolver, &question(name, RecordType::A))), [EXAMPLE]);
@@ -334,7 +334,7 @@ fn other_names_are_asked_for_and_remembered() {
 }
 
 #[test]
-fn what_does_not_exist_is_remembered_too() {
+fn negative_answers_are_cached() {
     let (_relay, resolver, servers) = forwarding(&[Behavior::NoSuchName], |_| {});
     for _ in 0..3 {
         let answer = ask(resolver, &question("nowhere.org.", RecordType::A));
@@ -365,7 +365,7 @@ fn no_server_answers() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_passed_over_at_once() {
+fn a_closed_port_is_skipped_at_once() {
     let (port, servers) = name_servers(&[Behavior::Answers]);
     let limits = ResolverLimits { upstream_port: port, ..ResolverLimits::default() };
     let relay = TestRelay::with(ProxyLimits::default(), limits);
@@ -373,7 +373,7 @@ fn a_port_where_nobody_listens_is_passed_over_at_once() {
     let resolver = relay.resolver(1, Upstreams::Servers(vec![unused.into(), servers[0].of_host()]));
     let started = Instant::now();
     assert_eq!(addresses(&ask(resolver, &question("a.org.", RecordType::A))), [EXAMPLE]);
-    assert!(started.elapsed() < Duration::from_secs(1), "the kernel says that nobody is there");
+    assert!(started.elapsed() < Duration::from_secs(1), "the kernel reports that the server is unreachable");
 }
 
 #[test]
@@ -397,7 +397,7 @@ fn lies_are_not_believed() {
 }
 
 #[test]
-fn what_a_server_cut_is_cut_over_udp_and_whole_over_tcp() {
+fn a_truncated_answer_stays_truncated_over_udp_and_is_complete_over_tcp() {
     let (_relay, resolver, _) = forwarding(&[Behavior::Cuts], |_| {});
     let query = question("long.org.", RecordType::A);
     assert!(ask(resolver, &query).metadata.truncation);
@@ -411,7 +411,7 @@ fn what_a_server_cut_is_cut_over_udp_and_whole_over_tcp() {
 }
 
 #[test]
-fn a_servers_long_answer_is_cut_to_what_the_asker_takes() {
+fn a_forwarded_answer_is_truncated_to_the_clients_size() {
     let (_relay, resolver, _) = forwarding(&[Behavior::Answers], |_| {});
     let query = question("text.org.", RecordType::TXT);
     let answer = ask(resolver, &query);
@@ -426,7 +426,7 @@ fn a_servers_long_answer_is_cut_to_what_the_asker_takes() {
 }
 
 #[test]
-fn garbage_at_the_socket_harms_nobody() {
+fn garbage_at_the_control_socket_does_no_harm() {
     let relay = TestRelay::start();
     let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["a"][..])].into_iter());

@@ -51,7 +51,7 @@ fn sorted(mut records: Vec<Record>) -> Vec<Record> {
 }
 
 #[test]
-fn a_relay_says_what_it_is() {
+fn a_relay_describes_itself() {
     let relay = TestRelay::start();
     assert_eq!(relay.client.hello().pid, std::process::id());
     assert_eq!(relay.client.hello().version, env!("CARGO_PKG_VERSION"));
@@ -60,7 +60,7 @@ fn a_relay_says_what_it_is() {
 }
 
 #[test]
-fn the_control_socket_is_for_its_owner_alone() {
+fn only_the_owner_can_connect_to_the_control_socket() {
     use std::os::unix::fs::PermissionsExt;
     let relay = TestRelay::start();
     let mode = std::fs::metadata(&relay.path).unwrap().permissions().mode();
@@ -187,7 +187,7 @@ fn descriptors_of(inodes: &HashSet<u64>) -> usize {
 }
 
 #[test]
-fn a_relay_that_says_what_it_holds_opens_no_more_descriptors() {
+fn describing_the_table_opens_no_descriptors() {
     let relay = TestRelay::start();
     let target = SocketAddr::from(([127, 0, 0, 1], 9));
     let (mut changes, mut inodes) = (Vec::new(), HashSet::new());
@@ -221,7 +221,7 @@ fn a_hand_over_to_a_daemon_that_died_is_none() {
 }
 
 #[test]
-fn what_is_refused_is_named_and_the_rest_is_in_force() {
+fn refused_changes_are_named_and_the_others_are_in_force() {
     let relay = TestRelay::start();
     let target = SocketAddr::from(([127, 0, 0, 1], 9));
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -239,7 +239,7 @@ fn what_is_refused_is_named_and_the_rest_is_in_force() {
 }
 
 #[test]
-fn many_threads_change_at_once_and_each_learns_its_own_outcome() {
+fn threads_that_change_the_table_at_once_get_their_own_outcomes() {
     let relay = TestRelay::start();
     thread::scope(|scope| {
         for n in 0..16u16 {

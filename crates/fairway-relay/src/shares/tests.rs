@@ -13,7 +13,7 @@ fn end_greediest(shares: &mut Shares<u8, u8, u32>) -> Vec<u32> {
 }
 
 #[test]
-fn the_greediest_owner_makes_way_and_its_greediest_source_first() {
+fn the_greediest_source_of_the_greediest_owner_is_given_up() {
     let now = Instant::now();
     let mut shares = Shares::new(10);
     for part in 0..4 {
@@ -33,7 +33,7 @@ fn the_greediest_owner_makes_way_and_its_greediest_source_first() {
 }
 
 #[test]
-fn who_comes_last_does_not_push_out_its_equal() {
+fn a_new_part_does_not_replace_an_equal_one() {
     let now = Instant::now();
     let mut shares = Shares::new(4);
     for part in [0, 1] {
@@ -47,7 +47,7 @@ fn who_comes_last_does_not_push_out_its_equal() {
 }
 
 #[test]
-fn of_many_sources_with_one_part_each_the_longest_idle_goes() {
+fn of_sources_with_one_part_each_the_longest_idle_is_given_up() {
     let now = Instant::now();
     let mut shares = Shares::new(3);
     for part in 0..3u32 {
@@ -59,7 +59,7 @@ fn of_many_sources_with_one_part_each_the_longest_idle_goes() {
 }
 
 #[test]
-fn what_is_not_used_for_its_patience_ends() {
+fn a_part_ends_after_its_idle_timeout() {
     let now = Instant::now();
     let second = |n| now + Duration::from_secs(n);
     let mut shares = Shares::new(10);

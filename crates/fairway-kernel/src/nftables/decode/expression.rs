@@ -1,4 +1,4 @@
-//! Expressions read from attributes.
+//! Decodes expressions from attributes.
 
 use fairway_ruleset::{
     ByteOrder, Checksum, Comparison, Count, CtDirection, CtKey, Expression, ExtensionKind, Family, FibFlags,
@@ -10,8 +10,7 @@ use super::{bytes, verdict};
 use crate::netlink::Attributes;
 use crate::nftables::numbers as n;
 
-/// Reads name and data of an expression. One that is not known, or that does more than we have a
-/// word for, is kept as it came.
+/// Decodes an expression. An unknown one, or one with unsupported attributes, is kept as bytes.
 pub fn expression(entry: Attributes<'_>) -> Expression {
     let name = entry.find(n::expression::NAME).and_then(|name| name.text()).unwrap_or_default();
     let data = entry.find(n::expression::DATA).map_or(&[][..], |data| data.value);
@@ -80,7 +79,7 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
             size: number(data, n::byteorder::SIZE)?,
         },
         "lookup" => lookup(data)?,
-        // Only what the set itself says is done with an element.
+        // Only statements that the set declares itself are supported.
         "dynset" if only_updates(data) => Expression::Update {
             set: data.find(n::dynamic::SET)?.text()?.to_owned(),
             from: register(data, n::dynamic::FROM)?,
@@ -189,7 +188,7 @@ fn lookup(data: Attributes<'_>) -> Option<Expression> {
     Some(Expression::Lookup { set, from, result })
 }
 
-/// Reads the data of a limit.
+/// Decodes the data of a limit.
 pub fn limit(data: Attributes<'_>) -> Option<LimitRate> {
     Some(LimitRate {
         amount: data.find(n::limit::RATE)?.be64()?,
@@ -200,7 +199,7 @@ pub fn limit(data: Attributes<'_>) -> Option<LimitRate> {
     })
 }
 
-/// Reads the data of a counter.
+/// Decodes the data of a counter.
 pub fn count(data: Attributes<'_>) -> Count {
     let number = |kind| data.find(kind).and_then(|found| found.be64()).unwrap_or(0);
     Count { packets: number(n::counter::PACKETS), bytes: number(n::counter::BYTES) }

@@ -1,4 +1,4 @@
-//! Expressions written as attributes.
+//! Encodes expressions as attributes.
 
 use fairway_ruleset::{
     Checksum, Expression, LimitRate, LookupResult, NatKind, Register, RegisterRange, Reject,
@@ -8,7 +8,7 @@ use super::{length, value, verdict_data};
 use crate::netlink::MessageBuilder;
 use crate::nftables::numbers as n;
 
-/// Writes name and data of an expression.
+/// Encodes an expression.
 pub fn expression(message: &mut MessageBuilder<'_>, expression: &Expression) {
     message.text(n::expression::NAME, name(expression));
     if *expression != Expression::Notrack {

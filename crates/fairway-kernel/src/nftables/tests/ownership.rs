@@ -18,7 +18,7 @@ fn attempt(writer: &mut Writer, fill: impl FnOnce(&mut Transaction)) -> Result<(
 }
 
 #[test]
-fn nobody_else_can_change_or_delete_an_owned_table_but_all_can_read_it() {
+fn only_the_owner_can_change_an_owned_table_and_all_can_read_it() {
     in_new_namespace(|| {
         let table = owned();
         let mut owner = Writer::open().unwrap();
@@ -78,7 +78,7 @@ fn flush_everything(writer: &mut Writer) -> Result<(), Error> {
 }
 
 #[test]
-fn flushing_the_ruleset_passes_over_owned_tables() {
+fn flushing_the_ruleset_skips_owned_tables() {
     in_new_namespace(|| {
         let mut owner = Writer::open().unwrap();
         attempt(&mut owner, |change| {
@@ -96,7 +96,7 @@ fn flushing_the_ruleset_passes_over_owned_tables() {
 }
 
 #[test]
-fn an_owned_table_stays_when_its_owner_goes_and_the_next_one_adopts_it() {
+fn an_owned_table_outlives_its_owner_and_is_adopted() {
     in_new_namespace(|| {
         let table = owned();
         let mut first = Writer::open().unwrap();
@@ -156,7 +156,7 @@ fn adopting_and_replacing_is_one_transaction() {
 }
 
 #[test]
-fn a_table_of_nobody_becomes_ours_with_the_elements_that_it_had() {
+fn a_table_without_owner_is_taken_over_with_its_elements() {
     in_new_namespace(|| {
         let mut writer = Writer::open().unwrap();
         assert_eq!(writer.best_flags().unwrap(), TableFlags::OWNED, "Linux 6.9 or later is expected");
@@ -184,7 +184,7 @@ fn a_table_of_nobody_becomes_ours_with_the_elements_that_it_had() {
 }
 
 #[test]
-fn an_orphan_is_anybodys_until_it_is_adopted() {
+fn an_orphaned_table_can_be_changed_until_it_is_adopted() {
     in_new_namespace(|| {
         let table = owned();
         let mut first = Writer::open().unwrap();

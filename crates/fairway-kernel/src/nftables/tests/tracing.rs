@@ -1,4 +1,4 @@
-//! What is told of traced packets.
+//! The events of traced packets.
 
 use std::net::UdpSocket;
 
@@ -33,7 +33,7 @@ fn deciding() -> Table {
 }
 
 #[test]
-fn rules_are_told_in_their_order_with_the_packet_once() {
+fn trace_events_come_in_rule_order_with_the_headers_once() {
     in_new_namespace(|| {
         Links::open()
             .unwrap()
@@ -46,31 +46,31 @@ fn rules_are_told_in_their_order_with_the_packet_once() {
         let tracer = Tracer::open().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:1000").unwrap();
         assert!(socket.send_to(b"hello", "127.0.0.1:2000").is_err(), "it is dropped");
-        let mut told: Vec<TraceEvent> = Vec::new();
-        assert_eq!(tracer.drain(&mut |event| told.push(event)), Ok(true));
+        let mut events: Vec<TraceEvent> = Vec::new();
+        assert_eq!(tracer.drain(&mut |event| events.push(event)), Ok(true));
         let rules = |chain| {
             let rules = writer.reader().rules(Family::Ip, "deciding", chain).unwrap();
             rules.into_iter().map(|rule| TracePoint::Rule(rule.handle.unwrap())).collect::<Vec<_>>()
         };
         let (outer, inner) = (rules("output"), rules("inner"));
-        let met: Vec<_> = told
+        let met: Vec<_> = events
             .iter()
             .filter(|event| event.table == "deciding")
             .map(|event| (event.chain.as_str(), event.at, event.verdict.clone()))
             .collect();
-        // That a chain ends without a verdict is not told.
+        // That a chain ends without a verdict is not reported.
         let expected = [
             ("output", outer[0], Verdict::Jump("inner".to_owned())),
             ("inner", inner[0], Verdict::Continue),
             ("output", outer[1], Verdict::Drop),
         ];
         assert_eq!(met, expected);
-        let heads: Vec<_> = told.iter().filter(|event| event.headers.is_some()).collect();
-        assert_eq!(heads.len(), 2, "one for each base chain: {told:?}");
+        let heads: Vec<_> = events.iter().filter(|event| event.headers.is_some()).collect();
+        assert_eq!(heads.len(), 2, "one for each base chain: {events:?}");
         let (network, transport) = heads[1].headers.as_ref().unwrap();
         assert_eq!((network.len(), &transport[..], heads[1].output), (20, &transport[..], Some(1)));
         assert_eq!((transport[..4].to_vec(), &transport[8..]), (vec![3, 232, 7, 208], &b"hello"[..]));
-        assert!(told.iter().all(|event| event.id == told[0].id));
+        assert!(events.iter().all(|event| event.id == events[0].id));
 
         // What belongs to a socket alone goes with it.
         drop(writer);

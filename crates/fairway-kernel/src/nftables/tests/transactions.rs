@@ -128,7 +128,7 @@ fn replacing_the_rules_keeps_elements_and_their_declaration_decides() {
 }
 
 #[test]
-fn elements_come_and_go_and_absence_and_conflict_are_told() {
+fn absent_and_conflicting_elements_are_refused() {
     in_new_namespace(|| {
         let table = firewall();
         let ports = table.set("ports").unwrap();
@@ -187,7 +187,7 @@ fn elements_come_and_go_and_absence_and_conflict_are_told() {
 }
 
 #[test]
-fn what_may_be_absent_is_removed_on_old_kernels_too() {
+fn destroying_absent_objects_works_on_old_kernels() {
     in_new_namespace(|| {
         let table = firewall();
         let ports = table.set("ports").unwrap();
@@ -296,7 +296,7 @@ fn one_rule_is_put_before_others_and_removed_by_its_handle() {
 }
 
 #[test]
-fn changes_of_others_are_heard_and_our_own_are_not() {
+fn changes_of_other_programs_are_reported_and_own_changes_are_not() {
     in_new_namespace(|| {
         let mut ours = Writer::open().unwrap();
         let monitor = Monitor::open(Some(ours.port())).unwrap();
@@ -321,7 +321,7 @@ fn changes_of_others_are_heard_and_our_own_are_not() {
 }
 
 #[test]
-fn more_changes_than_can_be_heard_are_told_as_such() {
+fn an_overflow_of_changes_is_reported() {
     in_new_namespace(|| {
         let monitor = Monitor::open(None).unwrap();
         let table = firewall();

@@ -1,5 +1,5 @@
-//! Removing what may be absent on kernels that refuse it: it is asked for first. Nobody else
-//! changes what only we own in between.
+//! Deletes objects that may be absent, on kernels without NFT_MSG_DESTROY*: their existence is checked first. No
+//! other socket can change an owned table in between.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub fn removes_what_may_be_absent(transaction: &Transaction) -> bool {
         .any(|own| matches!(kind_of(&bytes[own]), Some(message::DESTROY_ELEMENTS | message::DESTROY_TABLE)))
 }
 
-/// Makes the removals strict and leaves out those of what is absent.
+/// Converts the deletions to strict ones and drops those of absent objects.
 pub fn leave_out(reader: &Reader, transaction: &mut Transaction) -> Result<(), Error> {
     let mut batch = Batch::new();
     let mut origins = Vec::new();
@@ -55,8 +55,7 @@ pub fn leave_out(reader: &Reader, transaction: &mut Transaction) -> Result<(), E
     Ok(())
 }
 
-/// The payload with those elements only that are there; none if none is, for an empty list would
-/// mean all.
+/// The payload with only the existing elements; none without any, since an empty list would mean all.
 fn present(reader: &Reader, payload: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let entries = entries(payload);
     let queries: Vec<Vec<u8>> = entries.iter().map(|entry| query(payload, &[entry])).collect();
@@ -67,7 +66,7 @@ fn present(reader: &Reader, payload: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     Ok((!present.is_empty()).then(|| query(payload, &present)))
 }
 
-/// The entries of a list of elements, as they are without their attribute's header.
+/// The entries of a list of elements, without their attribute's header.
 fn entries(payload: &[u8]) -> Vec<&[u8]> {
     let attributes = Attributes::new(payload.get(n::HEADER_LENGTH..).unwrap_or_default());
     attributes.nested(n::element::LIST_ELEMENTS).map(|entry| entry.value).collect()
@@ -97,10 +96,10 @@ fn query(payload: &[u8], entries: &[&[u8]]) -> Vec<u8> {
     batch.bytes()[HEADER_LENGTH..].to_vec()
 }
 
-/// Which of these are not there.
+/// The absent ones of these elements.
 fn absent(reader: &Reader, kind: u16, queries: &[Vec<u8>]) -> Result<BTreeSet<usize>, Error> {
-    // A refusal answers each that is absent, an element each that is there: both have to fit into
-    // the receive buffer.
+    // Each absent element is answered by a refusal, each present one by the element: both have to fit into the
+    // receive buffer.
     const AT_ONCE: usize = 100;
     let mut missing = BTreeSet::new();
     for (part, queries) in queries.chunks(AT_ONCE).enumerate() {

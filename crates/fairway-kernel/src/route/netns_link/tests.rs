@@ -142,7 +142,7 @@ fn passthru_is_alone_and_has_the_parent_s_address() {
 }
 
 #[test]
-fn an_interface_of_somebody_else_is_left_alone() {
+fn a_foreign_interface_is_left_alone() {
     in_host(|host| {
         let (first, mut second) =
             (host.macvlan(1, MacvlanMode::Bridge), host.macvlan(1, MacvlanMode::Bridge));
@@ -159,7 +159,7 @@ fn an_interface_of_somebody_else_is_left_alone() {
 }
 
 #[test]
-fn a_pair_has_an_end_in_each_sandbox_or_one_that_waits() {
+fn a_ptp_pair_has_an_end_in_each_sandbox_or_one_on_the_host() {
     in_host(|host| {
         let (a, b) = (host.link(0), host.link(1));
         let [first, second] = &host.sandboxes;

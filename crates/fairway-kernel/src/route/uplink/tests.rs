@@ -129,7 +129,7 @@ fn addresses_and_routes_move_and_come_back_as_they_were() {
 }
 
 #[test]
-fn what_was_lost_with_a_bridge_is_restored() {
+fn addresses_and_routes_lost_with_a_bridge_are_restored() {
     in_host(|links| {
         let taken = links.uplink("eth0").unwrap().unwrap();
         bridge(&links);
@@ -162,7 +162,7 @@ fn bridge_again(links: &Links, taken: &Uplink) {
 }
 
 #[test]
-fn what_stands_in_the_way_is_named() {
+fn the_obstacle_is_named() {
     in_host(|links| {
         assert_eq!(links.uplink("eth9").unwrap(), None);
         let obstacle = |name: &str| links.uplink(name).unwrap().unwrap().unusable.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Who makes way when there is not enough for all: sandboxes are told apart by their addresses here, 127.0.0.1 and
+//! Fair shares when there is not enough for all. Sandboxes are identified by their addresses here, 127.0.0.1 and
 //! 127.0.0.2, and clients by theirs.
 
 use super::*;
@@ -83,7 +83,7 @@ fn connections_that_a_sandbox_does_not_accept_count_too() {
 }
 
 #[test]
-fn what_waits_for_readers_that_do_not_read_is_bounded() {
+fn bytes_for_slow_readers_are_bounded() {
     let limits = ProxyLimits { pipes: 0, waiting_bytes: 100_000, ..ProxyLimits::default() };
     let relay = TestRelay::with(limits, ResolverLimits::default());
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -85,7 +85,7 @@ fn many_questions_at_a_time_are_all_answered() {
 }
 
 #[test]
-fn what_is_asked_already_is_not_asked_again() {
+fn a_waiting_question_is_not_sent_twice() {
     let (relay, servers) = asking(&[Behavior::Late], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     // In time, although late for the timeout of these tests, as there is no other server.
@@ -137,7 +137,7 @@ fn an_answer_that_comes_after_the_next_server_was_asked_is_used() {
 }
 
 #[test]
-fn what_a_server_says_of_one_name_says_nothing_of_others() {
+fn a_failure_for_one_name_does_not_affect_other_names() {
     let (relay, servers) = asking(&[Behavior::Fails, Behavior::NoSuchName], 100);
     let one = relay.resolver_inside(1, inside(&servers));
     let two = relay.resolver_inside(2, inside(&servers));
@@ -149,7 +149,7 @@ fn what_a_server_says_of_one_name_says_nothing_of_others() {
 }
 
 #[test]
-fn a_server_that_is_silent_for_one_sandbox_is_asked_by_others() {
+fn a_server_silent_for_one_sandbox_is_queried_by_others() {
     let (relay, servers) = asking(&[Behavior::Silent, Behavior::Answers], 100);
     let one = relay.resolver_inside(1, inside(&servers));
     assert_eq!(answered(one, "a.org."), [EXAMPLE]);
@@ -161,7 +161,7 @@ fn a_server_that_is_silent_for_one_sandbox_is_asked_by_others() {
 }
 
 #[test]
-fn answers_are_shared_only_where_the_host_asks() {
+fn cached_answers_are_shared_only_for_servers_queried_from_the_host() {
     let (relay, servers) = asking(&[Behavior::Answers], 100);
     for (upstreams, asked) in [(inside(&servers), 2), (Upstreams::Servers(vec![servers[0].of_host()]), 3)] {
         for n in 1..=2 {
@@ -174,7 +174,7 @@ fn answers_are_shared_only_where_the_host_asks() {
 }
 
 #[test]
-fn what_was_answered_by_way_of_former_networks_is_asked_again() {
+fn answers_by_former_networks_are_queried_again() {
     let (relay, servers) = asking(&[Behavior::Answers], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     assert_eq!(answered(resolver, "a.org."), [EXAMPLE]);
@@ -189,7 +189,7 @@ fn what_was_answered_by_way_of_former_networks_is_asked_again() {
 }
 
 #[test]
-fn what_was_cut_is_asked_for_over_tcp_by_the_sandboxs_sockets() {
+fn truncated_answers_are_retried_over_tcp_from_the_sandbox() {
     let (relay, servers) = asking(&[Behavior::Cuts], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     for n in 0..20 {
@@ -223,7 +223,7 @@ fn sockets_that_a_former_relay_connected_are_used_anew() {
 }
 
 #[test]
-fn a_resolver_of_an_earlier_daemon_asks_until_it_gets_sockets() {
+fn a_resolver_without_sandbox_sockets_queries_from_the_host() {
     let (relay, servers) = asking(&[Behavior::Answers], 100);
     let before = relay.resolver(1, inside(&servers));
     assert_eq!(answered(before, "a.org."), [EXAMPLE]);
@@ -263,7 +263,7 @@ fn the_sandbox_with_the_most_waiting_questions_makes_space() {
 }
 
 #[test]
-fn one_tcp_client_too_many_takes_the_place_of_the_one_that_was_idle_longest() {
+fn a_tcp_client_beyond_the_limit_replaces_the_longest_idle_one() {
     let relay = TestRelay::start();
     let resolver = relay.resolver(1, Upstreams::None);
     insert_names(&relay, [(1, &["a"][..])].into_iter());

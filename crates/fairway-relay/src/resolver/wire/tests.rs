@@ -31,7 +31,7 @@ fn queries_of_another_encoder_are_read() {
 }
 
 #[test]
-fn what_is_no_query_gets_what_it_deserves() {
+fn malformed_queries_get_an_error_code_or_no_answer() {
     let mut text = String::new();
     let good = encoded("a.", RecordType::A, true);
     let mut ask = |change: &dyn Fn(&mut Vec<u8>)| {
