@@ -1,5 +1,6 @@
 //! What a store holds after the process that writes to it was killed.
 
+#![allow(clippy::disallowed_methods, reason = "the test kills a program")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::collections::BTreeSet;

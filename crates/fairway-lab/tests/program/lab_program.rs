@@ -2,6 +2,7 @@
 
 // Clippy takes no program without the usual harness for a test.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "tests run programs")]
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
