@@ -62,6 +62,7 @@ pub(crate) struct Committer {
 }
 
 /// Nanoseconds since 1970, by the clock of the host.
+#[expect(clippy::disallowed_methods, reason = "the wall clock of the engine")]
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)

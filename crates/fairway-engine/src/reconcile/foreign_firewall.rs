@@ -61,6 +61,7 @@ impl ForeignFirewalls {
 }
 
 /// Prints the tables `filter` of iptables-legacy that exist.
+#[expect(clippy::disallowed_methods, reason = "iptables-save prints the tables of iptables-legacy")]
 fn legacy_tables() -> io::Result<Printed> {
     let mut found = Vec::new();
     for (family, names, program) in LEGACY {
