@@ -61,8 +61,8 @@ impl Renewal {
         let mut message = Message::new(&self.identity, MessageType::Request, self.transaction);
         message.client_address = self.lease.address;
         let server = (self.lease.server_mac, self.lease.server);
-        let told = ended.then(|| LeaseEvent::Lost(self.lease.clone()));
-        (Some(to_server(&message, Some(server).filter(|_| now < self.lease.rebind_at))), told)
+        let event = ended.then(|| LeaseEvent::Lost(self.lease.clone()));
+        (Some(to_server(&message, Some(server).filter(|_| now < self.lease.rebind_at))), event)
     }
 
     /// Processes a received message from `from`.

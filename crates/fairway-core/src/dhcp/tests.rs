@@ -15,7 +15,7 @@ fn identity() -> LeaseIdentity {
     LeaseIdentity { client, mac: MacAddress([2, 0, 0, 0, 0, 7]), hostname: "web".to_owned() }
 }
 
-/// What the server in a frame is told: the message behind 42 bytes of headers.
+/// The message in a frame, behind 42 bytes of headers.
 fn sent(frame: &[u8]) -> Message {
     Message::decode(&frame[42..]).unwrap()
 }
@@ -116,31 +116,31 @@ fn a_lease_is_renewed_rebound_and_lost() {
     let mut renewal = Renewal::new(leased(), "web", 3, START);
     assert_eq!(renewal.poll(START + 39 * SECOND), (None, None));
     // By its server first, then by any.
-    let (frame, told) = renewal.poll(START + 40 * SECOND);
+    let (frame, event) = renewal.poll(START + 40 * SECOND);
     let frame = frame.unwrap();
-    assert_eq!((told, &frame[..6]), (None, &SERVER_MAC.0[..]));
+    assert_eq!((event, &frame[..6]), (None, &SERVER_MAC.0[..]));
     let request = sent(&frame);
     assert_eq!((request.client_address, request.requested, request.server), (ADDRESS, None, None));
     let (frame, _) = renewal.poll(START + 70 * SECOND);
     assert_eq!(frame.unwrap()[..6], [0xff; 6]);
-    // Somebody answers.
+    // A server answers.
     let ack = answer(&request, MessageType::Ack);
     let now = START + 71 * SECOND;
     assert!(
         matches!(renewal.receive(SERVER_MAC, &ack, now), Some(LeaseEvent::Renewed(lease)) if lease.expires_at == now + 80 * SECOND)
     );
     assert_eq!(renewal.receive(SERVER_MAC, &ack, now), None, "it is not asked for");
-    // Nobody does.
+    // No server answers.
     let mut at = now;
     let lost = loop {
         at += SECOND / 4;
-        if let (_, Some(told)) = renewal.poll(at) {
-            break told;
+        if let (_, Some(event)) = renewal.poll(at) {
+            break event;
         }
     };
     assert!(matches!(lost, LeaseEvent::Lost(lease) if lease.lost));
     assert_eq!(at, now + 80 * SECOND);
-    // Once lost it is told once, asked for still, and found again.
+    // A lost lease is reported once, still requested, and renewed again.
     assert!(renewal.poll(at + LOST_PAUSE).0.is_some());
     assert!(matches!(renewal.receive(SERVER_MAC, &ack, at), Some(LeaseEvent::Renewed(lease)) if !lease.lost));
 }

@@ -339,7 +339,7 @@ fn links_come_back_with_their_parent() {
                 scene.stage.daemon.restart(&[]);
             }
             let text = refusal(scene.stage.attach("late", request(&["lan"], &[])));
-            assert!(text.contains("no such interface: eth1"), "{text}");
+            assert!(text.contains("there is no interface eth1"), "{text}");
             scene.plug();
             eventually("back again", SOON, || reached(&scene));
         }

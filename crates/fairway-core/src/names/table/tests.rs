@@ -123,7 +123,7 @@ fn links_go_first_and_may_point_to_what_comes_later() {
     assert_eq!(table.answer(sandbox(1), "www", A), Answer::Addresses(vec![v4(1, 8)]));
     assert_eq!(table.answer(sandbox(1), "www.app", A), Answer::Addresses(vec![v4(1, 8)]));
     assert_eq!(table.answer(sandbox(1), "www", QueryType::Aaaa), Answer::NoData);
-    // Nobody else sees the alias as the link has it.
+    // Other sandboxes do not resolve the alias of the link.
     let Answer::Addresses(others) = table.answer(sandbox(2), "www", A) else { panic!("others know www") };
     assert!(!others.contains(&v4(1, 8)));
 }

@@ -6,13 +6,13 @@ use fairway_model::{
     SandboxOptions, Settings, UnpublishRequest,
 };
 
-/// A World, and what is told of each command.
-struct Told {
+/// A World, with the events of each command.
+struct EventLog {
     world: World,
     rng: Rng,
 }
 
-impl Told {
+impl EventLog {
     fn apply(&mut self, command: Command) -> Vec<String> {
         let before = EventRecorder::before(&self.world, &command);
         let change = self.world.apply(command, 1, &mut self.rng).unwrap();
@@ -25,12 +25,12 @@ impl Told {
     }
 }
 
-fn started() -> Told {
-    let mut told = Told { world: World::default(), rng: Rng::new(1) };
+fn started() -> EventLog {
+    let mut log = EventLog { world: World::default(), rng: Rng::new(1) };
     let configure = Command::Configure { settings: Box::default(), host: Box::new(HostFacts::default()) };
     assert_eq!(Settings::default(), *Box::<Settings>::default());
-    assert!(told.apply(configure).is_empty());
-    told
+    assert!(log.apply(configure).is_empty());
+    log
 }
 
 fn create(kind: SandboxKind, networks: &[&str]) -> Box<CreateSandbox> {
@@ -48,12 +48,12 @@ fn namespace() -> Option<Namespace> {
 }
 
 #[test]
-fn each_step_of_a_life_is_told() {
-    let mut told = started();
+fn each_step_of_a_sandbox_has_its_events() {
+    let mut log = started();
     let web = || "web".to_owned();
     let network = Command::CreateNetwork(CreateNetwork { name: "app".to_owned(), ..Default::default() });
-    assert_eq!(told.apply(network), ["network create name=app, type=bridge"]);
-    let made = told.apply(Command::CreateSandbox(create(SandboxKind::Run, &["bridge"])));
+    assert_eq!(log.apply(network), ["network create name=app, type=bridge"]);
+    let made = log.apply(Command::CreateSandbox(create(SandboxKind::Run, &["bridge"])));
     assert_eq!(made, ["container create name=web"]);
     let start = Command::StartSandbox {
         sandbox: web(),
@@ -61,10 +61,10 @@ fn each_step_of_a_life_is_told() {
         namespace: namespace(),
         avoid: Vec::new(),
     };
-    assert_eq!(told.apply(start), ["network connect name=bridge, type=bridge", "container start name=web"]);
+    assert_eq!(log.apply(start), ["network connect name=bridge, type=bridge", "container start name=web"]);
     let connect =
         Command::Connect { network: "app".to_owned(), sandbox: web(), request: EndpointRequest::default() };
-    assert_eq!(told.apply(connect), ["network connect name=app, type=bridge"]);
+    assert_eq!(log.apply(connect), ["network connect name=app, type=bridge"]);
     let publish = Command::Publish {
         sandbox: web(),
         requests: vec![PublishRequest {
@@ -76,7 +76,7 @@ fn each_step_of_a_life_is_told() {
         avoid: Vec::new(),
     };
     let ports = "name=web, ports=127.0.0.1:8080->80/tcp, 127.0.0.1:8081->81/tcp";
-    assert_eq!(told.apply(publish), [format!("container publish {ports}")]);
+    assert_eq!(log.apply(publish), [format!("container publish {ports}")]);
     let unpublish = Command::Unpublish {
         sandbox: web(),
         requests: vec![UnpublishRequest {
@@ -86,42 +86,42 @@ fn each_step_of_a_life_is_told() {
             protocol: Protocol::Tcp,
         }],
     };
-    assert_eq!(told.apply(unpublish), [format!("container unpublish {ports}")]);
+    assert_eq!(log.apply(unpublish), [format!("container unpublish {ports}")]);
     let stop = Command::StopSandbox { sandbox: web(), code: 7 };
-    let ended = told.apply(stop);
+    let ended = log.apply(stop);
     assert_eq!(ended[0], "container die exitCode=7, name=web");
     assert_eq!(ended.iter().filter(|line| line.starts_with("network disconnect")).count(), 2);
-    assert_eq!(told.apply(Command::RemoveSandbox { sandbox: web() }), ["container destroy name=web"]);
+    assert_eq!(log.apply(Command::RemoveSandbox { sandbox: web() }), ["container destroy name=web"]);
     let remove = Command::RemoveNetwork { network: "app".to_owned() };
-    assert_eq!(told.apply(remove), ["network destroy name=app, type=bridge"]);
+    assert_eq!(log.apply(remove), ["network destroy name=app, type=bridge"]);
 }
 
 #[test]
-fn one_that_is_attached_comes_and_goes_at_once() {
-    let mut told = started();
+fn an_attached_sandbox_is_created_and_destroyed_at_once() {
+    let mut log = started();
     let attach = Command::Attach {
         create: create(SandboxKind::Attached, &["bridge"]),
         process: None,
         namespace: namespace(),
         avoid: Vec::new(),
     };
-    let came = told.apply(attach);
+    let came = log.apply(attach);
     assert_eq!(came.len(), 3, "{came:?}");
     assert!(came[0].starts_with("container create") && came[2].starts_with("container start"));
-    let went = told.apply(Command::StopSandbox { sandbox: "web".to_owned(), code: 0 });
+    let went = log.apply(Command::StopSandbox { sandbox: "web".to_owned(), code: 0 });
     assert!(went[0].starts_with("container die") && went[2].starts_with("container destroy"), "{went:?}");
 }
 
 #[test]
-fn of_many_ports_the_first_are_named_and_what_stays_published_is_not() {
-    let mut told = started();
+fn an_event_lists_the_first_of_many_changed_ports() {
+    let mut log = started();
     let attach = Command::Attach {
         create: create(SandboxKind::Attached, &["bridge"]),
         process: None,
         namespace: namespace(),
         avoid: Vec::new(),
     };
-    told.apply(attach);
+    log.apply(attach);
     let range = |first, last| PortRange { first, last };
     let request = PublishRequest {
         host_address: Some([127, 0, 0, 1].into()),
@@ -130,7 +130,7 @@ fn of_many_ports_the_first_are_named_and_what_stays_published_is_not() {
         protocol: Protocol::Tcp,
     };
     let publish = Command::Publish { sandbox: "web".to_owned(), requests: vec![request], avoid: Vec::new() };
-    let published = told.apply(publish);
+    let published = log.apply(publish);
     assert!(published[0].ends_with(", 127.0.0.1:64->64/tcp and 936 more"), "{published:?}");
     let request = UnpublishRequest {
         host_address: None,
@@ -138,6 +138,6 @@ fn of_many_ports_the_first_are_named_and_what_stays_published_is_not() {
         container_ports: None,
         protocol: Protocol::Tcp,
     };
-    let unpublished = told.apply(Command::Unpublish { sandbox: "web".to_owned(), requests: vec![request] });
+    let unpublished = log.apply(Command::Unpublish { sandbox: "web".to_owned(), requests: vec![request] });
     assert_eq!(unpublished, ["container unpublish name=web, ports=127.0.0.1:500->500/tcp"]);
 }

@@ -127,7 +127,7 @@ fn publications_follow_the_gateway_from_mode_to_mode() {
     let refusal = refused(&mut world, d, connect("plain", "a", 1));
     assert!(refusal.contains("container b publishes 8080/tcp"), "{refusal}");
     assert_eq!(world.endpoints_of_sandbox(world.find_sandbox("a").unwrap().id).len(), 1);
-    // Whoever leaves is let go, and told what is lost.
+    // A disconnect succeeds, and warns about discarded ports.
     run(&mut world, d, [connect("plain", "a", -1)]);
     let change = world.apply(disconnect("routed", "a"), 1, d).unwrap();
     assert_eq!(change.warnings.len(), 2, "{:?}", change.warnings);

@@ -13,16 +13,16 @@ use fairway_model::{
     UnpublishRequest,
 };
 
-struct Room {
+struct TestWorld {
     world: World,
     rng: Rng,
 }
 
-impl Room {
+impl TestWorld {
     fn new() -> Self {
-        let mut room = Self { world: World::default(), rng: Rng::new(1) };
-        room.apply(Command::Configure { settings: Box::default(), host: Box::default() }).unwrap();
-        room
+        let mut world = Self { world: World::default(), rng: Rng::new(1) };
+        world.apply(Command::Configure { settings: Box::default(), host: Box::default() }).unwrap();
+        world
     }
 
     fn apply(&mut self, command: Command) -> Result<Change, String> {
@@ -96,13 +96,13 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn what_a_sandbox_asks_for_twice_is_one_publication_or_its_own_conflict() {
-    let mut room = Room::new();
+    let mut world = TestWorld::new();
     let all = set(&["0.0.0.0:8080->80/tcp", ":::8080->80/tcp"]);
     for (name, asked) in [("a", ["8080:80", "[::]:8080:80"]), ("b", ["[::]:8080:80", "8080:80"])] {
-        room.runs(name, &asked);
-        assert_eq!(room.published(name), all, "{asked:?}");
-        assert_eq!(room.published_after_restart(name), all, "{asked:?}");
-        room.stop(name);
+        world.runs(name, &asked);
+        assert_eq!(world.published(name), all, "{asked:?}");
+        assert_eq!(world.published_after_restart(name), all, "{asked:?}");
+        world.stop(name);
     }
     let conflict = |address: &str, other: &str| {
         format!(
@@ -115,17 +115,17 @@ fn what_a_sandbox_asks_for_twice_is_one_publication_or_its_own_conflict() {
         (["127.0.0.1:8080:80", "8080:80"], conflict("0.0.0.0", "127.0.0.1")),
         (["8080-8081:80-81", "[::1]:8080:81"], conflict("::1", "::")),
     ] {
-        room.create("c", NetworkChoice::Networks(Vec::new()), options(&asked));
-        assert_eq!(room.try_start("c").unwrap_err(), expected, "{asked:?}");
-        room.apply(Command::RemoveSandbox { sandbox: "c".to_owned() }).unwrap();
+        world.create("c", NetworkChoice::Networks(Vec::new()), options(&asked));
+        assert_eq!(world.try_start("c").unwrap_err(), expected, "{asked:?}");
+        world.apply(Command::RemoveSandbox { sandbox: "c".to_owned() }).unwrap();
     }
 }
 
 #[test]
 fn a_port_comes_and_goes_and_both_outlast_a_restart() {
-    let mut room = Room::new();
-    room.runs("web", &["8080:80"]);
-    let change = room.publish("web", &["127.0.0.1:8081:81", "53:53/udp"]).unwrap();
+    let mut world = TestWorld::new();
+    world.runs("web", &["8080:80"]);
+    let change = world.publish("web", &["127.0.0.1:8081:81", "53:53/udp"]).unwrap();
     assert_eq!(change.published.len(), 3, "what was there before is not among them");
     let all = set(&[
         "0.0.0.0:8080->80/tcp",
@@ -134,125 +134,125 @@ fn a_port_comes_and_goes_and_both_outlast_a_restart() {
         "0.0.0.0:53->53/udp",
         ":::53->53/udp",
     ]);
-    assert_eq!(room.published("web"), all);
-    assert_eq!(room.published_after_restart("web"), all);
-    room.unpublish("web", &["8080", "53:53/udp"]).unwrap();
+    assert_eq!(world.published("web"), all);
+    assert_eq!(world.published_after_restart("web"), all);
+    world.unpublish("web", &["8080", "53:53/udp"]).unwrap();
     let left = set(&["127.0.0.1:8081->81/tcp"]);
-    assert_eq!(room.published("web"), left);
-    assert_eq!(room.published_after_restart("web"), left);
+    assert_eq!(world.published("web"), left);
+    assert_eq!(world.published_after_restart("web"), left);
     // Others may have it now.
-    room.runs("other", &["8080:80"]);
+    world.runs("other", &["8080:80"]);
 }
 
 #[test]
 fn of_a_range_and_of_two_families_a_part_can_go() {
-    let mut room = Room::new();
-    room.runs("web", &["8000-8003:80-83"]);
-    room.unpublish("web", &["8001-8002", "0.0.0.0:8003"]).unwrap();
+    let mut world = TestWorld::new();
+    world.runs("web", &["8000-8003:80-83"]);
+    world.unpublish("web", &["8001-8002", "0.0.0.0:8003"]).unwrap();
     let left = set(&["0.0.0.0:8000->80/tcp", ":::8000->80/tcp", ":::8003->83/tcp"]);
-    assert_eq!(room.published("web"), left);
-    assert_eq!(room.published_after_restart("web"), left);
+    assert_eq!(world.published("web"), left);
+    assert_eq!(world.published_after_restart("web"), left);
 }
 
 #[test]
 fn a_random_port_is_named_by_what_it_became_or_by_where_it_leads() {
-    let mut room = Room::new();
-    room.runs("web", &["80", "80", "81"]);
-    let port = room.world.find_sandbox("web").unwrap().publications[0].host_ports.first;
-    room.unpublish("web", &[&port.to_string()]).unwrap();
-    assert_eq!(room.published("web").len(), 4);
-    room.unpublish("web", &["0:80"]).unwrap();
-    let left = room.published("web");
+    let mut world = TestWorld::new();
+    world.runs("web", &["80", "80", "81"]);
+    let port = world.world.find_sandbox("web").unwrap().publications[0].host_ports.first;
+    world.unpublish("web", &[&port.to_string()]).unwrap();
+    assert_eq!(world.published("web").len(), 4);
+    world.unpublish("web", &["0:80"]).unwrap();
+    let left = world.published("web");
     assert!(left.len() == 2 && left.iter().all(|text| text.ends_with("->81/tcp")), "{left:?}");
-    assert_eq!(room.published_after_restart("web").len(), 2);
-    room.stop("web");
-    room.unpublish("web", &["0:81"]).unwrap();
-    room.start("web");
-    assert!(room.published("web").is_empty());
+    assert_eq!(world.published_after_restart("web").len(), 2);
+    world.stop("web");
+    world.unpublish("web", &["0:81"]).unwrap();
+    world.start("web");
+    assert!(world.published("web").is_empty());
 }
 
 #[test]
 fn what_publish_all_stands_for_can_go_one_by_one() {
-    let mut room = Room::new();
+    let mut world = TestWorld::new();
     let exposed = [80, 81].map(|port| (port, Protocol::Tcp)).into();
     let options = SandboxOptions { publish_all: true, exposed, ..SandboxOptions::default() };
-    room.create("web", NetworkChoice::Networks(Vec::new()), options);
-    room.start("web");
-    room.publish("web", &["8080:80"]).unwrap();
-    assert_eq!(room.published("web").len(), 6);
-    room.unpublish("web", &["0:81"]).unwrap();
-    assert_eq!(room.published("web").len(), 4);
-    let after = room.published_after_restart("web");
+    world.create("web", NetworkChoice::Networks(Vec::new()), options);
+    world.start("web");
+    world.publish("web", &["8080:80"]).unwrap();
+    assert_eq!(world.published("web").len(), 6);
+    world.unpublish("web", &["0:81"]).unwrap();
+    assert_eq!(world.published("web").len(), 4);
+    let after = world.published_after_restart("web");
     assert!(after.len() == 4 && after.contains("0.0.0.0:8080->80/tcp"), "{after:?}");
 }
 
 #[test]
 fn a_stopped_sandbox_has_it_from_its_next_start() {
-    let mut room = Room::new();
-    room.runs("web", &["8080:80"]);
-    room.stop("web");
-    room.publish("web", &["8081:81"]).unwrap();
-    room.unpublish("web", &["[::]:8080"]).unwrap();
-    let text = room.publish("web", &["127.0.0.1:8081:1"]).unwrap_err();
+    let mut world = TestWorld::new();
+    world.runs("web", &["8080:80"]);
+    world.stop("web");
+    world.publish("web", &["8081:81"]).unwrap();
+    world.unpublish("web", &["[::]:8080"]).unwrap();
+    let text = world.publish("web", &["127.0.0.1:8081:1"]).unwrap_err();
     assert_eq!(
         text,
         "Bind for 127.0.0.1:8081 failed: port is already allocated: container web publishes 8081/tcp"
     );
-    assert!(room.published("web").is_empty());
-    room.start("web");
+    assert!(world.published("web").is_empty());
+    world.start("web");
     assert_eq!(
-        room.published("web"),
+        world.published("web"),
         set(&["0.0.0.0:8080->80/tcp", "0.0.0.0:8081->81/tcp", ":::8081->81/tcp"])
     );
 }
 
 #[test]
 fn without_a_way_out_it_is_said_and_kept_for_later() {
-    let mut room = Room::new();
+    let mut world = TestWorld::new();
     let inside = CreateNetwork { name: "in".to_owned(), internal: true, ..CreateNetwork::default() };
-    room.apply(Command::CreateNetwork(inside)).unwrap();
+    world.apply(Command::CreateNetwork(inside)).unwrap();
     let networks = vec![("in".to_owned(), EndpointRequest::default())];
-    room.create("web", NetworkChoice::Networks(networks), SandboxOptions::default());
-    room.start("web");
-    let warnings = room.publish("web", &["8080:80"]).unwrap().warnings;
+    world.create("web", NetworkChoice::Networks(networks), SandboxOptions::default());
+    world.start("web");
+    let warnings = world.publish("web", &["8080:80"]).unwrap().warnings;
     assert_eq!(warnings, ["Published ports of web are discarded: it is on internal networks only"]);
-    assert!(room.published("web").is_empty());
+    assert!(world.published("web").is_empty());
     let (network, sandbox) = ("bridge".to_owned(), "web".to_owned());
-    room.apply(Command::Connect { network, sandbox, request: EndpointRequest::default() }).unwrap();
-    assert_eq!(room.published("web").len(), 2);
+    world.apply(Command::Connect { network, sandbox, request: EndpointRequest::default() }).unwrap();
+    assert_eq!(world.published("web").len(), 2);
 }
 
 #[test]
 fn refusals_name_who_stands_in_the_way_and_what_there_is() {
-    let mut room = Room::new();
-    room.runs("web", &["8080:80", "127.0.0.1:9000-9002:90-92/udp"]);
-    room.runs("other", &["7070:70"]);
-    room.create("of_host", NetworkChoice::Host, SandboxOptions::default());
-    room.create("guest", NetworkChoice::Container("web".to_owned()), SandboxOptions::default());
-    let before = room.world.clone();
+    let mut world = TestWorld::new();
+    world.runs("web", &["8080:80", "127.0.0.1:9000-9002:90-92/udp"]);
+    world.runs("other", &["7070:70"]);
+    world.create("of_host", NetworkChoice::Host, SandboxOptions::default());
+    world.create("guest", NetworkChoice::Container("web".to_owned()), SandboxOptions::default());
+    let before = world.world.clone();
     let held = "failed: port is already allocated: container";
     for (outcome, text) in [
         (
-            room.publish("web", &["1:1", "7070:1"]),
+            world.publish("web", &["1:1", "7070:1"]),
             format!("Bind for 0.0.0.0:7070 {held} other publishes 7070/tcp"),
         ),
-        (room.publish("web", &["8080:1"]), format!("Bind for 0.0.0.0:8080 {held} web publishes 8080/tcp")),
+        (world.publish("web", &["8080:1"]), format!("Bind for 0.0.0.0:8080 {held} web publishes 8080/tcp")),
         (
-            room.publish("of_host", &["1:1"]),
+            world.publish("of_host", &["1:1"]),
             "cannot publish ports of container of_host: it uses the host's own network: its ports are reached without publishing".to_owned(),
         ),
         (
-            room.publish("guest", &["1:1"]),
+            world.publish("guest", &["1:1"]),
             "cannot publish ports of container guest: it shares the network of container web: publish them there".to_owned(),
         ),
         (
-            room.unpublish("web", &["8080", "8081:80"]),
+            world.unpublish("web", &["8080", "8081:80"]),
             "No public port '8081:80/tcp' published for web: it publishes 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 127.0.0.1:9000-9002->90-92/udp".to_owned(),
         ),
-        (room.unpublish("other", &["7070:80"]), "No public port '7070:80/tcp' published for other: it publishes 0.0.0.0:7070->70/tcp, [::]:7070->70/tcp".to_owned()),
-        (room.unpublish("nobody", &["1"]), "No such container: nobody".to_owned()),
+        (world.unpublish("other", &["7070:80"]), "No public port '7070:80/tcp' published for other: it publishes 0.0.0.0:7070->70/tcp, [::]:7070->70/tcp".to_owned()),
+        (world.unpublish("unknown", &["1"]), "No such container: unknown".to_owned()),
         (
-            room.apply(Command::Publish {
+            world.apply(Command::Publish {
                 sandbox: "web".to_owned(),
                 requests: vec![PublishRequest {
                     host_address: None,
@@ -267,30 +267,30 @@ fn refusals_name_who_stands_in_the_way_and_what_there_is() {
     ] {
         assert_eq!(outcome.unwrap_err(), text);
     }
-    assert!(before.sandboxes().eq(room.world.sandboxes()), "a refusal changes nothing");
+    assert!(before.sandboxes().eq(world.world.sandboxes()), "a refusal changes nothing");
 }
 
 #[test]
 fn a_free_port_is_chosen_beside_those_that_others_have() {
-    let mut room = Room::new();
-    room.runs("web", &["8000:80"]);
+    let mut world = TestWorld::new();
+    world.runs("web", &["8000:80"]);
     let requests = parse::publish("8000-8002:80").unwrap();
     let command = |avoid| Command::Publish { sandbox: "web".to_owned(), requests: requests.clone(), avoid };
-    let change = room.apply(command(vec![8001])).unwrap();
+    let change = world.apply(command(vec![8001])).unwrap();
     assert_eq!(change.published[0].host_ports, PortRange::single(8002));
-    let text = room.apply(command(vec![8001])).unwrap_err();
+    let text = world.apply(command(vec![8001])).unwrap_err();
     assert_eq!(text, "all tcp host ports of 8000-8002 are in use");
 }
 
 #[test]
 fn ten_thousand_ports_are_one_run_and_lose_one_from_their_middle() {
-    let mut room = Room::new();
-    room.runs("web", &[]);
-    room.publish("web", &["20000-29999:20000-29999"]).unwrap();
-    room.unpublish("web", &["25000"]).unwrap();
-    let publications = &room.world.find_sandbox("web").unwrap().publications;
+    let mut world = TestWorld::new();
+    world.runs("web", &[]);
+    world.publish("web", &["20000-29999:20000-29999"]).unwrap();
+    world.unpublish("web", &["25000"]).unwrap();
+    let publications = &world.world.find_sandbox("web").unwrap().publications;
     assert_eq!(publications.len(), 4);
-    assert_eq!(room.published_after_restart("web").len(), 2 * 9999);
+    assert_eq!(world.published_after_restart("web").len(), 2 * 9999);
 }
 
 fn changes() -> impl Strategy<Value = Vec<(bool, u8, u16, u16, u16)>> {
@@ -301,8 +301,8 @@ proptest! {
     /// Whatever came and went, a restart finds what was there before it.
     #[test]
     fn a_restart_changes_nothing_of_what_is_published(steps in changes()) {
-        let mut room = Room::new();
-        room.runs("web", &["8002-8003:2-3"]);
+        let mut world = TestWorld::new();
+        world.runs("web", &["8002-8003:2-3"]);
         for (add, address, first, more, shift) in steps {
             let host_address: Option<IpAddr> = match address {
                 0 => Some(IpAddr::from([127, 0, 0, 1])),
@@ -323,9 +323,9 @@ proptest! {
                 Command::Unpublish { sandbox, requests: vec![request] }
             };
             // It may be refused: then it changes nothing.
-            drop(room.apply(command));
-            let now = room.published("web");
-            prop_assert_eq!(room.published_after_restart("web"), now);
+            drop(world.apply(command));
+            let now = world.published("web");
+            prop_assert_eq!(world.published_after_restart("web"), now);
         }
     }
 }

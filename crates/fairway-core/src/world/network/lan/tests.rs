@@ -131,7 +131,7 @@ fn the_lan_has_the_default_route_and_publishes_nothing() {
     assert_eq!(world.publication_target(id, true), None);
     let gateway = world.gateway_endpoint(id, true).unwrap();
     assert_eq!(world.network(gateway.network).unwrap().name, "zlan");
-    // The host's own address is nobody else's.
+    // The host's own address is never allocated.
     let disconnect = Command::Disconnect { network: "zlan".to_owned(), sandbox: "box".to_owned() };
     world.apply(disconnect, 0, &mut rng).unwrap();
     assert!(world.publication_target(id, true).is_some());
@@ -142,7 +142,7 @@ fn the_lan_has_the_default_route_and_publishes_nothing() {
 }
 
 #[test]
-fn addresses_that_somebody_has_are_passed_over_for_a_while() {
+fn addresses_in_use_on_the_lan_are_not_allocated_for_a_while() {
     let (mut world, mut rng) = world();
     let mut request = lan("lan", "eth0");
     let range = SubnetRequest {

@@ -35,7 +35,7 @@ fn peers_are_kept_as_they_are_asked_for() {
     let peers: Vec<_> = network.peers.iter().map(Peer::to_string).collect();
     assert_eq!(peers, ["172.30.2.0/24@10.10.50.98", "172.30.3.0/24@10.10.50.97"]);
     assert_eq!(network.driver, Driver::Routed);
-    // What a peer has is nobody else's here.
+    // A peer's subnet is taken.
     let subnet = |text: &str| SubnetRequest { subnet: text.parse().ok(), ..SubnetRequest::default() };
     let other = CreateNetwork {
         name: "other".to_owned(),
