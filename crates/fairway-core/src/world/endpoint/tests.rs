@@ -1,6 +1,6 @@
 use crate::world::tests::{network, publish, refused, run, sandbox, start, world};
-use crate::world::{Command, CreateNetwork, World};
-use fairway_model::EndpointRequest;
+use crate::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
+use fairway_model::{EndpointRequest, SandboxKind, SandboxOptions};
 
 fn join(name: &str) -> [(&str, EndpointRequest); 1] {
     [(name, EndpointRequest::default())]
@@ -145,4 +145,21 @@ fn a_running_container_has_the_resolver_from_its_first_user_defined_network_on()
     assert!(resolver(&world, "running"), "its resolv.conf keeps the resolver");
     run(&mut world, &mut rng, [stop("running"), start("running")]);
     assert!(!resolver(&world, "running"));
+}
+
+#[test]
+fn a_container_without_network_is_disconnected_from_none_before_it_is_connected() {
+    let (mut world, mut rng) = world();
+    let create = CreateSandbox {
+        name: Some("a".to_owned()),
+        kind: SandboxKind::Run,
+        network: NetworkChoice::None,
+        options: SandboxOptions::default(),
+    };
+    run(&mut world, &mut rng, [network("app", None), Command::CreateSandbox(Box::new(create))]);
+    assert!(refused(&mut world, &mut rng, connect("app", "a")).contains("private (none) mode"));
+    let change = world.apply(disconnect("none", "a"), 1, &mut rng).unwrap();
+    let ids = (world.find_network("none").unwrap().id, world.find_sandbox("a").unwrap().id);
+    assert_eq!((change.network, change.sandbox), (Some(ids.0), Some(ids.1)));
+    run(&mut world, &mut rng, [connect("app", "a"), start("a")]);
 }
