@@ -119,3 +119,15 @@ fn default_options_apply_where_the_request_has_none() {
     let mtu = |name: &str| world.mtu(world.find_network(name).unwrap());
     assert_eq!((mtu("app"), mtu("own"), mtu("far")), (1400, 1300, 1500));
 }
+
+#[test]
+fn a_network_is_internal_by_flag_or_by_option() {
+    let (mut world, mut rng) = world();
+    let option = create("option", None, |request| {
+        request.options.insert("com.docker.network.internal".to_owned(), "true".to_owned());
+    });
+    let flag = create("flag", None, |request| request.internal = true);
+    run(&mut world, &mut rng, [option, flag, network("neither", None)]);
+    let internal = |name: &str| world.find_network(name).unwrap().internal;
+    assert_eq!([internal("option"), internal("flag"), internal("neither")], [true, true, false]);
+}

@@ -198,3 +198,23 @@ fn sctp_ports_are_warned_of_where_the_proxy_would_answer() {
     assert!(configured(settings(false), sctp()).is_empty());
     assert!(configured(settings(true), vec![request(80, None)]).is_empty());
 }
+
+#[test]
+fn publish_all_omits_exposed_ports_with_a_request_of_their_own() {
+    let (mut world, mut rng) = running();
+    let create = CreateSandbox {
+        name: Some("all".to_owned()),
+        kind: SandboxKind::Run,
+        network: NetworkChoice::Networks(Vec::new()),
+        options: SandboxOptions {
+            exposed: vec![(80, Protocol::Tcp), (80, Protocol::Udp)],
+            publish: vec![request(80, Some(PortRange::single(8080)))],
+            publish_all: true,
+            ..SandboxOptions::default()
+        },
+    };
+    world.apply(Command::CreateSandbox(Box::new(create)), 1, &mut rng).unwrap();
+    let sandbox = world.find_sandbox("all").unwrap();
+    let protocols = World::publish_requests(sandbox).into_iter().map(|request| request.protocol);
+    assert_eq!(protocols.collect::<Vec<_>>(), [Protocol::Tcp, Protocol::Udp]);
+}
