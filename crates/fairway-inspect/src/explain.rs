@@ -8,4 +8,4 @@ pub use advice::advice;
 pub(crate) use advice::{give_back, has_vanished, publish_everywhere};
 pub use capture::{Capture, captures};
 pub use query::{Peer, Query, QueryError, Resolved};
-pub(crate) use query::{Port, peer, resolve, split};
+pub(crate) use query::{Port, peer, resolve, shown_name, split};

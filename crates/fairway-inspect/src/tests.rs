@@ -7,9 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use fairway_model::Backend;
 
-use crate::explain::captures;
-use fairway_walk::{Line, Origin, Outcome, Proxy, Tuple, walk_connection};
-use matrix_world::{DaemonFlags, MatrixWorld};
+use crate::explain::{Query, Resolved, advice, captures};
+use fairway_walk::{
+    EndKind, Origin, Outcome, Proxy, StepKind, StepRecord, Tuple, WalkRecord, walk_connection,
+};
+use matrix_world::{DaemonFlags, MatrixWorld, named};
 
 const TABLE: &str = include_str!("tests/docker-matrix.tsv");
 
@@ -84,18 +86,18 @@ fn check(mode: DaemonFlags) {
 /// The walks of a question from one namespace to an address and port, as text, with names of interfaces that do not
 /// depend on what was drawn; then where captures see it.
 fn golden(mode: DaemonFlags, from: &str, to: &str) -> String {
-    walks(mode, from, to, |_, line| !line.idle)
+    walks(mode, from, to, |_, step| step.kind != StepKind::Chain)
 }
 
 /// As [`golden`], without the walks of what comes after the first packet.
 fn first(mode: DaemonFlags, from: &str, to: &str) -> String {
-    walks(mode, from, to, |title, line| title.starts_with("the first packet") && !line.idle)
+    walks(mode, from, to, |title, step| title.starts_with("the first packet") && step.kind != StepKind::Chain)
 }
 
-fn walks(mode: DaemonFlags, from: &str, to: &str, shown: impl Fn(&str, &Line) -> bool) -> String {
+fn walks(mode: DaemonFlags, from: &str, to: &str, shown: impl Fn(&str, &StepRecord) -> bool) -> String {
     let stage = MatrixWorld::new(mode);
     let topology = stage.topology(false);
-    let origin = topology.namespaces.iter().position(|namespace| namespace.name == from).unwrap();
+    let origin = named(&topology, from);
     let connection = walk_connection(
         &topology,
         Origin::Local(origin),
@@ -106,19 +108,20 @@ fn walks(mode: DaemonFlags, from: &str, to: &str, shown: impl Fn(&str, &Line) ->
     let plain =
         |text: String| names.iter().fold(text, |text, (drawn, plain)| text.replace(drawn.as_str(), plain));
     let mut text = format!("{from} asks {to}\n");
-    for part in connection.parts() {
-        let lines: Vec<Line> = part.lines.into_iter().filter(|line| shown(&part.title, line)).collect();
-        if lines.is_empty() {
+    for walk in connection.records(&topology) {
+        let steps: Vec<StepRecord> = walk.steps.into_iter().filter(|step| shown(&walk.title, step)).collect();
+        if steps.is_empty() {
             continue;
         }
-        text += &format!("\n{}\n", part.title);
-        for line in lines {
-            text += &format!("  {:5} {:12} {}\n", line.namespace, plain(line.place), plain(line.text));
+        text += &format!("\n{}\n", walk.title);
+        for step in steps {
+            let (place, what) = (plain(step.location().to_owned()), plain(step.text()));
+            text += &format!("  {:5} {place:12} {what}\n", step.namespace);
         }
-        text += &format!("  = {}\n", plain(part.end));
+        text += &format!("  = {}\n", plain(walk.end.text));
     }
-    text += &format!("\n{}\n\n", plain(connection.sentence()));
-    for capture in captures(&connection, stage.world()) {
+    text += &format!("\n{}\n\n", plain(connection.sentence(&topology)));
+    for capture in captures(&connection, &topology, stage.world()) {
         text += &format!("{}  # {}\n", plain(capture.command), capture.what);
         for shown in capture.shows {
             text += &format!("  sees {shown}\n");
@@ -256,4 +259,83 @@ fn rules_of_iptables_are_told_in_its_own_words() {
     let mode = DaemonFlags { proxy: false, backend: Backend::Iptables, ..DaemonFlags::DOCKER_DEFAULTS };
     insta::assert_snapshot!("by_iptables", golden(mode, "u1", "10.10.50.99:8081"));
     insta::assert_snapshot!("another_network_by_iptables", golden(mode, "o1", "172.18.0.2:80"));
+}
+
+/// A sandbox may have any name, also one that means something else in a query.
+#[test]
+fn sandbox_named_host_is_not_the_host() {
+    let mut world = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
+    for name in ["host", "lan"] {
+        world.attach(name, "usr");
+    }
+    let (state, topology) = (world.world(), world.topology(false));
+    let plan = fairway_core::plan::plan(state);
+    let walk = |from, to| {
+        let query = Query::parse(state, &plan, from, to).unwrap();
+        let Resolved { origin, tuple } = query.resolve(state, &topology).unwrap();
+        let walk = walk_connection(&topology, origin, tuple, Proxy { user: Some(61_137) });
+        let first = walk.records(&topology).remove(0);
+        let advice = advice(state, &query, &topology, &walk, &[]);
+        (first.steps[0].namespace.clone(), first.end, advice)
+    };
+    let (from, end, _) = walk("container:host", "container:lan:80");
+    assert_eq!((from.as_str(), end.namespace.as_str()), ("container:host", "container:lan"));
+    let (from, end, _) = walk("host", "container:host:80");
+    assert_eq!((from.as_str(), end.namespace.as_str()), ("host", "container:host"));
+    let (from, end, _) = walk("container:lan", "host:8082");
+    assert_eq!((from.as_str(), end.namespace.as_str()), ("container:lan", "host"));
+    let (_, end, advice) = walk("u1", "container:host:81");
+    assert_eq!((end.kind, end.namespace.as_str()), (EndKind::NoListener, "container:host"));
+    assert!(advice.unwrap().starts_with("have the program in container:host listen at "));
+    let connection = |from, to| {
+        let query = Query::parse(state, &plan, from, to).unwrap();
+        let Resolved { origin, tuple } = query.resolve(state, &topology).unwrap();
+        walk_connection(&topology, origin, tuple, Proxy { user: Some(61_137) })
+    };
+    let commands: Vec<(String, bool)> =
+        captures(&connection("container:host", "host:8082"), &topology, state)
+            .into_iter()
+            .map(|capture| (capture.namespace, capture.command.starts_with("nsenter --net=/host ")))
+            .collect();
+    assert_eq!(commands.first(), Some(&("container:host".to_owned(), true)), "{commands:?}");
+    assert!(commands.iter().all(|(namespace, enters)| *enters == (namespace == "container:host")));
+    let unknown = Query::parse(state, &plan, "container:nobody", "u1").unwrap_err().to_string();
+    assert!(unknown.contains("container:NAME if it is called host"), "{unknown}");
+}
+
+/// Each step has the facts in fields, and they are read as they were written.
+#[test]
+fn walk_records_have_fields_and_survive_json() {
+    let mode = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
+    let topology = MatrixWorld::new(mode).topology(false);
+    let origin = Origin::Local(named(&topology, "lan"));
+    let walk =
+        walk_connection(&topology, origin, tuple("10.10.50.99:8081".parse().unwrap()), Proxy::default());
+    let record = walk.records(&topology).remove(0);
+    let json = serde_json::to_value(&record).unwrap();
+    assert_eq!(serde_json::from_value::<WalkRecord>(json.clone()).unwrap(), record);
+    let steps = json["Steps"].as_array().unwrap();
+    let rule = steps.iter().find(|step| step["Kind"] == "Rule").unwrap();
+    assert_eq!(
+        (&rule["Namespace"], &rule["Hook"], &rule["Family"], &rule["Table"], &rule["Priority"]),
+        (&"host".into(), &"prerouting".into(), &"inet".into(), &"fairway".into(), &(-100).into())
+    );
+    let translated = steps.iter().find(|step| step["Kind"] == "Translate").unwrap();
+    assert_eq!(translated["Before"]["Destination"], "10.10.50.99");
+    assert_eq!(translated["Before"]["DestinationPort"], 8081);
+    assert_eq!(translated["After"]["Destination"], "172.18.0.2");
+    assert_eq!(translated["After"]["Protocol"], "tcp");
+    assert_eq!((&json["End"]["Kind"], &json["End"]["Namespace"]), (&"Delivered".into(), &"u1".into()));
+    let dropped = walk_connection(
+        &topology,
+        Origin::Local(named(&topology, "o1")),
+        tuple("172.18.0.2:80".parse().unwrap()),
+        Proxy::default(),
+    );
+    let end = serde_json::to_value(&dropped.records(&topology)[0].end).unwrap();
+    assert_eq!(
+        (&end["Kind"], &end["Table"], &end["Verdict"]),
+        (&"Dropped".into(), &"fairway".into(), &"drop".into())
+    );
+    assert_eq!(end["Comment"], "not published");
 }

@@ -20,13 +20,12 @@ mod tracing;
 
 use std::time::Duration;
 
-pub use event::{Captured, Change, Event, Frame, Head, RuleMet, Ruled, Tracked, What};
+pub use event::{Captured, Change, Event, Frame, Head, RuleMet, Ruled, TracedNamespace, Tracked, What};
 pub use filter::{Filter, Pattern, Side};
 pub use fingerprint::{Fingerprint, ObservedPacket, Segment, TcpFlags};
 pub use join::Joiner;
 pub use output::{FlowSummary, FrameBytes, Lost, PacketTimeline, TimelineEntry, TraceMessage};
 pub use rules::RuleTexts;
-pub use timeline::HOST;
 pub use tracing::{OVERFLOW, sandbox_table, tables};
 
 /// What is to be watched.

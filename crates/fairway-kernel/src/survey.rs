@@ -102,6 +102,7 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
     let (iptables_legacy, unreadable_rules) = iptables::legacy_tables();
     let namespace = NetworkNamespace {
         name: name.to_owned(),
+        sandbox: None,
         interfaces: interfaces.collect(),
         routes: links.routes()?.into_iter().map(routing::route).collect(),
         rules: routing::rules()?,

@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::evaluate::Action;
 use super::packet::{FlowPosition, Tuple};
+use super::record::WalkRecord;
 use super::route::is_link_local;
+use super::sender::Sender;
 use super::step::{End, PacketWalk, Step};
-use super::topology::{Listener, Topology};
+use super::topology::{Listener, NamespaceId, Topology};
 use super::walk::Walker;
 use fairway_ruleset::Reject;
 
@@ -30,33 +32,15 @@ pub struct ConnectionWalk {
     pub proxied: Option<Box<ConnectionWalk>>,
 }
 
-/// A program that makes packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sender {
-    /// Its namespace, by place in the topology.
-    pub namespace: usize,
-    /// The number of its user, if that is known.
-    pub user: Option<u32>,
-    /// The interface that it asks by, as in `fe80::1%eth0`; none when the route decides.
-    pub interface: Option<u32>,
-}
-
-impl Sender {
-    /// A program on a namespace of which no more is known.
-    pub fn of(namespace: usize) -> Self {
-        Self { namespace, user: None, interface: None }
-    }
-}
-
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A program on a namespace.
-    Local(usize),
+    Local(NamespaceId),
     /// A program on a namespace that asks by an interface of it.
-    LocalVia(usize, u32),
+    LocalVia(NamespaceId, u32),
     /// Somebody behind an interface of a namespace, from that address.
-    Remote(usize, u32),
+    Remote(NamespaceId, u32),
 }
 
 /// What came of it, in short.
@@ -135,10 +119,7 @@ fn walk_connection_as(
         connection.refusal = walker.refusal();
         return connection;
     };
-    let Some(there) = topology.namespaces.iter().position(|it| it.name == *namespace) else {
-        return connection;
-    };
-    let (target, seen) = (*target, *seen);
+    let (there, target, seen) = (*namespace, *target, *seen);
     // Datagrams are carried one by one: there is an answer when one has come back.
     if let Some(target) = target.filter(|_| tuple.protocol != TCP) {
         let second = walk_connection_as(walker, Origin::Local(there), to(target, tuple), proxy.user, proxy);
@@ -179,14 +160,14 @@ fn walk_connection_as(
 fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &mut PacketWalk) {
     let End::Leaves { namespace, interface, next, .. } = &reply.end else { return };
     let leaves = format!("the answer leaves by {interface} for {next}");
-    let namespace = namespace.clone();
+    let namespace = *namespace;
     let asked_at = first.steps.iter().find_map(|step| match step {
         Step::Arrives { namespace, interface, .. } => Some((namespace, interface)),
         _ => None,
     });
     match (origin, asked_at) {
         (Origin::Local(place) | Origin::LocalVia(place, _), _) => {
-            let origin = topology.namespaces.get(place).map_or("", |it| it.name.as_str());
+            let origin = topology.name(place);
             reply.end =
                 End::Discarded { namespace, reason: format!("{leaves}, which does not lead to {origin}") };
         }
@@ -204,7 +185,7 @@ fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &m
 fn is_unseen(walk: &PacketWalk) -> bool {
     walk.steps.iter().any(|step| match step {
         Step::Tracked { state, .. } => *state == "invalid",
-        Step::Chain { met, .. } => met.iter().any(|met| met.actions.contains(&Action::Untrack)),
+        Step::Chain { hits, .. } => hits.iter().any(|hit| hit.actions.contains(&Action::Untrack)),
         _ => false,
     })
 }
@@ -232,12 +213,12 @@ fn to(target: SocketAddr, of: Tuple) -> Tuple {
 impl ConnectionWalk {
     /// Says better whose sockets get packets: asked for each namespace and what the socket sees, where it is a program's
     /// own. Only what is known to get a packet is worth looking for.
-    pub fn name_owners(&mut self, name: &mut dyn FnMut(&str, &Tuple) -> Option<String>) {
+    pub fn name_owners(&mut self, name: &mut dyn FnMut(NamespaceId, &Tuple) -> Option<String>) {
         let ends = [Some(&mut self.first.end), self.established.as_mut().map(|walk| &mut walk.end)];
         for end in ends.into_iter().flatten() {
             if let End::Delivered { namespace, owner, tuple, proxy: None } = end
                 && owner.starts_with(Listener::UNNAMED)
-                && let Some(found) = name(namespace, tuple)
+                && let Some(found) = name(*namespace, tuple)
             {
                 *owner = found;
             }
@@ -285,6 +266,66 @@ impl ConnectionWalk {
             (End::NoRoute { .. }, None) => Outcome::Unreachable,
             (End::Leaves { .. }, _) => Outcome::LeavesHost,
             _ => Outcome::NoReply,
+        }
+    }
+}
+
+impl ConnectionWalk {
+    /// The walks as records, in the order in which they happen.
+    pub fn records(&self, topology: &Topology) -> Vec<WalkRecord> {
+        self.titled("", topology)
+    }
+
+    fn titled(&self, whose: &str, topology: &Topology) -> Vec<WalkRecord> {
+        let record = |title: &str, walk: &PacketWalk| walk.record(format!("{title}{whose}"), topology);
+        let mut records = vec![record("the first packet", &self.first)];
+        if let Some(second) = &self.proxied {
+            records.extend(second.titled(" of the proxy's connection", topology));
+        }
+        let replies =
+            if matches!(self.first.end, End::Delivered { .. }) { "its answer" } else { "its refusal" };
+        records.extend(self.reply.as_ref().map(|walk| record(replies, walk)));
+        records.extend(self.established.as_ref().map(|walk| record("an established one", walk)));
+        records.extend(self.next_reply.as_ref().map(|walk| record("the next one of the answer", walk)));
+        records.extend(self.refusal.as_ref().map(|walk| record("the refusal of that", walk)));
+        records
+    }
+
+    /// What comes of it, in a sentence.
+    pub fn sentence(&self, topology: &Topology) -> String {
+        match self.outcome() {
+            Outcome::Answered(source) => format!("It is answered; the server sees {source}."),
+            Outcome::LeavesHost => "It leaves; what answers is not known here.".to_owned(),
+            Outcome::Unknown => format!("Not known: {}.", self.last_end().sentence(topology)),
+            Outcome::NoReply => format!("No answer: {}.", self.last_end().sentence(topology)),
+            Outcome::Closed => {
+                format!("Accepted by the proxy, and closed again: {}.", self.last_end().sentence(topology))
+            }
+            Outcome::Refused | Outcome::Unreachable => {
+                let end = self.last_end().sentence(topology);
+                format!("{}{}.", end[..1].to_uppercase(), &end[1..])
+            }
+        }
+    }
+
+    /// The end that decided.
+    pub fn last_end(&self) -> &End {
+        &self.last_walk().end
+    }
+
+    /// The walk whose end decided.
+    pub fn last_walk(&self) -> &PacketWalk {
+        if let Some(second) = &self.proxied {
+            return second.last_walk();
+        }
+        let delivered = matches!(self.first.end, End::Delivered { .. });
+        let is_tcp = matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == TCP);
+        if let Some(stuck) = self.stuck().filter(|_| is_tcp) {
+            return stuck;
+        }
+        match &self.reply {
+            Some(reply) if delivered || !arrives(reply) => reply,
+            _ => &self.first,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use super::flow::Flow;
 use super::lookup::Lookup;
 use super::packet::Packet;
-use super::topology::{Interface, NetworkNamespace};
+use super::topology::{Interface, NamespaceId, NetworkNamespace};
 use fairway_ruleset::{
     CtDirection, CtKey, Element, ElementData, Expression, ExtensionKind, Family, LookupResult, MetaKey,
     NatKind, PayloadBase, RegisterRange, Reject, Rule, Set, SetData, Table, Verdict,
@@ -40,7 +40,7 @@ pub struct Facts<'a> {
     /// The ports between which a bridge forwards it, where it meets the IP hooks on that way.
     pub ports: Option<(&'a Interface, &'a Interface)>,
     /// What the sets of the topology hold, and which of its namespaces this is.
-    pub lookup: (&'a Lookup<'a>, usize),
+    pub lookup: (&'a Lookup<'a>, NamespaceId),
 }
 
 impl<'a> Facts<'a> {
@@ -135,7 +135,7 @@ pub struct Evaluation<'a> {
     facts: Facts<'a>,
     table: &'a Table,
     /// Rules that matched and did something, in order.
-    pub met: Vec<RuleHit>,
+    pub hits: Vec<RuleHit>,
     /// The keys that rules put into dynamic sets, with the sets' names, in order.
     pub counted: Vec<(String, Vec<u8>)>,
     actions: Vec<Action>,
@@ -156,7 +156,7 @@ impl<'a> Evaluation<'a> {
         Self {
             facts,
             table,
-            met: Vec::new(),
+            hits: Vec::new(),
             counted: Vec::new(),
             actions: Vec::new(),
             element: None,

@@ -13,22 +13,25 @@ mod flow;
 mod lookup;
 mod observed;
 mod packet;
-mod render;
+mod record;
 mod route;
+mod sender;
 mod step;
 mod topology;
 mod walk;
 
 pub use build::{add_default_route, add_interface, empty_namespace};
-pub use connection::{ConnectionWalk, Origin, Outcome, Proxy, Sender, walk_connection, walk_connection_with};
+pub use connection::{ConnectionWalk, Origin, Outcome, Proxy, walk_connection, walk_connection_with};
 pub use evaluate::{Action, RuleHit};
 pub use flow::Flow;
 pub use lookup::StateSource;
 pub use packet::{FlowPosition, Packet, Tuple};
-pub use render::{Line, Part, changes};
+pub use record::{EndKind, EndRecord, RuleRecord, StepKind, StepRecord, WalkRecord, changes};
 pub use route::{RouteQuery, RouteResult, is_link_local};
+pub use sender::Sender;
 pub use step::{Counted, End, PacketWalk, Step};
 pub use topology::{
-    Interface, Listener, MacvlanParent, NetworkNamespace, Route, RouteKind, RouteRule, Survey, Topology,
+    Interface, Listener, MacvlanParent, NamespaceId, NetworkNamespace, Route, RouteKind, RouteRule, Survey,
+    Topology,
 };
 pub use walk::Walker;

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::topology::{Listener, NetworkNamespace, listener_of};
+use super::topology::{Listener, NamespaceId, NetworkNamespace, listener_of};
 use fairway_ruleset::{Element, Set, Table};
 
 /// Asked for what a namespace has more of than is worth reading for one packet ([`NetworkNamespace::on_demand`]).
@@ -20,7 +20,7 @@ pub trait StateSource: fmt::Debug {
     /// Why it cannot be known, in words.
     fn element(
         &self,
-        namespace: usize,
+        namespace: NamespaceId,
         table: &Table,
         set: &Set,
         key: &[u8],
@@ -30,7 +30,7 @@ pub trait StateSource: fmt::Debug {
     ///
     /// # Errors
     /// Why it cannot be known, in words.
-    fn listeners(&self, namespace: usize, protocol: u8, port: u16) -> Result<Vec<Listener>, String>;
+    fn listeners(&self, namespace: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String>;
 }
 
 /// What the namespaces of a topology hold. It belongs to one topology: sets are known by their places in memory.
@@ -51,13 +51,13 @@ impl<'a> Lookup<'a> {
     /// The element of a set of `namespace`, which is at `place`, that a key meets.
     pub(super) fn element<'s>(
         &self,
-        (place, namespace): (usize, &NetworkNamespace),
+        (id, namespace): (NamespaceId, &NetworkNamespace),
         table: &Table,
         set: &'s Set,
         key: &[u8],
     ) -> Result<Option<Cow<'s, Element>>, String> {
         if namespace.on_demand && set.is_exact() {
-            let found = self.on_demand.ok_or(UNREAD)?.element(place, table, set, key)?;
+            let found = self.on_demand.ok_or(UNREAD)?.element(id, table, set, key)?;
             return Ok(found.filter(|it| !exceeds(it)).map(Cow::Owned));
         }
         let mut indexes = self.indexes.borrow_mut();
@@ -69,13 +69,13 @@ impl<'a> Lookup<'a> {
     /// The socket of `namespace`, which is at `place`, that gets what is for `address` and `port`.
     pub(super) fn listener<'m>(
         &self,
-        (place, namespace): (usize, &'m NetworkNamespace),
+        (id, namespace): (NamespaceId, &'m NetworkNamespace),
         protocol: u8,
         address: IpAddr,
         port: u16,
     ) -> Result<Option<Cow<'m, Listener>>, String> {
         if namespace.on_demand {
-            let found = self.on_demand.ok_or(UNREAD)?.listeners(place, protocol, port)?;
+            let found = self.on_demand.ok_or(UNREAD)?.listeners(id, protocol, port)?;
             return Ok(listener_of(&found, protocol, address, port).cloned().map(Cow::Owned));
         }
         Ok(namespace.listener(protocol, address, port).map(Cow::Borrowed))

@@ -1,101 +1,98 @@
-//! Namespaces as they were read, in the place of planned ones.
+//! Replaces planned namespaces of a topology by those that were read from the kernel.
 
 use std::collections::BTreeMap;
 
-use crate::topology::{Interface, Listener, NetworkNamespace, Survey, Topology};
+use crate::topology::{Interface, Listener, NamespaceId, NetworkNamespace, Survey, Topology};
 
-/// The places of a namespace's interfaces by their indexes.
-fn places(namespace: &NetworkNamespace) -> BTreeMap<u32, usize> {
-    namespace.interfaces.iter().enumerate().map(|(place, interface)| (interface.index, place)).collect()
+/// The positions of a namespace's interfaces by their indexes.
+fn positions(namespace: &NetworkNamespace) -> BTreeMap<u32, usize> {
+    namespace.interfaces.iter().enumerate().map(|(at, interface)| (interface.index, at)).collect()
 }
 
 impl Topology {
-    /// Puts the host as it was read in the place of the one that is planned. Where its veth_pairs lead, and what our sockets
-    /// are for, only the plan tells.
-    pub fn read_host(&mut self, host: NetworkNamespace) {
-        let Some(place) = self.namespaces.first_mut() else { return };
-        let asked = std::mem::replace(place, host);
-        let host = &self.namespaces[0];
-        let named: BTreeMap<&str, usize> =
-            host.interfaces.iter().enumerate().map(|(place, it)| (it.name.as_str(), place)).collect();
-        let ports = asked.interfaces.iter().filter_map(|port| {
-            let (namespace, inner) = port.peer?;
-            Some((*named.get(port.name.as_str())?, namespace, inner))
-        });
-        let ports: Vec<(usize, usize, u32)> = ports.collect();
-        for (port, namespace, inner) in ports {
-            let outer = &mut self.namespaces[0].interfaces[port];
-            outer.peer = Some((namespace, inner));
-            let outer = outer.index;
-            let ends = self.namespaces[namespace].interfaces.iter_mut();
-            if let Some(end) = ends.into_iter().find(|end| end.index == inner) {
-                end.peer = Some((0, outer));
-            }
-        }
-        let parents: BTreeMap<u32, u32> = asked
+    /// Replaces the planned host by the host that was read. The other ends of veth pairs, the parents of macvlans, and
+    /// the purpose of Fairway's own sockets are known from the plan alone, and are kept.
+    pub fn replace_host(&mut self, host: NetworkNamespace) {
+        let Some(first) = self.namespaces.first_mut() else { return };
+        let planned = std::mem::replace(first, host);
+        self.connect_ports(&planned);
+        let parents: BTreeMap<u32, u32> = planned
             .interfaces
             .iter()
-            .filter_map(|it| Some((it.index, self.namespaces[0].interface_named(&it.name)?.index)))
+            .filter_map(|it| Some((it.index, self.host().interface_named(&it.name)?.index)))
             .collect();
         for interface in self.namespaces.iter_mut().skip(1).flat_map(|namespace| &mut namespace.interfaces) {
-            if let Some(standing) =
-                interface.macvlan_parent.as_mut().filter(|standing| standing.namespace == 0)
-            {
-                standing.parent = parents.get(&standing.parent).copied().unwrap_or_default();
+            let parent = interface.macvlan_parent.as_mut();
+            if let Some(parent) = parent.filter(|parent| parent.namespace == NamespaceId::HOST) {
+                parent.parent = parents.get(&parent.parent).copied().unwrap_or_default();
             }
         }
         let key = |it: &Listener| (it.protocol, it.address, it.port);
         let mut ours: BTreeMap<_, Listener> =
-            asked.listeners.into_iter().map(|listener| (key(&listener), listener)).collect();
-        for listener in &mut self.namespaces[0].listeners {
+            planned.listeners.into_iter().map(|listener| (key(&listener), listener)).collect();
+        for listener in &mut self[NamespaceId::HOST].listeners {
             if let Some(own) = ours.remove(&key(listener)) {
                 *listener = own;
             }
         }
     }
 
-    /// Puts a sandbox as it was read in the place of the one that is planned.
-    pub fn read_inside(&mut self, place: usize, inside: &Survey) {
-        let mut asked = std::mem::take(&mut self.namespaces[place]);
-        let name = std::mem::take(&mut asked.name);
-        self.namespaces[place] = NetworkNamespace { name, ..inside.namespace.clone() };
-        let is_netns_link =
-            |it: &&Interface| it.macvlan_parent.is_some() || it.peer.is_some_and(|(peer, _)| peer > 0);
-        for planned in asked.interfaces.iter().filter(is_netns_link) {
-            self.follow(place, planned);
+    /// Connects the host's ends of veth pairs, found by name, to the ends that the planned ones lead to.
+    fn connect_ports(&mut self, planned: &NetworkNamespace) {
+        let named: BTreeMap<&str, u32> =
+            self.host().interfaces.iter().map(|it| (it.name.as_str(), it.index)).collect();
+        let ports =
+            planned.interfaces.iter().filter_map(|port| Some((*named.get(port.name.as_str())?, port.peer?)));
+        let ports: Vec<_> = ports.collect();
+        for (index, peer) in ports {
+            self.join((NamespaceId::HOST, index), peer);
         }
-        let ends = places(&self.namespaces[place]);
+    }
+
+    /// Replaces the planned namespace of a sandbox by the one that was read.
+    pub fn replace_sandbox(&mut self, id: NamespaceId, survey: &Survey) {
+        let mut planned = std::mem::take(&mut self[id]);
+        let (name, sandbox) = (std::mem::take(&mut planned.name), planned.sandbox);
+        self[id] = NetworkNamespace { name, sandbox, ..survey.namespace.clone() };
+        let is_netns_link = |it: &&Interface| {
+            it.macvlan_parent.is_some() || it.peer.is_some_and(|(peer, _)| peer != NamespaceId::HOST)
+        };
+        for interface in planned.interfaces.iter().filter(is_netns_link) {
+            self.connect_as_planned(id, interface);
+        }
         let inner: BTreeMap<u32, u32> =
-            inside.veth_pairs.iter().map(|(index, other)| (*other, *index)).collect();
+            survey.veth_pairs.iter().map(|(index, other)| (*other, *index)).collect();
+        let ends = positions(&self[id]);
         let (host, sandboxes) = self.namespaces.split_at_mut(1);
-        let Some(namespace) = sandboxes.get_mut(place - 1) else { return };
+        let Some(namespace) = id.0.checked_sub(1).and_then(|at| sandboxes.get_mut(at)) else { return };
         for port in &mut host[0].interfaces {
-            let Some((_, planned)) = port.peer.filter(|(namespace, _)| *namespace == place) else { continue };
+            let Some((_, planned)) = port.peer.filter(|(peer, _)| *peer == id) else { continue };
             let index = inner.get(&port.index).copied().unwrap_or(planned);
-            port.peer = Some((place, index));
+            port.peer = Some((id, index));
             if let Some(end) = ends.get(&index) {
-                namespace.interfaces[*end].peer = Some((0, port.index));
+                namespace.interfaces[*end].peer = Some((NamespaceId::HOST, port.index));
             }
         }
     }
 
-    /// Has an interface of a sandbox that was read lead where the planned one leads.
-    fn follow(&mut self, place: usize, planned: &Interface) {
-        let interfaces = &self.namespaces[place].interfaces;
+    /// Connects an interface of a sandbox that was read as the planned one is: it has the same MAC address, or the same
+    /// name.
+    fn connect_as_planned(&mut self, id: NamespaceId, planned: &Interface) {
+        let interfaces = &self[id].interfaces;
         let same = interfaces.iter().find(|it| it.mac == planned.mac && !it.loopback);
         let Some(index) =
             same.or_else(|| interfaces.iter().find(|it| it.name == planned.name)).map(|it| it.index)
         else {
             return;
         };
-        self.change_interface((place, index), |interface| interface.macvlan_parent = planned.macvlan_parent);
+        self.change_interface((id, index), |interface| interface.macvlan_parent = planned.macvlan_parent);
         if let Some(peer) = planned.peer {
-            self.join((place, index), peer);
+            self.join((id, index), peer);
         }
     }
 
     /// Makes two interfaces, each given by its namespace and index, the ends of a veth pair.
-    pub fn join(&mut self, one: (usize, u32), other: (usize, u32)) {
+    pub fn join(&mut self, one: (NamespaceId, u32), other: (NamespaceId, u32)) {
         self.change_interface(one, |interface| interface.peer = Some(other));
         self.change_interface(other, |interface| interface.peer = Some(one));
     }
@@ -103,10 +100,10 @@ impl Topology {
     /// Changes the interface with this index in a namespace, if there is one.
     pub fn change_interface(
         &mut self,
-        (namespace, index): (usize, u32),
+        (namespace, index): (NamespaceId, u32),
         change: impl FnOnce(&mut Interface),
     ) {
-        let interfaces = self.namespaces[namespace].interfaces.iter_mut();
+        let interfaces = self[namespace].interfaces.iter_mut();
         if let Some(interface) = interfaces.into_iter().find(|interface| interface.index == index) {
             change(interface);
         }

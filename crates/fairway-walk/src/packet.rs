@@ -1,12 +1,14 @@
 //! A packet as its bytes, which is how rules look at it.
 
 mod icmp_error;
+mod protocol_name;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway_model::MacAddress;
 use fairway_ruleset::{Family, PayloadBase};
+use serde::{Deserialize, Serialize};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -22,9 +24,11 @@ const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 
 /// What conntrack tells flows apart by, in one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Tuple {
-    /// The number of the transport protocol (IANA).
+    /// The number of the transport protocol (IANA); in JSON its name, if it has one here.
+    #[serde(with = "protocol_name")]
     pub protocol: u8,
     /// Where it comes from.
     pub source: IpAddr,
@@ -52,6 +56,16 @@ impl Tuple {
         if self.source.is_ipv4() { Family::Ip } else { Family::Ip6 }
     }
 
+    /// Source address and port, as `10.0.0.1:80` or `[fd00::1]:80`.
+    pub fn source_text(&self) -> String {
+        end(self.source, self.source_port, self.has_ports())
+    }
+
+    /// Destination address and port, as [`Tuple::source_text`] writes them.
+    pub fn destination_text(&self) -> String {
+        end(self.destination, self.destination_port, self.has_ports())
+    }
+
     /// Whether its protocol has ports.
     pub fn has_ports(&self) -> bool {
         matches!(self.protocol, TCP | UDP | SCTP)
@@ -75,9 +89,7 @@ impl fmt::Display for Tuple {
             ICMP | ICMPV6 => "icmp",
             other => return write!(f, "protocol {other} {} > {}", self.source, self.destination),
         };
-        let source = end(self.source, self.source_port, self.has_ports());
-        let destination = end(self.destination, self.destination_port, self.has_ports());
-        write!(f, "{protocol} {source} > {destination}")
+        write!(f, "{protocol} {} > {}", self.source_text(), self.destination_text())
     }
 }
 

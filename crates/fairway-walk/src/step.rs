@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::evaluate::RuleHit;
 use super::packet::Tuple;
+use super::topology::NamespaceId;
 use fairway_ruleset::{Family, Hook, Reject};
 
 /// Where a walk ends.
@@ -12,7 +13,7 @@ pub enum End {
     /// A socket gets it.
     Delivered {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// Whose socket.
         owner: String,
         /// What the socket sees.
@@ -23,44 +24,44 @@ pub enum End {
     /// Nobody listens there: TCP is reset, others get an ICMP error.
     NoListener {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// What was asked for.
         tuple: Tuple,
     },
     /// A rule dropped it.
     Dropped {
         /// The namespace.
-        namespace: String,
-        /// Where, in words: table, chain, rule.
-        by: String,
+        namespace: NamespaceId,
+        /// The rule or policy.
+        by: Box<RuleHit>,
     },
     /// A rule dropped it and its sender is told.
     Rejected {
         /// The namespace.
-        namespace: String,
-        /// Where, in words.
-        by: String,
+        namespace: NamespaceId,
+        /// The rule.
+        by: Box<RuleHit>,
         /// What the sender is told.
         how: Reject,
     },
     /// The kernel itself drops it, and why.
     Discarded {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The reason.
         reason: String,
     },
     /// There is no route; its sender is told.
     NoRoute {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// Where it was to go.
         destination: IpAddr,
     },
     /// Nobody on the link has the address of the next hop.
     NoNeighbor {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The interface.
         interface: String,
         /// Who was asked for.
@@ -69,7 +70,7 @@ pub enum End {
     /// It leaves the host by an interface behind which nothing is known.
     Leaves {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The interface.
         interface: String,
         /// Its next router, or its destination on that link.
@@ -80,7 +81,7 @@ pub enum End {
     /// What happens from here on is not known, and why.
     Unknown {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The reason.
         reason: String,
     },
@@ -88,7 +89,7 @@ pub enum End {
 
 impl End {
     /// The namespace that it is on.
-    pub fn namespace(&self) -> &str {
+    pub fn namespace(&self) -> NamespaceId {
         match self {
             Self::Delivered { namespace, .. }
             | Self::NoListener { namespace, .. }
@@ -98,7 +99,7 @@ impl End {
             | Self::NoRoute { namespace, .. }
             | Self::NoNeighbor { namespace, .. }
             | Self::Leaves { namespace, .. }
-            | Self::Unknown { namespace, .. } => namespace,
+            | Self::Unknown { namespace, .. } => *namespace,
         }
     }
 }
@@ -109,14 +110,14 @@ pub enum Step {
     /// A program makes it.
     Made {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// What it makes.
         tuple: Tuple,
     },
     /// It arrives at an interface: a capture there sees it so.
     Arrives {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The interface.
         interface: String,
         /// What a capture sees.
@@ -125,7 +126,7 @@ pub enum Step {
     /// It leaves by an interface: a capture there sees it so.
     Leaves {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The interface.
         interface: String,
         /// What a capture sees.
@@ -134,31 +135,35 @@ pub enum Step {
     /// It met a base chain.
     Chain {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The hook.
         hook: Hook,
         /// Whether it is a hook of the bridge.
         bridged: bool,
         /// The chain's priority.
         priority: i32,
-        /// The family and name of its table.
+        /// The family of its table.
+        family: Family,
+        /// Its table.
         table: String,
+        /// Whether the table is one of iptables-legacy.
+        legacy: bool,
         /// Its name.
         chain: String,
         /// The rules that did something, in order; none when no rule was for it, and it went on.
-        met: Vec<RuleHit>,
+        hits: Vec<RuleHit>,
     },
     /// Conntrack knows it, as a new flow or one that it has.
     Tracked {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// Its state in words.
         state: &'static str,
     },
     /// Its addresses changed.
     Translated {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// Before.
         from: Tuple,
         /// After.
@@ -169,7 +174,7 @@ pub enum Step {
     /// A route won.
     Routed {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The route in words.
         route: String,
         /// Why it won.
@@ -178,7 +183,7 @@ pub enum Step {
     /// A bridge sends it from one port to another, or up to the host.
     Bridged {
         /// The namespace.
-        namespace: String,
+        namespace: NamespaceId,
         /// The bridge.
         bridge: String,
         /// Where to: a port, or none for the host itself.
@@ -188,7 +193,7 @@ pub enum Step {
 
 impl Step {
     /// The namespace that it is on.
-    pub fn namespace(&self) -> &str {
+    pub fn namespace(&self) -> NamespaceId {
         match self {
             Self::Made { namespace, .. }
             | Self::Arrives { namespace, .. }
@@ -197,7 +202,7 @@ impl Step {
             | Self::Tracked { namespace, .. }
             | Self::Translated { namespace, .. }
             | Self::Routed { namespace, .. }
-            | Self::Bridged { namespace, .. } => namespace,
+            | Self::Bridged { namespace, .. } => *namespace,
         }
     }
 }
@@ -206,7 +211,7 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Counted {
     /// The namespace.
-    pub namespace: String,
+    pub namespace: NamespaceId,
     /// The family of the table.
     pub family: Family,
     /// The table.

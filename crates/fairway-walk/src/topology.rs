@@ -1,10 +1,11 @@
 //! A network namespace as values: all that decides where a packet goes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::{Index, IndexMut};
 
 use ipnet::IpNet;
 
-use fairway_model::{MacAddress, MacvlanMode};
+use fairway_model::{MacAddress, MacvlanMode, SandboxId};
 use fairway_ruleset::{ChainKind, Expression, Family, Table, compat};
 
 /// An interface.
@@ -29,7 +30,7 @@ pub struct Interface {
     /// Whether its bridge may send a frame back through it.
     pub hairpin: bool,
     /// The other end of a veth pair: the namespace, by place in the topology, and the index there.
-    pub peer: Option<(usize, u32)>,
+    pub peer: Option<(NamespaceId, u32)>,
     /// What it stands upon, if it is a macvlan.
     pub macvlan_parent: Option<MacvlanParent>,
     /// Whether 127.0.0.0/8 may be routed by it (`route_localnet`).
@@ -44,7 +45,7 @@ pub struct Interface {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MacvlanParent {
     /// The namespace of its parent, by place in the topology.
-    pub namespace: usize,
+    pub namespace: NamespaceId,
     /// The parent's index there.
     pub parent: u32,
     /// Which frames pass between it and others on the same parent.
@@ -153,6 +154,8 @@ impl Listener {
 pub struct NetworkNamespace {
     /// What it is called: `host`, or a sandbox's name.
     pub name: String,
+    /// The sandbox whose namespace it is; none for the host and for what is not a sandbox.
+    pub sandbox: Option<SandboxId>,
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
     /// Its routes.
@@ -247,11 +250,56 @@ fn needs_conntrack(expression: &Expression) -> bool {
     }
 }
 
-/// Several namespaces and the veth_pairs between them. The first is the host.
+/// The identity of a namespace: its position in [`Topology::namespaces`]. Names are only shown: a sandbox may have any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespaceId(pub usize);
+
+impl NamespaceId {
+    /// The host's namespace.
+    pub const HOST: Self = Self(0);
+}
+
+/// The network namespaces that packets are walked through, and the links between them. The first is the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Topology {
-    /// The namespaces.
+    /// The namespaces, by [`NamespaceId`].
     pub namespaces: Vec<NetworkNamespace>,
+}
+
+impl Topology {
+    /// The host's namespace.
+    pub fn host(&self) -> &NetworkNamespace {
+        &self[NamespaceId::HOST]
+    }
+
+    /// The namespaces with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (NamespaceId, &NetworkNamespace)> {
+        self.namespaces.iter().enumerate().map(|(number, namespace)| (NamespaceId(number), namespace))
+    }
+
+    /// The namespace of a running sandbox.
+    pub fn of_sandbox(&self, sandbox: SandboxId) -> Option<NamespaceId> {
+        self.iter().find(|(_, namespace)| namespace.sandbox == Some(sandbox)).map(|(id, _)| id)
+    }
+
+    /// What a namespace is called in texts.
+    pub fn name(&self, id: NamespaceId) -> &str {
+        self.namespaces.get(id.0).map_or("", |namespace| namespace.name.as_str())
+    }
+}
+
+impl Index<NamespaceId> for Topology {
+    type Output = NetworkNamespace;
+
+    fn index(&self, id: NamespaceId) -> &NetworkNamespace {
+        &self.namespaces[id.0]
+    }
+}
+
+impl IndexMut<NamespaceId> for Topology {
+    fn index_mut(&mut self, id: NamespaceId) -> &mut NetworkNamespace {
+        &mut self.namespaces[id.0]
+    }
 }
 
 /// A namespace as it is, read from the kernel.

@@ -10,14 +10,14 @@ mod refusal;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::connection::Sender;
 use super::evaluate::Facts;
 use super::flow::Flow;
 use super::lookup::{Lookup, StateSource};
 use super::packet::{FlowPosition, Packet, Tuple};
 use super::route::{RouteQuery, RouteResult};
+use super::sender::Sender;
 use super::step::{Counted, End, PacketWalk, Step};
-use super::topology::{Interface, NetworkNamespace, Route, RouteKind, Topology};
+use super::topology::{Interface, NamespaceId, NetworkNamespace, Route, RouteKind, Topology};
 use fairway_model::MacAddress;
 use fairway_ruleset::CtDirection;
 use refusal::Refused;
@@ -90,7 +90,7 @@ impl<'b> HookInterfaces<'b> {
 /// Where a packet goes next.
 enum Next {
     /// To an interface of a namespace, as a frame that arrives there.
-    Arrives(usize, u32, InFlight),
+    Arrives(NamespaceId, u32, InFlight),
     /// Nowhere.
     End(End),
 }
@@ -101,7 +101,7 @@ pub struct Walker<'a> {
     topology: &'a Topology,
     flows: Vec<Vec<Flow>>,
     /// What programs made, by namespace: what answers it is theirs.
-    sent_tuples: Vec<(usize, Tuple)>,
+    sent_tuples: Vec<(NamespaceId, Tuple)>,
     steps: Vec<Step>,
     counted: Vec<Counted>,
     /// What was refused last, and is to be told to its sender.
@@ -112,7 +112,7 @@ pub struct Walker<'a> {
     arrived: Option<u32>,
     lookup: Rc<Lookup<'a>>,
     /// The macvlans of all namespaces, with their namespaces: looked for at each link.
-    macvlans: Rc<[(usize, &'a Interface)]>,
+    macvlans: Rc<[(NamespaceId, &'a Interface)]>,
 }
 
 impl<'a> Walker<'a> {
@@ -134,7 +134,7 @@ impl<'a> Walker<'a> {
     fn within(
         topology: &'a Topology,
         lookup: Rc<Lookup<'a>>,
-        macvlans: Rc<[(usize, &'a Interface)]>,
+        macvlans: Rc<[(NamespaceId, &'a Interface)]>,
     ) -> Self {
         let flows = vec![Vec::new(); topology.namespaces.len()];
         Self {
@@ -171,7 +171,7 @@ impl<'a> Walker<'a> {
     /// The walk of a packet that arrives at an interface from outside, as a frame for that interface.
     pub fn arrives(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         interface: u32,
         tuple: Tuple,
         place: FlowPosition,
@@ -184,12 +184,12 @@ impl<'a> Walker<'a> {
     }
 
     /// The flows that a namespace knows.
-    pub fn flows(&self, namespace: usize) -> &[Flow] {
-        self.flows.get(namespace).map(Vec::as_slice).unwrap_or_default()
+    pub fn flows(&self, namespace: NamespaceId) -> &[Flow] {
+        self.flows.get(namespace.0).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn namespace(&self, number: usize) -> &'a NetworkNamespace {
-        &self.topology.namespaces[number]
+    fn namespace(&self, id: NamespaceId) -> &'a NetworkNamespace {
+        &self.topology[id]
     }
 
     /// The walk of what tells the sender of the last packet that it was refused; none if nobody tells.
@@ -200,33 +200,33 @@ impl<'a> Walker<'a> {
     }
 
     fn follow(&mut self, mut next: Next) -> PacketWalk {
-        for _ in 0..MOST_HOPS {
+        let mut hops = 0;
+        loop {
             match next {
                 Next::End(end) => return self.walk(end),
+                Next::Arrives(namespace, ..) if hops == MOST_HOPS => {
+                    return self.walk(self.discarded(namespace, "it goes round in a circle"));
+                }
                 Next::Arrives(namespace, interface, in_flight) => {
                     next = self.receive_frame(namespace, interface, in_flight)
                 }
             }
+            hops += 1;
         }
-        self.walk(End::Discarded { namespace: String::new(), reason: "it goes round in a circle".to_owned() })
     }
 
     fn walk(&mut self, end: End) -> PacketWalk {
         PacketWalk { steps: std::mem::take(&mut self.steps), counted: std::mem::take(&mut self.counted), end }
     }
 
-    fn name(&self, namespace: usize) -> String {
-        self.namespace(namespace).name.clone()
-    }
-
     fn facts<'b>(
         &'b self,
-        namespace: usize,
+        namespace: NamespaceId,
         in_flight: &InFlight,
         interfaces: HookInterfaces<'b>,
     ) -> Facts<'b> {
         let flow = in_flight.flow.and_then(|(number, direction)| {
-            self.flows.get(namespace)?.get(number).map(|flow| (flow, direction))
+            self.flows.get(namespace.0)?.get(number).map(|flow| (flow, direction))
         });
         Facts {
             namespace: self.namespace(namespace),
@@ -242,32 +242,29 @@ impl<'a> Walker<'a> {
     }
 
     /// Finds the way, and says which and why.
-    fn route(&mut self, namespace: usize, query: &RouteQuery<'_>) -> Result<&'a Route, End> {
+    fn route(&mut self, namespace: NamespaceId, query: &RouteQuery<'_>) -> Result<&'a Route, End> {
         let place = self.namespace(namespace);
         match place.route(query) {
             RouteResult::Found(route) => Ok(self.by_route(namespace, route)),
-            RouteResult::NoRoute => {
-                Err(End::NoRoute { namespace: self.name(namespace), destination: query.destination })
-            }
-            RouteResult::Unknown(reason) => Err(End::Unknown { namespace: self.name(namespace), reason }),
+            RouteResult::NoRoute => Err(End::NoRoute { namespace, destination: query.destination }),
+            RouteResult::Unknown(reason) => Err(End::Unknown { namespace, reason }),
         }
     }
 
     /// Says which way it goes and why.
-    fn by_route(&mut self, namespace: usize, route: &'a Route) -> &'a Route {
+    fn by_route(&mut self, namespace: NamespaceId, route: &'a Route) -> &'a Route {
         let (text, why) = (describe(self.namespace(namespace), route), reason(route));
-        self.steps.push(Step::Routed { namespace: self.name(namespace), route: text, why });
+        self.steps.push(Step::Routed { namespace, route: text, why });
         route
     }
 
-    fn discarded(&self, namespace: usize, reason: impl Into<String>) -> End {
-        End::Discarded { namespace: self.name(namespace), reason: reason.into() }
+    fn discarded(&self, namespace: NamespaceId, reason: impl Into<String>) -> End {
+        End::Discarded { namespace, reason: reason.into() }
     }
 }
 
-fn macvlans(topology: &Topology) -> Rc<[(usize, &Interface)]> {
-    let namespaces = topology.namespaces.iter().enumerate();
-    let interfaces = namespaces.flat_map(|(place, it)| it.interfaces.iter().map(move |it| (place, it)));
+fn macvlans(topology: &Topology) -> Rc<[(NamespaceId, &Interface)]> {
+    let interfaces = topology.iter().flat_map(|(id, it)| it.interfaces.iter().map(move |it| (id, it)));
     interfaces.filter(|(_, interface)| interface.up && interface.macvlan_parent.is_some()).collect()
 }
 

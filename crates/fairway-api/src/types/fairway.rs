@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fairway_inspect::doctor::Finding;
 use fairway_inspect::explain::Capture;
-use fairway_walk::Part;
+use fairway_walk::WalkRecord;
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerCreate, EndpointSettings, PortMap};
@@ -94,7 +94,7 @@ pub struct Exited {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Explained {
     /// The walks, in the order in which they happen.
-    pub parts: Vec<Part>,
+    pub walks: Vec<WalkRecord>,
     /// Where captures see it.
     pub captures: Vec<Capture>,
     /// What comes of it, in a sentence.

@@ -5,15 +5,15 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
-use fairway_core::world::World;
 use fairway_inspect::explain::{Capture, Query, QueryError, Resolved, advice, captures};
 use fairway_inspect::topology::{planned_element, planned_listeners, planned_outline, without_ours};
 use fairway_kernel::survey::Details;
 use fairway_kernel::{namespace, port_holder, survey};
-use fairway_model::{Namespace, Protocol};
+use fairway_model::{Namespace, Protocol, SandboxId};
 use fairway_ruleset::{Element, Set, Table};
 use fairway_walk::{
-    ConnectionWalk, End, Listener, Proxy, StateSource, Step, Topology, Tuple, Walker, walk_connection_with,
+    ConnectionWalk, End, Listener, NamespaceId, Proxy, StateSource, Step, Topology, Tuple, Walker,
+    walk_connection_with,
 };
 use thiserror::Error;
 
@@ -38,7 +38,9 @@ pub enum ExplainError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// The walks.
-    pub connection: ConnectionWalk,
+    pub walk: ConnectionWalk,
+    /// The topology that they go through.
+    pub topology: Topology,
     /// Where captures see it.
     pub captures: Vec<Capture>,
     /// The command that would let a dropped packet through.
@@ -73,52 +75,53 @@ impl Inspector {
         let asked = |by_plan| Host { inspector: self, details: &details, by_plan };
         let should = self.walk(&query, &topology, &asked(true))?;
         if by_plan {
-            return Ok(self.explanation(&query, &topology, &asked(true), should, None));
+            return Ok(self.explanation(&query, topology, &asked(true), should, None));
         }
-        topology.read_host(host.namespace);
-        let mut connection = self.walk_through_what_is(&query, &mut topology, &asked(false))?;
-        connection.name_owners(&mut |namespace, tuple| self.holder(namespace, tuple));
-        let differs = std::mem::discriminant(&should.first.end)
-            != std::mem::discriminant(&connection.first.end)
-            && !ends_by_own(&connection)
-            && !ends_by_own(&should);
+        let planned_end = should.first.end.sentence(&topology);
+        topology.replace_host(host.namespace);
+        let mut walk = self.walk_through_kernel_state(&query, &mut topology, &asked(false))?;
+        walk.name_owners(&mut |namespace, tuple| self.socket_owner(&topology, namespace, tuple));
+        let differs = std::mem::discriminant(&should.first.end) != std::mem::discriminant(&walk.first.end)
+            && !ends_in_sandbox(&walk)
+            && !ends_in_sandbox(&should);
         let planned = differs.then(|| Planned {
-            end: should.first.end.sentence(),
-            differences: self.differences(&[&connection, &should]),
+            end: planned_end,
+            differences: self.differences(&topology, &[&walk, &should]),
         });
-        Ok(self.explanation(&query, &topology, &asked(false), connection, planned))
+        Ok(self.explanation(&query, topology, &asked(false), walk, planned))
     }
 
     fn explanation(
         &self,
         query: &Query,
-        topology: &Topology,
-        contents: &Host<'_>,
-        connection: ConnectionWalk,
+        topology: Topology,
+        source: &Host<'_>,
+        walk: ConnectionWalk,
         planned: Option<Planned>,
     ) -> Explanation {
-        let waiting = waiting(topology, contents, &connection);
-        let (captures, advice) = self
-            .committer
-            .read(|world| (captures(&connection, world), advice(world, query, &connection, &waiting)));
-        // Drift needs a repair, not other networks or ports.
+        let waiting = waiting(&topology, source, &walk);
+        let (captures, advice) = self.committer.read(|world| {
+            (captures(&walk, &topology, world), advice(world, query, &topology, &walk, &waiting))
+        });
+        // A repair needs no other networks or ports.
         let advice = match planned {
             Some(_) => Some("fairway doctor: it names the command that fixes this".to_owned()),
             None => advice,
         };
-        Explanation { connection, captures, advice, planned }
+        Explanation { walk, topology, captures, advice, planned }
     }
 
-    /// The drift on the host and in the sandboxes that these walks enter.
-    fn differences(&self, conversations: &[&ConnectionWalk]) -> Vec<String> {
+    /// What differs from the Plan, on the host and in the sandboxes that these walks come to.
+    fn differences(&self, topology: &Topology, walks: &[&ConnectionWalk]) -> Vec<String> {
         let mut differences = match self.reconciler.find_drift() {
             Ok(drift) => self.committer.read(|world| drift.present(world)),
             Err(error) => vec![format!("cannot observe drift of the host: {error}")],
         };
-        let met: BTreeSet<&str> = conversations.iter().flat_map(|it| namespaces(it)).collect();
+        let entered: BTreeSet<NamespaceId> = walks.iter().flat_map(|walk| namespaces(walk)).collect();
+        let entered: Vec<SandboxId> = entered.into_iter().filter_map(|id| topology[id].sandbox).collect();
         let sandboxes: Vec<_> = self.committer.read(|world| {
-            let met = world.sandboxes().filter(|it| it.running() && met.contains(it.name.as_str()));
-            met.map(|it| (it.id, it.name.clone())).collect()
+            let running = entered.iter().filter_map(|id| world.sandbox(*id)).filter(|it| it.running());
+            running.map(|it| (it.id, it.name.clone())).collect()
         });
         for (id, name) in sandboxes {
             let inside = self.reconciler.netns_deviations(id).unwrap_or_default();
@@ -127,31 +130,26 @@ impl Inspector {
         differences
     }
 
-    /// Reads each sandbox that the packet enters and walks again, until the walk enters no other one.
-    fn walk_through_what_is(
+    /// Reads every sandbox that the packet comes to, and walks again, until no other one is entered.
+    fn walk_through_kernel_state(
         &self,
         query: &Query,
         topology: &mut Topology,
-        contents: &Host<'_>,
+        source: &Host<'_>,
     ) -> Result<ConnectionWalk, ExplainError> {
-        let mut read = BTreeSet::from([0]);
+        let mut read = BTreeSet::from([NamespaceId::HOST]);
         loop {
-            let connection = self.walk(query, topology, contents)?;
-            let met = namespaces(&connection);
-            let mut unread =
-                topology.namespaces.iter().enumerate().filter(|(place, namespace)| {
-                    !read.contains(place) && met.contains(namespace.name.as_str())
-                });
-            let Some((place, name)) = unread.next().map(|(place, namespace)| (place, namespace.name.clone()))
-            else {
-                return Ok(connection);
+            let walk = self.walk(query, topology, source)?;
+            let Some(id) = namespaces(&walk).into_iter().find(|id| !read.contains(id)) else {
+                return Ok(walk);
             };
-            read.insert(place);
-            // A sandbox that has stopped meanwhile stays as planned.
-            if let Some(namespace) = self.committer.read(|world| namespace_of(world, &name)) {
-                let inside =
+            read.insert(id);
+            // One that has stopped meanwhile stays as it was planned.
+            let namespace = topology[id].sandbox.and_then(|sandbox| self.sandbox_namespace(sandbox));
+            if let Some(namespace) = namespace {
+                let survey =
                     self.applier.workers.run(&namespace::open(&namespace)?, || survey::survey(""))??;
-                topology.read_inside(place, &inside);
+                topology.replace_sandbox(id, &survey);
             }
         }
     }
@@ -168,10 +166,10 @@ impl Inspector {
         Ok(walk_connection_with(&mut Walker::with_source(topology, contents), origin, tuple, Proxy { user }))
     }
 
-    /// The process with the socket for a packet in a namespace, if it is visible from here.
-    fn holder(&self, namespace: &str, tuple: &Tuple) -> Option<String> {
-        let handle = match self.committer.read(|world| namespace_of(world, namespace)) {
-            Some(namespace) => namespace::open(&namespace).ok()?,
+    /// The process that has the socket for a packet that arrives in a namespace, if it can be seen from here.
+    fn socket_owner(&self, topology: &Topology, id: NamespaceId, tuple: &Tuple) -> Option<String> {
+        let handle = match topology[id].sandbox {
+            Some(sandbox) => namespace::open(&self.sandbox_namespace(sandbox)?).ok()?,
             None => self.applier.workers.initial().clone(),
         };
         let protocol = Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol)?;
@@ -180,26 +178,23 @@ impl Inspector {
             self.applier.workers.run(&handle, move || port_holder::find(protocol, address)).ok()??;
         Some(found.to_string())
     }
-}
 
-/// The sockets of the namespace that refused the packet: of the host only those at the port.
-fn waiting(topology: &Topology, contents: &Host<'_>, connection: &ConnectionWalk) -> Vec<Listener> {
-    let End::NoListener { namespace, tuple } = connection.last_end() else { return Vec::new() };
-    let place = topology.namespaces.iter().position(|it| it.name == *namespace).unwrap_or_default();
-    match topology.namespaces.get(place) {
-        // A failure to list them was reported by the walk.
-        Some(namespace) if namespace.on_demand => {
-            contents.listeners(place, tuple.protocol, tuple.destination_port).unwrap_or_default()
-        }
-        Some(namespace) => namespace.listeners.clone(),
-        None => Vec::new(),
+    /// The namespace of a running sandbox.
+    fn sandbox_namespace(&self, id: SandboxId) -> Option<Namespace> {
+        self.committer.read(|world| world.sandbox(id).filter(|it| it.running())?.namespace().cloned())
     }
 }
 
-/// The namespace of the sandbox of that name.
-fn namespace_of(world: &World, name: &str) -> Option<Namespace> {
-    let sandbox = world.sandboxes().find(|sandbox| sandbox.name == name && sandbox.running())?;
-    sandbox.namespace().cloned()
+/// The sockets of the namespace in which no socket listened: of the host those at the port alone.
+fn waiting(topology: &Topology, source: &Host<'_>, walk: &ConnectionWalk) -> Vec<Listener> {
+    let End::NoListener { namespace, tuple } = walk.last_end() else { return Vec::new() };
+    match &topology[*namespace] {
+        // Without them the advice is less exact; that they cannot be read was reported before.
+        it if it.on_demand => {
+            source.listeners(*namespace, tuple.protocol, tuple.destination_port).unwrap_or_default()
+        }
+        it => it.listeners.clone(),
+    }
 }
 
 /// The state of the host: from the kernel or, for Fairway's objects, from the Plan.
@@ -220,14 +215,20 @@ fn unread(error: survey::Error) -> String {
 }
 
 impl StateSource for Host<'_> {
-    fn element(&self, _: usize, table: &Table, set: &Set, key: &[u8]) -> Result<Option<Element>, String> {
+    fn element(
+        &self,
+        _: NamespaceId,
+        table: &Table,
+        set: &Set,
+        key: &[u8],
+    ) -> Result<Option<Element>, String> {
         if self.by_plan && [TABLE, BRIDGE_TABLE].contains(&table.name.as_str()) {
             return Ok(planned_element(&self.inspector.committer.state().plan, table, &set.name, key));
         }
         self.details.element(table, set, key).map_err(unread)
     }
 
-    fn listeners(&self, _: usize, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {
+    fn listeners(&self, _: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {
         let Some(protocol) = Protocol::ALL.into_iter().find(|it| it.number() == protocol) else {
             return Ok(Vec::new());
         };
@@ -243,25 +244,24 @@ impl StateSource for Host<'_> {
     }
 }
 
-/// The names of the namespaces that a connection enters.
-fn namespaces(connection: &ConnectionWalk) -> BTreeSet<&str> {
-    let ConnectionWalk { first, reply, established, next_reply, .. } = connection;
-    let paths = [Some(first), reply.as_ref(), established.as_ref(), next_reply.as_ref()];
-    // A packet without a route makes no step.
-    let mut names: BTreeSet<&str> = BTreeSet::new();
-    for path in paths.into_iter().flatten() {
-        names.extend(path.steps.iter().map(Step::namespace).chain([path.end.namespace()]));
+/// The namespaces that a connection's packets come to.
+fn namespaces(walk: &ConnectionWalk) -> BTreeSet<NamespaceId> {
+    let ConnectionWalk { first, reply, established, next_reply, .. } = walk;
+    let walks = [Some(first), reply.as_ref(), established.as_ref(), next_reply.as_ref()];
+    let mut found = BTreeSet::new();
+    for walk in walks.into_iter().flatten() {
+        // A program without a route makes no step.
+        found.extend(walk.steps.iter().map(Step::namespace).chain([walk.end.namespace()]));
     }
-    if let Some(second) = &connection.proxied {
-        names.extend(namespaces(second));
+    if let Some(second) = &walk.proxied {
+        found.extend(namespaces(second));
     }
-    names
+    found
 }
 
-/// Whether the first packet ends at a sandbox's own sockets or tables, which are not in the Plan.
-fn ends_by_own(connection: &ConnectionWalk) -> bool {
-    let end = &connection.first.end;
-    let inside =
-        connection.first.steps.last().map(Step::namespace).is_some_and(|namespace| namespace != "host");
+/// Whether the first packet ends by a sandbox's own sockets or tables, which are not in a Plan.
+fn ends_in_sandbox(walk: &ConnectionWalk) -> bool {
+    let end = &walk.first.end;
+    let inside = walk.first.steps.last().is_some_and(|step| step.namespace() != NamespaceId::HOST);
     inside && !matches!(end, End::NoRoute { .. } | End::NoNeighbor { .. } | End::Discarded { .. })
 }

@@ -5,7 +5,8 @@ use fairway_inspect::graph::{Picture, Walk};
 use fairway_kernel::survey;
 use thiserror::Error;
 
-use super::{Inspector, explain::ExplainError};
+use super::Inspector;
+use super::explain::{ExplainError, Explanation};
 use crate::commit::State;
 
 /// Why a graph cannot be drawn.
@@ -38,7 +39,8 @@ impl Inspector {
         if let Some((from, to)) = path {
             let explained = self.explain(from, to, false)?;
             let question = format!("{from} asks {to}");
-            picture.walk = Some(Walk::new(&picture, question, &explained.connection, explained.advice));
+            let Explanation { walk, topology, advice, .. } = explained;
+            picture.walk = Some(Walk::new(&picture, question, &topology, &walk, advice));
         }
         Ok(picture)
     }

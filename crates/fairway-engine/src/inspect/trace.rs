@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fairway_inspect::explain::QueryError;
-use fairway_inspect::trace::{Event, Filter, HOST, Joiner, Lost, TraceMessage, TraceRequest};
+use fairway_inspect::trace::{Event, Filter, Joiner, Lost, TraceMessage, TraceRequest, TracedNamespace};
 use fairway_kernel::iptables::has_legacy_tables;
 use fairway_kernel::{conntrack, namespace, nftables};
 use fairway_model::{Namespace, NetworkMode, SandboxId};
@@ -122,7 +122,8 @@ impl Inspector {
         let filter = self.filter(&request)?;
         let home = self.applier.workers.initial().clone();
         let bytes = request.bytes;
-        let mut host = self.applier.workers.run(&home, move || Station::open(HOST, bytes))??;
+        let mut host =
+            self.applier.workers.run(&home, move || Station::open(TracedNamespace::Host, bytes))??;
         let notes = host.trace_rules(number, &filter, self.tracks())?;
         let mut trace = Trace {
             inspector: Arc::downgrade(self),
@@ -141,7 +142,7 @@ impl Inspector {
         };
         let mut notes: Vec<String> = notes.into_iter().chain(self.legacy_note()).collect();
         notes.extend(trace.follow(self));
-        let names: Vec<&str> = trace.sandboxes.iter().map(|station| station.name.as_str()).collect();
+        let names: Vec<String> = trace.sandboxes.iter().map(|station| station.watched.to_string()).collect();
         notes.insert(0, watching(&names, filter.sandboxes.len()));
         let wants_more = notes.into_iter().all(|note| (trace.sink)(TraceMessage::Note(note)));
         if let Ok(flows) =
@@ -175,7 +176,7 @@ impl Inspector {
     }
 }
 
-fn watching(sandboxes: &[&str], concerned: usize) -> String {
+fn watching(sandboxes: &[String], concerned: usize) -> String {
     let inside = match sandboxes {
         [] => String::new(),
         names => format!(" and inside {}", names.join(", ")),
@@ -329,9 +330,9 @@ fn open_inside(
     number: u64,
 ) -> Result<Station, TraceError> {
     let handle = namespace::open(&namespace)?;
-    let name = name.to_owned();
+    let watched = TracedNamespace::Sandbox(name.to_owned());
     let mut station = inspector.applier.workers.run(&handle, move || {
-        let mut station = Station::open(&name, bytes)?;
+        let mut station = Station::open(watched, bytes)?;
         station.trace_rules_inside(number)?;
         Ok::<_, TraceError>(station)
     })??;

@@ -13,8 +13,7 @@ use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{Endpoint, Network, Publication, Sandbox};
 use fairway_walk::End;
 use fairway_walk::Listener;
-use fairway_walk::Tuple;
-use fairway_walk::{ConnectionWalk, Outcome};
+use fairway_walk::{ConnectionWalk, NamespaceId, Outcome, Topology, Tuple};
 pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
 
 /// What to do so that what was asked is answered; none when it is answered, or nothing is known that would help.
@@ -22,6 +21,7 @@ pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
 pub fn advice(
     world: &World,
     query: &Query,
+    topology: &Topology,
     connection: &ConnectionWalk,
     waiting: &[Listener],
 ) -> Option<String> {
@@ -35,29 +35,41 @@ pub fn advice(
     if outcome == Outcome::LeavesHost {
         return None;
     }
-    let path = connection.last_walk();
-    match &path.end {
-        End::Dropped { namespace, .. } | End::Rejected { namespace, .. } => {
-            dropped::dropped(world, query, namespace, path)
-        }
-        End::NoListener { namespace, tuple } => Some(match namespace.as_str() {
-            "host" => nobody_on_host(world, query, tuple, waiting),
-            _ => nobody_inside(namespace, tuple, waiting),
-        }),
-        End::Discarded { namespace, reason } => discarded(world, namespace, reason),
-        End::NoRoute { namespace, destination } => Some(no_route(world, query, namespace, *destination)),
+    let walk = connection.last_walk();
+    let at = Location::new(world, topology, walk.end.namespace());
+    match &walk.end {
+        End::Dropped { by, .. } | End::Rejected { by, .. } => dropped::dropped(world, query, &at, walk, by),
+        End::NoListener { tuple, .. } if at.is_host => Some(nobody_on_host(world, query, tuple, waiting)),
+        End::NoListener { tuple, .. } => Some(nobody_inside(at.name, tuple, waiting)),
+        End::Discarded { reason, .. } => discarded(&at, reason),
+        End::NoRoute { destination, .. } => Some(no_route(world, query, &at, *destination)),
         End::NoNeighbor { next, .. } => stale(world, *next),
         _ => None,
     }
 }
 
-/// What to begin a command with that has to be done on a namespace.
-fn at(world: &World, namespace: &str) -> String {
-    let mut sandboxes = world.sandboxes().filter(|sandbox| sandbox.running());
-    let sandbox = sandboxes.find(|sandbox| namespace != "host" && sandbox.name == namespace);
-    match sandbox.and_then(Sandbox::namespace) {
-        Some(namespace) => format!("nsenter --net={} ", quote(&namespace.path)),
-        None => String::new(),
+/// The namespace in which a walk ends.
+struct Location<'a> {
+    /// Its name in texts.
+    name: &'a str,
+    is_host: bool,
+    /// The sandbox whose namespace it is.
+    sandbox: Option<&'a Sandbox>,
+}
+
+impl<'a> Location<'a> {
+    fn new(world: &'a World, topology: &'a Topology, id: NamespaceId) -> Self {
+        let sandbox = topology[id].sandbox.and_then(|sandbox| world.sandbox(sandbox));
+        Self { name: topology.name(id), is_host: id == NamespaceId::HOST, sandbox }
+    }
+
+    /// What a command begins with that has to run in the namespace.
+    fn command_prefix(&self) -> String {
+        let sandbox = self.sandbox.filter(|sandbox| sandbox.running());
+        match sandbox.and_then(Sandbox::namespace) {
+            Some(namespace) => format!("nsenter --net={} ", quote(&namespace.path)),
+            None => String::new(),
+        }
     }
 }
 
@@ -240,8 +252,8 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
-fn discarded(world: &World, namespace: &str, reason: &str) -> Option<String> {
-    let at = at(world, namespace);
+fn discarded(location: &Location<'_>, reason: &str) -> Option<String> {
+    let at = location.command_prefix();
     if reason.contains("route_localnet is 0") {
         let named = between(reason, "net.ipv4.conf.", ".route_localnet")
             .or_else(|| word(reason, "arrived at ", &[',', ' ']));
@@ -252,7 +264,7 @@ fn discarded(world: &World, namespace: &str, reason: &str) -> Option<String> {
     }
     if reason.contains("does not forward") {
         let setting = word(reason, "the sysctl ", &[' ']).unwrap_or("net.ipv4.ip_forward");
-        let daemon = if namespace == "host" { ", or run the daemon with --ip-forward=true" } else { "" };
+        let daemon = if location.is_host { ", or run the daemon with --ip-forward=true" } else { "" };
         return Some(format!("{at}sysctl -w {setting}=1{daemon}"));
     }
     if reason.contains("hairpin is off") {
@@ -277,8 +289,8 @@ fn discarded(world: &World, namespace: &str, reason: &str) -> Option<String> {
     Some(format!("{at}ip link set dev {} up", quote(down)))
 }
 
-fn no_route(world: &World, query: &Query, namespace: &str, destination: IpAddr) -> String {
-    let Some(sandbox) = world.sandboxes().find(|it| namespace != "host" && it.name == namespace) else {
+fn no_route(world: &World, query: &Query, location: &Location<'_>, destination: IpAddr) -> String {
+    let Some(sandbox) = location.sandbox else {
         return format!("ip route add {destination} via ROUTER");
     };
     let networks = networks_of(world, sandbox);
@@ -289,10 +301,10 @@ fn no_route(world: &World, query: &Query, namespace: &str, destination: IpAddr) 
     let to = there.map_or_else(|| way_out(world), |network| network.name.as_str());
     let why = match networks.iter().find(|network| network.internal) {
         Some(network) => format!("the network {} is internal", network.name),
-        None if networks.is_empty() => format!("{namespace} is on no network"),
-        None => format!("{namespace} has no route there"),
+        None if networks.is_empty() => format!("{} is on no network", location.name),
+        None => format!("{} has no route there", location.name),
     };
-    format!("{why}: fairway network connect {to} {namespace}")
+    format!("{why}: fairway network connect {to} {}", sandbox.name)
 }
 
 /// Nobody has the address now; the World may know the network.

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use fairway_core::world::World;
 use fairway_model::Endpoint;
 use fairway_model::shell::quote;
-use fairway_walk::ConnectionWalk;
-use fairway_walk::Tuple;
+use fairway_walk::{ConnectionWalk, NamespaceId, Topology, Tuple};
 use fairway_walk::{PacketWalk, Step};
 
 /// A place where a capture sees it.
@@ -22,41 +21,44 @@ pub struct Capture {
     pub what: String,
     /// What asks, as it is seen there, in the order in which it passes; what answers is the reverse of it. Source ports
     /// are made up.
-    pub shows: Vec<String>,
+    pub shows: Vec<Tuple>,
     /// What to type on the host, where it has an interface or knows the sandbox. It needs nothing in the sandbox but
     /// its network.
     pub command: String,
 }
 
-/// An interface of a namespace, with the flows that are seen there.
+/// An interface with the flows that are seen there.
 struct Seen<'a> {
-    namespace: &'a str,
+    namespace: NamespaceId,
     interface: &'a str,
     flows: Vec<Tuple>,
 }
 
 /// Where captures see a connection, in the order in which its packets come there.
-pub fn captures(connection: &ConnectionWalk, world: &World) -> Vec<Capture> {
+pub fn captures(connection: &ConnectionWalk, topology: &Topology, world: &World) -> Vec<Capture> {
     let mut seen = Vec::new();
     look_at(connection, &mut seen);
-    let namespace = |name: &str| {
-        let mut running = world.sandboxes().filter(|sandbox| sandbox.running());
-        running.find(|sandbox| sandbox.name == name)?.namespace().map(|namespace| namespace.path.clone())
-    };
     let command = |seen: &Seen<'_>| {
-        let inside = match seen.namespace {
-            "host" => String::new(),
-            sandbox => format!("nsenter --net={} ", quote(&namespace(sandbox)?)),
+        let prefix = match seen.namespace {
+            NamespaceId::HOST => String::new(),
+            inside => {
+                let sandbox = world.sandbox(topology[inside].sandbox?).filter(|it| it.running())?;
+                format!("nsenter --net={} ", quote(&sandbox.namespace()?.path))
+            }
         };
         let interface = quote(seen.interface);
-        Some(format!("{inside}tcpdump -ni {interface} '{}'", expression(&seen.flows)))
+        Some(format!("{prefix}tcpdump -ni {interface} '{}'", expression(&seen.flows)))
     };
     let captures = seen.iter().filter_map(|place| {
+        let name = topology.name(place.namespace);
         Some(Capture {
-            namespace: place.namespace.to_owned(),
+            namespace: name.to_owned(),
             interface: place.interface.to_owned(),
-            what: what(world, place),
-            shows: place.flows.iter().map(Tuple::to_string).collect(),
+            what: match place.namespace {
+                NamespaceId::HOST => what(world, place.interface),
+                _ => format!("in {name}"),
+            },
+            shows: place.flows.clone(),
             command: command(place)?,
         })
     });
@@ -73,18 +75,14 @@ fn look_at<'a>(connection: &'a ConnectionWalk, seen: &mut Vec<Seen<'a>>) {
     }
 }
 
-/// What an interface is.
-fn what(world: &World, place: &Seen<'_>) -> String {
-    let Seen { namespace, interface, .. } = place;
-    if *namespace != "host" {
-        return format!("in {namespace}");
-    }
-    if let Some(network) = world.networks().find(|network| network.bridge == *interface) {
+/// What an interface of the host is.
+fn what(world: &World, interface: &str) -> String {
+    if let Some(network) = world.networks().find(|network| network.bridge == interface) {
         return format!("the bridge of network {}", network.name);
     }
     let mut endpoints = world.endpoints();
     let is = |endpoint: &&Endpoint| {
-        endpoint.allocation.as_ref().is_some_and(|allocation| allocation.host_interface == *interface)
+        endpoint.allocation.as_ref().is_some_and(|allocation| allocation.host_interface == interface)
     };
     let owner = endpoints.find(is).and_then(|endpoint| world.sandbox(endpoint.sandbox));
     match owner {
@@ -102,11 +100,11 @@ fn look<'a>(path: &'a PacketWalk, answers: bool, seen: &mut Vec<Seen<'a>>) {
             continue;
         };
         let tuple = if answers { tuple.reversed() } else { *tuple };
-        let known = seen.iter_mut().find(|it| it.namespace == namespace && it.interface == interface);
+        let known = seen.iter_mut().find(|it| it.namespace == *namespace && it.interface == interface);
         match known {
             Some(known) if known.flows.contains(&tuple) => {}
             Some(known) => known.flows.push(tuple),
-            None => seen.push(Seen { namespace, interface, flows: vec![tuple] }),
+            None => seen.push(Seen { namespace: *namespace, interface, flows: vec![tuple] }),
         }
     }
 }

@@ -12,9 +12,13 @@ use fairway_model::parse;
 use fairway_model::{NetworkMode, SandboxId};
 use fairway_walk::Origin;
 use fairway_walk::Tuple;
-use fairway_walk::{NetworkNamespace, Route, RouteKind, Topology};
+use fairway_walk::{NamespaceId, NetworkNamespace, Route, RouteKind, Topology};
 use fairway_walk::{RouteQuery, RouteResult, is_link_local};
 
+/// What stands before the name of a container in a query, where the name alone would mean something else.
+const CONTAINER_PREFIX: &str = "container:";
+/// Names that do not mean a container in a query.
+const RESERVED_NAMES: [&str; 4] = ["host", "localhost", "lan", "any"];
 /// A source port that nobody else uses, so that walks read alike.
 const SOURCE_PORT: u16 = 40_000;
 const ICMP: u8 = 1;
@@ -25,9 +29,9 @@ const ICMPV6: u8 = 58;
 #[allow(missing_docs, reason = "the message of each says what its fields are")]
 pub enum QueryError {
     #[error(
-        "{0:?} is nobody: give a container, host, lan, lan:ADDRESS, an address, or a name that {1} can resolve"
+        "cannot find {0:?}: no such container, host or address: give a container (container:NAME if it is called host, localhost, lan or any), host, lan, lan:ADDRESS, an address, or a name that {1} can resolve"
     )]
-    Nobody(String, String),
+    NotFound(String, String),
     #[error("invalid port in {0:?}: TO:PORT or TO:PORT/tcp, udp or sctp is expected")]
     Port(String),
     #[error("container {0} is not running: start it first")]
@@ -105,7 +109,11 @@ pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QueryError> {
                 (&text[..at], Some(&text[at + 1..]))
             }
             Some(rest) => ("lan", Some(rest)),
-            None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
+            None => {
+                let name = text.strip_prefix(CONTAINER_PREFIX).unwrap_or(text);
+                let port = name.split_once(':').map(|(_, port)| port);
+                (port.map_or(text, |port| &text[..text.len() - port.len() - 1]), port)
+            }
         },
     };
     let Some(port) = port else { return Ok((name, None)) };
@@ -120,19 +128,26 @@ fn zoned(text: &str) -> (&str, Option<&str>) {
     text.split_once('%').map_or((text, None), |(address, interface)| (address, Some(interface)))
 }
 
-/// Who is called that.
+/// What a sandbox is called in texts and queries: a name that means something else in a query has `container:` before it.
+pub(crate) fn shown_name(name: &str) -> String {
+    if RESERVED_NAMES.contains(&name) { format!("{CONTAINER_PREFIX}{name}") } else { name.to_owned() }
+}
+
+/// Finds the peer that a text names. `host`, `localhost` and `lan` are not containers, whatever containers are called.
 pub(crate) fn peer(world: &World, text: &str) -> Option<Peer> {
-    if let Ok(sandbox) = world.find_sandbox(text) {
-        return Some(Peer::Sandbox(sandbox.id));
-    }
+    let sandbox = |name| world.find_sandbox(name).ok().map(|sandbox| Peer::Sandbox(sandbox.id));
     match text {
-        "host" | "localhost" => Some(Peer::Host),
-        "lan" => Some(Peer::Lan(None)),
-        _ => match text.strip_prefix("lan:") {
-            Some(address) => zoned(address).0.parse().ok().map(|address| Peer::Lan(Some(address))),
-            None => zoned(text).0.parse().ok().map(Peer::Address),
-        },
+        "host" | "localhost" => return Some(Peer::Host),
+        "lan" => return Some(Peer::Lan(None)),
+        _ => {}
     }
+    if let Some(name) = text.strip_prefix(CONTAINER_PREFIX) {
+        return sandbox(name);
+    }
+    sandbox(text).or_else(|| match text.strip_prefix("lan:") {
+        Some(address) => zoned(address).0.parse().ok().map(|address| Peer::Lan(Some(address))),
+        None => zoned(text).0.parse().ok().map(Peer::Address),
+    })
 }
 
 impl Query {
@@ -141,7 +156,7 @@ impl Query {
     /// # Errors
     /// Nobody is called that, or the port is none.
     pub fn parse(world: &World, plan: &Plan, from: &str, to: &str) -> Result<Self, QueryError> {
-        let nobody = |text: &str| QueryError::Nobody(text.to_owned(), from.to_owned());
+        let nobody = |text: &str| QueryError::NotFound(text.to_owned(), from.to_owned());
         let origin = peer(world, from).ok_or_else(|| nobody(from))?;
         let (name, port) = split(to)?;
         let asked = match peer(world, name) {
@@ -185,11 +200,11 @@ impl Query {
                 address_of(world, *id, &self.from).ok_or_else(|| QueryError::NoAddress(name_of(world, *id)))
             }
             Peer::Host if self.from == Peer::Host => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            Peer::Host => lan_of(&topology.namespaces[0])
+            Peer::Host => lan_of(topology.host())
                 .map(|(_, address)| address)
                 .ok_or_else(|| QueryError::NoLan("host".to_owned())),
             Peer::Lan(None) => {
-                neighbor_of(&topology.namespaces[0]).ok_or_else(|| QueryError::NoLan("lan".to_owned()))
+                neighbor_of(topology.host()).ok_or_else(|| QueryError::NoLan("lan".to_owned()))
             }
         }
     }
@@ -202,7 +217,7 @@ impl Query {
         destination: IpAddr,
     ) -> Result<Origin, QueryError> {
         let (Origin::Local(place) | Origin::LocalVia(place, _) | Origin::Remote(place, _)) = origin;
-        let namespace = &topology.namespaces[place];
+        let namespace = &topology[place];
         let index = match &self.interface {
             None => None,
             Some(name) => {
@@ -227,12 +242,12 @@ impl Query {
         topology: &Topology,
         destination: IpAddr,
     ) -> Result<(Origin, Option<IpAddr>), QueryError> {
-        let host = &topology.namespaces[0];
+        let host = topology.host();
         match &self.from {
-            Peer::Host => Ok((Origin::Local(0), None)),
+            Peer::Host => Ok((Origin::Local(NamespaceId::HOST), None)),
             Peer::Sandbox(id) => {
                 let name = name_of(world, *id);
-                let place = place_of(world, topology, *id).ok_or(QueryError::NotRunning(name))?;
+                let place = namespace_of(world, topology, *id).ok_or(QueryError::NotRunning(name))?;
                 Ok((Origin::Local(place), None))
             }
             Peer::Lan(address) => {
@@ -241,16 +256,15 @@ impl Query {
                 let interface = way.or(lan_of(host).map(|(index, _)| index)).ok_or_else(no_lan)?;
                 let ipv4 = destination.is_ipv4();
                 let from = address.or_else(|| neighbor_of(host)).filter(|from| from.is_ipv4() == ipv4);
-                Ok((Origin::Remote(0, interface), Some(from.ok_or_else(no_lan)?)))
+                Ok((Origin::Remote(NamespaceId::HOST, interface), Some(from.ok_or_else(no_lan)?)))
             }
             Peer::Address(address) => {
-                let holder =
-                    topology.namespaces.iter().position(|namespace| namespace.holder(*address).is_some());
-                if let Some(namespace) = holder {
+                let holder = topology.iter().find(|(_, namespace)| namespace.holder(*address).is_some());
+                if let Some((namespace, _)) = holder {
                     return Ok((Origin::Local(namespace), Some(*address)));
                 }
                 let way = way_to(host, *address).ok_or_else(|| QueryError::NoLan(address.to_string()))?;
-                Ok((Origin::Remote(0, way), Some(*address)))
+                Ok((Origin::Remote(NamespaceId::HOST, way), Some(*address)))
             }
         }
     }
@@ -260,19 +274,13 @@ fn name_of(world: &World, id: SandboxId) -> String {
     world.sandbox(id).map_or_else(|| id.to_string(), |sandbox| sandbox.name.clone())
 }
 
-/// The namespace that a sandbox's programs are on.
-fn place_of(world: &World, topology: &Topology, id: SandboxId) -> Option<usize> {
+/// The namespace that a sandbox's programs run in.
+fn namespace_of(world: &World, topology: &Topology, id: SandboxId) -> Option<NamespaceId> {
     let sandbox = world.sandbox(id).filter(|sandbox| sandbox.running())?;
     if sandbox.mode == NetworkMode::Host {
-        return Some(0);
+        return Some(NamespaceId::HOST);
     }
-    let owner = world.namespace_owner(sandbox)?;
-    topology
-        .namespaces
-        .iter()
-        .skip(1)
-        .position(|namespace| namespace.name == owner.name)
-        .map(|place| place + 1)
+    topology.of_sandbox(world.namespace_owner(sandbox)?.id)
 }
 
 /// The address that a sandbox is known by to somebody: on a network that both are on, else any; IPv4 first.

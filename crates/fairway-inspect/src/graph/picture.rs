@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::walk::Walk;
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
-use fairway_model::{self as model, Driver, NetworkId, NetworkMode};
+use fairway_model::{self as model, Driver, NetworkId, NetworkMode, SandboxId};
 use fairway_walk::NetworkNamespace;
 
 /// A host with its networks and sandboxes, and perhaps a walk through them.
@@ -125,6 +125,8 @@ pub struct Member {
 /// A sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
+    /// Its identifier.
+    pub id: SandboxId,
     /// Its name.
     pub name: String,
     /// Whether it runs.

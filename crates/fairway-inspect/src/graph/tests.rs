@@ -38,7 +38,7 @@ fn walked(world: &World, mut picture: Picture, from: &str, to: &str) -> Option<P
     let topology = planned(world, &plan, large_fixture::host());
     let resolved = Query::parse(world, &plan, from, to).ok()?.resolve(world, &topology).ok()?;
     let connection = walk_connection(&topology, resolved.origin, resolved.tuple, Proxy::default());
-    picture.walk = Some(Walk::new(&picture, format!("{from} asks {to}"), &connection, None));
+    picture.walk = Some(Walk::new(&picture, format!("{from} asks {to}"), &topology, &connection, None));
     Some(picture)
 }
 

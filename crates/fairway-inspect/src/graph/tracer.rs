@@ -1,18 +1,19 @@
 //! Maps the steps of a packet walk to the places of a picture.
 
-use super::picture::Picture;
+use super::picture::{Picture, Sandbox};
 use super::walk::{Badge, Leg, LegKind, Spot, Stop, Walk};
-use fairway_walk::{ConnectionWalk, End, Outcome, PacketWalk, Step};
+use fairway_walk::{ConnectionWalk, End, NamespaceId, Outcome, PacketWalk, Step, Topology};
 
 impl Walk {
     /// A connection, seen in a picture of the same World. The answer is a leg where it decides what comes of it.
     pub fn new(
         picture: &Picture,
         question: String,
+        topology: &Topology,
         connection: &ConnectionWalk,
         advice: Option<String>,
     ) -> Self {
-        let mut tracer = Tracer { picture, number: 0, legs: Vec::new() };
+        let mut tracer = Tracer { picture, topology, number: 0, legs: Vec::new() };
         tracer.connection(connection, "");
         let answered = match connection.outcome() {
             Outcome::Answered(_) => Some(true),
@@ -20,13 +21,14 @@ impl Walk {
             _ => Some(false),
         };
         let legs = tracer.legs;
-        Self { question, legs, sentence: connection.sentence(), advice, answered }
+        Self { question, legs, sentence: connection.sentence(topology), advice, answered }
     }
 }
 
 /// Turns steps into stops.
 struct Tracer<'a> {
     picture: &'a Picture,
+    topology: &'a Topology,
     number: usize,
     legs: Vec<Leg>,
 }
@@ -47,21 +49,21 @@ impl Tracer<'_> {
     fn leg(&mut self, kind: LegKind, title: String, path: &PacketWalk) {
         let mut stops: Vec<Stop> = Vec::new();
         if let Some(Step::Arrives { namespace, interface, tuple }) = path.steps.first()
-            && let Spot::Uplink(uplink) = self.on(namespace, interface)
+            && let Spot::Uplink(uplink) = self.on(*namespace, interface)
         {
             let line = format!("sends {tuple}");
-            self.stop(&mut stops, Spot::Beyond(uplink), Badge::Passes, namespace, vec![line]);
+            self.stop(&mut stops, Spot::Beyond(uplink), Badge::Passes, *namespace, vec![line]);
         }
         let crossed = self.crossed(path);
         for (step, crossed) in path.steps.iter().zip(crossed) {
             let spot = match (step, stops.last().map(|stop| stop.spot)) {
                 // What did nothing would only be in the way.
-                (Step::Chain { met, .. }, _) if met.is_empty() => continue,
+                (Step::Chain { hits, .. }, _) if hits.is_empty() => continue,
                 (Step::Chain { bridged: true, .. }, Some(spot @ Spot::Network(_))) => spot,
                 _ => crossed.unwrap_or_else(|| self.spot(step)),
             };
-            let lines = step.lines();
-            let texts = lines.iter().map(|line| format!("{}: {}", line.place, line.text)).collect();
+            let records = step.records(self.topology);
+            let texts = records.iter().map(|it| format!("{}: {}", it.location(), it.text())).collect();
             let badge = match step {
                 Step::Translated { .. } => Badge::Rewritten,
                 _ => Badge::Passes,
@@ -70,7 +72,7 @@ impl Tracer<'_> {
         }
         let last = path.steps.last().map(Step::namespace).zip(stops.last().map(|stop| stop.spot));
         let (spot, badge, namespace) = self.end(&path.end, last);
-        self.stop(&mut stops, spot, badge, namespace, vec![path.end.sentence()]);
+        self.stop(&mut stops, spot, badge, namespace, vec![path.end.sentence(self.topology)]);
         self.legs.push(Leg { kind, title, stops });
     }
 
@@ -79,9 +81,9 @@ impl Tracer<'_> {
     fn crossed(&self, path: &PacketWalk) -> Vec<Option<Spot>> {
         let steps = &path.steps;
         let mut crossed = vec![None; steps.len()];
-        let on_host = |step: &Step| (step.namespace() == "host").then(|| self.spot(step));
+        let on_host = |step: &Step| (step.namespace() == NamespaceId::HOST).then(|| self.spot(step));
         let seen = |step: &Step| match step {
-            Step::Chain { bridged, met, .. } => !bridged && !met.is_empty(),
+            Step::Chain { bridged, hits, .. } => !bridged && !hits.is_empty(),
             step => on_host(step) == Some(Spot::Host),
         };
         for (number, step) in steps.iter().enumerate() {
@@ -105,7 +107,14 @@ impl Tracer<'_> {
     }
 
     /// Adds what happens to the last stop, or makes one more where the place is another or it shall be seen.
-    fn stop(&mut self, stops: &mut Vec<Stop>, spot: Spot, badge: Badge, namespace: &str, lines: Vec<String>) {
+    fn stop(
+        &mut self,
+        stops: &mut Vec<Stop>,
+        spot: Spot,
+        badge: Badge,
+        namespace: NamespaceId,
+        lines: Vec<String>,
+    ) {
         let place = self.place(spot, namespace);
         if let Some(last) = stops.last_mut()
             && last.spot == spot
@@ -122,49 +131,55 @@ impl Tracer<'_> {
     }
 
     /// A place in words.
-    fn place(&self, spot: Spot, namespace: &str) -> String {
+    fn place(&self, spot: Spot, namespace: NamespaceId) -> String {
         match spot {
             Spot::Member(network, member) if !self.picture.networks[network].members[member].home => {
-                format!("{namespace} on {}", self.picture.networks[network].name)
+                format!("{} on {}", self.topology.name(namespace), self.picture.networks[network].name)
             }
             Spot::Network(network) => format!("network {}", self.picture.networks[network].name),
             Spot::Uplink(uplink) => self.picture.uplinks[uplink].name.clone(),
             Spot::Beyond(uplink) => format!("behind {}", self.picture.uplinks[uplink].name),
-            Spot::Member(..) | Spot::Host | Spot::Elsewhere => namespace.to_owned(),
+            Spot::Member(..) | Spot::Host | Spot::Elsewhere => self.topology.name(namespace).to_owned(),
         }
     }
 
     fn spot(&self, step: &Step) -> Spot {
         match step {
             Step::Arrives { namespace, interface, .. } | Step::Leaves { namespace, interface, .. } => {
-                self.on(namespace, interface)
+                self.on(*namespace, interface)
             }
-            Step::Bridged { namespace, bridge, .. } => self.on(namespace, bridge),
+            Step::Bridged { namespace, bridge, .. } => self.on(*namespace, bridge),
             _ => self.namespace(step.namespace()),
         }
     }
 
+    /// The sandbox in the picture whose namespace it is.
+    fn sandbox(&self, namespace: NamespaceId) -> Option<&Sandbox> {
+        let id = self.topology[namespace].sandbox?;
+        self.picture.sandboxes.iter().find(|sandbox| sandbox.id == id)
+    }
+
     /// The place of a namespace as a whole.
-    fn namespace(&self, namespace: &str) -> Spot {
-        match self.picture.sandboxes.iter().find(|sandbox| sandbox.name == namespace) {
+    fn namespace(&self, namespace: NamespaceId) -> Spot {
+        match self.sandbox(namespace) {
             Some(sandbox) => {
                 sandbox.places.first().map_or(Spot::Elsewhere, |(network, it)| Spot::Member(*network, *it))
             }
-            None if namespace == "host" => Spot::Host,
+            None if namespace == NamespaceId::HOST => Spot::Host,
             None => Spot::Elsewhere,
         }
     }
 
     /// The place of an interface of a namespace.
-    fn on(&self, namespace: &str, interface: &str) -> Spot {
-        if let Some(sandbox) = self.picture.sandboxes.iter().find(|it| it.name == namespace) {
+    fn on(&self, namespace: NamespaceId, interface: &str) -> Spot {
+        if let Some(sandbox) = self.sandbox(namespace) {
             let own = |(network, it): &&(usize, usize)| {
                 self.picture.networks[*network].members[*it].interface == interface
             };
             let found = sandbox.places.iter().find(own);
             return found.map_or(self.namespace(namespace), |(network, it)| Spot::Member(*network, *it));
         }
-        if namespace != "host" {
+        if namespace != NamespaceId::HOST {
             return Spot::Elsewhere;
         }
         let uplink = self.picture.uplinks.iter().position(|it| it.name == interface);
@@ -179,24 +194,26 @@ impl Tracer<'_> {
     }
 
     /// Where a path ends, and how; it was at `last` before.
-    fn end<'a>(&self, end: &'a End, last: Option<(&str, Spot)>) -> (Spot, Badge, &'a str) {
-        let here = |namespace: &str| match last {
+    fn end(&self, end: &End, last: Option<(NamespaceId, Spot)>) -> (Spot, Badge, NamespaceId) {
+        let namespace = end.namespace();
+        let here = match last {
             Some((before, spot)) if before == namespace => spot,
             _ => self.namespace(namespace),
         };
-        match end {
-            End::Delivered { namespace, .. } => (self.namespace(namespace), Badge::Delivered, namespace),
-            End::NoListener { namespace, .. } => (self.namespace(namespace), Badge::Lost, namespace),
-            End::Leaves { namespace, interface, .. } => match self.on(namespace, interface) {
-                Spot::Uplink(uplink) => (Spot::Beyond(uplink), Badge::Unknown, namespace),
-                spot => (spot, Badge::Unknown, namespace),
+        let (spot, badge) = match end {
+            End::Delivered { .. } => (self.namespace(namespace), Badge::Delivered),
+            End::NoListener { .. } => (self.namespace(namespace), Badge::Lost),
+            End::Leaves { interface, .. } => match self.on(namespace, interface) {
+                Spot::Uplink(uplink) => (Spot::Beyond(uplink), Badge::Unknown),
+                spot => (spot, Badge::Unknown),
             },
-            End::Unknown { namespace, .. } => (here(namespace), Badge::Unknown, namespace),
-            End::Dropped { namespace, .. }
-            | End::Rejected { namespace, .. }
-            | End::Discarded { namespace, .. }
-            | End::NoRoute { namespace, .. }
-            | End::NoNeighbor { namespace, .. } => (here(namespace), Badge::Lost, namespace),
-        }
+            End::Unknown { .. } => (here, Badge::Unknown),
+            End::Dropped { .. }
+            | End::Rejected { .. }
+            | End::Discarded { .. }
+            | End::NoRoute { .. }
+            | End::NoNeighbor { .. } => (here, Badge::Lost),
+        };
+        (spot, badge, namespace)
     }
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use fairway_walk::{
-    End, FlowPosition, Interface, Listener, NetworkNamespace, Origin, Outcome, Proxy, Route, RouteKind,
-    RouteRule, Sender, Step, Topology, Tuple, Walker, add_interface, walk_connection,
+    End, FlowPosition, Interface, Listener, NamespaceId, NetworkNamespace, Origin, Outcome, Proxy, Route,
+    RouteKind, RouteRule, Sender, Step, Topology, Tuple, Walker, add_interface, walk_connection,
 };
 
 use fairway_walk::{add_default_route, empty_namespace};
@@ -72,7 +72,10 @@ fn from(source: &str) -> RouteRule {
 
 /// The interface that a packet leaves by which the host makes.
 fn way_out(topology: &Topology, tuple: Tuple) -> String {
-    match Walker::new(topology).walk_from_program(Sender::of(0), tuple, FlowPosition::First).end {
+    match Walker::new(topology)
+        .walk_from_program(Sender::of(NamespaceId::HOST), tuple, FlowPosition::First)
+        .end
+    {
         End::Leaves { interface, .. } => interface,
         other => panic!("{other:?}"),
     }
@@ -82,14 +85,14 @@ fn way_out(topology: &Topology, tuple: Tuple) -> String {
 fn an_answer_that_leaves_elsewhere_is_not_known_to_arrive() {
     let ask = |topology: &Topology| {
         let tuple = tcp("192.0.2.7", "10.0.1.9");
-        walk_connection(topology, Origin::Remote(0, 2), tuple, Proxy::default())
+        walk_connection(topology, Origin::Remote(NamespaceId::HOST, 2), tuple, Proxy::default())
     };
     let plain = Topology { namespaces: vec![host()] };
     assert_eq!(ask(&plain).outcome(), Outcome::Answered(address("192.0.2.7")));
     let ruled = ask(&with_rule(from("10.0.1.9/32")));
     assert_eq!(ruled.outcome(), Outcome::Unknown);
     assert_eq!(
-        ruled.sentence(),
+        ruled.sentence(&plain),
         "Not known: unknown from here on host: the answer leaves by eth1 for 10.0.2.1, not by eth0, where it was \
          asked for: whether it arrives is not known here."
     );
@@ -119,12 +122,18 @@ fn link_local_addresses_are_of_the_link_that_is_named() {
     let topology = Topology { namespaces: vec![host()] };
     let to_neighbor = tcp("::", "fe80::1");
     for (index, own, name) in [(2, "fe80::2", "eth0"), (3, "fe80::3", "eth1")] {
-        let sender = Sender { interface: Some(index), ..Sender::of(0) };
+        let sender = Sender { interface: Some(index), ..Sender::of(NamespaceId::HOST) };
         let path = Walker::new(&topology).walk_from_program(sender, to_neighbor, FlowPosition::First);
         let End::Leaves { interface, tuple, .. } = path.end else { panic!("{path:?}") };
         assert_eq!((interface.as_str(), tuple.source), (name, address(own)));
-        let asked =
-            |own| walk_connection(&topology, Origin::Remote(0, index), tcp("fe80::1", own), Proxy::default());
+        let asked = |own| {
+            walk_connection(
+                &topology,
+                Origin::Remote(NamespaceId::HOST, index),
+                tcp("fe80::1", own),
+                Proxy::default(),
+            )
+        };
         let answered = asked(own);
         assert_eq!(answered.outcome(), Outcome::Answered(address("fe80::1")), "{answered:?}");
         let leaves = answered.reply.unwrap();
@@ -142,10 +151,15 @@ fn what_comes_from_a_link_local_address_is_not_forwarded() {
         Interface { addresses: vec!["fd02::9/64".parse().unwrap()], ..host.interfaces.pop().unwrap() };
     add_interface(&mut host, other);
     let topology = Topology { namespaces: vec![host] };
-    let asked = walk_connection(&topology, Origin::Remote(0, 2), tcp("fe80::1", "fd02::7"), Proxy::default());
+    let asked = walk_connection(
+        &topology,
+        Origin::Remote(NamespaceId::HOST, 2),
+        tcp("fe80::1", "fd02::7"),
+        Proxy::default(),
+    );
     assert_eq!(asked.outcome(), Outcome::Unreachable, "{asked:?}");
     assert_eq!(
-        asked.sentence(),
+        asked.sentence(&topology),
         "Lost on host: its source fe80::1 is link-local, and such packets are not forwarded."
     );
     let told = asked.reply.unwrap();

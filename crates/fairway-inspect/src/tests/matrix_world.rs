@@ -10,7 +10,7 @@ use fairway_model::{
     Backend, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol,
     PublishRequest, SandboxKind, SandboxOptions, Settings,
 };
-use fairway_walk::{Interface, Listener, NetworkNamespace, Topology, add_interface};
+use fairway_walk::{Interface, Listener, NamespaceId, NetworkNamespace, Topology, add_interface};
 use fairway_walk::{add_default_route, empty_namespace};
 
 const HOST: &str = "10.10.50.99";
@@ -165,7 +165,7 @@ impl MatrixWorld {
             mac: MacAddress([2, 0, 0, 0, 0, mac]),
             up: true,
             addresses: vec![format!("{own}/24").parse().unwrap()],
-            peer: Some((peer, 2)),
+            peer: Some((NamespaceId(peer), 2)),
             ..Interface::default()
         };
         add_interface(&mut host, interface(neighbor, HOST, 1));
@@ -202,7 +202,7 @@ impl MatrixWorld {
     }
 
     /// Where the question of a row is asked.
-    pub fn origin(&self, topology: &Topology, group: &str, path: &str) -> usize {
+    pub fn origin(&self, topology: &Topology, group: &str, path: &str) -> NamespaceId {
         let usr = group == "USR";
         let name = match path.split("->").next().unwrap_or_default() {
             "host" => "host",
@@ -216,6 +216,11 @@ impl MatrixWorld {
             "dflnet" | "dfl" => "d2",
             other => panic!("who is {other}?"),
         };
-        topology.namespaces.iter().position(|namespace| namespace.name == name).unwrap()
+        named(topology, name)
     }
+}
+
+/// The namespace of a topology that is called so.
+pub fn named(topology: &Topology, name: &str) -> NamespaceId {
+    topology.iter().find(|(_, namespace)| namespace.name == name).unwrap().0
 }

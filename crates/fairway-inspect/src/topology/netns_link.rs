@@ -3,13 +3,13 @@
 use fairway_core::object::{NetnsLink, Object};
 use fairway_core::plan::Plan;
 use fairway_model::Namespace;
-use fairway_walk::{Interface, MacvlanParent, Topology, add_interface};
+use fairway_walk::{Interface, MacvlanParent, NamespaceId, Topology, add_interface};
 
 /// Which namespace of a topology a namespace is.
-pub(super) type Places<'a> = &'a dyn Fn(&Namespace) -> Option<usize>;
+pub(super) type Places<'a> = &'a dyn Fn(&Namespace) -> Option<NamespaceId>;
 
-fn free_index(topology: &Topology, namespace: usize) -> u32 {
-    topology.namespaces[namespace].interfaces.iter().map(|it| it.index).max().unwrap_or_default() + 1
+fn free_index(topology: &Topology, namespace: NamespaceId) -> u32 {
+    topology[namespace].interfaces.iter().map(|it| it.index).max().unwrap_or_default() + 1
 }
 
 /// Adds the interfaces that a Plan encloses in sandboxes, and the links of the host that they need.
@@ -23,9 +23,9 @@ pub(super) fn add(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
             _ => continue,
         };
         if let Some((name, up)) = of_host {
-            let index = free_index(topology, 0);
+            let index = free_index(topology, NamespaceId::HOST);
             let interface = Interface { index, name, kind: kind.to_owned(), up, ..Interface::default() };
-            add_interface(&mut topology.namespaces[0], interface);
+            add_interface(&mut topology[NamespaceId::HOST], interface);
         }
         for link in object.netns_links() {
             let Some(place) = places(&link.namespace) else { continue };
@@ -38,15 +38,15 @@ pub(super) fn add(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
                 addresses: link.addresses.clone(),
                 ..Interface::default()
             };
-            add_interface(&mut topology.namespaces[place], interface);
+            add_interface(&mut topology[place], interface);
         }
     }
 }
 
 /// The interface of a sandbox that is an netns link: by its hardware address, else by its name.
-fn find(topology: &Topology, link: &NetnsLink, places: Places<'_>) -> Option<(usize, u32)> {
+fn find(topology: &Topology, link: &NetnsLink, places: Places<'_>) -> Option<(NamespaceId, u32)> {
     let place = places(&link.namespace)?;
-    let interfaces = &topology.namespaces[place].interfaces;
+    let interfaces = &topology[place].interfaces;
     let own = interfaces.iter().find(|it| link.mac.is_some_and(|mac| it.mac == mac));
     let named = || interfaces.iter().find(|it| it.name == link.interface);
     Some((place, own.or_else(named)?.index))
@@ -58,16 +58,18 @@ pub(super) fn tie(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
         match object {
             Object::Macvlan(macvlan) => {
                 let parent =
-                    topology.namespaces[0].interface_named(&macvlan.parent).map(|parent| parent.index);
+                    topology[NamespaceId::HOST].interface_named(&macvlan.parent).map(|parent| parent.index);
                 if let (Some(parent), Some(own)) = (parent, find(topology, &macvlan.link, places)) {
-                    let standing = MacvlanParent { namespace: 0, parent, mode: macvlan.mode };
+                    let standing = MacvlanParent { namespace: NamespaceId::HOST, parent, mode: macvlan.mode };
                     topology.change_interface(own, |interface| interface.macvlan_parent = Some(standing));
                 }
             }
             Object::Pair(pair) => {
                 let mut ends = pair.ends.iter().filter_map(|link| find(topology, link, places));
                 let (one, other) = (ends.next(), ends.next());
-                let waiting = topology.namespaces[0].interface_named(&pair.waiting).map(|it| (0, it.index));
+                let waiting = topology[NamespaceId::HOST]
+                    .interface_named(&pair.waiting)
+                    .map(|it| (NamespaceId::HOST, it.index));
                 if let (Some(one), Some(other)) = (one, other.or(waiting)) {
                     topology.join(one, other);
                 }

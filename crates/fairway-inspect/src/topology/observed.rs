@@ -15,13 +15,10 @@ use fairway_walk::{NetworkNamespace, Survey, Topology};
 /// Plan has them. Machines are in the order of [`planned`].
 pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<SandboxId, Survey>) -> Topology {
     let mut topology = planned(world, plan, without_ours(&host.namespace, plan));
-    topology.read_host(host.namespace.clone());
-    let read =
-        world.sandboxes().filter_map(|sandbox| Some((sandbox.name.as_str(), inside.get(&sandbox.id)?)));
-    let read: BTreeMap<&str, &Survey> = read.collect();
-    for place in 1..topology.namespaces.len() {
-        if let Some(survey) = read.get(topology.namespaces[place].name.as_str()) {
-            topology.read_inside(place, survey);
+    topology.replace_host(host.namespace.clone());
+    for (sandbox, survey) in inside {
+        if let Some(id) = topology.of_sandbox(*sandbox) {
+            topology.replace_sandbox(id, survey);
         }
     }
     topology

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::netns_link;
+use crate::explain::shown_name;
 use fairway_core::object::{BridgeLink, DefaultRoutes, Key, Object, SocketUse, VethLink};
 use fairway_core::object::{SETS, SetName};
 use fairway_core::plan::Plan;
@@ -12,7 +13,8 @@ use fairway_core::world::World;
 use fairway_model::{MacAddress, Namespace, NetworkMode, Protocol};
 use fairway_ruleset::{Element, Table};
 use fairway_walk::{
-    Interface, Listener, NetworkNamespace, Topology, add_default_route, add_interface, empty_namespace,
+    Interface, Listener, NamespaceId, NetworkNamespace, Topology, add_default_route, add_interface,
+    empty_namespace,
 };
 
 const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
@@ -74,8 +76,11 @@ fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
         if let (NetworkMode::Private | NetworkMode::None, Some(namespace)) =
             (&sandbox.mode, sandbox.namespace())
         {
-            builder.places.insert((namespace.device, namespace.inode), builder.topology.namespaces.len());
-            builder.add(empty_namespace(&sandbox.name));
+            builder.places.insert((namespace.device, namespace.inode), builder.next_id());
+            builder.add(NetworkNamespace {
+                sandbox: Some(sandbox.id),
+                ..empty_namespace(&shown_name(&sandbox.name))
+            });
         }
     }
     let objects = || plan.values().flatten();
@@ -166,7 +171,7 @@ pub(super) fn hand_over(host: &mut NetworkNamespace, parent: &str, bridge: &str,
 struct Builder {
     topology: Topology,
     /// Which namespace a namespace is, by device and inode.
-    places: BTreeMap<(u64, u64), usize>,
+    places: BTreeMap<(u64, u64), NamespaceId>,
     /// The next free index of an interface, for each namespace.
     free: Vec<u32>,
     /// The bridges of the host by name.
@@ -186,6 +191,10 @@ impl Builder {
         builder
     }
 
+    fn next_id(&self) -> NamespaceId {
+        NamespaceId(self.topology.namespaces.len())
+    }
+
     fn add(&mut self, namespace: NetworkNamespace) {
         let highest = namespace.interfaces.iter().map(|it| it.index).max();
         self.free.push(highest.unwrap_or_default() + 1);
@@ -193,18 +202,19 @@ impl Builder {
     }
 
     fn host(&mut self) -> &mut NetworkNamespace {
-        &mut self.topology.namespaces[0]
+        &mut self.topology[NamespaceId::HOST]
     }
 
-    fn take_index(&mut self, namespace: usize) -> u32 {
-        let free = self.free[namespace];
-        self.free[namespace] += 1;
+    fn take_index(&mut self, namespace: NamespaceId) -> u32 {
+        let free = self.free[namespace.0];
+        self.free[namespace.0] += 1;
         free
     }
 
     /// Whether the host forwards already.
     fn forwarding(&self) -> (bool, bool) {
-        self.topology.namespaces[0]
+        self.topology
+            .host()
             .interfaces
             .iter()
             .find(|it| !it.loopback)
@@ -213,7 +223,7 @@ impl Builder {
 
     fn bridge(&mut self, bridge: &BridgeLink) {
         let interface = Interface {
-            index: self.take_index(0),
+            index: self.take_index(NamespaceId::HOST),
             name: bridge.name.clone(),
             kind: "bridge".to_owned(),
             mac: bridge.mac,
@@ -231,7 +241,7 @@ impl Builder {
         let Some(place) = self.places.get(&(link.namespace.device, link.namespace.inode)).copied() else {
             return;
         };
-        let (outer, inner) = (self.take_index(0), self.take_index(place));
+        let (outer, inner) = (self.take_index(NamespaceId::HOST), self.take_index(place));
         let bridge = self.bridges.get(&link.bridge).copied();
         let port = Interface {
             index: outer,
@@ -252,15 +262,15 @@ impl Builder {
             mac: link.mac,
             up: true,
             addresses: link.addresses.clone(),
-            peer: Some((0, outer)),
+            peer: Some((NamespaceId::HOST, outer)),
             ..Interface::default()
         };
-        add_interface(&mut self.topology.namespaces[place], end);
+        add_interface(&mut self.topology[place], end);
     }
 
     fn routes(&mut self, routes: &DefaultRoutes) {
         let Some(place) = self.places.get(&(routes.namespace.device, routes.namespace.inode)) else { return };
-        let namespace = &mut self.topology.namespaces[*place];
+        let namespace = &mut self.topology[*place];
         let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));
         let ipv6 = routes.ipv6.as_ref().map(|(gateway, name)| (IpAddr::V6(*gateway), name));
         for (gateway, name) in ipv4.into_iter().chain(ipv6) {

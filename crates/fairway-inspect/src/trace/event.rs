@@ -1,14 +1,35 @@
 //! What is heard while packets are watched.
 
+use std::fmt;
+
 use super::fingerprint::ObservedPacket;
+use crate::explain::shown_name;
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::Tuple;
+
+/// A namespace in which packets are watched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TracedNamespace {
+    /// The host's.
+    Host,
+    /// That of the sandbox with this name.
+    Sandbox(String),
+}
+
+impl fmt::Display for TracedNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Sandbox(name) => f.write_str(&shown_name(name)),
+        }
+    }
+}
 
 /// Something that was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// On which namespace: `host`, or a sandbox's name.
-    pub namespace: String,
+    /// The namespace that it was heard in.
+    pub namespace: TracedNamespace,
     /// What.
     pub what: What,
 }

@@ -120,7 +120,7 @@ impl Filter {
             resolve(plan, &asker, name).map(Peer::Address)
         };
         let found = peer(world, name).or_else(by_name);
-        let nobody = || QueryError::Nobody(name.to_owned(), asker.unwrap_or("FROM").to_owned());
+        let nobody = || QueryError::NotFound(name.to_owned(), asker.unwrap_or("FROM").to_owned());
         Ok(match found.ok_or_else(nobody)? {
             Peer::Sandbox(id) => Named { side: side_of(world, id), sandbox: Some(id) },
             Peer::Host => Named { side: Side::Host, sandbox: None },

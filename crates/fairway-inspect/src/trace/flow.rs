@@ -142,8 +142,8 @@ impl Flow {
         let translated = self.reply.map(Tuple::reversed).filter(|tuple| Some(*tuple) != self.original);
         FlowSummary {
             number: self.number.unwrap_or_default(),
-            original: self.original.map(|tuple| tuple.to_string()).unwrap_or_default(),
-            translated: translated.map(|tuple| tuple.to_string()),
+            original: self.original,
+            translated,
             carries: self.carries,
             packets: self.packets,
             outcome,

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::event::{Change, Event, What};
+use super::event::{Change, Event, TracedNamespace, What};
 use super::filter::Filter;
 use super::fingerprint::{Fingerprint, ObservedPacket};
 use super::flow::Flows;
 use super::order::{confirmation, in_order};
-use super::output::{PacketTimeline, TimelineEntry, TraceMessage};
-use super::timeline::{HOST, observed, way};
+use super::output::{PacketTimeline, TraceMessage};
+use super::timeline::{forgotten, observed, way};
 use fairway_core::policy::is_trace_table;
 use fairway_ruleset::CtDirection;
 use fairway_walk::Tuple;
@@ -37,7 +37,7 @@ pub struct Joiner {
     waiting: BTreeMap<u64, Packet>,
     prints: HashMap<Fingerprint, Vec<u64>>,
     /// Which packet the kernel means by a number, on a namespace.
-    ids: HashMap<(String, u32), u64>,
+    ids: HashMap<(TracedNamespace, u32), u64>,
     next: u64,
     heard: u64,
     forgotten: Vec<(u64, Event)>,
@@ -86,7 +86,7 @@ impl Joiner {
             }
             _ => {
                 let Some(seen) = observed(&event).cloned() else { return };
-                if event.namespace != HOST && seen.tuple.source.is_loopback() {
+                if event.namespace != TracedNamespace::Host && seen.tuple.source.is_loopback() {
                     // What a sandbox says to itself has the same addresses in each.
                     return;
                 }
@@ -214,7 +214,7 @@ impl Joiner {
         let at = began(&events, now);
         let first = (*observed.first()?).clone();
         let (key, direction) = self.flows.of(&observed, at)?;
-        let maker = events.first().map(|event| event.namespace.clone()).unwrap_or_default();
+        let maker = events.first()?.namespace.clone();
         let flow = self.flows.get(key)?;
         let is_known = flow.knows_its_beginning(&first);
         let with_first =
@@ -230,40 +230,36 @@ impl Joiner {
         }
         if let (false, Some(original), Some(reply)) = (flow.announced, flow.original(), flow.expects())
             && direction == CtDirection::Original
-            && events.iter().any(|event| event.namespace == HOST)
+            && events.iter().any(|event| event.namespace == TracedNamespace::Host)
         {
             flow.announced = true;
             let tracked = super::event::Tracked { change: Change::New, id: 0, original, reply };
-            let place = confirmation(&events, HOST);
-            let event = Event { namespace: HOST.to_owned(), what: What::Tracked(tracked) };
+            let place = confirmation(&events, &TracedNamespace::Host);
+            let event = Event { namespace: TracedNamespace::Host, what: What::Tracked(tracked) };
             events.insert(place, event);
         }
         let remembered = flow.number.is_some() || direction == CtDirection::Reply;
         let way = way(&events, remembered, is_trace_table);
-        let from = if maker == HOST && comes_in(&events) { first.tuple.source.to_string() } else { maker };
+        let from = match maker {
+            TracedNamespace::Host if comes_in(&events) => first.tuple.source.to_string(),
+            maker => maker.to_string(),
+        };
         flow.see(&first, direction, &from, way.dropped.as_deref());
         let filter = &self.filter;
         let target = flow.original();
         self.flows.number(key, |asked| target.is_some_and(|target| filter.is_carried(asked, &target)));
         let flow = self.flows.get(key)?.summary();
         let back = direction == CtDirection::Reply;
-        Some(PacketTimeline { at, title: first.to_string(), back, lines: way.lines, end: way.end, flow })
+        Some(PacketTimeline { at, title: first.to_string(), back, entries: way.entries, end: way.end, flow })
     }
 
     fn tell_forgotten(&mut self, now: u64) -> Vec<TraceMessage> {
-        let forgotten = std::mem::take(&mut self.forgotten);
-        let told = forgotten.into_iter().filter_map(|(key, event)| {
+        let told = std::mem::take(&mut self.forgotten).into_iter().filter_map(|(key, event)| {
             let flow = self.flows.get(key)?.summary();
-            let line = TimelineEntry {
-                at: now,
-                namespace: event.namespace,
-                place: "conntrack".to_owned(),
-                text: format!("forgets {}", flow.original),
-                ..TimelineEntry::default()
-            };
+            let entry = forgotten(now, &event.namespace, flow.original);
             Some(TraceMessage::Packet(PacketTimeline {
                 at: now,
-                lines: vec![line],
+                entries: vec![entry],
                 flow,
                 ..PacketTimeline::default()
             }))

@@ -3,7 +3,7 @@
 //! Captures have times. Of rules the kernel tells no time, but their order on one namespace, and at which interface the
 //! packet arrived: so they belong behind the capture there.
 
-use super::event::{Captured, Event, Ruled, What};
+use super::event::{Captured, Event, Ruled, TracedNamespace, What};
 use fairway_ruleset::{Family, Hook};
 
 /// Puts what was heard of a packet in order. `bridges_seen` is whether bridged packets meet the IP hooks
@@ -12,7 +12,7 @@ pub fn in_order(events: Vec<Event>, bridges_seen: bool) -> Vec<Event> {
     let (mut list, others): (Vec<Event>, Vec<Event>) =
         events.into_iter().partition(|event| matches!(event.what, What::Captured(_)));
     list.sort_by_key(time);
-    let mut namespaces: Vec<String> = others.iter().map(|event| event.namespace.clone()).collect();
+    let mut namespaces: Vec<TracedNamespace> = others.iter().map(|event| event.namespace.clone()).collect();
     namespaces.sort();
     namespaces.dedup();
     for namespace in namespaces {
@@ -62,8 +62,8 @@ fn place(list: &[Event], event: &Event, next: usize, bridges_seen: bool) -> usiz
 }
 
 /// Where it belongs that conntrack has the flow: it is told behind all that may still drop or translate the packet.
-pub fn confirmation(list: &[Event], namespace: &str) -> usize {
-    let own = |event: &&Event| event.namespace == namespace;
+pub fn confirmation(list: &[Event], namespace: &TracedNamespace) -> usize {
+    let own = |event: &&Event| event.namespace == *namespace;
     let routed = |event: &&Event| match &event.what {
         What::Ruled(ruled) => ruled.family != Family::Bridge,
         What::Captured(captured) => !captured.outgoing,

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use fairway_walk::{EndRecord, StepKind, StepRecord, Tuple};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One message of a trace.
@@ -39,9 +40,9 @@ pub struct PacketTimeline {
     /// Whether it goes against the first of its flow.
     pub back: bool,
     /// What happened to it, in order.
-    pub lines: Vec<TimelineEntry>,
-    /// Where it ends, in a sentence.
-    pub end: String,
+    pub entries: Vec<TimelineEntry>,
+    /// Where it ends.
+    pub end: EndRecord,
     /// Its flow, as far as it has come with it.
     pub flow: FlowSummary,
 }
@@ -50,19 +51,43 @@ pub struct PacketTimeline {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TimelineEntry {
-    /// When, in nanoseconds since 1970; of rules the kernel does not tell, so it is the time of the capture before.
+    /// When, in nanoseconds since 1970; the kernel gives rules no time, so they have that of the capture before.
     pub at: u64,
-    /// The namespace.
-    pub namespace: String,
-    /// Where on it: an interface, a hook, `conntrack`.
-    pub place: String,
-    /// What happened.
-    pub text: String,
-    /// Whether it was captured there.
-    pub captured: bool,
+    /// What happened: a capture, a rule, a rewrite, or an event of conntrack.
+    #[serde(flatten)]
+    pub step: StepRecord,
+    /// Of a capture: what the packet is to its protocol, such as `SYN+ACK` or `echo request 1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
+    /// Of a captured ICMP error: the packet that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<Tuple>,
+    /// Of a new flow: the addresses and ports that conntrack expects replies with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_reply: Option<Tuple>,
     /// Its bytes, if they were captured and are wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<FrameBytes>,
+}
+
+impl TimelineEntry {
+    /// What happened, in a line.
+    pub fn text(&self) -> String {
+        let mut text = self.step.text();
+        if let (StepKind::Conntrack, Some(packet)) = (self.step.kind, self.step.packet) {
+            text = match self.expected_reply {
+                Some(reply) => format!("{text}: {packet}, answers are expected as {reply}"),
+                None => format!("forgets {packet}"),
+            };
+        }
+        if let Some(segment) = &self.segment {
+            text.push_str(&format!("  {segment}"));
+        }
+        if let Some(about) = self.about {
+            text.push_str(&format!(", about {about}"));
+        }
+        text
+    }
 }
 
 /// The bytes of a captured packet.
@@ -86,10 +111,10 @@ pub struct FrameBytes {
 pub struct FlowSummary {
     /// Its number, from 1 on.
     pub number: u32,
-    /// As its first packet was.
-    pub original: String,
-    /// As its first packet was in the end, if it was rewritten.
-    pub translated: Option<String>,
+    /// Addresses and ports of its first packet.
+    pub original: Option<Tuple>,
+    /// Addresses and ports of its first packet after NAT, if NAT changed it.
+    pub translated: Option<Tuple>,
     /// The flow that the proxy carries by it.
     pub carries: Option<u32>,
     /// Packets with its first, and against it.

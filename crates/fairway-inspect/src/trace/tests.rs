@@ -25,10 +25,15 @@ fn told(scene: &Scene, events: &[Event]) -> String {
             if timeline.back { "back" } else { "forth" },
             timeline.title
         );
-        for line in &timeline.lines {
-            text += &format!("  {} {:5} {:12} {}\n", line.at, line.namespace, line.place, line.text);
+        for entry in &timeline.entries {
+            let step = &entry.step;
+            text += &format!("  {} {:5} {:12} {}\n", entry.at, step.namespace, step.location(), entry.text());
         }
-        text += &format!("  = {}\n  {outcome} {packets:?} {translated:?}\n\n", timeline.end);
+        text += &format!(
+            "  = {}\n  {outcome} {packets:?} {:?}\n\n",
+            timeline.end.text,
+            translated.map(|it| it.to_string())
+        );
     }
     text
 }

@@ -1,41 +1,38 @@
-//! A packet's way in words.
+//! The timeline of one packet: what happened to it, from what was heard of it in order.
 
-use super::event::{Captured, Event, Frame, RuleMet, Ruled, What};
+use super::event::{Captured, Event, Frame, RuleMet, Ruled, TracedNamespace, What};
 use super::fingerprint::ObservedPacket;
 use super::output::{FrameBytes, TimelineEntry};
 use fairway_ruleset::{Family, Hook, Verdict};
-use fairway_walk::{Tuple, changes};
+use fairway_walk::{EndKind, EndRecord, RuleRecord, StepKind, StepRecord, Tuple};
 
-/// What the host is called.
-pub const HOST: &str = "host";
-
-/// A packet's way.
+/// What happened to a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Way {
     /// What happened, in order.
-    pub lines: Vec<TimelineEntry>,
+    pub entries: Vec<TimelineEntry>,
     /// Where it ends.
-    pub end: String,
+    pub end: EndRecord,
     /// What dropped it, if something did.
     pub dropped: Option<String>,
 }
 
-/// Where a packet is in a namespace's hooks.
+/// The hook that a packet is in, in one namespace.
 struct Stay {
-    namespace: String,
+    namespace: TracedNamespace,
     id: u32,
     base: Option<(Hook, i32)>,
 }
 
 /// Says what happened to a packet, from what was heard in order. `remembered` is whether conntrack rewrites it as it did
-/// with an earlier one; `is_ours` tells tables that are there to watch.
+/// with an earlier one; `is_ours` finds the tables that are there to watch.
 pub fn way(events: &[Event], remembered: bool, is_ours: impl Fn(&str) -> bool) -> Way {
     let mut way = Way::default();
-    let mut seen: Vec<(String, Tuple)> = Vec::new();
+    let mut seen: Vec<(&TracedNamespace, Tuple)> = Vec::new();
     let mut stays: Vec<Stay> = Vec::new();
     let mut at = events.iter().find_map(captured).map_or(0, |captured| captured.at);
     for event in events {
-        let namespace = event.namespace.as_str();
+        let namespace = &event.namespace;
         if let What::Captured(captured) = &event.what {
             at = captured.at;
         }
@@ -45,37 +42,35 @@ pub fn way(events: &[Event], remembered: bool, is_ours: impl Fn(&str) -> bool) -
             _ => observed(event).map(|observed| observed.tuple),
         };
         if let Some(now) = now {
-            let before = seen.iter().position(|(other, _)| other == namespace);
-            let before = before.map(|at| std::mem::replace(&mut seen[at].1, now));
-            match before {
-                Some(before) => {
-                    let place = if remembered { "conntrack" } else { "translate" };
-                    let how = if remembered { " (as it was for the first)" } else { "" };
-                    let changed = changes(before, now).into_iter();
-                    way.lines.extend(changed.map(|text| line(at, namespace, place, format!("{text}{how}"))));
+            match seen.iter_mut().find(|(other, _)| *other == namespace) {
+                Some((_, before)) => {
+                    way.entries.extend(rewritten(at, namespace, (*before, now), remembered));
+                    *before = now;
                 }
-                None => seen.push((namespace.to_owned(), now)),
+                None => seen.push((namespace, now)),
             }
         }
         match &event.what {
-            What::Captured(captured) => way.lines.push(of_capture(namespace, captured)),
+            What::Captured(captured) => way.entries.push(of_capture(namespace, captured)),
             What::Ruled(ruled) => {
                 let base = hook_of(&mut stays, namespace, ruled);
-                let words = in_words(ruled).filter(|_| !is_ours(&ruled.table));
-                if let Some(words) = words {
-                    way.lines.push(line(at, namespace, &place_of(ruled, base), head(ruled, base) + &words));
+                if !is_ours(&ruled.table) && decides(ruled) {
+                    way.entries.push(of_rule(at, namespace, ruled, base));
                 }
                 if ruled.verdict == Verdict::Drop {
-                    way.dropped = Some(dropped_by(namespace, ruled));
+                    way.end = dropped_by(namespace, ruled);
+                    way.dropped = Some(way.end.text.clone());
                 }
             }
-            What::Tracked(tracked) => {
-                let text = format!("new: {}, answers are expected as {}", tracked.original, tracked.reply);
-                way.lines.push(line(at, namespace, "conntrack", text));
-            }
+            What::Tracked(tracked) => way.entries.push(TimelineEntry {
+                expected_reply: Some(tracked.reply),
+                ..of_flow(at, namespace, "new", Some(tracked.original))
+            }),
         }
     }
-    way.end = way.dropped.clone().or_else(|| end(events)).unwrap_or_default();
+    if way.dropped.is_none() {
+        way.end = end(events).unwrap_or_default();
+    }
     way
 }
 
@@ -95,123 +90,182 @@ pub fn observed(event: &Event) -> Option<&ObservedPacket> {
     }
 }
 
-fn line(at: u64, namespace: &str, place: &str, text: String) -> TimelineEntry {
-    TimelineEntry {
-        at,
-        namespace: namespace.to_owned(),
-        place: place.to_owned(),
-        text,
-        ..TimelineEntry::default()
-    }
+fn entry(at: u64, namespace: &TracedNamespace, kind: StepKind) -> TimelineEntry {
+    let step = StepRecord { kind, namespace: namespace.to_string(), ..StepRecord::default() };
+    TimelineEntry { at, step, ..TimelineEntry::default() }
 }
 
-fn of_capture(namespace: &str, captured: &Captured) -> TimelineEntry {
-    let way = if captured.outgoing { "out" } else { "in " };
-    let frame = captured.frame.as_ref().map(|Frame { ethernet, length, bytes }| FrameBytes {
+fn of_flow(at: u64, namespace: &TracedNamespace, state: &str, original: Option<Tuple>) -> TimelineEntry {
+    let mut entry = entry(at, namespace, StepKind::Conntrack);
+    entry.step.state = Some(state.to_owned());
+    entry.step.packet = original;
+    entry
+}
+
+/// That conntrack has forgotten a flow.
+pub fn forgotten(at: u64, namespace: &TracedNamespace, original: Option<Tuple>) -> TimelineEntry {
+    of_flow(at, namespace, "forgotten", original)
+}
+
+/// The rewrites of the destination and of the source, one after the other.
+fn rewritten(
+    at: u64,
+    namespace: &TracedNamespace,
+    (before, after): (Tuple, Tuple),
+    remembered: bool,
+) -> Vec<TimelineEntry> {
+    let (destination, destination_port) = (after.destination, after.destination_port);
+    let middle = Tuple { destination, destination_port, ..before };
+    let rewrites = [(before, middle), (middle, after)].into_iter().filter(|(before, after)| before != after);
+    let entries = rewrites.map(|(before, after)| {
+        let mut entry = entry(at, namespace, StepKind::Translate);
+        entry.step.before = Some(before);
+        entry.step.after = Some(after);
+        entry.step.remembered = remembered;
+        entry
+    });
+    entries.collect()
+}
+
+fn of_capture(namespace: &TracedNamespace, captured: &Captured) -> TimelineEntry {
+    let kind = if captured.outgoing { StepKind::Out } else { StepKind::In };
+    let mut entry = entry(captured.at, namespace, kind);
+    entry.step.interface = Some(captured.interface.clone());
+    entry.step.packet = Some(captured.observed.tuple);
+    entry.segment = Some(captured.observed.segment.to_string());
+    entry.about = captured.observed.about;
+    entry.frame = captured.frame.as_ref().map(|Frame { ethernet, length, bytes }| FrameBytes {
         ethernet: *ethernet,
         outgoing: captured.outgoing,
         length: *length,
         bytes: bytes.clone(),
     });
-    let text = format!("{way}  {}", captured.observed);
-    TimelineEntry { captured: true, frame, ..line(captured.at, namespace, &captured.interface, text) }
+    entry
 }
 
-/// The base chain that a packet is in: chains that are jumped to do not tell.
-fn hook_of(stays: &mut Vec<Stay>, namespace: &str, ruled: &Ruled) -> Option<(Hook, i32)> {
-    let known = stays.iter_mut().find(|stay| stay.namespace == namespace && stay.id == ruled.id);
+/// The base chain that a packet is in: the kernel does not say it of chains that are jumped to.
+fn hook_of(stays: &mut Vec<Stay>, namespace: &TracedNamespace, ruled: &Ruled) -> Option<(Hook, i32)> {
+    let known = stays.iter_mut().find(|stay| stay.namespace == *namespace && stay.id == ruled.id);
     match (known, ruled.base) {
         (Some(stay), Some(base)) => stay.base = Some(base),
         (Some(stay), None) => return stay.base,
-        (None, base) => stays.push(Stay { namespace: namespace.to_owned(), id: ruled.id, base }),
+        (None, base) => stays.push(Stay { namespace: namespace.clone(), id: ruled.id, base }),
     }
     ruled.base
 }
 
-fn place_of(ruled: &Ruled, base: Option<(Hook, i32)>) -> String {
-    match (ruled.family, base) {
+/// Whether it is worth an entry: the ends of chains that let a packet pass are not.
+fn decides(ruled: &Ruled) -> bool {
+    match ruled.met {
+        RuleMet::Rule { .. } => true,
+        RuleMet::Policy => ruled.verdict == Verdict::Drop,
+        RuleMet::End => false,
+    }
+}
+
+fn of_rule(at: u64, namespace: &TracedNamespace, ruled: &Ruled, base: Option<(Hook, i32)>) -> TimelineEntry {
+    let mut entry = entry(at, namespace, StepKind::Rule);
+    entry.step.hook = Some(match (ruled.family, base) {
         (Family::Bridge, Some((hook, _))) => format!("bridge {hook}"),
         (_, Some((hook, _))) => hook.to_string(),
         (family, None) => family.to_string(),
+    });
+    entry.step.priority = base.map(|(_, priority)| priority);
+    entry.step.rule = record(ruled);
+    entry
+}
+
+fn record(ruled: &Ruled) -> RuleRecord {
+    let (handle, rule, comment) = match &ruled.met {
+        RuleMet::Rule { handle, text, comment } => (Some(*handle), text.clone(), comment.clone()),
+        RuleMet::Policy | RuleMet::End => (None, None, None),
+    };
+    let verdict = match &ruled.verdict {
+        Verdict::Continue | Verdict::Break => None,
+        Verdict::Drop if rejects(ruled) => Some("reject".to_owned()),
+        verdict => Some(verdict.to_string()),
+    };
+    RuleRecord {
+        family: Some(ruled.family.to_string()),
+        table: Some(ruled.table.clone()),
+        chain: Some(ruled.chain.clone()),
+        rule,
+        handle,
+        comment,
+        verdict,
+        ..RuleRecord::default()
     }
 }
 
-fn head(ruled: &Ruled, base: Option<(Hook, i32)>) -> String {
-    let Ruled { family, table, chain, .. } = ruled;
-    let priority = base.map(|(_, priority)| format!(" {priority}")).unwrap_or_default();
-    format!("{family} {table}{priority}: {chain}: ")
+fn rejects(ruled: &Ruled) -> bool {
+    matches!(&ruled.met, RuleMet::Rule { text: Some(text), .. } if text.contains("reject"))
 }
 
-/// What a rule did; nothing for the ends of chains that let it pass.
-fn in_words(ruled: &Ruled) -> Option<String> {
-    match &ruled.met {
-        RuleMet::Rule { handle, text, .. } => {
-            let verdict = ruled.verdict.to_string();
-            let text = text.as_deref().unwrap_or("a rule that is gone");
-            // What a map decides does not stand in the rule.
-            let decides = !matches!(ruled.verdict, Verdict::Continue | Verdict::Break);
-            let says = text.contains(&verdict)
-                || [" nat", "dnat", "snat", "masquerade", "redirect", "reject"]
-                    .iter()
-                    .any(|word| text.contains(word));
-            let decided = if decides && !says { format!(" -> {verdict}") } else { String::new() };
-            Some(format!("{text}{decided}  # handle {handle}"))
-        }
-        RuleMet::Policy if ruled.verdict == Verdict::Drop => Some("its policy drop".to_owned()),
-        RuleMet::Policy | RuleMet::End => None,
-    }
-}
-
-fn dropped_by(namespace: &str, ruled: &Ruled) -> String {
+fn dropped_by(namespace: &TracedNamespace, ruled: &Ruled) -> EndRecord {
     let Ruled { family, table, chain, .. } = ruled;
-    match &ruled.met {
+    let (kind, how) = match rejects(ruled) {
+        true => (EndKind::Rejected, "refused"),
+        false => (EndKind::Dropped, "dropped"),
+    };
+    let by = match &ruled.met {
         RuleMet::Rule { handle, text, comment } => {
-            let how = match text {
-                Some(text) if text.contains("reject") => "refused",
-                _ => "dropped",
-            };
             let rule = match (comment, text) {
                 (Some(comment), _) => format!(": \"{comment}\""),
                 (None, Some(text)) => format!(": {text}"),
                 (None, None) => String::new(),
             };
-            format!("{how} on {namespace} by {family} {table} {chain}{rule} (handle {handle})")
+            format!("{family} {table} {chain}{rule} (handle {handle})")
         }
-        RuleMet::Policy | RuleMet::End => {
-            format!("dropped on {namespace} by the policy of {family} {table} {chain}")
-        }
+        RuleMet::Policy | RuleMet::End => format!("the policy of {family} {table} {chain}"),
+    };
+    EndRecord {
+        kind,
+        namespace: namespace.to_string(),
+        rule: record(ruled),
+        text: format!("{how} on {namespace} by {by}"),
+        ..EndRecord::default()
     }
 }
 
-/// Where a packet that nothing dropped was last.
-fn end(events: &[Event]) -> Option<String> {
+/// Where a packet that no rule dropped was last.
+fn end(events: &[Event]) -> Option<EndRecord> {
     let last = events.iter().rfind(|event| !matches!(event.what, What::Tracked(_)))?;
     let namespace = &last.namespace;
-    Some(match &last.what {
+    let (kind, interface, text) = match &last.what {
         What::Captured(captured) if captured.interface == "lo" && !captured.outgoing => {
-            format!("arrives on {namespace}")
+            (EndKind::Delivered, Some(captured), format!("arrives on {namespace}"))
         }
-        What::Captured(Captured { outgoing: false, interface, .. }) if namespace != HOST => {
-            format!("arrives at {namespace} by {interface}")
+        What::Captured(captured) => {
+            let interface = &captured.interface;
+            let (kind, text) = match (captured.outgoing, namespace) {
+                (true, _) => (EndKind::Leaves, format!("leaves {namespace} by {interface}")),
+                (false, TracedNamespace::Host) => {
+                    (EndKind::Unknown, format!("last seen at {interface} of {namespace}"))
+                }
+                (false, _) => (EndKind::Delivered, format!("arrives at {namespace} by {interface}")),
+            };
+            (kind, Some(captured), text)
         }
-        What::Captured(Captured { outgoing: true, interface, .. }) => {
-            format!("leaves {namespace} by {interface}")
-        }
-        What::Captured(Captured { interface, .. }) => format!("last seen at {interface} of {namespace}"),
         What::Ruled(_) => {
-            let mut bases =
-                events.iter().filter(|event| event.namespace == *namespace).filter_map(|event| match &event
-                    .what
-                {
-                    What::Ruled(ruled) => ruled.base,
-                    _ => None,
-                });
-            match bases.next_back() {
-                Some((Hook::Input, _)) => format!("arrives on {namespace}"),
-                Some((hook, _)) => format!("last seen on {namespace} at {hook}"),
-                None => format!("last seen on {namespace}"),
-            }
+            let own = events.iter().filter(|event| event.namespace == *namespace);
+            let mut bases = own.filter_map(|event| match &event.what {
+                What::Ruled(ruled) => ruled.base,
+                _ => None,
+            });
+            let (kind, text) = match bases.next_back() {
+                Some((Hook::Input, _)) => (EndKind::Delivered, format!("arrives on {namespace}")),
+                Some((hook, _)) => (EndKind::Unknown, format!("last seen on {namespace} at {hook}")),
+                None => (EndKind::Unknown, format!("last seen on {namespace}")),
+            };
+            (kind, None, text)
         }
         What::Tracked(_) => return None,
+    };
+    Some(EndRecord {
+        kind,
+        namespace: namespace.to_string(),
+        interface: interface.map(|captured| captured.interface.clone()),
+        text,
+        ..EndRecord::default()
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Action, End, Evaluation, Outcome, RuleHit};
 use crate::packet::Packet;
-use fairway_ruleset::{Chain, Expression, Policy, Rule, Verdict};
+use fairway_ruleset::{Chain, Expression, Policy, Rule, Table, Verdict};
 
 /// How deep chains may lead into one another by jumps and gotos (`nft_chain_validate` in net/netfilter/nf_tables_api.c).
 const DEEPEST: usize = 16;
@@ -36,16 +36,40 @@ struct Frame<'a> {
 }
 
 impl RuleHit {
-    /// The table in words: its family and name.
-    pub fn table_text(&self) -> String {
+    /// The policy of a base chain.
+    pub(crate) fn policy(table: &Table, legacy: bool, chain: &Chain, verdict: Verdict) -> Self {
+        Self {
+            family: table.family,
+            legacy,
+            table: table.name.clone(),
+            chain: chain.name.clone(),
+            rule: None,
+            comment: None,
+            handle: None,
+            place: None,
+            element: None,
+            actions: Vec::new(),
+            verdict: Some(verdict),
+        }
+    }
+
+    /// Table, chain and rule in words: the rule by its comment, if it has one.
+    pub fn in_words(&self) -> String {
         let legacy = if self.legacy { "legacy " } else { "" };
-        format!("{legacy}{} {}", self.family, self.table)
+        let chain = format!("{legacy}{} {} {}", self.family, self.table, self.chain);
+        let what = if self.legacy { "number" } else { "handle" };
+        let handle = self.handle.map(|handle| format!(" ({what} {handle})")).unwrap_or_default();
+        match (&self.comment, &self.rule) {
+            (Some(comment), _) => format!("{chain}: \"{comment}\"{handle}"),
+            (None, Some(rule)) => format!("{chain}: {rule}{handle}"),
+            (None, None) => format!("the policy of {chain}"),
+        }
     }
 }
 
 impl<'a> Evaluation<'a> {
     /// Walks a base chain. What rules change is changed in `packet`; what they translate is said in
-    /// [`Evaluation::met`].
+    /// [`Evaluation::hits`].
     pub fn run(&mut self, chain: &'a Chain, packet: &mut Packet) -> End {
         self.walk(Cursor { base: chain, at: chain, next: 0, depth: 0, stack: Vec::new() }, packet)
     }
@@ -99,12 +123,12 @@ impl<'a> Evaluation<'a> {
 
     /// Forgets what was met from a place on, if it was nothing but ways from chain to chain.
     fn forget_ways(&mut self, from: usize) {
-        let is_way = |met: &RuleHit| {
-            let leads = matches!(met.verdict, Some(Verdict::Jump(_) | Verdict::Goto(_)));
-            leads && met.actions.is_empty()
+        let is_way = |hit: &RuleHit| {
+            let leads = matches!(hit.verdict, Some(Verdict::Jump(_) | Verdict::Goto(_)));
+            leads && hit.actions.is_empty()
         };
-        if self.met.get(from..).is_some_and(|met| met.iter().all(is_way)) {
-            self.met.truncate(from);
+        if self.hits.get(from..).is_some_and(|hits| hits.iter().all(is_way)) {
+            self.hits.truncate(from);
         }
     }
 
@@ -122,18 +146,18 @@ impl<'a> Evaluation<'a> {
         }
         let (actions, element) = (std::mem::take(&mut self.actions), self.element.take());
         // A way back out of a chain forgets what was met before the fork, too.
-        let (before, counted, flow_mark) = (self.met.clone(), self.counted.len(), self.flow_mark);
+        let (before, counted, flow_mark) = (self.hits.clone(), self.counted.len(), self.flow_mark);
         let end = self.walk(cursor.clone(), &mut otherwise);
-        let without = std::mem::replace(&mut self.met, before);
+        let without = std::mem::replace(&mut self.hits, before);
         let without_counted = self.counted.split_off(counted);
         (self.actions, self.element, self.flow_mark) = (actions, element, flow_mark);
         let obeyed = self.obey(&mut cursor, taken);
         let other_end = obeyed.unwrap_or_else(|| self.walk(cursor, packet));
-        let actions = |met: &[RuleHit]| met.iter().flat_map(|met| met.actions.clone()).collect::<Vec<_>>();
-        let same = end == other_end && actions(&without) == actions(&self.met) && otherwise == *packet;
+        let actions = |hits: &[RuleHit]| hits.iter().flat_map(|hit| hit.actions.clone()).collect::<Vec<_>>();
+        let same = end == other_end && actions(&without) == actions(&self.hits) && otherwise == *packet;
         self.counted.truncate(counted);
         self.counted.extend(without_counted);
-        self.met = without;
+        self.hits = without;
         same.then_some(end)
     }
 
@@ -160,7 +184,7 @@ impl<'a> Evaluation<'a> {
                 None => Some(self.policy(cursor.base)),
             },
             Verdict::Jump(name) => {
-                let jump = self.met.len().saturating_sub(1);
+                let jump = self.hits.len().saturating_sub(1);
                 let frame = Frame { chain: cursor.at, next: cursor.next, depth: cursor.depth, jump };
                 let lost = self.enter(cursor, "jump", &name);
                 cursor.stack.push(frame);
@@ -194,8 +218,8 @@ impl<'a> Evaluation<'a> {
                 End::Dropped
             }
             _ => {
-                let is_goto = |met: &RuleHit| matches!(met.verdict, Some(Verdict::Goto(_)));
-                let last = self.met.iter().rposition(|met| !is_goto(met)).map_or(0, |place| place + 1);
+                let is_goto = |hit: &RuleHit| matches!(hit.verdict, Some(Verdict::Goto(_)));
+                let last = self.hits.iter().rposition(|hit| !is_goto(hit)).map_or(0, |place| place + 1);
                 self.forget_ways(last);
                 End::Accepted
             }
@@ -223,7 +247,7 @@ impl<'a> Evaluation<'a> {
         if actions.is_empty() && verdict.is_none() {
             return;
         }
-        self.met.push(RuleHit {
+        self.hits.push(RuleHit {
             family: self.table.family,
             legacy: self.is_legacy(),
             table: self.table.name.clone(),

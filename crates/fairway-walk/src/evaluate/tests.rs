@@ -2,7 +2,7 @@
 
 use super::{End, Evaluation, Facts};
 use crate::lookup::Lookup;
-use crate::{FlowPosition, Packet, Tuple, empty_namespace};
+use crate::{FlowPosition, NamespaceId, Packet, Tuple, empty_namespace};
 use fairway_ruleset::{
     Chain, ChainKind, Expression, Hook, LimitRate, MetaKey, Register, RuleBuilder, Table, compat, rule,
 };
@@ -26,7 +26,7 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
         untracked: false,
         user: None,
         ports: None,
-        lookup: (&lookup, 0),
+        lookup: (&lookup, NamespaceId::HOST),
     };
     let tuple = Tuple {
         protocol: 6,
@@ -37,8 +37,8 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
     };
     let mut evaluation = Evaluation::new(facts, &table);
     let end = evaluation.run(&table.chains[0], &mut Packet::new(tuple, FlowPosition::First));
-    let met = evaluation.met.iter().filter_map(|met| met.rule.clone());
-    (end, met.collect())
+    let hits = evaluation.hits.iter().filter_map(|hit| hit.rule.clone());
+    (end, hits.collect())
 }
 
 fn recent() -> RuleBuilder {

@@ -6,7 +6,8 @@ use crate::evaluate::{Action, End as ChainEnd, Evaluation, RuleHit};
 use crate::flow::Flow;
 use crate::packet::{Packet, Tuple};
 use crate::step::{Counted, End, Step};
-use fairway_ruleset::{Chain, ChainKind, CtDirection, Family, Hook, NatKind, Table, priority};
+use crate::topology::NamespaceId;
+use fairway_ruleset::{Chain, ChainKind, CtDirection, Family, Hook, NatKind, Table, Verdict, priority};
 
 /// What is done at a priority.
 enum Work<'a> {
@@ -31,7 +32,7 @@ fn br_netfilter_priority(hook: Hook) -> i32 {
 /// A hook that a packet meets on a namespace.
 #[derive(Debug, Clone, Copy)]
 struct At<'b> {
-    namespace: usize,
+    namespace: NamespaceId,
     hook: Hook,
     /// Whether it is a hook of the bridge.
     bridged: bool,
@@ -47,13 +48,13 @@ impl<'a> Walker<'a> {
     /// All of a hook of IP. Ends the walk when the packet is dropped.
     pub(super) fn hook(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         hook: Hook,
         in_flight: &mut InFlight,
         interfaces: HookInterfaces<'_>,
     ) -> Result<(), End> {
         if let Some(reason) = self.namespace(namespace).unreadable_rules.clone() {
-            return Err(End::Unknown { namespace: self.name(namespace), reason });
+            return Err(End::Unknown { namespace, reason });
         }
         self.pass(At { namespace, hook, bridged: false, interfaces, ip_interfaces: None }, in_flight)
     }
@@ -61,7 +62,7 @@ impl<'a> Walker<'a> {
     /// All of a hook of the bridge, and of the same hook of IP if bridged packets meet it, between `shown`.
     pub(super) fn bridge_hook(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         hook: Hook,
         in_flight: &mut InFlight,
         interfaces: HookInterfaces<'_>,
@@ -76,7 +77,7 @@ impl<'a> Walker<'a> {
     /// All of a hook of the bridge for what IP has seen, since the host itself sends it.
     pub(super) fn bridge_hook_without_ip(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         hook: Hook,
         in_flight: &mut InFlight,
         interfaces: HookInterfaces<'_>,
@@ -180,23 +181,32 @@ impl<'a> Walker<'a> {
         let At { namespace, hook, bridged, interfaces, .. } = at;
         let mut evaluation = Evaluation::new(self.facts(namespace, in_flight, interfaces), table);
         let end = evaluation.run(chain, &mut in_flight.packet);
-        let Evaluation { met, counted, .. } = evaluation;
-        let name = self.name(namespace);
+        let Evaluation { hits, counted, .. } = evaluation;
         self.counted.extend(counted.into_iter().map(|(set, key)| Counted {
-            namespace: name.clone(),
+            namespace,
             family: table.family,
             table: table.name.clone(),
             set,
             key,
         }));
-        let by = met.last().map(in_words).unwrap_or_default();
-        let actions = met.iter().flat_map(|met| met.actions.clone()).collect();
-        let legacy = if self.namespace(namespace).is_legacy(table) { "legacy " } else { "" };
-        let (table, chain) = (format!("{legacy}{} {}", table.family, table.name), chain.name.clone());
-        self.steps.push(Step::Chain { namespace: name.clone(), hook, bridged, priority, table, chain, met });
+        let legacy = self.namespace(namespace).is_legacy(table);
+        let last = hits.last().cloned();
+        let by = last.unwrap_or_else(|| RuleHit::policy(table, legacy, chain, Verdict::Drop));
+        let actions = hits.iter().flat_map(|hit| hit.actions.clone()).collect();
+        self.steps.push(Step::Chain {
+            namespace,
+            hook,
+            bridged,
+            priority,
+            family: table.family,
+            table: table.name.clone(),
+            legacy,
+            chain: chain.name.clone(),
+            hits,
+        });
         match end {
             ChainEnd::Accepted => Ok(actions),
-            ChainEnd::Dropped => Err(End::Dropped { namespace: name, by }),
+            ChainEnd::Dropped => Err(End::Dropped { namespace, by: Box::new(by) }),
             ChainEnd::Refused(how) => {
                 let input = interfaces.input.map(|input| input.index);
                 // The kernel does not tell itself of its own echo replies: `icmp_xmit_lock` is held.
@@ -204,19 +214,19 @@ impl<'a> Walker<'a> {
                     self.refuse_by_rule(namespace, in_flight, input, how);
                 }
                 let how = how.of_any(in_flight.packet.family());
-                Err(End::Rejected { namespace: name, by, how })
+                Err(End::Rejected { namespace, by: Box::new(by), how })
             }
-            ChainEnd::Unknown(reason) => Err(End::Unknown { namespace: name, reason }),
+            ChainEnd::Unknown(reason) => Err(End::Unknown { namespace, reason }),
         }
     }
 
-    fn flow(&mut self, namespace: usize, in_flight: &InFlight) -> Option<&mut Flow> {
+    fn flow(&mut self, namespace: NamespaceId, in_flight: &InFlight) -> Option<&mut Flow> {
         let (number, _) = in_flight.flow?;
-        self.flows.get_mut(namespace)?.get_mut(number)
+        self.flows.get_mut(namespace.0)?.get_mut(number)
     }
 
     /// Conntrack finds the packet's flow, or begins one.
-    fn track(&mut self, namespace: usize, in_flight: &mut InFlight) {
+    fn track(&mut self, namespace: NamespaceId, in_flight: &mut InFlight) {
         if in_flight.untracked || in_flight.flow.is_some() || !self.namespace(namespace).tracks() {
             return;
         }
@@ -224,7 +234,7 @@ impl<'a> Walker<'a> {
             return self.relate(namespace, about, in_flight);
         }
         let tuple = in_flight.tuple();
-        let known = self.flows[namespace]
+        let known = self.flows[namespace.0]
             .iter()
             .enumerate()
             .find_map(|(number, flow)| Some((number, flow.direction(tuple).filter(|_| flow.confirmed)?)));
@@ -237,37 +247,37 @@ impl<'a> Walker<'a> {
         };
         let (found, state) = match known {
             Some((number, CtDirection::Reply)) => {
-                self.flows[namespace][number].answered = true;
+                self.flows[namespace.0][number].answered = true;
                 ((number, CtDirection::Reply), "established (an answer)")
             }
             Some(found) => (found, "established"),
             None if !in_flight.packet.begins() => {
-                self.steps.push(Step::Tracked { namespace: self.name(namespace), state: "invalid" });
+                self.steps.push(Step::Tracked { namespace, state: "invalid" });
                 return;
             }
             None => {
-                self.flows[namespace].push(Flow::new(tuple));
-                ((self.flows[namespace].len() - 1, CtDirection::Original), "new")
+                self.flows[namespace.0].push(Flow::new(tuple));
+                ((self.flows[namespace.0].len() - 1, CtDirection::Original), "new")
             }
         };
         in_flight.flow = Some(found);
-        self.steps.push(Step::Tracked { namespace: self.name(namespace), state });
+        self.steps.push(Step::Tracked { namespace, state });
     }
 
     /// An ICMP error belongs to the flow that it is about: `nf_conntrack_inet_error`.
-    fn relate(&mut self, namespace: usize, about: Tuple, in_flight: &mut InFlight) {
-        let known = self.flows[namespace].iter().enumerate().find_map(|(number, flow)| {
+    fn relate(&mut self, namespace: NamespaceId, about: Tuple, in_flight: &mut InFlight) {
+        let known = self.flows[namespace.0].iter().enumerate().find_map(|(number, flow)| {
             Some((number, flow.direction(about.reversed()).filter(|_| flow.confirmed)?))
         });
         in_flight.flow = known;
         in_flight.related = known.is_some();
         let state = if known.is_some() { "related" } else { "invalid" };
-        self.steps.push(Step::Tracked { namespace: self.name(namespace), state });
+        self.steps.push(Step::Tracked { namespace, state });
     }
 
     /// An ICMP error is translated as an answer to what it is about, and so is what is in it:
     /// `nf_nat_icmp_reply_translation`.
-    fn translate_error(&mut self, namespace: usize, kind: NatKind, in_flight: &mut InFlight) {
+    fn translate_error(&mut self, namespace: NamespaceId, kind: NatKind, in_flight: &mut InFlight) {
         const SOURCE_TRANSLATED: u32 = 16;
         const DESTINATION_TRANSLATED: u32 = 32;
         let Some((_, direction)) = in_flight.flow else { return };
@@ -294,7 +304,7 @@ impl<'a> Walker<'a> {
         in_flight.packet.translate_about(about);
         if from != to {
             in_flight.packet.translate(to);
-            self.steps.push(Step::Translated { namespace: self.name(namespace), from, to, now: false });
+            self.steps.push(Step::Translated { namespace, from, to, now: false });
         }
     }
 
@@ -341,9 +351,9 @@ impl<'a> Walker<'a> {
             let mut evaluation = Evaluation::new(facts, other_table);
             let end = evaluation.run(other_chain, &mut packet.clone());
             if let ChainEnd::Unknown(reason) = end {
-                return Err(End::Unknown { namespace: self.name(at.namespace), reason });
+                return Err(End::Unknown { namespace: at.namespace, reason });
             }
-            let actions = evaluation.met.into_iter().flat_map(|met| met.actions);
+            let actions = evaluation.hits.into_iter().flat_map(|hit| hit.actions);
             if let Some(other) = actions.into_iter().find(translates)
                 && other != *action
             {
@@ -353,17 +363,17 @@ impl<'a> Walker<'a> {
                 let reason = format!(
                     "{one} and {other} translate it otherwise at one priority, and which of them does is not told"
                 );
-                return Err(End::Unknown { namespace: self.name(at.namespace), reason });
+                return Err(End::Unknown { namespace: at.namespace, reason });
             }
         }
         Ok(())
     }
 
-    fn rewrite(&mut self, namespace: usize, in_flight: &mut InFlight, to: Tuple, now: bool) {
+    fn rewrite(&mut self, namespace: NamespaceId, in_flight: &mut InFlight, to: Tuple, now: bool) {
         let from = in_flight.tuple();
         if from != to {
             in_flight.packet.translate(to);
-            self.steps.push(Step::Translated { namespace: self.name(namespace), from, to, now });
+            self.steps.push(Step::Translated { namespace, from, to, now });
         }
     }
 
@@ -408,7 +418,7 @@ impl<'a> Walker<'a> {
     }
 
     /// What rules say that bears on what comes after them.
-    fn apply_actions(&mut self, namespace: usize, actions: &[Action], in_flight: &mut InFlight) {
+    fn apply_actions(&mut self, namespace: NamespaceId, actions: &[Action], in_flight: &mut InFlight) {
         for action in actions {
             match action {
                 Action::Untrack => in_flight.untracked = true,
@@ -425,15 +435,4 @@ impl<'a> Walker<'a> {
 
 fn translates(action: &Action) -> bool {
     matches!(action, Action::Translate { .. } | Action::Masquerade | Action::Redirect(_))
-}
-
-fn in_words(met: &RuleHit) -> String {
-    let (table, chain) = (met.table_text(), &met.chain);
-    let what = if met.legacy { "number" } else { "handle" };
-    let handle = met.handle.map(|handle| format!(" ({what} {handle})")).unwrap_or_default();
-    match (&met.comment, &met.rule) {
-        (Some(comment), _) => format!("{table} {chain}: \"{comment}\"{handle}"),
-        (None, Some(rule)) => format!("{table} {chain}: {rule}{handle}"),
-        (None, None) => format!("the policy of {table} {chain}"),
-    }
 }

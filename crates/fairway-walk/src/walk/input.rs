@@ -7,7 +7,7 @@ use super::{HookInterfaces, InFlight, Next, Walker};
 use crate::packet::Tuple;
 use crate::route::{RouteQuery, RouteResult, is_link_local};
 use crate::step::End;
-use crate::topology::{Interface, NetworkNamespace, RouteKind};
+use crate::topology::{Interface, NamespaceId, NetworkNamespace, RouteKind};
 use fairway_ruleset::Hook;
 
 const TCP: u8 = 6;
@@ -17,7 +17,7 @@ impl<'a> Walker<'a> {
     /// A packet that this namespace has to take in, or to send on.
     pub(super) fn route_input(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         input: &'a Interface,
         mut in_flight: InFlight,
         hooked: bool,
@@ -65,10 +65,7 @@ impl<'a> Walker<'a> {
         };
         if let Some(code) = code {
             self.refuse(namespace, &in_flight, Some(input.index), How::Unreachable(code));
-            return Next::End(End::NoRoute {
-                namespace: self.name(namespace),
-                destination: tuple.destination,
-            });
+            return Next::End(End::NoRoute { namespace, destination: tuple.destination });
         }
         let onward = route.filter(|_| !here).and_then(|route| place.interface(route.interface));
         if let Some(reason) = unexpected_source(place, input, onward, &tuple, mark) {
@@ -78,10 +75,7 @@ impl<'a> Walker<'a> {
             return Next::End(self.deliver(namespace, input, in_flight));
         }
         let Some(route) = route else {
-            return Next::End(End::NoRoute {
-                namespace: self.name(namespace),
-                destination: tuple.destination,
-            });
+            return Next::End(End::NoRoute { namespace, destination: tuple.destination });
         };
         // `ip6_forward` in net/ipv6/ip6_output.c; RFC 4291, 2.5.6.
         if is_link_local(tuple.source) {
@@ -105,13 +99,12 @@ impl<'a> Walker<'a> {
         self.transmit(namespace, output, next, in_flight)
     }
 
-    fn deliver(&mut self, namespace: usize, input: &'a Interface, mut in_flight: InFlight) -> End {
+    fn deliver(&mut self, namespace: NamespaceId, input: &'a Interface, mut in_flight: InFlight) -> End {
         if let Err(end) = self.hook(namespace, Hook::Input, &mut in_flight, HookInterfaces::in_by(input)) {
             return end;
         }
         let tuple = in_flight.tuple();
         let place = self.namespace(namespace);
-        let name = self.name(namespace);
         // What a namespace sends to itself by loopback arrives where its address is (`ip6_rcv_core`).
         let own = place.holder(tuple.destination).filter(|_| input.loopback);
         self.arrived = Some(own.unwrap_or(input).index);
@@ -124,7 +117,7 @@ impl<'a> Walker<'a> {
         };
         if theirs {
             return End::Delivered {
-                namespace: name,
+                namespace,
                 owner: "the program that asked".to_owned(),
                 tuple,
                 proxy: None,
@@ -135,7 +128,7 @@ impl<'a> Walker<'a> {
         }
         if matches!(tuple.protocol, 1 | 58) {
             return End::Delivered {
-                namespace: name,
+                namespace,
                 owner: "the kernel, which answers".to_owned(),
                 tuple,
                 proxy: None,
@@ -145,7 +138,7 @@ impl<'a> Walker<'a> {
         match self.lookup.listener((namespace, place), tuple.protocol, address, port) {
             Ok(Some(listener)) if !listener.held => {
                 let (owner, proxy) = (listener.owner.clone(), listener.proxy);
-                End::Delivered { namespace: name, owner, tuple, proxy }
+                End::Delivered { namespace, owner, tuple, proxy }
             }
             Ok(Some(listener)) if tuple.protocol == UDP => {
                 let reason = format!("{} holds the port, and answers nothing there", listener.owner);
@@ -155,9 +148,9 @@ impl<'a> Walker<'a> {
                 let how =
                     if tuple.protocol == TCP { How::Reset } else { How::Unreachable(unreachable::PORT) };
                 self.refuse(namespace, &in_flight, Some(input.index), how);
-                End::NoListener { namespace: name, tuple }
+                End::NoListener { namespace, tuple }
             }
-            Err(reason) => End::Unknown { namespace: name, reason },
+            Err(reason) => End::Unknown { namespace, reason },
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{HookInterfaces, InFlight, Next, Walker};
 use crate::packet::Tuple;
 use crate::route::{RouteQuery, RouteResult};
 use crate::step::{End, Step};
-use crate::topology::{Interface, MacvlanParent, RouteKind};
+use crate::topology::{Interface, MacvlanParent, NamespaceId, RouteKind};
 use fairway_model::{MacAddress, MacvlanMode};
 use fairway_ruleset::Hook;
 
@@ -28,17 +28,16 @@ impl<'a> Walker<'a> {
     /// Out of an interface to the next hop.
     pub(super) fn transmit(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         output: &'a Interface,
         next: IpAddr,
         mut in_flight: InFlight,
     ) -> Next {
-        let name = self.name(namespace);
         if !output.up {
             return Next::End(self.discarded(namespace, format!("{} is down", output.name)));
         }
         let tuple = in_flight.tuple();
-        let leaves = Step::Leaves { namespace: name.clone(), interface: output.name.clone(), tuple };
+        let leaves = Step::Leaves { namespace, interface: output.name.clone(), tuple };
         if output.loopback {
             self.steps.push(leaves);
             return self.input_from_loopback(namespace, output, in_flight);
@@ -55,7 +54,7 @@ impl<'a> Walker<'a> {
             (Neighbor::Nobody, Some(mac)) => mac,
             (Neighbor::Nobody, None) => {
                 let interface = output.name.clone();
-                return Next::End(End::NoNeighbor { namespace: name, interface, next });
+                return Next::End(End::NoNeighbor { namespace, interface, next });
             }
         };
         in_flight.packet.frame(output.mac, mac);
@@ -65,7 +64,12 @@ impl<'a> Walker<'a> {
     }
 
     /// Out of an interface, as a frame.
-    fn deliver_to_link(&mut self, namespace: usize, output: &'a Interface, in_flight: InFlight) -> Next {
+    fn deliver_to_link(
+        &mut self,
+        namespace: NamespaceId,
+        output: &'a Interface,
+        in_flight: InFlight,
+    ) -> Next {
         if output.kind == "bridge" {
             return self.send_to_port(namespace, output, None, in_flight);
         }
@@ -76,7 +80,7 @@ impl<'a> Walker<'a> {
         let Some(MacvlanParent { namespace: below, parent, mode }) = output.macvlan_parent else {
             let next = in_flight.next.unwrap_or(tuple.destination);
             let interface = output.name.clone();
-            return Next::End(End::Leaves { namespace: self.name(namespace), interface, next, tuple });
+            return Next::End(End::Leaves { namespace, interface, next, tuple });
         };
         // macvlan_queue_xmit in drivers/net/macvlan.c: within the host to another one, else out of the parent, past the
         // host's own addresses and hooks.
@@ -90,16 +94,16 @@ impl<'a> Walker<'a> {
             return Next::End(self.discarded(below, "what it stands upon is gone"));
         };
         let interface = parent.name.clone();
-        self.steps.push(Step::Leaves { namespace: self.name(below), interface, tuple });
+        self.steps.push(Step::Leaves { namespace: below, interface, tuple });
         self.deliver_to_link(below, parent, in_flight)
     }
 
     /// The macvlans upon an interface, with their namespaces.
     fn macvlans_of(
         &self,
-        namespace: usize,
+        namespace: NamespaceId,
         parent: u32,
-    ) -> impl Iterator<Item = (usize, &'a Interface)> + '_ {
+    ) -> impl Iterator<Item = (NamespaceId, &'a Interface)> + '_ {
         let upon = move |interface: &Interface| {
             interface.macvlan_parent.is_some_and(|on| (on.namespace, on.parent) == (namespace, parent))
         };
@@ -116,7 +120,7 @@ impl<'a> Walker<'a> {
     /// Loopback: the same packet, with the flow that it has, arrives.
     fn input_from_loopback(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         loopback: &'a Interface,
         mut in_flight: InFlight,
     ) -> Next {
@@ -128,7 +132,7 @@ impl<'a> Walker<'a> {
     /// it has there (`arp_solicit`).
     fn arp_source(
         &self,
-        namespace: usize,
+        namespace: NamespaceId,
         output: &Interface,
         source: IpAddr,
         next: IpAddr,
@@ -143,7 +147,7 @@ impl<'a> Walker<'a> {
     /// Who has `address` behind an interface.
     fn neighbor(
         &self,
-        namespace: usize,
+        namespace: NamespaceId,
         interface: &Interface,
         address: IpAddr,
         origin: Option<IpAddr>,
@@ -197,7 +201,12 @@ impl<'a> Walker<'a> {
 
     /// Where a frame comes in that somebody behind an interface sends, who looked for `address` there: at the port that
     /// leads out, if the interface is a bridge. And whom it is for: who has the address, else the namespace, as a router.
-    pub(super) fn entry_port(&self, namespace: usize, interface: u32, address: IpAddr) -> (u32, MacAddress) {
+    pub(super) fn entry_port(
+        &self,
+        namespace: NamespaceId,
+        interface: u32,
+        address: IpAddr,
+    ) -> (u32, MacAddress) {
         let place = self.namespace(namespace);
         let Some(found) = place.interface(interface) else { return (interface, MacAddress::default()) };
         let leads_out = |port: &&Interface| port.peer.is_none();
@@ -229,7 +238,7 @@ impl<'a> Walker<'a> {
     /// Who asks in the name of somebody that `rp_filter` does not let in is not answered (`arp_process`).
     fn answers(
         &self,
-        namespace: usize,
+        namespace: NamespaceId,
         interface: &Interface,
         address: IpAddr,
         origin: Option<IpAddr>,
@@ -248,7 +257,7 @@ impl<'a> Walker<'a> {
 
     fn behind_bridge(
         &self,
-        namespace: usize,
+        namespace: NamespaceId,
         bridge: &Interface,
         address: IpAddr,
         origin: Option<IpAddr>,
@@ -268,25 +277,26 @@ impl<'a> Walker<'a> {
         outside
     }
 
-    fn ports(&self, namespace: usize, bridge: &Interface) -> impl Iterator<Item = &'a Interface> + use<'a> {
+    fn ports(
+        &self,
+        namespace: NamespaceId,
+        bridge: &Interface,
+    ) -> impl Iterator<Item = &'a Interface> + use<'a> {
         let index = bridge.index;
         self.namespace(namespace).interfaces.iter().filter(move |port| port.bridge == Some(index) && port.up)
     }
 
     /// A frame that arrives at an interface.
-    pub(super) fn receive_frame(&mut self, namespace: usize, index: u32, in_flight: InFlight) -> Next {
+    pub(super) fn receive_frame(&mut self, namespace: NamespaceId, index: u32, in_flight: InFlight) -> Next {
         let place = self.namespace(namespace);
         let Some(interface) = place.interface(index).filter(|interface| interface.up) else {
             return Next::End(self.discarded(namespace, "the interface is down"));
         };
-        let arrives = Step::Arrives {
-            namespace: self.name(namespace),
-            interface: interface.name.clone(),
-            tuple: in_flight.tuple(),
-        };
+        let arrives =
+            Step::Arrives { namespace, interface: interface.name.clone(), tuple: in_flight.tuple() };
         self.steps.push(arrives);
         let wanted = in_flight.packet.frame_destination();
-        let above = |(_, it): &(usize, &Interface)| {
+        let above = |(_, it): &(NamespaceId, &Interface)| {
             let all = it.macvlan_parent.is_some_and(|on| on.mode == MacvlanMode::Passthru);
             all || Some(it.mac) == wanted
         };
@@ -302,7 +312,7 @@ impl<'a> Walker<'a> {
     /// A frame at a port of a bridge.
     fn bridge(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         bridge: &'a Interface,
         port: &'a Interface,
         mut in_flight: InFlight,
@@ -316,9 +326,8 @@ impl<'a> Walker<'a> {
         {
             return Next::End(end);
         }
-        let name = self.name(namespace);
         if in_flight.packet.frame_destination() == Some(bridge.mac) {
-            self.steps.push(Step::Bridged { namespace: name.clone(), bridge: bridge.name.clone(), to: None });
+            self.steps.push(Step::Bridged { namespace, bridge: bridge.name.clone(), to: None });
             if let Err(end) =
                 self.bridge_hook(namespace, Hook::Input, &mut in_flight, interfaces, ip_interfaces)
             {
@@ -326,7 +335,7 @@ impl<'a> Walker<'a> {
             }
             // From here on it is the bridge's own: a capture there sees it, too.
             let tuple = in_flight.tuple();
-            self.steps.push(Step::Arrives { namespace: name, interface: bridge.name.clone(), tuple });
+            self.steps.push(Step::Arrives { namespace, interface: bridge.name.clone(), tuple });
             // What has met the hook of IP already does not meet it again: `ip_sabotage_in`.
             return self.route_input(namespace, bridge, in_flight, seen);
         }
@@ -337,7 +346,7 @@ impl<'a> Walker<'a> {
     /// behind the same bridge, else up to the host. `br_nf_pre_routing_finish` in net/bridge/br_netfilter_hooks.c.
     pub(super) fn redirect_bridged(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         ip_interfaces: HookInterfaces<'_>,
         in_flight: &mut InFlight,
     ) -> Result<(), End> {
@@ -362,7 +371,7 @@ impl<'a> Walker<'a> {
                 match self.behind_bridge(namespace, bridge, next, None, None) {
                     Neighbor::Known(mac) => mac,
                     _ => {
-                        let (namespace, interface) = (self.name(namespace), bridge.name.clone());
+                        let interface = bridge.name.clone();
                         return Err(End::NoNeighbor { namespace, interface, next });
                     }
                 }
@@ -380,12 +389,11 @@ impl<'a> Walker<'a> {
     /// the namespace itself sends.
     fn send_to_port(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         bridge: &'a Interface,
         from: Option<&'a Interface>,
         mut in_flight: InFlight,
     ) -> Next {
-        let name = self.name(namespace);
         let wanted = in_flight.packet.frame_destination();
         let behind = |port: &&Interface| match port.peer {
             Some((peer, index)) => {
@@ -403,11 +411,7 @@ impl<'a> Walker<'a> {
             let reason = format!("{} may not send it back by {}: hairpin is off", bridge.name, to.name);
             return Next::End(self.discarded(namespace, reason));
         }
-        self.steps.push(Step::Bridged {
-            namespace: name.clone(),
-            bridge: bridge.name.clone(),
-            to: Some(to.name.clone()),
-        });
+        self.steps.push(Step::Bridged { namespace, bridge: bridge.name.clone(), to: Some(to.name.clone()) });
         // Behind the bridge nobody knows any more where a frame came in.
         let out = HookInterfaces::out_by(Some(to));
         let hooks = match from {
@@ -429,11 +433,7 @@ impl<'a> Walker<'a> {
                 return Next::End(end);
             }
         }
-        self.steps.push(Step::Leaves {
-            namespace: name,
-            interface: to.name.clone(),
-            tuple: in_flight.tuple(),
-        });
+        self.steps.push(Step::Leaves { namespace, interface: to.name.clone(), tuple: in_flight.tuple() });
         match to.peer {
             Some((peer, index)) => Next::Arrives(peer, index, Self::into_other_namespace(in_flight)),
             None => self.deliver_to_link(namespace, to, in_flight),

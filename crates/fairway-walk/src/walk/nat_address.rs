@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{HookInterfaces, InFlight, Walker};
 use crate::route::{RouteQuery, RouteResult};
-use crate::topology::Interface;
+use crate::topology::{Interface, NamespaceId};
 use fairway_ruleset::{Family, Hook};
 
 impl Walker<'_> {
@@ -16,7 +16,7 @@ impl Walker<'_> {
     /// (`ipv6_get_saddr_eval` in net/ipv6/addrconf.c, RFC 6724 section 5, rule 1).
     pub(super) fn masqueraded_as(
         &self,
-        namespace: usize,
+        namespace: NamespaceId,
         in_flight: &InFlight,
         interfaces: HookInterfaces<'_>,
     ) -> Option<IpAddr> {

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{HookInterfaces, InFlight, Next, Walker, leaving_by};
-use crate::connection::Sender;
 use crate::packet::{FlowPosition, Packet, Tuple};
 use crate::route::{RouteQuery, RouteResult, is_link_local};
+use crate::sender::Sender;
 use crate::step::{End, Step};
-use crate::topology::{Interface, Route, RouteKind};
+use crate::topology::{Interface, NamespaceId, Route, RouteKind};
 use fairway_ruleset::Hook;
 
 const TCP: u8 = 6;
@@ -59,10 +59,7 @@ impl Walker<'_> {
             },
         };
         if !can_send_by(route) {
-            return Next::End(End::NoRoute {
-                namespace: self.name(namespace),
-                destination: tuple.destination,
-            });
+            return Next::End(End::NoRoute { namespace, destination: tuple.destination });
         }
         if matches!(place, FlowPosition::First | FlowPosition::Established) {
             self.sent_tuples.push((namespace, tuple));
@@ -71,9 +68,9 @@ impl Walker<'_> {
     }
 
     /// Sends what is made, by a route that was found for it.
-    pub(super) fn output(&mut self, namespace: usize, route: &Route, mut in_flight: InFlight) -> Next {
+    pub(super) fn output(&mut self, namespace: NamespaceId, route: &Route, mut in_flight: InFlight) -> Next {
         let tuple = in_flight.tuple();
-        self.steps.push(Step::Made { namespace: self.name(namespace), tuple });
+        self.steps.push(Step::Made { namespace, tuple });
         let output = self.namespace(namespace).interface(leaving_by(self.namespace(namespace), route));
         if let Err(end) = self.hook(namespace, Hook::Output, &mut in_flight, HookInterfaces::out_by(output)) {
             return Next::End(end);
@@ -94,7 +91,11 @@ impl Walker<'_> {
     }
 
     /// What was translated as it was made looks for its way at once: `ip_route_me_harder` in net/ipv4/netfilter.c.
-    pub(super) fn reroute_after_dnat(&mut self, namespace: usize, in_flight: &InFlight) -> Result<(), End> {
+    pub(super) fn reroute_after_dnat(
+        &mut self,
+        namespace: NamespaceId,
+        in_flight: &InFlight,
+    ) -> Result<(), End> {
         let tuple = in_flight.tuple();
         let query = RouteQuery { mark: in_flight.packet.mark, ..RouteQuery::of(tuple) };
         let place = self.namespace(namespace);
@@ -109,14 +110,19 @@ impl Walker<'_> {
                 found
             }
             RouteResult::Found(_) | RouteResult::NoRoute => {
-                Err(End::NoRoute { namespace: self.name(namespace), destination: tuple.destination })
+                Err(End::NoRoute { namespace, destination: tuple.destination })
             }
-            RouteResult::Unknown(reason) => Err(End::Unknown { namespace: self.name(namespace), reason }),
+            RouteResult::Unknown(reason) => Err(End::Unknown { namespace, reason }),
         }
     }
 
     /// RFC 1122, 3.2.1.3: 127/8 never appears outside a host; `__mkroute_output` in net/ipv4/route.c.
-    fn check_loopback_source(&self, namespace: usize, output: &Interface, source: IpAddr) -> Result<(), End> {
+    fn check_loopback_source(
+        &self,
+        namespace: NamespaceId,
+        output: &Interface,
+        source: IpAddr,
+    ) -> Result<(), End> {
         let is_loopback = matches!(source, IpAddr::V4(source) if source.is_loopback());
         if !is_loopback || output.loopback || output.route_localnet {
             return Ok(());
@@ -129,11 +135,11 @@ impl Walker<'_> {
     }
 
     /// Out by a route: the last hooks, then the link.
-    fn transmit_by_route(&mut self, namespace: usize, route: &Route, mut in_flight: InFlight) -> Next {
+    fn transmit_by_route(&mut self, namespace: NamespaceId, route: &Route, mut in_flight: InFlight) -> Next {
         let place = self.namespace(namespace);
         if !can_send_by(route) {
             let destination = in_flight.tuple().destination;
-            return Next::End(End::NoRoute { namespace: self.name(namespace), destination });
+            return Next::End(End::NoRoute { namespace, destination });
         }
         let Some(output) = place.interface(leaving_by(place, route)) else {
             return Next::End(self.discarded(namespace, "the interface of the route is gone"));

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{InFlight, Next, Walker};
-use crate::connection::Sender;
 use crate::packet::{FlowPosition, Packet};
 use crate::route::{RouteQuery, is_link_local};
+use crate::sender::Sender;
 use crate::step::Step;
-use crate::topology::Interface;
+use crate::topology::{Interface, NamespaceId};
 use fairway_ruleset::{CtDirection, Family, Reject};
 
 /// Codes of ICMP's "unreachable": RFC 792 and RFC 1812, 5.2.7.1; RFC 4443, 3.1.
@@ -46,7 +46,7 @@ pub(super) enum How {
 /// What was refused, as it was then.
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
-    namespace: usize,
+    namespace: NamespaceId,
     packet: Packet,
     flow: Option<(usize, CtDirection)>,
     how: How,
@@ -85,7 +85,13 @@ fn scoped(address: IpAddr, input: Option<u32>) -> Option<u32> {
 
 impl Walker<'_> {
     /// Remembers what was refused, for [`Walker::refusal`].
-    pub(super) fn refuse(&mut self, namespace: usize, in_flight: &InFlight, input: Option<u32>, how: How) {
+    pub(super) fn refuse(
+        &mut self,
+        namespace: NamespaceId,
+        in_flight: &InFlight,
+        input: Option<u32>,
+        how: How,
+    ) {
         let ipv4 = in_flight.packet.family() == Family::Ip;
         let how = match how {
             How::Unreachable(unreachable::PORT) if !ipv4 => How::Unreachable(unreachable::PORT_IPV6),
@@ -108,7 +114,7 @@ impl Walker<'_> {
     /// Remembers what a rule refused.
     pub(super) fn refuse_by_rule(
         &mut self,
-        namespace: usize,
+        namespace: NamespaceId,
         in_flight: &InFlight,
         input: Option<u32>,
         how: Reject,
@@ -136,8 +142,8 @@ impl Walker<'_> {
             // nf_send_reset sends it back to the port itself, past all hooks.
             let mut answer = Packet::new(tuple.reversed(), FlowPosition::Reset);
             answer.frame_back(&packet);
-            let (name, interface) = (self.name(namespace), port.name.clone());
-            self.steps.push(Step::Leaves { namespace: name, interface, tuple: answer.tuple() });
+            let interface = port.name.clone();
+            self.steps.push(Step::Leaves { namespace, interface, tuple: answer.tuple() });
             return match port.peer {
                 Some((peer, index)) => Next::Arrives(peer, index, InFlight::new(answer)),
                 None => Next::End(self.discarded(namespace, "the port leads nowhere")),

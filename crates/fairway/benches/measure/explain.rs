@@ -14,7 +14,7 @@ use fairway_model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol, PublishRequest,
     SandboxKind, SandboxOptions, Settings,
 };
-use fairway_walk::{FlowPosition, Interface, Sender, Tuple, Walker, add_interface};
+use fairway_walk::{FlowPosition, Interface, NamespaceId, Sender, Tuple, Walker, add_interface};
 use fairway_walk::{add_default_route, empty_namespace};
 
 use crate::Failure;
@@ -170,7 +170,7 @@ fn walker() -> Result<(), Failure> {
     };
     let walks: [Walk<'_>; 3] = [
         ("from the LAN to a published port, translated", &|walker, number| {
-            walker.arrives(0, 2, published(number), FlowPosition::First);
+            walker.arrives(NamespaceId::HOST, 2, published(number), FlowPosition::First);
         }),
         ("a sandbox to its neighbor", &|walker, number| {
             let tuple = Tuple {
@@ -179,10 +179,15 @@ fn walker() -> Result<(), Failure> {
                 destination_port: 80,
                 ..published(number)
             };
-            walker.walk_from_program(Sender::of(2), tuple, FlowPosition::First);
+            walker.walk_from_program(Sender::of(NamespaceId(2)), tuple, FlowPosition::First);
         }),
         ("from the LAN to a port that is not published", &|walker, number| {
-            walker.arrives(0, 2, Tuple { destination_port: 9, ..published(number) }, FlowPosition::First);
+            walker.arrives(
+                NamespaceId::HOST,
+                2,
+                Tuple { destination_port: 9, ..published(number) },
+                FlowPosition::First,
+            );
         }),
     ];
     for (what, walk) in walks {
@@ -199,8 +204,8 @@ fn walker() -> Result<(), Failure> {
         table.row([what.to_owned(), format!("{rate:.0}"), milliseconds(first.as_secs_f64() * 1e3)]);
     }
     // So that it is seen that they get where they should.
-    match Walker::new(&topology).arrives(0, 2, published(0), FlowPosition::First).end {
-        fairway_walk::End::NoListener { namespace, .. } if namespace == "sandbox0" => Ok(()),
+    match Walker::new(&topology).arrives(NamespaceId::HOST, 2, published(0), FlowPosition::First).end {
+        fairway_walk::End::NoListener { namespace, .. } if topology.name(namespace) == "sandbox0" => Ok(()),
         other => Err(format!("it walks elsewhere: {other:?}").into()),
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use fairway_api::Client;
 use fairway_api::types::Explained;
-use fairway_walk::{Line, Part};
+use fairway_walk::{EndKind, StepKind, StepRecord, WalkRecord};
 
 use super::error::CommandError;
 use super::paint::{Colours, Look, Paint};
@@ -22,7 +22,7 @@ enum Format {
 /// Whose packet, and where to.
 #[derive(Debug, Args)]
 pub(super) struct ExplainOptions {
-    /// Source: a sandbox, host, lan, lan:ADDRESS or an address
+    /// Source: a sandbox, host, lan, lan:ADDRESS or an address; container:NAME for a sandbox called host or lan
     #[arg(value_name = "FROM")]
     from: String,
     /// Destination: as FROM, or a name that FROM resolves; without a port, an ICMP echo
@@ -63,24 +63,26 @@ impl ExplainOptions {
 fn text(explained: &Explained, all: bool, paint: &Paint) -> String {
     let mut text = String::new();
     let whole = all || explained.answered != Some(true);
-    let shown = |part: &&Part| whole || part.title.starts_with("the first packet");
-    let parts: Vec<&Part> = explained.parts.iter().filter(shown).collect();
-    let lines = |part: &&Part| part.lines.iter().filter(|line| all || !line.idle).cloned().collect();
-    let walks: Vec<Vec<Line>> = parts.iter().map(lines).collect();
-    let widest = |width: fn(&Line) -> usize| walks.iter().flatten().map(width).max().unwrap_or_default();
-    let (namespace, place) = (widest(|line| line.namespace.len()), widest(|line| line.place.len()));
-    for (part, lines) in parts.iter().zip(&walks) {
-        text.push_str(&format!("{}\n", paint.dress(Look::Title, &part.title)));
-        for line in lines {
-            let head = format!("  {:namespace$}  {:place$}  ", line.namespace, line.place);
-            hang(&mut text, &head, &line.text, look(line), paint);
+    let shown = |walk: &&WalkRecord| whole || walk.title.starts_with("the first packet");
+    let walks: Vec<&WalkRecord> = explained.walks.iter().filter(shown).collect();
+    let steps = |walk: &'_ WalkRecord| -> Vec<StepRecord> {
+        walk.steps.iter().filter(|step| all || step.kind != StepKind::Chain).cloned().collect()
+    };
+    let steps: Vec<Vec<StepRecord>> = walks.iter().map(|walk| steps(walk)).collect();
+    let widest =
+        |width: fn(&StepRecord) -> usize| steps.iter().flatten().map(width).max().unwrap_or_default();
+    let (namespace, place) = (widest(|step| step.namespace.len()), widest(|step| step.location().len()));
+    for (walk, steps) in walks.iter().zip(&steps) {
+        text.push_str(&format!("{}\n", paint.dress(Look::Title, &walk.title)));
+        for step in steps {
+            let head = format!("  {:namespace$}  {:place$}  ", step.namespace, step.location());
+            hang(&mut text, &head, &step.text(), look(step), paint);
         }
-        let end = if part.end.starts_with("delivered") || part.end.starts_with("leaves") {
-            Look::Good
-        } else {
-            Look::Bad
+        let end = match walk.end.kind {
+            EndKind::Delivered | EndKind::Leaves => Look::Good,
+            _ => Look::Bad,
         };
-        hang(&mut text, "  = ", &part.end, Some(end), paint);
+        hang(&mut text, "  = ", &walk.end.text, Some(end), paint);
         text.push('\n');
     }
     if whole && !explained.captures.is_empty() {
@@ -91,7 +93,7 @@ fn text(explained: &Explained, all: bool, paint: &Paint) -> String {
             let what = paint.dress(Look::Faint, &format!("# {}", capture.what));
             text.push_str(&format!("  {}  {what}\n", capture.command));
             for seen in &capture.shows {
-                text.push_str(&format!("    {}\n", paint.dress(Look::Captured, seen)));
+                text.push_str(&format!("    {}\n", paint.dress(Look::Captured, &seen.to_string())));
             }
         }
         text.push('\n');
@@ -124,11 +126,11 @@ fn hang(to: &mut String, head: &str, text: &str, look: Option<Look>, paint: &Pai
     }
 }
 
-fn look(line: &Line) -> Option<Look> {
-    match line.place.as_str() {
-        _ if line.captured => Some(Look::Captured),
-        _ if line.idle => Some(Look::Faint),
-        "translate" => Some(Look::Change),
+fn look(step: &StepRecord) -> Option<Look> {
+    match step.kind {
+        StepKind::In | StepKind::Out => Some(Look::Captured),
+        StepKind::Chain => Some(Look::Faint),
+        StepKind::Translate if !step.remembered => Some(Look::Change),
         _ => None,
     }
 }

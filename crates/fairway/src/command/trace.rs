@@ -35,7 +35,7 @@ enum Format {
 /// Which packets are watched, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct TraceOptions {
-    /// Source: a sandbox, host, lan, lan:ADDRESS, an address or any; alone it may be either side
+    /// Source: a sandbox (container:NAME if it is called host or lan), host, lan, lan:ADDRESS, an address or any; alone it may be either side
     #[arg(value_name = "FROM")]
     from: Option<String>,
     /// Destination: as FROM, or a name that FROM resolves; without a port, at all of them
@@ -130,7 +130,7 @@ impl Seen {
             (Format::Json, TraceMessage::Packet(mut timeline)) => {
                 self.flows.insert(timeline.flow.number, timeline.flow.clone());
                 if self.file.is_some() {
-                    timeline.lines.iter_mut().for_each(|line| line.frame = None);
+                    timeline.entries.iter_mut().for_each(|line| line.frame = None);
                 }
                 print_line(&json_of(&TraceMessage::Packet(timeline)))?;
             }

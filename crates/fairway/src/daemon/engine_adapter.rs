@@ -171,16 +171,16 @@ impl EngineApi for EngineAdapter {
 
     fn explain(&self, from: &str, to: &str, plan: bool) -> Result<Explained, Failure> {
         let found = self.engine.explain(from, to, plan).map_err(|error| unexplained(&error))?;
-        let answered = match found.connection.outcome() {
+        let answered = match found.walk.outcome() {
             Outcome::Answered(_) => Some(true),
             Outcome::LeavesHost | Outcome::Unknown => None,
             _ => Some(false),
         };
         let (planned, differences) = found.planned.map(|planned| (planned.end, planned.differences)).unzip();
         Ok(Explained {
-            parts: found.connection.parts(),
+            walks: found.walk.records(&found.topology),
             captures: found.captures,
-            sentence: found.connection.sentence(),
+            sentence: found.walk.sentence(&found.topology),
             answered,
             advice: found.advice,
             planned,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fairway_api::types::Explained;
 use fairway_lab::{Capture, Lab, Place, Question, Server, frame, serve_tcp};
+use fairway_walk::Tuple;
 
 use crate::cli::fairway;
 use crate::harness::{HOST, HOST6, LAN, Sandbox, Stage, backend, eventually};
@@ -90,8 +91,8 @@ fn said(explained: &Explained) -> String {
         None if sentence.starts_with("No answer: ") => "timed-out".to_owned(),
         None if sentence.starts_with("It leaves") => {
             // Somebody answers there, and sees what a capture sees.
-            let seen = explained.parts[0].end.rsplit("a capture sees tcp ").next().unwrap();
-            format!("answered {}", seen.split(':').next().unwrap())
+            let seen = explained.walks[0].end.packet.unwrap();
+            format!("answered {}", seen.source)
         }
         None if sentence.ends_with("gets a TCP reset.") => "refused".to_owned(),
         None if sentence.ends_with("gets an ICMP \"port unreachable\".") => "refused".to_owned(),
@@ -135,10 +136,12 @@ pub fn agree(stage: &Stage, questions: &[(&str, &Place, Vec<SocketAddr>)]) -> us
             // Accepted and reset at once: the reset may overtake the client's own connect(2).
             let overtaken = said == "dropped" && seen == "refused";
             if said != seen && !overtaken {
-                let lines = explained.parts.iter().flat_map(|part| {
-                    let lines =
-                        part.lines.iter().map(|it| format!("    {} {} {}", it.namespace, it.place, it.text));
-                    [part.title.clone()].into_iter().chain(lines).chain([format!("    = {}", part.end)])
+                let lines = explained.walks.iter().flat_map(|walk| {
+                    let lines = walk
+                        .steps
+                        .iter()
+                        .map(|it| format!("    {} {} {}", it.namespace, it.location(), it.text()));
+                    [walk.title.clone()].into_iter().chain(lines).chain([format!("    = {}", walk.end.text)])
                 });
                 let lines: Vec<String> = lines.collect();
                 writeln!(wrong, "{name} -> {target}: seen {seen}, said {said}\n{}", lines.join("\n"))
@@ -211,13 +214,9 @@ fn beginnings(frames: &[Vec<u8>]) -> BTreeSet<String> {
 }
 
 /// What captures are said to show, in the same words.
-fn said_to_be_seen(shows: &[String]) -> BTreeSet<String> {
-    let words = |text: &String| {
-        let (from, to) = text.strip_prefix("tcp ")?.split_once(" > ")?;
-        let (source, _) = from.rsplit_once(':')?;
-        Some(format!("{source} > {to}"))
-    };
-    shows.iter().filter_map(words).collect()
+fn said_to_be_seen(shows: &[Tuple]) -> BTreeSet<String> {
+    let words = |seen: &Tuple| format!("{} > {}", seen.source, seen.destination_text());
+    shows.iter().filter(|seen| seen.protocol == 6).map(words).collect()
 }
 
 fn captures_see_what_is_said(lab: &Lab, flags: &[&str], bridge_netfilter: bool) {
@@ -309,7 +308,9 @@ fn says_what_would_help() {
         let nobody = reported("explain d1 nobody:80");
         assert_eq!((nobody.code, nobody.output.as_str()), (1, ""));
         assert!(
-            nobody.errors.contains("\"nobody\" is nobody: give a container, host, lan"),
+            nobody
+                .errors
+                .contains("cannot find \"nobody\": no such container, host or address: give a container"),
             "{}",
             nobody.errors
         );

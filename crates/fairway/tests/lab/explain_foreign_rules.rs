@@ -176,10 +176,11 @@ fn rules_of_a_user_by_iptables_are_walked_and_named() {
         let own = handle(&street.stage, "ASIDE", 2);
         let dropped = street.explain(&format!("lan:{LAN}"), "host:8080");
         assert!(dropped.sentence.ends_with(&format!("(handle {own}).")), "{}", dropped.sentence);
-        let lines = dropped.parts[0].lines.iter();
-        let line = lines.into_iter().find(|it| it.comment.as_deref() == Some("no web")).unwrap();
-        assert_eq!(line.handle.map(|it| it.to_string()), Some(own));
-        assert!(line.text.contains("-m comment --comment \"no web\" -j DROP"), "{}", line.text);
+        let steps = dropped.walks[0].steps.iter();
+        let step = steps.into_iter().find(|it| it.rule.comment.as_deref() == Some("no web")).unwrap();
+        assert_eq!(step.rule.handle.map(|it| it.to_string()), Some(own));
+        let rule = step.rule.rule.as_deref().unwrap();
+        assert!(rule.contains("-m comment --comment \"no web\" -j DROP"), "{rule}");
         // What chance decides is not told as if it were known.
         let chance =
             ["-I", "ASIDE", "-m", "statistic", "--mode", "random", "--probability", "0.5", "-j", "DROP"];

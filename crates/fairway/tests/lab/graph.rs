@@ -76,7 +76,7 @@ fn a_packet_s_way_is_drawn_as_it_is_explained() {
         assert!(out.contains("leaves") && out.contains("beyond0"), "{out}");
         let nobody = fairway(&stage, "graph --path web nobody:80");
         assert_eq!((nobody.code, nobody.output.as_str()), (1, ""));
-        assert!(nobody.errors.contains(r#""nobody" is nobody"#), "{}", nobody.errors);
+        assert!(nobody.errors.contains(r#"cannot find "nobody": no such container"#), "{}", nobody.errors);
     });
 }
 

@@ -2,6 +2,7 @@
 
 mod kinds;
 mod left;
+mod reserved_names;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};

@@ -17,7 +17,7 @@ use fairway_model::SubnetRequest;
 use fairway_model::{
     Backend, EndpointRequest, PortRange, Protocol, PublishRequest, SandboxKind, SandboxOptions, Settings,
 };
-use fairway_walk::{Survey, Topology};
+use fairway_walk::{NamespaceId, Survey, Topology};
 use ipnet::IpNet;
 
 use crate::case::{self, Driver, HOST, LAN, MORE, SIDE, SIDE_LAN};
@@ -318,13 +318,13 @@ impl Built {
         });
         let alone = observed(&world, &plan(&world), &host, &inside.collect());
         let mut whole = alone.clone();
-        let place = whole.namespaces.len();
+        let place = NamespaceId(whole.namespaces.len());
         let mut lan = look(&self.lan, "lan").namespace;
         for name in ["eth0", "eth1"] {
             let near = whole.namespaces[0].interfaces.iter_mut().find(|it| it.name == name).unwrap();
             let far = lan.interfaces.iter_mut().find(|it| it.name == name).unwrap();
             near.peer = Some((place, far.index));
-            far.peer = Some((0, near.index));
+            far.peer = Some((NamespaceId::HOST, near.index));
         }
         whole.namespaces.push(lan);
         (alone, whole)

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use fairway_ruleset::{Family, Hook};
 use fairway_walk::{
-    ConnectionWalk, End, Origin, Outcome, PacketWalk, Proxy, Step, Topology, Tuple, walk_connection,
+    ConnectionWalk, End, NamespaceId, Origin, Outcome, PacketWalk, Proxy, Step, Topology, Tuple,
+    walk_connection,
 };
 
 use crate::ask::Heard;
@@ -35,7 +36,7 @@ pub fn tuple(asked: &Asked) -> Tuple {
 }
 
 pub fn walk(topology: &Topology, from: &str, asked: &Asked, user: Option<u32>) -> ConnectionWalk {
-    let namespace = topology.namespaces.iter().position(|namespace| namespace.name == from).unwrap();
+    let (namespace, _) = topology.iter().find(|(_, namespace)| namespace.name == from).unwrap();
     let origin = match asked.target {
         SocketAddr::V6(target) if target.scope_id() != 0 => Origin::LocalVia(namespace, target.scope_id()),
         _ => Origin::Local(namespace),
@@ -44,9 +45,9 @@ pub fn walk(topology: &Topology, from: &str, asked: &Asked, user: Option<u32>) -
 }
 
 /// The first packet of a path as it arrives at a namespace from another one, and where.
-fn arrives_at<'p>(path: &'p PacketWalk, namespace: &str) -> Option<(&'p str, Tuple)> {
+fn arrives_at(path: &PacketWalk, namespace: NamespaceId) -> Option<(&str, Tuple)> {
     path.steps.iter().find_map(|step| match step {
-        Step::Arrives { namespace: at, interface, tuple } if at == namespace => {
+        Step::Arrives { namespace: at, interface, tuple } if *at == namespace => {
             Some((interface.as_str(), *tuple))
         }
         _ => None,
@@ -62,23 +63,26 @@ pub fn compare_alone(
     asked: &Asked,
     user: Option<u32>,
 ) -> Option<String> {
-    if let Some((_, tuple)) = arrives_at(&whole.first, "lan").filter(|_| from != "lan") {
+    // The neighbor comes after all others.
+    let lan = NamespaceId(alone.namespaces.len());
+    if let Some((_, tuple)) = arrives_at(&whole.first, lan).filter(|_| from != "lan") {
         let walked = walk(alone, from, asked, user);
         let agrees = matches!(&walked.first.end, End::Leaves { tuple: seen, .. } if *seen == tuple);
-        return (!agrees).then(|| format!("without the neighbor: not {tuple}, but {}", words(&walked)));
+        return (!agrees)
+            .then(|| format!("without the neighbor: not {tuple}, but {}", words(alone, &walked)));
     }
-    let (interface, tuple) = arrives_at(&whole.first, "host").filter(|_| from == "lan")?;
-    let index = alone.namespaces[0].interface_named(interface)?.index;
-    let walked = walk_connection(alone, Origin::Remote(0, index), tuple, Proxy { user });
-    if let Some((_, tuple)) = arrives_at(&whole.first, "lan") {
+    let (interface, tuple) = arrives_at(&whole.first, NamespaceId::HOST).filter(|_| from == "lan")?;
+    let index = alone.host().interface_named(interface)?.index;
+    let walked = walk_connection(alone, Origin::Remote(NamespaceId::HOST, index), tuple, Proxy { user });
+    if let Some((_, tuple)) = arrives_at(&whole.first, lan) {
         let agrees = matches!(&walked.first.end, End::Leaves { tuple: seen, .. } if *seen == tuple);
         return (!agrees)
-            .then(|| format!("without the neighbor: not back as {tuple}, but {}", words(&walked)));
+            .then(|| format!("without the neighbor: not back as {tuple}, but {}", words(alone, &walked)));
     }
     let comes_back = |of: &ConnectionWalk| {
         of.reply.as_ref().is_some_and(|answer| {
             // Alone, what leaves by another interface than that of the question is not known to come back.
-            arrives_at(answer, "lan").is_some()
+            arrives_at(answer, lan).is_some()
                 || matches!(answer.end, End::Leaves { .. })
                 || matches!(&answer.end, End::Unknown { reason, .. } if reason.contains("where it was asked for"))
         })
@@ -86,7 +90,7 @@ pub fn compare_alone(
     let same_end = std::mem::discriminant(&walked.first.end) == std::mem::discriminant(&whole.first.end);
     let agrees =
         same_end && comes_back(&walked) == comes_back(whole) && server_saw(&walked) == server_saw(whole);
-    (!agrees).then(|| format!("without the neighbor: {}", words(&walked)))
+    (!agrees).then(|| format!("without the neighbor: {}", words(alone, &walked)))
 }
 
 /// Whether nothing is expected to come back.
@@ -128,14 +132,14 @@ fn asker_of((_, _, ipv4, key): &Noted) -> Option<u16> {
     ports.into_iter().find(|port| is_probe(*port))
 }
 
-fn counted_on(path: &PacketWalk) -> impl Iterator<Item = Noted> {
+fn counted_on(topology: &Topology, path: &PacketWalk) -> impl Iterator<Item = Noted> {
     path.counted.iter().filter(|counted| counted.table == watch::NAME).map(|counted| {
         let ipv4 = counted.set == watch::SETS[0];
-        (counted.namespace.clone(), counted.family, ipv4, counted.key.clone())
+        (topology.name(counted.namespace).to_owned(), counted.family, ipv4, counted.key.clone())
     })
 }
 
-fn counted(connection: &ConnectionWalk, into: &mut BTreeSet<Noted>) {
+fn counted(topology: &Topology, connection: &ConnectionWalk, into: &mut BTreeSet<Noted>) {
     let ConnectionWalk { first, reply, established, next_reply, refusal, .. } = connection;
     // Of datagrams and echoes one is sent: nothing comes later, and is refused.
     let is_tcp = matches!(&first.end, End::Delivered { tuple, .. } if tuple.protocol == 6);
@@ -144,9 +148,9 @@ fn counted(connection: &ConnectionWalk, into: &mut BTreeSet<Noted>) {
         _ => (established, refusal),
     };
     let paths = [Some(first), reply.as_ref(), established.as_ref(), next_reply.as_ref(), refusal.as_ref()];
-    into.extend(paths.into_iter().flatten().flat_map(counted_on).map(plain));
+    into.extend(paths.into_iter().flatten().flat_map(|walk| counted_on(topology, walk)).map(plain));
     if let Some(second) = &connection.proxied {
-        counted(second, into);
+        counted(topology, second, into);
     }
 }
 
@@ -191,9 +195,13 @@ fn noted_in_words(noted: &Noted) -> String {
 }
 
 /// Compares the hooks that packets met, and returns what differs by the port of its question; 0 for the proxy's.
-pub fn compare_hooks(walked: &[&ConnectionWalk], noted: Vec<Noted>) -> BTreeMap<u16, Vec<String>> {
+pub fn compare_hooks(
+    topology: &Topology,
+    walked: &[&ConnectionWalk],
+    noted: Vec<Noted>,
+) -> BTreeMap<u16, Vec<String>> {
     let mut expected = BTreeSet::new();
-    walked.iter().for_each(|connection| counted(connection, &mut expected));
+    walked.iter().for_each(|connection| counted(topology, connection, &mut expected));
     let seen: BTreeSet<Noted> = noted.into_iter().map(plain).collect();
     let mut wrong: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     let mut differ = |noted: &Noted, what: &str| {
@@ -317,14 +325,14 @@ pub fn compare(connection: &ConnectionWalk, asked: &Asked, heard: Heard) -> Opti
 }
 
 /// A walk in words.
-pub fn words(connection: &ConnectionWalk) -> String {
+pub fn words(topology: &Topology, connection: &ConnectionWalk) -> String {
     let mut text = String::new();
-    for part in connection.parts() {
-        text += &format!("  {}\n", part.title);
-        for line in part.lines {
-            text += &format!("    {} {} {}\n", line.namespace, line.place, line.text);
+    for walk in connection.records(topology) {
+        text += &format!("  {}\n", walk.title);
+        for step in walk.steps {
+            text += &format!("    {} {} {}\n", step.namespace, step.location(), step.text());
         }
-        text += &format!("    = {}\n", part.end);
+        text += &format!("    = {}\n", walk.end.text);
     }
     text
 }

@@ -97,7 +97,7 @@ fn check(lab: &Lab, number: usize, case: &Case) -> (usize, Vec<Difference>) {
         })
         .collect();
     let mut differences = Vec::new();
-    let mut hooks = judge::compare_hooks(&walked.iter().collect::<Vec<_>>(), noted.clone());
+    let mut hooks = judge::compare_hooks(&topology, &walked.iter().collect::<Vec<_>>(), noted.clone());
     for ((number, from), (((_, asked), walked), heard)) in
         numbers.iter().zip(questions.iter().zip(&walked).zip(heard))
     {
@@ -106,7 +106,8 @@ fn check(lab: &Lab, number: usize, case: &Case) -> (usize, Vec<Difference>) {
         wrong.extend(judge::compare_alone(&apart, walked, from, asked, user));
         wrong.extend(hooks.remove(&asked.port).unwrap_or_default());
         if !wrong.is_empty() {
-            let text = format!("{from} asks {asked:?}\n{}\n{}", wrong.join("\n"), judge::words(walked));
+            let text =
+                format!("{from} asks {asked:?}\n{}\n{}", wrong.join("\n"), judge::words(&topology, walked));
             differences.push(Difference { probe: *number, text });
         }
     }

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use fairway_inspect::trace::{
-    Captured, Change, Event, Filter, Frame, HOST, Head, ObservedPacket, Ruled, Tracked, What, sandbox_table,
-    tables,
+    Captured, Change, Event, Filter, Frame, Head, ObservedPacket, Ruled, TracedNamespace, Tracked, What,
+    sandbox_table, tables,
 };
 use fairway_kernel::capture::{self, Capture};
 use fairway_kernel::conntrack::{FlowEvent, FlowEvents};
@@ -22,8 +22,8 @@ const IN_A_ROW: usize = 2048;
 
 /// A traced namespace.
 pub struct Station {
-    /// Its name.
-    pub name: String,
+    /// Which namespace it is.
+    pub watched: TracedNamespace,
     /// Its namespace, if it is a sandbox.
     pub namespace: Option<Namespace>,
     capture: Capture,
@@ -35,10 +35,10 @@ pub struct Station {
 
 impl Station {
     /// Starts to capture in the namespace of the calling thread.
-    pub fn open(name: &str, bytes: Option<usize>) -> Result<Self, TraceError> {
-        let is_host = name == HOST;
+    pub fn open(watched: TracedNamespace, bytes: Option<usize>) -> Result<Self, TraceError> {
+        let is_host = watched == TracedNamespace::Host;
         Ok(Self {
-            name: name.to_owned(),
+            watched,
             namespace: None,
             capture: Capture::open(bytes.unwrap_or(HEADERS).max(HEADERS))?,
             with_frames: bytes.is_some(),
@@ -112,11 +112,11 @@ impl Station {
             }
         });
         if let Err(error) = drained {
-            tracing::debug!(%error, namespace = self.name, "failed to read captured packets in {}: {error}", self.name);
+            tracing::debug!(%error, namespace = %self.watched, "failed to read captured packets in {}: {error}", self.watched);
         }
         for (interface, captured) in seen {
             let captured = Captured { interface: self.capture.name(interface), ..captured };
-            take(Event { namespace: self.name.clone(), what: What::Captured(captured) });
+            take(Event { namespace: self.watched.clone(), what: What::Captured(captured) });
         }
         lost
     }
@@ -135,7 +135,7 @@ impl Station {
         };
         let TraceEvent { id, family, table, chain, verdict, .. } = traced;
         let ruled = Ruled { id, head, family, table, chain, base, met, verdict };
-        Some(Event { namespace: self.name.clone(), what: What::Ruled(ruled) })
+        Some(Event { namespace: self.watched.clone(), what: What::Ruled(ruled) })
     }
 
     /// How many packets the capture lost since the last call. Forgets the names of interfaces.
@@ -175,5 +175,5 @@ pub fn tracked(flow: &FlowEvent, known: bool) -> Event {
         (false, false) => Change::New,
     };
     let tracked = Tracked { change, id, original, reply };
-    Event { namespace: HOST.to_owned(), what: What::Tracked(tracked) }
+    Event { namespace: TracedNamespace::Host, what: What::Tracked(tracked) }
 }

@@ -1,6 +1,6 @@
 //! What would help against rules: ours say what the user has to allow, others' have to go.
 
-use super::{at, networks_of, place, routed_at, sandbox_of, way_out};
+use super::{Location, networks_of, place, routed_at, sandbox_of, way_out};
 use crate::explain::{Peer, Query};
 use fairway_core::object::iptables::USER;
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
@@ -16,35 +16,42 @@ const OWN_CHAINS: &str = "FAIRWAY";
 /// The tables of iptables.
 const IPTABLES: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
 
-/// What to do about the rule or policy that a path ends at.
-pub(super) fn dropped(world: &World, query: &Query, namespace: &str, path: &PacketWalk) -> Option<String> {
-    let last = path.steps.iter().rev().find_map(|step| match step {
-        Step::Chain { hook, bridged, met, .. } => Some((*hook, *bridged, met.last()?)),
+/// What to do about the rule or policy at which a walk ends.
+pub(super) fn dropped(
+    world: &World,
+    query: &Query,
+    location: &Location<'_>,
+    walk: &PacketWalk,
+    by: &RuleHit,
+) -> Option<String> {
+    if location.is_host && is_ours(by) {
+        return own(world, query, by);
+    }
+    let hook = walk.steps.iter().rev().find_map(|step| match step {
+        Step::Chain { hook, bridged, hits, .. } if !hits.is_empty() => Some((*hook, *bridged)),
         _ => None,
     });
-    let (hook, bridged, met) = last?;
-    let ours = namespace == "host" && is_ours(met);
-    if ours { own(world, query, met) } else { Some(of_others(world, namespace, (hook, bridged), met)) }
+    Some(of_others(location, hook?, by))
 }
 
-fn is_ours(met: &RuleHit) -> bool {
-    let table = [TABLE, BRIDGE_TABLE].contains(&met.table.as_str());
-    table || (met.chain.starts_with(OWN_CHAINS) && met.chain != USER)
+fn is_ours(hit: &RuleHit) -> bool {
+    let table = [TABLE, BRIDGE_TABLE].contains(&hit.table.as_str());
+    table || (hit.chain.starts_with(OWN_CHAINS) && hit.chain != USER)
 }
 
-fn own(world: &World, query: &Query, met: &RuleHit) -> Option<String> {
-    let comment = met.comment.as_deref().unwrap_or_default();
+fn own(world: &World, query: &Query, hit: &RuleHit) -> Option<String> {
+    let comment = hit.comment.as_deref().unwrap_or_default();
     let is = |what: &str| comment.contains(what);
     if is("another's") || is("not its own") {
         return Some("it uses an address that belongs to another endpoint: use its own".to_owned());
     }
-    if is("loopback addresses") || met.table == "raw" {
+    if is("loopback addresses") || hit.table == "raw" {
         return Some(
             "127.0.0.0/8 of the host is for the host alone: ask for another address of it, and publish the port there: fairway publish CONTAINER HOSTPORT:PORT"
                 .to_owned(),
         );
     }
-    if is("forwarding is on for our networks alone") || met.chain == "FAIRWAY-GUARD" {
+    if is("forwarding is on for our networks alone") || hit.chain == "FAIRWAY-GUARD" {
         return Some(
             "neither end is a container: if this host is to forward for others too, run the daemon with --ip-forward-no-drop"
                 .to_owned(),
@@ -144,19 +151,19 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Quer
 }
 
 /// The rule or policy of somebody else, and the command that takes it away.
-fn of_others(world: &World, namespace: &str, (hook, bridged): (Hook, bool), met: &RuleHit) -> String {
-    let RuleHit { family, .. } = met;
-    let (table, chain) = (quote(&met.table), quote(&met.chain));
-    let at = at(world, namespace);
-    let is_iptables = IPTABLES.contains(&met.table.as_str());
+fn of_others(location: &Location<'_>, (hook, bridged): (Hook, bool), hit: &RuleHit) -> String {
+    let RuleHit { family, .. } = hit;
+    let (table, chain) = (quote(&hit.table), quote(&hit.chain));
+    let at = location.command_prefix();
+    let is_iptables = IPTABLES.contains(&hit.table.as_str());
     let program = match family {
         Family::Ip if is_iptables => Some("iptables"),
         Family::Ip6 if is_iptables => Some("ip6tables"),
         _ => None,
     };
-    let program = program.map(|program| format!("{program}{}", if met.legacy { "-legacy" } else { "" }));
+    let program = program.map(|program| format!("{program}{}", if hit.legacy { "-legacy" } else { "" }));
     let of_table = if table == "filter" { String::new() } else { format!("-t {table} ") };
-    let command = match (program, met.place, met.handle) {
+    let command = match (program, hit.place, hit.handle) {
         (Some(program), None, _) => format!("{at}{program} {of_table}-P {chain} ACCEPT"),
         (Some(program), Some(place), _) => format!("{at}{program} {of_table}-D {chain} {}", place + 1),
         (None, None, _) => {
@@ -167,11 +174,11 @@ fn of_others(world: &World, namespace: &str, (hook, bridged): (Hook, bool), met:
         }
         (None, Some(_), None) => format!("{at}nft -a list chain {family} {table} {chain}, and delete it"),
     };
-    let what = match met.place {
+    let what = match hit.place {
         None => "another firewall's policy",
         Some(_) => "another firewall's rule",
     };
-    let integrated = (hook == Hook::Forward && !bridged && namespace == "host")
+    let integrated = (hook == Hook::Forward && !bridged && location.is_host)
         .then_some("; or run the daemon with --firewall-integration");
     format!("that is {what}: {command}{}", integrated.unwrap_or_default())
 }

@@ -14,11 +14,11 @@ fn advised(stage: &MatrixWorld, topology: &Topology, from: &str, to: &str) -> St
     let Resolved { origin, tuple } = query.resolve(world, topology).unwrap();
     let connection = walk_connection(topology, origin, tuple, Proxy { user: Some(61_137) });
     let waiting = match connection.last_end() {
-        End::NoListener { namespace, .. } => topology.namespaces.iter().find(|it| it.name == *namespace),
+        End::NoListener { namespace, .. } => Some(&topology[*namespace]),
         _ => None,
     };
     let waiting = waiting.map(|namespace| namespace.listeners.clone()).unwrap_or_default();
-    advice(world, &query, &connection, &waiting).unwrap_or_else(|| connection.sentence())
+    advice(world, &query, topology, &connection, &waiting).unwrap_or_else(|| connection.sentence(topology))
 }
 
 fn told(mode: DaemonFlags, from: &str, to: &str) -> String {
@@ -230,7 +230,9 @@ fn what_listens_elsewhere_is_named() {
 fn what_comes_from_a_link_local_address_is_to_come_from_a_global_one() {
     let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let reason = "its source fe80::1 is link-local, and such packets are not forwarded";
-    let advice = discarded(stage.world(), "host", reason).unwrap();
+    let topology = stage.topology(false);
+    let host = Location::new(stage.world(), &topology, NamespaceId::HOST);
+    let advice = discarded(&host, reason).unwrap();
     assert!(advice.starts_with("ask from a global address"), "{advice}");
 }
 

@@ -74,6 +74,7 @@ pub(super) fn sandbox(
         );
     }
     Sandbox {
+        id: sandbox.id,
         name: sandbox.name.clone(),
         running: sandbox.running(),
         places: Vec::new(),

@@ -1,5 +1,6 @@
 //! Pictures of whatever, with names that no World would have.
 
+use fairway_model::SandboxId;
 use proptest::prelude::*;
 
 use crate::graph::{Mark, Meaning, Member, Network, Picture, Port, Sandbox, Uplink, Way};
@@ -62,8 +63,16 @@ fn port() -> impl Strategy<Value = Port> {
 }
 
 fn sandbox() -> impl Strategy<Value = Sandbox> {
-    (name(), any::<bool>(), prop::collection::vec(port(), 0..9), texts(6))
-        .prop_map(|(name, running, ports, notes)| Sandbox { name, running, places: Vec::new(), ports, notes })
+    (name(), any::<bool>(), prop::collection::vec(port(), 0..9), texts(6)).prop_map(
+        |(name, running, ports, notes)| Sandbox {
+            id: SandboxId::new([0; 32]),
+            name,
+            running,
+            places: Vec::new(),
+            ports,
+            notes,
+        },
+    )
 }
 
 fn network(uplinks: usize) -> impl Strategy<Value = Network> {

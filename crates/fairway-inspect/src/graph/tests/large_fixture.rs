@@ -136,8 +136,8 @@ impl LargeFixture {
         let query = Query::parse(&self.world, &plan(&self.world), from, to).unwrap();
         let Resolved { origin, tuple } = query.resolve(&self.world, topology).unwrap();
         let connection = walk_connection(topology, origin, tuple, Proxy { user: Some(61_137) });
-        let advice = advice(&self.world, &query, &connection, &[]);
-        let walk = Walk::new(&picture, format!("{from} asks {to}"), &connection, advice);
+        let advice = advice(&self.world, &query, topology, &connection, &[]);
+        let walk = Walk::new(&picture, format!("{from} asks {to}"), topology, &connection, advice);
         picture.walk = Some(walk);
         picture
     }

@@ -76,11 +76,11 @@ fn who_is_meant() {
 }
 
 #[test]
-fn who_is_nobody() {
+fn unknown_peer_is_refused() {
     assert!(
         try_filter("nobody", "")
             .unwrap_err()
-            .starts_with("\"nobody\" is nobody: give a container, host, lan")
+            .starts_with("cannot find \"nobody\": no such container, host or address: give a container")
     );
     assert!(try_filter("u1", "u2:http").unwrap_err().starts_with("invalid port in \"u2:http\""));
 }

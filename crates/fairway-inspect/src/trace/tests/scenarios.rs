@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::trace::{
-    Captured, Change, Event, Filter, Head, ObservedPacket, Pattern, RuleMet, Ruled, Side, Tracked, What,
+    Captured, Change, Event, Filter, Head, ObservedPacket, Pattern, RuleMet, Ruled, Side, TracedNamespace,
+    Tracked, What,
 };
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::Tuple;
@@ -53,9 +54,16 @@ pub fn tcp(source: &str, destination: &str, flags: u8, sequence: u8) -> Observed
     ))
 }
 
+fn traced(namespace: &str) -> TracedNamespace {
+    match namespace {
+        "host" => TracedNamespace::Host,
+        sandbox => TracedNamespace::Sandbox(sandbox.to_owned()),
+    }
+}
+
 fn seen(at: u64, namespace: &str, interface: &str, outgoing: bool, observed: ObservedPacket) -> Event {
     let captured = Captured { at, interface: interface.to_owned(), outgoing, observed, frame: None };
-    Event { namespace: namespace.to_owned(), what: What::Captured(captured) }
+    Event { namespace: traced(namespace), what: What::Captured(captured) }
 }
 
 struct Met<'a> {
@@ -86,7 +94,7 @@ fn met(met: Met<'_>, head: Option<(ObservedPacket, &str, &str)>) -> Event {
         met: rule,
         verdict,
     };
-    Event { namespace: "host".to_owned(), what: What::Ruled(ruled) }
+    Event { namespace: TracedNamespace::Host, what: What::Ruled(ruled) }
 }
 
 fn inet<'a>(id: u32, chain: &'a str, base: Option<(Hook, i32)>, text: &'a str, verdict: Verdict) -> Met<'a> {
@@ -136,7 +144,7 @@ pub fn published() -> Scene {
             inet(1, "nat-postrouting", masked, "masquerade", Verdict::Accept),
             Some((translated(), "", "br-app")),
         ),
-        Event { namespace: "host".to_owned(), what: What::Tracked(flow) },
+        Event { namespace: TracedNamespace::Host, what: What::Tracked(flow) },
         seen(140, "host", "br-app", true, hidden()),
         seen(141, "host", "fw1", true, hidden()),
         seen(142, "web", "eth0", false, hidden()),

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use fairway_inspect::trace::{FrameBytes, PacketTimeline, TimelineEntry};
+use fairway_inspect::trace::{FrameBytes, PacketTimeline};
+use fairway_walk::StepRecord;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
@@ -49,10 +50,10 @@ impl<W: Write> Writer<W> {
     /// Writes a packet as often as it was captured.
     pub(super) fn timeline(&mut self, timeline: &PacketTimeline) -> io::Result<()> {
         let mut comments = comments(timeline).into_iter();
-        for line in &timeline.lines {
-            let Some(frame) = &line.frame else { continue };
-            let interface = self.interface(line, frame.ethernet)?;
-            self.packet(interface, line.at, frame, &comments.next().unwrap_or_default())?;
+        for entry in &timeline.entries {
+            let Some(frame) = &entry.frame else { continue };
+            let interface = self.interface(&entry.step, frame.ethernet)?;
+            self.packet(interface, entry.at, frame, &comments.next().unwrap_or_default())?;
         }
         Ok(())
     }
@@ -62,8 +63,8 @@ impl<W: Write> Writer<W> {
         self.inner.flush()
     }
 
-    fn interface(&mut self, line: &TimelineEntry, ethernet: bool) -> io::Result<u32> {
-        let key = (line.namespace.clone(), line.place.clone(), ethernet);
+    fn interface(&mut self, step: &StepRecord, ethernet: bool) -> io::Result<u32> {
+        let key = (step.namespace.clone(), step.location().to_owned(), ethernet);
         if let Some(number) = self.interfaces.get(&key) {
             return Ok(*number);
         }
@@ -71,7 +72,7 @@ impl<W: Write> Writer<W> {
         let mut body = u32::from(link_type).to_le_bytes().to_vec();
         // No limit.
         body.extend(0u32.to_le_bytes());
-        option(&mut body, NAME, format!("{} {}", line.namespace, line.place).as_bytes());
+        option(&mut body, NAME, format!("{} {}", step.namespace, step.location()).as_bytes());
         option(&mut body, RESOLUTION, &[NANOSECONDS]);
         end_options(&mut body);
         self.block(INTERFACE_DESCRIPTION, &body)?;
@@ -131,17 +132,18 @@ fn pad(body: &mut Vec<u8>) {
 fn comments(timeline: &PacketTimeline) -> Vec<String> {
     let mut comments: Vec<Vec<String>> = Vec::new();
     let mut before = vec![format!("flow {}", timeline.flow.number)];
-    for line in &timeline.lines {
-        let words = format!("{} {}: {}", line.namespace, line.place, line.text);
-        match (line.frame.is_some(), comments.last_mut()) {
+    for entry in &timeline.entries {
+        let step = &entry.step;
+        let words = format!("{} {}: {}", step.namespace, step.location(), entry.text());
+        match (entry.frame.is_some(), comments.last_mut()) {
             (true, _) => comments.push(std::mem::take(&mut before)),
-            (false, _) if line.captured => {}
+            (false, _) if step.is_captured() => {}
             (false, Some(last)) => last.push(words),
             (false, None) => before.push(words),
         }
     }
     if let Some(last) = comments.last_mut() {
-        last.push(format!("= {}", timeline.end));
+        last.push(format!("= {}", timeline.end.text));
     }
     comments.into_iter().map(|lines| lines.join("\n")).collect()
 }

@@ -1,6 +1,7 @@
 //! What was seen, for people.
 
 use fairway_inspect::trace::{FlowSummary, Lost, PacketTimeline};
+use fairway_walk::EndKind;
 
 /// Colours (ECMA-48, 8.3.117).
 const BOLD: &str = "1";
@@ -31,8 +32,9 @@ impl Text {
     pub(super) fn timeline(&mut self, timeline: &PacketTimeline) -> String {
         let began = *self.began.get_or_insert(timeline.at);
         let (namespace, place) = &mut self.widths;
-        for line in &timeline.lines {
-            (*namespace, *place) = ((*namespace).max(line.namespace.len()), (*place).max(line.place.len()));
+        for entry in &timeline.entries {
+            *namespace = (*namespace).max(entry.step.namespace.len());
+            *place = (*place).max(entry.step.location().len());
         }
         let (namespace, place) = self.widths;
         let mut text = String::new();
@@ -46,17 +48,20 @@ impl Text {
             let title = format!("flow {number}{back}{carries}:  {}", timeline.title);
             text.push_str(&format!("{}\n", self.dress(BOLD, &title)));
         }
-        for line in &timeline.lines {
-            let seconds = line.at.saturating_sub(began) as f64 / 1e9;
-            let words = if line.captured { self.dress(CYAN, &line.text) } else { line.text.clone() };
+        for entry in &timeline.entries {
+            let seconds = entry.at.saturating_sub(began) as f64 / 1e9;
+            let words = entry.text();
+            let words = if entry.step.is_captured() { self.dress(CYAN, &words) } else { words };
             text.push_str(&format!(
                 "  {seconds:10.6}  {:namespace$}  {:place$}  {words}\n",
-                line.namespace, line.place
+                entry.step.namespace,
+                entry.step.location()
             ));
         }
-        if !timeline.end.is_empty() {
-            let bad = timeline.end.starts_with("dropped") || timeline.end.starts_with("refused");
-            let end = if bad { self.dress(RED, &timeline.end) } else { timeline.end.clone() };
+        if !timeline.end.text.is_empty() {
+            let end = &timeline.end.text;
+            let bad = matches!(timeline.end.kind, EndKind::Dropped | EndKind::Rejected);
+            let end = if bad { self.dress(RED, end) } else { end.clone() };
             text.push_str(&format!("  = {end}\n"));
         }
         text.push('\n');
@@ -84,7 +89,7 @@ impl Text {
             text.push_str(&format!(
                 "flow {}: {}{rewritten}{carries}: {} ({} and {back} back)\n",
                 flow.number,
-                flow.original,
+                flow.original.map(|original| original.to_string()).unwrap_or_default(),
                 self.dress(code, &flow.outcome),
                 counted(forth),
             ));

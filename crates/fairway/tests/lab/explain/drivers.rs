@@ -58,7 +58,7 @@ fn check(lab: &Lab, driver: &str, host_reaches: bool) {
     let out = stage.client().explain("one", &format!("lan:{ROUTER}:80"), false).unwrap();
     let sees = format!("tcp {}:40000 > {ROUTER}:80", one.address("side"));
     let end = format!("leaves host by eth1 for {ROUTER}, where a capture sees {sees}");
-    assert_eq!(out.parts[0].end, end);
+    assert_eq!(out.walks[0].end.text, end);
 
     let (said, seen) = said_and_seen(&stage, ("host", &stage.host), &at(&one));
     if host_reaches {

@@ -1,6 +1,7 @@
 //! Files, read by the reader of another library.
 
-use fairway_inspect::trace::FlowSummary;
+use fairway_inspect::trace::{FlowSummary, TimelineEntry};
+use fairway_walk::{EndRecord, StepKind};
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
@@ -9,33 +10,30 @@ use super::*;
 
 fn captured(namespace: &str, place: &str, at: u64, outgoing: bool, bytes: &[u8]) -> TimelineEntry {
     let frame = FrameBytes { ethernet: place != "tun0", outgoing, length: 1000, bytes: bytes.to_vec() };
-    TimelineEntry {
-        at,
-        namespace: namespace.to_owned(),
-        place: place.to_owned(),
-        text: "in".to_owned(),
-        captured: true,
-        frame: Some(frame),
-    }
+    let kind = if outgoing { StepKind::Out } else { StepKind::In };
+    let (namespace, interface) = (namespace.to_owned(), Some(place.to_owned()));
+    let step = StepRecord { kind, namespace, interface, ..StepRecord::default() };
+    TimelineEntry { at, step, frame: Some(frame), ..TimelineEntry::default() }
 }
 
-fn rule(text: &str) -> TimelineEntry {
-    let (namespace, place) = ("host".to_owned(), "prerouting".to_owned());
-    TimelineEntry { namespace, place, text: text.to_owned(), ..TimelineEntry::default() }
+fn conntrack(text: &str) -> TimelineEntry {
+    let (kind, state) = (StepKind::Conntrack, Some(text.to_owned()));
+    let step = StepRecord { kind, namespace: "host".to_owned(), state, ..StepRecord::default() };
+    TimelineEntry { step, ..TimelineEntry::default() }
 }
 
 #[test]
 fn each_place_is_an_interface_and_each_decision_a_comment() {
     let at = 1_795_312_963_489_811_622;
     let timeline = PacketTimeline {
-        lines: vec![
-            rule("made"),
+        entries: vec![
+            conntrack("made"),
             captured("host", "eth0", at, false, &[1, 2, 3]),
-            rule("one"),
-            rule("two"),
+            conntrack("one"),
+            conntrack("two"),
             captured("web", "tun0", at + 1000, true, &[4; 8]),
         ],
-        end: "arrives".to_owned(),
+        end: EndRecord { text: "arrives".to_owned(), ..EndRecord::default() },
         flow: FlowSummary { number: 7, ..FlowSummary::default() },
         ..PacketTimeline::default()
     };
@@ -71,7 +69,7 @@ fn each_place_is_an_interface_and_each_decision_a_comment() {
         }
     }
     assert_eq!(names, [("host eth0".to_owned(), 1), ("web tun0".to_owned(), 101)]);
-    let first = "flow 7\nhost prerouting: made\nhost prerouting: one\nhost prerouting: two".to_owned();
+    let first = "flow 7\nhost conntrack: made\nhost conntrack: one\nhost conntrack: two".to_owned();
     let expected = [
         ((0, at.into(), 1000, vec![1, 2, 3]), 1, first.trim_start_matches("flow 7\n").to_owned()),
         ((1, u128::from(at) + 1000, 1000, vec![4; 8]), 2, "= arrives".to_owned()),
