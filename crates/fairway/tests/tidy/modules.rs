@@ -11,7 +11,6 @@ const CYCLIC: &[(&str, &str)] = &[
     ("fairway-core", "policy"),
     ("fairway-core", "policy::iptables"),
     ("fairway-ruleset", ""),
-    ("fairway-walk", ""),
 ];
 
 /// The modules of one crate, each with the paths that it names.
