@@ -64,7 +64,7 @@ fn number<T: FromStr>(call: &Call, name: &'static str) -> Result<Option<T>, Fail
 
 #[cfg(test)]
 mod tests {
-    use fairway_inspect::trace::{Lost, PacketTimeline};
+    use fairway_inspect::trace::Lost;
 
     use super::*;
 
@@ -73,15 +73,12 @@ mod tests {
         let (send, mut receive) = mpsc::channel(2);
         let mut missed = 0;
         for _ in 0..5 {
-            assert!(emit(&send, &mut missed, TraceMessage::Packet(PacketTimeline::default())));
+            assert!(emit(&send, &mut missed, TraceMessage::Packet(Box::default())));
         }
         let mut read = || serde_json::from_slice::<TraceMessage>(&receive.try_recv().unwrap()).unwrap();
         assert_eq!(
             (read(), read()),
-            (
-                TraceMessage::Packet(PacketTimeline::default()),
-                TraceMessage::Packet(PacketTimeline::default())
-            )
+            (TraceMessage::Packet(Box::default()), TraceMessage::Packet(Box::default()))
         );
         assert!(emit(&send, &mut missed, TraceMessage::Watching(Lost { unreported: 1, ..Lost::default() })));
         assert_eq!(read(), TraceMessage::Watching(Lost { unreported: 4, ..Lost::default() }));

@@ -203,7 +203,7 @@ impl Joiner {
         let mut told: Vec<TraceMessage> = packets
             .into_iter()
             .filter_map(|events| self.timeline(events, now))
-            .map(TraceMessage::Packet)
+            .map(|timeline| TraceMessage::Packet(Box::new(timeline)))
             .collect();
         told.extend(self.tell_forgotten(now));
         told
@@ -257,12 +257,12 @@ impl Joiner {
         let told = std::mem::take(&mut self.forgotten).into_iter().filter_map(|(key, event)| {
             let flow = self.flows.get(key)?.summary();
             let entry = forgotten(now, &event.namespace, flow.original);
-            Some(TraceMessage::Packet(PacketTimeline {
+            Some(TraceMessage::Packet(Box::new(PacketTimeline {
                 at: now,
                 entries: vec![entry],
                 flow,
                 ..PacketTimeline::default()
-            }))
+            })))
         });
         told.collect()
     }

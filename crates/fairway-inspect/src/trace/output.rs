@@ -11,7 +11,7 @@ pub enum TraceMessage {
     /// What is to be known of the whole trace.
     Note(String),
     /// A packet, wherever it was seen.
-    Packet(PacketTimeline),
+    Packet(Box<PacketTimeline>),
     /// That packets are watched still, and how many were lost so far because there were too many.
     Watching(Lost),
 }
