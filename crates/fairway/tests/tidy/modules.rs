@@ -7,11 +7,8 @@ use crate::{assert_none, code, is_test, sources};
 type Path = Vec<String>;
 
 /// Crates and modules that are not yet free of cycles, one line each.
-const CYCLIC: &[(&str, &str)] = &[
-    ("fairway-core", "policy"),
-    ("fairway-core", "policy::iptables"),
-    ("fairway-ruleset", ""),
-];
+const CYCLIC: &[(&str, &str)] =
+    &[("fairway-core", "policy"), ("fairway-core", "policy::iptables"), ("fairway-ruleset", "")];
 
 /// The modules of one crate, each with the paths that it names.
 #[derive(Default)]
