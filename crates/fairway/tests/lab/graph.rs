@@ -95,7 +95,7 @@ fn a_file_s_name_says_how_it_is_drawn() {
         let refused = fairway(&stage, &format!("graph -o {directory}/picture.png"));
         assert_eq!(refused.code, 1);
         assert!(
-            refused.errors.contains("end it in .svg, .dot or .mmd, or use --format"),
+            refused.errors.contains("use .svg, .dot or .mmd, or --format"),
             "{}",
             refused.errors
         );

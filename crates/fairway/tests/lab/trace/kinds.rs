@@ -64,7 +64,7 @@ fn too_many_packets_are_counted() {
         std::thread::sleep(Duration::from_secs(1));
         let text = trace.end();
         assert!(
-            text.contains("packets met rules that are not reported: more than 1000 came in a second"),
+            text.contains("packets met rules that are not shown: more than 1000 came in a second"),
             "{}",
             &text[text.len().saturating_sub(400)..]
         );
