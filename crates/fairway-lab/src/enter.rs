@@ -20,7 +20,7 @@ const BODY_RAN: i32 = 86;
 
 /// Runs the body of a test in a lab of its own.
 ///
-/// Call it straight from a test function: the test binary is executed again inside the lab, told to run this one
+/// Call it straight from a test function: the test binary is executed again inside the lab, with the argument to run this one
 /// test, and there the call runs the body. What it prints is printed by the test outside. The lab and every
 /// process in it are gone when this returns, also by a panic, and when the test is killed.
 ///
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closure_tells_the_name_of_its_test() {
+    fn the_name_of_a_test_is_found_from_its_closure() {
         assert_eq!(test_name("fairway_lab::enter::tests::meets::{{closure}}"), "enter::tests::meets");
         assert_eq!(test_name("reach::meets::{{closure}}::{{closure}}"), "meets");
     }

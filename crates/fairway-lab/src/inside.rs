@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::error::{LabError, Trying};
 
-/// Tells a process that it is a lab's; its value is the identity of the network namespace outside.
+/// Marks a process of a lab; its value is the identity of the network namespace outside.
 pub(crate) const MARK: &str = "FAIRWAY_LAB";
 
 /// Whether this is the process that [`crate::enter`] started. The environment alone would not prove it, and a lab built

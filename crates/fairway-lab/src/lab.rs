@@ -18,7 +18,7 @@ use crate::mounts::{self, SCRATCH};
 use crate::place::Place;
 use crate::wire::{FarEnd, Wire};
 
-/// A set of hosts and LANs that is gone with this process. The process's own network namespace is the room in which
+/// A set of hosts and LANs that is gone with this process. The process's own network namespace is where
 /// the switches stand; it has no way into a LAN but packet sockets.
 #[derive(Debug)]
 pub struct Lab {
@@ -73,10 +73,10 @@ impl Lab {
     }
 
     /// Whether there are other users than root here, to whom a process can change: not so without real root, for
-    /// then the kernel lets nobody in but the one who started it (user_namespaces(7)).
+    /// then the kernel lets only the user enter who started it (user_namespaces(7)).
     ///
     /// # Errors
-    /// When /proc does not tell.
+    /// When /proc cannot be read.
     pub fn has_other_users(&self) -> Result<bool, LabError> {
         let path = "/proc/self/uid_map";
         let map = std::fs::read_to_string(path).trying(|| format!("read {path}"))?;

@@ -7,7 +7,7 @@ use std::io;
 use crate::error::{LabError, Trying};
 
 /// The links and the named namespaces that the machine has. Whatever a lab makes is elsewhere, so that two
-/// observations differ only if something escaped from one (or somebody else changed the machine meanwhile).
+/// observations differ only if something escaped from one (or another program changed the machine meanwhile).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     links: BTreeSet<String>,

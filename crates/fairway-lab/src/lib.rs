@@ -2,7 +2,7 @@
 //!
 //! A lab needs no root and touches nothing of the machine: this program is executed once more, as root of its own
 //! user, network, mount, pid, IPC and UTS namespaces, and dies, with every process and every link in it, when
-//! whoever started it dies. A test gets one from [`run`], a program from [`main`]:
+//! its starter dies. A test gets one from [`run`], a program from [`main`]:
 //!
 //! ```no_run
 //! use fairway_lab::{Outcome, ask, serve_tcp};

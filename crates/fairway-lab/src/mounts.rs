@@ -54,7 +54,7 @@ pub(crate) fn make_host(name: &str) -> Result<(), LabError> {
 /// namespaces, and our own.
 const OWN_DIRECTORIES: [&str; 2] = ["netns", "fairway"];
 
-/// An /etc that can be written: each entry is a link to the machine's, but for those that tell who a host is.
+/// An /etc that can be written: each entry is a link to the machine's, but for those with the identity of a host.
 fn make_etc(name: &str) -> Result<(), LabError> {
     let old = OLD_ETC.iter().map(Path::new).find(|path| is_empty_directory(path)).map_or_else(
         || {

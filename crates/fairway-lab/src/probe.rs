@@ -1,4 +1,4 @@
-//! Traffic: servers that tell whom they saw, clients that tell what became of them, and long transfers.
+//! Traffic: servers that report the client they saw, clients that report their outcome, and long transfers.
 
 mod client;
 mod datagram;

@@ -36,7 +36,7 @@ impl Process {
     /// Waits for the end; none if it still runs after `timeout`.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// When the kernel does not report it.
     pub fn wait_within(&mut self, timeout: Duration) -> Result<Option<ExitStatus>, LabError> {
         let deadline = Instant::now() + timeout;
         loop {

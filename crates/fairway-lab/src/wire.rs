@@ -87,7 +87,7 @@ impl Wire {
         self.send(batch, || format!("set {interface} up"))
     }
 
-    /// Waits until an interface carries frames. The kernel tells the queues of a link and the bridge of its carrier
+    /// Waits until an interface carries frames. The kernel informs the queues of a link and the bridge of its carrier
     /// by a deferred work that may come up to a second later (linkwatch); until then frames are dropped.
     pub(crate) fn wait_until_running(&self, interface: &str) -> Result<(), LabError> {
         let deadline = Instant::now() + CARRIER_PATIENCE;

@@ -9,7 +9,7 @@ use fairway_lab::{Capture, FrameSender, Host, Lab, Outcome, Question, ask, serve
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Tells a lie until the friend believes it and loses its way to the victim. It may take more than one: a frame is
+/// Sends a false answer until the friend believes it and loses its way to the victim. It may take more than one: a frame is
 /// worked off after it was sent, and what the friend has learnt just now stands for a moment.
 fn lie_until_lost(liar: &FrameSender, lie: &[u8], friend: &Host, target: &str) {
     let question = Question::to(target).unwrap().within(Duration::from_millis(500));
@@ -92,7 +92,7 @@ fn a_forged_neighbour_advertisement_takes_an_address_over() {
 }
 
 #[test]
-fn a_capture_keeps_what_it_is_told_to() {
+fn a_capture_keeps_what_its_filter_accepts() {
     fairway_lab::run(|lab| {
         let [thief, victim, _] = stage(lab);
         let ethernet = Ethernet { source: thief.mac("eth0").unwrap(), destination: BROADCAST };

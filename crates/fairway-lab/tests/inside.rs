@@ -150,8 +150,8 @@ fn where_user_namespaces_are_forbidden_a_test_fails_and_names_the_way_out() {
         command.args(["the_scratch_directory_is_shared", "--exact", "--nocapture"]);
         let output = host.run(&mut command).unwrap();
         assert_eq!(output.status.code(), Some(101));
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(told.contains("set `sysctl user.max_user_namespaces=10000`"), "{told}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("set `sysctl user.max_user_namespaces=10000`"), "{error}");
     });
 }
 

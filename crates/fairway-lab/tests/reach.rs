@@ -36,7 +36,7 @@ fn two_hosts_meet() {
 }
 
 #[test]
-fn a_question_comes_from_the_address_it_is_told() {
+fn a_question_comes_from_the_given_address() {
     fairway_lab::run(|lab| {
         let (left, right) = pair(lab);
         left.add_address("eth0", "10.10.50.2/24").unwrap();
@@ -129,7 +129,7 @@ fn the_same_categories_for_datagrams() {
 }
 
 #[test]
-fn a_transfer_tells_whether_every_byte_came_back() {
+fn a_transfer_reports_whether_every_byte_came_back() {
     fairway_lab::run(|lab| {
         let (left, right) = pair(lab);
         let server = serve_echo(&right, "0.0.0.0:90").unwrap();
@@ -197,7 +197,7 @@ fn a_sandbox_of_a_host_has_its_own_network_and_the_hosts_files() {
 }
 
 #[test]
-fn an_interface_that_is_down_reaches_nobody() {
+fn an_interface_that_is_down_reaches_no_host() {
     fairway_lab::run(|lab| {
         let (left, right) = pair(lab);
         let _server = serve_tcp(&right, "0.0.0.0:80").unwrap();

@@ -73,7 +73,7 @@ pub fn inspect_network(world: &World, network: &Network) -> NetworkInspect {
     }
 }
 
-/// What stands in a network's way; none if nothing does.
+/// The firewall conflicts of a network; none if there are none.
 pub fn troubles(world: &World, network: &Network, obstacles: &[FirewallConflict]) -> Option<NetworkTroubles> {
     let conflict = |it: &FirewallConflict| NetworkObstacle {
         text: it.to_string(),

@@ -33,12 +33,12 @@ pub struct NetworkInspect {
     /// Only when inspected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<NetworkStatus>,
-    /// What stands in its way on this host, and what its LAN lends; only when inspected, and only if something does.
+    /// Firewall conflicts on this host and DHCP leases; only when inspected, and only where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fairway: Option<NetworkTroubles>,
 }
 
-/// What stands in a network's way on this host, and what its LAN lends. Docker has no words for it.
+/// Firewall conflicts of a network on this host, and its DHCP leases. Docker's API has no such keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkTroubles {

@@ -110,7 +110,7 @@ fn flows_are_forgotten_by_any_end() {
 }
 
 #[test]
-fn flows_to_a_port_are_told_apart_by_dnat() {
+fn flows_to_a_port_are_distinguished_by_dnat() {
     let tuple = |source: &str, destination: &str, source_port, destination_port| Tuple {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),

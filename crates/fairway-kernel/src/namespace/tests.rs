@@ -102,7 +102,7 @@ fn names_that_are_no_file_names_are_refused() {
 }
 
 #[test]
-fn a_socket_tells_its_namespace() {
+fn a_socket_knows_its_namespace() {
     let socket = |()| std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let (there, identity) = in_new_namespace(|| (socket(()), own().unwrap().namespace().clone()));
     let (here, there) = (of_socket(socket(()).as_fd()).unwrap(), of_socket(there.as_fd()).unwrap());

@@ -21,7 +21,7 @@ const CHOSEN_FLAGS: u32 = 0x10 | 0x100 | 0x200 | 0x400;
 /// `RTNH_F_ONLINK`: the next hop is on this link, whatever the addresses.
 const ONLINK: u32 = 4;
 /// Flags: add to the routes of the same destination.
-const CREATE_BESIDE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_APPEND) as u16;
+const CREATE_APPEND: u16 = (libc::NLM_F_CREATE | libc::NLM_F_APPEND) as u16;
 /// `IFA_PROTO`, `RTA_EXPIRES`, `RTA_NH_ID` of the kernel's headers.
 const RTA_EXPIRES: u16 = 23;
 const RTA_NH_ID: u16 = 30;
@@ -382,7 +382,7 @@ fn put_route(batch: &mut Batch, message: &Message, label: String, kind: u16, (fr
     let ipv4 = i32::from(header[0]) == libc::AF_INET;
     let making = kind == libc::RTM_NEWROUTE;
     let how = match (making, ipv4) {
-        (true, true) => CREATE_BESIDE,
+        (true, true) => CREATE_APPEND,
         (true, false) => libc::NLM_F_CREATE as u16,
         (false, _) => 0,
     };

@@ -29,7 +29,7 @@ fn a_namespace_is_read_as_the_kernel_has_it() {
 }
 
 #[test]
-fn settings_of_interfaces_are_read_as_sysctls_tell_them() {
+fn settings_of_interfaces_are_those_of_sysctls() {
     in_new_namespace(|| {
         let settings = [("lo", "forwarding", "1"), ("lo", "rp_filter", "2"), ("lo", "route_localnet", "1")];
         for (interface, key, value) in settings {
@@ -49,7 +49,7 @@ fn settings_of_interfaces_are_read_as_sysctls_tell_them() {
 }
 
 #[test]
-fn sockets_at_a_port_are_those_that_the_tables_tell_of() {
+fn sockets_at_a_port_are_those_of_the_tables() {
     in_new_namespace(|| {
         use std::net::{TcpListener, UdpSocket};
         let _both = TcpListener::bind("[::]:4242").unwrap();

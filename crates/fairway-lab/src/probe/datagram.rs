@@ -11,7 +11,7 @@ use super::socket_address;
 use crate::error::{LabError, Trying};
 use crate::place::Place;
 
-/// Tells late answers from the one that is awaited.
+/// Distinguishes late answers from the awaited one.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// A UDP client that keeps its socket, so that its questions are one flow to connection tracking. It takes answers
@@ -37,7 +37,7 @@ impl DatagramFlow {
     /// The client's own address and port.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// When the kernel does not report it.
     pub fn local_address(&self) -> Result<SocketAddr, LabError> {
         self.socket.local_addr().trying(|| "read the address of a UDP socket".to_owned())
     }

@@ -12,13 +12,13 @@ pub enum Outcome {
         /// The address that the server saw as the asker's.
         source: IpAddr,
     },
-    /// TCP: reset at once. UDP: ICMP said that nobody listens there.
+    /// TCP: reset at once. UDP: an ICMP error said that no socket listens there.
     Refused,
     /// Nothing came back.
     TimedOut,
-    /// Somebody took the connection and never said a word.
+    /// The connection was accepted, and nothing was ever sent.
     AcceptedNeverAnswered,
-    /// Somebody took the connection and closed or reset it without a word.
+    /// The connection was accepted and closed or reset before anything was sent.
     Dropped,
     /// There is no way there: no route, or ICMP said so.
     Unreachable,

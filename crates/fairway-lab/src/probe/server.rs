@@ -1,4 +1,4 @@
-//! Servers that tell whom they saw.
+//! Servers that report the client they saw.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};

@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 /// How long a wait may last at most.
 pub(super) const FOREVER: Duration = Duration::from_secs(3600);
 
-/// A pair whose one end, dropped, tells all who wait on the other to end.
+/// A socket pair: dropping one end ends every wait on the other.
 pub(super) fn stop() -> io::Result<(OwnedFd, OwnedFd)> {
     let (watched, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     Ok((watched, held))
@@ -26,7 +26,7 @@ pub(super) enum Ready {
     Stopped,
 }
 
-/// Waits until the socket can be read or written, until `stop` tells to end, or until the deadline.
+/// Waits until the socket can be read or written, until `stop` is closed, or until the deadline.
 pub(super) fn wait(
     socket: BorrowedFd<'_>,
     wanted: PollFlags,

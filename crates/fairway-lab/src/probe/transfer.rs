@@ -104,7 +104,7 @@ impl Transfer {
         true
     }
 
-    /// Stops sending, half-closes, waits for the rest to come back and tells how it went.
+    /// Stops sending, half-closes, waits for the rest to come back and reports the result.
     #[must_use]
     pub fn finish(mut self) -> TransferReport {
         self.shared.enough.store(true, Ordering::Release);

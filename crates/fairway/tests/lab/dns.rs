@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_tells_a_silent_server_from_a_missing_one() {
+    fn the_client_distinguishes_a_silent_server_from_a_missing_one() {
         fairway_lab::run(|lab| {
             let host = lab.host("host").unwrap();
             let server = "127.0.0.11:53";

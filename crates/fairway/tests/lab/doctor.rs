@@ -1,4 +1,4 @@
-//! `fairway doctor` on a living host: each trouble is made, named with what mends it, and mended by that; and then what
+//! `fairway doctor` on a living host: each problem is made, reported with its fix, and repaired by that fix; and then what
 //! did not flow flows.
 
 mod inside;
@@ -70,7 +70,7 @@ impl Clinic {
         assert_eq!(self.reach_within(PATIENCE), [Outcome::answered(HOST), Outcome::answered(LAN)]);
     }
 
-    /// All that is not well. That something was mended a moment ago is not counted, nor what a lab of one user cannot
+    /// All findings. That something was repaired a moment ago is not counted, nor what a lab of one user cannot
     /// have.
     fn findings(&self) -> Vec<Finding> {
         let all = self.stage.client().doctor(false).unwrap().findings;
@@ -81,7 +81,7 @@ impl Clinic {
     }
 
     /// What a check found wrong, when the daemon has noticed.
-    fn ill(&self, check: &str, level: Severity) -> Finding {
+    fn finding(&self, check: &str, level: Severity) -> Finding {
         let mut found = None;
         eventually(check, PATIENCE, || {
             found = self.findings().into_iter().find(|it| it.id == check && it.severity == level);

@@ -94,11 +94,7 @@ fn a_file_s_name_says_how_it_is_drawn() {
         }
         let refused = fairway(&stage, &format!("graph -o {directory}/picture.png"));
         assert_eq!(refused.code, 1);
-        assert!(
-            refused.errors.contains("use .svg, .dot or .mmd, or --format"),
-            "{}",
-            refused.errors
-        );
+        assert!(refused.errors.contains("use .svg, .dot or .mmd, or --format"), "{}", refused.errors);
         let unwritten = fairway(&stage, "graph -o /nowhere/picture.svg");
         assert_eq!(unwritten.code, 1);
         assert!(unwritten.errors.contains("cannot write /nowhere/picture.svg"), "{}", unwritten.errors);

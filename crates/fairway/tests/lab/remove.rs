@@ -39,7 +39,11 @@ fn the_host_is_as_it_was_before(lab: &Lab) {
     stage.sandbox("box", &["app"], &["8081:80"]);
 
     let runs = fairway(&stage, &daemon("--remove"));
-    assert!(runs.errors.contains("a daemon runs at") && runs.errors.contains("stop it first"), "{}", runs.errors);
+    assert!(
+        runs.errors.contains("a daemon runs at") && runs.errors.contains("stop it first"),
+        "{}",
+        runs.errors
+    );
     assert!(stage.daemon.stop().success());
     let with_sandboxes = observe(&stage, &[]);
     let refused = fairway(&stage, &daemon("--remove"));

@@ -103,7 +103,7 @@ fn a_known_name_without_such_a_record_is_empty_and_never_forwarded() {
 }
 
 #[test]
-fn internal_sandboxes_ask_nobody() {
+fn internal_sandboxes_ask_no_server() {
     let table = table();
     assert_eq!(table.answer(sandbox(2), "example.org", A), Answer::NoUpstream);
     assert_eq!(table.answer(sandbox(2), "1.1.1.10.in-addr.arpa", QueryType::Ptr), Answer::NoUpstream);

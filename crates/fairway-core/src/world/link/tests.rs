@@ -127,7 +127,7 @@ fn elements_are_there_while_both_run_and_icc_is_off() {
 }
 
 #[test]
-fn a_target_must_run_and_is_not_whoever_has_its_name_later() {
+fn a_link_target_must_run_and_is_bound_by_id() {
     let mut scene = Scene::linked();
     scene.stop("lk");
     scene.stop("db");

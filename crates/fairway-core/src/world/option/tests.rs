@@ -107,7 +107,7 @@ fn bad_values_are_refused_by_name() {
 }
 
 #[test]
-fn what_would_be_an_option_and_is_none_is_told() {
+fn an_unknown_option_like_name_warns() {
     let read = network(&[
         ("com.docker.network.bridge.enable_iccc", "false"),
         ("fairway.gard", "strict"),

@@ -271,7 +271,7 @@ fn refusals_name_who_stands_in_the_way_and_what_there_is() {
 }
 
 #[test]
-fn a_free_port_is_chosen_beside_those_that_others_have() {
+fn a_free_port_is_chosen_among_taken_ones() {
     let mut world = TestWorld::new();
     world.runs("web", &["8000:80"]);
     let requests = parse::publish("8000-8002:80").unwrap();

@@ -67,7 +67,7 @@ fn ask_tcp(server: &str, question: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn questions_reach_the_resolver_beside_a_server_on_every_address() {
+fn questions_reach_the_resolver_despite_a_server_on_every_address() {
     in_new_namespace(|| {
         loopback_up();
         let resolver_udp = UdpSocket::bind("127.0.0.11:0").unwrap();

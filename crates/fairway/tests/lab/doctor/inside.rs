@@ -51,7 +51,7 @@ fn each_change_inside_is_undone_by_its_command_alone() {
         for (change, reported) in changes {
             let transfer = Transfer::start(&clinic.sandbox, &format!("{LAN}:81")).unwrap();
             shell(&clinic.stage, &format!("nsenter --net={} {change}", clinic.sandbox.path));
-            let found = clinic.ill("netns", Severity::Warning);
+            let found = clinic.finding("netns", Severity::Warning);
             assert!(found.message.contains(reported), "{change}: {found:?}");
             clinic.obey(&found);
             clinic.assert_well("netns");

@@ -36,7 +36,7 @@ fn a_port_that_another_program_took() {
         clinic.stage.daemon.launch(&["--iptables=false"]);
         clinic.stage.daemon.wait_until_ready();
         assert_ne!(clinic.reach()[1], Outcome::answered(LAN));
-        let found = clinic.ill("ports", Severity::Error);
+        let found = clinic.finding("ports", Severity::Error);
         assert!(found.message.starts_with("0.0.0.0:8080/tcp, published for p, is held by "), "{found:?}");
         assert_eq!(found.fix.as_ref().unwrap().command, format!("kill {}", other.id()));
         clinic.obey(&found);
@@ -54,7 +54,7 @@ fn ports_that_nothing_carries_or_that_others_may_get() {
         let held = ["--iptables=false", "--ip6tables=false", "--userland-proxy=false"];
         let mut clinic = Clinic::new(lab, &held);
         assert_eq!(clinic.reach()[1], Outcome::Refused);
-        let found = clinic.ill("publishing", Severity::Error);
+        let found = clinic.finding("publishing", Severity::Error);
         assert_eq!(found.fix.unwrap().command, "fairway daemon --userland-proxy=true");
         clinic.stage.daemon.restart(&["--iptables=false", "--ip6tables=false", "--userland-proxy=true"]);
         clinic.assert_well("publishing");
@@ -62,7 +62,7 @@ fn ports_that_nothing_carries_or_that_others_may_get() {
 
         clinic.stage.sandbox("q", &["web"], &["40000:80"]);
         clinic.stage.host.set_sysctl("net.ipv4.ip_local_reserved_ports", "7000-7001").unwrap();
-        let found = clinic.ill("ephemeral-ports", Severity::Note);
+        let found = clinic.finding("ephemeral-ports", Severity::Note);
         let fix = "sysctl -w net.ipv4.ip_local_reserved_ports=7000-7001,40000";
         assert_eq!(found.fix.as_ref().unwrap().command, fix);
         clinic.obey(&found);
@@ -186,7 +186,7 @@ fn repeated_foreign_changes() {
         let bridge = clinic.bridge();
         for round in 0..4 {
             clinic.stage.host.run_in(|| foreign_changes::set_down(&bridge)).unwrap();
-            eventually("it is mended", PATIENCE, || {
+            eventually("it is repaired", PATIENCE, || {
                 let reported = clinic.stage.client().doctor(false).unwrap().findings;
                 reported.iter().any(|it| {
                     it.id == "healing" && it.message.contains(&format!("repaired {} object", round + 1))

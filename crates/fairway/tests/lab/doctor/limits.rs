@@ -36,7 +36,7 @@ fn packets_that_are_too_large() {
         // A port of somebody else's that takes less than the bridge.
         let line = "ip link add stranger mtu 1300 type veth && ip link set stranger master BRIDGE up";
         shell(&clinic.stage, &line.replace("BRIDGE", &clinic.bridge()));
-        let found = clinic.ill("mtu", Severity::Warning);
+        let found = clinic.finding("mtu", Severity::Warning);
         assert!(found.message.contains("stranger (1300)"), "{found:?}");
         clinic.obey(&found);
         clinic.assert_well("mtu");
@@ -45,7 +45,7 @@ fn packets_that_are_too_large() {
         let vpn =
             "ip link add vpn0 mtu 1280 type veth && ip link set vpn0 up && ip route add 10.8.0.0/16 dev vpn0";
         shell(&clinic.stage, vpn);
-        let found = clinic.ill("mtu", Severity::Note);
+        let found = clinic.finding("mtu", Severity::Note);
         assert!(found.message.contains("larger than the MTU of vpn0 (1280)"), "{found:?}");
     });
 }
@@ -56,7 +56,7 @@ fn a_route_over_a_network() {
         let clinic = Clinic::new(lab, &[]);
         clinic.stage.host.route("172.18.0.0/17", LAN).unwrap();
         assert_ne!(clinic.reach()[1], Outcome::answered(LAN), "the VPN has what is for the sandbox");
-        let found = clinic.ill("subnet-overlap", Severity::Error);
+        let found = clinic.finding("subnet-overlap", Severity::Error);
         let seen = "the host's route to 172.18.0.0/17 over eth0 overlaps network web (172.18.0.0/16)";
         assert_eq!(found.message, seen);
         assert_eq!(
@@ -77,7 +77,7 @@ fn a_docker_with_the_same_subnet() {
         let clinic = Clinic::new(lab, &[]);
         let docker0 = "ip link add docker0 type bridge && ip addr add 172.18.0.1/16 dev docker0 && ip link set docker0 up";
         shell(&clinic.stage, docker0);
-        let found = clinic.ill("docker", Severity::Error);
+        let found = clinic.finding("docker", Severity::Error);
         assert_eq!(found.message, "Docker's bridge docker0 has 172.18.0.1/16, which overlaps network web");
         clinic.obey(&found);
         clinic.assert_well("docker");
@@ -94,7 +94,7 @@ fn name_servers_on_loopback() {
         let _upstream = Upstream::start(&clinic.stage.host, "127.0.0.1", everything);
         name_server(&clinic.stage, "127.0.0.1");
         let plain = clinic.stage.sandbox("plain", &["bridge"], &[]);
-        let found = clinic.ill("nameservers", Severity::Warning);
+        let found = clinic.finding("nameservers", Severity::Warning);
         assert!(found.message.starts_with("the host's name servers (127.0.0.1)"), "{found:?}");
         assert_eq!(found.fix.as_ref().unwrap().command, "fairway network connect web plain");
         clinic.obey(&found);
@@ -103,7 +103,7 @@ fn name_servers_on_loopback() {
         assert_eq!(found, [everything]);
         // None at all, and nobody has one of their own.
         clinic.stage.host.run_in(|| std::fs::write("/etc/resolv.conf", "").unwrap()).unwrap();
-        let none = clinic.ill("nameservers", Severity::Warning);
+        let none = clinic.finding("nameservers", Severity::Warning);
         assert!(none.message.starts_with("the host's resolv.conf has no name server"), "{none:?}");
         shell(&clinic.stage, &none.fix.unwrap().command.replace("ADDRESS", LAN));
         clinic.assert_well("nameservers");
@@ -132,7 +132,7 @@ fn networks_without_addresses_and_pools_without_subnets() {
         for name in ["s1", "s2", "s3", "s4", "s5"] {
             clinic.stage.sandbox(name, &["small"], &[]);
         }
-        let full = clinic.ill("addresses", Severity::Error);
+        let full = clinic.finding("addresses", Severity::Error);
         assert_eq!(full.message, "5 of the 5 addresses in 10.77.0.0/29 are in use on network small");
         refusal(clinic.stage.attach("s6", request(&["small"], &[])));
         clinic.obey(&full);

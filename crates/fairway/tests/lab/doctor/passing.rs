@@ -53,14 +53,14 @@ fn policy_of_drop(lab: &Lab, program: &str) {
     let clinic = Clinic::new(lab, &[]);
     shell(&clinic.stage, &format!("{program} -P FORWARD DROP"));
     assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
-    let found = clinic.ill("forward-policy", Severity::Error);
+    let found = clinic.finding("forward-policy", Severity::Error);
     assert!(
         found.message.contains("chain FORWARD: its policy drops what sandboxes send elsewhere"),
         "{found:?}"
     );
     let accepted = format!("{program} -I FORWARD -i {} -j ACCEPT", clinic.bridge());
     assert!(found.fix.as_ref().unwrap().command.contains(&accepted), "{found:?}");
-    assert!(!found.fix.as_ref().unwrap().automatic, "it is somebody else's");
+    assert!(!found.fix.as_ref().unwrap().automatic, "it is foreign");
     clinic.obey(&found);
     clinic.assert_well("forward-policy");
     clinic.assert_flows();
@@ -84,7 +84,7 @@ fn a_policy_of_drop_in_a_table_of_ones_own() {
         let rules = "table inet mine { chain pass { type filter hook forward priority 5; policy drop; }; }";
         run_with(&clinic.stage.host, "nft", &["-f", "-"], rules);
         assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
-        let found = clinic.ill("forward-policy", Severity::Error);
+        let found = clinic.finding("forward-policy", Severity::Error);
         let accepted = format!("nft insert rule inet mine pass iifname {} accept", clinic.bridge());
         assert!(found.fix.as_ref().unwrap().command.contains(&accepted), "{found:?}");
         clinic.obey(&found);
@@ -99,7 +99,7 @@ fn a_docker_firewall_that_drops() {
         let clinic = Clinic::new(lab, &[]);
         run_with(&clinic.stage.host, "iptables-nft-restore", &[], DOCKER);
         assert_eq!(clinic.reach(), [IN_VAIN, IN_VAIN]);
-        let found = clinic.ill("forward-policy", Severity::Error);
+        let found = clinic.finding("forward-policy", Severity::Error);
         assert!(found.message.starts_with("Docker: table ip filter, chain FORWARD"), "{found:?}");
         let before_dockers_own = format!("iptables-nft -I DOCKER-USER -i {} -j ACCEPT", clinic.bridge());
         assert!(found.fix.as_ref().unwrap().command.contains(&before_dockers_own), "{found:?}");
@@ -151,14 +151,14 @@ fn rules_of_another_firewall() {
         let own = Question::to(&format!("{HOST}:9000")).unwrap().within(IMPATIENT);
         assert_eq!(clinic.reach()[0], IN_VAIN);
         assert_eq!(own.tcp(&clinic.sandbox).unwrap(), IN_VAIN);
-        let outward = clinic.ill("firewall", Severity::Error);
+        let outward = clinic.finding("firewall", Severity::Error);
         assert!(
             outward.message.contains("table inet mine, chain guests: the rule with handle"),
             "{outward:?}"
         );
         clinic.obey(&outward);
         clinic.assert_flows();
-        let inward = clinic.ill("firewall", Severity::Warning);
+        let inward = clinic.finding("firewall", Severity::Warning);
         assert!(inward.message.contains("chain here"), "{inward:?}");
         clinic.obey(&inward);
         clinic.assert_well("firewall");
@@ -214,11 +214,11 @@ fn bridges_of_others_that_meet_the_firewall() {
         assert!(clinic.only("bridge-netfilter", Severity::Note).message.contains("1 foreign bridge: virbr0"));
         shell(&clinic.stage, "iptables-nft -P FORWARD DROP");
         assert_eq!(meet(), IN_VAIN);
-        let found = clinic.ill("bridge-netfilter", Severity::Warning);
+        let found = clinic.finding("bridge-netfilter", Severity::Warning);
         clinic.obey(&found);
         assert_eq!(meet(), Outcome::answered("192.168.77.1"));
         clinic.assert_well("bridge-netfilter");
-        clinic.obey(&clinic.ill("forward-policy", Severity::Error));
+        clinic.obey(&clinic.finding("forward-policy", Severity::Error));
         clinic.assert_flows();
     });
 }
