@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use fairway_core::object::RulesetSwitches;
 use fairway_core::object::{BridgeLink, Difference, Key, Object, VethLink};
-use fairway_core::policy::iptables::{self, Entry, NetworkRules};
+use fairway_core::policy::iptables::{self, DirectAccess, NetworkRules};
 use fairway_core::policy::ruleset;
 use fairway_kernel::conntrack::Conntrack;
 use fairway_kernel::iptables::{Flavour, Programs};
@@ -101,7 +101,7 @@ fn try_iptables(settings: &Settings, flavour: Option<Flavour>) -> Result<(), Eng
                 internal: false,
                 masquerade: true,
                 source: None,
-                entry: Entry::default(),
+                entry: DirectAccess::default(),
                 switches: &switches,
             },
         ));

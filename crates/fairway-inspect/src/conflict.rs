@@ -20,7 +20,7 @@ use std::fmt;
 pub use packet::{Path, Samples};
 
 use fairway_core::policy::iptables;
-use fairway_ruleset::{Family, Table, saved};
+use fairway_ruleset::{Family, Table, iptables_save};
 
 /// A table of somebody else, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct FirewallConflict {
 /// The table `filter` of what `iptables-legacy-save` (or `ip6tables-legacy-save`) prints; none if it is not among it.
 /// What is not understood of a rule becomes something that may match.
 pub fn read_saved(family: Family, text: &str) -> Option<ForeignTable> {
-    let table = saved::read(family, text).into_iter().find(|table| table.name == "filter")?;
+    let table = iptables_save::read(family, text).into_iter().find(|table| table.name == "filter")?;
     (!table.chains.is_empty()).then_some(ForeignTable { table, legacy: true, owned: false })
 }
 
@@ -121,7 +121,7 @@ impl ForeignTable {
     /// The same, where rules of ours are among those of others: they let pass what is ours.
     pub fn with_own_rules_allowed(mut self) -> Self {
         if self.is_iptables() {
-            iptables::as_allowed(&mut self.table);
+            iptables::accept_in_our_chains(&mut self.table);
         }
         self
     }

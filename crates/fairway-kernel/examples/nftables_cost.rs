@@ -30,7 +30,7 @@ fn main() -> Result<()> {
         let mut transaction = Transaction::new();
         transaction.create(&table);
         writer.commit(transaction)?;
-        let ports = table.set("ports4").ok_or("no map of ports")?;
+        let ports = table.set("published4").ok_or("no map of ports")?;
         fill(&mut writer, &table, ports, present)?;
         for count in [1, 2, 1000, 2000] {
             let (add, delete) = add_and_delete(&mut writer, &table, ports, count)?;

@@ -19,7 +19,7 @@ pub use error::Error;
 pub use monitor::{Change, Monitor, Notifications};
 pub use reader::{Reader, TableHeader};
 pub use tracer::{TraceEvent, TracePoint, Tracer};
-pub use transaction::Transaction;
+pub use transaction::{Transaction, is_adopted};
 pub use writer::Writer;
 
 #[cfg(test)]

@@ -156,36 +156,3 @@ pub struct Rule {
     /// without its chain.
     pub text: Option<String>,
 }
-
-/// Where a packet goes next.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// On to the next base chain of the hook.
-    Accept,
-    /// Nowhere.
-    Drop,
-    /// To the next expression.
-    Continue,
-    /// To the next rule.
-    Break,
-    /// To the rule after the jump; in a base chain, to its policy.
-    Return,
-    /// To a chain, and back after it.
-    Jump(String),
-    /// To a chain, and not back.
-    Goto(String),
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Accept => f.write_str("accept"),
-            Self::Drop => f.write_str("drop"),
-            Self::Continue => f.write_str("continue"),
-            Self::Break => f.write_str("break"),
-            Self::Return => f.write_str("return"),
-            Self::Jump(chain) => write!(f, "jump {chain}"),
-            Self::Goto(chain) => write!(f, "goto {chain}"),
-        }
-    }
-}

@@ -128,8 +128,14 @@ fn write_set(f: &mut fmt::Formatter<'_>, set: &Set) -> fmt::Result {
     writeln!(f, "\t}}")
 }
 
-/// An element as `nft` prints it.
-pub(super) fn element_text(set: &Set, element: &Element) -> String {
+impl Set {
+    /// One of its elements as `nft` prints it.
+    pub fn element_text(&self, element: &Element) -> String {
+        element_text(self, element)
+    }
+}
+
+fn element_text(set: &Set, element: &Element) -> String {
     let mut text = key_text(set, element);
     if let Some(count) = &element.count {
         text.push_str(&format!(" counter packets {} bytes {}", count.packets, count.bytes));

@@ -1,15 +1,6 @@
 //! Elements of sets and maps.
 
-use super::{LimitRate, Verdict};
-
-/// What passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Count {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes, from the network header on.
-    pub bytes: u64,
-}
+use super::{Count, LimitRate, Verdict};
 
 /// What an element of a map leads to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

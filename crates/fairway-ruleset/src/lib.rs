@@ -11,18 +11,18 @@ mod datatype;
 mod display;
 mod element;
 mod expression;
+pub mod iptables_save;
 mod keys;
 mod numbered;
 mod register;
 pub mod resolver;
-pub mod saved;
 mod set;
 
 pub use build::{CtState, KeyBuilder, Load, RuleBuilder, key, rule};
-pub use chain::{Base, Chain, ChainKind, Hook, Policy, Rule, Verdict, priority};
+pub use chain::{Base, Chain, ChainKind, Hook, Policy, Rule, priority};
 pub use datatype::Datatype;
-pub use element::{Count, Element, ElementData};
-pub use expression::{Checksum, Expression, LimitRate, LookupResult, NatKind, Reject};
+pub use element::{Element, ElementData};
+pub use expression::{Checksum, Count, Expression, LimitRate, LookupResult, NatKind, Reject, Verdict};
 pub use keys::{
     ByteOrder, Comparison, CtDirection, CtKey, ExtensionKind, FibFlags, FibResult, MetaKey, NatFlags,
     PayloadBase, SocketKey,

@@ -125,11 +125,6 @@ impl Set {
         !self.flags.interval && !self.flags.anonymous
     }
 
-    /// One of its elements as `nft` prints it.
-    pub fn element_text(&self, element: &Element) -> String {
-        super::display::element_text(self, element)
-    }
-
     /// How many bytes a key has.
     pub fn key_length(&self) -> usize {
         Datatype::length_of(&self.key)

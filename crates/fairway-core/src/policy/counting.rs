@@ -1,8 +1,8 @@
-//! What passes published ports, counted.
+//! Counts the packets of published ports.
 //!
-//! A counter on each element that publishes would triple the cost of publishing. So nothing is counted there:
-//! packets themselves put the port that their flow asked for into a set whose elements count, as they leave the host's
-//! network stack, and only those of flows that were translated on their way to one of our networks.
+//! A counter on each element of the map of published ports would triple the cost of publishing. So packets are counted
+//! elsewhere: as they leave the host's network stack, rules add the original destination of their flow to a set whose
+//! elements count, and only for flows that were translated on their way to one of our networks.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,14 +10,14 @@ use crate::object::SetName;
 use fairway_model::Protocol;
 use fairway_ruleset::{Chain, ChainKind, CtDirection, CtKey, Datatype, Family, Hook, Load, Set, rule};
 
-/// After translation of the source, when nothing drops any more.
+/// After source NAT, where no rule drops any more.
 const LAST: i32 = 300;
-/// How many ports and host addresses are counted; beyond, packets are not.
+/// The most ports and host addresses that are counted.
 const SIZE: u32 = 262_144;
 const COUNT: &str = "count";
-const INTO: &str = "count-published";
+const COUNT_PUBLISHED: &str = "count-published";
 
-/// The set of a family.
+/// The set that counts the packets of a family.
 pub const fn set_name(ipv4: bool) -> &'static str {
     if ipv4 { "traffic4" } else { "traffic6" }
 }
@@ -32,40 +32,39 @@ pub(super) fn sets() -> [Set; 2] {
     .map(|set| set.counted().filled_by_rules(SIZE))
 }
 
-/// The chains that put packets there: those that leave, forwarded or not, and those that the host itself gets as
-/// answers.
+/// The chains that count: packets that leave, forwarded or not, and replies to the host itself.
 pub(super) fn chains() -> [Chain; 4] {
-    let asked = |key| Load::Ct(key, Some(CtDirection::Original));
+    let original = |key| Load::Ct(key, Some(CtDirection::Original));
     let direction = Load::Ct(CtKey::Direction, None);
     let families = [(Family::Ip, CtKey::DestinationIpv4), (Family::Ip6, CtKey::DestinationIpv6)];
-    let into = families.into_iter().fold(Chain::regular(INTO), |chain, (family, address)| {
+    let published = families.into_iter().fold(Chain::regular(COUNT_PUBLISHED), |chain, (family, address)| {
         let key = [
             Load::Ct(CtKey::TransportProtocol, None),
-            asked(address),
-            asked(CtKey::DestinationPort),
+            original(address),
+            original(CtKey::DestinationPort),
             direction,
         ];
         chain.with([rule().family(family).count_in(&key, set_name(family == Family::Ip))])
     });
-    let ours = |name| rule().is_in(&[name], SetName::Bridges.text()).goto(INTO);
+    let ours = |name| rule().is_in(&[name], SetName::Bridges.text()).goto(COUNT_PUBLISHED);
     let translated = || rule().ct_status_dnat().jump(COUNT);
     let base = |name, hook| Chain::base(name, ChainKind::Filter, hook, LAST).with([translated()]);
     [
-        base("count-leaving", Hook::Postrouting),
-        base("count-arriving", Hook::Input),
+        base("count-postrouting", Hook::Postrouting),
+        base("count-input", Hook::Input),
         Chain::regular(COUNT).with([ours(Load::OUTPUT_NAME), ours(Load::INPUT_NAME)]),
-        into,
+        published,
     ]
 }
 
-/// Whose packets an element counts.
+/// The packets that an element of these sets counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Counted {
-    /// The protocol.
+    /// The transport protocol.
     pub protocol: Protocol,
-    /// The address and port of the host that the flow asked for.
+    /// The original destination of the flow: an address and a published port of the host.
     pub at: SocketAddr,
-    /// Whether they are answers.
+    /// Whether they are replies.
     pub answers: bool,
 }
 

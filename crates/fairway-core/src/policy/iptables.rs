@@ -1,32 +1,35 @@
-//! The policy as rules of iptables: Docker 20.10's layout with our names, and what we deny beyond it.
+//! The same policy as rules of iptables: Docker 20.10's layout with chains named `FAIRWAY-*`, and what we deny beyond it.
 //!
-//! Built-in chains hold nothing of ours but jumps to our chains, so that our own rules are known by where they
-//! are. Docker 20.10 has its rules for each network in FORWARD and POSTROUTING themselves; ours are the same, in
-//! chains of their own. Rules come in groups: within one the order matters, among those at the same
-//! place of a chain it does not, so that a change adds and deletes lines and never asks where they are.
+//! Built-in chains hold nothing of ours but jumps to our chains, so that a rule of ours is known by its chain. Docker
+//! 20.10 has its rules for each network in FORWARD and POSTROUTING themselves; ours are the same, in chains of their
+//! own. Rules come in groups: within a group the order matters, among the
+//! groups at one place of a chain it does not, so that a change adds and deletes
+//! lines and never needs their positions.
 
-mod entry;
+mod chain_name;
+mod direct_access;
 mod layout;
-mod placed;
 mod saved;
 mod script;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 use crate::object::iptables::{USER, is_ours};
 use fairway_ruleset::{Chain, Table, rule};
 
-pub use entry::{Entry, direct, direct_target};
-pub use layout::{GUARD, Host, NetworkRules, hairpin, host, link, network, published};
-pub use placed::{place, remove};
+pub use chain_name::GUARD;
+pub use direct_access::{DirectAccess, direct, direct_target};
+pub use layout::{Host, NetworkRules, hairpin, host, link, network, published};
 pub use saved::Saved;
 pub use script::script;
+pub use tables::{add_to_tables, remove_from_tables};
 
-/// What the chains that are ours do to packets of ours: what is allowed is accepted, whatever rules of others come
-/// behind, and nothing else that the chains hold is about them. The user's own rules are as they are.
-pub fn as_allowed(table: &mut Table) {
+/// Replaces the rules in our chains of a table by what they do to packets that we allow: those are accepted, whatever
+/// rules of other programs come behind, and no other rule is about them. The user's own chain stays as it is.
+pub fn accept_in_our_chains(table: &mut Table) {
     for chain in table.chains.iter_mut().filter(|chain| is_ours(&chain.name) && chain.name != USER) {
-        let allowed = (chain.name == layout::FORWARD).then(|| rule().accept());
+        let allowed = (chain.name == chain_name::FORWARD).then(|| rule().accept());
         chain.rules = Chain::regular("").with(allowed).rules;
     }
 }

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn words_are_wrapped_and_none_is_lost() {
-        let text = "dropped on host by inet fairway into-network: \"not published\"";
+        let text = "dropped on host by inet fairway network-in: \"port not published\"";
         let lines = wrap(Style::Step, text, 200);
         assert!(lines.len() > 2);
         assert!(lines.iter().all(|line| width(Style::Step, line) <= 200));

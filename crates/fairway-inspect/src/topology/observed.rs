@@ -49,8 +49,8 @@ pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
     for table in host.tables.iter_mut().filter(|it| [TABLE, BRIDGE_TABLE].contains(&it.name.as_str())) {
         *table = Table::new(table.family, std::mem::take(&mut table.name));
     }
-    iptables::remove(&mut host.tables);
-    iptables::remove(&mut host.iptables_legacy);
+    iptables::remove_from_tables(&mut host.tables);
+    iptables::remove_from_tables(&mut host.iptables_legacy);
     let sockets: BTreeSet<_> = plan
         .values()
         .flat_map(|fragment| fragment.keys())

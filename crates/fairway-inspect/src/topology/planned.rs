@@ -130,7 +130,7 @@ fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
         }
     }
     let host = builder.host();
-    iptables::place(objects(), &mut host.tables, &mut host.iptables_legacy);
+    iptables::add_to_tables(objects(), &mut host.tables, &mut host.iptables_legacy);
     for table in tables {
         match host.tables.iter_mut().find(|it| (it.family, &it.name) == (table.family, &table.name)) {
             Some(place) => *place = table,

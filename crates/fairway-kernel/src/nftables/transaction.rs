@@ -99,8 +99,7 @@ impl Transaction {
     /// ownership cannot be changed: a table with other flags is created anew, with the elements of the kept sets but
     /// without their counters.
     pub fn replace(&mut self, old: &Table, new: &Table) -> &mut Self {
-        let is_there = !old.sets.is_empty() || !old.chains.is_empty();
-        if is_there && old.flags != new.flags && !is_adopted(old, new) {
+        if is_remade(old, new) {
             return self.remake(old, new);
         }
         self.add_table(new);
@@ -134,6 +133,24 @@ impl Transaction {
             }
         }
         self
+    }
+
+    /// Adds the sets that `new` has and `old` lacks, so that they can be filled before rules look them up; returns the
+    /// table with them, as [`Self::replace`] finds it then. None, and nothing is added, where that will make the whole
+    /// table or one of its sets anew.
+    pub fn add_new_sets(&mut self, old: &Table, new: &Table) -> Option<Table> {
+        let declared_anew =
+            |set: &Set| old.set(&set.name).is_some_and(|before| !same_declaration(before, set));
+        if is_remade(old, new) || new.sets.iter().any(declared_anew) {
+            return None;
+        }
+        self.add_table(new);
+        let mut with_sets = Table { flags: new.flags, ..old.clone() };
+        for set in new.sets.iter().filter(|set| old.set(&set.name).is_none()) {
+            self.add_set(new, set);
+            with_sets.sets.push(set.clone());
+        }
+        Some(with_sets)
     }
 
     fn remake(&mut self, old: &Table, new: &Table) -> &mut Self {
@@ -332,8 +349,15 @@ pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ 
     })
 }
 
-/// Whether a table can be taken over: its owner is gone, and it is persistent.
-fn is_adopted(old: &Table, new: &Table) -> bool {
+/// Whether a table has to be made anew, since its ownership cannot be changed.
+fn is_remade(old: &Table, new: &Table) -> bool {
+    let exists = !old.sets.is_empty() || !old.chains.is_empty();
+    exists && old.flags != new.flags && !is_adopted(old, new)
+}
+
+/// Whether [`Transaction::add_table`] takes a table over: its owner is gone, and it was made to stay. The kernel adds no
+/// base chain to a table in the transaction that takes it over.
+pub fn is_adopted(old: &Table, new: &Table) -> bool {
     new.flags == TableFlags::OWNED && old.flags == TableFlags { owner: false, ..TableFlags::OWNED }
 }
 

@@ -1,7 +1,7 @@
 //! Rules of iptables that nf_tables does not show: xtables matches and targets as bytes, and the tables of
 //! iptables-legacy. `iptables-save` prints both.
 
-use fairway_ruleset::{Expression, Family, Table, saved};
+use fairway_ruleset::{Expression, Family, Table, iptables_save};
 
 use super::Error;
 use crate::iptables::{self, Flavour, Programs};
@@ -30,10 +30,10 @@ pub fn in_words(reader: &Reader, read: impl Fn() -> Result<Vec<Table>, Error>) -
                 continue;
             }
             let Ok(text) = programs.save(ipv4) else { continue };
-            for printed in saved::read(family, &text) {
+            for printed in iptables_save::read(family, &text) {
                 let mut same = spoken.iter_mut().filter(|it| it.family == family && it.name == printed.name);
                 if let Some(table) = same.next() {
-                    saved::adopt(table, printed);
+                    iptables_save::adopt(table, printed);
                 }
             }
         }
@@ -56,7 +56,7 @@ pub fn legacy_tables() -> (Vec<Table>, Option<String>) {
     let mut tables = Vec::new();
     for (family, ipv4) in FAMILIES.into_iter().filter(|(_, ipv4)| iptables::has_legacy_tables(*ipv4)) {
         match Programs::open(Some(Flavour::Legacy)).and_then(|programs| programs.save(ipv4)) {
-            Ok(text) => tables.extend(saved::read(family, &text)),
+            Ok(text) => tables.extend(iptables_save::read(family, &text)),
             Err(error) => {
                 let reason = format!("there are tables of legacy iptables, which cannot be read: {error}");
                 return (tables, Some(reason));

@@ -15,14 +15,14 @@ use crate::figures::Times;
 
 const TABLES: &str = "
 table inet floor {
-  map ports4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
+  map published4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
   set hairpin4 { type ipv4_addr . ipv4_addr; }
 }
 table bridge floor {
-  set owned_macs { type ether_addr; }
-  set own_macs { type ifname . ether_addr; }
-  set owned4 { type ipv4_addr; }
-  set own4 { type ifname . ipv4_addr; }
+  set assigned_macs { type ether_addr; }
+  set port_macs { type ifname . ether_addr; }
+  set assigned_ips4 { type ipv4_addr; }
+  set port_ips4 { type ifname . ipv4_addr; }
 }
 ";
 const BRIDGE: &str = "link add floor0 address 02:00:00:00:00:01 type bridge
@@ -79,15 +79,15 @@ impl Sandbox {
     fn elements(&self, verb: &str, ports: u16) -> String {
         let Self { port, mac, address, .. } = self;
         let mut text = format!(
-            "{verb} element bridge floor owned_macs {{ {mac} }}
-{verb} element bridge floor own_macs {{ \"{port}\" . {mac} }}
-{verb} element bridge floor owned4 {{ {address} }}
-{verb} element bridge floor own4 {{ \"{port}\" . {address} }}
+            "{verb} element bridge floor assigned_macs {{ {mac} }}
+{verb} element bridge floor port_macs {{ \"{port}\" . {mac} }}
+{verb} element bridge floor assigned_ips4 {{ {address} }}
+{verb} element bridge floor port_ips4 {{ \"{port}\" . {address} }}
 "
         );
         if ports > 0 {
             let _ = writeln!(text, "{verb} element inet floor hairpin4 {{ {address} . {address} }}");
-            let _ = write!(text, "{verb} element inet floor ports4 {{ ");
+            let _ = write!(text, "{verb} element inet floor published4 {{ ");
             for offset in 0..ports {
                 let _ = write!(text, "tcp . {} : {address} . {}, ", 40_000 + offset, 1000 + offset);
             }

@@ -282,11 +282,9 @@ fn says_what_would_help() {
         let reported = |line: &str| fairway(&players.stage, line);
         let dropped = reported("explain d1 w1:80");
         assert_eq!(dropped.code, 1);
-        assert!(
-            dropped.output.contains(
-                "No answer: dropped on host by inet fairway into-network: \"not published\" (handle "
-            )
-        );
+        assert!(dropped.output.contains(
+            "No answer: dropped on host by inet fairway network-in: \"port not published\" (handle "
+        ));
         assert!(
             dropped.output.ends_with(
                 "What would help: fairway network connect web d1; or its port 80 is published: ask the host's address, port 8081\n"
@@ -300,7 +298,7 @@ fn says_what_would_help() {
         assert!(through.output.contains("It is answered; the server sees "), "{}", through.output);
         let apart = reported("explain a1 a2:80");
         assert!(
-            apart.output.contains("\"icc is off\"")
+            apart.output.contains("\"icc=false\"")
                 && apart.output.contains("fairway network connect NETWORK a1"),
             "{}",
             apart.output

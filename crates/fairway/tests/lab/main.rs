@@ -69,4 +69,5 @@ mod subnets;
 mod trace;
 mod transitions;
 mod untracked;
+mod upgrade;
 mod upstream;

@@ -155,7 +155,7 @@ fn a_published_port_is_seen_at_every_place_with_its_rewrites() {
         let first = packet(&text, &format!("flow 1:  tcp {LAN}:"));
         let expected = [
             &format!("host eth0 in tcp {LAN}:"),
-            "host prerouting inet fairway -100: publish: meta nfproto ipv4 dnat ip to",
+            "host prerouting inet fairway -100: published-dnat: meta nfproto ipv4 dnat ip to",
             &format!("host translate destination {HOST}:8080 -> {web}:80"),
             "host forward inet fairway 0: forward:",
             "host conntrack new: tcp",
@@ -233,10 +233,10 @@ fn a_drop_names_its_rule_in_any_table() {
         trace.wait_for("= dropped on host by inet strangers");
         let text = trace.end();
         let ours = packet(&text, "flow 1:  tcp ");
-        assert_in_order(&ours, &["far eth0 out", "host forward inet fairway 0: into-network:"]);
+        assert_in_order(&ours, &["far eth0 out", "host forward inet fairway 0: network-in:"]);
         let ours = ours.last().unwrap();
         assert!(
-            ours.starts_with("= dropped on host by inet fairway into-network: \"not published\" (handle "),
+            ours.starts_with("= dropped on host by inet fairway network-in: \"port not published\" (handle "),
             "{ours}"
         );
         let theirs = packet(&text, "flow 2:  tcp ");
@@ -317,7 +317,7 @@ fn a_file_holds_each_place_with_comments() {
         assert_eq!(name, "host eth0");
         let translated =
             format!("host translate: destination {HOST}:8080 -> {}:80", players.web.address("app"));
-        assert!(first.contains(&translated) && first.contains("publish: "), "{first}");
+        assert!(first.contains(&translated) && first.contains("published-dnat: "), "{first}");
         let arrived = comments.iter().find(|(name, _)| name == "web eth0").unwrap();
         assert!(arrived.1.contains("= arrives at web by eth0"), "{arrived:?}");
     });

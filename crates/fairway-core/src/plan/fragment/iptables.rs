@@ -9,7 +9,7 @@ use super::routed::open_to;
 use crate::object::RulesetSwitches;
 use crate::object::iptables::Rules;
 use crate::object::{Key, Object};
-use crate::policy::iptables::{self, Entry};
+use crate::policy::iptables::{self, DirectAccess};
 use fairway_model::{Backend, Driver, Network, Protocol};
 
 impl Maker<'_> {
@@ -54,7 +54,7 @@ impl Maker<'_> {
                         internal: network.internal,
                         masquerade: self.world.is_masqueraded(network, ipv4),
                         source: self.world.outbound_source(network, ipv4),
-                        entry: Entry {
+                        entry: DirectAccess {
                             unprotected: self.world.is_unprotected(network, ipv4),
                             routed: self.world.is_routed(network, ipv4),
                             peers: (network.driver == Driver::Routed).then_some(&peers[..]),

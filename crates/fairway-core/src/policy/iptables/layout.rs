@@ -4,24 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::Entry;
+use super::chain_name::{DIRECT, FORWARD, GUARD, POSTROUTING, PREROUTING, RELAY, STAGE_1, STAGE_2};
+use super::direct_access::DirectAccess;
 use crate::object::RulesetSwitches;
 use crate::object::iptables::Place::{First, Last};
 use crate::object::iptables::{OWN, RuleChain, RuleTable, Rules, USER};
 use fairway_model::Protocol;
-
-const STAGE_1: &str = "FAIRWAY-ISOLATION-STAGE-1";
-const STAGE_2: &str = "FAIRWAY-ISOLATION-STAGE-2";
-pub(super) const FORWARD: &str = "FAIRWAY-FORWARD";
-/// Where flows end that are forwarded between interfaces of which none is ours: there where a daemon has switched
-/// forwarding on.
-pub const GUARD: &str = "FAIRWAY-GUARD";
-/// Published ports by the sandbox's own address, for those who may go straight there.
-pub(super) const DIRECT: &str = "FAIRWAY-DIRECT";
-const RELAY: &str = "FAIRWAY-RELAY";
-/// Where translations of what arrives begin; what the host itself asks for goes to `FAIRWAY` at once.
-const PREROUTING: &str = "FAIRWAY-PREROUTING";
-const POSTROUTING: &str = "FAIRWAY-POSTROUTING";
 
 const ESTABLISHED: &str = "-m conntrack --ctstate RELATED,ESTABLISHED";
 /// Translated to what is published: conntrack's status of the flow, for packets both ways.
@@ -140,7 +128,7 @@ pub struct NetworkRules<'a> {
     /// The address that it gets, where it is a certain one.
     pub source: Option<IpAddr>,
     /// What may enter it untranslated.
-    pub entry: Entry<'a>,
+    pub entry: DirectAccess<'a>,
     /// What is so on the host.
     pub switches: &'a RulesetSwitches,
 }

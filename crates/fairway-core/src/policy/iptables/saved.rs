@@ -1,40 +1,35 @@
-//! What of the rules is there, by what `iptables-save` writes.
+//! What `iptables-save` prints of our rules, as objects of a Plan.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::object::iptables::{Place, RuleChain, RuleTable, USER, is_ours};
 use crate::object::{Fragment, Key, Object};
+use fairway_ruleset::iptables_save::{Line, leads_to, lines};
 
-/// What of one family is ours: our chains with all that is in them, and in built-in chains the jumps to ours.
+/// Our rules of one family: our chains with all that they hold, and in built-in chains the jumps to ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Saved {
     chains: BTreeMap<RuleChain, Vec<String>>,
 }
 
-/// Whether a rule leads to a chain of ours.
-fn leads_to_us(rule: &str) -> bool {
-    let words: Vec<&str> = rule.split(' ').collect();
-    words.windows(2).any(|pair| matches!(pair[0], "-j" | "-g") && is_ours(pair[1]))
-}
-
 impl Saved {
-    /// Reads what `iptables-save` (IPv4) or `ip6tables-save` wrote.
+    /// Reads what `iptables-save` (IPv4) or `ip6tables-save` printed.
     pub fn parse(ipv4: bool, text: &str) -> Self {
         let mut saved = Self::default();
         let mut table = None;
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix('*') {
-                table = RuleTable::ALL.into_iter().find(|table| table.text() == name.trim());
-            }
-            let Some(table) = table else { continue };
-            let mut words = line.splitn(3, ' ');
-            match (words.next(), words.next(), words.next()) {
-                (Some("-A"), Some(chain), Some(rule)) if is_ours(chain) || leads_to_us(rule) => {
-                    let chain = RuleChain::new(ipv4, table, chain);
-                    saved.chains.entry(chain).or_default().push(rule.trim_end().to_owned());
+        for line in lines(text) {
+            match (line, table) {
+                (Line::Table(name), _) => {
+                    table = RuleTable::ALL.into_iter().find(|table| table.text() == name);
                 }
-                (Some(chain), Some(_), _) if chain.strip_prefix(':').is_some_and(is_ours) => {
-                    saved.chains.entry(RuleChain::new(ipv4, table, &chain[1..])).or_default();
+                (Line::Chain { name, .. }, Some(table)) if is_ours(name) => {
+                    saved.chains.entry(RuleChain::new(ipv4, table, name)).or_default();
+                }
+                (Line::Rule { chain, text, .. }, Some(table))
+                    if is_ours(chain) || leads_to(text, is_ours) =>
+                {
+                    let chain = RuleChain::new(ipv4, table, chain);
+                    saved.chains.entry(chain).or_default().push(text.to_owned());
                 }
                 _ => {}
             }
@@ -42,17 +37,17 @@ impl Saved {
         saved
     }
 
-    /// Whether there is nothing of ours, but for a chain of the user's rules.
+    /// Whether nothing is ours but a chain of the user's rules.
     pub fn is_empty(&self) -> bool {
         self.objects(&Fragment::new()).is_empty()
     }
 
-    /// Whether a chain is there.
+    /// Whether a chain exists.
     pub fn has_chain(&self, chain: &RuleChain) -> bool {
         !chain.is_ours() || self.chains.contains_key(chain)
     }
 
-    /// How often each rule is in its chain.
+    /// How many times each rule is in its chain.
     pub fn counts(&self) -> HashMap<(&RuleChain, &str), usize> {
         let mut counts = HashMap::new();
         for (chain, rules) in &self.chains {
@@ -63,8 +58,8 @@ impl Saved {
         counts
     }
 
-    /// What is there, as objects of a Plan: groups that are wanted and whole, and single rules that are not. The
-    /// user's chain is left out when it is not wanted and holds something.
+    /// The chains and rules as objects of a Plan: wanted groups that are complete, and every other rule by itself. The
+    /// user's chain is left out when it is not wanted and holds rules.
     pub fn objects(&self, wanted: &Fragment) -> Fragment {
         let mut found = Fragment::new();
         let mut groups: HashMap<(&RuleChain, &str), Vec<(&str, Place)>> = HashMap::new();
@@ -88,7 +83,7 @@ impl Saved {
     }
 }
 
-/// What is in one chain.
+/// The groups and single rules of one chain.
 fn in_chain(
     chain: &RuleChain,
     rules: &[String],
@@ -96,7 +91,7 @@ fn in_chain(
 ) -> Fragment {
     let mut found = Fragment::new();
     let mut whole: HashSet<&str> = HashSet::new();
-    let mut strewn: BTreeMap<String, usize> = BTreeMap::new();
+    let mut misplaced: BTreeMap<String, usize> = BTreeMap::new();
     let mut last_has_begun = false;
     let mut at = 0;
     while let Some(rule) = rules.get(at) {
@@ -115,21 +110,21 @@ fn in_chain(
                 at += text.lines().count();
             }
             None => {
-                *strewn.entry(rule.clone()).or_default() += 1;
+                *misplaced.entry(rule.clone()).or_default() += 1;
                 at += 1;
             }
         }
     }
-    // To delete a rule is to delete the first one like it: a group that shares one with what is strewn is made anew.
-    let broken = |text: &&&str| text.lines().any(|line| strewn.contains_key(line));
+    // Deleting a rule deletes the first equal one: a group that has a rule in common with misplaced ones is made anew.
+    let broken = |text: &&&str| text.lines().any(|line| misplaced.contains_key(line));
     let broken: Vec<&str> = whole.iter().filter(broken).copied().collect();
     for text in broken {
         found.remove(&Key::Rules(chain.clone(), text.to_owned()));
         for line in text.lines() {
-            *strewn.entry(line.to_owned()).or_default() += 1;
+            *misplaced.entry(line.to_owned()).or_default() += 1;
         }
     }
-    for (rule, times) in strewn {
+    for (rule, times) in misplaced {
         found.insert(Key::Rules(chain.clone(), rule), Object::Rules(Place::Misplaced(times)));
     }
     found

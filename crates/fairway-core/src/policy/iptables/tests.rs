@@ -29,7 +29,7 @@ fn app(switches: &RulesetSwitches) -> NetworkRules<'_> {
         internal: false,
         masquerade: true,
         source: None,
-        entry: Entry::default(),
+        entry: DirectAccess::default(),
         switches,
     }
 }
@@ -276,15 +276,15 @@ fn what_may_enter_untranslated() {
     let marked = RulesetSwitches { accept_mark: Some(mark), ..WITH_PROXY };
     let trusted = ["eth1".to_owned()];
     let source = "10.10.50.98".parse().ok();
-    let from = Entry { trusted: &trusted, ..Entry::default() };
+    let from = DirectAccess { trusted: &trusted, ..DirectAccess::default() };
     insta::assert_snapshot!(lines(&network(true, &NetworkRules { entry: from, source, ..app(&marked) })));
-    let routed = Entry { routed: true, ..Entry::default() };
+    let routed = DirectAccess { routed: true, ..DirectAccess::default() };
     insta::assert_snapshot!(lines(&network(
         true,
         &NetworkRules { entry: routed, masquerade: false, ..app(&WITH_PROXY) }
     )));
     let peers = ["172.30.2.0/24".parse().unwrap()];
-    let open = Entry { peers: Some(&peers), ..Entry::default() };
+    let open = DirectAccess { peers: Some(&peers), ..DirectAccess::default() };
     insta::assert_snapshot!(lines(&network(true, &NetworkRules { entry: open, ..app(&WITH_PROXY) })));
 }
 
@@ -301,10 +301,10 @@ fn who_went_straight_is_told_by_the_rule() {
 #[test]
 fn as_allowed_accepts_in_our_forward_chain_and_keeps_other_chains() {
     let drop = || fairway_ruleset::Chain::regular("").with([rule().drop()]).rules;
-    let names = [layout::FORWARD, "FAIRWAY-STAGE-1", USER, "FORWARD"];
+    let names = [chain_name::FORWARD, "FAIRWAY-STAGE-1", USER, "FORWARD"];
     let mut table = Table::new(fairway_ruleset::Family::Ip, "filter");
     table.chains = names.map(|name| Chain { rules: drop(), ..Chain::regular(name) }).into();
-    as_allowed(&mut table);
+    accept_in_our_chains(&mut table);
     let rules: Vec<_> = table.chains.iter().map(|chain| chain.rules.clone()).collect();
     let accept = Chain::regular("").with([rule().accept()]).rules;
     assert_eq!(rules, [accept, Vec::new(), drop(), drop()]);

@@ -11,7 +11,7 @@ use fairway_core::object::{RulesetSwitches, SETS, SetName};
 use fairway_core::policy::unknown_switches;
 use fairway_core::policy::{self, BRIDGE_TABLE, TABLE, ruleset};
 use fairway_inspect::doctor::Deviation;
-use fairway_kernel::nftables::{Error, Reader, Transaction, Writer};
+use fairway_kernel::nftables::{Error, Reader, Transaction, Writer, is_adopted};
 use fairway_ruleset::{Element, ElementData, Family, Set, Table, TableFlags};
 
 /// How many elements go into one transaction when they do not fit into one.
@@ -126,13 +126,14 @@ impl Tables {
         for (family, name) in TABLES.into_iter().filter(|(family, _)| !stays(*family)) {
             transaction.destroy_table(family, name);
         }
-        if let Some(tables) = tables {
-            let reader = Reader::open()?;
-            for mut new in tables {
-                new.flags = self.flags;
-                let old = reader.table(new.family, &new.name)?;
-                let empty = Table::new(new.family, new.name.clone());
-                transaction.replace(old.as_ref().unwrap_or(&empty), &new);
+        let mut replacements = Vec::new();
+        let pairs = tables.map_or(Ok(Vec::new()), |tables| self.adopt(&mut writer, tables))?;
+        for (old, new) in pairs {
+            match transaction.add_new_sets(&old, &new) {
+                // New sets are filled before rules look them up: nothing is open meanwhile, however many transactions
+                // it takes.
+                Some(with_sets) => replacements.push((with_sets, new)),
+                None => drop(transaction.replace(&old, &new)),
             }
         }
         let mut pending =
@@ -141,6 +142,11 @@ impl Tables {
             let next = pending.next();
             if let Some((name, chunk)) = next {
                 self.put(&mut transaction, name, chunk);
+            }
+            if next.is_none() {
+                for (old, new) in &replacements {
+                    transaction.replace(old, new);
+                }
             }
             if next.is_none() || transaction.size() > writer.limit() / 2 {
                 if !transaction.is_empty() {
@@ -151,6 +157,25 @@ impl Tables {
                 }
             }
         }
+    }
+
+    /// Takes over tables whose owner is gone. Returns each table as it is, and as it shall be.
+    fn adopt(&self, writer: &mut Writer, tables: Vec<Table>) -> Result<Vec<(Table, Table)>, Error> {
+        let reader = Reader::open()?;
+        let mut pairs = Vec::new();
+        for new in tables {
+            let new = Table { flags: self.flags, ..new };
+            let found = reader.table(new.family, &new.name)?;
+            let mut old = found.unwrap_or_else(|| Table::new(new.family, new.name.clone()));
+            if is_adopted(&old, &new) {
+                let mut adoption = Transaction::new();
+                adoption.add_table(&new);
+                writer.commit(adoption)?;
+                old.flags = new.flags;
+            }
+            pairs.push((old, new));
+        }
+        Ok(pairs)
     }
 
     /// The changes of elements, set by set; removals before additions, for the same key may have both.

@@ -135,7 +135,7 @@ pub fn published() -> Scene {
             inet(1, "nat-prerouting", late, "jump publish", Verdict::Jump("publish".into())),
             Some((asked(), "eth0", "")),
         ),
-        met(inet(1, "publish", None, "dnat ip to @ports4", Verdict::Accept), None),
+        met(inet(1, "published-dnat", None, "dnat ip to @published4", Verdict::Accept), None),
         met(
             inet(1, "forward", Some((Hook::Forward, 0)), "ct status dnat accept", Verdict::Accept),
             Some((translated(), "eth0", "br-app")),
@@ -176,13 +176,13 @@ pub fn dropped() -> Scene {
         seen(102, "host", "br-other", false, asked()),
         met(inet(5, "mark", None, "", Verdict::Accept), Some((asked(), "br-other", ""))),
         met(
-            inet(5, "forward", forward, "goto into-network", Verdict::Goto("into-network".into())),
+            inet(5, "forward", forward, "goto network-in", Verdict::Goto("network-in".into())),
             Some((asked(), "br-other", "br-app")),
         ),
         met(
             Met {
-                comment: Some("not published"),
-                ..inet(5, "into-network", None, "drop comment \"not published\"", Verdict::Drop)
+                comment: Some("port not published"),
+                ..inet(5, "network-in", None, "drop comment \"port not published\"", Verdict::Drop)
             },
             None,
         ),

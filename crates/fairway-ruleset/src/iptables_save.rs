@@ -5,13 +5,13 @@
 //! for both. Here it is read as expressions, as far as nf_tables has them; the rest stays a match or target with a name
 //! ([`compat`]), so that whoever interprets a rule knows what it does not know.
 
+mod line;
 mod matches;
 mod options;
 mod targets;
-mod words;
 
+pub use line::{Line, Word, leads_to, lines, words};
 use options::Given;
-use words::Word;
 
 use super::{
     Base, Chain, ChainKind, Comparison, Count, Expression, Family, Hook, Load, Policy, Register, Rule, Table,
@@ -22,24 +22,22 @@ use super::{
 /// the numbers of rules in their chains, from 1.
 pub fn read(family: Family, text: &str) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix('*') {
-            tables.push(Table::new(family, name.trim()));
-            continue;
-        }
-        let Some(table) = tables.last_mut() else { continue };
-        if let Some(chain) = line.strip_prefix(':') {
-            let mut words = chain.split_whitespace();
-            if let (Some(name), Some(policy)) = (words.next(), words.next()) {
+    for line in lines(text) {
+        match (line, tables.last_mut()) {
+            (Line::Table(name), _) => tables.push(Table::new(family, name)),
+            (Line::Chain { name, policy }, Some(table)) => {
                 let base = base(&table.name, name, policy);
                 table.chains.push(Chain { base, ..Chain::regular(name) });
             }
-        } else if let Some((name, rule)) = rule(table, line) {
-            let chain = table.chains.iter_mut().find(|chain| chain.name == name);
-            if let Some(chain) = chain {
-                let handle = Some(chain.rules.len() as u64 + 1);
-                chain.rules.push(Rule { handle, ..rule });
+            (Line::Rule { count, chain, text }, Some(table)) => {
+                let rule = rule(table, count, text);
+                let chain = table.chains.iter_mut().find(|known| known.name == chain);
+                if let Some(chain) = chain {
+                    let handle = Some(chain.rules.len() as u64 + 1);
+                    chain.rules.push(Rule { handle, ..rule });
+                }
             }
+            (_, None) => {}
         }
     }
     tables
@@ -90,24 +88,14 @@ fn base(table: &str, name: &str, policy: &str) -> Option<Base> {
     Some(Base { kind, hook, priority, policy, devices: Vec::new() })
 }
 
-/// A line that adds a rule: the chain, and the rule.
-fn rule(table: &Table, line: &str) -> Option<(String, Rule)> {
-    let (count, line) = match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((count, rest)) => (count.split_once(':'), rest),
-        None => (None, line),
-    };
-    let text = line.strip_prefix("-A ")?;
-    let mut words = words::split(text).into_iter();
-    let chain = words.next()?.text;
-    let text = text.split_once(' ').map(|(_, rest)| rest.trim_end().to_owned());
+/// Reads a rule of a table.
+fn rule(table: &Table, count: Option<Count>, text: &str) -> Rule {
     let mut reader = Reader { table, expressions: Vec::new(), comment: None };
-    if let Some((packets, bytes)) = count {
-        let [packets, bytes] = [packets, bytes].map(|it| it.parse().unwrap_or_default());
-        reader.expressions.push(Expression::Counter(Count { packets, bytes }));
-    }
-    reader.read(words.as_slice());
+    reader.expressions.extend(count.map(Expression::Counter));
+    reader.read(&words(text));
     let Reader { expressions, comment, .. } = reader;
-    Some((chain, Rule { expressions, comment, handle: None, text }))
+    let text = Some(text.to_owned()).filter(|text| !text.is_empty());
+    Rule { expressions, comment, handle: None, text }
 }
 
 /// A rule in the making.

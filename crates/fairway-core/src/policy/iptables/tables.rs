@@ -1,24 +1,24 @@
-//! What a Plan has of rules of iptables, in the tables of a host and out of them.
+//! Adds the iptables rules of a Plan to the tables of a host, and removes ours from them.
 
 use std::collections::BTreeMap;
 
 use crate::object::iptables::{Place, RuleChain, RuleTable, USER, is_ours};
 use crate::object::{Key, Object};
-use fairway_ruleset::{Expression, Family, Rule, Table, Verdict, saved};
+use fairway_ruleset::{Expression, Family, Rule, Table, Verdict, iptables_save};
 
-/// The lines of a chain: those that come before everybody's, and those that come behind.
+/// The lines of a chain: those before all other rules, and those behind.
 #[derive(Default)]
 struct Lines<'a> {
     first: Vec<&'a str>,
     last: Vec<&'a str>,
 }
 
-/// Puts the chains and rules of a Plan where `iptables` would: into the tables of nf_tables, or of the older kind where
-/// that is what the host has.
-pub fn place<'a>(
+/// Adds the chains and rules of a Plan where `iptables` would: to tables of nf_tables, or of iptables-legacy where the
+/// host has such a table.
+pub fn add_to_tables<'a>(
     objects: impl Iterator<Item = (&'a Key, &'a Object)>,
     tables: &mut Vec<Table>,
-    older: &mut [Table],
+    legacy: &mut [Table],
 ) {
     let mut chains: BTreeMap<&RuleChain, Lines<'_>> = BTreeMap::new();
     for (key, object) in objects {
@@ -53,9 +53,9 @@ pub fn place<'a>(
             let is_it = |it: &&mut Table| it.family == family && it.name == table.text();
             let known = match tables.iter_mut().find(is_it) {
                 Some(known) => Some(known),
-                None => older.iter_mut().find(is_it),
+                None => legacy.iter_mut().find(is_it),
             };
-            let mut read = saved::read(family, &text).pop();
+            let mut read = iptables_save::read(family, &text).pop();
             for rule in read.iter_mut().flat_map(|table| &mut table.chains).flat_map(|it| &mut it.rules) {
                 rule.handle = None;
             }
@@ -68,7 +68,7 @@ pub fn place<'a>(
     }
 }
 
-/// Adds chains, and rules to chains that are there.
+/// Adds chains, and rules to existing chains.
 fn merge(table: &mut Table, read: Table, own: &[(&&RuleChain, &Lines<'_>)]) {
     for chain in read.chains {
         let Some(known) = table.chains.iter_mut().find(|known| known.name == chain.name) else {
@@ -85,8 +85,8 @@ fn merge(table: &mut Table, read: Table, own: &[(&&RuleChain, &Lines<'_>)]) {
     }
 }
 
-/// Takes what is ours out of the tables of a host; the user's own chain stays.
-pub fn remove(tables: &mut [Table]) {
+/// Removes our chains, and the jumps to them, from the tables of a host; the user's own chain stays.
+pub fn remove_from_tables(tables: &mut [Table]) {
     let leads = |expression: &Expression| matches!(expression, Expression::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) if is_ours(to));
     let is_other = |rule: &Rule| !rule.expressions.iter().any(leads);
     for table in tables.iter_mut().filter(|table| matches!(table.family, Family::Ip | Family::Ip6)) {

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::layout::DIRECT;
+use super::chain_name::DIRECT;
 use crate::object::RulesetSwitches;
 use crate::object::iptables::{Place, RuleChain, RuleTable, Rules};
 use fairway_model::Protocol;
 
 /// What may enter a network without having been translated to a published port.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Entry<'a> {
+pub struct DirectAccess<'a> {
     /// Whatever there is.
     pub unprotected: bool,
     /// What is published, from everywhere; and ICMP.
@@ -22,7 +22,7 @@ pub struct Entry<'a> {
     pub trusted: &'a [String],
 }
 
-impl Entry<'_> {
+impl DirectAccess<'_> {
     /// Who may enter, as rules of the chain that decides about packets into the network.
     pub(super) fn lines(&self, ipv4: bool, bridge: &str, switches: &RulesetSwitches) -> Vec<String> {
         let from_outside = format!("! -i {bridge} -o {bridge}");

@@ -1,6 +1,6 @@
 //! The options of modules and targets.
 
-use super::words::Word;
+use super::line::Word;
 
 /// An option with what it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +56,12 @@ pub fn take(words: &mut &[Word]) -> Vec<Given> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::saved::words::split;
+    use crate::iptables_save::words;
 
     #[test]
     fn options_end_where_the_rule_goes_on() {
         let words =
-            split("--tcp-flags FIN,SYN SYN ! --sport 1:2 --syn -m comment --comment --dport ! -s 1.2.3.4");
+            words("--tcp-flags FIN,SYN SYN ! --sport 1:2 --syn -m comment --comment --dport ! -s 1.2.3.4");
         let mut rest = words.as_slice();
         let found = take(&mut rest);
         let names: Vec<(&str, bool, usize)> =
