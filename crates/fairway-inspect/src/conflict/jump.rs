@@ -6,8 +6,10 @@
 use super::{ForeignTable, Samples, walk};
 use fairway_ruleset::{Chain, ChainKind, Comparison, Expression, Hook, Load, Register, Rule, Verdict, rule};
 
-/// The name of our chain in tables of others.
-pub const CHAIN: &str = "fairway-beside";
+/// The name of Fairway's chain in foreign tables.
+pub const CHAIN: &str = "fairway-accept";
+/// Its name in version 0.1.0 and before: a chain of this name is replaced.
+pub const FORMER_CHAIN: &str = "fairway-beside";
 /// The comment of the jump to it.
 pub const MARK: &str = "fairway";
 /// Where Docker has others put their rules, before its own.
@@ -18,10 +20,20 @@ pub fn jump() -> Rule {
     rule().counter().jump(CHAIN).comment(MARK).into()
 }
 
-/// Whether a rule is our jump.
+/// The chain of Fairway's that a rule jumps to, if it is the jump.
+fn jump_target(rule: &Rule) -> Option<&str> {
+    let target = |it: &'_ Expression| match it {
+        Expression::Verdict(Verdict::Jump(chain)) => {
+            [CHAIN, FORMER_CHAIN].into_iter().find(|own| chain == own)
+        }
+        _ => None,
+    };
+    rule.expressions.iter().find_map(target).filter(|_| rule.comment.as_deref() == Some(MARK))
+}
+
+/// Whether a rule is Fairway's jump.
 pub fn is_jump(rule: &Rule) -> bool {
-    let leads = |it: &Expression| matches!(it, Expression::Verdict(Verdict::Jump(chain)) if chain == CHAIN);
-    rule.comment.as_deref() == Some(MARK) && rule.expressions.iter().any(leads)
+    jump_target(rule).is_some()
 }
 
 /// The rules of our chain, as `iptables` would have them: a name is compared with the zero that ends it.
@@ -40,7 +52,7 @@ pub fn rules(bridges: &[String]) -> Vec<Rule> {
 /// The table without what is ours in it.
 pub fn without_ours(foreign: &ForeignTable) -> ForeignTable {
     let mut foreign = foreign.clone();
-    foreign.table.chains.retain(|chain| chain.name != CHAIN);
+    foreign.table.chains.retain(|chain| ![CHAIN, FORMER_CHAIN].contains(&chain.name.as_str()));
     for chain in &mut foreign.table.chains {
         chain.rules.retain(|rule| !is_jump(rule));
     }
@@ -109,22 +121,22 @@ fn with_jump(foreign: &ForeignTable, place: &str, bridges: &[String]) -> Foreign
 /// no places take all of it away.
 pub fn legacy_script(found: &ForeignTable, places: &[String], bridges: &[String]) -> String {
     let mut lines = vec!["*filter".to_owned()];
-    let jump = |chain: &str| format!("{chain} -m comment --comment {MARK} -j {CHAIN}");
+    let jump = |target: &str| format!("-m comment --comment {MARK} -j {target}");
     for chain in &found.table.chains {
-        let jumps = chain.rules.iter().filter(|rule| is_jump(rule));
-        lines.extend(jumps.map(|_| format!("-D {}", jump(&chain.name))));
+        let targets = chain.rules.iter().filter_map(jump_target);
+        lines.extend(targets.map(|target| format!("-D {} {}", chain.name, jump(target))));
     }
-    if places.is_empty() {
-        if found.table.chain(CHAIN).is_some() {
-            lines.extend([format!("-F {CHAIN}"), format!("-X {CHAIN}")]);
-        }
-    } else {
+    let gone = [FORMER_CHAIN, CHAIN].into_iter().filter(|name| places.is_empty() || *name != CHAIN);
+    for name in gone.filter(|name| found.table.chain(name).is_some()) {
+        lines.extend([format!("-F {name}"), format!("-X {name}")]);
+    }
+    if !places.is_empty() {
         // Declared so, a chain that is there is emptied.
         lines.insert(1, format!(":{CHAIN} - [0:0]"));
         for bridge in bridges {
             lines.extend(["-i", "-o"].map(|side| format!("-A {CHAIN} {side} {bridge} -j ACCEPT")));
         }
-        lines.extend(places.iter().map(|place| format!("-I {}", jump(place).replacen(' ', " 1 ", 1))));
+        lines.extend(places.iter().map(|place| format!("-I {place} 1 {}", jump(CHAIN))));
     }
     lines.extend(["COMMIT".to_owned(), String::new()]);
     lines.join("\n")

@@ -183,20 +183,35 @@ fn what_was_placed_is_known_and_left_out() {
     let text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i a -j ACCEPT\nCOMMIT\n";
     let before = saved(Family::Ip, text);
     let script = jump::legacy_script(&before, &["FORWARD".to_owned()], &["br-ours".to_owned()]);
-    let own = "-A fairway-beside -i br-ours -j ACCEPT\n-A fairway-beside -o br-ours -j ACCEPT\n";
-    let jump = "-m comment --comment fairway -j fairway-beside\n";
-    let expected = format!("*filter\n:fairway-beside - [0:0]\n{own}-I FORWARD 1 {jump}COMMIT\n");
+    let own = "-A fairway-accept -i br-ours -j ACCEPT\n-A fairway-accept -o br-ours -j ACCEPT\n";
+    let jump = "-m comment --comment fairway -j fairway-accept\n";
+    let expected = format!("*filter\n:fairway-accept - [0:0]\n{own}-I FORWARD 1 {jump}COMMIT\n");
     assert_eq!(script, expected);
     let with = format!(
-        "*filter\n:FORWARD DROP [0:0]\n:fairway-beside - [0:0]\n-A FORWARD {jump}-A FORWARD -i a -j ACCEPT\n{own}COMMIT\n"
+        "*filter\n:FORWARD DROP [0:0]\n:fairway-accept - [0:0]\n-A FORWARD {jump}-A FORWARD -i a -j ACCEPT\n{own}COMMIT\n"
     );
     let with = saved(Family::Ip, &with);
     assert!(lines(std::slice::from_ref(&with)).is_empty());
     let without = jump::without_ours(&with);
     assert_eq!(without.table.chains[0].rules[0].handle, Some(2));
     assert_eq!(without.table.at_rest(), before.table.clone().at_rest());
-    let removal = format!("*filter\n-D FORWARD {jump}-F fairway-beside\n-X fairway-beside\nCOMMIT\n");
+    let removal = format!("*filter\n-D FORWARD {jump}-F fairway-accept\n-X fairway-accept\nCOMMIT\n");
     assert_eq!(jump::legacy_script(&with, &[], &[]), removal);
+}
+
+#[test]
+fn a_jump_of_the_former_name_is_replaced() {
+    let former = "-m comment --comment fairway -j fairway-beside\n";
+    let text = format!(
+        "*filter\n:FORWARD DROP [0:0]\n:fairway-beside - [0:0]\n-A FORWARD {former}-A fairway-beside -i br-ours -j ACCEPT\nCOMMIT\n"
+    );
+    let script =
+        jump::legacy_script(&saved(Family::Ip, &text), &["FORWARD".to_owned()], &["br-ours".to_owned()]);
+    let own = "-A fairway-accept -i br-ours -j ACCEPT\n-A fairway-accept -o br-ours -j ACCEPT\n";
+    let expected = format!(
+        "*filter\n:fairway-accept - [0:0]\n-D FORWARD {former}-F fairway-beside\n-X fairway-beside\n{own}-I FORWARD 1 -m comment --comment fairway -j fairway-accept\nCOMMIT\n"
+    );
+    assert_eq!(script, expected);
 }
 
 #[test]

@@ -223,13 +223,23 @@ fn integration(lab: &Lab, program: &'static str) {
     let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
     assert_eq!(reach(&stage, &web), IN_VAIN);
 
+    // The chain that version 0.1.0 placed is replaced by that of today.
+    run(&stage.host, program, &["-N", "fairway-beside"]);
+    run(&stage.host, program, &["-A", "fairway-beside", "-i", "fairway0", "-j", "ACCEPT"]);
+    if program == "iptables-nft" {
+        let jump = "insert rule ip filter FORWARD counter jump fairway-beside comment \"fairway\"";
+        run_with(&stage.host, "nft", &["-f", "-"], jump);
+    } else {
+        let former = ["-I", "FORWARD", "-m", "comment", "--comment", "fairway", "-j", "fairway-beside"];
+        run(&stage.host, program, &former);
+    }
     stage.daemon.restart(INTEGRATED);
     assert_eq!(reach(&stage, &web), all_reached());
     assert_eq!(obstacles(&stage, "bridge"), []);
-    let jump = "-A FORWARD -m comment --comment fairway -j fairway-beside";
+    let jump = "-A FORWARD -m comment --comment fairway -j fairway-accept";
     let first = |host: &Host| listed(host, program).into_iter().find(|line| line.starts_with("-A FORWARD"));
     assert_eq!(first(&stage.host).as_deref(), Some(jump));
-    let bridge = ["-i", "-o"].map(|side| format!("-A fairway-beside {side} fairway0 -j ACCEPT"));
+    let bridge = ["-i", "-o"].map(|side| format!("-A fairway-accept {side} fairway0 -j ACCEPT"));
     let now = listed(&stage.host, program);
     assert!(bridge.iter().all(|line| now.contains(line)), "{now:?}");
     assert_eq!(now.len(), theirs.len() + 4, "{now:?}");
@@ -294,7 +304,7 @@ fn a_jump_outlasts_reloads_of_firewalld() {
         // As it reloads: all of its table goes, and comes anew.
         run_with(&stage.host, "nft", &["-f", "-"], &format!("delete table inet firewalld\n{FIREWALLD}"));
         let placed = || run(&stage.host, "nft", &["list", "chain", "inet", "firewalld", "filter_FORWARD"]);
-        eventually("the jump is placed again", PATIENCE, || placed().contains("jump fairway-beside"));
+        eventually("the jump is placed again", PATIENCE, || placed().contains("jump fairway-accept"));
         assert_eq!(reach(&stage, &web), all_reached());
         stage.daemon.restart(&[]);
         let after = run(&stage.host, "nft", &["list", "table", "inet", "firewalld"]);
@@ -317,7 +327,7 @@ fn docker_gets_the_jump_in_its_user_chain() {
         let rules = run(&stage.host, "iptables-nft", &["-S", "DOCKER-USER"]);
         assert_eq!(
             rules.lines().nth(1),
-            Some("-A DOCKER-USER -m comment --comment fairway -j fairway-beside")
+            Some("-A DOCKER-USER -m comment --comment fairway -j fairway-accept")
         );
         assert!(!run(&stage.host, "iptables-nft", &["-S", "FORWARD"]).contains("fairway"));
     });

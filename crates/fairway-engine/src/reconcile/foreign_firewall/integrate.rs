@@ -1,7 +1,7 @@
 //! Places a jump in foreign chains that would drop forwarded packets of networks, and removes it.
 
 use fairway_inspect::conflict::jump::{
-    CHAIN, MARK, is_jump, jump, legacy_script, places, rules, without_ours,
+    CHAIN, FORMER_CHAIN, MARK, is_jump, jump, legacy_script, places, rules, without_ours,
 };
 use fairway_inspect::conflict::{ForeignTable, Samples, read_saved};
 use fairway_kernel::iptables::{Flavour, Programs};
@@ -17,6 +17,8 @@ struct Ours<'a> {
     /// Each jump: its chain, its position there, its handle.
     jumps: Vec<(&'a str, usize, Option<u64>)>,
     chain: Option<&'a Chain>,
+    /// The chain under the name that it had in a former version.
+    former: Option<&'a Chain>,
 }
 
 impl<'a> Ours<'a> {
@@ -27,7 +29,7 @@ impl<'a> Ours<'a> {
                 jumps.push((chain.name.as_str(), at, rule.handle));
             }
         }
-        Self { jumps, chain: foreign.table.chain(CHAIN) }
+        Self { jumps, chain: foreign.table.chain(CHAIN), former: foreign.table.chain(FORMER_CHAIN) }
     }
 
     /// Whether exactly the wanted jumps exist, each at the top of its chain.
@@ -37,7 +39,7 @@ impl<'a> Ours<'a> {
             Some(chain) => !wanted.is_empty() && same_rules(&chain.rules, rules),
             None => wanted.is_empty(),
         };
-        same && self.jumps.len() == wanted.len() && wanted.iter().all(placed)
+        same && self.former.is_none() && self.jumps.len() == wanted.len() && wanted.iter().all(placed)
     }
 }
 
@@ -133,11 +135,11 @@ fn transaction(foreign: &ForeignTable, ours: &Ours<'_>, wanted: &[String], rules
             transaction.delete_rule(table, chain, *handle);
         }
     }
-    if let Some(chain) = ours.chain {
+    for chain in [ours.chain, ours.former].into_iter().flatten() {
         for handle in chain.rules.iter().filter_map(|rule| rule.handle) {
             transaction.delete_rule(table, &chain.name, handle);
         }
-        if wanted.is_empty() {
+        if wanted.is_empty() || chain.name == FORMER_CHAIN {
             transaction.delete_chain(table, &chain.name);
         }
     }
