@@ -83,7 +83,7 @@ pub struct VethLink {
     pub hairpin: bool,
     /// Settings of the end in the sandbox, by their paths under `/proc/sys`.
     pub sysctls: Vec<(String, String)>,
-    /// How neighbours are told of its addresses when it is made.
+    /// How its addresses are announced to neighbors when it is made.
     pub advertising: Advertising,
 }
 
@@ -96,7 +96,7 @@ pub struct HostRoute {
     pub gateway: IpAddr,
 }
 
-/// An interface of a sandbox that has no end on the host. It bears our mark itself, inside.
+/// A link in a sandbox's namespace alone: it has no end on the host, and its own alias is our mark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetnsLink {
     /// The sandbox.
@@ -120,13 +120,13 @@ pub struct NetnsLink {
 pub struct MacvlanLink {
     /// The sandbox's interface.
     pub link: NetnsLink,
-    /// The link of the host that it stands upon. It waits for one that is not there.
+    /// The parent link on the host. The macvlan is made once its parent exists.
     pub parent: String,
     /// Which frames pass between it and others on the same parent.
     pub mode: MacvlanMode,
 }
 
-/// A link of the host that leads nowhere, for macvlans to stand upon.
+/// A dummy link of the host that is the parent of macvlans.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DummyParent {
     /// Its interface name.
@@ -179,7 +179,7 @@ pub enum ElementValue {
 pub struct SetElement {
     /// What it leads to.
     pub value: ElementValue,
-    /// What `nft list` shows beside it; may be empty.
+    /// The comment that `nft list` shows; may be empty.
     pub comment: String,
 }
 
@@ -212,13 +212,13 @@ impl SetElement {
 pub enum SocketUse {
     /// The relay accepts there and carries bytes to this address.
     Proxy(SocketAddr),
-    /// Bound and not listening, so that no other program gets the port.
+    /// Bound and not listening, so that no other program gets the port: the kernel translates packets to it.
     // The relay of the version before reads and writes this name.
     #[serde(rename = "Hold")]
     Reserve,
 }
 
-/// A port of the host that is ours.
+/// A port of the host that is bound for a publication.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortSocket {
     /// Whose publication it is.
@@ -238,7 +238,7 @@ pub enum FileName {
     Hostname,
 }
 
-/// What tells objects apart. Two fragments never hold the same key.
+/// The identity of an object. Two fragments never hold the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
     /// The fixed part of the ruleset: tables, chains, rules, set declarations.
@@ -253,7 +253,7 @@ pub enum Key {
     Uplink(String),
     /// A veth pair, by the name of the host's end.
     Veth(String),
-    /// A link for macvlans to stand upon, by interface name.
+    /// A dummy parent of macvlans, by interface name.
     DummyParent(String),
     /// A macvlan, by the endpoint.
     Macvlan(EndpointId),
@@ -296,7 +296,7 @@ pub enum Object {
     Uplink(UplinkPort),
     /// A veth pair.
     Veth(VethLink),
-    /// A link for macvlans to stand upon.
+    /// A dummy parent of macvlans.
     DummyParent(DummyParent),
     /// A macvlan.
     Macvlan(MacvlanLink),
@@ -325,7 +325,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// The interfaces of sandboxes without an end on the host that the object consists of.
+    /// The links in sandboxes' namespaces, without an end on the host, that the object consists of.
     pub fn netns_links(&self) -> &[NetnsLink] {
         match self {
             Self::Macvlan(macvlan) => std::slice::from_ref(&macvlan.link),

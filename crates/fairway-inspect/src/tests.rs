@@ -337,5 +337,5 @@ fn walk_records_have_fields_and_survive_json() {
         (&end["Kind"], &end["Table"], &end["Verdict"]),
         (&"Dropped".into(), &"fairway".into(), &"drop".into())
     );
-    assert_eq!(end["Comment"], "not published");
+    assert_eq!(end["Comment"], "port not published");
 }

@@ -149,10 +149,9 @@ pub struct Rule {
     pub expressions: Vec<Expression>,
     /// What it is for; 127 bytes at most, as `nft` has it.
     pub comment: Option<String>,
-    /// What the kernel tells it by among all of its table, as `nft -a` prints it; of a rule of iptables' older kind its
-    /// number in the chain, from 1. None of a rule that is not in the kernel.
+    /// The kernel's number of the rule in its table, as `nft -a` prints it; of a rule of iptables-legacy its number in
+    /// the chain, from 1. None of a rule that is not in the kernel.
     pub handle: Option<u64>,
-    /// The rule as whoever made it writes it, where that is not the language of `nft`: as `iptables-save` prints it,
-    /// without its chain.
+    /// The rule as `iptables-save` prints it, without its chain; none of a rule that iptables did not make.
     pub text: Option<String>,
 }

@@ -115,7 +115,7 @@ impl Datatype {
         }
     }
 
-    /// Whether its bytes are in the host's order, so that `nft` has to be told.
+    /// Whether its bytes are in the host's order, which set declarations state for `nft`.
     pub fn is_host_order(self) -> bool {
         self.entry().is_some_and(|entry| entry.4)
     }
@@ -143,7 +143,7 @@ impl Datatype {
         self.length().next_multiple_of(4)
     }
 
-    /// The parts of a number. `lengths` are those of the parts if the kernel told them, else only
+    /// The parts of a number. `lengths` are those of the parts if the kernel reported them, else only
     /// that of the whole; they size what is not known here.
     pub fn parts_of(number: u32, lengths: &[usize], whole: usize) -> Vec<Self> {
         let mut numbers = Vec::new();
@@ -158,8 +158,8 @@ impl Datatype {
             .iter()
             .enumerate()
             .map(|(at, &number)| {
-                let told = if numbers.len() == 1 { Some(whole) } else { lengths.get(at).copied() };
-                Self::from_number(number, told)
+                let known = if numbers.len() == 1 { Some(whole) } else { lengths.get(at).copied() };
+                Self::from_number(number, known)
             })
             .collect();
         if !named.is_empty() && fits(&named) {
@@ -175,10 +175,10 @@ impl Datatype {
         vec![Self::Other { number: (number & TYPE_MASK) as u8, length: whole as u8 }]
     }
 
-    fn from_number(number: u8, told: Option<usize>) -> Self {
+    fn from_number(number: u8, known: Option<usize>) -> Self {
         match KNOWN.iter().find(|entry| entry.1 == number) {
-            Some(entry) if told.is_none_or(|length| length == entry.2.into()) => entry.0,
-            _ => Self::Other { number, length: told.unwrap_or(4) as u8 },
+            Some(entry) if known.is_none_or(|length| length == entry.2.into()) => entry.0,
+            _ => Self::Other { number, length: known.unwrap_or(4) as u8 },
         }
     }
 

@@ -24,7 +24,7 @@ pub struct Element {
     pub last: Option<Vec<u8>>,
     /// What it leads to.
     pub data: ElementData,
-    /// What `nft list` shows beside it.
+    /// The comment that `nft list` shows.
     pub comment: Option<String>,
     /// What met it, if the set counts.
     pub count: Option<Count>,

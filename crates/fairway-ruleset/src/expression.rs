@@ -47,7 +47,7 @@ pub struct Count {
     pub bytes: u64,
 }
 
-/// Which checksums are mended after bytes of a packet were replaced.
+/// Which checksums are updated after bytes of a packet were replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Checksum {
     /// None.
@@ -103,7 +103,7 @@ impl Reject {
         })
     }
 
-    /// Whether a program that asked learns that nobody listens, and not that there is no way.
+    /// Whether the sender gets a TCP reset in place of an ICMP error.
     pub const fn is_refusal(self) -> bool {
         matches!(self, Self::TcpReset | Self::AnyUnreachable(PORT_UNREACHABLE))
     }
@@ -188,7 +188,7 @@ pub enum Expression {
         offset: u32,
         /// How many.
         length: u32,
-        /// What is mended.
+        /// The checksum that is updated.
         checksum: Checksum,
     },
     /// Loads an option or extension header, or whether there is one.

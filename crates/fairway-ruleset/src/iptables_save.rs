@@ -1,9 +1,9 @@
 //! Rules of iptables, as `iptables-save` prints them.
 //!
 //! iptables keeps its rules in nf_tables, where the kernel shows most of their matches and targets as bytes that only
-//! iptables' own extensions understand, or in the older tables that nf_tables does not show at all. The text is the same
-//! for both. Here it is read as expressions, as far as nf_tables has them; the rest stays a match or target with a name
-//! ([`compat`]), so that whoever interprets a rule knows what it does not know.
+//! iptables' own extensions understand, or in tables of iptables-legacy, which nf_tables does not show at all. The text
+//! is the same for both. It is read as expressions, as far as nf_tables has them; the rest stays a match or target with
+//! a name ([`compat`]), so that an interpreter of the rule knows which part is unknown.
 
 mod line;
 mod matches;

@@ -50,7 +50,7 @@ numbered! {
     }
 }
 
-/// What a table is, beside what it holds.
+/// The flags of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TableFlags {
     /// Its chains are not registered.

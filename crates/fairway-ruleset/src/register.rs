@@ -29,7 +29,7 @@ impl Register {
         self.0
     }
 
-    /// The register after a value of `length` bytes in this one; none if there is no more room.
+    /// The register after a value of `length` bytes in this one; none if no register is left.
     pub const fn after(self, length: usize) -> Option<Self> {
         let slots = length.div_ceil(Self::SIZE);
         if slots < Self::COUNT as usize { Self::at(self.0 + slots as u8) } else { None }

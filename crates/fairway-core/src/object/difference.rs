@@ -1,26 +1,26 @@
-//! What has to be done so that what is becomes what follows.
+//! The difference between actual and desired objects.
 
 use std::collections::BTreeMap;
 
 use super::{Fragment, Key, Object};
 
-/// The way from one set of objects to another.
+/// The difference between two sets of objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Objects that are to be gone.
+    /// Actual objects that are not desired.
     pub removed: BTreeMap<Key, Object>,
-    /// Objects that are to be made.
+    /// Desired objects that do not exist.
     pub added: BTreeMap<Key, Object>,
-    /// Objects that are there and are to be other: as they are, as they shall be.
+    /// Objects that exist and differ: as they are, and as desired.
     pub changed: BTreeMap<Key, (Object, Object)>,
 }
 
 impl Difference {
-    /// Compares what is with what shall be.
-    pub fn between(is: Fragment, mut shall: Fragment) -> Self {
+    /// Compares actual with desired objects.
+    pub fn between(actual: Fragment, mut desired: Fragment) -> Self {
         let mut difference = Self::default();
-        for (key, old) in is {
-            match shall.remove(&key) {
+        for (key, old) in actual {
+            match desired.remove(&key) {
                 None => {
                     difference.removed.insert(key, old);
                 }
@@ -30,21 +30,21 @@ impl Difference {
                 Some(_) => {}
             }
         }
-        difference.added = shall;
+        difference.added = desired;
         difference
     }
 
-    /// Whether there is nothing to do.
+    /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.removed.is_empty() && self.added.is_empty() && self.changed.is_empty()
     }
 
-    /// Every key that is touched.
+    /// The keys of all objects that differ.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.removed.keys().chain(self.added.keys()).chain(self.changed.keys())
     }
 
-    /// The objects that are to be made or to be other, as they shall be.
+    /// The objects to add or change, as desired.
     pub fn wanted(&self) -> impl Iterator<Item = (&Key, &Object)> {
         self.added.iter().chain(self.changed.iter().map(|(key, (_, new))| (key, new)))
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_object_is_gone_new_other_or_left_alone() {
+    fn each_object_is_removed_added_changed_or_left_alone() {
         let sysctl = |name: &str, value: &str| (Key::Sysctl(name.into()), Object::Sysctl(value.into()));
         let is = Fragment::from([sysctl("a", "1"), sysctl("b", "1"), sysctl("c", "1")]);
         let shall = Fragment::from([sysctl("b", "1"), sysctl("c", "2"), sysctl("d", "1")]);

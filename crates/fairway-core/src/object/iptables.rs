@@ -96,7 +96,7 @@ impl Rules {
         Self { chain, place, lines: lines.into_iter().map(Into::into).collect() }
     }
 
-    /// The lines as one text, which tells groups of a chain apart.
+    /// The lines as one text, by which groups of a chain differ.
     pub fn text(&self) -> String {
         self.lines.join("\n")
     }

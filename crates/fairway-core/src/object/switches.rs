@@ -1,12 +1,12 @@
-//! The switches of the fixed part of the ruleset.
+//! The settings from which the fixed part of the ruleset follows.
 
 use fairway_model::PacketMark;
 use serde::{Deserialize, Serialize};
 
-/// The switches from which the fixed part of the ruleset follows.
+/// The settings from which the fixed part of the ruleset follows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RulesetSwitches {
-    /// Published ports asked for by sandboxes and on loopback are left to the proxy.
+    /// Connections to published ports from sandboxes and on loopback are left to the proxy.
     pub userland_proxy: bool,
     /// Bridged IPv4 packets meet the IP hooks.
     pub bridge_netfilter_ipv4: bool,
@@ -20,11 +20,11 @@ pub struct RulesetSwitches {
     pub ipv4_disabled: bool,
     /// The same for IPv6.
     pub ipv6_disabled: bool,
-    /// What is routed is left to iptables: there is no table of the inet family.
+    /// Routed packets are left to iptables: there is no table of the inet family.
     pub bridge_table_only: bool,
-    /// Who has a route may go straight to published ports of any sandbox.
+    /// Hosts with a route reach published ports at the sandbox's own address.
     pub allow_direct_routing: bool,
-    /// Packets with such a mark may enter networks that are not internal.
+    /// Packets with this mark may enter networks that are not internal.
     pub accept_mark: Option<PacketMark>,
     /// The relay's user, which may open connections to our networks and to name servers only.
     pub relay_user: Option<u32>,

@@ -34,8 +34,7 @@ fn neighbor_advertisement() -> RuleBuilder {
     carries(ETHERTYPE_IPV6).icmpv6().is(Load::ICMPV6_TYPE, [ICMPV6_NEIGHBOR_ADVERTISEMENT])
 }
 
-/// The guard of all ports. MACs are guarded in frames of every kind: that they are told apart does not depend on
-/// whether an address family is filtered.
+/// The guard of all ports. MACs are guarded in frames of every kind, whichever address families are filtered.
 pub(super) fn chain(switches: &RulesetSwitches) -> Chain {
     use Load as L;
     let macs = (SetName::AssignedMacs, SetName::PortMacs);

@@ -17,16 +17,16 @@ enum Held {
     Continued,
 }
 
-/// Which protocol a statement tells.
+/// The layer whose protocol a statement determines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tells {
+enum Determines {
     Network,
     Transport,
 }
 
 struct Statement {
     text: String,
-    tells: Option<Tells>,
+    determines: Option<Determines>,
     /// A later statement says it too.
     implied: bool,
 }
@@ -169,7 +169,7 @@ impl Reader<'_> {
     }
 
     fn say(&mut self, text: String) {
-        self.statements.push(Statement { text, tells: None, implied: false });
+        self.statements.push(Statement { text, determines: None, implied: false });
     }
 
     fn name(&mut self, to: Register, name: String, datatype: Datatype) {
@@ -179,8 +179,8 @@ impl Reader<'_> {
     fn field(&mut self, base: PayloadBase, offset: u32, length: u32) -> Field {
         let field = field::field(self.protocols, base, offset, length);
         for statement in &mut self.statements {
-            statement.implied |= statement.tells == Some(Tells::Network) && field.implies_network
-                || statement.tells == Some(Tells::Transport) && field.implies_transport;
+            statement.implied |= statement.determines == Some(Determines::Network) && field.implies_network
+                || statement.determines == Some(Determines::Transport) && field.implies_transport;
         }
         field
     }
@@ -242,26 +242,26 @@ impl Reader<'_> {
 
     /// Notes what an equality says about the packet's protocols.
     fn learn(&mut self, name: &str, value: &[u8]) {
-        let tells = if name == MetaKey::NetworkFamily.to_string() {
+        let determines = if name == MetaKey::NetworkFamily.to_string() {
             self.protocols.network = match value {
                 [2] => Some(IPV4),
                 [10] => Some(IPV6),
                 _ => None,
             };
-            Tells::Network
+            Determines::Network
         } else if name == MetaKey::Protocol.to_string() || name == "ether type" {
             self.protocols.network = value.try_into().map(u16::from_be_bytes).ok();
-            Tells::Network
+            Determines::Network
         } else if [MetaKey::TransportProtocol.to_string().as_str(), "ip protocol", "ip6 nexthdr"]
             .contains(&name)
         {
             self.protocols.transport = value.first().copied();
-            Tells::Transport
+            Determines::Transport
         } else {
             return;
         };
         if let Some(statement) = self.statements.last_mut() {
-            statement.tells = Some(tells);
+            statement.determines = Some(determines);
         }
     }
 
@@ -328,7 +328,7 @@ impl Reader<'_> {
         let mut text = String::from(" to ");
         if let Some((address, datatype)) = address {
             let first = self.value(address.first, datatype);
-            // Colons of the address and that of the port have to be told apart.
+            // The colons of an address and the one before a port have to differ.
             let is_constant = matches!(self.held[usize::from(address.first.slot())], Some(Held::Constant(_)));
             if is_constant && port.is_some() && datatype == Datatype::Ipv6Address {
                 text.push_str(&format!("[{first}]"));

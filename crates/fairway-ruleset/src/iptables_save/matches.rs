@@ -303,7 +303,7 @@ fn hardware(option: &Given) -> Read {
     Some(compare(Load::ETHER_SOURCE, mac.0, option.inverted))
 }
 
-/// The user whose socket made it; without a socket it is nobody's.
+/// The user whose socket sent the packet; a packet without a socket does not match.
 fn owner(option: &Given) -> Read {
     let (key, text) = match option.name.as_str() {
         "--uid-owner" => (MetaKey::SocketUser, option.arguments.first()?),

@@ -20,7 +20,7 @@ pub fn read(family: Family, name: &str, options: &[Given]) -> Option<Vec<Express
         "REJECT" => Some(vec![Expression::Reject(reject(family, option("--reject-with"))?)]),
         "MASQUERADE" => {
             let (mut expressions, _, port) = match option("--to-ports") {
-                // Which of several it gets does not matter: nobody asked for the one that it has.
+                // Which of several it gets does not matter: none of them was requested before.
                 Some(ports) if !ports.contains('-') => target(&format!(":{ports}"))?,
                 _ => (Vec::new(), None, None),
             };

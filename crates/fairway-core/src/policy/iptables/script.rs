@@ -1,4 +1,4 @@
-//! What `iptables-restore --noflush` is told to do.
+//! Scripts for `iptables-restore --noflush`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -13,8 +13,8 @@ const MOST_LINES: usize = 500;
 
 /// The script that makes the rules of one family follow a difference; none if there is nothing to do.
 ///
-/// It relies upon what the difference says is there. When somebody else has changed that meanwhile, `found` tells
-/// what really is: then only that is deleted, and chains that are missing are made.
+/// It relies upon the rules that the difference states. When another program has changed them meanwhile, `found` has the
+/// actual ones: then only those are deleted, and missing chains are made.
 ///
 /// The user's own chain is made if it is not there, and never deleted here: that is tried by itself
 /// ([`super::USER`]), for it must not be emptied.
@@ -118,8 +118,8 @@ impl Part<'_> {
         }
     }
 
-    /// The chains that go: empty first, so that none is jumped to by another. Somebody may have put something of
-    /// theirs into them.
+    /// Deletes the removed chains: first they are emptied, so that none is jumped to by another. Other programs may have
+    /// added rules to them.
     fn forget(&mut self, difference: &Difference) {
         let chains = difference.removed.keys().filter_map(|key| match key {
             Key::Chain(chain) if self.concerns(chain) && !chain.is_users() => Some(chain),

@@ -81,7 +81,7 @@ fn published_at(at: &str, to: &str) -> Rules {
     published(fairway_model::Protocol::Tcp, at.parse().unwrap(), to.parse().unwrap())
 }
 
-/// Beside `docker-20.10-iptables_true-proxy_true.txt`: DOCKER is FAIRWAY; what Docker has in FORWARD and POSTROUTING
+/// Compare with `docker-20.10-iptables_true-proxy_true.txt`: DOCKER is FAIRWAY; what Docker has in FORWARD and POSTROUTING
 /// is in chains of that name.
 #[test]
 fn a_network_with_the_proxy() {
@@ -91,7 +91,7 @@ fn a_network_with_the_proxy() {
     insta::assert_snapshot!(saved(&objects(true, &WITH_PROXY, rules)));
 }
 
-/// Beside `docker-20.10-iptables_true-proxy_false.txt`.
+/// Compare with `docker-20.10-iptables_true-proxy_false.txt`.
 #[test]
 fn a_network_without_the_proxy() {
     let mut rules = network(true, &app(&WITHOUT_PROXY));
@@ -100,7 +100,7 @@ fn a_network_without_the_proxy() {
     insta::assert_snapshot!(saved(&objects(true, &WITHOUT_PROXY, rules)));
 }
 
-/// Beside `docker-20.10-icc-links-options.txt`: a network with icc=false, and a link.
+/// Compare with `docker-20.10-icc-links-options.txt`: a network with icc=false, and a link.
 #[test]
 fn a_network_whose_sandboxes_are_apart() {
     let (from, to) = ("172.18.0.3".parse().unwrap(), "172.18.0.2".parse().unwrap());
@@ -119,7 +119,7 @@ fn other_networks() {
     insta::assert_snapshot!(lines(&network(true, &plain)));
 }
 
-/// IPv6 is the same, but that loopback is nobody's to translate.
+/// IPv6 is the same, but that loopback is not translated.
 #[test]
 fn a_network_by_ipv6() {
     let subnet = "fd00:1::/64".parse().ok();
@@ -207,8 +207,8 @@ fn what_was_saved_is_what_was_wanted() {
     }
 }
 
-/// What is found when a text was changed by somebody else, and what is done about it.
-fn mended(change: impl FnOnce(String) -> String) -> String {
+/// The script that repairs rules whose text another program changed.
+fn repair(change: impl FnOnce(String) -> String) -> String {
     let mut rules = network(true, &app(&WITH_PROXY));
     rules.push(published_at("0.0.0.0:8080", "172.18.0.2:80"));
     let wanted = objects(true, &WITH_PROXY, rules);
@@ -219,28 +219,28 @@ fn mended(change: impl FnOnce(String) -> String) -> String {
 
 #[test]
 fn whatever_others_did_is_undone() {
-    assert_eq!(mended(|text| text), "");
-    let missing = mended(|text| text.replace("-A FAIRWAY-FORWARD -o br-app -j FAIRWAY\n", ""));
+    assert_eq!(repair(|text| text), "");
+    let missing = repair(|text| text.replace("-A FAIRWAY-FORWARD -o br-app -j FAIRWAY\n", ""));
     insta::assert_snapshot!(missing);
-    let twice = mended(|text| {
+    let twice = repair(|text| {
         text.replace("-A FAIRWAY-GUARD -j DROP\n", "-A FAIRWAY-GUARD -j DROP\n-A FAIRWAY-GUARD -j DROP\n")
     });
     insta::assert_snapshot!(twice);
     let theirs =
-        mended(|text| text.replace("-A FAIRWAY -o", "-A FAIRWAY -s 1.2.3.4/32 -j ACCEPT\n-A FAIRWAY -o"));
+        repair(|text| text.replace("-A FAIRWAY -o", "-A FAIRWAY -s 1.2.3.4/32 -j ACCEPT\n-A FAIRWAY -o"));
     insta::assert_snapshot!(theirs);
     // What is to be first is behind what is last.
-    let order = mended(|text| {
+    let order = repair(|text| {
         let own = "-A FAIRWAY -i br-app -j RETURN\n";
         text.replace(own, "").replace(":80\n", &format!(":80\n{own}"))
     });
     insta::assert_snapshot!(order);
     // The first of two alike is the one that is deleted.
-    let again = mended(|text| {
+    let again = repair(|text| {
         text.replace("-o br-app -j DROP\n", "-o br-app -j DROP\n-A FAIRWAY-FORWARD -o br-app -j FAIRWAY\n")
     });
     insta::assert_snapshot!(again);
-    let users = mended(|text| {
+    let users = repair(|text| {
         let text =
             text.replace(":FAIRWAY-USER - [0:0]\n", ":FAIRWAY-USER - [0:0]\n-A FAIRWAY-USER -j DROP\n");
         format!("{text}*mangle\n-A FORWARD -j FAIRWAY\nCOMMIT\n")
