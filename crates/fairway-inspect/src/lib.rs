@@ -1,9 +1,9 @@
-//! What explains: the topology of a Plan, advice, conflicts with foreign firewalls, traces, findings and pictures.
+//! Explains a host's networking: topologies, advice, firewall conflicts, packet traces, findings, pictures.
 //!
-//! Pure, as the core: what the kernel holds comes in as values.
+//! Pure, as the core: the state of the kernel comes in as values.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test shows its pictures"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test writes its pictures"))]
 
 pub mod conflict;
 pub mod doctor;

@@ -1,9 +1,8 @@
-//! Real packets, watched at all places at once, told as one.
+//! Packet traces: captures, nf_tables' traces and conntrack's events, joined to one timeline for each packet.
 //!
-//! Captures at interfaces, nf_tables' own tracing and conntrack each tell a part of what happens to a packet, in their
-//! own time and with the addresses that it has just there. The [`Joiner`] takes all that is heard, in any order, and
-//! tells of each packet once: where it was, what it met, what was rewritten, and where it ended; and of its flow what
-//! has come of it.
+//! Captures at interfaces, nf_tables' tracing and conntrack each report a part of a packet's path, in their own time
+//! and with the addresses that the packet has there. The [`Joiner`] receives these events in any order, and returns one
+//! timeline for each packet: the interfaces, the rules, the rewrites and the end; and a summary of its flow.
 
 mod event;
 mod filter;
@@ -20,7 +19,9 @@ mod tracing;
 
 use std::time::Duration;
 
-pub use event::{Captured, Change, Event, Frame, Head, RuleMet, Ruled, TracedNamespace, Tracked, What};
+pub use event::{
+    Captured, Change, ConntrackEvent, Event, EventKind, Frame, Head, RuleMet, RuleTrace, TracedNamespace,
+};
 pub use filter::{Filter, Pattern, Side};
 pub use fingerprint::{Fingerprint, ObservedPacket, Segment, TcpFlags};
 pub use join::Joiner;
@@ -28,17 +29,17 @@ pub use output::{FlowSummary, FrameBytes, Lost, PacketTimeline, TimelineEntry, T
 pub use rules::RuleTexts;
 pub use tracing::{OVERFLOW, sandbox_table, tables};
 
-/// What is to be watched.
+/// The request for a trace: which packets, and for how long.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceRequest {
-    /// Who begins: as for `explain`, or `any`; none for everybody.
+    /// The client: as for `explain`, or `any`; none for every client.
     pub from: Option<String>,
-    /// Who is asked, and at which port.
+    /// The server, and its port.
     pub to: Option<String>,
-    /// How many bytes of each packet are wanted; none if no bytes are.
+    /// How many bytes of each packet to return; none for no bytes.
     pub bytes: Option<usize>,
-    /// After how many packets it ends.
+    /// After how many packets the trace ends.
     pub count: Option<u64>,
-    /// After how long it ends.
+    /// After how long the trace ends.
     pub duration: Option<Duration>,
 }

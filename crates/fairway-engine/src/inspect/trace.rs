@@ -148,7 +148,7 @@ impl Inspector {
         if let Ok(flows) =
             conntrack::matching_flows(|flow| filter.means(flow.original) || filter.means(flow.reply))
         {
-            flows.iter().for_each(|flow| trace.joiner.hear(station::tracked(flow, true), now()));
+            flows.iter().for_each(|flow| trace.joiner.receive(station::tracked(flow, true), now()));
         }
         if wants_more {
             let thread = std::thread::Builder::new().name("trace".to_owned());
@@ -196,7 +196,7 @@ impl Trace {
         let mut polled = Instant::now();
         loop {
             self.wait();
-            self.hear();
+            self.receive();
             if !self.report(false) {
                 break;
             }
@@ -204,7 +204,7 @@ impl Trace {
             if over {
                 // The last packets are still on their way.
                 self.wait();
-                self.hear();
+                self.receive();
                 self.report(true);
                 break;
             }
@@ -232,18 +232,18 @@ impl Trace {
         let _ = poll(&mut descriptors, Some(&patience));
     }
 
-    fn hear(&mut self) {
+    fn receive(&mut self) {
         let now = now();
         let joiner = &mut self.joiner;
-        let mut take = |event: Event| joiner.hear(event, now);
+        let mut take = |event: Event| joiner.receive(event, now);
         for station in std::iter::once(&mut self.host).chain(&mut self.sandboxes) {
-            self.lost.ruled += station.hear(&mut take);
+            self.lost.ruled += station.receive(&mut take);
         }
     }
 
     /// Sends what is known to the sink; returns whether more is wanted.
     fn report(&mut self, all: bool) -> bool {
-        for message in self.joiner.tell(now(), all) {
+        for message in self.joiner.take_messages(now(), all) {
             if self.request.count.is_some_and(|count| self.reported >= count) {
                 return false;
             }
@@ -278,7 +278,7 @@ impl Trace {
         if differs && let Err(error) = self.host.trace_rules(self.number, &filter, inspector.tracks()) {
             tracing::warn!(%error, "failed to update the rules of a trace: {error}; tracing the addresses before");
         }
-        self.joiner.ask(filter.clone());
+        self.joiner.set_filter(filter.clone());
         self.filter = filter;
     }
 

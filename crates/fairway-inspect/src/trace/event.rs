@@ -1,4 +1,4 @@
-//! What is heard while packets are watched.
+//! Events of a trace: captured packets, rules that packets met, conntrack's events.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use crate::explain::shown_name;
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::Tuple;
 
-/// A namespace in which packets are watched.
+/// A network namespace in which packets are traced.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TracedNamespace {
-    /// The host's.
+    /// The host's namespace.
     Host,
-    /// That of the sandbox with this name.
+    /// The namespace of the sandbox with this name.
     Sandbox(String),
 }
 
@@ -25,59 +25,59 @@ impl fmt::Display for TracedNamespace {
     }
 }
 
-/// Something that was heard.
+/// An event of a trace, and its namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The namespace that it was heard in.
+    /// The namespace of the event.
     pub namespace: TracedNamespace,
-    /// What.
-    pub what: What,
+    /// The event.
+    pub kind: EventKind,
 }
 
-/// What was heard.
+/// An event of a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// A packet passed an interface.
     Captured(Captured),
     /// A packet met a rule.
-    Ruled(Ruled),
-    /// Conntrack has a flow, or has it no more.
-    Tracked(Tracked),
+    Rule(RuleTrace),
+    /// Conntrack added or removed a flow.
+    Conntrack(ConntrackEvent),
 }
 
-/// A packet at an interface.
+/// A packet that was captured at an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Captured {
-    /// When, in nanoseconds since 1970.
+    /// The time in nanoseconds since 1970.
     pub at: u64,
     /// The interface.
     pub interface: String,
-    /// Whether it leaves.
+    /// Whether the packet leaves by the interface.
     pub outgoing: bool,
-    /// What was seen.
+    /// The packet.
     pub observed: ObservedPacket,
-    /// Its bytes, if they are wanted.
+    /// Its bytes, if the request asks for them.
     pub frame: Option<Frame>,
 }
 
 /// The bytes of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Whether it begins with an Ethernet header; else with that of IP.
+    /// Whether the bytes begin with an Ethernet header; otherwise with the IP header.
     pub ethernet: bool,
-    /// How long it was; there may be fewer bytes.
+    /// The length of the packet; `bytes` may hold only its beginning.
     pub length: u32,
-    /// The bytes.
+    /// The bytes, from the first header on.
     pub bytes: Vec<u8>,
 }
 
-/// A packet at a rule, or at the end of a chain.
+/// A trace message of nf_tables: a packet at a rule, or at the end of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ruled {
-    /// The kernel's number for the packet. It is used again and again, and changes when a packet changes its
-    /// interface.
+pub struct RuleTrace {
+    /// The kernel's number for the packet. The kernel reuses numbers, and gives a packet another one when the packet
+    /// changes its interface.
     pub id: u32,
-    /// The packet, which is told once for each base chain.
+    /// The packet; the kernel sends its headers once for each base chain.
     pub head: Option<Head>,
     /// The family of the table.
     pub family: Family,
@@ -85,35 +85,35 @@ pub struct Ruled {
     pub table: String,
     /// The chain.
     pub chain: String,
-    /// Where the base chain hangs that the packet is in, if that is this one.
+    /// Hook and priority of the chain, if it is a base chain.
     pub base: Option<(Hook, i32)>,
-    /// What it met.
+    /// The rule, or the end of the chain.
     pub met: RuleMet,
-    /// Where it goes on.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
 /// A packet as it enters a base chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// What it is.
+    /// Its addresses, ports and protocol.
     pub observed: ObservedPacket,
-    /// Where it arrived.
+    /// The interface that it arrived on.
     pub input: Option<String>,
-    /// Where it will leave.
+    /// The interface that it will leave by.
     pub output: Option<String>,
 }
 
 /// What a packet met in a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuleMet {
-    /// A rule.
+    /// A rule of the chain.
     Rule {
-        /// Its number in its table.
+        /// Its handle.
         handle: u64,
-        /// Itself as `nft` prints it, if it could be found.
+        /// The rule as `nft` prints it, if its text is known.
         text: Option<String>,
-        /// What it is for, as whoever made it wrote.
+        /// Its comment.
         comment: Option<String>,
     },
     /// The end of a chain that was jumped to.
@@ -122,26 +122,26 @@ pub enum RuleMet {
     Policy,
 }
 
-/// What conntrack tells of a flow.
+/// An event of conntrack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tracked {
-    /// What happened to it.
+pub struct ConntrackEvent {
+    /// Whether the flow was added or removed.
     pub change: Change,
-    /// The kernel's number for it.
+    /// The kernel's identifier of the flow.
     pub id: u32,
-    /// As its first packet was.
+    /// Addresses and ports of its first packet.
     pub original: Tuple,
-    /// As its answers are expected.
+    /// Addresses and ports that conntrack expects replies with.
     pub reply: Tuple,
 }
 
-/// What happened to a flow.
+/// The change of a flow in conntrack's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It was there before.
+    /// The flow existed when the trace began.
     Known,
-    /// It is new.
+    /// The flow was added.
     New,
-    /// It has been forgotten.
+    /// The flow was removed.
     Forgotten,
 }

@@ -1,4 +1,4 @@
-//! Which packets are asked for.
+//! The filter of a trace: which packets it shows.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -15,28 +15,28 @@ use fairway_walk::Tuple;
 /// One side of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
-    /// Anybody.
+    /// Any address.
     Any,
-    /// Whoever has an address of these.
+    /// Addresses in these subnets.
     Nets(Vec<IpNet>),
-    /// The host, by whichever of its addresses.
+    /// The host, by any of its addresses.
     Host,
-    /// Neither the host nor somebody on a network of ours.
+    /// Neither the host nor an address on a network of Fairway.
     Outside,
 }
 
-/// Packets from one side to another, and those that answer them.
+/// Packets from one side to another, and their replies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
-    /// Who begins.
+    /// The side of the client.
     pub from: Side,
-    /// Who is asked.
+    /// The side of the server.
     pub to: Side,
-    /// At which of its ports, each with the number of its protocol; none is all that there is.
+    /// The server's ports, each with its protocol number; none for all packets.
     pub ports: Option<BTreeSet<Port>>,
 }
 
-/// A port that the proxy listens at, and what it carries it to.
+/// An address and port that the proxy listens at, and the target of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Carried {
     protocol: u8,
@@ -44,12 +44,12 @@ struct Carried {
     target: SocketAddr,
 }
 
-/// Which packets are asked for.
+/// Selects the packets that a trace shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Those of any of these.
+    /// Packets that any of these patterns match.
     pub patterns: Vec<Pattern>,
-    /// The sandboxes that have to do with it, those that are named first.
+    /// The sandboxes whose namespaces are traced; those that the request names come first.
     pub sandboxes: Vec<SandboxId>,
     host: Vec<IpAddr>,
     inside: Vec<IpNet>,
@@ -58,18 +58,18 @@ pub struct Filter {
     bridges_seen: (bool, bool),
 }
 
-/// Somebody who is named.
+/// A side that the request names.
 struct Named {
     side: Side,
     sandbox: Option<SandboxId>,
 }
 
 impl Filter {
-    /// Reads what people type: nothing for all that is on networks of ours, one side, or two. `host` are the host's
-    /// addresses.
+    /// Parses the sides of a request: no side for all packets of Fairway's networks, one side, or two. `host` are the
+    /// host's addresses.
     ///
     /// # Errors
-    /// Nobody is called that, or the port is none.
+    /// The name is not known, or the port is invalid.
     pub fn parse(
         world: &World,
         plan: &Plan,
@@ -83,15 +83,15 @@ impl Filter {
         let carried = carried(plan);
         let mut filter = Self { host, inside, carried, bridges_seen, ..Self::default() };
         match (from, to) {
-            (None, None) => filter.ask_for_all(world),
+            (None, None) => filter.add_all(world),
             (Some(one), None) | (None, Some(one)) => {
                 let (name, port) = split(one)?;
                 let one = filter.named(world, plan, None, name)?;
                 match port {
-                    Some(port) => filter.ask(world, &ANYBODY, &one, Some(port)),
+                    Some(port) => filter.ask(world, &ANY, &one, Some(port)),
                     None => {
-                        filter.ask(world, &one, &ANYBODY, None);
-                        filter.ask(world, &ANYBODY, &one, None);
+                        filter.ask(world, &one, &ANY, None);
+                        filter.ask(world, &ANY, &one, None);
                     }
                 }
             }
@@ -113,15 +113,15 @@ impl Filter {
         name: &str,
     ) -> Result<Named, QueryError> {
         if name == "any" {
-            return Ok(ANYBODY);
+            return Ok(ANY);
         }
         let by_name = || {
             let asker = peer(world, asker?)?;
             resolve(plan, &asker, name).map(Peer::Address)
         };
         let found = peer(world, name).or_else(by_name);
-        let nobody = || QueryError::NotFound(name.to_owned(), asker.unwrap_or("FROM").to_owned());
-        Ok(match found.ok_or_else(nobody)? {
+        let not_found = || QueryError::NotFound(name.to_owned(), asker.unwrap_or("FROM").to_owned());
+        Ok(match found.ok_or_else(not_found)? {
             Peer::Sandbox(id) => Named { side: side_of(world, id), sandbox: Some(id) },
             Peer::Host => Named { side: Side::Host, sandbox: None },
             Peer::Lan(None) => Named { side: Side::Outside, sandbox: None },
@@ -151,7 +151,7 @@ impl Filter {
                 self.add(from.side.clone(), at, Some([pair.outer].into()));
             }
             if names_sandbox || names_port {
-                // The proxy, and what is masqueraded, comes from the host.
+                // Connections of the proxy, and masqueraded packets, come from the host.
                 self.add(Side::Host, side_of(world, id), Some([pair.inner].into()));
             }
             if names_port {
@@ -166,7 +166,7 @@ impl Filter {
         }
     }
 
-    fn ask_for_all(&mut self, world: &World) {
+    fn add_all(&mut self, world: &World) {
         let inside = Side::Nets(self.inside.clone());
         self.add(inside.clone(), Side::Any, None);
         self.add(Side::Any, inside, None);
@@ -193,7 +193,7 @@ impl Filter {
         }
     }
 
-    /// Those that are on a network with one that is named may be the other side.
+    /// Adds the sandboxes that share a network with one that is named: they may be the other side.
     fn concern_neighbours(&mut self, world: &World) {
         let networks: BTreeSet<_> = self
             .sandboxes
@@ -234,7 +234,7 @@ impl Filter {
         if ipv4 { self.bridges_seen.0 } else { self.bridges_seen.1 }
     }
 
-    /// Whether a packet with these addresses is asked for, or answers one that is.
+    /// Whether a packet with these addresses, or the one that it replies to, matches the filter.
     pub fn means(&self, tuple: Tuple) -> bool {
         self.begins(tuple) || self.begins(tuple.reversed())
     }
@@ -249,7 +249,7 @@ impl Filter {
         })
     }
 
-    /// Whether a connection from the host to `target` may be the one by which the proxy carries what asks for `asked`.
+    /// Whether a connection from the host to `target` may be the proxy's for a client's connection to `asked`.
     pub fn is_carried(&self, asked: &Tuple, target: &Tuple) -> bool {
         self.is_host(target.source)
             && self.carried.iter().any(|it| {
@@ -264,7 +264,7 @@ impl Filter {
     }
 }
 
-const ANYBODY: Named = Named { side: Side::Any, sandbox: None };
+const ANY: Named = Named { side: Side::Any, sandbox: None };
 
 /// A published port.
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-//! A packet as it is seen at one place: whose it is, and what tells it from all others wherever it is seen again.
+//! A packet as observed at one place, with a fingerprint that identifies it at other places.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,10 +13,10 @@ const ICMPV6: u8 = 58;
 /// Extension headers of IPv6 (RFC 8200, 4) that say how long they are: hop-by-hop, routing, destination.
 const OPTIONS: [u8; 3] = [0, 43, 60];
 const IPV6_FRAGMENT: u8 = 44;
-/// By which neighbours find each other, as by ARP: ICMPv6 of listeners (RFC 2710, RFC 3810) and of neighbour discovery
-/// (RFC 4861). They are nobody's conversation.
-const NEIGHBOURS: [std::ops::RangeInclusive<u8>; 2] = [130..=137, 143..=143];
-/// As much of a transport header as nf_tables shows of it (`NFT_TRACETYPE_TRANSPORT_HSIZE`).
+/// ICMPv6 types of multicast listeners (RFC 2710, RFC 3810) and of neighbor discovery (RFC 4861): like ARP, they belong
+/// to no flow.
+const NEIGHBORS: [std::ops::RangeInclusive<u8>; 2] = [130..=137, 143..=143];
+/// How many bytes of the transport header a trace message has (`NFT_TRACETYPE_TRANSPORT_HSIZE`).
 const TRANSPORT: usize = 20;
 
 /// The flags of TCP (RFC 9293, 3.1).
@@ -24,13 +24,13 @@ const TRANSPORT: usize = 20;
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
-    /// No more data comes from here.
+    /// The sender has no more data.
     pub const FIN: Self = Self(1);
-    /// The beginning of a connection.
+    /// Opens a connection.
     pub const SYN: Self = Self(2);
-    /// There is no such connection.
+    /// Resets the connection.
     pub const RST: Self = Self(4);
-    /// Something was received.
+    /// Acknowledges received data.
     pub const ACK: Self = Self(16);
 
     /// Whether all flags of `other` are among these.
@@ -41,7 +41,7 @@ impl TcpFlags {
 
 impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What is pushed or urgent says nothing about where a packet goes.
+        // PSH and URG say nothing about the packet's path.
         let names = [(Self::SYN, "SYN"), (Self::FIN, "FIN"), (Self::RST, "RST"), (Self::ACK, "ACK")];
         let set: Vec<&str> = names.iter().filter(|(flag, _)| self.contains(*flag)).map(|it| it.1).collect();
         f.write_str(if set.is_empty() { "no flags" } else { "" })?;
@@ -49,30 +49,30 @@ impl fmt::Display for TcpFlags {
     }
 }
 
-/// What a packet is to its transport protocol.
+/// The transport protocol's part of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Segment {
-    /// Of TCP.
+    /// A TCP segment.
     Tcp {
         /// Its flags.
         flags: TcpFlags,
-        /// The number of its first byte.
+        /// The sequence number of its first byte.
         sequence: u32,
-        /// How many bytes of data it has.
+        /// The length of its data in bytes.
         length: u32,
     },
-    /// Of another protocol, with so many bytes of data.
+    /// A packet of another protocol, with the length of its data in bytes.
     Datagram(u32),
-    /// An echo request or reply, by its sequence number.
+    /// An ICMP echo request or reply.
     Echo {
-        /// Whether it answers.
+        /// Whether it is a reply.
         reply: bool,
-        /// Its number.
+        /// Its sequence number.
         sequence: u16,
     },
-    /// What ICMP tells about another packet: type and code.
+    /// An ICMP error: type and code.
     Error(u8, u8),
-    /// A later part of a packet that was too long.
+    /// A fragment other than the first.
     Fragment,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Segment {
     }
 }
 
-/// What an error of ICMP (RFC 792) says; those of ICMPv6 (RFC 4443) are kept with 128 added to their type.
+/// The meaning of an ICMP error (RFC 792); types of ICMPv6 (RFC 4443) have 128 added.
 fn error_in_words(kind: u8, code: u8) -> String {
     let text = match (kind, code) {
         (3, 0) | (129, 0) => "network unreachable",
@@ -106,20 +106,20 @@ fn error_in_words(kind: u8, code: u8) -> String {
     text.to_owned()
 }
 
-/// What stays the same of a packet wherever it is seen, whoever rewrites its addresses and ports.
+/// The bytes of a packet that NAT does not change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(Vec<u8>);
 
-/// A packet as it is seen at one place.
+/// A packet as observed at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedPacket {
     /// Its addresses and ports.
     pub tuple: Tuple,
-    /// If it is an error of ICMP: the packet that it is about, as that one was sent.
+    /// Of an ICMP error: addresses and ports of the packet that it is about, as that packet was sent.
     pub about: Option<Tuple>,
-    /// What it is to its transport protocol.
+    /// The transport protocol's part.
     pub segment: Segment,
-    /// What tells it from others.
+    /// Identifies the packet at other places.
     pub fingerprint: Fingerprint,
 }
 
@@ -132,29 +132,28 @@ impl fmt::Display for ObservedPacket {
     }
 }
 
-/// The parts of an IP header that matter here.
+/// The fields of an IP header that traces use.
 struct Header {
     protocol: u8,
     source: IpAddr,
     destination: IpAddr,
-    /// The number of an IPv4 packet, which nobody rewrites; zeros for IPv6.
+    /// The identification of an IPv4 packet, which NAT does not change; zeros for IPv6.
     identification: [u8; 2],
-    /// Where the transport header begins.
+    /// The offset of the transport header.
     length: usize,
-    /// How long the packet is from its transport header on.
+    /// The length of the packet from the transport header on.
     carried: usize,
     is_later_fragment: bool,
 }
 
 impl ObservedPacket {
-    /// Reads a packet from its IP header on; none if it is no IP, or too short, or one by which neighbours find each
-    /// other.
+    /// Parses a packet from its IP header on; none if it is not IP, too short, or of neighbor discovery.
     pub fn of_packet(bytes: &[u8]) -> Option<Self> {
         let header = header(bytes)?;
         Self::of(&header, bytes.get(header.length..).unwrap_or_default())
     }
 
-    /// Reads a packet of which the headers are known; none as above.
+    /// Parses the headers of a packet; none if they are not IP, too short, or of neighbor discovery.
     pub fn of_headers(network: &[u8], transport: &[u8]) -> Option<Self> {
         Self::of(&header(network)?, transport)
     }
@@ -190,12 +189,12 @@ impl ObservedPacket {
                     let inner = transport.get(8..).and_then(Self::of_packet);
                     about = inner.map(|inner| inner.tuple);
                     let kind = byte(0) + if protocol == ICMPV6 { 128 } else { 0 };
-                    // What it quotes is rewritten too, but for the number of the packet.
+                    // NAT rewrites the quoted packet too, except for its identification.
                     let print =
                         [&rest(0)[..rest(0).len().min(2)], rest(12).get(..2).unwrap_or_default()].concat();
                     (Segment::Error(kind, byte(1)), print)
                 }
-                (ICMPV6, kind) if NEIGHBOURS.iter().any(|kinds| kinds.contains(&kind)) => return None,
+                (ICMPV6, kind) if NEIGHBORS.iter().any(|kinds| kinds.contains(&kind)) => return None,
                 _ => (Segment::Datagram(after(4)), rest(0).to_vec()),
             },
             _ => (Segment::Datagram(after(0)), rest(0).to_vec()),
@@ -208,7 +207,7 @@ impl ObservedPacket {
         Some(Self { tuple, about, segment, fingerprint })
     }
 
-    /// Whose flow it belongs to: its own addresses or, of an error, those that an answer to what it is about has.
+    /// The tuple of its flow: its own or, of an ICMP error, the reversed tuple of the packet that the error quotes.
     pub fn belongs_to(&self) -> Tuple {
         self.about.map_or(self.tuple, Tuple::reversed)
     }
@@ -228,7 +227,7 @@ fn header(bytes: &[u8]) -> Option<Header> {
                 destination: address(16).into(),
                 identification: [fixed[4], fixed[5]],
                 length,
-                // Of what the network card cuts into packets the length does not fit.
+                // The length may not fit in packets that the network card segments.
                 carried: total.saturating_sub(length),
                 is_later_fragment: fragment & 0x1fff != 0,
             })

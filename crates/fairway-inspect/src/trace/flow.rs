@@ -1,34 +1,34 @@
-//! Flows that are watched: whose packets are one conversation, and what came of it.
+//! Flows of a trace: which packets belong to one flow, and its outcome.
 
 use std::collections::HashMap;
 
-use super::event::{Change, Tracked};
+use super::event::{Change, ConntrackEvent};
 use super::fingerprint::{ObservedPacket, Segment, TcpFlags};
 use super::output::FlowSummary;
 use fairway_ruleset::CtDirection;
 use fairway_walk::Tuple;
 
 const TCP: u8 = 6;
-/// How many flows are remembered; the oldest are forgotten.
+/// How many flows are kept; the oldest are dropped.
 const REMEMBERED: usize = 4096;
 
-/// What was seen of a flow.
+/// A flow, as far as its packets and conntrack's events were observed.
 #[derive(Debug, Clone, Default)]
 pub struct Flow {
-    /// Its number once something was told of it.
+    /// Its number, once a packet of it was reported.
     pub number: Option<u32>,
     original: Option<Tuple>,
-    /// As answers are expected, as conntrack tells.
+    /// Addresses and ports that conntrack expects replies with.
     reply: Option<Tuple>,
-    /// The kernel's number for it.
+    /// The kernel's identifier of the flow.
     id: Option<u32>,
-    /// Whether it is one that is asked for.
+    /// Whether the filter matches it.
     pub is_meant: bool,
-    /// Whether it was told that conntrack has it.
+    /// Whether its conntrack entry was reported.
     pub announced: bool,
-    /// The flow that the proxy carries by it.
+    /// The number of the client's flow, if this is a connection of the proxy.
     pub carries: Option<u32>,
-    /// When its first packet was seen.
+    /// The time of its first packet.
     pub began: u64,
     packets: (u64, u64),
     /// The sequence number of its first segment.
@@ -37,24 +37,24 @@ pub struct Flow {
     accepted: bool,
     established: bool,
     ended: bool,
-    /// Who said that it is refused, and how.
+    /// The sender and the kind of the refusal.
     refused: Option<String>,
-    /// What dropped its last packet that did not come through.
+    /// The reason why its last lost packet was dropped.
     dropped: Option<String>,
 }
 
 impl Flow {
-    /// As its first packet was.
+    /// Addresses and ports of its first packet.
     pub fn original(&self) -> Option<Tuple> {
         self.original
     }
 
-    /// As answers are expected, if that tells of a translation.
+    /// Addresses and ports that conntrack expects replies with, if known.
     pub fn expects(&self) -> Option<Tuple> {
         self.reply
     }
 
-    /// Whether it can be told who began, with this packet of it.
+    /// Whether the client is known, given this packet of the flow.
     pub fn knows_its_beginning(&self, observed: &ObservedPacket) -> bool {
         match observed.segment {
             Segment::Tcp { flags, .. } => {
@@ -64,8 +64,8 @@ impl Flow {
         }
     }
 
-    /// Takes what was seen of a packet: with the first or against it, on which namespace it was made, and what
-    /// dropped it.
+    /// Records a packet: its direction, the namespace or address `maker` that sent it, and the reason why it was
+    /// dropped.
     pub fn see(
         &mut self,
         observed: &ObservedPacket,
@@ -99,7 +99,7 @@ impl Flow {
         }
     }
 
-    /// Whether a packet begins another connection between the same ends.
+    /// Whether a packet opens another connection between the same addresses and ports.
     fn is_another(&self, observed: &ObservedPacket, direction: CtDirection) -> bool {
         let Segment::Tcp { flags, sequence, .. } = observed.segment else { return false };
         let begins = flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::ACK);
@@ -136,7 +136,7 @@ impl Flow {
         }
     }
 
-    /// What is known of it.
+    /// The summary of the flow.
     pub fn summary(&self) -> FlowSummary {
         let (outcome, answered) = self.outcome();
         let translated = self.reply.map(Tuple::reversed).filter(|tuple| Some(*tuple) != self.original);
@@ -152,29 +152,29 @@ impl Flow {
     }
 }
 
-/// All flows that are watched.
+/// All flows of a trace.
 #[derive(Debug, Default)]
 pub struct Flows {
     all: HashMap<u64, Flow>,
-    /// Which flow a packet is of, by its addresses at any place.
+    /// The flow and the direction of packets, by their addresses at any place.
     places: HashMap<Tuple, (u64, CtDirection)>,
     next: u64,
     numbered: u32,
 }
 
 impl Flows {
-    /// The flow that packets with these addresses are of, and which way they go.
+    /// Finds the flow and the direction of packets with these addresses.
     pub fn find(&self, tuple: Tuple) -> Option<(u64, CtDirection)> {
         self.places.get(&tuple).copied().filter(|(key, _)| self.all.contains_key(key))
     }
 
-    /// A flow.
+    /// The flow with this key.
     pub fn get(&mut self, key: u64) -> Option<&mut Flow> {
         self.all.get_mut(&key)
     }
 
-    /// The flow that a packet is of which was seen with these addresses, in their order; a new one if there is none,
-    /// or the packet begins another connection.
+    /// The flow and the direction of a packet, given its observations in order; a new flow if none is known, or if the
+    /// packet opens another connection.
     pub fn of(&mut self, observed: &[&ObservedPacket], at: u64) -> Option<(u64, CtDirection)> {
         let first = observed.first()?;
         let known = observed.iter().find_map(|observed| self.find(observed.belongs_to()));
@@ -199,8 +199,8 @@ impl Flows {
         Some((key, direction))
     }
 
-    /// Takes what conntrack tells; which flow it is of that was told of, if it has been forgotten.
-    pub fn track(&mut self, tracked: &Tracked, at: u64) -> Option<u64> {
+    /// Records an event of conntrack; returns the flow if it was reported and is now removed.
+    pub fn track(&mut self, tracked: &ConntrackEvent, at: u64) -> Option<u64> {
         let known = self.find(tracked.original);
         if tracked.change == Change::Forgotten {
             let (key, _) = known?;
@@ -208,7 +208,7 @@ impl Flows {
             return (flow.id == Some(tracked.id) && flow.number.is_some()).then_some(key);
         }
         let key = match known {
-            // A packet of it was seen before this was heard.
+            // A packet of the flow was observed before the event.
             Some((key, CtDirection::Original))
                 if self.all.get(&key).is_some_and(|flow| flow.id.is_none_or(|id| id == tracked.id)) =>
             {
@@ -225,8 +225,8 @@ impl Flows {
         None
     }
 
-    /// Gives a flow its number, if it has none, and says which one the proxy carries by it: the last one that came
-    /// to the proxy's `port` of the same protocol.
+    /// Gives a flow its number, if it has none, and finds the client's flow of a proxy's connection: the latest one for
+    /// which `is_carried` holds.
     pub fn number(&mut self, key: u64, is_carried: impl Fn(&Tuple) -> bool) -> Option<u32> {
         let flow = self.all.get(&key)?;
         if flow.number.is_some() {
@@ -252,7 +252,7 @@ impl Flows {
             CtDirection::Reply => CtDirection::Original,
         };
         self.places.insert(tuple, (key, direction));
-        // An echo is answered with the same identifier: for others it is another tuple.
+        // An echo reply has the identifier of its request; for other protocols this is another tuple.
         self.places.insert(tuple.reversed(), (key, back));
     }
 

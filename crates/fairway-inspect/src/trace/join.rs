@@ -1,8 +1,8 @@
-//! Puts together what is heard of one packet at many places, and of one flow in many packets.
+//! Joins the events of a trace: those of one packet at many places, and the packets of one flow.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::event::{Change, Event, TracedNamespace, What};
+use super::event::{Change, Event, EventKind, TracedNamespace};
 use super::filter::Filter;
 use super::fingerprint::{Fingerprint, ObservedPacket};
 use super::flow::Flows;
@@ -13,30 +13,30 @@ use fairway_core::policy::is_trace_table;
 use fairway_ruleset::CtDirection;
 use fairway_walk::Tuple;
 
-/// How long nothing more must have been heard of a packet before it is told, in nanoseconds: readers of captures and of
-/// rules are not equally fast.
+/// How long after its last event a packet is reported, in nanoseconds: readers of captures and of rules are not equally
+/// fast.
 const PATIENCE: u64 = 120_000_000;
-/// How many packets wait to be told.
+/// How many packets wait to be reported.
 const WAITING: usize = 20_000;
 
-/// A packet of which more may be heard.
+/// A packet that waits for further events.
 #[derive(Debug)]
 struct Packet {
-    /// In the order in which they were heard.
+    /// The events in the order of their arrival.
     events: Vec<(u64, Event)>,
     last: u64,
     fingerprint: Fingerprint,
 }
 
-/// Puts together what is heard.
+/// Joins the events of a trace to timelines of packets.
 #[derive(Debug)]
 pub struct Joiner {
     filter: Filter,
     flows: Flows,
-    /// By their order of arrival.
+    /// Packets in the order of their arrival.
     waiting: BTreeMap<u64, Packet>,
     prints: HashMap<Fingerprint, Vec<u64>>,
-    /// Which packet the kernel means by a number, on a namespace.
+    /// The packets by namespace and the kernel's number.
     ids: HashMap<(TracedNamespace, u32), u64>,
     next: u64,
     heard: u64,
@@ -45,7 +45,7 @@ pub struct Joiner {
 }
 
 impl Joiner {
-    /// Begins, with what is asked for.
+    /// A joiner for the packets that match a filter.
     pub fn new(filter: Filter) -> Self {
         Self {
             filter,
@@ -60,25 +60,25 @@ impl Joiner {
         }
     }
 
-    /// Asks again, for what is behind its names may have changed.
-    pub fn ask(&mut self, filter: Filter) {
+    /// Replaces the filter: the addresses behind its names may have changed.
+    pub fn set_filter(&mut self, filter: Filter) {
         self.filter = filter;
     }
 
-    /// How many packets were seen and cannot be told.
+    /// How many packets were observed and dropped without a report, because too many waited.
     pub fn unreported(&self) -> u64 {
         self.unreported
     }
 
-    /// Takes something that was heard now. All times are in nanoseconds since 1970.
-    pub fn hear(&mut self, event: Event, now: u64) {
-        match &event.what {
-            What::Tracked(tracked) => {
+    /// Receives an event. All times are in nanoseconds since 1970.
+    pub fn receive(&mut self, event: Event, now: u64) {
+        match &event.kind {
+            EventKind::Conntrack(tracked) => {
                 if let Some(key) = self.flows.track(tracked, now) {
                     self.forgotten.push((key, event));
                 }
             }
-            What::Ruled(ruled) if ruled.head.is_none() => {
+            EventKind::Rule(ruled) if ruled.head.is_none() => {
                 let known = self.ids.get(&(event.namespace.clone(), ruled.id)).copied();
                 if let Some(place) = known {
                     self.add(place, event, now);
@@ -87,12 +87,12 @@ impl Joiner {
             _ => {
                 let Some(seen) = observed(&event).cloned() else { return };
                 if event.namespace != TracedNamespace::Host && seen.tuple.source.is_loopback() {
-                    // What a sandbox says to itself has the same addresses in each.
+                    // Loopback packets have the same addresses in each sandbox.
                     return;
                 }
                 let known = self.places(&seen, |_| true);
                 let place = self.join(&known).unwrap_or_else(|| self.begin(seen.fingerprint, now));
-                if let What::Ruled(ruled) = &event.what {
+                if let EventKind::Rule(ruled) = &event.kind {
                     self.ids.insert((event.namespace.clone(), ruled.id), place);
                 }
                 self.add(place, event, now);
@@ -122,7 +122,7 @@ impl Joiner {
         place
     }
 
-    /// The packets of which this is one, seen elsewhere.
+    /// Finds the waiting packets that are the observed one at another place.
     fn places(&self, seen: &ObservedPacket, is_meant: impl Fn(u64) -> bool) -> Vec<u64> {
         let places = self.prints.get(&seen.fingerprint).into_iter().flatten().copied();
         let is_same = |place: &u64| {
@@ -132,7 +132,7 @@ impl Joiner {
         places.filter(|place| is_meant(*place)).filter(is_same).collect()
     }
 
-    /// Makes one packet of several; the first of them.
+    /// Joins several packets to the first of them, and returns that one.
     fn join(&mut self, places: &[u64]) -> Option<u64> {
         let (first, others) = places.split_first()?;
         for other in others {
@@ -148,7 +148,7 @@ impl Joiner {
         Some(*first)
     }
 
-    /// Joins what turned out to be one packet by what was heard since.
+    /// Joins packets that later events show to be one packet.
     fn join_again(&mut self, place: u64) {
         let Some(packet) = self.waiting.get(&place) else { return };
         if self.prints.get(&packet.fingerprint).is_none_or(|places| places.len() < 2) {
@@ -163,7 +163,7 @@ impl Joiner {
         }
     }
 
-    /// Whether two packets that look the same are the same: an end of it is, or conntrack knows both.
+    /// Whether two packets with the same fingerprint are one packet: they share an end, or conntrack's flow.
     fn are_related(&self, one: &ObservedPacket, other: &ObservedPacket) -> bool {
         let source = |tuple: Tuple| (tuple.source, tuple.source_port);
         let destination = |tuple: Tuple| (tuple.destination, tuple.destination_port);
@@ -182,8 +182,8 @@ impl Joiner {
         }
     }
 
-    /// Tells of the packets of which no more is to be expected; with `all` of every one.
-    pub fn tell(&mut self, now: u64, all: bool) -> Vec<TraceMessage> {
+    /// Removes and returns the packets for which no more events are expected; with `all` every packet.
+    pub fn take_messages(&mut self, now: u64, all: bool) -> Vec<TraceMessage> {
         let is_due = |packet: &Packet| all || now.saturating_sub(packet.last) >= PATIENCE;
         let due: Vec<u64> =
             self.waiting.iter().filter(|(_, packet)| is_due(packet)).map(|it| *it.0).collect();
@@ -200,13 +200,13 @@ impl Joiner {
         let Self { ids, waiting, .. } = self;
         ids.retain(|_, place| waiting.contains_key(place));
         packets.sort_by_key(|events| began(events, now));
-        let mut told: Vec<TraceMessage> = packets
+        let mut messages: Vec<TraceMessage> = packets
             .into_iter()
             .filter_map(|events| self.timeline(events, now))
             .map(|timeline| TraceMessage::Packet(Box::new(timeline)))
             .collect();
-        told.extend(self.tell_forgotten(now));
-        told
+        messages.extend(self.forgotten_flows(now));
+        messages
     }
 
     fn timeline(&mut self, mut events: Vec<Event>, now: u64) -> Option<PacketTimeline> {
@@ -233,9 +233,9 @@ impl Joiner {
             && events.iter().any(|event| event.namespace == TracedNamespace::Host)
         {
             flow.announced = true;
-            let tracked = super::event::Tracked { change: Change::New, id: 0, original, reply };
+            let tracked = super::event::ConntrackEvent { change: Change::New, id: 0, original, reply };
             let place = confirmation(&events, &TracedNamespace::Host);
-            let event = Event { namespace: TracedNamespace::Host, what: What::Tracked(tracked) };
+            let event = Event { namespace: TracedNamespace::Host, kind: EventKind::Conntrack(tracked) };
             events.insert(place, event);
         }
         let remembered = flow.number.is_some() || direction == CtDirection::Reply;
@@ -253,8 +253,8 @@ impl Joiner {
         Some(PacketTimeline { at, title: first.to_string(), back, entries: way.entries, end: way.end, flow })
     }
 
-    fn tell_forgotten(&mut self, now: u64) -> Vec<TraceMessage> {
-        let told = std::mem::take(&mut self.forgotten).into_iter().filter_map(|(key, event)| {
+    fn forgotten_flows(&mut self, now: u64) -> Vec<TraceMessage> {
+        let messages = std::mem::take(&mut self.forgotten).into_iter().filter_map(|(key, event)| {
             let flow = self.flows.get(key)?.summary();
             let entry = forgotten(now, &event.namespace, flow.original);
             Some(TraceMessage::Packet(Box::new(PacketTimeline {
@@ -264,24 +264,24 @@ impl Joiner {
                 ..PacketTimeline::default()
             })))
         });
-        told.collect()
+        messages.collect()
     }
 }
 
-/// When a packet was first captured.
+/// The time of a packet's first capture.
 fn began(events: &[Event], now: u64) -> u64 {
-    let times = events.iter().filter_map(|event| match &event.what {
-        What::Captured(captured) => Some(captured.at),
+    let times = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Captured(captured) => Some(captured.at),
         _ => None,
     });
     times.min().unwrap_or(now)
 }
 
-/// Whether the first that was seen of a packet is that it arrives.
+/// Whether the first event of a packet is its arrival.
 fn comes_in(events: &[Event]) -> bool {
-    match events.first().map(|event| &event.what) {
-        Some(What::Captured(captured)) => !captured.outgoing,
-        Some(What::Ruled(ruled)) => ruled.head.as_ref().is_some_and(|head| head.input.is_some()),
+    match events.first().map(|event| &event.kind) {
+        Some(EventKind::Captured(captured)) => !captured.outgoing,
+        Some(EventKind::Rule(ruled)) => ruled.head.as_ref().is_some_and(|head| head.input.is_some()),
         _ => false,
     }
 }

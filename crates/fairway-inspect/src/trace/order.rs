@@ -1,16 +1,16 @@
-//! In which order a packet was at the places where it was seen.
+//! Orders the events of one packet.
 //!
-//! Captures have times. Of rules the kernel tells no time, but their order on one namespace, and at which interface the
-//! packet arrived: so they belong behind the capture there.
+//! Captures have times. Trace messages of rules have none, but arrive in order within one namespace, and name the
+//! interface that the packet arrived on: they are placed after the capture there.
 
-use super::event::{Captured, Event, Ruled, TracedNamespace, What};
+use super::event::{Captured, Event, EventKind, RuleTrace, TracedNamespace};
 use fairway_ruleset::{Family, Hook};
 
-/// Puts what was heard of a packet in order. `bridges_seen` is whether bridged packets meet the IP hooks
-/// (`bridge-nf-call-iptables`, `-ip6tables`): before their bridge hands them on, then.
+/// Orders the events of a packet. `bridges_seen` is whether bridged packets pass the IP hooks
+/// (`bridge-nf-call-iptables`, `-ip6tables`): then they do so before the bridge forwards them.
 pub fn in_order(events: Vec<Event>, bridges_seen: bool) -> Vec<Event> {
     let (mut list, others): (Vec<Event>, Vec<Event>) =
-        events.into_iter().partition(|event| matches!(event.what, What::Captured(_)));
+        events.into_iter().partition(|event| matches!(event.kind, EventKind::Captured(_)));
     list.sort_by_key(time);
     let mut namespaces: Vec<TracedNamespace> = others.iter().map(|event| event.namespace.clone()).collect();
     namespaces.sort();
@@ -27,18 +27,18 @@ pub fn in_order(events: Vec<Event>, bridges_seen: bool) -> Vec<Event> {
 }
 
 fn time(event: &Event) -> u64 {
-    match &event.what {
-        What::Captured(captured) => captured.at,
+    match &event.kind {
+        EventKind::Captured(captured) => captured.at,
         _ => 0,
     }
 }
 
-/// Where a rule belongs, if not before `next`: behind the arrival at its interface, if that comes later.
+/// The position of a rule's event, `next` or later: after the capture at the rule's input interface, if that is later.
 fn place(list: &[Event], event: &Event, next: usize, bridges_seen: bool) -> usize {
-    let What::Ruled(Ruled { head: Some(head), family, base, .. }) = &event.what else { return next };
+    let EventKind::Rule(RuleTrace { head: Some(head), family, base, .. }) = &event.kind else { return next };
     let Some(input) = &head.input else { return next };
-    let arrives = |other: &Event, there: &dyn Fn(&str) -> bool| match &other.what {
-        What::Captured(Captured { interface, outgoing: false, .. }) => {
+    let arrives = |other: &Event, there: &dyn Fn(&str) -> bool| match &other.kind {
+        EventKind::Captured(Captured { interface, outgoing: false, .. }) => {
             other.namespace == event.namespace && there(interface)
         }
         _ => false,
@@ -50,7 +50,7 @@ fn place(list: &[Event], event: &Event, next: usize, bridges_seen: bool) -> usiz
     let there = find(&|name| name == input);
     let arriving = matches!(base, Some((Hook::Prerouting, _)));
     if bridges_seen && arriving && *family != Family::Bridge {
-        // If it came by a port of that bridge, it meets them there.
+        // A packet that arrived on a port of the bridge passes the IP hooks there.
         let before =
             list.iter().take(there.unwrap_or(list.len())).any(|it| arrives(it, &|name| name != input));
         if before {
@@ -61,13 +61,13 @@ fn place(list: &[Event], event: &Event, next: usize, bridges_seen: bool) -> usiz
     there.unwrap_or(next)
 }
 
-/// Where it belongs that conntrack has the flow: it is told behind all that may still drop or translate the packet.
+/// The position of conntrack's event: after the last rule that may drop or translate the packet.
 pub fn confirmation(list: &[Event], namespace: &TracedNamespace) -> usize {
     let own = |event: &&Event| event.namespace == *namespace;
-    let routed = |event: &&Event| match &event.what {
-        What::Ruled(ruled) => ruled.family != Family::Bridge,
-        What::Captured(captured) => !captured.outgoing,
-        What::Tracked(_) => false,
+    let routed = |event: &&Event| match &event.kind {
+        EventKind::Rule(ruled) => ruled.family != Family::Bridge,
+        EventKind::Captured(captured) => !captured.outgoing,
+        EventKind::Conntrack(_) => false,
     };
     list.iter().rposition(|event| own(&event) && routed(&event)).map_or(list.len(), |at| at + 1)
 }

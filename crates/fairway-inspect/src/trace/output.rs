@@ -1,4 +1,4 @@
-//! What is told of packets that were watched.
+//! The messages of a trace: notes, timelines of packets, counts of lost packets.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -8,55 +8,55 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// One message of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TraceMessage {
-    /// What is to be known of the whole trace.
+    /// A note about the whole trace.
     Note(String),
-    /// A packet, wherever it was seen.
+    /// A packet at all places where it was observed.
     Packet(Box<PacketTimeline>),
-    /// That packets are watched still, and how many were lost so far because there were too many.
+    /// A sign of life, with the counts of packets that were lost so far.
     Watching(Lost),
 }
 
-/// What could not be told because there was too much at once.
+/// Counts of packets and events that a trace missed because there were too many at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Lost {
     /// Packets that captures missed.
     pub captured: u64,
-    /// Packets whose way through rules was not asked for, or times at which the kernel says that it told more of
-    /// rules than was heard.
+    /// Packets beyond the limit of traced packets, and overruns of the socket that receives the trace messages of
+    /// rules.
     pub ruled: u64,
-    /// Packets that were seen and not told.
+    /// Packets that were observed and not reported.
     pub unreported: u64,
 }
 
-/// A packet at all places where it was seen.
+/// The timeline of a packet at all places where it was observed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PacketTimeline {
-    /// When it was first seen, in nanoseconds since 1970.
+    /// The time of its first observation in nanoseconds since 1970.
     pub at: u64,
-    /// What it is: as it was first seen.
+    /// The packet as first observed.
     pub title: String,
-    /// Whether it goes against the first of its flow.
+    /// Whether it goes in the reply direction of its flow.
     pub back: bool,
-    /// What happened to it, in order.
+    /// Its events in order.
     pub entries: Vec<TimelineEntry>,
-    /// Where it ends.
+    /// The end of its path.
     pub end: EndRecord,
-    /// Its flow, as far as it has come with it.
+    /// Its flow, up to this packet.
     pub flow: FlowSummary,
 }
 
-/// Something that happened to a packet.
+/// An event in the timeline of a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TimelineEntry {
-    /// When, in nanoseconds since 1970; the kernel gives rules no time, so they have that of the capture before.
+    /// The time in nanoseconds since 1970; rules have no time of their own, and get the one of the capture before.
     pub at: u64,
-    /// What happened: a capture, a rule, a rewrite, or an event of conntrack.
+    /// A capture, a rule, a rewrite, or an event of conntrack.
     #[serde(flatten)]
     pub step: StepRecord,
-    /// Of a capture: what the packet is to its protocol, such as `SYN+ACK` or `echo request 1`.
+    /// Of a capture: the transport protocol's part of the packet, such as `SYN+ACK` or `echo request 1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment: Option<String>,
     /// Of a captured ICMP error: the packet that it is about.
@@ -65,13 +65,13 @@ pub struct TimelineEntry {
     /// Of a new flow: the addresses and ports that conntrack expects replies with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_reply: Option<Tuple>,
-    /// Its bytes, if they were captured and are wanted.
+    /// Of a capture: the bytes, if the request asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<FrameBytes>,
 }
 
 impl TimelineEntry {
-    /// What happened, in a line.
+    /// The event in one line.
     pub fn text(&self) -> String {
         let mut text = self.step.text();
         if let (StepKind::Conntrack, Some(packet)) = (self.step.kind, self.step.packet) {
@@ -94,18 +94,18 @@ impl TimelineEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct FrameBytes {
-    /// Whether it begins with an Ethernet header; else with that of IP.
+    /// Whether the bytes begin with an Ethernet header; otherwise with the IP header.
     pub ethernet: bool,
-    /// Whether it left the interface.
+    /// Whether the packet left by the interface.
     pub outgoing: bool,
-    /// How long it was; there may be fewer bytes.
+    /// The length of the packet; `bytes` may hold only its beginning.
     pub length: u32,
     /// The bytes, in base64 (RFC 4648, 4).
     #[serde(serialize_with = "write", deserialize_with = "read")]
     pub bytes: Vec<u8>,
 }
 
-/// What is known of a flow.
+/// The summary of a flow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct FlowSummary {
@@ -115,13 +115,13 @@ pub struct FlowSummary {
     pub original: Option<Tuple>,
     /// Addresses and ports of its first packet after NAT, if NAT changed it.
     pub translated: Option<Tuple>,
-    /// The flow that the proxy carries by it.
+    /// The number of the client's flow, if this is a connection of the proxy.
     pub carries: Option<u32>,
-    /// Packets with its first, and against it.
+    /// The numbers of packets in the original and in the reply direction.
     pub packets: (u64, u64),
-    /// What came of it, in words.
+    /// The outcome, in words.
     pub outcome: String,
-    /// Whether it was answered; none if it was not seen whole.
+    /// Whether it was answered; none if the trace did not see all of the flow.
     pub answered: Option<bool>,
 }
 

@@ -1,16 +1,16 @@
-//! What rules say that the kernel tells by number only.
+//! The texts of rules: trace messages of nf_tables have only their handles.
 
 use super::event::RuleMet;
 use fairway_ruleset::{Chain, Expression, Family, Hook, Table};
 
-/// The rules of a namespace as they were read.
+/// The rules of a namespace, as read from the kernel.
 #[derive(Debug, Clone, Default)]
 pub struct RuleTexts {
     tables: Vec<Table>,
 }
 
 impl RuleTexts {
-    /// Of these tables. What rules counted is left out: it changes, and decides nothing.
+    /// The texts of the rules of these tables. Counters are left out: their values change, and they decide nothing.
     pub fn new(mut tables: Vec<Table>) -> Self {
         let chains = tables.iter_mut().flat_map(|table| &mut table.chains);
         for rule in chains.flat_map(|chain| &mut chain.rules) {
@@ -24,13 +24,13 @@ impl RuleTexts {
         Some((table, table.chain(chain)?))
     }
 
-    /// Where a chain hangs; none of one that is jumped to.
+    /// Hook and priority of a base chain; none for other chains.
     pub fn base(&self, family: Family, table: &str, chain: &str) -> Option<(Hook, i32)> {
         let base = self.chain(family, table, chain)?.1.base.as_ref()?;
         Some((base.hook, base.priority))
     }
 
-    /// The rule of a number; none if there is none, for then the rules are others than those that were read.
+    /// The rule with a handle; none if the rules changed since they were read.
     pub fn rule(&self, family: Family, table: &str, chain: &str, handle: u64) -> Option<RuleMet> {
         let (table, chain) = self.chain(family, table, chain)?;
         let rule = chain.rules.iter().find(|rule| rule.handle == Some(handle))?;

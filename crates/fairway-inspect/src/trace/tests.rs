@@ -1,4 +1,4 @@
-//! What is heard in any order is told in one.
+//! Events in any order yield the same timelines.
 
 mod filters;
 mod scenarios;
@@ -11,14 +11,14 @@ use super::*;
 use fairway_walk::Tuple;
 use scenarios::{Scene, dropped, published, scenes};
 
-/// What a joiner tells of events that come in this order, with times from the first on.
-fn told(scene: &Scene, events: &[Event]) -> String {
+/// The timelines that a joiner returns for events in this order.
+fn timelines(scene: &Scene, events: &[Event]) -> String {
     let mut joiner = Joiner::new(scene.filter.clone());
-    events.iter().for_each(|event| joiner.hear(event.clone(), 5));
-    assert_eq!(joiner.tell(6, false), [], "more may come");
+    events.iter().for_each(|event| joiner.receive(event.clone(), 5));
+    assert_eq!(joiner.take_messages(6, false), [], "more may come");
     let mut text = String::new();
-    for told in joiner.tell(1_000_000_000, false) {
-        let TraceMessage::Packet(timeline) = told else { panic!("{told:?}") };
+    for message in joiner.take_messages(1_000_000_000, false) {
+        let TraceMessage::Packet(timeline) = message else { panic!("{message:?}") };
         let FlowSummary { number, carries, outcome, packets, translated, .. } = &timeline.flow;
         text += &format!(
             "{number} {} {carries:?} {}\n",
@@ -41,18 +41,18 @@ fn told(scene: &Scene, events: &[Event]) -> String {
 #[test]
 fn a_rewritten_conversation() {
     let scene = published();
-    insta::assert_snapshot!(told(&scene, &scene.events));
+    insta::assert_snapshot!(timelines(&scene, &scene.events));
 }
 
 #[test]
 fn a_drop() {
     let scene = dropped();
-    insta::assert_snapshot!(told(&scene, &scene.events));
+    insta::assert_snapshot!(timelines(&scene, &scene.events));
 }
 
-/// The same events in another order: what is told of rules on one namespace keeps its own.
+/// The same events in another order; the trace messages of rules keep their order.
 fn shuffled(scene: &Scene, picks: &[Index]) -> Vec<Event> {
-    let is_rule = |event: &Event| matches!(event.what, What::Ruled(_));
+    let is_rule = |event: &Event| matches!(event.kind, EventKind::Rule(_));
     let (rules, mut others): (Vec<Event>, Vec<Event>) = scene.events.iter().cloned().partition(is_rule);
     let mut list: Vec<Event> = Vec::new();
     let mut picks = picks.iter();
@@ -72,29 +72,29 @@ fn shuffled(scene: &Scene, picks: &[Index]) -> Vec<Event> {
 
 proptest! {
     #[test]
-    fn any_order_is_told_the_same(picks in prop::collection::vec(any::<Index>(), 100)) {
+    fn any_order_yields_the_same_timelines(picks in prop::collection::vec(any::<Index>(), 100)) {
         for scene in scenes() {
             let shuffled = shuffled(&scene, &picks);
-            prop_assert_eq!(told(&scene, &shuffled), told(&scene, &scene.events));
+            prop_assert_eq!(timelines(&scene, &shuffled), timelines(&scene, &scene.events));
         }
     }
 
     #[test]
-    fn bytes_of_strangers_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..120), cut in 0usize..60) {
+    fn arbitrary_bytes_are_parsed_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..120), cut in 0usize..60) {
         let _ = ObservedPacket::of_packet(&bytes);
         let _ = ObservedPacket::of_headers(&bytes[..cut.min(bytes.len())], &bytes[cut.min(bytes.len())..]);
     }
 }
 
 #[test]
-fn what_nobody_asked_for_is_not_told() {
+fn packets_that_the_filter_does_not_match_are_not_reported() {
     let mut scene = published();
     scene.filter = Filter::default();
-    assert_eq!(told(&scene, &scene.events), "");
+    assert_eq!(timelines(&scene, &scene.events), "");
 }
 
 #[test]
-fn a_new_connection_between_the_same_ends_is_another_flow() {
+fn a_new_connection_between_the_same_ports_is_another_flow() {
     let observed = |flags, sequence| scenarios::tcp("10.0.0.1:1000", "10.0.0.2:80", flags, sequence);
     let mut flows = Flows::default();
     let first = flows.of(&[&observed(2, 1)], 1).unwrap().0;
@@ -132,14 +132,14 @@ fn outcomes() {
     assert_eq!(outcome(&[open[0], (rst | ack, true, None)]), is("refused by web: a TCP reset", Some(false)));
     assert_eq!(outcome(&[(syn, false, Some("dropped"))]), is("dropped", Some(false)));
     assert_eq!(outcome(&[(syn, false, Some("dropped")), open[1], open[2]]), is("established", Some(true)));
-    // The answer is what gets lost.
+    // The reply is dropped.
     assert_eq!(outcome(&[open[0], (syn | ack, true, Some("dropped"))]), is("dropped", Some(false)));
     assert_eq!(outcome(&[(ack, false, None)]), is("seen one way only; it began before", None));
     assert_eq!(outcome(&[(ack, false, None), (ack, true, None)]).1, Some(true));
 }
 
 #[test]
-fn a_packet_is_known_again_whatever_is_rewritten() {
+fn the_fingerprint_of_a_packet_survives_nat() {
     let print = |bytes: Vec<u8>| ObservedPacket::of_packet(&bytes).unwrap().fingerprint;
     let one = scenarios::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2, 9, 9, 9, 9]);
     let rewritten =
@@ -147,13 +147,13 @@ fn a_packet_is_known_again_whatever_is_rewritten() {
     let other = scenarios::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2, 9, 9, 9, 8]);
     assert_eq!(print(one.clone()), print(rewritten));
     assert_ne!(print(one.clone()), print(other));
-    // What nf_tables shows of it is as good as the whole.
+    // The headers of a trace message suffice.
     let headers = ObservedPacket::of_headers(&one[..20], &one[20..]);
     assert_eq!(headers, ObservedPacket::of_packet(&one));
 }
 
 #[test]
-fn an_error_belongs_to_the_flow_that_it_is_about() {
+fn an_icmp_error_belongs_to_the_flow_that_it_quotes() {
     let quoted = scenarios::packet("10.0.0.1", "10.0.0.2", 17, &[0x10, 0, 0, 53, 0, 12, 1, 2]);
     let error = [&[3, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat();
     let error = ObservedPacket::of_packet(&scenarios::packet("10.0.0.2", "10.0.0.1", 1, &error)).unwrap();
@@ -167,7 +167,7 @@ fn an_error_belongs_to_the_flow_that_it_is_about() {
 }
 
 #[test]
-fn ipv6_options_are_passed_over() {
+fn ipv6_options_are_skipped() {
     let mut bytes = vec![0x60, 0, 0, 0, 0, 28, 0, 64];
     bytes.extend([0xfd; 16]);
     bytes.extend([0xfc; 16]);
@@ -179,7 +179,7 @@ fn ipv6_options_are_passed_over() {
 }
 
 #[test]
-fn how_neighbours_find_each_other_is_no_conversation() {
+fn neighbor_discovery_belongs_to_no_flow() {
     let icmpv6 = |kind: u8| {
         let mut bytes = vec![0x60, 0, 0, 0, 0, 8, 58, 255];
         bytes.extend([0xfd; 32]);

@@ -1,19 +1,19 @@
-//! The timeline of one packet: what happened to it, from what was heard of it in order.
+//! Builds the timeline of one packet from its events in order.
 
-use super::event::{Captured, Event, Frame, RuleMet, Ruled, TracedNamespace, What};
+use super::event::{Captured, Event, EventKind, Frame, RuleMet, RuleTrace, TracedNamespace};
 use super::fingerprint::ObservedPacket;
 use super::output::{FrameBytes, TimelineEntry};
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::{EndKind, EndRecord, RuleRecord, StepKind, StepRecord, Tuple};
 
-/// What happened to a packet.
+/// The path of a packet: its events and its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Way {
-    /// What happened, in order.
+    /// The events in order.
     pub entries: Vec<TimelineEntry>,
-    /// Where it ends.
+    /// The end of the path.
     pub end: EndRecord,
-    /// What dropped it, if something did.
+    /// The reason why it was dropped, if it was.
     pub dropped: Option<String>,
 }
 
@@ -24,8 +24,8 @@ struct Stay {
     base: Option<(Hook, i32)>,
 }
 
-/// Says what happened to a packet, from what was heard in order. `remembered` is whether conntrack rewrites it as it did
-/// with an earlier one; `is_ours` finds the tables that are there to watch.
+/// Builds the path of a packet from its events in order. `remembered` is whether conntrack rewrites it as an earlier
+/// packet of the flow; `is_ours` recognizes the tables that only trace.
 pub fn way(events: &[Event], remembered: bool, is_ours: impl Fn(&str) -> bool) -> Way {
     let mut way = Way::default();
     let mut seen: Vec<(&TracedNamespace, Tuple)> = Vec::new();
@@ -33,12 +33,12 @@ pub fn way(events: &[Event], remembered: bool, is_ours: impl Fn(&str) -> bool) -
     let mut at = events.iter().find_map(captured).map_or(0, |captured| captured.at);
     for event in events {
         let namespace = &event.namespace;
-        if let What::Captured(captured) = &event.what {
+        if let EventKind::Captured(captured) = &event.kind {
             at = captured.at;
         }
-        let now = match &event.what {
-            // By then it has been rewritten, by this or as it was for the first.
-            What::Tracked(tracked) => Some(tracked.reply.reversed()),
+        let now = match &event.kind {
+            // Conntrack confirms a flow after NAT, so the packet has its final addresses.
+            EventKind::Conntrack(tracked) => Some(tracked.reply.reversed()),
             _ => observed(event).map(|observed| observed.tuple),
         };
         if let Some(now) = now {
@@ -50,9 +50,9 @@ pub fn way(events: &[Event], remembered: bool, is_ours: impl Fn(&str) -> bool) -
                 None => seen.push((namespace, now)),
             }
         }
-        match &event.what {
-            What::Captured(captured) => way.entries.push(of_capture(namespace, captured)),
-            What::Ruled(ruled) => {
+        match &event.kind {
+            EventKind::Captured(captured) => way.entries.push(of_capture(namespace, captured)),
+            EventKind::Rule(ruled) => {
                 let base = hook_of(&mut stays, namespace, ruled);
                 if !is_ours(&ruled.table) && decides(ruled) {
                     way.entries.push(of_rule(at, namespace, ruled, base));
@@ -62,7 +62,7 @@ pub fn way(events: &[Event], remembered: bool, is_ours: impl Fn(&str) -> bool) -
                     way.dropped = Some(way.end.text.clone());
                 }
             }
-            What::Tracked(tracked) => way.entries.push(TimelineEntry {
+            EventKind::Conntrack(tracked) => way.entries.push(TimelineEntry {
                 expected_reply: Some(tracked.reply),
                 ..of_flow(at, namespace, "new", Some(tracked.original))
             }),
@@ -75,18 +75,18 @@ pub fn way(events: &[Event], remembered: bool, is_ours: impl Fn(&str) -> bool) -
 }
 
 fn captured(event: &Event) -> Option<&Captured> {
-    match &event.what {
-        What::Captured(captured) => Some(captured),
+    match &event.kind {
+        EventKind::Captured(captured) => Some(captured),
         _ => None,
     }
 }
 
-/// The packet as an event shows it.
+/// The packet of an event; none for conntrack's events and for rules without headers.
 pub fn observed(event: &Event) -> Option<&ObservedPacket> {
-    match &event.what {
-        What::Captured(captured) => Some(&captured.observed),
-        What::Ruled(ruled) => ruled.head.as_ref().map(|head| &head.observed),
-        What::Tracked(_) => None,
+    match &event.kind {
+        EventKind::Captured(captured) => Some(&captured.observed),
+        EventKind::Rule(ruled) => ruled.head.as_ref().map(|head| &head.observed),
+        EventKind::Conntrack(_) => None,
     }
 }
 
@@ -102,12 +102,12 @@ fn of_flow(at: u64, namespace: &TracedNamespace, state: &str, original: Option<T
     entry
 }
 
-/// That conntrack has forgotten a flow.
+/// The entry of a flow that conntrack has removed.
 pub fn forgotten(at: u64, namespace: &TracedNamespace, original: Option<Tuple>) -> TimelineEntry {
     of_flow(at, namespace, "forgotten", original)
 }
 
-/// The rewrites of the destination and of the source, one after the other.
+/// The entries of a rewrite: of the destination first, then of the source.
 fn rewritten(
     at: u64,
     namespace: &TracedNamespace,
@@ -143,8 +143,8 @@ fn of_capture(namespace: &TracedNamespace, captured: &Captured) -> TimelineEntry
     entry
 }
 
-/// The base chain that a packet is in: the kernel does not say it of chains that are jumped to.
-fn hook_of(stays: &mut Vec<Stay>, namespace: &TracedNamespace, ruled: &Ruled) -> Option<(Hook, i32)> {
+/// The base chain that a packet is in: trace messages of other chains do not name it.
+fn hook_of(stays: &mut Vec<Stay>, namespace: &TracedNamespace, ruled: &RuleTrace) -> Option<(Hook, i32)> {
     let known = stays.iter_mut().find(|stay| stay.namespace == *namespace && stay.id == ruled.id);
     match (known, ruled.base) {
         (Some(stay), Some(base)) => stay.base = Some(base),
@@ -154,8 +154,8 @@ fn hook_of(stays: &mut Vec<Stay>, namespace: &TracedNamespace, ruled: &Ruled) ->
     ruled.base
 }
 
-/// Whether it is worth an entry: the ends of chains that let a packet pass are not.
-fn decides(ruled: &Ruled) -> bool {
+/// Whether an event gets an entry: ends of chains that accept a packet do not.
+fn decides(ruled: &RuleTrace) -> bool {
     match ruled.met {
         RuleMet::Rule { .. } => true,
         RuleMet::Policy => ruled.verdict == Verdict::Drop,
@@ -163,7 +163,12 @@ fn decides(ruled: &Ruled) -> bool {
     }
 }
 
-fn of_rule(at: u64, namespace: &TracedNamespace, ruled: &Ruled, base: Option<(Hook, i32)>) -> TimelineEntry {
+fn of_rule(
+    at: u64,
+    namespace: &TracedNamespace,
+    ruled: &RuleTrace,
+    base: Option<(Hook, i32)>,
+) -> TimelineEntry {
     let mut entry = entry(at, namespace, StepKind::Rule);
     entry.step.hook = Some(match (ruled.family, base) {
         (Family::Bridge, Some((hook, _))) => format!("bridge {hook}"),
@@ -175,7 +180,7 @@ fn of_rule(at: u64, namespace: &TracedNamespace, ruled: &Ruled, base: Option<(Ho
     entry
 }
 
-fn record(ruled: &Ruled) -> RuleRecord {
+fn record(ruled: &RuleTrace) -> RuleRecord {
     let (handle, rule, comment) = match &ruled.met {
         RuleMet::Rule { handle, text, comment } => (Some(*handle), text.clone(), comment.clone()),
         RuleMet::Policy | RuleMet::End => (None, None, None),
@@ -197,12 +202,12 @@ fn record(ruled: &Ruled) -> RuleRecord {
     }
 }
 
-fn rejects(ruled: &Ruled) -> bool {
+fn rejects(ruled: &RuleTrace) -> bool {
     matches!(&ruled.met, RuleMet::Rule { text: Some(text), .. } if text.contains("reject"))
 }
 
-fn dropped_by(namespace: &TracedNamespace, ruled: &Ruled) -> EndRecord {
-    let Ruled { family, table, chain, .. } = ruled;
+fn dropped_by(namespace: &TracedNamespace, ruled: &RuleTrace) -> EndRecord {
+    let RuleTrace { family, table, chain, .. } = ruled;
     let (kind, how) = match rejects(ruled) {
         true => (EndKind::Rejected, "refused"),
         false => (EndKind::Dropped, "dropped"),
@@ -227,15 +232,15 @@ fn dropped_by(namespace: &TracedNamespace, ruled: &Ruled) -> EndRecord {
     }
 }
 
-/// Where a packet that no rule dropped was last.
+/// The end of a packet that no rule dropped: its last observed place.
 fn end(events: &[Event]) -> Option<EndRecord> {
-    let last = events.iter().rfind(|event| !matches!(event.what, What::Tracked(_)))?;
+    let last = events.iter().rfind(|event| !matches!(event.kind, EventKind::Conntrack(_)))?;
     let namespace = &last.namespace;
-    let (kind, interface, text) = match &last.what {
-        What::Captured(captured) if captured.interface == "lo" && !captured.outgoing => {
+    let (kind, interface, text) = match &last.kind {
+        EventKind::Captured(captured) if captured.interface == "lo" && !captured.outgoing => {
             (EndKind::Delivered, Some(captured), format!("arrives on {namespace}"))
         }
-        What::Captured(captured) => {
+        EventKind::Captured(captured) => {
             let interface = &captured.interface;
             let (kind, text) = match (captured.outgoing, namespace) {
                 (true, _) => (EndKind::Leaves, format!("leaves {namespace} by {interface}")),
@@ -246,10 +251,10 @@ fn end(events: &[Event]) -> Option<EndRecord> {
             };
             (kind, Some(captured), text)
         }
-        What::Ruled(_) => {
+        EventKind::Rule(_) => {
             let own = events.iter().filter(|event| event.namespace == *namespace);
-            let mut bases = own.filter_map(|event| match &event.what {
-                What::Ruled(ruled) => ruled.base,
+            let mut bases = own.filter_map(|event| match &event.kind {
+                EventKind::Rule(ruled) => ruled.base,
                 _ => None,
             });
             let (kind, text) = match bases.next_back() {
@@ -259,7 +264,7 @@ fn end(events: &[Event]) -> Option<EndRecord> {
             };
             (kind, None, text)
         }
-        What::Tracked(_) => return None,
+        EventKind::Conntrack(_) => return None,
     };
     Some(EndRecord {
         kind,

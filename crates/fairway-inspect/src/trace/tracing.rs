@@ -1,4 +1,4 @@
-//! Rules that have the kernel tell of the rules that packets meet.
+//! Tables with rules that set `meta nftrace`, so that the kernel reports the rules that packets meet.
 
 use std::net::IpAddr;
 
@@ -12,18 +12,18 @@ use fairway_ruleset::{
     RuleBuilder, Table, TableFlags, Verdict, priority, rule,
 };
 
-/// The chain in which a packet gets its mark; its last rule counts those that were one too many.
+/// The chain that sets `meta nftrace`; its last rule counts the packets beyond the rate limit.
 pub const OVERFLOW: &str = "mark";
-/// Before all others.
+/// The priority before all other chains.
 const FIRST: i32 = i32::MIN;
-/// How many packets are traced in a second, and how many more at once.
+/// The rate limit of traced packets: packets per second, and burst.
 const RATE: (u64, u32) = (1000, 1000);
-/// Where there would be more rules, all packets are traced: who listens sorts them out.
+/// The most rules of a filter. A filter that needs more traces all packets, and the joiner filters them.
 const MOST: usize = 128;
 const ETHER_TYPES: [(bool, u16); 2] = [(true, 0x0800), (false, 0x86dd)];
 
-/// The tables by which the kernel tells of the packets that are asked for on the host. `number` tells one trace from
-/// another. Only where conntrack is on already may they ask it (`tracks`): asking switches it on.
+/// The tables that trace the packets of a filter on the host. `number` identifies the trace. With `tracks` they match
+/// conntrack's tuples too, which is allowed only where conntrack is on already: matching them switches it on.
 pub fn tables(number: u64, filter: &Filter, tracks: bool, flags: TableFlags) -> Vec<Table> {
     let name = format!("{TRACE_TABLE_PREFIX}{number}");
     let mut inet = Table { flags, ..Table::new(Family::Inet, name.clone()) };
@@ -34,7 +34,7 @@ pub fn tables(number: u64, filter: &Filter, tracks: bool, flags: TableFlags) -> 
         base("output", Hook::Output, FIRST).with(marking(routed)),
     ];
     if tracks {
-        // Answers to what was translated, and errors, have other addresses: conntrack knows whose they are.
+        // Replies to translated packets, and ICMP errors, have other addresses: conntrack knows their flow.
         let after = priority::CONNTRACK + 1;
         let known: Vec<RuleBuilder> = matches(filter, Where::Tracked);
         inet.chains.push(base("prerouting-known", Hook::Prerouting, after).with(marking(known.clone())));
@@ -46,7 +46,7 @@ pub fn tables(number: u64, filter: &Filter, tracks: bool, flags: TableFlags) -> 
     vec![inet, bridge]
 }
 
-/// The table that traces all that enters or leaves a sandbox; its own rules are few, as a rule none.
+/// The table that traces all packets of a sandbox: its namespace has few rules or none.
 pub fn sandbox_table(number: u64, flags: TableFlags) -> Table {
     let mut table = Table { flags, ..Table::new(Family::Inet, format!("{TRACE_TABLE_PREFIX}{number}")) };
     table.chains = vec![
@@ -65,7 +65,7 @@ fn marking(matches: Vec<RuleBuilder>) -> impl Iterator<Item = RuleBuilder> {
     matches.into_iter().map(|rule| rule.verdict(Verdict::Goto(OVERFLOW.to_owned())))
 }
 
-/// Marks what is not too much, and counts the rest.
+/// The chain that marks packets up to the rate limit, and counts the rest.
 fn mark() -> Chain {
     let (amount, burst) = RATE;
     let limit = LimitRate { amount, seconds: 1, burst, bytes: false, inverted: false };
@@ -78,14 +78,14 @@ fn mark() -> Chain {
     Chain::regular(OVERFLOW).with([marked, rule().counter()])
 }
 
-/// At which place packets are compared.
+/// The place where packets are matched, and the addresses that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Where {
-    /// In the hooks of IP, by their own addresses, with and against a flow.
+    /// In the hooks of IP, by the packets' own addresses, in both directions.
     Routed,
-    /// On a bridge, likewise.
+    /// On a bridge, by the packets' own addresses, in both directions.
     Bridged,
-    /// By the addresses that their flow began with.
+    /// By the original tuple of the packets' flow in conntrack.
     Tracked,
 }
 
@@ -97,7 +97,7 @@ fn matches(filter: &Filter, place: Where) -> Vec<RuleBuilder> {
             return vec![fairway_ruleset::rule()];
         }
         let text: Rule = rule.clone().into();
-        // What is asked for in two words may look the same here.
+        // Two patterns may yield the same rule.
         if !known.contains(&text) {
             known.push(text);
             rules.push(rule);
@@ -135,7 +135,7 @@ fn of_pattern(pattern: &Pattern, place: Where) -> Vec<RuleBuilder> {
     rules
 }
 
-/// A side as a rule can tell it.
+/// A side as a rule can match it.
 #[derive(Debug, Clone, Copy)]
 enum Compared {
     Any,

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use fairway_inspect::trace::{
-    Captured, Change, Event, Filter, Frame, Head, ObservedPacket, Ruled, TracedNamespace, Tracked, What,
-    sandbox_table, tables,
+    Captured, Change, ConntrackEvent, Event, EventKind, Filter, Frame, Head, ObservedPacket, RuleTrace,
+    TracedNamespace, sandbox_table, tables,
 };
 use fairway_kernel::capture::{self, Capture};
 use fairway_kernel::conntrack::{FlowEvent, FlowEvents};
@@ -92,7 +92,7 @@ impl Station {
     }
 
     /// Passes all waiting events to `take`, and returns how many were lost.
-    pub fn hear(&mut self, take: &mut dyn FnMut(Event)) -> u64 {
+    pub fn receive(&mut self, take: &mut dyn FnMut(Event)) -> u64 {
         let mut lost = 0;
         let mut flows = Vec::new();
         if let Some(events) = &self.flows {
@@ -116,7 +116,7 @@ impl Station {
         }
         for (interface, captured) in seen {
             let captured = Captured { interface: self.capture.name(interface), ..captured };
-            take(Event { namespace: self.watched.clone(), what: What::Captured(captured) });
+            take(Event { namespace: self.watched.clone(), kind: EventKind::Captured(captured) });
         }
         lost
     }
@@ -134,8 +134,8 @@ impl Station {
             None => None,
         };
         let TraceEvent { id, family, table, chain, verdict, .. } = traced;
-        let ruled = Ruled { id, head, family, table, chain, base, met, verdict };
-        Some(Event { namespace: self.watched.clone(), what: What::Ruled(ruled) })
+        let ruled = RuleTrace { id, head, family, table, chain, base, met, verdict };
+        Some(Event { namespace: self.watched.clone(), kind: EventKind::Rule(ruled) })
     }
 
     /// How many packets the capture lost since the last call. Forgets the names of interfaces.
@@ -174,6 +174,6 @@ pub fn tracked(flow: &FlowEvent, known: bool) -> Event {
         (false, true) => Change::Forgotten,
         (false, false) => Change::New,
     };
-    let tracked = Tracked { change, id, original, reply };
-    Event { namespace: TracedNamespace::Host, what: What::Tracked(tracked) }
+    let tracked = ConntrackEvent { change, id, original, reply };
+    Event { namespace: TracedNamespace::Host, kind: EventKind::Conntrack(tracked) }
 }

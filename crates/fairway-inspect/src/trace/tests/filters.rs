@@ -1,4 +1,4 @@
-//! What people ask for, and which packets that means.
+//! Filters of traces, and the packets that they match.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -34,7 +34,7 @@ fn tuple(from: &str, to: &str) -> Tuple {
     }
 }
 
-/// Which of some packets are meant: u1 is 172.18.0.2 and published at 8081, u2 is 172.18.0.3, o1 172.19.0.2.
+/// Which of some packets match: u1 is 172.18.0.2 and published at 8081, u2 is 172.18.0.3, o1 172.19.0.2.
 fn meant(from: &str, to: &str) -> Vec<&'static str> {
     let filter = filter(from, to);
     let packets = [
@@ -49,14 +49,14 @@ fn meant(from: &str, to: &str) -> Vec<&'static str> {
     let means = packets.into_iter().filter(|(_, from, to)| {
         let tuple = tuple(from, to);
         let both = [filter.means(tuple), filter.means(tuple.reversed())];
-        assert_eq!(both[0], both[1], "answers are meant as well");
+        assert_eq!(both[0], both[1], "replies match too");
         filter.begins(tuple)
     });
     means.map(|(name, ..)| name).collect()
 }
 
 #[test]
-fn who_is_meant() {
+fn packets_that_a_filter_matches() {
     assert_eq!(
         meant("u1", ""),
         ["lan to u1's port", "proxy to u1", "u1 to lan", "u2 to u1", "o1 to u1 at 81"]
@@ -65,7 +65,7 @@ fn who_is_meant() {
     assert_eq!(meant("lan", "u1:80"), ["lan to u1's port", "proxy to u1"]);
     assert_eq!(meant("lan", "host:8081"), ["lan to u1's port", "proxy to u1"]);
     assert_eq!(meant("lan", HOST), ["lan to u1's port", "lan to d1's port"]);
-    assert_eq!(meant("u2", "u1"), ["proxy to u1", "u2 to u1"], "it may ask by a published port");
+    assert_eq!(meant("u2", "u1"), ["proxy to u1", "u2 to u1"], "through a published port");
     assert_eq!(meant("any", "u1:81"), ["o1 to u1 at 81"]);
     assert_eq!(meant("u1", "lan"), ["u1 to lan"]);
     assert_eq!(meant("10.10.50.1", "any:8080"), ["lan to d1's port"]);
@@ -78,15 +78,15 @@ fn who_is_meant() {
 #[test]
 fn unknown_peer_is_refused() {
     assert!(
-        try_filter("nobody", "")
+        try_filter("missing", "")
             .unwrap_err()
-            .starts_with("cannot find \"nobody\": no such container, host or address: give a container")
+            .starts_with("cannot find \"missing\": no such container, host or address: give a container")
     );
     assert!(try_filter("u1", "u2:http").unwrap_err().starts_with("invalid port in \"u2:http\""));
 }
 
 #[test]
-fn who_is_looked_into() {
+fn sandboxes_that_are_traced() {
     let names = |from, to| {
         let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
         let found = filter(from, to).sandboxes;
@@ -105,11 +105,11 @@ fn the_proxys_connections_are_known() {
     let asked = tuple("10.10.50.1:4000", "10.10.50.99:8081");
     assert!(filter.is_carried(&asked, &tuple("172.18.0.1:4000", "172.18.0.2:80")));
     assert!(!filter.is_carried(&asked, &tuple("172.18.0.3:4000", "172.18.0.2:80")), "from a neighbour");
-    assert!(!filter.is_carried(&asked, &tuple("172.17.0.1:4000", "172.17.0.2:80")), "another's");
+    assert!(!filter.is_carried(&asked, &tuple("172.17.0.1:4000", "172.17.0.2:80")), "to another sandbox");
 }
 
 #[test]
-fn the_rules_that_watch() {
+fn the_rules_of_a_trace() {
     let owned = TableFlags { owner: true, ..TableFlags::default() };
     let mut text: String =
         tables(3, &filter("lan", "u1:80"), true, owned).iter().map(ToString::to_string).collect();
@@ -118,7 +118,7 @@ fn the_rules_that_watch() {
 }
 
 #[test]
-fn there_are_never_many_rules() {
+fn a_filter_with_many_patterns_has_few_rules() {
     let mut many = filter("u1", "any:80");
     let pattern = many.patterns[0].clone();
     for port in 0..500 {

@@ -1,10 +1,10 @@
-//! What is heard of a few packets, as the kernel tells it.
+//! Events of a few packets, as the kernel reports them.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::trace::{
-    Captured, Change, Event, Filter, Head, ObservedPacket, Pattern, RuleMet, Ruled, Side, TracedNamespace,
-    Tracked, What,
+    Captured, Change, ConntrackEvent, Event, EventKind, Filter, Head, ObservedPacket, Pattern, RuleMet,
+    RuleTrace, Side, TracedNamespace,
 };
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::Tuple;
@@ -16,7 +16,7 @@ const HOST: &str = "10.10.50.99:8080";
 const GATEWAY: &str = "172.18.0.1:40000";
 const WEB: &str = "172.18.0.2:80";
 
-/// What is asked for, and what is heard, in the order in which it happens.
+/// A filter, and the events of packets in order.
 pub struct Scene {
     pub filter: Filter,
     pub events: Vec<Event>,
@@ -41,7 +41,7 @@ pub fn observed(bytes: Vec<u8>) -> ObservedPacket {
     ObservedPacket::of_packet(&bytes).unwrap()
 }
 
-/// A segment of TCP with these flags and that number.
+/// A TCP segment with these flags and this sequence number.
 pub fn tcp(source: &str, destination: &str, flags: u8, sequence: u8) -> ObservedPacket {
     let [source, destination]: [SocketAddr; 2] = [source, destination].map(|text| text.parse().unwrap());
     let ports = [source.port().to_be_bytes(), destination.port().to_be_bytes()].concat();
@@ -63,7 +63,7 @@ fn traced(namespace: &str) -> TracedNamespace {
 
 fn seen(at: u64, namespace: &str, interface: &str, outgoing: bool, observed: ObservedPacket) -> Event {
     let captured = Captured { at, interface: interface.to_owned(), outgoing, observed, frame: None };
-    Event { namespace: traced(namespace), what: What::Captured(captured) }
+    Event { namespace: traced(namespace), kind: EventKind::Captured(captured) }
 }
 
 struct Met<'a> {
@@ -84,7 +84,7 @@ fn met(met: Met<'_>, head: Option<(ObservedPacket, &str, &str)>) -> Event {
         head.map(|(observed, input, output)| Head { observed, input: name(input), output: name(output) });
     let rule = RuleMet::Rule { handle: 7, text: Some(text.to_owned()), comment: comment.map(str::to_owned) };
     let table = if text.is_empty() { "fairway-trace-1" } else { "fairway" };
-    let ruled = Ruled {
+    let ruled = RuleTrace {
         id,
         head,
         family,
@@ -94,7 +94,7 @@ fn met(met: Met<'_>, head: Option<(ObservedPacket, &str, &str)>) -> Event {
         met: rule,
         verdict,
     };
-    Event { namespace: TracedNamespace::Host, what: What::Ruled(ruled) }
+    Event { namespace: TracedNamespace::Host, kind: EventKind::Rule(ruled) }
 }
 
 fn inet<'a>(id: u32, chain: &'a str, base: Option<(Hook, i32)>, text: &'a str, verdict: Verdict) -> Met<'a> {
@@ -111,7 +111,7 @@ fn filter(from: Side, to: Side) -> Filter {
     filter
 }
 
-/// A published port that is asked for, translated both ways, and answered.
+/// A connection to a published port: translated in both directions, and answered.
 pub fn published() -> Scene {
     let asked = || tcp(LAN, HOST, SYN, 1);
     let translated = || tcp(LAN, WEB, SYN, 1);
@@ -121,7 +121,7 @@ pub fn published() -> Scene {
     let answers =
         [tcp(WEB, GATEWAY, SYN | ACK, 2), tcp(WEB, LAN, SYN | ACK, 2), tcp(HOST, LAN, SYN | ACK, 2)];
     let [answer, known, visible] = answers;
-    let flow = Tracked {
+    let flow = ConntrackEvent {
         change: Change::New,
         id: 99,
         original: tuple(LAN, HOST),
@@ -144,7 +144,7 @@ pub fn published() -> Scene {
             inet(1, "nat-postrouting", masked, "masquerade", Verdict::Accept),
             Some((translated(), "", "br-app")),
         ),
-        Event { namespace: TracedNamespace::Host, what: What::Tracked(flow) },
+        Event { namespace: TracedNamespace::Host, kind: EventKind::Conntrack(flow) },
         seen(140, "host", "br-app", true, hidden()),
         seen(141, "host", "fw1", true, hidden()),
         seen(142, "web", "eth0", false, hidden()),

@@ -79,7 +79,7 @@ fn legacy_iptables_rules_are_not_traced_and_that_is_reported() {
         let players = Players::new(lab, &flags);
         let mut trace = Trace::start(&players.stage, "lan web:80");
         let note = trace.notes_of.recv_timeout(PATIENCE).unwrap();
-        assert!(note.starts_with("the rules of legacy iptables tell nothing"), "{note}");
+        assert!(note.starts_with("rules of iptables-legacy cannot be traced"), "{note}");
         assert!(ask(&players.stage.lan, &format!("{HOST}:8080")).starts_with("answered"));
         trace.wait_for("FIN");
         let first = packet(&trace.end(), "flow 1:  tcp ");
