@@ -1,11 +1,10 @@
-//! What other owners of the host's firewall would do with our packets.
+//! Firewall conflicts: rules and policies of foreign firewalls that drop packets of Fairway's networks.
 //!
-//! To accept a packet in one table says nothing to the next: each base chain of a hook has to let it pass. So
-//! their tables are read, and sample packets of ours walk through them (`conflict::walk`). What cannot be known of a sample
-//! (a port, the other side's address, an extension that is not understood) makes a rule one that *may* match, and
-//! what comes of it something that *may* happen.
+//! Each base chain of a hook has to accept a packet: an accept in one table does not skip the others. So foreign tables
+//! are read, and sample packets walk through their chains (`conflict::walk`). Where a sample has no value (a port, the
+//! other side's address) or an extension is not known, a rule *may* match, and the packet *may* be dropped.
 //!
-//! On request a jump is placed where they would drop ([`jump`]).
+//! On request, Fairway inserts a jump that accepts its packets into a chain that drops them ([`jump`]).
 
 mod extension;
 pub mod jump;
@@ -22,36 +21,36 @@ pub use packet::{Path, Samples};
 use fairway_core::policy::iptables;
 use fairway_ruleset::{Family, Table, iptables_save};
 
-/// A table of somebody else, as it was read.
+/// A table of another program, as read from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignTable {
-    /// What it holds.
+    /// The table with its chains and rules.
     pub table: Table,
-    /// Whether it is one of the older kernel interface, which nf_tables does not show.
+    /// Whether it is a table of iptables-legacy, which nf_tables does not list.
     pub legacy: bool,
-    /// Whether only the socket that made it can change it.
+    /// Whether it has the flag `owner`: only the socket that created it can change it.
     pub owned: bool,
 }
 
-/// What in a chain drops.
+/// The part of a chain that drops a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// Its policy.
+    /// The policy of the chain.
     Policy,
-    /// The rule with this handle (of a legacy table: number).
+    /// The rule with this handle; in a table of iptables-legacy its number.
     Rule(u64),
 }
 
-/// Something of ours that a chain of somebody else drops.
+/// A foreign chain that drops packets of a network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FirewallConflict {
-    /// What is dropped.
+    /// The kind of packets that are dropped.
     pub path: Path,
-    /// Whether IPv4 packets are.
+    /// Whether IPv4 packets are dropped.
     pub ipv4: bool,
-    /// Whether IPv6 packets are.
+    /// Whether IPv6 packets are dropped.
     pub ipv6: bool,
-    /// Whether it is dropped whatever else it is; else it depends on what is not known of it.
+    /// Whether all such packets are dropped; otherwise some may be, depending on values that samples do not have.
     pub certain: bool,
     /// The family of the table.
     pub family: Family,
@@ -59,22 +58,22 @@ pub struct FirewallConflict {
     pub table: String,
     /// The chain.
     pub chain: String,
-    /// What in the chain.
+    /// The policy or the rule.
     pub cause: Cause,
-    /// Whose table it is, as far as its chains tell.
+    /// The program that owns the table, as far as its name and chains show.
     pub owner: Owner,
-    /// Whether the table is one of the older kernel interface.
+    /// Whether the table is one of iptables-legacy.
     pub legacy: bool,
 }
 
-/// The table `filter` of what `iptables-legacy-save` (or `ip6tables-legacy-save`) prints; none if it is not among it.
-/// What is not understood of a rule becomes something that may match.
+/// Reads the table `filter` from the output of `iptables-legacy-save` or `ip6tables-legacy-save`; none if the output
+/// has no such table. A match that is not known becomes one that may match.
 pub fn read_saved(family: Family, text: &str) -> Option<ForeignTable> {
     let table = iptables_save::read(family, text).into_iter().find(|table| table.name == "filter")?;
     (!table.chains.is_empty()).then_some(ForeignTable { table, legacy: true, owned: false })
 }
 
-/// Who keeps a table, as far as its name and its chains tell.
+/// The program that owns a table, as far as its name and its chains show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// firewalld.
@@ -85,9 +84,9 @@ pub enum Owner {
     Docker,
     /// podman, by netavark.
     Podman,
-    /// `iptables` or `ip6tables`, by whomever they are called.
+    /// `iptables` or `ip6tables`, run by a user or an unknown program.
     Iptables,
-    /// Nobody whom we know.
+    /// An unknown program.
     Unknown,
 }
 
@@ -104,11 +103,11 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The tables that iptables keeps in nf_tables, by name.
+/// The names of the tables that iptables-nft creates in nf_tables.
 const IPTABLES_NAMES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
 
 impl ForeignTable {
-    /// Whether it is one of iptables: of the older kernel interface, or laid out so that `iptables` reads it.
+    /// Whether it is a table of iptables: of iptables-legacy, or of nf_tables with the chains of iptables-nft.
     pub fn is_iptables(&self) -> bool {
         let family = matches!(self.table.family, Family::Ip | Family::Ip6);
         let builtin = ["FORWARD", "INPUT", "OUTPUT", "PREROUTING", "POSTROUTING"];
@@ -118,7 +117,7 @@ impl ForeignTable {
                 && self.table.chains.iter().any(|it| it.base.is_some() && builtin.contains(&it.name.as_str()))
     }
 
-    /// The same, where rules of ours are among those of others: they let pass what is ours.
+    /// The table with Fairway's own rules in it, if any, as rules that accept Fairway's packets.
     pub fn with_own_rules_allowed(mut self) -> Self {
         if self.is_iptables() {
             iptables::accept_in_our_chains(&mut self.table);
@@ -126,7 +125,7 @@ impl ForeignTable {
         self
     }
 
-    /// Who keeps it. Several may in a table of iptables: then who is behind `chain`, or who is there at all.
+    /// The program that owns `chain`; where its name does not show that, a program with another chain in the table.
     fn owner(&self, chain: &str) -> Owner {
         if self.table.name == "firewalld" {
             return Owner::Firewalld;
@@ -164,7 +163,7 @@ impl fmt::Display for FirewallConflict {
     }
 }
 
-/// What of these samples the tables drop, in the order of paths.
+/// Finds the samples that the tables drop, in the order of paths.
 pub fn firewall_conflicts(tables: &[ForeignTable], samples: &Samples) -> Vec<FirewallConflict> {
     let mut found: Vec<FirewallConflict> = Vec::new();
     for packet in samples.packets() {
@@ -197,7 +196,7 @@ pub fn firewall_conflicts(tables: &[ForeignTable], samples: &Samples) -> Vec<Fir
             }
         }
     }
-    // What drops for sure says more than what may drop before it.
+    // A certain conflict says more than a possible one before it.
     found.sort_by_key(|it| (it.path, !it.certain));
     found
 }

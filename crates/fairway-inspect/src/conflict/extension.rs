@@ -1,42 +1,42 @@
-//! Extensions of iptables that nf_tables carries as they are (`nft_compat`).
+//! Extensions of iptables in rules of nf_tables (`nft_compat`).
 
 use super::registers::Answer;
 use fairway_ruleset::{CtState, compat};
 
-/// What such an expression says of a sample.
-pub(super) enum Said {
-    /// Whether it matches.
+/// The effect of an extension on a sample.
+pub(super) enum Effect {
+    /// It matches, or not.
     Match(Answer),
-    /// It drops.
+    /// It drops the packet.
     Drop,
-    /// It may decide, and nobody knows how.
+    /// Its verdict is not known.
     Unknown,
 }
 
 /// `NFTA_MATCH_INFO`.
 const DATA: u16 = 3;
 
-/// Says what an expression of that name with these attributes does with the first packet of a flow.
-pub(super) fn say(name: &str, attributes: &[u8]) -> Said {
+/// The effect of an extension with these attributes on the first packet of a flow.
+pub(super) fn effect(name: &str, attributes: &[u8]) -> Effect {
     let own = compat::name(attributes).unwrap_or_default();
     match (name, own.as_str()) {
-        ("match", "comment") => Said::Match(Answer::Yes),
+        ("match", "comment") => Effect::Match(Answer::Yes),
         ("match", "conntrack") => {
-            Said::Match(compat::attribute(attributes, DATA).and_then(new_flow).unwrap_or(Answer::Maybe))
+            Effect::Match(compat::attribute(attributes, DATA).and_then(new_flow).unwrap_or(Answer::Maybe))
         }
-        ("match", _) => Said::Match(Answer::Maybe),
-        ("target", "REJECT") => Said::Drop,
-        // Queues may decide anything; the others only note or change something.
-        ("target", "NFQUEUE" | "SYNPROXY" | "TARPIT") | ("queue" | "synproxy", _) => Said::Unknown,
+        ("match", _) => Effect::Match(Answer::Maybe),
+        ("target", "REJECT") => Effect::Drop,
+        // A queue may return any verdict; the other targets only log or change something.
+        ("target", "NFQUEUE" | "SYNPROXY" | "TARPIT") | ("queue" | "synproxy", _) => Effect::Unknown,
         ("target", _) | ("log" | "objref" | "dup" | "last" | "flow_offload" | "tproxy", _) => {
-            Said::Match(Answer::Yes)
+            Effect::Match(Answer::Yes)
         }
-        _ => Said::Match(Answer::Maybe),
+        _ => Effect::Match(Answer::Maybe),
     }
 }
 
-/// Whether `-m conntrack` matches a new flow, when it asks for nothing but states (`struct
-/// xt_conntrack_mtinfo3` of linux/netfilter/xt_conntrack.h; the earlier revisions begin alike but for the widths of
+/// Whether `-m conntrack` matches a new flow, if it matches states only (`struct
+/// xt_conntrack_mtinfo3` of linux/netfilter/xt_conntrack.h; the earlier revisions differ only in the widths of
 /// the last fields).
 fn new_flow(data: &[u8]) -> Option<Answer> {
     const MATCH_FLAGS: usize = 146;
@@ -68,6 +68,6 @@ mod tests {
             assert_eq!(new_flow(&data), Some(expected), "{states} {inverted}");
         }
         data[146] = 3;
-        assert_eq!(new_flow(&data), None, "it asks for more than states");
+        assert_eq!(new_flow(&data), None, "it matches more than states");
     }
 }

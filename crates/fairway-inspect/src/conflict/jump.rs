@@ -1,7 +1,7 @@
-//! Where a jump has to be so that what our own tables let pass is not dropped by another.
+//! A jump in a foreign chain that keeps it from dropping packets of Fairway's networks.
 //!
-//! The jump leads to a chain of ours in their table, which accepts what comes from our bridges or goes there. That
-//! ends their evaluation and not ours: whether it may pass is still decided by our own tables, at the same hook.
+//! The jump leads to a chain of Fairway in the foreign table, which accepts packets from and to Fairway's bridges. That
+//! ends the evaluation of the foreign table only: Fairway's own tables still filter the packets, at the same hook.
 
 use super::{ForeignTable, Samples, walk};
 use fairway_ruleset::{Chain, ChainKind, Comparison, Expression, Hook, Load, Register, Rule, Verdict, rule};
@@ -12,15 +12,15 @@ pub const CHAIN: &str = "fairway-accept";
 pub const FORMER_CHAIN: &str = "fairway-beside";
 /// The comment of the jump to it.
 pub const MARK: &str = "fairway";
-/// Where Docker has others put their rules, before its own.
+/// The chain that Docker has for rules of other programs, before its own.
 const DOCKER_USER: &str = "DOCKER-USER";
 
-/// The jump.
+/// The rule that jumps to Fairway's chain.
 pub fn jump() -> Rule {
     rule().counter().jump(CHAIN).comment(MARK).into()
 }
 
-/// The chain of Fairway's that a rule jumps to, if it is the jump.
+/// The chain of Fairway that a rule jumps to, if the rule is Fairway's jump.
 fn jump_target(rule: &Rule) -> Option<&str> {
     let target = |it: &'_ Expression| match it {
         Expression::Verdict(Verdict::Jump(chain)) => {
@@ -31,12 +31,12 @@ fn jump_target(rule: &Rule) -> Option<&str> {
     rule.expressions.iter().find_map(target).filter(|_| rule.comment.as_deref() == Some(MARK))
 }
 
-/// Whether a rule is Fairway's jump.
+/// Whether a rule is the jump to Fairway's chain.
 pub fn is_jump(rule: &Rule) -> bool {
     jump_target(rule).is_some()
 }
 
-/// The rules of our chain, as `iptables` would have them: a name is compared with the zero that ends it.
+/// The rules of Fairway's chain, as iptables-nft writes them: an interface name is compared with its final zero.
 pub fn rules(bridges: &[String]) -> Vec<Rule> {
     let accept = |load: Load, bridge: &str| {
         let value = [bridge.as_bytes(), &[0]].concat();
@@ -49,7 +49,7 @@ pub fn rules(bridges: &[String]) -> Vec<Rule> {
     bridges.iter().flat_map(both).collect()
 }
 
-/// The table without what is ours in it.
+/// The table without Fairway's chain and jumps.
 pub fn without_ours(foreign: &ForeignTable) -> ForeignTable {
     let mut foreign = foreign.clone();
     foreign.table.chains.retain(|chain| ![CHAIN, FORMER_CHAIN].contains(&chain.name.as_str()));
@@ -60,21 +60,21 @@ pub fn without_ours(foreign: &ForeignTable) -> ForeignTable {
 }
 
 impl ForeignTable {
-    /// Whether chains of ours are in it, as our firewall has them where iptables is the backend.
+    /// Whether the table has chains of Fairway's iptables backend.
     pub fn has_ours(&self) -> bool {
         self.table.chains.iter().any(|chain| is_ours(&chain.name))
     }
 }
 
-/// Whether a chain is one of those that our firewall has where iptables is the backend.
+/// Whether a chain is one of Fairway's iptables backend.
 fn is_ours(chain: &str) -> bool {
     chain.starts_with("FAIRWAY") && chain != fairway_core::object::iptables::USER
 }
 
-/// The chains of a table, as it is without ours, at whose top a jump has to be: one for each base chain that drops
-/// what is forwarded.
+/// The chains of a table that need a jump as their first rule: one for each base chain that drops forwarded packets.
+/// The table is given without Fairway's chain and jumps.
 pub fn places(foreign: &ForeignTable, networks: &[Samples]) -> Vec<String> {
-    // Where our own rules are, they stand first, and accepting before them would let everything pass.
+    // Fairway's iptables backend has its rules first in these tables: a jump before them would accept everything.
     if foreign.owned || foreign.has_ours() {
         return Vec::new();
     }
@@ -96,7 +96,7 @@ pub fn places(foreign: &ForeignTable, networks: &[Samples]) -> Vec<String> {
     places
 }
 
-/// Whether a base chain drops anything that is forwarded for these networks, for sure or not.
+/// Whether a base chain drops, or may drop, forwarded packets of these networks.
 pub fn drops(foreign: &ForeignTable, base: &str, networks: &[Samples]) -> bool {
     let packets = networks.iter().flat_map(Samples::packets).filter(|packet| packet.hook == Hook::Forward);
     packets.into_iter().any(|packet| {
@@ -105,7 +105,7 @@ pub fn drops(foreign: &ForeignTable, base: &str, networks: &[Samples]) -> bool {
     })
 }
 
-/// The table as it would be with our chain and a jump to it.
+/// The table with Fairway's chain and a jump to it.
 fn with_jump(foreign: &ForeignTable, place: &str, bridges: &[String]) -> ForeignTable {
     let mut with = foreign.clone();
     if let Some(chain) = with.table.chains.iter_mut().find(|chain| chain.name == place) {
@@ -117,8 +117,8 @@ fn with_jump(foreign: &ForeignTable, place: &str, bridges: &[String]) -> Foreign
     with
 }
 
-/// What `iptables-legacy-restore --noflush` is told so that a table of the older interface has the jumps, and no other;
-/// no places take all of it away.
+/// The input for `iptables-legacy-restore --noflush` that makes a table of iptables-legacy have exactly the jumps in
+/// `places`; without places it removes Fairway's chain as well.
 pub fn legacy_script(found: &ForeignTable, places: &[String], bridges: &[String]) -> String {
     let mut lines = vec!["*filter".to_owned()];
     let jump = |target: &str| format!("-m comment --comment {MARK} -j {target}");
@@ -131,7 +131,7 @@ pub fn legacy_script(found: &ForeignTable, places: &[String], bridges: &[String]
         lines.extend([format!("-F {name}"), format!("-X {name}")]);
     }
     if !places.is_empty() {
-        // Declared so, a chain that is there is emptied.
+        // The declaration empties a chain that exists.
         lines.insert(1, format!(":{CHAIN} - [0:0]"));
         for bridge in bridges {
             lines.extend(["-i", "-o"].map(|side| format!("-A {CHAIN} {side} {bridge} -j ACCEPT")));

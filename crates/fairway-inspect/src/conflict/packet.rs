@@ -1,4 +1,4 @@
-//! Sample packets of a network: what is known of them.
+//! Sample packets of a network, with the values that are known of them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use fairway_model::{Driver, Network};
 use fairway_ruleset::{CtKey, CtState, Family, FibFlags, FibResult, Hook, MetaKey, PayloadBase};
 
-/// What a packet of ours is about.
+/// The kind of a network's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Path {
     /// From a sandbox to somewhere else.
@@ -17,7 +17,7 @@ pub enum Path {
     Within,
     /// From a sandbox to the host: its own ports, and those that the proxy answers at.
     ToHost,
-    /// From the host to a sandbox, the proxy's connections among them.
+    /// From the host to a sandbox, including the proxy's connections.
     FromHost,
     /// From the resolver to a name server on the host's loopback.
     Questions,
@@ -36,27 +36,27 @@ impl fmt::Display for Path {
     }
 }
 
-/// What samples are made of: a network, and what of the host bears on them.
+/// The facts of a network and of the host that sample packets are built from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Samples {
     /// The bridge's name.
     pub bridge: String,
-    /// The gateways, each with an address of a sandbox.
+    /// The gateway of each subnet, with an address of a sandbox.
     pub addresses: Vec<(IpAddr, IpAddr)>,
     /// The interface of the host's default route, if it has one.
     pub outside: Option<String>,
-    /// No way out, and so none in for published ports.
+    /// Whether the network is internal: no outgoing packets, and no published ports.
     pub internal: bool,
-    /// Whether names are resolved for it by asking servers on the host's loopback.
+    /// Whether its resolver queries name servers on the host's loopback.
     pub resolver: bool,
-    /// Whether bridged IPv4 packets meet the IP hooks.
+    /// Whether bridged IPv4 packets pass the IP hooks.
     pub bridge_netfilter_ipv4: bool,
-    /// Whether bridged IPv6 packets do.
+    /// Whether bridged IPv6 packets pass the IP hooks.
     pub bridge_netfilter_ipv6: bool,
 }
 
 impl Samples {
-    /// Samples of a network; none if it has no bridge.
+    /// The facts of a network; none if it has no bridge.
     pub fn of(network: &Network, host: &fairway_model::HostFacts, outside: Option<String>) -> Option<Self> {
         let member = |subnet: &fairway_model::Subnet| {
             let mut hosts = subnet.subnet.hosts().filter(|address| *address != subnet.gateway);
@@ -74,7 +74,7 @@ impl Samples {
         })
     }
 
-    /// The packets, one for each path and family.
+    /// The sample packets, one for each path and family.
     pub(super) fn packets(&self) -> Vec<Packet> {
         let mut packets = Vec::new();
         for (gateway, member) in self.addresses.iter().copied() {
@@ -138,21 +138,21 @@ const UNTRANSLATED: u32 = 0x180;
 /// `RTN_UNICAST` and `RTN_LOCAL`.
 const TYPE_UNICAST: u32 = 1;
 const TYPE_LOCAL: u32 = 2;
-/// What no interface of the rules has: those of ours are known by name.
+/// An interface index that no rule names: samples know interfaces by name.
 const NO_INDEX: u32 = u32::MAX;
 
-/// The first packet of a flow, as far as it is known.
+/// The first packet of a flow, with the values that are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Packet {
     pub path: Path,
     pub family: Family,
     pub hook: Hook,
-    /// Empty where there is none.
+    /// The input interface; empty for packets of the host.
     pub input: Option<String>,
     pub output: Option<String>,
     pub source: Option<IpAddr>,
     pub destination: Option<IpAddr>,
-    /// Whether its destination was translated.
+    /// Whether DNAT changed its destination.
     pub translated: bool,
     pub protocol: u8,
 }
@@ -169,7 +169,7 @@ fn known(bytes: impl AsRef<[u8]>) -> Vec<Option<u8>> {
     bytes.as_ref().iter().copied().map(Some).collect()
 }
 
-/// A name, padded to IFNAMSIZ.
+/// An interface name, padded to IFNAMSIZ.
 fn name(interface: Option<&str>) -> Vec<Option<u8>> {
     let Some(interface) = interface else { return vec![None; 16] };
     let mut bytes = interface.as_bytes().to_vec();
@@ -178,7 +178,7 @@ fn name(interface: Option<&str>) -> Vec<Option<u8>> {
 }
 
 impl Packet {
-    /// What a rule finds when it asks for a fact; bytes that are not known are none.
+    /// The value of a `meta` expression; bytes that are not known are none.
     pub fn meta(&self, key: MetaKey) -> Vec<Option<u8>> {
         let index = |interface: &Option<String>| match interface {
             Some(_) => known(NO_INDEX.to_ne_bytes()),
@@ -197,7 +197,7 @@ impl Packet {
         }
     }
 
-    /// What conntrack knows of it.
+    /// The value of a `ct` expression.
     pub fn conntrack(&self, key: CtKey) -> Vec<Option<u8>> {
         match key {
             CtKey::State => known(CtState::New.number().to_ne_bytes()),
@@ -208,7 +208,7 @@ impl Packet {
         }
     }
 
-    /// What the routing tables say of it.
+    /// The value of a `fib` expression.
     pub fn route(&self, result: FibResult, flags: FibFlags) -> Vec<Option<u8>> {
         let to_host = self.hook == Hook::Input;
         let from_host = self.hook == Hook::Output;

@@ -1,4 +1,4 @@
-//! Registers of which not every byte is known.
+//! nf_tables' registers, of which some bytes may not be known.
 
 use super::packet::Packet;
 use fairway_ruleset::{Comparison, Element, Expression, LookupResult, Register, Set, Verdict};
@@ -25,7 +25,7 @@ impl Answer {
     }
 }
 
-/// What the expressions of a rule have left so far.
+/// The contents of the registers after some expressions of a rule.
 pub(super) struct Registers {
     bytes: Vec<Option<u8>>,
 }
@@ -56,7 +56,7 @@ impl Registers {
         self.get(from, length).into_iter().collect()
     }
 
-    /// Loads what an expression loads; none if it loads nothing.
+    /// Evaluates an expression that loads a value; none if the expression does not load one.
     pub fn load(&mut self, expression: &Expression, packet: &Packet) -> Option<()> {
         let (to, value) = match expression {
             Expression::Meta { key, to } => (*to, packet.meta(*key)),
@@ -89,7 +89,7 @@ impl Registers {
         Some(())
     }
 
-    /// How a value compares with another one.
+    /// Compares a register with a value.
     pub fn compare(&self, from: Register, operator: Comparison, value: &[u8]) -> Answer {
         let held = self.get(from, value.len());
         let differs = held.iter().zip(value).any(|(held, byte)| held.is_some_and(|held| held != *byte));
@@ -112,7 +112,7 @@ impl Registers {
         }
     }
 
-    /// Whether a value is within a range.
+    /// Whether a register is within a range.
     pub fn within(&self, from: Register, first: &[u8], last: &[u8]) -> Answer {
         match self.whole(from, first.len()) {
             Some(held) => Answer::of(first <= held.as_slice() && held.as_slice() <= last),
@@ -120,7 +120,7 @@ impl Registers {
         }
     }
 
-    /// What a lookup finds: whether it matches, and the verdicts that it may lead to.
+    /// Looks up a register in a set or map: whether it matches, and the possible verdicts.
     pub fn look_up(
         &mut self,
         set: Option<&Set>,
@@ -131,7 +131,7 @@ impl Registers {
         let key = self.get(from, set.key_length());
         let whole: Option<Vec<u8>> = key.iter().copied().collect();
         let found: Vec<&Element> = set.elements.iter().filter(|element| may_be(set, element, &key)).collect();
-        // An element without a key matches what no other does.
+        // An element without a key is the catch-all element.
         let rest = set.elements.iter().find(|element| element.key.is_empty());
         let answer = match (found.is_empty(), &whole) {
             (true, _) if rest.is_some() => Answer::Yes,
@@ -162,7 +162,7 @@ impl Registers {
     }
 }
 
-/// Whether a key, as far as it is known, is that of an element or in its range.
+/// Whether a key, as far as it is known, equals an element or is in its range.
 fn may_be(set: &Set, element: &Element, key: &[Option<u8>]) -> bool {
     if element.key.is_empty() {
         return false;

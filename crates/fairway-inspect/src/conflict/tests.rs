@@ -58,7 +58,7 @@ fn a_policy_of_drop_drops_all_that_is_forwarded() {
         [OUTWARD, PUBLISHED, WITHIN].iter().map(|what| format!("{place} {what}")).collect();
     assert_eq!(lines(&[forward(Policy::Drop, vec![], vec![])]), expected);
     assert!(lines(&[forward(Policy::Accept, vec![], vec![])]).is_empty());
-    // What belongs to a flow that is known was let begin by another rule.
+    // A rule for known flows does not accept the first packet of one.
     let answers = rule().ct_state_any(&[CtState::Established, CtState::Related]).accept();
     assert_eq!(lines(&[forward(Policy::Drop, vec![answers], vec![])]), expected);
 }
@@ -83,7 +83,7 @@ fn rules_that_accept_our_bridge_are_understood() {
 }
 
 #[test]
-fn what_cannot_be_known_may_happen() {
+fn rules_on_unknown_values_may_drop() {
     let some = || rule().to_port(fairway_model::Protocol::Tcp, 80);
     let found = lines(&[forward(Policy::Drop, vec![some().accept()], vec![])]);
     assert!(found.iter().all(|line| line.contains("policy: may drop")), "{found:?}");
@@ -123,7 +123,7 @@ fn a_dormant_table_and_another_family_drop_nothing() {
 }
 
 #[test]
-fn ufw_drops_what_is_forwarded_and_what_asks_the_host() {
+fn ufw_drops_forwarded_packets_and_packets_to_the_host() {
     let found = lines(&[
         saved(Family::Ip, include_str!("data/ufw.v4")),
         saved(Family::Ip6, include_str!("data/ufw.v6")),
@@ -141,7 +141,7 @@ fn ufw_drops_what_is_forwarded_and_what_asks_the_host() {
 }
 
 #[test]
-fn docker_beside_us_drops_by_the_policy_of_forward() {
+fn docker_drops_by_the_policy_of_forward() {
     let found = lines(&[saved(Family::Ip, include_str!("data/docker.v4"))]);
     let place = "Docker: legacy table ip filter, chain FORWARD, policy: drops";
     let expected =
@@ -150,7 +150,7 @@ fn docker_beside_us_drops_by_the_policy_of_forward() {
 }
 
 #[test]
-fn words_in_quotes_are_one_word() {
+fn a_quoted_comment_is_one_word() {
     let text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i br-ours -m comment --comment \"-j DROP \\\"x\\\"\" -j ACCEPT\n-A FORWARD -d 172.30.0.0/16 -j ACCEPT\nCOMMIT\n";
     let foreign = saved(Family::Ip, text);
     assert_eq!(foreign.table.chains[0].rules[0].comment.as_deref(), Some("-j DROP \"x\""));
@@ -158,7 +158,7 @@ fn words_in_quotes_are_one_word() {
 }
 
 #[test]
-fn a_jump_is_placed_at_the_top_of_what_drops_and_nowhere_else() {
+fn a_jump_is_inserted_only_into_chains_that_drop() {
     let networks = [samples()];
     let at = |foreign: &ForeignTable| jump::places(foreign, &networks);
     assert_eq!(at(&saved(Family::Ip, include_str!("data/ufw.v4"))), ["FORWARD"]);
@@ -167,19 +167,19 @@ fn a_jump_is_placed_at_the_top_of_what_drops_and_nowhere_else() {
     assert!(at(&forward(Policy::Accept, vec![], vec![])).is_empty());
     let table = forward(Policy::Drop, vec![], vec![]);
     assert_eq!(at(&table), ["fwd"]);
-    assert!(at(&ForeignTable { owned: true, ..table.clone() }).is_empty(), "nobody else may change it");
-    // Among rules of our own they come first in any case.
+    assert!(at(&ForeignTable { owned: true, ..table.clone() }).is_empty(), "only its owner may change it");
+    // A table with chains of Fairway's iptables backend gets no jump.
     let mut own = table.clone();
     own.table.chains.push(Chain::regular("FAIRWAY-FORWARD"));
     assert!(at(&own).is_empty());
-    // What drops at other hooks is theirs to decide.
+    // Only the forward hook gets a jump.
     let mut input = table;
     input.table.chains[0].base.as_mut().unwrap().hook = Hook::Input;
     assert!(at(&input).is_empty());
 }
 
 #[test]
-fn what_was_placed_is_known_and_left_out() {
+fn the_own_jump_is_recognized_and_removed() {
     let text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i a -j ACCEPT\nCOMMIT\n";
     let before = saved(Family::Ip, text);
     let script = jump::legacy_script(&before, &["FORWARD".to_owned()], &["br-ours".to_owned()]);
@@ -215,7 +215,7 @@ fn a_jump_of_the_former_name_is_replaced() {
 }
 
 #[test]
-fn chains_that_lead_into_one_another_without_end_are_looked_through_for_a_while() {
+fn a_walk_through_many_nested_jumps_ends() {
     let jumps = |to: String| (0..10).map(move |_| rule().jump(&to));
     let fan =
         (0..15).map(|depth| Chain::regular(format!("at{depth}")).with(jumps(format!("at{}", depth + 1))));

@@ -1,6 +1,6 @@
-//! The walk of a sample through somebody's chains.
+//! The walk of a sample packet through the chains of a foreign table.
 
-use super::extension::{Said, say};
+use super::extension::{Effect, effect};
 use super::packet::Packet;
 use super::registers::{Answer, Registers};
 use super::{Cause, ForeignTable};
@@ -8,15 +8,15 @@ use fairway_ruleset::{Chain, ChainKind, Expression, Family, Policy, Rule, Verdic
 
 /// How deep chains may jump into one another (`NFT_JUMP_STACK_SIZE`).
 const DEPTH: usize = 16;
-/// How many rules are tried on the way through one base chain. What comes after them is not judged.
+/// How many rules are evaluated in the walk through one base chain. Later rules are not evaluated.
 const MOST_RULES: usize = 200_000;
 
-/// Where a walk through a chain ends.
+/// The end of a walk through a chain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It was decided.
+    /// A rule decided.
     Ended,
-    /// It goes on after the jump.
+    /// The walk returns to the rule after the jump.
     Falls,
 }
 
@@ -25,13 +25,13 @@ struct Walk<'a> {
     packet: &'a Packet,
     /// Whether a rule that may match accepts.
     may_be_accepted: bool,
-    /// How many rules were tried.
+    /// How many rules were evaluated.
     tried: usize,
-    /// Chain, cause, whether for sure.
+    /// Chain, cause, and whether the drop is certain.
     found: Vec<(String, Cause, bool)>,
 }
 
-/// Where a table drops a packet: chain, cause, and whether it does so for sure.
+/// Where a table drops a packet: chain, cause, and whether the drop is certain.
 pub(super) fn drops(foreign: &ForeignTable, packet: &Packet) -> Vec<(String, Cause, bool)> {
     let table = &foreign.table;
     let sees = table.family == Family::Inet || table.family == packet.family;
@@ -45,7 +45,7 @@ pub(super) fn drops(foreign: &ForeignTable, packet: &Packet) -> Vec<(String, Cau
     all
 }
 
-/// The same of one base chain.
+/// Where one base chain drops a packet.
 pub(super) fn drops_in(foreign: &ForeignTable, chain: &Chain, packet: &Packet) -> Vec<(String, Cause, bool)> {
     let family = foreign.table.family;
     let sees = family == Family::Inet || family == packet.family;
@@ -61,7 +61,7 @@ pub(super) fn drops_in(foreign: &ForeignTable, chain: &Chain, packet: &Packet) -
 }
 
 impl Walk<'_> {
-    /// Walks through a chain; `sure` if the packet gets there for sure.
+    /// Walks through a chain; `sure` is whether the packet certainly enters it.
     fn through(&mut self, chain: &Chain, sure: bool, depth: usize) -> Fate {
         let mut sure = sure;
         for rule in &chain.rules {
@@ -74,7 +74,7 @@ impl Walk<'_> {
             for end in ends {
                 match self.follow(chain, rule, &end, certain, depth) {
                     Some(fate) if certain => return fate,
-                    // Those that left here do not meet what follows.
+                    // Packets that leave the chain here do not meet the rules that follow.
                     Some(_) if leaves(&end) => sure = false,
                     _ => {}
                 }
@@ -111,7 +111,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether a rule matches, and what it may then do; nothing if it only counts or logs.
+    /// Whether a rule matches, and its possible ends; none if the rule only counts or logs.
     fn try_rule(&self, rule: &Rule) -> (Answer, Vec<End>) {
         self.try_all(&rule.expressions)
     }
@@ -148,10 +148,10 @@ impl Walk<'_> {
                     let best = ways.iter().map(|way| self.try_all(way).0).max().unwrap_or(Answer::No);
                     if *inverted { best.not() } else { best }
                 }
-                Expression::Unknown { name, attributes } => match say(name, attributes) {
-                    Said::Match(matched) => matched,
-                    Said::Drop => return (answer, vec![End::Refused]),
-                    Said::Unknown => return (answer, vec![End::Anything]),
+                Expression::Unknown { name, attributes } => match effect(name, attributes) {
+                    Effect::Match(matched) => matched,
+                    Effect::Drop => return (answer, vec![End::Refused]),
+                    Effect::Unknown => return (answer, vec![End::Anything]),
                 },
                 _ => Answer::Yes,
             };
@@ -164,17 +164,17 @@ impl Walk<'_> {
     }
 }
 
-/// What a rule does with what it matches.
+/// The end that a rule has for packets that it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Verdict(Verdict),
-    /// Dropped, and answered.
+    /// The packet is rejected.
     Refused,
-    /// Nobody knows.
+    /// The verdict is not known.
     Anything,
 }
 
-/// Whether who takes this way does not meet the rules that follow.
+/// Whether a packet with this end does not meet the rules that follow.
 fn leaves(end: &End) -> bool {
     matches!(end, End::Verdict(Verdict::Return | Verdict::Goto(_)))
 }
