@@ -6,7 +6,7 @@ use super::node::{Walked, story};
 use super::picture::{Network, Picture, Way};
 use super::walk::{Badge, LegKind};
 
-/// How everything looks: fonts that are there, few colours. From left to right a crowd is high, not wide.
+/// The style of all elements: usual fonts, few colors, from left to right so that many sandboxes make it high, not wide.
 const LOOK: &str = r##"  graph [fontname="Helvetica", fontsize=12, labeljust=l, rankdir=LR, nodesep=0.15, ranksep=0.7];
   node [fontname="Helvetica", fontsize=10, shape=box, style="rounded,filled", color="#8a94a3", fillcolor="#f1f4f8"];
   edge [fontname="Helvetica", fontsize=9, color="#8a94a3", dir=none];
@@ -21,7 +21,7 @@ pub fn write(picture: &Picture) -> String {
     text
 }
 
-/// A text as quotes hold it: `\` begins an escape there.
+/// A text for use in quotes, where `\` begins an escape.
 fn escaped(line: &str) -> String {
     line.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ").replace('\0', "\u{fffd}")
 }

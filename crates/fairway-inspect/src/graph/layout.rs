@@ -1,4 +1,4 @@
-//! Where everything is: boxes, texts, wires and badges with their places in pixels.
+//! Layout of a picture: boxes, texts, wires and badges with their positions in pixels.
 //!
 //! The host is a frame. Its interfaces sit on the upper edge, below them its stack, and below that the networks in
 //! shelves, each a card with its sandboxes in rows. Wires run in the gaps between: from the stack along the left edge, from

@@ -6,10 +6,10 @@ use super::node::{Walked, story};
 use super::picture::{Network, Picture, Way};
 use super::walk::{Badge, LegKind};
 
-/// From left to right a crowd is high, not wide; lines are not broken where they need not be.
+/// From left to right, so that many sandboxes make it high, not wide; lines are not wrapped.
 const HEAD: &str = "%%{init: {\"flowchart\": {\"wrappingWidth\": 640}}}%%\nflowchart LR\n";
 
-/// How what is walked looks: it reads on light and dark pages.
+/// The style of the walk, legible on light and dark pages.
 const CLASSES: &str = "\
   classDef passes stroke:#9a5ee0,stroke-width:3px
   classDef rewritten stroke:#c75b1e,stroke-width:3px

@@ -19,7 +19,7 @@ fn name(picture: &Picture, spot: Spot) -> Option<String> {
 
 /// What a walk does at the nodes of a picture.
 pub(super) struct Walked {
-    /// Nodes with the numbers of their stops, and what comes of the packet there at last.
+    /// Nodes with the numbers of their stops, and the last event of the packet there.
     stops: Vec<(String, Vec<usize>, Badge)>,
     /// Which node follows which.
     pub(super) legs: Vec<(String, String, LegKind)>,
@@ -38,7 +38,7 @@ impl Walked {
                 match walked.stops.iter_mut().find(|(known, ..)| *known == node) {
                     Some((_, numbers, badge)) => {
                         numbers.push(stop.number);
-                        // That addresses changed there is worth more than that it passed.
+                        // A change of addresses is more important than a pass.
                         *badge = if stop.badge == Badge::Passes { *badge } else { stop.badge };
                     }
                     None => walked.stops.push((node.clone(), vec![stop.number], stop.badge)),
@@ -55,13 +55,13 @@ impl Walked {
         Some(numbers.iter().map(|number| format!("({number})")).collect::<Vec<_>>().join(" "))
     }
 
-    /// The nodes that it comes to, and what comes of it there.
+    /// The nodes of the walk, and the packet's main event at each.
     pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, Badge)> {
         self.stops.iter().map(|(node, _, badge)| (node.as_str(), *badge))
     }
 }
 
-/// The walk of a picture in lines: what comes of it, and what happens at each stop.
+/// The walk of a picture as lines of text: the result, and the events at each stop.
 pub(super) fn story(picture: &Picture, in_full: bool) -> Vec<String> {
     let Some(walk) = &picture.walk else { return Vec::new() };
     let mut lines = vec![walk.sentence.clone()];

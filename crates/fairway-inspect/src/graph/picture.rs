@@ -220,7 +220,7 @@ impl Picture {
         let mut places: Vec<usize> = vec![0; self.sandboxes.len()];
         self.networks.iter().flat_map(|it| &it.members).for_each(|member| places[member.sandbox] += 1);
         for network in &mut self.networks {
-            // Who is elsewhere too comes last, so that what joins both places does not pass others.
+            // Sandboxes on several networks come last, so that the wires between their places do not pass others.
             network.members.sort_by_key(|it| (!it.home, places[it.sandbox] > 1));
         }
         for (number, network) in self.networks.iter().enumerate() {

@@ -21,7 +21,7 @@ use fairway_walk::{Proxy, walk_connection};
 use legible::assert_legible;
 use shown::{assert_all_is_shown, assert_well_formed};
 
-/// What holds for whatever is drawn.
+/// What holds for every picture.
 fn assert_good(picture: &Picture) {
     let drawing = layout(picture);
     assert_legible(&drawing);
@@ -46,7 +46,7 @@ fn after(steps: &[Step]) -> World {
     let mut rng = Rng::new(7);
     let mut test_world = TestWorld::new(&mut rng);
     for step in steps {
-        // What is refused changes nothing.
+        // A refused command changes nothing.
         drop(test_world.apply(step, &mut rng));
     }
     test_world.world().clone()
@@ -106,7 +106,7 @@ fn three_thirty_and_three_hundred_sandboxes_fit_a_screen() {
     }
 }
 
-/// What a user may call something, and what stands for it where it would otherwise end a text or begin a tag.
+/// Names with special characters are escaped in each format.
 #[test]
 fn names_do_not_end_texts() {
     let mut picture = large_fixture::shop().picture();

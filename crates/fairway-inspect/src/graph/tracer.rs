@@ -57,7 +57,7 @@ impl Tracer<'_> {
         let crossed = self.crossed(path);
         for (step, crossed) in path.steps.iter().zip(crossed) {
             let spot = match (step, stops.last().map(|stop| stop.spot)) {
-                // What did nothing would only be in the way.
+                // A step without an effect is not drawn.
                 (Step::Chain { hits, .. }, _) if hits.is_empty() => continue,
                 (Step::Chain { bridged: true, .. }, Some(spot @ Spot::Network(_))) => spot,
                 _ => crossed.unwrap_or_else(|| self.spot(step)),
@@ -90,15 +90,15 @@ impl Tracer<'_> {
             let Step::Bridged { to, .. } = step else { continue };
             let Some(spot @ Spot::Network(_)) = on_host(step) else { continue };
             let arrived = steps[..number].iter().rposition(|it| matches!(it, Step::Arrives { .. }));
-            // What the host itself sends by a bridge has not arrived there.
+            // A packet that the host itself sends on a bridge has not arrived there.
             let arrived = arrived.filter(|at| on_host(&steps[*at]) == Some(spot)).unwrap_or(number);
             if to.is_some() {
-                // From port to port it stays on the bridge, whatever looks at it meanwhile.
+                // From port to port a packet stays on the bridge, even if IP hooks see it.
                 let left = steps[number..].iter().position(|it| matches!(it, Step::Leaves { .. }));
                 let end = left.map_or(steps.len(), |ahead| number + ahead);
                 crossed[arrived..end].fill(Some(spot));
             } else if steps[arrived..number].iter().any(seen) {
-                // What the host's hooks have seen is at the host.
+                // A packet in the host's hooks is at the host.
                 let up = steps[number..].iter().take_while(|it| on_host(it) == Some(spot)).count();
                 crossed[number..number + up].fill(Some(Spot::Host));
             }

@@ -158,7 +158,7 @@ fn iptables(legacy: bool, chains: &[&str]) -> ForeignTable {
     ForeignTable { table, legacy, owned: false }
 }
 
-/// The check that reports an conflict, the severity and the fix.
+/// The check that reports a conflict, the severity and the fix.
 fn report_of(conflict: FirewallConflict, tables: Vec<ForeignTable>) -> (String, Severity, String) {
     let mut host = TestHost::new();
     host.observed.tables = tables;

@@ -1,4 +1,4 @@
-//! What lines and frames mean, as far as the picture has them.
+//! The legend of a picture: the meaning of its lines and frames.
 
 use super::MARGIN;
 use super::drawing::{Area, BoxKind, Drawing, Point, Shape, WireKind};

@@ -42,7 +42,7 @@ fn columns(card: &Card<'_>, width: i32, height: i32) -> usize {
 }
 
 impl<'a> Shelves<'a> {
-    /// Tries widths, and takes what fills a screen best. It is at least `least` wide where that matters.
+    /// Tries widths, and takes the one that fills a screen best. `least` is the smallest width.
     pub(super) fn choose(cards: &[Card<'_>], wiring: &'a Wiring, least: i32) -> Self {
         let (first, factor, count) = WIDTHS;
         let mut best: Option<(f64, Self)> = None;

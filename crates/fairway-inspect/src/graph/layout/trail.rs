@@ -1,4 +1,4 @@
-//! The way of packets along the wires, and the numbers of what happens there.
+//! The paths of packets along the wires, and the numbered badges of their stops.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,9 +20,9 @@ pub(super) struct Anchor {
 /// A wire from one spot to another.
 type Wire<'a> = (Spot, Spot, &'a [Point]);
 
-/// The wires that a packet may take, gathered while things find their places.
+/// The wires that a packet may take, gathered while elements get their positions.
 pub(super) struct Trail {
-    /// Whether anything is walked at all.
+    /// Whether the picture has a walk.
     walked: bool,
     anchors: BTreeMap<Spot, Anchor>,
     edges: BTreeMap<Spot, Vec<(Spot, Vec<Point>)>>,

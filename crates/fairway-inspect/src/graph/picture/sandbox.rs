@@ -7,7 +7,7 @@ use crate::graph::{Member, Port, Sandbox};
 use fairway_core::world::World;
 use fairway_model::{self as model, NetworkId, NetworkMode, PortRange, Protocol};
 
-/// What several publications have in common but the host's address.
+/// The parts of a publication without the host's address.
 type Same = (PortRange, u16, Protocol, bool);
 
 fn host_address(addresses: &BTreeSet<IpAddr>, ports: PortRange) -> Vec<String> {

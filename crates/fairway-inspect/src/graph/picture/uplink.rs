@@ -53,7 +53,7 @@ fn uplink(host: &NetworkNamespace, interface: &Interface) -> Uplink {
     }
 }
 
-/// All that have an address or lead somewhere, and those that networks are upon.
+/// The interfaces with an address or a default route, and those that networks are upon.
 pub(super) fn uplinks(world: &World, plan: &Plan, host: &NetworkNamespace) -> Vec<Uplink> {
     let others = without_ours(host, plan);
     let mut found: BTreeMap<String, Uplink> = others

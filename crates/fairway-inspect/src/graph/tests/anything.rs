@@ -1,4 +1,4 @@
-//! Pictures of whatever, with names that no World would have.
+//! Pictures of arbitrary hosts, with names that no World would have.
 
 use fairway_model::SandboxId;
 use proptest::prelude::*;
@@ -146,7 +146,7 @@ pub fn picture() -> impl Strategy<Value = Picture> {
             if networks.is_empty() {
                 sandboxes.clear();
             }
-            // Who is nowhere is on the first network.
+            // A sandbox without a network is put on the first one.
             let known = networks.len();
             let places: Places = places
                 .into_iter()

@@ -130,7 +130,7 @@ impl LargeFixture {
         self.walked_through(&self.topology(), from, to)
     }
 
-    /// The same through a topology that is otherwise than planned.
+    /// The picture with a walk through a topology that differs from the Plan.
     pub fn walked_through(&self, topology: &Topology, from: &str, to: &str) -> Picture {
         let mut picture = self.picture();
         let query = Query::parse(&self.world, &plan(&self.world), from, to).unwrap();
@@ -166,7 +166,7 @@ pub fn host() -> NetworkNamespace {
     host
 }
 
-/// A shop: what it shows, what it asks, what it keeps.
+/// A web shop on two networks, and a sandbox on the default network.
 pub fn shop() -> LargeFixture {
     LargeFixture::new(Settings { relay_user: Some(61_137), ..Settings::default() })
         .network("app", &["subnet=172.25.0.0/16"])

@@ -1,4 +1,4 @@
-//! Whether everything is there, and whether what is written can be read.
+//! Whether a picture has all elements, and whether its format is valid.
 
 use crate::graph::{Drawing, Format, Picture, Shape};
 
@@ -51,7 +51,7 @@ pub fn assert_all_is_shown(picture: &Picture, drawing: &Drawing) {
     }
 }
 
-/// It is XML, and says what was to be drawn, and nothing is fetched or run.
+/// Checks that an SVG is XML with all texts of the picture, without scripts or references to other files.
 pub fn assert_well_formed(drawing: &Drawing, svg: &str) {
     let document = roxmltree::Document::parse(svg).unwrap_or_else(|error| panic!("{error}\n{svg}"));
     let read: Vec<String> = document
@@ -90,7 +90,7 @@ fn plain(text: &str) -> String {
     text.chars().map(held).collect()
 }
 
-/// All of it has a node, and no text ends before its end.
+/// Checks that each element has a node, and that names do not end texts early.
 pub fn assert_named(picture: &Picture, format: Format, text: &str) {
     for (number, network) in picture.networks.iter().enumerate() {
         let node = if network.bridge.is_some() || format == Format::Dot { "network" } else { "card" };

@@ -1,9 +1,9 @@
-//! Where the stops of walks are, and what they are marked as.
+//! The places and marks of the stops of walks.
 
 use super::large_fixture::{self, LargeFixture};
 use crate::graph::{Badge, LegKind, Picture, Spot, Way};
 
-/// The stops of a walk: where, and what comes of it there.
+/// The stops of a walk: place and main event.
 fn stops(picture: &Picture, leg: usize) -> Vec<(String, Badge)> {
     let stops = &picture.walk.as_ref().unwrap().legs[leg].stops;
     stops.iter().map(|stop| (stop.place.clone(), stop.badge)).collect()
@@ -32,7 +32,7 @@ fn a_published_port_is_rewritten_on_the_host_and_delivered_inside() {
 }
 
 #[test]
-fn between_neighbors_a_packet_stays_on_the_bridge_whatever_looks_at_it_there() {
+fn a_packet_between_neighbors_stays_on_the_bridge_despite_br_netfilter() {
     use Badge::{Delivered, Passes};
     let picture = large_fixture::shop().walked("api", "db:80");
     let expected = [("api", Passes), ("api on back", Passes), ("network back", Passes), ("db", Delivered)];
@@ -83,7 +83,7 @@ fn outgoing_packets_end_behind_the_uplink_with_their_translated_address() {
 }
 
 #[test]
-fn an_answer_that_is_lost_is_drawn() {
+fn a_lost_reply_is_drawn() {
     let shop = large_fixture::shop();
     let mut topology = shop.topology();
     // A process in web removed the default route.
