@@ -34,33 +34,33 @@ use clients::{Activity, Clients, Connection};
 use reply::{Reply, Sent};
 use route::{Route, Task};
 
-/// The version of Docker's API that this is in the shape of.
+/// The version of Docker's API that the server implements.
 pub const API_VERSION: &str = "1.47";
-/// The oldest version that requests may name.
+/// The oldest version of Docker's API that requests may use.
 pub const MINIMUM_API_VERSION: &str = "1.24";
 
-/// Engine calls that run at once. Requests that arrive together share commits, so it pays to have
-/// many under way; beyond that they wait their turn.
+/// How many engine calls run at once. Concurrent requests share a commit, so many calls at once are cheap; further ones
+/// wait.
 const CALLS_AT_ONCE: usize = 64;
-/// How often a request that waits for the daemon's start looks.
+/// How often a request checks whether the daemon has started.
 const START_GLANCE: Duration = Duration::from_millis(2);
-/// Calls that only look at the World, which are answered while others work.
+/// How many calls that only read the World run at once, apart from the other calls.
 const LOOKS_AT_ONCE: usize = 16;
-/// Processes that have ended and whose containers are made to follow at once.
+/// How many ended processes are handled at once.
 const ENDINGS_AT_ONCE: usize = 32;
-/// Connections that are one too many and are answered so at once; beyond that they are closed without a word.
+/// How many connections above the limit get a reply at once; further ones are closed without a reply.
 const REFUSALS_AT_ONCE: usize = 64;
-/// Threads for calls.
+/// How many threads run engine calls.
 const THREADS: usize = CALLS_AT_ONCE + LOOKS_AT_ONCE + ENDINGS_AT_ONCE;
-/// How often it is looked for clients that take too long to send a request.
+/// How often connections whose client takes too long to send a request are closed.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// What replies that are under way may take when the daemon stops.
+/// How long replies in progress may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The runtime of [`serve`]: made apart, so that what `shutdown` waits for can be set up in it before.
+/// Creates the runtime of [`serve`], in which `shutdown` can be set up before.
 ///
 /// # Errors
-/// The kernel gives no descriptors for it.
+/// The kernel has no file descriptors left.
 pub fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -71,11 +71,11 @@ pub fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Answers requests on `listener` until `shutdown` resolves, then lets replies under way finish for
+/// Answers requests on `listener` until `shutdown` resolves, then lets replies in progress finish for
 /// up to two seconds. Blocks the thread that calls it.
 ///
 /// # Errors
-/// The threads or the socket cannot be set up. A connection that fails concerns that one only.
+/// The threads or the socket cannot be set up. The failure of a connection ends that connection only.
 pub fn serve(
     runtime: Runtime,
     listener: UnixListener,
@@ -104,7 +104,7 @@ async fn accept(
         endings: Arc::new(Semaphore::new(ENDINGS_AT_ONCE)),
     };
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
-    // Each connection holds a receiver: it stops by the value, and the sender sees by the receivers when all are gone.
+    // Each connection holds a receiver: the value stops it, and the sender learns when all receivers are dropped.
     let (stopping, stopped) = watch::channel(false);
     let mut slow = tokio::time::interval(SLOW_INTERVAL.min(limits.reading));
     tokio::pin!(shutdown);
@@ -127,8 +127,8 @@ async fn accept(
                     }
                 },
                 Err(error) => {
-                    // Out of descriptors, as a rule.
-                    tracing::warn!(%error, "failed to accept a connection: closing those that are idle");
+                    // Most often the daemon is out of file descriptors.
+                    tracing::warn!(%error, "failed to accept a connection: closing idle connections");
                     clients.close_idle();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -139,12 +139,12 @@ async fn accept(
     stopping.send_replace(true);
     let drained = tokio::time::timeout(DRAIN, stopping.closed()).await;
     if drained.is_err() {
-        tracing::debug!("connections were cut, for their replies took too long");
+        tracing::debug!("cut connections whose replies took too long");
     }
     Ok(())
 }
 
-/// What every connection shares.
+/// The server, shared by all connections.
 #[derive(Clone)]
 struct Server {
     engine: Arc<dyn EngineApi>,
@@ -154,7 +154,7 @@ struct Server {
 }
 
 impl Server {
-    /// Answers a request. A client that must not command the daemon is answered by `refused`.
+    /// Answers a request. `refused` is the failure for a client that may not use the daemon.
     async fn answer(
         self,
         connection: Arc<Connection>,
@@ -182,17 +182,17 @@ impl Server {
         head: &hyper::http::request::Parts,
         body: &mut Incoming,
     ) -> Result<Reply, Failure> {
-        connection.becomes(Activity::Reading);
+        connection.set_activity(Activity::Reading);
         let route = Route::of(&head.method, head.uri.path())?;
         let body = body::read(connection, body).await?;
         let call = Call::new(head.uri.query().unwrap_or_default(), body);
-        // Docker's client asks HEAD /_ping before each request; what waits for the daemon to be ready asks by GET.
+        // Docker's client sends HEAD /_ping before each request; programs that wait for the daemon send GET.
         let reads = match route {
             Route::Ping => head.method == Method::HEAD,
             Route::Wait(_) => true,
             _ => head.method == Method::GET,
         };
-        connection.becomes(Activity::Waiting);
+        connection.set_activity(Activity::Waiting);
         while !reads && !self.engine.is_started() {
             tokio::time::sleep(START_GLANCE).await;
         }
@@ -200,7 +200,7 @@ impl Server {
             route,
             Route::Wait(_) | Route::Events | Route::Trace | Route::Stop(_) | Route::Remove(_)
         );
-        connection.becomes(if waits { Activity::Waiting } else { Activity::Working });
+        connection.set_activity(if waits { Activity::Waiting } else { Activity::Working });
         match route {
             Route::Ping => Ok(system::ping(head.method == Method::HEAD)),
             Route::Wait(id) => self.wait(id, call).await,
@@ -212,7 +212,7 @@ impl Server {
                 connection.take_stream()?;
                 self.command(move |engine| trace::stream(engine, &call)).await
             }
-            // These go on when the client is gone.
+            // These tasks continue when the client disconnects.
             Route::Stop(id) => finished(tokio::spawn(self.clone().stop(id, call)).await),
             Route::Remove(id) => finished(tokio::spawn(self.clone().remove(id, call)).await),
             Route::Task(task) if task.is_look() => {
@@ -223,7 +223,7 @@ impl Server {
         }
     }
 
-    /// Does what may block, with the engine.
+    /// Performs an engine call that may block.
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn EngineApi) -> Result<T, Failure> + Send + 'static,
@@ -232,7 +232,7 @@ impl Server {
         blocking(move || work(&*engine)).await
     }
 
-    /// Does what may block and may take a while, when it is its turn.
+    /// Performs an engine call that may block for long, when one of [`CALLS_AT_ONCE`] is free.
     async fn command<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn EngineApi) -> Result<T, Failure> + Send + 'static,
@@ -241,8 +241,8 @@ impl Server {
         self.call(work).await
     }
 
-    /// The head of the reply goes out at once, the code when there is one: Docker's client starts
-    /// the container between the two.
+    /// Waits for the exit code of a container. The head of the reply is sent at once: Docker's client starts the
+    /// container before the code exists.
     async fn wait(&self, id: String, call: Call) -> Result<Reply, Failure> {
         let next = container::waits_for_next(&call)?;
         let (listener, exited) = exit_listener();
@@ -260,13 +260,13 @@ impl Server {
     }
 }
 
-/// A listener for an exit code, which is called for as long as it is kept, and what it hears.
+/// A listener for an exit code, and the receiver of the code. The listener is called as long as it exists.
 fn exit_listener() -> (Arc<ExitListener>, oneshot::Receiver<i32>) {
     let (send, exited) = oneshot::channel();
     let send = Mutex::new(Some(send));
     let listener = move |code| {
         let send = send.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The other end is gone when the client is.
+        // The receiver is dropped when the client disconnects.
         let _ = send.map(|send| send.send(code));
     };
     (Arc::new(listener), exited)
@@ -280,7 +280,7 @@ fn stopped() -> Failure {
     Failure::new(FailureKind::Unavailable, "the daemon is stopping: try again when it runs")
 }
 
-/// Runs what blocks on a thread that may.
+/// Runs a blocking call on a thread of its own.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -292,13 +292,13 @@ fn finished<T>(result: Result<Result<T, Failure>, tokio::task::JoinError>) -> Re
         Ok(result) => result,
         Err(error) if error.is_panic() => Err(Failure::new(
             FailureKind::Internal,
-            "the daemon failed within itself: its log says where, please report it",
+            "cannot answer the request: the daemon failed: please report this with the daemon's log",
         )),
         Err(_) => Err(stopped()),
     }
 }
 
-/// Does a task. May block.
+/// Performs a task of the engine. May block.
 fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Failure> {
     match task {
         Task::Version => system::version(engine),
@@ -331,7 +331,7 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
     }
 }
 
-/// Looks at the World and brings an answer.
+/// Reads the World.
 fn look<T>(
     engine: &dyn EngineApi,
     mut find: impl FnMut(&fairway_core::world::World) -> Result<T, Failure>,

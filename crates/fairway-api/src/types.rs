@@ -1,7 +1,7 @@
-//! The JSON texts of the API: Docker's, field for field, and a few of our own.
+//! The JSON bodies of the API: those of Docker's API, and a few of Fairway's own.
 //!
-//! Docker's clients leave fields out at will and write `null` for empty values: the server reads every body as Go
-//! does. Fields that Fairway has no use for are neither read nor written.
+//! Docker's clients omit fields and write `null` for empty values: the server parses every body as Go does. Fields
+//! without meaning for Fairway are neither read nor written.
 
 #![allow(missing_docs, reason = "fields are Docker's of the same names, unless their docs say more")]
 
@@ -33,5 +33,5 @@ pub use system::{
     Version, WaitReply,
 };
 
-/// Ports of a sandbox (`80/tcp`) and where each is published; `None` where it only is exposed.
+/// The ports of a sandbox (`80/tcp`) with their publications; `None` for a port that is only exposed.
 pub type PortMap = std::collections::BTreeMap<String, Option<Vec<PortBinding>>>;

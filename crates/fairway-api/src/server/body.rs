@@ -1,4 +1,4 @@
-//! Reading the bodies of requests.
+//! Reads the bodies of requests, within the limits of size and memory.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use hyper::header::EXPECT;
 use super::clients::Connection;
 use crate::engine_api::{Failure, FailureKind};
 
-/// What a request may say at most: all ports of TCP and UDP, published one by one, are about 6 MB.
+/// The largest body in bytes: all ports of TCP and UDP, published one by one, are about 6 MB.
 pub(super) const BODY_LIMIT: usize = 8 << 20;
-/// From so many bytes on the memory that a request took is returned to the system.
+/// The size in bytes from which the memory of a body is returned to the system.
 const LARGE: usize = 1 << 20;
-/// How much of a refused body is read for a client that reads no reply before it has sent all.
+/// How many bytes of a refused body are read, for clients that read the reply only after they have sent the body.
 const DISCARD_LIMIT: usize = 1 << 30;
 
-/// A body, whose memory counts for its connection until it is dropped.
+/// A request body; its memory counts for its connection until it is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     bytes: Bytes,
@@ -50,10 +50,10 @@ fn too_large() -> Failure {
     Failure::new(FailureKind::TooLarge, message)
 }
 
-/// Reads a body as a whole.
+/// Reads a whole body.
 ///
 /// # Errors
-/// It is too large, or breaks off, or its memory is needed for a client that takes less.
+/// The body is too large or incomplete, or its memory is needed for a client that uses less.
 pub(super) async fn read(connection: &Arc<Connection>, body: &mut Incoming) -> Result<Held, Failure> {
     let declared = body.size_hint().lower();
     if usize::try_from(declared).is_ok_and(|declared| declared == 0) && body.is_end_stream() {
@@ -90,8 +90,8 @@ pub(super) async fn read(connection: &Arc<Connection>, body: &mut Incoming) -> R
     Ok(held)
 }
 
-/// Reads on what a client still sends of a request that is refused, and keeps nothing of it: a client may read the
-/// reply only when all is sent. One that waits for a word before it sends (`Expect`) has its word.
+/// Reads and drops the rest of a refused request: some clients read the reply only after they have sent all. A client
+/// that sent `Expect` waits for the reply before it sends the body, so there is nothing to read.
 pub(super) fn discard(connection: &Arc<Connection>, head: &HeaderMap, mut body: Incoming) {
     if body.is_end_stream() || head.contains_key(EXPECT) {
         return;
@@ -107,7 +107,7 @@ pub(super) fn discard(connection: &Arc<Connection>, head: &HeaderMap, mut body: 
                 }
             }
         };
-        // Behind the limit the connection is closed, whatever the client thinks of it.
+        // A client that exceeds the limit loses its connection.
         let _ = tokio::time::timeout(reading, all).await;
     });
 }

@@ -42,12 +42,12 @@ impl Call {
         Self { query: pairs.collect(), body }
     }
 
-    /// A parameter of the query; empty when it is not there.
+    /// A parameter of the query; empty if missing.
     pub(super) fn parameter(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
     }
 
-    /// A parameter that is on unless it is one of Docker's words for off.
+    /// A boolean parameter: true unless missing or one of Docker's words for false.
     pub(super) fn flag(&self, name: &str) -> bool {
         !matches!(
             self.parameter(name).trim().to_ascii_lowercase().as_str(),
@@ -55,7 +55,7 @@ impl Call {
         )
     }
 
-    /// A number of the query; none when it is not there.
+    /// A numeric parameter; none if missing.
     pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
         match self.parameter(name) {
             "" => Ok(None),
@@ -69,7 +69,7 @@ impl Call {
         Ok(Filters::parse(self.parameter("filters"))?)
     }
 
-    /// The body, read as JSON in the way of Docker's daemon.
+    /// Parses the body as JSON, as Docker's daemon does.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         if self.body.bytes().is_empty() {
             return Err(Failure::invalid("invalid JSON: got EOF while reading request body"));
@@ -79,7 +79,7 @@ impl Call {
     }
 }
 
-/// Undoes percent-encoding (RFC 3986, section 2.1), and `+` for a space in queries.
+/// Decodes percent-encoding (RFC 3986, section 2.1), and `+` for a space in queries.
 pub(super) fn decode(text: &str, query: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

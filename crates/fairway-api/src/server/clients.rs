@@ -1,4 +1,6 @@
-//! The clients that are connected: what each takes of what is limited, and which connection is closed for another one.
+//! Limits of the daemon's clients: connections, memory for request bodies, and streams.
+//!
+//! When a limit is reached, the client that uses most gives way: its connection, body or stream is closed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,16 +13,16 @@ use tokio::sync::Notify;
 use super::shares::{Answer, Holder, Shares};
 use crate::engine_api::{Failure, FailureKind};
 
-/// How much clients may take at once. When there is no more, the client that has most makes way.
+/// The limits of all clients together. When one is reached, the client that uses most gives way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections.
+    /// The number of connections.
     pub connections: usize,
-    /// How many of these are for root alone.
+    /// How many of the connections are reserved for root.
     pub root_connections: usize,
-    /// Bytes of request bodies that are read or worked on.
+    /// The memory for bodies of requests in progress, in bytes.
     pub bodies: usize,
-    /// Streams of events and packets.
+    /// The number of streams of events and packets.
     pub streams: usize,
     /// How long a client may take to send the head of a request, and its body.
     pub reading: Duration,
@@ -38,26 +40,26 @@ impl Default for Limits {
     }
 }
 
-/// What a connection is doing, the first ones those that are closed first for another connection.
+/// The activity of a connection, in the order in which connections are closed for another client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Activity {
-    /// Nothing: between two requests.
+    /// The connection is between two requests.
     Idle,
-    /// A request is being sent.
+    /// The client is sending a request.
     Reading,
-    /// Something is waited for: an event, a packet, the end of a process.
+    /// The reply waits for an event, a packet, or the end of a process.
     Waiting,
-    /// A request is worked on. It is not closed for another one.
+    /// The daemon performs a request. The connection is not closed for another client.
     Working,
 }
 
-/// A connection, as others see it.
+/// The state of an open connection.
 #[derive(Debug)]
 struct Open {
     activity: Activity,
     since: Instant,
     close: Arc<Notify>,
-    /// The body that is being read has to be let go.
+    /// Whether the body that is being read must be dropped.
     drops_body: bool,
     body_dropped: Arc<Notify>,
 }
@@ -72,7 +74,7 @@ struct State {
 }
 
 impl State {
-    /// Closes the connection of `victims` that can best be spared; whether there was one.
+    /// Closes the first connection of `victims` by activity and age; returns whether `may` allowed one.
     fn close_one(&mut self, victims: &[Holder], may: impl Fn(Activity) -> bool) -> bool {
         let open = victims.iter().filter_map(|holder| Some((*holder, self.open.get(holder)?)));
         let spared = open.filter(|(_, open)| may(open.activity));
@@ -83,7 +85,7 @@ impl State {
         })
     }
 
-    /// Closes a connection, and takes what it had for released.
+    /// Closes a connection, and releases its shares of connections and streams.
     fn forget(&mut self, holder: Holder) {
         if let Some(open) = self.open.remove(&holder) {
             open.close.notify_one();
@@ -93,7 +95,7 @@ impl State {
     }
 }
 
-/// All connections.
+/// All connections of the server, with their limits.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
     limits: Limits,
@@ -121,10 +123,10 @@ impl Clients {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Admits a connection, for which another one of a greedier client, or an idle one of its own, may be closed.
+    /// Admits a connection. If needed, closes one of a client with more connections, or an idle one of the same process.
     ///
     /// # Errors
-    /// There are too many.
+    /// There are too many connections.
     pub fn admit(&self, stream: &UnixStream) -> Result<Connection, Failure> {
         let peer = stream.peer_cred().ok();
         let mut state = self.lock();
@@ -168,7 +170,7 @@ impl Clients {
         self.close_all(|open| open.activity == Activity::Reading && open.since.elapsed() > reading);
     }
 
-    /// Closes the connections that do nothing.
+    /// Closes the idle connections.
     pub fn close_idle(&self) {
         self.close_all(|open| open.activity == Activity::Idle);
     }
@@ -181,7 +183,7 @@ impl Clients {
     }
 }
 
-/// One connection; what it takes is released when it is dropped.
+/// A client's connection; dropping it releases its shares.
 #[derive(Debug)]
 pub(super) struct Connection {
     clients: Clients,
@@ -192,22 +194,22 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Notes that a large body was read.
+    /// Records that a large body was read.
     pub fn note_large_body(&self) {
         self.large_body.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a large body was read since this was asked last.
+    /// Whether a large body was read since the last call.
     pub fn take_large_body(&self) -> bool {
         self.large_body.swap(false, Ordering::Relaxed)
     }
 
-    /// Returns when the connection has to be closed.
+    /// Returns when the connection must be closed.
     pub async fn closed(&self) {
         self.close.notified().await;
     }
 
-    /// Returns when the body that is being read has to be let go.
+    /// Returns when the body that is being read must be dropped.
     pub async fn body_dropped(&self) {
         let drops = || self.clients.lock().open.get(&self.holder).is_none_or(|open| open.drops_body);
         while !drops() {
@@ -215,19 +217,19 @@ impl Connection {
         }
     }
 
-    /// How long a client may take to send something.
+    /// How long a client may take to send the head of a request, and its body.
     pub fn reading(&self) -> Duration {
         self.clients.limits.reading
     }
 
-    /// Notes what the connection is doing from now on.
-    pub fn becomes(&self, activity: Activity) {
+    /// Sets the activity of the connection.
+    pub fn set_activity(&self, activity: Activity) {
         if let Some(open) = self.clients.lock().open.get_mut(&self.holder) {
             (open.activity, open.since, open.drops_body) = (activity, Instant::now(), false);
         }
     }
 
-    /// Notes that something was read: a request begins if none is under way.
+    /// Records that bytes were read: an idle connection begins to read a request.
     pub fn has_read(&self) {
         if let Some(open) = self.clients.lock().open.get_mut(&self.holder)
             && open.activity == Activity::Idle
@@ -236,10 +238,10 @@ impl Connection {
         }
     }
 
-    /// Takes memory for so many more bytes of a body; that of a greedier client may be let go for it.
+    /// Takes memory for `bytes` more of a body; drops the body of a client with more memory if needed.
     ///
     /// # Errors
-    /// There is no more.
+    /// There is not enough memory.
     pub fn take_body(&self, bytes: usize) -> Result<(), Failure> {
         let mut state = self.clients.lock();
         while let Answer::After(victims) = state.bodies.ask(self.holder, bytes) {
@@ -247,7 +249,7 @@ impl Connection {
                 state.open.get(holder).is_some_and(|open| open.activity == Activity::Reading)
             };
             let Some(victim) = victims.iter().find(is_read).copied() else {
-                return Err(refused("bytes in the requests that are under way"));
+                return Err(refused("bytes in requests in progress"));
             };
             if let Some(open) = state.open.get_mut(&victim) {
                 open.drops_body = true;
@@ -264,10 +266,10 @@ impl Connection {
         self.clients.lock().bodies.release(self.holder);
     }
 
-    /// Takes a stream; that of a greedier client may be ended for it.
+    /// Takes a stream; ends one of a client with more streams if needed.
     ///
     /// # Errors
-    /// There are too many.
+    /// There are too many streams.
     pub fn take_stream(&self) -> Result<(), Failure> {
         let mut state = self.clients.lock();
         while let Answer::After(victims) = state.streams.ask(self.holder, 1) {
@@ -279,10 +281,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Notes that the reply was sent.
+    /// Records that the reply was sent, and releases the stream.
     pub fn is_idle(&self) {
         self.clients.lock().streams.release(self.holder);
-        self.becomes(Activity::Idle);
+        self.set_activity(Activity::Idle);
     }
 }
 

@@ -1,4 +1,4 @@
-//! One connection: hyper speaks on it, and its [`Connection`] knows what it is doing.
+//! Serves HTTP on one connection, and records its activity in its [`Connection`].
 
 use std::convert::Infallible;
 use std::io;
@@ -18,10 +18,10 @@ use super::Server;
 use super::clients::Connection;
 use crate::engine_api::Failure;
 
-/// What the heads of requests, and what of their bodies is read in advance, may take.
+/// The size of the read buffer in bytes: the head of a request has to fit.
 const BUFFER: usize = 64 << 10;
 
-/// How long a refused connection is kept for its client to read why.
+/// How long a refused connection stays open, so that its client can read the reason.
 const REFUSAL: Duration = Duration::from_secs(1);
 
 impl Server {
@@ -46,7 +46,7 @@ impl Server {
         let serves = async {
             tokio::select! {
                 result = http.as_mut() => result,
-                // What `wait_for` gives is a lock, which must not be held while the rest is awaited.
+                // `wait_for` returns a lock, which must not be held across the next await.
                 () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {
                     http.as_mut().graceful_shutdown();
                     http.await
@@ -59,13 +59,13 @@ impl Server {
                     tracing::debug!(%error, "a connection ended early");
                 }
             }
-            () = connection.closed() => tracing::debug!("closed a connection that was idle, slow or one too many"),
+            () = connection.closed() => tracing::debug!("closed a connection that was idle, slow or above the limit"),
         }
     }
 }
 
-/// Answers a connection that is one too many, whatever it asks, and reads for a moment what it sends: a client may read
-/// only when it has sent its request.
+/// Refuses a connection above the limit: sends the reason, and reads the request for a moment, since some clients read
+/// the reply only after they have sent the request.
 pub(super) async fn refuse(mut stream: UnixStream, failure: &Failure) {
     tracing::warn!(reason = %failure, "refused a connection");
     let text = serde_json::json!({ "message": failure.message }).to_string();
@@ -81,7 +81,7 @@ pub(super) async fn refuse(mut stream: UnixStream, failure: &Failure) {
     }
 }
 
-/// A stream that notes when something is read.
+/// A stream that records reads in its [`Connection`].
 struct Watched {
     stream: UnixStream,
     connection: Arc<Connection>,

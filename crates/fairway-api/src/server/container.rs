@@ -1,4 +1,4 @@
-//! `/containers`.
+//! Requests to `/containers`: list, inspect, create, start, attach, stop, wait, remove.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::{decode, encode};
 
 pub(super) fn list(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let (filters, now) = (call.filters()?, engine.now());
-    // As in Docker, the newest of all, whether they run or not; 0 and less is no limit.
+    // As in Docker, `limit` selects the newest containers, running or not; 0 and less is no limit.
     let limit = usize::try_from(call.number::<i64>("limit")?.unwrap_or(0)).unwrap_or(0);
     let all = call.flag("all") || limit > 0;
     let mut listed = look(engine, |world| Ok(encode::list_containers(world, all, &filters, now)?))?;
@@ -58,7 +58,7 @@ pub(super) fn create(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
     Reply::created(&Created { id, warning: None, warnings: Some(warnings) })
 }
 
-/// To Docker's client a 404 here means that the image is missing, which it then tries to pull.
+/// Turns a 404 into another failure: Docker's client takes a 404 for a missing image, and tries to pull it.
 fn not_an_image(failure: Failure) -> Failure {
     match failure.kind {
         FailureKind::Refused(RefusalKind::NotFound) => Failure::invalid(failure.message),
@@ -66,7 +66,7 @@ fn not_an_image(failure: Failure) -> Failure {
     }
 }
 
-/// Refused unless it runs already: only the command line has the files, input and output of a process.
+/// Starts a container: refused unless it runs already, since only `fairway run` has the process's files, input, output.
 pub(super) fn start(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
     let sandbox = look(engine, |world| Ok(world.find_sandbox(id)?.clone()))?;
     match sandbox.running() {
@@ -82,7 +82,7 @@ pub(super) fn restart(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure
     )))
 }
 
-/// Docker's client attaches before it starts.
+/// Attaches to a container: refused. Docker's client attaches before it starts a container.
 pub(super) fn attach(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure> {
     let sandbox = look(engine, |world| Ok(world.find_sandbox(id)?.clone()))?;
     let name = &sandbox.name;
@@ -94,7 +94,7 @@ pub(super) fn attach(engine: &dyn EngineApi, id: &str) -> Result<Reply, Failure>
     }
 }
 
-/// Why a container cannot start. As by Docker, one that is to be removed when it ends is removed.
+/// The reason why a container cannot start. As in Docker, a container with `--rm` is removed.
 fn cannot_start(engine: &dyn EngineApi, sandbox: &Sandbox) -> Result<Failure, Failure> {
     let remains = match sandbox.options.auto_remove && sandbox.state == SandboxState::Created {
         true => {
@@ -123,19 +123,19 @@ pub(super) fn unlink(engine: &dyn EngineApi, link: &str) -> Result<Reply, Failur
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// Removes a container; one that was stopped for it may be gone already.
+/// Removes a container. Stopping it may have removed it already.
 pub(super) fn remove(engine: &dyn EngineApi, id: String, forced: bool) -> Result<Reply, Failure> {
     match engine.execute(Command::RemoveSandbox { sandbox: id }) {
-        // The World forgets one that was attached, or run with `--rm`, when it stops.
+        // A container that was attached, or run with `--rm`, is removed when it stops.
         Err(failure) if forced && failure.kind == RefusalKind::NotFound.into() => {}
         result => drop(result?),
     }
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// How long a container has to stop by itself, and the signal that it gets, as far as they are given.
+/// The parameters of a stop: the timeout and the signal, if given.
 pub(super) fn stop_parameters(call: &Call) -> Result<(Option<Duration>, Option<String>), Failure> {
-    // Docker's -1: as long as it takes.
+    // Docker's -1: no timeout.
     let timeout = call
         .number::<i64>("t")?
         .map(|seconds| u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs));
@@ -155,7 +155,7 @@ pub(super) fn kill(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Repl
 pub(super) fn waits_for_next(call: &Call) -> Result<bool, Failure> {
     match call.parameter("condition") {
         "" | "not-running" => Ok(false),
-        // What is removed has exited before.
+        // A removed container has exited before.
         "next-exit" | "removed" => Ok(true),
         other => Err(Failure::invalid(format!(
             "invalid condition: {other:?}: it can be not-running, next-exit or removed"
@@ -163,7 +163,7 @@ pub(super) fn waits_for_next(call: &Call) -> Result<bool, Failure> {
     }
 }
 
-/// The exit code of a sandbox that does not run, or none, and `listener` is called when it stops.
+/// The exit code of a stopped sandbox; none for a running one, whose exit code `listener` receives.
 pub(super) fn exit_code_or_watch(
     engine: &dyn EngineApi,
     id: &str,
@@ -174,7 +174,7 @@ pub(super) fn exit_code_or_watch(
         let sandbox = world.find_sandbox(id)?;
         Ok((sandbox.id, sandbox.running()))
     })?;
-    // Watched before it is looked at again, so that an exit between the two is not missed.
+    // The listener is set before the second look, so that no exit between the two is missed.
     engine.on_exit(id, listener);
     if next {
         return Ok(None);
@@ -183,7 +183,7 @@ pub(super) fn exit_code_or_watch(
         Some(SandboxState::Exited { code, .. }) => Ok(Some(*code)),
         Some(SandboxState::Created) => Ok(Some(0)),
         Some(_) => Ok(None),
-        // It exited and was forgotten by that.
+        // The sandbox exited and was removed.
         None if was_running => Ok(None),
         None => Err(Refusal::NoSuchSandbox(id.to_string()).into()),
     })

@@ -36,14 +36,14 @@ const FILTERS: [&str; 14] = [
     "volume",
 ];
 
-/// Which events a client wants.
+/// The filters of a request for events.
 struct Wanted {
     since: Option<i64>,
     until: Option<i64>,
     filters: Filters,
 }
 
-/// Streams events.
+/// Streams the events that match the filters of a request.
 pub(super) fn stream(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let filters = call.filters()?;
     filters.check(&FILTERS)?;
@@ -90,7 +90,7 @@ fn emit(send: &mpsc::Sender<Bytes>, lost: &AtomicU64, happened: &TimedEvent, mes
 }
 
 fn line(message: &EventMessage) -> Bytes {
-    // It is made of texts and numbers: there is nothing that JSON cannot say.
+    // Serialization cannot fail: the message has only texts and numbers.
     let mut text = serde_json::to_vec(message).unwrap_or_default();
     text.push(b'\n');
     text.into()
@@ -113,7 +113,7 @@ fn message(happened: &TimedEvent) -> EventMessage {
 }
 
 fn passes(filters: &Filters, message: &EventMessage) -> bool {
-    // A name or an identifier, also the beginning of one, of a subject of that kind.
+    // A name, an identifier, or the beginning of one, of an object of that kind.
     let about = |kind: &str| {
         let name = message.actor.attributes.get("name").map_or("", String::as_str);
         let values = filters.values(kind);

@@ -29,7 +29,7 @@ pub(super) fn attach_namespace(engine: &dyn EngineApi, id: &str, call: &Call) ->
     container::inspect(engine, &id)
 }
 
-/// Finds the namespace; one in host mode has none of its own, any other must.
+/// Finds the namespace of a sandbox. In host mode that is the host's; otherwise the host's is refused.
 fn locate(engine: &dyn EngineApi, reference: &NamespaceReference, host: bool) -> Result<Located, Failure> {
     let located = engine.locate(reference)?;
     if host {
@@ -50,7 +50,7 @@ fn locate(engine: &dyn EngineApi, reference: &NamespaceReference, host: bool) ->
 pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     let request: Exited = call.json()?;
     let process = look(engine, |world| Ok(world.find_sandbox(id)?.process()))?;
-    // A late report is about a process that a new one has replaced.
+    // A late report may concern a process that a new one has replaced.
     if request.pid == 0 || process.is_none_or(|process| process.pid == request.pid) {
         engine.execute(Command::StopSandbox { sandbox: id.to_owned(), code: request.code })?;
     }
@@ -109,7 +109,7 @@ fn republish(
     id: &str,
     command: impl FnOnce(String) -> Command,
 ) -> Result<Reply, Failure> {
-    // The reply is of the one that was meant, whatever has its name by then.
+    // Another sandbox may have the name after the change, so the reply uses the id.
     let id = look(engine, |world| Ok(world.find_sandbox(id)?.id.to_string()))?;
     let warnings = engine.execute(command(id.clone()))?.warnings;
     Reply::json(&look(engine, |world| {
@@ -167,7 +167,7 @@ pub(super) fn graph(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
     let path = match (call.parameter("from"), call.parameter("to")) {
         ("", "") => None,
         ("", _) | (_, "") => {
-            return Err(Failure::invalid("a path has two ends: give both from and to, or neither"));
+            return Err(Failure::invalid("invalid query: from or to is missing: give both or neither"));
         }
         ends => Some(ends),
     };

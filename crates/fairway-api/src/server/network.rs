@@ -1,4 +1,4 @@
-//! `/networks`.
+//! Requests to `/networks`: list, inspect, create, remove, connect, disconnect, prune.
 
 use fairway_core::world::{Command, Refusal};
 use fairway_model::NetworkId;
@@ -81,7 +81,7 @@ pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
     for (id, name) in unused {
         match engine.execute(Command::RemoveNetwork { network: id.to_string() }) {
             Ok(_) => deleted.push(name),
-            // In use, or gone already.
+            // The network is in use, or removed already.
             Err(failure)
                 if matches!(
                     failure.kind,
@@ -93,8 +93,8 @@ pub(super) fn prune(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failur
     Reply::json(&NetworksDeleted { networks_deleted: (!deleted.is_empty()).then_some(deleted) })
 }
 
-/// The instant before which networks were made that are meant: a time as RFC 3339, also without a zone, or in
-/// seconds since 1970, or a length of time (`24h`) before `now`; in nanoseconds since 1970.
+/// Parses the filter `until`: networks created before that time match. It is a time as RFC 3339, also without a zone,
+/// in seconds since 1970, or a duration (`24h`) before `now`. Returns nanoseconds since 1970.
 fn until(filters: &Filters, now: i64) -> Result<i64, Failure> {
     let values = filters.values("until");
     let text = match values.as_slice() {
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(read("1h30m"), Ok(now - 5_400_000_000_000));
         assert_eq!(read("1795312000"), Ok(1_795_312_000_000_000_000));
         assert_eq!(read("2026-11-22T02:02:43Z"), Ok(now));
-        // Near enough, in whatever zone the test runs.
+        // The time zone of the test is not known.
         assert!((read("2026-11-22T02:02:43").unwrap() - now).abs() <= 14 * 3_600_000_000_000);
         assert_eq!(read("soon").unwrap_err().message, "invalid filter 'until=soon'");
         assert_eq!(until(&Filters::default(), now), Ok(i64::MAX));

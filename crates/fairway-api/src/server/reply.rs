@@ -21,7 +21,7 @@ use crate::types::ErrorMessage;
 
 type Later = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
 
-/// A status and a body.
+/// A reply: status, headers and body.
 pub(super) struct Reply {
     status: StatusCode,
     content_type: Option<&'static str>,
@@ -29,21 +29,21 @@ pub(super) struct Reply {
     body: ReplyBody,
 }
 
-/// A body that is there, or one that comes while the head is already on its way.
+/// The body of a reply: complete, or sent after the head.
 pub(super) enum ReplyBody {
     Now(Option<Bytes>),
     Later(Later),
-    /// A stream, until its sender closes it or the time is over.
+    /// A stream, until its sender closes it or the timeout expires.
     Stream(mpsc::Receiver<Bytes>, Option<Pin<Box<Sleep>>>),
 }
 
 impl Reply {
-    /// 200 and JSON.
+    /// A reply with status 200 and a JSON body.
     pub(super) fn json<T: Serialize>(value: &T) -> Result<Self, Failure> {
         Self::with_status(StatusCode::OK, value)
     }
 
-    /// 201 and JSON.
+    /// A reply with status 201 and a JSON body.
     pub(super) fn created<T: Serialize>(value: &T) -> Result<Self, Failure> {
         Self::with_status(StatusCode::CREATED, value)
     }
@@ -59,12 +59,12 @@ impl Reply {
         Self { status, content_type, headers: &[], body }
     }
 
-    /// A status alone.
+    /// A reply without a body.
     pub(super) fn empty(status: StatusCode) -> Self {
         Self::with_body(status, None, ReplyBody::Now(None))
     }
 
-    /// The answer to a ping: a plain text that no cache keeps.
+    /// The reply to a ping: plain text, with headers that prevent caching.
     pub(super) fn ping(text: &'static str) -> Self {
         let body = ReplyBody::Now(Some(Bytes::from_static(text.as_bytes())));
         Self {
@@ -79,23 +79,23 @@ impl Reply {
         }
     }
 
-    /// 200 and a text of some type.
+    /// A reply with status 200 and a text of the given type.
     pub(super) fn document(content_type: &'static str, text: String) -> Self {
         Self::with_body(StatusCode::OK, Some(content_type), ReplyBody::Now(Some(text.into())))
     }
 
-    /// 200 at once, and JSON when it is there.
+    /// A reply with status 200 at once, and a JSON body when it is known.
     pub(super) fn later(body: impl Future<Output = Option<Bytes>> + Send + 'static) -> Self {
         Self::with_body(StatusCode::OK, Some("application/json"), ReplyBody::Later(Box::pin(body)))
     }
 
-    /// 200 at once, and JSON as it comes, for so long at most.
+    /// A reply with status 200 at once, and a stream of JSON texts that ends after the duration `left`.
     pub(super) fn stream(receive: mpsc::Receiver<Bytes>, left: Option<Duration>) -> Self {
         let end = left.map(|left| Box::pin(tokio::time::sleep(left)));
         Self::with_body(StatusCode::OK, Some("application/json"), ReplyBody::Stream(receive, end))
     }
 
-    /// The reason why something was not done.
+    /// A reply with the status and the message of a failure.
     pub(super) fn refusal(failure: &Failure) -> Self {
         let status = match failure.kind {
             FailureKind::Refused(RefusalKind::Invalid) => StatusCode::BAD_REQUEST,
@@ -167,7 +167,7 @@ impl Body for ReplyBody {
     }
 }
 
-/// A body that is being sent: its connection is idle when it is dropped.
+/// A body that is being sent; dropping it makes the connection idle.
 pub(super) struct Sent {
     body: ReplyBody,
     connection: Arc<Connection>,

@@ -10,9 +10,9 @@ use crate::engine_api::Failure;
 /// A route of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
-    /// A ping.
+    /// `/_ping`.
     Ping,
-    /// The exit code of a container, when there is one.
+    /// Waiting for the exit code of a container.
     Wait(String),
     /// The stream of events.
     Events,
@@ -74,7 +74,7 @@ impl Task {
 }
 
 impl Route {
-    /// Finds the route. The version in front is optional.
+    /// Finds the route of a request. The version prefix is optional.
     pub(super) fn of(method: &Method, path: &str) -> Result<Self, Failure> {
         let mut parts: Vec<String> =
             path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
@@ -100,7 +100,7 @@ impl Route {
             ("GET", ["containers", "json"]) => Task::Containers,
             ("POST", ["containers", "create"]) => Task::ContainerCreate,
             ("GET", ["containers", id, "json"]) => Task::Container(own(id)),
-            // A link is named by two parts: `web/db`.
+            // The name of a link has two parts: `web/db`.
             ("DELETE", ["containers", name @ ..]) if !name.is_empty() => {
                 return Ok(Self::Remove(name.join("/")));
             }

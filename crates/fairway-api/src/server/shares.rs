@@ -1,5 +1,7 @@
-//! Shares of what is limited: while there is enough, each client takes what it asks for; when there is not, the client
-//! that has most has to release something before one that has less is refused.
+//! Divides a limited resource fairly among clients.
+//!
+//! While the resource suffices, each client gets the amount that it requests. Otherwise a client that holds more than
+//! another one has to release its share first; only then is a request refused.
 
 use std::collections::BTreeMap;
 
@@ -8,38 +10,38 @@ use std::collections::BTreeMap;
 pub(super) struct Holder {
     /// The user's id.
     pub user: u32,
-    /// The process id; 0 where it is not known.
+    /// The process id; 0 if unknown.
     pub process: i32,
-    /// The connection, by a number of its own.
+    /// The number of the connection.
     pub connection: u64,
 }
 
-/// What is held of a limited amount.
+/// A limited resource, and the amount that each client holds of it.
 #[derive(Debug)]
 pub(super) struct Shares {
     limit: usize,
-    /// How much of it is for root alone.
+    /// The amount that is reserved for root.
     reserved: usize,
     held: BTreeMap<Holder, usize>,
     total: usize,
 }
 
-/// What a request for more comes to.
+/// The answer to a client's request for a resource.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// There is enough.
+    /// The resource suffices.
     Enough,
-    /// There would be if one of these released something: those that hold more than the one that asks, most first.
+    /// The resource suffices after one of these clients releases its share: clients that hold more, most first.
     After(Vec<Holder>),
 }
 
 impl Shares {
-    /// Of `limit`, of which root alone may have the last `reserved`.
+    /// A resource with the amount `limit`, of which `reserved` is kept for root.
     pub fn new(limit: usize, reserved: usize) -> Self {
         Self { limit, reserved: reserved.min(limit), held: BTreeMap::new(), total: 0 }
     }
 
-    /// Whether `holder` may have so much more.
+    /// Whether `holder` may have `amount` more.
     pub fn ask(&self, holder: Holder, amount: usize) -> Answer {
         let limit = if holder.user == 0 { self.limit } else { self.limit - self.reserved };
         match self.total.saturating_add(amount) <= limit {
@@ -48,19 +50,19 @@ impl Shares {
         }
     }
 
-    /// Notes that `holder` has so much more.
+    /// Records that `holder` has `amount` more.
     pub fn take(&mut self, holder: Holder, amount: usize) {
         *self.held.entry(holder).or_default() += amount;
         self.total += amount;
     }
 
-    /// Notes that `holder` has released all that it had.
+    /// Records that `holder` has released its whole share.
     pub fn release(&mut self, holder: Holder) {
         self.total -= self.held.remove(&holder).unwrap_or(0);
     }
 
-    /// Those that hold more than `holder` would, most first: of users that have more, else of processes of its own
-    /// user that do, else connections of its own process.
+    /// The clients that hold more than `holder` would, most first: those of users with more; if there are none, those
+    /// of the same user's processes with more; if there are none, connections of the same process with more.
     fn greedier(&self, holder: Holder, amount: usize) -> Vec<Holder> {
         let levels: [fn(&Holder) -> Holder; 3] = [
             |it| Holder { process: 0, connection: 0, ..*it },
@@ -117,7 +119,7 @@ mod tests {
         assert_eq!(shares.ask(holder(1, 2, 4), 1), Answer::After(vec![c, b]));
         assert_eq!(shares.ask(b, 1), Answer::After(vec![c]));
         assert_eq!(shares.ask(c, 1), Answer::After(Vec::new()));
-        assert_eq!(shares.ask(holder(2, 9, 9), 10), Answer::After(Vec::new()), "it would have no less");
+        assert_eq!(shares.ask(holder(2, 9, 9), 10), Answer::After(Vec::new()), "each holder has less");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Stopping the process of a container, which takes as long as the process takes to end: that is waited for without a
-//! thread, so any number of stops keeps nothing from being answered.
+//! Stops the processes of containers. Waiting for the end of a process takes no thread, so that many stops at once do
+//! not delay other requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use super::reply::Reply;
 use super::{Server, blocking, container, exit_listener, look, turn};
 use crate::engine_api::{EngineApi, Failure, Stopping};
 
-/// How long a process has to end by itself; Docker's.
+/// How long a process has to end after the signal, as in Docker.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may take until the end of a process that was killed is known.
+/// How long to wait for the report of a killed process's end.
 const KILL_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl Server {
@@ -30,7 +30,7 @@ impl Server {
         Ok(Reply::empty(StatusCode::NO_CONTENT))
     }
 
-    /// Removes a container, and with `force` stops it first; with `link`, a link and nothing else.
+    /// Removes a container, with `force` after stopping it; with `link`, removes only a link.
     pub(super) async fn remove(self, id: String, call: Call) -> Result<Reply, Failure> {
         if call.flag("link") {
             return self.command(move |engine| container::unlink(engine, &id)).await;

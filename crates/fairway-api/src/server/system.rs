@@ -1,4 +1,4 @@
-//! `/version` and `/info`.
+//! Requests to `/version` and `/info`.
 
 use fairway_model::{Backend, SandboxState};
 
@@ -8,7 +8,7 @@ use crate::encode;
 use crate::engine_api::{EngineApi, Failure};
 use crate::types::{Component, FirewallBackend, Info, Platform, Version};
 
-/// Drivers of networks.
+/// The network drivers.
 const DRIVERS: [&str; 7] = ["bridge", "host", "lan", "macvlan", "null", "ptp", "routed"];
 
 pub(super) fn ping(head: bool) -> Reply {
@@ -42,7 +42,7 @@ pub(super) fn version(engine: &dyn EngineApi) -> Result<Reply, Failure> {
     Reply::json(&version)
 }
 
-/// What Go calls an architecture of uname(2).
+/// Go's name of a machine name of uname(2).
 fn go_architecture(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
@@ -65,7 +65,7 @@ pub(super) fn info(engine: &dyn EngineApi) -> Result<Reply, Failure> {
             (true, Backend::Iptables) => "iptables",
         };
         Ok(Info {
-            // Each World has its own from the start.
+            // The network `none` exists from the start, and its id is unique to the World.
             id: world.find_network("none").map(|network| network.id.to_string()).unwrap_or_default(),
             name: world.host().hostname.clone(),
             containers: world.sandboxes().count(),

@@ -47,7 +47,7 @@ fn emit(send: &mpsc::Sender<Bytes>, missed: &mut u64, mut message: TraceMessage)
 }
 
 fn line(message: &TraceMessage) -> Bytes {
-    // It is made of texts and numbers: there is nothing that JSON cannot say.
+    // Serialization cannot fail: the message has only texts and numbers.
     let mut text = serde_json::to_vec(message).unwrap_or_default();
     text.push(b'\n');
     text.into()

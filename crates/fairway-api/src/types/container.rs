@@ -13,9 +13,9 @@ pub struct ContainerInspect {
     pub id: String,
     /// RFC 3339, in nanoseconds.
     pub created: String,
-    /// The command's first word.
+    /// The program of the command.
     pub path: String,
-    /// The others.
+    /// The arguments of the command.
     pub args: Vec<String>,
     pub state: ContainerState,
     pub image: String,
@@ -27,14 +27,14 @@ pub struct ContainerInspect {
     pub name: String,
     pub restart_count: u32,
     pub platform: String,
-    /// Ours: who keeps the namespace: `run`, `attached` or `created`.
+    /// How the namespace was created: `run`, `attached` or `created`. Docker's API has no such key.
     pub kind: String,
     pub host_config: HostConfig,
     pub config: ContainerConfig,
     pub network_settings: NetworkSettings,
 }
 
-/// Where a sandbox is in its life.
+/// The state of a sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerState {
@@ -46,17 +46,17 @@ pub struct ContainerState {
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
     pub dead: bool,
-    /// 0 when no process keeps it.
+    /// The process of the sandbox; 0 for none.
     pub pid: u32,
     pub exit_code: i32,
     pub error: String,
-    /// While it runs; else Go's zero time.
+    /// When it was started, while it runs; otherwise Go's zero time.
     pub started_at: String,
-    /// After it exited; else Go's zero time.
+    /// When it exited; Go's zero time before.
     pub finished_at: String,
 }
 
-/// What concerns the host, as it was asked for.
+/// The requested host configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HostConfig {
@@ -70,7 +70,7 @@ pub struct HostConfig {
     pub dns_search: Vec<String>,
     /// Each `name:address`.
     pub extra_hosts: Vec<String>,
-    /// Those of the first network, each `name:alias`.
+    /// The links of the first network, each `name:alias`.
     pub links: Vec<String>,
     pub cap_add: Vec<String>,
     pub cap_drop: Vec<String>,
@@ -78,32 +78,32 @@ pub struct HostConfig {
     pub log_config: LogConfig,
 }
 
-/// Where the output of a command goes when it runs detached.
+/// The log of a detached command's output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct LogConfig {
-    /// `json-file`; empty for that.
+    /// The log driver: `json-file`, or empty for the same.
     #[serde(rename = "Type")]
     pub driver: String,
-    /// `max-size` and `max-file`.
+    /// The options `max-size` and `max-file`.
     pub config: BTreeMap<String, String>,
 }
 
-/// Where one port is published.
+/// A host address and port that a port is published at.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PortBinding {
-    /// Empty: the default address.
+    /// The host address; empty for the default address.
     pub host_ip: String,
-    /// A port, a range of which one is taken, or empty for any.
+    /// The host port: a port, a range to choose one from, or empty for any.
     pub host_port: String,
 }
 
-/// What concerns the process, as it was asked for.
+/// The requested configuration of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
-    /// As a client of Docker's named it.
+    /// The image that a client of Docker named. Fairway does not use it.
     pub image: String,
     pub hostname: String,
     pub exposed_ports: BTreeMap<String, BTreeMap<String, String>>,
@@ -116,11 +116,11 @@ pub struct ContainerConfig {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What a sandbox was given.
+/// The network settings of a sandbox: addresses, ports, networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkSettings {
-    /// What follows up to the MAC address is that of the endpoint on the default bridge; empty without one.
+    /// The fields up to the MAC address describe the endpoint on the default bridge; they are empty without one.
     #[serde(rename = "EndpointID")]
     pub endpoint_id: String,
     pub gateway: String,
@@ -137,15 +137,15 @@ pub struct NetworkSettings {
     pub mac_address: String,
     #[serde(rename = "SandboxID")]
     pub sandbox_id: String,
-    /// The path of its namespace.
+    /// The path of the sandbox's network namespace.
     pub sandbox_key: String,
-    /// What is published and exposed now; empty while it does not run.
+    /// The published and exposed ports; empty while the sandbox does not run.
     pub ports: PortMap,
-    /// By the networks' names.
+    /// The endpoints, by the names of their networks.
     pub networks: BTreeMap<String, EndpointSettings>,
 }
 
-/// One sandbox of `GET /containers/json`.
+/// A sandbox in the list of `GET /containers/json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerSummary {
@@ -162,13 +162,13 @@ pub struct ContainerSummary {
     pub labels: BTreeMap<String, String>,
     /// `created`, `running` or `exited`.
     pub state: String,
-    /// For people: `Up 5 minutes`.
+    /// The state as text: `Up 5 minutes`.
     pub status: String,
     pub host_config: SummaryHostConfig,
     pub network_settings: SummaryNetworks,
 }
 
-/// One port of a sandbox in a list.
+/// A port of a sandbox in a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PortSummary {
@@ -176,10 +176,10 @@ pub struct PortSummary {
     pub ip: String,
     #[serde(rename = "PrivatePort")]
     pub private_port: u16,
-    /// 0, and left out, when it only is exposed.
+    /// The host port; 0, and left out, for a port that is only exposed.
     #[serde(rename = "PublicPort", skip_serializing_if = "is_zero")]
     pub public_port: u16,
-    /// The protocol.
+    /// The protocol: `tcp`, `udp` or `sctp`.
     #[serde(rename = "Type")]
     pub kind: String,
 }

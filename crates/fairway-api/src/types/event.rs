@@ -1,20 +1,20 @@
-//! What happened, as Docker writes it.
+//! Events of `GET /events`, in Docker's format.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventMessage {
-    /// As `action`, for containers alone; Docker's older clients read it.
+    /// The same as `action`, for containers only: older clients of Docker read it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub status: String,
-    /// As the actor's, for containers alone.
+    /// The id of the actor, for containers only.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// The image, of containers that were made with one.
+    /// The image of a container, if it was created with one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub from: String,
     #[serde(rename = "Type")]
@@ -31,7 +31,7 @@ pub struct EventMessage {
     pub time_nano: i64,
 }
 
-/// Whom it is about.
+/// The object of an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventActor {

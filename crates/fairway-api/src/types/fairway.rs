@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 
 use super::{ContainerCreate, EndpointSettings, PortMap};
 
-/// `POST /containers/{id}/attach-namespace`: the process of a sandbox that was created is there.
-/// One of the two is given.
+/// The body of `POST /containers/{id}/attach-namespace`: the network namespace of a created sandbox. Either the process
+/// or the path is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AttachNamespace {
-    /// A process in the namespace, which ends with it; 0 for none.
+    /// A process in the namespace, with whose end the sandbox stops; 0 for none.
     pub pid: u32,
     /// The path of the namespace; empty for none.
     pub path: String,
 }
 
-/// `POST /fairway/attach`: create and start in one request, for a namespace that exists.
+/// The body of `POST /fairway/attach`: creates and starts a sandbox for an existing namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AttachRequest {
-    /// Empty: one is made up.
+    /// The name; empty for a generated one.
     pub name: String,
     /// A process in the namespace; 0 for none.
     pub pid: u32,
     /// The path of the namespace; empty for none.
     pub path: String,
-    /// Who keeps the namespace: `attached` (the default) or `created`.
+    /// How the namespace was created: `attached` (the default) or `created`.
     pub kind: String,
     /// Networks, ports and names.
     pub container: ContainerCreate,
@@ -41,10 +41,10 @@ pub struct AttachRequest {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Attached {
     pub id: String,
-    /// Without a slash.
+    /// The name, without Docker's leading slash.
     pub name: String,
     pub warnings: Vec<String>,
-    /// By the networks' names.
+    /// The endpoints, by the names of their networks.
     pub networks: BTreeMap<String, EndpointSettings>,
     pub ports: PortMap,
     pub resolv_conf_path: String,
@@ -52,11 +52,10 @@ pub struct Attached {
     pub hostname_path: String,
 }
 
-/// `POST /containers/{id}/publish` and `/unpublish`: publications that change while the sandbox
-/// exists.
+/// The body of `POST /containers/{id}/publish` and `/unpublish`: published ports of an existing sandbox.
 ///
-/// To publish no more, whatever is left out means whichever: `{"/tcp": [{"HostPort": "8081"}]}` where it
-/// leads, `{"80/tcp": null}` from where. Here both ports may be ranges.
+/// In `/unpublish` an omitted part matches any value: `{"/tcp": [{"HostPort": "8081"}]}` any container port,
+/// `{"80/tcp": null}` any host port. Both ports may be ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PublishPorts {
@@ -67,46 +66,46 @@ pub struct PublishPorts {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PublishedPorts {
-    /// All that is published of the sandbox now; nothing while it does not run.
+    /// All published ports of the sandbox; empty while it does not run.
     pub ports: PortMap,
     pub warnings: Vec<String>,
 }
 
-/// `POST /fairway/detach`: the opposite of attach: the sandbox is gone, its namespace stays.
+/// The body of `POST /fairway/detach`: removes an attached sandbox, and keeps its namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DetachRequest {
-    /// Its name or id.
+    /// The name or id of the sandbox.
     pub container: String,
 }
 
-/// `POST /containers/{id}/exited`: its process ended, says who saw it.
+/// The body of `POST /containers/{id}/exited`: reports that the process of a sandbox ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Exited {
     pub code: i32,
-    /// Which process; 0: the one that the sandbox has. Of one that it had before nothing is taken.
+    /// The process; 0 for the current one. The report of an earlier process of the sandbox is ignored.
     pub pid: u32,
 }
 
-/// The reply of `GET /fairway/explain?from=&to=&plan=`: where a packet goes.
+/// The reply of `GET /fairway/explain?from=&to=&plan=`: the path and the end of a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Explained {
-    /// The walks, in the order in which they happen.
+    /// The walks of the packets in order.
     pub walks: Vec<WalkRecord>,
-    /// Where captures see it.
+    /// The places where a capture shows the packet.
     pub captures: Vec<Capture>,
-    /// What comes of it, in a sentence.
+    /// The result in one sentence.
     pub sentence: String,
-    /// Whether it is answered, as far as can be known; none when it leaves for where nothing is known, or the end
-    /// is not known.
+    /// Whether the connection is answered; none if that is not known, because the packet leaves the host or its end is
+    /// unknown.
     pub answered: Option<bool>,
-    /// What would let it through.
+    /// A change that would let the packet through.
     pub advice: Option<String>,
-    /// How it would end by the Plan, where that is another end.
+    /// The result by the Plan, if it differs.
     pub planned: Option<String>,
-    /// What is other than by the Plan, where that is another end.
+    /// The differences from the Plan, if the result differs.
     pub differences: Vec<String>,
 }
 
@@ -120,20 +119,20 @@ pub struct Diagnosis {
     pub done: Vec<String>,
 }
 
-/// `GET /fairway/stats`: what passed one network; `?network=` asks for one alone.
+/// The traffic of one network in the reply of `GET /fairway/stats`; `?network=` selects one network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkStats {
     pub name: String,
     pub id: String,
     pub driver: String,
-    /// Between its sandboxes and everybody else, the host among them; none where the host does not see it.
+    /// The traffic between its sandboxes and all other hosts, including this one; none if the host cannot count it.
     pub traffic: Option<TrafficCount>,
-    /// What passed published ports; of ranges those that anybody asked for.
+    /// The traffic of published ports; of a range only the ports that had traffic.
     pub ports: Vec<PortStats>,
 }
 
-/// Packets and bytes, towards sandboxes and from them.
+/// Packets and bytes, to sandboxes and from them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TrafficCount {
@@ -143,7 +142,7 @@ pub struct TrafficCount {
     pub bytes_out: u64,
 }
 
-/// What passed a published port.
+/// The traffic of a published port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PortStats {
@@ -155,19 +154,19 @@ pub struct PortStats {
     pub container_port: u16,
     /// `tcp`, `udp`.
     pub protocol: String,
-    /// What the kernel translated: whole packets.
+    /// The traffic that the kernel translated, in whole packets.
     pub translated: TrafficCount,
-    /// What the proxy carried: bytes of payload.
+    /// The traffic that the proxy carried, in bytes of payload.
     pub proxied_bytes_in: u64,
     pub proxied_bytes_out: u64,
 }
 
-/// The reply to `POST /fairway/reload`: the configuration file was read again.
+/// The reply to `POST /fairway/reload`, which reads the configuration file again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Reloaded {
     /// The settings that have changed, by the names of their flags.
     pub changed: Vec<String>,
-    /// Those that differ in the file and stay as they are until the daemon is restarted.
+    /// The settings that differ in the file and change only when the daemon is restarted.
     pub needs_restart: Vec<String>,
 }

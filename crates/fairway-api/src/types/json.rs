@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 
-/// Reads a list of words, which may be a text where it has one word only: Docker's `strslice`.
+/// Deserializes a list of words, or a text as a list of one word: Docker's `strslice`.
 pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Words;
 
@@ -14,7 +14,7 @@ pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
         type Value = Vec<String>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of texts, or a text")
+            f.write_str("a list of strings, or a string")
         }
 
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -37,7 +37,7 @@ pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
     deserializer.deserialize_any(Words)
 }
 
-/// Reads an object of endpoints as pairs in the order in which they were written: interfaces are numbered so.
+/// Deserializes an object of endpoints as pairs in their order, which is the order of the interfaces.
 pub(super) fn ordered<'de, D, T>(deserializer: D) -> Result<Vec<(String, T)>, D::Error>
 where
     D: Deserializer<'de>,
@@ -69,7 +69,7 @@ where
     deserializer.deserialize_any(Pairs(PhantomData))
 }
 
-/// Writes pairs as an object, in their order.
+/// Serializes pairs as an object, in their order.
 pub(super) fn write_ordered<S, T>(pairs: &[(String, T)], serializer: S) -> Result<S::Ok, S::Error>
 where
     S: Serializer,

@@ -1,4 +1,4 @@
-//! Networks and endpoints.
+//! JSON bodies of networks and endpoints.
 
 use std::collections::BTreeMap;
 
@@ -26,11 +26,11 @@ pub struct NetworkInspect {
     pub ingress: bool,
     pub config_from: ConfigReference,
     pub config_only: bool,
-    /// By sandbox id: those that run; empty in lists.
+    /// The running sandboxes by id; empty in lists.
     pub containers: BTreeMap<String, NetworkContainer>,
     pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
-    /// Only when inspected.
+    /// How full the network is; only when inspected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<NetworkStatus>,
     /// Firewall conflicts on this host and DHCP leases; only when inspected, and only where there are any.
@@ -42,17 +42,17 @@ pub struct NetworkInspect {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkTroubles {
-    /// What firewalls of others drop of its packets.
+    /// Foreign firewall rules that drop packets of the network.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub obstacles: Vec<NetworkObstacle>,
-    /// Routes of the host that lead its addresses elsewhere, each `destination dev interface`.
+    /// Routes of the host that divert packets for its addresses, each `destination dev interface`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
     /// Address conflicts on its LAN, each `address at hardware address`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<String>,
-    /// Addresses that its LAN's DHCP server has lent, each `address of sandbox by server until time`, in seconds since
-    /// 1970, or `address of sandbox: lost`.
+    /// Addresses that the LAN's DHCP server has leased, each `address of sandbox by server until time`, in seconds
+    /// since 1970, or `address of sandbox: lost`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<String>,
 }
@@ -61,27 +61,27 @@ pub struct NetworkTroubles {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkObstacle {
-    /// In words, with table, chain and rule.
+    /// The conflict as text, with table, chain and rule.
     pub text: String,
-    /// Whether it is dropped for sure, and not only perhaps.
+    /// Whether the rule certainly drops packets; otherwise it may.
     pub certain: bool,
     /// The program that owns the table, as far as known.
     pub owner: String,
     /// Family and name of the table.
     pub table: String,
     pub chain: String,
-    /// The handle of the rule; of a legacy table its number; 0 for the chain's policy.
+    /// The handle of the rule; in a table of iptables-legacy its number; 0 for the chain's policy.
     pub rule: u64,
 }
 
-/// Where a network's configuration comes from: nowhere, in Fairway.
+/// The network that a configuration comes from: always empty in Fairway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ConfigReference {
     pub network: String,
 }
 
-/// How a network's addresses are given.
+/// The IPAM configuration of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Ipam {
@@ -104,7 +104,7 @@ pub struct IpamConfig {
     pub auxiliary_addresses: BTreeMap<String, String>,
 }
 
-/// A sandbox that is on a network.
+/// A sandbox with an endpoint on a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkContainer {
@@ -112,7 +112,7 @@ pub struct NetworkContainer {
     #[serde(rename = "EndpointID")]
     pub endpoint_id: String,
     pub mac_address: String,
-    /// With its prefix length.
+    /// The address with its prefix length.
     #[serde(rename = "IPv4Address")]
     pub ipv4_address: String,
     #[serde(rename = "IPv6Address")]
@@ -134,19 +134,19 @@ pub struct IpamStatus {
     pub subnets: BTreeMap<String, SubnetStatus>,
 }
 
-/// How full a subnet is. Numbers that do not fit are the largest that does.
+/// How full a subnet is. Numbers that exceed the type's range are the largest value of the type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SubnetStatus {
-    /// Addresses of endpoints, gateway and auxiliaries, and those that no endpoint can have.
+    /// The addresses in use: of endpoints, the gateway and auxiliary addresses, and those that no endpoint can have.
     #[serde(rename = "IPsInUse")]
     pub in_use: u64,
-    /// Those that can still be given to an endpoint that asks for none.
+    /// The addresses that remain for endpoints without a requested address.
     #[serde(rename = "DynamicIPsAvailable")]
     pub available: u64,
 }
 
-/// `POST /networks/create`.
+/// The body of `POST /networks/create`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkCreate {
@@ -168,7 +168,7 @@ pub struct NetworkCreate {
     pub labels: BTreeMap<String, String>,
 }
 
-/// `POST /networks/{id}/connect`.
+/// The body of `POST /networks/{id}/connect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ConnectRequest {
@@ -176,16 +176,16 @@ pub struct ConnectRequest {
     pub endpoint_config: Option<EndpointSettings>,
 }
 
-/// `POST /networks/{id}/disconnect`.
+/// The body of `POST /networks/{id}/disconnect`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DisconnectRequest {
     pub container: String,
-    /// Taken, and without meaning: there is no dead endpoint to force away.
+    /// Accepted and ignored: Fairway has no stale endpoints to remove by force.
     pub force: bool,
 }
 
-/// An endpoint: what is asked of it, and what it was given.
+/// An endpoint: its requested settings, and its actual ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct EndpointSettings {
@@ -212,12 +212,12 @@ pub struct EndpointSettings {
     pub global_ipv6_address: String,
     #[serde(rename = "GlobalIPv6PrefixLen")]
     pub global_ipv6_prefix_len: u8,
-    /// The names that the network's resolver answers to; none where it has no resolver.
+    /// The names that the network's resolver knows for the endpoint; none without a resolver.
     #[serde(rename = "DNSNames")]
     pub dns_names: Option<Vec<String>>,
 }
 
-/// Addresses that are asked for.
+/// The requested addresses of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndpointIpam {

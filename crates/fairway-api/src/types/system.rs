@@ -16,30 +16,30 @@ pub struct ErrorMessage {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Created {
     pub id: String,
-    /// Of networks.
+    /// The warning for a network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// Of containers.
+    /// The warnings for a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<String>>,
 }
 
-/// `POST /networks/prune`.
+/// The reply to `POST /networks/prune`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworksDeleted {
-    /// Names; `null` when there was none, as in Docker.
+    /// The names of the removed networks; `null` for none, as in Docker.
     pub networks_deleted: Option<Vec<String>>,
 }
 
-/// `POST /containers/{id}/wait`.
+/// The reply to `POST /containers/{id}/wait`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct WaitReply {
     pub status_code: i32,
 }
 
-/// `GET /version`.
+/// The reply to `GET /version`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Version {
@@ -50,12 +50,12 @@ pub struct Version {
     #[serde(rename = "MinAPIVersion")]
     pub min_api_version: String,
     pub os: String,
-    /// In Go's words: `amd64`.
+    /// The architecture in Go's terms: `amd64`.
     pub arch: String,
     pub kernel_version: String,
 }
 
-/// What product it is.
+/// The name of the product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Platform {
@@ -71,11 +71,11 @@ pub struct Component {
     pub details: BTreeMap<String, String>,
 }
 
-/// `GET /info`.
+/// The reply to `GET /info`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Info {
-    /// Stays as long as the data root.
+    /// The id of the daemon, which is kept in the data root.
     #[serde(rename = "ID")]
     pub id: String,
     pub name: String,
@@ -87,14 +87,14 @@ pub struct Info {
     pub images: usize,
     #[serde(rename = "OSType")]
     pub os_type: String,
-    /// As the host's distribution calls itself.
+    /// The name of the host's distribution.
     pub operating_system: String,
-    /// In the kernel's words: `x86_64`.
+    /// The architecture in the kernel's terms: `x86_64`.
     pub architecture: String,
     pub kernel_version: String,
     #[serde(rename = "NCPU")]
     pub ncpu: usize,
-    /// Bytes.
+    /// The host's memory in bytes.
     pub mem_total: u64,
     /// RFC 3339.
     pub system_time: String,
@@ -103,13 +103,13 @@ pub struct Info {
     pub swarm: Swarm,
     pub labels: Vec<String>,
     pub experimental_build: bool,
-    /// Sandboxes go on when the daemon stops.
+    /// Always true: sandboxes keep running when the daemon stops.
     pub live_restore_enabled: bool,
     pub firewall_backend: FirewallBackend,
     pub warnings: Vec<String>,
 }
 
-/// Drivers, by what they are of.
+/// The drivers, by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Plugins {
@@ -119,7 +119,7 @@ pub struct Plugins {
     pub log: Vec<String>,
 }
 
-/// The state of the swarm: there is none.
+/// The state of the swarm: Fairway has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Swarm {
@@ -130,7 +130,7 @@ pub struct Swarm {
     pub control_available: bool,
 }
 
-/// What programs the firewall.
+/// The firewall backend.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct FirewallBackend {
