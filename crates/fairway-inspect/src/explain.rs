@@ -1,4 +1,4 @@
-//! Questions about the way of a packet, and advice on the answers.
+//! Queries about packets for `explain`, captures, and advice for packets that are not answered.
 
 mod advice;
 mod capture;

@@ -1,4 +1,4 @@
-//! The walker against what was measured with Docker, row by row.
+//! Compares the walker with outcomes measured with Docker, row by row.
 
 mod links;
 pub(crate) mod matrix_world;
@@ -83,13 +83,13 @@ fn check(mode: DaemonFlags) {
     assert!(wrong.is_empty(), "{mode:?}\n{wrong}");
 }
 
-/// The walks of a question from one namespace to an address and port, as text, with names of interfaces that do not
-/// depend on what was drawn; then where captures see it.
+/// The walks of a query from one namespace to an address and port, as text, with names of interfaces that do not
+/// depend on random numbers; then the captures.
 fn golden(mode: DaemonFlags, from: &str, to: &str) -> String {
     walks(mode, from, to, |_, step| step.kind != StepKind::Chain)
 }
 
-/// As [`golden`], without the walks of what comes after the first packet.
+/// As [`golden`], with the walk of the first packet alone.
 fn first(mode: DaemonFlags, from: &str, to: &str) -> String {
     walks(mode, from, to, |title, step| title.starts_with("the first packet") && step.kind != StepKind::Chain)
 }
@@ -130,10 +130,10 @@ fn walks(mode: DaemonFlags, from: &str, to: &str, shown: impl Fn(&str, &StepReco
     text
 }
 
-/// The port is translated, and no proxy runs. What was captured on the bridge had the addresses of before, so what was
-/// bridged met no rules there.
+/// The port is translated, and no proxy runs. Captures on the bridge had the addresses before translation, so bridged
+/// packets met no rules there.
 #[test]
-fn a_translated_port_is_walked_as_people_have_analysed_it() {
+fn a_translated_port_is_walked_as_analyzed_with_docker() {
     let mode = DaemonFlags { proxy: false, bridge_netfilter: false, ..DaemonFlags::DOCKER_DEFAULTS };
     insta::assert_snapshot!("itself_by_the_hosts_address", golden(mode, "u1", "10.10.50.99:8081"));
     insta::assert_snapshot!("host_by_loopback", golden(mode, "host", "127.0.0.1:8081"));
@@ -154,15 +154,15 @@ fn a_translated_port_is_walked_as_people_have_analysed_it() {
     );
 }
 
-/// Where br_netfilter shows IP what is bridged, a sandbox that asks for its own port is sent from port to port: the host's
-/// routes and its end of the bridge never see it.
+/// Where br_netfilter passes bridged packets to IP, a request to the own published port stays on the bridge: the host's
+/// routes and the bridge interface never see it.
 #[test]
-fn a_translated_port_on_a_bridge_that_is_seen() {
+fn a_translated_port_with_br_netfilter() {
     let mode = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
     insta::assert_snapshot!("itself_on_a_bridge_that_is_seen", golden(mode, "u1", "10.10.50.99:8081"));
 }
 
-/// The proxy beside translation, the proxy alone, and neither.
+/// The proxy with translation, the proxy alone, and neither.
 #[test]
 fn the_proxy_is_walked_as_two_connections() {
     insta::assert_snapshot!(
@@ -186,10 +186,10 @@ fn the_proxy_is_walked_as_two_connections() {
     );
 }
 
-/// The questions of people's notes that are not asked above, in their order: `--userland-proxy` and `--iptables` both
+/// Further queries with published analyses, in their order: `--userland-proxy` and `--iptables` both
 /// on, translation alone, neither, the proxy alone.
 #[test]
-fn what_people_have_noted_of_each_way_to_publish_is_walked() {
+fn each_way_to_publish_is_walked_as_analyzed_with_docker() {
     let both = DaemonFlags::DOCKER_DEFAULTS;
     insta::assert_snapshot!("noted_both_default_bridge", first(both, "d1", "10.10.50.99:8080"));
     insta::assert_snapshot!("noted_both_host_by_any_address", first(both, "host", "0.0.0.0:8080"));
@@ -214,9 +214,9 @@ fn what_people_have_noted_of_each_way_to_publish_is_walked() {
     insta::assert_snapshot!("noted_proxied_host_by_any_address", first(proxied, "host", "0.0.0.0:8080"));
 }
 
-/// The chains that have no rule for it, too, in the order of their priorities.
+/// Chains without a matching rule are included, in the order of their priorities.
 #[test]
-fn every_chain_that_a_packet_meets_is_told_of() {
+fn every_chain_that_a_packet_meets_is_reported() {
     insta::assert_snapshot!(
         "every_chain",
         walks(DaemonFlags::DOCKER_DEFAULTS, "lan", "10.10.50.99:8081", |title, _| title
@@ -225,7 +225,7 @@ fn every_chain_that_a_packet_meets_is_told_of() {
 }
 
 #[test]
-fn what_is_not_allowed_ends_at_the_rule_that_says_so() {
+fn a_packet_that_is_not_allowed_ends_at_the_rule_that_drops_it() {
     insta::assert_snapshot!("another_network", golden(DaemonFlags::DOCKER_DEFAULTS, "o1", "172.18.0.2:80"));
 }
 
@@ -241,7 +241,7 @@ fn the_walker_agrees_with_every_row_of_the_matrix() {
 }
 
 #[test]
-fn it_agrees_by_the_rules_of_iptables_too() {
+fn the_walker_agrees_with_iptables_rules() {
     for proxy in [true, false] {
         for bridge_netfilter in [true, false] {
             check(DaemonFlags {
@@ -255,7 +255,7 @@ fn it_agrees_by_the_rules_of_iptables_too() {
 }
 
 #[test]
-fn rules_of_iptables_are_told_in_its_own_words() {
+fn iptables_rules_are_printed_in_iptables_syntax() {
     let mode = DaemonFlags { proxy: false, backend: Backend::Iptables, ..DaemonFlags::DOCKER_DEFAULTS };
     insta::assert_snapshot!("by_iptables", golden(mode, "u1", "10.10.50.99:8081"));
     insta::assert_snapshot!("another_network_by_iptables", golden(mode, "o1", "172.18.0.2:80"));
@@ -299,11 +299,11 @@ fn sandbox_named_host_is_not_the_host() {
             .collect();
     assert_eq!(commands.first(), Some(&("container:host".to_owned(), true)), "{commands:?}");
     assert!(commands.iter().all(|(namespace, enters)| *enters == (namespace == "container:host")));
-    let unknown = Query::parse(state, &plan, "container:nobody", "u1").unwrap_err().to_string();
+    let unknown = Query::parse(state, &plan, "container:missing", "u1").unwrap_err().to_string();
     assert!(unknown.contains("container:NAME if it is called host"), "{unknown}");
 }
 
-/// Each step has the facts in fields, and they are read as they were written.
+/// Each step has the facts in fields, and JSON is read as it was written.
 #[test]
 fn walk_records_have_fields_and_survive_json() {
     let mode = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };

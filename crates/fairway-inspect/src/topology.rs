@@ -1,4 +1,4 @@
-//! The topology that a packet walks on: as planned, and as read from the kernel.
+//! Builds the topology for packet walks: as planned, and as observed in the kernel.
 
 mod netns_link;
 mod observed;

@@ -1,4 +1,4 @@
-//! Namespaces from their parts, with the routes and rules that the kernel adds by itself.
+//! Builds namespaces from interfaces and routes, with the routes and rules that the kernel adds by itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! What comes of asking somebody: the first packet, its answer, one of those after it, and for a proxied port the
+//! Walks the packets of a connection: the first packet, its reply, a later packet each way, and for a proxied port the
 //! second connection.
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,43 +22,44 @@ pub struct ConnectionWalk {
     pub first: PacketWalk,
     /// Its reply, if it is delivered.
     pub reply: Option<PacketWalk>,
-    /// The next packet after that, if the answer arrives.
+    /// The next packet after that, if the reply arrives.
     pub established: Option<PacketWalk>,
-    /// The next packet of the answer, where conntrack did not see all of those before: it may take this one for new.
+    /// The next packet of the server, where conntrack did not see all packets before: its state may be `new`.
     pub next_reply: Option<PacketWalk>,
-    /// What tells the sender of the answer, or of the packet after it, that it was refused.
+    /// The ICMP error or TCP reset to the sender of the reply, or of a later packet, that was refused.
     pub refusal: Option<PacketWalk>,
     /// The connection that the proxy makes, if the first one ends at it.
     pub proxied: Option<Box<ConnectionWalk>>,
 }
 
-/// Who asks.
+/// Where the first packet comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// A program on a namespace.
+    /// A program in a namespace.
     Local(NamespaceId),
-    /// A program on a namespace that asks by an interface of it.
+    /// A program in a namespace that sends by an interface of the namespace.
     LocalVia(NamespaceId, u32),
-    /// Somebody behind an interface of a namespace, from that address.
+    /// A host behind an interface of a namespace, with that address.
     Remote(NamespaceId, u32),
 }
 
-/// What came of it, in short.
+/// The outcome of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was answered; the server saw this source.
+    /// The server answered; it saw this source.
     Answered(IpAddr),
-    /// It was refused.
+    /// A socket's absence or a rule refused a packet.
     Refused,
-    /// It was accepted and closed again: the proxy did not reach whom it speaks for, or a rule resets what comes next.
+    /// The connection was accepted and closed again: the proxy did not reach its target, or a rule resets later
+    /// packets.
     Closed,
-    /// There is no way, and the origin is told.
+    /// There is no route, and the origin gets an error.
     Unreachable,
-    /// Nothing comes back.
+    /// The origin gets no reply.
     NoReply,
-    /// It leaves for where nothing is known.
+    /// The packet leaves the host, and the reply cannot be predicted.
     LeavesHost,
-    /// It is not known.
+    /// The outcome is not known.
     Unknown,
 }
 
@@ -69,12 +70,12 @@ pub struct Proxy {
     pub user: Option<u32>,
 }
 
-/// Walks a connection. Ports that the origin does not name are made up by the caller, in `tuple`.
+/// Walks a connection. The caller chooses the source port in `tuple` if the origin names none.
 pub fn walk_connection(topology: &Topology, origin: Origin, tuple: Tuple, proxy: Proxy) -> ConnectionWalk {
     walk_connection_with(&mut Walker::new(topology), origin, tuple, proxy)
 }
 
-/// Walks a connection with a walker, which may know flows of before.
+/// Walks a connection with a walker that may know flows of earlier connections.
 pub fn walk_connection_with(
     walker: &mut Walker<'_>,
     origin: Origin,
@@ -111,7 +112,7 @@ fn walk_connection_as(
         proxied: None,
     };
     let End::Delivered { namespace, proxy: target, tuple: seen, .. } = &connection.first.end else {
-        // A refusal has to find its way back too.
+        // A refusal needs a route back too.
         connection.reply = walker.refusal();
         if let Some(reply) = &mut connection.reply {
             comes_back(topology, origin, &connection.first, reply);
@@ -120,7 +121,7 @@ fn walk_connection_as(
         return connection;
     };
     let (there, target, seen) = (*namespace, *target, *seen);
-    // Datagrams are carried one by one: there is an answer when one has come back.
+    // The proxy relays datagrams one by one: a reply exists when the target has sent one.
     if let Some(target) = target.filter(|_| tuple.protocol != TCP) {
         let second = walk_connection_as(walker, Origin::Local(there), to(target, tuple), proxy.user, proxy);
         let answered = matches!(second.outcome(), Outcome::Answered(_));
@@ -155,11 +156,11 @@ fn walk_connection_as(
     connection
 }
 
-/// Ends an answer that leaves for where nothing is known on_demand than where it was asked for: the origin may get it
-/// by another way if it is outside, and does not if it is known where it is.
+/// Ends a reply that leaves the host by another interface than the one where the request arrived. An origin outside the
+/// topology may get the reply by another way; an origin within the topology does not.
 fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &mut PacketWalk) {
     let End::Leaves { namespace, interface, next, .. } = &reply.end else { return };
-    let leaves = format!("the answer leaves by {interface} for {next}");
+    let leaves = format!("the reply leaves by {interface} for {next}");
     let namespace = *namespace;
     let asked_at = first.steps.iter().find_map(|step| match step {
         Step::Arrives { namespace, interface, .. } => Some((namespace, interface)),
@@ -173,7 +174,7 @@ fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &m
         }
         (Origin::Remote(..), Some((at, by))) if (at, by) != (&namespace, interface) => {
             let reason = format!(
-                "{leaves}, not by {by}, where it was asked for: whether it arrives is not known here"
+                "{leaves}, not by {by}, where the request arrived: whether the reply arrives is not known"
             );
             reply.end = End::Unknown { namespace, reason };
         }
@@ -181,7 +182,7 @@ fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &m
     }
 }
 
-/// Whether conntrack was kept from a packet somewhere, or did not know it.
+/// Whether a packet bypassed conntrack somewhere, or conntrack found it invalid.
 fn is_unseen(walk: &PacketWalk) -> bool {
     walk.steps.iter().any(|step| match step {
         Step::Tracked { state, .. } => *state == "invalid",
@@ -190,7 +191,7 @@ fn is_unseen(walk: &PacketWalk) -> bool {
     })
 }
 
-/// Whether somebody gets it, here or behind what is known.
+/// Whether the packet is delivered or leaves the host.
 fn arrives(walk: &PacketWalk) -> bool {
     matches!(walk.end, End::Delivered { .. } | End::Leaves { .. })
 }
@@ -211,8 +212,8 @@ fn to(target: SocketAddr, of: Tuple) -> Tuple {
 }
 
 impl ConnectionWalk {
-    /// Says better whose sockets get packets: asked for each namespace and what the socket sees, where it is a program's
-    /// own. Only what is known to get a packet is worth looking for.
+    /// Names the owners of the sockets that get packets. `name` is called with the namespace and the tuple that the
+    /// socket sees, and only for sockets of programs that get a packet.
     pub fn name_owners(&mut self, name: &mut dyn FnMut(NamespaceId, &Tuple) -> Option<String>) {
         let ends = [Some(&mut self.first.end), self.established.as_mut().map(|walk| &mut walk.end)];
         for end in ends.into_iter().flatten() {
@@ -228,12 +229,12 @@ impl ConnectionWalk {
         }
     }
 
-    /// The packet of the open connection that does not arrive.
+    /// The packet of the established connection that does not arrive.
     pub(super) fn stuck(&self) -> Option<&PacketWalk> {
         [&self.established, &self.next_reply].into_iter().flatten().find(|walk| !arrives(walk))
     }
 
-    /// What came of it, in short.
+    /// The outcome of a connection.
     pub fn outcome(&self) -> Outcome {
         let answered = self.reply.as_ref().is_some_and(arrives);
         let is_tcp = matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == TCP);
@@ -246,7 +247,7 @@ impl ConnectionWalk {
             };
         }
         if let Some(stuck) = self.stuck().filter(|_| is_tcp && answered) {
-            // Its sender takes the connection for open, and nothing comes through.
+            // The sender takes the connection for established, and no data arrives.
             return match stuck.end {
                 End::Unknown { .. } => Outcome::Unknown,
                 End::Rejected { how: Reject::TcpReset, .. } => Outcome::Closed,
@@ -262,7 +263,7 @@ impl ConnectionWalk {
             (End::Rejected { .. } | End::NoRoute { .. } | End::Discarded { .. }, _) if answered => {
                 Outcome::Unreachable
             }
-            // The program that asks is told by its own kernel.
+            // The program that sends gets the error from its own kernel.
             (End::NoRoute { .. }, None) => Outcome::Unreachable,
             (End::Leaves { .. }, _) => Outcome::LeavesHost,
             _ => Outcome::NoReply,
@@ -291,11 +292,11 @@ impl ConnectionWalk {
         records
     }
 
-    /// What comes of it, in a sentence.
+    /// The outcome in a sentence.
     pub fn sentence(&self, topology: &Topology) -> String {
         match self.outcome() {
             Outcome::Answered(source) => format!("It is answered; the server sees {source}."),
-            Outcome::LeavesHost => "It leaves; what answers is not known here.".to_owned(),
+            Outcome::LeavesHost => "Leaves the host; the reply cannot be predicted.".to_owned(),
             Outcome::Unknown => format!("Not known: {}.", self.last_end().sentence(topology)),
             Outcome::NoReply => format!("No answer: {}.", self.last_end().sentence(topology)),
             Outcome::Closed => {

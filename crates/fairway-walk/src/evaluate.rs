@@ -1,4 +1,4 @@
-//! The rules of one hook, done for one packet as the kernel does them.
+//! Evaluates the rules of one hook for one packet, as the kernel does.
 
 mod chain;
 mod load;
@@ -20,26 +20,26 @@ use fairway_ruleset::{
 };
 use registers::Registers;
 
-/// Where and how a packet meets rules.
+/// The facts about a packet that rules can match besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The namespace.
     pub namespace: &'a NetworkNamespace,
-    /// Where it arrived.
+    /// The interface where the packet arrived.
     pub input: Option<&'a Interface>,
-    /// Where it will leave.
+    /// The interface by which the packet will leave.
     pub output: Option<&'a Interface>,
-    /// Its flow, once conntrack saw it, and its direction in it.
+    /// The packet's flow, once conntrack saw the packet, and its direction in the flow.
     pub flow: Option<(&'a Flow, CtDirection)>,
-    /// Whether it is no packet of its flow, but about one: an ICMP error, or a reset by a rule.
+    /// Whether the packet is related to its flow: an ICMP error about a packet of it, or a reset by a rule.
     pub related: bool,
-    /// Whether conntrack was told to leave it alone.
+    /// Whether a `notrack` rule matched the packet.
     pub untracked: bool,
-    /// The user whose socket made it, if one of this namespace's did.
+    /// The user whose socket sent the packet, if a socket of this namespace did.
     pub user: Option<u32>,
-    /// The ports between which a bridge forwards it, where it meets the IP hooks on that way.
+    /// The bridge ports between which the packet is forwarded, if br_netfilter passes it to the IP hooks.
     pub ports: Option<(&'a Interface, &'a Interface)>,
-    /// What the sets of the topology hold, and which of its namespaces this is.
+    /// The lookup of set elements, and the position of this namespace in the topology.
     pub lookup: (&'a Lookup<'a>, NamespaceId),
 }
 
@@ -50,40 +50,40 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// What a rule does beside deciding.
+/// What a rule does besides its verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Translates the flow.
     Translate {
-        /// What of it.
+        /// Source or destination.
         kind: NatKind,
         /// The new address.
         address: Option<IpAddr>,
         /// The new port.
         port: Option<u16>,
     },
-    /// Translates the source to the address of the interface that it leaves by.
+    /// Translates the source to an address of the output interface (`masquerade`).
     Masquerade,
-    /// Translates the destination to this namespace.
+    /// Translates the destination to this namespace (`redirect`).
     Redirect(Option<u16>),
     /// Gives the packet a mark.
     Mark(u32),
     /// Gives the flow a mark.
     FlowMark(u32),
-    /// Keeps conntrack from it.
+    /// Exempts the packet from conntrack (`notrack`).
     Untrack,
-    /// Replaces bytes of it.
+    /// Replaces bytes of the packet.
     Rewrite(PayloadBase, u32, Vec<u8>),
-    /// Answers that it was refused, and drops it.
+    /// Drops the packet and sends its sender a refusal (`reject`).
     Refuse(Reject),
 }
 
-/// A rule that matched and did something.
+/// A rule that matched and had an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleHit {
     /// The family of its table.
     pub family: Family,
-    /// Whether the table is one of iptables' older kind.
+    /// Whether the table is one of iptables-legacy.
     pub legacy: bool,
     /// The table.
     pub table: String,
@@ -91,67 +91,68 @@ pub struct RuleHit {
     pub chain: String,
     /// The rule as `nft` prints it; none for the policy of the chain.
     pub rule: Option<String>,
-    /// What the rule is for, as whoever made it wrote.
+    /// The rule's comment.
     pub comment: Option<String>,
-    /// What the kernel tells the rule by; none for the policy, and for what is not in the kernel.
+    /// The rule's handle; none for the policy, and for rules that are not in the kernel.
     pub handle: Option<u64>,
-    /// Which rule of the chain, from 0 on; none for the policy.
+    /// The position of the rule in its chain, from 0; none for the policy.
     pub place: Option<usize>,
-    /// The element of a set or map that was found.
+    /// The element of a set or map that matched.
     pub element: Option<String>,
-    /// What it did.
+    /// The actions of the rule.
     pub actions: Vec<Action>,
-    /// Where the packet went; none for on to the next rule.
+    /// The verdict; none if the next rule is evaluated.
     pub verdict: Option<Verdict>,
 }
 
-/// What came of a base chain.
+/// The result of a base chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// It goes on.
+    /// The packet goes on.
     Accepted,
-    /// It was dropped.
+    /// The packet is dropped.
     Dropped,
-    /// It was dropped, and its sender is told.
+    /// The packet is dropped, and its sender gets a refusal.
     Refused(Reject),
-    /// What happens here is not known, and why.
+    /// The result is not known, for this reason.
     Unknown(String),
 }
 
-/// What a rule came to.
+/// The result of a rule.
 enum Outcome {
-    /// It does not match.
+    /// The rule does not match.
     No,
-    /// It matches, with what it leaves.
+    /// The rule matches, with its effects.
     Yes(Option<Verdict>),
-    /// Nobody knows whether it matches, and why; with what it would leave, and the packet as it is if it does not.
+    /// Whether the rule matches is not known, for this reason; with its effects if it does, and the packet if it does
+    /// not.
     MayMatch(Option<Verdict>, String, Box<Packet>),
-    /// What it does is not known.
+    /// The effect of the rule is not known.
     Unknown(String),
 }
 
-/// The walk through the rules of one base chain.
+/// The evaluation of one base chain.
 pub struct Evaluation<'a> {
     facts: Facts<'a>,
     table: &'a Table,
-    /// Rules that matched and did something, in order.
+    /// Rules that matched and had an effect, in order.
     pub hits: Vec<RuleHit>,
-    /// The keys that rules put into dynamic sets, with the sets' names, in order.
+    /// The keys that rules added to dynamic sets, with the sets' names, in order.
     pub counted: Vec<(String, Vec<u8>)>,
     actions: Vec<Action>,
     element: Option<String>,
-    /// The mark that rules of this chain gave the flow.
+    /// The conntrack mark that rules of this chain set.
     flow_mark: Option<u32>,
-    /// How often the walk went on both ways.
+    /// How often the evaluation forked.
     forks: usize,
-    /// How many rules were tried, on all ways.
+    /// How many rules were evaluated, in all forks.
     tried: usize,
-    /// How often the walk went into another chain.
+    /// How often the evaluation entered another chain.
     ways: usize,
 }
 
 impl<'a> Evaluation<'a> {
-    /// Begins in a table.
+    /// Creates an evaluation of a chain of `table`.
     pub fn new(facts: Facts<'a>, table: &'a Table) -> Self {
         Self {
             facts,
@@ -212,7 +213,7 @@ impl<'a> Evaluation<'a> {
             E::Payload { base: PayloadBase::Link, offset, to, .. }
                 if (6..12).contains(offset) && packet.sender_is_unknown() =>
             {
-                registers.load(*to, load::Loaded::Unknown("the sender's MAC is not known".to_owned()))
+                registers.load(*to, load::Loaded::Unknown("the sender's MAC address is not known".to_owned()))
             }
             E::Payload { base, offset, length, to } => match packet.bytes(*base, *offset, *length) {
                 Some(bytes) => registers.load(*to, load::Loaded::Value(bytes.to_vec())),
@@ -221,9 +222,8 @@ impl<'a> Evaluation<'a> {
             E::Fib { result, flags, to } => {
                 registers.load(*to, load::fib(&self.facts, packet, *result, *flags))
             }
-            E::Socket { to, .. } => {
-                registers.load(*to, load::Loaded::Unknown("it asks for a socket of the host".to_owned()))
-            }
+            E::Socket { to, .. } => registers
+                .load(*to, load::Loaded::Unknown("the rule looks up a socket of the host".to_owned())),
             E::Immediate { to, value } => registers.load(*to, load::Loaded::Value(value.clone())),
             E::Compare { from, operator, value } => registers.compare(*from, *operator, value),
             E::Range { from, inverted, first, last } => registers.range(*from, *inverted, first, last),
@@ -264,7 +264,7 @@ impl<'a> Evaluation<'a> {
                     self.action(Action::Mark(packet.mark))
                 }
             },
-            // They change nothing about where it goes.
+            // They have no influence on the way of the packet.
             E::MetaSet { key: MetaKey::Trace | MetaKey::Priority, .. } => Step::Next,
             E::CtSet { key: CtKey::Mark, from, .. } => match registers.unknown(*from, 4) {
                 Some(reason) => Step::Unknown(reason),
@@ -282,13 +282,13 @@ impl<'a> Evaluation<'a> {
                 packet.replace(*base, *offset, &bytes);
                 self.action(Action::Rewrite(*base, *offset, bytes))
             }
-            E::MetaSet { key, .. } => Step::Unknown(format!("it sets {key}")),
-            E::CtSet { key, .. } => Step::Unknown(format!("it sets ct {key}")),
+            E::MetaSet { key, .. } => Step::Unknown(format!("the rule sets {key}")),
+            E::CtSet { key, .. } => Step::Unknown(format!("the rule sets ct {key}")),
             E::Extension { kind, number, present, to, .. } => registers.load(
                 *to,
                 match kind {
-                    // What systems put into the first segment differs.
-                    ExtensionKind::Tcp => load::Loaded::Unknown(format!("it looks at {kind} {number}")),
+                    // The TCP options of a first segment depend on its sender's system.
+                    ExtensionKind::Tcp => load::Loaded::Unknown(format!("the rule looks at {kind} {number}")),
                     _ if *present => load::Loaded::Value(vec![0]),
                     _ => load::Loaded::Absent,
                 },
@@ -310,7 +310,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// What several ways come to. They only ask.
+    /// Evaluates alternatives, whose expressions only match.
     fn one_of(&mut self, ways: &[Vec<Expression>], inverted: bool, packet: &mut Packet) -> Step {
         let mut perhaps = None;
         for way in ways {
@@ -343,7 +343,7 @@ impl<'a> Evaluation<'a> {
 
     fn count(&mut self, name: &str, registers: &Registers, from: fairway_ruleset::Register) -> Step {
         let length = self.table.set(name).map_or(0, Set::key_length);
-        // What is put there is looked at by nobody on this walk.
+        // No rule of this walk reads the added element.
         if registers.unknown(from, length).is_none() {
             self.counted.push((name.to_owned(), registers.bytes(from, length)));
         }
@@ -360,7 +360,7 @@ impl<'a> Evaluation<'a> {
     ) -> Step {
         let Some(set) = self.table.set(name) else { return Step::Unknown(format!("there is no set {name}")) };
         if matches!(set.data, SetData::Object(_)) {
-            return Step::Unknown(format!("the map {name} leads to objects"));
+            return Step::Unknown(format!("the map {name} maps to objects"));
         }
         let empty = set.elements.is_empty() && !self.facts.namespace.on_demand;
         match (registers.unknown(from, set.key_length()), result) {
@@ -387,7 +387,7 @@ impl<'a> Evaluation<'a> {
             (None, _) | (Some(_), LookupResult::NoMatch) => Step::No,
             (Some(element), LookupResult::Value(to)) => match &element.data {
                 ElementData::Value(bytes) => registers.load(to, load::Loaded::Value(bytes.clone())),
-                _ => Step::Unknown(format!("the map {name} leads nowhere")),
+                _ => Step::Unknown(format!("the map {name} has no verdict or value for the key")),
             },
             (Some(element), LookupResult::Verdict) => {
                 if let ElementData::Verdict(to) = &element.data {
@@ -399,15 +399,15 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// What becomes of the rule after an expression.
+/// The state of a rule after an expression.
 pub(super) enum Step {
-    /// On to the next expression.
+    /// The next expression is evaluated.
     Next,
-    /// It does not match.
+    /// The rule does not match.
     No,
-    /// Nobody knows whether it matches, and why.
+    /// Whether the rule matches is not known, for this reason.
     MayMatch(String),
-    /// Nobody knows what it does, and why.
+    /// The effect of the rule is not known, for this reason.
     Unknown(String),
 }
 

@@ -1,4 +1,4 @@
-//! What conntrack knows of a flow, and what it translates.
+//! A conntrack flow with its NAT bindings.
 
 use std::net::IpAddr;
 
@@ -14,24 +14,24 @@ const DESTINATION_TRANSLATED: u32 = 32;
 /// A flow of one namespace, from its first packet on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
-    /// As its first packet was.
+    /// The tuple of the first packet, as it arrived.
     pub original: Tuple,
-    /// The addresses and ports that its first packet has after all translation.
+    /// The tuple of the first packet after all translation.
     pub translated: Tuple,
-    /// Whether its destination was decided about; a later chain does not decide again.
+    /// Whether the destination has its NAT binding; a later chain does not change it.
     pub destination_decided: bool,
-    /// Whether its source was.
+    /// Whether the source has its NAT binding.
     pub source_decided: bool,
-    /// Whether an answer was seen.
+    /// Whether a reply was seen.
     pub answered: bool,
-    /// Whether its first packet got through.
+    /// Whether the flow is confirmed: its first packet passed all hooks.
     pub confirmed: bool,
     /// Its mark.
     pub mark: u32,
 }
 
 impl Flow {
-    /// The flow that begins with a packet.
+    /// Creates the flow of a first packet.
     pub fn new(original: Tuple) -> Self {
         Self {
             original,
@@ -44,7 +44,7 @@ impl Flow {
         }
     }
 
-    /// Which way a packet goes that arrived as `tuple`; none when it is of another flow.
+    /// The direction of a packet that arrived as `tuple`; none for packets of other flows.
     pub fn direction(&self, tuple: Tuple) -> Option<CtDirection> {
         if tuple == self.original {
             Some(CtDirection::Original)
@@ -55,7 +55,7 @@ impl Flow {
         }
     }
 
-    /// Whether anything was translated.
+    /// Whether NAT changed an address or port.
     pub fn is_translated(&self) -> bool {
         self.original != self.translated
     }
@@ -77,13 +77,13 @@ impl Flow {
         .fold(0, |status, (_, bit)| status | bit)
     }
 
-    /// A packet's addresses after its destination was translated: on arrival, or when it was made here.
+    /// The tuple of a packet after its destination was translated: on arrival, or when a local program sent it.
     pub fn destination_of(&self, packet: Tuple, direction: CtDirection) -> Tuple {
         let whole = self.all_of(direction);
         Tuple { destination: whole.destination, destination_port: whole.destination_port, ..packet }
     }
 
-    /// A packet's addresses after its source was translated: as it leaves, or is delivered.
+    /// The tuple of a packet after its source was translated: when it leaves or is delivered.
     pub fn source_of(&self, packet: Tuple, direction: CtDirection) -> Tuple {
         let whole = self.all_of(direction);
         Tuple { source: whole.source, source_port: whole.source_port, ..packet }
@@ -96,7 +96,7 @@ impl Flow {
         }
     }
 
-    /// Translates the destination of what has not been decided about.
+    /// Translates the destination if it has no binding yet.
     pub fn translate_destination(&mut self, address: Option<IpAddr>, port: Option<u16>) {
         self.destination_decided = true;
         self.translated.destination = address.unwrap_or(self.translated.destination);
@@ -105,7 +105,7 @@ impl Flow {
         }
     }
 
-    /// Translates the source of what has not been decided about.
+    /// Translates the source if it has no binding yet.
     pub fn translate_source(&mut self, address: Option<IpAddr>, port: Option<u16>) {
         self.source_decided = true;
         self.translated.source = address.unwrap_or(self.translated.source);

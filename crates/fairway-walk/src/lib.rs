@@ -1,8 +1,8 @@
-//! The walk of one packet: every hook, chain and rule that it meets, every rewrite, and its end.
+//! Simulates the way of one packet: every hook, chain and rule that it meets, every rewrite, and its end.
 //!
-//! A [`Topology`] holds network namespaces as values; the [`Walker`] does what the kernel does with a packet in them. It
-//! interprets nf_tables' own expressions, so it walks our tables and other people's alike, planned or read from the
-//! kernel. What it does not know makes the end [`End::Unknown`], never a guess.
+//! A [`Topology`] holds network namespaces as values; the [`Walker`] does what the kernel does with a packet in them.
+//! It interprets nf_tables' own expressions, so it walks Fairway's and foreign tables alike, planned or read from the
+//! kernel. Where a fact is not known, the walk ends with [`End::Unknown`], never with a guess.
 
 #![forbid(unsafe_code)]
 

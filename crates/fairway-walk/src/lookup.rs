@@ -1,4 +1,4 @@
-//! What sets hold and who waits for packets: looked up, however many there are.
+//! Lazy lookup of set elements and listening sockets.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -12,12 +12,13 @@ use std::rc::Rc;
 use super::topology::{Listener, NamespaceId, NetworkNamespace, listener_of};
 use fairway_ruleset::{Element, Set, Table};
 
-/// Asked for what a namespace has more of than is worth reading for one packet ([`NetworkNamespace::on_demand`]).
+/// Reads elements and sockets of a namespace one by one, where it has too many to read them all for one packet
+/// ([`NetworkNamespace::on_demand`]).
 pub trait StateSource: fmt::Debug {
-    /// The element of a set of exact keys that a key is, or else the one that matches what no other does.
+    /// The element of a set of exact keys with that key, else the set's catch-all element.
     ///
     /// # Errors
-    /// Why it cannot be known, in words.
+    /// The reason why the state cannot be read.
     fn element(
         &self,
         namespace: NamespaceId,
@@ -26,29 +27,29 @@ pub trait StateSource: fmt::Debug {
         key: &[u8],
     ) -> Result<Option<Element>, String>;
 
-    /// The sockets that wait at a port, whatever their address.
+    /// The sockets that listen at a port, at any address.
     ///
     /// # Errors
-    /// Why it cannot be known, in words.
+    /// The reason why the state cannot be read.
     fn listeners(&self, namespace: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String>;
 }
 
-/// What the namespaces of a topology hold. It belongs to one topology: sets are known by their places in memory.
+/// Cached lookups in the namespaces of a topology. A value belongs to one topology: sets are cached by their address.
 #[derive(Debug, Default)]
 pub(super) struct Lookup<'a> {
     indexes: RefCell<HashMap<*const Set, Rc<Index>>>,
     on_demand: Option<&'a dyn StateSource>,
 }
 
-/// Why nothing of a namespace can be looked up.
-const UNREAD: &str = "what its sets and sockets are was not read";
+/// The reason when elements and sockets of a namespace cannot be looked up.
+const UNREAD: &str = "its set elements and sockets were not read";
 
 impl<'a> Lookup<'a> {
     pub(super) fn with(on_demand: &'a dyn StateSource) -> Self {
         Self { on_demand: Some(on_demand), ..Self::default() }
     }
 
-    /// The element of a set of `namespace`, which is at `place`, that a key meets.
+    /// The element of a set of `namespace`, which is at `place`, that matches a key.
     pub(super) fn element<'s>(
         &self,
         (id, namespace): (NamespaceId, &NetworkNamespace),
@@ -66,7 +67,7 @@ impl<'a> Lookup<'a> {
         Ok(index.find(set, key).map(Cow::Borrowed))
     }
 
-    /// The socket of `namespace`, which is at `place`, that gets what is for `address` and `port`.
+    /// The socket of `namespace`, which is at `place`, that gets packets to `address` and `port`.
     pub(super) fn listener<'m>(
         &self,
         (id, namespace): (NamespaceId, &'m NetworkNamespace),
@@ -82,21 +83,21 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// A limit on an element finds what exceeds it: one packet by itself is never too many.
+/// Whether an element matches only above a rate: one packet alone never exceeds the rate.
 fn exceeds(element: &Element) -> bool {
     element.limit.is_some_and(|limit| limit.inverted)
 }
 
-/// The elements of a set in the order of their keys, or of one part of them.
+/// An index of the elements of a set, ordered by their keys or by one part of the keys.
 #[derive(Debug)]
 struct Index {
-    /// The bytes of a key that order them: all, or the part by which ranges of concatenations differ most.
+    /// The bytes of a key that give the order: all, or the part by which ranges of concatenations differ most.
     part: Range<usize>,
-    /// Places of elements, by where their part begins.
+    /// Positions of elements, ordered by the first value of their part.
     order: Vec<usize>,
-    /// For each of `order`, the place of the one that reaches furthest among it and those before it.
+    /// For each of `order`, the position of the element with the highest end among it and those before it.
     furthest: Vec<usize>,
-    /// The place of the element that matches what no other does.
+    /// The position of the catch-all element.
     rest: Option<usize>,
 }
 
@@ -108,7 +109,7 @@ fn ends<'e>(element: &'e Element, part: &Range<usize>) -> &'e [u8] {
     element.last.as_ref().unwrap_or(&element.key).get(part.clone()).unwrap_or_default()
 }
 
-/// Where the parts of a set's keys are, each padded to four bytes if there are several.
+/// The byte ranges of the parts of a set's keys, each padded to four bytes if there are several.
 fn parts(set: &Set) -> Vec<Range<usize>> {
     let mut at = 0;
     let part = |datatype: &fairway_ruleset::Datatype| {
@@ -151,7 +152,7 @@ impl Index {
         Self { part, order, furthest, rest }
     }
 
-    /// The element that a key is, or is between the ends of; a concatenation is compared part by part.
+    /// The element with that key, or whose range contains the key; a concatenation is compared part by part.
     fn find<'s>(&self, set: &'s Set, key: &[u8]) -> Option<&'s Element> {
         let elements = &set.elements;
         let own = key.get(self.part.clone()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Replaces planned namespaces of a topology by those that were read from the kernel.
+//! Replaces planned namespaces of a topology with namespaces read from the kernel.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ fn positions(namespace: &NetworkNamespace) -> BTreeMap<u32, usize> {
 }
 
 impl Topology {
-    /// Replaces the planned host by the host that was read. The other ends of veth pairs, the parents of macvlans, and
+    /// Replaces the planned host with the observed host. The peers of veth interfaces, the parents of macvlans, and
     /// the purpose of Fairway's own sockets are known from the plan alone, and are kept.
     pub fn replace_host(&mut self, host: NetworkNamespace) {
         let Some(first) = self.namespaces.first_mut() else { return };
@@ -37,7 +37,7 @@ impl Topology {
         }
     }
 
-    /// Connects the host's ends of veth pairs, found by name, to the ends that the planned ones lead to.
+    /// Connects the host's ends of veth pairs, found by name, to the peers of the planned ends.
     fn connect_ports(&mut self, planned: &NetworkNamespace) {
         let named: BTreeMap<&str, u32> =
             self.host().interfaces.iter().map(|it| (it.name.as_str(), it.index)).collect();
@@ -49,7 +49,7 @@ impl Topology {
         }
     }
 
-    /// Replaces the planned namespace of a sandbox by the one that was read.
+    /// Replaces the planned namespace of a sandbox with the observed one.
     pub fn replace_sandbox(&mut self, id: NamespaceId, survey: &Survey) {
         let mut planned = std::mem::take(&mut self[id]);
         let (name, sandbox) = (std::mem::take(&mut planned.name), planned.sandbox);
@@ -75,7 +75,7 @@ impl Topology {
         }
     }
 
-    /// Connects an interface of a sandbox that was read as the planned one is: it has the same MAC address, or the same
+    /// Connects an observed interface of a sandbox like the planned one with the same MAC address, or else the same
     /// name.
     fn connect_as_planned(&mut self, id: NamespaceId, planned: &Interface) {
         let interfaces = &self[id].interfaces;

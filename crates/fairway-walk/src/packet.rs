@@ -1,4 +1,4 @@
-//! A packet as its bytes, which is how rules look at it.
+//! A packet as bytes, which rules match and rewrite.
 
 mod icmp_error;
 mod protocol_name;
@@ -23,16 +23,16 @@ const ACKNOWLEDGEMENT: u8 = 0x10;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 
-/// What conntrack tells flows apart by, in one direction.
+/// The addresses, ports and protocol that identify a flow in one direction, as in conntrack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Tuple {
     /// The number of the transport protocol (IANA); in JSON its name, if it has one here.
     #[serde(with = "protocol_name")]
     pub protocol: u8,
-    /// Where it comes from.
+    /// The source address.
     pub source: IpAddr,
-    /// Where it goes.
+    /// The destination address.
     pub destination: IpAddr,
     /// The source port, or the identifier of an ICMP echo; 0 for protocols without.
     pub source_port: u16,
@@ -41,7 +41,7 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// What answers it.
+    /// The tuple of the reply.
     pub fn reversed(self) -> Self {
         let has_identifier = matches!(self.protocol, ICMP | ICMPV6);
         let (source_port, destination_port) = match has_identifier {
@@ -93,16 +93,16 @@ impl fmt::Display for Tuple {
     }
 }
 
-/// Where in its flow a packet is.
+/// The position of a packet in its flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FlowPosition {
-    /// The first of all.
+    /// The first packet.
     First,
-    /// The first answer.
+    /// The first reply.
     Reply,
-    /// Any later one.
+    /// Any later packet.
     Established,
-    /// TCP's refusal; of other protocols as the first answer.
+    /// A TCP reset; for other protocols the same as the first reply.
     Reset,
 }
 
@@ -112,7 +112,7 @@ pub struct Packet {
     link: Vec<u8>,
     network: Vec<u8>,
     transport: Vec<u8>,
-    /// Its mark, which is not in it.
+    /// The packet's mark, which is not among its bytes.
     pub mark: u32,
 }
 
@@ -125,20 +125,20 @@ impl Packet {
         packet
     }
 
-    /// Puts an Ethernet header in front, or another in place of the one it has.
+    /// Adds an Ethernet header, or replaces the one that the packet has.
     pub fn frame(&mut self, source: MacAddress, destination: MacAddress) {
         let kind: u16 = if self.family() == Family::Ip { 0x0800 } else { 0x86dd };
         self.link = [&destination.0[..], &source.0[..], &kind.to_be_bytes()[..]].concat();
     }
 
-    /// Sends its frame to another address; without a frame nothing happens.
+    /// Changes the destination of the frame; does nothing without a frame.
     pub fn readdress(&mut self, destination: MacAddress) {
         if let Some(bytes) = self.link.get_mut(..6) {
             bytes.copy_from_slice(&destination.0);
         }
     }
 
-    /// Sends a frame back to whose frame another packet came in.
+    /// Addresses the frame to the sender of another packet's frame.
     pub fn frame_back(&mut self, to: &Packet) {
         self.link = to.link.clone();
         if let [destination, source] = [0, 6].map(|at| to.link.get(at..at + 6).map(<[u8]>::to_vec))
@@ -149,12 +149,12 @@ impl Packet {
         }
     }
 
-    /// Whether it has a frame and nobody knows who sent it.
+    /// Whether the packet has a frame with an unknown source address.
     pub fn sender_is_unknown(&self) -> bool {
         self.link.get(6..12).is_some_and(|mac| mac.iter().all(|byte| *byte == 0))
     }
 
-    /// The address that its frame is for; none without a frame.
+    /// The destination address of the frame; none without a frame.
     pub fn frame_destination(&self) -> Option<MacAddress> {
         Some(MacAddress(self.link.get(..6)?.try_into().ok()?))
     }
@@ -164,7 +164,7 @@ impl Packet {
         if self.network.first().is_some_and(|byte| byte >> 4 == 6) { Family::Ip6 } else { Family::Ip }
     }
 
-    /// Bytes from a header on; none when it is too short.
+    /// Bytes from a header on; none if the packet is too short.
     pub fn bytes(&self, base: PayloadBase, offset: u32, length: u32) -> Option<&[u8]> {
         let header = match base {
             PayloadBase::Link => &self.link,
@@ -176,7 +176,7 @@ impl Packet {
         header.get(offset..offset.checked_add(length as usize)?)
     }
 
-    /// Replaces bytes; whether they were there. Checksums are not kept.
+    /// Replaces bytes and returns whether the packet has them. Checksums are not updated.
     pub fn replace(&mut self, base: PayloadBase, offset: u32, bytes: &[u8]) -> bool {
         let header = match base {
             PayloadBase::Link => &mut self.link,
@@ -194,7 +194,7 @@ impl Packet {
         }
     }
 
-    /// What it is told apart by.
+    /// The packet's addresses, ports and protocol.
     pub fn tuple(&self) -> Tuple {
         let protocol = self.protocol();
         let (source_port, destination_port) = match protocol {
@@ -206,7 +206,7 @@ impl Packet {
         Tuple { protocol, source, destination, source_port, destination_port }
     }
 
-    /// Makes it a packet with these addresses and ports; protocol and family stay.
+    /// Replaces addresses and ports; protocol and family stay.
     pub fn translate(&mut self, to: Tuple) {
         for (source, address) in [(true, to.source), (false, to.destination)] {
             let bytes = match address {

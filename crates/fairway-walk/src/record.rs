@@ -67,7 +67,7 @@ impl RuleRecord {
     }
 }
 
-/// What a step is.
+/// The kind of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepKind {
     /// A program sends the packet.
@@ -95,7 +95,7 @@ pub enum StepKind {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct StepRecord {
-    /// What the step is.
+    /// The kind of the step.
     pub kind: StepKind,
     /// The name of the namespace: `host`, or a sandbox's.
     pub namespace: String,
@@ -123,7 +123,7 @@ pub struct StepRecord {
     /// Addresses and ports after NAT.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Tuple>,
-    /// Whether conntrack repeats what was decided for the first packet.
+    /// Whether conntrack repeats the translation of the first packet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub remembered: bool,
     /// Conntrack's state of the packet: `new`, `established`, `related`, `invalid`.
@@ -137,7 +137,7 @@ pub struct StepRecord {
     pub reason: Option<String>,
 }
 
-/// What a rewrite changed, in words: the source, the destination, or both.
+/// The changes of a rewrite as text: of the destination, the source, or both.
 pub fn changes(from: Tuple, to: Tuple) -> Vec<String> {
     let sides = [
         ("destination", from.destination_text(), to.destination_text()),
@@ -148,7 +148,7 @@ pub fn changes(from: Tuple, to: Tuple) -> Vec<String> {
 }
 
 impl StepRecord {
-    /// Whether a capture at the interface shows the packet so.
+    /// Whether a capture at the interface shows the packet of the step.
     pub fn is_captured(&self) -> bool {
         matches!(self.kind, StepKind::In | StepKind::Out)
     }
@@ -165,7 +165,7 @@ impl StepRecord {
         }
     }
 
-    /// What happens, in a line.
+    /// The step as one line of text.
     pub fn text(&self) -> String {
         let packet = || self.packet.map(|packet| packet.to_string()).unwrap_or_default();
         match self.kind {
@@ -224,7 +224,7 @@ impl StepRecord {
     }
 }
 
-/// Whether the text of a rule says what becomes of the packet; where a map decides, the verdict is not in the rule.
+/// Whether the text of a rule contains its verdict; the verdict of a map is not in the rule.
 fn names_verdict(rule: &str, verdict: Option<&str>) -> bool {
     let statements = [" nat", "dnat", "snat", "masquerade", "redirect", "reject", "-j ", "-g "];
     verdict.is_none_or(|verdict| rule.contains(verdict)) || statements.iter().any(|it| rule.contains(it))
@@ -304,9 +304,9 @@ pub enum EndKind {
     NoRoute,
     /// No neighbor has the address of the next hop.
     NoNeighbor,
-    /// The packet leaves for where nothing is known.
+    /// The packet leaves the topology.
     Leaves,
-    /// What happens is not known.
+    /// The end is not known.
     #[default]
     Unknown,
 }
@@ -328,16 +328,16 @@ pub struct EndRecord {
     /// The packet's addresses and ports at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packet: Option<Tuple>,
-    /// Who has the socket.
+    /// The program or service that has the socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Where the proxy connects to.
+    /// The address and port that the proxy connects to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxied_to: Option<SocketAddr>,
     /// The next hop, or the destination without a route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_hop: Option<IpAddr>,
-    /// What the sender of a rejected packet gets.
+    /// The refusal that the sender of a rejected packet gets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reject_with: Option<String>,
     /// Why the packet is discarded, or why the end is not known.
@@ -402,11 +402,11 @@ impl End {
             }
             Self::Delivered { owner, proxy: Some(target), .. } => {
                 format!(
-                    "delivered on {namespace} to {owner}, which carries it to {target} by a connection of its own"
+                    "delivered on {namespace} to {owner}, which forwards it to {target} by a connection of its own"
                 )
             }
             Self::NoListener { tuple, .. } => {
-                format!("refused: nobody on {namespace} listens at {}", tuple.destination_text())
+                format!("refused: no socket on {namespace} listens at {}", tuple.destination_text())
             }
             Self::Dropped { by, .. } => format!("dropped on {namespace} by {}", by.in_words()),
             Self::Rejected { by, how, .. } => {
@@ -417,7 +417,7 @@ impl End {
                 format!("refused on {namespace}: there is no route to {destination}")
             }
             Self::NoNeighbor { interface, next, .. } => {
-                format!("lost on {namespace}: nobody behind {interface} has {next}")
+                format!("lost on {namespace}: no neighbor on {interface} has {next}")
             }
             Self::Leaves { interface, next, tuple, .. } => {
                 format!("leaves {namespace} by {interface} for {next}, where a capture sees {tuple}")

@@ -1,4 +1,4 @@
-//! Which way a packet goes: the rules of the routing policy, and the longest prefix.
+//! Route lookup: policy routing rules, then the longest prefix of a table.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,33 +7,33 @@ use ipnet::IpNet;
 use super::packet::Tuple;
 use super::topology::{Interface, NetworkNamespace, Route, RouteKind, RouteRule};
 
-/// What is asked.
+/// The key of a route lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteQuery<'a> {
-    /// Where it goes.
+    /// The destination address.
     pub destination: IpAddr,
-    /// Where it comes from; none when that is still open.
+    /// The source address; none before it is chosen.
     pub source: Option<IpAddr>,
-    /// The name of the interface that it arrived at; none when it was made here.
+    /// The name of the interface where the packet arrived; none for packets of local programs.
     pub input: Option<&'a str>,
-    /// The interface that it has to leave by; none when the route decides. What arrives for a link-local address is
-    /// for the interface that it arrived at.
+    /// The interface that the packet has to leave by; none when the route decides. A packet to a link-local address
+    /// leaves by the interface where it arrived.
     pub output: Option<&'a str>,
-    /// Its mark.
+    /// The packet's mark.
     pub mark: u32,
-    /// The number of its transport protocol; 0 when the query is about an address alone.
+    /// The number of the transport protocol; 0 when the query is about an address alone.
     pub protocol: u8,
-    /// Its source and destination port.
+    /// The source and destination port.
     pub ports: (u16, u16),
 }
 
 impl<'a> RouteQuery<'a> {
-    /// Asks for the way to an address, whatever is sent there.
+    /// Creates the query for an address, without protocol and ports.
     pub fn to(destination: IpAddr) -> Self {
         Self { destination, source: None, input: None, output: None, mark: 0, protocol: 0, ports: (0, 0) }
     }
 
-    /// Asks for the way of a packet with these addresses and ports. An unspecified source is still open.
+    /// Creates the query for a packet with these addresses and ports. An unspecified source is not chosen yet.
     pub fn of(tuple: Tuple) -> Self {
         Self {
             source: (!tuple.source.is_unspecified()).then_some(tuple.source),
@@ -43,9 +43,9 @@ impl<'a> RouteQuery<'a> {
         }
     }
 
-    /// The interface that a route has to leave by: `rt6_need_strict` in net/ipv6/route.c.
+    /// The interface that the route has to have: `rt6_need_strict` in net/ipv6/route.c.
     fn strict(&self) -> Option<&'a str> {
-        // What comes by loopback found its way when it was made.
+        // A packet from loopback was routed when it was sent.
         let arrived = self.input.filter(|input| is_link_local(self.destination) && *input != "lo");
         self.output.or(arrived)
     }
@@ -56,18 +56,18 @@ pub fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-/// What came of it.
+/// The result of a route lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteResult<'a> {
-    /// This route won.
+    /// The lookup found this route.
     Found(&'a Route),
-    /// There is none.
+    /// No route leads there.
     NoRoute,
-    /// A rule that is not known here stands before the answer.
+    /// A routing rule that the walker does not know comes before the result.
     Unknown(String),
 }
 
-/// A rule and a packet are of one family, and the packet is what the rule is for.
+/// Whether a routing rule is for the packet's family and its selectors match.
 fn applies(rule: &RouteRule, query: &RouteQuery<'_>) -> bool {
     let within = |prefix: Option<IpNet>, address: Option<IpAddr>| match (prefix, address) {
         (None, _) => true,
@@ -91,7 +91,7 @@ fn applies(rule: &RouteRule, query: &RouteQuery<'_>) -> bool {
 impl NetworkNamespace {
     /// The best route of a table: the longest prefix, then the lowest metric.
     fn best(&self, table: u32, destination: IpAddr, by: Option<&str>) -> Option<&Route> {
-        // Of thousands of routes few lead there: only their interfaces are looked for.
+        // Few of thousands of routes match: only their interfaces are looked up.
         let leads = |route: &&Route| {
             let fits = |interface: &Interface| interface.up && by.is_none_or(|name| interface.name == name);
             let usable = || self.interface(route.interface).is_none_or(fits);
@@ -101,7 +101,7 @@ impl NetworkNamespace {
         routes.min_by_key(|route| (u8::MAX - route.destination.prefix_len(), route.metric))
     }
 
-    /// Which way a packet goes.
+    /// Looks up the route of a packet.
     pub fn route(&self, query: &RouteQuery<'_>) -> RouteResult<'_> {
         for rule in self.rules.iter().filter(|rule| applies(rule, query)) {
             if let Some(reason) = &rule.unknown {
@@ -119,7 +119,7 @@ impl NetworkNamespace {
         RouteResult::NoRoute
     }
 
-    /// The kind of an address, as `fib addrtype` tells it (`RTN_*`): from the local table alone, as
+    /// The kind of an address, as `fib addrtype` reports it (`RTN_*`): from the local table alone, as
     /// `inet_addr_type` looks there.
     pub fn address_type(&self, address: IpAddr, only: Option<u32>) -> u32 {
         const UNICAST: u32 = 1;
@@ -135,7 +135,7 @@ impl NetworkNamespace {
         }
     }
 
-    /// The source that a packet gets which is made here and has none: as the route says, or the first address of
+    /// The source address that a local packet without one gets: the route's, or the first address of
     /// its interface in the subnet of the next hop, or the first that fits.
     pub fn source_for(&self, route: &Route, destination: IpAddr) -> Option<IpAddr> {
         if route.kind == RouteKind::Local {
@@ -173,7 +173,7 @@ impl NetworkNamespace {
                 let differs = u128::from(net.addr()) ^ u128::from(destination);
                 (differs.leading_zeros() as u8).min(net.prefix_len())
             };
-            // The first of those that are as good as one another.
+            // The first of equally good addresses.
             fitting.rev().max_by_key(common).map(|net| IpAddr::V6(net.addr()))
         });
         of.find_map(|found| found)

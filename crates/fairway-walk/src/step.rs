@@ -1,4 +1,4 @@
-//! What a walk consists of.
+//! The steps and the end of a packet walk.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,78 +7,78 @@ use super::packet::Tuple;
 use super::topology::NamespaceId;
 use fairway_ruleset::{Family, Hook, Reject};
 
-/// Where a walk ends.
+/// The end of a packet walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// A socket gets it.
+    /// A socket gets the packet.
     Delivered {
         /// The namespace.
         namespace: NamespaceId,
-        /// Whose socket.
+        /// The owner of the socket.
         owner: String,
-        /// What the socket sees.
+        /// The addresses and ports that the socket sees.
         tuple: Tuple,
-        /// Where it is carried from there, if the socket is a proxy's.
+        /// The target of the proxy, if the socket is a proxy's.
         proxy: Option<SocketAddr>,
     },
-    /// Nobody listens there: TCP is reset, others get an ICMP error.
+    /// No socket listens at the port: TCP gets a reset, other protocols an ICMP error.
     NoListener {
         /// The namespace.
         namespace: NamespaceId,
-        /// What was asked for.
+        /// The addresses and ports of the packet.
         tuple: Tuple,
     },
-    /// A rule dropped it.
+    /// A rule or policy drops the packet.
     Dropped {
         /// The namespace.
         namespace: NamespaceId,
         /// The rule or policy.
         by: Box<RuleHit>,
     },
-    /// A rule dropped it and its sender is told.
+    /// A rule rejects the packet.
     Rejected {
         /// The namespace.
         namespace: NamespaceId,
         /// The rule.
         by: Box<RuleHit>,
-        /// What the sender is told.
+        /// The refusal that the sender gets.
         how: Reject,
     },
-    /// The kernel itself drops it, and why.
+    /// The kernel itself discards the packet.
     Discarded {
         /// The namespace.
         namespace: NamespaceId,
         /// The reason.
         reason: String,
     },
-    /// There is no route; its sender is told.
+    /// The destination has no route; the sender gets an error.
     NoRoute {
         /// The namespace.
         namespace: NamespaceId,
-        /// Where it was to go.
+        /// The destination.
         destination: IpAddr,
     },
-    /// Nobody on the link has the address of the next hop.
+    /// No neighbor on the link has the address of the next hop.
     NoNeighbor {
         /// The namespace.
         namespace: NamespaceId,
         /// The interface.
         interface: String,
-        /// Who was asked for.
+        /// The address of the next hop.
         next: IpAddr,
     },
-    /// It leaves the host by an interface behind which nothing is known.
+    /// The packet leaves the topology by an interface.
     Leaves {
         /// The namespace.
         namespace: NamespaceId,
         /// The interface.
         interface: String,
-        /// Its next router, or its destination on that link.
+        /// The next router, or the destination on that link.
         next: IpAddr,
-        /// What a capture sees there.
+        /// The addresses and ports that a capture sees there.
         tuple: Tuple,
     },
-    /// What happens from here on is not known, and why.
+    /// The further way is not known.
     Unknown {
         /// The namespace.
         namespace: NamespaceId,
@@ -88,7 +88,7 @@ pub enum End {
 }
 
 impl End {
-    /// The namespace that it is on.
+    /// The namespace.
     pub fn namespace(&self) -> NamespaceId {
         match self {
             Self::Delivered { namespace, .. }
@@ -107,32 +107,32 @@ impl End {
 /// One step of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A program makes it.
+    /// A program sends the packet.
     Made {
         /// The namespace.
         namespace: NamespaceId,
-        /// What it makes.
+        /// The addresses and ports of the packet.
         tuple: Tuple,
     },
-    /// It arrives at an interface: a capture there sees it so.
+    /// The packet arrives at an interface, as a capture there shows it.
     Arrives {
         /// The namespace.
         namespace: NamespaceId,
         /// The interface.
         interface: String,
-        /// What a capture sees.
+        /// The addresses and ports that a capture sees.
         tuple: Tuple,
     },
-    /// It leaves by an interface: a capture there sees it so.
+    /// The packet leaves by an interface, as a capture there shows it.
     Leaves {
         /// The namespace.
         namespace: NamespaceId,
         /// The interface.
         interface: String,
-        /// What a capture sees.
+        /// The addresses and ports that a capture sees.
         tuple: Tuple,
     },
-    /// It met a base chain.
+    /// The packet passes a base chain.
     Chain {
         /// The namespace.
         namespace: NamespaceId,
@@ -144,55 +144,55 @@ pub enum Step {
         priority: i32,
         /// The family of its table.
         family: Family,
-        /// Its table.
+        /// The table.
         table: String,
         /// Whether the table is one of iptables-legacy.
         legacy: bool,
         /// Its name.
         chain: String,
-        /// The rules that did something, in order; none when no rule was for it, and it went on.
+        /// The rules that had an effect, in order; none when no rule matched and the packet went on.
         hits: Vec<RuleHit>,
     },
-    /// Conntrack knows it, as a new flow or one that it has.
+    /// Conntrack finds or begins the packet's flow.
     Tracked {
         /// The namespace.
         namespace: NamespaceId,
-        /// Its state in words.
+        /// Conntrack's state of the packet as text.
         state: &'static str,
     },
-    /// Its addresses changed.
+    /// NAT rewrites addresses or ports.
     Translated {
         /// The namespace.
         namespace: NamespaceId,
-        /// Before.
+        /// The tuple before NAT.
         from: Tuple,
-        /// After.
+        /// The tuple after NAT.
         to: Tuple,
-        /// Whether a rule decided it now; else conntrack remembers.
+        /// Whether a rule decided now; else conntrack repeats the translation of the first packet.
         now: bool,
     },
-    /// A route won.
+    /// A route is chosen.
     Routed {
         /// The namespace.
         namespace: NamespaceId,
-        /// The route in words.
+        /// The route, as `ip route` prints it.
         route: String,
-        /// Why it won.
+        /// Why the route was chosen.
         why: String,
     },
-    /// A bridge sends it from one port to another, or up to the host.
+    /// A bridge forwards the frame to a port, or up to the host.
     Bridged {
         /// The namespace.
         namespace: NamespaceId,
         /// The bridge.
         bridge: String,
-        /// Where to: a port, or none for the host itself.
+        /// The port; none for the host itself.
         to: Option<String>,
     },
 }
 
 impl Step {
-    /// The namespace that it is on.
+    /// The namespace.
     pub fn namespace(&self) -> NamespaceId {
         match self {
             Self::Made { namespace, .. }
@@ -207,7 +207,7 @@ impl Step {
     }
 }
 
-/// A key that a rule put into a dynamic set, or whose element there counted the packet.
+/// A key that a rule added to a dynamic set, or whose element there counted the packet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Counted {
     /// The namespace.
@@ -225,10 +225,10 @@ pub struct Counted {
 /// The walk of one packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketWalk {
-    /// Its steps.
+    /// The steps.
     pub steps: Vec<Step>,
-    /// What dynamic sets counted on its way.
+    /// The elements of dynamic sets that counted the packet.
     pub counted: Vec<Counted>,
-    /// Its end.
+    /// The end.
     pub end: End,
 }

@@ -1,4 +1,4 @@
-//! A network namespace as values: all that decides where a packet goes.
+//! Network namespaces as values: interfaces, routes, rules and sockets that decide the way of a packet.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Index, IndexMut};
@@ -11,7 +11,7 @@ use fairway_ruleset::{ChainKind, Expression, Family, Table, compat};
 /// An interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Interface {
-    /// Its number in the namespace.
+    /// The interface index.
     pub index: u32,
     /// Its name.
     pub name: String,
@@ -31,45 +31,45 @@ pub struct Interface {
     pub hairpin: bool,
     /// The other end of a veth pair: the namespace, by place in the topology, and the index there.
     pub peer: Option<(NamespaceId, u32)>,
-    /// What it stands upon, if it is a macvlan.
+    /// The parent, if the interface is a macvlan.
     pub macvlan_parent: Option<MacvlanParent>,
     /// Whether 127.0.0.0/8 may be routed by it (`route_localnet`).
     pub route_localnet: bool,
-    /// Whether what arrives at it may be forwarded, for IPv4 and IPv6.
+    /// Whether packets that arrive at the interface may be forwarded, for IPv4 and IPv6.
     pub forwarding: (bool, bool),
-    /// How strictly sources are checked (`rp_filter`, the larger of its own and that of all): 0, 1 or 2.
+    /// How strictly sources are checked (`rp_filter`, the larger of the interface's and `all`): 0, 1 or 2.
     pub reverse_path: u8,
 }
 
-/// What a macvlan stands upon.
+/// The parent of a macvlan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MacvlanParent {
     /// The namespace of its parent, by place in the topology.
     pub namespace: NamespaceId,
     /// The parent's index there.
     pub parent: u32,
-    /// Which frames pass between it and others on the same parent.
+    /// The macvlan mode: which frames pass between macvlans of one parent.
     pub mode: MacvlanMode,
 }
 
-/// What a route does (`RTN_*`, linux/rtnetlink.h).
+/// The kind of a route (`RTN_*`, linux/rtnetlink.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RouteKind {
-    /// Sends it on.
+    /// Forwards the packet.
     Unicast,
-    /// Delivers it here.
+    /// Delivers the packet locally.
     Local,
-    /// Delivers it here, as to all.
+    /// Delivers a broadcast.
     Broadcast,
-    /// Delivers it to a group.
+    /// Delivers a multicast.
     Multicast,
-    /// Drops it.
+    /// Drops the packet silently.
     Blackhole,
-    /// Drops it and says that there is no way.
+    /// Drops the packet with an "unreachable" error.
     Unreachable,
-    /// Drops it and says that it is forbidden.
+    /// Drops the packet with a "prohibited" error.
     Prohibit,
-    /// Goes on with the next rule.
+    /// Continues with the next routing rule.
     Throw,
 }
 
@@ -78,24 +78,24 @@ pub enum RouteKind {
 pub struct Route {
     /// The number of its table: 255 local, 254 main, 253 default.
     pub table: u32,
-    /// Where it leads.
+    /// The destination prefix.
     pub destination: IpNet,
-    /// What it does.
+    /// The kind of the route.
     pub kind: RouteKind,
     /// The next router; none when the destination is on the link.
     pub gateway: Option<IpAddr>,
-    /// The interface that it leaves by, by index; 0 for none.
+    /// The index of the output interface; 0 for none.
     pub interface: u32,
-    /// The lower, the better.
+    /// The metric; the lowest wins.
     pub metric: u32,
-    /// The source that packets get which have none yet.
+    /// The preferred source address of local packets.
     pub source: Option<IpAddr>,
 }
 
-/// A rule of the routing policy.
+/// A policy routing rule, as in `ip rule`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteRule {
-    /// The lower, the earlier.
+    /// The priority; the lowest is evaluated first.
     pub priority: u32,
     /// Whether it is for IPv4.
     pub ipv4: bool,
@@ -115,17 +115,17 @@ pub struct RouteRule {
     pub source_ports: Option<(u16, u16)>,
     /// Only packets to these ports, the first and the last.
     pub destination_ports: Option<(u16, u16)>,
-    /// Whether it is for all packets but those.
+    /// Whether the selectors are inverted.
     pub inverted: bool,
-    /// The table that it looks into.
+    /// The table to look up.
     pub table: u32,
-    /// Routes of the table with no longer prefix than this are passed over.
+    /// Routes with a prefix no longer than this are ignored (`suppress_prefixlength`).
     pub suppressed: Option<u8>,
-    /// What it says that is not known here: what comes after it cannot be known.
+    /// An attribute that the walker does not know; the result of the rule and of later rules is then not known.
     pub unknown: Option<String>,
 }
 
-/// A socket that waits for packets.
+/// A listening socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// The number of the transport protocol.
@@ -134,60 +134,60 @@ pub struct Listener {
     pub address: IpAddr,
     /// The port.
     pub port: u16,
-    /// Whether it takes packets of the other family too (`::` without `IPV6_V6ONLY`).
+    /// Whether the socket accepts packets of the other family too (`::` without `IPV6_V6ONLY`).
     pub both_families: bool,
-    /// Whether it is only bound, so that TCP is refused.
+    /// Whether the socket is only bound and does not listen, so that TCP is refused.
     pub held: bool,
-    /// Whose it is, in words.
+    /// The owner of the socket as text.
     pub owner: String,
-    /// Where it carries what it gets, if it is a proxy's.
+    /// The target of the proxy, if the socket is a proxy's.
     pub proxy: Option<SocketAddr>,
 }
 
 impl Listener {
-    /// What the owner of a socket begins with of which no more is known than its number.
+    /// The beginning of the owner text of a socket whose inode number alone is known.
     pub const UNNAMED: &str = "the socket ";
 }
 
 /// A network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkNamespace {
-    /// What it is called: `host`, or a sandbox's name.
+    /// The name: `host`, or a sandbox's name.
     pub name: String,
-    /// The sandbox whose namespace it is; none for the host and for what is not a sandbox.
+    /// The sandbox of the namespace; none for the host and for other namespaces.
     pub sandbox: Option<SandboxId>,
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
     /// Its routes.
     pub routes: Vec<Route>,
-    /// The rules of its routing policy, in their order.
+    /// The policy routing rules, in their order.
     pub rules: Vec<RouteRule>,
-    /// Its nf_tables.
+    /// The tables of nf_tables.
     pub tables: Vec<Table>,
-    /// The tables of iptables' older kind, which nf_tables does not show.
+    /// The tables of iptables-legacy, which nf_tables does not show.
     pub iptables_legacy: Vec<Table>,
-    /// Its sockets that wait.
+    /// The listening sockets.
     pub listeners: Vec<Listener>,
     /// Whether bridged packets meet the IP hooks, for IPv4 and IPv6 (`bridge-nf-call-iptables`, `-ip6tables`).
     pub bridge_netfilter: (bool, bool),
-    /// Whether what its sets of exact keys hold, and its sockets, is not here but asked for ([`super::StateSource`]).
+    /// Whether elements of sets with exact keys, and sockets, are read on demand ([`super::StateSource`]).
     pub on_demand: bool,
-    /// Why rules that packets meet here are not among the tables, if there are any.
+    /// The reason why rules that packets meet are missing from the tables, if some are.
     pub unreadable_rules: Option<String>,
 }
 
 impl NetworkNamespace {
-    /// The interface of that number.
+    /// The interface with that index.
     pub fn interface(&self, index: u32) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.index == index)
     }
 
-    /// Whether a table of this namespace is one of iptables' older kind.
+    /// Whether a table of this namespace is one of iptables-legacy.
     pub fn is_legacy(&self, table: &Table) -> bool {
         self.iptables_legacy.iter().any(|iptables_legacy| std::ptr::eq(iptables_legacy, table))
     }
 
-    /// The interface of that name.
+    /// The interface with that name.
     pub fn interface_named(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|interface| interface.name == name)
     }
@@ -212,13 +212,13 @@ impl NetworkNamespace {
         })
     }
 
-    /// The socket that gets what is for `address` and `port`: the one bound to the address rather than to all.
+    /// The socket that gets packets to `address` and `port`: one bound to the address before one bound to all.
     pub fn listener(&self, protocol: u8, address: IpAddr, port: u16) -> Option<&Listener> {
         listener_of(&self.listeners, protocol, address, port)
     }
 }
 
-/// The socket of these that gets what is for `address` and `port`.
+/// The socket among `listeners` that gets packets to `address` and `port`.
 pub(super) fn listener_of(
     listeners: &[Listener],
     protocol: u8,
@@ -239,7 +239,7 @@ fn needs_conntrack(expression: &Expression) -> bool {
     match expression {
         Expression::Ct { .. } | Expression::CtSet { .. } => true,
         Expression::OneOf { ways, .. } => ways.iter().flatten().any(needs_conntrack),
-        // Objects may be helpers and time-outs of flows.
+        // Objects may be conntrack helpers and timeouts.
         Expression::Unknown { name, attributes } => match name.as_str() {
             "match" | "target" => compat::name(attributes).is_some_and(|name| {
                 ["CONN", "CT", "SYNPROXY", "conn", "helper", "cluster"].iter().any(|it| name.starts_with(it))
@@ -282,7 +282,7 @@ impl Topology {
         self.iter().find(|(_, namespace)| namespace.sandbox == Some(sandbox)).map(|(id, _)| id)
     }
 
-    /// What a namespace is called in texts.
+    /// The name of a namespace in texts.
     pub fn name(&self, id: NamespaceId) -> &str {
         self.namespaces.get(id.0).map_or("", |namespace| namespace.name.as_str())
     }
@@ -302,11 +302,11 @@ impl IndexMut<NamespaceId> for Topology {
     }
 }
 
-/// A namespace as it is, read from the kernel.
+/// A namespace as observed in the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// It. The other ends of veth_pairs are not filled in: they are in other namespaces.
+    /// The namespace. Veth peers in other namespaces are not filled in.
     pub namespace: NetworkNamespace,
-    /// For each end of a pair: its index, and that of the other end in the other namespace.
+    /// For each veth interface: its index, and the index of its peer in the peer's namespace.
     pub veth_pairs: Vec<(u32, u32)>,
 }

@@ -25,25 +25,25 @@ use refusal::Refused;
 /// How often a packet may change namespaces before it is taken for a loop.
 const MOST_HOPS: usize = 32;
 
-/// A packet on its way, and what its namespace knows of it.
+/// A packet on its way, with the state that the kernel keeps for it in its namespace.
 #[derive(Debug, Clone)]
 struct InFlight {
     packet: Packet,
-    /// Its flow on this namespace: its number there, and its direction.
+    /// Its flow in this namespace: the flow's position there, and the packet's direction.
     flow: Option<(usize, CtDirection)>,
-    /// Whether it is no packet of the flow, but about one.
+    /// Whether the packet is related to the flow, and not part of it.
     related: bool,
-    /// The port of a bridge that it arrived at, if br_netfilter showed it to IP there.
+    /// The bridge port where the packet arrived, if br_netfilter passed it to the IP hooks there.
     bridge_port: Option<u32>,
-    /// Whether it is shown to IP while it is still a frame on a bridge, with no route of its own.
+    /// Whether the packet is in the IP hooks as a bridged frame, without a route of its own.
     on_bridge: bool,
-    /// Where it went before it was shown.
+    /// The destination before the IP hooks.
     packet_destination: Option<IpAddr>,
-    /// Its next hop on the link that it is on.
+    /// The next hop on the current link.
     next: Option<IpAddr>,
     untracked: bool,
     user: Option<u32>,
-    /// As it was made here: the mark with which it looks for its way anew.
+    /// The mark when a local program sent the packet; another mark makes the kernel route it again.
     rerouted: Option<u32>,
 }
 
@@ -68,12 +68,12 @@ impl InFlight {
     }
 }
 
-/// The interfaces that a packet is between: where it arrived, and where it will leave.
+/// The input and output interface of a packet at a hook.
 #[derive(Debug, Clone, Copy, Default)]
 struct HookInterfaces<'b> {
     input: Option<&'b Interface>,
     output: Option<&'b Interface>,
-    /// The ports between which a bridge forwards it, in the IP hooks.
+    /// The bridge ports between which the packet is forwarded, in the IP hooks.
     ports: Option<(&'b Interface, &'b Interface)>,
 }
 
@@ -91,7 +91,7 @@ impl<'b> HookInterfaces<'b> {
 enum Next {
     /// To an interface of a namespace, as a frame that arrives there.
     Arrives(NamespaceId, u32, InFlight),
-    /// Nowhere.
+    /// The walk ends.
     End(End),
 }
 
@@ -100,33 +100,33 @@ enum Next {
 pub struct Walker<'a> {
     topology: &'a Topology,
     flows: Vec<Vec<Flow>>,
-    /// What programs made, by namespace: what answers it is theirs.
+    /// Tuples that programs sent, by namespace: their replies are delivered to those programs.
     sent_tuples: Vec<(NamespaceId, Tuple)>,
     steps: Vec<Step>,
     counted: Vec<Counted>,
-    /// What was refused last, and is to be told to its sender.
+    /// The last refused packet, whose sender gets the refusal next.
     refused: Option<Refused>,
-    /// Who asked for neighbors, by address, and the MAC address that it has there.
+    /// Hosts that sent neighbor requests: their addresses with their MAC addresses.
     learned_neighbors: Vec<(IpAddr, MacAddress)>,
-    /// Where the last packet arrived that was delivered.
+    /// The interface where the last delivered packet arrived.
     arrived: Option<u32>,
     lookup: Rc<Lookup<'a>>,
-    /// The macvlans of all namespaces, with their namespaces: looked for at each link.
+    /// The macvlans of all namespaces, with their namespaces: needed at each link.
     macvlans: Rc<[(NamespaceId, &'a Interface)]>,
 }
 
 impl<'a> Walker<'a> {
-    /// A walker that knows no flow yet.
+    /// Creates a walker without flows.
     pub fn new(topology: &'a Topology) -> Self {
         Self::within(topology, Lookup::default().into(), macvlans(topology))
     }
 
-    /// A walker that asks for what namespaces hold on_demand ([`NetworkNamespace::on_demand`]).
+    /// Creates a walker that reads set elements and sockets on demand ([`NetworkNamespace::on_demand`]).
     pub fn with_source(topology: &'a Topology, contents: &'a dyn StateSource) -> Self {
         Self::within(topology, Lookup::with(contents).into(), macvlans(topology))
     }
 
-    /// Another one in the same topology that knows no flow yet, and where to find things.
+    /// Creates a walker without flows in the same topology, with the same lookups.
     pub fn without_flows(&self) -> Self {
         Self::within(self.topology, Rc::clone(&self.lookup), Rc::clone(&self.macvlans))
     }
@@ -151,24 +151,24 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The topology that it walks in.
+    /// The topology.
     pub fn topology(&self) -> &'a Topology {
         self.topology
     }
 
-    /// The walk of a packet that a program makes. An unspecified source is chosen as the kernel does.
+    /// Walks a packet that a program sends. An unspecified source is chosen as the kernel does.
     pub fn walk_from_program(&mut self, sender: Sender, tuple: Tuple, place: FlowPosition) -> PacketWalk {
         self.refused = None;
         let next = self.send_new(sender, tuple, place);
         self.follow(next)
     }
 
-    /// The interface of the last delivery: what answers a link-local address leaves by it.
+    /// The interface of the last delivery: a reply to a link-local address leaves by it.
     pub(super) fn arrived(&self) -> Option<u32> {
         self.arrived
     }
 
-    /// The walk of a packet that arrives at an interface from outside, as a frame for that interface.
+    /// Walks a packet that arrives at an interface from outside, as a frame for that interface.
     pub fn arrives(
         &mut self,
         namespace: NamespaceId,
@@ -183,7 +183,7 @@ impl<'a> Walker<'a> {
         self.follow(Next::Arrives(namespace, interface, InFlight::new(packet)))
     }
 
-    /// The flows that a namespace knows.
+    /// The conntrack flows of a namespace.
     pub fn flows(&self, namespace: NamespaceId) -> &[Flow] {
         self.flows.get(namespace.0).map(Vec::as_slice).unwrap_or_default()
     }
@@ -192,7 +192,7 @@ impl<'a> Walker<'a> {
         &self.topology[id]
     }
 
-    /// The walk of what tells the sender of the last packet that it was refused; none if nobody tells.
+    /// Walks the reset or ICMP error for the last packet; none if the packet was not refused.
     pub fn refusal(&mut self) -> Option<PacketWalk> {
         let refused = self.refused.take()?;
         let next = self.send_refusal(refused);
@@ -205,7 +205,7 @@ impl<'a> Walker<'a> {
             match next {
                 Next::End(end) => return self.walk(end),
                 Next::Arrives(namespace, ..) if hops == MOST_HOPS => {
-                    return self.walk(self.discarded(namespace, "it goes round in a circle"));
+                    return self.walk(self.discarded(namespace, "a routing loop"));
                 }
                 Next::Arrives(namespace, interface, in_flight) => {
                     next = self.receive_frame(namespace, interface, in_flight)
@@ -241,7 +241,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Finds the way, and says which and why.
+    /// Looks up the route and records it as a step.
     fn route(&mut self, namespace: NamespaceId, query: &RouteQuery<'_>) -> Result<&'a Route, End> {
         let place = self.namespace(namespace);
         match place.route(query) {
@@ -251,7 +251,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Says which way it goes and why.
+    /// Records a route as a step.
     fn by_route(&mut self, namespace: NamespaceId, route: &'a Route) -> &'a Route {
         let (text, why) = (describe(self.namespace(namespace), route), reason(route));
         self.steps.push(Step::Routed { namespace, route: text, why });
@@ -268,7 +268,7 @@ fn macvlans(topology: &Topology) -> Rc<[(NamespaceId, &Interface)]> {
     interfaces.filter(|(_, interface)| interface.up && interface.macvlan_parent.is_some()).collect()
 }
 
-/// What is for the namespace itself leaves by loopback, whatever interface has the address.
+/// The output interface of a route: loopback for addresses of the namespace itself.
 fn leaving_by(namespace: &NetworkNamespace, route: &Route) -> u32 {
     match route.kind {
         RouteKind::Local => namespace.interfaces.iter().find(|it| it.loopback).map_or(1, |it| it.index),

@@ -1,4 +1,4 @@
-//! What would let a packet through that does not get through.
+//! Suggests what to change so that a lost or refused packet gets through.
 
 mod dropped;
 #[cfg(test)]
@@ -16,8 +16,8 @@ use fairway_walk::Listener;
 use fairway_walk::{ConnectionWalk, NamespaceId, Outcome, Topology, Tuple};
 pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
 
-/// What to do so that what was asked is answered; none when it is answered, or nothing is known that would help.
-/// `waiting` are the sockets of the namespace where it ends: there may be one that waits elsewhere.
+/// The change that lets a connection succeed; none if it succeeds already, or if no remedy is known.
+/// `waiting` are the sockets of the namespace where the walk ends: one may listen at another address or port.
 pub fn advice(
     world: &World,
     query: &Query,
@@ -39,8 +39,10 @@ pub fn advice(
     let at = Location::new(world, topology, walk.end.namespace());
     match &walk.end {
         End::Dropped { by, .. } | End::Rejected { by, .. } => dropped::dropped(world, query, &at, walk, by),
-        End::NoListener { tuple, .. } if at.is_host => Some(nobody_on_host(world, query, tuple, waiting)),
-        End::NoListener { tuple, .. } => Some(nobody_inside(at.name, tuple, waiting)),
+        End::NoListener { tuple, .. } if at.is_host => {
+            Some(no_listener_on_host(world, query, tuple, waiting))
+        }
+        End::NoListener { tuple, .. } => Some(no_listener_in_sandbox(at.name, tuple, waiting)),
         End::Discarded { reason, .. } => discarded(&at, reason),
         End::NoRoute { destination, .. } => Some(no_route(world, query, &at, *destination)),
         End::NoNeighbor { next, .. } => stale(world, *next),
@@ -63,7 +65,7 @@ impl<'a> Location<'a> {
         Self { name: topology.name(id), is_host: id == NamespaceId::HOST, sandbox }
     }
 
-    /// What a command begins with that has to run in the namespace.
+    /// The prefix of a command that has to run in the namespace.
     fn command_prefix(&self) -> String {
         let sandbox = self.sandbox.filter(|sandbox| sandbox.running());
         match sandbox.and_then(Sandbox::namespace) {
@@ -100,13 +102,13 @@ fn network_with(world: &World, address: IpAddr) -> Option<&Network> {
     world.networks().find(|network| network.subnets.iter().any(|subnet| subnet.subnet.contains(&address)))
 }
 
-/// A network that leads out.
+/// The name of a network with access to other hosts.
 fn way_out(world: &World) -> &str {
     let leads = |network: &&Network| !network.internal && network.driver.has_bridge();
     world.networks().filter(leads).min_by_key(|it| it.user_defined()).map_or("NETWORK", |it| it.name.as_str())
 }
 
-/// Where people reach a published port.
+/// The address and port where clients reach a published port.
 fn place(publication: &Publication, port: u16) -> String {
     match publication.host_address {
         address if address.is_unspecified() => format!("the host's address, port {port}"),
@@ -114,7 +116,7 @@ fn place(publication: &Publication, port: u16) -> String {
     }
 }
 
-/// What is published on an address that the host has not.
+/// The advice for a port that is published at an address that the host does not have.
 fn published_elsewhere(world: &World, query: &Query) -> Option<String> {
     let (Peer::Address(address) | Peer::Lan(Some(address))) = &query.to else { return None };
     let port = query.port;
@@ -132,7 +134,7 @@ fn published_elsewhere(world: &World, query: &Query) -> Option<String> {
     ))
 }
 
-/// Where the published port of a routed sandbox is reached: at an address of its own.
+/// The sandbox's own address at which the published port of a routed sandbox is reached.
 fn routed_at(world: &World, sandbox: &Sandbox, asked: &Query) -> Option<IpAddr> {
     let own = [true, false].into_iter().flat_map(|ipv4| world.direct_addresses(sandbox.id, ipv4));
     let mut routed = own.filter(|(_, routed)| *routed).map(|(address, _)| address);
@@ -142,15 +144,15 @@ fn routed_at(world: &World, sandbox: &Sandbox, asked: &Query) -> Option<IpAddr> 
     }
 }
 
-/// Where a socket waits that does not get what is for another address.
+/// The address at which a socket listens at the port, if that is another address.
 fn elsewhere(waiting: &[Listener], tuple: &Tuple) -> Option<IpAddr> {
     let same =
         |it: &&Listener| it.protocol == tuple.protocol && it.port == tuple.destination_port && !it.held;
     waiting.iter().find(same).map(|it| it.address)
 }
 
-/// A port of the host that nothing answers.
-fn nobody_on_host(world: &World, query: &Query, tuple: &Tuple, waiting: &[Listener]) -> String {
+/// The advice for a port of the host without a listening socket.
+fn no_listener_on_host(world: &World, query: &Query, tuple: &Tuple, waiting: &[Listener]) -> String {
     let port = tuple.destination_port;
     let of = |publication: &Publication| publication.host_ports.contains(port) && !publication.routed;
     let published = world.sandboxes().flat_map(|sandbox| {
@@ -165,7 +167,7 @@ fn nobody_on_host(world: &World, query: &Query, tuple: &Tuple, waiting: &[Listen
     };
     if let Some((sandbox, _)) = same.iter().find(|(_, publication)| fits(publication.host_address)) {
         return format!(
-            "port {port} is published for {} and nothing carries it there: run the daemon with --iptables=true or --userland-proxy=true",
+            "port {port} is published for {} and neither NAT nor the proxy forwards it: run the daemon with --iptables=true or --userland-proxy=true",
             sandbox.name
         );
     }
@@ -215,8 +217,8 @@ fn bracketed(address: IpAddr) -> String {
     }
 }
 
-/// A port of a sandbox at which nobody listens.
-fn nobody_inside(namespace: &str, tuple: &Tuple, waiting: &[Listener]) -> String {
+/// The advice for a port of a sandbox without a listening socket.
+fn no_listener_in_sandbox(namespace: &str, tuple: &Tuple, waiting: &[Listener]) -> String {
     let (address, port) = (tuple.destination, tuple.destination_port);
     if let Some(at) = elsewhere(waiting, tuple) {
         return format!(
@@ -241,13 +243,13 @@ fn nobody_inside(namespace: &str, tuple: &Tuple, waiting: &[Listener]) -> String
     format!("have the program in {namespace} listen at {address} or at all addresses, port {port}{listens}")
 }
 
-/// The word of a text behind `before`, up to one of `ends`.
+/// The word of a text after `before`, up to one of `ends`.
 fn word<'t>(text: &'t str, before: &str, ends: &[char]) -> Option<&'t str> {
     let (_, rest) = text.split_once(before)?;
     rest.split(ends).next()
 }
 
-/// What stands between two texts: names of interfaces may have dots.
+/// The text between two others: names of interfaces may contain dots.
 fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
@@ -307,11 +309,11 @@ fn no_route(world: &World, query: &Query, location: &Location<'_>, destination: 
     format!("{why}: fairway network connect {to} {}", sandbox.name)
 }
 
-/// Nobody has the address now; the World may know the network.
+/// The advice for an address of a network that no endpoint has now.
 fn stale(world: &World, next: IpAddr) -> Option<String> {
     let network = network_with(world, next)?;
     Some(format!(
-        "nobody on {} has {next} now: see who does: fairway network inspect {}",
+        "no endpoint on {} has {next} now: see the addresses of its endpoints: fairway network inspect {}",
         network.name, network.name
     ))
 }

@@ -1,5 +1,5 @@
-//! Where a capture sees a connection, and with which addresses: before PREROUTING and after POSTROUTING only, so what
-//! rules do between the two is seen by comparing two places.
+//! Captures of a connection: the interfaces, the addresses there, and the `tcpdump` commands. A capture sees packets
+//! before PREROUTING and after POSTROUTING only: the effect of rules shows in the difference of two captures.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use fairway_model::shell::quote;
 use fairway_walk::{ConnectionWalk, NamespaceId, Topology, Tuple};
 use fairway_walk::{PacketWalk, Step};
 
-/// A place where a capture sees it.
+/// An interface where a capture sees the connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Capture {
@@ -17,24 +17,24 @@ pub struct Capture {
     pub namespace: String,
     /// The interface.
     pub interface: String,
-    /// What the interface is.
+    /// The purpose of the interface.
     pub what: String,
-    /// What asks, as it is seen there, in the order in which it passes; what answers is the reverse of it. Source ports
+    /// The requests as seen there, in the order in which they pass; replies are their reverse. Source ports
     /// are made up.
     pub shows: Vec<Tuple>,
-    /// What to type on the host, where it has an interface or knows the sandbox. It needs nothing in the sandbox but
-    /// its network.
+    /// The `tcpdump` command to run on the host, if the host can enter the namespace. It needs nothing in the sandbox
+    /// but the network namespace.
     pub command: String,
 }
 
-/// An interface with the flows that are seen there.
+/// An interface with the flows that a capture sees there.
 struct Seen<'a> {
     namespace: NamespaceId,
     interface: &'a str,
     flows: Vec<Tuple>,
 }
 
-/// Where captures see a connection, in the order in which its packets come there.
+/// The captures of a connection, in the order in which its packets reach the interfaces.
 pub fn captures(connection: &ConnectionWalk, topology: &Topology, world: &World) -> Vec<Capture> {
     let mut seen = Vec::new();
     look_at(connection, &mut seen);
@@ -75,7 +75,7 @@ fn look_at<'a>(connection: &'a ConnectionWalk, seen: &mut Vec<Seen<'a>>) {
     }
 }
 
-/// What an interface of the host is.
+/// The purpose of an interface of the host.
 fn what(world: &World, interface: &str) -> String {
     if let Some(network) = world.networks().find(|network| network.bridge == interface) {
         return format!("the bridge of network {}", network.name);
@@ -91,7 +91,7 @@ fn what(world: &World, interface: &str) -> String {
     }
 }
 
-/// Notes what is seen on a path, that of an answer turned round.
+/// Records the flows on a walk; those of a reply are reversed.
 fn look<'a>(path: &'a PacketWalk, answers: bool, seen: &mut Vec<Seen<'a>>) {
     for step in &path.steps {
         let (Step::Arrives { namespace, interface, tuple } | Step::Leaves { namespace, interface, tuple }) =
@@ -109,7 +109,7 @@ fn look<'a>(path: &'a PacketWalk, answers: bool, seen: &mut Vec<Seen<'a>>) {
     }
 }
 
-/// What `tcpdump` filters by, for both directions (pcap-filter(7)).
+/// The `tcpdump` filter expression for both directions (pcap-filter(7)).
 fn expression(flows: &[Tuple]) -> String {
     let one = |flow: &Tuple| {
         let host = format!("host {}", flow.destination);

@@ -1,4 +1,4 @@
-//! What is asked, as people type it: from whom, to whom, at which port.
+//! Parses the query of `explain`: sender, destination, port and protocol.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,16 +15,16 @@ use fairway_walk::Tuple;
 use fairway_walk::{NamespaceId, NetworkNamespace, Route, RouteKind, Topology};
 use fairway_walk::{RouteQuery, RouteResult, is_link_local};
 
-/// What stands before the name of a container in a query, where the name alone would mean something else.
+/// The prefix of a container's name in a query, where the name alone has another meaning.
 const CONTAINER_PREFIX: &str = "container:";
-/// Names that do not mean a container in a query.
+/// Names that do not denote a container in a query.
 const RESERVED_NAMES: [&str; 4] = ["host", "localhost", "lan", "any"];
-/// A source port that nobody else uses, so that walks read alike.
+/// The source port of walks.
 const SOURCE_PORT: u16 = 40_000;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
-/// Why a query makes no sense.
+/// An invalid query.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the message of each says what its fields are")]
 pub enum QueryError {
@@ -57,33 +57,33 @@ pub enum Peer {
     Sandbox(SandboxId),
     /// The host.
     Host,
-    /// Somebody on the host's LAN, at an address or at whichever.
+    /// A host on the LAN, with an address or with any.
     Lan(Option<IpAddr>),
-    /// Whoever has the address.
+    /// The owner of an address.
     Address(IpAddr),
 }
 
-/// What is asked.
+/// A query: which packet is sent where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Who asks.
+    /// The sender.
     pub from: Peer,
-    /// Who is asked.
+    /// The destination.
     pub to: Peer,
-    /// The number of the protocol; an echo request when no port is given.
+    /// The protocol number; that of an echo request when no port is given.
     pub protocol: u8,
-    /// The port; 0 for an echo.
+    /// The port; 0 for an echo request.
     pub port: u16,
-    /// The interface of whoever is asked, or of the host before the LAN: `eth0` of `fe80::1%eth0`.
+    /// The interface of the sender, or of the host towards the LAN: `eth0` of `fe80::1%eth0`.
     pub interface: Option<String>,
 }
 
-/// A query as a walker takes it.
+/// The input of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolved {
-    /// Where the walk begins.
+    /// The origin of the walk.
     pub origin: Origin,
-    /// Its first packet.
+    /// The first packet.
     pub tuple: Tuple,
 }
 
@@ -123,17 +123,17 @@ pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QueryError> {
     }
 }
 
-/// An address, and the interface that is named with it: `fe80::1%eth0`.
+/// Splits an address from its interface: `fe80::1%eth0`.
 fn zoned(text: &str) -> (&str, Option<&str>) {
     text.split_once('%').map_or((text, None), |(address, interface)| (address, Some(interface)))
 }
 
-/// What a sandbox is called in texts and queries: a name that means something else in a query has `container:` before it.
+/// The name of a sandbox in texts and queries, with the prefix `container:` if the name alone has another meaning.
 pub(crate) fn shown_name(name: &str) -> String {
     if RESERVED_NAMES.contains(&name) { format!("{CONTAINER_PREFIX}{name}") } else { name.to_owned() }
 }
 
-/// Finds the peer that a text names. `host`, `localhost` and `lan` are not containers, whatever containers are called.
+/// Finds the peer that a text names. `host`, `localhost` and `lan` never denote containers.
 pub(crate) fn peer(world: &World, text: &str) -> Option<Peer> {
     let sandbox = |name| world.find_sandbox(name).ok().map(|sandbox| Peer::Sandbox(sandbox.id));
     match text {
@@ -151,27 +151,27 @@ pub(crate) fn peer(world: &World, text: &str) -> Option<Peer> {
 }
 
 impl Query {
-    /// Reads what people type.
+    /// Parses the sender and the destination of a query.
     ///
     /// # Errors
-    /// Nobody is called that, or the port is none.
+    /// No container, host or address has that name, or the port is invalid.
     pub fn parse(world: &World, plan: &Plan, from: &str, to: &str) -> Result<Self, QueryError> {
-        let nobody = |text: &str| QueryError::NotFound(text.to_owned(), from.to_owned());
-        let origin = peer(world, from).ok_or_else(|| nobody(from))?;
+        let not_found = |text: &str| QueryError::NotFound(text.to_owned(), from.to_owned());
+        let origin = peer(world, from).ok_or_else(|| not_found(from))?;
         let (name, port) = split(to)?;
         let asked = match peer(world, name) {
             Some(peer) => peer,
-            None => Peer::Address(resolve(plan, &origin, name).ok_or_else(|| nobody(name))?),
+            None => Peer::Address(resolve(plan, &origin, name).ok_or_else(|| not_found(name))?),
         };
         let (port, protocol) = port.unwrap_or((0, ICMP));
         let interface = zoned(name).1.or(zoned(from).1).map(str::to_owned);
         Ok(Self { from: origin, to: asked, protocol, port, interface })
     }
 
-    /// Finds where the walk begins and what its first packet is.
+    /// Finds the origin of the walk and its first packet.
     ///
     /// # Errors
-    /// Somebody has no address, or no place in the topology.
+    /// The sender or the destination has no address, or no namespace in the topology.
     pub fn resolve(&self, world: &World, topology: &Topology) -> Result<Resolved, QueryError> {
         let destination = self.destination(world, topology)?;
         let (origin, source) = self.beginning(world, topology, destination)?;
@@ -209,7 +209,7 @@ impl Query {
         }
     }
 
-    /// The same origin, by the interface that is named.
+    /// The same origin, by the interface of the query.
     fn by_interface(
         &self,
         topology: &Topology,
@@ -235,7 +235,7 @@ impl Query {
         })
     }
 
-    /// Where it begins, and its source if that is given.
+    /// The origin, and the source address if the query has one.
     fn beginning(
         &self,
         world: &World,
@@ -283,7 +283,7 @@ fn namespace_of(world: &World, topology: &Topology, id: SandboxId) -> Option<Nam
     topology.of_sandbox(world.namespace_owner(sandbox)?.id)
 }
 
-/// The address that a sandbox is known by to somebody: on a network that both are on, else any; IPv4 first.
+/// The address of a sandbox for a peer: on a network that both share, else any; IPv4 first.
 fn address_of(world: &World, id: SandboxId, to: &Peer) -> Option<IpAddr> {
     let endpoints = world.endpoints_of_sandbox(id);
     let near = |network| matches!(to, Peer::Sandbox(other) if world.endpoint_on(*other, network).is_some());
@@ -291,7 +291,7 @@ fn address_of(world: &World, id: SandboxId, to: &Peer) -> Option<IpAddr> {
     shared.chain(&endpoints).find_map(|endpoint| endpoint.allocation.as_ref()?.addresses().next())
 }
 
-/// The interface behind which the host looks for an address.
+/// The host's output interface for an address.
 fn way_to(host: &NetworkNamespace, address: IpAddr) -> Option<u32> {
     let query = RouteQuery::to(address);
     match host.route(&query) {
@@ -300,7 +300,7 @@ fn way_to(host: &NetworkNamespace, address: IpAddr) -> Option<u32> {
     }
 }
 
-/// The default routes of the main table. Those of others are for some packets alone.
+/// The default routes of the main table. Those of other tables are for some packets alone.
 fn defaults(host: &NetworkNamespace) -> impl Iterator<Item = &Route> {
     const MAIN_TABLE: u32 = 254;
     let is_default = |route: &&Route| route.table == MAIN_TABLE && route.destination.prefix_len() == 0;
@@ -321,7 +321,7 @@ fn lan_of(host: &NetworkNamespace) -> Option<(u32, IpAddr)> {
     Some((interface.index, address.addr()))
 }
 
-/// Somebody on the host's LAN: its router, else the first address of the subnet that is not the host's.
+/// An address on the host's LAN: its router, else the first address of the subnet that is not the host's.
 fn neighbor_of(host: &NetworkNamespace) -> Option<IpAddr> {
     let default = defaults(host);
     if let Some(gateway) = default.filter_map(|route| route.gateway).min_by_key(IpAddr::is_ipv6) {
@@ -332,7 +332,7 @@ fn neighbor_of(host: &NetworkNamespace) -> Option<IpAddr> {
     net.hosts().find(|address| *address != own)
 }
 
-/// What a sandbox's resolver answers.
+/// Resolves a name as a sandbox's resolver does.
 pub(crate) fn resolve(plan: &Plan, origin: &Peer, name: &str) -> Option<IpAddr> {
     let Peer::Sandbox(sandbox) = origin else { return None };
     let mut table = NameTable::new();

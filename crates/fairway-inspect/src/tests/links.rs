@@ -1,4 +1,4 @@
-//! Hosts with several links: rules of the routing policy, and addresses that are of one link alone.
+//! Hosts with several links: policy routing rules and link-local addresses.
 
 use std::net::IpAddr;
 
@@ -70,7 +70,7 @@ fn from(source: &str) -> RouteRule {
     RouteRule { from: Some(source.parse().unwrap()), ..RouteRule::default() }
 }
 
-/// The interface that a packet leaves by which the host makes.
+/// The output interface of a packet that the host sends.
 fn way_out(topology: &Topology, tuple: Tuple) -> String {
     match Walker::new(topology)
         .walk_from_program(Sender::of(NamespaceId::HOST), tuple, FlowPosition::First)
@@ -82,7 +82,7 @@ fn way_out(topology: &Topology, tuple: Tuple) -> String {
 }
 
 #[test]
-fn an_answer_that_leaves_elsewhere_is_not_known_to_arrive() {
+fn a_reply_by_another_interface_has_an_unknown_outcome() {
     let ask = |topology: &Topology| {
         let tuple = tcp("192.0.2.7", "10.0.1.9");
         walk_connection(topology, Origin::Remote(NamespaceId::HOST, 2), tuple, Proxy::default())
@@ -93,13 +93,13 @@ fn an_answer_that_leaves_elsewhere_is_not_known_to_arrive() {
     assert_eq!(ruled.outcome(), Outcome::Unknown);
     assert_eq!(
         ruled.sentence(&plain),
-        "Not known: unknown from here on host: the answer leaves by eth1 for 10.0.2.1, not by eth0, where it was \
-         asked for: whether it arrives is not known here."
+        "Not known: unknown from here on host: the reply leaves by eth1 for 10.0.2.1, not by eth0, where the \
+         request arrived: whether the reply arrives is not known."
     );
 }
 
 #[test]
-fn rules_decide_by_all_that_they_name() {
+fn routing_rules_match_all_their_selectors() {
     let web = || tcp("0.0.0.0", "192.0.2.7");
     let ports =
         |ports| RouteRule { protocol: Some(6), destination_ports: Some(ports), ..RouteRule::default() };
@@ -112,13 +112,13 @@ fn rules_decide_by_all_that_they_name() {
     assert_eq!(way_out(&with_rule(RouteRule { inverted: true, ..marked }), web()), "eth1");
     let specific = RouteRule { suppressed: Some(0), ..RouteRule::default() };
     assert_eq!(way_out(&with_rule(specific), web()), "eth0");
-    // What a program connects to is looked for again with the source that was chosen; what it only sends is not.
+    // A connecting socket looks up its route again with the chosen source; an echo request does not.
     assert_eq!(way_out(&with_rule(from("10.0.1.9/32")), web()), "eth1");
     assert_eq!(way_out(&with_rule(from("10.0.1.9/32")), Tuple { protocol: 1, ..web() }), "eth0");
 }
 
 #[test]
-fn link_local_addresses_are_of_the_link_that_is_named() {
+fn link_local_addresses_belong_to_the_named_link() {
     let topology = Topology { namespaces: vec![host()] };
     let to_neighbor = tcp("::", "fe80::1");
     for (index, own, name) in [(2, "fe80::2", "eth0"), (3, "fe80::3", "eth1")] {
@@ -144,7 +144,7 @@ fn link_local_addresses_are_of_the_link_that_is_named() {
 }
 
 #[test]
-fn what_comes_from_a_link_local_address_is_not_forwarded() {
+fn packets_from_a_link_local_address_are_not_forwarded() {
     let mut host = host();
     host.interfaces[1].addresses.push("fd01::9/64".parse().unwrap());
     let other =
@@ -162,7 +162,7 @@ fn what_comes_from_a_link_local_address_is_not_forwarded() {
         asked.sentence(&topology),
         "Lost on host: its source fe80::1 is link-local, and such packets are not forwarded."
     );
-    let told = asked.reply.unwrap();
+    let refusal = asked.reply.unwrap();
     let is_back = |step: &Step| matches!(step, Step::Leaves { interface, tuple, .. } if interface == "eth0" && tuple.source == address("fe80::2"));
-    assert!(told.steps.iter().any(is_back), "{told:?}");
+    assert!(refusal.steps.iter().any(is_back), "{refusal:?}");
 }

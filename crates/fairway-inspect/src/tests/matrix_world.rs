@@ -1,4 +1,4 @@
-//! The stage of the matrix as values: d1 and d2 on the default bridge, u1 and u2 on a network, o1 on another.
+//! The World of the Docker matrix: d1 and d2 on the default bridge, u1 and u2 on a network, o1 on another.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ pub struct DaemonFlags {
 }
 
 impl DaemonFlags {
-    /// As Docker is when nobody says anything.
+    /// Docker's defaults.
     pub const DOCKER_DEFAULTS: Self = Self {
         iptables: true,
         proxy: true,
@@ -126,12 +126,12 @@ impl MatrixWorld {
         Self { world, rng, mode }
     }
 
-    /// Asks for more.
+    /// Applies a further command.
     pub fn apply(&mut self, command: Command) {
         self.world.apply(command, 0, &mut self.rng).unwrap();
     }
 
-    /// One more sandbox, on a network.
+    /// Adds a sandbox on a network.
     pub fn attach(&mut self, name: &str, network: &str) {
         let create = CreateSandbox {
             name: Some(name.to_owned()),
@@ -149,7 +149,7 @@ impl MatrixWorld {
         });
     }
 
-    /// What is asked for.
+    /// The World.
     pub fn world(&self) -> &World {
         &self.world
     }
@@ -191,7 +191,7 @@ impl MatrixWorld {
         topology
     }
 
-    /// The drawn names of interfaces, and what to call them instead.
+    /// The random names of interfaces, each with a stable name.
     pub fn interfaces(&self) -> Vec<(String, String)> {
         let ports = self.world.endpoints().filter_map(|endpoint| {
             let sandbox = self.world.sandbox(endpoint.sandbox)?;
@@ -201,7 +201,7 @@ impl MatrixWorld {
         ports.chain(bridges.map(|network| (network.bridge.clone(), format!("br-{}", network.name)))).collect()
     }
 
-    /// Where the question of a row is asked.
+    /// The namespace where the request of a row is sent.
     pub fn origin(&self, topology: &Topology, group: &str, path: &str) -> NamespaceId {
         let usr = group == "USR";
         let name = match path.split("->").next().unwrap_or_default() {
@@ -214,13 +214,13 @@ impl MatrixWorld {
             "othernet" => "o1",
             "usrnet" | "usr" => "u2",
             "dflnet" | "dfl" => "d2",
-            other => panic!("who is {other}?"),
+            other => panic!("unknown sender {other}"),
         };
         named(topology, name)
     }
 }
 
-/// The namespace of a topology that is called so.
+/// The namespace of a topology with this name.
 pub fn named(topology: &Topology, name: &str) -> NamespaceId {
     topology.iter().find(|(_, namespace)| namespace.name == name).unwrap().0
 }

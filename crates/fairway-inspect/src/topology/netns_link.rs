@@ -1,18 +1,18 @@
-//! Interfaces of sandboxes without an end on the host: macvlans, and pairs of two sandboxes.
+//! Interfaces that exist only inside sandboxes: macvlans and ptp veth pairs.
 
 use fairway_core::object::{NetnsLink, Object};
 use fairway_core::plan::Plan;
 use fairway_model::Namespace;
 use fairway_walk::{Interface, MacvlanParent, NamespaceId, Topology, add_interface};
 
-/// Which namespace of a topology a namespace is.
+/// Finds the id of a namespace in a topology.
 pub(super) type Places<'a> = &'a dyn Fn(&Namespace) -> Option<NamespaceId>;
 
 fn free_index(topology: &Topology, namespace: NamespaceId) -> u32 {
     topology[namespace].interfaces.iter().map(|it| it.index).max().unwrap_or_default() + 1
 }
 
-/// Adds the interfaces that a Plan encloses in sandboxes, and the links of the host that they need.
+/// Adds the interfaces that a Plan makes only inside sandboxes, and the links of the host that they need.
 pub(super) fn add(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
     for object in plan.values().flat_map(|fragment| fragment.values()) {
         let (kind, of_host) = match object {
@@ -43,7 +43,7 @@ pub(super) fn add(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
     }
 }
 
-/// The interface of a sandbox that is an netns link: by its hardware address, else by its name.
+/// The interface of a sandbox of a netns link: by its hardware address, else by its name.
 fn find(topology: &Topology, link: &NetnsLink, places: Places<'_>) -> Option<(NamespaceId, u32)> {
     let place = places(&link.namespace)?;
     let interfaces = &topology[place].interfaces;
@@ -52,7 +52,7 @@ fn find(topology: &Topology, link: &NetnsLink, places: Places<'_>) -> Option<(Na
     Some((place, own.or_else(named)?.index))
 }
 
-/// Ties them to one another and to what they stand upon.
+/// Connects veth peers, and macvlans to their parents.
 pub(super) fn tie(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
     for object in plan.values().flat_map(|fragment| fragment.values()) {
         match object {

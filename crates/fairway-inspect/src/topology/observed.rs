@@ -1,4 +1,4 @@
-//! The topology as it is: what was read of namespaces, tied together by what the World knows of them.
+//! Builds the topology from observed namespaces, connected by the World and the Plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ use fairway_model::SandboxId;
 use fairway_ruleset::Table;
 use fairway_walk::{NetworkNamespace, Survey, Topology};
 
-/// The topology of a host that was read, with the sandboxes of `inside` that were read too. The others are as their
-/// Plan has them. Machines are in the order of [`planned`].
+/// The topology of an observed host, with the observed sandboxes of `inside`. Other sandboxes are as their
+/// Plan has them. Namespaces are in the order of [`planned`].
 pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<SandboxId, Survey>) -> Topology {
     let mut topology = planned(world, plan, without_ours(&host.namespace, plan));
     topology.replace_host(host.namespace.clone());
@@ -24,7 +24,7 @@ pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<San
     topology
 }
 
-/// A host without what a Plan makes on it: its links with their routes, its tables and its sockets.
+/// A host without the objects of a Plan: links with their routes, tables and sockets.
 pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
     let ours: BTreeSet<&str> = plan
         .values()
@@ -45,7 +45,7 @@ pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
     let gone: BTreeSet<u32> = gone.iter().map(|interface| interface.index).collect();
     host.routes.retain(|route| !gone.contains(&route.interface));
     host.interfaces = kept;
-    // Which table was there before which decides what a packet meets first: their places stay.
+    // The order of the tables decides which one a packet meets first: their positions stay.
     for table in host.tables.iter_mut().filter(|it| [TABLE, BRIDGE_TABLE].contains(&it.name.as_str())) {
         *table = Table::new(table.family, std::mem::take(&mut table.name));
     }

@@ -1,4 +1,4 @@
-//! The topology that a World asks for: what its Plan makes, around a host that is otherwise as it is.
+//! Builds the planned topology of a World: the objects of its Plan, on the observed host.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,19 +19,19 @@ use fairway_walk::{
 
 const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
 
-/// The topology of a World, on a host that has `host` beside what is ours. NetworkNamespace 0 is the host; every running sandbox
+/// The topology of a World, on a host with the foreign objects `host`. Namespace 0 is the host; every running sandbox
 /// with a namespace of its own follows, in the order of their ids.
 pub fn planned(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
     topology(world, plan, host)
 }
 
-/// As [`planned`], without what the Plan has very much of: elements of sets of exact keys, and sockets. They are asked
-/// for one by one: [`planned_element`], [`planned_listeners`].
+/// As [`planned`], without elements of sets with exact keys and without sockets, which a Plan has in large numbers.
+/// They are looked up one by one: [`planned_element`], [`planned_listeners`].
 pub fn planned_outline(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
     topology(world, plan, NetworkNamespace { on_demand: true, ..host })
 }
 
-/// The element of a set of ours that a key is by a Plan.
+/// The element with a key in a set of a Plan.
 pub fn planned_element(plan: &Plan, table: &Table, set: &str, key: &[u8]) -> Option<Element> {
     let name = SETS.into_iter().find(|it| it.text() == set && it.family() == table.family)?;
     let wanted = Key::Element(name, key.to_vec());
@@ -41,7 +41,7 @@ pub fn planned_element(plan: &Plan, table: &Table, set: &str, key: &[u8]) -> Opt
     }
 }
 
-/// The sockets at a port that are ours by a Plan.
+/// The sockets at a port in a Plan.
 pub fn planned_listeners(plan: &Plan, protocol: Protocol, port: u16) -> Vec<Listener> {
     let first = || Key::Socket(protocol, (Ipv4Addr::UNSPECIFIED, 0).into());
     let sockets = plan.values().flat_map(|fragment| {
@@ -140,7 +140,7 @@ fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
     builder.topology
 }
 
-/// Gives what an interface has to another one, whose port it is from then on, or is no longer.
+/// Moves addresses and routes from an interface to a bridge as it becomes a port, or the other way round.
 pub(super) fn hand_over(host: &mut NetworkNamespace, parent: &str, bridge: &str, taken: bool) {
     let index = |name: &str| host.interface_named(name).map(|interface| interface.index);
     let (Some(parent), Some(bridge)) = (index(parent), index(bridge)) else { return };
@@ -170,7 +170,7 @@ pub(super) fn hand_over(host: &mut NetworkNamespace, parent: &str, bridge: &str,
 
 struct Builder {
     topology: Topology,
-    /// Which namespace a namespace is, by device and inode.
+    /// The ids of namespaces, by device and inode.
     places: BTreeMap<(u64, u64), NamespaceId>,
     /// The next free index of an interface, for each namespace.
     free: Vec<u32>,

@@ -1,37 +1,38 @@
-//! The way through chains: from rule to rule, by jumps and back.
+//! Control flow of chains: rules in order, jumps, gotos and returns.
 
 use super::{Action, End, Evaluation, Outcome, RuleHit};
 use crate::packet::Packet;
 use fairway_ruleset::{Chain, Expression, Policy, Rule, Table, Verdict};
 
-/// How deep chains may lead into one another by jumps and gotos (`nft_chain_validate` in net/netfilter/nf_tables_api.c).
+/// How deep chains may lead into one another by jumps and gotos (`nft_chain_validate` in
+/// net/netfilter/nf_tables_api.c).
 const DEEPEST: usize = 16;
-/// How many rules a walk through one base chain tries, and how many of them may lead to another chain.
+/// How many rules an evaluation of one base chain tries, and how many of them may jump to another chain.
 const MOST_RULES: usize = 2_000_000;
 pub(super) const MOST_WAYS: usize = 2_000;
-/// How often a walk may go on both ways, with and without a rule of which nobody knows whether it matches.
+/// How often an evaluation may fork into two, with and without a rule whose match is not known.
 const MOST_FORKS: usize = 64;
 
-/// Where a walk is.
+/// The position of an evaluation.
 #[derive(Clone)]
 struct Cursor<'a> {
     base: &'a Chain,
     at: &'a Chain,
     /// The next rule.
     next: usize,
-    /// How deep it is: the jumps and gotos between the base chain and here.
+    /// The depth: the number of jumps and gotos between the base chain and here.
     depth: usize,
-    /// Where it goes on after each jump.
+    /// Where the evaluation continues after each jump.
     stack: Vec<Frame<'a>>,
 }
 
-/// Where it goes on after a jump.
+/// Where the evaluation continues after a jump.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
     chain: &'a Chain,
     next: usize,
     depth: usize,
-    /// The place of the jump among what was met.
+    /// The position of the jump among the hits.
     jump: usize,
 }
 
@@ -53,7 +54,7 @@ impl RuleHit {
         }
     }
 
-    /// Table, chain and rule in words: the rule by its comment, if it has one.
+    /// Table, chain and rule as text: the rule by its comment, if it has one.
     pub fn in_words(&self) -> String {
         let legacy = if self.legacy { "legacy " } else { "" };
         let chain = format!("{legacy}{} {} {}", self.family, self.table, self.chain);
@@ -68,7 +69,7 @@ impl RuleHit {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Walks a base chain. What rules change is changed in `packet`; what they translate is said in
+    /// Evaluates a base chain. Rules change `packet`, except for address translations, which are actions of
     /// [`Evaluation::hits`].
     pub fn run(&mut self, chain: &'a Chain, packet: &mut Packet) -> End {
         self.walk(Cursor { base: chain, at: chain, next: 0, depth: 0, stack: Vec::new() }, packet)
@@ -84,7 +85,7 @@ impl<'a> Evaluation<'a> {
                 Outcome::No => continue,
                 Outcome::Yes(verdict) => verdict,
                 Outcome::Unknown(reason) => return self.lost(chain, rule, &reason),
-                // One that would only count or log changes nothing.
+                // A rule that would only count or log changes nothing.
                 Outcome::MayMatch(None, ..) if self.actions.is_empty() => continue,
                 Outcome::MayMatch(verdict, reason, otherwise) => {
                     let taken = (chain, place, rule, verdict);
@@ -113,7 +114,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Goes on behind the last jump, which is no news if nothing came of it; none in the base chain.
+    /// Returns to the rule after the last jump, and forgets the jump if it had no effect; none in the base chain.
     fn go_back(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
         let Frame { chain, next, depth, jump } = cursor.stack.pop()?;
         (cursor.at, cursor.next, cursor.depth) = (chain, next, depth);
@@ -121,7 +122,7 @@ impl<'a> Evaluation<'a> {
         Some(())
     }
 
-    /// Forgets what was met from a place on, if it was nothing but ways from chain to chain.
+    /// Forgets the hits from a position on if all of them are jumps between chains.
     fn forget_ways(&mut self, from: usize) {
         let is_way = |hit: &RuleHit| {
             let leads = matches!(hit.verdict, Some(Verdict::Jump(_) | Verdict::Goto(_)));
@@ -132,7 +133,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Goes on as if a rule did not match, and as if it did; none if the one ends otherwise than the other.
+    /// Continues without and with a match of the rule; none if the two ends differ.
     fn fork(
         &mut self,
         mut cursor: Cursor<'a>,
@@ -145,7 +146,7 @@ impl<'a> Evaluation<'a> {
             return None;
         }
         let (actions, element) = (std::mem::take(&mut self.actions), self.element.take());
-        // A way back out of a chain forgets what was met before the fork, too.
+        // A return from a chain forgets hits before the fork, too.
         let (before, counted, flow_mark) = (self.hits.clone(), self.counted.len(), self.flow_mark);
         let end = self.walk(cursor.clone(), &mut otherwise);
         let without = std::mem::replace(&mut self.hits, before);
@@ -161,7 +162,7 @@ impl<'a> Evaluation<'a> {
         same.then_some(end)
     }
 
-    /// Goes where a rule sends the packet; an end if it does not go on.
+    /// Follows the verdict of a rule; an end if the evaluation stops.
     fn obey(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -194,12 +195,12 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Goes on at the beginning of another chain; an end where there is none, or where the way there is longer than
+    /// Continues at the beginning of another chain; an end if the chain does not exist, or if the jumps are deeper than
     /// the kernel allows, as it is when chains lead back to themselves.
     fn enter(&mut self, cursor: &mut Cursor<'a>, how: &str, name: &str) -> Option<End> {
         let from = &cursor.at.name;
         let Some(to) = self.table.chain(name) else {
-            return Some(End::Unknown(format!("{from}: a {how} to {name}, which is not there")));
+            return Some(End::Unknown(format!("{from}: a {how} to {name}, which does not exist")));
         };
         self.ways += 1;
         if cursor.depth == DEEPEST || self.ways > MOST_WAYS {
@@ -241,7 +242,7 @@ impl<'a> Evaluation<'a> {
         self.facts.namespace.is_legacy(self.table)
     }
 
-    /// Remembers a rule that did something: one that only counted is no news.
+    /// Records a rule that had an effect; a rule that only counted is not recorded.
     fn note(&mut self, chain: &Chain, rule: Option<(usize, &Rule)>, verdict: Option<Verdict>) {
         let (actions, element) = (std::mem::take(&mut self.actions), self.element.take());
         if actions.is_empty() && verdict.is_none() {
@@ -263,7 +264,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// A rule without its counters: what passed before is not what it does.
+/// A rule without its counters, whose values are not part of the rule.
 fn uncounted(rule: &Rule) -> Rule {
     let kept = rule.expressions.iter().filter(|expression| !matches!(expression, Expression::Counter(_)));
     Rule { expressions: kept.cloned().collect(), ..rule.clone() }

@@ -1,4 +1,4 @@
-//! What rules can ask about a packet that is not in it.
+//! Loads facts that are not in the packet's bytes: meta, ct and fib.
 
 use std::net::IpAddr;
 
@@ -8,13 +8,13 @@ use crate::route::{RouteQuery, RouteResult};
 use crate::topology::Interface;
 use fairway_ruleset::{CtDirection, CtKey, CtState, Family, FibFlags, FibResult, MetaKey};
 
-/// What was asked for.
+/// The loaded value.
 pub enum Loaded {
-    /// This.
+    /// These bytes.
     Value(Vec<u8>),
-    /// There is no such thing: the rule does not match.
+    /// The packet has no such value: the rule does not match.
     Absent,
-    /// It is there, and is not known here.
+    /// The value is not known, for this reason.
     Unknown(String),
 }
 
@@ -35,7 +35,7 @@ fn address(of: IpAddr) -> Loaded {
     })
 }
 
-/// A fact about the packet.
+/// Loads a `meta` key.
 pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
     // Without an interface the name is empty and the number 0; a rule on the group or kind does not match.
     let index = |interface: Option<&Interface>| number(interface.map_or(0, |it| it.index));
@@ -69,27 +69,27 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
         // PACKET_HOST: a walked packet is for whoever gets it.
         MetaKey::PacketType => Loaded::Value(vec![0]),
         MetaKey::SecurityPath => Loaded::Value(vec![0]),
-        other => Loaded::Unknown(format!("{other} of a packet that is only thought of")),
+        other => Loaded::Unknown(format!("{other} of a simulated packet")),
     }
 }
 
-/// The name of the port of a bridge by which it came or leaves.
+/// Loads the name of the bridge port by which the packet arrived or leaves.
 pub fn port(facts: &Facts<'_>, output: bool) -> Loaded {
     match facts.ports {
         Some((input, leaving)) => name(if output { &leaving.name } else { &input.name }),
-        // It may have come by a bridge, which remembers the port.
+        // A packet that arrived by a bridge may have the port on record.
         None if !output && facts.input.is_some_and(|it| it.kind == "bridge") => {
-            Loaded::Unknown("by which port of its bridge it came is not known here".to_owned())
+            Loaded::Unknown("the bridge port where the packet arrived is not known".to_owned())
         }
         None => name(""),
     }
 }
 
-/// A fact about the packet's flow.
+/// Loads a `ct` key.
 pub fn ct(facts: &Facts<'_>, key: CtKey, direction: Option<CtDirection>) -> Loaded {
     let state = |bit: CtState| number(bit.number());
     let Some((flow, own)) = facts.flow else {
-        // What conntrack has not seen has a state and nothing else.
+        // A packet that conntrack has not seen has a state and no other key.
         return match (key, facts.untracked) {
             (CtKey::State, true) => state(CtState::Untracked),
             (CtKey::State, false) => state(CtState::Invalid),
@@ -123,11 +123,11 @@ pub fn ct(facts: &Facts<'_>, key: CtKey, direction: Option<CtDirection>) -> Load
         CtKey::SourcePort => port(tuple.source_port),
         CtKey::DestinationPort => port(tuple.destination_port),
         CtKey::Zone => Loaded::Value(vec![0, 0]),
-        other => Loaded::Unknown(format!("ct {other} of a flow that is only thought of")),
+        other => Loaded::Unknown(format!("ct {other} of a simulated flow")),
     }
 }
 
-/// What the routing tables say.
+/// Loads the result of a `fib` lookup.
 pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlags) -> Loaded {
     let tuple = packet.tuple();
     let asked = if flags.contains(FibFlags::SOURCE) { tuple.source } else { tuple.destination };
@@ -139,7 +139,7 @@ pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlag
     if result == FibResult::AddressType {
         return number(facts.namespace.address_type(asked, only));
     }
-    // What came by loopback came from where it should (nft_fib_is_loopback, rpfilter_is_loopback).
+    // A packet from loopback arrived where its source is expected (nft_fib_is_loopback, rpfilter_is_loopback).
     if let Some(loopback) = facts.input.filter(|it| it.loopback && flags.contains(FibFlags::SOURCE)) {
         return match result {
             _ if flags.contains(FibFlags::PRESENT) => Loaded::Value(vec![1]),

@@ -1,4 +1,4 @@
-//! What expressions leave for those after them.
+//! The nf_tables registers that expressions of one rule share.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,17 +12,17 @@ const BYTES: usize = Register::COUNT as usize * Register::SIZE;
 #[derive(Debug, Default)]
 pub struct Registers {
     bytes: Vec<u8>,
-    /// The slots whose value is not known, as bits.
+    /// A bit for each slot whose value is not known.
     lost: u16,
-    /// Why it is not.
+    /// The reason why the values are not known.
     reason: String,
 }
 
-/// The most bytes that one value has: an IPv6 address, or the name of an interface.
+/// The size in bytes of the longest value: an IPv6 address, or the name of an interface.
 const WIDEST: usize = 16;
 
 impl Registers {
-    /// Puts what was loaded into a register; what is not there ends the rule.
+    /// Puts a loaded value into a register; an absent value ends the rule.
     pub fn load(&mut self, to: Register, loaded: Loaded) -> Step {
         match loaded {
             Loaded::Value(value) => {
@@ -31,7 +31,7 @@ impl Registers {
             }
             Loaded::Absent => Step::No,
             Loaded::Unknown(reason) => {
-                // A rule may load it and not use it.
+                // A rule may load an unknown value and not use it.
                 self.lost |= slots(to, WIDEST);
                 self.reason = reason;
                 Step::Next
@@ -50,20 +50,20 @@ impl Registers {
         self.bytes[start..end].copy_from_slice(&value[..end - start]);
     }
 
-    /// Why a value is not known, if it is not.
+    /// The reason why a value is not known, if it is not.
     pub fn unknown(&self, from: Register, length: usize) -> Option<String> {
         (self.lost & slots(from, length) != 0).then(|| self.reason.clone())
     }
 
-    /// Why it is not known which value of a range is taken, if it is not.
+    /// The reason why the value taken from a range is not known, if it is not.
     pub fn one_of(&self, range: Option<RegisterRange>, length: usize) -> Option<String> {
         let RegisterRange { first, last } = range?;
         let several = self.bytes(first, length) != self.bytes(last, length);
         let unknown = self.unknown(first, length).or_else(|| self.unknown(last, length));
-        unknown.or_else(|| several.then(|| "which one of several is taken is not known here".to_owned()))
+        unknown.or_else(|| several.then(|| "which one of several values is taken is not known".to_owned()))
     }
 
-    /// Says of all values that they are not known, and why.
+    /// Marks all values as not known, with the reason.
     pub fn lose(&mut self, reason: String) {
         (self.lost, self.reason) = (u16::MAX, reason);
     }
@@ -111,7 +111,7 @@ impl Registers {
         self.matches(from, value.len(), holds)
     }
 
-    /// Compares with both ends.
+    /// Compares with both ends of a range.
     pub fn range(&self, from: Register, inverted: bool, first: &[u8], last: &[u8]) -> Step {
         let value = self.bytes(from, first.len());
         let within = first <= value.as_slice() && value.as_slice() <= last;
@@ -139,7 +139,7 @@ impl Registers {
         Step::Next
     }
 
-    /// Turns the bytes of each number, where the host's order is not the network's.
+    /// Reverses the bytes of each number where the host's byte order is not the network's.
     pub fn turn(&mut self, from: Register, to: Register, length: u32, size: u32) -> Step {
         let mut value = self.bytes(from, length as usize);
         if cfg!(target_endian = "little") {

@@ -1,4 +1,4 @@
-//! What is not known of a rule ends the walk only where something depends on it.
+//! An unknown match ends the evaluation only where the result depends on it.
 
 use super::{End, Evaluation, Facts};
 use crate::lookup::Lookup;
@@ -7,7 +7,7 @@ use fairway_ruleset::{
     Chain, ChainKind, Expression, Hook, LimitRate, MetaKey, Register, RuleBuilder, Table, compat, rule,
 };
 
-/// The walk of a TCP segment to port 80 through these rules, and the verdicts that it met.
+/// The end of a TCP segment to port 80 at these rules, and the verdicts on its way.
 fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
     let mut table = Table::new(fairway_ruleset::Family::Ip, "mine");
     table.chains.push(Chain::base("fwd", ChainKind::Filter, Hook::Forward, 0).with(rules));
@@ -50,7 +50,7 @@ fn to_port(rule: RuleBuilder, port: u16) -> RuleBuilder {
 }
 
 #[test]
-fn a_rule_that_may_match_decides_nothing_where_both_ways_end_alike() {
+fn an_unknown_match_is_ignored_where_both_forks_end_alike() {
     let limit = LimitRate { amount: 3, seconds: 60, burst: 5, bytes: false, inverted: false };
     let log = rule().expression(Expression::Limit(limit)).expression(compat::target("LOG"));
     assert_eq!(walked(vec![log, rule().drop()], vec![]).0, End::Dropped);
@@ -61,7 +61,7 @@ fn a_rule_that_may_match_decides_nothing_where_both_ways_end_alike() {
 }
 
 #[test]
-fn a_rule_that_does_not_match_anyway_is_passed_over() {
+fn an_unknown_target_of_a_rule_that_does_not_match_is_ignored() {
     assert_eq!(walked(vec![to_port(recent(), 81).drop()], vec![]).0, End::Accepted);
     assert_eq!(
         walked(vec![to_port(rule(), 81).expression(compat::target("NFQUEUE"))], vec![]).0,
@@ -70,11 +70,11 @@ fn a_rule_that_does_not_match_anyway_is_passed_over() {
 }
 
 #[test]
-fn where_it_decides_the_rule_is_told() {
+fn an_unknown_match_that_decides_is_reported_with_its_rule() {
     let (end, met) = walked(vec![rule().set_mark(7), to_port(recent(), 80).drop()], vec![]);
     let End::Unknown(reason) = end else { panic!("{end:?}") };
     assert!(reason.starts_with("ip mine fwd: ") && reason.contains("(handle 2)"), "{reason}");
-    assert!(reason.ends_with("it depends on what passed before"), "{reason}");
+    assert!(reason.ends_with("the match depends on earlier packets"), "{reason}");
     assert_eq!(met.len(), 1, "{met:?}");
     let (end, _) = walked(vec![recent().set_mark(7)], vec![]);
     assert!(matches!(end, End::Unknown(_)), "a mark may decide later: {end:?}");
@@ -83,7 +83,7 @@ fn where_it_decides_the_rule_is_told() {
 }
 
 #[test]
-fn a_value_that_is_not_known_matters_where_it_is_asked_for() {
+fn an_unknown_value_matters_where_a_rule_compares_it() {
     let chance = || {
         let loads = Expression::Unknown { name: "numgen".to_owned(), attributes: Vec::new() };
         rule().expression(loads)
@@ -92,22 +92,22 @@ fn a_value_that_is_not_known_matters_where_it_is_asked_for() {
     let (from, value) = (Register::FIRST, vec![0; 4]);
     let compare = Expression::Compare { from, operator: fairway_ruleset::Comparison::Equal, value };
     let (end, _) = walked(vec![chance().expression(compare).drop()], vec![]);
-    assert!(matches!(&end, End::Unknown(reason) if reason.ends_with("a matter of chance")), "{end:?}");
+    assert!(matches!(&end, End::Unknown(reason) if reason.ends_with("the value is random")), "{end:?}");
     let mark = Expression::MetaSet { key: MetaKey::Mark, from };
     assert!(matches!(walked(vec![chance().expression(mark)], vec![]).0, End::Unknown(_)));
 }
 
 #[test]
-fn ways_without_number_are_not_all_walked() {
+fn the_number_of_forks_is_limited() {
     let rules: Vec<RuleBuilder> = (0..200).map(|_| recent().jump("on")).collect();
     let on = Chain::regular("on").with([recent().go_back()]);
     let (end, _) = walked(rules.into_iter().chain([rule().drop()]).collect(), vec![on]);
     assert!(matches!(end, End::Unknown(_)), "{end:?}");
 }
 
-/// Chains as `iptables-save` may print them, which the kernel would not take: they lead back to themselves, or fan out.
+/// Chains as `iptables-save` may print them, which the kernel would refuse: jumps in a loop, or too many jumps.
 #[test]
-fn chains_that_lead_into_one_another_without_end_end_the_walk() {
+fn jump_loops_end_the_evaluation() {
     let ends = |rules: Vec<RuleBuilder>, others: Vec<Chain>| {
         let End::Unknown(reason) = walked(rules, others).0 else { panic!("it is known") };
         assert!(reason.contains("lead into one another"), "{reason}");
@@ -123,9 +123,9 @@ fn chains_that_lead_into_one_another_without_end_end_the_walk() {
     ends(vec![rule().jump("at0")], fan.chain([Chain::regular("at15")]).collect());
 }
 
-/// Texts that lead anywhere: the walk ends, and soon.
+/// The evaluation ends for random jumps between random chains.
 #[test]
-fn the_walk_ends_whatever_chains_lead_where() {
+fn random_jumps_end() {
     let mut rng = fairway_model::Rng::new(1);
     for _ in 0..200 {
         let chains = (0..6).map(|number| {

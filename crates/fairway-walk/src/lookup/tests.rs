@@ -1,7 +1,7 @@
 use super::*;
 use fairway_ruleset::{Datatype, LimitRate, Verdict};
 
-/// As the kernel's documents have it: every element is looked at.
+/// The definition of a lookup: compares the key with every element.
 fn find_slowly<'s>(set: &'s Set, key: &[u8]) -> Option<&'s Element> {
     let within = |element: &&Element| match &element.last {
         None => element.key == key,
@@ -25,7 +25,7 @@ fn agrees(set: &Set, keys: impl Iterator<Item = Vec<u8>>) -> usize {
 }
 
 #[test]
-fn exact_keys_are_found_in_whatever_order_they_were_put_in() {
+fn exact_keys_are_found_in_any_order_of_insertion() {
     let key = |number: u16| number.wrapping_mul(40_503).to_be_bytes().to_vec();
     let mut set = Set::verdict_map("ports", [Datatype::InetService])
         .with((0..3000).map(|number| Element::to_verdict(key(number), Verdict::Accept)));
@@ -35,7 +35,7 @@ fn exact_keys_are_found_in_whatever_order_they_were_put_in() {
 }
 
 #[test]
-fn ranges_are_found_by_what_is_between_their_ends() {
+fn ranges_match_the_keys_between_their_ends() {
     // 0-2, 5-7, 10-12 and so on, and some that are one key alone.
     let bytes = |number: u16| number.to_be_bytes().to_vec();
     let ranges = (0..200).map(|number| match number % 3 {
@@ -75,7 +75,7 @@ fn ranges_of_concatenations_are_compared_part_by_part() {
 }
 
 #[test]
-fn what_exceeds_a_limit_is_not_found_by_one_packet() {
+fn an_element_with_a_limit_is_not_matched_by_one_packet() {
     let limit = LimitRate { amount: 1, seconds: 1, burst: 0, bytes: false, inverted: true };
     let set = Set::new("storm", [Datatype::InetService]).with([Element::new([0, 1]).with_limit(limit)]);
     assert_eq!(Index::of(&set).find(&set, &[0, 1]), None);

@@ -1,4 +1,4 @@
-//! Packets that are about others: ICMP errors, which have in them what they are about.
+//! ICMP errors, which contain the packet that they report.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::{
 };
 use fairway_ruleset::Family;
 
-/// The length of what precedes the packet that an error is about.
+/// The length of the ICMP header before the reported packet.
 const HEADER: usize = 8;
 /// "Unreachable" of each family.
 const UNREACHABLE: u8 = 3;
@@ -16,7 +16,7 @@ const UNREACHABLE_IPV6: u8 = 1;
 const FIRST_QUESTION_IPV6: u8 = 128;
 
 impl Packet {
-    /// The ICMP error that says that a packet did not get through.
+    /// Creates the "unreachable" error about a packet.
     pub fn unreachable(source: IpAddr, code: u8, about: &Packet) -> Packet {
         let (protocol, kind) = match about.family() {
             Family::Ip => (ICMP, UNREACHABLE),
@@ -28,7 +28,7 @@ impl Packet {
         Packet { link: Vec::new(), network: network(&tuple, transport.len()), transport, mark: 0 }
     }
 
-    /// The packet that an ICMP error is about; none of all others.
+    /// The packet that an ICMP error reports; none for other packets.
     fn within(&self) -> Option<Packet> {
         let kind = *self.transport.first()?;
         let header = match (self.protocol(), kind) {
@@ -41,12 +41,12 @@ impl Packet {
         Some(Packet { link: Vec::new(), network: network.to_vec(), transport: transport.to_vec(), mark: 0 })
     }
 
-    /// What the packet is told apart by that an ICMP error is about; none of all others.
+    /// The tuple of the packet that an ICMP error reports; none for other packets.
     pub fn about(&self) -> Option<Tuple> {
         self.within().map(|packet| packet.tuple())
     }
 
-    /// Makes an ICMP error one about a packet with these addresses and ports.
+    /// Replaces addresses and ports of the packet that an ICMP error reports.
     pub fn translate_about(&mut self, to: Tuple) {
         if let Some(mut packet) = self.within() {
             packet.translate(to);
@@ -60,12 +60,12 @@ impl Packet {
         self.transport.get(13).copied().unwrap_or_default()
     }
 
-    /// Whether it is TCP's refusal.
+    /// Whether the packet is a TCP reset.
     pub fn is_reset(&self) -> bool {
         self.protocol() == TCP && self.flags() & RESET != 0
     }
 
-    /// Whether it answers an echo request, or asks for one; none of all else.
+    /// Whether the packet is an echo reply (true) or an echo request (false); none for other packets.
     pub fn echoes(&self) -> Option<bool> {
         match (self.protocol(), self.transport.first()?) {
             (ICMP, 0) | (ICMPV6, 129) => Some(true),
@@ -74,7 +74,7 @@ impl Packet {
         }
     }
 
-    /// Whether conntrack takes it for the first of a flow that it has not seen: `tcp_new`, and `valid_new` of
+    /// Whether conntrack accepts the packet as the first of a new flow: `tcp_new`, and `valid_new` of
     /// nf_conntrack_icmp.
     pub fn begins(&self) -> bool {
         let kind = self.transport.first().copied().unwrap_or_default();

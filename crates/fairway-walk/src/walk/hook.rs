@@ -1,4 +1,4 @@
-//! One hook: its chains in the order of their priorities, with conntrack and translation where the kernel has them.
+//! Runs the chains of one hook in the order of their priorities, with conntrack and NAT where the kernel has them.
 
 use super::nat_address::redirected_to;
 use super::{HookInterfaces, InFlight, Walker};
@@ -9,17 +9,17 @@ use crate::step::{Counted, End, Step};
 use crate::topology::NamespaceId;
 use fairway_ruleset::{Chain, ChainKind, CtDirection, Family, Hook, NatKind, Table, Verdict, priority};
 
-/// What is done at a priority.
+/// The work at one priority of a hook.
 enum Work<'a> {
     Track,
     TranslateDestination,
     TranslateSource,
     Rules(&'a Table, &'a Chain),
-    /// The same hook of IP, for what is bridged: br_netfilter.
+    /// The same hook of IP, for bridged packets: br_netfilter.
     Ip,
 }
 
-/// Where br_netfilter shows bridged packets to IP among the rules of the bridge's hooks: `br_nf_ops` in
+/// The priority in the bridge's hooks at which br_netfilter passes bridged packets to IP: `br_nf_ops` in
 /// net/bridge/br_netfilter_hooks.c.
 fn br_netfilter_priority(hook: Hook) -> i32 {
     match hook {
@@ -29,7 +29,7 @@ fn br_netfilter_priority(hook: Hook) -> i32 {
     }
 }
 
-/// A hook that a packet meets on a namespace.
+/// A hook that a packet meets in a namespace.
 #[derive(Debug, Clone, Copy)]
 struct At<'b> {
     namespace: NamespaceId,
@@ -37,7 +37,7 @@ struct At<'b> {
     /// Whether it is a hook of the bridge.
     bridged: bool,
     interfaces: HookInterfaces<'b>,
-    /// For a hook of the bridge that shows packets to IP: between what they are then.
+    /// The input and output interface in the IP hook, if the hook of the bridge passes packets to IP.
     ip_interfaces: Option<HookInterfaces<'b>>,
 }
 
@@ -45,7 +45,7 @@ struct At<'b> {
 type Hooked<'a> = (i32, &'a Table, &'a Chain);
 
 impl<'a> Walker<'a> {
-    /// All of a hook of IP. Ends the walk when the packet is dropped.
+    /// Runs a hook of IP. An error is the end of a dropped packet.
     pub(super) fn hook(
         &mut self,
         namespace: NamespaceId,
@@ -59,7 +59,7 @@ impl<'a> Walker<'a> {
         self.pass(At { namespace, hook, bridged: false, interfaces, ip_interfaces: None }, in_flight)
     }
 
-    /// All of a hook of the bridge, and of the same hook of IP if bridged packets meet it, between `shown`.
+    /// Runs a hook of the bridge, and the same hook of IP if bridged packets meet it, between `shown`.
     pub(super) fn bridge_hook(
         &mut self,
         namespace: NamespaceId,
@@ -74,7 +74,7 @@ impl<'a> Walker<'a> {
         self.pass(At { namespace, hook, bridged: true, interfaces, ip_interfaces }, in_flight)
     }
 
-    /// All of a hook of the bridge for what IP has seen, since the host itself sends it.
+    /// Runs a hook of the bridge for a packet that the host itself sends: IP has seen it.
     pub(super) fn bridge_hook_without_ip(
         &mut self,
         namespace: NamespaceId,
@@ -127,7 +127,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// The base chains of a hook, those for translation or the others.
+    /// The base chains of a hook: the nat chains or the others.
     fn chains(&self, at: At<'_>, family: Family, translate: bool) -> impl Iterator<Item = Hooked<'a>> {
         let sees = move |table: &&Table| match at.bridged {
             true => table.family == Family::Bridge,
@@ -153,7 +153,7 @@ impl<'a> Walker<'a> {
         let rules = self.chains(at, in_flight.packet.family(), false);
         let mut works: Vec<_> =
             rules.map(|(priority, table, chain)| (priority, Work::Rules(table, chain))).collect();
-        // Of two at one priority, the one that came later is first: `nf_hook_entries_grow` in net/netfilter/core.c.
+        // Of two chains at one priority, the later one is first: `nf_hook_entries_grow` in net/netfilter/core.c.
         works.reverse();
         if at.ip_interfaces.is_some() {
             works.push((br_netfilter_priority(at.hook), Work::Ip));
@@ -171,7 +171,7 @@ impl<'a> Walker<'a> {
         works
     }
 
-    /// Walks one base chain, says what was met, and returns what its rules did beside deciding.
+    /// Evaluates one base chain, records the step, and returns the actions of its rules.
     fn walk_chain(
         &mut self,
         at: At<'_>,
@@ -209,7 +209,7 @@ impl<'a> Walker<'a> {
             ChainEnd::Dropped => Err(End::Dropped { namespace, by: Box::new(by) }),
             ChainEnd::Refused(how) => {
                 let input = interfaces.input.map(|input| input.index);
-                // The kernel does not tell itself of its own echo replies: `icmp_xmit_lock` is held.
+                // The kernel sends itself no error about its own echo replies: `icmp_xmit_lock` is held.
                 if hook != Hook::Output || in_flight.packet.echoes() != Some(true) {
                     self.refuse_by_rule(namespace, in_flight, input, how);
                 }
@@ -238,7 +238,7 @@ impl<'a> Walker<'a> {
             .iter()
             .enumerate()
             .find_map(|(number, flow)| Some((number, flow.direction(tuple).filter(|_| flow.confirmed)?)));
-        // Who asks itself for an echo has one tuple for both ways.
+        // An echo request to the own address has one tuple for both directions.
         let known = match known {
             Some((number, _)) if in_flight.packet.echoes() == Some(true) => {
                 Some((number, CtDirection::Reply))
@@ -264,7 +264,7 @@ impl<'a> Walker<'a> {
         self.steps.push(Step::Tracked { namespace, state });
     }
 
-    /// An ICMP error belongs to the flow that it is about: `nf_conntrack_inet_error`.
+    /// Relates an ICMP error to the flow of the packet that it reports: `nf_conntrack_inet_error`.
     fn relate(&mut self, namespace: NamespaceId, about: Tuple, in_flight: &mut InFlight) {
         let known = self.flows[namespace.0].iter().enumerate().find_map(|(number, flow)| {
             Some((number, flow.direction(about.reversed()).filter(|_| flow.confirmed)?))
@@ -275,7 +275,7 @@ impl<'a> Walker<'a> {
         self.steps.push(Step::Tracked { namespace, state });
     }
 
-    /// An ICMP error is translated as an answer to what it is about, and so is what is in it:
+    /// Translates an ICMP error, and the packet in it, as a reply to the packet that it reports:
     /// `nf_nat_icmp_reply_translation`.
     fn translate_error(&mut self, namespace: NamespaceId, kind: NatKind, in_flight: &mut InFlight) {
         const SOURCE_TRANSLATED: u32 = 16;
@@ -308,7 +308,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The nat chains, for the first packet of a flow; and what was decided, for all of them.
+    /// Evaluates the nat chains for the first packet of a flow, and applies their result to every packet.
     fn translate(&mut self, at: At<'_>, kind: NatKind, in_flight: &mut InFlight) -> Result<(), End> {
         let namespace = at.namespace;
         let Some((_, direction)) = in_flight.flow else { return Ok(()) };
@@ -335,8 +335,8 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Which of two tables was hooked first is not told: where another one at the same priority would translate
-    /// otherwise, the end is not known.
+    /// The kernel does not report which of two tables was hooked first: where two nat chains at one priority translate
+    /// differently, the end is not known.
     fn check_nat_conflict(
         &self,
         at: At<'_>,
@@ -361,7 +361,7 @@ impl<'a> Walker<'a> {
                     |table: &Table, chain: &Chain| format!("{} {} {}", table.family, table.name, chain.name);
                 let (one, other) = (name(table, chain), name(other_table, other_chain));
                 let reason = format!(
-                    "{one} and {other} translate it otherwise at one priority, and which of them does is not told"
+                    "{one} and {other} translate the packet differently at one priority, and their order is not known"
                 );
                 return Err(End::Unknown { namespace: at.namespace, reason });
             }
@@ -377,7 +377,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The first nat chain that translates decides; when none does, nothing is translated.
+    /// Applies the first nat chain that translates; without one, nothing is translated.
     fn decide(&mut self, at: At<'_>, kind: NatKind, in_flight: &mut InFlight) -> Result<(), End> {
         let namespace = at.namespace;
         let mut chains: Vec<_> = self.chains(at, in_flight.packet.family(), true).collect();
@@ -417,7 +417,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// What rules say that bears on what comes after them.
+    /// Applies the actions of rules that later hooks depend on.
     fn apply_actions(&mut self, namespace: NamespaceId, actions: &[Action], in_flight: &mut InFlight) {
         for action in actions {
             match action {

@@ -1,4 +1,4 @@
-//! Packets that a namespace takes in, or sends on.
+//! Input routing: delivers a packet to a socket of the namespace, or forwards it.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 impl<'a> Walker<'a> {
-    /// A packet that this namespace has to take in, or to send on.
+    /// Routes an arriving packet to a socket of this namespace or onward.
     pub(super) fn route_input(
         &mut self,
         namespace: NamespaceId,
@@ -46,7 +46,7 @@ impl<'a> Walker<'a> {
         };
         let kind = route.map_or(RouteKind::Unreachable, |route| route.kind);
         let here = matches!(kind, RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast);
-        // What has no way out is not told so by a namespace that would not have sent it on.
+        // A namespace that does not forward sends no "no route" error.
         if !here && !forwards && (ipv4 || kind == RouteKind::Unicast) {
             let reason = format!(
                 "{} is not its own and it does not forward: the sysctl net.{} is 0",
@@ -105,7 +105,7 @@ impl<'a> Walker<'a> {
         }
         let tuple = in_flight.tuple();
         let place = self.namespace(namespace);
-        // What a namespace sends to itself by loopback arrives where its address is (`ip6_rcv_core`).
+        // A packet to itself by loopback arrives at the interface that has the address (`ip6_rcv_core`).
         let own = place.holder(tuple.destination).filter(|_| input.loopback);
         self.arrived = Some(own.unwrap_or(input).index);
         let theirs = match in_flight.packet.about() {
@@ -124,7 +124,7 @@ impl<'a> Walker<'a> {
             };
         }
         if in_flight.packet.about().is_some() {
-            return self.discarded(namespace, "it is about nothing that was asked here");
+            return self.discarded(namespace, "it is a reply or an error to no packet that was sent here");
         }
         if matches!(tuple.protocol, 1 | 58) {
             return End::Delivered {
@@ -141,7 +141,7 @@ impl<'a> Walker<'a> {
                 End::Delivered { namespace, owner, tuple, proxy }
             }
             Ok(Some(listener)) if tuple.protocol == UDP => {
-                let reason = format!("{} holds the port, and answers nothing there", listener.owner);
+                let reason = format!("{} only holds the port, and sends no replies", listener.owner);
                 self.discarded(namespace, reason)
             }
             Ok(_) => {
@@ -159,7 +159,7 @@ fn is_loopback4(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.is_loopback())
 }
 
-/// Why a packet's addresses make no sense where it arrived (RFC 1812, 5.3.7): `ip_route_input_slow` in
+/// The reason why a packet's addresses are invalid where it arrived (RFC 1812, 5.3.7): `ip_route_input_slow` in
 /// net/ipv4/route.c, `ip6_rcv_core` in net/ipv6/ip6_input.c.
 fn martian(input: &Interface, tuple: &Tuple) -> Option<String> {
     if input.loopback {
@@ -179,8 +179,8 @@ fn martian(input: &Interface, tuple: &Tuple) -> Option<String> {
     None
 }
 
-/// Why a source cannot be behind an interface, or `rp_filter` does not let it in (RFC 3704; IPv4 only):
-/// `__fib_validate_source` in net/ipv4/fib_frontend.c. What is sent on by `output` is asked for as if it came from there.
+/// The reason why a source cannot be behind an interface, or `rp_filter` drops it (RFC 3704; IPv4 only):
+/// `__fib_validate_source` in net/ipv4/fib_frontend.c. With `output`, the lookup takes that interface as the input.
 pub(super) fn unexpected_source(
     namespace: &NetworkNamespace,
     input: &Interface,

@@ -1,4 +1,4 @@
-//! Links: pairs, bridges, and what is behind them.
+//! Links: veth pairs, bridges, macvlans, and the neighbors behind them.
 
 use std::net::IpAddr;
 
@@ -11,21 +11,21 @@ use crate::topology::{Interface, MacvlanParent, NamespaceId, RouteKind};
 use fairway_model::{MacAddress, MacvlanMode};
 use fairway_ruleset::Hook;
 
-/// Who has an address behind an interface.
+/// The owner of an address behind an interface.
 enum Neighbor {
-    /// An interface of a namespace that is known.
+    /// An interface in the topology, with this MAC address.
     Known(MacAddress),
-    /// It is asked on a wire that leads out.
+    /// A host outside, on a link that leads out of the topology.
     Outside,
-    /// Nobody.
+    /// No neighbor has the address.
     Nobody,
 }
 
-/// The address of whoever is on a wire that leads out.
+/// The MAC address of hosts on a link that leads out of the topology.
 const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 0]);
 
 impl<'a> Walker<'a> {
-    /// Out of an interface to the next hop.
+    /// Sends a packet out of an interface to the next hop.
     pub(super) fn transmit(
         &mut self,
         namespace: NamespaceId,
@@ -46,7 +46,7 @@ impl<'a> Walker<'a> {
         let known = self.learned_neighbors.iter().find(|(address, _)| *address == next).map(|(_, mac)| *mac);
         let mac = match (self.neighbor(namespace, output, next, origin), known) {
             (Neighbor::Known(mac), _) => {
-                // Who is asked for its address knows the one who asks from then on (`arp_process`).
+                // A host that answers an ARP request learns the address of the sender (`arp_process`).
                 self.learned_neighbors.extend(origin.map(|origin| (origin, output.mac)));
                 mac
             }
@@ -63,7 +63,7 @@ impl<'a> Walker<'a> {
         self.deliver_to_link(namespace, output, in_flight)
     }
 
-    /// Out of an interface, as a frame.
+    /// Sends a frame out of an interface.
     fn deliver_to_link(
         &mut self,
         namespace: NamespaceId,
@@ -91,14 +91,14 @@ impl<'a> Walker<'a> {
             return Next::Arrives(peer, interface.index, Self::into_other_namespace(in_flight));
         }
         let Some(parent) = self.namespace(below).interface(parent) else {
-            return Next::End(self.discarded(below, "what it stands upon is gone"));
+            return Next::End(self.discarded(below, "the parent of the macvlan is gone"));
         };
         let interface = parent.name.clone();
         self.steps.push(Step::Leaves { namespace: below, interface, tuple });
         self.deliver_to_link(below, parent, in_flight)
     }
 
-    /// The macvlans upon an interface, with their namespaces.
+    /// The macvlans of a parent interface, with their namespaces.
     fn macvlans_of(
         &self,
         namespace: NamespaceId,
@@ -110,14 +110,14 @@ impl<'a> Walker<'a> {
         self.macvlans.iter().copied().filter(move |(_, interface)| upon(interface))
     }
 
-    /// What another namespace makes of a packet, it makes from the beginning.
+    /// The packet without the state that the kernel drops when a packet changes namespaces.
     fn into_other_namespace(in_flight: InFlight) -> InFlight {
         let mut packet = in_flight.packet;
         packet.mark = 0;
         InFlight { next: in_flight.next, ..InFlight::new(packet) }
     }
 
-    /// Loopback: the same packet, with the flow that it has, arrives.
+    /// Delivers a packet by loopback, with its flow.
     fn input_from_loopback(
         &mut self,
         namespace: NamespaceId,
@@ -128,8 +128,8 @@ impl<'a> Walker<'a> {
         self.route_input(namespace, loopback, in_flight, false)
     }
 
-    /// In whose name a namespace asks for a neighbor by ARP: the packet's own, if it is one of its addresses, else one that
-    /// it has there (`arp_solicit`).
+    /// The sender address of an ARP request: the packet's source, if the namespace has that address, else one of the
+    /// interface (`arp_solicit`).
     fn arp_source(
         &self,
         namespace: NamespaceId,
@@ -144,7 +144,7 @@ impl<'a> Walker<'a> {
         own().find(|own| own.contains(&next)).or_else(|| own().next()).map(|own| own.addr())
     }
 
-    /// Who has `address` behind an interface.
+    /// Finds the owner of `address` behind an interface.
     fn neighbor(
         &self,
         namespace: NamespaceId,
@@ -156,7 +156,7 @@ impl<'a> Walker<'a> {
             return self.behind_bridge(namespace, interface, address, origin, None);
         }
         let Some(MacvlanParent { namespace: below, parent, mode }) = interface.macvlan_parent else {
-            // What stands upon an interface hears nothing of what goes out there.
+            // A macvlan does not receive requests that its parent sends.
             let above = self.macvlans_of(namespace, interface.index);
             let kept_apart = above.into_iter().any(|(place, it)| self.answers(place, it, address, origin));
             return if kept_apart {
@@ -177,10 +177,10 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Who has `address` at the other end of an interface.
+    /// Finds the owner of `address` at the other end of an interface.
     fn resolve_over_link(&self, interface: &Interface, address: IpAddr, origin: Option<IpAddr>) -> Neighbor {
         let Some((peer, index)) = interface.peer else {
-            // What macvlans without a parent stand upon leads nowhere.
+            // A dummy parent of macvlans leads nowhere.
             let leads_out = !matches!(interface.kind.as_str(), "dummy" | "ifb");
             return if leads_out { Neighbor::Outside } else { Neighbor::Nobody };
         };
@@ -199,8 +199,8 @@ impl<'a> Walker<'a> {
         above.map_or(Neighbor::Nobody, |(_, above)| Neighbor::Known(above.mac))
     }
 
-    /// Where a frame comes in that somebody behind an interface sends, who looked for `address` there: at the port that
-    /// leads out, if the interface is a bridge. And whom it is for: who has the address, else the namespace, as a router.
+    /// The interface where a frame from outside arrives: for a bridge, the port that leads out. With the destination
+    /// MAC address of the frame: that of the owner of `address`, else that of the namespace as a router.
     pub(super) fn entry_port(
         &self,
         namespace: NamespaceId,
@@ -233,9 +233,9 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Whether who is asked for an address at an interface says that it has it: by ARP a namespace speaks for all its
+    /// Whether an interface answers a neighbor request for `address`: by ARP a namespace answers for all its
     /// addresses (`arp_ignore`), by neighbor discovery only for those of the interface.
-    /// Who asks in the name of somebody that `rp_filter` does not let in is not answered (`arp_process`).
+    /// A request from a source that `rp_filter` drops gets no answer (`arp_process`).
     fn answers(
         &self,
         namespace: NamespaceId,
@@ -286,7 +286,7 @@ impl<'a> Walker<'a> {
         self.namespace(namespace).interfaces.iter().filter(move |port| port.bridge == Some(index) && port.up)
     }
 
-    /// A frame that arrives at an interface.
+    /// Receives a frame at an interface.
     pub(super) fn receive_frame(&mut self, namespace: NamespaceId, index: u32, in_flight: InFlight) -> Next {
         let place = self.namespace(namespace);
         let Some(interface) = place.interface(index).filter(|interface| interface.up) else {
@@ -309,7 +309,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// A frame at a port of a bridge.
+    /// Receives a frame at a port of a bridge.
     fn bridge(
         &mut self,
         namespace: NamespaceId,
@@ -333,16 +333,16 @@ impl<'a> Walker<'a> {
             {
                 return Next::End(end);
             }
-            // From here on it is the bridge's own: a capture there sees it, too.
+            // From here on the bridge has the packet: a capture at the bridge sees it, too.
             let tuple = in_flight.tuple();
             self.steps.push(Step::Arrives { namespace, interface: bridge.name.clone(), tuple });
-            // What has met the hook of IP already does not meet it again: `ip_sabotage_in`.
+            // A packet that has met the IP hook does not meet it again: `ip_sabotage_in`.
             return self.route_input(namespace, bridge, in_flight, seen);
         }
         self.send_to_port(namespace, bridge, Some(port), in_flight)
     }
 
-    /// A frame whose packet was translated on the bridge goes where the packet goes now: to another port if that is
+    /// Redirects a frame whose packet was translated on the bridge: to another port if the new destination is
     /// behind the same bridge, else up to the host. `br_nf_pre_routing_finish` in net/bridge/br_netfilter_hooks.c.
     pub(super) fn redirect_bridged(
         &mut self,
@@ -361,7 +361,7 @@ impl<'a> Walker<'a> {
         }
         let query =
             RouteQuery { input: Some(&bridge.name), mark: in_flight.packet.mark, ..RouteQuery::of(tuple) };
-        // What goes up to the host finds its way there.
+        // A packet that goes up to the host is routed there.
         let to = match self.namespace(namespace).route(&query) {
             RouteResult::Found(route)
                 if route.kind == RouteKind::Unicast && route.interface == bridge.index =>
@@ -385,8 +385,8 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Out of the port behind which the frame's destination is. `from` is the port that it arrived at; none when
-    /// the namespace itself sends.
+    /// Sends a frame out of the port behind which its destination is. `from` is the port where the frame arrived; none
+    /// when the namespace itself sends.
     fn send_to_port(
         &mut self,
         namespace: NamespaceId,
@@ -403,16 +403,17 @@ impl<'a> Walker<'a> {
             None => wanted == Some(STRANGER),
         };
         let Some(to) = self.ports(namespace, bridge).find(behind) else {
-            return Next::End(
-                self.discarded(namespace, format!("nobody behind {} has its MAC", bridge.name)),
-            );
+            return Next::End(self.discarded(
+                namespace,
+                format!("no port of {} leads to its destination MAC address", bridge.name),
+            ));
         };
         if from.is_some_and(|from| from.index == to.index) && !to.hairpin {
             let reason = format!("{} may not send it back by {}: hairpin is off", bridge.name, to.name);
             return Next::End(self.discarded(namespace, reason));
         }
         self.steps.push(Step::Bridged { namespace, bridge: bridge.name.clone(), to: Some(to.name.clone()) });
-        // Behind the bridge nobody knows any more where a frame came in.
+        // The hooks after the bridge do not have the input port.
         let out = HookInterfaces::out_by(Some(to));
         let hooks = match from {
             Some(_) => [

@@ -1,4 +1,4 @@
-//! The namespace's own addresses that translation takes.
+//! Chooses the address for masquerade and redirect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,10 +10,10 @@ use crate::topology::{Interface, NamespaceId};
 use fairway_ruleset::{Family, Hook};
 
 impl Walker<'_> {
-    /// The source of what is masqueraded: of the interface that it leaves by, one that is near the next hop. What is
-    /// for this namespace alone (127.0.0.1) is for nobody else: then it is the first one of another interface
-    /// (`inet_select_addr` in net/ipv4/devinet.c); by IPv6 who is asked for is answered as himself
-    /// (`ipv6_get_saddr_eval` in net/ipv6/addrconf.c, RFC 6724 section 5, rule 1).
+    /// The new source of a masqueraded packet: an address of the output interface, in the subnet of the next hop. If it
+    /// is of host scope (127.0.0.1), then the first address of another interface (`inet_select_addr` in
+    /// net/ipv4/devinet.c). For IPv6, the destination itself if it is a local address (`ipv6_get_saddr_eval` in
+    /// net/ipv6/addrconf.c, RFC 6724 section 5, rule 1).
     pub(super) fn masqueraded_as(
         &self,
         namespace: NamespaceId,
@@ -38,7 +38,7 @@ impl Walker<'_> {
     }
 }
 
-/// Where a redirection leads: for what is made here to loopback, else to the interface that it arrived at
+/// The new destination of a redirect: loopback for local packets, else an address of the input interface
 /// (`nf_nat_redirect_ipv4` in net/netfilter/nf_nat_redirect.c).
 pub(super) fn redirected_to(hook: Hook, interfaces: HookInterfaces<'_>, family: Family) -> Option<IpAddr> {
     match (hook, family) {
@@ -52,7 +52,7 @@ fn addresses(interface: &Interface, family: Family) -> impl Iterator<Item = &IpN
     interface.addresses.iter().filter(move |net| net.addr().is_ipv6() == (family == Family::Ip6))
 }
 
-/// Those that are for others, too.
+/// Addresses that are valid outside this namespace.
 fn usable(interface: &Interface, family: Family) -> impl Iterator<Item = &IpNet> {
     addresses(interface, family).filter(|net| !net.addr().is_loopback())
 }

@@ -1,4 +1,4 @@
-//! Packets that a namespace makes itself.
+//! Output: sends the packets of local programs and of the kernel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,8 +13,8 @@ use fairway_ruleset::Hook;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Who asks for nobody's address asks itself: `ip_route_output_key_hash_rcu` in net/ipv4/route.c, and `tcp_v6_connect`
-/// in net/ipv6/tcp_ipv6.c.
+/// Replaces an unspecified destination with loopback: `ip_route_output_key_hash_rcu` in net/ipv4/route.c, and
+/// `tcp_v6_connect` in net/ipv6/tcp_ipv6.c.
 fn to_itself(tuple: Tuple) -> Tuple {
     let destination = match (tuple.destination, tuple.source) {
         (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Ipv4Addr::LOCALHOST.into(),
@@ -32,14 +32,14 @@ fn can_send_by(route: &Route) -> bool {
 }
 
 impl Walker<'_> {
-    /// A packet of this namespace's own: routed, through the output hooks, and out.
+    /// Sends a packet of a local program: route lookup, output hooks, link.
     pub(super) fn send_new(&mut self, sender: Sender, tuple: Tuple, place: FlowPosition) -> Next {
         let Sender { namespace, user, interface } = sender;
         let mut tuple = to_itself(tuple);
         let output = interface.and_then(|index| self.namespace(namespace).interface(index));
         let output = output.map(|interface| interface.name.as_str());
         let found = match self.namespace(namespace).route(&RouteQuery { output, ..RouteQuery::of(tuple) }) {
-            // With a source there may be another way: `ip_route_connect` in include/net/route.h.
+            // With a source the route may be another one: `ip_route_connect` in include/net/route.h.
             RouteResult::Found(route) if tuple.source.is_unspecified() && can_send_by(route) => {
                 match self.namespace(namespace).source_for(route, tuple.destination) {
                     Some(source) => tuple.source = source,
@@ -67,7 +67,7 @@ impl Walker<'_> {
         self.output(namespace, route, InFlight { user, ..InFlight::new(Packet::new(tuple, place)) })
     }
 
-    /// Sends what is made, by a route that was found for it.
+    /// Sends a local packet by a route.
     pub(super) fn output(&mut self, namespace: NamespaceId, route: &Route, mut in_flight: InFlight) -> Next {
         let tuple = in_flight.tuple();
         self.steps.push(Step::Made { namespace, tuple });
@@ -79,7 +79,7 @@ impl Walker<'_> {
             return self.transmit_by_route(namespace, route, in_flight);
         };
         let now = in_flight.tuple();
-        // `ip6_route_me_harder` in net/ipv6/netfilter.c: what is for one link stays there.
+        // `ip6_route_me_harder` in net/ipv6/netfilter.c: a link-local packet keeps its interface.
         let by =
             self.namespace(namespace).interface(route.interface).filter(|_| is_link_local(now.destination));
         let output = by.map(|interface| interface.name.as_str());
@@ -90,7 +90,7 @@ impl Walker<'_> {
         }
     }
 
-    /// What was translated as it was made looks for its way at once: `ip_route_me_harder` in net/ipv4/netfilter.c.
+    /// Routes a local packet again after the output hooks translated it: `ip_route_me_harder` in net/ipv4/netfilter.c.
     pub(super) fn reroute_after_dnat(
         &mut self,
         namespace: NamespaceId,
@@ -134,7 +134,7 @@ impl Walker<'_> {
         ))
     }
 
-    /// Out by a route: the last hooks, then the link.
+    /// Sends a packet by a route: the last hooks, then the link.
     fn transmit_by_route(&mut self, namespace: NamespaceId, route: &Route, mut in_flight: InFlight) -> Next {
         let place = self.namespace(namespace);
         if !can_send_by(route) {

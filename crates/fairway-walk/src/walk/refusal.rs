@@ -1,4 +1,4 @@
-//! What tells a sender that its packet was refused.
+//! Refusals: TCP resets and ICMP errors to the sender of a packet.
 
 use std::net::IpAddr;
 
@@ -14,51 +14,51 @@ use fairway_ruleset::{CtDirection, Family, Reject};
 
 /// Codes of ICMP's "unreachable": RFC 792 and RFC 1812, 5.2.7.1; RFC 4443, 3.1.
 pub(super) mod unreachable {
-    /// There is no way there, in both families.
+    /// No route, in both families.
     pub const NETWORK: u8 = 0;
     /// IPv4: the host is unreachable.
     pub const HOST: u8 = 1;
-    /// IPv4: nobody listens at the port.
+    /// IPv4: no socket listens at the port.
     pub const PORT: u8 = 3;
-    /// IPv4: it is forbidden.
+    /// IPv4: the packet is prohibited.
     pub const FILTERED: u8 = 13;
-    /// IPv6: it is forbidden.
+    /// IPv6: the packet is prohibited.
     pub const PROHIBITED_IPV6: u8 = 1;
-    /// IPv6: it is beyond the scope of the source.
+    /// IPv6: the destination is beyond the scope of the source.
     pub const SCOPE_IPV6: u8 = 2;
     /// IPv6: the address is unreachable.
     pub const ADDRESS_IPV6: u8 = 3;
-    /// IPv6: nobody listens at the port.
+    /// IPv6: no socket listens at the port.
     pub const PORT_IPV6: u8 = 4;
 }
 
-/// How a sender is told.
+/// The kind of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
-    /// TCP by a socket's absence: a reset, which is an answer like any other.
+    /// A TCP reset because no socket listens: a reply of the flow.
     Reset,
-    /// A rule resets it.
+    /// A TCP reset by a rule.
     ResetByRule,
-    /// An ICMP error with this code; [`unreachable::PORT`] is that of either family.
+    /// An ICMP error with this code; [`unreachable::PORT`] stands for the code of either family.
     Unreachable(u8),
 }
 
-/// What was refused, as it was then.
+/// A refused packet, as it was at that point.
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
     namespace: NamespaceId,
     packet: Packet,
     flow: Option<(usize, CtDirection)>,
     how: How,
-    /// Where it arrived.
+    /// The interface where the packet arrived.
     input: Option<u32>,
-    /// The port of a bridge at which it was shown to IP.
+    /// The bridge port where br_netfilter passed the packet to IP.
     bridge_port: Option<u32>,
-    /// Whether that was where it was refused.
+    /// Whether the packet was refused in that IP hook.
     on_bridge: bool,
 }
 
-/// What rules say by a number of their own for both families (`NFT_REJECT_ICMPX_*`).
+/// The ICMP code for a family-independent code of a rule (`NFT_REJECT_ICMPX_*`).
 fn code_of(any: u8, ipv4: bool) -> u8 {
     match (any, ipv4) {
         (0, _) => unreachable::NETWORK,
@@ -71,20 +71,20 @@ fn code_of(any: u8, ipv4: bool) -> u8 {
     }
 }
 
-/// The IPv6 address of an interface that it speaks to another one with: one of the same prefix, else its first.
+/// The IPv6 source address of an interface towards `to`: one of the same prefix, else the first.
 fn global(interface: &Interface, to: IpAddr) -> Option<IpAddr> {
     let is_global = |own: &&IpNet| matches!(own.addr(), IpAddr::V6(own) if !own.is_unicast_link_local());
     let own = || interface.addresses.iter().filter(is_global);
     own().find(|own| own.contains(&to)).or_else(|| own().next()).map(|own| own.addr())
 }
 
-/// The interface by which a link-local address is answered.
+/// The interface for replies to a link-local address.
 fn scoped(address: IpAddr, input: Option<u32>) -> Option<u32> {
     input.filter(|_| is_link_local(address))
 }
 
 impl Walker<'_> {
-    /// Remembers what was refused, for [`Walker::refusal`].
+    /// Records a refused packet for [`Walker::refusal`].
     pub(super) fn refuse(
         &mut self,
         namespace: NamespaceId,
@@ -97,7 +97,7 @@ impl Walker<'_> {
             How::Unreachable(unreachable::PORT) if !ipv4 => How::Unreachable(unreachable::PORT_IPV6),
             how => how,
         };
-        // Nobody is told of an error about an error (RFC 1122, 3.2.2), nor is a reset reset.
+        // No error is sent about an error (RFC 1122, 3.2.2), and no reset about a reset.
         let resets = matches!(how, How::Reset | How::ResetByRule);
         let silent = in_flight.packet.about().is_some() || (resets && in_flight.packet.is_reset());
         self.refused = (!silent).then(|| Refused {
@@ -111,7 +111,7 @@ impl Walker<'_> {
         });
     }
 
-    /// Remembers what a rule refused.
+    /// Records a packet that a rule rejected.
     pub(super) fn refuse_by_rule(
         &mut self,
         namespace: NamespaceId,
@@ -128,7 +128,7 @@ impl Walker<'_> {
         self.refuse(namespace, in_flight, input, how);
     }
 
-    /// Tells the sender.
+    /// Sends the refusal.
     pub(super) fn send_refusal(&mut self, refused: Refused) -> Next {
         let Refused { namespace, packet, flow, how, input, bridge_port, on_bridge } = refused;
         let tuple = packet.tuple();
@@ -150,12 +150,12 @@ impl Walker<'_> {
             };
         }
         let own = place.holder(tuple.destination).is_some() || tuple.destination.is_loopback();
-        // For IPv4 it is the route that says so, which a frame has not (RTCF_LOCAL).
+        // For IPv4 the route decides, which a bridged frame does not have (RTCF_LOCAL).
         let own = own && !(on_bridge && tuple.source.is_ipv4());
         let output = scoped(tuple.source, input).and_then(|index| place.interface(index));
         let output = output.map(|interface| interface.name.as_str());
-        // icmp_send in net/ipv4/icmp.c, icmp6_send in net/ipv6/icmp.c: IPv6 speaks for the interface where it arrived,
-        // if that has an address.
+        // icmp_send in net/ipv4/icmp.c, icmp6_send in net/ipv6/icmp.c: IPv6 uses an address of the interface where the
+        // packet arrived, if the interface has one.
         let is_global = tuple.source.is_ipv6() && !is_link_local(tuple.source);
         let near = input.filter(|_| is_global).and_then(|input| place.interface(input));
         let near = near.and_then(|near| global(near, tuple.source));
@@ -179,7 +179,7 @@ impl Walker<'_> {
             }
             How::Reset | How::ResetByRule => Packet::new(tuple.reversed(), FlowPosition::Reset),
         };
-        // What tells of a packet belongs to the packet's flow (nf_ct_attach).
+        // A refusal belongs to the flow of the refused packet (nf_ct_attach).
         let flow = flow.map(|(number, direction)| {
             let back = match direction {
                 CtDirection::Original => CtDirection::Reply,

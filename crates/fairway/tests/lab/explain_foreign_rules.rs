@@ -94,7 +94,7 @@ fn dockers_own_rules_are_walked() {
             &["-I", "DOCKER-USER", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"],
         );
         let leaves = street.explain("d1", &format!("{LAN}:80")).sentence;
-        assert_eq!(leaves, "It leaves; what answers is not known here.");
+        assert_eq!(leaves, "Leaves the host; the reply cannot be predicted.");
         street.agree();
     });
 }
@@ -188,7 +188,7 @@ fn rules_of_a_user_by_iptables_are_walked_and_named() {
         let unknown = street.explain("w1", &format!("{LAN}:80"));
         assert_eq!(unknown.answered, None);
         assert!(unknown.sentence.contains("unknown from here on host: ip filter ASIDE: -m statistic "));
-        assert!(unknown.sentence.ends_with(": it is a matter of chance."), "{}", unknown.sentence);
+        assert!(unknown.sentence.ends_with(": the match is random."), "{}", unknown.sentence);
     });
 }
 

@@ -84,7 +84,7 @@ pub fn compare_alone(
             // Alone, what leaves by another interface than that of the question is not known to come back.
             arrives_at(answer, lan).is_some()
                 || matches!(answer.end, End::Leaves { .. })
-                || matches!(&answer.end, End::Unknown { reason, .. } if reason.contains("where it was asked for"))
+                || matches!(&answer.end, End::Unknown { reason, .. } if reason.contains("where the request arrived"))
         })
     };
     let same_end = std::mem::discriminant(&walked.first.end) == std::mem::discriminant(&whole.first.end);

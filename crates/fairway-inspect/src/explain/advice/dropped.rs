@@ -1,4 +1,4 @@
-//! What would help against rules: ours say what the user has to allow, others' have to go.
+//! Advice for packets that a rule drops: what to allow for Fairway's rules, which rule to delete for foreign ones.
 
 use super::{Location, networks_of, place, routed_at, sandbox_of, way_out};
 use crate::explain::{Peer, Query};
@@ -12,12 +12,12 @@ use fairway_ruleset::{Family, Hook};
 use fairway_walk::RuleHit;
 use fairway_walk::{PacketWalk, Step};
 
-/// What chains of ours begin with in tables of iptables.
+/// The prefix of Fairway's chains in tables of iptables.
 const OWN_CHAINS: &str = "FAIRWAY";
 /// The tables of iptables.
 const IPTABLES: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
 
-/// What to do about the rule or policy at which a walk ends.
+/// The advice for the rule or policy at which a walk ends.
 pub(super) fn dropped(
     world: &World,
     query: &Query,
@@ -64,7 +64,7 @@ fn own(world: &World, query: &Query, hit: &RuleHit) -> Option<String> {
     if let (Some(from), Some(to)) = (from, to)
         && let Some(network) = networks_of(world, from).into_iter().find(|it| is_on(world, to, it))
     {
-        // On networks of users a link is a name and opens nothing.
+        // On user-defined networks `--link` adds a name and allows no traffic.
         let link = match network.predefined {
             true => format!(" start {} with --link {},", from.name, to.name),
             false => String::new(),
@@ -104,13 +104,13 @@ fn is_on(world: &World, sandbox: &Sandbox, network: &Network) -> bool {
     world.endpoint_on(sandbox.id, network.id).is_some()
 }
 
-/// Who is not on the network of a sandbox reaches what is published.
+/// The advice for a port that is not published, for a sender on another network.
 fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Query) -> String {
     let Query { port, protocol, .. } = *query;
     let leads_there = to.publications.iter().find_map(|publication| {
         let inside = publication.container_ports();
         let same = inside.contains(port) && publication.protocol.number() == protocol;
-        // From elsewhere nobody reaches what is published on loopback.
+        // Other hosts do not reach ports published on loopback.
         let reached = !publication.host_address.is_loopback() && !publication.routed;
         let at = publication.host_ports.first.checked_add(port.checked_sub(inside.first)?)?;
         (same && reached).then(|| place(publication, at))
@@ -125,14 +125,15 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Quer
                 other => format!("/{other}"),
             };
             match routed {
-                // What is published there is open at the sandbox's own address, which was asked.
+                // On a routed network a published port is open at the sandbox's own address, the destination of the
+                // query.
                 Some(_) => format!("fairway publish {} {port}{suffix}", to.name),
                 None => {
                     format!("fairway publish {} {port}:{port}{suffix}, and use the host's address", to.name)
                 }
             }
         }
-        // Echoes are not published.
+        // Echo requests have no port to publish.
         (None, None) => String::new(),
     };
     let join = from.and_then(|from| {
@@ -144,13 +145,13 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Quer
         (Some(join), true) => join,
         (None, false) => publish,
         (None, true) if matches!(query.from, Peer::Lan(_)) => {
-            "from elsewhere only published ports are reached, and an echo has none".to_owned()
+            "other hosts reach only published ports, and an echo request has none".to_owned()
         }
-        (None, true) => "only published ports are reached, and an echo has none".to_owned(),
+        (None, true) => "only published ports are reached, and an echo request has none".to_owned(),
     }
 }
 
-/// The rule or policy of somebody else, and the command that takes it away.
+/// The advice for a foreign rule or policy: the command that removes it.
 fn of_others(location: &Location<'_>, (hook, bridged): (Hook, bool), hit: &RuleHit) -> String {
     let RuleHit { family, .. } = hit;
     let (table, chain) = (quote(&hit.table), quote(&hit.chain));

@@ -7,7 +7,7 @@ use fairway_model::{PortRange, Protocol, PublishRequest};
 use fairway_ruleset::{Chain, ChainKind, Family, Hook, Policy, Rule, Table, priority, rule};
 use fairway_walk::{NetworkNamespace, Proxy, Topology, walk_connection};
 
-/// What is advised about a query, in a topology, or how it goes.
+/// The advice for a query in a topology, or the outcome if there is no advice.
 fn advised(stage: &MatrixWorld, topology: &Topology, from: &str, to: &str) -> String {
     let world = stage.world();
     let query = Query::parse(world, &plan(world), from, to).unwrap();
@@ -21,7 +21,7 @@ fn advised(stage: &MatrixWorld, topology: &Topology, from: &str, to: &str) -> St
     advice(world, &query, topology, &connection, &waiting).unwrap_or_else(|| connection.sentence(topology))
 }
 
-fn told(mode: DaemonFlags, from: &str, to: &str) -> String {
+fn advised_by_default(mode: DaemonFlags, from: &str, to: &str) -> String {
     let stage = MatrixWorld::new(mode);
     advised(&stage, &stage.topology(true), from, to)
 }
@@ -29,32 +29,35 @@ fn told(mode: DaemonFlags, from: &str, to: &str) -> String {
 const TRANSLATED: DaemonFlags = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
 
 #[test]
-fn who_is_on_another_network_may_join_it_or_ask_what_is_published() {
+fn a_sender_on_another_network_may_join_it_or_use_a_published_port() {
     assert_eq!(
-        told(DaemonFlags::DOCKER_DEFAULTS, "o1", "u1:80"),
+        advised_by_default(DaemonFlags::DOCKER_DEFAULTS, "o1", "u1:80"),
         "fairway network connect usr o1; or its port 80 is published: ask the host's address, port 8081"
     );
     assert_eq!(
-        told(DaemonFlags::DOCKER_DEFAULTS, "o1", "u1:81"),
+        advised_by_default(DaemonFlags::DOCKER_DEFAULTS, "o1", "u1:81"),
         "fairway network connect usr o1; or fairway publish u1 81:81, and use the host's address"
     );
     assert_eq!(
-        told(DaemonFlags::DOCKER_DEFAULTS, "o1", "u2:53/udp"),
+        advised_by_default(DaemonFlags::DOCKER_DEFAULTS, "o1", "u2:53/udp"),
         "fairway network connect usr o1; or fairway publish u2 53:53/udp, and use the host's address"
     );
-    assert_eq!(told(DaemonFlags::DOCKER_DEFAULTS, "o1", "u2"), "fairway network connect usr o1");
     assert_eq!(
-        told(DaemonFlags::DOCKER_DEFAULTS, "lan:10.10.50.1", "u1:80"),
+        advised_by_default(DaemonFlags::DOCKER_DEFAULTS, "o1", "u2"),
+        "fairway network connect usr o1"
+    );
+    assert_eq!(
+        advised_by_default(DaemonFlags::DOCKER_DEFAULTS, "lan:10.10.50.1", "u1:80"),
         "its port 80 is published: ask the host's address, port 8081"
     );
     assert_eq!(
-        told(DaemonFlags::DOCKER_DEFAULTS, "u1", "u2:80"),
+        advised_by_default(DaemonFlags::DOCKER_DEFAULTS, "u1", "u2:80"),
         "It is answered; the server sees 172.18.0.2."
     );
 }
 
 #[test]
-fn networks_without_a_way_out_are_named() {
+fn internal_networks_are_named() {
     let mut stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let inner = CreateNetwork { name: "inner".to_owned(), internal: true, ..CreateNetwork::default() };
     stage.apply(Command::CreateNetwork(inner));
@@ -75,7 +78,7 @@ fn networks_without_a_way_out_are_named() {
 }
 
 #[test]
-fn neighbors_that_are_kept_apart_may_meet_elsewhere() {
+fn sandboxes_without_icc_may_share_another_network() {
     let mut stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let off = ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
     let options = [off].into();
@@ -85,12 +88,12 @@ fn neighbors_that_are_kept_apart_may_meet_elsewhere() {
     stage.attach("a2", "apart");
     let advice = advised(&stage, &stage.topology(true), "a1", "a2:80");
     assert!(advice.starts_with("the containers of apart are kept apart (icc): "), "{advice}");
-    // There a link is but a name.
+    // On that network `--link` only adds a name.
     assert!(!advice.contains("--link"), "{advice}");
 }
 
-/// A topology in which somebody else has a table.
-fn beside(stage: &MatrixWorld, family: Family, table: &str, chain: Chain) -> Topology {
+/// A topology with a foreign table.
+fn with_foreign_table(stage: &MatrixWorld, family: Family, table: &str, chain: Chain) -> Topology {
     let mut topology = stage.topology(true);
     let mut theirs = Table::new(family, table);
     theirs.chains.push(chain);
@@ -99,7 +102,7 @@ fn beside(stage: &MatrixWorld, family: Family, table: &str, chain: Chain) -> Top
 }
 
 #[test]
-fn rules_of_others_are_named_with_the_command_that_takes_them_away() {
+fn foreign_rules_are_named_with_the_command_that_removes_them() {
     let stage = MatrixWorld::new(TRANSLATED);
     let ask = |topology: &Topology, to: &str| advised(&stage, topology, "lan:10.10.50.1", to);
     let chain = |name: &str, hook| Chain::base(name, ChainKind::Filter, hook, priority::FILTER);
@@ -107,12 +110,14 @@ fn rules_of_others_are_named_with_the_command_that_takes_them_away() {
     let kept = || -> Rule { rule().to_port(Protocol::Tcp, 22).drop().into() };
 
     let rules = [kept(), dropping(Some(12))];
-    let topology = beside(&stage, Family::Inet, "mine", chain("forward", Hook::Forward).with(rules.clone()));
+    let topology =
+        with_foreign_table(&stage, Family::Inet, "mine", chain("forward", Hook::Forward).with(rules.clone()));
     assert_eq!(
         ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's rule: nft delete rule inet mine forward handle 12; or run the daemon with --firewall-integration"
     );
-    let topology = beside(&stage, Family::Ip, "filter", chain("FORWARD", Hook::Forward).with(rules));
+    let topology =
+        with_foreign_table(&stage, Family::Ip, "filter", chain("FORWARD", Hook::Forward).with(rules));
     assert_eq!(
         ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's rule: iptables -D FORWARD 2; or run the daemon with --firewall-integration"
@@ -123,24 +128,28 @@ fn rules_of_others_are_named_with_the_command_that_takes_them_away() {
         }
         chain
     };
-    let topology = beside(&stage, Family::Ip, "filter", policy(chain("FORWARD", Hook::Forward)));
+    let topology = with_foreign_table(&stage, Family::Ip, "filter", policy(chain("FORWARD", Hook::Forward)));
     assert_eq!(
         ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's policy: iptables -P FORWARD ACCEPT; or run the daemon with --firewall-integration"
     );
-    let topology = beside(&stage, Family::Inet, "mine", policy(chain("input", Hook::Input)));
+    let topology = with_foreign_table(&stage, Family::Inet, "mine", policy(chain("input", Hook::Input)));
     assert_eq!(
         ask(&topology, "10.10.50.99:8082"),
         "that is another firewall's policy: nft 'chain inet mine input { policy accept; }'"
     );
-    let topology =
-        beside(&stage, Family::Ip, "filter", chain("FAIRWAY-USER", Hook::Forward).with([dropping(Some(3))]));
+    let topology = with_foreign_table(
+        &stage,
+        Family::Ip,
+        "filter",
+        chain("FAIRWAY-USER", Hook::Forward).with([dropping(Some(3))]),
+    );
     assert_eq!(
         ask(&topology, "10.10.50.99:8081"),
         "that is another firewall's rule: iptables -D FAIRWAY-USER 1; or run the daemon with --firewall-integration"
     );
 
-    // In a sandbox it is the sandbox's own.
+    // The rule of a sandbox's own table is removed in the sandbox.
     let mut topology = stage.topology(true);
     let mut theirs = Table::new(Family::Inet, "own");
     theirs.chains.push(chain("input", Hook::Input).with([dropping(Some(2))]));
@@ -153,7 +162,7 @@ fn rules_of_others_are_named_with_the_command_that_takes_them_away() {
 }
 
 #[test]
-fn settings_of_the_kernel_are_named() {
+fn sysctls_that_drop_packets_are_named() {
     let shut = DaemonFlags { route_localnet: false, ..TRANSLATED };
     let stage = MatrixWorld::new(shut);
     let bridge = &stage.world().find_network("usr").unwrap().bridge;
@@ -185,7 +194,7 @@ fn settings_of_the_kernel_are_named() {
 const LAN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 10, 50, 1));
 
 #[test]
-fn what_listens_elsewhere_is_named() {
+fn sockets_at_other_addresses_and_ports_are_named() {
     let mut stage = MatrixWorld::new(TRANSLATED);
     let request = PublishRequest {
         host_address: Some("127.0.0.1".parse().unwrap()),
@@ -196,7 +205,7 @@ fn what_listens_elsewhere_is_named() {
     let requests = vec![request];
     stage.apply(Command::Publish { sandbox: "u1".to_owned(), requests, avoid: Vec::new() });
     let mut topology = stage.topology(true);
-    // What is on the LAN is not known, as on real hosts.
+    // The hosts of the LAN are not known, as on real hosts.
     topology.namespaces[0].interfaces[1].peer = None;
     let ask = |topology: &Topology, from: &str, to: &str| advised(&stage, topology, from, to);
     assert_eq!(
@@ -227,7 +236,7 @@ fn what_listens_elsewhere_is_named() {
 }
 
 #[test]
-fn what_comes_from_a_link_local_address_is_to_come_from_a_global_one() {
+fn a_link_local_source_should_be_a_global_one() {
     let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let reason = "its source fe80::1 is link-local, and such packets are not forwarded";
     let topology = stage.topology(false);
@@ -248,7 +257,7 @@ fn publish(stage: &mut MatrixWorld, address: Option<&str>, port: Option<u16>) {
 }
 
 #[test]
-fn a_port_on_an_address_that_has_vanished_moves_or_the_address_comes_back() {
+fn a_port_at_a_missing_address_is_moved_or_the_address_is_added() {
     let mut stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     publish(&mut stage, Some("10.10.50.98"), Some(8090));
     publish(&mut stage, Some("192.0.2.9"), Some(8090));
@@ -269,7 +278,7 @@ fn a_port_on_an_address_that_has_vanished_moves_or_the_address_comes_back() {
 }
 
 #[test]
-fn ports_of_routed_networks_are_asked_for_at_the_containers_own_address() {
+fn ports_of_routed_networks_are_reached_at_the_containers_own_address() {
     let mut stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let routed = ("com.docker.network.bridge.gateway_mode_ipv4".to_owned(), "routed".to_owned());
     let open =

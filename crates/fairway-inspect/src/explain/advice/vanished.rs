@@ -1,4 +1,4 @@
-//! Ports that are published on an address that the host does not have any more.
+//! Advice for ports that are published at an address that the host no longer has.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use super::bracketed;
 use fairway_model::shell::quote;
 use fairway_model::{HostFacts, Protocol, Publication, Sandbox};
 
-/// Whether a publication waits at an address that the host has not.
+/// Whether a publication has an address that the host does not have.
 pub(crate) fn has_vanished(publication: &Publication, host: &HostFacts) -> bool {
     let address = publication.host_address;
     let is_everywhere = address.is_unspecified() || address.is_loopback() || publication.routed;
@@ -27,7 +27,7 @@ pub(crate) fn publish_everywhere(sandbox: &Sandbox, publication: &Publication) -
     )
 }
 
-/// The command that gives the host an address again; none when no interface has a subnet that it is of.
+/// The command that adds an address to the host again; none if no interface has the subnet of the address.
 pub(crate) fn give_back(address: IpAddr, host: &HostFacts) -> Option<String> {
     let near = host.addresses.iter().find(|own| own.destination.contains(&address))?;
     let length = near.destination.prefix_len();

@@ -53,7 +53,7 @@ fn check(lab: &Lab, driver: &str, host_reaches: bool) {
     assert_eq!(from_lan, neighbour);
 
     let (said, seen) = said_and_seen(&stage, ("one", &one), &format!("lan:{ROUTER}:80"));
-    assert_eq!(said, "It leaves; what answers is not known here.");
+    assert_eq!(said, "Leaves the host; the reply cannot be predicted.");
     assert_eq!(seen, format!("answered {}", one.address("side")));
     let out = stage.client().explain("one", &format!("lan:{ROUTER}:80"), false).unwrap();
     let sees = format!("tcp {}:40000 > {ROUTER}:80", one.address("side"));
@@ -67,7 +67,7 @@ fn check(lab: &Lab, driver: &str, host_reaches: bool) {
             (format!("It is answered; the server sees {OWN}."), format!("answered {OWN}"))
         );
     } else {
-        let lost = format!("No answer: lost on host: nobody behind eth1 has {}.", one.address("side"));
+        let lost = format!("No answer: lost on host: no neighbor on eth1 has {}.", one.address("side"));
         assert_eq!((said, seen), (lost, "timed-out".to_owned()));
     }
 }
@@ -97,7 +97,7 @@ fn a_pair_of_sandboxes() {
         let (said, seen) = said_and_seen(&stage, ("right", &right), &closed);
         assert_eq!(
             (said, seen),
-            (format!("Refused: nobody on left listens at {closed}."), "refused".to_owned())
+            (format!("Refused: no socket on left listens at {closed}."), "refused".to_owned())
         );
     });
 }

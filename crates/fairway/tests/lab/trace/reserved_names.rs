@@ -34,7 +34,7 @@ fn sandboxes_named_host_and_lan_are_not_the_host_and_its_lan() {
         assert_eq!(from_lan.sentence, format!("It is answered; the server sees {LAN}."));
         assert_eq!(from_lan.walks[0].end.namespace, "container:host");
         let closed = fairway(&stage, "explain container:host container:lan:81");
-        let expected = format!("refused: nobody on container:lan listens at {client_ip}:81");
+        let expected = format!("refused: no socket on container:lan listens at {client_ip}:81");
         assert!(closed.output.contains(&expected), "{}", closed.output);
         assert!(closed.output.contains("have the program in container:lan listen"), "{}", closed.output);
 
