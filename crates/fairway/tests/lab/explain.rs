@@ -89,8 +89,8 @@ fn said(explained: &Explained) -> String {
         None if sentence.starts_with("Accepted by the proxy, and closed again: ") => "dropped".to_owned(),
         None if sentence.starts_with("Refused: ") => "refused".to_owned(),
         None if sentence.starts_with("No answer: ") => "timed-out".to_owned(),
-        None if sentence.starts_with("It leaves") => {
-            // Somebody answers there, and sees what a capture sees.
+        None if sentence.starts_with("Leaves the host;") => {
+            // A host there answers, and sees the source that a capture sees.
             let seen = explained.walks[0].end.packet.unwrap();
             format!("answered {}", seen.source)
         }

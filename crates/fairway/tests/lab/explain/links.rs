@@ -64,7 +64,7 @@ fn link_local_addresses_are_given_with_their_interface() {
         let reported = |from: &str, to: &str| stage.client().explain(from, to, false).unwrap().sentence;
         let answered = reported(&format!("lan:{neighbor}%eth0"), &format!("[{own}%eth0]:9000"));
         assert_eq!(answered, format!("It is answered; the server sees {neighbor}."));
-        assert!(reported("host", &format!("[{neighbor}%eth0]:80")).starts_with("It leaves"));
+        assert!(reported("host", &format!("[{neighbor}%eth0]:80")).starts_with("Leaves the host;"));
         let vague = stage.client().explain("host", &neighbor.to_string(), false).unwrap_err().to_string();
         assert!(vague.contains(&format!("as in {neighbor}%eth0")), "{vague}");
         let unknown = stage.client().explain("host", &format!("{neighbor}%eth7"), false).unwrap_err();
