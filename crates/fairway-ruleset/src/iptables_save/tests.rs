@@ -44,7 +44,7 @@ fn what_is_not_understood_keeps_its_name() {
 }
 
 #[test]
-fn counts_and_numbers_are_told() {
+fn counts_and_numbers_are_read() {
     let text = "*nat\n:OUTPUT ACCEPT [0:0]\n[7:420] -A OUTPUT -o lo -m comment --comment \"two words\" -j RETURN\nCOMMIT\n";
     let tables = read(Family::Ip, text);
     let rule = &tables[0].chains[0].rules[0];

@@ -145,7 +145,10 @@ fn a_user_without_rights_is_asked_to_be_root() {
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     // A program that an ordinary user may execute, wherever this one was built.
     let program = directory.path().join("fairway");
-    std::fs::copy(env!("CARGO_BIN_EXE_fairway"), &program).unwrap();
+    // Copied by another process: a child of another test could inherit our descriptor, and a file that is open for
+    // writing cannot be executed (execve(2), ETXTBSY).
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_fairway")).arg(&program).status();
+    assert!(copied.unwrap().success());
     let own = directory.path().join("own");
     std::fs::create_dir(&own).unwrap();
     let is_root = rustix::process::geteuid().is_root();

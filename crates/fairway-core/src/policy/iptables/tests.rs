@@ -289,7 +289,7 @@ fn what_may_enter_untranslated() {
 }
 
 #[test]
-fn who_went_straight_is_told_by_the_rule() {
+fn direct_access_is_known_by_the_rule() {
     let (to, protocol) = ("172.18.0.2".parse().unwrap(), fairway_model::Protocol::Udp);
     let rules = direct(to, protocol, 53);
     assert_eq!(rules.text(), "-d 172.18.0.2/32 -p udp -m udp --dport 53 -j ACCEPT");
