@@ -303,14 +303,14 @@ fn says_what_would_help() {
             "{}",
             apart.output
         );
-        let nobody = reported("explain d1 nobody:80");
-        assert_eq!((nobody.code, nobody.output.as_str()), (1, ""));
+        let missing = reported("explain d1 missing:80");
+        assert_eq!((missing.code, missing.output.as_str()), (1, ""));
         assert!(
-            nobody
+            missing
                 .errors
-                .contains("cannot find \"nobody\": no such container, host or address: give a container"),
+                .contains("cannot find \"missing\": no such container, host or address: give a container"),
             "{}",
-            nobody.errors
+            missing.errors
         );
         let served = reported("explain host d1:80").output;
         assert!(served.contains("delivered on d1 to ") && served.contains(" (process "), "{served}");

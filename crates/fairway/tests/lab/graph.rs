@@ -74,9 +74,9 @@ fn a_packet_s_way_is_drawn_as_it_is_explained() {
         }
         let out = printed(&stage, "graph --path web lan:8080 --format dot");
         assert!(out.contains("leaves") && out.contains("beyond0"), "{out}");
-        let nobody = fairway(&stage, "graph --path web nobody:80");
-        assert_eq!((nobody.code, nobody.output.as_str()), (1, ""));
-        assert!(nobody.errors.contains(r#"cannot find "nobody": no such container"#), "{}", nobody.errors);
+        let missing = fairway(&stage, "graph --path web missing:80");
+        assert_eq!((missing.code, missing.output.as_str()), (1, ""));
+        assert!(missing.errors.contains(r#"cannot find "missing": no such container"#), "{}", missing.errors);
     });
 }
 

@@ -333,7 +333,12 @@ fn links_come_back_with_their_parent() {
             scene.stage.host.run_in(|| foreign_changes::delete_link("eth1")).unwrap();
             assert!(!a.run_in(|| foreign_changes::has_link("eth0")).unwrap(), "the kernel takes it away");
             eventually("it is logged", SOON, || {
-                scene.stage.daemon.log().lines().any(|line| line.contains("is gone") && line.contains("eth1"))
+                scene
+                    .stage
+                    .daemon
+                    .log()
+                    .lines()
+                    .any(|line| line.contains("macvlan parent eth1") && line.contains("was deleted"))
             });
             if restart {
                 scene.stage.daemon.restart(&[]);

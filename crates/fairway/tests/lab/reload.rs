@@ -92,7 +92,7 @@ fn what_makes_no_sense_changes_nothing() {
                 r#"{"bip": "10.99.0.1/24", "dns-search": ["x"]}"#,
                 "--bip 10.99.0.1/24 does not fit running containers: web",
             ),
-            (r#"{"bridge": "own0"}"#, "bridge own0 does not exist"),
+            (r#"{"bridge": "own0"}"#, "cannot use bridge own0: it does not exist"),
             (r#"{"icc": false, "iptables": false}"#, "icc=false needs the firewall"),
         ] {
             write(&stage, text);

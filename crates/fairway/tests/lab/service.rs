@@ -71,7 +71,7 @@ fn a_reload_by_command_says_what_came_of_it() {
             ("{", "EOF while parsing"),
             (r#"{"log-level": "loud"}"#, "loud"),
             (r#"{"bip": "172.17.0.1"}"#, "the prefix length is missing"),
-            (r#"{"bridge": "own0"}"#, "bridge own0 does not exist"),
+            (r#"{"bridge": "own0"}"#, "cannot use bridge own0: it does not exist"),
         ] {
             write(&stage, text);
             let said = fairway(&stage, &reload);

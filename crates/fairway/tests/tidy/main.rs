@@ -6,6 +6,7 @@ mod architecture;
 mod arrows;
 mod modules;
 mod pages;
+mod words;
 
 use std::path::{Path, PathBuf};
 
