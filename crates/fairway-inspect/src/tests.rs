@@ -2,6 +2,7 @@
 
 mod links;
 pub(crate) mod matrix_world;
+mod nat;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -284,11 +284,11 @@ impl ConnectionWalk {
             records.extend(second.titled(" of the proxy's connection", topology));
         }
         let replies =
-            if matches!(self.first.end, End::Delivered { .. }) { "its answer" } else { "its refusal" };
+            if matches!(self.first.end, End::Delivered { .. }) { "the reply" } else { "the error reply" };
         records.extend(self.reply.as_ref().map(|walk| record(replies, walk)));
-        records.extend(self.established.as_ref().map(|walk| record("an established one", walk)));
-        records.extend(self.next_reply.as_ref().map(|walk| record("the next one of the answer", walk)));
-        records.extend(self.refusal.as_ref().map(|walk| record("the refusal of that", walk)));
+        records.extend(self.established.as_ref().map(|walk| record("a later packet", walk)));
+        records.extend(self.next_reply.as_ref().map(|walk| record("a later reply", walk)));
+        records.extend(self.refusal.as_ref().map(|walk| record("the error about the reply", walk)));
         records
     }
 

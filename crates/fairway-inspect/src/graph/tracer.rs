@@ -42,7 +42,7 @@ impl Tracer<'_> {
             && std::ptr::eq(connection.last_end(), &answer.end)
             && !matches!(answer.end, End::Delivered { .. } | End::Leaves { .. })
         {
-            self.leg(LegKind::Answers, format!("its answer{whose}"), answer);
+            self.leg(LegKind::Answers, format!("the reply{whose}"), answer);
         }
     }
 

@@ -149,6 +149,7 @@ fn a_user_without_rights_is_asked_to_be_root() {
     // writing cannot be executed (execve(2), ETXTBSY).
     let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_fairway")).arg(&program).status();
     assert!(copied.unwrap().success());
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let own = directory.path().join("own");
     std::fs::create_dir(&own).unwrap();
     let is_root = rustix::process::geteuid().is_root();

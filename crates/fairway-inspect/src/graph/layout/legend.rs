@@ -58,7 +58,7 @@ fn items(picture: &Picture, drawing: &Drawing) -> Vec<(Sample, String)> {
         (WireKind::Apart, "kept apart from its neighbors"),
         (WireKind::Again, "one sandbox, on several networks"),
         (WireKind::Trail(LegKind::Asks), "the packet"),
-        (WireKind::Trail(LegKind::Answers), "its answer"),
+        (WireKind::Trail(LegKind::Answers), "the reply"),
     ];
     let walked = |kind| {
         let legs = picture.walk.iter().flat_map(|walk| &walk.legs);
