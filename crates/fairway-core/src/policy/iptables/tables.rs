@@ -1,5 +1,8 @@
 //! Adds the iptables rules of a Plan to the tables of a host, and removes ours from them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::object::iptables::{Place, RuleChain, RuleTable, USER, is_ours};

@@ -309,3 +309,18 @@ fn as_allowed_accepts_in_our_forward_chain_and_keeps_other_chains() {
     let accept = Chain::regular("").with([rule().accept()]).rules;
     assert_eq!(rules, [accept, Vec::new(), drop(), drop()]);
 }
+
+#[test]
+fn saved_rules_are_counted_by_chain_and_only_our_chains_can_be_missing() {
+    let text = "*filter\n:FAIRWAY-GUARD - [0:0]\n-A FAIRWAY-GUARD -j DROP\n-A FAIRWAY-GUARD -j DROP\n-A FORWARD -j FAIRWAY-GUARD\nCOMMIT\n";
+    let found = Saved::parse(true, text);
+    let chain = |name: &str| RuleChain::new(true, RuleTable::Filter, name);
+    let (guard, forward) = (chain("FAIRWAY-GUARD"), chain("FORWARD"));
+    let counts = found.counts();
+    assert_eq!(counts.get(&(&guard, "-j DROP")), Some(&2));
+    assert_eq!(counts.get(&(&forward, "-j FAIRWAY-GUARD")), Some(&1));
+    assert_eq!(counts.len(), 2);
+    assert!(found.has_chain(&guard) && found.has_chain(&chain("INPUT")));
+    assert!(!found.has_chain(&chain("FAIRWAY-FORWARD")));
+    assert!(!found.has_chain(&RuleChain::new(false, RuleTable::Filter, "FAIRWAY-GUARD")));
+}

@@ -190,3 +190,24 @@ fn addresses_in_use_on_the_lan_are_not_allocated_for_a_while() {
         ["10.10.50.131"]
     );
 }
+
+#[test]
+fn an_interface_is_the_uplink_or_parent_of_networks_of_one_driver() {
+    let macvlan = |name: &str, parent: &str| CreateNetwork {
+        driver: "macvlan".to_owned(),
+        parent: Some(fairway_model::ParentFacts {
+            mac: Some(MacAddress([2, 0, 0, 0, 0, 9])),
+            ..Default::default()
+        }),
+        uplink: None,
+        ..lan(name, parent)
+    };
+    let (mut world, mut rng) = world();
+    let mut create = |request| world.apply(Command::CreateNetwork(request), 0, &mut rng).map(drop);
+    create(macvlan("cameras", "eth0")).unwrap();
+    let refused = create(lan("lan", "eth0")).unwrap_err().to_string();
+    assert!(refused.contains("eth0") && refused.contains("cameras"), "{refused}");
+    create(lan("lan", "eth1")).unwrap();
+    let refused = create(lan("again", "eth1")).unwrap_err().to_string();
+    assert!(refused.contains("eth1") && refused.contains("lan"), "{refused}");
+}
