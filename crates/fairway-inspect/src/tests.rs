@@ -159,7 +159,7 @@ fn a_translated_port_is_walked_as_analyzed_with_docker() {
 /// routes and the bridge interface never see it.
 #[test]
 fn a_translated_port_with_br_netfilter() {
-    let mode = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
+    let mode = DaemonFlags::TRANSLATED;
     insta::assert_snapshot!("itself_on_a_bridge_that_is_seen", golden(mode, "u1", "10.10.50.99:8081"));
 }
 
@@ -307,7 +307,7 @@ fn sandbox_named_host_is_not_the_host() {
 /// Each step has the facts in fields, and JSON is read as it was written.
 #[test]
 fn walk_records_have_fields_and_survive_json() {
-    let mode = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
+    let mode = DaemonFlags::TRANSLATED;
     let topology = MatrixWorld::new(mode).topology(false);
     let origin = Origin::Local(named(&topology, "lan"));
     let walk =

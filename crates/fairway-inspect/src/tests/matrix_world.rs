@@ -10,6 +10,7 @@ use fairway_model::{
     Backend, EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, PortRange, Protocol,
     PublishRequest, SandboxKind, SandboxOptions, Settings,
 };
+use fairway_ruleset::{Chain, Family, Table};
 use fairway_walk::{Interface, Listener, NamespaceId, NetworkNamespace, Topology, add_interface};
 use fairway_walk::{add_default_route, empty_namespace};
 
@@ -34,6 +35,9 @@ impl DaemonFlags {
         route_localnet: true,
         backend: Backend::Nftables,
     };
+
+    /// Docker's defaults without the proxy: every published port is translated.
+    pub const TRANSLATED: Self = Self { proxy: false, ..Self::DOCKER_DEFAULTS };
 }
 
 pub struct MatrixWorld {
@@ -223,4 +227,11 @@ impl MatrixWorld {
 /// The namespace of a topology with this name.
 pub fn named(topology: &Topology, name: &str) -> NamespaceId {
     topology.iter().find(|(_, namespace)| namespace.name == name).unwrap().0
+}
+
+/// Adds a foreign table with one chain to a namespace.
+pub fn add_table(topology: &mut Topology, to: NamespaceId, family: Family, name: &str, chain: Chain) {
+    let mut table = Table::new(family, name);
+    table.chains.push(chain);
+    topology.namespaces[to.0].tables.push(table);
 }

@@ -3,21 +3,17 @@
 use std::net::SocketAddr;
 
 use fairway_model::Protocol;
-use fairway_ruleset::{Chain, ChainKind, Expression, Family, Hook, Table, priority, rule};
+use fairway_ruleset::{Chain, ChainKind, Expression, Family, Hook, priority, rule};
 use fairway_walk::{ConnectionWalk, Origin, Outcome, Proxy, StepKind, Topology, walk_connection};
 
-use super::matrix_world::{DaemonFlags, MatrixWorld, named};
+use super::matrix_world::{DaemonFlags, MatrixWorld, add_table, named};
 use super::tuple;
-
-const TRANSLATED: DaemonFlags = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
 
 /// The topology of the matrix, with one more base chain in a namespace.
 fn with_chain(of: &str, chain: Chain) -> Topology {
-    let mut topology = MatrixWorld::new(TRANSLATED).topology(false);
+    let mut topology = MatrixWorld::new(DaemonFlags::TRANSLATED).topology(false);
     let namespace = named(&topology, of);
-    let mut table = Table::new(Family::Inet, "mine");
-    table.chains.push(chain);
-    topology.namespaces[namespace.0].tables.push(table);
+    add_table(&mut topology, namespace, Family::Inet, "mine", chain);
     topology
 }
 

@@ -18,7 +18,7 @@ enum Neighbor {
     /// A host outside, on a link that leads out of the topology.
     Outside,
     /// No neighbor has the address.
-    Nobody,
+    Missing,
 }
 
 /// The MAC address of hosts on a link that leads out of the topology.
@@ -51,8 +51,8 @@ impl<'a> Walker<'a> {
                 mac
             }
             (Neighbor::Outside, _) => STRANGER,
-            (Neighbor::Nobody, Some(mac)) => mac,
-            (Neighbor::Nobody, None) => {
+            (Neighbor::Missing, Some(mac)) => mac,
+            (Neighbor::Missing, None) => {
                 let interface = output.name.clone();
                 return Next::End(End::NoNeighbor { namespace, interface, next });
             }
@@ -160,7 +160,7 @@ impl<'a> Walker<'a> {
             let above = self.macvlans_of(namespace, interface.index);
             let kept_apart = above.into_iter().any(|(place, it)| self.answers(place, it, address, origin));
             return if kept_apart {
-                Neighbor::Nobody
+                Neighbor::Missing
             } else {
                 self.resolve_over_link(interface, address, origin)
             };
@@ -173,7 +173,7 @@ impl<'a> Walker<'a> {
         match (near, self.namespace(below).interface(parent)) {
             (Some((_, near)), _) if mode == MacvlanMode::Bridge => Neighbor::Known(near.mac),
             (_, Some(parent)) => self.resolve_over_link(parent, address, origin),
-            _ => Neighbor::Nobody,
+            _ => Neighbor::Missing,
         }
     }
 
@@ -182,10 +182,10 @@ impl<'a> Walker<'a> {
         let Some((peer, index)) = interface.peer else {
             // A dummy parent of macvlans leads nowhere.
             let leads_out = !matches!(interface.kind.as_str(), "dummy" | "ifb");
-            return if leads_out { Neighbor::Outside } else { Neighbor::Nobody };
+            return if leads_out { Neighbor::Outside } else { Neighbor::Missing };
         };
         let place = self.namespace(peer);
-        let Some(end) = place.interface(index).filter(|end| end.up) else { return Neighbor::Nobody };
+        let Some(end) = place.interface(index).filter(|end| end.up) else { return Neighbor::Missing };
         if let Some(bridge) = end.bridge.and_then(|bridge| place.interface(bridge)) {
             return match self.answers(peer, bridge, address, origin) {
                 true => Neighbor::Known(bridge.mac),
@@ -196,7 +196,7 @@ impl<'a> Walker<'a> {
             return Neighbor::Known(end.mac);
         }
         let above = self.macvlans_of(peer, index).find(|(place, it)| self.answers(*place, it, address, None));
-        above.map_or(Neighbor::Nobody, |(_, above)| Neighbor::Known(above.mac))
+        above.map_or(Neighbor::Missing, |(_, above)| Neighbor::Known(above.mac))
     }
 
     /// The interface where a frame from outside arrives: for a bridge, the port that leads out. With the destination
@@ -224,7 +224,7 @@ impl<'a> Walker<'a> {
             None => {
                 let above = self.macvlans_of(namespace, port.index);
                 let mut holders = above.filter(|(place, it)| self.answers(*place, it, address, None));
-                holders.next().map_or(Neighbor::Nobody, |(_, above)| Neighbor::Known(above.mac))
+                holders.next().map_or(Neighbor::Missing, |(_, above)| Neighbor::Known(above.mac))
             }
         };
         match behind {
@@ -263,7 +263,7 @@ impl<'a> Walker<'a> {
         origin: Option<IpAddr>,
         asking: Option<u32>,
     ) -> Neighbor {
-        let mut outside = Neighbor::Nobody;
+        let mut outside = Neighbor::Missing;
         for port in self.ports(namespace, bridge) {
             if asking == Some(port.index) && !port.hairpin {
                 continue;
@@ -271,7 +271,7 @@ impl<'a> Walker<'a> {
             match self.resolve_over_link(port, address, origin) {
                 Neighbor::Known(mac) => return Neighbor::Known(mac),
                 Neighbor::Outside => outside = Neighbor::Outside,
-                Neighbor::Nobody => {}
+                Neighbor::Missing => {}
             }
         }
         outside

@@ -81,8 +81,8 @@ impl TraceOptions {
         };
         let interrupted = until_interrupted();
         let mut failed = None;
-        let outcome = client.trace(&request, |told| {
-            failed = seen.take(told).err();
+        let outcome = client.trace(&request, |message| {
+            failed = seen.take(message).err();
             failed.is_none() && !interrupted.load(Ordering::Relaxed)
         });
         match (failed, outcome) {
@@ -118,14 +118,14 @@ struct Seen {
 }
 
 impl Seen {
-    fn take(&mut self, told: TraceMessage) -> Result<(), CommandError> {
+    fn take(&mut self, message: TraceMessage) -> Result<(), CommandError> {
         self.began = true;
-        if let (TraceMessage::Packet(timeline), Some(output)) = (&told, &mut self.file) {
+        if let (TraceMessage::Packet(timeline), Some(output)) = (&message, &mut self.file) {
             let written = output.writer.timeline(timeline).and_then(|()| output.writer.flush());
             let path = || output.path.display().to_string();
             written.map_err(|source| CommandError::PacketFile { path: path(), source })?;
         }
-        match (self.format, told) {
+        match (self.format, message) {
             (_, TraceMessage::Watching(lost)) => self.lost = lost,
             (Format::Json, TraceMessage::Packet(mut timeline)) => {
                 self.flows.insert(timeline.flow.number, timeline.flow.clone());
@@ -156,9 +156,9 @@ impl Seen {
     }
 }
 
-fn json_of(told: &TraceMessage) -> String {
+fn json_of(message: &TraceMessage) -> String {
     // It is made of texts and numbers: there is nothing that JSON cannot say.
-    serde_json::to_string(told).unwrap_or_default()
+    serde_json::to_string(message).unwrap_or_default()
 }
 
 /// Is set when the user has seen enough (Ctrl-C), or the program is asked to end: what was seen is summed up then.

@@ -1,11 +1,11 @@
 use super::*;
 use crate::explain::Resolved;
-use crate::tests::matrix_world::{DaemonFlags, MatrixWorld};
+use crate::tests::matrix_world::{DaemonFlags, MatrixWorld, add_table};
 use fairway_core::plan::plan;
 use fairway_core::world::{Command, CreateNetwork};
 use fairway_model::{PortRange, Protocol, PublishRequest};
 use fairway_ruleset::{Chain, ChainKind, Family, Hook, Policy, Rule, Table, priority, rule};
-use fairway_walk::{NetworkNamespace, Proxy, Topology, walk_connection};
+use fairway_walk::{NamespaceId, NetworkNamespace, Proxy, Topology, walk_connection};
 
 /// The advice for a query in a topology, or the outcome if there is no advice.
 fn advised(stage: &MatrixWorld, topology: &Topology, from: &str, to: &str) -> String {
@@ -25,8 +25,6 @@ fn advised_by_default(mode: DaemonFlags, from: &str, to: &str) -> String {
     let stage = MatrixWorld::new(mode);
     advised(&stage, &stage.topology(true), from, to)
 }
-
-const TRANSLATED: DaemonFlags = DaemonFlags { proxy: false, ..DaemonFlags::DOCKER_DEFAULTS };
 
 #[test]
 fn a_sender_on_another_network_may_join_it_or_use_a_published_port() {
@@ -95,15 +93,13 @@ fn sandboxes_without_icc_may_share_another_network() {
 /// A topology with a foreign table.
 fn with_foreign_table(stage: &MatrixWorld, family: Family, table: &str, chain: Chain) -> Topology {
     let mut topology = stage.topology(true);
-    let mut theirs = Table::new(family, table);
-    theirs.chains.push(chain);
-    topology.namespaces[0].tables.push(theirs);
+    add_table(&mut topology, NamespaceId::HOST, family, table, chain);
     topology
 }
 
 #[test]
 fn foreign_rules_are_named_with_the_command_that_removes_them() {
-    let stage = MatrixWorld::new(TRANSLATED);
+    let stage = MatrixWorld::new(DaemonFlags::TRANSLATED);
     let ask = |topology: &Topology, to: &str| advised(&stage, topology, "lan:10.10.50.1", to);
     let chain = |name: &str, hook| Chain::base(name, ChainKind::Filter, hook, priority::FILTER);
     let dropping = |handle| Rule { handle, ..rule().to_port(Protocol::Tcp, 80).drop().into() };
@@ -163,7 +159,7 @@ fn foreign_rules_are_named_with_the_command_that_removes_them() {
 
 #[test]
 fn sysctls_that_drop_packets_are_named() {
-    let shut = DaemonFlags { route_localnet: false, ..TRANSLATED };
+    let shut = DaemonFlags { route_localnet: false, ..DaemonFlags::TRANSLATED };
     let stage = MatrixWorld::new(shut);
     let bridge = &stage.world().find_network("usr").unwrap().bridge;
     assert_eq!(
@@ -173,7 +169,7 @@ fn sysctls_that_drop_packets_are_named() {
         )
     );
     let change = |change: fn(&mut NetworkNamespace)| {
-        let stage = MatrixWorld::new(TRANSLATED);
+        let stage = MatrixWorld::new(DaemonFlags::TRANSLATED);
         let mut topology = stage.topology(true);
         change(&mut topology.namespaces[0]);
         advised(&stage, &topology, "lan:10.10.50.1", "10.10.50.99:8081")
@@ -195,7 +191,7 @@ const LAN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 10, 50, 1));
 
 #[test]
 fn sockets_at_other_addresses_and_ports_are_named() {
-    let mut stage = MatrixWorld::new(TRANSLATED);
+    let mut stage = MatrixWorld::new(DaemonFlags::TRANSLATED);
     let request = PublishRequest {
         host_address: Some("127.0.0.1".parse().unwrap()),
         host_ports: Some(PortRange::single(8090)),

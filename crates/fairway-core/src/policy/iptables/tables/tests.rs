@@ -20,13 +20,9 @@ fn rules(ipv4: bool) -> Fragment {
     ])
 }
 
-/// Each chain of a table with its rules, as the printer shows them.
-fn shown(table: &Table) -> Vec<String> {
-    let chain = |chain: &fairway_ruleset::Chain| {
-        let rules: Vec<String> = chain.rules.iter().map(|rule| format!("{:?}", rule.expressions)).collect();
-        format!("{}: {}", chain.name, rules.len())
-    };
-    table.chains.iter().map(chain).collect()
+/// Each chain of a table and how many rules it has.
+fn rule_counts(table: &Table) -> Vec<String> {
+    table.chains.iter().map(|chain| format!("{}: {}", chain.name, chain.rules.len())).collect()
 }
 
 const FOREIGN: &str = "*filter\n:FORWARD DROP\n-A FORWARD -i docker0 -j ACCEPT\nCOMMIT\n";
@@ -37,7 +33,7 @@ fn rules_are_added_before_and_behind_those_of_others() {
     let mut tables = vec![foreign.clone()];
     add_to_tables(rules(true).iter(), &mut tables, &mut []);
     let [table] = &tables[..] else { panic!("{tables:?}") };
-    assert_eq!(shown(table), ["FORWARD: 3", "FAIRWAY-FORWARD: 2"]);
+    assert_eq!(rule_counts(table), ["FORWARD: 3", "FAIRWAY-FORWARD: 2"]);
     let expected = read(
         Family::Ip,
         "*filter\n:FORWARD DROP\n:FAIRWAY-FORWARD -\n-A FORWARD -j FAIRWAY-FORWARD\n-A FORWARD -i docker0 -j ACCEPT\n-A FORWARD -i br-app -j DROP\nCOMMIT\n",
@@ -64,7 +60,7 @@ fn rules_go_to_the_legacy_table_only_where_nf_tables_has_none() {
     let mut none = Vec::new();
     add_to_tables(rules(true).iter(), &mut none, &mut of_legacy);
     assert!(none.is_empty());
-    assert_eq!(shown(&of_legacy[0]), ["FORWARD: 3", "FAIRWAY-FORWARD: 2"]);
+    assert_eq!(rule_counts(&of_legacy[0]), ["FORWARD: 3", "FAIRWAY-FORWARD: 2"]);
 }
 
 #[test]
@@ -75,7 +71,7 @@ fn rules_of_each_family_and_table_make_a_table_of_their_own_where_there_is_none(
     assert_eq!(tables[..2], before[..]);
     let [_, _, new] = &tables[..] else { panic!("{tables:?}") };
     assert_eq!((new.family, new.name.as_str()), (Family::Ip6, "filter"));
-    let mut chains = shown(new);
+    let mut chains = rule_counts(new);
     chains.sort();
     assert_eq!(chains, ["FAIRWAY-FORWARD: 2", "FORWARD: 2"]);
 }
