@@ -17,7 +17,7 @@ mod sets;
 mod source_guard;
 
 pub use base_chains::drops_unrelated_forwarding;
-pub use reason::DropReason;
+pub use reason::Reason;
 
 use crate::object::{RulesetSwitches, SETS};
 use fairway_ruleset::{Chain, Family, Table, TableFlags, rule};
@@ -28,10 +28,6 @@ pub const TABLE: &str = "fairway";
 pub const BRIDGE_TABLE: &str = "fairway";
 /// The prefix of the names of tables of running traces.
 pub const TRACE_TABLE_PREFIX: &str = "fairway-trace-";
-
-/// The comments of rules that leave an address family alone: the daemon's options that say so.
-const IPV4_DISABLED: &str = "iptables=false";
-const IPV6_DISABLED: &str = "ip6tables=false";
 
 /// The tables that follow from the switches, with empty sets.
 pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
@@ -53,8 +49,8 @@ pub fn ruleset(switches: &RulesetSwitches) -> Vec<Table> {
     inet.chains.extend(switches.relay_user.into_iter().flat_map(relay::chains));
     for chain in inet.chains.iter_mut().filter(|chain| chain.base.is_some()) {
         let accepted = disabled_families(switches).map(|family| {
-            let comment = if family == Family::Ip { IPV4_DISABLED } else { IPV6_DISABLED };
-            rule().family(family).accept().comment(comment)
+            let reason = if family == Family::Ip { Reason::Ipv4Disabled } else { Reason::Ipv6Disabled };
+            rule().family(family).accept().comment(reason)
         });
         chain.rules.splice(0..0, Chain::regular("").with(accepted).rules);
     }

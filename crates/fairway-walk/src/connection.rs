@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::discard::DiscardReason;
 use super::evaluate::Action;
 use super::packet::{FlowPosition, Tuple};
 use super::record::WalkRecord;
@@ -160,7 +161,6 @@ fn walk_connection_as(
 /// topology may get the reply by another way; an origin within the topology does not.
 fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &mut PacketWalk) {
     let End::Leaves { namespace, interface, next, .. } = &reply.end else { return };
-    let leaves = format!("the reply leaves by {interface} for {next}");
     let namespace = *namespace;
     let asked_at = first.steps.iter().find_map(|step| match step {
         Step::Arrives { namespace, interface, .. } => Some((namespace, interface)),
@@ -168,13 +168,13 @@ fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &m
     });
     match (origin, asked_at) {
         (Origin::Local(place) | Origin::LocalVia(place, _), _) => {
-            let origin = topology.name(place);
-            reply.end =
-                End::Discarded { namespace, reason: format!("{leaves}, which does not lead to {origin}") };
+            let (interface, origin) = (interface.clone(), topology.name(place).to_owned());
+            let reason = DiscardReason::ReplyAstray { interface, next: *next, origin };
+            reply.end = End::Discarded { namespace, reason };
         }
         (Origin::Remote(..), Some((at, by))) if (at, by) != (&namespace, interface) => {
             let reason = format!(
-                "{leaves}, not by {by}, where the request arrived: whether the reply arrives is not known"
+                "the reply leaves by {interface} for {next}, not by {by}, where the request arrived: whether the reply arrives is not known"
             );
             reply.end = End::Unknown { namespace, reason };
         }

@@ -8,6 +8,7 @@
 
 mod build;
 mod connection;
+mod discard;
 mod evaluate;
 mod flow;
 mod lookup;
@@ -22,6 +23,7 @@ mod walk;
 
 pub use build::{add_default_route, add_interface, empty_namespace};
 pub use connection::{ConnectionWalk, Origin, Outcome, Proxy, walk_connection, walk_connection_with};
+pub use discard::DiscardReason;
 pub use evaluate::{Action, RuleHit};
 pub use flow::Flow;
 pub use lookup::StateSource;

@@ -371,7 +371,7 @@ impl End {
                 ..new(EndKind::Rejected)
             },
             Self::Discarded { reason, .. } => {
-                EndRecord { reason: Some(reason.clone()), ..new(EndKind::Discarded) }
+                EndRecord { reason: Some(reason.to_string()), ..new(EndKind::Discarded) }
             }
             Self::NoRoute { destination, .. } => {
                 EndRecord { next_hop: Some(*destination), ..new(EndKind::NoRoute) }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::discard::DiscardReason;
 use super::evaluate::RuleHit;
 use super::packet::Tuple;
 use super::topology::NamespaceId;
@@ -49,7 +50,7 @@ pub enum End {
         /// The namespace.
         namespace: NamespaceId,
         /// The reason.
-        reason: String,
+        reason: DiscardReason,
     },
     /// The destination has no route; the sender gets an error.
     NoRoute {

@@ -10,6 +10,7 @@ mod refusal;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::discard::DiscardReason;
 use super::evaluate::Facts;
 use super::flow::Flow;
 use super::lookup::{Lookup, StateSource};
@@ -205,7 +206,7 @@ impl<'a> Walker<'a> {
             match next {
                 Next::End(end) => return self.walk(end),
                 Next::Arrives(namespace, ..) if hops == MOST_HOPS => {
-                    return self.walk(self.discarded(namespace, "a routing loop"));
+                    return self.walk(self.discarded(namespace, DiscardReason::RoutingLoop));
                 }
                 Next::Arrives(namespace, interface, in_flight) => {
                     next = self.receive_frame(namespace, interface, in_flight)
@@ -258,8 +259,8 @@ impl<'a> Walker<'a> {
         route
     }
 
-    fn discarded(&self, namespace: NamespaceId, reason: impl Into<String>) -> End {
-        End::Discarded { namespace, reason: reason.into() }
+    fn discarded(&self, namespace: NamespaceId, reason: DiscardReason) -> End {
+        End::Discarded { namespace, reason }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::packet::{ESTABLISHED, INPUT_AND_FAMILY, INPUT_AND_OUTPUT, link_local};
-use super::reason::DropReason;
+use super::reason::Reason;
 use super::{direct_access, icc, routed_driver};
 use crate::object::{RulesetSwitches, SetName};
 use fairway_ruleset::{
@@ -48,7 +48,7 @@ fn to_loopback4() -> RuleBuilder {
 fn raw_prerouting() -> Chain {
     let from_outside = to_loopback4().is_not(Load::INPUT_NAME, padded_name("lo"));
     Chain::base("raw-prerouting", ChainKind::Filter, Hook::Prerouting, priority::RAW)
-        .with([DropReason::LoopbackFromOutside.drops(from_outside)])
+        .with([Reason::LoopbackFromOutside.drops(from_outside)])
 }
 
 /// Published ports, for packets that arrive.
@@ -56,12 +56,11 @@ fn nat_prerouting(switches: &RulesetSwitches) -> Chain {
     let chain = Chain::base("nat-prerouting", ChainKind::Nat, Hook::Prerouting, priority::DESTINATION_NAT);
     let from_sandbox = rule().is_in(&[Load::INPUT_NAME], SetName::Bridges.text()).go_back();
     let chain = match switches.userland_proxy {
-        true => chain.with([from_sandbox.comment("sandboxes use the proxy")]).with(link_local_uses_proxy()),
+        true => chain.with([from_sandbox.comment(Reason::SandboxUsesProxy)]).with(link_local_uses_proxy()),
         false => chain,
     };
     // While there was no firewall nothing was tracked: conntrack takes each connection from then for a new one.
-    let proxied =
-        rule().connected_here().go_back().comment("connection of the proxy, older than these rules");
+    let proxied = rule().connected_here().go_back().comment(Reason::OlderConnection);
     chain.with([proxied, rule().to_local().jump(PUBLISHED_DNAT)])
 }
 
@@ -72,10 +71,10 @@ fn nat_output(switches: &RulesetSwitches) -> Chain {
         .family(Family::Ip6)
         .is(Load::IP6_DESTINATION, Ipv6Addr::LOCALHOST.octets())
         .go_back()
-        .comment("IPv6 has no route_localnet");
+        .comment(Reason::LoopbackIpv6);
     let chain = match switches.userland_proxy {
         true => chain
-            .with([to_loopback4().go_back().comment("loopback uses the proxy")])
+            .with([to_loopback4().go_back().comment(Reason::LoopbackUsesProxy)])
             .with(link_local_uses_proxy()),
         false => chain,
     };
@@ -87,7 +86,7 @@ fn nat_output(switches: &RulesetSwitches) -> Chain {
 fn link_local_uses_proxy() -> [RuleBuilder; 2] {
     [Load::IP6_SOURCE, Load::IP6_DESTINATION].map(|address| {
         let matched = link_local(rule().family(Family::Ip6), address);
-        matched.go_back().comment("link-local addresses use the proxy")
+        matched.go_back().comment(Reason::LinkLocalUsesProxy)
     })
 }
 
@@ -128,7 +127,7 @@ fn forward(switches: &RulesetSwitches) -> Chain {
             .is(Load::Meta(MetaKey::InputKind), bridge())
             .is(Load::Meta(MetaKey::OutputKind), bridge())
             .accept()
-            .comment("bridged, not routed");
+            .comment(Reason::Bridged);
         let chain = if bridged { chain.with([within]) } else { chain };
         chain.with([unrelated(family)])
     })
@@ -136,7 +135,7 @@ fn forward(switches: &RulesetSwitches) -> Chain {
 
 /// Drops what is forwarded between interfaces of which none is a bridge of ours.
 fn unrelated(family: Family) -> RuleBuilder {
-    DropReason::UnrelatedForward.drops(rule().family(family))
+    Reason::UnrelatedForward.drops(rule().family(family))
 }
 
 /// Whether a table of ours, at rest, drops what is forwarded between other interfaces, by IPv4 and by IPv6: then the
@@ -155,16 +154,13 @@ fn network_in(switches: &RulesetSwitches) -> Chain {
     let from_internal = rule().is_in(&[Load::INPUT_NAME], SetName::InternalBridges.text());
     let chain = Chain::regular(NETWORK_IN).with([
         // Before the replies: a flow must not outlive the link that allowed it.
-        rule()
-            .is_in(&INPUT_AND_OUTPUT, SetName::IccOff.text())
-            .goto(icc::CHAIN)
-            .comment(DropReason::IccOff.comment()),
+        rule().is_in(&INPUT_AND_OUTPUT, SetName::IccOff.text()).goto(icc::CHAIN).comment(Reason::IccOff),
         rule().ct_state_any(&ESTABLISHED).accept(),
-        rule().is_in(&INPUT_AND_OUTPUT, SetName::SameNetwork.text()).accept().comment("same network"),
-        DropReason::InternalNetwork.drops(from_internal),
-        rule().ct_status_dnat().accept().comment("published port"),
+        rule().is_in(&INPUT_AND_OUTPUT, SetName::SameNetwork.text()).accept().comment(Reason::SameNetwork),
+        Reason::InternalNetwork.drops(from_internal),
+        rule().ct_status_dnat().accept().comment(Reason::PublishedPort),
     ]);
-    chain.with(direct_access::entry(switches)).with([DropReason::NotPublished.drops(rule())])
+    chain.with(direct_access::entry(switches)).with([Reason::NotPublished.drops(rule())])
 }
 
 /// What leaves a network for an interface that is no bridge of ours.
@@ -174,8 +170,8 @@ fn network_out() -> Chain {
         rule().ct_state_any(&[CtState::Invalid]).is_in(&INPUT_AND_FAMILY, SetName::MasqueradeBridges.text());
     Chain::regular(NETWORK_OUT).with([
         rule().ct_state_any(&ESTABLISHED).accept(),
-        DropReason::InternalNetwork.drops(from_internal),
-        DropReason::NotTranslated.drops(invalid),
+        Reason::InternalNetwork.drops(from_internal),
+        Reason::NotTranslated.drops(invalid),
         rule().accept(),
     ])
 }
@@ -189,33 +185,33 @@ fn nat_postrouting(switches: &RulesetSwitches) -> Chain {
     rules.extend(routed_driver::without_nat());
     for (family, set) in [(Family::Ip, SetName::Snat4), (Family::Ip6, SetName::Snat6)] {
         let outbound = rule().family(family).is_not_in(&INPUT_AND_OUTPUT, SetName::SameNetwork.text());
-        rules.push(outbound.snat_by(family, &[Load::INPUT_NAME], set.text()).comment("outbound"));
+        rules.push(outbound.snat_by(family, &[Load::INPUT_NAME], set.text()).comment(Reason::Outbound));
     }
     let outbound = rule()
         .is_in(&INPUT_AND_FAMILY, SetName::MasqueradeBridges.text())
         .is_not_in(&INPUT_AND_OUTPUT, SetName::SameNetwork.text());
-    rules.push(outbound.masquerade().comment("outbound"));
+    rules.push(outbound.masquerade().comment(Reason::Outbound));
     Chain::base("nat-postrouting", ChainKind::Nat, Hook::Postrouting, priority::SOURCE_NAT).with(rules)
 }
 
 /// Masquerades packets to published ports whose replies would not return through the host otherwise.
 fn replies_return(switches: &RulesetSwitches) -> Vec<RuleBuilder> {
     let to_bridge = rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text());
-    let mut rules = vec![to_bridge.from_local().masquerade().comment("from the host")];
+    let mut rules = vec![to_bridge.from_local().masquerade().comment(Reason::FromHost)];
     let hairpin = [
         (Family::Ip, [Load::IP_SOURCE, Load::IP_DESTINATION], SetName::Hairpin4),
         (Family::Ip6, [Load::IP6_SOURCE, Load::IP6_DESTINATION], SetName::Hairpin6),
     ];
     for (family, key, set) in hairpin {
         let to_itself = rule().family(family).is_in(&key, set.text());
-        rules.push(to_itself.masquerade().comment("to its own published port"));
+        rules.push(to_itself.masquerade().comment(Reason::OwnPublishedPort));
     }
     let by_bridge =
         [(switches.bridge_netfilter_ipv4, Family::Ip), (switches.bridge_netfilter_ipv6, Family::Ip6)];
     for (_, family) in by_bridge.into_iter().filter(|(bridge_netfilter, _)| !*bridge_netfilter) {
         let same = rule().family(family).ct_status_dnat();
         let same = same.is_in(&INPUT_AND_OUTPUT, SetName::SameNetwork.text());
-        rules.push(same.masquerade().comment("the bridge would pass the reply untranslated"));
+        rules.push(same.masquerade().comment(Reason::BridgedReply));
     }
     rules
 }

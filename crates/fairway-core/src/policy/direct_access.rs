@@ -2,7 +2,7 @@
 //! interfaces that it trusts, with the mark of `--bridge-accept-fwmark`, or with `--allow-direct-routing`.
 
 use super::packet::{ICMP, INPUT_AND_OUTPUT, OUTPUT_AND_FAMILY};
-use super::reason::DropReason;
+use super::reason::Reason;
 use super::routed_driver;
 use crate::object::{RulesetSwitches, SetName};
 use fairway_ruleset::{Chain, Family, Load, MetaKey, RuleBuilder, rule};
@@ -22,21 +22,21 @@ pub(super) fn entry(switches: &RulesetSwitches) -> Vec<RuleBuilder> {
                 .is_masked(Load::Meta(MetaKey::Mark), mark.mask.to_ne_bytes(), mark.value.to_ne_bytes())
                 .is_not_in(&[Load::OUTPUT_NAME], SetName::InternalBridges.text())
                 .accept()
-                .comment("bridge-accept-fwmark"),
+                .comment(Reason::AcceptMark),
         );
     }
     let unprotected = rule().is_in(&OUTPUT_AND_FAMILY, SetName::UnprotectedBridges.text());
-    rules.push(unprotected.accept().comment("gateway mode nat-unprotected"));
+    rules.push(unprotected.accept().comment(Reason::GatewayUnprotected));
     let routed = rule().is_in(&OUTPUT_AND_FAMILY, SetName::RoutedModeBridges.text());
-    rules.push(routed.goto(ROUTED_MODE).comment("gateway mode routed"));
+    rules.push(routed.goto(ROUTED_MODE).comment(Reason::GatewayRouted));
     rules.push(
         rule().is_in(&[Load::OUTPUT_NAME], SetName::RoutedDriverBridges.text()).goto(routed_driver::IN),
     );
     rules.push(match switches.allow_direct_routing {
-        true => rule().goto(DIRECT).comment("allow-direct-routing"),
+        true => rule().goto(DIRECT).comment(Reason::DirectRouting),
         false => {
             let trusted = rule().is_in(&INPUT_AND_OUTPUT, SetName::TrustedInterfaces.text());
-            trusted.goto(DIRECT).comment("trusted host interface")
+            trusted.goto(DIRECT).comment(Reason::TrustedInterface)
         }
     });
     rules
@@ -59,7 +59,7 @@ pub(super) fn chain() -> Chain {
     ];
     let published = families.map(|(family, address, set)| {
         let key = [address, Load::TRANSPORT, Load::DESTINATION_PORT];
-        rule().family(family).is_in(&key, set.text()).accept().comment("published port")
+        rule().family(family).is_in(&key, set.text()).accept().comment(Reason::PublishedPort)
     });
-    Chain::regular(DIRECT).with(published).with([DropReason::NotPublished.drops(rule())])
+    Chain::regular(DIRECT).with(published).with([Reason::NotPublished.drops(rule())])
 }

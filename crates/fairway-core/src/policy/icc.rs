@@ -8,8 +8,7 @@ use super::packet::{
     ESTABLISHED, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FILTER_BRIDGED,
     ICMPV6_NEIGHBOR_ADVERTISEMENT, ICMPV6_NEIGHBOR_SOLICITATION,
 };
-use super::reason::DropReason;
-use super::{IPV4_DISABLED, IPV6_DISABLED};
+use super::reason::Reason;
 use crate::object::{RulesetSwitches, SetName};
 use fairway_model::Protocol;
 use fairway_ruleset::{
@@ -18,7 +17,7 @@ use fairway_ruleset::{
 
 /// The chain of packets between sandboxes of such a network; there is one in each of our tables.
 pub(super) const CHAIN: &str = "icc-off";
-/// What earlier versions wrote in place of [`IPV4_DISABLED`] and [`IPV6_DISABLED`].
+/// The comment in earlier versions of rules of [`Reason::Ipv4Disabled`] and [`Reason::Ipv6Disabled`].
 const FORMER_DISABLED: &str = "not filtered";
 
 /// The byte with the flags of a TCP header, and the flags of the first segment: SYN without ACK (RFC 9293
@@ -48,22 +47,22 @@ pub(super) fn chain(switches: &RulesetSwitches) -> Chain {
                 .family(family)
                 .is_in(&[source, to, L::TRANSPORT, L::DESTINATION_PORT], links.text())
                 .accept()
-                .comment("link"),
+                .comment(Reason::Link),
             reply
                 .is_in(&[to, source, L::TRANSPORT, L::SOURCE_PORT], links.text())
                 .accept()
-                .comment("reply through a link"),
+                .comment(Reason::LinkReply),
         ])
     });
     let chain = chain.with([
         rule().ct_state_any(&[CtState::Related]).accept(),
-        rule().ct_status_dnat().accept().comment("published port"),
+        rule().ct_status_dnat().accept().comment(Reason::PublishedPort),
     ]);
     let chain = match switches.bridge_netfilter_ipv6 {
         true => chain.with(neighbor_discovery(|| rule().family(Family::Ip6))),
         false => chain,
     };
-    chain.with([DropReason::IccOff.drops(rule())])
+    chain.with([Reason::IccOff.drops(rule())])
 }
 
 /// The hook for frames from one port of a bridge to another, where both are of such a network.
@@ -73,17 +72,18 @@ pub(super) fn bridge_forward() -> Chain {
     Chain::base("icc-forward", ChainKind::Filter, Hook::Forward, FILTER_BRIDGED).with([both.goto(CHAIN)])
 }
 
-fn disabled(ether_type: u16, comment: &str) -> RuleBuilder {
+fn disabled(ether_type: u16, comment: impl Into<String>) -> RuleBuilder {
     rule().ether_type(ether_type).accept().comment(comment)
 }
 
 /// Whether a table of the bridge family, of this version or one before, leaves IPv4 and IPv6 alone.
 pub(super) fn disabled_in(table: &Table) -> (bool, bool) {
-    let has = |ether_type, comment| {
-        let [now, before] = [comment, FORMER_DISABLED].map(|it| Rule::from(disabled(ether_type, it)));
+    let has = |ether_type, reason: Reason| {
+        let comments = [reason.comment(), FORMER_DISABLED];
+        let [now, before] = comments.map(|it| Rule::from(disabled(ether_type, it)));
         table.chains.iter().flat_map(|chain| &chain.rules).any(|rule| *rule == now || *rule == before)
     };
-    (has(ETHERTYPE_IPV4, IPV4_DISABLED), has(ETHERTYPE_IPV6, IPV6_DISABLED))
+    (has(ETHERTYPE_IPV4, Reason::Ipv4Disabled), has(ETHERTYPE_IPV6, Reason::Ipv6Disabled))
 }
 
 /// Decides about frames between ports of such a network.
@@ -92,13 +92,13 @@ pub(super) fn bridge_chain(switches: &RulesetSwitches) -> Chain {
     // By the frame's own header: br_netfilter passes over frames with a tag, which a receiver takes as if
     // there were none when its number is 0.
     let families = [
-        (switches.bridge_netfilter_ipv4, switches.ipv4_disabled, ETHERTYPE_IPV4, IPV4_DISABLED),
-        (switches.bridge_netfilter_ipv6, switches.ipv6_disabled, ETHERTYPE_IPV6, IPV6_DISABLED),
+        (switches.bridge_netfilter_ipv4, switches.ipv4_disabled, ETHERTYPE_IPV4, Reason::Ipv4Disabled),
+        (switches.bridge_netfilter_ipv6, switches.ipv6_disabled, ETHERTYPE_IPV6, Reason::Ipv6Disabled),
     ];
     let accepted = families.into_iter().filter(|(by_ip, is_disabled, ..)| *by_ip || *is_disabled);
-    let accepted = accepted.map(|(_, is_disabled, ether_type, comment)| match is_disabled {
-        true => disabled(ether_type, comment),
-        false => rule().ether_type(ether_type).accept().comment("filtered in the inet table"),
+    let accepted = accepted.map(|(_, is_disabled, ether_type, reason)| match is_disabled {
+        true => disabled(ether_type, reason),
+        false => rule().ether_type(ether_type).accept().comment(Reason::FilteredByInet),
     });
     let links = SetName::LinkedPorts.text();
     let first_segment = rule().transport(Protocol::Tcp).is_masked(TCP_FLAGS, [SYN_AND_ACK], [SYN]);
@@ -110,12 +110,12 @@ pub(super) fn bridge_chain(switches: &RulesetSwitches) -> Chain {
             rule()
                 .is_in(&[L::INPUT_NAME, L::OUTPUT_NAME, L::TRANSPORT, L::DESTINATION_PORT], links)
                 .accept()
-                .comment("link"),
-            DropReason::AgainstLink.drops(first_segment),
+                .comment(Reason::Link),
+            Reason::AgainstLink.drops(first_segment),
             rule()
                 .is_in(&[L::OUTPUT_NAME, L::INPUT_NAME, L::TRANSPORT, L::SOURCE_PORT], links)
                 .accept()
-                .comment("reply through a link"),
-            DropReason::IccOff.drops(rule()),
+                .comment(Reason::LinkReply),
+            Reason::IccOff.drops(rule()),
         ])
 }

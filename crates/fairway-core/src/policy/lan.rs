@@ -5,7 +5,7 @@ use super::packet::{
     DHCP_SERVER, DHCPV6_SERVER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FILTER_BRIDGED,
     GUARD_PRIORITY, ICMPV6_NEIGHBOR_ADVERTISEMENT, ICMPV6_NEIGHBOR_SOLICITATION, ICMPV6_ROUTER_ADVERTISEMENT,
 };
-use super::reason::DropReason;
+use super::reason::Reason;
 use crate::object::{RulesetSwitches, SetName};
 use fairway_model::Protocol;
 use fairway_ruleset::{Chain, ChainKind, Hook, Load, PayloadBase, RuleBuilder, rule};
@@ -29,13 +29,13 @@ fn to_group() -> RuleBuilder {
 }
 
 /// Drops what claims an address or MAC that its port does not have.
-fn not_own(rule: RuleBuilder, claim: Load, own: SetName, why: DropReason) -> RuleBuilder {
+fn not_own(rule: RuleBuilder, claim: Load, own: SetName, why: Reason) -> RuleBuilder {
     why.drops(rule.is_not_in(&[Load::INPUT_NAME, claim], own.text()))
 }
 
 /// Drops a query for an address that the receiving port does not have.
 fn for_another(rule: RuleBuilder, target: Load, own: SetName) -> RuleBuilder {
-    DropReason::OtherTarget.drops(rule.is_not_in(&[Load::OUTPUT_NAME, target], own.text()))
+    Reason::OtherTarget.drops(rule.is_not_in(&[Load::OUTPUT_NAME, target], own.text()))
 }
 
 /// All chains of LAN ports. Of an address family that is not filtered only MACs are checked.
@@ -63,8 +63,8 @@ pub(super) fn chains(switches: &RulesetSwitches) -> Vec<Chain> {
 fn from_sandbox(switches: &RulesetSwitches) -> Chain {
     let over_limit = to_group().is_in(&[Load::INPUT_NAME], SetName::StormLimits.text());
     let chain = Chain::regular(FROM_SANDBOX).with([
-        DropReason::StormLimit.drops(over_limit),
-        not_own(rule(), Load::ETHER_SOURCE, SetName::PortMacs, DropReason::SpoofedMac),
+        Reason::StormLimit.drops(over_limit),
+        not_own(rule(), Load::ETHER_SOURCE, SetName::PortMacs, Reason::SpoofedMac),
     ]);
     let kinds = [
         (ETHERTYPE_ARP, ARP_FROM_SANDBOX, switches.ipv4_disabled),
@@ -75,22 +75,22 @@ fn from_sandbox(switches: &RulesetSwitches) -> Chain {
         let of_kind = rule().ether_type(ether_type);
         chain.with([if is_disabled { of_kind.accept() } else { of_kind.goto(checks) }])
     });
-    chain.with([DropReason::UnknownProtocol.drops(rule())])
+    chain.with([Reason::UnknownProtocol.drops(rule())])
 }
 
 fn arp_from_sandbox() -> Chain {
     Chain::regular(ARP_FROM_SANDBOX).with([
-        not_own(rule(), Load::ARP_SENDER_ETHER, SetName::PortMacs, DropReason::SpoofedArpMac),
-        rule().is(Load::ARP_SENDER_IP, [0; 4]).accept().comment("ARP probe"),
-        not_own(rule(), Load::ARP_SENDER_IP, SetName::PortIps4, DropReason::SpoofedArpAddress),
+        not_own(rule(), Load::ARP_SENDER_ETHER, SetName::PortMacs, Reason::SpoofedArpMac),
+        rule().is(Load::ARP_SENDER_IP, [0; 4]).accept().comment(Reason::ArpProbe),
+        not_own(rule(), Load::ARP_SENDER_IP, SetName::PortIps4, Reason::SpoofedArpAddress),
     ])
 }
 
 fn ipv4_from_sandbox() -> Chain {
     Chain::regular(IPV4_FROM_SANDBOX).with([
-        DropReason::DhcpServer.drops(rule().from_port(Protocol::Udp, DHCP_SERVER)),
-        rule().is(Load::IP_SOURCE, [0; 4]).accept().comment("no address yet"),
-        not_own(rule(), Load::IP_SOURCE, SetName::PortIps4, DropReason::SpoofedIpv4),
+        Reason::DhcpServer.drops(rule().from_port(Protocol::Udp, DHCP_SERVER)),
+        rule().is(Load::IP_SOURCE, [0; 4]).accept().comment(Reason::NoAddressYet),
+        not_own(rule(), Load::IP_SOURCE, SetName::PortIps4, Reason::SpoofedIpv4),
     ])
 }
 
@@ -98,11 +98,11 @@ fn ipv6_from_sandbox() -> Chain {
     let message = |kind: u8| rule().icmpv6().is(Load::ICMPV6_TYPE, [kind]);
     let advertisement = message(ICMPV6_NEIGHBOR_ADVERTISEMENT);
     Chain::regular(IPV6_FROM_SANDBOX).with([
-        DropReason::RouterAdvertisement.drops(message(ICMPV6_ROUTER_ADVERTISEMENT)),
-        DropReason::DhcpServer.drops(rule().from_port(Protocol::Udp, DHCPV6_SERVER)),
-        not_own(advertisement, Load::ND_TARGET, SetName::PortIps6, DropReason::SpoofedNdTarget),
-        rule().is(Load::IP6_SOURCE, [0; 16]).accept().comment("no address yet"),
-        not_own(rule(), Load::IP6_SOURCE, SetName::PortIps6, DropReason::SpoofedIpv6),
+        Reason::RouterAdvertisement.drops(message(ICMPV6_ROUTER_ADVERTISEMENT)),
+        Reason::DhcpServer.drops(rule().from_port(Protocol::Udp, DHCPV6_SERVER)),
+        not_own(advertisement, Load::ND_TARGET, SetName::PortIps6, Reason::SpoofedNdTarget),
+        rule().is(Load::IP6_SOURCE, [0; 16]).accept().comment(Reason::NoAddressYet),
+        not_own(rule(), Load::IP6_SOURCE, SetName::PortIps6, Reason::SpoofedIpv6),
     ])
 }
 
@@ -123,7 +123,7 @@ fn arp_to_sandbox() -> Chain {
     let routers = SetName::LanRouters4.text();
     let announced = rule().is_in(&[Load::ARP_SENDER_IP], routers).is_in(&[Load::ARP_TARGET_IP], routers);
     Chain::regular(ARP_TO_SANDBOX).with([
-        announced.accept().comment("a router announces its MAC"),
+        announced.accept().comment(Reason::RouterMac),
         for_another(rule(), Load::ARP_TARGET_IP, SetName::PortIps4),
     ])
 }

@@ -1,7 +1,7 @@
 //! What the relay may send.
 
 use super::packet::{ESTABLISHED, link_local};
-use super::reason::DropReason;
+use super::reason::Reason;
 use crate::object::SetName;
 use fairway_model::Protocol;
 use fairway_ruleset::{Chain, ChainKind, CtState, Family, Hook, Load, RuleBuilder, priority, rule};
@@ -31,10 +31,10 @@ pub(super) fn chains(user: u32) -> [Chain; 2] {
                 .transport(Protocol::Tcp)
                 .has_any_bit(Load::TCP_FLAGS, [TCP_ACK])
                 .accept()
-                .comment("not the first segment of a connection"),
+                .comment(Reason::NotFirstSegment),
         ])
         .with(untracked_replies())
-        .with([DropReason::RelayDestination.drops(rule())]);
+        .with([Reason::RelayDestination.drops(rule())]);
     [base, chain]
 }
 
@@ -42,16 +42,26 @@ pub(super) fn chains(user: u32) -> [Chain; 2] {
 fn untracked_replies() -> impl Iterator<Item = RuleBuilder> {
     use Load as L;
     let families = [
-        (Family::Ip, L::IP_SOURCE, SetName::Published4ByAddress, SetName::Published4),
-        (Family::Ip6, L::IP6_SOURCE, SetName::Published6ByAddress, SetName::Published6),
+        (
+            Family::Ip,
+            L::IP_SOURCE,
+            (SetName::Published4ByAddress, Reason::FromPublished4ByAddress),
+            (SetName::Published4, Reason::FromPublished4),
+        ),
+        (
+            Family::Ip6,
+            L::IP6_SOURCE,
+            (SetName::Published6ByAddress, Reason::FromPublished6ByAddress),
+            (SetName::Published6, Reason::FromPublished6),
+        ),
     ];
     families.into_iter().flat_map(|(family, address, by_address, everywhere)| {
         let keys = [vec![L::TRANSPORT, address, L::SOURCE_PORT], vec![L::TRANSPORT, L::SOURCE_PORT]];
-        keys.into_iter().zip([by_address, everywhere]).map(move |(key, map)| {
+        keys.into_iter().zip([by_address, everywhere]).map(move |(key, (map, reason))| {
             let untracked = rule().family(family).ct_state_any(&[CtState::Untracked]);
             let published = untracked.transport(Protocol::Udp).is_key_of(&key, map.text());
             // `nft list` shows no look-up whose value is not used.
-            published.accept().comment(format!("from a port in {}", map.text()))
+            published.accept().comment(reason)
         })
     })
 }

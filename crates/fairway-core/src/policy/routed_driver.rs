@@ -2,7 +2,7 @@
 //! NAT.
 
 use super::packet::ICMP;
-use super::reason::DropReason;
+use super::reason::Reason;
 use crate::object::SetName;
 use fairway_ruleset::{Chain, Family, Load, RuleBuilder, rule};
 
@@ -18,25 +18,25 @@ const FAMILIES: [(Family, Load, Load, SetName, SetName); 2] = [
 /// address, and ICMP passes, as into any routed subnet. Other networks of this host do not reach it.
 pub(super) fn chain() -> Chain {
     let from_network = rule().is_in(&[Load::INPUT_NAME], SetName::Bridges.text());
-    let chain = Chain::regular(IN).with([DropReason::OtherNetwork.drops(from_network)]);
+    let chain = Chain::regular(IN).with([Reason::OtherNetwork.drops(from_network)]);
     let chain = FAMILIES.into_iter().fold(chain, |chain, (family, source, to, peers, ports)| {
         chain.with([
             rule()
                 .family(family)
                 .is_in(&[Load::OUTPUT_NAME, source], peers.text())
                 .accept()
-                .comment("from a peer"),
+                .comment(Reason::FromPeer),
             rule()
                 .family(family)
                 .is_in(&[to, Load::TRANSPORT, Load::DESTINATION_PORT], ports.text())
                 .accept()
-                .comment("published port, by the sandbox's address"),
+                .comment(Reason::PublishedPortDirect),
         ])
     });
     chain.with([
         rule().family(Family::Ip).is(Load::TRANSPORT, ICMP).accept(),
         rule().family(Family::Ip6).icmpv6().accept(),
-        DropReason::NotPublished.drops(rule()),
+        Reason::NotPublished.drops(rule()),
     ])
 }
 
@@ -44,6 +44,6 @@ pub(super) fn chain() -> Chain {
 pub(super) fn without_nat() -> impl Iterator<Item = RuleBuilder> {
     FAMILIES.into_iter().map(|(family, _, to, peers, _)| {
         let to_peer = rule().family(family).is_in(&[Load::INPUT_NAME, to], peers.text());
-        to_peer.go_back().comment("to a peer, without NAT")
+        to_peer.go_back().comment(Reason::ToPeer)
     })
 }

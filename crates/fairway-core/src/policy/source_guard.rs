@@ -9,7 +9,7 @@ use super::packet::{
     DHCP_CLIENT, DHCP_SERVER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPES_VLAN, GUARD_PRIORITY,
     ICMPV6_NEIGHBOR_ADVERTISEMENT, ICMPV6_NEIGHBOR_SOLICITATION, carries,
 };
-use super::reason::DropReason;
+use super::reason::Reason;
 use crate::object::{RulesetSwitches, SetName};
 use fairway_model::{HOST_INTERFACE_PREFIX, Protocol};
 use fairway_ruleset::{Chain, ChainKind, Family, Hook, Load, RuleBuilder, rule};
@@ -21,12 +21,7 @@ const STRICT: &str = "strict-source-guard";
 const ICMPV6_WITHOUT_ADDRESS: [u8; 3] = [133, 131, 143];
 
 /// Drops what claims an address or MAC that is assigned, unless it is the port's own.
-fn spoofed(
-    rule: RuleBuilder,
-    claim: Load,
-    (assigned, own): (SetName, SetName),
-    why: DropReason,
-) -> RuleBuilder {
+fn spoofed(rule: RuleBuilder, claim: Load, (assigned, own): (SetName, SetName), why: Reason) -> RuleBuilder {
     why.drops(rule.is_in(&[claim], assigned.text()).is_not_in(&[Load::INPUT_NAME, claim], own.text()))
 }
 
@@ -44,17 +39,17 @@ pub(super) fn chain(switches: &RulesetSwitches) -> Chain {
         (|| carries(ETHERTYPE_IPV4), || carries(ETHERTYPE_ARP), || carries(ETHERTYPE_IPV6));
     let not_a_sandbox = rule().is_not(L::INPUT_NAME, HOST_INTERFACE_PREFIX.as_bytes().to_vec()).accept();
     let chain = Chain::base("source-guard", ChainKind::Filter, Hook::Prerouting, GUARD_PRIORITY)
-        .with([not_a_sandbox.comment("not a port of a sandbox")])
-        .with(ETHERTYPES_VLAN.map(|tag| DropReason::StackedVlanTags.drops(carries(tag))))
-        .with([spoofed(rule(), L::ETHER_SOURCE, macs, DropReason::SpoofedMac)]);
+        .with([not_a_sandbox.comment(Reason::NotSandboxPort)])
+        .with(ETHERTYPES_VLAN.map(|tag| Reason::StackedVlanTags.drops(carries(tag))))
+        .with([spoofed(rule(), L::ETHER_SOURCE, macs, Reason::SpoofedMac)]);
     let by_ipv4 = [
-        spoofed(ipv4(), L::IP_SOURCE, ips4, DropReason::SpoofedIpv4),
-        spoofed(arp(), L::ARP_SENDER_ETHER, macs, DropReason::SpoofedArpMac),
-        spoofed(arp(), L::ARP_SENDER_IP, ips4, DropReason::SpoofedArpAddress),
+        spoofed(ipv4(), L::IP_SOURCE, ips4, Reason::SpoofedIpv4),
+        spoofed(arp(), L::ARP_SENDER_ETHER, macs, Reason::SpoofedArpMac),
+        spoofed(arp(), L::ARP_SENDER_IP, ips4, Reason::SpoofedArpAddress),
     ];
     let by_ipv6 = [
-        spoofed(ipv6(), L::IP6_SOURCE, ips6, DropReason::SpoofedIpv6),
-        spoofed(neighbor_advertisement(), L::ND_TARGET, ips6, DropReason::SpoofedNdTarget),
+        spoofed(ipv6(), L::IP6_SOURCE, ips6, Reason::SpoofedIpv6),
+        spoofed(neighbor_advertisement(), L::ND_TARGET, ips6, Reason::SpoofedNdTarget),
     ];
     let chain = if switches.ipv4_disabled { chain } else { chain.with(by_ipv4) };
     let chain = if switches.ipv6_disabled { chain } else { chain.with(by_ipv6) };
@@ -65,7 +60,7 @@ fn own(rule: RuleBuilder, claim: Load, set: SetName) -> RuleBuilder {
     rule.is_in(&[Load::INPUT_NAME, claim], set.text()).accept()
 }
 
-fn not_own(rule: RuleBuilder, claim: Load, set: SetName, why: DropReason) -> RuleBuilder {
+fn not_own(rule: RuleBuilder, claim: Load, set: SetName, why: Reason) -> RuleBuilder {
     why.drops(rule.is_not_in(&[Load::INPUT_NAME, claim], set.text()))
 }
 
@@ -80,7 +75,7 @@ pub(super) fn strict_chain(switches: &RulesetSwitches) -> Chain {
         rule(),
         L::ETHER_SOURCE,
         SetName::PortMacs,
-        DropReason::SpoofedMac,
+        Reason::SpoofedMac,
     )]);
     let chain = match is_disabled(Family::Ip) {
         true => chain.with([ETHERTYPE_IPV4, ETHERTYPE_ARP].map(|kind| carries(kind).accept())),
@@ -91,31 +86,21 @@ pub(super) fn strict_chain(switches: &RulesetSwitches) -> Chain {
                 .from_port(Protocol::Udp, DHCP_CLIENT)
                 .to_port(Protocol::Udp, DHCP_SERVER)
                 .accept()
-                .comment("DHCP"),
-            not_own(
-                carries(ETHERTYPE_ARP),
-                L::ARP_SENDER_ETHER,
-                SetName::PortMacs,
-                DropReason::SpoofedArpMac,
-            ),
+                .comment(Reason::Dhcp),
+            not_own(carries(ETHERTYPE_ARP), L::ARP_SENDER_ETHER, SetName::PortMacs, Reason::SpoofedArpMac),
             own(carries(ETHERTYPE_ARP), L::ARP_SENDER_IP, SetName::PortIps4),
-            carries(ETHERTYPE_ARP).is(L::ARP_SENDER_IP, no_address4).accept().comment("ARP probe"),
+            carries(ETHERTYPE_ARP).is(L::ARP_SENDER_IP, no_address4).accept().comment(Reason::ArpProbe),
         ]),
     };
     let chain = match is_disabled(Family::Ip6) {
         true => chain.with([carries(ETHERTYPE_IPV6).accept()]),
         false => chain
             .with([
-                not_own(
-                    neighbor_advertisement(),
-                    L::ND_TARGET,
-                    SetName::PortIps6,
-                    DropReason::SpoofedNdTarget,
-                ),
+                not_own(neighbor_advertisement(), L::ND_TARGET, SetName::PortIps6, Reason::SpoofedNdTarget),
                 own(carries(ETHERTYPE_IPV6), L::IP6_SOURCE, SetName::PortIps6),
-                own(asks_for_own, L::ND_TARGET, SetName::PortIps6).comment("duplicate address detection"),
+                own(asks_for_own, L::ND_TARGET, SetName::PortIps6).comment(Reason::DuplicateAddressDetection),
             ])
             .with(ICMPV6_WITHOUT_ADDRESS.map(|kind| from_no_address6().is(L::ICMPV6_TYPE, [kind]).accept())),
     };
-    chain.with([DropReason::UnassignedSource.drops(rule())])
+    chain.with([Reason::UnassignedSource.drops(rule())])
 }

@@ -257,7 +257,7 @@ fn with_comments(switches: &RulesetSwitches, comments: &[(&str, &str)]) -> Vec<T
 
 #[test]
 fn tables_of_an_earlier_version_show_whether_its_daemon_switched_forwarding_on() {
-    let former = [(DropReason::UnrelatedForward.comment(), "forwarding is on for our networks alone")];
+    let former = [(Reason::UnrelatedForward.comment(), "forwarding is on for our networks alone")];
     for comments in [&[][..], &former] {
         for (ipv4, ipv6) in [(true, true), (true, false), (false, true), (false, false)] {
             let switches = RulesetSwitches {
@@ -274,7 +274,8 @@ fn tables_of_an_earlier_version_show_whether_its_daemon_switched_forwarding_on()
 
 #[test]
 fn tables_of_an_earlier_version_show_which_families_they_filter() {
-    let former = [(IPV4_DISABLED, "not filtered"), (IPV6_DISABLED, "not filtered")];
+    let former =
+        [(Reason::Ipv4Disabled.comment(), "not filtered"), (Reason::Ipv6Disabled.comment(), "not filtered")];
     for (ipv4_disabled, ipv6_disabled) in [(false, false), (true, false), (false, true), (true, true)] {
         for (bridge_table_only, comments) in [(false, &[][..]), (true, &[]), (false, &former)] {
             let switches = RulesetSwitches {

@@ -11,9 +11,7 @@ use super::query::{Peer, Query};
 use fairway_core::world::World;
 use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{Endpoint, Network, Publication, Sandbox};
-use fairway_walk::End;
-use fairway_walk::Listener;
-use fairway_walk::{ConnectionWalk, NamespaceId, Outcome, Topology, Tuple};
+use fairway_walk::{ConnectionWalk, DiscardReason, End, Listener, NamespaceId, Outcome, Topology, Tuple};
 pub(crate) use vanished::{give_back, has_vanished, publish_everywhere};
 
 /// The change that lets a connection succeed; none if it succeeds already, or if no remedy is known.
@@ -243,52 +241,33 @@ fn no_listener_in_sandbox(namespace: &str, tuple: &Tuple, waiting: &[Listener]) 
     format!("have the program in {namespace} listen at {address} or at all addresses, port {port}{listens}")
 }
 
-/// The word of a text after `before`, up to one of `ends`.
-fn word<'t>(text: &'t str, before: &str, ends: &[char]) -> Option<&'t str> {
-    let (_, rest) = text.split_once(before)?;
-    rest.split(ends).next()
-}
-
-/// The text between two others: names of interfaces may contain dots.
-fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
-    Some(text.split_once(before)?.1.split_once(after)?.0)
-}
-
-fn discarded(location: &Location<'_>, reason: &str) -> Option<String> {
+fn discarded(location: &Location<'_>, reason: &DiscardReason) -> Option<String> {
+    use DiscardReason as Reason;
     let at = location.command_prefix();
-    if reason.contains("route_localnet is 0") {
-        let named = between(reason, "net.ipv4.conf.", ".route_localnet")
-            .or_else(|| word(reason, "arrived at ", &[',', ' ']));
-        return Some(format!(
+    match reason {
+        Reason::LoopbackSourceLeaves { interface, .. }
+        | Reason::LoopbackArrives { address: IpAddr::V4(_), interface, .. } => Some(format!(
             "use another address of the host; or {at}{}; or run the daemon with --userland-proxy=true",
-            set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", named.unwrap_or("INTERFACE")), 1)
-        ));
-    }
-    if reason.contains("does not forward") {
-        let setting = word(reason, "the sysctl ", &[' ']).unwrap_or("net.ipv4.ip_forward");
-        let daemon = if location.is_host { ", or run the daemon with --ip-forward=true" } else { "" };
-        return Some(format!("{at}sysctl -w {setting}=1{daemon}"));
-    }
-    if reason.contains("hairpin is off") {
-        return Some(
+            set_sysctl(&format!("net/ipv4/conf/{interface}/route_localnet"), 1)
+        )),
+        Reason::NotForwarding { sysctl, .. } => {
+            let daemon = if location.is_host { ", or run the daemon with --ip-forward=true" } else { "" };
+            Some(format!("{at}sysctl -w {sysctl}=1{daemon}"))
+        }
+        Reason::HairpinOff { .. } => Some(
             "run the daemon with --userland-proxy=true, or ask by the container's own address".to_owned(),
-        );
-    }
-    if reason.contains("rp_filter") {
-        let named = word(reason, "is not by ", &[':', ' ']).unwrap_or("INTERFACE");
-        return Some(format!(
-            "the kernel expects that source elsewhere: give it a route by {named}, or {at}{}",
-            set_sysctl(&format!("net/ipv4/conf/{named}/rp_filter"), 2)
-        ));
-    }
-    if reason.contains("is link-local") {
-        return Some(
+        ),
+        Reason::ReversePath { interface, .. } => Some(format!(
+            "the kernel expects that source elsewhere: give it a route by {interface}, or {at}{}",
+            set_sysctl(&format!("net/ipv4/conf/{interface}/rp_filter"), 2)
+        )),
+        Reason::LinkLocalSource(_) => Some(
             "ask from a global address and for one of the host, or run the daemon with --userland-proxy=true"
                 .to_owned(),
-        );
+        ),
+        Reason::OutputDown(interface) => Some(format!("{at}ip link set dev {} up", quote(interface))),
+        _ => None,
     }
-    let down = reason.strip_suffix(" is down").filter(|name| !name.contains(' '))?;
-    Some(format!("{at}ip link set dev {} up", quote(down)))
 }
 
 fn no_route(world: &World, query: &Query, location: &Location<'_>, destination: IpAddr) -> String {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::refusal::{How, unreachable};
 use super::{HookInterfaces, InFlight, Next, Walker};
+use crate::discard::DiscardReason;
 use crate::packet::Tuple;
 use crate::route::{RouteQuery, RouteResult, is_link_local};
 use crate::step::End;
@@ -48,15 +49,14 @@ impl<'a> Walker<'a> {
         let here = matches!(kind, RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast);
         // A namespace that does not forward sends no "no route" error.
         if !here && !forwards && (ipv4 || kind == RouteKind::Unicast) {
-            let reason = format!(
-                "{} is not its own and it does not forward: the sysctl net.{} is 0",
-                tuple.destination,
-                if ipv4 { "ipv4.ip_forward" } else { "ipv6.conf.all.forwarding" }
-            );
+            let sysctl = if ipv4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
+            let reason = DiscardReason::NotForwarding { destination: tuple.destination, sysctl };
             return Next::End(self.discarded(namespace, reason));
         }
         let code = match (kind, ipv4, route.is_some()) {
-            (RouteKind::Blackhole, ..) => return Next::End(self.discarded(namespace, "a blackhole route")),
+            (RouteKind::Blackhole, ..) => {
+                return Next::End(self.discarded(namespace, DiscardReason::Blackhole));
+            }
             (RouteKind::Unreachable, true, true) => Some(unreachable::HOST),
             (RouteKind::Unreachable | RouteKind::Throw, ..) => Some(unreachable::NETWORK),
             (RouteKind::Prohibit, true, _) => Some(unreachable::FILTERED),
@@ -80,9 +80,7 @@ impl<'a> Walker<'a> {
         // `ip6_forward` in net/ipv6/ip6_output.c; RFC 4291, 2.5.6.
         if is_link_local(tuple.source) {
             self.refuse(namespace, &in_flight, Some(input.index), How::Unreachable(unreachable::SCOPE_IPV6));
-            let reason =
-                format!("its source {} is link-local, and such packets are not forwarded", tuple.source);
-            return Next::End(self.discarded(namespace, reason));
+            return Next::End(self.discarded(namespace, DiscardReason::LinkLocalSource(tuple.source)));
         }
         let output = place.interface(route.interface);
         let interfaces = HookInterfaces { input: Some(input), output, ports: None };
@@ -90,7 +88,7 @@ impl<'a> Walker<'a> {
             return Next::End(end);
         }
         let Some(output) = output else {
-            return Next::End(self.discarded(namespace, "the interface of the route is gone"));
+            return Next::End(self.discarded(namespace, DiscardReason::RouteInterfaceGone));
         };
         if let Err(end) = self.hook(namespace, Hook::Postrouting, &mut in_flight, interfaces) {
             return Next::End(end);
@@ -124,7 +122,7 @@ impl<'a> Walker<'a> {
             };
         }
         if in_flight.packet.about().is_some() {
-            return self.discarded(namespace, "it is a reply or an error to no packet that was sent here");
+            return self.discarded(namespace, DiscardReason::Unsolicited);
         }
         if matches!(tuple.protocol, 1 | 58) {
             return End::Delivered {
@@ -141,8 +139,7 @@ impl<'a> Walker<'a> {
                 End::Delivered { namespace, owner, tuple, proxy }
             }
             Ok(Some(listener)) if tuple.protocol == UDP => {
-                let reason = format!("{} only holds the port, and sends no replies", listener.owner);
-                self.discarded(namespace, reason)
+                self.discarded(namespace, DiscardReason::HeldPort(listener.owner.clone()))
             }
             Ok(_) => {
                 let how =
@@ -155,28 +152,16 @@ impl<'a> Walker<'a> {
     }
 }
 
-fn is_loopback4(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V4(address) if address.is_loopback())
-}
-
 /// The reason why a packet's addresses are invalid where it arrived (RFC 1812, 5.3.7): `ip_route_input_slow` in
 /// net/ipv4/route.c, `ip6_rcv_core` in net/ipv6/ip6_input.c.
-fn martian(input: &Interface, tuple: &Tuple) -> Option<String> {
+fn martian(input: &Interface, tuple: &Tuple) -> Option<DiscardReason> {
     if input.loopback {
         return None;
     }
-    let name = &input.name;
-    for (address, what) in [(tuple.destination, "destination"), (tuple.source, "source")] {
-        if is_loopback4(address) && !input.route_localnet {
-            return Some(format!(
-                "its {what} {address} is loopback and it arrived at {name}, where route_localnet is 0"
-            ));
-        }
-        if matches!(address, IpAddr::V6(address) if address.is_loopback()) {
-            return Some(format!("its {what} {address} is loopback and it arrived at {name}"));
-        }
-    }
-    None
+    let is_martian = |address: IpAddr| address.is_loopback() && !(address.is_ipv4() && input.route_localnet);
+    let mut ends = [(tuple.destination, false), (tuple.source, true)].into_iter();
+    let (address, is_source) = ends.find(|(address, _)| is_martian(*address))?;
+    Some(DiscardReason::LoopbackArrives { address, is_source, interface: input.name.clone() })
 }
 
 /// The reason why a source cannot be behind an interface, or `rp_filter` drops it (RFC 3704; IPv4 only):
@@ -187,15 +172,12 @@ pub(super) fn unexpected_source(
     output: Option<&Interface>,
     tuple: &Tuple,
     mark: u32,
-) -> Option<String> {
+) -> Option<DiscardReason> {
     if input.loopback || !tuple.source.is_ipv4() {
         return None;
     }
     if namespace.holder(tuple.source).is_some() {
-        return Some(format!(
-            "its source {} is this namespace's own, and it arrived at {}",
-            tuple.source, input.name
-        ));
+        return Some(DiscardReason::OwnSource { source: tuple.source, interface: input.name.clone() });
     }
     if input.reverse_path == 0 {
         return None;
@@ -211,11 +193,9 @@ pub(super) fn unexpected_source(
         (Some(index), 1) => index == input.index,
         (back, _) => back.is_some(),
     };
-    let name = &input.name;
-    (!fits).then(|| {
-        format!(
-            "the way back to its source {} is not by {name}: its rp_filter is {}",
-            tuple.source, input.reverse_path
-        )
+    (!fits).then(|| DiscardReason::ReversePath {
+        source: tuple.source,
+        interface: input.name.clone(),
+        rp_filter: input.reverse_path,
     })
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::input::unexpected_source;
 use super::{HookInterfaces, InFlight, Next, Walker};
+use crate::discard::DiscardReason;
 use crate::packet::Tuple;
 use crate::route::{RouteQuery, RouteResult};
 use crate::step::{End, Step};
@@ -34,7 +35,7 @@ impl<'a> Walker<'a> {
         mut in_flight: InFlight,
     ) -> Next {
         if !output.up {
-            return Next::End(self.discarded(namespace, format!("{} is down", output.name)));
+            return Next::End(self.discarded(namespace, DiscardReason::OutputDown(output.name.clone())));
         }
         let tuple = in_flight.tuple();
         let leaves = Step::Leaves { namespace, interface: output.name.clone(), tuple };
@@ -91,7 +92,7 @@ impl<'a> Walker<'a> {
             return Next::Arrives(peer, interface.index, Self::into_other_namespace(in_flight));
         }
         let Some(parent) = self.namespace(below).interface(parent) else {
-            return Next::End(self.discarded(below, "the parent of the macvlan is gone"));
+            return Next::End(self.discarded(below, DiscardReason::MacvlanParentGone));
         };
         let interface = parent.name.clone();
         self.steps.push(Step::Leaves { namespace: below, interface, tuple });
@@ -290,7 +291,7 @@ impl<'a> Walker<'a> {
     pub(super) fn receive_frame(&mut self, namespace: NamespaceId, index: u32, in_flight: InFlight) -> Next {
         let place = self.namespace(namespace);
         let Some(interface) = place.interface(index).filter(|interface| interface.up) else {
-            return Next::End(self.discarded(namespace, "the interface is down"));
+            return Next::End(self.discarded(namespace, DiscardReason::InputDown));
         };
         let arrives =
             Step::Arrives { namespace, interface: interface.name.clone(), tuple: in_flight.tuple() };
@@ -377,7 +378,7 @@ impl<'a> Walker<'a> {
                 }
             }
             RouteResult::NoRoute => {
-                return Err(self.discarded(namespace, format!("there is no route to {}", tuple.destination)));
+                return Err(self.discarded(namespace, DiscardReason::NoRoute(tuple.destination)));
             }
             _ => bridge.mac,
         };
@@ -403,13 +404,11 @@ impl<'a> Walker<'a> {
             None => wanted == Some(STRANGER),
         };
         let Some(to) = self.ports(namespace, bridge).find(behind) else {
-            return Next::End(self.discarded(
-                namespace,
-                format!("no port of {} leads to its destination MAC address", bridge.name),
-            ));
+            let reason = DiscardReason::NoPort { bridge: bridge.name.clone() };
+            return Next::End(self.discarded(namespace, reason));
         };
         if from.is_some_and(|from| from.index == to.index) && !to.hairpin {
-            let reason = format!("{} may not send it back by {}: hairpin is off", bridge.name, to.name);
+            let reason = DiscardReason::HairpinOff { bridge: bridge.name.clone(), port: to.name.clone() };
             return Next::End(self.discarded(namespace, reason));
         }
         self.steps.push(Step::Bridged { namespace, bridge: bridge.name.clone(), to: Some(to.name.clone()) });

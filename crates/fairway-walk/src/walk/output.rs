@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{HookInterfaces, InFlight, Next, Walker, leaving_by};
+use crate::discard::DiscardReason;
 use crate::packet::{FlowPosition, Packet, Tuple};
 use crate::route::{RouteQuery, RouteResult, is_link_local};
 use crate::sender::Sender;
@@ -43,7 +44,7 @@ impl Walker<'_> {
             RouteResult::Found(route) if tuple.source.is_unspecified() && can_send_by(route) => {
                 match self.namespace(namespace).source_for(route, tuple.destination) {
                     Some(source) => tuple.source = source,
-                    None => return Next::End(self.discarded(namespace, "it has no address to send from")),
+                    None => return Next::End(self.discarded(namespace, DiscardReason::NoSourceAddress)),
                 }
                 let asks_again = tuple.source.is_ipv4() && matches!(tuple.protocol, TCP | UDP);
                 (!asks_again).then_some(route)
@@ -127,11 +128,8 @@ impl Walker<'_> {
         if !is_loopback || output.loopback || output.route_localnet {
             return Ok(());
         }
-        let name = &output.name;
-        Err(self.discarded(
-            namespace,
-            format!("its source {source} may not leave by {name}: net.ipv4.conf.{name}.route_localnet is 0"),
-        ))
+        let interface = output.name.clone();
+        Err(self.discarded(namespace, DiscardReason::LoopbackSourceLeaves { source, interface }))
     }
 
     /// Sends a packet by a route: the last hooks, then the link.
@@ -142,7 +140,7 @@ impl Walker<'_> {
             return Next::End(End::NoRoute { namespace, destination });
         }
         let Some(output) = place.interface(leaving_by(place, route)) else {
-            return Next::End(self.discarded(namespace, "the interface of the route is gone"));
+            return Next::End(self.discarded(namespace, DiscardReason::RouteInterfaceGone));
         };
         if let Err(end) = self.check_loopback_source(namespace, output, in_flight.tuple().source) {
             return Next::End(end);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{InFlight, Next, Walker};
+use crate::discard::DiscardReason;
 use crate::packet::{FlowPosition, Packet};
 use crate::route::{RouteQuery, is_link_local};
 use crate::sender::Sender;
@@ -146,7 +147,7 @@ impl Walker<'_> {
             self.steps.push(Step::Leaves { namespace, interface, tuple: answer.tuple() });
             return match port.peer {
                 Some((peer, index)) => Next::Arrives(peer, index, InFlight::new(answer)),
-                None => Next::End(self.discarded(namespace, "the port leads nowhere")),
+                None => Next::End(self.discarded(namespace, DiscardReason::NoPeer)),
             };
         }
         let own = place.holder(tuple.destination).is_some() || tuple.destination.is_loopback();
@@ -173,7 +174,7 @@ impl Walker<'_> {
         let answer = match how {
             How::Unreachable(code) => {
                 let Some(source) = source.or_else(|| place.source_for(route, tuple.source)) else {
-                    return Next::End(self.discarded(namespace, "it has no address to send from"));
+                    return Next::End(self.discarded(namespace, DiscardReason::NoSourceAddress));
                 };
                 Packet::unreachable(source, code, &packet)
             }

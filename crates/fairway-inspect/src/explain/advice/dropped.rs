@@ -4,7 +4,7 @@ use super::{Location, networks_of, place, routed_at, sandbox_of, way_out};
 use crate::explain::{Peer, Query};
 use fairway_core::object::iptables::USER;
 use fairway_core::policy::iptables::GUARD;
-use fairway_core::policy::{BRIDGE_TABLE, DropReason, TABLE};
+use fairway_core::policy::{BRIDGE_TABLE, Reason, TABLE};
 use fairway_core::world::World;
 use fairway_model::shell::quote;
 use fairway_model::{Network, Sandbox};
@@ -41,23 +41,23 @@ fn is_ours(hit: &RuleHit) -> bool {
 }
 
 fn own(world: &World, query: &Query, hit: &RuleHit) -> Option<String> {
-    let reason = hit.comment.as_deref().and_then(DropReason::from_comment);
-    if reason.is_some_and(DropReason::is_spoofing) {
+    let reason = hit.comment.as_deref().and_then(Reason::from_comment);
+    if reason.is_some_and(Reason::is_spoofing) {
         return Some("it uses an address that belongs to another endpoint: use its own".to_owned());
     }
-    if reason == Some(DropReason::LoopbackFromOutside) || hit.table == "raw" {
+    if reason == Some(Reason::LoopbackFromOutside) || hit.table == "raw" {
         return Some(
             "127.0.0.0/8 of the host is for the host alone: ask for another address of it, and publish the port there: fairway publish CONTAINER HOSTPORT:PORT"
                 .to_owned(),
         );
     }
-    if reason == Some(DropReason::UnrelatedForward) || hit.chain == GUARD {
+    if reason == Some(Reason::UnrelatedForward) || hit.chain == GUARD {
         return Some(
             "neither end is a container: if this host is to forward for others too, run the daemon with --ip-forward-no-drop"
                 .to_owned(),
         );
     }
-    if reason == Some(DropReason::RelayDestination) {
+    if reason == Some(Reason::RelayDestination) {
         return None;
     }
     let (from, to) = (sandbox_of(world, &query.from), sandbox_of(world, &query.to));

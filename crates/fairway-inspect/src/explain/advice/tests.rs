@@ -232,13 +232,23 @@ fn sockets_at_other_addresses_and_ports_are_named() {
 }
 
 #[test]
-fn a_link_local_source_should_be_a_global_one() {
+fn reasons_of_the_kernel_have_their_own_advice() {
     let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
-    let reason = "its source fe80::1 is link-local, and such packets are not forwarded";
     let topology = stage.topology(false);
     let host = Location::new(stage.world(), &topology, NamespaceId::HOST);
-    let advice = discarded(&host, reason).unwrap();
-    assert!(advice.starts_with("ask from a global address"), "{advice}");
+    let advice = |reason: &DiscardReason| discarded(&host, reason).unwrap_or_default();
+    let link_local = DiscardReason::LinkLocalSource("fe80::1".parse().unwrap());
+    assert!(advice(&link_local).starts_with("ask from a global address"), "{}", advice(&link_local));
+    let down = DiscardReason::OutputDown("eth 0".to_owned());
+    assert_eq!(advice(&down), "ip link set dev 'eth 0' up");
+    let arrives = |address: &str| DiscardReason::LoopbackArrives {
+        address: address.parse().unwrap(),
+        is_source: false,
+        interface: "eth0.1".to_owned(),
+    };
+    let loopback = advice(&arrives("127.0.0.1"));
+    assert!(loopback.contains("; or sysctl -w net/ipv4/conf/eth0.1/route_localnet=1; or"), "{loopback}");
+    assert_eq!(advice(&arrives("::1")), "", "IPv6 has no such sysctl");
 }
 
 /// Publishes port 80 of u1.
