@@ -18,6 +18,8 @@ mod record;
 mod route;
 mod sender;
 mod step;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod walk;
 
