@@ -1,9 +1,12 @@
 //! The walker in small topologies, and the values that it works on.
 
 mod flows;
+mod inputs;
 mod observed;
 mod packets;
 mod records;
+mod refusals;
+mod routed;
 mod routes;
 mod topologies;
 

@@ -142,8 +142,11 @@ impl<'a> Walker<'a> {
                 self.discarded(namespace, DiscardReason::HeldPort(listener.owner.clone()))
             }
             Ok(_) => {
-                let how =
-                    if tuple.protocol == TCP { How::Reset } else { How::Unreachable(unreachable::PORT) };
+                let how = match (tuple.protocol, tuple.destination) {
+                    (TCP, _) => How::Reset,
+                    (_, IpAddr::V4(_)) => How::Unreachable(unreachable::PORT),
+                    (_, IpAddr::V6(_)) => How::Unreachable(unreachable::PORT_IPV6),
+                };
                 self.refuse(namespace, &in_flight, Some(input.index), how);
                 End::NoListener { namespace, tuple }
             }

@@ -40,7 +40,7 @@ pub(super) enum How {
     Reset,
     /// A TCP reset by a rule.
     ResetByRule,
-    /// An ICMP error with this code; [`unreachable::PORT`] stands for the code of either family.
+    /// An ICMP "unreachable" with this code of the packet's family.
     Unreachable(u8),
 }
 
@@ -93,11 +93,6 @@ impl Walker<'_> {
         input: Option<u32>,
         how: How,
     ) {
-        let ipv4 = in_flight.packet.family() == Family::Ip;
-        let how = match how {
-            How::Unreachable(unreachable::PORT) if !ipv4 => How::Unreachable(unreachable::PORT_IPV6),
-            how => how,
-        };
         // No error is sent about an error (RFC 1122, 3.2.2), and no reset about a reset.
         let resets = matches!(how, How::Reset | How::ResetByRule);
         let silent = in_flight.packet.about().is_some() || (resets && in_flight.packet.is_reset());
