@@ -2,8 +2,8 @@
 
 use super::{TCP, address, tuple};
 use crate::{
-    Action, End, EndKind, NamespaceId, PacketWalk, RuleHit, Step, StepKind, StepRecord, Topology, Tuple,
-    changes, empty_namespace,
+    Action, DiscardReason, End, EndKind, NamespaceId, PacketWalk, RuleHit, Step, StepKind, StepRecord,
+    Topology, Tuple, changes, empty_namespace,
 };
 use fairway_ruleset::{Family, Hook, Reject, Verdict};
 
@@ -259,7 +259,11 @@ fn each_end_has_a_kind_and_a_sentence() {
             EndKind::Rejected,
             "refused on web by inet mine in: \"no\" (handle 9): its sender gets a TCP reset",
         ),
-        (End::Discarded { namespace, reason: reason.clone() }, EndKind::Discarded, "lost on web: a reason"),
+        (
+            End::Discarded { namespace, reason: DiscardReason::Blackhole },
+            EndKind::Discarded,
+            "lost on web: a blackhole route",
+        ),
         (
             End::NoRoute { namespace, destination: next },
             EndKind::NoRoute,
