@@ -1,13 +1,15 @@
 //! The World: the durable desired state of networks, sandboxes and endpoints.
 //!
-//! A command is checked as a whole before anything changes. It either changes the World and returns the
-//! [`Change`] of records and owners, or it changes nothing and returns a [`Refusal`].
+//! A command is decided on a draft: a copy of the World that shares all that does not change. The draft becomes the
+//! World, or it is dropped, so that a refusal changes nothing.
 
 mod command;
 mod configure;
+mod context;
 mod default_bridge;
 mod endpoint;
 mod event;
+mod footprint;
 mod gateway;
 #[cfg(any(test, feature = "histories"))]
 #[allow(missing_docs, reason = "the names of the steps and their fields say what a user does")]
@@ -31,11 +33,14 @@ mod sandbox_name;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice};
+pub use context::{Context, Undecided};
 pub use default_bridge::DEFAULT_BRIDGE;
 pub use event::{Event, EventRecorder, Subject, TimedEvent};
+pub use footprint::Footprint;
 pub use link::Link;
 pub use network::BRIDGE_PREFIX;
 pub use option::{NETWORK_OPTIONS, NetworkOption, NetworkOptions, PARENT as PARENT_OPTION};
@@ -45,26 +50,36 @@ pub use refusal::Refusal;
 use fairway_model::Owner;
 use fairway_model::Rng;
 use fairway_model::{
-    Endpoint, EndpointId, HostFacts, Lease, Network, NetworkId, Publication, Sandbox, SandboxId,
-    SandboxState, Settings,
+    Endpoint, EndpointId, HostFacts, Network, NetworkId, Publication, Sandbox, SandboxId, SandboxState,
+    Settings,
 };
+use imbl::OrdMap;
 use index::Index;
 
 /// The exit code of a sandbox whose exit was not observed.
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
 
 /// The desired state: requested objects, and the addresses, names and ports that were allocated for them.
+///
+/// A clone costs the same for any number of objects: the clones share what neither changes.
 #[derive(Debug, Clone, Default)]
 pub struct World {
-    settings: Settings,
-    host: HostFacts,
+    settings: Arc<Settings>,
+    host: Arc<HostFacts>,
     host_state: HostState,
-    networks: BTreeMap<NetworkId, Network>,
-    sandboxes: BTreeMap<SandboxId, Sandbox>,
-    endpoints: BTreeMap<EndpointId, Endpoint>,
+    networks: OrdMap<NetworkId, Arc<Network>>,
+    sandboxes: OrdMap<SandboxId, Arc<Sandbox>>,
+    endpoints: OrdMap<EndpointId, Arc<Endpoint>>,
     index: Index,
-    /// The leases that the current command may use; empty between commands.
-    offered: Vec<(NetworkId, Lease)>,
+}
+
+/// A decided command: the World after it, and what it changes.
+#[derive(Debug)]
+pub struct Draft {
+    /// The World after the command.
+    pub world: World,
+    /// What differs from the World before.
+    pub change: Change,
 }
 
 /// The changes of a World by one command.
@@ -97,52 +112,63 @@ impl Change {
 }
 
 impl World {
-    /// Applies a command. `now` is in nanoseconds since 1970.
+    /// Decides a command. This World stays as it is.
     ///
     /// # Errors
-    /// The reason for the refusal; the World is unchanged.
-    pub fn apply(&mut self, command: Command, now: i64, rng: &mut Rng) -> Result<Change, Refusal> {
-        match command {
-            Command::Configure { settings, host } => self.configure(*settings, *host, now, rng),
-            Command::CreateNetwork(request) => self.create_network(request, now, rng),
-            Command::RemoveNetwork { network } => self.remove_network(&network),
-            Command::CreateSandbox(request) => self.create_sandbox(*request, now, rng),
-            Command::StartSandbox { sandbox, process, namespace, avoid } => {
-                self.start_sandbox(&sandbox, process, namespace, &avoid, now, rng)
+    /// The reason for the refusal, or the DHCP lease that the command needs first.
+    pub fn decide(&self, command: Command, context: &mut Context<'_>) -> Result<Draft, Undecided> {
+        let mut world = self.clone();
+        let change = world.carry_out(command, context)?;
+        Ok(Draft { world, change })
+    }
+
+    /// Decides a command that needs no lease, and becomes the World after it. `now` is in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`World::decide`]; the World is unchanged then.
+    pub fn apply(&mut self, command: Command, now: i64, rng: &mut Rng) -> Result<Change, Undecided> {
+        let Draft { world, change } = self.decide(command, &mut Context::new(now, rng))?;
+        *self = world;
+        Ok(change)
+    }
+
+    /// Changes a draft. What a refused command leaves half done is dropped with the draft.
+    fn carry_out(&mut self, command: Command, context: &mut Context<'_>) -> Result<Change, Undecided> {
+        let change = match command {
+            Command::Configure { settings, host } => self.configure(*settings, *host, context)?,
+            Command::CreateNetwork(request) => self.create_network(request, context)?,
+            Command::RemoveNetwork { network } => self.remove_network(&network)?,
+            Command::CreateSandbox(request) => self.create_sandbox(*request, context)?,
+            Command::StartSandbox { sandbox, process, namespace } => {
+                self.start_sandbox(&sandbox, process, namespace, context)?
             }
-            Command::Attach { create, process, namespace, avoid } => {
-                let host_state = self.host_state.clone();
-                let mut change = self.create_sandbox(*create, now, rng)?;
+            Command::Attach { create, process, namespace } => {
+                let mut change = self.create_sandbox(*create, context)?;
                 let id = change.sandbox.map(|id| id.to_string()).unwrap_or_default();
-                match self.start_sandbox(&id, process, namespace, &avoid, now, rng) {
-                    Ok(started) => {
-                        change.records.extend(started.records);
-                        change.owners.extend(started.owners);
-                        change.warnings.extend(started.warnings);
-                        Ok(change)
-                    }
-                    Err(refusal) => {
-                        self.remove_sandbox(&id)?;
-                        self.host_state = host_state;
-                        Err(refusal)
-                    }
-                }
+                let started = self.start_sandbox(&id, process, namespace, context)?;
+                change.records.extend(started.records);
+                change.owners.extend(started.owners);
+                change.warnings.extend(started.warnings);
+                change
             }
             Command::StopSandbox { sandbox, code } => {
-                self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: now })
+                self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: context.now })?
             }
-            Command::CancelStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created),
-            Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox),
-            Command::Publish { sandbox, requests, avoid } => self.publish(&sandbox, requests, &avoid, rng),
-            Command::Unlink { sandbox, alias } => self.unlink(&sandbox, &alias),
-            Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests),
+            Command::CancelStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created)?,
+            Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox)?,
+            Command::Publish { sandbox, requests } => self.publish(&sandbox, requests, context)?,
+            Command::Unlink { sandbox, alias } => self.unlink(&sandbox, &alias)?,
+            Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests)?,
             Command::AddressInUse { network, address, mac } => {
-                self.address_in_use(&network, address, mac, now)
+                self.address_in_use(&network, address, mac, context.now)?
             }
-            Command::LeaseRenewed { endpoint, lease } => Ok(self.lease_renewed(endpoint, *lease)),
-            Command::Connect { network, sandbox, request } => self.connect(&network, &sandbox, request, rng),
-            Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox, rng),
-        }
+            Command::LeaseRenewed { endpoint, lease } => self.lease_renewed(endpoint, *lease),
+            Command::Connect { network, sandbox, request } => {
+                self.connect(&network, &sandbox, request, context)?
+            }
+            Command::Disconnect { network, sandbox } => self.disconnect(&network, &sandbox, context.rng)?,
+        };
+        Ok(change)
     }
 
     /// The daemon's settings.
@@ -160,12 +186,46 @@ impl World {
         &self.host_state
     }
 
-    fn put_network(&mut self, network: Network) {
+    /// Takes over the records of `keys` as they are in another World, also those that do not exist there.
+    pub fn take_records(&mut self, keys: &BTreeSet<RecordKey>, from: &World) {
+        for key in keys.iter().rev() {
+            match *key {
+                RecordKey::Network(id) if from.network(id).is_none() => self.drop_network(id),
+                RecordKey::Sandbox(id) if from.sandbox(id).is_none() => self.drop_sandbox(id),
+                RecordKey::Endpoint(id) if from.endpoint(id).is_none() => self.drop_endpoint(id),
+                _ => {}
+            }
+        }
+        for key in keys {
+            match key {
+                RecordKey::Host => self.host_state = from.host_state.clone(),
+                RecordKey::Network(id) => {
+                    from.networks.get(id).cloned().into_iter().for_each(|it| self.put_network(it))
+                }
+                RecordKey::Sandbox(id) => {
+                    from.sandboxes.get(id).cloned().into_iter().for_each(|it| self.put_sandbox(it))
+                }
+                RecordKey::Endpoint(id) => {
+                    from.endpoints.get(id).cloned().into_iter().for_each(|it| self.put_endpoint(it))
+                }
+            }
+        }
+    }
+
+    fn put_network(&mut self, network: impl Into<Arc<Network>>) {
+        let network = network.into();
         self.index.add_network(&network);
         self.networks.insert(network.id, network);
     }
 
-    fn put_sandbox(&mut self, sandbox: Sandbox) {
+    fn drop_network(&mut self, id: NetworkId) {
+        if let Some(network) = self.networks.remove(&id) {
+            self.index.remove_network(&network);
+        }
+    }
+
+    fn put_sandbox(&mut self, sandbox: impl Into<Arc<Sandbox>>) {
+        let sandbox = sandbox.into();
         if let Some(old) = self.sandboxes.get(&sandbox.id) {
             old.publications.iter().for_each(|publication| self.index.ports.release(publication, old.id));
         }
@@ -173,7 +233,14 @@ impl World {
         self.sandboxes.insert(sandbox.id, sandbox);
     }
 
-    fn put_endpoint(&mut self, endpoint: Endpoint) {
+    fn drop_sandbox(&mut self, id: SandboxId) {
+        if let Some(sandbox) = self.sandboxes.remove(&id) {
+            self.index.remove_sandbox(&sandbox);
+        }
+    }
+
+    fn put_endpoint(&mut self, endpoint: impl Into<Arc<Endpoint>>) {
+        let endpoint = endpoint.into();
         if let Some(old) = self.endpoints.get(&endpoint.id) {
             self.index.remove_endpoint(old);
         }

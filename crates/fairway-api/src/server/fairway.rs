@@ -24,7 +24,6 @@ pub(super) fn attach_namespace(engine: &dyn EngineApi, id: &str, call: &Call) ->
         sandbox: id.clone(),
         process: located.process,
         namespace: located.namespace,
-        avoid: Vec::new(),
     })?;
     container::inspect(engine, &id)
 }
@@ -73,7 +72,6 @@ pub(super) fn attach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
         create: Box::new(create),
         process: located.process,
         namespace: located.namespace,
-        avoid: Vec::new(),
     })?;
     let id = applied.sandbox.ok_or_else(|| Failure::new(FailureKind::Internal, "attached no sandbox"))?;
     let files = engine.files(id);
@@ -86,7 +84,7 @@ pub(super) fn attach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
 pub(super) fn publish(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     let requests = decode::publications(call.json::<PublishPorts>()?.port_bindings)?;
     refuse_nothing(requests.len())?;
-    republish(engine, id, |sandbox| Command::Publish { sandbox, requests, avoid: Vec::new() })
+    republish(engine, id, |sandbox| Command::Publish { sandbox, requests })
 }
 
 pub(super) fn unpublish(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {

@@ -1,8 +1,8 @@
 //! Sets of addresses in use.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use imbl::OrdMap;
 use ipnet::IpNet;
 
 use fairway_model::address_range::{AddressRange, address, key};
@@ -12,14 +12,14 @@ use fairway_model::address_range::{AddressRange, address, key};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressSet {
     /// First to last of each run; between two runs at least one address is free.
-    runs: BTreeMap<u128, u128>,
+    runs: OrdMap<u128, u128>,
     count: usize,
 }
 
 impl AddressSet {
     /// An empty set.
-    pub const fn new() -> Self {
-        Self { runs: BTreeMap::new(), count: 0 }
+    pub fn new() -> Self {
+        Self { runs: OrdMap::new(), count: 0 }
     }
 
     /// Marks an address as in use; false if it already was.
@@ -77,7 +77,7 @@ impl AddressSet {
 
     /// The run that contains an address.
     fn run_of(&self, key: u128) -> Option<AddressRange> {
-        let (&first, &last) = self.runs.range(..=key).next_back()?;
+        let (&first, &last) = self.runs.get_prev(&key)?;
         (key <= last).then_some(AddressRange { first, last })
     }
 }

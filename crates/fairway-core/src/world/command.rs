@@ -89,8 +89,6 @@ pub enum Command {
         process: Option<ProcessIdentity>,
         /// The namespace; none in host mode.
         namespace: Option<Namespace>,
-        /// Host ports that other programs hold, and that must not be chosen as random ports.
-        avoid: Vec<u16>,
     },
     /// Creates a sandbox and starts it in an existing namespace, in one change.
     Attach {
@@ -100,8 +98,6 @@ pub enum Command {
         process: Option<ProcessIdentity>,
         /// The namespace.
         namespace: Option<Namespace>,
-        /// As in `StartSandbox`.
-        avoid: Vec<u16>,
     },
     /// Records the exit of a sandbox's process, or the removal of its namespace.
     StopSandbox {
@@ -126,8 +122,6 @@ pub enum Command {
         sandbox: String,
         /// The ports.
         requests: Vec<PublishRequest>,
-        /// As in `StartSandbox`.
-        avoid: Vec<u16>,
     },
     /// Unpublishes ports of a sandbox, now and at later starts.
     Unpublish {

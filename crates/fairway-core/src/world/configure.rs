@@ -1,10 +1,10 @@
 //! Application of settings and host facts, and the predefined networks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Change, RecordKey, Refusal, World};
+use super::{Change, Context, RecordKey, Refusal, World};
 use fairway_model::Owner;
-use fairway_model::Rng;
 use fairway_model::{BridgeOptions, Driver, HostFacts, Network, NetworkId, Settings};
 
 pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) -> Network {
@@ -40,10 +40,9 @@ impl World {
         &mut self,
         settings: Settings,
         host: HostFacts,
-        now: i64,
-        rng: &mut Rng,
+        context: &mut Context<'_>,
     ) -> Result<Change, Refusal> {
-        let bridge = self.default_network(&settings, &host, now, rng)?;
+        let bridge = self.default_network(&settings, &host, context)?;
         let mut change = Change::default();
         if let Some(bridge) = &bridge {
             change.warnings = self.default_bridge_warnings(bridge, &host);
@@ -51,7 +50,7 @@ impl World {
         self.put_default_network(bridge, &mut change);
         for (name, driver) in [("host", Driver::Host), ("none", Driver::Null)] {
             if !self.index.network_names.contains_key(name) {
-                let network = predefined(rng.network_id(), name, driver, now);
+                let network = predefined(context.rng.network_id(), name, driver, context.now);
                 change.record(RecordKey::Network(network.id));
                 self.put_network(network);
             }
@@ -64,8 +63,8 @@ impl World {
             self.host_state.router_advertisements.clear();
             change.record(RecordKey::Host);
         }
-        self.settings = settings;
-        self.host = host;
+        self.settings = Arc::new(settings);
+        self.host = Arc::new(host);
         self.index = super::index::Index::of(self);
         self.switch_forwarding(&mut change);
         change.owners.extend(self.owners());
@@ -84,9 +83,8 @@ impl World {
         if !self.settings.ip_forward {
             return;
         }
-        let bridges = || {
-            self.networks.values().filter(|network| network.driver.has_bridge() && network.uplink.is_none())
-        };
+        let bridges =
+            || self.networks().filter(|network| network.driver.has_bridge() && network.uplink.is_none());
         let (has_ipv4, has_ipv6) = (
             bridges().any(|network| network.ipv4().is_some()),
             bridges().any(|network| network.ipv6().is_some()),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::configure::predefined;
-use super::{Change, RecordKey, Refusal, World};
+use super::{Change, Context, RecordKey, Refusal, World};
 use crate::ipam;
 use fairway_model::Owner;
 use fairway_model::Rng;
@@ -29,7 +29,7 @@ impl<'a> Adopted<'a> {
         if name == DEFAULT_BRIDGE {
             return Ok(None);
         }
-        let mut others = world.networks.values().filter(|network| network.name != DEFAULT);
+        let mut others = world.networks().filter(|network| network.name != DEFAULT);
         if let Some(holder) = others.find(|network| network.bridge == *name) {
             return Err(Refusal::BridgeTaken { name: name.clone(), holder: holder.name.clone() });
         }
@@ -53,10 +53,9 @@ impl World {
         &self,
         settings: &Settings,
         host: &HostFacts,
-        now: i64,
-        rng: &mut Rng,
+        context: &mut Context<'_>,
     ) -> Result<Option<Network>, Refusal> {
-        let existing = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
+        let existing = self.index.network_names.get(DEFAULT).and_then(|id| self.network(*id));
         if settings.bridge == DefaultBridge::Disabled {
             if let Some(network) = existing {
                 self.check_no_running_endpoints(network)?;
@@ -64,16 +63,16 @@ impl World {
             return Ok(None);
         }
         let adopted = Adopted::find(settings, host, self)?;
-        let mut subnets = vec![self.default_subnet(settings, adopted.as_ref(), host, false, rng)?];
+        let mut subnets = vec![self.default_subnet(settings, adopted.as_ref(), host, false, context.rng)?];
         if settings.ipv6 {
-            subnets.push(self.default_subnet(settings, adopted.as_ref(), host, true, rng)?);
+            subnets.push(self.default_subnet(settings, adopted.as_ref(), host, true, context.rng)?);
         }
         let mut network = match existing {
             Some(network) => {
                 self.check_running_fit(network, &subnets)?;
-                network.clone()
+                Network::clone(network)
             }
-            None => predefined(rng.network_id(), DEFAULT, Driver::Bridge, now),
+            None => predefined(context.rng.network_id(), DEFAULT, Driver::Bridge, context.now),
         };
         network.subnets = subnets;
         network.enable_ipv6 = settings.ipv6;
@@ -91,7 +90,7 @@ impl World {
         v6: bool,
         rng: &mut Rng,
     ) -> Result<Subnet, Refusal> {
-        let bridge = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
+        let bridge = self.index.network_names.get(DEFAULT).and_then(|id| self.network(*id));
         let mut taken = self.taken_subnets(None);
         taken.retain(|(_, holder)| holder != DEFAULT);
         let mut settings = settings.clone();
@@ -136,7 +135,7 @@ impl World {
             bridge.subnets.iter().flat_map(of).collect()
         };
         let known = overlaps(&self.host);
-        let old = self.index.network_names.get(DEFAULT).and_then(|id| self.networks.get(id));
+        let old = self.index.network_names.get(DEFAULT).and_then(|id| self.network(*id));
         let left = old.iter().flat_map(|old| &old.subnets).filter(|old| !bridge.subnets.contains(old));
         let moved = left.filter_map(|old| {
             let taken = ipam::lost_host_address(old, host, &bridge.bridge)?;
@@ -147,7 +146,7 @@ impl World {
 
     fn running_on(&self, network: &Network) -> impl Iterator<Item = (String, IpAddr)> {
         self.endpoints_of_network(network.id).flat_map(|endpoint| {
-            let sandbox = self.sandboxes.get(&endpoint.sandbox);
+            let sandbox = self.sandbox(endpoint.sandbox);
             let name = sandbox.map(|sandbox| sandbox.name.clone()).unwrap_or_default();
             let allocation = endpoint.allocation.iter();
             allocation.flat_map(|it| it.addresses()).map(move |address| (name.clone(), address))
@@ -186,7 +185,7 @@ impl World {
     pub(super) fn put_default_network(&mut self, network: Option<Network>, change: &mut Change) {
         let existing = self.index.network_names.get(DEFAULT).copied();
         if let Some(network) = network {
-            if existing.is_none_or(|id| self.networks.get(&id) != Some(&network)) {
+            if existing.is_none_or(|id| self.network(id) != Some(&network)) {
                 change.record(RecordKey::Network(network.id));
             }
             self.put_network(network);
@@ -199,9 +198,7 @@ impl World {
             change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
             change.owner(Owner::Sandbox(sandbox)).owner(Owner::Publications(sandbox));
         }
-        if let Some(network) = self.networks.remove(&id) {
-            self.index.remove_network(&network);
-        }
+        self.drop_network(id);
         change.record(RecordKey::Network(id)).owner(Owner::Network(id));
     }
 

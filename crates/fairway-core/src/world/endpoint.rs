@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::option::endpoint_options;
-use super::{Change, RecordKey, Refusal, World, limit};
+use super::{Change, Context, RecordKey, Refusal, Undecided, World, limit};
 use fairway_model::Rng;
 use fairway_model::parse;
 use fairway_model::{
@@ -14,8 +14,8 @@ use fairway_model::{HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX, Owner};
 
 impl World {
     fn holder_name(&self, network: &Network, address: IpAddr) -> String {
-        let endpoint = self.index.holders.get(&(network.id, address)).and_then(|id| self.endpoints.get(id));
-        let sandbox = endpoint.and_then(|endpoint| self.sandboxes.get(&endpoint.sandbox));
+        let endpoint = self.index.holders.get(&(network.id, address)).and_then(|id| self.endpoint(*id));
+        let sandbox = endpoint.and_then(|endpoint| self.sandbox(endpoint.sandbox));
         if let Some(sandbox) = sandbox {
             return format!("that of container {}", sandbox.name);
         }
@@ -107,7 +107,7 @@ impl World {
         match &endpoint.options.interface {
             Some(asked) if used.contains(&asked.as_str()) => Err(Refusal::InterfaceTaken {
                 interface: asked.clone(),
-                sandbox: self.sandboxes.get(&endpoint.sandbox).map(|s| s.name.clone()).unwrap_or_default(),
+                sandbox: self.sandbox(endpoint.sandbox).map(|s| s.name.clone()).unwrap_or_default(),
             }),
             Some(asked) => Ok(asked.clone()),
             None => {
@@ -145,8 +145,8 @@ impl World {
     ) -> Result<MacAddress, Refusal> {
         let holder = |mac: MacAddress| self.index.macs.get(&mac).filter(|id| **id != endpoint.id);
         if let Some(asked) = endpoint.request.mac {
-            let holder = holder(asked).and_then(|id| self.endpoints.get(id));
-            let sandbox = holder.and_then(|holder| self.sandboxes.get(&holder.sandbox));
+            let holder = holder(asked).and_then(|id| self.endpoint(*id));
+            let sandbox = holder.and_then(|holder| self.sandbox(holder.sandbox));
             return match sandbox {
                 Some(sandbox) => {
                     Err(Refusal::MacInUse { mac: asked.to_string(), holder: sandbox.name.clone() })
@@ -171,7 +171,11 @@ impl World {
     }
 
     /// Allocates addresses and interface names of an endpoint whose sandbox starts.
-    pub(super) fn allocate(&self, endpoint: &Endpoint, rng: &mut Rng) -> Result<Allocation, Refusal> {
+    pub(super) fn allocate(
+        &self,
+        endpoint: &Endpoint,
+        context: &mut Context<'_>,
+    ) -> Result<Allocation, Undecided> {
         let network = self
             .networks
             .get(&endpoint.network)
@@ -182,7 +186,7 @@ impl World {
             (None, Some(subnet)) => self.free_address(network, subnet).map(Some),
             (_, None) => Ok(None),
         };
-        let lease = self.lease_for(network, endpoint, rng)?;
+        let lease = self.lease_for(network, endpoint, context)?;
         let asked = lease.as_ref().map(|lease| lease.address).or(endpoint.request.ipv4);
         let ipv4 = given(asked.map(IpAddr::V4), network.ipv4())?;
         // As in Docker, an endpoint with disable_ipv6=1 gets no IPv6 address.
@@ -193,10 +197,10 @@ impl World {
         let of_parent = network.macvlan.as_ref().and_then(|macvlan| macvlan.mac);
         let mac = match of_parent.or(lease.as_ref().map(|lease| lease.mac)) {
             Some(mac) => mac,
-            None => self.mac_for(endpoint, ipv4, rng)?,
+            None => self.mac_for(endpoint, ipv4, context.rng)?,
         };
         // Random at each start: the link of the last start may not be deleted yet.
-        let digits = &rng.endpoint_id().to_string()[..HOST_INTERFACE_DIGITS];
+        let digits = &context.rng.endpoint_id().to_string()[..HOST_INTERFACE_DIGITS];
         Ok(Allocation {
             ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
             ipv6: ipv6.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
@@ -224,7 +228,7 @@ impl World {
             return Ok(());
         }
         endpoints.sort_by_key(|endpoint| endpoint.order);
-        let sandboxes = endpoints.iter().filter_map(|endpoint| self.sandboxes.get(&endpoint.sandbox));
+        let sandboxes = endpoints.iter().filter_map(|endpoint| self.sandbox(endpoint.sandbox));
         let holders: Vec<_> = sandboxes.map(|sandbox| sandbox.name.clone()).collect();
         Err(Refusal::NetworkFull {
             network: network.name.clone(),
@@ -254,7 +258,7 @@ impl World {
     /// Adds an endpoint to a change. Both endpoints of a ptp network are one object, which the network owns.
     pub(super) fn touch_endpoint(&self, endpoint: &Endpoint, change: &mut Change) {
         change.record(RecordKey::Endpoint(endpoint.id)).owner(Owner::Endpoint(endpoint.id));
-        if self.networks.get(&endpoint.network).is_some_and(|network| network.driver == Driver::Ptp) {
+        if self.network(endpoint.network).is_some_and(|network| network.driver == Driver::Ptp) {
             change.owner(Owner::Network(endpoint.network));
         }
     }
@@ -264,39 +268,31 @@ impl World {
         network: &str,
         sandbox: &str,
         request: EndpointRequest,
-        rng: &mut Rng,
-    ) -> Result<Change, Refusal> {
+        context: &mut Context<'_>,
+    ) -> Result<Change, Undecided> {
         let network = self.find_network(network)?.clone();
         let sandbox = self.find_sandbox(sandbox)?.clone();
         self.check_may_connect(&sandbox, &network)?;
         if self.endpoint_on(sandbox.id, network.id).is_some() {
-            return Err(Refusal::AlreadyConnected { sandbox: sandbox.name, network: network.name });
+            return Err(Refusal::AlreadyConnected {
+                sandbox: sandbox.name.clone(),
+                network: network.name.clone(),
+            }
+            .into());
         }
         self.check_request(&network, &request)?;
         let (options, unknown) = endpoint_options(&request.driver_options)?;
         let request = self.link_by_id(&network, request)?;
-        let order_before = self.host_state.next_order;
-        let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, options, rng);
-        let joined = match sandbox.running() {
-            true => {
-                self.check_links(&sandbox, &endpoint).and_then(|()| self.allocate(&endpoint, rng)).map(Some)
-            }
-            false => Ok(None),
-        };
-        let published = joined.and_then(|allocation| {
-            endpoint.allocation = allocation;
-            self.put_endpoint(endpoint.clone());
-            let (publications, refusals, warnings) = self.follow_gateways(&sandbox, rng);
-            match refusals.into_iter().next() {
-                Some(refusal) => {
-                    self.drop_endpoint(endpoint.id);
-                    Err(refusal)
-                }
-                None => Ok((publications, warnings)),
-            }
-        });
-        let (publications, mut warnings) =
-            published.inspect_err(|_| self.host_state.next_order = order_before)?;
+        let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, options, context.rng);
+        if sandbox.running() {
+            self.check_links(&sandbox, &endpoint)?;
+            endpoint.allocation = Some(self.allocate(&endpoint, context)?);
+        }
+        self.put_endpoint(endpoint.clone());
+        let (publications, refusals, mut warnings) = self.follow_gateways(&sandbox, context.rng);
+        if let Some(refusal) = refusals.into_iter().next() {
+            return Err(refusal.into());
+        }
         warnings.extend(unknown);
         if !sandbox.publications.is_empty() {
             warnings.extend(self.no_way_out(&sandbox));

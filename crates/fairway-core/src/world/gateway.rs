@@ -66,7 +66,7 @@ impl World {
     /// mode `routed`. Host ports are then unused.
     pub fn publishes_without_nat(&self, sandbox: SandboxId, ipv4: bool) -> bool {
         let gateway = self.gateway_endpoint(sandbox, ipv4);
-        let network = gateway.and_then(|endpoint| self.networks.get(&endpoint.network));
+        let network = gateway.and_then(|endpoint| self.network(endpoint.network));
         network.is_some_and(|network| self.is_routed(network, ipv4))
     }
 
@@ -76,7 +76,7 @@ impl World {
         let gateway = self.gateway_endpoint(sandbox, ipv4).map(|endpoint| endpoint.id);
         let mut addresses = Vec::new();
         for endpoint in self.endpoints_of_sandbox(sandbox) {
-            let Some(network) = self.networks.get(&endpoint.network) else { continue };
+            let Some(network) = self.network(endpoint.network) else { continue };
             let routed = self.is_routed(network, ipv4);
             let reached = gateway == Some(endpoint.id) && self.allows_direct_access(network, ipv4);
             let given =

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairway_model::{HostFacts, HostRoute, Rng, Settings};
 
-use super::{Change, Command, Record, RecordKey, Refusal, World};
+use super::{Change, Command, Context, Draft, Record, RecordKey, Refusal, Undecided, World};
 use values::{OWN_BRIDGE, lend};
 
 pub use step::{DriverChoice, Step, step};
@@ -73,11 +73,16 @@ impl TestWorld {
         let command = self.command(step);
         let mut leases = Vec::new();
         let outcome = loop {
-            match self.world.apply_with(command.clone(), &leases, 1, rng) {
-                Err(Refusal::LeaseNeeded(request)) => {
+            let mut context = Context { leases: &leases, ..Context::new(1, rng) };
+            match self.world.decide(command.clone(), &mut context) {
+                Err(Undecided::LeaseNeeded(request)) => {
                     leases.push((request.network, lend(&self.world, *request)))
                 }
-                outcome => break outcome,
+                Err(Undecided::Refused(refusal)) => break Err(refusal),
+                Ok(Draft { world, change }) => {
+                    self.world = world;
+                    break Ok(change);
+                }
             }
         };
         if outcome.is_err() {

@@ -1,7 +1,9 @@
 //! Indexes of a World's objects.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+use imbl::{HashMap, OrdSet};
 
 use super::World;
 use super::port_claims::PortClaims;
@@ -13,14 +15,14 @@ use fairway_model::{Endpoint, EndpointId, MacAddress, Network, NetworkId, Sandbo
 pub(super) struct Index {
     pub network_names: HashMap<String, NetworkId>,
     pub sandbox_names: HashMap<String, SandboxId>,
-    pub by_network: HashMap<NetworkId, BTreeSet<EndpointId>>,
-    pub by_sandbox: HashMap<SandboxId, BTreeSet<EndpointId>>,
+    pub by_network: HashMap<NetworkId, OrdSet<EndpointId>>,
+    pub by_sandbox: HashMap<SandboxId, OrdSet<EndpointId>>,
     /// The allocated and reserved addresses of a network, with gateway and auxiliary addresses.
     pub addresses: HashMap<NetworkId, AddressSet>,
     pub holders: HashMap<(NetworkId, IpAddr), EndpointId>,
     pub macs: HashMap<MacAddress, EndpointId>,
     /// The sandboxes with links to a sandbox, each with the endpoint that has the link.
-    pub linked_by: HashMap<SandboxId, BTreeSet<(SandboxId, EndpointId)>>,
+    pub linked_by: HashMap<SandboxId, OrdSet<(SandboxId, EndpointId)>>,
     pub ports: PortClaims<SandboxId>,
 }
 
@@ -28,9 +30,9 @@ impl Index {
     /// Builds the indexes of a World.
     pub fn of(world: &World) -> Self {
         let mut index = Self::default();
-        world.networks.values().for_each(|network| index.add_network(network));
-        world.sandboxes.values().for_each(|sandbox| index.add_sandbox(sandbox));
-        world.endpoints.values().for_each(|endpoint| index.add_endpoint(endpoint));
+        world.networks().for_each(|network| index.add_network(network));
+        world.sandboxes().for_each(|sandbox| index.add_sandbox(sandbox));
+        world.endpoints().for_each(|endpoint| index.add_endpoint(endpoint));
         index
     }
 

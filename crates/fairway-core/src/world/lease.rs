@@ -1,49 +1,34 @@
 //! DHCP leases of endpoints.
 
-use super::{Change, Command, RecordKey, Refusal, World};
+use std::sync::Arc;
+
+use super::{Change, Context, RecordKey, Refusal, Undecided, World};
 use fairway_model::Rng;
 use fairway_model::{
-    Allocation, Endpoint, EndpointId, Lease, LeaseIdentity, LeaseRequest, MacAddress, Network, NetworkId,
+    Allocation, Endpoint, EndpointId, Lease, LeaseIdentity, LeaseRequest, MacAddress, Network,
 };
 
 impl World {
-    /// Applies a command again with the leases that it needs ([`Refusal::LeaseNeeded`]), each with its network.
-    ///
-    /// # Errors
-    /// As [`World::apply`].
-    pub fn apply_with(
-        &mut self,
-        command: Command,
-        leases: &[(NetworkId, Lease)],
-        now: i64,
-        rng: &mut Rng,
-    ) -> Result<Change, Refusal> {
-        self.offered = leases.to_vec();
-        let outcome = self.apply(command, now, rng);
-        self.offered.clear();
-        outcome
-    }
-
     /// The lease of an endpoint's IPv4 address; none if IPAM allocates the address.
     pub(super) fn lease_for(
         &self,
         network: &Network,
         endpoint: &Endpoint,
-        rng: &mut Rng,
-    ) -> Result<Option<Lease>, Refusal> {
+        context: &mut Context<'_>,
+    ) -> Result<Option<Lease>, Undecided> {
         let (true, None, Some(subnet), Some(uplink)) =
             (network.bridge_options.dhcp, endpoint.request.ipv4, network.ipv4(), &network.uplink)
         else {
             return Ok(None);
         };
-        let Some((_, lease)) = self.offered.iter().find(|(of, _)| *of == network.id) else {
-            let sandbox = self.sandboxes.get(&endpoint.sandbox);
+        let Some((_, lease)) = context.leases.iter().find(|(of, _)| *of == network.id) else {
+            let sandbox = self.sandbox(endpoint.sandbox);
             let identity = LeaseIdentity {
                 client: endpoint.id,
-                mac: self.mac_to_lease_with(endpoint, rng)?,
+                mac: self.mac_to_lease_with(endpoint, context.rng)?,
                 hostname: sandbox.map(|sandbox| sandbox.name.clone()).unwrap_or_default(),
             };
-            return Err(Refusal::LeaseNeeded(Box::new(LeaseRequest {
+            return Err(Undecided::LeaseNeeded(Box::new(LeaseRequest {
                 network: network.id,
                 network_name: network.name.clone(),
                 parent: uplink.parent.clone(),
@@ -62,12 +47,14 @@ impl World {
             return Err(unfit(format!(
                 "the server's mask is {mask}, but network {} has subnet {}",
                 network.name, subnet.subnet
-            )));
+            ))
+            .into());
         }
         self.check_address(network, lease.address.into()).map_err(|refusal| unfit(refusal.to_string()))?;
         match self.index.macs.get(&lease.mac) {
             Some(holder) if *holder != endpoint.id => {
-                Err(unfit(format!("another endpoint took MAC address {} meanwhile: try again", lease.mac)))
+                Err(unfit(format!("another endpoint took MAC address {} meanwhile: try again", lease.mac))
+                    .into())
             }
             _ => Ok(Some(lease.clone())),
         }
@@ -85,7 +72,7 @@ impl World {
     /// Records the renewal or loss of a lease, if the endpoint still has it.
     pub(super) fn lease_renewed(&mut self, id: EndpointId, lease: Lease) -> Change {
         let mut change = Change::default();
-        let Some(endpoint) = self.endpoints.get_mut(&id) else { return change };
+        let Some(endpoint) = self.endpoints.get_mut(&id).map(Arc::make_mut) else { return change };
         if let Some(Allocation { lease: Some(kept), .. }) = &mut endpoint.allocation
             && (kept.address, kept.client) == (lease.address, lease.client)
         {

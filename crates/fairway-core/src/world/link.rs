@@ -81,7 +81,7 @@ impl World {
     pub fn links(&self, source: SandboxId) -> Vec<Link<'_>> {
         let Some(endpoint) = self.default_endpoint(source) else { return Vec::new() };
         let running = |(id, alias)| {
-            let target = self.sandboxes.get(&id)?;
+            let target = self.sandbox(id)?;
             let given = self.default_endpoint(id)?.allocation.as_ref()?;
             Some(Link { target, given, alias })
         };
@@ -113,9 +113,9 @@ impl World {
 
     /// Refuses the start of a sandbox with links to stopped targets. Links to removed targets are ignored.
     pub(super) fn check_links(&self, source: &Sandbox, endpoint: &Endpoint) -> Result<(), Refusal> {
-        let network = self.networks.get(&endpoint.network).filter(|network| network.predefined);
+        let network = self.network(endpoint.network).filter(|network| network.predefined);
         for ((id, alias), network) in targets(endpoint).zip(network.into_iter().cycle()) {
-            let Some(target) = self.sandboxes.get(&id) else { continue };
+            let Some(target) = self.sandbox(id) else { continue };
             let name = target.name.clone();
             if !target.running() {
                 return Err(Refusal::LinkStopped {

@@ -1,8 +1,9 @@
 //! Lookups of networks, sandboxes and endpoints by id, name and relation.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+
+use imbl::OrdMap;
 
 use super::{Refusal, World};
 use fairway_model::{
@@ -11,7 +12,7 @@ use fairway_model::{
 
 /// The only key of `ids` that starts with `prefix`, or the number of such keys. The order of ids is that of their
 /// digits.
-fn by_prefix<K, V>(ids: &BTreeMap<K, V>, prefix: &str) -> Result<K, usize>
+fn by_prefix<K, V>(ids: &OrdMap<K, V>, prefix: &str) -> Result<K, usize>
 where
     K: Copy + Ord + FromStr,
 {
@@ -22,7 +23,7 @@ where
     let first = format!("{prefix:0<64}").parse::<K>();
     let last = format!("{prefix:f<64}").parse::<K>();
     let (Ok(first), Ok(last)) = (first, last) else { return Err(0) };
-    let mut found = ids.range::<K, _>(first..=last).map(|(id, _)| *id);
+    let mut found = ids.range(first..=last).map(|(id, _)| *id);
     match (found.next(), found.count()) {
         (Some(id), 0) => Ok(id),
         (None, _) => Err(0),
@@ -33,32 +34,32 @@ where
 impl World {
     /// The networks, in the order of their ids.
     pub fn networks(&self) -> impl Iterator<Item = &Network> {
-        self.networks.values()
+        self.networks.values().map(|it| &**it)
     }
 
     /// The sandboxes, in the order of their ids.
     pub fn sandboxes(&self) -> impl Iterator<Item = &Sandbox> {
-        self.sandboxes.values()
+        self.sandboxes.values().map(|it| &**it)
     }
 
     /// The endpoints, in the order of their ids.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.values()
+        self.endpoints.values().map(|it| &**it)
     }
 
     /// A network by its id.
     pub fn network(&self, id: NetworkId) -> Option<&Network> {
-        self.networks.get(&id)
+        self.networks.get(&id).map(|it| &**it)
     }
 
     /// A sandbox by its id.
     pub fn sandbox(&self, id: SandboxId) -> Option<&Sandbox> {
-        self.sandboxes.get(&id)
+        self.sandboxes.get(&id).map(|it| &**it)
     }
 
     /// An endpoint by its id.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
-        self.endpoints.get(&id)
+        self.endpoints.get(&id).map(|it| &**it)
     }
 
     /// The routes of the host that overlap a network's subnets. A route within a subnet diverts traffic to endpoints; the
@@ -92,7 +93,7 @@ impl World {
                 count => Refusal::AmbiguousNetwork { reference: reference.to_owned(), count },
             })?,
         };
-        self.networks.get(&id).ok_or_else(unknown)
+        self.network(id).ok_or_else(unknown)
     }
 
     /// Finds a sandbox by full id, by name (with or without Docker's leading slash), or by a unique prefix of its id.
@@ -110,18 +111,18 @@ impl World {
                 count => Refusal::AmbiguousSandbox { reference: reference.to_owned(), count },
             })?,
         };
-        self.sandboxes.get(&id).ok_or_else(unknown)
+        self.sandbox(id).ok_or_else(unknown)
     }
 
     /// The endpoints on a network, in the order of their ids.
     pub fn endpoints_of_network(&self, id: NetworkId) -> impl Iterator<Item = &Endpoint> {
-        self.index.by_network.get(&id).into_iter().flatten().filter_map(|id| self.endpoints.get(id))
+        self.index.by_network.get(&id).into_iter().flatten().filter_map(|id| self.endpoint(*id))
     }
 
     /// The endpoints of a sandbox, oldest first.
     pub fn endpoints_of_sandbox(&self, id: SandboxId) -> Vec<&Endpoint> {
         let ids = self.index.by_sandbox.get(&id).into_iter().flatten();
-        let mut endpoints: Vec<_> = ids.filter_map(|id| self.endpoints.get(id)).collect();
+        let mut endpoints: Vec<_> = ids.filter_map(|id| self.endpoint(*id)).collect();
         endpoints.sort_by_key(|endpoint| endpoint.order);
         endpoints
     }
@@ -134,7 +135,7 @@ impl World {
     /// The sandbox that owns the namespace of `sandbox`: itself, or with `--network container:NAME` the other one.
     pub fn namespace_owner<'a>(&'a self, sandbox: &'a Sandbox) -> Option<&'a Sandbox> {
         match &sandbox.mode {
-            NetworkMode::Shared(other) => self.sandboxes.get(other),
+            NetworkMode::Shared(other) => self.sandbox(*other),
             _ => Some(sandbox),
         }
     }
@@ -144,7 +145,7 @@ impl World {
     /// Docker 29. Endpoints on internal networks are excluded.
     pub fn gateway_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
         let usable = |endpoint: &&Endpoint| {
-            let network = self.networks.get(&endpoint.network);
+            let network = self.network(endpoint.network);
             network.is_some_and(|network| !network.internal)
                 && endpoint
                     .allocation
@@ -153,7 +154,7 @@ impl World {
         };
         let rank = |endpoint: &&Endpoint| {
             let families = endpoint.allocation.iter().flat_map(|a| a.addresses()).count();
-            let network = self.networks.get(&endpoint.network);
+            let network = self.network(endpoint.network);
             // A sandbox on a LAN is reached there, and its answers must take the same way.
             let lan = network.is_some_and(|network| network.driver == Driver::Lan);
             let name = network.map(|network| network.name.clone());
@@ -166,7 +167,7 @@ impl World {
     /// a LAN, where every port is directly accessible.
     pub fn publishing_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
         self.gateway_endpoint(sandbox, ipv4).filter(|endpoint| {
-            let driver = self.networks.get(&endpoint.network).map(|network| network.driver);
+            let driver = self.network(endpoint.network).map(|network| network.driver);
             driver.is_some_and(|driver| driver.has_bridge() && driver != Driver::Lan)
         })
     }

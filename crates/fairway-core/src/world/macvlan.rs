@@ -49,7 +49,7 @@ impl World {
     /// Refuses a parent that is the uplink of a lan network, and a second network on a parent if one of the two is in
     /// passthru mode.
     fn check_others(&self, parent: &str, mode: MacvlanMode) -> Result<(), Refusal> {
-        for network in self.networks.values() {
+        for network in self.networks() {
             if network.uplink.as_ref().is_some_and(|uplink| uplink.parent == parent) {
                 let holder = network.name.clone();
                 return Err(Refusal::ParentTaken { parent: parent.to_owned(), holder });

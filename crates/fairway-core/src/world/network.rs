@@ -5,12 +5,13 @@ mod adopt;
 mod lan;
 mod peers;
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
-use super::{Change, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, limit, ptp};
+use super::{Change, Context, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, limit, ptp};
 use crate::ipam;
 use fairway_model::Owner;
-use fairway_model::Rng;
 use fairway_model::parse::name;
 use fairway_model::{Driver, Macvlan, Network, NetworkId};
 
@@ -31,7 +32,7 @@ impl World {
             (Some(other), Some(own)) => other.parent != own.parent,
             _ => false,
         };
-        self.networks.values().filter(|network| !elsewhere(network)).flat_map(of).collect()
+        self.networks().filter(|network| !elsewhere(network)).flat_map(of).collect()
     }
 
     fn check_network_name(&self, request: &CreateNetwork) -> Result<Driver, Refusal> {
@@ -55,7 +56,7 @@ impl World {
 
     fn bridge_name(&self, chosen: Option<String>, id: NetworkId) -> Result<String, Refusal> {
         let bridge = chosen.unwrap_or_else(|| format!("{BRIDGE_PREFIX}{}", id.short()));
-        match self.networks.values().find(|network| network.bridge == bridge) {
+        match self.networks().find(|network| network.bridge == bridge) {
             Some(holder) => Err(Refusal::BridgeTaken { name: bridge, holder: holder.name.clone() }),
             None => Ok(bridge),
         }
@@ -72,8 +73,7 @@ impl World {
     pub(super) fn create_network(
         &mut self,
         request: CreateNetwork,
-        now: i64,
-        rng: &mut Rng,
+        context: &mut Context<'_>,
     ) -> Result<Change, Refusal> {
         limit::check_network(&request)?;
         let driver = self.check_network_name(&request)?;
@@ -90,7 +90,7 @@ impl World {
         let uplink = self.uplink(&request, &options, driver)?;
         self.check_peers(&options.peers, driver, internal)?;
         lan::check_dhcp(&request, &options, driver, enable_ipv4)?;
-        let id = rng.network_id();
+        let id = context.rng.network_id();
         let macvlan = match driver {
             Driver::Macvlan => Some(self.macvlan(&request, &options, id)?),
             _ => None,
@@ -108,7 +108,7 @@ impl World {
             _ => adopt::with_own_addresses(&request.subnets, adopted.as_deref(), enable_ipv4, enable_ipv6),
         };
         let subnets = match &uplink {
-            Some(uplink) => self.lan_subnets(&request, uplink, [enable_ipv4, enable_ipv6], rng)?,
+            Some(uplink) => self.lan_subnets(&request, uplink, [enable_ipv4, enable_ipv6], context.rng)?,
             None => ipam::allocate_subnets(
                 &request.name,
                 &asked,
@@ -117,7 +117,7 @@ impl World {
                 &self.settings,
                 &self.host,
                 &self.taken_subnets(macvlan.as_ref()),
-                rng,
+                context.rng,
             )?,
         };
         peers::check_apart(&peers, &subnets)?;
@@ -129,7 +129,7 @@ impl World {
         let network = Network {
             id,
             name: request.name,
-            created: now,
+            created: context.now,
             driver,
             predefined: false,
             bridge,
@@ -183,7 +183,7 @@ impl World {
         let (id, name) = (network.id, network.name.clone());
         let running = self.endpoints_of_network(id).filter(|endpoint| endpoint.allocation.is_some());
         let names: Vec<_> = running
-            .filter_map(|endpoint| self.sandboxes.get(&endpoint.sandbox).map(|s| (endpoint, s)))
+            .filter_map(|endpoint| self.sandbox(endpoint.sandbox).map(|s| (endpoint, s)))
             .map(|(endpoint, sandbox)| format!("name:{:?} id:\"{}\"", sandbox.name, endpoint.id.short()))
             .collect();
         if !names.is_empty() {
@@ -196,14 +196,12 @@ impl World {
             self.drop_endpoint(endpoint);
             change.record(RecordKey::Endpoint(endpoint)).owner(Owner::Endpoint(endpoint));
             change.owner(Owner::Sandbox(sandbox)).owner(Owner::Publications(sandbox));
-            if let Some(sandbox) = self.sandboxes.get_mut(&sandbox) {
+            if let Some(sandbox) = self.sandboxes.get_mut(&sandbox).map(Arc::make_mut) {
                 sandbox.removed_networks.push(name.clone());
                 change.record(RecordKey::Sandbox(sandbox.id));
             }
         }
-        if let Some(network) = self.networks.remove(&id) {
-            self.index.remove_network(&network);
-        }
+        self.drop_network(id);
         Ok(change)
     }
 }

@@ -1,17 +1,17 @@
 //! Claimed host ports and their holders.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway_model::{Protocol, Publication};
+use imbl::OrdMap;
 
 /// Claimed host ports, each with its holder. A lookup takes logarithmic time.
 #[derive(Debug, Clone)]
-pub(super) struct PortClaims<T>(BTreeMap<(Protocol, u16, IpAddr), T>);
+pub(super) struct PortClaims<T>(OrdMap<(Protocol, u16, IpAddr), T>);
 
 impl<T> Default for PortClaims<T> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(OrdMap::new())
     }
 }
 

@@ -62,7 +62,7 @@ impl World {
     pub(super) fn gateways(&self, sandbox: &Sandbox) -> Gateways {
         let network = [true, false].into_iter().find_map(|ipv4| self.publishing_endpoint(sandbox.id, ipv4));
         let binding = network
-            .and_then(|endpoint| self.networks.get(&endpoint.network))
+            .and_then(|endpoint| self.network(endpoint.network))
             .and_then(|network| network.host_binding);
         let families = [true, false];
         Gateways {

@@ -10,8 +10,7 @@ use std::net::IpAddr;
 use super::limit::check_ports;
 use super::port_claims::PortClaims;
 use super::publication::{Gateways, asked_ports};
-use super::{Change, Refusal, World};
-use fairway_model::Rng;
+use super::{Change, Context, Refusal, World};
 use fairway_model::{
     NetworkMode, PortRange, Publication, PublishRequest, Sandbox, SandboxOptions, UnpublishRequest,
 };
@@ -42,8 +41,7 @@ impl World {
         &mut self,
         reference: &str,
         requests: Vec<PublishRequest>,
-        avoid: &[u16],
-        rng: &mut Rng,
+        context: &mut Context<'_>,
     ) -> Result<Change, Refusal> {
         let mut sandbox = self.find_sandbox(reference)?.clone();
         self.check_may_publish(&sandbox)?;
@@ -55,7 +53,8 @@ impl World {
             if !discarded {
                 let before = sandbox.publications.len();
                 let decided = std::mem::take(&mut sandbox.publications);
-                sandbox.publications = self.decide_further(&sandbox, decided, &requests, avoid, rng)?;
+                let (avoided, rng) = (context.avoided_ports, &mut *context.rng);
+                sandbox.publications = self.decide_further(&sandbox, decided, &requests, avoided, rng)?;
                 change.published = sandbox.publications[before..].to_vec();
                 change.warnings.extend(self.not_forwarded(&sandbox, &change.published));
             }
@@ -120,7 +119,7 @@ impl World {
             NetworkMode::Host => Err(Refusal::PublishOnHost(sandbox.name.clone())),
             NetworkMode::Shared(holder) => Err(Refusal::PublishShared {
                 sandbox: sandbox.name.clone(),
-                holder: match self.sandboxes.get(holder) {
+                holder: match self.sandbox(*holder) {
                     Some(holder) => holder.name.clone(),
                     None => holder.to_string(),
                 },

@@ -1,6 +1,7 @@
 //! The durable records of a World.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,9 +69,9 @@ impl World {
     pub fn record(&self, key: RecordKey) -> Option<Record> {
         match key {
             RecordKey::Host => Some(Record::Host(self.host_state.clone())),
-            RecordKey::Network(id) => self.networks.get(&id).cloned().map(Record::Network),
-            RecordKey::Sandbox(id) => self.sandboxes.get(&id).cloned().map(Box::new).map(Record::Sandbox),
-            RecordKey::Endpoint(id) => self.endpoints.get(&id).cloned().map(Record::Endpoint),
+            RecordKey::Network(id) => self.network(id).cloned().map(Record::Network),
+            RecordKey::Sandbox(id) => self.sandbox(id).cloned().map(Box::new).map(Record::Sandbox),
+            RecordKey::Endpoint(id) => self.endpoint(id).cloned().map(Record::Endpoint),
         }
     }
 
@@ -82,10 +83,10 @@ impl World {
             match record {
                 Record::Host(host_state) => world.host_state = host_state,
                 Record::Network(network) => {
-                    world.networks.insert(network.id, network);
+                    world.networks.insert(network.id, Arc::new(network));
                 }
                 Record::Sandbox(sandbox) => {
-                    world.sandboxes.insert(sandbox.id, *sandbox);
+                    world.sandboxes.insert(sandbox.id, Arc::from(sandbox));
                 }
                 Record::Endpoint(mut endpoint) => {
                     // A record of a version that did not store the parsed driver options.
@@ -94,14 +95,16 @@ impl World {
                     {
                         endpoint.options = options;
                     }
-                    world.endpoints.insert(endpoint.id, endpoint);
+                    world.endpoints.insert(endpoint.id, Arc::new(endpoint));
                 }
             }
         }
         let (networks, sandboxes) = (&world.networks, &world.sandboxes);
-        world.endpoints.retain(|_, endpoint| {
+        let whole = |endpoint: &Endpoint| {
             networks.contains_key(&endpoint.network) && sandboxes.contains_key(&endpoint.sandbox)
-        });
+        };
+        let endpoints = std::mem::take(&mut world.endpoints).into_iter();
+        world.endpoints = endpoints.filter(|(_, endpoint)| whole(endpoint)).collect();
         world.index = super::index::Index::of(&world);
         world
     }

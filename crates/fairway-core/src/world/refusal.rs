@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::ipam::{IpamError, LostHostAddress};
 use fairway_model::RefusalKind;
 use fairway_model::parse::ParseError;
-use fairway_model::{Driver, LeaseRequest, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
+use fairway_model::{Driver, MacAddress, MacvlanMode, PortRange, Protocol, UnpublishRequest};
 
 /// The reason why a World refuses a command. The World is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -155,8 +155,6 @@ pub enum Refusal {
     NoFreePort { range: PortRange, protocol: Protocol },
     #[error("conflicting options: {option} and the {mode} type network mode")]
     ConflictingOptions { option: &'static str, mode: &'static str },
-    #[error("cannot allocate an address on network {}: no DHCP lease was obtained via {}", .0.network_name, .0.parent)]
-    LeaseNeeded(Box<LeaseRequest>),
     #[error("cannot use address {address} from DHCP server {server} via {parent}: {reason}")]
     LeaseUnfit { server: Ipv4Addr, parent: String, address: Ipv4Addr, reason: String },
     #[error("links are only supported for user-defined networks")]
@@ -240,7 +238,6 @@ impl Refusal {
             | Self::PortTwice { .. }
             | Self::NoFreePort { .. }
             | Self::AlreadyConnected { .. }
-            | Self::LeaseNeeded(_)
             | Self::LeaseUnfit { .. }
             | Self::NotConnected { .. } => Forbidden,
             Self::Ipam(error) => error.kind(),

@@ -1,7 +1,7 @@
 //! Creation, start, stop and removal of sandboxes.
 
 use super::option::endpoint_options;
-use super::{Change, CreateSandbox, NetworkChoice, RecordKey, Refusal, World, limit};
+use super::{Change, Context, CreateSandbox, NetworkChoice, RecordKey, Refusal, Undecided, World, limit};
 use fairway_model::Owner;
 use fairway_model::Rng;
 use fairway_model::parse;
@@ -113,10 +113,9 @@ impl World {
     pub(super) fn create_sandbox(
         &mut self,
         request: CreateSandbox,
-        now: i64,
-        rng: &mut Rng,
+        context: &mut Context<'_>,
     ) -> Result<Change, Refusal> {
-        let name = self.sandbox_name_for(request.name.as_deref(), rng)?;
+        let name = self.sandbox_name_for(request.name.as_deref(), context.rng)?;
         check_options(&request.options)?;
         let choice = self.choose(&request)?;
         let mut options = request.options;
@@ -124,9 +123,9 @@ impl World {
             options.log_options.entry(name.clone()).or_insert_with(|| value.clone());
         }
         let sandbox = Sandbox {
-            id: rng.sandbox_id(),
+            id: context.rng.sandbox_id(),
             name,
-            created: now,
+            created: context.now,
             kind: request.kind,
             mode: choice.mode,
             options,
@@ -139,7 +138,7 @@ impl World {
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
         self.touch_sandbox(sandbox, &mut change);
         for (network, request, options) in choice.endpoints {
-            let endpoint = self.new_endpoint(network, id, request, options, rng);
+            let endpoint = self.new_endpoint(network, id, request, options, context.rng);
             change.record(RecordKey::Host);
             self.touch_endpoint(&endpoint, &mut change);
             self.put_endpoint(endpoint);
@@ -155,7 +154,7 @@ impl World {
             return Err(Refusal::NetworkRemoved { network: network.clone(), sandbox: sandbox.name.clone() });
         }
         match &sandbox.mode {
-            NetworkMode::Shared(target) => match self.sandboxes.get(target) {
+            NetworkMode::Shared(target) => match self.sandbox(*target) {
                 Some(target) if target.running() => Ok(()),
                 Some(target) => Err(Refusal::JoinStopped(target.name.clone())),
                 None => Err(Refusal::NoSuchSandbox(target.to_string())),
@@ -169,29 +168,20 @@ impl World {
         reference: &str,
         process: Option<ProcessIdentity>,
         namespace: Option<Namespace>,
-        avoid: &[u16],
-        now: i64,
-        rng: &mut Rng,
-    ) -> Result<Change, Refusal> {
+        context: &mut Context<'_>,
+    ) -> Result<Change, Undecided> {
         let mut sandbox = self.find_sandbox(reference)?.clone();
         self.check_may_start(&sandbox)?;
         let before: Vec<Endpoint> = self.endpoints_of_sandbox(sandbox.id).into_iter().cloned().collect();
         before.iter().try_for_each(|endpoint| self.check_links(&sandbox, endpoint))?;
-        let started = self.allocate_all(&before, rng).and_then(|()| {
-            sandbox.state = SandboxState::Running { process, namespace, since: now };
-            self.decide_publications(&sandbox, avoid, rng)
-        });
-        let (publications, warnings) = match started {
-            Ok(started) => started,
-            Err(refusal) => {
-                before.into_iter().for_each(|endpoint| self.put_endpoint(endpoint));
-                return Err(refusal);
-            }
-        };
+        self.allocate_all(&before, context)?;
+        sandbox.state = SandboxState::Running { process, namespace, since: context.now };
+        let (publications, warnings) =
+            self.decide_publications(&sandbox, context.avoided_ports, context.rng)?;
         sandbox.publications = publications;
         sandbox.resolver |= before
             .iter()
-            .filter_map(|endpoint| self.networks.get(&endpoint.network))
+            .filter_map(|endpoint| self.network(endpoint.network))
             .any(|network| network.user_defined());
         let mut change = Change { warnings, ..Change::default() };
         before.iter().for_each(|endpoint| self.touch_endpoint(endpoint, &mut change));
@@ -199,9 +189,9 @@ impl World {
         Ok(change)
     }
 
-    fn allocate_all(&mut self, endpoints: &[Endpoint], rng: &mut Rng) -> Result<(), Refusal> {
+    fn allocate_all(&mut self, endpoints: &[Endpoint], context: &mut Context<'_>) -> Result<(), Undecided> {
         for endpoint in endpoints {
-            let allocation = Some(self.allocate(endpoint, rng)?);
+            let allocation = Some(self.allocate(endpoint, context)?);
             self.put_endpoint(Endpoint { allocation, ..endpoint.clone() });
         }
         Ok(())
@@ -249,9 +239,7 @@ impl World {
             self.drop_endpoint(endpoint.id);
             self.touch_endpoint(&endpoint, &mut change);
         }
-        if let Some(sandbox) = self.sandboxes.remove(&id) {
-            self.index.remove_sandbox(&sandbox);
-        }
+        self.drop_sandbox(id);
         change.record(RecordKey::Sandbox(id));
         change.owner(Owner::Sandbox(id)).owner(Owner::Publications(id));
         change.owners.extend(self.link_owners(id));

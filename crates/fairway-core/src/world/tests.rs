@@ -39,12 +39,7 @@ pub(crate) fn sandbox(name: &str, networks: &[(&str, EndpointRequest)], options:
 
 pub(crate) fn start(name: &str) -> Command {
     let namespace = Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 };
-    Command::StartSandbox {
-        sandbox: name.to_owned(),
-        process: None,
-        namespace: Some(namespace),
-        avoid: Vec::new(),
-    }
+    Command::StartSandbox { sandbox: name.to_owned(), process: None, namespace: Some(namespace) }
 }
 
 pub(crate) fn publish(host: Option<u16>, container: u16) -> SandboxOptions {
@@ -144,8 +139,8 @@ fn a_random_port_is_the_same_for_both_families_and_not_an_avoided_one() {
     let d = &mut rng;
     run(&mut world, d, [sandbox("p", &[], publish(None, 80))]);
     let all_but_one: Vec<u16> = (49_153..=65_535).filter(|port| *port != 60_000).collect();
-    let Command::StartSandbox { sandbox, process, namespace, .. } = start("p") else { unreachable!() };
-    run(&mut world, d, [Command::StartSandbox { sandbox, process, namespace, avoid: all_but_one }]);
+    let mut context = Context { avoided_ports: &all_but_one, ..Context::new(1, d) };
+    let Draft { world, .. } = world.decide(start("p"), &mut context).unwrap();
     let publications = &world.find_sandbox("p").unwrap().publications;
     assert_eq!(publications.len(), 2);
     assert!(publications.iter().all(|publication| publication.host_ports == PortRange::single(60_000)));

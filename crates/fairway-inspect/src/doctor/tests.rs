@@ -105,7 +105,6 @@ impl TestHost {
             sandbox: name.to_owned(),
             process: None,
             namespace,
-            avoid: Vec::new(),
         });
     }
 

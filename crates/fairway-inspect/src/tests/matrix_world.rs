@@ -124,7 +124,6 @@ impl MatrixWorld {
                 create: Box::new(create),
                 process: None,
                 namespace: Some(namespace),
-                avoid: Vec::new(),
             });
         }
         Self { world, rng, mode }
@@ -149,7 +148,6 @@ impl MatrixWorld {
             create: Box::new(create),
             process: None,
             namespace: Some(namespace),
-            avoid: Vec::new(),
         });
     }
 

@@ -134,7 +134,6 @@ fn topology() -> Result<fairway_walk::Topology, Failure> {
             create: Box::new(create),
             process: None,
             namespace: Some(namespace),
-            avoid: Vec::new(),
         };
         world.apply(attach, 0, &mut rng)?;
     }

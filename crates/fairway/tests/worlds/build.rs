@@ -210,7 +210,6 @@ impl Built {
             create: Box::new(create),
             process: None,
             namespace: Some(namespace),
-            avoid: Vec::new(),
         });
         self.sandboxes.push(place);
     }

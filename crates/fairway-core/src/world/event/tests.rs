@@ -59,7 +59,6 @@ fn each_step_of_a_sandbox_has_its_events() {
         sandbox: web(),
         process: Some(ProcessIdentity { pid: 100, start_time: 1 }),
         namespace: namespace(),
-        avoid: Vec::new(),
     };
     assert_eq!(log.apply(start), ["network connect name=bridge, type=bridge", "container start name=web"]);
     let connect =
@@ -73,7 +72,6 @@ fn each_step_of_a_sandbox_has_its_events() {
             container_ports: PortRange { first: 80, last: 81 },
             protocol: Protocol::Tcp,
         }],
-        avoid: Vec::new(),
     };
     let ports = "name=web, ports=127.0.0.1:8080->80/tcp, 127.0.0.1:8081->81/tcp";
     assert_eq!(log.apply(publish), [format!("container publish {ports}")]);
@@ -103,7 +101,6 @@ fn an_attached_sandbox_is_created_and_destroyed_at_once() {
         create: create(SandboxKind::Attached, &["bridge"]),
         process: None,
         namespace: namespace(),
-        avoid: Vec::new(),
     };
     let came = log.apply(attach);
     assert_eq!(came.len(), 3, "{came:?}");
@@ -119,7 +116,6 @@ fn an_event_lists_the_first_of_many_changed_ports() {
         create: create(SandboxKind::Attached, &["bridge"]),
         process: None,
         namespace: namespace(),
-        avoid: Vec::new(),
     };
     log.apply(attach);
     let range = |first, last| PortRange { first, last };
@@ -129,7 +125,7 @@ fn an_event_lists_the_first_of_many_changed_ports() {
         container_ports: range(1, 1000),
         protocol: Protocol::Tcp,
     };
-    let publish = Command::Publish { sandbox: "web".to_owned(), requests: vec![request], avoid: Vec::new() };
+    let publish = Command::Publish { sandbox: "web".to_owned(), requests: vec![request] };
     let published = log.apply(publish);
     assert!(published[0].ends_with(", 127.0.0.1:64->64/tcp and 936 more"), "{published:?}");
     let request = UnpublishRequest {

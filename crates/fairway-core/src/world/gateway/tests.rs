@@ -149,7 +149,6 @@ fn what_is_routed_can_be_published_and_unpublished_while_it_runs() {
             container_ports: PortRange { first: to.0, last: to.1 },
             protocol: fairway_model::Protocol::Udp,
         }],
-        avoid: Vec::new(),
     };
     run(&mut world, d, [publish((9000, 9002), (50, 52))]);
     let all = ["fd02::2 50/udp", "fd02::2 51/udp", "fd02::2 52/udp", "fd02::2 80/tcp"];
@@ -211,7 +210,7 @@ fn who_may_go_straight_follows_from_settings_and_trust() {
     let requests = vec![local];
     for name in ["a", "b"] {
         let (sandbox, requests) = (name.to_owned(), requests.clone());
-        run(&mut world, d, [Command::Publish { sandbox, requests, avoid: Vec::new() }]);
+        run(&mut world, d, [Command::Publish { sandbox, requests }]);
     }
     assert_eq!(straight(&world, "a"), Vec::<String>::new());
     assert_eq!(straight(&world, "b"), ["10.4.0.2 80/tcp"], "and not what is the host's own");

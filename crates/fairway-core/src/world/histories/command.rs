@@ -17,7 +17,7 @@ use crate::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice};
 
 impl TestWorld {
     /// The command of a step.
-    pub(super) fn command(&mut self, step: &Step) -> Command {
+    pub(in crate::world) fn command(&mut self, step: &Step) -> Command {
         match step.clone() {
             Step::Network { name, ipv6, internal, icc, subnet, options, driver: choice } => {
                 let chosen = |n: u8| SubnetRequest {
@@ -98,8 +98,7 @@ impl TestWorld {
                 });
                 if kind == 0 {
                     let namespace = Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 8 };
-                    let (process, avoid) = (None, Vec::new());
-                    Command::Attach { create, process, namespace: Some(namespace), avoid }
+                    Command::Attach { create, process: None, namespace: Some(namespace) }
                 } else {
                     Command::CreateSandbox(create)
                 }
@@ -108,7 +107,6 @@ impl TestWorld {
                 sandbox: sandbox_name(name),
                 process: Some(ProcessIdentity { pid: 100, start_time: 1 }),
                 namespace: Some(Namespace { path: "/proc/100/ns/net".to_owned(), device: 4, inode: 9 }),
-                avoid: Vec::new(),
             },
             Step::Stop(name) => Command::StopSandbox { sandbox: sandbox_name(name), code: 0 },
             Step::Remove(name) => Command::RemoveSandbox { sandbox: sandbox_name(name) },
@@ -126,7 +124,6 @@ impl TestWorld {
             Step::Publish { sandbox, ports, wide } => Command::Publish {
                 sandbox: sandbox_name(sandbox),
                 requests: ports.into_iter().map(|port| publish(port, wide)).collect(),
-                avoid: Vec::new(),
             },
             Step::Unpublish { sandbox, host, container, udp, loopback } => Command::Unpublish {
                 sandbox: sandbox_name(sandbox),

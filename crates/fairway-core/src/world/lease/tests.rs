@@ -1,8 +1,8 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::world::{CreateNetwork, CreateSandbox, NetworkChoice};
-use fairway_model::{Namespace, SandboxKind, SandboxOptions, Uplink, UplinkRoute};
+use crate::world::{Command, CreateNetwork, CreateSandbox, Draft, NetworkChoice};
+use fairway_model::{Namespace, NetworkId, SandboxKind, SandboxOptions, Uplink, UplinkRoute};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 10, 50, 1);
 
@@ -46,12 +46,12 @@ fn attach(name: &str) -> Command {
         options: SandboxOptions::default(),
     };
     let namespace = Some(Namespace { path: "/run/netns/x".to_owned(), device: 4, inode: 5 });
-    Command::Attach { create: Box::new(create), process: None, namespace, avoid: Vec::new() }
+    Command::Attach { create: Box::new(create), process: None, namespace }
 }
 
-fn needed(world: &mut World, rng: &mut Rng, name: &str) -> LeaseRequest {
-    match world.apply(attach(name), 0, rng) {
-        Err(Refusal::LeaseNeeded(request)) => *request,
+fn needed(world: &World, rng: &mut Rng, name: &str) -> LeaseRequest {
+    match world.decide(attach(name), &mut Context::new(0, rng)) {
+        Err(Undecided::LeaseNeeded(request)) => *request,
         other => panic!("{other:?}"),
     }
 }
@@ -74,17 +74,18 @@ fn lend(request: &LeaseRequest, last: u8) -> (NetworkId, Lease) {
 
 #[test]
 fn an_address_is_asked_for_before_anything_is_given() {
-    let (mut world, mut rng) = world();
-    let request = needed(&mut world, &mut rng, "web");
+    let (world, mut rng) = world();
+    let request = needed(&world, &mut rng, "web");
     assert_eq!((request.parent.as_str(), request.identity.hostname.as_str()), ("eth0", "web"));
-    assert_eq!(world.sandboxes().count(), 0, "a refusal changes nothing");
     let (network, lease) = lend(&request, 50);
-    world.apply_with(attach("web"), &[(network, lease.clone())], 0, &mut rng).unwrap();
+    let leases = [(network, lease.clone())];
+    let mut context = Context { leases: &leases, ..Context::new(0, &mut rng) };
+    let Draft { mut world, .. } = world.decide(attach("web"), &mut context).unwrap();
     let endpoint = world.endpoints().next().unwrap().clone();
     let given = endpoint.allocation.unwrap();
     assert_eq!((given.ipv4, given.mac), (Some(lease.address), lease.mac));
     // The lease is for one command.
-    assert_ne!(needed(&mut world, &mut rng, "two").identity, request.identity);
+    assert_ne!(needed(&world, &mut rng, "two").identity, request.identity);
     // What becomes of it is remembered, that of another is not.
     let renewed = Lease { expires_at: 9, ..lease };
     let command =
@@ -99,8 +100,8 @@ fn an_address_is_asked_for_before_anything_is_given() {
 
 #[test]
 fn what_a_server_lends_must_fit_the_network() {
-    let (mut world, mut rng) = world();
-    let request = needed(&mut world, &mut rng, "web");
+    let (world, mut rng) = world();
+    let request = needed(&world, &mut rng, "web");
     let (network, fit) = lend(&request, 50);
     let unfit = [
         (Lease { address: Ipv4Addr::new(10, 9, 0, 5), ..fit.clone() }, "10.9.0.5"),
@@ -109,8 +110,10 @@ fn what_a_server_lends_must_fit_the_network() {
         (Lease { netmask: Some(Ipv4Addr::new(255, 255, 0, 0)), ..fit.clone() }, "255.255.0.0"),
     ];
     for (lease, reason) in unfit {
-        let refused = world.apply_with(attach("web"), &[(network, lease)], 0, &mut rng).unwrap_err();
-        assert!(matches!(refused, Refusal::LeaseUnfit { .. }), "{refused}");
+        let leases = [(network, lease)];
+        let mut context = Context { leases: &leases, ..Context::new(0, &mut rng) };
+        let refused = world.decide(attach("web"), &mut context).unwrap_err();
+        assert!(matches!(refused, Undecided::Refused(Refusal::LeaseUnfit { .. })), "{refused}");
         assert!(refused.to_string().contains(reason), "{refused}");
     }
 }

@@ -3,6 +3,7 @@ use super::*;
 use crate::object::Key;
 use crate::object::SetName;
 use crate::plan::fragment;
+use crate::world::Undecided;
 use fairway_model::Rng;
 use fairway_model::{Namespace, PortRange, PublishRequest, SandboxKind, SandboxOptions, Settings};
 
@@ -18,7 +19,7 @@ impl Scene {
         scene
     }
 
-    fn take(&mut self, command: Command) -> Result<Change, Refusal> {
+    fn take(&mut self, command: Command) -> Result<Change, Undecided> {
         self.world.apply(command, 1, &mut self.rng)
     }
 
@@ -32,7 +33,7 @@ impl Scene {
         name: &str,
         links: &[(&str, &str)],
         options: SandboxOptions,
-    ) -> Result<Change, Refusal> {
+    ) -> Result<Change, Undecided> {
         let links = links.iter().map(|(target, alias)| ((*target).to_owned(), (*alias).to_owned())).collect();
         let request = EndpointRequest { links, ..EndpointRequest::default() };
         self.take(Command::CreateSandbox(Box::new(CreateSandbox {
@@ -43,10 +44,10 @@ impl Scene {
         })))
     }
 
-    fn start(&mut self, name: &str) -> Result<Change, Refusal> {
+    fn start(&mut self, name: &str) -> Result<Change, Undecided> {
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
         let sandbox = name.to_owned();
-        self.take(Command::StartSandbox { sandbox, process: None, namespace, avoid: Vec::new() })
+        self.take(Command::StartSandbox { sandbox, process: None, namespace })
     }
 
     fn stop(&mut self, name: &str) -> Change {

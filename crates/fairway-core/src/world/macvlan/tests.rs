@@ -1,6 +1,7 @@
 use super::*;
 use crate::object::{Fragment, Key, Object};
 use crate::plan::fragment;
+use crate::world::Undecided;
 use crate::world::{Change, Command, CreateSandbox, NetworkChoice};
 use fairway_model::Owner;
 use fairway_model::Rng;
@@ -25,7 +26,7 @@ impl Host {
         host
     }
 
-    fn apply(&mut self, command: Command) -> Result<Change, Refusal> {
+    fn apply(&mut self, command: Command) -> Result<Change, Undecided> {
         self.world.apply(command, 0, &mut self.rng)
     }
 
@@ -36,7 +37,7 @@ impl Host {
         name: &str,
         subnet: &str,
         options: &[(&str, &str)],
-    ) -> Result<NetworkId, Refusal> {
+    ) -> Result<NetworkId, Undecided> {
         let parent = Some(ParentFacts { mac: Some(MAC), ..ParentFacts::default() });
         self.create_on(parent, driver, name, subnet, options)
     }
@@ -48,7 +49,7 @@ impl Host {
         name: &str,
         subnet: &str,
         options: &[(&str, &str)],
-    ) -> Result<NetworkId, Refusal> {
+    ) -> Result<NetworkId, Undecided> {
         let subnet = SubnetRequest { subnet: subnet.parse().ok(), ..SubnetRequest::default() };
         let change = self.apply(Command::CreateNetwork(CreateNetwork {
             name: name.to_owned(),
@@ -61,7 +62,7 @@ impl Host {
         Ok(change.network.unwrap())
     }
 
-    fn attach(&mut self, name: &str, network: &str, request: EndpointRequest) -> Result<Change, Refusal> {
+    fn attach(&mut self, name: &str, network: &str, request: EndpointRequest) -> Result<Change, Undecided> {
         let publish = PublishRequest {
             host_address: None,
             host_ports: Some(PortRange::single(8080)),
@@ -77,11 +78,10 @@ impl Host {
             }),
             process: None,
             namespace: Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 8 }),
-            avoid: Vec::new(),
         })
     }
 
-    fn join(&mut self, name: &str, network: &str) -> Result<Change, Refusal> {
+    fn join(&mut self, name: &str, network: &str) -> Result<Change, Undecided> {
         self.attach(name, network, EndpointRequest::default())
     }
 
@@ -90,7 +90,7 @@ impl Host {
     }
 }
 
-fn refused<T: std::fmt::Debug>(outcome: Result<T, Refusal>) -> String {
+fn refused<T: std::fmt::Debug>(outcome: Result<T, Undecided>) -> String {
     outcome.unwrap_err().to_string()
 }
 

@@ -1,6 +1,7 @@
 //! Addresses that other hosts on a LAN use.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::world::{Change, RecordKey, Refusal, World};
 use fairway_model::{AddressInUse, MacAddress, Network};
@@ -25,7 +26,7 @@ impl World {
         network.addresses_in_use.retain(|_, held| now.saturating_sub(held.at) < RETENTION);
         network.addresses_in_use.insert(address, AddressInUse { mac, at: now });
         change.record(RecordKey::Network(network.id));
-        self.networks.insert(network.id, network);
+        self.networks.insert(network.id, Arc::new(network));
         Ok(change)
     }
 }

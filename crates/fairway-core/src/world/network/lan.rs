@@ -19,7 +19,7 @@ impl World {
             network.uplink.as_ref().is_some_and(|it| it.parent == parent)
                 || network.macvlan.as_ref().is_some_and(|it| it.parent == parent)
         };
-        self.networks.values().find(holds)
+        self.networks().find(holds)
     }
 
     /// The uplink of a new lan network; none for other drivers.

@@ -87,7 +87,7 @@ impl<'a> Choice<'a> {
             return Some(&self.sandbox.name);
         }
         let other = self.world.index.ports.holder(protocol, port, address)?;
-        let other = self.world.sandboxes.get(&other).filter(|other| other.id != self.sandbox.id)?;
+        let other = self.world.sandbox(other).filter(|other| other.id != self.sandbox.id)?;
         Some(&other.name)
     }
 

@@ -22,8 +22,8 @@ fn running() -> (World, Rng) {
         };
         world.apply(Command::CreateSandbox(Box::new(create)), 1, &mut rng).unwrap();
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
-        let (sandbox, avoid) = (name.to_owned(), Vec::new());
-        world.apply(Command::StartSandbox { sandbox, process: None, namespace, avoid }, 1, &mut rng).unwrap();
+        let sandbox = name.to_owned();
+        world.apply(Command::StartSandbox { sandbox, process: None, namespace }, 1, &mut rng).unwrap();
     }
     (world, rng)
 }
@@ -38,7 +38,7 @@ fn request(container: u16, host_ports: Option<PortRange>) -> PublishRequest {
 }
 
 fn publish(world: &mut World, rng: &mut Rng, requests: Vec<PublishRequest>) -> Result<Change, String> {
-    let command = Command::Publish { sandbox: "web".to_owned(), requests, avoid: Vec::new() };
+    let command = Command::Publish { sandbox: "web".to_owned(), requests };
     world.apply(command, 1, rng).map_err(|refusal| refusal.to_string())
 }
 
@@ -181,7 +181,6 @@ fn ports_that_nothing_forwards_are_warned_of_with_the_flags() {
         sandbox: "web".to_owned(),
         process: None,
         namespace: Some(Namespace { path: "/run/netns/web".to_owned(), device: 4, inode: 5 }),
-        avoid: Vec::new(),
     };
     world.apply(start, 1, &mut rng).unwrap();
     assert_eq!(publish(&mut world, &mut rng, any()).unwrap().warnings, text(both));

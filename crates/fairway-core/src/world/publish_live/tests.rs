@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use crate::world::{Change, Command, CreateNetwork, CreateSandbox, NetworkChoice, World};
+use crate::world::{Change, Command, Context, CreateNetwork, CreateSandbox, NetworkChoice, World};
 use fairway_model::Rng;
 use fairway_model::parse;
 use fairway_model::{
@@ -38,7 +38,7 @@ impl TestWorld {
     fn try_start(&mut self, name: &str) -> Result<Change, String> {
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
         let sandbox = name.to_owned();
-        self.apply(Command::StartSandbox { sandbox, process: None, namespace, avoid: Vec::new() })
+        self.apply(Command::StartSandbox { sandbox, process: None, namespace })
     }
 
     fn start(&mut self, name: &str) {
@@ -56,7 +56,7 @@ impl TestWorld {
 
     fn publish(&mut self, name: &str, ports: &[&str]) -> Result<Change, String> {
         let (sandbox, requests) = (name.to_owned(), options(ports).publish);
-        self.apply(Command::Publish { sandbox, requests, avoid: Vec::new() })
+        self.apply(Command::Publish { sandbox, requests })
     }
 
     fn unpublish(&mut self, name: &str, ports: &[&str]) -> Result<Change, String> {
@@ -260,7 +260,6 @@ fn refusals_name_who_stands_in_the_way_and_what_there_is() {
                     container_ports: PortRange { first: 0, last: 0 },
                     protocol: Protocol::Tcp,
                 }],
-                avoid: Vec::new(),
             }),
             "invalid port range 0-0: ports go from 1 to 65535, the lower one first".to_owned(),
         ),
@@ -275,11 +274,15 @@ fn a_free_port_is_chosen_among_taken_ones() {
     let mut world = TestWorld::new();
     world.runs("web", &["8000:80"]);
     let requests = parse::publish("8000-8002:80").unwrap();
-    let command = |avoid| Command::Publish { sandbox: "web".to_owned(), requests: requests.clone(), avoid };
-    let change = world.apply(command(vec![8001])).unwrap();
-    assert_eq!(change.published[0].host_ports, PortRange::single(8002));
-    let text = world.apply(command(vec![8001])).unwrap_err();
-    assert_eq!(text, "all tcp host ports of 8000-8002 are in use");
+    let mut publish = || {
+        let command = Command::Publish { sandbox: "web".to_owned(), requests: requests.clone() };
+        let mut context = Context { avoided_ports: &[8001], ..Context::new(1, &mut world.rng) };
+        let draft = world.world.decide(command, &mut context).map_err(|refusal| refusal.to_string())?;
+        world.world = draft.world;
+        Ok(draft.change)
+    };
+    assert_eq!(publish().map(|change| change.published[0].host_ports), Ok(PortRange::single(8002)));
+    assert_eq!(publish(), Err("all tcp host ports of 8000-8002 are in use".to_owned()));
 }
 
 #[test]
@@ -315,7 +318,7 @@ proptest! {
             let command = if add {
                 let request =
                     PublishRequest { host_address, host_ports: Some(host), container_ports: container, protocol };
-                Command::Publish { sandbox, requests: vec![request], avoid: Vec::new() }
+                Command::Publish { sandbox, requests: vec![request] }
             } else {
                 let container_ports = Some(container).filter(|_| shift > 0);
                 let request =

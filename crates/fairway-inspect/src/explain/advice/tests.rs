@@ -199,7 +199,7 @@ fn sockets_at_other_addresses_and_ports_are_named() {
         protocol: Protocol::Tcp,
     };
     let requests = vec![request];
-    stage.apply(Command::Publish { sandbox: "u1".to_owned(), requests, avoid: Vec::new() });
+    stage.apply(Command::Publish { sandbox: "u1".to_owned(), requests });
     let mut topology = stage.topology(true);
     // The hosts of the LAN are not known, as on real hosts.
     topology.namespaces[0].interfaces[1].peer = None;
@@ -259,7 +259,7 @@ fn publish(stage: &mut MatrixWorld, address: Option<&str>, port: Option<u16>) {
         container_ports: PortRange::single(80),
         protocol: Protocol::Tcp,
     };
-    stage.apply(Command::Publish { sandbox: "u1".to_owned(), requests: vec![request], avoid: Vec::new() });
+    stage.apply(Command::Publish { sandbox: "u1".to_owned(), requests: vec![request] });
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn ports_of_routed_networks_are_reached_at_the_containers_own_address() {
         container_ports: PortRange::single(80),
         protocol: Protocol::Tcp,
     };
-    stage.apply(Command::Publish { sandbox: "r1".to_owned(), requests: vec![request], avoid: Vec::new() });
+    stage.apply(Command::Publish { sandbox: "r1".to_owned(), requests: vec![request] });
     assert_eq!(
         ask(&stage, "lan:10.10.50.1", &format!("{own}:80")),
         "It is answered; the server sees 10.10.50.1."

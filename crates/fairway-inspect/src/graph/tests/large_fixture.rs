@@ -100,7 +100,7 @@ impl LargeFixture {
             device: 4,
             inode: self.born,
         });
-        self.apply(Command::Attach { create, process: None, namespace, avoid: Vec::new() });
+        self.apply(Command::Attach { create, process: None, namespace });
         self
     }
 

@@ -116,7 +116,7 @@ fn the_lan_has_the_default_route_and_publishes_nothing() {
     world.apply(Command::CreateSandbox(Box::new(create)), 0, &mut rng).unwrap();
     let namespace = Namespace { path: "/run/netns/box".to_owned(), device: 4, inode: 5 };
     let (sandbox, namespace) = ("box".to_owned(), Some(namespace));
-    let start = Command::StartSandbox { sandbox, process: None, namespace, avoid: Vec::new() };
+    let start = Command::StartSandbox { sandbox, process: None, namespace };
     world.apply(start, 0, &mut rng).unwrap();
     let id = world.find_sandbox("box").unwrap().id;
     assert!(world.publication_target(id, true).is_some());
@@ -168,11 +168,10 @@ fn addresses_in_use_on_the_lan_are_not_allocated_for_a_while() {
             options: SandboxOptions::default(),
         };
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode: 5 });
-        let attach =
-            Command::Attach { create: Box::new(create), process: None, namespace, avoid: Vec::new() };
+        let attach = Command::Attach { create: Box::new(create), process: None, namespace };
         let id = world.apply(attach, now, rng)?.sandbox.unwrap();
         let allocation = world.endpoints_of_sandbox(id)[0].allocation.clone().unwrap();
-        Ok::<_, Refusal>(allocation.ipv4.unwrap().to_string())
+        Ok::<_, crate::world::Undecided>(allocation.ipv4.unwrap().to_string())
     };
     world.apply(held("10.10.50.128"), 0, &mut rng).unwrap();
     world.apply(held("10.10.50.130"), 1, &mut rng).unwrap();

@@ -1,0 +1,37 @@
+//! What a decision needs from outside, and why there is none.
+
+use fairway_model::{Lease, LeaseRequest, NetworkId, Rng};
+use thiserror::Error;
+
+use super::Refusal;
+
+/// What a decision rests on besides the World and the command: time, chance, and what was found out by trying.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Nanoseconds since 1970.
+    pub now: i64,
+    /// The source of identifiers, names and random ports.
+    pub rng: &'a mut Rng,
+    /// The DHCP leases that the command may use, each with its network.
+    pub leases: &'a [(NetworkId, Lease)],
+    /// Ports that random choices leave out, since other programs have them.
+    pub avoided_ports: &'a [u16],
+}
+
+impl<'a> Context<'a> {
+    /// A context without leases and avoided ports.
+    pub fn new(now: i64, rng: &'a mut Rng) -> Self {
+        Self { now, rng, leases: &[], avoided_ports: &[] }
+    }
+}
+
+/// Why a command is not decided.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Undecided {
+    /// The command is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The command needs a lease: it is decided again with one in [`Context::leases`].
+    #[error("network {} needs a lease of the DHCP server at {}", .0.network_name, .0.parent)]
+    LeaseNeeded(Box<LeaseRequest>),
+}
