@@ -9,33 +9,85 @@ mod netns_link;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use file::chosen_servers;
 pub use fragment::fragment;
 
 use fairway_model::Owner;
+use imbl::OrdMap;
 
-use crate::object::Fragment;
+use crate::object::{Difference, Fragment, Key, Object};
 use crate::world::World;
 
-/// The fragments of all owners that have one.
-pub type Plan = BTreeMap<Owner, Fragment>;
+/// The fragments of all owners that have one. Clones share what neither changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan(OrdMap<Owner, Arc<Fragment>>);
+
+impl Plan {
+    /// The fragments with their owners, in the order of the owners.
+    pub fn fragments(&self) -> impl Iterator<Item = (&Owner, &Fragment)> {
+        self.0.iter().map(|(owner, fragment)| (owner, &**fragment))
+    }
+
+    /// All objects.
+    pub fn objects(&self) -> impl Iterator<Item = (&Key, &Object)> {
+        self.0.values().flat_map(|fragment| fragment.iter())
+    }
+
+    /// The fragment of an owner, if it has one.
+    pub fn fragment(&self, owner: Owner) -> Option<&Fragment> {
+        self.0.get(&owner).map(|fragment| &**fragment)
+    }
+
+    /// The object of a key.
+    pub fn object(&self, key: &Key) -> Option<&Object> {
+        self.0.values().find_map(|fragment| fragment.get(key))
+    }
+
+    /// Makes the fragments of `owners` anew.
+    pub fn refresh(&mut self, world: &World, owners: impl IntoIterator<Item = Owner>) {
+        for owner in owners {
+            let fragment = fragment(world, owner);
+            if fragment.is_empty() {
+                self.0.remove(&owner);
+            } else {
+                self.0.insert(owner, Arc::new(fragment));
+            }
+        }
+    }
+
+    /// Takes over the fragments of `owners` as they are in another Plan.
+    pub fn take_fragments(&mut self, owners: impl IntoIterator<Item = Owner>, from: &Self) {
+        for owner in owners {
+            match from.0.get(&owner) {
+                Some(fragment) => self.0.insert(owner, Arc::clone(fragment)),
+                None => self.0.remove(&owner),
+            };
+        }
+    }
+
+    /// What has to be done for the objects of `owners` to be as in `desired`, where they are as in this Plan.
+    pub fn difference<'a>(
+        &self,
+        owners: impl IntoIterator<Item = &'a Owner> + Clone,
+        desired: &Self,
+    ) -> Difference {
+        let fragment = |plan: &Self| {
+            let mut all = Fragment::new();
+            for owner in owners.clone() {
+                let objects = plan.0.get(owner).into_iter().flat_map(|fragment| fragment.iter());
+                all.extend(objects.map(|(key, object)| (key.clone(), object.clone())));
+            }
+            all
+        };
+        Difference::between(fragment(self), fragment(desired))
+    }
+}
 
 /// The whole Plan of a World.
 pub fn plan(world: &World) -> Plan {
-    let fragments = world.owners().into_iter().map(|owner| (owner, fragment(world, owner)));
-    fragments.filter(|(_, fragment)| !fragment.is_empty()).collect()
-}
-
-/// Makes the fragments of `owners` anew in `plan`.
-pub fn refresh(plan: &mut Plan, world: &World, owners: impl IntoIterator<Item = Owner>) {
-    for owner in owners {
-        let fragment = fragment(world, owner);
-        if fragment.is_empty() {
-            plan.remove(&owner);
-        } else {
-            plan.insert(owner, fragment);
-        }
-    }
+    let mut plan = Plan::default();
+    plan.refresh(world, world.owners());
+    plan
 }

@@ -15,9 +15,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fairway_core::object::{Difference, Fragment, Key, Object};
-use fairway_core::plan::{Plan, refresh};
-use fairway_core::world::{Change, Command, CreateNetwork, Event, EventRecorder, PARENT_OPTION, World};
+use fairway_core::object::{Difference, Key, Object};
+use fairway_core::plan::Plan;
+use fairway_core::world::{
+    Change, Command, Context, CreateNetwork, Draft, Event, EventRecorder, PARENT_OPTION, World,
+};
 use fairway_kernel::route::Links;
 use fairway_model::{
     Lease, NetworkId, Owner, PortRange, Protocol, Publication, PublishRequest, Rng, SandboxId, SandboxKind,
@@ -71,7 +73,7 @@ pub(crate) fn now() -> i64 {
 impl Desired for Committer {
     fn published(&self) -> Vec<(Protocol, SocketAddr)> {
         let state = self.state();
-        let keys = state.plan.values().flat_map(|fragment| fragment.keys());
+        let keys = state.plan.objects().map(|(key, _)| key);
         let published = keys.filter_map(|key| match key {
             Key::Socket(protocol, at) => Some((*protocol, *at)),
             _ => None,
@@ -81,7 +83,7 @@ impl Desired for Committer {
 
     fn relay_records(&self) -> Vec<Record> {
         let state = self.state();
-        let objects = state.plan.values().flatten();
+        let objects = state.plan.objects();
         objects.filter_map(|(key, object)| relay_record(key, object)).collect()
     }
 
@@ -131,16 +133,6 @@ fn relied_upon(difference: &Difference) -> Vec<Key> {
         .collect();
     bridges.dedup();
     bridges
-}
-
-/// The list of ports to avoid, of a command that chooses random ports.
-fn avoided(command: &mut Command) -> Option<&mut Vec<u16>> {
-    match command {
-        Command::StartSandbox { avoid, .. }
-        | Command::Attach { avoid, .. }
-        | Command::Publish { avoid, .. } => Some(avoid),
-        _ => None,
-    }
 }
 
 impl Committer {
@@ -225,11 +217,7 @@ impl Committer {
     ) -> Result<Change, EngineError> {
         let mut taken = Vec::new();
         loop {
-            let mut attempt = command.clone();
-            if let Some(avoid) = avoided(&mut attempt) {
-                avoid.extend(&taken);
-            }
-            let decision = self.decide_with(attempt, leases)?;
+            let decision = self.decide_with(command.clone(), leases, &taken)?;
             let requests = self.publish_requests(decision.change.sandbox);
             match self.carry_out(decision) {
                 Err(EngineError::Bind(BindError { address, protocol, reason: BindReason::InUse }))
@@ -266,10 +254,15 @@ impl Committer {
 
     /// Decides a command on the World and computes the difference of the Plan.
     pub(crate) fn decide(&self, command: Command) -> Result<Decision, EngineError> {
-        self.decide_with(command, &[])
+        self.decide_with(command, &[], &[])
     }
 
-    fn decide_with(&self, command: Command, leases: &[(NetworkId, Lease)]) -> Result<Decision, EngineError> {
+    fn decide_with(
+        &self,
+        command: Command,
+        leases: &[(NetworkId, Lease)],
+        avoided_ports: &[u16],
+    ) -> Result<Decision, EngineError> {
         let undo = undo_of(&command);
         let exit_code = match &command {
             Command::StopSandbox { code, .. } => Some(*code),
@@ -280,7 +273,9 @@ impl Committer {
         let mut guard = self.state();
         let state = &mut *guard;
         let before = EventRecorder::before(&state.world, &command);
-        let change = state.world.apply_with(command, leases, self.now(), &mut state.rng)?;
+        let mut context = Context { now: self.now(), rng: &mut state.rng, leases, avoided_ports };
+        let Draft { world, change } = state.world.decide(command, &mut context)?;
+        state.world = world;
         let events = before.events(&state.world, &change);
         let difference = state.follow(&change.owners);
         let relied_upon = relied_upon(&difference);
@@ -407,21 +402,10 @@ impl Committer {
 
 impl State {
     /// Refreshes the fragments of `owners` and returns the difference.
-    pub(crate) fn follow(&mut self, owners: &std::collections::BTreeSet<Owner>) -> Difference {
-        let mut before = Fragment::new();
-        for owner in owners {
-            if let Some(fragment) = self.plan.remove(owner) {
-                before.extend(fragment);
-            }
-        }
-        refresh(&mut self.plan, &self.world, owners.iter().copied());
-        let mut after = Fragment::new();
-        for owner in owners {
-            if let Some(fragment) = self.plan.get(owner) {
-                after.extend(fragment.iter().map(|(key, object)| (key.clone(), object.clone())));
-            }
-        }
-        Difference::between(before, after)
+    pub(crate) fn follow(&mut self, owners: &BTreeSet<Owner>) -> Difference {
+        let before = self.plan.clone();
+        self.plan.refresh(&self.world, owners.iter().copied());
+        before.difference(owners, &self.plan)
     }
 }
 

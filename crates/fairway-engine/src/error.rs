@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fairway_core::world::Refusal;
+use fairway_core::world::{Refusal, Undecided};
 use fairway_kernel::{iptables, namespace, nftables, process, route, sysctl};
 use fairway_model::RefusalKind;
 use fairway_relay::client::ClientError;
@@ -34,6 +34,9 @@ pub enum EngineError {
         /// Whether the user requested this address.
         asked: bool,
     },
+    /// The command needs a lease of a DHCP server. No caller of the engine sees it.
+    #[error("network {} needs a lease of the DHCP server at {}", .0.network_name, .0.parent)]
+    LeaseNeeded(Box<fairway_model::LeaseRequest>),
     /// No DHCP server leases an address.
     #[error(
         "{failure} on {parent}: give --ip, or create network {network} with --ip-range instead of fairway.dhcp"
@@ -123,6 +126,15 @@ pub enum EngineError {
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
+}
+
+impl From<Undecided> for EngineError {
+    fn from(undecided: Undecided) -> Self {
+        match undecided {
+            Undecided::Refused(refusal) => Self::Refused(refusal),
+            Undecided::LeaseNeeded(request) => Self::LeaseNeeded(request),
+        }
+    }
 }
 
 impl EngineError {

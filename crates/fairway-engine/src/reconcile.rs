@@ -89,13 +89,7 @@ impl Reconciler {
 
     /// All objects of the Plan.
     pub(crate) fn wanted(&self) -> Fragment {
-        self.committer
-            .state()
-            .plan
-            .values()
-            .flatten()
-            .map(|(key, object)| (key.clone(), object.clone()))
-            .collect()
+        self.committer.state().plan.objects().map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
     /// Applies the Plan after a start, whatever the last daemon left.

@@ -12,7 +12,7 @@ use fairway_api::{
     SandboxFiles, Stopping, runtime, serve,
 };
 use fairway_core::traffic::Counters;
-use fairway_core::world::{Command, TimedEvent, World};
+use fairway_core::world::{Command, TimedEvent, Undecided, World};
 use fairway_inspect::conflict::FirewallConflict;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
@@ -86,7 +86,11 @@ impl EngineApi for FakeEngine {
             }
             _ => None,
         };
-        let change = self.world.write().unwrap().apply(command, NOW, &mut self.rng.lock().unwrap())?;
+        let applied = self.world.write().unwrap().apply(command, NOW, &mut self.rng.lock().unwrap());
+        let change = applied.map_err(|undecided| match undecided {
+            Undecided::Refused(refusal) => refusal.into(),
+            Undecided::LeaseNeeded(_) => Failure::invalid("the fake engine has no DHCP server"),
+        })?;
         if let Some((id, code)) = stopped {
             let listeners = self.watchers.lock().unwrap().remove(&id);
             listeners.into_iter().flatten().filter_map(|it| it.upgrade()).for_each(|listener| listener(code));

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Plan, plan, refresh};
+use super::{Plan, plan};
 use crate::world::histories::{Step, TestWorld, step};
 use crate::world::{Change, World};
 use fairway_model::Rng;
@@ -11,7 +11,7 @@ use fairway_model::Rng;
 /// No two fragments hold the same key, else one would take the other's object away.
 fn assert_disjoint(plan: &Plan) {
     let mut owners = std::collections::BTreeMap::new();
-    for (owner, fragment) in plan {
+    for (owner, fragment) in plan.fragments() {
         for key in fragment.keys() {
             if let Some(other) = owners.insert(key.clone(), *owner) {
                 panic!("{key:?} is of both {other:?} and {owner:?}");
@@ -28,7 +28,7 @@ fn rehearse(steps: &[Step]) {
         let before = test_world.world().clone();
         match test_world.apply(step, &mut rng) {
             Ok(Change { owners, records, .. }) => {
-                refresh(&mut folded, test_world.world(), owners);
+                folded.refresh(test_world.world(), owners);
                 test_world.store(&records);
             }
             Err(_) => assert_same_records(&before, test_world.world()),

@@ -14,7 +14,8 @@ const MODE4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 
 /// The tables of a World with the elements of its Plan.
 fn listing(world: &World) -> String {
-    let objects = plan(world).into_values().flatten();
+    let plan = plan(world);
+    let objects = plan.objects();
     let (rulesets, objects): (Vec<_>, Vec<_>) = objects.partition(|(key, _)| matches!(key, Key::Ruleset));
     let mut tables = match rulesets.as_slice() {
         [(_, Object::Ruleset(switches))] => ruleset(switches),

@@ -53,7 +53,7 @@ impl Namespaces {
             }
             _ => None,
         };
-        let sandboxes = plan.values().flatten().filter_map(inside).collect();
+        let sandboxes = plan.objects().filter_map(inside).collect();
         Ok(Self { host: identity(&namespace::own()?), sandboxes })
     }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fairway_core::dhcp::{Client, decline, parse_frame, release};
-use fairway_core::world::Refusal::LeaseNeeded;
 use fairway_kernel::dhcp::Socket;
 use fairway_model::{Lease, LeaseRequest, NetworkId};
 
@@ -48,7 +47,7 @@ impl Committer {
     /// No server leases an address that the command needs.
     pub fn lease_after(&self, failure: &EngineError, leases: &mut Leases) -> Result<bool, EngineError> {
         match failure {
-            EngineError::Refused(LeaseNeeded(request))
+            EngineError::LeaseNeeded(request)
                 if !leases.had.iter().any(|(network, _)| *network == request.network) =>
             {
                 let lease = self.ask_for_lease(request).inspect_err(|_| self.release_all(leases))?;

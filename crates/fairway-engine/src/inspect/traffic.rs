@@ -19,7 +19,7 @@ impl Inspector {
     pub fn counters(&self) -> Result<Counters, EngineError> {
         let bridges: BTreeMap<String, NetworkId> = {
             let state = self.committer.state();
-            let bridges = state.plan.values().flatten().filter_map(|(_, object)| match object {
+            let bridges = state.plan.objects().filter_map(|(_, object)| match object {
                 Object::Bridge(bridge) => Some((bridge.name.clone(), bridge.network)),
                 _ => None,
             });

@@ -49,7 +49,8 @@ impl Reconciler {
             let endpoints = state.world.endpoints_of_sandbox(id);
             let owners = endpoints.into_iter().map(|endpoint| Owner::Endpoint(endpoint.id));
             let owners = owners.chain([Owner::Sandbox(id), Owner::Publications(id), Owner::Links(id)]);
-            for key in owners.filter_map(|owner| state.plan.get(&owner)).flat_map(|fragment| fragment.keys())
+            for key in
+                owners.filter_map(|owner| state.plan.fragment(owner)).flat_map(|fragment| fragment.keys())
             {
                 difference.removed.remove(key);
                 difference.added.remove(key);

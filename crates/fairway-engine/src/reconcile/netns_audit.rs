@@ -115,7 +115,7 @@ impl Reconciler {
 
     fn wanted_in_netns(&self, id: SandboxId) -> Option<Wanted> {
         let state = self.committer.state();
-        let fragment = state.plan.get(&Owner::Sandbox(id))?;
+        let fragment = state.plan.fragment(Owner::Sandbox(id))?;
         let Some(Object::Netns(namespace, _)) = fragment.get(&Key::Netns(id)) else { return None };
         let routes = match fragment.get(&Key::DefaultRoutes(id)) {
             Some(Object::DefaultRoutes(routes)) => Some(routes.clone()),
@@ -124,7 +124,7 @@ impl Reconciler {
         let endpoints = state.world.endpoints_of_sandbox(id).into_iter();
         let owners = endpoints.flat_map(|it| [Owner::Endpoint(it.id), Owner::Network(it.network)]);
         let objects =
-            owners.filter_map(|owner| state.plan.get(&owner)).flat_map(|fragment| fragment.values());
+            owners.filter_map(|owner| state.plan.fragment(owner)).flat_map(|fragment| fragment.values());
         let (mut links, mut netns_links) = (Vec::new(), Vec::new());
         for object in objects {
             match object {

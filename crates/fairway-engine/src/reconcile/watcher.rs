@@ -80,7 +80,7 @@ impl Reconciler {
             };
             let dummy_parent = Key::DummyParent(link.name.clone());
             let planned = |key| {
-                self.committer.state().plan.get(&owner).is_some_and(|fragment| fragment.contains_key(key))
+                self.committer.state().plan.fragment(owner).is_some_and(|fragment| fragment.contains_key(key))
             };
             planned(&key) || planned(&dummy_parent)
         };
@@ -112,7 +112,7 @@ impl Reconciler {
     /// Whether a link differs from the planned one, as far as the event shows.
     fn is_changed(&self, link: &Link) -> bool {
         let state = self.committer.state();
-        let object = |owner, key| state.plan.get(&owner).and_then(|fragment| fragment.get(&key));
+        let object = |owner, key| state.plan.fragment(owner).and_then(|fragment| fragment.get(&key));
         match link.mark() {
             Some(Mark::Network(id)) => match object(Owner::Network(id), Key::Bridge(link.name.clone())) {
                 Some(Object::Bridge(bridge)) if bridge.parent.is_some() => {
@@ -188,7 +188,7 @@ impl Reconciler {
             let mut wanted = Vec::new();
             // The host and the networks sort before all other owners.
             let watched = |owner: &Owner| matches!(owner, Owner::Host | Owner::Network(_));
-            let fragments = state.plan.iter().take_while(|(owner, _)| watched(owner));
+            let fragments = state.plan.fragments().take_while(|(owner, _)| watched(owner));
             for (key, object) in fragments.flat_map(|(_, fragment)| fragment) {
                 match (key, object) {
                     (Key::Sysctl(path), Object::Sysctl(value)) => wanted.push((path.clone(), value.clone())),

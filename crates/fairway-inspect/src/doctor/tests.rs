@@ -101,11 +101,7 @@ impl TestHost {
         })));
         let inode = self.world.sandboxes().count() as u64;
         let namespace = Some(Namespace { path: format!("/run/netns/{name}"), device: 4, inode });
-        self.run(Command::StartSandbox {
-            sandbox: name.to_owned(),
-            process: None,
-            namespace,
-        });
+        self.run(Command::StartSandbox { sandbox: name.to_owned(), process: None, namespace });
     }
 
     /// Changes the host's facts, in the observations and in the World.

@@ -336,7 +336,7 @@ fn neighbor_of(host: &NetworkNamespace) -> Option<IpAddr> {
 pub(crate) fn resolve(plan: &Plan, origin: &Peer, name: &str) -> Option<IpAddr> {
     let Peer::Sandbox(sandbox) = origin else { return None };
     let mut table = NameTable::new();
-    for object in plan.values().flat_map(|fragment| fragment.values()) {
+    for object in plan.objects().map(|(_, object)| object) {
         match object {
             Object::Names(record) => table.insert(record.clone()),
             Object::View(view) => table.set_view(view.clone()),

@@ -120,11 +120,7 @@ impl MatrixWorld {
                 options,
             };
             let namespace = Namespace { path: format!("/{name}"), device: 4, inode: number as u64 + 1 };
-            apply(Command::Attach {
-                create: Box::new(create),
-                process: None,
-                namespace: Some(namespace),
-            });
+            apply(Command::Attach { create: Box::new(create), process: None, namespace: Some(namespace) });
         }
         Self { world, rng, mode }
     }
@@ -144,11 +140,7 @@ impl MatrixWorld {
         };
         let inode = 100 + self.world.sandboxes().count() as u64;
         let namespace = Namespace { path: format!("/{name}"), device: 4, inode };
-        self.apply(Command::Attach {
-            create: Box::new(create),
-            process: None,
-            namespace: Some(namespace),
-        });
+        self.apply(Command::Attach { create: Box::new(create), process: None, namespace: Some(namespace) });
     }
 
     /// The World.

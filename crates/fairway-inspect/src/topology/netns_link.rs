@@ -14,7 +14,7 @@ fn free_index(topology: &Topology, namespace: NamespaceId) -> u32 {
 
 /// Adds the interfaces that a Plan makes only inside sandboxes, and the links of the host that they need.
 pub(super) fn add(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
-    for object in plan.values().flat_map(|fragment| fragment.values()) {
+    for object in plan.objects().map(|(_, object)| object) {
         let (kind, of_host) = match object {
             Object::DummyParent(link) => ("dummy", Some((link.name.clone(), true))),
             Object::Pair(pair) if pair.ends.len() == 1 => ("veth", Some((pair.waiting.clone(), false))),
@@ -54,7 +54,7 @@ fn find(topology: &Topology, link: &NetnsLink, places: Places<'_>) -> Option<(Na
 
 /// Connects veth peers, and macvlans to their parents.
 pub(super) fn tie(topology: &mut Topology, plan: &Plan, places: Places<'_>) {
-    for object in plan.values().flat_map(|fragment| fragment.values()) {
+    for object in plan.objects().map(|(_, object)| object) {
         match object {
             Object::Macvlan(macvlan) => {
                 let parent =

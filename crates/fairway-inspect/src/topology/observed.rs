@@ -27,15 +27,14 @@ pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<San
 /// A host without the objects of a Plan: links with their routes, tables and sockets.
 pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
     let ours: BTreeSet<&str> = plan
-        .values()
-        .flat_map(|fragment| fragment.keys())
-        .filter_map(|key| match key {
+        .objects()
+        .filter_map(|(key, _)| match key {
             Key::Bridge(name) | Key::Veth(name) | Key::DummyParent(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();
     let mut host = host.clone();
-    for (key, object) in plan.values().flatten() {
+    for (key, object) in plan.objects() {
         if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) {
             hand_over(&mut host, parent, &port.bridge, false);
         }
@@ -52,9 +51,8 @@ pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
     iptables::remove_from_tables(&mut host.tables);
     iptables::remove_from_tables(&mut host.iptables_legacy);
     let sockets: BTreeSet<_> = plan
-        .values()
-        .flat_map(|fragment| fragment.keys())
-        .filter_map(|key| match key {
+        .objects()
+        .filter_map(|(key, _)| match key {
             Key::Socket(protocol, address) => Some((protocol.number(), address.ip(), address.port())),
             _ => None,
         })

@@ -35,7 +35,7 @@ pub fn planned_outline(world: &World, plan: &Plan, host: NetworkNamespace) -> To
 pub fn planned_element(plan: &Plan, table: &Table, set: &str, key: &[u8]) -> Option<Element> {
     let name = SETS.into_iter().find(|it| it.text() == set && it.family() == table.family)?;
     let wanted = Key::Element(name, key.to_vec());
-    match plan.values().find_map(|fragment| fragment.get(&wanted))? {
+    match plan.object(&wanted)? {
         Object::Element(element) => Some(element.to_element(name, key)),
         _ => None,
     }
@@ -44,7 +44,7 @@ pub fn planned_element(plan: &Plan, table: &Table, set: &str, key: &[u8]) -> Opt
 /// The sockets at a port in a Plan.
 pub fn planned_listeners(plan: &Plan, protocol: Protocol, port: u16) -> Vec<Listener> {
     let first = || Key::Socket(protocol, (Ipv4Addr::UNSPECIFIED, 0).into());
-    let sockets = plan.values().flat_map(|fragment| {
+    let sockets = plan.fragments().flat_map(|(_, fragment)| {
         fragment
             .range(first()..)
             .take_while(|(key, _)| matches!(key, Key::Socket(own, _) if *own == protocol))
@@ -83,7 +83,7 @@ fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
             });
         }
     }
-    let objects = || plan.values().flatten();
+    let objects = || plan.objects();
     for (_, object) in objects() {
         if let Object::Bridge(bridge) = object {
             builder.bridge(bridge);

@@ -306,7 +306,7 @@ fn side_of(world: &World, id: SandboxId) -> Side {
 }
 
 fn carried(plan: &Plan) -> Vec<Carried> {
-    let objects = plan.values().flatten();
+    let objects = plan.objects();
     let sockets = objects.filter_map(|(key, object)| match (key, object) {
         (Key::Socket(protocol, at), Object::Socket(socket)) => match socket.purpose {
             SocketUse::Proxy(target) => Some(Carried { protocol: protocol.number(), at: *at, target }),

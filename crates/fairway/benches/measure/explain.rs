@@ -130,11 +130,8 @@ fn topology() -> Result<fairway_walk::Topology, Failure> {
             options,
         };
         let namespace = Namespace { path: format!("/{number}"), device: 4, inode: u64::from(number) + 1 };
-        let attach = world::Command::Attach {
-            create: Box::new(create),
-            process: None,
-            namespace: Some(namespace),
-        };
+        let attach =
+            world::Command::Attach { create: Box::new(create), process: None, namespace: Some(namespace) };
         world.apply(attach, 0, &mut rng)?;
     }
     let mut host = empty_namespace("host");

@@ -206,11 +206,7 @@ impl Built {
                 ..SandboxOptions::default()
             },
         };
-        self.execute(Command::Attach {
-            create: Box::new(create),
-            process: None,
-            namespace: Some(namespace),
-        });
+        self.execute(Command::Attach { create: Box::new(create), process: None, namespace: Some(namespace) });
         self.sandboxes.push(place);
     }
 

@@ -144,7 +144,7 @@ impl Reconciler {
         self.committer
             .state()
             .plan
-            .get(&Owner::Network(network))
+            .fragment(Owner::Network(network))
             .is_some_and(|fragment| waits(fragment, network, link))
     }
 

@@ -27,7 +27,7 @@ fn ports(world: &World, name: &str) -> Vec<(String, IpAddr)> {
 }
 
 fn has(plan: &Plan, key: ElementKey) -> bool {
-    plan.values().any(|fragment| fragment.contains_key(&Key::Element(key.set, key.bytes.clone())))
+    plan.object(&Key::Element(key.set, key.bytes.clone())).is_some()
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn the_gateway_s_link_local_address_is_its_own() {
     let (mut world, mut rng) = world();
     run(&mut world, &mut rng, [network("one", &[])]);
     let plan = plan(&world);
-    let bridge = plan.values().flatten().find_map(|(_, object)| match object {
+    let bridge = plan.objects().find_map(|(_, object)| match object {
         crate::object::Object::Bridge(bridge) if bridge.ipv6 => Some(bridge.mac),
         _ => None,
     });
