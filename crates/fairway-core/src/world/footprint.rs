@@ -35,7 +35,7 @@ impl Footprint {
         Self { writes, rests_on, alone }
     }
 
-    /// The footprint of a command beside which no other may be in progress.
+    /// The footprint of a command that runs alone: no other may be in progress.
     #[must_use]
     pub fn alone(self) -> Self {
         Self { alone: true, ..self }

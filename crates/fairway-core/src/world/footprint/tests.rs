@@ -91,7 +91,7 @@ fn the_first_network_that_makes_the_host_forward_is_waited_for() {
 }
 
 #[test]
-fn nothing_is_decided_beside_a_change_of_the_settings() {
+fn a_change_of_the_settings_runs_alone() {
     let (world, mut rng) = world();
     let configure = Command::Configure { settings: Box::default(), host: Box::default() };
     let configure = footprint(&world, &mut rng, configure);
