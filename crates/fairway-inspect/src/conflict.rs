@@ -1,18 +1,15 @@
 //! Firewall conflicts: rules and policies of foreign firewalls that drop packets of Fairway's networks.
 //!
 //! Each base chain of a hook has to accept a packet: an accept in one table does not skip the others. So foreign tables
-//! are read, and sample packets walk through their chains (`conflict::walk`). Where a sample has no value (a port, the
-//! other side's address) or an extension is not known, a rule *may* match, and the packet *may* be dropped.
+//! are read, and the walker takes sample packets through their chains. Where a sample has no value (a port, the other
+//! side's address) or an extension is not known, a rule *may* match, and the packet *may* be dropped.
 //!
 //! On request, Fairway inserts a jump that accepts its packets into a chain that drops them ([`jump`]).
 
-mod extension;
 pub mod jump;
 mod packet;
-mod registers;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 use std::fmt;
 
@@ -166,20 +163,20 @@ impl fmt::Display for FirewallConflict {
 /// Finds the samples that the tables drop, in the order of paths.
 pub fn firewall_conflicts(tables: &[ForeignTable], samples: &Samples) -> Vec<FirewallConflict> {
     let mut found: Vec<FirewallConflict> = Vec::new();
-    for packet in samples.packets() {
+    for (path, packet) in samples.packets() {
         for foreign in tables {
-            for (chain, cause, certain) in walk::drops(foreign, &packet) {
+            for drop in packet.possible_drops(&foreign.table) {
                 let ipv4 = packet.family == Family::Ip;
                 let conflict = FirewallConflict {
-                    path: packet.path,
+                    path,
                     ipv4,
                     ipv6: !ipv4,
-                    certain,
+                    certain: drop.certain,
                     family: foreign.table.family,
                     table: foreign.table.name.clone(),
-                    owner: foreign.owner(&chain),
-                    chain,
-                    cause,
+                    owner: foreign.owner(&drop.chain),
+                    chain: drop.chain,
+                    cause: drop.rule.map_or(Cause::Policy, Cause::Rule),
                     legacy: foreign.legacy,
                 };
                 let same = |it: &&mut FirewallConflict| {

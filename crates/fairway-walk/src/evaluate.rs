@@ -1,9 +1,10 @@
 //! Evaluates the rules of one hook for one packet, as the kernel does.
 
-mod chain;
+pub mod chain;
 mod load;
 mod opaque;
 mod registers;
+mod set_lookup;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +16,8 @@ use super::lookup::Lookup;
 use super::packet::Packet;
 use super::topology::{Interface, NamespaceId, NetworkNamespace};
 use fairway_ruleset::{
-    CtDirection, CtKey, Element, ElementData, Expression, ExtensionKind, Family, LookupResult, MetaKey,
-    NatKind, PayloadBase, RegisterRange, Reject, Rule, Set, SetData, Table, Verdict,
+    CtDirection, CtKey, CtState, Element, Expression, ExtensionKind, Family, MetaKey, NatKind, PayloadBase,
+    RegisterRange, Reject, Rule, Set, Table, Verdict,
 };
 use registers::Registers;
 
@@ -39,6 +40,8 @@ pub struct Facts<'a> {
     pub user: Option<u32>,
     /// The bridge ports between which the packet is forwarded, if br_netfilter passes it to the IP hooks.
     pub ports: Option<(&'a Interface, &'a Interface)>,
+    /// Whether values that are not given here, or are marked in the packet, are not known.
+    pub is_sample: bool,
     /// The lookup of set elements, and the position of this namespace in the topology.
     pub lookup: (&'a Lookup<'a>, NamespaceId),
 }
@@ -127,6 +130,8 @@ enum Outcome {
     /// Whether the rule matches is not known, for this reason; with its effects if it does, and the packet if it does
     /// not.
     MayMatch(Option<Verdict>, String, Box<Packet>),
+    /// The rule matches, or may match, with one of several verdicts; which one is not known, for this reason.
+    OneOf(Vec<Verdict>, String),
     /// The effect of the rule is not known.
     Unknown(String),
 }
@@ -183,6 +188,7 @@ impl<'a> Evaluation<'a> {
                 Step::MayMatch(reason) => {
                     perhaps.get_or_insert_with(|| (reason, Box::new(packet.clone())));
                 }
+                Step::OneOf(verdicts, reason) => return Outcome::OneOf(verdicts, reason),
                 Step::Unknown(reason) => return Outcome::Unknown(reason),
             }
             if verdict.is_some() {
@@ -210,15 +216,9 @@ impl<'a> Evaluation<'a> {
                 registers.load(*to, load::Loaded::Value(mark.to_vec()))
             }
             E::Ct { key, direction, to } => registers.load(*to, load::ct(&self.facts, *key, *direction)),
-            E::Payload { base: PayloadBase::Link, offset, to, .. }
-                if (6..12).contains(offset) && packet.sender_is_unknown() =>
-            {
-                registers.load(*to, load::Loaded::Unknown("the sender's MAC address is not known".to_owned()))
+            E::Payload { base, offset, length, to } => {
+                registers.load(*to, load::payload(&self.facts, packet, *base, *offset, *length))
             }
-            E::Payload { base, offset, length, to } => match packet.bytes(*base, *offset, *length) {
-                Some(bytes) => registers.load(*to, load::Loaded::Value(bytes.to_vec())),
-                None => Step::No,
-            },
             E::Fib { result, flags, to } => {
                 registers.load(*to, load::fib(&self.facts, packet, *result, *flags))
             }
@@ -257,6 +257,12 @@ impl<'a> Evaluation<'a> {
             E::Update { set, from } => self.count(set, registers, *from),
             E::Limit(_) => Step::MayMatch(opaque::PASSED.to_owned()),
             E::Notrack => self.action(Action::Untrack),
+            // Whether a sample comes to the rule may not be known: what it sets is not known after it.
+            E::PayloadSet { base, offset, length, .. } if self.facts.is_sample => {
+                packet.forget(*base, *offset..offset.saturating_add(*length));
+                Step::Next
+            }
+            E::MetaSet { .. } | E::CtSet { .. } if self.facts.is_sample => Step::Next,
             E::MetaSet { key: MetaKey::Mark, from } => match registers.unknown(*from, 4) {
                 Some(reason) => Step::Unknown(reason),
                 None => {
@@ -301,7 +307,21 @@ impl<'a> Evaluation<'a> {
             E::Unknown { name, attributes } => match opaque::classify(name, attributes) {
                 opaque::Opaque::Nothing => Step::Next,
                 opaque::Opaque::MayMatch(reason) => Step::MayMatch(reason),
-                opaque::Opaque::Anything(reason) => Step::Unknown(reason),
+                opaque::Opaque::Changes(_) if self.facts.is_sample => Step::Next,
+                opaque::Opaque::Refuses(_) if self.facts.is_sample => {
+                    *verdict = Some(Verdict::Drop);
+                    Step::Next
+                }
+                // The packet may be accepted, and no later rule sees it.
+                opaque::Opaque::Decides(_) if self.facts.is_sample => {
+                    *verdict = Some(Verdict::Accept);
+                    Step::Next
+                }
+                opaque::Opaque::States { states, inverted } => self.in_state(states, inverted),
+                opaque::Opaque::Changes(reason)
+                | opaque::Opaque::Refuses(reason)
+                | opaque::Opaque::Decides(reason)
+                | opaque::Opaque::Anything(reason) => Step::Unknown(reason),
                 opaque::Opaque::Loads(reason) => {
                     registers.lose(reason);
                     Step::Next
@@ -319,7 +339,9 @@ impl<'a> Evaluation<'a> {
             match steps.find(|step| !matches!(step, Step::Next)) {
                 None if inverted => return Step::No,
                 None => return Step::Next,
-                Some(Step::MayMatch(reason) | Step::Unknown(reason)) => perhaps = Some(reason),
+                Some(Step::MayMatch(reason) | Step::OneOf(_, reason) | Step::Unknown(reason)) => {
+                    perhaps = Some(reason);
+                }
                 Some(_) => {}
             }
         }
@@ -328,6 +350,20 @@ impl<'a> Evaluation<'a> {
             None if inverted => Step::Next,
             None => Step::No,
         }
+    }
+
+    /// Whether conntrack's state is among those of a match of iptables: `conntrack_mt` in net/netfilter/xt_conntrack.c.
+    fn in_state(&self, states: u32, inverted: bool) -> Step {
+        // `IPS_SRC_NAT` and `IPS_DST_NAT`, and the states that stand for them.
+        const TRANSLATED: [(u32, u32); 2] = [(16, 64), (32, 128)];
+        const UNTRACKED: u32 = 256;
+        let load::Loaded::Value(state) = load::ct(&self.facts, CtKey::State, None) else { return Step::No };
+        let state = u32::from_ne_bytes(state.try_into().unwrap_or_default());
+        let state = if state == CtState::Untracked.number() { UNTRACKED } else { state };
+        let status = self.facts.flow.map_or(0, |(flow, _)| flow.status());
+        let translated = TRANSLATED.into_iter().filter(|(bit, _)| status & bit != 0);
+        let state = translated.fold(state, |all, (_, bit)| all | bit);
+        if (state & states != 0) != inverted { Step::Next } else { Step::No }
     }
 
     fn action(&mut self, action: Action) -> Step {
@@ -349,54 +385,6 @@ impl<'a> Evaluation<'a> {
         }
         Step::Next
     }
-
-    fn look_up(
-        &mut self,
-        name: &str,
-        registers: &mut Registers,
-        from: fairway_ruleset::Register,
-        result: LookupResult,
-        verdict: &mut Option<Verdict>,
-    ) -> Step {
-        let Some(set) = self.table.set(name) else { return Step::Unknown(format!("there is no set {name}")) };
-        if matches!(set.data, SetData::Object(_)) {
-            return Step::Unknown(format!("the map {name} maps to objects"));
-        }
-        let empty = set.elements.is_empty() && !self.facts.namespace.on_demand;
-        match (registers.unknown(from, set.key_length()), result) {
-            (None, _) => {}
-            (Some(_), LookupResult::NoMatch) if empty => return Step::Next,
-            (Some(_), _) if empty => return Step::No,
-            (Some(reason), LookupResult::Match | LookupResult::NoMatch) => return Step::MayMatch(reason),
-            (Some(reason), LookupResult::Value(to)) => {
-                registers.load(to, load::Loaded::Unknown(reason.clone()));
-                return Step::MayMatch(reason);
-            }
-            (Some(reason), LookupResult::Verdict) => return Step::Unknown(reason),
-        }
-        let key = registers.bytes(from, set.key_length());
-        let found = match self.facts.element(self.table, set, &key) {
-            Ok(found) => found,
-            Err(reason) => return Step::Unknown(reason),
-        };
-        if let Some(element) = &found {
-            self.element = Some(format!("{name} {}", set.element_text(element)));
-        }
-        match (found, result) {
-            (Some(_), LookupResult::Match) | (None, LookupResult::NoMatch) => Step::Next,
-            (None, _) | (Some(_), LookupResult::NoMatch) => Step::No,
-            (Some(element), LookupResult::Value(to)) => match &element.data {
-                ElementData::Value(bytes) => registers.load(to, load::Loaded::Value(bytes.clone())),
-                _ => Step::Unknown(format!("the map {name} has no verdict or value for the key")),
-            },
-            (Some(element), LookupResult::Verdict) => {
-                if let ElementData::Verdict(to) = &element.data {
-                    *verdict = Some(to.clone());
-                }
-                Step::Next
-            }
-        }
-    }
 }
 
 /// The state of a rule after an expression.
@@ -407,6 +395,8 @@ pub(super) enum Step {
     No,
     /// Whether the rule matches is not known, for this reason.
     MayMatch(String),
+    /// The rule may end with one of these verdicts; which one is not known, for this reason.
+    OneOf(Vec<Verdict>, String),
     /// The effect of the rule is not known, for this reason.
     Unknown(String),
 }

@@ -16,6 +16,7 @@ mod observed;
 mod packet;
 mod record;
 mod route;
+mod sample;
 mod sender;
 mod step;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use lookup::StateSource;
 pub use packet::{FlowPosition, Packet, Tuple};
 pub use record::{EndKind, EndRecord, RuleRecord, StepKind, StepRecord, WalkRecord, changes};
 pub use route::{RouteQuery, RouteResult, is_link_local};
+pub use sample::{PossibleDrop, Sample};
 pub use sender::Sender;
 pub use step::{Counted, End, PacketWalk, Step};
 pub use topology::{

@@ -5,6 +5,7 @@ mod protocol_name;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use fairway_model::MacAddress;
 use fairway_ruleset::{Family, PayloadBase};
@@ -107,11 +108,13 @@ pub enum FlowPosition {
 }
 
 /// A packet, each of its headers as bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Packet {
     link: Vec<u8>,
     network: Vec<u8>,
     transport: Vec<u8>,
+    /// A bit for each byte of the three headers whose value is not known.
+    unknown: [u64; 3],
     /// The packet's mark, which is not among its bytes.
     pub mark: u32,
 }
@@ -119,14 +122,28 @@ pub struct Packet {
 impl Packet {
     /// A packet of a flow, without a link header.
     pub fn new(tuple: Tuple, place: FlowPosition) -> Self {
-        let mut packet =
-            Self { link: Vec::new(), network: Vec::new(), transport: transport(&tuple, place), mark: 0 };
+        let mut packet = Self { transport: transport(&tuple, place), ..Self::default() };
         packet.network = network(&tuple, packet.transport.len());
         packet
     }
 
-    /// Adds an Ethernet header, or replaces the one that the packet has.
+    /// Marks bytes of a header as not known.
+    pub fn forget(&mut self, base: PayloadBase, bytes: Range<u32>) {
+        if let Some(header) = header(base) {
+            self.unknown[header] |= bits(bytes);
+        }
+    }
+
+    /// The bytes among those from an offset on whose values are not known, as bits from the first one on.
+    pub fn unknown(&self, base: PayloadBase, offset: u32, length: u32) -> u64 {
+        let unknown = header(base).map_or(0, |header| self.unknown[header]);
+        unknown.checked_shr(offset).unwrap_or_default() & bits(0..length)
+    }
+
+    /// Adds an Ethernet header, or replaces the one that the packet has. The source 0 stands for one that is not
+    /// known.
     pub fn frame(&mut self, source: MacAddress, destination: MacAddress) {
+        self.unknown[0] = if source == MacAddress::default() { bits(6..12) } else { 0 };
         let kind: u16 = if self.family() == Family::Ip { 0x0800 } else { 0x86dd };
         self.link = [&destination.0[..], &source.0[..], &kind.to_be_bytes()[..]].concat();
     }
@@ -141,17 +158,13 @@ impl Packet {
     /// Addresses the frame to the sender of another packet's frame.
     pub fn frame_back(&mut self, to: &Packet) {
         self.link = to.link.clone();
+        self.unknown[0] = if to.unknown[0] == 0 { 0 } else { bits(0..6) };
         if let [destination, source] = [0, 6].map(|at| to.link.get(at..at + 6).map(<[u8]>::to_vec))
             && let (Some(destination), Some(source)) = (destination, source)
         {
             self.link[..6].copy_from_slice(&source);
             self.link[6..12].copy_from_slice(&destination);
         }
-    }
-
-    /// Whether the packet has a frame with an unknown source address.
-    pub fn sender_is_unknown(&self) -> bool {
-        self.link.get(6..12).is_some_and(|mac| mac.iter().all(|byte| *byte == 0))
     }
 
     /// The destination address of the frame; none without a frame.
@@ -178,16 +191,17 @@ impl Packet {
 
     /// Replaces bytes and returns whether the packet has them. Checksums are not updated.
     pub fn replace(&mut self, base: PayloadBase, offset: u32, bytes: &[u8]) -> bool {
-        let header = match base {
-            PayloadBase::Link => &mut self.link,
-            PayloadBase::Network => &mut self.network,
-            PayloadBase::Transport => &mut self.transport,
+        let (number, header) = match base {
+            PayloadBase::Link => (0, &mut self.link),
+            PayloadBase::Network => (1, &mut self.network),
+            PayloadBase::Transport => (2, &mut self.transport),
             PayloadBase::Inner => return false,
         };
         let offset = offset as usize;
         match header.get_mut(offset..offset.saturating_add(bytes.len())) {
             Some(place) => {
                 place.copy_from_slice(bytes);
+                self.unknown[number] &= !bits(offset as u32..(offset + bytes.len()) as u32);
                 true
             }
             None => false,
@@ -233,6 +247,12 @@ impl Packet {
         bytes.map_or(0, u16::from_be_bytes)
     }
 
+    /// The bytes of an address in the network header.
+    pub fn address_bytes(&self, source: bool) -> Range<u32> {
+        let offset = self.address_offset(source);
+        offset..offset + if self.family() == Family::Ip { 4 } else { 16 }
+    }
+
     fn address_offset(&self, source: bool) -> u32 {
         match (self.family(), source) {
             (Family::Ip, true) => 12,
@@ -251,6 +271,22 @@ impl Packet {
             _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap_or_default())),
         }
     }
+}
+
+/// The position of a header's bits in [`Packet::unknown`].
+fn header(base: PayloadBase) -> Option<usize> {
+    match base {
+        PayloadBase::Link => Some(0),
+        PayloadBase::Network => Some(1),
+        PayloadBase::Transport => Some(2),
+        PayloadBase::Inner => None,
+    }
+}
+
+/// A bit for each byte of a range, of the first 64 bytes.
+pub(crate) fn bits(bytes: Range<u32>) -> u64 {
+    let below = |end: u32| 1_u64.checked_shl(end).map_or(u64::MAX, |bit| bit - 1);
+    below(bytes.end) & !below(bytes.start)
 }
 
 /// An IPv4 header without options (RFC 791, 3.1), or an IPv6 header (RFC 8200, 3). The checksum is left at zero:

@@ -238,6 +238,7 @@ impl<'a> Walker<'a> {
             untracked: in_flight.untracked,
             user: in_flight.user,
             ports: interfaces.ports,
+            is_sample: false,
             lookup: (&self.lookup, namespace),
         }
     }

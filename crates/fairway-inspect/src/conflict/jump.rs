@@ -3,7 +3,7 @@
 //! The jump leads to a chain of Fairway in the foreign table, which accepts packets from and to Fairway's bridges. That
 //! ends the evaluation of the foreign table only: Fairway's own tables still filter the packets, at the same hook.
 
-use super::{ForeignTable, Samples, walk};
+use super::{ForeignTable, Samples};
 use fairway_ruleset::{Chain, ChainKind, Comparison, Expression, Hook, Load, Register, Rule, Verdict, rule};
 
 /// The name of Fairway's chain in foreign tables.
@@ -98,10 +98,10 @@ pub fn places(foreign: &ForeignTable, networks: &[Samples]) -> Vec<String> {
 
 /// Whether a base chain drops, or may drop, forwarded packets of these networks.
 pub fn drops(foreign: &ForeignTable, base: &str, networks: &[Samples]) -> bool {
-    let packets = networks.iter().flat_map(Samples::packets).filter(|packet| packet.hook == Hook::Forward);
-    packets.into_iter().any(|packet| {
-        let chain = foreign.table.chain(base);
-        chain.is_some_and(|chain| !walk::drops_in(foreign, chain, &packet).is_empty())
+    let Some(chain) = foreign.table.chain(base) else { return false };
+    let mut packets = networks.iter().flat_map(Samples::packets).map(|(_, packet)| packet);
+    packets.any(|packet| {
+        packet.hook == Hook::Forward && !packet.possible_drops_in(&foreign.table, chain).is_empty()
     })
 }
 

@@ -1,10 +1,11 @@
-//! Sample packets of a network, with the values that are known of them.
+//! Sample packets of a network.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use fairway_model::{Driver, Network};
-use fairway_ruleset::{CtKey, CtState, Family, FibFlags, FibResult, Hook, MetaKey, PayloadBase};
+use fairway_ruleset::{Family, Hook};
+use fairway_walk::Sample;
 
 /// The kind of a network's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,52 +76,48 @@ impl Samples {
     }
 
     /// The sample packets, one for each path and family.
-    pub(super) fn packets(&self) -> Vec<Packet> {
+    pub(super) fn packets(&self) -> Vec<(Path, Sample)> {
         let mut packets = Vec::new();
         for (gateway, member) in self.addresses.iter().copied() {
             let (bridge, outside) = (Some(self.bridge.clone()), self.outside.clone());
             let nothing = || Some(String::new());
-            let family = if gateway.is_ipv4() { Family::Ip } else { Family::Ip6 };
-            let seen =
-                if gateway.is_ipv4() { self.bridge_netfilter_ipv4 } else { self.bridge_netfilter_ipv6 };
-            let new = |path, hook| Packet {
-                path,
-                family,
-                hook,
+            let is_ipv4 = gateway.is_ipv4();
+            let seen = if is_ipv4 { self.bridge_netfilter_ipv4 } else { self.bridge_netfilter_ipv6 };
+            let forward = || Sample {
+                hook: Hook::Forward,
+                family: if is_ipv4 { Family::Ip } else { Family::Ip6 },
+                protocol: TCP,
                 input: bridge.clone(),
                 output: bridge.clone(),
                 source: Some(member),
                 destination: Some(member),
+                destination_port: None,
                 translated: false,
-                protocol: TCP,
+                local: vec![gateway],
             };
-            let forward = |path| new(path, Hook::Forward);
             if !self.internal {
                 let output = outside.clone();
-                packets.push(Packet { output, destination: None, ..forward(Path::Outward) });
-                let input = outside.clone();
-                packets.push(Packet { input, source: None, translated: true, ..forward(Path::Published) });
+                packets.push((Path::Outward, Sample { output, destination: None, ..forward() }));
+                let published = Sample { input: outside, source: None, translated: true, ..forward() };
+                packets.push((Path::Published, published));
             }
             if seen {
-                packets.push(forward(Path::Within));
+                packets.push((Path::Within, forward()));
             }
-            let output = nothing();
-            packets.push(Packet { output, destination: Some(gateway), ..new(Path::ToHost, Hook::Input) });
-            let input = nothing();
-            packets.push(Packet {
-                input: input.clone(),
-                source: Some(gateway),
-                ..new(Path::FromHost, Hook::Output)
-            });
-            if self.resolver && gateway.is_ipv4() {
-                packets.push(Packet {
-                    input,
+            let (output, destination) = (nothing(), Some(gateway));
+            packets.push((Path::ToHost, Sample { hook: Hook::Input, output, destination, ..forward() }));
+            let from_host = || Sample { hook: Hook::Output, input: nothing(), ..forward() };
+            packets.push((Path::FromHost, Sample { source: Some(gateway), ..from_host() }));
+            if self.resolver && is_ipv4 {
+                let query = Sample {
                     output: Some("lo".to_owned()),
                     source: None,
                     destination: None,
                     protocol: UDP,
-                    ..new(Path::Questions, Hook::Output)
-                });
+                    destination_port: Some(DNS),
+                    ..from_host()
+                };
+                packets.push((Path::Questions, query));
             }
         }
         packets
@@ -130,122 +127,3 @@ impl Samples {
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const DNS: u16 = 53;
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// `IPS_DST_NAT | IPS_DST_NAT_DONE | IPS_SRC_NAT_DONE`, and the same without the first.
-const TRANSLATED: u32 = 0x1a0;
-const UNTRANSLATED: u32 = 0x180;
-/// `RTN_UNICAST` and `RTN_LOCAL`.
-const TYPE_UNICAST: u32 = 1;
-const TYPE_LOCAL: u32 = 2;
-/// An interface index that no rule names: samples know interfaces by name.
-const NO_INDEX: u32 = u32::MAX;
-
-/// The first packet of a flow, with the values that are known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Packet {
-    pub path: Path,
-    pub family: Family,
-    pub hook: Hook,
-    /// The input interface; empty for packets of the host.
-    pub input: Option<String>,
-    pub output: Option<String>,
-    pub source: Option<IpAddr>,
-    pub destination: Option<IpAddr>,
-    /// Whether DNAT changed its destination.
-    pub translated: bool,
-    pub protocol: u8,
-}
-
-fn octets(address: Option<IpAddr>, length: usize) -> Vec<Option<u8>> {
-    match address {
-        Some(IpAddr::V4(address)) => address.octets().map(Some).to_vec(),
-        Some(IpAddr::V6(address)) => address.octets().map(Some).to_vec(),
-        None => vec![None; length],
-    }
-}
-
-fn known(bytes: impl AsRef<[u8]>) -> Vec<Option<u8>> {
-    bytes.as_ref().iter().copied().map(Some).collect()
-}
-
-/// An interface name, padded to IFNAMSIZ.
-fn name(interface: Option<&str>) -> Vec<Option<u8>> {
-    let Some(interface) = interface else { return vec![None; 16] };
-    let mut bytes = interface.as_bytes().to_vec();
-    bytes.resize(16, 0);
-    known(bytes)
-}
-
-impl Packet {
-    /// The value of a `meta` expression; bytes that are not known are none.
-    pub fn meta(&self, key: MetaKey) -> Vec<Option<u8>> {
-        let index = |interface: &Option<String>| match interface {
-            Some(_) => known(NO_INDEX.to_ne_bytes()),
-            None => vec![None; 4],
-        };
-        match key {
-            MetaKey::InputName => name(self.input.as_deref()),
-            MetaKey::OutputName => name(self.output.as_deref()),
-            MetaKey::InputInterface => index(&self.input),
-            MetaKey::OutputInterface => index(&self.output),
-            MetaKey::NetworkFamily => known([self.family.number()]),
-            MetaKey::TransportProtocol => known([self.protocol]),
-            MetaKey::Protocol if self.family == Family::Ip => known(ETHERTYPE_IPV4.to_be_bytes()),
-            MetaKey::Protocol => known(ETHERTYPE_IPV6.to_be_bytes()),
-            other => vec![None; other.datatype().length()],
-        }
-    }
-
-    /// The value of a `ct` expression.
-    pub fn conntrack(&self, key: CtKey) -> Vec<Option<u8>> {
-        match key {
-            CtKey::State => known(CtState::New.number().to_ne_bytes()),
-            CtKey::Status if self.translated => known(TRANSLATED.to_ne_bytes()),
-            CtKey::Status => known(UNTRANSLATED.to_ne_bytes()),
-            CtKey::Direction => known([0]),
-            other => vec![None; other.datatype().length().max(16)],
-        }
-    }
-
-    /// The value of a `fib` expression.
-    pub fn route(&self, result: FibResult, flags: FibFlags) -> Vec<Option<u8>> {
-        let to_host = self.hook == Hook::Input;
-        let from_host = self.hook == Hook::Output;
-        match (result, flags.contains(FibFlags::DESTINATION)) {
-            (FibResult::AddressType, _) if flags.contains(FibFlags::PRESENT) => vec![None; 1],
-            (FibResult::AddressType, true) if to_host => known(TYPE_LOCAL.to_ne_bytes()),
-            (FibResult::AddressType, false) if from_host => known(TYPE_LOCAL.to_ne_bytes()),
-            (FibResult::AddressType, _) => known(TYPE_UNICAST.to_ne_bytes()),
-            (FibResult::InterfaceName, _) => vec![None; 16],
-            (FibResult::Interface, _) => vec![None; 4],
-        }
-    }
-
-    /// Bytes of its headers.
-    pub fn payload(&self, base: PayloadBase, offset: u32, length: u32) -> Vec<Option<u8>> {
-        let mut header: Vec<Option<u8>> = match base {
-            PayloadBase::Network if self.family == Family::Ip => {
-                let mut header = vec![None; 12];
-                (header[0], header[9]) = (Some(0x45), Some(self.protocol));
-                header.extend(octets(self.source, 4));
-                header.extend(octets(self.destination, 4));
-                header
-            }
-            PayloadBase::Network => {
-                let mut header = vec![None; 8];
-                header[6] = Some(self.protocol);
-                header.extend(octets(self.source, 16));
-                header.extend(octets(self.destination, 16));
-                header
-            }
-            PayloadBase::Transport if self.path == Path::Questions => {
-                [vec![None; 2], known(DNS.to_be_bytes())].concat()
-            }
-            _ => Vec::new(),
-        };
-        let (offset, length) = (offset as usize, length as usize);
-        header.resize(header.len().max(offset.saturating_add(length).min(256)), None);
-        header.get(offset..offset.saturating_add(length)).map_or(vec![None; length.min(64)], <[_]>::to_vec)
-    }
-}

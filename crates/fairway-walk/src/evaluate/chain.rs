@@ -1,5 +1,7 @@
 //! Control flow of chains: rules in order, jumps, gotos and returns.
 
+pub mod possible;
+
 use super::{Action, End, Evaluation, Outcome, RuleHit};
 use crate::packet::Packet;
 use fairway_ruleset::{Chain, Expression, Policy, Rule, Table, Verdict};
@@ -22,8 +24,16 @@ struct Cursor<'a> {
     next: usize,
     /// The depth: the number of jumps and gotos between the base chain and here.
     depth: usize,
+    /// Whether the packet certainly comes here.
+    sure: bool,
     /// Where the evaluation continues after each jump.
     stack: Vec<Frame<'a>>,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(base: &'a Chain) -> Self {
+        Self { base, at: base, next: 0, depth: 0, sure: true, stack: Vec::new() }
+    }
 }
 
 /// Where the evaluation continues after a jump.
@@ -32,8 +42,15 @@ struct Frame<'a> {
     chain: &'a Chain,
     next: usize,
     depth: usize,
+    sure: bool,
     /// The position of the jump among the hits.
     jump: usize,
+}
+
+impl<'a> Frame<'a> {
+    fn of(cursor: &Cursor<'a>, jump: usize) -> Self {
+        Self { chain: cursor.at, next: cursor.next, depth: cursor.depth, sure: cursor.sure, jump }
+    }
 }
 
 impl RuleHit {
@@ -72,7 +89,7 @@ impl<'a> Evaluation<'a> {
     /// Evaluates a base chain. Rules change `packet`, except for address translations, which are actions of
     /// [`Evaluation::hits`].
     pub fn run(&mut self, chain: &'a Chain, packet: &mut Packet) -> End {
-        self.walk(Cursor { base: chain, at: chain, next: 0, depth: 0, stack: Vec::new() }, packet)
+        self.walk(Cursor::new(chain), packet)
     }
 
     fn walk(&mut self, mut cursor: Cursor<'a>, packet: &mut Packet) -> End {
@@ -84,7 +101,9 @@ impl<'a> Evaluation<'a> {
             let verdict = match self.rule(rule, packet) {
                 Outcome::No => continue,
                 Outcome::Yes(verdict) => verdict,
-                Outcome::Unknown(reason) => return self.lost(chain, rule, &reason),
+                Outcome::Unknown(reason) | Outcome::OneOf(_, reason) => {
+                    return self.lost(chain, rule, &reason);
+                }
                 // A rule that would only count or log changes nothing.
                 Outcome::MayMatch(None, ..) if self.actions.is_empty() => continue,
                 Outcome::MayMatch(verdict, reason, otherwise) => {
@@ -116,8 +135,8 @@ impl<'a> Evaluation<'a> {
 
     /// Returns to the rule after the last jump, and forgets the jump if it had no effect; none in the base chain.
     fn go_back(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
-        let Frame { chain, next, depth, jump } = cursor.stack.pop()?;
-        (cursor.at, cursor.next, cursor.depth) = (chain, next, depth);
+        let Frame { chain, next, depth, sure, jump } = cursor.stack.pop()?;
+        (cursor.at, cursor.next, cursor.depth, cursor.sure) = (chain, next, depth, sure);
         self.forget_ways(jump);
         Some(())
     }
@@ -186,7 +205,7 @@ impl<'a> Evaluation<'a> {
             },
             Verdict::Jump(name) => {
                 let jump = self.hits.len().saturating_sub(1);
-                let frame = Frame { chain: cursor.at, next: cursor.next, depth: cursor.depth, jump };
+                let frame = Frame::of(cursor, jump);
                 let lost = self.enter(cursor, "jump", &name);
                 cursor.stack.push(frame);
                 lost

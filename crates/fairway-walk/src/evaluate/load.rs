@@ -6,7 +6,7 @@ use super::Facts;
 use crate::packet::{Packet, Tuple};
 use crate::route::{RouteQuery, RouteResult};
 use crate::topology::Interface;
-use fairway_ruleset::{CtDirection, CtKey, CtState, Family, FibFlags, FibResult, MetaKey};
+use fairway_ruleset::{CtDirection, CtKey, CtState, Family, FibFlags, FibResult, MetaKey, PayloadBase};
 
 /// The loaded value.
 pub enum Loaded {
@@ -16,6 +16,28 @@ pub enum Loaded {
     Absent,
     /// The value is not known, for this reason.
     Unknown(String),
+    /// These bytes, of which those at the bits are not known, for this reason.
+    Partly(Vec<u8>, u64, String),
+}
+
+/// The reason for values that a sample does not have.
+fn not_sampled() -> Loaded {
+    Loaded::Unknown("the sample does not have the value".to_owned())
+}
+
+/// Loads bytes of the packet.
+pub fn payload(facts: &Facts<'_>, packet: &Packet, base: PayloadBase, offset: u32, length: u32) -> Loaded {
+    let Some(bytes) = packet.bytes(base, offset, length) else {
+        return if facts.is_sample { not_sampled() } else { Loaded::Absent };
+    };
+    match (packet.unknown(base, offset, length), base) {
+        (0, _) => Loaded::Value(bytes.to_vec()),
+        (_, PayloadBase::Link) => Loaded::Unknown("the sender's MAC address is not known".to_owned()),
+        (unknown, _) => {
+            let reason = "the sample does not have the value".to_owned();
+            Loaded::Partly(bytes.to_vec(), unknown, reason)
+        }
+    }
 }
 
 fn number(value: u32) -> Loaded {
@@ -50,22 +72,29 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
     };
     let ipv4 = packet.family() == Family::Ip;
     match key {
+        MetaKey::InputName | MetaKey::InputInterface if facts.is_sample && facts.input.is_none() => {
+            not_sampled()
+        }
+        MetaKey::OutputName | MetaKey::OutputInterface if facts.is_sample && facts.output.is_none() => {
+            not_sampled()
+        }
         MetaKey::Protocol => {
             let kind: u16 = if ipv4 { 0x0800 } else { 0x86dd };
             Loaded::Value(kind.to_be_bytes().to_vec())
         }
-        MetaKey::Mark => number(packet.mark),
         MetaKey::InputInterface => index(facts.input),
         MetaKey::OutputInterface => index(facts.output),
         MetaKey::InputName => named(facts.input),
         MetaKey::OutputName => named(facts.output),
+        MetaKey::NetworkFamily => Loaded::Value(vec![packet.family().number()]),
+        MetaKey::TransportProtocol => Loaded::Value(vec![packet.tuple().protocol]),
+        _ if facts.is_sample => not_sampled(),
+        MetaKey::Mark => number(packet.mark),
         MetaKey::InputKind => kind(facts.input),
         MetaKey::OutputKind => kind(facts.output),
         MetaKey::InputBridge => bridge(facts.input),
         MetaKey::OutputBridge => bridge(facts.output),
         MetaKey::SocketUser => facts.user.map_or(Loaded::Absent, number),
-        MetaKey::NetworkFamily => Loaded::Value(vec![packet.family().number()]),
-        MetaKey::TransportProtocol => Loaded::Value(vec![packet.tuple().protocol]),
         // PACKET_HOST: a walked packet is for whoever gets it.
         MetaKey::PacketType => Loaded::Value(vec![0]),
         MetaKey::SecurityPath => Loaded::Value(vec![0]),
@@ -76,6 +105,7 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
 /// Loads the name of the bridge port by which the packet arrived or leaves.
 pub fn port(facts: &Facts<'_>, output: bool) -> Loaded {
     match facts.ports {
+        None if facts.is_sample => not_sampled(),
         Some((input, leaving)) => name(if output { &leaving.name } else { &input.name }),
         // A packet that arrived by a bridge may have the port on record.
         None if !output && facts.input.is_some_and(|it| it.kind == "bridge") => {
@@ -108,6 +138,7 @@ pub fn ct(facts: &Facts<'_>, key: CtKey, direction: Option<CtDirection>) -> Load
         CtKey::State => state(CtState::New),
         CtKey::Direction => Loaded::Value(vec![own.number()]),
         CtKey::Status => number(flow.status()),
+        _ if facts.is_sample => not_sampled(),
         CtKey::Mark => number(flow.mark),
         CtKey::NetworkFamily => Loaded::Value(vec![tuple.family().number()]),
         CtKey::TransportProtocol => Loaded::Value(vec![tuple.protocol]),
@@ -138,6 +169,9 @@ pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlag
     };
     if result == FibResult::AddressType {
         return number(facts.namespace.address_type(asked, only));
+    }
+    if facts.is_sample {
+        return not_sampled();
     }
     // A packet from loopback arrived where its source is expected (nft_fib_is_loopback, rpfilter_is_loopback).
     if let Some(loopback) = facts.input.filter(|it| it.loopback && flags.contains(FibFlags::SOURCE)) {

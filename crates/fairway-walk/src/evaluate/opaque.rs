@@ -14,6 +14,19 @@ pub enum Opaque {
     MayMatch(String),
     /// Loads a value into a register, with the reason why the value is not known.
     Loads(String),
+    /// Matches packets of these conntrack states (bits of `XT_CONNTRACK_STATE_*`), or of all others.
+    States {
+        /// The states.
+        states: u32,
+        /// Whether it matches the others.
+        inverted: bool,
+    },
+    /// Goes on with the next rule, and changes something in a way that is not known, with the reason.
+    Changes(String),
+    /// Drops the packet, and its sender gets a refusal that is not known, with the reason.
+    Refuses(String),
+    /// Ends the evaluation with a verdict that is not known, with the reason.
+    Decides(String),
     /// Any effect, with the reason why that is not known.
     Anything(String),
 }
@@ -35,8 +48,10 @@ pub fn classify(name: &str, attributes: &[u8]) -> Opaque {
         "bitwise" | "byteorder" | "exthdr" | "hash" | "inner" | "osf" | "rt" | "socket" | "tunnel"
         | "xfrm" => Opaque::Loads(format!("the value of the expression {name:?} is not known")),
         "objref" => object(attributes),
-        "match" => matching(&compat::name(attributes).unwrap_or_default()),
+        "match" => matching(&compat::name(attributes).unwrap_or_default(), attributes),
         "target" => target(&compat::name(attributes).unwrap_or_default()),
+        "queue" | "synproxy" => Opaque::Decides(format!("the expression {name:?} is not known")),
+        "tproxy" => Opaque::Changes(format!("the expression {name:?} is not known")),
         _ => Opaque::Anything(format!("the expression {name:?} is not known")),
     }
 }
@@ -51,9 +66,33 @@ fn object(attributes: &[u8]) -> Opaque {
 }
 
 /// A match of iptables.
-fn matching(name: &str) -> Opaque {
-    Opaque::MayMatch(match name {
-        "comment" | "nfacct" => return Opaque::Nothing,
+fn matching(name: &str, attributes: &[u8]) -> Opaque {
+    Opaque::MayMatch(match (name, states(attributes)) {
+        ("comment" | "nfacct", _) => return Opaque::Nothing,
+        ("conntrack", Some((states, inverted))) => return Opaque::States { states, inverted },
+        (name, _) => unknown_match(name),
+    })
+}
+
+/// The states that `-m conntrack` matches, and whether it matches the others; none if it matches more than states
+/// (`struct xt_conntrack_mtinfo3` of linux/netfilter/xt_conntrack.h; the earlier revisions differ only in the widths of
+/// the last fields).
+fn states(attributes: &[u8]) -> Option<(u32, bool)> {
+    /// `NFTA_MATCH_INFO`.
+    const DATA: u16 = 3;
+    const MATCH_FLAGS: usize = 146;
+    const INVERT_FLAGS: usize = 148;
+    const STATES: usize = 150;
+    const STATE: u16 = 1;
+    let data = compat::attribute(attributes, DATA)?;
+    let number = |at: usize| Some(u16::from_ne_bytes([*data.get(at)?, *data.get(at + 1)?]));
+    let only_states = number(MATCH_FLAGS)? == STATE;
+    only_states.then_some((u32::from(number(STATES)?), number(INVERT_FLAGS)? & STATE != 0))
+}
+
+/// Why it is not known whether a match of iptables matches.
+fn unknown_match(name: &str) -> String {
+    match name {
         "statistic" => "the match is random".to_owned(),
         "limit" | "hashlimit" | "connlimit" | "connbytes" | "quota" | "recent" | "rateest" => {
             PASSED.to_owned()
@@ -64,7 +103,7 @@ fn matching(name: &str) -> Opaque {
             format!("the match {name:?} looks at a field of the packet that is not known")
         }
         name => format!("the match {name:?} is not known"),
-    })
+    }
 }
 
 /// A target of iptables. Those of the first list only log or count, or change fields that no route and no rule reads.
@@ -73,6 +112,13 @@ fn target(name: &str) -> Opaque {
         "AUDIT" | "CHECKSUM" | "CLASSIFY" | "CONNSECMARK" | "DSCP" | "ECN" | "IDLETIMER" | "LED" | "LOG"
         | "NFLOG" | "RATEEST" | "SECMARK" | "SET" | "TCPMSS" | "TCPOPTSTRIP" | "TEE" | "TOS" | "TRACE"
         | "ULOG" => Opaque::Nothing,
+        "CONNMARK" | "CT" | "HL" | "HMARK" | "MARK" | "NOTRACK" | "TTL" => {
+            Opaque::Changes(format!("the effect of the target {name:?} is not known"))
+        }
+        "REJECT" => Opaque::Refuses(format!("the effect of the target {name:?} is not known")),
+        "NFQUEUE" | "SYNPROXY" | "TARPIT" => {
+            Opaque::Decides(format!("the effect of the target {name:?} is not known"))
+        }
         name => Opaque::Anything(format!("the effect of the target {name:?} is not known")),
     }
 }
@@ -94,7 +140,7 @@ mod tests {
         assert_eq!(said(&compat::target("LOG")), Opaque::Nothing);
         assert_eq!(said(&compat::matching("comment")), Opaque::Nothing);
         assert_eq!(said(&compat::matching("recent")), Opaque::MayMatch(PASSED.to_owned()));
-        let Opaque::Anything(reason) = said(&compat::target("NFQUEUE")) else { panic!() };
+        let Opaque::Decides(reason) = said(&compat::target("NFQUEUE")) else { panic!() };
         assert!(reason.contains("NFQUEUE"), "{reason}");
         // A counter and a limit.
         for (kind, expected) in [(1_u8, Opaque::Nothing), (4, Opaque::MayMatch(PASSED.to_owned()))] {

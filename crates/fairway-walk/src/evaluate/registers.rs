@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Step;
 use super::load::Loaded;
+use crate::packet::bits;
 use fairway_ruleset::{Comparison, Family, Register, RegisterRange};
 
 const BYTES: usize = Register::COUNT as usize * Register::SIZE;
@@ -12,8 +13,8 @@ const BYTES: usize = Register::COUNT as usize * Register::SIZE;
 #[derive(Debug, Default)]
 pub struct Registers {
     bytes: Vec<u8>,
-    /// A bit for each slot whose value is not known.
-    lost: u16,
+    /// A bit for each byte whose value is not known.
+    lost: u64,
     /// The reason why the values are not known.
     reason: String,
 }
@@ -32,16 +33,32 @@ impl Registers {
             Loaded::Absent => Step::No,
             Loaded::Unknown(reason) => {
                 // A rule may load an unknown value and not use it.
-                self.lost |= slots(to, WIDEST);
+                self.lost |= place(to, WIDEST);
+                self.reason = reason;
+                Step::Next
+            }
+            Loaded::Partly(value, unknown, reason) => {
+                self.put(to, &value);
+                self.lose_bytes(to, unknown);
                 self.reason = reason;
                 Step::Next
             }
         }
     }
 
+    /// Marks bytes from a register on as not known; a bit for each.
+    fn lose_bytes(&mut self, to: Register, unknown: u64) {
+        self.lost |= unknown.checked_shl(first(to)).unwrap_or_default();
+    }
+
+    /// The bytes from a register on that are not known, as bits from the first one on.
+    fn lost(&self, from: Register, length: usize) -> u64 {
+        self.lost.checked_shr(first(from)).unwrap_or_default() & bits(0..length as u32)
+    }
+
     fn put(&mut self, to: Register, value: &[u8]) {
         self.bytes.resize(BYTES, 0);
-        self.lost &= !slots(to, value.len());
+        self.lost &= !place(to, value.len().next_multiple_of(Register::SIZE));
         let start = usize::from(to.slot()) * Register::SIZE;
         // The kernel clears the rest of the last slot.
         let end = (start + value.len().next_multiple_of(Register::SIZE)).min(BYTES);
@@ -52,7 +69,7 @@ impl Registers {
 
     /// The reason why a value is not known, if it is not.
     pub fn unknown(&self, from: Register, length: usize) -> Option<String> {
-        (self.lost & slots(from, length) != 0).then(|| self.reason.clone())
+        (self.lost(from, length) != 0).then(|| self.reason.clone())
     }
 
     /// The reason why the value taken from a range is not known, if it is not.
@@ -65,7 +82,7 @@ impl Registers {
 
     /// Marks all values as not known, with the reason.
     pub fn lose(&mut self, reason: String) {
-        (self.lost, self.reason) = (u16::MAX, reason);
+        (self.lost, self.reason) = (u64::MAX, reason);
     }
 
     /// Bytes from a register on.
@@ -97,9 +114,27 @@ impl Registers {
         }
     }
 
-    /// Compares as `memcmp` does.
+    /// The bytes from a register on, each none if it is not known.
+    pub fn known(&self, from: Register, length: usize) -> Vec<Option<u8>> {
+        let lost = self.lost(from, length);
+        let is_lost = |at: usize| lost.checked_shr(at as u32).is_some_and(|bits| bits & 1 != 0);
+        self.bytes(from, length)
+            .into_iter()
+            .enumerate()
+            .map(|(at, it)| (!is_lost(at)).then_some(it))
+            .collect()
+    }
+
+    /// Compares as `memcmp` does. A byte that differs decides about equality, even if others are not known.
     pub fn compare(&self, from: Register, operator: Comparison, value: &[u8]) -> Step {
         let order = self.bytes(from, value.len()).as_slice().cmp(value);
+        let mut pairs = self.known(from, value.len()).into_iter().zip(value);
+        let differs = pairs.any(|(held, byte)| held.is_some_and(|held| held != *byte));
+        match operator {
+            Comparison::Equal if differs => return Step::No,
+            Comparison::NotEqual if differs => return Step::Next,
+            _ => {}
+        }
         let holds = match operator {
             Comparison::Equal => order.is_eq(),
             Comparison::NotEqual => order.is_ne(),
@@ -121,21 +156,24 @@ impl Registers {
     /// `to = (from & mask) ^ xor`.
     pub fn bitwise(&mut self, from: Register, to: Register, mask: &[u8], xor: &[u8]) -> Step {
         let value = self.bytes(from, mask.len());
-        let bits = mask.iter().zip(xor.iter().chain(std::iter::repeat(&0)));
-        let value: Vec<u8> = value.iter().zip(bits).map(|(byte, (mask, xor))| (byte & mask) ^ xor).collect();
-        let lost = self.lost & slots(from, mask.len()) != 0;
+        let changes = mask.iter().zip(xor.iter().chain(std::iter::repeat(&0)));
+        let value: Vec<u8> =
+            value.iter().zip(changes).map(|(byte, (mask, xor))| (byte & mask) ^ xor).collect();
+        let masked = mask.iter().enumerate().filter(|(_, byte)| **byte != 0);
+        let masked = masked.fold(0, |all, (at, _)| all | bits(at as u32..at as u32 + 1));
+        let lost = self.lost(from, mask.len()) & masked;
         self.put(to, &value);
-        self.lost |= if lost { slots(to, mask.len()) } else { 0 };
+        self.lose_bytes(to, lost);
         Step::Next
     }
 
     /// `to = one ^ other`.
     pub fn exclusive_or(&mut self, one: Register, other: Register, to: Register, length: usize) -> Step {
-        let lost = self.lost & (slots(one, length) | slots(other, length)) != 0;
+        let lost = self.lost(one, length) | self.lost(other, length);
         let pairs = self.bytes(one, length).into_iter().zip(self.bytes(other, length));
         let value: Vec<u8> = pairs.map(|(one, other)| one ^ other).collect();
         self.put(to, &value);
-        self.lost |= if lost { slots(to, length) } else { 0 };
+        self.lose_bytes(to, lost);
         Step::Next
     }
 
@@ -145,15 +183,20 @@ impl Registers {
         if cfg!(target_endian = "little") {
             value.chunks_mut(size.max(1) as usize).for_each(<[u8]>::reverse);
         }
-        let lost = self.lost & slots(from, length as usize) != 0;
+        let lost = self.lost(from, length as usize);
         self.put(to, &value);
-        self.lost |= if lost { slots(to, length as usize) } else { 0 };
+        // The bytes change places.
+        self.lose_bytes(to, if lost == 0 { 0 } else { bits(0..length) });
         Step::Next
     }
 }
 
-/// The slots of a value that begins in a register, as bits.
-fn slots(from: Register, length: usize) -> u16 {
-    let end = (usize::from(from.slot()) + length.div_ceil(Register::SIZE)).min(usize::from(Register::COUNT));
-    (usize::from(from.slot())..end).fold(0, |bits, slot| bits | 1 << slot)
+/// The position of a register's first byte.
+fn first(of: Register) -> u32 {
+    u32::from(of.slot()) * Register::SIZE as u32
+}
+
+/// The bytes of a value that begins in a register, as bits.
+fn place(from: Register, length: usize) -> u64 {
+    bits(first(from)..first(from).saturating_add(length as u32))
 }

@@ -26,6 +26,7 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
         untracked: false,
         user: None,
         ports: None,
+        is_sample: false,
         lookup: (&lookup, NamespaceId::HOST),
     };
     let tuple = Tuple {

@@ -25,7 +25,7 @@ impl Packet {
         let destination = about.tuple().source;
         let tuple = Tuple { protocol, source, destination, source_port: 0, destination_port: 0 };
         let transport = [&[kind, code, 0, 0, 0, 0, 0, 0], &about.network[..], &about.transport].concat();
-        Packet { link: Vec::new(), network: network(&tuple, transport.len()), transport, mark: 0 }
+        Packet { network: network(&tuple, transport.len()), transport, ..Packet::default() }
     }
 
     /// The packet that an ICMP error reports; none for other packets.
@@ -38,7 +38,7 @@ impl Packet {
             _ => return None,
         };
         let (network, transport) = self.transport.get(HEADER..)?.split_at_checked(header)?;
-        Some(Packet { link: Vec::new(), network: network.to_vec(), transport: transport.to_vec(), mark: 0 })
+        Some(Packet { network: network.to_vec(), transport: transport.to_vec(), ..Packet::default() })
     }
 
     /// The tuple of the packet that an ICMP error reports; none for other packets.

@@ -159,13 +159,13 @@ fn frames_have_addresses_and_type() {
     for (flow, kind) in [(ipv4(TCP), [0x08, 0x00]), (ipv6(TCP), [0x86, 0xdd])] {
         let mut packet = Packet::new(flow, FlowPosition::First);
         assert_eq!(packet.frame_destination(), None);
-        assert!(!packet.sender_is_unknown());
+        assert_eq!(packet.unknown(PayloadBase::Link, 0, 14), 0);
         packet.readdress(other);
         assert_eq!(packet.frame_destination(), None);
         packet.frame(one, other);
         let expected = [&other.0[..], &one.0[..], &kind[..]].concat();
         assert_eq!(bytes(&packet, PayloadBase::Link, 14), expected);
-        assert!(!packet.sender_is_unknown());
+        assert_eq!(packet.unknown(PayloadBase::Link, 0, 14), 0);
 
         let mut answer = Packet::new(flow.reversed(), FlowPosition::Reset);
         answer.frame_back(&packet);
@@ -177,7 +177,7 @@ fn frames_have_addresses_and_type() {
         packet.readdress(one);
         assert_eq!(packet.frame_destination(), Some(one));
         packet.frame(MacAddress::default(), other);
-        assert!(packet.sender_is_unknown());
+        assert_eq!(packet.unknown(PayloadBase::Link, 0, 14), 0b1111_1100_0000, "the sender");
         assert_eq!(packet.frame_destination(), Some(other));
     }
 }

@@ -1,0 +1,116 @@
+//! Lookups of keys in sets and maps, also of keys that are not wholly known.
+
+use super::registers::Registers;
+use super::{Evaluation, Step, load};
+use fairway_ruleset::{Element, ElementData, LookupResult, Register, Set, SetData, Verdict};
+
+impl Evaluation<'_> {
+    /// Looks up a key in a set or map.
+    pub(super) fn look_up(
+        &mut self,
+        name: &str,
+        registers: &mut Registers,
+        from: Register,
+        result: LookupResult,
+        verdict: &mut Option<Verdict>,
+    ) -> Step {
+        let Some(set) = self.table.set(name) else { return Step::Unknown(format!("there is no set {name}")) };
+        if matches!(set.data, SetData::Object(_)) {
+            let reason = format!("the map {name} maps to objects");
+            // Of a sample, a quota may match; counters and helpers change no verdict.
+            return if self.facts.is_sample { Step::MayMatch(reason) } else { Step::Unknown(reason) };
+        }
+        if let Some(reason) = registers.unknown(from, set.key_length()) {
+            return self.look_up_unknown(set, registers, (from, result), verdict, reason);
+        }
+        let key = registers.bytes(from, set.key_length());
+        let found = match self.facts.element(self.table, set, &key) {
+            Ok(found) => found,
+            Err(reason) => return Step::Unknown(reason),
+        };
+        if let Some(element) = &found {
+            self.element = Some(format!("{name} {}", set.element_text(element)));
+        }
+        match (found, result) {
+            (Some(_), LookupResult::Match) | (None, LookupResult::NoMatch) => Step::Next,
+            (None, _) | (Some(_), LookupResult::NoMatch) => Step::No,
+            (Some(element), LookupResult::Value(to)) => match &element.data {
+                ElementData::Value(bytes) => registers.load(to, load::Loaded::Value(bytes.clone())),
+                _ => Step::Unknown(format!("the map {name} has no verdict or value for the key")),
+            },
+            (Some(element), LookupResult::Verdict) => {
+                if let ElementData::Verdict(to) = &element.data {
+                    *verdict = Some(to.clone());
+                }
+                Step::Next
+            }
+        }
+    }
+
+    /// Looks up a key that is not known, or not wholly.
+    fn look_up_unknown(
+        &self,
+        set: &Set,
+        registers: &mut Registers,
+        (from, result): (Register, LookupResult),
+        verdict: &mut Option<Verdict>,
+        reason: String,
+    ) -> Step {
+        // What is read on demand cannot be searched.
+        let all = self.facts.namespace.on_demand && set.is_exact();
+        let key = registers.known(from, set.key_length());
+        let may_be = |element: &&Element| all || may_be(set, element, &key);
+        let is_rest = |element: &&Element| element.key.is_empty();
+        let found: Vec<&Element> = set.elements.iter().filter(|it| !is_rest(it)).filter(may_be).collect();
+        let rest = set.elements.iter().find(is_rest);
+        match (result, found.is_empty() && !all) {
+            (LookupResult::Value(to), is_missing) if !is_missing || rest.is_some() => {
+                registers.load(to, load::Loaded::Unknown(reason.clone()));
+                if rest.is_some() { Step::Next } else { Step::MayMatch(reason) }
+            }
+            (LookupResult::NoMatch, true) if rest.is_none() => Step::Next,
+            (_, true) if rest.is_none() => Step::No,
+            (LookupResult::Match, _) if rest.is_some() => Step::Next,
+            (LookupResult::NoMatch, _) if rest.is_some() => Step::No,
+            (LookupResult::Verdict, _) if all => Step::Unknown(reason),
+            (LookupResult::Verdict, _) => {
+                let verdicts = found.into_iter().chain(rest).filter_map(|element| match &element.data {
+                    ElementData::Verdict(verdict) => Some(verdict.clone()),
+                    _ => None,
+                });
+                let mut verdicts: Vec<Verdict> = verdicts.collect();
+                verdicts.dedup();
+                if verdicts.len() > 1 {
+                    return Step::OneOf(verdicts, reason);
+                }
+                *verdict = verdicts.pop();
+                if rest.is_some() { Step::Next } else { Step::MayMatch(reason) }
+            }
+            _ => Step::MayMatch(reason),
+        }
+    }
+}
+
+/// Whether a key, as far as it is known, equals the key of an element or is in its range.
+fn may_be(set: &Set, element: &Element, key: &[Option<u8>]) -> bool {
+    let last = element.last.as_deref().unwrap_or(&element.key);
+    let mut start = 0;
+    set.key.iter().all(|part| {
+        let length = if set.is_concatenation() { part.padded_length() } else { part.length() };
+        let own = start..start + length;
+        start += length;
+        let (Some(key), Some(first), Some(last)) =
+            (key.get(own.clone()), element.key.get(own.clone()), last.get(own))
+        else {
+            return true;
+        };
+        let whole: Option<Vec<u8>> = key.iter().copied().collect();
+        match whole {
+            Some(key) => first <= key.as_slice() && key.as_slice() <= last,
+            None if first == last => {
+                key.iter().zip(first).all(|(key, byte)| key.is_none_or(|key| key == *byte))
+            }
+            None => true,
+        }
+    })
+}
