@@ -1,7 +1,9 @@
 //! The objects that a Plan is made of, and the difference between two sets of them.
 
+mod description;
 mod difference;
 pub mod iptables;
+mod phase;
 mod set_name;
 mod switches;
 
@@ -12,6 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{NameRecord, NameView};
+pub use description::dotted;
 pub use difference::Difference;
 use fairway_model::{
     Advertising, EndpointId, MacAddress, MacvlanMode, NameServer, Namespace, NetworkId, Protocol, SandboxId,
@@ -19,6 +22,7 @@ use fairway_model::{
 };
 use fairway_ruleset::{Element, LimitRate, key};
 use iptables::{Place, RuleChain};
+pub use phase::Phase;
 pub use set_name::{ElementKey, SETS, SetName};
 pub use switches::RulesetSwitches;
 
@@ -236,6 +240,17 @@ pub enum FileName {
     Hosts,
     /// `/etc/hostname`.
     Hostname,
+}
+
+impl FileName {
+    /// The name below `/etc`.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::ResolvConf => "resolv.conf",
+            Self::Hosts => "hosts",
+            Self::Hostname => "hostname",
+        }
+    }
 }
 
 /// The identity of an object. Two fragments never hold the same key.

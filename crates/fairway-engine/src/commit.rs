@@ -11,7 +11,6 @@ pub(crate) mod records;
 pub(crate) mod stop;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -71,24 +70,10 @@ pub(crate) fn now() -> i64 {
 }
 
 impl Desired for Committer {
-    fn published(&self) -> Vec<(Protocol, SocketAddr)> {
-        let state = self.state();
-        let keys = state.plan.objects().map(|(key, _)| key);
-        let published = keys.filter_map(|key| match key {
-            Key::Socket(protocol, at) => Some((*protocol, *at)),
-            _ => None,
-        });
-        published.collect()
-    }
-
     fn relay_records(&self) -> Vec<Record> {
         let state = self.state();
         let objects = state.plan.objects();
         objects.filter_map(|(key, object)| relay_record(key, object)).collect()
-    }
-
-    fn is_published(&self, protocol: Protocol, at: SocketAddr) -> bool {
-        self.read(|world| world.publisher(protocol, at).is_some())
     }
 }
 

@@ -167,7 +167,6 @@ impl Engine {
         }
         let signals = Arc::new(Signals::new()?);
         let applier = Arc::new(Applier {
-            signals: Arc::clone(&signals),
             firewall,
             workers: Workers::new(NAMESPACE_THREADS).map_err(ApplyError::from)?,
             ports,

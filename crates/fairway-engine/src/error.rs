@@ -1,7 +1,9 @@
 //! Errors of the engine.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use fairway_core::object::Key;
 use fairway_core::world::{Refusal, Undecided};
 use fairway_kernel::{iptables, namespace, nftables, process, route, sysctl};
 use fairway_model::RefusalKind;
@@ -79,6 +81,9 @@ pub enum EngineError {
     /// The change cannot be applied.
     #[error("failed to set up container networking: {0}")]
     Apply(#[from] ApplyError),
+    /// The change was applied in part.
+    #[error("failed to set up container networking: {0}")]
+    Unapplied(#[from] ApplyErrors),
     /// The process does not exist.
     #[error(transparent)]
     Process(#[from] process::Error),
@@ -149,7 +154,94 @@ impl EngineError {
     }
 }
 
-/// Why a difference cannot be applied.
+/// A part of a difference that is applied as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// All tables, chains, rules and elements.
+    Firewall,
+    /// All changes for the relay.
+    Relay,
+    /// A network namespace, by its path.
+    Namespace(String),
+    /// One object.
+    Object(Key),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Firewall => f.write_str("firewall"),
+            Self::Relay => f.write_str("relay"),
+            Self::Namespace(path) => write!(f, "network namespace {path}"),
+            Self::Object(key) => key.fmt(f),
+        }
+    }
+}
+
+/// Why a part of a difference was not applied.
+#[derive(Debug)]
+pub enum FailureReason {
+    /// It was tried.
+    Error(ApplyError),
+    /// It was not tried, because it rests on this part, which failed.
+    Skipped(Subject),
+}
+
+/// A part of a difference that was not applied.
+#[derive(Debug)]
+pub struct Unapplied {
+    /// The part.
+    pub subject: Subject,
+    /// The reason.
+    pub reason: FailureReason,
+}
+
+impl fmt::Display for Unapplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            FailureReason::Error(error) => write!(f, "{}: {error}", self.subject),
+            FailureReason::Skipped(because) => write!(f, "{}: skipped because of {because}", self.subject),
+        }
+    }
+}
+
+/// So many skipped objects are named in an error; of more only their number.
+const SKIPPED_LINES: usize = 8;
+
+/// The parts of a difference that were not applied, in the order in which they failed; at least one.
+#[derive(Debug)]
+pub struct ApplyErrors(pub Vec<Unapplied>);
+
+impl ApplyErrors {
+    /// Whether the firewall is among them.
+    pub fn has_firewall(&self) -> bool {
+        self.0.iter().any(|unapplied| unapplied.subject == Subject::Firewall)
+    }
+}
+
+impl fmt::Display for ApplyErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_skipped = |it: &&Unapplied| matches!(it.reason, FailureReason::Skipped(_));
+        let (skipped, failed): (Vec<_>, Vec<_>) = self.0.iter().partition(is_skipped);
+        let lines = failed.iter().chain(skipped.iter().take(SKIPPED_LINES));
+        f.write_str(&lines.map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+        match skipped.len().saturating_sub(SKIPPED_LINES) {
+            0 => Ok(()),
+            more => write!(f, "\n{more} more objects skipped"),
+        }
+    }
+}
+
+impl std::error::Error for ApplyErrors {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.iter().find_map(|unapplied| match &unapplied.reason {
+            FailureReason::Error(error) => Some(error as &dyn std::error::Error),
+            FailureReason::Skipped(_) => None,
+        })
+    }
+}
+
+/// Why an object cannot be applied.
 #[derive(Debug, Error)]
 pub enum ApplyError {
     /// Links, addresses or routes.

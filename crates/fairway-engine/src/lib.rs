@@ -24,7 +24,7 @@ pub use commit::events::EventListener;
 pub use commit::exit_waiters::ExitListener;
 pub use commit::stop::Stopping;
 pub use engine::{Engine, ExitRecord, Options};
-pub use error::{ApplyError, EngineError, FileError};
+pub use error::{ApplyError, ApplyErrors, EngineError, FailureReason, FileError, Subject, Unapplied};
 pub use inspect::doctor::{Diagnosis, examine_host};
 pub use inspect::explain::{ExplainError, Explanation};
 pub use inspect::graph::GraphError;

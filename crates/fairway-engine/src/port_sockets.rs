@@ -186,14 +186,21 @@ fn bind_each(wanted: &[(Protocol, SocketAddr, bool)], limit: u64) -> Result<Vec<
     wanted.iter().map(one).collect()
 }
 
+/// How many ports are bound at once; where one is in use, these are bound one by one.
+const BOUND_AT_ONCE: usize = 1024;
+
 /// The ports that a difference needs to be bound.
 pub(crate) fn sockets(difference: &Difference) -> impl Iterator<Item = (Protocol, SocketAddr, &SocketUse)> {
-    difference.wanted().filter_map(|(key, object)| match (key, object) {
+    difference.wanted().filter_map(|(key, object)| port_of(key, object))
+}
+
+fn port_of<'a>(key: &Key, object: &'a Object) -> Option<(Protocol, SocketAddr, &'a SocketUse)> {
+    match (key, object) {
         (Key::Socket(protocol, address), Object::Socket(socket)) => {
             Some((*protocol, *address, &socket.purpose))
         }
         _ => None,
-    })
+    }
 }
 
 /// The sockets of published ports, by address.
@@ -223,6 +230,28 @@ impl PortSockets {
         self.lock().keys().map(|(protocol, address)| Key::Socket(*protocol, *address)).collect()
     }
 
+    /// All addresses that are bound.
+    pub fn published(&self) -> Vec<(Protocol, SocketAddr)> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Binds the planned ports that are not bound yet, as many as are free. Returns the others, with the reasons.
+    pub fn bind_free(&self, planned: &[(&Key, &Object)]) -> Vec<(Key, BindError)> {
+        let wanted: Vec<_> = planned.iter().filter_map(|(key, object)| port_of(key, object)).collect();
+        let mut failed = Vec::new();
+        for some in wanted.chunks(BOUND_AT_ONCE) {
+            if self.bind_all(some.iter().copied()).is_ok() {
+                continue;
+            }
+            for (protocol, address, purpose) in some {
+                if let Err(error) = self.bind_all([(*protocol, *address, *purpose)]) {
+                    failed.push((Key::Socket(*protocol, *address), error));
+                }
+            }
+        }
+        failed
+    }
+
     /// Binds the ports of `wanted` that are not bound yet, all or none.
     pub fn bind_all<'a>(
         &self,
@@ -236,6 +265,9 @@ impl PortSockets {
                 .map(|(protocol, at, purpose)| (protocol, at, matches!(purpose, SocketUse::Proxy(_))))
                 .collect()
         };
+        if missing.is_empty() {
+            return Ok(());
+        }
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         self.check_descriptors(&missing, limit)?;
         let (first, second) = missing.split_at(missing.len() / 2);

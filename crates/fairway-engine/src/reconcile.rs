@@ -22,15 +22,12 @@ use fairway_relay::table::Record;
 use crate::apply::Applier;
 use crate::commit::Committer;
 use crate::failpoint::failpoint;
-use crate::parallel::in_parallel;
 use crate::reconcile::drift::Drift;
 use crate::reconcile::observe::Depth;
 use crate::signals::Signals;
 use crate::{ApplyError, EngineError};
 use foreign_firewall::ForeignFirewalls;
 
-/// How many ports are bound at once; where one is in use, these are bound one by one.
-const BOUND_AT_ONCE: usize = 1024;
 /// How many repairs are kept.
 const REMEMBERED: usize = 64;
 
@@ -98,7 +95,7 @@ impl Reconciler {
         self.report_orphaned_sandboxes(&known);
         let (found, _) = self.observe(&wanted, &Depth::All(&known))?;
         let difference = Difference::between(found, wanted.clone());
-        self.apply_in_parts(difference)?;
+        self.apply(&difference)?;
         self.applier.firewall.sweep(&wanted);
         failpoint("swept");
         for (id, process, namespace) in self.running() {
@@ -117,7 +114,7 @@ impl Reconciler {
             return Ok(None);
         }
         let drifted = self.committer.read(|world| drift.report(world));
-        self.apply_in_parts(drift.difference)?;
+        self.apply(&drift.difference)?;
         self.committer.emit_daemon_event("repair", &[("drift", drifted.clone())]);
         Ok(Some(drifted))
     }
@@ -152,45 +149,20 @@ impl Reconciler {
         Ok(Drift { difference, deviations })
     }
 
-    /// Applies a difference. When that fails, applies its parts one by one, so that one bad object does not prevent the
-    /// others; failed parts are retried later.
-    pub(crate) fn apply_in_parts(&self, mut difference: Difference) -> Result<(), EngineError> {
-        self.bind_free_ports(&mut difference);
-        let Err(error) = self.applier.apply(&difference, &*self.committer) else { return Ok(()) };
-        tracing::warn!(%error, "failed to apply all changes at once: {error}; applying them one by one");
-        // The firewall comes first and is all or nothing: without it no port may be opened.
-        self.applier.firewall.apply(&difference)?;
-        for group in parts(difference) {
-            in_parallel(&group, |part| {
-                if let Err(error) = self.applier.apply(part, &*self.committer) {
-                    tracing::error!(%error, "failed to apply a change: {error}; retrying in 5 s");
-                    self.signals.request_retry();
-                }
-            });
+    /// Applies a difference as far as possible. Failures are logged, and retried later.
+    ///
+    /// # Errors
+    /// The firewall cannot be programmed: nothing is reachable that should not be, and little works.
+    pub(crate) fn apply(&self, difference: &Difference) -> Result<(), EngineError> {
+        let Err(errors) = self.applier.apply(difference, &*self.committer) else { return Ok(()) };
+        if errors.has_firewall() {
+            return Err(errors.into());
         }
+        for unapplied in &errors.0 {
+            tracing::error!(object = %unapplied.subject, "failed to apply {unapplied}; retrying in 5 s");
+        }
+        self.signals.request_retry();
         Ok(())
-    }
-
-    /// Binds the planned ports. A port that another program has taken is left out, and logged.
-    fn bind_free_ports(&self, difference: &mut Difference) {
-        let wanted: Vec<_> = crate::port_sockets::sockets(difference).collect();
-        let mut taken = Vec::new();
-        for some in wanted.chunks(BOUND_AT_ONCE) {
-            if self.applier.ports.bind_all(some.iter().copied()).is_ok() {
-                continue;
-            }
-            for (protocol, address, purpose) in some {
-                if let Err(error) = self.applier.ports.bind_all([(*protocol, *address, *purpose)]) {
-                    tracing::error!(%error, %address, %protocol, "{error}; retrying in 5 s");
-                    taken.push(Key::Socket(*protocol, *address));
-                    self.signals.request_retry();
-                }
-            }
-        }
-        for key in taken {
-            difference.added.remove(&key);
-            difference.changed.remove(&key);
-        }
     }
 
     pub(crate) fn running(
@@ -208,52 +180,4 @@ impl Reconciler {
                 .collect()
         })
     }
-}
-
-/// Splits a difference into parts that can fail alone: one for each namespace, one for each other object. Parts of a
-/// group do not depend on each other, but on the groups before. The firewall is left out: it was applied before.
-fn parts(difference: Difference) -> [Vec<Difference>; 4] {
-    let mut parts: Vec<Difference> = Vec::new();
-    let mut bridges = Vec::new();
-    let mut sandboxes = std::collections::BTreeMap::<u64, Difference>::new();
-    let whose = |object: &Object| match object {
-        Object::Veth(link) => Some(link.namespace.inode),
-        Object::Macvlan(macvlan) => Some(macvlan.link.namespace.inode),
-        Object::Netns(namespace, _) => Some(namespace.inode),
-        Object::DefaultRoutes(routes) => Some(routes.namespace.inode),
-        _ => None,
-    };
-    for (key, object) in difference.added {
-        let part = |key, object| Difference { added: [(key, object)].into(), ..Difference::default() };
-        match (whose(&object), &object) {
-            _ if is_firewall(&object) => {}
-            (Some(inode), _) => {
-                sandboxes.entry(inode).or_default().added.insert(key, object);
-            }
-            (None, Object::Bridge(_) | Object::DummyParent(_) | Object::Sysctl(_)) => {
-                bridges.push(part(key, object))
-            }
-            (None, _) => parts.push(part(key, object)),
-        }
-    }
-    for (key, (old, new)) in difference.changed {
-        match (whose(&new), &new) {
-            _ if is_firewall(&new) => {}
-            (Some(inode), _) => {
-                sandboxes.entry(inode).or_default().changed.insert(key, (old, new));
-            }
-            (None, object) => {
-                let is_bridge = matches!(object, Object::Bridge(_));
-                let part = Difference { changed: [(key, (old, new))].into(), ..Difference::default() };
-                if is_bridge { bridges.push(part) } else { parts.push(part) }
-            }
-        }
-    }
-    let gone = difference.removed.into_iter().filter(|(_, object)| !is_firewall(object));
-    let gone = Difference { removed: gone.collect(), ..Difference::default() };
-    [bridges, sandboxes.into_values().collect(), parts, vec![gone]]
-}
-
-fn is_firewall(object: &Object) -> bool {
-    matches!(object, Object::Element(_) | Object::Ruleset(_) | Object::Chain | Object::Rules(_))
 }

@@ -57,7 +57,7 @@ impl Engine {
         // First the objects as planned, of which everything is known; then the others, and orphans.
         for wanted in [engine.reconciler.wanted(), Fragment::new()] {
             let (found, _) = engine.reconciler.observe(&wanted, &Depth::All(&known))?;
-            engine.reconciler.apply_in_parts(Difference::between(found, Fragment::new()))?;
+            engine.reconciler.apply(&Difference::between(found, Fragment::new()))?;
         }
         engine.applier.firewall.sweep(&Fragment::new());
         engine.applier.relay.end();

@@ -37,11 +37,7 @@ impl SandboxFiles {
 
     /// The path of a file.
     pub fn path(&self, sandbox: SandboxId, name: FileName) -> PathBuf {
-        self.directory(sandbox).join(match name {
-            FileName::ResolvConf => "resolv.conf",
-            FileName::Hosts => "hosts",
-            FileName::Hostname => "hostname",
-        })
+        self.directory(sandbox).join(name.text())
     }
 
     /// The contents of a file; none if it does not exist.
@@ -80,7 +76,7 @@ impl SandboxFiles {
         files.filter_map(|(id, name)| Some((id, name, self.read(id, name)?))).collect()
     }
 
-    /// Removes a file; a missing file is no error.
+    /// Removes a file, and the directory with the last of them; a missing file is no error.
     ///
     /// # Errors
     /// The filesystem refuses.
@@ -90,7 +86,11 @@ impl SandboxFiles {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(FileError { action: "remove", path, source })
             }
-            _ => Ok(()),
+            _ => {
+                // It stays while it holds anything else.
+                let _ = std::fs::remove_dir(self.directory(sandbox));
+                Ok(())
+            }
         }
     }
 
@@ -151,7 +151,11 @@ mod tests {
         assert_eq!(std::fs::metadata(files.path(id, FileName::Hosts)).unwrap().ino(), inode);
         assert_eq!(files.sandboxes(), [id].into());
         assert_eq!(files.all(), [(id, FileName::Hosts, "short\n".to_owned())]);
+        files.write(id, FileName::Hostname, "name").unwrap();
+        files.remove(id, FileName::Hostname).unwrap();
+        assert!(files.directory(id).exists());
         files.remove(id, FileName::Hosts).unwrap();
+        assert!(!files.directory(id).exists());
         files.remove(id, FileName::Hosts).unwrap();
         std::fs::create_dir_all(root.path().join("logs")).unwrap();
         for extension in ["log", "log.1", "log.3", "log.next"] {

@@ -1,12 +1,13 @@
 //! Creates and deletes interfaces that exist only inside sandboxes: macvlans and ptp veth pairs. They are created from
 //! the host and configured inside by the netns setup that follows.
 
-use fairway_core::object::{Difference, MacvlanLink, NetnsLink, Object, PairLink};
+use fairway_core::object::{Difference, Key, MacvlanLink, NetnsLink, Object, PairLink, Phase};
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::route::{Links, Mark};
 
 use super::Applier;
-use crate::ApplyError;
+use super::progress::Progress;
+use crate::error::{ApplyError, Subject};
 use crate::failpoint::failpoint;
 
 /// Whether two objects are the same links, perhaps with other settings.
@@ -21,29 +22,44 @@ fn same_links(old: &Object, new: &Object) -> bool {
 
 impl Applier {
     /// Deletes the links that are gone, and creates the new ones.
-    pub(crate) fn apply_netns_links(&self, difference: &Difference) -> Result<(), ApplyError> {
-        let other = difference.changed.values().filter(|(old, new)| !same_links(old, new));
-        for object in difference.removed.values().chain(other.clone().map(|(old, _)| old)) {
-            self.delete_links_of(object);
-        }
-        failpoint("netns links deleted");
-        for object in difference.added.values().chain(other.map(|(_, new)| new)) {
-            match object {
-                Object::Macvlan(macvlan) => {
-                    let handle = namespace::open(&macvlan.link.namespace)?;
-                    self.links(|links| links.create_macvlan(macvlan, &handle))?;
-                }
-                Object::Pair(pair) => self.make_pair_of(pair, object)?,
-                _ => {}
+    pub(crate) fn apply_netns_links(&self, progress: &mut Progress<'_>) {
+        let Difference { removed, changed, .. } = progress.difference();
+        for (key, object) in removed {
+            if let Err(error) = self.delete_links_of(object) {
+                progress.fail(Subject::Object(key.clone()), error);
             }
         }
-        Ok(())
+        let ready = progress.ready(&[Phase::NetnsLinks]);
+        let is_remade = |key: &Key| changed.get(key).is_none_or(|(old, new)| !same_links(old, new));
+        let remade: Vec<_> = ready.into_iter().filter(|(key, _)| is_remade(key)).collect();
+        for (key, (old, _)) in remade.iter().filter_map(|(key, _)| changed.get_key_value(*key)) {
+            if let Err(error) = self.delete_links_of(old) {
+                tracing::warn!(%error, object = %key, "failed to delete {key} before it is made again: {error}");
+            }
+        }
+        failpoint("netns links deleted");
+        for (key, object) in remade {
+            if let Err(error) = self.create_links_of(object) {
+                progress.fail(Subject::Object(key.clone()), error);
+            }
+        }
+    }
+
+    fn create_links_of(&self, object: &Object) -> Result<(), ApplyError> {
+        match object {
+            Object::Macvlan(macvlan) => {
+                let handle = namespace::open(&macvlan.link.namespace)?;
+                self.links(|links| links.create_macvlan(macvlan, &handle))
+            }
+            Object::Pair(pair) => self.make_pair_of(pair, object),
+            _ => Ok(()),
+        }
     }
 
     /// Creates a pair again: an existing end is deleted, since its other end is elsewhere. An end whose sandbox has
     /// just ended is left out.
     fn make_pair_of(&self, pair: &PairLink, object: &Object) -> Result<(), ApplyError> {
-        self.delete_links_of(object);
+        self.delete_links_of(object)?;
         failpoint("pair deleted");
         let mut ends = Vec::with_capacity(pair.ends.len());
         for end in &pair.ends {
@@ -63,8 +79,8 @@ impl Applier {
     /// Makes links that were set up carry frames at once. The kernel reports a carrier to their queues by a deferred
     /// work (linkwatch), up to a second later, and drops frames until then; a query of the link runs it at once (since
     /// 6.8). An end of a pair has a carrier only when the other end is up.
-    pub(crate) fn settle_netns_links(&self, difference: &Difference) {
-        for link in difference.wanted().flat_map(|(_, object)| object.netns_links()) {
+    pub(crate) fn settle_netns_links<'a>(&self, links: impl Iterator<Item = &'a NetnsLink>) {
+        for link in links {
             let Some(handle) = self.namespace_of(link) else { continue };
             let name = link.interface.clone();
             let asked = self.workers.run(&handle, move || Links::open()?.find(&name));
@@ -78,35 +94,19 @@ impl Applier {
         }
     }
 
-    /// Deletes the links of an object in whatever namespace they are.
-    fn delete_links_of(&self, object: &Object) {
-        for link in object.netns_links() {
-            let Some(handle) = self.namespace_of(link) else { continue };
+    /// Deletes the links of an object in whatever namespace they are. Returns the first error, after trying all.
+    fn delete_links_of(&self, object: &Object) -> Result<(), ApplyError> {
+        let delete = |link: &NetnsLink| -> Result<(), ApplyError> {
+            let Some(handle) = self.namespace_of(link) else { return Ok(()) };
             let pending = link.clone();
-            let deleted = self.workers.run(&handle, move || Links::open()?.delete_netns_link(&pending));
-            let error = match deleted {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => ApplyError::from(error),
-                Err(error) => error.into(),
-            };
-            tracing::warn!(
-                %error,
-                interface = link.interface,
-                "failed to delete interface {} in a sandbox: {error}",
-                link.interface
-            );
-        }
+            Ok(self.workers.run(&handle, move || Links::open()?.delete_netns_link(&pending))??)
+        };
+        let mut outcomes: Vec<_> = object.netns_links().iter().map(delete).collect();
         if let Object::Pair(pair) = object {
             let mark = Mark::Network(pair.network);
-            if let Err(error) = self.links(|links| links.delete_pending_end(&pair.waiting, mark)) {
-                tracing::warn!(
-                    %error,
-                    interface = pair.waiting,
-                    "failed to delete interface {}: {error}",
-                    pair.waiting
-                );
-            }
+            outcomes.push(self.links(|links| links.delete_pending_end(&pair.waiting, mark)));
         }
+        outcomes.into_iter().collect()
     }
 
     /// The namespace of a link; none if the namespace is gone, and the link with it. Its path may be gone while the

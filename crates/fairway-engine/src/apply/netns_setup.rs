@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fairway_core::object::{DefaultRoutes, Difference, Key, NetnsLink, Object, VethLink};
+use fairway_core::object::{DefaultRoutes, Difference, Key, NetnsLink, Object, Phase, VethLink};
 use fairway_inspect::doctor::{Deviation, RESOLVER_TABLE};
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
@@ -17,15 +17,19 @@ use fairway_ruleset::resolver::{ADDRESS, TABLE, resolver_table};
 use fairway_ruleset::{Family, Table};
 
 use super::Applier;
-use crate::ApplyError;
-use crate::apply::resolvers::{ResolverSockets, outgoing_sockets};
+use super::progress::Progress;
+use super::resolvers::{ResolverSockets, outgoing_sockets};
+use crate::error::{ApplyError, Subject};
 use crate::failpoint::failpoint;
+use crate::parallel::in_parallel;
 use crate::port_sockets::bind;
 
 /// What a difference changes in one network namespace.
 #[derive(Debug)]
 pub(crate) struct NetnsChanges {
     namespace: Namespace,
+    /// The objects that are made or changed there.
+    keys: Vec<Key>,
     /// The veth pairs to create.
     links: Vec<VethLink>,
     /// The links without an end on the host, to configure.
@@ -38,24 +42,26 @@ pub(crate) struct NetnsChanges {
 }
 
 impl NetnsChanges {
-    /// The changes of a difference, grouped by namespace.
-    pub(crate) fn all(difference: &Difference) -> Vec<Self> {
+    /// The changes that objects of a difference make, grouped by namespace; and the resolvers to remove.
+    fn all<'a>(difference: &Difference, ready: impl IntoIterator<Item = (&'a Key, &'a Object)>) -> Vec<Self> {
         let mut all: BTreeMap<(u64, u64), Self> = BTreeMap::new();
-        for (key, object) in difference.wanted() {
+        for (key, object) in ready {
             let fresh = difference.added.contains_key(key);
             for link in object.netns_links() {
-                changes_of(&mut all, &link.namespace).netns_links.push(link.clone());
+                changes_of(&mut all, &link.namespace, key).netns_links.push(link.clone());
             }
             match (key, object) {
-                (_, Object::Veth(link)) => changes_of(&mut all, &link.namespace).links.push(link.clone()),
+                (_, Object::Veth(link)) => {
+                    changes_of(&mut all, &link.namespace, key).links.push(link.clone());
+                }
                 (_, Object::DefaultRoutes(routes)) => {
                     let nothing = fresh && routes.ipv4.is_none() && routes.ipv6.is_none();
                     if !nothing {
-                        changes_of(&mut all, &routes.namespace).routes = Some(routes.clone());
+                        changes_of(&mut all, &routes.namespace, key).routes = Some(routes.clone());
                     }
                 }
                 (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
-                    let changes = changes_of(&mut all, namespace);
+                    let changes = changes_of(&mut all, namespace, key);
                     changes.loopback = true;
                     if *resolver || !fresh {
                         changes.resolver = Some((*sandbox, *resolver));
@@ -66,7 +72,7 @@ impl NetnsChanges {
         }
         for (key, object) in &difference.removed {
             if let (Key::Netns(sandbox), Object::Netns(namespace, true)) = (key, object) {
-                changes_of(&mut all, namespace).resolver.get_or_insert((*sandbox, false));
+                changes_of(&mut all, namespace, key).resolver.get_or_insert((*sandbox, false));
             }
         }
         all.into_values().collect()
@@ -81,15 +87,31 @@ impl NetnsChanges {
 fn changes_of<'a>(
     all: &'a mut BTreeMap<(u64, u64), NetnsChanges>,
     namespace: &Namespace,
+    key: &Key,
 ) -> &'a mut NetnsChanges {
-    all.entry((namespace.device, namespace.inode)).or_insert_with(|| NetnsChanges {
+    let changes = all.entry((namespace.device, namespace.inode)).or_insert_with(|| NetnsChanges {
         namespace: namespace.clone(),
+        keys: Vec::new(),
         links: Vec::new(),
         netns_links: Vec::new(),
         routes: None,
         loopback: false,
         resolver: None,
-    })
+    });
+    changes.keys.push(key.clone());
+    changes
+}
+
+/// Why a namespace was not configured: the host's end of a veth pair that could not be made, or none for the rest of it.
+struct SetupError {
+    link: Option<Box<str>>,
+    error: ApplyError,
+}
+
+impl<E: Into<ApplyError>> From<E> for SetupError {
+    fn from(error: E) -> Self {
+        Self { link: None, error: error.into() }
+    }
 }
 
 /// Why a namespace could not be configured.
@@ -99,8 +121,31 @@ enum Inside {
 }
 
 impl Applier {
+    /// Configures each network namespace with changes, several in parallel, each as a whole or not at all. Returns the
+    /// changes for the relay.
+    pub(crate) fn set_up_namespaces(&self, progress: &mut Progress<'_>) -> Vec<RelayChange> {
+        let ready = progress.ready(&[Phase::NetnsLinks, Phase::Namespaces]);
+        let all = NetnsChanges::all(progress.difference(), ready.iter().copied());
+        let outcomes = in_parallel(&all, |changes| self.configure_namespace(changes));
+        let mut resolvers = Vec::new();
+        for (changes, outcome) in all.iter().zip(outcomes) {
+            match outcome {
+                Ok(made) => resolvers.extend(made),
+                Err(SetupError { link, error }) => {
+                    let namespace = || Subject::Namespace(changes.namespace.path.clone());
+                    let veth = |link: Box<str>| Subject::Object(Key::Veth(link.into()));
+                    let subject = link.map_or_else(namespace, veth);
+                    progress.fail(subject.clone(), error);
+                    changes.keys.iter().for_each(|key| progress.skip(key, subject.clone()));
+                }
+            }
+        }
+        self.settle_netns_links(ready.iter().flat_map(|(_, object)| object.netns_links()));
+        resolvers
+    }
+
     /// Creates links and configures the namespace once. Returns the changes for the relay.
-    pub(crate) fn configure_namespace(&self, changes: &NetnsChanges) -> Result<Vec<RelayChange>, ApplyError> {
+    fn configure_namespace(&self, changes: &NetnsChanges) -> Result<Vec<RelayChange>, SetupError> {
         let handle = match namespace::open(&changes.namespace) {
             Ok(handle) => handle,
             Err(error) if changes.makes_something() => return Err(error.into()),
@@ -134,7 +179,7 @@ impl Applier {
                 }
                 Err(Inside::Other(error)) => {
                     self.delete_fresh(&pairs);
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
         };
@@ -176,14 +221,14 @@ impl Applier {
         &self,
         wanted: &[VethLink],
         handle: &Handle,
-    ) -> Result<Vec<(VethLink, VethPair)>, ApplyError> {
+    ) -> Result<Vec<(VethLink, VethPair)>, SetupError> {
         let mut pairs: Vec<(VethLink, VethPair)> = Vec::with_capacity(wanted.len());
         for link in wanted {
             match self.links(|links| links.apply_veth(link, handle)) {
                 Ok(pair) => pairs.push((link.clone(), pair)),
                 Err(error) => {
                     self.delete_fresh(&pairs);
-                    return Err(error);
+                    return Err(SetupError { link: Some(link.host_interface.as_str().into()), error });
                 }
             }
         }

@@ -2,61 +2,65 @@
 
 use std::net::SocketAddr;
 
-use fairway_core::object::{Difference, Key, Object, SocketUse};
+use fairway_core::object::{Difference, Key, Object, Phase, SocketUse};
 use fairway_model::Protocol;
 use fairway_relay::client::ClientError;
 use fairway_relay::table::{Change as RelayChange, Record, RecordKey};
 
+use super::progress::Progress;
 use super::{Applier, Desired};
-use crate::port_sockets::{set_listening, sockets};
-use crate::{ApplyError, BindError};
+use crate::BindError;
+use crate::error::{ApplyError, Subject};
+use crate::port_sockets::set_listening;
 
 impl Applier {
-    pub fn apply_relay(
+    /// Sends the relay its part of a difference: ports that are bound, names, and resolvers that were made.
+    pub(crate) fn apply_relay(
         &self,
-        difference: &Difference,
+        progress: &mut Progress<'_>,
         resolvers: Vec<RelayChange>,
         desired: &dyn Desired,
-    ) -> Result<(), ApplyError> {
-        let mut changes: Vec<RelayChange> = difference
-            .removed
-            .iter()
-            .filter_map(|(key, object)| relay_key(key, object))
-            .map(RelayChange::Remove)
-            .collect();
-        let closed = difference.changed.iter().filter(|(_, (_, new))| matches!(new, Object::Netns(_, false)));
-        changes.extend(closed.filter_map(|(key, (old, _))| relay_key(key, old)).map(RelayChange::Remove));
+    ) {
+        let Difference { removed, changed, .. } = progress.difference();
+        let gone = removed.iter().filter_map(|(key, object)| relay_key(key, object));
+        let closed = changed.iter().filter(|(_, (_, new))| matches!(new, Object::Netns(_, false)));
+        let gone = gone.chain(closed.filter_map(|(key, (old, _))| relay_key(key, old)));
+        let mut changes: Vec<RelayChange> = gone.map(RelayChange::Remove).collect();
         changes.extend(resolvers);
-        let records = difference.wanted().filter_map(|(key, object)| relay_record(key, object));
+        self.listen(progress, true);
+        let ready = progress.ready(&[Phase::Ports, Phase::Relay]);
+        let records = ready.into_iter().filter_map(|(key, object)| relay_record(key, object));
         changes.extend(records.map(|record| self.insertion(record)));
         if changes.is_empty() {
-            return Ok(());
+            return;
         }
-        self.listen(difference, true)?;
         for change in &changes {
             if let RelayChange::Remove(RecordKey::Resolver(sandbox)) = change {
                 self.resolvers.forget(*sandbox);
             }
         }
-        self.relay_apply(changes, desired)?;
-        self.listen(difference, false)
+        match self.relay_apply(changes, desired) {
+            Ok(()) => self.listen(progress, false),
+            Err(error) => progress.fail(Subject::Relay, error),
+        }
     }
 
     /// Makes the ports of the proxy listen, or stops the ports that are only reserved from now on: a listening port
     /// without a program that accepts would keep clients waiting.
-    fn listen(&self, difference: &Difference, carried: bool) -> Result<(), ApplyError> {
-        for (protocol, address, purpose) in sockets(difference) {
-            if matches!(purpose, SocketUse::Proxy(_)) == carried
-                && let Some(socket) = self.ports.get(protocol, address)
-            {
-                set_listening(&socket, protocol, carried).map_err(|errno| BindError {
-                    address,
-                    protocol,
-                    reason: errno.into(),
-                })?;
+    fn listen(&self, progress: &mut Progress<'_>, carried: bool) {
+        progress.each(Phase::Ports, |key, object| {
+            let (Key::Socket(protocol, address), Object::Socket(socket)) = (key, object) else {
+                return Ok(());
+            };
+            let (protocol, address) = (*protocol, *address);
+            match self.ports.get(protocol, address) {
+                Some(bound) if matches!(socket.purpose, SocketUse::Proxy(_)) == carried => {
+                    set_listening(&bound, protocol, carried)
+                        .map_err(|errno| BindError { address, protocol, reason: errno.into() }.into())
+                }
+                _ => Ok(()),
             }
-        }
-        Ok(())
+        });
     }
 
     /// Sends changes to the relay. A relay that has ended is started again with all records. A relay that does not

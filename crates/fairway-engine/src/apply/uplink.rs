@@ -4,29 +4,29 @@
 //! enough to release an uplink that no network wants. After a crash between any two steps, the next daemon does the
 //! rest.
 
-use fairway_core::object::{Difference, Fragment, Key, Object, UplinkPort};
+use std::collections::HashMap;
+
+use fairway_core::object::{Key, Object, UplinkPort};
 use fairway_kernel::route;
 
 use super::Applier;
-use crate::ApplyError;
+use super::progress::Progress;
+use crate::error::{ApplyError, Subject};
 use crate::failpoint::failpoint;
 
 impl Applier {
-    /// Enslaves uplinks to their bridges. A missing uplink is enslaved when it appears.
-    pub(crate) fn apply_uplinks(&self, difference: &Difference) -> Result<(), ApplyError> {
-        for (key, object) in difference.wanted() {
-            if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) {
-                match self.links(|links| links.find(parent))? {
-                    Some(_) => self.enslave_uplink(parent, port)?,
-                    None => tracing::warn!(
-                        interface = parent,
-                        bridge = port.bridge,
-                        "cannot enslave uplink {parent} to bridge {}: no such device; waiting for it to appear",
-                        port.bridge
-                    ),
-                }
-            }
+    /// Enslaves an uplink to its bridge. A missing uplink is enslaved when it appears.
+    pub(crate) fn apply_uplink(&self, key: &Key, object: &Object) -> Result<(), ApplyError> {
+        let (Key::Uplink(parent), Object::Uplink(port)) = (key, object) else { return Ok(()) };
+        if self.links(|links| links.find(parent))?.is_some() {
+            return self.enslave_uplink(parent, port);
         }
+        tracing::warn!(
+            interface = parent,
+            bridge = port.bridge,
+            "cannot enslave uplink {parent} to bridge {}: no such device; waiting for it to appear",
+            port.bridge
+        );
         Ok(())
     }
 
@@ -46,16 +46,16 @@ impl Applier {
         Ok(())
     }
 
-    /// Releases uplinks, and returns the bridges that must stay because their uplink could not be released.
-    pub(crate) fn release_uplinks(&self, gone: &Fragment) -> Vec<String> {
-        let mut kept = Vec::new();
-        for (key, object) in gone {
+    /// Releases the uplinks that are gone. Returns the bridges that must stay, because an uplink of theirs could not be
+    /// released, with that uplink.
+    pub(crate) fn release_uplinks(&self, progress: &mut Progress<'_>) -> HashMap<String, Key> {
+        let mut kept = HashMap::new();
+        for (key, object) in &progress.difference().removed {
             if let (Key::Uplink(parent), Object::Uplink(port)) = (key, object)
                 && let Err(error) = self.release_uplink(parent, &port.bridge)
             {
-                tracing::error!(%error, interface = parent, "failed to release uplink {parent} from bridge {}: {error}; retrying in 5 s", port.bridge);
-                self.signals.request_retry();
-                kept.push(port.bridge.clone());
+                progress.fail(Subject::Object(key.clone()), error);
+                kept.insert(port.bridge.clone(), key.clone());
             }
         }
         kept

@@ -1,11 +1,9 @@
 //! Compares observed links and files with the planned ones, setting by setting.
 
-use fairway_core::object::{BridgeLink, VethLink};
+use fairway_core::object::{BridgeLink, VethLink, dotted};
 use fairway_inspect::doctor::Deviation;
 use fairway_kernel::route::{Address, Link, Mark};
 use fairway_kernel::sysctl;
-
-use crate::reconcile::drift::dotted;
 
 /// The first line in which a file of a sandbox differs from the planned one.
 pub(crate) fn file_deviation(found: &str, wanted: &str) -> Option<Deviation> {

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fairway_core::object::iptables::RuleChain;
 use fairway_core::object::{Difference, Key, Object, SetElement};
 use fairway_core::object::{RulesetSwitches, SetName};
 use fairway_core::policy::ruleset;
 use fairway_core::world::World;
 use fairway_inspect::doctor::Deviation;
-use fairway_model::{NetworkId, SandboxId};
 
 /// The objects that differ from the Plan and, where they exist, the settings in which they differ.
 #[derive(Debug, Default)]
@@ -71,51 +69,12 @@ const MISSING: (&str, &str) = (PRESENT, "missing");
 const UNEXPECTED: (&str, &str) = ("none", "present");
 const CHANGED: (&str, &str) = ("as planned", "changed");
 
-/// The name of a sysctl, by its path under `/proc/sys`.
-pub(crate) fn dotted(path: &str) -> String {
-    if path.contains('.') { path.to_owned() } else { path.replace('/', ".") }
-}
-
 /// Names an object as `ip`, `nft` and Docker name it.
 fn describe(key: &Key, world: &World) -> String {
-    let sandbox =
-        |id: SandboxId| world.sandbox(id).map_or_else(|| id.short(), |sandbox| sandbox.name.clone());
-    let network =
-        |id: NetworkId| world.network(id).map_or_else(|| id.short(), |network| network.name.clone());
-    match key {
-        Key::Ruleset => "nf_tables tables".to_owned(),
-        Key::Sysctl(path) => format!("sysctl {}", dotted(path)),
-        Key::Bridge(name) => format!("bridge {name}"),
-        Key::Route(destination) => format!("route to {destination}"),
-        Key::Uplink(name) => format!("uplink {name}"),
-        Key::Veth(name) => format!("interface {name}"),
-        Key::DummyParent(name) => format!("dummy parent {name}"),
-        Key::Macvlan(endpoint) => format!("macvlan of endpoint {}", endpoint.short()),
-        Key::Pair(id) => format!("ptp pair of network {}", network(*id)),
-        Key::Netns(id) => format!("network namespace of sandbox {}", sandbox(*id)),
-        Key::DefaultRoutes(id) => format!("default routes of sandbox {}", sandbox(*id)),
-        Key::Chain(chain) => {
-            format!("{} chain {} {}", program(chain), chain.table.text(), chain.name)
-        }
-        Key::Rules(chain, rules) => {
-            let (program, table) = (program(chain), chain.table.text());
-            format!(
-                "rule {:?} of the {program} chain {table} {}",
-                rules.lines().next().unwrap_or_default(),
-                chain.name
-            )
-        }
-        Key::Element(set, _) => format!("element of the set {}", SetName::text(*set)),
-        Key::Socket(protocol, address) => format!("port {address}/{protocol}"),
-        Key::File(id, name) => format!("file {name:?} of sandbox {}", sandbox(*id)),
-        Key::Names(endpoint) => format!("names of endpoint {}", endpoint.short()),
-        Key::View(id) => format!("resolver names of sandbox {}", sandbox(*id)),
-        Key::HostServers => "name servers of the host".to_owned(),
-    }
-}
-
-fn program(chain: &RuleChain) -> &'static str {
-    if chain.ipv4 { "iptables" } else { "ip6tables" }
+    key.describe(
+        |id| world.sandbox(id).map_or_else(|| id.short(), |sandbox| sandbox.name.clone()),
+        |id| world.network(id).map_or_else(|| id.short(), |network| network.name.clone()),
+    )
 }
 
 /// How many lines of drift an event holds.

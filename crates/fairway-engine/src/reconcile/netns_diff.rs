@@ -9,7 +9,7 @@ use fairway_model::MacAddress;
 use fairway_model::shell::{quote, set_sysctl};
 use ipnet::IpNet;
 
-use crate::reconcile::drift::dotted;
+use fairway_core::object::dotted;
 
 /// The planned settings of an interface of a sandbox.
 pub(crate) struct Interface<'a> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use fairway_api::types::NetworkCreate;
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
 use fairway_kernel::sysctl;
 use fairway_lab::{Lab, Outcome, Place, Transfer, ask, serve_echo, serve_tcp};
@@ -267,5 +268,44 @@ fn our_own_work_is_no_drift() {
             .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert_same("afterwards", &observe(&stage, &[]), &before);
+    });
+}
+
+#[test]
+fn an_object_that_cannot_be_made_does_not_prevent_the_others() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        let sandboxes = ["web", "db"].map(|name| {
+            let named = |network: &mut NetworkCreate| {
+                let option = "com.docker.network.bridge.name".to_owned();
+                network.options.insert(option, format!("br-{name}"));
+            };
+            stage.create_network(name, named).unwrap();
+            stage.sandbox(name, &[name], &[])
+        });
+        let places: Vec<(&str, &Place)> = vec![("web", &sandboxes[0]), ("db", &sandboxes[1])];
+        let before = observe(&stage, &places);
+        stage.daemon.kill9();
+        stage
+            .host
+            .run_in(|| {
+                ["br-web", "br-db"].into_iter().for_each(foreign_changes::delete_link);
+                foreign_changes::add_bridge("br-web");
+            })
+            .unwrap();
+        stage.daemon.launch(&[]);
+        stage.daemon.wait_until_ready();
+        let _server = serve_tcp(&sandboxes[1], "0.0.0.0:80").unwrap();
+        let answer = ask(&stage.host, &format!("{}:80", sandboxes[1].address("db"))).unwrap();
+        assert!(matches!(answer, Outcome::Answered { .. }), "db works: {answer:?}");
+        let log = stage.daemon.log();
+        assert!(log.contains("failed to apply bridge br-web: "), "{log}");
+        let skipped = log.lines().filter(|line| line.contains("skipped because of bridge"));
+        assert!(
+            skipped.clone().count() > 0 && skipped.clone().all(|line| line.contains("bridge br-web")),
+            "{log}"
+        );
+        stage.host.run_in(|| foreign_changes::delete_link("br-web")).unwrap();
+        eventually("all is there", SOON, || observe(&stage, &places) == before);
     });
 }

@@ -80,7 +80,7 @@ fn what_is_other_than_it_was_made() {
         clinic.stage.host.run_in(|| std::fs::write(&path, "nameserver 192.0.2.53\n").unwrap()).unwrap();
         let found = clinic.only("drift", Severity::Warning);
         assert!(
-            found.message.contains("file ResolvConf of sandbox")
+            found.message.contains("file resolv.conf of sandbox")
                 && found.message.contains("is \"nameserver 192.0.2.53\", expected \""),
             "{found:?}"
         );
