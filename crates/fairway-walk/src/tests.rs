@@ -1,8 +1,14 @@
 //! The walker in small topologies, and the values that it works on.
 
+mod bridge_nat;
+mod bridged;
+mod bridges;
+mod conntrack;
 mod flows;
 mod inputs;
+mod nat;
 mod observed;
+mod outputs;
 mod packets;
 mod records;
 mod refusals;

@@ -28,10 +28,10 @@ fn agrees(set: &Set, keys: impl Iterator<Item = Vec<u8>>) -> usize {
 fn exact_keys_are_found_in_any_order_of_insertion() {
     let key = |number: u16| number.wrapping_mul(40_503).to_be_bytes().to_vec();
     let mut set = Set::verdict_map("ports", [Datatype::InetService])
-        .with((0..3000).map(|number| Element::to_verdict(key(number), Verdict::Accept)));
-    assert_eq!(agrees(&set, (0..6000).map(key)), 3000);
+        .with((0..300).map(|number| Element::to_verdict(key(number), Verdict::Accept)));
+    assert_eq!(agrees(&set, (0..600).map(key)), 300);
     set.elements.push(Element::to_verdict([], Verdict::Drop));
-    assert_eq!(agrees(&set, (0..6000).map(key)), 3000);
+    assert_eq!(agrees(&set, (0..600).map(key)), 300);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn ranges_of_concatenations_are_compared_part_by_part() {
     let set = Set::new("both", [Datatype::InetService, Datatype::InetService]).with_ranges().with(elements);
     let index = Index::of(&set);
     assert_eq!(index.part, 4..8);
-    let keys = (0..60).flat_map(|one| (0..910).step_by(2).map(move |other| key(one, other)));
+    let keys = (0..60).step_by(3).flat_map(|one| (0..910).step_by(7).map(move |other| key(one, other)));
     let keys: Vec<_> = keys.collect();
     let mut met = 0;
     for key in &keys {
@@ -71,7 +71,7 @@ fn ranges_of_concatenations_are_compared_part_by_part() {
         assert_eq!(found.is_some(), find_slowly(&set, key).is_some(), "{key:?}");
         met += usize::from(found.is_some());
     }
-    assert!(met > 1000 && met < keys.len(), "{met} of {}", keys.len());
+    assert!(met > 100 && met < keys.len(), "{met} of {}", keys.len());
 }
 
 #[test]
