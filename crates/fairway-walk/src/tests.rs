@@ -6,6 +6,9 @@ mod bridges;
 mod conntrack;
 mod flows;
 mod inputs;
+mod loads;
+mod macvlans;
+mod matches;
 mod nat;
 mod observed;
 mod outputs;
@@ -14,6 +17,7 @@ mod records;
 mod refusals;
 mod routed;
 mod routes;
+mod rules;
 mod topologies;
 
 use std::net::IpAddr;
