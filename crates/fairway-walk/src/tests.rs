@@ -3,6 +3,7 @@
 mod bridge_nat;
 mod bridged;
 mod bridges;
+mod connections;
 mod conntrack;
 mod flows;
 mod inputs;

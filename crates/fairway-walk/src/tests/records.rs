@@ -2,8 +2,8 @@
 
 use super::{TCP, address, tuple};
 use crate::{
-    Action, DiscardReason, End, EndKind, NamespaceId, PacketWalk, RuleHit, Step, StepKind, StepRecord,
-    Topology, Tuple, changes, empty_namespace,
+    Action, DiscardReason, End, EndKind, EndRecord, NamespaceId, PacketWalk, RuleHit, RuleRecord, Step,
+    StepKind, StepRecord, Topology, Tuple, changes, empty_namespace,
 };
 use fairway_ruleset::{Family, Hook, Reject, Verdict};
 
@@ -299,4 +299,68 @@ fn a_rule_is_named_by_its_comment_or_its_text() {
     assert_eq!(policy().in_words(), "the policy of inet mine in");
     let legacy = RuleHit { legacy: true, handle: Some(9), ..hit("-j DROP") };
     assert_eq!(legacy.in_words(), "legacy inet mine in: -j DROP (number 9)");
+}
+
+#[test]
+fn each_end_has_its_facts_in_fields() {
+    let namespace = NAMESPACE;
+    let by = || Box::new(RuleHit { handle: Some(9), verdict: Some(Verdict::Drop), ..hit("drop") });
+    let interface = || "eth0".to_owned();
+    let next = address("10.0.0.254");
+    let reason = || "a reason".to_owned();
+    let new = |kind, end: &End| EndRecord {
+        kind,
+        namespace: "web".to_owned(),
+        text: end.sentence(&topology()),
+        ..EndRecord::default()
+    };
+    let of_rule = RuleRecord {
+        family: Some("inet".to_owned()),
+        table: Some("mine".to_owned()),
+        chain: Some("in".to_owned()),
+        rule: Some("drop".to_owned()),
+        handle: Some(9),
+        verdict: Some("drop".to_owned()),
+        ..RuleRecord::default()
+    };
+    let packet = Some(packet());
+    let proxied_to = Some("10.1.0.2:80".parse().unwrap());
+    let check = |end: End, kind, expected: &dyn Fn(EndRecord) -> EndRecord| {
+        assert_eq!(end.record(&topology()), expected(new(kind, &end)));
+    };
+    let tuple = packet.unwrap();
+    let owner = Some("nginx".to_owned());
+    check(
+        End::Delivered { namespace, owner: "nginx".to_owned(), tuple, proxy: proxied_to },
+        EndKind::Delivered,
+        &|record| EndRecord { packet, owner: owner.clone(), proxied_to, ..record },
+    );
+    check(End::NoListener { namespace, tuple }, EndKind::NoListener, &|record| EndRecord {
+        packet,
+        ..record
+    });
+    check(End::Dropped { namespace, by: by() }, EndKind::Dropped, &|record| EndRecord {
+        rule: of_rule.clone(),
+        ..record
+    });
+    check(End::Rejected { namespace, by: by(), how: Reject::TcpReset }, EndKind::Rejected, &|record| {
+        EndRecord { rule: of_rule.clone(), reject_with: Some("a TCP reset".to_owned()), ..record }
+    });
+    check(End::Discarded { namespace, reason: DiscardReason::Blackhole }, EndKind::Discarded, &|record| {
+        EndRecord { reason: Some("a blackhole route".to_owned()), ..record }
+    });
+    check(End::NoRoute { namespace, destination: next }, EndKind::NoRoute, &|record| EndRecord {
+        next_hop: Some(next),
+        ..record
+    });
+    check(End::NoNeighbor { namespace, interface: interface(), next }, EndKind::NoNeighbor, &|record| {
+        EndRecord { interface: Some(interface()), next_hop: Some(next), ..record }
+    });
+    check(End::Leaves { namespace, interface: interface(), next, tuple }, EndKind::Leaves, &|record| {
+        EndRecord { interface: Some(interface()), next_hop: Some(next), packet, ..record }
+    });
+    check(End::Unknown { namespace, reason: reason() }, EndKind::Unknown, &|record| EndRecord {
+        reason: Some(reason()),
+        ..record
+    });
 }
