@@ -82,6 +82,22 @@ fn the_redirection_follows_gateway_mark_and_kind_of_the_route() {
 }
 
 #[test]
+fn the_redirection_follows_routing_rules_of_the_bridge() {
+    let mut topology = translated_on_bridge([192, 0, 2, 1]);
+    for (name, expected) in [("br0", "p2"), ("p1", "")] {
+        let input = Some(name.to_owned());
+        let rule = crate::RouteRule { input, priority: 1, ipv4: true, table: 100, ..Default::default() };
+        host(&mut topology).rules.insert(1, rule);
+        add_route(&mut topology, HOST, RouteKind::Unicast, "192.0.2.0/24", BRIDGE);
+        let route = host(&mut topology).routes.last_mut().unwrap();
+        (route.table, route.gateway) = (100, Some(address("10.0.0.12")));
+        let connection = ask(&topology, "10.0.0.99");
+        assert_eq!(ports(&connection).join(" "), expected);
+        host(&mut topology).rules.remove(1);
+    }
+}
+
+#[test]
 fn a_frame_goes_back_by_its_port_only_with_hairpin() {
     let mut topology = translated_on_bridge([10, 0, 0, 11]);
     let first = ask(&topology, "10.0.0.12").first;

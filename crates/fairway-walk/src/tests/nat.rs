@@ -365,3 +365,18 @@ fn the_source_of_a_second_link_is_that_of_its_route() {
         "leaves router by eth2 for 10.3.0.9, where a capture sees udp 10.3.0.1:40000 > 10.3.0.9:80"
     );
 }
+
+/// A reset that a rule sends has the flow of the refused packet, whose destination has its binding already.
+#[test]
+fn a_flow_gets_its_binding_once() {
+    let mut topology =
+        translating(Hook::Prerouting, [translates(rule(), NatKind::Destination, "10.2.0.2", None)]);
+    let again = rule().comment("again").counter();
+    let again: Rule = translates(again, NatKind::Destination, "10.2.0.9", None);
+    add_chain(&mut topology, ROUTER, nat(Hook::Output, [again]));
+    let reset = Expression::Reject(fairway_ruleset::Reject::TcpReset);
+    filter(&mut topology, ROUTER, Hook::Forward, [rule().expression(reset)]);
+    let connection = ask(&topology, super::TCP, "192.0.2.1");
+    assert_eq!(connection.outcome(), Outcome::Refused);
+    assert!(comments(connection.reply.as_ref().unwrap(), &topology, ROUTER).is_empty());
+}

@@ -235,8 +235,12 @@ fn a_translated_destination_is_routed_again() {
     assert!(sent(&topology, tuple(ICMP, "0.0.0.0", "192.0.2.1")).starts_with("leaves client by eth1"));
 
     let mut topology = translated("203.0.113.1");
+    filter(&mut topology, CLIENT, Hook::Output, [rule().comment("later").set_mark(1)]);
     for (kind, interface) in [(RouteKind::Blackhole, 0), (RouteKind::Unreachable, 3)] {
         add_route(&mut topology, CLIENT, kind, "203.0.113.0/24", interface);
+        // The error ends the packet before later chains.
+        let walk = Walker::new(&topology).walk_from_program(Sender::of(CLIENT), packet, FlowPosition::First);
+        assert!(comments(&walk, &topology, CLIENT).is_empty(), "{walk:?}");
         assert_eq!(sent(&topology, packet), "refused on client: there is no route to 203.0.113.1");
         topology[CLIENT].routes.pop();
     }

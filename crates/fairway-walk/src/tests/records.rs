@@ -323,12 +323,12 @@ fn each_end_has_its_facts_in_fields() {
         verdict: Some("drop".to_owned()),
         ..RuleRecord::default()
     };
-    let packet = Some(packet());
+    let tuple = packet();
+    let packet = Some(tuple);
     let proxied_to = Some("10.1.0.2:80".parse().unwrap());
     let check = |end: End, kind, expected: &dyn Fn(EndRecord) -> EndRecord| {
         assert_eq!(end.record(&topology()), expected(new(kind, &end)));
     };
-    let tuple = packet.unwrap();
     let owner = Some("nginx".to_owned());
     check(
         End::Delivered { namespace, owner: "nginx".to_owned(), tuple, proxy: proxied_to },
