@@ -120,9 +120,15 @@ fn a_key_that_is_not_known_may_be_in_a_set() {
     assert_eq!(unknown_end(&with_sets(map(), vec![look_up(LookupResult::Value(at(4))).drop()])), random);
     let verdicts = vec![
         Set::verdict_map("ports", [Datatype::InetService])
-            .with([Element::to_verdict([0, 80], Verdict::Accept)]),
+            .with([Element::to_verdict([0, 80], Verdict::Drop)]),
     ];
     assert_eq!(unknown_end(&with_sets(verdicts, vec![look_up(LookupResult::Verdict)])), random);
+    let verdicts = vec![
+        Set::verdict_map("ports", [Datatype::InetService])
+            .with([Element::to_verdict([0, 80], Verdict::Accept)]),
+    ];
+    let walk = with_sets(verdicts, vec![look_up(LookupResult::Verdict)]);
+    assert!(!drops(&walk), "with and without the element the packet is accepted");
     // An empty set has no key at all.
     assert!(!drops(&with_sets(vec![ports([])], vec![look_up(LookupResult::Match).drop()])));
     assert!(drops(&with_sets(vec![ports([])], vec![look_up(LookupResult::NoMatch).drop()])));
