@@ -19,6 +19,7 @@ mod refusals;
 mod routed;
 mod routes;
 mod rules;
+mod samples;
 mod topologies;
 
 use std::net::IpAddr;
