@@ -30,6 +30,7 @@ pub use discard::DiscardReason;
 pub use evaluate::{Action, RuleHit};
 pub use flow::Flow;
 pub use lookup::StateSource;
+pub use observed::ObservedNamespace;
 pub use packet::{FlowPosition, Packet, Tuple};
 pub use record::{EndKind, EndRecord, RuleRecord, StepKind, StepRecord, WalkRecord, changes};
 pub use route::{RouteQuery, RouteResult, is_link_local};

@@ -1,19 +1,20 @@
-//! Lazy lookup of set elements and listening sockets.
+//! Lazy lookup of namespaces, set elements and listening sockets.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::observed::ObservedNamespace;
 use super::topology::{Listener, NamespaceId, NetworkNamespace, listener_of};
 use fairway_ruleset::{Element, Set, Table};
 
-/// Reads elements and sockets of a namespace one by one, where it has too many to read them all for one packet
-/// ([`NetworkNamespace::on_demand`]).
+/// Reads namespaces when packets come to them, and their elements and sockets one by one, where a namespace has too many
+/// to read them all for one packet ([`NetworkNamespace::on_demand`]).
 pub trait StateSource: fmt::Debug {
     /// The element of a set of exact keys with that key, else the set's catch-all element.
     ///
@@ -32,6 +33,14 @@ pub trait StateSource: fmt::Debug {
     /// # Errors
     /// The reason why the state cannot be read.
     fn listeners(&self, namespace: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String>;
+
+    /// The namespace as it is now, when the first packet comes to it; none if it is as in the topology.
+    ///
+    /// # Errors
+    /// The reason why the namespace cannot be read.
+    fn namespace(&self, _namespace: NamespaceId) -> Result<Option<&ObservedNamespace>, String> {
+        Ok(None)
+    }
 }
 
 /// Cached lookups in the namespaces of a topology. A value belongs to one topology: sets are cached by their address.
@@ -39,6 +48,35 @@ pub trait StateSource: fmt::Debug {
 pub(super) struct Lookup<'a> {
     indexes: RefCell<HashMap<*const Set, Rc<Index>>>,
     on_demand: Option<&'a dyn StateSource>,
+}
+
+/// The namespaces that packets came to, read on the first visit.
+#[derive(Debug, Default)]
+pub(super) struct Visits<'a> {
+    source: Option<&'a dyn StateSource>,
+    /// None for one that is as in the topology.
+    observed: RefCell<BTreeMap<NamespaceId, Option<&'a ObservedNamespace>>>,
+}
+
+impl<'a> Visits<'a> {
+    pub(super) fn with(source: &'a dyn StateSource) -> Self {
+        Self { source: Some(source), ..Self::default() }
+    }
+
+    /// Reads a namespace that a packet comes to, and returns whether it was not read before.
+    pub(super) fn visit(&self, id: NamespaceId) -> Result<bool, String> {
+        let Some(source) = self.source.filter(|_| !self.observed.borrow().contains_key(&id)) else {
+            return Ok(false);
+        };
+        let observed = source.namespace(id)?;
+        self.observed.borrow_mut().insert(id, observed);
+        Ok(observed.is_some())
+    }
+
+    /// A namespace that was read; none if it is as in the topology.
+    pub(super) fn observed(&self, id: NamespaceId) -> Option<&'a ObservedNamespace> {
+        self.observed.borrow().get(&id).copied().flatten()
+    }
 }
 
 /// The reason when elements and sockets of a namespace cannot be looked up.

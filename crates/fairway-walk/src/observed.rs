@@ -4,9 +4,24 @@ use std::collections::BTreeMap;
 
 use crate::topology::{Interface, Listener, NamespaceId, NetworkNamespace, Survey, Topology};
 
-/// The positions of a namespace's interfaces by their indexes.
-fn positions(namespace: &NetworkNamespace) -> BTreeMap<u32, usize> {
-    namespace.interfaces.iter().enumerate().map(|(at, interface)| (interface.index, at)).collect()
+/// The namespace of a sandbox as observed, with the links of the planned one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedNamespace {
+    pub(crate) namespace: NetworkNamespace,
+    /// The observed indexes of planned interfaces, by their planned ones.
+    indexes: BTreeMap<u32, u32>,
+}
+
+impl ObservedNamespace {
+    /// The observed index of an interface that other namespaces know by its planned index.
+    pub(crate) fn index(&self, planned: u32) -> u32 {
+        self.indexes.get(&planned).copied().unwrap_or(planned)
+    }
+
+    /// The observed interface that other namespaces know by its planned index.
+    pub(crate) fn interface(&self, planned: u32) -> Option<&Interface> {
+        self.namespace.interface(self.index(planned))
+    }
 }
 
 impl Topology {
@@ -49,45 +64,47 @@ impl Topology {
         }
     }
 
-    /// Replaces the planned namespace of a sandbox with the observed one.
-    pub fn replace_sandbox(&mut self, id: NamespaceId, survey: &Survey) {
-        let mut planned = std::mem::take(&mut self[id]);
-        let (name, sandbox) = (std::mem::take(&mut planned.name), planned.sandbox);
-        self[id] = NetworkNamespace { name, sandbox, ..survey.namespace.clone() };
-        let is_netns_link = |it: &&Interface| {
-            it.macvlan_parent.is_some() || it.peer.is_some_and(|(peer, _)| peer != NamespaceId::HOST)
-        };
-        for interface in planned.interfaces.iter().filter(is_netns_link) {
-            self.connect_as_planned(id, interface);
-        }
-        let inner: BTreeMap<u32, u32> =
+    /// The namespace of a sandbox as a survey has it, with the name and the links of the planned namespace. Links to
+    /// the host are found by the pairs of the survey, others by MAC address, or else by name.
+    pub fn observe(&self, id: NamespaceId, survey: &Survey) -> ObservedNamespace {
+        let planned = &self[id];
+        let (name, sandbox) = (planned.name.clone(), planned.sandbox);
+        let mut namespace = NetworkNamespace { name, sandbox, ..survey.namespace.clone() };
+        let own_ends: BTreeMap<u32, u32> =
             survey.veth_pairs.iter().map(|(index, other)| (*other, *index)).collect();
-        let ends = positions(&self[id]);
-        let (host, sandboxes) = self.namespaces.split_at_mut(1);
-        let Some(namespace) = id.0.checked_sub(1).and_then(|at| sandboxes.get_mut(at)) else { return };
-        for port in &mut host[0].interfaces {
-            let Some((_, planned)) = port.peer.filter(|(peer, _)| *peer == id) else { continue };
-            let index = inner.get(&port.index).copied().unwrap_or(planned);
-            port.peer = Some((id, index));
-            if let Some(end) = ends.get(&index) {
-                namespace.interfaces[*end].peer = Some((NamespaceId::HOST, port.index));
+        let mut indexes = BTreeMap::new();
+        for link in &planned.interfaces {
+            let index = match link.peer {
+                Some((NamespaceId::HOST, port)) => own_ends.get(&port).copied().or(Some(link.index)),
+                None if link.macvlan_parent.is_none() => continue,
+                _ => alike(&namespace.interfaces, link),
+            };
+            let end = namespace.interfaces.iter_mut().find(|it| Some(it.index) == index);
+            if let Some(end) = end {
+                (end.peer, end.macvlan_parent) = (link.peer, link.macvlan_parent);
+                indexes.insert(link.index, end.index);
             }
         }
+        ObservedNamespace { namespace, indexes }
     }
 
-    /// Connects an observed interface of a sandbox like the planned one with the same MAC address, or else the same
-    /// name.
-    fn connect_as_planned(&mut self, id: NamespaceId, planned: &Interface) {
-        let interfaces = &self[id].interfaces;
-        let same = interfaces.iter().find(|it| it.mac == planned.mac && !it.loopback);
-        let Some(index) =
-            same.or_else(|| interfaces.iter().find(|it| it.name == planned.name)).map(|it| it.index)
-        else {
-            return;
-        };
-        self.change_interface((id, index), |interface| interface.macvlan_parent = planned.macvlan_parent);
-        if let Some(peer) = planned.peer {
-            self.join((id, index), peer);
+    /// Replaces the planned namespace of a sandbox with the observed one.
+    pub fn replace_sandbox(&mut self, id: NamespaceId, survey: &Survey) {
+        let observed = self.observe(id, survey);
+        self.replace_sandboxes([(id, observed)].into());
+    }
+
+    /// Replaces planned namespaces with observed ones.
+    pub fn replace_sandboxes(&mut self, mut observed: BTreeMap<NamespaceId, ObservedNamespace>) {
+        for (id, it) in &mut observed {
+            self[*id] = std::mem::take(&mut it.namespace);
+        }
+        for interface in self.namespaces.iter_mut().flat_map(|namespace| &mut namespace.interfaces) {
+            if let Some((peer, index)) = &mut interface.peer
+                && let Some(it) = observed.get(peer)
+            {
+                *index = it.index(*index);
+            }
         }
     }
 
@@ -108,4 +125,10 @@ impl Topology {
             change(interface);
         }
     }
+}
+
+/// The index of the interface with the MAC address of a planned one, or else with its name.
+fn alike(interfaces: &[Interface], planned: &Interface) -> Option<u32> {
+    let same = interfaces.iter().find(|it| it.mac == planned.mac && !it.loopback);
+    same.or_else(|| interfaces.iter().find(|it| it.name == planned.name)).map(|it| it.index)
 }

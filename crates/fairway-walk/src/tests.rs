@@ -21,6 +21,7 @@ mod routes;
 mod rules;
 mod samples;
 mod topologies;
+mod visits;
 
 use std::net::IpAddr;
 

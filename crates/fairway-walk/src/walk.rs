@@ -13,12 +13,12 @@ use std::rc::Rc;
 use super::discard::DiscardReason;
 use super::evaluate::Facts;
 use super::flow::Flow;
-use super::lookup::{Lookup, StateSource};
+use super::lookup::{Lookup, StateSource, Visits};
 use super::packet::{FlowPosition, Packet, Tuple};
 use super::route::{RouteQuery, RouteResult};
 use super::sender::Sender;
 use super::step::{Counted, End, PacketWalk, Step};
-use super::topology::{Interface, NamespaceId, NetworkNamespace, Route, RouteKind, Topology};
+use super::topology::{Interface, MacvlanParent, NamespaceId, NetworkNamespace, Route, RouteKind, Topology};
 use fairway_model::MacAddress;
 use fairway_ruleset::CtDirection;
 use refusal::Refused;
@@ -90,7 +90,7 @@ impl<'b> HookInterfaces<'b> {
 
 /// Where a packet goes next.
 enum Next {
-    /// To an interface of a namespace, as a frame that arrives there.
+    /// To an interface of a namespace, by its index in the topology, as a frame that arrives there.
     Arrives(NamespaceId, u32, InFlight),
     /// The walk ends.
     End(End),
@@ -112,30 +112,38 @@ pub struct Walker<'a> {
     /// The interface where the last delivered packet arrived.
     arrived: Option<u32>,
     lookup: Rc<Lookup<'a>>,
-    /// The macvlans of all namespaces, with their namespaces: needed at each link.
-    macvlans: Rc<[(NamespaceId, &'a Interface)]>,
+    visits: Rc<Visits<'a>>,
+    /// The macvlans of all namespaces, by their indexes in the topology: needed at each link.
+    macvlans: Rc<[((NamespaceId, u32), MacvlanParent)]>,
 }
 
 impl<'a> Walker<'a> {
     /// Creates a walker without flows.
     pub fn new(topology: &'a Topology) -> Self {
-        Self::within(topology, Lookup::default().into(), macvlans(topology))
+        Self::within(topology, Lookup::default().into(), Visits::default().into(), macvlans(topology))
     }
 
-    /// Creates a walker that reads set elements and sockets on demand ([`NetworkNamespace::on_demand`]).
-    pub fn with_source(topology: &'a Topology, contents: &'a dyn StateSource) -> Self {
-        Self::within(topology, Lookup::with(contents).into(), macvlans(topology))
+    /// Creates a walker that reads namespaces, and their set elements and sockets, on demand
+    /// ([`NetworkNamespace::on_demand`]).
+    pub fn with_source(topology: &'a Topology, source: &'a dyn StateSource) -> Self {
+        Self::within(topology, Lookup::with(source).into(), Visits::with(source).into(), macvlans(topology))
     }
 
     /// Creates a walker without flows in the same topology, with the same lookups.
     pub fn without_flows(&self) -> Self {
-        Self::within(self.topology, Rc::clone(&self.lookup), Rc::clone(&self.macvlans))
+        Self::within(
+            self.topology,
+            Rc::clone(&self.lookup),
+            Rc::clone(&self.visits),
+            Rc::clone(&self.macvlans),
+        )
     }
 
     fn within(
         topology: &'a Topology,
         lookup: Rc<Lookup<'a>>,
-        macvlans: Rc<[(NamespaceId, &'a Interface)]>,
+        visits: Rc<Visits<'a>>,
+        macvlans: Rc<[((NamespaceId, u32), MacvlanParent)]>,
     ) -> Self {
         let flows = vec![Vec::new(); topology.namespaces.len()];
         Self {
@@ -148,6 +156,7 @@ impl<'a> Walker<'a> {
             learned_neighbors: Vec::new(),
             arrived: None,
             lookup,
+            visits,
             macvlans,
         }
     }
@@ -160,6 +169,9 @@ impl<'a> Walker<'a> {
     /// Walks a packet that a program sends. An unspecified source is chosen as the kernel does.
     pub fn walk_from_program(&mut self, sender: Sender, tuple: Tuple, place: FlowPosition) -> PacketWalk {
         self.refused = None;
+        if let Err(end) = self.visit(sender.namespace) {
+            return self.walk(end);
+        }
         let next = self.send_new(sender, tuple, place);
         self.follow(next)
     }
@@ -190,7 +202,20 @@ impl<'a> Walker<'a> {
     }
 
     fn namespace(&self, id: NamespaceId) -> &'a NetworkNamespace {
-        &self.topology[id]
+        self.visits.observed(id).map_or(&self.topology[id], |observed| &observed.namespace)
+    }
+
+    /// An interface, by the index that other namespaces of the topology have for it.
+    fn end(&self, (id, index): (NamespaceId, u32)) -> Option<&'a Interface> {
+        match self.visits.observed(id) {
+            Some(observed) => observed.interface(index),
+            None => self.topology[id].interface(index),
+        }
+    }
+
+    /// Reads a namespace that a packet comes to, and returns whether it was not read before.
+    fn visit(&self, namespace: NamespaceId) -> Result<bool, End> {
+        self.visits.visit(namespace).map_err(|reason| End::Unknown { namespace, reason })
     }
 
     /// Walks the reset or ICMP error for the last packet; none if the packet was not refused.
@@ -209,6 +234,9 @@ impl<'a> Walker<'a> {
                     return self.walk(self.discarded(namespace, DiscardReason::RoutingLoop));
                 }
                 Next::Arrives(namespace, interface, in_flight) => {
+                    if let Err(end) = self.visit(namespace) {
+                        return self.walk(end);
+                    }
                     next = self.receive_frame(namespace, interface, in_flight)
                 }
             }
@@ -265,9 +293,9 @@ impl<'a> Walker<'a> {
     }
 }
 
-fn macvlans(topology: &Topology) -> Rc<[(NamespaceId, &Interface)]> {
+fn macvlans(topology: &Topology) -> Rc<[((NamespaceId, u32), MacvlanParent)]> {
     let interfaces = topology.iter().flat_map(|(id, it)| it.interfaces.iter().map(move |it| (id, it)));
-    interfaces.filter(|(_, interface)| interface.up && interface.macvlan_parent.is_some()).collect()
+    interfaces.filter_map(|(id, it)| Some(((id, it.index), it.macvlan_parent?))).collect()
 }
 
 /// The output interface of a route: loopback for addresses of the namespace itself.

@@ -1,10 +1,13 @@
 //! Explains the path of a packet: walks it through the namespaces of the host and the sandboxes that it enters.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
+use fairway_core::plan::Plan;
 use fairway_core::policy::{BRIDGE_TABLE, TABLE};
+use fairway_core::world::World;
 use fairway_inspect::explain::{Capture, Query, QueryError, Resolved, advice, captures};
 use fairway_inspect::topology::{planned_element, planned_listeners, planned_outline, without_ours};
 use fairway_kernel::survey::Details;
@@ -12,8 +15,8 @@ use fairway_kernel::{namespace, port_holder, survey};
 use fairway_model::{Namespace, Protocol, SandboxId};
 use fairway_ruleset::{Element, Set, Table};
 use fairway_walk::{
-    ConnectionWalk, End, Listener, NamespaceId, Proxy, StateSource, Step, Topology, Tuple, Walker,
-    walk_connection_with,
+    ConnectionWalk, End, Listener, NamespaceId, ObservedNamespace, Proxy, StateSource, Step, Topology, Tuple,
+    Walker, walk_connection_with,
 };
 use thiserror::Error;
 
@@ -58,6 +61,12 @@ pub struct Planned {
     pub differences: Vec<String>,
 }
 
+/// World and Plan of one instant.
+struct Snapshot {
+    world: World,
+    plan: Plan,
+}
+
 impl Inspector {
     /// Walks a packet through the running host or, with `by_plan`, through the host as planned. Large sets are not
     /// listed: only the elements that the packet matches are looked up.
@@ -67,109 +76,105 @@ impl Inspector {
     pub fn explain(&self, from: &str, to: &str, by_plan: bool) -> Result<Explanation, ExplainError> {
         let outline = || Ok::<_, survey::Error>((survey::outline("host")?, Details::open()?));
         let (host, details) = self.applier.workers.run(self.applier.workers.initial(), outline)??;
-        let (query, mut topology) = {
+        let snapshot = {
             let State { world, plan, .. } = &*self.committer.state();
-            let query = Query::parse(world, plan, from, to)?;
-            (query, planned_outline(world, plan, without_ours(&host.namespace, plan)))
+            Snapshot { world: world.clone(), plan: plan.clone() }
         };
-        let asked = |by_plan| Host { inspector: self, details: &details, by_plan };
-        let should = self.walk(&query, &topology, &asked(true))?;
+        let Snapshot { world, plan } = &snapshot;
+        let query = Query::parse(world, plan, from, to)?;
+        let mut topology = planned_outline(world, plan, without_ours(&host.namespace, plan));
+        let source = |by_plan| Host { plan, details: &details, by_plan };
+        let should = walk(world, &query, &topology, &source(true))?;
         if by_plan {
-            return Ok(self.explanation(&query, topology, &asked(true), should, None));
+            return Ok(explanation(world, &query, topology, &source(true), should, None));
         }
         let planned_end = should.first.end.sentence(&topology);
         topology.replace_host(host.namespace);
-        let mut walk = self.walk_through_kernel_state(&query, &mut topology, &asked(false))?;
-        walk.name_owners(&mut |namespace, tuple| self.socket_owner(&topology, namespace, tuple));
+        let mut walk = self.walk_through_kernel_state(world, &query, &mut topology, source(false))?;
+        walk.name_owners(&mut |id, tuple| self.socket_owner(world, &topology, id, tuple));
         let differs = std::mem::discriminant(&should.first.end) != std::mem::discriminant(&walk.first.end)
             && !ends_in_sandbox(&walk)
             && !ends_in_sandbox(&should);
         let planned = differs.then(|| Planned {
             end: planned_end,
-            differences: self.differences(&topology, &[&walk, &should]),
+            differences: self.differences(world, &topology, &[&walk, &should]),
         });
-        Ok(self.explanation(&query, topology, &asked(false), walk, planned))
-    }
-
-    fn explanation(
-        &self,
-        query: &Query,
-        topology: Topology,
-        source: &Host<'_>,
-        walk: ConnectionWalk,
-        planned: Option<Planned>,
-    ) -> Explanation {
-        let waiting = waiting(&topology, source, &walk);
-        let (captures, advice) = self.committer.read(|world| {
-            (captures(&walk, &topology, world), advice(world, query, &topology, &walk, &waiting))
-        });
-        // A repair needs no other networks or ports.
-        let advice = match planned {
-            Some(_) => Some("fairway doctor: it names the command that fixes this".to_owned()),
-            None => advice,
-        };
-        Explanation { walk, topology, captures, advice, planned }
+        Ok(explanation(world, &query, topology, &source(false), walk, planned))
     }
 
     /// What differs from the Plan, on the host and in the sandboxes that these walks come to.
-    fn differences(&self, topology: &Topology, walks: &[&ConnectionWalk]) -> Vec<String> {
+    fn differences(&self, world: &World, topology: &Topology, walks: &[&ConnectionWalk]) -> Vec<String> {
         let mut differences = match self.reconciler.find_drift() {
-            Ok(drift) => self.committer.read(|world| drift.present(world)),
+            Ok(drift) => drift.present(world),
             Err(error) => vec![format!("cannot observe drift of the host: {error}")],
         };
         let entered: BTreeSet<NamespaceId> = walks.iter().flat_map(|walk| namespaces(walk)).collect();
-        let entered: Vec<SandboxId> = entered.into_iter().filter_map(|id| topology[id].sandbox).collect();
-        let sandboxes: Vec<_> = self.committer.read(|world| {
-            let running = entered.iter().filter_map(|id| world.sandbox(*id)).filter(|it| it.running());
-            running.map(|it| (it.id, it.name.clone())).collect()
-        });
-        for (id, name) in sandboxes {
-            let inside = self.reconciler.netns_deviations(id).unwrap_or_default();
+        let sandboxes = entered.into_iter().filter_map(|id| world.sandbox(topology[id].sandbox?));
+        for sandbox in sandboxes.filter(|it| it.running()) {
+            let inside = self.reconciler.netns_deviations(sandbox.id).unwrap_or_default();
+            let name = &sandbox.name;
             differences.extend(inside.iter().map(|difference| format!("in {name}, {}", difference.is())));
         }
         differences
     }
 
-    /// Reads every sandbox that the packet comes to, and walks again, until no other one is entered.
+    /// Walks through the observed host, and the sandboxes that the packets come to as they are observed then.
     fn walk_through_kernel_state(
         &self,
+        world: &World,
         query: &Query,
         topology: &mut Topology,
-        source: &Host<'_>,
+        host: Host<'_>,
     ) -> Result<ConnectionWalk, ExplainError> {
-        let mut read = BTreeSet::from([NamespaceId::HOST]);
-        loop {
-            let walk = self.walk(query, topology, source)?;
-            let Some(id) = namespaces(&walk).into_iter().find(|id| !read.contains(id)) else {
-                return Ok(walk);
-            };
-            read.insert(id);
-            // One that has stopped meanwhile stays as it was planned.
-            let namespace = topology[id].sandbox.and_then(|sandbox| self.sandbox_namespace(sandbox));
-            if let Some(namespace) = namespace {
-                let survey =
-                    self.applier.workers.run(&namespace::open(&namespace)?, || survey::survey(""))??;
-                topology.replace_sandbox(id, &survey);
-            }
+        // The query may have an address or interface of the sender that is not planned.
+        let sender = query.sender(world, topology);
+        if let Some(id) = sender
+            && let Some(observed) = self.observe(world, topology, id)?
+        {
+            topology.replace_sandboxes([(id, observed)].into());
         }
+        let observed = topology.iter().map(|(id, _)| match sender {
+            Some(sender) if sender == id => OnceCell::from(None),
+            _ => OnceCell::new(),
+        });
+        let source = Observed { inspector: self, world, topology, host, observed: observed.collect() };
+        let walk = walk(world, query, topology, &source)?;
+        let observed = source.observed.into_iter().enumerate();
+        let observed = observed.filter_map(|(id, it)| Some((NamespaceId(id), it.into_inner()??))).collect();
+        topology.replace_sandboxes(observed);
+        Ok(walk)
     }
 
-    fn walk(
+    /// Reads the namespace of a sandbox; none if it is the host's, or the sandbox has stopped meanwhile.
+    fn observe(
         &self,
-        query: &Query,
+        world: &World,
         topology: &Topology,
-        contents: &Host<'_>,
-    ) -> Result<ConnectionWalk, QueryError> {
-        let (resolved, user) =
-            self.committer.read(|world| (query.resolve(world, topology), world.settings().relay_user));
-        let Resolved { origin, tuple } = resolved?;
-        Ok(walk_connection_with(&mut Walker::with_source(topology, contents), origin, tuple, Proxy { user }))
+        id: NamespaceId,
+    ) -> Result<Option<ObservedNamespace>, ExplainError> {
+        let Some(sandbox) = topology[id].sandbox else { return Ok(None) };
+        let Some(namespace) = sandbox_namespace(world, sandbox) else { return Ok(None) };
+        let handle = match namespace::open(namespace) {
+            Ok(handle) => handle,
+            Err(_) if self.committer.read(|world| sandbox_namespace(world, sandbox).is_none()) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let survey = self.applier.workers.run(&handle, || survey::survey(""))??;
+        Ok(Some(topology.observe(id, &survey)))
     }
 
     /// The process that has the socket for a packet that arrives in a namespace, if it can be seen from here.
-    fn socket_owner(&self, topology: &Topology, id: NamespaceId, tuple: &Tuple) -> Option<String> {
+    fn socket_owner(
+        &self,
+        world: &World,
+        topology: &Topology,
+        id: NamespaceId,
+        tuple: &Tuple,
+    ) -> Option<String> {
         let handle = match topology[id].sandbox {
-            Some(sandbox) => namespace::open(&self.sandbox_namespace(sandbox)?).ok()?,
+            Some(sandbox) => namespace::open(sandbox_namespace(world, sandbox)?).ok()?,
             None => self.applier.workers.initial().clone(),
         };
         let protocol = Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol)?;
@@ -178,11 +183,39 @@ impl Inspector {
             self.applier.workers.run(&handle, move || port_holder::find(protocol, address)).ok()??;
         Some(found.to_string())
     }
+}
 
-    /// The namespace of a running sandbox.
-    fn sandbox_namespace(&self, id: SandboxId) -> Option<Namespace> {
-        self.committer.read(|world| world.sandbox(id).filter(|it| it.running())?.namespace().cloned())
-    }
+fn walk(
+    world: &World,
+    query: &Query,
+    topology: &Topology,
+    source: &dyn StateSource,
+) -> Result<ConnectionWalk, QueryError> {
+    let Resolved { origin, tuple } = query.resolve(world, topology)?;
+    let proxy = Proxy { user: world.settings().relay_user };
+    Ok(walk_connection_with(&mut Walker::with_source(topology, source), origin, tuple, proxy))
+}
+
+fn explanation(
+    world: &World,
+    query: &Query,
+    topology: Topology,
+    source: &Host<'_>,
+    walk: ConnectionWalk,
+    planned: Option<Planned>,
+) -> Explanation {
+    let waiting = waiting(&topology, source, &walk);
+    // A repair needs no other networks or ports.
+    let advice = match planned {
+        Some(_) => Some("fairway doctor: it names the command that fixes this".to_owned()),
+        None => advice(world, query, &topology, &walk, &waiting),
+    };
+    Explanation { captures: captures(&walk, &topology, world), walk, topology, advice, planned }
+}
+
+/// The namespace of a running sandbox.
+fn sandbox_namespace(world: &World, id: SandboxId) -> Option<&Namespace> {
+    world.sandbox(id).filter(|it| it.running())?.namespace()
 }
 
 /// The sockets of the namespace in which no socket listened: of the host those at the port alone.
@@ -199,7 +232,7 @@ fn waiting(topology: &Topology, source: &Host<'_>, walk: &ConnectionWalk) -> Vec
 
 /// The state of the host: from the kernel or, for Fairway's objects, from the Plan.
 struct Host<'e> {
-    inspector: &'e Inspector,
+    plan: &'e Plan,
     details: &'e Details,
     by_plan: bool,
 }
@@ -223,7 +256,7 @@ impl StateSource for Host<'_> {
         key: &[u8],
     ) -> Result<Option<Element>, String> {
         if self.by_plan && [TABLE, BRIDGE_TABLE].contains(&table.name.as_str()) {
-            return Ok(planned_element(&self.inspector.committer.state().plan, table, &set.name, key));
+            return Ok(planned_element(self.plan, table, &set.name, key));
         }
         self.details.element(table, set, key).map_err(unread)
     }
@@ -233,7 +266,7 @@ impl StateSource for Host<'_> {
             return Ok(Vec::new());
         };
         let there = self.details.listeners_at(protocol, port).map_err(unread)?;
-        let ours = planned_listeners(&self.inspector.committer.state().plan, protocol, port);
+        let ours = planned_listeners(self.plan, protocol, port);
         let own = |other: &Listener| ours.iter().find(|own| own.address == other.address);
         if self.by_plan {
             let others = there.into_iter().filter(|it| own(it).is_none());
@@ -241,6 +274,47 @@ impl StateSource for Host<'_> {
         }
         // Only the Plan knows the purpose of Fairway's sockets.
         Ok(there.into_iter().map(|it| own(&it).cloned().unwrap_or(it)).collect())
+    }
+}
+
+/// The state of the host, and of each sandbox from when the first packet comes to it.
+struct Observed<'e> {
+    inspector: &'e Inspector,
+    world: &'e World,
+    topology: &'e Topology,
+    host: Host<'e>,
+    /// The namespaces that were read, by their ids; none for one that is as in the topology.
+    observed: Vec<OnceCell<Option<ObservedNamespace>>>,
+}
+
+impl fmt::Debug for Observed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl StateSource for Observed<'_> {
+    fn element(
+        &self,
+        id: NamespaceId,
+        table: &Table,
+        set: &Set,
+        key: &[u8],
+    ) -> Result<Option<Element>, String> {
+        self.host.element(id, table, set, key)
+    }
+
+    fn listeners(&self, id: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {
+        self.host.listeners(id, protocol, port)
+    }
+
+    fn namespace(&self, id: NamespaceId) -> Result<Option<&ObservedNamespace>, String> {
+        let Some(cell) = self.observed.get(id.0) else { return Ok(None) };
+        if let Some(known) = cell.get() {
+            return Ok(known.as_ref());
+        }
+        let read = self.inspector.observe(self.world, self.topology, id).map_err(|it| it.to_string())?;
+        Ok(cell.get_or_init(|| read).as_ref())
     }
 }
 

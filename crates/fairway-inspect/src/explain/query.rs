@@ -235,6 +235,18 @@ impl Query {
         })
     }
 
+    /// The namespace of the sender; none if it is not on this host, or does not run.
+    pub fn sender(&self, world: &World, topology: &Topology) -> Option<NamespaceId> {
+        match &self.from {
+            Peer::Host => Some(NamespaceId::HOST),
+            Peer::Sandbox(id) => namespace_of(world, topology, *id),
+            Peer::Address(address) => {
+                topology.iter().find(|(_, it)| it.holder(*address).is_some()).map(|(id, _)| id)
+            }
+            Peer::Lan(_) => None,
+        }
+    }
+
     /// The origin, and the source address if the query has one.
     fn beginning(
         &self,
@@ -246,9 +258,8 @@ impl Query {
         match &self.from {
             Peer::Host => Ok((Origin::Local(NamespaceId::HOST), None)),
             Peer::Sandbox(id) => {
-                let name = name_of(world, *id);
-                let place = namespace_of(world, topology, *id).ok_or(QueryError::NotRunning(name))?;
-                Ok((Origin::Local(place), None))
+                let not_running = || QueryError::NotRunning(name_of(world, *id));
+                Ok((Origin::Local(self.sender(world, topology).ok_or_else(not_running)?), None))
             }
             Peer::Lan(address) => {
                 let no_lan = || QueryError::NoLan("lan".to_owned());
@@ -259,8 +270,7 @@ impl Query {
                 Ok((Origin::Remote(NamespaceId::HOST, interface), Some(from.ok_or_else(no_lan)?)))
             }
             Peer::Address(address) => {
-                let holder = topology.iter().find(|(_, namespace)| namespace.holder(*address).is_some());
-                if let Some((namespace, _)) = holder {
+                if let Some(namespace) = self.sender(world, topology) {
                     return Ok((Origin::Local(namespace), Some(*address)));
                 }
                 let way = way_to(host, *address).ok_or_else(|| QueryError::NoLan(address.to_string()))?;

@@ -14,8 +14,8 @@ use fairway_ruleset::Hook;
 
 /// The owner of an address behind an interface.
 enum Neighbor {
-    /// An interface in the topology, with this MAC address.
-    Known(MacAddress),
+    /// An interface in this namespace, with this MAC address.
+    Known(NamespaceId, MacAddress),
     /// A host outside, on a link that leads out of the topology.
     Outside,
     /// No neighbor has the address.
@@ -45,8 +45,12 @@ impl<'a> Walker<'a> {
         }
         let origin = self.arp_source(namespace, output, tuple.source, next);
         let known = self.learned_neighbors.iter().find(|(address, _)| *address == next).map(|(_, mac)| *mac);
-        let mac = match (self.neighbor(namespace, output, next, origin), known) {
-            (Neighbor::Known(mac), _) => {
+        let neighbor = match self.find_neighbor(|walker| walker.neighbor(namespace, output, next, origin)) {
+            Ok(neighbor) => neighbor,
+            Err(end) => return Next::End(end),
+        };
+        let mac = match (neighbor, known) {
+            (Neighbor::Known(_, mac), _) => {
                 // A host that answers an ARP request learns the address of the sender (`arp_process`).
                 self.learned_neighbors.extend(origin.map(|origin| (origin, output.mac)));
                 mac
@@ -88,8 +92,8 @@ impl<'a> Walker<'a> {
         let wanted = in_flight.packet.frame_destination();
         let near =
             self.macvlans_of(below, parent).find(|(_, it)| Some(it.mac) == wanted && in_mode_bridge(it));
-        if let Some((peer, interface)) = near.filter(|_| mode == MacvlanMode::Bridge) {
-            return Next::Arrives(peer, interface.index, Self::into_other_namespace(in_flight));
+        if let Some(((peer, index), _)) = near.filter(|_| mode == MacvlanMode::Bridge) {
+            return Next::Arrives(peer, index, Self::into_other_namespace(in_flight));
         }
         let Some(parent) = self.namespace(below).interface(parent) else {
             return Next::End(self.discarded(below, DiscardReason::MacvlanParentGone));
@@ -99,16 +103,15 @@ impl<'a> Walker<'a> {
         self.deliver_to_link(below, parent, in_flight)
     }
 
-    /// The macvlans of a parent interface, with their namespaces.
+    /// The macvlans of a parent interface that are up, with their namespaces and indexes in the topology.
     fn macvlans_of(
         &self,
         namespace: NamespaceId,
         parent: u32,
-    ) -> impl Iterator<Item = (NamespaceId, &'a Interface)> + '_ {
-        let upon = move |interface: &Interface| {
-            interface.macvlan_parent.is_some_and(|on| (on.namespace, on.parent) == (namespace, parent))
-        };
-        self.macvlans.iter().copied().filter(move |(_, interface)| upon(interface))
+    ) -> impl Iterator<Item = ((NamespaceId, u32), &'a Interface)> + '_ {
+        let upon = move |(_, on): &&(_, MacvlanParent)| (on.namespace, on.parent) == (namespace, parent);
+        let ends = self.macvlans.iter().filter(upon).filter_map(|(at, _)| Some((*at, self.end(*at)?)));
+        ends.filter(|(_, interface)| interface.up && interface.macvlan_parent.is_some())
     }
 
     /// The packet without the state that the kernel drops when a packet changes namespaces.
@@ -145,6 +148,16 @@ impl<'a> Walker<'a> {
         own().find(|own| own.contains(&next)).or_else(|| own().next()).map(|own| own.addr())
     }
 
+    /// Looks for a neighbor, and again as long as it is found in a namespace that was not read yet.
+    fn find_neighbor(&self, look: impl Fn(&Self) -> Neighbor) -> Result<Neighbor, End> {
+        loop {
+            match look(self) {
+                Neighbor::Known(holder, _) if self.visit(holder)? => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
     /// Finds the owner of `address` behind an interface.
     fn neighbor(
         &self,
@@ -159,20 +172,21 @@ impl<'a> Walker<'a> {
         let Some(MacvlanParent { namespace: below, parent, mode }) = interface.macvlan_parent else {
             // A macvlan does not receive requests that its parent sends.
             let above = self.macvlans_of(namespace, interface.index);
-            let kept_apart = above.into_iter().any(|(place, it)| self.answers(place, it, address, origin));
+            let kept_apart =
+                above.into_iter().any(|((place, _), it)| self.answers(place, it, address, origin));
             return if kept_apart {
                 Neighbor::Missing
             } else {
                 self.resolve_over_link(interface, address, origin)
             };
         };
-        let near = self.macvlans_of(below, parent).find(|(place, it)| {
+        let near = self.macvlans_of(below, parent).find(|((place, _), it)| {
             in_mode_bridge(it)
                 && (*place, it.index) != (namespace, interface.index)
                 && self.answers(*place, it, address, None)
         });
         match (near, self.namespace(below).interface(parent)) {
-            (Some((_, near)), _) if mode == MacvlanMode::Bridge => Neighbor::Known(near.mac),
+            (Some(((place, _), near)), _) if mode == MacvlanMode::Bridge => Neighbor::Known(place, near.mac),
             (_, Some(parent)) => self.resolve_over_link(parent, address, origin),
             _ => Neighbor::Missing,
         }
@@ -186,18 +200,24 @@ impl<'a> Walker<'a> {
             return if leads_out { Neighbor::Outside } else { Neighbor::Missing };
         };
         let place = self.namespace(peer);
-        let Some(end) = place.interface(index).filter(|end| end.up) else { return Neighbor::Missing };
+        let Some(end) = self.end((peer, index)).filter(|end| end.up) else { return Neighbor::Missing };
         if let Some(bridge) = end.bridge.and_then(|bridge| place.interface(bridge)) {
             return match self.answers(peer, bridge, address, origin) {
-                true => Neighbor::Known(bridge.mac),
-                false => self.behind_bridge(peer, bridge, address, origin, Some(index)),
+                true => Neighbor::Known(peer, bridge.mac),
+                false => self.behind_bridge(peer, bridge, address, origin, Some(end.index)),
             };
         }
         if self.answers(peer, end, address, origin) {
-            return Neighbor::Known(end.mac);
+            return Neighbor::Known(peer, end.mac);
         }
-        let above = self.macvlans_of(peer, index).find(|(place, it)| self.answers(*place, it, address, None));
-        above.map_or(Neighbor::Missing, |(_, above)| Neighbor::Known(above.mac))
+        self.above(peer, index, address)
+    }
+
+    /// Finds the macvlan of a parent interface whose namespace has `address`.
+    fn above(&self, namespace: NamespaceId, parent: u32, address: IpAddr) -> Neighbor {
+        let mut all = self.macvlans_of(namespace, parent);
+        let found = all.find(|((place, _), it)| self.answers(*place, it, address, None));
+        found.map_or(Neighbor::Missing, |((place, _), it)| Neighbor::Known(place, it.mac))
     }
 
     /// The interface where a frame from outside arrives: for a bridge, the port that leads out. With the destination
@@ -220,16 +240,13 @@ impl<'a> Walker<'a> {
         if self.answers(namespace, own, address, None) {
             return (port.index, own.mac);
         }
-        let behind = match bridge {
-            Some(bridge) => self.behind_bridge(namespace, bridge, address, None, Some(port.index)),
-            None => {
-                let above = self.macvlans_of(namespace, port.index);
-                let mut holders = above.filter(|(place, it)| self.answers(*place, it, address, None));
-                holders.next().map_or(Neighbor::Missing, |(_, above)| Neighbor::Known(above.mac))
-            }
-        };
+        let behind = self.find_neighbor(|walker| match bridge {
+            Some(bridge) => walker.behind_bridge(namespace, bridge, address, None, Some(port.index)),
+            None => walker.above(namespace, port.index, address),
+        });
         match behind {
-            Neighbor::Known(mac) => (port.index, mac),
+            Ok(Neighbor::Known(_, mac)) => (port.index, mac),
+            // A namespace that cannot be read ends the walk when the packet comes there.
             _ => (port.index, own.mac),
         }
     }
@@ -270,7 +287,7 @@ impl<'a> Walker<'a> {
                 continue;
             }
             match self.resolve_over_link(port, address, origin) {
-                Neighbor::Known(mac) => return Neighbor::Known(mac),
+                Neighbor::Known(place, mac) => return Neighbor::Known(place, mac),
                 Neighbor::Outside => outside = Neighbor::Outside,
                 Neighbor::Missing => {}
             }
@@ -290,19 +307,19 @@ impl<'a> Walker<'a> {
     /// Receives a frame at an interface.
     pub(super) fn receive_frame(&mut self, namespace: NamespaceId, index: u32, in_flight: InFlight) -> Next {
         let place = self.namespace(namespace);
-        let Some(interface) = place.interface(index).filter(|interface| interface.up) else {
+        let Some(interface) = self.end((namespace, index)).filter(|interface| interface.up) else {
             return Next::End(self.discarded(namespace, DiscardReason::InputDown));
         };
         let arrives =
             Step::Arrives { namespace, interface: interface.name.clone(), tuple: in_flight.tuple() };
         self.steps.push(arrives);
         let wanted = in_flight.packet.frame_destination();
-        let above = |(_, it): &(NamespaceId, &Interface)| {
+        let above = |(_, it): &((NamespaceId, u32), &Interface)| {
             let all = it.macvlan_parent.is_some_and(|on| on.mode == MacvlanMode::Passthru);
             all || Some(it.mac) == wanted
         };
-        if let Some((above, interface)) = self.macvlans_of(namespace, index).find(above) {
-            return Next::Arrives(above, interface.index, Self::into_other_namespace(in_flight));
+        if let Some(((above, index), _)) = self.macvlans_of(namespace, index).find(above) {
+            return Next::Arrives(above, index, Self::into_other_namespace(in_flight));
         }
         match interface.bridge.and_then(|bridge| place.interface(bridge)) {
             Some(bridge) => self.bridge(namespace, bridge, interface, in_flight),
@@ -369,8 +386,9 @@ impl<'a> Walker<'a> {
             {
                 self.route(namespace, &query)?;
                 let next = route.gateway.unwrap_or(tuple.destination);
-                match self.behind_bridge(namespace, bridge, next, None, None) {
-                    Neighbor::Known(mac) => mac,
+                let look = |walker: &Self| walker.behind_bridge(namespace, bridge, next, None, None);
+                match self.find_neighbor(look)? {
+                    Neighbor::Known(_, mac) => mac,
                     _ => {
                         let interface = bridge.name.clone();
                         return Err(End::NoNeighbor { namespace, interface, next });
@@ -398,7 +416,7 @@ impl<'a> Walker<'a> {
         let wanted = in_flight.packet.frame_destination();
         let behind = |port: &&Interface| match port.peer {
             Some((peer, index)) => {
-                let end = self.namespace(peer).interface(index).filter(|end| Some(end.mac) == wanted);
+                let end = self.end((peer, index)).filter(|end| Some(end.mac) == wanted);
                 end.is_some() || self.macvlans_of(peer, index).any(|(_, above)| Some(above.mac) == wanted)
             }
             None => wanted == Some(STRANGER),
