@@ -5,6 +5,7 @@ mod difference;
 pub mod iptables;
 mod phase;
 mod set_name;
+mod setting;
 mod switches;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use fairway_ruleset::{Element, LimitRate, key};
 use iptables::{Place, RuleChain};
 pub use phase::Phase;
 pub use set_name::{ElementKey, SETS, SetName};
+pub use setting::Setting;
 pub use switches::RulesetSwitches;
 
 /// A bridge of ours.

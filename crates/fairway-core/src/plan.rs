@@ -3,16 +3,20 @@
 //! It is a union of fragments, each with an owner. After a command only the fragments of the owners
 //! that it touched are made anew; the result is the same as making all of them.
 
+mod changes;
 mod file;
 mod fragment;
+mod listing;
 mod netns_link;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+pub use changes::{Action, ObjectChange, SettingChange, changes};
 pub use file::chosen_servers;
 pub use fragment::fragment;
+pub use listing::{PlannedFragment, PlannedObject, describe, element_text, list, owner_name};
 
 use fairway_model::Owner;
 use imbl::OrdMap;
