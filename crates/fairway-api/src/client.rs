@@ -16,8 +16,8 @@ use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
     ContainerSummary, Created, DetachRequest, Diagnosis, DisconnectRequest, ErrorMessage, Exited, Explained,
-    Info, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PortMap, PublishPorts,
-    PublishedPorts, Reloaded, Version, WaitReply,
+    Info, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference, Planned, PortMap,
+    PublishPorts, PublishedPorts, Reloaded, Version, WaitReply,
 };
 use connection::{Connection, Response};
 
@@ -142,6 +142,22 @@ impl Client {
     pub fn explain(&mut self, from: &str, to: &str, plan: bool) -> Result<Explained, ClientError> {
         let plan = if plan { "1" } else { "0" };
         self.get(&format!("/fairway/explain?from={}&to={}&plan={plan}", encode(from), encode(to)))
+    }
+
+    /// All planned objects.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn plan(&mut self) -> Result<Planned, ClientError> {
+        self.get("/fairway/plan")
+    }
+
+    /// What the daemon would do now to make the kernel equal to the Plan.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn plan_difference(&mut self) -> Result<PlanDifference, ClientError> {
+        self.get("/fairway/plan/diff")
     }
 
     /// Diagnoses the host; with `fix`, after fixing what Fairway owns.

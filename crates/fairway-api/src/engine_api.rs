@@ -12,7 +12,7 @@ use fairway_model::RefusalKind;
 use fairway_model::{Namespace, NetworkId, ProcessIdentity, SandboxId};
 use thiserror::Error;
 
-use crate::types::{Diagnosis, Explained, Reloaded};
+use crate::types::{Diagnosis, Explained, PlanDifference, Planned, Reloaded};
 
 /// The result of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -200,6 +200,15 @@ pub trait EngineApi: Send + Sync + 'static {
     /// # Errors
     /// An endpoint does not exist, or the kernel cannot be read.
     fn explain(&self, from: &str, to: &str, plan: bool) -> Result<Explained, Failure>;
+
+    /// All planned objects.
+    fn plan(&self) -> Planned;
+
+    /// What the daemon would do now to make the kernel equal to the Plan.
+    ///
+    /// # Errors
+    /// The kernel cannot be read.
+    fn plan_difference(&self) -> Result<PlanDifference, Failure>;
 
     /// Diagnoses networking problems of the host; with `fix`, after fixing what Fairway owns.
     ///

@@ -325,6 +325,8 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
         Task::Stats => fairway::stats(engine, call),
         Task::Detach => fairway::detach(engine, call),
         Task::Explain => fairway::explain(engine, call),
+        Task::Plan => fairway::plan(engine),
+        Task::PlanDifference => fairway::plan_difference(engine),
         Task::Doctor { fix } => fairway::doctor(engine, fix),
         Task::Graph => fairway::graph(engine, call),
         Task::Reload => fairway::reload(engine),

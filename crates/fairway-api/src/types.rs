@@ -21,7 +21,7 @@ pub use create::{ContainerCreate, NetworkingConfig};
 pub use event::{EventActor, EventMessage};
 pub use fairway::{
     AttachNamespace, AttachRequest, Attached, DetachRequest, Diagnosis, Exited, Explained, NetworkStats,
-    PortStats, PublishPorts, PublishedPorts, Reloaded, TrafficCount,
+    PlanDifference, Planned, PortStats, PublishPorts, PublishedPorts, Reloaded, TrafficCount,
 };
 pub use network::{
     ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,

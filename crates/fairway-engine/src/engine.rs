@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering as Order};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use fairway_core::object::FileName;
-use fairway_core::plan::plan;
+use fairway_core::plan::{ObjectChange, PlannedFragment, plan};
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, UNKNOWN_EXIT_CODE, World};
 use fairway_inspect::conflict::FirewallConflict;
@@ -316,6 +316,19 @@ impl Engine {
     /// See [`GraphError`].
     pub fn graph(&self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, GraphError> {
         self.inspector.graph(networks, path)
+    }
+
+    /// All objects of the Plan, by owner.
+    pub fn plan(&self) -> Vec<PlannedFragment> {
+        self.inspector.plan()
+    }
+
+    /// What the daemon would do now to make the kernel equal to the Plan. Changes nothing.
+    ///
+    /// # Errors
+    /// The kernel refuses to list objects.
+    pub fn plan_difference(&self) -> Result<Vec<ObjectChange>, EngineError> {
+        self.inspector.plan_difference()
     }
 
     /// Diagnoses the host and Fairway's objects. Changes nothing.

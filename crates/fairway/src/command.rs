@@ -22,6 +22,7 @@ mod logs;
 mod network;
 mod options;
 mod paint;
+mod plan;
 mod port;
 mod print;
 mod process_options;
@@ -116,6 +117,8 @@ enum Verb {
     Explain(explain::ExplainOptions),
     /// Diagnose networking problems on this host and suggest fixes
     Doctor(doctor::DoctorOptions),
+    /// List the planned objects, or with --diff what differs from them in the kernel
+    Plan(plan::PlanOptions),
     /// Draw the networks and the way of a packet
     Graph(graph::GraphOptions),
     /// Trace real packets: each interface, chain and rewrite they pass
@@ -216,6 +219,7 @@ impl Arguments {
             Verb::Network(command) => command.run(&mut session()?.client),
             Verb::Explain(options) => options.run(&mut session()?.client),
             Verb::Doctor(options) => options.run(&mut session()?.client),
+            Verb::Plan(options) => options.run(&mut session()?.client),
             Verb::Graph(options) => options.run(&mut session()?.client),
             Verb::Trace(options) => options.run(&mut session()?.client),
             Verb::Attach(options) => options.run(&mut session()?.client),

@@ -147,6 +147,14 @@ pub(super) fn explain(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Fail
     Reply::json(&engine.explain(from, to, call.flag("plan"))?)
 }
 
+pub(super) fn plan(engine: &dyn EngineApi) -> Result<Reply, Failure> {
+    Reply::json(&engine.plan())
+}
+
+pub(super) fn plan_difference(engine: &dyn EngineApi) -> Result<Reply, Failure> {
+    Reply::json(&engine.plan_difference()?)
+}
+
 pub(super) fn doctor(engine: &dyn EngineApi, fix: bool) -> Result<Reply, Failure> {
     Reply::json(&engine.doctor(fix)?)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fairway_core::plan::{ObjectChange, PlannedFragment};
 use fairway_inspect::doctor::Finding;
 use fairway_inspect::explain::Capture;
 use fairway_walk::WalkRecord;
@@ -117,6 +118,22 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     /// The applied fixes, described in text.
     pub done: Vec<String>,
+}
+
+/// The reply of `GET /fairway/plan`: all planned objects.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Planned {
+    /// The objects of each owner.
+    pub owners: Vec<PlannedFragment>,
+}
+
+/// The reply of `GET /fairway/plan/diff`: what the daemon would do now to make the kernel equal to the Plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PlanDifference {
+    /// The objects to make, change and remove, in order; none if the kernel is as planned.
+    pub changes: Vec<ObjectChange>,
 }
 
 /// The traffic of one network in the reply of `GET /fairway/stats`; `?network=` selects one network.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::thread::JoinHandle;
 
-use fairway_api::types::{Diagnosis, Explained, Reloaded};
+use fairway_api::types::{Diagnosis, Explained, PlanDifference, Planned, Reloaded};
 use fairway_api::{
     About, Applied, Client, EngineApi, ExitListener, Failure, Limits, Located, NamespaceReference,
     SandboxFiles, Stopping, runtime, serve,
@@ -164,6 +164,14 @@ impl EngineApi for FakeEngine {
     }
 
     fn explain(&self, _: &str, _: &str, _: bool) -> Result<Explained, Failure> {
+        Err(no_kernel())
+    }
+
+    fn plan(&self) -> Planned {
+        Planned::default()
+    }
+
+    fn plan_difference(&self) -> Result<PlanDifference, Failure> {
         Err(no_kernel())
     }
 

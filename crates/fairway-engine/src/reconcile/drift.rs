@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fairway_core::object::{Difference, Key, Object, SetElement};
-use fairway_core::object::{RulesetSwitches, SetName};
-use fairway_core::policy::ruleset;
+use fairway_core::object::{Difference, Key, Object, SetName};
+use fairway_core::plan::{self, ObjectChange, Plan, SettingChange, describe, element_text};
 use fairway_core::world::World;
 use fairway_inspect::doctor::Deviation;
 
@@ -18,6 +17,20 @@ pub(crate) struct Drift {
 
 /// The settings in which existing objects differ from the Plan.
 pub(crate) type Deviations = BTreeMap<Key, Vec<Deviation>>;
+
+impl Drift {
+    /// What repairing the drift does, object by object, in order.
+    pub(crate) fn changes(&self, plan: &Plan, world: &World) -> Vec<ObjectChange> {
+        let setting = |deviation: &Deviation| SettingChange {
+            name: deviation.what.clone(),
+            old: deviation.actual.clone(),
+            new: deviation.expected.clone(),
+        };
+        let deviations = self.deviations.iter();
+        let deviations = deviations.map(|(key, all)| (key.clone(), all.iter().map(setting).collect()));
+        plan::changes(&self.difference, plan, world, &deviations.collect())
+    }
+}
 
 /// One setting of one object, or one whole object, that differs from the Plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,14 +81,6 @@ const PRESENT: &str = "present";
 const MISSING: (&str, &str) = (PRESENT, "missing");
 const UNEXPECTED: (&str, &str) = ("none", "present");
 const CHANGED: (&str, &str) = ("as planned", "changed");
-
-/// Names an object as `ip`, `nft` and Docker name it.
-fn describe(key: &Key, world: &World) -> String {
-    key.describe(
-        |id| world.sandbox(id).map_or_else(|| id.short(), |sandbox| sandbox.name.clone()),
-        |id| world.network(id).map_or_else(|| id.short(), |network| network.name.clone()),
-    )
-}
 
 /// How many lines of drift an event holds.
 const MAX_LINES: usize = 8;
@@ -131,14 +136,6 @@ impl Drift {
         }
         lines.iter().take(MAX_LINES).map(DriftLine::to_string).collect::<Vec<_>>().join("; ")
     }
-}
-
-/// An element as `nft` prints it.
-fn element_text(name: SetName, bytes: &[u8], element: &SetElement) -> String {
-    let tables = ruleset(&RulesetSwitches::default());
-    let set = tables.iter().filter(|table| table.family == name.family()).find_map(|it| it.set(name.text()));
-    let element = SetElement { comment: String::new(), ..element.clone() }.to_element(name, bytes);
-    set.map_or_else(|| format!("{bytes:02x?}"), |set| set.element_text(&element))
 }
 
 /// The objects with Fairway's mark that no network or sandbox has, one line for each kind and name.

@@ -5,7 +5,7 @@ use std::path;
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fairway_api::types::{Diagnosis, Explained, Reloaded};
+use fairway_api::types::{Diagnosis, Explained, PlanDifference, Planned, Reloaded};
 use fairway_api::{
     About, Applied, EngineApi, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
     Stopping,
@@ -186,6 +186,15 @@ impl EngineApi for EngineAdapter {
             planned,
             differences: differences.unwrap_or_default(),
         })
+    }
+
+    fn plan(&self) -> Planned {
+        Planned { owners: self.engine.plan() }
+    }
+
+    fn plan_difference(&self) -> Result<PlanDifference, Failure> {
+        let changes = self.engine.plan_difference().map_err(failure)?;
+        Ok(PlanDifference { changes })
     }
 
     fn doctor(&self, fix: bool) -> Result<Diagnosis, Failure> {

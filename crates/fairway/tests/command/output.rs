@@ -1,9 +1,12 @@
 //! What commands show of a daemon's answers, and what they ask it.
 
 use fairway_api::types::{
-    ContainerInspect, ContainerSummary, Diagnosis, NetworkInspect, NetworksDeleted, PortBinding, PortSummary,
+    ContainerInspect, ContainerSummary, Diagnosis, NetworkInspect, NetworksDeleted, PlanDifference, Planned,
+    PortBinding, PortSummary,
 };
 
+use fairway_core::object::Setting;
+use fairway_core::plan::{Action, ObjectChange, PlannedFragment, PlannedObject, SettingChange};
 use fairway_inspect::doctor::{Finding, Fix, Severity};
 
 use super::fake_daemon::{Answer, FakeDaemon};
@@ -255,6 +258,44 @@ fn finding(id: &str, severity: Severity, message: &str, fix: Option<(&str, bool)
     let impact = if severity == Severity::Ok { "" } else { "packets are dropped" }.to_owned();
     let fix = fix.map(|(command, automatic)| Fix { command: command.to_owned(), automatic });
     Finding { id: id.to_owned(), severity, message: message.to_owned(), impact, fix }
+}
+
+#[test]
+fn the_plan_and_what_differs_from_it_are_printed() {
+    let object = |object: &str, name: &str, value: &str| PlannedObject {
+        object: object.to_owned(),
+        settings: vec![Setting { name: name.to_owned(), value: value.to_owned() }],
+    };
+    let owner = |owner: &str, objects| PlannedFragment { owner: owner.to_owned(), objects };
+    let planned = Planned {
+        owners: vec![
+            owner("host", vec![object("sysctl net.ipv4.ip_forward", "value", "1")]),
+            owner("network web", vec![object("bridge br-web", "mtu", "1500")]),
+        ],
+    };
+    let change = |action, object: &str, settings, reason: &str| ObjectChange {
+        action,
+        object: object.to_owned(),
+        settings,
+        reason: reason.to_owned(),
+    };
+    let mtu = SettingChange { name: "mtu".to_owned(), old: "1300".to_owned(), new: Some("1500".to_owned()) };
+    let different = PlanDifference {
+        changes: vec![
+            change(Action::Change, "bridge br-web", vec![mtu], "network web: differs"),
+            change(Action::Remove, "interface fw01", Vec::new(), "endpoint 0102: does not exist"),
+        ],
+    };
+    let daemon = FakeDaemon::new(vec![
+        ("GET /fairway/plan/diff", 200, json(&different)),
+        ("GET /fairway/plan", 200, json(&planned)),
+    ]);
+    insta::assert_snapshot!(reported(&daemon, &["plan"]));
+    insta::assert_snapshot!(reported(&daemon, &["plan", "--format=json"]));
+    insta::assert_snapshot!(reported(&daemon, &["plan", "--diff"]));
+    insta::assert_snapshot!(reported(&daemon, &["plan", "--diff", "--format=json"]));
+    let daemon = FakeDaemon::new(vec![("GET /fairway/plan/diff", 200, json(&PlanDifference::default()))]);
+    assert_eq!(reported(&daemon, &["plan", "--diff"]), "No changes: the kernel is as planned.\n= 0");
 }
 
 #[test]

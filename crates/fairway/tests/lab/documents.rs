@@ -79,6 +79,7 @@ pages! {
     multiple_networks: "docs/reference/multiple-networks.md";
     names: "docs/reference/names.md";
     network_options: "docs/reference/network-options.md";
+    plan: "docs/reference/plan.md";
     run: "docs/reference/run.md";
     sandbox_files: "docs/reference/sandbox-files.md";
     trace: "docs/reference/trace.md";

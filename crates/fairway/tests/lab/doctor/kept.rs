@@ -78,6 +78,14 @@ fn what_is_other_than_it_was_made() {
         let read = || clinic.stage.host.run_in(|| std::fs::read_to_string(&path).unwrap()).unwrap();
         let before = read();
         clinic.stage.host.run_in(|| std::fs::write(&path, "nameserver 192.0.2.53\n").unwrap()).unwrap();
+        let planned = clinic.stage.client().plan_difference().unwrap().changes;
+        let [change] = planned.as_slice() else { panic!("{planned:?}") };
+        let text = change.to_string();
+        assert!(
+            text.starts_with("~ file resolv.conf of sandbox p: line 1 \"nameserver 192.0.2.53\" -> "),
+            "{text}"
+        );
+        assert!(text.ends_with(" (sandbox p: differs)"), "{text}");
         let found = clinic.only("drift", Severity::Warning);
         assert!(
             found.message.contains("file resolv.conf of sandbox")
@@ -89,6 +97,7 @@ fn what_is_other_than_it_was_made() {
         assert_eq!(done, format!("repaired: {}", found.message));
         assert_eq!(read(), before);
         assert_eq!(clinic.findings(), []);
+        assert_eq!(clinic.stage.client().plan_difference().unwrap().changes, []);
 
         // From within, it is the sandbox's own.
         clinic.sandbox.run_in(foreign_changes::remove_default_route).unwrap();
