@@ -361,6 +361,26 @@ fn sockets_and_elements_are_read_on_demand() {
     assert!(matches!(ask(&topology, UDP, "10.2.0.2").first.end, End::NoListener { .. }));
 }
 
+/// What is read on demand cannot be searched for a key that is not known.
+#[test]
+fn a_key_that_is_not_known_is_not_looked_up_on_demand() {
+    let by_key = |on_demand| {
+        let mut topology = routed();
+        topology[SERVER].on_demand = on_demand;
+        let mut table = Table::new(fairway_ruleset::Family::Inet, "mine");
+        table.sets.push(Set::verdict_map("ports", [Datatype::InetService]));
+        let chain = fairway_ruleset::Chain::base("in", fairway_ruleset::ChainKind::Filter, Hook::Input, 0);
+        let random = Load::Meta(fairway_ruleset::MetaKey::Random);
+        table.chains.push(chain.with([rule().verdict_of(&[random], "ports")]));
+        topology[SERVER].tables.push(table);
+        let mut walker = Walker::with_source(&topology, &Source);
+        let packet = tuple(UDP, "10.1.0.2", "10.2.0.2");
+        sentence(&walker.walk_from_program(Sender::of(CLIENT), packet, FlowPosition::First), &topology)
+    };
+    assert!(by_key(true).ends_with("meta random of a simulated packet"), "{}", by_key(true));
+    assert!(by_key(false).starts_with("delivered on server"), "{}", by_key(false));
+}
+
 #[test]
 fn elements_that_rules_add_are_reported() {
     let mut topology = routed();

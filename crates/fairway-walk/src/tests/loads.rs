@@ -80,6 +80,24 @@ fn the_bridge_of_a_port_is_known() {
     assert_eq!(comments(&first, &topology, ROUTER), ["in", "out"]);
 }
 
+/// Without a bridge the name of the port is empty; for a packet that a bridge passed up it is not known.
+#[test]
+fn the_port_of_a_packet_that_came_by_a_bridge_is_not_known() {
+    let packet = tuple(UDP, "10.1.0.2", "10.2.0.2");
+    let found = |kind: &str, output| {
+        let mut topology = routed();
+        topology[ROUTER].interfaces[1].kind = kind.to_owned();
+        let load = rule().expression(Expression::BridgePort { output, to: at(0) });
+        let compare = Expression::Compare { from: at(0), operator: Comparison::Equal, value: name("") };
+        evaluated_in(topology, Hook::Forward, load.expression(compare), packet)
+    };
+    for (kind, output) in [("", false), ("veth", false), ("", true), ("bridge", true)] {
+        assert_eq!(found(kind, output), Found::Matches, "{kind} {output}");
+    }
+    let Found::Unknown(reason) = found("bridge", false) else { panic!("the port is known") };
+    assert!(reason.ends_with("the bridge port where the packet arrived is not known"), "{reason}");
+}
+
 /// The facts of a flow, in both directions, before and after translation.
 #[test]
 fn ct_keys_describe_the_flow_in_either_direction() {

@@ -173,6 +173,11 @@ fn the_addresses_of_the_namespace_are_local() {
     assert_eq!(to(Some("10.0.0.1")), "dropped");
     assert_eq!(to(Some("10.0.0.9")), "passes");
     assert_eq!(to(None), "passes", "an address that is not known stands for one of another host");
+    // Which interface has the address is not known: it may be that of the packet.
+    let flags = FibFlags(FibFlags::DESTINATION.0 | FibFlags::INPUT.0);
+    let local = Load::Fib(FibResult::AddressType, flags);
+    let to_own = Sample { destination: Some(address("10.0.0.1")), ..known() };
+    assert_eq!(compared(&to_own, local, Comparison::Equal, &2_u32.to_ne_bytes()), "dropped");
     let translated = Sample { translated: true, ..known() };
     assert_eq!(met(&translated, rule().ct_status_dnat()), "dropped");
     assert_eq!(met(&known(), rule().ct_status_dnat()), "passes");
