@@ -38,7 +38,7 @@ fn flags_decide_subnet_address_and_range() {
 }
 
 #[test]
-fn without_bip_it_yields_to_the_host_and_to_networks() {
+fn without_bip_the_default_bridge_avoids_the_host_and_other_networks() {
     let destination: IpNet = "172.17.0.0/16".parse().unwrap();
     let routes = vec![HostRoute { destination, interface: "tun0".to_owned() }];
     let host = HostFacts { routes, ..HostFacts::default() };
@@ -56,7 +56,7 @@ fn without_bip_it_yields_to_the_host_and_to_networks() {
 }
 
 #[test]
-fn another_default_gateway_is_never_given_away() {
+fn a_default_gateway_is_not_allocated() {
     let decided = decide(&settings("10.9.8.1/24", "", "10.9.8.254")).unwrap();
     assert_eq!(decided.gateway.to_string(), "10.9.8.1");
     assert_eq!(default_gateway(&decided), "10.9.8.254".parse().ok());
@@ -64,7 +64,7 @@ fn another_default_gateway_is_never_given_away() {
 }
 
 #[test]
-fn contradictions_name_the_flag() {
+fn contradictory_flags_are_refused_by_name() {
     let table = [
         (
             "10.9.8.0/24",
@@ -118,7 +118,7 @@ fn contradictions_name_the_flag() {
 }
 
 #[test]
-fn ipv6_has_flags_of_its_own() {
+fn flags_of_ipv6_decide_the_ipv6_subnet() {
     let six = |bip: &str, range: &str, gateway: &str| {
         let settings = Settings {
             bridge_address_ipv6: bip.parse().ok(),

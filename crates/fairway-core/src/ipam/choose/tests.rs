@@ -45,7 +45,7 @@ fn the_default_pools_are_dockers_in_dockers_order() {
 }
 
 #[test]
-fn what_the_host_has_is_passed_over() {
+fn subnets_of_the_host_are_skipped() {
     let host = HostFacts {
         addresses: vec![route("172.17.9.1/24", "eth0"), route("fe80::1/64", "eth0")],
         nameservers: vec!["172.18.0.53".parse().unwrap()],
@@ -63,7 +63,7 @@ fn what_the_host_has_is_passed_over() {
 }
 
 #[test]
-fn the_error_says_who_took_which_pool() {
+fn the_error_names_the_holders_of_each_pool() {
     let host = HostFacts {
         addresses: vec![route("192.168.1.5/24", "eth0")],
         nameservers: vec!["10.0.0.53".parse().unwrap()],
@@ -81,7 +81,7 @@ fn the_error_says_who_took_which_pool() {
 }
 
 #[test]
-fn a_wanted_size_is_cut_from_the_pools() {
+fn a_requested_prefix_length_is_cut_from_the_pools() {
     let choose_sized = |size| {
         choose_subnet(&Settings::default(), &HostFacts::default(), &[], false, Some(size), &mut Rng::new(1))
     };
@@ -93,7 +93,7 @@ fn a_wanted_size_is_cut_from_the_pools() {
 }
 
 #[test]
-fn pools_of_ones_own_replace_those_of_their_family() {
+fn configured_pools_replace_the_default_pools_of_their_family() {
     let settings = pools(&[("10.8.0.0/22", 24), ("2001:db8::/62", 64)]);
     let (v4, _) = exhaust(&settings, &HostFacts::default(), false);
     assert_eq!(v4, ["10.8.0.0/24", "10.8.1.0/24", "10.8.2.0/24", "10.8.3.0/24"]);
@@ -126,14 +126,14 @@ fn ipv6_without_a_pool_is_a_random_unique_local_subnet() {
 }
 
 #[test]
-fn unique_local_addresses_can_be_taken_too() {
+fn unique_local_subnets_can_be_exhausted() {
     let host = HostFacts { routes: vec![route("fc00::/7", "tun0")], ..HostFacts::default() };
     let error = choose_subnet(&Settings::default(), &host, &[], true, None, &mut Rng::new(1)).unwrap_err();
     assert!(error.to_string().contains("subnetted: fd00::/8 by route fc00::/7 of tun0: choose"), "{error}");
 }
 
 #[test]
-fn a_pool_of_many_subnets_is_searched_by_holders_alone() {
+fn a_pool_of_many_subnets_is_searched_in_one_step_per_holder() {
     // 2^56 subnets; a search subnet by subnet would not end.
     let settings = pools(&[("2000::/8", 64)]);
     let taken = [(net("2000::/9"), "a".to_owned()), (net("2080::/10"), "b".to_owned())];
@@ -150,7 +150,7 @@ fn allocate_subnets() -> impl Strategy<Value = IpNet> {
 
 proptest! {
     #[test]
-    fn what_is_chosen_is_free_and_the_first_that_is(
+    fn the_first_free_subnet_is_chosen(
         routes in prop::collection::vec(allocate_subnets(), 0..6),
         addresses in prop::collection::vec(allocate_subnets(), 0..6),
         networks in prop::collection::vec(allocate_subnets(), 0..20),

@@ -47,7 +47,7 @@ fn subnet(subnet: &str, gateway: &str) -> Subnet {
 }
 
 #[test]
-fn what_would_cut_the_host_off_is_named() {
+fn a_subnet_that_takes_an_address_or_next_hop_of_the_host_is_refused() {
     for (wanted, gateway, taken) in [
         // The router's address, or the host's own.
         (

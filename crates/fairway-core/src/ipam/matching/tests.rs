@@ -33,7 +33,7 @@ fn each_value_goes_to_the_subnet_that_contains_it() {
 }
 
 #[test]
-fn nothing_given_asks_for_nothing() {
+fn without_flags_no_subnet_is_requested() {
     assert_eq!(matched(&[], &[], &[], &[]), Ok(Vec::new()));
 }
 

@@ -26,7 +26,7 @@ fn drain(range: &str, subnet: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_subnet_gives_what_interfaces_can_have() {
+fn each_subnet_allocates_its_usable_addresses() {
     let table: &[(&str, &[&str])] = &[
         ("10.0.0.8/29", &["10.0.0.9", "10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.13", "10.0.0.14"]),
         ("10.0.0.0/30", &["10.0.0.1", "10.0.0.2"]),
@@ -47,7 +47,7 @@ fn each_subnet_gives_what_interfaces_can_have() {
 }
 
 #[test]
-fn a_range_within_a_subnet_gives_its_own_ends() {
+fn a_range_within_a_subnet_includes_its_own_ends() {
     // 10.0.0.4 and .7 are ends of the range only, not of the subnet.
     assert_eq!(drain("10.0.0.4/30", "10.0.0.0/24"), ["10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7"]);
     assert_eq!(drain("10.0.0.252/30", "10.0.0.0/24"), ["10.0.0.252", "10.0.0.253", "10.0.0.254"]);
@@ -76,7 +76,7 @@ fn the_families_do_not_mix() {
 }
 
 #[test]
-fn what_is_released_is_given_again_lowest_first() {
+fn released_addresses_are_allocated_again_lowest_first() {
     let subnet = net("10.0.0.0/24");
     let mut set: AddressSet = (1..=254).map(|n| IpAddr::from([10, 0, 0, n])).collect();
     assert_eq!((set.first_free(subnet, subnet), set.count()), (None, 254));
@@ -119,7 +119,7 @@ fn naive_first_free(used: &HashSet<IpAddr>, range: IpNet, subnet: IpNet) -> Opti
 
 proptest! {
     #[test]
-    fn it_behaves_like_a_plain_set(
+    fn an_address_set_agrees_with_a_plain_set(
         steps in prop::collection::vec((any::<bool>(), addresses()), 1..200),
         near in addresses(),
         lengths in (0u8..=5, 0u8..=5),

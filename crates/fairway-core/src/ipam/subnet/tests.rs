@@ -62,7 +62,7 @@ fn the_gateway_is_the_lowest_address_that_is_free() {
 }
 
 #[test]
-fn what_is_named_is_kept() {
+fn requested_gateways_ranges_and_auxiliary_addresses_are_kept() {
     let v6 = request("fd00:5::/64", "fd00:5::9", "fd00:5::100/120", &[]);
     // It meets a route of the host, and is the user's to decide.
     let v4 = request("10.10.50.0/24", "10.10.50.254", "10.10.50.128/25", &[("db", "10.10.50.5")]);
@@ -77,7 +77,7 @@ fn what_is_named_is_kept() {
 }
 
 #[test]
-fn a_size_alone_is_cut_from_the_pools() {
+fn a_prefix_length_alone_is_cut_from_the_pools() {
     let decided =
         decide(&[request("::/112", "", "", &[]), request("0.0.0.0/24", "", "", &[])], true, true).unwrap();
     assert_eq!(decided[0].subnet.to_string(), "172.17.0.0/24");
@@ -88,7 +88,7 @@ fn a_size_alone_is_cut_from_the_pools() {
 }
 
 #[test]
-fn refusals_name_the_thing_the_reason_and_the_way_out() {
+fn refusals_name_the_value_the_reason_and_the_way_out() {
     let one = |subnet: &str, gateway: &str, range: &str, auxiliary: &[(&str, &str)]| {
         vec![request(subnet, gateway, range, auxiliary)]
     };

@@ -55,7 +55,7 @@ fn table() -> NameTable {
 const A: QueryType = QueryType::A;
 
 #[test]
-fn names_of_shared_networks_only() {
+fn only_names_of_shared_networks_resolve() {
     let table = table();
     assert_eq!(table.answer(sandbox(1), "web", A), Answer::Addresses(vec![v4(1, 1)]));
     assert_eq!(table.answer(sandbox(1), "0123456789ab", A), Answer::Addresses(vec![v4(1, 1)]));
@@ -66,7 +66,7 @@ fn names_of_shared_networks_only() {
 }
 
 #[test]
-fn all_holders_answer_those_that_joined_first_first() {
+fn all_holders_of_a_name_answer_in_the_order_of_connection() {
     let mut table = table();
     let three = vec![v4(1, 1), v4(1, 2), v4(1, 3)];
     assert_eq!(table.answer(sandbox(1), "www", A), Answer::Addresses(three));
@@ -110,7 +110,7 @@ fn internal_sandboxes_ask_no_server() {
 }
 
 #[test]
-fn links_go_first_and_may_point_to_what_comes_later() {
+fn links_take_precedence_and_may_name_a_later_sandbox() {
     let mut table = table();
     let mut linked = view(1, &[1], Upstreams::Host);
     linked.links.push((network(1), "WWW".to_owned(), "Target".to_owned()));
@@ -129,7 +129,7 @@ fn links_go_first_and_may_point_to_what_comes_later() {
 }
 
 #[test]
-fn a_link_on_a_network_that_was_left_is_void() {
+fn a_link_on_a_left_network_does_not_resolve() {
     let mut table = table();
     let mut linked = view(1, &[1], Upstreams::Host);
     linked.links.push((network(2), "store".to_owned(), "db".to_owned()));
@@ -154,7 +154,7 @@ fn addresses_have_names() {
 }
 
 #[test]
-fn a_new_record_takes_the_place_of_the_old() {
+fn a_new_record_replaces_the_old_one() {
     let mut table = table();
     let mut moved = record(1, 1, "app", &["renamed"]);
     moved.ipv4 = Some(Ipv4Addr::new(172, 18, 1, 99));
@@ -170,7 +170,7 @@ fn a_new_record_takes_the_place_of_the_old() {
 proptest! {
     /// Whatever came and went, the answers are those of a table that was made anew.
     #[test]
-    fn no_trace_of_what_left(
+    fn removed_endpoints_leave_no_names(
         steps in prop::collection::vec((0u8..6, 1u8..3, prop::collection::vec("[abAB]{1,2}", 1..4), any::<bool>()), 0..40)
     ) {
         let mut table = NameTable::new();
@@ -203,7 +203,7 @@ proptest! {
 }
 
 #[test]
-fn the_first_holder_may_answer_alone() {
+fn a_network_may_answer_with_its_oldest_endpoint_only() {
     let mut table = NameTable::new();
     for n in [3, 2] {
         table.insert(NameRecord { first_only: true, ..record(n, 1, "app", &["box", "pool"]) });
