@@ -34,7 +34,7 @@ use crate::commit::host::{
     adopted, find_switched_forwarding, observe_host, release_bridges, restore_forwarding,
 };
 use crate::commit::ordering::Ordering;
-use crate::commit::records::{STORE_FILE, STORE_PATIENCE, load, save_all};
+use crate::commit::records::{Orphan, STORE, STORE_PATIENCE, load, save_all};
 use crate::commit::stop::Stopping;
 use crate::commit::{Committer, State, now};
 use crate::failpoint::{failpoint, started};
@@ -124,9 +124,12 @@ impl Engine {
         crate::requirements::check(&options.settings, options.iptables)?;
         create_directory(&options.data_root)?;
         create_directory(&options.exec_root)?;
-        let path = options.data_root.join(STORE_FILE);
+        let path = options.data_root.join(STORE);
         let store = Store::open(&path, STORE_PATIENCE)?;
-        let mut world = load(&store, &path)?;
+        let (mut world, orphans) = load(&store, &path)?;
+        for Orphan { key, reason } in &orphans {
+            tracing::error!(%key, %reason, "failed to use record {key} of the store: {reason}; the record is kept");
+        }
         let mut rng = Rng::new(seed());
         let host = observe_host()?;
         find_switched_forwarding(&mut world, &host)?;
@@ -150,7 +153,7 @@ impl Engine {
         restore_forwarding(&before, world.host_state())?;
         release_bridges(&adopted, &world);
         failpoint("host released");
-        save_all(&store, &world)?;
+        save_all(&store, &world, &orphans)?;
         failpoint("durable");
 
         let firewall = Firewall::open(options.iptables)?;
@@ -200,6 +203,7 @@ impl Engine {
             applier: Arc::clone(&applier),
             reconciler: Arc::clone(&reconciler),
             signals: Arc::clone(&signals),
+            orphans,
         });
         let started = AtomicBool::new(false);
         let engine = Arc::new(Self { committer, applier, reconciler, inspector, signals, started });
@@ -209,6 +213,11 @@ impl Engine {
     /// Whether the Plan has been applied since the start.
     pub fn is_started(&self) -> bool {
         self.started.load(Order::Acquire)
+    }
+
+    /// Why the store cannot be written; none if it can. If the last change failed, tries again first.
+    pub fn store_error(&self) -> Option<EngineError> {
+        self.committer.store.health().map(|outage| outage.error.into())
     }
 
     /// Reads the World.

@@ -56,16 +56,15 @@ pub enum EngineError {
     Store(#[from] StoreError),
     /// A record of the store cannot be read.
     #[error(
-        "cannot read record {key} in {path}: {source}: restore the file from a backup, or remove it to start anew"
+        "cannot read record {key} of the store {}: {reason}: restore its files from a backup, or move them away to start with an empty store", path.display()
     )]
     Record {
         /// The key of the record.
         key: String,
         /// The store.
         path: PathBuf,
-        /// The error of the encoder or decoder.
-        #[source]
-        source: serde_json::Error,
+        /// Why it cannot be used.
+        reason: String,
     },
     /// A record cannot be written to the store.
     #[error(
@@ -74,10 +73,13 @@ pub enum EngineError {
     Encode {
         /// The key of the record.
         key: String,
-        /// The error of the encoder or decoder.
+        /// The error of the encoder.
         #[source]
         source: serde_json::Error,
     },
+    /// The store has no record with this key that cannot be used.
+    #[error("cannot remove record {0}: it is not orphaned: fairway store check lists the records that are")]
+    NoOrphan(String),
     /// The change cannot be applied.
     #[error("failed to set up container networking: {0}")]
     Apply(#[from] ApplyError),

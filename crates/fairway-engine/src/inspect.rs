@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::apply::Applier;
 use crate::commit::Committer;
+use crate::commit::records::Orphan;
 use crate::reconcile::Reconciler;
 use crate::signals::Signals;
 
@@ -20,4 +21,6 @@ pub(crate) struct Inspector {
     pub applier: Arc<Applier>,
     pub reconciler: Arc<Reconciler>,
     pub signals: Arc<Signals>,
+    /// The records that were no part of the World at the start.
+    pub orphans: Vec<Orphan>,
 }

@@ -18,10 +18,12 @@ mod reconcile;
 mod remove;
 mod requirements;
 mod signals;
+mod store;
 
 pub use apply::relay_link::StartRelay;
 pub use commit::events::EventListener;
 pub use commit::exit_waiters::ExitListener;
+pub use commit::records::Orphan;
 pub use commit::stop::Stopping;
 pub use engine::{Engine, ExitRecord, Options};
 pub use error::{ApplyError, ApplyErrors, EngineError, FailureReason, FileError, Subject, Unapplied};
@@ -31,3 +33,4 @@ pub use inspect::graph::GraphError;
 pub use inspect::trace::{TraceError, TraceSink};
 pub use port_sockets::{BindError, BindReason};
 pub use remove::{Removed, purge};
+pub use store::{StoreCheck, check_store, dump_store, remove_record};

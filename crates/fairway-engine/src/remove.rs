@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use crate::apply::etc_netns;
 use crate::apply::files::{LOGS, SandboxFiles};
 use crate::commit::host::{adopted, release_bridges};
-use crate::commit::records::{STORE_FILE, STORE_PATIENCE, load};
+use crate::commit::records::{STORE, STORE_PATIENCE, load};
 use crate::engine::RELAY_SOCKET;
 use crate::reconcile::observe::Depth;
 use crate::{Engine, EngineError, Options};
@@ -80,7 +80,7 @@ impl Engine {
 /// # Errors
 /// A file that cannot be deleted.
 pub fn purge(data_root: &Path) -> Result<(), EngineError> {
-    Store::delete(&data_root.join(STORE_FILE))?;
+    Store::delete(&data_root.join(STORE))?;
     let refused = |source| EngineError::Delete { path: data_root.to_owned(), source };
     let found = |done: io::Result<()>| match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -103,11 +103,11 @@ struct Running {
 /// The running processes, by the names of their sandboxes. Processes of other programs are left: they lose their
 /// networks.
 fn running(data_root: &Path) -> Result<Vec<Running>, EngineError> {
-    let path = data_root.join(STORE_FILE);
-    if !path.exists() {
+    let path = data_root.join(STORE);
+    if !Store::exists(&path) {
         return Ok(Vec::new());
     }
-    let world = load(&Store::open(&path, STORE_PATIENCE)?, &path)?;
+    let (world, _) = load(&Store::open(&path, STORE_PATIENCE)?, &path)?;
     let commands = world.sandboxes().filter(|sandbox| sandbox.kind == SandboxKind::Run && sandbox.running());
     let mut running: Vec<Running> = commands
         .filter_map(|sandbox| {

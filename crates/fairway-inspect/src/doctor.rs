@@ -24,7 +24,8 @@ pub use firewall::FirewallFinding;
 pub use forwarding::ForwardingFinding;
 pub use limits::LimitFinding;
 pub use observations::{
-    Descriptors, LinkState, NamespaceState, Observations, RelayState, ReplacedFile, UnheldPort, Usage,
+    Descriptors, LinkState, NamespaceState, Observations, RelayState, ReplacedFile, StoreOutage, UnheldPort,
+    Usage,
 };
 pub use ports::{PortFinding, Reservation};
 
@@ -106,6 +107,7 @@ const fn daemon(id: &'static str, passed: &'static str, run: CheckFn) -> Check {
 pub const CHECKS: &[Check] = &[
     host("daemon", "the daemon is running", daemon::check_daemon),
     host("kernel", "the kernel has all features that Fairway needs", daemon::check_kernel),
+    daemon("store", "the store can be written, and all its records are used", daemon::check_store),
     daemon("relay", "the relay answers and is confined", daemon::check_relay),
     daemon("drift", "all objects match the plan", daemon::check_drift),
     daemon("leaks", "all objects belong to a network or sandbox", daemon::check_leaks),

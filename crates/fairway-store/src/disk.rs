@@ -1,154 +1,152 @@
-//! The two files of a store: the redb database and the journal in front of it.
+//! Snapshot and journal as one, with the durable records in memory.
 
-use std::error::Error;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::time::Duration;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
-
-use crate::change::Change;
+use crate::change::{Change, Records};
 use crate::error::StoreError;
-use crate::journal::{Journal, JournalError};
-use crate::lock::companion_file;
+use crate::files::{FileError, Files, companion_file};
+use crate::frame::frame;
+use crate::journal::{self, Journal};
+use crate::snapshot::{self, FORMAT, Snapshot, SnapshotError};
+use crate::{legacy, lock::Lock};
 
-/// The format that this version writes.
-pub(crate) const FORMAT: u64 = 1;
-/// The cache of redb in bytes. The records of a thousand sandboxes have a few megabytes.
-const CACHE_BYTES: usize = 16 << 20;
-
-const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
-const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
-const FORMAT_KEY: &str = "format";
-/// The key of the last journal record that was moved to the database.
-const APPLIED_KEY: &str = "applied";
-
-/// The error of a write, shared by the changes that waited for it.
-pub(crate) type WriteError = Arc<dyn Error + Send + Sync>;
+/// How often a store is read that another process writes to.
+const ATTEMPTS: u32 = 5;
+/// The pause before it is read again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The open files of a store.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    database: Database,
+    pub(crate) files: Files,
     journal: Journal,
-    /// The changes that are in the journal and not in the database.
-    pending: Vec<Change>,
+    /// The durable records.
+    records: Records,
+    /// Whether the last snapshot failed: then there is no change before there is one.
+    snapshot_due: bool,
 }
 
 impl Disk {
-    /// Opens the store at `path`, or creates an empty one.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        if !path.try_exists().map_err(|source| StoreError::io("open the store", path, source))? {
-            create(path)?;
-        }
-        // The whole file is checked, so that a damaged page is found now and not at its first use.
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .open(path)
-            .map_err(|error| StoreError::reading(path, error))?;
-        let reading = |error| StoreError::reading(path, error);
-        match read_about(&database, FORMAT_KEY).map_err(reading)? {
-            Some(found) if found > FORMAT => {
-                return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT });
+    /// Opens the store at `path`, creates an empty one, or migrates that of the version before.
+    pub(crate) fn open(path: &Path, wait: Duration) -> Result<Self, StoreError> {
+        let files = Files::of(path);
+        let io = |source| StoreError::io("open the store", path, source);
+        // What a crash left of a snapshot that was written.
+        let _ = std::fs::remove_file(&files.draft);
+        let old = legacy::database(path);
+        if old.try_exists().map_err(io)? {
+            if journal::is_used(&files.journal).map_err(io)? {
+                return Err(StoreError::Two { path: path.to_owned(), old });
             }
-            Some(_) => {}
-            None => return Err(damaged(path, "it has no format number")),
-        }
-        let applied = read_about(&database, APPLIED_KEY).map_err(reading)?.unwrap_or_default();
-        let (journal, pending) =
-            Journal::open(&companion_file(path, ".journal"), applied).map_err(|error| match error {
-                JournalError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    damaged(path, "its journal is missing")
-                }
-                JournalError::Io(error) => StoreError::io("read the journal of", path, error),
-                JournalError::Damaged(reason) => damaged(path, &reason),
-            })?;
-        Ok(Self { database, journal, pending })
-    }
-
-    /// Writes changes in order and in one transaction. They are on disk when this returns.
-    pub(crate) fn write(&mut self, changes: Vec<Change>) -> Result<(), WriteError> {
-        let journaled = self.journal.append(&changes).map_err(|error| Arc::new(error) as WriteError)?;
-        self.pending.extend(changes);
-        if !journaled {
-            self.checkpoint().map_err(|error| Arc::new(error) as WriteError)?;
-        }
-        Ok(())
-    }
-
-    /// Moves the pending changes to the database and starts the journal over (a checkpoint).
-    fn checkpoint(&mut self) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut records = transaction.open_table(RECORDS)?;
-            for change in &self.pending {
-                for key in &change.delete {
-                    records.remove(key.as_str())?;
-                }
-                for (key, value) in &change.put {
-                    records.insert(key.as_str(), value.as_slice())?;
+            // No daemon of the version before may write to it meanwhile.
+            let _lock = Lock::take(&old, wait)?;
+            create(&files, &legacy::read(&old)?).map_err(|error| StoreError::creating(path, error))?;
+            legacy::retire(path).map_err(io)?;
+        } else if !files.snapshot.try_exists().map_err(io)? {
+            for journal in [&files.journal, &companion_file(&old, ".journal")] {
+                if journal::is_used(journal).map_err(io)? {
+                    return Err(StoreError::Missing { path: path.to_owned(), journal: journal.clone() });
                 }
             }
-            transaction.open_table(ABOUT)?.insert(APPLIED_KEY, self.journal.last())?;
+            create(&files, &Records::new()).map_err(|error| StoreError::creating(path, error))?;
         }
-        transaction.commit()?;
-        self.pending.clear();
-        self.journal.rewind();
+        let Contents { records, last, end } = read_once(path, &files)?;
+        let journal = Journal::open(&files.journal, end, last)
+            .map_err(|source| StoreError::io("open the journal", &files.journal, source))?;
+        Ok(Self { files, journal, records, snapshot_due: false })
+    }
+
+    /// The durable records.
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Writes changes in order and at once. They are on disk when this returns; after an error none of them is.
+    pub(crate) fn write(&mut self, changes: Vec<Change>) -> Result<(), FileError> {
+        let record = frame(self.journal.last() + 1, &changes);
+        let record = record.map_err(|source| FileError {
+            action: "write",
+            path: self.files.journal.clone(),
+            source,
+        })?;
+        self.journal.erase_refused(&self.files)?;
+        if self.snapshot_due || self.journal.is_full(record.len()) {
+            self.snapshot_due = true;
+            snapshot::replace(&self.files, &self.records, self.journal.last())?;
+            self.journal.rewind();
+            self.snapshot_due = false;
+        }
+        if changes.iter().all(Change::is_empty) {
+            return Ok(());
+        }
+        self.journal.append(&self.files, &record)?;
+        changes.into_iter().for_each(|change| change.apply(&mut self.records));
         Ok(())
     }
+}
 
-    /// All records, in the order of their keys.
-    pub(crate) fn read(&self) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-        let table = self.database.begin_read()?.open_table(RECORDS)?;
-        let mut records = std::collections::BTreeMap::new();
-        for entry in table.iter()? {
-            let (key, value) = entry?;
-            records.insert(key.value().to_owned(), value.value().to_owned());
+/// Creates a store with these records: first the journal, then the snapshot, under another name and renamed. A crash
+/// leaves no store or a complete one.
+fn create(files: &Files, records: &Records) -> Result<(), FileError> {
+    journal::create(files)?;
+    snapshot::replace(files, records, 0)
+}
+
+/// The records of a store, and where its journal goes on.
+struct Contents {
+    records: Records,
+    last: u64,
+    end: usize,
+}
+
+/// Reads the records of the store at `path` without its lock, while another process may write to it.
+pub(crate) fn read(path: &Path) -> Result<Records, StoreError> {
+    let files = Files::of(path);
+    let old = legacy::database(path);
+    if old.exists() {
+        return Err(StoreError::Older { path: old });
+    }
+    let mut attempt = 1;
+    loop {
+        let before = header(&files);
+        match read_once(path, &files) {
+            // The snapshot was replaced while the journal was read, or a record was written meanwhile.
+            result if attempt < ATTEMPTS && (result.is_err() || before != header(&files)) => {
+                attempt += 1;
+                std::thread::sleep(PAUSE);
+            }
+            result => return result.map(|contents| contents.records),
         }
-        for change in &self.pending {
-            change.delete.iter().for_each(|key| drop(records.remove(key)));
-            records.extend(change.put.iter().cloned());
+    }
+}
+
+/// The start of the snapshot, which each snapshot has differently.
+fn header(files: &Files) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    std::io::Read::read_exact(&mut std::fs::File::open(&files.snapshot).ok()?, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn read_once(path: &Path, files: &Files) -> Result<Contents, StoreError> {
+    let damaged = |reason: &str| StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
+    let bytes = std::fs::read(&files.snapshot)
+        .map_err(|source| StoreError::io("read the store", &files.snapshot, source))?;
+    let Snapshot { mut records, applied } = snapshot::read(&bytes).map_err(|error| match error {
+        SnapshotError::Newer(found) => {
+            StoreError::Newer { path: path.to_owned(), found: found.into(), known: FORMAT.into() }
         }
-        Ok(records.into_iter().collect())
-    }
+        SnapshotError::Damaged(reason) => damaged(reason),
+    })?;
+    let bytes = std::fs::read(&files.journal).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => damaged("its journal is missing"),
+        _ => StoreError::io("read the journal", &files.journal, source),
+    })?;
+    let journal::Tail { changes, last, end } =
+        journal::scan(&bytes, applied, journal::LAYOUT).map_err(|reason| damaged(&reason))?;
+    changes.into_iter().for_each(|change| change.apply(&mut records));
+    Ok(Contents { records, last, end })
 }
 
-fn damaged(path: &Path, reason: &str) -> StoreError {
-    StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() }
-}
-
-/// Creates an empty store under a temporary name and renames it, so that a crash leaves no store or a complete
-/// one. Its journal is created first.
-fn create(path: &Path) -> Result<(), StoreError> {
-    let (draft, journal) = (companion_file(path, ".new"), companion_file(path, ".journal"));
-    let error = |source| StoreError::io("create the store", path, source);
-    if Journal::is_used(&journal).map_err(error)? {
-        return Err(StoreError::Missing { path: path.to_owned(), journal });
-    }
-    Journal::create(&journal).map_err(error)?;
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(error)?;
-    let database = Database::builder().create(&draft).map_err(|error| StoreError::reading(&draft, error))?;
-    write_format(&database, FORMAT).map_err(|error| StoreError::reading(&draft, error))?;
-    drop(database);
-    fs::rename(&draft, path).map_err(error)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new("."))).and_then(|it| it.sync_all()).map_err(error)
-}
-
-fn read_about(database: &Database, key: &str) -> Result<Option<u64>, redb::Error> {
-    let transaction = database.begin_read()?;
-    if !transaction.list_tables()?.any(|table| table.name() == ABOUT.name()) {
-        return Ok(None);
-    }
-    Ok(transaction.open_table(ABOUT)?.get(key)?.map(|value| value.value()))
-}
-
-pub(crate) fn write_format(database: &Database, format: u64) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    transaction.open_table(ABOUT)?.insert(FORMAT_KEY, format)?;
-    transaction.open_table(RECORDS)?;
-    transaction.commit()?;
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::files::FileError;
+
 /// An error of opening, reading or writing a store.
 #[derive(Debug, Clone, Error)]
 pub enum StoreError {
@@ -22,7 +24,7 @@ pub enum StoreError {
     },
     /// A newer version of Fairway wrote the store.
     #[error(
-        "cannot open the store {}: it has format {found}, and this version reads formats up to {known}: start the newer version again, or move the file away to start with an empty store", path.display()
+        "cannot open the store {}: it has format {found}, and this version reads formats up to {known}: start the newer version again, or move its files away to start with an empty store", path.display()
     )]
     Newer {
         /// The store.
@@ -32,17 +34,35 @@ pub enum StoreError {
         /// The newest format that this version reads.
         known: u64,
     },
+    /// The version before wrote the store, and no daemon of this version has migrated it.
+    #[error(
+        "cannot read the store {}: it has the format of the version before: start the daemon, which migrates it", path.display()
+    )]
+    Older {
+        /// The database of the version before.
+        path: PathBuf,
+    },
+    /// A store of the version before is there, and one of this version that has changes.
+    #[error(
+        "cannot open the store {}: both it and {} of the version before have changes: move away the files of the one that is out of date", path.display(), old.display()
+    )]
+    Two {
+        /// The store.
+        path: PathBuf,
+        /// The database of the version before.
+        old: PathBuf,
+    },
     /// The files of the store are damaged.
-    #[error("cannot read the store {}: it is damaged ({reason}): restore it from a backup, or move it away to start with an empty store", path.display())]
+    #[error("cannot read the store {}: it is damaged ({reason}): restore its files from a backup, or move them away to start with an empty store", path.display())]
     Damaged {
         /// The store.
         path: PathBuf,
         /// The damage that was found.
         reason: String,
     },
-    /// The database file is missing and its journal exists: an empty store would overwrite the journal's changes.
+    /// The snapshot is missing and the journal exists: an empty store would overwrite the journal's changes.
     #[error(
-        "cannot open the store {}: the file is missing, but its journal {} has changes that belong to it: restore the file from a backup, or move the journal away to start with an empty store", path.display(), journal.display()
+        "cannot open the store {}: its snapshot is missing, but its journal {} has changes that belong to it: restore the snapshot from a backup, or move the journal away to start with an empty store", path.display(), journal.display()
     )]
     Missing {
         /// The store.
@@ -51,7 +71,7 @@ pub enum StoreError {
         journal: PathBuf,
     },
     /// A file operation failed.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// The operation.
         action: &'static str,
@@ -61,9 +81,10 @@ pub enum StoreError {
         #[source]
         source: Arc<io::Error>,
     },
-    /// A commit failed. No later change can become durable until the store is opened again, since the durable
-    /// changes must be a prefix of the submitted ones.
-    #[error("cannot write the store {}: repair its file system, then restart the daemon", path.display())]
+    /// A commit failed, and none of its changes is in the store.
+    #[error(
+        "cannot write the store {}: {source}: the change is refused; free space or make the file system writable, and try again", path.display()
+    )]
     Write {
         /// The store.
         path: PathBuf,
@@ -79,18 +100,8 @@ impl StoreError {
         Self::Io { action, path: path.to_owned(), source: Arc::new(source) }
     }
 
-    /// An error of redb while a store is opened or read.
-    pub(crate) fn reading(path: &Path, error: impl Into<redb::Error>) -> Self {
-        match error.into() {
-            redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
-                Self::io("read the store", path, source)
-            }
-            redb::Error::DatabaseAlreadyOpen => Self::Locked {
-                path: path.to_owned(),
-                holder: "a process that does not take its lock".to_owned(),
-                waited: Duration::ZERO,
-            },
-            other => Self::Damaged { path: path.to_owned(), reason: other.to_string() },
-        }
+    /// An error of creating the store at `path`.
+    pub(crate) fn creating(path: &Path, FileError { source, .. }: FileError) -> Self {
+        Self::io("create the store", path, source)
     }
 }

@@ -1,14 +1,17 @@
 //! The durable store: a map from record keys to bytes, on disk.
 //!
 //! A key names an object (`network/<id>`, `sandbox/<id>`, `journal`); the store does not interpret the
-//! bytes. A [`Change`] becomes durable as a whole or not at all, and the durable changes are always a
-//! prefix of the submitted ones: [`Store::submit`] fixes the order, and [`Ticket::wait`] returns when
-//! the change and all changes before it are on disk. Changes that arrive during a write share the next
-//! transaction, so five hundred of them cost a few syncs (group commit).
+//! bytes. A [`Change`] becomes durable as a whole or not at all: [`Store::submit`] fixes the order, and
+//! [`Ticket::wait`] returns when the change and all changes before it are on disk. Changes that arrive during a write
+//! share the next one, so five hundred of them cost a few syncs (group commit).
 //!
-//! A commit is one write to a journal of fixed size and one sync (0.12 ms, where a commit to redb
-//! takes 0.4 ms). A checkpoint moves the changes of a full journal to the redb database in one
-//! transaction. [`Store::open`] reads the database, then the journal.
+//! A commit is one write to a journal of fixed size and one sync. When the journal is full, all records are written to a
+//! new snapshot, which replaces the one before, and the journal starts over. [`Store::open`] reads the snapshot, then
+//! the journal.
+//!
+//! A write that fails changes nothing, neither now nor after a restart: what it may have left in the journal is erased
+//! before the next change. The store recovers by itself, since each change tries again; [`Store::health`] says why the
+//! last one failed.
 //!
 //! One process at a time has the store open; a second process waits for the lock.
 
@@ -18,10 +21,16 @@
 mod change;
 mod disk;
 mod error;
+#[cfg(test)]
+mod faults;
+mod files;
+mod frame;
 mod journal;
+mod legacy;
 mod lock;
+mod snapshot;
 mod store;
 
-pub use change::Change;
+pub use change::{Change, Records};
 pub use error::StoreError;
-pub use store::{Store, Ticket};
+pub use store::{Outage, Store, Ticket};

@@ -1,14 +1,14 @@
-//! The lock file of a store. redb refuses a second process at once; this lock waits.
+//! The lock file of a store.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
+use crate::files::companion_file;
 
 /// The pause between two attempts to take the lock. flock(2) has no timeout, and a thread that blocks in it
 /// cannot be interrupted.
@@ -52,18 +52,11 @@ impl Lock {
                 }
             }
         }
-        file.set_len(0).map_err(error)?;
-        file.rewind().map_err(error)?;
-        writeln!(file, "{}", std::process::id()).map_err(error)?;
+        // The name of the holder is for messages; a full disk must not keep a daemon from starting.
+        let _ = file.set_len(0).and_then(|()| file.rewind());
+        let _ = writeln!(file, "{}", std::process::id());
         Ok(Self { _file: file })
     }
-}
-
-/// The path of a file that belongs to the store: the store's path with a suffix.
-pub(crate) fn companion_file(store: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(store);
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// The holder of the lock, as the lock file names it.

@@ -1,15 +1,16 @@
-//! The store, and how changes share transactions (group commit).
+//! The store, and how changes share a write (group commit).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::change::Change;
-use crate::disk::{Disk, WriteError};
+use crate::change::{Change, Records};
+use crate::disk::{self, Disk};
 use crate::error::StoreError;
-use crate::lock::{Lock, companion_file};
+use crate::files::companion_file;
+use crate::{legacy, lock::Lock};
 
 /// A durable map from keys to records, shared by reference among threads.
 #[derive(Debug)]
@@ -23,14 +24,26 @@ pub struct Store {
 #[must_use = "the change is durable only once `wait` has returned"]
 pub struct Ticket {
     shared: Arc<Shared>,
-    number: u64,
+    batch: Arc<Batch>,
 }
+
+/// A time in which nothing can be written.
+#[derive(Debug, Clone)]
+pub struct Outage {
+    /// When the first write failed.
+    pub since: Instant,
+    /// Why the last one failed.
+    pub error: StoreError,
+}
+
+/// The result of changes that are written together; none before it is known.
+type Batch = OnceLock<Result<(), StoreError>>;
 
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
     queue: Mutex<Queue>,
-    /// Notified each time that `Queue::durable` grows or a commit fails.
+    /// Notified each time that a batch has its result.
     settled: Condvar,
     // Declared before the lock, so that the files are closed before the lock is released.
     /// Locked by the thread that commits, and by readers.
@@ -40,30 +53,29 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Changes that are not yet in a transaction, in order.
+    /// Changes that are not yet written, in order.
     waiting: Vec<Change>,
-    /// The number of the last submitted change.
-    submitted: u64,
-    /// The number of the last durable change.
-    durable: u64,
+    /// The batch of the waiting changes.
+    batch: Arc<Batch>,
     /// Whether a thread is committing.
     committing: bool,
-    /// The error after which all commits fail.
-    failed: Option<StoreError>,
+    /// Since when and why nothing can be written.
+    outage: Option<Outage>,
 }
 
 impl Store {
-    /// Opens the store at `path`, or creates an empty one (mode 0600, with `<path>.journal` and `<path>.lock`).
-    /// Waits up to `wait` for another process that has the store open.
+    /// Opens the store at `path`, or creates an empty one. Its files are `path` with the suffixes `.snapshot`, `.journal`
+    /// and `.lock`, mode 0600. A store of the version before, `path` with the suffix `.redb`, is migrated, and its
+    /// database renamed. Waits up to `wait` for another process that has the store open.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if the other process keeps the store open, [`StoreError::Newer`],
-    /// [`StoreError::Damaged`] and [`StoreError::Missing`] if the files cannot be used, [`StoreError::Io`] if a file
-    /// operation fails. Nothing is changed then.
+    /// [`StoreError::Damaged`], [`StoreError::Missing`] and [`StoreError::Two`] if the files cannot be used,
+    /// [`StoreError::Io`] if a file operation fails. Nothing is changed then.
     pub fn open(path: impl AsRef<Path>, wait: Duration) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let lock = Lock::take(path, wait)?;
-        let disk = Disk::open(path)?;
+        let disk = Disk::open(path, wait)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.to_owned(),
@@ -75,12 +87,20 @@ impl Store {
         })
     }
 
+    /// Whether there are files of a store at `path`.
+    pub fn exists(path: &Path) -> bool {
+        let files = [".snapshot", ".journal", ".redb", ".redb.journal"];
+        files.iter().any(|suffix| companion_file(path, suffix).exists())
+    }
+
     /// Deletes the files of the store at `path`, if there are any. No process may have the store open.
     ///
     /// # Errors
     /// [`StoreError::Io`] if a file cannot be deleted.
     pub fn delete(path: &Path) -> Result<(), StoreError> {
-        for suffix in ["", ".journal", ".lock"] {
+        // The snapshot last but for the lock: a journal without it is refused.
+        let own = [".snapshot.new", ".journal", ".snapshot", ".lock"];
+        for suffix in legacy::SUFFIXES.iter().chain(&own) {
             let file = companion_file(path, suffix);
             match std::fs::remove_file(&file) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -92,13 +112,18 @@ impl Store {
         Ok(())
     }
 
-    /// All durable records, in the order of their keys.
+    /// Reads all records of the store at `path`, and verifies its files. Changes nothing and takes no lock: another
+    /// process may have the store open, and write to it.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and [`StoreError::Io`].
-    pub fn load(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let disk = self.shared.disk();
-        disk.read().map_err(|error| StoreError::reading(&self.shared.path, error))
+    /// Those of [`Store::open`] for files that cannot be used, and [`StoreError::Older`] for the format before.
+    pub fn read(path: &Path) -> Result<Records, StoreError> {
+        disk::read(path)
+    }
+
+    /// All durable records.
+    pub fn load(&self) -> Records {
+        self.shared.disk().records().clone()
     }
 
     /// Puts a change behind all changes submitted before. Returns at once: a caller submits under the lock that
@@ -106,8 +131,7 @@ impl Store {
     pub fn submit(&self, change: Change) -> Ticket {
         let mut queue = self.shared.queue();
         queue.waiting.push(change);
-        queue.submitted += 1;
-        Ticket { shared: Arc::clone(&self.shared), number: queue.submitted }
+        Ticket { shared: Arc::clone(&self.shared), batch: Arc::clone(&queue.batch) }
     }
 
     /// Submits a change and waits until it is durable.
@@ -117,23 +141,34 @@ impl Store {
     pub fn commit(&self, change: Change) -> Result<(), StoreError> {
         self.submit(change).wait()
     }
+
+    /// Since when and why nothing can be written; none if the store is well. If the last change failed, tries to write
+    /// again before it answers.
+    pub fn health(&self) -> Option<Outage> {
+        let fails = self.shared.queue().outage.is_some();
+        if fails {
+            // The outcome is in the outage.
+            let _ = self.commit(Change::default());
+        }
+        self.shared.queue().outage.clone()
+    }
 }
 
 impl Ticket {
     /// Waits until the change and all changes submitted before it are on disk.
     ///
     /// # Errors
-    /// [`StoreError::Write`] if this change or one before it could not be written. The change may or may not exist
-    /// when the store is opened again; until then the store refuses every change.
+    /// [`StoreError::Write`] if the change could not be written, or was submitted while one before it failed. It is not in
+    /// the store then. The next change tries again.
     pub fn wait(self) -> Result<(), StoreError> {
-        self.shared.settle(self.number)
+        self.shared.settle(&self.batch)
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // An error is kept and returned to every later change.
-        let _ = self.shared.settle(self.number);
+        // A caller that does not wait does not ask for the outcome.
+        let _ = self.shared.settle(&self.batch);
     }
 }
 
@@ -148,16 +183,13 @@ impl Shared {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until change `number` is durable. A thread that finds no commit in progress commits all waiting
-    /// changes, those of other threads too, so that a single change needs no switch of threads.
-    fn settle(&self, number: u64) -> Result<(), StoreError> {
+    /// Waits for the result of a batch. A thread that finds no commit in progress commits all waiting changes, those of
+    /// other threads too, so that a single change needs no switch of threads.
+    fn settle(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut queue = self.queue();
         loop {
-            if queue.durable >= number {
-                return Ok(());
-            }
-            if let Some(error) = &queue.failed {
-                return Err(error.clone());
+            if let Some(result) = batch.get() {
+                return result.clone();
             }
             if queue.committing {
                 queue = self.settled.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -165,19 +197,23 @@ impl Shared {
             }
             queue.committing = true;
             let changes = std::mem::take(&mut queue.waiting);
-            let last = queue.submitted;
+            let batch = std::mem::take(&mut queue.batch);
             drop(queue);
-            let outcome = Outcome { shared: self, last, error: Some(Arc::new(Interrupted)) };
-            outcome.settle(self.disk().write(changes));
+            let mut outcome = Outcome { shared: self, batch, error: Some(Arc::new(Interrupted)) };
+            outcome.error = self.disk().write(changes).err().map(|error| Arc::new(error) as WriteError);
+            drop(outcome);
             queue = self.queue();
         }
     }
 }
 
+/// The error of a write, shared by the changes that waited for it.
+type WriteError = Arc<dyn std::error::Error + Send + Sync>;
+
 /// Publishes the result of a commit to the waiting threads, also after a panic: else they would wait for ever.
 struct Outcome<'a> {
     shared: &'a Shared,
-    last: u64,
+    batch: Arc<Batch>,
     error: Option<WriteError>,
 }
 
@@ -186,20 +222,23 @@ struct Outcome<'a> {
 #[error("the thread that wrote it panicked: see the log")]
 struct Interrupted;
 
-impl Outcome<'_> {
-    fn settle(mut self, result: Result<(), WriteError>) {
-        self.error = result.err();
-    }
-}
-
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         queue.committing = false;
         match self.error.take() {
-            None => queue.durable = self.last,
+            None => {
+                let _ = self.batch.set(Ok(()));
+                queue.outage = None;
+            }
             Some(source) => {
-                queue.failed = Some(StoreError::Write { path: self.shared.path.clone(), source });
+                let error = StoreError::Write { path: self.shared.path.clone(), source };
+                let since = queue.outage.as_ref().map_or_else(Instant::now, |outage| outage.since);
+                queue.outage = Some(Outage { since, error: error.clone() });
+                let _ = self.batch.set(Err(error.clone()));
+                // What was submitted meanwhile may rest on what failed.
+                queue.waiting.clear();
+                let _ = std::mem::take(&mut queue.batch).set(Err(error));
             }
         }
         self.shared.settled.notify_all();

@@ -31,6 +31,7 @@ mod run;
 mod sandbox;
 mod session;
 mod start;
+mod store;
 mod system;
 mod template;
 mod trace;
@@ -132,6 +133,9 @@ enum Verb {
     Sandbox(sandbox::SandboxCommand),
     /// Run the daemon
     Daemon(Box<daemon::DaemonOptions>),
+    /// Verify and display the durable records of the daemon
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Install the systemd unit and the files that keep NetworkManager and others off Fairway's links
     Install(install::InstallOptions),
     /// Remove the files that install wrote
@@ -229,6 +233,7 @@ impl Arguments {
             Verb::Version(options) => options.run(&mut session()?.client),
             Verb::Info(options) => options.run(&mut session()?.client),
             Verb::Completion(options) => options.run(),
+            Verb::Store(command) => command.run(),
             Verb::Install(options) => options.run(),
             Verb::Uninstall(options) => options.run(host),
             // It has no daemon to ask, and is run without this.

@@ -11,7 +11,7 @@ use fairway_core::world::World;
 use fairway_inspect::conflict::{ForeignTable, Samples, firewall_conflicts};
 use fairway_inspect::doctor::{
     DaemonFinding, Descriptors, Finding, FindingKind, ForwardingFinding, NamespaceState, Observations,
-    PortFinding, RESOLVER_TABLE, RelayState, UnheldPort, Usage, examine,
+    PortFinding, RESOLVER_TABLE, RelayState, StoreOutage, UnheldPort, Usage, examine,
 };
 use fairway_kernel::iptables::Flavour;
 use fairway_kernel::{limits, port_holder, process, sysctl};
@@ -20,6 +20,7 @@ use fairway_ruleset::{Family, Table};
 
 use super::Inspector;
 use crate::apply::etc_netns;
+use crate::commit::records::Orphan;
 use crate::reconcile::drift;
 use crate::{EngineError, requirements};
 
@@ -72,6 +73,12 @@ impl Inspector {
         record_requirements(&mut observed, requirements::check(&settings, self.applier.firewall.flavour()));
         look_at_conflicts(&world, &mut observed);
         observed.relay = self.observe_relay();
+        observed.store_outage = self.committer.store.health().map(|outage| StoreOutage {
+            seconds: outage.since.elapsed().as_secs(),
+            error: outage.error.to_string(),
+        });
+        let orphans = self.orphans.iter().map(|Orphan { key, reason }| (key.clone(), reason.clone()));
+        observed.orphans = orphans.collect();
         observed.descriptors = limits::descriptors().map(|(used, limit, hard)| Descriptors {
             pid: std::process::id(),
             open: Usage { used, limit },

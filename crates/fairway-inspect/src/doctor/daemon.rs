@@ -27,6 +27,20 @@ pub enum DaemonFinding {
         /// The error of trying the feature.
         reason: String,
     },
+    /// No change can be made durable.
+    StoreFails {
+        /// How long ago the first change failed, in seconds.
+        seconds: usize,
+        /// Why the last one failed.
+        error: String,
+    },
+    /// A record of the store is no part of the World.
+    RecordOrphaned {
+        /// The key of the record.
+        key: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
     /// The relay does not answer the daemon.
     RelayUnresponsive {
         /// The relay's process.
@@ -91,6 +105,21 @@ impl DaemonFinding {
             Self::KernelFeatureMissing { reason } => {
                 Finding::error("kernel", reason, "no network can be created without it").fix(LOAD_MODULES)
             }
+            Self::StoreFails { seconds, error } => Finding::error(
+                "store",
+                format!("every change has been refused for {}: {error}", count(*seconds, "second")),
+                "networks, connections and names go on; nothing can be created, changed or removed until the store can \
+                 be written again",
+            ),
+            Self::RecordOrphaned { key, reason } => Finding::warning(
+                "store",
+                format!("record {key} of the store is not used: {reason}"),
+                "what it describes does not exist; the record is kept until it is removed",
+            )
+            .fix(format!(
+                "systemctl stop fairway && fairway store rm {} && systemctl start fairway",
+                quote(key)
+            )),
             Self::RelayUnresponsive { pid } => Finding::error(
                 "relay",
                 format!("the relay (process {pid}) does not answer"),
@@ -194,6 +223,17 @@ pub(super) fn check_daemon(_: &World, observed: &Observations) -> Vec<FindingKin
 pub(super) fn check_kernel(_: &World, observed: &Observations) -> Vec<FindingKind> {
     let missing = observed.kernel_lacks.iter().cloned();
     missing.map(|reason| FindingKind::Daemon(DaemonFinding::KernelFeatureMissing { reason })).collect()
+}
+
+/// Reports a store that cannot be written, and records that are not used.
+pub(super) fn check_store(_: &World, observed: &Observations) -> Vec<FindingKind> {
+    let outage = observed.store_outage.iter().map(|outage| DaemonFinding::StoreFails {
+        seconds: usize::try_from(outage.seconds).unwrap_or(usize::MAX),
+        error: outage.error.clone(),
+    });
+    let orphans = observed.orphans.iter().cloned();
+    let orphans = orphans.map(|(key, reason)| DaemonFinding::RecordOrphaned { key, reason });
+    outage.chain(orphans).map(FindingKind::Daemon).collect()
 }
 
 /// Reports a relay that does not answer or is not fully confined.

@@ -117,6 +117,15 @@ pub struct ReplacedFile {
     pub path: String,
 }
 
+/// A time in which the store cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOutage {
+    /// How long ago the first change failed, in seconds.
+    pub seconds: u64,
+    /// Why the last one failed.
+    pub error: String,
+}
+
 /// The observed state of a host and of the daemon.
 #[derive(Debug, Clone, Default)]
 pub struct Observations {
@@ -150,6 +159,10 @@ pub struct Observations {
     pub descriptors: Option<Descriptors>,
     /// The relay.
     pub relay: RelayState,
+    /// Why the store cannot be written; none if it can.
+    pub store_outage: Option<StoreOutage>,
+    /// The records of the store that are no part of the World: the key, and why.
+    pub orphans: Vec<(String, String)>,
     /// Objects that differ from the Plan, described in text.
     pub drift: Vec<String>,
     /// Objects with Fairway's mark that are not in the Plan, described in text.

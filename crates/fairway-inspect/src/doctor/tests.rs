@@ -3,6 +3,7 @@
 mod host;
 mod namespaces;
 mod published;
+mod store;
 
 use std::net::Ipv4Addr;
 

@@ -65,7 +65,7 @@ fn files_of_another_user_are_refused_by_name() {
     refuses(&root, &root);
     refuses(&root, &root.join("below"));
     chown(&root, Some(0), None).unwrap();
-    let planted = root.join("world.redb");
+    let planted = root.join("world.snapshot");
     symlink("/etc/passwd", &planted).unwrap();
     std::os::unix::fs::lchown(&planted, Some(OTHER), None).unwrap();
     refuses(&planted, &root);

@@ -1,4 +1,7 @@
+use std::os::unix::fs::FileExt;
+
 use super::*;
+use crate::frame::frame;
 
 fn change(number: usize) -> Change {
     Change {
@@ -8,99 +11,112 @@ fn change(number: usize) -> Change {
 }
 
 /// A journal with three records of one, two and one changes, and the offset of each record.
-fn journal() -> (tempfile::TempDir, std::path::PathBuf, [usize; 4]) {
+fn journal() -> (tempfile::TempDir, Files, [usize; 4]) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("journal");
-    Journal::create(&path).unwrap();
-    let (mut journal, changes) = Journal::open(&path, 0).unwrap();
-    assert_eq!(changes, []);
+    let files = Files::of(&directory.path().join("world"));
+    create(&files).unwrap();
+    let mut journal = Journal::open(&files.journal, 0, 0).unwrap();
     let mut places = [0; 4];
     for (step, changes) in [vec![change(1)], vec![change(2), change(3)], vec![change(4)]].iter().enumerate() {
-        assert!(journal.append(changes).unwrap());
+        append(&mut journal, &files, changes).unwrap();
         places[step + 1] = journal.end;
     }
-    (directory, path, places)
+    (directory, files, places)
 }
 
-fn overwrite(path: &Path, place: usize, bytes: &[u8]) {
-    OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, place as u64).unwrap();
+fn append(journal: &mut Journal, files: &Files, changes: &[Change]) -> Result<(), FileError> {
+    journal.append(files, &frame(journal.last + 1, changes).unwrap())
 }
 
-fn damage(path: &Path) -> String {
-    match Journal::open(path, 0).map(|(_, changes)| changes) {
-        Err(JournalError::Damaged(reason)) => reason,
-        other => panic!("not damaged: {other:?}"),
-    }
+fn tail(files: &Files, applied: u64) -> Result<Tail, String> {
+    scan(&std::fs::read(&files.journal).unwrap(), applied, LAYOUT)
 }
 
-#[test]
-fn the_checksum_matches_rfc_3720() {
-    // RFC 3720, appendix B.4: 32 bytes of zeros, of ones, and counting up.
-    assert_eq!(checksum(&[0; 16], &[0; 16]), 0x8a91_36aa);
-    assert_eq!(checksum(&[0xff; 32], &[]), 0x62a8_ab43);
-    assert_eq!(checksum(&[], &std::array::from_fn::<u8, 32, _>(|byte| byte as u8)), 0x46dd_794e);
+fn reopen(files: &Files, applied: u64) -> Journal {
+    let Tail { last, end, .. } = tail(files, applied).unwrap();
+    Journal::open(&files.journal, end, last).unwrap()
 }
 
-#[test]
-fn open_reads_the_records_after_the_applied_one() {
-    let (_directory, path, places) = journal();
-    let (opened, changes) = Journal::open(&path, 0).unwrap();
-    assert_eq!(changes, [change(1), change(2), change(3), change(4)]);
-    assert_eq!((opened.last(), opened.end), (3, places[3]));
-    assert_eq!(Journal::open(&path, 2).unwrap().1, [change(4)]);
-    let (mut opened, changes) = Journal::open(&path, 3).unwrap();
-    assert_eq!((changes, opened.end), (vec![], 0));
-    assert!(opened.append(&[change(5)]).unwrap());
-    assert_eq!(Journal::open(&path, 3).unwrap().1, [change(5)]);
+fn overwrite(files: &Files, place: usize, bytes: &[u8]) {
+    let file = OpenOptions::new().write(true).open(&files.journal).unwrap();
+    file.write_all_at(bytes, place as u64).unwrap();
 }
 
 #[test]
-fn records_from_before_a_checkpoint_are_ignored() {
-    let (_directory, path, _) = journal();
-    let (mut opened, _) = Journal::open(&path, 0).unwrap();
+fn the_records_after_the_applied_one_are_read() {
+    let (_directory, files, places) = journal();
+    let all = vec![change(1), change(2), change(3), change(4)];
+    assert_eq!(tail(&files, 0), Ok(Tail { changes: all, last: 3, end: places[3] }));
+    assert_eq!(tail(&files, 2).unwrap().changes, [change(4)]);
+    assert_eq!(tail(&files, 3), Ok(Tail { changes: vec![], last: 3, end: 0 }));
+    append(&mut reopen(&files, 3), &files, &[change(5)]).unwrap();
+    assert_eq!(tail(&files, 3).unwrap().changes, [change(5)]);
+}
+
+#[test]
+fn records_from_before_a_snapshot_are_ignored() {
+    let (_directory, files, _) = journal();
+    let mut opened = reopen(&files, 0);
     opened.rewind();
-    // As long as the first record, so that the old second record follows without a gap.
-    assert!(opened.append(&[change(1)]).unwrap());
-    let (opened, changes) = Journal::open(&path, 3).unwrap();
-    assert_eq!((opened.last(), changes), (4, vec![change(1)]));
+    // As long as the first record: the old second record follows without a gap.
+    append(&mut opened, &files, &[change(1)]).unwrap();
+    let tail = tail(&files, 3).unwrap();
+    assert_eq!((tail.last, tail.changes), (4, vec![change(1)]));
 }
 
 #[test]
 fn an_incomplete_last_record_is_ignored() {
-    let (_directory, path, places) = journal();
-    for cut in [places[2] + 1, places[2] + HEADER, places[3] - 1] {
-        overwrite(&path, cut, &vec![0; places[3] - cut]);
-        let (opened, changes) = Journal::open(&path, 0).unwrap();
-        assert_eq!(changes, [change(1), change(2), change(3)]);
-        assert_eq!((opened.last(), opened.end), (2, places[2]));
-        let (mut opened, _) = Journal::open(&path, 0).unwrap();
-        assert!(opened.append(&[change(4)]).unwrap());
+    let (_directory, files, places) = journal();
+    // Cut in its number, after its header, and in its changes.
+    for cut in [places[2] + 1, places[2] + HEADER, places[2] + 60] {
+        overwrite(&files, cut, &vec![0; places[3] - cut]);
+        let changes = vec![change(1), change(2), change(3)];
+        assert_eq!(tail(&files, 0), Ok(Tail { changes, last: 2, end: places[2] }));
+        append(&mut reopen(&files, 0), &files, &[change(4)]).unwrap();
     }
 }
 
 #[test]
 fn a_damaged_record_before_a_newer_one_is_an_error() {
-    let (_directory, path, places) = journal();
-    overwrite(&path, places[1] + HEADER + 3, &[0xee]);
-    assert_eq!(damage(&path), "its journal has record 3, but record 2 is missing");
-    let (_directory, path, places) = journal();
-    overwrite(&path, 0, &vec![0; places[1]]);
-    assert_eq!(damage(&path), "its journal has record 2, but record 1 is missing");
+    let (_directory, files, places) = journal();
+    overwrite(&files, places[1] + HEADER + 3, &[0xee]);
+    assert_eq!(tail(&files, 0).unwrap_err(), "its journal has record 3, but record 2 is missing");
+    let (_directory, files, places) = journal();
+    overwrite(&files, 0, &vec![0; places[1]]);
+    assert_eq!(tail(&files, 0).unwrap_err(), "its journal has record 2, but record 1 is missing");
 }
 
 #[test]
 fn a_truncated_journal_is_damaged() {
-    let (_directory, path, places) = journal();
-    OpenOptions::new().write(true).open(&path).unwrap().set_len(places[3] as u64).unwrap();
-    assert_eq!(damage(&path), "its journal is truncated");
+    let (_directory, files, places) = journal();
+    OpenOptions::new().write(true).open(&files.journal).unwrap().set_len(places[3] as u64).unwrap();
+    assert_eq!(tail(&files, 0).unwrap_err(), "its journal is truncated");
 }
 
 #[test]
-fn append_to_a_full_journal_writes_nothing() {
-    let (_directory, path, _) = journal();
-    let (mut opened, _) = Journal::open(&path, 0).unwrap();
-    let large = Change { put: vec![("a".into(), vec![1; CAPACITY])], delete: Vec::new() };
-    assert!(!opened.append(&[large]).unwrap());
-    assert_eq!(opened.last(), 3);
-    assert_eq!(Journal::open(&path, 0).unwrap().1.len(), 4);
+fn a_full_journal_waits_for_a_snapshot_and_an_empty_one_takes_a_record_of_any_length() {
+    let (_directory, files, places) = journal();
+    let mut opened = reopen(&files, 0);
+    assert!(!opened.is_full(CAPACITY - places[3]));
+    assert!(opened.is_full(CAPACITY - places[3] + 1));
+    opened.rewind();
+    assert!(!opened.is_full(3 * CAPACITY));
+    let large = Change { put: vec![("a".into(), vec![1; 3 * CAPACITY])], delete: Vec::new() };
+    append(&mut opened, &files, std::slice::from_ref(&large)).unwrap();
+    assert_eq!(tail(&files, 3).unwrap().changes, [large]);
+}
+
+#[test]
+fn a_record_that_was_refused_is_erased_before_the_next_one() {
+    // The write fails, the sync fails, and each erasure too until the third attempt.
+    for (healthy, length) in [(0, 1), (1, 1), (0, 3), (1, 3)] {
+        let (_directory, files, places) = journal();
+        let mut opened = reopen(&files, 0);
+        files.faults.fail(healthy, length);
+        append(&mut opened, &files, &[change(5)]).unwrap_err();
+        while opened.erase_refused(&files).is_err() {}
+        assert_eq!((tail(&files, 0).unwrap().last, opened.end), (3, places[3]));
+        append(&mut opened, &files, &[change(6)]).unwrap();
+        assert_eq!(tail(&files, 0).unwrap().changes[4..], [change(6)]);
+    }
 }

@@ -3,10 +3,7 @@ use std::thread;
 
 use std::fs;
 
-use redb::Database;
-
 use super::*;
-use crate::disk::{FORMAT, write_format};
 use crate::journal::CAPACITY;
 
 /// No other process has the store.
@@ -29,7 +26,7 @@ fn committed_records_survive_reopening() {
     let directory = directory();
     let path = directory.path().join("world");
     let store = Store::open(&path, NO_WAIT).unwrap();
-    assert_eq!(store.load().unwrap(), []);
+    assert_eq!(store.load(), Records::new());
     store.commit(put("network/b", b"1")).unwrap();
     store.commit(put("network/a", b"2")).unwrap();
     store
@@ -40,8 +37,11 @@ fn committed_records_survive_reopening() {
         .unwrap();
     drop(store);
     let expected = [("network/b".into(), b"4".to_vec()), ("sandbox/c".into(), b"3".to_vec())];
-    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), expected);
-    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load(), expected.into());
+    for file in ["world.snapshot", "world.journal", "world.lock"] {
+        let mode = directory.path().join(file).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_change_deletes_before_it_puts() {
     let directory = directory();
     let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
     store.commit(Change { put: vec![("a".into(), b"1".to_vec())], delete: vec!["a".into()] }).unwrap();
-    assert_eq!(store.load().unwrap(), [("a".into(), b"1".to_vec())]);
+    assert_eq!(store.load(), [("a".into(), b"1".to_vec())].into());
 }
 
 #[test]
@@ -61,11 +61,11 @@ fn changes_apply_in_the_order_of_submission() {
     let third = store.submit(put("b", b"1"));
     let fourth = store.submit(put("b", b"2"));
     fourth.wait().unwrap();
-    assert_eq!(store.load().unwrap(), [("b".into(), b"2".to_vec())]);
+    assert_eq!(store.load(), [("b".into(), b"2".to_vec())].into());
     third.wait().unwrap();
     first.wait().unwrap();
     second.wait().unwrap();
-    assert_eq!(store.load().unwrap(), [("b".into(), b"2".to_vec())]);
+    assert_eq!(store.load(), [("b".into(), b"2".to_vec())].into());
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_dropped_ticket_does_not_lose_its_change() {
     let directory = directory();
     let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
     drop(store.submit(put("a", b"1")));
-    assert_eq!(store.load().unwrap(), [("a".into(), b"1".to_vec())]);
+    assert_eq!(store.load(), [("a".into(), b"1".to_vec())].into());
 }
 
 #[test]
@@ -87,12 +87,12 @@ fn many_threads_commit_at_once_and_each_finds_its_record() {
                 for step in 0..20 {
                     let key = format!("{writer}/{step}");
                     store.commit(put(&key, &[writer])).unwrap();
-                    assert!(store.load().unwrap().contains(&(key, vec![writer])));
+                    assert_eq!(store.load().get(&key), Some(&vec![writer]));
                 }
             });
         }
     });
-    assert_eq!(store.load().unwrap().len(), 16 * 20);
+    assert_eq!(store.load().len(), 16 * 20);
 }
 
 #[test]
@@ -113,11 +113,11 @@ fn opening_waits_for_the_lock() {
     let path = directory.path().join("world");
     let held = Store::open(&path, NO_WAIT).unwrap();
     thread::scope(|scope| {
-        let second = scope.spawn(|| Store::open(&path, Duration::from_secs(60)).unwrap().load().unwrap());
+        let second = scope.spawn(|| Store::open(&path, Duration::from_secs(60)).unwrap().load());
         thread::sleep(Duration::from_millis(30));
         held.commit(put("a", b"1")).unwrap();
         drop(held);
-        assert_eq!(second.join().unwrap(), [("a".into(), b"1".to_vec())]);
+        assert_eq!(second.join().unwrap(), [("a".into(), b"1".to_vec())].into());
     });
 }
 
@@ -126,23 +126,26 @@ fn a_newer_format_is_refused() {
     let directory = directory();
     let path = directory.path().join("world");
     Store::open(&path, NO_WAIT).unwrap();
-    let database = Database::open(&path).unwrap();
-    write_format(&database, FORMAT + 1).unwrap();
-    drop(database);
+    let snapshot = directory.path().join("world.snapshot");
+    let mut bytes = fs::read(&snapshot).unwrap();
+    bytes[12] = 3;
+    fs::write(&snapshot, bytes).unwrap();
     let error = Store::open(&path, NO_WAIT).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found, known: FORMAT, .. } if found == FORMAT + 1));
+    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+    assert!(error.to_string().contains("start the newer version again"), "{error}");
 }
 
 #[test]
-fn open_reports_a_damaged_database_by_its_path() {
+fn a_damaged_snapshot_is_refused_by_its_path() {
     let directory = directory();
     let path = directory.path().join("world");
+    let snapshot = directory.path().join("world.snapshot");
     let store = Store::open(&path, NO_WAIT).unwrap();
     store.commit(put("network/a", &[0x5a; 3000])).unwrap();
-    // More than the journal holds, so that all records are in the database.
+    // More than the journal holds, so that the other record is in the snapshot.
     store.commit(put("network/b", &[0x5b; CAPACITY])).unwrap();
     drop(store);
-    let whole = fs::read(&path).unwrap();
+    let whole = fs::read(&snapshot).unwrap();
     let mut flipped = whole.clone();
     let place = whole.windows(3000).position(|window| window == [0x5a; 3000]).unwrap();
     flipped[place + 1500] ^= 1;
@@ -153,10 +156,12 @@ fn open_reports_a_damaged_database_by_its_path() {
         ("cut short", &whole[..whole.len() / 2]),
     ];
     for (what, bytes) in cases {
-        fs::write(&path, bytes).unwrap();
-        let error = Store::open(&path, NO_WAIT).unwrap_err();
-        assert!(matches!(error, StoreError::Damaged { .. }), "{what}: {error:?}");
-        assert!(error.to_string().contains(&path.display().to_string()), "{what}: {error}");
+        fs::write(&snapshot, bytes).unwrap();
+        for error in [Store::open(&path, NO_WAIT).unwrap_err(), Store::read(&path).unwrap_err()] {
+            assert!(matches!(error, StoreError::Damaged { .. }), "{what}: {error:?}");
+            assert!(error.to_string().contains(&path.display().to_string()), "{what}: {error}");
+        }
+        assert_eq!(fs::read(&snapshot).unwrap(), bytes, "{what}: the file was changed");
     }
 }
 
@@ -179,42 +184,103 @@ fn open_reports_a_damaged_journal() {
     let error = Store::open(&path, NO_WAIT).unwrap_err();
     assert!(error.to_string().contains("journal is missing"), "{error}");
     fs::write(&journal, whole).unwrap();
-    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap().len(), 2);
+    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().len(), 2);
 }
 
 #[test]
-fn a_missing_database_with_a_used_journal_is_an_error() {
+fn a_missing_snapshot_with_a_used_journal_is_an_error() {
     let directory = directory();
     let path = directory.path().join("world");
-    let journal = directory.path().join("world.journal");
+    let (snapshot, journal) =
+        (directory.path().join("world.snapshot"), directory.path().join("world.journal"));
     let store = Store::open(&path, NO_WAIT).unwrap();
     store.commit(put("network/a", b"1")).unwrap();
     drop(store);
-    let (database, changes) = (fs::read(&path).unwrap(), fs::read(&journal).unwrap());
-    fs::remove_file(&path).unwrap();
+    let (records, changes) = (fs::read(&snapshot).unwrap(), fs::read(&journal).unwrap());
+    fs::remove_file(&snapshot).unwrap();
     let error = Store::open(&path, NO_WAIT).unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }), "{error:?}");
     assert!(error.to_string().contains(&journal.display().to_string()), "{error}");
     assert_eq!(fs::read(&journal).unwrap(), changes, "the journal was changed");
-    fs::write(&path, database).unwrap();
-    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), [("network/a".into(), b"1".to_vec())]);
+    fs::write(&snapshot, records).unwrap();
+    assert_eq!(Store::open(&path, NO_WAIT).unwrap().load(), put("network/a", b"1").put.into_iter().collect());
     // A crash while a store is made leaves an empty journal, or a part of one.
     for unused in [&vec![0; CAPACITY][..], &[0; 100], b""] {
-        fs::remove_file(&path).unwrap();
+        fs::remove_file(&snapshot).unwrap();
         fs::write(&journal, unused).unwrap();
-        assert_eq!(Store::open(&path, NO_WAIT).unwrap().load().unwrap(), []);
+        assert_eq!(Store::open(&path, NO_WAIT).unwrap().load(), Records::new());
     }
 }
 
 #[test]
-fn records_survive_many_checkpoints() {
+fn a_failed_write_names_its_reason_and_the_next_change_tries_again() {
     let directory = directory();
     let path = directory.path().join("world");
-    let mut expected = std::collections::BTreeMap::new();
+    let store = Store::open(&path, NO_WAIT).unwrap();
+    store.commit(put("a", b"1")).unwrap();
+    assert!(store.health().is_none());
+    store.shared.disk().files.faults.fail(0, usize::MAX);
+    let error = store.commit(put("b", b"2")).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("world.journal: No space left on device"), "{text}");
+    let first = store.health().unwrap();
+    assert_eq!(first.error.to_string(), text);
+    store.commit(put("c", b"3")).unwrap_err();
+    assert_eq!(store.health().unwrap().since, first.since);
+    assert_eq!(store.load(), put("a", b"1").put.into_iter().collect());
+    // With space again, asking for the health is enough.
+    store.shared.disk().files.faults.fail(0, 0);
+    assert!(store.health().is_none());
+    store.commit(put("d", b"4")).unwrap();
+    drop(store);
+    let keys: Vec<String> = Store::open(&path, NO_WAIT).unwrap().load().into_keys().collect();
+    assert_eq!(keys, ["a", "d"]);
+}
+
+#[test]
+fn a_failed_write_fails_all_that_was_submitted_with_it() {
+    let directory = directory();
+    let path = directory.path().join("world");
+    let store = Store::open(&path, NO_WAIT).unwrap();
+    store.shared.disk().files.faults.fail(0, 1);
+    let tickets = [store.submit(put("a", b"1")), store.submit(put("b", b"2"))];
+    for ticket in tickets {
+        ticket.wait().unwrap_err();
+    }
+    store.commit(put("c", b"3")).unwrap();
+    assert_eq!(store.load(), put("c", b"3").put.into_iter().collect());
+}
+
+#[test]
+fn a_failed_write_fails_what_was_submitted_during_it() {
+    let directory = directory();
+    let store = Store::open(directory.path().join("world"), NO_WAIT).unwrap();
+    thread::scope(|scope| {
+        // The first commit waits for the disk.
+        let disk = store.shared.disk();
+        disk.files.faults.fail(0, 1);
+        let first = scope.spawn(|| store.commit(put("a", b"1")));
+        while !store.shared.queue().committing {
+            thread::yield_now();
+        }
+        let second = store.submit(put("b", b"2"));
+        drop(disk);
+        first.join().unwrap().unwrap_err();
+        second.wait().unwrap_err();
+    });
+    assert_eq!(store.load(), Records::new());
+    store.commit(put("c", b"3")).unwrap();
+}
+
+#[test]
+fn records_survive_many_snapshots() {
+    let directory = directory();
+    let path = directory.path().join("world");
+    let mut expected = Records::new();
     for round in 0..4_u8 {
         let store = Store::open(&path, NO_WAIT).unwrap();
         for step in 0..30_u8 {
-            let (key, value) = (format!("sandbox/{}", step % 7), vec![round ^ step; 100_000]);
+            let (key, value) = (format!("sandbox/{}", step % 7), vec![round ^ step; CAPACITY / 10]);
             store.commit(put(&key, &value)).unwrap();
             expected.insert(key, value);
             if step % 5 == 0 {
@@ -222,10 +288,10 @@ fn records_survive_many_checkpoints() {
                 expected.remove(&format!("sandbox/{}", step % 3));
             }
         }
-        assert_eq!(store.load().unwrap(), Vec::from_iter(expected.clone()));
+        assert_eq!(store.load(), expected);
         drop(store);
         let store = Store::open(&path, NO_WAIT).unwrap();
-        assert_eq!(store.load().unwrap(), Vec::from_iter(expected.clone()));
+        assert_eq!(store.load(), expected);
     }
 }
 

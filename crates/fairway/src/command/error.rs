@@ -4,6 +4,7 @@ use std::io;
 
 use fairway_api::ClientError;
 use fairway_core::ipam::IpamError;
+use fairway_engine::EngineError;
 use fairway_kernel::namespace;
 use fairway_model::parse::ParseError;
 use thiserror::Error;
@@ -23,6 +24,8 @@ pub(super) enum CommandError {
     Client(ClientError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Store(#[from] EngineError),
     #[error(transparent)]
     Install(#[from] InstallError),
     #[error(transparent)]

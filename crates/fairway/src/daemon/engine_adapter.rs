@@ -303,7 +303,9 @@ impl EngineApi for EngineAdapter {
     }
 
     fn about(&self) -> About {
-        about(self.data_root.clone(), self.engine.read(|world| warnings(world.settings())))
+        let mut warnings = self.engine.read(|world| warnings(world.settings()));
+        warnings.extend(self.engine.store_error().map(|error| error.to_string()));
+        about(self.data_root.clone(), warnings)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the API dates events by the wall clock")]

@@ -24,7 +24,7 @@ use crate::harness::{LAN, LAN6, Stage};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Commands that change nothing, and so may be repeated until a server listens or a log line is written.
-const READING: [&str; 16] = [
+const READING: [&str; 17] = [
     "curl ",
     "ip ",
     "tail ",
@@ -41,6 +41,7 @@ const READING: [&str; 16] = [
     "fairway run --rm",
     "fairway exec",
     "fairway network stats",
+    "fairway store",
 ];
 
 /// Makes a test of each page.
@@ -82,6 +83,7 @@ pages! {
     plan: "docs/reference/plan.md";
     run: "docs/reference/run.md";
     sandbox_files: "docs/reference/sandbox-files.md";
+    store: "docs/reference/store.md";
     trace: "docs/reference/trace.md";
     first_network: "docs/tutorial/first-network.md";
 }

@@ -64,6 +64,7 @@ mod several;
 mod sockets;
 mod spoof;
 mod stats;
+mod store;
 mod strict;
 mod subnets;
 mod trace;
