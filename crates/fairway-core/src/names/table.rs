@@ -278,10 +278,8 @@ fn folded(name: &str) -> String {
 
 /// Sorts holders by the order of connection and removes duplicates; `None` if there are none.
 fn in_order(mut holders: Vec<&Holder>) -> Option<Vec<&Holder>> {
-    if holders.len() > 1 {
-        holders.sort_by_key(|holder| (holder.order, holder.endpoint));
-        holders.dedup_by_key(|holder| holder.endpoint);
-    }
+    holders.sort_by_key(|holder| (holder.order, holder.endpoint));
+    holders.dedup_by_key(|holder| holder.endpoint);
     if holders.is_empty() { None } else { Some(holders) }
 }
 

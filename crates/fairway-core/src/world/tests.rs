@@ -1,5 +1,8 @@
 //! What a World allows, refuses and decides.
 
+mod changes;
+mod records;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use fairway_model::SubnetRequest;
@@ -84,7 +87,7 @@ fn the_predefined_networks_are_there_with_dockers_subnet() {
 }
 
 #[test]
-fn addresses_are_given_from_the_lowest_and_given_back() {
+fn addresses_are_allocated_lowest_first_and_released() {
     let (mut world, mut rng) = world();
     let d = &mut rng;
     run(&mut world, d, ["a", "b"].map(|name| sandbox(name, &[], SandboxOptions::default())));
@@ -97,7 +100,7 @@ fn addresses_are_given_from_the_lowest_and_given_back() {
 }
 
 #[test]
-fn an_address_asked_for_is_kept_while_the_sandbox_is_stopped() {
+fn a_requested_address_is_reserved_while_the_sandbox_is_stopped() {
     let (mut world, mut rng) = world();
     let d = &mut rng;
     let first = fixed([10, 1, 0, 2]);
@@ -202,7 +205,7 @@ fn a_default_bridge_that_no_longer_fits_is_refused_by_name() {
 }
 
 #[test]
-fn things_are_found_by_id_name_and_prefix() {
+fn networks_and_sandboxes_are_found_by_id_name_and_prefix() {
     let (mut world, mut rng) = world();
     let d = &mut rng;
     run(&mut world, d, [network("app", None)]);
@@ -214,7 +217,7 @@ fn things_are_found_by_id_name_and_prefix() {
 }
 
 #[test]
-fn refusals_name_the_thing_and_the_reason() {
+fn refusals_name_the_object_and_the_reason() {
     let (mut world, mut rng) = world();
     let d = &mut rng;
     run(&mut world, d, [network("app", Some("172.25.0.0/16"))]);
@@ -271,7 +274,7 @@ fn refusals_name_the_thing_and_the_reason() {
 }
 
 #[test]
-fn a_word_for_a_file_does_not_become_a_line() {
+fn option_values_with_line_breaks_are_refused() {
     let (mut world, mut rng) = world();
     let bad = "x\n10.0.0.1 trusted".to_owned();
     let options = [

@@ -65,7 +65,7 @@ fn look_ups_grow_with_the_ports_and_not_faster() {
 }
 
 #[test]
-fn a_run_is_found_without_looking_at_a_taken_port_for_each_place() {
+fn free_ports_in_a_row_are_found_in_one_step_per_taken_port() {
     let (mut world, mut rng) = running();
     // No 500 ports in a row are free but the last ones.
     let taken = (20_250..59_000).step_by(250).map(|port| request(1, Some(PortRange::single(port))));
@@ -75,6 +75,40 @@ fn a_run_is_found_without_looking_at_a_taken_port_for_each_place() {
     let change = publish(&mut world, &mut rng, vec![run]).unwrap();
     assert!(change.published[0].host_ports.first > 59_000 - 250, "{:?}", change.published[0]);
     assert!(LOOKUPS.get() <= 3 * 2 * 40_000, "{}", LOOKUPS.get());
+}
+
+/// Container ports 80 and following at as many of the host ports 8000 to 8005, of which some are taken.
+#[test]
+fn a_range_gives_its_first_free_ports_in_a_row() {
+    for (count, taken, expected) in [
+        (2, vec![], Some(8000)),
+        (2, vec![8000], Some(8001)),
+        (2, vec![8001], Some(8002)),
+        (2, vec![8000, 8002], Some(8003)),
+        (2, vec![8001, 8003], Some(8004)),
+        (3, vec![8002], Some(8003)),
+        (5, vec![8000], Some(8001)),
+        (6, vec![], Some(8000)),
+        (2, vec![8001, 8003, 8005], None),
+        (3, vec![8002, 8005], None),
+        (5, vec![8001], None),
+        (7, vec![], None),
+    ] {
+        let (mut world, mut rng) = running();
+        let single = |port: &u16| request(1, Some(PortRange::single(*port)));
+        publish(&mut world, &mut rng, taken.iter().map(single).collect()).unwrap();
+        let range = PortRange { first: 8000, last: 8005 };
+        let run = PublishRequest {
+            container_ports: PortRange { first: 80, last: 79 + count },
+            ..request(80, Some(range))
+        };
+        let first = publish(&mut world, &mut rng, vec![run]).ok().map(|change| {
+            let ports: Vec<_> = change.published.iter().map(|it| it.host_ports).collect();
+            assert!(ports.iter().all(|it| *it == ports[0] && it.len() == usize::from(count)), "{ports:?}");
+            ports[0].first
+        });
+        assert_eq!(first, expected, "{count} ports, {taken:?} taken");
+    }
 }
 
 #[test]
@@ -107,7 +141,7 @@ fn every_port_can_be_published_and_unpublished_one_by_one() {
 }
 
 #[test]
-fn more_than_can_be_handled_is_refused_with_the_limit() {
+fn requests_above_a_limit_are_refused_with_the_limit() {
     let (mut world, mut rng) = running();
     let all = PublishRequest { container_ports: PortRange { first: 1, last: 65_535 }, ..request(1, None) };
     let refusal = publish(&mut world, &mut rng, vec![all; 3]).unwrap_err();

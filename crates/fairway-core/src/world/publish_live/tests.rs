@@ -95,7 +95,7 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_a_sandbox_asks_for_twice_is_one_publication_or_its_own_conflict() {
+fn a_repeated_request_is_one_publication_or_a_conflict() {
     let mut world = TestWorld::new();
     let all = set(&["0.0.0.0:8080->80/tcp", ":::8080->80/tcp"]);
     for (name, asked) in [("a", ["8080:80", "[::]:8080:80"]), ("b", ["[::]:8080:80", "8080:80"])] {
@@ -122,7 +122,7 @@ fn what_a_sandbox_asks_for_twice_is_one_publication_or_its_own_conflict() {
 }
 
 #[test]
-fn a_port_comes_and_goes_and_both_outlast_a_restart() {
+fn published_and_unpublished_ports_outlast_a_restart() {
     let mut world = TestWorld::new();
     world.runs("web", &["8080:80"]);
     let change = world.publish("web", &["127.0.0.1:8081:81", "53:53/udp"]).unwrap();
@@ -145,7 +145,7 @@ fn a_port_comes_and_goes_and_both_outlast_a_restart() {
 }
 
 #[test]
-fn of_a_range_and_of_two_families_a_part_can_go() {
+fn a_part_of_a_range_or_one_family_can_be_unpublished() {
     let mut world = TestWorld::new();
     world.runs("web", &["8000-8003:80-83"]);
     world.unpublish("web", &["8001-8002", "0.0.0.0:8003"]).unwrap();
@@ -155,7 +155,7 @@ fn of_a_range_and_of_two_families_a_part_can_go() {
 }
 
 #[test]
-fn a_random_port_is_named_by_what_it_became_or_by_where_it_leads() {
+fn a_random_port_is_unpublished_by_its_host_port_or_container_port() {
     let mut world = TestWorld::new();
     world.runs("web", &["80", "80", "81"]);
     let port = world.world.find_sandbox("web").unwrap().publications[0].host_ports.first;
@@ -172,22 +172,42 @@ fn a_random_port_is_named_by_what_it_became_or_by_where_it_leads() {
 }
 
 #[test]
-fn what_publish_all_stands_for_can_go_one_by_one() {
+fn each_port_of_publish_all_can_be_unpublished() {
+    for (gone, kept) in [(80, 81), (81, 80)] {
+        let mut world = TestWorld::new();
+        let exposed = [80, 81].map(|port| (port, Protocol::Tcp)).into();
+        let options = SandboxOptions { publish_all: true, exposed, ..SandboxOptions::default() };
+        world.create("web", NetworkChoice::Networks(Vec::new()), options);
+        world.start("web");
+        world.publish("web", &["8080:90"]).unwrap();
+        assert_eq!(world.published("web").len(), 6);
+        world.unpublish("web", &[&format!("0:{gone}")]).unwrap();
+        assert_eq!(world.published("web").len(), 4);
+        let after = world.published_after_restart("web");
+        assert!(after.len() == 4 && after.contains("0.0.0.0:8080->90/tcp"), "{after:?}");
+        assert_eq!(after.iter().filter(|it| it.ends_with(&format!("->{kept}/tcp"))).count(), 2, "{after:?}");
+        // An explicit request goes alone.
+        world.unpublish("web", &["8080:90"]).unwrap();
+        assert_eq!(world.published_after_restart("web").len(), 2);
+    }
+}
+
+/// An explicit request goes, and `--publish-all` stays: a port that is exposed later would be published too.
+#[test]
+fn publish_all_outlives_an_explicit_request() {
     let mut world = TestWorld::new();
     let exposed = [80, 81].map(|port| (port, Protocol::Tcp)).into();
-    let options = SandboxOptions { publish_all: true, exposed, ..SandboxOptions::default() };
+    let options = SandboxOptions { publish_all: true, exposed, ..options(&["8080:90"]) };
     world.create("web", NetworkChoice::Networks(Vec::new()), options);
     world.start("web");
-    world.publish("web", &["8080:80"]).unwrap();
-    assert_eq!(world.published("web").len(), 6);
-    world.unpublish("web", &["0:81"]).unwrap();
-    assert_eq!(world.published("web").len(), 4);
-    let after = world.published_after_restart("web");
-    assert!(after.len() == 4 && after.contains("0.0.0.0:8080->80/tcp"), "{after:?}");
+    world.unpublish("web", &["8080:90"]).unwrap();
+    let options = &world.world.find_sandbox("web").unwrap().options;
+    assert!(options.publish_all && options.publish.is_empty(), "{options:?}");
+    assert_eq!(world.published_after_restart("web").len(), 4);
 }
 
 #[test]
-fn a_stopped_sandbox_has_it_from_its_next_start() {
+fn ports_of_a_stopped_sandbox_change_at_its_next_start() {
     let mut world = TestWorld::new();
     world.runs("web", &["8080:80"]);
     world.stop("web");
@@ -207,7 +227,7 @@ fn a_stopped_sandbox_has_it_from_its_next_start() {
 }
 
 #[test]
-fn without_a_way_out_it_is_said_and_kept_for_later() {
+fn ports_without_a_gateway_network_are_kept_with_a_warning() {
     let mut world = TestWorld::new();
     let inside = CreateNetwork { name: "in".to_owned(), internal: true, ..CreateNetwork::default() };
     world.apply(Command::CreateNetwork(inside)).unwrap();
@@ -223,7 +243,7 @@ fn without_a_way_out_it_is_said_and_kept_for_later() {
 }
 
 #[test]
-fn refusals_name_who_stands_in_the_way_and_what_there_is() {
+fn refusals_name_the_holder_and_the_published_ports() {
     let mut world = TestWorld::new();
     world.runs("web", &["8080:80", "127.0.0.1:9000-9002:90-92/udp"]);
     world.runs("other", &["7070:70"]);
@@ -286,7 +306,7 @@ fn a_free_port_is_chosen_among_taken_ones() {
 }
 
 #[test]
-fn ten_thousand_ports_are_one_run_and_lose_one_from_their_middle() {
+fn ten_thousand_ports_are_one_record_until_one_in_the_middle_is_unpublished() {
     let mut world = TestWorld::new();
     world.runs("web", &[]);
     world.publish("web", &["20000-29999:20000-29999"]).unwrap();
@@ -303,7 +323,7 @@ fn changes() -> impl Strategy<Value = Vec<(bool, u8, u16, u16, u16)>> {
 proptest! {
     /// Whatever came and went, a restart finds what was there before it.
     #[test]
-    fn a_restart_changes_nothing_of_what_is_published(steps in changes()) {
+    fn a_restart_keeps_published_ports(steps in changes()) {
         let mut world = TestWorld::new();
         world.runs("web", &["8002-8003:2-3"]);
         for (add, address, first, more, shift) in steps {

@@ -45,6 +45,23 @@ fn refusal(request: CreateNetwork) -> String {
     world.apply(Command::CreateNetwork(request), 0, &mut rng).unwrap_err().to_string()
 }
 
+/// The host's own route to the LAN is no overlap; one by another interface is.
+#[test]
+fn routes_by_other_interfaces_overlap_a_lan_network() {
+    let (mut world, mut rng) = world();
+    world.apply(Command::CreateNetwork(lan("lan", "eth0")), 0, &mut rng).unwrap();
+    let route = |destination: &str, interface: &str| fairway_model::HostRoute {
+        destination: destination.parse().unwrap(),
+        interface: interface.to_owned(),
+    };
+    let routes =
+        vec![route("10.10.50.0/24", "eth0"), route("10.10.50.0/25", "tun0"), route("10.10.51.0/24", "tun1")];
+    let host = Box::new(fairway_model::HostFacts { routes, ..Default::default() });
+    world.apply(Command::Configure { settings: Box::default(), host }, 0, &mut rng).unwrap();
+    let overlapping = world.overlapping_routes(world.find_network("lan").unwrap());
+    assert_eq!(overlapping.map(|it| it.interface.as_str()).collect::<Vec<_>>(), ["tun0"]);
+}
+
 #[test]
 fn subnet_and_gateway_are_those_of_the_lan() {
     let (mut world, mut rng) = world();
@@ -64,7 +81,7 @@ fn subnet_and_gateway_are_those_of_the_lan() {
 }
 
 #[test]
-fn what_cannot_be_taken_over_is_refused_by_name() {
+fn interfaces_that_cannot_be_an_uplink_are_refused_with_the_reason() {
     let with = |option: &str, value: &str| {
         let mut request = lan("lan", "eth0");
         request.options.insert(option.to_owned(), value.to_owned());

@@ -1,0 +1,92 @@
+//! What each command changes: the object it is about, records, and owners of fragments.
+
+use super::{network, publish, sandbox, start, world};
+use crate::world::{Change, Command};
+use fairway_model::{EndpointRequest, SandboxOptions, UnpublishRequest};
+
+/// The variants of keys and owners, each once.
+fn kinds(values: impl Iterator<Item = String>) -> String {
+    let mut kinds: Vec<String> =
+        values.map(|text| text.split('(').next().unwrap_or_default().to_owned()).collect();
+    kinds.dedup();
+    kinds.join(" ")
+}
+
+/// The object of a command, changed records, and owners: `sandbox: Sandbox | Sandbox Publications`.
+fn described(change: &Change) -> String {
+    let about = match (change.network, change.sandbox) {
+        (Some(_), Some(_)) => "network and sandbox",
+        (Some(_), None) => "network",
+        (None, Some(_)) => "sandbox",
+        (None, None) => "none",
+    };
+    let records = kinds(change.records.iter().map(|key| format!("{key:?}")));
+    let owners = kinds(change.owners.iter().map(|owner| format!("{owner:?}")));
+    format!("{about}: {records} | {owners}")
+}
+
+#[test]
+fn each_command_names_its_object_with_changed_records_and_owners() {
+    let (mut world, mut rng) = world();
+    let (web, app) = (|| "web".to_owned(), || "app".to_owned());
+    let request = EndpointRequest::default;
+    let port = publish(Some(8081), 81).publish;
+    let unpublished = UnpublishRequest {
+        host_address: None,
+        host_ports: port[0].host_ports,
+        container_ports: None,
+        protocol: port[0].protocol,
+    };
+    let removed_at_exit = SandboxOptions { auto_remove: true, ..SandboxOptions::default() };
+    for (command, expected) in [
+        (network("app", None), "network: Network | Network"),
+        (
+            sandbox("web", &[("app", request())], publish(Some(8080), 80)),
+            "sandbox: Host Sandbox Endpoint | Sandbox Endpoint Publications Links",
+        ),
+        (start("web"), "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links"),
+        (
+            Command::Publish { sandbox: web(), requests: port },
+            "sandbox: Sandbox | Sandbox Publications Links",
+        ),
+        (
+            Command::Unpublish { sandbox: web(), requests: vec![unpublished] },
+            "sandbox: Sandbox | Sandbox Publications Links",
+        ),
+        (
+            Command::Connect { network: "bridge".to_owned(), sandbox: web(), request: request() },
+            "network and sandbox: Host Sandbox Endpoint | Sandbox Endpoint Publications Links",
+        ),
+        (
+            Command::Disconnect { network: "bridge".to_owned(), sandbox: web() },
+            "network and sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
+        ),
+        (
+            Command::CancelStart { sandbox: web() },
+            "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
+        ),
+        (start("web"), "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links"),
+        (
+            Command::StopSandbox { sandbox: web(), code: 0 },
+            "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
+        ),
+        (
+            Command::RemoveSandbox { sandbox: web() },
+            "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
+        ),
+        (Command::RemoveNetwork { network: app() }, "network: Network | Network"),
+        (
+            sandbox("once", &[], removed_at_exit),
+            "sandbox: Host Sandbox Endpoint | Sandbox Endpoint Publications Links",
+        ),
+        (start("once"), "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links"),
+        (
+            Command::StopSandbox { sandbox: "once".to_owned(), code: 0 },
+            "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
+        ),
+    ] {
+        let change = world.apply(command.clone(), 1, &mut rng).unwrap();
+        assert_eq!(described(&change), expected, "{command:?}");
+    }
+    assert!(world.sandboxes().next().is_none());
+}
