@@ -46,8 +46,8 @@ use crate::inspect::trace::{TraceError, TraceSink, sweep};
 use crate::port_sockets::PortSockets;
 use crate::reconcile::foreign_firewall::ForeignFirewalls;
 use crate::reconcile::liveness::ended;
-use crate::reconcile::watcher::Monitors;
-use crate::reconcile::{Reconciler, Repairs, lease_keeper, watcher};
+use crate::reconcile::notifications::Monitors;
+use crate::reconcile::{Reconciler, Repairs, watcher};
 use crate::signals::Signals;
 use crate::{ApplyError, EngineError};
 
@@ -107,12 +107,11 @@ impl Engine {
         let (engine, monitors, known) = Self::assemble(options)?;
         let exclusive = engine.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
         readable(&engine);
-        engine.reconciler.reconcile_at_start(known)?;
+        let failures = engine.reconciler.reconcile_at_start(known)?;
         drop(exclusive);
         sweep();
         engine.reconciler.scan_foreign_firewalls();
-        watcher::start(&engine.reconciler, monitors)?;
-        lease_keeper::start(&engine.reconciler)?;
+        watcher::start(&engine.reconciler, monitors, &failures)?;
         started();
         engine.started.store(true, Order::Release);
         Ok(engine)
@@ -202,7 +201,6 @@ impl Engine {
             committer: Arc::clone(&committer),
             applier: Arc::clone(&applier),
             reconciler: Arc::clone(&reconciler),
-            signals: Arc::clone(&signals),
             orphans,
         });
         let started = AtomicBool::new(false);

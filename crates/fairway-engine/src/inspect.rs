@@ -13,14 +13,12 @@ use crate::apply::Applier;
 use crate::commit::Committer;
 use crate::commit::records::Orphan;
 use crate::reconcile::Reconciler;
-use crate::signals::Signals;
 
 /// Answers questions about the running host. Holds nothing durable.
 pub(crate) struct Inspector {
     pub committer: Arc<Committer>,
     pub applier: Arc<Applier>,
     pub reconciler: Arc<Reconciler>,
-    pub signals: Arc<Signals>,
     /// The records that were no part of the World at the start.
     pub orphans: Vec<Orphan>,
 }

@@ -1,29 +1,39 @@
 //! Repairs drift: observes the kernel, the relay and the files, and applies the difference to the Plan.
 
 mod address_defense;
+mod backoff;
 pub(crate) mod deviations;
 pub(crate) mod drift;
 pub(crate) mod foreign_firewall;
-pub(crate) mod lease_keeper;
+mod lease_keeper;
 pub(crate) mod liveness;
 pub(crate) mod netns_audit;
 pub(crate) mod netns_diff;
+pub(crate) mod notifications;
 pub(crate) mod observe;
 mod orphans;
+pub(crate) mod repair;
+mod schedule;
+mod turn;
 pub(crate) mod watcher;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use fairway_core::object::{Difference, Fragment, Key, Object};
+use fairway_core::object::{Difference, Fragment, Key, Object, Phase};
+use fairway_core::plan::describe;
 use fairway_core::world::{Change, Command};
+use fairway_inspect::doctor::Deviation;
 use fairway_relay::table::Record;
 
 use crate::apply::Applier;
 use crate::commit::Committer;
+use crate::error::Subject;
 use crate::failpoint::failpoint;
 use crate::reconcile::drift::Drift;
 use crate::reconcile::observe::Depth;
+use crate::reconcile::repair::{Failure, Host, Pace};
 use crate::signals::Signals;
 use crate::{ApplyError, EngineError};
 use foreign_firewall::ForeignFirewalls;
@@ -89,34 +99,40 @@ impl Reconciler {
         self.committer.state().plan.objects().map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
-    /// Applies the Plan after a start, whatever the last daemon left.
-    pub(crate) fn reconcile_at_start(&self, known: Vec<Record>) -> Result<(), EngineError> {
+    /// Applies the Plan after a start, whatever the last daemon left. Returns what failed.
+    pub(crate) fn reconcile_at_start(&self, known: Vec<Record>) -> Result<Vec<Failure>, EngineError> {
         let wanted = self.wanted();
         self.report_orphaned_sandboxes(&known);
         let (found, _) = self.observe(&wanted, &Depth::All(&known))?;
         let difference = Difference::between(found, wanted.clone());
-        self.apply(&difference)?;
+        let failures = self.apply(&difference)?;
         self.applier.firewall.sweep(&wanted);
         failpoint("swept");
         for (id, process, namespace) in self.running() {
             self.signals.watch(id, process, namespace.as_ref());
         }
         self.committer.tidy_files();
-        Ok(())
+        Ok(failures)
     }
 
-    /// Observes, and repairs drift. Returns the first lines of what was repaired; none if nothing was.
-    pub(crate) fn heal(&self) -> Result<Option<String>, EngineError> {
+    /// Observes, and repairs the drift that does not wait, with `netns` also that of links without an end on the host.
+    /// Returns when to run again; none if nothing waits.
+    pub(crate) fn heal(
+        &self,
+        pace: &mut Pace,
+        netns: bool,
+        now: Duration,
+    ) -> Result<Option<Duration>, EngineError> {
         let _exclusive = self.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
-        let depth = if self.signals.take_netns_check() { Depth::HostAndNetnsLinks } else { Depth::Host };
-        let drift = self.compute_drift(&depth)?;
-        if drift.difference.is_empty() {
-            return Ok(None);
-        }
-        let drifted = self.committer.read(|world| drift.report(world));
-        self.apply(&drift.difference)?;
-        self.committer.emit_daemon_event("repair", &[("drift", drifted.clone())]);
-        Ok(Some(drifted))
+        pace.repair(self, netns, now)
+    }
+
+    /// Observes, and repairs all drift at once, also that which waits for its next try.
+    pub(crate) fn heal_all(&self) -> Result<(), EngineError> {
+        let healed = self.heal(&mut Pace::default(), true, Duration::ZERO);
+        // The loop tries again what failed.
+        self.signals.retry_failed();
+        healed.map(drop)
     }
 
     /// Deletes rules that another daemon left in a place which this one does not use.
@@ -128,13 +144,21 @@ impl Reconciler {
     /// Finds drift without repairing it.
     pub(crate) fn find_drift(&self) -> Result<Drift, ApplyError> {
         let _exclusive = self.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
-        self.compute_drift(&Depth::HostAndNetnsLinks)
+        self.compute_drift(true, &BTreeSet::new())
     }
 
-    /// Observes and compares with the Plan. The caller holds the reconcile lock.
-    fn compute_drift(&self, depth: &Depth<'_>) -> Result<Drift, ApplyError> {
+    /// Observes and compares with the Plan, as [`Host::drift`] does. The caller holds the reconcile lock.
+    fn compute_drift(&self, netns: bool, incomplete: &BTreeSet<Key>) -> Result<Drift, ApplyError> {
         let wanted = self.wanted();
-        let (found, mut deviations) = self.observe(&wanted, depth)?;
+        let depth = if netns { Depth::HostAndNetnsLinks } else { Depth::Host };
+        let (mut found, mut deviations) = self.observe(&wanted, &depth)?;
+        for key in incomplete {
+            let is_planned =
+                wanted.get(key).is_some_and(|object| !self.rests_on_missing_parent(&wanted, object));
+            if is_planned && found.remove(key).is_some() {
+                deviations.insert(key.clone(), vec![Deviation::new("state", "incomplete", "complete")]);
+            }
+        }
         let switches = match wanted.get(&Key::Ruleset) {
             Some(Object::Ruleset(switches)) => Some(*switches),
             _ => None,
@@ -147,22 +171,6 @@ impl Reconciler {
             deviations.insert(Key::Ruleset, self.applier.firewall.deviations(&switches));
         }
         Ok(Drift { difference, deviations })
-    }
-
-    /// Applies a difference as far as possible. Failures are logged, and retried later.
-    ///
-    /// # Errors
-    /// The firewall cannot be programmed: nothing is reachable that should not be, and little works.
-    pub(crate) fn apply(&self, difference: &Difference) -> Result<(), EngineError> {
-        let Err(errors) = self.applier.apply(difference, &*self.committer) else { return Ok(()) };
-        if errors.has_firewall() {
-            return Err(errors.into());
-        }
-        for unapplied in &errors.0 {
-            tracing::error!(object = %unapplied.subject, "failed to apply {unapplied}; retrying in 5 s");
-        }
-        self.signals.request_retry();
-        Ok(())
     }
 
     pub(crate) fn running(
@@ -179,5 +187,57 @@ impl Reconciler {
                 .map(|sandbox| (sandbox.id, sandbox.process(), sandbox.namespace().cloned()))
                 .collect()
         })
+    }
+}
+
+impl Host for Reconciler {
+    fn drift(&self, netns: bool, incomplete: &BTreeSet<Key>) -> Result<Drift, EngineError> {
+        Ok(self.compute_drift(netns, incomplete)?)
+    }
+
+    fn apply(&self, difference: &Difference) -> Result<Vec<Failure>, EngineError> {
+        let Err(errors) = self.applier.apply(difference, &*self.committer) else { return Ok(Vec::new()) };
+        if errors.has_firewall() {
+            return Err(errors.into());
+        }
+        let failures = errors.0.iter().map(|unapplied| Failure {
+            keys: objects_of(&unapplied.subject, difference),
+            error: unapplied.to_string(),
+        });
+        Ok(failures.collect())
+    }
+
+    fn repaired(&self, drift: &Drift, slowed: &[(Key, Duration)]) {
+        let drifted = self.committer.read(|world| drift.report(world));
+        for (key, delay) in slowed {
+            let (object, delay) = (self.committer.read(|world| describe(key, world)), delay.as_secs());
+            tracing::warn!(
+                object,
+                delay,
+                "{object} drifts again and again: another program changes it; next repair in {delay} s at the earliest"
+            );
+        }
+        self.repairs.remember(self.committer.now(), drifted.clone());
+        self.committer.emit_daemon_event("repair", &[("drift", drifted)]);
+    }
+
+    fn failed(&self, failure: &Failure, delay: Duration) {
+        let (error, delay) = (&failure.error, delay.as_secs());
+        tracing::error!(error, delay, "failed to apply {error}; retrying in {delay} s");
+    }
+}
+
+/// The objects of a difference that a part of it stands for.
+fn objects_of(subject: &Subject, difference: &Difference) -> Vec<Key> {
+    let wanted = |is_part: &dyn Fn(&Key, &Object) -> bool| {
+        difference.wanted().filter(|(key, object)| is_part(key, object)).map(|(key, _)| key.clone()).collect()
+    };
+    match subject {
+        Subject::Object(key) => vec![key.clone()],
+        Subject::Namespace(path) => {
+            wanted(&|_, object| object.namespaces().iter().any(|namespace| namespace.path == *path))
+        }
+        Subject::Relay => wanted(&|key, _| Phase::of_wanted(key) == Phase::Relay),
+        Subject::Firewall => wanted(&|key, _| Phase::of_wanted(key) == Phase::Firewall),
     }
 }

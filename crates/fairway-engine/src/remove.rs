@@ -18,6 +18,7 @@ use crate::commit::host::{adopted, release_bridges};
 use crate::commit::records::{STORE, STORE_PATIENCE, load};
 use crate::engine::RELAY_SOCKET;
 use crate::reconcile::observe::Depth;
+use crate::reconcile::repair::Host;
 use crate::{Engine, EngineError, Options};
 
 /// How long the process of a sandbox may take to end after SIGTERM; as in Docker.
@@ -57,7 +58,9 @@ impl Engine {
         // First the objects as planned, of which everything is known; then the others, and orphans.
         for wanted in [engine.reconciler.wanted(), Fragment::new()] {
             let (found, _) = engine.reconciler.observe(&wanted, &Depth::All(&known))?;
-            engine.reconciler.apply(&Difference::between(found, Fragment::new()))?;
+            for failure in engine.reconciler.apply(&Difference::between(found, Fragment::new()))? {
+                tracing::error!("failed to remove {}", failure.error);
+            }
         }
         engine.applier.firewall.sweep(&Fragment::new());
         engine.applier.relay.end();

@@ -1,8 +1,7 @@
-//! Requests to the reconcile loop, and what wakes it: ended processes, changed files, flags that other threads set.
+//! Signals to the reconcile loop, and what wakes it: ended processes, changed files, requests of other threads.
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,39 +10,47 @@ use fairway_model::{Namespace, ProcessIdentity, SandboxId};
 
 use crate::EngineError;
 
-/// A request that stands until the loop takes it.
-#[derive(Debug, Default)]
-struct Flag(AtomicBool);
+/// A reason for work of the reconcile loop. It stands until the loop takes it; the same one given twice is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Signal {
+    /// Objects that the host can see may differ from the Plan.
+    Drift,
+    /// The links inside sandboxes that have no end on the host may differ too.
+    NetnsDrift,
+    /// Links, addresses, routes or name servers of the host may have changed.
+    HostChanged,
+    /// The tables of another firewall changed.
+    ForeignRulesChanged,
+    /// Much memory was freed: the allocator keeps small freed blocks, for threads that may not need as much again for
+    /// days.
+    MemoryFreed,
+}
 
-impl Flag {
-    fn set(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
+impl Signal {
+    /// Whether the loop is to be woken. The others come often or are not urgent: the loop finds them at its next poll.
+    fn wakes(self) -> bool {
+        !matches!(self, Self::HostChanged | Self::MemoryFreed)
     }
 }
 
-/// Requests to the reconcile loop, and the waker of its thread.
+#[derive(Debug, Default)]
+struct Pending {
+    signals: BTreeSet<Signal>,
+    /// Failed objects are to be tried again at once.
+    retry: bool,
+}
+
+/// Signals to the reconcile loop, and the waker of its thread.
 pub(crate) struct Signals {
     watch: Watch<SandboxId>,
-    heal: Flag,
-    /// The links inside sandboxes that have no end on the host are to be observed too.
-    check_netns: Flag,
-    /// An object could not be made.
-    retry: Flag,
-    /// Links, addresses or routes of the host may have changed.
-    host_changed: Flag,
-    scan_foreign: Flag,
-    release_memory: Flag,
+    pending: Mutex<Pending>,
     /// Parents of macvlans that do not exist now, by name.
     missing_parents: Mutex<BTreeSet<String>>,
     exclusive: Mutex<()>,
 }
 
 impl Signals {
-    /// Opens the epoll descriptor of the loop, with no request.
+    /// Opens the epoll descriptor of the loop, with no signal.
     ///
     /// # Errors
     /// The kernel refuses the descriptor.
@@ -51,12 +58,7 @@ impl Signals {
         let watch = Watch::new().map_err(|error| EngineError::Observe(Box::new(error)))?;
         Ok(Self {
             watch,
-            heal: Flag::default(),
-            check_netns: Flag::default(),
-            retry: Flag::default(),
-            host_changed: Flag::default(),
-            scan_foreign: Flag::default(),
-            release_memory: Flag::default(),
+            pending: Mutex::default(),
             missing_parents: Mutex::default(),
             exclusive: Mutex::default(),
         })
@@ -90,7 +92,7 @@ impl Signals {
         self.watch.forget(&id);
     }
 
-    /// Waits at most `timeout` for events and requests.
+    /// Waits at most `timeout` for events and signals.
     ///
     /// # Errors
     /// The kernel refuses to wait.
@@ -103,70 +105,52 @@ impl Signals {
         self.exclusive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests a reconcile run at once.
+    /// Requests a reconcile run.
     pub fn request_heal(&self) {
-        self.heal.set();
-        self.watch.waker().wake();
+        self.send(Signal::Drift);
     }
 
-    /// Requests a reconcile run at once that also observes the links inside sandboxes.
+    /// Requests a reconcile run that also observes the links inside sandboxes.
     pub fn request_netns_heal(&self) {
-        self.check_netns.set();
-        self.request_heal();
+        self.send(Signal::NetnsDrift);
     }
 
-    /// Requests a reconcile run at the next retry interval.
-    pub fn request_retry(&self) {
-        self.retry.set();
-    }
-
-    /// Requests a scan of the foreign firewalls at once.
+    /// Requests a scan of the foreign firewalls.
     pub fn request_foreign_scan(&self) {
-        self.scan_foreign.set();
-        self.watch.waker().wake();
+        self.send(Signal::ForeignRulesChanged);
     }
 
-    /// Requests that free memory is returned to the system: the allocator keeps small freed blocks, for threads that may
-    /// not need as much again for days.
+    /// Requests that free memory is returned to the system.
     pub fn request_memory_release(&self) {
-        self.release_memory.set();
+        self.send(Signal::MemoryFreed);
     }
 
     /// Notes that links, addresses or routes of the host may have changed.
     pub fn host_changed(&self) {
-        self.host_changed.set();
+        self.send(Signal::HostChanged);
     }
 
-    /// Turns a pending retry into a reconcile run.
-    pub fn start_retry(&self) {
-        if self.retry.take() {
-            self.heal.set();
+    fn send(&self, signal: Signal) {
+        let is_new = self.pending().signals.insert(signal);
+        if is_new && signal.wakes() {
+            self.watch.waker().wake();
         }
     }
 
-    /// Whether a reconcile run was requested.
-    pub fn take_heal(&self) -> bool {
-        self.heal.take()
+    /// Has failed objects tried again at once: their cause may be gone.
+    pub fn retry_failed(&self) {
+        self.pending().retry = true;
+        self.request_netns_heal();
     }
 
-    /// Whether the links inside sandboxes are to be observed in this run.
-    pub fn take_netns_check(&self) -> bool {
-        self.check_netns.take()
+    /// Takes the signals since the last call, each once.
+    pub fn take(&self) -> BTreeSet<Signal> {
+        std::mem::take(&mut self.pending().signals)
     }
 
-    /// Whether the host may have changed.
-    pub fn take_host_changed(&self) -> bool {
-        self.host_changed.take()
-    }
-
-    /// Whether a scan of the foreign firewalls was requested.
-    pub fn take_foreign_scan(&self) -> bool {
-        self.scan_foreign.take()
-    }
-
-    /// Whether memory is to be returned to the system.
-    pub fn take_memory_release(&self) -> bool {
-        self.release_memory.take()
+    /// Whether failed objects are to be tried again at once; false from then on.
+    pub fn take_retry(&self) -> bool {
+        std::mem::take(&mut self.pending().retry)
     }
 
     /// Notes that a parent of macvlans does not exist; whether that is new.
@@ -182,6 +166,10 @@ impl Signals {
     /// Notes that a link exists; whether it was a missing parent.
     pub fn remove_missing_parent(&self, name: &str) -> bool {
         self.missing_parents().remove(name)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn missing_parents(&self) -> MutexGuard<'_, BTreeSet<String>> {

@@ -129,9 +129,8 @@ impl Inspector {
         let repairable: Vec<String> = repairable.map(|finding| finding.message).collect();
         let mut repaired = Vec::new();
         if !repairable.is_empty() {
-            self.signals.request_netns_heal();
-            match self.reconciler.heal() {
-                Ok(_) => repaired = repairable,
+            match self.reconciler.heal_all() {
+                Ok(()) => repaired = repairable,
                 Err(error) => done.push(format!("cannot repair everything: {error}")),
             }
             self.reconciler.sweep_firewall();

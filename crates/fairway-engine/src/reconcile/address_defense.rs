@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fairway_core::world::Command;
 use fairway_kernel::duplicate_address::{Holder, Listener};
@@ -18,19 +18,20 @@ const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Guardian {
     listeners: HashMap<NetworkId, (u32, Listener)>,
-    defended: HashMap<IpAddr, Instant>,
+    /// When each address was defended, on the clock of the reconcile loop.
+    defended: HashMap<IpAddr, Duration>,
 }
 
 impl Guardian {
     /// Reads the announcements heard since the last call, logs conflicts, and defends the addresses of sandboxes.
-    pub fn step(&mut self, reconciler: &Reconciler) {
+    pub fn step(&mut self, reconciler: &Reconciler, now: Duration) {
         let lans: Vec<_> = reconciler.committer.read(|world| {
             let lans =
                 world.networks().filter_map(|it| Some((it.id, it.bridge.clone(), it.uplink.as_ref()?.mac)));
             lans.collect()
         });
         self.listeners.retain(|id, _| lans.iter().any(|(lan, ..)| lan == id));
-        self.defended.retain(|_, at| at.elapsed() < DEFEND_INTERVAL);
+        self.defended.retain(|_, at| now < *at + DEFEND_INTERVAL);
         for (id, bridge, own) in lans {
             let Ok(index) = reconciler.applier.links(|links| links.index(&bridge)) else { continue };
             let known = self.listeners.get(&id).filter(|(at, _)| *at == index);
@@ -45,12 +46,18 @@ impl Guardian {
             }
             let Some((_, listener)) = self.listeners.get(&id) else { continue };
             for heard in listener.heard(own) {
-                self.hear(reconciler, id, index, heard);
+                self.hear(reconciler, (id, index), heard, now);
             }
         }
     }
 
-    fn hear(&mut self, reconciler: &Reconciler, network: NetworkId, bridge: u32, heard: Holder) {
+    fn hear(
+        &mut self,
+        reconciler: &Reconciler,
+        (network, bridge): (NetworkId, u32),
+        heard: Holder,
+        now: Duration,
+    ) {
         let Holder { address, mac } = heard;
         let ours = reconciler.committer.read(|world| {
             let endpoints = world.endpoints_of_network(network);
@@ -68,7 +75,7 @@ impl Guardian {
         if self.defended.contains_key(&address) {
             return;
         }
-        self.defended.insert(address, Instant::now());
+        self.defended.insert(address, now);
         tracing::warn!(sandbox, network = name, %address, %mac, "address conflict on the LAN of network {name}: {address} of sandbox {sandbox} held by {mac}; defending it");
         reconciler.applier.announcements.send(bridge, own, vec![address]);
         let held = Command::AddressInUse { network: name, address, mac };

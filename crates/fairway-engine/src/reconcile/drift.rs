@@ -88,6 +88,13 @@ const MAX_LINES: usize = 8;
 const MAX_ELEMENTS: usize = 3;
 
 impl Drift {
+    /// Keeps the objects whose keys `keep` accepts.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Key) -> bool) {
+        self.difference.removed.retain(|key, _| keep(key));
+        self.difference.added.retain(|key, _| keep(key));
+        self.difference.changed.retain(|key, _| keep(key));
+    }
+
     /// One line for each setting or object that differs.
     fn lines(&self, world: &World, concerns: impl Fn(&Key) -> bool) -> Vec<DriftLine> {
         let mut lines = Vec::new();

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use fairway_core::policy::TABLE;
 use fairway_core::policy::is_trace_table;
@@ -17,8 +16,6 @@ use fairway_ruleset::Family;
 
 use crate::reconcile::Reconciler;
 
-/// How often the tables of iptables-legacy are read: the kernel does not notify of their changes.
-const LEGACY_ROUND: Duration = Duration::from_secs(2);
 /// The lists of the kernel of iptables-legacy tables, and the programs that print them.
 const LEGACY: [(Family, &str, &str); 2] = [
     (Family::Ip, "/proc/self/net/ip_tables_names", "iptables-legacy-save"),
@@ -43,7 +40,6 @@ struct Known {
     tables: Arc<Vec<ForeignTable>>,
     /// The tables of iptables-legacy, as printed.
     legacy: Printed,
-    legacy_read: Option<Instant>,
     /// The conflicts that were logged, with the names of their networks.
     said: BTreeMap<FirewallConflict, Vec<String>>,
     unreadable: bool,
@@ -118,14 +114,10 @@ impl Reconciler {
         networks.into_iter().flat_map(|network| self.firewall_conflicts(network)).collect()
     }
 
-    /// Whether the tables of iptables-legacy changed since the last scan. Reads them at most every two seconds.
+    /// Whether the tables of iptables-legacy changed since the last scan.
     pub(crate) fn legacy_tables_changed(&self) -> bool {
-        if self.foreign.lock().legacy_read.is_some_and(|read| read.elapsed() < LEGACY_ROUND) {
-            return false;
-        }
         let found = legacy_tables();
         let mut known = self.foreign.lock();
-        known.legacy_read = Some(Instant::now());
         match found {
             Ok(tables) => {
                 known.unreadable = false;

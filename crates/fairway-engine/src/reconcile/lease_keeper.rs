@@ -1,7 +1,6 @@
 //! Renews the DHCP leases in use, and releases the others.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use fairway_core::dhcp::{LeaseEvent, Renewal, parse_frame, release};
@@ -10,11 +9,8 @@ use fairway_kernel::dhcp::Socket;
 use fairway_model::{EndpointId, Lease};
 
 use super::Reconciler;
+use crate::ApplyError;
 use crate::commit::leases::transaction;
-use crate::{ApplyError, EngineError};
-
-/// How often leases are compared with the World, and due messages are sent.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// A lease in use, and the interface on which its server is.
 struct Kept {
@@ -25,17 +21,9 @@ struct Kept {
     missed: u32,
 }
 
-impl Kept {
-    fn release(&self, reconciler: &Reconciler) {
-        let lease = self.renewal.lease();
-        tracing::info!(sandbox = self.sandbox, address = %lease.address, "released lease of {} of sandbox {}", lease.address, self.sandbox);
-        reconciler.committer.notify_server(&self.parent, &release(lease, transaction()));
-    }
-}
-
-/// The leases in use by endpoint: interface of the server, sandbox, lease.
+/// The leases in use, and the sockets to their servers.
 #[derive(Default)]
-struct Keeper {
+pub(crate) struct Keeper {
     leases: BTreeMap<EndpointId, Kept>,
     ports: BTreeMap<String, Socket>,
 }
@@ -55,31 +43,38 @@ fn in_use(world: &World) -> BTreeMap<EndpointId, (String, String, Lease)> {
 }
 
 impl Keeper {
-    fn step(&mut self, reconciler: &Reconciler) {
+    /// Compares the leases with the World, sends due messages, and reads the answers since the last call.
+    pub fn step(&mut self, reconciler: &Reconciler) {
         let used = reconciler.committer.read(in_use);
+        for kept in self.replace(used, reconciler.committer.now()) {
+            let (lease, sandbox) = (kept.renewal.lease(), kept.sandbox);
+            tracing::info!(sandbox, address = %lease.address, "released lease of {} of sandbox {sandbox}", lease.address);
+            reconciler.committer.notify_server(&kept.parent, &release(lease, transaction()));
+        }
+        self.exchange(reconciler);
+    }
+
+    /// Keeps the leases in use, and returns those to be released.
+    fn replace(&mut self, used: BTreeMap<EndpointId, (String, String, Lease)>, now: i64) -> Vec<Kept> {
         for (id, kept) in &mut self.leases {
             kept.missed = if used.contains_key(id) { 0 } else { kept.missed + 1 };
         }
         // A lease that is missed once only is being given to the same endpoint by another try of the same command.
         let gone = self.leases.extract_if(.., |_, kept| kept.missed > 1);
-        gone.for_each(|(_, kept)| kept.release(reconciler));
+        let mut released: Vec<Kept> = gone.map(|(_, kept)| kept).collect();
         for (id, (parent, sandbox, lease)) in used {
-            let known = self.leases.get(&id).map(|kept| kept.renewal.lease());
-            if known == Some(&lease) {
+            if self.leases.get(&id).is_some_and(|kept| *kept.renewal.lease() == lease) {
                 continue;
             }
             let address = lease.address;
-            let renewal = Renewal::new(lease, &sandbox, transaction(), reconciler.committer.now());
+            let renewal = Renewal::new(lease, &sandbox, transaction(), now);
             let former = self.leases.insert(id, Kept { parent, sandbox, renewal, missed: 0 });
             // A restarted sandbox may have another address.
-            former
-                .filter(|former| former.renewal.lease().address != address)
-                .iter()
-                .for_each(|it| it.release(reconciler));
+            released.extend(former.filter(|former| former.renewal.lease().address != address));
         }
         let leases = &self.leases;
         self.ports.retain(|parent, _| leases.values().any(|kept| kept.parent == *parent));
-        self.exchange(reconciler);
+        released
     }
 
     /// Sends due messages, and reads the answers since the last time.
@@ -165,19 +160,60 @@ impl Reconciler {
     }
 }
 
-/// Starts the thread that renews leases. It ends with the Reconciler.
-pub(crate) fn start(reconciler: &Arc<Reconciler>) -> Result<(), EngineError> {
-    let weak = Arc::downgrade(reconciler);
-    let thread = std::thread::Builder::new().name("leases".to_owned());
-    thread.spawn(move || keep(&weak)).map(drop).map_err(EngineError::Thread)
-}
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
 
-fn keep(reconciler: &Weak<Reconciler>) {
-    let mut keeper = Keeper::default();
-    loop {
-        let Some(strong) = reconciler.upgrade() else { return };
-        keeper.step(&strong);
-        drop(strong);
-        std::thread::sleep(LOOK);
+    use fairway_model::MacAddress;
+
+    use super::*;
+
+    const CLIENT: EndpointId = EndpointId::new([1; 32]);
+    const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+    const NONE: [u8; 0] = [];
+
+    fn lease(last: u8, expires_at: i64) -> Lease {
+        Lease {
+            address: Ipv4Addr::new(10, 0, 0, last),
+            netmask: None,
+            mac: MAC,
+            client: CLIENT,
+            server: Ipv4Addr::new(10, 0, 0, 1),
+            server_mac: MAC,
+            renew_at: expires_at / 2,
+            rebind_at: expires_at * 7 / 8,
+            expires_at,
+            lost: false,
+        }
+    }
+
+    /// Compares with a World in which the endpoint has this lease, and returns the released addresses.
+    fn compare(keeper: &mut Keeper, lease: Option<Lease>) -> Vec<u8> {
+        let used = lease.map(|lease| (CLIENT, ("eth0".to_owned(), "one".to_owned(), lease)));
+        let released = keeper.replace(used.into_iter().collect(), 0);
+        released.iter().map(|kept| kept.renewal.lease().address.octets()[3]).collect()
+    }
+
+    #[test]
+    fn a_lease_is_released_when_it_is_missing_twice_in_a_row() {
+        let mut keeper = Keeper::default();
+        for used in [Some(lease(5, 100)), None, Some(lease(5, 100)), None] {
+            assert_eq!(
+                compare(&mut keeper, used),
+                NONE,
+                "a command that is tried again drops it for a moment"
+            );
+        }
+        assert_eq!(compare(&mut keeper, None), [5]);
+        assert_eq!(compare(&mut keeper, None), NONE, "once");
+    }
+
+    #[test]
+    fn another_address_releases_the_former_one_and_a_renewal_none() {
+        let mut keeper = Keeper::default();
+        assert_eq!(compare(&mut keeper, Some(lease(5, 100))), NONE);
+        assert_eq!(compare(&mut keeper, Some(lease(5, 200))), NONE);
+        assert_eq!(compare(&mut keeper, Some(lease(6, 200))), [5]);
+        assert_eq!(keeper.leases[&CLIENT].renewal.lease(), &lease(6, 200));
     }
 }

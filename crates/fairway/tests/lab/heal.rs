@@ -164,11 +164,10 @@ fn foreign_changes_are_repaired_and_logged() {
             let logged = stage.daemon.log().len();
             stage.host.run_in(&*meddle).unwrap();
             repaired(&stage, &sandbox, what, &wanted);
-            let log = stage.daemon.log().split_off(logged);
-            assert!(
-                log.contains(&format!("drift repaired: {reported}")),
-                "{what}: {reported} is not logged in\n{log}"
-            );
+            eventually(&format!("{what}: {reported} is logged"), SOON, || {
+                let log = stage.daemon.log().split_off(logged);
+                log.contains(&format!("drift repaired: {reported}"))
+            });
             assert_eq!(reaches_port(&stage.lan), Outcome::answered(LAN), "{what}");
         }
     });
@@ -231,6 +230,39 @@ fn changes_inside_a_sandbox_are_logged_and_left() {
         let reported = stage.daemon.log().matches("not reverting").count();
         std::thread::sleep(Duration::from_millis(1500));
         assert_eq!(stage.daemon.log().matches("not reverting").count(), reported, "each is logged once");
+    });
+}
+
+#[test]
+fn a_fight_over_a_link_does_not_get_hot() {
+    fairway_lab::run(|lab| {
+        let (stage, sandbox) = stage(lab);
+        let other = stage.sandbox("q", &["web"], &[]);
+        let before = observe(&stage, &[]);
+        let ports = [&sandbox, &other].map(|place| {
+            let end = || foreign_changes::port_of(place, "eth0");
+            stage.host.run_in(end).unwrap()
+        });
+        let repairs = || stage.daemon.log().matches("drift repaired: mtu of interface").count();
+        let slowed = || stage.daemon.log().contains("drifts again and again");
+        // Each repair is answered by the next change.
+        eventually("the repairs wait", Duration::from_secs(60), || {
+            stage.host.run_in(|| foreign_changes::set_mtu(&ports[0], 1300)).unwrap();
+            slowed()
+        });
+        let fought = repairs();
+        assert!(fought >= 10, "the first are made at once: {fought}");
+        for _ in 0..100 {
+            stage.host.run_in(|| foreign_changes::set_mtu(&ports[0], 1300)).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // A repair each second would be two, and without waiting there would be a hundred.
+        assert!(repairs() <= fought + 5, "{} after {fought}", repairs());
+        // Another object is repaired meanwhile, and this one when its time comes.
+        stage.host.run_in(|| foreign_changes::set_mtu(&ports[1], 1300)).unwrap();
+        let repaired = format!("drift repaired: mtu of interface {}", ports[1]);
+        eventually("the other port is repaired", SOON, || stage.daemon.log().contains(&repaired));
+        eventually("all is as before", Duration::from_secs(90), || observe(&stage, &[]) == before);
     });
 }
 

@@ -122,6 +122,17 @@ impl Reconciler {
         Ok(true)
     }
 
+    /// Whether an object waits for a macvlan whose parent does not exist.
+    pub(crate) fn rests_on_missing_parent(&self, wanted: &Fragment, object: &Object) -> bool {
+        let Object::DefaultRoutes(routes) = object else { return false };
+        wanted.values().any(|object| match object {
+            Object::Macvlan(macvlan) => {
+                macvlan.link.namespace == routes.namespace && self.signals.is_missing_parent(&macvlan.parent)
+            }
+            _ => false,
+        })
+    }
+
     /// Whether an event on the host concerns links inside sandboxes: the parent of macvlans is back, or the waiting end
     /// of a pair is gone.
     pub(crate) fn concerns_netns_links(&self, event: &Event) -> bool {
