@@ -73,7 +73,7 @@ fn lend(request: &LeaseRequest, last: u8) -> (NetworkId, Lease) {
 }
 
 #[test]
-fn an_address_is_asked_for_before_anything_is_given() {
+fn a_lease_is_needed_before_an_address_is_allocated() {
     let (world, mut rng) = world();
     let request = needed(&world, &mut rng, "web");
     assert_eq!((request.parent.as_str(), request.identity.hostname.as_str()), ("eth0", "web"));
@@ -99,7 +99,7 @@ fn an_address_is_asked_for_before_anything_is_given() {
 }
 
 #[test]
-fn what_a_server_lends_must_fit_the_network() {
+fn a_lease_must_fit_the_network() {
     let (world, mut rng) = world();
     let request = needed(&world, &mut rng, "web");
     let (network, fit) = lend(&request, 50);
@@ -116,6 +116,27 @@ fn what_a_server_lends_must_fit_the_network() {
         assert!(matches!(refused, Undecided::Refused(Refusal::LeaseUnfit { .. })), "{refused}");
         assert!(refused.to_string().contains(reason), "{refused}");
     }
+}
+
+/// The MAC address of a DHCP client: as requested, else derived from the endpoint's id, unless another endpoint has it.
+#[test]
+fn a_dhcp_client_has_a_mac_address_of_its_own() {
+    let ((first, mut rng), (mut second, mut other_rng)) = (world(), world());
+    let derived = needed(&first, &mut rng, "web").identity.mac;
+    // The same World with another endpoint that has this address: the next id is the same.
+    let holder = fairway_model::EndpointRequest { mac: Some(derived), ..Default::default() };
+    let create = CreateSandbox {
+        name: Some("holder".to_owned()),
+        kind: SandboxKind::Attached,
+        network: NetworkChoice::Networks(vec![("bridge".to_owned(), holder)]),
+        options: SandboxOptions::default(),
+    };
+    let namespace = Some(Namespace { path: "/run/netns/holder".to_owned(), device: 4, inode: 6 });
+    let attach = Command::Attach { create: Box::new(create), process: None, namespace };
+    second.apply(attach, 0, &mut Rng::new(2)).unwrap();
+    let chosen = needed(&second, &mut other_rng, "web").identity.mac;
+    assert_ne!(chosen, derived);
+    assert_eq!(needed(&first, &mut world().1, "web").identity.mac, derived, "derived from the id alone");
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn network(pairs: &[(&str, &str)]) -> Result<NetworkOptions, String> {
 }
 
 #[test]
-fn every_option_of_dockers_is_read() {
+fn all_options_of_docker_and_fairway_are_read() {
     let read = network(&[
         ("com.docker.network.bridge.name", "br-web"),
         ("com.docker.network.bridge.enable_icc", "0"),
@@ -107,7 +107,43 @@ fn bad_values_are_refused_by_name() {
 }
 
 #[test]
-fn an_unknown_option_like_name_warns() {
+fn lists_have_at_most_a_thousand_entries() {
+    let list = |count: usize, separator: &str| {
+        (0..count).map(|number| format!("if{number}")).collect::<Vec<_>>().join(separator)
+    };
+    let interfaces = |count| {
+        let read = network(&[("com.docker.network.bridge.trusted_host_interfaces", &list(count, ":"))]);
+        read.map(|read| read.bridge.trusted_interfaces.len())
+    };
+    assert_eq!((interfaces(999), interfaces(1000)), (Ok(999), Ok(1000)));
+    for count in [1001, 1002, 2000] {
+        let refusal = interfaces(count).unwrap_err();
+        assert!(refusal.ends_with("at most 1000 entries are allowed"), "{refusal}");
+        let sysctls = endpoint_options(&map(&[("com.docker.network.endpoint.sysctls", &list(count, ","))]));
+        assert!(sysctls.unwrap_err().to_string().ends_with("at most 1000 entries are allowed"));
+        assert!(network(&[("fairway.peers", &list(count, ","))]).unwrap_err().ends_with("are allowed"));
+    }
+}
+
+/// The first and the last value of each range, and those beyond.
+#[test]
+fn numbers_have_ranges() {
+    for (name, least, most) in [
+        ("com.docker.network.driver.mtu", 68, 65_535),
+        ("com.docker.network.advertise_addr_nmsgs", 0, 3),
+        ("com.docker.network.advertise_addr_ms", 100, 2000),
+        ("fairway.storm_limit", 0, 1_500_000),
+    ] {
+        let is_read = |value: i64| network(&[(name, &value.to_string())]).is_ok();
+        assert!(is_read(least) && is_read(most), "{name}");
+        assert!(!is_read(least - 1) && !is_read(most + 1), "{name}");
+    }
+    let prefix = |length| network(&[("com.docker.network.container_iface_prefix", &"a".repeat(length))]);
+    assert!(prefix(12).is_ok() && prefix(13).is_err());
+}
+
+#[test]
+fn an_unknown_option_with_our_prefix_causes_a_warning() {
     let read = network(&[
         ("com.docker.network.bridge.enable_iccc", "false"),
         ("fairway.gard", "strict"),
@@ -160,7 +196,7 @@ fn options_of_endpoints_are_read() {
 }
 
 #[test]
-fn sysctls_of_anything_else_than_the_interface_are_refused() {
+fn sysctls_that_are_not_of_the_interface_are_refused() {
     for text in [
         "",
         "net.ipv4.conf.eth0.log_martians=1",

@@ -9,7 +9,7 @@ use crate::world::limit::check_ranges;
 use fairway_model::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
 
 const FIRST_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-const LAST_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::new(!0, !0, !0, !0, !0, !0, !0, !0));
+const LAST_ADDRESS: IpAddr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
 
 /// The requests of one `unpublish`, indexed by their given parts.
 pub(super) struct Unpublishing<'a> {

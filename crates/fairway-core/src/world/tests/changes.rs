@@ -87,6 +87,7 @@ fn each_command_names_its_object_with_changed_records_and_owners() {
     ] {
         let change = world.apply(command.clone(), 1, &mut rng).unwrap();
         assert_eq!(described(&change), expected, "{command:?}");
+        assert!(change.warnings.is_empty(), "{command:?}: {:?}", change.warnings);
     }
     assert!(world.sandboxes().next().is_none());
 }
