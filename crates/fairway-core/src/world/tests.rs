@@ -2,6 +2,7 @@
 
 mod changes;
 mod records;
+mod sandboxes;
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -95,6 +95,33 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
+fn consecutive_host_and_container_ports_are_one_range() {
+    use super::{Binding, runs};
+    let address: IpAddr = "0.0.0.0".parse().unwrap();
+    let ranges = |ports: &[(Option<u16>, u16)]| {
+        let binding = |(host_port, container_port): &(Option<u16>, u16)| Binding {
+            address,
+            host_port: *host_port,
+            container_port: *container_port,
+        };
+        let mut bindings: Vec<Binding> = ports.iter().map(binding).collect();
+        let elsewhere = Binding { address: "::".parse().unwrap(), host_port: None, container_port: 1 };
+        bindings.insert(0, elsewhere);
+        let text = |(host, container): (Option<PortRange>, PortRange)| {
+            format!("{}->{container}", host.map_or("any".to_owned(), |host| host.to_string()))
+        };
+        runs(&bindings, address).into_iter().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(ranges(&[(Some(8080), 80), (Some(8081), 81), (Some(8082), 82)]), ["8080-8082->80-82"]);
+    assert_eq!(ranges(&[(Some(8080), 80), (Some(8081), 90)]), ["8080->80", "8081->90"]);
+    assert_eq!(ranges(&[(Some(8080), 80), (Some(9000), 81)]), ["8080->80", "9000->81"]);
+    assert_eq!(ranges(&[(None, 80), (None, 81), (None, 83)]), ["any->80-81", "any->83"]);
+    assert_eq!(ranges(&[(Some(8080), 80), (None, 81)]), ["8080->80", "any->81"]);
+    assert_eq!(ranges(&[(None, 80), (Some(8081), 81)]), ["any->80", "8081->81"]);
+    assert_eq!(ranges(&[]), [""; 0]);
+}
+
+#[test]
 fn a_repeated_request_is_one_publication_or_a_conflict() {
     let mut world = TestWorld::new();
     let all = set(&["0.0.0.0:8080->80/tcp", ":::8080->80/tcp"]);
