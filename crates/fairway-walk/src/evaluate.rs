@@ -228,7 +228,7 @@ impl<'a> Evaluation<'a> {
             E::Compare { from, operator, value } => registers.compare(*from, *operator, value),
             E::Range { from, inverted, first, last } => registers.range(*from, *inverted, first, last),
             E::Bitwise { from, to, mask, xor } => registers.bitwise(*from, *to, mask, xor),
-            E::Byteorder { from, to, length, size, .. } => registers.turn(*from, *to, *length, *size),
+            E::Byteorder { from, to, length, size, .. } => registers.swap_bytes(*from, *to, *length, *size),
             E::Lookup { set, from, result } => self.look_up(set, registers, *from, *result, verdict),
             E::Verdict(to) => {
                 *verdict = Some(to.clone());

@@ -61,7 +61,7 @@ impl RuleChain {
 }
 
 /// Whether a chain is one of ours by its name.
-pub(crate) fn is_ours(chain: &str) -> bool {
+pub fn is_ours(chain: &str) -> bool {
     chain.strip_prefix(OWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 

@@ -15,7 +15,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use crate::object::iptables::{USER, is_ours};
+use super::reason::Reason;
+use crate::object::iptables::{RuleTable, USER, is_ours};
 use fairway_ruleset::{Chain, Table, rule};
 
 pub use chain_name::GUARD;
@@ -24,6 +25,16 @@ pub use layout::{Host, NetworkRules, hairpin, host, link, network, published};
 pub use saved::Saved;
 pub use script::script;
 pub use tables::{add_to_tables, remove_from_tables};
+
+/// Why a rule in one of our chains drops, where the table or chain says it: the rules have no comments.
+pub fn reason(table: &str, chain: &str) -> Option<Reason> {
+    match chain {
+        _ if table == RuleTable::Raw.text() => Some(Reason::LoopbackFromOutside),
+        chain_name::GUARD => Some(Reason::UnrelatedForward),
+        chain_name::RELAY => Some(Reason::RelayDestination),
+        _ => None,
+    }
+}
 
 /// Replaces the rules in our chains of a table by what they do to packets that we allow: those are accepted, whatever
 /// rules of other programs come behind, and no other rule is about them. The user's own chain stays as it is.

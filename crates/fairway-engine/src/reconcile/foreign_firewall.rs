@@ -32,7 +32,7 @@ pub(crate) type Printed = Vec<(Family, String)>;
 pub(crate) struct ForeignFirewalls {
     known: Mutex<Known>,
     /// Held during a scan: the placed jumps follow from what was read.
-    alone: Mutex<()>,
+    scan: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ struct Known {
     /// The tables of iptables-legacy, as printed.
     legacy: Printed,
     /// The conflicts that were logged, with the names of their networks.
-    said: BTreeMap<FirewallConflict, Vec<String>>,
+    reported: BTreeMap<FirewallConflict, Vec<String>>,
     unreadable: bool,
 }
 
@@ -87,9 +87,9 @@ pub(crate) fn read_all() -> Result<(Vec<ForeignTable>, Printed), nftables::Error
     let tables = Reader::open()?.foreign(|listed| listed.name == TABLE || is_trace_table(&listed.name))?;
     // A failure is logged where they are read regularly.
     let legacy = legacy_tables().unwrap_or_default();
-    let older = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));
+    let iptables_legacy = legacy.iter().filter_map(|(family, text)| read_saved(*family, text));
     let tables = tables.into_iter().map(|(table, owned)| ForeignTable { table, legacy: false, owned });
-    Ok((tables.chain(older).map(ForeignTable::with_own_rules_allowed).collect(), legacy))
+    Ok((tables.chain(iptables_legacy).map(ForeignTable::with_own_rules_allowed).collect(), legacy))
 }
 
 impl Reconciler {
@@ -137,7 +137,7 @@ impl Reconciler {
 
     /// Scans the foreign tables, places jumps where that is on, and logs each conflict once.
     pub(crate) fn scan_foreign_firewalls(&self) {
-        let _exclusive = self.foreign.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let _exclusive = self.foreign.scan.lock().unwrap_or_else(PoisonError::into_inner);
         match read_all() {
             Ok((tables, legacy)) => self.foreign.remember(tables, legacy),
             Err(error) => {
@@ -163,13 +163,13 @@ impl Reconciler {
             }
         }
         let mut known = self.foreign.lock();
-        for (conflict, names) in found.iter().filter(|(conflict, _)| !known.said.contains_key(conflict)) {
+        for (conflict, names) in found.iter().filter(|(conflict, _)| !known.reported.contains_key(conflict)) {
             tracing::warn!(networks = list(names), "another firewall drops packets: {conflict}");
         }
-        for conflict in known.said.keys().filter(|conflict| !found.contains_key(conflict)) {
+        for conflict in known.reported.keys().filter(|conflict| !found.contains_key(conflict)) {
             tracing::info!("another firewall no longer drops packets: {conflict}");
         }
-        known.said = found;
+        known.reported = found;
     }
 }
 

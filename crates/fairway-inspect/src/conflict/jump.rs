@@ -4,6 +4,7 @@
 //! ends the evaluation of the foreign table only: Fairway's own tables still filter the packets, at the same hook.
 
 use super::{ForeignTable, Samples};
+use fairway_core::object::iptables::{USER, is_ours};
 use fairway_ruleset::{Chain, ChainKind, Comparison, Expression, Hook, Load, Register, Rule, Verdict, rule};
 
 /// The name of Fairway's chain in foreign tables.
@@ -62,13 +63,8 @@ pub fn without_ours(foreign: &ForeignTable) -> ForeignTable {
 impl ForeignTable {
     /// Whether the table has chains of Fairway's iptables backend.
     pub fn has_ours(&self) -> bool {
-        self.table.chains.iter().any(|chain| is_ours(&chain.name))
+        self.table.chains.iter().any(|chain| is_ours(&chain.name) && chain.name != USER)
     }
-}
-
-/// Whether a chain is one of Fairway's iptables backend.
-fn is_ours(chain: &str) -> bool {
-    chain.starts_with("FAIRWAY") && chain != fairway_core::object::iptables::USER
 }
 
 /// The chains of a table that need a jump as their first rule: one for each base chain that drops forwarded packets.

@@ -178,8 +178,8 @@ impl Picture {
             asked.iter().enumerate().map(|(number, network)| (network.id, number)).collect();
         let mut networks: Vec<Network> =
             asked.iter().map(|network| network::network(world, network, &uplinks)).collect();
-        networks.extend([network::of_the_host(), network::of_nobody()]);
-        let (hosts, nobodys) = (networks.len() - 2, networks.len() - 1);
+        networks.extend([network::of_the_host(), network::without_network()]);
+        let (hosts, unconnected) = (networks.len() - 2, networks.len() - 1);
         let mut people: Vec<&model::Sandbox> = world
             .sandboxes()
             .filter(|it| {
@@ -196,7 +196,7 @@ impl Picture {
             sandboxes.push(sandbox::sandbox(world, asked, &numbers));
             let found = sandbox::members(world, asked, number, &numbers);
             if found.is_empty() {
-                let group = if asked.mode == NetworkMode::Host { hosts } else { nobodys };
+                let group = if asked.mode == NetworkMode::Host { hosts } else { unconnected };
                 networks[group].members.push(Member::nowhere(number));
             }
             for (network, member) in found {

@@ -95,7 +95,7 @@ pub fn meta(facts: &Facts<'_>, packet: &Packet, key: MetaKey) -> Loaded {
         MetaKey::InputBridge => bridge(facts.input),
         MetaKey::OutputBridge => bridge(facts.output),
         MetaKey::SocketUser => facts.user.map_or(Loaded::Absent, number),
-        // PACKET_HOST: a walked packet is for whoever gets it.
+        // PACKET_HOST: a walked packet is for the namespace that gets it.
         MetaKey::PacketType => Loaded::Value(vec![0]),
         MetaKey::SecurityPath => Loaded::Value(vec![0]),
         other => Loaded::Unknown(format!("{other} of a simulated packet")),

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use fairway_ruleset::Expression;
 
-    fn said(expression: &Expression) -> Opaque {
+    fn classified(expression: &Expression) -> Opaque {
         match expression {
             Expression::Unknown { name, attributes } => classify(name, attributes),
             other => panic!("{other:?}"),
@@ -137,10 +137,10 @@ mod tests {
 
     #[test]
     fn logging_targets_have_no_effect_and_unknown_targets_are_named() {
-        assert_eq!(said(&compat::target("LOG")), Opaque::Nothing);
-        assert_eq!(said(&compat::matching("comment")), Opaque::Nothing);
-        assert_eq!(said(&compat::matching("recent")), Opaque::MayMatch(PASSED.to_owned()));
-        let Opaque::Decides(reason) = said(&compat::target("NFQUEUE")) else { panic!() };
+        assert_eq!(classified(&compat::target("LOG")), Opaque::Nothing);
+        assert_eq!(classified(&compat::matching("comment")), Opaque::Nothing);
+        assert_eq!(classified(&compat::matching("recent")), Opaque::MayMatch(PASSED.to_owned()));
+        let Opaque::Decides(reason) = classified(&compat::target("NFQUEUE")) else { panic!() };
         assert!(reason.contains("NFQUEUE"), "{reason}");
         // A counter and a limit.
         for (kind, expected) in [(1_u8, Opaque::Nothing), (4, Opaque::MayMatch(PASSED.to_owned()))] {

@@ -178,7 +178,7 @@ impl Registers {
     }
 
     /// Reverses the bytes of each number where the host's byte order is not the network's.
-    pub fn turn(&mut self, from: Register, to: Register, length: u32, size: u32) -> Step {
+    pub fn swap_bytes(&mut self, from: Register, to: Register, length: u32, size: u32) -> Step {
         let mut value = self.bytes(from, length as usize);
         if cfg!(target_endian = "little") {
             value.chunks_mut(size.max(1) as usize).for_each(<[u8]>::reverse);

@@ -59,7 +59,7 @@ impl<'a> Walker<'a> {
         self.pass(At { namespace, hook, bridged: false, interfaces, ip_interfaces: None }, in_flight)
     }
 
-    /// Runs a hook of the bridge, and the same hook of IP if bridged packets meet it, between `shown`.
+    /// Runs a hook of the bridge, and the same hook of IP, between `ip_interfaces`, if bridged packets meet it.
     pub(super) fn bridge_hook(
         &mut self,
         namespace: NamespaceId,

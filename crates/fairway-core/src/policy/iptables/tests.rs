@@ -324,3 +324,21 @@ fn saved_rules_are_counted_by_chain_and_only_our_chains_can_be_missing() {
     assert!(!found.has_chain(&chain("FAIRWAY-FORWARD")));
     assert!(!found.has_chain(&RuleChain::new(false, RuleTable::Filter, "FAIRWAY-GUARD")));
 }
+
+#[test]
+fn drops_of_the_host_state_their_reason_by_table_and_chain() {
+    let switches = RulesetSwitches {
+        drop_unrelated_forward_ipv4: true,
+        relay_user: Some(99),
+        ..RulesetSwitches::default()
+    };
+    let host = host(true, &switches);
+    let drops = host.rules.iter().filter(|rules| rules.lines.iter().any(|line| line.ends_with("-j DROP")));
+    let mut reasons: Vec<_> =
+        drops.map(|rules| reason(rules.chain.table.text(), &rules.chain.name)).collect();
+    reasons.sort_by_key(|it| it.map(Reason::comment));
+    let expected =
+        [Reason::LoopbackFromOutside, Reason::UnrelatedForward, Reason::RelayDestination].map(Some);
+    assert_eq!(reasons, expected);
+    assert_eq!(reason("filter", "FAIRWAY-FORWARD"), None);
+}

@@ -2,9 +2,8 @@
 
 use super::{Location, networks_of, place, routed_at, sandbox_of, way_out};
 use crate::explain::{Peer, Query};
-use fairway_core::object::iptables::USER;
-use fairway_core::policy::iptables::GUARD;
-use fairway_core::policy::{BRIDGE_TABLE, Reason, TABLE};
+use fairway_core::object::iptables::{USER, is_ours as is_our_chain};
+use fairway_core::policy::{BRIDGE_TABLE, Reason, TABLE, iptables};
 use fairway_core::world::World;
 use fairway_model::shell::quote;
 use fairway_model::{Network, Sandbox};
@@ -12,8 +11,6 @@ use fairway_ruleset::{Family, Hook};
 use fairway_walk::RuleHit;
 use fairway_walk::{PacketWalk, Step};
 
-/// The prefix of Fairway's chains in tables of iptables.
-const OWN_CHAINS: &str = "FAIRWAY";
 /// The tables of iptables.
 const IPTABLES: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
 
@@ -37,21 +34,22 @@ pub(super) fn dropped(
 
 fn is_ours(hit: &RuleHit) -> bool {
     let table = [TABLE, BRIDGE_TABLE].contains(&hit.table.as_str());
-    table || (hit.chain.starts_with(OWN_CHAINS) && hit.chain != USER)
+    table || (is_our_chain(&hit.chain) && hit.chain != USER)
 }
 
 fn own(world: &World, query: &Query, hit: &RuleHit) -> Option<String> {
     let reason = hit.comment.as_deref().and_then(Reason::from_comment);
+    let reason = reason.or_else(|| iptables::reason(&hit.table, &hit.chain));
     if reason.is_some_and(Reason::is_spoofing) {
         return Some("it uses an address that belongs to another endpoint: use its own".to_owned());
     }
-    if reason == Some(Reason::LoopbackFromOutside) || hit.table == "raw" {
+    if reason == Some(Reason::LoopbackFromOutside) {
         return Some(
             "127.0.0.0/8 of the host is for the host alone: ask for another address of it, and publish the port there: fairway publish CONTAINER HOSTPORT:PORT"
                 .to_owned(),
         );
     }
-    if reason == Some(Reason::UnrelatedForward) || hit.chain == GUARD {
+    if reason == Some(Reason::UnrelatedForward) {
         return Some(
             "neither end is a container: if this host is to forward for others too, run the daemon with --ip-forward-no-drop"
                 .to_owned(),

@@ -210,6 +210,6 @@ pub(super) fn of_the_host() -> Network {
 }
 
 /// The group of sandboxes without a network.
-pub(super) fn of_nobody() -> Network {
+pub(super) fn without_network() -> Network {
     group("none", "nothing but loopback", None)
 }
