@@ -1,6 +1,7 @@
 //! What a World allows, refuses and decides.
 
 mod changes;
+mod limits;
 mod records;
 mod sandboxes;
 

@@ -132,11 +132,22 @@ fn a_dhcp_client_has_a_mac_address_of_its_own() {
         options: SandboxOptions::default(),
     };
     let namespace = Some(Namespace { path: "/run/netns/holder".to_owned(), device: 4, inode: 6 });
-    let attach = Command::Attach { create: Box::new(create), process: None, namespace };
-    second.apply(attach, 0, &mut Rng::new(2)).unwrap();
+    let hold = Command::Attach { create: Box::new(create), process: None, namespace };
+    second.apply(hold, 0, &mut Rng::new(2)).unwrap();
     let chosen = needed(&second, &mut other_rng, "web").identity.mac;
     assert_ne!(chosen, derived);
     assert_eq!(needed(&first, &mut world().1, "web").identity.mac, derived, "derived from the id alone");
+    // A lease for an address that another endpoint took meanwhile is refused.
+    let (network, lease) = lend(&needed(&first, &mut world().1, "web"), 50);
+    assert_eq!(lease.mac, derived);
+    let leases = [(network, lease)];
+    let decide = |of: &World| {
+        let mut rng = world().1;
+        of.decide(attach("web"), &mut Context { leases: &leases, ..Context::new(0, &mut rng) })
+    };
+    assert!(decide(&first).is_ok());
+    let refused = decide(&second).unwrap_err().to_string();
+    assert!(refused.contains(&format!("another endpoint took MAC address {derived}")), "{refused}");
 }
 
 #[test]

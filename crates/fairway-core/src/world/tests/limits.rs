@@ -1,0 +1,117 @@
+//! Limits of one request: the last count that is accepted, and the first that is refused.
+
+use std::net::IpAddr;
+
+use crate::world::limit::{check_endpoint, check_network, check_options, check_ports, check_ranges};
+use crate::world::{CreateNetwork, Refusal};
+use fairway_model::{EndpointRequest, PortRange, Protocol, PublishRequest, SandboxOptions, SubnetRequest};
+
+const ENTRIES: usize = 10_000;
+const PORTS: usize = 131_070;
+
+/// The list that a check refuses; empty if it accepts.
+fn refused(checked: Result<(), Refusal>) -> &'static str {
+    match checked {
+        Ok(()) => "",
+        Err(Refusal::TooMany { what, count, limit }) => {
+            assert!(count > limit, "{count} of {limit}");
+            what
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| number.to_string()).collect()
+}
+
+fn pairs<T: FromIterator<(String, String)>>(count: usize) -> T {
+    names(count).into_iter().map(|name| (name, String::new())).collect()
+}
+
+#[test]
+fn lists_of_sandboxes_have_limits() {
+    let none = SandboxOptions::default;
+    let server = IpAddr::from([10, 0, 0, 1]);
+    type Options = fn(usize, IpAddr) -> SandboxOptions;
+    let lists: [(&str, Options); 5] = [
+        ("DNS servers", |count, server| SandboxOptions { dns: vec![server; count], ..Default::default() }),
+        ("DNS search domains", |count, _| SandboxOptions { dns_search: names(count), ..Default::default() }),
+        ("DNS options", |count, _| SandboxOptions { dns_options: names(count), ..Default::default() }),
+        ("extra hosts", |count, _| SandboxOptions {
+            extra_hosts: names(count).into_iter().map(|name| (name, None)).collect(),
+            ..Default::default()
+        }),
+        ("labels", |count, _| SandboxOptions { labels: pairs(count), ..Default::default() }),
+    ];
+    assert_eq!(refused(check_options(&none())), "");
+    for (what, options) in lists {
+        assert_eq!(refused(check_options(&options(ENTRIES, server))), "", "{what}");
+        assert_eq!(refused(check_options(&options(ENTRIES + 1, server))), what);
+    }
+    let exposed = |extra| {
+        let all = (1..=u16::MAX).flat_map(|port| [(port, Protocol::Tcp), (port, Protocol::Udp)]);
+        SandboxOptions { exposed: all.chain(extra).collect(), ..none() }
+    };
+    assert_eq!(refused(check_options(&exposed(None))), "");
+    assert_eq!(refused(check_options(&exposed(Some((1, Protocol::Sctp))))), "exposed ports");
+}
+
+#[test]
+fn published_ports_have_a_limit_and_valid_ranges() {
+    let request = |first, last| PublishRequest {
+        host_address: None,
+        host_ports: None,
+        container_ports: PortRange { first, last },
+        protocol: Protocol::Tcp,
+    };
+    let all = request(1, u16::MAX);
+    let twice = [all.clone(), all.clone()];
+    assert_eq!(twice.iter().map(|it| it.container_ports.len()).sum::<usize>(), PORTS);
+    assert_eq!(refused(check_ports(&[], &twice)), "");
+    assert_eq!(refused(check_ports(&twice[..1], &twice[1..])), "");
+    assert_eq!(refused(check_ports(&twice, &[request(5, 5)])), "published ports of a container");
+    let options = SandboxOptions { publish: vec![request(0, 5)], ..SandboxOptions::default() };
+    for invalid in
+        [check_ports(&[], &[request(0, 5)]), check_ports(&[], &[request(6, 5)]), check_options(&options)]
+    {
+        assert!(matches!(invalid, Err(Refusal::InvalidPorts { .. })), "{invalid:?}");
+    }
+    let host = PublishRequest { host_ports: Some(PortRange { first: 0, last: 1 }), ..request(5, 6) };
+    assert!(matches!(check_ports(&[], &[host]), Err(Refusal::InvalidPorts { first: 0, last: 1 })));
+    assert_eq!((refused(check_ranges(256)), refused(check_ranges(257))), ("", "port ranges to unpublish"));
+}
+
+#[test]
+fn lists_of_endpoints_and_networks_have_limits() {
+    type Endpoint = fn(usize) -> EndpointRequest;
+    let lists: [(&str, Endpoint); 3] = [
+        ("aliases", |count| EndpointRequest { aliases: names(count), ..Default::default() }),
+        ("links", |count| EndpointRequest { links: pairs(count), ..Default::default() }),
+        ("driver options", |count| EndpointRequest { driver_options: pairs(count), ..Default::default() }),
+    ];
+    for (what, request) in lists {
+        assert_eq!(refused(check_endpoint(&request(ENTRIES))), "", "{what}");
+        assert_eq!(refused(check_endpoint(&request(ENTRIES + 1))), what);
+    }
+    type Network = fn(usize) -> CreateNetwork;
+    let lists: [(&str, Network); 4] = [
+        ("subnets", |count| CreateNetwork {
+            subnets: vec![SubnetRequest::default(); count],
+            ..Default::default()
+        }),
+        ("auxiliary addresses", |count| {
+            let auxiliary = |count| SubnetRequest {
+                auxiliary: names(count).into_iter().map(|name| (name, [10, 0, 0, 1].into())).collect(),
+                ..SubnetRequest::default()
+            };
+            CreateNetwork { subnets: vec![auxiliary(1), auxiliary(count - 1)], ..Default::default() }
+        }),
+        ("options", |count| CreateNetwork { options: pairs(count), ..Default::default() }),
+        ("labels", |count| CreateNetwork { labels: pairs(count), ..Default::default() }),
+    ];
+    for (what, request) in lists {
+        assert_eq!(refused(check_network(&request(ENTRIES))), "", "{what}");
+        assert_eq!(refused(check_network(&request(ENTRIES + 1))), what);
+    }
+}
