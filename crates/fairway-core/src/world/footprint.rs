@@ -43,15 +43,11 @@ impl Footprint {
 
     /// Whether the commands cannot be in progress side by side.
     pub fn conflicts_with(&self, other: &Self) -> bool {
-        let meet = |one: &BTreeSet<RecordKey>, other: &BTreeSet<RecordKey>| {
-            let (few, many) = if one.len() < other.len() { (one, other) } else { (other, one) };
-            few.iter().any(|key| many.contains(key))
-        };
         self.alone
             || other.alone
-            || meet(&self.writes, &other.writes)
-            || meet(&self.writes, &other.rests_on)
-            || meet(&self.rests_on, &other.writes)
+            || !self.writes.is_disjoint(&other.writes)
+            || !self.writes.is_disjoint(&other.rests_on)
+            || !self.rests_on.is_disjoint(&other.writes)
     }
 }
 

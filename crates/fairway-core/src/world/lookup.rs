@@ -158,7 +158,7 @@ impl World {
             // A sandbox on a LAN is reached there, and its answers must take the same way.
             let lan = network.is_some_and(|network| network.driver == Driver::Lan);
             let name = network.map(|network| network.name.clone());
-            (-endpoint.request.gateway_priority, !lan, 2 - families.min(2), name)
+            (-endpoint.request.gateway_priority, !lan, families < 2, name)
         };
         self.endpoints_of_sandbox(sandbox).into_iter().filter(usable).min_by_key(rank)
     }

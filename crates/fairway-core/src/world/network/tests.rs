@@ -121,6 +121,16 @@ fn default_options_apply_where_the_request_has_none() {
 }
 
 #[test]
+fn an_unknown_option_of_a_network_causes_a_warning() {
+    let (mut world, mut rng) = world();
+    let unknown = create("app", None, |request| {
+        request.options.insert("fairway.gard".to_owned(), "strict".to_owned());
+    });
+    let change = world.apply(unknown, 1, &mut rng).unwrap();
+    assert_eq!(change.warnings, ["the option fairway.gard is unknown and has no effect"]);
+}
+
+#[test]
 fn a_network_is_internal_by_flag_or_by_option() {
     let (mut world, mut rng) = world();
     let option = create("option", None, |request| {
