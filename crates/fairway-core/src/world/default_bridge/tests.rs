@@ -202,3 +202,20 @@ fn a_flag_whose_subnet_the_host_uses_is_refused_by_name() {
         assert_eq!(text, format!("{expected}, and the host would lose it: choose another subnet"));
     }
 }
+
+/// A subnet that was accepted before the host had the address is kept; another address of it is new.
+#[test]
+fn a_present_subnet_of_a_flag_is_kept_when_the_host_gets_an_address_in_it() {
+    let (mut world, mut rng) = world();
+    let configure = |bip: &str, addresses: &[&str]| {
+        let settings = Settings { bridge_address: bip.parse().ok(), ..Settings::default() };
+        let addresses = addresses.iter().map(|it| route(it, "eth0")).collect();
+        let host = HostFacts { addresses, ..HostFacts::default() };
+        Command::Configure { settings: Box::new(settings), host: Box::new(host) }
+    };
+    run(&mut world, &mut rng, [configure("10.9.8.7/24", &[])]);
+    run(&mut world, &mut rng, [configure("10.9.8.7/24", &["10.9.8.7/24"])]);
+    assert_eq!(shown(&world).1, ["10.9.8.7/24"]);
+    let text = refused(&mut world, &mut rng, configure("10.9.8.8/24", &["10.9.8.8/24"]));
+    assert!(text.starts_with("invalid --bip 10.9.8.8/24: "), "{text}");
+}

@@ -24,8 +24,32 @@ fn published(world: &World, name: &str) -> Vec<u16> {
     publications.iter().map(|publication| publication.host_ports.first).collect()
 }
 
+/// A requested MAC address belongs to one running endpoint; the one that follows from the IPv4 address gives way to it.
 #[test]
-fn a_bridge_has_so_many_ports_and_no_more() {
+fn a_mac_address_belongs_to_one_endpoint() {
+    let (mut world, mut rng) = world();
+    run(&mut world, &mut rng, [network("app", None), sandbox("first", &join("app"), Default::default())]);
+    run(&mut world, &mut rng, [start("first")]);
+    let mac = |world: &World, name: &str| {
+        let id = world.find_sandbox(name).unwrap().id;
+        world.endpoints_of_sandbox(id)[0].allocation.as_ref().unwrap().mac
+    };
+    let derived = mac(&world, "first");
+    let with_mac = [("bridge", EndpointRequest { mac: Some(derived), ..EndpointRequest::default() })];
+    run(&mut world, &mut rng, [sandbox("second", &with_mac, Default::default())]);
+    let refusal = refused(&mut world, &mut rng, start("second"));
+    assert!(refusal.contains(&derived.to_string()) && refusal.contains("first"), "{refusal}");
+    run(&mut world, &mut rng, [stop("first"), start("second")]);
+    assert_eq!(mac(&world, "second"), derived);
+    // Started again it has the same IPv4 address, and another MAC address.
+    run(&mut world, &mut rng, [start("first")]);
+    assert_ne!(mac(&world, "first"), derived);
+    run(&mut world, &mut rng, [stop("first"), stop("second"), start("first")]);
+    assert_eq!(mac(&world, "first"), derived);
+}
+
+#[test]
+fn a_bridge_has_a_limit_of_ports() {
     let (mut world, mut rng) = world();
     let d = &mut rng;
     run(&mut world, d, [network("app", Some("10.0.0.0/16")), network("other", None)]);
@@ -52,7 +76,7 @@ fn a_bridge_has_so_many_ports_and_no_more() {
 }
 
 #[test]
-fn a_network_that_was_removed_is_missed_by_who_was_on_it() {
+fn a_stopped_container_does_not_start_without_its_removed_network() {
     let (mut world, mut rng) = world();
     let d = &mut rng;
     run(&mut world, d, [network("app", None), network("back", None), network("other", None)]);
@@ -76,7 +100,7 @@ fn a_network_that_was_removed_is_missed_by_who_was_on_it() {
 }
 
 #[test]
-fn nothing_is_published_without_a_way_out_and_all_is_with_one_again() {
+fn ports_are_published_while_there_is_a_gateway_network() {
     let (mut world, mut rng) = world();
     let d = &mut rng;
     let internal = Command::CreateNetwork(CreateNetwork {

@@ -62,6 +62,26 @@ fn routes_by_other_interfaces_overlap_a_lan_network() {
     assert_eq!(overlapping.map(|it| it.interface.as_str()).collect::<Vec<_>>(), ["tun0"]);
 }
 
+/// A lan network has the subnet of the host's own interface: that is no overlap.
+#[test]
+fn the_hosts_address_on_the_lan_is_no_overlap() {
+    let (mut world, mut rng) = world();
+    let own = |destination: &str| fairway_model::HostRoute {
+        destination: destination.parse().unwrap(),
+        interface: "eth0".to_owned(),
+    };
+    let host = fairway_model::HostFacts {
+        addresses: vec![own("10.10.50.99/24")],
+        routes: vec![own("10.10.50.0/24")],
+        ..Default::default()
+    };
+    let configure = Command::Configure { settings: Box::default(), host: Box::new(host) };
+    world.apply(configure, 0, &mut rng).unwrap();
+    let change = world.apply(Command::CreateNetwork(lan("lan", "eth0")), 0, &mut rng).unwrap();
+    assert_eq!(change.warnings.len(), 1, "{:?}", change.warnings);
+    assert!(change.warnings[0].contains("--ip-range"), "{:?}", change.warnings);
+}
+
 #[test]
 fn subnet_and_gateway_are_those_of_the_lan() {
     let (mut world, mut rng) = world();
