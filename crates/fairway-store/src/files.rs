@@ -93,7 +93,7 @@ impl Files {
         operation: impl FnOnce() -> io::Result<T>,
     ) -> Result<T, FileError> {
         #[cfg(test)]
-        let operation = || self.faults.next().map_or_else(operation, Err);
+        let operation = || self.faults.next(action, path).map_or_else(operation, Err);
         operation().map_err(|source| FileError { action, path: path.to_owned(), source })
     }
 }

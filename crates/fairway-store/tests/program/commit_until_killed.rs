@@ -23,7 +23,7 @@ fn commit_for_ever(store: &Store, submitted: &Mutex<u64>) -> Result<Infallible, 
         let (number, ticket) = {
             let mut number = submitted.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             *number += 1;
-            let put = vec![(format!("{number:08}"), vec![7; 20_000])];
+            let put = vec![(format!("{number:08}"), vec![7; 80_000])];
             (*number, store.submit(Change { put, delete: Vec::new() }))
         };
         ticket.wait()?;
