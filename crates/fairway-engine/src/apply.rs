@@ -103,7 +103,10 @@ impl Applier {
                 Phase::Relay => self.apply_relay(progress, std::mem::take(&mut resolvers), desired),
                 Phase::Removal => {
                     let published = || self.ports.published();
-                    self.flows.forget_while(difference, published, || self.remove_gone(progress));
+                    self.remove_resolvers_while(progress, |progress| {
+                        self.flows.forget_while(difference, published, || self.remove_gone(progress));
+                    });
+                    self.close_resolvers(progress, desired);
                 }
                 Phase::Counts => self.forget_counts(difference),
             }

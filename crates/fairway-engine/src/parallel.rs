@@ -35,9 +35,30 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Runs two works at once, the first one on another thread if one can be started.
+pub(crate) fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let started = std::thread::Builder::new().name("parallel".to_owned()).spawn_scoped(scope, &first);
+        let second = second();
+        let first = match started {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => first(),
+        };
+        (first, second)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_are_done_once_at_the_same_time() {
+        let (send, receive) = std::sync::mpsc::channel();
+        // Each waits for the other.
+        let (first, second) = both(|| send.send(1).map(|()| 2), || receive.recv().map(|it| it + 2));
+        assert_eq!((first, second), (Ok(2), Ok(3)));
+    }
 
     #[test]
     fn each_is_done_once_and_the_results_are_in_order() {

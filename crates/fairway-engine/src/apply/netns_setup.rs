@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::resolvers::{ResolverSockets, outgoing_sockets};
 use crate::error::{ApplyError, Subject};
 use crate::failpoint::failpoint;
-use crate::parallel::in_parallel;
+use crate::parallel::{both, in_parallel};
 use crate::port_sockets::bind;
 
 /// What a difference changes in one network namespace.
@@ -78,6 +78,11 @@ impl NetnsChanges {
         all.into_values().collect()
     }
 
+    /// Whether nothing is made or changed: the sandbox leaves.
+    fn only_removes(&self) -> bool {
+        !self.makes_something() && self.netns_links.is_empty()
+    }
+
     /// Whether an object has to be created, so that a missing namespace is an error.
     fn makes_something(&self) -> bool {
         !self.links.is_empty() || self.routes.is_some() || self.loopback
@@ -121,11 +126,12 @@ enum Inside {
 }
 
 impl Applier {
-    /// Configures each network namespace with changes, several in parallel, each as a whole or not at all. Returns the
-    /// changes for the relay.
+    /// Configures each network namespace in which something is made, several in parallel, each as a whole or not at all.
+    /// Returns the changes for the relay.
     pub(crate) fn set_up_namespaces(&self, progress: &mut Progress<'_>) -> Vec<RelayChange> {
         let ready = progress.ready(&[Phase::NetnsLinks, Phase::Namespaces]);
-        let all = NetnsChanges::all(progress.difference(), ready.iter().copied());
+        let mut all = NetnsChanges::all(progress.difference(), ready.iter().copied());
+        all.retain(|changes| !changes.only_removes());
         let outcomes = in_parallel(&all, |changes| self.configure_namespace(changes));
         let mut resolvers = Vec::new();
         for (changes, outcome) in all.iter().zip(outcomes) {
@@ -142,6 +148,28 @@ impl Applier {
         }
         self.settle_netns_links(ready.iter().flat_map(|(_, object)| object.netns_links()));
         resolvers
+    }
+
+    /// Removes the redirection of queries from the namespaces in which nothing else changes, and meanwhile runs `work`:
+    /// both wait for the kernel.
+    pub(crate) fn remove_resolvers_while(
+        &self,
+        progress: &mut Progress<'_>,
+        work: impl FnOnce(&mut Progress<'_>),
+    ) {
+        let ready = progress.ready(&[Phase::NetnsLinks, Phase::Namespaces]);
+        let mut all = NetnsChanges::all(progress.difference(), ready);
+        all.retain(NetnsChanges::only_removes);
+        if all.is_empty() {
+            return work(progress);
+        }
+        let remove = || in_parallel(&all, |changes| self.configure_namespace(changes).err());
+        let (failures, ()) = both(remove, || work(progress));
+        for (changes, failure) in all.iter().zip(failures) {
+            if let Some(SetupError { error, .. }) = failure {
+                progress.fail(Subject::Namespace(changes.namespace.path.clone()), error);
+            }
+        }
     }
 
     /// Creates links and configures the namespace once. Returns the changes for the relay.

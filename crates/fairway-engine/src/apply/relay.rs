@@ -22,7 +22,9 @@ impl Applier {
         desired: &dyn Desired,
     ) {
         let Difference { removed, changed, .. } = progress.difference();
-        let gone = removed.iter().filter_map(|(key, object)| relay_key(key, object));
+        // A resolver stays until nothing leads to it: after a crash it names the namespace to clean.
+        let gone = removed.iter().filter(|(key, _)| !matches!(key, Key::Netns(_)));
+        let gone = gone.filter_map(|(key, object)| relay_key(key, object));
         let closed = changed.iter().filter(|(_, (_, new))| matches!(new, Object::Netns(_, false)));
         let gone = gone.chain(closed.filter_map(|(key, (old, _))| relay_key(key, old)));
         let mut changes: Vec<RelayChange> = gone.map(RelayChange::Remove).collect();
@@ -34,14 +36,39 @@ impl Applier {
         if changes.is_empty() {
             return;
         }
+        if self.send_to_relay(progress, changes, desired) {
+            self.listen(progress, false);
+        }
+    }
+
+    /// Has the relay close the sockets of the resolvers that are gone.
+    pub(crate) fn close_resolvers(&self, progress: &mut Progress<'_>, desired: &dyn Desired) {
+        let gone = progress.difference().removed.iter().filter(|(key, _)| matches!(key, Key::Netns(_)));
+        let changes: Vec<_> =
+            gone.filter_map(|(key, object)| relay_key(key, object)).map(RelayChange::Remove).collect();
+        if !changes.is_empty() {
+            self.send_to_relay(progress, changes, desired);
+        }
+    }
+
+    /// Sends changes to the relay; whether that worked.
+    fn send_to_relay(
+        &self,
+        progress: &mut Progress<'_>,
+        changes: Vec<RelayChange>,
+        desired: &dyn Desired,
+    ) -> bool {
         for change in &changes {
             if let RelayChange::Remove(RecordKey::Resolver(sandbox)) = change {
                 self.resolvers.forget(*sandbox);
             }
         }
         match self.relay_apply(changes, desired) {
-            Ok(()) => self.listen(progress, false),
-            Err(error) => progress.fail(Subject::Relay, error),
+            Ok(()) => true,
+            Err(error) => {
+                progress.fail(Subject::Relay, error);
+                false
+            }
         }
     }
 
