@@ -186,8 +186,10 @@ impl World {
         &self.host_state
     }
 
-    /// Takes over the records of `keys` as they are in another World, also those that do not exist there.
+    /// Takes over the records of `keys` as they are in another World, also those that do not exist there. The counter
+    /// of endpoints never goes back.
     pub fn take_records(&mut self, keys: &BTreeSet<RecordKey>, from: &World) {
+        let next_order = self.host_state.next_order.max(from.host_state.next_order);
         for key in keys.iter().rev() {
             match *key {
                 RecordKey::Network(id) if from.network(id).is_none() => self.drop_network(id),
@@ -200,16 +202,17 @@ impl World {
             match key {
                 RecordKey::Host => self.host_state = from.host_state.clone(),
                 RecordKey::Network(id) => {
-                    from.networks.get(id).cloned().into_iter().for_each(|it| self.put_network(it))
+                    from.networks.get(id).into_iter().for_each(|it| self.put_network(Arc::clone(it)))
                 }
                 RecordKey::Sandbox(id) => {
-                    from.sandboxes.get(id).cloned().into_iter().for_each(|it| self.put_sandbox(it))
+                    from.sandboxes.get(id).into_iter().for_each(|it| self.put_sandbox(Arc::clone(it)))
                 }
                 RecordKey::Endpoint(id) => {
-                    from.endpoints.get(id).cloned().into_iter().for_each(|it| self.put_endpoint(it))
+                    from.endpoints.get(id).into_iter().for_each(|it| self.put_endpoint(Arc::clone(it)))
                 }
             }
         }
+        self.host_state.next_order = next_order;
     }
 
     fn put_network(&mut self, network: impl Into<Arc<Network>>) {

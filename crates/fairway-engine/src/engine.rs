@@ -28,15 +28,18 @@ use crate::apply::flows::Flows;
 use crate::apply::relay_link::{RelayLink, StartRelay};
 use crate::apply::resolvers::Resolvers;
 use crate::apply::sweeper::Sweeper;
+use crate::commit::effects::HostEffects;
 use crate::commit::events::{EventListener, Events};
 use crate::commit::exit_waiters::{ExitListener, ExitWaiters};
 use crate::commit::host::{
     adopted, find_switched_forwarding, observe_host, release_bridges, restore_forwarding,
 };
-use crate::commit::ordering::Ordering;
+use crate::commit::pipeline::Pipeline;
 use crate::commit::records::{Orphan, STORE, STORE_PATIENCE, load, save_all};
+use crate::commit::state::State;
 use crate::commit::stop::Stopping;
-use crate::commit::{Committer, State, now};
+use crate::commit::store::RecordStore;
+use crate::commit::{Committer, now};
 use crate::failpoint::{failpoint, started};
 use crate::inspect::Inspector;
 use crate::inspect::doctor::Diagnosis;
@@ -105,7 +108,8 @@ impl Engine {
     /// feature. Running sandboxes are left as they are then.
     pub fn open(options: Options, readable: impl FnOnce(&Arc<Self>)) -> Result<Arc<Self>, EngineError> {
         let (engine, monitors, known) = Self::assemble(options)?;
-        let exclusive = engine.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
+        let exclusive =
+            engine.committer.pipeline.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
         readable(&engine);
         let failures = engine.reconciler.reconcile_at_start(known)?;
         drop(exclusive);
@@ -124,7 +128,7 @@ impl Engine {
         create_directory(&options.data_root)?;
         create_directory(&options.exec_root)?;
         let path = options.data_root.join(STORE);
-        let store = Store::open(&path, STORE_PATIENCE)?;
+        let store = Arc::new(Store::open(&path, STORE_PATIENCE)?);
         let (mut world, orphans) = load(&store, &path)?;
         for Orphan { key, reason } in &orphans {
             tracing::error!(%key, %reason, "failed to use record {key} of the store: {reason}; the record is kept");
@@ -181,8 +185,15 @@ impl Engine {
             idle_links: Mutex::default(),
         });
         let committer = Arc::new(Committer {
-            state: Mutex::new(State { world, plan, rng, ordering: Ordering::default(), tidy_at: 1024 }),
-            reconcile_lock: RwLock::new(()),
+            pipeline: Pipeline {
+                state: Mutex::new(State::new(world, plan, rng)),
+                reconcile_lock: RwLock::new(()),
+                store: Arc::clone(&store) as Arc<dyn RecordStore>,
+                effects: Arc::new(HostEffects {
+                    applier: Arc::clone(&applier),
+                    signals: Arc::clone(&signals),
+                }),
+            },
             store,
             applier: Arc::clone(&applier),
             signals: Arc::clone(&signals),

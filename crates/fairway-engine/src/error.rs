@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use fairway_core::dhcp::LeaseError;
 use fairway_core::object::Key;
 use fairway_core::world::{Refusal, Undecided};
 use fairway_kernel::{iptables, namespace, nftables, process, route, sysctl};
@@ -36,9 +37,6 @@ pub enum EngineError {
         /// Whether the user requested this address.
         asked: bool,
     },
-    /// The command needs a lease of a DHCP server. No caller of the engine sees it.
-    #[error("network {} needs a lease of the DHCP server at {}", .0.network_name, .0.parent)]
-    LeaseNeeded(Box<fairway_model::LeaseRequest>),
     /// No DHCP server leases an address.
     #[error(
         "{failure} on {parent}: give --ip, or create network {network} with --ip-range instead of fairway.dhcp"
@@ -49,7 +47,7 @@ pub enum EngineError {
         /// The network.
         network: String,
         /// How the DHCP exchange failed.
-        failure: fairway_core::dhcp::LeaseError,
+        failure: LeaseError,
     },
     /// The store cannot be written or read.
     #[error(transparent)]
@@ -136,10 +134,15 @@ pub enum EngineError {
 }
 
 impl From<Undecided> for EngineError {
+    /// The error of a command for which no DHCP server is asked.
     fn from(undecided: Undecided) -> Self {
         match undecided {
             Undecided::Refused(refusal) => Self::Refused(refusal),
-            Undecided::LeaseNeeded(request) => Self::LeaseNeeded(request),
+            Undecided::LeaseNeeded(request) => Self::NoLease {
+                parent: request.parent,
+                network: request.network_name,
+                failure: LeaseError::Silence,
+            },
         }
     }
 }

@@ -96,7 +96,7 @@ impl Reconciler {
 
     /// All objects of the Plan.
     pub(crate) fn wanted(&self) -> Fragment {
-        self.committer.state().plan.objects().map(|(key, object)| (key.clone(), object.clone())).collect()
+        self.committer.snapshot().plan.objects().map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
     /// Applies the Plan after a start, whatever the last daemon left. Returns what failed.
@@ -123,7 +123,8 @@ impl Reconciler {
         netns: bool,
         now: Duration,
     ) -> Result<Option<Duration>, EngineError> {
-        let _exclusive = self.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
+        let _exclusive =
+            self.committer.pipeline.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
         pace.repair(self, netns, now)
     }
 
@@ -137,13 +138,15 @@ impl Reconciler {
 
     /// Deletes rules that another daemon left in a place which this one does not use.
     pub(crate) fn sweep_firewall(&self) {
-        let _exclusive = self.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
+        let _exclusive =
+            self.committer.pipeline.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
         self.applier.firewall.sweep(&self.wanted());
     }
 
     /// Finds drift without repairing it.
     pub(crate) fn find_drift(&self) -> Result<Drift, ApplyError> {
-        let _exclusive = self.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
+        let _exclusive =
+            self.committer.pipeline.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
         self.compute_drift(true, &BTreeSet::new())
     }
 
@@ -196,7 +199,9 @@ impl Host for Reconciler {
     }
 
     fn apply(&self, difference: &Difference) -> Result<Vec<Failure>, EngineError> {
-        let Err(errors) = self.applier.apply(difference, &*self.committer) else { return Ok(Vec::new()) };
+        let Err(errors) = self.applier.apply(difference, &self.committer.pipeline) else {
+            return Ok(Vec::new());
+        };
         if errors.has_firewall() {
             return Err(errors.into());
         }

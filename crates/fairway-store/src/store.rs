@@ -25,6 +25,7 @@ pub struct Store {
 pub struct Ticket {
     shared: Arc<Shared>,
     batch: Arc<Batch>,
+    number: u64,
 }
 
 /// A time in which nothing can be written.
@@ -57,8 +58,12 @@ struct Queue {
     waiting: Vec<Change>,
     /// The batch of the waiting changes.
     batch: Arc<Batch>,
+    /// How many changes were submitted.
+    submitted: u64,
     /// Whether a thread is committing.
     committing: bool,
+    /// Whether a change failed, and the caller has not taken it back.
+    refuses: bool,
     /// Since when and why nothing can be written.
     outage: Option<Outage>,
 }
@@ -128,18 +133,32 @@ impl Store {
 
     /// Puts a change behind all changes submitted before. Returns at once: a caller submits under the lock that
     /// decides the order, and releases that lock before it waits.
+    ///
+    /// From a failure until [`Store::resume`] every change fails: it may rest on the one that failed.
     pub fn submit(&self, change: Change) -> Ticket {
         let mut queue = self.shared.queue();
-        queue.waiting.push(change);
-        Ticket { shared: Arc::clone(&self.shared), batch: Arc::clone(&queue.batch) }
+        queue.submitted += 1;
+        let batch = match &queue.outage {
+            Some(outage) if queue.refuses => Arc::new(OnceLock::from(Err(outage.error.clone()))),
+            _ => {
+                queue.waiting.push(change);
+                Arc::clone(&queue.batch)
+            }
+        };
+        Ticket { shared: Arc::clone(&self.shared), batch, number: queue.submitted }
     }
 
-    /// Submits a change and waits until it is durable.
+    /// Accepts changes again after a failure: the caller has taken back all changes that failed.
+    pub fn resume(&self) {
+        self.shared.queue().refuses = false;
+    }
+
+    /// Submits a change on which no other rests, and waits until it is durable.
     ///
     /// # Errors
-    /// Those of [`Ticket::wait`].
+    /// Those of [`Ticket::wait`]. The next change tries again.
     pub fn commit(&self, change: Change) -> Result<(), StoreError> {
-        self.submit(change).wait()
+        self.submit(change).wait().inspect_err(|_| self.resume())
     }
 
     /// Since when and why nothing can be written; none if the store is well. If the last change failed, tries to write
@@ -159,9 +178,19 @@ impl Ticket {
     ///
     /// # Errors
     /// [`StoreError::Write`] if the change could not be written, or was submitted while one before it failed. It is not in
-    /// the store then. The next change tries again.
-    pub fn wait(self) -> Result<(), StoreError> {
+    /// the store then, and after [`Store::resume`] the next change tries again.
+    pub fn wait(&self) -> Result<(), StoreError> {
         self.shared.settle(&self.batch)
+    }
+
+    /// The outcome, as far as it is known.
+    pub fn outcome(&self) -> Option<Result<(), StoreError>> {
+        self.batch.get().cloned()
+    }
+
+    /// The place in the order of the submitted changes.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 }
 
@@ -238,6 +267,7 @@ impl Drop for Outcome<'_> {
                 let _ = self.batch.set(Err(error.clone()));
                 // What was submitted meanwhile may rest on what failed.
                 queue.waiting.clear();
+                queue.refuses = true;
                 let _ = std::mem::take(&mut queue.batch).set(Err(error));
             }
         }

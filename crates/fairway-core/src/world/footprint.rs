@@ -35,6 +35,17 @@ impl Footprint {
         Self { writes, rests_on, alone }
     }
 
+    /// The records that the command writes. The record of the host is none of them if only the counter of endpoints
+    /// differs.
+    pub fn writes(&self) -> &BTreeSet<RecordKey> {
+        &self.writes
+    }
+
+    /// Whether no other command may be in progress.
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// The footprint of a command that runs alone: no other may be in progress.
     #[must_use]
     pub fn alone(self) -> Self {

@@ -3,45 +3,48 @@
 use std::net::IpAddr;
 
 use fairway_core::object::{Difference, Object, VethLink};
-use fairway_kernel::duplicate_address::{Holder, probe};
-use fairway_model::MacAddress;
+use fairway_core::world::World;
+use fairway_kernel::duplicate_address::{Holder, probe as probe_addresses};
+use fairway_model::{EndpointId, Uplink};
 
-use super::Committer;
+use crate::apply::Applier;
 use crate::{ApplyError, EngineError};
 
-impl Committer {
-    /// Probes the LANs of new endpoints for other hosts with their addresses.
-    pub fn probe(&self, difference: &Difference) -> Result<(), EngineError> {
-        for object in difference.added.values() {
-            if let Object::Veth(link) = object
-                && let Some(network) = self.read(|world| {
-                    let network = world.network(world.endpoint(link.endpoint)?.network)?;
-                    network.uplink.as_ref().map(|uplink| (network.name.clone(), uplink.mac))
-                })
-            {
-                self.probe_for(link, &network.0, network.1)?;
-            }
+/// Probes the LANs of new endpoints for other hosts with their addresses. `world` has the endpoints.
+pub(super) fn probe(applier: &Applier, difference: &Difference, world: &World) -> Result<(), EngineError> {
+    for object in difference.added.values() {
+        let Object::Veth(link) = object else { continue };
+        let network = world.endpoint(link.endpoint).and_then(|endpoint| world.network(endpoint.network));
+        if let Some((network, uplink)) = network.and_then(|it| Some((&it.name, it.uplink.as_ref()?))) {
+            probe_for(applier, link, network, uplink, world)?;
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn probe_for(&self, link: &VethLink, network: &str, own: MacAddress) -> Result<(), EngineError> {
-        let addresses: Vec<IpAddr> = link.addresses.iter().map(|address| address.addr()).collect();
-        let bridge = self.applier.links(|links| links.index(&link.bridge))?;
-        match probe(bridge, own, &addresses) {
-            Ok(None) => Ok(()),
-            Ok(Some(Holder { address, mac })) => {
-                let asked = self.read(|world| {
-                    world.endpoint(link.endpoint).is_some_and(|endpoint| {
-                        // An address leased by DHCP is not chosen here either.
-                        let lease = endpoint.allocation.as_ref().and_then(|given| given.lease.as_ref());
-                        let (lent, it) = (lease.map(|lease| IpAddr::V4(lease.address)), &endpoint.request);
-                        [it.ipv4.map(IpAddr::V4), it.ipv6.map(IpAddr::V6), lent].contains(&Some(address))
-                    })
-                });
-                Err(EngineError::AddressInUse { network: network.to_owned(), address, mac, asked })
-            }
-            Err(error) => Err(ApplyError::from(error).into()),
+fn probe_for(
+    applier: &Applier,
+    link: &VethLink,
+    network: &str,
+    uplink: &Uplink,
+    world: &World,
+) -> Result<(), EngineError> {
+    let addresses: Vec<IpAddr> = link.addresses.iter().map(|address| address.addr()).collect();
+    let bridge = applier.links(|links| links.index(&link.bridge))?;
+    match probe_addresses(bridge, uplink.mac, &addresses).map_err(ApplyError::from)? {
+        None => Ok(()),
+        Some(Holder { address, mac }) => {
+            let asked = is_asked_for(world, link.endpoint, address);
+            Err(EngineError::AddressInUse { network: network.to_owned(), address, mac, asked })
         }
     }
+}
+
+/// Whether an endpoint asks for this address, or has it from a DHCP server: no other is allocated in its place here.
+fn is_asked_for(world: &World, endpoint: EndpointId, address: IpAddr) -> bool {
+    world.endpoint(endpoint).is_some_and(|endpoint| {
+        let lease = endpoint.allocation.as_ref().and_then(|given| given.lease.as_ref());
+        let (lent, request) = (lease.map(|lease| IpAddr::V4(lease.address)), &endpoint.request);
+        [request.ipv4.map(IpAddr::V4), request.ipv6.map(IpAddr::V6), lent].contains(&Some(address))
+    })
 }

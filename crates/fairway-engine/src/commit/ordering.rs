@@ -9,24 +9,24 @@ use fairway_core::object::Key;
 
 /// Set when the work of a turn is done.
 #[derive(Debug, Default)]
-struct Done {
+pub struct Done {
     done: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Done {
-    fn wait(&self) {
+    pub fn wait(&self) {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         while !*done {
             done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn is_set(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self) {
+    pub fn set(&self) {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
     }

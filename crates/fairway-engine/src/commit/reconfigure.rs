@@ -1,9 +1,7 @@
 //! Changes the settings of a running daemon.
 
-use std::sync::PoisonError;
-
-use fairway_core::world::Command;
-use fairway_model::Settings;
+use fairway_core::world::{Command, Context};
+use fairway_model::{Rng, Settings};
 
 use super::Committer;
 use super::host::{adopted, observe_host, release_bridges, restore_forwarding};
@@ -17,14 +15,15 @@ impl Committer {
     pub fn reconfigure(&self, settings: Settings) -> Result<(), EngineError> {
         crate::requirements::check(&settings, self.applier.firewall.flavour())?;
         let host = observe_host()?;
-        let _shared = self.reconcile_lock.read().unwrap_or_else(PoisonError::into_inner);
-        let (before, bridges) = self.read(|world| (world.host_state().clone(), adopted(world)));
         let configure = Command::Configure { settings: Box::new(settings), host: Box::new(host) };
-        let decision = self.decide(configure)?;
-        let after = self.read(|world| world.host_state().clone());
-        restore_forwarding(&before, &after)?;
-        self.carry_out(decision)?;
-        self.read(|world| release_bridges(&bridges, world));
+        let before = self.snapshot().world;
+        let decided = before.decide(configure.clone(), &mut Context::new(self.now(), &mut Rng::new(0)));
+        if let Ok(draft) = decided {
+            // Before it is durable: after a crash in between, the next daemon does it again.
+            restore_forwarding(before.host_state(), draft.world.host_state())?;
+        }
+        self.pipeline.run(&configure)?;
+        self.read(|world| release_bridges(&adopted(&before), world));
         self.emit_daemon_event("reload", &[]);
         Ok(())
     }

@@ -80,7 +80,7 @@ impl Committer {
     /// Waits until all decided changes of a sandbox are applied.
     fn await_changes(&self, id: SandboxId) {
         let touched = [Key::Netns(id), Key::File(id, FileName::Hosts)];
-        let mut turn = self.state().ordering.turn([], &touched);
+        let mut turn = self.pipeline.state().turn(&touched);
         turn.wait();
     }
 

@@ -168,7 +168,7 @@ impl Inspector {
                 tracing::debug!(%error, pid, "failed to kill the relay (process {pid}): {error}");
             }
         }
-        Ok(self.applier.restart_relay(&*self.committer)?)
+        Ok(self.applier.restart_relay(&self.committer.pipeline)?)
     }
 
     /// Enables forwarding on the bridges of networks where it was disabled.

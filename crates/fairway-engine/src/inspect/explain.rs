@@ -21,7 +21,7 @@ use fairway_walk::{
 use thiserror::Error;
 
 use super::Inspector;
-use crate::commit::State;
+use crate::commit::state::Snapshot;
 
 /// Why a packet cannot be explained.
 #[derive(Debug, Error)]
@@ -61,12 +61,6 @@ pub struct Planned {
     pub differences: Vec<String>,
 }
 
-/// World and Plan of one instant.
-struct Snapshot {
-    world: World,
-    plan: Plan,
-}
-
 impl Inspector {
     /// Walks a packet through the running host or, with `by_plan`, through the host as planned. Large sets are not
     /// listed: only the elements that the packet matches are looked up.
@@ -76,10 +70,7 @@ impl Inspector {
     pub fn explain(&self, from: &str, to: &str, by_plan: bool) -> Result<Explanation, ExplainError> {
         let outline = || Ok::<_, survey::Error>((survey::outline("host")?, Details::open()?));
         let (host, details) = self.applier.workers.run(self.applier.workers.initial(), outline)??;
-        let snapshot = {
-            let State { world, plan, .. } = &*self.committer.state();
-            Snapshot { world: world.clone(), plan: plan.clone() }
-        };
+        let snapshot = self.committer.snapshot();
         let Snapshot { world, plan } = &snapshot;
         let query = Query::parse(world, plan, from, to)?;
         let mut topology = planned_outline(world, plan, without_ours(&host.namespace, plan));

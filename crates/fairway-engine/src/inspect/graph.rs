@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::Inspector;
 use super::explain::{ExplainError, Explanation};
-use crate::commit::State;
+use crate::commit::state::Snapshot;
 
 /// Why a graph cannot be drawn.
 #[derive(Debug, Error)]
@@ -31,7 +31,7 @@ impl Inspector {
             self.applier.workers.run(self.applier.workers.initial(), outline).map_err(ExplainError::from)?;
         let host = host.map_err(ExplainError::from)?;
         let mut picture = {
-            let State { world, plan, .. } = &*self.committer.state();
+            let Snapshot { world, plan } = &self.committer.snapshot();
             let found = networks.iter().map(|name| world.find_network(name).map(|network| network.id));
             let only: Vec<_> = found.collect::<Result<_, _>>()?;
             Picture::new(world, plan, &host.namespace, &only)

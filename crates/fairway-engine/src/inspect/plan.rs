@@ -1,15 +1,15 @@
 //! The Plan as users see it, and what the daemon would do to make the kernel equal to it.
 
-use fairway_core::plan::{ObjectChange, Plan, PlannedFragment, list};
-use fairway_core::world::World;
+use fairway_core::plan::{ObjectChange, PlannedFragment, list};
 
 use super::Inspector;
 use crate::EngineError;
+use crate::commit::state::Snapshot;
 
 impl Inspector {
     /// All objects of the Plan, by owner.
     pub fn plan(&self) -> Vec<PlannedFragment> {
-        let (world, plan) = self.desired();
+        let Snapshot { world, plan } = self.committer.snapshot();
         list(&plan, &world)
     }
 
@@ -19,12 +19,7 @@ impl Inspector {
     /// The kernel refuses to list objects.
     pub fn plan_difference(&self) -> Result<Vec<ObjectChange>, EngineError> {
         let drift = self.reconciler.find_drift()?;
-        let (world, plan) = self.desired();
+        let Snapshot { world, plan } = self.committer.snapshot();
         Ok(drift.changes(&plan, &world))
-    }
-
-    fn desired(&self) -> (World, Plan) {
-        let state = self.committer.state();
-        (state.world.clone(), state.plan.clone())
     }
 }

@@ -160,7 +160,7 @@ impl Inspector {
     fn filter(&self, request: &TraceRequest) -> Result<Filter, TraceError> {
         let addresses = self.applier.links(|links| links.addresses(0))?;
         let host: Vec<IpAddr> = addresses.iter().map(|it| it.address.addr()).collect();
-        let state = self.committer.state();
+        let state = self.committer.snapshot();
         Ok(Filter::parse(&state.world, &state.plan, host, request.from.as_deref(), request.to.as_deref())?)
     }
 

@@ -18,7 +18,7 @@ impl Inspector {
     /// The kernel refuses to list them.
     pub fn counters(&self) -> Result<Counters, EngineError> {
         let bridges: BTreeMap<String, NetworkId> = {
-            let state = self.committer.state();
+            let state = self.committer.snapshot();
             let bridges = state.plan.objects().filter_map(|(_, object)| match object {
                 Object::Bridge(bridge) => Some((bridge.name.clone(), bridge.network)),
                 _ => None,

@@ -10,7 +10,7 @@ use fairway_model::{EndpointId, Lease};
 
 use super::Reconciler;
 use crate::ApplyError;
-use crate::commit::leases::transaction;
+use crate::commit::leases::{notify_server, transaction};
 
 /// A lease in use, and the interface on which its server is.
 struct Kept {
@@ -49,7 +49,7 @@ impl Keeper {
         for kept in self.replace(used, reconciler.committer.now()) {
             let (lease, sandbox) = (kept.renewal.lease(), kept.sandbox);
             tracing::info!(sandbox, address = %lease.address, "released lease of {} of sandbox {sandbox}", lease.address);
-            reconciler.committer.notify_server(&kept.parent, &release(lease, transaction()));
+            notify_server(&reconciler.applier, &kept.parent, &release(lease, transaction()));
         }
         self.exchange(reconciler);
     }

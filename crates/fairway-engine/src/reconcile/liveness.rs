@@ -44,7 +44,7 @@ impl Reconciler {
     /// goes when their exit code is reported.
     pub(crate) fn leave_out_ended(&self, difference: &mut Difference) {
         let ended = self.ended();
-        let state = self.committer.state();
+        let state = self.committer.snapshot();
         for id in ended {
             let endpoints = state.world.endpoints_of_sandbox(id);
             let owners = endpoints.into_iter().map(|endpoint| Owner::Endpoint(endpoint.id));

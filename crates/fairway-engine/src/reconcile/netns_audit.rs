@@ -74,7 +74,7 @@ impl NetnsAudit {
         // A command may be changing the namespace: under the lock none is.
         let found = {
             let _exclusive =
-                reconciler.committer.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
+                reconciler.committer.pipeline.reconcile_lock.write().unwrap_or_else(PoisonError::into_inner);
             reconciler.netns_deviations(id)
         };
         match found {
@@ -114,7 +114,7 @@ impl Reconciler {
     }
 
     fn wanted_in_netns(&self, id: SandboxId) -> Option<Wanted> {
-        let state = self.committer.state();
+        let state = self.committer.snapshot();
         let fragment = state.plan.fragment(Owner::Sandbox(id))?;
         let Some(Object::Netns(namespace, _)) = fragment.get(&Key::Netns(id)) else { return None };
         let routes = match fragment.get(&Key::DefaultRoutes(id)) {

@@ -42,7 +42,11 @@ impl Reconciler {
             };
             let dummy_parent = Key::DummyParent(link.name.clone());
             let planned = |key| {
-                self.committer.state().plan.fragment(owner).is_some_and(|fragment| fragment.contains_key(key))
+                self.committer
+                    .snapshot()
+                    .plan
+                    .fragment(owner)
+                    .is_some_and(|fragment| fragment.contains_key(key))
             };
             planned(&key) || planned(&dummy_parent)
         };
@@ -73,7 +77,7 @@ impl Reconciler {
 
     /// Whether a link differs from the planned one, as far as the event shows.
     fn is_changed(&self, link: &Link) -> bool {
-        let state = self.committer.state();
+        let state = self.committer.snapshot();
         let object = |owner, key| state.plan.fragment(owner).and_then(|fragment| fragment.get(&key));
         match link.mark() {
             Some(Mark::Network(id)) => match object(Owner::Network(id), Key::Bridge(link.name.clone())) {

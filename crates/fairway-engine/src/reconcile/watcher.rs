@@ -161,11 +161,11 @@ impl Reconciler {
             Health::Late => tracing::warn!(pid, "the relay (process {pid}) does not answer"),
             Health::Back => {
                 tracing::info!(pid, "the relay (process {pid}) answers again; sending it the changes");
-                self.applier.catch_up_relay(&*self.committer)?;
+                self.applier.catch_up_relay(&self.committer.pipeline)?;
             }
             Health::Gone => {
                 tracing::warn!(pid, "restarting the relay: process {pid} has ended");
-                self.applier.restart_relay(&*self.committer)?;
+                self.applier.restart_relay(&self.committer.pipeline)?;
             }
         }
         Ok(())
@@ -183,7 +183,7 @@ impl Reconciler {
 
     fn sysctls_changed(&self) -> bool {
         let wanted: Vec<(String, String)> = {
-            let state = self.committer.state();
+            let state = self.committer.snapshot();
             let mut wanted = Vec::new();
             // The host and the networks sort before all other owners.
             let watched = |owner: &Owner| matches!(owner, Owner::Host | Owner::Network(_));

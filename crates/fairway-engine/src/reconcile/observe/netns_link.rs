@@ -153,7 +153,7 @@ impl Reconciler {
 
     fn waited(&self, network: NetworkId, link: &Link) -> bool {
         self.committer
-            .state()
+            .snapshot()
             .plan
             .fragment(Owner::Network(network))
             .is_some_and(|fragment| waits(fragment, network, link))

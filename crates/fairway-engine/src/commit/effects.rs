@@ -1,0 +1,129 @@
+//! What a commit does outside the World and the store.
+
+use std::sync::Arc;
+
+use fairway_core::dhcp::{decline, release};
+use fairway_core::object::{Difference, Key, Object};
+use fairway_core::world::World;
+use fairway_kernel::route::Links;
+use fairway_model::{Lease, LeaseRequest};
+
+use super::leases::{self, transaction};
+use super::{address_probe, now};
+use crate::apply::{Applier, Desired};
+use crate::port_sockets::{BindError, sockets};
+use crate::signals::Signals;
+use crate::{ApplyError, ApplyErrors, EngineError};
+
+/// From so many objects on, memory is returned to the system after a change: about ten megabytes.
+const LARGE: usize = 10_000;
+
+/// The side effects of commits.
+pub(crate) trait Effects: Send + Sync {
+    /// Nanoseconds since 1970.
+    fn now(&self) -> i64;
+
+    /// Binds the ports of a difference, all or none, and checks that its bridges and addresses are free. `world` is the
+    /// World that the difference leads to.
+    ///
+    /// # Errors
+    /// A port, a name or an address that another program or host has. Ports that were bound are held still.
+    fn prepare(&self, difference: &Difference, world: &World) -> Result<(), EngineError>;
+
+    /// Closes ports that were bound for nothing.
+    fn give_back(&self, unwanted: &[Key]);
+
+    /// Applies a durable difference.
+    ///
+    /// # Errors
+    /// The objects that could not be made.
+    fn apply(&self, difference: &Difference, desired: &dyn Desired) -> Result<(), ApplyErrors>;
+
+    /// Has the Reconciler compare the kernel with the Plan soon.
+    fn reconcile_soon(&self);
+
+    /// Adds the program that has a port.
+    fn name_holder(&self, error: BindError) -> BindError;
+
+    /// Gets a lease from a DHCP server.
+    ///
+    /// # Errors
+    /// No server leases an address.
+    fn lease(&self, request: &LeaseRequest) -> Result<Lease, EngineError>;
+
+    /// Gives a lease back to the server on a LAN.
+    fn release(&self, parent: &str, lease: &Lease);
+
+    /// Tells the server on a LAN that another host has the leased address.
+    fn decline(&self, parent: &str, lease: &Lease);
+}
+
+/// The side effects of commits on the host.
+pub(crate) struct HostEffects {
+    pub applier: Arc<Applier>,
+    pub signals: Arc<Signals>,
+}
+
+impl Effects for HostEffects {
+    fn now(&self) -> i64 {
+        now()
+    }
+
+    fn prepare(&self, difference: &Difference, world: &World) -> Result<(), EngineError> {
+        self.applier.ports.bind_all(sockets(difference))?;
+        bridges_can_be_named(difference)?;
+        address_probe::probe(&self.applier, difference, world)
+    }
+
+    fn give_back(&self, unwanted: &[Key]) {
+        for key in unwanted {
+            if let Key::Socket(protocol, address) = key {
+                self.applier.ports.remove(*protocol, *address);
+            }
+        }
+    }
+
+    fn apply(&self, difference: &Difference, desired: &dyn Desired) -> Result<(), ApplyErrors> {
+        let applied = self.applier.apply(difference, desired);
+        if difference.keys().nth(LARGE).is_some() {
+            self.signals.request_memory_release();
+        }
+        applied
+    }
+
+    fn reconcile_soon(&self) {
+        self.signals.request_netns_heal();
+    }
+
+    fn name_holder(&self, error: BindError) -> BindError {
+        let error = error.named();
+        let relay = &self.applier.relay;
+        if relay.answers() { error } else { error.with_late_relay(relay.hello().pid) }
+    }
+
+    fn lease(&self, request: &LeaseRequest) -> Result<Lease, EngineError> {
+        leases::ask(&self.applier, request)
+    }
+
+    fn release(&self, parent: &str, lease: &Lease) {
+        leases::notify_server(&self.applier, parent, &release(lease, transaction()));
+    }
+
+    fn decline(&self, parent: &str, lease: &Lease) {
+        leases::notify_server(&self.applier, parent, &decline(lease, transaction()));
+    }
+}
+
+/// Checks that no foreign link has the name of a new bridge.
+fn bridges_can_be_named(difference: &Difference) -> Result<(), ApplyError> {
+    for object in difference.added.values() {
+        match object {
+            Object::Bridge(bridge) if bridge.adopted => {
+                Links::open()?.user_bridge(&bridge.name)?;
+            }
+            Object::Bridge(bridge) => Links::open()?.check_name(&bridge.name)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}

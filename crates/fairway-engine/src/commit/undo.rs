@@ -1,0 +1,35 @@
+//! The commands that reverse a command whose objects could not be made.
+
+use fairway_core::world::{Change, Command};
+use fairway_model::{PortRange, Publication, UnpublishRequest};
+
+/// The reverse of a command and its change. Commands that only remove objects have none: the Reconciler finishes
+/// them.
+pub(super) fn undo(command: &Command, change: &Change) -> Option<Command> {
+    let sandbox = || change.sandbox.map(|id| id.to_string());
+    match command {
+        Command::StartSandbox { .. } => sandbox().map(|sandbox| Command::CancelStart { sandbox }),
+        // An attached sandbox is removed when it stops.
+        Command::Attach { .. } => sandbox().map(|sandbox| Command::StopSandbox { sandbox, code: 0 }),
+        Command::Publish { .. } => sandbox().map(|sandbox| Command::Unpublish {
+            sandbox,
+            requests: change.published.iter().flat_map(exactly).collect(),
+        }),
+        Command::Connect { network, sandbox, .. } => {
+            Some(Command::Disconnect { network: network.clone(), sandbox: sandbox.clone() })
+        }
+        Command::CreateNetwork(request) => Some(Command::RemoveNetwork { network: request.name.clone() }),
+        _ => None,
+    }
+}
+
+/// The requests that unpublish one publication, port by port: single ports are looked up, ranges are compared.
+fn exactly(publication: &Publication) -> impl Iterator<Item = UnpublishRequest> {
+    let Publication { host_address, host_ports, protocol, .. } = *publication;
+    host_ports.iter().map(move |port| UnpublishRequest {
+        host_address: Some(host_address),
+        host_ports: Some(PortRange::single(port)),
+        container_ports: None,
+        protocol,
+    })
+}
