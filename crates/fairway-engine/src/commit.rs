@@ -4,6 +4,8 @@ mod address_probe;
 pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod exit_waiters;
+#[cfg(test)]
+mod fakes;
 pub(crate) mod host;
 pub(crate) mod leases;
 pub(crate) mod ordering;

@@ -206,7 +206,6 @@ impl Pipeline {
                     self.take_back(decision);
                     return Err(unprepared(error, decision));
                 }
-                failpoint("bound");
                 let submitted = self.state().submit(number, &*self.store);
                 match submitted {
                     Ok(receipt) => receipt,
@@ -221,6 +220,7 @@ impl Pipeline {
                 }
             }
         };
+        failpoint("bound");
         let outcome = receipt.wait();
         let mut state = self.state();
         match outcome {
