@@ -15,8 +15,9 @@ use fairway_store::{Change, StoreError};
 use super::effects::Effects;
 use super::store::{Receipt, RecordStore};
 use crate::apply::Desired;
+use crate::error::{FailureReason, Subject, Unapplied};
 use crate::port_sockets::{BindError, BindReason, sockets};
-use crate::{ApplyError, EngineError};
+use crate::{ApplyError, ApplyErrors, EngineError};
 
 pub type Disk = BTreeMap<String, Vec<u8>>;
 
@@ -224,10 +225,12 @@ impl Effects for FakeHost {
         bound.retain(|key| !unwanted.contains(key));
     }
 
-    fn apply(&self, difference: &Difference, _: &dyn Desired) -> Result<(), ApplyError> {
+    fn apply(&self, difference: &Difference, _: &dyn Desired) -> Result<(), ApplyErrors> {
         let number = self.applied.fetch_add(1, Ordering::SeqCst);
         if self.failing.as_ref().is_some_and(|fails| fails(number)) {
-            return Err(ApplyError::from(fairway_kernel::sysctl::Error::Missing("net/fake".into())));
+            let reason = ApplyError::from(fairway_kernel::sysctl::Error::Missing("net/fake".into()));
+            let unapplied = Unapplied { subject: Subject::Firewall, reason: FailureReason::Error(reason) };
+            return Err(ApplyErrors(vec![unapplied]));
         }
         let mut kernel = self.kernel.lock().unwrap();
         for key in difference.removed.keys() {
