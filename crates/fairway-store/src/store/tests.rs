@@ -246,8 +246,13 @@ fn a_failed_write_fails_all_that_was_submitted_with_it() {
     let tickets = [store.submit(put("a", b"1")), store.submit(put("b", b"2"))];
     for ticket in tickets {
         ticket.wait().unwrap_err();
+        assert!(ticket.outcome().unwrap().is_err());
     }
-    store.commit(put("c", b"3")).unwrap();
+    store.submit(put("x", b"0")).wait().expect_err("it may rest on what failed");
+    store.resume();
+    let ticket = store.submit(put("c", b"3"));
+    assert!(ticket.outcome().is_none());
+    ticket.wait().unwrap();
     assert_eq!(store.load(), put("c", b"3").put.into_iter().collect());
 }
 
