@@ -4,8 +4,6 @@ mod address_probe;
 pub(crate) mod effects;
 pub(crate) mod events;
 pub(crate) mod exit_waiters;
-#[cfg(test)]
-mod fakes;
 pub(crate) mod host;
 pub(crate) mod leases;
 pub(crate) mod ordering;
@@ -15,6 +13,8 @@ pub(crate) mod records;
 pub(crate) mod state;
 pub(crate) mod stop;
 pub(crate) mod store;
+#[cfg(test)]
+pub(crate) mod tests;
 mod undo;
 
 use std::collections::BTreeSet;

@@ -54,7 +54,7 @@ pub(crate) trait Effects: Send + Sync {
     /// Gives a lease back to the server on a LAN.
     fn release(&self, parent: &str, lease: &Lease);
 
-    /// Tells the server on a LAN that another host has the leased address.
+    /// Declines a lease, since another host on the LAN has the address.
     fn decline(&self, parent: &str, lease: &Lease);
 }
 

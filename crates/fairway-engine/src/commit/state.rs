@@ -346,7 +346,7 @@ impl State {
         decided.before.difference(owners, &self.head.plan)
     }
 
-    /// The objects that a decision was to make, and that nobody wants now.
+    /// The objects that a decision was to make, and that no owner wants now.
     pub fn unwanted(&self, decision: &Decision) -> Vec<Key> {
         let fragments = || decision.change.owners.iter().filter_map(|owner| self.head.plan.fragment(*owner));
         let is_wanted = |key: &&Key| fragments().any(|fragment| fragment.contains_key(key));

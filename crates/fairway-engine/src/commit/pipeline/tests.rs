@@ -7,7 +7,7 @@ use fairway_core::world::RecordKey;
 use fairway_model::{NetworkMode, Rng, SandboxId};
 
 use super::*;
-use crate::commit::fakes::{
+use crate::commit::tests::{
     Disk, FakeHost, FakeStore, attach, connect, create, disconnect, remove, stop, world, world_on,
 };
 

@@ -3,7 +3,7 @@ use fairway_core::world::Refusal;
 use fairway_model::{DefaultBridge, Settings};
 
 use super::*;
-use crate::commit::fakes::{FakeStore, attach, configure, connect, create, remove, stop, world};
+use crate::commit::tests::{FakeStore, attach, configure, connect, create, remove, stop, world};
 
 struct Bench {
     state: State,
@@ -243,7 +243,7 @@ fn the_record_of_the_host_keeps_what_others_have_written_there() {
     assert!(bench.submit(other) && bench.submit(web));
     bench.store.commit();
     bench.state.make_visible(web);
-    let stored = crate::commit::fakes::world_on(&bench.store.disk());
+    let stored = crate::commit::tests::world_on(&bench.store.disk());
     assert_eq!(stored.host_state(), bench.state.head.world.host_state());
     assert_eq!(stored.host_state().next_order, 2);
     assert!(stored.host_state().switched_forwarding_ipv4, "as configured");

@@ -12,9 +12,9 @@ use fairway_model::{
 };
 use fairway_store::{Change, StoreError};
 
-use super::effects::Effects;
-use super::store::{Receipt, RecordStore};
 use crate::apply::Desired;
+use crate::commit::effects::Effects;
+use crate::commit::store::{Receipt, RecordStore};
 use crate::error::{FailureReason, Subject, Unapplied};
 use crate::port_sockets::{BindError, BindReason, sockets};
 use crate::{ApplyError, ApplyErrors, EngineError};
@@ -87,7 +87,7 @@ impl FakeStore {
         let mut inner = self.inner.lock().unwrap();
         for key in keys {
             let record = world.record(key).unwrap();
-            inner.disk.insert(key.text(), super::records::encode(key, &record).unwrap());
+            inner.disk.insert(key.text(), crate::commit::records::encode(key, &record).unwrap());
         }
     }
 
