@@ -381,6 +381,7 @@ fn rules_without_effect_are_not_reported() {
     let rules = [
         rule().counter().comment("counts"),
         rule().jump("empty").comment("to nothing"),
+        rule().set_mark(7).jump("empty").comment("marks and jumps"),
         rule().jump("marks").comment("to a mark"),
         rule().goto("end").comment("to the end"),
     ];
@@ -390,7 +391,7 @@ fn rules_without_effect_are_not_reported() {
     let chains = vec![chain, empty, marks, Chain::regular("end")];
     topology[ROUTER].tables.push(Table { chains, ..Table::new(Family::Inet, "mine") });
     let first = ask(&topology, UDP, "10.2.0.2").first;
-    assert_eq!(comments(&first, &topology, ROUTER), ["to a mark", "mark"]);
+    assert_eq!(comments(&first, &topology, ROUTER), ["marks and jumps", "to a mark", "mark"]);
     let hits: Vec<_> = first
         .steps
         .iter()
@@ -401,7 +402,8 @@ fn rules_without_effect_are_not_reported() {
             _ => None,
         })
         .collect();
-    assert_eq!(hits, [[("forward".to_owned(), Some(2)), ("marks".to_owned(), Some(0))]]);
+    let at = |chain: &str, place| (chain.to_owned(), Some(place));
+    assert_eq!(hits, [[at("forward", 2), at("forward", 3), at("marks", 0)]]);
 }
 
 /// A rule of iptables-legacy is known by its number.

@@ -391,6 +391,19 @@ fn possible_drops_name_chain_and_rule() {
 #[test]
 fn effects_of_rules_on_samples() {
     assert_eq!(met_with(&known(), Policy::Accept, vec![rule().reject()], vec![]), "dropped");
+    // The first of two rules, with a rule behind it that drops: a queue may accept, a transparent proxy goes on.
+    let unknown = |name: &str| Expression::Unknown { name: name.to_owned(), attributes: Vec::new() };
+    for (name, expected) in [
+        ("queue", "passes"),
+        ("synproxy", "passes"),
+        ("tproxy", "dropped"),
+        ("log", "dropped"),
+        ("quota", "dropped"),
+        ("odd", "may be dropped"),
+    ] {
+        let rules = vec![rule().expression(unknown(name)), rule().drop()];
+        assert_eq!(met_with(&known(), Policy::Accept, rules, vec![]), expected, "{name}");
+    }
     let rewrites = rule().rewrite_destination_port(fairway_model::Protocol::Tcp, 81);
     let rules = |port: [u8; 2]| vec![rewrites.clone(), rule().is(Load::DESTINATION_PORT, port).drop()];
     assert_eq!(met_with(&known(), Policy::Accept, rules([0, 80]), vec![]), "may be dropped");

@@ -1,8 +1,8 @@
 //! What each command changes: the object it is about, records, and owners of fragments.
 
-use super::{network, publish, sandbox, start, world};
-use crate::world::{Change, Command};
-use fairway_model::{EndpointRequest, SandboxOptions, UnpublishRequest};
+use super::{network, publish, refused, run, sandbox, start, world};
+use crate::world::{Change, Command, UNKNOWN_EXIT_CODE, World};
+use fairway_model::{EndpointRequest, SandboxOptions, SandboxState, UnpublishRequest};
 
 /// The variants of keys and owners, each once.
 fn kinds(values: impl Iterator<Item = String>) -> String {
@@ -90,4 +90,22 @@ fn each_command_names_its_object_with_changed_records_and_owners() {
         assert!(change.warnings.is_empty(), "{command:?}: {:?}", change.warnings);
     }
     assert!(world.sandboxes().next().is_none());
+}
+
+/// An exit may be noticed before its code is known: the code is recorded once, later.
+#[test]
+fn the_code_of_an_exit_is_recorded_when_it_is_known() {
+    let (mut world, mut rng) = world();
+    let exit = |code| Command::StopSandbox { sandbox: "web".to_owned(), code };
+    run(&mut world, &mut rng, [sandbox("web", &[], Default::default()), start("web")]);
+    let code = |world: &World| match world.find_sandbox("web").unwrap().state {
+        SandboxState::Exited { code, .. } => code,
+        ref other => panic!("{other:?}"),
+    };
+    for known in [UNKNOWN_EXIT_CODE, 3] {
+        run(&mut world, &mut rng, [exit(known)]);
+        assert_eq!(code(&world), known);
+    }
+    assert!(refused(&mut world, &mut rng, exit(4)).contains("web"));
+    assert_eq!(code(&world), 3);
 }
