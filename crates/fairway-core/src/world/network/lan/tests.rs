@@ -87,7 +87,8 @@ fn subnet_and_gateway_are_those_of_the_lan() {
     let (mut world, mut rng) = world();
     let request = CreateNetwork { enable_ipv6: Some(true), ..lan("lan", "eth0") };
     let change = world.apply(Command::CreateNetwork(request), 0, &mut rng).unwrap();
-    assert!(change.warnings[0].contains("--ip-range"), "{:?}", change.warnings);
+    let [warning] = &change.warnings[..] else { panic!("{:?}", change.warnings) };
+    assert!(warning.contains("--ip-range") && warning.contains("10.10.50.0/24"), "{warning}");
     let network = world.find_network("lan").unwrap();
     let shown = |subnet: &Subnet| format!("{} {} {:?}", subnet.subnet, subnet.gateway, subnet.auxiliary);
     assert_eq!(
