@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::dns::{DnsQuestion, RecordType};
 use fairway_api::filter::Filters;
-use fairway_api::types::AttachNamespace;
+use fairway_api::types::{AttachNamespace, EndpointSettings};
 use fairway_lab::{Lab, Outcome, Place, Question, Transfer, ask, serve_echo, serve_tcp};
 
 use crate::foreign_changes;
@@ -103,6 +103,42 @@ fn a_killed_daemon_cuts_nothing() {
         stage.client().detach("after").unwrap();
         stage.client().detach("p").unwrap();
         assert_eq!(from_lan(&stage, 8081), Outcome::Refused);
+    });
+}
+
+#[test]
+fn what_was_seen_and_acknowledged_survives_a_kill_at_once() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        // The second waits for the bridge of the first, which has the same name.
+        let create = |stage: &Stage, name: &str| {
+            stage.create_network(name, |request| {
+                let option = "com.docker.network.bridge.name".to_owned();
+                request.options = [(option, "br-test".to_owned())].into();
+            })
+        };
+        create(&stage, "old").unwrap();
+        let _sandbox = stage.sandbox("box", &["bridge"], &[]);
+        for round in 0..8 {
+            let (old, new) = if round % 2 == 0 { ("old", "new") } else { ("new", "old") };
+            let stage_ref = &stage;
+            std::thread::scope(|scope| {
+                scope.spawn(move || stage_ref.client().remove_network(old).unwrap());
+                scope.spawn(move || {
+                    // It is refused while the other has the bridge.
+                    eventually("the bridge is free", PATIENCE, || create(stage_ref, new).is_ok());
+                });
+                eventually("the network is seen", PATIENCE, || stage_ref.client().network(new).is_ok());
+                stage_ref.connect(new, "box", EndpointSettings::default()).unwrap();
+            });
+            stage.daemon.kill9();
+            stage.daemon.launch(&[]);
+            stage.daemon.wait_until_ready();
+            assert!(stage.client().network(new).is_ok(), "round {round}: the network was seen");
+            let networks = stage.client().container("box").unwrap().network_settings.networks;
+            assert!(networks.contains_key(new), "round {round}: the connection was acknowledged");
+            stage.disconnect(new, "box").unwrap();
+        }
     });
 }
 
