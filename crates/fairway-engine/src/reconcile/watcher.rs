@@ -75,7 +75,8 @@ fn run(
                 Event::ProcessEnded(id) | Event::NamespaceGone(id) => {
                     schedule.at(Task::Stop(id), clock() + reconciler.grace(id));
                 }
-                Event::FileChanged(_) => reconciler.signals.host_changed(),
+                // The next command needs what the user wrote.
+                Event::FileChanged(_) => schedule.at(Task::FollowHost, clock()),
                 Event::Woken => {}
             }
         }

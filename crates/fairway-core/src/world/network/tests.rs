@@ -141,3 +141,18 @@ fn a_network_is_internal_by_flag_or_by_option() {
     let internal = |name: &str| world.find_network(name).unwrap().internal;
     assert_eq!([internal("option"), internal("flag"), internal("neither")], [true, true, false]);
 }
+
+#[test]
+fn a_subnet_of_the_host_is_refused_where_the_bridge_would_have_an_address() {
+    let (mut world, mut rng) = world();
+    let own = HostRoute { destination: "10.1.0.5/24".parse().unwrap(), interface: "eth0".to_owned() };
+    let host = Box::new(HostFacts { addresses: vec![own], ..HostFacts::default() });
+    run(&mut world, &mut rng, [Command::Configure { settings: Box::default(), host }]);
+    let text = refused(&mut world, &mut rng, network("app", Some("10.1.0.0/24")));
+    assert!(text.contains("10.1.0.0/24") && text.contains("eth0"), "{text}");
+    let isolated = create("app", Some("10.1.0.0/24"), |request| {
+        let option = "com.docker.network.bridge.gateway_mode_ipv4".to_owned();
+        (request.internal, request.options) = (true, [(option, "isolated".to_owned())].into());
+    });
+    run(&mut world, &mut rng, [isolated]);
+}

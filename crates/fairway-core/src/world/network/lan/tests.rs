@@ -250,3 +250,20 @@ fn an_interface_is_used_by_networks_of_one_driver() {
     let refused = create(lan("again", "eth1")).unwrap_err().to_string();
     assert!(refused.contains("eth1") && refused.contains("lan"), "{refused}");
 }
+
+#[test]
+fn an_address_of_the_host_that_has_a_name_gets_no_other() {
+    let (mut world, mut rng) = world();
+    let subnet = SubnetRequest {
+        subnet: "10.10.50.0/24".parse().ok(),
+        auxiliary: [("me".to_owned(), "10.10.50.99".parse().unwrap())].into(),
+        ..SubnetRequest::default()
+    };
+    let request = CreateNetwork { subnets: vec![subnet], ..lan("lan", "eth0") };
+    world.apply(Command::CreateNetwork(request), 0, &mut rng).unwrap();
+    let names = |name: &str| {
+        let network = world.find_network(name).unwrap();
+        network.ipv4().unwrap().auxiliary.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(names("lan"), ["me"]);
+}
