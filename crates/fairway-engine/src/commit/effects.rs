@@ -1,12 +1,13 @@
 //! What a commit does outside the World and the store.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fairway_core::dhcp::{decline, release};
-use fairway_core::object::{Difference, Key, Object};
+use fairway_core::object::{Difference, Object};
 use fairway_core::world::World;
 use fairway_kernel::route::Links;
-use fairway_model::{Lease, LeaseRequest};
+use fairway_model::{Lease, LeaseRequest, Protocol};
 
 use super::leases::{self, transaction};
 use super::{address_probe, now};
@@ -31,7 +32,7 @@ pub(crate) trait Effects: Send + Sync {
     fn prepare(&self, difference: &Difference, world: &World) -> Result<(), EngineError>;
 
     /// Closes ports that were bound for nothing.
-    fn give_back(&self, unwanted: &[Key]);
+    fn give_back(&self, unwanted: &[(Protocol, SocketAddr)]);
 
     /// Applies a durable difference.
     ///
@@ -75,12 +76,8 @@ impl Effects for HostEffects {
         address_probe::probe(&self.applier, difference, world)
     }
 
-    fn give_back(&self, unwanted: &[Key]) {
-        for key in unwanted {
-            if let Key::Socket(protocol, address) = key {
-                self.applier.ports.remove(*protocol, *address);
-            }
-        }
+    fn give_back(&self, unwanted: &[(Protocol, SocketAddr)]) {
+        unwanted.iter().for_each(|(protocol, at)| self.applier.ports.remove(*protocol, *at));
     }
 
     fn apply(&self, difference: &Difference, desired: &dyn Desired) -> Result<(), ApplyErrors> {

@@ -237,19 +237,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Takes a decided command back that was not applied, and does what others left for it to do.
+    /// Takes a decided command back that was not applied, and does what others left for it to do, still at its turn.
     fn take_back(&self, decision: &Decision) {
-        let (difference, unwanted, mut turn) = {
+        let (difference, unwanted) = {
             let mut state = self.state();
-            let difference = state.take_back(decision.number);
-            let turn = state.change_turn(difference.keys());
-            (difference, state.unwanted(decision), turn)
+            (state.take_back(decision.number), state.unwanted(decision))
         };
         self.effects.give_back(&unwanted);
-        if difference.is_empty() {
-            return;
-        }
-        turn.wait();
         if let Err(error) = self.effects.apply(&difference, self) {
             tracing::error!(%error, "failed to apply a change: {error}; retrying");
             self.effects.reconcile_soon();

@@ -7,6 +7,7 @@
 //! to the store as it is decided, and the durable changes are a prefix of the submitted ones.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fairway_core::object::{Difference, Key, Object};
@@ -15,7 +16,7 @@ use fairway_core::world::{
     Change, Command, Context, Draft, Event, EventRecorder, Footprint, HostState, Record, RecordKey,
     Undecided, World,
 };
-use fairway_model::{Lease, NetworkId, Rng};
+use fairway_model::{Lease, NetworkId, Protocol, Rng};
 
 use super::ordering::{Done, Ordering, Turn};
 use super::records::encode;
@@ -331,7 +332,8 @@ impl State {
         }
     }
 
-    /// Takes a command back that was decided and not applied. Returns what other commands left for it to do.
+    /// Takes a command back that was decided and not applied. Returns those of its objects that other commands left to
+    /// it and need still.
     pub fn take_back(&mut self, number: u64) -> Difference {
         let Some(Entry { footprint, decided: Some(decided), .. }) = self.finish(number) else {
             return Difference::default();
@@ -343,14 +345,21 @@ impl State {
             self.head.world.take_records(footprint.writes(), &self.durable.world);
             self.head.plan.refresh(&self.head.world, owners.iter().copied());
         }
-        decided.before.difference(owners, &self.head.plan)
+        let made = decided.before.difference(owners, &decided.after.plan);
+        let mut left = decided.before.difference(owners, &self.head.plan);
+        left.added.retain(|key, _| made.added.contains_key(key));
+        left.changed.retain(|key, _| made.changed.contains_key(key));
+        Difference { removed: Default::default(), ..left }
     }
 
-    /// The objects that a decision was to make, and that no owner wants now.
-    pub fn unwanted(&self, decision: &Decision) -> Vec<Key> {
-        let fragments = || decision.change.owners.iter().filter_map(|owner| self.head.plan.fragment(*owner));
-        let is_wanted = |key: &&Key| fragments().any(|fragment| fragment.contains_key(key));
-        decision.difference.added.keys().filter(|key| !is_wanted(key)).cloned().collect()
+    /// The ports that were bound for a decision, and that no sandbox publishes now. One that a sandbox has still was
+    /// bound before: what freed it may have been taken back too.
+    pub fn unwanted(&self, decision: &Decision) -> Vec<(Protocol, SocketAddr)> {
+        let sockets = decision.difference.added.keys().filter_map(|key| match key {
+            Key::Socket(protocol, at) => Some((*protocol, *at)),
+            _ => None,
+        });
+        sockets.filter(|(protocol, at)| self.head.world.publisher(*protocol, *at).is_none()).collect()
     }
 
     fn restart_from_durable(&mut self) {
@@ -375,11 +384,6 @@ impl State {
     /// A turn behind all changes of these objects.
     pub fn turn(&mut self, keys: &[Key]) -> Turn {
         self.ordering.turn([], keys)
-    }
-
-    /// A turn for a change of these objects.
-    pub fn change_turn<'a>(&mut self, keys: impl IntoIterator<Item = &'a Key>) -> Turn {
-        self.ordering.turn(keys, [])
     }
 }
 

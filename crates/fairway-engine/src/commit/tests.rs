@@ -1,8 +1,10 @@
 //! A store and a host in memory, for tests of what commits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use fairway_core::object::{Difference, Fragment, Key};
 use fairway_core::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice, Record, World};
@@ -162,6 +164,8 @@ pub struct FakeHost {
     pub reconciles: AtomicUsize,
     /// Commands that bind ports wait here while it is closed.
     pub gate: Gate,
+    /// How long a command prepares, so that others come in between.
+    pub delay: Duration,
 }
 
 /// Holds threads up while it is closed.
@@ -207,6 +211,9 @@ impl Effects for FakeHost {
 
     fn prepare(&self, difference: &Difference, _: &World) -> Result<(), EngineError> {
         self.gate.pass();
+        if !self.delay.is_zero() {
+            std::thread::sleep(self.delay);
+        }
         let wanted: Vec<_> = sockets(difference).map(|(protocol, address, _)| (protocol, address)).collect();
         match wanted.iter().find(|(_, address)| self.taken.contains(&address.port())) {
             Some(&(protocol, address)) => {
@@ -220,9 +227,11 @@ impl Effects for FakeHost {
         }
     }
 
-    fn give_back(&self, unwanted: &[Key]) {
+    fn give_back(&self, unwanted: &[(Protocol, SocketAddr)]) {
         let mut bound = self.bound.lock().unwrap();
-        bound.retain(|key| !unwanted.contains(key));
+        unwanted.iter().for_each(|(protocol, at)| {
+            bound.remove(&Key::Socket(*protocol, *at));
+        });
     }
 
     fn apply(&self, difference: &Difference, _: &dyn Desired) -> Result<(), ApplyErrors> {

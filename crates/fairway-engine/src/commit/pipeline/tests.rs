@@ -197,8 +197,13 @@ fn random_command(
         let at = usize::from(rng.bytes()[0]) % of.len().max(1);
         of.get(at).cloned().unwrap_or_else(|| "bridge".to_owned())
     };
-    let (kind, network) = (rng.bytes()[0] % 16, pick(rng, networks));
-    let sandbox = pick(rng, sandboxes);
+    let kind = rng.bytes()[0] % 16;
+    let (mut network, mut sandbox) = (pick(rng, networks), pick(rng, sandboxes));
+    if rng.bytes()[0].is_multiple_of(2) {
+        // What another thread asks for at the same time, perhaps.
+        let other = rng.bytes()[0] % 4;
+        (network, sandbox) = (format!("t{other}-n{step}"), format!("t{other}-s{step}"));
+    }
     match kind {
         0..3 => create(&format!("{prefix}-n{step}")),
         3..5 => remove(&network),
@@ -223,7 +228,8 @@ struct Seen {
 /// each moment at which the daemon could have been killed.
 fn random_history(seed: u64, failing: impl Fn(usize) -> bool + Send + Sync + 'static) {
     let taken = (40_000..40_030).collect();
-    let bench = Bench::new(FakeStore::new(failing), FakeHost { taken, ..FakeHost::default() });
+    let delay = std::time::Duration::from_micros(200);
+    let bench = Bench::new(FakeStore::new(failing), FakeHost { taken, delay, ..FakeHost::default() });
     let (seen, ended) = (Seen::default(), AtomicBool::new(false));
     let was_durable = |id: SandboxId| bench.store.had(&RecordKey::Sandbox(id).text());
     std::thread::scope(|scope| {

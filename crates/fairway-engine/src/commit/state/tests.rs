@@ -250,3 +250,23 @@ fn the_record_of_the_host_keeps_what_others_have_written_there() {
     assert_eq!(bench.names(), ["other", "web"]);
     assert!(matches!(bench.decide(&stop("web")), Met::Decided(_)));
 }
+
+#[test]
+fn a_port_that_a_sandbox_has_still_is_not_given_back() {
+    let mut bench = Bench::new(|commit| commit == 1);
+    bench.finish(&attach("web", "bridge", Some(Some(80))));
+    let stopped = bench.decided(&stop("web"));
+    let decide = |bench: &mut Bench, name: &str, port: u16| {
+        let command = attach(name, "bridge", Some(Some(port)));
+        match bench.state.decide(&command, &Findings::default(), 1, &mut None, &*bench.store) {
+            Ok(decision) => decision,
+            Err(_) => panic!("{name} is not decided"),
+        }
+    };
+    let [same, other] = [("same", 80), ("other", 81)].map(|(name, port)| decide(&mut bench, name, port));
+    bench.store.commit();
+    bench.state.store_failed(stopped, &*bench.store);
+    assert_eq!(bench.state.unwanted(&same), [], "web runs on and has it");
+    let of_other: Vec<u16> = bench.state.unwanted(&other).iter().map(|(_, at)| at.port()).collect();
+    assert_eq!(of_other, [81, 81]);
+}
