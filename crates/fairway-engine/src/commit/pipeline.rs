@@ -253,7 +253,13 @@ impl Pipeline {
     /// Commits the reverse of a command that is durable, and whose objects could not be made.
     fn roll_back(&self, undo: &Command, reason: &EngineError) {
         tracing::debug!(%reason, ?undo, "rolling a change back: {reason}");
-        if let Err(Failure::Final(error)) = self.attempt(undo, &Findings::default()) {
+        let undone = loop {
+            match self.attempt(undo, &Findings::default()) {
+                Err(Failure::Retry(Retry::TakenBack)) => {}
+                undone => break undone,
+            }
+        };
+        if let Err(Failure::Final(error)) = undone {
             tracing::error!(%error, "failed to roll a change back: {error}; retrying");
             self.effects.reconcile_soon();
         }
