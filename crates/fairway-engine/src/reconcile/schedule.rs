@@ -141,6 +141,11 @@ impl Schedule {
         self.due.entry(task).and_modify(|known| *known = due.min(*known)).or_insert(due);
     }
 
+    /// Drops the pending tasks that nothing calls for any more.
+    pub fn retain(&mut self, is_called_for: impl Fn(&Task) -> bool) {
+        self.due.retain(|task, _| is_called_for(task));
+    }
+
     /// When the next task is due.
     pub fn next_due(&self) -> Option<Duration> {
         self.due.values().min().copied()

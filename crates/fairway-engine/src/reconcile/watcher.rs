@@ -103,6 +103,8 @@ impl Work for Loop<'_> {
         for signal in self.reconciler.signals.take() {
             schedule.signal(signal, now);
         }
+        // A sandbox that was stopped and started again gets the whole grace when it ends again.
+        schedule.retain(|task| !matches!(task, Task::Stop(id) if !self.reconciler.has_ended(*id)));
         if self.reconciler.signals.take_retry() {
             self.state.pace.retry_failed(now);
         }

@@ -223,7 +223,8 @@ fn integration(lab: &Lab, program: &'static str) {
     let _servers = [&*web, &*stage.lan].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
     assert_eq!(reach(&stage, &web), IN_VAIN);
 
-    // The chain that version 0.1.0 placed is replaced by that of today.
+    // The chain that version 0.1.0 placed is replaced by that of today. A daemon that runs would delete it at once.
+    stage.daemon.kill9();
     run(&stage.host, program, &["-N", "fairway-beside"]);
     run(&stage.host, program, &["-A", "fairway-beside", "-i", "fairway0", "-j", "ACCEPT"]);
     if program == "iptables-nft" {
@@ -233,7 +234,8 @@ fn integration(lab: &Lab, program: &'static str) {
         let former = ["-I", "FORWARD", "-m", "comment", "--comment", "fairway", "-j", "fairway-beside"];
         run(&stage.host, program, &former);
     }
-    stage.daemon.restart(INTEGRATED);
+    stage.daemon.launch(INTEGRATED);
+    stage.daemon.wait_until_ready();
     assert_eq!(reach(&stage, &web), all_reached());
     assert_eq!(obstacles(&stage, "bridge"), []);
     let jump = "-A FORWARD -m comment --comment fairway -j fairway-accept";

@@ -212,3 +212,15 @@ fn a_signal_hastens_a_failing_task_but_does_not_make_it_hot() {
     }
     assert_eq!(runs, [21_000, 22_000, 23_000, 24_000]);
 }
+
+#[test]
+fn a_task_that_nothing_calls_for_any_more_is_dropped() {
+    let mut schedule = empty();
+    let ids = [1, 2].map(|seed| fairway_model::Rng::new(seed).sandbox_id());
+    ids.into_iter().for_each(|id| schedule.at(Task::Stop(id), ms(600)));
+    schedule.retain(|task| *task != Task::Stop(ids[0]));
+    // It starts and ends again.
+    schedule.at(Task::Stop(ids[0]), ms(1100));
+    assert_eq!(schedule.take_due(ms(600)), [Task::Stop(ids[1])]);
+    assert_eq!(schedule.next_due(), Some(ms(1100)));
+}
