@@ -11,6 +11,7 @@ mod netns_link;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use changes::{Action, ObjectChange, SettingChange, changes};
@@ -77,15 +78,19 @@ impl Plan {
         owners: impl IntoIterator<Item = &'a Owner> + Clone,
         desired: &Self,
     ) -> Difference {
-        let fragment = |plan: &Self| {
-            let mut all = Fragment::new();
-            for owner in owners.clone() {
-                let objects = plan.0.get(owner).into_iter().flat_map(|fragment| fragment.iter());
-                all.extend(objects.map(|(key, object)| (key.clone(), object.clone())));
-            }
-            all
+        let before: BTreeMap<_, _> =
+            owners.clone().into_iter().flat_map(|owner| self.objects_of(*owner)).collect();
+        let after: BTreeMap<_, _> = owners.into_iter().flat_map(|owner| desired.objects_of(*owner)).collect();
+        // Most objects of a large fragment are the same in both, and are not copied.
+        let differing = |these: &BTreeMap<&Key, &Object>, those: &BTreeMap<&Key, &Object>| -> Fragment {
+            let differ = these.iter().filter(|(key, object)| those.get(*key) != Some(object));
+            differ.map(|(key, object)| ((*key).clone(), (*object).clone())).collect()
         };
-        Difference::between(fragment(self), fragment(desired))
+        Difference::between(differing(&before, &after), differing(&after, &before))
+    }
+
+    fn objects_of(&self, owner: Owner) -> impl Iterator<Item = (&Key, &Object)> {
+        self.fragment(owner).into_iter().flatten()
     }
 }
 

@@ -186,18 +186,9 @@ mod tests {
     use super::*;
     use crate::object::{ElementValue, Fragment, SetElement};
     use crate::plan::plan;
-    use crate::world::tests::{network, publish, run, sandbox, start, world};
 
-    /// A network with a sandbox that publishes a port.
     fn scene() -> (World, Plan, Fragment) {
-        let (mut world, mut rng) = world();
-        let endpoint = [("web", fairway_model::EndpointRequest::default())];
-        let commands = [
-            network("web", Some("10.9.0.0/24")),
-            sandbox("a", &endpoint, publish(Some(8080), 80)),
-            start("a"),
-        ];
-        run(&mut world, &mut rng, commands);
+        let world = crate::plan::tests::published();
         let plan = plan(&world);
         let objects = plan.objects().map(|(key, object)| (key.clone(), object.clone())).collect();
         (world, plan, objects)

@@ -119,18 +119,10 @@ pub fn owner_name(owner: Owner, world: &World) -> String {
 mod tests {
     use super::*;
     use crate::plan::plan;
-    use crate::world::tests::{network, publish, run, sandbox, start, world};
 
     #[test]
     fn the_plan_is_listed_by_owner() {
-        let (mut world, mut rng) = world();
-        let endpoint = [("web", fairway_model::EndpointRequest::default())];
-        let commands = [
-            network("web", Some("10.9.0.0/24")),
-            sandbox("a", &endpoint, publish(Some(8080), 80)),
-            start("a"),
-        ];
-        run(&mut world, &mut rng, commands);
+        let world = crate::plan::tests::published();
         let listed = list(&plan(&world), &world);
         insta::assert_snapshot!(listed.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }

@@ -5,8 +5,19 @@ use proptest::prelude::*;
 
 use super::{Plan, plan};
 use crate::world::histories::{Step, TestWorld, step};
+use crate::world::tests::{network, publish, run, sandbox, start, world};
 use crate::world::{Change, World};
 use fairway_model::Rng;
+
+/// A network with a sandbox that publishes a port.
+pub(super) fn published() -> World {
+    let (mut world, mut rng) = world();
+    let endpoint = [("web", fairway_model::EndpointRequest::default())];
+    let commands =
+        [network("web", Some("10.9.0.0/24")), sandbox("a", &endpoint, publish(Some(8080), 80)), start("a")];
+    run(&mut world, &mut rng, commands);
+    world
+}
 
 /// No two fragments hold the same key, else one would take the other's object away.
 fn assert_disjoint(plan: &Plan) {

@@ -11,7 +11,7 @@ use fairway_relay::table::Record;
 
 use super::effects::Effects;
 use super::state::{Decision, Deferred, Findings, NotSubmitted, Snapshot, State};
-use super::store::RecordStore;
+use super::store::{Receipt, RecordStore};
 use super::undo::undo;
 use crate::EngineError;
 use crate::apply::{Desired, relay_record};
@@ -196,45 +196,37 @@ impl Pipeline {
         Ok(Committed { change, events })
     }
 
-    /// Prepares a decided command and makes it durable, or takes it back.
+    /// Makes a decided command durable and visible, or takes it back.
     fn make_durable(&self, decision: &Decision) -> Result<(), Failure> {
-        let number = decision.number;
-        let receipt = match &decision.receipt {
-            Some(receipt) => Arc::clone(receipt),
-            None => {
-                if let Err(error) = self.effects.prepare(&decision.difference, &decision.world) {
-                    self.take_back(decision);
-                    return Err(unprepared(error, decision));
-                }
-                let submitted = self.state().submit(number, &*self.store);
-                match submitted {
-                    Ok(receipt) => receipt,
-                    Err(NotSubmitted::TakenBack) => {
-                        self.take_back(decision);
-                        return Err(Failure::Retry(Retry::TakenBack));
-                    }
-                    Err(NotSubmitted::Failed(error)) => {
-                        self.take_back(decision);
-                        return Err(error.into());
-                    }
+        let durable = self.submit(decision).and_then(|receipt| {
+            failpoint("bound");
+            let outcome = receipt.wait();
+            let mut state = self.state();
+            match outcome {
+                Ok(()) => state.make_visible(decision.number),
+                Err(error) => {
+                    state.store_failed(decision.number, &*self.store);
+                    // What others left for this one to do is not done.
+                    self.effects.reconcile_soon();
+                    return Err(EngineError::from(error).into());
                 }
             }
-        };
-        failpoint("bound");
-        let outcome = receipt.wait();
-        let mut state = self.state();
-        match outcome {
-            Ok(()) => state.make_visible(number),
-            Err(error) => {
-                state.store_failed(number, &*self.store);
-                drop(state);
-                self.take_back(decision);
-                // What others left for this one to do was not done.
-                self.effects.reconcile_soon();
-                return Err(EngineError::from(error).into());
-            }
+            Ok(())
+        });
+        durable.inspect_err(|_| self.take_back(decision))
+    }
+
+    /// Prepares a decided command and submits its records, unless they were submitted as it was decided.
+    fn submit(&self, decision: &Decision) -> Result<Arc<dyn Receipt>, Failure> {
+        if let Some(receipt) = &decision.receipt {
+            return Ok(Arc::clone(receipt));
         }
-        Ok(())
+        let prepared = self.effects.prepare(&decision.difference, &decision.world);
+        prepared.map_err(|error| unprepared(error, decision))?;
+        self.state().submit(decision.number, &*self.store).map_err(|reason| match reason {
+            NotSubmitted::TakenBack => Failure::Retry(Retry::TakenBack),
+            NotSubmitted::Failed(error) => error.into(),
+        })
     }
 
     /// Takes a decided command back that was not applied, and does what others left for it to do, still at its turn.

@@ -113,20 +113,6 @@ fn needs_preparation(difference: &Difference) -> bool {
         || difference.added.values().any(|object| matches!(object, Object::Bridge(_) | Object::Veth(_)))
 }
 
-/// The objects that the new ones depend on: the bridge of a veth pair, the parent of a macvlan.
-fn relied_upon(difference: &Difference) -> Vec<Key> {
-    let mut bridges: Vec<Key> = difference
-        .wanted()
-        .filter_map(|(_, object)| match object {
-            Object::Veth(link) => Some(Key::Bridge(link.bridge.clone())),
-            Object::Macvlan(macvlan) => Some(Key::DummyParent(macvlan.parent.clone())),
-            _ => None,
-        })
-        .collect();
-    bridges.dedup();
-    bridges
-}
-
 impl State {
     pub fn new(world: World, plan: Plan, rng: Rng) -> Self {
         let head = Snapshot { world, plan };
@@ -178,7 +164,8 @@ impl State {
         let Draft { world, change } = draft;
         let after = Snapshot { world, plan };
         let before = std::mem::replace(&mut self.head, after.clone()).plan;
-        let relied_upon = relied_upon(&difference);
+        let relied_upon: BTreeSet<Key> =
+            difference.wanted().filter_map(|(_, object)| object.rests_on()).collect();
         let turn = self.ordering.turn(difference.keys(), &relied_upon);
         if self.ordering.len() > self.tidy_at {
             self.ordering.tidy();

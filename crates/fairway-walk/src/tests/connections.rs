@@ -8,7 +8,7 @@ use crate::{
     ConnectionWalk, DiscardReason, End, NamespaceId, Origin, Outcome, PacketWalk, Proxy, RouteKind, RuleHit,
     Topology, Tuple, add_interface, walk_connection,
 };
-use fairway_ruleset::{Chain, ChainKind, Family, Hook, Load, Reject, rule};
+use fairway_ruleset::{Chain, ChainKind, Hook, Load, Reject, rule};
 
 fn walk(end: End) -> PacketWalk {
     PacketWalk { steps: Vec::new(), counted: Vec::new(), end }
@@ -29,19 +29,7 @@ fn leaves() -> End {
 }
 
 fn hit() -> Box<RuleHit> {
-    Box::new(RuleHit {
-        family: Family::Inet,
-        legacy: false,
-        table: "mine".to_owned(),
-        chain: "in".to_owned(),
-        rule: Some("drop".to_owned()),
-        comment: None,
-        handle: None,
-        place: Some(0),
-        element: None,
-        actions: Vec::new(),
-        verdict: None,
-    })
+    Box::new(super::records::hit("drop"))
 }
 
 fn dropped() -> End {

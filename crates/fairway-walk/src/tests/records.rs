@@ -18,7 +18,7 @@ fn packet() -> Tuple {
 }
 
 /// A rule that was matched, without handle, comment and verdict.
-fn hit(rule: &str) -> RuleHit {
+pub fn hit(rule: &str) -> RuleHit {
     RuleHit {
         family: Family::Inet,
         legacy: false,

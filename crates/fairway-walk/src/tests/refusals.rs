@@ -235,7 +235,7 @@ fn the_error_quotes_the_packet_and_the_sender_takes_it_as_an_answer() {
     filter(&mut topology, CLIENT, Hook::Input, [quoted.comment("quoted").accept()]);
     let connection = ask(&topology, UDP, "10.2.0.2");
     assert_eq!(comments(&connection.reply.unwrap(), &topology, CLIENT), ["quoted"]);
-    // Nobody sent that packet: the error is lost.
+    // No host sent that packet: the error is lost.
     let mut walker = Walker::new(&topology);
     let walk = walker.arrives(ROUTER, 2, tuple(UDP, "10.1.0.2", "10.2.0.2"), FlowPosition::First);
     assert!(matches!(walk.end, End::Rejected { .. }));

@@ -35,6 +35,20 @@ fn large(stage: &Stage, name: &str, size: usize) -> Result<(), String> {
     stage.create_network(name, label).map(drop).map_err(|error| error.to_string())
 }
 
+/// A daemon with a network `web`, and little space for its data.
+fn on_small_disk(lab: &Lab) -> Stage {
+    let mut stage = Stage::before_daemon(lab);
+    let mounted = || {
+        fs::create_dir_all(DATA_ROOT).unwrap();
+        mount("tmpfs", DATA_ROOT, "tmpfs", MountFlags::NOSUID, Some(SIZE)).unwrap();
+    };
+    stage.host.run_in(mounted).unwrap();
+    stage.daemon.launch(&[]);
+    stage.daemon.wait_until_ready();
+    stage.network("web");
+    stage
+}
+
 /// Takes all space of the data root.
 fn fill() {
     let mut ballast = File::create(Path::new(DATA_ROOT).join("ballast")).unwrap();
@@ -46,15 +60,7 @@ fn fill() {
 #[test]
 fn a_full_disk_refuses_changes_and_nothing_else_until_it_has_space() {
     fairway_lab::run(|lab: &Lab| {
-        let mut stage = Stage::before_daemon(lab);
-        let mounted = || {
-            fs::create_dir_all(DATA_ROOT).unwrap();
-            mount("tmpfs", DATA_ROOT, "tmpfs", MountFlags::NOSUID, Some(SIZE)).unwrap();
-        };
-        stage.host.run_in(mounted).unwrap();
-        stage.daemon.launch(&[]);
-        stage.daemon.wait_until_ready();
-        stage.network("web");
+        let mut stage = on_small_disk(lab);
         let p = stage.sandbox("p", &["web"], &["8080:80"]);
         let _server = serve_tcp(&p, "0.0.0.0:80").unwrap();
         stage.host.run_in(fill).unwrap();
@@ -104,15 +110,7 @@ fn a_full_disk_refuses_changes_and_nothing_else_until_it_has_space() {
 #[test]
 fn a_daemon_starts_on_a_full_disk() {
     fairway_lab::run(|lab: &Lab| {
-        let mut stage = Stage::before_daemon(lab);
-        let mounted = || {
-            fs::create_dir_all(DATA_ROOT).unwrap();
-            mount("tmpfs", DATA_ROOT, "tmpfs", MountFlags::NOSUID, Some(SIZE)).unwrap();
-        };
-        stage.host.run_in(mounted).unwrap();
-        stage.daemon.launch(&[]);
-        stage.daemon.wait_until_ready();
-        stage.network("web");
+        let mut stage = on_small_disk(lab);
         stage.host.run_in(fill).unwrap();
         stage.daemon.kill9();
         stage.daemon.launch(&[]);
