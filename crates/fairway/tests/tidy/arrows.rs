@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{assert_none, root};
 
 /// The crates that each crate may use. An arrow points from user to used; there are no cycles.
-pub const ARROWS: [(&str, &[&str]); 13] = [
+pub const ARROWS: [(&str, &[&str]); 14] = [
     ("fairway-model", &[]),
     ("fairway-ruleset", &["model"]),
     ("fairway-core", &["model", "ruleset"]),
@@ -18,7 +18,11 @@ pub const ARROWS: [(&str, &[&str]); 13] = [
     ("fairway-api", &["model", "core", "walk", "inspect"]),
     ("fairway-run", &["model", "kernel"]),
     ("fairway-lab", &["kernel"]),
-    ("fairway", &["model", "core", "walk", "inspect", "kernel", "relay", "run", "engine", "api", "lab"]),
+    ("fairway-containers", &["model", "kernel"]),
+    (
+        "fairway",
+        &["model", "core", "walk", "inspect", "kernel", "relay", "run", "engine", "api", "containers", "lab"],
+    ),
 ];
 
 /// The crates of ours below one heading of a manifest.

@@ -1,0 +1,27 @@
+//! The containers of every engine on the host, by the names that their users know.
+//!
+//! No daemon of Fairway is needed, and nothing is changed: the engines' own records are read. [`read`] lists all
+//! containers, [`find`] finds one of them by name, and [`Survey::resolve`] also finds `pid:1234` and `netns:/path`.
+
+#![forbid(unsafe_code)]
+
+mod container;
+mod docker;
+mod find;
+mod json;
+mod named;
+mod note;
+mod process_list;
+mod reader;
+mod survey;
+mod task;
+mod users;
+
+#[cfg(test)]
+mod testing;
+
+pub use container::{Attachment, Container, Engine, Mode, PublishedPort, State};
+pub use find::{Ambiguous, find, split};
+pub use note::Note;
+pub use reader::open_inside;
+pub use survey::{ResolveError, Survey, namespace_of, read};

@@ -1,0 +1,192 @@
+//! Reading of one engine's files below a root directory.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use fairway_kernel::namespace;
+use fairway_model::Namespace;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde_json::Value;
+
+use crate::note::Note;
+use crate::process_list::Process;
+
+/// The most that is read of one file. Records of containers have kilobytes.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// What the readers of engines share: the host's root directory and its processes.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// The root directory: `/` but in tests.
+    pub(crate) root: PathBuf,
+    /// The processes that may belong to engines.
+    pub(crate) processes: Vec<Process>,
+    /// When a socket has to have answered.
+    pub(crate) deadline: Instant,
+}
+
+impl Host {
+    /// The place of an absolute path below the root directory.
+    pub(crate) fn path(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+
+    /// The parent of a process that runs. A zombie does not.
+    pub(crate) fn parent(&self, pid: u32) -> Option<u32> {
+        let text = std::fs::read(self.path(&format!("/proc/{pid}/stat"))).ok()?;
+        // The second field is the program's name in brackets, and may itself hold brackets and spaces (proc(5)).
+        let end = text.iter().rposition(|byte| *byte == b')')?;
+        let mut fields = std::str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
+        let state = fields.next()?;
+        if matches!(state, "Z" | "X") { None } else { fields.next()?.parse().ok() }
+    }
+}
+
+/// Reads the records of one engine. What cannot be read becomes a note.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) host: &'a Host,
+    engine: &'static str,
+    pub(crate) notes: Vec<Note>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(host: &'a Host, engine: &'static str) -> Self {
+        Self { host, engine, notes: Vec::new() }
+    }
+
+    /// The names in a directory, sorted; none if there is no such directory.
+    pub(crate) fn names(&mut self, directory: &str) -> Vec<String> {
+        let entries = match std::fs::read_dir(self.host.path(directory)) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.failed(directory, &error);
+                return Vec::new();
+            }
+        };
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// The bytes of a regular file, if there is one.
+    pub(crate) fn bytes(&mut self, path: &str) -> Option<Vec<u8>> {
+        match read_regular(&self.host.path(path)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.failed(path, &error);
+                None
+            }
+        }
+    }
+
+    /// The text of a file, if there is one.
+    pub(crate) fn text(&mut self, path: &str) -> Option<String> {
+        let bytes = self.bytes(path)?;
+        String::from_utf8(bytes).map_err(|_| self.broken(path, "it is not UTF-8")).ok()
+    }
+
+    /// The JSON of a file, if there is one.
+    pub(crate) fn json(&mut self, path: &str) -> Option<Value> {
+        let bytes = self.bytes(path)?;
+        serde_json::from_slice(&bytes).map_err(|error| self.broken(path, error)).ok()
+    }
+
+    /// The pid in a file, if the process runs.
+    pub(crate) fn pid_file(&mut self, path: &str) -> Option<u32> {
+        let text = self.text(path)?;
+        let Ok(pid) = text.trim().parse() else {
+            self.broken(path, "it holds no process id");
+            return None;
+        };
+        self.host.parent(pid).map(|_| pid)
+    }
+
+    /// The network namespace of a process.
+    pub(crate) fn namespace(&mut self, pid: u32) -> Option<Namespace> {
+        self.namespace_at(&format!("/proc/{pid}/ns/net"))
+    }
+
+    /// The network namespace at a path.
+    pub(crate) fn namespace_at(&mut self, path: &str) -> Option<Namespace> {
+        match namespace::identity(&self.host.path(path).display().to_string()) {
+            Ok(namespace) => Some(namespace),
+            Err(namespace::Error::Open { errno, .. }) => {
+                self.failed(path, &errno.into());
+                None
+            }
+            Err(error) => {
+                self.broken(path, error);
+                None
+            }
+        }
+    }
+
+    /// Notes that a record is not as expected.
+    pub(crate) fn broken(&mut self, path: &str, reason: impl ToString) {
+        self.notes.push(Note::Broken {
+            engine: self.engine,
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        });
+    }
+
+    /// Notes that a socket did not answer in time.
+    pub(crate) fn silent(&mut self, what: &str) {
+        self.notes.push(Note::NoAnswer { engine: self.engine, what: what.to_owned() });
+    }
+
+    /// Notes that a file cannot be read. One that is absent, or whose process ended, is no note.
+    fn failed(&mut self, path: &str, error: &io::Error) {
+        match Errno::from_io_error(error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => {}
+            Some(Errno::ACCESS | Errno::PERM) => {
+                self.notes.push(Note::Denied { path: path.to_owned(), others: 0, missing: Vec::new() });
+            }
+            _ => self.broken(path, error),
+        }
+    }
+}
+
+/// Files that other users may have put there: a pipe or device must not block or act.
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    regular(rustix::fs::open(path, FLAGS, Mode::empty())?.into())?
+        .take(MOST_BYTES)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn regular(file: File) -> io::Result<File> {
+    let kind = file.metadata()?;
+    if kind.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"))
+    }
+}
+
+/// Opens a file of a process's file system as the process sees it, such as `/etc/resolv.conf`: links lead where they
+/// lead inside, never to files of the host. It blocks on nothing that the container may have put there.
+///
+/// # Errors
+/// The file does not exist, is not a regular one, or may not be read: root of another user's process takes
+/// `CAP_SYS_PTRACE`.
+pub fn open_inside(pid: u32, path: &str) -> io::Result<File> {
+    let root = rustix::fs::open(
+        format!("/proc/{pid}/root"),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    regular(rustix::fs::openat2(root, path, FLAGS, Mode::empty(), resolve)?.into())
+}
+
+#[cfg(test)]
+mod tests;
