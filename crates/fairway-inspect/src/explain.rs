@@ -2,10 +2,12 @@
 
 mod advice;
 mod capture;
+mod ends;
 mod query;
 
 pub use advice::advice;
 pub(crate) use advice::{give_back, has_vanished, publish_everywhere};
-pub use capture::{Capture, captures};
-pub use query::{Peer, Query, QueryError, Resolved};
-pub(crate) use query::{Port, peer, resolve, shown_name, split};
+pub use capture::{Capture, CapturePlaces, captures};
+pub use ends::{ByTopology, Ends, Peer};
+pub use query::{OUTSIDE, Port, Query, QueryError, Resolved, port_of, split, zoned};
+pub(crate) use query::{peer, resolve, shown_name};

@@ -1,6 +1,8 @@
 //! Network namespaces: opening them by path, running work in them, and named ones.
 
+mod listed;
 mod named;
+mod numbers;
 mod workers;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +15,9 @@ use thiserror::Error;
 
 use crate::system;
 
+pub use listed::{ListedNamespace, list};
 pub use named::{NAMED_DIRECTORY, create_named, remove_named};
+pub use numbers::numbers_of;
 pub use workers::Workers;
 
 /// `/proc/thread-self` and not `/proc/self`: each thread can be in a namespace of its own.

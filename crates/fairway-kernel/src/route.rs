@@ -3,6 +3,7 @@
 mod bridge;
 mod dummy_parent;
 mod link_deletion;
+mod link_detail;
 mod macvlan;
 mod message;
 mod netns;
@@ -23,6 +24,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 pub use link_deletion::{DeletedLinks, MAX_DELETED_TOGETHER, PendingDelete};
+pub use link_detail::LinkDetail;
 pub use message::ROUTE_PROTOCOL;
 pub use netns::{NetnsSetup, NetnsState, observe_netns, observe_netns_with_sysctls};
 pub use observe::{Address, DefaultRoute, Link, RouteEntry};

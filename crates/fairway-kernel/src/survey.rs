@@ -1,5 +1,7 @@
 //! Surveys a network namespace as values, for packet walks.
 
+mod carrier;
+mod glance;
 mod iptables;
 mod routing;
 mod sockets;
@@ -10,6 +12,7 @@ use fairway_core::policy::is_trace_table;
 use fairway_model::Protocol;
 use fairway_ruleset::{Element, Set, Table};
 use fairway_walk::{Interface, Listener, NetworkNamespace, Survey};
+pub use glance::{Glance, glance};
 use ipnet::IpNet;
 pub use routing::route;
 pub use sockets::listeners;
@@ -89,21 +92,12 @@ impl Details {
 
 fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
     let links = Links::open()?;
-    let all = links.all()?;
-    let mut addresses: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
-    for address in links.addresses(0)? {
-        addresses.entry(address.interface).or_default().push(address.address);
-    }
-    let shared = Shared::read();
-    let interfaces = all.iter().map(|link| Interface {
-        addresses: addresses.remove(&link.index).unwrap_or_default(),
-        ..interface(link, &shared)
-    });
+    let (all, interfaces) = interfaces(&links, &Shared::read())?;
     let (iptables_legacy, unreadable_rules) = iptables::legacy_tables();
     let namespace = NetworkNamespace {
         name: name.to_owned(),
         sandbox: None,
-        interfaces: interfaces.collect(),
+        interfaces,
         routes: links.routes()?.into_iter().map(routing::route).collect(),
         rules: routing::rules()?,
         tables: tables(on_demand)?,
@@ -121,7 +115,23 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
     Ok(Survey { namespace, veth_pairs: pairs })
 }
 
+/// The links of a namespace, and what the walker needs of them.
+fn interfaces(links: &Links, shared: &Shared) -> Result<(Vec<Link>, Vec<Interface>), Error> {
+    let all = links.all()?;
+    let mut addresses: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
+    for address in links.addresses(0)? {
+        addresses.entry(address.interface).or_default().push(address.address);
+    }
+    let interfaces = all.iter().map(|link| Interface {
+        addresses: addresses.remove(&link.index).unwrap_or_default(),
+        ..interface(link, &all, shared)
+    });
+    let interfaces = interfaces.collect();
+    Ok((all, interfaces))
+}
+
 /// Sysctls that apply to all interfaces.
+#[derive(Default)]
 struct Shared {
     route_localnet: bool,
     reverse_path: u8,
@@ -147,8 +157,10 @@ fn number(path: &str) -> u8 {
     sysctl::read(path).ok().and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-fn interface(link: &Link, shared: &Shared) -> Interface {
+fn interface(link: &Link, all: &[Link], shared: &Shared) -> Interface {
     let own = link.ipv4.unwrap_or_default();
+    let master = link.master.and_then(|index| all.iter().find(|it| it.index == index));
+    let master_kind = master.and_then(|it| it.kind.as_deref());
     Interface {
         index: link.index,
         name: link.name.clone(),
@@ -157,13 +169,15 @@ fn interface(link: &Link, shared: &Shared) -> Interface {
         mac: link.mac.unwrap_or_default(),
         up: link.up,
         addresses: Vec::new(),
-        bridge: link.master,
+        bridge: link.master.filter(|_| master_kind.is_none_or(|kind| kind == "bridge")),
         hairpin: link.hairpin.unwrap_or_default(),
         peer: None,
         macvlan_parent: None,
         route_localnet: own.route_localnet || shared.route_localnet,
         forwarding: (own.forwarding, shared.forwards_ipv6),
         reverse_path: own.reverse_path.max(shared.reverse_path),
+        carrier: carrier::carrier(link, all),
+        programs: carrier::programs(link, master_kind),
     }
 }
 

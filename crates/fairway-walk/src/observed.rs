@@ -13,6 +13,11 @@ pub struct ObservedNamespace {
 }
 
 impl ObservedNamespace {
+    /// A namespace whose interfaces have the same indexes in the topology.
+    pub(crate) fn of(namespace: NetworkNamespace) -> Self {
+        Self { namespace, indexes: BTreeMap::new() }
+    }
+
     /// The observed index of an interface that other namespaces know by its planned index.
     pub(crate) fn index(&self, planned: u32) -> u32 {
         self.indexes.get(&planned).copied().unwrap_or(planned)

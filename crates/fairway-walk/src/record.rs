@@ -419,8 +419,11 @@ impl End {
             Self::NoNeighbor { interface, next, .. } => {
                 format!("lost on {namespace}: no neighbor on {interface} has {next}")
             }
-            Self::Leaves { interface, next, tuple, .. } => {
-                format!("leaves {namespace} by {interface} for {next}, where a capture sees {tuple}")
+            Self::Leaves { namespace: place, interface, next, tuple } => {
+                let carrier = topology.namespaces.get(place.0).and_then(|it| it.interface_named(interface));
+                let carrier = carrier.map(|it| it.carrier.as_str()).filter(|it| !it.is_empty());
+                let by = carrier.map_or(String::new(), |carrier| format!(" ({carrier})"));
+                format!("leaves {namespace} by {interface}{by} for {next}, where a capture sees {tuple}")
             }
             Self::Unknown { reason, .. } => format!("unknown from here on {namespace}: {reason}"),
         }

@@ -39,6 +39,10 @@ pub struct Interface {
     pub forwarding: (bool, bool),
     /// How strictly sources are checked (`rp_filter`, the larger of the interface's and `all`): 0, 1 or 2.
     pub reverse_path: u8,
+    /// What carries packets that leave by it, in words (`VLAN 5 of eth0`); empty for a plain link.
+    pub carrier: String,
+    /// Programs at it that may change or drop packets, in words (`XDP program 7`).
+    pub programs: Vec<String>,
 }
 
 /// The parent of a macvlan.

@@ -7,7 +7,8 @@ mod vanished;
 
 use std::net::IpAddr;
 
-use super::query::{Peer, Query};
+use super::ends::Peer;
+use super::query::Query;
 use fairway_core::world::World;
 use fairway_model::shell::{quote, set_sysctl};
 use fairway_model::{Endpoint, Network, Publication, Sandbox};
@@ -82,7 +83,7 @@ fn sandbox_of<'a>(world: &'a World, peer: &Peer) -> Option<&'a Sandbox> {
             };
             world.endpoints().find(holds).and_then(|endpoint| world.sandbox(endpoint.sandbox))
         }
-        Peer::Host | Peer::Lan(_) => None,
+        Peer::Host | Peer::Lan(_) | Peer::Namespace(_) => None,
     }
 }
 

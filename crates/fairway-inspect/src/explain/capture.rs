@@ -34,17 +34,37 @@ struct Seen<'a> {
     flows: Vec<Tuple>,
 }
 
+/// Knows the places where captures can run.
+pub trait CapturePlaces {
+    /// The path of a namespace other than the host's, by which a command can enter it.
+    fn path(&self, topology: &Topology, namespace: NamespaceId) -> Option<String>;
+    /// The purpose of an interface of the host.
+    fn purpose(&self, interface: &str) -> String;
+}
+
+impl CapturePlaces for World {
+    fn path(&self, topology: &Topology, namespace: NamespaceId) -> Option<String> {
+        let sandbox = self.sandbox(topology[namespace].sandbox?).filter(|it| it.running())?;
+        Some(sandbox.namespace()?.path.clone())
+    }
+
+    fn purpose(&self, interface: &str) -> String {
+        what(self, interface)
+    }
+}
+
 /// The captures of a connection, in the order in which its packets reach the interfaces.
-pub fn captures(connection: &ConnectionWalk, topology: &Topology, world: &World) -> Vec<Capture> {
+pub fn captures(
+    connection: &ConnectionWalk,
+    topology: &Topology,
+    places: &impl CapturePlaces,
+) -> Vec<Capture> {
     let mut seen = Vec::new();
     look_at(connection, &mut seen);
     let command = |seen: &Seen<'_>| {
         let prefix = match seen.namespace {
             NamespaceId::HOST => String::new(),
-            inside => {
-                let sandbox = world.sandbox(topology[inside].sandbox?).filter(|it| it.running())?;
-                format!("nsenter --net={} ", quote(&sandbox.namespace()?.path))
-            }
+            inside => format!("nsenter --net={} ", quote(&places.path(topology, inside)?)),
         };
         let interface = quote(seen.interface);
         Some(format!("{prefix}tcpdump -ni {interface} '{}'", expression(&seen.flows)))
@@ -55,7 +75,7 @@ pub fn captures(connection: &ConnectionWalk, topology: &Topology, world: &World)
             namespace: name.to_owned(),
             interface: place.interface.to_owned(),
             what: match place.namespace {
-                NamespaceId::HOST => what(world, place.interface),
+                NamespaceId::HOST => places.purpose(place.interface),
                 _ => format!("in {name}"),
             },
             shows: place.flows.clone(),

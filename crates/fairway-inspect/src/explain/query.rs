@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
+use super::ends::{Ends, Peer};
 use fairway_core::names::{Answer, NameTable, QueryType};
 use fairway_core::object::Object;
 use fairway_core::plan::Plan;
 use fairway_core::world::World;
 use fairway_model::parse;
-use fairway_model::{NetworkMode, SandboxId};
 use fairway_walk::Origin;
 use fairway_walk::Tuple;
 use fairway_walk::{NamespaceId, NetworkNamespace, Route, RouteKind, Topology};
@@ -19,6 +19,8 @@ use fairway_walk::{RouteQuery, RouteResult, is_link_local};
 const CONTAINER_PREFIX: &str = "container:";
 /// Names that do not denote a container in a query.
 const RESERVED_NAMES: [&str; 4] = ["host", "localhost", "lan", "any"];
+/// Another word for the LAN and what is behind it, unless a container has that name.
+pub const OUTSIDE: &str = "outside";
 /// The source port of walks.
 const SOURCE_PORT: u16 = 40_000;
 const ICMP: u8 = 1;
@@ -50,19 +52,6 @@ pub enum QueryError {
     UnknownInterface(String, String),
 }
 
-/// One end of a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peer {
-    /// A running sandbox.
-    Sandbox(SandboxId),
-    /// The host.
-    Host,
-    /// A host on the LAN, with an address or with any.
-    Lan(Option<IpAddr>),
-    /// The owner of an address.
-    Address(IpAddr),
-}
-
 /// A query: which packet is sent where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
@@ -88,10 +77,13 @@ pub struct Resolved {
 }
 
 /// A port with the number of its protocol.
-pub(crate) type Port = (u16, u8);
+pub type Port = (u16, u8);
 
 /// Splits `TO[:PORT[/PROTOCOL]]`; an IPv6 address with a port is in brackets.
-pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QueryError> {
+///
+/// # Errors
+/// [`QueryError::Port`].
+pub fn split(text: &str) -> Result<(&str, Option<Port>), QueryError> {
     let bad = || QueryError::Port(text.to_owned());
     let is_address = |text: &str| zoned(text).0.parse::<IpAddr>().is_ok();
     let (name, port) = match text.strip_prefix('[') {
@@ -117,14 +109,19 @@ pub(crate) fn split(text: &str) -> Result<(&str, Option<Port>), QueryError> {
         },
     };
     let Some(port) = port else { return Ok((name, None)) };
-    match parse::expose(port).as_deref() {
-        Ok([(port, protocol)]) => Ok((name, Some((*port, protocol.number())))),
-        _ => Err(bad()),
+    Ok((name, Some(port_of(port).ok_or_else(bad)?)))
+}
+
+/// The port and the number of its protocol in `80` or `53/udp`.
+pub fn port_of(text: &str) -> Option<Port> {
+    match parse::expose(text).as_deref() {
+        Ok([(port, protocol)]) => Some((*port, protocol.number())),
+        _ => None,
     }
 }
 
 /// Splits an address from its interface: `fe80::1%eth0`.
-fn zoned(text: &str) -> (&str, Option<&str>) {
+pub fn zoned(text: &str) -> (&str, Option<&str>) {
     text.split_once('%').map_or((text, None), |(address, interface)| (address, Some(interface)))
 }
 
@@ -146,6 +143,7 @@ pub(crate) fn peer(world: &World, text: &str) -> Option<Peer> {
     }
     sandbox(text).or_else(|| match text.strip_prefix("lan:") {
         Some(address) => zoned(address).0.parse().ok().map(|address| Peer::Lan(Some(address))),
+        None if text == OUTSIDE => Some(Peer::Lan(None)),
         None => zoned(text).0.parse().ok().map(Peer::Address),
     })
 }
@@ -163,18 +161,23 @@ impl Query {
             Some(peer) => peer,
             None => Peer::Address(resolve(plan, &origin, name).ok_or_else(|| not_found(name))?),
         };
-        let (port, protocol) = port.unwrap_or((0, ICMP));
         let interface = zoned(name).1.or(zoned(from).1).map(str::to_owned);
-        Ok(Self { from: origin, to: asked, protocol, port, interface })
+        Ok(Self::between(origin, asked, port, interface))
+    }
+
+    /// The query for a packet between two peers: an echo request without a port.
+    pub fn between(from: Peer, to: Peer, port: Option<Port>, interface: Option<String>) -> Self {
+        let (port, protocol) = port.unwrap_or((0, ICMP));
+        Self { from, to, protocol, port, interface }
     }
 
     /// Finds the origin of the walk and its first packet.
     ///
     /// # Errors
     /// The sender or the destination has no address, or no namespace in the topology.
-    pub fn resolve(&self, world: &World, topology: &Topology) -> Result<Resolved, QueryError> {
-        let destination = self.destination(world, topology)?;
-        let (origin, source) = self.beginning(world, topology, destination)?;
+    pub fn resolve(&self, ends: &impl Ends, topology: &Topology) -> Result<Resolved, QueryError> {
+        let destination = self.destination(ends, topology)?;
+        let (origin, source) = self.beginning(ends, topology, destination)?;
         let origin = self.by_interface(topology, origin, destination)?;
         let unspecified = match destination {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -193,11 +196,12 @@ impl Query {
         Ok(Resolved { origin, tuple })
     }
 
-    fn destination(&self, world: &World, topology: &Topology) -> Result<IpAddr, QueryError> {
+    fn destination(&self, ends: &impl Ends, topology: &Topology) -> Result<IpAddr, QueryError> {
         match &self.to {
             Peer::Address(address) | Peer::Lan(Some(address)) => Ok(*address),
-            Peer::Sandbox(id) => {
-                address_of(world, *id, &self.from).ok_or_else(|| QueryError::NoAddress(name_of(world, *id)))
+            Peer::Sandbox(_) | Peer::Namespace(_) => {
+                let found = ends.address(topology, &self.to, &self.from);
+                found.ok_or_else(|| QueryError::NoAddress(ends.name(topology, &self.to)))
             }
             Peer::Host if self.from == Peer::Host => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             Peer::Host => lan_of(topology.host())
@@ -236,10 +240,10 @@ impl Query {
     }
 
     /// The namespace of the sender; none if it is not on this host, or does not run.
-    pub fn sender(&self, world: &World, topology: &Topology) -> Option<NamespaceId> {
+    pub fn sender(&self, ends: &impl Ends, topology: &Topology) -> Option<NamespaceId> {
         match &self.from {
             Peer::Host => Some(NamespaceId::HOST),
-            Peer::Sandbox(id) => namespace_of(world, topology, *id),
+            Peer::Sandbox(_) | Peer::Namespace(_) => ends.namespace(topology, &self.from),
             Peer::Address(address) => {
                 topology.iter().find(|(_, it)| it.holder(*address).is_some()).map(|(id, _)| id)
             }
@@ -250,16 +254,16 @@ impl Query {
     /// The origin, and the source address if the query has one.
     fn beginning(
         &self,
-        world: &World,
+        ends: &impl Ends,
         topology: &Topology,
         destination: IpAddr,
     ) -> Result<(Origin, Option<IpAddr>), QueryError> {
         let host = topology.host();
         match &self.from {
             Peer::Host => Ok((Origin::Local(NamespaceId::HOST), None)),
-            Peer::Sandbox(id) => {
-                let not_running = || QueryError::NotRunning(name_of(world, *id));
-                Ok((Origin::Local(self.sender(world, topology).ok_or_else(not_running)?), None))
+            Peer::Sandbox(_) | Peer::Namespace(_) => {
+                let not_running = || QueryError::NotRunning(ends.name(topology, &self.from));
+                Ok((Origin::Local(self.sender(ends, topology).ok_or_else(not_running)?), None))
             }
             Peer::Lan(address) => {
                 let no_lan = || QueryError::NoLan("lan".to_owned());
@@ -270,7 +274,7 @@ impl Query {
                 Ok((Origin::Remote(NamespaceId::HOST, interface), Some(from.ok_or_else(no_lan)?)))
             }
             Peer::Address(address) => {
-                if let Some(namespace) = self.sender(world, topology) {
+                if let Some(namespace) = self.sender(ends, topology) {
                     return Ok((Origin::Local(namespace), Some(*address)));
                 }
                 let way = way_to(host, *address).ok_or_else(|| QueryError::NoLan(address.to_string()))?;
@@ -278,27 +282,6 @@ impl Query {
             }
         }
     }
-}
-
-fn name_of(world: &World, id: SandboxId) -> String {
-    world.sandbox(id).map_or_else(|| id.to_string(), |sandbox| sandbox.name.clone())
-}
-
-/// The namespace that a sandbox's programs run in.
-fn namespace_of(world: &World, topology: &Topology, id: SandboxId) -> Option<NamespaceId> {
-    let sandbox = world.sandbox(id).filter(|sandbox| sandbox.running())?;
-    if sandbox.mode == NetworkMode::Host {
-        return Some(NamespaceId::HOST);
-    }
-    topology.of_sandbox(world.namespace_owner(sandbox)?.id)
-}
-
-/// The address of a sandbox for a peer: on a network that both share, else any; IPv4 first.
-fn address_of(world: &World, id: SandboxId, to: &Peer) -> Option<IpAddr> {
-    let endpoints = world.endpoints_of_sandbox(id);
-    let near = |network| matches!(to, Peer::Sandbox(other) if world.endpoint_on(*other, network).is_some());
-    let shared = endpoints.iter().filter(|endpoint| near(endpoint.network));
-    shared.chain(&endpoints).find_map(|endpoint| endpoint.allocation.as_ref()?.addresses().next())
 }
 
 /// The host's output interface for an address.

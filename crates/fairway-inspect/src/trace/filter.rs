@@ -130,6 +130,8 @@ impl Filter {
                 let sandbox = world.sandboxes().find(holds).map(|sandbox| sandbox.id);
                 Named { side: Side::Nets(vec![address.into()]), sandbox }
             }
+            // A World has no namespaces of other engines.
+            Peer::Namespace(_) => return Err(not_found()),
         })
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use fairway_model::MacAddress;
 use ipnet::IpNet;
 
+use super::link_detail::{IFLA_XDP, LinkDetail};
 use super::message::{
     IFADDR_LENGTH, IFINFO_LENGTH, IFLA_BRPORT_MODE, RTMSG_LENGTH, dump_addresses, dump_links, dump_routes,
     get_link,
@@ -41,6 +42,8 @@ pub struct Link {
     pub peer: Option<u32>,
     /// This namespace's id for that namespace (`IFLA_LINK_NETNSID`); none if it is the same.
     pub peer_namespace: Option<i32>,
+    /// What its driver says of it.
+    pub detail: LinkDetail,
     /// Its IPv4 sysctls; none if it has no IPv4.
     pub ipv4: Option<Ipv4Settings>,
 }
@@ -110,6 +113,7 @@ impl Link {
             group: 0,
             peer: None,
             peer_namespace: None,
+            detail: LinkDetail::default(),
             ipv4: None,
         };
         for attribute in message.attributes(IFINFO_LENGTH) {
@@ -123,6 +127,7 @@ impl Link {
                 libc::IFLA_LINK => link.peer = attribute.u32(),
                 libc::IFLA_LINK_NETNSID => link.peer_namespace = attribute.i32(),
                 libc::IFLA_LINKINFO => link.read_info(attribute.nested()),
+                IFLA_XDP => link.detail.read_programs(attribute.nested()),
                 libc::IFLA_AF_SPEC => link.ipv4 = Ipv4Settings::parse(attribute.nested()),
                 _ => {}
             }
@@ -137,6 +142,8 @@ impl Link {
             let mode = info.nested(libc::IFLA_INFO_SLAVE_DATA).find(IFLA_BRPORT_MODE);
             self.hairpin = mode.and_then(|mode| mode.u8()).map(|mode| mode != 0);
         }
+        let kind = self.kind.as_deref().unwrap_or_default();
+        self.detail.read_driver(kind, info.nested(libc::IFLA_INFO_DATA));
     }
 }
 
