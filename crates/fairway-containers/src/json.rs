@@ -24,12 +24,15 @@ pub(crate) fn number<T: TryFrom<u64>>(value: &Value, path: &[&str]) -> Option<T>
 }
 
 /// The elements of a list.
-pub(crate) fn list<'a>(value: &'a Value, path: &[&str]) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn list<'a>(value: &'a Value, path: &[&str]) -> impl Iterator<Item = &'a Value> + use<'a> {
     at(value, path).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// The fields of an object.
-pub(crate) fn fields<'a>(value: &'a Value, path: &[&str]) -> impl Iterator<Item = (&'a String, &'a Value)> {
+pub(crate) fn fields<'a>(
+    value: &'a Value,
+    path: &[&str],
+) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
     at(value, path).and_then(Value::as_object).into_iter().flatten()
 }
 

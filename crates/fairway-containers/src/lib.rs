@@ -5,12 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod cni;
 mod container;
+mod containerd;
 mod docker;
 mod find;
 mod json;
+mod lxc;
 mod named;
 mod note;
+mod nspawn;
+mod oci;
+mod podman;
 mod process_list;
 mod reader;
 mod survey;

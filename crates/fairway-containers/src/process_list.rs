@@ -65,6 +65,17 @@ pub(crate) fn list(root: &Path) -> Vec<Process> {
     found
 }
 
+/// The children of a process: `/proc/PID/task/*/children` (Linux 3.5, `CONFIG_PROC_CHILDREN`).
+pub(crate) fn children(root: &Path, pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(root.join(format!("proc/{pid}/task"))).into_iter().flatten().flatten();
+    let texts = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let mut found: Vec<u32> = texts
+        .flat_map(|text| text.split_ascii_whitespace().filter_map(|it| it.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    found.sort_unstable();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +127,17 @@ mod tests {
         );
         assert_eq!(found[1].arguments, ["conmon", "-n", "web"]);
         assert_eq!(list(Path::new("/nonexistent")), []);
+    }
+
+    #[test]
+    fn children_of_all_threads_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        for (thread, children) in [("5", "9 7 "), ("6", ""), ("8", "x 12")] {
+            let directory = root.path().join("proc/5/task").join(thread);
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("children"), children).unwrap();
+        }
+        assert_eq!(children(root.path(), 5), [7, 9, 12]);
+        assert_eq!(children(root.path(), 6), Vec::<u32>::new());
     }
 }

@@ -73,6 +73,13 @@ impl<'a> Reader<'a> {
         names
     }
 
+    /// Where the symbolic links in a directory lead.
+    pub(crate) fn links(&mut self, directory: &str) -> Vec<String> {
+        let names = self.names(directory);
+        let target = |name: &String| std::fs::read_link(self.host.path(directory).join(name)).ok();
+        names.iter().filter_map(|name| target(name)?.into_os_string().into_string().ok()).collect()
+    }
+
     /// The bytes of a regular file, if there is one.
     pub(crate) fn bytes(&mut self, path: &str) -> Option<Vec<u8>> {
         match read_regular(&self.host.path(path)) {

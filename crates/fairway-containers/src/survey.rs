@@ -5,14 +5,15 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use fairway_kernel::namespace;
+use fairway_model::Namespace;
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
-use crate::container::{Container, Engine, State};
+use crate::container::{Container, Engine, Mode, State};
 use crate::find::{Ambiguous, find, split};
 use crate::note::{self, Note};
 use crate::reader::{Host, Reader};
-use crate::{docker, named, process_list};
+use crate::{containerd, docker, lxc, named, nspawn, podman, process_list};
 
 /// How long a socket may take. The files are read where it takes longer, so it is less than all may take.
 const SOCKET_LIMIT: Duration = Duration::from_millis(900);
@@ -21,7 +22,14 @@ const ENGINE_LIMIT: Duration = Duration::from_millis(1000);
 
 type Read = fn(&mut Reader<'_>) -> Vec<Container>;
 
-const ENGINES: [(&str, Read); 2] = [("docker", docker::read), ("ip netns", named::read)];
+const ENGINES: [(&str, Read); 6] = [
+    ("docker", docker::read),
+    ("podman", podman::read),
+    ("containerd", containerd::read),
+    ("lxc", lxc::read),
+    ("systemd-nspawn", nspawn::read),
+    ("ip netns", named::read),
+];
 
 /// The capabilities that reading takes without being root.
 const NEEDED: [(CapabilitySet, &str); 4] = [
@@ -88,10 +96,22 @@ pub fn read(root: &Path) -> Survey {
         notes.append(&mut said);
     }
     notes.extend(waiting.into_iter().map(|engine| Note::NoAnswer { engine, what: "its files".to_owned() }));
+    let own = root.join("proc/self/ns/net").display().to_string();
+    if let Ok(own) = namespace::identity(&own) {
+        containers.iter_mut().for_each(|container| note_host_mode(container, &own));
+    }
     let mut survey =
         Survey { containers: Vec::new(), notes: note::join(notes, &missing()), root: root.to_owned() };
     survey.add(containers);
     survey
+}
+
+/// A container whose namespace is this process's uses that of the host, also where no record says so.
+fn note_host_mode(container: &mut Container, own: &Namespace) {
+    let is_own = |it: &Namespace| (it.device, it.inode) == (own.device, own.inode);
+    if container.mode == Mode::Own && container.namespace.as_ref().is_some_and(is_own) {
+        container.mode = Mode::Host;
+    }
 }
 
 /// The needed capabilities that this process does not have.

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use fairway_model::{PortRange, Protocol};
+use fairway_model::PortRange;
 use serde_json::Value;
 
-use crate::container::{Attachment, Container, Engine, Mode, PublishedPort, State};
+use crate::container::{Attachment, Container, Engine, Mode, PublishedPort, State, protocol};
 use crate::json::{fields, list, number, parsed, text};
 
 /// Reads an element of `GET /containers/json`.
@@ -79,10 +79,6 @@ pub(super) fn pid(value: &Value) -> Option<u32> {
 }
 
 const EVERY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-
-fn protocol(name: &str) -> Option<Protocol> {
-    Protocol::ALL.into_iter().find(|protocol| protocol.to_string() == name)
-}
 
 fn mode(text: Option<&str>) -> Mode {
     match text {

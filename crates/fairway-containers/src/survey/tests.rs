@@ -1,7 +1,6 @@
 use fairway_model::Namespace;
 
 use super::*;
-use crate::container::Mode;
 use crate::testing::{Fixture, lines};
 
 fn namespace(inode: u64) -> Option<Namespace> {
@@ -47,6 +46,15 @@ fn containers_without_a_namespace_have_no_names_of_one() {
     survey.add(vec![stopped, unreadable]);
     assert_eq!(survey.containers.len(), 2);
     assert!(survey.containers[0].namespace_names.is_empty());
+}
+
+#[test]
+fn a_container_in_the_namespace_of_this_process_uses_that_of_the_host() {
+    let fixture = Fixture::new();
+    fixture.file("/run/systemd/machines/deb", "LEADER=41").process(41, 1, "systemd");
+    assert_eq!(lines(&fixture.survey().containers), ["machine:deb running pid=41"]);
+    fixture.link("/proc/self/ns/net", "/proc/self/ns/net");
+    assert_eq!(lines(&fixture.survey().containers), ["machine:deb running pid=41 Host"]);
 }
 
 #[test]
