@@ -137,6 +137,27 @@ pub struct LimitRate {
     pub inverted: bool,
 }
 
+impl std::fmt::Display for LimitRate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = if self.bytes { " bytes" } else { "" };
+        write!(f, "{}{what}/", self.amount)?;
+        match self.seconds {
+            1 => f.write_str("second")?,
+            60 => f.write_str("minute")?,
+            3600 => f.write_str("hour")?,
+            86_400 => f.write_str("day")?,
+            604_800 => f.write_str("week")?,
+            seconds => write!(f, "{seconds}s")?,
+        }
+        match (self.burst, self.bytes) {
+            // What the kernel has by itself.
+            (0, _) | (5, false) => Ok(()),
+            (burst, true) => write!(f, " burst {burst} bytes"),
+            (burst, false) => write!(f, " burst {burst} packets"),
+        }
+    }
+}
+
 /// What a lookup does when it finds the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LookupResult {
@@ -148,6 +169,41 @@ pub enum LookupResult {
     Value(Register),
     /// It follows the element's verdict.
     Verdict,
+}
+
+/// What a number of [`Expression::NumberGenerator`] follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NumberSource {
+    /// Each packet gets a random one.
+    Random,
+    /// Each packet gets the one after that of the packet before.
+    InTurn,
+    /// Packets with equal headers get the same one, which depends on a secret of the kernel.
+    Hash,
+}
+
+impl std::fmt::Display for NumberSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Random => "numgen random",
+            Self::InTurn => "numgen inc",
+            Self::Hash => "hash",
+        })
+    }
+}
+
+/// What an [`Expression::Undecided`] depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UndecidedState {
+    /// Something of this rule alone, as the tokens of a limit.
+    OfRule,
+    /// Whether a list has an address of the packet: rules that ask the same list get the same answer.
+    Member {
+        /// The list, with what else the match asks of its entries.
+        list: String,
+        /// Whether it is asked for the source; otherwise for the destination, or more.
+        source: bool,
+    },
 }
 
 /// One step of a rule: it matches or not, and may leave or use values in registers.
@@ -371,6 +427,50 @@ pub enum Expression {
         to: Register,
         /// The length of the values in bytes.
         length: u32,
+    },
+    /// Loads a number from `offset` on, below `offset` plus `modulus`, in the host's byte order. Only read, never
+    /// written (`nft_numgen`, `nft_hash`).
+    NumberGenerator {
+        /// What the number follows from.
+        source: NumberSource,
+        /// How many numbers there are.
+        modulus: u32,
+        /// The first of them.
+        offset: u32,
+        /// Where to.
+        to: Register,
+    },
+    /// Matches so many packets of so many, by chance or in turn. Only read, never written (`xt_statistic`).
+    Chance {
+        /// So many,
+        numerator: u32,
+        /// of so many.
+        denominator: u32,
+    },
+    /// Matches or not, by what is not in the packet or not read. Only read, never written: a match of iptables.
+    Undecided {
+        /// The match's name: `limit`, `recent`, `set`.
+        name: String,
+        /// The condition, as `while below the limit of 3/min`.
+        holds: String,
+        /// Its opposite.
+        fails: String,
+        /// Whether it matches if the condition fails.
+        inverted: bool,
+        /// What the condition depends on.
+        state: UndecidedState,
+    },
+    /// Loads a port: the packet's destination port, moved from a range that begins with `base` to one from `first` to
+    /// `last` (`NF_NAT_RANGE_PROTO_OFFSET`). Only read, never written.
+    MovedPort {
+        /// The first port of the range that is translated.
+        base: u16,
+        /// The first port of the new range.
+        first: u16,
+        /// The last port of the new range.
+        last: u16,
+        /// Where to.
+        to: Register,
     },
     /// What is not known here; the kernel's name for it and its attributes as they came.
     Unknown {

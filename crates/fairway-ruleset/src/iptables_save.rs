@@ -9,6 +9,7 @@ mod line;
 mod matches;
 mod options;
 mod targets;
+mod undecided;
 
 pub use line::{Line, Word, leads_to, lines, words};
 use options::Given;
@@ -30,7 +31,7 @@ pub fn read(family: Family, text: &str) -> Vec<Table> {
                 table.chains.push(Chain { base, ..Chain::regular(name) });
             }
             (Line::Rule { count, chain, text }, Some(table)) => {
-                let rule = rule(table, count, text);
+                let rule = rule(table, chain, count, text);
                 let chain = table.chains.iter_mut().find(|known| known.name == chain);
                 if let Some(chain) = chain {
                     let handle = Some(chain.rules.len() as u64 + 1);
@@ -88,9 +89,9 @@ fn base(table: &str, name: &str, policy: &str) -> Option<Base> {
     Some(Base { kind, hook, priority, policy, devices: Vec::new() })
 }
 
-/// Reads a rule of a table.
-fn rule(table: &Table, count: Option<Count>, text: &str) -> Rule {
-    let mut reader = Reader { table, expressions: Vec::new(), comment: None };
+/// Reads a rule of a chain of a table.
+fn rule(table: &Table, chain: &str, count: Option<Count>, text: &str) -> Rule {
+    let mut reader = Reader { table, chain, expressions: Vec::new(), comment: None };
     reader.expressions.extend(count.map(Expression::Counter));
     reader.read(&words(text));
     let Reader { expressions, comment, .. } = reader;
@@ -101,6 +102,8 @@ fn rule(table: &Table, count: Option<Count>, text: &str) -> Rule {
 /// A rule in the making.
 struct Reader<'a> {
     table: &'a Table,
+    /// The name of its chain.
+    chain: &'a str,
     expressions: Vec<Expression>,
     comment: Option<String>,
 }
@@ -163,7 +166,7 @@ impl Reader<'_> {
             "DROP" => Some(vec![Expression::Verdict(Verdict::Drop)]),
             "RETURN" => Some(vec![Expression::Verdict(Verdict::Return)]),
             "QUEUE" => Some(vec![Expression::Unknown { name: "queue".to_owned(), attributes: Vec::new() }]),
-            _ => targets::read(self.table.family, name, options),
+            _ => targets::read(self.table.family, self.chain, name, options),
         };
         self.expressions.extend(expressions.unwrap_or_else(|| vec![compat::target(name)]));
     }

@@ -22,7 +22,10 @@ pub use build::{CtState, KeyBuilder, Load, RuleBuilder, key, rule};
 pub use chain::{Base, Chain, ChainKind, Hook, Policy, Rule, priority};
 pub use datatype::Datatype;
 pub use element::{Element, ElementData};
-pub use expression::{Checksum, Count, Expression, LimitRate, LookupResult, NatKind, Reject, Verdict};
+pub use expression::{
+    Checksum, Count, Expression, LimitRate, LookupResult, NatKind, NumberSource, Reject, UndecidedState,
+    Verdict,
+};
 pub use keys::{
     ByteOrder, Comparison, CtDirection, CtKey, ExtensionKind, FibFlags, FibResult, MetaKey, NatFlags,
     PayloadBase, SocketKey,

@@ -229,6 +229,11 @@ impl ConnectionWalk {
         }
     }
 
+    /// Whether the first packet of TCP is delivered.
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == TCP)
+    }
+
     /// The packet of the established connection that does not arrive.
     pub(super) fn stuck(&self) -> Option<&PacketWalk> {
         [&self.established, &self.next_reply].into_iter().flatten().find(|walk| !arrives(walk))
@@ -237,7 +242,7 @@ impl ConnectionWalk {
     /// The outcome of a connection.
     pub fn outcome(&self) -> Outcome {
         let answered = self.reply.as_ref().is_some_and(arrives);
-        let is_tcp = matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == TCP);
+        let is_tcp = self.is_tcp();
         if let Some(second) = &self.proxied {
             return match second.outcome() {
                 Outcome::Unreachable | Outcome::Refused if is_tcp => Outcome::Closed,
@@ -320,7 +325,7 @@ impl ConnectionWalk {
             return second.last_walk();
         }
         let delivered = matches!(self.first.end, End::Delivered { .. });
-        let is_tcp = matches!(&self.first.end, End::Delivered { tuple, .. } if tuple.protocol == TCP);
+        let is_tcp = self.is_tcp();
         if let Some(stuck) = self.stuck().filter(|_| is_tcp) {
             return stuck;
         }

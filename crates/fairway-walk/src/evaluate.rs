@@ -1,7 +1,9 @@
 //! Evaluates the rules of one hook for one packet, as the kernel does.
 
 pub mod chain;
+mod doubt;
 mod load;
+mod nat;
 mod opaque;
 mod registers;
 mod set_lookup;
@@ -11,13 +13,16 @@ mod tests;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::branch::choice::Choices;
 use super::flow::Flow;
 use super::lookup::Lookup;
 use super::packet::Packet;
+use super::probability::Probability;
 use super::topology::{Interface, NamespaceId, NetworkNamespace};
+use doubt::Doubt;
 use fairway_ruleset::{
     CtDirection, CtKey, CtState, Element, Expression, ExtensionKind, Family, MetaKey, NatKind, PayloadBase,
-    RegisterRange, Reject, Rule, Set, Table, Verdict,
+    Reject, Rule, Set, Table, Verdict,
 };
 use registers::Registers;
 
@@ -44,6 +49,8 @@ pub struct Facts<'a> {
     pub is_sample: bool,
     /// The lookup of set elements, and the position of this namespace in the topology.
     pub lookup: (&'a Lookup<'a>, NamespaceId),
+    /// Decides what chance or the state of a moment decides; none if that ends the walk.
+    pub choices: Option<&'a Choices>,
 }
 
 impl<'a> Facts<'a> {
@@ -119,21 +126,25 @@ pub enum End {
     Refused(Reject),
     /// The result is not known, for this reason.
     Unknown(String),
+    /// In a trial alone: a choice follows, at this rule, with the rules after jumps, each by its chain and place.
+    Undecided(Vec<(String, usize)>),
 }
 
 /// The result of a rule.
+#[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// The rule does not match.
     No,
     /// The rule matches, with its effects.
     Yes(Option<Verdict>),
-    /// Whether the rule matches is not known, for this reason; with its effects if it does, and the packet if it does
-    /// not.
-    MayMatch(Option<Verdict>, String, Box<Packet>),
+    /// The rule matches if all these doubts do; with its effects if it does, and the packet if it does not.
+    MayMatch(Option<Verdict>, Vec<Doubt>, Box<Packet>),
     /// The rule matches, or may match, with one of several verdicts; which one is not known, for this reason.
     OneOf(Vec<Verdict>, String),
     /// The effect of the rule is not known.
     Unknown(String),
+    /// In a trial alone: chance decides about the effect of the rule.
+    Undecided,
 }
 
 /// The evaluation of one base chain.
@@ -148,10 +159,14 @@ pub struct Evaluation<'a> {
     element: Option<String>,
     /// The conntrack mark that rules of this chain set.
     flow_mark: Option<u32>,
+    /// The rule that is evaluated: its chain, its place there, and itself.
+    at: Option<(&'a str, usize, &'a Rule)>,
+    /// Whether both ways of a rule are tried, and no choice is made.
+    is_trial: bool,
     /// How often the evaluation forked.
     forks: usize,
     /// How many rules were evaluated, in all forks.
-    tried: usize,
+    pub tried: usize,
     /// How often the evaluation entered another chain.
     ways: usize,
 }
@@ -167,6 +182,8 @@ impl<'a> Evaluation<'a> {
             actions: Vec::new(),
             element: None,
             flow_mark: None,
+            at: None,
+            is_trial: false,
             forks: 0,
             tried: 0,
             ways: 0,
@@ -174,29 +191,46 @@ impl<'a> Evaluation<'a> {
     }
 
     fn rule(&mut self, rule: &Rule, packet: &mut Packet) -> Outcome {
-        let mut registers = Registers::default();
         self.actions.clear();
         self.element = None;
-        let (mut verdict, mut perhaps) = (None, None);
-        for expression in &rule.expressions {
-            match self.step(expression, &mut registers, packet, &mut verdict) {
+        self.expressions(&rule.expressions, Registers::default(), packet)
+    }
+
+    fn expressions(
+        &mut self,
+        expressions: &[Expression],
+        mut registers: Registers,
+        packet: &mut Packet,
+    ) -> Outcome {
+        let (mut verdict, mut doubts, mut otherwise) = (None, Vec::new(), None);
+        for (place, expression) in expressions.iter().enumerate() {
+            let step = match expression {
+                Expression::NumberGenerator { source, modulus, offset, to } => {
+                    let rest = expressions.get(place + 1..).unwrap_or_default();
+                    self.draw((*source, *modulus, *offset, *to), rest, &mut registers, packet)
+                }
+                other => self.step(other, &mut registers, packet, &mut verdict),
+            };
+            match step {
                 Step::Next => {}
                 Step::No => {
                     self.actions.clear();
                     return Outcome::No;
                 }
-                Step::MayMatch(reason) => {
-                    perhaps.get_or_insert_with(|| (reason, Box::new(packet.clone())));
+                Step::MayMatch(doubt) => {
+                    doubts.push(doubt);
+                    otherwise.get_or_insert_with(|| Box::new(packet.clone()));
                 }
                 Step::OneOf(verdicts, reason) => return Outcome::OneOf(verdicts, reason),
                 Step::Unknown(reason) => return Outcome::Unknown(reason),
+                Step::Undecided => return Outcome::Undecided,
             }
             if verdict.is_some() {
                 break;
             }
         }
-        match perhaps {
-            Some((reason, otherwise)) => Outcome::MayMatch(verdict, reason, otherwise),
+        match otherwise {
+            Some(otherwise) => Outcome::MayMatch(verdict, doubts, otherwise),
             None => Outcome::Yes(verdict),
         }
     }
@@ -234,28 +268,39 @@ impl<'a> Evaluation<'a> {
                 *verdict = Some(to.clone());
                 Step::Next
             }
-            E::Nat { kind, address, port, .. } => {
-                let length = if packet.family() == Family::Ip6 { 16 } else { 4 };
-                if let Some(reason) = registers.one_of(*address, length).or(registers.one_of(*port, 2)) {
-                    return Step::Unknown(reason);
+            E::Nat { kind, address, port, flags, .. } => {
+                match self.translation(*kind, *address, *port, *flags, registers, packet) {
+                    Ok(action) => self.end_with(action, verdict),
+                    Err(step) => step,
                 }
-                let address = address.map(|range| registers.address(range.first, packet.family()));
-                let action = Action::Translate {
-                    kind: *kind,
-                    address: address.flatten(),
-                    port: port_of(registers, *port),
-                };
-                self.decide(action, verdict)
             }
-            E::Masquerade { .. } => self.decide(Action::Masquerade, verdict),
-            E::Redirect { port, .. } => match registers.one_of(*port, 2) {
-                Some(reason) => Step::Unknown(reason),
-                None => self.decide(Action::Redirect(port_of(registers, *port)), verdict),
+            E::Masquerade { .. } => self.end_with(Action::Masquerade, verdict),
+            E::Redirect { port, flags } => match self.new_port(*port, *flags, registers, packet) {
+                Ok(port) => self.end_with(Action::Redirect(port), verdict),
+                Err(step) => step,
             },
-            E::Reject(how) => self.decide(Action::Refuse(*how), verdict),
+            E::Reject(how) => self.end_with(Action::Refuse(*how), verdict),
             E::Counter(_) => Step::Next,
             E::Update { set, from } => self.count(set, registers, *from),
-            E::Limit(_) => Step::MayMatch(opaque::PASSED.to_owned()),
+            E::Limit(limit) => Step::MayMatch(Doubt::limit(*limit)),
+            E::Chance { numerator: 0, .. } => Step::No,
+            E::Chance { numerator, denominator } if numerator >= denominator => Step::Next,
+            E::Chance { numerator, denominator } => {
+                let probability = Probability::new((*numerator).into(), (*denominator).into());
+                Step::MayMatch(Doubt::chance(probability))
+            }
+            E::Undecided { name, holds, fails, inverted, state } => {
+                Step::MayMatch(self.undecided(name, (holds, fails), *inverted, state, packet))
+            }
+            E::NumberGenerator { to, .. } => {
+                registers.load(*to, load::Loaded::Unknown("the value is random".to_owned()))
+            }
+            E::MovedPort { base, first, last, to } => {
+                let size = u32::from(last.saturating_sub(*first)) + 1;
+                let offset = u32::from(packet.tuple().destination_port.wrapping_sub(*base)) % size;
+                let port = first.saturating_add(offset as u16);
+                registers.load(*to, load::Loaded::Value(port.to_be_bytes().to_vec()))
+            }
             E::Notrack => self.action(Action::Untrack),
             // Whether a sample comes to the rule may not be known: what it sets is not known after it.
             E::PayloadSet { base, offset, length, .. } if self.facts.is_sample => {
@@ -306,7 +351,7 @@ impl<'a> Evaluation<'a> {
             }
             E::Unknown { name, attributes } => match opaque::classify(name, attributes) {
                 opaque::Opaque::Nothing => Step::Next,
-                opaque::Opaque::MayMatch(reason) => Step::MayMatch(reason),
+                opaque::Opaque::MayMatch(reason) => Step::MayMatch(reason.into()),
                 opaque::Opaque::Changes(_) if self.facts.is_sample => Step::Next,
                 opaque::Opaque::Refuses(_) if self.facts.is_sample => {
                     *verdict = Some(Verdict::Drop);
@@ -339,14 +384,14 @@ impl<'a> Evaluation<'a> {
             match steps.find(|step| !matches!(step, Step::Next)) {
                 None if inverted => return Step::No,
                 None => return Step::Next,
-                Some(Step::MayMatch(reason) | Step::OneOf(_, reason) | Step::Unknown(reason)) => {
-                    perhaps = Some(reason);
-                }
+                Some(Step::MayMatch(doubt)) => perhaps = Some(doubt),
+                Some(Step::OneOf(_, reason) | Step::Unknown(reason)) => perhaps = Some(reason.into()),
+                Some(Step::Undecided) => return Step::Undecided,
                 Some(_) => {}
             }
         }
         match perhaps {
-            Some(reason) => Step::MayMatch(reason),
+            Some(doubt) => Step::MayMatch(doubt),
             None if inverted => Step::Next,
             None => Step::No,
         }
@@ -371,7 +416,7 @@ impl<'a> Evaluation<'a> {
         Step::Next
     }
 
-    fn decide(&mut self, action: Action, verdict: &mut Option<Verdict>) -> Step {
+    fn end_with(&mut self, action: Action, verdict: &mut Option<Verdict>) -> Step {
         let refuses = matches!(action, Action::Refuse(_));
         *verdict = Some(if refuses { Verdict::Drop } else { Verdict::Accept });
         self.action(action)
@@ -379,9 +424,12 @@ impl<'a> Evaluation<'a> {
 
     fn count(&mut self, name: &str, registers: &Registers, from: fairway_ruleset::Register) -> Step {
         let length = self.table.set(name).map_or(0, Set::key_length);
-        // No rule of this walk reads the added element.
         if registers.unknown(from, length).is_none() {
-            self.counted.push((name.to_owned(), registers.bytes(from, length)));
+            let key = registers.bytes(from, length);
+            if let Some(choices) = self.facts.choices.filter(|_| !self.is_trial) {
+                choices.know(self.member_question(name, &key), 1);
+            }
+            self.counted.push((name.to_owned(), key));
         }
         Step::Next
     }
@@ -393,14 +441,12 @@ pub(super) enum Step {
     Next,
     /// The rule does not match.
     No,
-    /// Whether the rule matches is not known, for this reason.
-    MayMatch(String),
+    /// The rule matches if this doubt does.
+    MayMatch(Doubt),
     /// The rule may end with one of these verdicts; which one is not known, for this reason.
     OneOf(Vec<Verdict>, String),
     /// The effect of the rule is not known, for this reason.
     Unknown(String),
-}
-
-fn port_of(registers: &Registers, range: Option<RegisterRange>) -> Option<u16> {
-    range.map(|range| u16::from_be_bytes(registers.bytes(range.first, 2).try_into().unwrap_or_default()))
+    /// In a trial alone: chance decides about the effect of the rule.
+    Undecided,
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod branch;
 mod build;
 mod connection;
 mod discard;
@@ -15,6 +16,7 @@ mod lookup;
 mod observation;
 mod observed;
 mod packet;
+mod probability;
 mod record;
 mod route;
 mod sample;
@@ -25,6 +27,7 @@ mod tests;
 mod topology;
 mod walk;
 
+pub use branch::{Branch, Branches, Condition, MOST_BRANCHES, walk_branches};
 pub use build::{add_default_route, add_interface, empty_namespace};
 pub use connection::{ConnectionWalk, Origin, Outcome, Proxy, walk_connection, walk_connection_with};
 pub use discard::DiscardReason;
@@ -34,6 +37,7 @@ pub use lookup::StateSource;
 pub use observation::{LinkTie, Observation, Tie};
 pub use observed::ObservedNamespace;
 pub use packet::{FlowPosition, Packet, Tuple};
+pub use probability::Probability;
 pub use record::{EndKind, EndRecord, RuleRecord, StepKind, StepRecord, WalkRecord, changes};
 pub use route::{RouteQuery, RouteResult, is_link_local};
 pub use sample::{PossibleDrop, Sample};

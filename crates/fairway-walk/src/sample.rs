@@ -92,6 +92,7 @@ impl Sample {
             ports: None,
             is_sample: true,
             lookup: (&lookup, NamespaceId::HOST),
+            choices: None,
         };
         Evaluation::new(facts, table).possible_drops(chain, &mut packet)
     }

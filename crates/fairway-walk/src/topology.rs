@@ -240,14 +240,16 @@ pub(super) fn listener_of(
 }
 
 fn needs_conntrack(expression: &Expression) -> bool {
+    let is_such = |name: &str| {
+        ["CONN", "CT", "SYNPROXY", "conn", "helper", "cluster"].iter().any(|it| name.starts_with(it))
+    };
     match expression {
+        Expression::Undecided { name, .. } => is_such(name),
         Expression::Ct { .. } | Expression::CtSet { .. } => true,
         Expression::OneOf { ways, .. } => ways.iter().flatten().any(needs_conntrack),
         // Objects may be conntrack helpers and timeouts.
         Expression::Unknown { name, attributes } => match name.as_str() {
-            "match" | "target" => compat::name(attributes).is_some_and(|name| {
-                ["CONN", "CT", "SYNPROXY", "conn", "helper", "cluster"].iter().any(|it| name.starts_with(it))
-            }),
+            "match" | "target" => compat::name(attributes).is_some_and(|name| is_such(&name)),
             name => ["connlimit", "flow_offload", "objref", "synproxy"].contains(&name),
         },
         _ => false,

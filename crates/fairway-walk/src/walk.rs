@@ -10,6 +10,7 @@ mod refusal;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::branch::choice::Choices;
 use super::discard::DiscardReason;
 use super::evaluate::Facts;
 use super::flow::Flow;
@@ -113,6 +114,8 @@ pub struct Walker<'a> {
     arrived: Option<u32>,
     lookup: Rc<Lookup<'a>>,
     visits: Rc<Visits<'a>>,
+    /// Decides what chance or the state of a moment decides; none if that ends the walk.
+    choices: Option<Rc<Choices>>,
     /// The macvlans of all namespaces, by their indexes in the topology: needed at each link.
     macvlans: Rc<[((NamespaceId, u32), MacvlanParent)]>,
 }
@@ -157,8 +160,14 @@ impl<'a> Walker<'a> {
             arrived: None,
             lookup,
             visits,
+            choices: None,
             macvlans,
         }
+    }
+
+    /// The same walker, which takes these choices.
+    pub(super) fn with_choices(&self, choices: Rc<Choices>) -> Self {
+        Self { choices: Some(choices), ..self.clone() }
     }
 
     /// The topology.
@@ -268,6 +277,7 @@ impl<'a> Walker<'a> {
             ports: interfaces.ports,
             is_sample: false,
             lookup: (&self.lookup, namespace),
+            choices: self.choices.as_deref(),
         }
     }
 

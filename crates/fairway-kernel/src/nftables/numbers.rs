@@ -300,6 +300,25 @@ pub mod fib {
     pub const FLAGS: u16 = 3;
 }
 
+/// `NFTA_NG_*`.
+pub mod number_generator {
+    pub const TO: u16 = 1;
+    pub const MODULUS: u16 = 2;
+    pub const TYPE: u16 = 3;
+    pub const OFFSET: u16 = 4;
+    /// `NFT_NG_INCREMENTAL`.
+    pub const INCREMENTAL: u32 = 0;
+    /// `NFT_NG_RANDOM`.
+    pub const RANDOM: u32 = 1;
+}
+
+/// `NFTA_HASH_*`.
+pub mod hash {
+    pub const TO: u16 = 2;
+    pub const MODULUS: u16 = 4;
+    pub const OFFSET: u16 = 6;
+}
+
 /// `NFTA_SOCKET_*`.
 pub mod socket {
     pub const KEY: u16 = 1;

@@ -153,6 +153,19 @@ impl Reader<'_> {
             Expression::Limit(limit) => self.say(limit_text(*limit)),
             Expression::Notrack => self.say("notrack".into()),
             Expression::Unknown { name, .. } => self.say(format!("[{name}]")),
+            Expression::NumberGenerator { source, modulus, offset, to } => {
+                let offset = if *offset == 0 { String::new() } else { format!(" offset {offset}") };
+                self.name(*to, format!("{source} mod {modulus}{offset}"), Datatype::HostInteger);
+            }
+            Expression::Chance { numerator, denominator } => {
+                self.say(format!("[{numerator} of {denominator}]"));
+            }
+            Expression::Undecided { holds, fails, inverted, .. } => {
+                self.say(format!("[{}]", if *inverted { fails } else { holds }));
+            }
+            Expression::MovedPort { base, first, last, to } => {
+                self.name(*to, format!("{first}-{last}/{base}"), Datatype::InetService);
+            }
             Expression::OneOf { ways, inverted } => {
                 let not = if *inverted { "none" } else { "one" };
                 self.say(format!("[{not} of {}]", ways.len()));
@@ -394,20 +407,5 @@ fn reject_text(reject: Reject) -> String {
 
 pub(super) fn limit_text(limit: LimitRate) -> String {
     let over = if limit.inverted { "over " } else { "" };
-    let unit = match limit.seconds {
-        1 => "second".into(),
-        60 => "minute".into(),
-        3600 => "hour".into(),
-        86400 => "day".into(),
-        604_800 => "week".into(),
-        seconds => format!("{seconds}s"),
-    };
-    let what = if limit.bytes { " bytes" } else { "" };
-    let burst = match (limit.burst, limit.bytes) {
-        // What the kernel has by itself.
-        (0, _) | (5, false) => String::new(),
-        (burst, true) => format!(" burst {burst} bytes"),
-        (burst, false) => format!(" burst {burst} packets"),
-    };
-    format!("limit rate {over}{}{what}/{unit}{burst}", limit.amount)
+    format!("limit rate {over}{limit}")
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::options::Given;
-use super::{compare, masked, number, octets, range};
+use super::{compare, masked, number, octets, range, undecided};
 use crate::{
     Comparison, CtDirection, CtKey, CtState, Expression, Family, FibFlags, FibResult, Load, MetaKey,
     PayloadBase, Register, compat,
@@ -109,6 +109,27 @@ fn one_of(mut ways: Vec<Vec<Expression>>, inverted: bool) -> Vec<Expression> {
     }
 }
 
+/// The modules whose options are read one by one.
+const UNDERSTOOD: [&str; 17] = [
+    "tcp",
+    "udp",
+    "udplite",
+    "sctp",
+    "dccp",
+    "icmp",
+    "icmp6",
+    "multiport",
+    "conntrack",
+    "state",
+    "mark",
+    "connmark",
+    "iprange",
+    "mac",
+    "owner",
+    "physdev",
+    "pkttype",
+];
+
 /// A module with its options; none if nothing of it is understood.
 pub fn module(family: Family, name: &str, options: &[Given]) -> Read {
     let mut all = Vec::new();
@@ -118,6 +139,7 @@ pub fn module(family: Family, name: &str, options: &[Given]) -> Read {
         "addrtype" => return address_type(options),
         // A fact of its own, whatever else is asked: without options it says nothing.
         _ if options.is_empty() && !matches!(name, "tcp" | "udp" | "sctp" | "conntrack") => return None,
+        _ if !UNDERSTOOD.contains(&name) => return Some(undecided::read(name, options)),
         _ => {}
     }
     for option in options {

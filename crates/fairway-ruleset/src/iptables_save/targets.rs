@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::matches::{mark, mask};
 use super::options::Given;
 use super::{octets, range};
@@ -12,10 +14,16 @@ use crate::{
 const FIRST: Register = Register::FIRST;
 
 /// What a target does; none if it is not understood.
-pub fn read(family: Family, name: &str, options: &[Given]) -> Option<Vec<Expression>> {
+pub fn read(family: Family, chain: &str, name: &str, options: &[Given]) -> Option<Vec<Expression>> {
     let option = |name: &str| options.iter().find_map(|option| option.one(name));
     let is_given = |name: &str| options.iter().any(|option| option.name == name);
-    let flags = NatFlags::default();
+    let given = [
+        ("--random", NatFlags::RANDOM),
+        ("--random-fully", NatFlags::FULLY_RANDOM),
+        ("--persistent", NatFlags::PERSISTENT),
+    ];
+    let flags = given.into_iter().filter(|(name, _)| is_given(name));
+    let flags = NatFlags(flags.fold(0, |all, (_, flag)| all | flag.0));
     match name {
         "REJECT" => Some(vec![Expression::Reject(reject(family, option("--reject-with"))?)]),
         "MASQUERADE" => {
@@ -47,6 +55,7 @@ pub fn read(family: Family, name: &str, options: &[Given]) -> Option<Vec<Express
             expressions.push(Expression::Nat { kind, family, address, port, flags });
             Some(expressions)
         }
+        "NETMAP" => network(family, chain, option("--to")?),
         "NOTRACK" => Some(vec![Expression::Notrack]),
         "CT" if is_given("--notrack") => Some(vec![Expression::Notrack]),
         // Helpers and timeouts do not change where a packet goes.
@@ -82,6 +91,30 @@ pub fn read(family: Family, name: &str, options: &[Given]) -> Option<Vec<Express
         }
         _ => None,
     }
+}
+
+/// Another network in the place of the packet's own, with the same host: of the destination or the source, by the hook
+/// (`netmap_tg4` in net/netfilter/xt_NETMAP.c), which the name of a built-in chain says.
+fn network(family: Family, chain: &str, to: &str) -> Option<Vec<Expression>> {
+    let kind = match chain {
+        "PREROUTING" | "OUTPUT" => NatKind::Destination,
+        "POSTROUTING" | "INPUT" => NatKind::Source,
+        _ => return None,
+    };
+    let net = to.parse::<IpNet>().or_else(|_| to.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let (first, last) = (octets(net.network()), octets(net.broadcast()));
+    let behind = FIRST.after(first.len())?;
+    Some(vec![
+        Expression::Immediate { to: FIRST, value: first },
+        Expression::Immediate { to: behind, value: last },
+        Expression::Nat {
+            kind,
+            family,
+            address: Some(RegisterRange { first: FIRST, last: behind }),
+            port: None,
+            flags: NatFlags::NETMAP,
+        },
+    ])
 }
 
 const MARK: Expression = Expression::MetaSet { key: MetaKey::Mark, from: FIRST };
@@ -141,8 +174,8 @@ fn reject(family: Family, how: Option<&str>) -> Option<Reject> {
 
 type Target = (Vec<Expression>, Option<RegisterRange>, Option<RegisterRange>);
 
-/// What `--to-destination` and its like say: `ADDRESS[-ADDRESS][:PORT[-PORT]]`, addresses of IPv6 in brackets where a
-/// port follows.
+/// What `--to-destination` and its like say: `ADDRESS[-ADDRESS][:PORT[-PORT[/BASE]]]`, addresses of IPv6 in brackets
+/// where a port follows.
 fn target(text: &str) -> Option<Target> {
     let (address, ports) = match (text.strip_prefix('['), text.matches(':').count()) {
         (Some(rest), _) => {
@@ -172,6 +205,12 @@ fn target(text: &str) -> Option<Target> {
     };
     let ports = match ports {
         None => None,
+        Some(text) if text.contains('/') => {
+            let (ports, base) = text.split_once('/')?;
+            let ((first, last), to) = (range::<u16>(ports, '-')?, Register::at(8)?);
+            expressions.push(Expression::MovedPort { base: base.parse().ok()?, first, last, to });
+            Some(to.into())
+        }
         Some(text) => {
             let (first, last) = range::<u16>(text, '-')?;
             Some(load(8, first.to_be_bytes().into(), last.to_be_bytes().into())?)

@@ -2,6 +2,7 @@
 
 pub mod possible;
 
+use super::doubt::Doubt;
 use super::{Action, End, Evaluation, Outcome, RuleHit};
 use crate::packet::Packet;
 use fairway_ruleset::{Chain, Expression, Policy, Rule, Table, Verdict};
@@ -53,6 +54,26 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// The result of trying both ways of a rule.
+enum Forked {
+    /// Both end alike.
+    Same(End),
+    /// Both lead, alike, to one rule that is undecided.
+    Joins,
+    /// They differ, or were too many to try.
+    Differs,
+}
+
+/// What follows from a rule that may match.
+enum Settled {
+    /// The evaluation ends.
+    End(End),
+    /// The rule matches.
+    Matches,
+    /// The rule does not match, or it makes no difference.
+    Otherwise,
+}
+
 impl RuleHit {
     /// The policy of a base chain.
     pub(crate) fn policy(table: &Table, legacy: bool, chain: &Chain, verdict: Verdict) -> Self {
@@ -98,20 +119,26 @@ impl<'a> Evaluation<'a> {
             if self.tried > MOST_RULES {
                 return self.lost(chain, rule, &format!("more than {MOST_RULES} rules are tried before it"));
             }
+            self.at = Some((&chain.name, place, rule));
             let verdict = match self.rule(rule, packet) {
                 Outcome::No => continue,
                 Outcome::Yes(verdict) => verdict,
                 Outcome::Unknown(reason) | Outcome::OneOf(_, reason) => {
                     return self.lost(chain, rule, &reason);
                 }
+                Outcome::Undecided => return undecided(&cursor),
                 // A rule that would only count or log changes nothing.
                 Outcome::MayMatch(None, ..) if self.actions.is_empty() => continue,
-                Outcome::MayMatch(verdict, reason, otherwise) => {
-                    let taken = (chain, place, rule, verdict);
-                    return match self.fork(cursor, taken, packet, *otherwise) {
-                        Some(end) => end,
-                        None => self.lost(chain, rule, &reason),
-                    };
+                Outcome::MayMatch(verdict, doubts, otherwise) => {
+                    let taken = (chain, place, rule, verdict.clone());
+                    match self.settle(&cursor, taken, &doubts, packet, &otherwise) {
+                        Settled::End(end) => return end,
+                        Settled::Matches => verdict,
+                        Settled::Otherwise => {
+                            *packet = *otherwise;
+                            continue;
+                        }
+                    }
                 }
             };
             if let Some(end) = self.obey(&mut cursor, (chain, place, rule, verdict)) {
@@ -119,6 +146,40 @@ impl<'a> Evaluation<'a> {
             }
         }
         self.policy(cursor.base)
+    }
+
+    /// Settles whether a rule matches that may: not at all where both ways end alike, else by a choice.
+    fn settle(
+        &mut self,
+        cursor: &Cursor<'a>,
+        taken: (&'a Chain, usize, &'a Rule, Option<Verdict>),
+        doubts: &[Doubt],
+        packet: &mut Packet,
+        otherwise: &Packet,
+    ) -> Settled {
+        let (chain, place, rule, _) = taken;
+        let can_choose = self.facts.choices.is_some();
+        if !(can_choose && doubts.iter().all(Doubt::is_chance)) {
+            match self.fork(cursor.clone(), taken, packet, otherwise.clone()) {
+                Forked::Same(end) => return Settled::End(end),
+                Forked::Joins => return Settled::Otherwise,
+                Forked::Differs => self.at = Some((&chain.name, place, rule)),
+            }
+        }
+        if self.is_trial {
+            return Settled::End(undecided(cursor));
+        }
+        match self.decide(doubts) {
+            Some(true) => Settled::Matches,
+            Some(false) => {
+                (self.actions, self.element) = (Vec::new(), None);
+                Settled::Otherwise
+            }
+            None => {
+                let reason = doubts.first().map_or("", |doubt| &doubt.reason);
+                Settled::End(self.lost(chain, rule, reason))
+            }
+        }
     }
 
     /// The next rule with its chain and its place there; none at the end of the base chain.
@@ -152,33 +213,53 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Continues without and with a match of the rule; none if the two ends differ.
+    /// Continues without and with a match of the rule. If the two ways differ, nothing is changed.
     fn fork(
         &mut self,
         mut cursor: Cursor<'a>,
         taken: (&'a Chain, usize, &'a Rule, Option<Verdict>),
         packet: &mut Packet,
         mut otherwise: Packet,
-    ) -> Option<End> {
-        self.forks += 1;
+    ) -> Forked {
+        let is_trial = std::mem::replace(&mut self.is_trial, true);
+        self.forks = if is_trial { self.forks + 1 } else { 1 };
         if self.forks > MOST_FORKS {
-            return None;
+            self.is_trial = is_trial;
+            return Forked::Differs;
         }
         let (actions, element) = (std::mem::take(&mut self.actions), self.element.take());
         // A return from a chain forgets hits before the fork, too.
         let (before, counted, flow_mark) = (self.hits.clone(), self.counted.len(), self.flow_mark);
         let end = self.walk(cursor.clone(), &mut otherwise);
-        let without = std::mem::replace(&mut self.hits, before);
+        let without = std::mem::replace(&mut self.hits, before.clone());
         let without_counted = self.counted.split_off(counted);
-        (self.actions, self.element, self.flow_mark) = (actions, element, flow_mark);
+        let without_mark = self.flow_mark;
+        (self.actions, self.element, self.flow_mark) = (actions.clone(), element.clone(), flow_mark);
+        let mut with = packet.clone();
         let obeyed = self.obey(&mut cursor, taken);
-        let other_end = obeyed.unwrap_or_else(|| self.walk(cursor, packet));
-        let actions = |hits: &[RuleHit]| hits.iter().flat_map(|hit| hit.actions.clone()).collect::<Vec<_>>();
-        let same = end == other_end && actions(&without) == actions(&self.hits) && otherwise == *packet;
+        let other_end = obeyed.unwrap_or_else(|| self.walk(cursor, &mut with));
+        let actions_of =
+            |hits: &[RuleHit]| hits.iter().flat_map(|hit| hit.actions.clone()).collect::<Vec<_>>();
+        let same = end == other_end && actions_of(&without) == actions_of(&self.hits) && otherwise == with;
         self.counted.truncate(counted);
-        self.counted.extend(without_counted);
-        self.hits = without;
-        same.then_some(end)
+        self.is_trial = is_trial;
+        match end {
+            End::Undecided(_) if same && without_mark == self.flow_mark => {
+                (self.hits, self.flow_mark, self.actions, self.element) =
+                    (before, flow_mark, Vec::new(), None);
+                Forked::Joins
+            }
+            end if same && !matches!(end, End::Undecided(_)) => {
+                self.counted.extend(without_counted);
+                (self.hits, *packet) = (without, with);
+                Forked::Same(end)
+            }
+            _ => {
+                (self.hits, self.flow_mark, self.actions, self.element) =
+                    (before, flow_mark, actions, element);
+                Forked::Differs
+            }
+        }
     }
 
     /// Follows the verdict of a rule; an end if the evaluation stops.
@@ -247,6 +328,11 @@ impl<'a> Evaluation<'a> {
     }
 
     fn lost(&self, chain: &Chain, rule: &Rule, reason: &str) -> End {
+        End::Unknown(format!("{}: {reason}", self.rule_in_words(&chain.name, rule)))
+    }
+
+    /// A rule with its table, chain and handle.
+    pub(super) fn rule_in_words(&self, chain: &str, rule: &Rule) -> String {
         let (family, table) = (self.table.family, &self.table.name);
         let text = self.table.rule_text(&uncounted(rule));
         let (legacy, number) = match self.is_legacy() {
@@ -254,10 +340,10 @@ impl<'a> Evaluation<'a> {
             false => ("", "handle"),
         };
         let handle = rule.handle.map(|handle| format!(" ({number} {handle})")).unwrap_or_default();
-        End::Unknown(format!("{legacy}{family} {table} {}: {text}{handle}: {reason}", chain.name))
+        format!("{legacy}{family} {table} {chain}: {text}{handle}")
     }
 
-    fn is_legacy(&self) -> bool {
+    pub(super) fn is_legacy(&self) -> bool {
         self.facts.namespace.is_legacy(self.table)
     }
 
@@ -281,6 +367,13 @@ impl<'a> Evaluation<'a> {
             verdict,
         });
     }
+}
+
+/// The end of a trial at the rule that a cursor passed last.
+fn undecided(cursor: &Cursor<'_>) -> End {
+    let after = |chain: &Chain, next: usize| (chain.name.clone(), next);
+    let frames = cursor.stack.iter().map(|frame| after(frame.chain, frame.next));
+    End::Undecided(frames.chain([after(cursor.at, cursor.next)]).collect())
 }
 
 /// A rule without its counters, whose values are not part of the rule.

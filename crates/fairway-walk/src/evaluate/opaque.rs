@@ -91,7 +91,7 @@ fn states(attributes: &[u8]) -> Option<(u32, bool)> {
 }
 
 /// Why it is not known whether a match of iptables matches.
-fn unknown_match(name: &str) -> String {
+pub fn unknown_match(name: &str) -> String {
     match name {
         "statistic" => "the match is random".to_owned(),
         "limit" | "hashlimit" | "connlimit" | "connbytes" | "quota" | "recent" | "rateest" => {

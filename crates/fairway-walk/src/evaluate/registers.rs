@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Step;
 use super::load::Loaded;
 use crate::packet::bits;
-use fairway_ruleset::{Comparison, Family, Register, RegisterRange};
+use fairway_ruleset::{Comparison, Family, Register};
 
 const BYTES: usize = Register::COUNT as usize * Register::SIZE;
 
 /// The registers of a rule.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Registers {
     bytes: Vec<u8>,
     /// A bit for each byte whose value is not known.
@@ -72,14 +72,6 @@ impl Registers {
         (self.lost(from, length) != 0).then(|| self.reason.clone())
     }
 
-    /// The reason why the value taken from a range is not known, if it is not.
-    pub fn one_of(&self, range: Option<RegisterRange>, length: usize) -> Option<String> {
-        let RegisterRange { first, last } = range?;
-        let several = self.bytes(first, length) != self.bytes(last, length);
-        let unknown = self.unknown(first, length).or_else(|| self.unknown(last, length));
-        unknown.or_else(|| several.then(|| "which one of several values is taken is not known".to_owned()))
-    }
-
     /// Marks all values as not known, with the reason.
     pub fn lose(&mut self, reason: String) {
         (self.lost, self.reason) = (u64::MAX, reason);
@@ -108,7 +100,7 @@ impl Registers {
 
     fn matches(&self, from: Register, length: usize, holds: bool) -> Step {
         match self.unknown(from, length) {
-            Some(reason) => Step::MayMatch(reason),
+            Some(reason) => Step::MayMatch(reason.into()),
             None if holds => Step::Next,
             None => Step::No,
         }

@@ -28,6 +28,7 @@ fn walked(rules: Vec<RuleBuilder>, others: Vec<Chain>) -> (End, Vec<String>) {
         ports: None,
         is_sample: false,
         lookup: (&lookup, NamespaceId::HOST),
+        choices: None,
     };
     let tuple = Tuple {
         protocol: 6,

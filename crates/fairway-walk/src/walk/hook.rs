@@ -181,7 +181,10 @@ impl<'a> Walker<'a> {
         let At { namespace, hook, bridged, interfaces, .. } = at;
         let mut evaluation = Evaluation::new(self.facts(namespace, in_flight, interfaces), table);
         let end = evaluation.run(chain, &mut in_flight.packet);
-        let Evaluation { hits, counted, .. } = evaluation;
+        let Evaluation { hits, counted, tried, .. } = evaluation;
+        if let Some(choices) = &self.choices {
+            choices.spend(tried);
+        }
         self.counted.extend(counted.into_iter().map(|(set, key)| Counted {
             namespace,
             family: table.family,
@@ -217,6 +220,10 @@ impl<'a> Walker<'a> {
                 Err(End::Rejected { namespace, by: Box::new(by), how })
             }
             ChainEnd::Unknown(reason) => Err(End::Unknown { namespace, reason }),
+            // Only trials end so.
+            ChainEnd::Undecided(_) => {
+                Err(End::Unknown { namespace, reason: format!("{}: undecided", chain.name) })
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use fairway_ruleset::{
     ByteOrder, Checksum, Comparison, Count, CtDirection, CtKey, Expression, ExtensionKind, Family, FibFlags,
-    FibResult, LimitRate, LookupResult, MetaKey, NatFlags, NatKind, PayloadBase, Register, RegisterRange,
-    Reject, SocketKey,
+    FibResult, LimitRate, LookupResult, MetaKey, NatFlags, NatKind, NumberSource, PayloadBase, Register,
+    RegisterRange, Reject, SocketKey,
 };
 
 use super::{bytes, verdict};
@@ -142,6 +142,22 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
         }
         "limit" => Expression::Limit(limit(data)?),
         "notrack" => Expression::Notrack,
+        "numgen" => Expression::NumberGenerator {
+            source: match number(data, n::number_generator::TYPE)? {
+                n::number_generator::INCREMENTAL => NumberSource::InTurn,
+                n::number_generator::RANDOM => NumberSource::Random,
+                _ => return None,
+            },
+            modulus: number(data, n::number_generator::MODULUS)?,
+            offset: number(data, n::number_generator::OFFSET).unwrap_or(0),
+            to: register(data, n::number_generator::TO)?,
+        },
+        "hash" => Expression::NumberGenerator {
+            source: NumberSource::Hash,
+            modulus: number(data, n::hash::MODULUS)?,
+            offset: number(data, n::hash::OFFSET).unwrap_or(0),
+            to: register(data, n::hash::TO)?,
+        },
         _ => return None,
     })
 }

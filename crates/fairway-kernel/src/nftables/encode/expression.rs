@@ -40,7 +40,13 @@ fn name(expression: &Expression) -> &str {
         Expression::Notrack => "notrack",
         Expression::Unknown { name, .. } => name,
         // Without a body the kernel refuses it.
-        Expression::OneOf { .. } | Expression::BridgePort { .. } | Expression::ExclusiveOr { .. } => "match",
+        Expression::OneOf { .. }
+        | Expression::BridgePort { .. }
+        | Expression::ExclusiveOr { .. }
+        | Expression::NumberGenerator { .. }
+        | Expression::Chance { .. }
+        | Expression::Undecided { .. }
+        | Expression::MovedPort { .. } => "match",
     }
 }
 
@@ -187,7 +193,11 @@ fn body(data: &mut MessageBuilder<'_>, expression: &Expression) {
         Expression::Notrack
         | Expression::OneOf { .. }
         | Expression::BridgePort { .. }
-        | Expression::ExclusiveOr { .. } => {}
+        | Expression::ExclusiveOr { .. }
+        | Expression::NumberGenerator { .. }
+        | Expression::Chance { .. }
+        | Expression::Undecided { .. }
+        | Expression::MovedPort { .. } => {}
         Expression::Unknown { attributes, .. } => {
             data.raw(attributes);
         }

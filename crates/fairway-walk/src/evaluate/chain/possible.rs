@@ -33,7 +33,7 @@ impl<'a> Evaluation<'a> {
                 Outcome::Yes(verdict) => (true, Vec::from_iter(verdict)),
                 Outcome::MayMatch(verdict, ..) => (false, Vec::from_iter(verdict)),
                 Outcome::OneOf(verdicts, _) => (false, verdicts),
-                Outcome::Unknown(_) => (false, vec![Verdict::Accept]),
+                Outcome::Unknown(_) | Outcome::Undecided => (false, vec![Verdict::Accept]),
             };
             let certain = cursor.sure && matches;
             for verdict in &verdicts {
