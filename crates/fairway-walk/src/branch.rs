@@ -1,33 +1,25 @@
 //! Branches of a connection: what may happen to it, where chance or the state of a moment decides.
 //!
-//! A walk that comes to a choice takes its first option, and says so ([`choice::Choices`]); then the connection is
+//! A walk that comes to a choice takes its first option, and says so ([`Choices`]); then the connection is
 //! walked again with the next option, depth first, until all are walked or a bound is reached. Branches that end alike
 //! are one.
 
-pub(crate) mod choice;
 mod merge;
+mod record;
 
 use std::rc::Rc;
 
+use super::choice::{Choices, Condition, Made};
 use super::connection::{ConnectionWalk, Origin, Proxy, walk_connection_with};
 use super::packet::Tuple;
 use super::probability::Probability;
 use super::walk::Walker;
-use choice::{Choices, Made};
+pub use record::{BranchRecord, ConditionRecord};
 
 /// How many branches of one connection are walked.
 pub const MOST_BRANCHES: usize = 128;
 /// How many rules are tried in all branches of one connection before no further one is begun.
 const MOST_RULES: usize = 4_000_000;
-
-/// A condition of a branch that has no probability.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// The rule that it is a condition of, with its table and chain.
-    pub rule: String,
-    /// The condition, as `while below the limit of 3/minute`.
-    pub text: String,
-}
 
 /// One of several ways of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

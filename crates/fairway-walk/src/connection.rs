@@ -64,6 +64,17 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// Whether the connection is answered; none if that is not known.
+    pub fn answered(&self) -> Option<bool> {
+        match self {
+            Self::Answered(_) => Some(true),
+            Self::LeavesHost | Self::Unknown => None,
+            _ => Some(false),
+        }
+    }
+}
+
 /// The number of the user that the proxy runs as, so that rules on it match.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Proxy {

@@ -13,7 +13,7 @@ mod tests;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::branch::choice::Choices;
+use super::choice::Choices;
 use super::flow::Flow;
 use super::lookup::Lookup;
 use super::packet::Packet;
@@ -218,7 +218,7 @@ impl<'a> Evaluation<'a> {
                     return Outcome::No;
                 }
                 Step::MayMatch(doubt) => {
-                    doubts.push(doubt);
+                    doubts.push(*doubt);
                     otherwise.get_or_insert_with(|| Box::new(packet.clone()));
                 }
                 Step::OneOf(verdicts, reason) => return Outcome::OneOf(verdicts, reason),
@@ -282,15 +282,15 @@ impl<'a> Evaluation<'a> {
             E::Reject(how) => self.end_with(Action::Refuse(*how), verdict),
             E::Counter(_) => Step::Next,
             E::Update { set, from } => self.count(set, registers, *from),
-            E::Limit(limit) => Step::MayMatch(Doubt::limit(*limit)),
+            E::Limit(limit) => Step::may_match(Doubt::limit(*limit)),
             E::Chance { numerator: 0, .. } => Step::No,
             E::Chance { numerator, denominator } if numerator >= denominator => Step::Next,
             E::Chance { numerator, denominator } => {
                 let probability = Probability::new((*numerator).into(), (*denominator).into());
-                Step::MayMatch(Doubt::chance(probability))
+                Step::may_match(Doubt::chance(probability))
             }
             E::Undecided { name, holds, fails, inverted, state } => {
-                Step::MayMatch(self.undecided(name, (holds, fails), *inverted, state, packet))
+                Step::may_match(self.undecided(name, (holds, fails), *inverted, state, packet))
             }
             E::NumberGenerator { to, .. } => {
                 registers.load(*to, load::Loaded::Unknown("the value is random".to_owned()))
@@ -351,7 +351,7 @@ impl<'a> Evaluation<'a> {
             }
             E::Unknown { name, attributes } => match opaque::classify(name, attributes) {
                 opaque::Opaque::Nothing => Step::Next,
-                opaque::Opaque::MayMatch(reason) => Step::MayMatch(reason.into()),
+                opaque::Opaque::MayMatch(reason) => Step::may_match(reason),
                 opaque::Opaque::Changes(_) if self.facts.is_sample => Step::Next,
                 opaque::Opaque::Refuses(_) if self.facts.is_sample => {
                     *verdict = Some(Verdict::Drop);
@@ -385,7 +385,9 @@ impl<'a> Evaluation<'a> {
                 None if inverted => return Step::No,
                 None => return Step::Next,
                 Some(Step::MayMatch(doubt)) => perhaps = Some(doubt),
-                Some(Step::OneOf(_, reason) | Step::Unknown(reason)) => perhaps = Some(reason.into()),
+                Some(Step::OneOf(_, reason) | Step::Unknown(reason)) => {
+                    perhaps = Some(Box::new(reason.into()))
+                }
                 Some(Step::Undecided) => return Step::Undecided,
                 Some(_) => {}
             }
@@ -442,11 +444,17 @@ pub(super) enum Step {
     /// The rule does not match.
     No,
     /// The rule matches if this doubt does.
-    MayMatch(Doubt),
+    MayMatch(Box<Doubt>),
     /// The rule may end with one of these verdicts; which one is not known, for this reason.
     OneOf(Vec<Verdict>, String),
     /// The effect of the rule is not known, for this reason.
     Unknown(String),
     /// In a trial alone: chance decides about the effect of the rule.
     Undecided,
+}
+
+impl Step {
+    fn may_match(doubt: impl Into<Doubt>) -> Self {
+        Self::MayMatch(Box::new(doubt.into()))
+    }
 }

@@ -8,6 +8,7 @@
 
 mod branch;
 mod build;
+mod choice;
 mod connection;
 mod discard;
 mod evaluate;
@@ -27,8 +28,9 @@ mod tests;
 mod topology;
 mod walk;
 
-pub use branch::{Branch, Branches, Condition, MOST_BRANCHES, walk_branches};
+pub use branch::{Branch, BranchRecord, Branches, ConditionRecord, MOST_BRANCHES, walk_branches};
 pub use build::{add_default_route, add_interface, empty_namespace};
+pub use choice::Condition;
 pub use connection::{ConnectionWalk, Origin, Outcome, Proxy, walk_connection, walk_connection_with};
 pub use discard::DiscardReason;
 pub use evaluate::{Action, RuleHit};

@@ -306,6 +306,8 @@ pub enum EndKind {
     NoNeighbor,
     /// The packet leaves the topology.
     Leaves,
+    /// The packet goes on in one of several branches.
+    Branches,
     /// The end is not known.
     #[default]
     Unknown,

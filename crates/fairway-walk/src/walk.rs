@@ -10,7 +10,7 @@ mod refusal;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::branch::choice::Choices;
+use super::choice::Choices;
 use super::discard::DiscardReason;
 use super::evaluate::Facts;
 use super::flow::Flow;

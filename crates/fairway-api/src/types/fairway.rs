@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fairway_core::plan::{ObjectChange, PlannedFragment};
 use fairway_inspect::doctor::Finding;
 use fairway_inspect::explain::Capture;
-use fairway_walk::WalkRecord;
+use fairway_walk::{BranchRecord, WalkRecord};
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerCreate, EndpointSettings, PortMap};
@@ -93,8 +93,15 @@ pub struct Exited {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Explained {
-    /// The walks of the packets in order.
+    /// The walks of the packets in order; of a connection that branches, the first packet as far as all branches share
+    /// its steps.
     pub walks: Vec<WalkRecord>,
+    /// The branches, if there are several: each with its own walks from the beginning.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<BranchRecord>,
+    /// How many branches more there are at least, which were not walked.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_walked: usize,
     /// The places where a capture shows the packet.
     pub captures: Vec<Capture>,
     /// The result in one sentence.
@@ -108,6 +115,10 @@ pub struct Explained {
     pub planned: Option<String>,
     /// The differences from the Plan, if the result differs.
     pub differences: Vec<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// The reply of `GET /fairway/doctor`, and of `POST /fairway/doctor/fix`: the findings.

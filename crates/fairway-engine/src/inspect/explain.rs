@@ -15,8 +15,8 @@ use fairway_kernel::{namespace, port_holder, survey};
 use fairway_model::{Namespace, Protocol, SandboxId};
 use fairway_ruleset::{Element, Set, Table};
 use fairway_walk::{
-    ConnectionWalk, End, Listener, NamespaceId, ObservedNamespace, Proxy, StateSource, Step, Topology, Tuple,
-    Walker, walk_connection_with,
+    Branch, Branches, ConnectionWalk, End, Listener, NamespaceId, ObservedNamespace, Proxy, StateSource,
+    Step, Topology, Tuple, Walker, walk_branches,
 };
 use thiserror::Error;
 
@@ -40,8 +40,8 @@ pub enum ExplainError {
 /// The path of a packet, with advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The walks.
-    pub walk: ConnectionWalk,
+    /// The walks in all branches; there is one at least.
+    pub branches: Branches,
     /// The topology that they go through.
     pub topology: Topology,
     /// Where captures see it.
@@ -79,18 +79,19 @@ impl Inspector {
         if by_plan {
             return Ok(explanation(world, &query, topology, &source(true), should, None));
         }
-        let planned_end = should.first.end.sentence(&topology);
+        let planned_end = should.branches.first().map(|it| it.walk.first.end.sentence(&topology));
         topology.replace_host(host.namespace);
-        let mut walk = self.walk_through_kernel_state(world, &query, &mut topology, source(false))?;
-        walk.name_owners(&mut |id, tuple| self.socket_owner(world, &topology, id, tuple));
-        let differs = std::mem::discriminant(&should.first.end) != std::mem::discriminant(&walk.first.end)
-            && !ends_in_sandbox(&walk)
-            && !ends_in_sandbox(&should);
-        let planned = differs.then(|| Planned {
-            end: planned_end,
-            differences: self.differences(world, &topology, &[&walk, &should]),
-        });
-        Ok(explanation(world, &query, topology, &source(false), walk, planned))
+        let mut found = self.walk_through_kernel_state(world, &query, &mut topology, source(false))?;
+        for branch in &mut found.branches {
+            branch.walk.name_owners(&mut |id, tuple| self.socket_owner(world, &topology, id, tuple));
+        }
+        let planned = match (should.branches.as_slice(), found.branches.as_slice(), planned_end) {
+            ([Branch { walk: should, .. }], [Branch { walk, .. }], Some(end)) if differ(should, walk) => {
+                Some(Planned { end, differences: self.differences(world, &topology, &[walk, should]) })
+            }
+            _ => None,
+        };
+        Ok(explanation(world, &query, topology, &source(false), found, planned))
     }
 
     /// What differs from the Plan, on the host and in the sandboxes that these walks come to.
@@ -116,7 +117,7 @@ impl Inspector {
         query: &Query,
         topology: &mut Topology,
         host: Host<'_>,
-    ) -> Result<ConnectionWalk, ExplainError> {
+    ) -> Result<Branches, ExplainError> {
         // The query may have an address or interface of the sender that is not planned.
         let sender = query.sender(world, topology);
         if let Some(id) = sender
@@ -181,10 +182,10 @@ fn walk(
     query: &Query,
     topology: &Topology,
     source: &dyn StateSource,
-) -> Result<ConnectionWalk, QueryError> {
+) -> Result<Branches, QueryError> {
     let Resolved { origin, tuple } = query.resolve(world, topology)?;
     let proxy = Proxy { user: world.settings().relay_user };
-    Ok(walk_connection_with(&mut Walker::with_source(topology, source), origin, tuple, proxy))
+    Ok(walk_branches(&Walker::with_source(topology, source), origin, tuple, proxy))
 }
 
 fn explanation(
@@ -192,16 +193,21 @@ fn explanation(
     query: &Query,
     topology: Topology,
     source: &Host<'_>,
-    walk: ConnectionWalk,
+    branches: Branches,
     planned: Option<Planned>,
 ) -> Explanation {
-    let waiting = waiting(&topology, source, &walk);
+    let advise = |branch: &Branch| {
+        advice(world, query, &topology, &branch.walk, &waiting(&topology, source, &branch.walk))
+    };
     // A repair needs no other networks or ports.
     let advice = match planned {
         Some(_) => Some("fairway doctor: it names the command that fixes this".to_owned()),
-        None => advice(world, query, &topology, &walk, &waiting),
+        None => branches.branches.iter().find_map(advise),
     };
-    Explanation { captures: captures(&walk, &topology, world), walk, topology, advice, planned }
+    // Of several branches, those of the longest way.
+    let longest = branches.branches.iter().max_by_key(|it| it.walk.first.steps.len());
+    let captures = longest.map(|it| captures(&it.walk, &topology, world));
+    Explanation { captures: captures.unwrap_or_default(), branches, topology, advice, planned }
 }
 
 /// The namespace of a running sandbox.
@@ -322,6 +328,13 @@ fn namespaces(walk: &ConnectionWalk) -> BTreeSet<NamespaceId> {
         found.extend(namespaces(second));
     }
     found
+}
+
+/// Whether a first packet ends otherwise than planned, by what a Plan has.
+fn differ(should: &ConnectionWalk, walk: &ConnectionWalk) -> bool {
+    std::mem::discriminant(&should.first.end) != std::mem::discriminant(&walk.first.end)
+        && !ends_in_sandbox(walk)
+        && !ends_in_sandbox(should)
 }
 
 /// Whether the first packet ends by a sandbox's own sockets or tables, which are not in a Plan.

@@ -39,8 +39,8 @@ impl Inspector {
         if let Some((from, to)) = path {
             let explained = self.explain(from, to, false)?;
             let question = format!("{from} asks {to}");
-            let Explanation { walk, topology, advice, .. } = explained;
-            picture.walk = Some(Walk::new(&picture, question, &topology, &walk, advice));
+            let Explanation { branches, topology, advice, .. } = explained;
+            picture.walk = Some(Walk::new(&picture, question, &topology, &branches, advice));
         }
         Ok(picture)
     }

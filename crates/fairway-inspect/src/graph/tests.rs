@@ -17,7 +17,7 @@ use fairway_core::plan::plan;
 use fairway_core::world::World;
 use fairway_core::world::histories::{Step, TestWorld, step};
 use fairway_model::Rng;
-use fairway_walk::{Proxy, walk_connection};
+use fairway_walk::{Branches, Proxy, walk_connection};
 use legible::assert_legible;
 use shown::{assert_all_is_shown, assert_well_formed};
 
@@ -38,7 +38,8 @@ fn walked(world: &World, mut picture: Picture, from: &str, to: &str) -> Option<P
     let topology = planned(world, &plan, large_fixture::host());
     let resolved = Query::parse(world, &plan, from, to).ok()?.resolve(world, &topology).ok()?;
     let connection = walk_connection(&topology, resolved.origin, resolved.tuple, Proxy::default());
-    picture.walk = Some(Walk::new(&picture, format!("{from} asks {to}"), &topology, &connection, None));
+    picture.walk =
+        Some(Walk::new(&picture, format!("{from} asks {to}"), &topology, &Branches::only(connection), None));
     Some(picture)
 }
 

@@ -2,26 +2,26 @@
 
 use super::picture::{Picture, Sandbox};
 use super::walk::{Badge, Leg, LegKind, Spot, Stop, Walk};
-use fairway_walk::{ConnectionWalk, End, NamespaceId, Outcome, PacketWalk, Step, Topology};
+use fairway_walk::{Branches, ConnectionWalk, End, NamespaceId, PacketWalk, Step, Topology};
 
 impl Walk {
-    /// A connection, seen in a picture of the same World. The answer is a leg where it decides what comes of it.
+    /// A connection, seen in a picture of the same World. The answer is a leg where it decides what comes of it. Of
+    /// several branches the first is drawn.
     pub fn new(
         picture: &Picture,
         question: String,
         topology: &Topology,
-        connection: &ConnectionWalk,
+        branches: &Branches,
         advice: Option<String>,
     ) -> Self {
         let mut tracer = Tracer { picture, topology, number: 0, legs: Vec::new() };
-        tracer.connection(connection, "");
-        let answered = match connection.outcome() {
-            Outcome::Answered(_) => Some(true),
-            Outcome::LeavesHost | Outcome::Unknown => None,
-            _ => Some(false),
-        };
-        let legs = tracer.legs;
-        Self { question, legs, sentence: connection.sentence(topology), advice, answered }
+        match branches.branches.as_slice() {
+            [only] => tracer.connection(&only.walk, ""),
+            [first, ..] => tracer.connection(&first.walk, &format!(" ({})", first.label())),
+            [] => {}
+        }
+        let (answered, legs) = (branches.answered(), tracer.legs);
+        Self { question, legs, sentence: branches.sentence(topology), advice, answered }
     }
 }
 

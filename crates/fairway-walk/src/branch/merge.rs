@@ -1,7 +1,7 @@
 //! Joins branches that end alike.
 
-use super::choice::{Alternative, Made};
 use super::{Branch, ConnectionWalk};
+use crate::choice::{Alternative, Made};
 use crate::step::{PacketWalk, Step};
 
 /// The branches of walks with their choices, in the order in which they were walked. A choice on which nothing depends

@@ -1,8 +1,7 @@
 //! Matches that neither the packet nor the tables decide, and the choices that a walk makes there.
 
 use super::{Action, Evaluation, Outcome, Step};
-use crate::branch::Condition;
-use crate::branch::choice::{Alternative, Choices};
+use crate::choice::{Alternative, Choices, Condition};
 use crate::packet::Packet;
 use crate::probability::Probability;
 use fairway_ruleset::{Element, Expression, LimitRate, NumberSource, Register, Set, UndecidedState};

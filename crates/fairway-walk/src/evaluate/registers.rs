@@ -100,7 +100,7 @@ impl Registers {
 
     fn matches(&self, from: Register, length: usize, holds: bool) -> Step {
         match self.unknown(from, length) {
-            Some(reason) => Step::MayMatch(reason.into()),
+            Some(reason) => Step::may_match(reason),
             None if holds => Step::Next,
             None => Step::No,
         }

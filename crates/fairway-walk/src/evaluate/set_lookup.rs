@@ -18,7 +18,7 @@ impl Evaluation<'_> {
         if matches!(set.data, SetData::Object(_)) {
             let reason = format!("the map {name} maps to objects");
             // Of a sample, a quota may match; counters and helpers change no verdict.
-            return if self.facts.is_sample { Step::MayMatch(reason.into()) } else { Step::Unknown(reason) };
+            return if self.facts.is_sample { Step::may_match(reason) } else { Step::Unknown(reason) };
         }
         if let Some(reason) = registers.unknown(from, set.key_length()) {
             return self.look_up_unknown(set, registers, (from, result), verdict, reason);
@@ -34,7 +34,7 @@ impl Evaluation<'_> {
         if self.facts.choices.is_some() && matches!(result, LookupResult::Match | LookupResult::NoMatch) {
             let is_inverted = result == LookupResult::NoMatch;
             if let Some(doubt) = self.doubt_of_set(set, &key, found.as_deref(), is_inverted) {
-                return Step::MayMatch(doubt);
+                return Step::may_match(doubt);
             }
         }
         match (found, result) {
@@ -72,7 +72,7 @@ impl Evaluation<'_> {
         match (result, found.is_empty() && !all) {
             (LookupResult::Value(to), is_missing) if !is_missing || rest.is_some() => {
                 registers.load(to, load::Loaded::Unknown(reason.clone()));
-                if rest.is_some() { Step::Next } else { Step::MayMatch(reason.into()) }
+                if rest.is_some() { Step::Next } else { Step::may_match(reason) }
             }
             (LookupResult::NoMatch, true) if rest.is_none() => Step::Next,
             (_, true) if rest.is_none() => Step::No,
@@ -90,9 +90,9 @@ impl Evaluation<'_> {
                     return Step::OneOf(verdicts, reason);
                 }
                 *verdict = verdicts.pop();
-                if rest.is_some() { Step::Next } else { Step::MayMatch(reason.into()) }
+                if rest.is_some() { Step::Next } else { Step::may_match(reason) }
             }
-            _ => Step::MayMatch(reason.into()),
+            _ => Step::may_match(reason),
         }
     }
 }

@@ -58,32 +58,31 @@ impl ExplainOptions {
     }
 }
 
+/// How many branches are printed step by step; of the others only the end.
+const MOST_BRANCHES: usize = 8;
+
 /// What is printed. Where nothing goes wrong, the walks of later packets say little that is new, and are not
 /// look.
 fn text(explained: &Explained, all: bool, paint: &Paint) -> String {
     let mut text = String::new();
     let whole = all || explained.answered != Some(true);
-    let shown = |walk: &&WalkRecord| whole || walk.title.starts_with("the first packet");
-    let walks: Vec<&WalkRecord> = explained.walks.iter().filter(shown).collect();
-    let steps = |walk: &'_ WalkRecord| -> Vec<StepRecord> {
-        walk.steps.iter().filter(|step| all || step.kind != StepKind::Chain).cloned().collect()
-    };
-    let steps: Vec<Vec<StepRecord>> = walks.iter().map(|walk| steps(walk)).collect();
-    let widest =
-        |width: fn(&StepRecord) -> usize| steps.iter().flatten().map(width).max().unwrap_or_default();
-    let (namespace, place) = (widest(|step| step.namespace.len()), widest(|step| step.location().len()));
-    for (walk, steps) in walks.iter().zip(&steps) {
-        text.push_str(&format!("{}\n", paint.dress(Look::Title, &walk.title)));
-        for step in steps {
-            let head = format!("  {:namespace$}  {:place$}  ", step.namespace, step.location());
-            hang(&mut text, &head, &step.text(), look(step), paint);
+    walks(&mut text, &shown(&explained.walks, 0, whole), all, paint);
+    let shared = explained.walks.first().map_or(0, |walk| walk.steps.len());
+    for (number, branch) in explained.branches.iter().enumerate() {
+        let title = format!("branch {}: {}", number + 1, branch.text);
+        text.push_str(&format!("{}\n", paint.dress(Look::Title, &title)));
+        for condition in &branch.conditions {
+            hang(&mut text, "  ", &format!("by {}", condition.rule), Some(Look::Faint), paint);
         }
-        let end = match walk.end.kind {
-            EndKind::Delivered | EndKind::Leaves => Look::Good,
-            _ => Look::Bad,
-        };
-        hang(&mut text, "  = ", &walk.end.text, Some(end), paint);
-        text.push('\n');
+        let mut rest = shown(&branch.walks, shared, all || branch.answered != Some(true));
+        if let Some(first) = rest.first_mut() {
+            first.title.clear();
+        }
+        if number >= MOST_BRANCHES && !all {
+            rest.truncate(1);
+            rest.iter_mut().for_each(|walk| walk.steps.clear());
+        }
+        walks(&mut text, &rest, all, paint);
     }
     if whole && !explained.captures.is_empty() {
         let title = "where captures see it (source ports are made up)";
@@ -114,6 +113,42 @@ fn text(explained: &Explained, all: bool, paint: &Paint) -> String {
         hang(&mut text, "", &format!("What would help: {advice}"), None, paint);
     }
     text
+}
+
+/// The walks that are printed, without the steps of the first that all branches share.
+fn shown(walks: &[WalkRecord], shared: usize, whole: bool) -> Vec<WalkRecord> {
+    let is_shown = |walk: &&WalkRecord| whole || walk.title.starts_with("the first packet");
+    let mut walks: Vec<WalkRecord> = walks.iter().filter(is_shown).cloned().collect();
+    if let Some(first) = walks.first_mut() {
+        first.steps.drain(..shared.min(first.steps.len()));
+    }
+    walks
+}
+
+fn walks(text: &mut String, walks: &[WalkRecord], all: bool, paint: &Paint) {
+    let steps = |walk: &'_ WalkRecord| -> Vec<StepRecord> {
+        walk.steps.iter().filter(|step| all || step.kind != StepKind::Chain).cloned().collect()
+    };
+    let steps: Vec<Vec<StepRecord>> = walks.iter().map(steps).collect();
+    let widest =
+        |width: fn(&StepRecord) -> usize| steps.iter().flatten().map(width).max().unwrap_or_default();
+    let (namespace, place) = (widest(|step| step.namespace.len()), widest(|step| step.location().len()));
+    for (walk, steps) in walks.iter().zip(&steps) {
+        if !walk.title.is_empty() {
+            text.push_str(&format!("{}\n", paint.dress(Look::Title, &walk.title)));
+        }
+        for step in steps {
+            let head = format!("  {:namespace$}  {:place$}  ", step.namespace, step.location());
+            hang(text, &head, &step.text(), look(step), paint);
+        }
+        let end = match walk.end.kind {
+            EndKind::Delivered | EndKind::Leaves => Look::Good,
+            EndKind::Branches => Look::Unsure,
+            _ => Look::Bad,
+        };
+        hang(text, "  = ", &walk.end.text, Some(end), paint);
+        text.push('\n');
+    }
 }
 
 /// A text behind a head; where it goes on in the next line, it begins under its beginning.

@@ -20,7 +20,6 @@ use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_kernel::{namespace, pid_namespace, process};
 use fairway_model::RefusalKind;
 use fairway_model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
-use fairway_walk::Outcome;
 use rustix::process::Signal;
 
 use super::about::about;
@@ -171,17 +170,15 @@ impl EngineApi for EngineAdapter {
 
     fn explain(&self, from: &str, to: &str, plan: bool) -> Result<Explained, Failure> {
         let found = self.engine.explain(from, to, plan).map_err(|error| unexplained(&error))?;
-        let answered = match found.walk.outcome() {
-            Outcome::Answered(_) => Some(true),
-            Outcome::LeavesHost | Outcome::Unknown => None,
-            _ => Some(false),
-        };
+        let (walks, branches) = found.branches.records(&found.topology);
         let (planned, differences) = found.planned.map(|planned| (planned.end, planned.differences)).unzip();
         Ok(Explained {
-            walks: found.walk.records(&found.topology),
+            walks,
+            branches,
+            not_walked: found.branches.not_walked,
             captures: found.captures,
-            sentence: found.walk.sentence(&found.topology),
-            answered,
+            sentence: found.branches.sentence(&found.topology),
+            answered: found.branches.answered(),
             advice: found.advice,
             planned,
             differences: differences.unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! What `explain` says, and what the kernel then does with a real connection: both have to agree.
 
 mod advice;
+mod branches;
 mod drivers;
 mod links;
 

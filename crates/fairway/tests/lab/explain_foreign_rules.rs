@@ -185,10 +185,14 @@ fn rules_of_a_user_by_iptables_are_walked_and_named() {
         let chance =
             ["-I", "ASIDE", "-m", "statistic", "--mode", "random", "--probability", "0.5", "-j", "DROP"];
         run(&street.stage.host, "iptables-nft", &chance);
-        let unknown = street.explain("w1", &format!("{LAN}:80"));
-        assert_eq!(unknown.answered, None);
-        assert!(unknown.sentence.contains("unknown from here on host: ip filter ASIDE: -m statistic "));
-        assert!(unknown.sentence.ends_with(": the match is random."), "{}", unknown.sentence);
+        let branched = street.explain("w1", &format!("{LAN}:80"));
+        assert_eq!((branched.answered, branched.not_walked), (None, 0));
+        let dropped = "It depends. 1 of 2: No answer: dropped on host by ip filter ASIDE: -m statistic ";
+        assert!(branched.sentence.starts_with(dropped), "{}", branched.sentence);
+        let shares: Vec<&str> = branched.branches.iter().filter_map(|it| it.probability.as_deref()).collect();
+        assert_eq!(shares[0], "1/2", "{shares:?}");
+        let shared = branched.walks[0].steps.len();
+        assert!(branched.branches.iter().all(|it| it.walks[0].steps[..shared] == branched.walks[0].steps));
     });
 }
 

@@ -13,7 +13,9 @@ use fairway_model::{
     EndpointRequest, HostFacts, HostRoute, MacAddress, Namespace, ParentFacts, SandboxKind, SandboxOptions,
     Settings, Uplink, UplinkRoute, parse,
 };
-use fairway_walk::{Interface, Listener, NetworkNamespace, Proxy, Topology, add_interface, walk_connection};
+use fairway_walk::{
+    Branches, Interface, Listener, NetworkNamespace, Proxy, Topology, add_interface, walk_connection,
+};
 use fairway_walk::{add_default_route, empty_namespace};
 
 /// A host 10.10.50.99 with a World on it.
@@ -137,7 +139,8 @@ impl LargeFixture {
         let Resolved { origin, tuple } = query.resolve(&self.world, topology).unwrap();
         let connection = walk_connection(topology, origin, tuple, Proxy { user: Some(61_137) });
         let advice = advice(&self.world, &query, topology, &connection, &[]);
-        let walk = Walk::new(&picture, format!("{from} asks {to}"), topology, &connection, advice);
+        let walk =
+            Walk::new(&picture, format!("{from} asks {to}"), topology, &Branches::only(connection), advice);
         picture.walk = Some(walk);
         picture
     }

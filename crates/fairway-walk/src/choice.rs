@@ -1,10 +1,18 @@
-//! The choices of one walk.
+//! The choices of one walk: what chance or the state of a moment decides.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::Condition;
 use crate::probability::Probability;
+
+/// A condition of a branch that has no probability.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The rule that it is a condition of, with its table and chain.
+    pub rule: String,
+    /// The condition, as `while below the limit of 3/minute`.
+    pub text: String,
+}
 
 /// An option of a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
