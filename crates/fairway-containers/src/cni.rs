@@ -1,13 +1,13 @@
 //! What CNI plugins returned: containerd, CRI-O and podman with CNI keep it in files (libcni's `cniCacheV1`).
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use fairway_model::PortRange;
 use serde_json::Value;
 
-use crate::container::{Attachment, Container, PublishedPort, protocol};
-use crate::json::{fields, list, text};
+use crate::container::{Attachment, Container, PublishedPort};
+use crate::json::{list, text};
+use crate::port_mapping;
 use crate::reader::Reader;
 
 const DIRECTORY: &str = "/var/lib/cni/results";
@@ -68,37 +68,10 @@ fn result(value: &Value) -> Result<(String, Option<Attachment>, Vec<PublishedPor
         ["capabilityArgs", "runtimeConfig"].iter().flat_map(|key| list(value, &[key, "portMappings"]));
     let has = |family: fn(&IpAddr) -> bool| addresses.iter().any(family);
     let (four, six) = (has(IpAddr::is_ipv4), has(IpAddr::is_ipv6));
-    let ports = ports.flat_map(|port| published(port, four, six)).collect();
+    let ports = ports.flat_map(|port| port_mapping::read(port, four, six)).collect();
     let attachment =
         Attachment { network: network.to_owned(), interface: interface.map(str::to_owned), addresses, mac };
     Ok((id.to_owned(), Some(attachment), ports))
-}
-
-/// A port mapping. Without a host address it is for all of each family that the container has.
-pub(crate) fn published(value: &Value, four: bool, six: bool) -> Vec<PublishedPort> {
-    // containerd writes the names of Go's fields, other runtimes those of the specification.
-    let field = |name: &str| {
-        fields(value, &[]).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    };
-    let number = |name| field(name)?.as_u64()?.try_into().ok().filter(|port: &u16| *port != 0);
-    let Some(host_port) = number("hostPort") else { return Vec::new() };
-    let name = field("protocol").and_then(Value::as_str).filter(|name| !name.is_empty()).unwrap_or("tcp");
-    let Some(protocol) = protocol(name) else { return Vec::new() };
-    let given = field("hostIP").and_then(Value::as_str).filter(|text| !text.is_empty());
-    let addresses: Vec<IpAddr> = match given {
-        Some(text) => text.parse().into_iter().collect(),
-        None => {
-            let every = [(four || !six, Ipv4Addr::UNSPECIFIED.into()), (six, Ipv6Addr::UNSPECIFIED.into())];
-            every.into_iter().filter_map(|(has, address)| has.then_some(address)).collect()
-        }
-    };
-    let port = |host_address| PublishedPort {
-        protocol,
-        host_address,
-        host_ports: PortRange::single(host_port),
-        container_port: number("containerPort"),
-    };
-    addresses.into_iter().map(port).collect()
 }
 
 #[cfg(test)]

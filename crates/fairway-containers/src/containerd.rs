@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::container::{Attachment, Container, Engine, Mode, PublishedPort, State};
 use crate::oci::{Network, annotation, network};
 use crate::reader::Reader;
-use crate::{cni, docker, task};
+use crate::{cni, docker, port_mapping, task};
 
 /// Lists the containers that have a process. containerd keeps the others in a database of its own.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
@@ -107,7 +107,8 @@ fn plain(namespace: &str, id: &str, config: &Value) -> Container {
     }
     let ports = parsed("nerdctl/ports");
     let ports = ports.as_ref().and_then(Value::as_array).into_iter().flatten();
-    container.ports = PublishedPort::join(ports.flat_map(|port| cni::published(port, true, false)).collect());
+    container.ports =
+        PublishedPort::join(ports.flat_map(|port| port_mapping::read(port, true, false)).collect());
     container
 }
 

@@ -24,7 +24,8 @@ struct Daemon {
     user: u32,
     /// Its socket; none if it does not run.
     socket: Option<String>,
-    data_root: String,
+    /// Where its files are, if that is known.
+    data_root: Option<String>,
 }
 
 /// Lists the containers of each daemon. A socket is asked only if its daemon runs, for systemd starts a daemon whose
@@ -35,7 +36,9 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     for daemon in daemons(reader) {
         let engine = Engine::Docker { user: users::scope(&users, daemon.user) };
         let answer = daemon.socket.as_deref().and_then(|socket| ask(reader, socket, &engine));
-        containers.extend(answer.unwrap_or_else(|| read_files(reader, &daemon.data_root, &engine)));
+        containers.extend(answer.unwrap_or_else(|| {
+            daemon.data_root.map(|data_root| read_files(reader, &data_root, &engine)).unwrap_or_default()
+        }));
     }
     containers
 }
@@ -46,17 +49,16 @@ fn daemons(reader: &Reader<'_>) -> BTreeSet<Daemon> {
         .map(|process| {
             let user = process.user;
             let (socket, data_root) = match user {
-                0 => ("/run/docker.sock".to_owned(), DATA_ROOT.to_owned()),
-                // Its files are below its user's home; the API has all that is needed.
-                _ => (format!("/run/user/{user}/docker.sock"), String::new()),
+                0 => ("/run/docker.sock".to_owned(), Some(DATA_ROOT)),
+                _ => (format!("/run/user/{user}/docker.sock"), None),
             };
             let named = process.options("-H", "--host").find_map(|host| host.strip_prefix("unix://"));
-            let data_root = process.option("-g", "--data-root").map_or(data_root, str::to_owned);
+            let data_root = process.option("-g", "--data-root").or(data_root).map(str::to_owned);
             Daemon { user, socket: Some(named.map_or(socket, str::to_owned)), data_root }
         })
         .collect();
-    if daemons.iter().all(|daemon| daemon.data_root != DATA_ROOT) {
-        daemons.insert(Daemon { user: 0, socket: None, data_root: DATA_ROOT.to_owned() });
+    if daemons.iter().all(|daemon| daemon.data_root.as_deref() != Some(DATA_ROOT)) {
+        daemons.insert(Daemon { user: 0, socket: None, data_root: Some(DATA_ROOT.to_owned()) });
     }
     daemons
 }
@@ -91,6 +93,10 @@ fn get(reader: &mut Reader<'_>, socket: &str, path: &str) -> Option<Value> {
         Ok(value) => Some(value),
         Err(api::Error::Silent) => {
             reader.silent(socket);
+            None
+        }
+        Err(api::Error::Connection(error)) => {
+            reader.failed(socket, &error);
             None
         }
         Err(error) => {

@@ -5,12 +5,17 @@ use std::fmt;
 /// Something that could not be read, because of which containers may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
-    /// An engine did not answer in time.
+    /// The socket of an engine did not answer in time; its files were read instead.
     NoAnswer {
         /// The engine.
         engine: &'static str,
-        /// What did not answer, such as a socket.
-        what: String,
+        /// The socket.
+        socket: String,
+    },
+    /// The files of an engine could not be read in time.
+    LeftOut {
+        /// The engine.
+        engine: &'static str,
     },
     /// A record is not as expected.
     Broken {
@@ -35,8 +40,14 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAnswer { engine, what } => {
-                write!(f, "{engine}: {what} did not answer within a second: containers may be missing")
+            Self::NoAnswer { engine, socket } => {
+                write!(f, "{engine}: {socket} did not answer within a second: its files were read instead")
+            }
+            Self::LeftOut { engine } => {
+                write!(
+                    f,
+                    "{engine}: its files could not be read within a second: its containers are left out"
+                )
             }
             Self::Broken { engine, path, reason } => write!(f, "{engine}: cannot use {path}: {reason}"),
             Self::Denied { path, others, missing } => {
@@ -58,12 +69,13 @@ impl fmt::Display for Note {
 pub(crate) fn join(notes: Vec<Note>, missing: &[&'static str]) -> Vec<Note> {
     let (denied, mut others): (Vec<_>, Vec<_>) =
         notes.into_iter().partition(|note| matches!(note, Note::Denied { .. }));
-    let mut paths = denied.iter().filter_map(|note| match note {
-        Note::Denied { path, .. } => Some(path.clone()),
+    let counted = denied.into_iter().filter_map(|note| match note {
+        Note::Denied { path, others, .. } => Some((path, others)),
         _ => None,
     });
-    if let Some(path) = paths.next() {
-        others.push(Note::Denied { path, others: paths.count(), missing: missing.to_vec() });
+    let sum = counted.reduce(|(path, one), (_, other)| (path, one + 1 + other));
+    if let Some((path, count)) = sum {
+        others.push(Note::Denied { path, others: count, missing: missing.to_vec() });
     }
     others.sort();
     others.dedup();
@@ -80,17 +92,24 @@ mod tests {
 
     #[test]
     fn denied_files_are_one_note() {
-        let silent = || Note::NoAnswer { engine: "docker", what: "/run/docker.sock".to_owned() };
+        let silent = || Note::LeftOut { engine: "docker" };
         let notes =
             join(vec![denied("/a"), silent(), denied("/b"), denied("/c"), silent()], &["CAP_SYS_PTRACE"]);
         let texts: Vec<String> = notes.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [
-                "docker: /run/docker.sock did not answer within a second: containers may be missing",
+                "docker: its files could not be read within a second: its containers are left out",
                 "cannot read /a and 2 more: containers may be missing: run this as root, or with CAP_SYS_PTRACE",
             ]
         );
+    }
+
+    #[test]
+    fn joined_notes_can_be_joined_again() {
+        let once = join(vec![denied("/a"), denied("/b")], &[]);
+        let twice = join([once, vec![denied("/c")]].concat(), &[]);
+        assert_eq!(twice, [Note::Denied { path: "/a".to_owned(), others: 2, missing: Vec::new() }]);
     }
 
     #[test]

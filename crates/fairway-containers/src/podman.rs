@@ -71,7 +71,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
             pids.insert(pid, id.clone());
         }
         if container.mode == Mode::Own && shared.is_none() {
-            container.attachments = networks.get(&id).cloned().unwrap_or_default();
+            cni::add(&mut container, &networks, &id);
             if container.attachments.is_empty() {
                 cni::add(&mut container, &results, &id);
             }

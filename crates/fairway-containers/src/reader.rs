@@ -143,12 +143,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes that a socket did not answer in time.
-    pub(crate) fn silent(&mut self, what: &str) {
-        self.notes.push(Note::NoAnswer { engine: self.engine, what: what.to_owned() });
+    pub(crate) fn silent(&mut self, socket: &str) {
+        self.notes.push(Note::NoAnswer { engine: self.engine, socket: socket.to_owned() });
     }
 
-    /// Notes that a file cannot be read. One that is absent, or whose process ended, is no note.
-    fn failed(&mut self, path: &str, error: &io::Error) {
+    /// Notes that a file or socket cannot be used. One that is absent, or whose process ended, is no note.
+    pub(crate) fn failed(&mut self, path: &str, error: &io::Error) {
         match Errno::from_io_error(error) {
             Some(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => {}
             Some(Errno::ACCESS | Errno::PERM) => {

@@ -13,7 +13,7 @@ use crate::container::{Container, Engine, Mode, State};
 use crate::find::{Ambiguous, find, split};
 use crate::note::{self, Note};
 use crate::reader::{Host, Reader};
-use crate::{containerd, docker, lxc, named, nspawn, podman, process_list};
+use crate::{containerd, docker, interfaces, lxc, named, nspawn, podman, process_list};
 
 /// How long a socket may take. The files are read where it takes longer, so it is less than all may take.
 const SOCKET_LIMIT: Duration = Duration::from_millis(900);
@@ -95,7 +95,7 @@ pub fn read(root: &Path) -> Survey {
         containers.extend(found);
         notes.append(&mut said);
     }
-    notes.extend(waiting.into_iter().map(|engine| Note::NoAnswer { engine, what: "its files".to_owned() }));
+    notes.extend(waiting.into_iter().map(|engine| Note::LeftOut { engine }));
     let own = root.join("proc/self/ns/net").display().to_string();
     if let Ok(own) = namespace::identity(&own) {
         containers.iter_mut().for_each(|container| note_host_mode(container, &own));
@@ -129,6 +129,18 @@ impl Survey {
         self.containers.sort_by(|one, other| {
             (&one.engine, one.name(), &one.id).cmp(&(&other.engine, other.name(), &other.id))
         });
+    }
+
+    /// Adds the interfaces and addresses of running containers of which the engines record no address. It enters their
+    /// namespaces.
+    pub fn read_interfaces(&mut self) {
+        let host = Host { root: self.root.clone(), processes: Vec::new(), deadline: Instant::now() };
+        let mut reader = Reader::new(&host, "podman");
+        let bridges = interfaces::bridges(&mut reader);
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.append(&mut reader.notes);
+        notes.append(&mut interfaces::add(&mut self.containers, &bridges));
+        self.notes = note::join(notes, &missing());
     }
 
     /// Finds a container by name, as [`find`] does, or a process or namespace as [`namespace_of`] does.

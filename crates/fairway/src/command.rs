@@ -9,6 +9,7 @@ mod completion;
 mod daemon;
 mod docker;
 mod doctor;
+mod engines;
 mod error;
 mod events;
 mod exec;
@@ -208,7 +209,7 @@ impl Arguments {
         match verb {
             Verb::Run(options) => options.run(&mut session()?),
             Verb::Exec(options) => options.run(&mut session()?.client),
-            Verb::Ps(options) => options.run(&mut session()?.client),
+            Verb::Ps(options) => options.run(session()?.client),
             Verb::Inspect(options) => options.run(&mut session()?.client),
             Verb::Port(options) => options.run(&mut session()?.client),
             Verb::Publish(options) => options.run(&mut session()?.client),

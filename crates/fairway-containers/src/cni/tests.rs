@@ -65,30 +65,3 @@ fn broken_results_are_refused_or_read_in_part() {
     let expected = Attachment { network: "n".to_owned(), interface: None, addresses: Vec::new(), mac: None };
     assert_eq!((attachment, ports), (Some(expected), Vec::new()));
 }
-
-#[test]
-fn port_mappings_are_read() {
-    let texts = |value: Value, four, six| {
-        published(&value, four, six).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    };
-    for (value, expected) in [
-        (
-            json!({"hostPort": 8080, "containerPort": 80, "protocol": "udp", "hostIP": "127.0.0.1"}),
-            "127.0.0.1:8080->80/udp",
-        ),
-        (json!({"hostPort": 8080, "containerPort": 80}), "0.0.0.0:8080->80/tcp [::]:8080->80/tcp"),
-        (json!({"hostPort": 8080}), "0.0.0.0:8080/tcp [::]:8080/tcp"),
-        (json!({"hostPort": 0, "containerPort": 80}), ""),
-        (json!({"containerPort": 80}), ""),
-        (json!({"hostPort": 8080, "protocol": "icmp"}), ""),
-        (json!({"hostPort": 8080, "hostIP": "x"}), ""),
-        (json!({"hostPort": 70000}), ""),
-        (json!("x"), ""),
-    ] {
-        assert_eq!(texts(value.clone(), true, true), expected, "{value}");
-    }
-    let value = || json!({"hostPort": 1, "containerPort": 2});
-    assert_eq!(texts(value(), true, false), "0.0.0.0:1->2/tcp");
-    assert_eq!(texts(value(), false, true), "[::]:1->2/tcp");
-    assert_eq!(texts(value(), false, false), "0.0.0.0:1->2/tcp");
-}

@@ -103,8 +103,8 @@ fn a_daemon_is_asked_at_its_own_socket_and_data_root() {
     fixture.process(900, 1, "dockerd -H tcp://1.2.3.4 --host=unix:///run/a.sock --data-root /srv/docker");
     let (containers, notes) = fixture.read(read);
     assert_eq!(lines(&containers), ["docker:web running pid=41"]);
-    let expected = "engine: cannot use /run/a.sock: No such file or directory (os error 2)";
-    assert_eq!(texts(&notes)[0], expected);
+    // That the socket is not there yet is no note of its own.
+    assert_eq!(notes.len(), 1, "{notes:?}");
 }
 
 #[test]
@@ -152,6 +152,6 @@ fn a_daemon_that_never_answers_takes_a_second_and_its_files_are_read() {
     let took = started.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(lines(&survey.containers), ["docker:web running pid=41"]);
-    let silent = "docker: /run/docker.sock did not answer within a second: containers may be missing";
+    let silent = "docker: /run/docker.sock did not answer within a second: its files were read instead";
     assert!(texts(&survey.notes).iter().any(|note| note == silent), "{:?}", survey.notes);
 }

@@ -1,34 +1,67 @@
 //! Networks and published ports of podman's containers, where other programs than podman can read them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway_model::{PortRange, Protocol};
+use serde_json::Value;
 
+use crate::cni::Results;
 use crate::container::{Attachment, PublishedPort};
+use crate::json::{list, parsed, text};
+use crate::port_mapping;
 use crate::reader::Reader;
 
-/// The networks of each container, by its identifier.
-pub(super) type Networks = BTreeMap<String, Vec<Attachment>>;
-
-/// Reads the files of aardvark-dns: one for each network with names, of root and of users.
-pub(super) fn read(reader: &mut Reader<'_>, users: &BTreeSet<u32>) -> Networks {
-    let mut networks = Networks::new();
+/// Reads the networks and ports of the containers of root and of users, by the identifiers of the containers: the files
+/// of netavark for its firewall rules (1.10 and newer), and those of aardvark-dns for networks with names.
+pub(super) fn read(reader: &mut Reader<'_>, users: &BTreeSet<u32>) -> Results {
+    let mut networks = Results::new();
     for user in users {
         let directory = match user {
-            0 => "/run/containers/networks/aardvark-dns".to_owned(),
-            _ => format!("/run/user/{user}/containers/networks/aardvark-dns"),
+            0 => "/run/containers/networks".to_owned(),
+            _ => format!("/run/user/{user}/containers/networks"),
         };
-        for name in reader.names(&directory).into_iter().filter(|name| name != "aardvark.pid") {
-            let Some(text) = reader.text(&format!("{directory}/{name}")) else { continue };
-            // That of a network without a way out is marked so.
-            let network = name.trim_end_matches("%int");
-            for (id, attachment) in containers(network, &text) {
-                networks.entry(id).or_default().push(attachment);
+        let ports = format!("{directory}/firewall/ports");
+        for name in reader.names(&ports) {
+            let Some(value) = reader.json(&format!("{ports}/{name}")) else { continue };
+            match forwarding(&value) {
+                Ok((id, attachment, ports)) => add(&mut networks, id, attachment, ports),
+                Err(reason) => reader.broken(&format!("{ports}/{name}"), reason),
             }
+        }
+        let resolver = format!("{directory}/aardvark-dns");
+        for name in reader.names(&resolver).into_iter().filter(|name| name != "aardvark.pid") {
+            let Some(text) = reader.text(&format!("{resolver}/{name}")) else { continue };
+            // The file of a network without a way out is marked so.
+            let network = name.trim_end_matches("%int");
+            containers(network, &text)
+                .into_iter()
+                .for_each(|(id, it)| add(&mut networks, id, it, Vec::new()));
         }
     }
     networks
+}
+
+/// Adds what one file says. Both kinds of files have the addresses; those of the resolver have all of them.
+fn add(networks: &mut Results, id: String, attachment: Attachment, ports: Vec<PublishedPort>) {
+    let attached = networks.entry(id).or_default();
+    attached.ports.extend(ports);
+    match attached.attachments.iter_mut().find(|it| it.network == attachment.network) {
+        Some(known) => *known = attachment,
+        None => attached.attachments.push(attachment),
+    }
+}
+
+/// Reads a file of netavark on one container in one network.
+fn forwarding(value: &Value) -> Result<(String, Attachment, Vec<PublishedPort>), &'static str> {
+    let id = text(value, &["container_id"]).ok_or("there is no container_id")?;
+    let network = text(value, &["network_name"]).ok_or("there is no network_name")?;
+    let (four, six) = (parsed(value, &["container_ip_v4"]), parsed(value, &["container_ip_v6"]));
+    let mappings = list(value, &["port_mappings"]);
+    let ports = mappings.flat_map(|it| port_mapping::read(it, four.is_some(), six.is_some())).collect();
+    let addresses = [four, six].into_iter().flatten().collect();
+    let attachment = Attachment { network: network.to_owned(), interface: None, addresses, mac: None };
+    Ok((id.to_owned(), attachment, ports))
 }
 
 /// Reads a file of aardvark-dns: the addresses of the resolver, then a line for each container with its identifier, its
@@ -116,6 +149,34 @@ mod tests {
             .collect();
         assert_eq!(lines, ["b9ef app 10.89.0.2", "aaaa app 10.89.0.3,10.89.0.4,fd00::3", "cccc app fd00::5"]);
         assert_eq!(containers("app", ""), []);
+    }
+
+    #[test]
+    fn files_of_netavark_are_read() {
+        let value = serde_json::json!({
+            "container_id": "aaaa", "network_name": "app", "network_hash_name": "1d8f", "dns_port": 53,
+            "container_ip_v4": "10.89.0.2", "subnet_v4": "10.89.0.0/24", "container_ip_v6": null, "dns_server_ips": [],
+            "port_mappings": [{"container_port": 80, "host_ip": "", "host_port": 8080, "protocol": "tcp", "range": 2}]
+        });
+        let (id, attachment, ports) = forwarding(&value).unwrap();
+        assert_eq!((id.as_str(), attachment.network.as_str()), ("aaaa", "app"));
+        assert_eq!(attachment.addresses, ["10.89.0.2".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["0.0.0.0:8080-8081->80-81/tcp"]
+        );
+        for (key, reason) in
+            [("container_id", "there is no container_id"), ("network_name", "there is no network_name")]
+        {
+            let mut broken = value.clone();
+            broken[key] = Value::Null;
+            assert_eq!(forwarding(&broken).unwrap_err(), reason);
+        }
+        let mut none = value;
+        none["port_mappings"] = Value::Null;
+        none["container_ip_v4"] = "x".into();
+        let (_, attachment, ports) = forwarding(&none).unwrap();
+        assert_eq!((attachment.addresses, ports), (Vec::new(), Vec::new()));
     }
 
     const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

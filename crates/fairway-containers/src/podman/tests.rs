@@ -42,10 +42,14 @@ fn running_exited_and_created_containers_are_found() {
     fixture.file("/run/containers/networks/aardvark-dns/app", network);
     fixture.file("/run/containers/networks/aardvark-dns/back%int", "10.90.0.1\naaaa 10.90.0.2  web\n");
     fixture.file("/run/containers/networks/aardvark-dns/aardvark.pid", "116");
+    let ports = r#"{"container_id": "aaaa", "network_name": "app", "container_ip_v4": "10.89.0.2",
+        "port_mappings": [{"container_port": 80, "host_ip": "", "host_port": 8080, "protocol": "tcp", "range": 1}]}"#;
+    fixture.file("/run/containers/networks/firewall/ports/1d8f_aaaa", ports);
+    fixture.file("/run/containers/networks/firewall/firewall-driver", "nftables");
     assert_eq!(
         found(&fixture),
         [
-            "podman:web running pid=41 app=10.89.0.2=fd00::2 back=10.90.0.2",
+            "podman:web running pid=41 app=10.89.0.2=fd00::2 back=10.90.0.2 0.0.0.0:8080->80/tcp",
             "podman:old exited",
             "podman:made created",
             "podman:passing running pid=51",

@@ -7,6 +7,7 @@ use fairway_api::filter::Filters;
 use fairway_api::types::ContainerSummary;
 use fairway_api::{Client, encode};
 
+use super::engines;
 use super::error::CommandError;
 use super::network::filters;
 use super::port::displayed;
@@ -36,6 +37,9 @@ pub(super) struct ListSandboxes {
     /// Show all sandboxes (default shows just running)
     #[arg(short, long)]
     all: bool,
+    /// List the containers of every engine on this host: Docker, podman, containerd, Kubernetes, LXC and others
+    #[arg(short = 'A', long, conflicts_with_all = ["filter", "last", "latest"])]
+    all_engines: bool,
     /// Filter output, such as 'name=web', 'network=app' or 'status=exited'; may be repeated
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
@@ -50,11 +54,14 @@ pub(super) struct ListSandboxes {
 }
 
 impl ListSandboxes {
-    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+    pub(super) fn run(&self, mut client: Client) -> Result<i32, CommandError> {
+        if self.all_engines {
+            return engines::list(client, self.all, &self.options);
+        }
         let last = if self.latest { Some(1) } else { self.last.and_then(|last| usize::try_from(last).ok()) };
         let mut found = client.containers(self.all || last.is_some(), &filters(&self.filter)?)?;
         found.truncate(last.unwrap_or(usize::MAX));
-        show_all(client, &found, &self.options)
+        show_all(&mut client, &found, &self.options)
     }
 }
 

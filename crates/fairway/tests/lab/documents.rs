@@ -63,6 +63,7 @@ pages! {
     install: "docs/how-to/install.md";
     isolate_sandboxes: "docs/how-to/isolate-sandboxes.md";
     lan_addresses: "docs/how-to/lan-addresses.md";
+    other_engines: "docs/how-to/other-engines.md";
     other_runtimes: "docs/how-to/other-runtimes.md";
     own_firewall_rules: "docs/how-to/own-firewall-rules.md";
     publish_ports: "docs/how-to/publish-ports.md";
