@@ -9,5 +9,5 @@ pub use advice::advice;
 pub(crate) use advice::{give_back, has_vanished, publish_everywhere};
 pub use capture::{Capture, CapturePlaces, captures};
 pub use ends::{ByTopology, Ends, Peer};
-pub use query::{OUTSIDE, Port, Query, QueryError, Resolved, port_of, split, zoned};
+pub use query::{OUTSIDE, Port, Query, QueryError, Resolved, neighbor_of, port_of, split, zoned};
 pub(crate) use query::{peer, resolve, shown_name};

@@ -45,7 +45,24 @@ pub fn find_except(protocol: Protocol, address: SocketAddr, known: &[u32]) -> Op
     if sockets.is_empty() {
         return None;
     }
-    let wanted: Vec<String> = sockets.iter().map(|socket| format!("socket:[{}]", socket.inode)).collect();
+    let wanted: Vec<String> = sockets.iter().map(|socket| link_to(socket.inode)).collect();
+    holder_of(&wanted, known)
+}
+
+/// Finds a process of the network namespace of the calling thread, or else of another, that has the socket with this
+/// inode number. None when it is invisible.
+#[must_use]
+pub fn of_socket(inode: u64) -> Option<PortHolder> {
+    holder_of(&[link_to(inode)], &[])
+}
+
+/// The target of the link of a socket in `/proc/PID/fd`.
+fn link_to(inode: u64) -> String {
+    format!("socket:[{inode}]")
+}
+
+/// Finds a process that has one of these sockets, except for known ones.
+fn holder_of(wanted: &[String], known: &[u32]) -> Option<PortHolder> {
     let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut pids: Vec<u32> = pids.collect();
     // Most processes have few descriptors, and sockets of their own namespace; relays may have ten thousands.
@@ -55,7 +72,7 @@ pub fn find_except(protocol: Protocol, address: SocketAddr, known: &[u32]) -> Op
         // How many there are (Linux 6.2).
         (elsewhere, fs::metadata(format!("/proc/{pid}/fd")).map_or(u64::MAX, |directory| directory.len()))
     });
-    pids.into_iter().filter(|pid| !known.contains(pid)).find(|pid| has_one_of(*pid, &wanted)).map(|pid| {
+    pids.into_iter().filter(|pid| !known.contains(pid)).find(|pid| has_one_of(*pid, wanted)).map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         PortHolder { pid, name: name.trim_end().to_owned() }
     })

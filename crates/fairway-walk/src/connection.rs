@@ -183,6 +183,8 @@ fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &m
             let reason = DiscardReason::ReplyAstray { interface, next: *next, origin };
             reply.end = End::Discarded { namespace, reason };
         }
+        // The origin's side of that interface may be seen too.
+        (Origin::Remote(..), Some(asked)) if passes(reply, asked) => {}
         (Origin::Remote(..), Some((at, by))) if (at, by) != (&namespace, interface) => {
             let reason = format!(
                 "the reply leaves by {interface} for {next}, not by {by}, where the request arrived: whether the reply arrives is not known"
@@ -191,6 +193,12 @@ fn comes_back(topology: &Topology, origin: Origin, first: &PacketWalk, reply: &m
         }
         _ => {}
     }
+}
+
+/// Whether a packet leaves by an interface of a namespace.
+fn passes(walk: &PacketWalk, (at, by): (&NamespaceId, &String)) -> bool {
+    let leaves = |step: &Step| matches!(step, Step::Leaves { namespace, interface, .. } if (namespace, interface) == (at, by));
+    walk.steps.iter().any(leaves)
 }
 
 /// Whether a packet bypassed conntrack somewhere, or conntrack found it invalid.

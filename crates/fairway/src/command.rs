@@ -21,6 +21,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod network;
+mod on_host;
 mod options;
 mod paint;
 mod plan;
@@ -222,7 +223,7 @@ impl Arguments {
             Verb::Rm(options) => options.run(&mut session()?.client),
             Verb::Wait(options) => options.run(&mut session()?.client),
             Verb::Network(command) => command.run(&mut session()?.client),
-            Verb::Explain(options) => options.run(&mut session()?.client),
+            Verb::Explain(options) => options.run(&mut session()?.client, host.is_some()),
             Verb::Doctor(options) => options.run(&mut session()?.client),
             Verb::Plan(options) => options.run(&mut session()?.client),
             Verb::Graph(options) => options.run(&mut session()?.client),

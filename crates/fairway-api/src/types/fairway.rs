@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fairway_core::plan::{ObjectChange, PlannedFragment};
 use fairway_inspect::doctor::Finding;
 use fairway_inspect::explain::Capture;
-use fairway_walk::{BranchRecord, WalkRecord};
+use fairway_walk::{BranchRecord, Branches, Topology, WalkRecord};
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerCreate, EndpointSettings, PortMap};
@@ -115,6 +115,28 @@ pub struct Explained {
     pub planned: Option<String>,
     /// The differences from the Plan, if the result differs.
     pub differences: Vec<String>,
+}
+
+impl Explained {
+    /// The path of a packet, without a comparison with a Plan.
+    pub fn new(
+        branches: &Branches,
+        topology: &Topology,
+        captures: Vec<Capture>,
+        advice: Option<String>,
+    ) -> Self {
+        let (walks, records) = branches.records(topology);
+        Self {
+            walks,
+            branches: records,
+            not_walked: branches.not_walked,
+            captures,
+            sentence: branches.sentence(topology),
+            answered: branches.answered(),
+            advice,
+            ..Self::default()
+        }
+    }
 }
 
 fn is_zero(number: &usize) -> bool {

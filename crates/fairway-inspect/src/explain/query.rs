@@ -315,7 +315,7 @@ fn lan_of(host: &NetworkNamespace) -> Option<(u32, IpAddr)> {
 }
 
 /// An address on the host's LAN: its router, else the first address of the subnet that is not the host's.
-fn neighbor_of(host: &NetworkNamespace) -> Option<IpAddr> {
+pub fn neighbor_of(host: &NetworkNamespace) -> Option<IpAddr> {
     let default = defaults(host);
     if let Some(gateway) = default.filter_map(|route| route.gateway).min_by_key(IpAddr::is_ipv6) {
         return Some(gateway);

@@ -20,7 +20,9 @@ pub struct Glance {
 /// # Errors
 /// The kernel refuses or its answer cannot be read.
 pub fn glance() -> Result<Glance, Error> {
-    let (links, interfaces) = interfaces(&Links::open()?, &Shared::default())?;
+    let (links, mut interfaces) = interfaces(&Links::open()?, &Shared::default())?;
+    // It depends on routes, which are not read here.
+    interfaces.iter_mut().for_each(|interface| interface.reverse_path = 0);
     Ok(Glance { interfaces, ties: links.iter().filter_map(tie).collect() })
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use fairway_api::ClientError;
 use fairway_core::ipam::IpamError;
 use fairway_engine::EngineError;
+use fairway_host::HostError;
 use fairway_kernel::namespace;
 use fairway_model::parse::ParseError;
 use thiserror::Error;
@@ -28,6 +29,8 @@ pub(super) enum CommandError {
     Store(#[from] EngineError),
     #[error(transparent)]
     Install(#[from] InstallError),
+    #[error(transparent)]
+    Host(#[from] HostError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
     #[error(transparent)]

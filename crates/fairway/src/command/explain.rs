@@ -1,11 +1,12 @@
 //! `fairway explain`: where a packet goes.
 
 use clap::{Args, ValueEnum};
-use fairway_api::Client;
 use fairway_api::types::Explained;
+use fairway_api::{Client, ClientError};
 use fairway_walk::{EndKind, StepKind, StepRecord, WalkRecord};
 
 use super::error::CommandError;
+use super::on_host;
 use super::paint::{Colours, Look, Paint};
 use super::print::print;
 
@@ -22,7 +23,8 @@ enum Format {
 /// Whose packet, and where to.
 #[derive(Debug, Args)]
 pub(super) struct ExplainOptions {
-    /// Source: a sandbox, host, lan, lan:ADDRESS or an address; container:NAME for a sandbox called host or lan
+    /// Source: a container of any engine, pid:NUMBER, netns:NAME, host, lan, lan:ADDRESS or an address;
+    /// container:NAME for a container called host or lan
     #[arg(value_name = "FROM")]
     from: String,
     /// Destination: as FROM, or a name that FROM resolves; without a port, an ICMP echo
@@ -43,8 +45,16 @@ pub(super) struct ExplainOptions {
 }
 
 impl ExplainOptions {
-    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
-        let explained = client.explain(&self.from, &self.to, self.plan)?;
+    /// Explains by the daemon, and by this program where no daemon runs or it does not know an end. `chosen` says that
+    /// the user has named a daemon, which is asked alone.
+    pub(super) fn run(&self, client: &mut Client, chosen: bool) -> Result<i32, CommandError> {
+        let explained = match client.explain(&self.from, &self.to, self.plan) {
+            Err(error @ ClientError::NotRunning { .. }) if chosen => return Err(error.into()),
+            Err(error) if !self.plan && on_host::can_answer(&error) => {
+                on_host::explain(client, error, &self.from, &self.to)?
+            }
+            result => result?,
+        };
         match self.format {
             Format::Json => {
                 let json = serde_json::to_string_pretty(&explained).unwrap_or_default();

@@ -15,6 +15,7 @@ use fairway_core::traffic::Counters;
 use fairway_core::world::{Change, Command, TimedEvent, World};
 use fairway_engine::{Engine, EngineError, ExplainError, GraphError, TraceError};
 use fairway_inspect::conflict::{FirewallConflict, Path};
+use fairway_inspect::explain::QueryError;
 use fairway_inspect::graph::Picture;
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_kernel::{namespace, pid_namespace, process};
@@ -48,8 +49,11 @@ fn kind(error: &EngineError) -> FailureKind {
 }
 
 fn unexplained(error: &ExplainError) -> Failure {
-    let misuse = matches!(error, ExplainError::Query(_));
-    let kind = if misuse { FailureKind::Refused(RefusalKind::Invalid) } else { FailureKind::Internal };
+    let kind = match error {
+        ExplainError::Query(QueryError::NotFound(..)) => FailureKind::Refused(RefusalKind::NotFound),
+        ExplainError::Query(_) => FailureKind::Refused(RefusalKind::Invalid),
+        _ => FailureKind::Internal,
+    };
     Failure::new(kind, error.to_string())
 }
 
@@ -170,18 +174,11 @@ impl EngineApi for EngineAdapter {
 
     fn explain(&self, from: &str, to: &str, plan: bool) -> Result<Explained, Failure> {
         let found = self.engine.explain(from, to, plan).map_err(|error| unexplained(&error))?;
-        let (walks, branches) = found.branches.records(&found.topology);
         let (planned, differences) = found.planned.map(|planned| (planned.end, planned.differences)).unzip();
         Ok(Explained {
-            walks,
-            branches,
-            not_walked: found.branches.not_walked,
-            captures: found.captures,
-            sentence: found.branches.sentence(&found.topology),
-            answered: found.branches.answered(),
-            advice: found.advice,
             planned,
             differences: differences.unwrap_or_default(),
+            ..Explained::new(&found.branches, &found.topology, found.captures, found.advice)
         })
     }
 

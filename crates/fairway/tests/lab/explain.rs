@@ -83,7 +83,7 @@ impl Players {
 }
 
 /// What is said, in the words of what is seen.
-fn said(explained: &Explained) -> String {
+pub fn said(explained: &Explained) -> String {
     let sentence = explained.sentence.as_str();
     match sentence.strip_prefix("It is answered; the server sees ") {
         Some(source) => format!("answered {}", source.trim_end_matches('.')),

@@ -28,6 +28,7 @@ mod fairness;
 mod files;
 mod firewalls;
 mod foreign_changes;
+mod foreign_engines;
 mod foreign_firewalls;
 mod graph;
 mod handover;

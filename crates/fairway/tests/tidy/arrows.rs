@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{assert_none, root};
 
 /// The crates that each crate may use. An arrow points from user to used; there are no cycles.
-pub const ARROWS: [(&str, &[&str]); 14] = [
+pub const ARROWS: [(&str, &[&str]); 15] = [
     ("fairway-model", &[]),
     ("fairway-ruleset", &["model"]),
     ("fairway-core", &["model", "ruleset"]),
@@ -17,11 +17,25 @@ pub const ARROWS: [(&str, &[&str]); 14] = [
     ("fairway-engine", &["model", "ruleset", "core", "walk", "inspect", "kernel", "store", "relay"]),
     ("fairway-api", &["model", "core", "walk", "inspect"]),
     ("fairway-run", &["model", "kernel"]),
+    ("fairway-host", &["model", "ruleset", "walk", "inspect", "kernel", "containers"]),
     ("fairway-lab", &["kernel"]),
     ("fairway-containers", &["model", "kernel"]),
     (
         "fairway",
-        &["model", "core", "walk", "inspect", "kernel", "relay", "run", "engine", "api", "containers", "lab"],
+        &[
+            "model",
+            "core",
+            "walk",
+            "inspect",
+            "kernel",
+            "relay",
+            "run",
+            "engine",
+            "api",
+            "containers",
+            "host",
+            "lab",
+        ],
     ),
 ];
 

@@ -1,0 +1,21 @@
+//! Reads this host without Fairway's daemon, whichever engines run containers on it, and explains where packets go.
+//!
+//! Nothing is changed on the host, and nothing outlives the reading. Network namespaces are found by their processes and
+//! mounts, and are joined by their links; each is read as a whole when a packet comes to it.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod explain;
+mod glances;
+mod host;
+mod label;
+mod names;
+mod question;
+mod rights;
+mod socket_owner;
+mod source;
+
+pub use error::HostError;
+pub use explain::Explanation;
+pub use host::Host;
