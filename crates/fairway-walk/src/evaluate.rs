@@ -4,7 +4,7 @@ pub mod chain;
 mod doubt;
 mod load;
 mod nat;
-mod opaque;
+pub mod opaque;
 mod registers;
 mod set_lookup;
 #[cfg(test)]
@@ -256,8 +256,7 @@ impl<'a> Evaluation<'a> {
             E::Fib { result, flags, to } => {
                 registers.load(*to, load::fib(&self.facts, packet, *result, *flags))
             }
-            E::Socket { to, .. } => registers
-                .load(*to, load::Loaded::Unknown("the rule looks up a socket of the host".to_owned())),
+            E::Socket { to, .. } => registers.load(*to, load::socket(&self.facts, packet)),
             E::Immediate { to, value } => registers.load(*to, load::Loaded::Value(value.clone())),
             E::Compare { from, operator, value } => registers.compare(*from, *operator, value),
             E::Range { from, inverted, first, last } => registers.range(*from, *inverted, first, last),

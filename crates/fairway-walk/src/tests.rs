@@ -7,6 +7,7 @@ mod bridges;
 mod connections;
 mod conntrack;
 mod flows;
+mod foreign_rules;
 mod inputs;
 mod loads;
 mod macvlans;

@@ -3,6 +3,7 @@
 #![warn(clippy::indexing_slicing)]
 
 mod expression;
+mod limit;
 
 use fairway_ruleset::{
     Base, Chain, ChainKind, Datatype, Element, ElementData, Family, Hook, Policy, Rule, Set, SetData,
@@ -172,7 +173,7 @@ fn element(attributes: Attributes<'_>) -> (Element, bool) {
             .filter(|found| matches!(found.kind, n::element::EXPRESSION | n::element::EXPRESSIONS))
             .find_map(|found| {
                 let is_list = found.kind == n::element::EXPRESSIONS;
-                stateful(is_list, found.nested(), "limit", expression::limit)
+                stateful(is_list, found.nested(), "limit", limit::limit)
             }),
         timeout: number(n::element::TIMEOUT),
         expires: number(n::element::EXPIRATION),

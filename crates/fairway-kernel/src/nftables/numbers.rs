@@ -300,6 +300,22 @@ pub mod fib {
     pub const FLAGS: u16 = 3;
 }
 
+/// `NFTA_QUOTA_*`.
+pub mod quota {
+    pub const BYTES: u16 = 1;
+    pub const FLAGS: u16 = 2;
+    /// `NFT_QUOTA_F_INV`.
+    pub const OVER: u32 = 1;
+}
+
+/// `NFTA_CONNLIMIT_*`.
+pub mod connection_limit {
+    pub const COUNT: u16 = 1;
+    pub const FLAGS: u16 = 2;
+    /// `NFT_CONNLIMIT_F_INV`.
+    pub const OVER: u32 = 1;
+}
+
 /// `NFTA_NG_*`.
 pub mod number_generator {
     pub const TO: u16 = 1;

@@ -8,7 +8,7 @@ use super::options::Given;
 use super::{compare, masked, number, octets, range, undecided};
 use crate::{
     Comparison, CtDirection, CtKey, CtState, Expression, Family, FibFlags, FibResult, Load, MetaKey,
-    PayloadBase, Register, compat,
+    PayloadBase, Register,
 };
 use fairway_model::MacAddress;
 
@@ -110,7 +110,7 @@ fn one_of(mut ways: Vec<Vec<Expression>>, inverted: bool) -> Vec<Expression> {
 }
 
 /// The modules whose options are read one by one.
-const UNDERSTOOD: [&str; 17] = [
+const UNDERSTOOD: [&str; 19] = [
     "tcp",
     "udp",
     "udplite",
@@ -128,6 +128,8 @@ const UNDERSTOOD: [&str; 17] = [
     "owner",
     "physdev",
     "pkttype",
+    "ttl",
+    "hl",
 ];
 
 /// A module with its options; none if nothing of it is understood.
@@ -155,10 +157,11 @@ pub fn module(family: Family, name: &str, options: &[Given]) -> Read {
             "owner" => owner(option),
             "physdev" => port(option),
             "pkttype" => packet_type(option),
+            "ttl" | "hl" => hop_limit(family, option),
             _ => return None,
         };
         // All that is asked has to hold, also what is not understood.
-        all.extend(read.unwrap_or_else(|| vec![compat::matching(name)]));
+        all.extend(read.unwrap_or_else(|| undecided::read(name, std::slice::from_ref(option))));
     }
     Some(all)
 }
@@ -239,6 +242,7 @@ fn ports(option: &Given) -> Read {
 }
 
 /// Bits of a flow's status (`IPS_*`).
+const EXPECTED: u32 = 1;
 const SEEN_REPLY: u32 = 2;
 const CONFIRMED: u32 = 8;
 const SOURCE_TRANSLATED: u32 = 16;
@@ -257,6 +261,7 @@ fn tracked(family: Family, option: &Given) -> Read {
         "--ctstate" | "--state" => states(text, not),
         "--ctstatus" => {
             let bit = |name: &str| match name {
+                "EXPECTED" => Some(EXPECTED),
                 "SEEN_REPLY" => Some(SEEN_REPLY),
                 "CONFIRMED" => Some(CONFIRMED),
                 _ => None,
@@ -374,6 +379,21 @@ fn packet_type(option: &Given) -> Read {
         _ => return None,
     };
     Some(compare(Load::Meta(MetaKey::PacketType), [number], option.inverted))
+}
+
+/// The time to live, or hop limit.
+fn hop_limit(family: Family, option: &Given) -> Read {
+    let offset = if family == Family::Ip6 { 7 } else { 8 };
+    let [text] = option.arguments.as_slice() else { return None };
+    let operator = match (option.name.as_str(), option.inverted) {
+        ("--ttl-eq" | "--hl-eq", false) => Comparison::Equal,
+        ("--ttl-eq" | "--hl-eq", true) => Comparison::NotEqual,
+        ("--ttl-lt" | "--hl-lt", false) => Comparison::Less,
+        ("--ttl-gt" | "--hl-gt", false) => Comparison::Greater,
+        _ => return None,
+    };
+    let load = Load::Payload(PayloadBase::Network, offset, 1).into_register(FIRST);
+    Some(vec![load, Expression::Compare { from: FIRST, operator, value: vec![text.parse().ok()?] }])
 }
 
 /// Kinds of addresses (`RTN_*`).

@@ -3,6 +3,8 @@
 use super::options::Given;
 use crate::{Expression, UndecidedState};
 
+/// Matches no packet.
+const NEVER: Expression = Expression::OneOf { ways: Vec::new(), inverted: false };
 /// The numbers that `xt_statistic` compares have 31 bits.
 const WHOLE: f64 = 2_147_483_648.0;
 /// The largest denominator of a probability that is taken for a fraction of small numbers.
@@ -57,7 +59,9 @@ pub fn read(name: &str, options: &[Given]) -> Vec<Expression> {
         "policy" if option("--pol").is_some_and(|(pol, inverted)| (pol == "none") != inverted) => {
             return Vec::new();
         }
-        "policy" => return vec![Expression::Chance { numerator: 0, denominator: 1 }],
+        "policy" => return vec![NEVER],
+        // No packet here has extension headers.
+        "rt" | "frag" | "hbh" | "dst" | "mh" => return vec![NEVER],
         "recent" => return recent(options),
         "set" => match options.iter().find(|it| it.name == "--match-set") {
             Some(asked) => return vec![ipset(asked, options)],

@@ -158,6 +158,19 @@ pub fn ct(facts: &Facts<'_>, key: CtKey, direction: Option<CtDirection>) -> Load
     }
 }
 
+/// Loads a fact about the socket that the packet is for: none has it if no socket listens, and no answer was seen.
+pub fn socket(facts: &Facts<'_>, packet: &Packet) -> Loaded {
+    let tuple = packet.tuple();
+    let (lookup, id) = facts.lookup;
+    let is_new = facts.flow.is_none_or(|(flow, own)| !flow.answered && own == CtDirection::Original);
+    let place = (id, facts.namespace);
+    let listener = lookup.listener(place, tuple.protocol, tuple.destination, tuple.destination_port);
+    match listener {
+        Ok(None) if is_new && !facts.is_sample => Loaded::Absent,
+        _ => Loaded::Unknown("the rule looks up a socket of the host".to_owned()),
+    }
+}
+
 /// Loads the result of a `fib` lookup.
 pub fn fib(facts: &Facts<'_>, packet: &Packet, result: FibResult, flags: FibFlags) -> Loaded {
     let tuple = packet.tuple();

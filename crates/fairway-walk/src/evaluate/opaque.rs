@@ -39,19 +39,31 @@ const LIMIT: u32 = 4;
 const CONNECTION_LIMIT: u32 = 5;
 const SYN_PROXY: u32 = 10;
 
+/// The statements for each element of a set (`NFTA_DYNSET_EXPR`, `NFTA_DYNSET_EXPRESSIONS`).
+const DYNAMIC_EXPRESSIONS: [u16; 2] = [7, 10];
+/// Where `meta` and `ct` load a value, if they do not set it (`NFTA_META_DREG`, `NFTA_CT_DREG`).
+const TO: u16 = 1;
+
 /// Classifies an expression by its name and attributes.
 pub fn classify(name: &str, attributes: &[u8]) -> Opaque {
     match name {
         "log" | "last" | "dup" | "flow_offload" => Opaque::Nothing,
+        // What it only puts into a set or takes from it, later packets find.
+        "dynset" if DYNAMIC_EXPRESSIONS.into_iter().all(|it| compat::attribute(attributes, it).is_none()) => {
+            Opaque::Nothing
+        }
+        "dynset" => Opaque::MayMatch(PASSED.to_owned()),
+        // Labels, timeouts and such that are set.
+        "ct" | "meta" if compat::attribute(attributes, TO).is_none() => Opaque::Nothing,
         "quota" | "connlimit" => Opaque::MayMatch(PASSED.to_owned()),
         "numgen" => Opaque::Loads("the value is random".to_owned()),
-        "bitwise" | "byteorder" | "exthdr" | "hash" | "inner" | "osf" | "rt" | "socket" | "tunnel"
-        | "xfrm" => Opaque::Loads(format!("the value of the expression {name:?} is not known")),
+        "bitwise" | "byteorder" | "ct" | "exthdr" | "hash" | "meta" | "inner" | "osf" | "rt" | "socket"
+        | "tunnel" | "xfrm" => Opaque::Loads(format!("the value of the expression {name:?} is not known")),
         "objref" => object(attributes),
         "match" => matching(&compat::name(attributes).unwrap_or_default(), attributes),
         "target" => target(&compat::name(attributes).unwrap_or_default()),
-        "queue" | "synproxy" => Opaque::Decides(format!("the expression {name:?} is not known")),
-        "tproxy" => Opaque::Changes(format!("the expression {name:?} is not known")),
+        "queue" | "synproxy" => Opaque::Decides(format!("a program decides ({name})")),
+        "tproxy" => Opaque::Changes(format!("a program may take it ({name})")),
         _ => Opaque::Anything(format!("the expression {name:?} is not known")),
     }
 }
@@ -60,7 +72,8 @@ fn object(attributes: &[u8]) -> Opaque {
     let kind = compat::attribute(attributes, OBJECT_KIND).and_then(|value| value.try_into().ok());
     match kind.map(u32::from_be_bytes) {
         Some(QUOTA | LIMIT | CONNECTION_LIMIT) => Opaque::MayMatch(PASSED.to_owned()),
-        None | Some(SYN_PROXY) => Opaque::Anything("the effect of its object is not known".to_owned()),
+        Some(SYN_PROXY) => Opaque::Decides("a program decides (synproxy)".to_owned()),
+        None => Opaque::Anything("the effect of its object is not known".to_owned()),
         Some(_) => Opaque::Nothing,
     }
 }
@@ -116,9 +129,8 @@ fn target(name: &str) -> Opaque {
             Opaque::Changes(format!("the effect of the target {name:?} is not known"))
         }
         "REJECT" => Opaque::Refuses(format!("the effect of the target {name:?} is not known")),
-        "NFQUEUE" | "SYNPROXY" | "TARPIT" => {
-            Opaque::Decides(format!("the effect of the target {name:?} is not known"))
-        }
+        "NFQUEUE" | "SYNPROXY" | "TARPIT" => Opaque::Decides(format!("a program decides ({name})")),
+        "TPROXY" => Opaque::Changes(format!("a program may take it ({name})")),
         name => Opaque::Anything(format!("the effect of the target {name:?} is not known")),
     }
 }

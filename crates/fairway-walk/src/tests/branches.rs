@@ -12,13 +12,13 @@ use fairway_ruleset::{
     compat, iptables_save, rule,
 };
 
-fn branches(topology: &Topology, protocol: u8, to: &str) -> Branches {
+pub fn branches(topology: &Topology, protocol: u8, to: &str) -> Branches {
     let tuple = tuple(protocol, if to.contains(':') { "::" } else { "0.0.0.0" }, to);
     walk_branches(&Walker::new(topology), Origin::Local(CLIENT), tuple, Proxy::default())
 }
 
 /// Each branch in one line: its probability, its conditions, where its first packet ends.
-fn lines(found: &Branches, topology: &Topology) -> Vec<String> {
+pub fn lines(found: &Branches, topology: &Topology) -> Vec<String> {
     let line = |branch: &Branch| {
         let probability = branch.probability.map(|it| format!("{it}: ")).unwrap_or_default();
         let conditions: String = branch.conditions.iter().map(|it| format!("{}: ", it.text)).collect();
@@ -33,7 +33,7 @@ fn lines(found: &Branches, topology: &Topology) -> Vec<String> {
 }
 
 /// The router with tables of iptables, and servers with these addresses.
-fn with_iptables(text: &str, servers: &[&str]) -> Topology {
+pub fn with_iptables(text: &str, servers: &[&str]) -> Topology {
     let mut topology = routed();
     topology[ROUTER].tables = iptables_save::read(Family::Ip, text);
     for (number, server) in servers.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What rules do: sets, actions, and expressions that are not interpreted.
 
 use super::matches::{Found, at, evaluated, evaluated_in, value};
-use super::routed::{CLIENT, ROUTER, SERVER, add_chain, ask, comments, filter, routed, sentence};
+use super::routed::{CLIENT, ROUTER, SERVER, add_chain, ask, comments, filter, listen, routed, sentence};
 use super::{TCP, UDP, tuple};
 use crate::{End, FlowPosition, Outcome, Sender, Topology, Walker};
 use fairway_model::Protocol;
@@ -217,10 +217,10 @@ fn expressions_that_may_match_make_the_outcome_unknown() {
         (compat::matching("string"), field("string")),
         (compat::matching("dscp"), field("dscp")),
         (compat::matching("odd"), "the match \"odd\" is not known".to_owned()),
-        (compat::target("NFQUEUE"), "the effect of the target \"NFQUEUE\" is not known".to_owned()),
+        (compat::target("NFQUEUE"), "a program decides (NFQUEUE)".to_owned()),
         (unknown("odd", &[]), "the expression \"odd\" is not known".to_owned()),
         (unknown("objref", &[]), "the effect of its object is not known".to_owned()),
-        (unknown("objref", &[8, 0, 1, 0, 0, 0, 0, 10]), "the effect of its object is not known".to_owned()),
+        (unknown("objref", &[8, 0, 1, 0, 0, 0, 0, 10]), "a program decides (synproxy)".to_owned()),
         (unknown("objref", &[8, 0, 1, 0, 0, 0, 0, 2]), earlier.to_owned()),
         (unknown("objref", &[8, 0, 1, 0, 0, 0, 0, 5]), earlier.to_owned()),
         (Expression::MetaSet { key: MetaKey::Length, from: at(0) }, "the rule sets meta length".to_owned()),
@@ -240,10 +240,6 @@ fn values_that_are_not_known_matter_where_a_rule_compares_them() {
     for (load, expected) in [
         (unknown("numgen", &[]), "the value is random".to_owned()),
         (unknown("rt", &[]), "the value of the expression \"rt\" is not known".to_owned()),
-        (
-            Expression::Socket { key: SocketKey::Mark, to: at(0) },
-            "the rule looks up a socket of the host".to_owned(),
-        ),
         (extension(ExtensionKind::Tcp, true), "the rule looks at tcp option 2".to_owned()),
         (
             Expression::Meta { key: MetaKey::Length, to: at(0) },
@@ -268,6 +264,22 @@ fn values_that_are_not_known_matter_where_a_rule_compares_them() {
         assert_eq!(evaluated(with(extension(kind, true)).expression(compare(1))), Found::No);
         assert_eq!(evaluated(with(extension(kind, false))), Found::No);
     }
+}
+
+/// A rule on a socket matches no first packet for which no socket listens, as a transparent proxy's does.
+#[test]
+fn a_rule_on_a_socket_needs_one() {
+    let transparent = || {
+        let load = Expression::Socket { key: SocketKey::Transparent, to: at(0) };
+        let compare = Expression::Compare { from: at(0), operator: Comparison::Equal, value: vec![1] };
+        with(load).expression(compare)
+    };
+    let packet = tuple(TCP, "10.1.0.2", "10.2.0.2");
+    assert_eq!(evaluated_in(routed(), Hook::Prerouting, transparent(), packet), Found::No);
+    let mut topology = routed();
+    listen(&mut topology[ROUTER], TCP, "10.2.0.2", 80);
+    let found = evaluated_in(topology, Hook::Prerouting, transparent(), packet);
+    assert_eq!(reason(found), "the rule looks up a socket of the host");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod advice;
 mod branches;
 mod drivers;
+mod foreign_tables;
 mod links;
 
 use std::collections::BTreeSet;

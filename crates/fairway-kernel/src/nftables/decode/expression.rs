@@ -2,10 +2,11 @@
 
 use fairway_ruleset::{
     ByteOrder, Checksum, Comparison, Count, CtDirection, CtKey, Expression, ExtensionKind, Family, FibFlags,
-    FibResult, LimitRate, LookupResult, MetaKey, NatFlags, NatKind, NumberSource, PayloadBase, Register,
-    RegisterRange, Reject, SocketKey,
+    FibResult, LookupResult, MetaKey, NatFlags, NatKind, NumberSource, PayloadBase, Register, RegisterRange,
+    Reject, SocketKey,
 };
 
+use super::limit::{limit, number, undecided};
 use super::{bytes, verdict};
 use crate::netlink::Attributes;
 use crate::nftables::numbers as n;
@@ -16,10 +17,6 @@ pub fn expression(entry: Attributes<'_>) -> Expression {
     let data = entry.find(n::expression::DATA).map_or(&[][..], |data| data.value);
     known(name, Attributes::new(data))
         .unwrap_or_else(|| Expression::Unknown { name: name.to_owned(), attributes: data.to_vec() })
-}
-
-fn number(data: Attributes<'_>, kind: u16) -> Option<u32> {
-    data.find(kind)?.be32()
 }
 
 fn register(data: Attributes<'_>, kind: u16) -> Option<Register> {
@@ -142,6 +139,7 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Expression> {
         }
         "limit" => Expression::Limit(limit(data)?),
         "notrack" => Expression::Notrack,
+        "quota" | "connlimit" | "dynset" => undecided(name, data)?,
         "numgen" => Expression::NumberGenerator {
             source: match number(data, n::number_generator::TYPE)? {
                 n::number_generator::INCREMENTAL => NumberSource::InTurn,
@@ -202,17 +200,6 @@ fn lookup(data: Attributes<'_>) -> Option<Expression> {
         Some(to) => LookupResult::Value(Register::from_number(to)?),
     };
     Some(Expression::Lookup { set, from, result })
-}
-
-/// Decodes the data of a limit.
-pub fn limit(data: Attributes<'_>) -> Option<LimitRate> {
-    Some(LimitRate {
-        amount: data.find(n::limit::RATE)?.be64()?,
-        seconds: data.find(n::limit::UNIT)?.be64()?,
-        burst: number(data, n::limit::BURST).unwrap_or(0),
-        bytes: number(data, n::limit::TYPE).unwrap_or(0) == n::limit::OF_BYTES,
-        inverted: number(data, n::limit::FLAGS).unwrap_or(0) & n::limit::INVERTED != 0,
-    })
 }
 
 /// Decodes the data of a counter.

@@ -1,6 +1,7 @@
 //! Branches against the kernel: what happens to many packets is one of the branches, and each probable one happens.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use fairway_lab::{Host, Lab, Outcome, Question, serve_tcp};
@@ -27,7 +28,7 @@ impl Numbers {
 }
 
 /// A host that asks itself, from any of its addresses.
-fn host(lab: &Lab) -> Host {
+pub fn host(lab: &Lab) -> Host {
     let host = lab.host("alone").unwrap();
     for number in 1..=5 {
         host.add_address("lo", &format!("10.9.0.{number}/32")).unwrap();
@@ -36,15 +37,20 @@ fn host(lab: &Lab) -> Host {
 }
 
 fn walked(host: &Host) -> (Branches, Topology) {
+    walked_to(host, TARGET)
+}
+
+/// The branches of a connection of the host itself, by the state of its kernel.
+pub fn walked_to(host: &Host, target: &str) -> (Branches, Topology) {
+    let target: SocketAddr = target.parse().unwrap();
     let survey = host.run_in(|| fairway_kernel::survey::survey("host")).unwrap().unwrap();
     let topology = Topology { namespaces: vec![survey.namespace] };
-    let address = |text: &str| text.parse().unwrap();
     let tuple = Tuple {
         protocol: 6,
-        source: address("0.0.0.0"),
-        destination: address("10.9.0.1"),
+        source: Ipv4Addr::UNSPECIFIED.into(),
+        destination: target.ip(),
         source_port: 40_000,
-        destination_port: 80,
+        destination_port: target.port(),
     };
     let origin = Origin::Local(NamespaceId::HOST);
     (walk_branches(&Walker::new(&topology), origin, tuple, Proxy::default()), topology)
@@ -58,8 +64,8 @@ fn in_thought(outcome: &fairway_walk::Outcome) -> String {
     }
 }
 
-fn for_real(host: &Host) -> String {
-    let asked = Question::to(TARGET).unwrap().within(Duration::from_secs(2)).tcp(host).unwrap();
+fn for_real(host: &Host, target: &str) -> String {
+    let asked = Question::to(target).unwrap().within(Duration::from_secs(2)).tcp(host).unwrap();
     match asked {
         Outcome::Answered { source } => source.to_string(),
         other => format!("{other:?}"),
@@ -67,8 +73,8 @@ fn for_real(host: &Host) -> String {
 }
 
 /// Many connections end as the branches say, and in all that are probable.
-fn agree(host: &Host, rules: &str) {
-    let (branches, topology) = walked(host);
+pub fn agree(host: &Host, target: &str, rules: &str) {
+    let (branches, topology) = walked_to(host, target);
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut probable: BTreeSet<String> = BTreeSet::new();
     let mut sum = Probability::new(0, 1);
@@ -84,7 +90,7 @@ fn agree(host: &Host, rules: &str) {
     }
     let said = branches.sentence(&topology);
     assert_eq!((sum, branches.not_walked), (Probability::new(1, 1), 0), "{rules}\n{said}");
-    let met: BTreeSet<String> = (0..CONNECTIONS).map(|_| for_real(host)).collect();
+    let met: BTreeSet<String> = (0..CONNECTIONS).map(|_| for_real(host, target)).collect();
     assert!(met.is_subset(&known), "{rules}\n{said}\nmet {met:?}");
     assert!(probable.is_subset(&met), "{rules}\n{said}\nmet {met:?}, not {probable:?}");
 }
@@ -153,7 +159,7 @@ fn chances_of_iptables_are_those_of_the_branches() {
         for seed in 0..8 {
             let rules = statistic(&mut Numbers(seed));
             run_with(&host, "iptables-nft-restore", &[], &rules);
-            agree(&host, &rules);
+            agree(&host, TARGET, &rules);
         }
     });
 }
@@ -166,7 +172,7 @@ fn numbers_of_nftables_are_those_of_the_branches() {
         for seed in 0..8 {
             let rules = numgen(&mut Numbers(seed));
             run_with(&host, "nft", &["-f", "-"], &rules);
-            agree(&host, &rules);
+            agree(&host, TARGET, &rules);
             run_with(&host, "nft", &["-f", "-"], "delete table ip lots");
         }
     });
@@ -189,7 +195,7 @@ fn both_sides_of_a_limit_are_branches() {
             let (branches, topology) = walked(&host);
             let known: Vec<String> =
                 branches.branches.iter().map(|it| in_thought(&it.walk.outcome())).collect();
-            let met: Vec<String> = (0..8).map(|_| for_real(&host)).collect();
+            let met: Vec<String> = (0..8).map(|_| for_real(&host, TARGET)).collect();
             assert_eq!(known, ["10.9.0.1", "Refused"], "{}", branches.sentence(&topology));
             assert_eq!((met[0].as_str(), met[7].as_str()), ("10.9.0.1", "Refused"), "{met:?}");
             assert!(branches.branches.iter().all(|it| it.probability.is_none() && it.conditions.len() == 1));

@@ -1,0 +1,79 @@
+//! Tables of other programs as the kernel has them: which of their expressions are understood, and what their packets
+//! meet.
+
+use std::collections::BTreeMap;
+
+use fairway_lab::{Host, serve_tcp};
+use fairway_ruleset::Expression;
+
+use super::branches::{agree, host, walked_to};
+use crate::foreign_firewalls::{run, run_with};
+
+const DOCKER: &str = include_str!("../../data/foreign/docker-29.nft");
+const NETAVARK: &str = include_str!("../../data/foreign/netavark.nft");
+const CNI: &str = include_str!("../../data/foreign/cni.nft");
+const FIREWALLD: &str = include_str!("../../data/foreign/firewalld.nft");
+const KUBE_PROXY: &str = include_str!("../../data/foreign/kube-proxy.nft");
+const ODDS: &str = include_str!("../../data/foreign/odds.nft");
+
+/// The expressions of a host's tables that are kept as bytes, by name, with their number.
+fn kept_as_bytes(host: &Host) -> BTreeMap<String, usize> {
+    let survey = host.run_in(|| fairway_kernel::survey::survey("host")).unwrap().unwrap();
+    let chains = survey.namespace.tables.iter().flat_map(|table| &table.chains);
+    let mut found = BTreeMap::new();
+    for expression in chains.flat_map(|chain| &chain.rules).flat_map(|rule| &rule.expressions) {
+        if let Expression::Unknown { name, .. } = expression {
+            *found.entry(name.clone()).or_insert(0) += 1;
+        }
+    }
+    found
+}
+
+#[test]
+fn expressions_in_tables_of_others_are_understood() {
+    fairway_lab::run(|lab| {
+        let host = host(lab);
+        for (whose, rules, expected) in [
+            ("Docker 29", DOCKER, ""),
+            ("netavark", NETAVARK, ""),
+            ("CNI", CNI, ""),
+            ("firewalld", FIREWALLD, ""),
+            ("kube-proxy", KUBE_PROXY, ""),
+            // `log`, `dynset` with a timeout, `exthdr` that sets an option and an object that counts have no effect; `meta
+            // hour`, `rt` and objects with limits and quotas are branches; `tproxy` and `synproxy` are named.
+            ("odds", ODDS, "dynset 1, exthdr 1, log 2, meta 1, objref 4, rt 1, tproxy 1"),
+        ] {
+            run_with(&host, "nft", &["-f", "-"], rules);
+            let found = kept_as_bytes(&host);
+            let found: Vec<String> = found.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            assert_eq!(found.join(", "), expected, "{whose}");
+            run(&host, "nft", &["flush", "ruleset"]);
+        }
+    });
+}
+
+/// A service of two endpoints, of which one listens, and one that keeps its clients.
+#[test]
+fn services_of_kube_proxy_by_nftables_are_branches() {
+    fairway_lab::run(|lab| {
+        let host = host(lab);
+        run(&host, "ip", &["route", "add", "10.96.0.0/16", "dev", "lo", "src", "10.9.0.5"]);
+        let _server = serve_tcp(&host, "10.9.0.2:8080").unwrap();
+        run_with(&host, "nft", &["-f", "-"], KUBE_PROXY);
+        agree(&host, "10.96.0.10:80", KUBE_PROXY);
+        agree(&host, "10.9.0.1:30080", KUBE_PROXY);
+        let (found, topology) = walked_to(&host, "10.96.0.10:80");
+        let shares: Vec<String> = found.branches.iter().map(|it| it.label()).collect();
+        assert_eq!(shares, ["1 of 2", "1 of 2"], "{}", found.sentence(&topology));
+        let (found, topology) = walked_to(&host, "10.96.0.11:80");
+        let conditions: Vec<usize> = found.branches.iter().map(|it| it.conditions.len()).collect();
+        assert_eq!(conditions, [2, 2, 2, 1], "{}", found.sentence(&topology));
+        let (found, topology) = walked_to(&host, "10.96.0.99:80");
+        assert_eq!(
+            (found.branches.len(), found.answered()),
+            (1, Some(false)),
+            "{}",
+            found.sentence(&topology)
+        );
+    });
+}
