@@ -1,6 +1,8 @@
 //! Explains the path of a packet through this host.
 
-use fairway_inspect::explain::{ByTopology, Capture, CapturePlaces, Resolved, captures};
+use fairway_inspect::explain::{
+    ByTopology, Capture, CapturePlaces, KnownContainer, Resolved, captures, engine_advice,
+};
 use fairway_model::Protocol;
 use fairway_walk::{
     Branches, ConnectionWalk, End, Listener, NamespaceId, Proxy, Topology, Walker, walk_branches,
@@ -8,6 +10,7 @@ use fairway_walk::{
 
 use crate::error::HostError;
 use crate::host::Host;
+use crate::known::known;
 use crate::source::Source;
 
 /// The user that proxies of engines run as.
@@ -38,12 +41,18 @@ impl Host {
         let proxy = Proxy { user: Some(ROOT) };
         let walker = Walker::with_source(&self.topology, &source);
         let branches = walk_branches(&walker, origin, tuple, proxy);
-        let _waiting = branches.branches.iter().map(|it| waiting(&source, &it.walk)).next();
+        let waiting: Vec<Vec<Listener>> =
+            branches.branches.iter().map(|it| waiting(&source, &it.walk)).collect();
         let topology = source.into_topology();
+        let known: Vec<KnownContainer> =
+            self.containers.containers.iter().map(|it| known(it, self.place_of(it))).collect();
+        let mut ends = branches.branches.iter().zip(&waiting);
+        let advice =
+            ends.find_map(|(it, waiting)| engine_advice(&known, &topology, &query, &it.walk, waiting));
         // Of several branches, those of the longest way.
         let longest = branches.branches.iter().max_by_key(|it| it.walk.first.steps.len());
         let captures = longest.map(|it| captures(&it.walk, &topology, self)).unwrap_or_default();
-        Ok(Explanation { branches, topology, captures, advice: None })
+        Ok(Explanation { branches, topology, captures, advice })
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod explain;
 mod glances;
 mod host;
+mod known;
 mod label;
 mod names;
 mod question;

@@ -3,11 +3,13 @@
 mod advice;
 mod capture;
 mod ends;
+mod engine_advice;
 mod query;
 
 pub use advice::advice;
 pub(crate) use advice::{give_back, has_vanished, publish_everywhere};
 pub use capture::{Capture, CapturePlaces, captures};
 pub use ends::{ByTopology, Ends, Peer};
+pub use engine_advice::{EngineWords, KnownContainer, KnownNetwork, KnownPort, engine_advice};
 pub use query::{OUTSIDE, Port, Query, QueryError, Resolved, neighbor_of, port_of, split, zoned};
 pub(crate) use query::{peer, resolve, shown_name};

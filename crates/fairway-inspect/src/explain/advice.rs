@@ -144,7 +144,7 @@ fn routed_at(world: &World, sandbox: &Sandbox, asked: &Query) -> Option<IpAddr> 
 }
 
 /// The address at which a socket listens at the port, if that is another address.
-fn elsewhere(waiting: &[Listener], tuple: &Tuple) -> Option<IpAddr> {
+pub(super) fn elsewhere(waiting: &[Listener], tuple: &Tuple) -> Option<IpAddr> {
     let same =
         |it: &&Listener| it.protocol == tuple.protocol && it.port == tuple.destination_port && !it.held;
     waiting.iter().find(same).map(|it| it.address)
@@ -217,7 +217,7 @@ fn bracketed(address: IpAddr) -> String {
 }
 
 /// The advice for a port of a sandbox without a listening socket.
-fn no_listener_in_sandbox(namespace: &str, tuple: &Tuple, waiting: &[Listener]) -> String {
+pub(super) fn no_listener_in_sandbox(namespace: &str, tuple: &Tuple, waiting: &[Listener]) -> String {
     let (address, port) = (tuple.destination, tuple.destination_port);
     if let Some(at) = elsewhere(waiting, tuple) {
         return format!(

@@ -3,6 +3,7 @@
 mod docker;
 mod inside;
 mod plain;
+mod podman;
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use fairway_api::types::Explained;
-use fairway_lab::{Place, Question};
+use fairway_lab::{Place, Question, Server, serve_tcp};
 
 use crate::explain::said;
 
@@ -64,6 +65,23 @@ fn agree(host: &Place, askers: &[Asker], targets: &[SocketAddr]) -> usize {
     }
     assert!(wrong.is_empty(), "{wrong}");
     askers.len() * targets.len()
+}
+
+/// Has every container, the host and the neighbour on its LAN ask every address of a container, published ports, the host
+/// and the LAN; containers serve at port 80. How many questions there were.
+fn agree_of_all(host: &Place, containers: &[Asker], addresses: &[String], published: &[u16]) -> usize {
+    let neighbour = Place::from_path("/run/netns/neighbour").unwrap();
+    let mut servers: Vec<Server> =
+        containers.iter().map(|(_, place)| serve_tcp(place, "0.0.0.0:80").unwrap()).collect();
+    servers.push(serve_tcp(host, "0.0.0.0:9000").unwrap());
+    servers.push(serve_tcp(&neighbour, "0.0.0.0:80").unwrap());
+    let own = addresses.iter().flat_map(|it| [80, 81].map(|port| format!("{it}:{port}")));
+    let ports = published.iter().chain(&[9000, 9001]).map(|port| format!("{}:{port}", inside::HOST));
+    let targets = own.chain(ports).chain([format!("{}:80", inside::LAN)]);
+    let targets: Vec<SocketAddr> = targets.map(|it| it.parse().unwrap()).collect();
+    let mut askers = containers.to_vec();
+    askers.extend([("host".to_owned(), host.clone()), ("lan".to_owned(), neighbour)]);
+    agree(host, &askers, &targets)
 }
 
 /// The walks as lines.

@@ -1,51 +1,29 @@
 //! The real Docker Engine: each container asks each other one, the host, the LAN and published ports.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fairway_lab::{Place, Server, serve_tcp};
+use fairway_lab::Place;
 
-use super::inside::{self, lines, printed};
-use super::{Asker, agree, explain};
+use super::inside::{self, printed};
+use super::{Asker, agree_of_all, explain};
 
 const SOCKET: &str = "unix:///run/docker.sock";
 const GROUP: &str = "fairway-test-docker";
 const IMAGE: &str = "busybox";
-const HOST: &str = "10.10.50.99";
-const LAN: &str = "10.10.50.1";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A static busybox as an image.
 const MAKE_IMAGE: &str = "mkdir -p /run/image/bin && cp /bin/busybox /run/image/bin/ && tar -C /run/image -c . | \
      docker -H unix:///run/docker.sock import - busybox";
 
+/// What is in memory while the test runs.
+const DIRECTORIES: [&str; 3] = ["/run", "/etc/docker", "/var/lib/docker"];
 const PROGRAMS: [&str; 3] = ["/usr/sbin/dockerd", "/bin/busybox", "/usr/sbin/iptables"];
 
 fn docker(arguments: &[&str]) -> String {
     printed("docker", &[&["-H", SOCKET], arguments].concat())
-}
-
-/// Directories in memory, and a neighbour on the LAN of the host.
-fn prepare() {
-    for directory in ["/run", "/etc/docker", "/var/lib/docker"] {
-        if std::path::Path::new(directory).exists() {
-            printed("mount", &["-t", "tmpfs", "tmpfs", directory]);
-        }
-    }
-    lines(&format!(
-        "ip link set lo up
-        ip netns add neighbour
-        ip link add eth0 type veth peer name eth0 netns neighbour
-        ip address add {HOST}/24 dev eth0
-        ip link set eth0 up
-        ip -n neighbour link set lo up
-        ip -n neighbour address add {LAN}/24 dev eth0
-        ip -n neighbour link set eth0 up
-        ip -n neighbour route add 172.16.0.0/12 via {HOST}
-        ip route add default via {LAN}"
-    ));
 }
 
 struct Docker {
@@ -114,31 +92,15 @@ fn containers() -> Vec<Asker> {
 /// What is asked of a host of Docker with these flags.
 fn everyone_asks_everything(flags: &[&str]) {
     let docker = Docker::start(flags);
-    let mut askers = containers();
+    let containers = containers();
+    let addresses: Vec<String> = containers.iter().flat_map(|(name, _)| addresses(name)).collect();
     let host = Place::here().unwrap();
-    let neighbour = Place::from_path("/run/netns/neighbour").unwrap();
-    let mut servers: Vec<Server> =
-        askers.iter().map(|(_, place)| serve_tcp(place, "0.0.0.0:80").unwrap()).collect();
-    servers.push(serve_tcp(&host, "0.0.0.0:9000").unwrap());
-    servers.push(serve_tcp(&neighbour, "0.0.0.0:80").unwrap());
-    let own = askers.iter().flat_map(|(name, _)| addresses(name));
-    let mut targets: Vec<SocketAddr> = own
-        .flat_map(|it| [80, 81].map(|port| format!("{it}:{port}")))
-        .map(|it| it.parse().unwrap())
-        .collect();
-    targets.extend(
-        [8080, 8081, 8082, 8085, 9000, 9001].map(|port| SocketAddr::new(HOST.parse().unwrap(), port)),
-    );
-    targets.push(SocketAddr::new(LAN.parse().unwrap(), 80));
-    askers.push(("host".to_owned(), host.clone()));
-    askers.push(("lan".to_owned(), neighbour));
-    let asked = agree(&host, &askers, &targets);
+    let asked = agree_of_all(&host, &containers, &addresses, &[8080, 8081, 8082, 8085]);
     println!("{asked} questions of Docker with {flags:?}");
     by_name(&host);
-    for (name, _) in askers.iter().filter(|(name, _)| !["host", "lan"].contains(&name.as_str())) {
+    for (name, _) in &containers {
         printed("docker", &["-H", SOCKET, "rm", "-f", name]);
     }
-    drop(servers);
     docker.stop();
 }
 
@@ -152,12 +114,12 @@ fn by_name(host: &Place) {
     let id = docker(&["inspect", "-f", "{{.Id}}", "other"]);
     let pid = docker(&["inspect", "-f", "{{.State.Pid}}", "other"]);
     for from in ["other", "docker:other", "container:other", &id[..12], &format!("pid:{pid}")] {
-        let text = end(from, "web:80");
+        let text = end(from, "web");
         assert!(text.starts_with("delivered on web to"), "{from}: {text}");
-        assert!(text.contains(&format!("> {web}:80")), "{from}: {text}");
+        assert!(text.ends_with(&format!("> {web}")), "{from}: {text}");
     }
     // Docker's resolver answers at 127.0.0.11, by rules in the container.
-    let friend = end("app1", "friend:80");
+    let friend = end("app1", "friend");
     assert!(friend.starts_with("delivered on app2 to"), "{friend}");
     let resolver = end("app1", "127.0.0.11:53/udp");
     assert!(resolver.contains("delivered on app1 to dockerd"), "{resolver}");
@@ -175,7 +137,7 @@ fn with_its_proxy_what_is_said_is_what_happens() {
         &PROGRAMS,
         GROUP,
         || {
-            prepare();
+            inside::prepare(&DIRECTORIES);
             everyone_asks_everything(&["--userland-proxy=true"]);
         },
     );
@@ -188,7 +150,7 @@ fn without_its_proxy_what_is_said_is_what_happens() {
         &PROGRAMS,
         GROUP,
         || {
-            prepare();
+            inside::prepare(&DIRECTORIES);
             everyone_asks_everything(&["--userland-proxy=false"]);
         },
     );

@@ -4,6 +4,10 @@
 use std::path::Path;
 use std::process::Command;
 
+/// The address of the host on its LAN.
+pub const HOST: &str = "10.10.50.99";
+/// The neighbour's.
+pub const LAN: &str = "10.10.50.1";
 /// The mark of a test that runs in namespaces of its own.
 const MARK: &str = "FAIRWAY_TEST_IN_NAMESPACES";
 /// The exit status by which it says that the body ran to its end.
@@ -54,4 +58,23 @@ pub fn lines(text: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         printed(words[0], &words[1..]);
     }
+}
+
+/// Directories in memory, and a neighbour on the LAN of the host.
+pub fn prepare(directories: &[&str]) {
+    for directory in directories.iter().filter(|it| Path::new(it).exists()) {
+        printed("mount", &["-t", "tmpfs", "tmpfs", directory]);
+    }
+    lines(&format!(
+        "ip link set lo up
+        ip netns add neighbour
+        ip link add eth0 type veth peer name eth0 netns neighbour
+        ip address add {HOST}/24 dev eth0
+        ip link set eth0 up
+        ip -n neighbour link set lo up
+        ip -n neighbour address add {LAN}/24 dev eth0
+        ip -n neighbour link set eth0 up
+        ip -n neighbour route add default via {HOST}
+        ip route add default via {LAN}"
+    ));
 }
