@@ -1,8 +1,32 @@
 //! nf_tables as a value, at the level of the kernel's own expressions.
 //!
-//! One vocabulary serves three readers: the encoder that programs the kernel, the decoder that reads
-//! our own and other people's tables, and the packet walker that interprets them. What a number means
-//! is in `include/uapi/linux/netfilter/nf_tables.h`.
+//! # What it is for
+//! One vocabulary serves three readers: the encoder that programs the kernel and the decoder that reads anyone's tables
+//! (both in `fairway-kernel`), and the packet walker that interprets them (`fairway-walk`). What a number means is in
+//! `include/uapi/linux/netfilter/nf_tables.h`. The crate does no I/O.
+//!
+//! # The parts
+//! - [`Table`], [`Chain`], [`Rule`], [`Expression`], [`Set`] and [`Element`] are what the kernel has; `Table` prints itself
+//!   in the syntax of `nft`.
+//! - [`rule`](fn@rule) builds rules, [`key`](fn@key) the keys of elements.
+//! - [`iptables_save`] reads what `iptables-save` prints as the same values. What has no expression in nf_tables is read as
+//!   [`Expression::Chance`] or [`Expression::Undecided`], and the rest keeps its name ([`compat`]).
+//!
+//! # Example
+//! ```
+//! use fairway_model::Protocol;
+//! use fairway_ruleset::{Chain, ChainKind, Expression, Family, Hook, Table, iptables_save, rule};
+//!
+//! let mut table = Table::new(Family::Inet, "mine");
+//! let rules = [rule().to_port(Protocol::Tcp, 22).accept(), rule().drop()];
+//! table.chains.push(Chain::base("in", ChainKind::Filter, Hook::Input, 0).with(rules));
+//! assert!(table.to_string().contains("tcp dport 22 accept"));
+//!
+//! let saved = "*filter\n:INPUT DROP [0:0]\n-A INPUT -m statistic --mode random --probability 0.5 -j ACCEPT\nCOMMIT\n";
+//! let tables = iptables_save::read(Family::Ip, saved);
+//! let expressions = &tables[0].chains[0].rules[0].expressions;
+//! assert_eq!(expressions[0], Expression::Chance { numerator: 1, denominator: 2 });
+//! ```
 
 mod build;
 mod chain;

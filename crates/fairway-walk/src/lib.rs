@@ -1,8 +1,48 @@
-//! Simulates the way of one packet: every hook, chain and rule that it meets, every rewrite, and its end.
+//! Simulates the way of a packet through Linux: every hook, chain and rule that it meets, every rewrite, and its end.
 //!
-//! A [`Topology`] holds network namespaces as values; the [`Walker`] does what the kernel does with a packet in them.
-//! It interprets nf_tables' own expressions, so it walks Fairway's and foreign tables alike, planned or read from the
-//! kernel. Where a fact is not known, the walk ends with [`End::Unknown`], never with a guess.
+//! # What it is for
+//! To answer "why does this connection not work?" without sending a packet. A [`Topology`] holds network namespaces as
+//! values: interfaces, routes, routing rules, tables of nf_tables and iptables, sockets. The walker does with a packet in
+//! them what the kernel does: routing, conntrack, NAT, bridges with and without br_netfilter, veth pairs, macvlans. It
+//! interprets nf_tables' own expressions, so it walks the tables of any program alike. It reads and sends nothing: the
+//! crate `fairway-kernel` makes a topology of a running host (`survey`), and tests make theirs by hand.
+//!
+//! # The parts
+//! - [`walk_branches`] walks a whole connection: the first packet, the reply, later packets, the second connection of a
+//!   proxy. Where chance or the state of a moment decides (`statistic`, `numgen`, limits, sets that change), it walks all
+//!   [`Branches`], each with its probability.
+//! - [`walk_connection`] walks one way of it, and ends where chance decides.
+//! - [`Walker`] walks single packets, and remembers flows between them.
+//! - [`Sample`] asks which rules of a table may drop a packet of which only a part is known.
+//! - [`WalkRecord`] and [`BranchRecord`] are the same as records for JSON and as text.
+//!
+//! Where a fact is not known, the walk ends with [`End::Unknown`] and the reason, never with a guess.
+//!
+//! # Example
+//! ```
+//! use fairway_walk::{
+//!     Interface, NamespaceId, Origin, Outcome, Proxy, Topology, Tuple, Walker, add_interface, empty_namespace,
+//!     walk_branches,
+//! };
+//!
+//! let mut host = empty_namespace("host");
+//! let addresses = vec!["10.0.0.1/24".parse()?];
+//! add_interface(&mut host, Interface { index: 2, name: "eth0".into(), up: true, addresses, ..Default::default() });
+//! let topology = Topology { namespaces: vec![host] };
+//! let tuple = Tuple {
+//!     protocol: 6,
+//!     source: "10.0.0.1".parse()?,
+//!     destination: "10.0.0.7".parse()?,
+//!     source_port: 40_000,
+//!     destination_port: 80,
+//! };
+//! let origin = Origin::Local(NamespaceId::HOST);
+//! let found = walk_branches(&Walker::new(&topology), origin, tuple, Proxy::default());
+//! assert_eq!(found.branches[0].walk.outcome(), Outcome::LeavesHost);
+//! assert_eq!(found.sentence(&topology), "Leaves the host; the reply cannot be predicted.");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! `walk_this_host` among the examples of `fairway-kernel` does this with a running host.
 
 #![forbid(unsafe_code)]
 

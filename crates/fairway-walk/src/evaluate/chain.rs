@@ -15,6 +15,8 @@ const MOST_RULES: usize = 2_000_000;
 pub(super) const MOST_WAYS: usize = 2_000;
 /// How often an evaluation may fork into two, with and without a rule whose match is not known.
 const MOST_FORKS: usize = 64;
+/// The same where a choice can be made: branches that end alike are joined later.
+const MOST_FORKS_OF_CHOICE: usize = 4;
 
 /// The position of an evaluation.
 #[derive(Clone)]
@@ -223,7 +225,8 @@ impl<'a> Evaluation<'a> {
     ) -> Forked {
         let is_trial = std::mem::replace(&mut self.is_trial, true);
         self.forks = if is_trial { self.forks + 1 } else { 1 };
-        if self.forks > MOST_FORKS {
+        let most = if self.facts.choices.is_some() { MOST_FORKS_OF_CHOICE } else { MOST_FORKS };
+        if self.forks > most {
             self.is_trial = is_trial;
             return Forked::Differs;
         }

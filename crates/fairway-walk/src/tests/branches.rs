@@ -119,6 +119,12 @@ fn branching_is_bounded_and_says_so() {
     let text = format!("*mangle\n:FORWARD ACCEPT [0:0]\n{coin}COMMIT\n");
     let found = branches(&with_iptables(&text, &[]), UDP, "10.2.0.2");
     assert!(found.not_walked > 0, "{}", found.branches.len());
+    // A way with very many choices.
+    let limits = "-A FORWARD -m hashlimit --hashlimit-above 5/sec --hashlimit-name x -j DROP\n".repeat(500);
+    let text = format!("*filter\n:FORWARD ACCEPT [0:0]\n{limits}COMMIT\n");
+    let found = branches(&with_iptables(&text, &[]), UDP, "10.2.0.2");
+    assert_eq!(found.branches.len(), MOST_BRANCHES);
+    assert_eq!(found.branches[0].conditions.len(), 500, "both ways: a limit is asked once");
 }
 
 #[test]
