@@ -5,6 +5,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod announcements;
+pub(crate) mod background;
 pub(crate) mod etc_netns;
 pub(crate) mod files;
 pub(crate) mod firewall;
@@ -19,18 +20,19 @@ pub(crate) mod resolvers;
 pub(crate) mod sweeper;
 pub(crate) mod uplink;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fairway_core::object::{Difference, Key, Object, Phase};
 use fairway_kernel::namespace::Workers;
 use fairway_kernel::route::{Links, Mark};
 use fairway_kernel::sysctl;
-use fairway_relay::table::Record;
+use fairway_relay::table::{Change as RelayChange, Record};
 
 use crate::error::{ApplyError, ApplyErrors, Subject};
 use crate::failpoint::failpoint;
 use crate::port_sockets::PortSockets;
 use announcements::Announcements;
+use background::{Background, Claim};
 use files::SandboxFiles;
 use firewall::Firewall;
 use flows::Flows;
@@ -46,6 +48,15 @@ pub(crate) trait Desired {
     fn relay_records(&self) -> Vec<Record>;
 }
 
+/// What of a difference is left to the background.
+#[derive(Default)]
+struct Rest {
+    /// The ports that the relay is to get. The daemon holds them, and clients queue meanwhile.
+    ports: Vec<RelayChange>,
+    /// Whether objects are to be removed: those of a sandbox that leaves.
+    removal: bool,
+}
+
 /// Makes differences true: sockets to the kernel, threads in namespaces, files, the relay.
 pub(crate) struct Applier {
     pub firewall: Firewall,
@@ -57,6 +68,7 @@ pub(crate) struct Applier {
     pub announcements: Announcements,
     pub flows: Flows,
     pub files: SandboxFiles,
+    pub background: Arc<Background>,
     /// Idle sockets for links in the host's namespace.
     pub idle_links: Mutex<Vec<Links>>,
 }
@@ -82,9 +94,57 @@ impl Applier {
     /// # Errors
     /// All objects that are not as desired now: those that failed, and those that rest on them.
     pub fn apply(&self, difference: &Difference, desired: &dyn Desired) -> Result<(), ApplyErrors> {
+        self.run_phases(difference, desired, None)
+    }
+
+    /// As [`Applier::apply`], without waiting for what nobody has to wait for: the end of what a sandbox that leaves had,
+    /// and the relay's taking of many ports. `on_failure` is called when that fails.
+    pub fn begin(
+        self: &Arc<Self>,
+        difference: &Arc<Difference>,
+        desired: &dyn Desired,
+        on_failure: impl FnOnce(ApplyErrors) + Send + 'static,
+    ) -> Result<(), ApplyErrors> {
+        let mut rest = Rest::default();
+        let outcome = self.run_phases(difference, desired, Some(&mut rest));
+        let claim = match (rest.removal, rest.ports.is_empty()) {
+            (false, true) => return outcome,
+            (true, _) => Claim::of(&difference.removed),
+            (false, false) => {
+                Claim::of(difference.added.iter().filter(|(key, _)| matches!(key, Key::Socket(..))))
+            }
+        };
+        let (applier, difference) = (Arc::clone(self), Arc::clone(difference));
+        let finish = move || applier.finish(&difference, rest).unwrap_or_else(on_failure);
+        self.background.run(claim, finish);
+        outcome
+    }
+
+    /// Does what was left to the background.
+    fn finish(&self, difference: &Difference, mut rest: Rest) -> Result<(), ApplyErrors> {
+        apply_phases(difference, |phase, progress| {
+            match phase {
+                Phase::Relay if !rest.ports.is_empty() => {
+                    self.send_to_relay(progress, std::mem::take(&mut rest.ports), None);
+                }
+                Phase::Removal if rest.removal => self.remove(progress, None),
+                Phase::Counts if rest.removal => self.forget_counts(difference),
+                _ => return,
+            }
+            failpoint(phase.text());
+        })
+    }
+
+    fn run_phases(
+        &self,
+        difference: &Difference,
+        desired: &dyn Desired,
+        mut rest: Option<&mut Rest>,
+    ) -> Result<(), ApplyErrors> {
         if difference.is_empty() {
             return Ok(());
         }
+        self.background.wait_for(difference);
         self.withdraw_announcements(difference);
         // The relay gets the resolvers that are made in the namespaces.
         let mut resolvers = Vec::new();
@@ -100,14 +160,18 @@ impl Applier {
                 Phase::Namespaces => resolvers = self.set_up_namespaces(progress),
                 Phase::Files => progress.each(phase, |key, object| self.apply_file(key, object)),
                 Phase::Ports => self.bind_ports(progress),
-                Phase::Relay => self.apply_relay(progress, std::mem::take(&mut resolvers), desired),
-                Phase::Removal => {
-                    let published = || self.ports.published();
-                    self.remove_resolvers_while(progress, |progress| {
-                        self.flows.forget_while(difference, published, || self.remove_gone(progress));
-                    });
-                    self.close_resolvers(progress, desired);
+                Phase::Relay => {
+                    let later = rest.as_deref_mut().map(|rest| &mut rest.ports);
+                    self.apply_relay(progress, std::mem::take(&mut resolvers), desired, later);
                 }
+                Phase::Removal => match rest.as_deref_mut() {
+                    Some(rest) if progress.is_whole() && removal::leaves(difference) => {
+                        rest.removal = true;
+                        self.close_some_ports(difference);
+                    }
+                    _ => self.remove(progress, Some(desired)),
+                },
+                Phase::Counts if rest.as_deref().is_some_and(|rest| rest.removal) => {}
                 Phase::Counts => self.forget_counts(difference),
             }
             failpoint(phase.text());

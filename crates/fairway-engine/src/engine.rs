@@ -182,6 +182,7 @@ impl Engine {
             announcements: Announcements::start()?,
             flows: Flows::start()?,
             files,
+            background: Arc::default(),
             idle_links: Mutex::default(),
         });
         let committer = Arc::new(Committer {
@@ -365,6 +366,11 @@ impl Engine {
     /// See [`TraceError`].
     pub fn trace(&self, request: TraceRequest, sink: TraceSink) -> Result<(), TraceError> {
         self.inspector.trace(request, sink)
+    }
+
+    /// Waits for the work that commands left to the background when they were answered.
+    pub fn finish_background_work(&self) {
+        self.applier.background.wait_for_all();
     }
 
     /// Returns free memory to the system within a few seconds.

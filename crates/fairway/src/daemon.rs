@@ -103,7 +103,8 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         write_pid(path)?;
     }
     let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine), log_level));
-    let control = Arc::new(EngineAdapter::new(engine, &configuration.data_root, Arc::clone(&reload)));
+    let control =
+        Arc::new(EngineAdapter::new(Arc::clone(&engine), &configuration.data_root, Arc::clone(&reload)));
     let mut failed = None;
     let end = async {
         tokio::select! {
@@ -112,6 +113,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
         }
     };
     fairway_api::serve(runtime, socket, control, api_limits(), end).map_err(DaemonError::Serve)?;
+    engine.finish_background_work();
     if let Some(path) = &configuration.pid_file {
         // It is ours; that it is gone already harms nobody.
         let _ = std::fs::remove_file(path);

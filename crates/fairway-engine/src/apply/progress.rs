@@ -44,6 +44,11 @@ impl<'a> Progress<'a> {
         Self { difference, unapplied: Vec::new(), failed: HashSet::new(), namespaces: HashMap::new() }
     }
 
+    /// Whether nothing has failed or was skipped.
+    pub fn is_whole(&self) -> bool {
+        self.unapplied.is_empty()
+    }
+
     /// The difference that is applied.
     pub fn difference(&self) -> &'a Difference {
         self.difference

@@ -13,13 +13,18 @@ use crate::BindError;
 use crate::error::{ApplyError, Subject};
 use crate::port_sockets::set_listening;
 
+/// So many new ports are sent to the relay before a command is answered.
+const SENT_AT_ONCE: usize = 64;
+
 impl Applier {
-    /// Sends the relay its part of a difference: ports that are bound, names, and resolvers that were made.
+    /// Sends the relay its part of a difference: ports that are bound, names, and resolvers that were made. If there are
+    /// many new ports, they are left to `later`.
     pub(crate) fn apply_relay(
         &self,
         progress: &mut Progress<'_>,
         resolvers: Vec<RelayChange>,
         desired: &dyn Desired,
+        later: Option<&mut Vec<RelayChange>>,
     ) {
         let Difference { removed, changed, .. } = progress.difference();
         // A resolver stays until nothing leads to it: after a crash it names the namespace to clean.
@@ -31,18 +36,29 @@ impl Applier {
         changes.extend(resolvers);
         self.listen(progress, true);
         let ready = progress.ready(&[Phase::Ports, Phase::Relay]);
-        let records = ready.into_iter().filter_map(|(key, object)| relay_record(key, object));
-        changes.extend(records.map(|record| self.insertion(record)));
+        let is_port = |key: &Key| matches!(key, Key::Socket(..));
+        let (ports, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(|(key, _)| is_port(key));
+        let insertions = |objects: Vec<(&Key, &Object)>| -> Vec<RelayChange> {
+            let records = objects.into_iter().filter_map(|(key, object)| relay_record(key, object));
+            records.map(|record| self.insertion(record)).collect()
+        };
+        changes.extend(insertions(others));
+        // A port that leads elsewhere now must not lead there any more when this returns.
+        let all_new = !removed.keys().chain(changed.keys()).any(is_port);
+        match later.filter(|_| all_new && ports.len() > SENT_AT_ONCE) {
+            Some(later) => *later = insertions(ports),
+            None => changes.extend(insertions(ports)),
+        }
         if changes.is_empty() {
             return;
         }
-        if self.send_to_relay(progress, changes, desired) {
+        if self.send_to_relay(progress, changes, Some(desired)) {
             self.listen(progress, false);
         }
     }
 
     /// Has the relay close the sockets of the resolvers that are gone.
-    pub(crate) fn close_resolvers(&self, progress: &mut Progress<'_>, desired: &dyn Desired) {
+    pub(crate) fn close_resolvers(&self, progress: &mut Progress<'_>, desired: Option<&dyn Desired>) {
         let gone = progress.difference().removed.iter().filter(|(key, _)| matches!(key, Key::Netns(_)));
         let changes: Vec<_> =
             gone.filter_map(|(key, object)| relay_key(key, object)).map(RelayChange::Remove).collect();
@@ -51,12 +67,13 @@ impl Applier {
         }
     }
 
-    /// Sends changes to the relay; whether that worked.
-    fn send_to_relay(
+    /// Sends changes to the relay; whether that worked. Without `desired` a relay that has ended is left to the
+    /// reconcile loop, which starts another one with all records.
+    pub(super) fn send_to_relay(
         &self,
         progress: &mut Progress<'_>,
         changes: Vec<RelayChange>,
-        desired: &dyn Desired,
+        desired: Option<&dyn Desired>,
     ) -> bool {
         for change in &changes {
             if let RelayChange::Remove(RecordKey::Resolver(sandbox)) = change {
@@ -92,7 +109,11 @@ impl Applier {
 
     /// Sends changes to the relay. A relay that has ended is started again with all records. A relay that does not
     /// answer gets the changes when it does: until then the daemon's duplicates hold the new sockets.
-    pub fn relay_apply(&self, changes: Vec<RelayChange>, desired: &dyn Desired) -> Result<(), ApplyError> {
+    fn relay_apply(
+        &self,
+        changes: Vec<RelayChange>,
+        desired: Option<&dyn Desired>,
+    ) -> Result<(), ApplyError> {
         let closed: Vec<_> = changes
             .iter()
             .filter_map(|change| match change {
@@ -102,6 +123,7 @@ impl Applier {
             .collect();
         match self.relay.apply(changes) {
             Err(ClientError::Connection(reason)) => {
+                let Some(desired) = desired else { return Ok(()) };
                 tracing::warn!(%reason, "restarting the relay: {reason}");
                 self.restart_relay(desired)
             }

@@ -9,14 +9,43 @@ use fairway_core::traffic;
 use fairway_kernel::route::Mark;
 use fairway_model::Protocol;
 
-use super::Applier;
 use super::progress::Progress;
+use super::{Applier, Desired};
 use crate::error::{ApplyError, Subject};
 
+/// So many ports are closed before a command is answered, so that another program can have them at once: in half a
+/// millisecond.
+const CLOSED_AT_ONCE: usize = 64;
+
+/// Whether a sandbox leaves its namespace: nobody waits for the end of its links then.
+pub(super) fn leaves(difference: &Difference) -> bool {
+    difference.removed.keys().any(|key| matches!(key, Key::Netns(_)))
+}
+
 impl Applier {
+    /// Removes what is gone: redirections of queries, connections, objects, and resolvers last, since after a crash they
+    /// name the namespaces to clear.
+    pub(super) fn remove(&self, progress: &mut Progress<'_>, desired: Option<&dyn Desired>) {
+        let difference = progress.difference();
+        let published = || self.ports.published();
+        self.remove_resolvers_while(progress, |progress| {
+            self.flows.forget_while(difference, published, || self.remove_gone(progress));
+        });
+        self.close_resolvers(progress, desired);
+    }
+
+    /// Closes the ports that are gone, unless they are very many.
+    pub(super) fn close_some_ports(&self, difference: &Difference) {
+        let ports = difference.removed.keys().filter_map(|key| match key {
+            Key::Socket(protocol, address) => Some((*protocol, *address)),
+            _ => None,
+        });
+        ports.take(CLOSED_AT_ONCE).for_each(|(protocol, address)| self.ports.remove(protocol, address));
+    }
+
     /// Removes the objects that are gone. A deleted link is unlinked when this returns; the kernel may take longer to
     /// free it.
-    pub(crate) fn remove_gone(&self, progress: &mut Progress<'_>) {
+    fn remove_gone(&self, progress: &mut Progress<'_>) {
         let removed = &progress.difference().removed;
         // The ports that the relay still has are found again by the daemon's duplicates.
         let relay_failed = progress.has_failed(&Subject::Relay);
@@ -33,7 +62,7 @@ impl Applier {
                 _ => match link_of(object) {
                     Some(link) => leaving.push(link),
                     None => {
-                        if let Err(error) = self.remove(key, object) {
+                        if let Err(error) = self.remove_object(key, object) {
                             progress.fail(Subject::Object(key.clone()), error);
                         }
                     }
@@ -44,7 +73,7 @@ impl Applier {
     }
 
     /// Removes an object that is no link of Fairway's.
-    fn remove(&self, key: &Key, object: &Object) -> Result<(), ApplyError> {
+    fn remove_object(&self, key: &Key, object: &Object) -> Result<(), ApplyError> {
         match (key, object) {
             (Key::Socket(protocol, address), _) => self.ports.remove(*protocol, *address),
             (Key::File(sandbox, name), _) => self.files.remove(*sandbox, *name)?,

@@ -34,11 +34,11 @@ pub(crate) trait Effects: Send + Sync {
     /// Closes ports that were bound for nothing.
     fn give_back(&self, unwanted: &[(Protocol, SocketAddr)]);
 
-    /// Applies a durable difference.
+    /// Applies a durable difference. What nobody has to wait for may go on in the background.
     ///
     /// # Errors
     /// The objects that could not be made.
-    fn apply(&self, difference: &Difference, desired: &dyn Desired) -> Result<(), ApplyErrors>;
+    fn apply(&self, difference: &Arc<Difference>, desired: &dyn Desired) -> Result<(), ApplyErrors>;
 
     /// Has the Reconciler compare the kernel with the Plan soon.
     fn reconcile_soon(&self);
@@ -71,6 +71,8 @@ impl Effects for HostEffects {
     }
 
     fn prepare(&self, difference: &Difference, world: &World) -> Result<(), EngineError> {
+        // Ports may be closed in the background still.
+        self.applier.background.wait_for(difference);
         self.applier.ports.bind_all(sockets(difference))?;
         bridges_can_be_named(difference)?;
         address_probe::probe(&self.applier, difference, world)
@@ -80,8 +82,12 @@ impl Effects for HostEffects {
         unwanted.iter().for_each(|(protocol, at)| self.applier.ports.remove(*protocol, *at));
     }
 
-    fn apply(&self, difference: &Difference, desired: &dyn Desired) -> Result<(), ApplyErrors> {
-        let applied = self.applier.apply(difference, desired);
+    fn apply(&self, difference: &Arc<Difference>, desired: &dyn Desired) -> Result<(), ApplyErrors> {
+        let signals = Arc::clone(&self.signals);
+        let applied = self.applier.begin(difference, desired, move |errors| {
+            tracing::error!(%errors, "failed to apply a change in the background: {errors}; retrying");
+            signals.request_netns_heal();
+        });
         if difference.keys().nth(LARGE).is_some() {
             self.signals.request_memory_release();
         }

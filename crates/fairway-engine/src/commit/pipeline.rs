@@ -236,7 +236,7 @@ impl Pipeline {
             (state.take_back(decision.number), state.unwanted(decision))
         };
         self.effects.give_back(&unwanted);
-        if let Err(error) = self.effects.apply(&difference, self) {
+        if let Err(error) = self.effects.apply(&Arc::new(difference), self) {
             tracing::error!(%error, "failed to apply a change: {error}; retrying");
             self.effects.reconcile_soon();
         }

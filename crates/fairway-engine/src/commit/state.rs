@@ -78,7 +78,7 @@ struct Decided {
 pub(crate) struct Decision {
     pub number: u64,
     pub change: Change,
-    pub difference: Difference,
+    pub difference: Arc<Difference>,
     /// The World after the command.
     pub world: World,
     pub turn: Turn,
@@ -187,6 +187,7 @@ impl State {
                 Err(NotSubmitted::TakenBack) => None,
             }
         };
+        let difference = Arc::new(difference);
         Ok(Decision { number, change, difference, world, turn, events, receipt })
     }
 

@@ -234,7 +234,7 @@ impl Effects for FakeHost {
         });
     }
 
-    fn apply(&self, difference: &Difference, _: &dyn Desired) -> Result<(), ApplyErrors> {
+    fn apply(&self, difference: &Arc<Difference>, _: &dyn Desired) -> Result<(), ApplyErrors> {
         let number = self.applied.fetch_add(1, Ordering::SeqCst);
         if self.failing.as_ref().is_some_and(|fails| fails(number)) {
             let reason = ApplyError::from(fairway_kernel::sysctl::Error::Missing("net/fake".into()));

@@ -83,6 +83,7 @@ impl Reconciler {
         wanted: &Fragment,
         depth: &Depth<'_>,
     ) -> Result<(Fragment, Deviations), ApplyError> {
+        self.applier.background.wait_for_all();
         let mut observation = Observation { wanted, found: Fragment::new(), deviations: Deviations::new() };
         observation.found = self.applier.firewall.observe(wanted)?;
         observe_sysctls(&mut observation);
