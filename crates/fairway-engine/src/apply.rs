@@ -26,7 +26,7 @@ use fairway_core::object::{Difference, Key, Object, Phase};
 use fairway_kernel::namespace::Workers;
 use fairway_kernel::route::{Links, Mark};
 use fairway_kernel::sysctl;
-use fairway_relay::table::{Change as RelayChange, Record};
+use fairway_relay::table::Record;
 
 use crate::error::{ApplyError, ApplyErrors, Subject};
 use crate::failpoint::failpoint;
@@ -49,10 +49,9 @@ pub(crate) trait Desired {
 }
 
 /// What of a difference is left to the background.
-#[derive(Default)]
 struct Rest {
-    /// The ports that the relay is to get. The daemon holds them, and clients queue meanwhile.
-    ports: Vec<RelayChange>,
+    /// Whether the relay is to get the ports.
+    ports: bool,
     /// Whether objects are to be removed: those of a sandbox that leaves.
     removal: bool,
 }
@@ -105,28 +104,25 @@ impl Applier {
         desired: &dyn Desired,
         on_failure: impl FnOnce(ApplyErrors) + Send + 'static,
     ) -> Result<(), ApplyErrors> {
-        let mut rest = Rest::default();
+        let mut rest = Rest { ports: relay::has_many_new_ports(difference), removal: false };
         let outcome = self.run_phases(difference, desired, Some(&mut rest));
-        let claim = match (rest.removal, rest.ports.is_empty()) {
-            (false, true) => return outcome,
-            (true, _) => Claim::of(&difference.removed),
-            (false, false) => {
-                Claim::of(difference.added.iter().filter(|(key, _)| matches!(key, Key::Socket(..))))
-            }
-        };
+        if !rest.ports && !rest.removal {
+            return outcome;
+        }
+        let removed = difference.removed.iter().filter(|_| rest.removal);
+        let ports = difference.added.iter().filter(|(key, _)| rest.ports && matches!(key, Key::Socket(..)));
+        let claim = Claim::of(removed.chain(ports));
         let (applier, difference) = (Arc::clone(self), Arc::clone(difference));
-        let finish = move || applier.finish(&difference, rest).unwrap_or_else(on_failure);
+        let finish = move || applier.finish(&difference, &rest).unwrap_or_else(on_failure);
         self.background.run(claim, finish);
         outcome
     }
 
     /// Does what was left to the background.
-    fn finish(&self, difference: &Difference, mut rest: Rest) -> Result<(), ApplyErrors> {
+    fn finish(&self, difference: &Difference, rest: &Rest) -> Result<(), ApplyErrors> {
         apply_phases(difference, |phase, progress| {
             match phase {
-                Phase::Relay if !rest.ports.is_empty() => {
-                    self.send_to_relay(progress, std::mem::take(&mut rest.ports), None);
-                }
+                Phase::Relay if rest.ports => self.hand_over(progress, Vec::new(), None),
                 Phase::Removal if rest.removal => self.remove(progress, None),
                 Phase::Counts if rest.removal => self.forget_counts(difference),
                 _ => return,
@@ -161,8 +157,8 @@ impl Applier {
                 Phase::Files => progress.each(phase, |key, object| self.apply_file(key, object)),
                 Phase::Ports => self.bind_ports(progress),
                 Phase::Relay => {
-                    let later = rest.as_deref_mut().map(|rest| &mut rest.ports);
-                    self.apply_relay(progress, std::mem::take(&mut resolvers), desired, later);
+                    let with_ports = rest.as_deref().is_none_or(|rest| !rest.ports);
+                    self.apply_relay(progress, std::mem::take(&mut resolvers), desired, with_ports);
                 }
                 Phase::Removal => match rest.as_deref_mut() {
                     Some(rest) if progress.is_whole() && removal::leaves(difference) => {

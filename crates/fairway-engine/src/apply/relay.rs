@@ -13,18 +13,26 @@ use crate::BindError;
 use crate::error::{ApplyError, Subject};
 use crate::port_sockets::set_listening;
 
-/// So many new ports are sent to the relay before a command is answered.
-const SENT_AT_ONCE: usize = 64;
+/// So many new ports are handed over to the relay before a command is answered.
+const HANDED_OVER_AT_ONCE: usize = 64;
+
+/// Whether the relay gets many ports that nobody had before. Nobody waits for that: the daemon holds them, and clients
+/// queue. A port that led elsewhere must not lead there any more when a command is answered.
+pub(super) fn has_many_new_ports(difference: &Difference) -> bool {
+    let is_port = |key: &&Key| matches!(key, Key::Socket(..));
+    let Difference { added, removed, changed } = difference;
+    !removed.keys().chain(changed.keys()).any(|key| is_port(&key))
+        && added.keys().filter(is_port).nth(HANDED_OVER_AT_ONCE).is_some()
+}
 
 impl Applier {
-    /// Sends the relay its part of a difference: ports that are bound, names, and resolvers that were made. If there are
-    /// many new ports, they are left to `later`.
-    pub(crate) fn apply_relay(
+    /// Sends the relay its part of a difference: names, resolvers that were made, and `with_ports` the ports that are bound.
+    pub(super) fn apply_relay(
         &self,
         progress: &mut Progress<'_>,
         resolvers: Vec<RelayChange>,
         desired: &dyn Desired,
-        later: Option<&mut Vec<RelayChange>>,
+        with_ports: bool,
     ) {
         let Difference { removed, changed, .. } = progress.difference();
         // A resolver stays until nothing leads to it: after a crash it names the namespace to clean.
@@ -34,27 +42,34 @@ impl Applier {
         let gone = gone.chain(closed.filter_map(|(key, (old, _))| relay_key(key, old)));
         let mut changes: Vec<RelayChange> = gone.map(RelayChange::Remove).collect();
         changes.extend(resolvers);
+        changes.extend(self.insertions(progress, Phase::Relay));
+        if with_ports {
+            self.hand_over(progress, changes, Some(desired));
+        } else if !changes.is_empty() {
+            self.send_to_relay(progress, changes, Some(desired));
+        }
+    }
+
+    /// Sends the ports that are bound to the relay, behind other changes. Those that it carries listen before it has them,
+    /// and those that are only reserved from now on until it has given them up.
+    pub(super) fn hand_over(
+        &self,
+        progress: &mut Progress<'_>,
+        mut changes: Vec<RelayChange>,
+        desired: Option<&dyn Desired>,
+    ) {
         self.listen(progress, true);
-        let ready = progress.ready(&[Phase::Ports, Phase::Relay]);
-        let is_port = |key: &Key| matches!(key, Key::Socket(..));
-        let (ports, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(|(key, _)| is_port(key));
-        let insertions = |objects: Vec<(&Key, &Object)>| -> Vec<RelayChange> {
-            let records = objects.into_iter().filter_map(|(key, object)| relay_record(key, object));
-            records.map(|record| self.insertion(record)).collect()
-        };
-        changes.extend(insertions(others));
-        // A port that leads elsewhere now must not lead there any more when this returns.
-        let all_new = !removed.keys().chain(changed.keys()).any(is_port);
-        match later.filter(|_| all_new && ports.len() > SENT_AT_ONCE) {
-            Some(later) => *later = insertions(ports),
-            None => changes.extend(insertions(ports)),
-        }
-        if changes.is_empty() {
-            return;
-        }
-        if self.send_to_relay(progress, changes, Some(desired)) {
+        changes.extend(self.insertions(progress, Phase::Ports));
+        if !changes.is_empty() && self.send_to_relay(progress, changes, desired) {
             self.listen(progress, false);
         }
+    }
+
+    /// The changes that insert the records of a phase's objects.
+    fn insertions(&self, progress: &mut Progress<'_>, phase: Phase) -> Vec<RelayChange> {
+        let ready = progress.ready(&[phase]).into_iter();
+        let records = ready.filter_map(|(key, object)| relay_record(key, object));
+        records.map(|record| self.insertion(record)).collect()
     }
 
     /// Has the relay close the sockets of the resolvers that are gone.
@@ -69,7 +84,7 @@ impl Applier {
 
     /// Sends changes to the relay; whether that worked. Without `desired` a relay that has ended is left to the
     /// reconcile loop, which starts another one with all records.
-    pub(super) fn send_to_relay(
+    fn send_to_relay(
         &self,
         progress: &mut Progress<'_>,
         changes: Vec<RelayChange>,
