@@ -1,5 +1,7 @@
 //! Applies a difference to the kernel, the relay and the files, phase by phase.
 //!
+//! What a sandbox that leaves had is let go of in the background, once nobody can reach it any more by rules or ports.
+//!
 //! An object that fails does not prevent the others of its phase, nor those of later phases that do not rest on it. Each
 //! step is idempotent, and each phase ends at a failpoint.
 

@@ -235,7 +235,8 @@ impl Engine {
         self.committer.read(look)
     }
 
-    /// Runs a command: decides it, makes the change durable and applies it. Blocks until all of it is in force.
+    /// Runs a command: decides it, makes the change durable and applies it. Blocks until all of it is in
+    /// force; what a sandbox that leaves had may be let go of later.
     ///
     /// # Errors
     /// The refusal of the World, or the failure that stopped the change; the change is taken back then.

@@ -72,7 +72,8 @@ pub(crate) struct Reconciler {
 }
 
 impl Reconciler {
-    /// Runs a command: decides it, makes the change durable, applies it. Blocks until all of it is in force.
+    /// Runs a command: decides it, makes the change durable, applies it. Blocks until all of it is in force; what
+    /// a sandbox that leaves had may be let go of later.
     ///
     /// # Errors
     /// The refusal of the World, or the failure that stopped the change; the change is rolled back then.
