@@ -23,8 +23,10 @@ const EXEC_ROOT: &str = "/run/fairway";
 const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
 const TABLES: [(Family, &str); 2] = [(Family::Inet, "fairway"), (Family::Bridge, "fairway")];
 
-/// Everything of a host and its sandboxes that Fairway has to do with.
+/// Everything of a host and its sandboxes that Fairway has to do with, when a daemon that runs has let go of what left.
 pub fn observe(stage: &Stage, sandboxes: &[(&str, &Place)]) -> BTreeSet<String> {
+    // It waits for that; nobody answers where none runs.
+    let _ = stage.client().plan_difference();
     let mut lines = stage.host.run_in(observe_host).unwrap();
     for (name, place) in sandboxes {
         let inside = place.run_in(observe_netns).unwrap();

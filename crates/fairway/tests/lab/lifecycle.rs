@@ -105,7 +105,8 @@ fn a_hundred_come_and_go_at_once() {
                     assert!(!is_free(stage, sandbox.host_port("80/tcp")));
                     barrier.wait();
                     stage.client().detach(&name).unwrap();
-                    assert!(!sandbox.run_in(|| foreign_changes::has_link("eth0")).unwrap());
+                    let gone = || !sandbox.run_in(|| foreign_changes::has_link("eth0")).unwrap();
+                    eventually("its link is gone", SOON, gone);
                 });
             }
         });
