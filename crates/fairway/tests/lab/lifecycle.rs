@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::dns::{RecordType, look_up};
 use fairway_api::types::AttachNamespace;
-use fairway_lab::{Lab, Place};
+use fairway_lab::{Lab, Outcome, Place, ask, serve_tcp};
 
 use crate::foreign_changes;
-use crate::harness::{Sandbox, Stage, eventually, request};
+use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
 use crate::kernel_state::{assert_same, observe};
 
 /// How soon the endpoints of what has ended are gone.
@@ -112,6 +112,32 @@ fn a_hundred_come_and_go_at_once() {
         });
         assert_same("afterwards", &observe(&stage, &[]), &before);
         assert!(!stage.daemon.log().contains("drift"));
+    });
+}
+
+#[test]
+fn what_a_sandbox_left_can_be_had_at_once() {
+    // Of the many ports most are closed, and given to the relay, after the replies.
+    const PORTS: &str = "20000-20299:80-379";
+    fairway_lab::run(|lab| {
+        let (mut stage, _neighbour) = stage(lab);
+        let before = observe(&stage, &[]);
+        let asked = |stage: &Stage| ask(&stage.lan, &format!("{HOST}:20299")).unwrap();
+        for name in ["first", "second", "first"] {
+            let sandbox = stage.attach(name, request(&["web"], &[PORTS])).unwrap();
+            let server = serve_tcp(&sandbox, "0.0.0.0:379").unwrap();
+            assert_eq!(asked(&stage), Outcome::answered(LAN), "{name}");
+            stage.client().detach(name).unwrap();
+            // A port that is not closed yet accepts nobody.
+            assert!(matches!(asked(&stage), Outcome::Refused | Outcome::Dropped), "{name}");
+            drop(server);
+        }
+        assert_same("afterwards", &observe(&stage, &[]), &before);
+        let _sandbox = stage.attach("last", request(&["web"], &[PORTS])).unwrap();
+        stage.client().detach("last").unwrap();
+        stage.daemon.kill9();
+        stage.daemon.restart(&[]);
+        assert_same("after a crash", &observe(&stage, &[]), &before);
     });
 }
 
