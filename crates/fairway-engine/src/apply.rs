@@ -1,6 +1,6 @@
 //! Applies a difference to the kernel, the relay and the files, phase by phase.
 //!
-//! What a sandbox that leaves had is let go of in the background, once nobody can reach it any more by rules or ports.
+//! What a sandbox that leaves had is let go of in the background, once its rules, names and ports are gone.
 //!
 //! An object that fails does not prevent the others of its phase, nor those of later phases that do not rest on it. Each
 //! step is idempotent, and each phase ends at a failpoint.
@@ -98,7 +98,7 @@ impl Applier {
         self.run_phases(difference, desired, None)
     }
 
-    /// As [`Applier::apply`], without waiting for what nobody has to wait for: the end of what a sandbox that leaves had,
+    /// As [`Applier::apply`], without waiting for what no caller needs: the end of what a sandbox that leaves had,
     /// and the relay's taking of many ports. `on_failure` is called when that fails.
     pub fn begin(
         self: &Arc<Self>,

@@ -1,7 +1,7 @@
-//! Work that goes on when the command that caused it has been answered: nobody need wait for the kernel to forget a
-//! link, or for the relay to get the sockets of a thousand ports.
+//! Work that goes on when the command that caused it has been answered: no caller needs to wait for the kernel to
+//! free a link, or for the relay to get the sockets of a thousand ports.
 //!
-//! Later changes wait for the work that touches what they touch, so that none can tell the difference.
+//! Later changes wait for the work that touches what they touch: they find everything done.
 
 use std::collections::HashSet;
 use std::net::IpAddr;

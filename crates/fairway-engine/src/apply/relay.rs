@@ -16,7 +16,7 @@ use crate::port_sockets::set_listening;
 /// So many new ports are handed over to the relay before a command is answered.
 const HANDED_OVER_AT_ONCE: usize = 64;
 
-/// Whether the relay gets many ports that nobody had before. Nobody waits for that: the daemon holds them, and clients
+/// Whether the relay gets many ports that were not published before. No caller waits for that: the daemon holds them, and clients
 /// queue. A port that led elsewhere must not lead there any more when a command is answered.
 pub(super) fn has_many_new_ports(difference: &Difference) -> bool {
     let is_port = |key: &&Key| matches!(key, Key::Socket(..));

@@ -17,7 +17,7 @@ use crate::error::{ApplyError, Subject};
 /// millisecond.
 const CLOSED_AT_ONCE: usize = 64;
 
-/// Whether a sandbox leaves its namespace: nobody waits for the end of its links then.
+/// Whether a sandbox leaves its namespace: no caller waits for the end of its links then.
 pub(super) fn leaves(difference: &Difference) -> bool {
     difference.removed.keys().any(|key| matches!(key, Key::Netns(_)))
 }

@@ -34,7 +34,7 @@ pub(crate) trait Effects: Send + Sync {
     /// Closes ports that were bound for nothing.
     fn give_back(&self, unwanted: &[(Protocol, SocketAddr)]);
 
-    /// Applies a durable difference. What nobody has to wait for may go on in the background.
+    /// Applies a durable difference. What no caller needs may go on in the background.
     ///
     /// # Errors
     /// The objects that could not be made.

@@ -66,7 +66,7 @@ fn a_claim_meets_what_has_its_keys_addresses_or_namespaces() {
     }
 }
 
-/// Starts work on a port that ends when told to.
+/// Starts work on a port that ends when the sender is used.
 fn start(background: &Arc<Background>, number: u16) -> std::sync::mpsc::Sender<()> {
     let (end, ended) = channel();
     let work = move || ended.recv().unwrap();
@@ -74,18 +74,18 @@ fn start(background: &Arc<Background>, number: u16) -> std::sync::mpsc::Sender<(
     end
 }
 
-/// Waits on another thread, and tells when that is done.
+/// Waits on another thread, and sends when that is done.
 fn waiting(background: &Arc<Background>, difference: Option<Difference>) -> std::sync::mpsc::Receiver<()> {
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let background = Arc::clone(background);
     std::thread::spawn(move || {
         match difference {
             Some(difference) => background.wait_for(&difference),
             None => background.wait_for_all(),
         }
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
     });
-    told
+    receiver
 }
 
 const SOON: Duration = Duration::from_millis(50);
@@ -126,10 +126,10 @@ fn a_claim_ends_with_work_that_panics() {
 fn beyond_the_limit_the_caller_works_itself() {
     let background = Arc::new(Background::default());
     let ends: Vec<_> = (0..AT_ONCE).map(|at| start(&background, u16::try_from(at).unwrap())).collect();
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let caller = std::thread::current().id();
-    background.run(Claim::default(), move || tell.send(std::thread::current().id()).unwrap());
-    assert_eq!(told.try_recv(), Ok(caller));
+    background.run(Claim::default(), move || sender.send(std::thread::current().id()).unwrap());
+    assert_eq!(receiver.try_recv(), Ok(caller));
     ends.into_iter().for_each(|end| end.send(()).unwrap());
     background.wait_for_all();
 }
