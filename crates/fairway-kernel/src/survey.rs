@@ -5,6 +5,7 @@ mod glance;
 mod iptables;
 mod routing;
 mod sockets;
+mod traffic_control;
 
 use std::collections::BTreeMap;
 
@@ -92,7 +93,12 @@ impl Details {
 
 fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
     let links = Links::open()?;
-    let (all, interfaces) = interfaces(&links, &Shared::read())?;
+    let (all, mut interfaces) = interfaces(&links, &Shared::read())?;
+    // A kernel without traffic control (CONFIG_NET_SCHED) refuses the question.
+    let mut programs = traffic_control::programs().unwrap_or_default();
+    for interface in &mut interfaces {
+        interface.programs.extend(programs.remove(&interface.index).unwrap_or_default());
+    }
     let (iptables_legacy, unreadable_rules) = iptables::legacy_tables();
     let namespace = NetworkNamespace {
         name: name.to_owned(),

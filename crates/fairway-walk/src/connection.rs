@@ -316,8 +316,34 @@ impl ConnectionWalk {
         records
     }
 
-    /// The outcome in a sentence.
+    /// The outcome in a sentence, and the programs on the way on which it depends too.
     pub fn sentence(&self, topology: &Topology) -> String {
+        let mut sentence = self.outcome_sentence(topology);
+        let mut programs = Vec::new();
+        self.programs(topology, &mut programs);
+        if !programs.is_empty() {
+            let programs = programs.join(", or by ");
+            sentence.push_str(&format!(" Provided that it is not changed or dropped by {programs}."));
+        }
+        sentence
+    }
+
+    /// Collects the programs that packets meet, in words.
+    fn programs(&self, topology: &Topology, found: &mut Vec<String>) {
+        let walks = [Some(&self.first), self.reply.as_ref(), self.established.as_ref()];
+        for step in walks.into_iter().flatten().flat_map(|walk| &walk.steps) {
+            let Step::Program { namespace, interface, what } = step else { continue };
+            let text = format!("{what} at {interface} of {}", topology.name(*namespace));
+            if !found.contains(&text) {
+                found.push(text);
+            }
+        }
+        if let Some(second) = &self.proxied {
+            second.programs(topology, found);
+        }
+    }
+
+    fn outcome_sentence(&self, topology: &Topology) -> String {
         match self.outcome() {
             Outcome::Answered(source) => format!("It is answered; the server sees {source}."),
             Outcome::LeavesHost => "Leaves the host; the reply cannot be predicted.".to_owned(),

@@ -86,7 +86,7 @@ pub use sample::{PossibleDrop, Sample};
 pub use sender::Sender;
 pub use step::{Counted, End, PacketWalk, Step};
 pub use topology::{
-    Interface, Listener, MacvlanParent, NamespaceId, NetworkNamespace, Route, RouteKind, RouteRule, Survey,
-    Topology,
+    Interface, LinkProgram, Listener, MacvlanParent, NamespaceId, NetworkNamespace, Route, RouteKind,
+    RouteRule, Survey, Topology,
 };
 pub use walk::Walker;

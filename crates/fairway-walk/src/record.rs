@@ -89,6 +89,8 @@ pub enum StepKind {
     Route,
     /// A bridge forwards the frame to a port, or up to the host.
     Bridge,
+    /// The packet meets a program at an interface, which may change or drop it.
+    LinkProgram,
 }
 
 /// One step of a packet.
@@ -132,7 +134,7 @@ pub struct StepRecord {
     /// The route, as `ip route` prints it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// Why the route was chosen.
+    /// Why the route was chosen; of a program at an interface which it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -157,7 +159,9 @@ impl StepRecord {
     pub fn location(&self) -> &str {
         match self.kind {
             StepKind::Program => "program",
-            StepKind::In | StepKind::Out | StepKind::Bridge => self.interface.as_deref().unwrap_or_default(),
+            StepKind::In | StepKind::Out | StepKind::Bridge | StepKind::LinkProgram => {
+                self.interface.as_deref().unwrap_or_default()
+            }
             StepKind::Chain | StepKind::Rule => self.hook.as_deref().unwrap_or_default(),
             StepKind::Translate if !self.remembered => "translate",
             StepKind::Conntrack | StepKind::Translate => "conntrack",
@@ -181,6 +185,9 @@ impl StepRecord {
                 Some(port) => format!("to its port {port}"),
                 None => "up to the host".to_owned(),
             },
+            StepKind::LinkProgram => {
+                format!("{} may change or drop it here", self.reason.as_deref().unwrap_or("a program"))
+            }
             StepKind::Translate => {
                 let changed = self.before.zip(self.after).map(|(before, after)| changes(before, after));
                 let how = if self.remembered { " (as it was for the first)" } else { "" };
@@ -255,6 +262,9 @@ impl Step {
             }
             Self::Bridged { bridge, to, .. } => {
                 StepRecord { port: to.clone(), ..at(StepKind::Bridge, bridge) }
+            }
+            Self::Program { interface, what, .. } => {
+                StepRecord { reason: Some(what.clone()), ..at(StepKind::LinkProgram, interface) }
             }
             Self::Translated { from, to, now, .. } => StepRecord {
                 before: Some(*from),

@@ -190,6 +190,15 @@ pub enum Step {
         /// The port; none for the host itself.
         to: Option<String>,
     },
+    /// The packet meets a program at an interface, of which only the name is known.
+    Program {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// The interface.
+        interface: String,
+        /// The program in words.
+        what: String,
+    },
 }
 
 impl Step {
@@ -203,7 +212,8 @@ impl Step {
             | Self::Tracked { namespace, .. }
             | Self::Translated { namespace, .. }
             | Self::Routed { namespace, .. }
-            | Self::Bridged { namespace, .. } => *namespace,
+            | Self::Bridged { namespace, .. }
+            | Self::Program { namespace, .. } => *namespace,
         }
     }
 }

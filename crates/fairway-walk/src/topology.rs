@@ -41,8 +41,19 @@ pub struct Interface {
     pub reverse_path: u8,
     /// What carries packets that leave by it, in words (`VLAN 5 of eth0`); empty for a plain link.
     pub carrier: String,
-    /// Programs at it that may change or drop packets, in words (`XDP program 7`).
-    pub programs: Vec<String>,
+    /// Programs at it that may change, delay or drop packets.
+    pub programs: Vec<LinkProgram>,
+}
+
+/// A program at an interface, of which nothing but its name is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkProgram {
+    /// The program in words: `XDP program 7`.
+    pub what: String,
+    /// Whether packets that arrive at the interface meet it.
+    pub input: bool,
+    /// Whether packets that leave by the interface meet it.
+    pub output: bool,
 }
 
 /// The parent of a macvlan.

@@ -5,6 +5,7 @@ mod input;
 mod link;
 mod nat_address;
 mod output;
+mod passing;
 mod refusal;
 
 use std::net::IpAddr;

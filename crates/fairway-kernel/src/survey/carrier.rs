@@ -1,5 +1,7 @@
 //! Describes what carries the packets of a link, and which programs see them.
 
+use fairway_walk::LinkProgram;
+
 use crate::route::Link;
 
 /// What carries packets that leave by a link, in words; empty for a plain link, and for kinds that the walker knows.
@@ -40,15 +42,16 @@ pub(super) fn carrier(link: &Link, all: &[Link]) -> String {
     }
 }
 
-/// The programs that see packets at a link, in words.
-pub(super) fn programs(link: &Link, master: Option<&str>) -> Vec<String> {
-    let mut programs: Vec<String> =
-        link.detail.programs.iter().map(|id| format!("XDP program {id}")).collect();
+/// The programs that see packets at a link.
+pub(super) fn programs(link: &Link, master: Option<&str>) -> Vec<LinkProgram> {
+    let arriving = |id: &u32| LinkProgram { what: format!("XDP program {id}"), input: true, output: false };
+    let mut programs: Vec<LinkProgram> = link.detail.programs.iter().map(arriving).collect();
+    let both = |what: &str| LinkProgram { what: what.to_owned(), input: true, output: true };
     if link.kind.as_deref() == Some("netkit") {
-        programs.push("the program of the netkit device".to_owned());
+        programs.push(both("the program of the netkit device"));
     }
     if master == Some("openvswitch") {
-        programs.push("Open vSwitch".to_owned());
+        programs.push(both("Open vSwitch"));
     }
     programs
 }
@@ -132,10 +135,16 @@ mod tests {
     #[test]
     fn programs_are_named() {
         let xdp = link(2, "eth0", "", LinkDetail { programs: vec![7, 9], ..LinkDetail::default() });
-        assert_eq!(programs(&xdp, None), ["XDP program 7", "XDP program 9"]);
+        let said = |link: &Link, master| {
+            let found = programs(link, master);
+            found.into_iter().map(|it| (it.what, it.input, it.output)).collect::<Vec<_>>()
+        };
+        let arriving = |text: &str| (text.to_owned(), true, false);
+        assert_eq!(said(&xdp, None), [arriving("XDP program 7"), arriving("XDP program 9")]);
+        let both = |text: &str| [(text.to_owned(), true, true)];
         let netkit = link(2, "nk0", "netkit", LinkDetail::default());
-        assert_eq!(programs(&netkit, Some("bridge")), ["the program of the netkit device"]);
+        assert_eq!(said(&netkit, Some("bridge")), both("the program of the netkit device"));
         let port = link(2, "veth0", "veth", LinkDetail::default());
-        assert_eq!(programs(&port, Some("openvswitch")), ["Open vSwitch"]);
+        assert_eq!(said(&port, Some("openvswitch")), both("Open vSwitch"));
     }
 }

@@ -4,8 +4,8 @@ use fairway_model::{MacAddress, MacvlanMode};
 
 use super::{LinkTie, Observation, Tie};
 use crate::{
-    End, FlowPosition, Interface, NamespaceId, Sender, Step, Topology, Tuple, Walker, add_default_route,
-    add_interface, empty_namespace,
+    End, FlowPosition, Interface, LinkProgram, NamespaceId, Origin, Proxy, Sender, Step, Topology, Tuple,
+    Walker, add_default_route, add_interface, empty_namespace, walk_connection,
 };
 
 const HOST: NamespaceId = NamespaceId::HOST;
@@ -182,4 +182,48 @@ fn a_packet_that_leaves_by_a_tunnel_says_where_the_tunnel_leads() {
     let walk = Walker::new(&topology).walk_from_program(Sender::of(HOST), tuple, FlowPosition::First);
     let said = walk.end.sentence(&topology);
     assert!(said.starts_with("leaves host by vx0 (vxlan tunnel 42 to 10.0.0.7) for 10.9.0.2,"), "{said}");
+}
+
+#[test]
+fn a_program_at_a_link_is_named_in_its_direction() {
+    let mut observations = host_of_two();
+    let program = |what: &str, input| LinkProgram { what: what.to_owned(), input, output: !input };
+    for interface in &mut observations[0].namespace.interfaces {
+        match interface.name.as_str() {
+            "vethaaa" => {
+                interface.programs =
+                    vec![program("XDP program 7", true), program("the tc program out", false)]
+            }
+            "vethbbb" => interface.programs = vec![program("the discipline netem", false)],
+            _ => {}
+        }
+    }
+    let topology = Topology::of_observations(observations);
+    let tuple = Tuple {
+        protocol: 1,
+        source: "172.17.0.2".parse().unwrap(),
+        destination: "172.17.0.3".parse().unwrap(),
+        source_port: 0,
+        destination_port: 0,
+    };
+    let walk = walk_connection(&topology, Origin::Local(WEB), tuple, Proxy::default());
+    let named: Vec<String> = walk
+        .first
+        .steps
+        .iter()
+        .filter(|step| matches!(step, Step::Program { .. }))
+        .flat_map(|step| step.records(&topology))
+        .map(|it| format!("{} {}", it.location(), it.text()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            "vethaaa XDP program 7 may change or drop it here",
+            "vethbbb the discipline netem may change or drop it here"
+        ]
+    );
+    assert_eq!(
+        walk.sentence(&topology),
+        "It is answered; the server sees 172.17.0.2. Provided that it is not changed or dropped by XDP program 7 at vethaaa of host, or by the discipline netem at vethbbb of host, or by the tc program out at vethaaa of host."
+    );
 }

@@ -38,9 +38,8 @@ impl<'a> Walker<'a> {
             return Next::End(self.discarded(namespace, DiscardReason::OutputDown(output.name.clone())));
         }
         let tuple = in_flight.tuple();
-        let leaves = Step::Leaves { namespace, interface: output.name.clone(), tuple };
         if output.loopback {
-            self.steps.push(leaves);
+            self.leaves(namespace, output, tuple);
             return self.input_from_loopback(namespace, output, in_flight);
         }
         let origin = self.arp_source(namespace, output, tuple.source, next);
@@ -64,7 +63,7 @@ impl<'a> Walker<'a> {
         };
         in_flight.packet.frame(output.mac, mac);
         in_flight.next = Some(next);
-        self.steps.push(leaves);
+        self.leaves(namespace, output, tuple);
         self.deliver_to_link(namespace, output, in_flight)
     }
 
@@ -98,8 +97,7 @@ impl<'a> Walker<'a> {
         let Some(parent) = self.namespace(below).interface(parent) else {
             return Next::End(self.discarded(below, DiscardReason::MacvlanParentGone));
         };
-        let interface = parent.name.clone();
-        self.steps.push(Step::Leaves { namespace: below, interface, tuple });
+        self.leaves(below, parent, tuple);
         self.deliver_to_link(below, parent, in_flight)
     }
 
@@ -310,9 +308,7 @@ impl<'a> Walker<'a> {
         let Some(interface) = self.end((namespace, index)).filter(|interface| interface.up) else {
             return Next::End(self.discarded(namespace, DiscardReason::InputDown));
         };
-        let arrives =
-            Step::Arrives { namespace, interface: interface.name.clone(), tuple: in_flight.tuple() };
-        self.steps.push(arrives);
+        self.arrives_by(namespace, interface, in_flight.tuple());
         let wanted = in_flight.packet.frame_destination();
         let above = |(_, it): &((NamespaceId, u32), &Interface)| {
             let all = it.macvlan_parent.is_some_and(|on| on.mode == MacvlanMode::Passthru);
@@ -451,7 +447,7 @@ impl<'a> Walker<'a> {
                 return Next::End(end);
             }
         }
-        self.steps.push(Step::Leaves { namespace, interface: to.name.clone(), tuple: in_flight.tuple() });
+        self.leaves(namespace, to, in_flight.tuple());
         match to.peer {
             Some((peer, index)) => Next::Arrives(peer, index, Self::into_other_namespace(in_flight)),
             None => self.deliver_to_link(namespace, to, in_flight),

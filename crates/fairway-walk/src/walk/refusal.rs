@@ -9,7 +9,6 @@ use crate::discard::DiscardReason;
 use crate::packet::{FlowPosition, Packet};
 use crate::route::{RouteQuery, is_link_local};
 use crate::sender::Sender;
-use crate::step::Step;
 use crate::topology::{Interface, NamespaceId};
 use fairway_ruleset::{CtDirection, Family, Reject};
 
@@ -138,8 +137,7 @@ impl Walker<'_> {
             // nf_send_reset sends it back to the port itself, past all hooks.
             let mut answer = Packet::new(tuple.reversed(), FlowPosition::Reset);
             answer.frame_back(&packet);
-            let interface = port.name.clone();
-            self.steps.push(Step::Leaves { namespace, interface, tuple: answer.tuple() });
+            self.leaves(namespace, port, answer.tuple());
             return match port.peer {
                 Some((peer, index)) => Next::Arrives(peer, index, InFlight::new(answer)),
                 None => Next::End(self.discarded(namespace, DiscardReason::NoPeer)),
