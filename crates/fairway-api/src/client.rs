@@ -7,7 +7,7 @@ mod trace;
 use std::io;
 use std::path::PathBuf;
 
-use fairway_inspect::graph::Format;
+use fairway_inspect::graph::{Format, Picture};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -187,6 +187,15 @@ impl Client {
         let query: String = query.iter().map(|(name, value)| format!("&{name}={}", encode(value))).collect();
         let response = self.send("GET", &format!("/fairway/graph?format={format}{query}"), None)?;
         String::from_utf8(response.body).map_err(|error| self.malformed(error))
+    }
+
+    /// All networks as values to be drawn, and where a packet goes from one to another.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn picture(&mut self, path: Option<(&str, &str)>) -> Result<Picture, ClientError> {
+        let text = self.graph(Format::Json, &[], path)?;
+        serde_json::from_str(&text).map_err(|error| self.malformed(error))
     }
 
     /// The counters of one or all networks and their published ports.

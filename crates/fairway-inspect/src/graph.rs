@@ -3,6 +3,7 @@
 //! A [`Picture`] holds the networks. [`layout`] gives each element a position; [`draw`] writes the text.
 
 mod dot;
+mod element;
 mod layout;
 mod mermaid;
 mod node;
@@ -19,7 +20,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-pub use layout::{Area, BoxKind, Drawing, Point, Shape, WireKind, layout};
+pub use element::{Element, elements};
+pub use layout::{Area, BoxKind, Drawing, Endpoint, Point, Shape, WireKind, layout, layout_without_story};
 pub use picture::{Mark, Meaning, Member, Network, Picture, Port, Sandbox, Uplink, Way};
 pub use text::Style;
 pub use walk::{Badge, Leg, LegKind, Spot, Stop, Walk};
@@ -33,11 +35,13 @@ pub enum Format {
     Dot,
     /// A Mermaid flowchart.
     Mermaid,
+    /// The picture's contents as JSON, for programs that draw it themselves.
+    Json,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::Svg, Self::Dot, Self::Mermaid];
+    pub const ALL: [Self; 4] = [Self::Svg, Self::Dot, Self::Mermaid, Self::Json];
 
     /// The media type.
     pub const fn media_type(self) -> &'static str {
@@ -45,6 +49,7 @@ impl Format {
             Self::Svg => "image/svg+xml",
             Self::Dot => "text/vnd.graphviz",
             Self::Mermaid => "text/vnd.mermaid",
+            Self::Json => "application/json",
         }
     }
 }
@@ -55,13 +60,14 @@ impl fmt::Display for Format {
             Self::Svg => "svg",
             Self::Dot => "dot",
             Self::Mermaid => "mermaid",
+            Self::Json => "json",
         })
     }
 }
 
 /// The error of an unknown format.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("unknown format {0:?}: use svg, dot or mermaid")]
+#[error("unknown format {0:?}: use svg, dot, mermaid or json")]
 pub struct UnknownFormat(String);
 
 impl FromStr for Format {
@@ -78,5 +84,12 @@ pub fn draw(picture: &Picture, format: Format) -> String {
         Format::Svg => svg::write(&layout(picture)),
         Format::Dot => dot::write(picture),
         Format::Mermaid => mermaid::write(picture),
+        // It is made of texts and numbers, which JSON can always hold.
+        Format::Json => serde_json::to_string(picture).unwrap_or_default(),
     }
+}
+
+/// The style sheet of the classes of [`Element`], for light and dark.
+pub fn style_sheet() -> String {
+    svg::style::both()
 }

@@ -37,6 +37,7 @@ mod store;
 mod system;
 mod template;
 mod trace;
+mod ui;
 mod usage;
 
 use std::ffi::OsString;
@@ -126,6 +127,8 @@ enum Verb {
     Graph(graph::GraphOptions),
     /// Trace real packets: each interface, chain and rewrite they pass
     Trace(trace::TraceOptions),
+    /// Serve a page with a live picture of the networks, containers, findings and the ways of packets
+    Ui(ui::UiOptions),
     /// Connect an existing network namespace to networks
     Attach(Box<attach::AttachOptions>),
     /// Disconnect attached network namespaces from all their networks
@@ -228,6 +231,7 @@ impl Arguments {
             Verb::Plan(options) => options.run(&mut session()?.client),
             Verb::Graph(options) => options.run(&mut session()?.client),
             Verb::Trace(options) => options.run(&mut session()?.client),
+            Verb::Ui(options) => options.run(host.as_deref().unwrap_or(DEFAULT_HOST)),
             Verb::Attach(options) => options.run(&mut session()?.client),
             Verb::Detach(options) => options.run(&mut session()?.client),
             Verb::Sandbox(command) => command.run(&mut session()?.client),

@@ -17,7 +17,7 @@ mod wiring;
 use super::picture::Picture;
 use super::text::{Style, width};
 use card::Card;
-pub use drawing::{Area, BoxKind, Drawing, Point, Shape, WireKind};
+pub use drawing::{Area, BoxKind, Drawing, Endpoint, Point, Shape, WireKind};
 use host::Top;
 use shelf::Shelves;
 use trail::Trail;
@@ -30,6 +30,20 @@ const INSET: i32 = 20;
 
 /// Gives everything in a picture a place.
 pub fn layout(picture: &Picture) -> Drawing {
+    let (mut drawing, after) = placed(picture);
+    let space = drawing.width - 2 * MARGIN;
+    let end = story::place(&mut drawing, picture, after, space);
+    drawing.height = end + MARGIN;
+    drawing
+}
+
+/// Like [`layout`], without the walk in words: for a page that has them in another place.
+pub fn layout_without_story(picture: &Picture) -> Drawing {
+    placed(picture).0
+}
+
+/// Everything but the walk in words, and where that begins.
+fn placed(picture: &Picture) -> (Drawing, i32) {
     let cards: Vec<Card<'_>> = (0..picture.networks.len()).map(|number| Card::new(picture, number)).collect();
     let wiring = Wiring::new(picture);
     let top = Top::new(picture, wiring.tracks());
@@ -58,11 +72,10 @@ pub fn layout(picture: &Picture) -> Drawing {
     wiring.join(&mut drawing, &mut trail, &placed, left + inner);
     let after = legend::place(&mut drawing, picture, frame.bottom() + 14, frame_width);
     trail.draw(&mut drawing, picture);
-    let end = story::place(&mut drawing, picture, after, frame_width);
     drawing.width = frame_width + 2 * MARGIN;
-    drawing.height = end + MARGIN;
+    drawing.height = after + MARGIN;
     drawing.title = title;
-    drawing
+    (drawing, after)
 }
 
 /// The widest of texts.

@@ -12,9 +12,11 @@ use fairway_core::plan::Plan;
 use fairway_core::world::World;
 use fairway_model::{self as model, Driver, NetworkId, NetworkMode, SandboxId};
 use fairway_walk::NetworkNamespace;
+use serde::{Deserialize, Serialize};
 
 /// A host with its networks and sandboxes, and perhaps a walk through them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Picture {
     /// The host's name.
     pub host: String,
@@ -31,7 +33,8 @@ pub struct Picture {
 }
 
 /// An interface that leads out of the host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Uplink {
     /// Its name.
     pub name: String,
@@ -48,7 +51,8 @@ pub struct Uplink {
 }
 
 /// How a network is joined to the host's routing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub enum Way {
     /// Outgoing packets are masqueraded, and only published ports are reachable.
     Nat,
@@ -61,7 +65,8 @@ pub enum Way {
 }
 
 /// The meaning of a mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub enum Meaning {
     /// The option isolates.
     Apart,
@@ -72,7 +77,8 @@ pub enum Meaning {
 }
 
 /// An option of a network that affects reachability.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Mark {
     /// The meaning.
     pub meaning: Meaning,
@@ -83,7 +89,8 @@ pub struct Mark {
 }
 
 /// A network, or the group of sandboxes without one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Network {
     /// Its name.
     pub name: String,
@@ -108,7 +115,8 @@ pub struct Network {
 }
 
 /// An endpoint of a sandbox on a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Member {
     /// The index of the sandbox in [`Picture::sandboxes`].
     pub sandbox: usize,
@@ -123,7 +131,8 @@ pub struct Member {
 }
 
 /// A sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Sandbox {
     /// Its identifier.
     pub id: SandboxId,
@@ -140,7 +149,8 @@ pub struct Sandbox {
 }
 
 /// A published port, or several in a row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Port {
     /// The host address and port: `*:8080`, `127.0.0.1:5300`; none where it is the sandbox's own address.
     pub host: Option<String>,

@@ -1,7 +1,10 @@
 //! The walk of a connection as it is drawn: legs of stops, each at one place of a picture.
 
+use serde::{Deserialize, Serialize};
+
 /// A place in a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub enum Spot {
     /// A sandbox's place on a network, by the numbers of the network and of the member.
     Member(usize, usize),
@@ -18,7 +21,8 @@ pub enum Spot {
 }
 
 /// The main event of a stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub enum Badge {
     /// The packet passes.
     Passes,
@@ -33,7 +37,8 @@ pub enum Badge {
 }
 
 /// The events of a packet at one place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Stop {
     /// Its number within the walk, from 1.
     pub number: usize,
@@ -61,7 +66,8 @@ impl Stop {
 }
 
 /// The direction of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub enum LegKind {
     /// From the client.
     Asks,
@@ -70,7 +76,8 @@ pub enum LegKind {
 }
 
 /// The path of one packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Leg {
     /// The direction.
     pub kind: LegKind,
@@ -81,7 +88,8 @@ pub struct Leg {
 }
 
 /// The walk of a connection, drawn over a picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Walk {
     /// The query.
     pub question: String,

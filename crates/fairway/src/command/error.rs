@@ -93,6 +93,14 @@ pub(super) enum CommandError {
     NoLog(String),
     #[error("cannot write packets to {path}: {source}")]
     PacketFile { path: String, source: io::Error },
+    #[error("cannot listen at {place}: {source}: give another address with --listen")]
+    Listen { place: String, source: io::Error },
+    #[error("cannot serve the page: {0}")]
+    Serve(#[source] io::Error),
+    #[error("cannot make a token: the kernel has no random numbers: {0}")]
+    Token(#[source] fairway_ui::RandomError),
+    #[error(transparent)]
+    Url(#[from] fairway_ui::InvalidUrl),
     #[error("cannot make the directory {path} for logs: {source}")]
     LogDirectory { path: String, source: io::Error },
 }

@@ -16,6 +16,7 @@ enum Asked {
     Svg,
     Dot,
     Mermaid,
+    Json,
 }
 
 /// What is drawn, and where to.
@@ -30,7 +31,7 @@ pub(super) struct GraphOptions {
     /// How to draw it [default: by the file's name; mermaid on a terminal, else svg]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Asked>,
-    /// Output file: .svg, .dot, .gv, .mmd, .mermaid
+    /// Output file: .svg, .dot, .gv, .mmd, .mermaid, .json
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -41,6 +42,7 @@ fn of_file(path: &Path) -> Option<Format> {
         "svg" => Format::Svg,
         "dot" | "gv" => Format::Dot,
         "mmd" | "mermaid" => Format::Mermaid,
+        "json" => Format::Json,
         _ => return None,
     })
 }
@@ -51,6 +53,7 @@ impl GraphOptions {
             Asked::Svg => Format::Svg,
             Asked::Dot => Format::Dot,
             Asked::Mermaid => Format::Mermaid,
+            Asked::Json => Format::Json,
         });
         match (asked, &self.output) {
             (Some(format), _) => Ok(format),

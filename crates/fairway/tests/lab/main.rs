@@ -70,6 +70,7 @@ mod strict;
 mod subnets;
 mod trace;
 mod transitions;
+mod ui;
 mod untracked;
 mod upgrade;
 mod upstream;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{assert_none, root};
 
 /// The crates that each crate may use. An arrow points from user to used; there are no cycles.
-pub const ARROWS: [(&str, &[&str]); 15] = [
+pub const ARROWS: [(&str, &[&str]); 16] = [
     ("fairway-model", &[]),
     ("fairway-ruleset", &["model"]),
     ("fairway-core", &["model", "ruleset"]),
@@ -20,6 +20,7 @@ pub const ARROWS: [(&str, &[&str]); 15] = [
     ("fairway-host", &["model", "ruleset", "walk", "inspect", "kernel", "containers"]),
     ("fairway-lab", &["kernel"]),
     ("fairway-containers", &["model", "kernel"]),
+    ("fairway-ui", &["inspect", "containers"]),
     (
         "fairway",
         &[
@@ -34,6 +35,7 @@ pub const ARROWS: [(&str, &[&str]); 15] = [
             "api",
             "containers",
             "host",
+            "ui",
             "lab",
         ],
     ),

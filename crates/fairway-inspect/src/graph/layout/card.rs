@@ -1,9 +1,10 @@
 //! A network: its name and options above, what joins its members below that, and these in rows.
 
-use super::drawing::{Area, BoxKind, Drawing, Point, WireKind};
+use super::drawing::{Area, BoxKind, Drawing, Endpoint, Point, WireKind};
 use super::trail::{Anchor, Trail};
 use super::widest;
-use crate::graph::picture::{Member, Network, Picture, Sandbox};
+use crate::explain::shown_name;
+use crate::graph::picture::{Member, Network, Picture, Port, Sandbox};
 use crate::graph::text::{Style, width};
 use crate::graph::walk::Spot;
 
@@ -45,6 +46,7 @@ struct Cell {
     rows: Vec<Row>,
     /// Whether wires lead from it to other places of its sandbox.
     joined: bool,
+    endpoint: Endpoint,
 }
 
 impl Cell {
@@ -84,22 +86,37 @@ fn several(style: Style, texts: Vec<String>, most: usize, what: &str) -> Vec<Row
     shown.chain([Row { style, text: format!("+ {more} {what}"), whole }]).collect()
 }
 
+/// A sandbox as an end of a packet's way.
+fn endpoint(sandbox: &Sandbox, member: &Member) -> Endpoint {
+    let mut label = sandbox.name.clone();
+    if !sandbox.running {
+        label.push_str(", does not run");
+    }
+    let ports = sandbox.ports.iter().map(Port::text);
+    for text in member.addresses.iter().cloned().chain(ports) {
+        label.push_str(", ");
+        label.push_str(&text);
+    }
+    Endpoint { name: shown_name(&sandbox.name), label }
+}
+
 fn cell(picture: &Picture, member: &Member) -> Cell {
     let sandbox: &Sandbox = &picture.sandboxes[member.sandbox];
     let mut rows = vec![Row::new(Style::Name, &sandbox.name)];
     rows.extend(member.addresses.iter().map(|address| Row::new(Style::Address, address)));
     let joined = sandbox.places.len() > 1;
+    let endpoint = endpoint(sandbox, member);
     if !member.home {
         if let Some((network, _)) = sandbox.places.first() {
             rows.push(Row::new(Style::Note, format!("also on {}", picture.networks[*network].name)));
         }
-        return Cell { kind: BoxKind::Again, rows, joined };
+        return Cell { kind: BoxKind::Again, rows, joined, endpoint };
     }
     let ports = sandbox.ports.iter().map(|port| port.text()).collect();
     rows.extend(several(Style::Port, ports, PORTS, "more ports"));
     rows.extend(several(Style::Note, sandbox.notes.clone(), NOTES, "more"));
     let kind = if sandbox.running { BoxKind::Sandbox } else { BoxKind::Stopped };
-    Cell { kind, rows, joined }
+    Cell { kind, rows, joined, endpoint }
 }
 
 impl<'a> Card<'a> {
@@ -329,7 +346,7 @@ fn bar_text(name: &str, gateways: &[String]) -> String {
 }
 
 fn draw_cell(drawing: &mut Drawing, cell: &Cell, area: Area) {
-    drawing.boxed(cell.kind, area, 6, "");
+    drawing.boxed_endpoint(cell.kind, area, 6, cell.endpoint.clone());
     let mut y = area.y + 10;
     for row in &cell.rows {
         let at = Point { x: area.x + 10, y: y + row.style.ascent() };

@@ -3,6 +3,7 @@
 use crate::graph::text::{self, Style};
 use crate::graph::walk::{Badge, LegKind};
 use crate::graph::{Meaning, Way};
+use serde::Serialize;
 
 /// A point in pixels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +101,16 @@ pub enum WireKind {
     Trail(LegKind),
 }
 
+/// An end of a packet's way: a sandbox, the host, the LAN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Endpoint {
+    /// Its name in a query of `explain`.
+    pub name: String,
+    /// What it is, with its addresses, in words.
+    pub label: String,
+}
+
 /// A shape of a drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
@@ -113,6 +124,8 @@ pub enum Shape {
         radius: i32,
         /// The tooltip; may be empty.
         hint: String,
+        /// The end of a packet's way that the box is, if it is one.
+        endpoint: Option<Endpoint>,
     },
     /// A line of text.
     Text {
@@ -198,12 +211,17 @@ impl Drawing {
     }
 
     pub(super) fn boxed(&mut self, kind: BoxKind, area: Area, radius: i32, hint: &str) {
-        self.shapes.push(Shape::Box { kind, area, radius, hint: hint.to_owned() });
+        self.shapes.push(Shape::Box { kind, area, radius, hint: hint.to_owned(), endpoint: None });
+    }
+
+    /// Adds a box that packets come from and go to.
+    pub(super) fn boxed_endpoint(&mut self, kind: BoxKind, area: Area, radius: i32, endpoint: Endpoint) {
+        self.shapes.push(Shape::Box { kind, area, radius, hint: String::new(), endpoint: Some(endpoint) });
     }
 
     /// Adds a box behind all that is there.
     pub(super) fn behind(&mut self, kind: BoxKind, area: Area, radius: i32) {
-        self.shapes.insert(0, Shape::Box { kind, area, radius, hint: String::new() });
+        self.shapes.insert(0, Shape::Box { kind, area, radius, hint: String::new(), endpoint: None });
     }
 
     pub(super) fn wire(&mut self, kind: WireKind, points: Vec<Point>) {

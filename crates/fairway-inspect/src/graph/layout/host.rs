@@ -1,6 +1,6 @@
 //! Places the upper part of a drawing: subnets and routers, the host's interfaces, the host's stack.
 
-use super::drawing::{Area, BoxKind, Drawing, Point, WireKind};
+use super::drawing::{Area, BoxKind, Drawing, Endpoint, Point, WireKind};
 use super::trail::{Anchor, Trail};
 use super::{INSET, MARGIN, widest};
 use crate::graph::picture::{Picture, Uplink};
@@ -132,7 +132,9 @@ impl<'a> Top<'a> {
             + rules.len() as i32 * Style::Note.line()
             + stops.len() as i32 * STOP
             + 10;
-        drawing.boxed(BoxKind::Stack, Area { x, y: top, width: wide, height }, 10, "");
+        let area = Area { x, y: top, width: wide, height };
+        let label = format!("the host {}", self.picture.host);
+        drawing.boxed_endpoint(BoxKind::Stack, area, 10, Endpoint { name: "host".to_owned(), label });
         let mut y = top + 10;
         let title = format!("{}: routes and firewall", self.picture.host);
         let at = Point { x: x + PAD, y: y + Style::Heading.ascent() };
@@ -155,8 +157,16 @@ impl<'a> Top<'a> {
 }
 
 fn draw_beyond(drawing: &mut Drawing, uplink: &Uplink, area: Area) {
-    drawing.boxed(BoxKind::Beyond, area, 6, "");
     let (title, lines) = beyond(uplink);
+    // Of the hosts of a LAN only its router is known.
+    match uplink.routers.first() {
+        Some(router) => {
+            let label = format!("{title}, {}", lines.join(", "));
+            let name = format!("lan:{router}");
+            drawing.boxed_endpoint(BoxKind::Beyond, area, 6, Endpoint { name, label });
+        }
+        None => drawing.boxed(BoxKind::Beyond, area, 6, ""),
+    }
     let mut y = area.y + 10;
     let space = area.width - 20;
     let at = |y: i32, style: Style| Point { x: area.x + 10, y: y + style.ascent() };

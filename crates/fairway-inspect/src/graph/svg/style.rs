@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::graph::element::text_class;
 use crate::graph::text::Style;
 
 /// The heads of the lines of walks.
@@ -94,7 +95,7 @@ pub(super) fn sheet() -> String {
     let mut sheet = String::from("svg{color-scheme:light dark}");
     for style in Style::ALL {
         let weight = if style.bold() { ";font-weight:600" } else { "" };
-        sheet.push_str(&format!(".{}{{font-size:{}px{weight}}}", super::text_class(style), style.size()));
+        sheet.push_str(&format!(".{}{{font-size:{}px{weight}}}", text_class(style), style.size()));
     }
     sheet.push_str(&with_colors(RULES, false));
     sheet
@@ -104,4 +105,9 @@ pub(super) fn sheet() -> String {
 /// still has the other one.
 pub(super) fn dark_sheet() -> String {
     format!("@media(prefers-color-scheme:dark){{{}}}", with_colors(&colors_alone(), true))
+}
+
+/// The style sheet of both themes, for pages that draw pictures in themselves.
+pub(in crate::graph) fn both() -> String {
+    format!("{}{}", sheet(), dark_sheet())
 }
