@@ -85,10 +85,10 @@ fn begin(url: &str, variable: &impl Fn(&str) -> Option<String>) -> io::Result<Op
 fn lead(path: &Path, url: &str, user: Option<User>) -> io::Result<Opened> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let opened = Opened(path.to_owned());
-    write!(
+    writeln!(
         file,
         "<!doctype html><meta charset=\"utf-8\"><title>Fairway</title>\
-         <meta http-equiv=\"refresh\" content=\"0;url={url}\"><a href=\"{url}\">Fairway</a>\n"
+         <meta http-equiv=\"refresh\" content=\"0;url={url}\"><a href=\"{url}\">Fairway</a>"
     )?;
     if let Some(User { user, group }) = user {
         chown(path, Some(user), Some(group))?;
