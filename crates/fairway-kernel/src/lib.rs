@@ -9,6 +9,7 @@ pub mod conntrack;
 pub mod dhcp;
 pub mod duplicate_address;
 pub mod host_facts;
+pub mod ipset;
 pub mod iptables;
 pub mod limits;
 pub mod monitor;

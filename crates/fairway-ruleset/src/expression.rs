@@ -204,6 +204,13 @@ pub enum UndecidedState {
         /// Whether it is asked for the source; otherwise for the destination, or more.
         source: bool,
     },
+    /// Whether a set of `ipset` has fields of the packet.
+    IpSet {
+        /// The set.
+        name: String,
+        /// For each field, whether the source's or the destination's: `src,dst`.
+        sides: String,
+    },
 }
 
 /// One step of a rule: it matches or not, and may leave or use values in registers.

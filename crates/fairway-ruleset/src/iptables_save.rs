@@ -5,12 +5,14 @@
 //! is the same for both. It is read as expressions, as far as nf_tables has them; the rest stays a match or target with
 //! a name ([`compat`]), so that an interpreter of the rule knows which part is unknown.
 
+mod ipset;
 mod line;
 mod matches;
 mod options;
 mod targets;
 mod undecided;
 
+pub use ipset::{IpSet, IpSetMember, adopt_ipsets, asks_ipsets};
 pub use line::{Line, Word, leads_to, lines, words};
 use options::Given;
 

@@ -4,6 +4,7 @@
 use fairway_ruleset::{Expression, Family, Table, iptables_save};
 
 use super::Error;
+use crate::ipset;
 use crate::iptables::{self, Flavour, Programs};
 use crate::nftables::Reader;
 
@@ -37,11 +38,21 @@ pub fn in_words(reader: &Reader, read: impl Fn() -> Result<Vec<Table>, Error>) -
                 }
             }
         }
+        look_into_ipsets(&mut spoken);
         if reader.generation()? == before {
             return Ok(spoken);
         }
     }
     Ok(tables)
+}
+
+/// Puts lookups in the place of matches that ask sets of `ipset`. Where these cannot be read, the matches stay undecided.
+fn look_into_ipsets(tables: &mut [Table]) {
+    if tables.iter().any(iptables_save::asks_ipsets)
+        && let Ok(sets) = ipset::sets()
+    {
+        tables.iter_mut().for_each(|table| iptables_save::adopt_ipsets(table, &sets));
+    }
 }
 
 /// Whether rules of a table have xtables matches or targets.
@@ -56,7 +67,11 @@ pub fn legacy_tables() -> (Vec<Table>, Option<String>) {
     let mut tables = Vec::new();
     for (family, ipv4) in FAMILIES.into_iter().filter(|(_, ipv4)| iptables::has_legacy_tables(*ipv4)) {
         match Programs::open(Some(Flavour::Legacy)).and_then(|programs| programs.save(ipv4)) {
-            Ok(text) => tables.extend(iptables_save::read(family, &text)),
+            Ok(text) => {
+                let mut read = iptables_save::read(family, &text);
+                look_into_ipsets(&mut read);
+                tables.extend(read);
+            }
             Err(error) => {
                 let reason = format!("there are tables of legacy iptables, which cannot be read: {error}");
                 return (tables, Some(reason));

@@ -170,9 +170,12 @@ fn ipset(asked: &Given, options: &[Given]) -> Expression {
         holds: text(""),
         fails: text("not "),
         inverted: asked.inverted,
-        state: UndecidedState::Member {
-            list: format!("ipset {name} {fields}{also}"),
-            source: fields == "src",
+        state: match others.as_slice() {
+            [] => UndecidedState::IpSet { name: name.to_owned(), sides: fields.to_owned() },
+            _ => UndecidedState::Member {
+                list: format!("ipset {name} {fields}{also}"),
+                source: fields == "src",
+            },
         },
     }
 }

@@ -58,7 +58,8 @@ impl Doubt {
         let text = |is: bool| {
             let not = if is { "" } else { "not " };
             let now = if is == is_now { ", as now" } else { "" };
-            format!("while {key} is {not}in the set {}{now}", set.name)
+            let kind = if set.name.starts_with("ipset ") { "" } else { "set " };
+            format!("while {key} is {not}in the {kind}{}{now}", set.name)
         };
         Self {
             holds: text(true),
@@ -157,6 +158,12 @@ impl<'a> Evaluation<'a> {
             UndecidedState::OfRule => None,
             UndecidedState::Member { list, source: true } => {
                 Some(format!("{namespace:?} list {list} {}", tuple.source))
+            }
+            UndecidedState::IpSet { name, sides } if sides == "src" => {
+                Some(format!("{namespace:?} ipset {name} {}", tuple.source))
+            }
+            UndecidedState::IpSet { name, sides } => {
+                Some(format!("{namespace:?} ipset {name} {sides} {tuple}"))
             }
             UndecidedState::Member { list, source: false } => {
                 Some(format!("{namespace:?} list {list} {tuple}"))

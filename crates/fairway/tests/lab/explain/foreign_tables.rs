@@ -77,3 +77,55 @@ fn services_of_kube_proxy_by_nftables_are_branches() {
         );
     });
 }
+
+/// Sets of ipset are read with their entries; those whose entries vanish are branches.
+#[test]
+fn sets_of_ipset_are_looked_up() {
+    fairway_lab::run(|lab| {
+        let host = host(lab);
+        let _servers = ["10.9.0.1:80", "10.9.0.1:81", "10.9.0.4:80", "10.9.0.2:80"]
+            .map(|address| serve_tcp(&host, address).unwrap());
+        let sets = "create nets hash:net\nadd nets 10.9.0.0/30\n\
+            create ports hash:ip,port\nadd ports 10.9.0.1,tcp:80\nadd ports 10.9.0.4,80-90\nadd ports 10.9.0.2,80\n\
+            create numbers bitmap:port range 0-1000\nadd numbers 81-90\n\
+            create pairs hash:net,iface\nadd pairs 10.9.0.2,lo\n\
+            create six hash:net family inet6\nadd six fd00::/64\n\
+            create fading hash:ip timeout 1000\nadd fading 10.9.0.4\n";
+        run_with(&host, "ipset", &["restore"], sets);
+        let refused = "-j REJECT --reject-with tcp-reset";
+        for (rule, refuses) in [
+            ("-m set --match-set nets dst", [true, true, false, true]),
+            ("-m set ! --match-set nets dst", [false, false, true, false]),
+            ("-m set --match-set ports dst,dst", [true, false, true, true]),
+            ("-m set ! --match-set ports dst,dst", [false, true, false, false]),
+            ("-m set --match-set ports src,src", [false; 4]),
+            ("-m set --match-set numbers dst", [false, true, false, false]),
+            ("-m set --match-set pairs dst,dst", [false, false, false, true]),
+        ] {
+            let rules = format!("*filter\n-A OUTPUT -p tcp --syn {rule} {refused}\nCOMMIT\n");
+            run_with(&host, "iptables-nft-restore", &[], &rules);
+            let targets = ["10.9.0.1:80", "10.9.0.1:81", "10.9.0.4:80", "10.9.0.2:80"];
+            for (target, refuses) in targets.into_iter().zip(refuses) {
+                agree(&host, target, &rules);
+                let (found, topology) = walked_to(&host, target);
+                assert_eq!(
+                    found.answered(),
+                    Some(!refuses),
+                    "{rule} {target}: {}",
+                    found.sentence(&topology)
+                );
+            }
+        }
+        let rules =
+            format!("*filter\n-A OUTPUT -p tcp --syn -m set --match-set fading dst {refused}\nCOMMIT\n");
+        run_with(&host, "iptables-nft-restore", &[], &rules);
+        let (found, topology) = walked_to(&host, "10.9.0.4:80");
+        let labels: Vec<String> = found.branches.iter().map(|it| it.label()).collect();
+        let expected =
+            ["while 10.9.0.4 is in the ipset fading, as now", "while 10.9.0.4 is not in the ipset fading"];
+        assert_eq!(labels, expected, "{}", found.sentence(&topology));
+        agree(&host, "10.9.0.1:80", &rules);
+        run(&host, "iptables-nft", &["-F"]);
+        run(&host, "ipset", &["destroy"]);
+    });
+}
