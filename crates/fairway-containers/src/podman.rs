@@ -1,6 +1,7 @@
 //! Podman and CRI-O, which keep containers alike: the records of containers/storage, the files of each running
 //! container, and conmon, which watches it.
 
+mod held_port;
 mod network;
 mod record;
 
@@ -51,44 +52,55 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     }
     let networks = network::read(reader, &found.values().map(|it| it.user).collect());
     let results = cni::read(reader);
-    let mut pids = BTreeMap::new();
-    let mut containers = Vec::new();
-    for (id, found) in found {
-        let mut container = container(&id, &found, users::scope(&users, found.user));
-        let config = reader.json(&format!("{}/config.json", found.bundle));
-        container.state = if config.is_some() { State::Exited } else { State::Created };
-        let mut shared = None;
-        match config.as_ref().map(oci::network) {
-            Some(Network::Host) => container.mode = Mode::Host,
-            Some(Network::New) => container.mode = Mode::None,
-            Some(Network::Process(pid)) if container.mode == Mode::Own => shared = Some(pid),
-            Some(Network::Process(_) | Network::Path(_)) | None => {}
-        }
-        if let Some(pid) = running(reader, &found) {
-            container.state = State::Running;
-            container.pid = Some(pid);
-            container.namespace = reader.namespace(pid);
-            pids.insert(pid, id.clone());
-        }
-        if container.mode == Mode::Own && shared.is_none() {
-            cni::add(&mut container, &networks, &id);
-            if container.attachments.is_empty() {
-                cni::add(&mut container, &results, &id);
-            }
-            let holder = found.conmon.filter(|_| container.ports.is_empty() && container.pid.is_some());
-            let held = holder.map(|conmon| network::held_ports(reader, conmon)).unwrap_or_default();
-            container.ports = PublishedPort::join(container.ports.drain(..).chain(held).collect());
-        }
-        containers.push((container, shared));
-    }
-    let named = |pid: u32| pids.get(&pid).cloned().unwrap_or_else(|| format!("pid:{pid}"));
+    let described: Vec<(Container, Option<u32>)> =
+        found.iter().map(|(id, found)| describe(reader, id, found, &users, [&networks, &results])).collect();
+    let ids: BTreeMap<u32, String> =
+        described.iter().filter_map(|(container, _)| Some((container.pid?, container.id.clone()))).collect();
     let with_mode = |(mut container, shared): (Container, Option<u32>)| {
         if let Some(pid) = shared {
-            container.mode = Mode::Shared(named(pid));
+            container.mode = Mode::Shared(ids.get(&pid).cloned().unwrap_or_else(|| format!("pid:{pid}")));
         }
         container
     };
-    containers.into_iter().map(with_mode).collect()
+    described.into_iter().map(with_mode).collect()
+}
+
+/// A container, and the process whose namespace it uses, if its configuration says so.
+fn describe(
+    reader: &mut Reader<'_>,
+    id: &str,
+    found: &Found,
+    users: &[User],
+    results: [&cni::Results; 2],
+) -> (Container, Option<u32>) {
+    let mut container = container(id, found, users::scope(users, found.user));
+    let config = reader.json(&format!("{}/config.json", found.bundle));
+    container.state = if config.is_some() { State::Exited } else { State::Created };
+    let mut shared = None;
+    match config.as_ref().map(oci::network) {
+        Some(Network::Host) => container.mode = Mode::Host,
+        Some(Network::New) => container.mode = Mode::None,
+        Some(Network::Process(pid)) if container.mode == Mode::Own => shared = Some(pid),
+        Some(Network::Process(_) | Network::Path(_)) | None => {}
+    }
+    if let Some(pid) = running(reader, found) {
+        container.state = State::Running;
+        container.pid = Some(pid);
+        container.namespace = reader.namespace(pid);
+    }
+    if container.mode == Mode::Own && shared.is_none() {
+        for results in results.into_iter().filter(|results| results.contains_key(id)).take(1) {
+            cni::add(&mut container, results, id);
+        }
+        if container.ports.is_empty() && container.pid.is_some() {
+            let held = match &container.namespace {
+                Some(namespace) if found.user != 0 => held_port::of_rootlessport(reader, namespace),
+                _ => found.conmon.map(|conmon| held_port::of(reader, conmon)).unwrap_or_default(),
+            };
+            container.ports = PublishedPort::join(held);
+        }
+    }
+    (container, shared)
 }
 
 /// The places of root, and of the users who have one.

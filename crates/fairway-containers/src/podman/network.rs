@@ -1,9 +1,8 @@
 //! Networks and published ports of podman's containers, where other programs than podman can read them.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use fairway_model::{PortRange, Protocol};
 use serde_json::Value;
 
 use crate::cni::Results;
@@ -81,54 +80,9 @@ fn containers(network: &str, text: &str) -> Vec<(String, Attachment)> {
     text.lines().skip(1).filter_map(container).collect()
 }
 
-/// The host ports that a conmon holds: podman of root binds them, so that no other program can, and hands them over.
-/// The container's ports are in podman's database and in the firewall only.
-pub(super) fn held_ports(reader: &mut Reader<'_>, conmon: u32) -> Vec<PublishedPort> {
-    let sockets: BTreeSet<String> = reader.links(&format!("/proc/{conmon}/fd")).into_iter().collect();
-    if !sockets.iter().any(|target| target.starts_with("socket:")) {
-        return Vec::new();
-    }
-    let mut ports = Vec::new();
-    for (table, protocol) in
-        [("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)]
-    {
-        let Some(text) = reader.text(&format!("/proc/{conmon}/net/{table}")) else { continue };
-        let held = text.lines().skip(1).filter_map(socket).filter(|(.., inode)| sockets.contains(inode));
-        ports.extend(held.map(|(host_address, port, _)| PublishedPort {
-            protocol,
-            host_address,
-            host_ports: PortRange::single(port),
-            container_port: None,
-        }));
-    }
-    ports
-}
-
-/// Address, port and inode in a line of a socket table (proc(5), `/proc/net/tcp`).
-fn socket(line: &str) -> Option<(IpAddr, u16, String)> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (address, port) = fields.get(1)?.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok().filter(|port| *port != 0)?;
-    Some((read_address(address)?, port, format!("socket:[{}]", fields.get(9)?)))
-}
-
-/// An address in a socket table: words of 32 bits in the machine's order, in hexadecimal digits.
-fn read_address(text: &str) -> Option<IpAddr> {
-    let word = |at: usize| u32::from_str_radix(text.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
-    if text.len() == 8 {
-        return Some(Ipv4Addr::from(word(0)?).into());
-    }
-    let mut octets = [0; 16];
-    for (number, four) in octets.chunks_mut(4).enumerate() {
-        four.copy_from_slice(&word(number * 8)?);
-    }
-    Some(Ipv6Addr::from(octets).into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Fixture;
 
     #[test]
     fn files_of_aardvark_are_read() {
@@ -177,35 +131,5 @@ mod tests {
         none["container_ip_v4"] = "x".into();
         let (_, attachment, ports) = forwarding(&none).unwrap();
         assert_eq!((attachment.addresses, ports), (Vec::new(), Vec::new()));
-    }
-
-    const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 26262865 1 0 100 0 0 10 0
-   1: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 26262866 1 0 100 0 0 10 0
-   2: 0100007F:1F92 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 7 1 0 100 0 0 10 0
-   x\n";
-
-    #[test]
-    fn ports_that_conmon_holds_are_found() {
-        let fixture = Fixture::new();
-        fixture.link("/proc/9/fd/5", "socket:[26262865]").link("/proc/9/fd/6", "socket:[26262866]");
-        fixture.link("/proc/9/fd/0", "/dev/null").file("/proc/9/net/tcp", TABLE);
-        let ports = std::cell::RefCell::default();
-        let (_, notes) = fixture.read(|reader| {
-            *ports.borrow_mut() = held_ports(reader, 9);
-            Vec::new()
-        });
-        let texts: Vec<String> = ports.borrow().iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["0.0.0.0:8080/tcp", "127.0.0.1:8081/tcp"]);
-        assert_eq!(notes, []);
-    }
-
-    #[test]
-    fn addresses_are_read_as_the_kernel_writes_them() {
-        assert_eq!(read_address("0100007F"), Some("127.0.0.1".parse().unwrap()));
-        assert_eq!(read_address("00000000000000000000000001000000"), Some("::1".parse().unwrap()));
-        for broken in ["", "0A0B", "0100007G", "0000000000000000000000000100000", "ééééé"] {
-            assert_eq!(read_address(broken), None, "{broken}");
-        }
     }
 }
