@@ -10,7 +10,6 @@ use crate::reader::Reader;
 pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     let mut containers = Vec::new();
     for name in reader.names(NAMED_DIRECTORY) {
-        // A name whose namespace was unmounted has a file all the same.
         let Some(namespace) = reader.namespace_at(&format!("{NAMED_DIRECTORY}/{name}")) else { continue };
         let mut container = Container::new(Engine::NamedNamespace, vec![name.clone()], String::new());
         container.state = State::Running;

@@ -126,10 +126,8 @@ impl<'a> Reader<'a> {
                 self.failed(path, &errno.into());
                 None
             }
-            Err(error) => {
-                self.broken(path, error);
-                None
-            }
+            // A name whose namespace was unmounted has a file all the same; a process that ends has none.
+            Err(_) => None,
         }
     }
 
