@@ -44,8 +44,7 @@ impl Host {
         let waiting: Vec<Vec<Listener>> =
             branches.branches.iter().map(|it| waiting(&source, &it.walk)).collect();
         let topology = source.into_topology();
-        let known: Vec<KnownContainer> =
-            self.containers.containers.iter().map(|it| known(it, self.place_of(it))).collect();
+        let known = self.known();
         let mut ends = branches.branches.iter().zip(&waiting);
         let advice =
             ends.find_map(|(it, waiting)| engine_advice(&known, &topology, &query, &it.walk, waiting));
@@ -53,6 +52,13 @@ impl Host {
         let longest = branches.branches.iter().max_by_key(|it| it.walk.first.steps.len());
         let captures = longest.map(|it| captures(&it.walk, &topology, self)).unwrap_or_default();
         Ok(Explanation { branches, topology, captures, advice })
+    }
+}
+
+impl Host {
+    /// The containers, as advice and pictures need them.
+    pub(crate) fn known(&self) -> Vec<KnownContainer> {
+        self.containers.containers.iter().map(|it| known(it, self.place_of(it))).collect()
     }
 }
 

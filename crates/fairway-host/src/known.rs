@@ -18,6 +18,7 @@ pub fn known(container: &Container, namespace: Option<NamespaceId>) -> KnownCont
     });
     KnownContainer {
         engine: words(&container.engine),
+        engine_name: container.engine.to_string(),
         name: container.name().to_owned(),
         namespace: namespace.filter(|_| container.state.exists()),
         networks: networks.collect(),

@@ -8,6 +8,7 @@
 mod error;
 mod explain;
 mod glances;
+mod graph;
 mod host;
 mod known;
 mod label;

@@ -229,7 +229,7 @@ impl Arguments {
             Verb::Explain(options) => options.run(&mut session()?.client, host.is_some()),
             Verb::Doctor(options) => options.run(&mut session()?.client),
             Verb::Plan(options) => options.run(&mut session()?.client),
-            Verb::Graph(options) => options.run(&mut session()?.client),
+            Verb::Graph(options) => options.run(&mut session()?.client, host.is_some()),
             Verb::Trace(options) => options.run(&mut session()?.client),
             Verb::Ui(options) => options.run(host.as_deref().unwrap_or(DEFAULT_HOST)),
             Verb::Attach(options) => options.run(&mut session()?.client),

@@ -1,5 +1,6 @@
 //! A host's networks as values to be drawn.
 
+mod engines;
 mod network;
 mod sandbox;
 mod uplink;

@@ -4,10 +4,11 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use fairway_api::Client;
-use fairway_inspect::graph::Format;
+use fairway_api::{Client, ClientError};
+use fairway_inspect::graph::{Format, draw};
 
 use super::error::CommandError;
+use super::on_host;
 use super::print::print;
 
 /// What can be asked for.
@@ -25,6 +26,9 @@ pub(super) struct GraphOptions {
     /// Draw only this network; may be repeated
     #[arg(long, value_name = "NETWORK")]
     network: Vec<String>,
+    /// Draw the containers of every engine on this host, not only the daemon's
+    #[arg(short = 'A', long)]
+    all_engines: bool,
     /// Draw the way of a packet; FROM and TO as in explain
     #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
     path: Vec<String>,
@@ -65,13 +69,25 @@ impl GraphOptions {
         }
     }
 
-    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+    /// Draws what the daemon knows, or all engines where no daemon runs. `chosen` says that the user has named a daemon.
+    pub(super) fn run(&self, client: &mut Client, chosen: bool) -> Result<i32, CommandError> {
         let format = self.format()?;
         let path = match &self.path[..] {
             [from, to] => Some((from.as_str(), to.as_str())),
             _ => None,
         };
-        let text = client.graph(format, &self.network, path)?;
+        let networks: Vec<&str> = self.network.iter().map(String::as_str).collect();
+        let drawn = match self.all_engines {
+            true => Err(None),
+            false => client.graph(format, &self.network, path).map_err(Some),
+        };
+        let text = match drawn {
+            Ok(text) => text,
+            Err(Some(error)) if chosen || !matches!(error, ClientError::NotRunning { .. }) => {
+                return Err(error.into());
+            }
+            Err(failure) => draw(&on_host::read(client, failure)?.graph(&networks, path)?, format),
+        };
         match &self.output {
             None => print(&text)?,
             Some(path) => std::fs::write(path, text)

@@ -22,21 +22,24 @@ pub(super) fn explain(
     from: &str,
     to: &str,
 ) -> Result<Explained, CommandError> {
-    let host = read(client, failure)?;
+    let host = read(client, Some(failure))?;
     let found = host.explain(from, to)?;
     Ok(Explained::new(&found.branches, &found.topology, found.captures, found.advice))
 }
 
-/// Reads this host.
-fn read(client: &mut Client, failure: ClientError) -> Result<Host, CommandError> {
-    let has_daemon = matches!(failure, ClientError::Refused { .. });
-    let own = if has_daemon { sandboxes(client)? } else { Vec::new() };
-    match Host::read(own) {
-        Ok(host) => {
+/// Reads this host. `failure` is the daemon's, which is reported where this program has no right to read the host.
+pub(super) fn read(client: &mut Client, failure: Option<ClientError>) -> Result<Host, CommandError> {
+    let own = match sandboxes(client) {
+        Ok(sandboxes) => sandboxes,
+        Err(ClientError::NotRunning { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    match (Host::read(own), failure) {
+        (Ok(host), _) => {
             host.notes().iter().for_each(|note| warn(note));
             Ok(host)
         }
-        Err(HostError::Rights { .. }) if has_daemon => Err(failure.into()),
-        Err(error) => Err(error.into()),
+        (Err(HostError::Rights { .. }), Some(failure @ ClientError::Refused { .. })) => Err(failure.into()),
+        (Err(error), _) => Err(error.into()),
     }
 }

@@ -310,7 +310,7 @@ fn says_what_would_help() {
         assert!(
             missing
                 .errors
-                .contains("cannot find \"missing\": no such container, host or address: give a container"),
+                .contains("cannot find \"missing\": no such container, process or address: give a container"),
             "{}",
             missing.errors
         );

@@ -48,8 +48,10 @@ pub struct KnownPort {
 /// What is known of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownContainer {
-    /// Its engine.
+    /// The command line of its engine.
     pub engine: EngineWords,
+    /// Its engine in words, with the user of a rootless one.
+    pub engine_name: String,
     /// Its name for the commands of its engine.
     pub name: String,
     /// Its namespace, by place in the topology.

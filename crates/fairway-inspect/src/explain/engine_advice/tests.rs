@@ -47,6 +47,7 @@ fn container(
     let network = KnownNetwork { name: network.to_owned(), addresses: vec![address(own)] };
     KnownContainer {
         engine,
+        engine_name: format!("{engine:?}"),
         name: name.to_owned(),
         namespace: Some(place),
         networks: vec![network],

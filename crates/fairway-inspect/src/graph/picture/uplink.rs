@@ -40,7 +40,8 @@ fn texts<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
     values.into_iter().map(|value| value.to_string()).collect()
 }
 
-fn uplink(host: &NetworkNamespace, interface: &Interface) -> Uplink {
+/// An interface that leads out of the host.
+pub(super) fn uplink(host: &NetworkNamespace, interface: &Interface) -> Uplink {
     let addresses: Vec<IpNet> =
         interface.addresses.iter().copied().filter(|it| !link_local(it.addr())).collect();
     Uplink {

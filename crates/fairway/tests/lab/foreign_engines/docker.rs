@@ -125,6 +125,11 @@ fn by_name(host: &Place) {
     assert!(resolver.contains("delivered on app1 to dockerd"), "{resolver}");
     let unknown = explain(host, "app1", "nosuch:80").unwrap_err();
     assert!(unknown.contains("cannot find \"nosuch\"") && unknown.contains("127.0.0.11"), "{unknown}");
+    let picture =
+        printed(env!("CARGO_BIN_EXE_fairway"), &["graph", "--format", "mermaid", "--path", "app1", "web"]);
+    for part in ["bridge · docker", "apart · docker", "\"app1", "127.0.0.1:8081 → 80/tcp", "web<br/>"] {
+        assert!(picture.contains(part), "{part}: {picture}");
+    }
     docker(&["stop", "-t", "0", "inner1"]);
     let stopped = explain(host, "inner1", "web:80").unwrap_err();
     assert_eq!(stopped.trim_end(), "container docker:inner1 is not running: start it first");

@@ -147,6 +147,22 @@ fn an_end_is_a_namespace_by_name_path_or_process() {
 }
 
 #[test]
+fn namespaces_and_a_way_through_them_are_drawn() {
+    fairway_lab::run(|lab| {
+        let plain = Plain::new(lab);
+        let mut command = Command::new(super::FAIRWAY);
+        command
+            .args(["graph", "--format", "mermaid", "--path", "other", "app:80"])
+            .env_remove("FAIRWAY_HOST");
+        let output = plain.host.run(&mut command).unwrap();
+        let picture = String::from_utf8(output.stdout).unwrap();
+        for part in ["docker0 · ip netns", "br-app · ip netns", "172.17.0.3", "DOCKER-ISOLATION-STAGE-2"] {
+            assert!(picture.contains(part), "{part}: {picture}{}", String::from_utf8_lossy(&output.stderr));
+        }
+    });
+}
+
+#[test]
 fn a_host_is_read_without_a_trace() {
     fairway_lab::run(|lab| {
         let plain = Plain::new(lab);
