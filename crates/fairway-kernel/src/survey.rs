@@ -3,6 +3,7 @@
 mod carrier;
 mod glance;
 mod iptables;
+mod ipvs;
 mod routing;
 mod sockets;
 mod traffic_control;
@@ -109,6 +110,7 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
         tables: tables(on_demand)?,
         iptables_legacy,
         listeners: if on_demand { Vec::new() } else { sockets::listeners()? },
+        virtual_servers: ipvs::virtual_servers(),
         bridge_netfilter: (
             is_on("net/bridge/bridge-nf-call-iptables"),
             is_on("net/bridge/bridge-nf-call-ip6tables"),

@@ -66,6 +66,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod virtual_server;
 mod walk;
 
 pub use branch::{Branch, BranchRecord, Branches, ConditionRecord, MOST_BRANCHES, walk_branches};
@@ -89,4 +90,5 @@ pub use topology::{
     Interface, LinkProgram, Listener, MacvlanParent, NamespaceId, NetworkNamespace, Route, RouteKind,
     RouteRule, Survey, Topology,
 };
+pub use virtual_server::{RealServer, VirtualServer};
 pub use walk::Walker;

@@ -5,6 +5,7 @@ use std::ops::{Index, IndexMut};
 
 use ipnet::IpNet;
 
+use super::virtual_server::VirtualServer;
 use fairway_model::{MacAddress, MacvlanMode, SandboxId};
 use fairway_ruleset::{ChainKind, Expression, Family, Table, compat};
 
@@ -183,6 +184,8 @@ pub struct NetworkNamespace {
     pub iptables_legacy: Vec<Table>,
     /// The listening sockets.
     pub listeners: Vec<Listener>,
+    /// The virtual servers of IPVS.
+    pub virtual_servers: Vec<VirtualServer>,
     /// Whether bridged packets meet the IP hooks, for IPv4 and IPv6 (`bridge-nf-call-iptables`, `-ip6tables`).
     pub bridge_netfilter: (bool, bool),
     /// Whether elements of sets with exact keys, and sockets, are read on demand ([`super::StateSource`]).

@@ -7,6 +7,7 @@ mod nat_address;
 mod output;
 mod passing;
 mod refusal;
+mod virtual_server;
 
 use std::net::IpAddr;
 use std::rc::Rc;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::branches::{branches, lines, with_iptables};
-use super::routed::{CLIENT, add_route};
+use super::routed::{CLIENT, ROUTER, add_route};
 use super::{TCP, address};
-use crate::RouteKind;
 use crate::evaluate::opaque::{Opaque, classify};
+use crate::{RealServer, RouteKind, VirtualServer};
 use fairway_ruleset::{Expression, Family, iptables_save};
 
 const DOCKER_20: &str = include_str!("rules/docker-20.10.v4");
@@ -200,21 +200,60 @@ fn a_service_of_kube_proxy_has_its_endpoints_as_branches() {
 fn a_range_of_ports_of_netavark_is_moved_as_one() {
     let mut topology = with_iptables(NETAVARK, &[]);
     for server in ["10.89.0.9", "10.90.0.9"] {
-        add_route(&mut topology, super::routed::ROUTER, RouteKind::Unicast, &format!("{server}/32"), 3);
+        add_route(&mut topology, ROUTER, RouteKind::Unicast, &format!("{server}/32"), 3);
     }
     let mut tuple = super::tuple(super::UDP, "10.1.0.2", "10.1.0.1");
     for (port, expected) in [(5300, 53), (5301, 54), (5302, 55)] {
         tuple.destination_port = port;
-        let walk = crate::Walker::new(&topology).arrives(
-            super::routed::ROUTER,
-            2,
-            tuple,
-            crate::FlowPosition::First,
-        );
+        let walk = crate::Walker::new(&topology).arrives(ROUTER, 2, tuple, crate::FlowPosition::First);
         let to = walk.steps.iter().find_map(|step| match step {
             crate::Step::Translated { to, .. } => Some(to.destination_text()),
             _ => None,
         });
         assert_eq!(to, Some(format!("10.90.0.9:{expected}")));
+    }
+}
+
+/// Each real server of IPVS that gets connections is a branch, with its share where the scheduler gives one.
+#[test]
+fn real_servers_of_ipvs_are_branches() {
+    let walked = |scheduler: &str, persistent: bool, weights: &[u32]| {
+        let mut topology = with_iptables("", &[]);
+        let server = |(number, weight): (usize, &u32)| RealServer {
+            address: format!("10.2.0.{}:8080", number + 10).parse().unwrap(),
+            forwarding: "Masq".to_owned(),
+            weight: *weight,
+        };
+        topology[ROUTER].virtual_servers.push(VirtualServer {
+            protocol: TCP,
+            address: address("10.1.0.1"),
+            port: 80,
+            scheduler: scheduler.to_owned(),
+            persistent,
+            servers: weights.iter().enumerate().map(server).collect(),
+        });
+        lines(&branches(&topology, TCP, "10.1.0.1"), &topology)
+    };
+    let end = |number: u32| {
+        format!(
+            "unknown from here on router: IPVS sends it on to 10.2.0.{number}:8080 (Masq): its way from there is not walked, Unknown"
+        )
+    };
+    assert_eq!(
+        walked("rr", false, &[1, 0, 3]),
+        [format!("1 of 2: {}", end(10)), format!("1 of 2: {}", end(12))]
+    );
+    assert_eq!(
+        walked("wrr", false, &[1, 3]),
+        [format!("1 of 4: {}", end(10)), format!("3 of 4: {}", end(11))]
+    );
+    assert_eq!(walked("wrr", false, &[7]), [end(10)]);
+    let takes = |number: u32, scheduler: &str| {
+        format!("if IPVS takes 10.2.0.{number}:8080 (scheduler {scheduler}): {}", end(number))
+    };
+    assert_eq!(walked("sh", false, &[1, 1]), [takes(10, "sh"), takes(11, "sh")]);
+    assert_eq!(walked("rr", true, &[1, 1]), [takes(10, "rr"), takes(11, "rr")]);
+    for none in [walked("rr", false, &[0]), walked("rr", false, &[])] {
+        assert_eq!(none, ["refused: no socket on router listens at 10.1.0.1:80, Refused"]);
     }
 }

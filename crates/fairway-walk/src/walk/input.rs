@@ -103,6 +103,9 @@ impl<'a> Walker<'a> {
         }
         let tuple = in_flight.tuple();
         let place = self.namespace(namespace);
+        if let Some(end) = self.meet_virtual_server(namespace, input.index, &in_flight) {
+            return end;
+        }
         // A packet to itself by loopback arrives at the interface that has the address (`ip6_rcv_core`).
         let own = place.holder(tuple.destination).filter(|_| input.loopback);
         self.arrived = Some(own.unwrap_or(input).index);
