@@ -1,5 +1,8 @@
 //! `fairway ui`: the page of a real daemon, asked as browsers and as others ask.
 
+mod browser;
+mod page;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;

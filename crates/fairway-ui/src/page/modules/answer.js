@@ -19,8 +19,8 @@ function step(stop, light) {
     return html("span", { class: "line" }, place && html("span", { class: "place" }, place), text);
   });
   const badge = html("span", { class: `number ${stop.Badge.toLowerCase()}`, title: `The packet ${BADGES[stop.Badge]}` }, String(stop.Number));
-  const show = () => light(stop.Number);
-  return html("li", {}, html("button", { class: "step", type: "button", onclick: show, onfocus: show, onpointerenter: show },
+  const [show, hover] = [() => light(stop.Number, true), () => light(stop.Number, false)];
+  return html("li", {}, html("button", { class: "step", type: "button", onclick: show, onfocus: show, onpointerenter: hover },
     badge, html("span", { class: "words" }, html("strong", {}, stop.Place), lines)));
 }
 
@@ -28,7 +28,7 @@ function step(stop, light) {
 function walkWithKeys(event) {
   const down = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (!down || !event.target.matches(".step")) return;
-  const steps = [...byId("explain").querySelectorAll(".step")];
+  const steps = [...byId("panel-explain").querySelectorAll(".step")];
   steps[steps.indexOf(event.target) + down]?.focus();
   event.preventDefault();
 }
@@ -56,7 +56,7 @@ function advice(text) {
 
 /** Shows an answer. `act` has what the buttons do: `light`, `trace`, `clear`. */
 export function showAnswer(question, answer, act) {
-  const panel = byId("explain");
+  const panel = byId("panel-explain");
   const walk = answer.Walk;
   const legs = (walk?.Legs ?? []).map((leg) => html("section", {},
     html("h3", {}, leg.Title), html("ol", { class: "steps", onkeydown: walkWithKeys }, leg.Stops.map((stop) => step(stop, act.light)))));
@@ -74,7 +74,7 @@ export function showAnswer(question, answer, act) {
 
 /** Shows what can be asked. */
 export function showNoQuestion() {
-  byId("explain").replaceChildren(html("div", { class: "empty" },
+  byId("panel-explain").replaceChildren(html("div", { class: "empty" },
     html("h2", {}, "Where does a packet go?"),
     html("p", {}, "Pick a sender and a destination in the picture, or type them above. A container, host, lan, an address or a name, and a port."),
     html("p", {}, "In the picture, the arrow keys move from one to the next, Enter picks, + and − zoom, 0 shows everything.")));
@@ -82,7 +82,7 @@ export function showNoQuestion() {
 
 /** Shows why there is no answer. */
 export function showFailure(question, message) {
-  byId("explain").replaceChildren(
+  byId("panel-explain").replaceChildren(
     html("div", { class: "title" }, html("h2", {}, `${question.from} → ${question.to}`)),
     html("p", { class: "error", role: "alert" }, message));
 }

@@ -30,7 +30,7 @@ export class Containers {
     this.body = html("tbody");
     this.heads = COLUMNS.map(([key, words]) => html("th", { scope: "col" },
       html("button", { type: "button", onclick: () => this.sort(key) }, words)));
-    byId("containers").replaceChildren(
+    byId("panel-containers").replaceChildren(
       html("div", { class: "filter" }, this.search), this.summary,
       html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Containers" },
         html("table", {}, html("thead", {}, html("tr", {}, this.heads)), this.body)));
@@ -65,9 +65,11 @@ export class Containers {
     const ask = row.Endpoint && html("span", { class: "ends" },
       html("button", { class: "quiet small", type: "button", "aria-label": `From ${row.Name}`, onclick: () => this.act.pick("from", row.Endpoint) }, "From"),
       html("button", { class: "quiet small", type: "button", "aria-label": `To ${row.Name}`, onclick: () => this.act.pick("to", row.Endpoint) }, "To"));
+    // What narrow windows have no columns for.
+    const more = html("span", { class: "more" }, [row.Engine, row.State, ...row.Networks, ...row.Ports].join(" · "));
     const cells = COLUMNS.slice(1).map(([key]) => html("td", { class: key.toLowerCase() },
       texts(row, key).map((text) => html("span", { class: `value ${key === "State" ? text : ""}` }, text))));
-    return html("tr", {}, html("th", { scope: "row" }, html("div", { class: "named" }, name, ask)), cells);
+    return html("tr", {}, html("th", { scope: "row" }, html("div", { class: "named" }, name, ask), more), cells);
   }
 
   show() {

@@ -22,7 +22,7 @@ export function showFindings(findings) {
   const counter = byId("tab-findings").querySelector(".count");
   counter.textContent = bad.length || "";
   counter.classList.toggle("bad", bad.length > 0);
-  byId("findings").replaceChildren(
+  byId("panel-findings").replaceChildren(
     html("p", { class: "sentence", role: "status" }, bad.length === 0 ? "Nothing is wrong." : `${count(bad.length, "finding")} to look at.`),
     html("ul", { class: "findings" }, others.map(finding)),
     fine.length > 0 ? html("details", {}, html("summary", {}, `${count(fine.length, "check")} found nothing`), html("ul", { class: "findings" }, fine.map(finding))) : "");
@@ -30,5 +30,5 @@ export function showFindings(findings) {
 
 /** Shows why there are no findings. */
 export function showFindingsFailure(message) {
-  byId("findings").replaceChildren(html("p", { class: "error" }, message));
+  byId("panel-findings").replaceChildren(html("p", { class: "error" }, message));
 }

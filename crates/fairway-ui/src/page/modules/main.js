@@ -45,7 +45,7 @@ function follow() {
   const before = shown;
   shown = parse(location.hash);
   for (const name of TABS) {
-    const [tab, panel] = [byId(`tab-${name}`), byId(name)];
+    const [tab, panel] = [byId(`tab-${name}`), byId(`panel-${name}`)];
     tab.setAttribute("aria-selected", name === shown.view);
     tab.setAttribute("tabindex", name === shown.view ? "0" : "-1");
     panel.hidden = name !== shown.view;
@@ -102,15 +102,17 @@ async function look(moves = false) {
       const answer = await get("explain", question);
       if (!current()) return;
       draw(answer.Picture);
-      const focused = byId("explain").contains(document.activeElement) ? document.activeElement.querySelector(".number")?.textContent : null;
-      showAnswer(question, answer, { light: (step) => picture.light(step), trace: () => go({ view: "trace", ...question }), clear });
-      if (focused) [...byId("explain").querySelectorAll(".step")].find((it) => it.querySelector(".number").textContent === focused)?.focus();
+      const focused = byId("panel-explain").contains(document.activeElement) ? document.activeElement.querySelector(".number")?.textContent : null;
+      showAnswer(question, answer, { light: (step, moves) => picture.light(step, moves), trace: () => go({ view: "trace", ...question }), clear });
+      if (focused) [...byId("panel-explain").querySelectorAll(".step")].find((it) => it.querySelector(".number").textContent === focused)?.focus();
       if (moves) picture.showWay();
       return;
     }
     showNoQuestion();
     const drawing = await get("picture");
-    if (current()) draw(drawing);
+    if (!current()) return;
+    draw(drawing);
+    if (moves) picture.fit();
   } catch (error) {
     if (!current()) return;
     showFailure(question, error.message);

@@ -31,7 +31,8 @@ function element(it) {
     case "Path":
       return svg("path", { class: it.Class, d: it.Data });
     case "Badge":
-      return svg("g", { class: `badge ${it.Class}`, "data-number": it.Number }, title(it.Hint),
+      // Those of the legend have no words.
+      return svg("g", { class: `badge ${it.Class}`, "data-number": it.Hint ? it.Number : null }, title(it.Hint),
         svg("circle", { cx: it.X, cy: it.Y, r: it.Radius }),
         svg("text", { x: it.X, y: it.Y + 4 }, it.Number));
     default:
@@ -55,7 +56,7 @@ export class Picture {
     this.chosen = {};
     this.fitted = true;
     this.pointers = new Map();
-    this.svg = svg("svg", { role: "group", "aria-label": "Networks" });
+    this.svg = svg("svg", { role: "group", tabindex: "-1", "aria-label": "Networks" });
     this.view = { x: 0, y: 0, scale: 1 };
     this.holder.replaceChildren(this.svg);
     this.listen();
@@ -108,13 +109,13 @@ export class Picture {
     }
   }
 
-  /** Lights the badge of a step up, and brings it into view. */
-  light(number) {
-    for (const badge of this.svg.querySelectorAll(".badge")) {
+  /** Lights the badge of a step up; with `moves`, it is brought into view. */
+  light(number, moves) {
+    for (const badge of this.svg.querySelectorAll("[data-number]")) {
       badge.classList.toggle("lit", Number(badge.dataset.number) === number);
     }
     const badge = this.svg.querySelector(`.badge[data-number="${Number(number)}"]`);
-    if (badge) this.reveal(badge.getBBox());
+    if (badge && moves) this.reveal(badge.getBBox(), this.view.scale < READABLE / 2);
   }
 
   /** Brings the node of a name into view. */
@@ -129,7 +130,7 @@ export class Picture {
 
   /** Shows the whole way of a packet, as large as it can be. */
   showWay() {
-    const boxes = [...this.svg.querySelectorAll(".badge")].map((it) => it.getBBox());
+    const boxes = [...this.svg.querySelectorAll("[data-number]")].map((it) => it.getBBox());
     if (boxes.length === 0) return;
     const left = Math.min(...boxes.map((it) => it.x)) - 120;
     const top = Math.min(...boxes.map((it) => it.y)) - 60;

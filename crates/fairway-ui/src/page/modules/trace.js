@@ -55,7 +55,7 @@ export class Trace {
       if (this.running) this.end("Stopped.");
       else this.begin();
     };
-    byId("trace").replaceChildren(
+    byId("panel-trace").replaceChildren(
       html("form", { class: "ask", onsubmit: begin }, field("From", this.from), field("To", this.to), this.start),
       html("div", { class: "filter" }, this.words, this.pause, this.clear), this.summary, this.list);
     setInterval(() => this.flush(), 1000 / DRAWN);
