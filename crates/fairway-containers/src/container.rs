@@ -28,7 +28,10 @@ pub enum Engine {
     /// A runtime of Kubernetes: containerd or CRI-O. Its containers are pods and the containers of pods.
     Kubernetes,
     /// LXC.
-    Lxc,
+    Lxc {
+        /// The user of an unprivileged container; none for those of root.
+        user: Option<String>,
+    },
     /// systemd-nspawn.
     Nspawn,
     /// A namespace that `ip netns` names.
@@ -46,7 +49,7 @@ impl Engine {
             Self::Podman { .. } => "podman",
             Self::Containerd { .. } => "ctr",
             Self::Kubernetes => "pod",
-            Self::Lxc => "lxc",
+            Self::Lxc { .. } => "lxc",
             Self::Nspawn => "machine",
             Self::NamedNamespace => "netns",
             Self::Process => "pid",
@@ -56,7 +59,7 @@ impl Engine {
     /// What sets names of one program apart: the user of a rootless engine, the namespace of containerd.
     pub fn scope(&self) -> Option<&str> {
         match self {
-            Self::Docker { user } | Self::Podman { user } => user.as_deref(),
+            Self::Docker { user } | Self::Podman { user } | Self::Lxc { user } => user.as_deref(),
             Self::Containerd { namespace } => Some(namespace),
             _ => None,
         }
@@ -71,7 +74,7 @@ impl fmt::Display for Engine {
             Self::Podman { .. } => "podman",
             Self::Containerd { .. } => "containerd",
             Self::Kubernetes => "kubernetes",
-            Self::Lxc => "lxc",
+            Self::Lxc { .. } => "lxc",
             Self::Nspawn => "systemd-nspawn",
             Self::NamedNamespace => "ip netns",
             Self::Process => "process",
@@ -331,7 +334,7 @@ mod tests {
                 "containerd (default)",
             ),
             (Engine::Kubernetes, "pod:web", "kubernetes"),
-            (Engine::Lxc, "lxc:web", "lxc"),
+            (Engine::Lxc { user: None }, "lxc:web", "lxc"),
             (Engine::Nspawn, "machine:web", "systemd-nspawn"),
             (Engine::NamedNamespace, "netns:web", "ip netns"),
             (Engine::Process, "pid:web", "process"),

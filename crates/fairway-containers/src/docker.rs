@@ -32,13 +32,16 @@ struct Daemon {
 /// socket is connected to.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     let users = users::list(reader);
-    let mut containers = Vec::new();
+    let mut containers: Vec<Container> = Vec::new();
     for daemon in daemons(reader) {
         let engine = Engine::Docker { user: users::scope(&users, daemon.user) };
         let answer = daemon.socket.as_deref().and_then(|socket| ask(reader, socket, &engine));
-        containers.extend(answer.unwrap_or_else(|| {
+        let found = answer.unwrap_or_else(|| {
             daemon.data_root.map(|data_root| read_files(reader, &data_root, &engine)).unwrap_or_default()
-        }));
+        });
+        // A daemon in a container may be started with the path of the host's socket.
+        let known: BTreeSet<String> = containers.iter().map(|container| container.id.clone()).collect();
+        containers.extend(found.into_iter().filter(|container| !known.contains(&container.id)));
     }
     containers
 }
@@ -57,7 +60,8 @@ fn daemons(reader: &Reader<'_>) -> BTreeSet<Daemon> {
             Daemon { user, socket: Some(named.map_or(socket, str::to_owned)), data_root }
         })
         .collect();
-    if daemons.iter().all(|daemon| daemon.data_root.as_deref() != Some(DATA_ROOT)) {
+    // Next to a daemon of root with another data root they are of the past.
+    if daemons.iter().all(|daemon| daemon.user != 0) {
         daemons.insert(Daemon { user: 0, socket: None, data_root: Some(DATA_ROOT.to_owned()) });
     }
     daemons

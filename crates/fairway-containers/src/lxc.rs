@@ -3,32 +3,31 @@
 use std::collections::BTreeMap;
 
 use crate::container::{Attachment, Container, Engine, Mode, State};
-use crate::process_list;
 use crate::reader::Reader;
+use crate::{process_list, users};
 
 /// Where LXC keeps its containers by default.
 const DIRECTORY: &str = "/var/lib/lxc";
 
 /// Lists the containers of LXC, and the running ones of LXD and Incus.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
-    let titles =
-        reader.host.processes.iter().filter_map(|it| Some((monitored(it.arguments.first()?)?, it.pid)));
-    let mut monitors: BTreeMap<(String, String), u32> =
-        titles.map(|((path, name), pid)| ((path.to_owned(), name.to_owned()), pid)).collect();
-    let mut found: Vec<((String, String), Option<u32>)> = Vec::new();
+    let users = users::list(reader);
+    let titles = reader.host.processes.iter().filter_map(|it| Some((monitored(it.arguments.first()?)?, it)));
+    // No user can say anything of the containers of another one.
+    let mut found: BTreeMap<(u32, String, String), Option<u32>> = titles
+        .map(|((path, name), process)| ((process.user, path.to_owned(), name.to_owned()), Some(process.pid)))
+        .collect();
     for name in reader.names(DIRECTORY) {
-        let key = (DIRECTORY.to_owned(), name);
-        let monitor = monitors.remove(&key);
-        found.push((key, monitor));
+        found.entry((0, DIRECTORY.to_owned(), name)).or_default();
     }
-    found.extend(monitors.into_iter().map(|(key, monitor)| (key, Some(monitor))));
     let mut containers = Vec::new();
-    for ((path, name), monitor) in found {
+    for ((user, path, name), monitor) in found {
         let config = reader.text(&format!("{path}/{name}/config"));
         if config.is_none() && monitor.is_none() {
             continue;
         }
-        let mut container = Container::new(Engine::Lxc, vec![name], String::new());
+        let engine = Engine::Lxc { user: users::scope(&users, user) };
+        let mut container = Container::new(engine, vec![name], String::new());
         configure(&mut container, config.as_deref().unwrap_or_default());
         let children = monitor.map(|pid| process_list::children(&reader.host.root, pid)).unwrap_or_default();
         if let Some(pid) = children.first() {

@@ -23,7 +23,9 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
             Err(reason) => reader.broken(&path, reason),
         }
     }
-    for process in reader.host.processes.iter().filter(|process| process.name.starts_with("systemd-nspawn")) {
+    // It needs root; a process of another user only has its name.
+    let is_nspawn = |it: &&Process| it.user == 0 && it.name.starts_with("systemd-nspawn");
+    for process in reader.host.processes.iter().filter(is_nspawn) {
         let Some(name) = machine(process) else { continue };
         let children = process_list::children(&reader.host.root, process.pid);
         if let Some(pid) = children.first() {
@@ -108,6 +110,7 @@ mod tests {
         fixture.process(50, 1, "systemd-nspawn -D /srv/other").process(51, 50, "sh");
         fixture.process(60, 1, "systemd-nspawn -M starting");
         fixture.file("/proc/40/task/40/children", "41").file("/proc/50/task/50/children", "51 ");
+        assert_eq!(lines(&fixture.read_as(1000, read).0), ["machine:deb running pid=41"]);
         let (containers, notes) = fixture.read(read);
         assert_eq!(lines(&containers), ["machine:deb running pid=41", "machine:other running pid=51"]);
         assert_eq!(notes.len(), 1);

@@ -29,7 +29,6 @@ struct Store {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Found {
     names: Vec<String>,
-    user: u32,
     /// The directory of `config.json`.
     bundle: String,
     /// The conmon of a running container.
@@ -37,10 +36,13 @@ struct Found {
     pid_file: Option<String>,
 }
 
+/// What is found, by user and identifier: no user can say anything of the containers of another one.
+type Containers = BTreeMap<(u32, String), Found>;
+
 /// Lists the containers of root and of each user.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     let users = users::list(reader);
-    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+    let mut found = Containers::new();
     for store in stores(reader, &users) {
         add_records(reader, &store, &mut found);
     }
@@ -50,10 +52,25 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     if found.is_empty() {
         return Vec::new();
     }
-    let networks = network::read(reader, &found.values().map(|it| it.user).collect());
-    let results = cni::read(reader);
-    let described: Vec<(Container, Option<u32>)> =
-        found.iter().map(|(id, found)| describe(reader, id, found, &users, [&networks, &results])).collect();
+    let users_with_containers: BTreeSet<u32> = found.keys().map(|(user, _)| *user).collect();
+    let mut results = BTreeMap::new();
+    for user in users_with_containers {
+        let mut known = network::read(reader, user);
+        if user == 0 {
+            for (id, attached) in cni::read(reader) {
+                known.entry(id).or_insert(attached);
+            }
+        }
+        results.insert(user, known);
+    }
+    let described: Vec<(Container, Option<u32>)> = found
+        .iter()
+        .map(|((user, id), found)| {
+            let engine = Engine::Podman { user: users::scope(&users, *user) };
+            let container = container(id, found, engine);
+            describe(reader, container, found, *user, results.get(user).unwrap_or(&cni::Results::new()))
+        })
+        .collect();
     let ids: BTreeMap<u32, String> =
         described.iter().filter_map(|(container, _)| Some((container.pid?, container.id.clone()))).collect();
     let with_mode = |(mut container, shared): (Container, Option<u32>)| {
@@ -65,15 +82,15 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Container> {
     described.into_iter().map(with_mode).collect()
 }
 
-/// A container, and the process whose namespace it uses, if its configuration says so.
+/// Adds what the configuration and the process say; with the process whose namespace the container uses, if the
+/// configuration names one.
 fn describe(
     reader: &mut Reader<'_>,
-    id: &str,
+    mut container: Container,
     found: &Found,
-    users: &[User],
-    results: [&cni::Results; 2],
+    user: u32,
+    results: &cni::Results,
 ) -> (Container, Option<u32>) {
-    let mut container = container(id, found, users::scope(users, found.user));
     let config = reader.json(&format!("{}/config.json", found.bundle));
     container.state = if config.is_some() { State::Exited } else { State::Created };
     let mut shared = None;
@@ -89,12 +106,11 @@ fn describe(
         container.namespace = reader.namespace(pid);
     }
     if container.mode == Mode::Own && shared.is_none() {
-        for results in results.into_iter().filter(|results| results.contains_key(id)).take(1) {
-            cni::add(&mut container, results, id);
-        }
+        let id = container.id.clone();
+        cni::add(&mut container, results, &id);
         if container.ports.is_empty() && container.pid.is_some() {
             let held = match &container.namespace {
-                Some(namespace) if found.user != 0 => held_port::of_rootlessport(reader, namespace),
+                Some(namespace) if user != 0 => held_port::of_rootlessport(reader, namespace),
                 _ => found.conmon.map(|conmon| held_port::of(reader, conmon)).unwrap_or_default(),
             };
             container.ports = PublishedPort::join(held);
@@ -124,7 +140,7 @@ fn stores(reader: &mut Reader<'_>, users: &[User]) -> Vec<Store> {
 
 /// Adds the records of a store: one list for each storage driver that was used, and one of containers that do not
 /// outlive the host.
-fn add_records(reader: &mut Reader<'_>, store: &Store, found: &mut BTreeMap<String, Found>) {
+fn add_records(reader: &mut Reader<'_>, store: &Store, found: &mut Containers) {
     let drivers = reader.names(&store.graph_root).into_iter().filter(|name| name.ends_with("-containers"));
     for driver in drivers.collect::<Vec<_>>() {
         let lists = [
@@ -139,7 +155,7 @@ fn add_records(reader: &mut Reader<'_>, store: &Store, found: &mut BTreeMap<Stri
                         let place = |root: &str| format!("{root}/{driver}/{id}/userdata");
                         let bundle = place(&store.graph_root);
                         let pid_file = Some(format!("{}/pidfile", place(&store.run_root)));
-                        found.insert(id, Found { names, user: store.user, bundle, conmon: None, pid_file });
+                        found.insert((store.user, id), Found { names, bundle, conmon: None, pid_file });
                     }
                     Err(reason) => reader.broken(&path, reason),
                 }
@@ -149,13 +165,12 @@ fn add_records(reader: &mut Reader<'_>, store: &Store, found: &mut BTreeMap<Stri
 }
 
 /// Adds what the arguments of a conmon say.
-fn add_conmon(process: &Process, found: &mut BTreeMap<String, Found>) {
+fn add_conmon(process: &Process, found: &mut Containers) {
     let Some(id) = process.option("-c", "--cid") else { return };
-    let found = found.entry(id.to_owned()).or_default();
+    let found = found.entry((process.user, id.to_owned())).or_default();
     if let (true, Some(name)) = (found.names.is_empty(), process.option("-n", "--name")) {
         found.names.push(name.to_owned());
     }
-    found.user = process.user;
     if let Some(bundle) = process.option("-b", "--bundle") {
         found.bundle = bundle.to_owned();
     }
@@ -171,16 +186,16 @@ fn running(reader: &mut Reader<'_>, found: &Found) -> Option<u32> {
     (reader.host.parent(pid) == Some(conmon)).then_some(pid)
 }
 
-/// A container of podman or, by the form of its name, of CRI-O.
-fn container(id: &str, found: &Found, user: Option<String>) -> Container {
+/// A container of podman or, by the form of its name and if it is root's, of CRI-O.
+fn container(id: &str, found: &Found, engine: Engine) -> Container {
     let name = found.names.first().map(String::as_str).unwrap_or_default();
-    match record::kubernetes_name(name) {
+    match record::kubernetes_name(name).filter(|_| engine.scope().is_none()) {
         Some(name) if name.container == "POD" => kubernetes_pod(name.namespace, name.pod, id),
         Some(name) => {
             let pod = format!("{}/{}", name.namespace, name.pod);
             kubernetes_container(name.namespace, name.pod, name.container, id, &pod)
         }
-        None => Container::new(Engine::Podman { user }, found.names.clone(), id.to_owned()),
+        None => Container::new(engine, found.names.clone(), id.to_owned()),
     }
 }
 

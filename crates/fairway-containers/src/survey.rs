@@ -68,16 +68,30 @@ pub enum ResolveError {
 pub fn read(root: &Path) -> Survey {
     let started = Instant::now();
     let processes = process_list::list(root);
-    let host = Arc::new(Host { root: root.to_owned(), processes, deadline: started + SOCKET_LIMIT });
+    let host = Host { root: root.to_owned(), processes, deadline: started + SOCKET_LIMIT };
+    let (mut containers, notes) = gather(host, &ENGINES, started + ENGINE_LIMIT);
+    let own = root.join("proc/self/ns/net").display().to_string();
+    if let Ok(own) = namespace::identity(&own) {
+        containers.iter_mut().for_each(|container| note_host_mode(container, &own));
+    }
+    let mut survey =
+        Survey { containers: Vec::new(), notes: note::join(notes, &missing()), root: root.to_owned() };
+    survey.add(containers);
+    survey
+}
+
+/// Has each engine read by a thread of its own, and leaves out those that are not done at the deadline.
+fn gather(host: Host, engines: &[(&'static str, Read)], deadline: Instant) -> (Vec<Container>, Vec<Note>) {
+    let host = Arc::new(host);
     let (sender, receiver) = mpsc::channel();
     let (mut containers, mut notes) = (Vec::new(), Vec::new());
-    let mut waiting: Vec<&str> = Vec::new();
-    for (engine, read) in ENGINES {
+    let mut waiting: Vec<&'static str> = Vec::new();
+    for (engine, read) in engines.iter().copied() {
         let (sender, host) = (sender.clone(), Arc::clone(&host));
         let work = move || {
             let mut reader = Reader::new(&host, engine);
             let found = read(&mut reader);
-            // After the limit the result is not wanted any more.
+            // After the deadline the result is not wanted any more.
             let _ = sender.send((engine, found, reader.notes));
         };
         match std::thread::Builder::new().name(engine.to_owned()).spawn(work) {
@@ -89,21 +103,14 @@ pub fn read(root: &Path) -> Survey {
     }
     drop(sender);
     while !waiting.is_empty() {
-        let left = (started + ENGINE_LIMIT).saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         let Ok((engine, found, mut said)) = receiver.recv_timeout(left) else { break };
         waiting.retain(|other| *other != engine);
         containers.extend(found);
         notes.append(&mut said);
     }
     notes.extend(waiting.into_iter().map(|engine| Note::LeftOut { engine }));
-    let own = root.join("proc/self/ns/net").display().to_string();
-    if let Ok(own) = namespace::identity(&own) {
-        containers.iter_mut().for_each(|container| note_host_mode(container, &own));
-    }
-    let mut survey =
-        Survey { containers: Vec::new(), notes: note::join(notes, &missing()), root: root.to_owned() };
-    survey.add(containers);
-    survey
+    (containers, notes)
 }
 
 /// A container whose namespace is this process's uses that of the host, also where no record says so.

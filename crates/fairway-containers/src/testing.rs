@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::note::Note;
-use crate::process_list;
+use crate::process_list::{self, Process};
 use crate::reader::{Host, Reader};
 use crate::{Container, Survey};
 
@@ -53,9 +53,29 @@ impl Fixture {
         &self,
         read: impl Fn(&mut Reader<'_>) -> Vec<Container>,
     ) -> (Vec<Container>, Vec<Note>) {
+        // Also where the test does not run as root.
+        self.read_as(0, read)
+    }
+
+    /// What the reader of one engine finds when all processes are a user's.
+    pub(crate) fn read_as(
+        &self,
+        user: u32,
+        read: impl Fn(&mut Reader<'_>) -> Vec<Container>,
+    ) -> (Vec<Container>, Vec<Note>) {
+        self.read_with(|process| process.user = user, read)
+    }
+
+    /// What the reader of one engine finds after a change of each process.
+    pub(crate) fn read_with(
+        &self,
+        change: impl FnMut(&mut Process),
+        read: impl Fn(&mut Reader<'_>) -> Vec<Container>,
+    ) -> (Vec<Container>, Vec<Note>) {
         let deadline = Instant::now() + Duration::from_secs(5);
-        let host =
-            Host { root: self.root().to_owned(), processes: process_list::list(self.root()), deadline };
+        let mut processes = process_list::list(self.root());
+        processes.iter_mut().for_each(change);
+        let host = Host { root: self.root().to_owned(), processes, deadline };
         let mut reader = Reader::new(&host, "engine");
         let found = read(&mut reader);
         (found, reader.notes)

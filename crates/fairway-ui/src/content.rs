@@ -192,7 +192,7 @@ mod tests {
             (container(docker(), "web", State::Running), true),
             (container(docker(), "db", State::Running), true),
             (container(docker(), "old", State::Exited), true),
-            (container(Engine::Lxc, "other", State::Running), false),
+            (container(Engine::Lxc { user: None }, "other", State::Running), false),
         ];
         let endpoints: Vec<Option<String>> = rows(&containers).into_iter().map(|row| row.endpoint).collect();
         let expected = [Some("fairway:web"), Some("docker:web"), Some("db"), None, None];

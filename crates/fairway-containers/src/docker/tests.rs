@@ -155,3 +155,30 @@ fn a_daemon_that_never_answers_takes_a_second_and_its_files_are_read() {
     let silent = "docker: /run/docker.sock did not answer within a second: its files were read instead";
     assert!(texts(&survey.notes).iter().any(|note| note == silent), "{:?}", survey.notes);
 }
+
+#[test]
+fn a_second_daemon_with_the_same_socket_lists_nothing_twice() {
+    let fixture = Fixture::new();
+    fixture.process(950, 1, "dockerd --host=unix:///var/run/docker.sock --data-root /data");
+    fixture.file("/var/run/x", "").link("/var/run/docker.sock", "../../run/docker.sock");
+    let daemon = daemon(&fixture, 2, |_| ok(r#"[{"Id": "cc", "Names": ["/old"], "State": "exited"}]"#));
+    let (containers, notes) = fixture.read(read);
+    daemon.join().unwrap();
+    assert_eq!((lines(&containers), notes), (vec!["docker:old exited".to_owned()], Vec::new()));
+}
+
+#[test]
+fn a_rootless_daemon_is_asked_at_its_users_socket() {
+    let fixture = Fixture::new();
+    fixture.process(900, 1, "dockerd --rootless").file("/run/user/1000/x", "");
+    fixture.file("/etc/passwd", "alice:x:1000:1000::/home/alice:/bin/sh");
+    let listener = UnixListener::bind(fixture.root().join("run/user/1000/docker.sock")).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(ok(r#"[{"Id": "aa", "Names": ["/web"], "State": "created"}]"#).as_bytes()).unwrap();
+    });
+    let containers = fixture.read_as(1000, read).0;
+    server.join().unwrap();
+    assert_eq!(lines(&containers), ["docker:alice/web created"]);
+}

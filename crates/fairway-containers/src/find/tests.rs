@@ -22,7 +22,7 @@ fn host() -> Vec<Container> {
         container(Engine::Kubernetes, &["default/api", "api"], "aaaa1111"),
         container(Engine::Kubernetes, &["kube-system/api", "api"], "aaaa2222"),
         container(Engine::Kubernetes, &["default/api/nginx"], "aaaa3333"),
-        container(Engine::Lxc, &["box1"], ""),
+        container(Engine::Lxc { user: None }, &["box1"], ""),
         container(Engine::Nspawn, &["deb"], ""),
         container(Engine::NamedNamespace, &["blue"], ""),
         container(Engine::Fairway, &["own"], "ffff0000"),

@@ -16,7 +16,7 @@ lxc.uts.name = web
 
 /// What is read of a configuration.
 fn configured(text: &str) -> Container {
-    let mut container = Container::new(Engine::Lxc, vec!["web".to_owned()], String::new());
+    let mut container = Container::new(Engine::Lxc { user: None }, vec!["web".to_owned()], String::new());
     configure(&mut container, text);
     container
 }
@@ -76,4 +76,17 @@ fn running_and_stopped_containers_are_found() {
         ["lxc:old exited None", "lxc:web running pid=41 lxcbr0=10.0.3.5=fd00::5", "lxc:db running pid=51"]
     );
     assert_eq!(notes, []);
+}
+
+#[test]
+fn containers_of_a_user_are_the_users() {
+    let fixture = Fixture::new();
+    fixture.file("/var/lib/lxc/web/config", CONFIG);
+    fixture.process(40, 1, "lxc-start").file("/proc/40/cmdline", "[lxc monitor] /var/lib/lxc web\0");
+    fixture.file("/proc/40/task/40/children", "41").process(41, 40, "init");
+    let (containers, _) = fixture.read_as(1000, read);
+    // The container of root does not run, whatever another user's process is called.
+    let lines = lines(&containers);
+    assert_eq!(lines[0], "lxc:web exited lxcbr0=10.0.3.5=fd00::5");
+    assert!(lines[1].starts_with("lxc:1000/web running pid=41"), "{}", lines[1]);
 }

@@ -1,6 +1,5 @@
 //! Networks and published ports of podman's containers, where other programs than podman can read them.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -11,32 +10,28 @@ use crate::json::{list, parsed, text};
 use crate::port_mapping;
 use crate::reader::Reader;
 
-/// Reads the networks and ports of the containers of root and of users, by the identifiers of the containers: the files
-/// of netavark for its firewall rules (1.10 and newer), and those of aardvark-dns for networks with names.
-pub(super) fn read(reader: &mut Reader<'_>, users: &BTreeSet<u32>) -> Results {
+/// Reads the networks and ports of a user's containers, by the identifiers of the containers: the files of netavark for
+/// its firewall rules (1.10 and newer), and those of aardvark-dns for networks with names.
+pub(super) fn read(reader: &mut Reader<'_>, user: u32) -> Results {
     let mut networks = Results::new();
-    for user in users {
-        let directory = match user {
-            0 => "/run/containers/networks".to_owned(),
-            _ => format!("/run/user/{user}/containers/networks"),
-        };
-        let ports = format!("{directory}/firewall/ports");
-        for name in reader.names(&ports) {
-            let Some(value) = reader.json(&format!("{ports}/{name}")) else { continue };
-            match forwarding(&value) {
-                Ok((id, attachment, ports)) => add(&mut networks, id, attachment, ports),
-                Err(reason) => reader.broken(&format!("{ports}/{name}"), reason),
-            }
+    let directory = match user {
+        0 => "/run/containers/networks".to_owned(),
+        _ => format!("/run/user/{user}/containers/networks"),
+    };
+    let ports = format!("{directory}/firewall/ports");
+    for name in reader.names(&ports) {
+        let Some(value) = reader.json(&format!("{ports}/{name}")) else { continue };
+        match forwarding(&value) {
+            Ok((id, attachment, ports)) => add(&mut networks, id, attachment, ports),
+            Err(reason) => reader.broken(&format!("{ports}/{name}"), reason),
         }
-        let resolver = format!("{directory}/aardvark-dns");
-        for name in reader.names(&resolver).into_iter().filter(|name| name != "aardvark.pid") {
-            let Some(text) = reader.text(&format!("{resolver}/{name}")) else { continue };
-            // The file of a network without a way out is marked so.
-            let network = name.trim_end_matches("%int");
-            containers(network, &text)
-                .into_iter()
-                .for_each(|(id, it)| add(&mut networks, id, it, Vec::new()));
-        }
+    }
+    let resolver = format!("{directory}/aardvark-dns");
+    for name in reader.names(&resolver).into_iter().filter(|name| name != "aardvark.pid") {
+        let Some(text) = reader.text(&format!("{resolver}/{name}")) else { continue };
+        // The file of a network without a way out is marked so.
+        let network = name.trim_end_matches("%int");
+        containers(network, &text).into_iter().for_each(|(id, it)| add(&mut networks, id, it, Vec::new()));
     }
     networks
 }

@@ -169,3 +169,28 @@ fn broken_records_are_notes() {
         ]
     );
 }
+
+#[test]
+fn a_user_cannot_change_what_is_said_of_roots_containers() {
+    let fixture = Fixture::new();
+    run(&fixture, "aaaa", "web", 40, NAMED);
+    fixture.file("/run/containers/networks/aardvark-dns/app", "10.89.0.1\naaaa 10.89.0.2  web\n");
+    fixture.process(50, 1, "conmon -c aaaa -n web -b /tmp/bundle -p /tmp/pidfile").process(51, 50, "sshd");
+    fixture.file("/tmp/pidfile", "51").file("/tmp/bundle/config.json", NAMED);
+    let networks = "/run/user/1000/containers/networks/aardvark-dns";
+    fixture.file(&format!("{networks}/app"), "10.66.0.1\naaaa 10.66.0.2  web\n");
+    let (containers, notes) = fixture.read_with(|it| it.user = if it.pid == 50 { 1000 } else { 0 }, read);
+    assert_eq!(notes, []);
+    assert_eq!(
+        lines(&containers),
+        ["podman:web running pid=41 app=10.89.0.2", "podman:1000/web running pid=51 app=10.66.0.2"]
+    );
+}
+
+#[test]
+fn a_user_has_no_pods() {
+    let fixture = Fixture::new();
+    run(&fixture, "aaaa", "k8s_POD_api_default_f6a1_0", 40, NAMED);
+    let (containers, _) = fixture.read_as(1000, read);
+    assert_eq!(lines(&containers), ["podman:1000/k8s_POD_api_default_f6a1_0 running pid=41"]);
+}

@@ -39,7 +39,7 @@ fn a_named_namespace_of_a_container_is_not_listed_twice() {
 #[test]
 fn containers_without_a_namespace_have_no_names_of_one() {
     let mut survey = Survey::default();
-    let mut stopped = container(Engine::Lxc, "stopped", 1);
+    let mut stopped = container(Engine::Lxc { user: None }, "stopped", 1);
     stopped.namespace = None;
     let mut unreadable = named("blue", 1);
     unreadable.namespace = None;
@@ -104,11 +104,29 @@ fn a_survey_resolves_names_first() {
     let mut survey = fixture.survey();
     let mut web = container(Engine::Docker { user: None }, "web", 7);
     web.pid = Some(41);
-    survey.add(vec![web, container(Engine::Lxc, "web", 8)]);
+    survey.add(vec![web, container(Engine::Lxc { user: None }, "web", 8)]);
     assert_eq!(survey.resolve("pid:41").unwrap().unwrap().qualified(), "docker:web");
     assert_eq!(
         survey.resolve("web").unwrap_err().to_string(),
         "\"web\" names several containers: write one of docker:web, lxc:web"
     );
     assert_eq!(survey.resolve("nothing").unwrap(), None);
+}
+
+#[test]
+fn an_engine_whose_files_hang_is_left_out_and_delays_nothing_longer() {
+    let fixture = Fixture::new();
+    let host = Host { root: fixture.root().to_owned(), processes: Vec::new(), deadline: Instant::now() };
+    let started = Instant::now();
+    let hangs: Read = |_| {
+        std::thread::sleep(Duration::from_secs(60));
+        Vec::new()
+    };
+    let answers: Read = |_| vec![Container::new(Engine::Nspawn, vec!["deb".to_owned()], String::new())];
+    let panics: Read = |_| panic!("an engine's reader has a defect");
+    let limit = started + Duration::from_millis(300);
+    let (found, notes) = gather(host, &[("one", hangs), ("two", answers), ("three", panics)], limit);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(lines(&found), ["machine:deb exited"]);
+    assert_eq!(notes, [Note::LeftOut { engine: "one" }, Note::LeftOut { engine: "three" }]);
 }

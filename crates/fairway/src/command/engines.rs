@@ -48,7 +48,7 @@ pub(super) fn list(client: Client, all: bool, options: &ListOptions) -> Result<i
         survey.containers.iter().map(|it| (it.id.clone(), it.name().to_owned())).collect();
     let rows: Vec<Value> = survey.containers.iter().map(|it| row(it, &names, options.no_trunc)).collect();
     print(&options.show(&COLUMNS, &FIELDS, &rows)?)?;
-    survey.notes.iter().for_each(|note| warn(&note.to_string()));
+    survey.notes.iter().for_each(|note| warn(&printable(&note.to_string())));
     Ok(0)
 }
 
@@ -140,7 +140,7 @@ fn row(container: &Container, names: &[(String, String)], whole: bool) -> Value 
         id => id.to_owned(),
     };
     let namespace = container.namespace.as_ref().map(|it| it.path.clone()).unwrap_or_default();
-    Value::texts([
+    let texts = [
         ("Engine", container.engine.to_string()),
         ("Names", container.name().to_owned()),
         ("ID", id),
@@ -151,7 +151,13 @@ fn row(container: &Container, names: &[(String, String)], whole: bool) -> Value 
         ("Status", container.state.to_string()),
         ("Namespace", namespace),
         ("QualifiedName", container.qualified()),
-    ])
+    ];
+    Value::texts(texts.map(|(field, text)| (field, printable(&text))))
+}
+
+/// A text without control characters: names are in files of any user, and would reach the terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn joined(items: impl Iterator<Item = impl ToString>) -> String {

@@ -49,7 +49,7 @@ fn a_row_has_what_is_known_of_a_container() {
 #[test]
 fn modes_are_shown_as_networks_and_names_are_identifiers_where_there_are_none() {
     let shown = |mode| {
-        let mut container = container(Engine::Lxc, "deb", "");
+        let mut container = container(Engine::Lxc { user: None }, "deb", "");
         container.mode = mode;
         cells(&container, &[("aaaa".to_owned(), "web".to_owned())])[2..4].to_vec()
     };
@@ -84,4 +84,10 @@ fn a_sandbox_is_a_container_of_fairway() {
     known.state.status = "created".to_owned();
     assert_eq!(cells(&sandbox(&known), &[])[3], "container:bbbb");
     assert_eq!(sandbox(&known).state, State::Created);
+}
+
+#[test]
+fn control_characters_of_names_do_not_reach_the_terminal() {
+    let evil = container(Engine::Podman { user: Some("bob".to_owned()) }, "a\u{1b}[2Jb\nc", "");
+    assert_eq!(cells(&evil, &[])[1], "a\u{fffd}[2Jb\u{fffd}c");
 }
