@@ -94,7 +94,8 @@ impl StateSource for Source<'_> {
             return Ok(Vec::new());
         };
         let mut found = self.details(id)?.listeners_at(protocol, port).map_err(|error| error.to_string())?;
-        found.iter_mut().for_each(socket_owner::identify);
+        let containers = &self.host.containers.containers;
+        found.iter_mut().for_each(|it| socket_owner::identify(it, containers));
         self.sockets.borrow_mut().insert((id, number, port), found.clone());
         Ok(found)
     }

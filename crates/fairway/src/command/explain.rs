@@ -45,13 +45,16 @@ pub(super) struct ExplainOptions {
 }
 
 impl ExplainOptions {
-    /// Explains by the daemon, and by this program where no daemon runs or it does not know an end. `chosen` says that
-    /// the user has named a daemon, which is asked alone.
+    /// Explains by the daemon, and by this program where no daemon runs, it does not know an end, or its walk comes to a
+    /// container of another engine. `chosen` says that the user has named a daemon.
     pub(super) fn run(&self, client: &mut Client, chosen: bool) -> Result<i32, CommandError> {
         let explained = match client.explain(&self.from, &self.to, self.plan) {
             Err(error @ ClientError::NotRunning { .. }) if chosen => return Err(error.into()),
             Err(error) if !self.plan && on_host::can_answer(&error) => {
                 on_host::explain(client, error, &self.from, &self.to)?
+            }
+            Ok(explained) if !self.plan && !chosen && on_host::goes_on(&explained) => {
+                on_host::explain_further(client, &self.from, &self.to).unwrap_or(explained)
             }
             result => result?,
         };

@@ -3,6 +3,8 @@
 use fairway_api::types::Explained;
 use fairway_api::{Client, ClientError};
 use fairway_host::{Host, HostError};
+use fairway_kernel::route::Links;
+use fairway_walk::EndKind;
 
 use super::engines::sandboxes;
 use super::error::CommandError;
@@ -12,6 +14,31 @@ use super::print::warn;
 /// a container of another engine.
 pub(super) fn can_answer(error: &ClientError) -> bool {
     matches!(error, ClientError::NotRunning { .. } | ClientError::Refused { status: 404, .. })
+}
+
+/// Whether the daemon's answer ends where a container of another engine may begin: at a veth of the host, whose other
+/// end the daemon does not know. The host's own way out may be a veth too.
+pub(super) fn goes_on(explained: &Explained) -> bool {
+    if explained.answered.is_some() {
+        return false;
+    }
+    let ends = explained.walks.iter().chain(explained.branches.iter().flat_map(|it| &it.walks));
+    let left = ends.filter(|it| it.end.kind == EndKind::Leaves && it.end.namespace == "host");
+    left.filter_map(|walk| walk.end.interface.as_deref()).any(|name| is_inner_veth(name).unwrap_or_default())
+}
+
+fn is_inner_veth(name: &str) -> Option<bool> {
+    let links = Links::open().ok()?;
+    let link = links.find(name).ok()??;
+    let leads_out = links.default_routes().ok()?.iter().any(|route| route.interface == link.index);
+    Some(link.kind.as_deref() == Some("veth") && !leads_out)
+}
+
+/// The same by what this host shows, if that can be read.
+pub(super) fn explain_further(client: &mut Client, from: &str, to: &str) -> Option<Explained> {
+    let host = Host::read(sandboxes(client).ok()?).ok()?;
+    let found = host.explain(from, to).ok()?;
+    Some(Explained::new(&found.branches, &found.topology, found.captures, found.advice))
 }
 
 /// Explains a packet by what this host shows. `failure` is the daemon's, which is reported where this program has no

@@ -1,10 +1,13 @@
 //! A host with namespaces that no engine knows.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use fairway_lab::{Host, Lab, Place, Server, serve_tcp};
+use fairway_lab::{Host, Lab, Place, Question, Server, serve_tcp};
 
 use super::{agree, explain};
+use crate::explain::said;
+use crate::harness::Stage;
 
 const HOST: &str = "10.10.50.99";
 const LAN: &str = "10.10.50.1";
@@ -143,6 +146,64 @@ fn an_end_is_a_namespace_by_name_path_or_process() {
         assert!(gone.contains("/proc/999999/ns/net"), "{gone}");
         let unknown = explain(&plain.host, "docker:none", "web:80").unwrap_err();
         assert!(unknown.starts_with("cannot find \"docker:none\": no such container"), "{unknown}");
+    });
+}
+
+#[test]
+fn without_rights_the_missing_ones_are_named() {
+    fairway_lab::run(|lab| {
+        // Without real root there is no user without rights.
+        if !lab.has_other_users().unwrap() {
+            return;
+        }
+        let host = lab.host("host").unwrap();
+        let mut command = Command::new(super::FAIRWAY);
+        command.args(["explain", "host", "lan"]).env_remove("FAIRWAY_HOST").uid(65_534);
+        let output = host.run(&mut command).unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            errors.trim_end(),
+            "cannot read this host without CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_PTRACE: run this as root, or with CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+        );
+        assert_eq!(output.status.code(), Some(1));
+    });
+}
+
+#[test]
+fn a_sandbox_and_a_namespace_of_another_engine_reach_each_other() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let sandbox = stage.sandbox("web", &["bridge"], &["8080:80"]);
+        run_on(
+            &stage.host,
+            "ip netns add foreign
+            ip link add v-foreign type veth peer name eth0 netns foreign
+            ip address add 10.77.0.1/24 dev v-foreign
+            ip link set v-foreign up
+            ip -n foreign link set lo up
+            ip -n foreign address add 10.77.0.2/24 dev eth0
+            ip -n foreign link set eth0 up
+            ip -n foreign route add default via 10.77.0.1",
+        );
+        let foreign = stage.host.sandbox("/run/netns/foreign").unwrap();
+        let _servers = [&*sandbox, &foreign].map(|place| serve_tcp(place, "0.0.0.0:80").unwrap());
+        let address = sandbox.address("bridge");
+        let explained = |from: &str, to: &str| {
+            let (explained, _) = explain(&stage.host, from, to).unwrap();
+            let ends: Vec<String> = explained.walks.iter().map(|it| it.end.text.clone()).collect();
+            (ends.join("; "), said(&explained))
+        };
+        // The daemon does not know the namespace: the host is read, with the daemon's sandboxes.
+        let (ends, said) = explained("netns:foreign", "web:80");
+        assert!(ends.contains("port not published"), "{ends}");
+        assert_eq!(said, Question::to(&format!("{address}:80")).unwrap().tcp(&foreign).unwrap().to_string());
+        let (ends, said) = explained("foreign", &format!("{HOST}:8080"));
+        assert!(ends.contains("delivered on web to"), "{ends}");
+        assert_eq!(said, Question::to(&format!("{HOST}:8080")).unwrap().tcp(&foreign).unwrap().to_string());
+        // The daemon knows both ends, and not what is behind the veth.
+        let (ends, said) = explained("web", "10.77.0.2:80");
+        assert!(ends.contains("delivered on foreign to"), "{ends}");
+        assert_eq!(said, Question::to("10.77.0.2:80").unwrap().tcp(&sandbox).unwrap().to_string());
     });
 }
 
