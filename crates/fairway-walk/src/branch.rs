@@ -71,8 +71,8 @@ pub fn walk_branches(walker: &Walker<'_>, origin: Origin, tuple: Tuple, proxy: P
         let left = |made: &Made| made.count.saturating_sub(made.taken + 1);
         let open: usize = made.iter().map(left).sum();
         if let Some(last) = made.iter().rposition(|it| left(it) > 0) {
-            script = made.iter().take(last + 1).map(|it| it.taken).collect();
-            script[last] += 1;
+            script = made.iter().take(last).map(|it| it.taken).collect();
+            script.extend(made.get(last).map(|it| it.taken + 1));
         }
         leaves.push((made, walk));
         if open == 0 || leaves.len() >= MOST_BRANCHES || tried > MOST_RULES {

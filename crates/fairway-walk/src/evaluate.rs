@@ -348,6 +348,11 @@ impl<'a> Evaluation<'a> {
             E::ExclusiveOr { one, other, to, length } => {
                 registers.exclusive_or(*one, *other, *to, *length as usize)
             }
+            E::Unknown { name, attributes }
+                if name == "objref" && opaque::object_map(attributes).is_some() =>
+            {
+                self.refer(attributes, registers)
+            }
             E::Unknown { name, attributes } => match opaque::classify(name, attributes) {
                 opaque::Opaque::Nothing => Step::Next,
                 opaque::Opaque::MayMatch(reason) => Step::may_match(reason),

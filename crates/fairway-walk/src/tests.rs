@@ -1,5 +1,6 @@
 //! The walker in small topologies, and the values that it works on.
 
+mod branch_records;
 mod branches;
 mod bridge_nat;
 mod bridged;

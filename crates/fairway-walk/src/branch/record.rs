@@ -103,7 +103,7 @@ impl Branches {
             branch.probability.filter(|_| branch.conditions.is_empty()).map(|own| all.or(own))
         });
         let left = walked.map(|it| Probability::new(it.denominator() - it.numerator(), it.denominator()));
-        let share = left.map(|left| format!(", which have together {left}")).unwrap_or_default();
+        let share = left.map(|left| format!(" (together {left})")).unwrap_or_default();
         let s = if self.not_walked == 1 { " was" } else { "es were" };
         Some(format!("at least {} more branch{s} not walked{share}", self.not_walked))
     }

@@ -1,6 +1,6 @@
 //! Classifies expressions that the walker does not interpret by their possible effects.
 
-use fairway_ruleset::compat;
+use fairway_ruleset::{Register, compat};
 
 /// The reason why a rule on earlier traffic may match or not.
 pub const PASSED: &str = "the match depends on earlier packets";
@@ -34,6 +34,9 @@ pub enum Opaque {
 /// Kinds of objects that a rule may reference (`NFT_OBJECT_*`), and the attribute with the kind
 /// (`NFTA_OBJREF_IMM_TYPE`).
 const OBJECT_KIND: u16 = 1;
+/// `NFTA_OBJREF_SET_SREG` and `NFTA_OBJREF_SET_NAME`.
+const OBJECT_KEY: u16 = 3;
+const OBJECT_MAP: u16 = 4;
 const QUOTA: u32 = 2;
 const LIMIT: u32 = 4;
 const CONNECTION_LIMIT: u32 = 5;
@@ -70,12 +73,24 @@ pub fn classify(name: &str, attributes: &[u8]) -> Opaque {
 
 fn object(attributes: &[u8]) -> Opaque {
     let kind = compat::attribute(attributes, OBJECT_KIND).and_then(|value| value.try_into().ok());
-    match kind.map(u32::from_be_bytes) {
-        Some(QUOTA | LIMIT | CONNECTION_LIMIT) => Opaque::MayMatch(PASSED.to_owned()),
-        Some(SYN_PROXY) => Opaque::Decides("a program decides (synproxy)".to_owned()),
-        None => Opaque::Anything("the effect of its object is not known".to_owned()),
-        Some(_) => Opaque::Nothing,
+    kind.map(u32::from_be_bytes)
+        .map_or_else(|| Opaque::Anything("the effect of its object is not known".to_owned()), of_object_kind)
+}
+
+/// The effect of an object of that kind.
+pub fn of_object_kind(kind: u32) -> Opaque {
+    match kind {
+        QUOTA | LIMIT | CONNECTION_LIMIT => Opaque::MayMatch(PASSED.to_owned()),
+        SYN_PROXY => Opaque::Decides("a program decides (synproxy)".to_owned()),
+        _ => Opaque::Nothing,
     }
+}
+
+/// The map and the register of its key, if a rule finds its object in a map.
+pub fn object_map(attributes: &[u8]) -> Option<(String, Register)> {
+    let number = compat::attribute(attributes, OBJECT_KEY)?.try_into().ok().map(u32::from_be_bytes)?;
+    let name = compat::attribute(attributes, OBJECT_MAP)?.split(|byte| *byte == 0).next()?;
+    Some((String::from_utf8(name.to_vec()).ok()?, Register::from_number(number)?))
 }
 
 /// A match of iptables.

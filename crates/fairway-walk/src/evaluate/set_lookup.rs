@@ -1,7 +1,7 @@
 //! Lookups of keys in sets and maps, also of keys that are not wholly known.
 
 use super::registers::Registers;
-use super::{Evaluation, Step, load};
+use super::{Evaluation, Step, load, opaque};
 use fairway_ruleset::{Element, ElementData, LookupResult, Register, Set, SetData, Verdict};
 
 impl Evaluation<'_> {
@@ -50,6 +50,26 @@ impl Evaluation<'_> {
                 }
                 Step::Next
             }
+        }
+    }
+
+    /// Finds the object of a rule in a map: without one the rule does not match.
+    pub(super) fn refer(&self, attributes: &[u8], registers: &Registers) -> Step {
+        let Some((name, from)) = opaque::object_map(attributes) else { return Step::Next };
+        let Some((set, SetData::Object(kind))) = self.table.set(&name).map(|set| (set, &set.data)) else {
+            return Step::Unknown(format!("there is no map {name} of objects"));
+        };
+        if let Some(reason) = registers.unknown(from, set.key_length()) {
+            return Step::may_match(reason);
+        }
+        match self.facts.element(self.table, set, &registers.bytes(from, set.key_length())) {
+            Err(reason) => Step::Unknown(reason),
+            Ok(None) => Step::No,
+            Ok(Some(_)) => match opaque::of_object_kind(*kind) {
+                opaque::Opaque::MayMatch(reason) => Step::may_match(reason),
+                opaque::Opaque::Decides(reason) => Step::Unknown(reason),
+                _ => Step::Next,
+            },
         }
     }
 

@@ -113,6 +113,11 @@ fn branching_is_bounded_and_says_so() {
     assert_eq!(found.branches.len(), MOST_BRANCHES);
     assert!(found.branches.iter().all(|it| it.probability == Some(Probability::new(1, 200))));
     assert_eq!(found.not_walked, 1, "of the last rule that was met, the other option");
+    // Of ways that were cut off, what nothing depends on is known of all but the last.
+    let limit = "*mangle\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m limit --limit 1/sec -j MARK --set-xmark 0x1/0xff\nCOMMIT\n";
+    let found = branches(&with_iptables(&(service(count) + limit), &addresses), TCP, "10.96.0.10");
+    let conditions: Vec<usize> = found.branches.iter().map(|it| it.conditions.len()).collect();
+    assert_eq!(conditions, [[0; MOST_BRANCHES / 2 - 1].as_slice(), &[1, 1]].concat());
     // Choices that double the ways.
     let coin =
         "-A FORWARD -m statistic --mode random --probability 0.5 -j MARK --set-xmark 0x1/0x0\n".repeat(40);
@@ -120,11 +125,11 @@ fn branching_is_bounded_and_says_so() {
     let found = branches(&with_iptables(&text, &[]), UDP, "10.2.0.2");
     assert!(found.not_walked > 0, "{}", found.branches.len());
     // A way with very many choices.
-    let limits = "-A FORWARD -m hashlimit --hashlimit-above 5/sec --hashlimit-name x -j DROP\n".repeat(500);
+    let limits = "-A FORWARD -m hashlimit --hashlimit-above 5/sec --hashlimit-name x -j DROP\n".repeat(200);
     let text = format!("*filter\n:FORWARD ACCEPT [0:0]\n{limits}COMMIT\n");
     let found = branches(&with_iptables(&text, &[]), UDP, "10.2.0.2");
     assert_eq!(found.branches.len(), MOST_BRANCHES);
-    assert_eq!(found.branches[0].conditions.len(), 500, "both ways: a limit is asked once");
+    assert_eq!(found.branches[0].conditions.len(), 200, "both ways: a limit is asked once");
 }
 
 #[test]
@@ -208,6 +213,9 @@ fn choices_that_change_nothing_are_no_branches() {
     assert_eq!(walked(vec![limited().expression(compat::target("LOG"))], vec![]), 1);
     assert_eq!(walked(vec![limited().jump("logs"), limited().jump("logs")], vec![logs()]), 1);
     assert_eq!(walked(vec![limited().accept(), half().accept(), rule().accept()], vec![]), 1);
+    // Rules differ by a mark that no other rule reads.
+    assert_eq!(walked(vec![limited().set_mark(7)], vec![]), 1);
+    assert_eq!(walked(vec![half().set_mark(7), limited().set_mark(8), rule().accept()], vec![]), 1);
     // Beyond the rule that only logs chance decides.
     assert_eq!(walked(vec![limited().jump("logs"), established(), half().drop()], vec![logs()]), 2);
     assert_eq!(walked(vec![half().jump("logs"), limited().drop()], vec![logs()]), 2);

@@ -217,7 +217,7 @@ fn a_range_of_ports_of_netavark_is_moved_as_one() {
 /// Each real server of IPVS that gets connections is a branch, with its share where the scheduler gives one.
 #[test]
 fn real_servers_of_ipvs_are_branches() {
-    let walked = |scheduler: &str, persistent: bool, weights: &[u32]| {
+    let at = |port: u16, protocol: u8, to: &str, scheduler: &str, persistent: bool, weights: &[u32]| {
         let mut topology = with_iptables("", &[]);
         let server = |(number, weight): (usize, &u32)| RealServer {
             address: format!("10.2.0.{}:8080", number + 10).parse().unwrap(),
@@ -227,12 +227,15 @@ fn real_servers_of_ipvs_are_branches() {
         topology[ROUTER].virtual_servers.push(VirtualServer {
             protocol: TCP,
             address: address("10.1.0.1"),
-            port: 80,
+            port,
             scheduler: scheduler.to_owned(),
             persistent,
             servers: weights.iter().enumerate().map(server).collect(),
         });
-        lines(&branches(&topology, TCP, "10.1.0.1"), &topology)
+        lines(&branches(&topology, protocol, to), &topology)
+    };
+    let walked = |scheduler: &str, persistent: bool, weights: &[u32]| {
+        at(80, TCP, "10.1.0.1", scheduler, persistent, weights)
     };
     let end = |number: u32| {
         format!(
@@ -255,5 +258,13 @@ fn real_servers_of_ipvs_are_branches() {
     assert_eq!(walked("rr", true, &[1, 1]), [takes(10, "rr"), takes(11, "rr")]);
     for none in [walked("rr", false, &[0]), walked("rr", false, &[])] {
         assert_eq!(none, ["refused: no socket on router listens at 10.1.0.1:80, Refused"]);
+    }
+    assert_eq!(at(0, TCP, "10.1.0.1", "rr", false, &[1]), [end(10)], "all ports");
+    for (port, protocol, to) in [(81, TCP, "10.1.0.1"), (80, super::UDP, "10.1.0.1"), (80, TCP, "10.2.0.1")] {
+        let found = at(port, protocol, to, "rr", false, &[1]);
+        assert!(
+            found[0].starts_with("refused: no socket on router listens"),
+            "{port} {protocol} {to}: {found:?}"
+        );
     }
 }

@@ -8,7 +8,7 @@ use fairway_model::Protocol;
 use fairway_ruleset::{
     Chain, ChainKind, Comparison, CtKey, Datatype, Element, Expression, ExtensionKind, Family, Hook,
     LimitRate, Load, LookupResult, MetaKey, NatFlags, NatKind, PayloadBase, Policy, Register, RegisterRange,
-    RuleBuilder, Set, SocketKey, Table, Verdict, compat, rule,
+    RuleBuilder, Set, SetData, SocketKey, Table, Verdict, compat, rule,
 };
 
 fn unknown(name: &str, attributes: &[u8]) -> Expression {
@@ -264,6 +264,38 @@ fn values_that_are_not_known_matter_where_a_rule_compares_them() {
         assert_eq!(evaluated(with(extension(kind, true)).expression(compare(1))), Found::No);
         assert_eq!(evaluated(with(extension(kind, false))), Found::No);
     }
+}
+
+/// A map of objects: without an object for the packet the rule does not match.
+#[test]
+fn objects_of_maps_have_the_effect_of_their_kind() {
+    let refers = |kind: u32, key: u16| {
+        let attribute = |kind: u16, value: &[u8]| {
+            let mut bytes = [(value.len() as u16 + 4).to_ne_bytes(), kind.to_ne_bytes()].concat();
+            bytes.extend(value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        let attributes = [attribute(3, &at(0).number().to_be_bytes()), attribute(4, b"objects\0")].concat();
+        let mut set = Set::new("objects", [Datatype::InetService]).with([Element::new(key.to_be_bytes())]);
+        set.data = SetData::Object(kind);
+        let load = Load::DESTINATION_PORT.into_register(at(0));
+        let rule = with(load).expression(unknown("objref", &attributes)).drop();
+        let chain = Chain::base("forward", ChainKind::Filter, Hook::Forward, 0).with([rule]);
+        let mut topology = routed();
+        topology[ROUTER].tables.push(Table {
+            chains: vec![chain],
+            sets: vec![set],
+            ..Table::new(Family::Inet, "mine")
+        });
+        sentence(&ask(&topology, TCP, "10.2.0.2").first, &topology)
+    };
+    let (counter, quota, syn_proxy) = (1, 2, 10);
+    assert!(refers(counter, 80).starts_with("dropped"));
+    assert!(refers(counter, 81).starts_with("delivered"));
+    assert!(refers(quota, 80).ends_with("the match depends on earlier packets"));
+    assert!(refers(quota, 81).starts_with("delivered"));
+    assert!(refers(syn_proxy, 80).ends_with("a program decides (synproxy)"));
 }
 
 /// A rule on a socket matches no first packet for which no socket listens, as a transparent proxy's does.

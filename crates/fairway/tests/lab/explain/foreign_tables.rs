@@ -78,6 +78,28 @@ fn services_of_kube_proxy_by_nftables_are_branches() {
     });
 }
 
+/// Objects that a map gives: without one the rule does not match, and a counter has no effect.
+#[test]
+fn objects_of_maps_are_found() {
+    fairway_lab::run(|lab| {
+        let host = host(lab);
+        let _servers = ["10.9.0.1:80", "10.9.0.1:81"].map(|address| serve_tcp(&host, address).unwrap());
+        let rules = "table ip objects {
+            counter hits { }
+            chain out {
+                type filter hook output priority 0;
+                tcp flags & (syn|ack) == syn counter name tcp dport map { 80 : \"hits\" } reject with tcp reset
+            }
+        }";
+        run_with(&host, "nft", &["-f", "-"], rules);
+        for (target, answered) in [("10.9.0.1:80", false), ("10.9.0.1:81", true)] {
+            agree(&host, target, rules);
+            let (found, topology) = walked_to(&host, target);
+            assert_eq!(found.answered(), Some(answered), "{}", found.sentence(&topology));
+        }
+    });
+}
+
 /// Sets of ipset are read with their entries; those whose entries vanish are branches.
 #[test]
 fn sets_of_ipset_are_looked_up() {
