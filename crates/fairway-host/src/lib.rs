@@ -21,3 +21,4 @@ mod source;
 pub use error::HostError;
 pub use explain::Explanation;
 pub use host::Host;
+pub use rights::check as check_rights;

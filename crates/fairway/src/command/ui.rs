@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CommandError;
 use super::print::print_line;
-use source::DaemonSource;
+use source::HostSource;
 
 /// Where the page is served by default: at a free port of loopback.
 const DEFAULT: &str = "127.0.0.1:0";
@@ -92,7 +92,7 @@ impl UiOptions {
         let token = Token::random().map_err(CommandError::Token)?;
         let guard = Guard::new(token.clone(), self.url.as_deref())?;
         let (listener, local, _socket) = self.listen()?;
-        let source = Arc::new(DaemonSource::open(host)?);
+        let source = Arc::new(HostSource::open(host)?);
         let fragment = format!("/#token={}", token.text());
         let url = self
             .url

@@ -194,6 +194,34 @@ fn an_attached_sandbox_and_real_packets_are_events() {
     });
 }
 
+#[test]
+fn a_host_without_a_daemon_is_shown_too() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::before_daemon(lab);
+        let script =
+            "ip link add br0 type bridge && ip address add 172.30.0.1/24 dev br0 && ip link set br0 up &&
+            for name in one two; do
+                ip netns add $name && ip link add $name type veth peer name eth0 netns $name &&
+                ip link set $name master br0 up && ip -n $name link set eth0 up || exit 1
+            done
+            ip -n one address add 172.30.0.2/24 dev eth0 && ip -n two address add 172.30.0.3/24 dev eth0";
+        let made = stage.host.run(Command::new("/bin/sh").args(["-c", script])).unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let ui = Ui::start(&stage, &["--no-open"]);
+        let picture = ui.get(&stage, "/data/picture").to_string();
+        assert!(picture.contains(r#""Name":"one""#) && picture.contains("172.30.0.3"), "{picture}");
+        let rows = ui.get(&stage, "/data/containers");
+        let named: Vec<&str> =
+            rows.as_array().unwrap().iter().filter_map(|it| it["Endpoint"].as_str()).collect();
+        assert_eq!(named, ["one", "two"], "{rows}");
+        let answer = ui.get(&stage, "/data/explain?from=one&to=two%3A80");
+        assert_eq!(answer["Walk"]["Answered"], false, "no program listens: {answer}");
+        assert!(answer["Walk"]["Legs"][0]["Stops"].as_array().unwrap().len() >= 3, "{answer}");
+        let answer = ui.get(&stage, "/data/explain?from=one&to=two");
+        assert_eq!(answer["Walk"]["Answered"], true, "{answer}");
+    });
+}
+
 /// Reads until a line with these words; false if the stream ends before.
 fn reads(stream: &mut BufReader<TcpStream>, words: &str) -> bool {
     let mut line = String::new();

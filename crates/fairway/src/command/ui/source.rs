@@ -1,4 +1,4 @@
-//! The page's data, from the daemon and from the records of other engines.
+//! The page's data: from the daemon, and where it does not run or does not know a container, from the host itself.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -9,13 +9,15 @@ use fairway_api::filter::Filters;
 use fairway_api::types::Explained;
 use fairway_api::{Client, ClientError};
 use fairway_containers::{Container, Engine};
+use fairway_host::{Host, HostError};
 use fairway_inspect::doctor::Finding;
-use fairway_inspect::graph::{Format, Picture};
+use fairway_inspect::graph::{Format, Picture, draw};
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_ui::{Answer, Branch, Failure, FailureKind, Source};
 
 use crate::command::engines::sandboxes;
 use crate::command::error::CommandError;
+use crate::command::on_host::can_answer;
 
 /// How long it is until the daemon is looked for again when it does not run.
 const RETRY: Duration = Duration::from_secs(2);
@@ -27,14 +29,16 @@ struct Events {
     changed: Condvar,
 }
 
-/// The daemon, asked over its socket: one connection for each question.
+/// The daemon, asked over its socket with one connection for each question, and the host.
 #[derive(Debug)]
-pub(super) struct DaemonSource {
+pub(super) struct HostSource {
     address: String,
     events: Arc<Events>,
+    /// Whether this process has the rights to read the host by itself.
+    reads_host: bool,
 }
 
-impl DaemonSource {
+impl HostSource {
     /// The daemon at an address. Its events are heard from now on, by a thread that ends with the program.
     pub(super) fn open(address: &str) -> Result<Self, CommandError> {
         let (mut client, events) = (Client::new(address)?, Arc::new(Events::default()));
@@ -51,12 +55,36 @@ impl DaemonSource {
             }
         };
         std::thread::Builder::new().name("events".to_owned()).spawn(work).map_err(CommandError::Serve)?;
-        Ok(Self { address: address.to_owned(), events })
+        Ok(Self { address: address.to_owned(), events, reads_host: fairway_host::check_rights().is_ok() })
     }
 
-    fn ask<T>(&self, question: impl FnOnce(&mut Client) -> Result<T, ClientError>) -> Result<T, Failure> {
-        Client::new(&self.address).and_then(|mut client| question(&mut client)).map_err(failure)
+    fn ask<T>(&self, question: impl FnOnce(&mut Client) -> Result<T, ClientError>) -> Result<T, ClientError> {
+        Client::new(&self.address).and_then(|mut client| question(&mut client))
     }
+
+    /// The daemon's sandboxes; none where it does not run and this process can do without.
+    fn sandboxes(&self) -> Result<Vec<Container>, Failure> {
+        match self.ask(sandboxes) {
+            Err(ClientError::NotRunning { .. }) if self.reads_host => Ok(Vec::new()),
+            found => found.map_err(failure),
+        }
+    }
+
+    /// The host with the containers of all engines.
+    fn host(&self) -> Result<Host, Failure> {
+        Host::read(self.sandboxes()?).map_err(host_failure)
+    }
+
+    /// Whether the picture is one of all engines. The daemon's shows more of its own networks, and nothing else.
+    fn shows_all_engines(&self) -> bool {
+        self.reads_host && fairway_containers::read(Path::new("/")).containers.iter().any(is_of_other_engine)
+    }
+}
+
+/// Whether it is a container that runs by an engine other than Fairway.
+fn is_of_other_engine(container: &Container) -> bool {
+    let own = matches!(container.engine, Engine::Fairway | Engine::NamedNamespace | Engine::Process);
+    container.state.exists() && !own
 }
 
 impl Events {
@@ -71,6 +99,11 @@ fn failure(error: ClientError) -> Failure {
         ClientError::Refused { status, .. } if status < 500 => FailureKind::Refused,
         _ => FailureKind::Unavailable,
     };
+    Failure { kind, message: error.to_string() }
+}
+
+fn host_failure(error: HostError) -> Failure {
+    let kind = if error.is_misuse() { FailureKind::Refused } else { FailureKind::Unavailable };
     Failure { kind, message: error.to_string() }
 }
 
@@ -89,32 +122,52 @@ fn answer(explained: Explained, picture: Picture) -> Answer {
     }
 }
 
-impl Source for DaemonSource {
+impl Source for HostSource {
     fn picture(&self) -> Result<Picture, Failure> {
-        self.ask(|client| client.picture(None))
+        if self.shows_all_engines() {
+            return self.host()?.graph(&[], None).map_err(host_failure);
+        }
+        match self.ask(|client| client.picture(None)) {
+            Err(ClientError::NotRunning { .. }) if self.reads_host => {
+                self.host()?.graph(&[], None).map_err(host_failure)
+            }
+            drawn => drawn.map_err(failure),
+        }
     }
 
     fn explain(&self, from: &str, to: &str) -> Result<Answer, Failure> {
-        self.ask(|client| {
-            let explained = client.explain(from, to, false)?;
-            Ok(answer(explained, client.picture(Some((from, to)))?))
-        })
+        let path = Some((from, to));
+        let by_host = |host: &Host| host.graph(&[], path).map_err(host_failure);
+        match self.ask(|client| client.explain(from, to, false)) {
+            Ok(explained) => Ok(match self.shows_all_engines() {
+                true => answer(explained, by_host(&self.host()?)?),
+                false => answer(explained, self.ask(|client| client.picture(path)).map_err(failure)?),
+            }),
+            Err(error) if self.reads_host && can_answer(&error) => {
+                let host = self.host()?;
+                let found = host.explain(from, to).map_err(host_failure)?;
+                let explained =
+                    Explained::new(&found.branches, &found.topology, found.captures, found.advice);
+                Ok(answer(explained, by_host(&host)?))
+            }
+            Err(error) => Err(failure(error)),
+        }
     }
 
     fn containers(&self) -> Result<Vec<(Container, bool)>, Failure> {
         let mut survey = fairway_containers::read(Path::new("/"));
-        survey.add(self.ask(sandboxes)?);
+        survey.add(self.sandboxes()?);
         survey.read_interfaces();
         // The daemon walks packets of its own sandboxes only.
         let explained = |it: Container| {
-            let own = it.engine == Engine::Fairway;
-            (it, own)
+            let explained = self.reads_host || it.engine == Engine::Fairway;
+            (it, explained)
         };
         Ok(survey.containers.into_iter().map(explained).collect())
     }
 
     fn findings(&self) -> Result<Vec<Finding>, Failure> {
-        Ok(self.ask(|client| client.doctor(false))?.findings)
+        self.ask(|client| client.doctor(false)).map(|it| it.findings).map_err(failure)
     }
 
     fn trace(
@@ -124,7 +177,7 @@ impl Source for DaemonSource {
         show: &mut dyn FnMut(TraceMessage) -> bool,
     ) -> Result<(), Failure> {
         let request = TraceRequest { from, to, bytes: None, count: None, duration: None };
-        self.ask(|client| client.trace(&request, show))
+        self.ask(|client| client.trace(&request, show)).map_err(failure)
     }
 
     fn wait_for_change(&self, patience: Duration) {
@@ -136,9 +189,39 @@ impl Source for DaemonSource {
 
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        // That the daemon does not answer is a state too.
-        self.ask(|client| client.graph(Format::Json, &[], None)).map_err(|it| it.message).hash(&mut hasher);
+        // That there is no picture is a state too.
+        self.picture().map(|it| draw(&it, Format::Json)).map_err(|it| it.message).hash(&mut hasher);
         format!("{:?}", fairway_containers::read(Path::new("/")).containers).hash(&mut hasher);
         hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fairway_containers::State;
+
+    use super::*;
+
+    #[test]
+    fn only_a_running_container_of_another_engine_changes_the_picture() {
+        let container = |engine, state| {
+            let mut container = Container::new(engine, vec!["web".to_owned()], String::new());
+            container.state = state;
+            is_of_other_engine(&container)
+        };
+        let docker = || Engine::Docker { user: None };
+        assert!(container(docker(), State::Running) && container(Engine::Nspawn, State::Paused));
+        assert!(!container(docker(), State::Exited) && !container(Engine::Fairway, State::Running));
+        assert!(!container(Engine::NamedNamespace, State::Running));
+    }
+
+    #[test]
+    fn what_the_user_can_correct_is_no_failure_of_the_host() {
+        let refused = |status| failure(ClientError::Refused { status, message: String::new() }).kind;
+        assert_eq!((refused(404), refused(400)), (FailureKind::Refused, FailureKind::Refused));
+        assert_eq!(refused(500), FailureKind::Unavailable);
+        let rights = HostError::Rights { missing: vec!["CAP_NET_ADMIN"] };
+        assert_eq!(host_failure(rights).kind, FailureKind::Unavailable);
+        assert_eq!(host_failure(HostError::NotRunning("web".to_owned())).kind, FailureKind::Refused);
     }
 }
