@@ -5,6 +5,7 @@ mod branches;
 mod bridge_nat;
 mod bridged;
 mod bridges;
+mod changing_sets;
 mod connections;
 mod conntrack;
 mod flows;

@@ -15,8 +15,6 @@ const MOST_RULES: usize = 2_000_000;
 pub(super) const MOST_WAYS: usize = 2_000;
 /// How often an evaluation may fork into two, with and without a rule whose match is not known.
 const MOST_FORKS: usize = 64;
-/// The same where a choice can be made: branches that end alike are joined later.
-const MOST_FORKS_OF_CHOICE: usize = 4;
 
 /// The position of an evaluation.
 #[derive(Clone)]
@@ -161,6 +159,10 @@ impl<'a> Evaluation<'a> {
     ) -> Settled {
         let (chain, place, rule, _) = taken;
         let can_choose = self.facts.choices.is_some();
+        if self.is_trial && can_choose {
+            // A choice is made there if both ways do not come to it alike.
+            return Settled::End(undecided(cursor));
+        }
         if !(can_choose && doubts.iter().all(Doubt::is_chance)) {
             match self.fork(cursor.clone(), taken, packet, otherwise.clone()) {
                 Forked::Same(end) => return Settled::End(end),
@@ -225,8 +227,7 @@ impl<'a> Evaluation<'a> {
     ) -> Forked {
         let is_trial = std::mem::replace(&mut self.is_trial, true);
         self.forks = if is_trial { self.forks + 1 } else { 1 };
-        let most = if self.facts.choices.is_some() { MOST_FORKS_OF_CHOICE } else { MOST_FORKS };
-        if self.forks > most {
+        if self.forks > MOST_FORKS {
             self.is_trial = is_trial;
             return Forked::Differs;
         }
