@@ -26,6 +26,8 @@ pub struct Host {
     pub(crate) details: Details,
     pub(crate) containers: Containers,
     pub(crate) notes: Vec<String>,
+    /// The number of namespaces that could not be read.
+    pub(crate) unread: usize,
 }
 
 impl Host {
@@ -71,7 +73,7 @@ impl Host {
             ids: it.ids,
         });
         let topology = Topology::of_observations(observations.collect());
-        Ok(Self { workers, listed, topology, details, containers, notes })
+        Ok(Self { workers, listed, topology, details, containers, notes, unread: glances.unread.len() })
     }
 
     /// What could not be read, so that the picture of the host may lack something.

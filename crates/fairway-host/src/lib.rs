@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod error;
 mod explain;
 mod glances;
@@ -18,6 +19,7 @@ mod rights;
 mod socket_owner;
 mod source;
 
+pub use doctor::examine;
 pub use error::HostError;
 pub use explain::Explanation;
 pub use host::Host;

@@ -15,9 +15,7 @@ const ROOTLESS_PROXY: &str = "rootlessport";
 pub fn identify(listener: &mut Listener, containers: &[Container]) {
     let inode = listener.owner.strip_prefix(Listener::UNNAMED).and_then(|inode| inode.parse().ok());
     let Some(holder) = inode.and_then(port_holder::of_socket) else { return };
-    let command = std::fs::read(format!("/proc/{}/cmdline", holder.pid)).unwrap_or_default();
-    let arguments: Vec<String> =
-        command.split(|byte| *byte == 0).map(|it| String::from_utf8_lossy(it).into_owned()).collect();
+    let arguments = command_line(holder.pid);
     listener.owner = holder.to_string();
     listener.proxy = docker_proxy_target(&arguments);
     match holder.name.as_str() {
@@ -55,17 +53,26 @@ fn published<'c>(
 /// The target of a docker-proxy, from its command line: `docker-proxy -proto tcp -host-ip 0.0.0.0 -host-port 8080
 /// -container-ip 172.17.0.2 -container-port 80` (cmd/docker-proxy of moby).
 fn docker_proxy_target(arguments: &[String]) -> Option<SocketAddr> {
+    let value = |name: &str| docker_proxy_option(arguments, name);
+    let address: IpAddr = value("container-ip")?.parse().ok()?;
+    Some(SocketAddr::new(address, value("container-port")?.parse().ok()?))
+}
+
+/// The value of an option in the command line of a docker-proxy; none if it is another program.
+pub fn docker_proxy_option<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
     let (program, options) = arguments.split_first()?;
     if program.rsplit('/').next() != Some("docker-proxy") {
         return None;
     }
-    let value = |name: &str| {
-        let is = |word: &String| word.trim_start_matches('-') == name;
-        let place = options.iter().position(is)?;
-        options.get(place + 1)
-    };
-    let address: IpAddr = value("container-ip")?.parse().ok()?;
-    Some(SocketAddr::new(address, value("container-port")?.parse().ok()?))
+    let is = |word: &String| word.trim_start_matches('-') == name;
+    let place = options.iter().position(is)?;
+    options.get(place + 1).map(String::as_str)
+}
+
+/// The words of the command line of a process; none if it has ended.
+pub fn command_line(process: u32) -> Vec<String> {
+    let command = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    command.split(|byte| *byte == 0).map(|it| String::from_utf8_lossy(it).into_owned()).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod addressing;
 mod daemon;
 mod deviation;
+mod engines;
 mod finding;
 mod firewall;
 mod forwarding;
@@ -19,6 +20,10 @@ mod tests;
 pub use addressing::AddressingFinding;
 pub use daemon::{DaemonFinding, RESOLVER_TABLE};
 pub use deviation::Deviation;
+pub use engines::{
+    ConfiguredNetwork, DockerProxy, ENGINE_CHECKS, EngineCheck, EngineContainer, EngineObservations, UdpFlow,
+    engines_not_examined, examine_engines,
+};
 pub use finding::{Finding, Fix, Severity};
 pub use firewall::FirewallFinding;
 pub use forwarding::ForwardingFinding;

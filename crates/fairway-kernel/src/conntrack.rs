@@ -157,6 +157,22 @@ impl Conntrack {
         })
     }
 
+    /// Lists the flows of a protocol whose destination is translated, IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// As [`Self::flows`].
+    pub fn translated(&self, protocol: Protocol) -> Result<Vec<Flow>, Error> {
+        if self.count()? == 0 {
+            return Ok(Vec::new());
+        }
+        let mut request = Batch::new();
+        request.message(GET, libc::NLM_F_DUMP as u16, "the list of tracked flows").raw(&[0; HEADER]);
+        let is_translated = |flow: &Flow| {
+            flow.original.protocol == protocol.number() && flow.original.destination != flow.reply.source
+        };
+        self.socket.dump_map(&mut request, |_, payload| parse(payload).filter(is_translated))
+    }
+
     /// The number of flows, at no cost. Listing them walks a table that is large however few it holds.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod files;
 mod host;
 
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ use crate::{EngineError, requirements};
 /// How long the relay may take to answer.
 const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What is there where a daemon was set up, in its default places: its store and its unit.
+const INSTALLED: [&str; 2] = ["/var/lib/fairway", "/etc/systemd/system/fairway.service"];
+
 /// The findings of `fairway doctor`, and what `--fix` did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
@@ -38,7 +42,8 @@ pub struct Diagnosis {
 
 /// Examines a host on which no daemon runs.
 pub fn examine_host() -> Vec<Finding> {
-    let mut observed = Observations::default();
+    let installed = INSTALLED.iter().any(|path| Path::new(path).exists());
+    let mut observed = Observations { installed, ..Observations::default() };
     host::observe(&mut observed);
     record_requirements(&mut observed, requirements::check(&Settings::default(), None));
     render(&examine(&World::default(), &observed))

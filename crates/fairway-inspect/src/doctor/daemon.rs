@@ -21,7 +21,10 @@ pub const RESOLVER_TABLE: &str = "table ip fairway-resolver";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DaemonFinding {
     /// No daemon answers on this host.
-    NotRunning,
+    NotRunning {
+        /// Whether Fairway made networks here before.
+        installed: bool,
+    },
     /// The kernel lacks a feature that Fairway needs.
     KernelFeatureMissing {
         /// The error of trying the feature.
@@ -95,7 +98,13 @@ pub enum DaemonFinding {
 impl DaemonFinding {
     pub(super) fn render(&self) -> Finding {
         match self {
-            Self::NotRunning => Finding::error(
+            Self::NotRunning { installed: false } => Finding::note(
+                "daemon",
+                "no daemon is running, and none has been: only the host and containers of other engines are examined",
+                "nothing fails because of it, if Fairway is to run no networks here",
+            )
+            .fix("fairway daemon"),
+            Self::NotRunning { installed: true } => Finding::error(
                 "daemon",
                 "no daemon is running: only the host is examined",
                 "existing networks keep working, but nothing can be changed, drift is not repaired, and the end of a \
@@ -215,7 +224,8 @@ fn render_namespace(
 
 /// Reports a daemon that does not run.
 pub(super) fn check_daemon(_: &World, observed: &Observations) -> Vec<FindingKind> {
-    let missing = (!observed.daemon).then_some(FindingKind::Daemon(DaemonFinding::NotRunning));
+    let installed = observed.installed || observed.links.iter().any(|link| link.ours);
+    let missing = (!observed.daemon).then_some(FindingKind::Daemon(DaemonFinding::NotRunning { installed }));
     missing.into_iter().collect()
 }
 

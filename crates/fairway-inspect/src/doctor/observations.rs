@@ -133,6 +133,8 @@ pub struct Observations {
     pub now: i64,
     /// Whether a daemon runs.
     pub daemon: bool,
+    /// Whether a daemon was set up on this host: its unit or its store exists.
+    pub installed: bool,
     /// Checks that cannot be carried out, by identifier, each with the reason.
     pub not_examined: BTreeMap<&'static str, String>,
     /// The facts of the host that decisions depend on, observed anew.

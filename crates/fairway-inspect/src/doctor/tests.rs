@@ -194,7 +194,7 @@ fn without_a_daemon_only_the_host_is_examined() {
     let mut host = TestHost::new();
     host.observed.daemon = false;
     host.observed.drift = vec!["only a daemon can report this".to_owned()];
-    assert_eq!(host.only(), FindingKind::Daemon(DaemonFinding::NotRunning));
+    assert_eq!(host.only(), FindingKind::Daemon(DaemonFinding::NotRunning { installed: true }));
     let judged = examine(&World::default(), &host.observed).len();
     assert_eq!(judged, CHECKS.iter().filter(|check| !check.needs_daemon).count());
 }

@@ -6,7 +6,10 @@ use clap::{Args, ValueEnum};
 use fairway_api::types::Diagnosis;
 use fairway_api::{Client, ClientError};
 use fairway_engine::examine_host;
-use fairway_inspect::doctor::{Finding, Severity, worst};
+use fairway_host::HostError;
+use fairway_inspect::doctor::{Finding, Severity, engines_not_examined, worst};
+
+use super::engines::sandboxes;
 
 use super::error::CommandError;
 use super::print::{complain, print, warn};
@@ -43,12 +46,17 @@ impl DoctorOptions {
     /// The exit code: 0 without problems, 1 with warnings or errors, 2 if a check could not be carried out.
     pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
         let found = match client.doctor(self.fix) {
-            Ok(found) => found,
+            Ok(mut found) => {
+                found.findings.extend(examine_engines(Some(client))?);
+                found
+            }
             Err(ClientError::NotRunning { .. }) => {
                 if self.fix {
                     warn("no daemon is running, and only the daemon can apply fixes: nothing is changed");
                 }
-                Diagnosis { findings: examine_host(), done: Vec::new() }
+                let mut findings = examine_host();
+                findings.extend(examine_engines(None)?);
+                Diagnosis { findings, done: Vec::new() }
             }
             Err(error) => {
                 complain(&error.into());
@@ -104,6 +112,21 @@ impl DoctorOptions {
         text.push_str(&summary(&found.findings));
         text
     }
+}
+
+/// Examines the containers of other engines on this host, which the daemon, if one runs, has no part in. Users who may
+/// ask the daemon may lack the right to read the host.
+fn examine_engines(daemon: Option<&mut Client>) -> Result<Vec<Finding>, CommandError> {
+    let has_daemon = daemon.is_some();
+    let own = daemon.map(sandboxes).transpose()?.unwrap_or_default();
+    Ok(match fairway_host::examine(own) {
+        Ok(findings) => findings,
+        Err(error @ HostError::Rights { .. }) if has_daemon => {
+            warn(&format!("containers of other engines are not examined: {error}"));
+            Vec::new()
+        }
+        Err(error) => engines_not_examined(&error.to_string()),
+    })
 }
 
 /// The number of findings of each severity.

@@ -1,6 +1,7 @@
 //! `fairway doctor` on a living host: each problem is made, reported with its fix, and repaired by that fix; and then what
 //! did not flow flows.
 
+mod engines;
 mod inside;
 mod kept;
 mod limits;
@@ -9,7 +10,7 @@ mod passing;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairway_inspect::doctor::{CHECKS, Finding, Severity};
+use fairway_inspect::doctor::{CHECKS, ENGINE_CHECKS, Finding, Severity};
 use fairway_lab::{Lab, Outcome, Question, Server, serve_tcp};
 
 use crate::cli::fairway;
@@ -165,13 +166,15 @@ fn a_healthy_host_has_no_findings() {
         assert_eq!(clinic.findings(), []);
         let reported = fairway(&clinic.stage, "doctor --all");
         let wanted = |id: &str| clinic.has_other_users || id != "relay";
-        let ids: Vec<&str> = CHECKS.iter().map(|check| check.id).filter(|id| wanted(id)).collect();
+        let own = CHECKS.iter().map(|check| check.id).filter(|id| wanted(id));
+        let ids: Vec<&str> = own.chain(ENGINE_CHECKS.iter().map(|check| check.id)).collect();
         assert_eq!(well(&reported.output), ids);
         assert_eq!((reported.code, reported.errors.as_str()), (0, ""), "{}", reported.output);
         let reported = fairway(&clinic.stage, "doctor");
         assert_eq!((reported.code, reported.errors.as_str()), (0, ""), "{}", reported.output);
         if clinic.has_other_users {
-            assert_eq!(reported.output, format!("No problems found: {} checks passed.\n", CHECKS.len()));
+            let all = CHECKS.len() + ENGINE_CHECKS.len();
+            assert_eq!(reported.output, format!("No problems found: {all} checks passed.\n"));
         } else {
             assert!(
                 reported.output.starts_with("note     relay: the relay runs without user: "),
@@ -220,7 +223,8 @@ fn without_a_daemon_the_host_is_examined() {
             reported.output
         );
         let of_host = CHECKS.iter().filter(|check| !check.needs_daemon && check.id != "daemon");
-        assert_eq!(well(&reported.output), of_host.map(|check| check.id).collect::<Vec<_>>());
+        let of_host = of_host.map(|check| check.id).chain(ENGINE_CHECKS.iter().map(|check| check.id));
+        assert_eq!(well(&reported.output), of_host.collect::<Vec<_>>());
         clinic.stage.host.set_sysctl("net.ipv4.ip_unprivileged_port_start", "0").unwrap();
         let reported = fairway(&clinic.stage, "doctor --fix");
         assert!(
