@@ -214,6 +214,8 @@ fn a_host_without_a_daemon_is_shown_too() {
         let named: Vec<&str> =
             rows.as_array().unwrap().iter().filter_map(|it| it["Endpoint"].as_str()).collect();
         assert_eq!(named, ["one", "two"], "{rows}");
+        let findings = ui.get(&stage, "/data/findings");
+        assert!(findings.as_array().unwrap().iter().any(|it| it["Id"] == "daemon"), "{findings}");
         let answer = ui.get(&stage, "/data/explain?from=one&to=two%3A80");
         assert_eq!(answer["Walk"]["Answered"], false, "no program listens: {answer}");
         assert!(answer["Walk"]["Legs"][0]["Stops"].as_array().unwrap().len() >= 3, "{answer}");

@@ -47,11 +47,19 @@ function captures(answer) {
   return html("details", {}, html("summary", {}, "Where tcpdump sees it"), html("ul", { class: "captures" }, items));
 }
 
-/** Advice that is a command can be copied. */
+/** The programs with which advice begins. */
+const PROGRAM = /^(fairway|docker|podman|nerdctl|ip|nft|ip6?tables|ufw|firewall-cmd|sysctl) /;
+
+/** Advice: alternatives of which those that are commands can be copied. */
 function advice(text) {
   if (!text) return null;
-  const isCommand = /^[a-z][\w-]* [^.]*$/.test(text) && !text.includes(": ");
-  return html("div", { class: "advice" }, html("h3", {}, "What would help"), isCommand ? command(text) : html("p", {}, text));
+  const parts = text.split("; or ").map((part) => {
+    if (!PROGRAM.test(part)) return html("p", {}, part);
+    const [own, rest] = part.split(/(?=, and )/);
+    return html("div", {}, command(own), rest && html("p", { class: "note" }, rest.slice(2)));
+  });
+  return html("div", { class: "advice" }, html("h3", {}, "What would help"),
+    parts.flatMap((part, number) => (number > 0 ? [html("p", { class: "note" }, "or"), part] : [part])));
 }
 
 /** Shows an answer. `act` has what the buttons do: `light`, `trace`, `clear`. */

@@ -60,7 +60,7 @@ export class Containers {
 
   row(row) {
     const name = row.Endpoint
-      ? html("button", { class: "link", type: "button", onclick: () => this.act.find(row.Endpoint), title: "Show in the picture" }, row.Name)
+      ? html("button", { class: "link", type: "button", onclick: () => this.act.find(row.Endpoint), title: "Show in the picture", "aria-label": `Show ${row.Name} in the picture` }, row.Name)
       : html("span", {}, row.Name);
     const ask = row.Endpoint && html("span", { class: "ends" },
       html("button", { class: "quiet small", type: "button", "aria-label": `From ${row.Name}`, onclick: () => this.act.pick("from", row.Endpoint) }, "From"),

@@ -13,8 +13,13 @@ function finding(it) {
     html("p", { class: "check" }, it.Id));
 }
 
+let shown = "";
+
 /** Shows findings, the worst first; checks that found nothing are folded. */
 export function showFindings(findings) {
+  const text = JSON.stringify(findings);
+  if (text === shown) return;
+  shown = text;
   const ranked = findings.toSorted((one, other) => RANKS.indexOf(one.Severity.toLowerCase()) - RANKS.indexOf(other.Severity.toLowerCase()));
   const fine = ranked.filter((it) => it.Severity.toLowerCase() === "ok");
   const others = ranked.filter((it) => it.Severity.toLowerCase() !== "ok");
@@ -30,5 +35,6 @@ export function showFindings(findings) {
 
 /** Shows why there are no findings. */
 export function showFindingsFailure(message) {
+  shown = "";
   byId("panel-findings").replaceChildren(html("p", { class: "error" }, message));
 }

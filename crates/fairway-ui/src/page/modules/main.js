@@ -16,8 +16,9 @@ const DIAGNOSED = 5000;
 const TABS = ["explain", "containers", "findings", "trace"];
 
 let shown = { view: "explain", from: "", to: "", words: "" };
-/** The question that the picture and the panel show the answer of. */
+/** The question that the picture and the panel show the answer of, and that answer. */
 let asked = { from: "", to: "" };
+let answered = "";
 let newest = 0;
 
 const picture = new Picture(pick);
@@ -102,12 +103,16 @@ async function look(moves = false) {
       const answer = await get("explain", question);
       if (!current()) return;
       draw(answer.Picture);
+      if (moves) picture.showWay();
+      const text = JSON.stringify([question, answer]);
+      if (text === answered) return;
+      answered = text;
       const focused = byId("panel-explain").contains(document.activeElement) ? document.activeElement.querySelector(".number")?.textContent : null;
       showAnswer(question, answer, { light: (step, moves) => picture.light(step, moves), trace: () => go({ view: "trace", ...question }), clear });
       if (focused) [...byId("panel-explain").querySelectorAll(".step")].find((it) => it.querySelector(".number").textContent === focused)?.focus();
-      if (moves) picture.showWay();
       return;
     }
+    answered = "";
     showNoQuestion();
     const drawing = await get("picture");
     if (!current()) return;
@@ -115,6 +120,7 @@ async function look(moves = false) {
     if (moves) picture.fit();
   } catch (error) {
     if (!current()) return;
+    answered = "";
     showFailure(question, error.message);
     if (question.from && question.to) get("picture").then((drawing) => current() && draw(drawing), () => {});
   }

@@ -130,15 +130,16 @@ export class Picture {
 
   /** Shows the whole way of a packet, as large as it can be. */
   showWay() {
-    const boxes = [...this.svg.querySelectorAll("[data-number]")].map((it) => it.getBBox());
+    const boxes = [...this.svg.querySelectorAll("[data-number], .from, .to")].map((it) => it.getBBox());
     if (boxes.length === 0) return;
-    const left = Math.min(...boxes.map((it) => it.x)) - 120;
+    const left = Math.min(...boxes.map((it) => it.x)) - 90;
     const top = Math.min(...boxes.map((it) => it.y)) - 60;
-    const right = Math.max(...boxes.map((it) => it.x + it.width)) + 240;
+    const right = Math.max(...boxes.map((it) => it.x + it.width)) + 90;
     const bottom = Math.max(...boxes.map((it) => it.y + it.height)) + 90;
     const { width, height } = this.size();
     const scale = Math.min(width / (right - left), height / (bottom - top), COMFORTABLE);
-    if (scale <= this.wholeScale()) return this.fit();
+    // What is hardly larger is not worth the parts that are cut off.
+    if (scale <= this.wholeScale() * 1.3) return this.fit();
     this.fitted = false;
     this.view = { x: (left + right - width / scale) / 2, y: (top + bottom - height / scale) / 2, scale };
     this.show();

@@ -9,6 +9,7 @@ use fairway_api::filter::Filters;
 use fairway_api::types::Explained;
 use fairway_api::{Client, ClientError};
 use fairway_containers::{Container, Engine};
+use fairway_engine::examine_host;
 use fairway_host::{Host, HostError};
 use fairway_inspect::doctor::Finding;
 use fairway_inspect::graph::{Format, Picture, draw};
@@ -167,7 +168,10 @@ impl Source for HostSource {
     }
 
     fn findings(&self) -> Result<Vec<Finding>, Failure> {
-        self.ask(|client| client.doctor(false)).map(|it| it.findings).map_err(failure)
+        match self.ask(|client| client.doctor(false)) {
+            Err(ClientError::NotRunning { .. }) => Ok(examine_host()),
+            found => found.map(|it| it.findings).map_err(failure),
+        }
     }
 
     fn trace(

@@ -92,7 +92,15 @@ fn two_containers_are_clicked_and_the_way_between_them_is_shown() {
         browser.press("Enter");
         browser.wait_for(&shows("#panel-explain", "web → job:80"));
         browser.wait_for(&shows("#panel-explain", "Not answered"));
-        browser.wait_for(&shows("#panel-explain .advice code", "fairway network connect"));
+        browser.wait_for(
+            "[...document.querySelectorAll('#panel-explain .advice code')].map((it) => it.innerText).join() \
+            === 'fairway network connect bridge web,fairway publish job 80:80'",
+        );
+        for (width, height) in [(320, 900), (1280, 800)] {
+            browser.look(width, height, "dark");
+            browser.value("new Promise((done) => setTimeout(done, 200))");
+            keep(&format!("dropped-{width}"), &browser.screenshot());
+        }
         browser.click("#panel-explain .step");
         browser.wait_for("document.querySelector('#picture .badge.lit')");
 
@@ -234,6 +242,7 @@ fn the_token_is_asked_for_where_it_is_missing() {
         browser.open(&format!("{origin}/?#explain=web→db"));
         browser.wait_for("document.querySelector('#token').open");
         assert_eq!(browser.value("document.querySelectorAll('#picture [data-name]').length"), json!(0));
+        keep("token", &browser.screenshot());
         browser.write(&format!("{origin}/#token={token}"));
         browser.press("Enter");
         browser.wait_for(&shows("#panel-explain", "Answered"));
