@@ -38,16 +38,15 @@ pub struct Floor {
 }
 
 /// Runs a program that reads its work from the standard input, in the host of the calling thread.
-fn feed(program: &str, arguments: &[&str], work: &str) -> Result<(), Failure> {
+pub fn feed(program: &str, arguments: &[&str], work: &str) -> Result<(), Failure> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(work.as_bytes())?;
-    }
+    // A program that ends early says why.
+    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(work.as_bytes()));
     let output = child.wait_with_output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(written?);
     }
     Err(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr)).into())
 }

@@ -13,6 +13,7 @@ mod explain;
 mod fairness;
 mod figures;
 mod floor;
+mod foreign;
 mod heal;
 mod load;
 mod memory;
@@ -33,7 +34,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// A part that can be asked for by name.
 type Part = (&'static str, fn(&Lab) -> Result<(), Failure>);
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     ("attach", attach::measure),
     ("attach-ports", ports::measure),
     ("attach-at-once", crowd::measure),
@@ -43,6 +44,7 @@ const PARTS: [Part; 12] = [
     ("publish", publish::measure),
     ("networks", networks::measure),
     ("explain", explain::measure),
+    ("foreign", foreign::measure),
     ("restart", restart::measure),
     ("heal", heal::measure),
     ("fairness", fairness::measure),
