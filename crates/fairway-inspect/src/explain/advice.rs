@@ -150,6 +150,16 @@ pub(super) fn elsewhere(waiting: &[Listener], tuple: &Tuple) -> Option<IpAddr> {
     waiting.iter().find(same).map(|it| it.address)
 }
 
+/// That something is at one address of the host alone, which may be asked instead, up to what else would help.
+pub(super) fn only_at(address: IpAddr, query: &Query) -> String {
+    match (address.is_loopback(), &query.from) {
+        (false, _) | (true, Peer::Host | Peer::Namespace(NamespaceId::HOST)) => {
+            format!("at {address} alone: ask there, or ")
+        }
+        (true, _) => format!("at {address} alone, which only the host itself reaches: "),
+    }
+}
+
 /// The advice for a port of the host without a listening socket.
 fn no_listener_on_host(world: &World, query: &Query, tuple: &Tuple, waiting: &[Listener]) -> String {
     let port = tuple.destination_port;
@@ -173,16 +183,17 @@ fn no_listener_on_host(world: &World, query: &Query, tuple: &Tuple, waiting: &[L
     if let Some((sandbox, publication)) = same.first() {
         let inside = publication.container_port + (port - publication.host_ports.first);
         return format!(
-            "port {port} is published for {} at {} alone: ask there; or fairway publish {} {}:{port}:{inside}",
+            "port {port} is published for {} {}fairway publish {} {}:{port}:{inside}",
             sandbox.name,
-            publication.host_address,
+            only_at(publication.host_address, query),
             sandbox.name,
             bracketed(tuple.destination)
         );
     }
     if let Some(address) = elsewhere(waiting, tuple) {
         return format!(
-            "what listens at port {port} of the host does so at {address} alone: ask there, or have it listen at {} or at all addresses",
+            "what listens at port {port} of the host does so {}have it listen at {} or at all addresses",
+            only_at(address, query),
             tuple.destination
         );
     }

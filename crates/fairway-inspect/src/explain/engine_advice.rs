@@ -172,6 +172,10 @@ impl Case<'_> {
                     at.port()
                 )
             }
+            Some(at) if at.ip().is_loopback() => format!(
+                "its port {} is published at {at} alone, which only the host itself reaches",
+                tuple.destination_port
+            ),
             Some(at) => format!("its port {} is published: ask {at}", tuple.destination_port),
             None => to.engine.publish(&to.name, tuple.destination_port, protocol(tuple)),
         }
@@ -232,12 +236,16 @@ impl Case<'_> {
                 ip if ip.is_unspecified() || ip == tuple.destination => format!(
                     "port {port} is published for {name}, and neither a rule nor a proxy forwards it: restart the container, or its engine"
                 ),
-                _ => format!("port {port} is published for {name} at {} alone: ask there", at.ip()),
+                ip => format!(
+                    "port {port} is published for {name} {}publish it at all addresses",
+                    super::advice::only_at(ip, self.query)
+                ),
             };
         }
         if let Some(address) = super::advice::elsewhere(waiting, tuple) {
             return format!(
-                "what listens at port {port} of the host does so at {address} alone: ask there, or have it listen at {} or at all addresses",
+                "what listens at port {port} of the host does so {}have it listen at {} or at all addresses",
+                super::advice::only_at(address, self.query),
                 tuple.destination
             );
         }

@@ -206,7 +206,7 @@ fn sockets_at_other_addresses_and_ports_are_named() {
     let ask = |topology: &Topology, from: &str, to: &str| advised(&stage, topology, from, to);
     assert_eq!(
         ask(&topology, "lan:10.10.50.1", "10.10.50.99:8090"),
-        "port 8090 is published for u1 at 127.0.0.1 alone: ask there; or fairway publish u1 10.10.50.99:8090:80"
+        "port 8090 is published for u1 at 127.0.0.1 alone, which only the host itself reaches: fairway publish u1 10.10.50.99:8090:80"
     );
     assert_eq!(
         ask(&topology, "lan:10.10.50.1", "10.10.50.99:9999"),
@@ -227,6 +227,10 @@ fn sockets_at_other_addresses_and_ports_are_named() {
     );
     assert_eq!(
         ask(&topology, "lan:10.10.50.1", "10.10.50.99:8082"),
+        "what listens at port 8082 of the host does so at 127.0.0.1 alone, which only the host itself reaches: have it listen at 10.10.50.99 or at all addresses"
+    );
+    assert_eq!(
+        ask(&topology, "host", "10.10.50.99:8082"),
         "what listens at port 8082 of the host does so at 127.0.0.1 alone: ask there, or have it listen at 10.10.50.99 or at all addresses"
     );
 }

@@ -55,15 +55,17 @@ fn container(
     }
 }
 
-/// Two containers of Docker on networks of their own, of which one publishes port 80 at 8080, and one of podman.
+/// Two containers of Docker on networks of their own, of which one publishes port 80 at 8080 and port 90 at loopback, and
+/// one of podman.
 fn containers() -> Vec<KnownContainer> {
     let mut web = container(EngineWords::Docker, WEB, "web", "bridge", "172.17.0.2");
-    web.ports.push(KnownPort {
+    let port = |host: &str, outside, inside| KnownPort {
         protocol: Protocol::Tcp,
-        host_address: address("0.0.0.0"),
-        host_ports: PortRange::single(8080),
-        container_port: Some(80),
-    });
+        host_address: address(host),
+        host_ports: PortRange::single(outside),
+        container_port: Some(inside),
+    };
+    web.ports.extend([port("0.0.0.0", 8080, 80), port("127.0.0.1", 9090, 90)]);
     let db = container(EngineWords::Docker, DB, "db", "app", "172.18.0.2");
     vec![web, db, container(EngineWords::Podman, POD, "pod", "podman", "10.88.0.2")]
 }
@@ -172,6 +174,11 @@ fn isolation_of_an_engine_is_overcome_by_its_own_commands() {
         said,
         "Docker keeps its networks apart, and opens only published ports: docker network connect bridge db; or its port 80 is published: ask the host's address, port 8080"
     );
+    let said = dropped(Peer::Namespace(DB), Peer::Namespace(WEB), tuple("172.17.0.2", 90), isolated());
+    assert!(
+        said.ends_with("is published at 127.0.0.1:9090 alone, which only the host itself reaches"),
+        "{said}"
+    );
     let said = dropped(
         Peer::Namespace(WEB),
         Peer::Address(address("172.18.0.2")),
@@ -275,6 +282,10 @@ fn a_port_without_a_listener_is_published_or_asked_elsewhere() {
         let end = End::NoListener { namespace: HOST, tuple: packet };
         advised(Peer::Namespace(DB), Peer::Host, packet, Hook::Input, end, waiting).unwrap()
     };
+    assert_eq!(
+        ask(9090, &[]),
+        "port 9090 is published for web at 127.0.0.1 alone, which only the host itself reaches: publish it at all addresses"
+    );
     assert_eq!(
         ask(9000, &[]),
         "start something that listens there, or publish a container's port: docker run -p 9000:PORT ..."
