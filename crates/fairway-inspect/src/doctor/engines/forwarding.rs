@@ -1,5 +1,7 @@
 //! Checks of what containers send through the host: forwarding, firewalls, MTU, bridged packets.
 
+use std::collections::BTreeSet;
+
 use fairway_model::shell::quote;
 use fairway_ruleset::Hook;
 
@@ -50,8 +52,12 @@ pub(super) fn check_policies(observed: &EngineObservations) -> Vec<Finding> {
     let tables: Vec<_> = observed.tables().collect();
     let uplink = observed.uplink().map(|it| it.name.clone());
     let bridges = observed.bridges();
+    let internal = internal_bridges(observed);
     let forwarded = bridges.iter().filter(|it| {
-        it.ports > 0 && it.interface.forwarding.0 && Some(&it.interface.name) != uplink.as_ref()
+        !internal.contains(&it.interface.name)
+            && it.ports > 0
+            && it.interface.forwarding.0
+            && Some(&it.interface.name) != uplink.as_ref()
     });
     let findings = forwarded.filter_map(|bridge| {
         let samples = Samples {
@@ -70,6 +76,18 @@ pub(super) fn check_policies(observed: &EngineObservations) -> Vec<Finding> {
         Some(policy_finding(observed, bridge, &conflict))
     });
     findings.collect()
+}
+
+/// The bridges of internal networks, whose engine drops what is sent elsewhere: `! -d SUBNET -i BRIDGE -j DROP`.
+fn internal_bridges(observed: &EngineObservations) -> BTreeSet<String> {
+    let tables = observed.host.tables.iter().chain(&observed.host.iptables_legacy);
+    let rules = tables.flat_map(|it| &it.chains).flat_map(|it| &it.rules).map(RuleFacts::of);
+    let names = rules.filter_map(|it| {
+        let input = it.input.filter(|wanted| wanted.equal)?;
+        let is_elsewhere = it.destination.is_some_and(|wanted| !wanted.equal);
+        (it.outcome == Outcome::Drop && it.output.is_none() && is_elsewhere).then_some(input.value)
+    });
+    names.collect()
 }
 
 /// The gateway of each subnet with another address of it.
@@ -175,7 +193,9 @@ pub(super) const fn engine_name(engine: EngineWords) -> &'static str {
 pub(super) fn check_mtu(observed: &EngineObservations) -> Vec<Finding> {
     let Some(uplink) = observed.uplink() else { return Vec::new() };
     let Some(limit) = observed.mtus.get(&uplink.index) else { return Vec::new() };
-    let findings = observed.engine_bridges().into_iter().filter_map(|bridge| {
+    let internal = internal_bridges(observed);
+    let outward = observed.engine_bridges().into_iter().filter(|it| !internal.contains(&it.interface.name));
+    let findings = outward.filter_map(|bridge| {
         let mtu = observed.mtus.get(&bridge.interface.index)?;
         let is_larger = bridge.ports > 0 && mtu > limit && bridge.interface.index != uplink.index;
         is_larger.then(|| {

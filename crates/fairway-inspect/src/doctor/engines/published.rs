@@ -103,27 +103,34 @@ pub(super) fn check_firewall(observed: &EngineObservations) -> Vec<Finding> {
             && !is_closed
             && !firewall.opens(protocol, first)
     };
-    let open: Vec<_> = published(observed).filter(is_open).collect();
-    let Some((container, port)) = open.first().copied() else { return Vec::new() };
-    let finding = Finding::warning(
-        "published-firewall",
-        format!("{} has not opened published ports of {}", firewall.name, listed(open)),
-        format!(
-            "these ports are open to everyone all the same: the engine translates the destination before {} sees the \
-             packet, which is then forwarded and not input",
-            firewall.name
-        ),
-    );
-    let on_loopback = publish_on_loopback(container, port);
+    let mut of_engines: BTreeMap<EngineWords, Vec<(&EngineContainer, &KnownPort)>> = BTreeMap::new();
+    for (container, port) in published(observed).filter(is_open) {
+        of_engines.entry(container.known.engine).or_default().push((container, port));
+    }
     let uplink = observed.uplink().map_or_else(|| "INTERFACE".into(), |it| quote(&it.name));
-    let fix = match container.known.engine {
-        EngineWords::Docker if chains().any(|it| it.name == "DOCKER-USER") => format!(
-            "iptables -I DOCKER-USER -i {uplink} -p {} -m conntrack --ctorigdstport {} --ctdir ORIGINAL -j DROP",
-            port.protocol, port.host_ports.first
-        ),
-        _ => on_loopback,
-    };
-    vec![finding.fix(fix)]
+    let has_user_chain = chains().any(|it| it.name == "DOCKER-USER");
+    let findings = of_engines.into_iter().map(|(engine, open)| {
+        let fixes = open.iter().map(|(container, port)| match engine {
+            EngineWords::Docker if has_user_chain => format!(
+                "iptables -I DOCKER-USER -i {uplink} -p {} -m conntrack --ctorigdstport {} --ctdir ORIGINAL -j DROP",
+                port.protocol,
+                port.host_ports.to_string().replace('-', ":")
+            ),
+            _ => publish_on_loopback(container, port),
+        });
+        let fix = fixes.collect::<Vec<_>>().join(" && ");
+        Finding::warning(
+            "published-firewall",
+            format!("{} has not opened published ports of {}", firewall.name, listed(open)),
+            format!(
+                "these ports are open to everyone all the same: the engine translates the destination before {} sees the \
+                 packet, which is then forwarded and not input",
+                firewall.name
+            ),
+        )
+        .fix(fix)
+    });
+    findings.collect()
 }
 
 /// The option that publishes a port on loopback alone.

@@ -1,5 +1,7 @@
 //! The real Docker Engine: each container asks each other one, the host, the LAN and published ports.
 
+mod doctor;
+
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

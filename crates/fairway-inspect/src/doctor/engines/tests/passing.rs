@@ -49,6 +49,19 @@ fn dockers_policy_drops_what_other_bridges_send() {
 }
 
 #[test]
+fn an_internal_network_is_to_reach_nothing() {
+    let mut host = TestHost::new();
+    host.bridge("br-0123456789ab", "172.19.0.1/16");
+    let index = host.find("br-0123456789ab").index;
+    host.observed.mtus.insert(index, 9000);
+    assert_eq!(host.findings().len(), 2);
+    host.rule("filter", "-A DOCKER-ISOLATION-STAGE-1 ! -s 172.19.0.0/16 -o br-0123456789ab -j DROP");
+    assert_eq!(host.findings().len(), 2);
+    host.rule("filter", "-A DOCKER-ISOLATION-STAGE-1 ! -d 172.19.0.0/16 -i br-0123456789ab -j DROP");
+    host.is_healthy();
+}
+
+#[test]
 fn a_policy_of_the_user_counts_for_bridges_of_engines_alone() {
     let mut host = TestHost::new();
     host.observed.host.tables.clear();
