@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairway_lab::{Process, SCRATCH};
+use fairway_lab::{Place, Process, SCRATCH};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -29,10 +29,15 @@ pub struct Ui {
 
 impl Ui {
     pub fn start(stage: &Stage, flags: &[&str]) -> Self {
+        Self::start_at(&stage.host, &[&["-H", stage.daemon.address(), "ui"], flags].concat())
+    }
+
+    /// With these arguments of `fairway`.
+    pub fn start_at(place: &Place, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
-        command.args(["-H", stage.daemon.address(), "ui"]).args(flags).env_remove("DISPLAY");
+        command.args(arguments).env_remove("DISPLAY").env_remove("FAIRWAY_HOST");
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = stage.host.spawn(&mut command).unwrap();
+        let mut process = place.spawn(&mut command).unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let (origin, token) = line.trim_end().split_once("/#token=").unwrap();
@@ -44,17 +49,17 @@ impl Ui {
     }
 
     /// Sends the head of a request, to which the host and these headers are added.
-    fn send(&self, stage: &Stage, path: &str, headers: &[(&str, &str)]) -> BufReader<TcpStream> {
-        let mut stream = stage.host.run_in(|| TcpStream::connect(self.host())).unwrap().unwrap();
+    fn send(&self, place: &Place, path: &str, headers: &[(&str, &str)]) -> BufReader<TcpStream> {
+        let mut stream = place.run_in(|| TcpStream::connect(self.host())).unwrap().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(head(path, self.host(), headers).as_bytes()).unwrap();
         BufReader::new(stream)
     }
 
     /// The status and the text of an answer.
-    fn ask(&self, stage: &Stage, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    fn ask(&self, place: &Place, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut text = String::new();
-        self.send(stage, path, headers).read_to_string(&mut text).unwrap();
+        self.send(place, path, headers).read_to_string(&mut text).unwrap();
         status(&text)
     }
 
@@ -63,8 +68,8 @@ impl Ui {
     }
 
     /// The JSON of an answer to the page.
-    fn get(&self, stage: &Stage, path: &str) -> Value {
-        let (status, text) = self.ask(stage, path, &[("Authorization", &self.bearer())]);
+    pub fn get(&self, place: &Place, path: &str) -> Value {
+        let (status, text) = self.ask(place, path, &[("Authorization", &self.bearer())]);
         assert_eq!(status, 200, "{path}: {text}");
         serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
@@ -93,7 +98,7 @@ fn only_the_page_itself_is_answered() {
         assert!(ui.origin.starts_with("http://127.0.0.1:") && ui.token.len() == 48, "{}", ui.origin);
         let bearer = ui.bearer();
         let token = ("Authorization", bearer.as_str());
-        let (code, text) = ui.ask(&stage, "/", &[]);
+        let (code, text) = ui.ask(&stage.host, "/", &[]);
         let lower = text.to_lowercase();
         assert!(
             code == 200 && lower.contains("content-security-policy: default-src 'none'; script-src 'self'"),
@@ -106,20 +111,20 @@ fn only_the_page_itself_is_answered() {
         for path in
             ["/data/picture", "/data/containers", "/data/findings", "/data/changes", "/data/trace", "/x"]
         {
-            assert_eq!(ui.ask(&stage, path, &[]).0, 401, "{path}");
+            assert_eq!(ui.ask(&stage.host, path, &[]).0, 401, "{path}");
         }
-        let picture = |headers: &[(&str, &str)]| ui.ask(&stage, "/data/picture", headers).0;
+        let picture = |headers: &[(&str, &str)]| ui.ask(&stage.host, "/data/picture", headers).0;
         assert_eq!(picture(&[token]), 200);
         assert_eq!(picture(&[("Authorization", "Bearer 0123456789abcdef")]), 401);
         // A name of another site that resolves to 127.0.0.1.
         assert_eq!(picture(&[token, ("Host", "evil.example")]), 421);
-        assert_eq!(ui.ask(&stage, "/", &[("Host", "evil.example")]).0, 421);
+        assert_eq!(ui.ask(&stage.host, "/", &[("Host", "evil.example")]).0, 421);
         assert_eq!(picture(&[token, ("Host", "localhost:9999")]), 200, "a port that ssh forwards");
         // Pages of other sites.
         assert_eq!(picture(&[token, ("Origin", "http://evil.example")]), 403);
         assert_eq!(picture(&[token, ("Origin", &ui.origin)]), 200);
         assert_eq!(picture(&[token, ("Sec-Fetch-Site", "cross-site")]), 403);
-        assert_eq!(ui.ask(&stage, "/style.css", &[("Sec-Fetch-Site", "cross-site")]).0, 403);
+        assert_eq!(ui.ask(&stage.host, "/style.css", &[("Sec-Fetch-Site", "cross-site")]).0, 403);
         // Only this host can connect.
         let port = ui.host().rsplit_once(':').unwrap().1.parse().unwrap();
         let address: std::net::IpAddr = crate::harness::HOST.parse().unwrap();
@@ -136,7 +141,7 @@ fn the_data_is_that_of_the_daemon() {
         let _server = fairway_lab::serve_tcp(&web, "0.0.0.0:80").unwrap();
         let _job = stage.sandbox("job", &["bridge"], &[]);
         let ui = Ui::start(&stage, &["--no-open"]);
-        let picture = ui.get(&stage, "/data/picture");
+        let picture = ui.get(&stage.host, "/data/picture");
         let names: Vec<&str> = picture["Elements"]
             .as_array()
             .unwrap()
@@ -144,7 +149,7 @@ fn the_data_is_that_of_the_daemon() {
             .filter_map(|it| it["Endpoint"]["Name"].as_str())
             .collect();
         assert_eq!(names, ["lan:10.10.50.1", "host", "web", "job"], "{picture}");
-        let rows = ui.get(&stage, "/data/containers");
+        let rows = ui.get(&stage.host, "/data/containers");
         let row = rows.as_array().unwrap().iter().find(|it| it["Name"] == "web").unwrap();
         let address = web.address("app").to_string();
         assert_eq!(
@@ -155,13 +160,13 @@ fn the_data_is_that_of_the_daemon() {
             (row["State"].as_str(), row["Ports"][0].as_str()),
             (Some("running"), Some("0.0.0.0:8080->80/tcp"))
         );
-        assert!(!ui.get(&stage, "/data/findings").as_array().unwrap().is_empty());
-        let answer = ui.get(&stage, "/data/explain?from=lan&to=10.10.50.99%3A8080");
+        assert!(!ui.get(&stage.host, "/data/findings").as_array().unwrap().is_empty());
+        let answer = ui.get(&stage.host, "/data/explain?from=lan&to=10.10.50.99%3A8080");
         assert_eq!(answer["Walk"]["Answered"], true, "{answer}");
         let stops = answer["Walk"]["Legs"][0]["Stops"].as_array().unwrap();
         assert!(stops.len() > 2 && stops.iter().any(|it| it["Badge"] == "Rewritten"), "{answer}");
         let refused =
-            ui.ask(&stage, "/data/explain?from=web&to=nowhere%3A80", &[("Authorization", &ui.bearer())]);
+            ui.ask(&stage.host, "/data/explain?from=web&to=nowhere%3A80", &[("Authorization", &ui.bearer())]);
         assert!(refused.0 == 400 || refused.0 == 404, "{}", refused.1);
         assert!(refused.1.contains("cannot find"), "{}", refused.1);
     });
@@ -175,14 +180,14 @@ fn an_attached_sandbox_and_real_packets_are_events() {
         let _server = fairway_lab::serve_tcp(&web, "0.0.0.0:80").unwrap();
         let ui = Ui::start(&stage, &["--no-open"]);
         let bearer = ui.bearer();
-        let mut changes = ui.send(&stage, "/data/changes", &[("Authorization", &bearer)]);
+        let mut changes = ui.send(&stage.host, "/data/changes", &[("Authorization", &bearer)]);
         // The first comes at once, the second since the page may have read the state before.
         assert!(reads(&mut changes, "event: change") && reads(&mut changes, "event: change"));
         let _late = stage.sandbox("late", &["bridge"], &[]);
         let began = std::time::Instant::now();
         assert!(reads(&mut changes, "event: change"));
         assert!(began.elapsed() < Duration::from_secs(2), "by the daemon's event, not by looking again");
-        let mut trace = ui.send(&stage, "/data/trace?to=web%3A80", &[("Authorization", &bearer)]);
+        let mut trace = ui.send(&stage.host, "/data/trace?to=web%3A80", &[("Authorization", &bearer)]);
         assert!(reads(&mut trace, "event: "));
         let client = stage.host.clone();
         let address = (web.address("bridge"), 80);
@@ -208,18 +213,18 @@ fn a_host_without_a_daemon_is_shown_too() {
         let made = stage.host.run(Command::new("/bin/sh").args(["-c", script])).unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let ui = Ui::start(&stage, &["--no-open"]);
-        let picture = ui.get(&stage, "/data/picture").to_string();
+        let picture = ui.get(&stage.host, "/data/picture").to_string();
         assert!(picture.contains(r#""Name":"one""#) && picture.contains("172.30.0.3"), "{picture}");
-        let rows = ui.get(&stage, "/data/containers");
+        let rows = ui.get(&stage.host, "/data/containers");
         let named: Vec<&str> =
             rows.as_array().unwrap().iter().filter_map(|it| it["Endpoint"].as_str()).collect();
         assert_eq!(named, ["one", "two"], "{rows}");
-        let findings = ui.get(&stage, "/data/findings");
+        let findings = ui.get(&stage.host, "/data/findings");
         assert!(findings.as_array().unwrap().iter().any(|it| it["Id"] == "daemon"), "{findings}");
-        let answer = ui.get(&stage, "/data/explain?from=one&to=two%3A80");
+        let answer = ui.get(&stage.host, "/data/explain?from=one&to=two%3A80");
         assert_eq!(answer["Walk"]["Answered"], false, "no program listens: {answer}");
         assert!(answer["Walk"]["Legs"][0]["Stops"].as_array().unwrap().len() >= 3, "{answer}");
-        let answer = ui.get(&stage, "/data/explain?from=one&to=two");
+        let answer = ui.get(&stage.host, "/data/explain?from=one&to=two");
         assert_eq!(answer["Walk"]["Answered"], true, "{answer}");
     });
 }

@@ -10,6 +10,7 @@ use fairway_lab::Place;
 
 use super::inside::{self, printed};
 use super::{Asker, agree_of_all, explain};
+use crate::ui::Ui;
 
 const SOCKET: &str = "unix:///run/docker.sock";
 const GROUP: &str = "fairway-test-docker";
@@ -132,9 +133,28 @@ fn by_name(host: &Place) {
     for part in ["bridge · docker", "apart · docker", "\"app1", "127.0.0.1:8081 → 80/tcp", "web<br/>"] {
         assert!(picture.contains(part), "{part}: {picture}");
     }
+    on_page(host);
     docker(&["stop", "-t", "0", "inner1"]);
     let stopped = explain(host, "inner1", "web:80").unwrap_err();
     assert_eq!(stopped.trim_end(), "container docker:inner1 is not running: start it first");
+}
+
+/// `fairway ui` shows the containers, and the way from one to another.
+fn on_page(host: &Place) {
+    let ui = Ui::start_at(host, &["ui", "--no-open"]);
+    let rows = ui.get(host, "/data/containers");
+    let row = rows.as_array().unwrap().iter().find(|it| it["Name"] == "app1").unwrap();
+    let ports = row["Ports"].to_string();
+    assert_eq!((row["Engine"].as_str(), row["Endpoint"].as_str()), (Some("docker"), Some("app1")));
+    assert!(ports.contains("127.0.0.1:8081->80/tcp"), "{ports}");
+    let picture = ui.get(host, "/data/picture").to_string();
+    for name in ["web", "app1", "app2", "apart1", "both", "app", "apart", "inner"] {
+        assert!(picture.contains(&format!("\"{name}\"")), "{name}: {picture}");
+    }
+    let answer = ui.get(host, "/data/explain?from=app1&to=app2");
+    assert_eq!(answer["Walk"]["Answered"], true, "{answer}");
+    let elements = answer["Picture"]["Elements"].to_string();
+    assert!(elements.contains(r#""Class":"trail""#), "the way is drawn: {answer}");
 }
 
 #[test]
