@@ -12,25 +12,24 @@ use crate::doctor::Finding;
 use crate::doctor::finding::join_some;
 use crate::explain::EngineWords;
 
-/// Reports that the host does not forward what containers send.
+/// Reports that the host does not forward between containers and the uplink. A bridge alone that does not forward may be
+/// that of an internal network, as netavark makes it.
 pub(super) fn check_forwarding(observed: &EngineObservations) -> Vec<Finding> {
     let bridges = observed.engine_bridges();
-    let used = bridges.iter().filter(|it| it.ports > 0 && has_ipv4(it)).collect::<Vec<_>>();
-    let off: Vec<&str> =
-        used.iter().filter(|it| !it.interface.forwarding.0).map(|it| it.interface.name.as_str()).collect();
-    if off.is_empty() {
+    let used: Vec<&Bridge<'_>> = bridges.iter().filter(|it| it.ports > 0 && has_ipv4(it)).collect();
+    let Some(uplink) = observed.uplink().filter(|it| !it.forwarding.0 && !used.is_empty()) else {
         return Vec::new();
-    }
-    let fix = match off.len() == used.len() {
-        true => "sysctl -w net.ipv4.ip_forward=1".to_owned(),
+    };
+    let (what, fix) = match used.iter().any(|it| it.interface.forwarding.0) {
+        true => (uplink.name.clone(), format!("sysctl -w {}", quote(&setting(&uplink.name)))),
         false => {
-            let settings = off.iter().map(|it| format!("sysctl -w {}", quote(&setting(it))));
-            settings.collect::<Vec<_>>().join(" && ")
+            let names = used.iter().map(|it| it.interface.name.as_str());
+            (join_some(names.chain([uplink.name.as_str()])), "sysctl -w net.ipv4.ip_forward=1".to_owned())
         }
     };
     let finding = Finding::error(
         "engine-forwarding",
-        format!("the host does not forward IPv4 packets from {}", join_some(off)),
+        format!("the host does not forward IPv4 packets from {what}"),
         "containers reach nothing outside, and published ports are reached only through a proxy; their engine sets this \
          at its start, and something has reset it since",
     );

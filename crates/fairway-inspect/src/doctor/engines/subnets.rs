@@ -143,8 +143,14 @@ pub(super) fn check_bridges(observed: &EngineObservations) -> Vec<Finding> {
             let exists = |name: &String| observed.host.interface_named(name).is_some();
             it.bridge.as_ref().is_some_and(|name| !exists(name))
         });
+        // Podman's networks may be configured for CNI as well as for netavark, of which it uses one.
+        let is_twin = |network: &ConfiguredNetwork| {
+            let of_podman = network.bridge.as_ref().is_some_and(|it| it.starts_with("cni-podman"));
+            bridge.engine == Some(EngineWords::Podman) && of_podman
+        };
         let of_bridge = |network: &&ConfiguredNetwork| {
             bridge.engine.is_some()
+                && !is_twin(network)
                 && bridge.ports > 0
                 && network.subnets.iter().any(|it| bridge.subnets().any(|own| overlap(&own, it)))
         };

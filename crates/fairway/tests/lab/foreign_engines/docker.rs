@@ -1,6 +1,6 @@
 //! The real Docker Engine: each container asks each other one, the host, the LAN and published ports.
 
-mod doctor;
+pub(super) mod doctor;
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};

@@ -2,6 +2,7 @@
 
 use fairway_lab::Place;
 
+use super::docker::doctor::findings;
 use super::inside::{self, printed};
 use super::{Asker, agree_of_all, explain};
 
@@ -69,6 +70,12 @@ fn what_is_said_is_what_happens() {
             "{:?}",
             explained.walks[0].end
         );
+        // Netavark does not ask for the input interface of what is published on loopback.
+        let found: Vec<String> =
+            findings().into_iter().map(|it| format!("{}: {}", it.id, it.message)).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let on_loopback = "loopback-ports: podman:app1 publishes 127.0.0.1:8081/tcp";
+        assert!(found[0].starts_with(on_loopback), "{found:?}");
         podman(&["rm", "-f", "-t", "0", "--all"]);
     });
 }

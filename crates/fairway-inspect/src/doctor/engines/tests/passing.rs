@@ -6,22 +6,18 @@ use crate::doctor::ConfiguredNetwork;
 #[test]
 fn forwarding_that_is_off_is_an_error() {
     let mut host = TestHost::new();
+    host.find("eth0").forwarding.0 = false;
+    host.only(
+        "engine-forwarding",
+        Severity::Error,
+        "does not forward IPv4 packets from eth0",
+        "sysctl -w net.ipv4.conf.eth0.forwarding=1",
+    );
     host.find("docker0").forwarding.0 = false;
-    host.only(
-        "engine-forwarding",
-        Severity::Error,
-        "does not forward IPv4 packets from docker0",
-        "sysctl -w net.ipv4.ip_forward=1",
-    );
-    host.bridge("podman0", "10.88.0.1/16");
-    // Docker's policy drops what comes from it, too.
-    host.rule("filter", "-A DOCKER-USER -i podman0 -j ACCEPT");
-    host.only(
-        "engine-forwarding",
-        Severity::Error,
-        "from docker0",
-        "sysctl -w net.ipv4.conf.docker0.forwarding=1",
-    );
+    host.only("engine-forwarding", Severity::Error, "from docker0, eth0", "sysctl -w net.ipv4.ip_forward=1");
+    // As netavark has it for an internal network.
+    host.find("eth0").forwarding.0 = true;
+    host.is_healthy();
 }
 
 #[test]
@@ -254,6 +250,11 @@ fn a_pool_that_is_taken_is_a_note() {
         "vi /etc/cni/net.d/one.conflist",
     );
     host.observed.networks = vec![configured("one", "cni0", "10.4.0.0/24")];
+    host.is_healthy();
+    // The same network, for another of podman's backends.
+    host.bridge("podman0", "10.88.0.1/16");
+    host.rule("filter", "-A DOCKER-USER -i podman0 -j ACCEPT");
+    host.observed.networks = vec![configured("podman", "cni-podman0", "10.88.0.0/16")];
     host.is_healthy();
 }
 

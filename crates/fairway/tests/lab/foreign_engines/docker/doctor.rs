@@ -13,7 +13,7 @@ const FAIRWAY: &str = env!("CARGO_BIN_EXE_fairway");
 const UFW: &str = include_str!("../../../../../fairway-inspect/src/conflict/data/ufw.v4");
 
 /// What is reported, other than that no daemon runs and that checks passed.
-fn findings() -> Vec<Finding> {
+pub fn findings() -> Vec<Finding> {
     let mut command = Command::new(FAIRWAY);
     command.args(["doctor", "--format", "json"]).env_remove("FAIRWAY_HOST").stdin(Stdio::null());
     let output = command.output().unwrap();
