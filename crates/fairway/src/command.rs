@@ -227,7 +227,7 @@ impl Arguments {
             Verb::Wait(options) => options.run(&mut session()?.client),
             Verb::Network(command) => command.run(&mut session()?.client),
             Verb::Explain(options) => options.run(&mut session()?.client, host.is_some()),
-            Verb::Doctor(options) => options.run(&mut session()?.client),
+            Verb::Doctor(options) => options.run(&mut session()?.client, host.is_some()),
             Verb::Plan(options) => options.run(&mut session()?.client),
             Verb::Graph(options) => options.run(&mut session()?.client, host.is_some()),
             Verb::Trace(options) => options.run(&mut session()?.client),

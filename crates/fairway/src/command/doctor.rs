@@ -43,9 +43,11 @@ pub(super) struct DoctorOptions {
 }
 
 impl DoctorOptions {
-    /// The exit code: 0 without problems, 1 with warnings or errors, 2 if a check could not be carried out.
-    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+    /// The exit code: 0 without problems, 1 with warnings or errors, 2 if a check could not be carried out. `chosen` says
+    /// that the user has named a daemon: its host may be another one, and it is asked alone.
+    pub(super) fn run(&self, client: &mut Client, chosen: bool) -> Result<i32, CommandError> {
         let found = match client.doctor(self.fix) {
+            Ok(found) if chosen => found,
             Ok(mut found) => {
                 found.findings.extend(examine_engines(Some(client))?);
                 found

@@ -11,7 +11,7 @@ use fairway_api::{Client, ClientError};
 use fairway_containers::{Container, Engine};
 use fairway_engine::examine_host;
 use fairway_host::{Host, HostError};
-use fairway_inspect::doctor::Finding;
+use fairway_inspect::doctor::{Finding, engines_not_examined};
 use fairway_inspect::graph::{Format, Picture, draw};
 use fairway_inspect::trace::{TraceMessage, TraceRequest};
 use fairway_ui::{Answer, Branch, Failure, FailureKind, Source};
@@ -168,10 +168,16 @@ impl Source for HostSource {
     }
 
     fn findings(&self) -> Result<Vec<Finding>, Failure> {
-        match self.ask(|client| client.doctor(false)) {
-            Err(ClientError::NotRunning { .. }) => Ok(examine_host()),
-            found => found.map(|it| it.findings).map_err(failure),
+        let mut findings = match self.ask(|client| client.doctor(false)) {
+            Err(ClientError::NotRunning { .. }) => examine_host(),
+            found => found.map_err(failure)?.findings,
+        };
+        // The daemon does not examine the containers of other engines.
+        if self.reads_host {
+            let of_engines = fairway_host::examine(self.sandboxes()?);
+            findings.extend(of_engines.unwrap_or_else(|error| engines_not_examined(&error.to_string())));
         }
+        Ok(findings)
     }
 
     fn trace(
