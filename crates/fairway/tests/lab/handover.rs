@@ -140,8 +140,9 @@ fn a_relay_hands_over_more_sockets_than_it_has_descriptors_left() {
         let findings = stage.client().doctor(false).unwrap().findings;
         assert!(findings.iter().any(|it| it.id == "ports" && it.severity == Severity::Ok), "{findings:?}");
         stage.client().detach("server").unwrap();
+        // Of a thousand ports most are closed after the reply.
         for port in [8000, 8500, 8999] {
-            assert_eq!(asked(&stage, port), Outcome::Refused);
+            eventually("it is closed", BOUND, || asked(&stage, port) == Outcome::Refused);
         }
     });
 }
