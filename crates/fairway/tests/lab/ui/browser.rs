@@ -149,10 +149,12 @@ impl Browser {
         }
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. While the page loads, what it looks at may be missing.
     pub fn wait_for(&mut self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while self.value(&format!("Boolean({expression})")) != Value::Bool(true) {
+        let tried =
+            format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
+        while self.value(&tried) != Value::Bool(true) {
             if Instant::now() > deadline {
                 let page = self.text("document.body.innerText");
                 panic!("never true: {expression}\n{page}\n{:?}", self.errors);
