@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::harness::{Stage, eventually, ports, refusal};
-use crate::kernel_state::{kill, kill_relay, relay_pid};
+use crate::kernel_state::{kill, kill_relay, observe, relay_pid};
 
 /// How long anything may take that waits for no relay.
 const BOUND: Duration = Duration::from_secs(8);
@@ -131,6 +131,7 @@ fn a_relay_hands_over_more_sockets_than_it_has_descriptors_left() {
         let server = stage.sandbox("server", &["bridge"], &["8000-8999:1000-1999"]);
         let _serving = serve_tcp(&server, "0.0.0.0:1999").unwrap();
         let pid = relay_pid().unwrap();
+        let _handed_over = observe(&stage, &[]);
         limit(pid, open(pid) + 20);
         stage.daemon.restart(&[]);
         assert_eq!(relay_pid(), Some(pid));
@@ -153,6 +154,7 @@ fn a_daemon_that_may_have_too_few_descriptors_leaves_the_relay_as_it_is() {
         let mut stage = Stage::new(lab, &[]);
         let server = stage.sandbox("server", &["bridge"], &["8000-8499:1000-1499"]);
         let _serving = serve_tcp(&server, "0.0.0.0:1499").unwrap();
+        let _handed_over = observe(&stage, &[]);
         stage.daemon.kill9();
         limit(std::process::id(), 800);
         stage.daemon.launch(&[]);
