@@ -65,6 +65,11 @@ pub fn prepare(directories: &[&str]) {
     for directory in directories.iter().filter(|it| Path::new(it).exists()) {
         printed("mount", &["-t", "tmpfs", "tmpfs", directory]);
     }
+    // What engines write below /etc, such as Docker's key, stays in memory too.
+    lines(
+        "mkdir -p /run/etc/above /run/etc/work
+        mount -t overlay -o lowerdir=/etc,upperdir=/run/etc/above,workdir=/run/etc/work overlay /etc",
+    );
     lines(&format!(
         "ip link set lo up
         ip netns add neighbour
