@@ -197,11 +197,6 @@ impl fmt::Display for PublishedPort {
     }
 }
 
-/// The protocol of a name in lower case, as engines write it.
-pub(crate) fn protocol(name: &str) -> Option<Protocol> {
-    Protocol::ALL.into_iter().find(|protocol| protocol.to_string() == name)
-}
-
 /// A container of an engine on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {

@@ -116,7 +116,7 @@ fn plain(namespace: &str, id: &str, config: &Value) -> Container {
 fn add_networks(container: &mut Container, results: &cni::Results, namespace: &str) {
     let id = match container.engine {
         Engine::Kubernetes => container.id.clone(),
-        // Both clients tell containers of several namespaces apart so.
+        // Both clients distinguish containers of several namespaces so.
         _ => format!("{namespace}-{}", container.id),
     };
     if results.contains_key(&id) {

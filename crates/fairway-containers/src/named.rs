@@ -44,5 +44,5 @@ pub(crate) fn join(containers: Vec<Container>) -> Vec<Container> {
 /// Whether a namespace is the container's own, and not the host's or that of another container.
 fn owns(container: &Container, namespace: Option<&Namespace>) -> bool {
     let (Some(one), Some(other)) = (&container.namespace, namespace) else { return false };
-    matches!(container.mode, Mode::Own | Mode::None) && (one.device, one.inode) == (other.device, other.inode)
+    matches!(container.mode, Mode::Own | Mode::None) && one.identity() == other.identity()
 }

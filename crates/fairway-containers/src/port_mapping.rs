@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use fairway_model::PortRange;
+use fairway_model::{PortRange, Protocol};
 use serde_json::Value;
 
-use crate::container::{PublishedPort, protocol};
+use crate::container::PublishedPort;
 use crate::json::fields;
 
 /// Reads a mapping: one published port for each of its protocols and host addresses. Without a host address it is for
@@ -29,7 +29,7 @@ pub(crate) fn read(value: &Value, four: bool, six: bool) -> Vec<PublishedPort> {
         }
     };
     let container_port = number("containerport");
-    let ports = names.split(',').filter_map(protocol).flat_map(|protocol| {
+    let ports = names.split(',').filter_map(Protocol::from_name).flat_map(|protocol| {
         addresses.iter().map(move |address| PublishedPort {
             protocol,
             host_address: *address,

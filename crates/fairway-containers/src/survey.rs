@@ -115,7 +115,7 @@ fn gather(host: Host, engines: &[(&'static str, Read)], deadline: Instant) -> (V
 
 /// A container whose namespace is this process's uses that of the host, also where no record says so.
 fn note_host_mode(container: &mut Container, own: &Namespace) {
-    let is_own = |it: &Namespace| (it.device, it.inode) == (own.device, own.inode);
+    let is_own = |it: &Namespace| it.identity() == own.identity();
     if container.mode == Mode::Own && container.namespace.as_ref().is_some_and(is_own) {
         container.mode = Mode::Host;
     }

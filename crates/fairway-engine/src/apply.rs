@@ -112,7 +112,7 @@ impl Applier {
             return outcome;
         }
         let removed = difference.removed.iter().filter(|_| rest.removal);
-        let ports = difference.added.iter().filter(|(key, _)| rest.ports && matches!(key, Key::Socket(..)));
+        let ports = difference.added.iter().filter(|(key, _)| rest.ports && key.port().is_some());
         let claim = Claim::of(removed.chain(ports));
         let (applier, difference) = (Arc::clone(self), Arc::clone(difference));
         let finish = move || applier.finish(&difference, &rest).unwrap_or_else(on_failure);

@@ -12,7 +12,6 @@ mod engine;
 mod error;
 mod failpoint;
 mod inspect;
-mod parallel;
 mod port_sockets;
 mod reconcile;
 mod remove;

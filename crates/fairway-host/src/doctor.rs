@@ -151,7 +151,7 @@ fn unused(listed: &[ListedNamespace], containers: &[Container]) -> Vec<String> {
         // A namespace that `ip netns` names is listed as a container of its own.
         let by_engine = containers.iter().filter(|it| it.engine != Engine::NamedNamespace);
         let mut namespaces = by_engine.filter_map(|it| it.namespace.as_ref());
-        namespaces.any(|own| (own.device, own.inode) == (it.namespace.device, it.namespace.inode))
+        namespaces.any(|own| own.identity() == it.namespace.identity())
     };
     let unused = listed.iter().skip(1).filter(|it| it.process.is_none() && !has_container(it));
     let paths = unused.map(|it| it.namespace.path.clone());

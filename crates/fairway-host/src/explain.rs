@@ -65,8 +65,7 @@ impl Host {
 /// The sockets of the namespace in which no socket listened.
 fn waiting(source: &Source<'_>, walk: &ConnectionWalk) -> Vec<Listener> {
     let End::NoListener { namespace, tuple } = walk.last_end() else { return Vec::new() };
-    let protocol = Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol);
-    protocol.map(|it| source.all_listeners(*namespace, it)).unwrap_or_default()
+    Protocol::from_number(tuple.protocol).map(|it| source.all_listeners(*namespace, it)).unwrap_or_default()
 }
 
 impl CapturePlaces for Host {

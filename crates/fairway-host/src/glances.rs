@@ -1,17 +1,16 @@
 //! Reads links and addresses of all network namespaces of the host, several at a time.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fairway_kernel::namespace::{self, Handle, ListedNamespace, Workers};
+use fairway_kernel::parallel::in_parallel_at_most;
 use fairway_kernel::survey::{Glance, glance};
 use fairway_walk::NamespaceId;
 
 /// How many namespaces are open at the same time: the limit of open files may be 1,024.
 const CHUNK: usize = 256;
 /// How many are read at the same time.
-const THREADS: usize = 4;
+const AT_ONCE: usize = 4;
 
 /// A namespace with what was seen of it at a glance.
 #[derive(Debug)]
@@ -55,7 +54,7 @@ impl Glances {
                 Err(error) => self.leave_out(listed, &error),
             }
         }
-        let seen = see(workers, handles.iter().map(|(_, handle)| handle));
+        let seen = in_parallel_at_most(AT_ONCE, &handles, |(_, handle)| look_into(workers, handle));
         let mut kept: Vec<Handle> = Vec::new();
         let first = self.read.len();
         for ((listed, handle), seen) in handles.into_iter().zip(seen) {
@@ -110,31 +109,6 @@ impl Glances {
             self.unread.push(format!("{}: {error}", listed.namespace.path));
         }
     }
-}
-
-/// Looks into namespaces from several threads, and returns what was seen in their order.
-fn see<'h>(workers: &Workers, handles: impl Iterator<Item = &'h Handle>) -> Vec<Result<Seen, String>> {
-    let handles: Vec<&Handle> = handles.collect();
-    let results: Vec<Mutex<Option<Result<Seen, String>>>> =
-        handles.iter().map(|_| Mutex::default()).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let (Some(handle), Some(result)) = (handles.get(place), results.get(place)) else { return };
-            if let Ok(mut result) = result.lock() {
-                *result = Some(look_into(workers, handle));
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS.min(handles.len()) {
-            scope.spawn(work);
-        }
-    });
-    let result = |it: Mutex<Option<_>>| it.into_inner().ok().flatten();
-    let results = results.into_iter().map(result);
-    results.map(|it| it.unwrap_or_else(|| Err("it was not read".to_owned()))).collect()
 }
 
 fn look_into(workers: &Workers, handle: &Handle) -> Result<Seen, String> {

@@ -84,10 +84,7 @@ impl Host {
     /// The place of a container's namespace; none if the container has none that can be seen.
     pub(crate) fn place_of(&self, container: &Container) -> Option<NamespaceId> {
         let wanted = container.namespace.as_ref()?;
-        let place = self
-            .listed
-            .iter()
-            .position(|it| (it.namespace.device, it.namespace.inode) == (wanted.device, wanted.inode))?;
+        let place = self.listed.iter().position(|it| it.namespace.identity() == wanted.identity())?;
         Some(NamespaceId(place))
     }
 

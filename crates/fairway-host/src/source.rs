@@ -90,7 +90,7 @@ impl StateSource for Source<'_> {
         if let Some(known) = self.sockets.borrow().get(&(id, number, port)) {
             return Ok(known.clone());
         }
-        let Some(protocol) = Protocol::ALL.into_iter().find(|it| it.number() == number) else {
+        let Some(protocol) = Protocol::from_number(number) else {
             return Ok(Vec::new());
         };
         let mut found = self.details(id)?.listeners_at(protocol, port).map_err(|error| error.to_string())?;

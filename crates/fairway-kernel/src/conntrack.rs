@@ -113,7 +113,7 @@ impl Selector {
     /// The selectors that can match a flow: few, so that a lookup in a large set is cheap.
     fn of(flow: &Flow) -> impl Iterator<Item = Self> {
         let Tuple { destination, destination_port: port, protocol, .. } = flow.original;
-        let protocol = Protocol::ALL.into_iter().find(|it| it.number() == protocol);
+        let protocol = Protocol::from_number(protocol);
         let translated = destination != flow.reply.source;
         let sent = protocol.into_iter().flat_map(move |protocol| {
             [None, Some(destination)].into_iter().flat_map(move |address| {

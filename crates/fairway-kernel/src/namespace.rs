@@ -134,7 +134,7 @@ fn is_network(handle: &Handle) -> Result<bool, Errno> {
 pub fn open(namespace: &Namespace) -> Result<Handle, Error> {
     let handle = open_any(&namespace.path)?;
     let found = handle.namespace();
-    if (found.device, found.inode) != (namespace.device, namespace.inode) {
+    if found.identity() != namespace.identity() {
         return Err(Error::Replaced {
             path: namespace.path.clone(),
             expected: namespace.inode,

@@ -2,9 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// `TCP_LISTEN` (`include/net/tcp_states.h`).
+pub const LISTENING: u8 = 0x0a;
+/// `TCP_CLOSE`: the state of an unconnected UDP socket.
+pub const UNCONNECTED: u8 = 0x07;
+
 /// An entry of a socket table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Its own address.
     pub address: IpAddr,
     /// Its own port.
@@ -19,7 +24,12 @@ pub(crate) struct Entry {
 /// table.
 pub(crate) fn entries(table: &str) -> Vec<Entry> {
     let text = std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();
-    text.lines().skip(1).filter_map(entry).collect()
+    parse(&text).collect()
+}
+
+/// The sockets in the text of a table. Lines that cannot be read are passed over.
+pub fn parse(text: &str) -> impl Iterator<Item = Entry> {
+    text.lines().skip(1).filter_map(entry)
 }
 
 fn entry(line: &str) -> Option<Entry> {
@@ -61,6 +71,10 @@ mod tests {
             .map(|four| format!("{:08X}", u32::from_ne_bytes([four[0], four[1], four[2], four[3]])))
             .collect();
         assert_eq!(read_address(&six), Some(address.into()));
-        assert_eq!(read_address("0A0B"), None);
+        assert_eq!(read_address("0100007F"), Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(read_address("00000000000000000000000001000000"), Some("::1".parse().unwrap()));
+        for broken in ["", "0A0B", "0100007G", "0000000000000000000000000100000", "ééééé"] {
+            assert_eq!(read_address(broken), None, "{broken}");
+        }
     }
 }

@@ -21,6 +21,16 @@ impl Protocol {
     /// All protocols.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
 
+    /// The protocol with this number in the IP header.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.number() == number)
+    }
+
+    /// The protocol with this name in lower case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.to_string() == name)
+    }
+
     /// Whether the userland proxy supports the protocol.
     pub const fn supports_proxy(self) -> bool {
         !matches!(self, Self::Sctp)

@@ -27,6 +27,13 @@ pub struct Namespace {
     pub inode: u64,
 }
 
+impl Namespace {
+    /// What it is the same by, whichever path leads to it: device and inode (nsfs, `stat(2)`).
+    pub const fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+}
+
 /// The origin of a sandbox's namespace, which decides when the sandbox ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

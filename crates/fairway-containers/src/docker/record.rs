@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use fairway_model::PortRange;
+use fairway_model::{PortRange, Protocol};
 use serde_json::Value;
 
-use crate::container::{Attachment, Container, Engine, Mode, PublishedPort, State, protocol};
+use crate::container::{Attachment, Container, Engine, Mode, PublishedPort, State};
 use crate::json::{fields, list, number, parsed, text};
 
 /// Reads an element of `GET /containers/json`.
@@ -25,7 +25,7 @@ pub(super) fn summary(value: &Value, engine: &Engine) -> Result<Container, &'sta
     container.attachments = attachments(value, &container.mode);
     let port = |port: &Value| {
         Some(PublishedPort {
-            protocol: protocol(text(port, &["Type"])?)?,
+            protocol: Protocol::from_name(text(port, &["Type"])?)?,
             host_address: parsed(port, &["IP"]).unwrap_or(EVERY_ADDRESS),
             host_ports: number(port, &["PublicPort"]).filter(|port| *port != 0).map(PortRange::single)?,
             container_port: number(port, &["PrivatePort"]),
@@ -56,7 +56,7 @@ pub(super) fn config(
     container.attachments = attachments(config, &container.mode);
     let ports = fields(config, &["NetworkSettings", "Ports"]).flat_map(|(key, bindings)| {
         let (port, name) = key.split_once('/').unwrap_or((key, "tcp"));
-        let (container_port, protocol) = (port.parse().ok(), protocol(name));
+        let (container_port, protocol) = (port.parse().ok(), Protocol::from_name(name));
         bindings.as_array().into_iter().flatten().filter_map(move |binding| {
             Some(PublishedPort {
                 protocol: protocol?,

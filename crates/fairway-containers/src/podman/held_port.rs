@@ -4,8 +4,8 @@
 //! For a container of root, podman binds the ports, so that no other program can, and hands them to conmon.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use fairway_kernel::socket_table::{self, Entry, LISTENING, UNCONNECTED};
 use fairway_model::{Namespace, PortRange, Protocol};
 
 use crate::container::PublishedPort;
@@ -24,11 +24,15 @@ pub(super) fn of(reader: &mut Reader<'_>, pid: u32) -> Vec<PublishedPort> {
         [("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)]
     {
         let Some(text) = reader.text(&format!("/proc/self/net/{table}")) else { continue };
-        let held = text.lines().skip(1).filter_map(socket).filter(|(.., inode)| sockets.contains(inode));
-        ports.extend(held.map(|(host_address, port, _)| PublishedPort {
+        let is_held = |it: &Entry| {
+            [LISTENING, UNCONNECTED].contains(&it.state)
+                && it.port != 0
+                && sockets.contains(&format!("socket:[{}]", it.inode))
+        };
+        ports.extend(socket_table::parse(&text).filter(is_held).map(|it| PublishedPort {
             protocol,
-            host_address,
-            host_ports: PortRange::single(port),
+            host_address: it.address,
+            host_ports: PortRange::single(it.port),
             container_port: None,
         }));
     }
@@ -44,38 +48,13 @@ pub(super) fn of_rootlessport(reader: &mut Reader<'_>, container: &Namespace) ->
     for pid in listeners {
         let inside = process_list::children(&reader.host.root, pid).into_iter().any(|child| {
             let namespace = reader.namespace(child);
-            namespace.is_some_and(|it| (it.device, it.inode) == (container.device, container.inode))
+            namespace.is_some_and(|it| it.identity() == container.identity())
         });
         if inside {
             ports.extend(of(reader, pid));
         }
     }
     ports
-}
-
-/// Address, port and inode in a line of a socket table (proc(5), `/proc/net/tcp`), if the socket is not connected.
-fn socket(line: &str) -> Option<(IpAddr, u16, String)> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (address, port) = fields.get(1)?.split_once(':')?;
-    // TCP_LISTEN, and TCP_CLOSE for UDP (`include/net/tcp_states.h`).
-    if !matches!(*fields.get(3)?, "0A" | "07") {
-        return None;
-    }
-    let port = u16::from_str_radix(port, 16).ok().filter(|port| *port != 0)?;
-    Some((read_address(address)?, port, format!("socket:[{}]", fields.get(9)?)))
-}
-
-/// An address in a socket table: words of 32 bits in the machine's order, in hexadecimal digits.
-fn read_address(text: &str) -> Option<IpAddr> {
-    let word = |at: usize| u32::from_str_radix(text.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
-    if text.len() == 8 {
-        return Some(Ipv4Addr::from(word(0)?).into());
-    }
-    let mut octets = [0; 16];
-    for (number, four) in octets.chunks_mut(4).enumerate() {
-        four.copy_from_slice(&word(number * 8)?);
-    }
-    Some(Ipv6Addr::from(octets).into())
 }
 
 #[cfg(test)]
@@ -132,13 +111,4 @@ mod tests {
 
     const TABLE6: &str = "  sl  local_address rem_address st ...
    0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 26262865 1 0\n";
-
-    #[test]
-    fn addresses_are_read_as_the_kernel_writes_them() {
-        assert_eq!(read_address("0100007F"), Some("127.0.0.1".parse().unwrap()));
-        assert_eq!(read_address("00000000000000000000000001000000"), Some("::1".parse().unwrap()));
-        for broken in ["", "0A0B", "0100007G", "0000000000000000000000000100000", "ééééé"] {
-            assert_eq!(read_address(broken), None, "{broken}");
-        }
-    }
 }

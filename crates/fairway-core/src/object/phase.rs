@@ -1,6 +1,8 @@
 //! The phases in which a difference is applied, and which objects depend on which.
 
-use fairway_model::Namespace;
+use std::net::SocketAddr;
+
+use fairway_model::{Namespace, Protocol};
 
 use super::{Key, Object};
 
@@ -100,6 +102,14 @@ impl Phase {
 }
 
 impl Key {
+    /// The host port that the object is; none if it is no port.
+    pub const fn port(&self) -> Option<(Protocol, SocketAddr)> {
+        match self {
+            Self::Socket(protocol, address) => Some((*protocol, *address)),
+            _ => None,
+        }
+    }
+
     /// Whether the object may be made while the firewall lacks a change that belongs to it: it opens no port, and lets
     /// no packet through.
     pub const fn is_safe_unfiltered(&self) -> bool {

@@ -347,7 +347,7 @@ impl ElementKey {
             _ => return None,
         };
         let [protocol, _, _, _, high, low, ..] = *rest else { return None };
-        let protocol = Protocol::ALL.into_iter().find(|it| it.number() == protocol)?;
+        let protocol = Protocol::from_number(protocol)?;
         Some((address, protocol, u16::from_be_bytes([high, low])))
     }
 

@@ -82,7 +82,7 @@ impl Counted {
         let protocol = *protocol.first()?;
         let port = u16::from_be_bytes([*rest.first()?, *rest.get(1)?]);
         Some(Self {
-            protocol: Protocol::ALL.into_iter().find(|known| known.number() == protocol)?,
+            protocol: Protocol::from_number(protocol)?,
             at: SocketAddr::new(address, port),
             answers: *rest.get(PART)? == CtDirection::Reply.number(),
         })

@@ -23,7 +23,7 @@ use crate::port_sockets::{PortSockets, set_listening};
 type Identity = (u64, u64);
 
 fn identity(handle: &Handle) -> Identity {
-    (handle.namespace().device, handle.namespace().inode)
+    handle.namespace().identity()
 }
 
 /// The result of adopting the sockets of a relay.
@@ -48,9 +48,7 @@ impl Namespaces {
     /// `/proc` is not mounted.
     pub fn of(plan: &Plan) -> Result<Self, ApplyError> {
         let inside = |(key, object): (&Key, &Object)| match (key, object) {
-            (Key::Netns(sandbox), Object::Netns(namespace, _)) => {
-                Some((*sandbox, (namespace.device, namespace.inode)))
-            }
+            (Key::Netns(sandbox), Object::Netns(namespace, _)) => Some((*sandbox, namespace.identity())),
             _ => None,
         };
         let sandboxes = plan.objects().filter_map(inside).collect();

@@ -29,7 +29,7 @@ fn addresses(object: &Object) -> impl Iterator<Item = IpAddr> {
 }
 
 fn namespaces(object: &Object) -> impl Iterator<Item = (u64, u64)> {
-    object.namespaces().into_iter().map(|it: &Namespace| (it.device, it.inode))
+    object.namespaces().into_iter().map(Namespace::identity)
 }
 
 impl Claim {

@@ -10,6 +10,7 @@ use fairway_core::object::{DefaultRoutes, Difference, Key, NetnsLink, Object, Ph
 use fairway_inspect::doctor::{Deviation, RESOLVER_TABLE};
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
+use fairway_kernel::parallel::{both, in_parallel};
 use fairway_kernel::route::{self, Links, NetnsSetup, VethPair};
 use fairway_model::{Namespace, Protocol, SandboxId};
 use fairway_relay::table::{Change as RelayChange, Record};
@@ -21,7 +22,6 @@ use super::progress::Progress;
 use super::resolvers::{ResolverSockets, outgoing_sockets};
 use crate::error::{ApplyError, Subject};
 use crate::failpoint::failpoint;
-use crate::parallel::{both, in_parallel};
 use crate::port_sockets::bind;
 
 /// What a difference changes in one network namespace.
@@ -94,7 +94,7 @@ fn changes_of<'a>(
     namespace: &Namespace,
     key: &Key,
 ) -> &'a mut NetnsChanges {
-    let changes = all.entry((namespace.device, namespace.inode)).or_insert_with(|| NetnsChanges {
+    let changes = all.entry(namespace.identity()).or_insert_with(|| NetnsChanges {
         namespace: namespace.clone(),
         keys: Vec::new(),
         links: Vec::new(),

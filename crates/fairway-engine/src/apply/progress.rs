@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 
 use fairway_core::object::{Difference, Key, Object, Phase};
-use fairway_model::Namespace;
 
 use crate::error::{ApplyError, ApplyErrors, FailureReason, Subject, Unapplied};
 
@@ -33,10 +32,6 @@ pub(crate) struct Progress<'a> {
     failed: HashSet<Subject>,
     /// The network namespaces that are not to be configured, by device and inode, with the cause.
     namespaces: HashMap<(u64, u64), Subject>,
-}
-
-fn identity(namespace: &Namespace) -> (u64, u64) {
-    (namespace.device, namespace.inode)
 }
 
 impl<'a> Progress<'a> {
@@ -68,7 +63,7 @@ impl<'a> Progress<'a> {
     pub fn ready(&mut self, phases: &[Phase]) -> Vec<(&'a Key, &'a Object)> {
         let wanted = self.difference.wanted().filter(|(key, _)| phases.contains(&Phase::of_wanted(key)));
         let mut ready: Vec<_> = wanted.filter(|(key, _)| !self.has_failed_object(key)).collect();
-        if self.unapplied.is_empty() {
+        if self.is_whole() {
             return ready;
         }
         // A link that is skipped keeps others of its namespace from being configured.
@@ -114,7 +109,7 @@ impl<'a> Progress<'a> {
             let object = added.get(key).or_else(|| changed.get(key).map(|(_, new)| new));
             if let Some(object) = object.filter(|object| object.is_sandbox_link()) {
                 for place in object.namespaces() {
-                    self.namespaces.entry(identity(place)).or_insert_with(|| subject.clone());
+                    self.namespaces.entry(place.identity()).or_insert_with(|| subject.clone());
                 }
             }
         }
@@ -129,12 +124,12 @@ impl<'a> Progress<'a> {
         }
         let base = object.rests_on().filter(|base| self.has_failed_object(base)).map(Subject::Object);
         base.or_else(|| {
-            object.namespaces().into_iter().find_map(|it| self.namespaces.get(&identity(it)).cloned())
+            object.namespaces().into_iter().find_map(|it| self.namespaces.get(&it.identity()).cloned())
         })
     }
 
     fn finish(self) -> Result<(), ApplyErrors> {
-        if self.unapplied.is_empty() { Ok(()) } else { Err(ApplyErrors(self.unapplied)) }
+        if self.is_whole() { Ok(()) } else { Err(ApplyErrors(self.unapplied)) }
     }
 }
 

@@ -16,13 +16,12 @@ use crate::port_sockets::set_listening;
 /// So many new ports are handed over to the relay before a command is answered.
 const HANDED_OVER_AT_ONCE: usize = 64;
 
-/// Whether the relay gets many ports that were not published before. No caller waits for that: the daemon holds them, and clients
-/// queue. A port that led elsewhere must not lead there any more when a command is answered.
+/// Whether the relay gets many ports that were not published before. No caller waits for that: the daemon holds them,
+/// and clients queue. A port that led elsewhere must not lead there any more when a command is answered.
 pub(super) fn has_many_new_ports(difference: &Difference) -> bool {
-    let is_port = |key: &&Key| matches!(key, Key::Socket(..));
     let Difference { added, removed, changed } = difference;
-    !removed.keys().chain(changed.keys()).any(|key| is_port(&key))
-        && added.keys().filter(is_port).nth(HANDED_OVER_AT_ONCE).is_some()
+    removed.keys().chain(changed.keys()).find_map(Key::port).is_none()
+        && added.keys().filter_map(Key::port).nth(HANDED_OVER_AT_ONCE).is_some()
 }
 
 impl Applier {

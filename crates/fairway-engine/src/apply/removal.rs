@@ -36,10 +36,7 @@ impl Applier {
 
     /// Closes the ports that are gone, unless they are very many.
     pub(super) fn close_some_ports(&self, difference: &Difference) {
-        let ports = difference.removed.keys().filter_map(|key| match key {
-            Key::Socket(protocol, address) => Some((*protocol, *address)),
-            _ => None,
-        });
+        let ports = difference.removed.keys().filter_map(Key::port);
         ports.take(CLOSED_AT_ONCE).for_each(|(protocol, address)| self.ports.remove(protocol, address));
     }
 
@@ -86,11 +83,7 @@ impl Applier {
 
     /// Resets the counters of unpublished ports.
     pub(crate) fn forget_counts(&self, difference: &Difference) {
-        let port = |key: &Key| match key {
-            Key::Socket(protocol, at) => Some((*protocol, *at)),
-            _ => None,
-        };
-        let gone: HashSet<(Protocol, SocketAddr)> = difference.removed.keys().filter_map(port).collect();
+        let gone: HashSet<(Protocol, SocketAddr)> = difference.removed.keys().filter_map(Key::port).collect();
         if gone.is_empty() {
             return;
         }

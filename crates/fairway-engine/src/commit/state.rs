@@ -343,11 +343,8 @@ impl State {
     /// The ports that were bound for a decision, and that no sandbox publishes now. One that a sandbox has still was
     /// bound before: what freed it may have been taken back too.
     pub fn unwanted(&self, decision: &Decision) -> Vec<(Protocol, SocketAddr)> {
-        let sockets = decision.difference.added.keys().filter_map(|key| match key {
-            Key::Socket(protocol, at) => Some((*protocol, *at)),
-            _ => None,
-        });
-        sockets.filter(|(protocol, at)| self.head.world.publisher(*protocol, *at).is_none()).collect()
+        let ports = decision.difference.added.keys().filter_map(Key::port);
+        ports.filter(|(protocol, at)| self.head.world.publisher(*protocol, *at).is_none()).collect()
     }
 
     fn restart_from_durable(&mut self) {

@@ -169,7 +169,7 @@ impl Inspector {
             Some(sandbox) => namespace::open(sandbox_namespace(world, sandbox)?).ok()?,
             None => self.applier.workers.initial().clone(),
         };
-        let protocol = Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol)?;
+        let protocol = Protocol::from_number(tuple.protocol)?;
         let address = SocketAddr::new(tuple.destination, tuple.destination_port);
         let found =
             self.applier.workers.run(&handle, move || port_holder::find(protocol, address)).ok()??;
@@ -259,7 +259,7 @@ impl StateSource for Host<'_> {
     }
 
     fn listeners(&self, _: NamespaceId, protocol: u8, port: u16) -> Result<Vec<Listener>, String> {
-        let Some(protocol) = Protocol::ALL.into_iter().find(|it| it.number() == protocol) else {
+        let Some(protocol) = Protocol::from_number(protocol) else {
             return Ok(Vec::new());
         };
         let there = self.details.listeners_at(protocol, port).map_err(unread)?;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fairway_core::object::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
 use fairway_inspect::doctor::Deviation;
+use fairway_kernel::parallel::in_parallel;
 use fairway_kernel::route::{Link, Mark, NetnsState, RouteEntry, observe_netns_with_sysctls};
 use fairway_kernel::{namespace, sysctl};
 use fairway_model::{Namespace, NetworkId, SandboxId};
@@ -14,7 +15,6 @@ use fairway_relay::table::Record;
 
 use crate::ApplyError;
 use crate::apply::relay_record;
-use crate::parallel::in_parallel;
 use crate::reconcile::Reconciler;
 use crate::reconcile::deviations::{adopted_deviations, bridge_deviations, file_deviation, veth_deviations};
 use crate::reconcile::drift::Deviations;

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use fairway_core::object::{Key, Object};
 use fairway_core::world::{Command, UNKNOWN_EXIT_CODE};
 use fairway_kernel::host_facts;
+use fairway_kernel::parallel::in_parallel;
 use fairway_kernel::watch::Event;
 use fairway_model::Owner;
 use fairway_model::{SandboxId, SandboxKind};
 
 use crate::EngineError;
 use crate::apply::relay_link::Health;
-use crate::parallel::in_parallel;
 use crate::reconcile::Reconciler;
 use crate::reconcile::address_defense::Guardian;
 use crate::reconcile::lease_keeper::Keeper;

@@ -23,10 +23,9 @@ fn docker_proxy(pid: u32, arguments: &[String]) -> Option<DockerProxy> {
     let end = |address: &str, port: &str| {
         Some(SocketAddr::new(value(address)?.parse().ok()?, value(port)?.parse().ok()?))
     };
-    let name = value("proto")?;
     Some(DockerProxy {
         pid,
-        protocol: Protocol::ALL.into_iter().find(|it| it.to_string() == name)?,
+        protocol: Protocol::from_name(value("proto")?)?,
         host: end("host-ip", "host-port")?,
         container: end("container-ip", "container-port")?,
     })

@@ -328,7 +328,7 @@ fn delete(hit: &RuleHit) -> String {
 }
 
 fn protocol(tuple: &Tuple) -> Option<Protocol> {
-    Protocol::ALL.into_iter().find(|it| it.number() == tuple.protocol)
+    Protocol::from_number(tuple.protocol)
 }
 
 /// What ufw allows: `proto tcp from any to 172.17.0.2 port 80`.

@@ -76,7 +76,7 @@ fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
         if let (NetworkMode::Private | NetworkMode::None, Some(namespace)) =
             (&sandbox.mode, sandbox.namespace())
         {
-            builder.places.insert((namespace.device, namespace.inode), builder.next_id());
+            builder.places.insert(namespace.identity(), builder.next_id());
             builder.add(NetworkNamespace {
                 sandbox: Some(sandbox.id),
                 ..empty_namespace(&shown_name(&sandbox.name))
@@ -95,7 +95,7 @@ fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
         }
     }
     let places = builder.places.clone();
-    let places = |namespace: &Namespace| places.get(&(namespace.device, namespace.inode)).copied();
+    let places = |namespace: &Namespace| places.get(&namespace.identity()).copied();
     netns_link::add(&mut builder.topology, plan, &places);
     netns_link::tie(&mut builder.topology, plan, &places);
     for (key, object) in objects() {
@@ -238,7 +238,7 @@ impl Builder {
     }
 
     fn veth(&mut self, link: &VethLink) {
-        let Some(place) = self.places.get(&(link.namespace.device, link.namespace.inode)).copied() else {
+        let Some(place) = self.places.get(&link.namespace.identity()).copied() else {
             return;
         };
         let (outer, inner) = (self.take_index(NamespaceId::HOST), self.take_index(place));
@@ -269,7 +269,7 @@ impl Builder {
     }
 
     fn routes(&mut self, routes: &DefaultRoutes) {
-        let Some(place) = self.places.get(&(routes.namespace.device, routes.namespace.inode)) else { return };
+        let Some(place) = self.places.get(&routes.namespace.identity()) else { return };
         let namespace = &mut self.topology[*place];
         let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));
         let ipv6 = routes.ipv6.as_ref().map(|(gateway, name)| (IpAddr::V6(*gateway), name));

@@ -44,7 +44,7 @@ pub fn create_named(name: &str) -> Result<Namespace, Error> {
 pub fn remove_named(namespace: &Namespace) -> Result<(), Error> {
     let path = &namespace.path;
     match identity(path) {
-        Ok(found) if (found.device, found.inode) == (namespace.device, namespace.inode) => {
+        Ok(found) if found.identity() == namespace.identity() => {
             match rustix::mount::unmount(path.as_str(), UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(Error::Mount { action: "unmount", path: path.clone(), errno }),

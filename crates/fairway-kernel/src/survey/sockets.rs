@@ -6,12 +6,7 @@ use fairway_model::Protocol;
 use fairway_walk::Listener;
 
 use crate::netlink::{Batch, Error, Message, Protocol as Kind, Socket};
-use crate::socket_table::Entry;
-
-/// `TCP_LISTEN`.
-const LISTENING: u8 = 0x0a;
-/// `TCP_CLOSE`: the state of an unconnected UDP socket.
-const UNCONNECTED: u8 = 0x07;
+use crate::socket_table::{Entry, LISTENING, UNCONNECTED};
 
 /// The listening sockets of the namespace of the calling thread. Unlike `/proc/net`, sock_diag does not walk all
 /// connections.

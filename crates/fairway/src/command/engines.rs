@@ -55,7 +55,7 @@ pub(super) fn list(client: Client, all: bool, options: &ListOptions) -> Result<i
 /// Asks the daemon for its sandboxes, while the other engines are read.
 fn ask(mut client: Client) -> mpsc::Receiver<Result<Vec<Container>, ClientError>> {
     let (sender, receiver) = mpsc::channel();
-    // After the limit nobody waits for the answer.
+    // After the limit the answer is not waited for.
     std::thread::spawn(move || drop(sender.send(sandboxes(&mut client))));
     receiver
 }
@@ -106,7 +106,7 @@ fn sandbox(known: &ContainerInspect) -> Container {
     container.attachments = attachments.filter(|_| container.mode == Mode::Own).collect();
     let ports = settings.ports.iter().flat_map(|(inside, bindings)| {
         let (port, protocol) = inside.split_once('/').unwrap_or((inside, "tcp"));
-        let protocol = Protocol::ALL.into_iter().find(|it| it.to_string() == protocol);
+        let protocol = Protocol::from_name(protocol);
         let inside = port.parse().ok().zip(protocol);
         bindings.iter().flatten().filter_map(move |binding| {
             let (container_port, protocol) = inside?;

@@ -248,7 +248,7 @@ impl EngineApi for EngineAdapter {
         let found = namespace::identity(&path).map_err(|error| failure(error.into()))?;
         let own = namespace::own().map_err(|error| failure(error.into()))?;
         let host = own.namespace();
-        let is_host = (found.device, found.inode) == (host.device, host.inode);
+        let is_host = found.identity() == host.identity();
         Ok(Located { process, namespace: (!is_host).then_some(found) })
     }
 

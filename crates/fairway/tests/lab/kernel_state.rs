@@ -25,7 +25,7 @@ const TABLES: [(Family, &str); 2] = [(Family::Inet, "fairway"), (Family::Bridge,
 
 /// Everything of a host and its sandboxes that Fairway has to do with, when a daemon that runs has let go of what left.
 pub fn observe(stage: &Stage, sandboxes: &[(&str, &Place)]) -> BTreeSet<String> {
-    // It waits for that; nobody answers where none runs.
+    // It waits for that; where none runs there is no answer.
     let _ = stage.client().plan_difference();
     let mut lines = stage.host.run_in(observe_host).unwrap();
     for (name, place) in sandboxes {

@@ -130,7 +130,7 @@ fn what_a_sandbox_left_can_be_had_at_once() {
             let server = serve_tcp(&sandbox, "0.0.0.0:379").unwrap();
             assert_eq!(asked(&stage), Outcome::answered(LAN), "{name}");
             stage.client().detach(name).unwrap();
-            // A port that is not closed yet accepts nobody.
+            // A port that is not closed yet accepts, and drops.
             assert!(matches!(asked(&stage), Outcome::Refused | Outcome::Dropped), "{name}");
             drop(server);
         }

@@ -6,7 +6,7 @@ use fairway_core::object::{
 };
 use fairway_core::object::{ElementValue, FileName};
 use fairway_model::{
-    Advertising, EndpointId, MacAddress, MacvlanMode, NetworkId, Protocol, SandboxId, Uplink,
+    Advertising, EndpointId, MacAddress, MacvlanMode, Namespace, NetworkId, Protocol, SandboxId, Uplink,
 };
 
 use super::*;

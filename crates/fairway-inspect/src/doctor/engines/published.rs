@@ -210,7 +210,7 @@ fn translated_finding(
 }
 
 fn protocol_of(number: Option<u8>) -> Protocol {
-    Protocol::ALL.into_iter().find(|it| Some(it.number()) == number).unwrap_or(Protocol::Tcp)
+    number.and_then(Protocol::from_number).unwrap_or(Protocol::Tcp)
 }
 
 /// The command that drops what comes for a loopback address from elsewhere.

@@ -82,7 +82,7 @@ pub(super) fn check_rules(observed: &EngineObservations) -> Vec<Finding> {
 }
 
 fn port_text(facts: &RuleFacts, port: u16) -> String {
-    let protocol = Protocol::ALL.into_iter().find(|it| Some(it.number()) == facts.protocol);
+    let protocol = facts.protocol.and_then(Protocol::from_number);
     protocol.map_or_else(|| port.to_string(), |protocol| format!("{port}/{protocol}"))
 }
 

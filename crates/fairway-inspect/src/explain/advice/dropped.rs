@@ -114,8 +114,7 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Quer
         (same && reached).then(|| place(publication, at))
     });
     let routed = routed_at(world, to, query);
-    let publish = match (leads_there, fairway_model::Protocol::ALL.iter().find(|it| it.number() == protocol))
-    {
+    let publish = match (leads_there, fairway_model::Protocol::from_number(protocol)) {
         (Some(place), _) => format!("its port {port} is published: ask {place}"),
         (None, Some(protocol)) => {
             let suffix = match protocol {

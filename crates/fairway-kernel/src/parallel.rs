@@ -8,7 +8,16 @@ use std::sync::{Mutex, PoisonError};
 const AT_ONCE: usize = 16;
 
 /// Runs `work` for each of `items`, several at a time, and returns the results in the order of the items.
-pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    in_parallel_at_most(AT_ONCE, items, work)
+}
+
+/// As [`in_parallel`], so many at a time.
+pub fn in_parallel_at_most<T: Sync, R: Send>(
+    at_once: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     if items.len() <= 1 {
         return items.iter().map(work).collect();
     }
@@ -24,7 +33,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..AT_ONCE.min(items.len()) {
+        for _ in 1..at_once.min(items.len()) {
             // Without the thread the others do its share.
             let _ = std::thread::Builder::new().name("parallel".to_owned()).spawn_scoped(scope, go_on);
         }
@@ -36,7 +45,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
 }
 
 /// Runs two works at once, the first one on another thread if one can be started.
-pub(crate) fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
+pub fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| {
         let started = std::thread::Builder::new().name("parallel".to_owned()).spawn_scoped(scope, &first);
         let second = second();
