@@ -165,7 +165,7 @@ impl Applier {
                 Phase::Removal => match rest.as_deref_mut() {
                     Some(rest) if progress.is_whole() && removal::leaves(difference) => {
                         rest.removal = true;
-                        self.close_some_ports(difference);
+                        self.cut_off(difference);
                     }
                     _ => self.remove(progress, Some(desired)),
                 },

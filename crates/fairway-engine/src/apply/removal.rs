@@ -34,8 +34,14 @@ impl Applier {
         self.close_resolvers(progress, desired);
     }
 
-    /// Closes the ports that are gone, unless they are very many.
-    pub(super) fn close_some_ports(&self, difference: &Difference) {
+    /// Has a sandbox that leaves reach nothing, and closes its ports, unless they are very many. Other sandboxes may run
+    /// on in its namespace.
+    pub(super) fn cut_off(&self, difference: &Difference) {
+        for object in difference.removed.values() {
+            if let Object::Veth(link) = object {
+                self.sweeper.set_endpoint_down(&link.host_interface);
+            }
+        }
         let ports = difference.removed.keys().filter_map(Key::port);
         ports.take(CLOSED_AT_ONCE).for_each(|(protocol, address)| self.ports.remove(protocol, address));
     }

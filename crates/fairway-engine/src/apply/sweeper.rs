@@ -45,10 +45,7 @@ impl Sweeper {
             return;
         }
         for (pending, name) in &pending {
-            let off = self.lookup().set_down(pending.index, name);
-            if let Err(error) = off {
-                tracing::debug!(%error, interface = name, "failed to set interface {name} down before its deletion: {error}");
-            }
+            self.set_down(pending.index, name);
         }
         if self.queue.send(pending.iter().map(|(pending, _)| *pending).collect()).is_err() {
             return;
@@ -59,6 +56,19 @@ impl Sweeper {
                 std::thread::sleep(pause);
                 pause = (pause * 5 / 4).min(Duration::from_millis(5));
             }
+        }
+    }
+
+    /// Sets the host's end of an endpoint's link down: what is behind it reaches nothing from then on.
+    pub fn set_endpoint_down(&self, name: &str) {
+        if let Some(index) = self.index(name) {
+            self.set_down(index, name);
+        }
+    }
+
+    fn set_down(&self, index: u32, name: &str) {
+        if let Err(error) = self.lookup().set_down(index, name) {
+            tracing::debug!(%error, interface = name, "failed to set interface {name} down before its deletion: {error}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::dns::{RecordType, look_up};
 use fairway_api::types::AttachNamespace;
-use fairway_lab::{Lab, Outcome, Place, ask, serve_tcp};
+use fairway_lab::{Lab, Outcome, Place, Question, ask, serve_tcp};
 
 use crate::foreign_changes;
 use crate::harness::{HOST, LAN, Sandbox, Stage, eventually, request};
@@ -140,6 +140,36 @@ fn what_a_sandbox_left_can_be_had_at_once() {
         stage.daemon.kill9();
         stage.daemon.restart(&[]);
         assert_same("after a crash", &observe(&stage, &[]), &before);
+    });
+}
+
+#[test]
+fn a_sandbox_that_left_reaches_nothing() {
+    // Deleting so many links takes the kernel far longer than answering.
+    const MANY: usize = 60;
+    fairway_lab::run(|lab| {
+        let (stage, _neighbour) = stage(lab);
+        let _server = serve_tcp(&stage.lan, "0.0.0.0:80").unwrap();
+        let sandboxes: Vec<(String, Sandbox)> = (0..MANY)
+            .map(|number| format!("s{number}"))
+            .map(|name| (name.clone(), stage.attach(&name, request(&["web"], &[])).unwrap()))
+            .collect();
+        let asked = |sandbox: &Sandbox| {
+            let question = Question::to(&format!("{LAN}:80")).unwrap();
+            question.within(Duration::from_millis(300)).tcp(sandbox).unwrap()
+        };
+        assert_eq!(asked(&sandboxes[0].1), Outcome::answered(HOST));
+        let barrier = Barrier::new(MANY);
+        std::thread::scope(|scope| {
+            for (name, sandbox) in &sandboxes {
+                let (stage, barrier) = (&stage, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    stage.client().detach(name).unwrap();
+                    assert_ne!(asked(sandbox), Outcome::answered(HOST), "{name}");
+                });
+            }
+        });
     });
 }
 
