@@ -23,6 +23,8 @@ const LEGACY: [(Family, &str, &str); 2] = [
 ];
 /// How many networks a log line names.
 const NAMED: usize = 5;
+/// How often one scan decides on the jumps: another program may change its rules each time.
+const MOST_DECISIONS: usize = 3;
 
 /// The tables of iptables-legacy, as printed.
 pub(crate) type Printed = Vec<(Family, String)>;
@@ -138,16 +140,17 @@ impl Reconciler {
     /// Scans the foreign tables, places jumps where that is on, and logs each conflict once.
     pub(crate) fn scan_foreign_firewalls(&self) {
         let _exclusive = self.foreign.scan.lock().unwrap_or_else(PoisonError::into_inner);
-        match read_all() {
-            Ok((tables, legacy)) => self.foreign.remember(tables, legacy),
-            Err(error) => {
-                return tracing::warn!(%error, "failed to read the tables of other firewalls: {error}");
+        // What changes while jumps are placed is decided on again.
+        for _ in 0..MOST_DECISIONS {
+            match read_all() {
+                Ok((tables, legacy)) => self.foreign.remember(tables, legacy),
+                Err(error) => {
+                    return tracing::warn!(%error, "failed to read the tables of other firewalls: {error}");
+                }
             }
-        }
-        if self.integrate()
-            && let Ok((tables, legacy)) = read_all()
-        {
-            self.foreign.remember(tables, legacy);
+            if !self.integrate() {
+                break;
+            }
         }
         self.report_conflicts();
         self.committer.report_overlapping_routes();
