@@ -16,8 +16,9 @@ use crate::filter::Filters;
 use crate::types::{
     AttachNamespace, AttachRequest, Attached, ConnectRequest, ContainerCreate, ContainerInspect,
     ContainerSummary, Created, DetachRequest, Diagnosis, DisconnectRequest, ErrorMessage, Exited, Explained,
-    Info, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted, PlanDifference, Planned, PortMap,
-    PublishPorts, PublishedPorts, Reloaded, Version, WaitReply,
+    Info, JoinRequest, LeaveRequest, NetworkCreate, NetworkInspect, NetworkStats, NetworksDeleted,
+    PlanDifference, Planned, PortMap, PublishPorts, PublishedPorts, Reloaded, UpdateNetwork, Version,
+    WaitReply,
 };
 use connection::{Connection, Response};
 
@@ -358,6 +359,30 @@ impl Client {
     /// See [`Client::ping`].
     pub fn detach(&mut self, container: &str) -> Result<(), ClientError> {
         self.send_json("/fairway/detach", &DetachRequest { container: container.to_owned() })
+    }
+
+    /// Connects a container of another engine to networks that the engine describes.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn join(&mut self, request: &JoinRequest) -> Result<Attached, ClientError> {
+        self.post("/fairway/join", request)
+    }
+
+    /// Disconnects a container of another engine.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn leave(&mut self, request: &LeaveRequest) -> Result<(), ClientError> {
+        self.send_json("/fairway/leave", request)
+    }
+
+    /// Changes options of a network in place.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn update_network(&mut self, network: &str, request: &UpdateNetwork) -> Result<(), ClientError> {
+        self.send_json(&format!("/networks/{}/update", encode(network)), request)
     }
 
     /// Publishes more ports of a sandbox, also while it runs.

@@ -8,6 +8,7 @@ mod connection;
 mod container;
 mod event;
 mod fairway;
+mod join;
 mod network;
 mod reply;
 mod route;
@@ -324,6 +325,9 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
         Task::Attach => fairway::attach(engine, call),
         Task::Stats => fairway::stats(engine, call),
         Task::Detach => fairway::detach(engine, call),
+        Task::Join => join::join(engine, call),
+        Task::Leave => join::leave(engine, call),
+        Task::NetworkUpdate(id) => join::update_network(engine, &id, call),
         Task::Explain => fairway::explain(engine, call),
         Task::Plan => fairway::plan(engine),
         Task::PlanDifference => fairway::plan_difference(engine),

@@ -20,8 +20,9 @@ pub use container::{
 pub use create::{ContainerCreate, NetworkingConfig};
 pub use event::{EventActor, EventMessage};
 pub use fairway::{
-    AttachNamespace, AttachRequest, Attached, DetachRequest, Diagnosis, Exited, Explained, NetworkStats,
-    PlanDifference, Planned, PortStats, PublishPorts, PublishedPorts, Reloaded, TrafficCount,
+    AttachNamespace, AttachRequest, Attached, AttachedInterface, DetachRequest, Diagnosis, Exited, Explained,
+    JoinRequest, LeaveRequest, NetworkStats, PlanDifference, Planned, PortStats, PublishPorts,
+    PublishedPorts, Reloaded, TrafficCount, UpdateNetwork,
 };
 pub use network::{
     ConfigReference, ConnectRequest, DisconnectRequest, EndpointIpam, EndpointSettings, Ipam, IpamConfig,

@@ -15,6 +15,7 @@ mod gateway;
 #[allow(missing_docs, reason = "the names of the steps and their fields say what a user does")]
 pub mod histories;
 mod index;
+mod join;
 mod lease;
 mod limit;
 mod link;
@@ -36,7 +37,7 @@ pub(crate) mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use command::{Command, CreateNetwork, CreateSandbox, NetworkChoice};
+pub use command::{Command, CreateNetwork, CreateSandbox, Join, NetworkChoice};
 pub use context::{Context, Undecided};
 pub use default_bridge::DEFAULT_BRIDGE;
 pub use event::{Event, EventRecorder, Subject, TimedEvent};
@@ -109,6 +110,16 @@ impl Change {
         self.owners.insert(owner);
         self
     }
+
+    /// Adds a later change of the same command.
+    fn append(&mut self, later: Self) {
+        self.records.extend(later.records);
+        self.owners.extend(later.owners);
+        self.warnings.extend(later.warnings);
+        self.network = later.network.or(self.network);
+        self.sandbox = later.sandbox.or(self.sandbox);
+        self.published.extend(later.published);
+    }
 }
 
 impl World {
@@ -138,18 +149,21 @@ impl World {
             Command::Configure { settings, host } => self.configure(*settings, *host, context)?,
             Command::CreateNetwork(request) => self.create_network(request, context)?,
             Command::RemoveNetwork { network } => self.remove_network(&network)?,
-            Command::CreateSandbox(request) => self.create_sandbox(*request, context)?,
+            Command::CreateSandbox(request) => {
+                let id = context.rng.sandbox_id();
+                self.create_sandbox(id, *request, context)?
+            }
             Command::StartSandbox { sandbox, process, namespace } => {
                 self.start_sandbox(&sandbox, process, namespace, context)?
             }
             Command::Attach { create, process, namespace } => {
-                let mut change = self.create_sandbox(*create, context)?;
-                let id = change.sandbox.map(|id| id.to_string()).unwrap_or_default();
-                let started = self.start_sandbox(&id, process, namespace, context)?;
-                change.records.extend(started.records);
-                change.owners.extend(started.owners);
-                change.warnings.extend(started.warnings);
-                change
+                let id = context.rng.sandbox_id();
+                self.attach(id, *create, process, namespace, context)?
+            }
+            Command::Join(request) => self.join(*request, context)?,
+            Command::Leave { sandbox, networks } => self.leave(&sandbox, &networks, context.rng)?,
+            Command::UpdateNetwork { network, options } => {
+                self.update_network(&network, &options, context)?
             }
             Command::StopSandbox { sandbox, code } => {
                 self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: context.now })?
@@ -217,6 +231,9 @@ impl World {
 
     fn put_network(&mut self, network: impl Into<Arc<Network>>) {
         let network = network.into();
+        if let Some(old) = self.networks.get(&network.id) {
+            self.index.release_reserved(old);
+        }
         self.index.add_network(&network);
         self.networks.insert(network.id, network);
     }

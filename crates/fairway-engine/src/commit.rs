@@ -96,12 +96,17 @@ impl Committer {
                 self.follow_host();
                 Command::CreateNetwork(self.with_parent(request)?)
             }
+            Command::Join(mut request) => {
+                let networks = std::mem::take(&mut request.networks).into_iter();
+                request.networks = networks.map(|it| self.with_parent(it)).collect::<Result<_, _>>()?;
+                Command::Join(request)
+            }
             other => other,
         };
         let exit_code = match &command {
             Command::StopSandbox { code, .. } => Some(*code),
             // Also one that never ran may be waited for.
-            Command::RemoveSandbox { .. } => Some(0),
+            Command::RemoveSandbox { .. } | Command::Leave { .. } => Some(0),
             _ => None,
         };
         let Committed { change, events } = self.pipeline.run(&command)?;

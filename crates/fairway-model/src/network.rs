@@ -106,6 +106,9 @@ pub struct Network {
     pub driver: Driver,
     /// Whether the network is predefined (`bridge`, `host`, `none`).
     pub predefined: bool,
+    /// Whether the network exists only while an endpoint is on it: another engine describes it with each request.
+    #[serde(default)]
+    pub transient: bool,
     /// The name of the bridge; empty without one.
     pub bridge: String,
     /// Whether endpoints have IPv4 addresses.

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use fairway_core::world::World;
-use fairway_model::{LOG_DRIVER, NetworkMode, Sandbox, SandboxKind, SandboxState};
+use fairway_model::{Endpoint, LOG_DRIVER, NetworkMode, Sandbox, SandboxKind, SandboxState};
 
 use super::network::{endpoint_settings, mode_network};
 use super::port;
 use super::time::{human, rfc3339};
 use crate::engine_api::SandboxFiles;
 use crate::types::{
-    Attached, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, EndpointSettings,
-    HostConfig, LogConfig, NetworkSettings, SummaryHostConfig, SummaryNetworks,
+    Attached, AttachedInterface, ContainerConfig, ContainerInspect, ContainerState, ContainerSummary,
+    EndpointSettings, HostConfig, LogConfig, NetworkSettings, SummaryHostConfig, SummaryNetworks,
 };
 
 /// A sandbox in a list; `now` is in nanoseconds since 1970.
@@ -100,10 +100,23 @@ pub fn attached(world: &World, sandbox: &Sandbox, files: SandboxFiles, warnings:
         warnings,
         networks: networks(world, sandbox),
         ports: port::published(sandbox),
+        interfaces: interfaces(world, sandbox),
         resolv_conf_path: files.resolv_conf,
         hosts_path: files.hosts,
         hostname_path: files.hostname,
     }
+}
+
+fn interfaces(world: &World, sandbox: &Sandbox) -> BTreeMap<String, AttachedInterface> {
+    let of = |endpoint: &Endpoint| {
+        let network = world.network(endpoint.network)?;
+        let allocation = endpoint.allocation.as_ref()?;
+        let host_name =
+            if network.driver.has_bridge() { allocation.host_interface.clone() } else { String::new() };
+        let (name, bridge) = (allocation.interface.clone(), network.bridge.clone());
+        Some((network.name.clone(), AttachedInterface { name, host_name, bridge }))
+    };
+    world.endpoints_of_sandbox(sandbox.id).into_iter().filter_map(of).collect()
 }
 
 pub(super) fn status(sandbox: &Sandbox) -> &'static str {

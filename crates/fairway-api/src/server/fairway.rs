@@ -29,7 +29,11 @@ pub(super) fn attach_namespace(engine: &dyn EngineApi, id: &str, call: &Call) ->
 }
 
 /// Finds the namespace of a sandbox. In host mode that is the host's; otherwise the host's is refused.
-fn locate(engine: &dyn EngineApi, reference: &NamespaceReference, host: bool) -> Result<Located, Failure> {
+pub(super) fn locate(
+    engine: &dyn EngineApi,
+    reference: &NamespaceReference,
+    host: bool,
+) -> Result<Located, Failure> {
     let located = engine.locate(reference)?;
     if host {
         return Ok(Located { namespace: None, ..located });

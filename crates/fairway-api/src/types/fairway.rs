@@ -8,7 +8,7 @@ use fairway_inspect::explain::Capture;
 use fairway_walk::{BranchRecord, Branches, Topology, WalkRecord};
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerCreate, EndpointSettings, PortMap};
+use super::{ContainerCreate, EndpointSettings, NetworkCreate, PortMap};
 
 /// The body of `POST /containers/{id}/attach-namespace`: the network namespace of a created sandbox. Either the process
 /// or the path is given.
@@ -48,9 +48,57 @@ pub struct Attached {
     /// The endpoints, by the names of their networks.
     pub networks: BTreeMap<String, EndpointSettings>,
     pub ports: PortMap,
+    /// The interfaces, by the names of their networks.
+    pub interfaces: BTreeMap<String, AttachedInterface>,
     pub resolv_conf_path: String,
     pub hosts_path: String,
     pub hostname_path: String,
+}
+
+/// The interface of an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AttachedInterface {
+    /// The name in the sandbox.
+    pub name: String,
+    /// The name of the veth peer on the host; empty without one.
+    pub host_name: String,
+    /// The bridge; empty without one.
+    pub bridge: String,
+}
+
+/// The body of `POST /fairway/join`: connects a container of another engine to networks that the engine describes. The
+/// reply is [`Attached`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JoinRequest {
+    /// The id of the sandbox, 64 hexadecimal digits, by which later requests find it.
+    pub id: String,
+    /// The name; another sandbox that has it makes this one's longer.
+    pub name: String,
+    /// The path of the namespace.
+    pub path: String,
+    /// The networks. Each exists while a container is on it.
+    pub networks: Vec<NetworkCreate>,
+    /// The new endpoints, the ports and the names. Ports that the sandbox publishes are left out.
+    pub container: ContainerCreate,
+}
+
+/// The body of `POST /fairway/leave`: disconnects a container of another engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LeaveRequest {
+    /// The id of the sandbox.
+    pub id: String,
+    /// The networks by name; empty means all.
+    pub networks: Vec<String>,
+}
+
+/// The body of `POST /networks/{id}/update`: options that change in place; null removes an option.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct UpdateNetwork {
+    pub options: BTreeMap<String, Option<String>>,
 }
 
 /// The body of `POST /containers/{id}/publish` and `/unpublish`: published ports of an existing sandbox.

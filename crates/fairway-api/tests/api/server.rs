@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use fairway_api::filter::Filters;
 use fairway_api::types::{
     AttachNamespace, AttachRequest, ConnectRequest, ContainerCreate, DisconnectRequest, EndpointIpam,
-    EndpointSettings, HostConfig, Ipam, IpamConfig, NetworkCreate, NetworkingConfig, PortBinding,
+    EndpointSettings, HostConfig, Ipam, IpamConfig, JoinRequest, LeaveRequest, NetworkCreate,
+    NetworkingConfig, PortBinding, UpdateNetwork,
 };
 use fairway_api::{Client, ClientError};
 
@@ -138,6 +139,36 @@ fn an_attach_brings_addresses_ports_and_files() {
     client.detach("front").unwrap();
     assert_eq!(refusal(client.container("front")).0, 404);
     assert!(client.network("web").unwrap().containers.is_empty());
+}
+
+#[test]
+fn a_container_of_another_engine_joins_and_leaves_networks_that_it_describes() {
+    let server = RunningServer::start();
+    let mut client = server.client();
+    let request = JoinRequest {
+        id: "ab".repeat(32),
+        name: "c1".into(),
+        path: "/run/netns/c1".into(),
+        networks: vec![network("pod", "10.89.0.0/24")],
+        container: on("pod"),
+    };
+    let joined = client.join(&request).unwrap();
+    assert_eq!((joined.id.as_str(), joined.name.as_str()), (request.id.as_str(), "c1"));
+    assert_eq!(joined.networks["pod"].ip_address, "10.89.0.2");
+    assert_eq!(joined.interfaces["pod"].name, "eth0");
+    assert!(joined.interfaces["pod"].host_name.starts_with("fw"), "{joined:?}");
+    assert!(joined.interfaces["pod"].bridge.starts_with("br-"), "{joined:?}");
+    let update = UpdateNetwork {
+        options: BTreeMap::from([("com.docker.network.driver.mtu".into(), Some("1300".into()))]),
+    };
+    client.update_network("pod", &update).unwrap();
+    assert_eq!(client.network("pod").unwrap().options["com.docker.network.driver.mtu"], "1300");
+    let leave = LeaveRequest { id: request.id, networks: Vec::new() };
+    client.leave(&leave).unwrap();
+    assert_eq!(refusal(client.network("pod")).0, 404);
+    // What is gone has left.
+    client.leave(&leave).unwrap();
+    assert_eq!(refusal(client.leave(&LeaveRequest { id: "c1".into(), ..leave })).0, 400);
 }
 
 #[test]

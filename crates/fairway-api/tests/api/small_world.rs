@@ -29,6 +29,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         created: CREATED,
         driver,
         predefined: matches!(name, "bridge" | "host" | "none"),
+        transient: false,
         bridge: String::new(),
         enable_ipv4: true,
         enable_ipv6: subnets.len() > 1,

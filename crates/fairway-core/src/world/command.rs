@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use fairway_model::{
     EndpointId, EndpointRequest, HostFacts, Lease, MacAddress, Namespace, ParentFacts, ProcessIdentity,
-    PublishRequest, SandboxKind, SandboxOptions, Settings, SubnetRequest, UnpublishRequest, Uplink,
+    PublishRequest, SandboxId, SandboxKind, SandboxOptions, Settings, SubnetRequest, UnpublishRequest,
+    Uplink,
 };
 
 /// The request to create a network.
@@ -47,6 +48,17 @@ pub enum NetworkChoice {
     Container(String),
 }
 
+impl NetworkChoice {
+    /// The networks by name or id, of a choice that lists them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let listed = match self {
+            Self::Networks(networks) => networks.as_slice(),
+            _ => &[],
+        };
+        listed.iter().map(|(network, _)| network.as_str())
+    }
+}
+
 /// The request to create a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateSandbox {
@@ -58,6 +70,22 @@ pub struct CreateSandbox {
     pub network: NetworkChoice,
     /// The options.
     pub options: SandboxOptions,
+}
+
+/// The request of another engine to connect a container's namespace to networks that the engine describes itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// The sandbox of the container: made by the first request for it, and found again by later ones.
+    pub id: SandboxId,
+    /// The networks, each created with its first endpoint. One that exists is compared: what can be changed in place is
+    /// changed, anything else refused.
+    pub networks: Vec<CreateNetwork>,
+    /// The sandbox with its new endpoints and published ports. Published ports that the sandbox has are left out.
+    pub sandbox: CreateSandbox,
+    /// The process of the namespace.
+    pub process: Option<ProcessIdentity>,
+    /// The namespace.
+    pub namespace: Option<Namespace>,
 }
 
 /// A command of a World. As in Docker, networks and sandboxes are found by full id, name or unique prefix of the id, in
@@ -98,6 +126,23 @@ pub enum Command {
         process: Option<ProcessIdentity>,
         /// The namespace.
         namespace: Option<Namespace>,
+    },
+    /// Connects a container of another engine, all or nothing.
+    Join(Box<Join>),
+    /// Disconnects a container of another engine from those of the networks that it is on. Without an endpoint left the
+    /// sandbox is removed, and so are the transient networks that no endpoint is on.
+    Leave {
+        /// The sandbox.
+        sandbox: String,
+        /// The networks; an empty list means all.
+        networks: Vec<String>,
+    },
+    /// Changes options of a network in place.
+    UpdateNetwork {
+        /// The network.
+        network: String,
+        /// The options, each with its new value; none removes the option.
+        options: BTreeMap<String, Option<String>>,
     },
     /// Records the exit of a sandbox's process, or the removal of its namespace.
     StopSandbox {

@@ -14,6 +14,7 @@ pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) ->
         created: now,
         driver,
         predefined: true,
+        transient: false,
         bridge: String::new(),
         enable_ipv4: true,
         enable_ipv6: false,

@@ -341,6 +341,7 @@ impl World {
         let mut change = Change { network: Some(network.id), warnings, ..Change::default() };
         self.touch_endpoint(&endpoint, &mut change);
         self.touch_sandbox(Sandbox { publications, ..sandbox }, &mut change);
+        self.forget_transient(network.id, &mut change);
         Ok(change)
     }
 

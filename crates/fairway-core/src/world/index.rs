@@ -39,14 +39,17 @@ impl Index {
     pub fn add_network(&mut self, network: &Network) {
         self.network_names.insert(network.name.clone(), network.id);
         let addresses = self.addresses.entry(network.id).or_default();
-        for subnet in &network.subnets {
-            if network.reserves_gateway(subnet) {
-                addresses.take(subnet.gateway);
-            }
-            subnet.auxiliary.values().for_each(|address| {
-                addresses.take(*address);
-            });
-        }
+        reserved_by_network(network).for_each(|address| {
+            addresses.take(address);
+        });
+    }
+
+    /// Frees what a network reserves, before it changes.
+    pub fn release_reserved(&mut self, network: &Network) {
+        let addresses = self.addresses.entry(network.id).or_default();
+        reserved_by_network(network).for_each(|address| {
+            addresses.release(address);
+        });
     }
 
     pub fn remove_network(&mut self, network: &Network) {
@@ -114,4 +117,12 @@ impl Index {
             self.macs.remove(&allocation.mac);
         }
     }
+}
+
+/// The addresses that no endpoint of a network can have: the gateways and the auxiliary addresses.
+fn reserved_by_network(network: &Network) -> impl Iterator<Item = IpAddr> {
+    network.subnets.iter().flat_map(|subnet| {
+        let gateway = Some(subnet.gateway).filter(|_| network.reserves_gateway(subnet));
+        gateway.into_iter().chain(subnet.auxiliary.values().copied())
+    })
 }

@@ -63,7 +63,7 @@ impl World {
     }
 
     /// The request with the defaults of `--default-network-opt`.
-    fn with_default_options(&self, mut request: CreateNetwork, driver: Driver) -> CreateNetwork {
+    pub(super) fn with_default_options(&self, mut request: CreateNetwork, driver: Driver) -> CreateNetwork {
         for (name, value) in self.settings.network_options.get(&driver.to_string()).into_iter().flatten() {
             request.options.entry(name.clone()).or_insert_with(|| value.clone());
         }
@@ -75,6 +75,22 @@ impl World {
         request: CreateNetwork,
         context: &mut Context<'_>,
     ) -> Result<Change, Refusal> {
+        let id = context.rng.network_id();
+        let (network, warnings) = self.new_network(request, id, context)?;
+        let mut change = Change { network: Some(id), warnings, ..Change::default() };
+        change.record(RecordKey::Network(id)).owner(Owner::Network(id));
+        self.put_network(network);
+        self.switch_forwarding(&mut change);
+        Ok(change)
+    }
+
+    /// The network that a request describes, with what is decided for it, and warnings.
+    pub(super) fn new_network(
+        &self,
+        request: CreateNetwork,
+        id: NetworkId,
+        context: &mut Context<'_>,
+    ) -> Result<(Network, Vec<String>), Refusal> {
         limit::check_network(&request)?;
         let driver = self.check_network_name(&request)?;
         let request = self.with_default_options(request, driver);
@@ -90,7 +106,6 @@ impl World {
         let uplink = self.uplink(&request, &options, driver)?;
         self.check_peers(&options.peers, driver, internal)?;
         lan::check_dhcp(&request, &options, driver, enable_ipv4)?;
-        let id = context.rng.network_id();
         let macvlan = match driver {
             Driver::Macvlan => Some(self.macvlan(&request, &options, id)?),
             _ => None,
@@ -121,17 +136,17 @@ impl World {
             )?,
         };
         peers::check_apart(&peers, &subnets)?;
-        let mut change = Change { network: Some(id), warnings: options.warnings, ..Change::default() };
-        change.warnings.extend(
+        let mut warnings = options.warnings;
+        warnings.extend(
             uplink.iter().filter(|_| !options.bridge.dhcp).flat_map(|uplink| lan::warnings(uplink, &subnets)),
         );
-        change.record(RecordKey::Network(id)).owner(Owner::Network(id));
         let network = Network {
             id,
             name: request.name,
             created: context.now,
             driver,
             predefined: false,
+            transient: false,
             bridge,
             enable_ipv4,
             enable_ipv6,
@@ -151,10 +166,8 @@ impl World {
             options: request.options,
             labels: request.labels,
         };
-        change.warnings.extend(self.check_host_overlap(&network)?);
-        self.put_network(network);
-        self.switch_forwarding(&mut change);
-        Ok(change)
+        warnings.extend(self.check_host_overlap(&network)?);
+        Ok((network, warnings))
     }
 
     /// Refuses a subnet by which the host would lose an address or a next hop, and warns of other overlaps with the host's

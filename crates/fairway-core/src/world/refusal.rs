@@ -29,6 +29,12 @@ pub enum Refusal {
     AmbiguousSandbox { reference: String, count: usize },
     #[error("network with name {0} already exists")]
     NetworkExists(String),
+    #[error(
+        "network {network} is used with another {part}: disconnect its containers first ({containers}), or give this one another name"
+    )]
+    NetworkDiffers { network: String, part: &'static str, containers: String },
+    #[error("container {0} runs in another network namespace: stop it first")]
+    OtherNamespace(String),
     #[error("{0:?} is not a name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed, up to 128 characters")]
     InvalidName(String),
     #[error("operation is not permitted on predefined {0} network")]
@@ -208,6 +214,8 @@ impl Refusal {
             | Self::NoParent(_)
             | Self::NoSuchDriver(_) => NotFound,
             Self::NetworkExists(_)
+            | Self::NetworkDiffers { .. }
+            | Self::OtherNamespace(_)
             | Self::ParentMode { .. }
             | Self::NetworkFull { .. }
             | Self::BridgeFull { .. }

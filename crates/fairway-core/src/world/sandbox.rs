@@ -110,8 +110,23 @@ impl World {
         }
     }
 
+    /// Creates a sandbox and starts it.
+    pub(super) fn attach(
+        &mut self,
+        id: SandboxId,
+        create: CreateSandbox,
+        process: Option<ProcessIdentity>,
+        namespace: Option<Namespace>,
+        context: &mut Context<'_>,
+    ) -> Result<Change, Undecided> {
+        let mut change = self.create_sandbox(id, create, context)?;
+        change.append(self.start_sandbox(&id.to_string(), process, namespace, context)?);
+        Ok(change)
+    }
+
     pub(super) fn create_sandbox(
         &mut self,
+        id: SandboxId,
         request: CreateSandbox,
         context: &mut Context<'_>,
     ) -> Result<Change, Refusal> {
@@ -123,7 +138,7 @@ impl World {
             options.log_options.entry(name.clone()).or_insert_with(|| value.clone());
         }
         let sandbox = Sandbox {
-            id: context.rng.sandbox_id(),
+            id,
             name,
             created: context.now,
             kind: request.kind,
@@ -134,7 +149,6 @@ impl World {
             resolver: false,
             removed_networks: Vec::new(),
         };
-        let id = sandbox.id;
         let mut change = Change { warnings: choice.warnings, ..Change::default() };
         self.touch_sandbox(sandbox, &mut change);
         for (network, request, options) in choice.endpoints {
@@ -231,18 +245,19 @@ impl World {
         Ok(self.forget_sandbox(sandbox.id))
     }
 
-    /// Removes a sandbox and its endpoints, in any state.
-    fn forget_sandbox(&mut self, id: SandboxId) -> Change {
+    /// Removes a sandbox and its endpoints, in any state, and transient networks that no endpoint is on after it.
+    pub(super) fn forget_sandbox(&mut self, id: SandboxId) -> Change {
         let mut change = Change { sandbox: Some(id), ..Change::default() };
         let endpoints: Vec<Endpoint> = self.endpoints_of_sandbox(id).into_iter().cloned().collect();
-        for endpoint in endpoints {
+        for endpoint in &endpoints {
             self.drop_endpoint(endpoint.id);
-            self.touch_endpoint(&endpoint, &mut change);
+            self.touch_endpoint(endpoint, &mut change);
         }
         self.drop_sandbox(id);
         change.record(RecordKey::Sandbox(id));
         change.owner(Owner::Sandbox(id)).owner(Owner::Publications(id));
         change.owners.extend(self.link_owners(id));
+        endpoints.iter().for_each(|endpoint| self.forget_transient(endpoint.network, &mut change));
         change
     }
 }

@@ -11,6 +11,10 @@ pub(super) fn undo(command: &Command, change: &Change) -> Option<Command> {
         Command::StartSandbox { .. } => sandbox().map(|sandbox| Command::CancelStart { sandbox }),
         // An attached sandbox is removed when it stops.
         Command::Attach { .. } => sandbox().map(|sandbox| Command::StopSandbox { sandbox, code: 0 }),
+        Command::Join(request) => sandbox().map(|sandbox| Command::Leave {
+            sandbox,
+            networks: request.sandbox.network.names().map(str::to_owned).collect(),
+        }),
         Command::Publish { .. } => sandbox().map(|sandbox| Command::Unpublish {
             sandbox,
             requests: change.published.iter().flat_map(exactly).collect(),

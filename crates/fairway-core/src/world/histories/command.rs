@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use fairway_model::{
     Backend, DefaultBridge, EndpointRequest, Lease, MacAddress, Namespace, PacketMark, ParentFacts,
-    PortRange, ProcessIdentity, Protocol, SandboxKind, SandboxOptions, SubnetRequest, UnpublishRequest,
+    PortRange, ProcessIdentity, Protocol, SandboxId, SandboxKind, SandboxOptions, SubnetRequest,
+    UnpublishRequest,
 };
 
 use super::TestWorld;
@@ -13,7 +14,14 @@ use super::step::{DriverChoice, Step};
 use super::values::{
     OWN_BRIDGE, endpoint, network_name, network_options, peer, protocol, publish, sandbox_name, uplink,
 };
-use crate::world::{Command, CreateNetwork, CreateSandbox, NetworkChoice};
+use crate::world::{Command, CreateNetwork, CreateSandbox, Join, NetworkChoice};
+
+const MTU: &str = "com.docker.network.driver.mtu";
+
+/// The name of a network that another engine describes.
+fn described_name(number: u8) -> String {
+    format!("described{number}")
+}
 
 impl TestWorld {
     /// The command of a step.
@@ -121,6 +129,45 @@ impl TestWorld {
             Step::Disconnect { network, sandbox } => {
                 Command::Disconnect { network: network_name(network), sandbox: sandbox_name(sandbox) }
             }
+            Step::Join { container, networks, ports, strict } => {
+                let described = |number: &u8| CreateNetwork {
+                    name: described_name(*number),
+                    subnets: vec![SubnetRequest {
+                        subnet: format!("10.8{number}.0.0/24").parse().ok(),
+                        ..SubnetRequest::default()
+                    }],
+                    options: network_options(true, if strict { &[12] } else { &[] }),
+                    ..CreateNetwork::default()
+                };
+                let endpoints = networks.iter().map(|it| (described_name(*it), EndpointRequest::default()));
+                Command::Join(Box::new(Join {
+                    id: SandboxId::new([container; 32]),
+                    networks: networks.iter().map(described).collect(),
+                    sandbox: CreateSandbox {
+                        name: Some(sandbox_name(container)),
+                        kind: SandboxKind::Attached,
+                        network: NetworkChoice::Networks(endpoints.collect()),
+                        options: SandboxOptions {
+                            publish: ports.into_iter().map(|port| publish(port, false)).collect(),
+                            ..SandboxOptions::default()
+                        },
+                    },
+                    process: None,
+                    namespace: Some(Namespace {
+                        path: format!("/run/netns/container{container}"),
+                        device: 4,
+                        inode: 100 + u64::from(container),
+                    }),
+                }))
+            }
+            Step::Leave { container, networks } => Command::Leave {
+                sandbox: SandboxId::new([container; 32]).to_string(),
+                networks: networks.into_iter().map(described_name).collect(),
+            },
+            Step::UpdateNetwork(number) => Command::UpdateNetwork {
+                network: if number < 4 { described_name(number) } else { network_name(number - 4) },
+                options: [(MTU.to_owned(), (number % 2 == 0).then(|| "1300".to_owned()))].into(),
+            },
             Step::Publish { sandbox, ports, wide } => Command::Publish {
                 sandbox: sandbox_name(sandbox),
                 requests: ports.into_iter().map(|port| publish(port, wide)).collect(),

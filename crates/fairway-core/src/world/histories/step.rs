@@ -48,6 +48,18 @@ pub enum Step {
         network: u8,
         sandbox: u8,
     },
+    /// Another engine's container joins networks that the engine describes.
+    Join {
+        container: u8,
+        networks: Vec<u8>,
+        ports: Vec<(Option<u8>, bool)>,
+        strict: bool,
+    },
+    Leave {
+        container: u8,
+        networks: Vec<u8>,
+    },
+    UpdateNetwork(u8),
     Publish {
         sandbox: u8,
         ports: Vec<(Option<u8>, bool)>,
@@ -141,6 +153,14 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(sandbox, host, container, udp, loopback)| Step::Unpublish {
                 sandbox, host, container, udp, loopback
             }),
+        4 => (
+            0..3_u8, prop::collection::vec(0..4_u8, 1..3),
+            prop::collection::vec((prop::option::of(0..6_u8), any::<bool>()), 0..2), prop::bool::weighted(0.2),
+        )
+            .prop_map(|(container, networks, ports, strict)| Step::Join { container, networks, ports, strict }),
+        3 => (0..3_u8, prop::collection::vec(0..4_u8, 0..3))
+            .prop_map(|(container, networks)| Step::Leave { container, networks }),
+        1 => (0..8_u8).prop_map(Step::UpdateNetwork),
         2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
         1 => (small(), small()).prop_map(|(sandbox, target)| Step::Unlink { sandbox, target }),
         1 => (prop::array::uniform6(any::<bool>()), any::<(bool, bool, bool)>(), 0..6_u8).prop_map(
