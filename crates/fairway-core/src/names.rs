@@ -8,7 +8,7 @@ mod table;
 
 pub use table::{Answer, NameTable, QueryType};
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,36 @@ pub enum Upstreams {
     None,
 }
 
+/// The rules by which the names of a view are answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Convention {
+    /// Docker's: a reverse answer is the first name with the network's name, and a name that no endpoint has is
+    /// forwarded.
+    #[default]
+    Docker,
+    /// Podman's, as in aardvark-dns: a reverse answer is all names, without a domain; a name of the search domain, and
+    /// every name of a sandbox without upstream servers, exists only if an endpoint has it.
+    Podman {
+        /// The search domain in lower case without a dot at its ends, as in `dns.podman`.
+        domain: Option<String>,
+    },
+}
+
+impl Convention {
+    /// The TTL of answers in seconds: short, since names move with their sandboxes.
+    #[must_use]
+    pub fn ttl(&self) -> u32 {
+        match self {
+            Self::Docker => 1,
+            Self::Podman { .. } => 0,
+        }
+    }
+
+    fn is_docker(&self) -> bool {
+        *self == Self::Docker
+    }
+}
+
 /// The names that a sandbox can resolve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameView {
@@ -59,4 +89,11 @@ pub struct NameView {
     pub links: Vec<(NetworkId, String, String)>,
     /// The upstream servers.
     pub upstreams: Upstreams,
+    /// The rules of answers.
+    #[serde(default, skip_serializing_if = "Convention::is_docker")]
+    pub convention: Convention,
+    /// The address from which the sandbox queries a resolver that sandboxes share; none for a sandbox with a resolver
+    /// of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
 }

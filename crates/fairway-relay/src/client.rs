@@ -124,8 +124,7 @@ impl RelayClient {
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(unreachable)?;
         let address = SocketAddrUnix::new(path).map_err(unreachable)?;
-        let mut connection =
-            Connection { socket, buffer: vec![0; MAX_BYTES], timeout: Duration::MAX, late: false };
+        let mut connection = Connection::new(socket);
         // Connecting blocks too if the relay accepts nothing.
         connection.set_timeout(FIRST_TIMEOUT)?;
         match rustix::net::connect(&connection.socket, &address) {
@@ -135,6 +134,17 @@ impl RelayClient {
         }
         connection.greet()?;
         Ok(PendingConnection(connection))
+    }
+
+    /// Greets the relay at the other end of a connected socket, which then ends with this client.
+    ///
+    /// # Errors
+    /// The relay does not answer.
+    pub fn greet(socket: OwnedFd) -> Result<Self, ClientError> {
+        let mut connection = Connection::new(socket);
+        connection.set_timeout(FIRST_TIMEOUT)?;
+        connection.greet()?;
+        PendingConnection(connection).finish()
     }
 
     /// The relay's description of itself.
@@ -232,6 +242,10 @@ impl PendingConnection {
 }
 
 impl Connection {
+    fn new(socket: OwnedFd) -> Self {
+        Self { socket, buffer: vec![0; MAX_BYTES], timeout: Duration::MAX, late: false }
+    }
+
     /// Closes the connection: a late answer would be taken for the answer to the next request.
     fn broken(&mut self, error: MessageError) -> ClientError {
         // This fails only if the connection is down already.

@@ -1,15 +1,18 @@
-//! The resolvers: one in each sandbox, which answers names of the table and forwards other queries to name servers.
+//! The resolvers: one in each sandbox, or one that sandboxes share. They answer names of the table and forward other
+//! queries to name servers.
 
+mod askers;
 mod cache;
 mod client;
 mod forward;
 mod respond;
 mod servers;
+mod shared;
 mod streams;
 mod upstream;
 mod wire;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -22,6 +25,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::poll::{Kind, Poller, READ, Token};
 use crate::slab::{Slab, SlabKey};
+use askers::Askers;
 use client::Client;
 use forward::{Forwarder, Requestor, Settled, Waiting};
 use wire::{Query, Unfit, code, kind};
@@ -32,7 +36,7 @@ const QUESTIONS: usize = 64;
 /// The resolvers' limits.
 #[derive(Debug, Clone)]
 pub struct ResolverLimits {
-    /// The timeout of a name server, after which the next is queried.
+    /// The timeout of a query. Its name servers share it: each has an equal part, after which the next is queried.
     pub upstream_timeout: Duration,
     /// When an unanswered query over UDP is sent again.
     pub upstream_resend: Duration,
@@ -60,13 +64,23 @@ impl Default for ResolverLimits {
     }
 }
 
-/// The resolver in one sandbox.
+/// The sandboxes that query a resolver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// The sandbox that the resolver is in.
+    One(SandboxId),
+    /// Each sandbox whose view has the source address of the query; for other addresses this one.
+    BySource(SandboxId),
+}
+
+/// A resolver.
 #[derive(Debug)]
 struct Resolver {
-    sandbox: SandboxId,
+    audience: Audience,
     udp: OwnedFd,
     tcp: OwnedFd,
-    clients: HashSet<SlabKey>,
+    /// The sandboxes that have queried it over TCP, or about names of others.
+    askers: HashMap<SandboxId, SlabKey>,
 }
 
 /// All resolvers, with the names and name servers that they share.
@@ -75,7 +89,9 @@ pub(crate) struct Resolvers {
     pub names: NameTable,
     host_servers: Vec<NameServer>,
     by_sandbox: HashMap<SandboxId, SlabKey>,
+    by_address: HashMap<SocketAddr, SlabKey>,
     resolvers: Slab<Resolver>,
+    askers: Askers,
     clients: Slab<Client>,
     /// TCP clients by their last known activity, oldest first.
     silent: VecDeque<(Instant, SlabKey)>,
@@ -99,7 +115,9 @@ impl Resolvers {
             names: NameTable::new(),
             host_servers: Vec::new(),
             by_sandbox: HashMap::new(),
+            by_address: HashMap::new(),
             resolvers: Slab::default(),
+            askers: Askers::default(),
             clients: Slab::default(),
             silent: VecDeque::new(),
             again: Vec::new(),
@@ -120,26 +138,53 @@ impl Resolvers {
         &mut self,
         poller: &Poller,
         sandbox: SandboxId,
-        [udp, tcp]: [OwnedFd; 2],
+        sockets: [OwnedFd; 2],
         outgoing: Vec<OwnedFd>,
     ) -> Result<(), Errno> {
-        rustix::io::ioctl_fionbio(&udp, true)?;
-        rustix::io::ioctl_fionbio(&tcp, true)?;
-        let place = self.resolvers.insert(Resolver { sandbox, udp, tcp, clients: HashSet::new() });
-        if let Some(resolver) = self.resolvers.get(place) {
-            let watched = poller
-                .add(&resolver.udp, Token(Kind::ResolverUdp, place), READ)
-                .and_then(|()| poller.add(&resolver.tcp, Token(Kind::ResolverTcp, place), READ))
-                .and_then(|()| self.forwarder.open(poller, place, outgoing));
-            if watched.is_err() {
-                self.close(poller, place);
-                return watched;
-            }
+        let place = self.listen(poller, Audience::One(sandbox), sockets)?;
+        if let Err(errno) = self.add_asker(poller, place, sandbox, outgoing) {
+            self.close(poller, place);
+            return Err(errno);
         }
         if let Some(old) = self.by_sandbox.insert(sandbox, place) {
             self.close(poller, old);
         }
         Ok(())
+    }
+
+    fn listen(
+        &mut self,
+        poller: &Poller,
+        audience: Audience,
+        [udp, tcp]: [OwnedFd; 2],
+    ) -> Result<SlabKey, Errno> {
+        rustix::io::ioctl_fionbio(&udp, true)?;
+        rustix::io::ioctl_fionbio(&tcp, true)?;
+        let place = self.resolvers.insert(Resolver { audience, udp, tcp, askers: HashMap::new() });
+        if let Some(resolver) = self.resolvers.get(place) {
+            let watched = poller
+                .add(&resolver.udp, Token(Kind::ResolverUdp, place), READ)
+                .and_then(|()| poller.add(&resolver.tcp, Token(Kind::ResolverTcp, place), READ));
+            if let Err(errno) = watched {
+                self.close(poller, place);
+                return Err(errno);
+            }
+        }
+        Ok(place)
+    }
+
+    fn add_asker(
+        &mut self,
+        poller: &Poller,
+        place: SlabKey,
+        sandbox: SandboxId,
+        outgoing: Vec<OwnedFd>,
+    ) -> Result<SlabKey, Errno> {
+        let resolver = self.resolvers.get_mut(place).ok_or(Errno::SRCH)?;
+        let asker = self.askers.insert(place, sandbox);
+        resolver.askers.insert(sandbox, asker);
+        self.forwarder.open(poller, asker, outgoing)?;
+        Ok(asker)
     }
 
     /// Closes the sockets of a sandbox's resolver, which otherwise keep its namespace alive; returns whether it
@@ -152,7 +197,17 @@ impl Resolvers {
         let Some(resolver) = self.resolvers.remove(place) else { return };
         poller.remove(&resolver.udp);
         poller.remove(&resolver.tcp);
-        for client in resolver.clients {
+        for asker in resolver.askers.into_values() {
+            self.close_asker(poller, asker);
+        }
+    }
+
+    fn close_asker(&mut self, poller: &Poller, place: SlabKey) {
+        let Some(asker) = self.askers.remove(place) else { return };
+        if let Some(resolver) = self.resolvers.get_mut(asker.resolver) {
+            resolver.askers.remove(&asker.sandbox);
+        }
+        for client in asker.clients {
             self.clients.remove(client);
         }
         self.forwarder.close(poller, place);
@@ -160,26 +215,26 @@ impl Resolvers {
 
     /// The sockets of a sandbox's resolver: UDP, TCP, and those to name servers.
     pub fn sockets(&self, sandbox: SandboxId) -> Option<Vec<BorrowedFd<'_>>> {
-        let place = *self.by_sandbox.get(&sandbox)?;
-        let resolver = self.resolvers.get(place)?;
-        let own = [resolver.udp.as_fd(), resolver.tcp.as_fd()];
-        Some(own.into_iter().chain(self.forwarder.sockets_inside(place)).collect())
+        let resolver = self.resolvers.get(*self.by_sandbox.get(&sandbox)?)?;
+        let own = [resolver.udp.as_fd(), resolver.tcp.as_fd()].into_iter();
+        let outgoing = resolver.askers.values().flat_map(|asker| self.forwarder.sockets_inside(*asker));
+        Some(own.chain(outgoing).collect())
     }
 
     /// Sets the names that a sandbox can resolve, and drops its cached answers, which may have come by other
     /// networks.
     pub fn set_view(&mut self, view: NameView) {
-        if self.names.view(view.sandbox) != Some(&view)
-            && let Some(place) = self.by_sandbox.get(&view.sandbox)
-        {
-            self.forwarder.clear_of(*place);
+        if self.names.view(view.sandbox) != Some(&view) {
+            for asker in self.askers.of(view.sandbox) {
+                self.forwarder.clear_of(*asker);
+            }
         }
         self.names.set_view(view);
     }
 
     /// The number of resolvers.
     pub fn count(&self) -> usize {
-        self.by_sandbox.len()
+        self.by_sandbox.len() + self.by_address.len()
     }
 
     /// The sandboxes that have a resolver.
@@ -238,7 +293,9 @@ impl Resolvers {
                     Err(_) => continue,
                 };
             let Ok(from) = SocketAddr::try_from(from) else { continue };
-            self.answer(poller, place, Requestor::Udp(from), buffer.get(..length).unwrap_or_default(), now);
+            let Some(sandbox) = self.sandbox(place, from.ip()) else { break };
+            let packet = buffer.get(..length).unwrap_or_default();
+            self.answer(poller, (place, sandbox), Requestor::Udp(from), packet, now);
             if let Some(resolver) = self.resolvers.get(place)
                 && !self.out.is_empty()
             {
@@ -250,10 +307,17 @@ impl Resolvers {
         self.settle_all(poller, now);
     }
 
-    /// Answers a query into `out`, which stays empty while the query waits for a name server.
-    fn answer(&mut self, poller: &Poller, place: SlabKey, requestor: Requestor, packet: &[u8], now: Instant) {
+    /// Answers the query of a sandbox at a resolver into `out`, which stays empty while the query waits for a name
+    /// server.
+    fn answer(
+        &mut self,
+        poller: &Poller,
+        (resolver, sandbox): (SlabKey, SandboxId),
+        requestor: Requestor,
+        packet: &[u8],
+        now: Instant,
+    ) {
         self.out.clear();
-        let Some(resolver) = self.resolvers.get(place) else { return };
         let query = match wire::query(packet, &mut self.text) {
             Ok(query) => query,
             Err(Unfit::Silent) => return,
@@ -264,33 +328,44 @@ impl Resolvers {
         }
         let kind = if query.class == wire::INTERNET { query_type(query.kind) } else { QueryType::Other };
         let limit = limit(requestor, &query);
-        match self.names.answer(resolver.sandbox, &self.text, kind) {
-            Answer::Addresses(all) => respond::addresses(&mut self.out, packet, &query, limit, &all),
-            Answer::Names(all) => respond::names(&mut self.out, packet, &query, limit, &all),
-            Answer::NoData => respond::only_code(&mut self.out, packet, &query, code::NO_ERROR),
-            Answer::NoUpstream => respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE),
-            Answer::Forward(upstreams) => {
-                let servers = match upstreams {
-                    Upstreams::Host => &self.host_servers,
-                    Upstreams::Servers(servers) => servers,
-                    Upstreams::None => const { &Vec::new() },
-                };
-                let key = Forwarder::key(packet, &query, servers);
-                let origin = self.forwarder.origin(place, servers);
-                if let Some((bytes, reply, age)) = self.forwarder.cache.find(origin, &key, now) {
-                    return respond::relayed(&mut self.out, packet, &query, limit, (bytes, reply), age);
-                }
-                let head = packet.get(..query.end).unwrap_or(packet);
-                let waiting = Waiting { requestor, packet: head.into(), query };
-                if !self.forwarder.ask(poller, place, waiting, key, servers, now) {
-                    return respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE);
-                }
-                if let Requestor::Tcp(client) = requestor
-                    && let Some(client) = self.clients.get_mut(client)
-                {
-                    client.in_flight += 1;
-                }
+        let upstreams = match self.names.answer(sandbox, &self.text, kind) {
+            Answer::Addresses(all) => {
+                let ttl = self.names.ttl(sandbox);
+                return respond::addresses(&mut self.out, packet, &query, (limit, ttl), &all);
             }
+            Answer::Names(all) => {
+                let ttl = self.names.ttl(sandbox);
+                return respond::names(&mut self.out, packet, &query, (limit, ttl), &all);
+            }
+            Answer::NoData => return respond::only_code(&mut self.out, packet, &query, code::NO_ERROR),
+            Answer::NoSuchName => {
+                return respond::only_code(&mut self.out, packet, &query, code::NO_SUCH_NAME);
+            }
+            Answer::NoUpstream => {
+                return respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE);
+            }
+            Answer::Forward(upstreams) => upstreams,
+        };
+        let servers = match upstreams {
+            Upstreams::Host => self.host_servers.clone(),
+            Upstreams::Servers(servers) => servers.clone(),
+            Upstreams::None => Vec::new(),
+        };
+        let Some(asker) = self.asker(poller, resolver, sandbox) else { return };
+        let key = Forwarder::key(packet, &query, &servers);
+        let origin = self.forwarder.origin(asker, &servers);
+        if let Some((bytes, reply, age)) = self.forwarder.cache.find(origin, &key, now) {
+            return respond::relayed(&mut self.out, packet, &query, limit, (bytes, reply), age);
+        }
+        let head = packet.get(..query.end).unwrap_or(packet);
+        let waiting = Waiting { requestor, packet: head.into(), query };
+        if !self.forwarder.ask(poller, asker, waiting, key, &servers, now) {
+            return respond::only_code(&mut self.out, packet, &query, code::SERVER_FAILURE);
+        }
+        if let Requestor::Tcp(client) = requestor
+            && let Some(client) = self.clients.get_mut(client)
+        {
+            client.in_flight += 1;
         }
     }
 
@@ -305,7 +380,7 @@ impl Resolvers {
                     }
                     None => respond::only_code(&mut self.out, packet, query, code::SERVER_FAILURE),
                 }
-                self.reply(poller, pending.resolver, *requestor, now);
+                self.reply(poller, pending.asker, *requestor, now);
             }
             if self.draining {
                 self.drain(poller);
@@ -314,10 +389,11 @@ impl Resolvers {
     }
 
     /// Sends what is in `out` to the one who asked.
-    fn reply(&mut self, poller: &Poller, place: SlabKey, requestor: Requestor, now: Instant) {
+    fn reply(&mut self, poller: &Poller, asker: SlabKey, requestor: Requestor, now: Instant) {
         match requestor {
             Requestor::Udp(to) => {
-                if let Some(resolver) = self.resolvers.get(place) {
+                let asker = self.askers.get(asker);
+                if let Some(resolver) = asker.and_then(|asker| self.resolvers.get(asker.resolver)) {
                     // A client that does not get its answer asks again.
                     let _ = rustix::net::sendto(&resolver.udp, &self.out, SendFlags::NOSIGNAL, &to);
                 }
@@ -347,8 +423,9 @@ impl Resolvers {
     /// Takes no more questions, and closes each resolver once its last one is answered.
     pub fn drain(&mut self, poller: &Poller) {
         self.draining = true;
-        let is_done = |place| self.forwarder.waiting(place) == 0;
-        let all: Vec<_> = self.resolvers.iter().map(|(place, _)| (place, is_done(place))).collect();
+        let is_done =
+            |resolver: &Resolver| resolver.askers.values().all(|asker| self.forwarder.waiting(*asker) == 0);
+        let all: Vec<_> = self.resolvers.iter().map(|(place, resolver)| (place, is_done(resolver))).collect();
         for (place, is_done) in all {
             if is_done {
                 self.close(poller, place);
@@ -358,6 +435,7 @@ impl Resolvers {
             }
         }
         self.by_sandbox.clear();
+        self.by_address.clear();
     }
 }
 

@@ -38,7 +38,9 @@ pub enum ServerError {
         errno: Errno,
     },
     /// The given control socket cannot be used.
-    #[error("cannot use the relay's control socket: {0}: pass a listening SOCK_SEQPACKET socket")]
+    #[error(
+        "cannot use the relay's control socket: {0}: pass a SOCK_SEQPACKET socket that listens or is connected"
+    )]
     ControlSocket(#[source] Errno),
 }
 
@@ -74,7 +76,7 @@ pub fn listen(path: &Path) -> Result<OwnedFd, ServerError> {
 ///
 /// `control` is a unix socket of type SOCK_SEQPACKET that listens; a process of this pid namespace that can connect
 /// to it commands the relay. Returns when a daemon asked the relay to hand over and the last connection ended, or on
-/// a fatal error. Meant for a process of its own with one thread: the confinement is that of the calling thread and
+/// a fatal error. If `control` is a connection, its other end commands the relay, which ends with it. Meant for a process of its own with one thread: the confinement is that of the calling thread and
 /// stays.
 pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerError> {
     let descriptors = raise_descriptor_limit();
@@ -85,7 +87,7 @@ pub fn run(control: OwnedFd, configuration: Configuration) -> Result<(), ServerE
     }
     Relay {
         poller: Poller::new().map_err(ServerError::Poll)?,
-        control: ControlSocket::new(control, confinement, proof),
+        control: ControlSocket::new(control, confinement, proof).map_err(ServerError::ControlSocket)?,
         proxy: Proxy::new(&configuration.proxy.within(descriptors)),
         resolvers: Resolvers::new(configuration.resolver),
         descriptors,
@@ -140,6 +142,9 @@ impl Relay {
             }
             self.proxy.turn(&self.poller, now);
             self.resolvers.turn(&self.poller, now);
+            if self.ends.is_none() && self.control.is_abandoned() {
+                return Ok(());
+            }
             if let Some(ends) = self.ends
                 && (ends <= now || self.is_idle())
                 && self.control.is_quiet()

@@ -21,6 +21,8 @@ pub enum RecordKey {
     Port(Protocol, SocketAddr),
     /// The resolver in a sandbox.
     Resolver(SandboxId),
+    /// The resolver that sandboxes share at an address of the host.
+    SharedResolver(SocketAddr),
     /// The names of an endpoint.
     Names(EndpointId),
     /// The names that a sandbox can resolve.
@@ -34,6 +36,7 @@ impl fmt::Display for RecordKey {
         match self {
             Self::Port(protocol, address) => write!(f, "port {address}/{protocol}"),
             Self::Resolver(sandbox) => write!(f, "the resolver of sandbox {}", sandbox.short()),
+            Self::SharedResolver(address) => write!(f, "the resolver at {address}"),
             Self::Names(endpoint) => write!(f, "the names of endpoint {}", endpoint.short()),
             Self::View(sandbox) => write!(f, "the view of sandbox {}", sandbox.short()),
             Self::HostServers => f.write_str("the host's name servers"),
@@ -57,6 +60,14 @@ pub enum Record {
     /// [`OUTGOING_SOCKETS`] to name servers, not connected. A resolver from a daemon of an earlier version has none
     /// of the latter, and queries from the host's namespace.
     Resolver(SandboxId),
+    /// A resolver that sandboxes share, with two sockets: UDP, bound; TCP, listening. It knows a sandbox by the source
+    /// address in its view.
+    SharedResolver {
+        /// The address that the sockets are bound to.
+        address: SocketAddr,
+        /// The sandbox whose view applies to other source addresses.
+        others: SandboxId,
+    },
     /// The names of an endpoint.
     Names(NameRecord),
     /// The names that a sandbox can resolve.
@@ -71,6 +82,7 @@ impl Record {
         match self {
             Self::Port { protocol, address, .. } => RecordKey::Port(*protocol, *address),
             Self::Resolver(sandbox) => RecordKey::Resolver(*sandbox),
+            Self::SharedResolver { address, .. } => RecordKey::SharedResolver(*address),
             Self::Names(names) => RecordKey::Names(names.endpoint),
             Self::View(view) => RecordKey::View(view.sandbox),
             Self::HostServers(_) => RecordKey::HostServers,
@@ -82,6 +94,7 @@ impl Record {
         match self {
             Self::Port { .. } => 1..=1,
             Self::Resolver(_) => 2..=2 + OUTGOING_SOCKETS,
+            Self::SharedResolver { .. } => 2..=2,
             Self::Names(_) | Self::View(_) | Self::HostServers(_) => 0..=0,
         }
     }

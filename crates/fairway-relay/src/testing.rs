@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fairway_core::names::{NameRecord, NameView, Upstreams};
+use fairway_core::names::{Convention, NameRecord, NameView, Upstreams};
 use fairway_core::object::SocketUse;
 use fairway_model::{EndpointId, NetworkId, Protocol, SandboxId};
 
@@ -72,6 +72,15 @@ impl TestRelay {
         self.client.apply(vec![Change::Remove(key)]).unwrap();
     }
 
+    /// Opens a resolver on loopback that sandboxes share, and returns its address. Other sources are sandbox `others`.
+    pub fn shared_resolver(&self, others: u8) -> SocketAddr {
+        let (udp, tcp) = resolver_sockets();
+        let address = udp.local_addr().unwrap();
+        let others = sandbox(others);
+        self.insert(Record::SharedResolver { address, others }, vec![udp.into(), tcp.into()]);
+        address
+    }
+
     /// Gives a sandbox a resolver on loopback, on network 1, and returns its address.
     pub fn resolver(&self, n: u8, upstreams: Upstreams) -> SocketAddr {
         let (udp, tcp) = resolver_sockets();
@@ -125,7 +134,14 @@ pub(crate) fn sandbox(n: u8) -> SandboxId {
 }
 
 pub(crate) fn view(n: u8, upstreams: Upstreams) -> NameView {
-    NameView { sandbox: sandbox(n), networks: vec![NetworkId::new([1; 32])], links: Vec::new(), upstreams }
+    NameView {
+        sandbox: sandbox(n),
+        networks: vec![NetworkId::new([1; 32])],
+        links: Vec::new(),
+        upstreams,
+        convention: Convention::Docker,
+        source: None,
+    }
 }
 
 /// The names of an endpoint on network 1, `app`.

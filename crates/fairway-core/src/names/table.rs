@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{NameRecord, NameView, Upstreams};
+use super::{Convention, NameRecord, NameView, Upstreams};
 use fairway_model::{EndpointId, NetworkId, SandboxId};
 
 /// The type of a query: the record types that names of sandboxes have (RFC 1035, RFC 3596).
@@ -32,6 +32,8 @@ pub enum Answer<'table> {
     Forward(&'table Upstreams),
     /// The name is not that of a sandbox, and the querying sandbox has no upstream servers.
     NoUpstream,
+    /// The name does not exist (NXDOMAIN, RFC 1035 section 4.1.1).
+    NoSuchName,
 }
 
 /// An endpoint as the holder of a name.
@@ -75,6 +77,7 @@ pub struct NameTable {
     records: HashMap<EndpointId, NameRecord>,
     networks: HashMap<NetworkId, NetworkNames>,
     views: HashMap<SandboxId, View>,
+    by_source: HashMap<IpAddr, SandboxId>,
 }
 
 impl NameTable {
@@ -105,6 +108,10 @@ impl NameTable {
 
     /// Sets the view of a sandbox.
     pub fn set_view(&mut self, view: NameView) {
+        self.remove_view(view.sandbox);
+        if let Some(source) = view.source {
+            self.by_source.insert(source, view.sandbox);
+        }
         let links = view
             .links
             .iter()
@@ -115,7 +122,18 @@ impl NameTable {
 
     /// Removes the view of a sandbox, which then gets no answers.
     pub fn remove_view(&mut self, sandbox: SandboxId) -> Option<NameView> {
-        self.views.remove(&sandbox).map(|view| view.view)
+        let view = self.views.remove(&sandbox)?.view;
+        if let Some(source) = view.source
+            && self.by_source.get(&source) == Some(&sandbox)
+        {
+            self.by_source.remove(&source);
+        }
+        Some(view)
+    }
+
+    /// The sandbox that queries a shared resolver from this address.
+    pub fn sandbox_at(&self, source: IpAddr) -> Option<SandboxId> {
+        self.by_source.get(&source).copied()
     }
 
     /// The names of an endpoint.
@@ -138,6 +156,11 @@ impl NameTable {
         self.views.values().map(|view| &view.view)
     }
 
+    /// The TTL of answers to a sandbox, in seconds.
+    pub fn ttl(&self, sandbox: SandboxId) -> u32 {
+        self.views.get(&sandbox).map_or(0, |view| view.view.convention.ttl())
+    }
+
     /// Answers a query of a sandbox.
     ///
     /// `name` is in lower case, its labels joined by dots, without a final dot.
@@ -145,9 +168,11 @@ impl NameTable {
         let Some(view) = self.views.get(&sandbox) else { return Answer::NoUpstream };
         // Queries about names of sandboxes are not forwarded, for any type.
         let ours = self.forward(view, name, kind).or_else(|| self.reverse(&view.view, name, kind));
-        ours.unwrap_or(match &view.view.upstreams {
-            Upstreams::None => Answer::NoUpstream,
-            upstreams => Answer::Forward(upstreams),
+        ours.unwrap_or_else(|| match (&view.view.convention, &view.view.upstreams) {
+            (Convention::Podman { domain: Some(domain) }, _) if is_within(name, domain) => Answer::NoSuchName,
+            (Convention::Podman { .. }, Upstreams::None) => Answer::NoSuchName,
+            (Convention::Docker, Upstreams::None) => Answer::NoUpstream,
+            (_, upstreams) => Answer::Forward(upstreams),
         })
     }
 
@@ -203,8 +228,14 @@ impl NameTable {
             .flatten()
             .filter_map(|endpoint| {
                 let record = self.records.get(endpoint)?;
-                Some(format!("{}.{}", record.names.first()?, record.network_name))
+                Some(match &view.convention {
+                    Convention::Docker => {
+                        vec![format!("{}.{}", record.names.first()?, record.network_name)]
+                    }
+                    Convention::Podman { .. } => record.names.clone(),
+                })
             })
+            .flatten()
             .collect();
         if names.is_empty() {
             return None;
@@ -265,6 +296,11 @@ impl NetworkNames {
             }
         }
     }
+}
+
+/// Whether a name is a domain or below it. Both are in lower case.
+fn is_within(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 fn addresses(record: &NameRecord) -> impl Iterator<Item = IpAddr> {

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::file;
 use crate::ipam;
-use crate::names::{NameRecord, NameView, Upstreams};
+use crate::names::{Convention, NameRecord, NameView, Upstreams};
 use crate::object::{
     BridgeLink, DefaultRoutes, ElementValue, FileName, Fragment, Key, Object, PortSocket, SetElement,
     SocketUse, VethLink,
@@ -250,6 +250,8 @@ impl Maker<'_> {
             networks: Vec::new(),
             links: Vec::new(),
             upstreams: Upstreams::None,
+            convention: Convention::Docker,
+            source: None,
         };
         let mut way_out = false;
         for endpoint in endpoints {

@@ -235,7 +235,8 @@ impl Reconciler {
                     let namespace = handle.map_or(nowhere, |handle| handle.namespace().clone());
                     observation.unwanted(Key::Netns(*sandbox), Object::Netns(namespace, true));
                 }
-                Record::Port { .. } | Record::HostServers(_) => {}
+                // No daemon has made a shared resolver.
+                Record::Port { .. } | Record::SharedResolver { .. } | Record::HostServers(_) => {}
             }
         }
         let links = links_inside(observation.wanted);

@@ -19,8 +19,8 @@ const IN_FLIGHT: usize = 32;
 /// A TCP client with its input and output.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// The resolver that it queries.
-    pub resolver: SlabKey,
+    /// The sandbox that it is in, at the resolver that it queries.
+    pub asker: SlabKey,
     /// Its socket.
     pub socket: OwnedFd,
     /// How many of its queries wait for name servers.
@@ -35,9 +35,9 @@ pub(crate) struct Client {
 
 impl Client {
     /// Creates a client without queries.
-    pub fn new(resolver: SlabKey, socket: OwnedFd, now: Instant) -> Self {
+    pub fn new(asker: SlabKey, socket: OwnedFd, now: Instant) -> Self {
         Self {
-            resolver,
+            asker,
             socket,
             in_flight: 0,
             used: now,

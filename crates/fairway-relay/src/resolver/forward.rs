@@ -4,7 +4,7 @@ mod order;
 mod sockets;
 mod verdict;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ impl Waiting {
 #[derive(Debug)]
 pub(crate) struct Pending {
     /// The resolver that was queried.
-    pub resolver: SlabKey,
+    pub asker: SlabKey,
     /// The waiting queries, at least one; the first one's question is sent.
     pub waiting: Vec<Waiting>,
     key: Rc<[u8]>,
@@ -67,6 +67,8 @@ pub(crate) struct Pending {
     /// The servers not yet tried, next one first.
     servers: VecDeque<NameServer>,
     server: NameServer,
+    /// The timeout of each server.
+    timeout: Duration,
     /// The sockets and identifiers it was sent with; late answers count.
     sent: Vec<(SlabKey, u16)>,
     attempt: u32,
@@ -104,7 +106,7 @@ pub(crate) struct Forwarder {
     /// The most queries that may wait.
     most: usize,
     /// When attempts time out, soonest first.
-    deadlines: VecDeque<(Instant, SlabKey, u32)>,
+    deadlines: BTreeSet<(Instant, SlabKey, u32)>,
     /// When attempts over UDP are sent again, soonest first.
     resends: VecDeque<(Instant, SlabKey, u32)>,
     /// Attempts that failed, whose questions go to the next server.
@@ -130,7 +132,7 @@ impl Forwarder {
             sockets: Slab::default(),
             waiting: 0,
             most: limits.waiting,
-            deadlines: VecDeque::new(),
+            deadlines: BTreeSet::new(),
             resends: VecDeque::new(),
             failed: Vec::new(),
             settled: VecDeque::new(),
@@ -146,8 +148,8 @@ impl Forwarder {
     }
 
     /// Removes a resolver: its questions, its sockets and its cached answers.
-    pub fn close(&mut self, poller: &Poller, resolver: SlabKey) {
-        let Some(sandbox) = self.sandboxes.remove(&resolver) else { return };
+    pub fn close(&mut self, poller: &Poller, asker: SlabKey) {
+        let Some(sandbox) = self.sandboxes.remove(&asker) else { return };
         self.waiting -= sandbox.waiting;
         for place in sandbox.asked.into_values() {
             self.pending.remove(place);
@@ -157,7 +159,7 @@ impl Forwarder {
                 poller.remove(&socket.socket);
             }
         }
-        self.cache.forget(Some(resolver));
+        self.cache.forget(Some(asker));
     }
 
     /// How many queries wait.
@@ -166,8 +168,8 @@ impl Forwarder {
     }
 
     /// How many queries of one resolver wait.
-    pub fn waiting(&self, resolver: SlabKey) -> usize {
-        self.sandboxes.get(&resolver).map_or(0, |sandbox| sandbox.waiting)
+    pub fn waiting(&self, asker: SlabKey) -> usize {
+        self.sandboxes.get(&asker).map_or(0, |sandbox| sandbox.waiting)
     }
 
     /// Clears the state of all servers, and all cached answers.
@@ -176,19 +178,19 @@ impl Forwarder {
         self.sandboxes.values_mut().for_each(|sandbox| sandbox.servers.clear());
     }
 
-    /// Clears both for one resolver, whose networks have changed.
-    pub fn clear_of(&mut self, resolver: SlabKey) {
-        self.cache.forget(Some(resolver));
-        if let Some(sandbox) = self.sandboxes.get_mut(&resolver) {
+    /// Clears both for one asker, whose networks have changed.
+    pub fn clear_of(&mut self, asker: SlabKey) {
+        self.cache.forget(Some(asker));
+        if let Some(sandbox) = self.sandboxes.get_mut(&asker) {
             sandbox.servers.clear();
         }
     }
 
     /// The origin of cached answers for a resolver: its own, or shared for servers that are queried from the host's
     /// namespace.
-    pub fn origin(&self, resolver: SlabKey, servers: &[NameServer]) -> Origin {
-        let own = servers.iter().any(|server| self.is_inside(resolver, *server));
-        own.then_some(resolver)
+    pub fn origin(&self, asker: SlabKey, servers: &[NameServer]) -> Origin {
+        let own = servers.iter().any(|server| self.is_inside(asker, *server));
+        own.then_some(asker)
     }
 
     /// The cache key of a question: flags, question and servers.
@@ -214,7 +216,7 @@ impl Forwarder {
     pub fn ask(
         &mut self,
         poller: &Poller,
-        resolver: SlabKey,
+        asker: SlabKey,
         waiting: Waiting,
         mut key: Vec<u8>,
         configured: &[NameServer],
@@ -225,8 +227,8 @@ impl Forwarder {
             self.go_on(poller, now);
         }
         let whole = matches!(waiting.requestor, Requestor::Tcp(_));
-        let origin = self.origin(resolver, configured);
-        let Some(sandbox) = self.sandboxes.get_mut(&resolver) else { return false };
+        let origin = self.origin(asker, configured);
+        let Some(sandbox) = self.sandboxes.get_mut(&asker) else { return false };
         key.push(u8::from(whole));
         if let Some(place) = sandbox.asked.get(key.as_slice())
             && let Some(pending) = self.pending.get_mut(*place)
@@ -237,15 +239,19 @@ impl Forwarder {
         }
         let servers = VecDeque::from(sandbox.servers.order(configured, now));
         let Some(server) = servers.front().copied() else { return false };
+        // Clients wait as long as for one server (`timeout` of resolv.conf(5) is 5 s), so all share that time. A late
+        // answer of an earlier server counts too.
+        let timeout = self.timeout / u32::try_from(servers.len()).unwrap_or(1);
         let key: Rc<[u8]> = key.into();
         let place = self.pending.insert(Pending {
-            resolver,
+            asker,
             waiting: vec![waiting],
             key: Rc::clone(&key),
             origin,
             whole,
             servers,
             server,
+            timeout,
             sent: Vec::new(),
             attempt: 0,
         });
@@ -288,7 +294,7 @@ impl Forwarder {
     /// Sends a question to its server.
     fn send(&mut self, poller: &Poller, place: SlabKey, by: Transport, now: Instant) -> Result<(), Errno> {
         let pending = self.pending.get(place).ok_or(Errno::SRCH)?;
-        let at = self.socket(poller, pending.resolver, pending.server, by, now)?;
+        let at = self.socket(poller, pending.asker, pending.server, by, now)?;
         let pending = self.pending.get_mut(place).ok_or(Errno::SRCH)?;
         let socket = self.sockets.get_mut(at).ok_or(Errno::BADF)?;
         // Without randomness nothing is sent.
@@ -302,7 +308,7 @@ impl Forwarder {
         socket.asked.insert(id, place);
         pending.sent.push((at, id));
         pending.attempt += 1;
-        self.deadlines.push_back((now + self.timeout, place, pending.attempt));
+        self.deadlines.insert((now + pending.timeout, place, pending.attempt));
         if by == Transport::Udp {
             self.resends.push_back((now + self.resend_after, place, pending.attempt));
         }
@@ -347,7 +353,7 @@ impl Forwarder {
         let Some(verdict) = judge(&bytes, first, pending.whole, socket.transport) else { return };
         let is_last = pending.sent.last() == Some(&(at, id));
         let server = socket.server.unwrap_or(pending.server);
-        if is_last && let Some(sandbox) = self.sandboxes.get_mut(&pending.resolver) {
+        if is_last && let Some(sandbox) = self.sandboxes.get_mut(&pending.asker) {
             sandbox.servers.answered(server, now);
         }
         match verdict {
@@ -396,7 +402,7 @@ impl Forwarder {
             }
         }
         self.waiting -= pending.waiting.len();
-        if let Some(sandbox) = self.sandboxes.get_mut(&pending.resolver) {
+        if let Some(sandbox) = self.sandboxes.get_mut(&pending.asker) {
             sandbox.waiting -= pending.waiting.len();
             sandbox.asked.remove(&pending.key);
         }
@@ -440,18 +446,18 @@ impl Forwarder {
     /// Sends unanswered datagrams again, and ends attempts that timed out.
     pub fn expire(&mut self, poller: &Poller, now: Instant) {
         self.resend(now);
-        while let Some((deadline, place, attempt)) = self.deadlines.front().copied() {
+        while let Some((deadline, place, attempt)) = self.deadlines.first().copied() {
             let pending = self.pending.get(place).filter(|pending| pending.attempt == attempt);
             if let Some(pending) = pending {
                 if deadline > now {
                     break;
                 }
-                if let Some(sandbox) = self.sandboxes.get_mut(&pending.resolver) {
-                    sandbox.servers.silent(pending.server, now - self.timeout, now);
+                if let Some(sandbox) = self.sandboxes.get_mut(&pending.asker) {
+                    sandbox.servers.silent(pending.server, now - pending.timeout, now);
                 }
                 self.failed.push((place, attempt));
             }
-            self.deadlines.pop_front();
+            self.deadlines.pop_first();
         }
         self.go_on(poller, now);
     }
@@ -464,7 +470,7 @@ impl Forwarder {
     /// When to call `expire` next.
     pub fn deadline(&self, now: Instant) -> Option<Duration> {
         let next =
-            [self.deadlines.front(), self.resends.front()].into_iter().flatten().map(|(at, ..)| *at).min();
+            [self.deadlines.first(), self.resends.front()].into_iter().flatten().map(|(at, ..)| *at).min();
         next.map(|at| at.saturating_duration_since(now))
     }
 }

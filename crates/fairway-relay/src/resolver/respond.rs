@@ -4,9 +4,6 @@ use std::net::IpAddr;
 
 use super::wire::{AD, CD, HEADER, INTERNET, OPCODE, QR, Query, RA, RD, Reply, TC, code, kind};
 
-/// The TTL of Fairway's own answers in seconds: names move with their sandboxes.
-const TTL: u32 = 1;
-
 /// The EDNS payload size that Fairway advertises: what DNS flag day 2020 recommends.
 pub(crate) const PAYLOAD: u16 = 1_232;
 
@@ -26,6 +23,7 @@ pub(crate) fn udp_limit(query: &Query) -> usize {
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
     limit: usize,
+    ttl: u32,
     answers: u16,
     cut: bool,
 }
@@ -42,7 +40,7 @@ impl Writer<'_> {
         self.out.extend_from_slice(&[0xc0, HEADER as u8]);
         self.out.extend_from_slice(&kind.to_be_bytes());
         self.out.extend_from_slice(&INTERNET.to_be_bytes());
-        self.out.extend_from_slice(&TTL.to_be_bytes());
+        self.out.extend_from_slice(&self.ttl.to_be_bytes());
         self.out.extend_from_slice(&(length as u16).to_be_bytes());
         data.iter().for_each(|part| self.out.extend_from_slice(part));
         self.answers += 1;
@@ -69,18 +67,18 @@ fn edns(out: &mut Vec<u8>, query: &Query, code: u16) {
     out.extend_from_slice(&[(code >> 4) as u8, 0, if asked.dnssec { 0x80 } else { 0 }, 0, 0, 0]);
 }
 
-/// Begins an answer: header and question, for `write` to add records.
+/// Begins an answer of at most `limit` bytes: header and question, for `write` to add records with this TTL in seconds.
 fn answer(
     out: &mut Vec<u8>,
     packet: &[u8],
     query: &Query,
-    limit: usize,
+    (limit, ttl): (usize, u32),
     write: impl FnOnce(&mut Writer<'_>),
 ) {
     out.clear();
     out.extend_from_slice(packet.get(..query.end).unwrap_or(packet));
     let reserved = if query.edns.is_some() { 11 } else { 0 };
-    let mut writer = Writer { out, limit: limit - reserved, answers: 0, cut: false };
+    let mut writer = Writer { out, limit: limit - reserved, ttl, answers: 0, cut: false };
     write(&mut writer);
     let (answers, cut) = (writer.answers, writer.cut);
     set(out, 2, flags(query.flags) | if cut { TC } else { 0 });
@@ -90,8 +88,14 @@ fn answer(
     edns(out, query, code::NO_ERROR);
 }
 
-/// Answers with addresses of the queried family.
-pub(crate) fn addresses(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: usize, all: &[IpAddr]) {
+/// Answers with addresses of the queried family, within a limit and with a TTL.
+pub(crate) fn addresses(
+    out: &mut Vec<u8>,
+    packet: &[u8],
+    query: &Query,
+    limit: (usize, u32),
+    all: &[IpAddr],
+) {
     answer(out, packet, query, limit, |writer| {
         for address in all {
             match address {
@@ -102,8 +106,8 @@ pub(crate) fn addresses(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: 
     });
 }
 
-/// Answers with names. A text that is no DNS name is left out.
-pub(crate) fn names(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: usize, all: &[String]) {
+/// Answers with names, within a limit and with a TTL. A text that is no DNS name is left out.
+pub(crate) fn names(out: &mut Vec<u8>, packet: &[u8], query: &Query, limit: (usize, u32), all: &[String]) {
     answer(out, packet, query, limit, |writer| {
         for name in all.iter().filter_map(|name| encoded(name)) {
             writer.record(kind::PTR, &[&name]);
@@ -127,7 +131,7 @@ fn encoded(name: &str) -> Option<Vec<u8>> {
 
 /// Answers a query with a response code only.
 pub(crate) fn only_code(out: &mut Vec<u8>, packet: &[u8], query: &Query, code: u16) {
-    answer(out, packet, query, LONGEST_TCP, |_| {});
+    answer(out, packet, query, (LONGEST_TCP, 0), |_| {});
     out.truncate(query.end);
     set(out, 2, flags(query.flags) | (code & 0xf));
     edns(out, query, code);

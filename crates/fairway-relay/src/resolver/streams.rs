@@ -1,5 +1,6 @@
 //! Serves the resolvers' TCP clients: accepts them, gives each its turn, closes idle ones.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
@@ -19,20 +20,23 @@ impl Resolvers {
     /// Accepts waiting TCP clients of a resolver.
     pub(super) fn accept(&mut self, poller: &Poller, place: SlabKey, now: Instant) {
         for _ in 0..QUESTIONS {
-            let Some(resolver) = self.resolvers.get_mut(place) else { return };
+            let Some(resolver) = self.resolvers.get(place) else { return };
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let socket = match rustix::net::accept_with(&resolver.tcp, flags) {
-                Ok(socket) => socket,
+            let (socket, from) = match rustix::net::acceptfrom_with(&resolver.tcp, flags) {
+                Ok((socket, from)) => (socket, from.and_then(|from| SocketAddr::try_from(from).ok())),
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return,
                 Err(_) => return self.rest(poller, place, now),
             };
-            if resolver.clients.len() >= self.limits.clients_per_sandbox {
+            let sandbox = from.and_then(|from| self.sandbox(place, from.ip()));
+            let asker = sandbox.and_then(|sandbox| self.asker(poller, place, sandbox));
+            let Some(place) = asker else { continue };
+            if self.askers.get(place).is_some_and(|it| it.clients.len() >= self.limits.clients_per_sandbox) {
                 self.close_idlest(place);
             }
-            let Some(resolver) = self.resolvers.get_mut(place) else { return };
+            let Some(asker) = self.askers.get_mut(place) else { return };
             let client = self.clients.insert(Client::new(place, socket, now));
-            resolver.clients.insert(client);
+            asker.clients.insert(client);
             self.silent.push_back((now, client));
             if let Some(added) = self.clients.get(client)
                 && poller.add(&added.socket, Token(Kind::ResolverClient, client), EDGES).is_err()
@@ -53,8 +57,8 @@ impl Resolvers {
     }
 
     /// Closes the TCP client that was idle longest; one that waits for an answer only if all do.
-    fn close_idlest(&mut self, place: SlabKey) {
-        let clients = self.resolvers.get(place).into_iter().flat_map(|resolver| &resolver.clients);
+    fn close_idlest(&mut self, asker: SlabKey) {
+        let clients = self.askers.get(asker).into_iter().flat_map(|asker| &asker.clients);
         let clients = clients.filter_map(|at| Some((*at, self.clients.get(*at)?)));
         let idle = clients.min_by_key(|(_, client)| (client.in_flight > 0, client.used));
         if let Some((idle, _)) = idle {
@@ -64,9 +68,9 @@ impl Resolvers {
 
     fn close_client(&mut self, place: SlabKey) {
         if let Some(client) = self.clients.remove(place)
-            && let Some(resolver) = self.resolvers.get_mut(client.resolver)
+            && let Some(asker) = self.askers.get_mut(client.asker)
         {
-            resolver.clients.remove(&place);
+            asker.clients.remove(&place);
         }
     }
 
@@ -81,9 +85,11 @@ impl Resolvers {
                 return;
             }
             client.used = now;
-            let resolver = client.resolver;
+            let asker = client.asker;
             if let Some(question) = client.question() {
-                self.answer(poller, resolver, Requestor::Tcp(place), &question, now);
+                let Some(asker) = self.askers.get(asker) else { return self.close_client(place) };
+                let asker = (asker.resolver, asker.sandbox);
+                self.answer(poller, asker, Requestor::Tcp(place), &question, now);
                 if let Some(client) = self.clients.get_mut(place)
                     && !self.out.is_empty()
                 {

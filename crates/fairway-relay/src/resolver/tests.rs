@@ -1,3 +1,4 @@
+mod shared;
 mod upstream;
 
 use std::io::{Read, Write};
@@ -96,6 +97,9 @@ enum Behavior {
     /// First another question's answer and another id's, then the right one.
     Lies,
 }
+
+/// The timeout of one server in these tests.
+const EACH: Duration = Duration::from_millis(500);
 
 /// How late a late server answers.
 const LATE: Duration = Duration::from_millis(750);
@@ -218,7 +222,7 @@ fn forwarding(
     let (port, servers) = name_servers(behaviors);
     let mut limits = ResolverLimits {
         upstream_port: port,
-        upstream_timeout: Duration::from_millis(500),
+        upstream_timeout: EACH * behaviors.len() as u32,
         ..ResolverLimits::default()
     };
     change(&mut limits);

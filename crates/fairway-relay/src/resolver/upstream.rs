@@ -69,7 +69,7 @@ struct Stream {
 #[derive(Debug)]
 pub(super) struct UpstreamSocket {
     /// The resolver whose questions it carries.
-    pub resolver: SlabKey,
+    pub asker: SlabKey,
     /// The socket.
     pub socket: OwnedFd,
     /// Its transport.
@@ -88,7 +88,7 @@ pub(super) struct UpstreamSocket {
 
 impl UpstreamSocket {
     /// Takes a socket that the daemon created in the sandbox's namespace, whatever it is connected to.
-    pub fn inside(resolver: SlabKey, socket: OwnedFd) -> Result<Self, Errno> {
+    pub fn inside(asker: SlabKey, socket: OwnedFd) -> Result<Self, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         let transport = match sockopt::socket_type(&socket)? {
             SocketType::DGRAM => Transport::Udp,
@@ -96,11 +96,11 @@ impl UpstreamSocket {
             _ => return Err(Errno::PROTOTYPE),
         };
         let family = sockopt::socket_domain(&socket)?;
-        Ok(Self::new(resolver, socket, transport, family, true))
+        Ok(Self::new(asker, socket, transport, family, true))
     }
 
     /// Creates a socket in the host's namespace.
-    pub fn of_host(resolver: SlabKey, transport: Transport, server: NameServer) -> Result<Self, Errno> {
+    pub fn of_host(asker: SlabKey, transport: Transport, server: NameServer) -> Result<Self, Errno> {
         let family = if server.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let kind = match transport {
             Transport::Udp => SocketType::DGRAM,
@@ -108,18 +108,18 @@ impl UpstreamSocket {
         };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, kind, flags, None)?;
-        Ok(Self::new(resolver, socket, transport, family, false))
+        Ok(Self::new(asker, socket, transport, family, false))
     }
 
     fn new(
-        resolver: SlabKey,
+        asker: SlabKey,
         socket: OwnedFd,
         transport: Transport,
         family: AddressFamily,
         inside: bool,
     ) -> Self {
         let (asked, stream) = (HashMap::new(), Stream::default());
-        Self { resolver, socket, transport, inside, server: None, connected: 0, asked, family, stream }
+        Self { asker, socket, transport, inside, server: None, connected: 0, asked, family, stream }
     }
 
     /// Whether it can be connected to servers of this address's family. A UDP socket of IPv6 reaches both;

@@ -35,6 +35,7 @@ const SPARE_DESCRIPTORS: usize = 2;
 enum AttachedSockets {
     Port(Protocol, SocketAddr),
     Resolver(SandboxId),
+    SharedResolver(SocketAddr),
 }
 
 /// A queued answer. Its sockets are looked up when it is sent: duplicates would double the number of descriptors.
@@ -55,6 +56,12 @@ struct Daemon {
     blocked: bool,
 }
 
+impl Daemon {
+    fn new(socket: OwnedFd, place: SlabKey) -> Self {
+        Self { socket, place, batch: Vec::new(), answers: VecDeque::new(), blocked: false }
+    }
+}
+
 /// The control socket and the connection of the daemon that connected last.
 pub(super) struct ControlSocket {
     listener: Option<OwnedFd>,
@@ -70,22 +77,31 @@ pub(super) struct ControlSocket {
 }
 
 impl ControlSocket {
-    pub(super) fn new(listener: OwnedFd, confinement: Confinement, proof: Proof) -> Self {
-        Self {
-            listener: Some(listener),
+    /// The socket is one that listens for daemons, or the connection of the only daemon that the relay serves.
+    pub(super) fn new(socket: OwnedFd, confinement: Confinement, proof: Proof) -> Result<Self, Errno> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let (listener, pending) = if rustix::net::sockopt::socket_acceptconn(&socket)? {
+            (Some(socket), VecDeque::new())
+        } else {
+            (None, VecDeque::from([Daemon::new(socket, ONLY)]))
+        };
+        Ok(Self {
+            listener,
             daemon: None,
-            pending: VecDeque::new(),
+            pending,
             connections: 0,
             confinement,
             proof,
             buffer: vec![0; MAX_BYTES],
             spare: Vec::new(),
-        }
+        })
     }
 
     pub(super) fn watch(&mut self, poller: &Poller) -> Result<(), Errno> {
+        for connection in &self.pending {
+            poller.add(&connection.socket, Token(Kind::Daemon, connection.place), READ)?;
+        }
         let Some(listener) = &self.listener else { return Ok(()) };
-        rustix::io::ioctl_fionbio(listener, true)?;
         poller.add(listener, Token(Kind::ControlListener, ONLY), READ)?;
         self.keep_spare();
         Ok(())
@@ -95,6 +111,11 @@ impl ControlSocket {
         let Some(listener) = &self.listener else { return };
         let missing = SPARE_DESCRIPTORS.saturating_sub(self.spare.len());
         self.spare.extend((0..missing).map_while(|_| rustix::io::fcntl_dupfd_cloexec(listener, 0).ok()));
+    }
+
+    /// Whether no daemon is connected and none can connect.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.listener.is_none() && self.daemon.is_none() && self.pending.is_empty()
     }
 
     /// Whether all answers to the daemon were sent.
@@ -115,13 +136,7 @@ impl ControlSocket {
         self.connections = (self.connections + 1) & 0xff_ffff;
         let place = SlabKey { slot: 0, generation: self.connections };
         if poller.add(&socket, Token(Kind::Daemon, place), READ).is_ok() {
-            self.pending.push_back(Daemon {
-                socket,
-                place,
-                batch: Vec::new(),
-                answers: VecDeque::new(),
-                blocked: false,
-            });
+            self.pending.push_back(Daemon::new(socket, place));
         }
         if self.pending.len() > MAX_PENDING {
             self.pending.pop_front();
@@ -212,6 +227,9 @@ impl Relay {
                 proxy.socket((protocol, address)).into_iter().collect()
             }
             AttachedSockets::Resolver(sandbox) => resolvers.sockets(sandbox).into_iter().flatten().collect(),
+            AttachedSockets::SharedResolver(address) => {
+                resolvers.shared_sockets(address).into_iter().flatten().collect()
+            }
         })
     }
 
@@ -333,6 +351,17 @@ impl Relay {
                     _ => Err("no sockets came with the record and none exist to keep; send them".to_owned()),
                 }
             }
+            Record::SharedResolver { address, others } => {
+                let tcp = sockets.pop();
+                match (sockets.pop(), tcp) {
+                    (Some(udp), Some(tcp)) => self
+                        .resolvers
+                        .insert_shared(&self.poller, address, others, [udp, tcp])
+                        .map_err(|errno| format!("the kernel refused the resolver's sockets: {errno}")),
+                    _ if self.resolvers.set_others(address, others) => Ok(()),
+                    _ => Err("no sockets came with the record and none exist to keep; send them".to_owned()),
+                }
+            }
             Record::Names(record) => {
                 self.resolvers.names.insert(record);
                 Ok(())
@@ -356,11 +385,12 @@ impl Relay {
             RecordKey::Resolver(sandbox) => {
                 self.resolvers.remove(&self.poller, *sandbox);
             }
+            RecordKey::SharedResolver(address) => self.resolvers.remove_shared(&self.poller, *address),
             RecordKey::Names(endpoint) => {
                 self.resolvers.names.remove(*endpoint);
             }
             RecordKey::View(sandbox) => {
-                self.resolvers.names.remove_view(*sandbox);
+                self.resolvers.remove_view(&self.poller, *sandbox);
             }
             RecordKey::HostServers => self.resolvers.set_host_servers(Vec::new()),
         }
@@ -397,17 +427,22 @@ impl Relay {
             .resolvers
             .sandboxes()
             .map(|sandbox| (Record::Resolver(sandbox), Some(AttachedSockets::Resolver(sandbox))));
+        let shared = self.resolvers.shared().map(|(address, others)| {
+            (Record::SharedResolver { address, others }, Some(AttachedSockets::SharedResolver(address)))
+        });
         let names = self.resolvers.names.records().cloned().map(Record::Names);
         let views = self.resolvers.names.views().cloned().map(Record::View);
         let servers = Record::HostServers(self.resolvers.host_servers().to_vec());
         let plain = names.chain(views).chain([servers]).map(|record| (record, None));
-        let all: Vec<(Record, Option<AttachedSockets>)> = ports.chain(resolvers).chain(plain).collect();
+        let all: Vec<(Record, Option<AttachedSockets>)> =
+            ports.chain(resolvers).chain(shared).chain(plain).collect();
 
         let count = |(_, attached): &(Record, Option<AttachedSockets>)| match attached {
             Some(AttachedSockets::Port(..)) if with_sockets => 1,
             Some(AttachedSockets::Resolver(sandbox)) if with_sockets => {
                 self.resolvers.sockets(*sandbox).map_or(0, |sockets| sockets.len())
             }
+            Some(AttachedSockets::SharedResolver(_)) if with_sockets => 2,
             _ => 0,
         };
         let text = |run: &[(Record, Option<AttachedSockets>)], last| {

@@ -42,7 +42,8 @@ fn fill(relay: &TestRelay) -> usize {
     let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     relay.insert(Record::Names(names(1, &["web"], address)), Vec::new());
     relay.insert(Record::HostServers(vec![address.into()]), Vec::new());
-    6
+    relay.shared_resolver(1);
+    7
 }
 
 fn sorted(mut records: Vec<Record>) -> Vec<Record> {
@@ -340,4 +341,22 @@ fn a_held_port_survives_the_daemon() {
     assert_eq!(TcpListener::bind(address).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     second.apply(vec![Change::Remove(RecordKey::Port(Protocol::Tcp, address))]).unwrap();
     TcpListener::bind(address).unwrap();
+}
+
+#[test]
+fn a_relay_of_one_connection_ends_with_it() {
+    let (ours, theirs) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let thread = thread::spawn(move || super::run(theirs, super::Configuration::default()));
+    let client = RelayClient::greet(ours).unwrap();
+    let servers = Record::HostServers(vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()]);
+    client.apply(vec![Change::Insert { record: servers.clone(), sockets: Vec::new() }]).unwrap();
+    assert_eq!(client.describe().unwrap(), [servers]);
+    drop(client);
+    thread.join().unwrap().unwrap();
 }

@@ -33,6 +33,8 @@ fn view(n: u8, networks: &[u8], upstreams: Upstreams) -> NameView {
         networks: networks.iter().map(|n| network(*n)).collect(),
         links: Vec::new(),
         upstreams,
+        convention: Convention::Docker,
+        source: None,
     }
 }
 
@@ -234,4 +236,60 @@ fn a_removed_view_is_returned_and_answers_nothing() {
     assert_eq!(table.answer(sandbox(1), "web", A), Answer::NoUpstream);
     assert_eq!(table.remove_view(sandbox(1)), None);
     assert_eq!(table.views().map(|view| view.sandbox).collect::<Vec<_>>(), [sandbox(2)]);
+}
+
+/// The view of a sandbox of podman's, known by its address, on networks whose records have the search domain.
+fn podman_view(n: u8, networks: &[u8], upstreams: Upstreams) -> NameView {
+    let convention = Convention::Podman { domain: Some("dns.podman".to_owned()) };
+    NameView { convention, source: Some(v4(networks[0], n)), ..view(n, networks, upstreams) }
+}
+
+#[test]
+fn podmans_names_end_with_the_search_domain_or_nothing() {
+    let mut table = NameTable::new();
+    table.insert(record(1, 1, "dns.podman", &["Web", "www"]));
+    table.set_view(podman_view(1, &[1], Upstreams::Host));
+    for name in ["web", "www", "web.dns.podman"] {
+        assert_eq!(table.answer(sandbox(1), name, A), Answer::Addresses(vec![v4(1, 1)]), "{name}");
+        assert_eq!(table.answer(sandbox(1), name, QueryType::Aaaa), Answer::NoData, "{name}");
+    }
+    for name in ["db.dns.podman", "dns.podman", "a.web.dns.podman", "web.dns.podman.dns.podman"] {
+        assert_eq!(table.answer(sandbox(1), name, A), Answer::NoSuchName, "{name}");
+    }
+    for name in ["db", "mydns.podman", "podman", "web.app"] {
+        assert_eq!(table.answer(sandbox(1), name, A), Answer::Forward(&Upstreams::Host), "{name}");
+    }
+    table.set_view(podman_view(1, &[1], Upstreams::None));
+    for name in ["db", "db.dns.podman", "example.org", "1.1.1.10.in-addr.arpa"] {
+        assert_eq!(table.answer(sandbox(1), name, A), Answer::NoSuchName, "{name}");
+    }
+    let convention = Convention::Podman { domain: None };
+    table.set_view(NameView { convention, ..podman_view(1, &[1], Upstreams::Host) });
+    assert_eq!(table.answer(sandbox(1), "db.dns.podman", A), Answer::Forward(&Upstreams::Host));
+}
+
+#[test]
+fn podmans_reverse_answers_are_all_names_without_a_domain() {
+    let mut table = NameTable::new();
+    table.insert(record(1, 1, "dns.podman", &["web", "www"]));
+    table.set_view(podman_view(1, &[1], Upstreams::Host));
+    let reverse = table.answer(sandbox(1), "1.1.18.172.in-addr.arpa", QueryType::Ptr);
+    assert_eq!(reverse, Answer::Names(vec!["web".to_owned(), "www".to_owned()]));
+}
+
+#[test]
+fn a_sandbox_of_a_shared_resolver_is_known_by_its_address() {
+    let mut table = NameTable::new();
+    let one = podman_view(1, &[1], Upstreams::Host);
+    table.set_view(one.clone());
+    table.set_view(podman_view(2, &[1], Upstreams::Host));
+    assert_eq!(table.sandbox_at(v4(1, 1)), Some(sandbox(1)));
+    assert_eq!(table.sandbox_at(v4(1, 2)), Some(sandbox(2)));
+    assert_eq!(table.sandbox_at(v4(1, 3)), None);
+    // An address moves to another sandbox before the first one goes.
+    table.set_view(NameView { sandbox: sandbox(3), ..one.clone() });
+    table.remove_view(sandbox(1));
+    assert_eq!(table.sandbox_at(v4(1, 1)), Some(sandbox(3)));
+    table.set_view(NameView { sandbox: sandbox(3), source: Some(v4(1, 9)), ..one });
+    assert_eq!((table.sandbox_at(v4(1, 1)), table.sandbox_at(v4(1, 9))), (None, Some(sandbox(3))));
 }

@@ -38,36 +38,36 @@ impl PortBudget {
 
 impl Forwarder {
     /// Adds the sockets in a resolver's sandbox; none if it has only the host's.
-    pub fn open(&mut self, poller: &Poller, resolver: SlabKey, sockets: Vec<OwnedFd>) -> Result<(), Errno> {
-        self.sandboxes.insert(resolver, Sandbox::default());
+    pub fn open(&mut self, poller: &Poller, asker: SlabKey, sockets: Vec<OwnedFd>) -> Result<(), Errno> {
+        self.sandboxes.insert(asker, Sandbox::default());
         for socket in sockets {
-            self.add(poller, UpstreamSocket::inside(resolver, socket)?)?;
+            self.add(poller, UpstreamSocket::inside(asker, socket)?)?;
         }
         Ok(())
     }
 
     /// The sockets inside the sandbox, in the order in which they came.
-    pub fn sockets_inside(&self, resolver: SlabKey) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let places = self.sandboxes.get(&resolver).into_iter().flat_map(|sandbox| &sandbox.sockets);
+    pub fn sockets_inside(&self, asker: SlabKey) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let places = self.sandboxes.get(&asker).into_iter().flat_map(|sandbox| &sandbox.sockets);
         places.filter_map(|place| self.sockets.get(*place)).filter(|it| it.inside).map(|it| it.socket.as_fd())
     }
 
     /// Whether a resolver queries this server from inside the sandbox.
-    pub(super) fn is_inside(&self, resolver: SlabKey, server: NameServer) -> bool {
-        !server.queried_from_host() && self.sockets_inside(resolver).next().is_some()
+    pub(super) fn is_inside(&self, asker: SlabKey, server: NameServer) -> bool {
+        !server.queried_from_host() && self.sockets_inside(asker).next().is_some()
     }
 
     /// Finds or connects a socket to a server; questions that block all sockets are given up.
     pub(super) fn socket(
         &mut self,
         poller: &Poller,
-        resolver: SlabKey,
+        asker: SlabKey,
         server: NameServer,
         by: Transport,
         now: Instant,
     ) -> Result<SlabKey, Errno> {
-        let inside = self.is_inside(resolver, server);
-        let sandbox = self.sandboxes.get_mut(&resolver).ok_or(Errno::SRCH)?;
+        let inside = self.is_inside(asker, server);
+        let sandbox = self.sandboxes.get_mut(&asker).ok_or(Errno::SRCH)?;
         let may_take_port = by == Transport::Tcp || sandbox.ports.take(now);
         let fitting = sandbox.sockets.iter().filter_map(|place| Some((*place, self.sockets.get(*place)?)));
         let fitting: Vec<(SlabKey, &UpstreamSocket)> = fitting
@@ -87,13 +87,13 @@ impl Forwarder {
         let oldest = fitting.iter().min_by_key(|(_, it)| it.connected).map(|(place, _)| *place);
         let place = match (free, may_open, there) {
             (Some(place), _, _) => place,
-            (None, true, _) => self.add(poller, UpstreamSocket::of_host(resolver, by, server)?)?,
+            (None, true, _) => self.add(poller, UpstreamSocket::of_host(asker, by, server)?)?,
             (None, false, Some(place)) => return Ok(place),
             (None, false, None) => {
                 let place = oldest.ok_or(Errno::AFNOSUPPORT)?;
                 self.give_up(poller, place);
                 if !inside {
-                    return self.socket(poller, resolver, server, by, now);
+                    return self.socket(poller, asker, server, by, now);
                 }
                 place
             }
@@ -108,14 +108,14 @@ impl Forwarder {
     }
 
     fn add(&mut self, poller: &Poller, socket: UpstreamSocket) -> Result<SlabKey, Errno> {
-        let (resolver, by) = (socket.resolver, socket.transport);
+        let (asker, by) = (socket.asker, socket.transport);
         let place = self.sockets.insert(socket);
         let interest = if by == Transport::Udp { READ } else { EDGES };
         let watched = match self.sockets.get(place) {
             Some(socket) => poller.add(&socket.socket, Token(Kind::Upstream, place), interest),
             None => Err(Errno::BADF),
         };
-        match (watched, self.sandboxes.get_mut(&resolver)) {
+        match (watched, self.sandboxes.get_mut(&asker)) {
             (Ok(()), Some(sandbox)) => {
                 sandbox.sockets.push(place);
                 Ok(place)
@@ -135,7 +135,7 @@ impl Forwarder {
             && let Some(socket) = self.sockets.remove(place)
         {
             poller.remove(&socket.socket);
-            if let Some(sandbox) = self.sandboxes.get_mut(&socket.resolver) {
+            if let Some(sandbox) = self.sandboxes.get_mut(&socket.asker) {
                 sandbox.sockets.retain(|other| *other != place);
             }
         }

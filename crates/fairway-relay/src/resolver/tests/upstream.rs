@@ -10,7 +10,7 @@ fn asking(behaviors: &[Behavior], waiting: usize) -> (TestRelay, Vec<NameServer>
     let (port, servers) = name_servers(behaviors);
     let limits = ResolverLimits {
         upstream_port: port,
-        upstream_timeout: Duration::from_millis(500),
+        upstream_timeout: EACH * behaviors.len() as u32,
         waiting,
         ..ResolverLimits::default()
     };
@@ -86,7 +86,7 @@ fn many_questions_at_a_time_are_all_answered() {
 
 #[test]
 fn a_waiting_question_is_not_sent_twice() {
-    let (relay, servers) = asking(&[Behavior::Late], 100);
+    let (relay, servers) = asking(&[Behavior::Late, Behavior::Silent], 100);
     let resolver = relay.resolver_inside(1, inside(&servers));
     // In time, although late for the timeout of these tests, as there is no other server.
     let limits = Upstreams::Servers(vec![servers[0].inside(), servers[0].inside()]);
@@ -286,4 +286,14 @@ fn a_tcp_client_beyond_the_limit_replaces_the_longest_idle_one() {
     asks(&mut clients[0]);
     assert_eq!(clients[1].read(&mut [0]).unwrap(), 0, "the second was idle longest");
     asks(&mut clients[2]);
+}
+
+#[test]
+fn servers_share_the_time_that_a_client_waits() {
+    let (relay, servers) = asking(&[Behavior::Silent; 3], 100);
+    let resolver = relay.resolver_inside(1, inside(&servers));
+    let started = Instant::now();
+    assert_eq!(code(&ask(resolver, &question("a.org.", RecordType::A))), ResponseCode::ServFail);
+    assert!(servers.iter().all(|server| server.asked() > 0), "each was asked");
+    assert!(started.elapsed() < 2 * 3 * EACH, "each had the whole time: {:?}", started.elapsed());
 }

@@ -160,7 +160,7 @@ proptest! {
         }
         if let Ok(query) = query(&asked, &mut text) {
             let mut out = Vec::new();
-            respond::addresses(&mut out, &asked, &query, 512, &[std::net::Ipv4Addr::LOCALHOST.into()]);
+            respond::addresses(&mut out, &asked, &query, (512, 1), &[std::net::Ipv4Addr::LOCALHOST.into()]);
             prop_assert!(Message::from_vec(&out).is_ok());
             respond::only_code(&mut out, &asked, &query, code::BAD_VERSION);
             if answers(&bytes, &asked[HEADER..query.end]) && let Ok(reply) = reply(&bytes, query.end) {
