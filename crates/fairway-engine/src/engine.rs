@@ -45,7 +45,7 @@ use crate::inspect::Inspector;
 use crate::inspect::doctor::Diagnosis;
 use crate::inspect::explain::{ExplainError, Explanation};
 use crate::inspect::graph::GraphError;
-use crate::inspect::trace::{TraceError, TraceSink, sweep};
+use crate::inspect::trace::{TraceError, TraceSink};
 use crate::port_sockets::PortSockets;
 use crate::reconcile::foreign_firewall::ForeignFirewalls;
 use crate::reconcile::liveness::ended;
@@ -113,7 +113,7 @@ impl Engine {
         readable(&engine);
         let failures = engine.reconciler.reconcile_at_start(known)?;
         drop(exclusive);
-        sweep();
+        fairway_trace::sweep();
         engine.reconciler.scan_foreign_firewalls();
         watcher::start(&engine.reconciler, monitors, &failures)?;
         started();

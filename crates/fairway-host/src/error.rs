@@ -3,6 +3,7 @@
 use fairway_containers::ResolveError;
 use fairway_inspect::explain::QueryError;
 use fairway_kernel::{namespace, survey};
+use fairway_trace::TraceError;
 use thiserror::Error;
 
 /// Why this host cannot be read, or a question about it cannot be answered.
@@ -17,6 +18,18 @@ pub enum HostError {
         /// The missing capabilities.
         missing: Vec<&'static str>,
     },
+    /// Capabilities are missing to trace packets.
+    #[error(
+        "cannot trace packets of this host without {}: run this as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN and CAP_SYS_PTRACE",
+        missing.join(", ")
+    )]
+    TraceRights {
+        /// The missing capabilities.
+        missing: Vec<&'static str>,
+    },
+    /// The kernel refuses to trace packets.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// A namespace cannot be entered.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
@@ -53,6 +66,13 @@ pub enum HostError {
 impl HostError {
     /// Whether the question is at fault, and not the host.
     pub fn is_misuse(&self) -> bool {
-        !matches!(self, Self::Rights { .. } | Self::Namespace(_) | Self::Survey(_))
+        !matches!(
+            self,
+            Self::Rights { .. }
+                | Self::TraceRights { .. }
+                | Self::Trace(_)
+                | Self::Namespace(_)
+                | Self::Survey(_)
+        )
     }
 }

@@ -37,12 +37,27 @@ impl Host {
     /// # Errors
     /// [`HostError::Rights`], [`HostError::Namespace`], [`HostError::Survey`].
     pub fn read(own: Vec<Container>) -> Result<Self, HostError> {
+        Self::read_with(own, || Ok(survey::outline("host")?.namespace))
+    }
+
+    /// As [`Self::read`], without rules.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_without_rules(own: Vec<Container>) -> Result<Self, HostError> {
+        Self::read_with(own, || survey::without_rules("host"))
+    }
+
+    fn read_with(
+        own: Vec<Container>,
+        look: impl FnOnce() -> Result<NetworkNamespace, survey::Error> + Send + 'static,
+    ) -> Result<Self, HostError> {
         rights::check()?;
         let workers = Workers::new(WORKERS)?;
         let (containers, glances, host) = std::thread::scope(|scope| {
             let containers = scope.spawn(|| fairway_containers::read(Path::new("/")));
             let host = scope.spawn(|| {
-                let look = || Ok::<_, survey::Error>((survey::outline("host")?, Details::open()?));
+                let look = move || Ok::<_, survey::Error>((look()?, Details::open()?));
                 workers.run(workers.initial(), look)
             });
             let listed = namespace::list()?;
@@ -53,7 +68,7 @@ impl Host {
         })?;
         let mut containers = containers;
         containers.add(own);
-        let (outline, details) = host;
+        let (own_namespace, details) = host;
         let mut notes: Vec<String> = containers.notes.iter().map(ToString::to_string).collect();
         if let Some(first) = glances.unread.first() {
             let count = glances.unread.len();
@@ -64,7 +79,7 @@ impl Host {
         let observations = glances.read.into_iter().zip(names).enumerate();
         let observations = observations.map(|(place, (it, name))| Observation {
             namespace: match place {
-                0 => outline.namespace.clone(),
+                0 => own_namespace.clone(),
                 _ => {
                     NetworkNamespace { name, interfaces: it.glance.interfaces, ..NetworkNamespace::default() }
                 }

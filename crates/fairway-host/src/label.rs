@@ -6,7 +6,7 @@ use fairway_containers::{Container, Engine, Mode};
 use fairway_kernel::namespace::ListedNamespace;
 
 /// Words with a meaning of their own in questions.
-const RESERVED: [&str; 4] = ["host", "localhost", "lan", "outside"];
+const RESERVED: [&str; 5] = ["host", "localhost", "lan", "outside", "any"];
 
 /// The names of namespaces, in their order; the first is the host. Each is a name by which a question finds the
 /// namespace again.

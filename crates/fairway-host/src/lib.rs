@@ -1,6 +1,7 @@
-//! Reads this host without Fairway's daemon, whichever engines run containers on it, and explains where packets go.
+//! Reads this host without Fairway's daemon, whichever engines run containers on it, explains where packets go, and traces
+//! real ones.
 //!
-//! Nothing is changed on the host, and nothing outlives the reading. Network namespaces are found by their processes and
+//! Nothing is changed on the host but for the tables of a running trace, and nothing outlives the reading. Network namespaces are found by their processes and
 //! mounts, and are joined by their links; each is read as a whole when a packet comes to it.
 
 #![forbid(unsafe_code)]
@@ -18,9 +19,11 @@ mod question;
 mod rights;
 mod socket_owner;
 mod source;
+mod trace;
 
 pub use doctor::examine;
 pub use error::HostError;
 pub use explain::Explanation;
 pub use host::Host;
-pub use rights::check as check_rights;
+pub use rights::{check as check_rights, check_to_trace as check_rights_to_trace};
+pub use trace::trace;

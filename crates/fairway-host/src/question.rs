@@ -67,7 +67,7 @@ impl Host {
     }
 
     /// The end that a text means, without asking name servers; none if it means nothing here.
-    fn peer(&self, text: &str) -> Result<Option<Peer>, HostError> {
+    pub(crate) fn peer(&self, text: &str) -> Result<Option<Peer>, HostError> {
         match text {
             "host" | "localhost" => return Ok(Some(Peer::Host)),
             "lan" | OUTSIDE => return Ok(Some(Peer::Lan(None))),
@@ -96,7 +96,7 @@ impl Host {
 
 /// The ways to read `TO[:PORT[/PROTOCOL]]`, in their order: names of containers have colons too (`docker:web:80`,
 /// `pid:1234`).
-fn readings(text: &str) -> Vec<(&str, Option<Port>)> {
+pub(crate) fn readings(text: &str) -> Vec<(&str, Option<Port>)> {
     if zoned(text).0.parse::<IpAddr>().is_ok() {
         return vec![(text, None)];
     }

@@ -1,4 +1,4 @@
-//! The capabilities that reading a host takes.
+//! The capabilities that reading a host takes, and tracing its packets.
 
 use rustix::thread::CapabilitySet;
 
@@ -15,9 +15,25 @@ const NEEDED: [(CapabilitySet, &str); 3] = [
 /// # Errors
 /// [`HostError::Rights`] with the capabilities that this process lacks.
 pub fn check() -> Result<(), HostError> {
-    let held = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    let missing = missing(held);
+    let missing = missing(held());
     if missing.is_empty() { Ok(()) } else { Err(HostError::Rights { missing }) }
+}
+
+/// Refuses to trace half of the packets.
+///
+/// # Errors
+/// [`HostError::TraceRights`] with the capabilities that this process lacks.
+pub fn check_to_trace() -> Result<(), HostError> {
+    let mut missing = missing(held());
+    if !held().contains(CapabilitySet::NET_RAW) {
+        missing.push("CAP_NET_RAW");
+    }
+    missing.sort_unstable();
+    if missing.is_empty() { Ok(()) } else { Err(HostError::TraceRights { missing }) }
+}
+
+fn held() -> CapabilitySet {
+    rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
 }
 
 fn missing(held: CapabilitySet) -> Vec<&'static str> {

@@ -15,7 +15,9 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod traced_host;
 mod tracing;
+mod world;
 
 use std::time::Duration;
 
@@ -27,7 +29,9 @@ pub use fingerprint::{Fingerprint, ObservedPacket, Segment, TcpFlags};
 pub use join::Joiner;
 pub use output::{FlowSummary, FrameBytes, Lost, PacketTimeline, TimelineEntry, TraceMessage};
 pub use rules::RuleTexts;
+pub use traced_host::{Proxied, PublishedPair, TraceEnd, TraceQuery, TracedContainer, TracedHost};
 pub use tracing::{OVERFLOW, sandbox_table, tables};
+pub use world::filter_of_world;
 
 /// The request for a trace: which packets, and for how long.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -200,7 +200,7 @@ fn run(
 }
 
 /// The tables of iptables-legacy in the namespace of the calling thread.
-fn legacy_tables(ipv4: bool) -> Vec<String> {
+pub fn legacy_tables(ipv4: bool) -> Vec<String> {
     // Without the file there are no tables.
     let names = std::fs::read_to_string(LEGACY_TABLES[usize::from(ipv4)]).unwrap_or_default();
     names.lines().map(str::to_owned).collect()

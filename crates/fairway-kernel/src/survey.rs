@@ -16,6 +16,7 @@ use fairway_ruleset::{Element, Set, Table};
 use fairway_walk::{Interface, Listener, NetworkNamespace, Survey};
 pub use glance::{Glance, glance};
 use ipnet::IpNet;
+pub use iptables::in_words;
 pub use routing::route;
 pub use sockets::listeners;
 use thiserror::Error;
@@ -53,6 +54,21 @@ pub fn survey(name: &str) -> Result<Survey, Error> {
 /// The kernel refuses or its answer cannot be read.
 pub fn outline(name: &str) -> Result<Survey, Error> {
     look(name, true)
+}
+
+/// The links, addresses and routes of the namespace of the calling thread, without rules and sockets.
+///
+/// # Errors
+/// The kernel refuses or its answer cannot be read.
+pub fn without_rules(name: &str) -> Result<NetworkNamespace, Error> {
+    let links = Links::open()?;
+    Ok(NetworkNamespace {
+        name: name.to_owned(),
+        interfaces: interfaces(&links, &Shared::read())?.1,
+        routes: links.routes()?.into_iter().map(routing::route).collect(),
+        bridge_netfilter: bridge_netfilter(),
+        ..NetworkNamespace::default()
+    })
 }
 
 /// Reads what an [`outline`] leaves out, in the namespace that it was opened in, from any thread.
@@ -111,10 +127,7 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
         iptables_legacy,
         listeners: if on_demand { Vec::new() } else { sockets::listeners()? },
         virtual_servers: ipvs::virtual_servers(),
-        bridge_netfilter: (
-            is_on("net/bridge/bridge-nf-call-iptables"),
-            is_on("net/bridge/bridge-nf-call-ip6tables"),
-        ),
+        bridge_netfilter: bridge_netfilter(),
         on_demand,
         unreadable_rules,
     };
@@ -136,6 +149,11 @@ fn interfaces(links: &Links, shared: &Shared) -> Result<(Vec<Link>, Vec<Interfac
     });
     let interfaces = interfaces.collect();
     Ok((all, interfaces))
+}
+
+/// Whether bridged packets meet the IP hooks, for IPv4 and IPv6.
+fn bridge_netfilter() -> (bool, bool) {
+    (is_on("net/bridge/bridge-nf-call-iptables"), is_on("net/bridge/bridge-nf-call-ip6tables"))
 }
 
 /// Sysctls that apply to all interfaces.

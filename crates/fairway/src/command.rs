@@ -230,7 +230,7 @@ impl Arguments {
             Verb::Doctor(options) => options.run(&mut session()?.client, host.is_some()),
             Verb::Plan(options) => options.run(&mut session()?.client),
             Verb::Graph(options) => options.run(&mut session()?.client, host.is_some()),
-            Verb::Trace(options) => options.run(&mut session()?.client),
+            Verb::Trace(options) => options.run(&mut session()?.client, host.is_some()),
             Verb::Ui(options) => options.run(host.as_deref().unwrap_or(DEFAULT_HOST)),
             Verb::Attach(options) => options.run(&mut session()?.client),
             Verb::Detach(options) => options.run(&mut session()?.client),

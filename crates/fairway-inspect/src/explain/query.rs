@@ -126,7 +126,7 @@ pub fn zoned(text: &str) -> (&str, Option<&str>) {
 }
 
 /// The name of a sandbox in texts and queries, with the prefix `container:` if the name alone has another meaning.
-pub(crate) fn shown_name(name: &str) -> String {
+pub fn shown_name(name: &str) -> String {
     if RESERVED_NAMES.contains(&name) { format!("{CONTAINER_PREFIX}{name}") } else { name.to_owned() }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::fingerprint::ObservedPacket;
-use crate::explain::shown_name;
 use fairway_ruleset::{Family, Hook, Verdict};
 use fairway_walk::Tuple;
 
@@ -12,15 +11,15 @@ use fairway_walk::Tuple;
 pub enum TracedNamespace {
     /// The host's namespace.
     Host,
-    /// The namespace of the sandbox with this name.
-    Sandbox(String),
+    /// The namespace of a container, by its name in texts.
+    Container(String),
 }
 
 impl fmt::Display for TracedNamespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host => f.write_str("host"),
-            Self::Sandbox(name) => f.write_str(&shown_name(name)),
+            Self::Container(name) => f.write_str(name),
         }
     }
 }

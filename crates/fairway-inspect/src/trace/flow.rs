@@ -225,6 +225,23 @@ impl Flows {
         None
     }
 
+    /// Records how conntrack of another namespace than the host's translates a flow: its packets on both sides are those
+    /// of one flow. What the host's conntrack says of it decides what is reported.
+    pub fn relate(&mut self, tracked: &ConntrackEvent, at: u64) {
+        if tracked.change == Change::Forgotten || tracked.original.source.is_loopback() {
+            return;
+        }
+        let (key, direction) = match self.find(tracked.original).or(self.find(tracked.reply.reversed())) {
+            Some(known) => known,
+            None => {
+                let flow = Flow { original: Some(tracked.original), began: at, ..Flow::default() };
+                (self.add(flow), CtDirection::Original)
+            }
+        };
+        self.put(tracked.original, key, direction);
+        self.put(tracked.reply.reversed(), key, direction);
+    }
+
     /// Gives a flow its number, if it has none, and finds the client's flow of a proxy's connection: the latest one for
     /// which `is_carried` holds.
     pub fn number(&mut self, key: u64, is_carried: impl Fn(&Tuple) -> bool) -> Option<u32> {

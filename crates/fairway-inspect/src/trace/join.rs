@@ -73,6 +73,9 @@ impl Joiner {
     /// Receives an event. All times are in nanoseconds since 1970.
     pub fn receive(&mut self, event: Event, now: u64) {
         match &event.kind {
+            EventKind::Conntrack(tracked) if event.namespace != TracedNamespace::Host => {
+                self.flows.relate(tracked, now);
+            }
             EventKind::Conntrack(tracked) => {
                 if let Some(key) = self.flows.track(tracked, now) {
                     self.forgotten.push((key, event));
@@ -224,6 +227,7 @@ impl Joiner {
             true => self.filter.begins(with_first(tuple)),
             false => self.filter.means(tuple),
         });
+        flow.is_meant |= events.iter().any(|event| self.filter.takes(event));
         flow.is_meant |= flow.original().is_some_and(|tuple| is_known && self.filter.begins(tuple));
         if !flow.is_meant {
             return None;

@@ -1,5 +1,7 @@
 //! Answers without the daemon: reads this host, with the containers of all engines.
 
+mod trace;
+
 use fairway_api::types::Explained;
 use fairway_api::{Client, ClientError};
 use fairway_host::{Host, HostError};
@@ -9,6 +11,7 @@ use fairway_walk::EndKind;
 use super::engines::sandboxes;
 use super::error::CommandError;
 use super::print::warn;
+pub(super) use trace::{TraceFailure, is_of_other_engine, trace};
 
 /// Whether this program can answer what the daemon cannot: none runs, or it does not know what was named, which may be
 /// a container of another engine.

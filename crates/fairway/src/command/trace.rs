@@ -18,6 +18,7 @@ use serde_json::json;
 
 use super::error::CommandError;
 use super::events::duration;
+use super::on_host;
 use super::print::{print, print_line};
 use pcapng::Writer;
 use text::Text;
@@ -35,7 +36,8 @@ enum Format {
 /// Which packets are watched, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct TraceOptions {
-    /// Source: a sandbox (container:NAME if it is called host or lan), host, lan, lan:ADDRESS, an address or any; alone it may be either side
+    /// Source: a container of any engine, pid:NUMBER, netns:NAME, host, lan, lan:ADDRESS, an address or any;
+    /// container:NAME for a container called host or lan; alone it may be either side
     #[arg(value_name = "FROM")]
     from: Option<String>,
     /// Destination: as FROM, or a name that FROM resolves; without a port, at all of them
@@ -63,7 +65,8 @@ fn length_of_time(text: &str) -> Result<Duration, String> {
 }
 
 impl TraceOptions {
-    pub(super) fn run(&self, client: &mut Client) -> Result<i32, CommandError> {
+    /// Traces by the daemon, or by this program; `chosen` says that the user has named a daemon.
+    pub(super) fn run(&self, client: &mut Client, chosen: bool) -> Result<i32, CommandError> {
         let request = TraceRequest {
             from: self.from.clone(),
             to: self.to.clone(),
@@ -81,7 +84,7 @@ impl TraceOptions {
         };
         let interrupted = until_interrupted();
         let mut failed = None;
-        let outcome = client.trace(&request, |message| {
+        let outcome = on_host::trace(client, chosen, &request, &mut |message| {
             failed = seen.take(message).err();
             failed.is_none() && !interrupted.load(Ordering::Relaxed)
         });

@@ -221,6 +221,7 @@ impl EngineApi for EngineAdapter {
     ) -> Result<(), Failure> {
         self.engine.trace(request, emit).map_err(|error| {
             let kind = match error {
+                TraceError::Query(QueryError::NotFound(..)) => FailureKind::Refused(RefusalKind::NotFound),
                 TraceError::Query(_) => FailureKind::Refused(RefusalKind::Invalid),
                 TraceError::TooMany => FailureKind::Refused(RefusalKind::Conflict),
                 _ => FailureKind::Internal,

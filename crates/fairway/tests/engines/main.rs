@@ -10,6 +10,7 @@ mod lxc;
 mod nspawn;
 mod podman;
 mod stage;
+mod trace;
 
 use fairway_containers::{ResolveError, read};
 

@@ -2,7 +2,7 @@
 
 mod docker;
 mod inside;
-mod plain;
+pub mod plain;
 mod podman;
 
 use std::fmt::Write;

@@ -1,5 +1,6 @@
 //! What `fairway trace` sees of real packets, and that nothing of it stays.
 
+mod foreign;
 mod kinds;
 mod left;
 mod reserved_names;
@@ -46,7 +47,10 @@ impl Trace {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
         command.args(["-H", stage.daemon.address(), "trace"]).args(words.split_ascii_whitespace());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap();
+        Self::of(command.spawn().unwrap(), words)
+    }
+
+    fn of(mut process: Child, words: &str) -> Trace {
         let notes_of = lines_of(process.stderr.take().unwrap());
         let printed = lines_of(process.stdout.take().unwrap());
         // As JSON, notes are among the packets.

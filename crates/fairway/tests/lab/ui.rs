@@ -226,6 +226,15 @@ fn a_host_without_a_daemon_is_shown_too() {
         assert!(answer["Walk"]["Legs"][0]["Stops"].as_array().unwrap().len() >= 3, "{answer}");
         let answer = ui.get(&stage.host, "/data/explain?from=one&to=two");
         assert_eq!(answer["Walk"]["Answered"], true, "{answer}");
+        let mut trace =
+            ui.send(&stage.host, "/data/trace?from=one&to=two", &[("Authorization", &ui.bearer())]);
+        assert!(reads(&mut trace, "watching the host and inside one, two"));
+        let one = stage.host.sandbox("/run/netns/one").unwrap();
+        eventually("a packet is seen", PATIENCE, || {
+            // Nothing listens: it is refused.
+            one.run_in(|| TcpStream::connect("172.30.0.3:80")).unwrap().unwrap_err();
+            reads(&mut trace, "event: packet")
+        });
     });
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{assert_none, root};
 
 /// The crates that each crate may use. An arrow points from user to used; there are no cycles.
-pub const ARROWS: [(&str, &[&str]); 16] = [
+pub const ARROWS: [(&str, &[&str]); 17] = [
     ("fairway-model", &[]),
     ("fairway-ruleset", &["model"]),
     ("fairway-core", &["model", "ruleset"]),
@@ -14,10 +14,11 @@ pub const ARROWS: [(&str, &[&str]); 16] = [
     ("fairway-kernel", &["model", "ruleset", "core", "walk"]),
     ("fairway-store", &[]),
     ("fairway-relay", &["model", "core"]),
-    ("fairway-engine", &["model", "ruleset", "core", "walk", "inspect", "kernel", "store", "relay"]),
+    ("fairway-trace", &["model", "ruleset", "core", "walk", "inspect", "kernel"]),
+    ("fairway-engine", &["model", "ruleset", "core", "walk", "inspect", "kernel", "trace", "store", "relay"]),
     ("fairway-api", &["model", "core", "walk", "inspect"]),
     ("fairway-run", &["model", "kernel"]),
-    ("fairway-host", &["model", "ruleset", "walk", "inspect", "kernel", "containers"]),
+    ("fairway-host", &["model", "ruleset", "walk", "inspect", "kernel", "containers", "trace"]),
     ("fairway-lab", &["kernel"]),
     ("fairway-containers", &["model", "kernel"]),
     ("fairway-ui", &["inspect", "containers"]),

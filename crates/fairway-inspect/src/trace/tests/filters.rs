@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::tests::matrix_world::{DaemonFlags, MatrixWorld};
-use crate::trace::{Filter, sandbox_table, tables};
+use crate::trace::{Filter, filter_of_world, sandbox_table, tables};
 use fairway_core::plan::plan;
+use fairway_model::SandboxId;
 use fairway_ruleset::TableFlags;
 use fairway_walk::Tuple;
 
@@ -15,12 +16,16 @@ fn filter(from: &str, to: &str) -> Filter {
 }
 
 fn try_filter(from: &str, to: &str) -> Result<Filter, String> {
+    try_both(from, to).map(|(filter, _)| filter)
+}
+
+fn try_both(from: &str, to: &str) -> Result<(Filter, Vec<SandboxId>), String> {
     let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
     let world = stage.world();
     let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let own = ["10.10.50.99", "172.17.0.1", "172.18.0.1", "172.19.0.1"];
     let host: Vec<IpAddr> = own.iter().map(|text| text.parse().unwrap()).collect();
-    Filter::parse(world, &plan(world), host, given(from), given(to)).map_err(|error| error.to_string())
+    filter_of_world(world, &plan(world), host, given(from), given(to)).map_err(|error| error.to_string())
 }
 
 fn tuple(from: &str, to: &str) -> Tuple {
@@ -89,9 +94,9 @@ fn unknown_peer_is_refused() {
 fn sandboxes_that_are_traced() {
     let names = |from, to| {
         let stage = MatrixWorld::new(DaemonFlags::DOCKER_DEFAULTS);
-        let found = filter(from, to).sandboxes;
-        let name = |id| stage.world().sandbox(id).unwrap().name.clone();
-        found.into_iter().map(name).collect::<Vec<_>>()
+        let (filter, sandboxes) = try_both(from, to).unwrap();
+        let name = |place| stage.world().sandbox(sandboxes[place]).unwrap().name.clone();
+        filter.containers.into_iter().map(name).collect::<Vec<_>>()
     };
     assert_eq!(names("u2", "u1"), ["u2", "u1"]);
     assert_eq!(names("lan", "host:8081"), ["u1"]);

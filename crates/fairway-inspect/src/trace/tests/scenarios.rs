@@ -57,7 +57,7 @@ pub fn tcp(source: &str, destination: &str, flags: u8, sequence: u8) -> Observed
 fn traced(namespace: &str) -> TracedNamespace {
     match namespace {
         "host" => TracedNamespace::Host,
-        sandbox => TracedNamespace::Sandbox(sandbox.to_owned()),
+        sandbox => TracedNamespace::Container(sandbox.to_owned()),
     }
 }
 

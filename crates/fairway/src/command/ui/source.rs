@@ -18,7 +18,7 @@ use fairway_ui::{Answer, Branch, Failure, FailureKind, Source};
 
 use crate::command::engines::sandboxes;
 use crate::command::error::CommandError;
-use crate::command::on_host::can_answer;
+use crate::command::on_host::{self, TraceFailure, can_answer, is_of_other_engine};
 
 /// How long it is until the daemon is looked for again when it does not run.
 const RETRY: Duration = Duration::from_secs(2);
@@ -80,12 +80,6 @@ impl HostSource {
     fn shows_all_engines(&self) -> bool {
         self.reads_host && fairway_containers::read(Path::new("/")).containers.iter().any(is_of_other_engine)
     }
-}
-
-/// Whether it is a container that runs by an engine other than Fairway.
-fn is_of_other_engine(container: &Container) -> bool {
-    let own = matches!(container.engine, Engine::Fairway | Engine::NamedNamespace | Engine::Process);
-    container.state.exists() && !own
 }
 
 impl Events {
@@ -187,7 +181,11 @@ impl Source for HostSource {
         show: &mut dyn FnMut(TraceMessage) -> bool,
     ) -> Result<(), Failure> {
         let request = TraceRequest { from, to, bytes: None, count: None, duration: None };
-        self.ask(|client| client.trace(&request, show)).map_err(failure)
+        let mut client = Client::new(&self.address).map_err(failure)?;
+        on_host::trace(&mut client, false, &request, show).map_err(|error| match error {
+            TraceFailure::Daemon(error) => failure(error),
+            TraceFailure::Host(error) => host_failure(error),
+        })
     }
 
     fn wait_for_change(&self, patience: Duration) {
@@ -208,22 +206,7 @@ impl Source for HostSource {
 
 #[cfg(test)]
 mod tests {
-    use fairway_containers::State;
-
     use super::*;
-
-    #[test]
-    fn only_a_running_container_of_another_engine_changes_the_picture() {
-        let container = |engine, state| {
-            let mut container = Container::new(engine, vec!["web".to_owned()], String::new());
-            container.state = state;
-            is_of_other_engine(&container)
-        };
-        let docker = || Engine::Docker { user: None };
-        assert!(container(docker(), State::Running) && container(Engine::Nspawn, State::Paused));
-        assert!(!container(docker(), State::Exited) && !container(Engine::Fairway, State::Running));
-        assert!(!container(Engine::NamedNamespace, State::Running));
-    }
 
     #[test]
     fn what_the_user_can_correct_is_no_failure_of_the_host() {

@@ -36,14 +36,15 @@ COMMIT
 ";
 
 /// A host without a daemon, with named namespaces on two bridges; each serves at port 80.
-struct Plain {
-    host: Host,
-    lan: Host,
-    places: Vec<(String, Place)>,
+pub struct Plain {
+    pub host: Host,
+    pub lan: Host,
+    pub places: Vec<(String, Place)>,
     _servers: Vec<Server>,
 }
 
-fn run_on(host: &Place, text: &str) {
+/// Runs lines as commands, which have to succeed.
+pub fn run_on(host: &Place, text: &str) {
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let mut words = line.split(' ');
         let output = host.run(Command::new(words.next().unwrap()).args(words)).unwrap();
@@ -52,7 +53,7 @@ fn run_on(host: &Place, text: &str) {
 }
 
 impl Plain {
-    fn new(lab: &Lab) -> Self {
+    pub fn new(lab: &Lab) -> Self {
         let [host, lan] = ["host", "lan"].map(|name| lab.host(name).unwrap());
         let wire = lab.lan("lan0").unwrap();
         wire.join(&host, &[&format!("{HOST}/24")]).unwrap();

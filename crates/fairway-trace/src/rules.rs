@@ -4,50 +4,81 @@ use std::time::{Duration, Instant};
 
 use fairway_core::policy::is_trace_table;
 use fairway_inspect::trace::{OVERFLOW, RuleMet, RuleTexts};
+use fairway_kernel::namespace::{self, Handle, Workers};
 use fairway_kernel::nftables::{Error, Reader, TraceEvent, TracePoint, Transaction, Writer};
+use fairway_kernel::survey;
 use fairway_ruleset::{Expression, Hook, Table, TableFlags, resolver};
 use rustix::io::Errno;
 
-/// How long unknown rules are not looked up again.
+use crate::error::TraceError;
+
+/// How long unknown rules are not looked up again at least.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How many times as long as a reading takes the next one waits: a host may have many thousand rules.
+const SHARE: u32 = 10;
 
 /// The rules of a namespace.
 pub struct Rules {
+    /// Reads them inside the namespace: iptables prints those of its own.
+    workers: Workers,
+    namespace: Handle,
     /// The socket that owns the tables of the trace: they are deleted with it.
     writer: Writer,
     tables: Vec<Table>,
     book: RuleTexts,
     read: Instant,
+    pause: Duration,
     installed: Vec<Table>,
     unmarked: u64,
 }
 
 impl Rules {
-    /// Opens the namespace of the calling thread.
+    /// Opens a namespace.
     ///
     /// # Errors
-    /// The kernel has no nf_tables.
-    pub fn open() -> Result<Self, Error> {
+    /// It cannot be entered, or the kernel has no nf_tables.
+    pub fn open(workers: &Workers, namespace: &Handle) -> Result<Self, TraceError> {
         Ok(Self {
-            writer: Writer::open()?,
+            writer: workers.run(namespace, Writer::open)??,
+            workers: workers.clone(),
+            namespace: namespace.clone(),
             tables: Vec::new(),
             book: RuleTexts::default(),
             read: Instant::now(),
+            pause: PAUSE,
             installed: Vec::new(),
             unmarked: 0,
         })
     }
 
-    /// Reads all tables.
+    /// Reads all tables, with rules of iptables in its own words.
     pub fn read(&mut self) {
-        self.read = Instant::now();
-        match outlines(self.writer.reader()) {
-            Ok(tables) => {
-                self.book = RuleTexts::new(tables.clone());
-                self.tables = tables;
+        let began = Instant::now();
+        match self.run_inside(tables_in_words) {
+            Ok(Ok(tables)) => self.tables = tables,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "failed to read rules: {error}; naming rules by handle")
             }
             Err(error) => tracing::debug!(%error, "failed to read rules: {error}; naming rules by handle"),
         }
+        self.name_rules();
+        self.read = Instant::now();
+        self.pause = PAUSE.max(began.elapsed() * SHARE);
+    }
+
+    /// Runs work inside the namespace.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered.
+    pub fn run_inside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, namespace::Error> {
+        self.workers.run(&self.namespace, work)
+    }
+
+    fn name_rules(&mut self) {
+        self.book = RuleTexts::new(self.tables.iter().chain(&self.installed).cloned().collect());
     }
 
     /// The tables as read.
@@ -57,22 +88,27 @@ impl Rules {
 
     /// Whether foreign rules could decide about packets.
     pub fn decide(&self) -> bool {
-        self.tables.iter().any(|table| table.name != resolver::TABLE && !is_trace_table(&table.name))
+        self.tables.iter().any(|table| table.name != resolver::TABLE)
     }
 
-    /// Installs the tables of a trace, replacing those installed before.
+    /// Installs the tables of a trace, replacing those installed before. The kernel deletes them when this is dropped,
+    /// or the process killed. Returns whether the kernel can: before Linux 5.12 tables have no owners.
+    ///
+    /// # Errors
+    /// The kernel refuses for another reason.
+    pub fn install_owned(&mut self, tables: impl Fn(TableFlags) -> Vec<Table>) -> Result<bool, Error> {
+        match self.put(tables(TableFlags { owner: true, ..TableFlags::default() })) {
+            Err(Error::Refused { errno: Errno::OPNOTSUPP | Errno::INVAL, .. }) => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+
+    /// As [`Self::install_owned`], with tables that stay if the process is killed.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn install(&mut self, tables: impl Fn(TableFlags) -> Vec<Table>) -> Result<(), Error> {
-        let owned = TableFlags { owner: true, ..TableFlags::default() };
-        match self.put(tables(owned)) {
-            // Before Linux 5.12 tables have no owners.
-            Err(Error::Refused { errno: Errno::OPNOTSUPP | Errno::INVAL, .. }) => {
-                self.put(tables(TableFlags::default()))
-            }
-            outcome => outcome,
-        }
+    pub fn install_unowned(&mut self, tables: impl Fn(TableFlags) -> Vec<Table>) -> Result<(), Error> {
+        self.put(tables(TableFlags::default()))
     }
 
     fn put(&mut self, tables: Vec<Table>) -> Result<(), Error> {
@@ -86,12 +122,8 @@ impl Rules {
         self.writer.commit(transaction)?;
         self.installed = tables;
         self.unmarked = 0;
+        self.name_rules();
         Ok(())
-    }
-
-    /// Whether the kernel deletes the installed tables when the socket closes.
-    pub fn vanish(&self) -> bool {
-        self.installed.iter().all(|table| table.flags.owner)
     }
 
     /// Deletes the installed tables.
@@ -101,7 +133,7 @@ impl Rules {
             transaction.delete_table(table.family, &table.name);
         }
         if let Err(error) = self.writer.commit(transaction) {
-            tracing::warn!(%error, "failed to delete the rules of a trace: {error}; the next start deletes them");
+            tracing::warn!(%error, "failed to delete the rules of a trace: {error}; they go with the process that owns them");
         }
     }
 
@@ -125,11 +157,13 @@ impl Rules {
     pub fn look_up(&mut self, traced: &TraceEvent) -> (Option<(Hook, i32)>, RuleMet) {
         let TraceEvent { family, table, chain, .. } = traced;
         let is_known = |book: &RuleTexts| match traced.at {
+            // Its rules are not shown.
+            _ if is_trace_table(table) => true,
             TracePoint::Rule(handle) => book.rule(*family, table, chain, handle).is_some(),
             TracePoint::End => true,
             TracePoint::Policy => book.base(*family, table, chain).is_some(),
         };
-        if !is_known(&self.book) && self.read.elapsed() >= PAUSE {
+        if !is_known(&self.book) && self.read.elapsed() >= self.pause {
             self.read();
         }
         let met = match traced.at {
@@ -144,10 +178,16 @@ impl Rules {
     }
 }
 
-/// Lists all tables, of sets only the anonymous ones of rules. Changes meanwhile may be read in part.
+/// The tables of the calling thread's namespace.
+fn tables_in_words() -> Result<Vec<Table>, survey::Error> {
+    let reader = Reader::open()?;
+    survey::in_words(&reader, || Ok(outlines(&reader)?))
+}
+
+/// Lists all tables but those of traces, of sets only the anonymous ones of rules. Changes meanwhile may be read in part.
 fn outlines(reader: &Reader) -> Result<Vec<Table>, Error> {
     let mut tables = Vec::new();
-    for listed in reader.tables()? {
+    for listed in reader.tables()?.into_iter().filter(|it| !is_trace_table(&it.name)) {
         tables.extend(reader.outline(listed.family, &listed.name)?);
     }
     Ok(tables)
