@@ -9,7 +9,7 @@ mod setting;
 mod switches;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub use description::dotted;
 pub use difference::Difference;
 use fairway_model::{
     Advertising, EndpointId, MacAddress, MacvlanMode, NameServer, Namespace, NetworkId, Protocol, SandboxId,
-    Uplink,
+    StaticRoute, Uplink,
 };
 use fairway_ruleset::{Element, LimitRate, key};
 use iptables::{Place, RuleChain};
@@ -91,6 +91,8 @@ pub struct VethLink {
     pub sysctls: Vec<(String, String)>,
     /// How its addresses are announced to neighbors when it is made.
     pub advertising: Advertising,
+    /// Another name of the end on the host.
+    pub alternative_name: Option<String>,
 }
 
 /// A route of the host to the subnet of another one.
@@ -155,15 +157,42 @@ pub struct PairLink {
     pub ends: Vec<NetnsLink>,
 }
 
-/// The default routes in a sandbox.
+/// A default route in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DefaultRoutes {
+pub struct GatewayRoute {
+    /// The gateway.
+    pub gateway: IpAddr,
+    /// The interface in the sandbox.
+    pub interface: String,
+    /// The metric; none is the kernel's.
+    pub metric: Option<u32>,
+}
+
+/// A static route in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NetnsRoute {
+    /// The route.
+    pub route: StaticRoute,
+    /// The interface in the sandbox; none for a route that drops packets.
+    pub interface: Option<String>,
+}
+
+/// The routes in a sandbox, but for those that the kernel makes of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxRoutes {
     /// The sandbox's namespace.
     pub namespace: Namespace,
-    /// The IPv4 gateway and the interface in the sandbox.
-    pub ipv4: Option<(Ipv4Addr, String)>,
-    /// The IPv6 gateway and the interface in the sandbox.
-    pub ipv6: Option<(Ipv6Addr, String)>,
+    /// The default routes, at most one of each family, IPv4 first. They replace other default routes.
+    pub gateways: Vec<GatewayRoute>,
+    /// The static routes, with the routing protocol that is our mark.
+    pub others: Vec<NetnsRoute>,
+}
+
+impl SandboxRoutes {
+    /// The default route of a family.
+    pub fn gateway(&self, ipv4: bool) -> Option<&GatewayRoute> {
+        self.gateways.iter().find(|route| route.gateway.is_ipv4() == ipv4)
+    }
 }
 
 /// What an element of a map leads to.
@@ -278,8 +307,8 @@ pub enum Key {
     Pair(NetworkId),
     /// The loopback interface and resolver rewrite in a sandbox's namespace.
     Netns(SandboxId),
-    /// The default routes in a sandbox.
-    DefaultRoutes(SandboxId),
+    /// The default and static routes in a sandbox.
+    SandboxRoutes(SandboxId),
     /// A chain of iptables that is ours.
     Chain(RuleChain),
     /// Rules of iptables that follow one another in a chain, one a line, as `iptables-save` writes them.
@@ -321,8 +350,8 @@ pub enum Object {
     Pair(PairLink),
     /// A namespace in which loopback is up; with a resolver at 127.0.0.11 if so.
     Netns(Namespace, bool),
-    /// Default routes.
-    DefaultRoutes(DefaultRoutes),
+    /// Default and static routes.
+    SandboxRoutes(SandboxRoutes),
     /// A chain.
     Chain,
     /// Rules, and where in their chain.

@@ -8,12 +8,14 @@ mod configure;
 mod context;
 mod default_bridge;
 mod endpoint;
+mod endpoint_route;
 mod event;
 mod footprint;
 mod gateway;
 #[cfg(any(test, feature = "histories"))]
 #[allow(missing_docs, reason = "the names of the steps and their fields say what a user does")]
 pub mod histories;
+mod host_interface;
 mod index;
 mod join;
 mod lease;

@@ -99,6 +99,7 @@ fn try_iptables(settings: &Settings, flavour: Option<Flavour>) -> Result<(), Eng
                 subnet: None,
                 icc: false,
                 internal: false,
+                isolation: Default::default(),
                 masquerade: true,
                 source: None,
                 entry: DirectAccess::default(),
@@ -153,5 +154,6 @@ fn pair(namespace: fairway_model::Namespace) -> VethLink {
         hairpin: false,
         sysctls: Vec::new(),
         advertising: Default::default(),
+        alternative_name: None,
     }
 }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use fairway_core::object::{BridgeLink, DefaultRoutes, VethLink};
+use fairway_core::object::{BridgeLink, GatewayRoute, SandboxRoutes, VethLink};
 use fairway_kernel::announce::Announcer;
 use fairway_kernel::namespace::{Handle, Workers, own};
 use fairway_kernel::route::{Links, Mark, NetnsSetup, PendingDelete};
@@ -47,6 +47,9 @@ fn main() -> Result<(), Failure> {
         (0..500).map(|_| timed(|| workers.run(&target, Links::open))).collect::<Result<Vec<_>, _>>()?;
     report("the same, and a route socket opened and closed", rounds);
 
+    let gateway = |gateway: IpAddr| GatewayRoute { gateway, interface: "eth0".into(), metric: None };
+    let mut gateways = vec![gateway("10.0.0.1".parse()?), gateway("fd00::1".parse()?)];
+    gateways.retain(|route| ipv6 || route.gateway.is_ipv4());
     let mut sandboxes = Vec::new();
     let announcer = Announcer::open()?;
     let (mut whole, mut outside, mut inside, mut settled, mut announced) =
@@ -55,10 +58,10 @@ fn main() -> Result<(), Failure> {
         let namespace = new_namespace()?;
         let mut veth = veth(number, &namespace);
         veth.addresses.retain(|net| ipv6 || net.addr().is_ipv4());
-        let routes = DefaultRoutes {
+        let routes = SandboxRoutes {
             namespace: namespace.namespace().clone(),
-            ipv4: Some((Ipv4Addr::new(10, 0, 0, 1), "eth0".into())),
-            ipv6: if ipv6 { Some(("fd00::1".parse()?, "eth0".into())) } else { None },
+            gateways: gateways.clone(),
+            others: Vec::new(),
         };
         let begun = Instant::now();
         let pair = links.apply_veth(&veth, &namespace)?;
@@ -121,6 +124,7 @@ fn veth(number: u16, namespace: &Handle) -> VethLink {
         hairpin: false,
         sysctls: Vec::new(),
         advertising: Default::default(),
+        alternative_name: None,
     }
 }
 

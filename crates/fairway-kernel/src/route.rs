@@ -8,6 +8,7 @@ mod macvlan;
 mod message;
 mod netns;
 mod netns_link;
+mod netns_route;
 mod observe;
 mod ownership;
 mod peer_route;
@@ -64,6 +65,12 @@ pub enum Error {
     RouteTaken {
         /// The destination.
         destination: ipnet::IpNet,
+    },
+    /// The host has an interface of that name.
+    #[error("the host already has an interface {name}: choose another fairway.host_interface")]
+    NameTaken {
+        /// The name.
+        name: String,
     },
     /// The sandbox already has an interface of that name.
     #[error(

@@ -27,6 +27,7 @@ mod rng;
 mod sandbox;
 mod settings;
 pub mod shell;
+mod static_route;
 mod subnet_request;
 mod uplink;
 
@@ -39,7 +40,9 @@ pub use log::{LOG_DRIVER, LogLimits};
 pub use macvlan::{Macvlan, MacvlanMode, ParentFacts};
 pub use name_server::{NameServer, NameServerError};
 pub use network::{AliasAnswer, Driver, Network, Subnet};
-pub use network_option::{Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl};
+pub use network_option::{
+    Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, Isolation,
+};
 pub use owner::Owner;
 pub use peer::{ParsePeerError, Peer};
 pub use port::{PortRange, Protocol, Publication, PublishRequest, UnpublishRequest};
@@ -50,5 +53,6 @@ pub use sandbox::{
     Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
 };
 pub use settings::{AddressPool, Backend, DefaultBridge, PacketMark, Settings};
+pub use static_route::{ParseRouteError, RouteOptions, RouteType, StaticRoute, kernel_metric};
 pub use subnet_request::SubnetRequest;
 pub use uplink::{AddressInUse, Uplink, UplinkRoute};

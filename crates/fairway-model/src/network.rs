@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{AddressInUse, BridgeOptions, GatewayMode, Macvlan, MacvlanMode, NetworkId, Peer, Uplink};
+use super::{
+    AddressInUse, BridgeOptions, GatewayMode, Macvlan, MacvlanMode, NetworkId, Peer, RouteOptions, Uplink,
+};
 
 /// The driver of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,6 +140,9 @@ pub struct Network {
     /// The peers of a routed network: subnets of other hosts, with the next hops to them.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// The options of the routes of endpoints that do not have them.
+    #[serde(default)]
+    pub routes: RouteOptions,
     /// The addresses in the answer to a name that several endpoints share.
     #[serde(default)]
     pub alias_answer: AliasAnswer,

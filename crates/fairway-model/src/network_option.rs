@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::RouteOptions;
+
 /// The gateway mode of a bridge network, for one address family, as in Docker's options `gateway_mode_ipv4` and
 /// `gateway_mode_ipv6`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,26 @@ impl GatewayMode {
             "isolated" => Self::Isolated,
             _ => return None,
         })
+    }
+}
+
+/// Which packets pass between two bridge networks, as netavark's option `isolate` says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// None but those to published ports, from and to any network.
+    #[default]
+    Strict,
+    /// Those from and to networks that are not isolated.
+    True,
+    /// Those from and to networks that are not strictly isolated.
+    False,
+}
+
+impl Isolation {
+    /// Whether packets pass between two networks with these isolations, in both directions.
+    pub const fn lets_pass(self, other: Self) -> bool {
+        matches!((self, other), (Self::False, Self::False | Self::True) | (Self::True, Self::False))
     }
 }
 
@@ -78,6 +100,8 @@ pub struct BridgeOptions {
     pub storm_limit: u32,
     /// `fairway.guard=strict`: endpoints may send from their own addresses only.
     pub strict_guard: bool,
+    /// `fairway.isolate`: the isolation from other bridge networks.
+    pub isolation: Isolation,
     /// `fairway.dhcp`: the LAN's DHCP server allocates the IPv4 addresses.
     pub dhcp: bool,
 }
@@ -96,6 +120,7 @@ impl Default for BridgeOptions {
             route_localnet: true,
             strict_guard: false,
             storm_limit: 500,
+            isolation: Isolation::default(),
             dhcp: false,
         }
     }
@@ -148,6 +173,10 @@ pub struct EndpointOptions {
     pub advertise_count: Option<u8>,
     /// `com.docker.network.advertise_addr_ms`; none means the network's value.
     pub advertise_interval: Option<u16>,
+    /// The options of the endpoint's routes; none means the network's value.
+    pub routes: RouteOptions,
+    /// `fairway.host_interface`: an alternative name of the host's end of the veth pair.
+    pub host_interface: Option<String>,
 }
 
 impl EndpointOptions {

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use crate::topology::{Interface, NetworkNamespace, Route, RouteKind, RouteRule};
 
 const LOCAL_TABLE: u32 = 255;
-const MAIN_TABLE: u32 = 254;
+/// The number of the main routing table.
+pub const MAIN_TABLE: u32 = 254;
 const LOOPBACK: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 
 /// A namespace with nothing but loopback and the rules that the kernel begins with.

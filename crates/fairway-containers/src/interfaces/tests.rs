@@ -14,6 +14,7 @@ fn link(index: u32, name: &str, kind: Option<&str>, peer: Option<u32>, master: O
         master,
         hairpin: None,
         alias: None,
+        alternative_names: Vec::new(),
         group: 0,
         peer,
         peer_namespace: peer.map(|_| 0),

@@ -34,7 +34,7 @@ impl Key {
             Self::Macvlan(endpoint) => format!("macvlan of endpoint {}", endpoint.short()),
             Self::Pair(id) => format!("ptp pair of network {}", network(*id)),
             Self::Netns(id) => format!("network namespace of sandbox {}", sandbox(*id)),
-            Self::DefaultRoutes(id) => format!("default routes of sandbox {}", sandbox(*id)),
+            Self::SandboxRoutes(id) => format!("routes of sandbox {}", sandbox(*id)),
             Self::Chain(chain) => {
                 format!("{} chain {} {}", program(chain), chain.table.text(), chain.name)
             }

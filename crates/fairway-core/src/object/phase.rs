@@ -84,7 +84,7 @@ impl Phase {
             Key::Uplink(_) => Self::Uplinks,
             Key::Route(_) => Self::Routes,
             Key::Macvlan(_) | Key::Pair(_) => Self::NetnsLinks,
-            Key::Veth(_) | Key::Netns(_) | Key::DefaultRoutes(_) => Self::Namespaces,
+            Key::Veth(_) | Key::Netns(_) | Key::SandboxRoutes(_) => Self::Namespaces,
             Key::File(..) => Self::Files,
             Key::Socket(..) => Self::Ports,
             Key::Names(_) | Key::View(_) | Key::HostServers => Self::Relay,
@@ -133,7 +133,7 @@ impl Object {
         match self {
             Self::Veth(link) => vec![&link.namespace],
             Self::Netns(namespace, _) => vec![namespace],
-            Self::DefaultRoutes(routes) => vec![&routes.namespace],
+            Self::SandboxRoutes(routes) => vec![&routes.namespace],
             _ => self.netns_links().iter().map(|link| &link.namespace).collect(),
         }
     }

@@ -26,6 +26,10 @@ pub enum SetName {
     Links6,
     /// Bridges of internal networks.
     InternalBridges,
+    /// Bridges of networks that are not isolated from others (`fairway.isolate=false`).
+    OpenBridges,
+    /// Bridges of networks that are not strictly isolated from others (`fairway.isolate=false` and `true`).
+    LenientBridges,
     /// Bridges whose sandboxes' packets leave with an address of the host, by family.
     MasqueradeBridges,
     /// The IPv4 address that packets from a bridge leave with, where it is a certain one.
@@ -88,13 +92,15 @@ pub enum SetName {
 }
 
 /// All of them.
-pub const SETS: [SetName; 35] = [
+pub const SETS: [SetName; 37] = [
     SetName::Bridges,
     SetName::SameNetwork,
     SetName::IccOff,
     SetName::Links4,
     SetName::Links6,
     SetName::InternalBridges,
+    SetName::OpenBridges,
+    SetName::LenientBridges,
     SetName::MasqueradeBridges,
     SetName::Snat4,
     SetName::Snat6,
@@ -136,6 +142,8 @@ impl SetName {
             Self::Links4 => "links4",
             Self::Links6 => "links6",
             Self::InternalBridges => "internal_bridges",
+            Self::OpenBridges => "open_bridges",
+            Self::LenientBridges => "lenient_bridges",
             Self::MasqueradeBridges => "masquerade_bridges",
             Self::Snat4 => "snat4",
             Self::Snat6 => "snat6",
@@ -295,6 +303,16 @@ impl ElementKey {
     /// In [`SetName::InternalBridges`].
     pub fn internal_bridge(bridge: &str) -> Self {
         Self::plain(SetName::InternalBridges, interface(bridge))
+    }
+
+    /// In [`SetName::OpenBridges`].
+    pub fn open_bridge(bridge: &str) -> Self {
+        Self::plain(SetName::OpenBridges, interface(bridge))
+    }
+
+    /// In [`SetName::LenientBridges`].
+    pub fn lenient_bridge(bridge: &str) -> Self {
+        Self::plain(SetName::LenientBridges, interface(bridge))
     }
 
     fn of_family(set: SetName, bridge: &str, ipv4: bool) -> Self {

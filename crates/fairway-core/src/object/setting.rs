@@ -72,6 +72,7 @@ impl Object {
                 settings.add("bridge", &link.bridge).add("interface", &link.interface);
                 settings.namespace(&link.namespace).add("MAC address", link.mac).add("mtu", link.mtu);
                 settings.each("address", &link.addresses).flag("hairpin", link.hairpin);
+                settings.maybe("alternative name", link.alternative_name.as_ref());
                 let sysctls =
                     link.sysctls.iter().map(|(path, value)| format!("{}={value}", super::dotted(path)));
                 settings.each("sysctl", sysctls);
@@ -85,17 +86,14 @@ impl Object {
             Self::Netns(namespace, resolver) => {
                 settings.namespace(namespace).flag("resolver", *resolver);
             }
-            Self::DefaultRoutes(routes) => {
-                let route = |gateway: &dyn Display, interface: &str| format!("via {gateway} dev {interface}");
+            Self::SandboxRoutes(routes) => {
                 settings.namespace(&routes.namespace);
-                settings.maybe(
-                    "IPv4",
-                    routes.ipv4.as_ref().map(|(gateway, interface)| route(gateway, interface)),
-                );
-                settings.maybe(
-                    "IPv6",
-                    routes.ipv6.as_ref().map(|(gateway, interface)| route(gateway, interface)),
-                );
+                for route in &routes.gateways {
+                    let family = if route.gateway.is_ipv4() { "IPv4" } else { "IPv6" };
+                    let metric = route.metric.map(|metric| format!(" metric {metric}")).unwrap_or_default();
+                    settings.add(family, format!("via {} dev {}{metric}", route.gateway, route.interface));
+                }
+                settings.each("static", routes.others.iter().map(|other| other.route));
             }
             Self::Rules(place) => drop(settings.add(
                 "place",

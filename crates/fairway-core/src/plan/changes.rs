@@ -165,7 +165,7 @@ fn former_owner(key: &Key, object: &Object) -> Option<Owner> {
         (_, Object::Pair(pair)) => Some(Owner::Network(pair.network)),
         (_, Object::Veth(link)) => Some(Owner::Endpoint(link.endpoint)),
         (Key::Macvlan(endpoint) | Key::Names(endpoint), _) => Some(Owner::Endpoint(*endpoint)),
-        (Key::Netns(id) | Key::DefaultRoutes(id) | Key::File(id, _) | Key::View(id), _) => {
+        (Key::Netns(id) | Key::SandboxRoutes(id) | Key::File(id, _) | Key::View(id), _) => {
             Some(Owner::Sandbox(*id))
         }
         _ => None,

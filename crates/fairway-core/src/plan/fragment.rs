@@ -5,6 +5,7 @@ mod guard;
 mod iptables;
 mod lan;
 mod routed;
+mod routes;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -12,11 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::file;
-use crate::ipam;
 use crate::names::{Convention, NameRecord, NameView, Upstreams};
 use crate::object::{
-    BridgeLink, DefaultRoutes, ElementValue, FileName, Fragment, Key, Object, PortSocket, SetElement,
-    SocketUse, VethLink,
+    BridgeLink, ElementValue, FileName, Fragment, Key, Object, PortSocket, SetElement, SocketUse, VethLink,
 };
 use crate::object::{ElementKey, RulesetSwitches, SetName};
 use crate::world::World;
@@ -179,6 +178,7 @@ impl Maker<'_> {
         if network.internal {
             self.member(ElementKey::internal_bridge(&bridge.name));
         }
+        self.isolation(network);
         if !bridge.adopted {
             self.member(ElementKey::assigned_mac(bridge.mac));
             if bridge.ipv6 {
@@ -203,18 +203,7 @@ impl Maker<'_> {
         self.files(sandbox);
         let namespace = sandbox.namespace()?;
         self.add(Key::Netns(id), Object::Netns(namespace.clone(), sandbox.resolver));
-        let routes = DefaultRoutes {
-            namespace: namespace.clone(),
-            ipv4: self.gateway(id, true).and_then(|(address, interface)| match address {
-                IpAddr::V4(address) => Some((address, interface)),
-                IpAddr::V6(_) => None,
-            }),
-            ipv6: self.gateway(id, false).and_then(|(address, interface)| match address {
-                IpAddr::V6(address) => Some((address, interface)),
-                IpAddr::V4(_) => None,
-            }),
-        };
-        self.add(Key::DefaultRoutes(id), Object::DefaultRoutes(routes));
+        self.sandbox_routes(id, namespace);
         self.own_on_other_ports(id);
         if sandbox.resolver {
             self.add(Key::View(id), Object::View(self.view(sandbox)));
@@ -231,16 +220,6 @@ impl Maker<'_> {
         for (name, contents) in files {
             self.add(Key::File(sandbox.id, name), Object::File(contents));
         }
-    }
-
-    /// The gateway of a sandbox and the interface that it is reached by.
-    fn gateway(&self, sandbox: SandboxId, ipv4: bool) -> Option<(IpAddr, String)> {
-        let endpoint = self.world.gateway_endpoint(sandbox, ipv4)?;
-        let network = self.world.network(endpoint.network)?;
-        let subnet = if ipv4 { network.ipv4() } else { network.ipv6() }?;
-        let chosen = ipam::default_gateway(subnet).filter(|_| network.predefined);
-        let gateway = chosen.unwrap_or(subnet.gateway);
-        Some((gateway, endpoint.allocation.as_ref()?.interface.clone()))
     }
 
     fn view(&self, sandbox: &Sandbox) -> NameView {
@@ -305,6 +284,7 @@ impl Maker<'_> {
             hairpin: network.uplink.is_none() && settings.has_firewall() && !settings.userland_proxy,
             sysctls: sysctls.map(|it| (it.path(&allocation.interface), it.value.clone())).collect(),
             advertising: endpoint.options.advertising(network.bridge_options.advertising),
+            alternative_name: endpoint.options.host_interface.clone(),
         };
         self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
         self.guard(network, allocation);

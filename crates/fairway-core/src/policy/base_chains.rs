@@ -158,9 +158,18 @@ fn network_in(switches: &RulesetSwitches) -> Chain {
         rule().ct_state_any(&ESTABLISHED).accept(),
         rule().is_in(&INPUT_AND_OUTPUT, SetName::SameNetwork.text()).accept().comment(Reason::SameNetwork),
         Reason::InternalNetwork.drops(from_internal),
+        not_isolated(SetName::OpenBridges, SetName::LenientBridges),
+        not_isolated(SetName::LenientBridges, SetName::OpenBridges),
         rule().ct_status_dnat().accept().comment(Reason::PublishedPort),
     ]);
     chain.with(direct_access::entry(switches)).with([Reason::NotPublished.drops(rule())])
+}
+
+/// Lets connections begin between networks that are not isolated from one another. An invalid packet would enter with the
+/// sandbox's own address.
+fn not_isolated(from: SetName, to: SetName) -> RuleBuilder {
+    let between = rule().is_in(&[Load::INPUT_NAME], from.text()).is_in(&[Load::OUTPUT_NAME], to.text());
+    between.ct_state_any(&[CtState::New]).accept().comment(Reason::NotIsolated)
 }
 
 /// What leaves a network for an interface that is no bridge of ours.

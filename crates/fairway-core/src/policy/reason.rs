@@ -77,6 +77,8 @@ reasons! {
     PublishedPortDirect = "published port, by the sandbox's address",
     /// Between sandboxes of one network.
     SameNetwork = "same network",
+    /// Between networks that are not isolated from one another.
+    NotIsolated = "networks not isolated",
     /// Through a link.
     Link = "link",
     /// The reply to a packet through a link.

@@ -10,9 +10,11 @@ pub(super) fn declare(set: SetName) -> Set {
     };
     let name = set.text();
     match set {
-        SetName::Bridges | SetName::InternalBridges | SetName::RoutedDriverBridges => {
-            Set::new(name, [InterfaceName])
-        }
+        SetName::Bridges
+        | SetName::InternalBridges
+        | SetName::OpenBridges
+        | SetName::LenientBridges
+        | SetName::RoutedDriverBridges => Set::new(name, [InterfaceName]),
         SetName::SameNetwork | SetName::IccOff | SetName::TrustedInterfaces => {
             Set::new(name, [InterfaceName, InterfaceName])
         }

@@ -27,6 +27,7 @@ pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) ->
         adopted: None,
         bridge_options: BridgeOptions::default(),
         peers: Vec::new(),
+        routes: Default::default(),
         alias_answer: Default::default(),
         uplink: None,
         addresses_in_use: BTreeMap::new(),

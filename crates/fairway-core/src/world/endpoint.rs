@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::host_interface::check_has_host_interface;
 use super::option::endpoint_options;
 use super::{Change, Context, RecordKey, Refusal, Undecided, World, limit};
 use fairway_model::Rng;
@@ -181,6 +182,7 @@ impl World {
             .get(&endpoint.network)
             .ok_or_else(|| Refusal::NoSuchNetwork(endpoint.network.to_string()))?;
         self.check_ports(network)?;
+        self.check_host_interface(endpoint)?;
         let given = |asked: Option<IpAddr>, subnet: Option<&Subnet>| match (asked, subnet) {
             (Some(asked), Some(_)) => Ok(Some(asked)),
             (None, Some(subnet)) => self.free_address(network, subnet).map(Some),
@@ -282,6 +284,10 @@ impl World {
         }
         self.check_request(&network, &request)?;
         let (options, unknown) = endpoint_options(&request.driver_options)?;
+        let others = self.endpoints_of_sandbox(sandbox.id).into_iter();
+        let others = others.filter_map(|it| Some((self.network(it.network)?, &it.options)));
+        self.check_static_routes(&network, &options, others)?;
+        check_has_host_interface(&network, &options)?;
         let request = self.link_by_id(&network, request)?;
         let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, options, context.rng);
         if sandbox.running() {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::World;
-use fairway_model::{Allocation, Driver, GatewayMode, Network, SandboxId};
+use fairway_model::{Allocation, Driver, GatewayMode, Isolation, Network, SandboxId};
 
 impl World {
     /// The gateway mode of a network.
@@ -42,6 +42,15 @@ impl World {
             || !network.bridge_options.trusted_interfaces.is_empty();
         let translated = matches!(network.driver, Driver::Bridge | Driver::Routed);
         self.is_routed(network, ipv4) || (exempt && translated && !network.internal)
+    }
+
+    /// The isolation of a network from other bridge networks, `fairway.isolate`. An internal network is isolated, and so is
+    /// one whose hosts elsewhere reach it by routes.
+    pub fn isolation(&self, network: &Network) -> Isolation {
+        match network.driver == Driver::Bridge && !network.internal {
+            true => network.bridge_options.isolation,
+            false => Isolation::Strict,
+        }
     }
 
     /// Whether the bridge of a network has the gateway's address.

@@ -168,6 +168,7 @@ impl World {
         let endpoints: Vec<_> = self.endpoints_of_network(id).map(|it| (it.id, it.sandbox)).collect();
         for (endpoint, sandbox) in endpoints {
             change.owner(Owner::Endpoint(endpoint));
+            self.check_routes_again(id, sandbox)?;
             self.follow_network(sandbox, &mut change, context.rng)?;
         }
         self.switch_forwarding(&mut change);

@@ -140,9 +140,9 @@ impl World {
         }
     }
 
-    /// The endpoint of a running sandbox with its default route, for one family: the one with the highest
-    /// `--gw-priority`, then one on a lan network, then one with both families, then the first by network name, as in
-    /// Docker 29. Endpoints on internal networks are excluded.
+    /// The endpoint of a running sandbox for traffic with the outside, for one family: one that may have the default
+    /// route before others, then the one with the highest `--gw-priority`, then one on a lan network, then one with both
+    /// families, then the first by network name, as in Docker 29. Endpoints on internal networks are excluded.
     pub fn gateway_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
         let usable = |endpoint: &&Endpoint| {
             let network = self.network(endpoint.network);
@@ -158,9 +158,16 @@ impl World {
             // A sandbox on a LAN is reached there, and its answers must take the same way.
             let lan = network.is_some_and(|network| network.driver == Driver::Lan);
             let name = network.map(|network| network.name.clone());
-            (-endpoint.request.gateway_priority, !lan, families < 2, name)
+            let without_route = !self.may_have_default_route(endpoint);
+            (without_route, -endpoint.request.gateway_priority, !lan, families < 2, name)
         };
         self.endpoints_of_sandbox(sandbox).into_iter().filter(usable).min_by_key(rank)
+    }
+
+    /// The endpoint of a running sandbox that has its default route, for one family; none with `fairway.default_route=false`
+    /// on all of them.
+    pub fn default_route_endpoint(&self, sandbox: SandboxId, ipv4: bool) -> Option<&Endpoint> {
+        self.gateway_endpoint(sandbox, ipv4).filter(|endpoint| self.may_have_default_route(endpoint))
     }
 
     /// The endpoint of a running sandbox whose ports are published, for one family: the gateway endpoint, unless it is on

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::{Change, Context, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, limit, ptp};
+use super::{
+    Change, Context, CreateNetwork, NetworkOptions, RecordKey, Refusal, World, endpoint_route, limit, ptp,
+};
 use crate::ipam;
 use fairway_model::Owner;
 use fairway_model::parse::name;
@@ -97,6 +99,7 @@ impl World {
         let options = NetworkOptions::parse(&request.options)?;
         let internal = request.internal || options.internal;
         options.check_gateway_modes(internal)?;
+        options.check_isolation(driver)?;
         let asks_ipv6 = request.subnets.iter().any(|s| s.subnet.is_some_and(|s| s.addr().is_ipv6()));
         let enable_ipv4 = request.enable_ipv4.or(options.enable_ipv4).unwrap_or(true);
         let enable_ipv6 = request.enable_ipv6.or(options.enable_ipv6).unwrap_or(asks_ipv6);
@@ -136,6 +139,8 @@ impl World {
             )?,
         };
         peers::check_apart(&peers, &subnets)?;
+        let static_routes = options.routes.routes.as_deref().unwrap_or_default();
+        endpoint_route::check_subnets(&request.name, &subnets, static_routes)?;
         let mut warnings = options.warnings;
         warnings.extend(
             uplink.iter().filter(|_| !options.bridge.dhcp).flat_map(|uplink| lan::warnings(uplink, &subnets)),
@@ -159,6 +164,7 @@ impl World {
             adopted,
             bridge_options: options.bridge,
             peers,
+            routes: options.routes,
             alias_answer: options.alias_answer,
             uplink,
             addresses_in_use: Default::default(),

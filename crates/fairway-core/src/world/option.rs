@@ -7,10 +7,11 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::Refusal;
+use fairway_model::HOST_INTERFACE_PREFIX;
 use fairway_model::parse::interface_name;
 use fairway_model::{
-    AliasAnswer, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, MacvlanMode, ParsePeerError,
-    Peer,
+    AliasAnswer, BridgeOptions, Driver, EndpointOptions, GatewayMode, InterfaceSysctl, Isolation,
+    MacvlanMode, ParsePeerError, ParseRouteError, Peer, RouteOptions, StaticRoute,
 };
 
 /// The minimum MTU of IPv4 (RFC 791) and the maximum packet size of IP.
@@ -47,6 +48,8 @@ pub struct NetworkOptions {
     pub internal: bool,
     /// `fairway.peers`.
     pub peers: Vec<Peer>,
+    /// `fairway.metric`, `fairway.default_route` and `fairway.routes`.
+    pub routes: RouteOptions,
     /// `fairway.alias_answer`.
     pub alias_answer: AliasAnswer,
     /// `parent`: the uplink or macvlan parent.
@@ -102,6 +105,16 @@ impl Given<'_> {
         interface_name(self.value).map_err(|error| self.refused(error.to_string()))
     }
 
+    /// Parses another name of an interface of the host. The firewall guards interfaces by their names with the prefix.
+    fn host_interface(self) -> Result<String, Refusal> {
+        match self.interface()? {
+            name if name.starts_with(HOST_INTERFACE_PREFIX) => Err(self.refused(format!(
+                "names with {HOST_INTERFACE_PREFIX} are those of the interfaces themselves"
+            ))),
+            name => Ok(name),
+        }
+    }
+
     fn macvlan_mode(self) -> Result<MacvlanMode, Refusal> {
         let expected = "bridge, private, vepa or passthru is expected";
         self.value.parse().map_err(|()| self.refused(expected))
@@ -150,6 +163,26 @@ impl Given<'_> {
             .collect()
     }
 
+    fn routes(self) -> Result<Vec<StaticRoute>, Refusal> {
+        self.check_entries(',')?;
+        let mut routes: Vec<StaticRoute> = Vec::new();
+        for text in self.value.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let route: StaticRoute =
+                text.parse().map_err(|error: ParseRouteError| self.refused(error.to_string()))?;
+            if let Some(other) = routes.iter().find(|other| same_place(other, &route)) {
+                return Err(self.refused(format!(
+                    "{other} and {route} are routes to one destination with one metric: give one another #METRIC"
+                )));
+            }
+            routes.push(route);
+        }
+        Ok(routes)
+    }
+
+    fn metric(self) -> Result<u32, Refusal> {
+        self.parsed("a metric from 0 to 4294967295")
+    }
+
     fn prefix(self) -> Result<String, Refusal> {
         match interface_name(&format!("{}0", self.value)) {
             Ok(_) if !self.value.is_empty() && self.value.len() <= PREFIX_LIMIT => Ok(self.value.to_owned()),
@@ -157,6 +190,15 @@ impl Given<'_> {
                 Err(self.refused(format!("1 to {PREFIX_LIMIT} bytes are expected, since a number follows")))
             }
             Err(error) => Err(self.refused(error.to_string())),
+        }
+    }
+
+    fn isolation(self) -> Result<Isolation, Refusal> {
+        match (self.value, self.flag()) {
+            ("strict", _) => Ok(Isolation::Strict),
+            (_, Ok(true)) => Ok(Isolation::True),
+            (_, Ok(false)) => Ok(Isolation::False),
+            _ => Err(self.refused("strict, true or false is expected")),
         }
     }
 
@@ -212,6 +254,11 @@ fn sysctl(text: &str) -> Option<(String, String, String)> {
         .then(|| (format!("net/{family}/{group}"), name.join("/"), value.to_owned()))
 }
 
+/// Whether two routes have one place in the routing table.
+pub(super) fn same_place(one: &StaticRoute, other: &StaticRoute) -> bool {
+    one.destination == other.destination && one.kernel_metric() == other.kernel_metric()
+}
+
 /// The warning about an unknown option with a prefix of Docker's or Fairway's.
 fn unknown(name: &str) -> Option<String> {
     let ours = name.starts_with("com.docker.network.") || name.starts_with("fairway.");
@@ -235,6 +282,18 @@ impl NetworkOptions {
         Ok(read)
     }
 
+    /// Refuses an isolation from other bridge networks for a driver whose networks have rules of their own.
+    pub(super) fn check_isolation(&self, driver: Driver) -> Result<(), Refusal> {
+        match self.bridge.isolation {
+            Isolation::Strict => Ok(()),
+            _ if driver == Driver::Bridge => Ok(()),
+            other => {
+                Err(Given { name: ISOLATE, value: if other == Isolation::True { "true" } else { "false" } }
+                    .refused(format!("it is an option of the driver bridge, not of {driver}")))
+            }
+        }
+    }
+
     /// Refuses the gateway mode `isolated` for a network that is not internal.
     pub(super) fn check_gateway_modes(&self, internal: bool) -> Result<(), Refusal> {
         let modes = [
@@ -255,6 +314,16 @@ pub const PARENT: &str = "parent";
 pub(super) const DHCP: &str = "fairway.dhcp";
 /// The option with the peers of a routed network: `SUBNET@HOST`, separated by commas.
 pub(super) const PEERS: &str = "fairway.peers";
+/// The option with the metric of the default route.
+pub(super) const METRIC: &str = "fairway.metric";
+/// The option that keeps the default route from an endpoint.
+pub(super) const DEFAULT_ROUTE: &str = "fairway.default_route";
+/// The option with static routes.
+pub(super) const ROUTES: &str = "fairway.routes";
+/// The option with another name of the host's end of a veth pair.
+pub(super) const HOST_INTERFACE: &str = "fairway.host_interface";
+/// The option with the isolation from other bridge networks.
+pub(super) const ISOLATE: &str = "fairway.isolate";
 const GATEWAY_MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const GATEWAY_MODE_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
 const COUNT: &str = "com.docker.network.advertise_addr_nmsgs";
@@ -274,6 +343,10 @@ pub(super) fn endpoint_options(
             "com.docker.network.endpoint.ifname" => read.interface = Some(given.interface()?),
             "com.docker.network.endpoint.sysctls" => read.sysctls = given.sysctls()?,
             COUNT => read.advertise_count = Some(given.within(&ADVERTISE_COUNT, "announcements")?),
+            METRIC => read.routes.metric = Some(given.metric()?),
+            DEFAULT_ROUTE => read.routes.default_route = Some(given.flag()?),
+            ROUTES => read.routes.routes = Some(given.routes()?),
+            HOST_INTERFACE => read.host_interface = Some(given.host_interface()?),
             INTERVAL => read.advertise_interval = Some(given.within(&ADVERTISE_INTERVAL, "milliseconds")?),
             other => warnings.extend(unknown(other)),
         }

@@ -1,5 +1,6 @@
 //! Creation, start, stop and removal of sandboxes.
 
+use super::host_interface::check_has_host_interface;
 use super::option::endpoint_options;
 use super::{Change, Context, CreateSandbox, NetworkChoice, RecordKey, Refusal, Undecided, World, limit};
 use fairway_model::Owner;
@@ -89,6 +90,10 @@ impl World {
             }
             self.check_request(network, endpoint)?;
             let (options, warnings) = endpoint_options(&endpoint.driver_options)?;
+            let others = choice.endpoints.iter();
+            let others = others.filter_map(|(id, _, options)| Some((self.network(*id)?, options)));
+            self.check_static_routes(network, &options, others)?;
+            check_has_host_interface(network, &options)?;
             choice.warnings.extend(warnings);
             choice.endpoints.push((network.id, self.link_by_id(network, endpoint.clone())?, options));
         }

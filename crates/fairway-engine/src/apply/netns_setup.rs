@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fairway_core::object::{DefaultRoutes, Difference, Key, NetnsLink, Object, Phase, VethLink};
+use fairway_core::object::{Difference, Key, NetnsLink, Object, Phase, SandboxRoutes, VethLink};
 use fairway_inspect::doctor::{Deviation, RESOLVER_TABLE};
 use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
@@ -34,7 +34,11 @@ pub(crate) struct NetnsChanges {
     links: Vec<VethLink>,
     /// The links without an end on the host, to configure.
     netns_links: Vec<NetnsLink>,
-    routes: Option<DefaultRoutes>,
+    routes: Option<SandboxRoutes>,
+    /// Whether routes may be there that `routes` does not have.
+    replace_routes: bool,
+    /// No routes, where the sandbox leaves and those that drop packets would stay: they are by no link.
+    removed_routes: Option<SandboxRoutes>,
     /// Whether loopback is to be set up.
     loopback: bool,
     /// The sandbox whose resolver is to listen (true), or whose redirection is to be removed.
@@ -54,10 +58,13 @@ impl NetnsChanges {
                 (_, Object::Veth(link)) => {
                     changes_of(&mut all, &link.namespace, key).links.push(link.clone());
                 }
-                (_, Object::DefaultRoutes(routes)) => {
-                    let nothing = fresh && routes.ipv4.is_none() && routes.ipv6.is_none();
+                (_, Object::SandboxRoutes(routes)) => {
+                    let nothing = fresh && routes.gateways.is_empty() && routes.others.is_empty();
                     if !nothing {
-                        changes_of(&mut all, &routes.namespace, key).routes = Some(routes.clone());
+                        let changes = changes_of(&mut all, &routes.namespace, key);
+                        changes.routes = Some(routes.clone());
+                        let former = difference.changed.get(key).map(|(former, _)| former);
+                        changes.replace_routes = former.is_some_and(leaves_routes);
                     }
                 }
                 (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
@@ -71,8 +78,15 @@ impl NetnsChanges {
             }
         }
         for (key, object) in &difference.removed {
-            if let (Key::Netns(sandbox), Object::Netns(namespace, true)) = (key, object) {
-                changes_of(&mut all, namespace, key).resolver.get_or_insert((*sandbox, false));
+            match (key, object) {
+                (Key::Netns(sandbox), Object::Netns(namespace, true)) => {
+                    changes_of(&mut all, namespace, key).resolver.get_or_insert((*sandbox, false));
+                }
+                (_, Object::SandboxRoutes(routes)) if drops_packets(routes) => {
+                    changes_of(&mut all, &routes.namespace, key).removed_routes =
+                        Some(SandboxRoutes { gateways: Vec::new(), others: Vec::new(), ..routes.clone() });
+                }
+                _ => {}
             }
         }
         all.into_values().collect()
@@ -100,11 +114,24 @@ fn changes_of<'a>(
         links: Vec::new(),
         netns_links: Vec::new(),
         routes: None,
+        replace_routes: false,
+        removed_routes: None,
         loopback: false,
         resolver: None,
     });
     changes.keys.push(key.clone());
     changes
+}
+
+/// Whether routes of this object stay when others are set, unless they are looked for.
+fn leaves_routes(object: &Object) -> bool {
+    let Object::SandboxRoutes(routes) = object else { return false };
+    !routes.others.is_empty() || routes.gateways.iter().any(|gateway| gateway.metric.is_some())
+}
+
+/// Whether a sandbox has static routes that are by no link.
+fn drops_packets(routes: &SandboxRoutes) -> bool {
+    routes.others.iter().any(|other| other.interface.is_none())
 }
 
 /// Why a namespace was not configured: the host's end of a veth pair that could not be made, or none for the rest of it.
@@ -283,9 +310,10 @@ impl Applier {
         pairs: Vec<(VethLink, VethPair)>,
     ) -> Result<Option<ResolverSockets>, Inside> {
         let resolver = changes.resolver.map(|(_, wanted)| wanted);
-        let (loopback, netns_links, routes) =
-            (changes.loopback, changes.netns_links.clone(), changes.routes.clone());
-        let work = NetnsSetup { loopback, pairs, netns_links, routes };
+        let (loopback, netns_links) = (changes.loopback, changes.netns_links.clone());
+        let routes = changes.routes.clone().or_else(|| changes.removed_routes.clone());
+        let replace_routes = changes.replace_routes || changes.removed_routes.is_some();
+        let work = NetnsSetup { loopback, pairs, netns_links, routes, replace_routes };
         let inside = move || -> Result<Option<ResolverSockets>, Inside> {
             let links = Links::open().map_err(Inside::Route)?;
             links.apply_netns_setup(&work).map_err(Inside::Route)?;

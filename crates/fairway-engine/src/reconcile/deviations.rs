@@ -91,5 +91,8 @@ pub(crate) fn veth_deviations(wanted: &VethLink, link: &Link, master: Option<&st
         Deviation::unless_equal("bridge", shown(master), wanted.bridge.clone()),
         Deviation::unless_equal("hairpin", shown(link.hairpin), wanted.hairpin.to_string()),
     ];
-    properties.into_iter().flatten().collect()
+    let unnamed = |name: &&String| !link.alternative_names.contains(name);
+    let name = wanted.alternative_name.as_ref().filter(unnamed);
+    let name = name.map(|name| Deviation::missing(format!("alternative name {name}")));
+    properties.into_iter().flatten().chain(name).collect()
 }

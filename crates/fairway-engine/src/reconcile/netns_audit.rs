@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
-use fairway_core::object::{DefaultRoutes, Key, NetnsLink, Object, VethLink};
+use fairway_core::object::{Key, NetnsLink, Object, SandboxRoutes, VethLink};
 use fairway_inspect::doctor::Deviation;
 use fairway_kernel::namespace;
 use fairway_kernel::route::{NetnsState, observe_netns_with_sysctls};
@@ -33,7 +33,7 @@ struct Wanted {
     links: Vec<VethLink>,
     /// Links without an end on the host whose parents exist.
     netns_links: Vec<NetnsLink>,
-    routes: Option<DefaultRoutes>,
+    routes: Option<SandboxRoutes>,
 }
 
 impl Wanted {
@@ -117,8 +117,8 @@ impl Reconciler {
         let state = self.committer.snapshot();
         let fragment = state.plan.fragment(Owner::Sandbox(id))?;
         let Some(Object::Netns(namespace, _)) = fragment.get(&Key::Netns(id)) else { return None };
-        let routes = match fragment.get(&Key::DefaultRoutes(id)) {
-            Some(Object::DefaultRoutes(routes)) => Some(routes.clone()),
+        let routes = match fragment.get(&Key::SandboxRoutes(id)) {
+            Some(Object::SandboxRoutes(routes)) => Some(routes.clone()),
             _ => None,
         };
         let endpoints = state.world.endpoints_of_sandbox(id).into_iter();

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use fairway_core::object::{DefaultRoutes, NetnsLink, VethLink};
+use fairway_core::object::{GatewayRoute, NetnsLink, NetnsRoute, SandboxRoutes, VethLink};
 use fairway_inspect::doctor::Deviation;
-use fairway_kernel::route::NetnsState;
-use fairway_model::MacAddress;
+use fairway_kernel::route::{NetnsState, ROUTE_PROTOCOL, RouteEntry};
 use fairway_model::shell::{quote, set_sysctl};
+use fairway_model::{MacAddress, RouteType, StaticRoute, kernel_metric};
 use ipnet::IpNet;
 
 use fairway_core::object::dotted;
@@ -73,31 +73,34 @@ pub(crate) fn differences<'a>(wanted: impl Into<Interface<'a>>, inside: &NetnsSt
     found
 }
 
-/// How the default routes of a sandbox differ from the planned ones.
-pub(crate) fn route_differences(wanted: &DefaultRoutes, inside: &NetnsState) -> Vec<Deviation> {
-    let ipv4 = wanted.ipv4.as_ref().map(|(gateway, interface)| (IpAddr::V4(*gateway), interface));
-    let ipv6 = wanted.ipv6.as_ref().map(|(gateway, interface)| (IpAddr::V6(*gateway), interface));
-    [(ipv4, false), (ipv6, true)]
-        .into_iter()
-        .filter_map(|(wanted, ipv6)| route_difference(wanted, ipv6, inside))
-        .collect()
+/// How the routes of a sandbox differ from the planned ones.
+pub(crate) fn route_differences(wanted: &SandboxRoutes, inside: &NetnsState) -> Vec<Deviation> {
+    let default =
+        [true, false].into_iter().filter_map(|ipv4| default_route(wanted.gateway(ipv4), ipv4, inside));
+    default.chain(static_routes(&wanted.others, inside)).collect()
 }
 
-fn route_difference(wanted: Option<(IpAddr, &String)>, ipv6: bool, inside: &NetnsState) -> Option<Deviation> {
-    let name =
-        |index: u32| inside.links.iter().find(|link| link.index == index).map(|link| link.name.as_str());
-    let text = |gateway: Option<IpAddr>, interface: &str| {
+/// The name of the interface with an index.
+fn name(inside: &NetnsState, index: u32) -> Option<&str> {
+    inside.links.iter().find(|link| link.index == index).map(|link| link.name.as_str())
+}
+
+fn default_route(wanted: Option<&GatewayRoute>, ipv4: bool, inside: &NetnsState) -> Option<Deviation> {
+    // The metric is named where one is planned.
+    let has_metric = wanted.is_some_and(|wanted| wanted.metric.is_some());
+    let text = |gateway: Option<IpAddr>, interface: &str, metric: u32| {
         let via = gateway.map(|gateway| format!("via {gateway} ")).unwrap_or_default();
-        format!("{via}dev {}", quote(interface))
+        let metric = if has_metric { format!(" metric {metric}") } else { String::new() };
+        format!("{via}dev {}{metric}", quote(interface))
     };
     let found: Vec<String> = inside
         .default_routes
         .iter()
-        .filter(|route| route.ipv6 == ipv6)
-        .map(|route| text(route.gateway, name(route.interface).unwrap_or("none")))
+        .filter(|route| route.ipv6 != ipv4)
+        .map(|route| text(route.gateway, name(inside, route.interface).unwrap_or("none"), route.metric))
         .collect();
-    let what = if ipv6 { "default route of IPv6" } else { "default route" };
-    let ip = if ipv6 { "ip -6 route" } else { "ip route" };
+    let what = if ipv4 { "default route" } else { "default route of IPv6" };
+    let ip = if ipv4 { "ip route" } else { "ip -6 route" };
     match wanted {
         None if found.is_empty() => None,
         None => {
@@ -108,8 +111,9 @@ fn route_difference(wanted: Option<(IpAddr, &String)>, ipv6: bool, inside: &Netn
                 _ => deviation.with_fix(format!("{ip} flush default")),
             })
         }
-        Some((gateway, interface)) => {
-            let route = text(Some(gateway), interface);
+        Some(wanted) => {
+            let metric = kernel_metric(wanted.metric, ipv4);
+            let route = text(Some(wanted.gateway), &wanted.interface, metric);
             if found.contains(&route) {
                 return None;
             }
@@ -118,4 +122,61 @@ fn route_difference(wanted: Option<(IpAddr, &String)>, ipv6: bool, inside: &Netn
             Some(Deviation::new(what, found, route).with_fix(fix))
         }
     }
+}
+
+fn static_routes(wanted: &[NetnsRoute], inside: &NetnsState) -> Vec<Deviation> {
+    let index =
+        |interface: &str| inside.links.iter().find(|link| link.name == interface).map(|link| link.index);
+    let is = |found: &RouteEntry, wanted: &NetnsRoute| match &wanted.interface {
+        Some(interface) => index(interface).is_some_and(|index| found.is(&wanted.route, Some(index))),
+        None => found.is(&wanted.route, None),
+    };
+    let missing = wanted.iter().filter(|wanted| !inside.static_routes.iter().any(|found| is(found, wanted)));
+    let missing = missing.map(|wanted| {
+        let (program, route) = ip_route(&wanted.route, wanted.interface.as_deref());
+        Deviation::missing(format!("route {}", wanted.route))
+            .with_fix(format!("{program} replace {route} proto {ROUTE_PROTOCOL}"))
+    });
+    let more = inside.static_routes.iter().filter(|found| !wanted.iter().any(|wanted| is(found, wanted)));
+    let more = more.map(|found| {
+        let Some(route) = found.as_static() else {
+            return Deviation::new(format!("route to {}", found.destination), "there", "none");
+        };
+        let interface = name(inside, found.interface).filter(|_| route.kind == RouteType::Unicast);
+        let (program, text) = ip_route(&route, interface);
+        Deviation::new(format!("route {route}"), "there", "none").with_fix(format!("{program} del {text}"))
+    });
+    missing.chain(more).collect()
+}
+
+/// The program and the arguments of ip-route(8) for a route.
+fn ip_route(route: &StaticRoute, interface: Option<&str>) -> (&'static str, String) {
+    let program = if route.destination_is_ipv4() { "ip route" } else { "ip -6 route" };
+    let mut text = match route.kind {
+        RouteType::Unicast => route.destination.to_string(),
+        kind => format!("{} {}", kind.name(), route.destination),
+    };
+    if let Some(gateway) = route.gateway {
+        text.push_str(&format!(" via {gateway}"));
+    }
+    if let Some(interface) = interface {
+        text.push_str(&format!(" dev {}", quote(interface)));
+    }
+    text.push_str(&format!(" metric {}", route.kernel_metric()));
+    (program, text)
+}
+
+/// The planned object for routes that differ from it and have static ones: what is there, so that these are removed.
+pub(crate) fn found_routes(wanted: &SandboxRoutes, inside: &NetnsState) -> Option<SandboxRoutes> {
+    let found = |route: &RouteEntry| {
+        let interface = name(inside, route.interface).map(str::to_owned);
+        let kept = route.as_static()?;
+        Some(NetnsRoute { route: kept, interface: interface.filter(|_| kept.kind == RouteType::Unicast) })
+    };
+    let others: Vec<NetnsRoute> = inside.static_routes.iter().filter_map(found).collect();
+    (!others.is_empty()).then(|| SandboxRoutes {
+        namespace: wanted.namespace.clone(),
+        gateways: Vec::new(),
+        others,
+    })
 }

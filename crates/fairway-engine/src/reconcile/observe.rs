@@ -148,6 +148,7 @@ impl Reconciler {
                                 hairpin: false,
                                 sysctls: Vec::new(),
                                 advertising: Default::default(),
+                                alternative_name: None,
                             });
                             observation.unwanted(key, object);
                         }
@@ -285,11 +286,13 @@ impl Reconciler {
                 observation.found.remove(*key);
             }
         }
-        let routes = Key::DefaultRoutes(sandbox);
-        if let Some(Object::DefaultRoutes(wanted)) = observation.wanted.get(&routes)
-            && crate::reconcile::netns_diff::route_differences(wanted, inside).is_empty()
-        {
-            observation.as_wanted(&routes);
+        let routes = Key::SandboxRoutes(sandbox);
+        if let Some(Object::SandboxRoutes(wanted)) = observation.wanted.get(&routes) {
+            if crate::reconcile::netns_diff::route_differences(wanted, inside).is_empty() {
+                observation.as_wanted(&routes);
+            } else if let Some(found) = crate::reconcile::netns_diff::found_routes(wanted, inside) {
+                observation.found.insert(routes, Object::SandboxRoutes(found));
+            }
         }
     }
 }
@@ -341,7 +344,7 @@ fn observe_as_left(observation: &mut Observation<'_>, reconciler: &Reconciler) {
         .collect();
     for (key, object) in observation.wanted {
         let left = match (key, object) {
-            (Key::DefaultRoutes(_), Object::DefaultRoutes(routes)) => {
+            (Key::SandboxRoutes(_), Object::SandboxRoutes(routes)) => {
                 !missing.contains(&routes.namespace.inode)
             }
             (Key::Socket(protocol, address), _) => {

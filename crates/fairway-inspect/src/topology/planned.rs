@@ -1,20 +1,22 @@
 //! Builds the planned topology of a World: the objects of its Plan, on the observed host.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use super::netns_link;
 use crate::explain::shown_name;
-use fairway_core::object::{BridgeLink, DefaultRoutes, Key, Object, SocketUse, VethLink};
+use fairway_core::object::{
+    BridgeLink, GatewayRoute, Key, NetnsRoute, Object, SandboxRoutes, SocketUse, VethLink,
+};
 use fairway_core::object::{SETS, SetName};
 use fairway_core::plan::Plan;
 use fairway_core::policy::{iptables, ruleset};
 use fairway_core::world::World;
-use fairway_model::{MacAddress, Namespace, NetworkMode, Protocol};
+use fairway_model::{MacAddress, Namespace, NetworkMode, Protocol, RouteType};
 use fairway_ruleset::{Element, Table};
 use fairway_walk::{
-    Interface, Listener, NamespaceId, NetworkNamespace, Topology, add_default_route, add_interface,
-    empty_namespace,
+    Interface, Listener, MAIN_TABLE, NamespaceId, NetworkNamespace, Route, RouteKind, Topology,
+    add_default_route, add_interface, empty_namespace,
 };
 
 const IPV4_FORWARDING: &str = "net/ipv4/ip_forward";
@@ -107,7 +109,7 @@ fn topology(world: &World, plan: &Plan, host: NetworkNamespace) -> Topology {
     let mut elements: BTreeMap<SetName, Vec<Element>> = BTreeMap::new();
     for (key, object) in objects() {
         match (key, object) {
-            (_, Object::DefaultRoutes(routes)) => builder.routes(routes),
+            (_, Object::SandboxRoutes(routes)) => builder.routes(routes),
             (Key::Socket(..), _) if !on_demand => builder.host().listeners.extend(listener(key, object)),
             (Key::Sysctl(path), Object::Sysctl(value)) if value == "1" => {
                 let ipv4 = path == IPV4_FORWARDING;
@@ -268,15 +270,31 @@ impl Builder {
         add_interface(&mut self.topology[place], end);
     }
 
-    fn routes(&mut self, routes: &DefaultRoutes) {
+    fn routes(&mut self, routes: &SandboxRoutes) {
         let Some(place) = self.places.get(&routes.namespace.identity()) else { return };
         let namespace = &mut self.topology[*place];
-        let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));
-        let ipv6 = routes.ipv6.as_ref().map(|(gateway, name)| (IpAddr::V6(*gateway), name));
-        for (gateway, name) in ipv4.into_iter().chain(ipv6) {
-            if let Some(index) = namespace.interface_named(name).map(|interface| interface.index) {
-                add_default_route(namespace, gateway, index);
+        for GatewayRoute { gateway, interface, .. } in &routes.gateways {
+            if let Some(index) = namespace.interface_named(interface).map(|it| it.index) {
+                add_default_route(namespace, *gateway, index);
             }
+        }
+        for NetnsRoute { route, interface } in &routes.others {
+            let index =
+                interface.as_ref().and_then(|name| namespace.interface_named(name)).map(|it| it.index);
+            namespace.routes.push(Route {
+                table: MAIN_TABLE,
+                destination: route.destination,
+                kind: match route.kind {
+                    RouteType::Unicast => RouteKind::Unicast,
+                    RouteType::Blackhole => RouteKind::Blackhole,
+                    RouteType::Unreachable => RouteKind::Unreachable,
+                    RouteType::Prohibit => RouteKind::Prohibit,
+                },
+                gateway: route.gateway,
+                interface: index.unwrap_or_default(),
+                metric: route.kernel_metric(),
+                source: None,
+            });
         }
     }
 }

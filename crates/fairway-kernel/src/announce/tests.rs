@@ -34,6 +34,7 @@ fn veth(number: u8, sandbox: &Handle) -> VethLink {
         hairpin: false,
         sysctls: Vec::new(),
         advertising: Default::default(),
+        alternative_name: None,
     }
 }
 

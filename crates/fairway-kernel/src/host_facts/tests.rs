@@ -1,4 +1,4 @@
-use fairway_core::object::{BridgeLink, DefaultRoutes};
+use fairway_core::object::{BridgeLink, GatewayRoute, SandboxRoutes};
 use fairway_model::{MacAddress, NetworkId};
 
 use super::*;
@@ -35,10 +35,14 @@ fn ours_is_left_out_and_the_rest_is_seen() {
         links.apply_bridge(&bridge("uplink", 1, "192.0.2.9/24", 1420)).unwrap();
         links.apply_bridge(&bridge("fairway0", 2, "172.17.0.1/16", 1500)).unwrap();
         let namespace = own().unwrap().namespace().clone();
-        let routes = DefaultRoutes {
+        let routes = SandboxRoutes {
             namespace,
-            ipv4: Some(("192.0.2.1".parse().unwrap(), "uplink".into())),
-            ipv6: None,
+            gateways: vec![GatewayRoute {
+                gateway: "192.0.2.1".parse().unwrap(),
+                interface: "uplink".into(),
+                metric: None,
+            }],
+            others: Vec::new(),
         };
         links.apply_netns_setup(&NetnsSetup { routes: Some(routes), ..NetnsSetup::default() }).unwrap();
         sysctl::set("net/ipv4/ip_local_port_range", "40000 50000").unwrap();

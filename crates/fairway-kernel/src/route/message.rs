@@ -18,6 +18,8 @@ pub const CREATE_NEW: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 pub const CREATE_OR_REPLACE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16;
 pub const DUMP: u16 = libc::NLM_F_DUMP as u16;
 
+/// Adds properties to a link: its alternative names.
+const RTM_NEWLINKPROP: u16 = 108;
 /// `VETH_INFO_PEER` of `<linux/veth.h>`.
 pub const VETH_INFO_PEER: u16 = 1;
 /// `IFLA_BRPORT_MODE`: hairpin.
@@ -52,6 +54,16 @@ pub fn get_link(batch: &mut Batch, name: &str) {
         .raw(&ifinfo(0, None))
         .u32(libc::IFLA_EXT_MASK, SKIP_STATS)
         .text(libc::IFLA_IFNAME, name);
+}
+
+/// Adds an alternative name to a link.
+pub fn add_alternative_name(batch: &mut Batch, index: u32, interface: &str, name: &str) {
+    batch
+        .message(RTM_NEWLINKPROP, CREATE_NEW, format!("add the alternative name {name} to {interface}"))
+        .raw(&ifinfo(index, None))
+        .nest(libc::IFLA_PROP_LIST, |properties| {
+            properties.text(libc::IFLA_ALT_IFNAME, name);
+        });
 }
 
 /// Adds a request for one link by index.
@@ -159,25 +171,40 @@ fn default_route(family: u8) -> [u8; RTMSG_LENGTH] {
 /// The default protocol of ip-route(8).
 const RTPROT_BOOT: u8 = 3;
 
-/// Sets the default route of the gateway's family.
-pub fn set_default_route(batch: &mut Batch, gateway: IpAddr, index: u32, interface: &str) {
-    batch
-        .message(
-            libc::RTM_NEWROUTE,
-            CREATE_OR_REPLACE,
-            format!("set the default route by {gateway} on {interface}"),
-        )
+/// Sets the default route of the gateway's family; without a metric it is the kernel's.
+pub fn set_default_route(
+    batch: &mut Batch,
+    gateway: IpAddr,
+    index: u32,
+    interface: &str,
+    metric: Option<u32>,
+) {
+    let label = format!("set the default route by {gateway} on {interface}");
+    let mut message = batch.message(libc::RTM_NEWROUTE, CREATE_OR_REPLACE, label);
+    message
         .raw(&default_route(family(gateway)))
         .address(libc::RTA_GATEWAY, gateway)
         .u32(libc::RTA_OIF, index);
+    if let Some(metric) = metric {
+        message.u32(libc::RTA_PRIORITY, metric);
+    }
 }
 
-/// The label of [`delete_any_default_route`].
-pub const REMOVE_DEFAULT_ROUTE: &str = "remove the default route";
+/// The beginning of the labels of messages that remove routes.
+pub const REMOVE_ROUTE: &str = "remove the ";
 
 /// Removes the default route that [`set_default_route`] created, whatever its gateway.
 pub fn delete_any_default_route(batch: &mut Batch, family: u8) {
-    batch.message(libc::RTM_DELROUTE, 0, REMOVE_DEFAULT_ROUTE).raw(&default_route(family));
+    batch.message(libc::RTM_DELROUTE, 0, format!("{REMOVE_ROUTE}default route")).raw(&default_route(family));
+}
+
+/// `struct rtmsg` of a route of Fairway's in the main table, of a type `RTN_*`.
+pub fn route_header(destination: IpNet, kind: u8) -> [u8; RTMSG_LENGTH] {
+    let mut header = default_route(family(destination.addr()));
+    header[1] = destination.prefix_len();
+    header[5] = ROUTE_PROTOCOL;
+    header[7] = kind;
+    header
 }
 
 /// A message about Fairway's route to a peer's subnet, in the main table.
@@ -188,11 +215,8 @@ pub fn peer_route<'a>(
     label: String,
     destination: IpNet,
 ) -> MessageBuilder<'a> {
-    let mut header = default_route(family(destination.addr()));
-    header[1] = destination.prefix_len();
-    header[5] = ROUTE_PROTOCOL;
     let mut message = batch.message(kind, flags, label);
-    message.raw(&header).address(libc::RTA_DST, destination.network());
+    message.raw(&route_header(destination, libc::RTN_UNICAST)).address(libc::RTA_DST, destination.network());
     message
 }
 

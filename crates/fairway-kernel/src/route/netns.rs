@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use fairway_core::object::{DefaultRoutes, NetnsLink, VethLink};
+use fairway_core::object::{NetnsLink, SandboxRoutes, VethLink};
 use rustix::io::Errno;
 
-use super::message::{
-    add_address, delete_any_default_route, get_link_by_index, get_route6, ifinfo, is_local_route,
-    set_default_route,
-};
+use super::message::{add_address, get_link_by_index, get_route6, ifinfo, is_local_route};
 use super::netns_link::SYSCTLS;
-use super::{Address, DefaultRoute, Error, Link, Links, VethPair, is_gone, unless_gone};
+use super::{Address, DefaultRoute, Error, Link, Links, RouteEntry, VethPair, is_gone, unless_gone};
 use crate::namespace::{Handle, Workers};
 use crate::netlink::{self, Batch};
 
@@ -33,8 +30,10 @@ pub struct NetnsSetup {
     pub pairs: Vec<(VethLink, VethPair)>,
     /// Links without an end on the host that get their mark and addresses and are set up.
     pub netns_links: Vec<NetnsLink>,
-    /// The default routes, which replace all others.
-    pub routes: Option<DefaultRoutes>,
+    /// The routes. The default routes replace all others.
+    pub routes: Option<SandboxRoutes>,
+    /// Whether static routes, or default routes with other metrics, may exist that `routes` does not have.
+    pub replace_routes: bool,
 }
 
 /// The observed state of a sandbox's namespace.
@@ -44,8 +43,10 @@ pub struct NetnsState {
     pub links: Vec<Link>,
     /// Its addresses.
     pub addresses: Vec<Address>,
-    /// Its default routes.
+    /// Its default routes that are no static routes.
     pub default_routes: Vec<DefaultRoute>,
+    /// The static routes of Fairway.
+    pub static_routes: Vec<RouteEntry>,
     /// The requested sysctls that exist.
     pub sysctls: BTreeMap<String, String>,
 }
@@ -79,10 +80,12 @@ pub fn observe_netns_with_sysctls(
 ) -> Result<NetnsState, Error> {
     workers.run(namespace, move || {
         let links = Links::open()?;
+        let routes = links.routes()?;
         Ok(NetnsState {
             links: links.all()?,
             addresses: links.addresses(0)?,
-            default_routes: links.default_routes()?,
+            default_routes: routes.iter().filter(|it| it.is_default()).map(DefaultRoute::from).collect(),
+            static_routes: routes.into_iter().filter(RouteEntry::is_ours).collect(),
             sysctls: sysctls
                 .into_iter()
                 .filter_map(|path| SYSCTLS.read(&path).ok().map(|value| (path, value)))
@@ -109,12 +112,12 @@ impl Links {
             self.configure_netns_link(&mut batch, link)?;
         }
         if let Some(routes) = &work.routes {
-            self.default_routes_of(&mut batch, routes)?;
+            self.sandbox_routes(&mut batch, routes, work.replace_routes)?;
         }
         let refused = self.socket.transact_each(&mut batch)?.refusals;
-        // A missing default route is no error when removing it.
+        // A missing route is no error when removing it.
         let optional = |refusal: &netlink::Refusal| {
-            refusal.label.starts_with(super::message::REMOVE_DEFAULT_ROUTE) && is_gone(refusal)
+            refusal.label.starts_with(super::message::REMOVE_ROUTE) && is_gone(refusal)
         };
         match refused.into_iter().find(|refusal| !optional(refusal)) {
             Some(refusal) => Err(netlink::Error::Refused(refusal).into()),
@@ -188,19 +191,6 @@ impl Links {
         end.map(drop).ok_or_else(|| Error::NotInside { name: veth.interface.clone() })
     }
 
-    fn default_routes_of(&self, batch: &mut Batch, routes: &DefaultRoutes) -> Result<(), Error> {
-        let ipv4 = routes.ipv4.as_ref().map(|(gateway, name)| (IpAddr::V4(*gateway), name));
-        let ipv6 = routes.ipv6.as_ref().map(|(gateway, name)| (IpAddr::V6(*gateway), name));
-        for (wanted, family) in [(ipv4, libc::AF_INET), (ipv6, libc::AF_INET6)] {
-            match wanted {
-                Some((gateway, name)) => set_default_route(batch, gateway, self.index(name)?, name),
-                None if family == libc::AF_INET6 && !self.ipv6 => {}
-                None => delete_any_default_route(batch, family as u8),
-            }
-        }
-        Ok(())
-    }
-
     /// Creates a veth pair as planned and sets up the sandbox's namespace, with default routes if given. A pair whose
     /// other end has left the sandbox is created anew.
     ///
@@ -212,7 +202,7 @@ impl Links {
         namespace: &Handle,
         veth: &VethLink,
         loopback: bool,
-        routes: Option<&DefaultRoutes>,
+        routes: Option<&SandboxRoutes>,
     ) -> Result<VethPair, Error> {
         let visit = |pair: &VethPair| {
             let pairs = vec![(veth.clone(), pair.clone())];

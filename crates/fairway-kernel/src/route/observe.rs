@@ -36,6 +36,8 @@ pub struct Link {
     pub hairpin: Option<bool>,
     /// Its alias.
     pub alias: Option<String>,
+    /// Its alternative names.
+    pub alternative_names: Vec<String>,
     /// Its link group.
     pub group: u32,
     /// The index of the other end of a veth pair, in that end's namespace.
@@ -110,6 +112,7 @@ impl Link {
             master: None,
             hairpin: None,
             alias: None,
+            alternative_names: Vec::new(),
             group: 0,
             peer: None,
             peer_namespace: None,
@@ -123,6 +126,11 @@ impl Link {
                 libc::IFLA_MTU => link.mtu = attribute.u32()?,
                 libc::IFLA_MASTER => link.master = attribute.u32(),
                 libc::IFLA_IFALIAS => link.alias = attribute.text().map(str::to_owned),
+                libc::IFLA_PROP_LIST => {
+                    let names = attribute.nested().filter(|property| property.kind == libc::IFLA_ALT_IFNAME);
+                    link.alternative_names =
+                        names.filter_map(|name| name.text().map(str::to_owned)).collect();
+                }
                 libc::IFLA_GROUP => link.group = attribute.u32()?,
                 libc::IFLA_LINK => link.peer = attribute.u32(),
                 libc::IFLA_LINK_NETNSID => link.peer_namespace = attribute.i32(),
@@ -209,6 +217,17 @@ pub struct DefaultRoute {
     pub metric: u32,
     /// Whether it is IPv6.
     pub ipv6: bool,
+}
+
+impl From<&RouteEntry> for DefaultRoute {
+    fn from(route: &RouteEntry) -> Self {
+        Self {
+            gateway: route.gateway,
+            interface: route.interface,
+            metric: route.metric,
+            ipv6: route.destination.addr().is_ipv6(),
+        }
+    }
 }
 
 impl RouteEntry {
@@ -311,13 +330,6 @@ impl Links {
                 && route.table == u32::from(libc::RT_TABLE_MAIN)
                 && route.kind == libc::RTN_UNICAST
         });
-        Ok(defaults
-            .map(|route| DefaultRoute {
-                gateway: route.gateway,
-                interface: route.interface,
-                metric: route.metric,
-                ipv6: route.destination.addr().is_ipv6(),
-            })
-            .collect())
+        Ok(defaults.map(|route| DefaultRoute::from(&route)).collect())
     }
 }

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
-use fairway_core::object::{BridgeLink, DefaultRoutes, VethLink};
-use fairway_model::MacAddress;
+use fairway_core::object::{BridgeLink, GatewayRoute, NetnsRoute, SandboxRoutes, VethLink};
+use fairway_model::{MacAddress, RouteType, StaticRoute};
 
 use super::*;
 use crate::namespace::{Handle, Workers, own};
@@ -25,7 +25,7 @@ fn in_host(test: impl FnOnce(Host) + Send) {
 }
 
 impl Host {
-    fn attach(&self, veth: &VethLink, routes: Option<&DefaultRoutes>) -> Result<VethPair, Error> {
+    fn attach(&self, veth: &VethLink, routes: Option<&SandboxRoutes>) -> Result<VethPair, Error> {
         self.links.attach(&self.workers, &self.sandbox, veth, true, routes)
     }
 
@@ -49,15 +49,22 @@ impl Host {
             hairpin: true,
             sysctls: Vec::new(),
             advertising: Default::default(),
+            alternative_name: None,
         }
     }
 
-    fn routes(&self, number: u8) -> DefaultRoutes {
+    fn routes(&self, number: u8) -> SandboxRoutes {
         let name = format!("eth{number}");
-        DefaultRoutes {
+        SandboxRoutes {
             namespace: self.sandbox.namespace().clone(),
-            ipv4: Some((Ipv4Addr::new(10, 0, number, 1), name.clone())),
-            ipv6: Some((format!("fd00:{number}::1").parse().unwrap(), name)),
+            gateways: [format!("10.0.{number}.1"), format!("fd00:{number}::1")]
+                .map(|gateway| GatewayRoute {
+                    gateway: gateway.parse().unwrap(),
+                    interface: name.clone(),
+                    metric: None,
+                })
+                .into(),
+            others: Vec::new(),
         }
     }
 }
@@ -216,7 +223,8 @@ fn without_an_ipv6_address_there_is_no_ipv6_inside() {
     in_host(|host| {
         host.links.apply_bridge(&bridge()).unwrap();
         let veth = VethLink { addresses: vec!["10.0.1.2/24".parse().unwrap()], ..host.veth(1) };
-        let routes = DefaultRoutes { ipv6: None, ..host.routes(1) };
+        let mut routes = host.routes(1);
+        routes.gateways.truncate(1);
         let pair = host.attach(&veth, Some(&routes)).unwrap();
         let inside = host.inside();
         let families: Vec<_> = inside
@@ -230,6 +238,97 @@ fn without_an_ipv6_address_there_is_no_ipv6_inside() {
     });
 }
 
+/// The static routes inside, as `ip route` would show them.
+fn static_routes(host: &Host) -> Vec<String> {
+    let all = host.inside().static_routes;
+    let mut shown: Vec<String> = all
+        .iter()
+        .map(|route| {
+            let by = if route.gateway.is_some() { format!(" by {}", route.interface) } else { String::new() };
+            format!("{}{by}", route.as_static().unwrap())
+        })
+        .collect();
+    shown.sort();
+    shown
+}
+
+#[test]
+fn static_routes_and_metrics_replace_one_another() {
+    in_host(|host| {
+        host.links.apply_bridge(&bridge()).unwrap();
+        let inside = host.attach(&host.veth(1), Some(&host.routes(1))).unwrap().inside;
+        let planned = |metric: Option<u32>, texts: &[&str]| {
+            let mut routes = host.routes(1);
+            routes.gateways.iter_mut().for_each(|gateway| gateway.metric = metric);
+            routes.others = texts
+                .iter()
+                .map(|text| {
+                    let route: StaticRoute = text.parse().unwrap();
+                    let interface = (route.kind == RouteType::Unicast).then(|| "eth1".to_owned());
+                    NetnsRoute { route, interface }
+                })
+                .collect();
+            routes
+        };
+        let apply = |routes: SandboxRoutes| {
+            let work = NetnsSetup { routes: Some(routes), replace_routes: true, ..NetnsSetup::default() };
+            work.run(&host.workers, &host.sandbox)
+        };
+        let metrics = || {
+            let mut metrics: Vec<_> =
+                host.inside().default_routes.iter().map(|it| (it.ipv6, it.metric)).collect();
+            metrics.sort();
+            metrics
+        };
+        let first = [
+            "10.9.0.0/16@10.0.1.9",
+            "10.8.0.0/16",
+            "blackhole:10.66.0.0/16",
+            "fd09::/48@fd00:1::9#7",
+            "prohibit:fd66::/48",
+            "0.0.0.0/0@10.0.1.8#900",
+        ];
+        for _ in 0..2 {
+            apply(planned(Some(50), &first)).unwrap();
+            let shown = [
+                format!("0.0.0.0/0@10.0.1.8#900 by {inside}"),
+                "10.8.0.0/16#0".to_owned(),
+                format!("10.9.0.0/16@10.0.1.9#0 by {inside}"),
+                "blackhole:10.66.0.0/16#0".to_owned(),
+                format!("fd09::/48@fd00:1::9#7 by {inside}"),
+                "prohibit:fd66::/48#1024".to_owned(),
+            ];
+            assert_eq!(static_routes(&host), shown);
+            assert_eq!(metrics(), [(false, 50), (true, 50)]);
+        }
+        apply(planned(None, &["unreachable:10.66.0.0/16", "10.9.0.0/16@10.0.1.7"])).unwrap();
+        let shown = [format!("10.9.0.0/16@10.0.1.7#0 by {inside}"), "unreachable:10.66.0.0/16#0".to_owned()];
+        assert_eq!(static_routes(&host), shown);
+        assert_eq!(metrics(), [(false, 0), (true, 1024)]);
+        // The kernel's own routes are never replaced.
+        let refusal = apply(planned(None, &["blackhole:10.0.1.0/24"])).unwrap_err().to_string();
+        assert!(refusal.contains("add the route blackhole:10.0.1.0/24"), "{refusal}");
+        apply(planned(None, &[])).unwrap();
+        assert!(static_routes(&host).is_empty());
+    });
+}
+
+#[test]
+fn an_alternative_name_is_given_once_and_to_one() {
+    in_host(|host| {
+        host.links.apply_bridge(&bridge()).unwrap();
+        let veth = VethLink { alternative_name: Some("web0".into()), ..host.veth(1) };
+        let first = host.attach(&veth, None).unwrap();
+        host.attach(&veth, None).unwrap();
+        assert_eq!(host.links.find("web0").unwrap().unwrap().index, first.host);
+        assert_eq!(host.links.find("fw1").unwrap().unwrap().alternative_names, ["web0"]);
+        let other = VethLink { alternative_name: Some("web0".into()), ..host.veth(2) };
+        let taken = Error::NameTaken { name: "web0".into() };
+        assert_eq!(host.attach(&other, None), Err(taken));
+        assert_eq!(host.links.find("fw2").unwrap(), None);
+    });
+}
+
 #[test]
 fn default_routes_move_and_go() {
     in_host(|host| {
@@ -240,7 +339,7 @@ fn default_routes_move_and_go() {
         assert_eq!(routes.len(), 2, "{routes:?}");
         assert!(routes.iter().all(|route| route.interface == second.inside), "{routes:?}");
 
-        let none = DefaultRoutes { ipv4: None, ipv6: None, ..host.routes(2) };
+        let none = SandboxRoutes { gateways: Vec::new(), ..host.routes(2) };
         for _ in 0..2 {
             let work = NetnsSetup { routes: Some(none.clone()), ..NetnsSetup::default() };
             work.run(&host.workers, &host.sandbox).unwrap();

@@ -6,8 +6,8 @@ use fairway_core::object::VethLink;
 use rustix::io::Errno;
 
 use super::message::{
-    CREATE_NEW, IFLA_BRPORT_MODE, VETH_INFO_PEER, add_fdb_entry, get_link, get_link_by_index, ifinfo,
-    no_link_local, replace_neighbor,
+    CREATE_NEW, IFLA_BRPORT_MODE, VETH_INFO_PEER, add_alternative_name, add_fdb_entry, get_link,
+    get_link_by_index, ifinfo, no_link_local, replace_neighbor,
 };
 use super::ownership::{INCOMPLETE_GROUP, check_owner};
 use super::{Error, Link, Links, Mark};
@@ -73,13 +73,21 @@ impl Links {
                 .u32(libc::IFLA_MASTER, bridge);
         }
         self.finish_host_end(&mut batch, veth, link.index, mark);
+        if let Some(name) =
+            veth.alternative_name.as_ref().filter(|name| !link.alternative_names.contains(name))
+        {
+            add_alternative_name(&mut batch, link.index, &link.name, name);
+        }
         match self.socket.transact(&mut batch) {
             Ok(_) => Ok(VethPair { host: link.index, inside, fresh }),
             Err(error) => {
                 if fresh {
                     self.delete_unmarked(Some(&link))?;
                 }
-                Err(error.into())
+                Err(match (error.errno(), &veth.alternative_name) {
+                    (Some(Errno::EXIST), Some(name)) => Error::NameTaken { name: name.clone() },
+                    _ => error.into(),
+                })
             }
         }
     }

@@ -73,6 +73,7 @@ mod tests {
             master: None,
             hairpin: None,
             alias: None,
+            alternative_names: Vec::new(),
             group: 0,
             peer: None,
             peer_namespace: None,

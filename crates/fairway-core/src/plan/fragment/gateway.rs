@@ -3,9 +3,20 @@
 use super::Maker;
 use crate::object::ElementKey;
 use crate::object::ElementValue;
-use fairway_model::{Network, Publication, Sandbox};
+use fairway_model::{Isolation, Network, Publication, Sandbox};
 
 impl Maker<'_> {
+    /// The isolation of a network from other bridge networks.
+    pub(super) fn isolation(&mut self, network: &Network) {
+        let isolation = self.world.isolation(network);
+        if isolation == Isolation::False {
+            self.member(ElementKey::open_bridge(&network.bridge));
+        }
+        if isolation != Isolation::Strict {
+            self.member(ElementKey::lenient_bridge(&network.bridge));
+        }
+    }
+
     /// What passes between a network and what is outside.
     pub(super) fn gateway_rules(&mut self, network: &Network) {
         let (world, bridge) = (self.world, network.bridge.as_str());

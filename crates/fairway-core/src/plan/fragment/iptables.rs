@@ -52,6 +52,7 @@ impl Maker<'_> {
                         subnet: subnet.map(|subnet| subnet.subnet),
                         icc: self.world.icc(network),
                         internal: network.internal,
+                        isolation: self.world.isolation(network),
                         masquerade: self.world.is_masqueraded(network, ipv4),
                         source: self.world.outbound_source(network, ipv4),
                         entry: DirectAccess {

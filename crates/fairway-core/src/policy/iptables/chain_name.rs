@@ -4,6 +4,10 @@
 pub(super) const STAGE_1: &str = "FAIRWAY-ISOLATION-STAGE-1";
 /// What decides about packets from one network into another.
 pub(super) const STAGE_2: &str = "FAIRWAY-ISOLATION-STAGE-2";
+/// What new connections from networks that are not isolated may reach.
+pub(super) const ISOLATE_FALSE: &str = "FAIRWAY-ISOLATE-FALSE";
+/// What new connections from networks that are isolated, but not strictly, may reach.
+pub(super) const ISOLATE_TRUE: &str = "FAIRWAY-ISOLATE-TRUE";
 /// What decides about packets from and to each network.
 pub(super) const FORWARD: &str = "FAIRWAY-FORWARD";
 /// Drops what is forwarded between interfaces of which none is ours, where a daemon switched forwarding on.

@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::chain_name::{DIRECT, FORWARD, GUARD, POSTROUTING, PREROUTING, RELAY, STAGE_1, STAGE_2};
+use super::chain_name::{
+    DIRECT, FORWARD, GUARD, ISOLATE_FALSE, ISOLATE_TRUE, POSTROUTING, PREROUTING, RELAY, STAGE_1, STAGE_2,
+};
 use super::direct_access::DirectAccess;
 use crate::object::RulesetSwitches;
 use crate::object::iptables::Place::{First, Last};
 use crate::object::iptables::{OWN, RuleChain, RuleTable, Rules, USER};
-use fairway_model::Protocol;
+use fairway_model::{Isolation, Protocol};
 
 const ESTABLISHED: &str = "-m conntrack --ctstate RELATED,ESTABLISHED";
 /// Translated to what is published: conntrack's status of the flow, for packets both ways.
@@ -50,7 +52,9 @@ pub fn host(ipv4: bool, switches: &RulesetSwitches) -> Host {
         false => (switches.drop_unrelated_forward_ipv6, switches.bridge_netfilter_ipv6),
     };
     let mut chains: Vec<RuleChain> =
-        [USER, STAGE_1, STAGE_2, FORWARD, OWN, DIRECT].map(|name| of.filter(name)).into();
+        [USER, STAGE_1, STAGE_2, ISOLATE_FALSE, ISOLATE_TRUE, FORWARD, OWN, DIRECT]
+            .map(|name| of.filter(name))
+            .into();
     chains.extend([OWN, PREROUTING, POSTROUTING].map(|name| of.nat(name)));
     let mut rules = Vec::new();
 
@@ -123,6 +127,8 @@ pub struct NetworkRules<'a> {
     pub icc: bool,
     /// Whether it has no way out.
     pub internal: bool,
+    /// Its isolation from other networks.
+    pub isolation: Isolation,
     /// Whether what leaves it gets the host's address.
     pub masquerade: bool,
     /// The address that it gets, where it is a certain one.
@@ -140,7 +146,11 @@ pub fn network(ipv4: bool, network: &NetworkRules<'_>) -> Vec<Rules> {
     let to_others = format!("-i {bridge} ! -o {bridge}");
     let apart = match network.internal {
         true => vec![format!("{to_others} -j DROP"), format!("! -i {bridge} -o {bridge} -j DROP")],
-        false => vec![format!("{to_others} -j {STAGE_2}")],
+        false => {
+            let lenient = isolation_chain(network.isolation);
+            let lenient = lenient.map(|chain| format!("{to_others} -m conntrack --ctstate NEW -j {chain}"));
+            lenient.into_iter().chain([format!("{to_others} -j {STAGE_2}")]).collect()
+        }
     };
     // What is published everybody may ask for, as with the proxy, and what was let in is answered.
     let strange = format!("-o {bridge} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT");
@@ -156,6 +166,11 @@ pub fn network(ipv4: bool, network: &NetworkRules<'_>) -> Vec<Rules> {
         Rules::new(of.filter(FORWARD), Last, forward(ipv4, network)),
         Rules::new(of.filter(OWN), Last, into),
     ];
+    for other in [Isolation::False, Isolation::True] {
+        if let Some(chain) = isolation_chain(other).filter(|_| network.isolation.lets_pass(other)) {
+            rules.push(Rules::new(of.filter(chain), Last, [format!("-o {bridge} -j ACCEPT")]));
+        }
+    }
     if switches.relay_user.is_some() {
         rules.push(Rules::new(of.filter(RELAY), First, [format!("-o {bridge} -j RETURN")]));
     }
@@ -173,6 +188,15 @@ pub fn network(ipv4: bool, network: &NetworkRules<'_>) -> Vec<Rules> {
         rules.push(Rules::new(of.nat(POSTROUTING), Last, sources));
     }
     rules
+}
+
+/// The chain with what new connections from networks of an isolation may reach; none if that is none.
+const fn isolation_chain(isolation: Isolation) -> Option<&'static str> {
+    match isolation {
+        Isolation::False => Some(ISOLATE_FALSE),
+        Isolation::True => Some(ISOLATE_TRUE),
+        Isolation::Strict => None,
+    }
 }
 
 /// What is forwarded to and from a network.

@@ -4,6 +4,7 @@ use super::*;
 use crate::object::RulesetSwitches;
 use crate::object::iptables::{Place, RuleChain, RuleTable, Rules};
 use crate::object::{Difference, Fragment, Key, Object};
+use fairway_model::Isolation;
 
 const WITH_PROXY: RulesetSwitches = RulesetSwitches {
     userland_proxy: true,
@@ -27,6 +28,7 @@ fn app(switches: &RulesetSwitches) -> NetworkRules<'_> {
         subnet: "172.18.0.0/16".parse().ok(),
         icc: true,
         internal: false,
+        isolation: Isolation::Strict,
         masquerade: true,
         source: None,
         entry: DirectAccess::default(),

@@ -19,7 +19,7 @@ pub(super) fn network_name(number: u8) -> String {
 pub(super) const OWN_BRIDGE: &str = "own0";
 
 /// The options that random networks have.
-pub(super) const NETWORK_OPTIONS: [(&str, &str); 14] = [
+pub(super) const NETWORK_OPTIONS: [(&str, &str); 19] = [
     ("com.docker.network.bridge.name", OWN_BRIDGE),
     ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
     ("com.docker.network.bridge.gateway_mode_ipv4", "nat-unprotected"),
@@ -34,6 +34,11 @@ pub(super) const NETWORK_OPTIONS: [(&str, &str); 14] = [
     ("fairway.route_localnet", "false"),
     ("fairway.guard", "strict"),
     ("fairway.alias_answer", "first"),
+    ("fairway.default_route", "false"),
+    ("fairway.isolate", "false"),
+    ("fairway.isolate", "true"),
+    ("fairway.metric", "50"),
+    ("fairway.routes", "blackhole:10.66.0.0/16"),
 ];
 
 pub(super) fn network_options(icc: bool, chosen: &[u8]) -> BTreeMap<String, String> {

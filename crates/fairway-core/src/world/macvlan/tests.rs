@@ -110,10 +110,11 @@ fn a_sandbox_gets_a_link_on_the_parent_and_the_lan_s_gateway() {
     assert!(objects.contains_key(&Key::Names(endpoint)));
     assert_eq!(objects.len(), 2, "the host's firewall never sees it: {objects:?}");
     let inside = host.fragment(Owner::Sandbox(sandbox));
-    let Some(Object::DefaultRoutes(routes)) = inside.get(&Key::DefaultRoutes(sandbox)) else {
+    let Some(Object::SandboxRoutes(routes)) = inside.get(&Key::SandboxRoutes(sandbox)) else {
         panic!("{inside:?}")
     };
-    assert_eq!(routes.ipv4, Some(("10.10.50.1".parse().unwrap(), "eth0".to_owned())));
+    let gateway = routes.gateway(true).unwrap();
+    assert_eq!((gateway.gateway, &gateway.interface[..]), ("10.10.50.1".parse().unwrap(), "eth0"));
     assert!(host.fragment(Owner::Publications(sandbox)).is_empty());
     let warning = "Published ports of web are discarded: its gateway is on a LAN, where each of its ports is \
                    reached at its own address";
@@ -134,8 +135,8 @@ fn without_a_parent_the_links_stand_on_one_that_leads_nowhere() {
         assert_eq!(network.macvlan.as_ref().unwrap().parent, dummy_parent);
         let change = host.join(&format!("in-{name}"), name).unwrap();
         let inside = host.fragment(Owner::Sandbox(change.sandbox.unwrap()));
-        let routes = &inside[&Key::DefaultRoutes(change.sandbox.unwrap())];
-        assert!(matches!(routes, Object::DefaultRoutes(routes) if routes.ipv4.is_none()));
+        let routes = &inside[&Key::SandboxRoutes(change.sandbox.unwrap())];
+        assert!(matches!(routes, Object::SandboxRoutes(routes) if routes.gateways.is_empty()));
     }
 }
 

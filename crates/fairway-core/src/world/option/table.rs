@@ -1,8 +1,8 @@
 //! The table of network options, for parsing and help.
 
 use super::{
-    ADVERTISE_COUNT, ADVERTISE_INTERVAL, COUNT, DHCP, GATEWAY_MODE_IPV4, GATEWAY_MODE_IPV6, Given, INTERVAL,
-    MTU_RANGE, NetworkOptions, PARENT, PEERS, STORM_LIMIT,
+    ADVERTISE_COUNT, ADVERTISE_INTERVAL, COUNT, DEFAULT_ROUTE, DHCP, GATEWAY_MODE_IPV4, GATEWAY_MODE_IPV6,
+    Given, INTERVAL, ISOLATE, METRIC, MTU_RANGE, NetworkOptions, PARENT, PEERS, ROUTES, STORM_LIMIT,
 };
 use crate::world::Refusal;
 
@@ -57,6 +57,10 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
         read.bridge.dhcp = given.flag()?;
         Ok(())
     };
+    ISOLATE, "strict|true|false", &["bridge"], "Isolation from other bridge networks", |read, given| {
+        read.bridge.isolation = given.isolation()?;
+        Ok(())
+    };
     "fairway.guard", "strict", BRIDGED, "Drop packets that a sandbox sends from addresses other than its own", |read, given| {
         read.bridge.strict_guard = given.strict()?;
         Ok(())
@@ -64,6 +68,18 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
     "fairway.storm_limit", "FRAMES", &["lan"], "Broadcast and multicast frames a second per sandbox (0 is no limit)", |read, given| {
         read.bridge.storm_limit =
             given.within(&(0..=STORM_LIMIT), "frames a second (0 is no limit)")?;
+        Ok(())
+    };
+    METRIC, "METRIC", ALL, "Metric of the default routes by this network", |read, given| {
+        read.routes.metric = Some(given.metric()?);
+        Ok(())
+    };
+    DEFAULT_ROUTE, "BOOL", ALL, "Whether sandboxes may have their default routes by this network", |read, given| {
+        read.routes.default_route = Some(given.flag()?);
+        Ok(())
+    };
+    ROUTES, "DEST@GATEWAY,...", ALL, "Static routes in the sandboxes of this network", |read, given| {
+        read.routes.routes = Some(given.routes()?);
         Ok(())
     };
     "fairway.alias_answer", "all|first", ALL, "Addresses in the answer to a shared alias", |read, given| {

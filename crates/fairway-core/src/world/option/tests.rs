@@ -30,8 +30,12 @@ fn all_options_of_docker_and_fairway_are_read() {
         ("com.docker.network.advertise_addr_ms", "100"),
         ("fairway.route_localnet", "false"),
         ("fairway.guard", "strict"),
+        ("fairway.isolate", "false"),
         ("fairway.dhcp", "true"),
         ("fairway.alias_answer", "first"),
+        ("fairway.metric", "9"),
+        ("fairway.default_route", "0"),
+        ("fairway.routes", "10.9.0.0/16, blackhole:fd09::/48#7"),
         ("fairway.storm_limit", "0"),
         ("parent", "eth0"),
         ("macvlan_mode", "vepa"),
@@ -49,6 +53,11 @@ fn all_options_of_docker_and_fairway_are_read() {
         macvlan_mode: Some(MacvlanMode::Vepa),
         parent: Some("eth0".to_owned()),
         alias_answer: AliasAnswer::First,
+        routes: RouteOptions {
+            metric: Some(9),
+            default_route: Some(false),
+            routes: Some(["10.9.0.0/16", "blackhole:fd09::/48#7"].map(|route| route.parse().unwrap()).into()),
+        },
         peers: ["10.2.0.0/24@10.0.0.2", "fd02::/64@fd00::2"].map(|peer| peer.parse().unwrap()).into(),
         bridge: BridgeOptions {
             gateway_mode_ipv4: GatewayMode::Routed,
@@ -63,6 +72,7 @@ fn all_options_of_docker_and_fairway_are_read() {
             strict_guard: true,
             dhcp: true,
             storm_limit: 0,
+            isolation: Isolation::False,
         },
         warnings: Vec::new(),
     };
@@ -99,6 +109,10 @@ fn bad_values_are_refused_by_name() {
         ("com.docker.network.advertise_addr_ms", "99", "100 to 2000 milliseconds are expected"),
         ("fairway.route_localnet", "off", "true or false is expected"),
         ("fairway.guard", "lax", "strict is expected"),
+        ("fairway.isolate", "lax", "strict, true or false is expected"),
+        ("fairway.metric", "-1", "a metric from 0 to 4294967295 is expected"),
+        ("fairway.default_route", "no", "true or false is expected"),
+        ("fairway.routes", "10.9.0.1/16", "it should be 10.9.0.0/16"),
     ] {
         let refusal = network(&[(name, value)]).unwrap_err();
         assert!(refusal.starts_with(&format!("invalid option {name}={value}: ")), "{refusal}");

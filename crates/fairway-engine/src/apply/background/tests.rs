@@ -1,7 +1,7 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use fairway_core::object::{DefaultRoutes, Fragment, PortSocket, SocketUse, VethLink};
+use fairway_core::object::{Fragment, PortSocket, SandboxRoutes, SocketUse, VethLink};
 use fairway_model::{Advertising, EndpointId, MacAddress, Protocol, SandboxId};
 
 use super::*;
@@ -23,6 +23,7 @@ fn veth(name: &str, inode: u64, address: &str) -> (Key, Object) {
         hairpin: false,
         sysctls: Vec::new(),
         advertising: Advertising::default(),
+        alternative_name: None,
     };
     (Key::Veth(name.to_owned()), Object::Veth(object))
 }
@@ -33,8 +34,8 @@ fn port(number: u16) -> (Key, Object) {
 }
 
 fn routes(sandbox: u8, inode: u64) -> (Key, Object) {
-    let object = DefaultRoutes { namespace: namespace(inode), ipv4: None, ipv6: None };
-    (Key::DefaultRoutes(SandboxId::new([sandbox; 32])), Object::DefaultRoutes(object))
+    let object = SandboxRoutes { namespace: namespace(inode), gateways: Vec::new(), others: Vec::new() };
+    (Key::SandboxRoutes(SandboxId::new([sandbox; 32])), Object::SandboxRoutes(object))
 }
 
 fn added(object: (Key, Object)) -> Difference {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use fairway_core::object::{
-    BridgeLink, DefaultRoutes, DummyParent, Fragment, MacvlanLink, NetnsLink, PairLink, PortSocket,
+    BridgeLink, DummyParent, Fragment, MacvlanLink, NetnsLink, PairLink, PortSocket, SandboxRoutes,
     SetElement, SetName, SocketUse, UplinkPort, VethLink,
 };
 use fairway_core::object::{ElementValue, FileName};
@@ -51,6 +51,7 @@ fn veth(name: &str, bridge: &str, number: u8) -> (Key, Object) {
         hairpin: false,
         sysctls: Vec::new(),
         advertising: Advertising::default(),
+        alternative_name: None,
     };
     (Key::Veth(name.to_owned()), Object::Veth(object))
 }
@@ -105,8 +106,8 @@ fn netns(number: u8) -> (Key, Object) {
 }
 
 fn routes(number: u8) -> (Key, Object) {
-    let object = DefaultRoutes { namespace: namespace(number), ipv4: None, ipv6: None };
-    (Key::DefaultRoutes(sandbox(number)), Object::DefaultRoutes(object))
+    let object = SandboxRoutes { namespace: namespace(number), gateways: Vec::new(), others: Vec::new() };
+    (Key::SandboxRoutes(sandbox(number)), Object::SandboxRoutes(object))
 }
 
 fn port() -> (Key, Object) {
@@ -208,7 +209,7 @@ fn what_rests_on_a_failed_object_is_skipped_and_the_rest_is_tried() {
                 "uplink eth0: skipped because of bridge br2",
                 "interface v2: skipped because of bridge br2",
                 "network namespace of sandbox 020202020202: skipped because of interface v2",
-                "default routes of sandbox 020202020202: skipped because of interface v2",
+                "routes of sandbox 020202020202: skipped because of interface v2",
             ],
         ),
         (
@@ -218,7 +219,7 @@ fn what_rests_on_a_failed_object_is_skipped_and_the_rest_is_tried() {
                 "macvlan of endpoint 010101010101: skipped because of dummy parent dm",
                 "interface v1: skipped because of macvlan of endpoint 010101010101",
                 "network namespace of sandbox 010101010101: skipped because of macvlan of endpoint 010101010101",
-                "default routes of sandbox 010101010101: skipped because of macvlan of endpoint 010101010101",
+                "routes of sandbox 010101010101: skipped because of macvlan of endpoint 010101010101",
             ],
         ),
         (
@@ -227,7 +228,7 @@ fn what_rests_on_a_failed_object_is_skipped_and_the_rest_is_tried() {
             &[
                 "interface v1: skipped because of macvlan of endpoint 010101010101",
                 "network namespace of sandbox 010101010101: skipped because of macvlan of endpoint 010101010101",
-                "default routes of sandbox 010101010101: skipped because of macvlan of endpoint 010101010101",
+                "routes of sandbox 010101010101: skipped because of macvlan of endpoint 010101010101",
             ],
         ),
         ("an uplink", object(uplink("eth0", "br2")), &[]),

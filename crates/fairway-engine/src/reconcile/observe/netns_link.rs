@@ -124,7 +124,7 @@ impl Reconciler {
 
     /// Whether an object waits for a macvlan whose parent does not exist.
     pub(crate) fn rests_on_missing_parent(&self, wanted: &Fragment, object: &Object) -> bool {
-        let Object::DefaultRoutes(routes) = object else { return false };
+        let Object::SandboxRoutes(routes) = object else { return false };
         wanted.values().any(|object| match object {
             Object::Macvlan(macvlan) => {
                 macvlan.link.namespace == routes.namespace && self.signals.is_missing_parent(&macvlan.parent)

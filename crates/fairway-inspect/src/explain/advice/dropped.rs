@@ -6,7 +6,7 @@ use fairway_core::object::iptables::{USER, is_ours as is_our_chain};
 use fairway_core::policy::{BRIDGE_TABLE, Reason, TABLE, iptables};
 use fairway_core::world::World;
 use fairway_model::shell::quote;
-use fairway_model::{Network, Sandbox};
+use fairway_model::{Driver, Isolation, Network, Sandbox};
 use fairway_ruleset::{Family, Hook};
 use fairway_walk::RuleHit;
 use fairway_walk::{PacketWalk, Step};
@@ -102,6 +102,20 @@ fn is_on(world: &World, sandbox: &Sandbox, network: &Network) -> bool {
     world.endpoint_on(sandbox.id, network.id).is_some()
 }
 
+/// The network whose isolation keeps two sandboxes apart that are on bridge networks of which one is not strictly isolated.
+fn isolated<'a>(world: &'a World, from: &Sandbox, to: &Sandbox) -> Option<&'a str> {
+    let gateway =
+        world.default_route_endpoint(from.id, true).or(world.default_route_endpoint(from.id, false));
+    let source = world.network(gateway?.network)?;
+    let target = networks_of(world, to).into_iter().find(|it| it.driver == Driver::Bridge && !it.internal)?;
+    match (world.isolation(source), world.isolation(target)) {
+        _ if source.driver != Driver::Bridge => None,
+        (Isolation::Strict, Isolation::Strict) => None,
+        (Isolation::Strict, _) => Some(&source.name),
+        _ => Some(&target.name),
+    }
+}
+
 /// The advice for a port that is not published, for a sender on another network.
 fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Query) -> String {
     let Query { port, protocol, .. } = *query;
@@ -137,6 +151,10 @@ fn unpublished(world: &World, from: Option<&Sandbox>, to: &Sandbox, query: &Quer
         let network = networks_of(world, to).into_iter().next()?;
         Some(format!("fairway network connect {} {}", network.name, from.name))
     });
+    let isolated = from
+        .and_then(|from| isolated(world, from, to))
+        .map(|network| format!("; or make the network {network} again with -o fairway.isolate=false"));
+    let join = join.map(|join| join + &isolated.unwrap_or_default());
     match (join, publish.is_empty()) {
         (Some(join), false) => format!("{join}; or {publish}"),
         (Some(join), true) => join,
