@@ -412,6 +412,15 @@ impl Client {
         self.read(&response)
     }
 
+    /// Has an on-demand daemon end, and remove what it made. One that has sandboxes refuses with status 409, and a
+    /// daemon that was not started on demand with 501.
+    ///
+    /// # Errors
+    /// See [`Client::ping`].
+    pub fn end(&mut self) -> Result<(), ClientError> {
+        self.send("POST", "/fairway/end", None).map(drop)
+    }
+
     fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
         let response = self.send("GET", path, None)?;
         self.read(&response)

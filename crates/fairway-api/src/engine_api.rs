@@ -222,6 +222,12 @@ pub trait EngineApi: Send + Sync + 'static {
     /// The file is invalid, or its settings conflict with running sandboxes; nothing changes then.
     fn reload(&self) -> Result<Reloaded, Failure>;
 
+    /// Has an on-demand daemon end as soon as no request is in progress, and remove what it made.
+    ///
+    /// # Errors
+    /// The daemon is no on-demand daemon ([`FailureKind::Unsupported`]), or has sandboxes.
+    fn end(&self) -> Result<(), Failure>;
+
     /// The named networks, or all, as a picture, optionally with the walk of a packet.
     ///
     /// # Errors

@@ -22,4 +22,4 @@ pub use engine_api::{
     About, Applied, EngineApi, ExitListener, Failure, FailureKind, Located, NamespaceReference, SandboxFiles,
     Stopping,
 };
-pub use server::{API_VERSION, Limits, MINIMUM_API_VERSION, runtime, serve};
+pub use server::{API_VERSION, Clients, Limits, MINIMUM_API_VERSION, Requests, runtime, serve};

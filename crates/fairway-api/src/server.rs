@@ -30,8 +30,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
 
 use crate::engine_api::{EngineApi, ExitListener, Failure, FailureKind};
 use call::Call;
-pub use clients::Limits;
-use clients::{Activity, Clients, Connection};
+use clients::{Activity, Connection};
+pub use clients::{Clients, Limits, Requests};
 use reply::{Reply, Sent};
 use route::{Route, Task};
 
@@ -73,31 +73,30 @@ pub fn runtime() -> io::Result<Runtime> {
 }
 
 /// Answers requests on `listener` until `shutdown` resolves, then lets replies in progress finish for
-/// up to two seconds. Blocks the thread that calls it.
+/// up to two seconds. Blocks the thread that calls it. Clients that connect afterwards wait, as long as the listener is
+/// open, until it is served again.
 ///
 /// # Errors
 /// The threads or the socket cannot be set up. The failure of a connection ends that connection only.
 pub fn serve(
-    runtime: Runtime,
-    listener: UnixListener,
+    runtime: &Runtime,
+    listener: &UnixListener,
     engine: Arc<dyn EngineApi>,
-    limits: Limits,
+    clients: &Clients,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    let listener = listener.try_clone()?;
     listener.set_nonblocking(true)?;
-    let result = runtime.block_on(accept(listener, engine, limits, shutdown));
-    runtime.shutdown_background();
-    result
+    runtime.block_on(accept(listener, engine, clients, shutdown))
 }
 
 async fn accept(
     listener: UnixListener,
     engine: Arc<dyn EngineApi>,
-    limits: Limits,
+    clients: &Clients,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let clients = Clients::new(limits);
     let server = Server {
         engine,
         turns: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
@@ -107,7 +106,7 @@ async fn accept(
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     // Each connection holds a receiver: the value stops it, and the sender learns when all receivers are dropped.
     let (stopping, stopped) = watch::channel(false);
-    let mut slow = tokio::time::interval(SLOW_INTERVAL.min(limits.reading));
+    let mut slow = tokio::time::interval(SLOW_INTERVAL.min(clients.reading()));
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -334,6 +333,7 @@ fn perform(engine: &dyn EngineApi, task: Task, call: &Call) -> Result<Reply, Fai
         Task::Doctor { fix } => fairway::doctor(engine, fix),
         Task::Graph => fairway::graph(engine, call),
         Task::Reload => fairway::reload(engine),
+        Task::End => fairway::end(engine),
     }
 }
 

@@ -71,6 +71,21 @@ pub fn pid_namespaces_of_peer(socket: impl AsFd) -> io::Result<Vec<NamespaceId>>
     }
 }
 
+/// The process of the peer of a connected unix socket, which for a client is the process that listens; none for a
+/// process outside of this pid namespace.
+///
+/// # Errors
+/// The peer has ended, or the kernel refuses.
+pub fn process_of_peer(socket: impl AsFd) -> io::Result<Option<u32>> {
+    let Some(process) = system::peer_process(socket)? else { return Ok(None) };
+    let information = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
+    let line = information.lines().find_map(|line| line.strip_prefix("Pid:"));
+    match line.and_then(|pid| pid.trim().parse::<i64>().ok()) {
+        Some(-1) | None => Err(Errno::SRCH.into()),
+        Some(pid) => Ok(u32::try_from(pid).ok().filter(|pid| *pid != 0)),
+    }
+}
+
 /// The numbers of a process in the pid namespaces that it is in, from this process's own inwards, by what
 /// `/proc/PID/fdinfo` says of a descriptor of it; none when it has ended.
 fn numbers(information: &str) -> Vec<u32> {
@@ -94,6 +109,7 @@ mod tests {
     fn a_peer_in_the_same_pid_namespace_has_no_descendant_namespaces() {
         let (one, _other) = UnixStream::pair().unwrap();
         assert_eq!(pid_namespaces_of_peer(&one).unwrap(), []);
+        assert_eq!(process_of_peer(&one).unwrap(), Some(std::process::id()));
         assert_eq!(
             pid_namespace(std::process::id()).unwrap(),
             NamespaceId::of(&open("self").unwrap()).unwrap()

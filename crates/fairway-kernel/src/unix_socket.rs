@@ -22,6 +22,15 @@ pub fn listen(path: &Path, kind: SocketType, mode: u32, backlog: i32) -> io::Res
     Ok(socket)
 }
 
+/// Whether a process listens at a socket of this kind.
+pub fn is_served(path: &Path, kind: SocketType) -> bool {
+    let connected = || -> io::Result<()> {
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        Ok(rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?)
+    };
+    connected().is_ok()
+}
+
 /// Binds a socket; the file's mode is at no time wider than `mode`.
 fn bind(path: &Path, kind: SocketType, mode: u32) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
@@ -62,9 +71,13 @@ mod tests {
         let path = directory.path().join("socket");
         let _bound = bind(&path, SocketType::STREAM, 0o600).unwrap();
         assert_eq!(mode(&path), 0o600, "before its mode was set");
-        let _socket = listen(&path, SocketType::STREAM, 0o660, 4).unwrap();
+        let socket = listen(&path, SocketType::STREAM, 0o660, 4).unwrap();
         assert_eq!(mode(&path), 0o660);
         UnixStream::connect(&path).unwrap();
+        assert!(is_served(&path, SocketType::STREAM));
+        assert!(!is_served(&path, SocketType::SEQPACKET), "of another kind");
+        drop(socket);
+        assert!(!is_served(&path, SocketType::STREAM), "left by a process that has ended");
     }
 
     #[test]

@@ -9,13 +9,16 @@ mod engine_adapter;
 mod file;
 mod ignored;
 mod listen;
+pub mod on_demand;
 mod reload;
+mod take_over;
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, mpsc};
 
-use fairway_api::Limits;
+use fairway_api::{Clients, Limits};
 use fairway_engine::{Engine, EngineError, Options, Removed};
 use fairway_kernel::system::inherit::{close_on_exec_from, unblock_signals};
 use fairway_kernel::trusted_directory;
@@ -29,7 +32,9 @@ pub use arguments::DaemonArguments;
 pub use configuration::{Configuration, EXEC_ROOT};
 pub use configuration_error::ConfigurationError;
 use engine_adapter::EngineAdapter;
+use on_demand::{OnDemand, OnDemandError};
 use reload::Reload;
+use take_over::TakeOverError;
 
 use crate::logging::{self, Level, LogLevel};
 use crate::{notify, relay};
@@ -63,6 +68,12 @@ pub enum DaemonError {
     /// Another daemon runs, or a file occupies the path of the socket.
     #[error("{0}")]
     Listen(#[from] listen::ListenError),
+    /// An on-demand daemon is in the way.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
+    /// It cannot be one that runs on demand.
+    #[error(transparent)]
+    OnDemand(#[from] OnDemandError),
     /// The pid file cannot be written.
     #[error("cannot write the pid file {path}: {source}")]
     PidFile {
@@ -80,11 +91,15 @@ pub enum DaemonError {
     Serve(#[source] std::io::Error),
 }
 
-/// Runs the daemon until a signal ends it. Networks, published ports and names go on without it.
+/// Runs the daemon until a signal ends it. Networks, published ports and names go on without it. An on-demand daemon also
+/// ends by itself, and nothing goes on then.
 ///
 /// # Errors
 /// It cannot start.
 pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
+    if arguments.on_demand {
+        on_demand::detach();
+    }
     let runtime = fairway_api::runtime().map_err(DaemonError::Serve)?;
     let signals = Signals::handle(&runtime).map_err(DaemonError::Signals)?;
     let flags = arguments.clone();
@@ -96,23 +111,48 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     for directory in [&configuration.data_root, &configuration.exec_root] {
         trusted_directory::ensure(directory)?;
     }
+    let lock = match configuration.on_demand {
+        true => on_demand::check_exec_root(&configuration).map(|()| None)?,
+        false => Some(take_over::take_over(&configuration)?),
+    };
     let socket = listen::listen(&configuration.socket, &configuration.exec_root)?;
+    drop(lock);
     cgroup::sweep();
     let (engine, started) = start(options(&configuration))?;
     if let Some(path) = &configuration.pid_file {
         write_pid(path)?;
     }
     let reload = Arc::new(Reload::new(flags, configuration.clone(), Arc::clone(&engine), log_level));
-    let control =
-        Arc::new(EngineAdapter::new(Arc::clone(&engine), &configuration.data_root, Arc::clone(&reload)));
-    let mut failed = None;
-    let end = async {
+    let mut control = EngineAdapter::new(Arc::clone(&engine), &configuration.data_root, Arc::clone(&reload));
+    let clients = Clients::new(api_limits());
+    let mut on_demand = configuration.on_demand.then(|| OnDemand::new(Arc::clone(&engine), clients.clone()));
+    if let Some(on_demand) = &on_demand {
+        control = control.ended_by(on_demand.request(), &configuration.socket);
+    }
+    let control = Arc::new(control);
+    let mut end = pin!(async {
         tokio::select! {
-            () = signals.until_end(reload) => {}
-            error = failure(started, &configuration.socket) => failed = Some(error),
+            () = signals.until_end(reload) => None,
+            error = failure(started, &configuration.socket) => Some(error),
+        }
+    });
+    let failed = loop {
+        let mut ended = None;
+        let until = async {
+            tokio::select! {
+                failed = &mut end => ended = Some(failed),
+                () = until_idle(on_demand.as_mut()) => {}
+            }
+        };
+        fairway_api::serve(&runtime, &socket, Arc::clone(&control) as _, &clients, until)
+            .map_err(DaemonError::Serve)?;
+        match (ended, &on_demand) {
+            (Some(failed), _) => break failed,
+            (None, Some(on_demand)) => on_demand.end(&configuration.exec_root)?,
+            (None, None) => {}
         }
     };
-    fairway_api::serve(runtime, socket, control, api_limits(), end).map_err(DaemonError::Serve)?;
+    runtime.shutdown_background();
     engine.finish_background_work();
     if let Some(path) = &configuration.pid_file {
         // It is ours; that it is gone already harms nobody.
@@ -125,19 +165,30 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Removes what a daemon with these flags made of the host, and leaves what is durable. Sandboxes that run are refused,
-/// unless `force` ends them.
+/// Resolves when an on-demand daemon has had nothing to do for long enough.
+async fn until_idle(on_demand: Option<&mut OnDemand>) {
+    match on_demand {
+        Some(on_demand) => on_demand.until_idle().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Removes what a daemon with these flags made of the host, and leaves what is durable, unless the daemon was an
+/// on-demand one. Sandboxes that run are refused, unless `force` ends them.
 ///
 /// # Errors
 /// A daemon runs, or sandboxes do, or the kernel refuses.
 pub fn remove(configuration: &Configuration, force: bool) -> Result<Removed, DaemonError> {
     let socket = &configuration.socket;
+    // The lock that an on-demand daemon has for this process is for no other program.
+    let _ = close_on_exec_from(FIRST_INHERITED);
     if UnixStream::connect(socket).is_ok() {
         return Err(DaemonError::Running(socket.clone()));
     }
     let removed = Engine::remove(options(configuration), force).map_err(DaemonError::Remove)?;
     listen::remove(socket, &configuration.exec_root);
     relay::forget();
+    on_demand::delete_files(configuration);
     // What others put there stays, and the directory with it.
     let _ = std::fs::remove_dir(&configuration.exec_root);
     Ok(removed)

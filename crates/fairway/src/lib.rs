@@ -5,6 +5,7 @@
 pub mod command;
 pub mod daemon;
 pub mod demo;
+pub mod face;
 pub mod install;
 pub mod logging;
 pub mod notify;

@@ -71,9 +71,19 @@ struct State {
     streams: Shares,
     open: BTreeMap<Holder, Open>,
     next: u64,
+    begun: u64,
 }
 
 impl State {
+    /// Sets the activity of a connection.
+    fn set_activity(&mut self, holder: Holder, activity: Activity) {
+        let Some(open) = self.open.get_mut(&holder) else { return };
+        if open.activity == Activity::Idle && activity != Activity::Idle {
+            self.begun += 1;
+        }
+        (open.activity, open.since, open.drops_body) = (activity, Instant::now(), false);
+    }
+
     /// Closes the first connection of `victims` by activity and age; returns whether `may` allowed one.
     fn close_one(&mut self, victims: &[Holder], may: impl Fn(Activity) -> bool) -> bool {
         let open = victims.iter().filter_map(|holder| Some((*holder, self.open.get(holder)?)));
@@ -95,9 +105,18 @@ impl State {
     }
 }
 
+/// The requests of all clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// How many have begun since the server started.
+    pub begun: u64,
+    /// How many of them have no complete reply.
+    pub in_progress: usize,
+}
+
 /// All connections of the server, with their limits.
 #[derive(Debug, Clone)]
-pub(super) struct Clients {
+pub struct Clients {
     limits: Limits,
     state: Arc<Mutex<State>>,
 }
@@ -108,6 +127,7 @@ fn refused(what: &str) -> Failure {
 }
 
 impl Clients {
+    /// No connections yet.
     pub fn new(limits: Limits) -> Self {
         let state = State {
             connections: Shares::new(limits.connections, limits.root_connections),
@@ -115,8 +135,21 @@ impl Clients {
             streams: Shares::new(limits.streams, 0),
             open: BTreeMap::new(),
             next: 0,
+            begun: 0,
         };
         Self { limits, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The requests until now. One of which no byte was read is not among them.
+    pub fn requests(&self) -> Requests {
+        let state = self.lock();
+        let in_progress = state.open.values().filter(|open| open.activity != Activity::Idle).count();
+        Requests { begun: state.begun, in_progress }
+    }
+
+    /// How long a client may take to send the head of a request, and its body.
+    pub(super) fn reading(&self) -> Duration {
+        self.limits.reading
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -127,7 +160,7 @@ impl Clients {
     ///
     /// # Errors
     /// There are too many connections.
-    pub fn admit(&self, stream: &UnixStream) -> Result<Connection, Failure> {
+    pub(super) fn admit(&self, stream: &UnixStream) -> Result<Connection, Failure> {
         let peer = stream.peer_cred().ok();
         let mut state = self.lock();
         state.next += 1;
@@ -165,13 +198,13 @@ impl Clients {
     }
 
     /// Closes the connections whose client takes too long to send a request.
-    pub fn close_slow(&self) {
+    pub(super) fn close_slow(&self) {
         let reading = self.limits.reading;
         self.close_all(|open| open.activity == Activity::Reading && open.since.elapsed() > reading);
     }
 
     /// Closes the idle connections.
-    pub fn close_idle(&self) {
+    pub(super) fn close_idle(&self) {
         self.close_all(|open| open.activity == Activity::Idle);
     }
 
@@ -219,22 +252,19 @@ impl Connection {
 
     /// How long a client may take to send the head of a request, and its body.
     pub fn reading(&self) -> Duration {
-        self.clients.limits.reading
+        self.clients.reading()
     }
 
     /// Sets the activity of the connection.
     pub fn set_activity(&self, activity: Activity) {
-        if let Some(open) = self.clients.lock().open.get_mut(&self.holder) {
-            (open.activity, open.since, open.drops_body) = (activity, Instant::now(), false);
-        }
+        self.clients.lock().set_activity(self.holder, activity);
     }
 
     /// Records that bytes were read: an idle connection begins to read a request.
     pub fn has_read(&self) {
-        if let Some(open) = self.clients.lock().open.get_mut(&self.holder)
-            && open.activity == Activity::Idle
-        {
-            (open.activity, open.since) = (Activity::Reading, Instant::now());
+        let mut state = self.clients.lock();
+        if state.open.get(&self.holder).is_some_and(|open| open.activity == Activity::Idle) {
+            state.set_activity(self.holder, Activity::Reading);
         }
     }
 

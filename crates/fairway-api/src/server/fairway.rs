@@ -167,6 +167,11 @@ pub(super) fn reload(engine: &dyn EngineApi) -> Result<Reply, Failure> {
     Reply::json(&engine.reload()?)
 }
 
+pub(super) fn end(engine: &dyn EngineApi) -> Result<Reply, Failure> {
+    engine.end()?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
 /// Sends the picture itself instead of JSON, for a browser.
 pub(super) fn graph(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure> {
     let format = match call.parameter("format") {

@@ -61,6 +61,7 @@ pub(super) enum Task {
     Graph,
     Stats,
     Reload,
+    End,
 }
 
 impl Task {
@@ -132,6 +133,7 @@ impl Route {
             ("GET", ["fairway", "graph"]) => Task::Graph,
             ("GET", ["fairway", "stats"]) => Task::Stats,
             ("POST", ["fairway", "reload"]) => Task::Reload,
+            ("POST", ["fairway", "end"]) => Task::End,
             _ => return Err(Failure::new(RefusalKind::NotFound, "page not found")),
         }))
     }

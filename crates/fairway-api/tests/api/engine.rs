@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 
 use fairway_api::types::{Diagnosis, Explained, PlanDifference, Planned, Reloaded};
 use fairway_api::{
-    About, Applied, Client, EngineApi, ExitListener, Failure, Limits, Located, NamespaceReference,
-    SandboxFiles, Stopping, runtime, serve,
+    About, Applied, Client, Clients, EngineApi, ExitListener, Failure, FailureKind, Limits, Located,
+    NamespaceReference, SandboxFiles, Stopping, runtime, serve,
 };
 use fairway_core::traffic::Counters;
 use fairway_core::world::{Command, TimedEvent, Undecided, World};
@@ -183,6 +183,10 @@ impl EngineApi for FakeEngine {
         Ok(Reloaded::default())
     }
 
+    fn end(&self) -> Result<(), Failure> {
+        Err(Failure::new(FailureKind::Unsupported, "this daemon was not started on demand"))
+    }
+
     fn graph(&self, _: &[&str], _: Option<(&str, &str)>) -> Result<Picture, Failure> {
         Err(no_kernel())
     }
@@ -235,9 +239,12 @@ impl RunningServer {
         let (stop, stopped) = oneshot::channel();
         let api: Arc<dyn EngineApi> = engine.clone();
         let thread = std::thread::spawn(move || {
-            serve(runtime().unwrap(), listener, api, limits, async {
+            let (runtime, clients) = (runtime().unwrap(), Clients::new(limits));
+            let served = serve(&runtime, &listener, api, &clients, async {
                 stopped.await.ok();
-            })
+            });
+            runtime.shutdown_background();
+            served
         });
         Self {
             engine,

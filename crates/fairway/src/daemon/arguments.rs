@@ -26,6 +26,10 @@ pub struct DaemonArguments {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config_file: Option<PathBuf>,
+    /// End with the last sandbox, and remove all that was made: for programs that start a daemon when they need one
+    #[arg(long)]
+    #[serde(skip)]
+    pub on_demand: bool,
     /// Persistent state directory [default: /var/lib/fairway]
     #[arg(long, value_name = "DIRECTORY")]
     pub data_root: Option<PathBuf>,

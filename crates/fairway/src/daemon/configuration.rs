@@ -20,9 +20,14 @@ const RELAY_USER: u32 = 61_137;
 /// The runtime state directory by default.
 pub const EXEC_ROOT: &str = "/run/fairway";
 
+/// The data root of an on-demand daemon, below its exec root.
+pub const ON_DEMAND: &str = "on-demand";
+
 /// What the daemon runs with.
 #[derive(Debug, Clone)]
 pub struct Configuration {
+    /// Whether the daemon ends with its last sandbox.
+    pub on_demand: bool,
     /// Where to listen.
     pub socket: PathBuf,
     /// The persistent state directory.
@@ -69,12 +74,18 @@ impl DaemonArguments {
         let log_options: BTreeMap<_, _> = all.log_opt.into_iter().flatten().collect();
         LogLimits::parse(&log_options)?;
         let accept_mark = all.bridge_accept_fwmark.map(accept_mark).transpose()?;
+        let exec_root = all.exec_root.unwrap_or_else(|| PathBuf::from(EXEC_ROOT));
+        let data_root = all.data_root.unwrap_or_else(|| match all.on_demand {
+            true => exec_root.join(ON_DEMAND),
+            false => PathBuf::from("/var/lib/fairway"),
+        });
         let pools = all.default_address_pool.unwrap_or_default();
         let relay_user = all.relay_user.unwrap_or(RELAY_USER);
         Ok(Configuration {
+            on_demand: all.on_demand,
             socket: PathBuf::from(path),
-            data_root: all.data_root.unwrap_or_else(|| PathBuf::from("/var/lib/fairway")),
-            exec_root: all.exec_root.unwrap_or_else(|| PathBuf::from(EXEC_ROOT)),
+            data_root,
+            exec_root,
             pid_file: all.pidfile,
             log_level: match all.debug {
                 Some(true) => Level::Debug,
@@ -119,6 +130,10 @@ impl DaemonArguments {
 /// `--bridge`, which goes with no address for the bridge.
 fn default_bridge(all: &DaemonArguments) -> Result<DefaultBridge, ConfigurationError> {
     let bridge = match all.bridge.as_deref() {
+        // What such a daemon is started for has networks of its own.
+        None | Some("") if all.on_demand && all.bip.is_none() && all.bip6.is_none() => {
+            return Ok(DefaultBridge::Disabled);
+        }
         None | Some("") => return Ok(DefaultBridge::Managed),
         Some("none") => DefaultBridge::Disabled,
         Some(name) => {

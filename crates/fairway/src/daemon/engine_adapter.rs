@@ -24,6 +24,7 @@ use fairway_model::{NetworkId, NetworkMode, SandboxId, SandboxKind, Settings};
 use rustix::process::Signal;
 
 use super::about::about;
+use super::on_demand::EndRequest;
 use super::reload::{Reload, ReloadError};
 
 /// Implements the API's interface on an engine.
@@ -31,12 +32,18 @@ pub struct EngineAdapter {
     engine: Arc<Engine>,
     data_root: String,
     reload: Arc<Reload>,
+    end: Option<(Arc<EndRequest>, String)>,
 }
 
 impl EngineAdapter {
     /// An adapter for an engine.
     pub fn new(engine: Arc<Engine>, data_root: &path::Path, reload: Arc<Reload>) -> Self {
-        Self { engine, data_root: data_root.display().to_string(), reload }
+        Self { engine, data_root: data_root.display().to_string(), reload, end: None }
+    }
+
+    /// Has clients ask an on-demand daemon, which listens at `socket`, to end.
+    pub fn ended_by(self, request: Arc<EndRequest>, socket: &path::Path) -> Self {
+        Self { end: Some((request, socket.display().to_string())), ..self }
     }
 }
 
@@ -205,6 +212,16 @@ impl EngineApi for EngineAdapter {
             };
             Failure::new(kind, error.to_string())
         })
+    }
+
+    fn end(&self) -> Result<(), Failure> {
+        match &self.end {
+            Some((request, socket)) => self.engine.read(|world| request.ask(world, socket)),
+            None => Err(Failure::new(
+                FailureKind::Unsupported,
+                "cannot end the daemon: it was not started on demand: stop it with systemctl stop fairway",
+            )),
+        }
     }
 
     fn graph(&self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, Failure> {

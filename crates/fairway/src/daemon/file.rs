@@ -18,7 +18,11 @@ pub fn with_file(flags: DaemonArguments) -> Result<DaemonArguments, Configuratio
         Some(path) => (path.clone(), true),
         None => (PathBuf::from(DEFAULT_CONFIGURATION), false),
     };
-    let file = read(&path, required)?;
+    let mut file = read(&path, required)?;
+    if flags.on_demand {
+        // Where the daemon of the system is.
+        (file.data_root, file.exec_root, file.pidfile, file.hosts) = (None, None, None, None);
+    }
     flags.merged(file, &path)
 }
 
@@ -30,6 +34,7 @@ impl DaemonArguments {
             ($($field:ident: $name:literal),* $(,)?) => {
                 Self {
                     config_file: None,
+                    on_demand: self.on_demand,
                     socket: self.socket,
                     ignored: self.ignored,
                     $($field: match (self.$field, file.$field) {

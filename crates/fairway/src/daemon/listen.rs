@@ -40,7 +40,7 @@ pub const DEFAULT: &str = "/run/fairway.sock";
 /// The name of the socket itself, in the exec root, when it is the default one; that is a link to it
 /// then. So the exec root can be hidden from sandboxes as a whole, once: a socket that is hidden by
 /// itself would be seen again when the daemon makes it anew.
-const SOCKET: &str = "api.sock";
+pub const SOCKET: &str = "api.sock";
 
 /// Makes the socket, in place of one without a listener. One that a user names is made
 /// where they say.

@@ -251,6 +251,11 @@ impl Deref for Sandbox {
 }
 
 impl Sandbox {
+    /// One that was attached without the daemon of the stage.
+    pub fn new(place: Place, path: String, attached: Attached) -> Sandbox {
+        Sandbox { place, path, attached }
+    }
+
     /// Its IPv4 address on a network, as it was when it was attached.
     pub fn address(&self, network: &str) -> IpAddr {
         self.attached.networks[network].ip_address.parse().unwrap()

@@ -51,6 +51,7 @@ mod modes;
 mod moving_route;
 mod names;
 mod networks;
+mod on_demand;
 mod options;
 mod ping;
 mod ptp;

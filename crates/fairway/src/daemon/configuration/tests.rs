@@ -29,6 +29,25 @@ fn the_file_has_dockerds_keys() {
 }
 
 #[test]
+fn an_on_demand_daemon_takes_the_settings_of_the_file_and_not_its_places() {
+    let on_demand = DaemonArguments { on_demand: true, ..DaemonArguments::default() };
+    let text = r#"{"mtu": 1400, "hosts": ["unix:///x.sock"], "data-root": "/x", "exec-root": "/y", "pidfile": "/z"}"#;
+    let configuration = with(text, on_demand.clone()).unwrap();
+    assert_eq!(configuration.settings.mtu, Some(1400));
+    assert_eq!(configuration.settings.bridge, DefaultBridge::Disabled);
+    assert_eq!(configuration.socket, Path::new("/run/fairway.sock"));
+    assert_eq!(configuration.data_root, Path::new("/run/fairway/on-demand"));
+    assert_eq!((configuration.exec_root, configuration.pid_file), ("/run/fairway".into(), None));
+    // The default network is there where flag or file asks for it.
+    let named = with(r#"{"bridge": "br0"}"#, on_demand.clone()).unwrap();
+    assert_eq!(named.settings.bridge, DefaultBridge::Named("br0".to_owned()));
+    let below = DaemonArguments { exec_root: Some("/run/user/7/fairway".into()), ..on_demand };
+    let below = with(r#"{"bip": "10.1.0.1/24"}"#, below).unwrap();
+    assert_eq!(below.settings.bridge, DefaultBridge::Managed);
+    assert_eq!(below.data_root, Path::new("/run/user/7/fairway/on-demand"));
+}
+
+#[test]
 fn what_flag_and_file_both_say_is_refused() {
     let arguments = DaemonArguments { mtu: Some(1400), ..DaemonArguments::default() };
     let error = with(r#"{"mtu": 1300}"#, arguments).unwrap_err();

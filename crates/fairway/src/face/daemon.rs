@@ -1,0 +1,153 @@
+//! The daemon that a face asks: the one of its network namespace, which is started on demand where none runs.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fairway_api::{Client, ClientError};
+use fairway_kernel::{namespace, pid_namespace};
+use thiserror::Error;
+
+use crate::daemon::on_demand::{Location, LockError, StartError, StartLock, answering, start};
+
+/// The directory of a daemon that is not at the system's place, below the directory that the caller names.
+const DIRECTORY: &str = "fairway";
+/// This program.
+const PROGRAM: &str = "/proc/self/exe";
+/// How long a daemon of the system that is restarted may take to come back.
+const RETURN: Duration = Duration::from_secs(5);
+/// How often it is tried.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How often the daemon may end while a face connects to it.
+const ATTEMPTS: usize = 3;
+
+/// Where the caller of a face says that it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Whether the caller runs without root, in a user namespace.
+    pub rootless: bool,
+    /// A directory of the caller, which ends with the boot. A daemon that cannot be at the system's place has its files
+    /// below it.
+    pub directory: PathBuf,
+}
+
+/// Why a face has no daemon.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// No other process can be kept from starting a daemon too.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The daemon does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The daemon ended again and again.
+    #[error("cannot connect to the Fairway daemon at {0}: it ended {ATTEMPTS} times meanwhile: see its log")]
+    Ended(String),
+    /// The daemon refused, or cannot be used.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Connects to the daemon of this thread's network namespace, and starts one on demand where none runs. Of any number of
+/// faces at the same time one starts it. It answers when this returns.
+///
+/// # Errors
+/// See [`Error`].
+pub fn connect(place: &Place) -> Result<Client, Error> {
+    connect_by(Path::new(PROGRAM), place)
+}
+
+/// As [`connect`], by a program that is `fairway` where this one is not.
+///
+/// # Errors
+/// See [`Error`].
+pub fn connect_by(program: &Path, place: &Place) -> Result<Client, Error> {
+    let location = place.location();
+    let address = location.address();
+    for _ in 0..ATTEMPTS {
+        if let Some(client) = answering(&address)? {
+            return Ok(client);
+        }
+        if let Some(client) = returned(&location)? {
+            return Ok(client);
+        }
+        // A daemon that ends holds the lock until it is gone, and a face until the daemon that it started answers.
+        let lock = StartLock::take(&location.exec_root)?;
+        if let Some(client) = answering(&address)? {
+            return Ok(client);
+        }
+        match start(program, &location, &lock) {
+            // Another daemon answered, and ended.
+            Err(StartError::Client(ClientError::Lost { .. })) => {}
+            started => return Ok(started?),
+        }
+    }
+    Err(Error::Ended(address))
+}
+
+/// Waits for a daemon of the system that was stopped a moment ago, and whose networks go on: it may be restarted.
+fn returned(location: &Location) -> Result<Option<Client>, ClientError> {
+    let since = Instant::now();
+    while location.is_taken() && since.elapsed() < RETURN {
+        std::thread::sleep(GLANCE);
+        if let Some(client) = answering(&location.address())? {
+            return Ok(Some(client));
+        }
+    }
+    Ok(None)
+}
+
+/// Connects as [`connect`], and asks. If the daemon ends before it answers, as by a kill, the question is asked once more,
+/// of the next daemon: `ask` has to accept that its first question was obeyed.
+///
+/// # Errors
+/// See [`Error`].
+pub fn ask<T>(place: &Place, ask: impl FnMut(&mut Client) -> Result<T, ClientError>) -> Result<T, Error> {
+    ask_by(Path::new(PROGRAM), place, ask)
+}
+
+/// As [`ask`], by a program that is `fairway` where this one is not.
+///
+/// # Errors
+/// See [`Error`].
+pub fn ask_by<T>(
+    program: &Path,
+    place: &Place,
+    mut ask: impl FnMut(&mut Client) -> Result<T, ClientError>,
+) -> Result<T, Error> {
+    match ask(&mut connect_by(program, place)?) {
+        Err(ClientError::NotRunning { .. } | ClientError::Lost { .. }) => {
+            Ok(ask(&mut connect_by(program, place)?)?)
+        }
+        answer => Ok(answer?),
+    }
+}
+
+impl Place {
+    /// Where the daemon is: at the system's place, unless the caller cannot use that, or the daemon there serves another
+    /// network namespace.
+    fn location(&self) -> Location {
+        let system = Location::system();
+        let is_usable = || match UnixStream::connect(&system.socket) {
+            Ok(stream) => serves_own_namespace(&stream),
+            Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
+        };
+        match !self.rootless && is_usable() {
+            true => system,
+            false => Location::of(&self.directory.join(DIRECTORY)),
+        }
+    }
+}
+
+/// Whether the process that listens is in this thread's network namespace; not if that cannot be found out. One that has
+/// just ended was.
+fn serves_own_namespace(stream: &UnixStream) -> bool {
+    let Ok(found) = pid_namespace::process_of_peer(stream) else { return true };
+    let Some(process) = found else { return false };
+    let theirs = namespace::identity(&format!("/proc/{process}/ns/net"));
+    let own = namespace::own();
+    match (theirs, own) {
+        (Ok(theirs), Ok(own)) => theirs.identity() == own.namespace().identity(),
+        _ => false,
+    }
+}
