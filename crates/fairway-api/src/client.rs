@@ -1,6 +1,7 @@
 //! A blocking client of the daemon's API: one connection, one request at a time.
 
 mod connection;
+mod error;
 mod events;
 mod trace;
 
@@ -10,7 +11,6 @@ use std::path::PathBuf;
 use fairway_inspect::graph::{Format, Picture};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 
 use crate::filter::Filters;
 use crate::types::{
@@ -21,58 +21,7 @@ use crate::types::{
     WaitReply,
 };
 use connection::{Connection, Response};
-
-/// The error of a request.
-#[derive(Debug, Error)]
-pub enum ClientError {
-    /// The address is not one of a unix socket.
-    #[error("invalid daemon address {0:?}: one such as unix:///run/fairway.sock is expected")]
-    Address(String),
-    /// No daemon listens on the socket.
-    #[error(
-        "cannot connect to the Fairway daemon at {address}: is it running? start it with: fairway daemon"
-    )]
-    NotRunning {
-        /// Where it was looked for.
-        address: String,
-        /// What connect(2) says.
-        #[source]
-        source: io::Error,
-    },
-    /// The socket's mode forbids it.
-    #[error(
-        "permission denied at the Fairway daemon's socket {address}: run this as root, or as a member of the socket's group"
-    )]
-    Denied {
-        /// The socket.
-        address: String,
-    },
-    /// The daemon refused: its own words.
-    #[error("{message}")]
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// Why.
-        message: String,
-    },
-    /// The connection ended within a request.
-    #[error("lost the Fairway daemon at {address} before it answered: see its log")]
-    Lost {
-        /// The socket.
-        address: String,
-        /// What the system says.
-        #[source]
-        source: io::Error,
-    },
-    /// The answer is not what this client understands.
-    #[error("cannot understand the answer of the daemon at {address}: {reason}: is it of another version?")]
-    Malformed {
-        /// The socket.
-        address: String,
-        /// What is wrong.
-        reason: String,
-    },
-}
+pub use error::ClientError;
 
 /// A client of the daemon. The connection is made by the first request and kept.
 #[derive(Debug)]
