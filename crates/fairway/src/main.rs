@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use fairway::face::Face;
 use fairway::{command, demo, relay};
 use fairway_kernel::system::inherit::block_signals;
 use rustix::process::Signal;
@@ -17,6 +18,9 @@ fn main() -> ExitCode {
     }
     if let Some(code) = demo::stage(std::env::args_os()) {
         return code;
+    }
+    if let Some((face, arguments)) = Face::called(std::env::args_os().collect()) {
+        return face.run(&arguments);
     }
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(relay::SUBCOMMAND) {

@@ -12,10 +12,7 @@ use super::arguments::{DaemonArguments, NetworkOption};
 use super::configuration_error::ConfigurationError;
 use super::file;
 use crate::logging::Level;
-
-/// The user that the relay becomes where it can: one that systemd's conventions leave unused
-/// (60578 to 61183), so that the firewall can match its traffic.
-const RELAY_USER: u32 = 61_137;
+use crate::relay;
 
 /// The runtime state directory by default.
 pub const EXEC_ROOT: &str = "/run/fairway";
@@ -80,7 +77,7 @@ impl DaemonArguments {
             false => PathBuf::from("/var/lib/fairway"),
         });
         let pools = all.default_address_pool.unwrap_or_default();
-        let relay_user = all.relay_user.unwrap_or(RELAY_USER);
+        let relay_user = all.relay_user.unwrap_or(relay::USER);
         Ok(Configuration {
             on_demand: all.on_demand,
             socket: PathBuf::from(path),
@@ -121,7 +118,7 @@ impl DaemonArguments {
                 dns_search: all.dns_search.unwrap_or_default(),
                 dns_options: all.dns_opt.unwrap_or_default(),
                 log_options,
-                relay_user: may_become(relay_user).then_some(relay_user),
+                relay_user: relay::may_become(relay_user).then_some(relay_user),
             },
         })
     }
@@ -184,22 +181,6 @@ fn accept_mark(text: String) -> Result<PacketMark, ConfigurationError> {
         value: text,
         reason: error.to_string(),
     })
-}
-
-/// Whether a process of ours can change its user to `user`: that takes a user namespace with more
-/// users than one (user_namespaces(7), `/proc/PID/uid_map`), and the right.
-fn may_become(user: u32) -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let within = |line: &str| {
-        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
-        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) =
-            (numbers.next(), numbers.next(), numbers.next())
-        else {
-            return false;
-        };
-        (first..first + count).contains(&u64::from(user))
-    };
-    rustix::process::geteuid().is_root() && map.lines().any(within)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 #[macro_use]
 mod harness;
+mod aardvark;
 mod advertisements;
 mod askers;
 mod bridge_ports;
