@@ -167,10 +167,10 @@ impl World {
             Command::UpdateNetwork { network, options } => {
                 self.update_network(&network, &options, context)?
             }
-            Command::StopSandbox { sandbox, code } => {
-                self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: context.now })?
+            Command::StopSandbox { sandbox, code, process } => {
+                self.stop_sandbox(&sandbox, SandboxState::Exited { code, at: context.now }, process)?
             }
-            Command::CancelStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created)?,
+            Command::CancelStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created, None)?,
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox)?,
             Command::Publish { sandbox, requests } => self.publish(&sandbox, requests, context)?,
             Command::Unlink { sandbox, alias } => self.unlink(&sandbox, &alias)?,

@@ -150,7 +150,7 @@ impl Engine {
             let process = world.sandbox(sandbox).and_then(|sandbox| sandbox.process());
             let recorded = process.and_then(|process| (options.exit_record)(&files.log(sandbox), process));
             let code = recorded.unwrap_or(UNKNOWN_EXIT_CODE);
-            let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code };
+            let stop = Command::StopSandbox { sandbox: sandbox.to_string(), code, process: None };
             world.apply(stop, now(), &mut rng)?;
         }
         restore_forwarding(&before, world.host_state())?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Protocol, Publication, PublishRequest, SandboxId};
 
 /// A process, identified by process id and start time, since the kernel reuses process ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// The process id in the daemon's PID namespace.
     pub pid: u32,

@@ -2,7 +2,7 @@
 
 use fairway_core::world::{Command, NetworkChoice};
 use fairway_inspect::graph::{Format, UnknownFormat, draw};
-use fairway_model::{NetworkMode, RefusalKind, SandboxKind};
+use fairway_model::{NetworkMode, ProcessIdentity, RefusalKind, SandboxKind};
 use hyper::StatusCode;
 
 use super::call::Call;
@@ -52,11 +52,19 @@ pub(super) fn locate(
 
 pub(super) fn exited(engine: &dyn EngineApi, id: &str, call: &Call) -> Result<Reply, Failure> {
     let request: Exited = call.json()?;
-    let process = look(engine, |world| Ok(world.find_sandbox(id)?.process()))?;
-    // A late report may concern a process that a new one has replaced.
-    if request.pid == 0 || process.is_none_or(|process| process.pid == request.pid) {
-        engine.execute(Command::StopSandbox { sandbox: id.to_owned(), code: request.code })?;
-    }
+    let (running, current) = look(engine, |world| {
+        let sandbox = world.find_sandbox(id)?;
+        Ok((sandbox.running(), sandbox.process()))
+    })?;
+    let process = match current {
+        _ if request.pid == 0 => None,
+        // A late report may concern a process that a new one has replaced.
+        Some(current) if current.pid != request.pid => return Ok(Reply::empty(StatusCode::NO_CONTENT)),
+        // The end was noticed before: a process that starts meanwhile is another.
+        None if !running => Some(ProcessIdentity { pid: request.pid, start_time: 0 }),
+        current => current,
+    };
+    engine.execute(Command::StopSandbox { sandbox: id.to_owned(), code: request.code, process })?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -136,7 +144,7 @@ pub(super) fn detach(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failu
         ));
     }
     if running {
-        engine.execute(Command::StopSandbox { sandbox: id.clone(), code: 0 })?;
+        engine.execute(Command::StopSandbox { sandbox: id.clone(), code: 0, process: None })?;
     }
     match engine.execute(Command::RemoveSandbox { sandbox: id }) {
         // Stopping an attached sandbox removes it.

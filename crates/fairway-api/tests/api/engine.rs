@@ -78,7 +78,7 @@ fn no_kernel() -> Failure {
 impl EngineApi for FakeEngine {
     fn execute(&self, command: Command) -> Result<Applied, Failure> {
         let stopped = match &command {
-            Command::StopSandbox { sandbox, code } => {
+            Command::StopSandbox { sandbox, code, .. } => {
                 Some((self.world.read().unwrap().find_sandbox(sandbox)?.id, *code))
             }
             Command::RemoveSandbox { sandbox } => {
@@ -126,7 +126,7 @@ impl EngineApi for FakeEngine {
         if name.starts_with("stubborn") {
             return Ok(Some(Box::new(Stubborn(Arc::clone(&self.signals)))));
         }
-        self.execute(Command::StopSandbox { sandbox: name, code: 143 })?;
+        self.execute(Command::StopSandbox { sandbox: name, code: 143, process: None })?;
         Ok(None)
     }
 

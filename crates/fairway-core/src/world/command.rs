@@ -150,6 +150,9 @@ pub enum Command {
         sandbox: String,
         /// The exit code.
         code: i32,
+        /// The process that ended: the command is refused if the sandbox runs another one by now. None stops
+        /// whichever runs.
+        process: Option<ProcessIdentity>,
     },
     /// Takes back a start that could not be carried out.
     CancelStart {

@@ -192,7 +192,7 @@ impl EventRecorder {
     pub fn before(world: &World, command: &Command) -> Self {
         let (reference, kind) = match command {
             Command::CreateNetwork(_) | Command::RemoveNetwork { .. } => (None, Kind::Network),
-            Command::StopSandbox { sandbox, code } => {
+            Command::StopSandbox { sandbox, code, .. } => {
                 (Some(sandbox), Kind::Sandbox { exit_code: Some(*code) })
             }
             Command::StartSandbox { sandbox, .. }

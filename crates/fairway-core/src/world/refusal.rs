@@ -111,6 +111,10 @@ pub enum Refusal {
     AlreadyRunning(String),
     #[error("container {0} is not running")]
     NotRunning(String),
+    #[error(
+        "cannot stop container {0} for the end of an earlier process: it was started again: stop it by name"
+    )]
+    Restarted(String),
     #[error("cannot remove container {0}: it is running: stop it first, or force the removal")]
     RemoveRunning(String),
     #[error(
@@ -222,6 +226,7 @@ impl Refusal {
             | Self::SandboxExists { .. }
             | Self::AlreadyRunning(_)
             | Self::NotRunning(_)
+            | Self::Restarted(_)
             | Self::RemoveRunning(_)
             | Self::JoinStopped(_)
             | Self::LinkStopped { .. }

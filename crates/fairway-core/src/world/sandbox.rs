@@ -216,10 +216,19 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn stop_sandbox(&mut self, reference: &str, state: SandboxState) -> Result<Change, Refusal> {
+    /// Gives a sandbox a state in which it does not run. With `ended` a sandbox that runs another process is refused.
+    pub(super) fn stop_sandbox(
+        &mut self,
+        reference: &str,
+        state: SandboxState,
+        ended: Option<ProcessIdentity>,
+    ) -> Result<Change, Refusal> {
         let sandbox = self.find_sandbox(reference)?.clone();
         let mut change = Change::default();
         match sandbox.state {
+            SandboxState::Running { process, .. } if ended.is_some() && process != ended => {
+                return Err(Refusal::Restarted(sandbox.name));
+            }
             SandboxState::Running { .. } => {}
             // The exit was noticed before the waiter of the process reported its code.
             SandboxState::Exited { code: super::UNKNOWN_EXIT_CODE, .. } => {

@@ -96,7 +96,7 @@ fn addresses_are_allocated_lowest_first_and_released() {
     run(&mut world, d, ["a", "b"].map(start));
     assert_eq!(addresses(&world, "a"), [IpAddr::from([172, 17, 0, 2])]);
     assert_eq!(addresses(&world, "b"), [IpAddr::from([172, 17, 0, 3])]);
-    run(&mut world, d, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0 }]);
+    run(&mut world, d, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }]);
     run(&mut world, d, [sandbox("c", &[], SandboxOptions::default()), start("c")]);
     assert_eq!(addresses(&world, "c"), [IpAddr::from([172, 17, 0, 2])]);
 }
@@ -119,7 +119,11 @@ fn a_requested_address_is_reserved_while_the_sandbox_is_stopped() {
     assert_eq!(addresses(&world, "b"), [IpAddr::from([10, 1, 0, 3])], "10.1.0.2 is reserved");
     let text = refused(&mut world, d, sandbox("c", &[("app", fixed([10, 1, 0, 2]))], Default::default()));
     assert_eq!(text, "Address already in use: 10.1.0.2 on network app is that of container a");
-    run(&mut world, d, [start("a"), Command::StopSandbox { sandbox: "a".to_owned(), code: 0 }, start("a")]);
+    run(
+        &mut world,
+        d,
+        [start("a"), Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }, start("a")],
+    );
     assert_eq!(addresses(&world, "a"), [IpAddr::from([10, 1, 0, 2])]);
 }
 
@@ -135,7 +139,11 @@ fn a_port_is_published_once() {
         "Bind for 0.0.0.0:8080 failed: port is already allocated: container p1 publishes 8080/tcp"
     );
     assert!(addresses(&world, "p2").is_empty(), "a refusal gives nothing");
-    run(&mut world, d, [Command::StopSandbox { sandbox: "p1".to_owned(), code: 0 }, start("p2")]);
+    run(
+        &mut world,
+        d,
+        [Command::StopSandbox { sandbox: "p1".to_owned(), code: 0, process: None }, start("p2")],
+    );
 }
 
 #[test]
@@ -202,7 +210,11 @@ fn a_default_bridge_that_no_longer_fits_is_refused_by_name() {
         refused(&mut world, d, configure.clone()),
         "--bip 10.9.0.1/24 does not fit running containers: a has 172.17.0.2: stop it first"
     );
-    run(&mut world, d, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0 }, configure, start("a")]);
+    run(
+        &mut world,
+        d,
+        [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }, configure, start("a")],
+    );
     assert_eq!(addresses(&world, "a"), [IpAddr::from([10, 9, 0, 2])]);
 }
 

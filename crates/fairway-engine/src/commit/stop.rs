@@ -3,20 +3,22 @@
 use fairway_core::object::{FileName, Key};
 use fairway_core::world::{Command, Event, UNKNOWN_EXIT_CODE};
 use fairway_kernel::process::{self, Process};
-use fairway_model::{SandboxId, SandboxKind};
+use fairway_model::{ProcessIdentity, SandboxId, SandboxKind};
 use rustix::process::Signal;
 
 use super::Committer;
 use crate::EngineError;
 
-fn stopped(id: SandboxId) -> Command {
-    Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE }
+fn stopped(id: SandboxId, process: Option<ProcessIdentity>) -> Command {
+    Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE, process }
 }
 
 /// A running sandbox whose process was signaled to end.
 #[derive(Debug)]
 pub struct Stopping {
     id: SandboxId,
+    identity: ProcessIdentity,
+    /// None if it has ended already.
     process: Option<Process>,
     events: Vec<Event>,
 }
@@ -42,25 +44,27 @@ impl Committer {
             world.find_sandbox(sandbox).map(|found| (found.id, found.kind.clone(), found.process()))
         })?;
         let events = self.about(sandbox, "stop", &[]);
-        let Some(process) = process.filter(|_| kind == SandboxKind::Run) else {
-            self.execute(stopped(id))?;
+        let Some(identity) = process.filter(|_| kind == SandboxKind::Run) else {
+            self.execute(stopped(id, None))?;
             self.events.emit(events, self.now());
             return Ok(None);
         };
-        let process = Process::open(process).ok();
+        let process = Process::open(identity).ok();
         match process.as_ref().map(|process| process.signal(signal)) {
-            None | Some(Ok(()) | Err(process::Error::Gone(_))) => Ok(Some(Stopping { id, process, events })),
+            None | Some(Ok(()) | Err(process::Error::Gone(_))) => {
+                Ok(Some(Stopping { id, identity, process, events }))
+            }
             Some(Err(error)) => Err(error.into()),
         }
     }
 
-    /// Stops the sandbox of a process that has ended, unless that was done already. Returns when the sandbox has
-    /// stopped.
+    /// Stops the sandbox of a process that has ended, unless that was done already, or it was started again. Returns
+    /// when the sandbox has stopped.
     ///
     /// # Errors
     /// Those of [`Committer::execute`].
     pub fn finish_stop(&self, stopping: &Stopping) -> Result<(), EngineError> {
-        match self.execute(stopped(stopping.id)) {
+        match self.execute(stopped(stopping.id, Some(stopping.identity))) {
             Err(EngineError::Refused(_)) => self.await_changes(stopping.id),
             outcome => drop(outcome?),
         }

@@ -10,7 +10,9 @@ pub(super) fn undo(command: &Command, change: &Change) -> Option<Command> {
     match command {
         Command::StartSandbox { .. } => sandbox().map(|sandbox| Command::CancelStart { sandbox }),
         // An attached sandbox is removed when it stops.
-        Command::Attach { .. } => sandbox().map(|sandbox| Command::StopSandbox { sandbox, code: 0 }),
+        Command::Attach { .. } => {
+            sandbox().map(|sandbox| Command::StopSandbox { sandbox, code: 0, process: None })
+        }
         Command::Join(request) => sandbox().map(|sandbox| Command::Leave {
             sandbox,
             networks: request.sandbox.network.names().map(str::to_owned).collect(),

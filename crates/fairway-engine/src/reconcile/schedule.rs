@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use fairway_model::SandboxId;
+use fairway_model::{ProcessIdentity, SandboxId};
 
 use crate::reconcile::backoff::{Backoff, FIRST_DELAY, LONGEST_DELAY};
 use crate::signals::Signal;
@@ -28,11 +28,20 @@ const LONGEST_RELAY_DELAY: Duration = Duration::from_secs(5);
 /// The longest delay of a reconcile run that fails as a whole: the firewall may be incomplete.
 const LONGEST_HEAL_DELAY: Duration = Duration::from_secs(10);
 
+/// A sandbox whose process or namespace has ended. One that was started again has another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ended {
+    /// The sandbox.
+    pub sandbox: SandboxId,
+    /// The process that ended; none for a sandbox that is known by its namespace, which is never started again.
+    pub process: Option<ProcessIdentity>,
+}
+
 /// A piece of work of the reconcile loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Task {
     /// Stop a sandbox whose process or namespace has ended.
-    Stop(SandboxId),
+    Stop(Ended),
     /// Observe the host, and commit what changed.
     FollowHost,
     /// Scan the foreign firewalls.
@@ -92,7 +101,7 @@ impl Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stop(id) => write!(f, "stop sandbox {}", id.short()),
+            Self::Stop(ended) => write!(f, "stop sandbox {}", ended.sandbox.short()),
             Self::FollowHost => f.write_str("follow changes of the host"),
             Self::ScanForeign => f.write_str("scan the foreign firewalls"),
             Self::Heal | Self::HealNetns => f.write_str("repair drift"),

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use fairway_model::SandboxId;
-
 use crate::EngineError;
-use crate::reconcile::schedule::{Schedule, Task};
+use crate::reconcile::schedule::{Ended, Schedule, Task};
 
 /// The work of the loop, and where its signals come from.
 pub(crate) trait Work {
@@ -19,7 +17,7 @@ pub(crate) trait Work {
     fn run(&mut self, task: Task, schedule: &mut Schedule, now: Duration) -> Result<(), EngineError>;
 
     /// Stops ended sandboxes, several in parallel, as clients would. Returns the outcomes in the same order.
-    fn stop(&mut self, sandboxes: &[SandboxId]) -> Vec<Result<(), EngineError>>;
+    fn stop(&mut self, sandboxes: &[Ended]) -> Vec<Result<(), EngineError>>;
 }
 
 /// Does everything that is due, once. `clock` is the time since the start of the loop.
@@ -27,12 +25,12 @@ pub(crate) fn turn(schedule: &mut Schedule, work: &mut impl Work, clock: &impl F
     work.take_signals(schedule, clock());
     let due = schedule.take_due(clock());
     let ended = due.iter().filter_map(|task| match task {
-        Task::Stop(id) => Some(*id),
+        Task::Stop(ended) => Some(*ended),
         _ => None,
     });
-    let ended: Vec<SandboxId> = ended.collect();
-    for (id, outcome) in ended.iter().zip(work.stop(&ended)) {
-        finish(schedule, Task::Stop(*id), outcome, clock());
+    let ended: Vec<Ended> = ended.collect();
+    for (ended, outcome) in ended.iter().zip(work.stop(&ended)) {
+        finish(schedule, Task::Stop(*ended), outcome, clock());
     }
     for task in due.into_iter().filter(|task| !matches!(task, Task::Stop(_))) {
         let outcome = work.run(task, schedule, clock());

@@ -20,7 +20,7 @@ use crate::reconcile::lease_keeper::Keeper;
 use crate::reconcile::netns_audit::NetnsAudit;
 use crate::reconcile::notifications::{Monitors, listen};
 use crate::reconcile::repair::{Failure, Pace};
-use crate::reconcile::schedule::{Schedule, Task};
+use crate::reconcile::schedule::{Ended, Schedule, Task};
 use crate::reconcile::turn::{Work, turn};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -73,7 +73,8 @@ fn run(
         for event in events {
             match event {
                 Event::ProcessEnded(id) | Event::NamespaceGone(id) => {
-                    schedule.at(Task::Stop(id), clock() + reconciler.grace(id));
+                    let ended = reconciler.notified(id);
+                    schedule.at(Task::Stop(ended), clock() + reconciler.grace(id));
                 }
                 // The next command needs what the user wrote.
                 Event::FileChanged(_) => schedule.at(Task::FollowHost, clock()),
@@ -104,7 +105,7 @@ impl Work for Loop<'_> {
             schedule.signal(signal, now);
         }
         // A sandbox that was stopped and started again gets the whole grace when it ends again.
-        schedule.retain(|task| !matches!(task, Task::Stop(id) if !self.reconciler.has_ended(*id)));
+        schedule.retain(|task| !matches!(task, Task::Stop(ended) if !self.reconciler.has_ended(*ended)));
         if self.reconciler.signals.take_retry() {
             self.state.pace.retry_failed(now);
         }
@@ -117,12 +118,12 @@ impl Work for Loop<'_> {
     fn run(&mut self, task: Task, schedule: &mut Schedule, now: Duration) -> Result<(), EngineError> {
         let Self { reconciler, state } = self;
         match task {
-            Task::Stop(id) => reconciler.stop(id)?,
+            Task::Stop(ended) => reconciler.stop(ended)?,
             Task::FollowHost => reconciler.committer.follow_host(),
             Task::ScanForeign => reconciler.scan_foreign_firewalls(),
             Task::Heal | Task::HealNetns => {
-                for id in reconciler.ended() {
-                    schedule.at(Task::Stop(id), now + reconciler.grace(id));
+                for ended in reconciler.ended() {
+                    schedule.at(Task::Stop(ended), now + reconciler.grace(ended.sandbox));
                 }
                 if let Some(due) = reconciler.heal(&mut state.pace, task == Task::HealNetns, now)? {
                     schedule.at(Task::HealNetns, due);
@@ -150,8 +151,8 @@ impl Work for Loop<'_> {
         Ok(())
     }
 
-    fn stop(&mut self, sandboxes: &[SandboxId]) -> Vec<Result<(), EngineError>> {
-        in_parallel(sandboxes, |id| self.reconciler.stop(*id))
+    fn stop(&mut self, sandboxes: &[Ended]) -> Vec<Result<(), EngineError>> {
+        in_parallel(sandboxes, |ended| self.reconciler.stop(*ended))
     }
 }
 
@@ -221,11 +222,13 @@ impl Reconciler {
     }
 
     /// Stops an ended sandbox, unless it was stopped or restarted already.
-    fn stop(&self, id: SandboxId) -> Result<(), EngineError> {
-        if !self.has_ended(id) {
+    fn stop(&self, ended: Ended) -> Result<(), EngineError> {
+        if !self.has_ended(ended) {
             return Ok(());
         }
-        let stop = Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE };
+        let Ended { sandbox: id, process } = ended;
+        // It names the process: the sandbox may be started again before the command is decided.
+        let stop = Command::StopSandbox { sandbox: id.to_string(), code: UNKNOWN_EXIT_CODE, process };
         match self.committer.execute(stop) {
             Ok(_) => {
                 tracing::info!(sandbox = %id.short(), "stopped sandbox {}: its process or namespace ended", id.short());

@@ -166,7 +166,11 @@ fn what_is_routed_can_be_published_and_unpublished_while_it_runs() {
         [(ANY4, 9000, 50, false), (ANY4, 9002, 52, false), (ANY6, 9000, 50, true), (ANY6, 9002, 52, true)];
     assert_eq!(publications(&world, "a"), left);
     // It is so again after a restart.
-    run(&mut world, d, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0 }, start("a")]);
+    run(
+        &mut world,
+        d,
+        [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }, start("a")],
+    );
     let mut again = publications(&world, "a");
     again.sort();
     assert_eq!(again, left);

@@ -35,7 +35,7 @@ fn removing_a_network_disconnects_stopped_containers() {
     let text = refused(&mut world, &mut rng, remove.clone());
     let expected = format!("network app has active endpoints (name:\"a\" id:\"{}\")", endpoint.id.short());
     assert!(text.contains(&expected), "{text}");
-    run(&mut world, &mut rng, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0 }]);
+    run(&mut world, &mut rng, [Command::StopSandbox { sandbox: "a".to_owned(), code: 0, process: None }]);
     let change = world.apply(remove, 1, &mut rng).unwrap();
     assert_eq!(change.network, Some(id));
     let sandbox = endpoint.sandbox;

@@ -46,7 +46,7 @@ impl TestWorld {
     }
 
     fn stop(&mut self, name: &str) {
-        self.apply(Command::StopSandbox { sandbox: name.to_owned(), code: 0 }).unwrap();
+        self.apply(Command::StopSandbox { sandbox: name.to_owned(), code: 0, process: None }).unwrap();
     }
 
     fn runs(&mut self, name: &str, publish: &[&str]) {

@@ -2,7 +2,7 @@
 
 use super::{network, publish, refused, run, sandbox, start, world};
 use crate::world::{Change, Command, UNKNOWN_EXIT_CODE, World};
-use fairway_model::{EndpointRequest, SandboxOptions, SandboxState, UnpublishRequest};
+use fairway_model::{EndpointRequest, ProcessIdentity, SandboxOptions, SandboxState, UnpublishRequest};
 
 /// The variants of keys and owners, each once.
 fn kinds(values: impl Iterator<Item = String>) -> String {
@@ -67,7 +67,7 @@ fn each_command_names_its_object_with_changed_records_and_owners() {
         ),
         (start("web"), "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links"),
         (
-            Command::StopSandbox { sandbox: web(), code: 0 },
+            Command::StopSandbox { sandbox: web(), code: 0, process: None },
             "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
         ),
         (
@@ -81,7 +81,7 @@ fn each_command_names_its_object_with_changed_records_and_owners() {
         ),
         (start("once"), "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links"),
         (
-            Command::StopSandbox { sandbox: "once".to_owned(), code: 0 },
+            Command::StopSandbox { sandbox: "once".to_owned(), code: 0, process: None },
             "sandbox: Sandbox Endpoint | Sandbox Endpoint Publications Links",
         ),
     ] {
@@ -96,7 +96,7 @@ fn each_command_names_its_object_with_changed_records_and_owners() {
 #[test]
 fn the_code_of_an_exit_is_recorded_when_it_is_known() {
     let (mut world, mut rng) = world();
-    let exit = |code| Command::StopSandbox { sandbox: "web".to_owned(), code };
+    let exit = |code| Command::StopSandbox { sandbox: "web".to_owned(), code, process: None };
     run(&mut world, &mut rng, [sandbox("web", &[], Default::default()), start("web")]);
     let code = |world: &World| match world.find_sandbox("web").unwrap().state {
         SandboxState::Exited { code, .. } => code,
@@ -108,4 +108,26 @@ fn the_code_of_an_exit_is_recorded_when_it_is_known() {
     }
     assert!(refused(&mut world, &mut rng, exit(4)).contains("web"));
     assert_eq!(code(&world), 3);
+}
+
+/// The end of a process is noticed late, when the sandbox may have been stopped and started again.
+#[test]
+fn the_end_of_an_earlier_process_stops_only_that() {
+    let (mut world, mut rng) = world();
+    let process = |start_time| Some(ProcessIdentity { pid: 7, start_time });
+    let started = |start_time| match start("web") {
+        Command::StartSandbox { sandbox, namespace, .. } => {
+            Command::StartSandbox { sandbox, process: process(start_time), namespace }
+        }
+        other => other,
+    };
+    let ended = |process| Command::StopSandbox { sandbox: "web".to_owned(), code: 1, process };
+    let d = &mut rng;
+    run(&mut world, d, [sandbox("web", &[], Default::default()), started(1), ended(process(1)), started(2)]);
+    assert!(
+        refused(&mut world, d, ended(process(1))).contains("container web for the end of an earlier process")
+    );
+    assert_eq!(world.find_sandbox("web").unwrap().process(), process(2));
+    run(&mut world, d, [ended(process(2)), started(3), ended(None)]);
+    assert!(!world.find_sandbox("web").unwrap().running());
 }

@@ -4,8 +4,8 @@ const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn sandbox(number: u8) -> SandboxId {
-    SandboxId::new([number; 32])
+fn sandbox(number: u8) -> Ended {
+    Ended { sandbox: SandboxId::new([number; 32]), process: None }
 }
 
 /// A schedule without the repeated tasks, at time 0.
@@ -216,11 +216,22 @@ fn a_signal_hastens_a_failing_task_but_does_not_make_it_hot() {
 #[test]
 fn a_task_that_nothing_calls_for_any_more_is_dropped() {
     let mut schedule = empty();
-    let ids = [1, 2].map(|seed| fairway_model::Rng::new(seed).sandbox_id());
-    ids.into_iter().for_each(|id| schedule.at(Task::Stop(id), ms(600)));
-    schedule.retain(|task| *task != Task::Stop(ids[0]));
+    let ended = [1, 2].map(sandbox);
+    ended.into_iter().for_each(|ended| schedule.at(Task::Stop(ended), ms(600)));
+    schedule.retain(|task| *task != Task::Stop(ended[0]));
     // It starts and ends again.
-    schedule.at(Task::Stop(ids[0]), ms(1100));
-    assert_eq!(schedule.take_due(ms(600)), [Task::Stop(ids[1])]);
+    schedule.at(Task::Stop(ended[0]), ms(1100));
+    assert_eq!(schedule.take_due(ms(600)), [Task::Stop(ended[1])]);
+    assert_eq!(schedule.next_due(), Some(ms(1100)));
+}
+
+/// A sandbox that was started again and ended again gets the whole grace, while the first stop is pending still.
+#[test]
+fn the_ends_of_two_processes_of_a_sandbox_are_two_stops() {
+    let mut schedule = empty();
+    let ended = |start_time| Ended { process: Some(ProcessIdentity { pid: 7, start_time }), ..sandbox(1) };
+    schedule.at(Task::Stop(ended(1)), ms(600));
+    schedule.at(Task::Stop(ended(2)), ms(1100));
+    assert_eq!(schedule.take_due(ms(600)), [Task::Stop(ended(1))]);
     assert_eq!(schedule.next_due(), Some(ms(1100)));
 }

@@ -1,6 +1,8 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use fairway_model::SandboxId;
+
 use super::*;
 use crate::signals::Signal;
 
@@ -8,8 +10,8 @@ const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn sandbox(number: u8) -> SandboxId {
-    SandboxId::new([number; 32])
+fn sandbox(number: u8) -> Ended {
+    Ended { sandbox: SandboxId::new([number; 32]), process: None }
 }
 
 /// Work that takes time on a clock of its own, and fails as often as it is to.
@@ -23,7 +25,7 @@ struct Fake<'a> {
     /// The signal that arrives while a task runs.
     meanwhile: BTreeMap<Task, Signal>,
     done: Vec<(u64, Task)>,
-    stopped_together: Vec<Vec<SandboxId>>,
+    stopped_together: Vec<Vec<Ended>>,
 }
 
 impl<'a> Fake<'a> {
@@ -67,11 +69,11 @@ impl Work for Fake<'_> {
         outcome
     }
 
-    fn stop(&mut self, sandboxes: &[SandboxId]) -> Vec<Result<(), EngineError>> {
+    fn stop(&mut self, sandboxes: &[Ended]) -> Vec<Result<(), EngineError>> {
         if !sandboxes.is_empty() {
             self.stopped_together.push(sandboxes.to_vec());
         }
-        sandboxes.iter().map(|id| self.outcome(Task::Stop(*id))).collect()
+        sandboxes.iter().map(|ended| self.outcome(Task::Stop(*ended))).collect()
     }
 }
 
