@@ -44,6 +44,8 @@ use fairway_run::{Ending, cgroup};
 const FIRST_INHERITED: u32 = 3;
 /// Enough for 100,000 published ports of two families.
 const DESCRIPTORS: u64 = 1 << 18;
+/// The descriptors that the table has place for from the start: 128 KiB of the kernel's memory.
+const TABLE: u64 = 1 << 14;
 
 /// Why the daemon does not run.
 #[derive(Debug, Error)]
@@ -105,6 +107,7 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
     let flags = arguments.clone();
     let (configuration, log_level) = configured(arguments)?;
     raise_descriptor_limit();
+    grow_descriptor_table();
     if let Err(error) = close_on_exec_from(FIRST_INHERITED) {
         tracing::debug!(%error, "failed to close inherited descriptors; the relay may keep them open");
     }
@@ -291,6 +294,17 @@ fn raise_descriptor_limit() {
     // Without the right to raise the hard limit it is what there is.
     if raised.or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })).is_err() {
         tracing::warn!(?limit, "failed to raise the limit of open files; few ports can be published at once");
+    }
+}
+
+/// Has the kernel make the table of descriptors large while this process has one thread. Of a process with several, the
+/// kernel waits for all readers each time when it makes the table larger (`expand_fdtable` in linux/fs/file.c): 30 to 50
+/// ms for the first 1,000 published ports.
+fn grow_descriptor_table() {
+    let last = getrlimit(Resource::Nofile).current.map_or(TABLE, |limit| limit.min(TABLE)).saturating_sub(1);
+    let grown = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), i32::try_from(last).unwrap_or(0));
+    if let Err(error) = grown {
+        tracing::debug!(%error, "failed to grow the table of descriptors: {error}; it grows when it is needed");
     }
 }
 

@@ -49,3 +49,17 @@ fn containers_are_listed_while_all_ports_are_asked_for() {
         eventually("memory is returned to the system", Duration::from_secs(30), is_returned);
     });
 }
+
+/// The kernel would wait for all readers of the table of a process with several threads, each time that it grows: 30 ms
+/// and more when the first thousand ports are published.
+#[test]
+fn the_table_of_descriptors_is_large_from_the_start() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", stage.daemon.pid())).unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        let wanted = limit.map_or(1 << 14, |limit| limit.min(1 << 14));
+        assert!(size.trim().parse::<u64>().unwrap() >= wanted, "{size} of {wanted}");
+    });
+}
