@@ -23,6 +23,9 @@ pub struct NameRecord {
     pub network: NetworkId,
     /// The network's name, for `name.network` and for reverse answers.
     pub network_name: String,
+    /// The network's `fairway.domain`, for `name.domain`, in lower case; equal for all endpoints of the network.
+    #[serde(default)]
+    pub domain: Option<String>,
     /// The order of connection; older endpoints come first in answers.
     pub order: u64,
     /// The sandbox's name first, then short id, host name and aliases; compared without case.

@@ -11,6 +11,7 @@ pub mod address_range;
 mod endpoint;
 mod host;
 mod id;
+mod ip_range;
 mod lease;
 mod log;
 mod macvlan;
@@ -35,13 +36,14 @@ pub use address::{MacAddress, ParseMacError};
 pub use endpoint::{Allocation, Endpoint, EndpointRequest, HOST_INTERFACE_DIGITS, HOST_INTERFACE_PREFIX};
 pub use host::{HostFacts, HostRoute, NextHop};
 pub use id::{EndpointId, NetworkId, ParseIdError, SandboxId};
+pub use ip_range::{IpRange, ParseIpRangeError};
 pub use lease::{Lease, LeaseIdentity, LeaseRequest};
 pub use log::{LOG_DRIVER, LogLimits};
 pub use macvlan::{Macvlan, MacvlanMode, ParentFacts};
 pub use name_server::{NameServer, NameServerError};
 pub use network::{AliasAnswer, Driver, Network, Subnet};
 pub use network_option::{
-    Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, Isolation,
+    Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, Isolation, NameOptions,
 };
 pub use owner::Owner;
 pub use peer::{ParsePeerError, Peer};

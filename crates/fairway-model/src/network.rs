@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AddressInUse, BridgeOptions, GatewayMode, Macvlan, MacvlanMode, NetworkId, Peer, RouteOptions, Uplink,
+    AddressInUse, BridgeOptions, GatewayMode, IpRange, Macvlan, MacvlanMode, NameOptions, NetworkId, Peer,
+    RouteOptions, Uplink,
 };
 
 /// The driver of a network.
@@ -75,7 +76,7 @@ pub struct Subnet {
     /// Unused by the driver `ptp`.
     pub gateway: IpAddr,
     /// The range that addresses are allocated from, unless requested with `--ip`.
-    pub ip_range: Option<IpNet>,
+    pub ip_range: Option<IpRange>,
     /// Auxiliary addresses by name, which are never allocated.
     pub auxiliary: BTreeMap<String, IpAddr>,
     /// Whether the user specified the subnet.
@@ -140,6 +141,9 @@ pub struct Network {
     /// The peers of a routed network: subnets of other hosts, with the next hops to them.
     #[serde(default)]
     pub peers: Vec<Peer>,
+    /// The options of name resolution.
+    #[serde(default)]
+    pub name_options: NameOptions,
     /// The options of the routes of endpoints that do not have them.
     #[serde(default)]
     pub routes: RouteOptions,
@@ -203,8 +207,14 @@ impl Network {
         self.driver.has_bridge().then(|| MOST - usize::from(self.uplink.is_some()))
     }
 
-    /// Whether a user created the network. User-defined networks resolve names.
+    /// Whether a user created the network.
     pub fn user_defined(&self) -> bool {
         !self.predefined
+    }
+
+    /// Whether endpoints of the network resolve one another's names: on user-defined networks, unless
+    /// `fairway.names=false`.
+    pub fn resolves_names(&self) -> bool {
+        self.user_defined() && !self.name_options.disabled
     }
 }

@@ -56,6 +56,18 @@ impl Isolation {
     }
 }
 
+/// The options of name resolution on a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NameOptions {
+    /// `fairway.names=false`: endpoints have no names on the network.
+    pub disabled: bool,
+    /// `fairway.domain`: the domain below which names resolve too, in lower case.
+    pub domain: Option<String>,
+    /// `fairway.dns`: the name servers of sandboxes without `--dns`.
+    pub servers: Vec<IpAddr>,
+}
+
 /// The announcements of a new endpoint's addresses to neighbors (gratuitous ARP and unsolicited NA).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advertising {

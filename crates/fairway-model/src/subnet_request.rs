@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::IpRange;
+
 /// A requested subnet of a new network: an entry of Docker's `IPAM.Config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SubnetRequest {
@@ -13,7 +15,7 @@ pub struct SubnetRequest {
     /// `--gateway`.
     pub gateway: Option<IpAddr>,
     /// `--ip-range`.
-    pub ip_range: Option<IpNet>,
+    pub ip_range: Option<IpRange>,
     /// `--aux-address`.
     pub auxiliary: BTreeMap<String, IpAddr>,
 }

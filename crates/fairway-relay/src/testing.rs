@@ -152,6 +152,7 @@ pub(crate) fn names(n: u16, names: &[&str], address: IpAddr) -> NameRecord {
         endpoint: EndpointId::new(id),
         network: NetworkId::new([1; 32]),
         network_name: "app".to_owned(),
+        domain: None,
         order: u64::from(n),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         first_only: false,

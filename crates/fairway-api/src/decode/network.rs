@@ -66,6 +66,7 @@ pub fn network(request: NetworkCreate) -> Result<(CreateNetwork, Vec<String>), F
 
 fn subnet(config: IpamConfig, errors: &mut Vec<String>) -> SubnetRequest {
     const SUBNET: &str = "an address and a prefix length such as 172.20.0.0/16";
+    const RANGE: &str = "an address and a prefix length such as 172.20.4.0/24, or two addresses such as 172.20.4.9-172.20.4.20,";
     const ADDRESS: &str = "an address such as 172.20.0.1";
     let mut auxiliary = BTreeMap::new();
     for (name, address) in config.auxiliary_addresses {
@@ -76,7 +77,7 @@ fn subnet(config: IpamConfig, errors: &mut Vec<String>) -> SubnetRequest {
     SubnetRequest {
         subnet: read("subnet", &config.subnet, SUBNET, errors),
         gateway: read("gateway", &config.gateway, ADDRESS, errors),
-        ip_range: read("ip-range", &config.ip_range, SUBNET, errors),
+        ip_range: read("ip-range", &config.ip_range, RANGE, errors),
         auxiliary,
     }
 }

@@ -219,11 +219,9 @@ fn fullness<'a>(
     }
     let given = endpoints.filter_map(|endpoint| endpoint.allocation.as_ref()).flat_map(|it| it.addresses());
     used.extend(given.filter(|address| subnet.subnet.contains(address)));
-    let range = subnet.ip_range.unwrap_or(subnet.subnet);
-    let taken = used.iter().filter(|address| range.contains(*address)).count() as u64;
-    let host_bits = u32::from(range.max_prefix_len() - range.prefix_len());
-    let size = 1_u64.checked_shl(host_bits).unwrap_or(u64::MAX);
-    SubnetStatus { in_use: used.len() as u64, available: size.saturating_sub(taken) }
+    let range = subnet.ip_range.unwrap_or(subnet.subnet.into());
+    let taken = used.iter().filter(|address| range.contains(**address)).count() as u64;
+    SubnetStatus { in_use: used.len() as u64, available: range.size().saturating_sub(taken) }
 }
 
 /// An endpoint: what was asked and what was given.
@@ -276,7 +274,7 @@ fn some_unless_empty(values: impl Iterator<Item = String>) -> Option<Vec<String>
 /// The sandbox's name, its aliases, its short id, its host name: each once.
 fn dns_names(world: &World, endpoint: &Endpoint) -> Option<Vec<String>> {
     let sandbox = world.sandbox(endpoint.sandbox)?;
-    world.network(endpoint.network).filter(|network| network.user_defined())?;
+    world.network(endpoint.network).filter(|network| network.resolves_names())?;
     let others = endpoint.request.aliases.iter().cloned().chain([sandbox.id.short(), sandbox.hostname()]);
     let mut seen = HashSet::new();
     let names = std::iter::once(sandbox.name.clone()).chain(others);

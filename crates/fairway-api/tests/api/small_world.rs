@@ -42,6 +42,7 @@ fn network(byte: u8, name: &str, driver: Driver, subnets: &[(&str, &str)]) -> Ne
         adopted: None,
         macvlan: None,
         peers: Vec::new(),
+        name_options: Default::default(),
         routes: Default::default(),
         alias_answer: Default::default(),
         uplink: None,

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::subnet::{check_address, check_overlap, check_subnet, first_except};
 use super::{IpamError, LostHostAddress, choose_subnet};
 use fairway_model::Rng;
-use fairway_model::{HostFacts, Settings, Subnet};
+use fairway_model::{HostFacts, IpRange, Settings, Subnet};
 
 /// The name of the auxiliary address of `--default-gateway`, as in Docker. It is never allocated, and is the next hop of
 /// the default route on the default bridge.
@@ -104,7 +104,14 @@ pub fn default_bridge_subnet(
         auxiliary.insert(key.to_owned(), default);
     }
     let chosen = address.is_some();
-    Ok(Subnet { subnet, gateway, ip_range: range, auxiliary, chosen, gateway_chosen: chosen })
+    Ok(Subnet {
+        subnet,
+        gateway,
+        ip_range: range.map(IpRange::from),
+        auxiliary,
+        chosen,
+        gateway_chosen: chosen,
+    })
 }
 
 /// The error about the flag of the default bridge whose subnet would take an address or a next hop from the host.

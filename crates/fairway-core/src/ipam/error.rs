@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use thiserror::Error;
 
-use fairway_model::RefusalKind;
+use fairway_model::{IpRange, RefusalKind};
 
 /// The reason why no subnet or address can be allocated.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -20,7 +20,7 @@ pub enum IpamError {
     #[error(
         "no available addresses on network {network}: all of {range} are in use: disconnect a container, or choose a free address with --ip or --ip6"
     )]
-    Full { network: String, range: IpNet },
+    Full { network: String, range: IpRange },
     #[error(
         "Pool overlaps with other one on this address space: {subnet} overlaps {held} of network {holder}: choose another subnet, or remove that network"
     )]

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::IpamError;
-use fairway_model::SubnetRequest;
 use fairway_model::address_range::overlap;
 use fairway_model::parse::expected_message;
+use fairway_model::{IpRange, ParseIpRangeError, SubnetRequest};
 
 /// Matches the values of `--subnet`, `--gateway`, `--ip-range` and `--aux-address` (`name=address`), in any order and of
 /// both families: each belongs to the subnet that contains it, as in the docker client.
@@ -38,8 +38,8 @@ pub fn match_subnets(
         matched.push((subnet, SubnetRequest { subnet: Some(subnet), ..SubnetRequest::default() }));
     }
     for text in ranges {
-        let range = read_subnet("ip-range", text, "10.1.0.128/25")?;
-        let (subnet, request) = find("range", text, &mut matched, |subnet| subnet.contains(&range))?;
+        let range = read_range(text)?;
+        let (subnet, request) = find("range", text, &mut matched, |subnet| range.is_within(*subnet))?;
         if let Some(first) = request.ip_range.filter(|first| *first != range) {
             return Err(multiple("ranges", first.to_string(), range.to_string(), subnet));
         }
@@ -68,6 +68,17 @@ pub fn match_subnets(
 fn read_subnet(what: &'static str, text: &str, example: &str) -> Result<IpNet, IpamError> {
     let expected = format!("an address and a prefix length ({example})");
     text.parse().map_err(|_| unreadable(what, text, expected_message(text, &expected)))
+}
+
+fn read_range(text: &str) -> Result<IpRange, IpamError> {
+    text.parse().map_err(|error: ParseIpRangeError| match error {
+        ParseIpRangeError::Shape => {
+            let expected =
+                "an address and a prefix length (10.1.0.128/25), or two addresses (10.1.0.10-10.1.0.50),";
+            unreadable("ip-range", text, expected_message(text, expected))
+        }
+        other => unreadable("ip-range", text, other.to_string()),
+    })
 }
 
 fn read<T: FromStr>(what: &'static str, text: &str, expected: &str) -> Result<T, IpamError> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use imbl::OrdMap;
 use ipnet::IpNet;
 
+use fairway_model::IpRange;
 use fairway_model::address_range::{AddressRange, address, key};
 
 /// The addresses in use within a subnet. Adjacent addresses are merged into runs, so that the lowest free address is found
@@ -63,11 +64,12 @@ impl AddressSet {
 
     /// The lowest free address of `range` that an interface in `subnet` can have
     /// ([`AddressRange::usable`]). None if all are in use, or `range` is outside `subnet`.
-    pub fn first_free(&self, range: IpNet, subnet: IpNet) -> Option<IpAddr> {
-        if range.addr().is_ipv4() != subnet.addr().is_ipv4() {
+    pub fn first_free(&self, range: impl Into<IpRange>, subnet: IpNet) -> Option<IpAddr> {
+        let range = range.into();
+        if range.is_ipv4() != subnet.addr().is_ipv4() {
             return None;
         }
-        let wanted = AddressRange::of(range).intersection(AddressRange::usable(subnet))?;
+        let wanted = range.addresses().intersection(AddressRange::usable(subnet))?;
         let free = match self.run_of(wanted.first) {
             Some(run) => run.last.checked_add(1)?,
             None => wanted.first,

@@ -8,7 +8,7 @@ use super::{IpamError, choose_subnet};
 use fairway_model::Rng;
 use fairway_model::SubnetRequest;
 use fairway_model::address_range::{AddressRange, address, key, overlap, reserved_reason};
-use fairway_model::{HostFacts, Settings, Subnet};
+use fairway_model::{HostFacts, IpRange, Settings, Subnet};
 
 /// Allocates the subnets of a network: the requested ones, checked, and one from the pools for each enabled family without a
 /// requested subnet; IPv4 first.
@@ -115,8 +115,10 @@ fn needs_no_subnet(request: &SubnetRequest) -> Result<(), IpamError> {
 /// Checks gateway, range and auxiliary addresses of a subnet, and allocates the gateway.
 fn complete(subnet: IpNet, chosen: bool, request: &SubnetRequest) -> Result<Subnet, IpamError> {
     if let Some(range) = request.ip_range {
-        check_host_bits("ip-range", range)?;
-        if !subnet.contains(&range) {
+        if let IpRange::Part(part) = range {
+            check_host_bits("ip-range", part)?;
+        }
+        if !range.is_within(subnet) {
             return Err(IpamError::Outside { what: "ip-range", value: range.to_string(), subnet });
         }
     }

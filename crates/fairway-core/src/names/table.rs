@@ -52,6 +52,8 @@ struct Holder {
 struct NetworkNames {
     /// The network's name in lower case, with a dot before it.
     suffix: String,
+    /// The network's domain in lower case, with a dot before it.
+    domain: Option<String>,
     /// Whether answers have the address of the oldest endpoint only.
     first_only: bool,
     /// The number of endpoints with names.
@@ -170,10 +172,18 @@ impl NameTable {
         let ours = self.forward(view, name, kind).or_else(|| self.reverse(&view.view, name, kind));
         ours.unwrap_or_else(|| match (&view.view.convention, &view.view.upstreams) {
             (Convention::Podman { domain: Some(domain) }, _) if is_within(name, domain) => Answer::NoSuchName,
+            _ if self.is_in_domain(&view.view, name) => Answer::NoSuchName,
             (Convention::Podman { .. }, Upstreams::None) => Answer::NoSuchName,
             (Convention::Docker, Upstreams::None) => Answer::NoUpstream,
             (_, upstreams) => Answer::Forward(upstreams),
         })
+    }
+
+    /// Whether a name is below the domain of one of the sandbox's networks: such names are in no other place.
+    fn is_in_domain(&self, view: &NameView, name: &str) -> bool {
+        let mut domains =
+            view.networks.iter().filter_map(|network| self.networks.get(network)?.domain.as_ref());
+        domains.any(|domain| name.ends_with(domain.as_str()))
     }
 
     fn forward(&self, view: &View, name: &str, kind: QueryType) -> Option<Answer<'static>> {
@@ -197,7 +207,7 @@ impl NameTable {
                 continue;
             }
             let Some(names) = self.networks.get(network) else { continue };
-            if name != alias && name.strip_suffix(names.suffix.as_str()) != Some(alias) {
+            if !names.spellings(name).any(|spelling| spelling == alias) {
                 continue;
             }
             // Only the sandbox of that name: an alias of another sandbox must not match the link.
@@ -211,10 +221,7 @@ impl NameTable {
         let mut found = Vec::new();
         for network in &view.view.networks {
             let Some(names) = self.networks.get(network) else { continue };
-            found.extend(names.answering(name));
-            if let Some(first) = name.strip_suffix(names.suffix.as_str()) {
-                found.extend(names.answering(first));
-            }
+            found.extend(names.spellings(name).flat_map(|spelling| names.answering(spelling)));
         }
         in_order(found)
     }
@@ -245,6 +252,12 @@ impl NameTable {
 }
 
 impl NetworkNames {
+    /// A name as it is, and without the network's name and domain behind it.
+    fn spellings<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let suffixes = [Some(&self.suffix), self.domain.as_ref()].into_iter().flatten();
+        [name].into_iter().chain(suffixes.filter_map(|suffix| name.strip_suffix(suffix.as_str())))
+    }
+
     /// The holders of a name that are in the answer, oldest first.
     fn answering(&self, name: &str) -> impl Iterator<Item = &Holder> {
         let most = if self.first_only { 1 } else { usize::MAX };
@@ -255,6 +268,7 @@ impl NetworkNames {
         self.members += 1;
         self.first_only = record.first_only;
         self.suffix = format!(".{}", folded(&record.network_name));
+        self.domain = record.domain.as_ref().map(|domain| format!(".{}", folded(domain)));
         for (place, name) in record.names.iter().enumerate() {
             let holders = self.holders.entry(folded(name)).or_default();
             // A sandbox may have its own name as an alias too; the first one applies.

@@ -27,10 +27,19 @@ fn first_of<T>(lists: [&[T]; 3]) -> &[T] {
     lists.into_iter().find(|list| !list.is_empty()).unwrap_or(&[])
 }
 
-/// The servers that a sandbox's questions go to when we do not answer them: its own, the daemon's,
-/// or none of these, which means the host's.
-pub fn chosen_servers<'a>(world: &'a World, sandbox: &'a Sandbox) -> &'a [IpAddr] {
-    first_of([&sandbox.options.dns, &world.settings().dns, &[]])
+/// The servers that a sandbox's questions go to when we do not answer them: its own, those of all its networks, the
+/// daemon's, or none of these, which means the host's.
+pub fn chosen_servers(world: &World, sandbox: &Sandbox) -> Vec<IpAddr> {
+    let networks = world.endpoints_of_sandbox(sandbox.id).into_iter();
+    let mut of_networks: Vec<IpAddr> = Vec::new();
+    for network in networks.filter_map(|endpoint| world.network(endpoint.network)) {
+        for server in &network.name_options.servers {
+            if !of_networks.contains(server) {
+                of_networks.push(*server);
+            }
+        }
+    }
+    first_of([&sandbox.options.dns, &of_networks, &world.settings().dns]).to_vec()
 }
 
 /// The contents of `/etc/resolv.conf`.
@@ -62,7 +71,7 @@ pub fn resolv_conf(world: &World, sandbox: &Sandbox) -> String {
 fn plain_servers(world: &World, sandbox: &Sandbox) -> Vec<IpAddr> {
     let chosen = chosen_servers(world, sandbox);
     if !chosen.is_empty() {
-        return chosen.to_vec();
+        return chosen;
     }
     let reachable = world.host().nameservers.iter().filter(|server| !server.queried_from_host());
     let servers: Vec<_> = reachable.map(|server| server.address).collect();

@@ -236,7 +236,7 @@ impl Maker<'_> {
         for endpoint in endpoints {
             let Some(network) = self.world.network(endpoint.network) else { continue };
             way_out |= !network.internal;
-            if network.user_defined() {
+            if network.resolves_names() {
                 view.networks.push(network.id);
                 let links = endpoint.request.links.iter();
                 view.links.extend(links.map(|(target, alias)| (network.id, alias.clone(), target.clone())));
@@ -260,7 +260,7 @@ impl Maker<'_> {
         let sandbox = self.world.sandbox(endpoint.sandbox)?;
         let settings = self.world.settings();
         let (allocation, namespace) = (endpoint.allocation.as_ref()?, sandbox.namespace()?);
-        if network.user_defined() {
+        if network.resolves_names() {
             let record = name_record(endpoint, network, sandbox, allocation);
             self.add(Key::Names(id), Object::Names(record));
         }
@@ -374,6 +374,7 @@ fn name_record(
         endpoint: endpoint.id,
         network: network.id,
         network_name: network.name.clone(),
+        domain: network.name_options.domain.clone(),
         order: endpoint.order,
         names,
         first_only: network.alias_answer == AliasAnswer::First,

@@ -27,6 +27,7 @@ pub(super) fn predefined(id: NetworkId, name: &str, driver: Driver, now: i64) ->
         adopted: None,
         bridge_options: BridgeOptions::default(),
         peers: Vec::new(),
+        name_options: Default::default(),
         routes: Default::default(),
         alias_answer: Default::default(),
         uplink: None,

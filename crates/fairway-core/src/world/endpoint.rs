@@ -121,7 +121,7 @@ impl World {
     }
 
     fn free_address(&self, network: &Network, subnet: &Subnet) -> Result<IpAddr, Refusal> {
-        let range = subnet.ip_range.unwrap_or(subnet.subnet);
+        let range = subnet.ip_range.unwrap_or(subnet.subnet.into());
         let addresses = self.index.addresses.get(&network.id);
         let free = addresses.and_then(|addresses| {
             if network.addresses_in_use.is_empty() {
@@ -308,7 +308,7 @@ impl World {
         self.touch_endpoint(&endpoint, &mut change);
         let mut updated = Sandbox {
             publications,
-            resolver: sandbox.resolver || (sandbox.running() && network.user_defined()),
+            resolver: sandbox.resolver || (sandbox.running() && network.resolves_names()),
             ..sandbox.clone()
         };
         updated.removed_networks.retain(|removed| *removed != network.name);

@@ -188,7 +188,10 @@ impl World {
             return Err(refusal);
         }
         change.warnings.extend(warnings);
-        self.touch_sandbox(Sandbox { publications, ..sandbox }, change);
+        let endpoints = self.endpoints_of_sandbox(sandbox.id).into_iter();
+        let names = endpoints.filter_map(|it| self.network(it.network)).any(Network::resolves_names);
+        let resolver = sandbox.resolver || (sandbox.running() && names);
+        self.touch_sandbox(Sandbox { publications, resolver, ..sandbox }, change);
         Ok(())
     }
 

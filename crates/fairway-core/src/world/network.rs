@@ -164,6 +164,7 @@ impl World {
             adopted,
             bridge_options: options.bridge,
             peers,
+            name_options: options.names,
             routes: options.routes,
             alias_answer: options.alias_answer,
             uplink,

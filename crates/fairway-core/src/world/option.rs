@@ -11,7 +11,7 @@ use fairway_model::HOST_INTERFACE_PREFIX;
 use fairway_model::parse::interface_name;
 use fairway_model::{
     AliasAnswer, BridgeOptions, Driver, EndpointOptions, GatewayMode, InterfaceSysctl, Isolation,
-    MacvlanMode, ParsePeerError, ParseRouteError, Peer, RouteOptions, StaticRoute,
+    MacvlanMode, NameOptions, ParsePeerError, ParseRouteError, Peer, RouteOptions, StaticRoute,
 };
 
 /// The minimum MTU of IPv4 (RFC 791) and the maximum packet size of IP.
@@ -26,6 +26,9 @@ const ADVERTISE_INTERVAL: RangeInclusive<u16> = 100..=2000;
 const PREFIX_LIMIT: usize = 12;
 /// The maximum number of entries of a list option: peers are compared with one another, sysctls written one by one.
 const LIST_LIMIT: usize = 1000;
+
+/// The maximum length of `fairway.domain`: a name has at most 253 bytes (RFC 1035), of which a label before it takes 64.
+const DOMAIN_LIMIT: usize = 189;
 
 /// The parsed options of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct NetworkOptions {
     pub peers: Vec<Peer>,
     /// `fairway.metric`, `fairway.default_route` and `fairway.routes`.
     pub routes: RouteOptions,
+    /// `fairway.names`, `fairway.domain` and `fairway.dns`.
+    pub names: NameOptions,
     /// `fairway.alias_answer`.
     pub alias_answer: AliasAnswer,
     /// `parent`: the uplink or macvlan parent.
@@ -181,6 +186,35 @@ impl Given<'_> {
 
     fn metric(self) -> Result<u32, Refusal> {
         self.parsed("a metric from 0 to 4294967295")
+    }
+
+    fn name_servers(self) -> Result<Vec<IpAddr>, Refusal> {
+        self.check_entries(',')?;
+        let mut servers: Vec<IpAddr> = Vec::new();
+        for text in self.value.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let server: IpAddr =
+                text.parse().map_err(|_| self.refused(format!("{text:?} is no IP address")))?;
+            if server.is_unspecified() || server.is_multicast() {
+                return Err(self.refused(format!("{server} is no address of a name server")));
+            }
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        Ok(servers)
+    }
+
+    /// Parses a domain (RFC 1035 section 2.3.1), in lower case and without dots around it; none if it is empty.
+    fn domain(self) -> Result<Option<String>, Refusal> {
+        let domain = self.value.trim_matches('.').to_ascii_lowercase();
+        let is_label = |label: &str| {
+            let byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            !label.is_empty() && label.len() <= 63 && label.bytes().all(byte) && !label.starts_with('-')
+        };
+        match domain.is_empty() || (domain.len() <= DOMAIN_LIMIT && domain.split('.').all(is_label)) {
+            true => Ok(Some(domain).filter(|domain| !domain.is_empty())),
+            false => Err(self.refused("a domain of letters, digits and hyphens is expected, as dns.podman")),
+        }
     }
 
     fn prefix(self) -> Result<String, Refusal> {

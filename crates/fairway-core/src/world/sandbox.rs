@@ -201,7 +201,7 @@ impl World {
         sandbox.resolver |= before
             .iter()
             .filter_map(|endpoint| self.network(endpoint.network))
-            .any(|network| network.user_defined());
+            .any(|network| network.resolves_names());
         let mut change = Change { warnings, ..Change::default() };
         before.iter().for_each(|endpoint| self.touch_endpoint(endpoint, &mut change));
         self.touch_sandbox(sandbox, &mut change);

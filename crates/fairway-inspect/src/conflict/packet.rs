@@ -69,7 +69,7 @@ impl Samples {
             addresses: network.subnets.iter().map(member).collect(),
             outside,
             internal: network.internal,
-            resolver: network.user_defined() && !network.internal && asks_loopback,
+            resolver: network.resolves_names() && !network.internal && asks_loopback,
             bridge_netfilter_ipv4: host.bridge_netfilter_ipv4,
             bridge_netfilter_ipv6: host.bridge_netfilter_ipv6,
         })

@@ -7,8 +7,9 @@ use super::remedy::create_another_network;
 use super::{Finding, FindingKind, Observations, Severity, Usage};
 use fairway_core::ipam;
 use fairway_core::world::World;
+use fairway_model::address_range::AddressRange;
 use fairway_model::shell::set_sysctl;
-use fairway_model::{Network, Rng, Subnet};
+use fairway_model::{IpRange, Network, Rng, Subnet};
 
 /// The most ports of a bridge: `BR_MAX_PORTS` of the kernel's net/bridge/br_private.h (`BR_PORT_BITS` is 10), whose
 /// number 0 is not used.
@@ -41,7 +42,7 @@ pub enum LimitFinding {
         /// The network.
         network: String,
         /// The subnet or its allocation range.
-        range: IpNet,
+        range: IpRange,
         /// The addresses in use.
         addresses: Usage,
         /// The command that creates one more network.
@@ -179,18 +180,17 @@ pub(super) fn check_bridge_ports(world: &World, observed: &Observations) -> Vec<
 
 /// How many endpoints a subnet has, and how many it can have.
 fn address_usage(world: &World, network: &Network, subnet: &Subnet) -> Usage {
-    let range = subnet.ip_range.unwrap_or(subnet.subnet);
-    let bits = if range.addr().is_ipv4() { 32 } else { 128 };
-    let all = 1u64.checked_shl((bits - range.prefix_len()).into()).unwrap_or(u64::MAX);
-    // An IPv4 subnet of more than two addresses has a network and a broadcast address.
-    let ends = if range.addr().is_ipv4() && range.prefix_len() < 31 { 2 } else { 0 };
-    let within = |address: &std::net::IpAddr| range.contains(address);
+    let range = subnet.ip_range.unwrap_or(subnet.subnet.into());
+    let usable = range.addresses().intersection(AddressRange::usable(subnet.subnet));
+    let all = usable.map_or(0, |usable| (usable.last - usable.first).saturating_add(1));
+    let all = u64::try_from(all).unwrap_or(u64::MAX);
+    let within = |address: &std::net::IpAddr| range.contains(*address);
     let reserved = [subnet.gateway].iter().chain(subnet.auxiliary.values()).filter(|it| within(it)).count();
     let reserved = if network.reserves_gateway(subnet) { reserved } else { reserved.saturating_sub(1) };
     let allocations =
         world.endpoints_of_network(network.id).filter_map(|endpoint| endpoint.allocation.as_ref());
     let used = allocations.flat_map(|allocation| allocation.addresses()).filter(within).count();
-    Usage { used: used as u64, limit: all.saturating_sub(ends).saturating_sub(reserved as u64) }
+    Usage { used: used as u64, limit: all.saturating_sub(reserved as u64) }
 }
 
 /// Reports networks with few free addresses.
@@ -202,7 +202,7 @@ pub(super) fn check_addresses(world: &World, _: &Observations) -> Vec<FindingKin
         addresses.reaches(NEARLY_FULL).then(|| {
             FindingKind::Limit(LimitFinding::Addresses {
                 network: network.name.clone(),
-                range: subnet.ip_range.unwrap_or(subnet.subnet),
+                range: subnet.ip_range.unwrap_or(subnet.subnet.into()),
                 addresses,
                 fix: create_another_network(world, &network.name),
             })

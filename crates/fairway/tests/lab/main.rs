@@ -50,6 +50,7 @@ mod macvlan;
 mod matrix;
 mod modes;
 mod moving_route;
+mod name_options;
 mod names;
 mod networks;
 mod on_demand;

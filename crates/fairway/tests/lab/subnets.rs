@@ -101,3 +101,31 @@ fn ranges_may_lie_anywhere_in_128_bits() {
         assert!(outside.contains("fd03:0:0:1::/80"), "{outside}");
     });
 }
+
+#[test]
+fn a_range_may_go_from_any_address_to_any_other() {
+    fairway_lab::run(|lab| {
+        let mut stage = Stage::new(lab, &[]);
+        let table = [
+            ("four", "10.77.0.0/24", "10.77.0.9-10.77.0.10", false, ["10.77.0.9", "10.77.0.10"]),
+            ("six", "fd77::/64", "fd77::ffff-fd77::1:0", true, ["fd77::ffff", "fd77::1:0"]),
+        ];
+        for (name, whole, range, v6, expected) in table {
+            let made = stage.create_network(name, subnet(whole, range)).unwrap();
+            assert_eq!(made.ipam.config[0].ip_range, range);
+            let attach = |number: u8| {
+                stage
+                    .attach(&format!("{name}-{number}"), request(&[name], &[]))
+                    .map(|it| of(&it, name, v6).to_string())
+            };
+            assert_eq!([attach(1).unwrap(), attach(2).unwrap()], expected);
+            assert!(refusal(attach(3)).contains(range), "the range is full");
+        }
+        stage.daemon.restart(&[]);
+        assert_eq!(stage.client().network("four").unwrap().ipam.config[0].ip_range, "10.77.0.9-10.77.0.10");
+        let error = stage.create_network("net", subnet("10.78.0.0/24", "10.78.0.9-10.79.0.9"));
+        assert!(refusal(error).contains("10.78.0.9-10.79.0.9"));
+        let error = stage.create_network("net", subnet("10.78.0.0/24", "10.78.0.9-"));
+        assert!(refusal(error).contains("invalid ip-range 10.78.0.9-"));
+    });
+}

@@ -65,6 +65,22 @@ fn a_range_of_64_bits_works() {
     assert_eq!(set.first_free(range, subnet), Some(ip("fd00:0:0:1::1")));
 }
 
+/// The ends of a range need not be those of a part with a prefix length.
+#[test]
+fn a_range_may_go_from_any_address_to_any_other() {
+    let range = |text: &str| text.parse::<fairway_model::IpRange>().unwrap();
+    let subnet = net("10.0.0.0/24");
+    let mut set = AddressSet::new();
+    for expected in ["10.0.0.9", "10.0.0.10", "10.0.0.11"] {
+        assert_eq!(set.first_free(range("10.0.0.9-10.0.0.11"), subnet), Some(ip(expected)));
+        set.take(ip(expected));
+    }
+    assert_eq!(set.first_free(range("10.0.0.9-10.0.0.11"), subnet), None);
+    assert_eq!(set.first_free(range("10.0.0.0-10.0.0.0"), subnet), None, "no interface has it");
+    assert_eq!(set.first_free(range("10.0.0.200-10.0.0.255"), subnet), Some(ip("10.0.0.200")));
+    assert_eq!(set.first_free(range("fd00::1-fd00::9"), subnet), None);
+}
+
 #[test]
 fn the_families_do_not_mix() {
     let mut set = AddressSet::new();

@@ -19,6 +19,7 @@ fn record(n: u8, on: u8, network_name: &str, names: &[&str]) -> NameRecord {
         endpoint: endpoint(n),
         network: network(on),
         network_name: network_name.to_owned(),
+        domain: None,
         order: u64::from(n),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         first_only: false,
@@ -292,4 +293,26 @@ fn a_sandbox_of_a_shared_resolver_is_known_by_its_address() {
     assert_eq!(table.sandbox_at(v4(1, 1)), Some(sandbox(3)));
     table.set_view(NameView { sandbox: sandbox(3), source: Some(v4(1, 9)), ..one });
     assert_eq!((table.sandbox_at(v4(1, 1)), table.sandbox_at(v4(1, 9))), (None, Some(sandbox(3))));
+}
+
+/// Names resolve below the domain of their network too; what is not there is in no other place.
+#[test]
+fn names_resolve_below_the_domain_of_their_network() {
+    let mut table = table();
+    let domain = Some("Dns.Podman".to_owned());
+    table.insert(NameRecord { domain: domain.clone(), ..record(1, 1, "app", &["Web", "www"]) });
+    let web = || Answer::Addresses(vec![v4(1, 1)]);
+    for name in ["web", "web.app", "web.dns.podman"] {
+        assert_eq!(table.answer(sandbox(1), name, A), web(), "{name}");
+    }
+    assert_eq!(table.answer(sandbox(1), "web.dns.podman", QueryType::Aaaa), Answer::NoData);
+    assert_eq!(table.answer(sandbox(1), "db.dns.podman", A), Answer::NoSuchName, "db is on another network");
+    assert_eq!(table.answer(sandbox(1), "xdns.podman", A), Answer::Forward(&Upstreams::Host));
+    let reverse = table.answer(sandbox(1), "1.1.18.172.in-addr.arpa", QueryType::Ptr);
+    assert_eq!(reverse, Answer::Names(vec!["Web.app".to_owned()]));
+    // A link of the sandbox has the domain of its network too.
+    let mut linked = view(5, &[1], Upstreams::Host);
+    linked.links = vec![(network(1), "peer".to_owned(), "web".to_owned())];
+    table.set_view(linked);
+    assert_eq!(table.answer(sandbox(5), "peer.dns.podman", A), web());
 }

@@ -123,8 +123,8 @@ pub(super) fn check_dhcp(
     driver: Driver,
     enable_ipv4: bool,
 ) -> Result<(), Refusal> {
-    let of_ipv4 = |range: &ipnet::IpNet| range.addr().is_ipv4();
-    let ranged = request.subnets.iter().any(|asked| asked.ip_range.as_ref().is_some_and(of_ipv4));
+    let of_ipv4 = |range: fairway_model::IpRange| range.is_ipv4();
+    let ranged = request.subnets.iter().any(|asked| asked.ip_range.is_some_and(of_ipv4));
     let reason = match (driver, enable_ipv4, ranged) {
         _ if !options.bridge.dhcp => return Ok(()),
         (Driver::Lan, true, false) => return Ok(()),

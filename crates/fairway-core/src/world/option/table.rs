@@ -82,6 +82,18 @@ pub const NETWORK_OPTIONS: &[NetworkOption] = options! {
         read.routes.routes = Some(given.routes()?);
         Ok(())
     };
+    "fairway.names", "BOOL", ALL, "Whether sandboxes of this network resolve one another by name", |read, given| {
+        read.names.disabled = !given.flag()?;
+        Ok(())
+    };
+    "fairway.domain", "DOMAIN", ALL, "Domain below which names of this network resolve too", |read, given| {
+        read.names.domain = given.domain()?;
+        Ok(())
+    };
+    "fairway.dns", "ADDRESS,...", ALL, "Name servers of sandboxes of this network without --dns", |read, given| {
+        read.names.servers = given.name_servers()?;
+        Ok(())
+    };
     "fairway.alias_answer", "all|first", ALL, "Addresses in the answer to a shared alias", |read, given| {
         read.alias_answer = given.alias_answer()?;
         Ok(())

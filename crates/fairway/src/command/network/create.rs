@@ -24,8 +24,8 @@ pub(in crate::command) struct CreateOptions {
     /// Gateway of a subnet; may be repeated
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     gateway: Vec<String>,
-    /// Allocate addresses from this sub-range of a subnet; may be repeated
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    /// Allocate addresses from this sub-range of a subnet (CIDR, or FIRST-LAST); may be repeated
+    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
     ip_range: Vec<String>,
     /// Auxiliary address that IPAM never allocates (name=address); may be repeated
     #[arg(long, value_name = "NAME=ADDRESS", value_delimiter = ',')]

@@ -89,6 +89,7 @@ impl Table {
                     endpoint,
                     network: network_id(number),
                     network_name: domain.to_owned(),
+                    domain: None,
                     order,
                     names: container.names.clone(),
                     first_only: false,
