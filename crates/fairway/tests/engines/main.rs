@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
+mod aardvark;
 mod containerd;
 mod docker;
 mod lxc;
