@@ -1,4 +1,4 @@
-//! Reads JSON as Go's `encoding/json` does, for every request body.
+//! Reads JSON as Go's `encoding/json` does, for every request body and the faces.
 //!
 //! `null` is the zero value of whatever is expected, and the names of a struct's fields match in any case. The keys of
 //! maps, which users choose, keep theirs.
@@ -13,7 +13,7 @@ use serde::forward_to_deserialize_any;
 ///
 /// # Errors
 /// The text is no JSON, or holds a value of another type than is expected.
-pub(crate) fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = T::deserialize(AsGo(&mut reader))?;
     reader.end()?;

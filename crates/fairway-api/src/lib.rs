@@ -13,7 +13,7 @@ pub mod decode;
 pub mod encode;
 mod engine_api;
 pub mod filter;
-mod json;
+pub mod json;
 mod server;
 pub mod types;
 

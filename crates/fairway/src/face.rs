@@ -2,6 +2,8 @@
 //! by a link of its name (`aardvark-dns`), or by `fairway NAME`. Most ask the daemon.
 
 pub mod aardvark;
+pub mod cni;
+mod container_id;
 pub mod daemon;
 
 use std::ffi::{OsStr, OsString};
@@ -13,12 +15,15 @@ use std::process::ExitCode;
 pub enum Face {
     /// podman's name server, as netavark starts it.
     Aardvark,
+    /// A plugin of the Container Network Interface.
+    Cni,
 }
 
 impl Face {
     fn of(name: &OsStr) -> Option<Self> {
         match name.to_str()? {
             aardvark::NAME => Some(Self::Aardvark),
+            cni::PLUGIN | cni::SUBCOMMAND => Some(Self::Cni),
             _ => None,
         }
     }
@@ -40,6 +45,7 @@ impl Face {
     pub fn run(self, arguments: &[OsString]) -> ExitCode {
         match self {
             Self::Aardvark => aardvark::main(arguments),
+            Self::Cni => cni::main(),
         }
     }
 }
@@ -58,6 +64,9 @@ mod tests {
         let link = ["/usr/lib/podman/aardvark-dns", "-p", "53", "run"];
         assert_eq!(called(&link), all(&link));
         assert_eq!(called(&["fairway", "aardvark-dns", "version"]), all(&["aardvark-dns", "version"]));
+        for words in [&["/opt/cni/bin/fairway-cni"][..], &["fairway", "cni"]] {
+            assert_eq!(called(words).map(|(face, _)| face), Some(Face::Cni), "{words:?}");
+        }
     }
 
     #[test]

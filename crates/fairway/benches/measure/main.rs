@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "what is measured are programs")]
 
 mod attach;
+mod cni;
 mod crowd;
 mod docker;
 mod explain;
@@ -34,7 +35,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// A part that can be asked for by name.
 type Part = (&'static str, fn(&Lab) -> Result<(), Failure>);
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     ("attach", attach::measure),
     ("attach-ports", ports::measure),
     ("attach-at-once", crowd::measure),
@@ -48,6 +49,7 @@ const PARTS: [Part; 13] = [
     ("restart", restart::measure),
     ("heal", heal::measure),
     ("fairness", fairness::measure),
+    ("cni", cni::measure),
 ];
 
 /// The part that Docker has a share in.

@@ -28,7 +28,7 @@ pub use start::{StartError, answering, start};
 pub use start_lock::{LockError, StartLock};
 
 /// The label of a sandbox with the name of the engine whose container it is.
-pub const ENGINE_LABEL: &str = "engine";
+pub const ENGINE_LABEL: &str = "io.fairway.engine";
 /// The log, below the data root.
 const LOG: &str = "daemon.log";
 /// The flag that makes a daemon one.

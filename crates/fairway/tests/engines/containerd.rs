@@ -19,21 +19,26 @@ const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "bb", "plugins": [{"typ
 
 /// Runs a command of ctr in the namespace of containerd that is named as the test's control groups, for containerd
 /// names these so.
-fn ctr(stage: &Stage, arguments: &str) -> String {
+pub fn ctr(stage: &Stage, arguments: &str) -> String {
     sh(&format!("ctr -n {} {arguments}", stage.cgroup))
+}
+
+/// Starts containerd, and waits until it answers.
+pub fn start() -> Running {
+    std::fs::create_dir_all("/run/containerd").unwrap();
+    std::fs::write("/run/containerd/config.toml", CONFIG).unwrap();
+    let mut command = Command::new("containerd");
+    let running = Running::start(command.args(["-c", "/run/containerd/config.toml"]), "/run/containerd.log");
+    wait_for("containerd", || succeeds("ctr version"));
+    running
 }
 
 #[test]
 fn its_containers_are_listed() {
     stage::run(&["containerd", "ctr", "runc"], |stage| {
-        std::fs::create_dir_all("/run/containerd").unwrap();
-        std::fs::write("/run/containerd/config.toml", CONFIG).unwrap();
         std::fs::write("/etc/cni/net.d/10-bb.conflist", NETWORK).unwrap();
         sh("mount -t tmpfs tmpfs /opt && mkdir /opt/cni && ln -s /usr/lib/cni /opt/cni/bin");
-        let mut command = Command::new("containerd");
-        let _daemon =
-            Running::start(command.args(["-c", "/run/containerd/config.toml"]), "/run/containerd.log");
-        wait_for("containerd", || succeeds("ctr version"));
+        let _daemon = start();
         // A root file system needs no image.
         let run = |options: &str| ctr(stage, &format!("run -d {options}"));
         run("--rootfs /run/image plain /bin/sleep 1000");

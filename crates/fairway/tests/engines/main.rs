@@ -1,10 +1,11 @@
-//! `fairway ps --all-engines` with the real engines. Each test is in namespaces of its own; it takes root and the engine,
+//! Fairway with the real engines: their containers are listed and attached. Each test is in namespaces of its own; it takes root and the engine,
 //! and is skipped elsewhere.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs and read the environment")]
 
 mod aardvark;
+mod cni;
 mod containerd;
 mod docker;
 mod lxc;

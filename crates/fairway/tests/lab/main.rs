@@ -13,6 +13,7 @@ mod bridge_ports;
 mod chaos;
 mod cli;
 mod clients;
+mod cni;
 mod crash;
 mod daemon;
 mod default_bridge;

@@ -1,0 +1,64 @@
+use std::path::Path;
+
+use super::*;
+use crate::face::daemon::Place;
+
+fn answered(variables: &[(&str, &str)], input: &str) -> Option<(Value, bool)> {
+    let variable =
+        |name: &str| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned());
+    let (printed, is_error) = answer(&variable, &mut input.as_bytes())?;
+    Some((serde_json::from_str(&printed).unwrap(), is_error))
+}
+
+#[test]
+fn the_versions_are_answered_without_a_configuration() {
+    // As podman asks.
+    let variables =
+        [("CNI_COMMAND", "VERSION"), ("CNI_NETNS", "dummy"), ("CNI_IFNAME", "dummy"), ("CNI_PATH", "dummy")];
+    let (value, is_error) = answered(&variables, r#"{"cniVersion":"1.0.0"}"#).unwrap();
+    let versions = json!(["0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
+    assert_eq!((value, is_error), (json!({"cniVersion": "1.1.0", "supportedVersions": versions}), false));
+}
+
+#[test]
+fn an_error_has_the_version_of_the_request() {
+    let variables = [
+        ("CNI_COMMAND", "CHECK"),
+        ("CNI_CONTAINERID", "a"),
+        ("CNI_NETNS", "/n"),
+        ("CNI_IFNAME", "eth0"),
+        ("CNI_PATH", "/usr/lib/cni"),
+    ];
+    let (value, is_error) = answered(&variables, r#"{"cniVersion":"0.3.1","name":"x"}"#).unwrap();
+    assert_eq!((&value["cniVersion"], &value["code"], is_error), (&json!("0.3.1"), &json!(1), true));
+    let (value, _) = answered(&variables, r#"{"name":"x"}"#).unwrap();
+    assert_eq!((&value["cniVersion"], &value["code"]), (&json!("1.1.0"), &json!(1)));
+    let (value, _) = answered(&variables, "[").unwrap();
+    assert_eq!(value["code"], 6);
+    assert!(value["details"].as_str().unwrap().contains("EOF"), "{value}");
+    assert_eq!(answered(&[], ""), None);
+    assert!(about().contains("1.1.0"));
+}
+
+#[test]
+fn the_configuration_that_is_installed_is_one() {
+    let list: Value = serde_json::from_str(CONFLIST).unwrap();
+    let mut plugin = list["plugins"][0].clone();
+    assert_eq!(plugin["type"], PLUGIN);
+    plugin["name"] = list["name"].clone();
+    let read = Configuration::read(plugin.to_string().as_bytes()).unwrap();
+    read.check_supported().unwrap();
+    assert_eq!(ipam::Addressing::built_in(&read, &[]).unwrap().subnets.len(), 2);
+    Version::read(list["cniVersion"].as_str().unwrap()).unwrap();
+    assert!(Path::new(CONFLIST_PATH).extension().is_some_and(|it| it == "conflist"));
+}
+
+#[test]
+fn a_user_has_a_directory_of_the_user() {
+    let variable = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| "/run/user/1000".to_owned());
+    let root = attachment::place(variable, "         0          0 4294967295\n");
+    assert_eq!(root, Place { rootless: false, directory: "/run/cni".into() });
+    let user = attachment::place(variable, "0 1000 1\n1 100000 65536\n");
+    assert_eq!(user, Place { rootless: true, directory: "/run/user/1000".into() });
+    assert_eq!(attachment::place(|_| None, "0 1000 1\n").directory, Path::new("/run/cni"));
+}
