@@ -34,24 +34,27 @@ impl Host {
     ///
     /// # Errors
     /// The question is invalid ([`HostError::is_misuse`]), or a namespace cannot be read.
-    pub fn explain(&self, from: &str, to: &str) -> Result<Explanation, HostError> {
+    pub fn explain(mut self, from: &str, to: &str) -> Result<Explanation, HostError> {
         let query = self.question(from, to)?;
         let Resolved { origin, tuple } = query.resolve(&ByTopology, &self.topology)?;
-        let source = Source::new(self);
+        let source = Source::new(&self);
         let proxy = Proxy { user: Some(ROOT) };
         let walker = Walker::with_source(&self.topology, &source);
         let branches = walk_branches(&walker, origin, tuple, proxy);
         let waiting: Vec<Vec<Listener>> =
             branches.branches.iter().map(|it| waiting(&source, &it.walk)).collect();
-        let topology = source.into_topology();
+        let visited = source.into_visited();
         let known = self.known();
+        // The host's rules may be very many, and are not copied.
+        self.topology.replace_sandboxes(visited);
+        let topology = &self.topology;
         let mut ends = branches.branches.iter().zip(&waiting);
         let advice =
-            ends.find_map(|(it, waiting)| engine_advice(&known, &topology, &query, &it.walk, waiting));
+            ends.find_map(|(it, waiting)| engine_advice(&known, topology, &query, &it.walk, waiting));
         // Of several branches, those of the longest way.
         let longest = branches.branches.iter().max_by_key(|it| it.walk.first.steps.len());
-        let captures = longest.map(|it| captures(&it.walk, &topology, self)).unwrap_or_default();
-        Ok(Explanation { branches, topology, captures, advice })
+        let captures = longest.map(|it| captures(&it.walk, topology, &self)).unwrap_or_default();
+        Ok(Explanation { branches, topology: self.topology, captures, advice })
     }
 }
 

@@ -7,19 +7,31 @@ use crate::explain::Explanation;
 use crate::host::Host;
 
 impl Host {
+    /// Draws the networks of those names, or all.
+    pub fn picture(&self, networks: &[&str]) -> Picture {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Picture::of_engines(name, &self.topology, &self.known(), networks)
+    }
+
     /// Draws the networks of those names, or all, and the path of a packet as `explain` finds it.
     ///
     /// # Errors
     /// As [`Host::explain`].
-    pub fn graph(&self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, HostError> {
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let mut picture = Picture::of_engines(name, &self.topology, &self.known(), networks);
-        if let Some((from, to)) = path {
-            let Explanation { branches, mut topology, advice, .. } = self.explain(from, to)?;
-            Picture::mark_namespaces(&mut topology);
-            let question = format!("{from} asks {to}");
-            picture.walk = Some(Walk::new(&picture, question, &topology, &branches, advice));
+    pub fn graph(self, networks: &[&str], path: Option<(&str, &str)>) -> Result<Picture, HostError> {
+        let picture = self.picture(networks);
+        match path {
+            Some((from, to)) => Ok(self.explain(from, to)?.drawn(picture, from, to)),
+            None => Ok(picture),
         }
-        Ok(picture)
+    }
+}
+
+impl Explanation {
+    /// The picture with the path of the packet, which was asked for by these ends.
+    pub fn drawn(mut self, mut picture: Picture, from: &str, to: &str) -> Picture {
+        Picture::mark_namespaces(&mut self.topology);
+        let question = format!("{from} asks {to}");
+        picture.walk = Some(Walk::new(&picture, question, &self.topology, &self.branches, self.advice));
+        picture
     }
 }

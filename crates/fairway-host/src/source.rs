@@ -7,7 +7,7 @@ use fairway_kernel::namespace;
 use fairway_kernel::survey::{self, Details};
 use fairway_model::Protocol;
 use fairway_ruleset::{Element, Set, Table};
-use fairway_walk::{Listener, NamespaceId, ObservedNamespace, StateSource, Topology};
+use fairway_walk::{Listener, NamespaceId, ObservedNamespace, StateSource};
 
 use crate::error::HostError;
 use crate::host::Host;
@@ -37,14 +37,10 @@ impl<'h> Source<'h> {
         Self { host, visited, sockets: RefCell::default() }
     }
 
-    /// The topology with the namespaces that were read.
-    pub fn into_topology(self) -> Topology {
-        let mut topology = self.host.topology.clone();
+    /// The namespaces that were read.
+    pub fn into_visited(self) -> BTreeMap<NamespaceId, ObservedNamespace> {
         let read = self.visited.into_iter().enumerate();
-        let read: BTreeMap<NamespaceId, ObservedNamespace> =
-            read.filter_map(|(id, it)| Some((NamespaceId(id), it.into_inner()?.observed))).collect();
-        topology.replace_sandboxes(read);
-        topology
+        read.filter_map(|(id, it)| Some((NamespaceId(id), it.into_inner()?.observed))).collect()
     }
 
     fn details(&self, id: NamespaceId) -> Result<&Details, String> {

@@ -10,13 +10,12 @@ mod traffic_control;
 
 use std::collections::BTreeMap;
 
-use fairway_core::policy::is_trace_table;
 use fairway_model::Protocol;
 use fairway_ruleset::{Element, Set, Table};
 use fairway_walk::{Interface, Listener, NetworkNamespace, Survey};
 pub use glance::{Glance, glance};
 use ipnet::IpNet;
-pub use iptables::in_words;
+pub use iptables::tables;
 pub use routing::route;
 pub use sockets::listeners;
 use thiserror::Error;
@@ -123,7 +122,7 @@ fn look(name: &str, on_demand: bool) -> Result<Survey, Error> {
         interfaces,
         routes: links.routes()?.into_iter().map(routing::route).collect(),
         rules: routing::rules()?,
-        tables: tables(on_demand)?,
+        tables: iptables::tables(on_demand)?,
         iptables_legacy,
         listeners: if on_demand { Vec::new() } else { sockets::listeners()? },
         virtual_servers: ipvs::virtual_servers(),
@@ -205,24 +204,6 @@ fn interface(link: &Link, all: &[Link], shared: &Shared) -> Interface {
         carrier: carrier::carrier(link, all),
         programs: carrier::programs(link, master_kind),
     }
-}
-
-/// All tables of all owners, without trace tables.
-fn tables(on_demand: bool) -> Result<Vec<Table>, Error> {
-    let reader = Reader::open()?;
-    iptables::in_words(&reader, || {
-        let mut tables = Vec::new();
-        for listed in reader.tables()?.into_iter().filter(|it| !is_trace_table(&it.name)) {
-            let (family, name) = (listed.family, listed.name.as_str());
-            // A table that was deleted meanwhile meets no packet.
-            tables.extend(if on_demand {
-                reader.outline(family, name)?
-            } else {
-                reader.table(family, name)?
-            });
-        }
-        Ok(tables)
-    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fairway_core::policy::is_trace_table;
 use fairway_inspect::trace::{OVERFLOW, RuleMet, RuleTexts};
 use fairway_kernel::namespace::{self, Handle, Workers};
-use fairway_kernel::nftables::{Error, Reader, TraceEvent, TracePoint, Transaction, Writer};
+use fairway_kernel::nftables::{Error, TraceEvent, TracePoint, Transaction, Writer};
 use fairway_kernel::survey;
 use fairway_ruleset::{Expression, Hook, Table, TableFlags, resolver};
 use rustix::io::Errno;
@@ -54,7 +54,7 @@ impl Rules {
     /// Reads all tables, with rules of iptables in its own words.
     pub fn read(&mut self) {
         let began = Instant::now();
-        match self.run_inside(tables_in_words) {
+        match self.run_inside(|| survey::tables(true)) {
             Ok(Ok(tables)) => self.tables = tables,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "failed to read rules: {error}; naming rules by handle")
@@ -176,21 +176,6 @@ impl Rules {
         };
         (self.book.base(*family, table, chain), met)
     }
-}
-
-/// The tables of the calling thread's namespace.
-fn tables_in_words() -> Result<Vec<Table>, survey::Error> {
-    let reader = Reader::open()?;
-    survey::in_words(&reader, || Ok(outlines(&reader)?))
-}
-
-/// Lists all tables but those of traces, of sets only the anonymous ones of rules. Changes meanwhile may be read in part.
-fn outlines(reader: &Reader) -> Result<Vec<Table>, Error> {
-    let mut tables = Vec::new();
-    for listed in reader.tables()?.into_iter().filter(|it| !is_trace_table(&it.name)) {
-        tables.extend(reader.outline(listed.family, &listed.name)?);
-    }
-    Ok(tables)
 }
 
 /// Deletes the trace tables of a killed daemon, where tables have no owners.

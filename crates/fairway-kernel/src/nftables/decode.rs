@@ -82,6 +82,9 @@ pub fn chain(family: Family, attributes: Attributes<'_>) -> Option<Chain> {
     Some(Chain { name, base: Some(base), rules: Vec::new() })
 }
 
+/// The expressions of a skimmed rule.
+const KEPT: [&str; 3] = ["counter", "match", "target"];
+
 /// A rule with its chain.
 pub fn rule(attributes: Attributes<'_>) -> Option<(String, Rule)> {
     let chain = text(attributes, n::rule::CHAIN)?;
@@ -90,6 +93,19 @@ pub fn rule(attributes: Attributes<'_>) -> Option<(String, Rule)> {
         attributes.nested(n::rule::EXPRESSIONS).map(|entry| expression(entry.nested())).collect();
     let comment = attributes.find(n::rule::USERDATA).and_then(|data| userdata::read_comment(data.value));
     Some((chain, Rule { expressions, comment, handle, text: None }))
+}
+
+/// A rule with its chain, of which another program prints the text: of its expressions only counters and those that
+/// carry matches and targets of xtables.
+pub fn skimmed_rule(attributes: Attributes<'_>) -> Option<(String, Rule)> {
+    let chain = text(attributes, n::rule::CHAIN)?;
+    let handle = attributes.find(n::rule::HANDLE)?.be64();
+    let is_kept = |entry: Attributes<'_>| {
+        entry.find(n::expression::NAME).and_then(|it| it.text()).is_some_and(|it| KEPT.contains(&it))
+    };
+    let entries = attributes.nested(n::rule::EXPRESSIONS).filter(|entry| is_kept(entry.nested()));
+    let expressions = entries.map(|entry| expression(entry.nested())).collect();
+    Some((chain, Rule { expressions, comment: None, handle, text: None }))
 }
 
 /// A set without its elements.

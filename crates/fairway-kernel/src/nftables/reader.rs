@@ -10,6 +10,9 @@ const DUMP: u16 = libc::NLM_F_DUMP as u16;
 /// How often a table is read again when the rules of the namespace change meanwhile.
 const ATTEMPTS: u32 = 16;
 
+/// Decodes a rule with the name of its chain.
+type DecodeRule = fn(Attributes<'_>) -> Option<(String, Rule)>;
+
 /// An existing table, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableHeader {
@@ -64,7 +67,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Unsteady`] if the rules change again and again meanwhile, or if the exchange fails.
     pub fn table(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
-        self.steadily(family, name, |_| true)
+        self.steadily(family, name, |_| true, decode::rule)
     }
 
     /// A table with its content, without the elements of sets of exact keys, which may be very many; none if there is
@@ -73,7 +76,16 @@ impl Reader {
     /// # Errors
     /// As [`Self::table`].
     pub fn outline(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
-        self.steadily(family, name, |set| !set.is_exact())
+        self.steadily(family, name, |set| !set.is_exact(), decode::rule)
+    }
+
+    /// As [`Self::outline`], of rules only the handle, counters, and the expressions that carry matches and targets of
+    /// xtables: for a table whose rules iptables prints, which may be very many.
+    ///
+    /// # Errors
+    /// As [`Self::table`].
+    pub fn skim(&self, family: Family, name: &str) -> Result<Option<Table>, Error> {
+        self.steadily(family, name, |set| !set.is_exact(), decode::skimmed_rule)
     }
 
     fn steadily(
@@ -81,10 +93,11 @@ impl Reader {
         family: Family,
         name: &str,
         filled: impl Fn(&Set) -> bool,
+        rule: DecodeRule,
     ) -> Result<Option<Table>, Error> {
         for _ in 0..ATTEMPTS {
             let before = self.generation()?;
-            match self.read_table(family, name, &filled) {
+            match self.read_table(family, name, &filled, rule) {
                 // A set or chain can vanish between two requests.
                 Err(error) if error.is_absent() => {}
                 Err(error) => return Err(error),
@@ -109,7 +122,7 @@ impl Reader {
             }
             for _ in 0..ATTEMPTS {
                 let before = self.generation()?;
-                match self.read_table(listed.family, &listed.name, |_| true) {
+                match self.read_table(listed.family, &listed.name, |_| true, decode::rule) {
                     Err(error) if error.is_absent() => {}
                     Err(error) => return Err(error),
                     Ok(read) if self.generation()? == before => {
@@ -129,12 +142,18 @@ impl Reader {
         family: Family,
         name: &str,
         filled: impl Fn(&Set) -> bool,
+        rule: DecodeRule,
     ) -> Result<Option<Table>, Error> {
         let Some(listed) = self.listed(family, name)? else { return Ok(None) };
         let mut table = Table { flags: listed.flags, ..Table::new(family, name) };
         table.chains = self.chains(family, name)?;
-        for (chain, rule) in self.all_rules(family, name, None)? {
-            if let Some(known) = table.chains.iter_mut().find(|known| known.name == chain) {
+        let mut at = 0;
+        for (chain, rule) in self.all_rules(family, name, None, rule)? {
+            // The rules of a chain come one after the other, and there may be thousands of chains.
+            if table.chains.get(at).is_none_or(|known| known.name != chain) {
+                at = table.chains.iter().position(|known| known.name == chain).unwrap_or(table.chains.len());
+            }
+            if let Some(known) = table.chains.get_mut(at) {
                 known.rules.push(rule);
             }
         }
@@ -190,7 +209,7 @@ impl Reader {
     /// # Errors
     /// If there is no such chain, or if the exchange fails.
     pub fn rules(&self, family: Family, table: &str, chain: &str) -> Result<Vec<Rule>, Error> {
-        let rules = self.all_rules(family, table, Some(chain))?;
+        let rules = self.all_rules(family, table, Some(chain), decode::rule)?;
         Ok(rules.into_iter().map(|(_, rule)| rule).collect())
     }
 
@@ -199,14 +218,19 @@ impl Reader {
         family: Family,
         table: &str,
         chain: Option<&str>,
+        rule: DecodeRule,
     ) -> Result<Vec<(String, Rule)>, Error> {
-        let replies = self.dump(message::GET_RULE, family.number(), "rules", |request| {
+        let mut batch = Batch::new();
+        let label = "the list of rules".to_owned();
+        {
+            let mut request = transaction::begin(&mut batch, message::GET_RULE, DUMP, family.number(), label);
             request.text(n::rule::TABLE, table);
             if let Some(chain) = chain {
                 request.text(n::rule::CHAIN, chain);
             }
-        })?;
-        Ok(replies.iter().filter_map(|reply| decode::rule(attributes(reply))).collect())
+        }
+        let read = |_, payload: &[u8]| rule(Attributes::new(payload.get(n::HEADER_LENGTH..)?));
+        Ok(self.socket.dump_map(&mut batch, read)?)
     }
 
     /// The elements of a set, in the order of their keys, with their counters.

@@ -132,18 +132,18 @@ impl Source for HostSource {
 
     fn explain(&self, from: &str, to: &str) -> Result<Answer, Failure> {
         let path = Some((from, to));
-        let by_host = |host: &Host| host.graph(&[], path).map_err(host_failure);
         match self.ask(|client| client.explain(from, to, false)) {
             Ok(explained) => Ok(match self.shows_all_engines() {
-                true => answer(explained, by_host(&self.host()?)?),
+                true => answer(explained, self.host()?.graph(&[], path).map_err(host_failure)?),
                 false => answer(explained, self.ask(|client| client.picture(path)).map_err(failure)?),
             }),
             Err(error) if self.reads_host && can_answer(&error) => {
                 let host = self.host()?;
+                let picture = host.picture(&[]);
                 let found = host.explain(from, to).map_err(host_failure)?;
-                let explained =
-                    Explained::new(&found.branches, &found.topology, found.captures, found.advice);
-                Ok(answer(explained, by_host(&host)?))
+                let (captures, advice) = (found.captures.clone(), found.advice.clone());
+                let explained = Explained::new(&found.branches, &found.topology, captures, advice);
+                Ok(answer(explained, found.drawn(picture, from, to)))
             }
             Err(error) => Err(failure(error)),
         }
