@@ -9,7 +9,7 @@ mod traffic;
 
 pub use container::{attached, inspect_container};
 pub use list::{ListError, list_containers};
-pub use network::{inspect_network, list_networks, troubles};
+pub use network::{inspect_network, ipam_config, list_networks, troubles};
 pub use port::{bindings as port_bindings, published, unpublish_bindings};
 pub use time::{human, instant, rfc3339};
 pub use traffic::stats;

@@ -5,6 +5,7 @@ pub mod aardvark;
 pub mod cni;
 mod container_id;
 pub mod daemon;
+pub mod oci;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -17,6 +18,8 @@ pub enum Face {
     Aardvark,
     /// A plugin of the Container Network Interface.
     Cni,
+    /// A hook of OCI runtimes.
+    OciHook,
 }
 
 impl Face {
@@ -24,6 +27,7 @@ impl Face {
         match name.to_str()? {
             aardvark::NAME => Some(Self::Aardvark),
             cni::PLUGIN | cni::SUBCOMMAND => Some(Self::Cni),
+            oci::NAME | oci::SUBCOMMAND => Some(Self::OciHook),
             _ => None,
         }
     }
@@ -46,6 +50,7 @@ impl Face {
         match self {
             Self::Aardvark => aardvark::main(arguments),
             Self::Cni => cni::main(),
+            Self::OciHook => oci::main(arguments),
         }
     }
 }
@@ -64,8 +69,13 @@ mod tests {
         let link = ["/usr/lib/podman/aardvark-dns", "-p", "53", "run"];
         assert_eq!(called(&link), all(&link));
         assert_eq!(called(&["fairway", "aardvark-dns", "version"]), all(&["aardvark-dns", "version"]));
-        for words in [&["/opt/cni/bin/fairway-cni"][..], &["fairway", "cni"]] {
-            assert_eq!(called(words).map(|(face, _)| face), Some(Face::Cni), "{words:?}");
+        for (words, face) in [
+            (&["/opt/cni/bin/fairway-cni"][..], Face::Cni),
+            (&["fairway", "cni"], Face::Cni),
+            (&["/opt/fairway-oci-hook"], Face::OciHook),
+            (&["fairway", "oci-hook", "poststop"], Face::OciHook),
+        ] {
+            assert_eq!(called(words).map(|(face, _)| face), Some(face), "{words:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use fairway_core::world::World;
 use fairway_inspect::conflict::{Cause, FirewallConflict};
-use fairway_model::{Driver, Endpoint, HostRoute, Network, NetworkMode, Sandbox, Subnet};
+use fairway_model::{Driver, Endpoint, HostRoute, Network, NetworkMode, Sandbox, Subnet, SubnetRequest};
 use ipnet::IpNet;
 
 use super::time::rfc3339;
@@ -14,6 +14,17 @@ use crate::types::{
     ConfigReference, EndpointIpam, EndpointSettings, Ipam, IpamConfig, IpamStatus, NetworkContainer,
     NetworkInspect, NetworkObstacle, NetworkStatus, NetworkTroubles, SubnetStatus,
 };
+
+/// The request of a subnet.
+pub fn ipam_config(subnet: SubnetRequest) -> IpamConfig {
+    let auxiliary = subnet.auxiliary.into_iter().map(|(name, address)| (name, address.to_string()));
+    IpamConfig {
+        subnet: text(subnet.subnet),
+        ip_range: text(subnet.ip_range),
+        gateway: text(subnet.gateway),
+        auxiliary_addresses: auxiliary.collect(),
+    }
+}
 
 /// The networks that pass the filters `dangling`, `driver`, `id`, `label`, `name`, `scope` and
 /// `type`, without their containers and status.

@@ -22,10 +22,15 @@ use environment::{Command, Environment};
 use error::Error;
 use version::Version;
 
+use super::daemon::Place;
+
 /// The name of the program as a plugin: the `type` in network configurations.
 pub const PLUGIN: &str = "fairway-cni";
 /// The hidden subcommand for the same.
 pub const SUBCOMMAND: &str = "cni";
+
+/// The directory of a daemon that cannot be at the system's place.
+const DIRECTORY: &str = "/run/cni";
 
 /// Where the network configuration is that [`CONFLIST`] is the text of.
 pub const CONFLIST_PATH: &str = "/etc/cni/net.d/10-fairway.conflist";
@@ -112,8 +117,7 @@ fn obey(
     spoken.text().clone_into(version);
     let command = environment.command;
     command.check_version(spoken)?;
-    let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let place = attachment::place(variable, &uid_map);
+    let place = Place::of_caller(DIRECTORY);
     let request = Request { environment, configuration, text, place };
     match command {
         Command::Add => request.add().map(|outcome| Some(outcome.json(spoken))),

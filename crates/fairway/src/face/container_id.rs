@@ -3,6 +3,9 @@
 use fairway_model::SandboxId;
 use sha2::{Digest, Sha256};
 
+/// The label of a sandbox with the id that its engine gave the container.
+pub const CONTAINER_LABEL: &str = "io.fairway.container";
+
 /// The sandbox of an engine's container: of the same id, if that has 64 hexadecimal digits, as those of podman, Docker and
 /// containerd's CRI plugin have. Any other id is hashed together with the engine's name.
 pub fn sandbox_id(engine: &str, container: &str) -> SandboxId {

@@ -1,5 +1,6 @@
 //! The daemon that a face asks: the one of its network namespace, which is started on demand where none runs.
 
+use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -123,7 +124,42 @@ pub fn ask_by<T>(
     }
 }
 
+/// Asks as [`ask`], unless no daemon runs and nothing of one is left.
+///
+/// # Errors
+/// See [`Error`].
+pub fn ask_if_any<T>(
+    place: &Place,
+    ask: impl FnMut(&mut Client) -> Result<T, ClientError>,
+) -> Result<Option<T>, Error> {
+    let location = place.location();
+    if answering(&location.address())?.is_none() && !location.has_remains() {
+        return Ok(None);
+    }
+    self::ask(place, ask).map(Some)
+}
+
 impl Place {
+    /// Where the caller of this process runs. A caller that is root has its files in a directory of its own.
+    #[must_use]
+    pub fn of_caller(directory: &str) -> Self {
+        let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "rootless programs have their files there by this variable"
+        )]
+        let runtime_directory = std::env::var_os("XDG_RUNTIME_DIR");
+        Self::of(directory, runtime_directory, &uid_map)
+    }
+
+    fn of(directory: &str, runtime_directory: Option<OsString>, uid_map: &str) -> Self {
+        // The whole range of users in the initial user namespace (user_namespaces(7)).
+        let words: Vec<_> = uid_map.split_ascii_whitespace().collect();
+        let rootless = words != ["0", "0", "4294967295"];
+        let users = runtime_directory.filter(|directory| rootless && !directory.is_empty());
+        Self { rootless, directory: users.map_or_else(|| PathBuf::from(directory), PathBuf::from) }
+    }
+
     /// Where the daemon is: at the system's place, unless the caller cannot use that, or the daemon there serves another
     /// network namespace.
     fn location(&self) -> Location {
@@ -149,5 +185,24 @@ fn serves_own_namespace(stream: &UnixStream) -> bool {
     match (theirs, own) {
         (Ok(theirs), Ok(own)) => theirs.identity() == own.namespace().identity(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_in_a_user_namespace_have_their_files_with_the_users() {
+        let of = |variable: Option<&str>, uid_map: &str| {
+            Place::of("/run/oci", variable.map(OsString::from), uid_map)
+        };
+        let place = |rootless, directory: &str| Place { rootless, directory: PathBuf::from(directory) };
+        let whole = "         0          0 4294967295\n";
+        assert_eq!(of(Some("/run/user/0"), whole), place(false, "/run/oci"));
+        let part = "         0       1000          1\n";
+        assert_eq!(of(Some("/run/user/1000"), part), place(true, "/run/user/1000"));
+        assert_eq!(of(Some(""), part), place(true, "/run/oci"));
+        assert_eq!(of(None, part), place(true, "/run/oci"));
     }
 }

@@ -10,6 +10,7 @@ mod containerd;
 mod docker;
 mod lxc;
 mod nspawn;
+mod oci;
 mod podman;
 mod stage;
 mod trace;

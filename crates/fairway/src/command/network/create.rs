@@ -1,11 +1,10 @@
 //! `fairway network create`.
 
 use clap::Args;
-use fairway_api::Client;
-use fairway_api::types::{Ipam, IpamConfig, NetworkCreate};
+use fairway_api::types::{Ipam, NetworkCreate};
+use fairway_api::{Client, encode};
 use fairway_core::ipam::match_subnets;
 use fairway_core::world::NETWORK_OPTIONS;
-use fairway_model::SubnetRequest;
 use fairway_model::{Driver, parse};
 
 use crate::command::error::CommandError;
@@ -70,7 +69,7 @@ impl CreateOptions {
             attachable: self.attachable,
             ipam: Some(Ipam {
                 driver: "default".to_owned(),
-                config: subnets.into_iter().map(config).collect(),
+                config: subnets.into_iter().map(encode::ipam_config).collect(),
                 ..Ipam::default()
             }),
             enable_ipv4: self.ipv4,
@@ -94,18 +93,4 @@ fn drivers_and_options() -> String {
     });
     let options: String = options.collect();
     format!("Drivers (--driver):\n{}\nOptions of drivers (--opt):\n{options}", drivers.concat())
-}
-
-fn config(subnet: SubnetRequest) -> IpamConfig {
-    let text = |value: Option<String>| value.unwrap_or_default();
-    IpamConfig {
-        subnet: text(subnet.subnet.map(|it| it.to_string())),
-        ip_range: text(subnet.ip_range.map(|it| it.to_string())),
-        gateway: text(subnet.gateway.map(|it| it.to_string())),
-        auxiliary_addresses: subnet
-            .auxiliary
-            .into_iter()
-            .map(|(name, address)| (name, address.to_string()))
-            .collect(),
-    }
 }

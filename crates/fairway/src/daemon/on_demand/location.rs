@@ -45,6 +45,11 @@ impl Location {
         has_other_networks(&self.data_root(), &self.exec_root)
     }
 
+    /// Whether networks of a daemon that runs no more are here.
+    pub fn has_remains(&self) -> bool {
+        fairway_engine::has_store(&self.data_root()) || fairway_engine::has_relay(&self.exec_root)
+    }
+
     /// The socket as clients name it.
     pub fn address(&self) -> String {
         format!("unix://{}", self.socket.display())

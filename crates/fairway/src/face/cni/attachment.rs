@@ -1,7 +1,6 @@
 //! The commands: attach, detach, compare, clean up.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use fairway_api::filter::Filters;
 use fairway_api::types::{ContainerInspect, EndpointSettings, JoinRequest, LeaveRequest};
@@ -10,13 +9,13 @@ use fairway_api::{Client, ClientError};
 use super::check::{self, Seen};
 use super::configuration::Configuration;
 use super::delegate::Plugin;
-use super::describe::{self, CONTAINER_LABEL, ENGINE, INTERFACE};
+use super::describe::{self, ENGINE, INTERFACE};
 use super::environment::Environment;
 use super::error::Error;
 use super::ipam::Addressing;
 use super::result::Outcome;
 use crate::daemon::on_demand::ENGINE_LABEL;
-use crate::face::container_id::sandbox_id;
+use crate::face::container_id::{CONTAINER_LABEL, sandbox_id};
 use crate::face::daemon::{self, Place};
 
 /// What a request asks.
@@ -231,13 +230,4 @@ fn known(client: &mut Client, id: &str) -> Result<Option<ContainerInspect>, Clie
         Err(ClientError::Refused { status: 404, .. }) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Where a runtime runs: of root, or of a user in a user namespace.
-pub fn place(variable: impl Fn(&str) -> Option<String>, uid_map: &str) -> Place {
-    // The whole range of users in the initial user namespace (user_namespaces(7)).
-    let words: Vec<_> = uid_map.split_ascii_whitespace().collect();
-    let rootless = words != ["0", "0", "4294967295"];
-    let directory = variable("XDG_RUNTIME_DIR").filter(|text| rootless && !text.is_empty());
-    Place { rootless, directory: directory.map_or_else(|| PathBuf::from("/run/cni"), PathBuf::from) }
 }

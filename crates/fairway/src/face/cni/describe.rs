@@ -16,12 +16,10 @@ use super::error::Error;
 use super::ipam::Addressing;
 use super::result::{Interface, Ip, Outcome};
 use crate::daemon::on_demand::ENGINE_LABEL;
-use crate::face::container_id::sandbox_id;
+use crate::face::container_id::{CONTAINER_LABEL, sandbox_id};
 
 /// The name of CNI among the engines, of the label and the ids of sandboxes.
 pub const ENGINE: &str = "cni";
-/// The label of a sandbox with the id that its engine gave the container.
-pub const CONTAINER_LABEL: &str = "io.fairway.container";
 /// The endpoint option with the interface's name.
 pub const INTERFACE: &str = "com.docker.network.endpoint.ifname";
 /// The address of the daemon's resolver in each container.

@@ -1,7 +1,6 @@
 use std::path::Path;
 
 use super::*;
-use crate::face::daemon::Place;
 
 fn answered(variables: &[(&str, &str)], input: &str) -> Option<(Value, bool)> {
     let variable =
@@ -51,14 +50,4 @@ fn the_configuration_that_is_installed_is_one() {
     assert_eq!(ipam::Addressing::built_in(&read, &[]).unwrap().subnets.len(), 2);
     Version::read(list["cniVersion"].as_str().unwrap()).unwrap();
     assert!(Path::new(CONFLIST_PATH).extension().is_some_and(|it| it == "conflist"));
-}
-
-#[test]
-fn a_user_has_a_directory_of_the_user() {
-    let variable = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| "/run/user/1000".to_owned());
-    let root = attachment::place(variable, "         0          0 4294967295\n");
-    assert_eq!(root, Place { rootless: false, directory: "/run/cni".into() });
-    let user = attachment::place(variable, "0 1000 1\n1 100000 65536\n");
-    assert_eq!(user, Place { rootless: true, directory: "/run/user/1000".into() });
-    assert_eq!(attachment::place(|_| None, "0 1000 1\n").directory, Path::new("/run/cni"));
 }
