@@ -203,6 +203,25 @@ fn addresses_and_names_are_given_as_requested() {
 }
 
 #[test]
+fn addresses_are_of_the_range_in_the_configuration() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let mut own = plugin();
+        own["ipam"] = json!({"subnet": "10.31.0.0/24", "rangeStart": "10.31.0.20", "rangeEnd": "10.31.0.22"});
+        let runtime = Runtime::new(&stage, "1.0.0", "pods", json!([own]));
+        let add = |name: &str| {
+            let (_, path) = runtime.namespace(name);
+            runtime.add(Attachment::of(name, &path), &json!({}))
+        };
+        assert_eq!(add("a").unwrap()["ips"][0]["address"], "10.31.0.20/24");
+        assert_eq!(add("b").unwrap()["ips"][0]["address"], "10.31.0.21/24");
+        assert_eq!(add("c").unwrap()["ips"][0]["address"], "10.31.0.22/24");
+        let (code, message) = add("d").unwrap_err();
+        assert_eq!((code, message.contains("10.31.0.20-10.31.0.22")), (999, true), "{message}");
+    });
+}
+
+#[test]
 fn networks_have_the_options_of_the_bridge_plugin() {
     fairway_lab::run(|lab| {
         let stage = Stage::new(lab, &[]);
