@@ -18,8 +18,8 @@ use crate::names::{NameRecord, NameView};
 pub use description::dotted;
 pub use difference::Difference;
 use fairway_model::{
-    Advertising, EndpointId, MacAddress, MacvlanMode, NameServer, Namespace, NetworkId, Protocol, SandboxId,
-    StaticRoute, Uplink,
+    Advertising, EndpointId, MacAddress, MacvlanMode, NameServer, Namespace, NetworkId, Protocol,
+    ResolverAddresses, SandboxId, StaticRoute, Uplink,
 };
 use fairway_ruleset::{Element, LimitRate, key};
 use iptables::{Place, RuleChain};
@@ -348,8 +348,8 @@ pub enum Object {
     Macvlan(MacvlanLink),
     /// A pair of two sandboxes.
     Pair(PairLink),
-    /// A namespace in which loopback is up; with a resolver at 127.0.0.11 if so.
-    Netns(Namespace, bool),
+    /// A namespace in which loopback is up, and where its resolver answers; none without one.
+    Netns(Namespace, Option<ResolverAddresses>),
     /// Default and static routes.
     SandboxRoutes(SandboxRoutes),
     /// A chain.

@@ -52,7 +52,8 @@ pub use refusal::RefusalKind;
 pub use resolv_conf::ResolvConf;
 pub use rng::Rng;
 pub use sandbox::{
-    Namespace, NetworkMode, ProcessIdentity, Sandbox, SandboxKind, SandboxOptions, SandboxState,
+    Namespace, NetworkMode, ProcessIdentity, ResolverAddresses, Sandbox, SandboxKind, SandboxOptions,
+    SandboxState,
 };
 pub use settings::{AddressPool, Backend, DefaultBridge, PacketMark, Settings};
 pub use static_route::{ParseRouteError, RouteOptions, RouteType, StaticRoute, kernel_metric};

@@ -1,8 +1,10 @@
 //! Sandboxes: network namespaces with a resolv.conf, a hosts file and a name.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{Protocol, Publication, PublishRequest, SandboxId};
@@ -60,6 +62,32 @@ pub enum NetworkMode {
     Shared(SandboxId),
 }
 
+/// Where the resolver of a sandbox answers, in its namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResolverAddresses {
+    /// At 127.0.0.11, as Docker's.
+    #[default]
+    One,
+    /// At [`ResolverAddresses::RANGE`]: an engine that writes resolv.conf itself has an address for each network, and
+    /// removes it from the file with the network.
+    Range,
+}
+
+impl ResolverAddresses {
+    /// The range. Its first address is that of the resolver's sockets.
+    pub const RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 64), 26);
+}
+
+impl fmt::Display for ResolverAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One => f.write_str("127.0.0.11"),
+            Self::Range => Self::RANGE.fmt(f),
+        }
+    }
+}
+
 /// The options that a sandbox was created with. The engine does not interpret `command`, `environment`, `directory`,
 /// `labels`, `image` and the capabilities; they are stored for the next start of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +106,13 @@ pub struct SandboxOptions {
     pub exposed: Vec<(u16, Protocol)>,
     /// `--publish`.
     pub publish: Vec<PublishRequest>,
+    /// Whether the engine that made the container holds the host ports of `publish`, as podman does: then none is bound
+    /// here, and the firewall alone translates.
+    #[serde(default)]
+    pub ports_held_by_engine: bool,
+    /// Where the resolver answers.
+    #[serde(default)]
+    pub resolver_addresses: ResolverAddresses,
     /// `--publish-all`: each exposed port at a random host port.
     pub publish_all: bool,
     /// `--rm`.

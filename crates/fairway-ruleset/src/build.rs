@@ -6,7 +6,7 @@ mod load;
 pub use key::{KeyBuilder, key};
 pub use load::Load;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use super::numbered::numbered;
 use super::{
@@ -153,6 +153,26 @@ impl RuleBuilder {
             family,
             address: Some(address.into()),
             port: address.after(length).map(Into::into),
+            flags: NatFlags::default(),
+        })
+    }
+
+    /// Translates the destination to one address and port.
+    pub fn dnat_to(self, to: SocketAddrV4) -> Self {
+        let address = Register::FIRST;
+        let port = address.after(4);
+        let rule = self.expression(Expression::Immediate { to: address, value: to.ip().octets().to_vec() });
+        let rule = match port {
+            Some(port) => {
+                rule.expression(Expression::Immediate { to: port, value: to.port().to_be_bytes().to_vec() })
+            }
+            None => rule,
+        };
+        rule.expression(Expression::Nat {
+            kind: NatKind::Destination,
+            family: Family::Ip,
+            address: Some(address.into()),
+            port: port.map(Into::into),
             flags: NatFlags::default(),
         })
     }

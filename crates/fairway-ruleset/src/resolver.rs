@@ -6,10 +6,10 @@
 //! flow table that it did not ask for. Should the sandbox switch conntrack on, questions are rewritten
 //! before it looks and answers after, so that it sees one consistent flow.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
-use super::{Chain, ChainKind, Family, Hook, RuleBuilder, Table, priority, rule};
-use fairway_model::Protocol;
+use super::{Chain, ChainKind, Family, Hook, Load, RuleBuilder, Table, priority, rule};
+use fairway_model::{Protocol, ResolverAddresses};
 
 /// The name of the table.
 pub const TABLE: &str = "fairway-resolver";
@@ -33,5 +33,21 @@ pub fn resolver_table(udp_port: u16, tcp_port: u16) -> Table {
         Chain::base("questions", ChainKind::Filter, Hook::Output, priority::RAW).with(ports.map(question)),
         Chain::base("answers", ChainKind::Filter, Hook::Output, priority::SOURCE_NAT).with(ports.map(answer)),
     ];
+    table
+}
+
+/// The table for a resolver that listens on these ports of the first address of [`ResolverAddresses::RANGE`], and answers
+/// at each address of it. An answer has to come from the address that was asked, which only conntrack knows.
+pub fn resolver_range_table(udp_port: u16, tcp_port: u16) -> Table {
+    let range = ResolverAddresses::RANGE;
+    let question = |(protocol, port)| -> RuleBuilder {
+        rule()
+            .is_masked(Load::IP_DESTINATION, range.netmask().octets(), range.network().octets())
+            .to_port(protocol, DNS)
+            .dnat_to(SocketAddrV4::new(range.addr(), port))
+    };
+    let questions = Chain::base("questions", ChainKind::Nat, Hook::Output, priority::DESTINATION_NAT);
+    let mut table = Table::new(Family::Ip, TABLE);
+    table.chains = vec![questions.with([(Protocol::Udp, udp_port), (Protocol::Tcp, tcp_port)].map(question))];
     table
 }

@@ -5,6 +5,7 @@ pub mod aardvark;
 pub mod cni;
 mod container_id;
 pub mod daemon;
+pub mod netavark;
 pub mod oci;
 
 use std::ffi::{OsStr, OsString};
@@ -20,6 +21,8 @@ pub enum Face {
     Cni,
     /// A hook of OCI runtimes.
     OciHook,
+    /// What podman starts to connect a container.
+    Netavark,
 }
 
 impl Face {
@@ -28,6 +31,7 @@ impl Face {
             aardvark::NAME => Some(Self::Aardvark),
             cni::PLUGIN | cni::SUBCOMMAND => Some(Self::Cni),
             oci::NAME | oci::SUBCOMMAND => Some(Self::OciHook),
+            netavark::NAME => Some(Self::Netavark),
             _ => None,
         }
     }
@@ -51,6 +55,7 @@ impl Face {
             Self::Aardvark => aardvark::main(arguments),
             Self::Cni => cni::main(),
             Self::OciHook => oci::main(arguments),
+            Self::Netavark => netavark::main(arguments),
         }
     }
 }

@@ -6,7 +6,8 @@ use fairway_core::world::{CreateSandbox, NetworkChoice, Refusal};
 use fairway_model::RefusalKind;
 use fairway_model::parse::{self, ParseError};
 use fairway_model::{
-    EndpointRequest, LOG_DRIVER, PortRange, PublishRequest, SandboxKind, SandboxOptions, UnpublishRequest,
+    EndpointRequest, LOG_DRIVER, PortRange, PublishRequest, ResolverAddresses, SandboxKind, SandboxOptions,
+    UnpublishRequest,
 };
 
 use super::endpoint;
@@ -50,6 +51,8 @@ pub fn container(name: &str, kind: SandboxKind, request: ContainerCreate) -> Res
         extra_hosts: each(host.extra_hosts, parse::add_host)?,
         exposed: exposed.into_iter().flatten().collect(),
         publish: publications(host.port_bindings)?,
+        ports_held_by_engine: false,
+        resolver_addresses: ResolverAddresses::One,
         publish_all: host.publish_all_ports,
         auto_remove: host.auto_remove,
         command,

@@ -1,7 +1,7 @@
 //! Requests of the faces: containers of other engines, and networks that those engines describe.
 
 use fairway_core::world::{Command, Join};
-use fairway_model::{NetworkMode, RefusalKind, SandboxId, SandboxKind};
+use fairway_model::{NetworkMode, RefusalKind, ResolverAddresses, SandboxId, SandboxKind};
 use hyper::StatusCode;
 
 use super::call::Call;
@@ -20,7 +20,11 @@ pub(super) fn join(engine: &dyn EngineApi, call: &Call) -> Result<Reply, Failure
         networks.push(network);
         warnings.extend(of_network);
     }
-    let sandbox = decode::container(&request.name, SandboxKind::Attached, request.container)?;
+    let mut sandbox = decode::container(&request.name, SandboxKind::Attached, request.container)?;
+    sandbox.options.ports_held_by_engine = request.ports_held;
+    if request.resolver_range {
+        sandbox.options.resolver_addresses = ResolverAddresses::Range;
+    }
     let located = fairway::locate(engine, &decode::namespace(0, request.path)?, false)?;
     let namespace = located.namespace;
     let process = located.process;

@@ -80,6 +80,10 @@ pub struct JoinRequest {
     pub path: String,
     /// The networks. Each exists while a container is on it.
     pub networks: Vec<NetworkCreate>,
+    /// Whether the engine holds the host ports itself, as podman does, so that none is bound here.
+    pub ports_held: bool,
+    /// Whether the resolver answers at a range of addresses: the engine writes resolv.conf, with one for each network.
+    pub resolver_range: bool,
     /// The new endpoints, the ports and the names. Ports that the sandbox publishes are left out.
     pub container: ContainerCreate,
 }

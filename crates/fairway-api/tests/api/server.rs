@@ -150,6 +150,8 @@ fn a_container_of_another_engine_joins_and_leaves_networks_that_it_describes() {
         name: "c1".into(),
         path: "/run/netns/c1".into(),
         networks: vec![network("pod", "10.89.0.0/24")],
+        ports_held: false,
+        resolver_range: false,
         container: on("pod"),
     };
     let joined = client.join(&request).unwrap();

@@ -54,6 +54,14 @@ pub enum SetName {
     Published6,
     /// As `Ports4At`, for IPv6.
     Published6ByAddress,
+    /// As `Published4`, of ports that another engine holds: no proxy answers there.
+    EnginePublished4,
+    /// As `Published4ByAddress`, of ports that another engine holds.
+    EnginePublished4ByAddress,
+    /// As `EnginePublished4`, for IPv6.
+    EnginePublished6,
+    /// As `EnginePublished4ByAddress`, for IPv6.
+    EnginePublished6ByAddress,
     /// Sandboxes that may reach their own published ports: their IPv4 address twice.
     Hairpin4,
     /// As `Hairpin4`, for IPv6.
@@ -92,7 +100,7 @@ pub enum SetName {
 }
 
 /// All of them.
-pub const SETS: [SetName; 37] = [
+pub const SETS: [SetName; 41] = [
     SetName::Bridges,
     SetName::SameNetwork,
     SetName::IccOff,
@@ -113,6 +121,10 @@ pub const SETS: [SetName; 37] = [
     SetName::Published4ByAddress,
     SetName::Published6,
     SetName::Published6ByAddress,
+    SetName::EnginePublished4,
+    SetName::EnginePublished4ByAddress,
+    SetName::EnginePublished6,
+    SetName::EnginePublished6ByAddress,
     SetName::Hairpin4,
     SetName::Hairpin6,
     SetName::AssignedMacs,
@@ -156,6 +168,10 @@ impl SetName {
             Self::Published4ByAddress => "published4_by_address",
             Self::Published6 => "published6",
             Self::Published6ByAddress => "published6_by_address",
+            Self::EnginePublished4 => "engine_published4",
+            Self::EnginePublished4ByAddress => "engine_published4_by_address",
+            Self::EnginePublished6 => "engine_published6",
+            Self::EnginePublished6ByAddress => "engine_published6_by_address",
             Self::Hairpin4 => "hairpin4",
             Self::Hairpin6 => "hairpin6",
             Self::AssignedMacs => "assigned_macs",
@@ -188,6 +204,8 @@ impl SetName {
             Self::Links4
             | Self::Published4
             | Self::Published4ByAddress
+            | Self::EnginePublished4
+            | Self::EnginePublished4ByAddress
             | Self::Hairpin4
             | Self::AssignedIps4
             | Self::PortIps4
@@ -198,6 +216,8 @@ impl SetName {
             Self::Links6
             | Self::Published6
             | Self::Published6ByAddress
+            | Self::EnginePublished6
+            | Self::EnginePublished6ByAddress
             | Self::Hairpin6
             | Self::AssignedIps6
             | Self::PortIps6
@@ -381,6 +401,18 @@ impl ElementKey {
         } else {
             Self::new(there, [protocol, address(at.ip()), port])
         }
+    }
+
+    /// In the map that publishes a port of `at` which another engine holds.
+    pub fn engine_published(protocol: Protocol, at: SocketAddr) -> Self {
+        let Self { set, bytes } = Self::published(protocol, at);
+        let set = match set {
+            SetName::Published4 => SetName::EnginePublished4,
+            SetName::Published4ByAddress => SetName::EnginePublished4ByAddress,
+            SetName::Published6 => SetName::EnginePublished6,
+            _ => SetName::EnginePublished6ByAddress,
+        };
+        Self { set, bytes }
     }
 
     /// In [`SetName::Hairpin4`] or [`SetName::Hairpin6`].

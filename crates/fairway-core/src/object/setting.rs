@@ -84,7 +84,7 @@ impl Object {
             }
             Self::Pair(pair) => pair.ends.iter().for_each(|end| settings.netns_link(end)),
             Self::Netns(namespace, resolver) => {
-                settings.namespace(namespace).flag("resolver", *resolver);
+                settings.namespace(namespace).maybe("resolver", *resolver);
             }
             Self::SandboxRoutes(routes) => {
                 settings.namespace(&routes.namespace);

@@ -163,7 +163,7 @@ impl Maker<'_> {
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
             route_localnet: settings.iptables
-                && !settings.userland_proxy
+                && (!settings.userland_proxy || network.transient)
                 && network.enable_ipv4
                 && network.bridge_options.route_localnet,
             ipv6: self.world.bridge_has_ipv6(network),
@@ -202,7 +202,8 @@ impl Maker<'_> {
         }
         self.files(sandbox);
         let namespace = sandbox.namespace()?;
-        self.add(Key::Netns(id), Object::Netns(namespace.clone(), sandbox.resolver));
+        let resolver = sandbox.resolver.then_some(sandbox.options.resolver_addresses);
+        self.add(Key::Netns(id), Object::Netns(namespace.clone(), resolver));
         self.sandbox_routes(id, namespace);
         self.own_on_other_ports(id);
         if sandbox.resolver {
@@ -281,7 +282,9 @@ impl Maker<'_> {
             mac: allocation.mac,
             mtu: self.world.mtu(network),
             addresses: addresses.collect(),
-            hairpin: network.uplink.is_none() && settings.has_firewall() && !settings.userland_proxy,
+            hairpin: network.uplink.is_none()
+                && settings.has_firewall()
+                && (!settings.userland_proxy || network.transient),
             sysctls: sysctls.map(|it| (it.path(&allocation.interface), it.value.clone())).collect(),
             advertising: endpoint.options.advertising(network.bridge_options.advertising),
             alternative_name: endpoint.options.host_interface.clone(),
@@ -345,17 +348,25 @@ impl Maker<'_> {
         direct: Option<IpAddr>,
         other: Option<IpAddr>,
     ) {
-        let proxy = self.world.settings().userland_proxy && publication.protocol.supports_proxy();
+        let proxy = self.world.settings().userland_proxy
+            && publication.protocol.supports_proxy()
+            && !sandbox.options.ports_held_by_engine;
         let Some(target) = direct.or(other.filter(|_| proxy)) else { return };
         for (host_port, container_port) in publication.pairs() {
             let at = SocketAddr::new(publication.host_address, host_port);
             let to = SocketAddr::new(target, container_port);
             let purpose = if proxy { SocketUse::Proxy(to) } else { SocketUse::Reserve };
             let socket = PortSocket { sandbox: sandbox.id, purpose };
-            self.add(Key::Socket(publication.protocol, at), Object::Socket(socket));
+            if !sandbox.options.ports_held_by_engine {
+                self.add(Key::Socket(publication.protocol, at), Object::Socket(socket));
+            }
             if direct.is_some() {
                 let key = ElementKey::published(publication.protocol, at);
                 self.element(key, ElementValue::Target(to), &sandbox.name);
+                if sandbox.options.ports_held_by_engine && self.world.settings().userland_proxy {
+                    let key = ElementKey::engine_published(publication.protocol, at);
+                    self.element(key, ElementValue::Target(to), &sandbox.name);
+                }
                 self.published_rules(publication.protocol, at, to);
             }
         }

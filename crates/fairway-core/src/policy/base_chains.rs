@@ -15,6 +15,7 @@ const FORWARD: &str = "forward";
 const NETWORK_IN: &str = "network-in";
 const NETWORK_OUT: &str = "network-out";
 const PUBLISHED_DNAT: &str = "published-dnat";
+const ENGINE_DNAT: &str = "engine-dnat";
 const LOOPBACK_IPV4: [u8; 1] = [127];
 
 /// All chains.
@@ -24,6 +25,7 @@ pub(super) fn chains(switches: &RulesetSwitches) -> Vec<Chain> {
         nat_prerouting(switches),
         nat_output(switches),
         published_dnat(),
+        engine_dnat(),
         forward(switches),
         network_in(switches),
         network_out(),
@@ -44,6 +46,12 @@ fn to_loopback4() -> RuleBuilder {
     rule().family(Family::Ip).is(first_byte, LOOPBACK_IPV4)
 }
 
+/// Matches packets from 127.0.0.0/8.
+fn from_loopback4() -> RuleBuilder {
+    let first_byte = Load::Payload(PayloadBase::Network, 12, 1);
+    rule().family(Family::Ip).is(first_byte, LOOPBACK_IPV4)
+}
+
 /// Keeps packets from a wire or a sandbox away from the host's loopback addresses, which `route_localnet` would open.
 fn raw_prerouting() -> Chain {
     let from_outside = to_loopback4().is_not(Load::INPUT_NAME, padded_name("lo"));
@@ -56,7 +64,9 @@ fn nat_prerouting(switches: &RulesetSwitches) -> Chain {
     let chain = Chain::base("nat-prerouting", ChainKind::Nat, Hook::Prerouting, priority::DESTINATION_NAT);
     let from_sandbox = rule().is_in(&[Load::INPUT_NAME], SetName::Bridges.text()).go_back();
     let chain = match switches.userland_proxy {
-        true => chain.with([from_sandbox.comment(Reason::SandboxUsesProxy)]).with(link_local_uses_proxy()),
+        true => chain
+            .with([engine_ports(), from_sandbox.comment(Reason::SandboxUsesProxy)])
+            .with(link_local_uses_proxy()),
         false => chain,
     };
     // While there was no firewall nothing was tracked: conntrack takes each connection from then for a new one.
@@ -74,11 +84,17 @@ fn nat_output(switches: &RulesetSwitches) -> Chain {
         .comment(Reason::LoopbackIpv6);
     let chain = match switches.userland_proxy {
         true => chain
+            .with([loopback6.clone(), engine_ports()])
             .with([to_loopback4().go_back().comment(Reason::LoopbackUsesProxy)])
             .with(link_local_uses_proxy()),
         false => chain,
     };
     chain.with([loopback6, rule().to_local().jump(PUBLISHED_DNAT)])
+}
+
+/// Translates for everybody where another engine holds the port: no proxy answers there.
+fn engine_ports() -> RuleBuilder {
+    rule().to_local().jump(ENGINE_DNAT)
 }
 
 /// Leaves packets from and to link-local addresses to the proxy: the kernel forwards no packet with such a source
@@ -92,13 +108,22 @@ fn link_local_uses_proxy() -> [RuleBuilder; 2] {
 
 /// Rewrites the destination of packets to published ports.
 fn published_dnat() -> Chain {
+    let ipv4 = (SetName::Published4ByAddress, SetName::Published4);
+    dnat(PUBLISHED_DNAT, ipv4, (SetName::Published6ByAddress, SetName::Published6))
+}
+
+/// Rewrites the destination of packets to published ports that other engines hold.
+fn engine_dnat() -> Chain {
+    let ipv4 = (SetName::EnginePublished4ByAddress, SetName::EnginePublished4);
+    dnat(ENGINE_DNAT, ipv4, (SetName::EnginePublished6ByAddress, SetName::EnginePublished6))
+}
+
+/// Rewrites the destination by maps: for each family that of ports of one address, then that of ports of all.
+fn dnat(name: &'static str, ipv4: (SetName, SetName), ipv6: (SetName, SetName)) -> Chain {
     use Load as L;
-    let families = [
-        (Family::Ip, L::IP_DESTINATION, SetName::Published4ByAddress, SetName::Published4),
-        (Family::Ip6, L::IP6_DESTINATION, SetName::Published6ByAddress, SetName::Published6),
-    ];
-    let chain = Chain::regular(PUBLISHED_DNAT);
-    families.into_iter().fold(chain, |chain, (family, address, by_address, everywhere)| {
+    let families = [(Family::Ip, L::IP_DESTINATION, ipv4), (Family::Ip6, L::IP6_DESTINATION, ipv6)];
+    let chain = Chain::regular(name);
+    families.into_iter().fold(chain, |chain, (family, address, (by_address, everywhere))| {
         chain.with([
             rule().family(family).dnat_by(
                 family,
@@ -188,9 +213,7 @@ fn network_out() -> Chain {
 /// The source addresses of packets that leave.
 fn nat_postrouting(switches: &RulesetSwitches) -> Chain {
     let mut rules = Vec::new();
-    if !switches.userland_proxy {
-        rules.extend(replies_return(switches));
-    }
+    rules.extend(replies_return(switches));
     rules.extend(routed_driver::without_nat());
     for (family, set) in [(Family::Ip, SetName::Snat4), (Family::Ip6, SetName::Snat6)] {
         let outbound = rule().family(family).is_not_in(&INPUT_AND_OUTPUT, SetName::SameNetwork.text());
@@ -206,7 +229,12 @@ fn nat_postrouting(switches: &RulesetSwitches) -> Chain {
 /// Masquerades packets to published ports whose replies would not return through the host otherwise.
 fn replies_return(switches: &RulesetSwitches) -> Vec<RuleBuilder> {
     let to_bridge = rule().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text());
-    let mut rules = vec![to_bridge.from_local().masquerade().comment(Reason::FromHost)];
+    // With the proxy only ports that other engines hold are translated on loopback.
+    let from_host = match switches.userland_proxy {
+        true => from_loopback4().is_in(&[Load::OUTPUT_NAME], SetName::Bridges.text()).ct_status_dnat(),
+        false => to_bridge.from_local(),
+    };
+    let mut rules = vec![from_host.masquerade().comment(Reason::FromHost)];
     let hairpin = [
         (Family::Ip, [Load::IP_SOURCE, Load::IP_DESTINATION], SetName::Hairpin4),
         (Family::Ip6, [Load::IP6_SOURCE, Load::IP6_DESTINATION], SetName::Hairpin6),

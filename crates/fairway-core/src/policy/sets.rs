@@ -34,12 +34,16 @@ pub(super) fn declare(set: SetName) -> Set {
         }
         SetName::LanRouters4 => Set::new(name, [Ipv4Address]),
         SetName::LinkedPorts => Set::new(name, [InterfaceName, InterfaceName, InetProtocol, InetService]),
-        SetName::Published4 => Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService]),
-        SetName::Published4ByAddress => {
+        SetName::Published4 | SetName::EnginePublished4 => {
+            Set::map(name, [InetProtocol, InetService], [Ipv4Address, InetService])
+        }
+        SetName::Published4ByAddress | SetName::EnginePublished4ByAddress => {
             Set::map(name, [InetProtocol, Ipv4Address, InetService], [Ipv4Address, InetService])
         }
-        SetName::Published6 => Set::map(name, [InetProtocol, InetService], [Ipv6Address, InetService]),
-        SetName::Published6ByAddress => {
+        SetName::Published6 | SetName::EnginePublished6 => {
+            Set::map(name, [InetProtocol, InetService], [Ipv6Address, InetService])
+        }
+        SetName::Published6ByAddress | SetName::EnginePublished6ByAddress => {
             Set::map(name, [InetProtocol, Ipv6Address, InetService], [Ipv6Address, InetService])
         }
         SetName::Hairpin4 => Set::new(name, [Ipv4Address, Ipv4Address]),

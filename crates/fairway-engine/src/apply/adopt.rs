@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fairway_core::object::{Key, Object, SocketUse};
 use fairway_core::plan::Plan;
 use fairway_kernel::namespace::{self, Handle};
-use fairway_model::{Protocol, SandboxId};
+use fairway_model::{Protocol, ResolverAddresses, SandboxId};
 use fairway_relay::table::{Change, Record, RecordKey, RecordWithSockets};
 use fairway_ruleset::resolver::ADDRESS;
 use rustix::io::Errno;
@@ -141,7 +141,11 @@ fn is_resolver(
             return Err("its socket is in another network namespace".to_owned());
         }
     }
-    let bound = |socket| bound_to(socket).map(|at| SocketAddr::from((ADDRESS, at.port())));
+    let range = SocketAddr::from((ResolverAddresses::RANGE.addr(), 0)).ip();
+    let bound = |socket| {
+        let of_kind = |at: SocketAddr| if at.ip() == range { range } else { ADDRESS.into() };
+        bound_to(socket).map(|at| SocketAddr::new(of_kind(at), at.port()))
+    };
     is(udp, SocketType::DGRAM, ipproto::UDP, bound(udp)?)?;
     is(tcp, SocketType::STREAM, ipproto::TCP, bound(tcp)?)?;
     if sockopt::socket_acceptconn(tcp).map_err(unreadable)? {

@@ -12,9 +12,9 @@ use fairway_kernel::namespace::{self, Handle};
 use fairway_kernel::nftables::{Reader, Transaction, Writer};
 use fairway_kernel::parallel::{both, in_parallel};
 use fairway_kernel::route::{self, Links, NetnsSetup, VethPair};
-use fairway_model::{Namespace, Protocol, SandboxId};
+use fairway_model::{Namespace, Protocol, ResolverAddresses, SandboxId};
 use fairway_relay::table::{Change as RelayChange, Record};
-use fairway_ruleset::resolver::{ADDRESS, TABLE, resolver_table};
+use fairway_ruleset::resolver::{ADDRESS, TABLE, resolver_range_table, resolver_table};
 use fairway_ruleset::{Family, Table};
 
 use super::Applier;
@@ -41,8 +41,8 @@ pub(crate) struct NetnsChanges {
     removed_routes: Option<SandboxRoutes>,
     /// Whether loopback is to be set up.
     loopback: bool,
-    /// The sandbox whose resolver is to listen (true), or whose redirection is to be removed.
-    resolver: Option<(SandboxId, bool)>,
+    /// The sandbox whose resolver is to answer somewhere, or whose redirection is to be removed.
+    resolver: Option<(SandboxId, Option<ResolverAddresses>)>,
 }
 
 impl NetnsChanges {
@@ -70,7 +70,7 @@ impl NetnsChanges {
                 (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
                     let changes = changes_of(&mut all, namespace, key);
                     changes.loopback = true;
-                    if *resolver || !fresh {
+                    if resolver.is_some() || !fresh {
                         changes.resolver = Some((*sandbox, *resolver));
                     }
                 }
@@ -79,8 +79,8 @@ impl NetnsChanges {
         }
         for (key, object) in &difference.removed {
             match (key, object) {
-                (Key::Netns(sandbox), Object::Netns(namespace, true)) => {
-                    changes_of(&mut all, namespace, key).resolver.get_or_insert((*sandbox, false));
+                (Key::Netns(sandbox), Object::Netns(namespace, Some(_))) => {
+                    changes_of(&mut all, namespace, key).resolver.get_or_insert((*sandbox, None));
                 }
                 (_, Object::SandboxRoutes(routes)) if drops_packets(routes) => {
                     changes_of(&mut all, &routes.namespace, key).removed_routes =
@@ -240,7 +240,7 @@ impl Applier {
         };
         failpoint("inside");
         self.announce(&pairs);
-        let Some((sandbox, true)) = resolver else { return Ok(Vec::new()) };
+        let Some((sandbox, Some(_))) = resolver else { return Ok(Vec::new()) };
         let Some(sockets) = sockets else { return Ok(Vec::new()) };
         self.resolvers.keep(sandbox, sockets.clone());
         Ok(vec![RelayChange::Insert { record: Record::Resolver(sandbox), sockets }])
@@ -324,14 +324,19 @@ impl Applier {
     }
 }
 
-/// The nf_tables table that redirects DNS queries to these sockets of a resolver.
+/// The nf_tables table that redirects DNS queries to these sockets of a resolver, for the addresses that follow from the
+/// one that they are bound to.
 fn table_of(sockets: &[Arc<OwnedFd>]) -> Result<Table, ApplyError> {
-    let port = |socket: &OwnedFd| -> Result<u16, ApplyError> {
+    let local = |socket: &OwnedFd| -> Result<SocketAddr, ApplyError> {
         let address = rustix::net::getsockname(socket).and_then(SocketAddr::try_from);
-        Ok(address.map_err(|errno| ApplyError::Resolver(io::Error::from(errno)))?.port())
+        address.map_err(|errno| ApplyError::Resolver(io::Error::from(errno)))
     };
     let [udp, tcp, ..] = sockets else { return Err(ApplyError::Resolver(io::ErrorKind::NotFound.into())) };
-    Ok(resolver_table(port(udp)?, port(tcp)?))
+    let (udp, tcp) = (local(udp)?, local(tcp)?);
+    Ok(match udp.ip() == ADDRESS {
+        true => resolver_table(udp.port(), tcp.port()),
+        false => resolver_range_table(udp.port(), tcp.port()),
+    })
 }
 
 impl Applier {
@@ -367,15 +372,19 @@ impl Applier {
 
 /// Binds the sockets of the resolver in the namespace of the calling thread and redirects port 53 to them; or removes
 /// the redirection.
-fn redirect_queries(wanted: bool) -> Result<Option<ResolverSockets>, ApplyError> {
+fn redirect_queries(wanted: Option<ResolverAddresses>) -> Result<Option<ResolverSockets>, ApplyError> {
     let mut writer = Writer::open()?;
     let mut transaction = Transaction::new();
     transaction.destroy_table(Family::Ip, TABLE);
-    if !wanted {
-        writer.commit(transaction)?;
-        return Ok(None);
-    }
-    let any_port = SocketAddr::from((ADDRESS, 0));
+    let address = match wanted {
+        Some(ResolverAddresses::One) => ADDRESS,
+        Some(ResolverAddresses::Range) => ResolverAddresses::RANGE.addr(),
+        None => {
+            writer.commit(transaction)?;
+            return Ok(None);
+        }
+    };
+    let any_port = SocketAddr::from((address, 0));
     let (udp, tcp) = (bind(Protocol::Udp, any_port, true)?, bind(Protocol::Tcp, any_port, true)?);
     let outgoing = outgoing_sockets().map_err(|errno| ApplyError::Resolver(io::Error::from(errno)))?;
     let sockets: ResolverSockets = [udp, tcp].into_iter().chain(outgoing).map(Arc::new).collect();

@@ -37,7 +37,7 @@ impl Applier {
         // A resolver stays until nothing leads to it: after a crash it names the namespace to clean.
         let gone = removed.iter().filter(|(key, _)| !matches!(key, Key::Netns(_)));
         let gone = gone.filter_map(|(key, object)| relay_key(key, object));
-        let closed = changed.iter().filter(|(_, (_, new))| matches!(new, Object::Netns(_, false)));
+        let closed = changed.iter().filter(|(_, (_, new))| matches!(new, Object::Netns(_, None)));
         let gone = gone.chain(closed.filter_map(|(key, (old, _))| relay_key(key, old)));
         let mut changes: Vec<RelayChange> = gone.map(RelayChange::Remove).collect();
         changes.extend(resolvers);
@@ -221,7 +221,7 @@ pub(crate) fn relay_record(key: &Key, object: &Object) -> Option<Record> {
 /// The key of the record of the relay for an object.
 fn relay_key(key: &Key, object: &Object) -> Option<RecordKey> {
     match (key, object) {
-        (Key::Netns(sandbox), Object::Netns(_, true)) => Some(RecordKey::Resolver(*sandbox)),
+        (Key::Netns(sandbox), Object::Netns(_, Some(_))) => Some(RecordKey::Resolver(*sandbox)),
         _ => relay_record(key, object).map(|record| record.key()),
     }
 }

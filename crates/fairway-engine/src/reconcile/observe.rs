@@ -10,7 +10,7 @@ use fairway_inspect::doctor::Deviation;
 use fairway_kernel::parallel::in_parallel;
 use fairway_kernel::route::{Link, Mark, NetnsState, RouteEntry, observe_netns_with_sysctls};
 use fairway_kernel::{namespace, sysctl};
-use fairway_model::{Namespace, NetworkId, SandboxId};
+use fairway_model::{Namespace, NetworkId, ResolverAddresses, SandboxId};
 use fairway_relay::table::Record;
 
 use crate::ApplyError;
@@ -234,7 +234,8 @@ impl Reconciler {
                     let handle = self.applier.resolvers.namespace(*sandbox);
                     let nowhere = Namespace { path: String::new(), device: 0, inode: 0 };
                     let namespace = handle.map_or(nowhere, |handle| handle.namespace().clone());
-                    observation.unwanted(Key::Netns(*sandbox), Object::Netns(namespace, true));
+                    let resolver = Some(ResolverAddresses::default());
+                    observation.unwanted(Key::Netns(*sandbox), Object::Netns(namespace, resolver));
                 }
                 // No daemon has made a shared resolver.
                 Record::Port { .. } | Record::SharedResolver { .. } | Record::HostServers(_) => {}
@@ -270,13 +271,14 @@ impl Reconciler {
         observation: &mut Observation<'_>,
         sandbox: SandboxId,
         (namespace, links): (&Namespace, &[(&Key, &VethLink)]),
-        resolver: bool,
+        resolver: Option<ResolverAddresses>,
         inside: &NetnsState,
     ) {
         let loopback = inside.links.iter().any(|link| link.index == 1 && link.up);
-        let has_resolver = self.applier.resolvers.has(sandbox, resolver);
-        if resolver != has_resolver {
-            let object = Object::Netns(namespace.clone(), has_resolver);
+        let has_resolver = self.applier.resolvers.has(sandbox, resolver.is_some());
+        if resolver.is_some() != has_resolver {
+            let found = has_resolver.then(ResolverAddresses::default);
+            let object = Object::Netns(namespace.clone(), found);
             observation.found.insert(Key::Netns(sandbox), object);
         } else if loopback {
             observation.as_wanted(&Key::Netns(sandbox));
@@ -297,8 +299,8 @@ impl Reconciler {
     }
 }
 
-/// Each sandbox whose namespace Fairway configures, and whether it has a resolver.
-fn configured_namespaces(wanted: &Fragment) -> Vec<(SandboxId, Namespace, bool)> {
+/// Each sandbox whose namespace Fairway configures, and where its resolver answers.
+fn configured_namespaces(wanted: &Fragment) -> Vec<(SandboxId, Namespace, Option<ResolverAddresses>)> {
     let inside = |(key, object): (&Key, &Object)| match (key, object) {
         (Key::Netns(sandbox), Object::Netns(namespace, resolver)) => {
             Some((*sandbox, namespace.clone(), *resolver))
@@ -351,7 +353,7 @@ fn observe_as_left(observation: &mut Observation<'_>, reconciler: &Reconciler) {
                 reconciler.applier.ports.get(*protocol, *address).is_some()
             }
             (Key::Netns(sandbox), Object::Netns(_, resolver)) => {
-                *resolver == reconciler.applier.resolvers.has(*sandbox, *resolver)
+                resolver.is_some() == reconciler.applier.resolvers.has(*sandbox, resolver.is_some())
             }
             (Key::Names(_) | Key::View(_) | Key::HostServers, _) => true,
             _ => false,

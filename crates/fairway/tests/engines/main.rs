@@ -12,6 +12,7 @@ mod lxc;
 mod nspawn;
 mod oci;
 mod podman;
+mod podman_on_fairway;
 mod stage;
 mod trace;
 

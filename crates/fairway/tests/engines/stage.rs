@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// The program that is tested.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_fairway");
 /// Set for the second execution of a test, to the name of its control groups.
 const INSIDE: &str = "FAIRWAY_ENGINES_INSIDE";
 /// What a test prints when its body ran to the end.
@@ -92,7 +94,7 @@ fn prepare() {
         rm -rf /etc/docker /etc/cni /etc/containers/networks
         mkdir -p /etc/cni/net.d /etc/containers/networks
         cp $(command -v busybox) /run/image/bin/busybox
-        for name in sh sleep true; do ln -s busybox /run/image/bin/$name; done
+        for name in cat httpd ip sh sleep true wget; do ln -s busybox /run/image/bin/$name; done
         touch /run/image/etc/os-release
         tar -C /run/image -cf /run/image.tar .
         ip link set lo up");
@@ -154,7 +156,7 @@ pub fn succeeds(command: &str) -> bool {
 /// each container; and what it prints to the standard error.
 pub fn listed(options: &str) -> (Vec<String>, String) {
     let format = "{{.QualifiedName}} {{.Status}} [{{.Networks}}] [{{.Addresses}}] {{.Ports}}";
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+    let mut command = Command::new(PROGRAM);
     command.args(["ps", "--all-engines", "--format", format]).args(options.split_ascii_whitespace());
     let output = command.stdin(Stdio::null()).output().unwrap();
     let (printed, errors) =

@@ -53,6 +53,7 @@ mod modes;
 mod moving_route;
 mod name_options;
 mod names;
+mod netavark;
 mod networks;
 mod on_demand;
 mod options;

@@ -145,7 +145,7 @@ on_each_backend! {
     after_a_kill_the_next_face_goes_on;
 }
 
-fn configure(stage: &Stage) {
+pub fn configure(stage: &Stage) {
     let flags = flags_everywhere();
     if let [backend, flavour] = flags {
         let value = |flag: &str| flag.split_once('=').unwrap().1.to_owned();

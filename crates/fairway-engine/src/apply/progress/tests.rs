@@ -6,7 +6,8 @@ use fairway_core::object::{
 };
 use fairway_core::object::{ElementValue, FileName};
 use fairway_model::{
-    Advertising, EndpointId, MacAddress, MacvlanMode, Namespace, NetworkId, Protocol, SandboxId, Uplink,
+    Advertising, EndpointId, MacAddress, MacvlanMode, Namespace, NetworkId, Protocol, ResolverAddresses,
+    SandboxId, Uplink,
 };
 
 use super::*;
@@ -102,7 +103,7 @@ fn uplink(name: &str, bridge: &str) -> (Key, Object) {
 }
 
 fn netns(number: u8) -> (Key, Object) {
-    (Key::Netns(sandbox(number)), Object::Netns(namespace(number), true))
+    (Key::Netns(sandbox(number)), Object::Netns(namespace(number), Some(ResolverAddresses::One)))
 }
 
 fn routes(number: u8) -> (Key, Object) {

@@ -65,6 +65,7 @@ pub fn join(
         path: environment.netns.clone(),
         networks: vec![network(configuration, addressing)],
         container,
+        ..JoinRequest::default()
     })
 }
 

@@ -46,6 +46,7 @@ pub fn join(container: &str, path: &str, configuration: &Configuration) -> JoinR
             networking_config: NetworkingConfig { endpoints_config: endpoints.collect() },
             ..ContainerCreate::default()
         },
+        ..JoinRequest::default()
     }
 }
 

@@ -1,0 +1,194 @@
+//! The real podman, with Fairway as its netavark.
+
+use crate::podman::prepare;
+use crate::stage::{self, PROGRAM, sh, succeeds, wait_for};
+
+/// What the tests take.
+const PROGRAMS: [&str; 5] = ["podman", "crun", "conmon", "nft", "ip"];
+
+/// Makes this host's podman use the program as its netavark and, unless `aardvark` is another one, as its aardvark-dns.
+fn set_up(aardvark: &str) {
+    prepare();
+    sh(&format!(
+        "mkdir /run/helpers && ln -s {PROGRAM} /run/helpers/netavark && ln -s {aardvark} /run/helpers/aardvark-dns
+         for file in /usr/lib/podman/* /usr/libexec/podman/*; do
+             test -e $file && test ! -e /run/helpers/$(basename $file) && ln -s $file /run/helpers/ || true
+         done
+         printf '[network]\\nnetwork_backend=\"netavark\"\\n[engine]\\nhelper_binaries_dir=[\"/run/helpers\"]\\n' > /run/containers.conf
+         ip netns add lan && ip link add lan0 type veth peer name eth0 netns lan
+         ip address add 10.10.50.1/24 dev lan0 && ip link set lan0 up
+         ip -n lan address add 10.10.50.9/24 dev eth0 && ip -n lan link set eth0 up"
+    ));
+}
+
+fn podman(arguments: &str) -> String {
+    sh(&format!("{PODMAN} {arguments}"))
+}
+
+const PODMAN: &str =
+    "CONTAINERS_CONF=/run/containers.conf CONTAINERS_STORAGE_CONF=/run/storage.conf podman --runtime crun";
+
+/// Starts a container that serves its own name at port 80.
+fn serve(name: &str, options: &str) {
+    podman(&format!(
+        "run -d --name {name} --cgroups=disabled {options} bb sh -c 'echo {name} > /name; exec httpd -f -p 80 -h /'"
+    ));
+}
+
+/// What a container reads from a web server.
+fn fetch(container: &str, url: &str) -> Option<String> {
+    let command = format!("{PODMAN} exec {container} wget -qO- http://{url}/name");
+    succeeds(&format!("timeout 5 env {command}")).then(|| sh(&command))
+}
+
+/// What this host, or a namespace of `ip netns`, reads from a web server.
+fn fetch_from(place: &str, url: &str) -> Option<String> {
+    let command = format!("{place} timeout 3 wget -qO- -t 1 http://{url}/name");
+    succeeds(&command).then(|| sh(&command))
+}
+
+/// The process of the daemon on demand.
+fn daemon() -> Option<String> {
+    let found = sh("pgrep -f '[d]aemon --on-demand' || true");
+    found.lines().next().map(str::to_owned)
+}
+
+/// Waits until nothing is left of Fairway: the daemon ends a few seconds after its last container.
+fn assert_nothing_is_left() {
+    wait_for("the end of the daemon", || daemon().is_none());
+    let links = sh("ip -br link | grep -v -E '^(lo|lan0)' || true");
+    let tables = sh("nft list tables");
+    let files = sh("ls /run/fairway /run/containers/networks/fairway 2>/dev/null || true");
+    assert_eq!((links.as_str(), tables.as_str(), files.as_str()), ("", "", ""));
+}
+
+#[test]
+fn containers_find_one_another_and_are_found() {
+    stage::run(&PROGRAMS, |_| {
+        set_up(PROGRAM);
+        podman("network create app");
+        podman("network create other");
+        serve("web", "--network app --network-alias www -p 8080:80");
+        serve("db", "--network app");
+        serve("alone", "--network other -p 127.0.0.1:8081:80");
+        for name in ["web", "www", "web.dns.podman", "10.89.0.2"] {
+            assert_eq!(fetch("db", name).as_deref(), Some("web"), "{name}");
+        }
+        for place in ["", "ip netns exec lan"] {
+            assert_eq!(fetch_from(place, "10.10.50.1:8080").as_deref(), Some("web"), "{place}");
+        }
+        assert_eq!(fetch_from("", "127.0.0.1:8080").as_deref(), Some("web"));
+        assert_eq!(fetch("web", "10.10.50.1:8080").as_deref(), Some("web"), "its own published port");
+        assert_eq!(fetch("alone", "10.10.50.1:8080").as_deref(), Some("web"), "from another network");
+        assert_eq!(fetch_from("", "127.0.0.1:8081").as_deref(), Some("alone"));
+        assert_eq!(fetch_from("ip netns exec lan", "10.10.50.1:8081"), None);
+        assert_eq!(fetch("alone", "10.89.0.2"), None, "networks are isolated");
+        assert_eq!(fetch("alone", "web"), None);
+
+        podman("network connect app alone");
+        assert_eq!(fetch("alone", "web").as_deref(), Some("web"));
+        podman("network disconnect app alone");
+        assert_eq!(fetch("alone", "web"), None);
+        assert_eq!(fetch("alone", "alone").as_deref(), Some("alone"), "the network that is left has names");
+
+        podman("network reload web");
+        assert_eq!(fetch("db", "web").as_deref(), Some("web"));
+        assert_eq!(fetch_from("ip netns exec lan", "10.10.50.1:8080").as_deref(), Some("web"));
+
+        podman("stop -t 0 web");
+        assert_eq!(fetch_from("", "127.0.0.1:8080"), None);
+        podman("start web");
+        assert_eq!(fetch("db", "web").as_deref(), Some("web"));
+        let listed = sh(&format!("{PROGRAM} ps --format '{{{{.Names}}}}' | sort"));
+        assert_eq!(listed, "alone\ndb\nweb");
+        podman("rm -f -t 0 web db alone");
+        assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn a_flushed_firewall_and_a_killed_daemon_harm_nothing() {
+    stage::run(&PROGRAMS, |_| {
+        set_up(PROGRAM);
+        podman("network create app");
+        serve("web", "--network app -p 8080:80");
+        serve("db", "--network app");
+        // On kernels before 6.9 the tables go, and are made again.
+        sh("nft flush ruleset");
+        let published = || fetch_from("ip netns exec lan", "10.10.50.1:8080").as_deref() == Some("web");
+        wait_for("the firewall", published);
+        sh(&format!("kill -9 {}", daemon().unwrap()));
+        assert!(published());
+        assert_eq!(fetch("db", "web").as_deref(), Some("web"), "names outlive the daemon");
+        // The next call starts a daemon, which takes over what is there.
+        serve("late", "--network app");
+        assert_eq!(fetch("late", "web").as_deref(), Some("web"));
+        assert_eq!(fetch("db", "late").as_deref(), Some("late"));
+        assert!(published());
+        podman("rm -f -t 0 web db late");
+        assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn a_setup_that_fails_leaves_nothing() {
+    stage::run(&PROGRAMS, |_| {
+        set_up(PROGRAM);
+        sh("ip link add podman7 type veth peer name podman8");
+        sh(r#"cat > /etc/containers/networks/bx.json <<'END'
+{"name":"bx","id":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff","driver":"bridge",
+ "network_interface":"podman7","created":"2026-11-29T13:19:28.184552514Z",
+ "subnets":[{"subnet":"10.89.77.0/24","gateway":"10.89.77.1"}],"ipv6_enabled":false,"internal":false,
+ "dns_enabled":true,"ipam_options":{"driver":"host-local"}}
+END"#);
+        let refused = sh(&format!("{PODMAN} run --rm --cgroups=disabled --network bx bb true 2>&1 || true"));
+        assert!(refused.contains("podman7"), "{refused}");
+        sh("ip link delete podman7");
+        assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn a_container_on_several_networks_with_ipv6_has_one_way_out() {
+    stage::run(&PROGRAMS, |_| {
+        set_up(PROGRAM);
+        podman("network create --ipv6 six");
+        podman("network create --internal closed");
+        serve("peer", "--network six --network closed -p 8082:80");
+        serve("inside", "--network closed");
+        assert_eq!(fetch("peer", "inside").as_deref(), Some("inside"));
+        assert_eq!(fetch("inside", "peer").as_deref(), Some("peer"));
+        assert_eq!(fetch_from("ip netns exec lan", "10.10.50.1:8082").as_deref(), Some("peer"));
+        let addresses = podman("exec peer ip -6 addr show");
+        assert_eq!(addresses.matches("scope global").count(), 1, "{addresses}");
+        let routes = podman("exec peer ip route");
+        assert_eq!(routes.matches("default").count(), 1, "{routes}");
+        assert_eq!(fetch("inside", "10.10.50.1:8082"), None, "internal networks have no way out");
+        podman("rm -f -t 0 peer inside");
+        assert_nothing_is_left();
+    });
+}
+
+#[test]
+fn the_real_aardvark_dns_may_resolve_the_names() {
+    stage::run(&PROGRAMS, |_| {
+        let Some(aardvark) = ["/usr/lib/podman/aardvark-dns", "/usr/libexec/podman/aardvark-dns"]
+            .into_iter()
+            .find(|path| std::path::Path::new(path).exists())
+        else {
+            return eprintln!("skipped: aardvark-dns is not installed");
+        };
+        set_up(aardvark);
+        podman("network create app");
+        serve("web", "--network app");
+        serve("db", "--network app");
+        assert_eq!(fetch("db", "web").as_deref(), Some("web"));
+        assert_eq!(podman("exec db cat /etc/resolv.conf").lines().nth(1), Some("nameserver 10.89.0.1"));
+        podman("rm -f -t 0 web");
+        assert_eq!(fetch("db", "web"), None);
+        podman("rm -f -t 0 db");
+        // A zombie stays: this host has no init that reaps.
+        wait_for("the end of aardvark-dns", || !succeeds("ps -o stat= -C aardvark-dns | grep -qv Z"));
+        assert_nothing_is_left();
+    });
+}
