@@ -118,7 +118,8 @@ fn obey(
     let command = environment.command;
     command.check_version(spoken)?;
     let place = Place::of_caller(DIRECTORY);
-    let request = Request { environment, configuration, text, place };
+    let holds_ports = attachment::holds_ports(&caller());
+    let request = Request { environment, configuration, text, place, holds_ports };
     match command {
         Command::Add => request.add().map(|outcome| Some(outcome.json(spoken))),
         Command::Del => request.delete().map(|()| None),
@@ -127,6 +128,13 @@ fn obey(
         Command::Status => request.status().map(|()| None),
         Command::Version => Ok(None),
     }
+}
+
+/// The name of the process that executed the plugin; empty if it has ended.
+fn caller() -> String {
+    let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero());
+    let path = parent.map(|parent| format!("/proc/{parent}/comm"));
+    path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -101,7 +101,9 @@ END");
             ))
         };
         let run = |options: &str| podman(&format!("run -d --cgroups=disabled {options}"));
-        run("--name web --network front --network-alias www bb /bin/busybox httpd -f -p 80 -h /etc");
+        run(
+            "--name web --network front --network-alias www -p 8080:80 -p 5300:53/udp bb /bin/busybox httpd -f -p 80 -h /etc",
+        );
         run("--name client --network front bb /bin/sleep 1000");
         run("--name db --network back bb /bin/busybox httpd -f -p 80 -h /etc");
         let get = |url: &str| format!("busybox timeout 3 /bin/busybox wget -q -O- http://{url}/os-release");
@@ -112,7 +114,8 @@ END");
         for name in ["web", "www"] {
             assert!(address(name).contains("10.98.0.2"), "{name}");
         }
-        assert!(fairway("ps").contains("web"), "{}", fairway("ps"));
+        sh(&get("127.0.0.1:8080"));
+        assert!(fairway("ps").contains("8080->80/tcp"), "{}", fairway("ps"));
         // Two networks are apart until a container is on both.
         let apart = format!(
             "CONTAINERS_CONF=/run/containers.conf CONTAINERS_STORAGE_CONF=/run/storage.conf podman --runtime crun exec client /bin/{}",
@@ -124,12 +127,12 @@ END");
         assert!(address("db").contains("10.97.0.2"));
         assert_eq!(podman("exec client /bin/busybox ip -o link show eth1").lines().count(), 1);
         sh(&format!("kill -9 {}", daemons()));
-        sh(&get("10.98.0.2"));
+        sh(&get("127.0.0.1:8080"));
         podman("network disconnect back client");
         assert!(!succeeds(&apart));
         podman("network reload web");
         inside("client", "10.98.0.2");
-        sh(&get("10.98.0.2"));
+        sh(&get("127.0.0.1:8080"));
         podman("rm -f -t 0 web client db");
         wait_until_nothing_is_left();
     });

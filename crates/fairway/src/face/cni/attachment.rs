@@ -29,6 +29,8 @@ pub struct Request {
     pub text: Vec<u8>,
     /// Where the caller runs.
     pub place: Place,
+    /// Whether the caller binds the published ports itself.
+    pub holds_ports: bool,
 }
 
 impl Request {
@@ -38,6 +40,15 @@ impl Request {
             "" => Ok(daemon::ask(&self.place, ask)?),
             address => Ok(ask(&mut Client::new(address)?)?),
         }
+    }
+
+    /// Asks the daemon, unless none runs and nothing of one is left.
+    fn ask_if_any(&self, ask: impl FnMut(&mut Client) -> Result<(), ClientError>) -> Result<(), Error> {
+        let _: Option<()> = match self.configuration.host.as_str() {
+            "" => daemon::ask_if_any(&self.place, ask)?,
+            _ => Some(self.ask(ask)?),
+        };
+        Ok(())
     }
 
     fn plugin(&self) -> Result<Option<Plugin<'_>>, Error> {
@@ -78,7 +89,8 @@ impl Request {
 
     fn join(&self, addressing: &Addressing) -> Result<Outcome, Error> {
         let addressing = addressing.clone().with_name_servers(&self.configuration)?;
-        let request = describe::join(&self.environment, &self.configuration, &addressing)?;
+        let described = describe::join(&self.environment, &self.configuration, &addressing)?;
+        let request = JoinRequest { ports_held: self.holds_ports, ..described };
         let leave = LeaveRequest { id: request.id.clone(), networks: vec![self.network().to_owned()] };
         let mut asked = false;
         let attached = self.ask(|client| {
@@ -118,7 +130,7 @@ impl Request {
     pub fn delete(&self) -> Result<(), Error> {
         let id = sandbox_id(ENGINE, &self.environment.container_id).to_string();
         let leave = LeaveRequest { id: id.clone(), networks: vec![self.network().to_owned()] };
-        self.ask(|client| match known(client, &id)? {
+        self.ask_if_any(|client| match known(client, &id)? {
             Some(container) if self.has_attachment(&container) => client.leave(&leave),
             _ => Ok(()),
         })?;
@@ -205,6 +217,12 @@ impl Request {
         self.ask(Client::ping).map_err(unavailable)?;
         self.plugin().map(drop).map_err(unavailable)
     }
+}
+
+/// Whether a runtime of this name (proc_pid_comm(5)) binds the published ports itself, after ADD: podman does, and has its
+/// conmon hold them.
+pub fn holds_ports(runtime: &str) -> bool {
+    runtime.trim_end() == "podman"
 }
 
 /// The interface that the runtime named.

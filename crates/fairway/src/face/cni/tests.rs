@@ -51,3 +51,11 @@ fn the_configuration_that_is_installed_is_one() {
     Version::read(list["cniVersion"].as_str().unwrap()).unwrap();
     assert!(Path::new(CONFLIST_PATH).extension().is_some_and(|it| it == "conflist"));
 }
+
+#[test]
+fn podman_binds_published_ports_itself() {
+    assert!(attachment::holds_ports("podman\n"));
+    for other in ["containerd\n", "ctr\n", "conmon\n", ""] {
+        assert!(!attachment::holds_ports(other), "{other:?}");
+    }
+}

@@ -145,10 +145,12 @@ fn the_first_container_starts_the_daemon_and_the_last_one_ends_it() {
     fairway_lab::run(|lab| {
         let stage = Stage::before_daemon(lab);
         let before = observe(&stage, &[]);
-        come_and_go(&Runtime::on_demand(&stage, "1.0.0", "pods", json!([plugin()])), 20, || {
-            assert_eq!(daemons().len(), 1);
-        });
+        let runtime = Runtime::on_demand(&stage, "1.0.0", "pods", json!([plugin()]));
+        come_and_go(&runtime, 20, || assert_eq!(daemons().len(), 1));
         wait_until_ended();
+        // What is gone needs no daemon.
+        runtime.delete(Attachment { interface: "eth0", container: "c1", ..Attachment::default() }).unwrap();
+        assert_eq!(daemons().len(), 0);
         assert_same("after the end", &observe(&stage, &[]), &before);
     });
 }
