@@ -6,7 +6,11 @@
 //!
 //! A file is ours if its first line says so ([`MARK`]). All are looked at before any is written: if
 //! a foreign file has one of the names, nothing is.
+//!
+//! What other programs need to use Fairway is in `component`; `exchange` puts it in the place of what is there.
 
+mod component;
+mod exchange;
 mod place;
 mod text;
 
@@ -14,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+pub use component::Component;
+pub use exchange::{SUFFIX, install_component, uninstall_component};
 use place::Place;
 pub use text::{File, MARK, PATHS, files};
 
@@ -32,6 +38,21 @@ pub enum InstallError {
         "cannot name the program {0:?} in a systemd unit: an absolute path of letters, digits and /._+- is expected: use --bin-path"
     )]
     Program(PathBuf),
+    /// The path cannot be written into a file as it is.
+    #[error(
+        "cannot name {0:?} in a file: an absolute path of letters, digits and /._+- is expected: use --bin-path or --prefix"
+    )]
+    Path(PathBuf),
+    /// Something foreign is where something foreign was exchanged before.
+    #[error(
+        "{} is not Fairway's, and {} is kept already, so nothing is written: move one of them away", .path.display(), .kept.display()
+    )]
+    Kept {
+        /// Where it is.
+        path: PathBuf,
+        /// Where that of before is.
+        kept: PathBuf,
+    },
     /// The system does not say what program this is.
     #[error("cannot find this program's path: {0}: use --bin-path")]
     Unlocated(#[source] std::io::Error),
@@ -60,7 +81,9 @@ pub enum Found {
     Nothing,
     /// A file that says this.
     File(Vec<u8>),
-    /// A directory, a symbolic link (which masks a unit, for example), a device.
+    /// A symbolic link (which masks a unit, for example) to this.
+    Link(PathBuf),
+    /// A directory, a device.
     Other,
 }
 
@@ -85,6 +108,12 @@ pub enum Fate {
     Removed,
     /// A foreign file: Fairway did not write it.
     Foreign,
+    /// A foreign one is there: it is kept under another name, and ours is written.
+    Exchanged,
+    /// Ours is removed, and the one that was kept is given back.
+    Restored,
+    /// It is ours, and a user changed it: it stays.
+    Edited,
 }
 
 impl Fate {

@@ -8,7 +8,10 @@ use super::daemon::remove;
 use super::error::CommandError;
 use super::print::print_line;
 use crate::daemon::{self, DaemonArguments};
-use crate::install::{self, Fate, Outcome};
+use crate::install::{self, Component, Fate, Outcome, SUFFIX};
+
+/// Where podman's links are, unless another directory is named.
+const PREFIX: &str = "/usr/local";
 
 /// Where, and whether at all.
 #[derive(Debug, Args)]
@@ -21,14 +24,40 @@ struct Where {
     dry_run: bool,
 }
 
+/// A program that uses Fairway, and the program that it calls.
+#[derive(Debug, Args)]
+struct Which {
+    /// Program that uses Fairway [default: none, but the daemon's unit and what belongs to it]
+    #[arg(value_enum, value_name = "PROGRAM")]
+    component: Option<Component>,
+    /// With netavark: links are in libexec/fairway of this directory [default: /usr/local]
+    #[arg(long, value_name = "DIRECTORY", requires = "component")]
+    prefix: Option<PathBuf>,
+    /// Program that the unit starts and links lead to [default: this one]
+    #[arg(long, value_name = "PATH")]
+    bin_path: Option<PathBuf>,
+}
+
+impl Which {
+    fn program(&self) -> Result<PathBuf, CommandError> {
+        match &self.bin_path {
+            Some(path) => Ok(path.clone()),
+            None => Ok(install::this_program()?),
+        }
+    }
+
+    fn prefix(&self) -> &Path {
+        self.prefix.as_deref().unwrap_or(Path::new(PREFIX))
+    }
+}
+
 /// What is to be installed.
 #[derive(Debug, Args)]
 pub(super) struct InstallOptions {
     #[command(flatten)]
     place: Where,
-    /// Program that the unit starts [default: this one]
-    #[arg(long, value_name = "PATH")]
-    bin_path: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// What is to be removed.
@@ -36,8 +65,10 @@ pub(super) struct InstallOptions {
 pub(super) struct UninstallOptions {
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    which: Which,
     /// Also remove the daemon's changes of the host, its networks and its logs, for good
-    #[arg(long, conflicts_with = "root")]
+    #[arg(long, conflicts_with_all = ["root", "component"])]
     purge: bool,
     /// With --purge: stop sandboxes that run
     #[arg(long, requires = "purge")]
@@ -47,10 +78,16 @@ pub(super) struct UninstallOptions {
 impl InstallOptions {
     pub(super) fn run(&self) -> Result<i32, CommandError> {
         let Where { root, dry_run } = &self.place;
-        let program = match &self.bin_path {
-            Some(path) => path.clone(),
-            None => install::this_program()?,
-        };
+        let program = self.which.program()?;
+        if let Some(component) = self.which.component {
+            let outcomes =
+                install::install_component(component, root, &program, self.which.prefix(), *dry_run)?;
+            report(&outcomes, *dry_run)?;
+            if !dry_run {
+                print_line(&component.next(&program))?;
+            }
+            return Ok(0);
+        }
         let outcomes = install::install(root, &program, *dry_run)?;
         report(&outcomes, *dry_run)?;
         if !dry_run && changed(&outcomes) {
@@ -69,6 +106,11 @@ impl InstallOptions {
 impl UninstallOptions {
     pub(super) fn run(&self, host: Option<String>) -> Result<i32, CommandError> {
         let Where { root, dry_run } = &self.place;
+        if let Some(component) = self.which.component {
+            let (program, prefix) = (self.which.program()?, self.which.prefix());
+            report(&install::uninstall_component(component, root, &program, prefix, *dry_run)?, *dry_run)?;
+            return Ok(0);
+        }
         if self.purge {
             self.purge(host)?;
         }
@@ -125,9 +167,17 @@ fn report(outcomes: &[Outcome], dry_run: bool) -> Result<(), CommandError> {
                 "left, for fairway install did not make it:",
                 "would leave, for fairway install did not make it:",
             ),
+            Fate::Exchanged => ("replaced", "would replace"),
+            Fate::Restored => ("restored", "would restore"),
+            Fate::Edited => ("left, for it was changed:", "would leave, for it was changed:"),
         };
-        print_line(&format!("{} {}", if dry_run { to_be_done } else { done }, path.display()))?;
-        if dry_run && matches!(fate, Fate::Created | Fate::Updated) {
+        let kept = match fate {
+            Fate::Exchanged => format!(" (kept as {}{SUFFIX})", path.display()),
+            Fate::Restored => format!(" (from {}{SUFFIX})", path.display()),
+            _ => String::new(),
+        };
+        print_line(&format!("{} {}{kept}", if dry_run { to_be_done } else { done }, path.display()))?;
+        if dry_run && matches!(fate, Fate::Created | Fate::Updated | Fate::Exchanged) {
             print_line(text)?;
         }
     }

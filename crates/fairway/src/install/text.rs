@@ -44,7 +44,8 @@ pub fn files(program: &Path) -> Option<Vec<File>> {
     Some(PATHS.into_iter().map(file).collect())
 }
 
-fn is_plain(byte: u8) -> bool {
+/// Whether a byte of a path needs no quoting.
+pub(super) fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._+-".contains(&byte)
 }
 

@@ -17,12 +17,12 @@ const LINK: &str = "etc/systemd/network/05-fairway.link";
 const UNIT: &str = "etc/systemd/system/fairway.service";
 const ALL: [&str; 4] = [NETWORK_MANAGER, NETWORK, LINK, UNIT];
 
-fn run(root: &Path, verb: &str, flags: &[&str]) -> Output {
+pub(super) fn run(root: &Path, verb: &str, flags: &[&str]) -> Output {
     fairway(UNUSED, &[&[verb, "--root", root.to_str().unwrap()], flags].concat())
 }
 
 /// Does it, and brings what it said without the root.
-fn done(root: &Path, verb: &str, flags: &[&str]) -> String {
+pub(super) fn done(root: &Path, verb: &str, flags: &[&str]) -> String {
     let output = run(root, verb, flags);
     assert_eq!((text(&output.stderr), output.status.code()), (String::new(), Some(0)));
     text(&output.stdout).replace(root.to_str().unwrap(), "")
@@ -37,7 +37,7 @@ fn reported(word: &str) -> String {
 }
 
 /// All that is below a root: directories, and files with what they say.
-fn tree(root: &Path) -> BTreeMap<String, Option<String>> {
+pub(super) fn tree(root: &Path) -> BTreeMap<String, Option<String>> {
     let mut found = BTreeMap::new();
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -54,7 +54,7 @@ fn tree(root: &Path) -> BTreeMap<String, Option<String>> {
     found
 }
 
-fn put(root: &Path, path: &str, says: &str) {
+pub(super) fn put(root: &Path, path: &str, says: &str) {
     fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
     fs::write(root.join(path), says).unwrap();
 }

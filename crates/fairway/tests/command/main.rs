@@ -7,6 +7,7 @@
 mod fake_daemon;
 mod help;
 mod install;
+mod install_component;
 mod output;
 mod refusals;
 

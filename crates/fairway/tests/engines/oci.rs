@@ -4,6 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::podman;
 use crate::stage::{self, Running, Stage, sh, succeeds, wait_for};
 
 const FAIRWAY: &str = env!("CARGO_BIN_EXE_fairway");
@@ -231,5 +232,67 @@ fn the_hook_called_by_hand_says_what_it_does() {
         assert!(called("poststart", &own).ends_with("is expected\n1"));
         assert!(called("", "web").starts_with("fairway-oci-hook: cannot read the container's state: "));
         assert_eq!(daemons(), "");
+    });
+}
+
+/// A user with a namespace for the runtime and one for a container, whose hooks are called in the former.
+const USER: &str = r#"
+ip link set lo up
+unshare --net sleep 1000 > /dev/null 2>&1 & sleep 0.5
+container=$!
+hook() { echo "$1" | /run/fw oci-hook "$2"; }
+hook '{"id": "web", "pid": '$container', "annotations": {"fairway.network": "app", "fairway.subnet": "10.5.0.0/24"}}' createRuntime
+nsenter --net --target $container ip -brief address show eth0
+/run/fw -H unix:///run/user/4242/fairway/api.sock ps --format '{{.Names}}'
+hook '{"id": "web"}' poststop
+/run/fw -H unix:///run/user/4242/fairway/api.sock ps --all --quiet | wc -l
+"#;
+
+#[test]
+fn containers_of_a_user_are_connected_in_a_namespace_of_the_users() {
+    stage::run(&["setpriv", "unshare"], |_| {
+        std::fs::write("/run/user.sh", USER).unwrap();
+        sh(&format!(
+            "chmod 755 /run && mkdir -p /run/user/4242 && chown 4242 /run/user/4242 && install -m 755 {FAIRWAY} /run/fw"
+        ));
+        let as_user = |script: &str| {
+            let user = "setpriv --reuid 4242 --regid 4242 --clear-groups env XDG_RUNTIME_DIR=/run/user/4242";
+            format!("{user} {script}")
+        };
+        let printed = sh(&as_user("unshare --map-root-user --user --net --mount sh -e /run/user.sh"));
+        let lines: Vec<_> = printed.lines().collect();
+        assert!(lines[0].contains("10.5.0.2/24"), "{printed}");
+        assert_eq!(lines[1..], ["web", "0"], "{printed}");
+        // Without such a namespace the hook fails, and poststop has nothing to do.
+        let state = format!(r#"{{"id": "web", "pid": {}}}"#, std::process::id());
+        std::fs::write("/run/state", state).unwrap();
+        assert!(succeeds(&as_user("/run/fw oci-hook poststop < /run/state")));
+        sh(
+            "unshare --net sleep 1000 > /dev/null 2>&1 & echo '{\"id\": \"web\", \"pid\": '$!'}' > /run/state; sleep 0.5",
+        );
+        assert!(!succeeds(&as_user("/run/fw oci-hook createRuntime < /run/state")));
+    });
+}
+
+#[test]
+fn podman_calls_the_installed_hook_for_annotated_containers() {
+    stage::run(&["podman", "crun", "conmon"], |_| {
+        podman::prepare();
+        fairway(&format!("install oci-hook --bin-path {FAIRWAY}"));
+        let run =
+            |options: &str| podman::podman(&format!("run -d --cgroups=disabled --network none {options}"));
+        let app = "--annotation fairway.network=app --annotation fairway.subnet=10.55.0.0/24";
+        run(&format!(
+            "--name web {app} --annotation fairway.name=web bb /bin/busybox httpd -f -p 80 -h /etc"
+        ));
+        run(&format!("--name client {app} bb /bin/busybox sleep 1000"));
+        run("--name alone bb /bin/busybox sleep 1000");
+        podman::podman(
+            "exec client /bin/busybox timeout 3 /bin/busybox wget -q -O- http://10.55.0.2/os-release",
+        );
+        assert!(!podman::podman("exec alone /bin/busybox ip -o link").contains("eth0"));
+        assert_eq!(fairway("ps -q").lines().count(), 2);
+        podman::podman("rm -f -t 0 web client alone");
+        wait_until_nothing_is_left();
     });
 }

@@ -17,6 +17,22 @@ pub fn podman(arguments: &str) -> String {
     sh(&format!("CONTAINERS_STORAGE_CONF=/run/storage.conf podman --runtime crun {arguments}"))
 }
 
+/// Makes a user. Returns what runs the user's podman.
+pub fn prepare_user() -> impl Fn(&str) -> String {
+    sh("mount --make-rshared / && mkdir -p /run/user/4242 /run/home && chown 4242:4242 /run/user/4242 /run/home
+            chmod 755 /run && chmod 644 /run/image.tar /run/storage.conf
+            printf '[storage]\\ndriver=\"vfs\"\\n' > /run/storage.conf
+            echo 'alice:x:4242:4242::/run/home:/bin/sh' >> /etc/passwd
+            echo 'alice:200000:65536' | tee -a /etc/subuid >> /etc/subgid
+            mknod /run/tun c 10 200 && chmod 666 /run/tun && mount --bind /run/tun /dev/net/tun");
+    |arguments: &str| {
+        sh(&format!(
+            "cd /run/home && exec setpriv --reuid 4242 --regid 4242 --clear-groups env HOME=/run/home \
+                 XDG_RUNTIME_DIR=/run/user/4242 CONTAINERS_STORAGE_CONF=/run/storage.conf podman {arguments}"
+        ))
+    }
+}
+
 #[test]
 fn containers_of_root_are_listed() {
     stage::run(&["podman", "crun", "conmon"], |_| {
@@ -54,18 +70,7 @@ fn containers_of_root_are_listed() {
 fn containers_of_a_user_are_listed_as_the_users() {
     stage::run(&["podman", "crun", "conmon", "slirp4netns", "newuidmap", "setpriv"], |_| {
         prepare();
-        sh("mount --make-rshared / && mkdir -p /run/user/4242 /run/home && chown 4242:4242 /run/user/4242 /run/home
-            chmod 755 /run && chmod 644 /run/image.tar /run/storage.conf
-            printf '[storage]\\ndriver=\"vfs\"\\n' > /run/storage.conf
-            echo 'alice:x:4242:4242::/run/home:/bin/sh' >> /etc/passwd
-            echo 'alice:200000:65536' | tee -a /etc/subuid >> /etc/subgid
-            mknod /run/tun c 10 200 && chmod 666 /run/tun && mount --bind /run/tun /dev/net/tun");
-        let podman = |arguments: &str| {
-            sh(&format!(
-                "cd /run/home && exec setpriv --reuid 4242 --regid 4242 --clear-groups env HOME=/run/home \
-                 XDG_RUNTIME_DIR=/run/user/4242 CONTAINERS_STORAGE_CONF=/run/storage.conf podman {arguments}"
-            ))
-        };
+        let podman = prepare_user();
         podman("import /run/image.tar bb");
         podman("run -d --name web --cgroups=disabled -p 8080:80 bb sleep 1000");
         podman("create --name made bb sleep 1000");

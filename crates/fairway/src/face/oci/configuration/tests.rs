@@ -52,14 +52,14 @@ fn a_network_can_be_described() {
         ("fairway.internal", "true"),
         ("fairway.ipv6", "true"),
         ("fairway.option.com.docker.network.driver.mtu", "1400"),
-        ("fairway.option.fairway.routes", "10.9.0.0/16 10.1.0.3,10.8.0.0/16 10.1.0.3"),
+        ("fairway.option.fairway.routes", "10.9.0.0/16@10.1.0.3,10.8.0.0/16@10.1.0.3"),
     ]));
     let description = read.unwrap().description.unwrap();
     let gateways: Vec<_> = description.subnets.iter().map(|subnet| subnet.gateway).collect();
     assert_eq!(gateways, [None, "10.1.0.254".parse().ok()]);
     assert!(description.subnets[1].ip_range.is_some());
     assert!(description.internal && description.enable_ipv6 == Some(true));
-    let routes = "10.9.0.0/16 10.1.0.3,10.8.0.0/16 10.1.0.3".to_owned();
+    let routes = "10.9.0.0/16@10.1.0.3,10.8.0.0/16@10.1.0.3".to_owned();
     assert_eq!(
         description.options,
         [
