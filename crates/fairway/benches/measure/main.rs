@@ -18,6 +18,7 @@ mod foreign;
 mod heal;
 mod load;
 mod memory;
+mod netavark;
 mod networks;
 mod ports;
 mod proxy;
@@ -35,7 +36,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// A part that can be asked for by name.
 type Part = (&'static str, fn(&Lab) -> Result<(), Failure>);
 
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 15] = [
     ("attach", attach::measure),
     ("attach-ports", ports::measure),
     ("attach-at-once", crowd::measure),
@@ -50,6 +51,7 @@ const PARTS: [Part; 14] = [
     ("heal", heal::measure),
     ("fairness", fairness::measure),
     ("cni", cni::measure),
+    ("netavark", netavark::measure),
 ];
 
 /// The part that Docker has a share in.
