@@ -1,5 +1,6 @@
 //! Reads all engines at the same time.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -129,9 +130,17 @@ fn missing() -> Vec<&'static str> {
 
 impl Survey {
     /// Adds containers, such as Fairway's own. A namespace that `ip netns` names is then no longer a container of its
-    /// own, if it is that of an added one.
+    /// own, if it is that of an added one. A sandbox of Fairway's that another engine asked for is that engine's container.
     pub fn add(&mut self, containers: Vec<Container>) {
         self.containers.extend(containers);
+        let is_fairways =
+            |container: &Container| container.engine == Engine::Fairway && container.mode == Mode::Own;
+        let identity = |container: &Container| container.namespace.as_ref().map(Namespace::identity);
+        let by_name = |container: &Container| container.engine == Engine::NamedNamespace;
+        let others = self.containers.iter().filter(|it| !is_fairways(it) && !by_name(it));
+        let theirs: HashSet<_> = others.filter_map(identity).collect();
+        self.containers
+            .retain(|it| !is_fairways(it) || identity(it).is_none_or(|own| !theirs.contains(&own)));
         self.containers = named::join(std::mem::take(&mut self.containers));
         self.containers.sort_by(|one, other| {
             (&one.engine, one.name(), &one.id).cmp(&(&other.engine, other.name(), &other.id))

@@ -130,3 +130,19 @@ fn an_engine_whose_files_hang_is_left_out_and_delays_nothing_longer() {
     assert_eq!(lines(&found), ["machine:deb exited"]);
     assert_eq!(notes, [Note::LeftOut { engine: "one" }, Note::LeftOut { engine: "three" }]);
 }
+
+#[test]
+fn a_sandbox_that_another_engine_asked_for_is_listed_once() {
+    let mut survey = Survey::default();
+    let hosted = Container { mode: Mode::Host, ..container(Engine::Fairway, "hosted", 8) };
+    survey.add(vec![
+        container(Engine::Podman { user: None }, "web", 7),
+        container(Engine::Docker { user: None }, "own", 8),
+        container(Engine::Fairway, "web", 7),
+        container(Engine::Fairway, "alone", 9),
+        hosted,
+    ]);
+    let names: Vec<_> = survey.containers.iter().map(Container::qualified).collect();
+    assert_eq!(names, ["fairway:alone", "fairway:hosted", "docker:own", "podman:web"]);
+    assert!(survey.resolve("web").unwrap().is_some_and(|found| found.engine != Engine::Fairway));
+}

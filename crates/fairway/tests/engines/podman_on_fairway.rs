@@ -192,3 +192,45 @@ fn the_real_aardvark_dns_may_resolve_the_names() {
         assert_nothing_is_left();
     });
 }
+
+/// Podman gives its networks a network namespace of the user's own, where `/run` is another one.
+#[test]
+fn networks_of_a_user_need_no_root() {
+    stage::run(&["podman", "crun", "conmon", "slirp4netns", "newuidmap", "setpriv"], |_| {
+        set_up(PROGRAM);
+        sh(&format!(
+            "mkdir /var/lib/alice /var/lib/helpers
+             mount -t tmpfs tmpfs /var/lib/alice && mount -t tmpfs tmpfs /var/lib/helpers
+             cp {PROGRAM} /var/lib/helpers/netavark && ln /var/lib/helpers/netavark /var/lib/helpers/aardvark-dns
+             for file in /usr/lib/podman/* /usr/libexec/podman/*; do
+                 test -e $file && test ! -e /var/lib/helpers/$(basename $file) && ln -s $file /var/lib/helpers/ || true
+             done
+             sed s,/run/helpers,/var/lib/helpers, /run/containers.conf > /var/lib/helpers/containers.conf
+             printf '[storage]\\ndriver=\"vfs\"\\n' > /var/lib/helpers/storage.conf
+             cp /run/image.tar /var/lib/helpers && chmod -R a+rX /var/lib/helpers
+             mount --make-rshared / && mkdir -p /run/user/4242 && chmod 755 /run
+             chown 4242:4242 /run/user/4242 /var/lib/alice
+             echo 'alice:x:4242:4242::/var/lib/alice:/bin/sh' >> /etc/passwd
+             echo 'alice:200000:65536' | tee -a /etc/subuid >> /etc/subgid
+             mknod /run/tun c 10 200 && chmod 666 /run/tun && mount --bind /run/tun /dev/net/tun"
+        ));
+        let podman = |arguments: &str| {
+            sh(&format!(
+                "cd /var/lib/alice && exec timeout 60 setpriv --reuid 4242 --regid 4242 --clear-groups env \
+                 HOME=/var/lib/alice XDG_RUNTIME_DIR=/run/user/4242 CONTAINERS_CONF=/var/lib/helpers/containers.conf \
+                 CONTAINERS_STORAGE_CONF=/var/lib/helpers/storage.conf podman --runtime crun {arguments}"
+            ))
+        };
+        podman("import /var/lib/helpers/image.tar bb");
+        podman("network create app");
+        let serve = "bb sh -c 'echo web > /name; exec httpd -f -p 80 -h /'";
+        podman(&format!("run -d --name web --network app --cgroups=disabled -p 8080:80 {serve}"));
+        podman("run -d --name db --network app --cgroups=disabled bb sleep 1000");
+        assert_eq!(podman("exec db wget -qO- http://web/name"), "web");
+        assert_eq!(fetch_from("", "127.0.0.1:8080").as_deref(), Some("web"));
+        podman("rm -f -t 0 web db");
+        wait_for("the end of the daemon", || daemon().is_none());
+        let directory = "/run/user/4242/containers/networks";
+        assert_eq!(sh(&format!("ls {directory}/fairway {directory}/aardvark-dns 2>/dev/null || true")), "");
+    });
+}
