@@ -151,8 +151,8 @@ pub fn main(arguments: DaemonArguments) -> Result<(), DaemonError> {
             .map_err(DaemonError::Serve)?;
         match (ended, &on_demand) {
             (Some(failed), _) => break failed,
-            (None, Some(on_demand)) => on_demand.end(&configuration.exec_root)?,
-            (None, None) => {}
+            (None, Some(on_demand)) if on_demand.end(&configuration.exec_root)? => break None,
+            (None, _) => {}
         }
     };
     runtime.shutdown_background();

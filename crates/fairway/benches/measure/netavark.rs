@@ -131,7 +131,7 @@ impl Call<'_> {
             "networks": {"n": {"static_ips": [format!("10.89.0.{}", 10 + self.number)], "aliases": [],
                 "interface_name": "eth0"}},
             "network_info": {"n": {"name": "n", "id": "ab".repeat(32), "driver": "bridge",
-                "network_interface": "podman9", "ipv6_enabled": false, "internal": false, "dns_enabled": names,
+                "network_interface": "podman9", "options": {"mtu": "1500"}, "ipv6_enabled": false, "internal": false, "dns_enabled": names,
                 "subnets": [{"subnet": "10.89.0.0/24", "gateway": "10.89.0.1"}],
                 "ipam_options": {"driver": "host-local"}}},
         })

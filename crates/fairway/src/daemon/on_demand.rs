@@ -19,6 +19,7 @@ use fairway_core::world::World;
 use fairway_engine::Engine;
 use fairway_model::RefusalKind;
 use rustix::fs::Mode;
+use rustix::process::{Pid, Signal, kill_process};
 use thiserror::Error;
 
 use super::configuration::Configuration;
@@ -162,21 +163,39 @@ impl OnDemand {
 
     /// Becomes the process that removes what this daemon made. Call it while no request is served and the socket is
     /// open: clients that have connected meanwhile are refused when it succeeds, and are served when it returns none.
-    /// Faces wait for the lock, which goes on until all is removed.
+    /// Faces wait for the lock, which goes on until all is removed. Returns whether this process has to end as it is.
     ///
     /// # Errors
     /// The program cannot be executed.
-    pub fn end(&self, exec_root: &Path) -> Result<(), OnDemandError> {
-        // A face is about to ask.
-        let Ok(Some(lock)) = StartLock::try_take(exec_root) else { return Ok(()) };
+    pub fn end(&self, exec_root: &Path) -> Result<bool, OnDemandError> {
+        let lock = match StartLock::try_take(exec_root) {
+            Ok(Some(lock)) => lock,
+            // As podman does with the directories and the network namespace of a user's networks: nothing can be removed by
+            // its path, and the kernel removes the rest with the namespace.
+            _ if !exec_root.exists() => {
+                self.end_relay();
+                return Ok(true);
+            }
+            // A face is about to ask.
+            _ => return Ok(false),
+        };
         self.engine.finish_background_work();
         let load = self.load();
         if load.sandboxes > 0 || load.requests > 0 {
-            return Ok(());
+            return Ok(false);
         }
         tracing::info!("no sandbox and no request: removing what this daemon made");
         lock.keep_across_execution().map_err(OnDemandError::Remove)?;
         Err(OnDemandError::Remove(remove_instead()))
+    }
+}
+
+impl OnDemand {
+    fn end_relay(&self) {
+        let relay = i32::try_from(self.engine.relay().pid).ok().and_then(Pid::from_raw);
+        if let Some(Err(error)) = relay.map(|relay| kill_process(relay, Signal::TERM)) {
+            tracing::warn!(%error, "failed to end the relay: {error}");
+        }
     }
 }
 

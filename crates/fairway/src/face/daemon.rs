@@ -22,6 +22,9 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// How often the daemon may end while a face connects to it.
 const ATTEMPTS: usize = 3;
 
+/// How long a daemon of another network namespace may take to end.
+const STRANGER: Duration = Duration::from_secs(5);
+
 /// Where the caller of a face says that it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -66,6 +69,7 @@ pub fn connect_by(program: &Path, place: &Place) -> Result<Client, Error> {
     let location = place.location();
     let address = location.address();
     for _ in 0..ATTEMPTS {
+        end_stranger(&location)?;
         if let Some(client) = answering(&address)? {
             return Ok(client);
         }
@@ -96,6 +100,23 @@ fn returned(location: &Location) -> Result<Option<Client>, ClientError> {
         }
     }
     Ok(None)
+}
+
+/// Has a daemon at the place end that serves another network namespace, as after podman made a user's networks anew. One
+/// with sandboxes refuses.
+fn end_stranger(location: &Location) -> Result<(), ClientError> {
+    let since = Instant::now();
+    loop {
+        let stream = UnixStream::connect(&location.socket).ok();
+        if stream.as_ref().is_none_or(serves_own_namespace) || since.elapsed() > STRANGER {
+            return Ok(());
+        }
+        match Client::new(&location.address())?.end() {
+            Ok(()) | Err(ClientError::NotRunning { .. } | ClientError::Lost { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(GLANCE);
+    }
 }
 
 /// Connects as [`connect`], and asks. If the daemon ends before it answers, as by a kill, the question is asked once more,
