@@ -241,8 +241,10 @@ fn complete_subnets(network: &mut Network, checks: bool, used: &[IpNet]) -> Resu
         if checks && intersects(&net, used) {
             return Err(CreateError::SubnetInUse(net));
         }
-        if intersects(&net, &own) {
-            return Err(CreateError::SubnetsOverlap(net));
+        match own.iter().find(|other| intersects(&net, std::slice::from_ref(other))) {
+            Some(other) if other.trunc() == net.trunc() => return Err(CreateError::SubnetTwice(net)),
+            Some(other) => return Err(CreateError::SubnetsOverlap(*other, net)),
+            None => {}
         }
         own.push(net);
         match subnet.gateway {

@@ -211,8 +211,10 @@ pub enum CreateError {
     DnsServersWithoutDns,
     #[error("subnet {0} is already used on the host or by another config")]
     SubnetInUse(IpNet),
-    #[error("subnet {0} overlaps another subnet of the network")]
-    SubnetsOverlap(IpNet),
+    #[error("overlapping subnets: {0} and {1}")]
+    SubnetsOverlap(IpNet, IpNet),
+    #[error("duplicate subnet defined: {0}")]
+    SubnetTwice(IpNet),
     #[error("gateway {gateway} not in subnet {subnet}")]
     GatewayOutside { gateway: IpAddr, subnet: IpNet },
     #[error(

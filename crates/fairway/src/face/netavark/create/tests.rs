@@ -83,6 +83,14 @@ fn what_clashes_is_refused_with_netavarks_texts() {
             .starts_with("could not create gateway for subnet 10.100.0.0/31")
     );
     assert_eq!(
+        subnets(json!([{"subnet": "10.1.2.0/23"}, {"subnet": "10.1.3.248/30"}])),
+        "overlapping subnets: 10.1.2.0/23 and 10.1.3.248/30"
+    );
+    assert_eq!(
+        subnets(json!([{"subnet": "10.1.2.0/24"}, {"subnet": "10.1.2.0/24"}])),
+        "duplicate subnet defined: 10.1.2.0/24"
+    );
+    assert_eq!(
         subnets(json!([{"subnet": "10.100.0.0/24", "lease_range": {"start_ip": "10.200.0.20"}}])),
         "lease range start_ip 10.200.0.20 not in subnet 10.100.0.0/24"
     );
