@@ -56,7 +56,7 @@ pub enum Error {
 /// faces at the same time one starts it. It answers when this returns.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn connect(place: &Place) -> Result<Client, Error> {
     connect_by(Path::new(PROGRAM), place)
 }
@@ -64,7 +64,7 @@ pub fn connect(place: &Place) -> Result<Client, Error> {
 /// As [`connect`], by a program that is `fairway` where this one is not.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn connect_by(program: &Path, place: &Place) -> Result<Client, Error> {
     let location = place.location();
     let address = location.address();
@@ -123,7 +123,7 @@ fn end_stranger(location: &Location) -> Result<(), ClientError> {
 /// of the next daemon: `ask` has to accept that its first question was obeyed.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn ask<T>(place: &Place, ask: impl FnMut(&mut Client) -> Result<T, ClientError>) -> Result<T, Error> {
     ask_by(Path::new(PROGRAM), place, ask)
 }
@@ -131,7 +131,7 @@ pub fn ask<T>(place: &Place, ask: impl FnMut(&mut Client) -> Result<T, ClientErr
 /// As [`ask`], by a program that is `fairway` where this one is not.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn ask_by<T>(
     program: &Path,
     place: &Place,
@@ -148,7 +148,7 @@ pub fn ask_by<T>(
 /// Asks as [`ask`], unless no daemon runs and nothing of one is left.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`enum@Error`].
 pub fn ask_if_any<T>(
     place: &Place,
     ask: impl FnMut(&mut Client) -> Result<T, ClientError>,

@@ -161,9 +161,11 @@ impl Face {
                 }
                 client.join(&request)
             })?;
-            statuses = container::statuses(&container, &attached, resolver)?;
-            let named = aardvark.as_ref().map_or(Ok(()), |files| files.add(&container, &attached));
-            self.or_undo(&place, &container, named)?;
+            let connected = container::statuses(&container, &attached, resolver).and_then(|statuses| {
+                aardvark.as_ref().map_or(Ok(()), |files| files.add(&container, &attached))?;
+                Ok(statuses)
+            });
+            statuses = self.or_undo(&place, &container, connected)?;
         }
         for (position, (program, named)) in plugins.iter().enumerate() {
             let network = network_of(&container, named)?;
@@ -175,7 +177,7 @@ impl Face {
                         // The error of the setup is the one to show.
                         let _ = plugin::teardown(program, namespace, &container, named, network);
                     }
-                    return self.or_undo(&place, &container, Err(error)).map(|()| statuses);
+                    return self.or_undo(&place, &container, Err(error));
                 }
             }
         }
@@ -183,12 +185,12 @@ impl Face {
     }
 
     /// Disconnects a container whose setup has failed: podman calls no teardown then.
-    fn or_undo(
+    fn or_undo<T>(
         &self,
         place: &Place,
         container: &Container,
-        outcome: Result<(), NetavarkError>,
-    ) -> Result<(), NetavarkError> {
+        outcome: Result<T, NetavarkError>,
+    ) -> Result<T, NetavarkError> {
         if outcome.is_err() && !container::leave(container).networks.is_empty() {
             // The error of the setup is the one to show.
             let _ = self.aardvark(&place.directory).map_or(Ok(()), |files| files.remove(container));
@@ -224,7 +226,7 @@ impl Face {
         }
         let request = container::leave(&container);
         if !request.networks.is_empty() {
-            errors.extend(daemon::ask(&place, |client| client.leave(&request)).err().map(Into::into));
+            errors.extend(daemon::ask_if_any(&place, |client| client.leave(&request)).err().map(Into::into));
         }
         for named in &container.networks {
             errors.extend(self.teardown_by_plugin(namespace, &container, named).err());
