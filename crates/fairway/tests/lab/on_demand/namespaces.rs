@@ -43,6 +43,8 @@ fn each_network_namespace_has_a_daemon_of_its_own() {
 
 /// What the test binary is executed again for, in a user namespace.
 const DIRECTORY: &str = "FAIRWAY_TEST_DIRECTORY";
+/// Where it finds the programs.
+const PROGRAMS: &str = "FAIRWAY_TEST_PROGRAMS";
 
 #[test]
 fn a_user_has_a_daemon_in_a_user_namespace() {
@@ -50,16 +52,22 @@ fn a_user_has_a_daemon_in_a_user_namespace() {
         let stage = Stage::before_daemon(lab);
         let directory = format!("{SCRATCH}/user");
         fs::create_dir(&directory).unwrap();
-        let mut command = Command::new("unshare");
+        // A user may not be able to look into the directory that the programs were built in.
+        let built = Path::new(PROGRAM).parent().unwrap();
+        let programs = format!("{SCRATCH}/programs");
+        let test = std::env::current_exe().unwrap();
+        let test = Path::new(&programs).join(test.strip_prefix(built).unwrap());
+        let mut command = Command::new("sh");
+        command
+            .args(["-ec", "mkdir $1; mount --bind $2 $1; shift 2; exec \"$@\"", "sh", &programs])
+            .arg(built);
         if lab.has_other_users().unwrap() {
             std::os::unix::fs::chown(&directory, Some(1000), Some(1000)).unwrap();
-            command = Command::new("setpriv");
-            command.args(["--reuid=1000", "--regid=1000", "--clear-groups", "unshare"]);
+            command.args(["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]);
         }
-        command.args(["--user", "--map-root-user", "--net", "--mount"]);
-        command.arg(std::env::current_exe().unwrap());
+        command.args(["unshare", "--user", "--map-root-user", "--net", "--mount"]).arg(test);
         command.args(["on_demand::namespaces::without_root", "--exact", "--ignored", "--nocapture"]);
-        command.env(DIRECTORY, &directory);
+        command.env(DIRECTORY, &directory).env(PROGRAMS, &programs);
         let output = stage.host.run(&mut command).unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -75,6 +83,7 @@ fn a_user_has_a_daemon_in_a_user_namespace() {
 fn without_root() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let place = Place { rootless: true, directory: directory.into() };
+    let program = Path::new(&std::env::var_os(PROGRAMS).unwrap()).join("fairway");
     let mut process =
         Command::new("unshare").args(["--net", "sleep", "infinity"]).stdout(Stdio::null()).spawn().unwrap();
     let is_apart = || {
@@ -85,13 +94,13 @@ fn without_root() {
     let network = NetworkCreate { name: "app".into(), driver: "bridge".into(), ..Default::default() };
     let container = request(&["app"], &["8080:80"]);
     let attach = AttachRequest { name: "web".into(), pid: process.id(), container, ..Default::default() };
-    let attached = ask_by(Path::new(PROGRAM), &place, |client| {
+    let attached = ask_by(&program, &place, |client| {
         client.create_network(&network)?;
         client.attach(&attach)
     });
     let attached = attached.unwrap();
     assert!(!attached.networks["app"].ip_address.is_empty());
-    let root = ask_by(Path::new(PROGRAM), &place, Client::info).unwrap().docker_root_dir;
+    let root = ask_by(&program, &place, Client::info).unwrap().docker_root_dir;
     assert_eq!(Path::new(&root), place.directory.join("fairway/on-demand"));
     process.kill().unwrap();
     process.wait().unwrap();
