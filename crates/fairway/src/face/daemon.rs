@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fairway_api::types::{Attached, JoinRequest, LeaveRequest};
 use fairway_api::{Client, ClientError};
 use fairway_kernel::{namespace, pid_namespace};
 use thiserror::Error;
@@ -21,7 +22,6 @@ const RETURN: Duration = Duration::from_secs(5);
 const GLANCE: Duration = Duration::from_millis(50);
 /// How often the daemon may end while a face connects to it.
 const ATTEMPTS: usize = 3;
-
 /// How long a daemon of another network namespace may take to end.
 const STRANGER: Duration = Duration::from_secs(5);
 
@@ -53,27 +53,21 @@ pub enum Error {
 }
 
 /// Connects to the daemon of this thread's network namespace, and starts one on demand where none runs. Of any number of
-/// faces at the same time one starts it. It answers when this returns.
-///
-/// # Errors
-/// See [`enum@Error`].
-pub fn connect(place: &Place) -> Result<Client, Error> {
-    connect_by(Path::new(PROGRAM), place)
-}
-
-/// As [`connect`], by a program that is `fairway` where this one is not.
+/// faces at the same time one starts it. It answers when this returns. `program` is `fairway`.
 ///
 /// # Errors
 /// See [`enum@Error`].
 pub fn connect_by(program: &Path, place: &Place) -> Result<Client, Error> {
-    let location = place.location();
+    connect_at(program, &place.location()?)
+}
+
+fn connect_at(program: &Path, location: &Location) -> Result<Client, Error> {
     let address = location.address();
     for _ in 0..ATTEMPTS {
-        end_stranger(&location)?;
         if let Some(client) = answering(&address)? {
             return Ok(client);
         }
-        if let Some(client) = returned(&location)? {
+        if let Some(client) = returned(location)? {
             return Ok(client);
         }
         // A daemon that ends holds the lock until it is gone, and a face until the daemon that it started answers.
@@ -81,7 +75,7 @@ pub fn connect_by(program: &Path, place: &Place) -> Result<Client, Error> {
         if let Some(client) = answering(&address)? {
             return Ok(client);
         }
-        match start(program, &location, &lock) {
+        match start(program, location, &lock) {
             // Another daemon answered, and ended.
             Err(StartError::Client(ClientError::Lost { .. })) => {}
             started => return Ok(started?),
@@ -119,8 +113,8 @@ fn end_stranger(location: &Location) -> Result<(), ClientError> {
     }
 }
 
-/// Connects as [`connect`], and asks. If the daemon ends before it answers, as by a kill, the question is asked once more,
-/// of the next daemon: `ask` has to accept that its first question was obeyed.
+/// Asks the daemon that [`connect_by`] finds or starts. If it ends before it answers, as by a kill, the question is asked
+/// once more, of the next daemon: `ask` has to accept that its first question was obeyed.
 ///
 /// # Errors
 /// See [`enum@Error`].
@@ -135,14 +129,9 @@ pub fn ask<T>(place: &Place, ask: impl FnMut(&mut Client) -> Result<T, ClientErr
 pub fn ask_by<T>(
     program: &Path,
     place: &Place,
-    mut ask: impl FnMut(&mut Client) -> Result<T, ClientError>,
+    ask: impl FnMut(&mut Client) -> Result<T, ClientError>,
 ) -> Result<T, Error> {
-    match ask(&mut connect_by(program, place)?) {
-        Err(ClientError::NotRunning { .. } | ClientError::Lost { .. }) => {
-            Ok(ask(&mut connect_by(program, place)?)?)
-        }
-        answer => Ok(answer?),
-    }
+    ask_first(connect_by(program, place)?, program, place, ask)
 }
 
 /// Asks as [`ask`], unless no daemon runs and nothing of one is left.
@@ -153,11 +142,43 @@ pub fn ask_if_any<T>(
     place: &Place,
     ask: impl FnMut(&mut Client) -> Result<T, ClientError>,
 ) -> Result<Option<T>, Error> {
-    let location = place.location();
-    if answering(&location.address())?.is_none() && !location.has_remains() {
-        return Ok(None);
+    let program = Path::new(PROGRAM);
+    let location = place.location()?;
+    let client = match answering(&location.address())? {
+        Some(client) => client,
+        None if location.has_remains() => connect_at(program, &location)?,
+        None => return Ok(None),
+    };
+    ask_first(client, program, place, ask).map(Some)
+}
+
+/// Asks as [`ask`], a daemon that answered a moment ago first.
+fn ask_first<T>(
+    mut client: Client,
+    program: &Path,
+    place: &Place,
+    mut ask: impl FnMut(&mut Client) -> Result<T, ClientError>,
+) -> Result<T, Error> {
+    match ask(&mut client) {
+        Err(ClientError::NotRunning { .. } | ClientError::Lost { .. }) => {
+            Ok(ask(&mut connect_by(program, place)?)?)
+        }
+        answer => Ok(answer?),
     }
-    self::ask(place, ask).map(Some)
+}
+
+/// Asks for a container to be connected. `leave` undoes the request, if a daemon ends before it says whether it obeyed.
+///
+/// # Errors
+/// See [`enum@Error`].
+pub fn join(place: &Place, request: &JoinRequest, leave: &LeaveRequest) -> Result<Attached, Error> {
+    let mut asked = false;
+    ask(place, |client| {
+        if std::mem::replace(&mut asked, true) {
+            client.leave(leave)?;
+        }
+        client.join(request)
+    })
 }
 
 impl Place {
@@ -182,17 +203,19 @@ impl Place {
     }
 
     /// Where the daemon is: at the system's place, unless the caller cannot use that, or the daemon there serves another
-    /// network namespace.
-    fn location(&self) -> Location {
+    /// network namespace. One that does so at the caller's own place ends.
+    fn location(&self) -> Result<Location, ClientError> {
         let system = Location::system();
         let is_usable = || match UnixStream::connect(&system.socket) {
             Ok(stream) => serves_own_namespace(&stream),
             Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
         };
-        match !self.rootless && is_usable() {
-            true => system,
-            false => Location::of(&self.directory.join(DIRECTORY)),
+        if !self.rootless && is_usable() {
+            return Ok(system);
         }
+        let own = Location::of(&self.directory.join(DIRECTORY));
+        end_stranger(&own)?;
+        Ok(own)
     }
 }
 

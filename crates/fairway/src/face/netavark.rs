@@ -153,14 +153,7 @@ impl Face {
         let request = container::join(&container, namespace, parent.as_deref(), resolver)?;
         let mut statuses = BTreeMap::new();
         if !request.networks.is_empty() {
-            let mut asked = false;
-            let attached = daemon::ask(&place, |client| {
-                // The first request may have been obeyed by a daemon that ended before it answered.
-                if std::mem::replace(&mut asked, true) {
-                    client.leave(&container::leave(&container))?;
-                }
-                client.join(&request)
-            })?;
+            let attached = daemon::join(&place, &request, &container::leave(&container))?;
             let connected = container::statuses(&container, &attached, resolver).and_then(|statuses| {
                 aardvark.as_ref().map_or(Ok(()), |files| files.add(&container, &attached))?;
                 Ok(statuses)

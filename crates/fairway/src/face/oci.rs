@@ -13,7 +13,6 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use fairway_api::ClientError;
-use fairway_api::types::{Attached, JoinRequest, LeaveRequest};
 use fairway_kernel::namespace;
 
 use super::daemon::{self, Place};
@@ -82,20 +81,9 @@ fn connect(state: &State) -> Result<Vec<String>, OciError> {
     }
     let configuration = Configuration::read(&state.configuration()?)?;
     let request = request::join(&state.id, &path, &configuration);
-    let attached = join(&request).map_err(|error| configuration.explain(error))?;
+    let attached = daemon::join(&Place::of_caller(DIRECTORY), &request, &request::leave(&state.id))
+        .map_err(|error| configuration.explain(error))?;
     Ok(attached.warnings)
-}
-
-fn join(request: &JoinRequest) -> Result<Attached, daemon::Error> {
-    let leave = LeaveRequest { id: request.id.clone(), networks: Vec::new() };
-    let mut asked = false;
-    daemon::ask(&Place::of_caller(DIRECTORY), |client| {
-        // A daemon that ended before it answered may have connected the container.
-        if std::mem::replace(&mut asked, true) {
-            client.leave(&leave)?;
-        }
-        client.join(request)
-    })
 }
 
 /// Disconnects the container, if it is connected.

@@ -92,14 +92,10 @@ impl Request {
         let described = describe::join(&self.environment, &self.configuration, &addressing)?;
         let request = JoinRequest { ports_held: self.holds_ports, ..described };
         let leave = LeaveRequest { id: request.id.clone(), networks: vec![self.network().to_owned()] };
-        let mut asked = false;
-        let attached = self.ask(|client| {
-            // A daemon that ended before it answered may have attached the container.
-            if std::mem::replace(&mut asked, true) {
-                client.leave(&leave)?;
-            }
-            client.join(&request)
-        })?;
+        let attached = match self.configuration.host.as_str() {
+            "" => daemon::join(&self.place, &request, &leave)?,
+            address => Client::new(address)?.join(&request)?,
+        };
         if let Some(error) = ignored_option(&request, &attached.warnings) {
             self.ask(|client| client.leave(&leave))?;
             return Err(error);
