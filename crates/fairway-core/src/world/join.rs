@@ -96,7 +96,7 @@ impl World {
         request: CreateNetwork,
         context: &mut Context<'_>,
     ) -> Result<Change, Refusal> {
-        let existing = self.networks().find(|network| network.name == request.name);
+        let existing = self.index.network_names.get(&request.name).and_then(|id| self.network(*id));
         let Some(existing) = existing.cloned() else {
             let change = self.create_network(request, context)?;
             if let Some(mut network) = change.network.and_then(|id| self.network(id)).cloned() {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use imbl::OrdMap;
 
 use super::{Refusal, World};
+use fairway_model::address_range::overlap;
 use fairway_model::{
     Driver, Endpoint, EndpointId, HostRoute, Network, NetworkId, NetworkMode, Protocol, Sandbox, SandboxId,
 };
@@ -65,12 +66,8 @@ impl World {
     /// The routes of the host that overlap a network's subnets. A route within a subnet diverts traffic to endpoints; the
     /// addresses of a wider route that are in the subnet cannot be reached.
     pub fn overlapping_routes<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a HostRoute> {
-        let meets = |route: &&HostRoute| {
-            network
-                .subnets
-                .iter()
-                .any(|it| it.subnet.contains(&route.destination) || route.destination.contains(&it.subnet))
-        };
+        let meets =
+            |route: &&HostRoute| network.subnets.iter().any(|it| overlap(it.subnet, route.destination));
         // The host's own route to a LAN, or to the subnet of an existing bridge, is no overlap.
         let own = |route: &&HostRoute| {
             let uplink = network.uplink.as_ref();

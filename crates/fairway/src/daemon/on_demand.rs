@@ -188,9 +188,7 @@ impl OnDemand {
         lock.keep_across_execution().map_err(OnDemandError::Remove)?;
         Err(OnDemandError::Remove(remove_instead()))
     }
-}
 
-impl OnDemand {
     fn end_relay(&self) {
         let relay = i32::try_from(self.engine.relay().pid).ok().and_then(Pid::from_raw);
         if let Some(Err(error)) = relay.map(|relay| kill_process(relay, Signal::TERM)) {

@@ -15,6 +15,11 @@ pub fn sandbox_id(engine: &str, container: &str) -> SandboxId {
     })
 }
 
+/// The first digits of an id of 64, by which people know such a container; none of another id.
+pub fn short(container: &str) -> Option<String> {
+    container.parse::<SandboxId>().ok().map(|id| id.short())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,7 +36,7 @@ use self::arguments::{Arguments, Command};
 use self::container::{Resolver, is_built_in, network_of};
 use self::error::{NetavarkError, RequestError};
 use self::reply::{Failure, Status, Version};
-use self::request::Container;
+use self::request::{Container, Network};
 use crate::face::daemon::{self, Place};
 
 /// The name of the program.
@@ -199,14 +199,19 @@ impl Face {
     ) -> Result<Vec<(PathBuf, &'a request::NamedEndpoint)>, RequestError> {
         let mut plugins = Vec::new();
         for named in &container.networks {
-            let network = network_of(container, named)?;
-            if !is_built_in(network) {
-                let program = plugin::find(&self.arguments.plugin_directories, &network.driver);
-                let program = program.ok_or_else(|| RequestError::Driver(network.driver.clone()))?;
-                plugins.push((program, named));
-            }
+            let program = self.plugin_of(network_of(container, named)?)?;
+            plugins.extend(program.map(|program| (program, named)));
         }
         Ok(plugins)
+    }
+
+    /// The program that makes a network; none if the engine does.
+    fn plugin_of(&self, network: &Network) -> Result<Option<PathBuf>, RequestError> {
+        if is_built_in(network) {
+            return Ok(None);
+        }
+        let program = plugin::find(&self.arguments.plugin_directories, &network.driver);
+        program.map(Some).ok_or_else(|| RequestError::Driver(network.driver.clone()))
     }
 
     /// Disconnects a container. What is gone already is no error, and an error does not keep the rest.
@@ -238,12 +243,10 @@ impl Face {
         named: &request::NamedEndpoint,
     ) -> Result<(), NetavarkError> {
         let network = network_of(container, named)?;
-        if is_built_in(network) {
-            return Ok(());
+        match self.plugin_of(network)? {
+            Some(program) => plugin::teardown(&program, namespace, container, named, network),
+            None => Ok(()),
         }
-        let program = plugin::find(&self.arguments.plugin_directories, &network.driver);
-        let program = program.ok_or_else(|| RequestError::Driver(network.driver.clone()))?;
-        plugin::teardown(&program, namespace, container, named, network)
     }
 
     fn update(&self, network: &str, servers: &[IpAddr]) -> Result<(), NetavarkError> {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::containerd;
 use crate::podman;
-use crate::stage::{self, sh, succeeds, wait_for};
+use crate::stage::{self, daemons, sh, succeeds, wait_until_nothing_is_left};
 
 /// Networks: one as `fairway install` has it, and one with the reference's IPAM.
 const NETWORK: &str = r#"{"cniVersion": "VERSION", "name": "NAME", "plugins": [{"type": "fairway-cni", "bridge": "BRIDGE",
@@ -21,17 +21,6 @@ fn install(version: &str, name: &str, bridge: &str, subnet: &str) {
     }
     let text = NETWORK.replace("VERSION", version).replace("NAME", name).replace("BRIDGE", bridge);
     std::fs::write(format!("/etc/cni/net.d/10-{name}.conflist"), text.replace("SUBNET", subnet)).unwrap();
-}
-
-/// The on-demand daemons in the namespace of processes.
-fn daemons() -> String {
-    sh("pgrep -f -- '--on-deman[d]' || true")
-}
-
-fn wait_until_nothing_is_left() {
-    wait_for("the end of the daemon", || daemons().is_empty());
-    assert_eq!(sh("ip -o link | grep -vc ': lo:' || true"), "0", "{}", sh("ip -o link"));
-    assert_eq!(sh("nft list tables 2>/dev/null | grep fairway || true"), "");
 }
 
 fn fairway(arguments: &str) -> String {

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::podman;
-use crate::stage::{self, Running, Stage, sh, succeeds, wait_for};
+use crate::stage::{self, Running, Stage, daemons, sh, succeeds, wait_for, wait_until_nothing_is_left};
 
 const FAIRWAY: &str = env!("CARGO_BIN_EXE_fairway");
 
@@ -160,17 +160,6 @@ fn bundles_are_connected(runtime: &Runtime) {
     wait_until_nothing_is_left();
     runtime.delete("client");
     assert_eq!(daemons(), "", "poststop started a daemon");
-}
-
-/// The on-demand daemons in the namespace of processes.
-fn daemons() -> String {
-    sh("pgrep -f -- '--on-deman[d]' || true")
-}
-
-fn wait_until_nothing_is_left() {
-    wait_for("the end of the daemon", || daemons().is_empty());
-    assert_eq!(sh("ip -o link | grep -vc ': lo:' || true"), "0", "{}", sh("ip -o link"));
-    assert_eq!(sh("nft list tables 2>/dev/null | grep fairway || true"), "");
 }
 
 #[test]

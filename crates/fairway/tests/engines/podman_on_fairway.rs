@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::podman::prepare;
-use crate::stage::{self, PROGRAM, sh, succeeds, wait_for};
+use crate::stage::{self, PROGRAM, printed, sh, succeeds, wait_for};
 
 /// What the tests take.
 const PROGRAMS: [&str; 5] = ["podman", "crun", "conmon", "nft", "ip"];
@@ -39,14 +39,12 @@ fn serve(name: &str, options: &str) {
 
 /// What a container reads from a web server.
 fn fetch(container: &str, url: &str) -> Option<String> {
-    let command = format!("{PODMAN} exec {container} wget -qO- http://{url}/name");
-    succeeds(&format!("timeout 5 env {command}")).then(|| sh(&command))
+    printed(&format!("timeout 5 env {PODMAN} exec {container} wget -qO- http://{url}/name"))
 }
 
 /// What this host, or a namespace of `ip netns`, reads from a web server.
 fn fetch_from(place: &str, url: &str) -> Option<String> {
-    let command = format!("{place} timeout 3 wget -qO- -t 1 http://{url}/name");
-    succeeds(&command).then(|| sh(&command))
+    printed(&format!("{place} timeout 3 wget -qO- -t 1 http://{url}/name"))
 }
 
 /// The process of the daemon on demand.

@@ -145,11 +145,34 @@ pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// What a shell command prints, without the last line end; if it fails, none, and its errors are shown with those of the
+/// test.
+pub fn printed(command: &str) -> Option<String> {
+    let output = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).output().unwrap();
+    if !output.status.success() {
+        eprintln!("{command}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        return None;
+    }
+    Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
+}
+
 /// Whether a shell command succeeds.
 pub fn succeeds(command: &str) -> bool {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     shell.status().unwrap().success()
+}
+
+/// The on-demand daemons in the namespace of processes.
+pub fn daemons() -> String {
+    sh("pgrep -f -- '--on-deman[d]' || true")
+}
+
+/// Waits for the end of the on-demand daemon, which leaves nothing behind.
+pub fn wait_until_nothing_is_left() {
+    wait_for("the end of the daemon", || daemons().is_empty());
+    assert_eq!(sh("ip -o link | grep -vc ': lo:' || true"), "0", "{}", sh("ip -o link"));
+    assert_eq!(sh("nft list tables 2>/dev/null | grep fairway || true"), "");
 }
 
 /// What `fairway ps --all-engines` lists, sorted as it does: qualified name, status, networks, addresses and ports of

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use fairway_model::address_range::overlap;
 use fairway_model::shell::quote;
 use fairway_walk::{Route, RouteKind};
 use ipnet::IpNet;
@@ -11,10 +12,6 @@ use super::forwarding::described;
 use super::observations::{Bridge, ConfiguredNetwork, EngineContainer, EngineObservations};
 use crate::doctor::Finding;
 use crate::explain::EngineWords;
-
-fn overlap(one: &IpNet, other: &IpNet) -> bool {
-    one.contains(other) || other.contains(one)
-}
 
 /// Reports routes of the host, and other bridges, that overlap the subnet of a bridge.
 pub(super) fn check_subnets(observed: &EngineObservations) -> Vec<Finding> {
@@ -30,7 +27,7 @@ pub(super) fn check_subnets(observed: &EngineObservations) -> Vec<Finding> {
             let own = [bridge.interface.index].into_iter().chain(bridges.iter().map(|it| it.interface.index));
             let own: Vec<u32> = own.collect();
             let routes = observed.host.routes.iter().filter(|it| {
-                is_elsewhere(it) && !own.contains(&it.interface) && overlap(&it.destination, &subnet)
+                is_elsewhere(it) && !own.contains(&it.interface) && overlap(it.destination, subnet)
             });
             let mut seen: Vec<(IpNet, u32)> = Vec::new();
             for route in routes {
@@ -58,7 +55,7 @@ fn same_subnet(observed: &EngineObservations, one: &Bridge<'_>, other: &Bridge<'
     }
     let (mine, theirs) = one
         .subnets()
-        .find_map(|mine| Some((mine, other.subnets().find(|theirs| overlap(&mine, theirs))?)))?;
+        .find_map(|mine| Some((mine, other.subnets().find(|theirs| overlap(mine, *theirs))?)))?;
     let movable = if other.engine.is_some() { other } else { one };
     Some(
         Finding::error(
@@ -152,7 +149,7 @@ pub(super) fn check_bridges(observed: &EngineObservations) -> Vec<Finding> {
             bridge.engine.is_some()
                 && !is_twin(network)
                 && bridge.ports > 0
-                && network.subnets.iter().any(|it| bridge.subnets().any(|own| overlap(&own, it)))
+                && network.subnets.iter().any(|it| bridge.subnets().any(|own| overlap(own, *it)))
         };
         findings.extend(dormant.filter(of_bridge).map(|network| shared_pool(observed, bridge, network)));
     }

@@ -16,7 +16,7 @@ use super::error::Error;
 use super::ipam::Addressing;
 use super::result::{Interface, Ip, Outcome};
 use crate::daemon::on_demand::ENGINE_LABEL;
-use crate::face::container_id::{CONTAINER_LABEL, sandbox_id};
+use crate::face::container_id::{CONTAINER_LABEL, sandbox_id, short};
 
 /// The name of CNI among the engines, of the label and the ids of sandboxes.
 pub const ENGINE: &str = "cni";
@@ -73,10 +73,7 @@ pub fn join(
 /// twelve digits.
 fn name(arguments: &Arguments, container: &str) -> String {
     let mut name = match (arguments.pod.as_str(), arguments.pod_namespace.as_str()) {
-        ("", _) if container.len() == 64 && container.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            container.get(..12).unwrap_or(container).to_owned()
-        }
-        ("", _) => container.to_owned(),
+        ("", _) => short(container).unwrap_or_else(|| container.to_owned()),
         (pod, "") => pod.to_owned(),
         (pod, namespace) => format!("{pod}.{namespace}"),
     };

@@ -9,12 +9,10 @@ use fairway_model::parse::is_name;
 
 use super::configuration::{Configuration, DEFAULT_NETWORK, Description};
 use crate::daemon::on_demand::ENGINE_LABEL;
-use crate::face::container_id::{CONTAINER_LABEL, sandbox_id};
+use crate::face::container_id::{CONTAINER_LABEL, sandbox_id, short};
 
 /// The name of plain OCI runtimes among the engines, of the label and the ids of sandboxes.
 const ENGINE: &str = "oci";
-/// How many digits of a long id are a name.
-const SHORT: usize = 12;
 
 /// The request to connect the container that has its namespace at a path.
 pub fn join(container: &str, path: &str, configuration: &Configuration) -> JoinRequest {
@@ -58,8 +56,8 @@ pub fn leave(container: &str) -> LeaveRequest {
 /// The name of a sandbox by the container's id: the id, with `-` for what names cannot have; of the long ids of engines the
 /// first digits.
 fn name(container: &str) -> String {
-    if container.len() == 64 && container.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return container.chars().take(SHORT).collect();
+    if let Some(short) = short(container) {
+        return short;
     }
     let allowed =
         |letter: char| if letter.is_ascii_alphanumeric() || "_.-".contains(letter) { letter } else { '-' };

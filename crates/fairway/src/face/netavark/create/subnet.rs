@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use fairway_model::Rng;
+use fairway_model::address_range::overlap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The prefix length of IPv6 subnets.
@@ -10,7 +11,7 @@ const IPV6_PREFIX: u8 = 64;
 
 /// Whether a subnet has addresses of one of the others.
 pub(super) fn intersects(subnet: &IpNet, others: &[IpNet]) -> bool {
-    others.iter().any(|other| subnet.contains(&other.network()) || other.contains(&subnet.network()))
+    others.iter().any(|other| overlap(*subnet, *other))
 }
 
 /// The first subnet of the pools that has no address of those in use. A pool is a range with the prefix length of its
