@@ -7,6 +7,7 @@ mod container_id;
 pub mod daemon;
 pub mod netavark;
 pub mod oci;
+mod program;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

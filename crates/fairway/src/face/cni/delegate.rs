@@ -1,12 +1,12 @@
 //! IPAM plugins, executed as the specification has it: the same variables, and the whole configuration.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::environment::Environment;
 use super::error::{Error, Reply};
 use super::result::Outcome;
+use crate::face::program;
 
 /// An IPAM plugin, and what it is asked with.
 #[derive(Debug)]
@@ -90,17 +90,11 @@ impl<'a> Plugin<'a> {
 
     #[expect(clippy::disallowed_methods, reason = "an IPAM plugin is a program")]
     fn execute(&self, command: &str, container: &str, interface: &str) -> std::io::Result<Output> {
-        let mut program = Command::new(&self.path);
-        program.env("CNI_COMMAND", command).env("CNI_CONTAINERID", container).env("CNI_IFNAME", interface);
+        let mut plugin = Command::new(&self.path);
+        plugin.env("CNI_COMMAND", command).env("CNI_CONTAINERID", container).env("CNI_IFNAME", interface);
         if container != self.environment.container_id {
-            program.env("CNI_NETNS", "");
+            plugin.env("CNI_NETNS", "");
         }
-        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = program.spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            // A plugin may answer without reading all.
-            let _ = input.write_all(self.configuration);
-        }
-        child.wait_with_output()
+        program::run(plugin.stderr(Stdio::piped()), self.configuration)
     }
 }

@@ -1,15 +1,15 @@
 //! Drivers that are programs of their own: netavark's plugins.
 
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output};
 
 use serde::Serialize;
 
 use super::error::NetavarkError;
 use super::reply::{Failure, Status};
 use super::request::{Container, Endpoint, NamedEndpoint, Network, PortMapping};
+use crate::face::program;
 
 /// What a plugin reads at `setup` and `teardown`.
 #[derive(Debug, Serialize)]
@@ -75,26 +75,13 @@ fn failed(program: &Path, reason: impl ToString) -> NetavarkError {
 #[expect(clippy::disallowed_methods, reason = "plugins are programs by netavark's protocol")]
 fn run(program: &Path, arguments: &[&str], input: &impl Serialize) -> Result<Vec<u8>, NetavarkError> {
     let text = serde_json::to_vec(input)?;
-    let started = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn();
-    let mut child = started.map_err(|error| failed(program, error))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A plugin that reads nothing closes it.
-        let _ = stdin.write_all(&text);
-    }
-    let mut output = Vec::new();
-    let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut output));
-    let status = child.wait().map_err(|error| failed(program, error))?;
-    read.map_err(|error| failed(program, error))?;
+    let ran = program::run(Command::new(program).args(arguments), &text);
+    let Output { status, stdout, .. } = ran.map_err(|error| failed(program, error))?;
     match status.code() {
-        Some(0) => Ok(output),
+        Some(0) => Ok(stdout),
         Some(code) => Err(failed(
             program,
-            match serde_json::from_slice::<Failure>(&output) {
+            match serde_json::from_slice::<Failure>(&stdout) {
                 Ok(failure) => format!("exit code {code}, message: {}", failure.error),
                 Err(error) => format!("exit code {code}, parse error: {error}"),
             },
