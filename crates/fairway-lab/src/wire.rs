@@ -30,7 +30,7 @@ const OPERATION_UP: u8 = 6;
 const PORT_STATE: u16 = 1;
 const PORT_FORWARDING: u8 = 3;
 /// How long a cable may take to carry frames.
-const CARRIER_PATIENCE: Duration = Duration::from_secs(3);
+const CARRIER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The kernel's links, addresses and routes in the namespace of the thread that opened it.
 pub(crate) struct Wire {

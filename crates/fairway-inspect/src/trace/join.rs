@@ -187,7 +187,13 @@ impl Joiner {
 
     /// Removes and returns the packets for which no more events are expected; with `all` every packet.
     pub fn take_messages(&mut self, now: u64, all: bool) -> Vec<TraceMessage> {
-        let is_due = |packet: &Packet| all || now.saturating_sub(packet.last) >= PATIENCE;
+        // A packet is reported after those that arrived before it, unless one of these goes on and on.
+        let mut in_turn = true;
+        let mut is_due = |packet: &Packet| {
+            let silent = now.saturating_sub(packet.last);
+            in_turn &= silent >= PATIENCE;
+            all || in_turn || silent >= 2 * PATIENCE
+        };
         let due: Vec<u64> =
             self.waiting.iter().filter(|(_, packet)| is_due(packet)).map(|it| *it.0).collect();
         let mut packets = Vec::new();

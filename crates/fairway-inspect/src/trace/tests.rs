@@ -86,6 +86,42 @@ proptest! {
     }
 }
 
+/// When the packets that are due began.
+fn due(joiner: &mut Joiner, milliseconds: u64) -> Vec<u64> {
+    let messages = joiner.take_messages(milliseconds * 1_000_000, false);
+    let time = |message: TraceMessage| match message {
+        TraceMessage::Packet(timeline) => timeline.at,
+        other => panic!("{other:?}"),
+    };
+    messages.into_iter().map(time).collect()
+}
+
+#[test]
+fn a_packet_is_reported_after_those_before_it() {
+    let scene = published();
+    let packet = |at, sequence| {
+        let observed = scenarios::tcp("10.10.50.1:40000", "10.10.50.99:8080", 16, sequence);
+        scenarios::seen(at, "host", "eth0", false, observed)
+    };
+    let mut joiner = Joiner::new(scene.filter.clone());
+    let mut receive = |event, milliseconds: u64| joiner.receive(event, milliseconds * 1_000_000);
+    receive(packet(1, 1), 1);
+    receive(packet(2, 2), 2);
+    receive(packet(3, 1), 100);
+    assert!(due(&mut joiner, 180).is_empty(), "the first one may go on");
+    assert_eq!(due(&mut joiner, 230), [1, 2]);
+
+    // One that goes on and on delays others for a while only.
+    let mut receive = |event, milliseconds: u64| joiner.receive(event, milliseconds * 1_000_000);
+    receive(packet(4, 3), 300);
+    receive(packet(5, 4), 300);
+    receive(packet(6, 3), 400);
+    receive(packet(7, 3), 500);
+    assert!(due(&mut joiner, 500).is_empty());
+    assert_eq!(due(&mut joiner, 550), [5]);
+    assert_eq!(due(&mut joiner, 620), [4]);
+}
+
 #[test]
 fn packets_that_the_filter_does_not_match_are_not_reported() {
     let mut scene = published();

@@ -48,7 +48,10 @@ pub fn run<F: FnOnce(&Stage)>(programs: &[&str], body: F) {
     let cgroup = format!("fairway-engines-{}-{}", std::process::id(), test.replace("::", "-"));
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]);
-    command.args(["--mount-proc", "--propagation", "private"]).arg(std::env::current_exe().unwrap());
+    // A shell as the first process reaps what engines leave to it: podman takes a conmon that has ended, and is not
+    // reaped, to be running, and waits for it.
+    command.args(["--mount-proc", "--propagation", "private", "sh", "-c", "\"$@\"; exit $?", "sh"]);
+    command.arg(std::env::current_exe().unwrap());
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, &cgroup);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -61,7 +61,8 @@ fn traced(namespace: &str) -> TracedNamespace {
     }
 }
 
-fn seen(at: u64, namespace: &str, interface: &str, outgoing: bool, observed: ObservedPacket) -> Event {
+/// A packet at an interface.
+pub fn seen(at: u64, namespace: &str, interface: &str, outgoing: bool, observed: ObservedPacket) -> Event {
     let captured = Captured { at, interface: interface.to_owned(), outgoing, observed, frame: None };
     Event { namespace: traced(namespace), kind: EventKind::Captured(captured) }
 }
