@@ -7,6 +7,7 @@ mod phase;
 mod set_name;
 mod setting;
 mod switches;
+mod traffic_limit;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,7 @@ pub use phase::Phase;
 pub use set_name::{ElementKey, SETS, SetName};
 pub use setting::Setting;
 pub use switches::RulesetSwitches;
+pub use traffic_limit::{TokenBucket, TrafficLimit, buffer_interface, interface_of_buffer};
 
 /// A bridge of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,6 +301,8 @@ pub enum Key {
     Uplink(String),
     /// A veth pair, by the name of the host's end.
     Veth(String),
+    /// The limits of an endpoint's traffic, by the name of the host's end of its veth pair.
+    TrafficLimit(String),
     /// A dummy parent of macvlans, by interface name.
     DummyParent(String),
     /// A macvlan, by the endpoint.
@@ -342,6 +346,8 @@ pub enum Object {
     Uplink(UplinkPort),
     /// A veth pair.
     Veth(VethLink),
+    /// Limits of an endpoint's traffic.
+    TrafficLimit(TrafficLimit),
     /// A dummy parent of macvlans.
     DummyParent(DummyParent),
     /// A macvlan.

@@ -156,6 +156,7 @@ impl Applier {
                 Phase::Routes => progress.each(phase, |key, object| self.apply_route(key, object)),
                 Phase::NetnsLinks => self.apply_netns_links(progress),
                 Phase::Namespaces => resolvers = self.set_up_namespaces(progress),
+                Phase::TrafficLimits => progress.each(phase, |_, object| self.apply_traffic_limit(object)),
                 Phase::Files => progress.each(phase, |key, object| self.apply_file(key, object)),
                 Phase::Ports => self.bind_ports(progress),
                 Phase::Relay => {
@@ -205,6 +206,13 @@ impl Applier {
             (Key::Route(to), Object::Route(route)) => {
                 self.links(|links| links.apply_route(*to, route.gateway))
             }
+            _ => Ok(()),
+        }
+    }
+
+    fn apply_traffic_limit(&self, object: &Object) -> Result<(), ApplyError> {
+        match object {
+            Object::TrafficLimit(limit) => self.links(|links| links.apply_traffic_limit(limit)),
             _ => Ok(()),
         }
     }

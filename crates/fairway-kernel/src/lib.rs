@@ -29,5 +29,7 @@ pub mod trusted_directory;
 pub mod unix_socket;
 pub mod watch;
 
+mod traffic_control;
+
 #[cfg(test)]
 mod testing;

@@ -14,6 +14,7 @@ mod ownership;
 mod peer_route;
 mod ptp;
 mod traffic;
+mod traffic_limit;
 mod uplink;
 mod veth;
 
@@ -30,6 +31,7 @@ pub use message::ROUTE_PROTOCOL;
 pub use netns::{NetnsSetup, NetnsState, observe_netns, observe_netns_with_sysctls};
 pub use observe::{Address, DefaultRoute, Link, RouteEntry};
 pub use traffic::LinkTraffic;
+pub use traffic_limit::{BUFFER_KIND, Discipline};
 pub use uplink::boot_id;
 pub use veth::VethPair;
 
@@ -125,6 +127,16 @@ pub enum Error {
         "cannot create the dummy parent {0}: this kernel has neither dummy nor ifb links: load the module dummy, or name a parent (-o parent=...)"
     )]
     NoDummyParent(String),
+    /// The kernel lacks a part of traffic control.
+    #[error(
+        "failed to {action}: {errno}: this kernel lacks what limits traffic: load the modules ifb, sch_tbf, sch_ingress, cls_u32 and act_mirred, or leave the limit out"
+    )]
+    NoTrafficControl {
+        /// What was tried.
+        action: String,
+        /// The reason.
+        errno: Errno,
+    },
     /// The kernel's answer does not describe the interface.
     #[error("the kernel did not describe the interface {0}")]
     Undescribed(String),

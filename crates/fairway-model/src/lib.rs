@@ -44,6 +44,7 @@ pub use name_server::{NameServer, NameServerError};
 pub use network::{AliasAnswer, Driver, Network, Subnet};
 pub use network_option::{
     Advertising, BridgeOptions, EndpointOptions, GatewayMode, InterfaceSysctl, Isolation, NameOptions,
+    RateLimit,
 };
 pub use owner::Owner;
 pub use peer::{ParsePeerError, Peer};

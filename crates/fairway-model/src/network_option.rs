@@ -173,6 +173,15 @@ impl InterfaceSysctl {
     }
 }
 
+/// A limit of the traffic in one direction. What exceeds it waits, and is dropped when too much waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// The rate in bits a second.
+    pub rate: u64,
+    /// How many bits may pass at once after a pause; none for the default.
+    pub burst: Option<u64>,
+}
+
 /// The parsed driver options of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -189,6 +198,10 @@ pub struct EndpointOptions {
     pub routes: RouteOptions,
     /// `fairway.host_interface`: an alternative name of the host's end of the veth pair.
     pub host_interface: Option<String>,
+    /// `fairway.ingress_rate` and `fairway.ingress_burst`: the limit of the traffic to the sandbox.
+    pub ingress: Option<RateLimit>,
+    /// `fairway.egress_rate` and `fairway.egress_burst`: the limit of the traffic from the sandbox.
+    pub egress: Option<RateLimit>,
 }
 
 impl EndpointOptions {

@@ -30,6 +30,7 @@ impl Key {
             Self::Route(destination) => format!("route to {destination}"),
             Self::Uplink(name) => format!("uplink {name}"),
             Self::Veth(name) => format!("interface {name}"),
+            Self::TrafficLimit(name) => format!("traffic limit of interface {name}"),
             Self::DummyParent(name) => format!("dummy parent {name}"),
             Self::Macvlan(endpoint) => format!("macvlan of endpoint {}", endpoint.short()),
             Self::Pair(id) => format!("ptp pair of network {}", network(*id)),

@@ -26,6 +26,8 @@ pub enum Phase {
     NetnsLinks,
     /// Veth pairs are made, and network namespaces are configured.
     Namespaces,
+    /// The traffic of veth pairs is limited.
+    TrafficLimits,
     /// Files of sandboxes are written.
     Files,
     /// Host ports are bound.
@@ -40,7 +42,7 @@ pub enum Phase {
 
 impl Phase {
     /// All, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Firewall,
         Self::Sysctls,
         Self::Orphans,
@@ -49,6 +51,7 @@ impl Phase {
         Self::Routes,
         Self::NetnsLinks,
         Self::Namespaces,
+        Self::TrafficLimits,
         Self::Files,
         Self::Ports,
         Self::Relay,
@@ -67,6 +70,7 @@ impl Phase {
             Self::Routes => "routes",
             Self::NetnsLinks => "netns links",
             Self::Namespaces => "namespaces",
+            Self::TrafficLimits => "traffic limits",
             Self::Files => "files",
             Self::Ports => "ports",
             Self::Relay => "relay",
@@ -85,6 +89,7 @@ impl Phase {
             Key::Route(_) => Self::Routes,
             Key::Macvlan(_) | Key::Pair(_) => Self::NetnsLinks,
             Key::Veth(_) | Key::Netns(_) | Key::SandboxRoutes(_) => Self::Namespaces,
+            Key::TrafficLimit(_) => Self::TrafficLimits,
             Key::File(..) => Self::Files,
             Key::Socket(..) => Self::Ports,
             Key::Names(_) | Key::View(_) | Key::HostServers => Self::Relay,
@@ -94,7 +99,12 @@ impl Phase {
     /// The phase in which an object is removed.
     pub const fn of_removed(key: &Key) -> Self {
         match Self::of_wanted(key) {
-            Self::Bridges | Self::Uplinks | Self::Routes | Self::Files | Self::Ports => Self::Removal,
+            Self::Bridges
+            | Self::Uplinks
+            | Self::Routes
+            | Self::TrafficLimits
+            | Self::Files
+            | Self::Ports => Self::Removal,
             Self::Namespaces if matches!(key, Key::Veth(_)) => Self::Removal,
             other => other,
         }
@@ -122,6 +132,7 @@ impl Object {
     pub fn rests_on(&self) -> Option<Key> {
         match self {
             Self::Veth(link) => Some(Key::Bridge(link.bridge.clone())),
+            Self::TrafficLimit(limit) => Some(Key::Veth(limit.host_interface.clone())),
             Self::Uplink(port) => Some(Key::Bridge(port.bridge.clone())),
             Self::Macvlan(macvlan) => Some(Key::DummyParent(macvlan.parent.clone())),
             _ => None,

@@ -77,6 +77,9 @@ impl Object {
                     link.sysctls.iter().map(|(path, value)| format!("{}={value}", super::dotted(path)));
                 settings.each("sysctl", sysctls);
             }
+            Self::TrafficLimit(limit) => {
+                settings.maybe("ingress", limit.ingress).maybe("egress", limit.egress);
+            }
             Self::DummyParent(link) => drop(settings.maybe("mtu", link.mtu)),
             Self::Macvlan(macvlan) => {
                 settings.add("parent", &macvlan.parent).add("mode", macvlan.mode);

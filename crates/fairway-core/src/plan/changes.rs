@@ -164,6 +164,7 @@ fn former_owner(key: &Key, object: &Object) -> Option<Owner> {
         (_, Object::DummyParent(link)) => Some(Owner::Network(link.network)),
         (_, Object::Pair(pair)) => Some(Owner::Network(pair.network)),
         (_, Object::Veth(link)) => Some(Owner::Endpoint(link.endpoint)),
+        (_, Object::TrafficLimit(limit)) => Some(Owner::Endpoint(limit.endpoint)),
         (Key::Macvlan(endpoint) | Key::Names(endpoint), _) => Some(Owner::Endpoint(*endpoint)),
         (Key::Netns(id) | Key::SandboxRoutes(id) | Key::File(id, _) | Key::View(id), _) => {
             Some(Owner::Sandbox(*id))

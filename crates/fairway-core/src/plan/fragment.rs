@@ -17,12 +17,12 @@ use crate::names::{Convention, NameRecord, NameView, Upstreams};
 use crate::object::{
     BridgeLink, ElementValue, FileName, Fragment, Key, Object, PortSocket, SetElement, SocketUse, VethLink,
 };
-use crate::object::{ElementKey, RulesetSwitches, SetName};
+use crate::object::{ElementKey, RulesetSwitches, SetName, TokenBucket, TrafficLimit};
 use crate::world::World;
 use fairway_model::Owner;
 use fairway_model::{
     AliasAnswer, Allocation, Backend, Driver, Endpoint, EndpointId, MacAddress, NameServer, Network,
-    NetworkId, NetworkMode, Publication, Sandbox, SandboxId, Subnet,
+    NetworkId, NetworkMode, Publication, RateLimit, Sandbox, SandboxId, Subnet,
 };
 use fairway_ruleset::Family;
 
@@ -289,6 +289,7 @@ impl Maker<'_> {
             advertising: endpoint.options.advertising(network.bridge_options.advertising),
             alternative_name: endpoint.options.host_interface.clone(),
         };
+        self.limit_traffic(endpoint, &link);
         self.add(Key::Veth(link.host_interface.clone()), Object::Veth(link));
         self.guard(network, allocation);
         if network.uplink.is_some() {
@@ -298,6 +299,20 @@ impl Maker<'_> {
             self.member(ElementKey::icc_off_port(&allocation.host_interface));
         }
         Some(())
+    }
+
+    fn limit_traffic(&mut self, endpoint: &Endpoint, link: &VethLink) {
+        let bucket = |limit: Option<RateLimit>| limit.map(|limit| TokenBucket::new(limit, link.mtu));
+        let limit = TrafficLimit {
+            endpoint: link.endpoint,
+            host_interface: link.host_interface.clone(),
+            mtu: link.mtu,
+            ingress: bucket(endpoint.options.ingress),
+            egress: bucket(endpoint.options.egress),
+        };
+        if limit.ingress.is_some() || limit.egress.is_some() {
+            self.add(Key::TrafficLimit(link.host_interface.clone()), Object::TrafficLimit(limit));
+        }
     }
 
     /// What a sandbox may open on those that it links to: by the ports of the bridge, and, where the

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::host_interface::check_has_host_interface;
-use super::option::endpoint_options;
+use super::option::{check_can_be_limited, endpoint_options};
 use super::{Change, Context, RecordKey, Refusal, Undecided, World, limit};
 use fairway_model::Rng;
 use fairway_model::parse;
@@ -288,6 +288,7 @@ impl World {
         let others = others.filter_map(|it| Some((self.network(it.network)?, &it.options)));
         self.check_static_routes(&network, &options, others)?;
         check_has_host_interface(&network, &options)?;
+        check_can_be_limited(&network, &options)?;
         let request = self.link_by_id(&network, request)?;
         let mut endpoint = self.new_endpoint(network.id, sandbox.id, request, options, context.rng);
         if sandbox.running() {

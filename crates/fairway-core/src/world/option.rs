@@ -382,14 +382,18 @@ pub(super) fn endpoint_options(
             ROUTES => read.routes.routes = Some(given.routes()?),
             HOST_INTERFACE => read.host_interface = Some(given.host_interface()?),
             INTERVAL => read.advertise_interval = Some(given.within(&ADVERTISE_INTERVAL, "milliseconds")?),
+            other if rate::is_option(other) => {}
             other => warnings.extend(unknown(other)),
         }
     }
+    (read.ingress, read.egress) = rate::limits(options)?;
     Ok((read, warnings))
 }
 
+mod rate;
 mod table;
 
+pub(super) use rate::check_can_be_limited;
 pub use table::{NETWORK_OPTIONS, NetworkOption};
 
 #[cfg(test)]

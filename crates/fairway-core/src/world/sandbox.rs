@@ -1,7 +1,7 @@
 //! Creation, start, stop and removal of sandboxes.
 
 use super::host_interface::check_has_host_interface;
-use super::option::endpoint_options;
+use super::option::{check_can_be_limited, endpoint_options};
 use super::{Change, Context, CreateSandbox, NetworkChoice, RecordKey, Refusal, Undecided, World, limit};
 use fairway_model::Owner;
 use fairway_model::Rng;
@@ -94,6 +94,7 @@ impl World {
             let others = others.filter_map(|(id, _, options)| Some((self.network(*id)?, options)));
             self.check_static_routes(network, &options, others)?;
             check_has_host_interface(network, &options)?;
+            check_can_be_limited(network, &options)?;
             choice.warnings.extend(warnings);
             choice.endpoints.push((network.id, self.link_by_id(network, endpoint.clone())?, options));
         }

@@ -109,6 +109,8 @@ impl Applier {
 fn link_of(object: &Object) -> Option<(String, Mark)> {
     match object {
         Object::Veth(link) => Some((link.host_interface.clone(), Mark::Endpoint(link.endpoint))),
+        // Without egress limit there is none of that name.
+        Object::TrafficLimit(limit) => Some((limit.buffer_interface(), Mark::Endpoint(limit.endpoint))),
         Object::DummyParent(link) => Some((link.name.clone(), Mark::Network(link.network))),
         Object::Bridge(bridge) if !bridge.adopted => {
             Some((bridge.name.clone(), Mark::Network(bridge.network)))

@@ -2,12 +2,12 @@
 
 use std::sync::Weak;
 
-use fairway_core::object::{Key, Object};
+use fairway_core::object::{Key, Object, interface_of_buffer};
 use fairway_core::policy::is_trace_table;
 use fairway_kernel::host_facts;
 use fairway_kernel::monitor::{Event, Monitor};
 use fairway_kernel::nftables::{self, Notifications};
-use fairway_kernel::route::{Link, Mark};
+use fairway_kernel::route::{BUFFER_KIND, Link, Mark};
 use fairway_model::Owner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -37,7 +37,7 @@ impl Reconciler {
         let planned = |link: &Link| {
             let (owner, key) = match link.mark() {
                 Some(Mark::Network(id)) => (Owner::Network(id), Key::Bridge(link.name.clone())),
-                Some(Mark::Endpoint(id)) => (Owner::Endpoint(id), Key::Veth(link.name.clone())),
+                Some(Mark::Endpoint(id)) => (Owner::Endpoint(id), endpoint_key(link)),
                 None => return false,
             };
             let dummy_parent = Key::DummyParent(link.name.clone());
@@ -92,7 +92,8 @@ impl Reconciler {
                     _ => false,
                 },
             },
-            Some(Mark::Endpoint(id)) => match object(Owner::Endpoint(id), Key::Veth(link.name.clone())) {
+            Some(Mark::Endpoint(id)) => match object(Owner::Endpoint(id), endpoint_key(link)) {
+                Some(Object::TrafficLimit(_)) => !link.up,
                 Some(Object::Veth(veth)) => {
                     !link.up || link.mtu != veth.mtu || link.hairpin != Some(veth.hairpin)
                 }
@@ -100,6 +101,14 @@ impl Reconciler {
             },
             None => false,
         }
+    }
+}
+
+/// The object that a link with the mark of an endpoint belongs to.
+fn endpoint_key(link: &Link) -> Key {
+    match link.kind.as_deref() {
+        Some(BUFFER_KIND) => Key::TrafficLimit(interface_of_buffer(&link.name)),
+        _ => Key::Veth(link.name.clone()),
     }
 }
 

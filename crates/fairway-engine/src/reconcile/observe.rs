@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use fairway_core::object::{BridgeLink, Fragment, HostRoute, Key, Object, PortSocket, SocketUse, VethLink};
 use fairway_inspect::doctor::Deviation;
 use fairway_kernel::parallel::in_parallel;
-use fairway_kernel::route::{Link, Mark, NetnsState, RouteEntry, observe_netns_with_sysctls};
+use fairway_kernel::route::{BUFFER_KIND, Link, Mark, NetnsState, RouteEntry, observe_netns_with_sysctls};
 use fairway_kernel::{namespace, sysctl};
 use fairway_model::{Namespace, NetworkId, ResolverAddresses, SandboxId};
 use fairway_relay::table::Record;
@@ -20,6 +20,7 @@ use crate::reconcile::deviations::{adopted_deviations, bridge_deviations, file_d
 use crate::reconcile::drift::Deviations;
 
 pub(crate) mod netns_link;
+mod traffic_limit;
 mod uplink;
 
 use netns_link::FoundLinks;
@@ -88,6 +89,7 @@ impl Reconciler {
         observation.found = self.applier.firewall.observe(wanted)?;
         observe_sysctls(&mut observation);
         self.observe_links(&mut observation)?;
+        self.observe_traffic_limits(&mut observation)?;
         self.observe_routes(&mut observation)?;
         self.observe_files(&mut observation);
         self.observe_sockets(&mut observation);
@@ -128,6 +130,11 @@ impl Reconciler {
                         _ => observation.unwanted(key, stray_bridge(link, network)),
                     }
                 }
+                // What a planned limit has is observed with the disciplines.
+                Some(Mark::Endpoint(endpoint)) if link.kind.as_deref() == Some(BUFFER_KIND) => {
+                    let (key, object) = traffic_limit::stray(&link.name, endpoint);
+                    observation.unwanted(key, object);
+                }
                 Some(Mark::Endpoint(endpoint)) => {
                     let key = Key::Veth(link.name.clone());
                     let master = link.master.and_then(|index| bridges.get(&index)).copied();
@@ -164,6 +171,16 @@ impl Reconciler {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn observe_traffic_limits(&self, observation: &mut Observation<'_>) -> Result<(), ApplyError> {
+        let limited = |(key, _): &(&Key, _)| matches!(key, Key::TrafficLimit(_));
+        if !observation.wanted.iter().any(|it| limited(&it)) {
+            return Ok(());
+        }
+        let (links, disciplines) = self.applier.links(|links| Ok((links.all()?, links.disciplines()?)))?;
+        traffic_limit::observe(observation, &links, &disciplines);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planned::{hand_over, planned};
-use fairway_core::object::{Key, Object};
+use fairway_core::object::{Key, Object, buffer_interface};
 use fairway_core::plan::Plan;
 use fairway_core::policy::{BRIDGE_TABLE, TABLE, iptables};
 use fairway_core::world::World;
@@ -26,10 +26,11 @@ pub fn observed(world: &World, plan: &Plan, host: &Survey, inside: &BTreeMap<San
 
 /// A host without the objects of a Plan: links with their routes, tables and sockets.
 pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
-    let ours: BTreeSet<&str> = plan
+    let ours: BTreeSet<String> = plan
         .objects()
         .filter_map(|(key, _)| match key {
-            Key::Bridge(name) | Key::Veth(name) | Key::DummyParent(name) => Some(name.as_str()),
+            Key::Bridge(name) | Key::Veth(name) | Key::DummyParent(name) => Some(name.clone()),
+            Key::TrafficLimit(name) => Some(buffer_interface(name)),
             _ => None,
         })
         .collect();
@@ -40,7 +41,7 @@ pub fn without_ours(host: &NetworkNamespace, plan: &Plan) -> NetworkNamespace {
         }
     }
     let (gone, kept): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut host.interfaces).into_iter().partition(|it| ours.contains(it.name.as_str()));
+        std::mem::take(&mut host.interfaces).into_iter().partition(|it| ours.contains(&it.name));
     let gone: BTreeSet<u32> = gone.iter().map(|interface| interface.index).collect();
     host.routes.retain(|route| !gone.contains(&route.interface));
     host.interfaces = kept;

@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use fairway_walk::LinkProgram;
 
 use crate::netlink::{Batch, Error, Message, Protocol, Socket};
+use crate::traffic_control::{
+    HEADER, RTM_GETQDISC, RTM_GETTFILTER, TCA_KIND, TCA_OPTIONS, header, is_redirection, read_header,
+};
 
 const DUMP: u16 = libc::NLM_F_DUMP as u16;
-const RTM_GETQDISC: u16 = 38;
-const RTM_GETTFILTER: u16 = 46;
-/// `struct tcmsg`: family, padding, interface, handle, parent, info.
-const HEADER: usize = 20;
-/// `TCA_KIND` and `TCA_OPTIONS` (linux/rtnetlink.h), and `TCA_BPF_NAME` (linux/pkt_cls.h).
-const KIND: u16 = 1;
-const OPTIONS: u16 = 2;
+/// `TCA_BPF_NAME` (linux/pkt_cls.h).
 const BPF_NAME: u16 = 7;
 /// The hooks of clsact and ingress: `TC_H_MAJ(TC_H_CLSACT) | TC_H_MIN_INGRESS`, `TC_H_MIN_EGRESS`.
 const INGRESS: u32 = 0xffff_fff2;
@@ -30,7 +27,12 @@ pub(super) fn programs() -> Result<BTreeMap<u32, Vec<LinkProgram>>, Error> {
     for message in socket.dump(&mut batch)? {
         let Some((index, kind, _)) = read(&message) else { continue };
         if CHANGING.contains(&kind.as_str()) {
-            let program = LinkProgram { what: format!("the discipline {kind}"), input: false, output: true };
+            let what = if kind == "tbf" {
+                "the limit of traffic (tbf)".to_owned()
+            } else {
+                format!("the discipline {kind}")
+            };
+            let program = LinkProgram { what, input: false, output: true };
             found.entry(index).or_default().push(program);
         }
         if !["clsact", "ingress"].contains(&kind.as_str()) {
@@ -41,7 +43,7 @@ pub(super) fn programs() -> Result<BTreeMap<u32, Vec<LinkProgram>>, Error> {
                 continue;
             }
             let mut batch = Batch::new();
-            batch.message(RTM_GETTFILTER, DUMP, "list the filters").raw(&request(index, parent));
+            batch.message(RTM_GETTFILTER, DUMP, "list the filters").raw(&header(index, 0, parent, 0));
             let filters = socket.dump(&mut batch)?;
             let mut names: Vec<String> = filters.iter().filter_map(read).map(|it| it.2).collect();
             names.sort();
@@ -53,21 +55,17 @@ pub(super) fn programs() -> Result<BTreeMap<u32, Vec<LinkProgram>>, Error> {
     Ok(found)
 }
 
-fn request(index: u32, parent: u32) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
-    header[4..8].copy_from_slice(&index.to_ne_bytes());
-    header[12..16].copy_from_slice(&parent.to_ne_bytes());
-    header
-}
-
 /// The interface, kind and name of a discipline or filter.
 fn read(message: &Message) -> Option<(u32, String, String)> {
-    let header: &[u8; HEADER] = message.payload.first_chunk()?;
-    let index = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+    let [index, ..] = read_header(&message.payload)?;
     let attributes = message.attributes(HEADER);
-    let kind = attributes.find(KIND)?.text()?.to_owned();
-    let name = attributes.nested(OPTIONS).find(BPF_NAME).and_then(|it| it.text().map(str::to_owned));
-    let what = name.map_or_else(|| format!("the tc filter {kind}"), |name| format!("the tc program {name}"));
+    let kind = attributes.find(TCA_KIND)?.text()?.to_owned();
+    let name = attributes.nested(TCA_OPTIONS).find(BPF_NAME).and_then(|it| it.text().map(str::to_owned));
+    let what = match name {
+        Some(name) => format!("the tc program {name}"),
+        None if is_redirection(message) => "the limit of traffic (ifb)".to_owned(),
+        None => format!("the tc filter {kind}"),
+    };
     Some((index, kind, what))
 }
 
@@ -77,7 +75,7 @@ mod tests {
     use crate::testing::in_new_namespace;
 
     fn message(index: u32, attributes: &[(u16, &[u8])]) -> Message {
-        let mut payload = request(index, INGRESS).to_vec();
+        let mut payload = header(index, 0, INGRESS, 0).to_vec();
         for (kind, value) in attributes {
             payload.extend(u16::try_from(value.len() + 4).unwrap().to_ne_bytes());
             payload.extend(kind.to_ne_bytes());
@@ -92,10 +90,10 @@ mod tests {
         // TCA_OPTIONS with TCA_BPF_NAME "cil_from_container".
         let mut options = vec![23, 0, 7, 0];
         options.extend(b"cil_from_container\0");
-        let bpf = message(7, &[(KIND, b"bpf\0"), (OPTIONS, &options)]);
+        let bpf = message(7, &[(TCA_KIND, b"bpf\0"), (TCA_OPTIONS, &options)]);
         let named = Some((7, "bpf".to_owned(), "the tc program cil_from_container".to_owned()));
         assert_eq!(read(&bpf), named);
-        let flower = message(7, &[(KIND, b"flower\0"), (OPTIONS, &[])]);
+        let flower = message(7, &[(TCA_KIND, b"flower\0"), (TCA_OPTIONS, &[])]);
         assert_eq!(read(&flower).unwrap().2, "the tc filter flower");
         assert_eq!(read(&message(7, &[])), None);
     }

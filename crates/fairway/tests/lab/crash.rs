@@ -124,6 +124,7 @@ fn crash_everywhere(case: Case) -> impl FnOnce(&Lab) {
             "netns links",
             "routes",
             "namespaces",
+            "traffic limits",
             "files",
             "relay",
             "flows",
@@ -178,8 +179,12 @@ fn removing_a_network() {
 #[test]
 fn attaching() {
     fairway_lab::run(|lab| {
-        let attach =
-            |stage: &Stage| stage.attach("new", request(&["web"], &["7070:70", "7070:70/udp"])).map(drop);
+        let attach = |stage: &Stage| {
+            let mut limited = request(&["web"], &["7070:70", "7070:70/udp"]);
+            let options = [("fairway.egress_rate".to_owned(), "10mbit".to_owned())];
+            limited.networking_config.endpoints_config[0].1.driver_opts = Some(options.into());
+            stage.attach("new", limited).map(drop)
+        };
         crash_everywhere(Case { prepare: nothing, act: attach, undo: |stage| stage.client().detach("new") })(
             lab,
         );

@@ -206,14 +206,15 @@ fn links(host: bool) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for link in &all {
         // The host's end of a pair has any MAC address.
-        let mac = link.mac.filter(|_| !host || link.kind.as_deref() != Some("veth"));
+        let is_random = host && matches!(link.kind.as_deref(), Some("veth" | "ifb"));
+        let mac = link.mac.filter(|_| !is_random);
         let master = link.master.map(name);
         let mut line = format!(
             "link {} {:?} mac {mac:?} mtu {} up {} port of {master:?} hairpin {:?} alias {:?} group {}",
             link.name, link.kind, link.mtu, link.up, link.hairpin, link.alias, link.group
         );
         // A pair's end on the host inherits at birth whether it hears routers; without addresses it means nothing.
-        let hears = (!host || link.kind.as_deref() != Some("veth")).then_some("ipv6/conf/{}/accept_ra");
+        let hears = (!is_random).then_some("ipv6/conf/{}/accept_ra");
         for setting in ["ipv4/conf/{}/route_localnet", "ipv6/conf/{}/disable_ipv6"].into_iter().chain(hears) {
             let path = format!("net/{}", setting.replace("{}", &link.name));
             write!(line, " {setting} {:?}", sysctl::read(&path).ok()).unwrap();

@@ -76,6 +76,7 @@ mod store;
 mod strict;
 mod subnets;
 mod trace;
+mod traffic_limits;
 mod transitions;
 mod ui;
 mod untracked;

@@ -77,13 +77,15 @@ pub(super) fn sandbox_name(number: u8) -> String {
 pub(super) fn endpoint(subnet: u8, address: Option<u8>) -> EndpointRequest {
     let ipv4 = address.map(|last| Ipv4Addr::new(10, subnet, 0, last));
     let aliases = if subnet == 4 { Vec::new() } else { vec![format!("alias{}", subnet % 2)] };
-    // An endpoint that requests an address also sets a sysctl; some disable IPv6.
+    // An endpoint that requests an address also sets a sysctl; some disable IPv6, some limit their traffic.
     let sysctl = address.map(|last| match last {
         0..3 => "net.ipv6.conf.IFNAME.disable_ipv6=1",
         _ => "net.ipv4.conf.IFNAME.log_martians=1",
     });
     let sysctls = sysctl.map(|text| ("com.docker.network.endpoint.sysctls".to_owned(), text.to_owned()));
-    let driver_options = sysctls.into_iter().collect();
+    let limited = address.is_some_and(|last| last % 4 == 3);
+    let limit = limited.then(|| ("fairway.egress_rate".to_owned(), "10mbit".to_owned()));
+    let driver_options = sysctls.into_iter().chain(limit).collect();
     EndpointRequest { ipv4, aliases, driver_options, ..EndpointRequest::default() }
 }
 

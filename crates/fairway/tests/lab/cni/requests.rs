@@ -10,6 +10,7 @@ use super::runtime::{Attachment, Runtime};
 use super::{addresses, answers, plugin, with_forwarding};
 use crate::harness::{HOST, Stage};
 use crate::kernel_state::{assert_same, observe};
+use crate::traffic_limits::{AT_LEAST, takes};
 
 fn code_of<T: std::fmt::Debug>(outcome: Result<T, (u64, String)>) -> u64 {
     outcome.unwrap_err().0
@@ -310,5 +311,39 @@ fn a_container_has_the_routes_of_the_configuration() {
             runtime.check(at, &json!({})).unwrap();
             runtime.delete(at).unwrap();
         }
+    });
+}
+
+#[test]
+fn traffic_is_limited_as_the_runtime_asks() {
+    fairway_lab::run(|lab| {
+        let stage = Stage::new(lab, &[]);
+        let before = with_forwarding(&stage);
+        let mut limited = plugin();
+        limited["capabilities"] = json!({"bandwidth": true});
+        let runtime = Runtime::new(&stage, "1.0.0", "pods", json!([limited]));
+        let [(web, path), (client, client_path)] = ["web", "client"].map(|name| runtime.namespace(name));
+        // As a kubelet asks for it.
+        let bandwidth = json!({"bandwidth": {
+            "ingressRate": 1_000_000, "ingressBurst": 80_000, "egressRate": 0, "egressBurst": 0,
+        }});
+        let (at, other) = (Attachment::of("web", &path), Attachment::of("client", &client_path));
+        runtime.add(at, &bandwidth).unwrap();
+        runtime.add(other, &json!({})).unwrap();
+        assert!(takes(&client, &web, "10.22.0.2") >= AT_LEAST);
+        assert!(takes(&web, &client, "10.22.0.3") < AT_LEAST);
+        runtime.check(at, &bandwidth).unwrap();
+        [at, other].into_iter().for_each(|it| runtime.delete(it).unwrap());
+
+        let egress = json!({"bandwidth": {"egressRate": 1_000_000, "egressBurst": 2_147_483_647}});
+        runtime.add(at, &egress).unwrap();
+        let buffers = stage.host.run(Command::new("ip").args(["link", "show", "type", "ifb"])).unwrap();
+        assert!(!buffers.stdout.is_empty(), "what it sends waits there");
+        runtime.delete(at).unwrap();
+        drop((web, client));
+        for name in ["web", "client"] {
+            stage.host.run(Command::new("ip").args(["netns", "del", name])).unwrap();
+        }
+        assert_same("limits", &observe(&stage, &[]), &before);
     });
 }
