@@ -173,6 +173,7 @@ impl World {
             Command::CancelStart { sandbox } => self.stop_sandbox(&sandbox, SandboxState::Created, None)?,
             Command::RemoveSandbox { sandbox } => self.remove_sandbox(&sandbox)?,
             Command::Publish { sandbox, requests } => self.publish(&sandbox, requests, context)?,
+            Command::Rename { sandbox, name } => self.rename(&sandbox, &name, context.rng)?,
             Command::Unlink { sandbox, alias } => self.unlink(&sandbox, &alias)?,
             Command::Unpublish { sandbox, requests } => self.unpublish(&sandbox, &requests)?,
             Command::AddressInUse { network, address, mac } => {
@@ -250,6 +251,7 @@ impl World {
         let sandbox = sandbox.into();
         if let Some(old) = self.sandboxes.get(&sandbox.id) {
             old.publications.iter().for_each(|publication| self.index.ports.release(publication, old.id));
+            self.index.forget_name(old);
         }
         self.index.add_sandbox(&sandbox);
         self.sandboxes.insert(sandbox.id, sandbox);

@@ -194,6 +194,13 @@ pub enum Command {
         /// The new state of the lease.
         lease: Box<Lease>,
     },
+    /// Gives a sandbox another name.
+    Rename {
+        /// The sandbox.
+        sandbox: String,
+        /// The new name.
+        name: String,
+    },
     /// Removes a `--link` of the default bridge; both sandboxes stay.
     Unlink {
         /// The sandbox that has the link.

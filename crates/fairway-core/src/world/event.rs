@@ -197,6 +197,7 @@ impl EventRecorder {
             }
             Command::StartSandbox { sandbox, .. }
             | Command::RemoveSandbox { sandbox }
+            | Command::Rename { sandbox, .. }
             | Command::CancelStart { sandbox }
             | Command::Publish { sandbox, .. }
             | Command::Unpublish { sandbox, .. }
@@ -257,6 +258,10 @@ impl EventRecorder {
         let mut events = Vec::new();
         if self.sandbox.is_none() {
             events.push(is.event("create", &[]));
+        }
+        let name = |of: &SandboxSnapshot| of.attributes.get("name").cloned().unwrap_or_default();
+        if name(&was) != name(&is) {
+            events.push(is.event("rename", &[("oldName", format!("/{}", name(&was)))]));
         }
         let (stops, starts) = (was.running && !is.running, !was.running && is.running);
         if stops {

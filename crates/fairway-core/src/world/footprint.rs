@@ -81,7 +81,8 @@ impl Draft {
                 old.is_some_and(|old| {
                     new.is_none_or(|new| {
                         let kept = held(new);
-                        held(old).iter().any(|publication| !kept.contains(publication))
+                        old.name != new.name
+                            || held(old).iter().any(|publication| !kept.contains(publication))
                     })
                 })
             }

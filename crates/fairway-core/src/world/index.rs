@@ -63,8 +63,15 @@ impl Index {
         sandbox.publications.iter().for_each(|publication| self.ports.claim(publication, sandbox.id));
     }
 
+    /// Frees the name of a sandbox, unless it is another one's by now.
+    pub fn forget_name(&mut self, sandbox: &Sandbox) {
+        if self.sandbox_names.get(&sandbox.name) == Some(&sandbox.id) {
+            self.sandbox_names.remove(&sandbox.name);
+        }
+    }
+
     pub fn remove_sandbox(&mut self, sandbox: &Sandbox) {
-        self.sandbox_names.remove(&sandbox.name);
+        self.forget_name(sandbox);
         self.by_sandbox.remove(&sandbox.id);
         sandbox.publications.iter().for_each(|publication| self.ports.release(publication, sandbox.id));
     }

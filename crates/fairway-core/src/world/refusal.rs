@@ -103,6 +103,8 @@ pub enum Refusal {
         "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
     )]
     SandboxExists { name: String, holder: String },
+    #[error("cannot rename container {0}: it has that name: give another one")]
+    SameName(String),
     #[error("endpoint with name {sandbox} already exists in network {network}")]
     AlreadyConnected { sandbox: String, network: String },
     #[error("container {sandbox} is not connected to network {network}")]

@@ -116,6 +116,21 @@ impl World {
         }
     }
 
+    /// Gives a sandbox another name, by which others find it from then on.
+    pub(super) fn rename(&mut self, reference: &str, name: &str, rng: &mut Rng) -> Result<Change, Refusal> {
+        let mut sandbox = self.find_sandbox(reference)?.clone();
+        if sandbox.name == name {
+            return Err(Refusal::SameName(name.to_owned()));
+        }
+        sandbox.name = self.sandbox_name_for(Some(name), rng)?;
+        let mut change = Change::default();
+        for endpoint in self.endpoints_of_sandbox(sandbox.id) {
+            change.owner(Owner::Endpoint(endpoint.id));
+        }
+        self.touch_sandbox(sandbox, &mut change);
+        Ok(change)
+    }
+
     /// Creates a sandbox and starts it.
     pub(super) fn attach(
         &mut self,

@@ -181,6 +181,9 @@ impl TestWorld {
                     protocol: protocol(udp, host),
                 }],
             },
+            Step::Rename { sandbox, name } => {
+                Command::Rename { sandbox: sandbox_name(sandbox), name: sandbox_name(name) }
+            }
             Step::Unlink { sandbox, target } => {
                 Command::Unlink { sandbox: sandbox_name(sandbox), alias: format!("link{target}") }
             }

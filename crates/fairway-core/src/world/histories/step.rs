@@ -76,6 +76,10 @@ pub enum Step {
         sandbox: u8,
         target: u8,
     },
+    Rename {
+        sandbox: u8,
+        name: u8,
+    },
     Settings {
         proxy: bool,
         firewall: (bool, bool, bool),
@@ -163,6 +167,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_u8).prop_map(Step::UpdateNetwork),
         2 => (small(), small()).prop_map(|(network, sandbox)| Step::Disconnect { network, sandbox }),
         1 => (small(), small()).prop_map(|(sandbox, target)| Step::Unlink { sandbox, target }),
+        1 => (small(), small()).prop_map(|(sandbox, name)| Step::Rename { sandbox, name }),
         1 => (prop::array::uniform6(any::<bool>()), any::<(bool, bool, bool)>(), 0..6_u8).prop_map(
             |([proxy, masquerade, forward, bridged, icc, direct], firewall, bridge)| Step::Settings {
                 proxy, firewall, masquerade, forward, bridged, icc, direct, bridge
